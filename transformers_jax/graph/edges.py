@@ -1,0 +1,65 @@
+"""Edges: a mask drawn between two sets of nodes, once per forward pass and shared by all layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import jax
+import jax.numpy as jnp
+
+from transformers_jax.arrays import Array, Bool
+from transformers_jax.graph.mask import Mask
+from transformers_jax.graph.nodes import Nodes
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Edges:
+    """The graph between queries `q` and keys `k` that `mask` describes.
+
+    Attributes:
+        drawn: the Bool[b T S] of it, if a backend that needs the array asked for it (`draw`).
+    """
+
+    q: Nodes
+    k: Nodes
+    mask: Mask = field(metadata={"static": True})
+    pairs: dict[str, Array] = field(default_factory=dict)
+    drawn: Bool[Array, "b T S"] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(T, S)."""
+        return self.q.length, self.k.length
+
+    def allowed(self) -> Bool[Array, "b T S"]:
+        """The matrix itself; keys that are not valid have no edges."""
+        if self.drawn is not None:
+            return self.drawn
+        allowed = self.mask.edges(self.q, self.k, self.pairs)
+        if self.k.valid is not None:
+            allowed = allowed & self.k.valid[:, None, :]
+        return jnp.broadcast_to(allowed, (allowed.shape[0], *self.shape))
+
+    def draw(self) -> Edges:
+        """The same edges with the matrix kept, for backends that read it in every layer."""
+        return replace(self, drawn=self.allowed())
+
+
+def connect(
+    mask: Mask, q: Nodes, k: Nodes | None = None, pairs: Mapping[str, Array] | None = None
+) -> Edges:
+    """Draws `mask` between queries and keys (`k=None`: the same nodes, self-attention).
+
+    Raises:
+        ValueError: if the mask names a tag or a pair array that is absent.
+    """
+    k = q if k is None else k
+    for name in sorted(mask.tags):
+        q.tag(name), k.tag(name)
+    missing = sorted(mask.pairs - set(pairs or {}))
+    if missing:
+        raise ValueError(f"mask {mask} reads pair arrays {missing}, but pairs has {sorted(pairs or {})}")
+    kept = {name: array for name, array in (pairs or {}).items() if name in mask.pairs}
+    return Edges(q, k, mask, kept)

@@ -1,0 +1,320 @@
+"""The mask algebra: which directed edges key -> query exist. No parameters, no arrays.
+
+A mask is an expression over the tags of two nodes. It is frozen and hashable (so it can be a
+static argument), it prints as the expression that made it, and it draws itself:
+
+    CAUSAL                              a decoder
+    CAUSAL | Where("prefix")            a prefix language model
+    CAUSAL & Same("document")           a decoder over packed documents
+    CAUSAL & Near(left=255)             a sliding window of 256
+    Near(4, 4) & Strided(2)             a dilated window
+    Near(w, w) | Where("global") | Where("global", of="query")     local attention, global tokens
+
+Union, intersection and complement hold for every expression by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from transformers_jax.arrays import Array, Bool
+from transformers_jax.graph.nodes import Nodes
+
+
+class Mask:
+    """A directed graph over nodes, as an expression tree."""
+
+    def edges(
+        self, q: Nodes, k: Nodes, pairs: Mapping[str, Array] | None = None
+    ) -> Bool[Array, "b T S"]:
+        """True where a message may go from key s to query t (broadcastable to [b T S])."""
+        raise NotImplementedError
+
+    def parts(self) -> Iterator[Mask]:
+        """This mask and everything it is made of, outermost first."""
+        yield self
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Names of the tags that the expression compares."""
+        return frozenset(p.tag for p in self.parts() if hasattr(p, "tag"))
+
+    @property
+    def pairs(self) -> frozenset[str]:
+        """Names of the pair arrays that the expression reads."""
+        return frozenset(p.name for p in self.parts() if isinstance(p, Dense))
+
+    def __and__(self, other: Mask) -> Mask:
+        return All(self, other)
+
+    def __or__(self, other: Mask) -> Mask:
+        return Any(self, other)
+
+    def __invert__(self) -> Mask:
+        return self.part if isinstance(self, Not) else Not(self)
+
+    def draw(self, q: Nodes | int = 8, k: Nodes | int | None = None, pairs=None) -> str:
+        """The matrix as text: a row per query, a column per key, `1` for an edge, `.` for none.
+
+        >>> print(CAUSAL.draw(3))
+        1 . .
+        1 1 .
+        1 1 1
+        """
+        from transformers_jax.graph.draw import draw
+
+        return draw(self, q, k, pairs)
+
+    def plot(self, q: Nodes | int = 8, k: Nodes | int | None = None, pairs=None, **options):
+        """A matplotlib figure of the graph: its matrix beside its arcs (`transformers_jax[viz]`)."""
+        from transformers_jax.graph.draw import plot
+
+        return plot(self, q, k, pairs, **options)
+
+
+def _columns(q: Array, k: Array) -> tuple[Array, Array]:
+    """[b T] and [b S] as [b T 1] and [b 1 S]."""
+    return q[:, :, None], k[:, None, :]
+
+
+@dataclass(frozen=True)
+class Full(Mask):
+    """Everybody hears everybody: an encoder.
+
+    1 1 1
+    1 1 1
+    1 1 1
+    """
+
+    def edges(self, q, k, pairs=None):
+        return np.ones((1, 1, 1), bool)
+
+    def __str__(self) -> str:
+        return "Full()"
+
+
+@dataclass(frozen=True)
+class Before(Mask):
+    """A key is heard by queries that do not come before it: a decoder.
+
+    1 . .
+    1 1 .
+    1 1 1
+    """
+
+    tag: str = "index"
+
+    def edges(self, q, k, pairs=None):
+        row, column = _columns(q.tag(self.tag), k.tag(self.tag))
+        return column <= row
+
+    def __str__(self) -> str:
+        return "CAUSAL" if self.tag == "index" else f"Before({self.tag!r})"
+
+
+@dataclass(frozen=True)
+class Near(Mask):
+    """A window: the key lies at most `left` before and `right` after the query (None: no limit).
+
+    Near(1, 0):  1 . .
+                 1 1 .
+                 . 1 1
+    """
+
+    left: int | None = None
+    right: int | None = None
+    tag: str = "index"
+
+    def __post_init__(self):
+        for side, reach in (("left", self.left), ("right", self.right)):
+            if reach is not None and reach < 0:
+                raise ValueError(f"Near({side}={reach}): a window reaches 0 or more tokens, or None")
+
+    def edges(self, q, k, pairs=None):
+        row, column = _columns(q.tag(self.tag), k.tag(self.tag))
+        gap = row - column
+        inside = np.ones((1, 1, 1), bool)
+        if self.left is not None:
+            inside = inside & (gap <= self.left)
+        if self.right is not None:
+            inside = inside & (-gap <= self.right)
+        return inside
+
+    def __str__(self) -> str:
+        sides = [f"{n}={v}" for n, v in (("left", self.left), ("right", self.right)) if v is not None]
+        return f"Near({', '.join(sides + ([repr(self.tag)] if self.tag != 'index' else []))})"
+
+
+@dataclass(frozen=True)
+class Same(Mask):
+    """Both carry the same value of a tag: packed documents, windows, images.
+
+    Same("document") over documents 0 0 1:  1 1 .
+                                            1 1 .
+                                            . . 1
+    """
+
+    tag: str
+
+    def edges(self, q, k, pairs=None):
+        row, column = _columns(q.tag(self.tag), k.tag(self.tag))
+        return row == column
+
+    def __str__(self) -> str:
+        return f"Same({self.tag!r})"
+
+
+@dataclass(frozen=True)
+class Where(Mask):
+    """The key (or the query) carries a tag above zero: a prefix, global tokens.
+
+    Where("prefix") over prefix 1 0 0:  1 . .
+                                        1 . .
+                                        1 . .
+    """
+
+    tag: str
+    of: Literal["key", "query"] = "key"
+
+    def __post_init__(self):
+        if self.of not in ("key", "query"):
+            raise ValueError(f"Where(of={self.of!r}): expected 'key' or 'query'")
+
+    def edges(self, q, k, pairs=None):
+        if self.of == "key":
+            return (k.tag(self.tag) > 0)[:, None, :]
+        return (q.tag(self.tag) > 0)[:, :, None]
+
+    def __str__(self) -> str:
+        return f"Where({self.tag!r}{', of=' + repr(self.of) if self.of != 'key' else ''})"
+
+
+@dataclass(frozen=True)
+class Strided(Mask):
+    """The distance between query and key is a multiple of `step`: dilation.
+
+    Strided(2):  1 . 1
+                 . 1 .
+                 1 . 1
+    """
+
+    step: int
+    tag: str = "index"
+
+    def __post_init__(self):
+        if self.step < 1:
+            raise ValueError(f"Strided({self.step}): the step must be at least 1")
+
+    def edges(self, q, k, pairs=None):
+        row, column = _columns(q.tag(self.tag), k.tag(self.tag))
+        return (row - column) % self.step == 0
+
+    def __str__(self) -> str:
+        return f"Strided({self.step}{', ' + repr(self.tag) if self.tag != 'index' else ''})"
+
+
+@dataclass(frozen=True)
+class Block(Mask):
+    """Query and key lie in the same block of `size` tokens.
+
+    Block(2):  1 1 . .
+               1 1 . .
+               . . 1 1
+               . . 1 1
+    """
+
+    size: int
+    tag: str = "index"
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise ValueError(f"Block({self.size}): the size must be at least 1")
+
+    def edges(self, q, k, pairs=None):
+        row, column = _columns(q.tag(self.tag), k.tag(self.tag))
+        return row // self.size == column // self.size
+
+    def __str__(self) -> str:
+        return f"Block({self.size}{', ' + repr(self.tag) if self.tag != 'index' else ''})"
+
+
+@dataclass(frozen=True)
+class Dense(Mask):
+    """An arbitrary graph, given as `pairs[name]`: Bool (or numbers, edges where above 0) [b T S]."""
+
+    name: str
+
+    def edges(self, q, k, pairs=None):
+        if self.name not in (pairs or {}):
+            raise ValueError(
+                f"the mask reads the pair array {self.name!r}, but pairs has {sorted(pairs or {})}; "
+                f"pass it as pairs={{{self.name!r}: Bool[b T S]}}"
+            )
+        array = pairs[self.name]
+        return array if array.dtype == bool else array > 0
+
+    def __str__(self) -> str:
+        return f"Dense({self.name!r})"
+
+
+@dataclass(frozen=True)
+class All(Mask):
+    """Edges of both."""
+
+    a: Mask
+    b: Mask
+
+    def edges(self, q, k, pairs=None):
+        return self.a.edges(q, k, pairs) & self.b.edges(q, k, pairs)
+
+    def parts(self):
+        yield self
+        yield from self.a.parts()
+        yield from self.b.parts()
+
+    def __str__(self) -> str:
+        return " & ".join(f"({p})" if isinstance(p, Any) else str(p) for p in (self.a, self.b))
+
+
+@dataclass(frozen=True)
+class Any(Mask):
+    """Edges of either."""
+
+    a: Mask
+    b: Mask
+
+    def edges(self, q, k, pairs=None):
+        return self.a.edges(q, k, pairs) | self.b.edges(q, k, pairs)
+
+    def parts(self):
+        yield self
+        yield from self.a.parts()
+        yield from self.b.parts()
+
+    def __str__(self) -> str:
+        return " | ".join(f"({p})" if isinstance(p, All) else str(p) for p in (self.a, self.b))
+
+
+@dataclass(frozen=True)
+class Not(Mask):
+    """The edges that the part does not have."""
+
+    part: Mask
+
+    def edges(self, q, k, pairs=None):
+        return ~self.part.edges(q, k, pairs)
+
+    def parts(self):
+        yield self
+        yield from self.part.parts()
+
+    def __str__(self) -> str:
+        return f"~({self.part})" if isinstance(self.part, (All, Any)) else f"~{self.part}"
+
+
+CAUSAL = Before("index")
+FULL = Full()

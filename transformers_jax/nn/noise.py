@@ -1,0 +1,55 @@
+"""Dropout from counter bits: whether a number is kept is a hash of the key and of its place.
+
+The bits do not depend on how the work is cut into tiles, so every attention backend drops the same
+edges, and hashing is several times cheaper than drawing a stream of random numbers.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from transformers_jax.arrays import Array, Bool, Float, Key, UInt32
+
+
+def mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+    """A bijection of 32 bits in which every output bit depends on every input bit.
+
+    Two multiply-xorshift rounds (the "lowbias32" constants of C. Wellons' hash prospector).
+    """
+    x = x ^ (x >> 16)
+    x = x * jnp.uint32(0x7FEB352D)
+    x = x ^ (x >> 15)
+    x = x * jnp.uint32(0x846CA68B)
+    return x ^ (x >> 16)
+
+
+def words(key: Key) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
+    """The two 32-bit words of a key, typed (`jax.random.key`) or raw."""
+    data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    data = data.reshape(-1).astype(jnp.uint32)
+    return data[0], data[-1]
+
+
+def keep(rate: float, key: Key, *places: Array) -> Bool[Array, "..."]:
+    """True with probability 1 - rate, from the key and integer `places` that broadcast together.
+
+    For attention the places are (row of the batch, query head, query, key), each counted in the
+    whole array. All but the last are hashed at their own, smaller shapes.
+    """
+    first, second = words(key)
+    state = mix(first)
+    for place in places:
+        state = mix(state ^ (jnp.asarray(place).astype(jnp.uint32) * jnp.uint32(0x9E3779B9) + second))
+    return state >= jnp.uint32(min(int(rate * 2**32), 2**32 - 1))
+
+
+def dropout(x: Float[Array, "..."], rate: float, key: Key | None) -> Float[Array, "..."]:
+    """Zeroes numbers with probability `rate` and scales the rest; no key, no noise."""
+    if key is None or rate == 0.0:
+        return x
+    places = [
+        jnp.arange(size).reshape((size,) + (1,) * (x.ndim - 1 - axis))
+        for axis, size in enumerate(x.shape)
+    ]
+    return jnp.where(keep(rate, key, *places), x / (1.0 - rate), 0).astype(x.dtype)
