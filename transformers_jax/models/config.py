@@ -1,0 +1,297 @@
+"""FamilyConfig: a frozen record whose fields are those of the family's config.json.
+
+Each key of the file is a field, or fixed at the one value that is implemented (any other raises),
+or on the list of keys that change nothing here. An unknown key raises: a switch that is silently
+dropped is a wrong model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from transformers_jax import spec
+
+IGNORED = frozenset(
+    # how it was made, or how the reference implementation runs it
+    """transformers_version _name_or_path name_or_path use_cache output_attentions return_dict
+    output_hidden_states torchscript use_bfloat16 gradient_checkpointing tokenizer_class prefix
+    chunk_size_feed_forward finetuning_task task_specific_params _attn_implementation
+    attn_implementation _attn_implementation_autoset pretraining_tp auto_map n_ctx
+    _from_model_config use_return_dict reorder_and_upcast_attn model_max_length
+    vocab_size_or_config_json_file
+    cross_attention_hidden_size
+    """
+    # generation settings, which v4 kept here and v5 keeps in generation_config.json
+    """max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty
+    temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
+    encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores
+    return_dict_in_generate forced_bos_token_id forced_eos_token_id remove_invalid_values
+    exponential_decay_length_penalty suppress_tokens begin_suppress_tokens sep_token_id
+    """.split()
+)
+FIXED_EVERYWHERE: dict[str, Any] = {
+    "pruned_heads": {},
+    "add_cross_attention": False,
+    "tie_encoder_decoder": False,
+    "quantization_config": None,
+    "is_decoder": False,
+}
+
+
+class Frozen(Mapping[str, Any]):
+    """A dict of a config.json that can be hashed, so that a config can be a static argument."""
+
+    def __init__(self, values: Mapping[str, Any] = {}):
+        self._values = {str(k): freeze(v) for k, v in values.items()}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self._values.items(), key=lambda item: item[0])))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and dict(self) == dict(other)
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+
+def freeze(value: Any) -> Any:
+    """Dicts and lists of JSON as hashable values."""
+    if isinstance(value, Mapping):
+        return value if isinstance(value, Frozen) else Frozen(value)
+    return tuple(freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def thaw(value: Any) -> Any:
+    """The inverse of `freeze`."""
+    if isinstance(value, Mapping):
+        return {k: thaw(v) for k, v in value.items()}
+    return [thaw(v) for v in value] if isinstance(value, tuple) else value
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """"; did you mean 'n_layer'?", or nothing."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyConfig:
+    """What all families share; a family adds its fields under Hugging Face's names.
+
+    Class attributes:
+        model_type: the name of the family in config.json.
+        FIXED: keys that must have the given value if they occur.
+        SPELLINGS: older names of fields.
+        HEADS: Hugging Face's class names and the heads they mean.
+    """
+
+    model_type: ClassVar[str]
+    FIXED: ClassVar[Mapping[str, Any]] = {}
+    SPELLINGS: ClassVar[Mapping[str, str]] = {}
+    UNUSED: ClassVar[frozenset[str]] = frozenset()
+    HEADS: ClassVar[Mapping[str, str]] = {}
+    is_encoder_decoder: ClassVar[bool] = False
+
+    architectures: tuple[str, ...] = ()
+    dtype: str | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | tuple[int, ...] | None = None
+    pad_token_id: int | None = None
+    decoder_start_token_id: int | None = None
+    tie_word_embeddings: bool = True
+    id2label: Frozen | None = None
+    label2id: Frozen | None = None
+    problem_type: str | None = None
+
+    # ------------------------------------------------------------ in and out
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, ignore: Iterable[str] = ()) -> Self:
+        """The config of a config.json's content.
+
+        Raises:
+            ValueError: unknown keys (pass `ignore=("key",)` to accept one by name), values that
+                are not implemented, wrong types; all at once.
+        """
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        fixed = {**FIXED_EVERYWHERE, **cls.FIXED}
+        fields, problems = {}, []
+        for key, value in cls.modernise(dict(values)).items():
+            key = {"torch_dtype": "dtype", **cls.SPELLINGS}.get(key, key)
+            if key == "dtype" and isinstance(value, str):
+                value = value.removeprefix("torch.")
+            if key in known:
+                fields[key] = freeze(value)
+                problems += _wrong_type(known[key], value)
+            elif key in fixed and key not in ignore:
+                if thaw(freeze(value)) != thaw(freeze(fixed[key])) and value is not None:
+                    problems.append(
+                        f"{key}={value!r} is not implemented for {cls.model_type} (only {fixed[key]!r})"
+                    )
+            elif key not in IGNORED | cls.UNUSED | {"model_type", "is_encoder_decoder", *ignore}:
+                problems.append(
+                    f"unknown key {key!r}{nearest(key, known)} (to accept it: ignore=({key!r},))"
+                )
+        if problems:
+            raise ValueError(f"{cls.__name__}: " + "; ".join(problems))
+        return cls(**fields)
+
+    @classmethod
+    def modernise(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Older spellings that are more than another name, as today's; a hook for families."""
+        if "num_labels" in values:
+            count = values.pop("num_labels")
+            values.setdefault("id2label", {str(i): f"LABEL_{i}" for i in range(count)})
+        return values
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of a config.json that transformers v5 reads."""
+        fields = {f.name: thaw(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        optional = ("id2label", "label2id", "problem_type", "dtype", "decoder_start_token_id")
+        kept = {k: v for k, v in fields.items() if v is not None or k not in optional}
+        return {
+            "model_type": self.model_type,
+            "is_encoder_decoder": self.is_encoder_decoder,
+            **kept,
+            "architectures": list(self.architectures),
+        }
+
+    def save(self, directory: str | Path) -> None:
+        """Writes config.json."""
+        text = json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+        (Path(directory) / "config.json").write_text(text)
+
+    def replace(self, **changes: Any) -> Self:
+        """A config with some fields changed; `num_labels=` sets the names of the labels.
+
+        Raises:
+            ValueError: a field that this family does not have, with the nearest name.
+        """
+        if "num_labels" in changes:
+            count = changes.pop("num_labels")
+            names = {str(i): f"LABEL_{i}" for i in range(count)}
+            changes |= {"id2label": names, "label2id": {v: int(k) for k, v in names.items()}}
+        known = {f.name: f for f in dataclasses.fields(self)}
+        problems = [f"unknown field {k!r}{nearest(k, known)}" for k in changes if k not in known]
+        problems += [p for k, v in changes.items() if k in known for p in _wrong_type(known[k], v)]
+        if problems:
+            raise ValueError(f"{type(self).__name__}: " + "; ".join(problems))
+        return dataclasses.replace(self, **{k: freeze(v) for k, v in changes.items()})
+
+    # ------------------------------------------------------------ what families say
+
+    @property
+    def num_labels(self) -> int:
+        """How many classes a classification head has."""
+        return len(self.id2label) if self.id2label else 2
+
+    def head_named(self, head: str | None) -> str:
+        """The head that a name means: a head, a Hugging Face class, or None for architectures[0].
+
+        Raises:
+            ValueError: a head that the family does not have; those it has are listed.
+        """
+        if head is None:
+            head = self.architectures[0] if self.architectures else "none"
+        found = self.HEADS.get(head, head)
+        if found not in self.HEADS.values():
+            names = sorted(set(self.HEADS.values())) + sorted(self.HEADS)
+            raise ValueError(
+                f"{self.model_type} has no head {head!r}{nearest(head, names)}; it has {', '.join(names)}"
+            )
+        return found
+
+    def architecture(self, head: str) -> str:
+        """Hugging Face's class name of a head."""
+        return next(name for name, value in self.HEADS.items() if value == head)
+
+    def build(self, head: str, execution: spec.Execution, mask: Any = None) -> Any:
+        """The abstract model (`models.base.Model`)."""
+        raise NotImplementedError
+
+    def table(self, head: str) -> Any:
+        """The two-way weight table (`hub.table.Table`) of a model with this head."""
+        raise NotImplementedError
+
+
+def _wrong_type(field: dataclasses.Field, value: Any) -> list[str]:
+    """A complaint if a number, a flag or a text is something else."""
+    kinds = {"int": int, "float": (int, float), "bool": bool, "str": str}
+    wanted = kinds.get(str(field.type))
+    flag_for_number = isinstance(value, bool) and str(field.type) in ("int", "float")
+    if wanted is None or (isinstance(value, wanted) and not flag_for_number):
+        return []
+    return [f"{field.name}={value!r} should be of type {field.type}"]
+
+
+# ---------------------------------------------------------------- rotary settings
+
+
+def modern_rope(values: dict[str, Any], default_base: float = 10000.0) -> dict[str, Any]:
+    """v4's `rope_theta`, `rope_scaling` and `partial_rotary_factor` as v5's `rope_parameters`."""
+    scaling = values.pop("rope_scaling", None)
+    base = values.pop("rope_theta", None)
+    fraction = values.pop("partial_rotary_factor", None)
+    rope = dict(values.get("rope_parameters") or scaling or {})
+    rope["rope_type"] = rope.pop("type", rope.get("rope_type", "default"))
+    rope.setdefault("rope_theta", default_base if base is None else base)
+    if fraction is not None:
+        rope.setdefault("partial_rotary_factor", fraction)
+    values["rope_parameters"] = rope
+    return values
+
+
+def rotary(rope: Mapping[str, Any], positions: int) -> spec.Rotary:
+    """The rotary position that `rope_parameters` describes; `positions` is the trained length.
+
+    Raises:
+        ValueError: a `rope_type` or a setting that is not implemented.
+    """
+    rope = dict(rope)
+    kind, base = rope.pop("rope_type", "default"), float(rope.pop("rope_theta"))
+    fraction = float(rope.pop("partial_rotary_factor", 1.0))
+    original = rope.pop("original_max_position_embeddings", None) or positions
+    makers = {
+        "default": lambda: None,
+        "linear": lambda: spec.LinearScaling(rope.pop("factor")),
+        "dynamic": lambda: spec.DynamicScaling(rope.pop("factor"), original),
+        "yarn": lambda: spec.YarnScaling(
+            factor=rope.pop("factor"),
+            original=original,
+            beta_fast=rope.pop("beta_fast", None) or 32.0,
+            beta_slow=rope.pop("beta_slow", None) or 1.0,
+            attention_factor=rope.pop("attention_factor", None),
+            mscale=rope.pop("mscale", None),
+            mscale_all_dim=rope.pop("mscale_all_dim", None),
+            truncate=rope.pop("truncate", True),
+        ),
+        "llama3": lambda: spec.Llama3Scaling(
+            rope.pop("factor"), rope.pop("low_freq_factor"), rope.pop("high_freq_factor"), original
+        ),
+    }
+    if kind not in makers:
+        raise ValueError(f"rope_type {kind!r} is not implemented; known are {', '.join(makers)}")
+    try:
+        scaling = makers[kind]()
+    except KeyError as missing:
+        raise ValueError(f"rope_parameters of type {kind!r} lack {missing}") from None
+    if kind == "default":
+        rope.pop("factor", None)
+    if rope:
+        raise ValueError(f"rope_parameters of type {kind!r} have unknown settings {sorted(rope)}")
+    return spec.Rotary(base, fraction, scaling)

@@ -1,0 +1,58 @@
+"""What a model returns: Hugging Face's field names by attribute, by key and in `.items()`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Output(Mapping[str, Any]):
+    """An immutable record, and a pytree. Fields that a call did not ask for are absent.
+
+    >>> out = model(input_ids=ids)
+    >>> out.logits, out["logits"], dict(out)
+    """
+
+    def __init__(self, **fields: Any):
+        object.__setattr__(self, "_fields", {k: v for k, v in fields.items() if v is not None})
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["_fields"][name]
+        except KeyError:
+            present = ", ".join(self.__dict__.get("_fields", ()))
+            raise AttributeError(f"this output has no {name!r}; it has {present}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError("an Output cannot be changed; make another one")
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        def show(value: Any) -> str:
+            if isinstance(value, (tuple, list)):
+                return f"({', '.join(map(show, value))})"
+            shape = getattr(value, "shape", None)
+            return type(value).__name__ if shape is None else f"{value.dtype}{list(shape)}"
+
+        return f"Output({', '.join(f'{k}={show(v)}' for k, v in self._fields.items())})"
+
+    def tree_flatten_with_keys(self):
+        keys = tuple(self._fields)
+        return [(jax.tree_util.GetAttrKey(k), self._fields[k]) for k in keys], keys
+
+    @classmethod
+    def tree_unflatten(cls, keys, values):
+        output = cls.__new__(cls)
+        object.__setattr__(output, "_fields", dict(zip(keys, values)))
+        return output

@@ -1,0 +1,144 @@
+"""What a decoder remembers: keys and values per layer, and the nodes they belong to.
+
+Decoding with a cache is one row of the same matrix of edges: the query is one node, the keys are
+the nodes of the cache. There is no second forward. A layer whose mask is a window keeps a ring,
+which stores tags per slot and is attended together with the new tokens before they are written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.graph import Mask, Near, Nodes, concatenate
+from transformers_jax.graph.mask import All, Any
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class KeyValues:
+    """The keys and values of one attention: `full` rows, a `ring` of slots, or a `cross` source."""
+
+    key: Float[Array, "*L B S G K"]
+    value: Float[Array, "*L B S G U"]
+    kind: Literal["full", "ring", "cross"] = field(metadata={"static": True})
+
+    def extend(self, key: Array, value: Array, start: Int[Array, ""]) -> tuple[Array, Array, KeyValues]:
+        """(keys, values, memory): what to attend over, and what is remembered afterwards."""
+        new = replace(
+            self,
+            key=write(self.key, key, start, self.kind == "ring"),
+            value=write(self.value, value, start, self.kind == "ring"),
+        )
+        if self.kind == "full":
+            return new.key, new.value, new
+        join = lambda old, fresh: jnp.concatenate([old, fresh.astype(old.dtype)], axis=1)
+        return join(self.key, key), join(self.value, value), new
+
+
+def write(memory: Array, new: Array, start: Int[Array, ""], ring: bool) -> Array:
+    """[B S ...] with [B T ...] written at the slots of the tokens start .. start + T."""
+    size, count = memory.shape[1], new.shape[1]
+    new = new.astype(memory.dtype)
+    if not ring:
+        place = (0, start) + (0,) * (memory.ndim - 2)
+        return jax.lax.dynamic_update_slice(memory, new, place)
+    kept = min(size, count)  # of a longer chunk only the end survives
+    slots = (start + count - kept + jnp.arange(kept)) % size
+    return memory.at[:, slots].set(new[:, count - kept :])
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Cache:
+    """The memory of a decoder stack.
+
+    Attributes:
+        layers: one entry per slot of the stack's pattern (leaves stacked over its repeats), or per
+            layer if the stack holds its layers as a list; each maps a branch to its KeyValues.
+        nodes: the nodes of `full` memories and of rings, by their number of slots.
+        source: the nodes that cross-attention hears, if any.
+        length: tokens written so far, the same for all rows (prompts are padded on the left).
+    """
+
+    layers: tuple[dict[str, KeyValues], ...]
+    nodes: dict[str, Nodes]
+    source: Nodes | None
+    length: Int[Array, ""]
+    size: int = field(metadata={"static": True})
+    stacked: bool = field(default=True, metadata={"static": True})
+
+    def keys(self, mask: Mask, q: Nodes) -> Nodes:
+        """The nodes that queries `q`, just being written, attend over under `mask`."""
+        slots = slots_for(mask, self.size)
+        old = self.nodes[str(slots)]
+        if slots == self.size:
+            return _written(old, q, self.length, ring=False)
+        # What the ring still holds of the future's slots is older than any window: the mask sees it.
+        return concatenate(old, _like(q, old))
+
+    def advance(self, q: Nodes, layers: tuple[dict[str, KeyValues], ...]) -> Cache:
+        """The cache after the tokens `q` were written."""
+        nodes = {
+            name: _written(old, q, self.length, ring=int(name) != self.size)
+            for name, old in self.nodes.items()
+        }
+        return replace(self, layers=layers, nodes=nodes, length=self.length + q.length)
+
+    def gather(self, rows: Int[Array, " B"]) -> Cache:
+        """The rows of the batch in another order, possibly repeated: what beam search asks for."""
+        return self._rows(lambda leaf, axis: jnp.take(leaf, rows, axis=axis))
+
+    def repeat(self, times: int) -> Cache:
+        """Every row `times` times, side by side."""
+        return self._rows(lambda leaf, axis: jnp.repeat(leaf, times, axis=axis))
+
+    def _rows(self, change) -> Cache:
+        axis = 1 if self.stacked else 0
+        layers = jax.tree.map(lambda leaf: change(leaf, axis), self.layers)
+        nodes, source = jax.tree.map(lambda leaf: change(leaf, 0), (self.nodes, self.source))
+        return replace(self, layers=layers, nodes=nodes, source=source)
+
+
+def reach(mask: Mask) -> int | None:
+    """How many tokens before the query an edge of `mask` can start; None where there is no limit."""
+    if isinstance(mask, Near) and mask.tag == "index":
+        return mask.left
+    if isinstance(mask, (All, Any)):
+        both = [reach(mask.a), reach(mask.b)]
+        known = [r for r in both if r is not None]
+        if isinstance(mask, All):
+            return min(known, default=None)
+        return max(known) if len(known) == 2 else None
+    return None
+
+
+def slots_for(mask: Mask, size: int) -> int:
+    """How many slots a layer with this mask needs to remember `size` tokens."""
+    left = reach(mask)
+    return size if left is None else min(size, max(left, 1))
+
+
+def empty_nodes(tags: frozenset[str], batch: int, slots: int) -> Nodes:
+    """Nodes of slots in which nothing has been written."""
+    names = {"index", "position"} | tags
+    zeros = jnp.zeros((batch, slots), jnp.int32)
+    # -1 is before every token, so an unwritten slot can never look like a neighbour.
+    return Nodes({name: zeros - 1 for name in sorted(names)}, zeros.astype(bool))
+
+
+def _like(q: Nodes, old: Nodes) -> Nodes:
+    """The new tokens with exactly the tags and the batch size of the remembered ones."""
+    batch = old.tags["index"].shape[0]
+    spread = lambda leaf: jnp.broadcast_to(leaf, (batch, q.length))
+    tags = {"position": q.position, **q.tags}
+    valid: Bool[Array, "b T"] = jnp.ones((1, q.length), bool) if q.valid is None else q.valid
+    return Nodes({name: spread(tags[name]) for name in old.tags}, spread(valid))
+
+
+def _written(old: Nodes, q: Nodes, start: Int[Array, ""], ring: bool) -> Nodes:
+    return jax.tree.map(lambda a, b: write(a, b, start, ring), old, _like(q, old))

@@ -1,0 +1,69 @@
+"""The token-wise phase of a layer: after tokens have communicated, each computes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from transformers_jax import spec
+from transformers_jax.arrays import Array, Float, Key
+from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.param import add, contract, param
+from transformers_jax.shard import constrain
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu_new": partial(jax.nn.gelu, approximate=True),
+    "gelu_pytorch_tanh": partial(jax.nn.gelu, approximate=True),
+    "gelu_fast": partial(jax.nn.gelu, approximate=True),
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+    "tanh": jnp.tanh,
+    "linear": lambda x: x,
+}
+
+
+def activation(name: str) -> Callable[[Array], Array]:
+    """The function that Hugging Face calls `name`.
+
+    Raises:
+        ValueError: if there is none; the known ones are listed.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {name!r}; known are {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+class Mlp(nnx.Module):
+    """act(x up) down, or act(x gate) * (x up) down."""
+
+    def __init__(self, ffn: spec.FeedForward, width: int, initial: spec.Initial):
+        self.ffn = ffn
+        sizes = {"embed": width, "mlp": ffn.hidden}
+        activation(ffn.activation)  # refuse an unknown one before any work
+
+        def weight(role: str, axes: str):
+            return param(axes, sizes, initial.draw(role, sizes))
+
+        self.up = weight("up", "embed mlp")
+        self.gate = weight("gate", "embed mlp") if ffn.gated else None
+        self.down = weight("down", "mlp embed")
+        self.up_bias = param("mlp", sizes, spec.ZEROS) if ffn.bias else None
+        self.gate_bias = param("mlp", sizes, spec.ZEROS) if ffn.bias and ffn.gated else None
+        self.down_bias = param("embed", sizes, spec.ZEROS) if ffn.bias else None
+
+    def __call__(self, x: Float[Array, "B T D"], *, key: Key | None = None) -> Float[Array, "B T D"]:
+        act = activation(self.ffn.activation)
+        hidden = add(contract("btd,df->btf", x, self.up), self.up_bias)
+        if self.gate is None:
+            hidden = act(hidden)
+        else:
+            hidden = act(add(contract("btd,df->btf", x, self.gate), self.gate_bias)) * hidden
+        hidden = constrain(dropout(hidden, self.ffn.dropout, key), "batch length mlp")
+        return add(contract("btf,fd->btd", hidden, self.down), self.down_bias)

@@ -1,0 +1,31 @@
+"""Normalisation, computed in float32 whatever the dtype of the stream."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from transformers_jax import spec
+from transformers_jax.arrays import Array, Float
+from transformers_jax.nn.param import param
+
+
+class Norm(nnx.Module):
+    """LayerNorm or RMSNorm over the last axis, whose name is `axis`."""
+
+    def __init__(self, norm: spec.Norm, size: int, axis: str = "embed"):
+        self.norm = norm
+        self.scale = param(axis, {axis: size}, spec.ONES)
+        shifted = isinstance(norm, spec.LayerNorm) and norm.shift
+        self.shift = param(axis, {axis: size}, spec.ZEROS) if shifted else None
+
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+        y = x.astype(jnp.float32)
+        if isinstance(self.norm, spec.LayerNorm):
+            y = y - y.mean(-1, keepdims=True)
+        y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + self.norm.eps)
+        y = y * self.scale[...].astype(jnp.float32)
+        if self.shift is not None:
+            y = y + self.shift[...].astype(jnp.float32)
+        return y.astype(x.dtype)

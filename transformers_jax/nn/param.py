@@ -1,0 +1,156 @@
+"""Parameters: the only file that touches `nnx.Param`, and the bridge from modules to plain dicts.
+
+A module is built *abstractly*: each parameter is a shape, the names of its axes and the way it is
+drawn. `initialise` then makes the arrays, each born in its own sharding. Functions that run on
+accelerators see plain nested dicts with string keys; the module is merged inside the trace.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from transformers_jax.arrays import Array, Float, Key, Params
+from transformers_jax.spec import Draw, Sizes
+
+Module = TypeVar("Module", bound=nnx.Module)
+
+
+def param(axes: str, sizes: Sizes, draw: Draw) -> nnx.Param:
+    """A parameter to be: its axes by name ("embed heads kv"), whose lengths `sizes` tells."""
+    names = tuple(axes.split())
+    shape = tuple(sizes[name] for name in names)
+    return nnx.Param(jax.ShapeDtypeStruct(shape, jnp.float32), axes=names, draw=draw)
+
+
+def stacked(module: Module, count: int) -> Module:
+    """The abstract module with a leading `layers` axis of length `count` on every parameter."""
+    for _, leaf in nnx.to_flat_state(nnx.state(module)):
+        one = leaf.get_value()
+        leaf.set_value(jax.ShapeDtypeStruct((count, *one.shape), one.dtype))
+        leaf.set_metadata(axes=("layers", *leaf.axes))
+    return module
+
+
+def contract(equation: str, x: Float[Array, "..."], weight: Any) -> Float[Array, "..."]:
+    """An einsum of activations and a parameter, computed in the dtype of the activations."""
+    return jnp.einsum(equation, x, weight[...].astype(x.dtype))
+
+
+def add(x: Float[Array, "..."], bias: Any) -> Float[Array, "..."]:
+    """x + bias, or x where there is none."""
+    return x if bias is None else x + bias[...].astype(x.dtype)
+
+
+# ---------------------------------------------------------------- modules and plain dicts
+
+
+def split(module: nnx.Module) -> tuple[Any, Params]:
+    """A hashable definition of the module, and its parameters as nested dicts with string keys."""
+    definition, state = nnx.split(module)
+    return definition, _strings(nnx.to_pure_dict(state))
+
+
+def merge(definition: Any, params: Params) -> Any:
+    """The module again; inside a trace this costs nothing at run time."""
+    return nnx.merge(definition, nnx.restore_int_paths(params))
+
+
+def params(module: nnx.Module) -> Params:
+    """The parameters of a module as nested dicts with string keys."""
+    return split(module)[1]
+
+
+def bind(module: Module, values: Params) -> Module:
+    """The module with other parameters of the same structure."""
+    return merge(split(module)[0], values)
+
+
+def axes(module: nnx.Module) -> dict[str, Any]:
+    """The names of each parameter's axes, in the structure of `params(module)`."""
+    return _metadata(module, "axes")
+
+
+def draws(module: nnx.Module) -> dict[str, Any]:
+    """How each parameter is drawn, in the structure of `params(module)`."""
+    return _metadata(module, "draw")
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"stack.norm.scale": leaf, ...} of nested dicts."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        path = f"{prefix}{name}"
+        flat.update(flatten(value, path + ".") if isinstance(value, Mapping) else {path: value})
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dicts of {"stack.norm.scale": leaf, ...}."""
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, name = path.split(".")
+        functools.reduce(lambda node, key: node.setdefault(key, {}), parents, tree)[name] = value
+    return tree
+
+
+def _metadata(module: nnx.Module, name: str) -> dict[str, Any]:
+    flat = nnx.to_flat_state(nnx.state(module))
+    return unflatten({".".join(map(str, path)): getattr(leaf, name) for path, leaf in flat})
+
+
+def _strings(tree: Any) -> Any:
+    """nnx.List gives integer keys, which jax.export and orbax do not keep: make them strings."""
+    if not isinstance(tree, Mapping):
+        return tree
+    return {str(name): _strings(value) for name, value in tree.items()}
+
+
+# ---------------------------------------------------------------- initial values
+
+
+def initialise(
+    module: Module, key: Key, *, shardings: Mapping[str, Any] | None = None, dtype: Any = "float32"
+) -> Module:
+    """Draws every parameter of an abstract module, born in its sharding.
+
+    Each is drawn from the key and its own path, so the values depend neither on the order of
+    construction nor on the mesh; a stacked parameter draws one layer's tensor per layer.
+
+    Shardings: nested like `params(module)`, or None for the default device.
+    """
+    definition, abstract = split(module)
+    named, drawn, placed = axes(module), draws(module), flatten(shardings or {})
+    named, drawn = flatten(named), flatten(drawn)
+    values = {}
+    for path, leaf in flatten(abstract).items():
+        layered = named[path][:1] == ("layers",)
+        fill = _drawer(leaf.shape, jnp.dtype(dtype), drawn[path], layered, placed.get(path))
+        values[path] = fill(jax.random.fold_in(key, zlib.crc32(path.encode())))
+    return merge(definition, unflatten(values))
+
+
+@functools.lru_cache(maxsize=1024)
+def _drawer(shape: tuple[int, ...], dtype: Any, draw: Draw, layered: bool, sharding: Any):
+    """One compiled program per distinct shape, not per parameter."""
+
+    def one(key, shape):
+        if draw.kind == "normal":
+            return (draw.scale * jax.random.normal(key, shape, jnp.float32)).astype(dtype)
+        if draw.kind == "uniform":
+            values = jax.random.uniform(key, shape, jnp.float32, -draw.scale, draw.scale)
+            return values.astype(dtype)
+        return jnp.full(shape, draw.scale, dtype)
+
+    def fill(key):
+        if not layered or draw.kind == "constant":
+            return one(key, shape)
+        return jax.vmap(lambda k: one(k, shape[1:]))(jax.random.split(key, shape[0]))
+
+    return jax.jit(fill, out_shardings=sharding)

@@ -1,0 +1,195 @@
+"""Position, in three hooks that are the identity by default.
+
+    embed    added to the embedding: learned tables, sinusoids      (here: `sinusoids`, `Learned`)
+    rotate   queries and keys turn before their product             (here: `rotation`, `rotate`)
+    score    added to the scaled product                            (here: the two score rules)
+
+Nothing here is ever a T x S array: score rules are called with whole arrays or with one tile.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from transformers_jax import spec
+from transformers_jax.arrays import Array, Float, Int
+from transformers_jax.graph import Nodes
+from transformers_jax.nn.attend import Score, ScoreRule
+from transformers_jax.nn.param import param
+
+# ---------------------------------------------------------------- embed
+
+
+def sinusoids(position: Int[Array, "b T"], width: int, base: float = 10000.0) -> Float[Array, "b T D"]:
+    """Sines and cosines alternate, wavelengths from 2 pi to base * 2 pi (Vaswani et al. 2017, 3.5)."""
+    speed = base ** (-np.arange(0, width, 2, dtype=np.float32) / width)
+    angle = jnp.asarray(position, jnp.float32)[..., None] * speed
+    waves = jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1)
+    return waves.reshape(*angle.shape[:-1], -1)[..., :width]
+
+
+# ---------------------------------------------------------------- rotate
+
+
+def rotation(
+    rotary: spec.Rotary, width: int, position: Int[Array, "b T"]
+) -> tuple[Float[Array, "b T R/2"], Float[Array, "b T R/2"]]:
+    """Cosines and sines by which heads of `width` turn at each position; R is the turning part."""
+    turning = int(width * rotary.fraction)
+    speed = _speeds(rotary, turning, position)
+    angle = jnp.asarray(position, jnp.float32)[..., None] * speed
+    warmth = _warmth(rotary.scaling)
+    return jnp.cos(angle) * warmth, jnp.sin(angle) * warmth
+
+
+def rotate(x: Float[Array, "B T H K"], turn: tuple[Array, Array]) -> Float[Array, "B T H K"]:
+    """Turns the pairs (i, i + R/2) of the first R numbers of each head, in float32."""
+    cos, sin = (part[:, :, None, :] for part in turn)
+    half = cos.shape[-1]
+    a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    a, b = a.astype(jnp.float32), b.astype(jnp.float32)
+    turned = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1).astype(x.dtype)
+    return jnp.concatenate([turned, rest], -1) if rest.shape[-1] else turned
+
+
+def _speeds(rotary: spec.Rotary, turning: int, position: Array) -> Array:
+    """Radians per position of each pair, after scaling."""
+    exponent = np.arange(0, turning, 2, dtype=np.float64) / turning
+    speed = (1.0 / rotary.base**exponent).astype(np.float32)
+    scaling = rotary.scaling
+    if scaling is None:
+        return speed
+    if isinstance(scaling, spec.LinearScaling):
+        return speed / np.float32(scaling.factor)
+    if isinstance(scaling, spec.Llama3Scaling):
+        return _llama3(scaling, speed)
+    if isinstance(scaling, spec.YarnScaling):
+        return _yarn(scaling, rotary.base, turning, speed)
+    # Dynamic: the longest row of the batch decides, once it is longer than the model was trained.
+    length = jnp.maximum(jnp.max(jnp.asarray(position)) + 1, scaling.original).astype(jnp.float32)
+    stretch = scaling.factor * length / scaling.original - (scaling.factor - 1)
+    base = rotary.base * stretch ** (turning / (turning - 2))
+    return 1.0 / base ** exponent.astype(np.float32)
+
+
+def _llama3(scaling: spec.Llama3Scaling, speed: np.ndarray) -> np.ndarray:
+    wavelength = 2 * np.pi / speed
+    blend = (scaling.original / wavelength - scaling.low) / (scaling.high - scaling.low)
+    blend = np.clip(blend, 0.0, 1.0)  # 0: a long wave, divided; 1: a short one, kept
+    return ((1 - blend) * speed / scaling.factor + blend * speed).astype(np.float32)
+
+
+def _yarn(scaling: spec.YarnScaling, base: float, turning: int, speed: np.ndarray) -> np.ndarray:
+    def pair_that_turns(times: float) -> float:
+        """The pair that makes so many full turns within the original length."""
+        return turning * math.log(scaling.original / (times * 2 * math.pi)) / (2 * math.log(base))
+
+    low, high = pair_that_turns(scaling.beta_fast), pair_that_turns(scaling.beta_slow)
+    if scaling.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, turning - 1)
+    ramp = (np.arange(turning // 2) - low) / (max(high - low, 0.001))
+    keep = 1 - np.clip(ramp, 0.0, 1.0)
+    return (speed / scaling.factor * (1 - keep) + speed * keep).astype(np.float32)
+
+
+def _warmth(scaling: spec.Scaling | None) -> float:
+    """YaRN's factor on both queries and keys (Peng et al. 2023, equation 22)."""
+    if not isinstance(scaling, spec.YarnScaling):
+        return 1.0
+    if scaling.attention_factor is not None:
+        return scaling.attention_factor
+
+    def mscale(weight: float) -> float:
+        return 1.0 if scaling.factor <= 1 else 0.1 * weight * math.log(scaling.factor) + 1.0
+
+    if scaling.mscale and scaling.mscale_all_dim:
+        return mscale(scaling.mscale) / mscale(scaling.mscale_all_dim)
+    return mscale(1.0)
+
+
+# ---------------------------------------------------------------- score
+
+
+def bucket(
+    distance: Int[Array, "..."], buckets: int, far: int, directed: bool
+) -> Int[Array, "..."]:
+    """T5's bucket of a distance (key minus query): exact when near, logarithmic up to `far`."""
+    offset: Array | int = 0
+    if directed:
+        distance = -jnp.minimum(distance, 0)
+    else:
+        buckets //= 2
+        offset = jnp.where(distance > 0, buckets, 0)
+        distance = jnp.abs(distance)
+    near = buckets // 2
+    ratio = jnp.maximum(distance, 1).astype(jnp.float32) / near
+    # The same order of float32 operations as the reference: at bucket edges the last bit decides.
+    steps = jnp.log(ratio) / math.log(far / near) * (buckets - near)
+    logarithmic = jnp.minimum(near + steps.astype(jnp.int32), buckets - 1)
+    return offset + jnp.where(distance < near, distance, logarithmic)
+
+
+class BucketRule(ScoreRule):
+    """score[h, t, s] = table[bucket(s - t), h]."""
+
+    def __init__(self, position: spec.Buckets):
+        self.position = position
+
+    def __eq__(self, other):
+        return isinstance(other, BucketRule) and self.position == other.position
+
+    def __hash__(self):
+        return hash(self.position)
+
+    def __call__(self, params, q, k, qn: Nodes, kn: Nodes):
+        p = self.position
+        distance = kn.tag("index")[:, None, :] - qn.tag("index")[:, :, None]
+        place = bucket(distance, p.buckets, p.far, p.directed)
+        return jnp.moveaxis(jnp.take(params, place, axis=0), -1, 1)
+
+
+class AlibiRule(ScoreRule):
+    """score[h, t, s] = -slope[h] * |position of t - position of s|, slopes 2^(-8/H), 2^(-16/H), ...
+
+    Where H is no power of two, the slopes of the next smaller one are kept and every other slope
+    of the next larger one is appended (Press et al. 2021, their code).
+    """
+
+    def __eq__(self, other):
+        return isinstance(other, AlibiRule)
+
+    def __hash__(self):
+        return hash(AlibiRule)
+
+    @staticmethod
+    def slopes(heads: int) -> np.ndarray:
+        power = 2 ** math.floor(math.log2(heads))
+        slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
+        slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(heads - power)]
+        return np.array(slopes, np.float32)
+
+    def __call__(self, params, q, k, qn: Nodes, kn: Nodes):
+        gap = jnp.abs(qn.position[:, :, None] - kn.position[:, None, :]).astype(jnp.float32)
+        return -self.slopes(q.shape[2])[:, None, None] * gap[:, None]
+
+
+class PositionScore(nnx.Module):
+    """Owns the parameters of a stack's score rule and hands out the `Score`."""
+
+    def __init__(self, position: spec.Buckets | spec.Alibi, heads: int, initial: spec.Initial, width: int):
+        self.position = position
+        self.table = None
+        if isinstance(position, spec.Buckets):
+            sizes = {"buckets": position.buckets, "heads": heads, "embed": width}
+            self.table = param("buckets heads", sizes, initial.draw("buckets", sizes))
+
+    def __call__(self) -> Score:
+        if self.table is None:
+            return Score(AlibiRule())
+        return Score(BucketRule(self.position), self.table[...].astype(jnp.float32))

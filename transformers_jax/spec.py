@@ -1,0 +1,301 @@
+"""What a stack computes, in our own words: frozen descriptions into which every family translates.
+
+One slot holds one value: a rotary position is `rotary=Rotary(base=1e4)`, never a flag beside a
+number. Nothing here has parameters; `nn/` builds modules from these records. `Execution` is the
+one record that says *how* a model is run, which changes speed and memory and never the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from transformers_jax.graph import FULL, Mask
+
+Sizes = Mapping[str, int]
+
+
+# ---------------------------------------------------------------- initial values
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How one parameter is drawn: normal with `scale` as deviation, uniform within +-scale, or
+    the constant `scale`."""
+
+    kind: Literal["normal", "uniform", "constant"]
+    scale: float
+
+
+ZEROS, ONES = Draw("constant", 0.0), Draw("constant", 1.0)
+
+
+@dataclass(frozen=True)
+class Initial:
+    """A family's rule for weight matrices: normal(std); those that write into the residual stream
+    (`out`, `down`) may have a deviation of their own (GPT-2 section 2.3)."""
+
+    std: float = 0.02
+    residual: float | None = None
+
+    def draw(self, role: str, sizes: Sizes) -> Draw:
+        """How the weight called `role` (`query`, `up`, `table`, ...) of these sizes is drawn."""
+        into_stream = self.residual is not None and role in ("out", "down")
+        return Draw("normal", self.residual if into_stream else self.std)
+
+
+@dataclass(frozen=True)
+class InitialT5(Initial):
+    """T5's rule: unscaled attention, hence queries smaller by sqrt(K) (Mesh TensorFlow; T5 v1)."""
+
+    factor: float = 1.0
+
+    def draw(self, role: str, sizes: Sizes) -> Draw:
+        width = sizes["embed"]
+        inner = sizes.get("heads", 1) * sizes.get("kv", 1)
+        std = {
+            "query": (width * sizes.get("kv", 1)) ** -0.5,
+            "out": inner**-0.5,
+            "down": sizes.get("mlp", 1) ** -0.5,
+            "table": 1.0,
+        }.get(role, width**-0.5)
+        return Draw("normal", self.factor * std)
+
+
+@dataclass(frozen=True)
+class InitialXavier(Initial):
+    """Glorot and Bengio 2010, as torch.nn.Transformer draws it; embeddings are normal(D^-0.5)
+    so that the scaled embedding has unit variance (Vaswani et al. 2017, section 3.4)."""
+
+    def draw(self, role: str, sizes: Sizes) -> Draw:
+        width = sizes["embed"]
+        if role == "table":
+            return Draw("normal", width**-0.5)
+        if role in ("up", "down", "gate"):
+            fans = width + sizes["mlp"]
+        else:  # torch draws query, key and value as one matrix of 3 D rows
+            fans = 2 * width if role == "out" else 4 * width
+        return Draw("uniform", math.sqrt(6.0 / fans))
+
+
+# ---------------------------------------------------------------- norms and positions
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """(x - mean) / sqrt(variance + eps) * scale + shift (Ba et al. 2016)."""
+
+    eps: float = 1e-5
+    shift: bool = True
+
+
+@dataclass(frozen=True)
+class RMSNorm:
+    """x / sqrt(mean square + eps) * scale (Zhang and Sennrich 2019)."""
+
+    eps: float = 1e-6
+
+
+Norm = LayerNorm | RMSNorm
+
+
+@dataclass(frozen=True)
+class LinearScaling:
+    """Positions divided by `factor` (Chen et al. 2023, position interpolation)."""
+
+    factor: float
+
+
+@dataclass(frozen=True)
+class DynamicScaling:
+    """The base grows once positions pass `original` ("NTK-aware"; as in transformers)."""
+
+    factor: float
+    original: int
+
+
+@dataclass(frozen=True)
+class YarnScaling:
+    """Interpolates slow frequencies, keeps fast ones, and warms the scores (Peng et al. 2023)."""
+
+    factor: float
+    original: int
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float | None = None
+    mscale: float | None = None
+    mscale_all_dim: float | None = None
+    truncate: bool = True
+
+
+@dataclass(frozen=True)
+class Llama3Scaling:
+    """Long wavelengths divided by `factor`, short ones kept, smooth between (Llama 3.1)."""
+
+    factor: float
+    low: float
+    high: float
+    original: int
+
+
+Scaling = LinearScaling | DynamicScaling | YarnScaling | Llama3Scaling
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Queries and keys turn by angles proportional to position (Su et al. 2021).
+
+    `fraction` of each head turns (GPT-NeoX: 0.25); the rest is left alone.
+    """
+
+    base: float = 10000.0
+    fraction: float = 1.0
+    scaling: Scaling | None = None
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """T5's learned bias per (bucket of the distance, head), shared by a stack (Raffel 2019, 2.1)."""
+
+    buckets: int = 32
+    far: int = 128
+    directed: bool = False  # True in decoders: all buckets are spent on the past
+
+
+@dataclass(frozen=True)
+class Alibi:
+    """A bias linear in the distance, steeper for later heads (Press et al. 2021)."""
+
+
+# ---------------------------------------------------------------- blocks and stacks
+
+
+@dataclass(frozen=True)
+class AttentionSpec:
+    """One attention: who hears whom (`mask`), with how many heads, told what about position.
+
+    Attributes:
+        heads, kv, kv_heads, value: H, K, G (default H) and U (default K).
+        source, value_source: width of what keys (and values) are computed from, if not the stream.
+        scale: multiplies q . k; default 1 / sqrt(K).
+        bias: which projections have one, of query, key, value, out.
+        norm: normalises queries and keys per head.
+        softcap: scores become softcap * tanh(scores / softcap).
+        sinks: a learned logit per head that takes weight and gives nothing.
+        extra: keys appended after the projected ones: "learned" and/or "zero".
+        dropout: of the attention weights.
+    """
+
+    heads: int
+    kv: int
+    kv_heads: int | None = None
+    value: int | None = None
+    source: int | None = None
+    value_source: int | None = None
+    mask: Mask = FULL
+    scale: float | None = None
+    rotary: Rotary | None = None
+    bias: tuple[str, ...] = ()
+    norm: Norm | None = None
+    softcap: float | None = None
+    sinks: bool = False
+    extra: tuple[str, ...] = ()
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        if self.heads % self.groups:
+            raise ValueError(
+                f"heads ({self.heads}) must be a multiple of kv_heads ({self.groups}): "
+                "each key/value head serves the same number of query heads"
+            )
+
+    @property
+    def groups(self) -> int:
+        """G, the number of key/value heads."""
+        return self.kv_heads or self.heads
+
+
+@dataclass(frozen=True)
+class FeedForward:
+    """The token-wise phase: act(x up) down, or act(x gate) * (x up) down if gated (Shazeer 2020)."""
+
+    hidden: int
+    activation: str = "gelu"
+    gated: bool = False
+    bias: bool = True
+    dropout: float = 0.0  # of the activations
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One residual branch of a block: x + dropout(op(norm(x))), or norm(x + dropout(op(x))).
+
+    `kind` names it in parameter paths; `self` attends within the stream, `cross` to the encoder.
+    """
+
+    kind: Literal["self", "cross", "ffn"]
+    op: AttentionSpec | FeedForward
+    norm: Norm
+    placement: Literal["pre", "post"] = "pre"
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class StackSpec:
+    """A pattern of blocks, repeated: `depth` blocks in all, each a tuple of branches.
+
+    Attributes:
+        score: what positions add to the scores of every self-attention of the stack.
+        dropout: of what leaves the final norm.
+    """
+
+    width: int
+    depth: int
+    pattern: tuple[tuple[Branch, ...], ...]
+    final_norm: Norm | None = None
+    score: Buckets | Alibi | None = None
+    dropout: float = 0.0
+    initial: Initial = field(default_factory=Initial)
+
+    def __post_init__(self):
+        if self.depth % len(self.pattern):
+            raise ValueError(
+                f"depth ({self.depth}) must be a multiple of the pattern's {len(self.pattern)} blocks"
+            )
+
+    @property
+    def repeats(self) -> int:
+        """How often the pattern is applied: the length of the `layers` axis of its parameters."""
+        return self.depth // len(self.pattern)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a model is run, as opposed to what it computes.
+
+    Attributes:
+        attention: backend of `attend`, or "auto".
+        layers: "stacked" parameters have a leading layers axis; with "list" each layer has its own
+            tree, which is what decoding loops want.
+        unroll: whether stacked layers are unrolled inside the trace (faster steps on a CPU)
+            or scanned (compile time independent of depth); None chooses by platform.
+        remat: what the backward pass recomputes: None (nothing), "full" (each block), "dots"
+            (all but matrix products).
+        compute: dtype of activations; None means that of the parameters.
+    """
+
+    attention: str = "auto"
+    layers: Literal["stacked", "list"] = "stacked"
+    unroll: bool | None = None
+    remat: Literal["full", "dots"] | None = None
+    compute: str | None = None
+
+    def __post_init__(self):
+        for name, value, options in (
+            ("layers", self.layers, ("stacked", "list")),
+            ("remat", self.remat, (None, "full", "dots")),
+        ):
+            if value not in options:
+                raise ValueError(f"{name}={value!r}: expected one of {options}")
