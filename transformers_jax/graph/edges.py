@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool
-from transformers_jax.graph.mask import Mask
+from transformers_jax.graph.mask import Mask, Where
 from transformers_jax.graph.nodes import Nodes
 
 
@@ -56,8 +56,11 @@ def connect(
         ValueError: if the mask names a tag or a pair array that is absent.
     """
     k = q if k is None else k
-    for name in sorted(mask.tags):
-        q.tag(name), k.tag(name)
+    for part in mask.parts():
+        if isinstance(part, Where):  # reads one side; all other parts compare both
+            (k if part.of == "key" else q).tag(part.tag)
+        elif hasattr(part, "tag"):
+            q.tag(part.tag), k.tag(part.tag)
     missing = sorted(mask.pairs - set(pairs or {}))
     if missing:
         raise ValueError(f"mask {mask} reads pair arrays {missing}, but pairs has {sorted(pairs or {})}")

@@ -1,18 +1,41 @@
 """attend(q, k, v, edges): messages along the edges of a graph, by whichever engine can do it.
 
-`reference` defines the semantics; every other backend computes exactly that or refuses.
+    reference   the plain matrix; it defines the semantics
+    tiled       tile by tile over the live tiles of any mask, with its own backward pass
+    xla         jax.nn.dot_product_attention
+    cudnn       the fused kernel of NVIDIA's library, where it can be told the graph
+    pallas      one kernel for every mask, written in Pallas (GPU and TPU)
+
+Every backend computes exactly what `reference` computes, or refuses and says why.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
+
+import jax
+import jax.numpy as jnp
+
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import Edges
-from transformers_jax.nn.attend import reference
+from transformers_jax.graph.lower import Refused
+from transformers_jax.nn.attend import cudnn, pallas, reference, tiled, xla
 from transformers_jax.nn.attend.score import Score, ScoreRule
+from transformers_jax.nn.attend.spread import spread
 
-__all__ = ["Score", "ScoreRule", "attend"]
+__all__ = ["BACKENDS", "Refused", "Score", "ScoreRule", "attend", "prepare"]
 
-BACKENDS = {"reference": reference.attend}
+BACKENDS = {
+    "reference": reference.attend,
+    "tiled": functools.partial(spread, tiled.attend),
+    "xla": xla.attend,
+    "cudnn": cudnn.attend,
+    "pallas": functools.partial(spread, pallas.attend),
+}
+
+SHORT = 2**14
+"""Squares of T x S scores up to this are faster as one matrix (measured on CPU: equal at 128 x 128)."""
 
 
 def attend(
@@ -37,5 +60,60 @@ def attend(
     Raises:
         ValueError: if shapes disagree, or if `how` names a backend that cannot compute this graph.
     """
+    _check(q, k, v, edges, sinks, dropout)
+    if 0 in edges.shape:
+        return jnp.zeros((*q.shape[:-1], v.shape[-1]), q.dtype)
     options = dict(scale=scale, score=score, softcap=softcap, sinks=sinks, dropout=dropout, key=key)
-    return BACKENDS["reference" if how == "auto" else how](q, k, v, edges, **options)
+    if how != "auto":
+        try:
+            return _backend(how)(q, k, v, edges, **options)
+        except Refused as reason:
+            raise Refused(f"attention {how!r} refuses: {reason}; use 'auto' or 'tiled'") from None
+    *fused, last = _preferred(edges)
+    for name in fused:
+        try:
+            return BACKENDS[name](q, k, v, edges, **options)
+        except Refused as reason:
+            _say_once(f"attention falls back from {name!r} to {last!r}: {reason}")
+    return BACKENDS[last](q, k, v, edges, **options)
+
+
+def prepare(edges: Edges, how: str = "auto") -> Edges:
+    """The edges as the backend wants to meet them in every layer: with the matrix drawn, if that is
+    what it reads. Call it once, outside the loop over layers."""
+    name = _preferred(edges)[-1] if how == "auto" else how
+    return edges.draw() if name in ("reference", "xla") and edges.drawn is None else edges
+
+
+def _preferred(edges: Edges) -> tuple[str, ...]:
+    """Backends in the order in which `auto` tries them; the last one never refuses."""
+    last = "reference" if edges.shape[0] * edges.shape[1] <= SHORT else "tiled"
+    return ("cudnn", last) if jax.default_backend() == "gpu" else (last,)
+
+
+def _backend(how: str):
+    if how not in BACKENDS:
+        raise ValueError(f"attention {how!r} is none of 'auto', {', '.join(map(repr, BACKENDS))}")
+    return BACKENDS[how]
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    logging.getLogger("transformers_jax").warning(line)
+
+
+def _check(q, k, v, edges: Edges, sinks, dropout: float) -> None:
+    (B, T, H, K), (S, G) = q.shape, k.shape[1:3]
+    problems = []
+    if k.shape != (B, S, G, K) or v.shape[:3] != (B, S, G):
+        problems.append(f"q {q.shape}, k {k.shape}, v {v.shape} are not [B T H K], [B S G K], [B S G U]")
+    if H % G:
+        problems.append(f"heads ({H}) must be a multiple of kv_heads ({G})")
+    if edges.shape != (T, S):
+        problems.append(f"the edges join {edges.shape[0]} queries with {edges.shape[1]} keys, not {T} with {S}")
+    if sinks is not None and sinks.shape != (H,):
+        problems.append(f"sinks {sinks.shape} must be one number per head ({H})")
+    if not 0.0 <= dropout < 1.0:
+        problems.append(f"dropout ({dropout}) must be at least 0 and below 1")
+    if problems:
+        raise ValueError("attention: " + "; ".join(problems))

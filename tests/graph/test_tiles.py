@@ -1,0 +1,123 @@
+"""Tiles are sound: what they call empty is empty, and what they call full is full."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transformers_jax.graph import (
+    CAUSAL,
+    FULL,
+    Before,
+    Block,
+    Dense,
+    Mask,
+    Near,
+    Nodes,
+    Same,
+    Strided,
+    Where,
+    connect,
+    sequence,
+)
+from transformers_jax.graph.tiles import live, tiles
+
+REACH = st.one_of(st.none(), st.integers(0, 9))
+LEAVES = st.one_of(
+    st.just(FULL),
+    st.sampled_from([CAUSAL, Before("document"), Same("document"), Dense("links")]),
+    st.builds(Near, REACH, REACH, st.sampled_from(["index", "document"])),
+    st.builds(Where, st.just("prefix"), st.sampled_from(["key", "query"])),
+    st.builds(Strided, st.integers(1, 4), st.sampled_from(["index", "document"])),
+    st.builds(Block, st.integers(1, 7)),
+)
+MASKS = st.recursive(
+    LEAVES,
+    lambda m: st.one_of(m.map(lambda a: ~a), st.tuples(m, m).map(lambda p: p[0] & p[1]),
+                        st.tuples(m, m).map(lambda p: p[0] | p[1])),
+    max_leaves=6,
+)  # fmt: skip
+
+
+def nodes_of(rng, rows: int, length: int, ordered: bool) -> Nodes:
+    """Random tags; `ordered` ones look like packed documents, others are in no order at all."""
+    index = np.arange(length, dtype=np.int32)[None] + rng.integers(-5, 5)
+    document = rng.integers(-2, 4, (rows, length)).astype(np.int32)
+    prefix = (rng.random((rows, length)) < 0.3).astype(np.int32)
+    if ordered:
+        document, prefix = np.sort(document, 1), -np.sort(-prefix, 1)
+    else:
+        index = rng.permutation(index[0])[None]
+    valid = rng.random((rows, length)) < 0.7 if rng.random() < 0.5 else None
+    return Nodes({"index": index, "document": document, "prefix": prefix}, valid)
+
+
+def squares(drawn: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """[b T S] as [b n m t s]; the ends are filled by repeating, so that they cannot decide."""
+    b, T, S = drawn.shape
+    rows = np.minimum(np.arange(-(-T // size[0]) * size[0]), T - 1)
+    columns = np.minimum(np.arange(-(-S // size[1]) * size[1]), S - 1)
+    filled = drawn[:, rows][:, :, columns]
+    return filled.reshape(b, -1, size[0], filled.shape[2] // size[1], size[1]).swapaxes(2, 3)
+
+
+@settings(max_examples=300, deadline=None)
+@given(MASKS, st.integers(0, 2**31), st.booleans(), st.integers(1, 2), st.sampled_from([(4, 3), (5, 8), (16, 2)]))
+def test_empty_tiles_are_empty_and_full_tiles_are_full(mask, seed, ordered, rows, size):
+    rng = np.random.default_rng(seed)
+    q, k = nodes_of(rng, rows, 13, ordered), nodes_of(rng, rows, 17, ordered)
+    edges = connect(mask, q, k, {"links": rng.random((rows, 13, 17)) < 0.1})
+    may, must = tiles(edges, size)
+    assert isinstance(may, np.ndarray), "everything is known here, so nothing may leave NumPy"
+    drawn = squares(np.asarray(edges.allowed()), size)
+    assert (may | ~drawn.any((-1, -2))).all(), "a tile with an edge would be skipped"
+    assert (~must | drawn.all((-1, -2))).all(), "a tile with a missing edge would not be masked"
+    assert (may | ~must).all()
+
+
+def test_an_unsound_answer_is_noticed():
+    edges = connect(CAUSAL, sequence(12))
+    may, _ = tiles(edges, (4, 4))
+    wrong = may & ~np.eye(3, dtype=bool)  # forgets the diagonal
+    drawn = squares(np.asarray(edges.allowed()), (4, 4))
+    assert not (wrong | ~drawn.any((-1, -2))).all()
+
+
+@pytest.mark.parametrize(
+    "mask, count",
+    [(FULL, 64), (CAUSAL, 36), (CAUSAL & Near(left=8), 15), (Same("document"), 16), (Block(16), 16)],
+    ids=str,
+)
+def test_live_tiles_follow_the_edges(mask, count):
+    document = np.repeat(np.arange(4, dtype=np.int32), 16)[None]
+    may, must = tiles(connect(mask, sequence(64, tags={"document": document})), (8, 8))
+    assert int(may.sum()) == count
+    assert live(may).count == count
+    if mask in (FULL, Same("document"), Block(16)):
+        assert (may == must).all()
+
+
+def test_tiles_found_at_run_time_are_those_found_while_tracing():
+    rng = np.random.default_rng(0)
+    mask = CAUSAL & Same("document") & ~Where("prefix") | Strided(5)
+    nodes = nodes_of(rng, 2, 23, True)
+    known = tiles(connect(mask, nodes), (4, 8))
+    found = jax.jit(lambda nodes: tiles(connect(mask, nodes), (4, 8)))(nodes)
+    for a, b in zip(known, found):
+        np.testing.assert_array_equal(a, b)
+    static, moving = live(known[0]), live(jnp.asarray(known[0]))
+    count = int(moving.count)
+    assert count == static.count
+    for a, b in ((static.row, moving.row), (static.query, moving.query), (static.key, moving.key)):
+        np.testing.assert_array_equal(a, b[:count])
+
+
+def test_an_unknown_mask_is_computed_everywhere():
+    class Other(Mask):  # of which tiles.py has never heard
+        def edges(self, q, k, pairs=None):
+            return np.ones((1, 1, 1), bool)
+
+    may, must = tiles(connect(~Other(), sequence(8)), (4, 4))
+    assert may.all() and not must.any()

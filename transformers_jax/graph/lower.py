@@ -1,0 +1,102 @@
+"""What a fixed-function kernel can be told instead of a matrix, or why it cannot be told.
+
+Kernels such as cuDNN's know a few graphs by name: causal, a window, one length per row, segments.
+A graph is lowered only if those words describe it exactly; any part without a word refuses the
+whole. A mask part that is silently dropped is the characteristic bug of this field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from transformers_jax.arrays import Array
+from transformers_jax.graph import mask as masks
+from transformers_jax.graph.edges import Edges
+from transformers_jax.graph.nodes import Nodes
+
+
+class Refused(ValueError):
+    """A backend cannot compute exactly this graph; the message says why."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A graph in a kernel's words; their conjunction is the graph.
+
+    Attributes:
+        causal: a key is heard by the queries at its own place and after it.
+        left, right: how far a window reaches from the query's place; None: without limit.
+        lengths: Int[b], each row's keys that are valid, which come first; None: all of them.
+        segments: tags whose values must agree.
+    """
+
+    causal: bool = False
+    left: int | None = None
+    right: int | None = None
+    lengths: np.ndarray | None = None
+    segments: tuple[str, ...] = ()
+
+
+def lower(edges: Edges) -> Lowered:
+    """The graph in a kernel's words.
+
+    Raises:
+        Refused: naming the part of the mask, or the nodes, that the words cannot describe.
+    """
+    causal, left, right, segments = False, None, None, set()
+    for part in _conjuncts(edges.mask):
+        match part:
+            case masks.Full():
+                continue
+            case masks.Same(tag):
+                segments.add(tag)
+            case masks.Before("index"):
+                causal = True
+            case masks.Near(near_left, near_right, "index"):
+                left, right = _narrower(left, near_left), _narrower(right, near_right)
+            case _:
+                raise Refused(f"kernels have no word for {part} in the mask {edges.mask}")
+    if causal or left is not None or right is not None:
+        _require_places(edges.q, edges.k)
+    if right == 0:
+        causal = True
+    right = None if causal else right
+    lengths = _lengths(edges.k.valid)
+    return Lowered(causal, left, right, lengths, tuple(sorted(segments)))
+
+
+def _conjuncts(mask: masks.Mask) -> Iterator[masks.Mask]:
+    if isinstance(mask, masks.All):
+        yield from _conjuncts(mask.a)
+        yield from _conjuncts(mask.b)
+    else:
+        yield mask
+
+
+def _narrower(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else min(a, b)
+
+
+def _require_places(q: Nodes, k: Nodes) -> None:
+    """A kernel compares places in the arrays, so `index` must be just that, on both sides."""
+    for name, index in (("queries", q.tag("index")), ("keys", k.tag("index"))):
+        if not isinstance(index, np.ndarray):
+            raise Refused(f"the index of the {name} is known only at run time")
+        if (np.diff(index, axis=1) != 1).any():
+            raise Refused(f"the {name} do not stand in order of their index")
+    if (q.tag("index")[:, :1] != k.tag("index")[:, :1]).any():
+        raise Refused("queries and keys do not begin at the same index")
+
+
+def _lengths(valid: Array | None) -> np.ndarray | None:
+    if valid is None:
+        return None
+    if not isinstance(valid, np.ndarray):
+        raise Refused("which keys are valid is known only at run time")
+    lengths = valid.sum(1)
+    if (valid != (np.arange(valid.shape[1]) < lengths[:, None])).any():
+        raise Refused("the valid keys of a row are not its first ones")
+    return None if valid.all() else lengths.astype(np.int32)

@@ -1,0 +1,185 @@
+"""Which tiles of the T x S square are empty, partly full or full, without drawing the square.
+
+Three-valued logic. From the range of a tag over a tile of queries and over a tile of keys each
+primitive answers a pair:
+
+    may     some query of the tile may hear some key of it     (not may:  skip the tile)
+    must    every query hears every key                        (must:     no mask inside it)
+
+and the connectives follow: `a & b` is (may & may, must & must), `a | b` is (may | may, must | must),
+`~a` is (~must, ~may). Sound for every expression; exact only where the parts do not conspire.
+
+Whatever is known while tracing (NumPy tags) stays NumPy, so the list of live tiles is then a
+constant of the program; otherwise the same lines run on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from transformers_jax.arrays import Array, Bool, Int
+from transformers_jax.graph import mask as masks
+from transformers_jax.graph.edges import Edges
+from transformers_jax.graph.nodes import Nodes
+
+Answer = tuple[Array, Array]  # (may, must), each Bool broadcastable to [b n m]
+
+
+def pad(array: Array, axis: int, size: int, **how) -> Array:
+    """`array` with `axis` filled up to a multiple of `size`; NumPy stays NumPy."""
+    short = -array.shape[axis] % size
+    if short == 0:
+        return array
+    widths = [(0, short if a == axis % array.ndim else 0) for a in range(array.ndim)]
+    return (np if isinstance(array, np.ndarray) else jnp).pad(array, widths, **how)
+
+
+def pad_nodes(nodes: Nodes, size: int) -> Nodes:
+    """Nodes whose length is a multiple of `size`; the new ones are not valid.
+
+    They repeat the tags of the last one, so that the ranges of its tile stay as narrow as they are.
+    """
+    if nodes.length % size == 0:
+        return nodes
+    valid = np.ones((1, nodes.length), bool) if nodes.valid is None else nodes.valid
+    tags = {name: pad(tag, 1, size, mode="edge") for name, tag in nodes.tags.items()}
+    return Nodes(tags, pad(valid, 1, size))
+
+
+class Ranges:
+    """The least and greatest value of any tag in each tile, over the nodes that count."""
+
+    def __init__(self, nodes: Nodes, size: int, axis: int, valid: Bool[Array, "b T"] | None):
+        self.nodes, self.size, self.axis = nodes, size, axis
+        self.valid = None if valid is None else self._cut(valid)
+
+    def __call__(self, name: str) -> tuple[Array, Array]:
+        """(least, greatest), each [b n 1] for queries and [b 1 m] for keys."""
+        tag = self._cut(self.nodes.tag(name))
+        if self.valid is None:
+            return self._place(tag.min(-1)), self._place(tag.max(-1))
+        least, greatest = np.iinfo(np.int32).min, np.iinfo(np.int32).max
+        xp = np if isinstance(tag, np.ndarray) and isinstance(self.valid, np.ndarray) else jnp
+        some = self.valid.any(-1)
+        low = xp.where(some, xp.where(self.valid, tag, greatest).min(-1), 0)
+        high = xp.where(some, xp.where(self.valid, tag, least).max(-1), 0)
+        return self._place(low), self._place(high)
+
+    def some_valid(self) -> Answer:
+        """Whether any and whether all of a tile's nodes are valid."""
+        if self.valid is None:
+            return _YES
+        return self._place(self.valid.any(-1)), self._place(self.valid.all(-1))
+
+    def _cut(self, array: Array) -> Array:
+        return array.reshape(array.shape[0], -1, self.size)
+
+    def _place(self, array: Array) -> Array:
+        return array[:, :, None] if self.axis == 1 else array[:, None, :]
+
+
+_YES = np.ones((1, 1, 1), bool), np.ones((1, 1, 1), bool)
+
+
+def answer(mask: masks.Mask, q: Ranges, k: Ranges, dense: Mapping[str, Answer]) -> Answer:
+    """(may, must) of an expression over every pair of tiles."""
+    match mask:
+        case masks.Full():
+            return _YES
+        case masks.All(a, b):
+            (may, must), (may2, must2) = answer(a, q, k, dense), answer(b, q, k, dense)
+            return may & may2, must & must2
+        case masks.Any(a, b):
+            (may, must), (may2, must2) = answer(a, q, k, dense), answer(b, q, k, dense)
+            return may | may2, must | must2
+        case masks.Not(part):
+            may, must = answer(part, q, k, dense)
+            return ~must, ~may
+        case masks.Dense(name):
+            return dense[name]
+        case masks.Where(tag, of):
+            low, high = k(tag) if of == "key" else q(tag)
+            return high > 0, low > 0
+        case masks.Before() | masks.Near() | masks.Same() | masks.Strided() | masks.Block():
+            return _compare(mask, q(mask.tag), k(mask.tag))
+    return _YES[0], ~_YES[1]  # a mask that is not ours: nothing is known, which is always sound
+
+
+def _compare(mask: masks.Mask, q: tuple[Array, Array], k: tuple[Array, Array]) -> Answer:
+    """The primitives that compare one tag of the query with the same tag of the key."""
+    (q_low, q_high), (k_low, k_high) = q, k
+    match mask:
+        case masks.Before():
+            return k_low <= q_high, k_high <= q_low
+        case masks.Near(left, right):
+            may, must = _YES
+            if left is not None:
+                may, must = may & (q_low - k_high <= left), must & (q_high - k_low <= left)
+            if right is not None:
+                may, must = may & (k_low - q_high <= right), must & (k_high - q_low <= right)
+            return may, must
+        case masks.Strided(step):
+            least, greatest = q_low - k_high, q_high - k_low  # of the gaps in the tile
+            may = greatest // step * step >= least
+            return may, may & ((least == greatest) | (step == 1))
+        case masks.Block(size):
+            return _same(q_low // size, q_high // size, k_low // size, k_high // size)
+    return _same(q_low, q_high, k_low, k_high)
+
+
+def _same(q_low: Array, q_high: Array, k_low: Array, k_high: Array) -> Answer:
+    """May: the ranges meet. Must: all four ends agree."""
+    must = (q_low == k_high) & (q_high == k_low)
+    return (k_low <= q_high) & (q_low <= k_high), must & (q_low == q_high)
+
+
+def tiles(edges: Edges, size: tuple[int, int]) -> Answer:
+    """(may, must), each Bool[b n m], of tiles with `size` (queries, keys); ragged ends are filled.
+
+    A node beyond the ends, like a key that is not valid, counts for no edge: its tile is not full.
+    """
+    q, k = pad_nodes(edges.q, size[0]), pad_nodes(edges.k, size[1])
+    rows, columns = q.length // size[0], k.length // size[1]
+    beyond = None  # queries are never masked by `valid`; only those beyond the end do not count
+    if q.length != edges.q.length:
+        beyond = (np.arange(q.length) < edges.q.length)[None]
+    of_q, of_k = Ranges(q, size[0], 1, beyond), Ranges(k, size[1], 2, k.valid)
+    dense = {name: _tiles_of_array(array, size) for name, array in edges.pairs.items()}
+    may, must = answer(edges.mask, of_q, of_k, dense)
+    some, every = of_k.some_valid()
+    may, must = may & some, must & every & may
+    xp = np if isinstance(may, np.ndarray) and isinstance(must, np.ndarray) else jnp
+    return tuple(xp.broadcast_to(x, (x.shape[0], rows, columns)) for x in (may, must))
+
+
+def _tiles_of_array(array: Array, size: tuple[int, int]) -> Answer:
+    """(may, must) of a graph that is given as an array: one pass over it."""
+    array = array if array.dtype == bool else array > 0
+    array = pad(pad(array, 1, size[0]), 2, size[1])
+    b, T, S = array.shape
+    square = array.reshape(b, T // size[0], size[0], S // size[1], size[1])
+    return square.any((2, 4)), square.all((2, 4))
+
+
+@dataclass(frozen=True)
+class Live:
+    """The live tiles in order: tile `n` of `count` is (row[n], query[n], key[n])."""
+
+    row: Int[Array, " n"]
+    query: Int[Array, " n"]
+    key: Int[Array, " n"]
+    count: int | Int[Array, ""]
+
+
+def live(may: Bool[Array, "b n m"]) -> Live:
+    """Lists the tiles that may hold an edge: exactly as many as there are if `may` is NumPy, else
+    in arrays long enough for all, of which the first `count` are meant."""
+    if isinstance(may, np.ndarray):
+        row, query, key = (part.astype(np.int32) for part in np.nonzero(may))
+        return Live(row, query, key, len(row))
+    row, query, key = jnp.nonzero(may, size=may.size, fill_value=0)
+    return Live(*(part.astype(jnp.int32) for part in (row, query, key)), may.sum(dtype=jnp.int32))

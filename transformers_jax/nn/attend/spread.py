@@ -1,0 +1,81 @@
+"""The same kernel on every device of a mesh: each holds some rows of the batch and some heads.
+
+Left to the compiler, a loop over tiles would exchange partial sums at every step. Rows and heads
+never speak to each other, so each device runs the loop on its own, and nothing is exchanged in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, PartitionSpec
+
+from transformers_jax.graph import Edges
+from transformers_jax.nn import noise
+from transformers_jax.shard import ACTIVATION_RULES
+
+
+def spread(backend: Callable, q, k, v, edges: Edges, *, score, sinks, key, **options):
+    """`backend` under the current mesh; without one, just `backend`.
+
+    The backend is also told `first`, the (row, query head, key head) where its slice begins, and
+    `heads`, the (H, G) of the whole, so that dropout and score rules do not depend on the mesh.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    sizes = {
+        name: mesh.shape[name]
+        for name, kind in zip(mesh.axis_names, mesh.axis_types)
+        if kind == AxisType.Auto and mesh.shape[name] > 1
+    }
+    if not sizes:
+        return backend(q, k, v, edges, score=score, sinks=sinks, key=key, **options)
+    (B, _, H, _), G = q.shape, k.shape[2]
+    rows, parts = _axes("batch", sizes, B), _axes("heads", sizes, H)
+    cut = math.prod(sizes[name] for name in parts)
+    if G % cut and cut % G:
+        parts, cut = (), 1  # a device's query heads would read parts of two key heads
+    shared = G % cut != 0  # several devices read the same key head
+    edges = replace(edges, drawn=None)
+    leaves, tree = jax.tree.flatten(edges)
+    known = [isinstance(leaf, np.ndarray) and leaf.shape[0] == 1 for leaf in leaves]
+    bits = None if key is None else jax.numpy.stack(noise.words(key))
+    params = None if score is None else score.params
+
+    def local(q, k, v, moving, params, sinks, bits):
+        moving = iter(moving)
+        whole = [leaf if fixed else next(moving) for leaf, fixed in zip(leaves, known)]
+        row = jax.lax.axis_index(rows) * q.shape[0] if rows else 0
+        part = jax.lax.axis_index(parts) if parts else 0
+        head, group = part * q.shape[2], part * (G // cut)
+        if shared:
+            group = head // (H // G)
+            k, v = (jax.lax.dynamic_slice_in_dim(x, group, 1, 2) for x in (k, v))
+        return backend(
+            q, k, v, jax.tree.unflatten(tree, whole), sinks=sinks, key=bits,
+            score=None if score is None else replace(score, params=params),
+            first=(row, head, group), heads=(H, G), **options,
+        )  # fmt: skip
+
+    moving = [leaf for leaf, fixed in zip(leaves, known) if not fixed]
+    by_row = [PartitionSpec(rows or None) if x.shape[0] == B else PartitionSpec() for x in moving]
+    of_q = PartitionSpec(rows or None, None, parts or None, None)
+    of_k = PartitionSpec(rows or None, None, None if shared else parts or None, None)
+    return jax.shard_map(
+        local,
+        in_specs=(of_q, of_k, of_k, by_row, PartitionSpec(), PartitionSpec(parts or None), PartitionSpec()),
+        out_specs=of_q,
+        axis_names=set(sizes),
+        check_vma=False,
+    )(q, k, v, moving, params, sinks, bits)  # fmt: skip
+
+
+def _axes(name: str, sizes: dict[str, int], length: int) -> tuple[str, ...]:
+    """The mesh axes over which an axis of activations is cut; none if they do not divide it."""
+    wanted = dict(ACTIVATION_RULES)[name]
+    wanted = (wanted,) if isinstance(wanted, str) else wanted or ()
+    parts = tuple(axis for axis in wanted if axis in sizes)
+    return parts if length % math.prod(sizes[axis] for axis in parts) == 0 else ()
