@@ -64,7 +64,13 @@ def squares(drawn: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 @settings(max_examples=300, deadline=None)
-@given(MASKS, st.integers(0, 2**31), st.booleans(), st.integers(1, 2), st.sampled_from([(4, 3), (5, 8), (16, 2)]))
+@given(
+    MASKS,
+    st.integers(0, 2**31),
+    st.booleans(),
+    st.integers(1, 2),
+    st.sampled_from([(4, 3), (5, 8), (16, 2)]),
+)
 def test_empty_tiles_are_empty_and_full_tiles_are_full(mask, seed, ordered, rows, size):
     rng = np.random.default_rng(seed)
     q, k = nodes_of(rng, rows, 13, ordered), nodes_of(rng, rows, 17, ordered)
@@ -87,7 +93,13 @@ def test_an_unsound_answer_is_noticed():
 
 @pytest.mark.parametrize(
     "mask, count",
-    [(FULL, 64), (CAUSAL, 36), (CAUSAL & Near(left=8), 15), (Same("document"), 16), (Block(16), 16)],
+    [
+        (FULL, 64),
+        (CAUSAL, 36),
+        (CAUSAL & Near(left=8), 15),
+        (Same("document"), 16),
+        (Block(16), 16),
+    ],
     ids=str,
 )
 def test_live_tiles_follow_the_edges(mask, count):

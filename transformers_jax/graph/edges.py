@@ -63,6 +63,8 @@ def connect(
             q.tag(part.tag), k.tag(part.tag)
     missing = sorted(mask.pairs - set(pairs or {}))
     if missing:
-        raise ValueError(f"mask {mask} reads pair arrays {missing}, but pairs has {sorted(pairs or {})}")
+        raise ValueError(
+            f"mask {mask} reads pair arrays {missing}, but pairs has {sorted(pairs or {})}"
+        )
     kept = {name: array for name, array in (pairs or {}).items() if name in mask.pairs}
     return Edges(q, k, mask, kept)

@@ -19,8 +19,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from transformers_jax.arrays import Array, Bool
 from transformers_jax.graph.nodes import Nodes
 
@@ -76,6 +74,12 @@ class Mask:
         return plot(self, q, k, pairs, **options)
 
 
+def _everywhere(k: Nodes) -> Bool[Array, "b 1 S"]:
+    """True for each key. Made from a tag, because a Pallas kernel may not close over an array."""
+    index = k.tag("index")
+    return (index == index)[:, None, :]
+
+
 def _columns(q: Array, k: Array) -> tuple[Array, Array]:
     """[b T] and [b S] as [b T 1] and [b 1 S]."""
     return q[:, :, None], k[:, None, :]
@@ -91,7 +95,7 @@ class Full(Mask):
     """
 
     def edges(self, q, k, pairs=None):
-        return np.ones((1, 1, 1), bool)
+        return _everywhere(k)
 
     def __str__(self) -> str:
         return "Full()"
@@ -132,20 +136,23 @@ class Near(Mask):
     def __post_init__(self):
         for side, reach in (("left", self.left), ("right", self.right)):
             if reach is not None and reach < 0:
-                raise ValueError(f"Near({side}={reach}): a window reaches 0 or more tokens, or None")
+                raise ValueError(
+                    f"Near({side}={reach}): a window reaches 0 or more tokens, or None"
+                )
 
     def edges(self, q, k, pairs=None):
         row, column = _columns(q.tag(self.tag), k.tag(self.tag))
         gap = row - column
-        inside = np.ones((1, 1, 1), bool)
-        if self.left is not None:
-            inside = inside & (gap <= self.left)
-        if self.right is not None:
-            inside = inside & (-gap <= self.right)
-        return inside
+        if self.left is None and self.right is None:
+            return _everywhere(k)
+        if self.left is None or self.right is None:
+            return -gap <= self.right if self.left is None else gap <= self.left
+        return (gap <= self.left) & (-gap <= self.right)
 
     def __str__(self) -> str:
-        sides = [f"{n}={v}" for n, v in (("left", self.left), ("right", self.right)) if v is not None]
+        sides = [
+            f"{n}={v}" for n, v in (("left", self.left), ("right", self.right)) if v is not None
+        ]
         return f"Near({', '.join(sides + ([repr(self.tag)] if self.tag != 'index' else []))})"
 
 

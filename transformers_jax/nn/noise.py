@@ -31,13 +31,13 @@ def words(key: Key) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
     return data[0], data[-1]
 
 
-def keep(rate: float, key: Key, *places: Array) -> Bool[Array, "..."]:
+def keep(rate: float, key: Key | tuple[Array, Array], *places: Array) -> Bool[Array, "..."]:
     """True with probability 1 - rate, from the key and integer `places` that broadcast together.
 
     For attention the places are (row of the batch, query head, query, key), each counted in the
-    whole array. All but the last are hashed at their own, smaller shapes.
+    whole array. All but the last are hashed at their own, smaller shapes. `key` may be its `words`.
     """
-    first, second = words(key)
+    first, second = key if isinstance(key, tuple) else words(key)
     state = mix(first)
     for place in places:
         state = mix(state ^ (jnp.asarray(place).astype(jnp.uint32) * jnp.uint32(0x9E3779B9) + second))

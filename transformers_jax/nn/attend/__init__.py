@@ -106,11 +106,15 @@ def _check(q, k, v, edges: Edges, sinks, dropout: float) -> None:
     (B, T, H, K), (S, G) = q.shape, k.shape[1:3]
     problems = []
     if k.shape != (B, S, G, K) or v.shape[:3] != (B, S, G):
-        problems.append(f"q {q.shape}, k {k.shape}, v {v.shape} are not [B T H K], [B S G K], [B S G U]")
+        problems.append(
+            f"q {q.shape}, k {k.shape}, v {v.shape} are not [B T H K], [B S G K], [B S G U]"
+        )
     if H % G:
         problems.append(f"heads ({H}) must be a multiple of kv_heads ({G})")
     if edges.shape != (T, S):
-        problems.append(f"the edges join {edges.shape[0]} queries with {edges.shape[1]} keys, not {T} with {S}")
+        problems.append(
+            f"the edges join {edges.shape[0]} queries with {edges.shape[1]} keys, not {T} with {S}"
+        )
     if sinks is not None and sinks.shape != (H,):
         problems.append(f"sinks {sinks.shape} must be one number per head ({H})")
     if not 0.0 <= dropout < 1.0:

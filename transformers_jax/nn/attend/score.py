@@ -20,7 +20,12 @@ class ScoreRule:
     replaces = False
 
     def __call__(
-        self, params: Any, q: Float[Array, "b t H K"], k: Float[Array, "b s G K"], qn: Nodes, kn: Nodes
+        self,
+        params: Any,
+        q: Float[Array, "b t H K"],
+        k: Float[Array, "b s G K"],
+        qn: Nodes,
+        kn: Nodes,
     ) -> Float[Array, "b H t s"]:
         """Scores of whole arrays, or of one tile when a tiled backend asks."""
         raise NotImplementedError
