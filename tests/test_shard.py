@@ -1,0 +1,119 @@
+"""Meshes and rules: sizes are checked before anything is compiled."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import AbstractMesh, AxisType, PartitionSpec
+
+from transformers_jax.shard import (
+    ACTIVATION_RULES,
+    DEFAULT_RULES,
+    constrain,
+    make_mesh,
+    nearest,
+    shardings,
+    spec_of,
+)
+
+
+def machine(**sizes):
+    """A mesh of many devices on a machine with one: rules only read its shape."""
+    shape = {"data": 1, "fsdp": 1, "tensor": 1, **sizes}
+    return AbstractMesh(tuple(shape.values()), tuple(shape), axis_types=(AxisType.Auto,) * 3)
+
+
+def test_one_device_makes_a_mesh_in_which_nothing_is_cut():
+    mesh = make_mesh({"data": 1})
+    assert spec_of(("vocab", "embed"), DEFAULT_RULES, mesh) == PartitionSpec(None, None)
+
+
+def test_parameters_are_cut_along_the_axes_that_the_rules_name():
+    mesh = machine(fsdp=2, tensor=2)
+    axes = ("layers", "embed", "heads", "kv")
+    assert spec_of(axes, DEFAULT_RULES, mesh) == PartitionSpec(None, "fsdp", "tensor", None)
+    axes = ("batch", "length", "embed")
+    mesh = machine(data=2, fsdp=2)
+    assert spec_of(axes, ACTIVATION_RULES, mesh) == PartitionSpec(("data", "fsdp"), None, None)
+
+
+def test_a_mesh_axis_cuts_one_axis_of_an_array_at_most():
+    spec = spec_of(("heads", "mlp"), DEFAULT_RULES, machine(tensor=2))
+    assert spec == PartitionSpec("tensor", None)
+
+
+def test_a_length_that_does_not_divide_is_refused_with_its_neighbours():
+    with pytest.raises(ValueError, match=r"heads \(3\) .* tensor \(2\); the nearest are 2 and 4"):
+        spec_of(("embed", "heads"), DEFAULT_RULES, machine(tensor=2), (8, 3))
+    spec_of(("embed", "heads"), DEFAULT_RULES, machine(tensor=2), (8, 4))
+
+
+def test_every_parameter_that_does_not_divide_is_listed():
+    axes = {"a": {"w": ("vocab", "embed")}, "b": ("heads",), "c": ("mlp",)}
+    shapes = {"a": {"w": jnp.zeros((101, 8))}, "b": jnp.zeros(3), "c": jnp.zeros(4)}
+    with pytest.raises(ValueError) as caught:
+        shardings(axes, shapes, machine(tensor=2))
+    assert "a.w: vocab (101)" in str(caught.value) and "b: heads (3)" in str(caught.value)
+    assert "c:" not in str(caught.value)
+
+
+def test_a_mesh_that_the_devices_cannot_fill_is_refused():
+    devices = jax.devices() * 8
+    with pytest.raises(ValueError, match="needs 12 devices and there are 8.*product.*8"):
+        make_mesh({"data": 4, "tensor": 3}, devices)
+    with pytest.raises(ValueError, match="8 devices are not a multiple of 3; 2 or 4"):
+        make_mesh({"data": -1, "tensor": 3}, devices)
+    with pytest.raises(ValueError, match="'model' is unknown"):
+        make_mesh({"model": 2})
+    with pytest.raises(ValueError, match="at most one"):
+        make_mesh({"data": -1, "fsdp": -1})
+
+
+def test_nearest_multiples_are_told():
+    assert nearest(6, 4) == "4 and 8"
+    assert nearest(3, 4) == "4"
+
+
+def test_without_a_mesh_a_constraint_is_the_identity():
+    x = jnp.zeros((2, 3))
+    assert constrain(x, "batch embed") is x
+
+
+def test_a_constraint_must_name_every_axis():
+    mesh = AbstractMesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    with jax.sharding.use_abstract_mesh(mesh), pytest.raises(ValueError, match="do not fit"):
+        constrain(jnp.zeros((2, 3)), "batch")
+
+
+def test_a_constraint_holds_inside_and_outside_of_tracing():
+    program = """
+        import jax, jax.numpy as jnp
+        from transformers_jax.shard import constrain, make_mesh, replicated, use
+        mesh = make_mesh({"data": 2, "tensor": 2, "fsdp": 2})
+        x = jax.device_put(jnp.ones((4, 3, 6)), replicated(mesh))
+        with use(mesh):
+            outside = jax.jit(lambda x: constrain(x * 2, "batch length heads"))(x)
+        def inside(x):
+            with use(mesh):
+                return constrain(x * 2, "batch length heads")
+        inside = jax.jit(inside)(x)
+        without = jax.jit(lambda x: constrain(x * 2, "batch length heads"))(x)
+        odd = jax.jit(lambda x: constrain(x * 2, "batch length heads"))
+        with use(mesh):
+            odd = odd(x[:1])
+        print(outside.sharding.shard_shape(x.shape), inside.sharding.shard_shape(x.shape),
+              without.sharding.is_fully_replicated, odd.sharding.shard_shape((1, 3, 6)))
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert result.stdout.split("\n")[0] == "(1, 3, 3) (1, 3, 3) True (1, 3, 3)", result.stderr

@@ -1,0 +1,216 @@
+"""Where arrays live: a mesh from a dict, and rules from logical axis names to mesh axes.
+
+Parameters and activations name their axes in words ("embed heads kv", "batch length embed"). Two
+small tables of rules say over which mesh axes a word is spread; nothing else in the package knows
+about devices. Mesh axes are `data` (copies of the model, each with its rows of the batch), `fsdp`
+(rows of the batch too, and every parameter cut along its width) and `tensor` (heads, hidden units
+and vocabulary cut).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+MESH_AXES = ("data", "fsdp", "tensor")
+
+Rules = tuple[tuple[str, str | tuple[str, ...] | None], ...]
+
+DEFAULT_RULES: Rules = (
+    ("layers", None),
+    ("embed", "fsdp"),
+    ("heads", "tensor"),
+    ("kv_heads", "tensor"),
+    ("kv", None),
+    ("mlp", "tensor"),
+    ("vocab", "tensor"),
+    ("experts", "tensor"),
+    ("position", None),
+    ("type", None),
+    ("label", None),
+)
+"""Parameters: the first rule of a name counts, and a name without a rule is not cut."""
+
+ACTIVATION_RULES: Rules = (
+    ("batch", ("data", "fsdp")),
+    ("length", None),
+    ("embed", None),
+    ("heads", "tensor"),
+    ("kv_heads", "tensor"),
+    ("kv", None),
+    ("mlp", "tensor"),
+    ("vocab", "tensor"),
+    ("experts", "tensor"),
+)
+"""Activations: `embed` stays whole, because `fsdp` already cuts the batch."""
+
+
+def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[Any] | None = None) -> Mesh:
+    """Arranges devices in a mesh with the axes `data`, `fsdp` and `tensor`.
+
+    An axis that is not named has size 1; one axis may be -1 and takes all devices that remain.
+    Without any axes, all devices are on `data`. A mesh smaller than the machine uses its first
+    devices.
+
+    Raises:
+        ValueError: an unknown axis, or sizes that the devices cannot fill.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    given = dict(axes or {"data": -1})
+    if unknown := sorted(set(given) - set(MESH_AXES)):
+        raise ValueError(
+            f"mesh axis {unknown[0]!r} is unknown; the axes are {', '.join(MESH_AXES)}"
+        )
+    sizes = {name: given.get(name, 1) for name in MESH_AXES}
+    free = [name for name, size in sizes.items() if size == -1]
+    if len(free) > 1 or any(size != -1 and size < 1 for size in sizes.values()):
+        raise ValueError(f"mesh {given}: sizes must be positive, and at most one of them -1")
+    rest = math.prod(size for size in sizes.values() if size != -1)
+    if free:
+        if len(devices) % rest:
+            raise ValueError(
+                f"mesh {given}: {free[0]}=-1 cannot be filled, because {len(devices)} devices are "
+                f"not a multiple of {rest}; {_nearest_divisors(rest, len(devices))} would be"
+            )
+        sizes[free[0]] = len(devices) // rest
+    count = math.prod(sizes.values())
+    if count > len(devices):
+        raise ValueError(
+            f"mesh {given} needs {count} devices and there are {len(devices)}; make the product of "
+            f"the axes {_nearest_divisors(count, len(devices))}, or give -1 for one axis"
+        )
+    grid = np.array(devices[:count]).reshape(tuple(sizes.values()))
+    # Auto, not jax.make_mesh's default Explicit: the models leave the layout to the rules here.
+    return Mesh(grid, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def spec_of(
+    axes: Sequence[str], rules: Rules, mesh: Mesh, shape: Sequence[int] | None = None
+) -> PartitionSpec:
+    """The partition of an array whose axes are called `axes`.
+
+    A mesh axis cuts at most one axis of an array: the leftmost that asks for it has it.
+
+    Raises:
+        ValueError: a length in `shape` that the mesh does not divide, with the nearest that it does.
+    """
+    if shape is not None and len(shape) != len(axes):
+        raise ValueError(f"axes {tuple(axes)} do not fit the shape {tuple(shape)}")
+    parts = _assign(axes, rules, dict(mesh.shape))
+    for index, part in enumerate(parts if shape is not None else ()):
+        assert shape is not None
+        need = math.prod(mesh.shape[name] for name in part)
+        if shape[index] % need:
+            raise ValueError(
+                f"{axes[index]} ({shape[index]}) must be a multiple of the mesh's "
+                f"{' x '.join(part)} ({need}); the nearest are {nearest(shape[index], need)}"
+            )
+    return PartitionSpec(*[_entry(part) for part in parts])
+
+
+def shardings(axes: Any, shapes: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES) -> Any:
+    """A tree of NamedSharding for parameters whose axis names are the tree `axes`.
+
+    Raises:
+        ValueError: every parameter that the mesh does not divide, in one message.
+    """
+    problems: list[str] = []
+
+    def place(path, leaf, names):
+        try:
+            return NamedSharding(mesh, spec_of(names, rules, mesh, leaf.shape))
+        except ValueError as error:
+            where = jax.tree_util.keystr(path, simple=True, separator=".")
+            problems.append(f"{where}: {error}")
+            return None
+
+    tree = jax.tree_util.tree_map_with_path(place, shapes, axes)
+    if problems:
+        raise ValueError("parameters do not divide the mesh:\n  " + "\n  ".join(problems))
+    return tree
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds the whole array."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The leading axis is the batch; each device holds its rows."""
+    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def batch_shards(mesh: Mesh) -> int:
+    """Into how many parts the mesh cuts a batch."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+@contextlib.contextmanager
+def use(mesh: Mesh | None) -> Iterator[None]:
+    """Makes `mesh` the one that `constrain` sees, outside and inside of traced functions."""
+    with contextlib.ExitStack() as stack:
+        if mesh is not None:
+            try:
+                stack.enter_context(jax.set_mesh(mesh))
+            except ValueError:  # refused while tracing, where the abstract mesh is all one needs
+                stack.enter_context(jax.sharding.use_abstract_mesh(mesh.abstract_mesh))
+        yield
+
+
+def constrain(x: Any, names: str, rules: Rules = ACTIVATION_RULES) -> Any:
+    """Asks XLA to lay `x`, whose axes are called `names`, out over the current mesh.
+
+    Without a mesh this is the identity. A length that the mesh does not divide (one row while
+    generating) is left whole: this is a hint about layout, not about values.
+    """
+    current = jax.sharding.get_abstract_mesh()
+    auto = [n for n, t in zip(current.axis_names, current.axis_types) if t == AxisType.Auto]
+    sizes = {name: current.shape[name] for name in auto}
+    if math.prod(sizes.values()) == 1:
+        return x
+    axes = names.split()
+    if len(axes) != x.ndim:
+        raise ValueError(f"axes {names!r} do not fit an array of shape {x.shape}")
+    parts = _assign(axes, rules, sizes)
+    fits = [
+        part if length % math.prod(sizes[name] for name in part) == 0 else ()
+        for part, length in zip(parts, x.shape)
+    ]
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*[_entry(part) for part in fits]))
+
+
+def nearest(value: int, step: int) -> str:
+    """The multiples of `step` beside `value`, as text: "4 and 8", or "8" when below it is none."""
+    below = value // step * step
+    return f"{below} and {below + step}" if below else str(step)
+
+
+def _assign(axes: Sequence[str], rules: Rules, sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """Mesh axes for each axis; an axis of the mesh of size 1 cuts nothing and is left out."""
+    table = {name: part for name, part in reversed(rules)}
+    used: set[str] = set()
+    parts = []
+    for axis in axes:
+        wanted = table.get(axis)
+        names = (wanted,) if isinstance(wanted, str) else wanted or ()
+        part = tuple(name for name in names if sizes.get(name, 1) > 1 and name not in used)
+        used.update(part)
+        parts.append(part)
+    return parts
+
+
+def _entry(part: tuple[str, ...]) -> str | tuple[str, ...] | None:
+    return part[0] if len(part) == 1 else part or None
+
+
+def _nearest_divisors(value: int, total: int) -> str:
+    divisors = [d for d in range(1, total + 1) if total % d == 0]
+    below = max((d for d in divisors if d <= value), default=1)
+    above = min((d for d in divisors if d >= value), default=total)
+    return str(below) if below == above else f"{below} or {above}"
