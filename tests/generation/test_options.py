@@ -1,0 +1,166 @@
+"""Who decides an option, and what is refused before anything is compiled."""
+
+import types
+
+import numpy as np
+import pytest
+
+from tests.generation.markov import Markov, MarkovConfig
+from transformers_jax.generation import generate
+from transformers_jax.generation.options import Options, dials, resolve
+
+CONFIG = types.SimpleNamespace(eos_token_id=3, pad_token_id=None, bos_token_id=1)
+
+
+def model(**config):
+    table = np.random.default_rng(0).normal(size=(5, 7, 7))
+    return Markov(MarkovConfig(**config), table)
+
+
+def test_an_argument_beats_the_config_argument_beats_the_file_beats_the_config():
+    file = {
+        "eos_token_id": [4, 5],
+        "max_new_tokens": 8,
+        "num_beams": 2,
+        "transformers_version": "5",
+    }
+    found = resolve({"num_beams": 4}, {"max_new_tokens": 9}, file, CONFIG)
+    assert found.eos_token_id == (4, 5)
+    assert found.bos_token_id == 1
+    assert found.max_new_tokens == 9
+    assert found.num_beams == 4
+    assert resolve({}, None, {}, CONFIG).eos_token_id == (3,)
+
+
+def test_none_switches_an_option_off():
+    file = {"eos_token_id": 4, "suppress_tokens": [1], "num_beams": 2}
+    found = resolve(dict.fromkeys(file), None, file, CONFIG)
+    assert found.eos_token_id == () and found.suppress_tokens == () and found.num_beams == 1
+    assert resolve({"do_sample": True}, None, {}, CONFIG).top_k == 50
+    assert not resolve({"do_sample": True, "top_k": None}, None, {}, CONFIG).top_k
+
+
+def test_pad_is_the_end_token_where_there_is_none():
+    assert resolve({}, None, {}, CONFIG).pad_token_id == 3
+    assert resolve({"pad_token_id": -1}, None, {}, CONFIG).pad_token_id == 3
+    assert resolve({"eos_token_id": None}, None, {}, CONFIG).pad_token_id == 0
+
+
+def test_an_explicit_length_beats_the_other_length_of_the_file():
+    found = resolve({"max_length": 12}, None, {"max_new_tokens": 5}, CONFIG)
+    assert (found.max_length, found.max_new_tokens) == (12, None)
+
+
+def test_numbers_do_not_select_the_program():
+    one = resolve({"do_sample": True, "temperature": 0.5, "max_new_tokens": 3}, None, {}, CONFIG)
+    two = resolve({"do_sample": True, "temperature": 0.7, "max_new_tokens": 9}, None, {}, CONFIG)
+    assert dials(one)[0] == dials(two)[0] and hash(one) != hash(two)
+    assert dials(one)[1] == {"temperature": 0.5}
+    greedy = resolve({}, None, {}, CONFIG)
+    assert dials(greedy)[1] == {} and dials(greedy)[0] != dials(one)[0]
+
+
+def test_an_unknown_option_is_refused_with_the_nearest_name():
+    with pytest.raises(TypeError, match="max_new_token'.*'max_new_tokens'"):
+        generate(model(), input_ids=np.array([[1]]), max_new_token=4)
+    with pytest.raises(TypeError, match="attention_mask"):
+        generate(model(), input_ids=np.array([[1]]), attention_masks=np.array([[1]]))
+    with pytest.raises(TypeError, match="tempratur"):
+        generate(model(), input_ids=np.array([[1]]), generation_config={"tempratur": 1.0})
+
+
+def test_an_option_that_is_not_supported_is_refused_wherever_it_is_found():
+    for given, file in [({"typical_p": 0.9}, {}), ({}, {"typical_p": 0.9})]:
+        with pytest.raises(ValueError, match="typical_p=0.9.*typical_p=None"):
+            resolve(given, None, file, CONFIG)
+    assert resolve({"typical_p": None}, None, {"typical_p": 0.9}, CONFIG) == Options(
+        eos_token_id=(3,), pad_token_id=3, bos_token_id=1, top_k=None
+    )
+
+
+@pytest.mark.parametrize(
+    "options,match",
+    [
+        ({"num_beams": 0}, "num_beams must be >= 1, got 0"),
+        ({"temperature": 0.0}, "temperature must be > 0, got 0.0"),
+        ({"temperature": -1.0, "do_sample": True}, "temperature must be > 0"),
+        ({"top_p": 0.0}, r"top_p must be in \(0, 1\], got 0.0"),
+        ({"top_p": 1.5}, "top_p must be in"),
+        ({"top_k": -3}, "top_k must be >= 0"),
+        ({"max_new_tokens": -1}, "max_new_tokens must be >= 0"),
+        ({"early_stopping": "soon"}, "early_stopping must be"),
+        ({"num_return_sequences": 2}, "do_sample=True"),
+        ({"num_return_sequences": 4, "num_beams": 3}, "at most num_beams"),
+        ({"bad_words_ids": [[]]}, "bad_words_ids"),
+        ({"do_sample": True}, "key=jax.random.key"),
+        ({"num_beams": "three"}, "num_beams must be a whole number, got 'three'"),
+        ({"max_new_tokens": 2.5}, "max_new_tokens must be a whole number, got 2.5"),
+    ],
+)
+def test_values_out_of_range_are_refused(options, match):
+    with pytest.raises(ValueError, match=match):
+        generate(model(), input_ids=np.array([[1, 2]]), **options)
+
+
+def test_all_wrong_values_are_told_at_once():
+    with pytest.raises(ValueError, match="num_beams.*temperature.*top_p"):
+        generate(model(), input_ids=np.array([[1]]), num_beams=0, temperature=-1.0, top_p=2.0)
+
+
+@pytest.mark.parametrize(
+    "ids,mask,match",
+    [
+        (np.array([[1, 2], [3, 7]]), None, r"input_ids\[1, 1\] = 7 is outside .*\[0, 7\)"),
+        (np.array([[-1, 2]]), None, r"input_ids\[0, 0\] = -1"),
+        (np.array([[2**31 + 5, 2]]), None, r"input_ids\[0, 0\] = 2147483653"),
+        (np.array([[1.0, 2.0]]), None, "integers, got dtype float64"),
+        (np.zeros((0, 3), int), None, r"shape \(0, 3\)"),
+        (np.zeros((2, 0), int), None, r"shape \(2, 0\)"),
+        (np.array([1, 2]), None, r"shape \(2,\)"),
+        (np.array([[1, 2, 3]]), np.array([[1, 1, 0]]), "row 0 .* left"),
+        (np.array([[1, 2, 3]] * 2), np.array([[0, 1, 1], [1, 0, 1]]), "row 1 .* left"),
+        (np.array([[1, 2]]), np.array([[0, 0]]), "row 0 of attention_mask is empty"),
+        (np.array([[1, 2]]), np.array([[1, 1, 1]]), "attention_mask has shape"),
+    ],
+)
+def test_wrong_prompts_are_refused_with_their_place(ids, mask, match):
+    with pytest.raises(ValueError, match=match):
+        generate(model(), input_ids=ids, attention_mask=mask)
+
+
+def test_a_prompt_that_ends_with_padding_is_refused_without_a_mask_too():
+    with pytest.raises(ValueError, match="row 1 .* pad_token_id"):
+        generate(model(pad_token_id=0), input_ids=np.array([[1, 2], [1, 0]]))
+
+
+def test_more_tokens_than_positions_are_refused_with_both_numbers():
+    small = model(max_position_embeddings=10)
+    with pytest.raises(ValueError, match=r"prompt \(4\).*new tokens \(7\) = 11.*10 positions"):
+        generate(small, input_ids=np.array([[1, 2, 3, 4]]), max_new_tokens=7)
+    assert generate(small, input_ids=np.array([[1, 2, 3, 4]]), max_new_tokens=6).shape == (1, 10)
+    assert generate(small, input_ids=np.array([[1, 2, 3, 4]])).shape == (1, 10)  # 20, or what fits
+
+
+def test_lengths():
+    ids = np.array([[1, 2, 3]])
+    assert generate(model(), input_ids=ids).shape == (1, 23)
+    assert generate(model(), input_ids=ids, max_length=8).shape == (1, 8)
+    with pytest.raises(ValueError, match=r"max_length \(2\).*3 tokens"):
+        generate(model(), input_ids=ids, max_length=2)
+    same = generate(model(), input_ids=ids, max_new_tokens=0)
+    np.testing.assert_array_equal(same, ids)
+
+
+def test_a_prompt_may_begin_with_the_first_token_alone():
+    assert generate(model(bos_token_id=2), max_new_tokens=3)[0, 0] == 2
+    with pytest.raises(ValueError, match="pass input_ids or bos_token_id"):
+        generate(model(), max_new_tokens=3)
+
+
+def test_a_list_is_as_good_as_an_array():
+    one = generate(model(), input_ids=[[1, 2]], max_new_tokens=3)
+    np.testing.assert_array_equal(
+        one, generate(model(), input_ids=np.array([[1, 2]]), max_new_tokens=3)
+    )
+    with pytest.raises(ValueError, match="pad"):
+        generate(model(), input_ids=[[1, 2], [1]], max_new_tokens=3)

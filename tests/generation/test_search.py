@@ -1,0 +1,171 @@
+"""Greedy search: what a step may and may not depend on, and which calls share a program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.generation.markov import Markov, MarkovConfig, log_probabilities
+from transformers_jax import generation
+from transformers_jax.generation import generate
+from transformers_jax.generation.inputs import bucket
+
+V, EOS, PAD = 7, 3, 0
+
+
+def language(seed=0, position_weight=0.0, **config):
+    table = np.random.default_rng(seed).normal(size=(5, V, V)).astype(np.float32) * 2
+    config = MarkovConfig(vocab_size=V, pad_token_id=PAD, **config)
+    return table, Markov(config, table, position_weight)
+
+
+def greedy(table, prompt, count, eos=None):
+    """The same by hand: the likeliest token after the whole history, until the end token."""
+    history = list(prompt)
+    while len(history) < len(prompt) + count and eos not in history[len(prompt) :]:
+        history.append(int(log_probabilities(table, history).argmax()))
+    return history
+
+
+def test_the_likeliest_token_follows():
+    table, model = language()
+    ids = generate(model, input_ids=np.array([[1, 4]]), max_new_tokens=9)
+    assert ids.dtype == jnp.int32
+    assert ids[0].tolist() == greedy(table, [1, 4], 9)
+
+
+@pytest.mark.parametrize("position_weight", [0.0, 0.7])
+def test_a_row_is_written_in_a_ragged_batch_as_it_is_alone(position_weight):
+    _, model = language(1, position_weight)
+    prompts = [[1, 4, 6, 2, 5], [2], [5, 1, 6]]
+    ids = np.full((3, 5), 6)  # what stands under the padding does not matter
+    mask = np.zeros((3, 5), int)
+    for row, prompt in enumerate(prompts):
+        ids[row, 5 - len(prompt) :], mask[row, 5 - len(prompt) :] = prompt, 1
+    options = dict(max_new_tokens=9, no_repeat_ngram_size=2, repetition_penalty=1.2)
+    together = generate(model, input_ids=ids, attention_mask=mask, **options)
+    for row, prompt in enumerate(prompts):
+        alone = generate(model, input_ids=np.array([prompt]), **options)
+        assert together[row, 5:].tolist() == alone[0, len(prompt) :].tolist()
+
+
+def test_positions_count_the_text_and_not_the_padding():
+    """The negative control of the last test: with padding taken for text, rows differ."""
+    _, model = language(1, 0.7)
+    alone = generate(model, input_ids=np.array([[2]]), max_new_tokens=9)
+    padded = generate(model, input_ids=np.array([[6, 6, 2]]), max_new_tokens=9)
+    assert padded[0, 3:].tolist() != alone[0, 1:].tolist()
+
+
+def test_ended_rows_are_filled_with_padding_and_the_width_is_that_of_the_longest():
+    table, model = language(4)
+    prompts = [[token] for token in range(1, V)]
+    want = [greedy(table, p, 12, EOS) for p in prompts]
+    assert len({len(row) for row in want}) > 1  # or this shows nothing
+    ids = generate(model, input_ids=np.array(prompts), max_new_tokens=12, eos_token_id=EOS)
+    assert ids.shape[1] == max(map(len, want))
+    for row, text in zip(ids.tolist(), want):
+        assert row == text + [PAD] * (len(row) - len(text))
+    fixed = generate(
+        model, input_ids=np.array(prompts), max_new_tokens=12, eos_token_id=EOS, fixed_width=True
+    )
+    assert fixed.shape == (6, 13)
+    np.testing.assert_array_equal(fixed[:, : ids.shape[1]], ids)
+    assert (fixed[:, ids.shape[1] :] == PAD).all()
+
+
+def test_any_of_several_end_tokens_ends():
+    table, model = language(4)
+    free = generate(model, input_ids=np.array([[1]]), max_new_tokens=12)[0].tolist()
+    ends = [free[6], free[4]]
+    stop = min(free[1:].index(end) for end in ends) + 1
+    ids = generate(model, input_ids=np.array([[1]]), max_new_tokens=12, eos_token_id=ends)
+    assert ids[0].tolist() == free[: stop + 1]
+
+
+def test_leading_pad_tokens_are_padding_without_a_mask():
+    _, model = language(2)
+    ids = np.array([[PAD, PAD, 5, 1], [2, PAD, 4, 1]])
+    mask = np.array([[0, 0, 1, 1], [1, 1, 1, 1]])
+    told = generate(model, input_ids=ids, attention_mask=mask, max_new_tokens=6)
+    np.testing.assert_array_equal(generate(model, input_ids=ids, max_new_tokens=6), told)
+
+
+def test_generate_runs_inside_jit():
+    _, model = language(3)
+    ids = np.array([[1, 4, 2], [5, 5, 1]])
+    want = generate(model, input_ids=ids, max_new_tokens=5, fixed_width=True)
+    inside = jax.jit(lambda ids: generate(model, input_ids=ids, max_new_tokens=5, fixed_width=True))
+    np.testing.assert_array_equal(inside(ids), want)
+    with pytest.raises(ValueError, match="fixed_width=True"):
+        jax.jit(lambda ids: generate(model, input_ids=ids, max_new_tokens=5))(ids)
+
+
+def test_calls_of_one_bucket_share_a_program():
+    _, model = language(3)
+    count = generation._run._cache_size
+
+    def call(length, **options):
+        generate(model, input_ids=np.full((11, length), 1), **options)
+        return count()
+
+    first = call(3, max_new_tokens=5, repetition_penalty=1.3)
+    assert call(16, max_new_tokens=5, repetition_penalty=1.3) == first  # another prompt length
+    assert call(7, max_new_tokens=100, repetition_penalty=1.3) == first  # another number of tokens
+    assert call(7, max_length=20, repetition_penalty=1.9) == first  # another penalty
+    _, other = language(8)
+    generate(other, input_ids=np.full((11, 4), 1), max_new_tokens=5, repetition_penalty=1.3)
+    assert count() == first  # other parameters: they are arguments
+    assert call(17, max_new_tokens=5, repetition_penalty=1.3) == first + 1  # another bucket
+    assert call(3, max_new_tokens=5) == first + 2  # other processors
+
+
+def test_buckets():
+    widths = [1, 16, 17, 128, 129, 256, 257, 513]
+    assert [bucket(w, 16, 256) for w in widths] == [16, 16, 32, 128, 256, 256, 512, 768]
+
+
+def test_the_output_holds_the_scores_that_were_compared():
+    table, model = language(5)
+    out = generate(
+        model,
+        input_ids=np.array([[1, 4]]),
+        max_new_tokens=4,
+        suppress_tokens=[2],
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    assert len(out.scores) == 4 and out.scores[0].shape == (1, V)
+    history = [1, 4]
+    for step, token in zip(out.scores, out["sequences"][0, 2:].tolist()):
+        want = table[sum(history) % 5, history[-1]].copy()
+        want[2] = -np.inf
+        np.testing.assert_allclose(step[0], want, rtol=1e-6)
+        history.append(token)
+    assert "sequences_scores" not in dict(out.items())
+
+
+def test_an_encoder_decoder_starts_with_its_start_token():
+    table, model = language(6, is_encoder_decoder=True, decoder_start_token_id=2)
+    source = np.array([[1, 4, 6], [5, PAD, PAD]])
+    mask = np.array([[1, 1, 1], [1, 0, 0]])
+    ids = generate(model, input_ids=source, attention_mask=mask, max_new_tokens=5)
+    for row, total in enumerate([11, 5]):
+        history = [2]
+        for _ in range(5):
+            history.append(int(log_probabilities(table, history, total).argmax()))
+        assert ids[row].tolist() == history
+    # without a mask, trailing pad tokens of the source are padding
+    np.testing.assert_array_equal(generate(model, input_ids=source, max_new_tokens=5), ids)
+    encoded = model.encode(input_ids=source, attention_mask=mask)
+    again = generate(model, encoder_outputs=encoded, attention_mask=mask, max_new_tokens=5)
+    np.testing.assert_array_equal(again, ids)
+
+
+def test_a_decoder_prompt_gets_the_start_token_in_front():
+    _, model = language(6, is_encoder_decoder=True, decoder_start_token_id=2)
+    source = np.array([[1, 4, 6]])
+    free = generate(model, input_ids=source, max_new_tokens=5)
+    for given in (free[:, :3], free[:, 1:3]):
+        ids = generate(model, input_ids=source, decoder_input_ids=given, max_new_tokens=3)
+        np.testing.assert_array_equal(ids, free)

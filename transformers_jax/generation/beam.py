@@ -1,0 +1,182 @@
+"""Beam search, as a compiled loop over arrays of fixed shape.
+
+Each row keeps `num_beams` running beams and as many finished hypotheses. A step continues every
+beam by every token and looks at the best 2 x num_beams of them: that many, because half could end
+at once. Those that end become hypotheses if they are among the best num_beams; the best of the
+others run on. A hypothesis is worth (sum of log-probabilities) / length ** length_penalty, where
+the length counts generated tokens, the end included.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.generation import processors, sampling
+from transformers_jax.generation.options import Options
+from transformers_jax.generation.processors import Text
+from transformers_jax.generation.search import (
+    Found,
+    Job,
+    advance,
+    begin_text,
+    ends,
+    keep,
+    pipeline,
+    prefill,
+    room,
+    spread,
+)
+
+__all__ = ["beam_search"]
+
+NEVER = -1e9
+"""Score of a beam that is none: far below every log-probability, and above what is banned."""
+
+
+class _Hypotheses(NamedTuple):
+    """Finished beams, best first. Slots that are still empty have the score NEVER."""
+
+    ids: Int[Array, "B N W"]
+    score: Float[Array, "B N"]
+    length: Int[Array, "B N"]
+    real: Bool[Array, "B N"]
+
+
+class _State(NamedTuple):
+    text: Text  # the running beams: rows (b n)
+    score: Float[Array, "B N"]
+    parent: Int[Array, " R"]  # the row that each running beam continues: where its cache is
+    finished: _Hypotheses
+    open: Bool[Array, " B"]  # a running beam may still beat the worst hypothesis
+    going: Bool[Array, ""]
+    cache: Any
+    scores: Float[Array, "width R V"] | None
+
+
+def beam_search(model: Any, job: Job, with_scores: bool = False) -> Found:
+    """The best `num_return_sequences` hypotheses of each row, best first."""
+    beams, begin = job.options.num_beams, job.prompt.ids.shape[1]
+    process = pipeline(job)
+    logits, cache = prefill(model, job)
+    cache, logits = cache.repeat(beams), jnp.repeat(logits, beams, axis=0)
+
+    def choose(state: _State, logits: Float[Array, "R V"]) -> _State:
+        chance = jax.nn.log_softmax(logits.astype(jnp.float32))
+        chance = processors.apply(process, state.text, chance)
+        kept = keep(state.scores, chance, state.text.end - begin)
+        return _step(state._replace(scores=kept), chance, job)
+
+    def step(state: _State) -> _State:
+        cache = state.cache.gather(state.parent)
+        logits, cache = advance(model, state.text, cache)
+        return choose(state._replace(cache=cache), logits)
+
+    buffer = room(job, logits.shape) if with_scores else None
+    state = choose(_beginning(job, cache, buffer), logits)
+    state = jax.lax.while_loop(lambda state: state.going, step, state)
+    best = jax.tree.map(lambda x: x[:, : job.options.num_return_sequences], state.finished)
+    ids = best.ids.reshape(-1, job.width)
+    return Found(ids, best.length.max(), best.score.reshape(-1), state.scores)
+
+
+def _beginning(job: Job, cache: Any, buffer: Array | None) -> _State:
+    """All beams of a row hold the prompt; only the first counts, or all would be the same."""
+    batch, beams = job.prompt.ids.shape[0], job.options.num_beams
+    text = spread(begin_text(job), beams)
+    nothing = _Hypotheses(
+        ids=text.ids.reshape(batch, beams, -1),
+        score=jnp.full((batch, beams), NEVER),
+        length=jnp.zeros((batch, beams), jnp.int32),
+        real=jnp.zeros((batch, beams), bool),
+    )
+    return _State(
+        text=text,
+        score=jnp.broadcast_to(jnp.where(jnp.arange(beams) == 0, 0.0, NEVER), (batch, beams)),
+        parent=jnp.arange(batch * beams),
+        finished=nothing,
+        open=jnp.ones(batch, bool),
+        going=jnp.bool_(True),
+        cache=cache,
+        scores=buffer,
+    )
+
+
+def _step(state: _State, chance: Float[Array, "R V"], job: Job) -> _State:
+    """Extends the running beams by one token; `chance` is the log-probability of each."""
+    options = job.options
+    (batch, beams), vocab = state.score.shape, chance.shape[1]
+    total = (chance.reshape(batch, beams, vocab) + state.score[..., None]).reshape(batch, -1)
+    length = state.text.end - state.text.begin + 1  # in generated tokens, this one included
+    score, index = _candidates(total, options, job, length - 1)
+    parent, token = index // vocab, (index % vocab).astype(state.text.ids.dtype)
+
+    ids = _pick(state.text.ids.reshape(batch, beams, -1), parent)  # (B, candidates, W)
+    ids = jax.lax.dynamic_update_slice_in_dim(ids, token[..., None], state.text.end, axis=2)
+    stops = ends(token, options) | (length >= job.limit)
+
+    running, best = jax.lax.top_k(jnp.where(stops, score + NEVER, score), beams)
+    rows = jnp.arange(batch)[:, None] * beams + _pick(parent, best)
+    text = state.text._replace(
+        ids=_pick(ids, best).reshape(batch * beams, -1), end=state.text.end + 1
+    )
+
+    worth = score / length.astype(jnp.float32) ** job.dials["length_penalty"]
+    among_best = jnp.arange(score.shape[1]) < beams
+    accepted = stops & among_best & state.open[:, None]
+    if options.early_stopping is True:
+        accepted &= ~state.finished.real.all(axis=1, keepdims=True)
+    fresh = _Hypotheses(
+        ids, jnp.where(accepted, worth, NEVER), jnp.broadcast_to(length, worth.shape), accepted
+    )
+    finished = _best_of(state.finished, fresh, beams)
+
+    still_open = state.open & _may_improve(running[:, 0], finished, length, job)
+    going = still_open.any() & ~stops.all()
+    if options.early_stopping is True:
+        going &= ~finished.real.all()
+    return _State(
+        text, running, rows.reshape(-1), finished, still_open, going, state.cache, state.scores
+    )
+
+
+def _candidates(
+    total: Float[Array, "B N*V"], options: Options, job: Job, step: Int[Array, ""]
+) -> tuple[Float[Array, "B C"], Int[Array, "B C"]]:
+    """The continuations to look at, best first (or drawn): so many that num_beams run on."""
+    count = max(2, 1 + len(options.eos_token_id)) * options.num_beams
+    count = min(count, total.shape[1])
+    if options.do_sample:
+        key = jax.random.fold_in(job.key, step)
+        return sampling.draw_without_replacement(key, total, count)
+    return jax.lax.top_k(total, count)
+
+
+def _best_of(old: _Hypotheses, new: _Hypotheses, count: int) -> _Hypotheses:
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), old, new)
+    best = jax.lax.top_k(both.score, count)[1]
+    return jax.tree.map(lambda x: _pick(x, best), both)
+
+
+def _may_improve(
+    best_running: Float[Array, " B"], finished: _Hypotheses, length: Int[Array, ""], job: Job
+) -> Bool[Array, " B"]:
+    """Whether the best running beam could still become better than the worst hypothesis.
+
+    By default its worth is taken at the present length; with early_stopping="never" and a
+    penalty that favours long texts, at the greatest length it could reach.
+    """
+    penalty = job.dials["length_penalty"]
+    if job.options.early_stopping == "never":
+        length = jnp.where(penalty > 0, job.limit, length)
+    hoped = best_running / length.astype(jnp.float32) ** penalty
+    worst = jnp.where(finished.real.all(axis=1), finished.score.min(axis=1), NEVER)
+    return hoped > worst
+
+
+def _pick(x: Array, index: Int[Array, "B C"]) -> Array:
+    """x[b, index[b, c]] for every b and c."""
+    return x[jnp.arange(x.shape[0])[:, None], index]

@@ -1,0 +1,251 @@
+"""What `generate` is given: checked on the host, then padded to widths that come in buckets.
+
+Prompts of different lengths would each need their own program; so widths are rounded up. A prompt
+is padded on the left and a source on the right, and the padding is marked as no text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from transformers_jax.arrays import Array, Bool, Int, is_traced
+from transformers_jax.generation.options import Options
+from transformers_jax.generation.search import Prompt
+
+__all__ = ["Request", "bucket", "read"]
+
+DEFAULT_NEW_TOKENS = 20  # as transformers
+
+
+class Request(NamedTuple):
+    """A prompt in its bucket, and the numbers that lead back to what the caller gave."""
+
+    prompt: Prompt
+    given: int  # columns of the caller's prompt
+    new: int  # most new tokens
+    width: int  # of text and cache: at least prompt and new tokens
+
+
+def bucket(length: int, least: int, step: int) -> int:
+    """The length rounded up: to a power of two from `least` on, to multiples of `step` above it."""
+    if length > step:
+        return -(-length // step) * step
+    size = least
+    while size < length:
+        size *= 2
+    return size
+
+
+def read(
+    model: Any,
+    options: Options,
+    input_ids: Any,
+    attention_mask: Any,
+    decoder_input_ids: Any,
+    others: Mapping[str, Array],
+) -> Request:
+    """The request, checked.
+
+    Raises:
+        ValueError: for wrong shapes, dtypes, ids outside the vocabulary, right-padded prompts, and
+            more tokens than the model has positions; the message names the place.
+    """
+    text = _text_config(model.config, "decoder")
+    if not model.is_encoder_decoder:
+        if decoder_input_ids is not None:
+            raise ValueError("decoder_input_ids: this model has no encoder; pass input_ids")
+        batch = _batch(others)
+        if input_ids is None:
+            input_ids = _start(options.bos_token_id, batch, "input_ids", "bos_token_id")
+        ids = check_ids("input_ids", input_ids, getattr(text, "vocab_size", None))
+        start = _left_padding(ids, attention_mask, options)
+        inputs = dict(others)
+    else:
+        inputs = _source(model, options, input_ids, attention_mask, others)
+        ids = _decoder_prompt(options, decoder_input_ids, _batch(inputs), text)
+        start = np.zeros(ids.shape[0], np.int32)
+    given, most = ids.shape[1], _positions(model, text)
+    new = _new_tokens(options, given, most)
+    longest = given if is_traced(start) else int((given - start).max())
+    if most is not None and longest + new > most:
+        raise ValueError(
+            f"prompt ({longest}) plus new tokens ({new}) = {longest + new}, but the model has "
+            f"{most} positions; shorten the prompt or pass max_new_tokens={max(most - longest, 0)}"
+        )
+    wide = given if model.is_encoder_decoder else bucket(given, 16, 256)
+    if most is not None and wide + new > most:
+        wide = max(given, most - new)
+    width = bucket(wide + new, 128, 1024)
+    if most is not None:
+        width = max(wide + new, min(width, most))
+    shift = wide - given
+    padded = _pad(ids, shift, 0)
+    prompt = Prompt(padded, jnp.asarray(start + shift), jnp.int32(shift), inputs)
+    return Request(prompt, given, new, width)
+
+
+def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[Array, "B T"]:
+    """The ids as an integer matrix inside the vocabulary."""
+    try:
+        array = ids if is_traced(ids) else np.asarray(ids)
+    except ValueError:
+        raise ValueError(
+            f"{name}: rows of different lengths; pad prompts on the left and pass attention_mask"
+        ) from None
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            f"{name} must be a matrix of at least one row and one column (batch, length), "
+            f"got shape {tuple(array.shape)}"
+        )
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise ValueError(f"{name} must be integers, got dtype {array.dtype}")
+    if is_traced(array):
+        return array
+    outside = (array < 0) | (array >= (vocabulary or np.inf))
+    if outside.any():
+        row, column = np.argwhere(outside)[0]
+        raise ValueError(
+            f"{name}[{row}, {column}] = {array[row, column]} is outside the vocabulary "
+            f"[0, {vocabulary}) ({outside.sum()} such ids)"
+        )
+    return array.astype(np.int32)
+
+
+def _check_mask(mask: Any, ids: Int[Array, "B T"]) -> Bool[Array, "B T"]:
+    array = mask if is_traced(mask) else np.asarray(mask)
+    if tuple(array.shape) != tuple(ids.shape):
+        raise ValueError(
+            f"attention_mask has shape {tuple(array.shape)}, input_ids {tuple(ids.shape)}"
+        )
+    return array.astype(bool)
+
+
+def _left_padding(ids: Int[Array, "B T"], mask: Any, options: Options) -> Int[Array, " B"]:
+    """The first column of each row's text.
+
+    Without a mask, leading pad tokens are padding (unless pad also ends the text), as in
+    transformers; inside a trace nothing is read from the ids.
+    """
+    length = ids.shape[1]
+    if mask is None:
+        pad = options.pad_token_id
+        if is_traced(ids) or pad in options.eos_token_id or pad is None:
+            return np.zeros(ids.shape[0], np.int32)
+        text = ids != pad
+        if (~text[:, -1]).any():
+            row = int(np.argmin(text[:, -1]))
+            raise ValueError(
+                f"row {row} of input_ids ends with pad_token_id ({pad}): prompts are padded on the "
+                "left; if it is text, pass attention_mask"
+            )
+        return np.argmax(text, axis=1).astype(np.int32)
+    mask = _check_mask(mask, ids)
+    if is_traced(mask):
+        return (length - mask.sum(axis=1)).astype(jnp.int32)
+    start = length - mask.sum(axis=1)
+    wrong = (mask != (np.arange(length) >= start[:, None])).any(axis=1) | (start == length)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        what = "is empty" if start[row] == length else "is not padded on the left only"
+        raise ValueError(
+            f"row {row} of attention_mask {what}: a prompt must end in its last column; pad on the "
+            "left (tokenizer padding_side='left'), as 0 ... 0 1 ... 1"
+        )
+    return start.astype(np.int32)
+
+
+def _source(
+    model: Any, options: Options, input_ids: Any, mask: Any, others: Mapping[str, Array]
+) -> dict[str, Any]:
+    """The encoder's inputs; ids are padded on the right to a bucket."""
+    inputs = dict(others)
+    if input_ids is None or "encoder_outputs" in inputs:
+        if not inputs:
+            raise ValueError("an encoder needs input_ids (or pixel_values, input_features, ...)")
+        if mask is not None:
+            inputs["attention_mask"] = jnp.asarray(mask)
+        return inputs
+    text = _text_config(model.config, "encoder")
+    ids = check_ids("input_ids", input_ids, getattr(text, "vocab_size", None))
+    if mask is None:
+        mask = np.ones(ids.shape, bool)
+        if not is_traced(ids) and options.pad_token_id not in (None, *options.eos_token_id):
+            mask = np.cumsum((ids != options.pad_token_id)[:, ::-1], axis=1)[:, ::-1] > 0
+    mask = _check_mask(mask, ids)
+    length, most = ids.shape[1], _positions(model, text)
+    wide = bucket(length, 16, 256)
+    extra = (wide if most is None else max(length, min(wide, most))) - length
+    inputs["input_ids"] = jnp.pad(jnp.asarray(ids, jnp.int32), ((0, 0), (0, extra)))
+    inputs["attention_mask"] = jnp.pad(jnp.asarray(mask), ((0, 0), (0, extra)))
+    return inputs
+
+
+def _decoder_prompt(options: Options, ids: Any, batch: int, text: Any) -> Int[Array, "B T"]:
+    """One column of decoder_start_token_id, then what the caller gave (which may include it)."""
+    start = options.decoder_start_token_id
+    start = options.bos_token_id if start is None else start
+    column = _start(start, batch, "decoder_input_ids", "decoder_start_token_id")
+    if ids is None:
+        return column
+    ids = check_ids("decoder_input_ids", ids, getattr(text, "vocab_size", None))
+    if ids.shape[0] != batch:
+        raise ValueError(f"decoder_input_ids have {ids.shape[0]} rows, the source {batch}")
+    if is_traced(ids) or (ids[:, 0] == start).any():
+        return ids
+    return np.concatenate([column, ids], axis=1)
+
+
+def _start(token: int | None, batch: int, argument: str, option: str) -> np.ndarray:
+    if token is None:
+        raise ValueError(f"nothing to begin with: pass {argument} or {option}")
+    return np.full((batch, 1), token, np.int32)
+
+
+def _batch(inputs: Mapping[str, Any]) -> int:
+    """The number of rows of the inputs, 1 if there are none."""
+    leaves = jax.tree.leaves(dict(inputs))
+    return leaves[0].shape[0] if leaves else 1
+
+
+def _new_tokens(options: Options, given: int, most: int | None) -> int:
+    """The greatest number of new tokens, from max_new_tokens, max_length or the default."""
+    if options.max_new_tokens is not None:
+        return int(options.max_new_tokens)
+    if options.max_length is not None:
+        if options.max_length < given:
+            raise ValueError(
+                f"max_length ({options.max_length}) counts the prompt, which has {given} tokens; "
+                "pass max_new_tokens, or a greater max_length"
+            )
+        return int(options.max_length) - given
+    return DEFAULT_NEW_TOKENS if most is None else max(0, min(DEFAULT_NEW_TOKENS, most - given))
+
+
+def _text_config(config: Any, side: str) -> Any:
+    """The part of a composite config that describes the text model of one side."""
+    for name in (side, "text_config"):
+        part = getattr(config, name, None)
+        if part is not None and hasattr(part, "vocab_size"):
+            return part
+    return config
+
+
+def _positions(model: Any, config: Any) -> int | None:
+    """How many positions a text model has (learned, or stated by its config); None: no limit."""
+    if getattr(model, "positions", None) is not None:
+        return int(model.positions)
+    if getattr(config, "alibi", False) or hasattr(config, "relative_attention_num_buckets"):
+        return None
+    for name in ("max_target_positions", "max_position_embeddings", "n_positions"):
+        if getattr(config, name, None) is not None:
+            return int(getattr(config, name))
+    return None
+
+
+def _pad(ids: Int[Array, "B T"], before: int, value: int) -> Int[Array, "B W"]:
+    return jnp.pad(jnp.asarray(ids, jnp.int32), ((0, 0), (before, 0)), constant_values=value)

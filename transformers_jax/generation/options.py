@@ -1,0 +1,248 @@
+"""The options of generation: Hugging Face's names, their defaults, and who decides what.
+
+Precedence, first match wins:
+
+1. what is passed to `generate` by name (None switches an option off);
+2. the `generation_config=` argument;
+3. `model.generation_config` (from generation_config.json);
+4. the special tokens of config.json (`eos_token_id`, `pad_token_id`, ...);
+5. the defaults written in `Options`.
+
+No arrays live here, and no decoding.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+__all__ = ["Options", "dials", "resolve"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `generate` may be told. Frozen and hashable: compiled code is found by it.
+
+    Lengths are counted in tokens. `max_length` and `min_length` count the prompt and its padding,
+    `max_new_tokens` and `min_new_tokens` do not, and win.
+    """
+
+    max_new_tokens: int | None = None
+    max_length: int | None = None  # neither given: 20 new tokens
+    min_new_tokens: int | None = None
+    min_length: int | None = None
+
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_k: int | None = 50  # as transformers: sampling sees 50 candidates unless told otherwise
+    top_p: float = 1.0
+
+    num_beams: int = 1
+    length_penalty: float = 1.0  # score = sum of log-probabilities / length ** length_penalty
+    early_stopping: bool | str = False  # True, False or "never"
+    num_return_sequences: int = 1
+
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    encoder_no_repeat_ngram_size: int = 0
+    bad_words_ids: tuple[tuple[int, ...], ...] = ()
+    suppress_tokens: tuple[int, ...] = ()
+    begin_suppress_tokens: tuple[int, ...] = ()
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: tuple[int, ...] = ()
+
+    eos_token_id: tuple[int, ...] = ()
+    pad_token_id: int | None = None  # fills finished rows; absent: the first end-of-sequence token
+    bos_token_id: int | None = None
+    decoder_start_token_id: int | None = None
+
+
+NAMES = tuple(field.name for field in fields(Options))
+DEFAULTS = {field.name: field.default for field in fields(Options)}
+
+REAL = ("temperature", "top_p", "length_penalty", "repetition_penalty")
+WHOLE = (
+    "max_new_tokens max_length min_new_tokens min_length top_k num_beams num_return_sequences "
+    "no_repeat_ngram_size encoder_no_repeat_ngram_size forced_bos_token_id pad_token_id "
+    "bos_token_id decoder_start_token_id"
+).split()
+IDS = ("suppress_tokens", "begin_suppress_tokens", "forced_eos_token_id", "eos_token_id")
+FROM_CONFIG = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
+
+# Options of transformers that change what is generated and that we do not have: the values that
+# mean "off". Any other value raises, wherever it was found.
+UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+    "min_p": (None, 0, 0.0),
+    "top_h": (None,),
+    "typical_p": (None, 1, 1.0),
+    "epsilon_cutoff": (None, 0, 0.0),
+    "eta_cutoff": (None, 0, 0.0),
+    "encoder_repetition_penalty": (None, 1, 1.0),
+    "diversity_penalty": (None, 0, 0.0),
+    "num_beam_groups": (None, 1),
+    "penalty_alpha": (None, 0, 0.0),
+    "guidance_scale": (None, 1, 1.0),
+    "renormalize_logits": (None, False),
+    "remove_invalid_values": (None, False),
+    "exponential_decay_length_penalty": (None,),
+    "sequence_bias": (None,),
+    "constraints": (None,),
+    "force_words_ids": (None,),
+    "stop_strings": (None,),
+    "max_time": (None,),
+    "watermarking_config": (None,),
+    "token_healing": (None, False),
+    "dola_layers": (None,),
+    "prompt_lookup_num_tokens": (None,),
+    "low_memory": (None, False),
+}
+
+# Options of transformers about how, not what: accepted, without effect here.
+IRRELEVANT = ("use_cache", "cache_implementation", "cache_config", "disable_compile")
+
+
+def resolve(
+    given: Mapping[str, Any], generation_config: Any, file: Mapping[str, Any], config: Any
+) -> Options:
+    """The options in force, checked.
+
+    Raises:
+        TypeError: for an unknown name in `given` or `generation_config` (with the nearest name).
+        ValueError: for a value out of its range, or an option that we do not have.
+    """
+    stated = as_mapping(generation_config)
+    for name in (*given, *stated):
+        if name not in NAMES and name not in UNSUPPORTED and name not in IRRELEVANT:
+            near = difflib.get_close_matches(name, (*NAMES, *UNSUPPORTED), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"generate() does not know the option {name!r}{hint}")
+    values = {name: getattr(config, name, None) for name in FROM_CONFIG}
+    for source in (file, stated):
+        values.update({name: v for name, v in source.items() if v is not None})
+    values.update(given)
+    if given.get("max_length") is not None and given.get("max_new_tokens") is None:
+        values["max_new_tokens"] = None  # an explicit length beats the file's other one
+    if "top_k" in given and given["top_k"] is None:
+        values["top_k"] = 0  # the only option whose default is not "off"
+    _refuse_unsupported(values)
+    known = {name: values[name] for name in NAMES if values.get(name) is not None}
+    options = Options(**{name: _normal(name, value) for name, value in known.items()})
+    _check(options)
+    if options.pad_token_id is None or options.pad_token_id < 0:  # some configs write -1 for none
+        options = replace(options, pad_token_id=(*options.eos_token_id, 0)[0])
+    if not options.do_sample:
+        ignored = [n for n in ("temperature", "top_k", "top_p") if given.get(n) not in (None, 1.0)]
+        if ignored:
+            log.warning("%s: without effect unless do_sample=True", ", ".join(ignored))
+        options = replace(options, temperature=1.0, top_k=None, top_p=1.0)
+    return options
+
+
+def dials(options: Options) -> tuple[Options, dict[str, float]]:
+    """The options without their numbers, and the numbers that are in force.
+
+    Compiled code depends on the former only: another temperature needs no other program.
+    """
+    fewest = options.min_new_tokens  # given, it replaces min_length
+    least = None if fewest is not None else options.min_length
+    numbers = {
+        "temperature": options.temperature if options.temperature != 1 else None,
+        "top_p": options.top_p if options.top_p < 1 else None,
+        "repetition_penalty": options.repetition_penalty,
+        "length_penalty": options.length_penalty if options.num_beams > 1 else None,
+        "min_length": least or None,
+        "min_new_tokens": fewest or None,
+    }
+    if options.repetition_penalty == 1:
+        numbers["repetition_penalty"] = None
+    lengths = ("max_new_tokens", "max_length", "bos_token_id", "decoder_start_token_id")
+    static = replace(options, **{name: DEFAULTS[name] for name in (*numbers, *lengths)})
+    return static, {name: float(v) for name, v in numbers.items() if v is not None}
+
+
+def as_mapping(generation_config: Any) -> dict[str, Any]:
+    """A generation config as a dict: a mapping, an object with `to_dict()`, or None."""
+    if generation_config is None:
+        return {}
+    if isinstance(generation_config, Mapping):
+        return dict(generation_config)
+    ours = {**dict.fromkeys(NAMES), **dict.fromkeys(UNSUPPORTED)}
+    return {name: v for name, v in generation_config.to_dict().items() if name in ours}
+
+
+def _refuse_unsupported(values: Mapping[str, Any]) -> None:
+    wrong = {
+        name: values[name]
+        for name, off in UNSUPPORTED.items()
+        if name in values and not any(values[name] is v or values[name] == v for v in off)
+    }
+    if wrong:
+        told = ", ".join(f"{name}={value!r}" for name, value in wrong.items())
+        switch = ", ".join(f"{name}=None" for name in wrong)
+        raise ValueError(
+            f"generation options that are not supported: {told}; pass {switch} to do without"
+        )
+
+
+def _normal(name: str, value: Any) -> Any:
+    """The value in hashable form: token lists become tuples, array scalars plain numbers."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if name == "bad_words_ids":
+        return tuple(tuple(int(token) for token in word) for word in value)
+    if name in IDS:
+        tokens = value if hasattr(value, "__iter__") else [value]
+        return tuple(int(token) for token in tokens)
+    return value
+
+
+def _check(options: Options) -> None:
+    """Every range at once, so that the reader of the error fixes them all."""
+    o, wrong = options, _wrong_types(options)
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+    def demand(holds: bool, message: str) -> None:
+        if not holds:
+            wrong.append(message)
+
+    for name in ("max_new_tokens", "min_new_tokens", "min_length"):
+        demand((getattr(o, name) or 0) >= 0, f"{name} must be >= 0, got {getattr(o, name)}")
+    for name in ("num_beams", "num_return_sequences"):
+        demand(getattr(o, name) >= 1, f"{name} must be >= 1, got {getattr(o, name)}")
+    for name in ("temperature", "repetition_penalty"):
+        demand(getattr(o, name) > 0, f"{name} must be > 0, got {getattr(o, name)}")
+    demand(0 < o.top_p <= 1, f"top_p must be in (0, 1], got {o.top_p}")
+    demand((o.top_k or 0) >= 0, f"top_k must be >= 0 (0: off), got {o.top_k}")
+    for name in ("no_repeat_ngram_size", "encoder_no_repeat_ngram_size"):
+        demand(getattr(o, name) >= 0, f"{name} must be >= 0 (0: off), got {getattr(o, name)}")
+    demand(
+        o.early_stopping in (True, False, "never"),
+        f'early_stopping must be True, False or "never", got {o.early_stopping!r}',
+    )
+    demand(all(o.bad_words_ids), "bad_words_ids holds an empty list of tokens")
+    most = o.num_beams if o.num_beams > 1 or not o.do_sample else o.num_return_sequences
+    demand(
+        o.num_return_sequences <= most,
+        f"num_return_sequences ({o.num_return_sequences}) must be at most num_beams "
+        f"({o.num_beams}); pass do_sample=True for several samples",
+    )
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
+def _wrong_types(options: Options) -> list[str]:
+    wrong = []
+    for name in WHOLE:
+        value = getattr(options, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            wrong.append(f"{name} must be a whole number, got {value!r}")
+    for name in REAL:
+        value = getattr(options, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            wrong.append(f"{name} must be a number, got {value!r}")
+    return wrong

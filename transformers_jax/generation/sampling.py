@@ -1,0 +1,79 @@
+"""Sampling: which part of the distribution is kept (temperature, top-k, top-p), and the draw."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from transformers_jax.arrays import MASKED as BANNED
+from transformers_jax.arrays import Array, Float, Int, Key
+from transformers_jax.generation.options import Options
+from transformers_jax.generation.processors import Dials, Processor, Text
+
+__all__ = ["build", "draw", "draw_without_replacement"]
+
+
+def build(options: Options, dials: Dials) -> tuple[Processor, ...]:
+    """The processors that reshape the distribution before a draw, in Hugging Face's order."""
+    if not options.do_sample:
+        return ()
+    # beams must keep one candidate more than can end the text, or none could go on
+    least = len(options.eos_token_id or (0,)) + 1 if options.num_beams > 1 else 1
+    found: list[Processor] = []
+    if "temperature" in dials:
+        found.append(heat(dials["temperature"]))
+    if options.top_k:
+        found.append(keep_best(max(options.top_k, least)))
+    if "top_p" in dials:
+        found.append(keep_nucleus(dials["top_p"], least))
+    return tuple(found)
+
+
+def heat(temperature: Float[Array, ""]) -> Processor:
+    """Divides the scores by the temperature."""
+    return lambda text, scores: scores / temperature
+
+
+def keep_best(count: int) -> Processor:
+    """Bans all but the `count` best tokens; ties with the last of them stay."""
+
+    def process(text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
+        worst = jax.lax.top_k(scores, min(count, scores.shape[1]))[0][:, -1:]
+        return jnp.where(scores < worst, BANNED, scores)
+
+    return process
+
+
+def keep_nucleus(mass: Float[Array, ""], least: int = 1) -> Processor:
+    """Keeps the fewest best tokens whose probabilities sum to `mass`, and at least `least`.
+
+    Source: Holtzman et al. 2020, section 3.1.
+    """
+
+    def process(text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
+        order = jnp.argsort(scores, axis=-1)  # ascending: what is dropped comes first
+        ascending = jnp.take_along_axis(scores, order, axis=-1)
+        below = jnp.cumsum(jax.nn.softmax(ascending, axis=-1), axis=-1)
+        dropped = (below <= 1 - mass) & (jnp.arange(scores.shape[1]) < scores.shape[1] - least)
+        rows = jnp.arange(scores.shape[0])[:, None]
+        dropped = jnp.zeros_like(dropped).at[rows, order].set(dropped)
+        return jnp.where(dropped, BANNED, scores)
+
+    return process
+
+
+def draw(key: Key, scores: Float[Array, "R V"]) -> Int[Array, " R"]:
+    """One token a row, with the probabilities softmax(scores)."""
+    return jax.random.categorical(key, scores, axis=-1)
+
+
+def draw_without_replacement(
+    key: Key, scores: Float[Array, "R V"], count: int
+) -> tuple[Float[Array, "R count"], Int[Array, "R count"]]:
+    """`count` different tokens a row, drawn one after the other; their scores and indices.
+
+    The largest of scores plus Gumbel noise are such a draw (Kool et al. 2019, section 2).
+    """
+    noise = jax.random.gumbel(key, scores.shape, scores.dtype)
+    index = jax.lax.top_k(scores + noise, count)[1]
+    return jnp.take_along_axis(scores, index, axis=-1), index
