@@ -1,6 +1,6 @@
 """Writes the fixtures of test_parity.py: tiny random models and what transformers generates.
 
-    python tests/generation/make_parity.py      (needs torch and transformers 5.23; not run by tests)
+    python tests/generation/make_parity.py    (needs torch, transformers 5.23; not run by tests)
 
 The end-of-sequence token of each model is one that its greedy text reaches after a few tokens, so
 that rows end at different lengths. Padding is not 0: there, transformers' beams would write EOS.

@@ -20,7 +20,7 @@ def language(seed, **config):
 EXACT = [(0.0, False), (-1.0, False), *((p, "never") for p in (0.0, 0.5, 1.0, 2.0, -1.0))]
 
 
-@pytest.mark.parametrize("penalty,stopping", EXACT)
+@pytest.mark.parametrize(("penalty", "stopping"), EXACT)
 def test_enough_beams_find_the_best_sentences(penalty, stopping):
     for seed in range(3):
         table, model = language(seed)
@@ -72,7 +72,8 @@ def test_rows_do_not_hear_each_other():
         )
         tail = together[row, ids.shape[1] :].tolist()
         short = alone[0, len(prompt) :].tolist()
-        assert tail[: len(short)] == short and set(tail[len(short) :]) <= {PAD}
+        assert tail[: len(short)] == short
+        assert set(tail[len(short) :]) <= {PAD}
 
 
 def test_the_source_of_an_encoder_decoder_follows_its_beams():

@@ -35,7 +35,9 @@ def test_an_argument_beats_the_config_argument_beats_the_file_beats_the_config()
 def test_none_switches_an_option_off():
     file = {"eos_token_id": 4, "suppress_tokens": [1], "num_beams": 2}
     found = resolve(dict.fromkeys(file), None, file, CONFIG)
-    assert found.eos_token_id == () and found.suppress_tokens == () and found.num_beams == 1
+    assert found.eos_token_id == ()
+    assert found.suppress_tokens == ()
+    assert found.num_beams == 1
     assert resolve({"do_sample": True}, None, {}, CONFIG).top_k == 50
     assert not resolve({"do_sample": True, "top_k": None}, None, {}, CONFIG).top_k
 
@@ -54,14 +56,16 @@ def test_an_explicit_length_beats_the_other_length_of_the_file():
 def test_numbers_do_not_select_the_program():
     one = resolve({"do_sample": True, "temperature": 0.5, "max_new_tokens": 3}, None, {}, CONFIG)
     two = resolve({"do_sample": True, "temperature": 0.7, "max_new_tokens": 9}, None, {}, CONFIG)
-    assert dials(one)[0] == dials(two)[0] and hash(one) != hash(two)
+    assert dials(one)[0] == dials(two)[0]
+    assert hash(one) != hash(two)
     assert dials(one)[1] == {"temperature": 0.5}
     greedy = resolve({}, None, {}, CONFIG)
-    assert dials(greedy)[1] == {} and dials(greedy)[0] != dials(one)[0]
+    assert dials(greedy)[1] == {}
+    assert dials(greedy)[0] != dials(one)[0]
 
 
 def test_an_unknown_option_is_refused_with_the_nearest_name():
-    with pytest.raises(TypeError, match="max_new_token'.*'max_new_tokens'"):
+    with pytest.raises(TypeError, match=r"max_new_token'.*'max_new_tokens'"):
         generate(model(), input_ids=np.array([[1]]), max_new_token=4)
     with pytest.raises(TypeError, match="attention_mask"):
         generate(model(), input_ids=np.array([[1]]), attention_masks=np.array([[1]]))
@@ -71,7 +75,7 @@ def test_an_unknown_option_is_refused_with_the_nearest_name():
 
 def test_an_option_that_is_not_supported_is_refused_wherever_it_is_found():
     for given, file in [({"typical_p": 0.9}, {}), ({}, {"typical_p": 0.9})]:
-        with pytest.raises(ValueError, match="typical_p=0.9.*typical_p=None"):
+        with pytest.raises(ValueError, match=r"typical_p=0.9.*typical_p=None"):
             resolve(given, None, file, CONFIG)
     assert resolve({"typical_p": None}, None, {"typical_p": 0.9}, CONFIG) == Options(
         eos_token_id=(3,), pad_token_id=3, bos_token_id=1, top_k=None
@@ -79,7 +83,7 @@ def test_an_option_that_is_not_supported_is_refused_wherever_it_is_found():
 
 
 @pytest.mark.parametrize(
-    "options,match",
+    ("options", "match"),
     [
         ({"num_beams": 0}, "num_beams must be >= 1, got 0"),
         ({"temperature": 0.0}, "temperature must be > 0, got 0.0"),
@@ -103,12 +107,12 @@ def test_values_out_of_range_are_refused(options, match):
 
 
 def test_all_wrong_values_are_told_at_once():
-    with pytest.raises(ValueError, match="num_beams.*temperature.*top_p"):
+    with pytest.raises(ValueError, match=r"num_beams.*temperature.*top_p"):
         generate(model(), input_ids=np.array([[1]]), num_beams=0, temperature=-1.0, top_p=2.0)
 
 
 @pytest.mark.parametrize(
-    "ids,mask,match",
+    ("ids", "mask", "match"),
     [
         (np.array([[1, 2], [3, 7]]), None, r"input_ids\[1, 1\] = 7 is outside .*\[0, 7\)"),
         (np.array([[-1, 2]]), None, r"input_ids\[0, 0\] = -1"),
@@ -129,7 +133,7 @@ def test_wrong_prompts_are_refused_with_their_place(ids, mask, match):
 
 
 def test_a_prompt_that_ends_with_padding_is_refused_without_a_mask_too():
-    with pytest.raises(ValueError, match="row 1 .* pad_token_id"):
+    with pytest.raises(ValueError, match=r"row 1 .* pad_token_id"):
         generate(model(pad_token_id=0), input_ids=np.array([[1, 2], [1, 0]]))
 
 

@@ -31,7 +31,7 @@ def run(name, number, **more):
     return tj.generate(model, **inputs, **calls[number], return_dict_in_generate=True, **more)
 
 
-@pytest.mark.parametrize("name,number", CALLS)
+@pytest.mark.parametrize(("name", "number"), CALLS)
 def test_tokens_equal_those_of_transformers(name, number):
     out, arrays = run(name, number), case(name)[2]
     np.testing.assert_array_equal(out.sequences, arrays[f"{number}"])

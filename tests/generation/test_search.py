@@ -75,7 +75,7 @@ def test_ended_rows_are_filled_with_padding_and_the_width_is_that_of_the_longest
 
 
 def test_any_of_several_end_tokens_ends():
-    table, model = language(4)
+    _table, model = language(4)
     free = generate(model, input_ids=np.array([[1]]), max_new_tokens=12)[0].tolist()
     ends = [free[6], free[4]]
     stop = min(free[1:].index(end) for end in ends) + 1
@@ -135,7 +135,8 @@ def test_the_output_holds_the_scores_that_were_compared():
         return_dict_in_generate=True,
         output_scores=True,
     )
-    assert len(out.scores) == 4 and out.scores[0].shape == (1, V)
+    assert len(out.scores) == 4
+    assert out.scores[0].shape == (1, V)
     history = [1, 4]
     for step, token in zip(out.scores, out["sequences"][0, 2:].tolist()):
         want = table[sum(history) % 5, history[-1]].copy()

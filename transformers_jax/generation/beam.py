@@ -150,8 +150,7 @@ def _candidates(
     count = max(2, 1 + len(options.eos_token_id)) * options.num_beams
     count = min(count, total.shape[1])
     if options.do_sample:
-        key = jax.random.fold_in(job.key, step)
-        return sampling.draw_without_replacement(key, total, count)
+        return sampling.draw_without_replacement(job.step_key(step), total, count)
     return jax.lax.top_k(total, count)
 
 

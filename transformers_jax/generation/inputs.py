@@ -17,6 +17,8 @@ from transformers_jax.arrays import Array, Bool, Int, is_traced
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.search import Prompt
 
+Rows = np.ndarray | Array  # checked on the host, or traced inside a transformation
+
 __all__ = ["Request", "bucket", "read"]
 
 DEFAULT_NEW_TOKENS = 20  # as transformers
@@ -89,7 +91,7 @@ def read(
     return Request(prompt, given, new, width)
 
 
-def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[Array, "B T"]:
+def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[Rows, "B T"]:
     """The ids as an integer matrix inside the vocabulary."""
     try:
         array = ids if is_traced(ids) else np.asarray(ids)
@@ -106,7 +108,7 @@ def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[Array, "B T"]:
         raise ValueError(f"{name} must be integers, got dtype {array.dtype}")
     if is_traced(array):
         return array
-    outside = (array < 0) | (array >= (vocabulary or np.inf))
+    outside: np.ndarray = (array < 0) | (array >= (vocabulary or np.inf))
     if outside.any():
         row, column = np.argwhere(outside)[0]
         raise ValueError(
@@ -116,7 +118,7 @@ def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[Array, "B T"]:
     return array.astype(np.int32)
 
 
-def _check_mask(mask: Any, ids: Int[Array, "B T"]) -> Bool[Array, "B T"]:
+def _check_mask(mask: Any, ids: Int[Rows, "B T"]) -> Bool[Rows, "B T"]:
     array = mask if is_traced(mask) else np.asarray(mask)
     if tuple(array.shape) != tuple(ids.shape):
         raise ValueError(
@@ -125,7 +127,7 @@ def _check_mask(mask: Any, ids: Int[Array, "B T"]) -> Bool[Array, "B T"]:
     return array.astype(bool)
 
 
-def _left_padding(ids: Int[Array, "B T"], mask: Any, options: Options) -> Int[Array, " B"]:
+def _left_padding(ids: Int[Rows, "B T"], mask: Any, options: Options) -> Int[Rows, " B"]:
     """The first column of each row's text.
 
     Without a mask, leading pad tokens are padding (unless pad also ends the text), as in
@@ -136,7 +138,7 @@ def _left_padding(ids: Int[Array, "B T"], mask: Any, options: Options) -> Int[Ar
         pad = options.pad_token_id
         if is_traced(ids) or pad in options.eos_token_id or pad is None:
             return np.zeros(ids.shape[0], np.int32)
-        text = ids != pad
+        text: np.ndarray = np.not_equal(ids, pad)
         if (~text[:, -1]).any():
             row = int(np.argmin(text[:, -1]))
             raise ValueError(
@@ -175,7 +177,9 @@ def _source(
     if mask is None:
         mask = np.ones(ids.shape, bool)
         if not is_traced(ids) and options.pad_token_id not in (None, *options.eos_token_id):
-            mask = np.cumsum((ids != options.pad_token_id)[:, ::-1], axis=1)[:, ::-1] > 0
+            mask = (
+                np.cumsum((np.asarray(ids) != options.pad_token_id)[:, ::-1], axis=1)[:, ::-1] > 0
+            )
     mask = _check_mask(mask, ids)
     length, most = ids.shape[1], _positions(model, text)
     wide = bucket(length, 16, 256)
@@ -185,7 +189,7 @@ def _source(
     return inputs
 
 
-def _decoder_prompt(options: Options, ids: Any, batch: int, text: Any) -> Int[Array, "B T"]:
+def _decoder_prompt(options: Options, ids: Any, batch: int, text: Any) -> Int[Rows, "B T"]:
     """One column of decoder_start_token_id, then what the caller gave (which may include it)."""
     start = options.decoder_start_token_id
     start = options.bos_token_id if start is None else start
@@ -195,7 +199,7 @@ def _decoder_prompt(options: Options, ids: Any, batch: int, text: Any) -> Int[Ar
     ids = check_ids("decoder_input_ids", ids, getattr(text, "vocab_size", None))
     if ids.shape[0] != batch:
         raise ValueError(f"decoder_input_ids have {ids.shape[0]} rows, the source {batch}")
-    if is_traced(ids) or (ids[:, 0] == start).any():
+    if is_traced(ids) or (np.asarray(ids)[:, 0] == start).any():
         return ids
     return np.concatenate([column, ids], axis=1)
 
@@ -247,5 +251,5 @@ def _positions(model: Any, config: Any) -> int | None:
     return None
 
 
-def _pad(ids: Int[Array, "B T"], before: int, value: int) -> Int[Array, "B W"]:
+def _pad(ids: Int[Rows, "B T"], before: int, value: int) -> Int[Array, "B W"]:
     return jnp.pad(jnp.asarray(ids, jnp.int32), ((0, 0), (before, 0)), constant_values=value)

@@ -63,14 +63,14 @@ class Options:
 
 
 NAMES = tuple(field.name for field in fields(Options))
-DEFAULTS = {field.name: field.default for field in fields(Options)}
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Options)}
 
 REAL = ("temperature", "top_p", "length_penalty", "repetition_penalty")
 WHOLE = (
-    "max_new_tokens max_length min_new_tokens min_length top_k num_beams num_return_sequences "
-    "no_repeat_ngram_size encoder_no_repeat_ngram_size forced_bos_token_id pad_token_id "
-    "bos_token_id decoder_start_token_id"
-).split()
+    *("max_new_tokens", "max_length", "min_new_tokens", "min_length", "top_k"),
+    *("num_beams", "num_return_sequences", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"),
+    *("forced_bos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id"),
+)
 IDS = ("suppress_tokens", "begin_suppress_tokens", "forced_eos_token_id", "eos_token_id")
 FROM_CONFIG = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
 

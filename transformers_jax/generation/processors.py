@@ -18,7 +18,7 @@ from transformers_jax.arrays import MASKED as BANNED
 from transformers_jax.arrays import Array, Bool, Float, Int
 from transformers_jax.generation.options import Options
 
-__all__ = ["Dials", "Processor", "Text", "build", "apply"]
+__all__ = ["Dials", "Processor", "Text", "apply", "build"]
 
 Dials = dict[str, Array]
 """Numbers that may change from call to call without compiling anew. Their presence is static."""

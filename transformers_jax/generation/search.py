@@ -30,7 +30,10 @@ class Prompt(NamedTuple):
 
 
 class Job(NamedTuple):
-    """Everything that a search works from. All of it is traced but the options and the width."""
+    """Everything that a search works from. All of it is traced but the options and the width.
+
+    The key is there if and only if the options say `do_sample`.
+    """
 
     prompt: Prompt
     dials: Dials
@@ -38,6 +41,17 @@ class Job(NamedTuple):
     key: Key | None
     options: Options
     width: int  # of the cache and of the text: prompt and new tokens fit
+
+    @property
+    def pad(self) -> int:
+        """What fills ended rows."""
+        assert self.options.pad_token_id is not None  # resolved
+        return self.options.pad_token_id
+
+    def step_key(self, step: Int[Array, ""]) -> Key:
+        """The key of one step's draw."""
+        assert self.key is not None
+        return jax.random.fold_in(self.key, step)
 
 
 class Found(NamedTuple):
@@ -69,10 +83,10 @@ def search(model: Any, job: Job, with_scores: bool = False) -> Found:
         scores = processors.apply(process, text, logits.astype(jnp.float32))
         done = text.end - begin
         if options.do_sample:
-            token = sampling.draw(jax.random.fold_in(job.key, done), scores)
+            token = sampling.draw(job.step_key(done), scores)
         else:
             token = jnp.argmax(scores, axis=-1)
-        token = jnp.where(state.ended, options.pad_token_id, token).astype(text.ids.dtype)
+        token = jnp.where(state.ended, job.pad, token).astype(text.ids.dtype)
         ended = state.ended | ends(token, options)
         kept = keep(state.scores, scores, done)
         return _State(write(text, token), ended, state.cache, kept)
@@ -135,7 +149,7 @@ def begin_text(job: Job) -> Text:
     """The prompt at the left of an array as wide as the cache; the rest is padding."""
     ids, start, offset, _ = job.prompt
     batch, begin = ids.shape
-    blank = jnp.full((batch, job.width - begin), job.options.pad_token_id, ids.dtype)
+    blank = jnp.full((batch, job.width - begin), job.pad, ids.dtype)
     return Text(jnp.concatenate([ids, blank], axis=1), start, offset, begin, jnp.int32(begin))
 
 
