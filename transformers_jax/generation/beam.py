@@ -59,34 +59,26 @@ class _State(NamedTuple):
 
 def beam_search(model: Any, job: Job, with_scores: bool = False) -> Found:
     """The best `num_return_sequences` hypotheses of each row, best first."""
-    beams, begin = job.options.num_beams, job.prompt.ids.shape[1]
-    process = pipeline(job)
-    logits, cache = prefill(model, job)
-    cache, logits = cache.repeat(beams), jnp.repeat(logits, beams, axis=0)
-
-    def choose(state: _State, logits: Float[Array, "R V"]) -> _State:
-        chance = jax.nn.log_softmax(logits.astype(jnp.float32))
-        chance = processors.apply(process, state.text, chance)
-        kept = keep(state.scores, chance, state.text.end - begin)
-        return _step(state._replace(scores=kept), chance, job)
+    begin, process = job.prompt.ids.shape[1], pipeline(job)
 
     def step(state: _State) -> _State:
         cache = state.cache.gather(state.parent)
         logits, cache = advance(model, state.text, cache)
-        return choose(state._replace(cache=cache), logits)
+        chance = processors.apply(process, state.text, jax.nn.log_softmax(logits))
+        kept = keep(state.scores, chance, state.text.end - begin)
+        return _step(state._replace(cache=cache, scores=kept), chance, job)
 
-    buffer = room(job, logits.shape) if with_scores else None
-    state = choose(_beginning(job, cache, buffer), logits)
+    state = _beginning(model, job, with_scores)
     state = jax.lax.while_loop(lambda state: state.going, step, state)
     best = jax.tree.map(lambda x: x[:, : job.options.num_return_sequences], state.finished)
     ids = best.ids.reshape(-1, job.width)
     return Found(ids, best.length.max(), best.score.reshape(-1), state.scores)
 
 
-def _beginning(job: Job, cache: Any, buffer: Array | None) -> _State:
+def _beginning(model: Any, job: Job, with_scores: bool) -> _State:
     """All beams of a row hold the prompt; only the first counts, or all would be the same."""
     batch, beams = job.prompt.ids.shape[0], job.options.num_beams
-    text = spread(begin_text(job), beams)
+    text, cache = spread(begin_text(job), beams), prefill(model, job, beams)
     nothing = _Hypotheses(
         ids=text.ids.reshape(batch, beams, -1),
         score=jnp.full((batch, beams), NEVER),
@@ -101,7 +93,7 @@ def _beginning(job: Job, cache: Any, buffer: Array | None) -> _State:
         open=jnp.ones(batch, bool),
         going=jnp.bool_(True),
         cache=cache,
-        scores=buffer,
+        scores=room(model, job, text, cache) if with_scores else None,
     )
 
 

@@ -245,6 +245,9 @@ def _positions(model: Any, config: Any) -> int | None:
         return int(model.positions)
     if getattr(config, "alibi", False) or hasattr(config, "relative_attention_num_buckets"):
         return None
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "dynamic":  # turns more slowly beyond the positions of training
+        return None
     for name in ("max_target_positions", "max_position_embeddings", "n_positions"):
         if getattr(config, name, None) is not None:
             return int(getattr(config, name))

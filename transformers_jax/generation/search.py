@@ -1,7 +1,7 @@
 """Prefill, then one compiled loop: greedy search and sampling, one token a step for every row.
 
 The loop keeps the text in an array as wide as the cache and stops as soon as every row has ended.
-Beam search is in beam.py and shares the first half of this file.
+Beam search is in beam.py and shares the second half of this file.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ __all__ = ["Found", "Job", "Prompt", "search"]
 
 
 class Prompt(NamedTuple):
-    """The caller's prompt, left-padded to a bucket. `encoder` holds the inputs of `encode`, or
-    what else the model is told once (pixel values, ...)."""
+    """The caller's prompt, left-padded to a bucket.
+
+    `inputs` is what is read once: the inputs of `encode`, or what else a decoder is told.
+    """
 
     ids: Int[Array, "B W"]
     start: Int[Array, " B"]
@@ -74,75 +76,69 @@ def search(model: Any, job: Job, with_scores: bool = False) -> Found:
     """Takes the best token (or draws one) until every row has ended or the limit is reached."""
     options, begin = job.options, job.prompt.ids.shape[1]
     copies = options.num_return_sequences
-    logits, cache = prefill(model, job)
     text = spread(begin_text(job), copies)
+    cache = prefill(model, job, copies)
     process = pipeline(job)
 
-    def choose(state: _State, logits: Float[Array, "R V"]) -> _State:
-        text = state.text
-        scores = processors.apply(process, text, logits.astype(jnp.float32))
-        done = text.end - begin
+    def step(state: _State) -> _State:
+        text, done = state.text, state.text.end - begin
+        logits, cache = advance(model, text, state.cache)
+        scores = processors.apply(process, text, logits)
         if options.do_sample:
             token = sampling.draw(job.step_key(done), scores)
         else:
             token = jnp.argmax(scores, axis=-1)
         token = jnp.where(state.ended, job.pad, token).astype(text.ids.dtype)
         ended = state.ended | ends(token, options)
-        kept = keep(state.scores, scores, done)
-        return _State(write(text, token), ended, state.cache, kept)
-
-    def step(state: _State) -> _State:
-        logits, cache = advance(model, state.text, state.cache)
-        return choose(state._replace(cache=cache), logits)
+        return _State(write(text, token), ended, cache, keep(state.scores, scores, done))
 
     def unfinished(state: _State) -> Bool[Array, ""]:
         return (state.text.end - begin < job.limit) & ~state.ended.all()
 
-    rows = text.ids.shape[0]
-    if copies > 1:
-        cache, logits = cache.repeat(copies), jnp.repeat(logits, copies, axis=0)
-    buffer = room(job, logits.shape) if with_scores else None
-    state = _State(text, jnp.zeros(rows, bool), cache, buffer)
-    state = jax.lax.while_loop(unfinished, step, choose(state, logits))
+    buffer = room(model, job, text, cache) if with_scores else None
+    state = _State(text, jnp.zeros(text.ids.shape[0], bool), cache, buffer)
+    state = jax.lax.while_loop(unfinished, step, state)
     return Found(state.text.ids, state.text.end - begin, scores=state.scores)
 
 
 # ---------------------------------------------------------------- shared with beam search
 
 
-def prefill(model: Any, job: Job) -> tuple[Float[Array, "B V"], Any]:
-    """Reads the prompt: the scores of the first new token, and the cache to go on from."""
+def prefill(model: Any, job: Job, copies: int) -> Any:
+    """The cache after the prompt but its last token, every row `copies` times.
+
+    The last token is left to the first step, so that scores of the vocabulary are computed for one
+    column only: XLA drops those of a prefill whose scores nobody reads.
+    """
     ids, start, _, inputs = job.prompt
-    batch, width = ids.shape
+    before, batch = ids[:, :-1], ids.shape[0]
+    fields: dict[str, Any] = {}
     if model.is_encoder_decoder:
         inputs = dict(inputs)
         encoded = inputs.pop("encoder_outputs", None)
-        mask = inputs.get("attention_mask")
-        if encoded is None:
-            encoded = model.encode(**inputs)
-        cache = model.init_cache(batch, job.width, encoder_outputs=encoded, attention_mask=mask)
-        out = model(decoder_input_ids=ids, cache=cache)
+        heard = {"attention_mask": inputs.get("attention_mask")}
+        heard["encoder_outputs"] = model.encode(**inputs) if encoded is None else encoded
+        cache = model.init_cache(batch, job.width, **heard)
+        fields["decoder_input_ids"] = before
     else:
-        column = jnp.arange(width)
-        out = model(
-            input_ids=ids,
-            attention_mask=column >= start[:, None],
-            position_ids=jnp.maximum(column - start[:, None], 0),
-            cache=model.init_cache(batch, job.width),
-            **inputs,
-        )
-    return out.logits[:, -1], out.cache
+        place = jnp.arange(before.shape[1]) - start[:, None]
+        cache = model.init_cache(batch, job.width)
+        fields = {"input_ids": before, "attention_mask": place >= 0, **inputs}
+        fields["position_ids"] = jnp.maximum(place, 0)
+    if before.shape[1]:
+        cache = model(**fields, cache=cache).cache
+    return cache.repeat(copies) if copies > 1 else cache
 
 
 def advance(model: Any, text: Text, cache: Any) -> tuple[Float[Array, "R V"], Any]:
-    """Reads the last token of every row: the scores of the next one, and the cache."""
+    """Reads the last token of every row: the float32 scores of the next one, and the cache."""
     token = jax.lax.dynamic_slice_in_dim(text.ids, text.end - 1, 1, axis=1)
     if model.is_encoder_decoder:
         out = model(decoder_input_ids=token, cache=cache)
     else:
         position = (text.end - 1 - text.start)[:, None]
         out = model(input_ids=token, position_ids=position, cache=cache)
-    return out.logits[:, -1], out.cache
+    return out.logits[:, -1].astype(jnp.float32), out.cache
 
 
 def begin_text(job: Job) -> Text:
@@ -183,9 +179,10 @@ def ends(token: Int[Array, "..."], options: Options) -> Bool[Array, "..."]:
     return jnp.isin(token, jnp.array(options.eos_token_id, token.dtype))
 
 
-def room(job: Job, shape: tuple[int, ...]) -> Float[Array, "width R V"]:
+def room(model: Any, job: Job, text: Text, cache: Any) -> Float[Array, "width R V"]:
     """Where the scores of every step are kept."""
-    return jnp.zeros((job.width - job.prompt.ids.shape[1], *shape), jnp.float32)
+    logits = jax.eval_shape(lambda text, cache: advance(model, text, cache)[0], text, cache)
+    return jnp.zeros((job.width - text.begin, *logits.shape), jnp.float32)
 
 
 def keep(
