@@ -1,0 +1,265 @@
+"""Tensors from files to parameters and back: the same numbers on any mesh, in little memory."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from einops import rearrange
+
+from transformers_jax.hub import place
+from transformers_jax.hub.files import Entry, open_checkpoint, save
+from transformers_jax.hub.place import export, load
+from transformers_jax.hub.table import Table, rows
+
+L, D, H, G, K, F, V, E = 2, 5, 4, 2, 3, 13, 17, 3
+RNG = np.random.default_rng(0)
+
+TABLE = Table(
+    rows(
+        """
+        m.wte           | embed
+        m.l.{i}.qkv     | query key value | d (n h k) -> n d h k
+        m.l.{i}.bias    | qb kb vb        | (n h k) -> n h k
+        m.l.{i}.packed  | q k v           | (h k) d -> d h k + (g k) d -> d g k + (g k) d -> d g k
+        m.l.{i}.out     | out             | d (h k) -> h k d
+        m.l.{i}.e.{e}.w | up              | f d -> d f
+        m.cls           | cls             | 1 1 d -> d
+        m.conv          | conv            | d c p q -> p q c d
+        scale           | scale
+        """
+    )
+    + rows("head | head | v d -> d v", group="head"),
+    prefix="m.",
+)
+SHAPES = {
+    "embed": (V, D), "query": (L, D, H, K), "key": (L, D, H, K), "value": (L, D, H, K),
+    "qb": (L, H, K), "kb": (L, H, K), "vb": (L, H, K), "q": (L, D, H, K), "k": (L, D, G, K),
+    "v": (L, D, G, K), "out": (L, H, K, D), "up": (L, E, D, F), "cls": (D,),
+    "conv": (2, 2, 3, D), "scale": (), "head": (D, V),
+}  # fmt: skip
+
+
+def write(folder, dtype=np.float32, shapes=SHAPES):
+    theirs = {
+        name: RNG.normal(size=fill.shape).astype(dtype)
+        for name, fill in TABLE.fills(shapes).items()
+    }
+    save({name: Entry.of(array) for name, array in theirs.items()}, folder)
+    return theirs
+
+
+def read(folder, dtype=jnp.float32, shapes=SHAPES):
+    checkpoint = open_checkpoint(folder)
+    targets = {path: jax.ShapeDtypeStruct(shape, dtype) for path, shape in shapes.items()}
+    return load(checkpoint, TABLE.check(checkpoint.shapes, shapes), targets)
+
+
+@pytest.mark.parametrize("block", [1, 100, 16 * 2**20])
+def test_every_number_arrives_where_the_pattern_says(block, tmp_path, monkeypatch):
+    monkeypatch.setattr(place, "BLOCK", block)
+    theirs, ours = write(tmp_path), read(tmp_path)
+    np.testing.assert_array_equal(ours["embed"], theirs["m.wte"])
+    np.testing.assert_array_equal(ours["scale"], theirs["scale"])
+    np.testing.assert_array_equal(ours["cls"], theirs["m.cls"][0, 0])
+    np.testing.assert_array_equal(ours["head"], theirs["head"].T)
+    np.testing.assert_array_equal(ours["conv"], theirs["m.conv"].transpose(2, 3, 1, 0))
+    for i in range(L):
+        qkv = theirs[f"m.l.{i}.qkv"].reshape(D, 3, H, K)
+        for n, name in enumerate(("query", "key", "value")):
+            np.testing.assert_array_equal(ours[name][i], qkv[:, n])
+        bias = theirs[f"m.l.{i}.bias"].reshape(3, H, K)
+        np.testing.assert_array_equal(ours["kb"][i], bias[1])
+        packed = theirs[f"m.l.{i}.packed"].reshape(H + 2 * G, K, D)
+        cuts = {"q": packed[:H], "k": packed[H : H + G], "v": packed[H + G :]}
+        for name, part in cuts.items():
+            np.testing.assert_array_equal(ours[name][i], rearrange(part, "h k d -> d h k"))
+        np.testing.assert_array_equal(
+            ours["out"][i], rearrange(theirs[f"m.l.{i}.out"], "d (h k) -> h k d", k=K)
+        )
+        for e in range(E):
+            np.testing.assert_array_equal(ours["up"][i, e], theirs[f"m.l.{i}.e.{e}.w"].T)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+def test_export_after_import_is_the_same_file(dtype, tmp_path):
+    write(tmp_path / "a", dtype)
+    ours = read(tmp_path / "a", dtype)
+    assert {leaf.dtype for leaf in ours.values()} == {np.dtype(dtype)}
+    save(export(TABLE, ours), tmp_path / "b")
+    files = [(tmp_path / x / "model.safetensors").read_bytes() for x in "ab"]
+    assert files[0] == files[1]
+
+
+def test_numpy_parameters_are_written_like_jax_parameters(tmp_path):
+    write(tmp_path / "a")
+    ours = {path: np.asarray(leaf) for path, leaf in read(tmp_path / "a").items()}
+    save(export(TABLE, ours), tmp_path / "b")
+    files = [(tmp_path / x / "model.safetensors").read_bytes() for x in "ab"]
+    assert files[0] == files[1]
+
+
+def test_a_bare_export_has_no_prefix_and_can_be_read_again(tmp_path):
+    body = {path: shape for path, shape in SHAPES.items() if path != "head"}
+    write(tmp_path / "a", shapes=body)
+    ours = read(tmp_path / "a", shapes=body)
+    save(export(TABLE, ours, bare=True), tmp_path / "b")
+    assert "wte" in open_checkpoint(tmp_path / "b").names
+    again = read(tmp_path / "b", shapes=body)
+    assert all(np.array_equal(ours[path], again[path]) for path in body)
+
+
+def test_values_are_cast_as_they_are_placed(tmp_path):
+    theirs = write(tmp_path)
+    ours = read(tmp_path, jnp.bfloat16)
+    np.testing.assert_array_equal(ours["embed"], theirs["m.wte"].astype(ml_dtypes.bfloat16))
+
+
+def test_an_absent_head_is_left_to_the_caller(tmp_path):
+    write(tmp_path, shapes={path: shape for path, shape in SHAPES.items() if path != "head"})
+    assert set(read(tmp_path)) == set(SHAPES) - {"head"}
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path):
+    theirs = write(tmp_path)
+    theirs["m.l.1.out"][2, 3] = np.nan
+    theirs["m.wte"][0, 0] = np.inf
+    save({name: Entry.of(array) for name, array in theirs.items()}, tmp_path)
+    with pytest.raises(ValueError, match=r"NaN or infinity in m\.wte, m\.l\.1\.out$"):
+        read(tmp_path)
+
+
+def test_integers_for_a_real_parameter_are_refused_by_name(tmp_path):
+    theirs = write(tmp_path)
+    theirs["m.wte"] = theirs["m.wte"].astype(np.int32)
+    save({name: Entry.of(array) for name, array in theirs.items()}, tmp_path)
+    with pytest.raises(ValueError, match=r"m\.wte: stored as int32, expected a kind of float32"):
+        read(tmp_path)
+
+
+def test_a_parameter_without_a_row_is_not_dropped_in_silence(tmp_path):
+    write(tmp_path)
+    with pytest.raises(ValueError, match="no row of the table writes stranger"):
+        export(TABLE, read(tmp_path) | {"stranger": np.ones(2)})
+
+
+def run(code, *arguments):
+    """Runs code in a process of its own, with 8 devices; returns what it printed as JSON."""
+    text = 'import os; os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"\n'
+    done = subprocess.run(
+        [sys.executable, "-c", text + textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_eight_devices_hold_what_one_holds(tmp_path):
+    found = run(
+        """
+        import json, sys
+        import jax, jax.numpy as jnp, numpy as np
+        from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+        from transformers_jax.hub import place
+        from transformers_jax.hub.files import Entry, open_checkpoint, save
+        from transformers_jax.hub.table import Table, rows
+
+        place.BLOCK = 64  # many blocks a shard, some of them overlapping
+        table = Table(rows('''
+            embed       | embed
+            l.{i}.q     | a b c | d (n h k) -> n d h k
+            l.{i}.p     | q k | (h k) d -> d h k + (g k) d -> d g k
+            l.{i}.{e}.w | up | f d -> d f
+            norm        | norm
+        '''))
+        shapes = dict(embed=(24, 10), a=(2, 10, 4, 3), b=(2, 10, 4, 3), c=(2, 10, 4, 3),
+                      q=(2, 10, 8, 3), k=(2, 10, 4, 3), up=(2, 4, 10, 12), norm=(10,))
+        mesh = jax.make_mesh((2, 4), ("x", "y"), axis_types=(AxisType.Auto,) * 2)
+        head = P(None, "x", "y")
+        specs = dict(embed=P("y", "x"), a=head, b=head, c=head, q=head, k=head,
+                     up=P(None, "y", "x"), norm=P())
+        rng = np.random.default_rng(0)
+        theirs = {n: rng.normal(size=f.shape).astype("f") for n, f in table.fills(shapes).items()}
+        save({name: Entry.of(x) for name, x in theirs.items()}, sys.argv[1])
+        checkpoint = open_checkpoint(sys.argv[1])
+        report = table.check(checkpoint.shapes, shapes)
+        one = place.load(checkpoint, report, {
+            k: jax.ShapeDtypeStruct(s, jnp.float32) for k, s in shapes.items()})
+        wrong = []
+        for cut in (specs, {k: P(("x", "y")) if k == "embed" else P() for k in specs}):
+            targets = {k: jax.ShapeDtypeStruct(s, jnp.float32,
+                sharding=NamedSharding(mesh, cut[k])) for k, s in shapes.items()}
+            many = place.load(checkpoint, report, targets)
+            for k in shapes:
+                if many[k].sharding != targets[k].sharding or not np.array_equal(many[k], one[k]):
+                    wrong.append(k)
+            files = []
+            for x in (one, many):
+                save(place.export(table, x), sys.argv[1] + "/out")
+                files.append(open(sys.argv[1] + "/out/model.safetensors", "rb").read())
+            if files[0] != files[1]:
+                wrong.append("file")
+        print(json.dumps(wrong))
+        """,
+        tmp_path,
+    )
+    assert found == []
+
+
+MEMORY = """
+    import json, math, sys, threading, time
+    import jax, jax.numpy as jnp, numpy as np
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+    from transformers_jax.hub import place
+    from transformers_jax.hub.files import open_checkpoint
+    from transformers_jax.hub.table import Table, rows
+
+    MB = 2**20
+    table = Table(rows('''
+        embed | embed
+        head  | head | v d -> d v
+        l.{i} | up   | (h k) d -> d h k
+    '''))
+    shapes = dict(embed=(16384, 1024), head=(1024, 16384), up=(4, 1024, 64, 64))
+    mesh = jax.make_mesh((2, 4), ("x", "y"), axis_types=(AxisType.Auto,) * 2)
+    cuts = dict(embed=P("y", "x"), head=P("x", "y"), up=P(None, "x", "y"))
+    where = {"one": lambda k: None, "cut": lambda k: NamedSharding(mesh, cuts[k])}[sys.argv[2]]
+    targets = {k: jax.ShapeDtypeStruct(s, jnp.float32, sharding=where(k))
+               for k, s in shapes.items()}
+    jax.jit(lambda x: x + 1)(jnp.ones(3)).block_until_ready()
+
+    def resident():
+        return int(open("/proc/self/statm").read().split()[1]) * 4096 / MB
+
+    peak, going = 0, True
+    def watch():
+        global peak
+        while going:
+            peak = max(peak, resident())
+            time.sleep(0.001)
+
+    before = resident()
+    thread = threading.Thread(target=watch)
+    thread.start()
+    checkpoint = open_checkpoint(sys.argv[1])
+    arrays = place.load(checkpoint, table.check(checkpoint.shapes, shapes), targets)
+    going = False
+    thread.join()
+    loaded = sum(leaf.nbytes for leaf in arrays.values()) / MB
+    print(json.dumps([peak - before - loaded, loaded]))
+"""
+
+
+@pytest.mark.parametrize("devices", ["one", "cut"])
+def test_loading_needs_less_than_one_tensor_beside_the_parameters(devices, tmp_path):
+    embed = np.ones((16384, 1024), np.float32)  # the largest: 64 MB
+    layers = {f"l.{i}": Entry.of(np.ones((4096, 1024), np.float32)) for i in range(4)}
+    save({"embed": Entry.of(embed), "head": Entry.of(embed)} | layers, tmp_path)
+    beside, loaded = run(MEMORY, tmp_path, devices)
+    assert loaded == 192
+    assert beside < 1.3 * 64

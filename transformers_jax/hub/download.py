@@ -1,0 +1,177 @@
+"""Finds the directory of a model: a local one, the hub's cache, or a download.
+
+The hub's own client does the work (cache layout, tokens, revisions, proxies); what is added is that
+a cached model needs no network at all, and that an unreachable hub says so within seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+PATTERNS = ("*.json", "*.safetensors", "*.txt", "tokenizer.model", "*.jinja")
+_Where = tuple[str | None, str | None]  # revision, cache directory
+
+PATIENCE = 3.0  # seconds to reach the hub; its client alone retries for more than twenty
+
+
+def resolve(
+    path_or_id: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    subfolder: str = "",
+) -> Path:
+    """The directory (or file) with a model's files.
+
+    What exists locally wins. Otherwise the id is looked for in the hub's cache, then downloaded
+    (config, tokenizer and safetensors files only, never pickles). `HF_HUB_OFFLINE=1` or
+    `TRANSFORMERS_OFFLINE=1`, like `local_files_only`, keeps to the cache.
+
+    Raises:
+        ValueError: a path that does not exist, an id that is none, or a model that the hub does
+            not have or show to this token.
+        ConnectionError: it is not cached, and the hub is not reached or not to be used.
+    """
+    text = os.fspath(path_or_id)
+    local = Path(text).expanduser()
+    if local.exists():
+        return _folder(local, subfolder)
+    if not re.fullmatch(r"[\w.-]{1,96}(/[\w.-]{1,96})?", text) or text.strip(".") == "":
+        raise ValueError(f"{text} does not exist, and it is not a hub id (name or owner/name)")
+    if text.count("/") and text.split("/")[0] in (".", "..", "~"):
+        raise ValueError(f"{text} does not exist (from {Path.cwd()})")
+    where = (revision, None if cache_dir is None else str(cache_dir))
+    cached = _cached(text, where, subfolder)
+    if cached is not None:
+        return _folder(cached, subfolder)
+    remedy = f"the cache is {_cache_path(cache_dir)}; a local directory works too"
+    if local_files_only or _offline():
+        raise ConnectionError(
+            f"{text} is neither a local directory nor completely in the cache, and the network is "
+            f"not to be used (HF_HUB_OFFLINE or local_files_only); {remedy}"
+        )
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    if not _reachable(endpoint):
+        raise ConnectionError(
+            f"{text} is not a local directory and {endpoint} cannot be reached; HF_HUB_OFFLINE=1 "
+            f"keeps to what is cached; {remedy}"
+        )
+    return _folder(_download(text, where, token), subfolder)
+
+
+def _download(model: str, where: _Where, token: str | bool | None) -> Path:
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        found = snapshot_download(
+            model,
+            revision=where[0],
+            cache_dir=where[1],
+            token=token,
+            allow_patterns=list(PATTERNS),
+            library_name="transformers_jax",
+        )
+    except errors.GatedRepoError:
+        raise ValueError(f"{model}: ask for access on the hub, then pass token=") from None
+    except errors.RevisionNotFoundError:
+        raise ValueError(f"{model} has no revision {where[0]!r} on the hub") from None
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
+        raise ValueError(
+            f"{model} is neither a local directory nor a model on the hub (if it is private, "
+            "pass token=)"
+        ) from None
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise ConnectionError(
+            f"{model} could not be downloaded ({line}); HF_HUB_OFFLINE=1 keeps to what is cached "
+            f"in {_cache_path(where[1])}"
+        ) from error
+    return Path(found)
+
+
+def _cached(model: str, where: _Where, subfolder: str) -> Path | None:
+    """The snapshot in the cache, if everything that a model needs is there."""
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        found = Path(
+            snapshot_download(
+                model,
+                revision=where[0],
+                cache_dir=where[1],
+                local_files_only=True,
+                allow_patterns=list(PATTERNS),
+            )
+        )
+    except errors.LocalEntryNotFoundError as error:
+        partial = getattr(error, "snapshot_path", None)  # some files are there: perhaps enough
+        if partial is None:
+            return None
+        found = Path(partial)
+    except errors.HFValidationError:
+        return None
+    folder = found / subfolder
+    return found if (folder / "config.json").exists() and _has_weights(folder) else None
+
+
+def _has_weights(folder: Path) -> bool:
+    if (folder / "model.safetensors").exists():
+        return True
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return False
+    shards = set(re.findall(r'"([^"]+\.safetensors)"', index.read_text(errors="replace")))
+    return bool(shards) and all("/" not in name and (folder / name).exists() for name in shards)
+
+
+def _folder(path: Path, subfolder: str) -> Path:
+    if not subfolder:
+        return path
+    folder = path / subfolder
+    if not folder.resolve().is_relative_to(path.resolve()) or not folder.is_dir():
+        raise ValueError(f"{path} has no subfolder {subfolder!r}")
+    return folder
+
+
+def _offline() -> bool:
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(n, "").upper() in ("1", "ON", "YES", "TRUE") for n in names)
+
+
+def _cache_path(cache_dir: str | os.PathLike[str] | None) -> Path:
+    if cache_dir is not None:
+        return Path(cache_dir)
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def _reachable(endpoint: str) -> bool:
+    """Whether the hub (or the proxy before it) accepts a connection; asks once, briefly."""
+    url = urllib.parse.urlsplit(endpoint)
+    proxy = urllib.request.getproxies().get(url.scheme)
+    if proxy and not urllib.request.proxy_bypass(url.hostname or ""):
+        url = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    port = url.port or (443 if url.scheme == "https" else 80)
+    answers: list[bool] = []
+
+    def ask() -> None:
+        try:
+            socket.create_connection((url.hostname, port), PATIENCE).close()
+            answers.append(True)
+        except OSError:
+            pass
+
+    # In a thread, because looking up a name has no time limit of its own.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE + 0.5)
+    return bool(answers)

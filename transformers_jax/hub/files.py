@@ -1,0 +1,351 @@
+"""Checkpoints on disk: safetensors files, alone or sharded with an index, read tensor by tensor.
+
+Files that others made are opened only after `header` has looked at them and after the safetensors
+library has accepted them too. Nothing here ever unpickles. Writing streams one tensor at a time and
+is laid out as PyTorch's `save_pretrained` lays it out, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transformers_jax.hub.header import (
+    CODES,
+    MAX_HEADER,
+    RANK,
+    Tensor,
+    check_name,
+    open_regular,
+    read_header,
+    read_json,
+)
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_SHARD = r"model-\d{5}-of-\d{5}\.safetensors"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of one or several files; nothing is in memory until it is read."""
+
+    path: Path
+    tensors: Mapping[str, tuple[Path, Tensor]]
+    metadata: Mapping[str, str]
+
+    @property
+    def names(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """{name: (shape, dtype)}."""
+        return {name: (tensor.shape, tensor.dtype) for name, (_, tensor) in self.tensors.items()}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """{name: shape}, what `Table.check` wants."""
+        return {name: tensor.shape for name, (_, tensor) in self.tensors.items()}
+
+    def read(self, name: str) -> np.ndarray:
+        """The tensor called `name`, in memory of its own, aligned for use without a copy.
+
+        Raises:
+            ValueError: there is no such tensor, or the file has become shorter.
+        """
+        path, tensor = self._find(name)
+        return _read(path, tensor.offset, tensor.shape, tensor.dtype)
+
+    def read_rows(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Rows `start` to `stop` along axis 0 of a tensor, without reading the others.
+
+        Raises:
+            ValueError: as `read`.
+        """
+        path, tensor = self._find(name)
+        assert 0 <= start <= stop <= tensor.shape[0], (name, start, stop, tensor.shape)
+        row = math.prod(tensor.shape[1:]) * tensor.dtype.itemsize
+        shape = (stop - start, *tensor.shape[1:])
+        return _read(path, tensor.offset + start * row, shape, tensor.dtype)
+
+    def _find(self, name: str) -> tuple[Path, Tensor]:
+        if name not in self.tensors:
+            raise ValueError(f"{self.path} has no tensor {name!r}")
+        return self.tensors[name]
+
+
+def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Opens a .safetensors file, or a directory with `model.safetensors` or its index and shards.
+
+    Only headers are read. Every tensor's place is checked; files that an index names must lie in
+    the directory itself.
+
+    Raises:
+        ValueError: no such file, not safetensors, or a file that is not to be trusted.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        if not path.exists():
+            raise ValueError(f"{path} does not exist")
+        if path.suffix in _PICKLES:
+            raise ValueError(_pickle_message(path))
+        return _open_index(path) if path.name.endswith(".index.json") else _alone(path, path)
+    if (path / SINGLE).exists() or (path / SINGLE).is_symlink():
+        return _alone(path, _inside(path, SINGLE))
+    if (path / INDEX).exists():
+        return _open_index(path / INDEX)
+    here = sorted(os.listdir(path))
+    if pickles := [name for name in here if name.endswith(_PICKLES)]:
+        raise ValueError(_pickle_message(path / pickles[0]))
+    others = [name for name in here if name.endswith(".safetensors")]
+    hint = f"; give one of its files instead: {', '.join(others[:5])}" if others else ""
+    raise ValueError(f"{path} has neither {SINGLE} nor {INDEX}{hint}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor to be written: what the header says, and how to get its values when it is due."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    read: Callable[[], np.ndarray]
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @staticmethod
+    def of(array: np.ndarray) -> Entry:
+        """An entry for an array that is in memory already."""
+        return Entry(array.shape, array.dtype, lambda: array)
+
+
+def save(
+    entries: Mapping[str, Entry],
+    directory: str | os.PathLike[str],
+    *,
+    max_shard_size: int | str = "50GB",
+    metadata: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Writes tensors to `model.safetensors`, or to shards and an index; returns the files.
+
+    One tensor at a time is in memory. Each file is written beside its name, flushed to disk, read
+    back (the header) and renamed, so a reader finds the old checkpoint or the new one, whole.
+    Files of an earlier save under these names are replaced or removed.
+
+    Units: `max_shard_size` is in bytes, or text like "5GB" (decimal).
+
+    Raises:
+        ValueError: a name or dtype that the format does not have, or a size that cannot be read.
+    """
+    directory = Path(directory)
+    for name, entry in entries.items():
+        check_name(name)
+        if np.dtype(entry.dtype) not in CODES:
+            raise ValueError(f"tensor {name!r}: safetensors has no dtype {entry.dtype}")
+    groups = _split(entries, _bytes(max_shard_size))
+    directory.mkdir(parents=True, exist_ok=True)
+    notes = dict({"format": "pt"} if metadata is None else metadata)
+    names = [SINGLE] if len(groups) == 1 else [
+        f"model-{n + 1:05}-of-{len(groups):05}.safetensors" for n in range(len(groups))
+    ]  # fmt: skip
+    for name, group in zip(names, groups):
+        _write(directory / name, {key: entries[key] for key in group}, notes)
+    if len(groups) > 1:
+        where = {key: name for name, group in zip(names, groups) for key in group}
+        total = {
+            "total_parameters": sum(math.prod(entry.shape) for entry in entries.values()),
+            "total_size": sum(entry.nbytes for entry in entries.values()),
+        }
+        index = {"metadata": total, "weight_map": where}
+        text = json.dumps(index, indent=2, sort_keys=True) + "\n"
+        names.append(INDEX)
+        publish(directory / INDEX, lambda file: file.write(text.encode()))
+    for stale in os.listdir(directory):
+        if stale not in names and (stale in (SINGLE, INDEX) or re.fullmatch(_SHARD, stale)):
+            (directory / stale).unlink()
+    return [directory / name for name in names]
+
+
+def publish(path: Path, write: Callable[[Any], Any], check: Callable[[Path], Any] = id) -> None:
+    """Writes a file so that it appears under its name whole, or not at all.
+
+    `check` sees the finished file before it gets its name, and may raise.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(draft, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        check(draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _open_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    tensors, metadata = read_header(path)
+    try:  # a second opinion: the reference reader must accept the file and see the same names
+        with safe_open(path, framework="numpy") as file:
+            agreed = set(file.keys()) == set(tensors)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{path}: refused by safetensors ({error})") from None
+    if not agreed:
+        raise ValueError(f"{path}: safetensors sees other names in it")
+    return tensors, metadata
+
+
+def _alone(path: Path, file: Path) -> Checkpoint:
+    tensors, metadata = _open_file(file)
+    return Checkpoint(path, {name: (file, tensor) for name, tensor in tensors.items()}, metadata)
+
+
+def _open_index(path: Path) -> Checkpoint:
+    with open_regular(path) as file:
+        raw = file.read(MAX_HEADER + 1)
+    try:
+        index = read_json(raw, "the index")
+        places = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(places, dict) or any(not isinstance(v, str) for v in places.values()):
+            raise ValueError("the index needs a 'weight_map' from tensor names to file names")
+        for name in places:
+            check_name(name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    files = {name: _inside(path.parent, name, path) for name in sorted(set(places.values()))}
+    if absent := [name for name, file in files.items() if not file.exists()]:
+        raise ValueError(f"{path}: these shards are missing: {', '.join(absent)}")
+    tensors: dict[str, tuple[Path, Tensor]] = {}
+    metadata: dict[str, str] = {}
+    for name, file in files.items():
+        found, notes = _open_file(file)
+        if twice := sorted(set(found) & set(tensors)):
+            raise ValueError(f"{path}: tensor {twice[0]!r} is in two shards, also in {name}")
+        tensors.update({key: (file, tensor) for key, tensor in found.items()})
+        metadata.update(notes)
+    wrong = [k for k, v in places.items() if k not in tensors or tensors[k][0] != files[v]]
+    if wrong or len(tensors) != len(places):
+        wrong += sorted(set(tensors) - set(places))
+        raise ValueError(f"{path}: index and shards disagree about {', '.join(wrong[:10])}")
+    return Checkpoint(path.parent, tensors, metadata)
+
+
+def _inside(directory: Path, name: str, index: Path | None = None) -> Path:
+    """The file `name` of a directory, which must be a plain name and really lie there.
+
+    The hub's cache keeps files as links from `snapshots/<revision>` to `blobs` of the same model;
+    those are inside, too.
+    """
+    where = index or directory
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,250}\.safetensors", name):
+        raise ValueError(f"{where}: {name[:200]!r} is not a plain file name ending in .safetensors")
+    real, root = (directory / name).resolve(), directory.resolve()
+    roots = [root]
+    for parent in (root, *root.parents):
+        if parent.parent.name == "snapshots" and parent.parent.parent.name.startswith("models--"):
+            roots.append(parent.parent.parent / "blobs")
+    if real.parent not in roots:
+        raise ValueError(f"{where}: {name} is a link that leads out of the directory, to {real}; "
+                         "copy the file, or give its own path")  # fmt: skip
+    return real
+
+
+def _read(path: Path, offset: int, shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray:
+    size = math.prod(shape) * dtype.itemsize
+    # XLA takes a host array on a 64-byte boundary as it is; others it copies.
+    raw = np.empty(size + 64, np.uint8)
+    data = raw[-raw.ctypes.data % 64 :][:size]
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        done = 0
+        while done < size:
+            count = file.readinto(data[done:].data)
+            if not count:
+                raise ValueError(f"{path}: ends at byte {offset + done}, within a tensor")
+            done += count
+    return data.view(dtype).reshape(shape)
+
+
+def _write(path: Path, entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> None:
+    order = sorted(entries, key=lambda name: (-RANK[np.dtype(entries[name].dtype)], name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name in order:
+        entry, begin = entries[name], end
+        end += entry.nbytes
+        header[name] = {
+            "dtype": CODES[np.dtype(entry.dtype)],
+            "shape": list(entry.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+
+    def write(file: Any) -> None:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for name in order:
+            # C order always: the bytes of a transposed view are not those of its shape.
+            array = np.ascontiguousarray(entries[name].read()).reshape(entries[name].shape)
+            if array.dtype != entries[name].dtype:
+                raise ValueError(f"tensor {name!r}: {array.dtype}, not {entries[name].dtype}")
+            file.write(array.reshape(-1).view(np.uint8).data)
+
+    def check(draft: Path) -> None:
+        found, notes = _open_file(draft)
+        written = {name: (tensor.shape, tensor.dtype) for name, tensor in found.items()}
+        wanted = {name: (tuple(e.shape), np.dtype(e.dtype)) for name, e in entries.items()}
+        if written != wanted or notes != dict(metadata):
+            raise ValueError(f"{draft}: the header read back is not the one written")
+
+    publish(path, write, check)
+
+
+def _split(entries: Mapping[str, Entry], most: int) -> list[list[str]]:
+    """Names in runs of at most `most` bytes; a larger tensor is alone."""
+    groups: list[list[str]] = []
+    alone: list[list[str]] = []
+    room = -1
+    for name, entry in entries.items():
+        if entry.nbytes > most:
+            alone.append([name])
+            continue
+        if entry.nbytes > room:
+            groups.append([])
+            room = most
+        groups[-1].append(name)
+        room -= entry.nbytes
+    return groups + alone or [[]]
+
+
+def _bytes(size: int | str) -> int:
+    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?B?)", str(size).strip().upper())
+    if match is None or match[2] not in units or float(match[1]) <= 0:
+        raise ValueError(f"max_shard_size {size!r} must be bytes, or text such as '5GB'")
+    return int(float(match[1]) * units[match[2]])
+
+
+def _pickle_message(path: Path) -> str:
+    return (
+        f"{path} may be a pickle, which can run any code when it is opened, so it is not opened. "
+        'If you trust it, convert it once where PyTorch is installed: python -c "import torch, '
+        "safetensors.torch as s; s.save_file({k: v.clone().contiguous() for k, v in "
+        f"torch.load('{path}', map_location='cpu', weights_only=True).items()}}, "
+        f"'{path.with_name(SINGLE)}', metadata={{'format': 'pt'}})\""
+    )

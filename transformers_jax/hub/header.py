@@ -1,0 +1,193 @@
+"""The header of a safetensors file, read with suspicion before anything else opens the file.
+
+A file from the internet may lie about every number in it. `read_header` refuses what the format
+forbids, and also what it allows but no checkpoint needs: huge headers, hundreds of thousands of
+tensors, one name twice, names that look like paths. Every refusal is one ValueError with file and
+reason; none takes more than a second or a few hundred megabytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import stat
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+MAX_HEADER = 25 * 10**6
+MAX_TENSORS = 200_000
+MAX_NAME = 1024
+
+# In the order in which the format's own writer ranks them, which decides where tensors lie.
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "U8": np.dtype(np.uint8),
+    "I8": np.dtype(np.int8),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "I16": np.dtype(np.int16),
+    "U16": np.dtype(np.uint16),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "I32": np.dtype(np.int32),
+    "U32": np.dtype(np.uint32),
+    "F32": np.dtype(np.float32),
+    "C64": np.dtype(np.complex64),
+    "F64": np.dtype(np.float64),
+    "I64": np.dtype(np.int64),
+    "U64": np.dtype(np.uint64),
+}
+RANK = {dtype: rank for rank, dtype in enumerate(DTYPES.values())}
+CODES = {dtype: code for code, dtype in DTYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Where a tensor lies: `offset` counts bytes from the beginning of its file."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_header(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors ({name: Tensor}) and the metadata of a safetensors file, in the file's order.
+
+    Raises:
+        ValueError: anything about the file that is not as it should be.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(8)
+        (length,) = struct.unpack("<Q", start) if len(start) == 8 else (0,)
+        raw = file.read(length) if 2 <= length <= min(size - 8, MAX_HEADER) else b""
+        if raw[:1] != b"{" and (problem := _what_else(start)):
+            raise ValueError(f"{path}: {problem}")
+        if not raw:
+            raise ValueError(
+                f"{path}: not a safetensors file, or truncated: a header of {length} bytes in a "
+                f"file of {size} (at most {MAX_HEADER} are accepted)"
+            )
+    try:
+        return _parse(raw, 8 + length, size)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def open_regular(path: Path) -> Any:
+    """Opens a regular file to read bytes; a pipe or a device would block or never end.
+
+    Raises:
+        ValueError: there is no such file, or it is something else.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError(f"{path}: not a regular file")
+        return open(path, "rb")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read_json(raw: bytes, what: str) -> Any:
+    """Parses JSON of bounded size and depth in which no key comes twice.
+
+    Raises:
+        ValueError: a key that comes twice, too many of anything, or no valid JSON.
+    """
+    if len(raw) > MAX_HEADER:
+        raise ValueError(f"{what} has {len(raw)} bytes, at most {MAX_HEADER} are accepted")
+    for mark, most in ((b"{", 1), (b"[", 2), (b'":', 4), (b",", 16)):
+        if raw.count(mark) > most * MAX_TENSORS + 1000:
+            raise ValueError(f"{what} describes more than {MAX_TENSORS} tensors")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+            raise ValueError(f"{what} has the key {twice[:100]!r} twice")
+        return found
+
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=unique)
+    except UnicodeDecodeError:
+        raise ValueError(f"{what} is not UTF-8") from None
+    except RecursionError:
+        raise ValueError(f"{what} is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{what} is not JSON ({error.msg} at {error.pos})") from None
+
+
+def check_name(name: str) -> None:
+    """Refuses names that no tensor of a model has, and that could hurt where names become paths.
+
+    Raises:
+        ValueError: empty or very long names, control characters, backslashes, absolute paths, `..`.
+    """
+    odd = not name or len(name) > MAX_NAME or name.startswith("/") or ".." in name.split("/")
+    if odd or re.search(r"[\x00-\x1f\x7f\\\ud800-\udfff]", name):
+        raise ValueError(f"{name[:100]!r} is not a name that a tensor may have")
+
+
+def _parse(raw: bytes, begin: int, size: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if raw[:1] != b"{":
+        raise ValueError("the header does not begin with '{'")
+    header = read_json(raw, "the header")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or any(not isinstance(v, str) for v in metadata.values()):
+        raise ValueError("the metadata must be text")
+    if len(header) > MAX_TENSORS:
+        raise ValueError(f"{len(header)} tensors, at most {MAX_TENSORS} are accepted")
+    found = {name: _tensor(name, entry, begin) for name, entry in header.items()}
+    place = begin
+    for name, tensor in sorted(found.items(), key=lambda item: (item[1].offset, item[1].nbytes)):
+        if tensor.offset != place:
+            raise ValueError(f"tensor {name!r} begins at byte {tensor.offset}, not at {place}: "
+                             "tensors must lie end to end, without holes or overlaps")  # fmt: skip
+        place += tensor.nbytes
+    if place != size:
+        raise ValueError(f"the tensors end at byte {place} and the file at {size}: it is truncated "
+                         "or has bytes that belong to no tensor")  # fmt: skip
+    return found, metadata
+
+
+def _tensor(name: str, entry: Any, begin: int) -> Tensor:
+    check_name(name)
+    if not isinstance(entry, Mapping) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"tensor {name!r} must have dtype, shape and data_offsets, nothing else")
+    code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(code, str) or code not in DTYPES:
+        raise ValueError(f"tensor {name!r} has the dtype {str(code)[:20]!r}, which is not known")
+    for numbers in (shape, offsets):
+        whole = isinstance(numbers, list) and all(type(n) is int and n >= 0 for n in numbers)
+        if not whole or len(numbers) > 32 or any(n >= 2**63 for n in numbers):
+            raise ValueError(f"tensor {name!r}: shape and data_offsets must be lists of counts")
+    tensor = Tensor(tuple(shape), DTYPES[code], begin + (offsets[0] if offsets else 0))
+    if math.prod(n for n in shape if n) >= 2**60:  # with a zero beside it, no bytes at all
+        raise ValueError(f"tensor {name!r} has the shape {shape}, larger than any memory")
+    if len(offsets) != 2 or offsets[1] - offsets[0] != tensor.nbytes:
+        raise ValueError(f"tensor {name!r}: {code} of shape {shape} has {tensor.nbytes} bytes, "
+                         f"its data_offsets are {offsets}")  # fmt: skip
+    return tensor
+
+
+def _what_else(start: bytes) -> str:
+    """What a file is that does not begin as a safetensors file does, if that can be told."""
+    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        return "this is a pickle (torch.save), not safetensors; it is not opened"
+    if start == b"version ":
+        return "this is a Git LFS pointer, not the file; fetch it with git lfs pull"
+    return ""

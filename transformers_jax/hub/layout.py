@@ -1,0 +1,139 @@
+"""Patterns such as `d (n h k) -> n d h k`, taken apart: which axis of theirs is which axis of ours.
+
+Only shapes live here. Names are in `table`; arrays are moved in `place`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+Side = tuple[tuple[str, ...], ...]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run of rows (axis 0) of one tensor of theirs, which holds the parameters `paths`.
+
+    With several paths our side begins with an axis `n` that counts them. `left` and `right` are
+    None where the layout is the identity.
+    """
+
+    paths: tuple[str, ...]
+    left: Side | None = None
+    right: Side | None = None
+
+    @property
+    def fused(self) -> bool:
+        """Whether one block of rows holds pieces of several parameters."""
+        return len(self.paths) > 1
+
+    def shape(self, ours: Sequence[int], sizes: Mapping[str, int]) -> Shape:
+        """The shape of theirs that gives a parameter of shape `ours`.
+
+        Raises:
+            ValueError: our shape does not have the axes of the pattern.
+        """
+        if self.left is None:
+            return tuple(ours)
+        known = self.sizes(ours, sizes)
+        return tuple(math.prod(known[letter] for letter in axis) for axis in self.left)
+
+    def sizes(self, ours: Sequence[int], given: Mapping[str, int]) -> dict[str, int]:
+        """The length of each letter of the pattern, told by a parameter's shape and by `given`."""
+        assert self.left is not None
+        assert self.right is not None
+        right = self.right[1:] if self.fused else self.right
+        if len(right) != len(ours):
+            raise ValueError(f"pattern axes {show(right)!r} do not fit our shape {tuple(ours)}")
+        known = {"1": 1} | ({"n": len(self.paths)} if self.fused else {})
+        for axis, length in sorted(zip(right, ours), key=lambda pair: len(pair[0])):
+            unknown = [letter for letter in axis if letter not in known]
+            for letter in unknown[1:]:
+                if letter not in given:
+                    raise ValueError(f"pattern axis {show((axis,))!r}: give the size of {letter!r}")
+                known[letter] = given[letter]
+            rest = math.prod(known[letter] for letter in axis if letter in known)
+            if unknown:
+                known[unknown[0]] = length // rest
+            if math.prod(known[letter] for letter in axis) != length:
+                raise ValueError(f"pattern axis {show((axis,))!r} does not fit length {length}")
+        return known
+
+    def pattern(self) -> str:
+        """The pattern for `einops.rearrange`, theirs to ours; only if it is not the identity."""
+        assert self.left is not None
+        assert self.right is not None
+        return f"{show(self.left)} -> {show(self.right)}"
+
+    def inverse(self) -> str:
+        """The pattern for `einops.rearrange`, ours to theirs; only if it is not the identity."""
+        assert self.left is not None
+        assert self.right is not None
+        return f"{show(self.right)} -> {show(self.left)}"
+
+    def rows_are(self) -> int | None:
+        """The axis of ours (without `n`) along which a run of rows of theirs is a run of ours."""
+        if self.left is None or self.right is None:
+            return 0
+        if not self.left or self.left[0][0] == "1":
+            return None
+        right = self.right[1:] if self.fused else self.right
+        first = (self.left[0][0],)
+        return right.index(first) if first in right else None
+
+
+def parts(paths: tuple[str, ...], layout: str) -> tuple[Part, ...]:
+    """The parts, one after the other along axis 0 of theirs, that a row's layout describes.
+
+    A sum gives one part for each path, and so does a pattern whose theirs begins with `n`:
+    `(n h k) d -> n d h k` is three equal parts. With `n` elsewhere there is one part of all paths.
+
+    Raises:
+        ValueError: a pattern that does not fit the number of paths, or letters on one side only.
+    """
+    terms = [term.strip() for term in layout.split("+")]
+    if len(terms) > 1:
+        if len(terms) != len(paths):
+            raise ValueError(f"layout {layout!r} has {len(terms)} terms for {len(paths)} paths")
+        return tuple(_part((path,), term) for path, term in zip(paths, terms))
+    whole = _part(paths, layout)
+    if not whole.fused or whole.left is None or whole.right is None:
+        return (whole,)
+    if not whole.left or whole.left[0][0] != "n":
+        return (whole,)
+    rest = whole.left[0][1:]
+    left = ((rest,) if rest else ()) + whole.left[1:]
+    return tuple(Part((path,), left, whole.right[1:]) for path in paths)
+
+
+def show(side: Side) -> str:
+    """`d (n h k)` of (("d",), ("n", "h", "k"))."""
+    return " ".join(axis[0] if len(axis) == 1 else f"({' '.join(axis)})" for axis in side)
+
+
+def _part(paths: tuple[str, ...], layout: str) -> Part:
+    if not layout:
+        if len(paths) > 1:
+            raise ValueError(f"several paths ({' '.join(paths)}) need a layout that splits them")
+        return Part(paths)
+    if layout.count("->") != 1:
+        raise ValueError(f"layout {layout!r} must be 'theirs -> ours'")
+    left, right = (_side(text) for text in layout.split("->"))
+    letters = [sorted(x for axis in side for x in axis if x != "1") for side in (left, right)]
+    if letters[0] != letters[1] or len(set(letters[0])) != len(letters[0]):
+        raise ValueError(f"layout {layout!r} must have each letter once on each side")
+    if (len(paths) > 1) != (right[:1] == (("n",),)):
+        raise ValueError(
+            f"layout {layout!r}: ours begins with 'n' for several paths, and only then"
+        )
+    return Part(paths, left, right)
+
+
+def _side(text: str) -> Side:
+    if not re.fullmatch(r"\s*((\w+|\(\s*\w+(\s+\w+)*\s*\))\s*)*", text):
+        raise ValueError(f"layout side {text!r} cannot be read")
+    return tuple(tuple(axis.strip("()").split()) for axis in re.findall(r"\([^)]*\)|\w+", text))

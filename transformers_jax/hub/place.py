@@ -1,0 +1,276 @@
+"""Tensors on their way: from a file into (sharded) parameters, and from parameters to a file.
+
+A parameter is filled in place, block by block: a donated buffer, born in its final sharding and
+dtype, takes some megabytes of the file at a time. Host memory beside the parameters therefore does
+not grow with the model, nor with its largest tensor.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from transformers_jax.hub.files import Checkpoint, Entry
+from transformers_jax.hub.layout import Part
+from transformers_jax.hub.table import Fill, Piece, Report, Table
+
+BLOCK = 16 * 2**20  # bytes of a file in flight
+
+
+def load(
+    checkpoint: Checkpoint, report: Report, targets: Mapping[str, jax.ShapeDtypeStruct]
+) -> dict[str, jax.Array]:
+    """The parameters {path: array} that a checkpoint fills, as `Table.check` found.
+
+    `targets` tells shape, dtype and sharding (None: the default device) of each path. Paths of
+    absent groups are left out.
+
+    Raises:
+        ValueError: an integer tensor for a real parameter or the reverse, or weights that are not
+            finite: all of them in one error, by name.
+    """
+    _check_kinds(checkpoint, report, targets)
+    wanted = dict.fromkeys(path for fill in report.fills for path in fill.row.ours)
+    arrays = {path: _empty(targets[path]) for path in wanted}
+    infinite: list[str] = []
+    for fill in report.fills:
+        finite = True
+        for piece in fill.pieces:
+            finite &= _fill(checkpoint, fill, piece, arrays)
+        if not finite:
+            infinite.append(fill.name)
+    if infinite:
+        raise ValueError(f"{checkpoint.path}: NaN or infinity in {', '.join(infinite)}")
+    return arrays
+
+
+def export(
+    table: Table,
+    params: Mapping[str, Any],
+    *,
+    bare: bool = False,
+    sizes: Mapping[str, int] | None = None,
+) -> dict[str, Entry]:
+    """Their tensors {name: Entry} of the parameters {path: array}, for `files.save`.
+
+    Nothing is fetched from a device until an entry is read. `bare` writes the backbone without its
+    prefix, as a model without a head is saved.
+
+    Raises:
+        ValueError: parameters that no row mentions, or that this process cannot read whole.
+    """
+    shapes = {path: np.shape(leaf) for path, leaf in params.items()}
+    fills = table.fills(shapes, sizes)
+    told = {path for fill in fills.values() for path in fill.row.ours}
+    if unknown := sorted(set(params) - told):
+        raise ValueError(f"no row of the table writes {', '.join(unknown)}")
+    for path, leaf in params.items():
+        if not getattr(leaf, "is_fully_addressable", True):
+            raise ValueError(f"{path} lies partly on other processes; gather it before saving")
+    found = {}
+    for name, fill in fills.items():
+        written = table.bare(name, fill.row.group) if bare else name
+        dtype = np.dtype(params[fill.row.ours[0]].dtype)
+        found[written] = Entry(fill.shape, dtype, functools.partial(_gather, fill, params))
+    return found
+
+
+def _check_kinds(
+    checkpoint: Checkpoint, report: Report, targets: Mapping[str, jax.ShapeDtypeStruct]
+) -> None:
+    wrong = []
+    for fill in report.fills:
+        stored = checkpoint.tensors[fill.name][1].dtype
+        for path in fill.row.ours:
+            wanted = targets[path].dtype
+            if jnp.issubdtype(stored, jnp.floating) != jnp.issubdtype(wanted, jnp.floating):
+                wrong.append(f"{fill.name}: stored as {stored}, expected a kind of {wanted}")
+    if wrong:
+        raise ValueError(f"{checkpoint.path}: wrong dtypes\n  " + "\n  ".join(wrong))
+
+
+# ---------------------------------------------------------------- from a file to parameters
+
+
+def _empty(target: jax.ShapeDtypeStruct) -> jax.Array:
+    return _zeros(tuple(target.shape), np.dtype(target.dtype), target.sharding)()
+
+
+@functools.lru_cache(maxsize=256)
+def _zeros(shape: tuple[int, ...], dtype: Any, sharding: Any) -> Callable[[], jax.Array]:
+    return jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=sharding)
+
+
+def _fill(checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, jax.Array]) -> bool:
+    """Moves one piece of a tensor into place; False if something in it was not finite."""
+    paths = piece.part.paths
+    leaves = tuple(arrays.pop(path) for path in paths)
+    sharding = leaves[0].sharding
+    lead = len(fill.lead)
+    axis = piece.part.rows_are() if fill.shape else None
+    unit = _rows_per_step(piece) if axis is not None else 1
+    finite = True
+    local = piece.stop - piece.start
+    if axis is not None:
+        cuts = [leaf.sharding.shard_shape(leaf.shape)[lead + axis] for leaf in leaves]
+        local = min(cuts) * unit
+    for start, stop in _blocks(piece, fill, checkpoint, local, _budget(sharding)):
+        if fill.shape:
+            block = checkpoint.read_rows(fill.name, start, stop)
+        else:
+            block = checkpoint.read(fill.name)
+        step = _Step(piece.part, piece.sizes, lead, axis, tuple(leaf.sharding for leaf in leaves))
+        where = np.array([*fill.lead, (start - piece.start) // unit], np.int32)
+        leaves, good = step.program()(leaves, _everywhere(block, sharding), where)
+        finite &= bool(good)  # waits, so that one block at a time is in memory
+    arrays.update(zip(paths, leaves))
+    return finite
+
+
+def _rows_per_step(piece: Piece) -> int:
+    """How many rows of theirs make one step along the axis of ours that they follow."""
+    if piece.part.left is None:
+        return 1
+    sizes = dict(piece.sizes)
+    return math.prod(sizes.get(letter, 1) for letter in piece.part.left[0][1:])
+
+
+def _blocks(
+    piece: Piece, fill: Fill, checkpoint: Checkpoint, local: int, budget: int
+) -> list[tuple[int, int]]:
+    """Runs of rows of equal length, each within one shard; the last of a shard may overlap.
+
+    Equal lengths mean one compiled program; written twice is written the same.
+    """
+    if not fill.shape or piece.stop == piece.start or piece.part.rows_are() is None:
+        return [(piece.start, piece.stop)]
+    unit = _rows_per_step(piece)
+    tensor = checkpoint.tensors[fill.name][1]
+    row = max(1, tensor.nbytes // max(1, fill.shape[0]))
+    count = max(1, min(local // unit, budget // (row * unit)))
+    length = count * unit
+    found = []
+    for shard in range(piece.start, piece.stop, local):
+        starts = [*range(shard, shard + local - length, length), shard + local - length]
+        found += [(start, start + length) for start in starts]
+    return found
+
+
+def _budget(sharding: Any) -> int:
+    """Bytes of a block. Devices that are made of host memory each have a copy of it in work."""
+    devices = sharding.addressable_devices
+    host = next(iter(devices)).platform == "cpu"
+    return BLOCK // len(devices) if host else BLOCK
+
+
+def _everywhere(block: np.ndarray, sharding: Any) -> Any:
+    """The block on every device that holds a shard; on a CPU they all share the host's memory."""
+    if isinstance(sharding, NamedSharding):
+        whole = NamedSharding(sharding.mesh, PartitionSpec())
+        return jax.make_array_from_callback(block.shape, whole, lambda index: block[index])
+    return jax.device_put(block, sharding)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """How a block goes into its parameters; equal steps share one compiled program."""
+
+    part: Part
+    sizes: tuple[tuple[str, int], ...]
+    lead: int
+    axis: int | None
+    shardings: tuple[Any, ...]
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 - frozen and hashable: a cache of programs
+    def program(self) -> Callable[..., Any]:
+        """(leaves, block, where) -> (leaves, whether all of the block is finite)."""
+        first = self.shardings[0]
+        if not isinstance(first, NamedSharding) or first.mesh.size == 1:
+            placed = (self.shardings, None)
+            return jax.jit(self._update, donate_argnums=0, out_shardings=placed)
+        specs = tuple(sharding.spec for sharding in self.shardings)
+        none = PartitionSpec()
+        # By hand, because a partitioner may gather a whole parameter to update a cut axis.
+        update = jax.shard_map(
+            functools.partial(self._update, cut=True),
+            mesh=first.mesh,
+            in_specs=(specs, none, none),
+            out_specs=(specs, none),
+            check_vma=False,
+        )
+        return jax.jit(update, donate_argnums=0)
+
+    def _update(self, leaves: Any, block: Any, where: Any, cut: bool = False) -> Any:
+        finite = jnp.isfinite(block).all() if jnp.issubdtype(block.dtype, jnp.inexact) else True
+        values = block
+        if self.part.left is not None:
+            moving = self.part.left[0][0] if self.part.left and self.axis is not None else ""
+            known = {k: v for k, v in self.sizes if k != moving}
+            values = rearrange(block, self.part.pattern(), **known)
+        each = [values[n] for n in range(len(leaves))] if self.part.fused else [values]
+        done = []
+        for leaf, value, sharding in zip(leaves, each, self.shardings):
+            value = value.astype(leaf.dtype).reshape((1,) * self.lead + value.shape)
+            done.append(self._write(leaf, value, where, sharding if cut else None))
+        return tuple(done), jnp.asarray(finite)
+
+    def _write(self, leaf: Any, value: Any, where: Any, sharding: Any) -> Any:
+        """Writes `value` at `where`; with a sharding only what lies in this device's shard."""
+        indexed = {n: where[n] for n in range(self.lead)}
+        if self.axis is not None:
+            indexed[self.lead + self.axis] = where[self.lead]
+        spec = () if sharding is None else tuple(sharding.spec)
+        mine: Any = None
+        starts = [indexed.get(n, 0) for n in range(leaf.ndim)]
+        for n, names in enumerate(spec):
+            if names is None:
+                continue
+            shard, length = lax.axis_index(names), leaf.shape[n]
+            if n in indexed:
+                begin = indexed[n] - shard * length
+                inside = (begin >= 0) & (begin < length)
+                mine = inside if mine is None else mine & inside
+                starts[n] = jnp.clip(begin, 0, length - value.shape[n])
+            else:
+                value = lax.dynamic_slice_in_dim(value, shard * length, length, n)
+        if mine is not None:
+            value = jnp.where(mine, value, lax.dynamic_slice(leaf, starts, value.shape))
+        return lax.dynamic_update_slice(leaf, value, starts)
+
+
+# ---------------------------------------------------------------- from parameters to a file
+
+
+def _gather(fill: Fill, params: Mapping[str, Any]) -> np.ndarray:
+    """One tensor of theirs from its parameters."""
+    found = []
+    for piece in fill.pieces:
+        ours = [_at(params[path], fill.lead) for path in piece.part.paths]
+        value = np.stack(ours) if piece.part.fused else ours[0]
+        if piece.part.left is not None:
+            value = rearrange(value, piece.part.inverse(), **dict(piece.sizes))
+        found.append(value)
+    return np.ascontiguousarray(np.concatenate(found) if len(found) > 1 else found[0])
+
+
+def _at(leaf: Any, lead: tuple[int, ...]) -> np.ndarray:
+    if not lead or isinstance(leaf, np.ndarray):
+        return np.asarray(leaf[lead] if lead else leaf)
+    return np.asarray(_index(leaf, np.array(lead, np.int32)))
+
+
+@jax.jit
+def _index(leaf: Any, lead: Any) -> Any:
+    for n in range(lead.shape[0]):
+        leaf = lax.dynamic_index_in_dim(leaf, lead[n], 0, keepdims=False)
+    return leaf

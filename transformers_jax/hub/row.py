@@ -1,0 +1,76 @@
+"""Rows of the weight table as families write them: text, one tensor of theirs a line."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from transformers_jax.hub.layout import Part, parts
+
+BACKBONE = "backbone"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor of theirs (one per layer, with `{i}`) and the parameters of ours that it holds.
+
+    `{i}` and `{e}` (any single letter) are indices in their name; our parameters then have one
+    leading axis each, in the order of the letters. The first index of theirs is
+    `start + step * n` for the n-th layer of ours. Empty `ours`: ignored, and never written.
+    """
+
+    theirs: str
+    ours: tuple[str, ...] = ()
+    layout: str = ""
+    group: str = BACKBONE
+    start: int = 0
+    step: int = 1
+    parts: tuple[Part, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            found = parts(self.ours, self.layout) if self.ours else ()
+        except ValueError as error:
+            raise ValueError(f"table row {self.theirs!r}: {error}") from None
+        object.__setattr__(self, "parts", found)
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """The index letters of their name, in order."""
+        return tuple(re.findall(r"{(\w)}", self.theirs))
+
+    def name(self, lead: Sequence[int]) -> str:
+        """Their name of the tensor with our indices `lead`."""
+        first = tuple(self.start + self.step * n for n in lead[:1])
+        values = dict(zip(self.letters, (*first, *lead[1:])))
+        return re.sub(r"{(\w)}", lambda match: str(values[match[1]]), self.theirs)
+
+
+def rows(text: str, *, group: str = BACKBONE, start: int = 0, step: int = 1) -> tuple[Row, ...]:
+    """One row a line: `their name | our path(s) | pattern theirs -> ours`.
+
+    A blank pattern is the identity. Blank paths: the name is ignored. Lines that begin with `#`
+    are comments. In a stack whose pattern has period P, slot s holds the layers s, s + P, ...:
+    `rows(text, start=s, step=P)`; a remainder stack that begins at layer r is `start=r`.
+
+    Raises:
+        ValueError: a line that is not a row.
+    """
+    found = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if line.strip() and not line.strip().startswith("#"):
+            if len(cells) > 3:
+                raise ValueError(f"table row {line.strip()!r} has more than three columns")
+            theirs, ours, layout = (cells + ["", ""])[:3]
+            found.append(Row(theirs, tuple(ours.split()), layout, group, start, step))
+    return tuple(found)
+
+
+def slots(text: str, period: int, *, group: str = BACKBONE) -> tuple[Row, ...]:
+    """The rows of all slots of a pattern; `{slot}` in our paths stands for the slot's number."""
+    each = (rows(text.replace("{slot}", str(s)), group=group, start=s, step=period)
+            for s in range(period))  # fmt: skip
+    return tuple(itertools.chain.from_iterable(each))
