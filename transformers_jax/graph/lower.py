@@ -58,7 +58,7 @@ def lower(edges: Edges) -> Lowered:
             case masks.Near(near_left, near_right, "index"):
                 left, right = _narrower(left, near_left), _narrower(right, near_right)
             case _:
-                raise Refused(f"kernels have no word for {part} in the mask {edges.mask}")
+                raise Refused(f"kernels have no word for {part}")
     if causal or left is not None or right is not None:
         _require_places(edges.q, edges.k)
     if right == 0:

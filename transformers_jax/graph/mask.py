@@ -68,7 +68,7 @@ class Mask:
         return draw(self, q, k, pairs)
 
     def plot(self, q: Nodes | int = 8, k: Nodes | int | None = None, pairs=None, **options):
-        """A matplotlib figure of the graph: its matrix beside its arcs (`transformers_jax[viz]`)."""
+        """A matplotlib figure of the graph: its matrix beside its arcs (`pip` extra `viz`)."""
         from transformers_jax.graph.draw import plot
 
         return plot(self, q, k, pairs, **options)
@@ -251,14 +251,15 @@ class Block(Mask):
 
 @dataclass(frozen=True)
 class Dense(Mask):
-    """An arbitrary graph, given as `pairs[name]`: Bool (or numbers, edges where above 0) [b T S]."""
+    """An arbitrary graph, given as `pairs[name]`: Bool[b T S], or numbers, edges where above 0."""
 
     name: str
 
     def edges(self, q, k, pairs=None):
         if self.name not in (pairs or {}):
             raise ValueError(
-                f"the mask reads the pair array {self.name!r}, but pairs has {sorted(pairs or {})}; "
+                f"the mask reads the pair array {self.name!r}, but pairs has "
+                f"{sorted(pairs or {})}; "
                 f"pass it as pairs={{{self.name!r}: Bool[b T S]}}"
             )
         array = pairs[self.name]

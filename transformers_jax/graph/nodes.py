@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -94,5 +95,5 @@ def sequence(
     tags: Mapping[str, Int[Array, "b T"]] | None = None,
 ) -> Nodes:
     """A row of `length` tokens, counted from `start`."""
-    index = np.arange(length, dtype=np.int32)[None] + start
+    index: Any = np.arange(length, dtype=np.int32)[None] + start
     return Nodes({"index": index, **(tags or {})}, valid)

@@ -6,8 +6,9 @@ primitive answers a pair:
     may     some query of the tile may hear some key of it     (not may:  skip the tile)
     must    every query hears every key                        (must:     no mask inside it)
 
-and the connectives follow: `a & b` is (may & may, must & must), `a | b` is (may | may, must | must),
-`~a` is (~must, ~may). Sound for every expression; exact only where the parts do not conspire.
+and the connectives follow: `a & b` is (may & may, must & must), `a | b` is (may | may,
+must | must), `~a` is (~must, ~may). Sound for every expression; exact only where the parts do
+not conspire.
 
 Whatever is known while tracing (NumPy tags) stays NumPy, so the list of live tiles is then a
 constant of the program; otherwise the same lines run on the device.
@@ -17,16 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Bool, Int
+from transformers_jax.arrays import Array, Bool
 from transformers_jax.graph import mask as masks
 from transformers_jax.graph.edges import Edges
 from transformers_jax.graph.nodes import Nodes
 
-Answer = tuple[Array, Array]  # (may, must), each Bool broadcastable to [b n m]
+Answer = tuple[Any, Any]  # (may, must), each Bool broadcastable to [b n m]
 
 
 def pad(array: Array, axis: int, size: int, **how) -> Array:
@@ -45,7 +48,7 @@ def pad_nodes(nodes: Nodes, size: int) -> Nodes:
     """
     if nodes.length % size == 0:
         return nodes
-    valid = np.ones((1, nodes.length), bool) if nodes.valid is None else nodes.valid
+    valid: Any = np.ones((1, nodes.length), bool) if nodes.valid is None else nodes.valid
     tags = {name: pad(tag, 1, size, mode="edge") for name, tag in nodes.tags.items()}
     return Nodes(tags, pad(valid, 1, size))
 
@@ -53,7 +56,7 @@ def pad_nodes(nodes: Nodes, size: int) -> Nodes:
 class Ranges:
     """The least and greatest value of any tag in each tile, over the nodes that count."""
 
-    def __init__(self, nodes: Nodes, size: int, axis: int, valid: Bool[Array, "b T"] | None):
+    def __init__(self, nodes: Nodes, size: int, axis: int, valid: Any):
         self.nodes, self.size, self.axis = nodes, size, axis
         self.valid = None if valid is None else self._cut(valid)
 
@@ -165,14 +168,15 @@ def _tiles_of_array(array: Array, size: tuple[int, int]) -> Answer:
     return square.any((2, 4)), square.all((2, 4))
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Live:
     """The live tiles in order: tile `n` of `count` is (row[n], query[n], key[n])."""
 
-    row: Int[Array, " n"]
-    query: Int[Array, " n"]
-    key: Int[Array, " n"]
-    count: int | Int[Array, ""]
+    row: Any  # Int[n], NumPy if the tiles are known while tracing, as are the next two
+    query: Any
+    key: Any
+    count: Any  # int, or Int[]
 
 
 def live(may: Bool[Array, "b n m"]) -> Live:
@@ -182,4 +186,5 @@ def live(may: Bool[Array, "b n m"]) -> Live:
         row, query, key = (part.astype(np.int32) for part in np.nonzero(may))
         return Live(row, query, key, len(row))
     row, query, key = jnp.nonzero(may, size=may.size, fill_value=0)
-    return Live(*(part.astype(jnp.int32) for part in (row, query, key)), may.sum(dtype=jnp.int32))
+    row, query, key = (part.astype(jnp.int32) for part in (row, query, key))
+    return Live(row, query, key, may.sum(dtype=jnp.int32))

@@ -40,7 +40,9 @@ def keep(rate: float, key: Key | tuple[Array, Array], *places: Array) -> Bool[Ar
     first, second = key if isinstance(key, tuple) else words(key)
     state = mix(first)
     for place in places:
-        state = mix(state ^ (jnp.asarray(place).astype(jnp.uint32) * jnp.uint32(0x9E3779B9) + second))
+        state = mix(
+            state ^ (jnp.asarray(place).astype(jnp.uint32) * jnp.uint32(0x9E3779B9) + second)
+        )
     return state >= jnp.uint32(min(int(rate * 2**32), 2**32 - 1))
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ from transformers_jax.nn.attend.spread import spread
 
 __all__ = ["BACKENDS", "Refused", "Score", "ScoreRule", "attend", "prepare"]
 
-BACKENDS = {
+BACKENDS: dict[str, Callable[..., Array]] = {
     "reference": reference.attend,
     "tiled": functools.partial(spread, tiled.attend),
     "xla": xla.attend,
@@ -35,7 +36,7 @@ BACKENDS = {
 }
 
 SHORT = 2**14
-"""Squares of T x S scores up to this are faster as one matrix (measured on CPU: equal at 128 x 128)."""
+"""T x S squares up to this are one matrix (measured on a CPU: equally fast at 128 x 128)."""
 
 
 def attend(

@@ -43,7 +43,7 @@ def attend(
 
 def forward(plan: Plan, q, k, v, sinks, graph: Graph, *, interpret: bool):
     """(out Float[B T H U], lse Float32[B H T])."""
-    (B, T, H, K), (S, G), U = q.shape, k.shape[1:3], v.shape[-1]
+    (B, T, H), G, U = q.shape[:3], k.shape[2], v.shape[-1]
     may, _ = tiles(Edges(graph.q, graph.k, plan.mask, graph.pairs), (TILE, TILE))
     order = jnp.argsort(~jnp.asarray(may), axis=2, stable=True).astype(jnp.int32)
     count = may.sum(2).astype(jnp.int32)
@@ -120,11 +120,11 @@ def _kernel(plan: Plan, refs, q_ref, k_ref, v_ref, out_ref, lse_ref) -> None:
     qn = tags("query", here)
 
     def step(n, state):
-        o, m, l = state
+        o, m, total = state
         j = refs["order"][i, n]
         there = pl.ds(pl.multiple_of(j * TILE, TILE), TILE)
         k, v = k_ref[there, :], v_ref[there, :]
-        scores = pl.dot(q, k, trans_b=True).astype(jnp.float32) * plan.scale
+        scores = _dot(q, k, 1) * plan.scale
         if plan.softcap is not None:
             scores = plan.softcap * jnp.tanh(scores / plan.softcap)
         pairs = {name: ref[here, there][None] > 0 for name, ref in refs["pairs"].items()}
@@ -136,26 +136,32 @@ def _kernel(plan: Plan, refs, q_ref, k_ref, v_ref, out_ref, lse_ref) -> None:
         highest = jnp.maximum(m, scores.max(-1))
         p = jnp.exp(scores - jnp.where(highest > MASKED, highest, 0.0)[:, None])
         shrink = jnp.exp(m - highest)
-        l = l * shrink + p.sum(-1)
+        total = total * shrink + p.sum(-1)
         if plan.dropout:
             words = refs["bits"][0], refs["bits"][1]
             places = b + refs["first"][0], h + refs["first"][1]
             places += (_count(i)[:, None], _count(j)[None, :])
             p = jnp.where(noise.keep(plan.dropout, words, *places), p / (1.0 - plan.dropout), 0.0)
-        return o * shrink[:, None] + pl.dot(p.astype(v.dtype), v).astype(jnp.float32), highest, l
+        return o * shrink[:, None] + _dot(p.astype(v.dtype), v, 0), highest, total
 
     o = jnp.zeros(out_ref.shape, jnp.float32)
-    m, l = jnp.full((TILE,), MASKED, jnp.float32), jnp.zeros((TILE,), jnp.float32)
-    o, m, l = jax.lax.fori_loop(0, refs["count"][i], step, (o, m, l))
+    m, total = jnp.full((TILE,), MASKED, jnp.float32), jnp.zeros((TILE,), jnp.float32)
+    o, m, total = jax.lax.fori_loop(0, refs["count"][i], step, (o, m, total))
     if "sinks" in refs:
         sink = refs["sinks"][h]
         highest = jnp.maximum(m, sink)
         shrink = jnp.exp(m - highest)
-        o, l, m = o * shrink[:, None], l * shrink + jnp.exp(sink - highest), highest
-    some = l > 0
-    total = jnp.where(some, l, 1.0)
+        o, total, m = o * shrink[:, None], total * shrink + jnp.exp(sink - highest), highest
+    some = total > 0
+    total = jnp.where(some, total, 1.0)
     out_ref[...] = (o / total[:, None]).astype(out_ref.dtype)
     lse_ref[...] = jnp.where(some, m + jnp.log(total), 0.0)
+
+
+def _dot(a: Array, b: Array, axis: int) -> Array:
+    """Float32 product over the last axis of `a` and `axis` of `b`."""
+    over = (((1,), (axis,)), ((), ()))
+    return jax.lax.dot_general(a, b, over, preferred_element_type=jnp.float32)
 
 
 def _count(tile: Array) -> Array:
@@ -175,8 +181,7 @@ def _remember(plan: Plan, q, k, v, sinks, graph: Graph):
 
 def _backward(plan: Plan, saved, dout):
     q, k, v, sinks, graph, out, lse = saved
-    B, H, T = lse.shape
-    grouped = lse.reshape(B, k.shape[2], -1, T).transpose(0, 3, 1, 2)[..., None]
+    grouped = lse.reshape(len(lse), k.shape[2], -1, lse.shape[2]).transpose(0, 3, 1, 2)[..., None]
     cells = cut(grouped, plan.size[0], plan.rows)[..., 0]
     dq, dk, dv, _, dsinks, _ = tiled.backward(plan, (q, k, v, [], sinks, graph, out, cells), dout)
     return dq, dk, dv, dsinks, None

@@ -1,4 +1,4 @@
-"""The score hook: what positions and geometry add to the scaled dot product of a query and a key."""
+"""The score hook: what positions and geometry add to the scaled product of a query and a key."""
 
 from __future__ import annotations
 

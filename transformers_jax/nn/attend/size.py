@@ -1,4 +1,4 @@
-"""How large the tiles of `tiled` are: small ones follow the edges closer, large ones compute faster."""
+"""How large the tiles of `tiled` are: small ones follow the edges, large ones compute faster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tile_size(edges: Edges) -> tuple[int, int]:
     """
     if jax.default_backend() != "cpu":
         return cut(edges, LARGE)
-    costs = {}
+    costs: dict[tuple[int, int], float] = {}
     for side, time in sorted(SPEED.items(), reverse=True):
         size = cut(edges, side)
         may, _ = tiles(edges, size)

@@ -62,11 +62,12 @@ def spread(backend: Callable, q, k, v, edges: Edges, *, score, sinks, key, **opt
 
     moving = [leaf for leaf, fixed in zip(leaves, known) if not fixed]
     by_row = [PartitionSpec(rows or None) if x.shape[0] == B else PartitionSpec() for x in moving]
+    all_of_it = PartitionSpec()
     of_q = PartitionSpec(rows or None, None, parts or None, None)
     of_k = PartitionSpec(rows or None, None, None if shared else parts or None, None)
     return jax.shard_map(
         local,
-        in_specs=(of_q, of_k, of_k, by_row, PartitionSpec(), PartitionSpec(parts or None), PartitionSpec()),
+        in_specs=(of_q, of_k, of_k, by_row, all_of_it, PartitionSpec(parts or None), all_of_it),
         out_specs=of_q,
         axis_names=set(sizes),
         check_vma=False,

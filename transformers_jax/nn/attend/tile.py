@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from transformers_jax.arrays import MASKED, Array
 from transformers_jax.graph import Mask, Nodes
-from transformers_jax.graph.tiles import pad
+from transformers_jax.graph.tiles import Live, pad
 from transformers_jax.nn import noise
 
 
@@ -25,7 +25,7 @@ class Plan:
 
     Attributes:
         rows: rows of the batch that the list tells apart (1: all have the same graph).
-        listed: the live tiles as the bytes of int32 rows, queries, keys; None: listed on the device.
+        listed: the live tiles as the bytes of int32 rows, queries, keys; None: see `Graph.found`.
         draws: False where every live tile is full, so that no mask is drawn.
         heads: (H, G) of the whole model, of which this call may hold a slice.
         score: rule, tree of its parameters, and which leaves of it are differentiable.
@@ -34,7 +34,7 @@ class Plan:
     mask: Mask
     size: tuple[int, int]
     rows: int
-    listed: tuple[bytes, bytes, bytes] | None
+    listed: tuple[bytes, ...] | None
     draws: bool
     heads: tuple[int, int]
     score: tuple | None
@@ -49,6 +49,7 @@ class Graph:
     """What a tile needs to know of the graph and of its own place. No gradient flows here.
 
     Attributes:
+        found: the live tiles, where they are listed on the device.
         fixed: leaves of the score's parameters that are no floating-point numbers.
         bits: the words of the dropout key, or None.
         first: (row, query head, key head) of the whole batch and model where these arrays begin.
@@ -57,8 +58,9 @@ class Graph:
     q: Nodes
     k: Nodes
     pairs: dict[str, Array]
+    found: Live | None
     fixed: list[Array]
-    bits: Array | None
+    bits: Any
     first: tuple[Any, Any, Any]
 
 

@@ -3,9 +3,11 @@
 The T x S square is cut into tiles; `graph.tiles` lists those that may hold an edge, and one loop
 walks the list with an online softmax (Milakov and Gimelshein 2018; Dao et al. 2022). Per query:
 
-    m  the highest score so far         l  sum of exp(score - m)         o  sum of exp(score - m) v
+    m      the highest score so far
+    total  sum of exp(score - m), to which a sink adds exp(sink - m) and no value
+    o      sum of exp(score - m) v
 
-    out = o / l          lse = m + log l          (a sink adds exp(sink) to the sum, and no value)
+    out = o / total          lse = m + log total
 
 The backward pass walks the same list, rebuilding weights p = exp(score - lse):
 
@@ -17,6 +19,7 @@ holds (row, i, j). It is never a vmapped loop, which would select its whole stat
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -59,7 +62,10 @@ def planned(
     """What is known while tracing, the differentiable parameters of the score, and the graph."""
     edges = _needed(edges, score is not None)
     size = size or tile_size(edges)
-    listed, rows, draws = _list(edges, size, rows)
+    found, rows, draws = _list(edges, size, rows)
+    known = isinstance(found.count, int)
+    parts = (found.row, found.query, found.key)
+    listed = tuple(np.asarray(part).tobytes() for part in parts) if known else None
     leaves, described = _split(score)
     dropping = key is not None and dropout > 0.0
     plan = Plan(
@@ -68,7 +74,8 @@ def planned(
     )  # fmt: skip
     bits = jnp.stack(noise.words(key)) if dropping else None
     fixed = [leaf for leaf in leaves if not _is_float(leaf)]
-    graph = Graph(edges.q, edges.k, edges.pairs, fixed, bits, tuple(jnp.int32(n) for n in first))
+    first = tuple(jnp.int32(n) for n in first)
+    graph = Graph(edges.q, edges.k, edges.pairs, None if known else found, fixed, bits, first)
     return plan, [leaf for leaf in leaves if _is_float(leaf)], graph
 
 
@@ -84,18 +91,12 @@ def _needed(edges: Edges, with_score: bool) -> Edges:
     return Edges(keep(edges.q), keep(edges.k), edges.mask, edges.pairs)
 
 
-def _list(
-    edges: Edges, size: tuple[int, int], B: int
-) -> tuple[tuple[bytes, bytes, bytes] | None, int, bool]:
-    """(live tiles if they are known while tracing, rows told apart, whether tiles need masks)."""
+def _list(edges: Edges, size: tuple[int, int], B: int) -> tuple[Live, int, bool]:
+    """(the live tiles, rows told apart, whether tiles need masks)."""
     may, must = tiles(edges, size)
-    rows = B if may.shape[0] > 1 else 1
-    if not isinstance(may, np.ndarray):
-        return None, rows, True
-    found = live(may)
-    listed = tuple(part.tobytes() for part in (found.row, found.query, found.key))
-    full = isinstance(must, np.ndarray) and bool((must | ~may).all())
-    return listed, rows, not full
+    known = isinstance(may, np.ndarray) and isinstance(must, np.ndarray)
+    draws = not (known and bool((must | ~may).all()))
+    return live(may), B if may.shape[0] > 1 else 1, draws
 
 
 def _split(score) -> tuple[list[Array], tuple | None]:
@@ -113,12 +114,11 @@ def _is_float(leaf: Array) -> bool:
 
 def _walk(plan: Plan, graph: Graph, step, state):
     """Folds `step(place, state)` over the live tiles."""
-    if plan.listed is None:
-        may, _ = tiles(Edges(graph.q, graph.k, plan.mask, graph.pairs), plan.size)
-        found = live(may)
-    else:
-        parts = [np.frombuffer(part, np.int32) for part in plan.listed]
-        found = Live(*parts, len(parts[0]))
+    found = graph.found
+    if found is None:
+        assert plan.listed is not None
+        query, key = (np.frombuffer(part, np.int32) for part in plan.listed[1:])
+        found = Live(np.frombuffer(plan.listed[0], np.int32), query, key, len(query))
         if not found.count:
             return state
     row, i, j = (jnp.asarray(part) for part in (found.row, found.query, found.key))
@@ -128,13 +128,13 @@ def _walk(plan: Plan, graph: Graph, step, state):
 def _padded(plan: Plan, graph: Graph) -> Graph:
     pairs = {n: pad(pad(a, 1, plan.size[0]), 2, plan.size[1]) for n, a in graph.pairs.items()}
     q, k = (pad_nodes(nodes, size) for nodes, size in zip((graph.q, graph.k), plan.size))
-    return Graph(q, k, pairs, graph.fixed, graph.bits, graph.first)
+    return replace(graph, q=q, k=k, pairs=pairs)
 
 
 def _cells(plan: Plan, q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
-    B, T, H, K = q.shape
-    q = q.reshape(B, T, k.shape[2], -1, K)
-    return tuple(cut(x, n, plan.rows) for x, n in zip((q, k, v), (*plan.size, plan.size[1])))
+    q = q.reshape(*q.shape[:2], k.shape[2], -1, q.shape[3])
+    of_q, of_k = plan.size
+    return cut(q, of_q, plan.rows), cut(k, of_k, plan.rows), cut(v, of_k, plan.rows)
 
 
 def forward(plan: Plan, q, k, v, floats, sinks, graph: Graph):
@@ -144,7 +144,7 @@ def forward(plan: Plan, q, k, v, floats, sinks, graph: Graph):
     (qc, kc, vc), rows = _cells(plan, q, k, v), plan.rows
 
     def step(place: Place, state):
-        o, m, l = state
+        o, m, total = state
         i, j = place.i * rows + place.row, place.j * rows + place.row
         scores, _ = scores_in(plan, graph, place, qc[i], kc[j], floats)
         scores = masked(plan, graph, place, scores)
@@ -152,22 +152,22 @@ def forward(plan: Plan, q, k, v, floats, sinks, graph: Graph):
         # No edge so far: exp(MASKED - 0) is zero, exp(MASKED - MASKED) would be one.
         p = jnp.exp(scores - jnp.where(highest > MASKED, highest, 0.0)[..., None])
         shrink = jnp.exp(m[i] - highest)
-        l = l.at[i].set(l[i] * shrink + p.sum(-1))
+        total = total.at[i].set(total[i] * shrink + p.sum(-1))
         p = dropped(plan, graph, place, p).astype(v.dtype)
         new = jnp.einsum("wgrts,wgsu->wgrtu", p, vc[j], preferred_element_type=jnp.float32)
-        return o.at[i].set(o[i] * shrink[..., None] + new), m.at[i].set(highest), l
+        return o.at[i].set(o[i] * shrink[..., None] + new), m.at[i].set(highest), total
 
     o = jnp.zeros((*qc.shape[:-1], U), jnp.float32)
-    m, l = jnp.full(qc.shape[:-1], MASKED), jnp.zeros(qc.shape[:-1])
-    o, m, l = _walk(plan, graph, step, (o, m, l))
+    m, total = jnp.full(qc.shape[:-1], MASKED), jnp.zeros(qc.shape[:-1])
+    o, m, total = _walk(plan, graph, step, (o, m, total))
     if sinks is not None:
         sink = sinks.astype(jnp.float32).reshape(*qc.shape[2:4], 1)
         highest = jnp.maximum(m, sink)
         shrink = jnp.exp(m - highest)
-        o, l = o * shrink[..., None], l * shrink + jnp.exp(sink - highest)
+        o, total = o * shrink[..., None], total * shrink + jnp.exp(sink - highest)
         m = highest
-    some = l > 0  # a query without edges (and without a sink): zero, and never 0 / 0
-    total = jnp.where(some, l, 1.0)
+    some = total > 0  # a query without edges (and without a sink): zero, and never 0 / 0
+    total = jnp.where(some, total, 1.0)
     out = join(o / total[..., None], rows, T).reshape(B, T, H, U).astype(q.dtype)
     return out, jnp.where(some, m + jnp.log(total), 0.0)
 
@@ -203,9 +203,8 @@ def backward(plan: Plan, saved, dout):
             dk = dk.at[j].add(dot("wgrts,wgrtk->wgsk", ds, qc[i]))
         return dq, dk, dv, dfloats
 
-    start = [jnp.zeros(x.shape, jnp.float32) for x in (qc, kc, vc)]
-    start.append([jnp.zeros(x.shape, jnp.float32) for x in floats])
-    dq, dk, dv, dfloats = _walk(plan, padded, step, tuple(start))
+    start = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), (qc, kc, vc, floats))
+    dq, dk, dv, dfloats = _walk(plan, padded, step, start)
     dsinks = None
     if sinks is not None:
         share = jnp.exp(sinks.astype(jnp.float32).reshape(*qc.shape[2:4], 1) - lse) * flow

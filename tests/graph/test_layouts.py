@@ -1,0 +1,110 @@
+"""Layouts of nodes, the picture of a mask, and what a kernel can be told about it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from transformers_jax.graph import CAUSAL, FULL, Near, Same, Where, connect, sequence
+from transformers_jax.graph.layouts import cached, documents_of, packed, restart
+from transformers_jax.graph.lower import Lowered, Refused, lower
+
+DOCUMENTS = documents_of([[2, 3], [4]])
+
+
+def test_positions_restart_in_every_document_and_the_index_runs_on():
+    nodes = packed(DOCUMENTS)
+    np.testing.assert_array_equal(nodes.position, [[0, 1, 0, 1, 2], [0, 1, 2, 3, 0]])
+    np.testing.assert_array_equal(nodes.tag("index"), [[0, 1, 2, 3, 4]])
+    np.testing.assert_array_equal(nodes.valid, [[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]])
+    assert packed(DOCUMENTS[:1]).valid is None
+    traced = jax.jit(restart)(jnp.asarray(DOCUMENTS))
+    np.testing.assert_array_equal(traced, nodes.position)
+
+
+def test_packed_documents_do_not_hear_each_other():
+    drawn = (CAUSAL & Same("document")).draw(packed(DOCUMENTS))
+    assert drawn.splitlines() == [
+        "1 . . . .",
+        "1 1 . . .",
+        ". . 1 . .",
+        ". . 1 1 .",
+        ". . 1 1 1",
+    ]
+    assert drawn != CAUSAL.draw(5)
+
+
+def test_documents_that_do_not_fit_are_all_named():
+    with pytest.raises(ValueError, match="rows of 4 tokens: row 0: 5, row 2: 9"):
+        documents_of([[2, 3], [4], [9]], 4)
+
+
+def test_a_cache_is_heard_as_far_as_it_is_written():
+    keys = cached(7, 4, valid=np.array([[0, 1, 1, 1, 1, 1, 1]], bool))
+    row = connect(CAUSAL, sequence(1, start=3), keys).allowed()
+    np.testing.assert_array_equal(row, [[[0, 1, 1, 1, 0, 0, 0]]])
+
+
+@pytest.mark.parametrize(
+    ("mask", "told"),
+    [
+        (FULL, Lowered()),
+        (CAUSAL, Lowered(causal=True)),
+        (CAUSAL & Near(left=3), Lowered(causal=True, left=3)),
+        (Near(5, 0) & Near(left=3) & FULL, Lowered(causal=True, left=3)),
+        (Near(5, 2), Lowered(left=5, right=2)),
+        (Same("document") & CAUSAL, Lowered(causal=True, segments=("document",))),
+    ],
+    ids=str,
+)
+def test_a_kernel_is_told_exactly_the_graph(mask, told):
+    assert lower(connect(mask, sequence(7, tags={"document": np.zeros((1, 7), np.int32)}))) == told
+
+
+def _reversed(length):
+    return sequence(length).with_tags(index=np.arange(length)[None, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("mask", "q", "k", "reason"),
+    [
+        (CAUSAL | Near(1, 1), sequence(7), None, "no word for CAUSAL | Near"),
+        (~CAUSAL, sequence(7), None, "no word for ~CAUSAL"),
+        (CAUSAL, sequence(1, start=6), sequence(7), "do not begin at the same index"),
+        (CAUSAL, _reversed(7), None, "do not stand in order"),
+        (CAUSAL, sequence(7, start=jnp.int32(0)), None, "known only at run time"),
+        (FULL, sequence(7), sequence(7, valid=jnp.ones((1, 7), bool)), "known only at run time"),
+        (FULL, sequence(3), sequence(3, valid=np.array([[0, 1, 1]], bool)), "not its first ones"),
+    ],
+)
+def test_a_graph_without_words_is_refused(mask, q, k, reason):
+    with pytest.raises(Refused, match=reason.replace("|", r"\|")):
+        lower(connect(mask, q, k))
+
+
+def test_valid_keys_that_come_first_are_a_length():
+    valid = np.arange(5)[None] < np.array([[3], [5]])
+    edges = connect(FULL, sequence(5), sequence(5, valid=valid))
+    np.testing.assert_array_equal(lower(edges).lengths, [3, 5])
+
+
+def test_a_mask_may_name_a_tag_that_only_the_keys_carry():
+    prefix = np.array([[1, 0, 0]], np.int32)
+    keys = sequence(3, tags={"prefix": prefix})
+    np.testing.assert_array_equal(
+        connect(Where("prefix"), sequence(2), keys).allowed(), [[[1, 0, 0], [1, 0, 0]]]
+    )
+    with pytest.raises(ValueError, match=r"'prefix', but the nodes carry only \['index'\]"):
+        connect(Where("prefix", of="query"), sequence(2), keys)
+
+
+@pytest.mark.parametrize("arguments", [(8,), (60,), (4, 7), (packed(DOCUMENTS),)])
+def test_a_plot_is_a_picture(arguments, tmp_path):
+    pytest.importorskip("matplotlib")
+    mask = CAUSAL & Near(left=5)
+    figure = mask.plot(*arguments, path=tmp_path / "graph.png")
+    square, arcs = figure.axes
+    edges = np.asarray(square.collections[0].get_array()).reshape(-1) > 0
+    assert edges.sum() == mask.draw(*arguments).count("1")
+    assert arcs.patches or arcs.texts
+    assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")

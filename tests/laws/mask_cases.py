@@ -1,0 +1,290 @@
+"""The graphs and backends that the mask laws run over, and the program that judges one of each.
+
+Sizes are primes, and tiles are so small that every graph is cut into many of them.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from transformers_jax.graph import (
+    CAUSAL,
+    FULL,
+    Block,
+    Dense,
+    Edges,
+    Mask,
+    Near,
+    Nodes,
+    Same,
+    Strided,
+    Where,
+    connect,
+    sequence,
+)
+from transformers_jax.nn.attend import (
+    Refused,
+    Score,
+    ScoreRule,
+    cudnn,
+    pallas,
+    reference,
+    tiled,
+    xla,
+)
+
+B, T, S, H, G, K, U = 2, 29, 37, 6, 2, 5, 5
+SCALE = 0.4
+MOVING = ("q", "k", "v", "sinks", "score")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A graph: a mask between T queries and S keys, and what is known of them."""
+
+    name: str
+    mask: Mask
+    of: str  # what it is used for, for the docs
+    self: bool = True  # queries are keys
+    valid: str | None = None  # which keys are valid: "ragged", or "dead" (a whole row is not)
+    tags: tuple[str, ...] = field(default=())
+
+
+CASES = [
+    Case("full", FULL, "encoder"),
+    Case("causal", CAUSAL, "decoder"),
+    Case("padded", FULL, "encoder, padded batch", valid="ragged"),
+    Case("dead rows", CAUSAL & ~Near(left=5), "queries without a single edge"),
+    Case("no valid key", CAUSAL, "a row of padding only", valid="dead"),
+    Case("cross", FULL, "decoder to padded source", self=False, valid="ragged"),
+    Case("window", CAUSAL & Near(left=6), "sliding window"),
+    Case("both sides", Near(4, 3), "local encoder"),
+    Case("dilated", Near(8, 8) & Strided(3), "dilated window"),
+    Case("blocks", Block(7), "block diagonal"),
+    Case("packed", CAUSAL & Same("document"), "packed decoder", tags=("document",)),
+    Case("packed encoder", Same("document"), "packed encoder", tags=("document",)),
+    Case("prefix", CAUSAL | Where("prefix"), "prefix language model", tags=("prefix",)),
+    Case(
+        "global",
+        Near(3, 3) | Where("prefix") | Where("prefix", of="query"),
+        "local attention with global tokens",
+        tags=("prefix",),
+    ),
+    Case("adjacency", Dense("links") & CAUSAL, "any graph, as an array"),
+    Case("complement", ~(CAUSAL & Same("document")) & Near(9), "complements", tags=("document",)),
+]
+NAMES = {case.name: case for case in CASES}
+
+
+def _tiled(*arguments, **options):
+    return tiled.attend(*arguments, size=(8, 16), **options)
+
+
+BACKENDS = {
+    "reference": reference.attend,
+    "tiled": _tiled,
+    "xla": xla.attend,
+    "pallas": pallas.attend,
+}
+
+
+def inputs(case: Case, width: int = U) -> dict[str, jax.Array]:
+    """Queries, keys, values, the flow into the output, and the arrays of the graph."""
+    rng = np.random.default_rng(len(case.name))
+    keys = T if case.self else S
+    shapes = {"q": (B, T, H, K), "k": (B, keys, G, K), "v": (B, keys, G, width)}
+    arrays = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    arrays["flow"] = rng.normal(size=(B, T, H, width))
+    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    arrays["document"] = np.sort(rng.integers(0, 4, (B, keys)), 1).astype(np.int32)
+    arrays["prefix"] = np.isin(np.arange(keys), [0, 1, 11]).astype(np.int32)[None]
+    arrays["links"] = rng.random((B, T, keys)) < 0.2
+    arrays["valid"] = np.arange(keys) < np.array([[keys], [keys - 9]])
+    if case.valid == "dead":
+        arrays["valid"] = arrays["valid"] & np.array([[True], [False]])
+    arrays["sinks"] = rng.normal(size=H).astype(np.float32)
+    arrays["score"] = {
+        "table": rng.normal(size=(11, H)).astype(np.float32),
+        "width": 0.2 * rng.normal(size=(H, K)).astype(np.float32),
+    }
+    return jax.tree.map(jnp.asarray, arrays)
+
+
+def edges_of(case: Case, arrays) -> Edges:
+    """The graph of a case; `index` is known while tracing, all other tags are not."""
+    tags = {name: arrays[name] for name in case.tags}
+    valid = arrays["valid"] if case.valid else None
+    keys = sequence(arrays["k"].shape[1], tags=tags, valid=valid)
+    queries = Nodes(keys.tags) if case.self else sequence(T)
+    return connect(case.mask, queries, keys, {"links": arrays["links"]})
+
+
+class Offsets(ScoreRule):
+    """A score by clipped offset, with parameters, and a part that reads queries and keys."""
+
+    def __init__(self, replaces: bool = False):
+        self.replaces = replaces
+
+    def __eq__(self, other):
+        return isinstance(other, Offsets) and self.replaces == other.replaces
+
+    def __hash__(self):
+        return hash(self.replaces)
+
+    def __call__(self, params, q, k, qn, kn):
+        offset = kn.tag("index")[:, None, :] - qn.tag("index")[:, :, None]
+        table = jnp.moveaxis(params["table"][jnp.clip(offset, -5, 5) + params["middle"]], -1, 1)
+        k = jnp.repeat(k, q.shape[2] // k.shape[2], 2)
+        return table + jnp.einsum("bthk,hk,bshk->bhts", q, params["width"], k)
+
+
+OPTIONS = {
+    "grouped heads": "query heads share key heads",
+    "wide values": "values wider than keys",
+    "softcap": "soft cap of the scores",
+    "sinks": "a learned logit per head that receives no value",
+    "dropout": "dropout of weights",
+    "score": "a position score with parameters",
+    "replaced score": "a score instead of the dot product",
+    "bfloat16": "bfloat16 arrays, float32 sums",
+}
+
+
+def chosen(option: str | None, moving) -> dict:
+    """The keywords of `attend` for an option."""
+    score = Score(Offsets(option == "replaced score"), {**moving["score"], "middle": 5})
+    return {
+        "softcap": {"softcap": 1.5},
+        "sinks": {"sinks": moving["sinks"]},
+        "dropout": {"dropout": 0.3, "key": jax.random.key(7)},
+        "score": {"score": score},
+        "replaced score": {"score": score},
+    }.get(option, {})
+
+
+@functools.cache
+def program(case: Case, backend: str, option: str | None = None):
+    """(arrays) -> (output, gradients of all that moves), compiled once per graph and backend."""
+
+    def run(arrays):
+        def attend(moving):
+            edges = edges_of(case, arrays)
+            qkv = (moving[name] for name in "qkv")
+            return BACKENDS[backend](*qkv, edges, scale=SCALE, **chosen(option, moving))
+
+        out, pull = jax.vjp(attend, {name: arrays[name] for name in MOVING})
+        return out, pull(arrays["flow"])[0]
+
+    compiled = jax.jit(run)
+
+    def small(arrays):
+        with mock.patch.object(pallas, "TILE", 16):
+            return compiled(arrays)
+
+    return small
+
+
+def drawn(case: Case, arrays) -> np.ndarray:
+    """Bool[B T S]."""
+    allowed = np.asarray(edges_of(case, arrays).allowed())
+    return np.broadcast_to(allowed, (B, *allowed.shape[1:]))
+
+
+def far(a, b) -> float:
+    """The largest difference relative to the largest number."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-9))
+
+
+def furthest(a, b) -> float:
+    return max(jax.tree.leaves(jax.tree.map(far, a, b)))
+
+
+def judge(case: Case, backend: str) -> dict[str, str]:
+    """What the backend does with the graph: "exact", "wrong: ..." or "refuses: ...", each way."""
+    arrays = inputs(case)
+    try:
+        out, grads = program(case, backend)(arrays)
+    except Refused as reason:
+        return dict.fromkeys(("forward", "gradient"), f"refuses: {reason}")
+    expected, expected_grads = program(case, "reference")(arrays)
+    found = {"forward": _problem(far(out, expected))}
+    found["gradient"] = _problem(furthest(grads, expected_grads))
+    for way, problem in (*silence(case, backend), *dead(case, backend)):
+        found[way] = problem if found[way] == "exact" else found[way]
+    return found
+
+
+def _problem(difference: float) -> str:
+    # float32 sums in another order: a few units of 6e-8 over up to 37 terms, twice
+    return "exact" if difference < 3e-6 else f"wrong: differs by {difference:.0e}"
+
+
+def judge_option(option: str, backend: str) -> str:
+    """The same, of an option of `attend`, on the packed decoder."""
+    case = NAMES["packed"]
+    arrays = inputs(case, 7 if option == "wide values" else U)
+    tolerance = 3e-6
+    if option == "bfloat16":
+        half = {n: arrays[n].astype(jnp.bfloat16) for n in ("q", "k", "v", "flow")}
+        arrays, tolerance = {**arrays, **half}, 2e-2  # bfloat16 has 8 bits
+    try:
+        found = program(case, backend, option)(arrays)
+    except Refused as reason:
+        return f"refuses: {reason}"
+    difference = furthest(found, program(case, "reference", option)(arrays))
+    return "exact" if difference < tolerance else f"wrong: differs by {difference:.0e}"
+
+
+def silence(case: Case, backend: str) -> list[tuple[str, str]]:
+    """Perturbation: a key that a query does not hear changes nothing in it, not a bit, and receives
+    exactly no gradient from it."""
+    arrays = inputs(case)
+    allowed = drawn(case, arrays)
+    heard = allowed.sum(1)
+    if (heard == T).all():
+        return []
+    key = np.where(heard < T, heard, -1).argmax(1)  # per row, the one most heard but not by all
+    row = np.arange(B)
+    deaf = ~allowed[row, :, key]
+    deaf[heard[row, key] == T] = False
+    out, _ = program(case, backend)(arrays)
+    loud = {n: arrays[n].at[row, key].multiply(-77.0).at[row, key].add(5.0) for n in "kv"}
+    again, _ = program(case, backend)({**arrays, **loud})
+    found = []
+    if not np.array_equal(np.asarray(out)[deaf], np.asarray(again)[deaf]):
+        found.append(("forward", "wrong: hears a key without an edge"))
+    only_deaf = arrays["flow"] * deaf[:, :, None, None]
+    _, grads = program(case, backend)({**arrays, "flow": only_deaf})
+    if any(np.asarray(grads[name])[row, key].any() for name in "kv"):
+        found.append(("gradient", "wrong: sends gradient to a key without an edge"))
+    return found
+
+
+def dead(case: Case, backend: str) -> list[tuple[str, str]]:
+    """A query without edges receives exactly zero and sends exactly zero back."""
+    arrays = inputs(case)
+    alone = ~drawn(case, arrays).any(-1)
+    out, grads = program(case, backend)(arrays)
+    found = []
+    if np.asarray(out)[alone].any():
+        found.append(("forward", "wrong: a query without edges is not zero"))
+    if np.asarray(grads["q"])[alone].any() or not all(np.isfinite(grads[n]).all() for n in "qkv"):
+        found.append(("gradient", "wrong: a query without edges has a gradient"))
+    return found
+
+
+def told(case: Case) -> str:
+    """What cuDNN would be told about the graph on a machine that has it."""
+    try:
+        words = cudnn.told(edges_of(case, inputs(case)), (B, T, H, 64), jnp.bfloat16)
+    except Refused as reason:
+        return f"refuses: {reason}"
+    told = ["causal"] * words.causal + [f"left={words.left}"] * (words.left is not None)
+    return "told: " + (", ".join(told) or "nothing (all edges)")
