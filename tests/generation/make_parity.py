@@ -36,7 +36,7 @@ CALLS = [
     {"max_new_tokens": 8, "num_beams": 4, "num_return_sequences": 4},
     {"max_new_tokens": 9, "num_beams": 3, "no_repeat_ngram_size": 2, "num_return_sequences": 2},
     {"max_new_tokens": 9, "num_beams": 3, "min_new_tokens": 6, "repetition_penalty": 1.2},
-    {"max_new_tokens": 7, "num_beams": 2, "forced_eos_token_id": [7, 9]},
+    {"max_new_tokens": 7, "num_beams": 2, "forced_eos_token_id": 7},
     {"max_new_tokens": 10, "num_beams": 4, "eos_token_id": [5, 17, 31], "length_penalty": -0.5},
     {"max_new_tokens": 1, "num_beams": 3},
     *BEAMS,
@@ -93,7 +93,9 @@ def make(name, model, std, seed):
     model.generation_config.eos_token_id = model.config.eos_token_id = end
     folder = HERE / name
     model.save_pretrained(folder)
-    arrays, calls = {"input_ids": ids, "attention_mask": mask}, list(CALLS)
+    arrays = {"input_ids": ids, "attention_mask": mask}
+    # the processors are the same code for both: each program costs a test two seconds
+    calls = CALLS[:] if name == "gpt2" else [CALLS[n] for n in (0, 2, 4, 8, 11)] + BEAMS
     words = [[text[0][0]], [text[0][2], text[0][3]], text[2][1:4], [end]]
     calls.append({"max_new_tokens": 12, "bad_words_ids": words})
     calls.append({"max_new_tokens": 9, "bad_words_ids": words, "num_beams": 3})
