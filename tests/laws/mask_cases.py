@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
+from typing import Any
 from unittest import mock
 
 import jax
@@ -94,7 +95,7 @@ BACKENDS = {
 }
 
 
-def inputs(case: Case, width: int = U) -> dict[str, jax.Array]:
+def inputs(case: Case, width: int = U) -> dict[str, Any]:
     """Queries, keys, values, the flow into the output, and the arrays of the graph."""
     rng = np.random.default_rng(len(case.name))
     keys = T if case.self else S
@@ -113,7 +114,7 @@ def inputs(case: Case, width: int = U) -> dict[str, jax.Array]:
         "table": rng.normal(size=(11, H)).astype(np.float32),
         "width": 0.2 * rng.normal(size=(H, K)).astype(np.float32),
     }
-    return jax.tree.map(jnp.asarray, arrays)
+    return arrays
 
 
 def edges_of(case: Case, arrays) -> Edges:
@@ -181,7 +182,9 @@ def program(case: Case, backend: str, option: str | None = None):
         out, pull = jax.vjp(attend, {name: arrays[name] for name in MOVING})
         return out, pull(arrays["flow"])[0]
 
-    compiled = jax.jit(run)
+    # Options are many and differ in arithmetic alone, so theirs are compiled quickly.
+    quickly = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
+    compiled = jax.jit(run, compiler_options=quickly if option else None)
 
     def small(arrays):
         with mock.patch.object(pallas, "TILE", 16):
@@ -228,17 +231,17 @@ def _problem(difference: float) -> str:
 
 def judge_option(option: str, backend: str) -> str:
     """The same, of an option of `attend`, on the packed decoder."""
-    case = NAMES["packed"]
+    case, asked = NAMES["packed"], None if option == "grouped heads" else option
     arrays = inputs(case, 7 if option == "wide values" else U)
     tolerance = 3e-6
     if option == "bfloat16":
         half = {n: arrays[n].astype(jnp.bfloat16) for n in ("q", "k", "v", "flow")}
         arrays, tolerance = {**arrays, **half}, 2e-2  # bfloat16 has 8 bits
     try:
-        found = program(case, backend, option)(arrays)
+        found = program(case, backend, asked)(arrays)
     except Refused as reason:
         return f"refuses: {reason}"
-    difference = furthest(found, program(case, "reference", option)(arrays))
+    difference = furthest(found, program(case, "reference", asked)(arrays))
     return "exact" if difference < tolerance else f"wrong: differs by {difference:.0e}"
 
 
@@ -255,7 +258,9 @@ def silence(case: Case, backend: str) -> list[tuple[str, str]]:
     deaf = ~allowed[row, :, key]
     deaf[heard[row, key] == T] = False
     out, _ = program(case, backend)(arrays)
-    loud = {n: arrays[n].at[row, key].multiply(-77.0).at[row, key].add(5.0) for n in "kv"}
+    loud = {n: arrays[n].copy() for n in "kv"}
+    for array in loud.values():
+        array[row, key] = 5.0 - 77.0 * array[row, key]
     again, _ = program(case, backend)({**arrays, **loud})
     found = []
     if not np.array_equal(np.asarray(out)[deaf], np.asarray(again)[deaf]):
@@ -283,7 +288,8 @@ def dead(case: Case, backend: str) -> list[tuple[str, str]]:
 def told(case: Case) -> str:
     """What cuDNN would be told about the graph on a machine that has it."""
     try:
-        words = cudnn.told(edges_of(case, inputs(case)), (B, T, H, 64), jnp.bfloat16)
+        arrays = jax.tree.map(jnp.asarray, inputs(case))  # not NumPy: known at run time only
+        words = cudnn.told(edges_of(case, arrays), (B, T, H, 64), jnp.bfloat16)
     except Refused as reason:
         return f"refuses: {reason}"
     told = ["causal"] * words.causal + [f"left={words.left}"] * (words.left is not None)
