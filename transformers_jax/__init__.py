@@ -1,1 +1,116 @@
-"""transformers_jax."""
+"""One attention module, parameterised by its mask: encoders, decoders and encoder-decoders in JAX.
+
+    import transformers_jax as tj
+    model = tj.from_pretrained("path or hub id")
+    out = model(input_ids=ids, attention_mask=mask)
+
+Every name below is imported when it is first used: importing the package starts no backend, reads
+no file and touches no network.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "pretrained": """from_config from_pretrained save_pretrained AutoConfig AutoModel
+        AutoModelForCausalLM AutoModelForMaskedLM AutoModelForSeq2SeqLM AutoModelForPreTraining
+        AutoModelForNextSentencePrediction AutoModelForSequenceClassification
+        AutoModelForTokenClassification AutoModelForMultipleChoice AutoModelForQuestionAnswering
+        AutoModelForTextEncoding""",
+    "models.base": "Model functional init_cache",
+    "models.output": "Output",
+    "models.bert": "BertConfig",
+    "models.gpt2": "GPT2Config",
+    "models.llama": "LlamaConfig",
+    "models.t5": "T5Config",
+    "models.torch_modules": "TransformerConfig",
+    "nn.param": "bind initialise",
+    "nn.attention": "Attention",
+    "nn.attend": "attend",
+    "spec": "AttentionSpec",
+    "graph": """CAUSAL FULL Before Block Dense Edges Full Mask Near Nodes Same Strided Where connect
+        sequence""",
+    "shard": "make_mesh",
+    "generation": "generate",
+    "training.state": "make_step TrainState",
+    "objectives": "causal_lm",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME_OF)
+
+if TYPE_CHECKING:
+    from transformers_jax.generation import generate as generate
+    from transformers_jax.graph import (
+        CAUSAL as CAUSAL,
+    )
+    from transformers_jax.graph import (
+        FULL as FULL,
+    )
+    from transformers_jax.graph import (
+        Before as Before,
+    )
+    from transformers_jax.graph import (
+        Block as Block,
+    )
+    from transformers_jax.graph import (
+        Dense as Dense,
+    )
+    from transformers_jax.graph import (
+        Edges as Edges,
+    )
+    from transformers_jax.graph import (
+        Full as Full,
+    )
+    from transformers_jax.graph import (
+        Mask as Mask,
+    )
+    from transformers_jax.graph import (
+        Near as Near,
+    )
+    from transformers_jax.graph import (
+        Nodes as Nodes,
+    )
+    from transformers_jax.graph import (
+        Same as Same,
+    )
+    from transformers_jax.graph import (
+        Strided as Strided,
+    )
+    from transformers_jax.graph import (
+        Where as Where,
+    )
+    from transformers_jax.graph import (
+        connect as connect,
+    )
+    from transformers_jax.graph import (
+        sequence as sequence,
+    )
+    from transformers_jax.models.base import Model as Model
+    from transformers_jax.models.base import functional as functional
+    from transformers_jax.models.output import Output as Output
+    from transformers_jax.pretrained import (
+        from_config as from_config,
+    )
+    from transformers_jax.pretrained import (
+        from_pretrained as from_pretrained,
+    )
+    from transformers_jax.pretrained import (
+        save_pretrained as save_pretrained,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'transformers_jax' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"transformers_jax.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -20,7 +20,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-__all__ = ["Array", "Bool", "Float", "Int", "UInt32", "Key", "Params", "MASKED", "is_traced", "to_dtype"]
+__all__ = [
+    "MASKED",
+    "Array",
+    "Bool",
+    "Float",
+    "Int",
+    "Key",
+    "Params",
+    "UInt32",
+    "is_traced",
+    "to_dtype",
+]
 
 Key = Array  # a jax.random.key
 Params = dict[str, Any]  # nested, string keys, arrays as leaves
@@ -30,7 +41,7 @@ MASKED = -1e30
 
 
 def is_traced(*trees: Any) -> bool:
-    """Whether any leaf of the trees is a tracer, i.e. whether we are inside a JAX transformation."""
+    """Whether any leaf of the trees is a tracer: are we inside a JAX transformation?"""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
 
 

@@ -157,7 +157,7 @@ class Rotary:
 
 @dataclass(frozen=True)
 class Buckets:
-    """T5's learned bias per (bucket of the distance, head), shared by a stack (Raffel 2019, 2.1)."""
+    """T5's learned bias per bucket of the distance and head (Raffel et al. 2019, 2.1)."""
 
     buckets: int = 32
     far: int = 128
@@ -219,7 +219,7 @@ class AttentionSpec:
 
 @dataclass(frozen=True)
 class FeedForward:
-    """The token-wise phase: act(x up) down, or act(x gate) * (x up) down if gated (Shazeer 2020)."""
+    """The token-wise phase: act(x up) down; gated: (act(x gate) * (x up)) down (Shazeer 2020)."""
 
     hidden: int
     activation: str = "gelu"
@@ -262,7 +262,7 @@ class StackSpec:
     def __post_init__(self):
         if self.depth % len(self.pattern):
             raise ValueError(
-                f"depth ({self.depth}) must be a multiple of the pattern's {len(self.pattern)} blocks"
+                f"depth ({self.depth}) must be a multiple of the pattern's {len(self.pattern)}"
             )
 
     @property

@@ -23,6 +23,7 @@ from transformers_jax.arrays import Params, is_traced, to_dtype
 from transformers_jax.graph import Mask
 from transformers_jax.models.config import FamilyConfig, Frozen, nearest
 from transformers_jax.models.output import Output
+from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.param import bind, merge, params, split
 from transformers_jax.nn.stack import Stack, restack, unstack
 from transformers_jax.spec import Execution
@@ -170,7 +171,9 @@ class Model(nnx.Module):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _run(definition: Any, method: str, flags: tuple, values: Params, inputs: dict[str, Any]) -> Output:
+def _run(
+    definition: Any, method: str, flags: tuple, values: Params, inputs: dict[str, Any]
+) -> Output:
     return getattr(merge(definition, values), method)(**inputs, **dict(flags))
 
 
@@ -191,6 +194,15 @@ def functional(model: Model) -> tuple[Callable[..., Output], Params]:
         return merge(definition, params)(**inputs)
 
     return apply, values
+
+
+def init_cache(model: Model, batch: int, length: int, **source: Any) -> Cache:
+    """An empty memory of `length` tokens for `batch` rows: pass it as `cache=`, take `out.cache`.
+
+    An encoder-decoder needs `encoder_outputs=model.encode(...)` and, if the source is padded, its
+    `attention_mask`; keys of cross-attention are computed here, once.
+    """
+    return model.init_cache(batch, length, **source)
 
 
 # ---------------------------------------------------------------- inputs as arrays

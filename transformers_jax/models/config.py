@@ -84,7 +84,7 @@ def thaw(value: Any) -> Any:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """"; did you mean 'n_layer'?", or nothing."""
+    """ "; did you mean 'n_layer'?", or nothing."""
     close = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -97,7 +97,9 @@ class FamilyConfig:
         model_type: the name of the family in config.json.
         FIXED: keys that must have the given value if they occur.
         SPELLINGS: older names of fields.
+        UNUSED: keys of this family that change nothing here.
         HEADS: Hugging Face's class names and the heads they mean.
+        TIES: the names on disk of the embeddings and of the output table that may share them.
     """
 
     model_type: ClassVar[str]
@@ -105,6 +107,7 @@ class FamilyConfig:
     SPELLINGS: ClassVar[Mapping[str, str]] = {}
     UNUSED: ClassVar[frozenset[str]] = frozenset()
     HEADS: ClassVar[Mapping[str, str]] = {}
+    TIES: ClassVar[tuple[str, str] | None] = None
     is_encoder_decoder: ClassVar[bool] = False
 
     architectures: tuple[str, ...] = ()
@@ -141,7 +144,8 @@ class FamilyConfig:
             elif key in fixed and key not in ignore:
                 if thaw(freeze(value)) != thaw(freeze(fixed[key])) and value is not None:
                     problems.append(
-                        f"{key}={value!r} is not implemented for {cls.model_type} (only {fixed[key]!r})"
+                        f"{key}={value!r} is not implemented for {cls.model_type}, "
+                        f"only {fixed[key]!r}"
                     )
             elif key not in IGNORED | cls.UNUSED | {"model_type", "is_encoder_decoder", *ignore}:
                 problems.append(
@@ -212,7 +216,8 @@ class FamilyConfig:
         if found not in self.HEADS.values():
             names = sorted(set(self.HEADS.values())) + sorted(self.HEADS)
             raise ValueError(
-                f"{self.model_type} has no head {head!r}{nearest(head, names)}; it has {', '.join(names)}"
+                f"{self.model_type} has no head {head!r}{nearest(head, names)}; "
+                f"it has {', '.join(names)}"
             )
         return found
 

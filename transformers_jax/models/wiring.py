@@ -1,7 +1,7 @@
 """How embedders, stacks and heads are connected. A family chooses a wiring; it does not write one.
 
-    Single     embed -> stack -> head                  encoders and decoders: only the mask differs
-    Seq2Seq    embed -> encoder;  embed -> decoder (hearing the encoder) -> head
+Single     embed -> stack -> head                  encoders and decoders: only the mask differs
+Seq2Seq    embed -> encoder;  embed -> decoder (hearing the encoder) -> head
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def split_key(key: Array | None, count: int) -> list[Array | None]:
     return [None] * count if key is None else list(jax.random.split(key, count))
 
 
-def check_tags(stacks: Mapping[str, Stack], inputs: Mapping[str, Any], shape: tuple[int, int]) -> None:
+def check_tags(
+    stacks: Mapping[str, Stack], inputs: Mapping[str, Any], shape: tuple[int, int]
+) -> None:
     """Every tag and pair array that is given is read by some mask, and has the tokens' shape."""
     masks: list[Mask] = [b.op.mask for s in stacks.values() for b in s._branches("self")]
     for argument in ("tags", "pairs"):
@@ -76,7 +78,11 @@ class Single(Model):
     """One stack over embedded ids."""
 
     def __init__(
-        self, embed: TokenEmbedder, stack: Stack, head: Head | None = None, pooler: Pooler | None = None
+        self,
+        embed: TokenEmbedder,
+        stack: Stack,
+        head: Head | None = None,
+        pooler: Pooler | None = None,
     ):
         self.embed, self.stack, self.head, self.pooler = embed, stack, head, pooler
 
@@ -109,7 +115,9 @@ class Single(Model):
             per_token = {name: flat(value) for name, value in per_token.items()}
             inputs_embeds = flat(inputs_embeds)
         ids, dtype = per_token["input_ids"], self.dtype
-        words = self.embed.words(ids, dtype) if inputs_embeds is None else inputs_embeds.astype(dtype)
+        words = (
+            self.embed.words(ids, dtype) if inputs_embeds is None else inputs_embeds.astype(dtype)
+        )
         nodes = tokens(
             words.shape[1], per_token["attention_mask"], per_token["position_ids"], tags, cache
         )
@@ -125,9 +133,7 @@ class Single(Model):
         )
         pooled = None if self.pooler is None else self.pooler(ran.x)
         seen = Answering(ids, self.embed.table[...], pooled, keys[2])
-        fields = (
-            no_head(ran.x, seen) if self.head is None else self.head(ran.x, seen, **labels)
-        )
+        fields = no_head(ran.x, seen) if self.head is None else self.head(ran.x, seen, **labels)
         return Output(
             **fields,
             cache=ran.cache,
@@ -159,7 +165,9 @@ class Single(Model):
             )
         shape = np.shape(ids) if ids is not None else np.shape(vectors)[:-1]
         like = "input_ids" if ids is not None else "inputs_embeds"
-        check_rows(inputs, shape, like, self.positions, self.embed.spec.types, self.embed.spec.vocab)
+        check_rows(
+            inputs, shape, like, self.positions, self.embed.spec.types, self.embed.spec.vocab
+        )
         check_tags(self.stacks(), inputs, shape)
         check_cache(inputs.get("cache"), shape)
         check_labels(self, inputs, shape)
@@ -319,11 +327,18 @@ class Seq2Seq(Model):
                 )
             )
         source = heard.get("last_hidden_state")
-        nodes = None if source is None else tokens(source.shape[1], attention_mask, None, None, None)
+        nodes = (
+            None if source is None else tokens(source.shape[1], attention_mask, None, None, None)
+        )
         if decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self._shifted(labels.get("labels"))
         x, own, keys = self._embedded(
-            decoder_input_ids, decoder_inputs_embeds, decoder_attention_mask, tags, cache, decoder_key
+            decoder_input_ids,
+            decoder_inputs_embeds,
+            decoder_attention_mask,
+            tags,
+            cache,
+            decoder_key,
         )
         ran = self.decoder(
             x,
@@ -366,9 +381,7 @@ class Seq2Seq(Model):
         """An empty memory for `length` tokens that has heard the encoder, once."""
         source = encoder_outputs["last_hidden_state"]
         nodes = tokens(source.shape[1], attention_mask, None, None, None)
-        return self.decoder.init_cache(
-            batch, length, self.dtype, source=source, source_nodes=nodes
-        )
+        return self.decoder.init_cache(batch, length, self.dtype, source=source, source_nodes=nodes)
 
     @property
     def positions(self) -> int | None:

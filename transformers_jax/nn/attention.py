@@ -106,7 +106,9 @@ class Attention(nnx.Module):
         k, v = self._append(k, v)
         scale = self.spec.kv**-0.5 if self.spec.scale is None else self.spec.scale
         options = dict(scale=scale, score=score, softcap=self.spec.softcap, key=key)
-        options |= dict(dropout=self.spec.dropout, sinks=None if self.sinks is None else self.sinks[...])
+        options |= dict(
+            dropout=self.spec.dropout, sinks=None if self.sinks is None else self.sinks[...]
+        )
         if with_weights:
             y, weights = reference.attend_with_weights(q, k, v, edges, **options)
         else:
@@ -115,7 +117,10 @@ class Attention(nnx.Module):
         return Attended(add(contract("bthk,hkd->btd", y, self.out), self.out_bias), cache, weights)
 
     def project(
-        self, source: Array, value_source: Array | None = None, turn: tuple[Array, Array] | None = None
+        self,
+        source: Array,
+        value_source: Array | None = None,
+        turn: tuple[Array, Array] | None = None,
     ) -> tuple[Float[Array, "B S G K"], Float[Array, "B S G U"]]:
         """Keys (turned, if a rotation is given) and values of a source."""
         values_from = source if value_source is None else value_source
@@ -133,7 +138,9 @@ class Attention(nnx.Module):
             else:
                 more = jnp.zeros(k.shape[2:]), jnp.zeros(v.shape[2:])
             k, v = (
-                jnp.concatenate([old, jnp.broadcast_to(new.astype(old.dtype), (old.shape[0], 1, *new.shape))], 1)
+                jnp.concatenate(
+                    [old, jnp.broadcast_to(new.astype(old.dtype), (old.shape[0], 1, *new.shape))], 1
+                )
                 for old, new in zip((k, v), more)
             )
         return k, v

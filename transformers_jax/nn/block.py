@@ -1,4 +1,4 @@
-"""A block: a row of residual branches. Which ones, and in which order, is all that tells blocks apart."""
+"""A block: a row of residual branches; which, and in which order, is all that tells blocks apart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Surroundings:
     """What all layers of one forward pass share: drawn once, outside the loop over layers.
 
     Attributes:
-        edges: of self-attention by mask, of cross-attention as `source_edges`.
+        edges, source_edges: of self-attention and of cross-attention, by mask.
         turns: rotations by (rotary, head width).
         source: the encoder's states, unless the cache holds their keys.
         collect: what to hand out of every layer: "hidden", "weights".
@@ -33,7 +33,7 @@ class Surroundings:
     turns: dict[tuple, tuple[Array, Array]]
     score: Score | None = None
     source: Float[Array, "B S E"] | None = None
-    source_edges: Edges | None = None
+    source_edges: dict[Mask, Edges] = field(default_factory=dict)
     how: str = "auto"
     collect: frozenset[str] = field(default_factory=frozenset)
 
@@ -58,7 +58,9 @@ class Block(nnx.Module):
         """(stream, memory, what was collected)."""
         memory, seen = dict(cache or {}), {}
         for number, branch in enumerate(self.branches):
-            keys = (None, None) if key is None else jax.random.split(jax.random.fold_in(key, number))
+            keys = (
+                (None, None) if key is None else jax.random.split(jax.random.fold_in(key, number))
+            )
             norm = getattr(self, f"{branch.kind}_norm")
             y = norm(x) if branch.placement == "pre" else x
             if branch.kind == "ffn":
@@ -80,6 +82,6 @@ class Block(nnx.Module):
         options = dict(cache=cache, key=key, how=around.how)
         options["with_weights"] = "weights" in around.collect
         if branch.kind == "cross":
-            return attention(x, around.source_edges, source=around.source, **options)
+            return attention(x, around.source_edges[op.mask], source=around.source, **options)
         turn = None if op.rotary is None else around.turns[op.rotary, op.kv]
         return attention(x, around.edges[op.mask], turn=turn, score=around.score, **options)

@@ -27,7 +27,9 @@ class KeyValues:
     value: Float[Array, "*L B S G U"]
     kind: Literal["full", "ring", "cross"] = field(metadata={"static": True})
 
-    def extend(self, key: Array, value: Array, start: Int[Array, ""]) -> tuple[Array, Array, KeyValues]:
+    def extend(
+        self, key: Array, value: Array, start: Int[Array, ""]
+    ) -> tuple[Array, Array, KeyValues]:
         """(keys, values, memory): what to attend over, and what is remembered afterwards."""
         new = replace(
             self,
@@ -78,7 +80,7 @@ class Cache:
         old = self.nodes[str(slots)]
         if slots == self.size:
             return _written(old, q, self.length, ring=False)
-        # What the ring still holds of the future's slots is older than any window: the mask sees it.
+        # Slots about to be overwritten are older than any window reaches: the mask says so.
         return concatenate(old, _like(q, old))
 
     def advance(self, q: Nodes, layers: tuple[dict[str, KeyValues], ...]) -> Cache:
@@ -105,7 +107,7 @@ class Cache:
 
 
 def reach(mask: Mask) -> int | None:
-    """How many tokens before the query an edge of `mask` can start; None where there is no limit."""
+    """How many tokens before the query an edge of `mask` can start; None: no limit."""
     if isinstance(mask, Near) and mask.tag == "index":
         return mask.left
     if isinstance(mask, (All, Any)):
@@ -128,7 +130,7 @@ def empty_nodes(tags: frozenset[str], batch: int, slots: int) -> Nodes:
     names = {"index", "position"} | tags
     zeros = jnp.zeros((batch, slots), jnp.int32)
     # -1 is before every token, so an unwritten slot can never look like a neighbour.
-    return Nodes({name: zeros - 1 for name in sorted(names)}, zeros.astype(bool))
+    return Nodes(dict.fromkeys(sorted(names), zeros - 1), zeros.astype(bool))
 
 
 def _like(q: Nodes, old: Nodes) -> Nodes:

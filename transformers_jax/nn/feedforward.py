@@ -58,7 +58,9 @@ class Mlp(nnx.Module):
         self.gate_bias = param("mlp", sizes, spec.ZEROS) if ffn.bias and ffn.gated else None
         self.down_bias = param("embed", sizes, spec.ZEROS) if ffn.bias else None
 
-    def __call__(self, x: Float[Array, "B T D"], *, key: Key | None = None) -> Float[Array, "B T D"]:
+    def __call__(
+        self, x: Float[Array, "B T D"], *, key: Key | None = None
+    ) -> Float[Array, "B T D"]:
         act = activation(self.ffn.activation)
         hidden = add(contract("btd,df->btf", x, self.up), self.up_bias)
         if self.gate is None:

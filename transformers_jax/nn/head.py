@@ -81,6 +81,7 @@ class LanguageModel(Head):
     Args:
         shift: whether a label is the next token (decoders) or the token itself.
         scale: multiplies the stream first (T5 v1.0: D^-0.5).
+        unread_bias: untied BERT stores a second bias that nothing reads; it is kept for export.
     """
 
     def __init__(
@@ -94,12 +95,14 @@ class LanguageModel(Head):
         bias: bool = False,
         transform: Square | None = None,
         scale: float = 1.0,
+        unread_bias: bool = False,
     ):
         self.shift, self.scale = shift, scale
         sizes = {"vocab": vocab, "embed": width}
         self.transform = transform
         self.table = None if tied else param("vocab embed", sizes, initial.draw("head", sizes))
         self.bias = param("vocab", sizes, spec.ZEROS) if bias else None
+        self.unread_bias = param("vocab", sizes, spec.ZEROS) if unread_bias else None
 
     def logits(self, x: Float[Array, "B T D"], table: Float[Array, "V D"]) -> Float[Array, "B T V"]:
         """Scores of every word of the vocabulary, in float32 from the dtype of the stream on."""

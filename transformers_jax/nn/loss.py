@@ -13,7 +13,7 @@ IGNORED = -100
 def cross_entropy(
     logits: Float[Array, "... V"], labels: Int[Array, "..."], ignored: int = IGNORED
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """(sum of -log p(label), number of labels), so that devices and accumulation average rightly."""
+    """(sum of -log p(label), number of labels): sums, so that devices average rightly."""
     counted = labels != ignored
     logits = logits.astype(jnp.float32)
     # A label outside the vocabulary would silently train a wrong token if it were clamped.

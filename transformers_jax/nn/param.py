@@ -74,12 +74,7 @@ def bind(module: Module, values: Params) -> Module:
 
 def axes(module: nnx.Module) -> dict[str, Any]:
     """The names of each parameter's axes, in the structure of `params(module)`."""
-    return _metadata(module, "axes")
-
-
-def draws(module: nnx.Module) -> dict[str, Any]:
-    """How each parameter is drawn, in the structure of `params(module)`."""
-    return _metadata(module, "draw")
+    return unflatten({path: leaf.axes for path, leaf in _named(module)})
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -100,9 +95,9 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _metadata(module: nnx.Module, name: str) -> dict[str, Any]:
+def _named(module: nnx.Module) -> list[tuple[str, nnx.Param]]:
     flat = nnx.to_flat_state(nnx.state(module))
-    return unflatten({".".join(map(str, path)): getattr(leaf, name) for path, leaf in flat})
+    return [(".".join(map(str, path)), leaf) for path, leaf in flat]
 
 
 def _strings(tree: Any) -> Any:
@@ -126,14 +121,19 @@ def initialise(
     Shardings: nested like `params(module)`, or None for the default device.
     """
     definition, abstract = split(module)
-    named, drawn, placed = axes(module), draws(module), flatten(shardings or {})
-    named, drawn = flatten(named), flatten(drawn)
-    values = {}
-    for path, leaf in flatten(abstract).items():
-        layered = named[path][:1] == ("layers",)
-        fill = _drawer(leaf.shape, jnp.dtype(dtype), drawn[path], layered, placed.get(path))
-        values[path] = fill(jax.random.fold_in(key, zlib.crc32(path.encode())))
+    placed = flatten(shardings or {})
+    values = {path: draw(module, path, key, placed.get(path), dtype) for path in flatten(abstract)}
     return merge(definition, unflatten(values))
+
+
+def draw(
+    module: nnx.Module, path: str, key: Key, sharding: Any = None, dtype: Any = "float32"
+) -> Array:
+    """The initial values of the parameter at `path` of an abstract module."""
+    parameter = dict(_named(module))[path]
+    shape, layered = parameter.get_value().shape, parameter.axes[:1] == ("layers",)
+    fill = _drawer(shape, jnp.dtype(dtype), parameter.draw, layered, sharding)
+    return fill(jax.random.fold_in(key, zlib.crc32(path.encode())))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -25,8 +24,10 @@ from transformers_jax.nn.param import param
 # ---------------------------------------------------------------- embed
 
 
-def sinusoids(position: Int[Array, "b T"], width: int, base: float = 10000.0) -> Float[Array, "b T D"]:
-    """Sines and cosines alternate, wavelengths from 2 pi to base * 2 pi (Vaswani et al. 2017, 3.5)."""
+def sinusoids(
+    position: Int[Array, "b T"], width: int, base: float = 10000.0
+) -> Float[Array, "b T D"]:
+    """Sines and cosines alternate, wavelengths 2 pi to base * 2 pi (Vaswani et al. 2017, 3.5)."""
     speed = base ** (-np.arange(0, width, 2, dtype=np.float32) / width)
     angle = jnp.asarray(position, jnp.float32)[..., None] * speed
     waves = jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1)
@@ -182,12 +183,14 @@ class AlibiRule(ScoreRule):
 class PositionScore(nnx.Module):
     """Owns the parameters of a stack's score rule and hands out the `Score`."""
 
-    def __init__(self, position: spec.Buckets | spec.Alibi, heads: int, initial: spec.Initial, width: int):
+    def __init__(
+        self, position: spec.Buckets | spec.Alibi, heads: int, initial: spec.Initial, width: int
+    ):
         self.position = position
-        self.table = None
-        if isinstance(position, spec.Buckets):
-            sizes = {"buckets": position.buckets, "heads": heads, "embed": width}
-            self.table = param("buckets heads", sizes, initial.draw("buckets", sizes))
+        learned = isinstance(position, spec.Buckets)
+        sizes = {"heads": heads, "embed": width, "buckets": position.buckets if learned else 0}
+        draw = initial.draw("buckets", sizes)
+        self.table = param("buckets heads", sizes, draw) if learned else None
 
     def __call__(self) -> Score:
         if self.table is None:

@@ -17,7 +17,7 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key, Params
-from transformers_jax.graph import FULL, Nodes, connect
+from transformers_jax.graph import Nodes, connect
 from transformers_jax.nn.block import Block, Surroundings
 from transformers_jax.nn.cache import Cache, KeyValues, empty_nodes, slots_for
 from transformers_jax.nn.noise import dropout
@@ -125,12 +125,12 @@ class Stack(nnx.Module):
             x, (caches, found) = jax.lax.scan(body, x, every)
         else:
             results = []
-            for repeat in range(repeats):
-                x, result = body(x, jax.tree.map(lambda leaf: leaf[repeat], every))
+            for layer in (_at(every, repeat) for repeat in range(repeats)):
+                x, result = body(x, layer)
                 results.append(result)
             caches, found = jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
-        at = lambda number: jax.tree.map(lambda leaf: leaf[number // period], found[number % period])
-        return x, caches, [at(number) for number in range(self.spec.depth)]
+        seen = [_at(found[n % period], n // period) for n in range(self.spec.depth)]
+        return x, caches, seen
 
     def _unrolls(self) -> bool:
         if self.execution.unroll is not None:
@@ -141,7 +141,9 @@ class Stack(nnx.Module):
         if self.execution.remat is None:
             return function
         policies = jax.checkpoint_policies
-        policy = policies.dots_with_no_batch_dims_saveable if self.execution.remat == "dots" else None
+        policy = (
+            policies.dots_with_no_batch_dims_saveable if self.execution.remat == "dots" else None
+        )
         return jax.checkpoint(function, policy=policy)
 
     # ------------------------------------------------------------ what layers share
@@ -158,12 +160,13 @@ class Stack(nnx.Module):
                 edges[op.mask] = self._drawn(connect(op.mask, nodes, keys, pairs))
             if op.rotary is not None and (op.rotary, op.kv) not in turns:
                 turns[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes.position)
-        source_edges = None
-        if self._branches("cross"):
+        source_edges = {}
+        for branch in self._branches("cross"):
             heard = source_nodes if cache is None else cache.source
             if heard is None:
                 raise ValueError("this stack has cross-attention: it needs a source to hear")
-            source_edges = self._drawn(connect(FULL, nodes, heard))
+            mask = branch.op.mask
+            source_edges[mask] = self._drawn(connect(mask, nodes, heard, pairs))
         return Surroundings(
             edges=edges,
             turns=turns,
@@ -178,7 +181,11 @@ class Stack(nnx.Module):
         """Edges as the chosen backend wants them: a matrix for all layers, or none at all."""
         T, S = edges.shape
         dense = self.execution.attention in ("reference", "xla")
-        return edges.draw() if dense or (self.execution.attention == "auto" and T * S <= 2**20) else edges
+        return (
+            edges.draw()
+            if dense or (self.execution.attention == "auto" and T * S <= 2**20)
+            else edges
+        )
 
     # ------------------------------------------------------------ memory
 
@@ -237,13 +244,15 @@ class Stack(nnx.Module):
         return KeyValues(key, value, kind="cross")
 
 
+def _at(tree, place: int):
+    """One layer of stacked leaves."""
+    return jax.tree.map(lambda leaf: leaf[place], tree)
+
+
 def unstack(params: Params, spec: spec.StackSpec) -> Params:
     """The parameters of a stack with one tree per layer, from those with a `layers` axis."""
     blocks, period = params["blocks"], len(spec.pattern)
-    layers = {
-        str(n): jax.tree.map(lambda leaf: leaf[n // period], blocks[str(n % period)])
-        for n in range(spec.depth)
-    }
+    layers = {str(n): _at(blocks[str(n % period)], n // period) for n in range(spec.depth)}
     return {**params, "blocks": layers}
 
 

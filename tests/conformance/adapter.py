@@ -1,0 +1,34 @@
+"""How the checker talks to the package: by its public face alone."""
+
+import numpy as np
+
+import transformers_jax as tj
+
+
+def run(case_dir, case, inputs):
+    """All outputs that case.json describes."""
+    model = tj.from_pretrained(case_dir, head=case["architecture"])
+    given = {name: inputs[name] for name in case["forward"]["inputs"]}
+    outputs = flat(model(**given, **case["forward"]["kwargs"]))
+    for call in case["calls"]:
+        arguments = {name: inputs[key] for name, key in call["inputs"].items()}
+        result = getattr(model, call["method"])(**arguments, **call["kwargs"])
+        if not hasattr(result, "items"):
+            result = {"sequences": result}
+        outputs[call["output"]] = np.asarray(result["sequences"])
+        if "sequences_scores" in result:
+            outputs[call["output"] + "_scores"] = np.asarray(result["sequences_scores"])
+    return outputs
+
+
+def flat(fields, prefix=""):
+    """Fields by name, tuples numbered: hidden_states_0, ..."""
+    found = {}
+    for name, value in fields.items():
+        if isinstance(value, tuple):
+            found |= {f"{prefix}{name}_{i}": np.asarray(part) for i, part in enumerate(value)}
+        elif hasattr(value, "items"):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = np.asarray(value)
+    return found

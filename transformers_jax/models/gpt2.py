@@ -1,0 +1,155 @@
+"""GPT-2 (Radford et al. 2019). Hugging Face model_type "gpt2"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from transformers_jax.graph import CAUSAL
+from transformers_jax.hub.table import Table, slots
+from transformers_jax.models.config import FamilyConfig
+from transformers_jax.models.rows import S, dense, layer, norm, of_heads
+from transformers_jax.models.wiring import Single
+from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.head import (
+    LanguageModel,
+    QuestionAnswering,
+    SequenceClassification,
+    TokenClassification,
+)
+from transformers_jax.nn.stack import Stack
+from transformers_jax.spec import (
+    AttentionSpec,
+    Branch,
+    FeedForward,
+    Initial,
+    LayerNorm,
+    StackSpec,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPT2Config(FamilyConfig):
+    """The fields of a GPT-2 config.json; defaults are GPT-2 small (124M)."""
+
+    model_type = "gpt2"
+    UNUSED = frozenset(
+        """summary_type summary_use_proj summary_activation summary_proj_to_labels
+        """.split()
+    )
+    TIES = ("transformer.wte.weight", "lm_head.weight")
+    HEADS = {
+        "GPT2Model": "none",
+        "GPT2LMHeadModel": "causal_lm",
+        "GPT2ForSequenceClassification": "sequence_classification",
+        "GPT2ForTokenClassification": "token_classification",
+        "GPT2ForQuestionAnswering": "question_answering",
+    }
+
+    vocab_size: int = 50257
+    n_positions: int = 1024
+    n_embd: int = 768
+    n_layer: int = 12
+    n_head: int = 12
+    n_inner: int | None = None
+    activation_function: str = "gelu_new"
+    resid_pdrop: float = 0.1
+    embd_pdrop: float = 0.1
+    attn_pdrop: float = 0.1
+    classifier_dropout: float | None = None
+    hidden_dropout: float | None = None
+    summary_first_dropout: float = 0.1
+    layer_norm_epsilon: float = 1e-5
+    initializer_range: float = 0.02
+    scale_attn_weights: bool = True
+    scale_attn_by_inverse_layer_idx: bool = False
+    bos_token_id: int | None = 50256
+    eos_token_id: int | tuple[int, ...] | None = 50256
+
+    def spec(self, mask=None) -> StackSpec:
+        """Pre-norm blocks of causal self-attention and an MLP."""
+        K, norm = self.n_embd // self.n_head, LayerNorm(self.layer_norm_epsilon)
+        attention = AttentionSpec(
+            heads=self.n_head,
+            kv=K,
+            mask=mask or CAUSAL,
+            scale=K**-0.5 if self.scale_attn_weights else 1.0,
+            bias=("query", "key", "value", "out"),
+            dropout=self.attn_pdrop,
+        )
+        ffn = FeedForward(self.n_inner or 4 * self.n_embd, self.activation_function)
+        block = (
+            Branch("self", attention, norm, dropout=self.resid_pdrop),
+            Branch("ffn", ffn, norm, dropout=self.resid_pdrop),
+        )
+        pattern = (block,)
+        if self.scale_attn_by_inverse_layer_idx:  # each layer differs: the pattern is the depth
+            pattern = tuple(
+                (
+                    replace(block[0], op=replace(attention, scale=attention.scale / (n + 1))),
+                    block[1],
+                )
+                for n in range(self.n_layer)
+            )
+        return StackSpec(self.n_embd, self.n_layer, pattern, norm, initial=self.initial)
+
+    @property
+    def initial(self) -> Initial:
+        """normal(0.02); weights into the stream smaller by sqrt(2 N) (GPT-2 section 2.3)."""
+        std = self.initializer_range
+        return Initial(std, residual=std / (2 * self.n_layer) ** 0.5)
+
+    def build(self, head, execution, mask=None) -> Single:
+        embed = EmbedSpec(
+            vocab=self.vocab_size,
+            width=self.n_embd,
+            positions=self.n_positions,
+            types="words",
+            dropout=self.embd_pdrop,
+            initial=self.initial,
+        )
+        return Single(TokenEmbedder(embed), Stack(self.spec(mask), execution), self._head(head))
+
+    def _head(self, head):
+        D, N, initial = self.n_embd, self.num_labels, self.initial
+        if head == "causal_lm":
+            tied = self.tie_word_embeddings
+            return LanguageModel(self.vocab_size, D, initial, tied=tied, shift=True)
+        if head == "sequence_classification":
+            last = dict(last=True, pad=self.pad_token_id, bias=False)
+            return SequenceClassification(D, N, initial, problem=self.problem_type, **last)
+        if head == "token_classification":
+            rates = (self.classifier_dropout, self.hidden_dropout, 0.1)
+            return TokenClassification(D, N, initial, next(r for r in rates if r is not None))
+        return QuestionAnswering(D, initial) if head == "question_answering" else None
+
+    def table(self, head) -> Table:
+        stray = ("*.attn.bias", "*.attn.masked_bias")
+        return Table(
+            (*slots(BACKBONE, len(self.spec().pattern)), *of_heads(HEAD_ROWS, head)),
+            prefix="transformer.",
+            ignore=(*stray, self.TIES[1]) if self.tie_word_embeddings else stray,
+            stand_ins=(self.TIES,),
+        )
+
+
+# Conv1D holds (in, out), unlike torch's Linear, and query, key and value are one tensor.
+FUSED = f"{S}.self.query{{0}} {S}.self.key{{0}} {S}.self.value{{0}}"
+H = "transformer.h.{i}"
+BACKBONE = f"""
+transformer.wte.weight   | embed.table
+transformer.wpe.weight   | embed.position
+{norm(f"{H}.ln_1", f"{S}.self_norm")}
+{H}.attn.c_attn.weight   | {FUSED.replace("{0}", "")} | d (n h k) -> n d h k
+{H}.attn.c_attn.bias     | {FUSED.replace("{0}", "_bias")} | (n h k) -> n h k
+{dense(f"{H}.attn.c_proj", f"{S}.self.out", "(h k) d -> h k d")}
+{norm(f"{H}.ln_2", f"{S}.ffn_norm")}
+{dense(f"{H}.mlp.c_fc", f"{S}.ffn.up", "")}
+{dense(f"{H}.mlp.c_proj", f"{S}.ffn.down", "")}
+{norm("transformer.ln_f", "stack.norm")}
+"""
+HEAD_ROWS = {
+    "causal_lm": "lm_head.weight | head.table",
+    "sequence_classification": "score.weight | head.classify.weight | e d -> d e",
+    "token_classification": layer("classifier", "head.classify"),
+    "question_answering": layer("qa_outputs", "head.classify"),
+}

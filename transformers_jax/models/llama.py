@@ -1,0 +1,147 @@
+"""Llama 1 to 3 (Touvron et al. 2023; Grattafiori et al. 2024). Hugging Face model_type "llama"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers_jax.graph import CAUSAL
+from transformers_jax.hub.table import Table, slots
+from transformers_jax.models.config import FamilyConfig, Frozen, modern_rope, rotary
+from transformers_jax.models.rows import S, attention, dense, layer, norm, of_heads
+from transformers_jax.models.wiring import Single
+from transformers_jax.nn import head as heads
+from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.stack import Stack
+from transformers_jax.spec import (
+    AttentionSpec,
+    Branch,
+    FeedForward,
+    Initial,
+    RMSNorm,
+    StackSpec,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlamaConfig(FamilyConfig):
+    """The fields of a Llama config.json; defaults are Llama 1 7B."""
+
+    model_type = "llama"
+    TIES = ("model.embed_tokens.weight", "lm_head.weight")
+    HEADS = {
+        "LlamaModel": "none",
+        "LlamaForCausalLM": "causal_lm",
+        "LlamaForSequenceClassification": "sequence_classification",
+        "LlamaForTokenClassification": "token_classification",
+        "LlamaForQuestionAnswering": "question_answering",
+    }
+
+    vocab_size: int = 32000
+    hidden_size: int = 4096
+    intermediate_size: int = 11008
+    num_hidden_layers: int = 32
+    num_attention_heads: int = 32
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    hidden_act: str = "silu"
+    max_position_embeddings: int = 2048
+    initializer_range: float = 0.02
+    rms_norm_eps: float = 1e-6
+    rope_parameters: Frozen = Frozen({"rope_type": "default", "rope_theta": 10000.0})
+    attention_bias: bool = False
+    attention_dropout: float = 0.0
+    mlp_bias: bool = False
+    classifier_dropout: float | None = None
+    bos_token_id: int | None = 1
+    eos_token_id: int | tuple[int, ...] | None = 2
+    tie_word_embeddings: bool = False
+
+    @classmethod
+    def modernise(cls, values):
+        return modern_rope(super().modernise(values))
+
+    @property
+    def initial(self) -> Initial:
+        """normal(initializer_range) everywhere, as transformers initialises it."""
+        return Initial(self.initializer_range)
+
+    def spec(self, mask=None) -> StackSpec:
+        """Pre-norm blocks of causal rotary attention (grouped heads) and a gated MLP."""
+        norm = RMSNorm(self.rms_norm_eps)
+        attention = AttentionSpec(
+            heads=self.num_attention_heads,
+            kv=self.head_dim or self.hidden_size // self.num_attention_heads,
+            kv_heads=self.num_key_value_heads,
+            mask=mask or CAUSAL,
+            rotary=rotary(self.rope_parameters, self.max_position_embeddings),
+            bias=("query", "key", "value", "out") if self.attention_bias else (),
+            dropout=self.attention_dropout,
+        )
+        ffn = FeedForward(self.intermediate_size, self.hidden_act, gated=True, bias=self.mlp_bias)
+        block = (Branch("self", attention, norm), Branch("ffn", ffn, norm))
+        return StackSpec(
+            self.hidden_size, self.num_hidden_layers, (block,), norm, initial=self.initial
+        )
+
+    def build(self, head, execution, mask=None) -> Single:
+        embed = EmbedSpec(vocab=self.vocab_size, width=self.hidden_size, initial=self.initial)
+        return Single(TokenEmbedder(embed), Stack(self.spec(mask), execution), self._head(head))
+
+    def _head(self, head):
+        D, N, initial = self.hidden_size, self.num_labels, self.initial
+        if head == "causal_lm":
+            tied = self.tie_word_embeddings
+            return heads.LanguageModel(self.vocab_size, D, initial, tied=tied, shift=True)
+        if head == "sequence_classification":
+            last = dict(last=True, pad=self.pad_token_id, bias=False)
+            return heads.SequenceClassification(D, N, initial, problem=self.problem_type, **last)
+        if head == "token_classification":
+            rate = 0.1 if self.classifier_dropout is None else self.classifier_dropout
+            return heads.TokenClassification(D, N, initial, rate)
+        return heads.QuestionAnswering(D, initial) if head == "question_answering" else None
+
+    def table(self, head) -> Table:
+        backbone = BACKBONE + (BIASES if self.attention_bias else "")
+        backbone += MLP_BIASES if self.mlp_bias else ""
+        # Hugging Face calls the backbone of this one class by another name.
+        prefix = "transformer." if head == "question_answering" else "model."
+        return Table(
+            (
+                *slots(backbone.replace("model.", prefix), 1),
+                *of_heads(HEAD_ROWS, head),
+            ),
+            prefix=prefix,
+            prefixes=("model.", "transformer."),
+            ignore=("*.rotary_emb.inv_freq", *(self.TIES[1:] if self.tie_word_embeddings else ())),
+            stand_ins=(self.TIES,),
+        )
+
+
+L = "model.layers.{i}"
+BACKBONE = f"""
+model.embed_tokens.weight | embed.table
+{norm(f"{L}.input_layernorm", f"{S}.self_norm", bias=False)}
+{attention(f"{L}.self_attn", f"{S}.self", "q_proj k_proj v_proj o_proj", bias=False)}
+{norm(f"{L}.post_attention_layernorm", f"{S}.ffn_norm", bias=False)}
+{dense(f"{L}.mlp.gate_proj", f"{S}.ffn.gate", bias=None)}
+{dense(f"{L}.mlp.up_proj", f"{S}.ffn.up", bias=None)}
+{dense(f"{L}.mlp.down_proj", f"{S}.ffn.down", "d f -> f d", bias=None)}
+{norm("model.norm", "stack.norm", bias=False)}
+"""
+BIASES = f"""
+{L}.self_attn.q_proj.bias | {S}.self.query_bias | (h k) -> h k
+{L}.self_attn.k_proj.bias | {S}.self.key_bias | (h k) -> h k
+{L}.self_attn.v_proj.bias | {S}.self.value_bias | (h k) -> h k
+{L}.self_attn.o_proj.bias | {S}.self.out_bias
+"""
+MLP_BIASES = f"""
+{L}.mlp.gate_proj.bias | {S}.ffn.gate_bias
+{L}.mlp.up_proj.bias   | {S}.ffn.up_bias
+{L}.mlp.down_proj.bias | {S}.ffn.down_bias
+"""
+HEAD_ROWS = {
+    "causal_lm": "lm_head.weight | head.table",
+    "sequence_classification": "score.weight | head.classify.weight | e d -> d e",
+    "token_classification": layer("score", "head.classify"),
+    "question_answering": layer("qa_outputs", "head.classify"),
+}

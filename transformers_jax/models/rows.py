@@ -1,0 +1,54 @@
+"""Rows that the weight tables of many families repeat, as text for `hub.table.rows`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from transformers_jax.hub.table import Row, rows
+
+S = "stack.blocks.{slot}"  # a block of the one stack of a Single model
+
+HEADS_OUT = "(h k) d -> d h k"  # torch's Linear holds (out, in); ours is (in, heads, width)
+HEADS_IN = "d (h k) -> h k d"
+
+
+def dense(theirs: str, ours: str, layout: str = "f d -> d f", bias: str | None = "") -> str:
+    """A Linear of torch: weight and (unless `bias` is None) bias, whose pattern `bias` is."""
+    text = f"\n{theirs}.weight | {ours} | {layout}"
+    return text if bias is None else text + f"\n{theirs}.bias | {ours}_bias | {bias}"
+
+
+def layer(theirs: str, ours: str) -> str:
+    """A Linear of torch that is a `nn.head.Dense` or `nn.head.Square` of ours."""
+    return f"\n{theirs}.weight | {ours}.weight | e d -> d e\n{theirs}.bias | {ours}.bias"
+
+
+def norm(theirs: str, ours: str, bias: bool = True) -> str:
+    """A LayerNorm, or an RMSNorm if it has no bias."""
+    text = f"\n{theirs}.weight | {ours}.scale"
+    return text + f"\n{theirs}.bias | {ours}.shift" if bias else text
+
+
+def attention(theirs: str, ours: str, names: str = "q k v o", bias: bool = True) -> str:
+    """Query, key, value and output projections, each a Linear of its own."""
+    q, k, v, out = names.split()
+    of_heads = "(h k) -> h k" if bias else None
+    text = "".join(
+        dense(f"{theirs}.{name}", f"{ours}.{role}", HEADS_OUT, of_heads)
+        for name, role in ((q, "query"), (k, "key"), (v, "value"))
+    )
+    return text + dense(f"{theirs}.{out}", f"{ours}.out", HEADS_IN, "" if bias else None)
+
+
+def of_heads(texts: Mapping[str, str], chosen: str) -> tuple[Row, ...]:
+    """The rows of the chosen head, and those of the others so that their names are recognised.
+
+    A file may hold heads that the model does not have; their rows lead to no parameter.
+    """
+    found = list(rows(texts.get(chosen, ""), group=chosen))
+    for head, text in texts.items():
+        if head != chosen:
+            foreign = rows(text, group=head)
+            found += [replace(r, ours=tuple(f"{head}:{path}" for path in r.ours)) for r in foreign]
+    return tuple(found)

@@ -1,0 +1,360 @@
+"""Models from configs and from checkpoints, and back to a directory that PyTorch reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from transformers_jax import shard
+from transformers_jax.arrays import Key, to_dtype
+from transformers_jax.graph import Mask
+from transformers_jax.hub import files, place
+from transformers_jax.hub.download import resolve
+from transformers_jax.hub.files import Checkpoint, open_checkpoint
+from transformers_jax.hub.table import Fill, Report
+from transformers_jax.models import config_class
+from transformers_jax.models.base import Model, Plan
+from transformers_jax.models.config import FamilyConfig, Frozen, freeze, thaw
+from transformers_jax.nn.param import axes, bind, draw, flatten, initialise, params, unflatten
+from transformers_jax.spec import Execution
+
+log = logging.getLogger("transformers_jax")
+
+
+# ---------------------------------------------------------------- configs
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        ValueError: the file is missing or is not a JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path} does not exist; a model's directory holds a config.json"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds {type(values).__name__}, not a JSON object")
+    return values
+
+
+def load_config(
+    config: FamilyConfig | Mapping[str, Any] | str | Path,
+    *,
+    ignore: Iterable[str] = (),
+    **hub: Any,
+) -> FamilyConfig:
+    """The config of a family: given as such, as the content of config.json, or as a directory.
+
+    Raises:
+        ValueError: an unknown family, unknown keys, or values that are not implemented.
+    """
+    if isinstance(config, FamilyConfig):
+        return config
+    if not isinstance(config, Mapping):
+        path = resolve(config, **hub)
+        config = read_json(path if path.suffix == ".json" else path / "config.json")
+    return config_class(config).from_dict(config, ignore=ignore)
+
+
+class AutoConfig:
+    """`AutoConfig.from_pretrained(path)`: the config of any family."""
+
+    from_pretrained = staticmethod(load_config)
+
+
+# ---------------------------------------------------------------- new models
+
+
+def from_config(
+    config: FamilyConfig | Mapping[str, Any] | str | Path,
+    *,
+    key: Key,
+    head: str | None = None,
+    dtype: str = "float32",
+    compute_dtype: str | None = None,
+    mesh: Any = None,
+    mask: Mask | Mapping[str, Mask] | None = None,
+    attention: str = "auto",
+    layers: str = "stacked",
+    unroll: bool | None = None,
+    remat: str | None = None,
+    ignore: Iterable[str] = (),
+    **overrides: Any,
+) -> Model:
+    """A new model, initialised as its paper does, every parameter born in its sharding.
+
+    Args:
+        head: a head ("causal_lm", ...), a Hugging Face class name, or None for `architectures[0]`.
+        mask: replaces the mask of self-attention; {"encoder": ..., "decoder": ...} where there are
+            two stacks (a single mask is the decoder's).
+        overrides: fields of the config, by Hugging Face's names.
+
+    Raises:
+        ValueError: an unknown head, field or backend, or sizes that the mesh does not divide.
+    """
+    config = load_config(config, ignore=ignore).replace(**overrides)
+    execution = Execution(attention, layers, unroll, remat, compute_dtype)
+    plan = Plan(config, config.head_named(head), execution, freeze(mask))
+    model = stacked_plan(plan).build()
+    named = axes(model)
+    placed = None if mesh is None else shard.shardings(named, params(model), mesh)
+    return initialise(model, key, shardings=placed, dtype=to_dtype(dtype)).with_layers(layers)
+
+
+def stacked_plan(plan: Plan) -> Plan:
+    """The plan with stacked parameters, in which models are drawn, loaded and saved."""
+    return dataclasses.replace(
+        plan, execution=dataclasses.replace(plan.execution, layers="stacked")
+    )
+
+
+# ---------------------------------------------------------------- from checkpoints
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What `from_pretrained(..., return_report=True)` returns: the model, and what was found."""
+
+    model: Model
+    report: Report
+    initialised: tuple[str, ...]
+
+
+def from_pretrained(
+    path: str | Path,
+    *,
+    head: str | None = None,
+    num_labels: int | None = None,
+    key: Key | None = None,
+    strict: bool = True,
+    dtype: str = "float32",
+    compute_dtype: str | None = None,
+    mesh: Any = None,
+    mask: Mask | Mapping[str, Mask] | None = None,
+    attention: str = "auto",
+    layers: str = "stacked",
+    unroll: bool | None = None,
+    remat: str | None = None,
+    ignore: Iterable[str] = (),
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    return_report: bool = False,
+    trust_remote_code: bool = False,
+    **overrides: Any,
+) -> Any:
+    """A model from a directory, a .safetensors beside its config.json, or the hub.
+
+    Args:
+        head: a head ("sequence_classification", ...), a Hugging Face class name, or None for
+            `architectures[0]`. A head that the file wholly lacks is drawn from `key`; rows of heads
+            that are not asked for are left out. Both are in the report and in one log line.
+        dtype: of the parameters: a floating-point type, or "auto" for what is stored.
+        compute_dtype: of activations (default: that of the parameters). Softmax, norms and losses
+            are always computed in float32.
+        strict: everything else that is missing, unexpected or mis-shaped raises, all at once;
+            with False it is only reported, and what is missing is drawn from `key`.
+        mask: see `from_config`.
+        layers: "stacked", or "list" for decoding loops.
+        ignore: unknown keys of config.json to accept, by name.
+        return_report: return a `Loaded(model, report, initialised)`.
+        overrides: fields of the config, by Hugging Face's names.
+
+    Raises:
+        ValueError: for files that do not fit or are not to be trusted (never unpickles, never runs
+            code of a repository), with everything that is wrong in one message.
+        ConnectionError: the hub cannot be reached, within seconds.
+    """
+    if trust_remote_code:
+        raise ValueError("trust_remote_code=True is not supported: no code of a checkpoint is run")
+    hub = dict(revision=revision, token=token, cache_dir=cache_dir)
+    found = resolve(path, local_files_only=local_files_only, **hub)
+    folder = found if found.is_dir() else found.parent
+    config = load_config(folder, ignore=ignore)
+    if num_labels is not None:
+        overrides["num_labels"] = num_labels
+    config = config.replace(**overrides)
+    checkpoint = open_checkpoint(found)
+    config = resolve_ties(config, checkpoint)
+    execution = Execution(attention, layers, unroll, remat, compute_dtype)
+    plan = Plan(
+        config,
+        config.head_named(head),
+        execution,
+        freeze(mask),
+        generation_settings(folder, config),
+    )
+    model = stacked_plan(plan).build()
+    wanted, named = flatten(params(model)), flatten(axes(model))
+    table, shapes = config.table(plan.head), {path: leaf.shape for path, leaf in wanted.items()}
+    report = table.check(checkpoint.shapes, shapes, strict=strict)
+    report = report if strict else usable(report, table.fills(shapes))
+    placed = (
+        {} if mesh is None else flatten(shard.shardings(unflatten(named), unflatten(wanted), mesh))
+    )
+    stored = {p: checkpoint.names[fill.name][1] for fill in report.fills for p in fill.row.ours}
+    default = to_dtype("float32" if dtype == "auto" else dtype)
+    targets = {
+        path: jax.ShapeDtypeStruct(
+            leaf.shape,
+            stored.get(path, default) if dtype == "auto" else default,
+            sharding=placed.get(path),
+        )
+        for path, leaf in wanted.items()
+    }
+    arrays = place.load(checkpoint, report, targets)
+    new = tuple(path for path in wanted if path not in arrays)
+    if new and key is None:
+        raise ValueError(
+            f"{path} has no weights for {', '.join(new)}; "
+            "give key=jax.random.key(seed) to draw them"
+        )
+    for name in new:
+        arrays[name] = draw(model, name, key, targets[name].sharding, targets[name].dtype)
+    announce(path, plan, report, new)
+    model = bind(model, unflatten(arrays)).with_layers(layers)
+    return Loaded(model, report, new) if return_report else model
+
+
+def usable(report: Report, fills: Mapping[str, Fill]) -> Report:
+    """Without strict, a parameter is loaded if all its tensors fit, and drawn anew otherwise: one
+    layer of a stacked parameter cannot be drawn alone."""
+    wrong = {name for name, _, _ in report.misshaped}
+    broken = {path for fill in report.fills if fill.name in wrong for path in fill.row.ours}
+    broken |= {path for name in report.missing for path in fills[name].row.ours}
+    whole = tuple(fill for fill in report.fills if broken.isdisjoint(fill.row.ours))
+    return dataclasses.replace(report, fills=whole)
+
+
+def resolve_ties(config: FamilyConfig, checkpoint: Checkpoint) -> FamilyConfig:
+    """The config with `tie_word_embeddings` as the file tells it.
+
+    Where embeddings and output table are both stored and differ, they are not tied, whatever the
+    config says (FACTS of transformers v5: tying is symmetric and never overwrites).
+    """
+    if config.TIES is None or not config.tie_word_embeddings:
+        return config
+    stored = []
+    for wanted in config.TIES:
+        tail = wanted.removeprefix(config.table("none").prefix)
+        stored.append(next((n for n in checkpoint.names if n in (wanted, tail)), None))
+    if None in stored:
+        return config
+    first, second = (checkpoint.read(name) for name in stored)
+    if first.shape == second.shape and np.array_equal(first, second):
+        return config
+    return config.replace(tie_word_embeddings=False)
+
+
+GENERATION_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+
+
+def generation_settings(folder: Path, config: FamilyConfig) -> Frozen:
+    """generation_config.json, where token ids that it lacks come from config.json."""
+    file = folder / "generation_config.json"
+    values = read_json(file) if file.exists() else {}
+    for name in GENERATION_IDS:
+        if values.get(name) is None and getattr(config, name) is not None:
+            values[name] = getattr(config, name)
+    values.pop("transformers_version", None)
+    return freeze(values)
+
+
+def announce(path: Any, plan: Plan, report: Report, new: tuple[str, ...]) -> None:
+    """One log line: what was loaded, left out and drawn."""
+    text = f"loaded {plan.config.model_type} ({plan.head}) from {path}: {len(report.fills)} tensors"
+    if report.left_out:
+        text += f"; left out {len(report.left_out)} of other heads"
+    if new:
+        text += f"; drew {', '.join(new)}"
+    log.info(text)
+
+
+# ---------------------------------------------------------------- to a directory
+
+
+def save_pretrained(
+    model: Model, directory: str | Path, *, max_shard_size: int | str = "50GB"
+) -> None:
+    """Writes config.json, generation_config.json and safetensors that PyTorch transformers loads.
+
+    Names, layouts and the order of bytes are those of transformers v5; parameters keep their dtype.
+
+    Raises:
+        ValueError: parameters that lie partly on other processes.
+    """
+    folder, config, head = Path(directory), model.config, model.plan.head
+    folder.mkdir(parents=True, exist_ok=True)
+    values = flatten(params(model.with_layers("stacked")))
+    entries = place.export(config.table(head), values, bare=head == "none")
+    files.save(entries, folder, max_shard_size=max_shard_size)
+    dtype = jnp.dtype(next(iter(values.values())).dtype).name
+    config.replace(architectures=(config.architecture(head),), dtype=dtype).save(folder)
+    if head in ("causal_lm", "seq2seq_lm"):
+        settings = model.generation_config or dict(generation_settings(folder, config))
+        text = json.dumps(thaw(freeze(settings)), indent=2, sort_keys=True) + "\n"
+        (folder / "generation_config.json").write_text(text)
+
+
+# ---------------------------------------------------------------- Hugging Face's Auto classes
+
+
+class Auto:
+    """`AutoModelForMaskedLM.from_pretrained(x)` is `from_pretrained(x, head="masked_lm")`."""
+
+    def __init__(self, *heads: str):
+        self.heads = heads
+
+    def from_pretrained(self, path: str | Path, **options: Any) -> Any:
+        """See `transformers_jax.from_pretrained`."""
+        hub = {
+            k: options[k]
+            for k in ("revision", "token", "cache_dir", "local_files_only")
+            if k in options
+        }
+        config = load_config(path, ignore=options.get("ignore", ()), **hub)
+        return from_pretrained(path, head=self._head(config), **options)
+
+    def from_config(self, config: Any, **options: Any) -> Model:
+        """See `transformers_jax.from_config`."""
+        config = load_config(config, ignore=options.get("ignore", ()))
+        return from_config(config, head=self._head(config), **options)
+
+    def _head(self, config: FamilyConfig) -> str:
+        available = set(config.HEADS.values())
+        found = next((head for head in self.heads if head in available), None)
+        if found is None:
+            raise ValueError(
+                f"{config.model_type} has no head {self.heads[0]!r}; "
+                f"it has {', '.join(sorted(available))}"
+            )
+        return found
+
+
+AutoModel = Auto("none")
+AutoModelForCausalLM = Auto("causal_lm")
+AutoModelForMaskedLM = Auto("masked_lm")
+AutoModelForSeq2SeqLM = Auto("seq2seq_lm")
+AutoModelForPreTraining = Auto("pretraining", "causal_lm", "seq2seq_lm", "masked_lm")
+AutoModelForNextSentencePrediction = Auto("next_sentence")
+AutoModelForSequenceClassification = Auto("sequence_classification")
+AutoModelForTokenClassification = Auto("token_classification")
+AutoModelForMultipleChoice = Auto("multiple_choice")
+AutoModelForQuestionAnswering = Auto("question_answering")
+AutoModelForTextEncoding = Auto("encoder", "none")
