@@ -42,10 +42,12 @@ def resolve(
     """
     text = os.fspath(path_or_id)
     local = Path(text).expanduser()
-    if local.exists():
+    if text and local.exists():
         return _folder(local, subfolder)
     if not re.fullmatch(r"[\w.-]{1,96}(/[\w.-]{1,96})?", text) or text.strip(".") == "":
-        raise ValueError(f"{text} does not exist, and it is not a hub id (name or owner/name)")
+        raise ValueError(
+            f"{text or repr(text)} does not exist, and it is not a hub id (name or owner/name)"
+        )
     if text.count("/") and text.split("/")[0] in (".", "..", "~"):
         raise ValueError(f"{text} does not exist (from {Path.cwd()})")
     where = (revision, None if cache_dir is None else str(cache_dir))

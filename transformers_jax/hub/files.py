@@ -255,9 +255,8 @@ def _inside(directory: Path, name: str, index: Path | None = None) -> Path:
     where = index or directory
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,250}\.safetensors", name):
         raise ValueError(f"{where}: {name[:200]!r} is not a plain file name ending in .safetensors")
-    real, root = (directory / name).resolve(), directory.resolve()
-    roots = [root]
-    for parent in (root, *root.parents):
+    real, roots = (directory / name).resolve(), [directory.resolve()]
+    for parent in (roots[0], *roots[0].parents):
         if parent.parent.name == "snapshots" and parent.parent.parent.name.startswith("models--"):
             roots.append(parent.parent.parent / "blobs")
     if real.parent not in roots:

@@ -24,7 +24,7 @@ from transformers_jax.hub.files import Checkpoint, Entry
 from transformers_jax.hub.layout import Part
 from transformers_jax.hub.table import Fill, Piece, Report, Table
 
-BLOCK = 16 * 2**20  # bytes of a file in flight
+BLOCK = 8 * 2**20  # bytes of a file in flight
 
 
 def load(
@@ -125,16 +125,20 @@ def _fill(checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, ja
         cuts = [leaf.sharding.shard_shape(leaf.shape)[lead + axis] for leaf in leaves]
         local = min(cuts) * unit
     for start, stop in _blocks(piece, fill, checkpoint, local, _budget(sharding)):
-        if fill.shape:
-            block = checkpoint.read_rows(fill.name, start, stop)
-        else:
-            block = checkpoint.read(fill.name)
         step = _Step(piece.part, piece.sizes, lead, axis, tuple(leaf.sharding for leaf in leaves))
         where = np.array([*fill.lead, (start - piece.start) // unit], np.int32)
-        leaves, good = step.program()(leaves, _everywhere(block, sharding), where)
+        leaves, good = step.program()(
+            leaves, _everywhere(_block(checkpoint, fill, start, stop), sharding), where
+        )
         finite &= bool(good)  # waits, so that one block at a time is in memory
     arrays.update(zip(paths, leaves))
     return finite
+
+
+def _block(checkpoint: Checkpoint, fill: Fill, start: int, stop: int) -> np.ndarray:
+    if not fill.shape:
+        return checkpoint.read(fill.name)
+    return checkpoint.read_rows(fill.name, start, stop)
 
 
 def _rows_per_step(piece: Piece) -> int:

@@ -1,0 +1,141 @@
+"""Where a model is found: locally, in the cache, or on a hub that may not be there."""
+
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from transformers_jax.hub.download import resolve
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """An endpoint on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return endpoint
+
+
+def cache(folder, files):
+    """A cache as the hub's client lays it out, with one revision of one model."""
+    model = folder / "models--some--model"
+    snapshot = model / "snapshots" / REVISION
+    snapshot.mkdir(parents=True)
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text(REVISION)
+    for name, text in files.items():
+        (snapshot / name).write_text(text)
+    return snapshot
+
+
+WHOLE = {"config.json": "{}", "model.safetensors": "weights"}
+
+
+def test_a_local_directory_wins(tmp_path, monkeypatch, closed):
+    (tmp_path / "some" / "model" / "sub").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert resolve("some/model").samefile(tmp_path / "some" / "model")
+    assert resolve(tmp_path / "some").samefile(tmp_path / "some")
+    assert resolve("some/model", subfolder="sub").name == "sub"
+    for outside in ("..", "nowhere"):
+        with pytest.raises(ValueError, match="no subfolder"):
+            resolve("some/model", subfolder=outside)
+
+
+@pytest.mark.parametrize("path", ["./gone/model", "/gone", "a/b/c", "../x", "~/gone", "", "a b"])
+def test_a_path_that_does_not_exist_says_so(path, closed):
+    with pytest.raises(ValueError, match="does not exist"):
+        resolve(path)
+
+
+def test_a_cached_model_needs_no_network(tmp_path, closed):
+    snapshot = cache(tmp_path, WHOLE)
+    assert resolve("some/model", cache_dir=tmp_path).samefile(snapshot)
+    assert resolve("some/model", cache_dir=tmp_path, revision=REVISION).samefile(snapshot)
+    assert resolve("some/model", cache_dir=tmp_path, local_files_only=True).samefile(snapshot)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"config.json": "{}"},
+        {"model.safetensors": "weights"},
+        {"config.json": "{}", "model.safetensors.index.json": '{"a": "x.safetensors"}'},
+    ],
+)
+def test_half_a_model_in_the_cache_is_not_a_model(files, tmp_path, closed):
+    cache(tmp_path, files)
+    with pytest.raises(ConnectionError, match="cannot be reached"):
+        resolve("some/model", cache_dir=tmp_path)
+
+
+def test_an_unreachable_hub_says_so_at_once_in_one_line(tmp_path, closed):
+    start = time.monotonic()
+    with pytest.raises(ConnectionError) as caught:
+        resolve("some/model", cache_dir=tmp_path)
+    assert time.monotonic() - start < 5
+    message = str(caught.value)
+    assert "\n" not in message
+    for text in (closed, "HF_HUB_OFFLINE=1", str(tmp_path), "some/model"):
+        assert text in message
+
+
+def test_a_hub_that_never_answers_is_not_waited_for(tmp_path, monkeypatch, closed):
+    with socket.socket() as deaf:  # full backlog: connections are neither taken nor refused
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        address = deaf.getsockname()
+        crowd = [socket.socket() for _ in range(4)]
+        for one in crowd:
+            one.setblocking(False)
+            one.connect_ex(address)
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{address[1]}")
+        start = time.monotonic()
+        with pytest.raises(ConnectionError, match="cannot be reached"):
+            resolve("some/model", cache_dir=tmp_path)
+        assert time.monotonic() - start < 5
+        for one in crowd:
+            one.close()
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_offline_opens_no_socket(name, tmp_path):
+    cache(tmp_path, WHOLE)
+    code = """
+        import socket, sys
+        def refuse(*a, **k):
+            raise AssertionError("a socket was opened")
+        socket.create_connection = refuse
+        socket.socket.connect = refuse
+        from transformers_jax.hub.download import resolve
+        print(resolve("some/model", cache_dir=sys.argv[1]))
+        try:
+            resolve("other/model", cache_dir=sys.argv[1])
+        except ConnectionError as error:
+            assert "HF_HUB_OFFLINE" in str(error), error
+        else:
+            raise SystemExit("found what is not there")
+        assert "torch" not in sys.modules
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)],
+        env=os.environ | {name: "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert REVISION in done.stdout
+
+
+def test_importing_costs_no_client(tmp_path):
+    code = "import sys, transformers_jax.hub.download; print('huggingface_hub' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
