@@ -99,6 +99,16 @@ class Cache:
         """Every row `times` times, side by side."""
         return self._rows(lambda leaf, axis: jnp.repeat(leaf, times, axis=axis))
 
+    def reorder(self, rows: Int[Array, " B"]) -> Cache:
+        """`gather` for rows that move only among the beams of one prompt: what the decoder hears
+        (keys of cross-attention, the source's nodes) is the same for all of them and stays."""
+        moved = self.gather(rows)
+        kept = tuple(
+            {kind: old if old.kind == "cross" else new[kind] for kind, old in layer.items()}
+            for layer, new in zip(self.layers, moved.layers)
+        )
+        return replace(moved, layers=kept, source=self.source)
+
     def _rows(self, change) -> Cache:
         axis = 1 if self.stacked else 0
         layers = jax.tree.map(lambda leaf: change(leaf, axis), self.layers)

@@ -17,7 +17,8 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key, Params
-from transformers_jax.graph import Nodes, connect
+from transformers_jax.graph import Edges, Nodes, connect
+from transformers_jax.nn.attend import prepare
 from transformers_jax.nn.block import Block, Surroundings
 from transformers_jax.nn.cache import Cache, KeyValues, empty_nodes, slots_for
 from transformers_jax.nn.noise import dropout
@@ -177,15 +178,9 @@ class Stack(nnx.Module):
             collect=collect,
         )
 
-    def _drawn(self, edges):
-        """Edges as the chosen backend wants them: a matrix for all layers, or none at all."""
-        T, S = edges.shape
-        dense = self.execution.attention in ("reference", "xla")
-        return (
-            edges.draw()
-            if dense or (self.execution.attention == "auto" and T * S <= 2**20)
-            else edges
-        )
+    def _drawn(self, edges: Edges) -> Edges:
+        """Edges as the backend wants to meet them in every layer."""
+        return prepare(edges, self.execution.attention)
 
     # ------------------------------------------------------------ memory
 
