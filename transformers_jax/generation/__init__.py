@@ -20,7 +20,7 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Int, Key, Params, is_traced
 from transformers_jax.generation.beam import beam_search
-from transformers_jax.generation.inputs import Request, read
+from transformers_jax.generation.inputs import Request, check_head, read
 from transformers_jax.generation.options import Options, dials, resolve
 from transformers_jax.generation.processors import Dials
 from transformers_jax.generation.search import Found, Job, Prompt, search
@@ -72,6 +72,7 @@ def generate(
 
     Shapes: Int[B * num_return_sequences, width].
     """
+    check_head(model)
     _refuse_unknown(options)
     asked = resolve(
         options, generation_config, model.generation_config or {}, _special_tokens(model.config)

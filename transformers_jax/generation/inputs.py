@@ -19,9 +19,10 @@ from transformers_jax.generation.search import Prompt
 
 Rows = np.ndarray | Array  # checked on the host, or traced inside a transformation
 
-__all__ = ["Request", "bucket", "read"]
+__all__ = ["Request", "bucket", "check_head", "read"]
 
 DEFAULT_NEW_TOKENS = 20  # as transformers
+WRITERS = ("causal_lm", "seq2seq_lm")  # the heads whose scores are those of the next token
 
 
 class Request(NamedTuple):
@@ -89,6 +90,20 @@ def read(
     padded = _pad(ids, shift, 0)
     prompt = Prompt(padded, jnp.asarray(start + shift), jnp.int32(shift), inputs)
     return Request(prompt, given, new, width)
+
+
+def check_head(model: Any) -> None:
+    """The model writes text.
+
+    Raises:
+        ValueError: for a backbone, a classifier or an encoder.
+    """
+    head = getattr(getattr(model, "plan", None), "head", WRITERS[0])
+    if head not in WRITERS:
+        raise ValueError(
+            f"generate needs a model that scores the next token, but {type(model).__name__} has "
+            f"head {head!r}; load it with head='causal_lm' (or 'seq2seq_lm')"
+        )
 
 
 def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[Rows, "B T"]:
