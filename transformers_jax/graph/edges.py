@@ -12,6 +12,10 @@ from transformers_jax.arrays import Array, Bool
 from transformers_jax.graph.mask import Mask, Where
 from transformers_jax.graph.nodes import Nodes
 
+FOLDED = 2**16
+"""Larger squares are drawn at run time: out of constant tags XLA would draw them while compiling
+and keep the T x S matrix in the program (20 s to fold one at T = 4096)."""
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -37,7 +41,12 @@ class Edges:
         """The matrix itself; keys that are not valid have no edges."""
         if self.drawn is not None:
             return self.drawn
-        allowed = self.mask.edges(self.q, self.k, self.pairs)
+        q, k = self.q, self.k
+        if self.shape[0] * self.shape[1] > FOLDED:
+            q, k = jax.tree.map(
+                lambda leaf: jax.lax.optimization_barrier(jnp.asarray(leaf)), (q, k)
+            )
+        allowed = self.mask.edges(q, k, self.pairs)
         if self.k.valid is not None:
             allowed = allowed & self.k.valid[:, None, :]
         return jnp.broadcast_to(allowed, (allowed.shape[0], *self.shape))
