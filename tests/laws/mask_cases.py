@@ -182,9 +182,9 @@ def program(case: Case, backend: str, option: str | None = None):
         out, pull = jax.vjp(attend, {name: arrays[name] for name in MOVING})
         return out, pull(arrays["flow"])[0]
 
-    # Options are many and differ in arithmetic alone, so theirs are compiled quickly.
+    # Options are many and differ in arithmetic alone, and Pallas is interpreted: compile quickly.
     quickly = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
-    compiled = jax.jit(run, compiler_options=quickly if option else None)
+    compiled = jax.jit(run, compiler_options=quickly if option or backend == "pallas" else None)
 
     def small(arrays):
         with mock.patch.object(pallas, "TILE", 16):
