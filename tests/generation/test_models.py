@@ -28,11 +28,9 @@ def test_the_method_is_the_function():
     np.testing.assert_array_equal(model().generate(input_ids=IDS, **OPTIONS), want())
 
 
-def test_steps_with_a_cache_write_what_whole_forwards_would():
-    ids = IDS
-    for _ in range(8):
-        ids = np.concatenate([ids, model()(input_ids=ids).logits[:, -1].argmax(-1)[:, None]], 1)
-    np.testing.assert_array_equal(want(), ids)
+def test_steps_with_a_cache_write_what_a_whole_forward_would():
+    best = model()(input_ids=want()[:, :-1]).logits.argmax(-1)
+    np.testing.assert_array_equal(want()[:, 5:], best[:, 4:])
 
 
 @pytest.mark.parametrize("beams", [1, 2])

@@ -90,20 +90,27 @@ def generate(
         ids = request.prompt.ids[:, request.prompt.ids.shape[1] - request.given :]
         ids = jnp.repeat(ids, asked.num_return_sequences, axis=0)
         return Output(sequences=ids) if return_dict_in_generate else ids
+    found = _write(model, asked, request, key, output_scores and return_dict_in_generate)
+    return _finish(found, request, return_dict_in_generate, fixed_width)
+
+
+def _write(
+    model: Any, asked: Options, request: Request, key: Key | None, with_scores: bool
+) -> Found:
+    """Runs the program of these options: found if there is one, else compiled."""
     static, numbers = dials(asked)
     definition, params = split(model)
-    found = _run(
+    return _run(
         definition,
         static,
         request.width,
-        output_scores and return_dict_in_generate,
+        with_scores,
         params,
         request.prompt,
         {name: jnp.float32(value) for name, value in numbers.items()},
         jnp.int32(request.new),
         key if asked.do_sample else None,
     )
-    return _finish(found, request, return_dict_in_generate, fixed_width)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
