@@ -1,0 +1,186 @@
+"""What each command does: a few lines, which call the package."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from transformers_jax.cli.flags import GENERATION
+from transformers_jax.cli.texts import (
+    ends_of,
+    model_folder,
+    numbers,
+    read_prompts,
+    read_tokenizer,
+    say,
+    target,
+    until,
+)
+
+
+def pretrain(arguments: list[str]) -> int:
+    """Trains a model from a config: the same main as `python -m train.pretrain`."""
+    from transformers_jax.training.pretrain import main as train
+
+    return train(arguments) or 0
+
+
+def generate(options: Namespace) -> int:
+    """Continues the prompts, all as one batch."""
+    import jax
+    import numpy as np
+
+    import transformers_jax as tj
+
+    folder = model_folder(options.model)
+    tokenizer = None if options.ids else read_tokenizer(folder)
+    prompts = [numbers(text) for text in options.ids] if options.ids else read_prompts(options)
+    rows = prompts if tokenizer is None else [tokenizer.encode(text) for text in prompts]
+    if any(len(row) == 0 for row in rows):
+        raise ValueError("a prompt is empty; give at least one token")
+    model = tj.from_pretrained(folder, dtype=options.dtype)
+    pad, width = model.config.pad_token_id or 0, max(map(len, rows))
+    left = not model.is_encoder_decoder
+    place = lambda row, fill: [fill] * (width - len(row)) * left + row
+    fill_up = lambda row: row + [pad] * (width - len(row))
+    mask = [place([1] * len(row), 0) for row in rows]
+    wanted = {name: getattr(options, name) for name in GENERATION if getattr(options, name)}
+    key = jax.random.key(options.seed) if options.do_sample else None
+    ids = tj.generate(
+        model,
+        input_ids=np.array([fill_up(place(row, pad)) for row in rows]),
+        attention_mask=np.array([row + [0] * (width - len(row)) for row in mask]),
+        key=key,
+        **wanted,
+    )
+    each = options.num_return_sequences or 1
+    start = width if left else 1
+    ends = ends_of(model)
+    for number, row in enumerate(np.asarray(ids).tolist()):
+        new = until(row[start:], ends)
+        asked = prompts[number // each]
+        text = tokenizer.decode(new) if tokenizer is not None else " ".join(map(str, new))
+        say(asked, text, left, number, len(ids), options)
+    return 0
+
+
+def inspect(options: Namespace) -> int:
+    """Shows what a checkpoint or a config is."""
+    from transformers_jax.inspection import tables
+    from transformers_jax.inspection.description import describe, to_json
+
+    folder = model_folder(options.model)
+    description = describe(folder, head=options.head)
+    text = options.text is not None or options.ids is not None
+    if options.json:
+        print(to_json(description))
+    else:
+        tables.show(description, tables.console())
+    if options.out or text:
+        name = Path(options.model).resolve().name.removesuffix(".json")
+        for path in draw(folder, options, Path(options.out or f"inspect-{name}")):
+            print(f"wrote {path}", file=sys.stderr if options.json else sys.stdout)
+    if not description.fits:
+        wrong = ", ".join(f"{len(names)} {kind}" for kind, names in description.report.items())
+        raise ValueError(f"{options.model} does not fit {description.architecture}: {wrong}")
+    return 0
+
+
+def draw(folder: Path, options: Namespace, out: Path) -> list[Path]:
+    """The graphs of a model and, over a text, its attention maps, as PNG files."""
+    import jax
+    import numpy as np
+
+    import transformers_jax as tj
+    from transformers_jax.inspection import pictures
+    from transformers_jax.inspection.description import find_config, head_of
+    from transformers_jax.models.base import Plan
+
+    config, weights = find_config(folder)
+    head = head_of(config, options.head)
+    if options.text is None and options.ids is None:
+        return pictures.draw_graphs(Plan(config, head).build(), out)
+    head = "none" if head == "multiple_choice" else head
+    if weights is None:
+        print("these weights are random: a config has none", file=sys.stderr)
+        model = tj.from_config(config, head=head, key=jax.random.key(0))
+    else:
+        key = jax.random.key(0)  # of a head that the file lacks; attention does not depend on it
+        model = tj.from_pretrained(weights, head=head, key=key)
+    if "input_ids" not in model.arguments():
+        raise ValueError(f"{config.model_type} reads no tokens; leave --text and --ids out")
+    tokenizer = read_tokenizer(folder) if options.ids is None or options.target else None
+    ids = numbers(options.ids) if options.ids is not None else tokenizer.encode(options.text)
+    spell = lambda row: [
+        pictures.show_token(tokenizer.decode([i]) if options.ids is None else str(i)) for i in row
+    ]
+    given: dict[str, Any] = dict(input_ids=np.array([ids]))
+    labels = {"stack": spell(ids)}
+    if model.is_encoder_decoder:
+        answer = target(model, given, tokenizer, options)
+        given["decoder_input_ids"] = np.array([answer])
+        labels = {"encoder": spell(ids), "decoder": spell(answer)}
+    fields = model(**given, output_attentions=True)
+    title = f"{Path(options.model).name} ({config.model_type})"
+    graphs = pictures.draw_graphs(model, out, labels)
+    return [*graphs, *pictures.draw_maps(fields, out, labels, title)]
+
+
+def convert(options: Namespace) -> int:
+    """Writes a checkpoint as PyTorch transformers writes it today, and says what changed."""
+    import jax
+
+    from transformers_jax.inspection.conversion import convert as write
+
+    key = None if options.seed is None else jax.random.key(options.seed)
+    done = write(
+        model_folder(options.source),
+        options.target,
+        head=options.head,
+        dtype=options.dtype,
+        max_shard_size=options.max_shard_size,
+        key=key,
+        overwrite=options.overwrite,
+    )
+    if options.json:
+        print(json.dumps(done.to_dict(), indent=2))
+        return 0
+    print(f"wrote {options.target}: {done.tensors} tensors, head {done.head}")
+    print(f"files: {', '.join(done.files)}")
+    report = {
+        "copied": done.copied,
+        "renamed": [f"{old} -> {new}" for old, new in done.renamed],
+        "changed dtype": [f"{name}: {old} -> {new}" for name, old, new in done.retyped],
+        "not written (not part of this model)": done.dropped,
+        "drawn anew": done.drawn,
+        "config": [f"{name}: {old!r} -> {new!r}" for name, old, new in done.config],
+    }
+    for kind, lines in report.items():
+        if lines:
+            print(f"{kind} ({len(lines)}):")
+            shown = lines if options.all else lines[:10]
+            print("\n".join(f"  {line}" for line in shown))
+            if len(shown) < len(lines):
+                print(f"  and {len(lines) - len(shown)} more (--all)")
+    if not any((done.renamed, done.retyped, done.dropped, done.drawn)):
+        print("every tensor has the name and the dtype that it had")
+    return 0
+
+
+def env(options: Namespace) -> int:
+    """Prints what a report of a bug should say."""
+    from transformers_jax.inspection.environment import environment
+
+    found = environment()
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    width = max(len(name) for rows in found.values() for name in rows)
+    for section, rows in found.items():
+        print(f"{section}:" if rows else f"{section}: none")
+        for name, value in rows.items():
+            print(f"  {name:<{width}}  {value}")
+    return 0

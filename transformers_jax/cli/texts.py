@@ -1,0 +1,103 @@
+"""Prompts and token ids on their way into a model, and texts on their way out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from transformers_jax.cli.flags import PROGRAM
+
+
+def model_folder(path: str) -> Path | str:
+    """The folder of a model: the path itself, or the model that a run of pretraining exported."""
+    folder = Path(path).expanduser()
+    if not (folder / "metrics.jsonl").exists():
+        return path
+    exports = [p.parent for p in folder.glob("*/config.json") if is_model(p)]
+    if is_model(folder / "config.json"):
+        return folder
+    if not exports:
+        raise ValueError(
+            f"{path} is a run without an exported model, so it has not ended; continue it with "
+            f"{PROGRAM} pretrain {folder / 'config.json'} --out {path}"
+        )
+    return max(exports, key=lambda export: (export / "config.json").stat().st_mtime)
+
+
+def is_model(path: Path) -> bool:
+    """Whether a config.json is that of a model, not of a run."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and bool({"model_type", "module"} & set(values))
+
+
+def read_tokenizer(folder: Path | str) -> Any:
+    """The tokenizer in the folder of a model."""
+    from transformers_jax.hub.download import resolve
+    from transformers_jax.training.tokenizers import load_tokenizer
+
+    return load_tokenizer(resolve(folder))
+
+
+def read_prompts(options: Namespace) -> list[str]:
+    """The prompts of the command line, or else the lines of standard input."""
+    if options.prompt:
+        return options.prompt
+    if sys.stdin is None or sys.stdin.isatty():
+        raise ValueError(
+            'no prompt: give --prompt "..." (several times, if you like), or lines on stdin'
+        )
+    lines = [line for line in sys.stdin.read().splitlines() if line]
+    if not lines:
+        raise ValueError("no prompt: standard input is empty")
+    return lines
+
+
+def numbers(text: str) -> list[int]:
+    """Token ids of a text such as "5 17 3" or "5,17,3"."""
+    try:
+        return [int(word) for word in text.replace(",", " ").split()]
+    except ValueError:
+        raise ValueError(f"--ids {text!r}: expected numbers, as in --ids '5 17 3'") from None
+
+
+def target(model: Any, given: dict[str, Any], tokenizer: Any, options: Namespace) -> list:
+    """What the decoder reads: the start token, and the target or what the model would say."""
+    import numpy as np
+
+    start = model.config.decoder_start_token_id
+    first = [] if start is None else [start]
+    if options.target:
+        return [*first, *tokenizer.encode(options.target)]
+    if start is None:
+        raise ValueError("this model names no start token; give --target, the text it decodes")
+    return np.asarray(model.generate(**given, max_new_tokens=12))[0].tolist()
+
+
+def ends_of(model: Any) -> set[int]:
+    """The tokens that end a text, or fill a row that has ended."""
+    ends = model.generation_config.get("eos_token_id")
+    ends = ends if isinstance(ends, tuple) else (ends,)
+    return {token for token in (*ends, model.config.pad_token_id) if token is not None}
+
+
+def until(row: list[int], ends: set[int]) -> list[int]:
+    """A row up to its first token that ends it."""
+    return row[: next((place for place, token in enumerate(row) if token in ends), len(row))]
+
+
+def say(asked: Any, text: str, left: bool, number: int, count: int, options: Any) -> None:
+    """Prints one text: behind its prompt, as a line of JSON, or under a heading."""
+    asked = asked if isinstance(asked, str) else " ".join(map(str, asked))
+    if options.json:
+        print(json.dumps({"prompt": asked, "text": text}))
+        return
+    if count > 1:
+        print(f"--- {number + 1}/{count}")
+    joint = "" if not options.ids else " "
+    print(f"{asked}{joint}{text}" if left else text)

@@ -1,0 +1,141 @@
+"""A checkpoint loaded strictly and written anew, as PyTorch transformers writes it today.
+
+Weights go through the model, so that what is written is what was understood; `Conversion` says what
+differs from the source: names, dtypes, shapes, keys of the config, files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers_jax.arrays import Key
+from transformers_jax.hub.download import resolve
+from transformers_jax.hub.files import Checkpoint, open_checkpoint
+from transformers_jax.inspection.description import head_of
+from transformers_jax.pretrained import (
+    from_pretrained,
+    load_config,
+    read_json,
+    save_pretrained,
+)
+
+COMPANIONS = (  # files beside the weights that belong to the tokenizer or the processor
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
+    *("tokenizer.model", "chat_template.jinja", "preprocessor_config.json"),
+)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` wrote, and how that differs from what it read."""
+
+    head: str
+    files: tuple[str, ...]
+    copied: tuple[str, ...]
+    tensors: int
+    renamed: tuple[tuple[str, str], ...]
+    retyped: tuple[tuple[str, str, str], ...]  # name, dtype there, dtype here
+    dropped: tuple[str, ...]  # names of the source that the model does not have
+    drawn: tuple[str, ...]  # parameters that the source does not have
+    config: tuple[tuple[str, Any, Any], ...]  # key, value there, value here
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON knows it."""
+        return dataclasses.asdict(self)
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    *,
+    head: str | None = None,
+    dtype: str = "auto",
+    max_shard_size: int | str = "50GB",
+    key: Key | None = None,
+    overwrite: bool = False,
+) -> Conversion:
+    """Writes the model of `source` to the directory `target`, with its tokenizer's files.
+
+    Raises:
+        ValueError: the source does not fit its family or is not to be trusted; the target holds
+            files already (`overwrite=True` replaces them) or is the source.
+    """
+    found, folder = resolve(source), Path(target)
+    origin = found if found.is_dir() else found.parent
+    if folder.exists() and folder.resolve() == origin.resolve():
+        raise ValueError(f"{target} is the source itself; give another directory")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{target} is a file; give a directory")
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise ValueError(f"{target} is not empty; give another directory, or --overwrite")
+    config = load_config(origin)
+    chosen = head_of(config, head)
+    loaded = from_pretrained(found, head=chosen, dtype=dtype, key=key, return_report=True)
+    save_pretrained(loaded.model, folder, max_shard_size=max_shard_size)
+    copied = tuple(copy_companions(origin, folder))
+    before, after = open_checkpoint(found), open_checkpoint(folder)
+    return Conversion(
+        head=chosen,
+        files=tuple(sorted(path.name for path in folder.iterdir() if path.name not in copied)),
+        copied=copied,
+        tensors=len(after.names),
+        **_changes(before, after, loaded),
+        drawn=loaded.initialised,
+        config=tuple(_changed_keys(origin, folder)),
+    )
+
+
+def _changes(before: Checkpoint, after: Checkpoint, loaded: Any) -> dict[str, Any]:
+    """Names, dtypes and what was left behind."""
+    table, bare = (
+        loaded.model.config.table(loaded.model.plan.head),
+        loaded.model.plan.head == "none",
+    )
+    renamed, retyped, read = [], [], set()
+    for fill in loaded.report.fills:
+        read.add(fill.name)
+        new = table.bare(fill.canonical, fill.row.group) if bare else fill.canonical
+        if new != fill.name:
+            renamed.append((fill.name, new))
+        there, here = before.names[fill.name][1], after.names[new][1]
+        if there != here:
+            retyped.append((new, str(there), str(here)))
+    dropped = tuple(name for name in before.names if name not in read)
+    return dict(renamed=tuple(renamed), retyped=tuple(retyped), dropped=dropped)
+
+
+def _changed_keys(origin: Path, folder: Path) -> Iterator[tuple[str, Any, Any]]:
+    """Keys of config.json that were or are not there, or have another value."""
+    old, new = read_json(origin / "config.json"), read_json(folder / "config.json")
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            yield key, old.get(key), new.get(key)
+
+
+def copy_companions(origin: Path, folder: Path) -> Iterator[str]:
+    """Copies the tokenizer's files; yields their names.
+
+    A link is followed within its directory and within the hub's cache only: a checkpoint that
+    links its vocabulary to a private file must not have it copied into what is published.
+    """
+    for name in COMPANIONS:
+        path = origin / name
+        if not path.is_file():
+            continue
+        real = path.resolve()
+        inside = origin.resolve() in real.parents
+        cached = origin.resolve().parent.name == "snapshots" and (
+            origin.resolve().parent.parent / "blobs" in real.parents
+        )
+        if not inside and not cached:
+            raise ValueError(f"{path} is a link that leads out of its directory, to {real}")
+        shutil.copyfile(real, folder / name)
+        os.chmod(folder / name, 0o644)
+        yield name

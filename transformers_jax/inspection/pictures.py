@@ -1,0 +1,193 @@
+"""Pictures of attention: the graph over given tokens, and the weights on its edges.
+
+matplotlib is an extra (`pip install "transformers_jax[viz]"`), imported when a figure is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transformers_jax.inspection.words import masks, plain
+from transformers_jax.models.base import Model
+
+INK, PAPER, NO_EDGE = "#1f2933", "#ffffff", "#e8ebee"
+GAP = 1.2  # cells between two maps
+FINE = 5  # pixels a cell in the image, a whole number of them to a gap
+MOST = 26.0  # inches of a figure's longer side
+LABELLED = 40  # tokens, beyond which maps bear no labels
+FAINT = 0.5  # weights are shown as weight ** FAINT, so that small ones are seen
+NODES = 12  # tokens in the graph of a model that was given no text
+
+
+def draw_graphs(
+    model: Model, folder: Path, labels: Mapping[str, Sequence[str]] | None = None
+) -> list[Path]:
+    """Writes graph-<stack>-<branch>.png for every mask of the model; returns the files.
+
+    `labels` are the tokens of each side ("encoder", "decoder", or "stack").
+    """
+    from transformers_jax.graph import draw
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    labels = labels or {}
+    for name, mask in masks(model).items():
+        stack, kind = name.split()[:2]
+        own = labels.get(stack)
+        heard = labels.get("encoder") if kind == "cross" else None
+        if not plain(mask) or (own is not None and len(own) > 4 * LABELLED):
+            continue
+        path = folder / f"graph-{name.replace(' ', '-')}.png"
+        keys = len(heard) if heard else NODES // 2 if kind == "cross" else None
+        title = f"{model.config.model_type}: {name}-attention, {mask}"
+        shown = own if own is not None and len(own) <= LABELLED and kind != "cross" else None
+        queries = len(own) if own else NODES
+        draw.plot(mask, queries, keys, labels=shown, title=title, path=path)
+        written.append(path)
+    return written
+
+
+def draw_maps(
+    fields: Mapping[str, Any], folder: Path, labels: Mapping[str, Sequence[str]], title: str
+) -> list[Path]:
+    """Writes a grid of maps, layers x heads, for every kind of attention in a model's output."""
+    sides = {
+        "attentions": ("stack", "stack"),
+        "encoder_attentions": ("encoder", "encoder"),
+        "decoder_attentions": ("decoder", "decoder"),
+        "cross_attentions": ("decoder", "encoder"),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, (queries, keys) in sides.items():
+        if not fields.get(name):
+            continue
+        maps = np.stack([np.asarray(layer[0], np.float32) for layer in fields[name]])
+        path = folder / f"{name.replace('_', '-')}.png"
+        kind = name.removesuffix("attentions").replace("_", " ")
+        words = f"{title}: {kind}attention of every layer and head"
+        draw_grid(maps, labels.get(queries), labels.get(keys), words, path)
+        written.append(path)
+    return written
+
+
+def draw_grid(
+    maps: np.ndarray,
+    queries: Sequence[str] | None,
+    keys: Sequence[str] | None,
+    title: str,
+    path: Path,
+) -> None:
+    """One figure: a row of maps per layer, a column per head; darker means more attention.
+
+    Each row of a map is a token that hears, each column one that is heard; where there is no edge
+    the map is grey. The whole grid is one image, so that models with many heads draw in seconds.
+
+    Shapes: maps Float[L H T S].
+    """
+    from matplotlib.figure import Figure
+
+    L, H, T, S = maps.shape
+    tall, wide = L * T + (L - 1) * GAP, H * S + (H - 1) * GAP
+    cell = min(0.2 if max(T, S) <= LABELLED else 0.05, MOST / max(tall, wide))
+    cell = max(cell, 1.1 / max(T, S)) if max(T, S) * cell < 1.1 <= MOST / max(L, H) else cell
+    margin = max(1.0, 0.085 * max(map(len, queries or [""])) + 0.9) if T <= LABELLED else 0.9
+    below = max(0.5, 0.07 * max(map(len, keys or [""])) + 0.3) if S <= LABELLED else 0.5
+    width, height = max(wide * cell + margin + 0.9, 5.0), tall * cell + below + 1.15
+    figure = Figure(figsize=(width, height), facecolor=PAPER)
+    axes = figure.add_axes(
+        (margin / width, below / height, wide * cell / width, tall * cell / height)
+    )
+    axes.imshow(mosaic(maps), extent=(0, wide, tall, 0), interpolation="nearest", aspect="auto")
+    axes.set(xlim=(0, wide), ylim=(tall, 0))
+    axes.set_axis_off()
+    _name_rows(axes, L, T, queries, cell, margin)
+    _name_columns(axes, H, S, keys, cell, tall)
+    figure.text(0.18 / width, 1 - 0.3 / height, title, color=INK, fontsize=11, va="center")
+    _legend(figure, axes, width, height, tall * cell, below, wide * cell + margin)
+    figure.savefig(path, dpi=min(200, 4500 / max(width, height)))
+
+
+def mosaic(maps: np.ndarray) -> np.ndarray:
+    """All maps as one image: FINE x FINE pixels a cell, white between the maps."""
+    L, H, T, S = maps.shape
+    gap = round(GAP * FINE)
+    canvas = np.ones((L * (T * FINE + gap) - gap, H * (S * FINE + gap) - gap, 3))
+    for layer, head in np.ndindex(L, H):
+        top, left = layer * (T * FINE + gap), head * (S * FINE + gap)
+        tile = shades(maps[layer, head]).repeat(FINE, 0).repeat(FINE, 1)
+        canvas[top : top + T * FINE, left : left + S * FINE] = tile
+    return canvas
+
+
+def shades(weights: np.ndarray) -> np.ndarray:
+    """The colours of a map: grey where the weight is exactly zero, which is where no edge is."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_rgb
+
+    colours = colormaps["Blues"](np.clip(weights, 0, 1) ** FAINT)[..., :3]
+    return np.where(weights[..., None] == 0, np.array(to_rgb(NO_EDGE)), colours)
+
+
+def _name_rows(axes, L: int, T: int, tokens, cell: float, margin: float) -> None:
+    """Layers at the left edge; the tokens that hear, beside the first map of each layer."""
+    for layer in range(L):
+        middle = layer * (T + GAP) + T / 2
+        axes.text(
+            -(margin - 0.2) / cell, middle, f"layer {layer}", color=INK, fontsize=9, rotation=90,
+            ha="center", va="center", clip_on=False,
+        )  # fmt: skip
+        for place, token in enumerate(tokens or ()) if T <= LABELLED else ():
+            axes.text(
+                -0.35, layer * (T + GAP) + place + 0.5, token, color=INK, fontsize=_size(cell),
+                ha="right", va="center", clip_on=False,
+            )  # fmt: skip
+
+
+def _name_columns(axes, H: int, S: int, tokens, cell: float, tall: float) -> None:
+    """Heads above; the tokens that are heard, below the last map of each head."""
+    for head in range(H):
+        left = head * (S + GAP)
+        axes.text(
+            left + S / 2, -0.12 / cell, f"head {head}", color=INK, fontsize=9, ha="center",
+            va="bottom", clip_on=False,
+        )  # fmt: skip
+        for place, token in enumerate(tokens or ()) if S <= LABELLED else ():
+            axes.text(
+                left + place + 0.5, tall + 0.35, token, color=INK, fontsize=_size(cell),
+                rotation=90, ha="center", va="top", clip_on=False,
+            )  # fmt: skip
+
+
+def _size(cell: float) -> float:
+    """A font that fits the height of a cell, in points."""
+    return float(np.clip(cell * 72 * 0.62, 3.0, 8.5))
+
+
+def _legend(figure, axes, width, height, tall, below, left) -> None:
+    """What the colours mean."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import PowerNorm
+
+    bar_height = min(tall, 2.0)
+    place = ((left + 0.22) / width, (below + tall - bar_height) / height, 0.1 / width)
+    bar = figure.add_axes((*place, bar_height / height))
+    figure.colorbar(ScalarMappable(PowerNorm(FAINT, 0, 1), "Blues"), cax=bar)
+    bar.set_yticks([0.0, 0.1, 0.3, 0.6, 1.0])
+    bar.tick_params(length=2, labelsize=7, colors=INK)
+    for spine in bar.spines.values():
+        spine.set_visible(False)
+
+
+def show_token(text: str) -> str:
+    """A token as a label: without the space before a word, other white space made visible."""
+    text = text.replace("\u0120", " ").replace("\u2581", " ")
+    text = text[1:] if len(text) > 1 and text[0] == " " else text
+    text = text.replace(" ", "\u00b7")
+    text = text.replace("\n", "\u21b5").replace("\t", "\u2192").replace("$", r"\$")
+    text = "".join(c if c.isprintable() else "\u00bf" for c in text)
+    return text if len(text) <= 12 else text[:11] + "\u2026"

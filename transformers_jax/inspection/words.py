@@ -1,0 +1,109 @@
+"""Layers, positions and masks in words, and masks drawn as text."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from transformers_jax import spec
+from transformers_jax.graph import Mask
+from transformers_jax.models.base import Model
+
+DRAWN = 8  # tokens in the drawing of a mask
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Consecutive layers of a stack that are alike; `branches` says what each does, in order."""
+
+    stack: str
+    first: int
+    last: int
+    branches: tuple[tuple[str, str], ...]  # (kind, what it does)
+    masks: tuple[tuple[str, str], ...]  # (kind, expression)
+    position: str
+
+
+def describe_layers(model: Model) -> Iterator[Layers]:
+    """The layers of every stack, alike ones together."""
+    for name, stack in model.stacks().items():
+        words = [_layer_in_words(branches) for branches in stack.spec.pattern]
+        every = [words[n % len(words)] for n in range(stack.spec.depth)]
+        score = in_words(stack.spec.score)
+        start = 0
+        for (branches, masks, rotary), group in itertools.groupby(every):
+            count = len(list(group))
+            position = ", ".join(part for part in (rotary, score) if part)
+            yield Layers(name, start, start + count - 1, branches, masks, position or "-")
+            start += count
+
+
+def _layer_in_words(branches: tuple[spec.Branch, ...]):
+    does = tuple((branch.kind, _branch_in_words(branch)) for branch in branches)
+    attends = [branch for branch in branches if isinstance(branch.op, spec.AttentionSpec)]
+    masks = tuple((branch.kind, str(branch.op.mask)) for branch in attends)
+    rotary = next((in_words(b.op.rotary) for b in attends if b.op.rotary is not None), "")
+    return does, masks, rotary
+
+
+def _branch_in_words(branch: spec.Branch) -> str:
+    op = branch.op
+    norm = f"{branch.placement}-{type(branch.norm).__name__}"
+    if isinstance(op, spec.FeedForward):
+        gated = "gated " if op.gated else ""
+        return f"{gated}{op.activation}, hidden {op.hidden:,}, {norm}"
+    heads = f"{op.heads} heads of {op.kv}"
+    if op.groups != op.heads:
+        heads += f" sharing {op.groups} key/value heads"
+    extras = [heads, *(["soft cap"] if op.softcap else []), *(["sinks"] if op.sinks else [])]
+    return ", ".join([*extras, norm])
+
+
+def in_words(record: Any) -> str:
+    """A record of `spec` about positions, in a few words; nothing for None."""
+    if record is None:
+        return ""
+    if isinstance(record, spec.Rotary):
+        part = "" if record.fraction == 1 else f", {record.fraction:.0%} of each head"
+        scaling = "" if record.scaling is None else f", {in_words(record.scaling)}"
+        return f"rotary, base {record.base:g}{part}{scaling}"
+    if isinstance(record, spec.Buckets):
+        way = "the past" if record.directed else "both sides"
+        return f"{record.buckets} learned buckets of distance, {way}, up to {record.far}"
+    if isinstance(record, spec.Alibi):
+        return "ALiBi"
+    fields = ((f.name, getattr(record, f.name), f.default) for f in dataclasses.fields(record))
+    told = ", ".join(f"{name}={value:g}" for name, value, usual in fields if value != usual)
+    return f"{type(record).__name__}({told})"
+
+
+# ---------------------------------------------------------------- masks
+
+
+def masks(model: Model) -> dict[str, Mask]:
+    """Every distinct mask of the model, by what it is for: {"stack self": CAUSAL}."""
+    found: dict[str, Mask] = {}
+    for name, stack in model.stacks().items():
+        for number, branches in enumerate(stack.spec.pattern):
+            for branch in branches:
+                if isinstance(branch.op, spec.AttentionSpec):
+                    slot = f" {number}" if len(stack.spec.pattern) > 1 else ""
+                    key = f"{name} {branch.kind}"
+                    same = found.get(key) in (None, branch.op.mask)
+                    found[key if same else key + slot] = branch.op.mask
+    return found
+
+
+def drawings(model: Model) -> dict[str, str]:
+    """The drawing of every mask that can be drawn over plain tokens."""
+    return {
+        str(mask): mask.draw(DRAWN) for mask in dict.fromkeys(masks(model).values()) if plain(mask)
+    }
+
+
+def plain(mask: Mask) -> bool:
+    """Whether a mask compares nothing but the tokens' places."""
+    return not mask.pairs and mask.tags <= {"index", "position"}
