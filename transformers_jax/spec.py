@@ -42,8 +42,9 @@ class Initial:
 
     def draw(self, role: str, sizes: Sizes) -> Draw:
         """How the weight called `role` (`query`, `up`, `table`, ...) of these sizes is drawn."""
-        into_stream = self.residual is not None and role in ("out", "down")
-        return Draw("normal", self.residual if into_stream else self.std)
+        if self.residual is not None and role in ("out", "down"):
+            return Draw("normal", self.residual)
+        return Draw("normal", self.std)
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,18 @@ class Llama3Scaling:
     original: int
 
 
-Scaling = LinearScaling | DynamicScaling | YarnScaling | Llama3Scaling
+@dataclass(frozen=True)
+class LongScaling:
+    """Each pair's speed divided by a factor of its own; `long` ones once positions pass
+    `original`, with scores warmed by `warmth` (LongRoPE, Ding et al. 2024)."""
+
+    short: tuple[float, ...]
+    long: tuple[float, ...]
+    original: int
+    warmth: float = 1.0
+
+
+Scaling = LinearScaling | DynamicScaling | YarnScaling | Llama3Scaling | LongScaling
 
 
 @dataclass(frozen=True)
