@@ -1,0 +1,149 @@
+"""Timed cases: all sides of a case are started, then run in turns, and ratios are taken in pairs.
+
+Only one side computes at a time; a round lets each side run once, in alternating order, so that
+whatever slows the machine for a while slows both halves of a pair.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import module_of
+
+ROOT = Path(__file__).parent.parent
+AGREE = 2e-3  # relative: float32 on both sides, and a training step or two in between
+
+
+@dataclass
+class Result:
+    """What a case gave.
+
+    Attributes:
+        rates: median units per second of each side.
+        ratios: ours / side, of each round, per side.
+        cpu: median ratio of CPU seconds, side / ours: what contention cannot touch.
+        failed: sides that did not run, and why.
+    """
+
+    case: str
+    unit: str
+    rates: dict[str, float] = field(default_factory=dict)
+    ratios: dict[str, list[float]] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
+    ready: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    difference: float = 0.0
+
+    @property
+    def best(self) -> str:
+        """The fastest side of PyTorch."""
+        return max((s for s in self.rates if s != "ours"), key=lambda s: self.rates[s])
+
+    @property
+    def ratio(self) -> float:
+        """Ours over the best of PyTorch: the median over the pairs."""
+        return statistics.median(self.ratios[self.best])
+
+
+class Worker:
+    """One side in its process."""
+
+    def __init__(self, python: str, case: str, side: str, folder: str):
+        self.side = side
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            [python, "-m", "benchmarks.worker", case, side, folder],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+
+    def hear(self) -> dict[str, Any]:
+        """The next answer.
+
+        Raises:
+            RuntimeError: the process has ended; the message is its last line.
+        """
+        line = self.process.stdout.readline()
+        if line:
+            return json.loads(line)
+        self.process.wait()
+        self.errors.seek(0)
+        lines = [line for line in self.errors.read().splitlines() if line.strip()]
+        raise RuntimeError(lines[-1][:300] if lines else f"exit {self.process.returncode}")
+
+    def run(self, seconds: float) -> dict[str, list[float]]:
+        """The times of some runs."""
+        self.process.stdin.write(f"{seconds}\n")
+        self.process.stdin.flush()
+        return self.hear()
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def run(case: str, torch_python: str, rounds: int = 7, seconds: float = 1.5) -> Result:
+    """All sides of a case."""
+    module = module_of(case)
+    result = Result(case, module.UNIT)
+    with tempfile.TemporaryDirectory() as folder:
+        worker = Worker(sys.executable, case, "prepare", folder)
+        worker.stop()
+        workers, answers, work = [], {}, 1.0
+        for side in module.SIDES:
+            worker = Worker(sys.executable if side == "ours" else torch_python, case, side, folder)
+            try:
+                ready = worker.hear()
+            except RuntimeError as error:
+                result.failed[side] = str(error)
+                continue
+            workers.append(worker)
+            answers[side], work = ready["answer"], ready["work"]
+            result.ready[side] = ready["ready"]
+        result.difference = difference(answers)
+        times = {worker.side: [] for worker in workers}
+        for number in range(rounds):
+            for worker in workers if number % 2 == 0 else reversed(workers):
+                times[worker.side].append(worker.run(seconds))
+        for worker in workers:
+            worker.stop()
+    if "ours" not in times:
+        raise RuntimeError(f"{case}: our side failed: {result.failed['ours']}")
+    middle = {
+        side: [[statistics.median(r[kind]) for kind in ("wall", "cpu")] for r in found]
+        for side, found in times.items()
+    }
+    for side, found in middle.items():
+        result.rates[side] = work / statistics.median(wall for wall, _ in found)
+        pairs = list(zip(found, middle["ours"]))
+        result.ratios[side] = [theirs[0] / ours[0] for theirs, ours in pairs]
+        result.cpu[side] = statistics.median(theirs[1] / ours[1] for theirs, ours in pairs)
+    return result
+
+
+def difference(answers: dict[str, list[float]]) -> float:
+    """The greatest difference between our answer and another, relative to the largest number.
+
+    Raises:
+        RuntimeError: the sides do not compute the same.
+    """
+    ours = np.array(answers.get("ours", []))
+    worst = 0.0
+    for side, answer in answers.items():
+        worst = max(worst, float(np.abs(ours - answer).max() / np.abs(ours).max()))
+        if worst > AGREE:
+            raise RuntimeError(f"{side} answers {answer}, ours {ours.tolist()}")
+    return worst

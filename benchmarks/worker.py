@@ -1,0 +1,51 @@
+"""One side of one case in a process of its own: builds, warms up, then runs when it is told to.
+
+    python -m benchmarks.worker CASE SIDE FOLDER
+
+Speaks JSON lines: first {"answer", "work", "ready"}, then for every line `SECONDS` read from its
+standard input the times of as many runs as fit (at least three), until the input ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+from benchmarks.cases import module_of
+
+LEAST_RUNS = 3
+
+
+def measure(run, seconds: float) -> dict[str, list[float]]:
+    """Wall and CPU seconds of each run."""
+    wall: list[float] = []
+    cpu: list[float] = []
+    while len(wall) < LEAST_RUNS or sum(wall) < seconds:
+        began, used = time.perf_counter(), time.process_time()
+        run()
+        wall.append(time.perf_counter() - began)
+        cpu.append(time.process_time() - used)
+    return {"wall": wall, "cpu": cpu}
+
+
+def main(case: str, side: str, folder: str) -> None:
+    """Serves one side; `side` may be "prepare"."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries print where they like; the answers stay clean
+    module, began = module_of(case), time.perf_counter()
+    setting = module.CASES[case]
+    if side == "prepare":
+        if hasattr(module, "prepare"):
+            module.prepare(setting, folder)
+        return
+    made = module.SIDES[side](setting, folder)
+    ready = {"answer": made.answer, "work": made.work}
+    print(json.dumps(ready | {"ready": time.perf_counter() - began}), file=out, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(measure(made.run, float(line))), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])
