@@ -42,6 +42,8 @@ class MarkovCache:
         pick = lambda x: x[rows]
         return replace(self, ids=pick(self.ids), valid=pick(self.valid), source=pick(self.source))
 
+    reorder = gather
+
     def repeat(self, times):
         return self.gather(jnp.repeat(jnp.arange(self.ids.shape[0]), times))
 

@@ -62,7 +62,7 @@ def beam_search(model: Any, job: Job, with_scores: bool = False) -> Found:
     begin, process = job.prompt.ids.shape[1], pipeline(job)
 
     def step(state: _State) -> _State:
-        cache = state.cache.gather(state.parent)
+        cache = state.cache.reorder(state.parent)
         logits, cache = advance(model, state.text, cache)
         chance = processors.apply(process, state.text, jax.nn.log_softmax(logits))
         kept = keep(state.scores, chance, state.text.end - begin)
