@@ -10,6 +10,8 @@ from typing import Any
 
 from transformers_jax.cli.flags import GENERATION
 from transformers_jax.cli.texts import (
+    continued,
+    encode,
     ends_of,
     model_folder,
     numbers,
@@ -38,7 +40,7 @@ def generate(options: Namespace) -> int:
     folder = model_folder(options.model)
     tokenizer = None if options.ids else read_tokenizer(folder)
     prompts = [numbers(text) for text in options.ids] if options.ids else read_prompts(options)
-    rows = prompts if tokenizer is None else [tokenizer.encode(text) for text in prompts]
+    rows = prompts if tokenizer is None else [encode(tokenizer, text) for text in prompts]
     if any(len(row) == 0 for row in rows):
         raise ValueError("a prompt is empty; give at least one token")
     model = tj.from_pretrained(folder, dtype=options.dtype)
@@ -61,9 +63,9 @@ def generate(options: Namespace) -> int:
     ends = ends_of(model)
     for number, row in enumerate(np.asarray(ids).tolist()):
         new = until(row[start:], ends)
-        asked = prompts[number // each]
-        text = tokenizer.decode(new) if tokenizer is not None else " ".join(map(str, new))
-        say(asked, text, left, number, len(ids), options)
+        before = rows[number // each] if left else []
+        text = continued(tokenizer, before, new) if tokenizer else " ".join(map(str, new))
+        say(prompts[number // each], text, left, number, len(ids), options)
     return 0
 
 
@@ -113,7 +115,7 @@ def draw(folder: Path, options: Namespace, out: Path) -> list[Path]:
     if "input_ids" not in model.arguments():
         raise ValueError(f"{config.model_type} reads no tokens; leave --text and --ids out")
     tokenizer = read_tokenizer(folder) if options.ids is None or options.target else None
-    ids = numbers(options.ids) if options.ids is not None else tokenizer.encode(options.text)
+    ids = numbers(options.ids) if options.ids is not None else encode(tokenizer, options.text)
     spell = lambda row: [
         pictures.show_token(tokenizer.decode([i]) if options.ids is None else str(i)) for i in row
     ]

@@ -44,6 +44,17 @@ def read_tokenizer(folder: Path | str) -> Any:
     return load_tokenizer(resolve(folder))
 
 
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """The ids of a text as plain numbers."""
+    return [int(token) for token in tokenizer.encode(text)]
+
+
+def continued(tokenizer: Any, before: list[int], new: list[int]) -> str:
+    """The text of new tokens behind others: decoded alone they would lose their first space."""
+    head, whole = tokenizer.decode(before), tokenizer.decode([*before, *new])
+    return whole[len(head) :] if whole.startswith(head) else tokenizer.decode(new)
+
+
 def read_prompts(options: Namespace) -> list[str]:
     """The prompts of the command line, or else the lines of standard input."""
     if options.prompt:
@@ -73,7 +84,7 @@ def target(model: Any, given: dict[str, Any], tokenizer: Any, options: Namespace
     start = model.config.decoder_start_token_id
     first = [] if start is None else [start]
     if options.target:
-        return [*first, *tokenizer.encode(options.target)]
+        return [*first, *encode(tokenizer, options.target)]
     if start is None:
         raise ValueError("this model names no start token; give --target, the text it decodes")
     return np.asarray(model.generate(**given, max_new_tokens=12))[0].tolist()
