@@ -1,0 +1,31 @@
+"""The smallest run: for trying things out, and for the tests.
+
+Source:   none; 2 layers, 4 heads, width 64, bytes.
+Command:  python -m train.pretrain configs/nano.py --out runs/nano
+"""
+
+from transformers_jax.models.gpt2 import GPT2Config
+from transformers_jax.optim import AdamW
+from transformers_jax.training.config import Data, Evaluation, Sample, TrainConfig
+
+
+def config() -> TrainConfig:
+    """The run."""
+    return TrainConfig(
+        model=GPT2Config(
+            n_layer=2,
+            n_head=4,
+            n_embd=64,
+            n_positions=64,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+        ),
+        data=Data(tokenizer="byte", length=64, batch=16),
+        optimizer=AdamW(learning_rate=3e-3, final_rate=3e-4, warmup=10),
+        steps=500,
+        evaluation=Evaluation(every=100, batches=10),
+        sample=Sample(tokens=64, count=2),
+        save_every=100,
+        out="runs/nano",
+    )

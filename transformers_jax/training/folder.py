@@ -1,0 +1,96 @@
+"""The folder of a run: who may write into it, and what it continues from."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from transformers_jax.training.config import TrainConfig, identity
+
+OWN = frozenset({".lock"})
+
+
+class RunFolder:
+    """A folder that one process at a time writes into; the system frees it when that one ends."""
+
+    def __init__(self, path: str | Path, resume: str):
+        self.path = Path(path).expanduser()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot make the folder {self.path}: {error.strerror}") from None
+        if resume == "never" and any(file.name not in OWN for file in self.path.iterdir()):
+            raise ValueError(
+                f"{self.path} is not empty; choose another --out, or --resume auto to continue it"
+            )
+        self._lock = (self.path / ".lock").open("a+")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.seek(0)
+            raise ValueError(
+                f"{self.path} is in use by process {self._lock.read().strip() or '?'}; "
+                "wait for it or choose another --out"
+            ) from None
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the states are."""
+        return self.path / "checkpoints"
+
+    def write_json(self, name: str, values: dict[str, Any]) -> None:
+        """Writes a file completely or not at all."""
+        temporary = self.path / f".{name}.tmp"
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        temporary.replace(self.path / name)
+
+    def close(self) -> None:
+        """Another process may have it."""
+        self._lock.close()
+
+
+def check_same_run(config: TrainConfig, data: str, saved: dict[str, Any]) -> None:
+    """A checkpoint is continued by the run that made it, or by none.
+
+    Raises:
+        ValueError: another model, optimizer, text or schedule, with each difference.
+    """
+    before, now = saved["identity"], _without_paths(identity(config))
+    wrong = [
+        f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    if saved["data"] != data:
+        wrong.append(f"the text was {saved['data']} and is {data} ({config.data.path})")
+    if wrong:
+        raise ValueError(
+            f"{config.out} holds another run: {'; '.join(wrong)}. Choose another --out"
+        )
+    named = config.schedule_steps
+    if named is not None and named != saved["schedule_steps"] and not config.allow_schedule_change:
+        raise ValueError(
+            f"the learning-rate schedule was {saved['schedule_steps']} steps and is {named}; keep "
+            f"--schedule-steps {saved['schedule_steps']}, or pass --allow-schedule-change"
+        )
+
+
+def record(config: TrainConfig, data: str, schedule_steps: int) -> dict[str, Any]:
+    """What `check_same_run` compares, as a checkpoint remembers it."""
+    return {
+        "identity": _without_paths(identity(config)),
+        "data": data,
+        "schedule_steps": schedule_steps,
+        "vocab_size": getattr(config.model, "vocab_size", None),
+    }
+
+
+def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
+    """A text may move: its fingerprint is compared instead."""
+    return {k: v for k, v in values.items() if k not in ("data.path", "data.eval_path")}

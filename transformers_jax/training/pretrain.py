@@ -1,0 +1,52 @@
+"""The command `pretrain CONFIG [--flag value ...]`: a config, flags over it, and `fit`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+USAGE = (
+    "usage: {program} CONFIG [--steps N] [--out DIR] [--data.path FILE] [--mesh.data N] ...\n"
+    "CONFIG is a Python file with config(), or the config.json of a run; "
+    "{program} CONFIG --help lists every flag"
+)
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "python -m train.pretrain") -> int:
+    """Runs the command; what goes wrong is told in one line. Returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0].startswith("-"):
+        print(USAGE.format(program=program), file=sys.stderr)
+        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    try:
+        from transformers_jax.training import config, flags
+
+        run = flags.override(config.load(arguments[0]), arguments[1:], program)
+        _keep_compiled_programs()
+        from transformers_jax.training.fit import fit
+
+        return fit(run, shlex.join([*program.split(), *arguments]))
+    except (ValueError, FloatingPointError, OSError) as error:
+        if os.environ.get("TRANSFORMERS_JAX_TRACEBACK"):
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _keep_compiled_programs() -> None:
+    """The second start of a run finds its programs compiled."""
+    import jax
+
+    from transformers_jax.training.python_docs import cache_dir
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
