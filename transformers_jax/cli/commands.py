@@ -11,10 +11,11 @@ from typing import Any
 from transformers_jax.cli.flags import GENERATION
 from transformers_jax.cli.texts import (
     continued,
+    decode,
     encode,
     ends_of,
     model_folder,
-    numbers,
+    model_source,
     read_prompts,
     read_tokenizer,
     say,
@@ -33,38 +34,36 @@ def pretrain(arguments: list[str]) -> int:
 def generate(options: Namespace) -> int:
     """Continues the prompts, all as one batch."""
     import jax
+    import jax.numpy as jnp
     import numpy as np
 
     import transformers_jax as tj
 
     folder = model_folder(options.model)
     tokenizer = None if options.ids else read_tokenizer(folder)
-    prompts = [numbers(text) for text in options.ids] if options.ids else read_prompts(options)
-    rows = prompts if tokenizer is None else [encode(tokenizer, text) for text in prompts]
-    if any(len(row) == 0 for row in rows):
+    prompts = options.ids or read_prompts(options)
+    rows = [encode(tokenizer, text) for text in prompts]
+    if not all(rows):
         raise ValueError("a prompt is empty; give at least one token")
     model = tj.from_pretrained(folder, dtype=options.dtype)
-    pad, width = model.config.pad_token_id or 0, max(map(len, rows))
-    left = not model.is_encoder_decoder
-    place = lambda row, fill: [fill] * (width - len(row)) * left + row
-    fill_up = lambda row: row + [pad] * (width - len(row))
-    mask = [place([1] * len(row), 0) for row in rows]
+    width, left = max(map(len, rows)), not model.is_encoder_decoder
+    fill = lambda row, n: (
+        [n] * (width - len(row)) * left + row + [n] * (width - len(row)) * (1 - left)
+    )
     wanted = {name: getattr(options, name) for name in GENERATION if getattr(options, name)}
-    key = jax.random.key(options.seed) if options.do_sample else None
     ids = tj.generate(
         model,
-        input_ids=np.array([fill_up(place(row, pad)) for row in rows]),
-        attention_mask=np.array([row + [0] * (width - len(row)) for row in mask]),
-        key=key,
+        input_ids=jnp.array([fill(row, model.config.pad_token_id or 0) for row in rows]),
+        attention_mask=jnp.array([fill([1] * len(row), 0) for row in rows]),
+        key=jax.random.key(options.seed) if options.do_sample else None,
         **wanted,
     )
     each = options.num_return_sequences or 1
     start = width if left else 1
     ends = ends_of(model)
     for number, row in enumerate(np.asarray(ids).tolist()):
-        new = until(row[start:], ends)
         before = rows[number // each] if left else []
-        text = continued(tokenizer, before, new) if tokenizer else " ".join(map(str, new))
+        text = continued(tokenizer, before, until(row[start:], ends))
         say(prompts[number // each], text, left, number, len(ids), options)
     return 0
 
@@ -74,16 +73,15 @@ def inspect(options: Namespace) -> int:
     from transformers_jax.inspection import tables
     from transformers_jax.inspection.description import describe, to_json
 
-    folder = model_folder(options.model)
-    description = describe(folder, head=options.head)
-    text = options.text is not None or options.ids is not None
+    source = model_source(options.model)
+    description = describe(source, head=options.head, name=options.model)
     if options.json:
         print(to_json(description))
     else:
         tables.show(description, tables.console())
-    if options.out or text:
-        name = Path(options.model).resolve().name.removesuffix(".json")
-        for path in draw(folder, options, Path(options.out or f"inspect-{name}")):
+    if options.out or options.text is not None or options.ids is not None:
+        name = Path(options.model).resolve().name.split(".")[0]
+        for path in draw(source, options, Path(options.out or f"inspect-{name}")):
             print(f"wrote {path}", file=sys.stderr if options.json else sys.stdout)
     if not description.fits:
         wrong = ", ".join(f"{len(names)} {kind}" for kind, names in description.report.items())
@@ -91,7 +89,7 @@ def inspect(options: Namespace) -> int:
     return 0
 
 
-def draw(folder: Path, options: Namespace, out: Path) -> list[Path]:
+def draw(source: Any, options: Namespace, out: Path) -> list[Path]:
     """The graphs of a model and, over a text, its attention maps, as PNG files."""
     import jax
     import numpy as np
@@ -101,24 +99,22 @@ def draw(folder: Path, options: Namespace, out: Path) -> list[Path]:
     from transformers_jax.inspection.description import find_config, head_of
     from transformers_jax.models.base import Plan
 
-    config, weights = find_config(folder)
+    config, weights = find_config(source)
     head = head_of(config, options.head)
     if options.text is None and options.ids is None:
         return pictures.draw_graphs(Plan(config, head).build(), out)
     head = "none" if head == "multiple_choice" else head
+    key = jax.random.key(0)  # of a head that the file lacks; attention does not depend on it
     if weights is None:
         print("these weights are random: a config has none", file=sys.stderr)
-        model = tj.from_config(config, head=head, key=jax.random.key(0))
+        model = tj.from_config(config, head=head, key=key)
     else:
-        key = jax.random.key(0)  # of a head that the file lacks; attention does not depend on it
         model = tj.from_pretrained(weights, head=head, key=key)
     if "input_ids" not in model.arguments():
         raise ValueError(f"{config.model_type} reads no tokens; leave --text and --ids out")
-    tokenizer = read_tokenizer(folder) if options.ids is None or options.target else None
-    ids = numbers(options.ids) if options.ids is not None else encode(tokenizer, options.text)
-    spell = lambda row: [
-        pictures.show_token(tokenizer.decode([i]) if options.ids is None else str(i)) for i in row
-    ]
+    tokenizer = read_tokenizer(source) if options.ids is None else None
+    ids = encode(tokenizer, options.text if options.ids is None else options.ids)
+    spell = lambda row: [pictures.show_token(decode(tokenizer, [token])) for token in row]
     given: dict[str, Any] = dict(input_ids=np.array([ids]))
     labels = {"stack": spell(ids)}
     if model.is_encoder_decoder:

@@ -11,20 +11,28 @@ from typing import Any
 from transformers_jax.cli.flags import PROGRAM
 
 
-def model_folder(path: str) -> Path | str:
+def model_folder(path: str) -> Path:
     """The folder of a model: the path itself, or the model that a run of pretraining exported."""
     folder = Path(path).expanduser()
-    if not (folder / "metrics.jsonl").exists():
-        return path
+    if not (folder / "metrics.jsonl").exists() or is_model(folder / "config.json"):
+        return Path(path)
     exports = [p.parent for p in folder.glob("*/config.json") if is_model(p)]
-    if is_model(folder / "config.json"):
-        return folder
     if not exports:
         raise ValueError(
             f"{path} is a run without an exported model, so it has not ended; continue it with "
             f"{PROGRAM} pretrain {folder / 'config.json'} --out {path}"
         )
     return max(exports, key=lambda export: (export / "config.json").stat().st_mtime)
+
+
+def model_source(path: str) -> Any:
+    """What there is to inspect: a model's folder, or the config of a run."""
+    file = Path(path).expanduser()
+    if file.suffix == ".py" or (file.suffix == ".json" and file.exists() and not is_model(file)):
+        from transformers_jax.training.config import load
+
+        return load(file).model
+    return model_folder(path)
 
 
 def is_model(path: Path) -> bool:
@@ -36,23 +44,32 @@ def is_model(path: Path) -> bool:
     return isinstance(values, dict) and bool({"model_type", "module"} & set(values))
 
 
-def read_tokenizer(folder: Path | str) -> Any:
+def read_tokenizer(source: Any) -> Any:
     """The tokenizer in the folder of a model."""
     from transformers_jax.hub.download import resolve
     from transformers_jax.training.tokenizers import load_tokenizer
 
-    return load_tokenizer(resolve(folder))
+    if not isinstance(source, Path):
+        raise ValueError("a config has no tokenizer: give the text as --ids '5 17 3'")
+    return load_tokenizer(resolve(source))
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
-    """The ids of a text as plain numbers."""
+    """The ids of a text; without a tokenizer, the text is ids."""
+    if tokenizer is None:
+        return numbers(text)
     return [int(token) for token in tokenizer.encode(text)]
+
+
+def decode(tokenizer: Any, ids: list[int]) -> str:
+    """The text of ids; without a tokenizer, the ids as text."""
+    return " ".join(map(str, ids)) if tokenizer is None else tokenizer.decode(ids)
 
 
 def continued(tokenizer: Any, before: list[int], new: list[int]) -> str:
     """The text of new tokens behind others: decoded alone they would lose their first space."""
-    head, whole = tokenizer.decode(before), tokenizer.decode([*before, *new])
-    return whole[len(head) :] if whole.startswith(head) else tokenizer.decode(new)
+    head, whole = decode(tokenizer, before), decode(tokenizer, [*before, *new])
+    return whole[len(head) :] if whole.startswith(head) else decode(tokenizer, new)
 
 
 def read_prompts(options: Namespace) -> list[str]:
@@ -102,13 +119,11 @@ def until(row: list[int], ends: set[int]) -> list[int]:
     return row[: next((place for place, token in enumerate(row) if token in ends), len(row))]
 
 
-def say(asked: Any, text: str, left: bool, number: int, count: int, options: Any) -> None:
+def say(asked: str, text: str, left: bool, number: int, count: int, options: Any) -> None:
     """Prints one text: behind its prompt, as a line of JSON, or under a heading."""
-    asked = asked if isinstance(asked, str) else " ".join(map(str, asked))
     if options.json:
         print(json.dumps({"prompt": asked, "text": text}))
         return
     if count > 1:
         print(f"--- {number + 1}/{count}")
-    joint = "" if not options.ids else " "
-    print(f"{asked}{joint}{text}" if left else text)
+    print(f"{asked}{text}" if left else text)

@@ -79,7 +79,7 @@ class Description:
 # ---------------------------------------------------------------- finding things
 
 
-def find_config(path: str | Path, **hub: Any) -> tuple[FamilyConfig, Path | None]:
+def find_config(path: str | Path | FamilyConfig, **hub: Any) -> tuple[FamilyConfig, Path | None]:
     """The config of a path, and the folder or file with its weights, if there are any.
 
     A config alone will do: a directory without weights, or a .json file.
@@ -87,6 +87,8 @@ def find_config(path: str | Path, **hub: Any) -> tuple[FamilyConfig, Path | None
     Raises:
         ValueError: nothing is there, or it is no model.
     """
+    if isinstance(path, FamilyConfig):
+        return path, None
     found = resolve(path, **hub)
     if found.suffix == ".json" and not found.name.endswith(".index.json"):
         return load_config(found), None
@@ -104,8 +106,16 @@ def head_of(config: FamilyConfig, head: str | None) -> str:
     return config.head_named(head)
 
 
-def describe(path: str | Path, *, head: str | None = None, **hub: Any) -> Description:
-    """The facts about the model of a directory, a config.json, or a hub id.
+def describe(
+    path: str | Path | FamilyConfig,
+    *,
+    head: str | None = None,
+    name: str | None = None,
+    **hub: Any,
+) -> Description:
+    """The facts about the model of a directory, a config (or its file), or a hub id.
+
+    `name` is what the source is called in the description.
 
     A checkpoint that does not fit is described too: `fits` is false and `report` says why.
 
@@ -122,7 +132,7 @@ def describe(path: str | Path, *, head: str | None = None, **hub: Any) -> Descri
     report = check(config, chosen, shapes, checkpoint)
     layers = tuple(describe_layers(model))
     return Description(
-        source=str(path),
+        source=name or str(path),
         family=config.model_type,
         config_class=type(config).__name__,
         architecture=config.architecture(chosen),

@@ -43,9 +43,9 @@ def describe_layers(model: Model) -> Iterator[Layers]:
 
 def _layer_in_words(branches: tuple[spec.Branch, ...]):
     does = tuple((branch.kind, _branch_in_words(branch)) for branch in branches)
-    attends = [branch for branch in branches if isinstance(branch.op, spec.AttentionSpec)]
-    masks = tuple((branch.kind, str(branch.op.mask)) for branch in attends)
-    rotary = next((in_words(b.op.rotary) for b in attends if b.op.rotary is not None), "")
+    attends = [(b.kind, b.op) for b in branches if isinstance(b.op, spec.AttentionSpec)]
+    masks = tuple((kind, str(op.mask)) for kind, op in attends)
+    rotary = next((in_words(op.rotary) for _, op in attends if op.rotary is not None), "")
     return does, masks, rotary
 
 
