@@ -1,0 +1,58 @@
+"""The Python blocks of every page run, in order, in one namespace a page and an empty folder."""
+
+import re
+from pathlib import Path
+
+import jax
+import pytest
+
+import transformers_jax as tj
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
+
+
+def blocks(page: Path) -> list[tuple[int, str]]:
+    """(line, code) of each block of Python."""
+    text = page.read_text()
+    found = re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [(text[: match.start(1)].count("\n"), match[1]) for match in found]
+
+
+WITH_CODE = [page for page in PAGES if blocks(page)]
+
+
+def stand_in(folder: Path) -> None:
+    """Writes a small model under the name of the checkpoint that the README loads."""
+    config = tj.BertConfig(
+        vocab_size=30522, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, pad_token_id=0,
+    )  # fmt: skip
+    model = tj.from_config(config, head="masked_lm", key=jax.random.key(0))
+    tj.save_pretrained(model, folder / "google-bert/bert-base-uncased")
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
+def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if page.name == "README.md":
+        stand_in(tmp_path)
+    names: dict = {"__name__": page.stem}
+    for line, code in blocks(page):
+        exec(compile("\n" * line + code, str(page), "exec"), names)
+
+
+def test_there_are_pages_with_code():
+    assert len(WITH_CODE) >= 5
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_between_pages_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_every_page_is_in_the_table_of_contents():
+    toc = (ROOT / "docs/index.md").read_text()
+    for page in ROOT.glob("docs/*.md"):
+        assert page.stem == "index" or re.search(rf"^{page.stem}$", toc, re.MULTILINE), page.name
