@@ -36,8 +36,9 @@ _HOMES = {
         sequence""",
     "shard": "make_mesh",
     "generation": "generate",
-    "training.state": "make_step TrainState",
-    "objectives": "causal_lm",
+    "optim": "AdamW",
+    "objectives": "causal_lm supervised",
+    "training.state": "TrainState init_state make_step",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
