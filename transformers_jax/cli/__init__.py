@@ -28,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    if debug:
+        os.environ["TRANSFORMERS_JAX_TRACEBACK"] = "1"  # what pretrain goes by
+    talk_plainly()
     try:
         return run(arguments)
     except SystemExit as stop:
@@ -61,7 +64,6 @@ def run(arguments: list[str]) -> int:
         return MISUSED
     if unknown:
         refuse(known[options.command], unknown)
-    talk_plainly()
     return getattr(commands, options.command)(options)
 
 

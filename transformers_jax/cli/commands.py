@@ -28,7 +28,7 @@ def pretrain(arguments: list[str]) -> int:
     """Trains a model from a config: the same main as `python -m train.pretrain`."""
     from transformers_jax.training.pretrain import main as train
 
-    return train(arguments) or 0
+    return train(arguments, program="transformers-jax pretrain")
 
 
 def generate(options: Namespace) -> int:

@@ -1,0 +1,230 @@
+"""The console script through a real command line, and its pieces through Python."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from transformers_jax import cli
+
+ROOT = Path(__file__).parents[2]
+CASES = ROOT / "tests/conformance/cases"
+GPT2, OLDER, T5 = CASES / "gpt2", CASES / "older-gpt2", CASES / "t5-v1.1"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "COLUMNS": "100"}
+
+
+def run(*arguments, status=0, text="", **environment) -> tuple[str, str]:
+    """What a command says on both streams, in a process of its own; its status is as expected."""
+    command = [sys.executable, "-m", "transformers_jax", *map(str, arguments)]
+    options = dict(text=True, capture_output=True, input=text, timeout=240)
+    done = subprocess.run(command, env={**ENVIRONMENT, **environment}, **options)
+    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    return done.stdout, done.stderr
+
+
+@pytest.fixture
+def here(capsys):
+    """The same in this process, where JAX is loaded already."""
+
+    def call(*arguments) -> str:
+        assert cli.run(list(map(str, arguments))) == 0
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def worded(tmp_path_factory) -> Path:
+    """The small GPT-2 with a tokenizer: the words w0 ... w95."""
+    import tokenizers
+
+    folder = tmp_path_factory.mktemp("models") / "worded"
+    shutil.copytree(GPT2, folder)
+    model = tokenizers.models.WordLevel({f"w{i}": i for i in range(96)}, unk_token="w0")
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def test_help_of_every_command_is_quick():
+    spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # processor seconds
+    for name in ("pretrain", "generate", "inspect", "convert", "env"):
+        begin = spent()
+        out, _ = run(name, "--help")
+        assert out.startswith("usage: transformers-jax")
+        assert spent() - begin < 1.5
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from transformers_jax.cli import main; main(['generate', '--help']); "
+        "print([m for m in ('jax', 'flax', 'numpy', 'rich', 'torch') if m in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True)
+    assert said.stdout.decode().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["generat", "x"], "did you mean 'generate'?"),
+        (["generate", "x", "--max-new-token", "3"], "did you mean --max-new-tokens?"),
+        (["generate"], "required: model"),
+        (["inspect", "x", "more"], "unknown argument more"),
+    ],
+)
+def test_misuse_is_one_line_that_names_the_nearest(arguments, words):
+    out, err = run(*arguments, status=2)
+    assert out == ""
+    assert words in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["inspect", "no/where/here"], "does not exist"),
+        (["generate", GPT2, "--ids", "5 96"], "outside the vocabulary [0, 96)"),
+        (["generate", GPT2, "--ids", "five"], "expected numbers"),
+        (["generate", GPT2, "--prompt", "words"], "tokenizer.json"),
+        (["convert", GPT2, GPT2], "is the source itself"),
+        (["pretrain", "no_such_config.py"], "does not exist"),
+    ],
+)
+def test_a_failure_is_one_line_and_a_status(arguments, words):
+    _, err = run(*arguments, status=1)
+    assert words in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+def test_debug_shows_the_traceback():
+    _, err = run("inspect", "no/where/here", "--debug", status=1)
+    assert "Traceback" in err
+
+
+def test_generate_continues_prompts_and_lines(worded, here):
+    several = ["--prompt", "w5 w17", "--prompt", "w9", "--json"]
+    said = here("generate", worded, *several, "--max-new-tokens", 4)
+    first, second = map(json.loads, said.splitlines())
+    assert (first["prompt"], second["prompt"]) == ("w5 w17", "w9")
+    ids = json.loads(here("generate", GPT2, "--ids", "5 17", "--max-new-tokens", 4, "--json"))
+    assert [f"w{i}" for i in ids["text"].split()] == first["text"].split()
+    lines, _ = run("generate", worded, "--max-new-tokens", "4", text="w5 w17\n")
+    assert lines == f"w5 w17{first['text']}\n"
+
+
+def test_sampling_repeats_with_its_seed(here):
+    drawn = ["generate", GPT2, "--ids", "5", "--do-sample", "--max-new-tokens", "12", "--seed"]
+    once, again, other = (here(*drawn, seed) for seed in (3, 3, 4))
+    assert once == again != other
+
+
+def test_inspect_tells_the_facts_of_a_checkpoint():
+    out, _ = run("inspect", T5)
+    for words in ("T5ForConditionalGeneration", "37,216", "CAUSAL", "Full()", "■ · · ·",
+                  "encoder.block.{0-1}.layer.0.SelfAttention.q.weight", "(h k) d -> d h k",
+                  "layers 2, embed 24, heads 4, kv 8", "every tensor has its place"):  # fmt: skip
+        assert words in out
+
+
+def test_inspect_as_json_maps_every_weight(here):
+    out = here("inspect", OLDER, "--json")
+    facts = json.loads(out)
+    assert sum(weight["tensors"] for weight in facts["weights"]) == 28
+    assert facts["total"] == sum(part["count"] for part in facts["parts"])
+    assert len(facts["report"]["ignored"]) == 4
+
+
+def test_inspect_of_a_config_alone_needs_no_weights(tmp_path, here):
+    shutil.copy(GPT2 / "config.json", tmp_path)
+    out = here("inspect", tmp_path, "--head", "sequence_classification")
+    assert "no weights here" in out
+    assert "head.classify.weight" in out
+
+
+def test_inspect_shows_what_does_not_fit(tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(GPT2 / "model.safetensors")
+    tensors["stray"] = tensors.pop("transformer.ln_f.bias")
+    save_file(tensors, tmp_path / "model.safetensors")
+    shutil.copy(GPT2 / "config.json", tmp_path)
+    out, err = run("inspect", tmp_path, status=1)
+    assert "missing (1)\n  transformer.ln_f.bias" in out
+    assert "unexpected (1)\n  stray" in out
+    assert "does not fit GPT2LMHeadModel" in err
+
+
+def test_inspect_draws_graphs_and_maps_over_a_text(worded, tmp_path, here):
+    here("inspect", T5, "--ids", "5 17 3", "--out", tmp_path / "t5")
+    here("inspect", worded, "--text", "w5 w17 w3 w8", "--out", tmp_path / "gpt2")
+    for name, files in {
+        "gpt2": {"graph-stack-self", "attentions"},
+        "t5": {"graph-encoder-self", "graph-decoder-self", "graph-decoder-cross",
+               "encoder-attentions", "decoder-attentions", "cross-attentions"},
+    }.items():  # fmt: skip
+        drawn = {path.stem: path for path in (tmp_path / name).glob("*.png")}
+        assert set(drawn) == files
+        assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn.values())
+
+
+def test_a_map_shows_weights_and_leaves_grey_what_has_no_edge():
+    from transformers_jax.inspection.pictures import FINE, NO_EDGE, mosaic
+
+    maps = np.array([[[[1.0, 0.0], [0.25, 0.75]]]])
+    image = mosaic(maps)
+    assert image.shape == (2 * FINE, 2 * FINE, 3)
+    grey = np.array([int(NO_EDGE[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    np.testing.assert_allclose(image[0, -1], grey)
+    dark = image[..., 0]
+    assert dark[0, 0] < dark[-1, -1] < dark[-1, 0] < grey[0] + 0.1
+
+
+def test_convert_modernises_names_and_says_so(worded, tmp_path, here):
+    shutil.copytree(OLDER, tmp_path / "old")
+    shutil.copy(worded / "tokenizer.json", tmp_path / "old")
+    done = json.loads(here("convert", tmp_path / "old", tmp_path / "new", "--json"))
+    assert ["wte.weight", "transformer.wte.weight"] in done["renamed"]
+    assert done["copied"] == ["tokenizer.json"]
+    assert len(done["dropped"]) == 4
+    second = here("convert", tmp_path / "new", tmp_path / "again")
+    assert "every tensor has the name and the dtype that it had" in second
+    again, new = (tmp_path / name / "model.safetensors" for name in ("again", "new"))
+    assert again.read_bytes() == new.read_bytes()
+
+
+def test_convert_changes_the_dtype_and_splits(tmp_path, here):
+    here("convert", GPT2, tmp_path / "half", "--dtype", "bfloat16", "--max-shard-size", "20KB")
+    assert (tmp_path / "half/model.safetensors.index.json").exists()
+    facts = json.loads(here("inspect", tmp_path / "half", "--json"))
+    assert list(facts["stored"]) == ["bfloat16"]
+
+
+def test_convert_copies_no_file_from_elsewhere(tmp_path):
+    from transformers_jax.inspection.conversion import copy_companions
+
+    secret = tmp_path / "secret"
+    secret.write_text("private")
+    origin, target = tmp_path / "model", tmp_path / "copy"
+    origin.mkdir(), target.mkdir()
+    (origin / "vocab.txt").symlink_to(secret)
+    with pytest.raises(ValueError, match="leads out of its directory"):
+        list(copy_companions(origin, target))
+    assert not any(target.iterdir())
+
+
+def test_env_names_versions_and_hides_secrets():
+    out, _ = run("env", "--json", HF_TOKEN="hf_secret")
+    found = json.loads(out)
+    assert {"jax", "flax", "numpy"} <= set(found["packages"])
+    assert found["devices"]["backend"] == "cpu"
+    assert found["variables"]["HF_TOKEN"] == "(set)"
+    assert "hf_secret" not in out
