@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,54 +21,13 @@ from transformers_jax.hub import files, place
 from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Fill, Report
-from transformers_jax.models import config_class
+from transformers_jax.models import load_config, read_json
 from transformers_jax.models.base import Model, Plan
 from transformers_jax.models.config import FamilyConfig, Frozen, freeze, thaw
 from transformers_jax.nn.param import axes, bind, draw, flatten, initialise, params, unflatten
 from transformers_jax.spec import Execution
 
 log = logging.getLogger("transformers_jax")
-
-
-# ---------------------------------------------------------------- configs
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        ValueError: the file is missing or is not a JSON object.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(
-            f"{path} does not exist; a model's directory holds a config.json"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} holds {type(values).__name__}, not a JSON object")
-    return values
-
-
-def load_config(
-    config: FamilyConfig | Mapping[str, Any] | str | Path,
-    *,
-    ignore: Iterable[str] = (),
-    **hub: Any,
-) -> FamilyConfig:
-    """The config of a family: given as such, as the content of config.json, or as a directory.
-
-    Raises:
-        ValueError: an unknown family, unknown keys, or values that are not implemented.
-    """
-    if isinstance(config, FamilyConfig):
-        return config
-    if not isinstance(config, Mapping):
-        path = resolve(config, **hub)
-        config = read_json(path if path.suffix == ".json" else path / "config.json")
-    return config_class(config).from_dict(config, ignore=ignore)
 
 
 class AutoConfig:
@@ -90,9 +49,9 @@ def from_config(
     mesh: Any = None,
     mask: Mask | Mapping[str, Mask] | None = None,
     attention: str = "auto",
-    layers: str = "stacked",
+    layers: Literal["stacked", "list"] = "stacked",
     unroll: bool | None = None,
-    remat: str | None = None,
+    remat: Literal["full", "dots"] | None = None,
     ignore: Iterable[str] = (),
     **overrides: Any,
 ) -> Model:
@@ -147,9 +106,9 @@ def from_pretrained(
     mesh: Any = None,
     mask: Mask | Mapping[str, Mask] | None = None,
     attention: str = "auto",
-    layers: str = "stacked",
+    layers: Literal["stacked", "list"] = "stacked",
     unroll: bool | None = None,
-    remat: str | None = None,
+    remat: Literal["full", "dots"] | None = None,
     ignore: Iterable[str] = (),
     revision: str | None = None,
     token: str | bool | None = None,
@@ -183,8 +142,13 @@ def from_pretrained(
     """
     if trust_remote_code:
         raise ValueError("trust_remote_code=True is not supported: no code of a checkpoint is run")
-    hub = dict(revision=revision, token=token, cache_dir=cache_dir)
-    found = resolve(path, local_files_only=local_files_only, **hub)
+    found = resolve(
+        path,
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+    )
     folder = found if found.is_dir() else found.parent
     config = load_config(folder, ignore=ignore)
     if num_labels is not None:
@@ -250,16 +214,15 @@ def resolve_ties(config: FamilyConfig, checkpoint: Checkpoint) -> FamilyConfig:
     """
     if config.TIES is None or not config.tie_word_embeddings:
         return config
-    stored = []
-    for wanted in config.TIES:
-        tail = wanted.removeprefix(config.table("none").prefix)
-        stored.append(next((n for n in checkpoint.names if n in (wanted, tail)), None))
-    if None in stored:
-        return config
-    first, second = (checkpoint.read(name) for name in stored)
-    if first.shape == second.shape and np.array_equal(first, second):
-        return config
-    return config.replace(tie_word_embeddings=False)
+    prefix = config.table("none").prefix
+    for pair in (config.TIES, *config.TIED_TOO):
+        spellings = [(name, name.removeprefix(prefix)) for name in pair]
+        stored = [next((n for n in both if n in checkpoint.names), None) for both in spellings]
+        if None not in stored:
+            first, second = (checkpoint.read(name) for name in stored)
+            if first.shape != second.shape or not np.array_equal(first, second):
+                return config.replace(tie_word_embeddings=False)
+    return config
 
 
 GENERATION_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from transformers_jax.hub.download import resolve
 from transformers_jax.models.config import FamilyConfig, nearest
 
 FAMILIES = {
@@ -17,7 +20,7 @@ FAMILIES = {
 MODULES = {
     "Translator": "torch_modules:TransformerConfig",
     "torch.nn.Transformer": "torch_modules:TorchTransformerConfig",
-    "torch.nn.MultiheadAttention": "torch_modules:TorchAttentionConfig",
+    "torch.nn.MultiheadAttention": "torch_attention:TorchAttentionConfig",
 }
 
 
@@ -36,3 +39,41 @@ def config_class(values: Mapping[str, Any]) -> type[FamilyConfig]:
         )
     file, attribute = known[name].split(":")
     return getattr(importlib.import_module(f"transformers_jax.models.{file}"), attribute)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        ValueError: the file is missing or is not a JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path} does not exist; a model's directory holds a config.json"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds {type(values).__name__}, not a JSON object")
+    return values
+
+
+def load_config(
+    config: FamilyConfig | Mapping[str, Any] | str | Path,
+    *,
+    ignore: Iterable[str] = (),
+    **hub: Any,
+) -> FamilyConfig:
+    """The config of a family: given as such, as the content of config.json, or as a directory.
+
+    Raises:
+        ValueError: an unknown family, unknown keys, or values that are not implemented.
+    """
+    if isinstance(config, FamilyConfig):
+        return config
+    if not isinstance(config, Mapping):
+        path = resolve(config, **hub)
+        config = read_json(path if path.suffix == ".json" else path / "config.json")
+    return config_class(config).from_dict(config, ignore=ignore)

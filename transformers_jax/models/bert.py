@@ -27,8 +27,14 @@ class BertConfig(FamilyConfig):
     """The fields of a BERT config.json; defaults are BERT-base (110M)."""
 
     model_type = "bert"
-    FIXED = {"position_embedding_type": "absolute"}
+    FIXED = {"position_embedding_type": "absolute", "directionality": "bidi"}
+    UNUSED = frozenset(
+        """pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head
+        pooler_type
+        """.split()
+    )
     TIES = ("bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight")
+    TIED_TOO = (("cls.predictions.bias", "cls.predictions.decoder.bias"),)
     HEADS = {
         "BertModel": "none",
         "BertForMaskedLM": "masked_lm",
@@ -121,7 +127,7 @@ class BertConfig(FamilyConfig):
             prefix="bert.",
             aliases=((r"\.gamma$", ".weight"), (r"\.beta$", ".bias")),
             ignore=("*.position_ids", *(UNTIED if tied else ())),
-            stand_ins=(self.TIES,),
+            stand_ins=(self.TIES, *self.TIED_TOO) if tied else (),
         )
 
 

@@ -6,9 +6,17 @@ a wrong row. Every check names the argument, the place, what came and what was e
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
+
+if TYPE_CHECKING:
+    from transformers_jax.graph import Mask
+    from transformers_jax.models.base import Model
+    from transformers_jax.nn.cache import Cache
+    from transformers_jax.nn.stack import Stack
 
 
 def at(array: np.ndarray, wrong: np.ndarray) -> str:
@@ -75,3 +83,116 @@ def length(name: str, count: int, limit: int | None) -> None:
             f"{name} has {count} tokens, but the model has {limit} positions; "
             f"truncate to {limit} or use a model with more"
         )
+
+
+# ---------------------------------------------------------------- all inputs of a model
+
+
+def tags(stacks: Mapping[str, Stack], inputs: Mapping[str, Any], shape: tuple[int, int]) -> None:
+    """Every tag and pair array that is given is read by some mask, and has the tokens' shape."""
+    masks: list[Mask] = [b.op.mask for s in stacks.values() for b in s._branches("self")]
+    for argument in ("tags", "pairs"):
+        given = inputs.get(argument) or {}
+        read = frozenset().union(*(getattr(mask, argument) for mask in masks))
+        unused = sorted(set(given) - read)
+        if unused:
+            shown = ", ".join(sorted({str(mask) for mask in masks}))
+            raise ValueError(
+                f"{argument} {unused} are read by no mask of this model ({shown}); "
+                "load it with a mask that compares them, e.g. mask=CAUSAL & Same('document')"
+            )
+        if argument == "tags":
+            for name, tag in given.items():
+                integers(f"tags[{name!r}]", tag)
+                if np.shape(tag)[1:] != shape[1:] or np.shape(tag)[0] not in (1, shape[0]):
+                    same_shape(f"tags[{name!r}]", tag, shape, "the input")
+
+
+def tokens(
+    inputs: Mapping[str, Any],
+    shape: tuple[int, ...],
+    like: str,
+    positions: int | None = None,
+    types: Any = None,
+    vocab: int = 0,
+    prefix: str = "",
+) -> None:
+    """Masks, types and positions of one set of tokens."""
+    if f"{prefix}attention_mask" in inputs:
+        mask(f"{prefix}attention_mask", inputs[f"{prefix}attention_mask"], shape, like)
+    if "token_type_ids" in inputs and not prefix:
+        same_shape("token_type_ids", inputs["token_type_ids"], shape, like)
+        if types is None:
+            raise ValueError("this model has no token types; leave token_type_ids out")
+        count = vocab if types == "words" else types
+        ids("token_type_ids", inputs["token_type_ids"], count, "token types", len(shape))
+    if "position_ids" in inputs and not prefix:
+        array = integers("position_ids", inputs["position_ids"], None)
+        if array.shape[-1] != shape[-1]:
+            same_shape("position_ids", array, shape, like)
+        if positions is not None:
+            ids("position_ids", array, positions, "positions", None)
+    elif inputs.get("cache") is None:
+        length(like, shape[-1], positions)
+
+
+def room(cache: Cache | None, shape: tuple[int, ...]) -> None:
+    """The next tokens fit behind those already written."""
+    if cache is None:
+        return
+    batch = jax.tree.leaves(cache.nodes)[0].shape[0]
+    if batch != shape[0]:
+        raise ValueError(f"the input has {shape[0]} rows, but the cache was made for {batch}")
+    written = int(cache.length)
+    if written + shape[-1] > cache.size:
+        raise ValueError(
+            f"the cache holds {cache.size} tokens and {written} are written: {shape[-1]} more do "
+            f"not fit; make it with init_cache(model, batch, {written + shape[-1]})"
+        )
+
+
+def answers(model: Model, inputs: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+    """Labels of the head, by what the head predicts."""
+    config, head = model.config, model.plan.head
+    per_token = ("causal_lm", "masked_lm", "pretraining", "seq2seq_lm")
+    for name in model.labels:
+        value = inputs.get(name)
+        if value is None:
+            continue
+        if name == "next_sentence_label" or head == "next_sentence":
+            labels(name, value, 2)
+            per_row(name, value, shape[0])
+        elif name in ("start_positions", "end_positions"):
+            integers(name, value, None)
+            per_row(name, value, shape[0])
+        elif head in per_token or head == "token_classification":
+            size = config.vocab_size if head in per_token else config.num_labels
+            labels(name, value, size, 2)
+            same_shape(name, value, shape, "the input")
+        elif head == "multiple_choice":
+            labels(name, value, shape[1])
+            per_row(name, value, shape[0])
+        elif head == "sequence_classification":
+            classes(name, value, shape[0], config.num_labels, config.problem_type)
+
+
+def per_row(name: str, value: Any, rows: int, columns: int = 1) -> None:
+    """One value per row, or `columns` of them."""
+    shape = np.shape(value)
+    expected = (rows,) if columns == 1 else (rows, columns)
+    if shape not in (expected, (rows, columns)):
+        raise ValueError(f"{name} has shape {shape}; expected {expected} for {rows} rows of input")
+
+
+def classes(name: str, value: Any, rows: int, count: int, problem: str | None) -> None:
+    """Labels of whole rows: a class, or a number for each of `count` outputs."""
+    whole = np.issubdtype(np.asarray(value).dtype, np.integer)
+    if problem is None:
+        single = count > 1 and whole
+    else:
+        single = problem == "single_label_classification"
+    if single:
+        labels(name, value, count)
+        per_row(name, value, rows)
+    else:
+        per_row(name, value, rows, count)

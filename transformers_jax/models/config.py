@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ IGNORED = frozenset(
     chunk_size_feed_forward finetuning_task task_specific_params _attn_implementation
     attn_implementation _attn_implementation_autoset pretraining_tp auto_map n_ctx
     _from_model_config use_return_dict reorder_and_upcast_attn model_max_length
-    vocab_size_or_config_json_file
+    vocab_size_or_config_json_file output_past
     cross_attention_hidden_size
     """
     # generation settings, which v4 kept here and v5 keeps in generation_config.json
@@ -100,6 +101,7 @@ class FamilyConfig:
         UNUSED: keys of this family that change nothing here.
         HEADS: Hugging Face's class names and the heads they mean.
         TIES: the names on disk of the embeddings and of the output table that may share them.
+        TIED_TOO: further pairs of names that are one tensor where the tables are tied.
     """
 
     model_type: ClassVar[str]
@@ -108,6 +110,7 @@ class FamilyConfig:
     UNUSED: ClassVar[frozenset[str]] = frozenset()
     HEADS: ClassVar[Mapping[str, str]] = {}
     TIES: ClassVar[tuple[str, str] | None] = None
+    TIED_TOO: ClassVar[tuple[tuple[str, str], ...]] = ()
     is_encoder_decoder: ClassVar[bool] = False
 
     architectures: tuple[str, ...] = ()
@@ -252,7 +255,7 @@ def modern_rope(values: dict[str, Any], default_base: float = 10000.0) -> dict[s
     scaling = values.pop("rope_scaling", None)
     base = values.pop("rope_theta", None)
     fraction = values.pop("partial_rotary_factor", None)
-    rope = dict(values.get("rope_parameters") or scaling or {})
+    rope = dict(scaling or values.get("rope_parameters") or {})
     rope["rope_type"] = rope.pop("type", rope.get("rope_type", "default"))
     rope.setdefault("rope_theta", default_base if base is None else base)
     if fraction is not None:
@@ -274,7 +277,7 @@ def rotary(rope: Mapping[str, Any], positions: int) -> spec.Rotary:
     makers = {
         "default": lambda: None,
         "linear": lambda: spec.LinearScaling(rope.pop("factor")),
-        "dynamic": lambda: spec.DynamicScaling(rope.pop("factor"), original),
+        "dynamic": lambda: spec.DynamicScaling(rope.pop("factor"), positions),
         "yarn": lambda: spec.YarnScaling(
             factor=rope.pop("factor"),
             original=original,
@@ -285,6 +288,7 @@ def rotary(rope: Mapping[str, Any], positions: int) -> spec.Rotary:
             mscale_all_dim=rope.pop("mscale_all_dim", None),
             truncate=rope.pop("truncate", True),
         ),
+        "longrope": lambda: long_scaling(rope, positions, original),
         "llama3": lambda: spec.Llama3Scaling(
             rope.pop("factor"), rope.pop("low_freq_factor"), rope.pop("high_freq_factor"), original
         ),
@@ -300,3 +304,13 @@ def rotary(rope: Mapping[str, Any], positions: int) -> spec.Rotary:
     if rope:
         raise ValueError(f"rope_parameters of type {kind!r} have unknown settings {sorted(rope)}")
     return spec.Rotary(base, fraction, scaling)
+
+
+def long_scaling(rope: dict[str, Any], positions: int, original: int) -> spec.LongScaling:
+    """LongRoPE's settings; scores are warmed by how far the trained length was stretched."""
+    factor, warmth = rope.pop("factor", None), rope.pop("attention_factor", None)
+    factor = positions / original if factor is None else factor
+    if warmth is None:
+        warmth = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(original))
+    short, long = tuple(rope.pop("short_factor")), tuple(rope.pop("long_factor"))
+    return spec.LongScaling(short, long, original, warmth)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.graph import CAUSAL
-from transformers_jax.hub.table import Table, slots
+from transformers_jax.hub.table import Table
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.rows import S, dense, layer, norm, of_heads
+from transformers_jax.models.rows import S, backbone, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.head import (
@@ -36,6 +36,12 @@ class GPT2Config(FamilyConfig):
         """summary_type summary_use_proj summary_activation summary_proj_to_labels
         """.split()
     )
+    SPELLINGS = {
+        "hidden_size": "n_embd",
+        "num_hidden_layers": "n_layer",
+        "num_attention_heads": "n_head",
+        "max_position_embeddings": "n_positions",
+    }
     TIES = ("transformer.wte.weight", "lm_head.weight")
     HEADS = {
         "GPT2Model": "none",
@@ -125,7 +131,7 @@ class GPT2Config(FamilyConfig):
     def table(self, head) -> Table:
         stray = ("*.attn.bias", "*.attn.masked_bias")
         return Table(
-            (*slots(BACKBONE, len(self.spec().pattern)), *of_heads(HEAD_ROWS, head)),
+            (*backbone(BACKBONE, len(self.spec().pattern)), *of_heads(HEAD_ROWS, head)),
             prefix="transformer.",
             ignore=(*stray, self.TIES[1]) if self.tie_word_embeddings else stray,
             stand_ins=(self.TIES,),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from transformers_jax.hub.table import Row, rows
+from transformers_jax.hub.table import Row, rows, slots
 
 S = "stack.blocks.{slot}"  # a block of the one stack of a Single model
 
@@ -39,6 +39,14 @@ def attention(theirs: str, ours: str, names: str = "q k v o", bias: bool = True)
         for name, role in ((q, "query"), (k, "key"), (v, "value"))
     )
     return text + dense(f"{theirs}.{out}", f"{ours}.out", HEADS_IN, "" if bias else None)
+
+
+def backbone(text: str, period: int = 1) -> tuple[Row, ...]:
+    """The rows of a backbone: those of the blocks (`{slot}`) once per slot of the pattern."""
+    lines = text.splitlines()
+    blocks = "\n".join(line for line in lines if "{slot}" in line)
+    others = "\n".join(line for line in lines if "{slot}" not in line)
+    return (*rows(others), *slots(blocks, period))
 
 
 def of_heads(texts: Mapping[str, str], chosen: str) -> tuple[Row, ...]:

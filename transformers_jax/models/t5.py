@@ -30,7 +30,13 @@ class T5Config(FamilyConfig):
 
     model_type = "t5"
     is_encoder_decoder = True
-    UNUSED = frozenset({"n_positions", "output_past", "is_gated_act", "classifier_dropout"})
+    UNUSED = frozenset({"n_positions", "classifier_dropout"})
+    SPELLINGS = {
+        "hidden_size": "d_model",
+        "num_attention_heads": "num_heads",
+        "num_hidden_layers": "num_layers",
+        "head_dim": "d_kv",
+    }
     TIES = ("shared.weight", "lm_head.weight")
     HEADS = {
         "T5Model": "none",
@@ -53,7 +59,8 @@ class T5Config(FamilyConfig):
     initializer_factor: float = 1.0
     feed_forward_proj: str = "relu"
     dense_act_fn: str | None = None
-    scale_decoder_outputs: bool | None = None
+    is_gated_act: bool | None = None
+    scale_decoder_outputs: bool = True
     pad_token_id: int | None = 0
     eos_token_id: int | tuple[int, ...] | None = 1
     decoder_start_token_id: int | None = 0
@@ -62,9 +69,10 @@ class T5Config(FamilyConfig):
     def modernise(cls, values):
         # v4's flag meant two things at once; v5 always ties and says the scaling apart.
         values = super().modernise(values)
-        if values.get("scale_decoder_outputs") is None:
-            values["scale_decoder_outputs"] = values.get("tie_word_embeddings", True)
-            values["tie_word_embeddings"] = True
+        if "scale_decoder_outputs" not in values:
+            values["scale_decoder_outputs"] = values.pop("tie_word_embeddings", True)
+        values["scale_decoder_outputs"] = bool(values["scale_decoder_outputs"])
+        values["tie_word_embeddings"] = True
         return values
 
     @property
@@ -83,7 +91,12 @@ class T5Config(FamilyConfig):
         if self.feed_forward_proj == "gated-gelu":
             act = "gelu_new"
         act = self.dense_act_fn or act
-        return FeedForward(self.d_ff, act, bool(gated), bias=False, dropout=self.dropout_rate)
+        gate = bool(gated) if self.is_gated_act is None else self.is_gated_act
+        return FeedForward(self.d_ff, act, gate, bias=False, dropout=self.dropout_rate)
+
+    def to_dict(self):
+        ffn = self.feed_forward()
+        return {**super().to_dict(), "dense_act_fn": ffn.activation, "is_gated_act": ffn.gated}
 
     def spec(self, decoder: bool, mask=None) -> StackSpec:
         """Pre-norm blocks without biases; scores are unscaled and carry bucketed distances."""
@@ -148,7 +161,10 @@ class T5Config(FamilyConfig):
                 "*.EncDecAttention.relative_attention_bias.weight",
                 *(("lm_head.weight",) if self.tie_word_embeddings or head != "seq2seq_lm" else ()),
             ),
-            stand_ins=(("shared.weight", "encoder.embed_tokens.weight"), self.TIES),
+            stand_ins=(
+                *(("shared.weight", f"{s}.embed_tokens.weight") for s in ("encoder", "decoder")),
+                self.TIES,
+            ),
         )
 
 

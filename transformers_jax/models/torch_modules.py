@@ -15,42 +15,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Float
-from transformers_jax.graph import CAUSAL, FULL, Dense, Mask, connect, sequence
-from transformers_jax.hub.table import Table, rows, slots
+from transformers_jax.arrays import Array
+from transformers_jax.graph import CAUSAL, FULL, Dense, Mask, sequence
+from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.base import Model
-from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.output import Output
-from transformers_jax.models.rows import HEADS_IN, HEADS_OUT, dense, norm
+from transformers_jax.models.rows import dense, norm
+from transformers_jax.models.torch_attention import (
+    ALL_BIASES,
+    ModuleConfig,
+    check_mask,
+    packed,
+    read_masks,
+)
 from transformers_jax.models.wiring import Seq2Seq, split_key
-from transformers_jax.nn.attend import Score, ScoreRule
-from transformers_jax.nn.attention import Attention
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.head import LanguageModel
 from transformers_jax.nn.stack import Stack
 
-ALL_BIASES = ("query", "key", "value", "out")
-
-
 # ---------------------------------------------------------------- the configs
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModuleConfig(FamilyConfig):
-    """A config without a model_type: `module` names a class of PyTorch code."""
-
-    module: ClassVar[str]
-    UNUSED = frozenset({"module"})
-
-    def to_dict(self) -> dict[str, Any]:
-        fields = super().to_dict()
-        shared = {"model_type", "architectures", "is_encoder_decoder", "tie_word_embeddings"}
-        ids = ("bos_token_id", "eos_token_id", "pad_token_id")
-        shared |= {name for name in ids if fields[name] is None}
-        return {"module": self.module, **{k: v for k, v in fields.items() if k not in shared}}
-
-    def architecture(self, head: str) -> str:
-        return self.module
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,69 +147,6 @@ class TransformerConfig(TorchTransformerConfig):
         return Table(slots(text, 1))
 
 
-@dataclass(frozen=True, kw_only=True)
-class TorchAttentionConfig(ModuleConfig):
-    """The arguments of `torch.nn.MultiheadAttention`."""
-
-    model_type = "torch.nn.MultiheadAttention"
-    module = "torch.nn.MultiheadAttention"
-    HEADS = {"torch.nn.MultiheadAttention": "none"}
-
-    embed_dim: int = 512
-    num_heads: int = 8
-    dropout: float = 0.0
-    bias: bool = True
-    add_bias_kv: bool = False
-    add_zero_attn: bool = False
-    kdim: int | None = None
-    vdim: int | None = None
-    batch_first: bool = False
-
-    @property
-    def separate(self) -> bool:
-        """Whether query, key and value projections are three tensors."""
-        widths = (self.kdim or self.embed_dim, self.vdim or self.embed_dim)
-        return widths != (self.embed_dim, self.embed_dim)
-
-    def build(self, head, execution, mask=None) -> TorchAttention:
-        extra = (("learned", self.add_bias_kv), ("zero", self.add_zero_attn))
-        attention = spec.AttentionSpec(
-            heads=self.num_heads,
-            kv=self.embed_dim // self.num_heads,
-            source=self.kdim,
-            value_source=self.vdim,
-            bias=ALL_BIASES if self.bias else (),
-            extra=tuple(name for name, wanted in extra if wanted),
-            dropout=self.dropout,
-        )
-        core = Attention(attention, self.embed_dim, spec.InitialXavier())
-        return TorchAttention(core, self.batch_first)
-
-    def table(self, head) -> Table:
-        text = packed("", "attention", self.bias, self.separate)
-        if self.add_bias_kv:
-            text += "\nbias_k | attention.extra_key | 1 1 (h k) -> h k"
-            text += "\nbias_v | attention.extra_value | 1 1 (h k) -> h k"
-        return Table(rows(text))
-
-
-def packed(theirs: str, ours: str, bias: bool, separate: bool = False) -> str:
-    """torch.nn.MultiheadAttention packs query, key and value into `in_proj_weight`."""
-    theirs = f"{theirs}." if theirs else ""
-    fused = [f"{ours}.{role}" for role in ("query", "key", "value")]
-    if separate:
-        text = "".join(
-            f"\n{theirs}{name}_proj_weight | {path} | {HEADS_OUT}"
-            for name, path in zip("qkv", fused)
-        )
-    else:
-        text = f"\n{theirs}in_proj_weight | {' '.join(fused)} | (n h k) d -> n d h k"
-    if bias:
-        paths = " ".join(f"{path}_bias" for path in fused)
-        text += f"\n{theirs}in_proj_bias | {paths} | (n h k) -> n h k"
-    return text + dense(f"{theirs}out_proj", f"{ours}.out", HEADS_IN, "" if bias else None)
-
-
 # ---------------------------------------------------------------- the models
 
 
@@ -278,107 +198,49 @@ class TorchTransformer(Model):
         key=None,
     ) -> Output:
         src, tgt = (x if self.batch_first else jnp.swapaxes(x, 0, 1) for x in (src, tgt))
-        S, T, heads = src.shape[1], tgt.shape[1], self.encoder.spec.pattern[0][0].op.heads
+        S, T, heads = src.shape[1], tgt.shape[1], self.config.nhead
         keys = split_key(key, 2)
-        source = sequence(S, valid=_valid(src_key_padding_mask))
-        pairs = {"src_mask": _edges(src_mask, S, S, heads)}
-        memory = self.encoder(src.astype(self.dtype), source, pairs=pairs, key=keys[0]).x
-        target = sequence(T, valid=_valid(tgt_key_padding_mask))
-        heard = sequence(S, valid=_valid(memory_key_padding_mask))
-        pairs = {
-            "tgt_mask": _edges(tgt_mask, T, T, heads),
-            "memory_mask": _edges(memory_mask, T, S, heads),
-        }
-        x = tgt.astype(self.dtype)
-        options = dict(pairs=pairs, source=memory, source_nodes=heard, key=keys[1])
-        output = self.decoder(x, target, **options).x
+        edges, valid, score = read_masks(src_mask, src_key_padding_mask, S, S, heads)
+        memory = self.encoder(
+            src.astype(self.dtype),
+            sequence(S, valid=valid),
+            pairs={"src_mask": edges},
+            scores={"self": score},
+            key=keys[0],
+        ).x
+        own, valid, own_score = read_masks(tgt_mask, tgt_key_padding_mask, T, T, heads)
+        cross, heard, score = read_masks(memory_mask, memory_key_padding_mask, T, S, heads)
+        output = self.decoder(
+            tgt.astype(self.dtype),
+            sequence(T, valid=valid),
+            pairs={"tgt_mask": own, "memory_mask": cross},
+            source=memory,
+            source_nodes=sequence(S, valid=heard),
+            scores={"self": own_score, "cross": score},
+            key=keys[1],
+        ).x
         if not self.batch_first:
             memory, output = jnp.swapaxes(memory, 0, 1), jnp.swapaxes(output, 0, 1)
         return Output(memory=memory, output=output)
 
     def check(self, inputs: Mapping[str, Any]) -> None:
-        width = self.encoder.spec.width
+        width, first = self.config.d_model, 0 if self.batch_first else 1
         for name in ("src", "tgt"):
-            if name not in inputs:
-                raise ValueError(f"give {name}: Float[B T {width}]")
-            if np.ndim(inputs[name]) != 3 or np.shape(inputs[name])[-1] != width:
-                shape = np.shape(inputs[name])
+            shape = np.shape(inputs.get(name, ()))
+            if len(shape) != 3 or shape[-1] != width:
                 raise ValueError(f"{name} has shape {shape}; expected 3 axes, the last of {width}")
-        for name, value in inputs.items():
-            floats = name.endswith("mask") and np.asarray(value).dtype != bool
-            if floats and not np.isin(np.asarray(value), (0, -np.inf)).all():
+        B, S = (np.shape(inputs["src"])[n] for n in (first, 1 - first))
+        T = np.shape(inputs["tgt"])[1 - first]
+        squares = {"src_mask": (S, S), "tgt_mask": (T, T), "memory_mask": (T, S)}
+        paddings = {"src_": (B, S), "tgt_": (B, T), "memory_": (B, S)}
+        for name, shape in squares.items():
+            if name in inputs:
+                check_mask(name, inputs[name], (shape, (B * self.config.nhead, *shape)))
+            elif inputs.get(name.replace("mask", "is_causal")):
                 raise ValueError(
-                    f"{name} must be boolean (True: no edge) or hold 0 and -inf; "
-                    "an additive bias is not implemented for torch.nn.Transformer"
+                    f"{name.replace('mask', 'is_causal')} is a hint about {name}: give it"
                 )
-
-
-class AdditiveMask(ScoreRule):
-    """A float mask of torch: a number per (row, head, query, key), added to the scores."""
-
-    def __eq__(self, other):
-        return isinstance(other, AdditiveMask)
-
-    def __hash__(self):
-        return hash(AdditiveMask)
-
-    def __call__(self, params, q, k, qn, kn):
-        rows_, columns = qn.tag("index"), kn.tag("index")
-        taken = jnp.take_along_axis(params, rows_[:, None, :, None], axis=2)
-        return jnp.take_along_axis(taken, columns[:, None, None, :], axis=3)
-
-
-class TorchAttention(Model):
-    """`torch.nn.MultiheadAttention`, with the weights of every head. Here `key` is an input."""
-
-    def __init__(self, attention: Attention, batch_first: bool):
-        self.attention, self.batch_first = attention, batch_first
-
-    def forward(
-        self, query, key, value, key_padding_mask=None, attn_mask=None, noise=None
-    ) -> Output:
-        inputs = (query, key, value)
-        if not self.batch_first:
-            inputs = tuple(jnp.swapaxes(x, 0, 1) for x in inputs)
-        q, k, v = (jnp.asarray(x).astype(self.dtype) for x in inputs)
-        op, more = self.attention.spec, len(self.attention.spec.extra)
-        T, S = q.shape[1], k.shape[1]
-        score, allowed = None, np.ones((1, T, S), bool)
-        if attn_mask is not None and attn_mask.dtype == bool:
-            allowed = _edges(attn_mask, T, S, op.heads)
-        elif attn_mask is not None:
-            bias = jnp.asarray(attn_mask).reshape(-1, 1 if attn_mask.ndim == 2 else op.heads, T, S)
-            allowed = ~jnp.all(jnp.isneginf(bias), axis=1)
-            bias = jnp.pad(jnp.maximum(bias, -1e30), ((0, 0), (0, 0), (0, 0), (0, more)))
-            score = Score(AdditiveMask(), bias.astype(jnp.float32))
-        wide = ((0, 0), (0, more))
-        valid = _valid(key_padding_mask)
-        keys = sequence(
-            S + more, valid=None if valid is None else jnp.pad(valid, wide, constant_values=True)
-        )
-        pairs = {"attn_mask": jnp.pad(allowed, ((0, 0), *wide), constant_values=True)}
-        edges = connect(Dense("attn_mask"), sequence(T), keys, pairs)
-        attended = self.attention(
-            q, edges, source=k, value_source=v, score=score, key=noise, with_weights=True
-        )
-        output = attended.x if self.batch_first else jnp.swapaxes(attended.x, 0, 1)
-        return Output(output=output, weights=attended.weights)
-
-
-def _valid(padding: Array | None) -> Array | None:
-    """torch marks padding (True, or -inf); here valid keys are marked."""
-    if padding is None:
-        return None
-    padding = jnp.asarray(padding)
-    return ~padding if padding.dtype == bool else ~jnp.isneginf(padding)
-
-
-def _edges(mask: Float[Array, "T S"] | None, T: int, S: int, heads: int) -> Array:
-    """torch's mask (True or -inf: no edge; 2-D, or 3-D with a matrix per row and head) as edges."""
-    if mask is None:
-        return np.ones((1, T, S), bool)
-    allowed = _valid(mask)
-    if allowed.ndim == 2:
-        return allowed[None]
-    allowed = allowed.reshape(-1, heads, T, S)
-    return allowed[:, 0]
+        for prefix, shape in paddings.items():
+            name = f"{prefix}key_padding_mask"
+            if name in inputs:
+                check_mask(name, inputs[name], (shape,))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Array
-from transformers_jax.graph import Mask, Nodes, sequence
+from transformers_jax.graph import Nodes, sequence
 from transformers_jax.models import checks
 from transformers_jax.models.base import Model
 from transformers_jax.models.output import Output
@@ -50,28 +50,6 @@ def collected(output_hidden_states: bool, output_attentions: bool) -> frozenset[
 def split_key(key: Array | None, count: int) -> list[Array | None]:
     """As many keys as there are sources of noise; no key, no noise."""
     return [None] * count if key is None else list(jax.random.split(key, count))
-
-
-def check_tags(
-    stacks: Mapping[str, Stack], inputs: Mapping[str, Any], shape: tuple[int, int]
-) -> None:
-    """Every tag and pair array that is given is read by some mask, and has the tokens' shape."""
-    masks: list[Mask] = [b.op.mask for s in stacks.values() for b in s._branches("self")]
-    for argument in ("tags", "pairs"):
-        given = inputs.get(argument) or {}
-        read = frozenset().union(*(getattr(mask, argument) for mask in masks))
-        unused = sorted(set(given) - read)
-        if unused:
-            shown = ", ".join(sorted({str(mask) for mask in masks}))
-            raise ValueError(
-                f"{argument} {unused} are read by no mask of this model ({shown}); "
-                "load it with a mask that compares them, e.g. mask=CAUSAL & Same('document')"
-            )
-        if argument == "tags":
-            for name, tag in given.items():
-                checks.integers(f"tags[{name!r}]", tag)
-                if np.shape(tag)[1:] != shape[1:] or np.shape(tag)[0] not in (1, shape[0]):
-                    checks.same_shape(f"tags[{name!r}]", tag, shape, "the input")
 
 
 class Single(Model):
@@ -165,74 +143,12 @@ class Single(Model):
             )
         shape = np.shape(ids) if ids is not None else np.shape(vectors)[:-1]
         like = "input_ids" if ids is not None else "inputs_embeds"
-        check_rows(
+        checks.tokens(
             inputs, shape, like, self.positions, self.embed.spec.types, self.embed.spec.vocab
         )
-        check_tags(self.stacks(), inputs, shape)
-        check_cache(inputs.get("cache"), shape)
-        check_labels(self, inputs, shape)
-
-
-def check_rows(inputs, shape, like, positions, types, vocab, prefix: str = "") -> None:
-    """Masks, types and positions of one set of tokens."""
-    if f"{prefix}attention_mask" in inputs:
-        checks.mask(f"{prefix}attention_mask", inputs[f"{prefix}attention_mask"], shape, like)
-    if "token_type_ids" in inputs and not prefix:
-        checks.same_shape("token_type_ids", inputs["token_type_ids"], shape, like)
-        if types is None:
-            raise ValueError("this model has no token types; leave token_type_ids out")
-        count = vocab if types == "words" else types
-        checks.ids("token_type_ids", inputs["token_type_ids"], count, "token types", len(shape))
-    if "position_ids" in inputs and not prefix:
-        array = checks.integers("position_ids", inputs["position_ids"], None)
-        if array.shape[-1] != shape[-1]:
-            checks.same_shape("position_ids", array, shape, like)
-        if positions is not None:
-            checks.ids("position_ids", array, positions, "positions", None)
-    elif inputs.get("cache") is None:
-        checks.length(like, shape[-1], positions)
-
-
-def check_cache(cache: Cache | None, shape: tuple[int, ...]) -> None:
-    """The next tokens fit behind those already written."""
-    if cache is None:
-        return
-    batch = jax.tree.leaves(cache.nodes)[0].shape[0]
-    if batch != shape[0]:
-        raise ValueError(f"the input has {shape[0]} rows, but the cache was made for {batch}")
-    written = int(cache.length)
-    if written + shape[-1] > cache.size:
-        raise ValueError(
-            f"the cache holds {cache.size} tokens and {written} are written: {shape[-1]} more do "
-            f"not fit; make it with init_cache(model, batch, {written + shape[-1]})"
-        )
-
-
-def check_labels(model: Model, inputs: Mapping[str, Any], shape: tuple[int, ...]) -> None:
-    """Labels of the head, by what the head predicts."""
-    config, head = model.config, model.plan.head
-    given = {name: inputs[name] for name in model.labels if name in inputs}
-    for name, value in given.items():
-        if name == "next_sentence_label" or head == "next_sentence":
-            checks.labels(name, value, 2)
-        elif name in ("start_positions", "end_positions"):
-            checks.integers(name, value, None)
-        elif head in ("causal_lm", "masked_lm", "pretraining", "seq2seq_lm"):
-            checks.labels(name, value, config.vocab_size, 2)
-            if head != "seq2seq_lm":
-                checks.same_shape(name, value, shape, "the input")
-        elif head == "token_classification":
-            checks.labels(name, value, config.num_labels, 2)
-            checks.same_shape(name, value, shape, "the input")
-        elif head == "multiple_choice":
-            checks.labels(name, value, shape[1])
-        elif head == "sequence_classification" and config.problem_type in (
-            "single_label_classification",
-            None,
-        ):
-            single = config.num_labels > 1 and np.issubdtype(np.asarray(value).dtype, np.integer)
-            if single or config.problem_type is not None:
-                checks.labels(name, value, config.num_labels)
+        checks.tags(self.stacks(), inputs, shape)
+        checks.room(inputs.get("cache"), shape)
+        checks.answers(self, inputs, shape)
 
 
 class Seq2Seq(Model):
@@ -401,11 +317,12 @@ class Seq2Seq(Model):
             if ids is not None or vectors is not None:
                 shapes[prefix] = shape
                 like = f"{prefix}input_ids"
-                check_rows(inputs, shape, like, None, None, embed.vocab, prefix)
+                checks.tokens(inputs, shape, like, prefix=prefix)
         heard = inputs.get("encoder_outputs") is not None or inputs.get("cache") is not None
         if "" not in shapes and not heard:
             raise ValueError("give input_ids (or encoder_outputs, or a cache that heard them)")
         if "decoder_" in shapes:
-            check_cache(inputs.get("cache"), shapes["decoder_"])
-            check_tags({"decoder": self.decoder}, inputs, shapes["decoder_"])
-        check_labels(self, inputs, shapes.get("decoder_", shapes.get("", (0, 0))))
+            checks.room(inputs.get("cache"), shapes["decoder_"])
+            checks.tags({"decoder": self.decoder}, inputs, shapes["decoder_"])
+        answered = shapes.get("decoder_", np.shape(inputs.get("labels", ())))
+        checks.answers(self, inputs, answered)

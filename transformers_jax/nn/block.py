@@ -1,4 +1,4 @@
-"""A block: a row of residual branches; which, and in which order, is all that tells blocks apart."""
+"""A block: a row of residual branches; which, and in which order, is all that tells them apart."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Surroundings:
     score: Score | None = None
     source: Float[Array, "B S E"] | None = None
     source_edges: dict[Mask, Edges] = field(default_factory=dict)
+    source_score: Score | None = None
     how: str = "auto"
     collect: frozenset[str] = field(default_factory=frozenset)
 
@@ -82,6 +83,7 @@ class Block(nnx.Module):
         options = dict(cache=cache, key=key, how=around.how)
         options["with_weights"] = "weights" in around.collect
         if branch.kind == "cross":
-            return attention(x, around.source_edges[op.mask], source=around.source, **options)
+            options |= dict(source=around.source, score=around.source_score)
+            return attention(x, around.source_edges[op.mask], **options)
         turn = None if op.rotary is None else around.turns[op.rotary, op.kv]
         return attention(x, around.edges[op.mask], turn=turn, score=around.score, **options)

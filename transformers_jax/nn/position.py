@@ -71,6 +71,10 @@ def _speeds(rotary: spec.Rotary, turning: int, position: Array) -> Array:
         return _llama3(scaling, speed)
     if isinstance(scaling, spec.YarnScaling):
         return _yarn(scaling, rotary.base, turning, speed)
+    if isinstance(scaling, spec.LongScaling):
+        beyond = jnp.max(jnp.asarray(position)) + 1 > scaling.original
+        short, long = (np.asarray(f, np.float32) for f in (scaling.short, scaling.long))
+        return speed / jnp.where(beyond, long, short)
     # Dynamic: the longest row of the batch decides, once it is longer than the model was trained.
     length = jnp.maximum(jnp.max(jnp.asarray(position)) + 1, scaling.original).astype(jnp.float32)
     stretch = scaling.factor * length / scaling.original - (scaling.factor - 1)
@@ -101,6 +105,8 @@ def _yarn(scaling: spec.YarnScaling, base: float, turning: int, speed: np.ndarra
 
 def _warmth(scaling: spec.Scaling | None) -> float:
     """YaRN's factor on both queries and keys (Peng et al. 2023, equation 22)."""
+    if isinstance(scaling, spec.LongScaling):
+        return scaling.warmth
     if not isinstance(scaling, spec.YarnScaling):
         return 1.0
     if scaling.attention_factor is not None:

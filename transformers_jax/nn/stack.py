@@ -9,6 +9,7 @@ every step would copy all weights for every token.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key, Params
 from transformers_jax.graph import Edges, Nodes, connect
-from transformers_jax.nn.attend import prepare
+from transformers_jax.nn.attend import Score, prepare
 from transformers_jax.nn.block import Block, Surroundings
 from transformers_jax.nn.cache import Cache, KeyValues, empty_nodes, slots_for
 from transformers_jax.nn.noise import dropout
@@ -65,6 +66,7 @@ class Stack(nnx.Module):
         pairs: Mapping[str, Array] | None = None,
         source: Float[Array, "B S E"] | None = None,
         source_nodes: Nodes | None = None,
+        scores: Mapping[str, Score | None] | None = None,
         cache: Cache | None = None,
         key: Key | None = None,
         collect: frozenset[str] = frozenset(),
@@ -72,9 +74,12 @@ class Stack(nnx.Module):
         """Runs the blocks over the tokens `nodes`, hearing `source` in cross-attention.
 
         With a cache the tokens are the next ones; keys of earlier tokens and of the source are
-        read from it.
+        read from it. `scores` adds to those of "self" and "cross", instead of the stack's own.
         """
         around = self._surroundings(nodes, pairs, source, source_nodes, cache, collect)
+        if scores:
+            own, cross = scores.get("self") or around.score, scores.get("cross")
+            around = replace(around, score=own, source_score=cross)
         first = constrain(x, "batch length embed")
         key, last_key = (None, None) if key is None else jax.random.split(key)
         caches = None if cache is None else cache.layers

@@ -1,0 +1,215 @@
+"""`torch.nn.MultiheadAttention` as a model, and how torch's masks are read as graphs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+
+from transformers_jax import spec
+from transformers_jax.arrays import MASKED, Array, Bool
+from transformers_jax.graph import Dense, connect, sequence
+from transformers_jax.hub.table import Table, rows
+from transformers_jax.models.base import Model
+from transformers_jax.models.config import FamilyConfig
+from transformers_jax.models.output import Output
+from transformers_jax.models.rows import HEADS_IN, HEADS_OUT, dense
+from transformers_jax.nn.attend import Score, ScoreRule
+from transformers_jax.nn.attention import Attention
+
+ALL_BIASES = ("query", "key", "value", "out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleConfig(FamilyConfig):
+    """A config without a model_type: `module` names a class of PyTorch code."""
+
+    module: ClassVar[str]
+    UNUSED = frozenset({"module"})
+
+    def to_dict(self) -> dict[str, Any]:
+        fields = super().to_dict()
+        shared = {"model_type", "architectures", "is_encoder_decoder", "tie_word_embeddings"}
+        ids = ("bos_token_id", "eos_token_id", "pad_token_id")
+        shared |= {name for name in ids if fields[name] is None}
+        return {"module": self.module, **{k: v for k, v in fields.items() if k not in shared}}
+
+    def architecture(self, head: str) -> str:
+        return self.module
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchAttentionConfig(ModuleConfig):
+    """The arguments of `torch.nn.MultiheadAttention`."""
+
+    model_type = "torch.nn.MultiheadAttention"
+    module = "torch.nn.MultiheadAttention"
+    HEADS = {"torch.nn.MultiheadAttention": "none"}
+
+    embed_dim: int = 512
+    num_heads: int = 8
+    dropout: float = 0.0
+    bias: bool = True
+    add_bias_kv: bool = False
+    add_zero_attn: bool = False
+    kdim: int | None = None
+    vdim: int | None = None
+    batch_first: bool = False
+
+    @property
+    def separate(self) -> bool:
+        """Whether query, key and value projections are three tensors."""
+        widths = (self.kdim or self.embed_dim, self.vdim or self.embed_dim)
+        return widths != (self.embed_dim, self.embed_dim)
+
+    def build(self, head, execution, mask=None) -> TorchAttention:
+        extra = (("learned", self.add_bias_kv), ("zero", self.add_zero_attn))
+        attention = spec.AttentionSpec(
+            heads=self.num_heads,
+            kv=self.embed_dim // self.num_heads,
+            source=self.kdim,
+            value_source=self.vdim or self.embed_dim,
+            bias=ALL_BIASES if self.bias else (),
+            extra=tuple(name for name, wanted in extra if wanted),
+            dropout=self.dropout,
+        )
+        core = Attention(attention, self.embed_dim, spec.InitialXavier())
+        return TorchAttention(core, self.batch_first)
+
+    def table(self, head) -> Table:
+        text = packed("", "attention", self.bias, self.separate)
+        if self.add_bias_kv:
+            text += "\nbias_k | attention.extra_key | 1 1 (h k) -> h k"
+            text += "\nbias_v | attention.extra_value | 1 1 (h k) -> h k"
+        return Table(rows(text))
+
+
+def packed(theirs: str, ours: str, bias: bool, separate: bool = False) -> str:
+    """torch.nn.MultiheadAttention packs query, key and value into `in_proj_weight`."""
+    theirs = f"{theirs}." if theirs else ""
+    fused = [f"{ours}.{role}" for role in ("query", "key", "value")]
+    if separate:
+        text = "".join(
+            f"\n{theirs}{name}_proj_weight | {path} | {HEADS_OUT}"
+            for name, path in zip("qkv", fused)
+        )
+    else:
+        text = f"\n{theirs}in_proj_weight | {' '.join(fused)} | (n h k) d -> n d h k"
+    if bias:
+        paths = " ".join(f"{path}_bias" for path in fused)
+        text += f"\n{theirs}in_proj_bias | {paths} | (n h k) -> n h k"
+    return text + dense(f"{theirs}out_proj", f"{ours}.out", HEADS_IN, "" if bias else None)
+
+
+# ---------------------------------------------------------------- torch's masks
+
+
+class AdditiveMask(ScoreRule):
+    """A float mask of torch: a number per (row, head, query, key), added to the scores."""
+
+    def __eq__(self, other):
+        return isinstance(other, AdditiveMask)
+
+    def __hash__(self):
+        return hash(AdditiveMask)
+
+    def __call__(self, params, q, k, qn, kn):
+        rows_, columns = qn.tag("index"), kn.tag("index")
+        taken = jnp.take_along_axis(params, rows_[:, None, :, None], axis=2)
+        return jnp.take_along_axis(taken, columns[:, None, None, :], axis=3)
+
+
+def read_masks(
+    mask: Array | None, padding: Array | None, T: int, S: int, heads: int
+) -> tuple[Bool[Array, "b T S"], Bool[Array, "B S"] | None, Score | None]:
+    """(edges, valid keys, what is added to the scores) of an attention mask and a padding mask.
+
+    torch marks what is *not* heard: True, or -inf in a float mask, whose other numbers are added.
+    A mask is [T S], or [B * heads T S] with a matrix per row and head.
+    """
+    edges, bias, valid = np.ones((1, T, S), bool), None, None
+    if mask is not None:
+        mask = jnp.asarray(mask)
+        by_head = mask[None, None] if mask.ndim == 2 else mask.reshape(-1, heads, T, S)
+        closed = by_head if mask.dtype == bool else jnp.isneginf(by_head)
+        edges = ~closed.all(axis=1)
+        if mask.dtype != bool:
+            bias = jnp.maximum(by_head.astype(jnp.float32), MASKED)
+        elif mask.ndim == 3:  # a graph is shared by all heads: what differs is left to the scores
+            bias = jnp.where(closed, MASKED, 0.0).astype(jnp.float32)
+    if padding is not None:
+        padding = jnp.asarray(padding)
+        valid = ~padding if padding.dtype == bool else ~jnp.isneginf(padding)
+        if padding.dtype != bool:
+            added = jnp.where(valid, padding, 0.0).astype(jnp.float32)[:, None, None, :]
+            bias = (
+                jnp.broadcast_to(added, (*added.shape[:2], T, S)) if bias is None else bias + added
+            )
+    return edges, valid, None if bias is None else Score(AdditiveMask(), bias)
+
+
+def check_mask(name: str, value: Any, shapes: tuple[tuple[int, ...], ...]) -> None:
+    """A mask is boolean or float and has one of the shapes.
+
+    Raises:
+        ValueError: naming the mask, what came and what was expected.
+    """
+    array = np.asarray(value)
+    if array.dtype != bool and not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(
+            f"{name} has dtype {array.dtype}; torch's masks are boolean (True: not heard) or float "
+            "(added to the scores, -inf: not heard)"
+        )
+    if array.shape not in shapes:
+        expected = " or ".join(map(str, shapes))
+        raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
+
+
+# ---------------------------------------------------------------- the model
+
+
+class TorchAttention(Model):
+    """`torch.nn.MultiheadAttention`, with the weights of every head. Here `key` is an input."""
+
+    def __init__(self, attention: Attention, batch_first: bool):
+        self.attention, self.batch_first = attention, batch_first
+
+    def forward(
+        self, query, key, value, key_padding_mask=None, attn_mask=None, noise=None
+    ) -> Output:
+        inputs = (query, key, value)
+        if not self.batch_first:
+            inputs = tuple(jnp.swapaxes(x, 0, 1) for x in inputs)
+        q, k, v = (jnp.asarray(x).astype(self.dtype) for x in inputs)
+        op, more = self.attention.spec, len(self.attention.spec.extra)
+        T, S = q.shape[1], k.shape[1]
+        allowed, valid, score = read_masks(attn_mask, key_padding_mask, T, S, op.heads)
+        wide = ((0, 0), (0, more))  # the extra keys are heard by everyone
+        valid = None if valid is None else jnp.pad(valid, wide, constant_values=True)
+        pairs = {"attn_mask": jnp.pad(allowed, ((0, 0), *wide), constant_values=True)}
+        if score is not None:
+            score = Score(score.rule, jnp.pad(score.params, ((0, 0), (0, 0), *wide)))
+        keys = sequence(S + more, valid=valid)
+        edges = connect(Dense("attn_mask"), sequence(T), keys, pairs)
+        attended = self.attention(
+            q, edges, source=k, value_source=v, score=score, key=noise, with_weights=True
+        )
+        output = attended.x if self.batch_first else jnp.swapaxes(attended.x, 0, 1)
+        return Output(output=output, weights=attended.weights)
+
+    def check(self, inputs: Any) -> None:
+        config = self.config
+        widths = (config.embed_dim, config.kdim, config.vdim)
+        for name, width in zip(("query", "key", "value"), widths):
+            width, shape = width or config.embed_dim, np.shape(inputs.get(name, ()))
+            if len(shape) != 3 or shape[-1] != width:
+                raise ValueError(f"{name} has shape {shape}; expected 3 axes, the last of {width}")
+        first = 0 if self.batch_first else 1
+        B, T = (np.shape(inputs["query"])[n] for n in (first, 1 - first))
+        S = np.shape(inputs["key"])[1 - first]
+        if "attn_mask" in inputs:
+            check_mask("attn_mask", inputs["attn_mask"], ((T, S), (B * config.num_heads, T, S)))
+        if "key_padding_mask" in inputs:
+            check_mask("key_padding_mask", inputs["key_padding_mask"], ((B, S),))
