@@ -127,6 +127,16 @@ def test_sampling_repeats_with_its_seed(here):
     assert once == again != other
 
 
+def test_the_folder_of_a_run_stands_for_the_model_in_it(worded, tmp_path, here):
+    (tmp_path / "metrics.jsonl").touch()
+    (tmp_path / "config.json").write_text('{"steps": 3, "model": {"model_type": "gpt2"}}')
+    with pytest.raises(ValueError, match="has not ended; continue it with"):
+        here("generate", tmp_path, "--prompt", "w5")
+    assert "124,439,808" in here("inspect", tmp_path / "config.json")  # GPT-2 small
+    shutil.copytree(worded, tmp_path / "model")
+    assert "13,632" in here("inspect", tmp_path)
+
+
 def test_inspect_tells_the_facts_of_a_checkpoint():
     out, _ = run("inspect", T5)
     for words in ("T5ForConditionalGeneration", "37,216", "CAUSAL", "Full()", "■ · · ·",

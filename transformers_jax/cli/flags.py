@@ -42,8 +42,8 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
 
 def flags_of_pretrain(parser: Parser) -> None:
     """Only what is worth saying without a config."""
+    parser.usage = f"{PROGRAM} pretrain CONFIG [--steps N] [--out DIR] [--data.path FILE] ..."
     parser.add_argument("config", help="a Python file with config(), or a run's config.json")
-    parser.add_argument("...", nargs="*", help="--steps N, --out DIR, --resume auto|strict|never")
 
 
 def flags_of_generate(parser: Parser) -> None:

@@ -31,7 +31,9 @@ def model_source(path: str) -> Any:
     if file.suffix == ".py" or (file.suffix == ".json" and file.exists() and not is_model(file)):
         from transformers_jax.training.config import load
 
-        return load(file).model
+        model = load(file).model
+        print("note: a run takes its vocabulary from its tokenizer", file=sys.stderr)
+        return model.replace(architectures=(model.architecture("causal_lm"),))
     return model_folder(path)
 
 

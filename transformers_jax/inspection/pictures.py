@@ -97,7 +97,7 @@ def draw_grid(
     cell = max(cell, 1.1 / max(T, S)) if max(T, S) * cell < 1.1 <= MOST / max(L, H) else cell
     margin = max(1.0, 0.085 * max(map(len, queries or [""])) + 0.9) if T <= LABELLED else 0.9
     below = max(0.5, 0.07 * max(map(len, keys or [""])) + 0.3) if S <= LABELLED else 0.5
-    width, height = max(wide * cell + margin + 0.9, 5.0), tall * cell + below + 1.15
+    width, height = max(wide * cell + margin + 0.9, 5.0), tall * cell + below + 0.95
     figure = Figure(figsize=(width, height), facecolor=PAPER)
     axes = figure.add_axes(
         (margin / width, below / height, wide * cell / width, tall * cell / height)
@@ -107,7 +107,7 @@ def draw_grid(
     axes.set_axis_off()
     _name_rows(axes, L, T, queries, cell, margin)
     _name_columns(axes, H, S, keys, cell, tall)
-    figure.text(0.18 / width, 1 - 0.3 / height, title, color=INK, fontsize=11, va="center")
+    figure.text(0.18 / width, 1 - 0.26 / height, title, color=INK, fontsize=11, va="center")
     _legend(figure, axes, width, height, tall * cell, below, wide * cell + margin)
     figure.savefig(path, dpi=min(200, 4500 / max(width, height)))
 
@@ -150,6 +150,7 @@ def _name_rows(axes, L: int, T: int, tokens, cell: float, margin: float) -> None
 
 def _name_columns(axes, H: int, S: int, tokens, cell: float, tall: float) -> None:
     """Heads above; the tokens that are heard, below the last map of each head."""
+    upright = max(map(len, tokens or [""])) <= 2
     for head in range(H):
         left = head * (S + GAP)
         axes.text(
@@ -159,7 +160,7 @@ def _name_columns(axes, H: int, S: int, tokens, cell: float, tall: float) -> Non
         for place, token in enumerate(tokens or ()) if S <= LABELLED else ():
             axes.text(
                 left + place + 0.5, tall + 0.35, token, color=INK, fontsize=_size(cell),
-                rotation=90, ha="center", va="top", clip_on=False,
+                rotation=0 if upright else 90, ha="center", va="top", clip_on=False,
             )  # fmt: skip
 
 
