@@ -7,6 +7,7 @@ import jax
 import pytest
 
 import transformers_jax as tj
+from transformers_jax.training.tokenizers import train_tokenizer
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
@@ -23,13 +24,17 @@ WITH_CODE = [page for page in PAGES if blocks(page)]
 
 
 def stand_in(folder: Path) -> None:
-    """Writes a small model under the name of the checkpoint that the README loads."""
+    """Writes small models under the names of the checkpoints that the README loads."""
     config = tj.BertConfig(
         vocab_size=30522, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
         intermediate_size=16, pad_token_id=0,
     )  # fmt: skip
     model = tj.from_config(config, head="masked_lm", key=jax.random.key(0))
     tj.save_pretrained(model, folder / "google-bert/bert-base-uncased")
+    config = tj.GPT2Config(vocab_size=256, n_positions=64, n_embd=8, n_layer=1, n_head=2)
+    model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
+    tj.save_pretrained(model, folder / "runs/gpt/model")
+    train_tokenizer("byte", [], 256).save(folder / "runs/gpt/model")
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
