@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,14 @@ from transformers_jax import cli
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests/conformance/cases"
 GPT2, OLDER, T5 = CASES / "gpt2", CASES / "older-gpt2", CASES / "t5-v1.1"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "COLUMNS": "100"}
+CACHE = tempfile.mkdtemp(prefix="transformers_jax_test_")
+ENVIRONMENT = {
+    **os.environ,
+    "TRANSFORMERS_JAX_CACHE": CACHE,
+    "PYTHONPATH": str(ROOT),
+    "JAX_PLATFORMS": "cpu",
+    "COLUMNS": "100",
+}
 
 
 def run(*arguments, status=0, text="", **environment) -> tuple[str, str]:
@@ -29,14 +37,21 @@ def run(*arguments, status=0, text="", **environment) -> tuple[str, str]:
 
 
 @pytest.fixture
-def here(capsys):
+def here(capsys, monkeypatch):
     """The same in this process, where JAX is loaded already."""
+    monkeypatch.setattr(cli.commands, "keep_compiled_programs", lambda: None)
 
     def call(*arguments) -> str:
         assert cli.run(list(map(str, arguments))) == 0
         return capsys.readouterr().out
 
     return call
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _clean_up():
+    yield
+    shutil.rmtree(CACHE, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

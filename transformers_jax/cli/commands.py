@@ -14,6 +14,7 @@ from transformers_jax.cli.texts import (
     decode,
     encode,
     ends_of,
+    keep_compiled_programs,
     model_folder,
     model_source,
     read_prompts,
@@ -39,6 +40,7 @@ def generate(options: Namespace) -> int:
 
     import transformers_jax as tj
 
+    keep_compiled_programs()
     folder = model_folder(options.model)
     tokenizer = None if options.ids else read_tokenizer(folder)
     prompts = options.ids or read_prompts(options)
