@@ -121,9 +121,11 @@ class BertConfig(FamilyConfig):
 
     def table(self, head) -> Table:
         tied = self.tie_word_embeddings
+        # a model without a head is saved without the prefix, its pooler included
+        pooler = POOLER.replace("bert.", "") if head == "none" else POOLER
         texts = {name: head_rows(name, tied and name == head) for name in self.HEADS.values()}
         return Table(
-            (*slots(BACKBONE, 1), *rows(POOLER, group="pooler"), *of_heads(texts, head)),
+            (*slots(BACKBONE, 1), *rows(pooler, group="pooler"), *of_heads(texts, head)),
             prefix="bert.",
             aliases=((r"\.gamma$", ".weight"), (r"\.beta$", ".bias")),
             ignore=("*.position_ids", *(UNTIED if tied else ())),

@@ -96,7 +96,9 @@ class T5Config(FamilyConfig):
 
     def to_dict(self):
         ffn = self.feed_forward()
-        return {**super().to_dict(), "dense_act_fn": ffn.activation, "is_gated_act": ffn.gated}
+        # v5 always says "tied", and lets the stored tables tell whether they are
+        written = {"tie_word_embeddings": True, "dense_act_fn": ffn.activation}
+        return {**super().to_dict(), **written, "is_gated_act": ffn.gated}
 
     def spec(self, decoder: bool, mask=None) -> StackSpec:
         """Pre-norm blocks without biases; scores are unscaled and carry bucketed distances."""

@@ -39,6 +39,9 @@ class ModuleConfig(FamilyConfig):
     def architecture(self, head: str) -> str:
         return self.module
 
+    def head_named(self, head: str | None) -> str:
+        return super().head_named(self.module if head is None else head)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TorchAttentionConfig(ModuleConfig):

@@ -1,0 +1,95 @@
+"""One step of training agrees with PyTorch: the loss, every gradient, every parameter after AdamW.
+
+The fixtures are made by make_fixtures.py. Exporting the tree of gradients gives PyTorch's names.
+"""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+from safetensors.numpy import load_file
+
+import transformers_jax as tj
+
+HERE = Path(__file__).parent
+CASES = HERE.parent / "conformance" / "cases"
+FIXTURES = sorted((HERE / "fixtures").glob("*.npz"))
+INPUTS = {
+    "attention-is-all-you-need": {
+        "source_ids": "input_ids",
+        "source_mask": "attention_mask",
+        "target_ids": "decoder_input_ids",
+    }
+}
+TOLERANCE = 1e-4  # relative error of each tensor, by norm, in float32
+
+
+def under_their_names(model, tree, folder):
+    """A tree of parameters (or gradients) as the tensors of a saved model."""
+    tj.save_pretrained(tj.bind(model, tree), folder)
+    return load_file(folder / "model.safetensors")
+
+
+def largest_error(got, want, floor=0.0):
+    """(relative error, name) of the worst tensor; `floor` is a norm that counts as nothing."""
+    assert set(got) == set(want)
+    errors = {
+        name: np.linalg.norm(got[name] - want[name]) / max(np.linalg.norm(want[name]), floor)
+        for name in want
+    }
+    worst = max(errors, key=errors.get)
+    return errors[worst], worst
+
+
+@pytest.mark.parametrize("fixture", FIXTURES, ids=lambda path: path.stem)
+def test_one_step_of_training_is_that_of_pytorch(fixture, tmp_path):
+    folder, stored = CASES / fixture.stem, dict(np.load(fixture))
+    expected = {
+        kind: {n.removeprefix(f"{kind}/"): x for n, x in stored.items() if n.startswith(kind)}
+        for kind in ("gradient", "after")
+    }
+    names = INPUTS.get(fixture.stem, {})
+    inputs = {names.get(n, n): x for n, x in np.load(folder / "inputs.npz").items()}
+    inputs = {n: x for n, x in inputs.items() if "generate" not in n}
+    if "labels" not in inputs:
+        inputs["labels"] = inputs["decoder_input_ids"]
+    model = tj.from_pretrained(folder)
+    apply, params = tj.functional(model)
+    optimizer = optax.adamw(1e-3, b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.1)
+
+    @jax.jit
+    def step(params, inputs):
+        loss, grads = jax.value_and_grad(lambda p: apply(p, **inputs).loss)(params)
+        updates, _ = optimizer.update(grads, optimizer.init(params), params)
+        return loss, grads, optax.apply_updates(params, updates)
+
+    loss, grads, after = step(params, {n: narrow(x) for n, x in inputs.items()})
+    np.testing.assert_allclose(loss, stored["loss"], rtol=1e-5)
+
+    got = under_their_names(model, grads, tmp_path / "gradient")
+    whole = np.sqrt(sum(np.square(x).sum() for x in expected["gradient"].values()))
+    # A key's bias has no gradient at all (softmax cancels it): rounding is measured by the whole.
+    error, name = largest_error(got, expected["gradient"], floor=1e-3 * whole)
+    assert error <= TOLERANCE, name
+
+    error, name = largest_error(
+        under_their_names(model, after, tmp_path / "after"), expected["after"]
+    )
+    assert error <= TOLERANCE, name
+
+
+def narrow(array):
+    """As JAX computes."""
+    return array.astype(np.int32) if array.dtype == np.int64 else array
+
+
+def test_every_family_has_a_fixture():
+    assert len(FIXTURES) == 5
+
+
+def test_a_wrong_gradient_would_be_seen():
+    want = {"w": np.ones(3), "v": np.ones(5)}
+    got = {"w": np.ones(3), "v": np.ones(5) * (1 + 2 * TOLERANCE)}
+    assert largest_error(got, want)[0] > TOLERANCE
