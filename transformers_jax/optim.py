@@ -49,7 +49,7 @@ def warmup_cosine(peak: float, warmup: int, steps: int, final: float) -> Schedul
     def rate(step: Int[Array, ""]) -> Float[Array, ""]:
         step = jnp.asarray(step, jnp.float32)
         rising = peak * (step + 1) / max(warmup, 1)
-        done = jnp.clip((step - warmup) / max(steps - warmup, 1), 0.0, 1.0)
+        done = jnp.where(step < steps, (step - warmup) / max(steps - warmup, 1), 1.0)
         falling = final + 0.5 * (peak - final) * (1 + jnp.cos(jnp.pi * done))
         return jnp.where(step < warmup, rising, falling)
 

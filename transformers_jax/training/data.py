@@ -172,7 +172,7 @@ def check_ids(corpus: Corpus, size: int, path: str) -> None:
                 place = int(np.argmax(wrong))
                 raise ValueError(
                     f"{path}: id {part[place]} at {start + place} of the {name} part is outside "
-                    f"the vocabulary [0, {size}); check that ids and model.vocab_size belong together"
+                    f"the vocabulary [0, {size}) of model.vocab_size; do they belong together?"
                 )
 
 
@@ -230,8 +230,8 @@ def evaluation_batches(
     windows = Windows(ids, data.length)
     if not len(windows):
         raise ValueError(
-            f"{data.path}: {len(ids):,} evaluation ids are fewer than one row of {data.length} + 1; "
-            "raise --data.eval-fraction or lower --data.length"
+            f"{data.path}: {len(ids):,} evaluation ids are fewer than one row of "
+            f"{data.length} + 1; raise --data.eval-fraction or lower --data.length"
         )
     batches = []
     for start in range(0, len(windows), batch):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import itertools
 import os
 import platform
 import sysconfig
@@ -37,7 +38,7 @@ def cache_dir() -> Path:
 def documents() -> Iterator[Document]:
     """The topics, then the docstrings module by module; a text that occurs twice comes once."""
     seen: set[str] = set()
-    for document in (*_topics(), *_docstrings()):
+    for document in itertools.chain(_topics(), _docstrings()):
         text = document.text.strip()
         if len(text) >= 20 and text not in seen:
             seen.add(text)

@@ -25,7 +25,7 @@ class PythonDocs(tfds.core.GeneratorBasedBuilder):
     """The documentation of the running interpreter, split by module."""
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=python_docs.version())]  # noqa: RUF012
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=python_docs.version())]
 
     def __init__(self, **options):
         super().__init__(file_format="array_record", **options)

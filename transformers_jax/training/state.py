@@ -95,7 +95,7 @@ def make_step(
             if places is not None:
                 grads = jax.lax.with_sharding_constraint(grads, places.params)
             metrics = {name: total / jnp.maximum(n, 1e-9) for name, (total, n) in sums.items()}
-            norm = optax.global_norm(grads)
+            norm = optax.tree.norm(grads)
             finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
             if clip is not None:
                 scale = jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-12))

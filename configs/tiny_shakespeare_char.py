@@ -1,0 +1,39 @@
+"""nanoGPT's small run on a CPU: characters of Tiny Shakespeare.
+
+The text is not part of this project; pass it as --data.path.
+
+Source:    github.com/karpathy/nanoGPT, README, "I only have a macbook": 4 layers, 4 heads, width
+           128, context 64, batch 12, 2000 steps, no dropout; published loss 1.88.
+Command:   python -m train.pretrain configs/tiny_shakespeare_char.py --data.path input.txt
+Hardware:  two CPU cores.
+Time:      expected 1 to 2 minutes.
+Result:    expected 1.88, from the source; not run here yet.
+"""
+
+from transformers_jax.models.gpt2 import GPT2Config
+from transformers_jax.optim import AdamW
+from transformers_jax.training.config import Data, Evaluation, Sample, TrainConfig
+
+
+def config() -> TrainConfig:
+    """The run."""
+    return TrainConfig(
+        model=GPT2Config(
+            n_layer=4,
+            n_head=4,
+            n_embd=128,
+            n_positions=64,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+        ),
+        # nanoGPT draws crops at random and takes the last tenth of the text for validation
+        data=Data(path="input.txt", tokenizer="character", length=64, batch=12, order="crops"),
+        # its train_shakespeare_char.py: beta2 0.99 because a step has few tokens, warm-up 100
+        optimizer=AdamW(learning_rate=1e-3, final_rate=1e-4, warmup=100, b2=0.99),
+        steps=2000,
+        evaluation=Evaluation(every=250, batches=20),
+        sample=Sample(prompt="\n", tokens=63, count=3, top_k=200),
+        save_every=1000,
+        out="runs/tiny_shakespeare_char",
+    )

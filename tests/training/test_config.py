@@ -1,0 +1,114 @@
+"""A run can be written down and read again; what is misspelt is refused with the nearest name."""
+
+import dataclasses
+import json
+
+import pytest
+
+import transformers_jax as tj
+from transformers_jax.spec import Execution
+from transformers_jax.training import config as configs
+from transformers_jax.training.config import TrainConfig
+from transformers_jax.training.flags import override
+
+
+def flagged(*arguments):
+    return override(TrainConfig(), arguments, "pretrain")
+
+
+def test_a_config_is_the_same_after_json():
+    config = TrainConfig(model=tj.LlamaConfig(hidden_size=32), steps=7, schedule_steps=9)
+    text = json.dumps(configs.to_dict(config))
+    assert configs.from_dict(json.loads(text)) == config
+
+
+def test_unknown_keys_are_all_told_with_the_nearest():
+    with pytest.raises(ValueError) as caught:
+        configs.from_dict({"stepz": 3, "data": {"batchs": 4}, "mesh": []})
+    message = str(caught.value)
+    assert "'stepz'; did you mean 'steps'?" in message
+    assert "'data.batchs'; did you mean 'data.batch'?" in message
+    assert "mesh must be an object" in message
+    with pytest.raises(ValueError, match="n_leyer"):
+        configs.from_dict({"model": {"model_type": "gpt2", "n_leyer": 3}})
+
+
+def test_flags_reach_every_record():
+    config = flagged(
+        "--steps=9", "--schedule_steps", "12", "--data.path", "a.txt", "--mesh.data", "2",
+        "--model.n-layer=3", "--resume", "strict", "--allow-schedule-change", "--optimizer.b2=0.9",
+    )  # fmt: skip
+    assert (config.steps, config.schedule_steps, config.data.path) == (9, 12, "a.txt")
+    assert (config.mesh.data, config.resume, config.optimizer.b2) == (2, "strict", 0.9)
+    assert config.model == tj.GPT2Config(n_layer=3) and config.allow_schedule_change
+    assert flagged() == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stepz", "3"], "unknown flag --stepz; did you mean '--steps'"),
+        (["--data.pth=a"], "unknown flag --data.pth; did you mean '--data.path'"),
+        (["--model.n_leyer=3"], "unknown flag --model.n-leyer; did you mean '--model.n-layer'"),
+        (["--steps", "many"], "many"),
+        (["--resume", "maybe"], "maybe"),
+        (["--steps"], "--steps"),
+        (["stray"], "stray"),
+    ],
+)
+def test_flags_that_mean_nothing_are_refused_in_one_line(arguments, message):
+    with pytest.raises(ValueError, match="^[^\n]*$") as caught:
+        flagged(*arguments)
+    assert message in str(caught.value)
+
+
+def test_values_that_make_no_run_are_refused():
+    for change in (
+        {"steps": 0},
+        {"save_every": 0},
+        {"schedule_steps": 0},
+        {"data": configs.Data(eval_fraction=1.0)},
+        {"data": configs.Data(batch=0)},
+    ):
+        with pytest.raises(ValueError, match="must"):
+            TrainConfig(**change)
+
+
+def test_files_without_a_config_are_refused(tmp_path):
+    for name, content, message in (
+        ("a.py", "x = 1", "no function config"),
+        ("b.py", "def config(): return 3", "returned int, not a TrainConfig"),
+        ("c.json", "{", "not JSON"),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(ValueError, match=message):
+            configs.load(tmp_path / name)
+    with pytest.raises(ValueError, match=r"does not exist.*did you mean '.*a\.py'"):
+        configs.load(tmp_path / "aa.py")
+
+
+@pytest.mark.parametrize("name", ["nano", "gpt_python_docs", "tiny_shakespeare_char", "gpt2_124m"])
+def test_the_configs_of_the_project_can_be_read_and_have_a_lab_note(name):
+    path = f"configs/{name}.py"
+    config = configs.load(path)
+    assert configs.from_dict(configs.to_dict(config)) == config
+    note = open(path).read().split('"""')[1]
+    for word in ("Source:", "Command:", "Hardware:", "Time:", "Result:"):
+        assert word in note, f"{path} lacks {word}"
+
+
+def test_nano_has_at_most_a_million_parameters():
+    model = configs.load("configs/nano.py").model.replace(vocab_size=256)
+    assert model.build("none", Execution()).parameter_count < 1_000_000
+
+
+def test_what_decides_a_step_is_in_the_fingerprint():
+    config = TrainConfig()
+    assert configs.fingerprint(config) == configs.fingerprint(config.replace(steps=5, out="b"))
+    for change in (
+        {"seed": 1},
+        {"model": tj.GPT2Config(n_layer=2)},
+        {"data": dataclasses.replace(config.data, batch=8)},
+        {"accumulate": 2},
+    ):
+        assert configs.fingerprint(config) != configs.fingerprint(config.replace(**change))

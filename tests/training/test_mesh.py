@@ -1,0 +1,96 @@
+"""Eight devices compute what one computes, and hold an eighth of what they share."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PROGRAM = """
+    import json, jax, numpy as np
+    import transformers_jax as tj
+    from transformers_jax.nn.param import axes
+    from transformers_jax.objectives import causal_lm
+    from transformers_jax.optim import AdamW
+    from transformers_jax.shard import make_mesh
+    from transformers_jax.training.data import place
+    from transformers_jax.training.state import init_state, make_step
+
+    config = tj.GPT2Config(n_layer=1, n_head=8, n_embd=32, n_positions=16, vocab_size=64,
+                           resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+    ids = np.random.default_rng(0).integers(0, 64, (16, 17)).astype(np.int32)
+    shapes = {"one": None, "data": {"data": 8}, "fsdp": {"fsdp": 8},
+              "tensor": {"data": 2, "tensor": 4}, "all": {"data": 2, "fsdp": 2, "tensor": 2}}
+    drawn = {None: tj.from_config(config, head="causal_lm", key=jax.random.key(0))}
+    mesh = make_mesh(shapes["all"])
+    drawn["all"] = tj.from_config(config, head="causal_lm", key=jax.random.key(0), mesh=mesh)
+
+    def held(tree):
+        leaves = [x for x in jax.tree.leaves(tree) if hasattr(x, "addressable_shards")]
+        return sum(x.addressable_shards[0].data.nbytes for x in leaves)
+
+    def run(name, shape, accumulate=1):
+        mesh = None if shape is None else make_mesh(shape)
+        model = drawn.get(name, drawn[None])
+        tx = AdamW(learning_rate=1e-2, warmup=1).build(axes(model), 10).transformation
+        state = init_state(model, tx, jax.random.key(1), mesh=mesh)
+        traces = []
+        def counted(*arguments):
+            traces.append(1)
+            return causal_lm(*arguments)
+        step = make_step(model, counted, tx, mesh=mesh, accumulate=accumulate)
+        losses, batch = [], place({"input_ids": ids}, mesh)
+        for _ in range(3):
+            state, metrics = step(state, batch)
+            losses.append(float(metrics["loss"]))
+        return {"losses": losses, "params": held(state.params), "opt": held(state.opt),
+                "traces": len(traces)}
+
+    found = {name: run(name, shape) for name, shape in shapes.items()}
+    found["micro"] = run("micro", {"data": 2, "fsdp": 2}, accumulate=2)
+    print(json.dumps(found))
+"""
+
+
+pytestmark = pytest.mark.xdist_group("mesh")  # one process compiles for all of these tests
+
+
+@pytest.fixture(scope="module")
+def found():
+    flags = "--xla_force_host_platform_device_count=8"
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM)],
+        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return {**json.loads(result.stdout.splitlines()[-1]), "stderr": result.stderr}
+
+
+@pytest.mark.parametrize("mesh", ["data", "fsdp", "tensor", "all", "micro"])
+def test_every_mesh_gives_the_loss_of_one_device(found, mesh):
+    differences = [abs(a - b) for a, b in zip(found[mesh]["losses"], found["one"]["losses"])]
+    assert max(differences) < 1e-5  # float32 sums in another order
+    assert found["one"]["losses"][0] - found["one"]["losses"][-1] > 0.01  # it did learn
+
+
+def test_parameters_and_moments_stay_cut_over_the_mesh(found):
+    whole = found["one"]
+    for part in ("params", "opt"):
+        assert found["data"][part] == whole[part]  # the control: copies are whole
+        assert found["fsdp"][part] < 0.15 * whole[part]
+        assert found["all"][part] < 0.40 * whole[part]
+
+
+def test_a_mesh_traces_its_step_once(found):
+    meshes = ("data", "fsdp", "tensor", "all")
+    assert {mesh: found[mesh]["traces"] for mesh in meshes} == dict.fromkeys(meshes, 1)
+
+
+def test_no_array_is_gathered_by_accident(found):
+    assert "Involuntary full rematerialization" not in found["stderr"]

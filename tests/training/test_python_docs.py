@@ -1,0 +1,52 @@
+"""The text that every machine has: each piece once, whole modules on one side of the split."""
+
+import itertools
+
+import pytest
+
+from transformers_jax.training import python_docs
+from transformers_jax.training.python_docs import Document
+
+
+@pytest.fixture(scope="module")
+def some():
+    return list(itertools.islice(python_docs.documents(), 300))
+
+
+def test_the_documentation_is_real_text_and_comes_once(some):
+    texts = [document.text for document in some]
+    assert len(set(texts)) == len(texts) == 300
+    assert any(d.module == "topics.assert" and "AssertionError" in d.text for d in some)
+    assert any(not d.module.startswith("topics.") for d in some)
+
+
+def test_about_one_module_in_ten_is_held_out():
+    held = sum(python_docs.split_of(f"module{n}") == "validation" for n in range(1000))
+    assert 60 < held < 140
+
+
+def test_the_dataset_is_built_once_and_read_in_order(monkeypatch, tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    modules = [f"module{n // 3}" for n in range(60)]
+    made = [Document(name, f"f{n}", f"text number {n}, é") for n, name in enumerate(modules)]
+    calls = []
+    monkeypatch.setattr(python_docs, "documents", lambda: calls.append(1) or iter(made))
+    monkeypatch.setenv("TRANSFORMERS_JAX_CACHE", str(tmp_path))
+    first, second = python_docs.load(), python_docs.load()
+    assert len(calls) == 1
+    assert first == second
+    assert sorted(first["train"] + first["validation"]) == sorted(made)
+    assert first["train"] == [d for d in made if python_docs.split_of(d.module) == "train"]
+    sides = [{d.module for d in first[split]} for split in ("train", "validation")]
+    assert sides[0] and sides[1] and not sides[0] & sides[1]
+
+
+def test_without_the_extra_the_remedy_is_named(monkeypatch):
+    import importlib
+
+    def missing(name):
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(ValueError, match=r"transformers-jax\[train\]"):
+        python_docs.load()

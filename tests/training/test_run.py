@@ -1,0 +1,224 @@
+"""Whole runs: what is in the folder, and that stopping and continuing changes no bit."""
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from transformers_jax.training import fit as fitting
+from transformers_jax.training.config import Sample, load, to_dict
+from transformers_jax.training.fit import fit
+from transformers_jax.training.folder import RunFolder
+from transformers_jax.training.metrics import read
+from transformers_jax.training.pretrain import main
+from transformers_jax.training.tokenizers import load_tokenizer
+
+pytestmark = pytest.mark.xdist_group("runs")
+
+
+def losses(folder):
+    return {line["step"]: line["loss_hex"] for line in read(os.path.join(folder, "metrics.jsonl"))}
+
+
+@pytest.fixture(scope="module")
+def whole(text_file, tmp_path_factory):
+    """A finished run of six steps, never interrupted."""
+    from tests.training.conftest import small as make
+
+    config = make.__wrapped__(text_file, tmp_path_factory.mktemp("whole"))
+    config = config.replace(sample=Sample(count=1, tokens=8))
+    assert fit(config, "python -m train.pretrain somewhere") == 0
+    return config
+
+
+def test_the_folder_of_a_run_holds_all_that_is_promised(whole):
+    from pathlib import Path
+
+    folder = Path(whole.out)
+    for name in (
+        "config.json", "metrics.jsonl", "checkpoints", "samples.txt", "loss.png", "report.md",
+        "tokenizer.json", "model/config.json", "model/model.safetensors", "model/tokenizer.json",
+    ):  # fmt: skip
+        assert (folder / name).exists(), name
+    assert list(folder.glob("events.out.tfevents.*"))
+    assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+    report = (folder / "report.md").read_text()
+    for word in ("python -m train.pretrain somewhere", "bits per byte", "jax", "fingerprint"):
+        assert word in report
+
+
+def test_every_step_is_recorded_exactly(whole):
+    lines = read(os.path.join(whole.out, "metrics.jsonl"))
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    for line in lines:
+        assert float.fromhex(line["loss_hex"]) == line["loss"]
+        assert line["gradient_norm"] > 0 and line["learning_rate"] > 0
+    measured = [line for line in lines if "eval_loss" in line]
+    assert [line["step"] for line in measured] == [3, 6]
+    for line in measured:  # a byte is a token here
+        assert line["bits_per_byte"] == pytest.approx(line["eval_loss"] / math.log(2))
+
+
+def test_the_exported_model_is_the_trained_one(whole):
+    model = tj.from_pretrained(os.path.join(whole.out, "model"))
+    tokenizer = load_tokenizer(os.path.join(whole.out, "model"))
+    text = open(whole.data.path).read()
+    ids = np.asarray(tokenizer.encode(text[int(len(text) * 0.9) :]))
+    rows = [ids[n : n + 17] for n in range(0, len(ids) - 16, 16)]
+    loss = float(model(input_ids=np.stack(rows), labels=np.stack(rows)).loss)
+    last = read(os.path.join(whole.out, "metrics.jsonl"))[-1]
+    assert loss == pytest.approx(last["eval_loss"], abs=1e-4)
+
+
+def test_stopping_and_continuing_changes_no_bit(whole, small):
+    config = dataclasses.replace(small, out=small.out + "-halves")
+    assert fit(config.replace(steps=3)) == 0
+    assert sorted(losses(config.out)) == [1, 2, 3]
+    assert fit(config) == 0
+    assert losses(config.out) == losses(whole.out)
+    one, two = (tj.from_pretrained(os.path.join(c.out, "model")) for c in (whole, config))
+    from transformers_jax.nn.param import flatten, params
+
+    ours, theirs = flatten(params(one)), flatten(params(two))
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_another_seed_is_another_run(whole, small):
+    """The control of the test above."""
+    assert fit(small.replace(seed=1, steps=1)) == 0
+    assert losses(small.out)[1] != losses(whole.out)[1]
+
+
+def test_a_run_can_start_from_its_own_config(whole, small, tmp_path):
+    config = load(whole.out)
+    assert to_dict(config) == json.load(open(os.path.join(whole.out, "config.json")))
+    again = config.replace(out=str(tmp_path / "again"), steps=1, sample=Sample(count=0))
+    assert fit(again) == 0
+    assert losses(tmp_path / "again")[1] == losses(whole.out)[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schedule_steps": 12}, "schedule was 6 steps and is 12.*--allow-schedule-change"),
+        ({"seed": 5}, "another run: seed was 0 and is 5"),
+        ({"clip": 2.0}, "clip was 1.0 and is 2.0"),
+        ({"resume": "never"}, "is not empty"),
+    ],
+)
+def test_a_folder_is_continued_by_its_own_run_only(whole, change, message):
+    with pytest.raises(ValueError, match=message):
+        fit(whole.replace(**change))
+
+
+def test_steps_may_grow_and_a_schedule_may_change_by_name(small):
+    config = small.replace(steps=2, schedule_steps=None, out=small.out + "-grow")
+    assert fit(config) == 0
+    assert fit(config.replace(steps=3)) == 0
+    final = config.optimizer.final_rate
+    assert read(os.path.join(config.out, "metrics.jsonl"))[2]["learning_rate"] == pytest.approx(
+        final
+    )
+    changed = config.replace(steps=4, schedule_steps=100, allow_schedule_change=True)
+    assert fit(changed) == 0
+    assert read(os.path.join(config.out, "metrics.jsonl"))[3]["learning_rate"] > 2 * final
+
+
+def test_other_text_is_another_run(whole, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text(open(whole.data.path).read().replace("line", "LINE"))
+    with pytest.raises(ValueError, match="another run: the text was"):
+        fit(whole.replace(data=dataclasses.replace(whole.data, path=str(other))))
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+    first = RunFolder(tmp_path / "a", "auto")
+    with pytest.raises(ValueError, match=f"in use by process {os.getpid()}"):
+        RunFolder(tmp_path / "a", "auto")
+    first.close()
+    RunFolder(tmp_path / "a", "auto").close()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(small, monkeypatch):
+    real = fitting.causal_lm
+
+    def spoiled(model, batch, key):
+        loss, metrics = real(model, batch, key)
+        return loss * float("nan"), {"loss": (loss * float("nan"), metrics["loss"][1])}
+
+    config = small.replace(steps=2, out=small.out + "-nan")
+    assert fit(config) == 0
+    monkeypatch.setattr(fitting, "causal_lm", spoiled)
+    with pytest.raises(
+        FloatingPointError, match="loss of step 3 is nan; its update was not applied"
+    ):
+        fit(config.replace(steps=6))
+    monkeypatch.undo()
+    assert sorted(losses(config.out)) == [1, 2]
+    assert fit(config.replace(steps=3)) == 0
+
+
+def test_a_signal_saves_the_step_and_the_run_goes_on_as_if_nothing_had_been(whole, small):
+    """A real process and a real SIGTERM."""
+    config = small.replace(out=small.out + "-term", steps=2000, schedule_steps=2000, save_every=500)
+    straight = config.replace(out=config.out + "-straight")
+    file = os.path.join(os.path.dirname(small.out), "config.json")
+    with open(file, "w") as stream:
+        json.dump(to_dict(config), stream)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "train.pretrain", file, "--evaluation.every=0"],
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = os.path.join(config.out, "metrics.jsonl")
+    until = time.time() + 120
+    while len(read(metrics)) < 5 and time.time() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 143, errors
+    done = len(read(metrics))
+    assert f"SIGTERM: saved step {done} and stopped" in errors
+    assert 5 <= done < 2000
+    few = dict(steps=done + 2, evaluation=dataclasses.replace(config.evaluation, every=0))
+    assert fit(config.replace(**few)) == 0
+    assert fit(straight.replace(**few)) == 0
+    assert losses(config.out) == losses(straight.out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["configs/nana.py"], "does not exist.*did you mean 'configs/nano.py'"),
+        (["configs/nano.py", "--stepz=3"], "unknown flag --stepz; did you mean '--steps'"),
+        (["configs/nano.py", "--data.path=none.txt"], "'none.txt' is not a file"),
+        (["configs/nano.py", "--mesh.data=64"], "needs 64 devices and there are"),
+        (
+            ["configs/nano.py", "--data.path=README.md", "--data.length=65"],
+            "longer than model.n_pos",
+        ),
+        (["configs/nano.py", "--data.path=LICENSE", "--data.batch=900"], "fewer than one batch"),
+        (["configs/nano.py", "--accumulate=3"], "the nearest are 15 and 18"),
+    ],
+)
+def test_what_goes_wrong_is_told_in_one_line(arguments, message, capsys, tmp_path):
+    import re
+
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ")
+    assert re.search(message, lines[0])
+
+
+def test_without_a_config_the_usage_is_shown(capsys):
+    assert main([]) == 2
+    assert "usage:" in capsys.readouterr().err

@@ -1,0 +1,141 @@
+"""One step: what it computes, what it leaves alone, and what it does with bad numbers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from transformers_jax.nn.param import axes, params
+from transformers_jax.objectives import causal_lm
+from transformers_jax.optim import AdamW
+from transformers_jax.training.state import TrainState, init_state, make_step
+
+IDS = np.arange(4 * 12).reshape(4, 12) * 7 % 37
+
+
+@pytest.fixture(scope="module")
+def optimizer(model):
+    return AdamW(learning_rate=1e-2, final_rate=1e-3, warmup=2).build(axes(model), 20)
+
+
+@pytest.fixture(scope="module")
+def step(model, optimizer):
+    return make_step(model, causal_lm, optimizer.transformation, schedule=optimizer.schedule)
+
+
+def new(model, optimizer) -> TrainState:
+    return init_state(model, optimizer.transformation, jax.random.key(3))
+
+
+def leaves(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def test_steps_make_the_loss_smaller_and_compile_once(model, optimizer, step):
+    state = new(model, optimizer)
+    losses = []
+    for _ in range(8):
+        state, metrics = step(state, {"input_ids": IDS})
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < losses[0] - 0.3
+    assert int(state.step) == 8
+    assert step._cache_size() == 1
+
+
+def test_the_models_own_arrays_outlive_the_steps(model, optimizer, step):
+    before = leaves(params(model))
+    state = new(model, optimizer)
+    state, _ = step(state, {"input_ids": IDS})
+    for a, b in zip(before, leaves(params(model))):
+        np.testing.assert_array_equal(a, b)
+    assert np.abs(leaves(state.params)[0] - before[0]).max() > 0
+
+
+def test_the_metrics_tell_rate_and_gradient(model, optimizer, step):
+    _, metrics = step(new(model, optimizer), {"input_ids": IDS})
+    assert float(metrics["learning_rate"]) == pytest.approx(5e-3)
+    grads = jax.grad(lambda p: causal_lm(tj.bind(model, p), {"input_ids": IDS}, None)[0])
+    squares = sum(float((leaf**2).sum()) for leaf in jax.tree.leaves(grads(params(model))))
+    assert float(metrics["gradient_norm"]) == pytest.approx(squares**0.5, rel=1e-4)
+
+
+def test_micro_batches_make_the_same_step_as_one_batch(model, optimizer, step):
+    labels = IDS.copy()
+    labels[1, 3:] = -100  # micro-batches of different weight
+    batch = {"input_ids": IDS, "labels": labels}
+    parts = make_step(model, causal_lm, optimizer.transformation, accumulate=2)
+    one, first = step(new(model, optimizer), batch)
+    two, second = parts(new(model, optimizer), batch)
+    np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-6)
+    np.testing.assert_allclose(first["gradient_norm"], second["gradient_norm"], rtol=1e-5)
+    for a, b in zip(leaves(one.opt), leaves(two.opt)):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_means_of_means_would_have_been_another_gradient(model):
+    """The control of the test above: unequal weights matter."""
+    labels = IDS.copy()
+    labels[1, 3:] = -100
+    rows = [{"input_ids": IDS[i::2], "labels": labels[i::2]} for i in (0, 1)]
+    means = np.mean([float(causal_lm(model, row, None)[0]) for row in rows])
+    whole = float(causal_lm(model, {"input_ids": IDS, "labels": labels}, None)[0])
+    assert abs(means - whole) > 1e-4
+
+
+def test_gradients_are_clipped_by_their_global_norm(model, optimizer):
+    def moments(clip):
+        step = make_step(model, causal_lm, optimizer.transformation, clip=clip)
+        state, metrics = step(new(model, optimizer), {"input_ids": IDS})
+        first = state.opt[0].mu
+        return float(metrics["gradient_norm"]), np.concatenate([x.ravel() for x in leaves(first)])
+
+    norm, free = moments(None)
+    told, clipped = moments(norm / 2)
+    assert told == pytest.approx(norm)
+    np.testing.assert_allclose(clipped, free / 2, atol=1e-7)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_state_as_it_was(model, optimizer):
+    def spoiled(model, batch, key):
+        loss, metrics = causal_lm(model, {"input_ids": batch["input_ids"]}, key)
+        return loss * batch["factor"][0], {"loss": (loss * batch["factor"][0], jnp.float32(1))}
+
+    step = make_step(model, spoiled, optimizer.transformation)
+    start = leaves(new(model, optimizer).params)
+    bad, metrics = step(new(model, optimizer), {"input_ids": IDS, "factor": np.float32([np.nan])})
+    assert not bool(metrics["finite"])
+    assert int(bad.step) == 0
+    assert all((a == b).all() for a, b in zip(start, leaves(bad.params)))
+    good, metrics = step(bad, {"input_ids": IDS, "factor": np.float32([1.0])})
+    assert bool(metrics["finite"])
+    assert int(good.step) == 1
+
+
+def test_activations_may_have_less_precision_than_parameters(model, optimizer):
+    step = make_step(model, causal_lm, optimizer.transformation, compute_dtype="bfloat16")
+    state, metrics = step(new(model, optimizer), {"input_ids": IDS})
+    assert all(leaf.dtype == np.float32 for leaf in leaves(state.params))
+    full, _ = causal_lm(model, {"input_ids": IDS}, None)
+    assert 0 < abs(float(metrics["loss"] - full)) < 0.05
+
+
+def test_a_plain_function_can_be_trained_too():
+    def line(params, *, x, key):
+        return params["slope"] * x
+
+    def squares(model, batch, key):
+        errors = (model(x=batch["x"], key=key) - batch["y"]) ** 2
+        return errors.mean(), {"loss": (errors.sum(), jnp.float32(errors.size))}
+
+    optimizer = AdamW(learning_rate=0.1, final_rate=0.1, warmup=0, weight_decay=0.0)
+    built = optimizer.build({"slope": ()}, 50).transformation
+    values = {"slope": jnp.zeros(())}
+    state = TrainState(jnp.zeros((), jnp.int32), values, built.init(values), jax.random.key(0))
+    step = make_step(line, squares, built)
+    batch = {"x": np.arange(4.0, dtype=np.float32), "y": 2 * np.arange(4.0, dtype=np.float32)}
+    for _ in range(100):
+        state, metrics = step(state, batch)
+    assert float(state.params["slope"]) == pytest.approx(2.0, abs=0.05)
+    with pytest.raises(ValueError, match="compute_dtype needs the Model"):
+        make_step(line, squares, built, compute_dtype="bfloat16")
