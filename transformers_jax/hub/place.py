@@ -2,7 +2,8 @@
 
 A parameter is filled in place, block by block: a donated buffer, born in its final sharding and
 dtype, takes some megabytes of the file at a time. Host memory beside the parameters therefore does
-not grow with the model, nor with its largest tensor.
+not grow with the model, nor with its largest tensor. Small parameters on one device are put
+together by NumPy instead: a program for each would cost more to compile than all of them to copy.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from transformers_jax.hub.layout import Part
 from transformers_jax.hub.table import Fill, Piece, Report, Table
 
 BLOCK = 8 * 2**20  # bytes of a file in flight
+SMALL = 2**20  # bytes of a parameter that is not worth a program
 
 
 def load(
@@ -41,17 +43,52 @@ def load(
     """
     _check_kinds(checkpoint, report, targets)
     wanted = dict.fromkeys(path for fill in report.fills for path in fill.row.ours)
-    arrays = {path: _empty(targets[path]) for path in wanted}
+    on_host = {p: np.zeros(targets[p].shape, targets[p].dtype) for p in _small(report, targets)}
+    arrays = {path: _empty(targets[path]) for path in wanted if path not in on_host}
     infinite: list[str] = []
     for fill in report.fills:
         finite = True
         for piece in fill.pieces:
-            finite &= _fill(checkpoint, fill, piece, arrays)
+            if piece.part.paths[0] in on_host:
+                finite &= _fill_host(checkpoint, fill, piece, on_host)
+            else:
+                finite &= _fill(checkpoint, fill, piece, arrays)
         if not finite:
             infinite.append(fill.name)
     if infinite:
         raise ValueError(f"{checkpoint.path}: NaN or infinity in {', '.join(infinite)}")
-    return arrays
+    arrays |= {path: jax.device_put(a, targets[path].sharding) for path, a in on_host.items()}
+    return {path: arrays[path] for path in wanted}
+
+
+def _small(report: Report, targets: Mapping[str, jax.ShapeDtypeStruct]) -> set[str]:
+    """Parameters to put together on the host: small, on one device, as are all that share a tensor
+    with them."""
+    few = lambda t: math.prod(t.shape) * t.dtype.itemsize <= SMALL
+    one = lambda t: t.sharding is None or len(t.sharding.device_set) == 1
+    fits = {path for path, target in targets.items() if few(target) and one(target)}
+    mixed = {
+        path
+        for fill in report.fills
+        if not fits.issuperset(fill.row.ours)
+        for path in fill.row.ours
+    }
+    return {path for fill in report.fills for path in fill.row.ours if path not in mixed}
+
+
+def _fill_host(
+    checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, np.ndarray]
+) -> bool:
+    """`_fill` without a device: the same values in NumPy arrays."""
+    values = block = _block(checkpoint, fill, piece.start, piece.stop)
+    if piece.part.left is not None:
+        values = rearrange(block, piece.part.pattern(), **dict(piece.sizes))
+    for n, path in enumerate(piece.part.paths):
+        arrays[path][fill.lead] = values[n] if piece.part.fused else values
+    # bfloat16 and its like are not numbers to NumPy
+    return not jnp.issubdtype(block.dtype, jnp.inexact) or bool(
+        np.isfinite(block.astype(np.float32) if block.dtype.kind == "V" else block).all()
+    )
 
 
 def export(
