@@ -63,8 +63,8 @@ class Model(nnx.Module):
 
     # ------------------------------------------------------------ calling
 
-    def __call__(self, **inputs: Any) -> Output:
-        """Runs the model. Hugging Face's argument names, shapes and field names.
+    def __call__(self, *positional: Any, **inputs: Any) -> Output:
+        """Runs the model. Hugging Face's argument names (and order), shapes and field names.
 
         Beside them: `key` (noise if and only if given), `tags` ({name: Int[B T]} for masks that
         compare them), `pairs` ({name: Bool or Float[b T S]}), `cache`.
@@ -73,7 +73,13 @@ class Model(nnx.Module):
             TypeError: an argument that this model does not have.
             ValueError: ids outside the vocabulary, sequences too long, wrong shapes or dtypes.
         """
-        return self.call("forward", **inputs)
+        named = dict(zip(self.arguments(), positional))
+        if len(named) < len(positional) or named.keys() & inputs.keys():
+            raise TypeError(
+                f"{len(positional)} positional arguments do not fit beside {sorted(inputs)}; "
+                f"the order is {', '.join(self.arguments())}"
+            )
+        return self.call("forward", **named, **inputs)
 
     def call(self, method: str, **inputs: Any) -> Output:
         """A method of the model, checked and compiled like a call of the model itself."""

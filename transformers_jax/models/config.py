@@ -214,7 +214,8 @@ class FamilyConfig:
             ValueError: a head that the family does not have; those it has are listed.
         """
         if head is None:
-            head = self.architectures[0] if self.architectures else "none"
+            only = next(iter(self.HEADS.values())) if len(self.HEADS) == 1 else "none"
+            head = self.architectures[0] if self.architectures else only
         found = self.HEADS.get(head, head)
         if found not in self.HEADS.values():
             names = sorted(set(self.HEADS.values())) + sorted(self.HEADS)

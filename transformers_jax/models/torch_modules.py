@@ -159,8 +159,9 @@ class Translator(Seq2Seq):
         "target_ids": "decoder_input_ids",
     }
 
-    def __call__(self, **inputs: Any) -> Output:
-        return super().__call__(**{self.ALIASES.get(k, k): v for k, v in inputs.items()})
+    def __call__(self, *positional: Any, **inputs: Any) -> Output:
+        named = {self.ALIASES.get(name, name): value for name, value in inputs.items()}
+        return super().__call__(*positional, **named)
 
     def translate(self, source_ids, source_mask=None, *, start: int, tokens: int) -> Array:
         """Greedy, without a stop: Int[B 1+tokens], the start token included."""
