@@ -59,7 +59,7 @@ class Worker:
 
     def __init__(self, python: str, case: str, side: str, folder: str):
         self.side = side
-        self.errors = tempfile.TemporaryFile("w+")
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
         self.process = subprocess.Popen(
             [python, "-m", "benchmarks.worker", case, side, folder],
             cwd=ROOT,

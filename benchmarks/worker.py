@@ -3,7 +3,7 @@
     python -m benchmarks.worker CASE SIDE FOLDER
 
 Speaks JSON lines: first {"answer", "work", "ready"}, then for every line `SECONDS` read from its
-standard input the times of as many runs as fit (at least three), until the input ends.
+standard input the times of as many runs as fit (at least two), until the input ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 
 from benchmarks.cases import module_of
 
-LEAST_RUNS = 3
+LEAST_RUNS = 2
 
 
 def measure(run, seconds: float) -> dict[str, list[float]]:

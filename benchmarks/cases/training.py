@@ -1,4 +1,4 @@
-"""Training steps a second: forward, backward, AdamW; float32, no dropout, the same GPT on all sides.
+"""Training: forward, backward, clipping, AdamW; float32, no dropout, the same GPT on all sides.
 
 PyTorch's model is a plain GPT after nanoGPT's plan: one matrix for query, key and value,
 `scaled_dot_product_attention(is_causal=True)`, cross-entropy over the flattened batch, fused AdamW.
@@ -16,7 +16,7 @@ CASES: dict[str, dict[str, int]] = {
     "train nano": dict(layers=4, heads=4, width=128, length=64, batch=12, vocab=65),
     "train 6x384": dict(layers=6, heads=6, width=384, length=256, batch=8, vocab=8192),
 }
-RATE, DECAY, BETAS = 1e-3, 0.1, (0.9, 0.95)
+RATE, DECAY, BETAS, CLIP = 1e-3, 0.1, (0.9, 0.95), 1.0
 STEPS = 3  # whose losses are compared
 
 
@@ -53,35 +53,22 @@ def ours(setting: dict[str, int], folder: str, steps: int = STEPS) -> Side:
     import optax
 
     import transformers_jax as tj
+    from transformers_jax.nn.param import axes
+    from transformers_jax.objectives import causal_lm
+    from transformers_jax.optim import matrices
+    from transformers_jax.training.state import init_state, make_step
 
-    apply, params = tj.functional(tj.from_pretrained(folder))
-    decayed = jax.tree.map(lambda leaf: leaf.ndim > 2, params)
-    tx = optax.adamw(RATE, *BETAS, weight_decay=DECAY, mask=decayed)
-    ids = tokens(setting)
-    x = jnp.asarray(ids[:, :-1], jnp.int32)
-    labels = jnp.asarray(ids, jnp.int32)[:, :-1]
-
-    def loss_of(params, x):
-        return apply(params, input_ids=x, labels=x).loss
-
-    def step(state, x):
-        params, opt = state
-        loss, grads = jax.value_and_grad(loss_of)(params, x)
-        updates, opt = tx.update(grads, opt, params)
-        return (optax.apply_updates(params, updates), opt), loss
-
-    step = jax.jit(step, donate_argnums=0)
-    state = (params, tx.init(params))
-    losses = []
-    for _ in range(steps):
-        state, loss = step(state, labels)
-        losses.append(float(loss))
-    held = [state]
+    model = tj.from_pretrained(folder)
+    tx = optax.adamw(RATE, *BETAS, weight_decay=DECAY, mask=matrices(axes(model)))
+    step = make_step(model, causal_lm, tx, clip=CLIP)
+    held = [init_state(model, tx, jax.random.key(0))]
+    batch = {"input_ids": jnp.asarray(tokens(setting), jnp.int32)}
 
     def run():
-        held[0], loss = step(held[0], x)
-        return float(loss)
+        held[0], metrics = step(held[0], batch)
+        return float(metrics["loss"])
 
+    losses = [run() for _ in range(steps)]
     return Side(run, setting["batch"] * setting["length"], losses)
 
 
@@ -117,12 +104,12 @@ def plain(setting: dict[str, int], folder: str) -> Any:
             self.blocks = nn.ModuleList(Block() for _ in range(setting["layers"]))
             self.ln_f = nn.LayerNorm(width)
 
-        def forward(self, ids):
+        def forward(self, ids, answers):
             x = self.wte(ids) + self.wpe.weight[: ids.shape[1]]
             for block in self.blocks:
                 x = block(x)
-            logits = F.linear(self.ln_f(x), self.wte.weight)[:, :-1]
-            return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), ids[:, 1:].reshape(-1))
+            logits = F.linear(self.ln_f(x), self.wte.weight)
+            return F.cross_entropy(logits.view(-1, logits.shape[-1]), answers.reshape(-1))
 
     model, stored = GPT(), load_file(f"{folder}/model.safetensors")
     theirs = {"fused": "attn.c_attn", "out": "attn.c_proj", "up": "mlp.c_fc", "down": "mlp.c_proj"}
@@ -147,12 +134,14 @@ def torch_side(setting: dict[str, int], folder: str, compiled: bool, steps: int)
         {"params": [p for p in model.parameters() if p.dim() <= 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=RATE, betas=BETAS, fused=True)
-    model = torch.compile(model) if compiled else model
-    x = torch.tensor(tokens(setting)[:, :-1])
+    called = torch.compile(model) if compiled else model
+    ids = torch.tensor(tokens(setting))
+    x, y = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
 
     def run():
-        loss = model(x)
+        loss = called(x, y)
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return loss.item()
