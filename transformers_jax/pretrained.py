@@ -182,14 +182,16 @@ def from_pretrained(
         )
         for path, leaf in wanted.items()
     }
-    arrays = place.load(checkpoint, report, targets)
-    new = tuple(path for path in wanted if path not in arrays)
+    filled = {name for fill in report.fills for name in fill.row.ours}
+    new = tuple(name for name in wanted if name not in filled)
     if new and key is None:
         raise ValueError(
             f"{path} has no weights for {', '.join(new)}; "
             "give key=jax.random.key(seed) to draw them"
         )
+    arrays = place.load(checkpoint, report, targets)
     for name in new:
+        assert key is not None
         arrays[name] = draw(model, name, key, targets[name].sharding, targets[name].dtype)
     announce(path, plan, report, new)
     model = bind(model, unflatten(arrays)).with_layers(layers)
@@ -216,10 +218,10 @@ def resolve_ties(config: FamilyConfig, checkpoint: Checkpoint) -> FamilyConfig:
         return config
     prefix = config.table("none").prefix
     for pair in (config.TIES, *config.TIED_TOO):
-        spellings = [(name, name.removeprefix(prefix)) for name in pair]
-        stored = [next((n for n in both if n in checkpoint.names), None) for both in spellings]
-        if None not in stored:
-            first, second = (checkpoint.read(name) for name in stored)
+        spellings = [{name, name.removeprefix(prefix)} for name in pair]
+        stored = [name for both in spellings for name in both if name in checkpoint.names]
+        if len(stored) == 2:
+            first, second = map(checkpoint.read, stored)
             if first.shape != second.shape or not np.array_equal(first, second):
                 return config.replace(tie_word_embeddings=False)
     return config
