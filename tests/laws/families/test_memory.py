@@ -1,0 +1,79 @@
+"""Decoding with a cache is the forward, one row at a time; rings forget what no edge reaches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from transformers_jax import CAUSAL, Near
+
+CLOSE = dict(rtol=2e-5, atol=2e-5)  # float32, other orders of summation
+CHUNKS = (5, 1, 1, 5, 1)
+
+
+def decode(model, ids, length, mask=None, positions=None, **source):
+    """Logits of chunks and single steps, one after the other."""
+    cache, start, found = tj.init_cache(model, ids.shape[0], length, **source), 0, []
+    name = "decoder_input_ids" if model.is_encoder_decoder else "input_ids"
+    for chunk in CHUNKS:
+        part = slice(start, start + chunk)
+        given = {name: ids[:, part], "cache": cache}
+        if mask is not None:
+            given |= {"attention_mask": mask[:, part], "position_ids": positions[:, part]}
+        out = model(**given)
+        cache, start = out.cache, start + chunk
+        found.append(out.logits)
+    assert int(cache.length) == start == ids.shape[1]
+    return np.concatenate(found, axis=1), cache
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_chunks_and_steps_are_the_forward(family, tiny, ids):
+    model = tiny(family)
+    mask = np.ones(ids.shape, np.int32)
+    mask[1, :4] = 0  # one row is padded on the left
+    positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
+    whole = model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
+    stepped, _ = decode(model, ids, 16, mask, positions)
+    np.testing.assert_allclose(stepped[mask > 0], whole[mask > 0], **CLOSE)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_one_tree_per_layer_decodes_the_same(family, tiny, ids):
+    model = tiny(family)
+    stepped, _ = decode(model.decoding(), ids, 16)
+    np.testing.assert_allclose(stepped, model(input_ids=ids).logits, **CLOSE)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_ring_remembers_all_that_its_window_reaches(family, tiny, ids):
+    mask = CAUSAL & Near(left=3)
+    model = tiny(family, mask=mask)
+    stepped, cache = decode(model, ids, 16)
+    slots = {leaf.shape[2] for leaf in jax.tree.leaves(cache.layers)}
+    assert slots == {3}
+    np.testing.assert_allclose(stepped, model(input_ids=ids).logits, **CLOSE)
+    wider = tiny(family)(input_ids=ids).logits
+    assert np.abs(stepped - wider).max() > 1e-2  # the control: the window matters
+
+
+@pytest.mark.parametrize("family", ["t5", "transformer"])
+def test_a_decoder_hears_its_encoder_through_the_cache(family, tiny, ids):
+    model = tiny(family)
+    mask = jnp.ones(ids.shape, jnp.int32).at[1, 9:].set(0)
+    whole = model(input_ids=ids, attention_mask=mask, decoder_input_ids=ids[:, ::-1]).logits
+    heard = model.encode(input_ids=ids, attention_mask=mask)
+    stepped, _ = decode(model, ids[:, ::-1], 16, encoder_outputs=heard, attention_mask=mask)
+    np.testing.assert_allclose(stepped, whole, **CLOSE)
+
+
+@pytest.mark.parametrize("family", ["llama"])
+def test_rows_of_a_cache_can_be_reordered_and_repeated(family, tiny, ids):
+    model = tiny(family)
+    cache = model(input_ids=ids[:, :5], cache=tj.init_cache(model, 2, 16)).cache
+    after = model(input_ids=ids[:, 5:6], cache=cache).logits
+    turned = model(input_ids=ids[::-1, 5:6], cache=cache.gather(jnp.array([1, 0]))).logits
+    np.testing.assert_allclose(turned, after[::-1], **CLOSE)
+    twice = model(input_ids=jnp.repeat(ids[:, 5:6], 2, axis=0), cache=cache.repeat(2)).logits
+    np.testing.assert_allclose(twice, jnp.repeat(after, 2, axis=0), **CLOSE)
