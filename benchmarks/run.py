@@ -1,6 +1,7 @@
 """Measures and writes RESULTS.md and results.json.
 
     python -m benchmarks.run [CASE ...] [--torch-python PATH] [--rounds N] [--seconds S]
+                             [--one-core]
 
 Without a case everything is measured. Our side runs in this interpreter, PyTorch's in the one given
 by --torch-python. A case measured again replaces its old figures in results.json.
@@ -54,7 +55,8 @@ def measured(case: str, options: argparse.Namespace) -> Any:
         return loading.measure()
     if case == "importing":
         return importing.measure(options.rounds)
-    result = timed.run(case, options.torch_python, options.rounds, options.seconds)
+    cores = 1 if options.one_core else None
+    result = timed.run(case, options.torch_python, options.rounds, options.seconds, cores)
     return dataclasses.asdict(result) | {"best": result.best, "ratio": result.ratio}
 
 
@@ -65,13 +67,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--torch-python", default=sys.executable)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--one-core", action="store_true", help="compare CPU seconds on one core")
     options = parser.parse_args(arguments)
     known = [*all_cases(), *WHOLE]
     for case in options.cases:
         if case not in known:
             parser.error(f"no case {case!r}; there are {', '.join(known)}")
     kept = HERE / "results.json"
-    results = json.loads(kept.read_text()) if kept.exists() else {}
     about = {
         "machine": machine(),
         "python": platform.python_version(),
@@ -82,7 +84,10 @@ def main(arguments: list[str]) -> None:
         busy = os.getloadavg()[0]
         figures = measured(case, options)
         when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M")
-        results[case] = {"figures": figures, "when": when, "load": busy, "about": about}
+        kind = "one core" if options.one_core and case not in WHOLE else "all cores"
+        found = {"figures": figures, "when": when, "load": busy, "about": about}
+        results = json.loads(kept.read_text()) if kept.exists() else {}
+        results.setdefault(case, {})[kind] = found
         kept.write_text(json.dumps(results, indent=1) + "\n")
         (HERE / "RESULTS.md").write_text(report.text(results, known))
         print(case, json.dumps(figures), flush=True)

@@ -7,6 +7,7 @@ whatever slows the machine for a while slows both halves of a pair.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -57,7 +58,7 @@ class Result:
 class Worker:
     """One side in its process."""
 
-    def __init__(self, python: str, case: str, side: str, folder: str):
+    def __init__(self, python: str, case: str, side: str, folder: str, cores: int | None = None):
         self.side = side
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
         self.process = subprocess.Popen(
@@ -67,6 +68,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
+            preexec_fn=None if cores is None else lambda: limit(cores),
         )
 
     def hear(self) -> dict[str, Any]:
@@ -95,8 +97,19 @@ class Worker:
         self.process.wait()
 
 
-def run(case: str, torch_python: str, rounds: int = 7, seconds: float = 1.5) -> Result:
-    """All sides of a case."""
+def limit(cores: int) -> None:
+    """Keeps this process to the last cores of those that it may use."""
+    os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[-cores:]))
+
+
+def run(
+    case: str,
+    torch_python: str,
+    rounds: int = 7,
+    seconds: float = 1.5,
+    cores: int | None = None,
+) -> Result:
+    """All sides of a case, each on so many cores (None: all)."""
     module = module_of(case)
     result = Result(case, module.UNIT)
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +117,8 @@ def run(case: str, torch_python: str, rounds: int = 7, seconds: float = 1.5) -> 
         worker.stop()
         workers, answers, work = [], {}, 1.0
         for side in module.SIDES:
-            worker = Worker(sys.executable if side == "ours" else torch_python, case, side, folder)
+            python = sys.executable if side == "ours" else torch_python
+            worker = Worker(python, case, side, folder, cores)
             try:
                 ready = worker.hear()
             except RuntimeError as error:
