@@ -1,6 +1,6 @@
 """A small GPT that learns Python's own documentation: the README's first run.
 
-Source:    our own; byte pairs learned in the run, a GPT-2 of 4 layers.
+Source:    our own; byte pairs learned in the run, a GPT-2 of 3 layers.
 Command:   python -m train.pretrain configs/gpt_python_docs.py
 Hardware:  two CPU cores.
 Time:      expected at most 5 minutes.
@@ -16,7 +16,7 @@ def config() -> TrainConfig:
     """The run."""
     return TrainConfig(
         model=GPT2Config(
-            n_layer=4,
+            n_layer=3,
             n_head=4,
             n_embd=192,
             n_positions=256,
@@ -26,9 +26,9 @@ def config() -> TrainConfig:
         ),
         data=Data(path="python_docs", tokenizer="bpe", vocab_size=2048, length=128, batch=16),
         optimizer=AdamW(learning_rate=2e-3, final_rate=1e-4, warmup=50, b2=0.98),
-        steps=1500,
-        evaluation=Evaluation(every=250, batches=10),
+        steps=700,
+        evaluation=Evaluation(every=100, batches=6),
         sample=Sample(prompt="Return ", tokens=120),
-        save_every=250,
+        save_every=200,
         out="runs/gpt_python_docs",
     )

@@ -98,7 +98,7 @@ def spec_of(
     A mesh axis cuts at most one axis of an array: the leftmost that asks for it has it.
 
     Raises:
-        ValueError: a length in `shape` that the mesh does not divide, with the nearest that it does.
+        ValueError: a length in `shape` that the mesh does not divide, with the nearest it does.
     """
     if shape is not None and len(shape) != len(axes):
         raise ValueError(f"axes {tuple(axes)} do not fit the shape {tuple(shape)}")
@@ -193,7 +193,7 @@ def nearest(value: int, step: int) -> str:
 
 def _assign(axes: Sequence[str], rules: Rules, sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
     """Mesh axes for each axis; an axis of the mesh of size 1 cuts nothing and is left out."""
-    table = {name: part for name, part in reversed(rules)}
+    table = dict(reversed(rules))
     used: set[str] = set()
     parts = []
     for axis in axes:

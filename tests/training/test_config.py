@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +24,7 @@ def test_a_config_is_the_same_after_json():
 
 
 def test_unknown_keys_are_all_told_with_the_nearest():
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="unknown key") as caught:
         configs.from_dict({"stepz": 3, "data": {"batchs": 4}, "mesh": []})
     message = str(caught.value)
     assert "'stepz'; did you mean 'steps'?" in message
@@ -40,7 +41,8 @@ def test_flags_reach_every_record():
     )  # fmt: skip
     assert (config.steps, config.schedule_steps, config.data.path) == (9, 12, "a.txt")
     assert (config.mesh.data, config.resume, config.optimizer.b2) == (2, "strict", 0.9)
-    assert config.model == tj.GPT2Config(n_layer=3) and config.allow_schedule_change
+    assert config.model == tj.GPT2Config(n_layer=3)
+    assert config.allow_schedule_change
     assert flagged() == TrainConfig()
 
 
@@ -57,7 +59,7 @@ def test_flags_reach_every_record():
     ],
 )
 def test_flags_that_mean_nothing_are_refused_in_one_line(arguments, message):
-    with pytest.raises(ValueError, match="^[^\n]*$") as caught:
+    with pytest.raises(ValueError, match=r"\A[^\n]*\Z") as caught:
         flagged(*arguments)
     assert message in str(caught.value)
 
@@ -92,7 +94,7 @@ def test_the_configs_of_the_project_can_be_read_and_have_a_lab_note(name):
     path = f"configs/{name}.py"
     config = configs.load(path)
     assert configs.from_dict(configs.to_dict(config)) == config
-    note = open(path).read().split('"""')[1]
+    note = Path(path).read_text().split('"""')[1]
     for word in ("Source:", "Command:", "Hardware:", "Time:", "Result:"):
         assert word in note, f"{path} lacks {word}"
 

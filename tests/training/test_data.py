@@ -30,7 +30,7 @@ def test_a_batch_is_a_function_of_seed_and_step(order):
 @pytest.mark.parametrize("order", ["windows", "crops"])
 def test_rows_are_consecutive_ids(order):
     rows = batches(order)[2]["input_ids"]
-    assert rows.shape == (4, 6) and rows.dtype == np.int32
+    assert (rows.shape, rows.dtype) == ((4, 6), np.int32)
     assert (np.diff(rows, axis=1) == 1).all()
 
 

@@ -38,7 +38,8 @@ def test_the_dataset_is_built_once_and_read_in_order(monkeypatch, tmp_path):
     assert sorted(first["train"] + first["validation"]) == sorted(made)
     assert first["train"] == [d for d in made if python_docs.split_of(d.module) == "train"]
     sides = [{d.module for d in first[split]} for split in ("train", "validation")]
-    assert sides[0] and sides[1] and not sides[0] & sides[1]
+    assert all(sides)
+    assert not sides[0] & sides[1]
 
 
 def test_without_the_extra_the_remedy_is_named(monkeypatch):

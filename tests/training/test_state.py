@@ -98,7 +98,7 @@ def test_gradients_are_clipped_by_their_global_norm(model, optimizer):
 
 def test_a_loss_that_is_not_finite_leaves_the_state_as_it_was(model, optimizer):
     def spoiled(model, batch, key):
-        loss, metrics = causal_lm(model, {"input_ids": batch["input_ids"]}, key)
+        loss, _ = causal_lm(model, {"input_ids": batch["input_ids"]}, key)
         return loss * batch["factor"][0], {"loss": (loss * batch["factor"][0], jnp.float32(1))}
 
     step = make_step(model, spoiled, optimizer.transformation)
@@ -135,7 +135,7 @@ def test_a_plain_function_can_be_trained_too():
     step = make_step(line, squares, built)
     batch = {"x": np.arange(4.0, dtype=np.float32), "y": 2 * np.arange(4.0, dtype=np.float32)}
     for _ in range(100):
-        state, metrics = step(state, batch)
+        state, _ = step(state, batch)
     assert float(state.params["slope"]) == pytest.approx(2.0, abs=0.05)
     with pytest.raises(ValueError, match="compute_dtype needs the Model"):
         make_step(line, squares, built, compute_dtype="bfloat16")

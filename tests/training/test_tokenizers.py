@@ -31,7 +31,7 @@ def test_the_saved_file_encodes_alike(tokenizer, tmp_path):
 
 def test_the_largest_id_bounds_all_ids(tokenizer):
     ids = tokenizer.encode(TEXT)
-    assert min(ids) >= 0 and max(ids) <= tokenizer.max_id
+    assert 0 <= min(ids) <= max(ids) <= tokenizer.max_id
 
 
 def test_many_texts_are_encoded_as_one_by_one(tokenizer):

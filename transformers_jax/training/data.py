@@ -84,13 +84,14 @@ def _from_text(data: Data, tokenizer: Tokenizer | None) -> Corpus:
     digest = hashlib.sha256()
     for text in (*train, "\0", *evaluation):
         digest.update(text.encode())
-    ids = [np.concatenate([*tokenizer.encode_many(texts)]) for texts in (train, evaluation)]
+    ids, held = (np.concatenate(tokenizer.encode_many(texts)) for texts in (train, evaluation))
     size = sum(len(text.encode()) for text in evaluation)
     characters = sum(map(len, train)), sum(map(len, evaluation))
     return Corpus(
-        *ids,
+        train=ids,
+        evaluation=held,
         tokenizer=tokenizer,
-        bytes_per_token=size / max(len(ids[1]), 1),
+        bytes_per_token=size / max(len(held), 1),
         fingerprint=digest.hexdigest()[:16],
         origin=f"{data.path}: {characters[0]:,} characters to train on, {characters[1]:,} to test",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.training.config import TrainConfig, to_dict
@@ -31,7 +32,7 @@ def write_samples(model: Any, config: TrainConfig, corpus: Corpus, folder: Path)
     room = min([p for p in positions if p], default=len(prompt) + sample.tokens) - len(prompt)
     ids = generate(
         model,
-        input_ids=np.tile(prompt, (sample.count, 1)),
+        input_ids=jnp.tile(prompt, (sample.count, 1)),
         max_new_tokens=max(1, min(sample.tokens, room)),
         do_sample=True,
         temperature=sample.temperature,
@@ -87,7 +88,7 @@ def write(
     """report.md: what was run, on what, and what came out."""
     lines = read(folder / "metrics.jsonl")
     last = lines[-1] if lines else {}
-    measured = next((x for x in reversed(lines) if "eval_loss" in x), {})
+    measured: dict[str, Any] = next((x for x in reversed(lines) if "eval_loss" in x), {})
     rates = [x["tokens_per_second"] for x in lines if "tokens_per_second" in x]
     rows = {
         "steps": f"{last.get('step', 0):,}",

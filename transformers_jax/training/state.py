@@ -101,8 +101,7 @@ def make_step(
                 scale = jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-12))
                 grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
             metrics |= {"gradient_norm": norm, "finite": finite}
-            if schedule is not None:
-                metrics["learning_rate"] = schedule(state.step)
+            metrics |= {} if schedule is None else {"learning_rate": schedule(state.step)}
             return _updated(state, grads, optimizer, finite), metrics
 
     # pinned: left alone, XLA gave gradients and Adam's moments back without the fsdp cut
