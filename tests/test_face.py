@@ -205,6 +205,12 @@ def test_all_that_is_wrong_with_a_file_is_told_at_once(copy):
         assert words in str(error.value)
 
 
+def test_tables_that_cannot_differ_here_are_refused(copy):
+    changed = lambda t: {**t, "encoder.embed_tokens.weight": t["shared.weight"] + 1}
+    with pytest.raises(ValueError, match=r"shared\.weight and encoder\.embed_tokens\.weight are"):
+        tj.from_pretrained(copy("t5-v1.0", tensors=changed))
+
+
 def test_without_strict_it_is_reported_and_drawn(copy):
     folder = copy("gpt2", tensors=broken)
     with pytest.raises(ValueError, match="give key="):

@@ -214,17 +214,30 @@ def resolve_ties(config: FamilyConfig, checkpoint: Checkpoint) -> FamilyConfig:
     Where embeddings and output table are both stored and differ, they are not tied, whatever the
     config says (FACTS of transformers v5: tying is symmetric and never overwrites).
     """
-    if config.TIES is None or not config.tie_word_embeddings:
+    for pair in config.SAME:
+        if stored_apart(config, checkpoint, pair):
+            raise ValueError(
+                f"{' and '.join(pair)} are both stored and differ, but {config.model_type} has one "
+                "table for both here; give a file in which they are equal, or only the first"
+            )
+    pairs = (config.TIES, *config.TIED_TOO) if config.TIES else ()
+    if not config.tie_word_embeddings or not any(
+        stored_apart(config, checkpoint, pair) for pair in pairs
+    ):
         return config
-    prefix = config.table("none").prefix
-    for pair in (config.TIES, *config.TIED_TOO):
-        spellings = [{name, name.removeprefix(prefix)} for name in pair]
-        stored = [name for both in spellings for name in both if name in checkpoint.names]
-        if len(stored) == 2:
-            first, second = map(checkpoint.read, stored)
-            if first.shape != second.shape or not np.array_equal(first, second):
-                return config.replace(tie_word_embeddings=False)
-    return config
+    return config.replace(tie_word_embeddings=False)
+
+
+def stored_apart(config: FamilyConfig, checkpoint: Checkpoint, pair: tuple[str, str]) -> bool:
+    """Whether the file holds both tensors, with different values; prefixes may be missing."""
+    prefix, tensors = config.table("none").prefix, []
+    for name in pair:
+        spelled = (name, name.removeprefix(prefix))
+        stored = next((n for n in spelled if n in checkpoint.names), None)
+        if stored is None:
+            return False
+        tensors.append(checkpoint.read(stored))
+    return not np.array_equal(*tensors)
 
 
 GENERATION_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")

@@ -102,6 +102,7 @@ class FamilyConfig:
         HEADS: Hugging Face's class names and the heads they mean.
         TIES: the names on disk of the embeddings and of the output table that may share them.
         TIED_TOO: further pairs of names that are one tensor where the tables are tied.
+        SAME: pairs of names that are one parameter here; a file in which they differ is refused.
     """
 
     model_type: ClassVar[str]
@@ -111,6 +112,7 @@ class FamilyConfig:
     HEADS: ClassVar[Mapping[str, str]] = {}
     TIES: ClassVar[tuple[str, str] | None] = None
     TIED_TOO: ClassVar[tuple[tuple[str, str], ...]] = ()
+    SAME: ClassVar[tuple[tuple[str, str], ...]] = ()
     is_encoder_decoder: ClassVar[bool] = False
 
     architectures: tuple[str, ...] = ()

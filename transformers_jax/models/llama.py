@@ -68,12 +68,14 @@ class LlamaConfig(FamilyConfig):
     def spec(self, mask=None) -> StackSpec:
         """Pre-norm blocks of causal rotary attention (grouped heads) and a gated MLP."""
         norm = RMSNorm(self.rms_norm_eps)
+        # transformers' Llama turns whole heads, whatever the factor says
+        rope = {k: v for k, v in self.rope_parameters.items() if k != "partial_rotary_factor"}
         attention = AttentionSpec(
             heads=self.num_attention_heads,
             kv=self.head_dim or self.hidden_size // self.num_attention_heads,
             kv_heads=self.num_key_value_heads,
             mask=mask or CAUSAL,
-            rotary=rotary(self.rope_parameters, self.max_position_embeddings),
+            rotary=rotary(rope, self.max_position_embeddings),
             bias=("query", "key", "value", "out") if self.attention_bias else (),
             dropout=self.attention_dropout,
         )

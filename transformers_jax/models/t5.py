@@ -38,6 +38,10 @@ class T5Config(FamilyConfig):
         "head_dim": "d_kv",
     }
     TIES = ("shared.weight", "lm_head.weight")
+    SAME = (
+        ("shared.weight", "encoder.embed_tokens.weight"),
+        ("shared.weight", "decoder.embed_tokens.weight"),
+    )
     HEADS = {
         "T5Model": "none",
         "T5ForConditionalGeneration": "seq2seq_lm",
