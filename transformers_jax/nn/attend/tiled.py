@@ -143,23 +143,30 @@ def forward(plan: Plan, q, k, v, floats, sinks, graph: Graph):
     (B, T, H), U = q.shape[:3], v.shape[-1]
     (qc, kc, vc), rows = _cells(plan, q, k, v), plan.rows
 
+    # Tiles of one cell of queries follow one another, so its sums are carried from step to step and
+    # the large arrays are only written: were they read as well, each step would copy all of m.
     def step(place: Place, state):
-        o, m, total = state
+        done, (cell, o, m, total) = state
         i, j = place.i * rows + place.row, place.j * rows + place.row
+        o, m, total = (
+            jnp.where(cell == i, x, y) for x, y in ((o, 0.0), (m, MASKED), (total, 0.0))
+        )
         scores, _ = scores_in(plan, graph, place, qc[i], kc[j], floats)
         scores = masked(plan, graph, place, scores)
-        highest = jnp.maximum(m[i], scores.max(-1))
+        highest = jnp.maximum(m, scores.max(-1))
         # No edge so far: exp(MASKED - 0) is zero, exp(MASKED - MASKED) would be one.
         p = jnp.exp(scores - jnp.where(highest > MASKED, highest, 0.0)[..., None])
-        shrink = jnp.exp(m[i] - highest)
-        total = total.at[i].set(total[i] * shrink + p.sum(-1))
+        shrink = jnp.exp(m - highest)
+        total = total * shrink + p.sum(-1)
         p = dropped(plan, graph, place, p).astype(v.dtype)
         new = jnp.einsum("wgrts,wgsu->wgrtu", p, vc[j], preferred_element_type=jnp.float32)
-        return o.at[i].set(o[i] * shrink[..., None] + new), m.at[i].set(highest), total
+        now = (o * shrink[..., None] + new, highest, total)
+        return tuple(all_of.at[i].set(one) for all_of, one in zip(done, now)), (i, *now)
 
     o = jnp.zeros((*qc.shape[:-1], U), jnp.float32)
     m, total = jnp.full(qc.shape[:-1], MASKED), jnp.zeros(qc.shape[:-1])
-    o, m, total = _walk(plan, graph, step, (o, m, total))
+    carried = (jnp.int32(-1), *(jnp.zeros_like(x[0]) for x in (o, m, total)))
+    (o, m, total), _ = _walk(plan, graph, step, ((o, m, total), carried))
     if sinks is not None:
         sink = sinks.astype(jnp.float32).reshape(*qc.shape[2:4], 1)
         highest = jnp.maximum(m, sink)
