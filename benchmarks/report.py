@@ -17,6 +17,19 @@ Ratios are ours over the faster of PyTorch's sides (in bold); above 1 we are ahe
   (`--one-core`): what other work cannot touch.
 """
 
+BEHIND = """
+## Where PyTorch is ahead, and why
+
+- *Cold start against eager PyTorch*: nothing is compiled there, while XLA compiles the whole step
+  before the first one (5 to 6 CPU seconds for 4 layers). Against torch.compile, and from the second
+  start on (compile cache), we are ahead.
+- *Window, forward only*: the loop over live tiles takes about as many CPU seconds as
+  flex_attention's kernel, but its steps follow one another, and flex_attention spreads blocks over
+  the cores: expect it to be ahead on an idle machine with several. It has no gradient on a CPU.
+- *Matrix products* are as fast on both sides (within 2 % of CPU time at the sizes of BERT-base), so
+  a forward pass of a large encoder cannot differ by much.
+"""
+
 ACCELERATOR = """
 ## NVIDIA H200
 
@@ -33,7 +46,7 @@ def text(results: dict[str, Any], order: list[str]) -> str:
         if name in results:
             found = results[name]["all cores"]
             parts.append(section(found["figures"]) + f"\n\n({stamp(found)})\n")
-    return "\n".join(parts) + ACCELERATOR
+    return "\n".join(parts) + BEHIND + ACCELERATOR
 
 
 def about(results: dict[str, Any]) -> str:
