@@ -175,7 +175,8 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_as_if_nothing_had_been(whol
     process = subprocess.Popen(
         [sys.executable, "-m", "train.pretrain", file, "--evaluation.every=0"],
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
     metrics = os.path.join(config.out, "metrics.jsonl")
@@ -183,10 +184,10 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_as_if_nothing_had_been(whol
     while len(read(metrics)) < 5 and time.time() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 143, errors
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 143, said
     done = len(read(metrics))
-    assert f"SIGTERM: saved step {done} and stopped" in errors
+    assert f"SIGTERM: saved step {done}, stopped" in said
     assert 5 <= done < 2000
     few = dict(steps=done + 2, evaluation=dataclasses.replace(config.evaluation, every=0))
     assert fit(config.replace(**few)) == 0

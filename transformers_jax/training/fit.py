@@ -240,7 +240,8 @@ def train(run: Run, screen: Console, recorder: Recorder, stop: Stop, began: floa
         run.checkpoints.save(state, record(config, run.corpus.fingerprint, run.schedule_steps))
     run.checkpoints.wait()
     if stop.by:
-        run.say(f"{stop.by.name}: saved step {int(state.step)} and stopped")
+        done = int(state.step)
+        run.say(f"{stop.by.name}: {f'saved step {done}' if done else 'nothing to save'}, stopped")
     return state
 
 

@@ -85,7 +85,7 @@ class Console(Protocol):
 
 def console(steps: int, start: int, every: int) -> Console:
     """A live bar on a terminal, plain lines elsewhere."""
-    return Bar(steps, start) if sys.stderr.isatty() else Lines(steps, every)
+    return Bar(steps, start) if sys.stdout.isatty() else Lines(steps, every)
 
 
 class Lines:
@@ -95,7 +95,7 @@ class Lines:
         self.steps, self.every = steps, every
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(text, flush=True)
 
     def step(self, line: dict[str, Any]) -> None:
         number = line["step"]
@@ -116,7 +116,7 @@ class Bar:
         from rich.progress import TimeRemainingColumn as Left
 
         columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.description}"), Left())
-        self._progress = Progress(*columns, console=Screen(stderr=True), refresh_per_second=5)
+        self._progress = Progress(*columns, console=Screen(), refresh_per_second=5)
         self._task = self._progress.add_task("compiling", total=steps, completed=start)
         self._progress.start()
 

@@ -28,10 +28,13 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m train
         from transformers_jax.training.fit import fit
 
         return fit(run, shlex.join([*program.split(), *arguments]))
-    except (ValueError, FloatingPointError, OSError) as error:
+    except Exception as error:
         if os.environ.get("TRANSFORMERS_JAX_TRACEBACK"):
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        told = isinstance(error, (ValueError, FloatingPointError))
+        kind = "" if told else f"{type(error).__name__}: "
+        more = "" if told else " (TRANSFORMERS_JAX_TRACEBACK=1 shows where)"
+        print(f"error: {kind}{' '.join(str(error).split())[:2000]}{more}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
