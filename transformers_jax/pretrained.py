@@ -237,7 +237,8 @@ def stored_apart(config: FamilyConfig, checkpoint: Checkpoint, pair: tuple[str, 
         if stored is None:
             return False
         tensors.append(checkpoint.read(stored))
-    return not np.array_equal(*tensors)
+    first, second = tensors
+    return not np.array_equal(first, second)
 
 
 GENERATION_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")

@@ -4,9 +4,13 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import transformers_jax as tj
+from transformers_jax.models.base import Plan
+from transformers_jax.nn.param import bind, params
+from transformers_jax.spec import Execution
 
 LLAMA = dict(
     vocab_size=53,
@@ -63,18 +67,17 @@ def pytest_collection_modifyitems(items):
 @functools.lru_cache(maxsize=64)
 def _tiny(family, head, mask, overrides):
     config = CONFIGS[family]().replace(**dict(overrides))
-    # scanned layers compile once, however many there are
-    options = dict(key=jax.random.key(0), mask=mask, unroll=False)
-    model = tj.from_config(config, head=head or HEADS[family], **options)
-    _, params = tj.functional(model)
-    leaves, tree = jax.tree.flatten(params)
+    # scanned layers compile once, however many there are; NumPy's numbers compile nothing
+    execution = Execution(unroll=False)
+    model = Plan(config, head or HEADS[family], execution, mask).build()
+    rng = np.random.default_rng(0)
 
-    @jax.jit
-    def stir(leaves):
-        keys = jax.random.split(jax.random.key(1), len(leaves))
-        return [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys)]
+    def draw(path, leaf):
+        x = 0.25 * rng.normal(size=leaf.shape)
+        is_scale = jax.tree_util.keystr(path).endswith("['scale']")
+        return jnp.asarray(1 + x if is_scale else x, jnp.float32)
 
-    return tj.bind(model, jax.tree.unflatten(tree, stir(leaves)))
+    return bind(model, jax.tree_util.tree_map_with_path(draw, params(model)))
 
 
 @pytest.fixture(scope="session")
@@ -90,4 +93,4 @@ def tiny():
 @pytest.fixture(scope="session")
 def ids():
     """Int[2 13] of ordinary tokens."""
-    return jnp.asarray(jax.random.randint(jax.random.key(7), (2, 13), 3, 53))
+    return jnp.asarray(np.random.default_rng(7).integers(3, 53, (2, 13)), jnp.int32)
