@@ -138,6 +138,14 @@ def test_other_text_is_another_run(whole, tmp_path):
         fit(whole.replace(data=dataclasses.replace(whole.data, path=str(other))))
 
 
+def test_a_prompt_of_the_first_id_is_text_and_not_padding(small):
+    data = dataclasses.replace(small.data, tokenizer="character")
+    sample = Sample(prompt="\n", count=1, tokens=8)
+    assert fit(small.replace(steps=1, data=data, sample=sample, seed=3)) == 0
+    assert load_tokenizer(small.out).encode("\n").tolist() == [0]
+    assert (Path(small.out) / "samples.txt").read_text().startswith("\n")
+
+
 def test_two_processes_do_not_share_a_folder(tmp_path):
     first = RunFolder(tmp_path / "a", "auto")
     with pytest.raises(ValueError, match=f"in use by process {os.getpid()}"):

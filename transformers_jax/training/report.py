@@ -30,9 +30,11 @@ def write_samples(model: Any, config: TrainConfig, corpus: Corpus, folder: Path)
     prompt = np.asarray(prompt if len(prompt) else corpus.evaluation[:1], np.int32)
     positions = [getattr(config.model, n, None) for n in ("n_positions", "max_position_embeddings")]
     room = min([p for p in positions if p], default=len(prompt) + sample.tokens) - len(prompt)
+    prompts = jnp.tile(prompt, (sample.count, 1))
     ids = generate(
         model,
-        input_ids=jnp.tile(prompt, (sample.count, 1)),
+        input_ids=prompts,
+        attention_mask=jnp.ones_like(prompts),  # id 0 is text here, not padding
         max_new_tokens=max(1, min(sample.tokens, room)),
         do_sample=True,
         temperature=sample.temperature,
