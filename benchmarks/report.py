@@ -26,6 +26,10 @@ BEHIND = """
 - *Window, forward only*: the loop over live tiles takes about as many CPU seconds as
   flex_attention's kernel, but its steps follow one another, and flex_attention spreads blocks over
   the cores: expect it to be ahead on an idle machine with several. It has no gradient on a CPU.
+- *Training of very small models on one core*: half of a step's CPU time at the nanoGPT setting is
+  matrix products of 768 x 128 x 512, the rest many small operations on attention weights and on
+  parameters. The wall-time ratio of this case was taken on a busy machine and proves little; where
+  the column for one core is below 1 that is the figure to believe.
 - *Matrix products* are as fast on both sides (within 2 % of CPU time at the sizes of BERT-base), so
   a forward pass of a large encoder cannot differ by much.
 """
