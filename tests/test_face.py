@@ -189,6 +189,33 @@ def test_unknown_config_keys_name_the_nearest(copy):
         tj.from_config(tj.GPT2Config(), head="causal_ml", key=jax.random.key(0))
 
 
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: tj.GPT2Config(n_embd=30, n_head=7), r"n_embd \(30\) must be a multiple of n_head"),
+        (lambda: tj.BertConfig(hidden_size=30, num_attention_heads=7), "nearest are 28 and 35"),
+        (lambda: tj.LlamaConfig(hidden_size=30, num_attention_heads=4), "multiple of num_att"),
+        (lambda: tj.LlamaConfig(num_key_value_heads=3), r"heads \(32\) must be a multiple of kv"),
+        (lambda: tj.TransformerConfig(d_model=30, nhead=4), "multiple of nhead"),
+        (lambda: tj.GPT2Config(n_layer=0, vocab_size=-1), "vocab_size=-1, n_layer=0: sizes are"),
+        (lambda: tj.GPT2Config(activation_function="gleu"), "unknown activation 'gleu'"),
+        (lambda: tj.T5Config(feed_forward_proj="gated-gelu-x"), "expected 'relu', 'gated-gelu'"),
+    ],
+)
+def test_wrong_sizes_are_refused_while_building(make, words):
+    with pytest.raises(ValueError, match=words):
+        tj.from_config(make(), key=jax.random.key(0))
+
+
+def test_wrong_keys_and_masks_name_what_is_expected(gpt2):
+    with pytest.raises(ValueError, match=r"give key=jax\.random\.key\(3\)"):
+        tj.from_config(tj.GPT2Config(), key=3)
+    with pytest.raises(ValueError, match=r"give key=jax\.random\.key\(3\)"):
+        gpt2(input_ids=IDS, key=3)
+    with pytest.raises(ValueError, match="mask='causal': expected a mask such as"):
+        tj.from_pretrained(CASES / "gpt2", mask="causal")
+
+
 def broken(tensors):
     """One missing, one unexpected, one mis-shaped tensor."""
     tensors.pop("transformer.ln_f.bias")

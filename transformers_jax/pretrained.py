@@ -22,7 +22,7 @@ from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Fill, Report
 from transformers_jax.models import load_config, read_json
-from transformers_jax.models.base import Model, Plan
+from transformers_jax.models.base import Model, Plan, masks_of
 from transformers_jax.models.config import FamilyConfig, Frozen, freeze, thaw
 from transformers_jax.nn.param import axes, bind, draw, flatten, initialise, params, unflatten
 from transformers_jax.spec import Execution
@@ -66,9 +66,11 @@ def from_config(
     Raises:
         ValueError: an unknown head, field or backend, or sizes that the mesh does not divide.
     """
+    if isinstance(key, int):
+        raise ValueError(f"key={key}: expected a key; give key=jax.random.key({key})")
     config = load_config(config, ignore=ignore).replace(**overrides)
     execution = Execution(attention, layers, unroll, remat, compute_dtype)
-    plan = Plan(config, config.head_named(head), execution, freeze(mask))
+    plan = Plan(config, config.head_named(head), execution, masks_of(mask))
     model = stacked_plan(plan).build()
     named = axes(model)
     placed = None if mesh is None else shard.shardings(named, params(model), mesh)
@@ -161,7 +163,7 @@ def from_pretrained(
         config,
         config.head_named(head),
         execution,
-        freeze(mask),
+        masks_of(mask),
         generation_settings(folder, config),
     )
     model = stacked_plan(plan).build()

@@ -21,7 +21,7 @@ from flax import nnx
 
 from transformers_jax.arrays import Params, is_traced, to_dtype
 from transformers_jax.graph import Mask
-from transformers_jax.models.config import FamilyConfig, Frozen, nearest
+from transformers_jax.models.config import FamilyConfig, Frozen, freeze, nearest
 from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.param import bind, merge, params, split
@@ -46,6 +46,22 @@ class Plan:
         model = self.config.build(self.head, self.execution, self.mask)
         model.plan = self
         return model
+
+
+def masks_of(mask: Any) -> Any:
+    """The caller's mask, or masks by stack, as a plan keeps them.
+
+    Raises:
+        ValueError: something that is no mask, or an unknown stack.
+    """
+    given = mask if isinstance(mask, Mapping) else {"decoder": mask}
+    for name, value in given.items():
+        if name not in ("encoder", "decoder") or not isinstance(value, Mask | None):
+            raise ValueError(
+                f"mask={mask!r}: expected a mask such as tj.CAUSAL & tj.Same('document'), or "
+                "{'encoder': ..., 'decoder': ...}"
+            )
+    return freeze(mask)
 
 
 class Model(nnx.Module):
@@ -216,6 +232,8 @@ def init_cache(model: Model, batch: int, length: int, **source: Any) -> Cache:
 
 def concrete(name: str, value: Any) -> Any:
     """Lists and scalars as NumPy arrays; arrays, keys and records as they are."""
+    if name in ("key", "noise") and isinstance(value, int):
+        raise ValueError(f"{name}={value}: expected a key; give {name}=jax.random.key({value})")
     if isinstance(value, (list, tuple, int, float, np.generic)) and not hasattr(value, "_fields"):
         try:
             array = np.asarray(value)

@@ -71,7 +71,7 @@ class BertConfig(FamilyConfig):
         norm, rate = LayerNorm(self.layer_norm_eps), self.hidden_dropout_prob
         attention = AttentionSpec(
             heads=self.num_attention_heads,
-            kv=self.hidden_size // self.num_attention_heads,
+            kv=self.head_width("hidden_size", "num_attention_heads"),
             mask=mask or FULL,
             bias=("query", "key", "value", "out"),
             dropout=self.attention_probs_dropout_prob,

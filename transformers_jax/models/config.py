@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from transformers_jax import spec
+from transformers_jax import shard, spec
 
 IGNORED = frozenset(
     # how it was made, or how the reference implementation runs it
@@ -125,6 +125,26 @@ class FamilyConfig:
     id2label: Frozen | None = None
     label2id: Frozen | None = None
     problem_type: str | None = None
+
+    def __post_init__(self):
+        sizes = [f.name for f in dataclasses.fields(self) if f.type == "int"]
+        wrong = [f"{n}={getattr(self, n)!r}" for n in sizes if getattr(self, n) < 1]
+        if wrong:
+            raise ValueError(f"{type(self).__name__}: {', '.join(wrong)}: sizes are at least 1")
+
+    def head_width(self, width: str, heads: str) -> int:
+        """The width of one head, from the names of the fields with the stream's and the number.
+
+        Raises:
+            ValueError: the heads do not divide the width.
+        """
+        D, H = getattr(self, width), getattr(self, heads)
+        if D % H:
+            raise ValueError(
+                f"{type(self).__name__}: {width} ({D}) must be a multiple of {heads} ({H}); "
+                f"the nearest are {shard.nearest(D, H)}"
+            )
+        return D // H
 
     # ------------------------------------------------------------ in and out
 

@@ -73,7 +73,7 @@ class GPT2Config(FamilyConfig):
 
     def spec(self, mask=None) -> StackSpec:
         """Pre-norm blocks of causal self-attention and an MLP."""
-        K, norm = self.n_embd // self.n_head, LayerNorm(self.layer_norm_epsilon)
+        K, norm = self.head_width("n_embd", "n_head"), LayerNorm(self.layer_norm_epsilon)
         attention = AttentionSpec(
             heads=self.n_head,
             kv=K,

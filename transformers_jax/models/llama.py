@@ -72,7 +72,7 @@ class LlamaConfig(FamilyConfig):
         rope = {k: v for k, v in self.rope_parameters.items() if k != "partial_rotary_factor"}
         attention = AttentionSpec(
             heads=self.num_attention_heads,
-            kv=self.head_dim or self.hidden_size // self.num_attention_heads,
+            kv=self.head_dim or self.head_width("hidden_size", "num_attention_heads"),
             kv_heads=self.num_key_value_heads,
             mask=mask or CAUSAL,
             rotary=rotary(rope, self.max_position_embeddings),

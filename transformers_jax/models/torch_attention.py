@@ -71,7 +71,7 @@ class TorchAttentionConfig(ModuleConfig):
         extra = (("learned", self.add_bias_kv), ("zero", self.add_zero_attn))
         attention = spec.AttentionSpec(
             heads=self.num_heads,
-            kv=self.embed_dim // self.num_heads,
+            kv=self.head_width("embed_dim", "num_heads"),
             source=self.kdim,
             value_source=self.vdim or self.embed_dim,
             bias=ALL_BIASES if self.bias else (),

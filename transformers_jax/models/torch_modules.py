@@ -65,7 +65,7 @@ class TorchTransformerConfig(ModuleConfig):
         def attention(mask: Mask) -> spec.AttentionSpec:
             return spec.AttentionSpec(
                 heads=self.nhead,
-                kv=self.d_model // self.nhead,
+                kv=self.head_width("d_model", "nhead"),
                 mask=mask,
                 bias=ALL_BIASES if self.bias else (),
                 dropout=self.dropout,
