@@ -21,14 +21,15 @@ BEHIND = """
 ## Where PyTorch is ahead, and why
 
 - *Cold start against eager PyTorch*: nothing is compiled there, while XLA compiles the whole step
-  before the first one (5 to 6 CPU seconds for 4 layers). Against torch.compile, and from the second
-  start on (compile cache), we are ahead.
+  before the first one (5 to 6 CPU seconds for 4 layers). The case `start` has not been completed
+  yet; a single round on a busy machine gave 9.5 s for us, 3.7 eager and 69 compiled, and for the
+  second start 2.4, 5.6 and 14.8.
 - *Window, forward only*: the loop over live tiles takes about as many CPU seconds as
   flex_attention's kernel, but its steps follow one another, and flex_attention spreads blocks over
   the cores: expect it to be ahead on an idle machine with several. It has no gradient on a CPU.
-- *Training of very small models on one core*: half of a step's CPU time at the nanoGPT setting is
-  matrix products of 768 x 128 x 512, the rest many small operations on attention weights and on
-  parameters. The wall-time ratio of this case was taken on a busy machine and proves little; where
+- *Training of very small models on one core*: about half (an estimate) of a step's CPU time at the
+  nanoGPT setting is small matrix products, the rest many operations on attention weights and on
+  parameters; what PyTorch does better there has not been found yet. The wall-time ratio of this case was taken on a busy machine and proves little; where
   the column for one core is below 1 that is the figure to believe.
 - *Matrix products* are as fast on both sides (within 2 % of CPU time at the sizes of BERT-base), so
   a forward pass of a large encoder cannot differ by much.
