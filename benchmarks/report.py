@@ -29,8 +29,8 @@ BEHIND = """
   the cores: expect it to be ahead on an idle machine with several. It has no gradient on a CPU.
 - *Training of very small models on one core*: about half (an estimate) of a step's CPU time at the
   nanoGPT setting is small matrix products, the rest many operations on attention weights and on
-  parameters; what PyTorch does better there has not been found yet. The wall-time ratio of this case was taken on a busy machine and proves little; where
-  the column for one core is below 1 that is the figure to believe.
+  parameters; what PyTorch does better there has not been found yet. The wall-time ratio of this
+  case was taken on a busy machine and proves little: believe the column for one core.
 - *Matrix products* are as fast on both sides (within 2 % of CPU time at the sizes of BERT-base), so
   a forward pass of a large encoder cannot differ by much.
 """
