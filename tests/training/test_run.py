@@ -151,7 +151,11 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
     with pytest.raises(ValueError, match=f"in use by process {os.getpid()}"):
         RunFolder(tmp_path / "a", "auto")
     first.close()
-    RunFolder(tmp_path / "a", "auto").close()
+    (tmp_path / "a" / "checkpoints").mkdir()  # as a start that failed leaves it
+    RunFolder(tmp_path / "a", "never").close()
+    (tmp_path / "a" / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty"):
+        RunFolder(tmp_path / "a", "never")
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(small, monkeypatch):

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers_jax.training.config import TrainConfig, identity
 
-OWN = frozenset({".lock"})
+LOCK = ".lock"
 
 
 class RunFolder:
@@ -22,11 +22,11 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"cannot make the folder {self.path}: {error.strerror}") from None
-        if resume == "never" and any(file.name not in OWN for file in self.path.iterdir()):
+        if resume == "never" and any(_holds_something(file) for file in self.path.iterdir()):
             raise ValueError(
                 f"{self.path} is not empty; choose another --out, or --resume auto to continue it"
             )
-        self._lock = (self.path / ".lock").open("a+")
+        self._lock = (self.path / LOCK).open("a+")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -89,6 +89,11 @@ def record(config: TrainConfig, data: str, schedule_steps: int) -> dict[str, Any
         "schedule_steps": schedule_steps,
         "vocab_size": getattr(config.model, "vocab_size", None),
     }
+
+
+def _holds_something(file: Path) -> bool:
+    """A start that failed leaves a lock and empty folders, which nobody would miss."""
+    return file.name != LOCK and not (file.is_dir() and not any(file.iterdir()))
 
 
 def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
