@@ -148,9 +148,7 @@ def forward(plan: Plan, q, k, v, floats, sinks, graph: Graph):
     def step(place: Place, state):
         done, (cell, o, m, total) = state
         i, j = place.i * rows + place.row, place.j * rows + place.row
-        o, m, total = (
-            jnp.where(cell == i, x, y) for x, y in ((o, 0.0), (m, MASKED), (total, 0.0))
-        )
+        o, m, total = (jnp.where(cell == i, x, y) for x, y in ((o, 0.0), (m, MASKED), (total, 0.0)))
         scores, _ = scores_in(plan, graph, place, qc[i], kc[j], floats)
         scores = masked(plan, graph, place, scores)
         highest = jnp.maximum(m, scores.max(-1))
