@@ -51,7 +51,7 @@ def small(text_file, tmp_path):
 def model():
     """A causal language model without noise."""
     config = tj.GPT2Config(
-        n_layer=2, n_head=2, n_embd=16, n_positions=16, vocab_size=37,
+        n_layer=1, n_head=2, n_embd=16, n_positions=16, vocab_size=37,
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
     )  # fmt: skip
     return tj.from_config(config, head="causal_lm", key=jax.random.key(0))

@@ -31,9 +31,10 @@ class RunFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.seek(0)
+            holder = self._lock.read().strip() or "?"
+            self._lock.close()
             raise ValueError(
-                f"{self.path} is in use by process {self._lock.read().strip() or '?'}; "
-                "wait for it or choose another --out"
+                f"{self.path} is in use by process {holder}; wait for it or choose another --out"
             ) from None
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))
