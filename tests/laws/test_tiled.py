@@ -106,5 +106,9 @@ def test_the_kernel_lowers_for_cuda_without_a_gpu(mask):
     shapes = half((2, 200, 4, 80)), half((2, 200, 2, 80)), half((2, 200, 2, 48))
     integers = jax.ShapeDtypeStruct((2, 200), jnp.int32)
     sinks = jax.ShapeDtypeStruct((4,), jnp.float32)
-    lowered = jax.jit(run).trace(*shapes, integers, sinks).lower(lowering_platforms=("cuda",))
+    # Newer JAX asks which card is meant before it lowers for one that is not here.
+    card = jax.sharding.AbstractDevice("NVIDIA H100 80GB HBM3", 132, "gpu")
+    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), (), abstract_device=card)):
+        traced = jax.jit(run).trace(*shapes, integers, sinks)
+        lowered = traced.lower(lowering_platforms=("cuda",))
     assert "triton" in lowered.as_text()
