@@ -100,7 +100,6 @@ def test_a_mask_may_name_a_tag_that_only_the_keys_carry():
 
 @pytest.mark.parametrize("arguments", [(8,), (60,), (4, 7), (packed(DOCUMENTS),)])
 def test_a_plot_is_a_picture(arguments, tmp_path):
-    pytest.importorskip("matplotlib")
     mask = CAUSAL & Near(left=5)
     figure = mask.plot(*arguments, path=tmp_path / "graph.png")
     square, arcs = figure.axes

@@ -26,7 +26,6 @@ def test_about_one_module_in_ten_is_held_out():
 
 
 def test_the_dataset_is_built_once_and_read_in_order(monkeypatch, tmp_path):
-    pytest.importorskip("tensorflow_datasets")
     modules = [f"module{n // 3}" for n in range(60)]
     made = [Document(name, f"f{n}", f"text number {n}, é") for n, name in enumerate(modules)]
     calls = []
