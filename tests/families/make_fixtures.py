@@ -1,6 +1,6 @@
 """Makes the fixtures of test_gradients.py: what PyTorch says of one step of training.
 
-    python tests/families/make_fixtures.py        (needs the extra `parity`)
+    python tests/families/make_fixtures.py [CASE ...]       (needs the extra `parity`)
 
 For a conformance case of each family: the loss, the gradient of the loss by every parameter, and
 every parameter after one step of AdamW, in float32, without dropout. Names are PyTorch's.
@@ -8,6 +8,7 @@ every parameter after one step of AdamW, in float32, without dropout. Names are 
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def load(folder, case):
 
 
 def main():
-    for name in CHOSEN:
+    for name in sys.argv[1:] or CHOSEN:
         folder = CASES / name
         case = json.loads((folder / "case.json").read_text())
         model = load(folder, case)

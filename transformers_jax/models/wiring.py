@@ -130,11 +130,12 @@ class Single(Model):
 
 
 class Seq2Seq(Model):
-    """An encoder, and a decoder that hears it; one table of words for both sides.
+    """An encoder, and a decoder that hears it.
 
     Args:
         decoder_embed: what the decoder adds to the words, where that is another than the encoder's
-            (BART's positions and norm).
+            (BART's positions and norm). With `vocab=None` it reads the encoder's words, otherwise
+            it has a table of its own, which is also that of a tied output.
         start, pad: ids from which decoder inputs are made where there are none.
         echoes: whether they are made of the input ids where there are no labels (BART).
     """
@@ -184,12 +185,20 @@ class Seq2Seq(Model):
         )
 
     def _embedded(self, embed, ids, vectors, valid, tags, cache, key):
-        """(stream, nodes, keys) of one side; words are always those of `self.embed`."""
+        """(stream, nodes, keys) of one side, which may read the words of `self.embed`."""
         dtype = self.dtype
-        words = self.embed.words(ids, dtype) if vectors is None else vectors.astype(dtype)
+        words = self._words(embed).words(ids, dtype) if vectors is None else vectors.astype(dtype)
         nodes = tokens(words.shape[1], valid, tags, cache)
         keys = split_key(key, 3)
         return embed(words, nodes, None, keys[0]), nodes, keys
+
+    @property
+    def _decoder_embed(self) -> TokenEmbedder:
+        return self.embed if self.decoder_embed is None else self.decoder_embed
+
+    def _words(self, embed: TokenEmbedder) -> TokenEmbedder:
+        """Whose table a side reads."""
+        return self.embed if embed.spec.vocab is None else embed
 
     def forward(
         self,
@@ -226,7 +235,7 @@ class Seq2Seq(Model):
         if decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self._shifted(input_ids, labels.get("labels"))
         x, own, keys = self._embedded(
-            self.embed if self.decoder_embed is None else self.decoder_embed,
+            self._decoder_embed,
             decoder_input_ids,
             decoder_inputs_embeds,
             decoder_attention_mask,
@@ -244,7 +253,8 @@ class Seq2Seq(Model):
             key=keys[1],
             collect=collected(**asked),
         )
-        seen = Answering(input_ids, self.embed.table[...], None, keys[2], own.valid)
+        table = self._words(self._decoder_embed).table[...]
+        seen = Answering(input_ids, table, None, keys[2], own.valid)
         fields = no_head(ran.x, seen) if self.head is None else self.head(ran.x, seen, **labels)
         return Output(
             **fields,
@@ -289,21 +299,20 @@ class Seq2Seq(Model):
     @property
     def positions(self) -> int | None:
         """How many tokens of the decoder have a learned position; None without a table."""
-        return (self.embed if self.decoder_embed is None else self.decoder_embed).spec.longest
+        return self._decoder_embed.spec.longest
 
     def check(self, inputs: Mapping[str, Any]) -> None:
-        own = self.embed if self.decoder_embed is None else self.decoder_embed
         shapes = {}
-        for prefix, embed in (("", self.embed.spec), ("decoder_", own.spec)):
+        for prefix, side in (("", self.embed), ("decoder_", self._decoder_embed)):
             ids, vectors = inputs.get(f"{prefix}input_ids"), inputs.get(f"{prefix}inputs_embeds")
             if ids is not None and vectors is not None:
                 raise ValueError(f"give {prefix}input_ids or {prefix}inputs_embeds, not both")
             if ids is not None:
-                checks.ids(f"{prefix}input_ids", ids, self.embed.spec.vocab)
+                checks.ids(f"{prefix}input_ids", ids, self._words(side).spec.vocab)
             shape = np.shape(ids) if ids is not None else np.shape(vectors)[:2]
             if ids is not None or vectors is not None:
                 shapes[prefix] = shape
-                checks.tokens(inputs, shape, f"{prefix}input_ids", embed, prefix)
+                checks.tokens(inputs, shape, f"{prefix}input_ids", side.spec, prefix)
         heard = inputs.get("encoder_outputs")
         if "" not in shapes and heard is None and inputs.get("cache") is None:
             raise ValueError("give input_ids (or encoder_outputs, or a cache that heard them)")
