@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "transformers_jax"
 LAYERS = [
-    ("arrays", "shard"),
+    ("arrays", "shard", "spelling"),
     ("graph",),
     ("spec",),
     ("nn", "hub"),

@@ -90,7 +90,7 @@ def test_help_imports_nothing_heavy():
     ("arguments", "words"),
     [
         (["generat", "x"], "did you mean 'generate'?"),
-        (["generate", "x", "--max-new-token", "3"], "did you mean --max-new-tokens?"),
+        (["generate", "x", "--max-new-token", "3"], "did you mean '--max-new-tokens'?"),
         (["generate"], "required: model"),
         (["inspect", "x", "more"], "unknown argument more"),
     ],

@@ -10,7 +10,6 @@ Here is what they share: a failure is one line on standard error and a status th
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import sys
@@ -18,6 +17,7 @@ from collections.abc import Sequence
 
 from transformers_jax.cli import commands
 from transformers_jax.cli.flags import MISUSED, PROGRAM, Parser, make_parser
+from transformers_jax.spelling import nearest
 
 LONGEST = 1200  # characters of an error's one line
 FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
@@ -53,8 +53,7 @@ def run(arguments: list[str]) -> int:
     parser, known = make_parser()
     name = next((word for word in arguments if not word.startswith("-")), None)
     if name is not None and name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = nearest(name, known)
         parser.error(f"unknown command {name!r}{hint}; there are {', '.join(known)}")
     if name == "pretrain" and arguments != ["pretrain", "--help"] and arguments[1:]:
         return commands.pretrain(arguments[1:])  # it has flags of its own, one for each setting
@@ -71,9 +70,8 @@ def refuse(parser: Parser, unknown: list[str]) -> None:
     """Complains about the first argument that the command does not take, with the nearest flag."""
     name = unknown[0].split("=")[0]
     known = [flag for action in parser._actions for flag in action.option_strings]
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    parser.error(f"unknown {'flag' if name.startswith('-') else 'argument'} {name}{hint}")
+    kind = "flag" if name.startswith("-") else "argument"
+    parser.error(f"unknown {kind} {name}{nearest(name, known)}")
 
 
 def talk_plainly() -> None:

@@ -253,8 +253,8 @@ def objective_named(name: str) -> Any:
     Raises:
         ValueError: there is none, with the nearest.
     """
-    from transformers_jax.models.config import nearest
     from transformers_jax.objectives import OBJECTIVES
+    from transformers_jax.spelling import nearest
 
     if name not in OBJECTIVES:
         raise ValueError(

@@ -10,7 +10,6 @@ beam.py        beam search
 
 from __future__ import annotations
 
-import difflib
 import functools
 from typing import Any
 
@@ -26,6 +25,7 @@ from transformers_jax.generation.processors import Dials
 from transformers_jax.generation.search import Found, Job, Prompt, search
 from transformers_jax.models.output import Output
 from transformers_jax.nn.param import merge, split
+from transformers_jax.spelling import nearest
 
 __all__ = ["Options", "generate"]
 
@@ -164,9 +164,8 @@ def _refuse_unknown(options: dict[str, Any]) -> None:
 
     names = [name for name in inspect.signature(generate).parameters if name != "options"]
     for name in options:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.85)
-        if near:
-            raise TypeError(f"generate() has no argument {name!r}; did you mean {near[0]!r}?")
+        if hint := nearest(name, names, cutoff=0.85):
+            raise TypeError(f"generate() has no argument {name!r}{hint}")
 
 
 def _special_tokens(config: Any) -> Any:

@@ -13,11 +13,12 @@ No arrays live here, and no decoding.
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
+
+from transformers_jax.spelling import nearest
 
 __all__ = ["Options", "dials", "resolve"]
 
@@ -118,8 +119,7 @@ def resolve(
     stated = as_mapping(generation_config)
     for name in (*given, *stated):
         if name not in NAMES and name not in UNSUPPORTED and name not in IRRELEVANT:
-            near = difflib.get_close_matches(name, (*NAMES, *UNSUPPORTED), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = nearest(name, (*NAMES, *UNSUPPORTED))
             raise TypeError(f"generate() does not know the option {name!r}{hint}")
     values = {name: getattr(config, name, None) for name in FROM_CONFIG}
     for source in (file, stated):

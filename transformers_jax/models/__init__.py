@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.hub.download import resolve
-from transformers_jax.models.config import FamilyConfig, nearest
+from transformers_jax.models.config import FamilyConfig
+from transformers_jax.spelling import nearest
 
 FAMILIES = {
     "bart": "bart:BartConfig",
@@ -31,14 +32,18 @@ def config_class(values: Mapping[str, Any]) -> type[FamilyConfig]:
     """The config class of a config.json's content, by its `model_type` or its `module`.
 
     Raises:
-        ValueError: an unknown family; the nearest and all supported ones are named.
+        ValueError: none is named, or an unknown family; up to three that are spelled alike and all
+            supported ones are named.
     """
     known, key = (FAMILIES, "model_type") if "module" not in values else (MODULES, "module")
-    name = values.get(key)
+    name = str(values.get(key))
     if name not in known:
+        what = f"{key} {name!r} is not supported{nearest(name, known, most=3)}"
+        if values.get(key) is None:
+            what = f"the config names no {key}, so that its family is unknown"
         raise ValueError(
-            f"{key} {name!r} is not supported{nearest(str(name), known)}; "
-            f"supported are {', '.join(sorted(FAMILIES))} and the modules {', '.join(MODULES)}"
+            f"{what}; supported are {', '.join(sorted(FAMILIES))} and the modules "
+            f"{', '.join(MODULES)}"
         )
     file, attribute = known[name].split(":")
     return getattr(importlib.import_module(f"transformers_jax.models.{file}"), attribute)

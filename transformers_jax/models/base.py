@@ -21,12 +21,13 @@ from flax import nnx
 
 from transformers_jax.arrays import Params, is_traced, to_dtype
 from transformers_jax.graph import Mask
-from transformers_jax.models.config import FamilyConfig, Frozen, freeze, nearest
+from transformers_jax.models.config import FamilyConfig, Frozen, freeze
 from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.param import bind, merge, mixed, params, split
 from transformers_jax.nn.stack import Stack, restack, unstack
 from transformers_jax.spec import Execution
+from transformers_jax.spelling import nearest
 
 FLAGS = (
     "output_hidden_states",

@@ -8,15 +8,16 @@ dropped is a wrong model.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from transformers_jax import shard, spec
+from transformers_jax.models.frozen import Frozen, freeze, thaw
+from transformers_jax.spelling import nearest
 
 IGNORED = frozenset(
     # how it was made, or how the reference implementation runs it
@@ -43,51 +44,6 @@ FIXED_EVERYWHERE: dict[str, Any] = {
     "quantization_config": None,
     "is_decoder": False,
 }
-
-
-class Frozen(Mapping[str, Any]):
-    """A dict of a config.json that can be hashed, so that a config can be a static argument."""
-
-    def __init__(self, values: Mapping[str, Any] = {}):
-        self._values = {str(k): freeze(v) for k, v in values.items()}
-
-    def __getitem__(self, key: str) -> Any:
-        return self._values[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __hash__(self) -> int:
-        return hash(tuple(sorted(self._values.items(), key=lambda item: item[0])))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Mapping) and dict(self) == dict(other)
-
-    def __repr__(self) -> str:
-        return repr(self._values)
-
-
-def freeze(value: Any) -> Any:
-    """Dicts and lists of JSON as hashable values."""
-    if isinstance(value, Mapping):
-        return value if isinstance(value, Frozen) else Frozen(value)
-    return tuple(freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
-
-
-def thaw(value: Any) -> Any:
-    """The inverse of `freeze`."""
-    if isinstance(value, Mapping):
-        return {k: thaw(v) for k, v in value.items()}
-    return [thaw(v) for v in value] if isinstance(value, tuple) else value
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """ "; did you mean 'n_layer'?", or nothing."""
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,11 +114,14 @@ class FamilyConfig:
         """
         known = {f.name: f for f in dataclasses.fields(cls)}
         fixed = {**FIXED_EVERYWHERE, **cls.FIXED}
-        fields, problems = {}, []
+        fields: dict[str, Any] = {}
+        problems: list[str] = []
         for key, value in cls.modernise(dict(values)).items():
             key = {"torch_dtype": "dtype", **cls.SPELLINGS}.get(key, key)
             if key == "dtype" and isinstance(value, str):
                 value = value.removeprefix("torch.")
+            if key == "architectures" and value is None:
+                continue
             if key in known:
                 fields[key] = freeze(value)
                 problems += _wrong_type(known[key], value)
@@ -264,14 +223,39 @@ class FamilyConfig:
         raise NotImplementedError
 
 
+KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "str": (str,),
+    "tuple": (list, tuple),
+    "Frozen": (Mapping,),
+    "None": (type(None),),
+}
+
+
 def _wrong_type(field: dataclasses.Field, value: Any) -> list[str]:
-    """A complaint if a number, a flag or a text is something else."""
-    kinds = {"int": int, "float": (int, float), "bool": bool, "str": str}
-    wanted = kinds.get(str(field.type))
-    flag_for_number = isinstance(value, bool) and str(field.type) in ("int", "float")
-    if wanted is None or (isinstance(value, wanted) and not flag_for_number):
+    """A complaint if a value is of none of the types that a field is declared with."""
+    names = [part.split("[")[0].strip() for part in _alternatives(str(field.type))]
+    if not set(names) <= set(KINDS):
+        return []
+    kinds = tuple(kind for name in names for kind in KINDS[name])
+    flag_for_number = isinstance(value, bool) and bool not in kinds
+    if isinstance(value, kinds) and not flag_for_number:
         return []
     return [f"{field.name}={value!r} should be of type {field.type}"]
+
+
+def _alternatives(text: str) -> list[str]:
+    """["int", "tuple[int | str, ...]"] of "int | tuple[int | str, ...]"."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += {"[": 1, "]": -1}.get(letter, 0)
+        if letter == "|" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
 
 
 # ---------------------------------------------------------------- rotary settings

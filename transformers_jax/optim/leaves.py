@@ -6,7 +6,6 @@ an array does not tell a matrix from a vector, nor where one layer ends: the nam
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import jax
 
 from transformers_jax.nn.param import flatten
+from transformers_jax.spelling import closest
 
 REPEATED = ("layers", "experts")
 """Axes along which there are several parameters, one per layer or expert."""
@@ -132,4 +132,4 @@ def _last(path: str, pairs: Sequence[tuple[str, float]], default: float) -> floa
 
 def _nearest(pattern: str, names: Mapping[str, Any]) -> str:
     plain = pattern.replace("*", "")
-    return ", ".join(difflib.get_close_matches(plain, list(names), n=3, cutoff=0.0))
+    return ", ".join(closest(plain, names, most=3, cutoff=0.0))

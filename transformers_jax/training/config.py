@@ -6,7 +6,6 @@ A slot, such as `optimizer`, holds one of several records; in JSON its key `kind
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import importlib.util
 import json
@@ -20,6 +19,7 @@ from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.gpt2 import GPT2Config
 from transformers_jax.objectives import OBJECTIVES, CausalLM, Loss
 from transformers_jax.optim import OPTIMIZERS, SCHEDULES, AdamW
+from transformers_jax.spelling import nearest
 
 Stages = tuple[tuple[int, int], ...]
 
@@ -228,7 +228,7 @@ def _fields(
     found = {}
     for key, value in values.items():
         if key not in known:
-            problems.append(f"unknown key {prefix + key!r}{did_you_mean(key, known, prefix)}")
+            problems.append(f"unknown key {prefix + key!r}{nearest(key, known, prefix=prefix)}")
         elif key == "model":
             found[key] = value
         elif dataclasses.is_dataclass(known[key].default):
@@ -245,7 +245,7 @@ def _record(default: type, values: Any, prefix: str, problems: list[str]) -> Any
         name = values.pop("kind")
         record = KINDS.get(name, default)
         if name not in KINDS:
-            problems.append(f"{prefix}kind {name!r} is unknown{did_you_mean(str(name), KINDS)}")
+            problems.append(f"{prefix}kind {name!r} is unknown{nearest(str(name), KINDS)}")
     before = len(problems)
     fields = _fields(record, values, prefix, problems)
     return record(**fields) if len(problems) == before else None
@@ -253,12 +253,6 @@ def _record(default: type, values: Any, prefix: str, problems: list[str]) -> Any
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def did_you_mean(name: str, names: Any, prefix: str = "") -> str:
-    """ "; did you mean 'data.batch'?", or nothing."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean {prefix + close[0]!r}?" if close else ""
 
 
 def fingerprint(config: TrainConfig) -> str:
@@ -298,7 +292,7 @@ def load(path: str | Path) -> TrainConfig:
             p.as_posix() for p in Path(file.parent).glob("*") if p.suffix in (".py", ".json")
         )
         raise ValueError(
-            f"config {str(path)!r} does not exist{did_you_mean(file.as_posix(), near)}; it is a "
+            f"config {str(path)!r} does not exist{nearest(file.as_posix(), near)}; it is a "
             "Python file with config(), or the config.json of a run"
         )
     if file.suffix == ".json":

@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transformers_jax.training.config import TrainConfig, did_you_mean
+from transformers_jax.spelling import nearest
+from transformers_jax.training.config import TrainConfig
 
 
 def override(config: TrainConfig, arguments: Sequence[str], program: str) -> TrainConfig:
@@ -27,7 +28,7 @@ def override(config: TrainConfig, arguments: Sequence[str], program: str) -> Tra
         if argument in ("-h", "--help"):
             break
         if name.startswith("--") and name not in known:
-            raise ValueError(f"unknown flag {name}{did_you_mean(name, known)}")
+            raise ValueError(f"unknown flag {name}{nearest(name, known)}")
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):

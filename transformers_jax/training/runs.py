@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import difflib
 import fcntl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transformers_jax.spelling import nearest
 from transformers_jax.training.metrics import newest, show_count
 from transformers_jax.training.provenance import read_json, read_run
 
@@ -241,9 +241,7 @@ def sort_runs(found: Sequence[Summary], by: str | None) -> list[Summary]:
     names = [field.name for field in dataclasses.fields(Summary)]
     by = by or "when"
     if by not in names:
-        close = difflib.get_close_matches(by, names, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"cannot sort by {by!r}{hint}; there are {', '.join(names)}")
+        raise ValueError(f"cannot sort by {by!r}{nearest(by, names)}; there are {', '.join(names)}")
     known = [run for run in found if getattr(run, by) is not None]
     return sorted(known, key=lambda run: getattr(run, by)) + [r for r in found if r not in known]
 

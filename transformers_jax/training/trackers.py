@@ -6,7 +6,6 @@ metrics.jsonl, which resuming and reports are made from, is allowed to stop a ru
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from transformers_jax.spelling import nearest
 from transformers_jax.training.metrics import Line, measured, parse
 
 
@@ -230,8 +230,7 @@ def make_trackers(
     """
     wrong = [name for name in names if name not in TRACKERS]
     if wrong:
-        close = difflib.get_close_matches(wrong[0], TRACKERS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = nearest(wrong[0], TRACKERS)
         raise ValueError(f"unknown tracker {wrong[0]!r}{hint}; there are {', '.join(TRACKERS)}")
     others = [TRACKERS[name](folder, start) for name in dict.fromkeys(names) if name != "jsonl"]
     return Composite(Jsonl(folder, start), others, every, say)
