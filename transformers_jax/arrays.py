@@ -30,6 +30,7 @@ __all__ = [
     "Params",
     "UInt32",
     "is_traced",
+    "mix",
     "to_dtype",
 ]
 
@@ -43,6 +44,19 @@ MASKED = -1e30
 def is_traced(*trees: Any) -> bool:
     """Whether any leaf of the trees is a tracer: are we inside a JAX transformation?"""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+    """A bijection of 32 bits in which every output bit depends on every input bit.
+
+    Two multiply-xorshift rounds (the "lowbias32" constants of C. Wellons' hash prospector). NumPy
+    arrays stay such.
+    """
+    x = x ^ (x >> 16)
+    x = x * np.uint32(0x7FEB352D)
+    x = x ^ (x >> 15)
+    x = x * np.uint32(0x846CA68B)
+    return x ^ (x >> 16)
 
 
 def to_dtype(name: Any) -> np.dtype:

@@ -17,6 +17,7 @@ from transformers_jax.graph import (
     Near,
     Nodes,
     Same,
+    Scattered,
     Strided,
     Where,
     connect,
@@ -32,6 +33,7 @@ LEAVES = st.one_of(
     st.builds(Where, st.just("prefix"), st.sampled_from(["key", "query"])),
     st.builds(Strided, st.integers(1, 4), st.sampled_from(["index", "document"])),
     st.builds(Block, st.integers(1, 7)),
+    st.builds(Scattered, st.integers(0, 3), st.integers(0, 9)),
 )
 MASKS = st.recursive(
     LEAVES,
@@ -50,8 +52,11 @@ def nodes_of(rng, rows: int, length: int, ordered: bool) -> Nodes:
         document, prefix = np.sort(document, 1), -np.sort(-prefix, 1)
     else:
         index = rng.permutation(index[0])[None]
+    block = (index // 2 + 2).astype(np.int32)
+    blocks = np.full((1, length), block.max() + 1, np.int32)
+    tags = {"index": index, "document": document, "prefix": prefix, "block": block}
     valid = rng.random((rows, length)) < 0.7 if rng.random() < 0.5 else None
-    return Nodes({"index": index, "document": document, "prefix": prefix}, valid)
+    return Nodes({**tags, "blocks": blocks}, valid)
 
 
 def squares(drawn: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -109,6 +114,33 @@ def test_live_tiles_follow_the_edges(mask, count):
     assert live(may).count == count
     if mask in (FULL, Same("document"), Block(16)):
         assert (may == must).all()
+
+
+def test_tiles_of_a_random_graph_are_exactly_those_with_an_edge():
+    block = np.repeat(np.arange(32, dtype=np.int32), 8)[None]
+    nodes = sequence(256, tags={"block": block, "blocks": np.full((1, 256), 32, np.int32)})
+    for side in (8, 16):
+        may, must = tiles(connect(Scattered(3, seed=5), nodes), (side, side))
+        drawn = squares(np.asarray(connect(Scattered(3, seed=5), nodes).allowed()), (side, side))
+        np.testing.assert_array_equal(may, drawn.any((-1, -2)))
+        np.testing.assert_array_equal(must, drawn.all((-1, -2)))
+    other, _ = tiles(connect(Scattered(3, seed=6), nodes), (16, 16))
+    assert (other != may).any(), "the control: another seed is another graph"
+
+
+def test_a_random_block_is_none_that_is_heard_anyway_and_none_twice():
+    block = np.arange(23, dtype=np.int32)[None]
+    nodes = sequence(23, tags={"block": block, "blocks": np.full((1, 23), 23, np.int32)})
+    heard = np.asarray(connect(Near(1, 1), nodes).allowed())[0]
+    seen = np.zeros((23, 23), int)
+    for seed in range(40):
+        drawn = np.asarray(connect(Scattered(3, seed), nodes).allowed())[0]
+        np.testing.assert_array_equal(drawn.sum(1), [0, *[3] * 21, 0])
+        assert not (drawn & heard).any()
+        assert not drawn[:, [0, -1]].any()
+        seen += drawn
+    far = np.abs(np.subtract.outer(np.arange(23), np.arange(23))) > 1
+    assert (seen[1:-1, 1:-1] > 0)[far[1:-1, 1:-1]].mean() > 0.99, "every other block is drawn"
 
 
 def test_tiles_found_at_run_time_are_those_found_while_tracing():

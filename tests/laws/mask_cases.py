@@ -24,6 +24,7 @@ from transformers_jax.graph import (
     Near,
     Nodes,
     Same,
+    Scattered,
     Strided,
     Where,
     connect,
@@ -77,6 +78,12 @@ CASES = [
         "local attention with global tokens",
         tags=("prefix",),
     ),
+    Case(
+        "block sparse",
+        Near(1, 1, "block") | Scattered(1, 3),
+        "neighbouring blocks and random ones (BigBird)",
+        tags=("block", "blocks"),
+    ),
     Case("adjacency", Dense("links") & CAUSAL, "any graph, as an array"),
     Case("complement", ~(CAUSAL & Same("document")) & Near(9), "complements", tags=("document",)),
 ]
@@ -105,6 +112,8 @@ def inputs(case: Case, width: int = U) -> dict[str, Any]:
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
     arrays["document"] = np.sort(rng.integers(0, 4, (B, keys)), 1).astype(np.int32)
     arrays["prefix"] = np.isin(np.arange(keys), [0, 1, 11]).astype(np.int32)[None]
+    arrays["block"] = (np.arange(keys) // 4).astype(np.int32)[None]
+    arrays["blocks"] = np.full((1, keys), -(-keys // 4), np.int32)
     arrays["links"] = rng.random((B, T, keys)) < 0.2
     arrays["valid"] = np.arange(keys) < np.array([[keys], [keys - 9]])
     if case.valid == "dead":

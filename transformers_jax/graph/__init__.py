@@ -1,11 +1,12 @@
 """Who may speak to whom: nodes, masks and the edges between them. No parameters, no flax."""
 
+from transformers_jax.graph.blocks import Block, Scattered
 from transformers_jax.graph.edges import Edges, connect
 from transformers_jax.graph.mask import (
     CAUSAL,
     FULL,
+    OWN,
     Before,
-    Block,
     Dense,
     Full,
     Mask,
@@ -13,12 +14,14 @@ from transformers_jax.graph.mask import (
     Same,
     Strided,
     Where,
+    given,
 )
 from transformers_jax.graph.nodes import Nodes, concatenate, sequence
 
 __all__ = [
     "CAUSAL",
     "FULL",
+    "OWN",
     "Before",
     "Block",
     "Dense",
@@ -28,9 +31,11 @@ __all__ = [
     "Near",
     "Nodes",
     "Same",
+    "Scattered",
     "Strided",
     "Where",
     "concatenate",
     "connect",
+    "given",
     "sequence",
 ]

@@ -68,8 +68,9 @@ def connect(
     for part in mask.parts():
         if isinstance(part, Where):  # reads one side; all other parts compare both
             (k if part.of == "key" else q).tag(part.tag)
-        elif hasattr(part, "tag"):
-            q.tag(part.tag), k.tag(part.tag)
+        else:
+            for tag in part.reads:
+                q.tag(tag), k.tag(tag)
     missing = sorted(mask.pairs - set(pairs or {}))
     if missing:
         raise ValueError(

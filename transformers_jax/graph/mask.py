@@ -36,10 +36,19 @@ class Mask:
         """This mask and everything it is made of, outermost first."""
         yield self
 
+    def over(self, own: Mask) -> Mask:
+        """This expression with `own` in the place of `OWN`."""
+        return self
+
     @property
     def tags(self) -> frozenset[str]:
         """Names of the tags that the expression compares."""
-        return frozenset(p.tag for p in self.parts() if hasattr(p, "tag"))
+        return frozenset(tag for part in self.parts() for tag in part.reads)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the tags that this part compares by itself."""
+        return (self.tag,) if hasattr(self, "tag") else ()
 
     @property
     def pairs(self) -> frozenset[str]:
@@ -225,31 +234,6 @@ class Strided(Mask):
 
 
 @dataclass(frozen=True)
-class Block(Mask):
-    """Query and key lie in the same block of `size` tokens.
-
-    Block(2):  1 1 . .
-               1 1 . .
-               . . 1 1
-               . . 1 1
-    """
-
-    size: int
-    tag: str = "index"
-
-    def __post_init__(self):
-        if self.size < 1:
-            raise ValueError(f"Block({self.size}): the size must be at least 1")
-
-    def edges(self, q, k, pairs=None):
-        row, column = _columns(q.tag(self.tag), k.tag(self.tag))
-        return row // self.size == column // self.size
-
-    def __str__(self) -> str:
-        return f"Block({self.size}{', ' + repr(self.tag) if self.tag != 'index' else ''})"
-
-
-@dataclass(frozen=True)
 class Dense(Mask):
     """An arbitrary graph, given as `pairs[name]`: Bool[b T S], or numbers, edges where above 0."""
 
@@ -270,6 +254,21 @@ class Dense(Mask):
 
 
 @dataclass(frozen=True)
+class Own(Mask):
+    """Stands for the mask that a model has by itself: `OWN & Same("document")` keeps documents
+    apart whatever else the model's mask says."""
+
+    def edges(self, q, k, pairs=None):
+        raise ValueError("OWN stands for a model's own mask; give it as mask= to a model")
+
+    def over(self, own):
+        return own
+
+    def __str__(self) -> str:
+        return "OWN"
+
+
+@dataclass(frozen=True)
 class All(Mask):
     """Edges of both."""
 
@@ -278,6 +277,9 @@ class All(Mask):
 
     def edges(self, q, k, pairs=None):
         return self.a.edges(q, k, pairs) & self.b.edges(q, k, pairs)
+
+    def over(self, own):
+        return All(self.a.over(own), self.b.over(own))
 
     def parts(self):
         yield self
@@ -298,6 +300,9 @@ class Any(Mask):
     def edges(self, q, k, pairs=None):
         return self.a.edges(q, k, pairs) | self.b.edges(q, k, pairs)
 
+    def over(self, own):
+        return Any(self.a.over(own), self.b.over(own))
+
     def parts(self):
         yield self
         yield from self.a.parts()
@@ -316,6 +321,9 @@ class Not(Mask):
     def edges(self, q, k, pairs=None):
         return ~self.part.edges(q, k, pairs)
 
+    def over(self, own):
+        return ~self.part.over(own)
+
     def parts(self):
         yield self
         yield from self.part.parts()
@@ -326,3 +334,9 @@ class Not(Mask):
 
 CAUSAL = Before("index")
 FULL = Full()
+OWN = Own()
+
+
+def given(mask: Mask | None, own: Mask) -> Mask:
+    """The mask of a model: its `own`, or the caller's, in which `OWN` stands for it."""
+    return own if mask is None else mask.over(own)

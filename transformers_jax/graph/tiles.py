@@ -26,6 +26,7 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Bool
 from transformers_jax.graph import mask as masks
+from transformers_jax.graph.blocks import Block, Scattered
 from transformers_jax.graph.edges import Edges
 from transformers_jax.graph.nodes import Nodes
 
@@ -107,9 +108,37 @@ def answer(mask: masks.Mask, q: Ranges, k: Ranges, dense: Mapping[str, Answer]) 
         case masks.Where(tag, of):
             low, high = k(tag) if of == "key" else q(tag)
             return high > 0, low > 0
-        case masks.Before() | masks.Near() | masks.Same() | masks.Strided() | masks.Block():
+        case masks.Before() | masks.Near() | masks.Same() | masks.Strided() | Block():
             return _compare(mask, q(mask.tag), k(mask.tag))
+        case Scattered():
+            return _by_value(mask, q, k)
     return _YES[0], ~_YES[1]  # a mask that is not ours: nothing is known, which is always sound
+
+
+def _by_value(mask: masks.Mask, q: Ranges, k: Ranges) -> Answer:
+    """The exact answer where tags are known while tracing, from the mask drawn once per value of
+    the tags that it reads: blocks are few where tokens are many. Otherwise nothing is known."""
+    sides = [[ranges.nodes.tag(name) for name in mask.reads] for ranges in (q, k)]
+    if not all(isinstance(tag, np.ndarray) for tags in sides for tag in tags):
+        return _YES[0], ~_YES[1]
+    rows = max(tag.shape[0] for tags in sides for tag in tags)
+    found = []
+    for row in range(rows):
+        values, members = [], []
+        for tags, ranges in zip(sides, (q, k)):
+            here = np.stack([tag[row if len(tag) > 1 else 0] for tag in tags])
+            distinct, which = np.unique(here, axis=1, return_inverse=True)
+            held = np.zeros((which.size // ranges.size, distinct.shape[1]), np.float32)
+            np.put_along_axis(held, which.reshape(len(held), -1), 1.0, 1)
+            values.append(Nodes({n: v[None] for n, v in zip(mask.reads, distinct)}))
+            members.append(held)
+        square = tuple(held.shape[1] for held in members)
+        drawn = np.broadcast_to(np.asarray(mask.edges(values[0], values[1]))[0], square)
+        may, must = (members[0] @ part.astype(np.float32) @ members[1].T > 0
+                     for part in (drawn, ~drawn))  # fmt: skip
+        found.append((may, ~must))
+    may, must = (np.stack(parts) for parts in zip(*found))
+    return may, must
 
 
 def _compare(mask: masks.Mask, q: tuple[Array, Array], k: tuple[Array, Array]) -> Answer:
@@ -129,7 +158,7 @@ def _compare(mask: masks.Mask, q: tuple[Array, Array], k: tuple[Array, Array]) -
             least, greatest = q_low - k_high, q_high - k_low  # of the gaps in the tile
             may = greatest // step * step >= least
             return may, may & ((least == greatest) | (step == 1))
-        case masks.Block(size):
+        case Block(size):
             return _same(q_low // size, q_high // size, k_low // size, k_high // size)
     return _same(q_low, q_high, k_low, k_high)
 

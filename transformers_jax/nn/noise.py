@@ -9,19 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Bool, Float, Key, UInt32
-
-
-def mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
-    """A bijection of 32 bits in which every output bit depends on every input bit.
-
-    Two multiply-xorshift rounds (the "lowbias32" constants of C. Wellons' hash prospector).
-    """
-    x = x ^ (x >> 16)
-    x = x * jnp.uint32(0x7FEB352D)
-    x = x ^ (x >> 15)
-    x = x * jnp.uint32(0x846CA68B)
-    return x ^ (x >> 16)
+from transformers_jax.arrays import Array, Bool, Float, Key, UInt32, mix
 
 
 def words(key: Key) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:

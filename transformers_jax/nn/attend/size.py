@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from transformers_jax.graph import Block, Dense, Edges, Same, Where
+from transformers_jax.graph import Block, Dense, Edges, Same, Scattered, Where
 from transformers_jax.graph.tiles import tiles
 
 SPEED = {32: 1.6, 64: 1.15, 128: 1.0, 256: 0.98, 512: 0.65}
@@ -27,7 +27,7 @@ def tile_size(edges: Edges) -> tuple[int, int]:
         size = cut(edges, side)
         may, _ = tiles(edges, size)
         if not isinstance(may, np.ndarray):
-            local = any(isinstance(p, (Same, Block, Dense, Where)) for p in edges.mask.parts())
+            local = any(isinstance(p, (Same, Block, Scattered, Dense, Where)) for p in edges.mask.parts())
             return cut(edges, 128 if local else 512)
         costs[size] = costs.get(size, time * int(may.sum()) * size[0] * size[1] / len(may))
     return min(costs, key=lambda size: costs[size])
