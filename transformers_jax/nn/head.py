@@ -80,11 +80,12 @@ class Square(nnx.Module):
         initial: spec.Initial,
         norm: spec.Norm | None = None,
         out: int | None = None,
+        bias: bool = True,
     ):
         self.act = act
         sizes = {"embed": width, "inner": out or width}
         self.weight = param("embed inner", sizes, initial.draw("head", sizes))
-        self.bias = param("inner", sizes, spec.ZEROS)
+        self.bias = param("inner", sizes, spec.ZEROS) if bias else None
         self.norm = Norm(norm, out or width) if norm else None
 
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
@@ -212,7 +213,11 @@ class Pretraining(Head):
 
 
 class SequenceClassification(Head):
-    """A class per row, from the vector that stands for it (`pooling`), through `inner` if given."""
+    """A class per row, from the vector that stands for it (`pooling`), through `inner` if given.
+
+    `rate` is the dropout of what is classified, `pooled_rate` (if it is another) that of what goes
+    into `inner`.
+    """
 
     def __init__(
         self,
@@ -225,14 +230,16 @@ class SequenceClassification(Head):
         problem: str | None = None,
         bias: bool = True,
         rate: float = 0.0,
+        pooled_rate: float | None = None,
     ):
         self.pooling, self.problem, self.rate = pooling, problem, rate
-        self.inner = inner
+        self.inner, self.pooled_rate = inner, rate if pooled_rate is None else pooled_rate
         self.classify = Dense(width, count, "label", initial, bias)
 
     def __call__(self, x, seen, *, labels=None):
         keys = (None, None) if seen.key is None else jax.random.split(seen.key)
-        pooled = dropout(pool(x, self.pooling, seen.ids, seen.pooled), self.rate, keys[0])
+        pooled = pool(x, self.pooling, seen.ids, seen.pooled, seen.valid)
+        pooled = dropout(pooled, self.pooled_rate, keys[0])
         if self.inner is not None:
             pooled = dropout(self.inner(pooled), self.rate, keys[1])
         logits = self.classify(pooled)
@@ -242,13 +249,22 @@ class SequenceClassification(Head):
 
 
 class TokenClassification(Head):
-    """A class per token."""
+    """A class per token, through `inner` if given."""
 
-    def __init__(self, width: int, count: int, initial: spec.Initial, rate: float = 0.0):
-        self.rate = rate
+    def __init__(
+        self,
+        width: int,
+        count: int,
+        initial: spec.Initial,
+        rate: float = 0.0,
+        *,
+        inner: Square | None = None,
+    ):
+        self.rate, self.inner = rate, inner
         self.classify = Dense(width, count, "label", initial)
 
     def __call__(self, x, seen, *, labels=None):
+        x = x if self.inner is None else self.inner(x)
         logits = self.classify(dropout(x, self.rate, seen.key))
         if labels is None:
             return {"logits": logits}
@@ -271,7 +287,7 @@ class MultipleChoice(Head):
         self.classify = Dense(width, 1, "label", initial)
 
     def __call__(self, x, seen, *, choices: int, labels=None):
-        pooled = pool(x, self.pooling, seen.ids, seen.pooled)
+        pooled = pool(x, self.pooling, seen.ids, seen.pooled, seen.valid)
         pooled = pooled if self.inner is None else self.inner(pooled)
         scores = self.classify(dropout(pooled, self.rate, seen.key))
         logits = scores.reshape(-1, choices)
@@ -285,11 +301,20 @@ class QuestionAnswering(Head):
 
     labels = ("start_positions", "end_positions")
 
-    def __init__(self, width: int, initial: spec.Initial):
+    def __init__(
+        self,
+        width: int,
+        initial: spec.Initial,
+        rate: float = 0.0,
+        *,
+        inner: Square | None = None,
+    ):
+        self.rate, self.inner = rate, inner
         self.classify = Dense(width, 2, "label", initial)
 
     def __call__(self, x, seen, *, start_positions=None, end_positions=None):
-        start, end = jnp.moveaxis(self.classify(x), -1, 0)
+        x = x if self.inner is None else self.inner(x)
+        start, end = jnp.moveaxis(self.classify(dropout(x, self.rate, seen.key)), -1, 0)
         fields = {"start_logits": start, "end_logits": end}
         if start_positions is None or end_positions is None:
             return fields

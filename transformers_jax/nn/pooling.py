@@ -7,7 +7,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Float, Int
+from transformers_jax.arrays import Array, Bool, Float, Int
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class LastOf:
     token: int
 
 
-Pooling = Literal["pooler", "first"] | Last | LastOf
-"""Which vector stands for a row: the backbone's pooler, the first token, or one found by its id."""
+Pooling = Literal["pooler", "first", "first valid", "mean"] | Last | LastOf
+"""Which vector stands for a row: the backbone's pooler, the first token (of all, or of those that
+are no padding), the mean over the tokens that are no padding, or a token found by its id."""
 
 
 def pool(
@@ -34,12 +35,19 @@ def pool(
     pooling: Pooling,
     ids: Int[Array, "B T"] | None,
     pooled: Float[Array, "B D"] | None,
+    valid: Bool[Array, "B T"] | None = None,
 ) -> Float[Array, "B D"]:
     """The vector that stands for a row; NaN for a row in which the token sought does not occur."""
     if pooling == "pooler":
         return pooled
-    if pooling == "first":
+    if pooling == "first" or (pooling == "first valid" and valid is None):
         return x[:, 0]
+    if pooling == "mean" and valid is None:
+        return x.mean(1)
+    if pooling == "first valid":
+        return jnp.take_along_axis(x, jnp.argmax(valid, 1)[:, None, None], axis=1)[:, 0]
+    if pooling == "mean":
+        return (x * valid[..., None]).sum(1) / valid.sum(1, keepdims=True).astype(x.dtype)
     if isinstance(pooling, Last) and pooling.pad is None:
         if x.shape[0] > 1:
             raise ValueError(
