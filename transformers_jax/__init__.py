@@ -25,9 +25,15 @@ _HOMES = {
     "models.output": "Output",
     "models.bart": "BartConfig",
     "models.bert": "BertConfig",
+    "models.blenderbot": "BlenderbotConfig",
+    "models.blenderbot_small": "BlenderbotSmallConfig",
     "models.electra": "ElectraConfig",
     "models.gpt2": "GPT2Config",
     "models.llama": "LlamaConfig",
+    "models.m2m_100": "M2M100Config",
+    "models.marian": "MarianConfig",
+    "models.mbart": "MBartConfig",
+    "models.pegasus": "PegasusConfig",
     "models.roberta": "RobertaConfig",
     "models.t5": "T5Config",
     "models.torch_modules": "TransformerConfig",
@@ -35,13 +41,18 @@ _HOMES = {
     "nn.attention": "Attention",
     "nn.attend": "attend",
     "spec": "AttentionSpec",
-    "graph": """CAUSAL FULL Before Block Dense Edges Full Mask Near Nodes Same Strided Where connect
-        sequence""",
+    "graph": """CAUSAL FULL OWN Before Block Dense Edges Full Mask Near Nodes Same Strided Where
+        connect sequence""",
     "shard": "make_mesh",
     "generation": "generate",
     "optim": "AdamW",
     "objectives": "causal_lm supervised",
+    "objectives.pairs": "contrastive matryoshka",
+    "embedding.encode": "encode similarity",
+    "embedding.features": "features",
+    "scoring": "score",
     "data.config": "Data",
+    "data.tokenizers": "load_tokenizer",
     "training.config": "TrainConfig",
     "training.fit": "fit",
     "training.state": "TrainState init_state make_step",
@@ -57,6 +68,9 @@ if TYPE_CHECKING:
     )
     from transformers_jax.graph import (
         FULL as FULL,
+    )
+    from transformers_jax.graph import (
+        OWN as OWN,
     )
     from transformers_jax.graph import (
         Before as Before,

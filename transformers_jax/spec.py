@@ -7,12 +7,13 @@ one record that says *how* a model is run, which changes speed and memory and ne
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from transformers_jax.graph import FULL, Mask
+from transformers_jax.graph import FULL, Mask, Nodes
 
 Sizes = Mapping[str, int]
 
@@ -22,11 +23,12 @@ Sizes = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Draw:
-    """How one parameter is drawn: normal with `scale` as deviation, uniform within +-scale, or
-    the constant `scale`."""
+    """How one parameter is drawn: normal with `scale` as deviation (before what lies beyond `cut`
+    deviations is cut off), uniform within +-scale, or the constant `scale`."""
 
     kind: Literal["normal", "uniform", "constant"]
     scale: float
+    cut: float | None = None
 
 
 ZEROS, ONES = Draw("constant", 0.0), Draw("constant", 1.0)
@@ -35,16 +37,18 @@ ZEROS, ONES = Draw("constant", 0.0), Draw("constant", 1.0)
 @dataclass(frozen=True)
 class Initial:
     """A family's rule for weight matrices: normal(std); those that write into the residual stream
-    (`out`, `down`) may have a deviation of their own (GPT-2 section 2.3)."""
+    (`out`, `down`) may have a deviation of their own (GPT-2 section 2.3). Nothing is drawn beyond
+    `cut` deviations."""
 
     std: float = 0.02
     residual: float | None = None
+    cut: float | None = None
 
     def draw(self, role: str, sizes: Sizes) -> Draw:
         """How the weight called `role` (`query`, `up`, `table`, ...) of these sizes is drawn."""
         if self.residual is not None and role in ("out", "down"):
-            return Draw("normal", self.residual)
-        return Draw("normal", self.std)
+            return Draw("normal", self.residual, self.cut)
+        return Draw("normal", self.std, self.cut)
 
 
 @dataclass(frozen=True)
@@ -159,12 +163,16 @@ Scaling = LinearScaling | DynamicScaling | YarnScaling | Llama3Scaling | LongSca
 class Rotary:
     """Queries and keys turn by angles proportional to position (Su et al. 2021).
 
-    `fraction` of each head turns (GPT-NeoX: 0.25); the rest is left alone.
+    `fraction` of each head turns (GPT-NeoX: 0.25); the rest is left alone. The numbers i and
+    i + R/2 of the R that turn are a pair, or, `interleaved`, 2i and 2i + 1 (RoFormer, GPT-J).
+    With `values` the values turn as well (RoFormer).
     """
 
     base: float = 10000.0
     fraction: float = 1.0
     scaling: Scaling | None = None
+    interleaved: bool = False
+    values: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,18 @@ class Alibi:
     """A bias linear in the distance, steeper for later heads (Press et al. 2021)."""
 
 
+ScoreSpec = Buckets | Alibi
+"""What positions add to the scores, learned by the stack for all layers or by each layer."""
+
+
+@dataclass(frozen=True)
+class Summaries:
+    """More keys: the normalised sum of every `block` consecutive tokens (Guo et al. 2022, 3.2)."""
+
+    block: int
+    norm: Norm
+
+
 # ---------------------------------------------------------------- blocks and stacks
 
 
@@ -193,6 +213,11 @@ class AttentionSpec:
         source, value_source: width of what keys (and values) are computed from, if not the stream.
         scale: multiplies q . k; default 1 / sqrt(K).
         bias: which projections have one, of query, key, value, out.
+        relations: masks of further relations. Each has queries, keys and values of its own, and the
+            messages of all are added before the output projection (Longformer).
+        score: what positions add to the scores, learned by this layer; what the stack's score gives
+            is handed to it. None: the stack's score, if any.
+        extend: keys beyond those of the source, computed from it.
         norm: normalises queries and keys per head.
         softcap: scores become softcap * tanh(scores / softcap).
         sinks: a learned logit per head that takes weight and gives nothing.
@@ -210,6 +235,9 @@ class AttentionSpec:
     scale: float | None = None
     rotary: Rotary | None = None
     bias: tuple[str, ...] = ()
+    relations: tuple[Mask, ...] = ()
+    score: ScoreSpec | None = None
+    extend: Summaries | None = None
     norm: Norm | None = None
     softcap: float | None = None
     sinks: bool = False
@@ -222,6 +250,11 @@ class AttentionSpec:
                 f"heads ({self.heads}) must be a multiple of kv_heads ({self.groups}): "
                 "each key/value head serves the same number of query heads"
             )
+
+    @property
+    def masks(self) -> tuple[Mask, ...]:
+        """The masks of all relations."""
+        return (self.mask, *self.relations)
 
     @property
     def groups(self) -> int:
@@ -241,46 +274,175 @@ class FeedForward:
 
 
 @dataclass(frozen=True)
+class Experts:
+    """Several feed-forward networks, of which each token is served by few (Shazeer et al. 2017).
+
+    Attributes:
+        count: E, how many there are.
+        top: k, how many serve a token.
+        ffn: what each of them computes.
+        router: how scores become weights: "softmax" over all experts, the k largest of which are
+            taken (Switch, Mixtral); "softmax_of_top", over the k that are taken (gpt-oss);
+            "sigmoid", of each score alone (DeepSeek-V3).
+        normalise: whether the weights of a token are divided by their sum.
+        scale: multiplies the weights.
+        bias: whether the router has one.
+        capacity: how many tokens of a row an expert serves; those beyond, counted by choice and
+            then by place, receive zero from it. None: all of them.
+        jitter: with a key, what the router reads is multiplied by uniform(1 - jitter, 1 + jitter).
+    """
+
+    count: int
+    top: int
+    ffn: FeedForward
+    router: Literal["softmax", "softmax_of_top", "sigmoid"] = "softmax"
+    normalise: bool = False
+    scale: float = 1.0
+    bias: bool = False
+    capacity: int | None = None
+    jitter: float = 0.0
+
+    def __post_init__(self):
+        if not 1 <= self.top <= self.count:
+            raise ValueError(
+                f"top ({self.top}) must lie between 1 and the number of experts ({self.count})"
+            )
+        if self.capacity is not None and self.capacity < 1:
+            raise ValueError(f"capacity ({self.capacity}) must be at least 1, or None for no limit")
+
+
+@dataclass(frozen=True)
 class Branch:
     """One residual branch of a block: x + dropout(op(norm(x))), or norm(x + dropout(op(x))).
 
     `kind` names it in parameter paths; `self` attends within the stream, `cross` to the encoder.
+    `reads="block"` takes what entered the block in place of the stream: parallel residuals.
     """
 
     kind: Literal["self", "cross", "ffn"]
     op: AttentionSpec | FeedForward
-    norm: Norm
+    norm: Norm | None = None
     placement: Literal["pre", "post"] = "pre"
     dropout: float = 0.0
+    reads: Literal["stream", "block"] = "stream"
+
+
+Block = tuple[Branch, ...]
+"""What one layer does: branches, in order."""
+
+
+class Layout:
+    """What a family knows of its tokens beyond their places: tags that it writes, such as the
+    number of a block. A frozen record; tags known while tracing stay NumPy arrays."""
+
+    tags: frozenset[str] = frozenset()
+
+    def __call__(self, nodes: Nodes) -> Nodes:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive layers of a stack in which a pattern of blocks repeats.
+
+    Attributes:
+        first: the number of its first layer.
+        slot: the number of its first slot; a slot is a place in a pattern, whose blocks are alike
+            and share one array of parameters with a leading `layers` axis.
+    """
+
+    pattern: tuple[Block, ...]
+    repeats: int
+    first: int
+    slot: int
 
 
 @dataclass(frozen=True)
 class StackSpec:
-    """A pattern of blocks, repeated: `depth` blocks in all, each a tuple of branches.
+    """Layers, one after the other, then a norm.
 
     Attributes:
+        blocks: what each layer does. Layers that repeat are found (`segments`) and compiled once.
+        order: which layer's parameters each step uses, where that is not every layer once; all
+            layers must be alike then (ALBERT applies one many times: (0, 0, 0, ...)).
         score: what positions add to the scores of every self-attention of the stack.
+        layout: writes tags before the edges are drawn.
         dropout: of what leaves the final norm.
     """
 
     width: int
-    depth: int
-    pattern: tuple[tuple[Branch, ...], ...]
+    blocks: tuple[Block, ...]
     final_norm: Norm | None = None
-    score: Buckets | Alibi | None = None
+    order: tuple[int, ...] = ()
+    score: ScoreSpec | None = None
+    layout: Layout | None = None
     dropout: float = 0.0
     initial: Initial = field(default_factory=Initial)
 
     def __post_init__(self):
-        if self.depth % len(self.pattern):
+        if not self.blocks:
+            raise ValueError("a stack has at least one layer")
+        if self.order and (len(set(self.blocks)) > 1 or max(self.order) >= len(self.blocks)):
             raise ValueError(
-                f"depth ({self.depth}) must be a multiple of the pattern's {len(self.pattern)}"
+                f"order {self.order} needs layers that are all alike, and no more than the "
+                f"{len(self.blocks)} there are"
             )
 
     @property
-    def repeats(self) -> int:
-        """How often the pattern is applied: the length of the `layers` axis of its parameters."""
-        return self.depth // len(self.pattern)
+    def applied(self) -> tuple[Block, ...]:
+        """The blocks in the order in which they are applied."""
+        return tuple(self.blocks[n] for n in self.order) or self.blocks
+
+    @property
+    def depth(self) -> int:
+        """How many blocks are applied."""
+        return len(self.applied)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The stack as patterns that repeat, with as few slots as possible."""
+        return segments_of(self.blocks)
+
+    @property
+    def slots(self) -> tuple[range, ...]:
+        """For each slot the layers whose parameters it holds."""
+        return tuple(
+            range(s.first + n, s.first + len(s.pattern) * s.repeats, len(s.pattern))
+            for s in self.segments
+            for n in range(len(s.pattern))
+        )
+
+
+@functools.cache
+def segments_of(blocks: tuple[Block, ...]) -> tuple[Segment, ...]:
+    """The fewest slots in which these layers can be stored: patterns, each repeated in a row.
+
+    Among equals the longest first segment wins, so that a remainder stands at the end.
+    """
+    kinds = {block: number for number, block in enumerate(dict.fromkeys(blocks))}
+    layers = [kinds[block] for block in blocks]
+    count = len(layers)
+    # best[n]: ((slots, segments), pattern length, repeats) of the layers from n on
+    best: list[tuple[tuple[int, int], int, int]] = [((0, 0), 0, 0)] * (count + 1)
+    for first in reversed(range(count)):
+        found = []
+        for period in range(1, count - first + 1):
+            end = first + period
+            while end <= count:
+                (slots, parts), *_ = best[end]
+                repeats = (end - first) // period
+                found.append(((period + slots, 1 + parts), -(end - first), period, repeats))
+                if layers[end : end + period] != layers[first : first + period]:
+                    break
+                end += period
+        cost, _, period, repeats = min(found)
+        best[first] = cost, period, repeats
+    segments, first, slot = [], 0, 0
+    while first < count:
+        _, period, repeats = best[first]
+        segments.append(Segment(blocks[first : first + period], repeats, first, slot))
+        first, slot = first + period * repeats, slot + period
+    return tuple(segments)
 
 
 REMAT = (

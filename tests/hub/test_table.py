@@ -99,7 +99,7 @@ def test_a_stand_in_is_taken_only_where_the_tensor_is_absent():
 
 
 def test_a_pattern_of_slots_takes_every_second_layer():
-    table = Table(slots("l.{i}.w | blocks.{slot}.w", 2))
+    table = Table(slots("l.{i}.w | blocks.{slot}.w", (range(0, 4, 2), range(1, 4, 2))))
     report = table.check({f"l.{i}.w": (D,) for i in range(5)},
                          {"blocks.0.w": (3, D), "blocks.1.w": (2, D)})  # fmt: skip
     found = {fill.name: (fill.row.ours[0], fill.lead) for fill in report.fills}

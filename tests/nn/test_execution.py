@@ -131,7 +131,7 @@ def test_later_layers_are_left_out_more_often():
     """In a stack of one branch per block, what each block adds can be seen apart."""
     width, depth, rate = 8, 4, 0.8
     branch = spec.Branch("ffn", spec.FeedForward(16), spec.LayerNorm())
-    described = spec.StackSpec(width, depth, ((branch,),))
+    described = spec.StackSpec(width, ((branch,),) * depth)
     stack = Stack(described, spec.Execution(drop_path=rate))
     stack = initialise(stack, jax.random.key(0))
     x = jnp.broadcast_to(jnp.arange(1.0, width + 1), (600, 1, width))

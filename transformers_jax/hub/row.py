@@ -52,8 +52,7 @@ def rows(text: str, *, group: str = BACKBONE, start: int = 0, step: int = 1) -> 
     """One row a line: `their name | our path(s) | pattern theirs -> ours`.
 
     A blank pattern is the identity. Blank paths: the name is ignored. Lines that begin with `#`
-    are comments. In a stack whose pattern has period P, slot s holds the layers s, s + P, ...:
-    `rows(text, start=s, step=P)`; a remainder stack that begins at layer r is `start=r`.
+    are comments. A slot that holds the layers s, s + P, ... is `rows(text, start=s, step=P)`.
 
     Raises:
         ValueError: a line that is not a row.
@@ -69,8 +68,14 @@ def rows(text: str, *, group: str = BACKBONE, start: int = 0, step: int = 1) -> 
     return tuple(found)
 
 
-def slots(text: str, period: int, *, group: str = BACKBONE) -> tuple[Row, ...]:
-    """The rows of all slots of a pattern; `{slot}` in our paths stands for the slot's number."""
-    each = (rows(text.replace("{slot}", str(s)), group=group, start=s, step=period)
-            for s in range(period))  # fmt: skip
+def slots(
+    text: str, layers: Sequence[range] = (range(1),), *, group: str = BACKBONE
+) -> tuple[Row, ...]:
+    """The rows of all slots of a stack; `{slot}` in our paths stands for the slot's number.
+
+    `layers` says for each slot which layers it holds (`StackSpec.slots`); where all layers of a
+    stack are alike there is one slot.
+    """
+    each = (rows(text.replace("{slot}", str(number)), group=group, start=held.start, step=held.step)
+            for number, held in enumerate(layers))  # fmt: skip
     return tuple(itertools.chain.from_iterable(each))

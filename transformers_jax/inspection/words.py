@@ -30,8 +30,7 @@ class Layers:
 def describe_layers(model: Model) -> Iterator[Layers]:
     """The layers of every stack, alike ones together."""
     for name, stack in model.stacks().items():
-        words = [_layer_in_words(branches) for branches in stack.spec.pattern]
-        every = [words[n % len(words)] for n in range(stack.spec.depth)]
+        every = [_layer_in_words(branches) for branches in stack.spec.applied]
         score = in_words(stack.spec.score)
         start = 0
         for (branches, masks, rotary), group in itertools.groupby(every):
@@ -44,7 +43,7 @@ def describe_layers(model: Model) -> Iterator[Layers]:
 def _layer_in_words(branches: tuple[spec.Branch, ...]):
     does = tuple((branch.kind, _branch_in_words(branch)) for branch in branches)
     attends = [(b.kind, b.op) for b in branches if isinstance(b.op, spec.AttentionSpec)]
-    masks = tuple((kind, str(op.mask)) for kind, op in attends)
+    masks = tuple((kind, str(mask)) for kind, op in attends for mask in op.masks)
     rotary = next((in_words(op.rotary) for _, op in attends if op.rotary is not None), "")
     return does, masks, rotary
 
@@ -87,13 +86,10 @@ def masks(model: Model) -> dict[str, Mask]:
     """Every distinct mask of the model, by what it is for: {"stack self": CAUSAL}."""
     found: dict[str, Mask] = {}
     for name, stack in model.stacks().items():
-        for number, branches in enumerate(stack.spec.pattern):
-            for branch in branches:
-                if isinstance(branch.op, spec.AttentionSpec):
-                    slot = f" {number}" if len(stack.spec.pattern) > 1 else ""
-                    key = f"{name} {branch.kind}"
-                    same = found.get(key) in (None, branch.op.mask)
-                    found[key if same else key + slot] = branch.op.mask
+        for kind in ("self", "cross"):
+            different = stack.masks(kind)
+            for number, mask in enumerate(different):
+                found[f"{name} {kind}" + (f" {number}" if number else "")] = mask
     return found
 
 

@@ -1,15 +1,21 @@
-"""BART (Lewis et al. 2019). Hugging Face model_type "bart"."""
+"""BART (Lewis et al. 2019), and what its kin is made of. Hugging Face model_type "bart".
+
+mBART, M2M-100, Marian, Pegasus and both BlenderBots are this encoder-decoder with other values in a
+few slots: where the norms stand (`PLACEMENT`), what is added to the words (`embed`), what is added
+to the logits (`BIAS`), how a row begins (`START`). Each is a subclass that says which.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
-from transformers_jax.graph import CAUSAL, FULL, Mask
+from transformers_jax.graph import CAUSAL, FULL, Mask, given
 from transformers_jax.hub.table import Table, rows, slots
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.rows import attention, dense, layer, norm, of_heads
-from transformers_jax.models.wiring import Seq2Seq
+from transformers_jax.models.wiring import Seq2Seq, Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.pooling import LastOf
@@ -24,40 +30,59 @@ from transformers_jax.spec import (
 )
 
 RESERVED = 2  # rows of the position tables before position 0, kept from fairseq
+SHARED, OUTPUT = "model.shared.weight", "lm_head.weight"
+WORDS = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+LEGACY = {  # switches of the releases before every family had a class of its own
+    "add_bias_logits": False,
+    "add_final_layer_norm": False,
+    "do_blenderbot_90_layernorm": False,
+    "extra_layer_norm": False,
+    "normalize_before": False,
+    "normalize_embedding": True,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BartConfig(FamilyConfig):
-    """The fields of a BART config.json; defaults are BART-large (406M)."""
+    """The fields of a BART config.json; defaults are BART-large (406M).
+
+    `separate_words` is no key of the file: whether encoder and decoder have tables of words of
+    their own, as they do where Hugging Face says `tie_word_embeddings=false`.
+
+    Class attributes:
+        PLACEMENT: of the norms; a stack of pre-norm blocks ends with a norm of its own.
+        BIAS: what is added to the logits (`nn.head.LanguageModel`).
+        START: what decoder inputs that are made of labels begin with: `decoder_start_token_id`, or
+            the "last" token of the row (mBART: the code of its language).
+        ECHOES: whether decoder inputs are made of the encoder's where nothing else is given.
+        LABELS: how many classes there are where none is named.
+    """
 
     model_type = "bart"
     is_encoder_decoder = True
-    FIXED = {
-        "encoder_layerdrop": 0.0,
-        "decoder_layerdrop": 0.0,
-        "add_final_layer_norm": False,
-        "normalize_before": False,
-        "add_bias_logits": False,
-        "normalize_embedding": True,
-        "static_position_embeddings": False,
-        "extra_pos_embeddings": RESERVED,
-    }
-    UNUSED = frozenset({"num_hidden_layers", "force_bos_token_to_be_generated"})
+    PLACEMENT: ClassVar[Literal["pre", "post"]] = "post"
+    BIAS: ClassVar[bool | Literal["fixed"]] = "fixed"
+    START: ClassVar[Literal["first", "last"]] = "first"
+    ECHOES: ClassVar[bool] = True
+    LABELS: ClassVar[int] = 3
+    FIXED = {**LEGACY, "static_position_embeddings": False, "extra_pos_embeddings": RESERVED}
+    UNUSED = frozenset(
+        """num_hidden_layers force_bos_token_to_be_generated layernorm_variant _num_labels
+        unk_token_id save_step
+        """.split()
+    )
     SPELLINGS = {
         "hidden_size": "d_model",
         "num_attention_heads": "encoder_attention_heads",
         "classif_dropout": "classifier_dropout",
     }
-    TIES = ("model.shared.weight", "lm_head.weight")
-    SAME = (
-        ("model.shared.weight", "model.encoder.embed_tokens.weight"),
-        ("model.shared.weight", "model.decoder.embed_tokens.weight"),
-    )
+    TIES = (SHARED, OUTPUT)
     HEADS = {
         "BartModel": "none",
         "BartForConditionalGeneration": "seq2seq_lm",
         "BartForSequenceClassification": "sequence_classification",
         "BartForQuestionAnswering": "question_answering",
+        "BartForCausalLM": "causal_lm",
     }
 
     vocab_size: int = 50265
@@ -66,9 +91,11 @@ class BartConfig(FamilyConfig):
     encoder_layers: int = 12
     encoder_ffn_dim: int = 4096
     encoder_attention_heads: int = 16
+    encoder_layerdrop: float = 0.0
     decoder_layers: int = 12
     decoder_ffn_dim: int = 4096
     decoder_attention_heads: int = 16
+    decoder_layerdrop: float = 0.0
     activation_function: str = "gelu"
     dropout: float = 0.1
     attention_dropout: float = 0.0
@@ -76,6 +103,8 @@ class BartConfig(FamilyConfig):
     classifier_dropout: float = 0.0
     init_std: float = 0.02
     scale_embedding: bool = False
+    is_decoder: bool = False
+    separate_words: bool = False
     bos_token_id: int | None = 0
     eos_token_id: int | tuple[int, ...] | None = 2
     pad_token_id: int | None = 1
@@ -83,23 +112,67 @@ class BartConfig(FamilyConfig):
     forced_bos_token_id: int | None = None
     forced_eos_token_id: int | tuple[int, ...] | None = 2
 
+    # ------------------------------------------------------------ in and out
+
+    @classmethod
+    def modernise(cls, values):
+        values = super().modernise(values)
+        if values.get("tie_word_embeddings") is False:
+            values.setdefault("separate_words", True)
+        return values
+
+    def resolved(self, same):
+        stored = [same(SHARED, name) for name in WORDS]
+        if False in stored:
+            return self.replace(separate_words=True, tie_word_embeddings=False)
+        if self.separate_words and stored == [None, None]:  # v4 shared the words all the same
+            return self.replace(separate_words=False).resolved(same)
+        return super().resolved(same)
+
+    @property
+    def tied_pairs(self):
+        return ((SHARED, OUTPUT), (WORDS[1], OUTPUT))  # the second where the decoder is alone
+
+    def to_dict(self):
+        written = super().to_dict()
+        del written["separate_words"]
+        alone = self.HEADS.get(next(iter(self.architectures), "")) == "causal_lm"
+        # "untied" parts the words of the two sides as well: where the output alone is untied, v5
+        # says "tied", and that both tables are stored tells the rest
+        written["tie_word_embeddings"] = not self.separate_words
+        return {**written, "is_decoder": alone, "is_encoder_decoder": not alone}
+
+    # ------------------------------------------------------------ the network
+
     @property
     def num_labels(self) -> int:
-        """How many classes a classification head has; 3 (as in inference) where none is named."""
-        return len(self.id2label) if self.id2label else 3
+        """How many classes a classification head has."""
+        return len(self.id2label) if self.id2label else self.LABELS
 
     @property
     def initial(self) -> Initial:
         """normal(0.02) everywhere (the released code)."""
         return Initial(self.init_std)
 
-    def to_dict(self):
-        # v5 always says "tied" and lets the stored tables tell whether words and output are;
-        # said "untied", it would look for a table of words of each side
-        return {**super().to_dict(), "tie_word_embeddings": True}
+    def mask_names(self, head):
+        return () if head == "causal_lm" else super().mask_names(head)
+
+    def embed(self, decoder: bool) -> EmbedSpec:
+        """What the words of a side are and what is added to them."""
+        return EmbedSpec(
+            vocab=self.target_vocab if decoder else self.vocab_size,
+            width=self.d_model,
+            unlearned=self.pad_token_id,
+            positions=self.max_position_embeddings + RESERVED,
+            offset=RESERVED,
+            norm=LayerNorm(),
+            scale=self.d_model**0.5 if self.scale_embedding else 1.0,
+            dropout=self.dropout,
+            initial=self.initial,
+        )
 
     def spec(self, decoder: bool, own: Mask, cross: Mask = FULL) -> StackSpec:
-        """Post-norm blocks of (self, ffn) or (self, cross, ffn), with biases."""
+        """Blocks of (self, ffn) or (self, cross, ffn), with biases."""
         side = "decoder" if decoder else "encoder"
         get = lambda name: getattr(self, f"{side}_{name}")
         attend = AttentionSpec(
@@ -110,48 +183,54 @@ class BartConfig(FamilyConfig):
             dropout=self.attention_dropout,
         )
         ffn = FeedForward(get("ffn_dim"), self.activation_function, dropout=self.activation_dropout)
-        placed = (LayerNorm(), "post", self.dropout)
+        placed = (LayerNorm(), self.PLACEMENT, self.dropout)
         block = [Branch("self", attend, *placed), Branch("ffn", ffn, *placed)]
         if decoder:
             block.insert(1, Branch("cross", replace(attend, mask=cross), *placed))
-        return StackSpec(self.d_model, get("layers"), (tuple(block),), initial=self.initial)
+        last = LayerNorm() if self.PLACEMENT == "pre" else None
+        blocks = (tuple(block),) * get("layers")
+        return StackSpec(self.d_model, blocks, last, initial=self.initial)
 
-    def build(self, head, execution, mask=None) -> Seq2Seq:
-        embed = EmbedSpec(
-            vocab=self.vocab_size,
-            width=self.d_model,
-            positions=self.max_position_embeddings + RESERVED,
-            offset=RESERVED,
-            norm=LayerNorm(),
-            scale=self.d_model**0.5 if self.scale_embedding else 1.0,
-            dropout=self.dropout,
-            initial=self.initial,
-        )
+    def build(self, head, execution, mask=None) -> Seq2Seq | Single:
         masks = mask if isinstance(mask, Mapping) else {"decoder": mask}
-        encoder = self.spec(False, masks.get("encoder") or FULL)
-        decoder = self.spec(True, masks.get("decoder") or CAUSAL, masks.get("cross") or FULL)
+        own, cross = given(masks.get("decoder"), CAUSAL), given(masks.get("cross"), FULL)
+        decoder, embed = Stack(self.spec(True, own, cross), execution), self.embed(True)
+        if head == "causal_lm":
+            return Single(TokenEmbedder(embed), decoder, self.head(head))
         return Seq2Seq(
-            TokenEmbedder(embed),
-            Stack(encoder, execution),
-            Stack(decoder, execution),
+            TokenEmbedder(replace(self.embed(False), unread=self.keeps_shared)),
+            Stack(self.spec(False, given(masks.get("encoder"), FULL)), execution),
+            decoder,
             self.head(head),
-            decoder_embed=TokenEmbedder(replace(embed, vocab=None)),
-            start=self.decoder_start_token_id,
+            decoder_embed=TokenEmbedder(replace(embed, vocab=None) if self.one_table else embed),
+            start="last" if self.START == "last" else self.decoder_start_token_id,
             pad=self.pad_token_id,
-            echoes=True,
+            echoes=self.ECHOES,
         )
+
+    @property
+    def one_table(self) -> bool:
+        """Whether encoder and decoder read the same table of words."""
+        return not self.separate_words
+
+    @property
+    def keeps_shared(self) -> bool:
+        """Whether files hold the table that both sides would share although nothing reads it."""
+        return self.separate_words
 
     def head(self, head: str) -> heads.Head | None:
         """The head of this name."""
         D, initial = self.d_model, self.initial
-        if head == "seq2seq_lm":
-            options = dict(tied=self.tie_word_embeddings, shift=False, bias="fixed")
-            return heads.LanguageModel(self.vocab_size, D, initial, **options)
+        if head in ("seq2seq_lm", "causal_lm"):
+            # labels are never shifted here: alone, too, the decoder is told what comes next
+            tied, bias = self.tie_word_embeddings, self.BIAS if head == "seq2seq_lm" else False
+            size = self.target_vocab
+            return heads.LanguageModel(size, D, initial, tied=tied, shift=False, bias=bias)
         if head == "sequence_classification":
             if not isinstance(self.eos_token_id, int):
                 raise ValueError(
-                    f"BartConfig: eos_token_id={self.eos_token_id!r}, but sequence_classification "
-                    "reads its answer at the last such token; give one id"
+                    f"{type(self).__name__}: eos_token_id={self.eos_token_id!r}, but "
+                    "sequence_classification reads its answer at the last such token; give one id"
                 )
             return heads.SequenceClassification(
                 D,
@@ -164,28 +243,42 @@ class BartConfig(FamilyConfig):
             )
         return heads.QuestionAnswering(D, initial) if head == "question_answering" else None
 
+    # ------------------------------------------------------------ the table
+
     def table(self, head) -> Table:
-        tied = self.tie_word_embeddings
-        text = "model.shared.weight | embed.table" + side("encoder") + side("decoder")
-        texts = {**HEAD_ROWS, "seq2seq_lm": "" if tied else "lm_head.weight | head.table"}
+        untied = "" if self.tie_word_embeddings else f"{OUTPUT} | head.table"
+        texts = {**HEAD_ROWS, "seq2seq_lm": untied, "causal_lm": untied}
+        alone = head == "causal_lm"
+        if alone:
+            text = f"{SHARED} |\n{WORDS[1]} | embed.table" + side("decoder", "stack", "embed")
+        else:
+            text = self.words() + side("encoder", "encoder", "embed")
+            text += side("decoder", "decoder", "decoder_embed")
+        if self.tie_word_embeddings or head not in ("seq2seq_lm", "causal_lm"):
+            text += f"\n{OUTPUT} |"
         # a group of its own: files of a bare backbone lack it, and then it is zero
         bias = rows("final_logits_bias | head.bias | 1 v -> v", group="final_logits_bias")
-        twice = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
-        stray = (*twice, "*.version", "*.embed_tokens.weight")
         return Table(
-            (*slots(text, 1), *of_heads(texts, head), *bias),
+            (*slots(text), *of_heads(texts, head), *bias),
             prefix="model.",
-            ignore=(*stray, self.TIES[1]) if tied or head != "seq2seq_lm" else stray,
-            stand_ins=(*((self.TIES[0], name) for name in twice), self.TIES),
+            ignore=("*.version", *(("model.encoder.*", "encoder.*") if alone else ())),
+            stand_ins=(*((SHARED, name) for name in WORDS), (WORDS[1], SHARED), *self.tied_pairs),
         )
 
+    def words(self) -> str:
+        """The rows of the tables of words; those that lead nowhere are copies of others."""
+        if self.one_table:
+            return f"{SHARED} | embed.table\n{WORDS[0]} |\n{WORDS[1]} |"
+        own = f"{WORDS[0]} | embed.table\n{WORDS[1]} | decoder_embed.table"
+        return f"{SHARED} | embed.unread\n{own}" if self.keeps_shared else own
 
-def side(name: str) -> str:
-    """The rows of one side: positions, the norm of the embeddings, the blocks."""
-    theirs, slot = f"model.{name}.layers.{{i}}", f"{name}.blocks.{{slot}}"
-    embed = "embed" if name == "encoder" else "decoder_embed"
+
+def side(name: str, ours: str, embed: str) -> str:
+    """The rows of one side: positions, norms, blocks. What a family lacks fills no row."""
+    theirs, slot = f"model.{name}.layers.{{i}}", f"{ours}.blocks.{{slot}}"
     text = f"\nmodel.{name}.embed_positions.weight | {embed}.position"
     text += norm(f"model.{name}.layernorm_embedding", f"{embed}.norm")
+    text += norm(f"model.{name}.layer_norm", f"{ours}.norm")
     heard = (("self_attn", "self"), ("encoder_attn", "cross"))
     for attn, kind in heard[: 1 if name == "encoder" else 2]:
         text += attention(f"{theirs}.{attn}", f"{slot}.{kind}", "q_proj k_proj v_proj out_proj")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from transformers_jax.graph import FULL
+from transformers_jax.graph import FULL, given
 from transformers_jax.hub.table import Row, Table, rows, slots
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.rows import S, attention, dense, layer, norm, of_heads
@@ -76,7 +76,7 @@ class BertConfig(FamilyConfig):
         attention = AttentionSpec(
             heads=self.num_attention_heads,
             kv=self.head_width("hidden_size", "num_attention_heads"),
-            mask=mask or FULL,
+            mask=given(mask, FULL),
             bias=("query", "key", "value", "out"),
             dropout=self.attention_probs_dropout_prob,
         )
@@ -85,7 +85,8 @@ class BertConfig(FamilyConfig):
             Branch("self", attention, norm, "post", rate),
             Branch("ffn", ffn, norm, "post", rate),
         )
-        return StackSpec(self.hidden_size, self.num_hidden_layers, (block,), initial=self.initial)
+        blocks = (block,) * self.num_hidden_layers
+        return StackSpec(self.hidden_size, blocks, initial=self.initial)
 
     def embed(self) -> EmbedSpec:
         """Words + positions + types, normalised."""
@@ -158,7 +159,7 @@ class BertConfig(FamilyConfig):
 
     def backbone(self, prefix: str) -> tuple[Row, ...]:
         """The rows of embeddings and stack, whose names begin with `prefix`."""
-        return slots(BACKBONE.replace("bert.", prefix), 1)
+        return slots(BACKBONE.replace("bert.", prefix))
 
     def head_rows(self, head: str, tied: bool) -> str:
         """The rows of one head."""

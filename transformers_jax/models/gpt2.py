@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.graph import CAUSAL
+from transformers_jax.graph import CAUSAL, given
 from transformers_jax.hub.table import Table
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.rows import S, backbone, dense, layer, norm, of_heads
@@ -78,7 +78,7 @@ class GPT2Config(FamilyConfig):
         attention = AttentionSpec(
             heads=self.n_head,
             kv=K,
-            mask=mask or CAUSAL,
+            mask=given(mask, CAUSAL),
             scale=K**-0.5 if self.scale_attn_weights else 1.0,
             bias=("query", "key", "value", "out"),
             dropout=self.attn_pdrop,
@@ -88,16 +88,16 @@ class GPT2Config(FamilyConfig):
             Branch("self", attention, norm, dropout=self.resid_pdrop),
             Branch("ffn", ffn, norm, dropout=self.resid_pdrop),
         )
-        pattern = (block,)
-        if self.scale_attn_by_inverse_layer_idx:  # each layer differs: the pattern is the depth
-            pattern = tuple(
+        blocks = (block,) * self.n_layer
+        if self.scale_attn_by_inverse_layer_idx:
+            blocks = tuple(
                 (
                     replace(block[0], op=replace(attention, scale=attention.scale / (n + 1))),
                     block[1],
                 )
                 for n in range(self.n_layer)
             )
-        return StackSpec(self.n_embd, self.n_layer, pattern, norm, initial=self.initial)
+        return StackSpec(self.n_embd, blocks, norm, initial=self.initial)
 
     @property
     def initial(self) -> Initial:
@@ -132,7 +132,7 @@ class GPT2Config(FamilyConfig):
     def table(self, head) -> Table:
         stray = ("*.attn.bias", "*.attn.masked_bias")
         return Table(
-            (*backbone(BACKBONE, len(self.spec().pattern)), *of_heads(HEAD_ROWS, head)),
+            (*backbone(BACKBONE, self.spec().slots), *of_heads(HEAD_ROWS, head)),
             prefix="transformer.",
             ignore=(*stray, self.TIES[1]) if self.tie_word_embeddings else stray,
             stand_ins=(self.TIES,),

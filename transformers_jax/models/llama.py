@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers_jax.graph import CAUSAL
+from transformers_jax.graph import CAUSAL, given
 from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.config import FamilyConfig, Frozen, modern_rope, rotary
 from transformers_jax.models.rows import S, attention, dense, layer, norm, of_heads
@@ -75,16 +75,15 @@ class LlamaConfig(FamilyConfig):
             heads=self.num_attention_heads,
             kv=self.head_dim or self.head_width("hidden_size", "num_attention_heads"),
             kv_heads=self.num_key_value_heads,
-            mask=mask or CAUSAL,
+            mask=given(mask, CAUSAL),
             rotary=rotary(rope, self.max_position_embeddings),
             bias=("query", "key", "value", "out") if self.attention_bias else (),
             dropout=self.attention_dropout,
         )
         ffn = FeedForward(self.intermediate_size, self.hidden_act, gated=True, bias=self.mlp_bias)
         block = (Branch("self", attention, norm), Branch("ffn", ffn, norm))
-        return StackSpec(
-            self.hidden_size, self.num_hidden_layers, (block,), norm, initial=self.initial
-        )
+        blocks = (block,) * self.num_hidden_layers
+        return StackSpec(self.hidden_size, blocks, norm, initial=self.initial)
 
     def build(self, head, execution, mask=None) -> Single:
         embed = EmbedSpec(vocab=self.vocab_size, width=self.hidden_size, initial=self.initial)
@@ -110,7 +109,7 @@ class LlamaConfig(FamilyConfig):
         prefix = "transformer." if head == "question_answering" else "model."
         return Table(
             (
-                *slots(backbone.replace("model.", prefix), 1),
+                *slots(backbone.replace("model.", prefix)),
                 *of_heads(HEAD_ROWS, head),
             ),
             prefix=prefix,

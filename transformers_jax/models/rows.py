@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from transformers_jax.hub.table import Row, rows, slots
@@ -41,12 +41,12 @@ def attention(theirs: str, ours: str, names: str = "q k v o", bias: bool = True)
     return text + dense(f"{theirs}.{out}", f"{ours}.out", HEADS_IN, "" if bias else None)
 
 
-def backbone(text: str, period: int = 1) -> tuple[Row, ...]:
-    """The rows of a backbone: those of the blocks (`{slot}`) once per slot of the pattern."""
+def backbone(text: str, layers: Sequence[range] = (range(1),)) -> tuple[Row, ...]:
+    """The rows of a backbone: those of the blocks (`{slot}`) once per slot of the stack."""
     lines = text.splitlines()
     blocks = "\n".join(line for line in lines if "{slot}" in line)
     others = "\n".join(line for line in lines if "{slot}" not in line)
-    return (*rows(others), *slots(blocks, period))
+    return (*rows(others), *slots(blocks, layers))
 
 
 def of_heads(texts: Mapping[str, str], chosen: str) -> tuple[Row, ...]:

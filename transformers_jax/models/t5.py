@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from transformers_jax.graph import CAUSAL, FULL
+from transformers_jax.graph import CAUSAL, FULL, given
 from transformers_jax.hub.table import Table, rows, slots
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.rows import attention, dense, norm
+from transformers_jax.models.rows import attention, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Seq2Seq, Single
+from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
-from transformers_jax.nn.head import LanguageModel
+from transformers_jax.nn.pooling import LastOf
 from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import (
     AttentionSpec,
@@ -109,16 +110,17 @@ class T5Config(FamilyConfig):
         norm, rate = RMSNorm(self.layer_norm_epsilon), self.dropout_rate
         common = dict(heads=self.num_heads, kv=self.d_kv, scale=1.0, dropout=rate)
         default = CAUSAL if decoder else FULL
-        block = [Branch("self", AttentionSpec(mask=mask or default, **common), norm, dropout=rate)]
+        block = [
+            Branch("self", AttentionSpec(mask=given(mask, default), **common), norm, dropout=rate)
+        ]
         if decoder:
-            hears = AttentionSpec(mask=cross or FULL, **common)
+            hears = AttentionSpec(mask=given(cross, FULL), **common)
             block.append(Branch("cross", hears, norm, dropout=rate))
         block.append(Branch("ffn", self.feed_forward(), norm, dropout=rate))
         depth = self.num_layers if self.num_decoder_layers is None else self.num_decoder_layers
         return StackSpec(
             width=self.d_model,
-            depth=depth if decoder else self.num_layers,
-            pattern=(tuple(block),),
+            blocks=(tuple(block),) * (depth if decoder else self.num_layers),
             final_norm=norm,
             score=Buckets(
                 self.relative_attention_num_buckets, self.relative_attention_max_distance, decoder
@@ -162,7 +164,7 @@ class T5Config(FamilyConfig):
         untied = "" if self.tie_word_embeddings else "lm_head.weight | head.table"
         return Table(
             (
-                *slots("shared.weight | embed.table" + encoder + decoder, 1),
+                *slots("shared.weight | embed.table" + encoder + decoder),
                 *rows(untied, group=head),
             ),
             ignore=(

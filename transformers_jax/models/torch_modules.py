@@ -16,7 +16,7 @@ import numpy as np
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array
-from transformers_jax.graph import CAUSAL, FULL, Dense, Mask, sequence
+from transformers_jax.graph import CAUSAL, FULL, Dense, Mask, given, sequence
 from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.base import Model
 from transformers_jax.models.inputs import split_key
@@ -33,6 +33,7 @@ from transformers_jax.models.wiring import Seq2Seq
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.head import LanguageModel
 from transformers_jax.nn.stack import Stack
+from transformers_jax.nn.waves import Sinusoids
 
 # ---------------------------------------------------------------- the configs
 
@@ -80,9 +81,8 @@ class TorchTransformerConfig(ModuleConfig):
             block.append(spec.Branch("cross", attention(cross), norm, **placed))
         block.append(spec.Branch("ffn", ffn, norm, **placed))
         depth = self.num_decoder_layers if decoder else self.num_encoder_layers
-        return spec.StackSpec(
-            self.d_model, depth, (tuple(block),), norm, initial=spec.InitialXavier()
-        )
+        blocks = (tuple(block),) * depth
+        return spec.StackSpec(self.d_model, blocks, norm, initial=spec.InitialXavier())
 
     def build(self, head, execution, mask=None) -> TorchTransformer:
         stacks = (
@@ -92,7 +92,7 @@ class TorchTransformerConfig(ModuleConfig):
         return TorchTransformer(*stacks, self.batch_first)
 
     def table(self, head) -> Table:
-        return Table(slots(self.backbone(""), 1))
+        return Table(slots(self.backbone("")))
 
     def backbone(self, prefix: str) -> str:
         """The rows of both stacks."""
@@ -128,14 +128,14 @@ class TransformerConfig(TorchTransformerConfig):
 
     def build(self, head, execution, mask=None) -> Translator:
         masks = mask if isinstance(mask, Mapping) else {"decoder": mask}
-        encoder = Stack(self.spec(False, masks.get("encoder") or FULL, FULL), execution)
-        own, cross = masks.get("decoder") or CAUSAL, masks.get("cross") or FULL
+        encoder = Stack(self.spec(False, given(masks.get("encoder"), FULL), FULL), execution)
+        own, cross = given(masks.get("decoder"), CAUSAL), given(masks.get("cross"), FULL)
         decoder = Stack(self.spec(True, own, cross), execution)
         initial = spec.InitialXavier()
         embed = EmbedSpec(
             vocab=self.vocab_size,
             width=self.d_model,
-            positions="sinusoids",
+            positions=Sinusoids(),
             scale=self.d_model**0.5,
             dropout=self.dropout,
             initial=initial,
@@ -146,7 +146,7 @@ class TransformerConfig(TorchTransformerConfig):
 
     def table(self, head) -> Table:
         text = "embedding.weight | embed.table" + self.backbone("transformer.")
-        return Table(slots(text, 1))
+        return Table(slots(text))
 
 
 # ---------------------------------------------------------------- the models

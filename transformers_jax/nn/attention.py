@@ -8,19 +8,21 @@ keys and values come from, nowhere else. MHA, GQA and MQA differ in the number G
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
-from transformers_jax.graph import Edges
-from transformers_jax.nn.attend import Score, attend, reference
+from transformers_jax.graph import Edges, Nodes
+from transformers_jax.nn.attend import attend, reference
 from transformers_jax.nn.cache import KeyValues
+from transformers_jax.nn.extend import Summaries
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import add, contract, param
-from transformers_jax.nn.position import rotate
+from transformers_jax.nn.position import rotate, score_module
 from transformers_jax.shard import constrain
 
 
@@ -32,17 +34,11 @@ class Attended(NamedTuple):
     weights: Float[Array, "B H T S"] | None
 
 
-class Attention(nnx.Module):
-    """Multi-head attention over arbitrary edges (Vaswani et al. 2017, section 3.2).
+class Relation(nnx.Module):
+    """Queries, keys and values of one relation between tokens."""
 
-    Built abstractly; `nn.initialise(Attention(...), key)` draws its parameters.
-    """
-
-    def __init__(
-        self, attention: spec.AttentionSpec, width: int, initial: spec.Initial | None = None
-    ):
+    def __init__(self, attention: spec.AttentionSpec, width: int, initial: spec.Initial):
         self.spec = attention
-        initial = initial or spec.Initial()
         a, K = attention, attention.kv
         sizes = {"embed": width, "heads": a.heads, "kv_heads": a.groups, "kv": K}
         of_values = {**sizes, "kv": a.value or K}
@@ -56,13 +52,55 @@ class Attention(nnx.Module):
         self.query = weight("query", "embed heads kv", sizes)
         self.key = weight("key", "embed kv_heads kv", sizes, a.source)
         self.value = weight("value", "embed kv_heads kv", of_values, a.value_source or a.source)
-        self.out = param("heads kv embed", of_values, initial.draw("out", of_values))
         self.query_bias = bias("query", "heads kv", sizes)
         self.key_bias = bias("key", "kv_heads kv", sizes)
         self.value_bias = bias("value", "kv_heads kv", of_values)
-        self.out_bias = bias("out", "embed", sizes)
         self.query_norm = Norm(a.norm, K, "kv") if a.norm else None
         self.key_norm = Norm(a.norm, K, "kv") if a.norm else None
+
+    def ask(self, x: Array, turn: tuple[Array, Array] | None = None) -> Float[Array, "B T H K"]:
+        """Queries of the tokens of `x` (turned, if a rotation is given)."""
+        q = add(contract("btd,dhk->bthk", x, self.query), self.query_bias)
+        q = q if self.query_norm is None else self.query_norm(q)
+        return constrain(self._turned(q, turn), "batch length heads kv")
+
+    def project(
+        self,
+        source: Array,
+        value_source: Array | None = None,
+        turn: tuple[Array, Array] | None = None,
+    ) -> tuple[Float[Array, "B S G K"], Float[Array, "B S G U"]]:
+        """Keys (turned, if a rotation is given) and values of a source."""
+        values_from = source if value_source is None else value_source
+        k = add(contract("bsd,dgk->bsgk", source, self.key), self.key_bias)
+        v = add(contract("bsd,dgk->bsgk", values_from, self.value), self.value_bias)
+        k = self._turned(k if self.key_norm is None else self.key_norm(k), turn)
+        v = self._turned(v, turn) if self.spec.rotary and self.spec.rotary.values else v
+        return constrain(k, "batch length kv_heads kv"), constrain(v, "batch length kv_heads kv")
+
+    def _turned(self, x: Array, turn: tuple[Array, Array] | None) -> Array:
+        interleaved = self.spec.rotary is not None and self.spec.rotary.interleaved
+        return x if turn is None else rotate(x, turn, interleaved)
+
+
+class Attention(Relation):
+    """Multi-head attention over arbitrary edges (Vaswani et al. 2017, section 3.2).
+
+    Built abstractly; `nn.initialise(Attention(...), key)` draws its parameters.
+    """
+
+    def __init__(
+        self, attention: spec.AttentionSpec, width: int, initial: spec.Initial | None = None
+    ):
+        initial, a = initial or spec.Initial(), attention
+        super().__init__(a, width, initial)
+        sizes = {"embed": width, "heads": a.heads, "kv_heads": a.groups, "kv": a.kv}
+        of_values = {**sizes, "kv": a.value or a.kv}
+        self.out = param("heads kv embed", of_values, initial.draw("out", of_values))
+        self.out_bias = param("embed", sizes, spec.ZEROS) if "out" in a.bias else None
+        self.relations = nnx.List(Relation(a, width, initial) for _ in a.relations)
+        self.score = score_module(a.score, a.heads, width, initial) if a.score else None
+        self.extend = Summaries(a.extend, width) if a.extend else None
         self.sinks = param("heads", sizes, spec.ZEROS) if a.sinks else None
         learned = "learned" in a.extra
         self.extra_key = param("kv_heads kv", sizes, spec.Draw("normal", 1.0)) if learned else None
@@ -75,10 +113,12 @@ class Attention(nnx.Module):
         x: Float[Array, "B T D"],
         edges: Edges,
         *,
+        more: tuple[Edges, ...] = (),
         source: Float[Array, "B S E"] | None = None,
         value_source: Float[Array, "B S E"] | None = None,
+        nodes: Nodes | None = None,
         turn: tuple[Array, Array] | None = None,
-        score: Score | None = None,
+        score: Any = None,
         cache: KeyValues | None = None,
         key: Key | None = None,
         how: str = "auto",
@@ -87,48 +127,43 @@ class Attention(nnx.Module):
         """Messages along `edges` into the tokens of `x`.
 
         Args:
+            more: the edges of `spec.relations`.
             source: what keys are computed from (and values, unless `value_source` is given);
                 None for self-attention.
+            nodes: the nodes of the source, from which `spec.extend` makes more keys.
             turn: the rotation of the tokens of `x` (`nn.position.rotation`).
+            score: the stack's `Score`, or what this layer's own score takes from the stack.
             cache: keys computed earlier; `edges` must lead from them as well.
             with_weights: also return the weights, which forces the reference backend.
         """
-        q = add(contract("btd,dhk->bthk", x, self.query), self.query_bias)
-        q = q if self.query_norm is None else self.query_norm(q)
-        q = constrain(q if turn is None else rotate(q, turn), "batch length heads kv")
-        if cache is not None and cache.kind == "cross":
-            k, v = cache.key, cache.value
-        else:
-            k, v = self.project(x if source is None else source, value_source, turn)
-            if cache is not None:
-                k, v, cache = cache.extend(k, v, edges.q.tag("index")[0, 0])
-                k, v = k.astype(x.dtype), v.astype(x.dtype)
-        k, v = self._append(k, v)
+        score = score if self.score is None else self.score(score, self)
         scale = self.spec.kv**-0.5 if self.spec.scale is None else self.spec.scale
-        options = dict(scale=scale, score=score, softcap=self.spec.softcap, key=key)
-        options |= dict(
-            dropout=self.spec.dropout, sinks=None if self.sinks is None else self.sinks[...]
-        )
-        if with_weights:
-            y, weights = reference.attend_with_weights(q, k, v, edges, **options)
-        else:
-            y, weights = attend(q, k, v, edges, how=how, **options), None
+        options = dict(scale=scale, score=score, softcap=self.spec.softcap)
+        options |= dict(dropout=self.spec.dropout)
+        options |= dict(sinks=None if self.sinks is None else self.sinks[...])
+        heard = x if source is None else source
+        if self.extend is not None:
+            heard = jnp.concatenate([heard, self.extend(heard, nodes)], 1)
+        y, weights = None, None
+        for number, (relation, graph) in enumerate(zip((self, *self.relations), (edges, *more))):
+            q = relation.ask(x, turn)
+            if cache is not None and cache.kind == "cross":
+                k, v = cache.key, cache.value
+            else:
+                k, v = relation.project(heard, value_source, turn)
+                if cache is not None:
+                    k, v, cache = cache.extend(k, v, graph.q.tag("index")[0, 0])
+                    k, v = k.astype(x.dtype), v.astype(x.dtype)
+            k, v = self._append(k, v)
+            options["key"] = key if key is None or not number else jax.random.fold_in(key, number)
+            if with_weights:
+                message, seen = reference.attend_with_weights(q, k, v, graph, **options)
+                weights = seen if weights is None else weights + seen
+            else:
+                message = attend(q, k, v, graph, how=how, **options)
+            y = message if y is None else y + message
         y = constrain(y, "batch length heads kv")
         return Attended(add(contract("bthk,hkd->btd", y, self.out), self.out_bias), cache, weights)
-
-    def project(
-        self,
-        source: Array,
-        value_source: Array | None = None,
-        turn: tuple[Array, Array] | None = None,
-    ) -> tuple[Float[Array, "B S G K"], Float[Array, "B S G U"]]:
-        """Keys (turned, if a rotation is given) and values of a source."""
-        values_from = source if value_source is None else value_source
-        k = add(contract("bsd,dgk->bsgk", source, self.key), self.key_bias)
-        v = add(contract("bsd,dgk->bsgk", values_from, self.value), self.value_bias)
-        k = k if self.key_norm is None else self.key_norm(k)
-        k = k if turn is None else rotate(k, turn)
-        return constrain(k, "batch length kv_heads kv"), constrain(v, "batch length kv_heads kv")
 
     def _append(self, k: Array, v: Array) -> tuple[Array, Array]:
         """The keys and values of `spec.extra`, behind those of the source."""

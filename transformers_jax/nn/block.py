@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import jax
 from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
-from transformers_jax.graph import Edges, Mask
+from transformers_jax.graph import Edges, Mask, Nodes
 from transformers_jax.nn.attend import Score
 from transformers_jax.nn.attention import Attention
 from transformers_jax.nn.cache import KeyValues
@@ -25,16 +26,20 @@ class Surroundings:
     """What all layers of one forward pass share: drawn once, outside the loop over layers.
 
     Attributes:
-        edges, source_edges: of self-attention and of cross-attention, by mask.
+        nodes: the tokens.
+        edges: of self-attention, by mask and by what extends the keys.
+        source_edges: of cross-attention, by mask.
+        score: what the stack's score gives: a `Score`, or what the layers' own scores take.
         turns: rotations by (rotary, head width).
         source: the encoder's states, unless the cache holds their keys.
         collect: what to hand out of every layer: "hidden", "weights".
         remat: branches that the backward pass recomputes: "self", "cross", "ffn".
     """
 
-    edges: dict[Mask, Edges]
+    nodes: Nodes
+    edges: dict[tuple[Mask, spec.Summaries | None], Edges]
     turns: dict[tuple, tuple[Array, Array]]
-    score: Score | None = None
+    score: Any = None
     source: Float[Array, "B S E"] | None = None
     source_edges: dict[Mask, Edges] = field(default_factory=dict)
     source_score: Score | None = None
@@ -51,7 +56,8 @@ class Block(nnx.Module):
         for branch in branches:
             feeds = isinstance(branch.op, spec.FeedForward)
             setattr(self, branch.kind, (Mlp if feeds else Attention)(branch.op, width, initial))
-            setattr(self, f"{branch.kind}_norm", Norm(branch.norm, width))
+            norm = Norm(branch.norm, width) if branch.norm else None
+            setattr(self, f"{branch.kind}_norm", norm)
 
     def __call__(
         self,
@@ -63,13 +69,14 @@ class Block(nnx.Module):
     ) -> tuple[Float[Array, "B T D"], dict[str, KeyValues] | None, dict[str, Array]]:
         """(stream, memory, what was collected); with a key, branches are left out at the rate
         `leave_out`, row by row."""
-        memory, seen = dict(cache or {}), {}
+        memory, seen, entered = dict(cache or {}), {}, x
         for number, branch in enumerate(self.branches):
             keys = (
                 (None, None) if key is None else jax.random.split(jax.random.fold_in(key, number))
             )
-            norm = getattr(self, f"{branch.kind}_norm")
-            y = norm(x) if branch.placement == "pre" else x
+            norm = getattr(self, f"{branch.kind}_norm") or (lambda x: x)
+            y = entered if branch.reads == "block" else x
+            y = norm(y) if branch.placement == "pre" else y
             if branch.kind == "ffn":
                 y = self._kept(self._feed, branch, around)(y, keys[0])
             else:
@@ -103,5 +110,7 @@ class Block(nnx.Module):
         if branch.kind == "cross":
             options |= dict(source=around.source, score=around.source_score)
             return attention(x, around.source_edges[op.mask], **options)
-        turn = None if op.rotary is None else around.turns[op.rotary, op.kv]
-        return attention(x, around.edges[op.mask], turn=turn, score=around.score, **options)
+        options["turn"] = None if op.rotary is None else around.turns[op.rotary, op.kv]
+        edges, *more = (around.edges[mask, op.extend] for mask in op.masks)
+        options |= dict(score=around.score, more=tuple(more), nodes=around.nodes)
+        return attention(x, edges, **options)

@@ -10,6 +10,7 @@ Nothing here is ever a T x S array: score rules are called with whole arrays or 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -48,13 +49,24 @@ def rotation(
     return jnp.cos(angle) * warmth, jnp.sin(angle) * warmth
 
 
-def rotate(x: Float[Array, "B T H K"], turn: tuple[Array, Array]) -> Float[Array, "B T H K"]:
-    """Turns the pairs (i, i + R/2) of the first R numbers of each head, in float32."""
+def rotate(
+    x: Float[Array, "B T H K"], turn: tuple[Array, Array], interleaved: bool = False
+) -> Float[Array, "B T H K"]:
+    """Turns the pairs (i, i + R/2), or (2i, 2i + 1), of the first R numbers of each head, in
+    float32."""
     cos, sin = (part[:, :, None, :] for part in turn)
     half = cos.shape[-1]
-    a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    turning, rest = x[..., : 2 * half], x[..., 2 * half :]
+    if interleaved:
+        a, b = turning[..., 0::2], turning[..., 1::2]
+    else:
+        a, b = turning[..., :half], turning[..., half:]
     a, b = a.astype(jnp.float32), b.astype(jnp.float32)
-    turned = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1).astype(x.dtype)
+    pair = a * cos - b * sin, b * cos + a * sin
+    turned = (
+        jnp.stack(pair, -1).reshape(turning.shape) if interleaved else jnp.concatenate(pair, -1)
+    )
+    turned = turned.astype(x.dtype)
     return jnp.concatenate([turned, rest], -1) if rest.shape[-1] else turned
 
 
@@ -187,10 +199,11 @@ class AlibiRule(ScoreRule):
 
 
 class PositionScore(nnx.Module):
-    """Owns the parameters of a stack's score rule and hands out the `Score`."""
+    """Owns the parameters of a score rule, those of a stack or of one layer, and hands out the
+    `Score`."""
 
     def __init__(
-        self, position: spec.Buckets | spec.Alibi, heads: int, initial: spec.Initial, width: int
+        self, position: spec.Buckets | spec.Alibi, heads: int, width: int, initial: spec.Initial
     ):
         self.position = position
         learned = isinstance(position, spec.Buckets)
@@ -198,7 +211,15 @@ class PositionScore(nnx.Module):
         draw = initial.draw("buckets", sizes)
         self.table = param("buckets heads", sizes, draw) if learned else None
 
-    def __call__(self) -> Score:
+    def __call__(self, shared: Any = None, attention: Any = None) -> Score:
+        """The score; that of a layer may use what the stack's gives, and the layer itself."""
         if self.table is None:
             return Score(AlibiRule())
         return Score(BucketRule(self.position), self.table[...].astype(jnp.float32))
+
+
+def score_module(
+    score: spec.ScoreSpec, heads: int, width: int, initial: spec.Initial
+) -> nnx.Module:
+    """The module that owns what a score learns."""
+    return PositionScore(score, heads, width, initial)

@@ -1,4 +1,4 @@
-"""A stack: a pattern of blocks, repeated, its parameters stored with a leading `layers` axis.
+"""A stack: patterns of blocks, repeated, their parameters stored with a leading `layers` axis.
 
 Scan, remat, sharding rules, optimizers and weight tables mention a layer once. Training may unroll
 by slicing inside the trace (20 to 30 % faster steps on a CPU); decoding turns the parameters once,
@@ -8,7 +8,7 @@ every step would copy all weights for every token.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -23,10 +23,11 @@ from transformers_jax.graph import Edges, Mask, Nodes, connect
 from transformers_jax.nn.attend import Score, prepare
 from transformers_jax.nn.block import Block, Surroundings
 from transformers_jax.nn.cache import Cache, KeyValues, empty_nodes, slots_for
+from transformers_jax.nn.extend import extended
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import merge, split, stacked
-from transformers_jax.nn.position import PositionScore, rotation
+from transformers_jax.nn.position import rotation, score_module
 from transformers_jax.shard import constrain
 
 UNROLLED_ON_CPU = 24  # repeats; beyond, compiling costs more than unrolling gains
@@ -51,14 +52,15 @@ class Stack(nnx.Module):
         self.spec, self.execution = stack, execution
         make = lambda branches: Block(branches, stack.width, stack.initial)
         if execution.layers == "list":
-            blocks = [make(branches) for branches in stack.pattern * stack.repeats]
+            blocks = [make(branches) for branches in stack.blocks]
         else:
-            blocks = [stacked(make(branches), stack.repeats) for branches in stack.pattern]
+            slots = ((stack.blocks[layers[0]], len(layers)) for layers in stack.slots)
+            blocks = [stacked(make(branches), count) for branches, count in slots]
         self.blocks = nnx.List(blocks)
         self.norm = Norm(stack.final_norm, stack.width) if stack.final_norm else None
-        heads = next((b.op.heads for b in self._branches("self")), 0)
+        heads = next((op.heads for op in self._attentions("self")), 0)
         self.score = (
-            PositionScore(stack.score, heads, stack.initial, stack.width) if stack.score else None
+            score_module(stack.score, heads, stack.width, stack.initial) if stack.score else None
         )
 
     def __call__(
@@ -79,6 +81,7 @@ class Stack(nnx.Module):
         With a cache the tokens are the next ones; keys of earlier tokens and of the source are
         read from it. `scores` adds to those of "self" and "cross", instead of the stack's own.
         """
+        nodes = nodes if self.spec.layout is None else self.spec.layout(nodes)
         around = self._surroundings(nodes, pairs, source, source_nodes, cache, collect)
         if scores:
             own, cross = scores.get("self") or around.score, scores.get("cross")
@@ -103,25 +106,41 @@ class Stack(nnx.Module):
 
     def _run_list(self, x, around, caches, key):
         memory, seen = [], []
-        for number, block in enumerate(self.blocks):
+        for number, owner in enumerate(self.spec.order or range(len(self.blocks))):
             layer_key = None if key is None else jax.random.fold_in(key, number)
             run = self._remat(lambda block, *rest: block(*rest[:1], around, *rest[1:]))
-            memory_of = None if caches is None else caches[number]
-            x, kept, found = run(block, x, memory_of, layer_key, self._leave_out(number, key))
+            held = None if caches is None else caches[number]
+            rate = self._leave_out(number, key)
+            x, kept, found = run(self.blocks[owner], x, held, layer_key, rate)
             x = constrain(x, "batch length embed")
             memory.append(kept)
             seen.append(found)
         return x, tuple(memory), seen
 
     def _run_stacked(self, x, around, caches, key):
-        definitions, params = zip(*(split(block) for block in self.blocks))
-        period, repeats = len(definitions), self.spec.repeats
+        memory, seen = [], []
+        for segment in self.spec.segments:
+            slots = slice(segment.slot, segment.slot + len(segment.pattern))
+            held = None if caches is None else caches[slots]
+            blocks = list(self.blocks)[slots]
+            x, kept, found = self._run_segment(segment, blocks, x, around, held, key)
+            memory.extend(kept)
+            seen.extend(found)
+        return x, tuple(memory), seen
+
+    def _run_segment(self, segment, blocks, x, around, caches, key):
+        """A pattern of blocks, repeated; with `order` its one block takes the parameters of
+        the layer that each step names."""
+        definitions, params = zip(*(split(block) for block in blocks))
+        period, owners = len(definitions), np.array(self.spec.order, np.int32)
+        steps = len(owners) or segment.repeats
 
         def body(x, slices):
-            layers, memories, repeat = slices
+            layers, memories, step, owner = slices
+            layers = _at(params, owner) if layers is None else layers
             kept, found = [], []
             for slot, definition in enumerate(definitions):
-                number = repeat * period + slot
+                number = segment.first + step * period + slot
                 layer_key = None if key is None else jax.random.fold_in(key, number)
                 memory = None if memories is None else memories[slot]
                 block, rate = merge(definition, layers[slot]), self._leave_out(number, key)
@@ -131,22 +150,23 @@ class Stack(nnx.Module):
                 found.append(seen)
             return x, (tuple(kept), tuple(found))
 
-        body, every = self._remat(body), (params, caches, jnp.arange(repeats))
-        if not self._unrolls():
+        own = len(owners) == 0  # each step has parameters of its own
+        every = (params if own else None, caches, jnp.arange(steps), None if own else owners)
+        body = self._remat(body)
+        if not self._unrolls(segment):
             x, (caches, found) = jax.lax.scan(body, x, every)
         else:
             results = []
-            for layer in (_at(every, repeat) for repeat in range(repeats)):
-                x, result = body(x, layer)
+            for step in range(steps):
+                x, result = body(x, _at(every, step))
                 results.append(result)
             caches, found = jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
-        seen = [_at(found[n % period], n // period) for n in range(self.spec.depth)]
-        return x, caches, seen
+        return x, caches, [_at(found[n % period], n // period) for n in range(steps * period)]
 
-    def _unrolls(self) -> bool:
+    def _unrolls(self, segment: spec.Segment) -> bool:
         if self.execution.unroll is not None:
             return self.execution.unroll
-        return self.spec.repeats <= UNROLLED_ON_CPU and jax.default_backend() == "cpu"
+        return segment.repeats <= UNROLLED_ON_CPU and jax.default_backend() == "cpu"
 
     def _remat(self, function):
         """The blocks' computation, of which the backward pass keeps what `remat` says."""
@@ -168,29 +188,33 @@ class Stack(nnx.Module):
     # ------------------------------------------------------------ what layers share
 
     def masks(self, kind: str) -> list[Mask]:
-        """The masks of the stack's branches of a kind, "self" or "cross"."""
-        return [branch.op.mask for branch in self._branches(kind)]
+        """The different masks of the stack's branches of a kind, "self" or "cross"."""
+        return list(dict.fromkeys(m for op in self._attentions(kind) for m in op.masks))
 
-    def _branches(self, kind: str) -> list[spec.Branch]:
-        return [b for block in self.spec.pattern for b in block if b.kind == kind]
+    def _attentions(self, kind: str) -> list[spec.AttentionSpec]:
+        """The different attentions of a kind."""
+        alike = dict.fromkeys(self.spec.blocks)
+        return list(dict.fromkeys(b.op for block in alike for b in block if b.kind == kind))
 
     def _surroundings(self, nodes, pairs, source, source_nodes, cache, collect) -> Surroundings:
         edges, turns = {}, {}
-        for branch in self._branches("self"):
-            op = branch.op
-            if op.mask not in edges:
-                keys = nodes if cache is None else cache.keys(op.mask, nodes)
-                edges[op.mask] = self._drawn(connect(op.mask, nodes, keys, pairs))
+        for op in self._attentions("self"):
+            for mask in op.masks:
+                if (mask, op.extend) not in edges:
+                    keys = nodes if cache is None else cache.keys(mask, nodes)
+                    keys = keys if op.extend is None else extended(op.extend, keys)
+                    drawn = connect(mask, nodes, keys, pairs)
+                    edges[mask, op.extend] = self._drawn(drawn)
             if op.rotary is not None and (op.rotary, op.kv) not in turns:
                 turns[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes.position)
         source_edges = {}
-        for branch in self._branches("cross"):
+        for op in self._attentions("cross"):
             heard = source_nodes if cache is None else cache.source
             if heard is None:
                 raise ValueError("this stack has cross-attention: it needs a source to hear")
-            mask = branch.op.mask
-            source_edges[mask] = self._drawn(connect(mask, nodes, heard, pairs))
+            source_edges[op.mask] = self._drawn(connect(op.mask, nodes, heard, pairs))
         return Surroundings(
+            nodes=nodes,
             edges=edges,
             turns=turns,
             score=None if self.score is None else self.score(),
@@ -218,16 +242,19 @@ class Stack(nnx.Module):
     ) -> Cache:
         """An empty memory for `size` tokens; cross-attention's keys are computed here, once."""
         listed = self.execution.layers == "list"
-        pattern = self.spec.pattern * (self.spec.repeats if listed else 1)
-        lead = () if listed else (self.spec.repeats,)
         layers, nodes = [], {}
-        for number, branches in enumerate(pattern):
+        for block, leading, branches in self._memories(listed):
             entry = {}
             for branch in branches:
                 op = branch.op
                 if branch.kind == "self":
+                    if op.relations or op.extend:
+                        raise ValueError(
+                            "an attention with several relations, or with keys beyond its tokens, "
+                            "keeps no memory: call the model with whole rows"
+                        )
                     slots = slots_for(op.mask, size)
-                    shape = (*lead, batch, slots, op.groups)
+                    shape = (*leading, batch, slots, op.groups)
                     entry["self"] = KeyValues(
                         key=jnp.zeros((*shape, op.kv), dtype),
                         value=jnp.zeros((*shape, op.value or op.kv), dtype),
@@ -235,7 +262,7 @@ class Stack(nnx.Module):
                     )
                     nodes.setdefault(str(slots), set()).update(op.mask.tags)
                 elif branch.kind == "cross":
-                    entry["cross"] = self._remember(self.blocks[number], source, listed)
+                    entry["cross"] = self._remember(block, source, listed)
             layers.append(entry)
         if source_nodes is not None and source_nodes.valid is None:
             source_nodes = Nodes(source_nodes.tags, jnp.ones(source.shape[:2], bool))
@@ -252,6 +279,16 @@ class Stack(nnx.Module):
             stacked=not listed,
         )
 
+    def _memories(self, listed: bool) -> Iterator[tuple[Block, tuple[int, ...], spec.Block]]:
+        """(block, leading axes, branches) of each entry of a cache: one per step, or per slot."""
+        if listed:
+            for owner in self.spec.order or range(len(self.blocks)):
+                yield self.blocks[owner], (), self.spec.blocks[owner]
+        else:
+            for block, layers in zip(self.blocks, self.spec.slots):
+                count = len(self.spec.order) or len(layers)
+                yield block, (count,), self.spec.blocks[layers[0]]
+
     @staticmethod
     def _remember(block: Block, source, listed: bool) -> KeyValues:
         if source is None:
@@ -262,26 +299,27 @@ class Stack(nnx.Module):
         return KeyValues(key, value, kind="cross")
 
 
-def _at(tree, place: int):
+def _at(tree, place: int | Array):
     """One layer of stacked leaves."""
     return jax.tree.map(lambda leaf: leaf[place], tree)
 
 
 def unstack(params: Params, spec: spec.StackSpec) -> Params:
     """The parameters of a stack with one tree per layer, from those with a `layers` axis."""
-    blocks, period = params["blocks"], len(spec.pattern)
-    layers = {str(n): _at(blocks[str(n % period)], n // period) for n in range(spec.depth)}
-    return {**params, "blocks": layers}
+    layers = {
+        str(number): _at(params["blocks"][str(slot)], place)
+        for slot, held in enumerate(spec.slots)
+        for place, number in enumerate(held)
+    }
+    return {**params, "blocks": dict(sorted(layers.items(), key=lambda item: int(item[0])))}
 
 
 def restack(params: Params, spec: spec.StackSpec) -> Params:
     """The inverse of `unstack`."""
-    blocks, period = params["blocks"], len(spec.pattern)
     slots = {
         str(slot): jax.tree.map(
-            lambda *leaves: jnp.stack(leaves),
-            *(blocks[str(n)] for n in range(slot, spec.depth, period)),
+            lambda *leaves: jnp.stack(leaves), *(params["blocks"][str(n)] for n in held)
         )
-        for slot in range(period)
+        for slot, held in enumerate(spec.slots)
     }
     return {**params, "blocks": slots}

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from transformers_jax.arrays import Int
-from transformers_jax.graph.mask import CAUSAL, Mask, Same
+from transformers_jax.graph.mask import OWN, Mask, Same
 from transformers_jax.nn.loss import IGNORED as IGNORED
 from transformers_jax.objectives.vocabulary import Vocabulary
 
@@ -114,8 +114,8 @@ class Corruption:
             return None
         same = Same("document")
         if self.sides == 2:
-            return {"encoder": same, "decoder": CAUSAL & same, "cross": same}
-        return CAUSAL & same if self.loss == "causal_lm" else same
+            return {"encoder": OWN & same, "decoder": OWN & same, "cross": same}
+        return OWN & same
 
 
 def ids_of(corruption: Corruption, piece: Piece) -> Int[np.ndarray, "n"]:

@@ -12,6 +12,7 @@ out, and what rematerialisation computes again is not counted: these are the FLO
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,20 +115,22 @@ def flops_per_step(
 def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, float]:
     """(projections, attention) of a forward pass over a row."""
     width, dense, edges = stack.width, 0.0, 0.0
-    for block in stack.pattern:
+    for block, times in Counter(stack.applied).items():
         for branch in block:
             op = branch.op
             if isinstance(op, spec.FeedForward):
-                dense += 2.0 * width * op.hidden * (3 if op.gated else 2) * length
+                dense += times * 2.0 * width * op.hidden * (3 if op.gated else 2) * length
                 continue
             heard = source if branch.kind == "cross" else length
             values = op.value or op.kv
             keys_from, values_from = op.source or width, op.value_source or op.source or width
-            dense += 2.0 * width * op.heads * op.kv * length  # queries
-            dense += 2.0 * op.groups * (keys_from * op.kv + values_from * values) * heard
-            dense += 2.0 * op.heads * values * width * length  # out
-            edges += 2.0 * op.heads * (op.kv + values) * _edges(op.mask, length, heard)
-    return dense * stack.repeats, edges * stack.repeats
+            projected = width * op.heads * op.kv * length  # queries
+            projected += op.groups * (keys_from * op.kv + values_from * values) * heard
+            projected *= 1 + len(op.relations)
+            dense += times * 2.0 * (projected + op.heads * values * width * length)
+            drawn = sum(_edges(mask, length, heard) for mask in op.masks)
+            edges += times * 2.0 * op.heads * (op.kv + values) * drawn
+    return dense, edges
 
 
 def _edges(mask: Mask, length: int, heard: int, block: int = 1024) -> int:
