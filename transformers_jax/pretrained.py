@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,14 @@ import numpy as np
 
 from transformers_jax import shard
 from transformers_jax.arrays import Key, to_dtype
+from transformers_jax.embedding.plan import (
+    EmbeddingPlan,
+    asked,
+    backbone,
+    copy_tokenizer,
+    planned,
+    write_modules,
+)
 from transformers_jax.graph import Mask
 from transformers_jax.hub import files, place
 from transformers_jax.hub.download import resolve
@@ -55,6 +64,7 @@ def from_config(
     layers: Literal["stacked", "list"] = "stacked",
     unroll: bool | None = None,
     remat: Literal["full", "dots"] | None = None,
+    pooling: str | None = None,
     ignore: Iterable[str] = (),
     **overrides: Any,
 ) -> Model:
@@ -65,6 +75,7 @@ def from_config(
         mask: replaces the mask of self-attention; where there are two stacks, {"encoder": ...,
             "decoder": ..., "cross": ...}, the last between the decoder's tokens and the encoder's
             (a single mask is the decoder's).
+        pooling: see `from_pretrained`.
         overrides: fields of the config, by Hugging Face's names.
 
     Raises:
@@ -72,13 +83,20 @@ def from_config(
     """
     if isinstance(key, int):
         raise ValueError(f"key={key}: expected a key; give key=jax.random.key({key})")
+    sentence = asked(head, None, pooling)
     config = load_config(config, ignore=ignore).replace(**overrides)
     execution = Execution(attention, layers, unroll, remat, compute_dtype)
-    plan = Plan(config, config.head_named(head), execution, masks_of(mask))
+    plan = Plan(config, head_of(config, head), execution, masks_of(mask))
+    plan = plan if sentence is None else planned(plan, sentence)
     model = stacked_plan(plan).build()
     named = axes(model)
     placed = None if mesh is None else shard.shardings(named, params(model), mesh)
     return initialise(model, key, shardings=placed, dtype=to_dtype(dtype)).with_layers(layers)
+
+
+def head_of(config: FamilyConfig, head: str | None) -> str:
+    """The head of the family by a name; that of sentences stands behind a backbone."""
+    return backbone(config) if head == "embedding" else config.head_named(head)
 
 
 def stacked_plan(plan: Plan) -> Plan:
@@ -115,6 +133,7 @@ def from_pretrained(
     layers: Literal["stacked", "list"] = "stacked",
     unroll: bool | None = None,
     remat: Literal["full", "dots"] | None = None,
+    pooling: str | None = None,
     ignore: Iterable[str] = (),
     revision: str | None = None,
     token: str | bool | None = None,
@@ -130,6 +149,8 @@ def from_pretrained(
         head: a head ("sequence_classification", ...), a Hugging Face class name, or None for
             `architectures[0]`. A head that the file wholly lacks is drawn from `key`; rows of heads
             that are not asked for are left out. Both are in the report and in one log line.
+            "embedding" makes one vector of a row (docs/embeddings.md): as the modules.json of a
+            directory of sentence-transformers says, otherwise by `pooling`.
         dtype: of the parameters: a floating-point type, or "auto" for what is stored.
         compute_dtype: of activations (default: that of the parameters). Softmax, norms and losses
             are always computed in float32.
@@ -137,6 +158,9 @@ def from_pretrained(
             with False it is only reported, and what is missing is drawn from `key`.
         mask: see `from_config`.
         layers: "stacked", or "list" for decoding loops.
+        pooling: of head="embedding", for a directory without modules.json: "mean" (the default),
+            "cls", "max", "mean_sqrt_len_tokens", "weightedmean" or "lasttoken" (the default for
+            causal language models).
         ignore: unknown keys of config.json to accept, by name.
         return_report: return a `Loaded(model, report, initialised)`.
         overrides: fields of the config, by Hugging Face's names.
@@ -156,24 +180,31 @@ def from_pretrained(
         local_files_only=local_files_only,
     )
     folder = found if found.is_dir() else found.parent
+    if sentence := asked(head, found, pooling, ignore):
+        folder = folder / sentence.transformer
     config = load_config(folder, ignore=ignore)
     if num_labels is not None:
         overrides["num_labels"] = num_labels
     config = config.replace(**overrides)
-    checkpoint = open_checkpoint(found)
+    if sentence is None:
+        checkpoint = open_checkpoint(found)
+    else:
+        checkpoint, sentence = sentence.open(found)
     config = resolve_ties(config, checkpoint)
     execution = Execution(attention, layers, unroll, remat, compute_dtype)
     plan = Plan(
         config,
-        config.head_named(head),
+        head_of(config, head),
         execution,
         masks_of(mask),
         generation_settings(folder, config),
     )
+    plan = plan if sentence is None else planned(plan, sentence, checkpoint)
     model = stacked_plan(plan).build()
     wanted, named = flatten(params(model)), flatten(axes(model))
-    table, shapes = config.table(plan.head), {path: leaf.shape for path, leaf in wanted.items()}
+    table, shapes = plan.table, {path: leaf.shape for path, leaf in wanted.items()}
     report = table.check(checkpoint.shapes, shapes, strict=strict)
+    place.verify(checkpoint, report)
     report = report if strict else usable(report, table.fills(shapes))
     placed = (
         {} if mesh is None else flatten(shard.shardings(unflatten(named), unflatten(wanted), mesh))
@@ -216,36 +247,22 @@ def usable(report: Report, fills: Mapping[str, Fill]) -> Report:
 
 
 def resolve_ties(config: FamilyConfig, checkpoint: Checkpoint) -> FamilyConfig:
-    """The config with `tie_word_embeddings` as the file tells it.
-
-    Where embeddings and output table are both stored and differ, they are not tied, whatever the
-    config says (FACTS of transformers v5: tying is symmetric and never overwrites).
-    """
-    for pair in config.SAME:
-        if stored_apart(config, checkpoint, pair):
-            raise ValueError(
-                f"{' and '.join(pair)} are both stored and differ, but {config.model_type} has one "
-                "table for both here; give a file in which they are equal, or only the first"
-            )
-    pairs = (config.TIES, *config.TIED_TOO) if config.TIES else ()
-    if not config.tie_word_embeddings or not any(
-        stored_apart(config, checkpoint, pair) for pair in pairs
-    ):
-        return config
-    return config.replace(tie_word_embeddings=False)
+    """The config with what the file tells about tables that are tied (`FamilyConfig.resolved`)."""
+    return config.resolved(functools.partial(stored_equal, config, checkpoint))
 
 
-def stored_apart(config: FamilyConfig, checkpoint: Checkpoint, pair: tuple[str, str]) -> bool:
-    """Whether the file holds both tensors, with different values; prefixes may be missing."""
+def stored_equal(
+    config: FamilyConfig, checkpoint: Checkpoint, first: str, second: str
+) -> bool | None:
+    """Whether two tensors of the file are equal, None if it has not both; prefixes may be missing."""
     prefix, tensors = config.table("none").prefix, []
-    for name in pair:
+    for name in (first, second):
         spelled = (name, name.removeprefix(prefix))
         stored = next((n for n in spelled if n in checkpoint.names), None)
         if stored is None:
-            return False
+            return None
         tensors.append(checkpoint.read(stored))
-    first, second = tensors
-    return not np.array_equal(first, second)
+    return np.array_equal(*tensors)
 
 
 GENERATION_IDS = (
@@ -284,6 +301,7 @@ def save_pretrained(
     """Writes config.json, generation_config.json and safetensors that PyTorch transformers loads.
 
     Names, layouts and the order of bytes are those of transformers v5; parameters keep their dtype.
+    A model of sentences is written as a directory of sentence-transformers.
 
     Raises:
         ValueError: parameters that lie partly on other processes.
@@ -291,7 +309,9 @@ def save_pretrained(
     folder, config, head = Path(directory), model.config, model.plan.head
     folder.mkdir(parents=True, exist_ok=True)
     values = flatten(params(model.with_layers("stacked")))
-    entries = place.export(config.table(head), values, bare=head == "none")
+    entries = place.export(model.plan.table, values, bare=head == "none")
+    if isinstance(model.plan, EmbeddingPlan):
+        entries, folder = write_modules(model, entries, folder)
     files.save(entries, folder, max_shard_size=max_shard_size)
     dtype = jnp.dtype(next(iter(values.values())).dtype).name
     config.replace(architectures=(config.architecture(head),), dtype=dtype).save(folder)
@@ -299,3 +319,5 @@ def save_pretrained(
         settings = model.generation_config or dict(generation_settings(folder, config))
         text = json.dumps(thaw(freeze(settings)), indent=2, sort_keys=True) + "\n"
         (folder / "generation_config.json").write_text(text)
+    if isinstance(model.plan, EmbeddingPlan):
+        copy_tokenizer(model.plan.sentence, folder)

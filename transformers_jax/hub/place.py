@@ -119,7 +119,32 @@ def export(
         written = table.bare(name, fill.row.group) if bare else name
         dtype = np.dtype(params[fill.row.ours[0]].dtype)
         found[written] = Entry(fill.shape, dtype, functools.partial(_gather, fill, params))
+    for each in table.computed:
+        dtype = np.dtype(next(iter(params.values())).dtype)
+        value = functools.partial(lambda each, dtype: each.value().astype(dtype), each, dtype)
+        found[table.bare(each.name) if bare else each.name] = Entry(each.shape, dtype, value)
     return found
+
+
+def verify(checkpoint: Checkpoint, report: Report) -> None:
+    """Compares the tensors of a file that a formula gives with the formula.
+
+    Raises:
+        ValueError: one that differs by more than the rounding of its dtype: it was changed, and the
+            model here would ignore that.
+    """
+    for name, each in report.computed.items():
+        stored, wanted = checkpoint.read(name), each.value()
+        if not jnp.issubdtype(stored.dtype, jnp.floating):
+            raise ValueError(f"{name} is stored as {stored.dtype}, expected floating-point numbers")
+        error = float(np.abs(stored.astype(np.float32) - wanted).max(initial=0.0))
+        bound = 4 * float(jnp.finfo(stored.dtype).eps) * max(1.0, float(np.abs(wanted).max()))
+        bound = max(bound, 1e-4)  # float32 angles of far positions
+        if not error <= bound:
+            raise ValueError(
+                f"{name} is a fixed table, given by a formula, but the file's differs from it by up to "
+                f"{error:.3g}: it was learned or belongs to another model"
+            )
 
 
 def _check_kinds(

@@ -12,7 +12,7 @@ import fnmatch
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ import numpy as np
 from transformers_jax.hub.layout import Part, Shape
 from transformers_jax.hub.row import BACKBONE, Row, rows, slots
 
-__all__ = ["BACKBONE", "Fill", "Piece", "Report", "Row", "Table", "rows", "slots"]
+__all__ = ["BACKBONE", "Computed", "Fill", "Piece", "Report", "Row", "Table", "rows", "slots"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,16 @@ class Fill:
 
 
 @dataclass(frozen=True)
+class Computed:
+    """A tensor that files hold although a formula gives it (sinusoids): no parameter of ours. It is
+    compared on import and written on export."""
+
+    name: str
+    shape: Shape
+    value: Callable[[], np.ndarray]
+
+
+@dataclass(frozen=True)
 class Report:
     """What `Table.check` found. `str(report)` lists all of it."""
 
@@ -62,6 +72,7 @@ class Report:
     left_out: tuple[str, ...] = ()  # names that belong to groups which the model does not have
     ignored: tuple[str, ...] = ()
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # group -> our paths
+    computed: Mapping[str, Computed] = field(default_factory=dict)  # name in the file -> formula
 
     @property
     def ok(self) -> bool:
@@ -96,7 +107,8 @@ class Table:
     backbone's rows and may be missing in a file; `bare=True` exports without it, as models without
     a head are saved. `prefixes` are further ones that a file may have. `aliases` are (regular
     expression, replacement) pairs for older names, `ignore` are shell patterns of stray names,
-    `stand_ins` are (name, other): `other` is taken where `name` is not in the file.
+    `stand_ins` are (name, other): `other` is taken where `name` is not in the file. `computed` are
+    tensors that a formula gives; files may lack them.
     Export only writes the names of the rows.
     """
 
@@ -106,6 +118,7 @@ class Table:
     aliases: tuple[tuple[str, str], ...] = ()
     ignore: tuple[str, ...] = ()
     stand_ins: tuple[tuple[str, str], ...] = ()
+    computed: tuple[Computed, ...] = ()
 
     def fills(
         self, ours: Mapping[str, Sequence[int]], sizes: Mapping[str, int] | None = None
@@ -154,7 +167,9 @@ class Table:
             ValueError: with `strict`, one error that lists everything that does not fit.
         """
         fills = self.fills(ours, sizes)
-        found, repeated, unexpected, left_out, ignored = self._assign(theirs, fills, ours)
+        computed = self._computed(theirs)
+        rest = {name: shape for name, shape in theirs.items() if name not in computed}
+        found, repeated, unexpected, left_out, ignored = self._assign(rest, fills, ours)
         got = [replace(fills[canon], name=name) for canon, name in found.items()]
         groups = Counter(fill.row.group for fill in got)
         absent: dict[str, tuple[str, ...]] = {}
@@ -162,23 +177,33 @@ class Table:
             if fill.row.group != BACKBONE and not groups[fill.row.group]:
                 paths = absent.get(fill.row.group, ())
                 absent[fill.row.group] = tuple(dict.fromkeys((*paths, *fill.row.ours)))
+        named = [replace(each, name=name) for name, each in computed.items()]
         order = {canon: place for place, canon in enumerate(fills)}
         report = Report(
             fills=tuple(sorted(got, key=lambda fill: order[fill.canonical])),
             missing=tuple(canon for canon, fill in fills.items()
                           if canon not in found and fill.row.group not in absent),
             unexpected=unexpected,
-            misshaped=tuple((fill.name, tuple(theirs[fill.name]), fill.shape)
-                            for fill in got if tuple(theirs[fill.name]) != fill.shape),
+            misshaped=tuple((each.name, tuple(theirs[each.name]), each.shape)
+                            for each in (*got, *named)
+                            if tuple(theirs[each.name]) != each.shape),
             repeated=repeated,
             unfilled=tuple(sorted(set(ours) - {p for row in self.rows for p in row.ours})),
             left_out=left_out,
             ignored=ignored,
             absent=absent,
+            computed=computed,
         )  # fmt: skip
         if strict and not report.ok:
             raise ValueError(f"the checkpoint does not fit the model\n{report}")
         return report
+
+    def _computed(self, theirs: Iterable[str]) -> dict[str, Computed]:
+        """The names of a file that a formula gives; the prefix may be missing."""
+        known = {c.name: c for c in self.computed}
+        known |= {c.name.removeprefix(self.prefix): c for c in self.computed}
+        known |= {f"{self.prefix}{c.name}": c for c in self.computed}
+        return {name: known[name] for name in theirs if name in known}
 
     def bare(self, canonical: str, group: str = BACKBONE) -> str:
         """Their name as a model without a head is saved: the backbone loses its prefix."""

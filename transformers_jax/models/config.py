@@ -210,6 +210,37 @@ class FamilyConfig:
         """By which names masks may be given where there are several; () where there is one."""
         return ("encoder", "decoder", "cross") if self.is_encoder_decoder else ()
 
+    @property
+    def target_vocab(self) -> int:
+        """How many words are scored and, on the deciding side, read."""
+        return self.vocab_size  # type: ignore[attr-defined]
+
+    @property
+    def tied_pairs(self) -> tuple[tuple[str, str], ...]:
+        """The pairs of names on disk that are one tensor where the tables are tied."""
+        return (self.TIES, *self.TIED_TOO) if self.TIES else ()
+
+    def resolved(self, same: Callable[[str, str], bool | None]) -> Self:
+        """The config as a file tells it, which `tie_word_embeddings` alone does not.
+
+        `same(a, b)`: whether the tensors of these names are equal; None if not both are stored.
+        Where embeddings and output table are both stored and differ, they are not tied, whatever
+        the config says (transformers v5: tying is symmetric and never overwrites).
+
+        Raises:
+            ValueError: tensors differ that are one parameter here.
+        """
+        for pair in self.SAME:
+            if same(*pair) is False:
+                raise ValueError(
+                    f"{' and '.join(pair)} are both stored and differ, but {self.model_type} has "
+                    "one table for both here; give a file in which they are equal, or only the "
+                    "first"
+                )
+        if not self.tie_word_embeddings or all(same(*p) is not False for p in self.tied_pairs):
+            return self
+        return self.replace(tie_word_embeddings=False)
+
     def architecture(self, head: str) -> str:
         """Hugging Face's class name of a head."""
         return next(name for name, value in self.HEADS.items() if value == head)

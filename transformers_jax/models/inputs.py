@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from transformers_jax.arrays import Array
 from transformers_jax.graph import Nodes, sequence
@@ -20,10 +23,16 @@ def tokens(
     cache: Cache | None = None,
 ) -> Nodes:
     """The nodes of a row of tokens, or of the next tokens of a cache."""
-    given = {name: jnp.asarray(tag, jnp.int32) for name, tag in (tags or {}).items()}
+    given = {name: _integers(tag) for name, tag in (tags or {}).items()}
     start = 0 if cache is None else cache.length
     valid = None if attention_mask is None else jnp.asarray(attention_mask) > 0
     return sequence(length, start=start, valid=valid, tags=given)
+
+
+def _integers(tag: Any) -> Array:
+    """A tag as int32; what is known while tracing stays NumPy, so that live tiles can be listed."""
+    known = isinstance(tag, np.ndarray)
+    return tag.astype(np.int32) if known else jnp.asarray(tag, jnp.int32)
 
 
 def placed(
@@ -46,6 +55,37 @@ def placed(
     if "position" not in tags and embed.spec.padding is not None and ids is not None:
         return {**tags, "position": embed.places(ids, 0 if cache is None else cache.length)}
     return tags
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An argument of a call that is a tag of its tokens (Longformer: `global_attention_mask`).
+
+    `otherwise(ids, shape)` gives the tag, Int[b T], where the caller gives none.
+    """
+
+    argument: str
+    tag: str
+    otherwise: Callable[[Array | None, tuple[int, int]], Array]
+
+
+def marked(
+    marks: tuple[Mark, ...],
+    tags: Mapping[str, Array],
+    given: Mapping[str, Array | None],
+    shape: tuple[int, int],
+) -> Mapping[str, Array]:
+    """The tags with those of `marks`, which may also be given as tags by name."""
+    found = dict(tags)
+    for mark in marks:
+        value = given[mark.argument]
+        if value is not None and mark.tag in found:
+            raise ValueError(f"give {mark.argument} or tags[{mark.tag!r}], one of the two")
+        if value is None and mark.tag not in found:
+            value = mark.otherwise(given["input_ids"], shape)
+        if value is not None:
+            found[mark.tag] = value
+    return found
 
 
 def collected(output_hidden_states: bool, output_attentions: bool) -> frozenset[str]:

@@ -7,7 +7,7 @@ Seq2Seq    embed -> encoder;  embed -> decoder (hearing the encoder) -> head
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,14 @@ import numpy as np
 from transformers_jax.arrays import Array
 from transformers_jax.models import checks
 from transformers_jax.models.base import Model
-from transformers_jax.models.inputs import collected, placed, split_key, tokens
+from transformers_jax.models.inputs import (
+    Mark,
+    collected,
+    marked,
+    placed,
+    split_key,
+    tokens,
+)
 from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import TokenEmbedder
@@ -33,7 +40,11 @@ from transformers_jax.nn.stack import Stack
 
 
 class Single(Model):
-    """One stack over embedded ids."""
+    """One stack over embedded ids.
+
+    Args:
+        marks: further arguments of a call that are tags of the tokens, [B T] each.
+    """
 
     def __init__(
         self,
@@ -41,8 +52,14 @@ class Single(Model):
         stack: Stack,
         head: Head | None = None,
         pooler: Pooler | None = None,
+        marks: tuple[Mark, ...] = (),
     ):
         self.embed, self.stack, self.head, self.pooler = embed, stack, head, pooler
+        self.marks = marks
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return (*(mark.argument for mark in self.marks), *super().labels)
 
     def forward(
         self,
@@ -65,6 +82,7 @@ class Single(Model):
             token_type_ids=token_type_ids,
             position_ids=position_ids,
         )
+        per_token |= {m.argument: labels.pop(m.argument, None) for m in self.marks}
         choices = isinstance(self.head, MultipleChoice)
         if choices:  # candidates are rows of their own until the head compares them
             given = input_ids if inputs_embeds is None else inputs_embeds
@@ -77,6 +95,7 @@ class Single(Model):
             self.embed.words(ids, dtype) if inputs_embeds is None else inputs_embeds.astype(dtype)
         )
         tags = placed(self.embed, tags, per_token["position_ids"], ids, cache)
+        tags = marked(self.marks, tags, per_token, words.shape[:2])
         nodes = tokens(words.shape[1], per_token["attention_mask"], tags, cache)
         keys = split_key(key, 3)
         x = self.embed(words, nodes, per_token["token_type_ids"], keys[0])
@@ -122,6 +141,10 @@ class Single(Model):
         shape = np.shape(ids) if ids is not None else np.shape(vectors)[:-1]
         like = "input_ids" if ids is not None else "inputs_embeds"
         checks.tokens(inputs, shape, like, self.embed.spec)
+        for mark in self.marks:
+            if mark.argument in inputs:
+                checks.integers(mark.argument, inputs[mark.argument], None)
+                checks.same_shape(mark.argument, inputs[mark.argument], shape, like)
         masks = self.stack.masks("self")
         checks.tags("tags", inputs.get("tags"), masks, shape, self.positions)
         checks.pairs(inputs.get("pairs"), masks)
@@ -136,7 +159,8 @@ class Seq2Seq(Model):
         decoder_embed: what the decoder adds to the words, where that is another than the encoder's
             (BART's positions and norm). With `vocab=None` it reads the encoder's words, otherwise
             it has a table of its own, which is also that of a tied output.
-        start, pad: ids from which decoder inputs are made where there are none.
+        start, pad: ids from which decoder inputs are made where there are none; `start="last"` is
+            the last token of each row that is no padding (mBART: the code of its language).
         echoes: whether they are made of the input ids where there are no labels (BART).
     """
 
@@ -150,7 +174,7 @@ class Seq2Seq(Model):
         head: Head | None = None,
         *,
         decoder_embed: TokenEmbedder | None = None,
-        start: int | None = None,
+        start: int | Literal["last"] | None = None,
         pad: int | None = None,
         echoes: bool = False,
     ):
@@ -187,8 +211,11 @@ class Seq2Seq(Model):
     def _embedded(self, embed, ids, vectors, valid, tags, cache, key):
         """(stream, nodes, keys) of one side, which may read the words of `self.embed`."""
         dtype = self.dtype
-        words = self._words(embed).words(ids, dtype) if vectors is None else vectors.astype(dtype)
-        nodes = tokens(words.shape[1], valid, tags, cache)
+        if vectors is None:
+            words = embed.words(ids, dtype, self._words(embed).table[...])
+        else:
+            words = vectors.astype(dtype)
+        nodes = tokens(words.shape[1], valid, placed(embed, tags, None, ids, cache), cache)
         keys = split_key(key, 3)
         return embed(words, nodes, None, keys[0]), nodes, keys
 
@@ -280,8 +307,13 @@ class Seq2Seq(Model):
                 "decoder inputs cannot be made: the config lacks decoder_start_token_id or "
                 "pad_token_id; give decoder_input_ids"
             )
-        ids = jnp.pad(whole[:, :-1], ((0, 0), (1, 0)), constant_values=self.start)
-        return jnp.where(ids == IGNORED, self.pad, ids)
+        whole = jnp.where(whole == IGNORED, self.pad, whole)
+        if self.start == "last":
+            last = jnp.sum(whole != self.pad, axis=1, keepdims=True) - 1
+            first = jnp.take_along_axis(whole, last, axis=1)
+        else:
+            first = jnp.full_like(whole[:, :1], self.start)
+        return jnp.concatenate([first, whole[:, :-1]], axis=1)
 
     def init_cache(
         self,

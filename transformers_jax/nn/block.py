@@ -48,14 +48,21 @@ class Surroundings:
     remat: frozenset[str] = field(default_factory=frozenset)
 
 
+OPERATIONS: dict[type, Callable[..., nnx.Module]] = {
+    spec.AttentionSpec: Attention,
+    spec.FeedForward: Mlp,
+}
+"""The module of each description. Those that are neither of these two take (x, nodes, key) and give
+(what is added, what is to be collected by name)."""
+
+
 class Block(nnx.Module):
     """x + dropout(op(norm(x))) for each branch, or norm(x + dropout(op(x))) if it is post-norm."""
 
     def __init__(self, branches: tuple[spec.Branch, ...], width: int, initial: spec.Initial):
         self.branches = branches
         for branch in branches:
-            feeds = isinstance(branch.op, spec.FeedForward)
-            setattr(self, branch.kind, (Mlp if feeds else Attention)(branch.op, width, initial))
+            setattr(self, branch.kind, OPERATIONS[type(branch.op)](branch.op, width, initial))
             norm = Norm(branch.norm, width) if branch.norm else None
             setattr(self, f"{branch.kind}_norm", norm)
 
@@ -77,8 +84,10 @@ class Block(nnx.Module):
             norm = getattr(self, f"{branch.kind}_norm") or (lambda x: x)
             y = entered if branch.reads == "block" else x
             y = norm(y) if branch.placement == "pre" else y
-            if branch.kind == "ffn":
-                y = self._kept(self._feed, branch, around)(y, keys[0])
+            if not isinstance(branch.op, spec.AttentionSpec):
+                compute = partial(self._compute, branch, around)
+                y, found = self._kept(compute, branch, around)(y, keys[0])
+                seen |= found
             else:
                 hear = partial(self._hear, branch, around)
                 held = memory.get(branch.kind)
@@ -100,8 +109,12 @@ class Block(nnx.Module):
         """The branch, recomputed in the backward pass if that was asked for."""
         return jax.checkpoint(run) if branch.kind in around.remat else run
 
-    def _feed(self, x, key):
-        return self.ffn(x, key=key)
+    def _compute(self, branch: spec.Branch, around: Surroundings, x, key):
+        """(what is added, what is to be collected)."""
+        operation = getattr(self, branch.kind)
+        if isinstance(branch.op, spec.FeedForward):
+            return operation(x, key=key), {}
+        return operation(x, around.nodes, key=key)
 
     def _hear(self, branch: spec.Branch, around: Surroundings, x, cache, key):
         attention, op = getattr(self, branch.kind), branch.op
