@@ -1,0 +1,82 @@
+"""Measures what docs/zoo.md says: every conformance case, its export, every step of training.
+
+    python -m tests.docs.measure_zoo [--all | CASE ...]
+
+Without a name the cases and fixtures that are new or have changed since they were measured; then
+`TRANSFORMERS_JAX_WRITE_DOCS=1 python -m pytest tests/docs/test_zoo_docs.py` writes the page.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.conformance.test_conformance import load
+from tests.docs import zoo
+from tests.families import test_gradients, test_round_trip
+from transformers_jax.pretrained import from_pretrained
+
+
+def case_result(name: str) -> dict[str, Any]:
+    """How a case conforms: status, worst output, its share of the tolerance and its error."""
+    folder = zoo.CASES / name
+    case = json.loads((folder / "case.json").read_text())
+    found = load("check").check(folder, case, load("adapter"), slack=1.0)
+    kept = {key: found[key] for key in ("status", "key", "used", "relative") if key in found}
+    if found["status"] != "ok":
+        kept["why"] = found["why"]
+    return {"architecture": case["architecture"], **kept, "export": export_result(name)}
+
+
+def export_result(name: str) -> str:
+    """What becomes of a case that is loaded and saved: "same bytes" or "names of today"."""
+    case = zoo.CASES / name
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder) / "first", Path(folder) / "second"
+        try:
+            test_round_trip.load(name).save_pretrained(first)
+            written = test_round_trip.tensors(first)
+            if written == test_round_trip.tensors(case):
+                return "same bytes"
+            from_pretrained(first, dtype="auto").save_pretrained(second)
+            same = test_round_trip.tensors(second) == written
+        except Exception as error:  # a failure is a result, not the end
+            return f"{type(error).__name__}: {error}"[:200]
+    return "names of today" if same and name in test_round_trip.OLDER else "differs"
+
+
+def step_result(name: str) -> dict[str, Any]:
+    """The relative error of the loss, of the worst gradient and of the worst parameter."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = test_gradients.errors(zoo.FIXTURES / f"{name}.npz", Path(folder))
+    return {kind: float(error) for kind, (error, _) in found.items()}
+
+
+def rounded(values: dict[str, Any]) -> dict[str, Any]:
+    """Numbers with two digits: more is not reproducible."""
+    return {k: float(f"{v:.1e}") if isinstance(v, float) else v for k, v in values.items()}
+
+
+def main(arguments: list[str]) -> None:
+    """See the head of the file."""
+    there, measured = zoo.present(), zoo.results()
+    old = {f"{kind}/{name}" for kind, names in there.items() for name in names}
+    if arguments != ["--all"]:
+        named = {key for key in old if key.split("/")[1] in arguments}
+        old = named if arguments else set(zoo.unmeasured(measured, there))
+    for kind, measure in (("cases", case_result), ("steps", step_result)):
+        gone = set(measured[kind]) - set(there[kind])
+        measured[kind] = {n: r for n, r in sorted(measured[kind].items()) if n not in gone}
+        for name, content in there[kind].items():
+            if f"{kind}/{name}" in old:
+                known = {"family": zoo.family_of(name), "digest": content}
+                measured[kind][name] = known | rounded(measure(name))
+                print(kind, name, measured[kind][name], flush=True)
+            zoo.RESULTS.write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,84 @@
+"""docs/zoo.md and the README's table of families are what the code does. Write them anew with
+
+python -m tests.docs.measure_zoo
+TRANSFORMERS_JAX_WRITE_DOCS=1 python -m pytest tests/docs/test_zoo_docs.py
+"""
+
+import dataclasses
+import os
+
+import pytest
+
+from tests.docs import zoo, zoo_docs
+from transformers_jax.models import FAMILIES, MODULES
+
+PAGE, README = zoo.ROOT / "docs" / "zoo.md", zoo.ROOT / "README.md"
+OLD = "is old; see the top of tests/docs/test_zoo_docs.py"
+
+
+@pytest.fixture(scope="module")
+def families():
+    return zoo.families()
+
+
+def test_the_page_of_families_is_up_to_date(families):
+    text, readme = zoo_docs.page(families), zoo_docs.with_table(README.read_text(), families)
+    if os.environ.get("TRANSFORMERS_JAX_WRITE_DOCS"):
+        PAGE.write_text(text)
+        README.write_text(readme)
+    assert PAGE.read_text() == text, f"docs/zoo.md {OLD}"
+    assert README.read_text() == readme, f"README.md {OLD}"
+
+
+def test_every_family_and_every_case_has_a_row(families):
+    text = zoo_docs.page(families)
+    assert all(f"| `{kind}` |" in text for kind in (*FAMILIES, *MODULES))
+    assert all(f"\n| {name} |" in text for name in zoo.present()["cases"])
+    assert not [family.kind for family in families if not family.cases], "families without a case"
+
+
+def test_every_case_and_every_step_has_been_measured():
+    measured, there = zoo.results(), zoo.present()
+    assert not zoo.unmeasured(measured, there), "python -m tests.docs.measure_zoo"
+    del measured["cases"]["gpt2"]
+    there["steps"]["gpt2"] = "changed"
+    there["steps"]["new"] = "new"
+    assert zoo.unmeasured(measured, there) == ["cases/gpt2", "steps/gpt2", "steps/new"]
+
+
+def test_every_measured_case_conforms_and_is_written_back(families):
+    for family in families:
+        for name, case in family.cases.items():
+            assert case["status"] == "ok", name
+            assert case["export"] in ("same bytes", "names of today"), name
+
+
+def test_half_of_the_families_have_at_most_80_lines(families):
+    assert zoo_docs.median(families) <= 80
+
+
+def test_the_page_changes_with_what_was_measured(families):
+    changed = dataclasses.replace(families[0], steps={"one": {"gradient": 0.5}})
+    assert zoo_docs.page([changed, *families[1:]]) != zoo_docs.page(families)
+
+
+TEXT = '''"""A file."""
+
+from a import (
+    b,
+)
+
+x = 1  # one
+
+# two
+table = """
+a
+
+b
+"""
+'''
+
+
+def test_lines_of_code_are_those_that_say_something():
+    assert zoo.code_lines(TEXT) == 1 + 4
+    assert zoo.code_lines(TEXT + 'def f():\n    """Says."""\n    return x\n') == 1 + 4 + 2

@@ -1,0 +1,184 @@
+"""What is known of every family: read from the code, and from what has been measured.
+
+`tests/conformance/results.json` holds the measured part; `python -m tests.docs.measure_zoo` writes
+it anew for cases that are new or have changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import io
+import json
+import re
+import tokenize
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers_jax.models import FAMILIES, MODULES
+from transformers_jax.models.electra import ElectraConfig
+from transformers_jax.objectives import OBJECTIVES
+
+ROOT = Path(__file__).parents[2]
+CASES = ROOT / "tests" / "conformance" / "cases"
+FIXTURES = ROOT / "tests" / "families" / "fixtures"
+RESULTS = ROOT / "tests" / "conformance" / "results.json"
+MODELS = ROOT / "transformers_jax" / "models"
+
+SPACE = {
+    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
+    *(tokenize.ENCODING, tokenize.ENDMARKER),
+}
+
+
+def code_lines(text: str) -> int:
+    """How many lines of a file are code: no comment, docstring, blank line or import."""
+    lines = text.splitlines()
+    found: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in SPACE:
+            found |= set(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom) or is_docstring(node):
+            found -= set(range(node.lineno, node.end_lineno + 1))
+    return sum(1 for number in found if lines[number - 1].strip())
+
+
+def is_docstring(node: ast.AST) -> bool:
+    """Whether a node is a text that stands by itself."""
+    text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return text and isinstance(node.value.value, str)
+
+
+def digest(files: list[Path]) -> str:
+    """A short name of the content of files."""
+    found = hashlib.sha256()
+    for file in files:
+        found.update(file.name.encode() + b"\0" + file.read_bytes())
+    return found.hexdigest()[:12]
+
+
+def present() -> dict[str, dict[str, str]]:
+    """{"cases": {name: digest}, "steps": {name: digest}} of the cases and fixtures that exist."""
+    cases = sorted(path.parent for path in CASES.glob("*/case.json"))
+    return {
+        "cases": {c.name: digest([f for f in sorted(c.rglob("*")) if f.is_file()]) for c in cases},
+        "steps": {file.stem: digest([file]) for file in sorted(FIXTURES.glob("*.npz"))},
+    }
+
+
+def results() -> dict[str, dict[str, dict[str, Any]]]:
+    """What has been measured, by kind and by name."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {"cases": {}, "steps": {}}
+
+
+def unmeasured(measured: dict[str, Any], there: dict[str, dict[str, str]]) -> list[str]:
+    """Cases and fixtures whose content no result is of, and results of what is no more there."""
+    found = []
+    for kind, digests in there.items():
+        known = {name: result["digest"] for name, result in measured[kind].items()}
+        changed = {name for name in digests.keys() | known if digests.get(name) != known.get(name)}
+        found += sorted(f"{kind}/{name}" for name in changed)
+    return found
+
+
+def family_of(case: str) -> str:
+    """The `model_type` or the `module` in the config.json of a case."""
+    config = json.loads((CASES / case / "config.json").read_text())
+    return config.get("module", config.get("model_type"))
+
+
+@dataclass(frozen=True)
+class Family:
+    """One row of the zoo.
+
+    Attributes:
+        kind: the `model_type`, or the module's name.
+        cases: results of its conformance cases, by name.
+        steps: results of its steps of training, by name.
+    """
+
+    kind: str
+    config: type
+    file: Path
+    cases: dict[str, dict[str, Any]]
+    steps: dict[str, dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """As people write it: "GPT-2"."""
+        text = self.config.__doc__ or self.kind
+        given = re.match(r"The (?:fields of an? (.+?) config\.json|arguments of (.+?)\.$)", text)
+        return (given[1] or given[2]) if given else re.split(r"[;.:(]", text)[0].strip()
+
+    @property
+    def source(self) -> str:
+        """The paper: "Radford et al. 2019"."""
+        for text in (self.config.__doc__ or "", ast.get_docstring(ast.parse(self.text)) or ""):
+            if found := re.search(r"\(([^()]*(?:et al\.| and )[^()]*)\)", text):
+                return " ".join(found[1].split())
+        return ""
+
+    @property
+    def text(self) -> str:
+        """The family's file."""
+        return self.file.read_text()
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Its heads, but for none."""
+        return tuple(dict.fromkeys(h for h in self.config.HEADS.values() if h != "none"))
+
+    @property
+    def shape(self) -> str:
+        """What it is beside the others."""
+        if self.kind in MODULES:
+            return "modules of PyTorch code"
+        if self.config.is_encoder_decoder is True or "seq2seq_lm" in self.heads:
+            return "encoder-decoders"
+        only_decodes = "causal_lm" in self.heads and "masked_lm" not in self.heads
+        return "decoders" if only_decodes else "encoders"
+
+    @property
+    def objectives(self) -> list[str]:
+        """The objectives whose head it has."""
+        return [name for name, record in OBJECTIVES.items() if self.can_learn(record)]
+
+    def can_learn(self, record: Any) -> bool:
+        """Whether it has the head of an objective."""
+        if record.head == "pair":
+            return issubclass(self.config, ElectraConfig)
+        return record.head in self.heads
+
+    @property
+    def generates(self) -> str:
+        """How its cases generate: "greedy, beams"."""
+        found = set()
+        for name in self.cases:
+            calls = json.loads((CASES / name / "case.json").read_text())["calls"]
+            for call in calls:
+                if call["method"] in ("generate", "translate"):
+                    found.add("beams" if call["kwargs"].get("num_beams", 1) > 1 else "greedy")
+        return ", ".join(sorted(found, reverse=True))
+
+    @property
+    def can_generate(self) -> bool:
+        """Whether it has a head that generates."""
+        return bool({"causal_lm", "seq2seq_lm"} & set(self.heads))
+
+
+def families() -> list[Family]:
+    """All of them: by shape, then by `model_type`."""
+    measured, found = results(), []
+    for kind, home in {**FAMILIES, **MODULES}.items():
+        file, attribute = home.split(":")
+        config = getattr(importlib.import_module(f"transformers_jax.models.{file}"), attribute)
+        own = {
+            part: {n: r for n, r in measured[part].items() if r["family"] == kind}
+            for part in ("cases", "steps")
+        }
+        found.append(Family(kind, config, MODELS / f"{file}.py", **own))
+    order = ("encoders", "decoders", "encoder-decoders", "modules of PyTorch code")
+    return sorted(found, key=lambda f: (order.index(f.shape), f.kind))
