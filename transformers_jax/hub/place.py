@@ -142,8 +142,8 @@ def verify(checkpoint: Checkpoint, report: Report) -> None:
         bound = max(bound, 1e-4)  # float32 angles of far positions
         if not error <= bound:
             raise ValueError(
-                f"{name} is a fixed table, given by a formula, but the file's differs from it by up to "
-                f"{error:.3g}: it was learned or belongs to another model"
+                f"{name} is a fixed table that a formula gives, but the file's differs from it by "
+                f"{error:.3g}: it was learned, or belongs to another model"
             )
 
 
