@@ -3,8 +3,8 @@
 Parameters and activations name their axes in words ("embed heads kv", "batch length embed"). Two
 small tables of rules say over which mesh axes a word is spread; nothing else in the package knows
 about devices. Mesh axes are `data` (copies of the model, each with its rows of the batch), `fsdp`
-(rows of the batch too, and every parameter cut along its width) and `tensor` (heads, hidden units
-and vocabulary cut).
+(rows of the batch too, and every parameter cut along its width), `experts` (rows of the batch too,
+and every device holds some of the experts) and `tensor` (heads, hidden units and vocabulary cut).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-MESH_AXES = ("data", "fsdp", "tensor")
+MESH_AXES = ("data", "fsdp", "experts", "tensor")
 
 Rules = tuple[tuple[str, str | tuple[str, ...] | None], ...]
 
@@ -30,15 +30,17 @@ DEFAULT_RULES: Rules = (
     ("kv", None),
     ("mlp", "tensor"),
     ("vocab", "tensor"),
-    ("experts", "tensor"),
+    ("experts", "experts"),
     ("position", None),
     ("type", None),
     ("label", None),
 )
 """Parameters: the first rule of a name counts, and a name without a rule is not cut."""
 
+BATCH = ("data", "fsdp", "experts")
+
 ACTIVATION_RULES: Rules = (
-    ("batch", ("data", "fsdp")),
+    ("batch", BATCH),
     ("length", None),
     ("embed", None),
     ("heads", "tensor"),
@@ -46,13 +48,13 @@ ACTIVATION_RULES: Rules = (
     ("kv", None),
     ("mlp", "tensor"),
     ("vocab", "tensor"),
-    ("experts", "tensor"),
+    ("experts", "experts"),
 )
 """Activations: `embed` stays whole, because `fsdp` already cuts the batch."""
 
 
 def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[Any] | None = None) -> Mesh:
-    """Arranges devices in a mesh with the axes `data`, `fsdp` and `tensor`.
+    """Arranges devices in a mesh with the axes `data`, `fsdp`, `experts` and `tensor`.
 
     An axis that is not named has size 1; one axis may be -1 and takes all devices that remain.
     Without any axes, all devices are on `data`. A mesh smaller than the machine uses its first
@@ -143,12 +145,12 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """The leading axis is the batch; each device holds its rows."""
-    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+    return NamedSharding(mesh, spec_of(("batch",), ACTIVATION_RULES, mesh))
 
 
 def batch_shards(mesh: Mesh) -> int:
     """Into how many parts the mesh cuts a batch."""
-    return mesh.shape["data"] * mesh.shape["fsdp"]
+    return math.prod(mesh.shape[name] for name in mesh.shape if name in BATCH)
 
 
 @contextlib.contextmanager

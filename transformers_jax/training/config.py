@@ -30,6 +30,7 @@ class MeshShape:
 
     data: int = -1
     fsdp: int = 1
+    experts: int = 1
     tensor: int = 1
 
 

@@ -28,8 +28,8 @@ def check_batch(batch: int, accumulate: int, mesh: Mesh | None) -> None:
     need = shards * accumulate
     if batch % need:
         raise ValueError(
-            f"data.batch ({batch}) must be a multiple of data x fsdp ({shards}) x accumulate "
-            f"({accumulate}) = {need}; the nearest are {shard.nearest(batch, need)}; "
+            f"data.batch ({batch}) must be a multiple of data x fsdp x experts ({shards}) x "
+            f"accumulate ({accumulate}) = {need}; the nearest are {shard.nearest(batch, need)}; "
             "or set the mesh, e.g. --mesh.data 1"
         )
 

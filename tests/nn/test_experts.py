@@ -1,0 +1,229 @@
+"""Experts: blocks compute what all experts of all tokens would; routers, capacities, meshes."""
+
+import dataclasses
+import functools
+import os
+import subprocess
+import sys
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from transformers_jax import spec
+from transformers_jax.nn.experts import Experts, balance_loss, has_room, route, router_z_loss
+from transformers_jax.nn.feedforward import activation
+from transformers_jax.nn.grouped import arrange
+from transformers_jax.nn.param import bind, params
+
+FFN = spec.FeedForward(hidden=11, activation="silu", gated=True)
+SPEC = spec.Experts(count=5, top=2, ffn=FFN)
+B, T, D = 3, 17, 7
+
+
+class Served(NamedTuple):
+    x: jax.Array
+    logits: jax.Array
+
+
+def draw(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def make(experts=SPEC):
+    """Experts whose biases are random as well."""
+    module = Experts(experts, D, spec.Initial())
+    leaves, tree = jax.tree.flatten(params(module))
+    values = [0.5 * draw(*leaf.shape, seed=i) for i, leaf in enumerate(leaves)]
+    return bind(module, jax.tree.unflatten(tree, values))
+
+
+@functools.lru_cache
+def compiled(experts):
+    """The same experts, for all tests that run them."""
+    module = make(experts)
+
+    @jax.jit
+    def run(x, key=None):
+        y, seen = module(x, key=key)
+        return Served(y, seen["router"])
+
+    return run
+
+
+def by_all(module, x):
+    """Every expert serves every token; the weights of those that were not chosen are zero."""
+    e = module.experts
+    plus = lambda y, bias: y if bias is None else y + bias[...]
+    routes = route(plus(x @ module.router[...], module.router_bias), e)
+    act, into = activation(e.ffn.activation), lambda w: jnp.einsum("btd,edf->btef", x, w[...])
+    hidden = plus(into(module.up), module.up_bias)
+    if module.gate is None:
+        hidden = act(hidden)
+    else:
+        hidden = act(plus(into(module.gate), module.gate_bias)) * hidden
+    y = plus(jnp.einsum("btef,efd->bted", hidden, module.down[...]), module.down_bias)
+    weight = (jax.nn.one_hot(routes.expert, e.count) * routes.weight[..., None]).sum(2)
+    return (weight[..., None] * y).sum(2)
+
+
+VARIANTS = {
+    "Mixtral": dataclasses.replace(SPEC, normalise=True, ffn=dataclasses.replace(FFN, bias=False)),
+    "gpt-oss": dataclasses.replace(SPEC, router="softmax_of_top", bias=True),
+    "Switch": spec.Experts(5, 1, spec.FeedForward(11, "relu", bias=False), capacity=4),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_blocks_compute_what_all_experts_of_all_tokens_compute(name):
+    module, x, flow = make(VARIANTS[name]), draw(B, T, D, seed=8), draw(B, T, D, seed=9)
+
+    def graded(run):
+        loss = lambda p, x: (run(bind(module, p), x) * flow).sum()
+        return jax.jit(jax.value_and_grad(loss, (0, 1)))(params(module), x)
+
+    found, wanted = graded(lambda m, x: m(x)[0]), graded(by_all)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted)):
+        assert jnp.linalg.norm(a - b) <= 5e-6 * (jnp.linalg.norm(b) + 1e-3 * abs(wanted[0]))
+    others = bind(module, jax.tree.map(lambda x: jnp.roll(x, 1, 0), params(module)))
+    assert jnp.abs(by_all(others, x) - by_all(module, x)).max() > 1e-2  # the control
+
+
+@pytest.mark.parametrize("router", ["softmax", "softmax_of_top", "sigmoid"])
+def test_weights_are_those_of_the_largest_scores(router):
+    logits = draw(2, 3, 5)
+    for normalise in (False, True):
+        e = dataclasses.replace(SPEC, router=router, normalise=normalise)
+        expert, weight = route(logits, e)
+        assert np.array_equal(expert, np.argsort(-logits, -1)[..., :2])
+        whole = {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}.get(router)
+        if whole is not None and not normalise:
+            np.testing.assert_allclose(weight, -np.sort(-whole(logits), -1)[..., :2], rtol=1e-6)
+        sums = np.allclose(weight.sum(-1), 1, atol=1e-6)
+        assert sums == (normalise or router == "softmax_of_top")
+
+
+def test_tokens_beyond_the_capacity_receive_exactly_zero_and_no_others_change():
+    tight, x = VARIANTS["Switch"], draw(B, T, D)
+    roomy = dataclasses.replace(tight, capacity=T)
+    found, free = compiled(tight)(x), compiled(roomy)(x)
+    chosen = np.asarray(route(free.logits, roomy).expert)[..., 0]
+    late = np.array([[(row[: t + 1] == row[t]).sum() > 4 for t in range(T)] for row in chosen])
+    assert late.any()
+    assert not late.all()
+    zero = (np.asarray(found.x) == 0).all(-1)
+    assert np.array_equal(zero, late)
+    assert np.array_equal(found.x[~late], free.x[~late])
+    without = dataclasses.replace(tight, capacity=None)
+    assert np.array_equal(free.x, compiled(without)(x).x)
+
+
+def test_first_choices_are_served_before_second_ones():
+    expert = jnp.array([[[0, 1], [1, 0], [0, 1]]])
+    assert has_room(expert, 2, 2).tolist() == [[[True, True], [True, False], [True, False]]]
+
+
+def test_permuted_tokens_give_permuted_outputs():
+    x, order = draw(B, T, D), np.random.default_rng(1).permutation(T)
+    for experts, agrees in ((SPEC, True), (VARIANTS["Switch"], False)):  # where there is no room,
+        run = compiled(experts)  # places count: the control
+        error = jnp.abs(run(x[:, order]).x - run(x).x[:, order]).max()
+        assert (error < 1e-5) == agrees
+
+
+def test_every_row_stands_in_a_block_of_its_group():
+    group = jnp.array([2, 0, 2, 7, 2, -1, 0, 2, 2, 2, 2, 2, 2, 2])
+    slot, row, owner = arrange(group, 4)
+    size = row.shape[0] // owner.shape[0]
+    for m, g in enumerate(group.tolist()):
+        if 0 <= g < 4:
+            assert int(owner[slot[m] // size]) == g
+            assert int(row[slot[m]]) == m
+        else:
+            assert int(slot[m]) == row.shape[0]
+    assert int((row < len(group)).sum()) == 12
+
+
+def test_the_balance_loss_is_one_at_perfect_balance_and_the_number_of_experts_at_worst():
+    even = 30.0 * jnp.eye(4)[None].repeat(3, 1)  # [1, 12, 4]: each expert is asked by three tokens
+    np.testing.assert_allclose(balance_loss(even), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(balance_loss(even.at[..., 0].add(99.0)), 4.0, rtol=1e-6)
+    pairs = even + 10.0 * jnp.roll(jnp.eye(4), 1, 1)[None].repeat(3, 1)
+    np.testing.assert_allclose(balance_loss(pairs, top=2), 1.0, rtol=1e-6)
+
+
+def test_padding_is_not_counted_where_it_is_named():
+    logits, valid = draw(2, 9, 5), np.arange(9) < np.array([[6], [9]])
+    dirty = jnp.where(valid[..., None], logits, 50.0)
+    for loss in (balance_loss, router_z_loss):
+        assert np.array_equal(loss(logits, valid=valid), loss(dirty, valid=valid))
+        assert not np.allclose(loss(logits), loss(dirty))
+    one = balance_loss(logits[:1, :6]) + balance_loss(logits[1:])
+    np.testing.assert_allclose(2 * balance_loss(logits, valid=valid), one, rtol=1e-6)
+
+
+def test_noise_comes_from_a_key_and_reaches_router_and_experts():
+    x, key = draw(B, T, D), jax.random.key(1)
+    noisy = dataclasses.replace(SPEC, ffn=dataclasses.replace(FFN, dropout=0.4), jitter=0.3)
+    quiet, one, again = compiled(SPEC)(x), compiled(noisy)(x, key), compiled(noisy)(x, key)
+    assert np.array_equal(one.x, again.x)
+    assert not np.array_equal(one.logits, quiet.logits)
+    calm = compiled(dataclasses.replace(noisy, jitter=0.0))(x, key)
+    assert np.array_equal(calm.logits, quiet.logits)
+    assert not np.array_equal(calm.x, quiet.x)
+
+
+def test_wrong_numbers_of_experts_are_refused():
+    with pytest.raises(ValueError, match=r"top \(6\) must lie between 1 and .* \(5\)"):
+        dataclasses.replace(SPEC, top=6)
+    with pytest.raises(ValueError, match=r"capacity \(0\)"):
+        dataclasses.replace(SPEC, capacity=0)
+    with pytest.raises(ValueError, match="unknown activation 'swoosh'"):
+        Experts(spec.Experts(2, 1, spec.FeedForward(3, "swoosh")), D, spec.Initial())
+
+
+MESHES = """
+import jax, jax.numpy as jnp, numpy as np
+from transformers_jax import shard, spec
+from transformers_jax.nn.experts import Experts
+from transformers_jax.nn.param import axes, bind, initialise, params
+
+ffn = spec.FeedForward(hidden=12, activation="silu", gated=True, dropout=0.3)
+module = initialise(Experts(spec.Experts(8, 2, ffn, capacity=5, bias=True), 6, spec.Initial(0.5)),
+                    jax.random.key(0))
+values = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(3), x.shape),
+                      params(module))
+x = jax.random.normal(jax.random.key(1), (8, 13, 6))
+
+def run(values, x):
+    loss = lambda p, x: (bind(module, p)(x, key=jax.random.key(2))[0] ** 2).sum()
+    return jax.jit(jax.value_and_grad(loss, (0, 1)))(values, x)
+
+want = run(values, x)
+for shape in ({"experts": 2, "fsdp": 2, "tensor": 2},):
+    mesh = shard.make_mesh(shape)
+    placed = jax.device_put(values, shard.shardings(axes(module), values, mesh))
+    held = shape.get("experts", 1) * shape.get("tensor", 1) * shape.get("fsdp", 1)
+    assert placed["up"].addressable_shards[0].data.size * held == values["up"].size
+    with shard.use(mesh):
+        got = run(placed, jax.device_put(x, shard.batch_sharding(mesh)))
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want)):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * float(jnp.abs(b).max()))
+assert not np.allclose(want[0], run(values, x[::-1])[0], rtol=1e-6), "the control: noise has places"
+print("agrees")
+"""
+
+
+def test_eight_devices_serve_what_one_serves():
+    flags = "--xla_force_host_platform_device_count=8"
+    run = subprocess.run(
+        [sys.executable, "-c", MESHES],
+        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.stdout.endswith("agrees\n"), run.stderr[-3000:]

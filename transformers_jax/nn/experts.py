@@ -1,0 +1,275 @@
+"""Experts: a router sends each token to few of several feed-forward networks.
+
+    y = sum over the k chosen experts e of  weight_e * ffn_e(x)
+
+Nothing is dropped unless a capacity says so: tokens are put in the order of their experts, in
+blocks that are multiplied with one expert's matrix each (`nn.grouped`). On a mesh each device holds
+some experts, serves the tokens of all devices that differ from it in the axis `experts` alone, and
+gives the sums back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import AxisType, PartitionSpec
+
+from transformers_jax import spec
+from transformers_jax.arrays import Array, Bool, Float, Int, Key
+from transformers_jax.graph import Nodes
+from transformers_jax.nn import noise
+from transformers_jax.nn.feedforward import activation
+from transformers_jax.nn.grouped import Blocks, arrange, grouped
+from transformers_jax.nn.param import param
+from transformers_jax.shard import ACTIVATION_RULES
+
+# ---------------------------------------------------------------- who serves whom
+
+
+class Routes(NamedTuple):
+    """The experts of each token, and how much each counts.
+
+    Attributes:
+        expert: in the order of their scores; E where a token found no room.
+        weight: float32; zero where a token found no room.
+    """
+
+    expert: Int[Array, "B T k"]
+    weight: Float[Array, "B T k"]
+
+
+def route(logits: Float[Array, "B T E"], experts: spec.Experts) -> Routes:
+    """Who serves each token, from the router's scores in float32."""
+    logits = logits.astype(jnp.float32)
+    if experts.router == "softmax_of_top":
+        scores, expert = jax.lax.top_k(logits, experts.top)
+        weight = jax.nn.softmax(scores, -1)
+    else:
+        squash = jax.nn.sigmoid if experts.router == "sigmoid" else jax.nn.softmax
+        weight, expert = jax.lax.top_k(squash(logits), experts.top)
+    if experts.normalise:
+        weight = weight / weight.sum(-1, keepdims=True)
+    weight = weight * experts.scale
+    if experts.capacity is not None:
+        found = has_room(expert, experts.count, experts.capacity)
+        expert, weight = jnp.where(found, expert, experts.count), jnp.where(found, weight, 0.0)
+    return Routes(expert.astype(jnp.int32), weight)
+
+
+def has_room(expert: Int[Array, "B T k"], count: int, capacity: int) -> Bool[Array, "B T k"]:
+    """Whether an expert still serves a token: each serves `capacity` of a row, first those of which
+    it is the first choice, in their order (Lepikhin et al. 2020, algorithm 1; Switch, 2.2)."""
+    B, T, k = expert.shape
+    in_turn = jnp.moveaxis(expert, 2, 1).reshape(B, k * T)
+    asked = in_turn[..., None] == jnp.arange(count)
+    place = (jnp.cumsum(asked, axis=1) * asked).sum(-1)
+    return jnp.moveaxis((place <= capacity).reshape(B, k, T), 1, 2)
+
+
+# ---------------------------------------------------------------- what keeps routers honest
+
+
+def balance_loss(
+    logits: Float[Array, "*g N E"], top: int = 1, valid: Bool[Array, "*g N"] | None = None
+) -> Float[Array, ""]:
+    """E times the sum over experts of (share of the choices) * (mean probability): 1 if all are
+    asked equally often, E if one is asked always (Fedus et al. 2021, equations 4 to 6).
+
+    Leading axes are groups (rows) whose losses are averaged. `valid` leaves tokens out.
+    """
+    logits = logits.astype(jnp.float32)
+    probability, E = jax.nn.softmax(logits, -1), logits.shape[-1]
+    chosen = jax.nn.one_hot(jax.lax.top_k(logits, top)[1], E).sum(-2) / top
+    share, mean = (_mean(x, valid) for x in (chosen, probability))
+    return E * (share * mean).sum(-1).mean()
+
+
+def router_z_loss(
+    logits: Float[Array, "*g N E"], valid: Bool[Array, "*g N"] | None = None
+) -> Float[Array, ""]:
+    """The mean square of log sum exp, which keeps scores small (Zoph et al. 2022, equation 5)."""
+    z = jnp.square(jax.nn.logsumexp(logits.astype(jnp.float32), -1))
+    return _mean(z[..., None], valid).mean()
+
+
+def _mean(x: Array, valid: Array | None) -> Array:
+    """Over the tokens that count."""
+    if valid is None:
+        return x.mean(-2)
+    counted = valid[..., None].astype(x.dtype)
+    return (x * counted).sum(-2) / jnp.maximum(counted.sum(-2), 1.0)
+
+
+# ---------------------------------------------------------------- the module
+
+
+class Experts(nnx.Module):
+    """A router and its experts, whose parameters have a leading `experts` axis."""
+
+    def __init__(self, experts: spec.Experts, width: int, initial: spec.Initial):
+        self.experts, ffn = experts, experts.ffn
+        sizes = {"embed": width, "mlp": ffn.hidden, "experts": experts.count}
+        sizes["scores"] = experts.count  # of the router, which every device holds whole
+        activation(ffn.activation)  # refuse an unknown one before any work
+
+        def weight(role: str, axes: str):
+            return param(axes, sizes, initial.draw(role, sizes))
+
+        def bias(axes: str, present: bool = True):
+            return param(axes, sizes, spec.ZEROS) if present else None
+
+        self.router = weight("router", "embed scores")
+        self.router_bias = bias("scores", experts.bias)
+        self.up = weight("up", "experts embed mlp")
+        self.gate = weight("gate", "experts embed mlp") if ffn.gated else None
+        self.down = weight("down", "experts mlp embed")
+        self.up_bias = bias("experts mlp", ffn.bias)
+        self.gate_bias = bias("experts mlp", ffn.bias and ffn.gated)
+        self.down_bias = bias("experts embed", ffn.bias)
+
+    def __call__(
+        self, x: Float[Array, "B T D"], nodes: Nodes | None = None, *, key: Key | None = None
+    ) -> tuple[Float[Array, "B T D"], dict[str, Float[Array, "B T E"]]]:
+        """(what the chosen experts make of each token, {"router": the scores}), with noise if there
+        is a key. Padding is served as well, and takes room where there is a capacity (Switch)."""
+        router_key, key = (None, None) if key is None else jax.random.split(key)
+        read = x.astype(jnp.float32)  # selective precision: Fedus et al. 2021, section 2.4
+        if router_key is not None and self.experts.jitter:
+            jitter = self.experts.jitter
+            read *= jax.random.uniform(router_key, x.shape, jnp.float32, 1 - jitter, 1 + jitter)
+        logits = jnp.einsum("btd,de->bte", read, self.router[...].astype(jnp.float32))
+        if self.router_bias is not None:
+            logits = logits + self.router_bias[...].astype(jnp.float32)
+        routes = route(logits, self.experts)
+        names = ("up", "gate", "down", "up_bias", "gate_bias", "down_bias")
+        held = {name: getattr(self, name) for name in names}
+        mixed = bool(getattr(self.up, "mixed", False))
+        weights = {name: leaf[...] for name, leaf in held.items() if leaf is not None}
+        return _spread(self.experts, x, routes, weights, key, mixed), {"router": logits}
+
+
+# ---------------------------------------------------------------- on one device
+
+
+class Part(NamedTuple):
+    """Which part of the whole a device computes: the first of its experts, of the rows of the batch
+    and of the hidden units."""
+
+    expert: Array | int = 0
+    row: Array | int = 0
+    unit: Array | int = 0
+
+
+def serve(
+    experts: spec.Experts,
+    x: Float[Array, "B T D"],
+    routes: Routes,
+    weights: Mapping[str, Array],
+    bits: tuple[Array, Array] | None,
+    mixed: bool = False,
+    part: Part = Part(),
+) -> Float[Array, "B T D"]:
+    """The sums over those experts and hidden units whose `weights` are given."""
+    (B, T, D), k = x.shape, experts.top
+    asked = routes.expert.reshape(-1) - part.expert
+    blocks = arrange(asked, weights["up"].shape[0])
+    token = jnp.where(blocks.row < asked.shape[0], blocks.row // k, B * T)
+    rows = _take(x.reshape(B * T, D), token).reshape(blocks.group.shape[0], -1, D)
+    times = lambda x, name: _plus(
+        grouped(x, weights[name], blocks.group, mixed), weights.get(f"{name}_bias"), blocks
+    )
+    act, hidden = activation(experts.ffn.activation), times(rows, "up")
+    hidden = act(times(rows, "gate")) * hidden if "gate" in weights else act(hidden)
+    if bits is not None and experts.ffn.dropout:
+        place = blocks.row.reshape(hidden.shape[:2])[..., None] + part.row * T * k
+        unit = part.unit + jnp.arange(hidden.shape[-1])
+        kept = noise.keep(experts.ffn.dropout, bits, place, unit)
+        hidden = jnp.where(kept, hidden / (1 - experts.ffn.dropout), 0).astype(hidden.dtype)
+    answers = _take(times(hidden, "down").reshape(-1, D), blocks.slot).reshape(B, T, k, D)
+    return jnp.einsum("btkd,btk->btd", answers, routes.weight.astype(x.dtype))
+
+
+def _take(rows: Array, places: Array) -> Array:
+    """Rows by place; zeros for a place behind the last."""
+    return jnp.take(rows, places, axis=0, mode="fill", fill_value=0)
+
+
+def _plus(y: Array, bias: Array | None, blocks: Blocks) -> Array:
+    """The bias of each block's group."""
+    return y if bias is None else y + _take(bias, blocks.group)[:, None].astype(y.dtype)
+
+
+# ---------------------------------------------------------------- on a mesh
+
+
+def _spread(
+    experts: spec.Experts,
+    x: Array,
+    routes: Routes,
+    weights: Mapping[str, Array],
+    key: Key | None,
+    mixed: bool,
+) -> Array:
+    """`serve` under the current mesh; the compiler alone would gather all experts everywhere."""
+    bits = None if key is None else noise.words(key)
+    mesh = jax.sharding.get_abstract_mesh()
+    sizes = {
+        name: mesh.shape[name]
+        for name, kind in zip(mesh.axis_names, mesh.axis_types)
+        if kind == AxisType.Auto and mesh.shape[name] > 1
+    }
+    if not sizes:
+        return serve(experts, x, routes, weights, bits, mixed)
+    rows = _axes("batch", sizes, x.shape[0])
+    owners = _axes("experts", sizes, experts.count)
+    units = tuple(a for a in _axes("mlp", sizes, experts.ffn.hidden) if a not in owners)
+    shared = tuple(axis for axis in owners if axis in rows)  # their tokens are served together
+    placed = {"experts": owners or None, "mlp": units or None}
+    axes = {
+        name: "experts mlp embed" if name == "down" else "experts embed mlp" for name in weights
+    }
+    axes |= {"up_bias": "experts mlp", "gate_bias": "experts mlp", "down_bias": "experts embed"}
+    of = lambda name: PartitionSpec(*[placed.get(axis) for axis in axes[name].split()])
+
+    def local(x, expert, weight, weights, bits):
+        if shared:
+            x, expert, weight = (
+                jax.lax.all_gather(a, shared, axis=0, tiled=True) for a in (x, expert, weight)
+            )
+        index = lambda names: jax.lax.axis_index(names) if names else 0
+        # gathered rows are those of all devices that differ in `shared` alone
+        whole = tuple(axis for axis in rows if axis not in shared)
+        part = Part(
+            expert=index(owners) * weights["up"].shape[0],
+            row=index(whole) * x.shape[0],
+            unit=index(units) * weights["up"].shape[2],
+        )
+        if units and "down_bias" in weights:  # every device adds a part of the sum, but one bias
+            weights |= {"down_bias": jnp.where(index(units) == 0, weights["down_bias"], 0)}
+        y = serve(experts, x, Routes(expert, weight), weights, bits, mixed, part)
+        if shared:
+            y = jax.lax.psum_scatter(y, shared, scatter_dimension=0, tiled=True)
+        others = tuple(axis for axis in (*owners, *units) if axis not in shared)
+        return jax.lax.psum(y, others) if others else y
+
+    by_row = PartitionSpec(rows or None)
+    return jax.shard_map(
+        local,
+        in_specs=(by_row, by_row, by_row, {name: of(name) for name in weights}, PartitionSpec()),
+        out_specs=by_row,
+        axis_names=set(sizes),
+        check_vma=False,
+    )(x, routes.expert, routes.weight, dict(weights), bits)  # fmt: skip
+
+
+def _axes(name: str, sizes: dict[str, int], length: int) -> tuple[str, ...]:
+    """The mesh axes over which an axis is cut; none if they do not divide it."""
+    wanted = dict(ACTIVATION_RULES)[name]
+    wanted = (wanted,) if isinstance(wanted, str) else wanted or ()
+    parts = tuple(axis for axis in wanted if axis in sizes)
+    return parts if length % math.prod(sizes[axis] for axis in parts) == 0 else ()

@@ -1,0 +1,132 @@
+"""Products of rows with the matrix of the group they belong to, without padding to a capacity.
+
+Rows are put in an order in which each group fills whole blocks; then every block is multiplied with
+one matrix. Shapes are static, no row is dropped, and the work is that of the rows plus at most one
+block per group. `jax.lax.ragged_dot` computes every group densely on a CPU: with 32 groups it takes
+8 to 11 times as long and 9 times the memory.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from transformers_jax.arrays import Array, Float, Int
+
+BLOCK = 64
+"""Rows of a block at most (measured on a CPU: 32 to 128 are equally fast)."""
+
+
+class Blocks(NamedTuple):
+    """M rows in N blocks of b slots each, one group a block.
+
+    Attributes:
+        slot: where each row stands, [M]; N b for rows of no group.
+        row: which row stands in each slot, [N b]; M where there is none.
+        group: whose block it is, [N]; the number of groups for an empty block.
+    """
+
+    slot: Int[Array, " M"]
+    row: Int[Array, " S"]
+    group: Int[Array, " N"]
+
+
+def arrange(group: Int[Array, " M"], groups: int) -> Blocks:
+    """Blocks for rows of which each belongs to one of `groups`, or (any other number) to none."""
+    M = group.shape[0]
+    size = block_size(M, groups)
+    N = min((M + groups * (size - 1)) // size, M)
+    group = jnp.where((group >= 0) & (group < groups), group, groups)
+    order = jnp.argsort(group, stable=True)
+    held = group[order]
+    count = jnp.bincount(group, length=groups + 1)
+    blocks = -(-count[:groups] // size)
+    first = jnp.concatenate([jnp.zeros(1, blocks.dtype), jnp.cumsum(blocks)])  # block of a group
+    before = jnp.cumsum(count) - count
+    slot = first[held] * size + jnp.arange(M) - before[held]
+    slot = jnp.where(held < groups, slot, N * size).astype(jnp.int32)
+    row = jnp.full(N * size, M, jnp.int32).at[slot].set(order.astype(jnp.int32), mode="drop")
+    owner = jnp.searchsorted(first[1:], jnp.arange(N), side="right").astype(jnp.int32)
+    return Blocks(jnp.zeros(M, jnp.int32).at[order].set(slot), row, owner)
+
+
+def block_size(rows: int, groups: int) -> int:
+    """Few rows make small blocks: a block that is nearly empty costs as much as a full one."""
+    size = 8
+    while size < BLOCK and size * groups < rows:
+        size *= 2
+    return size
+
+
+def grouped(
+    x: Float[Array, "N b D"],
+    weight: Float[Array, "G D F"],
+    group: Int[Array, " N"],
+    mixed: bool = False,
+) -> Float[Array, "N b F"]:
+    """Each block times the matrix of its group; zero for blocks of no group.
+
+    With `mixed`, operands are rounded to bfloat16 and the result is float32, forward and backward.
+    """
+    if jax.default_backend() != "cpu":
+        return _ragged(x, weight, group, mixed)
+    dtype = jnp.bfloat16 if mixed else x.dtype
+    return _grouped(x, weight, group, dtype)
+
+
+def _ragged(x: Array, weight: Array, group: Array, mixed: bool) -> Array:
+    """By the primitive of accelerators, to which blocks of a group are one run of rows."""
+    (N, size, D), G = x.shape, weight.shape[0]
+    sizes = jnp.bincount(group, length=G + 1)[:G].astype(jnp.int32) * size
+    dtype = jnp.bfloat16 if mixed else x.dtype
+    rows = x.reshape(N * size, D).astype(dtype)
+    y = jax.lax.ragged_dot(rows, weight.astype(dtype), sizes, preferred_element_type=jnp.float32)
+    return y.reshape(N, size, -1).astype(x.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _grouped(x: Array, weight: Array, group: Array, dtype: jnp.dtype) -> Array:
+    return _times(x, weight.astype(dtype), group, dtype, "bd,df->bf")
+
+
+def _times(x: Array, weight: Array, group: Array, dtype: jnp.dtype, equation: str) -> Array:
+    """One block after the other; none is copied, and empty ones cost nothing."""
+    G, out = weight.shape[0], weight.shape[2 if equation.endswith("bf") else 1]
+
+    def one(block):
+        rows, number = block
+        matrix = jax.lax.dynamic_index_in_dim(weight, jnp.minimum(number, G - 1), 0, False)
+        times = lambda: jnp.einsum(
+            equation, rows.astype(dtype), matrix, preferred_element_type=jnp.float32
+        ).astype(x.dtype)
+        return jax.lax.cond(number < G, times, lambda: jnp.zeros((x.shape[1], out), x.dtype))
+
+    return jax.lax.map(one, (x, group))
+
+
+def _grouped_forward(x, weight, group, dtype):
+    return _grouped(x, weight, group, dtype), (x, weight, group)
+
+
+def _grouped_backward(dtype, kept, g):
+    x, weight, group = kept
+    of_x = _times(g, weight.astype(dtype), group, dtype, "bf,df->bd")
+
+    def add(total, block):
+        rows, cotangent, number = block
+        part = jnp.einsum(
+            "bd,bf->df",
+            rows.astype(dtype),
+            cotangent.astype(dtype),
+            preferred_element_type=jnp.float32,
+        )
+        return total.at[number].add(part, mode="drop"), None
+
+    total, _ = jax.lax.scan(add, jnp.zeros(weight.shape, jnp.float32), (x, g, group))
+    return of_x, total.astype(weight.dtype), None
+
+
+_grouped.defvjp(_grouped_forward, _grouped_backward)
