@@ -189,7 +189,46 @@ class Alibi:
     """A bias linear in the distance, steeper for later heads (Press et al. 2021)."""
 
 
-ScoreSpec = Buckets | Alibi
+@dataclass(frozen=True)
+class RelativeTable:
+    """A table of vectors of relative positions that a stack learns and its layers project
+    (`Disentangled`): so many rows, normalised or not."""
+
+    rows: int
+    norm: Norm | None = None
+
+
+@dataclass(frozen=True)
+class Disentangled:
+    """A layer's terms between content and relative position (He et al. 2020, section 3.1).
+
+    Attributes:
+        reach: the distance that reads the first or the last row of the stack's table; as many
+            buckets on either side.
+        far: None where each distance has a row; otherwise distances beyond reach / 2 share rows in
+            steps of the logarithm up to this one (He et al. 2021).
+        terms: "key": queries meet positions as keys; "query": keys meet positions as queries.
+        shared: whether positions are projected by the weights of the content.
+        bias: which projections of positions have one, if they are not shared.
+        dropout: of the table, for each layer anew.
+    """
+
+    reach: int
+    far: int | None = None
+    terms: tuple[str, ...] = ("key", "query")
+    shared: bool = False
+    bias: tuple[str, ...] = ("key", "query")
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        if self.far is not None and not 1 <= self.reach // 2 < self.far - 1:
+            raise ValueError(
+                f"buckets ({self.reach}) of relative positions: half of them must be at least 1 "
+                f"and less than the farthest position ({self.far}) - 1"
+            )
+
+
+ScoreSpec = Buckets | Alibi | RelativeTable | Disentangled
 """What positions add to the scores, learned by the stack for all layers or by each layer."""
 
 
@@ -312,6 +351,29 @@ class Experts:
 
 
 @dataclass(frozen=True)
+class Conv:
+    """act(dropout(W * x + b)) over `kernel` neighbouring tokens, in `groups` parts of the width.
+
+    `mask` says which neighbours are heard, as in attention: not those of another document.
+    """
+
+    kernel: int
+    groups: int = 1
+    activation: str = "linear"
+    mask: Mask = FULL
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"a convolution's kernel ({self.kernel}) must be odd: 1, 3, 5, ...")
+        if self.mask.pairs:
+            raise ValueError(
+                f"a convolution hears its neighbours by their tags, but the mask {self.mask} reads "
+                f"the pairs {', '.join(sorted(self.mask.pairs))}; give a mask without them"
+            )
+
+
+@dataclass(frozen=True)
 class Branch:
     """One residual branch of a block: x + dropout(op(norm(x))), or norm(x + dropout(op(x))).
 
@@ -319,8 +381,8 @@ class Branch:
     `reads="block"` takes what entered the block in place of the stream: parallel residuals.
     """
 
-    kind: Literal["self", "cross", "ffn"]
-    op: AttentionSpec | FeedForward
+    kind: Literal["self", "cross", "ffn", "conv"]
+    op: AttentionSpec | FeedForward | Conv
     norm: Norm | None = None
     placement: Literal["pre", "post"] = "pre"
     dropout: float = 0.0

@@ -74,6 +74,11 @@ def in_words(record: Any) -> str:
         return f"{record.buckets} learned buckets of distance, {way}, up to {record.far}"
     if isinstance(record, spec.Alibi):
         return "ALiBi"
+    if isinstance(record, spec.RelativeTable):
+        return f"{record.rows} learned relative positions{', normalised' if record.norm else ''}"
+    if isinstance(record, spec.Disentangled):
+        way = "" if record.far is None else f", in buckets up to {record.far}"
+        return f"disentangled from content, up to a distance of {record.reach}{way}"
     fields = ((f.name, getattr(record, f.name), f.default) for f in dataclasses.fields(record))
     told = ", ".join(f"{name}={value:g}" for name, value, usual in fields if value != usual)
     return f"{type(record).__name__}({told})"

@@ -99,7 +99,7 @@ class Attention(Relation):
         self.out = param("heads kv embed", of_values, initial.draw("out", of_values))
         self.out_bias = param("embed", sizes, spec.ZEROS) if "out" in a.bias else None
         self.relations = nnx.List(Relation(a, width, initial) for _ in a.relations)
-        self.score = score_module(a.score, a.heads, width, initial) if a.score else None
+        self.score = score_module(a.score, a, width, initial) if a.score else None
         self.extend = Summaries(a.extend, width) if a.extend else None
         self.sinks = param("heads", sizes, spec.ZEROS) if a.sinks else None
         learned = "learned" in a.extra
@@ -136,7 +136,8 @@ class Attention(Relation):
             cache: keys computed earlier; `edges` must lead from them as well.
             with_weights: also return the weights, which forces the reference backend.
         """
-        score = score if self.score is None else self.score(score, self)
+        if self.score is not None:
+            score = self.score(score, self, None if key is None else jax.random.fold_in(key, 0))
         scale = self.spec.kv**-0.5 if self.spec.scale is None else self.spec.scale
         options = dict(scale=scale, score=score, softcap=self.spec.softcap)
         options |= dict(dropout=self.spec.dropout)

@@ -17,9 +17,10 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Float, Int
+from transformers_jax.arrays import Array, Float, Int, Key
 from transformers_jax.graph import Nodes
 from transformers_jax.nn.attend import Score, ScoreRule
+from transformers_jax.nn.disentangled import Disentangled, RelativeTable
 from transformers_jax.nn.param import param
 
 # ---------------------------------------------------------------- embed
@@ -211,7 +212,7 @@ class PositionScore(nnx.Module):
         draw = initial.draw("buckets", sizes)
         self.table = param("buckets heads", sizes, draw) if learned else None
 
-    def __call__(self, shared: Any = None, attention: Any = None) -> Score:
+    def __call__(self, shared: Any = None, attention: Any = None, key: Key | None = None) -> Score:
         """The score; that of a layer may use what the stack's gives, and the layer itself."""
         if self.table is None:
             return Score(AlibiRule())
@@ -219,7 +220,12 @@ class PositionScore(nnx.Module):
 
 
 def score_module(
-    score: spec.ScoreSpec, heads: int, width: int, initial: spec.Initial
+    score: spec.ScoreSpec, attention: spec.AttentionSpec, width: int, initial: spec.Initial
 ) -> nnx.Module:
-    """The module that owns what a score learns."""
-    return PositionScore(score, heads, width, initial)
+    """The module that owns what a score learns; `attention` is that of the layer, or of the first
+    layer of the stack."""
+    if isinstance(score, spec.RelativeTable):
+        return RelativeTable(score, width, initial)
+    if isinstance(score, spec.Disentangled):
+        return Disentangled(score, attention, width, initial)
+    return PositionScore(score, attention.heads, width, initial)

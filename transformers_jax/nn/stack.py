@@ -58,9 +58,9 @@ class Stack(nnx.Module):
             blocks = [stacked(make(branches), count) for branches, count in slots]
         self.blocks = nnx.List(blocks)
         self.norm = Norm(stack.final_norm, stack.width) if stack.final_norm else None
-        heads = next((op.heads for op in self._attentions("self")), 0)
+        first = next(iter(self._attentions("self")), None)
         self.score = (
-            score_module(stack.score, heads, stack.width, stack.initial) if stack.score else None
+            score_module(stack.score, first, stack.width, stack.initial) if stack.score else None
         )
 
     def __call__(

@@ -1,0 +1,74 @@
+"""A convolution over neighbouring tokens: messages whose weights are learned for each distance.
+
+    y_t = sum over n of W_n x_{t + n}        n = -half ... half, where there is an edge
+
+The neighbours of a token are those that its mask lets speak to it, so that a convolution, like
+attention, hears neither padding nor the other documents of a packed row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from transformers_jax import spec
+from transformers_jax.arrays import Array, Bool, Float, Key
+from transformers_jax.graph import Nodes
+from transformers_jax.nn.feedforward import activation
+from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.param import add, contract, param
+
+
+class Convolution(nnx.Module):
+    """act(dropout(W * x + b)), as wide as the stream (DeBERTa-v2)."""
+
+    def __init__(self, conv: spec.Conv, width: int, initial: spec.Initial | None = None):
+        if width % conv.groups:
+            raise ValueError(
+                f"the width ({width}) must be a multiple of the convolution's groups "
+                f"({conv.groups})"
+            )
+        activation(conv.activation)  # refuse an unknown one before any work
+        self.spec = conv
+        part = width // conv.groups
+        # as torch draws a Conv1d, whatever `initial` says: the released code leaves it alone
+        draw = spec.Draw("uniform", (conv.kernel * part) ** -0.5)
+        sizes = {"taps": conv.kernel, "groups": conv.groups, "inner": part, "embed": part}
+        self.weight = param("taps groups inner embed", sizes, draw)
+        self.bias = param("embed", {"embed": width}, draw)
+
+    def __call__(
+        self, x: Float[Array, "B T D"], nodes: Nodes, *, key: Key | None = None
+    ) -> tuple[Float[Array, "B T D"], dict[str, Array]]:
+        """(what each of the tokens `nodes` hears from its neighbours, nothing to collect)."""
+        near, length = self.spec.kernel // 2, x.shape[1]
+        heard = neighbours(self.spec.mask, nodes, near)
+        padded = jnp.pad(x, ((0, 0), (near, near), (0, 0)))
+        taps = [
+            jnp.where(heard[:, :, n, None], padded[:, n : n + length], 0)
+            for n in range(self.spec.kernel)
+        ]
+        parts = jnp.stack(taps, 2).reshape(*x.shape[:2], self.spec.kernel, self.spec.groups, -1)
+        y = contract("btngc,ngce->btge", parts, self.weight).reshape(x.shape)
+        y = dropout(add(y, self.bias), self.spec.dropout, key)
+        return activation(self.spec.activation)(y), {}
+
+
+def neighbours(mask: Any, nodes: Nodes, near: int) -> Bool[Array, "b T n"]:
+    """Which of the tokens from `near` places before to `near` behind speak to each token."""
+    place = np.arange(nodes.length)[:, None] + np.arange(-near, near + 1)
+    inside = (place >= 0) & (place < nodes.length)
+    place = place.clip(0, nodes.length - 1)
+    tags = {name: tag for name, tag in nodes.tags.items() if name in mask.tags | {"index"}}
+    rows = max(tag.shape[0] for tag in tags.values())
+    each = lambda tag: np.broadcast_to if isinstance(tag, np.ndarray) else jnp.broadcast_to
+    tags = {name: each(tag)(tag, (rows, nodes.length)) for name, tag in tags.items()}
+    # every token is a row of its own, in which it is the only query
+    q = Nodes({name: tag.reshape(-1, 1) for name, tag in tags.items()})
+    k = Nodes({name: tag[:, place].reshape(-1, place.shape[1]) for name, tag in tags.items()})
+    edges = jnp.broadcast_to(mask.edges(q, k, {}), (rows * nodes.length, 1, place.shape[1]))
+    heard = edges.reshape(rows, *place.shape) & inside
+    return heard if nodes.valid is None else heard & nodes.valid[:, place]
