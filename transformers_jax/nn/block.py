@@ -16,6 +16,7 @@ from transformers_jax.graph import Edges, Mask, Nodes
 from transformers_jax.nn.attend import Score
 from transformers_jax.nn.attention import Attention
 from transformers_jax.nn.cache import KeyValues
+from transformers_jax.nn.convolution import Convolution
 from transformers_jax.nn.feedforward import Mlp
 from transformers_jax.nn.noise import drop_path, dropout
 from transformers_jax.nn.norm import Norm
@@ -51,6 +52,7 @@ class Surroundings:
 OPERATIONS: dict[type, Callable[..., nnx.Module]] = {
     spec.AttentionSpec: Attention,
     spec.FeedForward: Mlp,
+    spec.Conv: Convolution,
 }
 """The module of each description. Those that are neither of these two take (x, nodes, key) and give
 (what is added, what is to be collected by name)."""

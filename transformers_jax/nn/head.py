@@ -216,7 +216,8 @@ class SequenceClassification(Head):
     """A class per row, from the vector that stands for it (`pooling`), through `inner` if given.
 
     `rate` is the dropout of what is classified, `pooled_rate` (if it is another) that of what goes
-    into `inner`.
+    into `inner`. `numbers` is the problem that labels of one number per class are, where `problem`
+    does not say.
     """
 
     def __init__(
@@ -231,8 +232,9 @@ class SequenceClassification(Head):
         bias: bool = True,
         rate: float = 0.0,
         pooled_rate: float | None = None,
+        numbers: str = "multi_label_classification",
     ):
-        self.pooling, self.problem, self.rate = pooling, problem, rate
+        self.pooling, self.problem, self.rate, self.numbers = pooling, problem, rate, numbers
         self.inner, self.pooled_rate = inner, rate if pooled_rate is None else pooled_rate
         self.classify = Dense(width, count, "label", initial, bias)
 
@@ -245,7 +247,8 @@ class SequenceClassification(Head):
         logits = self.classify(pooled)
         if labels is None:
             return {"logits": logits}
-        return {"loss": classification_loss(logits, labels, self.problem), "logits": logits}
+        loss = classification_loss(logits, labels, self.problem, self.numbers)
+        return {"loss": loss, "logits": logits}
 
 
 class TokenClassification(Head):
@@ -282,12 +285,16 @@ class MultipleChoice(Head):
         *,
         pooling: Pooling = "pooler",
         inner: Square | None = None,
+        pooled_rate: float = 0.0,
     ):
         self.rate, self.pooling, self.inner = rate, pooling, inner
+        self.pooled_rate = pooled_rate
         self.classify = Dense(width, 1, "label", initial)
 
     def __call__(self, x, seen, *, choices: int, labels=None):
         pooled = pool(x, self.pooling, seen.ids, seen.pooled, seen.valid)
+        if self.pooled_rate and seen.key is not None:
+            pooled = dropout(pooled, self.pooled_rate, jax.random.fold_in(seen.key, 1))
         pooled = pooled if self.inner is None else self.inner(pooled)
         scores = self.classify(dropout(pooled, self.rate, seen.key))
         logits = scores.reshape(-1, choices)
