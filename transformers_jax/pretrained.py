@@ -254,7 +254,7 @@ def resolve_ties(config: FamilyConfig, checkpoint: Checkpoint) -> FamilyConfig:
 def stored_equal(
     config: FamilyConfig, checkpoint: Checkpoint, first: str, second: str
 ) -> bool | None:
-    """Whether two tensors of the file are equal, None if it has not both; prefixes may be missing."""
+    """Whether two tensors of a file are equal; None if it has not both. Prefixes may be missing."""
     prefix, tensors = config.table("none").prefix, []
     for name in (first, second):
         spelled = (name, name.removeprefix(prefix))

@@ -211,7 +211,7 @@ def _decoder_prompt(options: Options, ids: Any, batch: int, text: Any) -> Int[Ro
     column = _start(start, batch, "decoder_input_ids", "decoder_start_token_id")
     if ids is None:
         return column
-    ids = check_ids("decoder_input_ids", ids, getattr(text, "vocab_size", None))
+    ids = check_ids("decoder_input_ids", ids, getattr(text, "target_vocab", None))
     if ids.shape[0] != batch:
         raise ValueError(f"decoder_input_ids have {ids.shape[0]} rows, the source {batch}")
     if is_traced(ids) or (np.asarray(ids)[:, 0] == start).any():

@@ -56,6 +56,7 @@ class Options:
     begin_suppress_tokens: tuple[int, ...] = ()
     forced_bos_token_id: int | None = None
     forced_eos_token_id: tuple[int, ...] = ()
+    renormalize_logits: bool = False  # after all of the above, scores are log-probabilities again
 
     eos_token_id: tuple[int, ...] = ()
     pad_token_id: int | None = None  # fills finished rows; absent: the first end-of-sequence token
@@ -88,7 +89,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "num_beam_groups": (None, 1),
     "penalty_alpha": (None, 0, 0.0),
     "guidance_scale": (None, 1, 1.0),
-    "renormalize_logits": (None, False),
     "remove_invalid_values": (None, False),
     "exponential_decay_length_penalty": (None,),
     "sequence_bias": (None,),

@@ -187,6 +187,11 @@ def force_when(tokens: tuple[int, ...], holds: Callable[[Text], Bool[Array, ""]]
     return process
 
 
+def renormalise(text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
+    """Log-probabilities among what is left (Marian's beams compare sums of them)."""
+    return jax.nn.log_softmax(scores, axis=-1)
+
+
 def _completions(
     size: int,
     text: Text,

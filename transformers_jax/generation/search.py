@@ -162,7 +162,8 @@ def write(text: Text, token: Int[Array, " R"]) -> Text:
 
 
 def pipeline(job: Job) -> tuple[Processor, ...]:
-    """All processors of a job: those that constrain the text, then those that shape the draw."""
+    """All processors of a job: those that constrain the text, then those that shape the draw, and
+    what makes log-probabilities of the rest."""
     source = None
     ids = job.prompt.inputs.get("input_ids")
     if ids is not None:
@@ -171,6 +172,7 @@ def pipeline(job: Job) -> tuple[Processor, ...]:
     return (
         *processors.build(job.options, job.dials, job.limit, source),
         *sampling.build(job.options, job.dials),
+        *((processors.renormalise,) if job.options.renormalize_logits else ()),
     )
 
 

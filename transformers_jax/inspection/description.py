@@ -23,6 +23,7 @@ from transformers_jax.inspection.words import Layers, describe_layers, drawings
 from transformers_jax.models.base import Model, Plan
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.nn.param import axes, flatten, params
+from transformers_jax.nn.waves import Sinusoids
 from transformers_jax.pretrained import load_config, resolve_ties
 
 
@@ -217,7 +218,7 @@ def positions(model: Model) -> str:
     count = None if embed is None else embed.spec.positions
     if isinstance(count, int):
         return f"a learned table of {count:,}"
-    return "sinusoids" if count == "sinusoids" else "nothing at the input"
+    return "sinusoids" if isinstance(count, Sinusoids) else "nothing at the input"
 
 
 def parts(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Part, ...]:

@@ -15,9 +15,18 @@ from transformers_jax.spelling import nearest
 FAMILIES = {
     "bart": "bart:BartConfig",
     "bert": "bert:BertConfig",
+    "blenderbot": "blenderbot:BlenderbotConfig",
+    "blenderbot-small": "blenderbot_small:BlenderbotSmallConfig",
+    "deberta": "deberta:DebertaConfig",
+    "deberta-v2": "deberta_v2:DebertaV2Config",
     "electra": "electra:ElectraConfig",
     "gpt2": "gpt2:GPT2Config",
     "llama": "llama:LlamaConfig",
+    "m2m_100": "m2m_100:M2M100Config",
+    "marian": "marian:MarianConfig",
+    "mbart": "mbart:MBartConfig",
+    "pegasus": "pegasus:PegasusConfig",
+    "modernbert": "modernbert:ModernBertConfig",
     "roberta": "roberta:RobertaConfig",
     "t5": "t5:T5Config",
 }

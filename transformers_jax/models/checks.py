@@ -141,7 +141,8 @@ def tokens(
         if embed.types is None:
             raise ValueError("this model has no token types; leave token_type_ids out")
         count = embed.vocab if embed.types == "words" else embed.types
-        ids("token_type_ids", inputs["token_type_ids"], count, "token types", len(shape))
+        if count:  # otherwise they are not read
+            ids("token_type_ids", inputs["token_type_ids"], count, "token types", len(shape))
     if "position_ids" in inputs and not prefix:
         array = integers("position_ids", inputs["position_ids"], None)
         if array.shape[-1] != shape[-1]:
@@ -202,7 +203,7 @@ def answers(model: Model, inputs: Mapping[str, Any], shape: tuple[int, ...]) -> 
             labels(name, value, 2, 2)
             same_shape(name, value, shape, "the input")
         elif head in per_token or head == "token_classification":
-            size = config.vocab_size if head in per_token else config.num_labels
+            size = config.target_vocab if head in per_token else config.num_labels
             labels(name, value, size, 2)
             same_shape(name, value, shape, "the input")
         elif head == "multiple_choice":

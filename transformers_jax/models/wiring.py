@@ -159,6 +159,7 @@ class Seq2Seq(Model):
         decoder_embed: what the decoder adds to the words, where that is another than the encoder's
             (BART's positions and norm). With `vocab=None` it reads the encoder's words, otherwise
             it has a table of its own, which is also that of a tied output.
+        output_of: the side whose words a tied output shares.
         start, pad: ids from which decoder inputs are made where there are none; `start="last"` is
             the last token of each row that is no padding (mBART: the code of its language).
         echoes: whether they are made of the input ids where there are no labels (BART).
@@ -174,12 +175,13 @@ class Seq2Seq(Model):
         head: Head | None = None,
         *,
         decoder_embed: TokenEmbedder | None = None,
+        output_of: Literal["encoder", "decoder"] = "decoder",
         start: int | Literal["last"] | None = None,
         pad: int | None = None,
         echoes: bool = False,
     ):
         self.embed, self.encoder, self.decoder, self.head = embed, encoder, decoder, head
-        self.decoder_embed = decoder_embed
+        self.decoder_embed, self.output_of = decoder_embed, output_of
         self.start, self.pad, self.echoes = start, pad, echoes
 
     def encode(self, input_ids=None, **inputs: Any) -> Output:
@@ -280,7 +282,8 @@ class Seq2Seq(Model):
             key=keys[1],
             collect=collected(**asked),
         )
-        table = self._words(self._decoder_embed).table[...]
+        side = self.embed if self.output_of == "encoder" else self._decoder_embed
+        table = self._words(side).table[...]
         seen = Answering(input_ids, table, None, keys[2], own.valid)
         fields = no_head(ran.x, seen) if self.head is None else self.head(ran.x, seen, **labels)
         return Output(

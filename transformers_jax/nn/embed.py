@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -15,7 +16,7 @@ from transformers_jax.graph import Nodes
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import add, contract, param
-from transformers_jax.nn.position import sinusoids
+from transformers_jax.nn.waves import Sinusoids, sinusoids
 from transformers_jax.shard import constrain
 
 
@@ -26,34 +27,46 @@ class EmbedSpec:
     Attributes:
         vocab: number of words, or None for the side of a model that reads another's words (BART's
             decoder).
-        positions: rows of the table of learned positions, "sinusoids", or None where position
+        unread: whether files hold a further table of words that nothing reads (BART with untied
+            words keeps the one that its two sides would share).
+        unlearned: an id whose vector learns nothing from being read (torch's `padding_idx`).
+        positions: rows of the table of learned positions, `Sinusoids`, or None where position
             enters later.
         offset: the row of position 0 (BART keeps two rows before it, RoBERTa `pad` + 1).
         padding: an id that has no position of its own: the others are counted, and it stands at
-            -1, the row before the first (RoBERTa); None where places in the row are positions.
+            -1, the row before the first (RoBERTa), or at none (sinusoids: M2M-100); None where
+            places in the row are positions.
         types: number of token types with a table of their own, or "words" where type ids are
-            looked up among the words (GPT-2).
-        norm: applied to the sum (BERT).
+            looked up among the words (GPT-2). 0: type ids are taken and not read (DeBERTa).
+        norm: applied to the sum (BERT), or to the words before all else (BlenderBot-small's
+            decoder), or to the stream that they are brought to (DeBERTa); `normed` says which.
         scale: multiplies the word vectors (sqrt(D) in the 2017 Transformer).
-        project: width of the stream, where that of the embeddings is another (ELECTRA).
+        project: width of the stream, where that of the embeddings is another (ELECTRA), with a
+            bias or not (`project_bias`).
     """
 
     vocab: int | None
     width: int
-    positions: int | Literal["sinusoids"] | None = None
+    unread: bool = False
+    unlearned: int | None = None
+    positions: int | Sinusoids | None = None
     offset: int = 0
     padding: int | None = None
     types: int | Literal["words"] | None = None
     norm: spec.Norm | None = None
+    normed: Literal["sum", "words", "stream"] = "sum"
     scale: float = 1.0
     dropout: float = 0.0
     project: int | None = None
+    project_bias: bool = True
     initial: spec.Initial = field(default_factory=spec.Initial)
 
     @property
     def longest(self) -> int | None:
-        """How many tokens have a learned position; None where there is no table."""
-        return self.positions - self.offset if isinstance(self.positions, int) else None
+        """How many tokens have a position; None where there is no table."""
+        rows = self.positions
+        rows = rows.rows if isinstance(rows, Sinusoids) else rows
+        return None if rows is None else rows - self.offset
 
 
 class TokenEmbedder(nnx.Module):
@@ -68,16 +81,25 @@ class TokenEmbedder(nnx.Module):
             return param(f"{axis} embed", sized, embed.initial.draw(role, sized))
 
         self.table = None if embed.vocab is None else table("table", embed.vocab, "vocab")
+        self.unread = table("table", embed.vocab, "vocab") if embed.unread else None
         learned = isinstance(embed.positions, int)
         self.position = table("position", embed.positions, "position") if learned else None
-        typed = isinstance(embed.types, int)
+        typed = isinstance(embed.types, int) and embed.types > 0
         self.type = table("type", embed.types, "type") if typed else None
-        self.norm = Norm(embed.norm, embed.width) if embed.norm else None
+        normed = embed.project or embed.width if embed.normed == "stream" else embed.width
+        self.norm = Norm(embed.norm, normed) if embed.norm else None
         self.project = Projection(embed) if embed.project else None
 
-    def words(self, ids: Int[Array, "B T"], dtype: jnp.dtype) -> Float[Array, "B T D"]:
-        """The vectors of ids; an id outside the table is NaN, never a neighbour's vector."""
-        return (rows(self.table[...], ids) * self.spec.scale).astype(dtype)
+    def words(
+        self, ids: Int[Array, "B T"], dtype: jnp.dtype, table: Float[Array, "V D"] | None = None
+    ) -> Float[Array, "B T D"]:
+        """The vectors of ids, in the table of another embedder if one is given; an id outside of
+        it is NaN, never a neighbour's vector."""
+        vectors = rows(self.table[...] if table is None else table, ids)
+        if self.spec.unlearned is not None:
+            fixed = (ids == self.spec.unlearned)[..., None]
+            vectors = jnp.where(fixed, jax.lax.stop_gradient(vectors), vectors)
+        return (vectors * self.spec.scale).astype(dtype)
 
     def __call__(
         self,
@@ -88,17 +110,26 @@ class TokenEmbedder(nnx.Module):
     ) -> Float[Array, "B T D"]:
         """Word vectors (`words(ids)`, or the caller's own) with everything else added."""
         x, dtype = words, words.dtype
+        if self.norm is not None and self.spec.normed == "words":
+            x = self.norm(x)
         if self.type is not None:
             type_ids = np.zeros((1, x.shape[1]), np.int32) if type_ids is None else type_ids
             x = x + rows(self.type[...], type_ids).astype(dtype)
         elif self.spec.types == "words" and type_ids is not None:
             x = x + self.words(type_ids, dtype)
+        place = nodes.position + self.spec.offset
         if self.position is not None:
-            place = nodes.position + self.spec.offset
             x = x + rows(self.position[...], place).astype(dtype)
-        elif self.spec.positions == "sinusoids":
-            x = x + sinusoids(nodes.position, x.shape[-1]).astype(dtype)
-        x = x if self.norm is None else self.norm(x)
+        elif isinstance(self.spec.positions, Sinusoids):
+            waves = sinusoids(self.spec.positions, x.shape[-1], place)
+            if self.spec.padding is not None:
+                waves = jnp.where((nodes.position < 0)[..., None], 0.0, waves)
+            x = x + waves.astype(dtype)
+        if self.norm is not None and self.spec.normed == "sum":
+            x = self.norm(x)
+        if self.spec.normed == "stream":
+            x = x if self.project is None else self.project(x)
+            return dropout(x if self.norm is None else self.norm(x), self.spec.dropout, key)
         x = dropout(x, self.spec.dropout, key)
         return x if self.project is None else self.project(x)
 
@@ -114,7 +145,7 @@ class Projection(nnx.Module):
     def __init__(self, embed: EmbedSpec):
         sizes = {"embed": embed.project, "inner": embed.width}
         self.weight = param("inner embed", sizes, embed.initial.draw("project", sizes))
-        self.bias = param("embed", sizes, spec.ZEROS)
+        self.bias = param("embed", sizes, spec.ZEROS) if embed.project_bias else None
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T E"]:
         return add(contract("btd,de->bte", x, self.weight), self.bias)

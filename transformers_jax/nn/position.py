@@ -1,6 +1,6 @@
 """Position, in three hooks that are the identity by default.
 
-    embed    added to the embedding: learned tables, sinusoids      (here: `sinusoids`, `Learned`)
+    embed    added to the embedding: learned tables, sinusoids      (in embed.py and waves.py)
     rotate   queries and keys turn before their product             (here: `rotation`, `rotate`)
     score    added to the scaled product                            (here: the two score rules)
 
@@ -22,19 +22,6 @@ from transformers_jax.graph import Nodes
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.disentangled import Disentangled, RelativeTable
 from transformers_jax.nn.param import param
-
-# ---------------------------------------------------------------- embed
-
-
-def sinusoids(
-    position: Int[Array, "b T"], width: int, base: float = 10000.0
-) -> Float[Array, "b T D"]:
-    """Sines and cosines alternate, wavelengths 2 pi to base * 2 pi (Vaswani et al. 2017, 3.5)."""
-    speed = base ** (-np.arange(0, width, 2, dtype=np.float32) / width)
-    angle = jnp.asarray(position, jnp.float32)[..., None] * speed
-    waves = jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1)
-    return waves.reshape(*angle.shape[:-1], -1)[..., :width]
-
 
 # ---------------------------------------------------------------- rotate
 

@@ -1,0 +1,72 @@
+"""Marian (Junczys-Dowmunt et al. 2018; OPUS-MT, Tiedemann 2020). Hugging Face model_type "marian".
+
+Post-norm blocks as in the 2017 Transformer, with positions whose sines stand before their cosines
+and are stored nowhere. Source and target may have vocabularies of their own. The decoder begins
+with the padding token, which must not be generated: generation_config.json bans it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from transformers_jax.models.bart import LEGACY, OUTPUT, WORDS, BartConfig
+from transformers_jax.nn.embed import EmbedSpec
+from transformers_jax.nn.waves import Sinusoids
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarianConfig(BartConfig):
+    """The fields of a Marian config.json; defaults are those of the class in Hugging Face, with
+    which opus-mt-en-de (74M) has width 512, 6 layers of 8 heads, hidden width 2048 and swish."""
+
+    model_type = "marian"
+    ECHOES = False
+    LABELS = 2
+    FIXED = {**LEGACY, "normalize_embedding": False}
+    UNUSED = BartConfig.UNUSED | {"static_position_embeddings", "extra_pos_embeddings"}
+    HEADS = {
+        "MarianModel": "none",
+        "MarianMTModel": "seq2seq_lm",
+        "MarianForCausalLM": "causal_lm",
+    }
+
+    vocab_size: int = 58101
+    decoder_vocab_size: int | None = None
+    share_encoder_decoder_embeddings: bool = True
+    bos_token_id: int | None = None
+    eos_token_id: int | tuple[int, ...] | None = 0
+    pad_token_id: int | None = 58100
+    decoder_start_token_id: int | None = 58100
+    forced_eos_token_id: int | tuple[int, ...] | None = 0
+
+    def to_dict(self):
+        written = super().to_dict()
+        if not self.share_encoder_decoder_embeddings:  # then the output alone is meant
+            written["tie_word_embeddings"] = self.tie_word_embeddings
+        return written
+
+    @property
+    def target_vocab(self) -> int:
+        return self.decoder_vocab_size or self.vocab_size
+
+    @property
+    def tied_pairs(self):
+        return (
+            super().tied_pairs if self.share_encoder_decoder_embeddings else ((WORDS[1], OUTPUT),)
+        )
+
+    @property
+    def one_table(self) -> bool:
+        return self.share_encoder_decoder_embeddings and super().one_table
+
+    @property
+    def keeps_shared(self) -> bool:
+        return self.share_encoder_decoder_embeddings and super().keeps_shared
+
+    def embed(self, decoder: bool) -> EmbedSpec:
+        waves = Sinusoids(halves=True, rows=self.max_position_embeddings)
+        return replace(super().embed(decoder), positions=waves, offset=0, norm=None)
+
+    def table(self, head):
+        found = super().table(head)  # files of early releases hold the waves
+        return replace(found, ignore=(*found.ignore, "*.embed_positions.weight"))

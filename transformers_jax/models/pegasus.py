@@ -1,0 +1,62 @@
+"""Pegasus (Zhang et al. 2019). Hugging Face model_type "pegasus".
+
+Pre-norm blocks without a norm of the embeddings; positions are the 2017 Transformer's, all sines
+before all cosines, and files hold them.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+
+from transformers_jax.hub.table import Computed
+from transformers_jax.models.bart import LEGACY, BartConfig
+from transformers_jax.nn.embed import EmbedSpec
+from transformers_jax.nn.waves import Sinusoids
+
+
+@dataclass(frozen=True, kw_only=True)
+class PegasusConfig(BartConfig):
+    """The fields of a Pegasus config.json; defaults are those of the class in Hugging Face, with
+    which pegasus-large (571M) has 96103 words, 16 layers on each side, relu and a scaled
+    embedding."""
+
+    model_type = "pegasus"
+    PLACEMENT = "pre"
+    ECHOES = False
+    LABELS = 2
+    FIXED = {
+        **LEGACY,
+        "add_final_layer_norm": True,
+        "normalize_before": True,
+        "normalize_embedding": False,
+        "static_position_embeddings": True,
+    }
+    UNUSED = BartConfig.UNUSED | {"extra_pos_embeddings"}
+    HEADS = {
+        "PegasusModel": "none",
+        "PegasusForConditionalGeneration": "seq2seq_lm",
+        "PegasusForCausalLM": "causal_lm",
+    }
+
+    bos_token_id: int | None = None
+    eos_token_id: int | tuple[int, ...] | None = 1
+    pad_token_id: int | None = 0
+    decoder_start_token_id: int | None = 0
+    forced_eos_token_id: int | tuple[int, ...] | None = 1
+
+    @property
+    def waves(self) -> Sinusoids:
+        """The positions of both sides."""
+        return Sinusoids(halves=True, rows=self.max_position_embeddings)
+
+    def embed(self, decoder: bool) -> EmbedSpec:
+        return replace(super().embed(decoder), positions=self.waves, offset=0, norm=None)
+
+    def table(self, head):
+        shape = (self.max_position_embeddings, self.d_model)
+        value = functools.partial(self.waves.table, self.d_model)
+        sides = ("decoder",) if head == "causal_lm" else ("encoder", "decoder")
+        names = (f"model.{side}.embed_positions.weight" for side in sides)
+        computed = tuple(Computed(name, shape, value) for name in names)
+        return replace(super().table(head), computed=computed)
