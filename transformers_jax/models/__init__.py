@@ -13,8 +13,11 @@ from transformers_jax.models.config import FamilyConfig
 from transformers_jax.spelling import nearest
 
 FAMILIES = {
+    "albert": "albert:AlbertConfig",
     "bart": "bart:BartConfig",
     "bert": "bert:BertConfig",
+    "camembert": "camembert:CamembertConfig",
+    "distilbert": "distilbert:DistilBertConfig",
     "blenderbot": "blenderbot:BlenderbotConfig",
     "blenderbot-small": "blenderbot_small:BlenderbotSmallConfig",
     "deberta": "deberta:DebertaConfig",
@@ -27,8 +30,11 @@ FAMILIES = {
     "mbart": "mbart:MBartConfig",
     "pegasus": "pegasus:PegasusConfig",
     "modernbert": "modernbert:ModernBertConfig",
+    "mpnet": "mpnet:MPNetConfig",
     "roberta": "roberta:RobertaConfig",
+    "roformer": "roformer:RoFormerConfig",
     "t5": "t5:T5Config",
+    "xlm-roberta": "xlm_roberta:XLMRobertaConfig",
 }
 MODULES = {
     "Translator": "torch_modules:TransformerConfig",

@@ -212,6 +212,9 @@ def _drawer(
     """
 
     def one(key, shape):
+        if draw.kind == "normal" and draw.cut is not None:
+            values = jax.random.truncated_normal(key, -draw.cut, draw.cut, shape, jnp.float32)
+            return (draw.scale * values).astype(dtype)
         if draw.kind == "normal":
             return (draw.scale * jax.random.normal(key, shape, jnp.float32)).astype(dtype)
         if draw.kind == "uniform":

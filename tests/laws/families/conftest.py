@@ -48,6 +48,9 @@ CONFIGS = {
         vocab_size=53, n_embd=20, n_layer=2, n_head=4, n_positions=37, eos_token_id=1
     ),
     "llama": lambda: tj.LlamaConfig(**LLAMA),
+    "modernbert": lambda: tj.ModernBertConfig(
+        **{**BERT, "hidden_size": 24}, local_attention=6, pad_token_id=0
+    ),
     "roberta": lambda: tj.RobertaConfig(**BERT),
     "t5": lambda: tj.T5Config(
         vocab_size=53, d_model=20, d_kv=6, d_ff=28, num_layers=2, num_decoder_layers=3, num_heads=4
@@ -67,6 +70,7 @@ HEADS = {
     "electra": "replaced_token",
     "gpt2": "causal_lm",
     "llama": "causal_lm",
+    "modernbert": "masked_lm",
     "roberta": "masked_lm",
     "t5": "seq2seq_lm",
     "transformer": "seq2seq_lm",

@@ -1,0 +1,266 @@
+"""ModernBERT (Warner et al. 2024). Hugging Face model_type "modernbert".
+
+An encoder with the parts of today's decoders: pre-norm, rotary positions, gated feed-forwards, no
+biases. One layer in three hears the whole row, the others a window. The paper computes without
+padding; here that is a packed row, `mask=OWN & Same("document")`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers_jax.graph import FULL, Near, given
+from transformers_jax.hub.table import Table
+from transformers_jax.models.config import FamilyConfig, Frozen, modern_rope, rotary
+from transformers_jax.models.rows import HEADS_IN, S, backbone, layer, norm, of_heads
+from transformers_jax.models.wiring import Single
+from transformers_jax.nn import head as heads
+from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.stack import Stack
+from transformers_jax.spec import (
+    AttentionSpec,
+    Block,
+    Branch,
+    FeedForward,
+    Initial,
+    LayerNorm,
+    StackSpec,
+)
+
+BASES = {"full_attention": 160000.0, "sliding_attention": 10000.0}  # section 2.1.2
+OLD_BASES = {"full_attention": "global_rope_theta", "sliding_attention": "local_rope_theta"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModernBertConfig(FamilyConfig):
+    """The fields of a ModernBERT config.json; defaults are ModernBERT-base (149M)."""
+
+    model_type = "modernbert"
+    FIXED = {"sparse_prediction": False}  # logits of the masked words alone: their number is data
+    UNUSED = frozenset(
+        """cls_token_id deterministic_flash_attn layer_norm_eps position_embedding_type
+        reference_compile repad_logits_with_grad sparse_pred_ignore_index
+        """.split()
+    )
+    TIES = ("model.embeddings.tok_embeddings.weight", "decoder.weight")
+    HEADS = {
+        "ModernBertModel": "none",
+        "ModernBertForMaskedLM": "masked_lm",
+        "ModernBertForSequenceClassification": "sequence_classification",
+        "ModernBertForTokenClassification": "token_classification",
+        "ModernBertForQuestionAnswering": "question_answering",
+        "ModernBertForMultipleChoice": "multiple_choice",
+    }
+
+    vocab_size: int = 50368
+    hidden_size: int = 768
+    intermediate_size: int = 1152
+    num_hidden_layers: int = 22
+    num_attention_heads: int = 12
+    hidden_activation: str = "gelu"
+    max_position_embeddings: int = 8192
+    initializer_range: float = 0.02
+    initializer_cutoff_factor: float | None = 2.0
+    norm_eps: float = 1e-5
+    norm_bias: bool = False
+    attention_bias: bool = False
+    attention_dropout: float = 0.0
+    layer_types: tuple[str, ...] | None = None
+    rope_parameters: Frozen = Frozen(
+        {kind: {"rope_type": "default", "rope_theta": base} for kind, base in BASES.items()}
+    )
+    local_attention: int = 128
+    embedding_dropout: float = 0.0
+    mlp_bias: bool = False
+    mlp_dropout: float = 0.0
+    decoder_bias: bool = True
+    classifier_pooling: str = "cls"
+    classifier_dropout: float = 0.0
+    classifier_bias: bool = False
+    classifier_activation: str = "gelu"
+    bos_token_id: int | None = 50281
+    eos_token_id: int | tuple[int, ...] | None = 50282
+    pad_token_id: int | None = 50283
+
+    def __post_init__(self):
+        super().__post_init__()
+        types = self.types
+        if len(types) != self.num_hidden_layers or set(types) - set(BASES):
+            raise ValueError(
+                f"ModernBertConfig: layer_types {list(types)}: expected one of {list(BASES)} for "
+                f"each of the {self.num_hidden_layers} layers (num_hidden_layers)"
+            )
+        if self.classifier_pooling not in ("cls", "mean"):
+            raise ValueError(
+                f"ModernBertConfig: classifier_pooling={self.classifier_pooling!r}: expected 'cls' "
+                "or 'mean'"
+            )
+
+    @classmethod
+    def modernise(cls, values):
+        values = super().modernise(values)
+        every = values.pop("global_attn_every_n_layers", None)
+        if every is not None and values.get("layer_types") is None:
+            depth = values.get("num_hidden_layers", cls.num_hidden_layers)
+            values["layer_types"] = list(types_of(depth, every))
+        old = {kind: values.pop(name, BASES[kind]) for kind, name in OLD_BASES.items()}
+        scaling, nested = values.pop("rope_scaling", None), values.get("rope_parameters") or {}
+        if unknown := sorted(set(nested) - set(BASES)):
+            raise ValueError(
+                f"ModernBertConfig: rope_parameters has {', '.join(unknown)}; expected settings "
+                f"for each of {', '.join(BASES)}"
+            )
+        rope = {}
+        for kind, base in old.items():
+            # a local base of None meant the global one
+            base = old["full_attention"] if base is None else base
+            settings = {"rope_theta": base, **(scaling or {}), **(nested.get(kind) or {})}
+            rope[kind] = modern_rope({"rope_parameters": settings})["rope_parameters"]
+        return {**values, "rope_parameters": rope}
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """What each layer hears: the whole row, or a window."""
+        return types_of(self.num_hidden_layers) if self.layer_types is None else self.layer_types
+
+    def normal(self, std: float) -> Initial:
+        """A truncated normal (Warner et al. 2024, section 2.2.2: as Shoeybi et al. 2019)."""
+        cut = self.initializer_cutoff_factor
+        return Initial(std, cut=3.0 if cut is None else cut)
+
+    @property
+    def initial(self) -> Initial:
+        """truncated normal(0.02); what writes into the stream, narrower by sqrt(2 L)."""
+        return Initial(
+            self.initializer_range,
+            self.initializer_range / (2 * self.num_hidden_layers) ** 0.5,
+            self.normal(0.0).cut,
+        )
+
+    def spec(self, mask=None) -> StackSpec:
+        """Pre-norm blocks; the first reads the normalised embeddings without another norm."""
+        blocks = tuple(self.block(n, kind, mask) for n, kind in enumerate(self.types))
+        return StackSpec(self.hidden_size, blocks, self.layer_norm, initial=self.initial)
+
+    @property
+    def layer_norm(self) -> LayerNorm:
+        """Every norm of the model."""
+        return LayerNorm(self.norm_eps, self.norm_bias)
+
+    def block(self, number: int, kind: str, mask) -> Block:
+        """What a layer does."""
+        reach = self.local_attention // 2  # to either side, the key at that distance included
+        attention = AttentionSpec(
+            heads=self.num_attention_heads,
+            kv=self.head_width("hidden_size", "num_attention_heads"),
+            mask=given(mask, FULL if kind == "full_attention" else Near(reach, reach)),
+            rotary=rotary(self.rope_parameters[kind], self.max_position_embeddings),
+            bias=("query", "key", "value", "out") if self.attention_bias else (),
+            dropout=self.attention_dropout,
+        )
+        ffn = FeedForward(
+            self.intermediate_size,
+            self.hidden_activation,
+            gated=True,
+            bias=self.mlp_bias,
+            dropout=self.mlp_dropout,
+        )
+        return (
+            Branch(
+                "self",
+                attention,
+                self.layer_norm if number else None,
+                "pre",
+                self.attention_dropout,
+            ),
+            Branch("ffn", ffn, self.layer_norm),
+        )
+
+    def build(self, head, execution, mask=None) -> Single:
+        embed = EmbedSpec(
+            vocab=self.vocab_size,
+            width=self.hidden_size,
+            norm=self.layer_norm,
+            dropout=self.embedding_dropout,
+            initial=self.initial,
+        )
+        return Single(TokenEmbedder(embed), Stack(self.spec(mask), execution), self.head(head))
+
+    def head(self, head: str) -> heads.Head | None:
+        """The head of this name; all but "none" begin with the same transform."""
+        if head == "none":
+            return None
+        D, N, narrow = self.hidden_size, self.num_labels, self.normal(self.initial.residual)
+        inner = heads.Square(
+            D, self.classifier_activation, narrow, self.layer_norm, bias=self.classifier_bias
+        )
+        if head == "masked_lm":
+            options = dict(tied=self.tie_word_embeddings, shift=False, bias=self.decoder_bias)
+            return heads.LanguageModel(self.vocab_size, D, narrow, transform=inner, **options)
+        wide, rate = self.normal(D**-0.5), self.classifier_dropout
+        if head == "token_classification":
+            return heads.TokenClassification(D, N, wide, rate, inner=inner)
+        if head == "question_answering":
+            return heads.QuestionAnswering(D, wide, rate, inner=inner)
+        mean = self.classifier_pooling == "mean"
+        if head == "multiple_choice":
+            pooling = "mean" if mean else "first valid"
+            return heads.MultipleChoice(D, wide, rate, pooling=pooling, inner=inner)
+        return heads.SequenceClassification(
+            D, N, wide, pooling="mean" if mean else "first", inner=inner,
+            problem=self.problem_type, rate=rate, pooled_rate=0.0,
+        )  # fmt: skip
+
+    def table(self, head) -> Table:
+        text = BACKBONE + (ATTENTION_BIASES if self.attention_bias else "")
+        text += MLP_BIASES if self.mlp_bias else ""
+        if not self.norm_bias:
+            text = "\n".join(line for line in text.splitlines() if not line.endswith(".shift"))
+        tied = self.tie_word_embeddings
+        texts = {name: self.head_rows(name, tied and name == head) for name in self.HEADS.values()}
+        return Table(
+            (*backbone(text, self.spec().slots), *of_heads(texts, head)),
+            prefix="model.",
+            ignore=self.TIES[1:] if tied else (),
+            stand_ins=(self.TIES,) if tied else (),
+        )
+
+    def head_rows(self, head: str, tied: bool) -> str:
+        """The rows of one head."""
+        if head == "none":
+            return ""
+        inner = "head.transform" if head == "masked_lm" else "head.inner"
+        text = f"\nhead.dense.weight | {inner}.weight | e d -> d e"
+        text += f"\nhead.dense.bias | {inner}.bias" if self.classifier_bias else ""
+        text += norm("head.norm", f"{inner}.norm", self.norm_bias)
+        if head != "masked_lm":
+            return text + layer("classifier", "head.classify")
+        text += "" if tied else "\ndecoder.weight | head.table"
+        return text + ("\ndecoder.bias | head.bias" if self.decoder_bias else "")
+
+
+def types_of(depth: int, every: int = 3) -> tuple[str, ...]:
+    """The first layer of each `every` hears the whole row (Warner et al. 2024, section 2.1.2)."""
+    return tuple("sliding_attention" if n % every else "full_attention" for n in range(depth))
+
+
+L = "model.layers.{i}"
+BACKBONE = f"""
+model.embeddings.tok_embeddings.weight | embed.table
+{norm("model.embeddings.norm", "embed.norm")}
+{norm(f"{L}.attn_norm", f"{S}.self_norm")}
+{L}.attn.Wqkv.weight | {S}.self.query {S}.self.key {S}.self.value | (n h k) d -> n d h k
+{L}.attn.Wo.weight | {S}.self.out | {HEADS_IN}
+{norm(f"{L}.mlp_norm", f"{S}.ffn_norm")}
+{L}.mlp.Wi.weight | {S}.ffn.gate {S}.ffn.up | (n f) d -> n d f
+{L}.mlp.Wo.weight | {S}.ffn.down | d f -> f d
+{norm("model.final_norm", "stack.norm")}
+"""
+ATTENTION_BIASES = f"""
+{L}.attn.Wqkv.bias | {S}.self.query_bias {S}.self.key_bias {S}.self.value_bias | (n h k) -> n h k
+{L}.attn.Wo.bias | {S}.self.out_bias
+"""
+MLP_BIASES = f"""
+{L}.mlp.Wi.bias | {S}.ffn.gate_bias {S}.ffn.up_bias | (n f) -> n f
+{L}.mlp.Wo.bias | {S}.ffn.down_bias
+"""
