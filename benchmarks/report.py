@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from benchmarks.checkpoints import LOADS
+
 HEAD = """# Results
 
 Written by `python -m benchmarks.run --torch-python PATH` (README.md says what is measured and how).
@@ -49,8 +51,11 @@ beside torch.compile on the same card. It is ready and has not been run: no card
 
 def text(results: dict[str, Any], order: list[str]) -> str:
     """The whole report."""
-    timed = [case for case in order if case in results and case not in SECTIONS]
+    apart = {*SECTIONS, *LOADS}
+    timed = [case for case in order if case in results and case not in apart]
     parts = [HEAD, about(results), table(results, timed)] if timed else [HEAD]
+    if loaded := [case for case in LOADS if case in results]:
+        parts.append(checkpoints({case: results[case]["all cores"] for case in loaded}))
     for name, section in SECTIONS.items():
         if name in results:
             found = results[name]["all cores"]
@@ -154,6 +159,37 @@ def loads(figures: dict[str, dict[str, float]]) -> str:
         sizes = " | ".join(f"{took[n] / 2**20:,.0f} MiB" for n in ("parameters", "largest", "peak"))
         lines.append(f"| {name} | {sizes} | **{took['above']:.2f}** |")
     return "\n".join(lines)
+
+
+def checkpoints(results: dict[str, Any]) -> str:
+    """Time and memory of loading, beside PyTorch."""
+    lines = [
+        "\n## Loading, beside PyTorch\n",
+        "From the call of `from_pretrained` until one byte of every page of every parameter has "
+        "been read, in fresh processes in turns, the file in the page cache; medians. Ratios are "
+        "PyTorch over ours; above 1 we are ahead. Peak: growth of the process's memory, pages of "
+        "a mapped file included; own: without them.\n",
+        "| checkpoint | file | ours | PyTorch | ratio, wall | ratio, CPU | peak, MiB | own, MiB "
+        "| measured |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for case, found in results.items():
+        figures, sides = found["figures"], found["figures"]["sides"]
+        took = " | ".join(
+            f"{side['wall']:.2f} s ({side['cpu']:.2f} s CPU)" for side in sides.values()
+        )
+        ratios = " | ".join(
+            f"**{statistics.median(pairs):.2f}** ({min(pairs):.2f}-{max(pairs):.2f})"
+            for pairs in figures["ratios"].values()
+        )
+        memory = " | ".join(
+            " / ".join(f"{side[kind] / 2**20:,.0f}" for side in sides.values())
+            for kind in ("peak", "own")
+        )
+        file = f"{figures['file'] / 2**20:,.0f} MiB in {figures['shards']}"
+        name = case.removeprefix("load ")
+        lines.append(f"| {name} | {file} | {took} | {ratios} | {memory} | {stamp(found)} |")
+    return "\n".join(lines) + "\n"
 
 
 def imports(figures: dict[str, float]) -> str:

@@ -3,8 +3,9 @@
     python -m benchmarks.run [CASE ...] [--torch-python PATH] [--rounds N] [--seconds S]
                              [--one-core]
 
-Without a case everything is measured. Our side runs in this interpreter, PyTorch's in the one given
-by --torch-python. A case measured again replaces its old figures in results.json.
+Without a case everything is measured; `long` stands for every case whose name begins so. Our side
+runs in this interpreter, PyTorch's in the one given by --torch-python. A case measured again
+replaces its old figures in results.json.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import engine, importing, loading, report, start, timed
+from benchmarks import checkpoints, engine, importing, loading, report, start, timed
 from benchmarks.cases import all_cases
 
 HERE = Path(__file__).parent
-WHOLE = ("start", "loading", "importing", "engine")
+WHOLE = ("start", "loading", *checkpoints.LOADS, "importing", "engine")
 OURS = ("jax", "jaxlib", "flax", "optax", "numpy")
 THEIRS = ("torch", "transformers")
 
@@ -53,6 +54,8 @@ def measured(case: str, options: argparse.Namespace) -> Any:
         return start.measure(options.torch_python, max(2, options.rounds // 2))
     if case == "loading":
         return loading.measure()
+    if case in checkpoints.LOADS:
+        return checkpoints.measure(case, options.torch_python, max(3, options.rounds // 2))
     if case == "engine":
         return engine.measure()
     if case == "importing":
@@ -72,9 +75,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--one-core", action="store_true", help="compare CPU seconds on one core")
     options = parser.parse_args(arguments)
     known = [*all_cases(), *WHOLE]
-    for case in options.cases:
-        if case not in known:
-            parser.error(f"no case {case!r}; there are {', '.join(known)}")
+    chosen: list[str] = []
+    for name in options.cases:
+        found = [case for case in known if f"{case} ".startswith(f"{name} ")]
+        if not found:
+            parser.error(f"no case {name!r}; there are {', '.join(known)}")
+        chosen += [name] if name in found else found
     kept = HERE / "results.json"
     about = {
         "machine": machine(),
@@ -82,7 +88,7 @@ def main(arguments: list[str]) -> None:
         **versions(sys.executable, OURS),
         **versions(options.torch_python, THEIRS),
     }
-    for case in options.cases or known:
+    for case in chosen or known:
         busy = os.getloadavg()[0]
         figures = measured(case, options)
         when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M")

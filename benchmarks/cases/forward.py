@@ -1,31 +1,43 @@
-"""A forward pass of an encoder: BERT-base, 8 rows of 128 tokens, through the public call."""
+"""A forward pass through the public call: BERT-base, DeBERTa-v3-base and T5-small."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from benchmarks.cases import Side
+from benchmarks.cases.configs import SIZES
 
 UNIT = "tokens/s"
-CASES: dict[str, dict[str, int]] = {"bert-base forward": dict(batch=8, length=128)}
+CASES: dict[str, dict[str, Any]] = {
+    f"{name} forward": dict(config=config, batch=8, length=128) for name, config in SIZES.items()
+}
 
 
-def tokens(setting: dict[str, int]) -> Any:
-    """Ids Int[B T], the same on all sides."""
+def arrays(setting: dict[str, Any]) -> dict[str, Any]:
+    """Ids and masks Int[B T], the same on all sides; a decoder reads a quarter of the length."""
     import numpy as np
 
-    shape = (setting["batch"], setting["length"])
-    return np.random.default_rng(0).integers(0, 30522, shape)
+    rng, vocab = np.random.default_rng(0), setting["config"]["vocab_size"]
+    ids = rng.integers(0, vocab, (setting["batch"], setting["length"]))
+    found = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    if setting["config"]["model_type"] == "t5":
+        found["decoder_input_ids"] = ids[:, : setting["length"] // 4]
+    return found
 
 
-def prepare(setting: dict[str, int], folder: str) -> None:
-    """Writes a BERT-base with random weights."""
+def tokens(read: dict[str, Any]) -> int:
+    """How many tokens are read, on both sides of an encoder-decoder."""
+    return sum(read[name].size for name in ("input_ids", "decoder_input_ids") if name in read)
+
+
+def prepare(setting: dict[str, Any], folder: str) -> None:
+    """Writes the model with random weights."""
     import jax
 
     import transformers_jax as tj
 
-    config = tj.BertConfig()
-    tj.from_config(config, head="none", key=jax.random.key(0)).save_pretrained(folder)
+    key = jax.random.key(0)
+    tj.from_config(setting["config"], head="none", key=key).save_pretrained(folder)
 
 
 def some(last: Any) -> list[float]:
@@ -33,7 +45,7 @@ def some(last: Any) -> list[float]:
     return [float(n) for n in last[0, :3, :3].reshape(-1)]
 
 
-def ours(setting: dict[str, int], folder: str) -> Side:
+def ours(setting: dict[str, Any], folder: str) -> Side:
     """A call of the model, with its checks of the input."""
     import jax.numpy as jnp
     import numpy as np
@@ -41,36 +53,35 @@ def ours(setting: dict[str, int], folder: str) -> Side:
     import transformers_jax as tj
 
     model = tj.from_pretrained(folder, head="none", layers="list")
-    ids = jnp.asarray(tokens(setting), jnp.int32)
-    mask = jnp.ones_like(ids)
-    run = lambda: model(input_ids=ids, attention_mask=mask).last_hidden_state.block_until_ready()
-    return Side(run, setting["batch"] * setting["length"], some(np.asarray(run())))
+    read = {name: jnp.asarray(rows, jnp.int32) for name, rows in arrays(setting).items()}
+    run = lambda: model(**read).last_hidden_state.block_until_ready()
+    return Side(run, tokens(read), some(np.asarray(run())))
 
 
-def torch_side(setting: dict[str, int], folder: str, compiled: bool) -> Side:
-    """transformers' BertModel with scaled_dot_product_attention, in inference mode."""
+def torch_side(setting: dict[str, Any], folder: str, compiled: bool) -> Side:
+    """transformers' model in inference mode, with scaled_dot_product_attention where it can."""
     import torch
-    from transformers import BertModel
+    from transformers import AutoModel
 
-    model = BertModel.from_pretrained(folder, attn_implementation="sdpa").eval()
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     called = torch.compile(model) if compiled else model
-    ids = torch.tensor(tokens(setting))
-    mask = torch.ones_like(ids)
+    given = arrays(setting)
+    read = {name: torch.tensor(rows) for name, rows in given.items()}
 
     def run():
         with torch.inference_mode():
-            return called(input_ids=ids, attention_mask=mask).last_hidden_state
+            return called(**read).last_hidden_state
 
     run()
-    return Side(run, setting["batch"] * setting["length"], some(run()))
+    return Side(run, tokens(given), some(run()))
 
 
-def eager(setting: dict[str, int], folder: str) -> Side:
+def eager(setting: dict[str, Any], folder: str) -> Side:
     """PyTorch as it stands."""
     return torch_side(setting, folder, compiled=False)
 
 
-def compiled(setting: dict[str, int], folder: str) -> Side:
+def compiled(setting: dict[str, Any], folder: str) -> Side:
     """PyTorch with torch.compile."""
     return torch_side(setting, folder, compiled=True)
 

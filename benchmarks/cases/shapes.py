@@ -1,4 +1,5 @@
-"""One training step of each shape: encoder, decoder, encoder-decoder; float32, without dropout.
+"""One training step of each shape (encoder, decoder, encoder-decoder), and of models at their own
+sizes; float32, without dropout.
 
 Both sides read the same checkpoint, which ours has written: PyTorch runs the model of
 `transformers` with fused AdamW, eager and compiled; ours is the engine's step, with the loss of its
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.cases import Side
+from benchmarks.cases.configs import SIZES as MODELS
 
 UNIT = "tokens/s"
 SIZES = dict(length=128, batch=8, vocab=8192, width=256, layers=4, heads=4)
@@ -19,13 +21,25 @@ CASES: dict[str, dict[str, Any]] = {
     "step llama": dict(family="llama", loss="causal_lm", **SIZES),
     "step t5": dict(family="t5", loss="seq2seq_lm", **SIZES),
     "step bart": dict(family="bart", loss="seq2seq_lm", **SIZES),
+    **{
+        f"step {name}": dict(
+            config=config,
+            loss="seq2seq_lm" if config["model_type"] == "t5" else "masked_lm",
+            length=128,
+            batch=4,
+            vocab=config["vocab_size"],
+        )
+        for name, config in MODELS.items()
+    },
 }
 HEADS = {"masked_lm": "masked_lm", "causal_lm": "causal_lm", "seq2seq_lm": "seq2seq_lm"}
 RATE, DECAY, BETAS, CLIP, STEPS = 1e-3, 0.1, (0.9, 0.95), 1.0, 3
 
 
 def config(setting: dict[str, Any]) -> dict[str, Any]:
-    """config.json of a family at these sizes."""
+    """config.json of a family at these sizes, or of a model at its own."""
+    if "config" in setting:
+        return setting["config"]
     width, layers, heads = setting["width"], setting["layers"], setting["heads"]
     encoder = dict(
         hidden_size=width,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import report, timed
+import transformers_jax as tj
+from benchmarks import checkpoints, report, timed
 from benchmarks.cases import all_cases, module_of
+from transformers_jax.models import load_config
+from transformers_jax.models.base import Plan
 
 
 def figures(**changes):
@@ -45,3 +48,43 @@ def test_unknown_case_is_told_with_the_known_ones():
     assert module_of("train nano").UNIT == "tokens/s"
     with pytest.raises(ValueError, match="there are train nano"):
         module_of("train micro")
+
+
+def loads(**changes):
+    took = {"wall": 2.0, "cpu": 1.0, "peak": 3 * 2**20, "own": 2**20, "parameters": 7.0}
+    return {"ours": [took] * 3, "PyTorch": [{**took, "wall": wall} | changes for wall in (1, 2, 4)]}
+
+
+def test_loading_is_compared_round_by_round_and_only_of_the_same_bytes():
+    figures = checkpoints.summary(loads()) | {"file": 5 * 2**20, "shards": 2}
+    assert figures["ratios"]["wall"] == [0.5, 1.0, 2.0]
+    text = report.text({"load t5-3b": {"all cores": {**found(), "figures": figures}}}, [])
+    assert "| t5-3b | 5 MiB in 2 | 2.00 s (1.00 s CPU) | 2.00 s" in text
+    assert "**1.00** (0.50-2.00)" in text
+    with pytest.raises(RuntimeError, match="did not load the same"):
+        checkpoints.summary(loads(parameters=8.0))
+
+
+@pytest.mark.parametrize("name", checkpoints.LOADS)
+def test_a_checkpoint_is_written_without_a_model_and_loads(name, tmp_path):
+    setting = checkpoints.tiny(checkpoints.LOADS[name])
+    checkpoints.write(setting | ({"shards": "2KB"} if "shards" in setting else {}), tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) == (3 if "shards" in setting else 1)
+    model = tj.from_pretrained(tmp_path, dtype="auto")
+    assert model.dtype == setting["dtype"]
+    assert model.plan.head == setting["head"]
+
+
+SIZED = [case for case in all_cases() if "config" in module_of(case).CASES[case]]
+SIZED = [case for case in SIZED if not case.startswith("long") or case.endswith("16k forward")]
+
+
+@pytest.mark.parametrize("case", SIZED)
+def test_the_models_that_are_timed_can_be_built(case):
+    module = module_of(case)
+    setting = module.CASES[case]
+    config = load_config(setting["config"])
+    head = module.head(setting) if hasattr(module, "head") else setting.get("loss", "none")
+    assert Plan(config, head).build().parameter_count > 1e6
+    length = setting["length"]
+    assert length <= getattr(config, "max_position_embeddings", length)
