@@ -12,7 +12,7 @@ LAYERS = [
     ("spec",),
     ("nn", "hub"),
     ("models",),
-    ("pretrained", "auto", "objectives", "generation", "optim"),
+    ("pretrained", "auto", "embedding", "scoring", "objectives", "generation", "optim"),
     ("data",),
     ("training", "inspection"),
     ("cli", "__main__"),

@@ -21,6 +21,7 @@ from flax import nnx
 
 from transformers_jax.arrays import Params, is_traced, to_dtype
 from transformers_jax.graph import Mask
+from transformers_jax.hub.table import Table
 from transformers_jax.models.config import FamilyConfig, Frozen, freeze
 from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
@@ -55,6 +56,11 @@ class Plan:
             raise ValueError(
                 f"mask has {', '.join(wrong)}, but {self.config.model_type} ({self.head}) has {has}"
             )
+
+    @property
+    def table(self) -> Table:
+        """The two-way weight table of the model."""
+        return self.config.table(self.head)
 
     def build(self) -> Model:
         """The abstract model."""
@@ -208,6 +214,10 @@ class Model(nnx.Module):
     def generate(self, **options: Any):
         """`transformers_jax.generate(model, ...)`."""
         return _public("generate")(self, **options)
+
+    def encode(self, texts: Any, **options: Any):
+        """`transformers_jax.encode(model, texts, ...)`: the vectors of texts."""
+        return _public("encode")(self, texts, **options)
 
     def save_pretrained(self, directory: Any, **options: Any) -> None:
         """`transformers_jax.save_pretrained(model, directory)`."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import MASKED, Array, Float, Int
+from transformers_jax.arrays import MASKED, Array, Bool, Float, Int
 from transformers_jax.nn.param import mixed_einsum
 from transformers_jax.shard import constrain, cuts
 
@@ -64,12 +64,16 @@ def shifted(labels: Int[Array, "B T"]) -> Int[Array, "B T"]:
 
 
 def classification_loss(
-    logits: Float[Array, "B N"], labels: Array, problem: str | None
+    logits: Float[Array, "B N"],
+    labels: Array,
+    problem: str | None,
+    numbers: str = "multi_label_classification",
 ) -> Float[Array, ""]:
     """Cross-entropy, binary cross-entropy or squared error, as `problem_type` says or labels tell.
 
     Without a problem type: one output is a regression, integer labels are classes, and a row of
-    numbers per example is multi-label (the rule of transformers).
+    `numbers` per example is multi-label (the rule of transformers), or a "distribution" over the
+    classes (DeBERTa).
     """
     logits = logits.astype(jnp.float32)
     if problem is None:
@@ -78,7 +82,9 @@ def classification_loss(
         elif jnp.issubdtype(labels.dtype, jnp.integer):
             problem = "single_label_classification"
         else:
-            problem = "multi_label_classification"
+            problem = numbers
+    if problem == "distribution":
+        return -(jax.nn.log_softmax(logits) * labels).sum(-1).mean()
     if problem == "regression":
         return jnp.square(logits.reshape(labels.shape) - labels).mean()
     if problem == "single_label_classification":
@@ -168,6 +174,33 @@ def vocabulary_loss(
     Raises:
         ValueError: a vocab that the table does not hold; a negative chunk.
     """
+    counted, (log_z, picked, mean, best) = _find(words, labels, chunk, vocab, ignored)
+    entropy = log_z - picked
+    losses = entropy if not smoothing else entropy + smoothing * (picked - mean)
+    penalty = z * jnp.square(log_z)
+    add_up = lambda x: jnp.where(counted, x, 0.0).sum()
+    return VocabularyLoss(
+        total=add_up(losses + penalty),
+        entropy=add_up(jax.lax.stop_gradient(entropy)),
+        z=add_up(jax.lax.stop_gradient(penalty)),
+        correct=add_up(jax.lax.stop_gradient((picked >= best).astype(jnp.float32))),
+        count=counted.sum().astype(jnp.float32),
+    )
+
+
+def token_log_probs(
+    words: Unembedding, labels: Int[Array, "B T"], *, chunk: int | None = None
+) -> Float[Array, "B T"]:
+    """log p(label) of each place, in nats, 0 where there is no label; `chunk` as in
+    `vocabulary_loss`."""
+    counted, (log_z, picked, *_) = _find(words, labels, chunk, None, IGNORED)
+    return jnp.where(counted, picked - log_z, 0.0)
+
+
+def _find(
+    words: Unembedding, labels: Array, chunk: int | None, vocab: int | None, ignored: int
+) -> tuple[Bool[Array, "B T"], Found]:
+    """(where there is a label, what is found of each place)."""
     rows = words.table.shape[0]
     if vocab is not None and not 0 < vocab <= rows:
         raise ValueError(f"vocab ({vocab}) must lie between 1 and the {rows} rows of the table")
@@ -185,18 +218,7 @@ def vocabulary_loss(
         chunk = 0 if here <= WHOLE else CHUNK
     real = rows if vocab is None else vocab
     find = _whole if chunk == 0 else functools.partial(_chunked, chunk)
-    log_z, picked, mean, best = find(real, words, asked)
-    entropy = log_z - picked
-    losses = entropy if not smoothing else entropy + smoothing * (picked - mean)
-    penalty = z * jnp.square(log_z)
-    add_up = lambda x: jnp.where(counted, x, 0.0).sum()
-    return VocabularyLoss(
-        total=add_up(losses + penalty),
-        entropy=add_up(jax.lax.stop_gradient(entropy)),
-        z=add_up(jax.lax.stop_gradient(penalty)),
-        correct=add_up(jax.lax.stop_gradient((picked >= best).astype(jnp.float32))),
-        count=counted.sum().astype(jnp.float32),
-    )
+    return counted, find(real, words, asked)
 
 
 def _capped(y: Array, softcap: float | None) -> Array:

@@ -1,6 +1,7 @@
 """What a step of training makes smaller, and what becomes of a text before it is asked.
 
 losses.py       objective(model, batch, key) -> (loss, {name: (sum, weight)})
+pairs.py        the same, on the vectors of rows that belong together
 example.py      Piece, Example, Corruption: what all records below share
 vocabulary.py   Vocabulary: what a record must know of a tokenizer
 decoding.py     CausalLM, PrefixLM, FillInTheMiddle
@@ -25,6 +26,9 @@ from transformers_jax.objectives.losses import objective as objective
 from transformers_jax.objectives.losses import supervised as supervised
 from transformers_jax.objectives.masking import MaskedLM as MaskedLM
 from transformers_jax.objectives.masking import ReplacedToken as ReplacedToken
+from transformers_jax.objectives.pairs import Contrastive as Contrastive
+from transformers_jax.objectives.pairs import contrastive as contrastive
+from transformers_jax.objectives.pairs import matryoshka as matryoshka
 from transformers_jax.objectives.sentences import GapSentences as GapSentences
 from transformers_jax.objectives.sentences import NextSentence as NextSentence
 from transformers_jax.objectives.sentences import SentenceOrder as SentenceOrder

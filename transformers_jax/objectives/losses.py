@@ -23,6 +23,7 @@ import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.nn.loss import IGNORED, VocabularyLoss, cross_entropy, vocabulary_loss
+from transformers_jax.objectives.pairs import contrastive
 
 Metrics = dict[str, tuple[Float[Array, ""], Float[Array, ""]]]
 Objective = Callable[[Any, Mapping[str, Array], Key | None], tuple[Float[Array, ""], Metrics]]
@@ -161,6 +162,7 @@ LOSSES: dict[str, Callable[..., tuple[Float[Array, ""], Metrics]]] = {
     "seq2seq_lm": seq2seq_lm,
     "replaced_token": replaced_token,
     "supervised": supervised,
+    "contrastive": contrastive,
 }
 PARTS: dict[str, tuple[str, ...]] = {
     "pretraining": ("masked_lm", "next_sentence"),
@@ -197,8 +199,11 @@ def objective(name: str, loss: Loss = PLAIN) -> Objective:
     """
     if name not in LOSSES:
         raise ValueError(f"objective {name!r} is unknown; the objectives are {', '.join(LOSSES)}")
-    if name == "supervised" and loss != PLAIN:
-        raise ValueError(f"loss={loss}: the model's own head computes the loss of 'supervised'")
+    if name in ("supervised", "contrastive") and loss != PLAIN:
+        raise ValueError(
+            f"loss={loss}: the model's own head computes the loss of 'supervised', and "
+            "'contrastive' compares vectors; neither is over a vocabulary, leave it out"
+        )
     return Named(name, loss)
 
 

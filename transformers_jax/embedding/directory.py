@@ -1,0 +1,250 @@
+"""What a directory of sentence-transformers says beside the weights of its transformer.
+
+`modules.json` names the modules in order, each with a folder of its own; the transformer's is the
+directory itself (in older ones a folder, too). Texts are kept as they stand, so that a directory is
+written back byte for byte, in whatever layout it came.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from transformers_jax.embedding.modules import FLAGS, READERS, check_keys
+from transformers_jax.hub.files import Checkpoint, open_checkpoint
+from transformers_jax.hub.table import Row, rows
+from transformers_jax.models import read_json
+from transformers_jax.models.frozen import Frozen
+from transformers_jax.nn.sentence import Pool, Project, Standardise, Step
+
+MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"
+TRANSFORMER = tuple(
+    f"sentence_{name}_config.json"  # before "bert" stood for all of them, each had its own
+    for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """How sentences become vectors, around a transformer.
+
+    Attributes:
+        steps, folders: the modules behind the transformer, and where each has its files.
+        transformer: the folder of the transformer; "" is the directory itself.
+        prompts, default_prompt: texts that are put in front of sentences, by name.
+        similarity: how vectors are compared, of `SIMILARITIES`.
+        truncate: how many numbers of a vector are kept; None for all.
+        longest: the most tokens of a sentence; None where the model and its tokenizer tell.
+        lower: whether texts are made lower case first.
+        texts: the JSON files, by their place in the directory.
+        metadata: what stands in the safetensors of a folder beside its tensors.
+        source: where tokenizer files are; None for a new model.
+    """
+
+    steps: tuple[Step, ...] = (Pool(),)
+    folders: tuple[str, ...] = ("1_Pooling",)
+    transformer: str = ""
+    prompts: Frozen = field(default_factory=Frozen)
+    default_prompt: str | None = None
+    similarity: str = "cosine"
+    truncate: int | None = None
+    longest: int | None = None
+    lower: bool = False
+    texts: Frozen = field(default_factory=Frozen)
+    metadata: Frozen = field(default_factory=Frozen)
+    source: str | None = None
+
+    def table(self) -> tuple[Row, ...]:
+        """The rows of the modules' weights; names begin with the folder."""
+        found: list[Row] = []
+        for number, (step, folder) in enumerate(zip(self.steps, self.folders)):
+            text, ours = "", f"head.steps.{number}"
+            if isinstance(step, Project):
+                text = f"{folder}/linear.weight | {ours}.linear.weight | e d -> d e"
+                text += f"\n{folder}/linear.bias | {ours}.linear.bias" if step.bias else ""
+                if step.residual and step.width != step.size:
+                    text += f"\n{folder}/residual.weight | {ours}.residual.weight | e d -> d e"
+            elif isinstance(step, Standardise):
+                text = f"{folder}/norm.weight | {ours}.norm.scale\n"
+                text += f"{folder}/norm.bias | {ours}.norm.shift"
+            found += rows(text, group=folder)
+        return tuple(found)
+
+    @property
+    def weighted(self) -> tuple[str, ...]:
+        """The folders with weights."""
+        return tuple(dict.fromkeys(row.group for row in self.table()))
+
+    def open(self, found: Path) -> tuple[Checkpoint, Sentence]:
+        """The tensors of the transformer and of all modules, and the record with their metadata.
+
+        Raises:
+            ValueError: a module without safetensors; weights are never unpickled.
+        """
+        whole = open_checkpoint(found / self.transformer if found.is_dir() else found)
+        tensors, metadata = dict(whole.tensors), {}
+        for folder in self.weighted:
+            one = open_checkpoint(found / folder)
+            metadata[folder] = one.metadata
+            tensors |= {f"{folder}/{name}": place for name, place in one.tensors.items()}
+        checkpoint = Checkpoint(whole.path, tensors, whole.metadata)
+        return checkpoint, replace(self, metadata=Frozen(metadata))
+
+    def written(self, width: int) -> Mapping[str, str]:
+        """The JSON files: as they were read, or, for a transformer of this width that had none,
+        spelled so that every release of sentence-transformers reads them."""
+        if self.texts:
+            return self.texts
+        (pool,) = self.steps
+        assert isinstance(pool, Pool), pool
+        flags = {name: mode in pool.modes for name, mode in FLAGS.items()}
+        kinds = (("", "Transformer"), (self.folders[0], "Pooling"))
+        modules = [
+            {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for n, (path, kind) in enumerate(kinds)
+        ]
+        settings: dict[str, Any] = {
+            "prompts": {},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+        }
+        contents = {
+            MODULES: modules,
+            SETTINGS: settings,
+            f"{self.folders[0]}/config.json": {"word_embedding_dimension": width, **flags},
+        }
+        return {name: json.dumps(content, indent=2) for name, content in contents.items()}
+
+
+def read(directory: Path, *, ignore: Iterable[str] = ()) -> Sentence:
+    """The record of a directory with a modules.json.
+
+    Raises:
+        ValueError: a module, a pooling mode or a setting that is not known; the known are listed.
+    """
+    ignore = frozenset(ignore)
+    texts: dict[str, str] = {}
+    listed = _modules(directory, texts)
+    if not listed or listed[0][0] != "Transformer":
+        came = listed[0][0] if listed else "nothing"
+        raise ValueError(f"{directory / MODULES}: the first module is {came}, not a Transformer")
+    _, transformer = listed[0]
+    steps: list[Step] = []
+    folders: list[str] = []
+    for kind, folder in listed[1:]:
+        name = f"{folder}/config.json"
+        values = _texts_of(directory, name, texts, needed=kind != "Normalize")
+        try:
+            steps.append(READERS[kind](dict(values), ignore))
+        except ValueError as error:
+            raise ValueError(f"{directory / name}: {error}") from None
+        folders.append(folder)
+    found = _transformer(directory, transformer, texts, ignore)
+    found |= _settings(directory, texts, ignore)
+    return Sentence(
+        steps=tuple(steps),
+        folders=tuple(folders),
+        transformer=transformer,
+        texts=Frozen(texts),
+        source=str(directory / transformer),
+        **found,
+    )
+
+
+# ---------------------------------------------------------------- the files of a directory
+
+
+def _modules(directory: Path, texts: dict[str, str]) -> list[tuple[str, str]]:
+    """(kind, folder) of every module of modules.json."""
+    path = directory / MODULES
+    text = path.read_text(encoding="utf-8")
+    try:
+        values = json.loads(text)
+        found = [(str(one["type"]), str(one["path"])) for one in values]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is no list of modules with 'type' and 'path': {error}") from None
+    texts[MODULES] = text
+    listed = []
+    for kind, folder in found:
+        library, *_, name = kind.split(".")
+        if library != "sentence_transformers" or name not in ("Transformer", *READERS):
+            raise ValueError(
+                f"{path}: module {kind!r} is not supported; supported are Transformer, "
+                f"{', '.join(READERS)} of sentence_transformers (no code of a checkpoint is run)"
+            )
+        if not re.fullmatch(r"\w[\w.-]*" + ("|" if name == "Transformer" else ""), folder):
+            raise ValueError(f"{path}: {folder!r} is not the plain name of a folder")
+        listed.append((name, folder))
+    return listed
+
+
+def _texts_of(
+    directory: Path, name: str, texts: dict[str, str], needed: bool = False
+) -> dict[str, Any]:
+    """The JSON object in a file of the directory, whose text is kept; {} where there is none."""
+    path = directory / name
+    if not path.is_file() and not needed:
+        return {}
+    values = read_json(path)
+    texts[name] = path.read_text(encoding="utf-8")
+    return values
+
+
+def _transformer(
+    directory: Path, folder: str, texts: dict[str, str], ignore: frozenset[str]
+) -> dict[str, Any]:
+    """`longest` and `lower`, from sentence_bert_config.json or one of its older names."""
+    prefix = f"{folder}/" if folder else ""
+    found = (prefix + name for name in TRANSFORMER if (directory / prefix / name).is_file())
+    name = next(found, prefix + TRANSFORMER[0])
+    values = _texts_of(directory, name, texts)
+    text = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+    only = {
+        "transformer_task": "feature-extraction",
+        "module_output_name": "token_embeddings",
+        "modality_config": text,
+        **dict.fromkeys(("processing_kwargs", "query_expansion", "model_args", "model_kwargs")),
+        **dict.fromkeys(("tokenizer_args", "processor_kwargs", "config_args", "config_kwargs")),
+        **dict.fromkeys(("query_length", "document_length", "tokenizer_name_or_path")),
+    }
+    known = {"max_seq_length": int, "do_lower_case": bool, "unpad_inputs": bool}
+    check_keys(directory / name, values, known, only, ignore)
+    return {"longest": values.get("max_seq_length"), "lower": bool(values.get("do_lower_case"))}
+
+
+def _settings(directory: Path, texts: dict[str, str], ignore: frozenset[str]) -> dict[str, Any]:
+    """Prompts, similarity and truncation, from config_sentence_transformers.json."""
+    values = _texts_of(directory, SETTINGS, texts)
+    known = {
+        "prompts": dict,
+        "default_prompt_name": str,
+        "similarity_fn_name": str,
+        "truncate_dim": int,
+        "__version__": dict,
+        "requirements": (list, dict),
+    }
+    check_keys(directory / SETTINGS, values, known, {"model_type": "SentenceTransformer"}, ignore)
+    similarity = values.get("similarity_fn_name") or "cosine"
+    if similarity not in SIMILARITIES:
+        raise ValueError(
+            f"{directory / SETTINGS}: similarity_fn_name={similarity!r}; known are "
+            f"{', '.join(SIMILARITIES)}"
+        )
+    prompts = {name: text or "" for name, text in (values.get("prompts") or {}).items()}
+    default = values.get("default_prompt_name")
+    if default is not None and default not in prompts:
+        raise ValueError(
+            f"{directory / SETTINGS}: default_prompt_name={default!r} is none of the prompts "
+            f"({', '.join(prompts) or 'there are none'})"
+        )
+    return {
+        "prompts": Frozen(prompts),
+        "default_prompt": default,
+        "similarity": similarity,
+        "truncate": values.get("truncate_dim"),
+    }

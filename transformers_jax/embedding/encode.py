@@ -1,0 +1,284 @@
+"""Texts to vectors, and how near two vectors are.
+
+Texts are sorted by their length, filled up to one of few widths and stacked to one of few heights,
+so that a corpus of any size needs a handful of compiled programs. The order comes back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from transformers_jax.arrays import Array, Float
+from transformers_jax.embedding.directory import SIMILARITIES, Sentence
+from transformers_jax.embedding.plan import EmbeddingPlan
+from transformers_jax.nn.sentence import Pool, unit
+from transformers_jax.spelling import nearest
+
+TOGETHER = 1024  # texts that are encoded and sorted together, at least
+UNBOUNDED = 10**9  # model_max_length of tokenizers that know no limit is 1e30
+
+
+def encode(
+    model: Any,
+    texts: str | Iterable[str],
+    *,
+    batch_size: int = 32,
+    prompt: str | None = None,
+    prompt_name: str | None = None,
+    normalize: bool | None = None,
+    truncate_dim: int | None = None,
+    output: Literal["numpy", "jax"] = "numpy",
+    show_progress: bool | None = None,
+    tokenizer: Any = None,
+) -> Float[Any, "N E"]:
+    """A vector for each text, of a model loaded with head="embedding"; one for a single text.
+
+    Args:
+        prompt: is put in front of every text; `prompt_name` names one of the directory's
+            ("query", "document", ...), and "" means none. By default the directory's own default.
+        normalize: whether vectors get length one, after truncation. By default they are as the
+            directory's modules leave them.
+        truncate_dim: how many numbers of each vector are kept (Matryoshka, Kusupati et al. 2022);
+            by default as many as the directory says, or all.
+        output: "numpy" or "jax"; float32.
+        show_progress: a bar on stderr; by default on a terminal, if there are several batches.
+        tokenizer: instead of the one in the model's directory.
+
+    Raises:
+        ValueError: a model that makes no vectors of sentences, an unknown prompt, a dimension that
+            vectors do not have, texts that are none, or no tokenizer.
+    """
+    sentence = sentence_of(model)
+    for name, value in (("batch_size", batch_size), ("truncate_dim", truncate_dim)):
+        if value is not None and (isinstance(value, bool) or value < 1):
+            raise ValueError(f"{name}={value!r} must be at least 1")
+    if output not in ("numpy", "jax"):
+        raise ValueError(f"output={output!r}: expected 'numpy' or 'jax'")
+    size = model.head.spec.size
+    keep = sentence.truncate if truncate_dim is None else truncate_dim
+    if keep is not None and keep > size:
+        raise ValueError(f"truncate_dim ({keep}) is more than the {size} numbers of a vector")
+    front = chosen_prompt(sentence, prompt, prompt_name)
+    tokenizer = _tokenizer_of(sentence) if tokenizer is None else tokenizer
+    one = isinstance(texts, str)
+    given = [texts] if isinstance(texts, str) else list(texts)
+    for number, text in enumerate(given):
+        if not isinstance(text, str):
+            raise ValueError(f"text {number} is {type(text).__name__}, not str")
+    found = np.zeros((len(given), size), np.float32)
+    longest = most_tokens(model, sentence)
+    skip = _prompt_length(tokenizer, front, longest) if front and _skips(sentence) else None
+    order = np.argsort([-len(text) for text in given], kind="stable")
+    count = -(-len(given) // batch_size)
+    show = count > 1 and sys.stderr.isatty() if show_progress is None else show_progress
+    with _bar(count, show) as advance:
+        span = -(-TOGETHER // batch_size) * batch_size
+        for start in range(0, len(given), span):
+            places = order[start : start + span]
+            rows = tokenizer.batch(
+                [front + given[n] for n in places], max_length=longest, truncation=True
+            )
+            for some, vectors in _run(model, rows, batch_size, longest, skip, advance):
+                found[places[some]] = np.asarray(vectors[: len(some)], np.float32)
+    found = found if keep is None else found[:, :keep]
+    if normalize:
+        found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    found = found[0] if one else found
+    return jnp.asarray(found) if output == "jax" else np.ascontiguousarray(found)
+
+
+def _run(
+    model: Any,
+    rows: dict[str, np.ndarray],
+    batch_size: int,
+    longest: int | None,
+    skip: int | None,
+    advance: Callable[[], None],
+) -> Iterator[tuple[np.ndarray, Array]]:
+    """(which rows, their vectors), batch by batch; the next is under way while one is read."""
+    lengths = rows["attention_mask"].sum(1)
+    order = np.argsort(-lengths, kind="stable")
+    more = {} if skip is None else {"prompt_length": np.int32(skip)}
+    waiting = []
+    for start in range(0, len(order), batch_size):
+        some = order[start : start + batch_size]
+        width, height = shape_of(int(lengths[some[0]]), len(some), batch_size, longest)
+        filled = np.resize(some, height)  # rows again, which nobody reads
+        inputs = {
+            name: np.pad(array[filled, :width], ((0, 0), (0, max(0, width - array.shape[1]))))
+            for name, array in rows.items()
+        }
+        waiting.append((some, model(**inputs, **more).sentence_embedding))
+        if len(waiting) > 1:
+            yield waiting.pop(0)
+            advance()
+    for one in waiting:
+        yield one
+        advance()
+
+
+def shape_of(length: int, rows: int, batch_size: int, longest: int | None) -> tuple[int, int]:
+    """(width, height) of the batch that holds so many rows of this length: of few, so that few
+    programs are compiled. Widths are powers of two up to 64, then multiples of 64."""
+    width = 8
+    while width < length and width < 64:
+        width *= 2
+    width = width if width >= length else -(-length // 64) * 64
+    height = 1
+    while height < rows:
+        height *= 2
+    return width if longest is None else min(width, longest), min(height, batch_size)
+
+
+# ---------------------------------------------------------------- what the directory says
+
+
+def sentence_of(model: Any) -> Sentence:
+    """The record of the directory of a model of sentences.
+
+    Raises:
+        ValueError: a model with another head.
+    """
+    plan = getattr(model, "plan", None)
+    if not isinstance(plan, EmbeddingPlan):
+        head = getattr(plan, "head", type(model).__name__)
+        raise ValueError(
+            f"a model with head {head!r} makes no vectors of sentences; load it with "
+            "head='embedding'"
+        )
+    return plan.sentence
+
+
+def chosen_prompt(sentence: Sentence, prompt: str | None, name: str | None) -> str:
+    """The text in front of every sentence; "" for none.
+
+    Raises:
+        ValueError: both given, or a name that the directory does not know.
+    """
+    if prompt is not None:
+        if name is not None:
+            raise ValueError(f"give prompt={prompt!r} or prompt_name={name!r}, one of the two")
+        return prompt
+    name = sentence.default_prompt if name is None else name
+    if name is None:
+        return ""
+    if name not in sentence.prompts:
+        known = ", ".join(sentence.prompts) or "it has none"
+        raise ValueError(
+            f"prompt_name={name!r} is none of the model's prompts{nearest(name, sentence.prompts)}"
+            f" ({known}); prompt= takes a text"
+        )
+    return sentence.prompts[name]
+
+
+def most_tokens(model: Any, sentence: Sentence) -> int | None:
+    """The most tokens of a text, special ones included; None for no limit.
+
+    What the directory says, else what its tokenizer says and the config allows; and never more than
+    the model has learned positions for.
+    """
+    limits = [sentence.longest, model.positions]
+    if sentence.longest is None:
+        limits.append(getattr(model.config, "max_position_embeddings", None))
+        file = None if sentence.source is None else Path(sentence.source) / "tokenizer_config.json"
+        if file is not None and file.is_file():
+            limits.append(json.loads(file.read_text(encoding="utf-8")).get("model_max_length"))
+    real = [int(limit) for limit in limits if limit is not None and 0 < limit < UNBOUNDED]
+    return min(real, default=None)
+
+
+def _skips(sentence: Sentence) -> bool:
+    return any(isinstance(step, Pool) and not step.include_prompt for step in sentence.steps)
+
+
+def _prompt_length(tokenizer: Any, prompt: str, longest: int | None) -> int:
+    """How many tokens of a text are its prompt: those in front, without what closes a text."""
+    ids = tokenizer.batch([prompt], max_length=longest, truncation=True)["input_ids"][0]
+    added = tokenizer.inner.get_added_tokens_decoder()
+    closed = int(ids[-1]) in added and added[int(ids[-1])].special
+    return len(ids) - closed
+
+
+def _tokenizer_of(sentence: Sentence) -> Any:
+    if sentence.source is None:
+        raise ValueError(
+            "this model came from no directory, so it has no tokenizer; pass "
+            "tokenizer=tj.load_tokenizer(path)"
+        )
+    return _loaded(sentence.source, sentence.lower)
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded(source: str, lower: bool) -> Any:
+    """The tokenizer of a folder, through the package's face: it lies above this file."""
+    tokenizer = importlib.import_module("transformers_jax").load_tokenizer(source)
+    if lower:
+        from tokenizers import normalizers
+
+        own = tokenizer.inner.normalizer
+        both = [normalizers.Lowercase(), *([] if own is None else [own])]
+        tokenizer.inner.normalizer = normalizers.Sequence(both)
+    return tokenizer
+
+
+@contextlib.contextmanager
+def _bar(count: int, show: bool) -> Iterator[Callable[[], None]]:
+    """A function to call after each batch; on a terminal it moves a bar."""
+    if not show:
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("encoding", total=count)
+        yield lambda: progress.advance(task)
+
+
+# ---------------------------------------------------------------- similarity
+
+
+def similarity(
+    a: Float[Any, "N E"], b: Float[Any, "M E"], how: str = "cosine", *, paired: bool = False
+) -> Float[Array, "N M"]:
+    """How near each vector of `a` is to each of `b`, greater for nearer.
+
+    `how` is "cosine", "dot", "euclidean" or "manhattan"; the last two are distances with a minus.
+    A single vector is one row. `paired` compares a[n] with b[n] only: Float[N].
+
+    Raises:
+        ValueError: an unknown `how`, or shapes that do not fit.
+    """
+    if how not in SIMILARITIES:
+        raise ValueError(
+            f"similarity {how!r} is unknown{nearest(how, SIMILARITIES)}; known are "
+            f"{', '.join(SIMILARITIES)}"
+        )
+    x, y = (jnp.atleast_2d(jnp.asarray(v, jnp.float32)) for v in (a, b))
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or (paired and x.shape != y.shape):
+        as_many = ", as many in both" if paired else ""
+        raise ValueError(
+            f"vectors have shapes {x.shape} and {y.shape}; expected rows of one width{as_many}"
+        )
+    if how == "cosine":
+        x, y = unit(x), unit(y)
+    if how in ("cosine", "dot"):
+        equation = "ne,ne->n" if paired else "ne,me->nm"
+        return jnp.einsum(equation, x, y, precision="highest")
+    # differences, not |a|^2 - 2ab + |b|^2, which is nothing but rounding where vectors are near
+    measure = {
+        "euclidean": lambda d: -jnp.sqrt(jnp.square(d).sum(-1)),
+        "manhattan": lambda d: -jnp.abs(d).sum(-1),
+    }[how]
+    return measure(x - y) if paired else jax.lax.map(lambda one: measure(one - y), x)

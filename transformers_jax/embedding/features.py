@@ -1,0 +1,119 @@
+"""The hidden states of one layer: what lies above it is not computed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+from flax import nnx
+
+from transformers_jax.arrays import Array, Float, Params, is_traced
+from transformers_jax.models.base import Model, concrete, narrow
+from transformers_jax.nn.param import bind, merge, mixed, params, split
+from transformers_jax.nn.sentence import MODES, pool_tokens
+from transformers_jax.nn.stack import Stack, unstack
+
+
+def features(
+    model: Model,
+    input_ids: Any = None,
+    *,
+    layer: int | Sequence[int] = -1,
+    pooling: str | None = None,
+    **inputs: Any,
+) -> Float[Array, "B T D"] | tuple[Float[Array, "B T D"], ...]:
+    """What `output_hidden_states=True` would give at `layer`, by running that many layers only.
+
+    Args:
+        layer: 0 is what goes into the first layer, -1 what leaves the last (and the final norm);
+            several layers give a tuple, in their order. Of an encoder-decoder, the encoder's.
+        pooling: a vector per row, Float[B D], in place of one per token: "mean", "cls", "max",
+            "mean_sqrt_len_tokens", "weightedmean" or "lasttoken", over what `attention_mask` keeps.
+        inputs: as of the model (of an encoder-decoder: of its encoder).
+
+    Raises:
+        ValueError: a layer that there is not, an unknown pooling, a model of several stacks, and
+            inputs that the model would refuse.
+    """
+    both = model.is_encoder_decoder
+    name, method = ("encoder", "encoder_forward") if both else ("stack", "forward")
+    stack = getattr(model, name, None)
+    if not isinstance(stack, Stack):
+        raise ValueError(
+            f"{type(model).__name__} has the stacks {', '.join(model.stacks()) or '(none)'}; "
+            "features are of models with one, or with an encoder"
+        )
+    depth = stack.spec.depth
+    asked = (layer,) if isinstance(layer, int) else tuple(layer)
+    if not asked or (wrong := [n for n in asked if not -depth - 1 <= n <= depth]):
+        came = wrong[0] if asked else "none"
+        raise ValueError(
+            f"layer {came}: there are 0 (the embeddings) to {depth}, or -1 to {-depth - 1} from "
+            "the end"
+        )
+    if pooling is not None and pooling not in MODES:
+        raise ValueError(f"pooling mode {pooling!r} is unknown; known are {', '.join(MODES)}")
+    places = tuple(n % (depth + 1) for n in asked)
+    given = {"input_ids": input_ids, **inputs}
+    given = {name: value for name, value in given.items() if value is not None}
+    own = bare(model)
+    if unknown := sorted(set(given) - set(own.arguments(method))):
+        raise TypeError(f"the backbone of {type(model).__name__} has no argument {unknown[0]!r}")
+    definition, values = split(own)
+    if not is_traced(given, values):
+        given = {name: concrete(name, value) for name, value in given.items()}
+        own.check(given)
+        given = {name: narrow(value) for name, value in given.items()}
+    found = _run(definition, name, method, places, pooling, values, given)
+    return found[0] if isinstance(layer, int) else found
+
+
+def bare(model: Model) -> Model:
+    """The model without its head; arrays are shared."""
+    copy = merge(*split(model))
+    copy.head = None
+    if getattr(copy, "pooler", None) is not None:
+        copy.pooler = None
+    return copy
+
+
+def shallow(stack: Stack, count: int) -> Stack:
+    """The first `count` layers of a stack, as a list; its final norm only if these are all."""
+    own, execution = stack.spec, replace(stack.execution, layers="list")
+    values = params(stack) if stack.execution.layers == "list" else unstack(params(stack), own)
+    cut = Stack(own, execution)
+    cut = bind(mixed(cut) if execution.compute == "mixed" else cut, values)
+    if count == own.depth:
+        return cut
+    cut.norm = None
+    if own.order and count:
+        cut.spec = replace(own, order=own.order[:count])
+    else:
+        cut.spec = replace(own, order=())
+        cut.blocks = nnx.List(list(cut.blocks)[:count])
+    return cut
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _run(
+    definition: Any,
+    name: str,
+    method: str,
+    places: tuple[int, ...],
+    pooling: str | None,
+    values: Params,
+    inputs: dict[str, Any],
+) -> tuple[Array, ...]:
+    model = merge(definition, values)
+    setattr(model, name, shallow(getattr(model, name), max(places)))
+    several = len(set(places)) > 1
+    out = getattr(model, method)(**inputs, output_hidden_states=several)
+    found = [out.hidden_states[n] if several else out.last_hidden_state for n in places]
+    if pooling is not None:
+        valid = inputs.get("attention_mask")
+        valid = None if valid is None else valid > 0
+        found = [pool_tokens(x, pooling, valid) for x in found]
+    return tuple(found)

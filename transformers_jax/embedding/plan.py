@@ -1,0 +1,160 @@
+"""A backbone with a head that makes one vector of a row: what it is built from, and its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flax import nnx
+
+from transformers_jax import spec
+from transformers_jax.embedding.directory import MODULES, Sentence, read
+from transformers_jax.hub import files
+from transformers_jax.hub.files import Checkpoint, Entry
+from transformers_jax.hub.table import Table
+from transformers_jax.models.base import Model, Plan
+from transformers_jax.models.config import FamilyConfig
+from transformers_jax.nn.param import flatten, params
+from transformers_jax.nn.sentence import Pool, SentenceEmbedding, SentenceSpec
+
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt", "*.model", "chat_template.jinja"),
+)
+"""Files of a tokenizer, which go where the model goes."""
+
+
+@dataclass(frozen=True)
+class EmbeddingPlan(Plan):
+    """What a model of sentences was built from.
+
+    Attributes:
+        sentence: the modules behind the transformer, and everything else that its directory says.
+        pooler: whether the backbone keeps its own pooler, which no vector here depends on: a file
+            that has one is written back with it.
+    """
+
+    sentence: Sentence = Sentence()
+    pooler: bool = True
+
+    @property
+    def table(self) -> Table:
+        table = self.config.table(self.head)
+        return dataclasses.replace(table, rows=(*table.rows, *self.sentence.table()))
+
+    def build(self) -> Model:
+        """The abstract model.
+
+        Raises:
+            ValueError: a family that is not one stack over tokens, or modules of other widths.
+        """
+        model = self.config.build(self.head, self.execution, self.mask)
+        if getattr(model, "stack", None) is None or getattr(model, "head", None) is not None:
+            raise ValueError(
+                f"{self.config.model_type} has no head 'embedding': its {self.head!r} is not one "
+                f"stack over tokens; it has {', '.join(sorted(set(self.config.HEADS.values())))}"
+            )
+        if not self.pooler:
+            model.pooler = None
+        sentence = SentenceSpec(model.stack.spec.width, self.sentence.steps)
+        head = SentenceEmbedding(sentence, spec.Initial())
+        model.head = nnx.data(head)  # it was built with none, which nnx took for a constant
+        return self.prepared(model)
+
+
+def backbone(config: FamilyConfig) -> str:
+    """The head whose model is the family's encoder, or all there is of it."""
+    return "encoder" if "encoder" in config.HEADS.values() else "none"
+
+
+def asked(
+    head: str | None, found: Path | None, pooling: str | None, ignore: Iterable[str] = ()
+) -> Sentence | None:
+    """What a directory (or, where there is none, `pooling`) says of sentences; None if another
+    head is asked for.
+
+    Raises:
+        ValueError: a pooling for another head, or beside a modules.json; see `directory.read`.
+    """
+    if head != "embedding":
+        if pooling is not None:
+            raise ValueError(f"pooling={pooling!r} belongs to head='embedding', not to {head!r}")
+        return None
+    if found is not None and found.is_dir() and (found / MODULES).is_file():
+        if pooling is not None:
+            raise ValueError(
+                f"pooling={pooling!r}, but {found / MODULES} says how tokens are pooled; leave it "
+                "out, or load the transformer's own folder"
+            )
+        return read(found, ignore=ignore)
+    folder = None if found is None else found if found.is_dir() else found.parent
+    steps = () if pooling is None else (Pool((pooling,)),)
+    return Sentence(steps, source=None if folder is None else str(folder))
+
+
+def planned(plan: Plan, sentence: Sentence, checkpoint: Checkpoint | None = None) -> EmbeddingPlan:
+    """The plan with the steps of sentences behind it.
+
+    Without any pooling given, tokens are averaged; those of a causal language model are stood for
+    by the last, which alone has heard all (as in sentence-transformers).
+    """
+    architecture = next(iter(plan.config.architectures), "")
+    usual = "lasttoken" if architecture.endswith("ForCausalLM") else "mean"
+    sentence = (
+        sentence if sentence.steps else dataclasses.replace(sentence, steps=(Pool((usual,)),))
+    )
+    values = {field.name: getattr(plan, field.name) for field in dataclasses.fields(Plan)}
+    whole = EmbeddingPlan(**values, sentence=sentence)
+    if checkpoint is None:
+        return dataclasses.replace(whole, pooler=False)
+    ours = {path: leaf.shape for path, leaf in flatten(params(whole.build())).items()}
+    report = whole.table.check(checkpoint.shapes, ours, strict=False)
+    absent = [path for paths in report.absent.values() for path in paths]
+    lacks = any(path.startswith("pooler.") for path in absent)
+    return dataclasses.replace(whole, pooler=not lacks)
+
+
+def write_modules(
+    model: Any, entries: Mapping[str, Entry], directory: Path
+) -> tuple[dict[str, Entry], Path]:
+    """Writes all but the transformer; returns its tensors, and the folder that they belong in.
+
+    Raises:
+        ValueError: the tokenizer's files are no longer where the model came from.
+    """
+    sentence: Sentence = model.plan.sentence
+    own = dict(entries)
+    for folder in sentence.weighted:
+        named = {name: own.pop(name) for name in entries if name.startswith(f"{folder}/")}
+        found = {name.removeprefix(f"{folder}/"): entry for name, entry in named.items()}
+        files.save(found, directory / folder, metadata=sentence.metadata.get(folder))
+    for name, text in sentence.written(model.stack.spec.width).items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.publish(path, lambda file, text=text: file.write(text.encode()))
+    target = directory / sentence.transformer
+    target.mkdir(parents=True, exist_ok=True)
+    return own, target
+
+
+def copy_tokenizer(sentence: Sentence, target: Path) -> None:
+    """Copies the files of the tokenizer, as they are.
+
+    Raises:
+        ValueError: the directory that the model was loaded from has gone.
+    """
+    if sentence.source is None or Path(sentence.source).resolve() == target.resolve():
+        return
+    source = Path(sentence.source)
+    if not source.is_dir():
+        raise ValueError(
+            f"the model is saved in {target}, but without its tokenizer: {source}, where it was, "
+            "is gone; copy tokenizer.json and tokenizer_config.json there"
+        )
+    for pattern in TOKENIZER:
+        for file in source.glob(pattern):
+            shutil.copyfile(file, target / file.name)

@@ -1,0 +1,170 @@
+"""Objectives on the vectors of rows that belong together: fine-tuning of models of sentences.
+
+A batch has a dict of inputs per part: {"anchor": {"input_ids": ..., "attention_mask": ...},
+"positive": {...}, ...}; further parts, of any name, are negatives, one for each anchor. The model
+is one with head="embedding", or anything else whose output has a `sentence_embedding`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from transformers_jax.arrays import Array, Float, Key
+from transformers_jax.nn.sentence import unit
+
+if TYPE_CHECKING:
+    from transformers_jax.objectives.losses import Metrics
+
+Vectors = Sequence[Float[Array, "B E"]]
+
+
+class LossOfVectors(Protocol):
+    """A loss of the vectors of anchors, positives and negatives."""
+
+    def of(self, vectors: Vectors) -> tuple[Float[Array, ""], Metrics]:
+        """(mean loss, what is reported of it)."""
+
+
+@dataclass(frozen=True)
+class Contrastive:
+    """InfoNCE: each anchor is to find its own positive among those of the whole batch and all
+    negatives, by a softmax over similarities (van den Oord et al. 2018, equation 4; in-batch
+    negatives of Henderson et al. 2017, known as MultipleNegativesRankingLoss).
+
+    With a key and `positive` the same as `anchor` it is SimCSE (Gao et al. 2021): dropout makes
+    the two differ. Negatives are those of the batch that is differentiated: with `accumulate`,
+    those of a micro-batch.
+
+    Attributes:
+        scale: multiplies similarities: one over the temperature.
+        similarity: "cosine" or "dot".
+        symmetric: whether each positive is to find its anchor as well; the loss is the mean of
+            both directions (Radford et al. 2021).
+    """
+
+    scale: float = 20.0
+    similarity: Literal["cosine", "dot"] = "cosine"
+    symmetric: bool = False
+
+    def __post_init__(self):
+        if self.similarity not in ("cosine", "dot") or self.scale <= 0:
+            raise ValueError(
+                f"similarity={self.similarity!r}, scale={self.scale}: expected 'cosine' or 'dot', "
+                "and a scale above 0"
+            )
+
+    def __call__(
+        self, model: Any, batch: Mapping[str, Any], key: Key | None
+    ) -> tuple[Float[Array, ""], Metrics]:
+        return self.of(vectors_of(model, batch, key))
+
+    def of(self, vectors: Vectors) -> tuple[Float[Array, ""], Metrics]:
+        """(mean loss, what is reported of it) of anchors, positives and negatives."""
+        if len({v.shape for v in vectors}) > 1 or len(vectors) < 2:
+            shapes = ", ".join(str(v.shape) for v in vectors)
+            raise ValueError(f"vectors have shapes {shapes}; expected two or more of one shape")
+        cosine = self.similarity == "cosine"
+        anchor, *others = (unit(x) if cosine else x for x in _floats(vectors))
+        scores = _scores(anchor, jnp.concatenate(others)) * self.scale
+        own, count = jnp.arange(len(anchor)), jnp.float32(len(anchor))
+        loss = _misses(scores, own)
+        if self.symmetric:
+            loss = (loss + _misses(_scores(others[0], anchor) * self.scale, own)) / 2
+        right = (scores.argmax(1) == own).sum().astype(jnp.float32)
+        return loss / count, {"loss": (loss, count), "accuracy": (right, count)}
+
+
+@dataclass(frozen=True)
+class Matryoshka:
+    """A loss of vectors and of their beginnings, each of length one again (see `matryoshka`)."""
+
+    loss: LossOfVectors
+    dims: tuple[int, ...]
+    weights: tuple[float, ...]
+
+    def __call__(
+        self, model: Any, batch: Mapping[str, Any], key: Key | None
+    ) -> tuple[Float[Array, ""], Metrics]:
+        return self.of(vectors_of(model, batch, key))
+
+    def of(self, vectors: Vectors) -> tuple[Float[Array, ""], Metrics]:
+        """(weighted sum of the losses, what is reported of each)."""
+        width = vectors[0].shape[-1]
+        if max(self.dims) > width:
+            raise ValueError(f"matryoshka: dims {self.dims} of vectors that have {width} numbers")
+        total: Float[Array, ""] = jnp.float32(0)
+        metrics: Metrics = {}
+        for dim, weight in zip(self.dims, self.weights):
+            loss, said = self.loss.of([unit(x[:, :dim]) for x in _floats(vectors)])
+            total = total + weight * loss
+            metrics |= {f"{name}_{dim}": pair for name, pair in said.items()}
+        count = metrics[f"loss_{self.dims[0]}"][1]
+        return total, {"loss": (total * count, count), **metrics}
+
+
+def matryoshka(
+    loss: LossOfVectors, dims: Sequence[int], weights: Sequence[float] | None = None
+) -> Matryoshka:
+    """An objective by which the first d numbers of a vector, for each d of `dims`, are a vector of
+    their own: the weighted sum of a loss on each (Kusupati et al. 2022, equation 1).
+
+        tj.matryoshka(tj.contrastive, (768, 256, 64))
+
+    Raises:
+        ValueError: no dims, dims below 1 or twice, or not a weight for each.
+    """
+    dims = tuple(dims)
+    weights = (1.0,) * len(dims) if weights is None else tuple(weights)
+    if not dims or min(dims) < 1 or len(set(dims)) < len(dims) or len(weights) != len(dims):
+        raise ValueError(
+            f"matryoshka: dims {dims}, weights {weights}; expected different dims of at least 1, "
+            "and a weight for each"
+        )
+    if not callable(getattr(loss, "of", None)):
+        raise ValueError(
+            f"matryoshka: {loss!r} has no `of(vectors)`; give tj.contrastive, or Contrastive(...)"
+        )
+    return Matryoshka(loss, dims, weights)
+
+
+contrastive = Contrastive()
+"""InfoNCE at a temperature of 0.05 over cosines (see `Contrastive`)."""
+
+
+def vectors_of(model: Any, batch: Mapping[str, Any], key: Key | None) -> Vectors:
+    """The vectors of all parts of a batch: anchors, positives, then negatives by their names.
+
+    Raises:
+        ValueError: a batch without anchor and positive, or a model without sentence_embedding.
+    """
+    if missing := [name for name in ("anchor", "positive") if name not in batch]:
+        raise ValueError(
+            f"the batch has {', '.join(batch)}, but no {' and no '.join(missing)}: it is "
+            "{'anchor': inputs, 'positive': inputs}, and negatives under further names"
+        )
+    negatives = sorted(name for name in batch if name not in ("anchor", "positive"))
+    names = ("anchor", "positive", *negatives)
+    keys = [None] * len(names) if key is None else jax.random.split(key, len(names))
+    found = [model(**batch[name], key=own) for name, own in zip(names, keys)]
+    if any("sentence_embedding" not in out for out in found):
+        raise ValueError("this model makes no sentence_embedding; load it with head='embedding'")
+    return [out["sentence_embedding"] for out in found]
+
+
+def _floats(vectors: Vectors) -> list[Float[Array, "B E"]]:
+    return [x.astype(jnp.float32) for x in vectors]
+
+
+def _scores(a: Float[Array, "N E"], b: Float[Array, "M E"]) -> Float[Array, "N M"]:
+    return jnp.einsum("ne,me->nm", a, b, precision="highest")
+
+
+def _misses(scores: Float[Array, "N M"], own: Array) -> Float[Array, ""]:
+    """The sum of -log p(own) of each row."""
+    picked = jnp.take_along_axis(scores, own[:, None], axis=1)[:, 0]
+    return (jax.nn.logsumexp(scores, axis=1) - picked).sum()
