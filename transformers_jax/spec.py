@@ -24,9 +24,10 @@ Sizes = Mapping[str, int]
 @dataclass(frozen=True)
 class Draw:
     """How one parameter is drawn: normal with `scale` as deviation (before what lies beyond `cut`
-    deviations is cut off), uniform within +-scale, or the constant `scale`."""
+    deviations is cut off), uniform within +-scale, the constant `scale`, or `scale` times an
+    orthogonal matrix."""
 
-    kind: Literal["normal", "uniform", "constant"]
+    kind: Literal["normal", "uniform", "constant", "orthogonal"]
     scale: float
     cut: float | None = None
 
@@ -228,8 +229,15 @@ class Disentangled:
             )
 
 
-ScoreSpec = Buckets | Alibi | RelativeTable | Disentangled
-"""What positions add to the scores, learned by the stack for all layers or by each layer."""
+@dataclass(frozen=True)
+class Additive:
+    """score = v . tanh(query + key), in place of the scaled product (Bahdanau et al. 2014, 3.1);
+    v is a layer's own."""
+
+
+ScoreSpec = Buckets | Alibi | RelativeTable | Disentangled | Additive
+"""What is added to the scores or takes their place, learned by the stack for all layers or by each
+layer."""
 
 
 @dataclass(frozen=True)
@@ -257,10 +265,14 @@ class AttentionSpec:
         score: what positions add to the scores, learned by this layer; what the stack's score gives
             is handed to it. None: the stack's score, if any.
         extend: keys beyond those of the source, computed from it.
+        projects: which of query, key, value and out have a matrix; what has none is taken as it is,
+            cut into heads (values that are the source's own states: Bahdanau et al. 2014).
         norm: normalises queries and keys per head.
         softcap: scores become softcap * tanh(scores / softcap).
         sinks: a learned logit per head that takes weight and gives nothing.
         extra: keys appended after the projected ones: "learned" and/or "zero".
+        padding: what places that are padding receive: what a token there would, or the mean of all
+            values of the row (softmax over scores that are all the same large negative number).
         dropout: of the attention weights.
     """
 
@@ -277,10 +289,12 @@ class AttentionSpec:
     relations: tuple[Mask, ...] = ()
     score: ScoreSpec | None = None
     extend: Summaries | None = None
+    projects: tuple[str, ...] = ("query", "key", "value", "out")
     norm: Norm | None = None
     softcap: float | None = None
     sinks: bool = False
     extra: tuple[str, ...] = ()
+    padding: Literal["as tokens", "mean"] = "as tokens"
     dropout: float = 0.0
 
     def __post_init__(self):
@@ -379,6 +393,7 @@ class Branch:
 
     `kind` names it in parameter paths; `self` attends within the stream, `cross` to the encoder.
     `reads="block"` takes what entered the block in place of the stream: parallel residuals.
+    `blank`: padding is the zero vector behind it.
     """
 
     kind: Literal["self", "cross", "ffn", "conv"]
@@ -387,6 +402,7 @@ class Branch:
     placement: Literal["pre", "post"] = "pre"
     dropout: float = 0.0
     reads: Literal["stream", "block"] = "stream"
+    blank: bool = False
 
 
 Block = tuple[Branch, ...]
@@ -430,6 +446,9 @@ class StackSpec:
         score: what positions add to the scores of every self-attention of the stack.
         layout: writes tags before the edges are drawn.
         dropout: of what leaves the final norm.
+        layerdrop: with a key, how often a whole layer is left out (Fan et al. 2019, LayerDrop).
+        alone: whether it may run without a source; its cross-attention is left out then (BART's
+            decoder alone, whose files hold it all the same).
     """
 
     width: int
@@ -439,6 +458,8 @@ class StackSpec:
     score: ScoreSpec | None = None
     layout: Layout | None = None
     dropout: float = 0.0
+    layerdrop: float = 0.0
+    alone: bool = False
     initial: Initial = field(default_factory=Initial)
 
     def __post_init__(self):

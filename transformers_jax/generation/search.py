@@ -110,7 +110,7 @@ def prefill(model: Any, job: Job, copies: int) -> Any:
     The last token is left to the first step, so that scores of the vocabulary are computed for one
     column only: XLA drops those of a prefill whose scores nobody reads.
     """
-    ids, start, _, inputs = job.prompt
+    ids, start, offset, inputs = job.prompt
     before, batch = ids[:, :-1], ids.shape[0]
     fields: dict[str, Any] = {}
     if model.is_encoder_decoder:
@@ -121,10 +121,10 @@ def prefill(model: Any, job: Job, copies: int) -> Any:
         cache = model.init_cache(batch, job.width, **heard)
         fields["decoder_input_ids"] = before
     else:
-        place = jnp.arange(before.shape[1]) - start[:, None]
+        column = jnp.arange(before.shape[1])[None]
         cache = model.init_cache(batch, job.width)
-        fields = {"input_ids": before, "attention_mask": place >= 0, **inputs}
-        fields["position_ids"] = jnp.maximum(place, 0)
+        fields = {"input_ids": before, "attention_mask": column >= start[:, None], **inputs}
+        fields |= placed(model, column, start, offset)
     if before.shape[1]:
         cache = model(**fields, cache=cache).cache
     return cache.repeat(copies) if copies > 1 else cache
@@ -136,9 +136,20 @@ def advance(model: Any, text: Text, cache: Any) -> tuple[Float[Array, "R V"], An
     if model.is_encoder_decoder:
         out = model(decoder_input_ids=token, cache=cache)
     else:
-        position = (text.end - 1 - text.start)[:, None]
-        out = model(input_ids=token, position_ids=position, cache=cache)
+        column = jnp.broadcast_to(text.end - 1, (1, 1))
+        place = placed(model, column, text.start, text.offset)
+        out = model(input_ids=token, cache=cache, **place)
     return out.logits[:, -1].astype(jnp.float32), out.cache
+
+
+def placed(
+    model: Any, column: Int[Array, "1 T"], start: Int[Array, " B"], offset: Int[Array, ""]
+) -> dict[str, Any]:
+    """How a decoder is told the positions of its columns: it counts the tokens of each row, or
+    the columns that the caller knows of."""
+    if getattr(model, "counts", "tokens") == "columns":
+        return {"tags": {"position": jnp.maximum(column - offset, 0)}}
+    return {"position_ids": jnp.maximum(column - start[:, None], 0)}
 
 
 def begin_text(job: Job) -> Text:

@@ -188,15 +188,16 @@ class BartConfig(FamilyConfig):
         if decoder:
             block.insert(1, Branch("cross", replace(attend, mask=cross), *placed))
         last = LayerNorm() if self.PLACEMENT == "pre" else None
-        blocks = (tuple(block),) * get("layers")
-        return StackSpec(self.d_model, blocks, last, initial=self.initial)
+        blocks, drop = (tuple(block),) * get("layers"), get("layerdrop")
+        return StackSpec(self.d_model, blocks, last, layerdrop=drop, initial=self.initial)
 
     def build(self, head, execution, mask=None) -> Seq2Seq | Single:
         masks = mask if isinstance(mask, Mapping) else {"decoder": mask}
         own, cross = given(masks.get("decoder"), CAUSAL), given(masks.get("cross"), FULL)
-        decoder, embed = Stack(self.spec(True, own, cross), execution), self.embed(True)
-        if head == "causal_lm":
-            return Single(TokenEmbedder(embed), decoder, self.head(head))
+        embed, alone = self.embed(True), head == "causal_lm"
+        decoder = Stack(replace(self.spec(True, own, cross), alone=alone), execution)
+        if alone:
+            return Single(TokenEmbedder(embed), decoder, self.head(head), counts="columns")
         return Seq2Seq(
             TokenEmbedder(replace(self.embed(False), unread=self.keeps_shared)),
             Stack(self.spec(False, given(masks.get("encoder"), FULL)), execution),

@@ -44,6 +44,8 @@ class Single(Model):
 
     Args:
         marks: further arguments of a call that are tags of the tokens, [B T] each.
+        counts: what generation numbers: the "tokens" of a row, or its "columns", padding included
+            (decoders that Hugging Face gives no `position_ids`: BART's, alone).
     """
 
     def __init__(
@@ -53,9 +55,10 @@ class Single(Model):
         head: Head | None = None,
         pooler: Pooler | None = None,
         marks: tuple[Mark, ...] = (),
+        counts: Literal["tokens", "columns"] = "tokens",
     ):
         self.embed, self.stack, self.head, self.pooler = embed, stack, head, pooler
-        self.marks = marks
+        self.marks, self.counts = marks, counts
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -145,6 +148,8 @@ class Single(Model):
             if mark.argument in inputs:
                 checks.integers(mark.argument, inputs[mark.argument], None)
                 checks.same_shape(mark.argument, inputs[mark.argument], shape, like)
+            elif ids is not None and mark.tag not in inputs.get("tags", {}):
+                mark.check(ids)
         masks = self.stack.masks("self")
         checks.tags("tags", inputs.get("tags"), masks, shape, self.positions)
         checks.pairs(inputs.get("pairs"), masks)

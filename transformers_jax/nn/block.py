@@ -80,6 +80,8 @@ class Block(nnx.Module):
         `leave_out`, row by row."""
         memory, seen, entered = dict(cache or {}), {}, x
         for number, branch in enumerate(self.branches):
+            if branch.kind == "cross" and not around.source_edges:
+                continue
             keys = (
                 (None, None) if key is None else jax.random.split(jax.random.fold_in(key, number))
             )
@@ -102,6 +104,7 @@ class Block(nnx.Module):
             path = None if leave_out is None else jax.random.fold_in(keys[1], 1)
             x = x + drop_path(y, leave_out, path)
             x = norm(x) if branch.placement == "post" else x
+            x = around.nodes.blanked(x) if branch.blank else x
         if "hidden" in around.collect:
             seen["hidden"] = x
         return x, memory or None, seen

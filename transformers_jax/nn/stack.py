@@ -111,7 +111,9 @@ class Stack(nnx.Module):
             run = self._remat(lambda block, *rest: block(*rest[:1], around, *rest[1:]))
             held = None if caches is None else caches[number]
             rate = self._leave_out(number, key)
+            given = x
             x, kept, found = run(self.blocks[owner], x, held, layer_key, rate)
+            x = self._dropped(given, x, layer_key)
             x = constrain(x, "batch length embed")
             memory.append(kept)
             seen.append(found)
@@ -144,8 +146,9 @@ class Stack(nnx.Module):
                 layer_key = None if key is None else jax.random.fold_in(key, number)
                 memory = None if memories is None else memories[slot]
                 block, rate = merge(definition, layers[slot]), self._leave_out(number, key)
+                given = x
                 x, memory, seen = block(x, around, memory, layer_key, rate)
-                x = constrain(x, "batch length embed")
+                x = constrain(self._dropped(given, x, layer_key), "batch length embed")
                 kept.append(memory)
                 found.append(seen)
             return x, (tuple(kept), tuple(found))
@@ -185,6 +188,14 @@ class Stack(nnx.Module):
         rate = np.float32(self.execution.drop_path / self.spec.depth)
         return rate * (jnp.asarray(number, jnp.float32) + 1)
 
+    def _dropped(self, before: Array, after: Array, key: Key | None) -> Array:
+        """What leaves a layer, or what entered it where the whole layer is left out."""
+        if key is None or not self.spec.layerdrop:
+            return after
+        # branches have their numbers folded into the key: this is none of theirs
+        own = jax.random.fold_in(key, len(self.spec.blocks[0]))
+        return jnp.where(jax.random.uniform(own) < self.spec.layerdrop, before, after)
+
     # ------------------------------------------------------------ what layers share
 
     def masks(self, kind: str) -> list[Mask]:
@@ -208,8 +219,10 @@ class Stack(nnx.Module):
             if op.rotary is not None and (op.rotary, op.kv) not in turns:
                 turns[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes.position)
         source_edges = {}
+        heard = source_nodes if cache is None else cache.source
         for op in self._attentions("cross"):
-            heard = source_nodes if cache is None else cache.source
+            if heard is None and self.spec.alone:
+                break
             if heard is None:
                 raise ValueError("this stack has cross-attention: it needs a source to hear")
             source_edges[op.mask] = self._drawn(connect(op.mask, nodes, heard, pairs))
@@ -261,7 +274,7 @@ class Stack(nnx.Module):
                         kind="full" if slots == size else "ring",
                     )
                     nodes.setdefault(str(slots), set()).update(op.mask.tags)
-                elif branch.kind == "cross":
+                elif branch.kind == "cross" and not (source is None and self.spec.alone):
                     entry["cross"] = self._remember(block, source, listed)
             layers.append(entry)
         if source_nodes is not None and source_nodes.valid is None:
