@@ -21,8 +21,11 @@ HERE = Path(__file__).parent
 CASES = HERE.parent / "conformance" / "cases"
 CHOSEN = (
     *("bert-pretraining", "roberta-mlm", "electra-discriminator", "gpt2", "llama"),
-    *("t5-v1.1", "bart", "attention-is-all-you-need"),
+    *("t5-v1.1", "bart", "attention-is-all-you-need", "gru-bahdanau"),
     *("modernbert-mlm", "longformer-mlm", "big-bird-mlm"),
+    *("distilbert-mlm", "xlm-roberta-tokens", "camembert-tokens", "mpnet-mlm"),
+    *("albert-pretraining", "roformer-mlm"),
+    *("mt5", "umt5", "switch", "longt5-tglobal"),
 )
 # eps is larger than usual, because key biases have no gradient but rounding, which must not count
 ADAMW = dict(lr=1e-3, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)
@@ -59,10 +62,51 @@ class Translator(nn.Module):
         return {"loss": loss}
 
 
+class RecurrentTranslator(nn.Module):
+    """GRUs and additive attention in torch's own modules; names as in the checkpoint."""
+
+    def __init__(self, vocab_size, embedding_size, hidden_size, layers, module=None):
+        super().__init__()
+        E, H = embedding_size, hidden_size
+        self.source, self.target = nn.Embedding(vocab_size, E), nn.Embedding(vocab_size, E)
+        self.encoder = nn.GRU(E, H, layers, batch_first=True, bidirectional=True)
+        self.bridge = nn.Linear(H, H)
+        self.attention = nn.ModuleDict(
+            {
+                "query": nn.Linear(H, H, bias=False),
+                "key": nn.Linear(2 * H, H),
+                "score": nn.Linear(H, 1, bias=False),
+            }
+        )
+        self.decoder = nn.GRUCell(E + 2 * H, H)
+        self.output = nn.Linear(3 * H + E, vocab_size)
+
+    def forward(self, source_ids, source_mask, target_ids):
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.source(source_ids), source_mask.sum(1), batch_first=True, enforce_sorted=False
+        )
+        states, last = self.encoder(packed)
+        states, _ = nn.utils.rnn.pad_packed_sequence(states, batch_first=True)
+        closed = source_mask[:, : states.shape[1], None] == 0
+        hidden, keys, logits = torch.tanh(self.bridge(last[-1])), self.attention["key"](states), []
+        for word in self.target(target_ids).unbind(1):
+            asked = self.attention["query"](hidden)[:, None]
+            scores = self.attention["score"](torch.tanh(asked + keys))
+            context = (scores.masked_fill(closed, -torch.inf).softmax(1) * states).sum(1)
+            hidden = self.decoder(torch.cat([word, context], 1), hidden)
+            logits.append(self.output(torch.cat([hidden, context, word], 1)))
+        logits = torch.stack(logits, 1).flatten(0, 1)
+        return {"loss": nn.functional.cross_entropy(logits, target_ids.flatten())}
+
+
+MODULES = {"Translator": Translator, "RecurrentTranslator": RecurrentTranslator}
+
+
 def load(folder, case):
     """The model of a case, without dropout."""
     if case["library"] != "transformers":
-        model = Translator(**json.loads((folder / "config.json").read_text()))
+        settings = json.loads((folder / "config.json").read_text())
+        model = MODULES[settings["module"]](**settings)
         model.load_state_dict(load_file(folder / "model.safetensors"))
         return model.eval()
     found = getattr(transformers, case["architecture"]).from_pretrained(folder, dtype=torch.float32)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from transformers_jax.hub.layout import Part, parts
 
 BACKBONE = "backbone"
+INDEX = re.compile(r"{(\w)(?:(//|%)(\d+))?}")
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Row:
 
     `{i}` and `{e}` (any single letter) are indices in their name; our parameters then have one
     leading axis each, in the order of the letters. The first index of theirs is
-    `start + step * n` for the n-th layer of ours. Empty `ours`: ignored, and never written.
+    `start + step * n` for the n-th layer of ours. `{i//3}` and `{i%3}` are layers numbered by group
+    and by place in a group of three. Empty `ours`: ignored, and never written.
     """
 
     theirs: str
@@ -39,13 +41,19 @@ class Row:
     @property
     def letters(self) -> tuple[str, ...]:
         """The index letters of their name, in order."""
-        return tuple(re.findall(r"{(\w)}", self.theirs))
+        return tuple(dict.fromkeys(match[1] for match in INDEX.finditer(self.theirs)))
 
     def name(self, lead: Sequence[int]) -> str:
         """Their name of the tensor with our indices `lead`."""
         first = tuple(self.start + self.step * n for n in lead[:1])
         values = dict(zip(self.letters, (*first, *lead[1:])))
-        return re.sub(r"{(\w)}", lambda match: str(values[match[1]]), self.theirs)
+
+        def index(match: re.Match[str]) -> str:
+            letter, operator, count = match.groups()
+            group, place = divmod(values[letter], int(count or 1))
+            return str(place if operator == "%" else group)
+
+        return INDEX.sub(index, self.theirs)
 
 
 def rows(text: str, *, group: str = BACKBONE, start: int = 0, step: int = 1) -> tuple[Row, ...]:

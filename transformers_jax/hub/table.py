@@ -265,7 +265,7 @@ class _Index:
     def __init__(self, rows: Iterable[Row]):
         self.rows: dict[str, list[tuple[re.Pattern[str], Row]]] = {}
         for row in rows:
-            pieces = re.split(r"{\w}", row.theirs)
+            pieces = re.split(r"{[^}]+}", row.theirs)
             pattern = re.compile(r"\d+".join(map(re.escape, pieces)))
             blot = re.sub(r"\d+", "#", "0".join(pieces))
             self.rows.setdefault(blot, []).append((pattern, row))

@@ -36,6 +36,7 @@ class BertConfig(FamilyConfig):
     )
     TIES = ("bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight")
     TIED_TOO = (("cls.predictions.bias", "cls.predictions.decoder.bias"),)
+    POOLER: ClassVar[str] = "pooler.dense"
     POOLED: ClassVar[tuple[str, ...]] = (
         *("none", "pretraining", "next_sentence", "sequence_classification", "multiple_choice"),
     )
@@ -70,19 +71,22 @@ class BertConfig(FamilyConfig):
         """normal(0.02) everywhere (Devlin et al. 2018, released code)."""
         return Initial(self.initializer_range)
 
-    def spec(self, mask=None) -> StackSpec:
-        """Post-norm blocks of bidirectional self-attention and an MLP."""
-        norm, rate = LayerNorm(self.layer_norm_eps), self.hidden_dropout_prob
-        attention = AttentionSpec(
+    def attend(self, mask) -> AttentionSpec:
+        """Bidirectional self-attention."""
+        return AttentionSpec(
             heads=self.num_attention_heads,
             kv=self.head_width("hidden_size", "num_attention_heads"),
             mask=given(mask, FULL),
             bias=("query", "key", "value", "out"),
             dropout=self.attention_probs_dropout_prob,
         )
+
+    def spec(self, mask=None) -> StackSpec:
+        """Post-norm blocks of self-attention and an MLP."""
+        norm, rate = LayerNorm(self.layer_norm_eps), self.hidden_dropout_prob
         ffn = FeedForward(self.intermediate_size, self.hidden_act)
         block = (
-            Branch("self", attention, norm, "post", rate),
+            Branch("self", self.attend(mask), norm, "post", rate),
             Branch("ffn", ffn, norm, "post", rate),
         )
         blocks = (block,) * self.num_hidden_layers
@@ -93,6 +97,7 @@ class BertConfig(FamilyConfig):
         return EmbedSpec(
             vocab=self.vocab_size,
             width=self.hidden_size,
+            unlearned=self.pad_token_id,
             positions=self.max_position_embeddings,
             types=self.type_vocab_size,
             norm=LayerNorm(self.layer_norm_eps),
@@ -113,16 +118,17 @@ class BertConfig(FamilyConfig):
 
     def words(self, act: str) -> heads.LanguageModel:
         """Logits of masked words: a transform of the stream, the table of words, a bias."""
-        D, tied, norm = self.hidden_size, self.tie_word_embeddings, LayerNorm(self.layer_norm_eps)
+        D, E, tied = self.hidden_size, self.embed().width, self.tie_word_embeddings
+        norm = LayerNorm(self.layer_norm_eps)
         return heads.LanguageModel(
             self.vocab_size,
-            D,
+            E,
             self.initial,
             tied=tied,
             shift=False,
             bias=True,
             unread_bias=not tied,
-            transform=heads.Square(D, act, self.initial, norm),
+            transform=heads.Square(D, act, self.initial, norm, out=E),
         )
 
     def head(self, head: str) -> heads.Head | None:
@@ -132,7 +138,9 @@ class BertConfig(FamilyConfig):
         makers = {
             "none": lambda: None,
             "masked_lm": lambda: self.words(self.hidden_act),
-            "pretraining": lambda: heads.Pretraining(self.words(self.hidden_act), D, initial),
+            "pretraining": lambda: heads.Pretraining(
+                self.words(self.hidden_act), heads.NextSentence(D, initial)
+            ),
             "next_sentence": lambda: heads.NextSentence(D, initial),
             "sequence_classification": lambda: heads.SequenceClassification(
                 D, N, initial, problem=self.problem_type, rate=rate
@@ -144,9 +152,9 @@ class BertConfig(FamilyConfig):
         return makers[head]()
 
     def table(self, head) -> Table:
-        tied, prefix = self.tie_word_embeddings, f"{self.model_type}."
+        tied, prefix = self.tie_word_embeddings, self.TIES[0].split("embeddings")[0]
         # a model without a head is saved without the prefix, its pooler included
-        pooler = layer(f"{'' if head == 'none' else prefix}pooler.dense", "pooler")
+        pooler = layer(f"{'' if head == 'none' else prefix}{self.POOLER}", "pooler")
         texts = {name: self.head_rows(name, tied and name == head) for name in self.HEADS.values()}
         untied = tuple(name for _, name in (self.TIES, *self.TIED_TOO))
         return Table(

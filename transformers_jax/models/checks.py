@@ -193,7 +193,7 @@ def answers(model: Model, inputs: Mapping[str, Any], shape: tuple[int, ...]) -> 
         value = inputs.get(name)
         if value is None:
             continue
-        if name == "next_sentence_label" or head == "next_sentence":
+        if name in ("next_sentence_label", "sentence_order_label") or head == "next_sentence":
             labels(name, value, 2)
             per_row(name, value, shape[0])
         elif name in ("start_positions", "end_positions"):

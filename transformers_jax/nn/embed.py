@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Float, Int, Key
+from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.graph import Nodes
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
@@ -43,6 +43,7 @@ class EmbedSpec:
         scale: multiplies the word vectors (sqrt(D) in the 2017 Transformer).
         project: width of the stream, where that of the embeddings is another (ELECTRA), with a
             bias or not (`project_bias`).
+        blank: whether padding is the zero vector (DeBERTa).
     """
 
     vocab: int | None
@@ -59,6 +60,7 @@ class EmbedSpec:
     dropout: float = 0.0
     project: int | None = None
     project_bias: bool = True
+    blank: bool = False
     initial: spec.Initial = field(default_factory=spec.Initial)
 
     @property
@@ -97,8 +99,7 @@ class TokenEmbedder(nnx.Module):
         it is NaN, never a neighbour's vector."""
         vectors = rows(self.table[...] if table is None else table, ids)
         if self.spec.unlearned is not None:
-            fixed = (ids == self.spec.unlearned)[..., None]
-            vectors = jnp.where(fixed, jax.lax.stop_gradient(vectors), vectors)
+            vectors = unlearned(vectors, ids == self.spec.unlearned)
         return (vectors * self.spec.scale).astype(dtype)
 
     def __call__(
@@ -119,7 +120,10 @@ class TokenEmbedder(nnx.Module):
             x = x + self.words(type_ids, dtype)
         place = nodes.position + self.spec.offset
         if self.position is not None:
-            x = x + rows(self.position[...], place).astype(dtype)
+            vectors = rows(self.position[...], place)
+            if self.spec.padding is not None:  # torch: `padding_idx` of the table
+                vectors = unlearned(vectors, nodes.position < 0)
+            x = x + vectors.astype(dtype)
         elif isinstance(self.spec.positions, Sinusoids):
             waves = sinusoids(self.spec.positions, x.shape[-1], place)
             if self.spec.padding is not None:
@@ -129,7 +133,10 @@ class TokenEmbedder(nnx.Module):
             x = self.norm(x)
         if self.spec.normed == "stream":
             x = x if self.project is None else self.project(x)
-            return dropout(x if self.norm is None else self.norm(x), self.spec.dropout, key)
+            x = x if self.norm is None else self.norm(x)
+            x = nodes.blanked(x) if self.spec.blank else x
+            return dropout(x, self.spec.dropout, key)
+        x = nodes.blanked(x) if self.spec.blank else x
         x = dropout(x, self.spec.dropout, key)
         return x if self.project is None else self.project(x)
 
@@ -149,6 +156,11 @@ class Projection(nnx.Module):
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T E"]:
         return add(contract("btd,de->bte", x, self.weight), self.bias)
+
+
+def unlearned(vectors: Float[Array, "B T D"], fixed: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
+    """The vectors, of which those that are `fixed` have no gradient."""
+    return jnp.where(fixed[..., None], jax.lax.stop_gradient(vectors), vectors)
 
 
 def rows(table: Float[Array, "V D"], ids: Int[Array, "B T"]) -> Float[Array, "B T D"]:

@@ -178,37 +178,46 @@ def binary_cross_entropy(
 
 
 class NextSentence(Head):
-    """Whether the second sentence follows the first (Devlin et al. 2018, task 2)."""
+    """Whether the second sentence follows the first (Devlin et al. 2018, task 2), or whether the
+    two are in order (Lan et al. 2019, section 3.1)."""
 
-    def __init__(self, width: int, initial: spec.Initial):
-        self.classify = Dense(width, 2, "label", initial)
+    def __init__(self, width: int, initial: spec.Initial, count: int = 2, rate: float = 0.0):
+        self.rate = rate
+        self.classify = Dense(width, count, "label", initial)
 
     def __call__(self, x, seen, *, labels=None):
-        logits = self.classify(seen.pooled)
+        logits = self.classify(dropout(seen.pooled, self.rate, seen.key))
         if labels is None:
             return {"logits": logits}
         return {"loss": mean_cross_entropy(logits, labels.reshape(-1)), "logits": logits}
 
 
 class Pretraining(Head):
-    """BERT's two tasks at once: masked words and next sentence; the loss is their sum."""
+    """BERT's two tasks at once: masked words and a question about two sentences; the loss is their
+    sum. `asked` and `answered` are the names of the question's label and logits."""
 
-    labels = ("labels", "next_sentence_label", "output_unembedding")
+    def __init__(
+        self,
+        words: LanguageModel,
+        sentence: NextSentence,
+        asked: str = "next_sentence_label",
+        answered: str = "seq_relationship_logits",
+    ):
+        self.words, self.sentence = words, sentence
+        self.asked, self.answered = asked, answered
+        self.labels = ("labels", asked, "output_unembedding")
 
-    def __init__(self, words: LanguageModel, width: int, initial: spec.Initial):
-        self.words = words
-        self.sentence = NextSentence(width, initial)
-
-    def __call__(self, x, seen, *, labels=None, next_sentence_label=None, output_unembedding=False):
+    def __call__(self, x, seen, *, labels=None, output_unembedding=False, **question):
+        label = question.get(self.asked)
         words = self.words(x, seen, labels=labels, output_unembedding=output_unembedding)
-        sentence = self.sentence(x, seen, labels=next_sentence_label)
+        sentence = self.sentence(x, seen, labels=label)
         if output_unembedding:
-            return {**words, "seq_relationship_logits": sentence["logits"]}
+            return {**words, self.answered: sentence["logits"]}
         fields: dict[str, Any] = {}
-        if labels is not None and next_sentence_label is not None:
+        if labels is not None and label is not None:
             fields["loss"] = words["loss"] + sentence["loss"]
         fields["prediction_logits"] = words["logits"]
-        fields["seq_relationship_logits"] = sentence["logits"]
+        fields[self.answered] = sentence["logits"]
         return fields
 
 
@@ -275,7 +284,10 @@ class TokenClassification(Head):
 
 
 class MultipleChoice(Head):
-    """Which of C candidate rows is right; rows come flattened as [B * C T] (`choices`)."""
+    """Which of C candidate rows is right; rows come flattened as [B * C T] (`choices`).
+
+    `rate` is the dropout of what is scored, `pooled_rate` that of the pooled vector before `inner`.
+    """
 
     def __init__(
         self,

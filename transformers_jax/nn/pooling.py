@@ -25,9 +25,10 @@ class LastOf:
     token: int
 
 
-Pooling = Literal["pooler", "first", "first valid", "mean"] | Last | LastOf
+Pooling = Literal["pooler", "first", "first valid", "end", "mean"] | Last | LastOf
 """Which vector stands for a row: the backbone's pooler, the first token (of all, or of those that
-are no padding), the mean over the tokens that are no padding, or a token found by its id."""
+are no padding), what stands at the end of the row, the mean over the tokens that are no padding, or
+a token found by its id."""
 
 
 def pool(
@@ -42,6 +43,8 @@ def pool(
         return pooled
     if pooling == "first" or (pooling == "first valid" and valid is None):
         return x[:, 0]
+    if pooling == "end":
+        return x[:, -1]
     if pooling == "mean" and valid is None:
         return x.mean(1)
     if pooling == "first valid":

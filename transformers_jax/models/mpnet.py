@@ -1,0 +1,63 @@
+"""MPNet (Song et al. 2020). Hugging Face model_type "mpnet".
+
+RoBERTa's network without token types, whose layers share a learned bias per bucket of the distance
+(T5's). Padding is id 1 for positions and distances fall into 32 buckets, whatever the config says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from transformers_jax.hub.table import slots
+from transformers_jax.models.bert import BertConfig
+from transformers_jax.models.roberta import RobertaConfig
+from transformers_jax.models.rows import S, attention, dense, norm
+from transformers_jax.nn.embed import EmbedSpec
+from transformers_jax.spec import Buckets, StackSpec
+
+PADDING = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class MPNetConfig(RobertaConfig):
+    """The fields of an MPNet config.json; defaults are MPNet-base (110M), which has 514 positions
+    and eps 1e-5."""
+
+    model_type = "mpnet"
+    TIES = ("mpnet.embeddings.word_embeddings.weight", "lm_head.decoder.weight")
+    HEADS = {
+        name.replace("Roberta", "MPNet"): head
+        for name, head in RobertaConfig.HEADS.items()
+        if head != "causal_lm"
+    }
+    # no fields here
+    type_vocab_size: ClassVar[None] = None
+    classifier_dropout: ClassVar[None] = None
+
+    vocab_size: int = 30527
+    relative_attention_num_buckets: int = 32
+
+    def spec(self, mask=None) -> StackSpec:
+        return replace(super().spec(mask), score=Buckets(buckets=32, far=128))
+
+    def embed(self) -> EmbedSpec:
+        counted = dict(offset=PADDING + 1, padding=PADDING, unlearned=PADDING)
+        return replace(BertConfig.embed(self), types=None, **counted)
+
+    def backbone(self, prefix):
+        return slots(BACKBONE)
+
+
+L = "mpnet.encoder.layer.{i}"
+BACKBONE = f"""
+mpnet.embeddings.word_embeddings.weight      | embed.table
+mpnet.embeddings.position_embeddings.weight  | embed.position
+mpnet.encoder.relative_attention_bias.weight | stack.score.table
+{norm("mpnet.embeddings.LayerNorm", "embed.norm")}
+{attention(f"{L}.attention.attn", f"{S}.self", "q k v o")}
+{norm(f"{L}.attention.LayerNorm", f"{S}.self_norm")}
+{dense(f"{L}.intermediate.dense", f"{S}.ffn.up")}
+{dense(f"{L}.output.dense", f"{S}.ffn.down", "d f -> f d")}
+{norm(f"{L}.output.LayerNorm", f"{S}.ffn_norm")}
+"""

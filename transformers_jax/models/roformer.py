@@ -1,0 +1,116 @@
+"""RoFormer (Su et al. 2021). Hugging Face model_type "roformer".
+
+BERT's network whose queries and keys (and values, if asked) turn with their position; embeddings
+may be narrower than the stream, as ELECTRA's. Files hold the sines and cosines of all positions.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from transformers_jax.hub.table import Computed
+from transformers_jax.models.bert import BertConfig
+from transformers_jax.models.electra import ElectraConfig
+from transformers_jax.models.rows import layer
+from transformers_jax.nn import head as heads
+from transformers_jax.nn.embed import EmbedSpec
+from transformers_jax.nn.pooling import Pooling
+from transformers_jax.nn.waves import Sinusoids
+from transformers_jax.spec import AttentionSpec, Rotary
+
+SUMMARIES: dict[str, Pooling] = {"last": "end", "cls_index": "end", "first": "first"}
+"""What `summary_type` means where nobody says which token is the classifier's."""
+
+WIDTH = ("hidden_size", "num_attention_heads")  # of a head: their quotient
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoFormerConfig(ElectraConfig):
+    """The fields of a RoFormer config.json; defaults are roformer_chinese_base (124M). Those that
+    begin with `summary_` belong to multiple_choice."""
+
+    model_type = "roformer"
+    FIXED = {"position_embedding_type": "absolute", "summary_proj_to_labels": False}
+    UNUSED = frozenset({"pooler_activation"})
+    TIES = ("roformer.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight")
+    TIED_TOO = BertConfig.TIED_TOO
+    HEADS = {
+        "RoFormerModel": "none",
+        "RoFormerForMaskedLM": "masked_lm",
+        "RoFormerForSequenceClassification": "sequence_classification",
+        "RoFormerForTokenClassification": "token_classification",
+        "RoFormerForMultipleChoice": "multiple_choice",
+        "RoFormerForQuestionAnswering": "question_answering",
+    }
+    classifier_dropout: ClassVar[None] = None  # no field here
+
+    vocab_size: int = 50000
+    embedding_size: int | None = None
+    hidden_size: int = 768
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    max_position_embeddings: int = 1536
+    rotary_value: bool = False
+    summary_type: str = "last"
+    summary_use_proj: bool = False
+    summary_activation: str | None = None
+    summary_first_dropout: float = 0.0
+    summary_last_dropout: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.embedding_size is None:
+            object.__setattr__(self, "embedding_size", self.hidden_size)
+        if (width := self.head_width(*WIDTH)) % 2:
+            raise ValueError(
+                f"RoFormerConfig: hidden_size ({self.hidden_size}) / num_attention_heads "
+                f"({self.num_attention_heads}) = {width} must be even: numbers turn in pairs"
+            )
+
+    def attend(self, mask) -> AttentionSpec:
+        rotary = Rotary(interleaved=True, values=self.rotary_value)
+        return replace(super().attend(mask), rotary=rotary)
+
+    def embed(self) -> EmbedSpec:
+        return replace(super().embed(), positions=None)
+
+    def head(self, head):
+        D, N, initial, rate = self.hidden_size, self.num_labels, self.initial, self.classifier_rate
+        if head == "sequence_classification":
+            inner = heads.Square(D, self.hidden_act, initial)
+            kind = dict(pooling="first", inner=inner, problem=self.problem_type)
+            return heads.SequenceClassification(D, N, initial, rate=rate, **kind)
+        if head == "multiple_choice":
+            act = self.summary_activation or "linear"
+            bare = act != "linear" and not self.summary_use_proj
+            if self.summary_type not in SUMMARIES or bare:
+                raise ValueError(
+                    f"RoFormerConfig: multiple_choice with summary_type={self.summary_type!r}, "
+                    f"summary_activation={act!r}, summary_use_proj={self.summary_use_proj} is not "
+                    f"implemented, only with a type of {', '.join(map(repr, SUMMARIES))}, and an "
+                    "activation behind a projection only"
+                )
+            return heads.MultipleChoice(
+                D,
+                initial,
+                self.summary_last_dropout,
+                pooling=SUMMARIES[self.summary_type],
+                inner=heads.Square(D, act, initial) if self.summary_use_proj else None,
+                pooled_rate=self.summary_first_dropout,
+            )
+        return BertConfig.head(self, head)
+
+    def table(self, head):
+        rows, width = self.max_position_embeddings, self.head_width(*WIDTH)
+        value = functools.partial(Sinusoids(halves=True, rows=rows).table, width)
+        stored = Computed("roformer.encoder.embed_positions.weight", (rows, width), value)
+        return replace(super().table(head), computed=(stored,))
+
+    def head_rows(self, head, tied):
+        if head in ("masked_lm", "causal_lm"):
+            return BertConfig.head_rows(self, head, tied)
+        if head == "multiple_choice" and not self.summary_use_proj:
+            return layer("classifier", "head.classify")
+        return super().head_rows(head, tied)

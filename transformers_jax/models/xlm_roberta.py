@@ -1,0 +1,19 @@
+"""XLM-RoBERTa (Conneau et al. 2019): RoBERTa in 100 languages. Hugging Face model_type
+"xlm-roberta"; names on disk are RoBERTa's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers_jax.models.roberta import RobertaConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class XLMRobertaConfig(RobertaConfig):
+    """The fields of an XLM-RoBERTa config.json; defaults are those of the class in Hugging Face,
+    with which XLM-R base (278M) has 250002 words, 514 positions, 1 type and eps 1e-5."""
+
+    model_type = "xlm-roberta"
+    HEADS = {f"XLM{name}": head for name, head in RobertaConfig.HEADS.items()}
+
+    vocab_size: int = 30522
