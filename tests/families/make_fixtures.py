@@ -22,6 +22,7 @@ CASES = HERE.parent / "conformance" / "cases"
 CHOSEN = (
     *("bert-pretraining", "roberta-mlm", "electra-discriminator", "gpt2", "llama"),
     *("t5-v1.1", "bart", "attention-is-all-you-need", "gru-bahdanau"),
+    *("mbart", "m2m-100", "marian", "pegasus", "blenderbot", "blenderbot-small"),
     *("modernbert-mlm", "longformer-mlm", "big-bird-mlm"),
     *("distilbert-mlm", "xlm-roberta-tokens", "camembert-tokens", "mpnet-mlm"),
     *("albert-pretraining", "roformer-mlm"),
@@ -124,12 +125,13 @@ def main():
         loss = model(**given)["loss"]
         loss.backward()
         found = {"loss": loss.detach().numpy()}
-        for path, parameter in model.named_parameters():
+        learned = [(path, x) for path, x in model.named_parameters() if x.requires_grad]
+        for path, parameter in learned:
             if parameter.grad is None:  # read by no loss (BigBird's pooler)
                 parameter.grad = torch.zeros_like(parameter)
             found[f"gradient/{path}"] = parameter.grad.numpy().copy()
         optimizer.step()
-        for path, parameter in model.named_parameters():
+        for path, parameter in learned:
             found[f"after/{path}"] = parameter.detach().numpy()
         np.savez(HERE / "fixtures" / f"{name}.npz", **found)
 

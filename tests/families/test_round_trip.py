@@ -23,6 +23,7 @@ OLDER = {  # and a case with the names of today
     "older-t5": "t5-v1.0",
     "older-t5-v1.1": "t5-v1.1",
     "older-bart": "bart",
+    "older-mt5": "mt5",
     "older-modernbert": "modernbert-mlm",
     "odd-tying": "llama",
 }

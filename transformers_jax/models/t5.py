@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from transformers_jax.graph import CAUSAL, FULL, given
-from transformers_jax.hub.table import Table, rows, slots
+from transformers_jax.graph import CAUSAL, FULL, Mask, given
+from transformers_jax.hub.table import Table
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.rows import attention, dense, layer, norm, of_heads
+from transformers_jax.models.rows import attention, backbone, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Seq2Seq, Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
@@ -24,31 +25,47 @@ from transformers_jax.spec import (
     StackSpec,
 )
 
+SHARED, OUTPUT = "shared.weight", "lm_head.weight"
+WORDS = {side: f"{side}.embed_tokens.weight" for side in ("encoder", "decoder")}
+DECODER_WORDS = f"\n{WORDS['decoder']} | decoder_embed.table"
+ENCODERS = ("encoder", "token_classification")
+"""Heads that the encoder alone answers."""
+WITHIN, INNER = ("sequence_classification", "token_classification"), "transformer."
+"""Heads whose files have a prefix in front of the backbone, and the prefix."""
+
+
+def heads_of(family: str, *chosen: str) -> dict[str, str]:
+    """Hugging Face's class names of a family of T5's kind, by head; all heads, or some."""
+    every = {
+        "Model": "none",
+        "ForConditionalGeneration": "seq2seq_lm",
+        "EncoderModel": "encoder",
+        "ForSequenceClassification": "sequence_classification",
+        "ForTokenClassification": "token_classification",
+        "ForQuestionAnswering": "question_answering",
+    }
+    return {f"{family}{n}": head for n, head in every.items() if not chosen or head in chosen}
+
 
 @dataclass(frozen=True, kw_only=True)
 class T5Config(FamilyConfig):
-    """The fields of a T5 config.json; defaults are T5-small (60M)."""
+    """The fields of a T5 config.json; defaults are T5-small (60M).
+
+    `own_words` is in no file: it names the sides whose words are stored apart from the shared ones.
+    """
 
     model_type = "t5"
     is_encoder_decoder = True
-    UNUSED = frozenset({"n_positions", "classifier_dropout"})
+    UNUSED = frozenset({"n_positions", "output_router_logits"})
     SPELLINGS = {
         "hidden_size": "d_model",
         "num_attention_heads": "num_heads",
         "num_hidden_layers": "num_layers",
         "head_dim": "d_kv",
     }
-    TIES = ("shared.weight", "lm_head.weight")
-    SAME = (
-        ("shared.weight", "encoder.embed_tokens.weight"),
-        ("shared.weight", "decoder.embed_tokens.weight"),
-    )
-    HEADS = {
-        "T5Model": "none",
-        "T5ForConditionalGeneration": "seq2seq_lm",
-        "T5EncoderModel": "encoder",
-        "T5WithLMHeadModel": "seq2seq_lm",
-    }
+    TIES = (SHARED, OUTPUT)
+    HEADS = {**heads_of("T5"), "T5WithLMHeadModel": "seq2seq_lm"}
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"own_words"})
 
     vocab_size: int = 32128
     d_model: int = 512
@@ -60,25 +77,49 @@ class T5Config(FamilyConfig):
     relative_attention_num_buckets: int = 32
     relative_attention_max_distance: int = 128
     dropout_rate: float = 0.1
+    classifier_dropout: float = 0.0
     layer_norm_epsilon: float = 1e-6
     initializer_factor: float = 1.0
     feed_forward_proj: str = "relu"
     dense_act_fn: str | None = None
     is_gated_act: bool | None = None
     scale_decoder_outputs: bool = True
+    own_words: tuple[str, ...] = ()
     pad_token_id: int | None = 0
     eos_token_id: int | tuple[int, ...] | None = 1
     decoder_start_token_id: int | None = 0
+
+    # ------------------------------------------------------------ in and out
 
     @classmethod
     def modernise(cls, values):
         # v4's flag meant two things at once; v5 always ties and says the scaling apart.
         values = super().modernise(values)
-        if "scale_decoder_outputs" not in values:
-            values["scale_decoder_outputs"] = values.pop("tie_word_embeddings", True)
-        values["scale_decoder_outputs"] = bool(values["scale_decoder_outputs"])
-        values["tie_word_embeddings"] = True
-        return values
+        tied = values.pop("tie_word_embeddings", True)
+        values["scale_decoder_outputs"] = bool(values.get("scale_decoder_outputs", tied))
+        return {**values, "tie_word_embeddings": True}
+
+    def resolved(self, same):
+        """The config with what the file tells: tables that are stored and differ are not tied."""
+
+        def equal(a: str, b: str) -> bool | None:
+            found = same(a, b)
+            return same(INNER + a, INNER + b) if found is None else found
+
+        every = (SHARED, *WORDS.values(), OUTPUT)
+        shared = next((name for name in every if equal(name, name)), SHARED)
+        own = tuple(side for side, name in WORDS.items() if equal(shared, name) is False)
+        tied = self.tie_word_embeddings and equal(shared, OUTPUT) is not False
+        return self.replace(own_words=own, tie_word_embeddings=tied)
+
+    def to_dict(self):
+        ffn = self.feed_forward()
+        # v5 always says "tied", and lets the stored tables tell whether they are
+        written = {"tie_word_embeddings": True, "dense_act_fn": ffn.activation}
+        written = {**super().to_dict(), **written, "is_gated_act": ffn.gated}
+        return {name: value for name, value in written.items() if name not in self.UNWRITTEN}
+
+    # ------------------------------------------------------------ the network
 
     @property
     def initial(self) -> InitialT5:
@@ -99,102 +140,179 @@ class T5Config(FamilyConfig):
         gate = bool(gated) if self.is_gated_act is None else self.is_gated_act
         return FeedForward(self.d_ff, act, gate, bias=False, dropout=self.dropout_rate)
 
-    def to_dict(self):
-        ffn = self.feed_forward()
-        # v5 always says "tied", and lets the stored tables tell whether they are
-        written = {"tie_word_embeddings": True, "dense_act_fn": ffn.activation}
-        return {**super().to_dict(), **written, "is_gated_act": ffn.gated}
+    def depth(self, decoder: bool) -> int:
+        """How many layers a side has."""
+        both = self.num_decoder_layers is None or not decoder
+        return self.num_layers if both else self.num_decoder_layers
+
+    def buckets(self, decoder: bool) -> Buckets:
+        """What distances add to the scores."""
+        count, far = self.relative_attention_num_buckets, self.relative_attention_max_distance
+        return Buckets(count, far, decoder)
+
+    def hearing(self, decoder: bool, mask: Mask | None) -> AttentionSpec:
+        """Self-attention of a side: scores are unscaled."""
+        return AttentionSpec(
+            self.num_heads,
+            self.d_kv,
+            scale=1.0,
+            dropout=self.dropout_rate,
+            mask=given(mask, CAUSAL if decoder else FULL),
+        )
 
     def spec(self, decoder: bool, mask=None, cross=None) -> StackSpec:
-        """Pre-norm blocks without biases; scores are unscaled and carry bucketed distances."""
-        norm, rate = RMSNorm(self.layer_norm_epsilon), self.dropout_rate
-        common = dict(heads=self.num_heads, kv=self.d_kv, scale=1.0, dropout=rate)
-        default = CAUSAL if decoder else FULL
-        block = [
-            Branch("self", AttentionSpec(mask=given(mask, default), **common), norm, dropout=rate)
-        ]
+        """Pre-norm blocks without biases, whose scores carry bucketed distances."""
+        placed = dict(norm=RMSNorm(self.layer_norm_epsilon), dropout=self.dropout_rate)
+        own = self.hearing(decoder, mask)
+        heard = [Branch("self", own, **placed)]
         if decoder:
-            hears = AttentionSpec(mask=given(cross, FULL), **common)
-            block.append(Branch("cross", hears, norm, dropout=rate))
-        block.append(Branch("ffn", self.feed_forward(), norm, dropout=rate))
-        depth = self.num_layers if self.num_decoder_layers is None else self.num_decoder_layers
+            other = replace(own, mask=given(cross, FULL), score=None)
+            heard.append(Branch("cross", other, **placed))
         return StackSpec(
             width=self.d_model,
-            blocks=(tuple(block),) * (depth if decoder else self.num_layers),
-            final_norm=norm,
-            score=Buckets(
-                self.relative_attention_num_buckets, self.relative_attention_max_distance, decoder
+            blocks=tuple(
+                (*heard, replace(self.compute(decoder, number), **placed))
+                for number in range(self.depth(decoder))
             ),
-            dropout=rate,
+            final_norm=placed["norm"],
+            score=None if own.score else self.buckets(decoder),
+            dropout=self.dropout_rate,
             initial=self.initial,
         )
 
+    def compute(self, decoder: bool, number: int) -> Branch:
+        """The token-wise branch of a layer."""
+        return Branch("ffn", self.feed_forward())
+
     def build(self, head, execution, mask=None) -> Seq2Seq | Single:
-        embed = TokenEmbedder(
-            EmbedSpec(
-                self.vocab_size, self.d_model, dropout=self.dropout_rate, initial=self.initial
-            )
+        alone = head in ENCODERS
+        masks = mask if isinstance(mask, Mapping) else {"encoder" if alone else "decoder": mask}
+        words = EmbedSpec(
+            self.vocab_size,
+            self.d_model,
+            dropout=self.dropout_rate,
+            initial=self.initial,
+            unread=not alone and self.shared_row(head) == "embed.unread",
         )
-        alone = {"encoder": mask} if head == "encoder" else {"decoder": mask}
-        masks = mask if isinstance(mask, Mapping) else alone
         encoder = Stack(self.spec(False, masks.get("encoder")), execution)
-        if head == "encoder":
-            return Single(embed, encoder)
-        words = None
+        embed, answer = TokenEmbedder(words), self.head(head)
+        if alone:
+            return Single(embed, encoder, answer)
+        return Seq2Seq(
+            embed,
+            encoder,
+            Stack(self.spec(True, masks.get("decoder"), masks.get("cross")), execution),
+            answer,
+            decoder_embed=TokenEmbedder(replace(words, unread=False)) if self.own_words else None,
+            output_of="encoder" if self.own_words == ("decoder",) else "decoder",
+            start=self.decoder_start_token_id,
+            pad=self.pad_token_id,
+            echoes=head in ("sequence_classification", "question_answering"),
+        )
+
+    def head(self, head: str) -> heads.Head | None:
+        """The head of this name."""
+        D, initial = self.d_model, self.initial
         if head == "seq2seq_lm":
-            words = LanguageModel(
-                self.vocab_size,
-                self.d_model,
-                self.initial,
-                tied=self.tie_word_embeddings,
-                shift=False,
-                scale=self.d_model**-0.5 if self.scale_decoder_outputs else 1.0,
+            tied = self.tie_word_embeddings and self.shared_row(head) != "head.table"
+            scale = D**-0.5 if self.scale_decoder_outputs else 1.0
+            options = dict(tied=tied, shift=False, scale=scale)
+            return heads.LanguageModel(self.vocab_size, D, initial, **options)
+        if head == "token_classification":
+            return heads.TokenClassification(D, self.num_labels, initial, self.classifier_dropout)
+        if head == "sequence_classification":
+            return heads.SequenceClassification(
+                D,
+                self.num_labels,
+                initial,
+                pooling=LastOf(self.eos()),
+                inner=heads.Square(D, "tanh", initial),
+                problem=self.problem_type,
+                rate=self.classifier_dropout,
             )
-        decoder = Stack(self.spec(True, masks.get("decoder"), masks.get("cross")), execution)
-        ids = dict(start=self.decoder_start_token_id, pad=self.pad_token_id)
-        return Seq2Seq(embed, encoder, decoder, words, **ids)
+        return heads.QuestionAnswering(D, initial) if head == "question_answering" else None
+
+    def eos(self) -> int:
+        """The token at whose last place a row is classified."""
+        if not isinstance(self.eos_token_id, int):
+            raise ValueError(
+                f"{type(self).__name__}: eos_token_id={self.eos_token_id!r}, but "
+                "sequence_classification reads its answer at the last such token; give one id"
+            )
+        return self.eos_token_id
 
     def mask_names(self, head):
-        return ("encoder",) if head == "encoder" else super().mask_names(head)
+        return ("encoder",) if head in ENCODERS else super().mask_names(head)
+
+    # ------------------------------------------------------------ the table
+
+    def shared_row(self, head: str) -> str:
+        """Which parameter of ours the table of shared words is."""
+        if "encoder" not in self.own_words:
+            return "embed.table"
+        if "decoder" not in self.own_words:
+            return "decoder_embed.table"
+        tied = self.tie_word_embeddings and head == "seq2seq_lm"
+        return "head.table" if tied else "embed.unread"
 
     def table(self, head) -> Table:
-        gated = self.feed_forward().gated
-        encoder = side("encoder", "stack" if head == "encoder" else "encoder", gated)
-        decoder = "" if head == "encoder" else side("decoder", "decoder", gated)
-        untied = "" if self.tie_word_embeddings else "lm_head.weight | head.table"
+        alone, own = head in ENCODERS, self.own_words
+        texts = {
+            "sequence_classification": layer("classification_head.dense", "head.inner")
+            + layer("classification_head.out_proj", "head.classify"),
+            "token_classification": layer("classifier", "head.classify"),
+            "question_answering": layer("qa_outputs", "head.classify"),
+            "seq2seq_lm": "" if self.tie_word_embeddings else f"{OUTPUT} | head.table",
+        }
+        words = f"{WORDS['encoder'] if 'encoder' in own else SHARED} | embed.table"
+        words += "" if alone or "encoder" not in own else f"\n{SHARED} | {self.shared_row(head)}"
+        words += "" if alone or "decoder" not in own else DECODER_WORDS
+        found = list(backbone(words + self.side(False, "stack" if alone else "encoder"),
+                              self.spec(False).slots))  # fmt: skip
+        found += [] if alone else backbone(self.side(True, "decoder"), self.spec(True).slots)
+        if head in WITHIN:
+            found = [replace(row, theirs=INNER + row.theirs) for row in found]
+        named = {row.theirs.removeprefix(INNER) for row in found}
+        stray = [name for name in (SHARED, *WORDS.values()) if name not in named]
+        stray += ["decoder.*"] if alone else []
+        stray += [] if texts["seq2seq_lm"] else [OUTPUT]
+        inner = INNER if head in WITHIN else ""
         return Table(
-            (
-                *slots("shared.weight | embed.table" + encoder + decoder),
-                *rows(untied, group=head),
-            ),
+            (*found, *of_heads(texts, head)),
+            prefixes=(INNER,),
             ignore=(
-                "encoder.embed_tokens.weight",
-                "decoder.*" if head == "encoder" else "decoder.embed_tokens.weight",
+                *(prefix + name for name in stray for prefix in ("", INNER)),
                 "*.EncDecAttention.relative_attention_bias.weight",
-                *(("lm_head.weight",) if self.tie_word_embeddings or head != "seq2seq_lm" else ()),
             ),
-            stand_ins=(
-                *(("shared.weight", f"{s}.embed_tokens.weight") for s in ("encoder", "decoder")),
-                self.TIES,
-            ),
+            stand_ins=tuple((inner + SHARED, o) for o in (*WORDS.values(), OUTPUT)),
         )
 
+    def side(self, decoder: bool, ours: str) -> str:
+        """The rows of one stack; the blocks of a decoder have a cross-attention in between."""
+        theirs = "decoder" if decoder else "encoder"
+        block, slot = f"{theirs}.block.{{i}}.layer", f"{ours}.blocks.{{slot}}"
+        text = attention(f"{block}.0.{self.attends(decoder)}", f"{slot}.self", bias=False)
+        text += norm(f"{block}.0.layer_norm", f"{slot}.self_norm", bias=False)
+        if decoder:
+            text += attention(f"{block}.1.EncDecAttention", f"{slot}.cross", bias=False)
+            text += norm(f"{block}.1.layer_norm", f"{slot}.cross_norm", bias=False)
+        text += self.computes(f"{block}.{2 if decoder else 1}", slot)
+        text += norm(f"{theirs}.final_layer_norm", f"{ours}.norm", bias=False)
+        each = "{i}" if self.hearing(decoder, None).score else "0"
+        bias = f"{theirs}.block.{each}.layer.0.{self.attends(decoder)}.relative_attention_bias"
+        place = f"{slot}.self.score" if each == "{i}" else f"{ours}.score"
+        return text + f"\n{bias}.weight | {place}.table"
 
-def side(theirs: str, ours: str, gated: bool) -> str:
-    """The rows of one stack; the blocks of a decoder have a cross-attention in between."""
-    block, slot = f"{theirs}.block.{{i}}.layer", f"{ours}.blocks.{{slot}}"
-    text = attention(f"{block}.0.SelfAttention", f"{slot}.self", bias=False)
-    text += norm(f"{block}.0.layer_norm", f"{slot}.self_norm", bias=False)
-    last = 1
-    if theirs == "decoder":
-        text += attention(f"{block}.1.EncDecAttention", f"{slot}.cross", bias=False)
-        text += norm(f"{block}.1.layer_norm", f"{slot}.cross_norm", bias=False)
-        last = 2
-    names = (("wi_0", "gate"), ("wi_1", "up")) if gated else (("wi", "up"),)
-    for name, role in names:
-        text += dense(f"{block}.{last}.DenseReluDense.{name}", f"{slot}.ffn.{role}", bias=None)
-    text += dense(f"{block}.{last}.DenseReluDense.wo", f"{slot}.ffn.down", "d f -> f d", bias=None)
-    text += norm(f"{block}.{last}.layer_norm", f"{slot}.ffn_norm", bias=False)
-    text += norm(f"{theirs}.final_layer_norm", f"{ours}.norm", bias=False)
-    bias = f"{theirs}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-    return text + f"\n{bias} | {ours}.score.table"
+    def attends(self, decoder: bool) -> str:
+        """What self-attention is called in files."""
+        return "SelfAttention"
+
+    def computes(self, theirs: str, slot: str) -> str:
+        """The rows of a token-wise branch."""
+        names = (("wi_0", "gate"), ("wi_1", "up"))
+        names = names if self.feed_forward().gated else (("wi", "up"),)
+        text = norm(f"{theirs}.layer_norm", f"{slot}.ffn_norm", bias=False)
+        for name, role in names:
+            text += dense(f"{theirs}.DenseReluDense.{name}", f"{slot}.ffn.{role}", bias=None)
+        down = f"{theirs}.DenseReluDense.wo"
+        return text + dense(down, f"{slot}.ffn.down", "d f -> f d", bias=None)
