@@ -183,6 +183,7 @@ class Buckets:
     buckets: int = 32
     far: int = 128
     directed: bool = False  # True in decoders: all buckets are spent on the past
+    summaries: bool = False  # whether summaries have a table of their own, by distances of blocks
 
 
 @dataclass(frozen=True)
@@ -396,8 +397,8 @@ class Branch:
     `blank`: padding is the zero vector behind it.
     """
 
-    kind: Literal["self", "cross", "ffn", "conv"]
-    op: AttentionSpec | FeedForward | Conv
+    kind: Literal["self", "cross", "ffn", "experts", "conv"]
+    op: AttentionSpec | FeedForward | Experts | Conv
     norm: Norm | None = None
     placement: Literal["pre", "post"] = "pre"
     dropout: float = 0.0

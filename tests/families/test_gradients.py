@@ -18,13 +18,12 @@ from transformers_jax.models import FAMILIES, MODULES
 HERE = Path(__file__).parent
 CASES = HERE.parent / "conformance" / "cases"
 FIXTURES = sorted((HERE / "fixtures").glob("*.npz"))
-INPUTS = {
-    "attention-is-all-you-need": {
-        "source_ids": "input_ids",
-        "source_mask": "attention_mask",
-        "target_ids": "decoder_input_ids",
-    }
+TRANSLATED = {
+    "source_ids": "input_ids",
+    "source_mask": "attention_mask",
+    "target_ids": "decoder_input_ids",
 }
+INPUTS = {"attention-is-all-you-need": TRANSLATED, "gru-bahdanau": TRANSLATED}
 TOLERANCE = 1e-4  # relative error of each tensor, by norm, in float32
 
 

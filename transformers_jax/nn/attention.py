@@ -44,6 +44,8 @@ class Relation(nnx.Module):
         of_values = {**sizes, "kv": a.value or K}
 
         def weight(role: str, axes: str, sizes, source: int | None = None):
+            if role not in a.projects:
+                return None
             return param(axes, {**sizes, "embed": source or width}, initial.draw(role, sizes))
 
         def bias(role: str, axes: str, sizes):
@@ -60,7 +62,7 @@ class Relation(nnx.Module):
 
     def ask(self, x: Array, turn: tuple[Array, Array] | None = None) -> Float[Array, "B T H K"]:
         """Queries of the tokens of `x` (turned, if a rotation is given)."""
-        q = add(contract("btd,dhk->bthk", x, self.query), self.query_bias)
+        q = into_heads(x, self.query, self.query_bias, self.spec.heads)
         q = q if self.query_norm is None else self.query_norm(q)
         return constrain(self._turned(q, turn), "batch length heads kv")
 
@@ -72,8 +74,8 @@ class Relation(nnx.Module):
     ) -> tuple[Float[Array, "B S G K"], Float[Array, "B S G U"]]:
         """Keys (turned, if a rotation is given) and values of a source."""
         values_from = source if value_source is None else value_source
-        k = add(contract("bsd,dgk->bsgk", source, self.key), self.key_bias)
-        v = add(contract("bsd,dgk->bsgk", values_from, self.value), self.value_bias)
+        k = into_heads(source, self.key, self.key_bias, self.spec.groups)
+        v = into_heads(values_from, self.value, self.value_bias, self.spec.groups)
         k = self._turned(k if self.key_norm is None else self.key_norm(k), turn)
         v = self._turned(v, turn) if self.spec.rotary and self.spec.rotary.values else v
         return constrain(k, "batch length kv_heads kv"), constrain(v, "batch length kv_heads kv")
@@ -96,7 +98,8 @@ class Attention(Relation):
         super().__init__(a, width, initial)
         sizes = {"embed": width, "heads": a.heads, "kv_heads": a.groups, "kv": a.kv}
         of_values = {**sizes, "kv": a.value or a.kv}
-        self.out = param("heads kv embed", of_values, initial.draw("out", of_values))
+        out = initial.draw("out", of_values)
+        self.out = param("heads kv embed", of_values, out) if "out" in a.projects else None
         self.out_bias = param("embed", sizes, spec.ZEROS) if "out" in a.bias else None
         self.relations = nnx.List(Relation(a, width, initial) for _ in a.relations)
         self.score = score_module(a.score, a, width, initial) if a.score else None
@@ -163,7 +166,18 @@ class Attention(Relation):
             else:
                 message = attend(q, k, v, graph, how=how, **options)
             y = message if y is None else y + message
+        if self.spec.padding == "mean" and edges.q.valid is not None:
+            tokens = edges.q.valid[:, :, None, None]
+            whole = jnp.repeat(v.mean(1, keepdims=True), self.spec.heads // v.shape[2], 2)
+            y = jnp.where(tokens, y, whole)
+            weights = (
+                weights
+                if weights is None
+                else jnp.where(jnp.swapaxes(tokens, 1, 2), weights, 1 / k.shape[1])
+            )
         y = constrain(y, "batch length heads kv")
+        if self.out is None:
+            return Attended(y.reshape(*y.shape[:2], -1), cache, weights)
         return Attended(add(contract("bthk,hkd->btd", y, self.out), self.out_bias), cache, weights)
 
     def _append(self, k: Array, v: Array) -> tuple[Array, Array]:
@@ -180,3 +194,12 @@ class Attention(Relation):
                 for old, new in zip((k, v), more)
             )
         return k, v
+
+
+def into_heads(
+    x: Float[Array, "B T D"], weight: nnx.Param | None, bias: nnx.Param | None, heads: int
+) -> Float[Array, "B T H K"]:
+    """The projection of a stream into heads; without a matrix the stream itself, cut into them."""
+    if weight is None:
+        return x.reshape(*x.shape[:2], heads, -1)
+    return add(contract("btd,dhk->bthk", x, weight), bias)

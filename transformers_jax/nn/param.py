@@ -220,6 +220,9 @@ def _drawer(
         if draw.kind == "uniform":
             values = jax.random.uniform(key, shape, jnp.float32, -draw.scale, draw.scale)
             return values.astype(dtype)
+        if draw.kind == "orthogonal":
+            matrix = jax.random.orthogonal(key, shape[-1], shape[:-2])
+            return (draw.scale * matrix).astype(dtype)
         return jnp.full(shape, draw.scale, dtype)
 
     def fill(key):

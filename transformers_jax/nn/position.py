@@ -20,6 +20,7 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int, Key
 from transformers_jax.graph import Nodes
 from transformers_jax.nn.attend import Score, ScoreRule
+from transformers_jax.nn.additive import AdditiveScore
 from transformers_jax.nn.disentangled import Disentangled, RelativeTable
 from transformers_jax.nn.param import param
 
@@ -143,7 +144,8 @@ def bucket(
 
 
 class BucketRule(ScoreRule):
-    """score[h, t, s] = table[bucket(s - t), h]."""
+    """score[h, t, s] = table[bucket(s - t), h]; for a summary s, another table's entry for the
+    distance from the block of t."""
 
     def __init__(self, position: spec.Buckets):
         self.position = position
@@ -155,10 +157,18 @@ class BucketRule(ScoreRule):
         return hash(self.position)
 
     def __call__(self, params, q, k, qn: Nodes, kn: Nodes):
+        table, *summaries = params
+        score = self._of(table, "index", qn, kn)
+        if summaries:
+            apart = self._of(*summaries, "block", qn, kn)
+            score = jnp.where(kn.tag("summary")[:, None, None, :] > 0, apart, score)
+        return score
+
+    def _of(self, table: Array, tag: str, qn: Nodes, kn: Nodes) -> Float[Array, "b H t s"]:
         p = self.position
-        distance = kn.tag("index")[:, None, :] - qn.tag("index")[:, :, None]
+        distance = kn.tag(tag)[:, None, :] - qn.tag(tag)[:, :, None]
         place = bucket(distance, p.buckets, p.far, p.directed)
-        return jnp.moveaxis(jnp.take(params, place, axis=0), -1, 1)
+        return jnp.moveaxis(jnp.take(table, place, axis=0), -1, 1)
 
 
 class AlibiRule(ScoreRule):
@@ -198,12 +208,15 @@ class PositionScore(nnx.Module):
         sizes = {"heads": heads, "embed": width, "buckets": position.buckets if learned else 0}
         draw = initial.draw("buckets", sizes)
         self.table = param("buckets heads", sizes, draw) if learned else None
+        beside = learned and position.summaries
+        self.summaries = param("buckets heads", sizes, draw) if beside else None
 
     def __call__(self, shared: Any = None, attention: Any = None, key: Key | None = None) -> Score:
         """The score; that of a layer may use what the stack's gives, and the layer itself."""
         if self.table is None:
             return Score(AlibiRule())
-        return Score(BucketRule(self.position), self.table[...].astype(jnp.float32))
+        tables = [t[...].astype(jnp.float32) for t in (self.table, self.summaries) if t is not None]
+        return Score(BucketRule(self.position), tuple(tables))
 
 
 def score_module(
@@ -215,4 +228,6 @@ def score_module(
         return RelativeTable(score, width, initial)
     if isinstance(score, spec.Disentangled):
         return Disentangled(score, attention, width, initial)
+    if isinstance(score, spec.Additive):
+        return AdditiveScore(attention.heads, attention.kv, width, initial)
     return PositionScore(score, attention.heads, width, initial)

@@ -1,0 +1,227 @@
+"""From a bottleneck to attention to the Transformer, on dates:  python -m train.dates [--out DIR]
+
+"May 3rd, 1979" becomes "1979-05-03", character by character. Three models of about the same size
+learn it from the same examples, in the order in which they were invented:
+
+    bottleneck   a GRU reads, a GRU writes; between them one vector  (Cho et al. 2014)
+    attention    the writer asks all states of the reader            (Bahdanau et al. 2014)
+    transformer  nothing but attention                               (Vaswani et al. 2017)
+
+The chapters:
+
+    1. data      a date and a way of writing it, drawn from a seed        `example`, `batch`
+    2. models    two configs of one recurrent family, and the 2017 one    `MODELS`
+    3. training  the engine's step and optimizer, a dozen lines           `train`
+    4. score     exact answers on days that no model was trained on       `exact`
+    5. picture   who listens to whom, from the weights of attention       `alignment`, `plot`
+
+The story, and what was measured: docs/attention-history.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import transformers_jax as tj
+from transformers_jax.models.config import FamilyConfig
+from transformers_jax.models.recurrent import RecurrentConfig
+from transformers_jax.nn.param import axes
+from transformers_jax.objectives import supervised
+from transformers_jax.optim import AdamW, Cosine
+
+# ---------------------------------------------------------------- 1. data
+
+FIRST, LAST = datetime.date(1950, 1, 1), datetime.date(2049, 12, 31)
+DAYS = (LAST - FIRST).days + 1
+HELD_OUT = 10
+"""Every so many days one is kept for the score."""
+
+
+def ordinal(day: int) -> str:
+    """1st, 2nd, 3rd, 4th, ..., 11th, ..."""
+    teen = 10 < day % 100 < 14
+    return f"{day}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(day % 10, 'th')}"
+
+
+WRITINGS: tuple[Callable[[datetime.date], str], ...] = (
+    lambda d: f"{d.day} {d:%B} {d.year}",
+    lambda d: f"{d.day} {d:%b} {d.year}",
+    lambda d: f"{d:%B} {d.day}, {d.year}",
+    lambda d: f"{d:%B} {ordinal(d.day)}, {d.year}",
+    lambda d: f"{ordinal(d.day)} of {d:%B} {d.year}",
+    lambda d: f"{d:%A}, {d.day} {d:%B} {d.year}",
+    lambda d: f"{d:%a} {d:%b} {d.day} {d.year}",
+    lambda d: f"{d.day}-{d:%b}-{d:%y}",
+    lambda d: f"{d:%d.%m.%y}",
+    lambda d: f"{d.day}.{d.month}.{d.year}",
+    lambda d: f"{d.month}/{d.day}/{d.year}",
+    lambda d: f"{d:%Y/%m/%d}",
+)
+"""Dots mean day first, slashes month first (or year first, with four digits); two digits of a year
+are 1950 to 2049. So every text has one answer."""
+
+LETTERS = "".join(sorted({c for w in WRITINGS for n in range(366) for c in w(
+    datetime.date(2000, 1, 1) + datetime.timedelta(n))} | set("-0123456789")))  # fmt: skip
+PAD, START = 0, 1
+VOCABULARY = len(LETTERS) + 2
+WIDTH, ANSWER = 28, 10
+"""Characters of the longest text ("Wednesday, 30 September 2026") and of every answer."""
+
+
+def example(seed: int, number: int, held_out: bool = False) -> tuple[str, str]:
+    """("May 3rd, 1979", "1979-05-03"): a pure function of the seed and of the example's number."""
+    rng = np.random.default_rng((seed, number, held_out))
+    place = int(rng.integers(DAYS // HELD_OUT)) * HELD_OUT
+    if not held_out:
+        place += int(rng.integers(1, HELD_OUT))
+    day = FIRST + datetime.timedelta(min(place, DAYS - 1))
+    return WRITINGS[rng.integers(len(WRITINGS))](day), day.isoformat()
+
+
+def ids(text: str, width: int) -> np.ndarray:
+    """Int[width]: its characters, then padding."""
+    known = [LETTERS.index(letter) + 2 for letter in text]
+    return np.array(known + [PAD] * (width - len(known)), np.int32)
+
+
+def text_of(row: np.ndarray) -> str:
+    """The inverse of `ids`."""
+    return "".join(LETTERS[i - 2] for i in np.asarray(row) if i > START)
+
+
+def batch(seed: int, step: int, rows: int, held_out: bool = False) -> dict[str, np.ndarray]:
+    """Inputs and labels of one step."""
+    pairs = [example(seed, step * rows + row, held_out) for row in range(rows)]
+    asked = np.stack([ids(text, WIDTH) for text, _ in pairs])
+    return {
+        "input_ids": asked,
+        "attention_mask": (asked != PAD).astype(np.int32),
+        "labels": np.stack([ids(answer, ANSWER) for _, answer in pairs]),
+    }
+
+
+# ---------------------------------------------------------------- 2. models
+
+GRU = dict(vocab_size=VOCABULARY, embedding_size=24, hidden_size=64, init="torch")
+MODELS: dict[str, FamilyConfig] = {
+    "bottleneck": RecurrentConfig(**GRU, context="last"),
+    "attention": RecurrentConfig(**GRU, context="attention"),
+    "transformer": tj.TransformerConfig(
+        vocab_size=VOCABULARY,
+        d_model=48,
+        nhead=4,
+        num_encoder_layers=2,
+        num_decoder_layers=2,
+        dim_feedforward=96,
+        dropout=0.0,
+    ),
+}
+PEAKS = {"bottleneck": 5e-3, "attention": 5e-3, "transformer": 3e-3}
+"""The highest learning rate of each."""
+
+# ---------------------------------------------------------------- 3. training
+
+
+def train(
+    name: str, *, steps: int = 1000, rows: int = 64, seed: int = 0
+) -> tuple[tj.Model, list[float]]:
+    """(the trained model, its loss at every step)."""
+    model = tj.from_config(MODELS[name], key=jax.random.key(seed))
+    record = AdamW(peak=PEAKS[name], schedule=Cosine(warmup=steps // 10))
+    optimizer = record.build(axes(model), steps)
+    step = tj.make_step(model, supervised, optimizer)
+    state, losses = tj.init_state(model, optimizer, jax.random.key(seed + 1)), []
+    for number in range(steps):
+        state, metrics = step(state, batch(seed, number, rows))
+        losses.append(metrics["loss"])
+    return tj.bind(model, state.params), [float(loss) for loss in losses]
+
+
+# ---------------------------------------------------------------- 4. score
+
+
+def exact(model: tj.Model, rows: int = 2000, seed: int = 0) -> float:
+    """The share of texts of held-out days whose answer has no mistake."""
+    asked = batch(seed, 0, rows, held_out=True)
+    wanted = asked.pop("labels")
+    said = model.translate(asked["input_ids"], asked["attention_mask"], start=START, tokens=ANSWER)
+    return float((np.asarray(said)[:, 1:] == wanted).all(1).mean())
+
+
+# ---------------------------------------------------------------- 5. picture
+
+
+def alignment(model: tj.Model, text: str) -> tuple[str, np.ndarray]:
+    """(the answer, Float[answer text]): how much each of its characters listens to those of the
+    text. Of a Transformer the mean over the heads of the last cross-attention."""
+    asked = ids(text, WIDTH)[None]
+    given = {"input_ids": asked, "attention_mask": (asked != PAD).astype(np.int32)}
+    said = np.asarray(model.translate(*given.values(), start=START, tokens=ANSWER))
+    given["decoder_input_ids"] = said[:, :-1]
+    if isinstance(model.config, RecurrentConfig):
+        weights = model(**given).attention[0]
+    else:
+        weights = model(**given, output_attentions=True).cross_attentions[-1][0].mean(0)
+    return text_of(said[0]), np.asarray(weights)[:, : len(text)]
+
+
+def plot(models: dict[str, tj.Model], texts: Sequence[str], path: Path) -> None:
+    """Saves the alignments of every model and text as one figure (extra `viz`: matplotlib)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5 * len(texts), 3.2 * len(models)), layout="constrained")
+    grid = figure.subplots(len(models), len(texts), squeeze=False)
+    for row, (name, model) in zip(grid, models.items()):
+        for axes_, text in zip(row, texts):
+            answer, weights = alignment(model, text)
+            axes_.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+            axes_.set_xticks(range(len(text)), text, family="monospace")
+            axes_.set_yticks(range(len(answer)), answer, family="monospace")
+            axes_.set_title(name)
+    figure.savefig(path, dpi=120)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Trains the models, prints what they reached, and draws who listens to whom."""
+    parser = argparse.ArgumentParser(prog="python -m train.dates", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("names", nargs="*", default=[*MODELS], metavar="MODEL")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="a directory for models and pictures")
+    given = parser.parse_args(arguments)
+    if unknown := set(given.names) - set(MODELS):
+        parser.error(f"no model is called {', '.join(sorted(unknown))}; there are {[*MODELS]}")
+    trained = {}
+    print("model          parameters   loss     exact    seconds (CPU)")
+    for name in given.names:
+        began, cpu = time.perf_counter(), time.process_time()
+        model, losses = train(name, steps=given.steps, seed=given.seed)
+        spent = f"{time.perf_counter() - began:.0f} ({time.process_time() - cpu:.0f})"
+        score = f"{100 * exact(model, seed=given.seed):.1f} %"
+        last = np.mean(losses[-20:])
+        print(
+            f"{name:14} {model.parameter_count:10,}   {last:.4f}   {score:7}  {spent}", flush=True
+        )
+        trained[name] = model
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
+        for name, model in trained.items():
+            model.save_pretrained(given.out / name)
+        listening = {name: m for name, m in trained.items() if name != "bottleneck"}
+        if listening:
+            texts = ("May 3rd, 1979", "Friday, 26 September 2025")
+            plot(listening, texts, given.out / "alignment.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,301 @@
+"""A recurrent translator with additive attention (Bahdanau et al. 2014), where attention began.
+
+A bidirectional GRU reads; a GRU writes, and before each word its state asks all states of the
+source which of them matter now. That question is `nn.attention.Attention` with one head: the query
+is one node, the keys are the source's tokens, the values are their states as they are, and the
+score is v . tanh(W s + U h) in place of a scaled product. `config["module"]` is
+"RecurrentTranslator": the names of the weights are those of torch's own modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from transformers_jax import spec
+from transformers_jax.arrays import Array, Float, Int
+from transformers_jax.graph import FULL, Nodes, connect, sequence
+from transformers_jax.hub.table import Table, rows
+from transformers_jax.models import checks
+from transformers_jax.models.inputs import tokens
+from transformers_jax.models.output import Output
+from transformers_jax.models.rows import HEADS_OUT, dense, layer
+from transformers_jax.models.torch_attention import ModuleConfig
+from transformers_jax.models.torch_modules import Translator
+from transformers_jax.nn.attention import Attention
+from transformers_jax.nn.cache import KeyValues
+from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.head import Answering, LanguageModel, Square
+from transformers_jax.nn.recurrent import BothWays, Gru
+
+
+class InitialBahdanau(spec.Initial):
+    """Orthogonal recurrent matrices, normal(0.001) where queries and keys are made, zero for the
+    vector that scores them, normal(0.01) elsewhere (Bahdanau et al. 2014, appendix B.1)."""
+
+    def draw(self, role: str, sizes: spec.Sizes) -> spec.Draw:
+        rules = {
+            "memory": spec.Draw("orthogonal", 1.0),
+            "query": spec.Draw("normal", 1e-3),
+            "key": spec.Draw("normal", 1e-3),
+            "score": spec.ZEROS,
+        }
+        return rules.get(role, spec.Draw("normal", 1e-2))
+
+
+class InitialTorch(spec.Initial):
+    """What torch's own modules draw: normal(1) embeddings, and uniform within 1 / sqrt(fan-in), or
+    1 / sqrt(hidden) in a GRU. Biases begin at zero here."""
+
+    def draw(self, role: str, sizes: spec.Sizes) -> spec.Draw:
+        if role == "table":
+            return spec.Draw("normal", 1.0)
+        fan = sizes["kv"] if role == "score" else sizes.get("hidden", sizes["embed"])
+        return spec.Draw("uniform", fan**-0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentConfig(ModuleConfig):
+    """Sizes of a RecurrentTranslator; defaults are those of RNNsearch (appendix A.2).
+
+    `context` says what the decoder hears of the source: "attention" to all of its states, or the
+    "last" ones of the two directions alone, a bottleneck of fixed size (Cho et al. 2014). `init`
+    is the rule of first weights: "bahdanau", the paper's, or "torch", from which AdamW learns in a
+    tenth of the steps or fewer (docs/attention-history.md).
+    """
+
+    model_type = "recurrent"
+    module = "RecurrentTranslator"
+    is_encoder_decoder = True
+    HEADS = {"RecurrentTranslator": "seq2seq_lm"}
+
+    vocab_size: int = 30000
+    embedding_size: int = 620
+    hidden_size: int = 1000
+    layers: int = 1
+    context: Literal["attention", "last"] = "attention"
+    init: Literal["bahdanau", "torch"] = "bahdanau"
+    pad_token_id: int | None = 0
+    decoder_start_token_id: int | None = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, known in (("context", ("attention", "last")), ("init", ("bahdanau", "torch"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"RecurrentConfig: {name}={getattr(self, name)!r}: not of {known}")
+
+    def mask_names(self, head):
+        return ("cross",)
+
+    def to_dict(self):
+        fields = super().to_dict()
+        own = {
+            "context": "attention",
+            "init": "bahdanau",
+            "pad_token_id": 0,
+            "decoder_start_token_id": 1,
+        }
+        return {k: v for k, v in fields.items() if k not in own or v != own[k]}
+
+    def build(self, head, execution, mask=None) -> RecurrentTranslator:
+        initial = InitialBahdanau() if self.init == "bahdanau" else InitialTorch()
+        E, H = self.embedding_size, self.hidden_size
+        embed = EmbedSpec(self.vocab_size, E, initial=initial)
+        attention = spec.AttentionSpec(
+            heads=1,
+            kv=H,
+            source=2 * H,
+            value=2 * H,
+            mask=(mask.get("cross") if isinstance(mask, Mapping) else mask) or FULL,
+            projects=("query", "key"),
+            bias=("key",),
+            score=spec.Additive(),
+        )
+        words = LanguageModel(
+            self.vocab_size, 3 * H + E, initial, tied=False, shift=False, bias=True
+        )
+        return RecurrentTranslator(
+            (TokenEmbedder(embed), TokenEmbedder(embed)),
+            BothWays(E, H, self.layers, initial),
+            Square(H, "tanh", initial),
+            Attention(attention, H, initial),
+            Gru(E + 2 * H, H, initial),
+            words,
+            bottleneck=self.context == "last",
+            start=self.decoder_start_token_id,
+            pad=self.pad_token_id,
+        )
+
+    def table(self, head) -> Table:
+        text = "source.weight | embed.table\ntarget.weight | decoder_embed.table"
+        for n in range(self.layers):
+            text += unit(f"encoder.{{}}_l{n}", f"encoder.onward.{n}")
+            text += unit(f"encoder.{{}}_l{n}_reverse", f"encoder.backward.{n}")
+        text += layer("bridge", "bridge") + unit("decoder.{}", "writer")
+        text += dense("attention.query", "attention.query", HEADS_OUT, None)
+        text += dense("attention.key", "attention.key", HEADS_OUT, "(h k) -> h k")
+        text += dense("attention.score", "attention.score.vector", "h k -> h k", None)
+        return Table(rows(text + dense("output", "head.table", "", None) + OUTPUT_BIAS))
+
+
+OUTPUT_BIAS = "\noutput.bias | head.bias"
+
+
+def unit(theirs: str, ours: str) -> str:
+    """The four tensors of a GRU; `{}` in their name is "weight_ih" and the like."""
+    text = ""
+    for name, role in (("ih", "input"), ("hh", "memory")):
+        text += f"\n{theirs.format(f'weight_{name}')} | {ours}.{role} | (g h) e -> g e h"
+        text += f"\n{theirs.format(f'bias_{name}')} | {ours}.{role}_bias | (g h) -> g h"
+    return text
+
+
+# ---------------------------------------------------------------- the model
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Written:
+    """What a recurrent decoder remembers: its state, the source's keys and values, their nodes."""
+
+    state: Float[Array, "B H"]
+    heard: KeyValues
+    nodes: Nodes
+    length: Int[Array, ""]
+
+    def gather(self, rows: Int[Array, " B"]) -> Written:
+        """The rows of the batch in another order, possibly repeated."""
+        return self._rows(lambda leaf: jnp.take(leaf, rows, axis=0))
+
+    def repeat(self, times: int) -> Written:
+        """Every row `times` times, side by side."""
+        return self._rows(lambda leaf: jnp.repeat(leaf, times, axis=0))
+
+    def reorder(self, rows: Int[Array, " B"]) -> Written:
+        """`gather` for rows that move only among the beams of one source, which stays."""
+        return replace(self, state=jnp.take(self.state, rows, axis=0))
+
+    def _rows(self, change) -> Written:
+        moved = jax.tree.map(change, (self.state, self.heard, self.nodes))
+        return Written(*moved, self.length)
+
+
+class RecurrentTranslator(Translator):
+    """Reads with a bidirectional GRU, writes with a GRU that attends.
+
+        c_t = attend(s_{t-1}, h_1 ... h_S)        s_t = GRU([word_t, c_t], s_{t-1})
+        logits_t = W [s_t, c_t, word_t] + b       s_0 = tanh(W_s h_1 backward + b_s)
+
+    Takes `source_ids`, `source_mask`, `target_ids` (or Hugging Face's names of them) and `labels`;
+    gives `logits` [B T V], `attention` [B T S], `encoder_states` [B S 2H] and `loss`. There is no
+    noise in it.
+    """
+
+    def __init__(
+        self,
+        embeds: tuple[TokenEmbedder, TokenEmbedder],
+        encoder: BothWays,
+        bridge: Square,
+        attention: Attention,
+        writer: Gru,
+        head: LanguageModel,
+        *,
+        bottleneck: bool,
+        start: int | None,
+        pad: int | None,
+    ):
+        self.embed, self.decoder_embed = embeds
+        self.encoder, self.bridge, self.attention = encoder, bridge, attention
+        self.writer, self.head, self.bottleneck = writer, head, bottleneck
+        self.start, self.pad, self.echoes = start, pad, False
+
+    def encoder_forward(self, input_ids=None, attention_mask=None) -> Output:
+        """The states of the source (zero at padding), and the last ones of both directions."""
+        words = self.embed.words(input_ids, self.dtype)
+        valid = None if attention_mask is None else jnp.asarray(attention_mask) > 0
+        states, (onward, backward) = self.encoder(words, valid)
+        return Output(last_hidden_state=states, onward_state=onward, backward_state=backward)
+
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        decoder_input_ids=None,
+        encoder_outputs=None,
+        key=None,
+        cache=None,
+        **labels,
+    ) -> Output:
+        """The logits of each next word, given those before it."""
+        heard = encoder_outputs
+        if heard is None and cache is None:
+            heard = self.encoder_forward(input_ids, attention_mask)
+        if decoder_input_ids is None:
+            decoder_input_ids = self._shifted(input_ids, labels.get("labels"))
+        batch = decoder_input_ids.shape[0]
+        held = cache if heard is None else self.init_cache(batch, 0, heard, attention_mask)
+        words = self.decoder_embed.words(decoder_input_ids, self.dtype)
+
+        def write(held: Written, word):
+            context, weights = self._ask(held)
+            state = self.writer.step(jnp.concatenate([word, context], -1), held.state)
+            held = replace(held, state=state, length=held.length + 1)
+            return held, (jnp.concatenate([state, context, word], -1), weights)
+
+        held, written = jax.lax.scan(write, held, jnp.moveaxis(words, 1, 0))
+        x, weights = (jnp.moveaxis(part, 0, 1) for part in written)
+        seen = Answering(input_ids, self.decoder_embed.table[...], None, None)
+        return Output(
+            **self.head(x, seen, **labels),
+            cache=None if cache is None else held,
+            attention=weights,
+            encoder_states=None if heard is None else heard["last_hidden_state"],
+        )
+
+    def _ask(self, held: Written) -> tuple[Float[Array, "B 2*H"], Float[Array, "B S"]]:
+        """What the source says to the decoder's state, and to which of its nodes it listened."""
+        edges = connect(self.attention.spec.mask, sequence(1, start=held.length), held.nodes)
+        asked = self.attention(held.state[:, None], edges, cache=held.heard, with_weights=True)
+        return asked.x[:, 0], asked.weights[:, 0, 0]
+
+    def init_cache(self, batch, length, encoder_outputs, attention_mask=None, tags=None) -> Written:
+        """The memory of a decoder that has heard the encoder and written nothing."""
+        states, onward, backward = (
+            encoder_outputs[name]
+            for name in ("last_hidden_state", "onward_state", "backward_state")
+        )
+        if self.bottleneck:  # one node stands for the source
+            states, attention_mask = jnp.concatenate([onward, backward], -1)[:, None], None
+        valid = jnp.ones(states.shape[:2], jnp.int32) if attention_mask is None else attention_mask
+        nodes = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, states.shape[:2]),
+            tokens(states.shape[1], valid, tags),
+        )
+        heard = KeyValues(*self.attention.project(states), kind="cross")
+        return Written(self.bridge(backward), heard, nodes, jnp.zeros((), jnp.int32))
+
+    @property
+    def positions(self) -> int | None:
+        """None: a recurrent model counts no positions."""
+        return None
+
+    def check(self, inputs: Mapping[str, Any]) -> None:
+        ids, asked = inputs.get("input_ids"), inputs.get("decoder_input_ids")
+        if ids is None and inputs.get("encoder_outputs") is None and inputs.get("cache") is None:
+            raise ValueError("give source_ids (or encoder_outputs, or a cache that heard them)")
+        vocab = self.embed.spec.vocab
+        for name, value in (("source_ids", ids), ("target_ids", asked)):
+            if value is not None:
+                checks.ids(name, value, vocab)
+        if ids is not None and "attention_mask" in inputs:
+            checks.mask("source_mask", inputs["attention_mask"], np.shape(ids), "source_ids")
+        if ids is not None and asked is not None and len(ids) != len(asked):
+            raise ValueError(f"source_ids have {len(ids)} rows, target_ids {len(asked)}")
+        if "labels" in inputs:
+            shape = np.shape(inputs["labels"] if asked is None else asked)
+            checks.answers(self, inputs, shape)
