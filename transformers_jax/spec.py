@@ -25,9 +25,9 @@ Sizes = Mapping[str, int]
 class Draw:
     """How one parameter is drawn: normal with `scale` as deviation (before what lies beyond `cut`
     deviations is cut off), uniform within +-scale, the constant `scale`, or `scale` times an
-    orthogonal matrix."""
+    orthogonal matrix or a table of sinusoids."""
 
-    kind: Literal["normal", "uniform", "constant", "orthogonal"]
+    kind: Literal["normal", "uniform", "constant", "orthogonal", "sinusoids"]
     scale: float
     cut: float | None = None
 
@@ -183,6 +183,7 @@ class Buckets:
     buckets: int = 32
     far: int = 128
     directed: bool = False  # True in decoders: all buckets are spent on the past
+    rows: int | None = None  # of the table, where it has more than there are buckets (MPNet)
     summaries: bool = False  # whether summaries have a table of their own, by distances of blocks
 
 

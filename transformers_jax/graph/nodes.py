@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Bool, Int
+from transformers_jax.arrays import Array, Bool, Float, Int
 
 
 @jax.tree_util.register_dataclass
@@ -58,6 +58,10 @@ class Nodes:
     def with_tags(self, **tags: Int[Array, "b T"]) -> Nodes:
         """The same nodes with these tags added or replaced."""
         return replace(self, tags={**self.tags, **tags})
+
+    def blanked(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """The vectors of these nodes, zero where there is no token."""
+        return x if self.valid is None else jnp.where(self.valid[..., None], x, 0)
 
     def __getitem__(self, columns: slice) -> Nodes:
         """The nodes of some columns, e.g. `nodes[3:4]` for one row of the matrix of edges."""

@@ -17,6 +17,7 @@ from transformers_jax.nn.attend import Score
 from transformers_jax.nn.attention import Attention
 from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.convolution import Convolution
+from transformers_jax.nn.experts import Experts
 from transformers_jax.nn.feedforward import Mlp
 from transformers_jax.nn.noise import drop_path, dropout
 from transformers_jax.nn.norm import Norm
@@ -53,6 +54,7 @@ OPERATIONS: dict[type, Callable[..., nnx.Module]] = {
     spec.AttentionSpec: Attention,
     spec.FeedForward: Mlp,
     spec.Conv: Convolution,
+    spec.Experts: Experts,
 }
 """The module of each description. Those that are neither of these two take (x, nodes, key) and give
 (what is added, what is to be collected by name)."""

@@ -53,7 +53,7 @@ class Convolution(nnx.Module):
         ]
         parts = jnp.stack(taps, 2).reshape(*x.shape[:2], self.spec.kernel, self.spec.groups, -1)
         y = contract("btngc,ngce->btge", parts, self.weight).reshape(x.shape)
-        y = dropout(add(y, self.bias), self.spec.dropout, key)
+        y = dropout(nodes.blanked(add(y, self.bias)), self.spec.dropout, key)
         return activation(self.spec.activation)(y), {}
 
 
