@@ -16,7 +16,7 @@ import numpy as np
 from transformers_jax.arrays import Array, Bool, Int
 from transformers_jax.graph.nodes import Nodes, sequence
 
-__all__ = ["cached", "documents_of", "packed", "restart", "sequence"]
+__all__ = ["blocked", "cached", "documents_of", "packed", "restart", "sequence", "with_global"]
 
 
 def documents_of(lengths: Sequence[Sequence[int]], length: int | None = None) -> np.ndarray:
@@ -86,3 +86,38 @@ def cached(
     """
     filled: Any = np.arange(length, dtype=np.int32)[None] < written
     return sequence(length, valid=filled if valid is None else filled & valid)
+
+
+# ---------------------------------------------------------------- tags of long rows
+
+
+def _real(nodes: Nodes) -> Any:
+    """Int[b T], 1 where there is a token, 0 in padding; NumPy where it is known while tracing."""
+    if nodes.valid is None:
+        return np.ones((1, nodes.length), np.int32)
+    return nodes.valid.astype(np.int32)
+
+
+def with_global(nodes: Nodes) -> Nodes:
+    """Nodes with the tags `real`, 1 where there is a token, and `global`: that of the nodes, or 0;
+    padding is never global."""
+    real = _real(nodes)
+    marked: Any = nodes.tags.get("global", np.zeros((1, nodes.length), np.int32))
+    return nodes.with_tags(real=real, **{"global": (marked > 0) * real})
+
+
+def blocked(nodes: Nodes, size: int, longest: int = 0) -> Nodes:
+    """Nodes in blocks of `size` tokens, the last of which may be shorter.
+
+    Adds the tags `block` (its number), `blocks` (how many there are), `edge` (1 in the first and in
+    the last) and `real` (1 where there is a token). In rows of at most `longest` tokens all of them
+    are `edge` and `real`.
+    """
+    index = nodes.tag("index")
+    block = index // size
+    count = -(-nodes.length // size)
+    short = nodes.length <= longest
+    edge = (block == 0) | (block == count - 1) | short
+    blocks: Any = np.full((1, nodes.length), count, np.int32)
+    real = _real(Nodes(nodes.tags) if short else nodes)
+    return nodes.with_tags(block=block, blocks=blocks, edge=edge.astype(np.int32), real=real)

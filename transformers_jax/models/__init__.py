@@ -23,6 +23,7 @@ FAMILIES = {
     "deberta-v2": "deberta_v2:DebertaV2Config",
     "distilbert": "distilbert:DistilBertConfig",
     "electra": "electra:ElectraConfig",
+    "encoder-decoder": "encoder_decoder:EncoderDecoderConfig",
     "gpt2": "gpt2:GPT2Config",
     "llama": "llama:LlamaConfig",
     "m2m_100": "m2m_100:M2M100Config",
@@ -35,7 +36,9 @@ FAMILIES = {
     "roberta": "roberta:RobertaConfig",
     "roformer": "roformer:RoFormerConfig",
     "mt5": "mt5:MT5Config",
+    "switch_transformers": "switch_transformers:SwitchTransformersConfig",
     "t5": "t5:T5Config",
+    "umt5": "umt5:UMT5Config",
     "xlm-roberta": "xlm_roberta:XLMRobertaConfig",
 }
 MODULES = {

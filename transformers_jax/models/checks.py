@@ -189,9 +189,10 @@ def answers(model: Model, inputs: Mapping[str, Any], shape: tuple[int, ...]) -> 
     """Labels of the head, by what the head predicts."""
     config, head = model.config, model.plan.head
     per_token = ("causal_lm", "masked_lm", "pretraining", "seq2seq_lm")
+    marks = [mark.argument for mark in getattr(model, "marks", ())]  # checked with the tokens
     for name in model.labels:
         value = inputs.get(name)
-        if value is None:
+        if value is None or name in marks:
             continue
         if name in ("next_sentence_label", "sentence_order_label") or head == "next_sentence":
             labels(name, value, 2)

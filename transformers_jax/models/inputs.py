@@ -61,12 +61,18 @@ def placed(
 class Mark:
     """An argument of a call that is a tag of its tokens (Longformer: `global_attention_mask`).
 
-    `otherwise(ids, shape)` gives the tag, Int[b T], where the caller gives none.
+    `otherwise(ids, shape)` gives the tag, Int[b T], where the caller gives none. It may have a
+    method `check(ids)` that raises ValueError for ids which do not tell.
     """
 
     argument: str
     tag: str
     otherwise: Callable[[Array | None, tuple[int, int]], Array]
+
+    def check(self, ids: Array) -> None:
+        """Raises ValueError if `otherwise` cannot tell the tag of these ids."""
+        if (check := getattr(self.otherwise, "check", None)) is not None:
+            check(ids)
 
 
 def marked(

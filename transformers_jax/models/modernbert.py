@@ -180,6 +180,7 @@ class ModernBertConfig(FamilyConfig):
         embed = EmbedSpec(
             vocab=self.vocab_size,
             width=self.hidden_size,
+            unlearned=self.pad_token_id,
             norm=self.layer_norm,
             dropout=self.embedding_dropout,
             initial=self.initial,

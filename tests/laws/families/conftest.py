@@ -30,28 +30,49 @@ BERT = dict(
     intermediate_size=28,
     max_position_embeddings=37,
 )
+BART = dict(
+    vocab_size=53,
+    d_model=20,
+    encoder_layers=2,
+    decoder_layers=3,
+    encoder_attention_heads=4,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=28,
+    decoder_ffn_dim=28,
+    max_position_embeddings=37,
+)
 CONFIGS = {
-    "bart": lambda: tj.BartConfig(
-        vocab_size=53,
-        d_model=20,
-        encoder_layers=2,
-        decoder_layers=3,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        encoder_ffn_dim=28,
-        decoder_ffn_dim=28,
-        max_position_embeddings=37,
+    "albert": lambda: tj.AlbertConfig(
+        **{**BERT, "num_hidden_layers": 3}, embedding_size=12, num_hidden_groups=2
     ),
+    "bart": lambda: tj.BartConfig(**BART),
     "bert": lambda: tj.BertConfig(**BERT),
+    "deberta_v2": lambda: tj.DebertaV2Config(
+        **BERT,
+        relative_attention=True,
+        pos_att_type=("c2p", "p2c"),
+        position_biased_input=False,
+        position_buckets=6,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        conv_kernel_size=3,
+    ),
     "electra": lambda: tj.ElectraConfig(**BERT, embedding_size=12),
     "gpt2": lambda: tj.GPT2Config(
         vocab_size=53, n_embd=20, n_layer=2, n_head=4, n_positions=37, eos_token_id=1
     ),
     "llama": lambda: tj.LlamaConfig(**LLAMA),
+    "m2m_100": lambda: tj.M2M100Config(**BART),
+    "longformer": lambda: tj.LongformerConfig(**BERT, attention_window=6),
     "modernbert": lambda: tj.ModernBertConfig(
         **{**BERT, "hidden_size": 24}, local_attention=6, pad_token_id=0
     ),
+    "pegasus": lambda: tj.PegasusConfig(**BART),
+    "mpnet": lambda: tj.MPNetConfig(**BERT),
     "roberta": lambda: tj.RobertaConfig(**BERT),
+    "roformer": lambda: tj.RoFormerConfig(
+        **{**BERT, "hidden_size": 24}, embedding_size=12, rotary_value=True
+    ),
     "t5": lambda: tj.T5Config(
         vocab_size=53, d_model=20, d_kv=6, d_ff=28, num_layers=2, num_decoder_layers=3, num_heads=4
     ),
@@ -65,13 +86,20 @@ CONFIGS = {
     ),
 }
 HEADS = {
+    "albert": "masked_lm",
     "bart": "seq2seq_lm",
     "bert": "masked_lm",
+    "deberta_v2": "masked_lm",
     "electra": "replaced_token",
     "gpt2": "causal_lm",
     "llama": "causal_lm",
+    "m2m_100": "seq2seq_lm",
+    "longformer": "masked_lm",
     "modernbert": "masked_lm",
+    "pegasus": "seq2seq_lm",
+    "mpnet": "masked_lm",
     "roberta": "masked_lm",
+    "roformer": "masked_lm",
     "t5": "seq2seq_lm",
     "transformer": "seq2seq_lm",
 }

@@ -15,14 +15,21 @@ GRADIENT = 1e-5  # of the norm of the whole
 SAME = Same("document")
 BOTH = {"encoder": SAME, "decoder": CAUSAL & SAME, "cross": SAME}
 MASKS = {
+    "albert": SAME,
     "bert": SAME,
+    "deberta_v2": OWN & SAME,
+    "mpnet": SAME,
+    "roformer": SAME,
     "roberta": SAME,
     "electra": SAME,
+    "longformer": OWN & SAME,
     "modernbert": OWN & SAME,
     "gpt2": CAUSAL & SAME,
     "llama": CAUSAL & SAME,
     "t5": BOTH,
     "bart": BOTH,
+    "m2m_100": BOTH,
+    "pegasus": BOTH,
     "transformer": BOTH,
 }
 DIFFERENTIATED = ("bert", "gpt2", "t5", "bart")  # compiling is dear; the rest is built of the same

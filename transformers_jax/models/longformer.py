@@ -1,0 +1,172 @@
+"""Longformer (Beltagy et al. 2020). Hugging Face model_type "longformer".
+
+RoBERTa in which most tokens hear a window, and all hear the few tokens that are global, which hear
+all. Global tokens ask with queries, keys and values of their own: a second relation between tokens.
+`attentions` are one matrix per layer, [B H T S], the rows of global tokens being those of that
+relation; Hugging Face gives the window's diagonals and `global_attentions` apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+
+from transformers_jax.arrays import Array, Int
+from transformers_jax.graph import FULL, Mask, Near, Strided, Where, given
+from transformers_jax.graph.layouts import with_global
+from transformers_jax.hub.table import Row
+from transformers_jax.models.bert import BACKBONE
+from transformers_jax.models.inputs import Mark
+from transformers_jax.models.roberta import RobertaConfig
+from transformers_jax.models.rows import HEADS_OUT, S, backbone, dense
+from transformers_jax.models.wiring import Single
+from transformers_jax.spec import Layout, StackSpec
+
+GLOBAL = Where("global", of="query")
+REAL = Where("real", of="query")  # padding hears nothing, as in the reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongformerConfig(RobertaConfig):
+    """The fields of a Longformer config.json; longformer-base-4096 (149M) has 50265 words, 4098
+    positions, 1 type and eps 1e-5.
+
+    `attention_window` counts both sides, one number or one per layer. `attention_dilation` (Beltagy
+    et al. 2020, section 3.1) is a field of the authors' own files: the window of a layer then skips
+    all but every so many-th token. Hugging Face's class does not read it.
+    """
+
+    model_type = "longformer"
+    FIXED = {
+        **RobertaConfig.FIXED,
+        "autoregressive": False,
+        "ignore_attention_mask": False,
+    }
+    UNUSED = frozenset({"attention_mode", "onnx_export"})
+    TIES = ("longformer.embeddings.word_embeddings.weight", "lm_head.decoder.weight")
+    HEADS = {
+        "LongformerModel": "none",
+        "LongformerForMaskedLM": "masked_lm",
+        "LongformerForSequenceClassification": "sequence_classification",
+        "LongformerForTokenClassification": "token_classification",
+        "LongformerForMultipleChoice": "multiple_choice",
+        "LongformerForQuestionAnswering": "question_answering",
+    }
+    LISTS: ClassVar[tuple[str, ...]] = ("attention_window", "attention_dilation")
+
+    vocab_size: int = 30522
+    attention_window: tuple[int, ...] | int = 512
+    attention_dilation: tuple[int, ...] | int = 1
+    sep_token_id: int | None = 2
+
+    def __post_init__(self):
+        super().__post_init__()
+        layers = self.num_hidden_layers
+        for name in self.LISTS:
+            values = self.per_layer(name)
+            odd = name == "attention_window" and any(v % 2 for v in values)
+            if len(values) != layers or odd or min(values) < 1:
+                raise ValueError(
+                    f"LongformerConfig: {name} {list(values)}: expected a positive "
+                    f"{'even ' if name == 'attention_window' else ''}number, or one for each of "
+                    f"the {layers} layers (num_hidden_layers)"
+                )
+
+    def per_layer(self, name: str) -> tuple[int, ...]:
+        """A field that may be one number for all layers."""
+        value = getattr(self, name)
+        return (value,) * self.num_hidden_layers if isinstance(value, int) else value
+
+    def to_dict(self) -> dict[str, Any]:
+        values = super().to_dict()
+        if set(self.per_layer("attention_dilation")) == {1}:
+            del values["attention_dilation"]
+        return values
+
+    def spec(self, mask=None) -> StackSpec:
+        """RoBERTa's blocks with two relations: a window and the global tokens; global to all."""
+        plain, blocks = super().spec(), []
+        windows, dilations = (self.per_layer(name) for name in self.LISTS)
+        for (attend, feed), window, step in zip(plain.blocks, windows, dilations):
+            near = local(window // 2, step)
+            op = replace(
+                attend.op,
+                mask=REAL & ~GLOBAL & given(mask, near | Where("global")),
+                relations=(REAL & GLOBAL & given(mask, FULL),),
+            )
+            blocks.append((replace(attend, op=op), feed))
+        return replace(plain, blocks=tuple(blocks), layout=GlobalTokens())
+
+    def build(self, head, execution, mask=None) -> Single:
+        model = super().build(head, execution, mask)
+        model.marks = (Mark("global_attention_mask", "global", self.asked(head)),)
+        return model
+
+    def asked(self, head: str) -> Asked:
+        """Which tokens are global where the caller does not say (section 3.1: by task)."""
+        tasks = {
+            "sequence_classification": "first",
+            "question_answering": "before",
+            "multiple_choice": "after",
+        }
+        return Asked(tasks.get(head), self.sep_token_id)
+
+    def backbone(self, prefix: str) -> tuple[Row, ...]:
+        text = (BACKBONE + RELATION).replace("bert.", prefix)
+        return backbone(text, self.spec().slots)
+
+
+def local(reach: int, step: int) -> Mask:
+    """A window that reaches so many keys to either side, of which it takes each `step`-th."""
+    near = Near(reach * step, reach * step)
+    return near if step == 1 else near & Strided(step)
+
+
+@dataclass(frozen=True)
+class GlobalTokens(Layout):
+    """Padding is no token, and never global."""
+
+    tags = frozenset({"global", "real"})
+
+    def __call__(self, nodes):
+        return with_global(nodes)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The tokens that are global by default: none, the first, those before the first separator (a
+    question), or those behind the first two (an answer to choose)."""
+
+    place: str | None
+    separator: int | None
+
+    def __call__(self, ids: Int[Array, "B T"] | None, shape: tuple[int, int]) -> Int[Array, "b T"]:
+        index = np.arange(shape[1], dtype=np.int32)[None]
+        if self.place == "first":
+            return (index == 0).astype(np.int32)
+        if self.place is None or ids is None:
+            return np.zeros_like(index)
+        first = jnp.argmax(ids == self.separator, axis=1)[:, None]
+        asked = index < first if self.place == "before" else index > first + 1
+        return asked.astype(jnp.int32)
+
+    def check(self, ids: Int[Array, "... T"]) -> None:
+        """Raises ValueError for a row in which the separators do not tell where a question ends."""
+        if self.place in ("before", "after"):
+            counts = (np.asarray(ids) == self.separator).sum(-1)
+            if wrong := [tuple(map(int, row)) for row in np.argwhere(counts != 3)]:
+                raise ValueError(
+                    f"input_ids: row {list(wrong[0])} holds {counts[wrong[0]]} separators "
+                    f"{self.separator} (sep_token_id), expected 3, of which the first ends the "
+                    "question; give global_attention_mask"
+                )
+
+
+L = "bert.encoder.layer.{i}.attention.self"
+RELATION = "".join(
+    dense(f"{L}.{role}_global", f"{S}.self.relations.0.{role}", HEADS_OUT, "(h k) -> h k")
+    for role in ("query", "key", "value")
+)
