@@ -26,6 +26,7 @@ CHOSEN = (
     *("modernbert-mlm", "longformer-mlm", "big-bird-mlm"),
     *("distilbert-mlm", "xlm-roberta-tokens", "camembert-tokens", "mpnet-mlm"),
     *("albert-pretraining", "roformer-mlm"),
+    *("deberta-mlm", "deberta-v2-mlm"),
     *("mt5", "umt5", "switch", "longt5-tglobal"),
 )
 # eps is larger than usual, because key biases have no gradient but rounding, which must not count

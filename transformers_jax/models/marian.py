@@ -1,15 +1,15 @@
 """Marian (Junczys-Dowmunt et al. 2018; OPUS-MT, Tiedemann 2020). Hugging Face model_type "marian".
 
-Post-norm blocks as in the 2017 Transformer, with positions whose sines stand before their cosines
-and are stored nowhere. Source and target may have vocabularies of their own. The decoder begins
-with the padding token, which must not be generated: generation_config.json bans it.
+Post-norm blocks as in the 2017 Transformer, with positions whose sines stand before their cosines.
+Source and target may have vocabularies of their own. The decoder begins with the padding token,
+which must not be generated: generation_config.json bans it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.models.bart import LEGACY, OUTPUT, WORDS, BartConfig
+from transformers_jax.models.bart import LEGACY, OUTPUT, WORDS, BartConfig, stored_waves
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.waves import Sinusoids
 
@@ -63,10 +63,16 @@ class MarianConfig(BartConfig):
     def keeps_shared(self) -> bool:
         return self.share_encoder_decoder_embeddings and super().keeps_shared
 
+    @property
+    def waves(self) -> Sinusoids:
+        """The positions of both sides."""
+        return Sinusoids(halves=True, rows=self.max_position_embeddings)
+
     def embed(self, decoder: bool) -> EmbedSpec:
-        waves = Sinusoids(halves=True, rows=self.max_position_embeddings)
-        return replace(super().embed(decoder), positions=waves, offset=0, norm=None)
+        return replace(super().embed(decoder), positions=self.waves, offset=0, norm=None)
 
     def table(self, head):
-        found = super().table(head)  # files of early releases hold the waves
-        return replace(found, ignore=(*found.ignore, "*.embed_positions.weight"))
+        found = super().table(head)
+        if head == "seq2seq_lm":  # only files of early releases hold the waves then
+            return replace(found, ignore=(*found.ignore, "*.embed_positions.weight"))
+        return replace(found, computed=stored_waves(self.waves, self.d_model, head))

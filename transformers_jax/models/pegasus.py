@@ -6,11 +6,9 @@ before all cosines, and files hold them.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 
-from transformers_jax.hub.table import Computed
-from transformers_jax.models.bart import LEGACY, BartConfig
+from transformers_jax.models.bart import LEGACY, BartConfig, stored_waves
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.waves import Sinusoids
 
@@ -54,9 +52,5 @@ class PegasusConfig(BartConfig):
         return replace(super().embed(decoder), positions=self.waves, offset=0, norm=None)
 
     def table(self, head):
-        shape = (self.max_position_embeddings, self.d_model)
-        value = functools.partial(self.waves.table, self.d_model)
-        sides = ("decoder",) if head == "causal_lm" else ("encoder", "decoder")
-        names = (f"model.{side}.embed_positions.weight" for side in sides)
-        computed = tuple(Computed(name, shape, value) for name in names)
+        computed = stored_waves(self.waves, self.d_model, head)
         return replace(super().table(head), computed=computed)

@@ -15,7 +15,22 @@ def answer(model, **inputs):
     return np.asarray(out["logits"] if "logits" in out else out["last_hidden_state"])
 
 
-FAMILIES = ["bart", "bert", "electra", "gpt2", "llama", "roberta", "t5", "transformer"]
+FAMILIES = [
+    "albert",
+    "bart",
+    "bert",
+    "deberta_v2",
+    "electra",
+    "gpt2",
+    "llama",
+    "mpnet",
+    "roberta",
+    "roformer",
+    "t5",
+    "transformer",
+    "m2m_100",
+    "pegasus",
+]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -37,7 +52,9 @@ def test_what_stands_in_padding_changes_nothing(family, tiny, ids):
     assert not np.array_equal(clean[seen], dirty[seen])  # the control: as tokens they count
 
 
-@pytest.mark.parametrize("family", ["bert", "electra", "gpt2", "llama", "roberta"])
+@pytest.mark.parametrize(
+    "family", ["albert", "bert", "electra", "gpt2", "llama", "roberta", "roformer"]
+)
 def test_only_positions_tell_the_order(family, tiny, ids):
     model = tiny(family, mask=FULL)
     order = np.random.default_rng(0).permutation(13)

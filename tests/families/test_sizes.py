@@ -1,0 +1,69 @@
+"""At the sizes of their papers models have as many parameters as PyTorch's classes (meta device).
+
+Tables that a formula gives are no parameters here: Marian's and Pegasus' sinusoids are not counted.
+"""
+
+import pytest
+
+from transformers_jax.models import config_class
+from transformers_jax.models.base import Plan
+
+OPUS = dict(
+    d_model=512,
+    encoder_layers=6,
+    decoder_layers=6,
+    encoder_attention_heads=8,
+    decoder_attention_heads=8,
+    encoder_ffn_dim=2048,
+    decoder_ffn_dim=2048,
+    max_position_embeddings=512,
+)
+BLENDERBOT_400M = dict(d_model=1280, decoder_layers=12, encoder_ffn_dim=5120, decoder_ffn_dim=5120)
+FAIRSEQ = dict(max_position_embeddings=514, type_vocab_size=1)
+LARGE = dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
+XLM_R = {"model_type": "xlm-roberta", "vocab_size": 250002, **FAIRSEQ}
+ALBERT_BASE = dict(hidden_size=768, num_attention_heads=12, intermediate_size=3072)
+SIZES = {  # name: (what config.json says, head, count)
+    "mbart-large-cc25": ({"model_type": "mbart", "vocab_size": 250027}, "none", 610_851_840),
+    "m2m100_418M": ({"model_type": "m2m_100"}, "seq2seq_lm", 483_905_536),
+    "nllb-200-distilled-600M": (
+        {"model_type": "m2m_100", "vocab_size": 256206},
+        "seq2seq_lm",
+        615_073_792,
+    ),
+    "opus-mt-en-de": ({"model_type": "marian", **OPUS}, "none", 74_410_496 - 2 * 512 * 512),
+    "pegasus-large": (
+        {"model_type": "pegasus", "vocab_size": 96103, "encoder_layers": 16, "decoder_layers": 16},
+        "none",
+        570_797_056 - 2 * 1024 * 1024,
+    ),
+    "blenderbot-400M-distill": (
+        {"model_type": "blenderbot", **BLENDERBOT_400M},
+        "none",
+        364_802_560,
+    ),
+    "blenderbot_small-90M": (
+        {"model_type": "blenderbot-small", "vocab_size": 54944},
+        "none",
+        87_508_992,
+    ),
+    "distilbert-base-uncased": ({"model_type": "distilbert"}, "masked_lm", 66_985_530),
+    "xlm-roberta-base": (XLM_R, "masked_lm", 278_295_186),
+    "xlm-roberta-large": ({**XLM_R, **LARGE}, "masked_lm", 560_142_482),
+    "camembert-base": (
+        {"model_type": "camembert", "vocab_size": 32005, **FAIRSEQ},
+        "masked_lm",
+        110_655_493,
+    ),
+    "mpnet-base": ({"model_type": "mpnet", "max_position_embeddings": 514}, "none", 109_486_464),
+    "albert-base-v2": ({"model_type": "albert", **ALBERT_BASE}, "none", 11_683_584),
+    "albert-xxlarge-v2": ({"model_type": "albert"}, "pretraining", 223_158_450),
+    "roformer_chinese_base": ({"model_type": "roformer"}, "masked_lm", 124_197_968 - 1536 * 64),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_model_has_as_many_parameters_as_in_pytorch(name):
+    values, head, count = SIZES[name]
+    config = config_class(values).from_dict(values)
+    assert Plan(config, head).build().parameter_count == count
