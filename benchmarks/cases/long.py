@@ -118,6 +118,13 @@ def prepare(setting: dict[str, Any], folder: str) -> None:
     tj.from_config(setting["config"], head=head(setting), key=key).save_pretrained(folder)
 
 
+def waves() -> Any:
+    """What the states are multiplied with, Float[D]: after a norm their own squares hardly move."""
+    import numpy as np
+
+    return np.cos(np.arange(BASE["hidden_size"]))
+
+
 def some(last: Any) -> list[float]:
     """A few numbers of the last hidden state, from all over the row."""
     length = last.shape[1]
@@ -140,8 +147,9 @@ def ours(setting: dict[str, Any], folder: str) -> Side:
     if not setting["gradient"]:
         answer = some(np.asarray(forward(params)))
         return Side(lambda: forward(params).block_until_ready(), work, answer)
-    square = lambda params: jnp.square(apply(params, **read).last_hidden_state).mean()
-    both = jax.jit(jax.value_and_grad(square))
+    wave = jnp.asarray(waves(), jnp.float32)
+    product = lambda params: (apply(params, **read).last_hidden_state * wave).mean()
+    both = jax.jit(jax.value_and_grad(product))
     loss, grads = both(params)
     norm = sum(float(jnp.square(leaf).sum()) for leaf in jax.tree.leaves(grads)) ** 0.5
     return Side(lambda: jax.block_until_ready(both(params)), work, [float(loss), norm])
@@ -158,9 +166,11 @@ def torch_side(setting: dict[str, Any], folder: str, attention: str) -> Side:
     most = int(SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     kind = getattr(transformers, setting["theirs"])
+    if attention == "sdpa" and not kind._supports_sdpa:
+        raise RuntimeError(f"{kind.__name__} has no scaled_dot_product_attention")
     model = kind.from_pretrained(folder, attn_implementation=attention, dtype=torch.float32).eval()
     read = {name: torch.tensor(rows) for name, rows in arrays(setting).items()}
-    work = setting["length"]
+    work, wave = setting["length"], torch.tensor(waves(), dtype=torch.float32)
 
     def forward():
         with torch.inference_mode():
@@ -168,7 +178,7 @@ def torch_side(setting: dict[str, Any], folder: str, attention: str) -> Side:
 
     def both():
         model.zero_grad(set_to_none=True)
-        loss = model(**read).last_hidden_state.square().mean()
+        loss = (model(**read).last_hidden_state * wave).mean()
         loss.backward()
         return loss
 
@@ -176,7 +186,7 @@ def torch_side(setting: dict[str, Any], folder: str, attention: str) -> Side:
         return Side(forward, work, some(forward()))
     loss = both()
     norm = sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None)
-    return Side(both, work, [float(loss), norm**0.5])
+    return Side(both, work, [loss.item(), norm**0.5])
 
 
 def eager(setting: dict[str, Any], folder: str) -> Side:
