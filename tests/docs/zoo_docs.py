@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 
-from tests.docs.zoo import Family, code_lines
+from tests.docs.zoo import SAVED, Family, code_lines
 
 HEAD = """# The zoo
 
@@ -132,8 +132,7 @@ def readme_table(families: list[Family]) -> str:
         agree = [
             bool(f.cases) and all(c["status"] == "ok" for c in f.cases.values()) for f in group
         ]
-        saved = ("same bytes", "names of today")
-        write = [f.cases and all(c["export"] in saved for c in f.cases.values()) for f in group]
+        write = [f.cases and all(c["export"] in SAVED for c in f.cases.values()) for f in group]
         heads = dict.fromkeys(head for family in group for head in family.heads)
         names = ", ".join(family.name for family in group)
         rows.append(
