@@ -237,7 +237,18 @@ class Additive:
     v is a layer's own."""
 
 
-ScoreSpec = Buckets | Alibi | RelativeTable | Disentangled | Additive
+@dataclass(frozen=True)
+class Counted:
+    """A key counts `times` times in the softmax where the query's tag `query` and the key's tag
+    `key` are above 0: log(times) is added to the score (BigBird, whose random blocks may be one
+    block several times)."""
+
+    times: int
+    query: str
+    key: str
+
+
+ScoreSpec = Buckets | Alibi | RelativeTable | Disentangled | Additive | Counted
 """What is added to the scores or takes their place, learned by the stack for all layers or by each
 layer."""
 
@@ -413,7 +424,8 @@ Block = tuple[Branch, ...]
 
 class Layout:
     """What a family knows of its tokens beyond their places: tags that it writes, such as the
-    number of a block. A frozen record; tags known while tracing stay NumPy arrays."""
+    number of a block. A frozen record; tags known while tracing stay NumPy arrays. The nodes that
+    it is given carry `noise`, 1 in a call with a key."""
 
     tags: frozenset[str] = frozenset()
 

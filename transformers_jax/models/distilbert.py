@@ -18,6 +18,7 @@ from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import (
     AttentionSpec,
     Branch,
+    Draw,
     FeedForward,
     Initial,
     LayerNorm,
@@ -25,6 +26,14 @@ from transformers_jax.spec import (
 )
 
 NORM = LayerNorm(1e-12)
+
+
+@dataclass(frozen=True)
+class InitialWaves(Initial):
+    """Positions begin as sinusoids (Vaswani et al. 2017, section 3.5), and are learned."""
+
+    def draw(self, role, sizes) -> Draw:
+        return Draw("sinusoids", 1.0) if role == "position" else super().draw(role, sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +75,7 @@ class DistilBertConfig(FamilyConfig):
     @property
     def initial(self) -> Initial:
         """normal(0.02), as BERT (Devlin et al. 2018, released code)."""
-        return Initial(self.initializer_range)
+        return (InitialWaves if self.sinusoidal_pos_embds else Initial)(self.initializer_range)
 
     def spec(self, mask=None) -> StackSpec:
         """BERT's blocks, without noise between the attention and the stream."""

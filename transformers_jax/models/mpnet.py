@@ -17,6 +17,7 @@ from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.spec import Buckets, StackSpec
 
 PADDING = 1
+BUCKETS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,13 @@ class MPNetConfig(RobertaConfig):
     relative_attention_num_buckets: int = 32
 
     def spec(self, mask=None) -> StackSpec:
-        return replace(super().spec(mask), score=Buckets(buckets=32, far=128))
+        rows = self.relative_attention_num_buckets
+        if rows < BUCKETS:
+            raise ValueError(
+                f"MPNetConfig: relative_attention_num_buckets ({rows}) must be at least {BUCKETS}: "
+                "distances fall into so many buckets, however many rows the table has"
+            )
+        return replace(super().spec(mask), score=Buckets(buckets=BUCKETS, far=128, rows=rows))
 
     def embed(self) -> EmbedSpec:
         counted = dict(offset=PADDING + 1, padding=PADDING, unlearned=PADDING)

@@ -18,6 +18,7 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax.arrays import Array, Float, Key, Params, is_traced
+from transformers_jax.nn.waves import Sinusoids
 from transformers_jax.spec import Draw, Sizes
 
 Module = TypeVar("Module", bound=nnx.Module)
@@ -220,6 +221,8 @@ def _drawer(
         if draw.kind == "uniform":
             values = jax.random.uniform(key, shape, jnp.float32, -draw.scale, draw.scale)
             return values.astype(dtype)
+        if draw.kind == "sinusoids":
+            return jnp.asarray(draw.scale * Sinusoids(rows=shape[0]).table(shape[1]), dtype)
         if draw.kind == "orthogonal":
             matrix = jax.random.orthogonal(key, shape[-1], shape[:-2])
             return (draw.scale * matrix).astype(dtype)

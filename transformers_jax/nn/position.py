@@ -10,6 +10,7 @@ Nothing here is ever a T x S array: score rules are called with whole arrays or 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -196,6 +197,28 @@ class AlibiRule(ScoreRule):
         return -self.slopes(q.shape[2])[:, None, None] * gap[:, None]
 
 
+@dataclass(frozen=True)
+class CountedRule(ScoreRule):
+    """score[h, t, s] = log(times), where the tags of query t and key s are above 0."""
+
+    counted: spec.Counted
+
+    def __call__(self, params, q, k, qn: Nodes, kn: Nodes):
+        asks, heard = qn.tag(self.counted.query) > 0, kn.tag(self.counted.key) > 0
+        both = asks[:, None, :, None] & heard[:, None, None, :]
+        return jnp.where(both, math.log(self.counted.times), 0.0)
+
+
+class CountedScore(nnx.Module):
+    """A score that learns nothing."""
+
+    def __init__(self, counted: spec.Counted):
+        self.counted = counted
+
+    def __call__(self, shared: Any = None, attention: Any = None, key: Key | None = None) -> Score:
+        return Score(CountedRule(self.counted))
+
+
 class PositionScore(nnx.Module):
     """Owns the parameters of a score rule, those of a stack or of one layer, and hands out the
     `Score`."""
@@ -205,7 +228,8 @@ class PositionScore(nnx.Module):
     ):
         self.position = position
         learned = isinstance(position, spec.Buckets)
-        sizes = {"heads": heads, "embed": width, "buckets": position.buckets if learned else 0}
+        rows = (position.rows or position.buckets) if learned else 0
+        sizes = {"heads": heads, "embed": width, "buckets": rows}
         draw = initial.draw("buckets", sizes)
         self.table = param("buckets heads", sizes, draw) if learned else None
         beside = learned and position.summaries
@@ -228,6 +252,8 @@ def score_module(
         return RelativeTable(score, width, initial)
     if isinstance(score, spec.Disentangled):
         return Disentangled(score, attention, width, initial)
+    if isinstance(score, spec.Counted):
+        return CountedScore(score)
     if isinstance(score, spec.Additive):
         return AdditiveScore(attention.heads, attention.kv, width, initial)
     return PositionScore(score, attention.heads, width, initial)

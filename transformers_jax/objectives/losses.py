@@ -95,18 +95,25 @@ def seq2seq_lm(
     return _told(loss, loss.of(found.unembedding, labels))
 
 
+PAIR_LOGITS = ("seq_relationship_logits", "sop_logits")
+"""The names of the logits of two sentences: BERT's and ALBERT's."""
+
+
 def pretraining(
     model: Any, batch: Mapping[str, Any], key: Key | None, loss: Loss = PLAIN
 ) -> tuple[Float[Array, ""], Metrics]:
-    """BERT's two tasks: the mean over masked words plus the mean over pairs of sentences.
+    """BERT's (or ALBERT's) two tasks: the mean over masked words plus the mean over pairs of
+    sentences.
 
-    `next_sentence_label` Int[B]: 0 where the second sentence follows the first.
+    `next_sentence_label` Int[B]: 0 where the second sentence follows the first (or, to ALBERT,
+    where the two are in order).
     """
     pairs = batch["next_sentence_label"].reshape(-1)
     batch = {name: value for name, value in batch.items() if name != "next_sentence_label"}
     found, labels = _asked(model, batch, key)
     words, metrics = _told(loss, loss.of(found.unembedding, labels))
-    logits = found.seq_relationship_logits
+    answered = next(name for name in PAIR_LOGITS if name in found)
+    logits = found[answered]
     total, count = cross_entropy(logits, pairs)
     right = (logits.argmax(-1) == pairs) & (pairs != IGNORED)
     both = words + total / jnp.maximum(count, 1.0)
