@@ -261,6 +261,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "tuple": (list, tuple),
     "Frozen": (Mapping,),
+    "FamilyConfig": (Mapping, FamilyConfig),
     "None": (type(None),),
 }
 
