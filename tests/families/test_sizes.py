@@ -23,6 +23,15 @@ FAIRSEQ = dict(max_position_embeddings=514, type_vocab_size=1)
 LARGE = dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
 XLM_R = {"model_type": "xlm-roberta", "vocab_size": 250002, **FAIRSEQ}
 ALBERT_BASE = dict(hidden_size=768, num_attention_heads=12, intermediate_size=3072)
+DEBERTA = dict(relative_attention=True, pos_att_type="c2p|p2c", position_biased_input=False)
+DEBERTA_V2 = dict(
+    **DEBERTA,
+    model_type="deberta-v2",
+    position_buckets=256,
+    norm_rel_ebd="layer_norm",
+    share_att_key=True,
+)
+DEBERTA_V3 = dict(**DEBERTA_V2, hidden_size=768, num_attention_heads=12, intermediate_size=3072)
 SIZES = {  # name: (what config.json says, head, count)
     "mbart-large-cc25": ({"model_type": "mbart", "vocab_size": 250027}, "none", 610_851_840),
     "m2m100_418M": ({"model_type": "m2m_100"}, "seq2seq_lm", 483_905_536),
@@ -59,6 +68,14 @@ SIZES = {  # name: (what config.json says, head, count)
     "albert-base-v2": ({"model_type": "albert", **ALBERT_BASE}, "none", 11_683_584),
     "albert-xxlarge-v2": ({"model_type": "albert"}, "pretraining", 223_158_450),
     "roformer_chinese_base": ({"model_type": "roformer"}, "masked_lm", 124_197_968 - 1536 * 64),
+    "deberta-base": ({"model_type": "deberta", **DEBERTA}, "none", 138_601_728),
+    "deberta-v2-xlarge": (
+        {**DEBERTA_V2, "conv_kernel_size": 3, "conv_act": "gelu"},
+        "none",
+        884_593_152,
+    ),
+    "deberta-v3-base": ({**DEBERTA_V3, "num_hidden_layers": 12}, "none", 183_831_552),
+    "deberta-v3-small": ({**DEBERTA_V3, "num_hidden_layers": 6}, "none", 141_304_320),
 }
 
 
