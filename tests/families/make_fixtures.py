@@ -126,7 +126,12 @@ def main():
         loss = model(**given)["loss"]
         loss.backward()
         found = {"loss": loss.detach().numpy()}
-        learned = [(path, x) for path, x in model.named_parameters() if x.requires_grad]
+        stored = load_file(folder / "model.safetensors")
+        learned = [  # what has no gradient and is not stored is a formula's (Marian's sinusoids)
+            (path, parameter)
+            for path, parameter in model.named_parameters()
+            if parameter.grad is not None or (parameter.requires_grad and path in stored)
+        ]
         for path, parameter in learned:
             if parameter.grad is None:  # read by no loss (BigBird's pooler)
                 parameter.grad = torch.zeros_like(parameter)
