@@ -66,7 +66,8 @@ def summary(family: Family) -> list[str]:
     count = f"{len(good)}" if len(good) == len(family.cases) else f"{len(good)}/{len(family.cases)}"
     kinds = [case["export"] for case in family.cases.values()]
     exports = [f"{kind} ({kinds.count(kind)})" for kind in dict.fromkeys(sorted(kinds)[::-1])]
-    gradient = max((step["gradient"] for step in family.steps.values()), default=None)
+    steps = [step["gradient"] for step in family.steps.values() if "gradient" in step]
+    gradient = max(steps, default=None)
     return [
         link,
         f"`{family.kind}`",
@@ -139,7 +140,7 @@ def readme_table(families: list[Family]) -> str:
             [
                 f"**{shape[0].upper() + shape[1:]}**: {names}",
                 *(ticks(group, agree), ticks(group, agree)),
-                ticks(group, [bool(family.steps) for family in group]),
+                ticks(group, [any("gradient" in s for s in f.steps.values()) for f in group]),
                 ticks(group, write),
                 ticks(group, [bool(family.generates) for family in group]),
                 ", ".join(spoken(head) for head in heads),
