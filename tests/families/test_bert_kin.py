@@ -133,6 +133,10 @@ def test_configs_of_the_hub_are_read_and_written_back(name):
 def test_what_a_family_lacks_is_no_field_of_its_config():
     for kind in (tj.MPNetConfig, tj.AlbertConfig, tj.RoFormerConfig):
         assert "classifier_dropout" not in kind().to_dict()
+    for kind in (tj.MPNetConfig, tj.AlbertConfig, tj.DistilBertConfig):
+        assert "is_decoder" not in kind().to_dict()
+        with pytest.raises(ValueError, match="is_decoder=True is not implemented"):
+            kind.from_dict({"is_decoder": True})
     with pytest.raises(ValueError, match="unknown key 'type_vocab_size'"):
         tj.MPNetConfig.from_dict({"type_vocab_size": 2})
 

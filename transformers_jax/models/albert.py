@@ -40,7 +40,10 @@ class AlbertConfig(BertConfig):
         "AlbertForMultipleChoice": "multiple_choice",
         "AlbertForQuestionAnswering": "question_answering",
     }
-    classifier_dropout: ClassVar[None] = None  # no field here
+    # no fields here
+    classifier_dropout: ClassVar[None] = None
+    is_decoder: ClassVar[bool] = False
+    add_cross_attention: ClassVar[bool] = False
 
     vocab_size: int = 30000
     embedding_size: int = 128

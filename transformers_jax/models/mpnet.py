@@ -35,6 +35,8 @@ class MPNetConfig(RobertaConfig):
     # no fields here
     type_vocab_size: ClassVar[None] = None
     classifier_dropout: ClassVar[None] = None
+    is_decoder: ClassVar[bool] = False
+    add_cross_attention: ClassVar[bool] = False
 
     vocab_size: int = 30527
     relative_attention_num_buckets: int = 32
