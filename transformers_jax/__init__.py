@@ -26,6 +26,7 @@ _HOMES = {
     "models.albert": "AlbertConfig",
     "models.bart": "BartConfig",
     "models.bert": "BertConfig",
+    "models.big_bird": "BigBirdConfig",
     "models.blenderbot": "BlenderbotConfig",
     "models.blenderbot_small": "BlenderbotSmallConfig",
     "models.camembert": "CamembertConfig",

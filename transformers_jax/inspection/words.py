@@ -51,9 +51,11 @@ def _layer_in_words(branches: tuple[spec.Branch, ...]):
 def _branch_in_words(branch: spec.Branch) -> str:
     op = branch.op
     norm = f"{branch.placement}-{type(branch.norm).__name__}"
-    if isinstance(op, spec.FeedForward):
-        gated = "gated " if op.gated else ""
-        return f"{gated}{op.activation}, hidden {op.hidden:,}, {norm}"
+    if isinstance(op, spec.FeedForward | spec.Experts):
+        several = f"{op.top} of {op.count} experts, " if isinstance(op, spec.Experts) else ""
+        ffn = op.ffn if isinstance(op, spec.Experts) else op
+        gated = "gated " if ffn.gated else ""
+        return f"{several}{gated}{ffn.activation}, hidden {ffn.hidden:,}, {norm}"
     heads = f"{op.heads} heads of {op.kv}"
     if op.groups != op.heads:
         heads += f" sharing {op.groups} key/value heads"

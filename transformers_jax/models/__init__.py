@@ -16,6 +16,7 @@ FAMILIES = {
     "albert": "albert:AlbertConfig",
     "bart": "bart:BartConfig",
     "bert": "bert:BertConfig",
+    "big_bird": "big_bird:BigBirdConfig",
     "blenderbot": "blenderbot:BlenderbotConfig",
     "blenderbot-small": "blenderbot_small:BlenderbotSmallConfig",
     "camembert": "camembert:CamembertConfig",

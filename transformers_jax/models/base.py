@@ -156,9 +156,12 @@ class Model(nnx.Module):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The arguments that the head takes."""
+        """The arguments that the head takes, and `output_router_logits` where there are experts."""
         head = getattr(self, "head", None)
-        return () if head is None else head.labels
+        blocks = {block for stack in self.stacks().values() for block in stack.spec.blocks}
+        routed = any(branch.kind == "experts" for block in blocks for branch in block)
+        own = () if head is None else head.labels
+        return (*own, *(("output_router_logits",) if routed else ()))
 
     # ------------------------------------------------------------ properties
 

@@ -13,6 +13,7 @@ from transformers_jax.models.rows import attention, backbone, dense, layer, norm
 from transformers_jax.models.wiring import Seq2Seq, Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.experts import RouterLosses
 from transformers_jax.nn.pooling import LastOf
 from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import (
@@ -208,7 +209,12 @@ class T5Config(FamilyConfig):
             start=self.decoder_start_token_id,
             pad=self.pad_token_id,
             echoes=head in ("sequence_classification", "question_answering"),
+            routing=self.routing(head),
         )
+
+    def routing(self, head: str) -> RouterLosses | None:
+        """What routers add to the loss."""
+        return None
 
     def head(self, head: str) -> heads.Head | None:
         """The head of this name."""

@@ -12,10 +12,11 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array
+from transformers_jax.arrays import Array, Float
 from transformers_jax.models import checks
 from transformers_jax.models.base import Model
 from transformers_jax.models.inputs import (
+    Fill,
     Mark,
     collected,
     marked,
@@ -26,6 +27,7 @@ from transformers_jax.models.inputs import (
 from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import TokenEmbedder
+from transformers_jax.nn.experts import RouterLosses
 from transformers_jax.nn.head import (
     Answering,
     Head,
@@ -46,6 +48,8 @@ class Single(Model):
         marks: further arguments of a call that are tags of the tokens, [B T] each.
         counts: what generation numbers: the "tokens" of a row, or its "columns", padding included
             (decoders that Hugging Face gives no `position_ids`: BART's, alone).
+        fill: rows are filled up as it says; of what is computed for the padding only the hidden
+            states but the last tell, as in the reference.
     """
 
     def __init__(
@@ -56,9 +60,10 @@ class Single(Model):
         pooler: Pooler | None = None,
         marks: tuple[Mark, ...] = (),
         counts: Literal["tokens", "columns"] = "tokens",
+        fill: Fill | None = None,
     ):
         self.embed, self.stack, self.head, self.pooler = embed, stack, head, pooler
-        self.marks, self.counts = marks, counts
+        self.marks, self.counts, self.fill = marks, counts, fill
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -86,6 +91,7 @@ class Single(Model):
             position_ids=position_ids,
         )
         per_token |= {m.argument: labels.pop(m.argument, None) for m in self.marks}
+        routers = labels.pop("output_router_logits", False)
         choices = isinstance(self.head, MultipleChoice)
         if choices:  # candidates are rows of their own until the head compares them
             given = input_ids if inputs_embeds is None else inputs_embeds
@@ -94,9 +100,19 @@ class Single(Model):
             per_token = {name: flat(value) for name, value in per_token.items()}
             inputs_embeds = flat(inputs_embeds)
         ids, dtype = per_token["input_ids"], self.dtype
-        words = (
-            self.embed.words(ids, dtype) if inputs_embeds is None else inputs_embeds.astype(dtype)
-        )
+        length = (inputs_embeds if ids is None else ids).shape[1]
+        if per_token["token_type_ids"] is None and self.head is not None:
+            per_token["token_type_ids"] = self.head.types(ids, length, labels)
+        missing = 0 if self.fill is None or cache is not None else self.fill.missing(length)
+        valid = per_token["attention_mask"]
+        if missing:
+            table = None if "position" in (tags or {}) else self.positions
+            per_token |= self.fill(per_token, length, table)
+            tags = {n: jnp.pad(x, ((0, 0), (0, missing))) for n, x in (tags or {}).items()}
+        if inputs_embeds is None:
+            words = self.embed.words(per_token["input_ids"], dtype)
+        else:
+            words = jnp.pad(inputs_embeds.astype(dtype), ((0, 0), (0, missing), (0, 0)))
         tags = placed(self.embed, tags, per_token["position_ids"], ids, cache)
         tags = marked(self.marks, tags, per_token, words.shape[:2])
         nodes = tokens(words.shape[1], per_token["attention_mask"], tags, cache)
@@ -111,13 +127,16 @@ class Single(Model):
             collect=collected(output_hidden_states, output_attentions),
         )
         pooled = None if self.pooler is None else self.pooler(ran.x)
-        seen = Answering(ids, self.embed.table[...], pooled, keys[2], nodes.valid)
-        fields = no_head(ran.x, seen) if self.head is None else self.head(ran.x, seen, **labels)
+        valid = None if valid is None else nodes.valid[:, :length]
+        seen = Answering(ids, self.embed.table[...], pooled, keys[2], valid)
+        x = ran.x[:, :length]
+        fields = no_head(x, seen) if self.head is None else self.head(x, seen, **labels)
         return Output(
             **fields,
             cache=ran.cache,
-            hidden_states=ran.hidden if output_hidden_states else None,
+            hidden_states=(*ran.hidden[:-1], x) if output_hidden_states else None,
             attentions=ran.weights if output_attentions else None,
+            router_logits=ran.routers or None if routers else None,
         )
 
     def init_cache(self, batch: int, length: int) -> Cache:
@@ -168,6 +187,8 @@ class Seq2Seq(Model):
         start, pad: ids from which decoder inputs are made where there are none; `start="last"` is
             the last token of each row that is no padding (mBART: the code of its language).
         echoes: whether they are made of the input ids where there are no labels (BART).
+        hides: whether pads among decoder inputs that are made of labels are padding.
+        routing: what the routers of experts add to the loss, where their scores are asked for.
     """
 
     is_encoder_decoder = True
@@ -184,10 +205,13 @@ class Seq2Seq(Model):
         start: int | Literal["last"] | None = None,
         pad: int | None = None,
         echoes: bool = False,
+        hides: bool = False,
+        routing: RouterLosses | None = None,
     ):
         self.embed, self.encoder, self.decoder, self.head = embed, encoder, decoder, head
         self.decoder_embed, self.output_of = decoder_embed, output_of
-        self.start, self.pad, self.echoes = start, pad, echoes
+        self.start, self.pad, self.routing = start, pad, routing
+        self.echoes, self.hides = echoes, hides
 
     def encode(self, input_ids=None, **inputs: Any) -> Output:
         """The encoder alone, of the arguments of `encoder_forward`: `last_hidden_state` and what
@@ -199,13 +223,15 @@ class Seq2Seq(Model):
         input_ids=None,
         attention_mask=None,
         inputs_embeds=None,
+        token_type_ids=None,
         key=None,
         tags=None,
         output_hidden_states=False,
         output_attentions=False,
+        output_router_logits=False,
     ) -> Output:
         x, nodes, keys = self._embedded(
-            self.embed, input_ids, inputs_embeds, attention_mask, tags, None, key
+            self.embed, input_ids, inputs_embeds, attention_mask, tags, None, key, token_type_ids
         )
         collect = collected(output_hidden_states, output_attentions)
         ran = self.encoder(x, nodes, key=keys[1], collect=collect)
@@ -213,9 +239,14 @@ class Seq2Seq(Model):
             last_hidden_state=ran.x,
             hidden_states=ran.hidden if output_hidden_states else None,
             attentions=ran.weights if output_attentions else None,
+            router_logits=ran.routers or None if output_router_logits else None,
         )
 
-    def _embedded(self, embed, ids, vectors, valid, tags, cache, key):
+    def told(self, states: Float[Array, "B S E"]) -> Float[Array, "B S D"]:
+        """What the decoder hears of the encoder's states: the states."""
+        return states
+
+    def _embedded(self, embed, ids, vectors, valid, tags, cache, key, types=None):
         """(stream, nodes, keys) of one side, which may read the words of `self.embed`."""
         dtype = self.dtype
         if vectors is None:
@@ -224,7 +255,7 @@ class Seq2Seq(Model):
             words = vectors.astype(dtype)
         nodes = tokens(words.shape[1], valid, placed(embed, tags, None, ids, cache), cache)
         keys = split_key(key, 3)
-        return embed(words, nodes, None, keys[0]), nodes, keys
+        return embed(words, nodes, types, keys[0]), nodes, keys
 
     @property
     def _decoder_embed(self) -> TokenEmbedder:
@@ -243,6 +274,7 @@ class Seq2Seq(Model):
         encoder_outputs=None,
         inputs_embeds=None,
         decoder_inputs_embeds=None,
+        token_type_ids=None,
         key=None,
         tags=None,
         decoder_tags=None,
@@ -256,18 +288,22 @@ class Seq2Seq(Model):
         decoder's; masks of cross-attention compare the two."""
         heard: dict[str, Any] = {}
         encoder_key, decoder_key = split_key(key, 2)
+        routers = labels.pop("output_router_logits", False)
         asked = dict(output_hidden_states=output_hidden_states, output_attentions=output_attentions)
         if encoder_outputs is not None:
             heard = dict(encoder_outputs)
         elif cache is None:
             ran = self.encoder_forward(
-                input_ids, attention_mask, inputs_embeds, encoder_key, tags, **asked
-            )
+                input_ids, attention_mask, inputs_embeds, token_type_ids, encoder_key, tags,
+                **asked, output_router_logits=routers,
+            )  # fmt: skip
             heard = dict(ran)
         source = heard.get("last_hidden_state")
         nodes = None if source is None else tokens(source.shape[1], attention_mask, tags)
         if decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self._shifted(input_ids, labels.get("labels"))
+            if self.hides and decoder_attention_mask is None:
+                decoder_attention_mask = decoder_input_ids != self.pad
         x, own, keys = self._embedded(
             self._decoder_embed,
             decoder_input_ids,
@@ -281,7 +317,7 @@ class Seq2Seq(Model):
             x,
             own,
             pairs=pairs,
-            source=source,
+            source=None if source is None else self.told(source),
             source_nodes=nodes,
             cache=cache,
             key=keys[1],
@@ -291,6 +327,9 @@ class Seq2Seq(Model):
         table = self._words(side).table[...]
         seen = Answering(input_ids, table, None, keys[2], own.valid)
         fields = no_head(ran.x, seen) if self.head is None else self.head(ran.x, seen, **labels)
+        scores = {"encoder": heard.get("router_logits", ()), "decoder": ran.routers}
+        if routers and self.routing is not None:
+            fields |= self.routing.fields(scores, fields.get("loss"))
         return Output(
             **fields,
             cache=ran.cache,
@@ -300,6 +339,7 @@ class Seq2Seq(Model):
             encoder_last_hidden_state=source,
             encoder_hidden_states=heard.get("hidden_states"),
             encoder_attentions=heard.get("attentions"),
+            **{f"{n}_router_logits": x or None for n, x in scores.items() if routers},
         )
 
     def _shifted(self, input_ids: Array | None, labels: Array | None) -> Array:
@@ -332,9 +372,14 @@ class Seq2Seq(Model):
         tags: Mapping[str, Array] | None = None,
     ) -> Cache:
         """An empty memory for `length` tokens that has heard the encoder, once."""
-        source = encoder_outputs["last_hidden_state"]
+        source = self.told(encoder_outputs["last_hidden_state"])
         nodes = tokens(source.shape[1], attention_mask, tags)
         return self.decoder.init_cache(batch, length, self.dtype, source=source, source_nodes=nodes)
+
+    @property
+    def source_positions(self) -> int | None:
+        """How many tokens of the encoder have a learned position; None without a table."""
+        return self.embed.spec.longest
 
     @property
     def positions(self) -> int | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -95,6 +96,33 @@ def router_z_loss(
     """The mean square of log sum exp, which keeps scores small (Zoph et al. 2022, equation 5)."""
     z = jnp.square(jax.nn.logsumexp(logits.astype(jnp.float32), -1))
     return _mean(z[..., None], valid).mean()
+
+
+@dataclass(frozen=True)
+class RouterLosses:
+    """What routers add to the loss of an encoder-decoder: weights, and the sides that count."""
+
+    balance: float
+    z: float
+    sides: tuple[str, ...] = ("encoder", "decoder")
+
+    def fields(
+        self, scores: Mapping[str, tuple[Array, ...]], loss: Array | None
+    ) -> dict[str, Array]:
+        """{"encoder_z_loss": ..., "encoder_aux_loss": ...}, of the scores [B T E] of each side's
+        layers, as if the tokens of all layers were those of one row (transformers); and the loss
+        with these, if there is one."""
+        found: dict[str, Array] = {}
+        for side, layers in scores.items():
+            counted = bool(layers) and side in self.sides
+            joined = jnp.concatenate(layers, 1) if counted else None
+            for name, penalty in (("z", router_z_loss), ("aux", balance_loss)):
+                found[f"{side}_{name}_loss"] = penalty(joined) if counted else jnp.float32(0)
+        if loss is None:
+            return found
+        weight = {"z": self.z, "aux": self.balance}
+        more = sum(weight[name.split("_")[1]] * value for name, value in found.items())
+        return {"loss": loss + more, **found}
 
 
 def _mean(x: Array, valid: Array | None) -> Array:

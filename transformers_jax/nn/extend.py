@@ -29,13 +29,14 @@ def belongs(nodes: Nodes, blocks: int) -> Bool[Array, "b T N"]:
 def extended(extend: spec.Summaries, nodes: Nodes) -> Nodes:
     """The nodes of a source and, behind them, those of its summaries.
 
-    A summary carries the tag `summary` (tokens: 0) and the number of its `block`; it is valid
-    if any token belongs to it.
+    A summary carries the tag `summary` (tokens: 0) and the number of its `block`; it is valid up to
+    the last block that a token belongs to (one in which all is padding is heard as zero).
     """
     blocks = count(extend, nodes.length)
     numbers = np.arange(blocks, dtype=np.int32)[None]
     tags = dict.fromkeys(nodes.tags, np.zeros_like(numbers)) | {"block": numbers}
-    summaries = Nodes({**tags, "summary": np.ones_like(numbers)}, belongs(nodes, blocks).any(1))
+    last = nodes.tag("block").max(1, keepdims=True)
+    summaries = Nodes({**tags, "summary": np.ones_like(numbers)}, numbers <= last)
     return concatenate(nodes.with_tags(summary=np.zeros((1, nodes.length), np.int32)), summaries)
 
 

@@ -31,7 +31,7 @@ from transformers_jax.nn.position import rotation, score_module
 from transformers_jax.shard import constrain
 
 UNROLLED_ON_CPU = 24  # repeats; beyond, compiling costs more than unrolling gains
-BRANCHES = {"attention": frozenset({"self", "cross"}), "ffn": frozenset({"ffn"})}
+BRANCHES = {"attention": frozenset({"self", "cross"}), "ffn": frozenset({"ffn", "experts"})}
 """Branches that are recomputed alone, by the name in `Execution.remat`."""
 
 
@@ -43,6 +43,7 @@ class Ran(NamedTuple):
     hidden: tuple[Float[Array, "B T D"], ...]
     weights: tuple[Float[Array, "B H T S"], ...]
     cross_weights: tuple[Float[Array, "B H T S"], ...]
+    routers: tuple[Float[Array, "B T E"], ...]  # scores, of the layers that have experts
 
 
 class Stack(nnx.Module):
@@ -81,7 +82,9 @@ class Stack(nnx.Module):
         With a cache the tokens are the next ones; keys of earlier tokens and of the source are
         read from it. `scores` adds to those of "self" and "cross", instead of the stack's own.
         """
-        nodes = nodes if self.spec.layout is None else self.spec.layout(nodes)
+        if self.spec.layout is not None:
+            noise = np.full((1, nodes.length), key is not None, np.int32)
+            nodes = self.spec.layout(nodes.with_tags(noise=noise))
         around = self._surroundings(nodes, pairs, source, source_nodes, cache, collect)
         if scores:
             own, cross = scores.get("self") or around.score, scores.get("cross")
@@ -100,7 +103,7 @@ class Stack(nnx.Module):
         pick = lambda kind: tuple(layer[kind] for layer in seen if kind in layer)
         if cache is not None:
             cache = cache.advance(nodes, caches)
-        return Ran(x, cache, hidden, pick("self"), pick("cross"))
+        return Ran(x, cache, hidden, pick("self"), pick("cross"), pick("router"))
 
     # ------------------------------------------------------------ running the layers
 

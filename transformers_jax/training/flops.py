@@ -117,9 +117,12 @@ def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, floa
     width, dense, edges = stack.width, 0.0, 0.0
     for block, times in Counter(stack.applied).items():
         for branch in block:
-            op = branch.op
+            op, served = branch.op, times
+            if isinstance(op, spec.Experts):  # the router, then `top` experts for every token
+                dense += times * 2.0 * width * op.count * length
+                op, served = op.ffn, times * op.top
             if isinstance(op, spec.FeedForward):
-                dense += times * 2.0 * width * op.hidden * (3 if op.gated else 2) * length
+                dense += served * 2.0 * width * op.hidden * (3 if op.gated else 2) * length
                 continue
             heard = source if branch.kind == "cross" else length
             values = op.value or op.kv
