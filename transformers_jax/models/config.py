@@ -26,7 +26,7 @@ IGNORED = frozenset(
     chunk_size_feed_forward finetuning_task task_specific_params _attn_implementation
     attn_implementation _attn_implementation_autoset pretraining_tp auto_map n_ctx
     _from_model_config use_return_dict reorder_and_upcast_attn model_max_length
-    vocab_size_or_config_json_file output_past
+    vocab_size_or_config_json_file output_past _num_labels eos_token_ids xla_device
     cross_attention_hidden_size
     """
     # generation settings, which v4 kept here and v5 keeps in generation_config.json

@@ -159,7 +159,7 @@ class Stack(nnx.Module):
         own = len(owners) == 0  # each step has parameters of its own
         every = (params if own else None, caches, jnp.arange(steps), None if own else owners)
         body = self._remat(body)
-        if not self._unrolls(segment):
+        if not self._unrolls(steps):
             x, (caches, found) = jax.lax.scan(body, x, every)
         else:
             results = []
@@ -169,10 +169,10 @@ class Stack(nnx.Module):
             caches, found = jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
         return x, caches, [_at(found[n % period], n // period) for n in range(steps * period)]
 
-    def _unrolls(self, segment: spec.Segment) -> bool:
+    def _unrolls(self, steps: int) -> bool:
         if self.execution.unroll is not None:
             return self.execution.unroll
-        return segment.repeats <= UNROLLED_ON_CPU and jax.default_backend() == "cpu"
+        return steps <= UNROLLED_ON_CPU and jax.default_backend() == "cpu"
 
     def _remat(self, function):
         """The blocks' computation, of which the backward pass keeps what `remat` says."""
