@@ -109,9 +109,10 @@ def with_global(nodes: Nodes) -> Nodes:
 def blocked(nodes: Nodes, size: int, longest: int = 0) -> Nodes:
     """Nodes in blocks of `size` tokens, the last of which may be shorter.
 
-    Adds the tags `block` (its number), `blocks` (how many there are), `edge` (1 in the first and in
-    the last) and `real` (1 where there is a token). In rows of at most `longest` tokens all of them
-    are `edge` and `real`.
+    Adds the tags `block` (its number), `blocks` (how many there are), `first` (1 in the first),
+    `edge` (1 in the first and in the last), `real` (1 where there is a token) and `calm` (1 outside
+    of the edges, in a call without noise). In rows of at most `longest` tokens all are `edge` and
+    `real`.
     """
     index = nodes.tag("index")
     block = index // size
@@ -120,4 +121,13 @@ def blocked(nodes: Nodes, size: int, longest: int = 0) -> Nodes:
     edge = (block == 0) | (block == count - 1) | short
     blocks: Any = np.full((1, nodes.length), count, np.int32)
     real = _real(Nodes(nodes.tags) if short else nodes)
-    return nodes.with_tags(block=block, blocks=blocks, edge=edge.astype(np.int32), real=real)
+    noise = nodes.tags.get("noise", np.zeros((1, nodes.length), np.int32))
+    return nodes.with_tags(
+        block=block,
+        blocks=blocks,
+        first=(block == 0).astype(np.int32),
+        edge=edge.astype(np.int32),
+        real=real,
+        noise=noise,
+        calm=(~edge & (noise == 0)).astype(np.int32),
+    )

@@ -25,7 +25,9 @@ def tokens(
     """The nodes of a row of tokens, or of the next tokens of a cache."""
     given = {name: _integers(tag) for name, tag in (tags or {}).items()}
     start = 0 if cache is None else cache.length
-    valid = None if attention_mask is None else jnp.asarray(attention_mask) > 0
+    known = isinstance(attention_mask, np.ndarray)
+    mask = attention_mask if attention_mask is None or known else jnp.asarray(attention_mask)
+    valid = None if mask is None else mask > 0
     return sequence(length, start=start, valid=valid, tags=given)
 
 
@@ -92,6 +94,40 @@ def marked(
         if value is not None:
             found[mark.tag] = value
     return found
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Rows of more than `longest` tokens are filled up with padding to a multiple of `size`: blocks
+    are whole (BigBird).
+
+    Attributes:
+        id: of the padding; also its position where the caller gives positions, as in the reference.
+    """
+
+    size: int
+    id: int
+    longest: int = 0
+
+    def missing(self, length: int) -> int:
+        """How many tokens a row lacks."""
+        return 0 if length <= self.longest else -length % self.size
+
+    def __call__(
+        self, per_token: Mapping[str, Array | None], length: int, positions: int | None
+    ) -> dict[str, Any]:
+        """The arguments of a call, [B T] each, filled up; what is padding is no valid token."""
+        whole = length + self.missing(length)
+        found: dict[str, Any] = {}
+        for name, array in per_token.items():
+            value = self.id if name in ("input_ids", "position_ids") else 0
+            edge = ((0, 0), (0, whole - length))
+            found[name] = array if array is None else jnp.pad(array, edge, constant_values=value)
+        if found["attention_mask"] is None:  # NumPy: live tiles are listed while tracing
+            found["attention_mask"] = (np.arange(whole) < length).astype(np.int32)[None]
+        if found["position_ids"] is None and positions is not None and whole > positions:
+            found["position_ids"] = np.minimum(np.arange(whole), positions - 1)[None]
+        return found
 
 
 def collected(output_hidden_states: bool, output_attentions: bool) -> frozenset[str]:

@@ -56,6 +56,12 @@ class Head(nnx.Module):
     def __call__(self, x: Float[Array, "B T D"], seen: Answering, **labels) -> dict[str, Array]:
         raise NotImplementedError
 
+    def types(
+        self, ids: Int[Array, "B T"] | None, length: int, labels: dict[str, Any]
+    ) -> Int[Array, "B T"] | None:
+        """The types of tokens for which the caller gives none; None: all are of type 0."""
+        return None
+
 
 class Dense(nnx.Module):
     """x W + b, onto an axis called `axis`."""
@@ -331,9 +337,10 @@ class QuestionAnswering(Head):
         self.rate, self.inner = rate, inner
         self.classify = Dense(width, 2, "label", initial)
 
-    def __call__(self, x, seen, *, start_positions=None, end_positions=None):
+    def __call__(self, x, seen, *, start_positions=None, end_positions=None, added=None):
         x = x if self.inner is None else self.inner(x)
-        start, end = jnp.moveaxis(self.classify(dropout(x, self.rate, seen.key)), -1, 0)
+        logits = self.classify(dropout(x, self.rate, seen.key))
+        start, end = jnp.moveaxis(logits if added is None else logits + added[..., None], -1, 0)
         fields = {"start_logits": start, "end_logits": end}
         if start_positions is None or end_positions is None:
             return fields
