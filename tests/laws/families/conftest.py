@@ -63,6 +63,7 @@ CONFIGS = {
     ),
     "llama": lambda: tj.LlamaConfig(**LLAMA),
     "m2m_100": lambda: tj.M2M100Config(**BART),
+    "big_bird": lambda: tj.BigBirdConfig(**BERT, block_size=4, num_random_blocks=1),
     "longformer": lambda: tj.LongformerConfig(**BERT, attention_window=6),
     "modernbert": lambda: tj.ModernBertConfig(
         **{**BERT, "hidden_size": 24}, local_attention=6, pad_token_id=0
@@ -94,6 +95,7 @@ HEADS = {
     "gpt2": "causal_lm",
     "llama": "causal_lm",
     "m2m_100": "seq2seq_lm",
+    "big_bird": "masked_lm",
     "longformer": "masked_lm",
     "modernbert": "masked_lm",
     "pegasus": "seq2seq_lm",

@@ -22,6 +22,7 @@ MASKS = {
     "roformer": SAME,
     "roberta": SAME,
     "electra": SAME,
+    "big_bird": OWN & SAME,
     "longformer": OWN & SAME,
     "modernbert": OWN & SAME,
     "gpt2": CAUSAL & SAME,

@@ -1,0 +1,161 @@
+"""BigBird (Zaheer et al. 2020). Hugging Face model_type "big_bird".
+
+BERT whose tokens, in blocks, hear their own and the neighbouring blocks, the first and the last one
+(which hear all), and a few drawn at random. Rows that are hardly longer than that hear all.
+
+With a key, in training, the random blocks are random: others in each layer, the same in every call.
+Without one they are what Hugging Face computes in evaluation: all of them the first block, whose
+keys the blocks between the ends then count several times over. Weights are attended to without
+dropout in sparse models, as in the authors' code.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from transformers_jax.graph import Near, Scattered, Where, given
+from transformers_jax.graph.layouts import blocked
+from transformers_jax.models.bert import BACKBONE, BertConfig
+from transformers_jax.models.inputs import Fill
+from transformers_jax.models.rows import backbone, dense, layer, norm
+from transformers_jax.models.wiring import Single
+from transformers_jax.nn import head as heads
+from transformers_jax.nn.embed import EmbedSpec
+from transformers_jax.nn.question import QuestionFirst, Refined
+from transformers_jax.spec import Counted, FeedForward, LayerNorm, Layout, StackSpec
+
+KINDS = ("block_sparse", "original_full")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BigBirdConfig(BertConfig):
+    """The fields of a BigBird config.json; defaults are bigbird-roberta-base (128M)."""
+
+    model_type = "big_bird"
+    FIXED = {"position_embedding_type": "absolute"}
+    UNUSED = frozenset()
+    POOLER = "pooler"
+    POOLED = (  # most heads do not read it, but their files hold it
+        *("none", "pretraining", "masked_lm", "causal_lm", "sequence_classification"),
+        *("token_classification", "multiple_choice"),
+    )
+    HEADS = {
+        "BigBirdModel": "none",
+        "BigBirdForMaskedLM": "masked_lm",
+        "BigBirdForPreTraining": "pretraining",
+        "BigBirdForCausalLM": "causal_lm",
+        "BigBirdForSequenceClassification": "sequence_classification",
+        "BigBirdForTokenClassification": "token_classification",
+        "BigBirdForMultipleChoice": "multiple_choice",
+        "BigBirdForQuestionAnswering": "question_answering",
+    }
+
+    vocab_size: int = 50358
+    hidden_act: str = "gelu_new"
+    max_position_embeddings: int = 4096
+    attention_type: str = "block_sparse"
+    block_size: int = 64
+    num_random_blocks: int | None = 3
+    use_bias: bool = True
+    rescale_embeddings: bool = False
+    bos_token_id: int | None = 1
+    eos_token_id: int | tuple[int, ...] | None = 2
+    sep_token_id: int | None = 66
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.attention_type not in KINDS:
+            raise ValueError(
+                f"BigBirdConfig: attention_type={self.attention_type!r}: expected one of {KINDS}"
+            )
+        if self.sparse and self.is_decoder:
+            raise ValueError(
+                "BigBirdConfig: is_decoder=True with attention_type='block_sparse': blocks hear "
+                "what comes after them; give attention_type='original_full'"
+            )
+
+    @property
+    def sparse(self) -> bool:
+        """Whether tokens hear blocks, in rows that are long enough."""
+        return self.attention_type == "block_sparse"
+
+    @property
+    def longest(self) -> int:
+        """The longest row in which all hear all: two blocks are global, three a window, and twice
+        the number of random ones."""
+        return (5 + 2 * (self.num_random_blocks or 0)) * self.block_size
+
+    def attend(self, mask):
+        attention = super().attend(mask)
+        return attention if self.use_bias else replace(attention, bias=("out",))
+
+    def spec(self, mask=None, cross=None) -> StackSpec:
+        """BERT's blocks; where attention is sparse each layer draws a graph of its own."""
+        plain, count = super().spec(mask, cross), self.num_random_blocks or 0
+        if not self.sparse:
+            return plain
+        blocks = []
+        for number, (attend, feed) in enumerate(plain.blocks):
+            own = REAL & (HEARD | (NOISE & Scattered(count, number)) if count else HEARD)
+            op = replace(attend.op, mask=given(mask, own), dropout=0.0)
+            blocks.append((replace(attend, op=op), feed))
+        score = Counted(1 + count, "calm", "first") if count else None
+        layout = Blocks(self.block_size, self.longest)
+        return replace(plain, blocks=tuple(blocks), score=score, layout=layout)
+
+    def embed(self) -> EmbedSpec:
+        scale = math.sqrt(self.hidden_size) if self.rescale_embeddings else 1.0
+        return replace(super().embed(), scale=scale)
+
+    def build(self, head, execution, mask=None) -> Single:
+        model = super().build(head, execution, mask)
+        if self.sparse:
+            model.fill = Fill(self.block_size, self.pad_token_id or 0, self.longest)
+        return model
+
+    def head(self, head):
+        D, N, initial = self.hidden_size, self.num_labels, self.initial
+        if head == "sequence_classification":
+            inner = heads.Square(D, self.hidden_act, initial)
+            kind = dict(pooling="first", inner=inner, problem=self.problem_type)
+            return heads.SequenceClassification(D, N, initial, rate=self.classifier_rate, **kind)
+        if head == "multiple_choice":
+            return heads.MultipleChoice(D, initial, self.hidden_dropout_prob)
+        if head == "question_answering":
+            ffn = FeedForward(self.intermediate_size, self.hidden_act)
+            norm = LayerNorm(self.layer_norm_eps)
+            refined = Refined(ffn, D, norm, initial, self.hidden_dropout_prob)
+            return QuestionFirst(D, initial, refined, self.sep_token_id)
+        return super().head(head)
+
+    def backbone(self, prefix):
+        return backbone(BACKBONE.replace("bert.", prefix), self.spec().slots)
+
+    def head_rows(self, head, tied):
+        if head == "sequence_classification":
+            inner = layer("classifier.dense", "head.inner")
+            return inner + layer("classifier.out_proj", "head.classify")
+        return QUESTION if head == "question_answering" else super().head_rows(head, tied)
+
+
+@dataclass(frozen=True)
+class Blocks(Layout):
+    """Blocks of `size` tokens, in rows of more than `longest`."""
+
+    size: int
+    longest: int
+
+    def __call__(self, nodes):
+        return blocked(nodes, self.size, self.longest)
+
+
+REAL = Where("real", of="query")  # padding hears nothing, as in the reference
+NOISE = Where("noise", of="query")
+HEARD = Where("edge", of="query") | Where("edge") | Near(1, 1, "block")
+QUESTION = (
+    dense("qa_classifier.intermediate.dense", "head.refined.ffn.up")
+    + dense("qa_classifier.output.dense", "head.refined.ffn.down", "d f -> f d")
+    + norm("qa_classifier.output.LayerNorm", "head.refined.norm")
+    + layer("qa_classifier.qa_outputs", "head.classify")
+)

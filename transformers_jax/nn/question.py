@@ -1,0 +1,68 @@
+"""BigBird's head for questions about a text: the question stands in the same row, and no answer
+begins or ends in it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from transformers_jax import spec
+from transformers_jax.arrays import Array, Float, Int, Key
+from transformers_jax.nn.feedforward import Mlp
+from transformers_jax.nn.head import Answering, QuestionAnswering
+from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.norm import Norm
+
+REFUSED = -1e6  # of a logit in the question; the number that the reference subtracts
+
+
+class Refined(nnx.Module):
+    """norm(x + dropout(mlp(dropout(x))))."""
+
+    def __init__(
+        self, ffn: spec.FeedForward, width: int, norm: spec.Norm, initial: spec.Initial, rate: float
+    ):
+        self.rate = rate
+        self.ffn, self.norm = Mlp(ffn, width, initial), Norm(norm, width)
+
+    def __call__(self, x: Float[Array, "B T D"], key: Key | None = None) -> Float[Array, "B T D"]:
+        before, behind = (None, None) if key is None else jax.random.split(key)
+        y = self.ffn(dropout(x, self.rate, before))
+        return self.norm(x + dropout(y, self.rate, behind))
+
+
+class QuestionFirst(QuestionAnswering):
+    """Where the answer starts and ends, in rows of <cls> question <sep> text <sep>.
+
+    A question is as long as `question_lengths` says, Int[B] or Int[B 1], or else it ends with the
+    first separator. Its tokens, but for the first, are out of the question; where the caller gives
+    no token types, they are of type 0 and the text of type 1.
+    """
+
+    labels = ("question_lengths", *QuestionAnswering.labels)
+
+    def __init__(self, width: int, initial: spec.Initial, refined: Refined, separator: int | None):
+        super().__init__(width, initial)
+        self.refined, self.separator = refined, separator
+
+    def __call__(self, x, seen: Answering, *, question_lengths=None, **places):
+        asked, added = self.asked(seen.ids, x.shape[1], question_lengths), None
+        if asked is not None:
+            added = REFUSED * (asked & (jnp.arange(x.shape[1]) > 0)).astype(x.dtype)
+        x = self.refined(x, seen.key)
+        return super().__call__(x, dataclasses.replace(seen, key=None), added=added, **places)
+
+    def types(self, ids, length: int, given):
+        asked = self.asked(ids, length, given.get("question_lengths"))
+        return None if asked is None else 1 - asked.astype(jnp.int32)
+
+    def asked(
+        self, ids: Int[Array, "B T"] | None, length: int, lengths: Int[Array, "B"] | None
+    ) -> Array | None:
+        """Bool[B T]: the tokens of the question; None if nothing tells."""
+        if lengths is None and ids is not None:
+            lengths = jnp.argmax(ids == self.separator, axis=1) + 1
+        return None if lengths is None else jnp.arange(length) < jnp.reshape(lengths, (-1, 1))
