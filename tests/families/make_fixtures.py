@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 CASES = HERE.parent / "conformance" / "cases"
 CHOSEN = (
     *("bert-pretraining", "roberta-mlm", "electra-discriminator", "gpt2", "llama"),
-    *("t5-v1.1", "bart", "attention-is-all-you-need", "gru-bahdanau"),
+    *("t5-v1.1", "bart", "attention-is-all-you-need", "gru-bahdanau", "encoder-decoder"),
     *("mbart", "m2m-100", "marian", "pegasus", "blenderbot", "blenderbot-small"),
     *("modernbert-mlm", "longformer-mlm", "big-bird-mlm"),
     *("distilbert-mlm", "xlm-roberta-tokens", "camembert-tokens", "mpnet-mlm"),

@@ -196,7 +196,8 @@ def _source(
                 np.cumsum((np.asarray(ids) != options.pad_token_id)[:, ::-1], axis=1)[:, ::-1] > 0
             )
     mask = _check_mask(mask, ids)
-    length, most = ids.shape[1], _positions(model, text)
+    length = ids.shape[1]
+    most = getattr(model, "source_positions", None) or _positions(model, text)
     wide = bucket(length, 16, 256)
     extra = (wide if most is None else max(length, min(wide, most))) - length
     inputs["input_ids"] = jnp.pad(jnp.asarray(ids, jnp.int32), ((0, 0), (0, extra)))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from transformers_jax.graph import FULL, given
+from transformers_jax.graph import CAUSAL, FULL, given
 from transformers_jax.hub.table import Row, Table, rows, slots
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.rows import S, attention, dense, layer, norm, of_heads
@@ -25,7 +26,11 @@ from transformers_jax.spec import (
 
 @dataclass(frozen=True, kw_only=True)
 class BertConfig(FamilyConfig):
-    """The fields of a BERT config.json; defaults are BERT-base (110M)."""
+    """The fields of a BERT config.json; defaults are BERT-base (110M).
+
+    `is_decoder` makes attention causal, `add_cross_attention` adds a branch that hears an encoder.
+    Neither is set by the head "causal_lm": as in Hugging Face the config alone says it.
+    """
 
     model_type = "bert"
     FIXED = {"position_embedding_type": "absolute", "directionality": "bidi"}
@@ -43,6 +48,7 @@ class BertConfig(FamilyConfig):
     HEADS = {
         "BertModel": "none",
         "BertForMaskedLM": "masked_lm",
+        "BertLMHeadModel": "causal_lm",
         "BertForPreTraining": "pretraining",
         "BertForNextSentencePrediction": "next_sentence",
         "BertForSequenceClassification": "sequence_classification",
@@ -64,7 +70,19 @@ class BertConfig(FamilyConfig):
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
+    is_decoder: bool = False
+    add_cross_attention: bool = False
     pad_token_id: int | None = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        name = type(self).__name__
+        if self.is_decoder and "causal_lm" not in self.HEADS.values():
+            raise ValueError(
+                f"{name}: is_decoder=True is not implemented for {self.model_type}, only False"
+            )
+        if self.add_cross_attention and not self.is_decoder:
+            raise ValueError(f"{name}: add_cross_attention=True needs is_decoder=True")
 
     @property
     def initial(self) -> Initial:
@@ -72,25 +90,28 @@ class BertConfig(FamilyConfig):
         return Initial(self.initializer_range)
 
     def attend(self, mask) -> AttentionSpec:
-        """Bidirectional self-attention."""
+        """Self-attention, bidirectional unless this is a decoder."""
         return AttentionSpec(
             heads=self.num_attention_heads,
             kv=self.head_width("hidden_size", "num_attention_heads"),
-            mask=given(mask, FULL),
+            mask=given(mask, CAUSAL if self.is_decoder else FULL),
             bias=("query", "key", "value", "out"),
             dropout=self.attention_probs_dropout_prob,
         )
 
-    def spec(self, mask=None) -> StackSpec:
-        """Post-norm blocks of self-attention and an MLP."""
+    def spec(self, mask=None, cross=None) -> StackSpec:
+        """Post-norm blocks of self-attention, cross-attention if asked for, and an MLP."""
         norm, rate = LayerNorm(self.layer_norm_eps), self.hidden_dropout_prob
         ffn = FeedForward(self.intermediate_size, self.hidden_act)
-        block = (
+        block = [
             Branch("self", self.attend(mask), norm, "post", rate),
             Branch("ffn", ffn, norm, "post", rate),
-        )
-        blocks = (block,) * self.num_hidden_layers
-        return StackSpec(self.hidden_size, blocks, initial=self.initial)
+        ]
+        if hears := self.add_cross_attention:
+            heard = replace(self.attend(None), mask=given(cross, FULL), rotary=None)
+            block.insert(1, Branch("cross", heard, norm, "post", rate))
+        blocks = (tuple(block),) * self.num_hidden_layers
+        return StackSpec(self.hidden_size, blocks, alone=hears, initial=self.initial)
 
     def embed(self) -> EmbedSpec:
         """Words + positions + types, normalised."""
@@ -107,7 +128,9 @@ class BertConfig(FamilyConfig):
 
     def build(self, head, execution, mask=None) -> Single:
         pooler = heads.Pooler(self.hidden_size, self.initial) if head in self.POOLED else None
-        stack = Stack(self.spec(mask), execution)
+        masks = mask if isinstance(mask, Mapping) else {"decoder": mask}
+        cross = {"cross": masks["cross"]} if masks.get("cross") else {}
+        stack = Stack(self.spec(masks.get("decoder"), **cross), execution)
         return Single(TokenEmbedder(self.embed()), stack, self.head(head), pooler)
 
     @property
@@ -116,8 +139,8 @@ class BertConfig(FamilyConfig):
         rate = self.classifier_dropout
         return self.hidden_dropout_prob if rate is None else rate
 
-    def words(self, act: str) -> heads.LanguageModel:
-        """Logits of masked words: a transform of the stream, the table of words, a bias."""
+    def words(self, act: str, shift: bool = False) -> heads.LanguageModel:
+        """Logits of masked or next words: a transform of the stream, the table of words, a bias."""
         D, E, tied = self.hidden_size, self.embed().width, self.tie_word_embeddings
         norm = LayerNorm(self.layer_norm_eps)
         return heads.LanguageModel(
@@ -125,7 +148,7 @@ class BertConfig(FamilyConfig):
             E,
             self.initial,
             tied=tied,
-            shift=False,
+            shift=shift,
             bias=True,
             unread_bias=not tied,
             transform=heads.Square(D, act, self.initial, norm, out=E),
@@ -138,6 +161,7 @@ class BertConfig(FamilyConfig):
         makers = {
             "none": lambda: None,
             "masked_lm": lambda: self.words(self.hidden_act),
+            "causal_lm": lambda: self.words(self.hidden_act, shift=True),
             "pretraining": lambda: heads.Pretraining(
                 self.words(self.hidden_act), heads.NextSentence(D, initial)
             ),
@@ -173,7 +197,7 @@ class BertConfig(FamilyConfig):
         """The rows of one head."""
         if head == "next_sentence":
             return SENTENCE.format(sentence="head")
-        if head in ("masked_lm", "pretraining"):
+        if head in ("masked_lm", "causal_lm", "pretraining"):
             words = "head.words" if head == "pretraining" else "head"
             transform = "cls.predictions.transform"
             text = layer(f"{transform}.dense", f"{words}.transform")
@@ -205,6 +229,8 @@ bert.embeddings.token_type_embeddings.weight | embed.type
 {norm("bert.embeddings.LayerNorm", "embed.norm")}
 {attention(f"{L}.attention", f"{S}.self", "self.query self.key self.value output.dense")}
 {norm(f"{L}.attention.output.LayerNorm", f"{S}.self_norm")}
+{attention(f"{L}.crossattention", f"{S}.cross", "self.query self.key self.value output.dense")}
+{norm(f"{L}.crossattention.output.LayerNorm", f"{S}.cross_norm")}
 {dense(f"{L}.intermediate.dense", f"{S}.ffn.up")}
 {dense(f"{L}.output.dense", f"{S}.ffn.down", "d f -> f d")}
 {norm(f"{L}.output.LayerNorm", f"{S}.ffn_norm")}

@@ -30,6 +30,7 @@ class ElectraConfig(BertConfig):
         "ElectraModel": "none",
         "ElectraForPreTraining": "replaced_token",
         "ElectraForMaskedLM": "masked_lm",
+        "ElectraForCausalLM": "causal_lm",
         "ElectraForSequenceClassification": "sequence_classification",
         "ElectraForTokenClassification": "token_classification",
         "ElectraForMultipleChoice": "multiple_choice",
@@ -58,11 +59,12 @@ class ElectraConfig(BertConfig):
         D, E, N, initial = self.hidden_size, self.embedding_size, self.num_labels, self.initial
         if head == "replaced_token":
             return heads.ReplacedTokens(D, self.hidden_act, initial)
-        if head == "masked_lm":
+        if head in ("masked_lm", "causal_lm"):
             # gelu, whatever hidden_act says
             norm = LayerNorm(self.layer_norm_eps)
             transform = heads.Square(D, "gelu", initial, norm, out=E)
-            options = dict(tied=self.tie_word_embeddings, shift=False, bias=True)
+            shift = head == "causal_lm"
+            options = dict(tied=self.tie_word_embeddings, shift=shift, bias=True)
             return heads.LanguageModel(self.vocab_size, E, initial, transform=transform, **options)
         if head == "sequence_classification":
             inner = heads.Square(D, "gelu", initial)
@@ -88,7 +90,7 @@ class ElectraConfig(BertConfig):
         if head == "replaced_token":
             text = layer("discriminator_predictions.dense", "head.transform")
             return text + layer("discriminator_predictions.dense_prediction", "head.classify")
-        if head == "masked_lm":
+        if head in ("masked_lm", "causal_lm"):
             text = layer("generator_predictions.dense", "head.transform")
             text += norm("generator_predictions.LayerNorm", "head.transform.norm")
             text += "\ngenerator_lm_head.bias | head.bias"

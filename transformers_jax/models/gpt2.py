@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from transformers_jax.graph import CAUSAL, given
+from transformers_jax.graph import CAUSAL, FULL, given
 from transformers_jax.hub.table import Table
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.rows import S, backbone, dense, layer, norm, of_heads
@@ -30,7 +31,8 @@ from transformers_jax.spec import (
 
 @dataclass(frozen=True, kw_only=True)
 class GPT2Config(FamilyConfig):
-    """The fields of a GPT-2 config.json; defaults are GPT-2 small (124M)."""
+    """The fields of a GPT-2 config.json; defaults are GPT-2 small (124M). With
+    `add_cross_attention` it can be the decoder of an encoder-decoder; `is_decoder` says nothing."""
 
     model_type = "gpt2"
     UNUSED = frozenset(
@@ -69,11 +71,13 @@ class GPT2Config(FamilyConfig):
     initializer_range: float = 0.02
     scale_attn_weights: bool = True
     scale_attn_by_inverse_layer_idx: bool = False
+    is_decoder: bool = False
+    add_cross_attention: bool = False
     bos_token_id: int | None = 50256
     eos_token_id: int | tuple[int, ...] | None = 50256
 
-    def spec(self, mask=None) -> StackSpec:
-        """Pre-norm blocks of causal self-attention and an MLP."""
+    def spec(self, mask=None, cross=None) -> StackSpec:
+        """Pre-norm blocks of causal self-attention, cross-attention if asked for, and an MLP."""
         K, norm = self.head_width("n_embd", "n_head"), LayerNorm(self.layer_norm_epsilon)
         attention = AttentionSpec(
             heads=self.n_head,
@@ -84,20 +88,21 @@ class GPT2Config(FamilyConfig):
             dropout=self.attn_pdrop,
         )
         ffn = FeedForward(self.n_inner or 4 * self.n_embd, self.activation_function)
-        block = (
-            Branch("self", attention, norm, dropout=self.resid_pdrop),
-            Branch("ffn", ffn, norm, dropout=self.resid_pdrop),
-        )
-        blocks = (block,) * self.n_layer
-        if self.scale_attn_by_inverse_layer_idx:
-            blocks = tuple(
-                (
-                    replace(block[0], op=replace(attention, scale=attention.scale / (n + 1))),
-                    block[1],
-                )
-                for n in range(self.n_layer)
+        hears, placed = self.add_cross_attention, dict(norm=norm, dropout=self.resid_pdrop)
+
+        def block(number: int):
+            scale = attention.scale
+            scale = scale / (number + 1) if self.scale_attn_by_inverse_layer_idx else scale
+            own = replace(attention, scale=scale)
+            heard = replace(own, mask=given(cross, FULL))
+            return (
+                Branch("self", own, **placed),
+                *((Branch("cross", heard, **placed),) if hears else ()),
+                Branch("ffn", ffn, **placed),
             )
-        return StackSpec(self.n_embd, blocks, norm, initial=self.initial)
+
+        blocks = tuple(block(number) for number in range(self.n_layer))
+        return StackSpec(self.n_embd, blocks, norm, alone=hears, initial=self.initial)
 
     @property
     def initial(self) -> Initial:
@@ -114,7 +119,9 @@ class GPT2Config(FamilyConfig):
             dropout=self.embd_pdrop,
             initial=self.initial,
         )
-        return Single(TokenEmbedder(embed), Stack(self.spec(mask), execution), self._head(head))
+        masks = mask if isinstance(mask, Mapping) else {"decoder": mask}
+        stack = Stack(self.spec(masks.get("decoder"), masks.get("cross")), execution)
+        return Single(TokenEmbedder(embed), stack, self._head(head))
 
     def _head(self, head):
         D, N, initial = self.n_embd, self.num_labels, self.initial
@@ -130,7 +137,7 @@ class GPT2Config(FamilyConfig):
         return QuestionAnswering(D, initial) if head == "question_answering" else None
 
     def table(self, head) -> Table:
-        stray = ("*.attn.bias", "*.attn.masked_bias")
+        stray = tuple(f"*.{n}.{b}" for n in ("attn", "crossattention") for b in BUFFERS)
         return Table(
             (*backbone(BACKBONE, self.spec().slots), *of_heads(HEAD_ROWS, head)),
             prefix="transformer.",
@@ -139,6 +146,7 @@ class GPT2Config(FamilyConfig):
         )
 
 
+BUFFERS = ("bias", "masked_bias")  # causal masks, which v4 stored
 # Conv1D holds (in, out), unlike torch's Linear, and query, key and value are one tensor.
 FUSED = f"{S}.self.query{{0}} {S}.self.key{{0}} {S}.self.value{{0}}"
 H = "transformer.h.{i}"
@@ -149,6 +157,11 @@ transformer.wpe.weight   | embed.position
 {H}.attn.c_attn.weight   | {FUSED.replace("{0}", "")} | d (n h k) -> n d h k
 {H}.attn.c_attn.bias     | {FUSED.replace("{0}", "_bias")} | (n h k) -> n h k
 {dense(f"{H}.attn.c_proj", f"{S}.self.out", "(h k) d -> h k d")}
+{norm(f"{H}.ln_cross_attn", f"{S}.cross_norm")}
+{dense(f"{H}.crossattention.q_attn", f"{S}.cross.query", "d (h k) -> d h k", "(h k) -> h k")}
+{H}.crossattention.c_attn.weight | {S}.cross.key {S}.cross.value | d (n h k) -> n d h k
+{H}.crossattention.c_attn.bias   | {S}.cross.key_bias {S}.cross.value_bias | (n h k) -> n h k
+{dense(f"{H}.crossattention.c_proj", f"{S}.cross.out", "(h k) d -> h k d")}
 {norm(f"{H}.ln_2", f"{S}.ffn_norm")}
 {dense(f"{H}.mlp.c_fc", f"{S}.ffn.up", "")}
 {dense(f"{H}.mlp.c_proj", f"{S}.ffn.down", "")}

@@ -27,6 +27,7 @@ class RobertaConfig(BertConfig):
     HEADS = {
         "RobertaModel": "none",
         "RobertaForMaskedLM": "masked_lm",
+        "RobertaForCausalLM": "causal_lm",
         "RobertaForSequenceClassification": "sequence_classification",
         "RobertaForTokenClassification": "token_classification",
         "RobertaForMultipleChoice": "multiple_choice",
@@ -46,8 +47,8 @@ class RobertaConfig(BertConfig):
 
     def head(self, head):
         D, N, initial, rate = self.hidden_size, self.num_labels, self.initial, self.classifier_rate
-        if head == "masked_lm":
-            return self.words("gelu")  # whatever hidden_act says
+        if head in ("masked_lm", "causal_lm"):
+            return self.words("gelu", shift=head == "causal_lm")  # whatever hidden_act says
         if head == "sequence_classification":
             inner = heads.Square(D, "tanh", initial)
             kind = dict(pooling="first", inner=inner, problem=self.problem_type, rate=rate)
@@ -57,7 +58,7 @@ class RobertaConfig(BertConfig):
         return super().head(head)
 
     def head_rows(self, head, tied):
-        if head == "masked_lm":
+        if head in ("masked_lm", "causal_lm"):
             text = layer("lm_head.dense", "head.transform")
             text += norm("lm_head.layer_norm", "head.transform.norm")
             return text + lm_rows("lm_head", "head", tied)
