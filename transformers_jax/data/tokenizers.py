@@ -44,6 +44,8 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     config = {**_read_json(file.with_name(MAP)), **_read_json(file.with_name(CONFIG))}
     with refusing(f"{file} is not a tokenizer"):
         inner = _read(file, config)
+        inner.no_padding()  # a tokenizer.json may fill or cut every row to one length
+        inner.no_truncation()
     special = {role: text for role in NAMED if (text := _text(config.get(f"{role}_token")))}
     if not special and not config:
         added = [t.content for t in inner.get_added_tokens_decoder().values() if t.special]

@@ -133,6 +133,8 @@ def read(directory: Path, *, ignore: Iterable[str] = ()) -> Sentence:
     if not listed or listed[0][0] != "Transformer":
         came = listed[0][0] if listed else "nothing"
         raise ValueError(f"{directory / MODULES}: the first module is {came}, not a Transformer")
+    if not listed[1:]:
+        raise ValueError(f"{directory / MODULES}: no module pools tokens; add a Pooling")
     _, transformer = listed[0]
     steps: list[Step] = []
     folders: list[str] = []

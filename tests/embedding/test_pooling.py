@@ -1,0 +1,64 @@
+"""Ways of pooling, and vectors of length one."""
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from transformers_jax.nn.sentence import MODES, Pool, SentenceSpec, pool_tokens, unit
+
+
+@functools.cache
+def expected():
+    return dict(np.load(Path(__file__).parent / "outputs.npz"))
+
+
+@pytest.mark.parametrize("skip", [0, 2])
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("mode", MODES)
+def test_tokens_are_pooled_as_in_the_reference(mode, side, skip):
+    x, mask = expected()["pool_x"], expected()[f"pool_mask_{side}"] > 0
+    wanted = expected()[f"pool_{mode}_{side}_{skip}"]
+    if (empty := mask.sum(1) <= skip).any():  # of a row with nothing left we give zero
+        wanted = np.where(empty[:, None], 0, wanted)
+    np.testing.assert_allclose(pool_tokens(x, mode, mask, skip), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_padding_changes_nothing(mode):
+    x, mask = expected()["pool_x"], expected()["pool_mask_left"] > 0
+    garbage = np.where(mask[..., None], x, 1e6)
+    found = pool_tokens(x, mode, mask)
+    np.testing.assert_array_equal(pool_tokens(garbage, mode, mask), found)
+    if mode != "lasttoken":  # behind padding in front the last token is the last of all
+        assert np.abs(pool_tokens(garbage, mode) - found).max() > 0.1
+    moved = np.stack([np.roll(row, -int(np.argmax(m)), 0) for row, m in zip(x, mask)])
+    right = expected()["pool_mask_left"][:, ::-1] > 0
+    np.testing.assert_allclose(pool_tokens(moved, mode, right), found, atol=1e-6)
+    nothing = pool_tokens(x, mode, np.zeros_like(mask))
+    np.testing.assert_array_equal(nothing, np.zeros_like(nothing))
+
+
+def test_sums_of_halves_are_made_in_float32():
+    x = jnp.full((1, 4096, 2), 1.0078125, jnp.bfloat16)
+    assert pool_tokens(x, "mean").dtype == jnp.bfloat16
+    np.testing.assert_array_equal(pool_tokens(x, "mean"), x[:, 0])
+    halves = np.cumsum(np.asarray(x[0, :, 0]), dtype=x.dtype)[-1]
+    assert float(halves) / 4096 < 0.5  # what sums of halves would have made of it
+
+
+def test_a_zero_vector_has_a_finite_gradient():
+    x = jnp.array([[0.0, 0.0], [3.0, 4.0]])
+    np.testing.assert_allclose(unit(x), [[0, 0], [0.6, 0.8]], rtol=1e-6)
+    assert np.isfinite(jax.grad(lambda x: unit(x).sum())(x)).all()
+
+
+def test_unknown_modes_are_told():
+    with pytest.raises(ValueError, match="'middle' is unknown; known are cls, max, mean,"):
+        pool_tokens(expected()["pool_x"], "middle")
+    with pytest.raises(ValueError, match="'middle'; known are cls"):
+        Pool(("mean", "middle"))
+    assert SentenceSpec(5, (Pool(("cls", "mean")),)).size == 10

@@ -1,0 +1,99 @@
+"""How probable a text is, by each kind of language model."""
+
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+
+CASES = Path(__file__).parent.parent / "conformance" / "cases"
+IDS = np.array([[5, 6, 7, 8, 9], [4, 5, 9, 0, 0]])
+MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+CLOSE = dict(rtol=1e-5, atol=1e-5)
+
+
+@functools.cache
+def loaded(case):
+    return tj.from_pretrained(CASES / case, unroll=False)
+
+
+@functools.cache
+def padded():
+    return tj.score(loaded("gpt2"), IDS, MASK)
+
+
+def test_the_sum_is_the_loss_times_the_count():
+    found = padded()
+    labels = np.where(MASK > 0, IDS, -100)
+    loss = loaded("gpt2")(input_ids=IDS, attention_mask=MASK, labels=labels).loss
+    np.testing.assert_array_equal(found.count, [4, 2])
+    np.testing.assert_allclose(found.log_prob.sum(), -loss * 6, rtol=1e-5)
+    np.testing.assert_allclose(found.token_log_probs.sum(1), found.log_prob, rtol=1e-6)
+    np.testing.assert_allclose(found.perplexity, np.exp(-found.log_prob / found.count), rtol=1e-5)
+    assert not np.asarray(found.token_log_probs)[:, 0].any()
+
+
+def test_padding_changes_nothing_on_either_side():
+    alone = tj.score(loaded("gpt2"), IDS[1:, :3])
+    np.testing.assert_allclose(padded().log_prob[1:], alone.log_prob, **CLOSE)
+    left = np.array([IDS[0], [0, 0, 4, 5, 9]])
+    found = tj.score(loaded("gpt2"), left, np.array([MASK[0], [0, 0, 1, 1, 1]]))
+    np.testing.assert_allclose(found.log_prob, padded().log_prob, **CLOSE)
+    np.testing.assert_allclose(found.token_log_probs[1, 2:], alone.token_log_probs[0], **CLOSE)
+    counted = tj.score(loaded("gpt2"), left)  # without a mask the padding is text
+    assert np.abs(counted.log_prob[1] - alone.log_prob[0]) > 1
+
+
+def test_labels_say_what_is_scored_and_chunks_change_nothing():
+    labels = np.where(np.arange(5) < 3, -100, IDS)[:1]
+    found = tj.score(loaded("gpt2"), IDS[:1], labels=labels, chunk=7)
+    whole = padded().token_log_probs[0]
+    np.testing.assert_allclose(found.token_log_probs[0, 3:], whole[3:], **CLOSE)
+    np.testing.assert_array_equal(found.count, [2])
+
+
+def test_an_encoder_decoder_scores_its_target():
+    labels = np.array([[5, 6, 2], [4, 2, -100]])
+    model = loaded("bart")
+    found = tj.score(model, IDS, MASK, labels)
+    loss = model(input_ids=IDS, attention_mask=MASK, labels=labels).loss
+    np.testing.assert_array_equal(found.count, [3, 2])
+    np.testing.assert_allclose(found.log_prob.sum(), -loss * 5, rtol=1e-5)
+    with pytest.raises(ValueError, match="scores labels"):
+        tj.score(model, IDS, MASK)
+
+
+def test_a_masked_model_is_asked_for_every_token_in_turn():
+    model = loaded("bert-mlm")
+    found = tj.score(model, IDS, MASK, mask_token_id=4, batch_size=5)
+    np.testing.assert_array_equal(found.count, [5, 3])
+    hidden = np.repeat(IDS[1:], 3, 0)
+    hidden[np.arange(3), np.arange(3)] = 4
+    logits = model(input_ids=hidden, attention_mask=np.repeat(MASK[1:], 3, 0)).logits
+    logs = np.asarray(jax.nn.log_softmax(logits))
+    wanted = [logs[n, n, IDS[1, n]] for n in range(3)]
+    np.testing.assert_allclose(found.token_log_probs[1, :3], wanted, **CLOSE)
+    labels = np.where(np.arange(5) == 0, -100, IDS)  # [CLS] is not scored
+    some = tj.score(model, IDS, MASK, labels, mask_token_id=4, batch_size=5)
+    np.testing.assert_array_equal(some.count, [4, 2])
+
+
+def test_scores_can_be_compiled_into_a_program():
+    apply = jax.jit(lambda ids, mask: tj.score(loaded("gpt2"), ids, mask).log_prob)
+    np.testing.assert_allclose(apply(IDS, MASK), padded().log_prob, **CLOSE)
+
+
+def test_what_is_missing_is_told():
+    with pytest.raises(ValueError, match="give mask_token_id="):
+        tj.score(loaded("bert-mlm"), IDS)
+    with pytest.raises(ValueError, match=r"mask_token_id\[0, 0\] is 999"):
+        tj.score(loaded("bert-mlm"), IDS, mask_token_id=999)
+    with pytest.raises(ValueError, match=r"head 'none' gives words no probability.*causal_lm"):
+        tj.score(loaded("bart-base"), IDS)
+    with pytest.raises(TypeError, match="no argument 'token_types'"):
+        tj.score(loaded("gpt2"), IDS, token_types=IDS)
+    with pytest.raises(ValueError, match="outside the vocabulary"):
+        tj.score(loaded("gpt2"), IDS + 900)
