@@ -44,8 +44,8 @@ def _layer_in_words(branches: tuple[spec.Branch, ...]):
     does = tuple((branch.kind, _branch_in_words(branch)) for branch in branches)
     attends = [(b.kind, b.op) for b in branches if isinstance(b.op, spec.AttentionSpec)]
     masks = tuple((kind, str(mask)) for kind, op in attends for mask in op.masks)
-    rotary = next((in_words(op.rotary) for _, op in attends if op.rotary is not None), "")
-    return does, masks, rotary
+    told = (in_words(record) for _, op in attends for record in (op.rotary, op.score))
+    return does, masks, next((text for text in told if text), "")
 
 
 def _branch_in_words(branch: spec.Branch) -> str:
@@ -56,6 +56,9 @@ def _branch_in_words(branch: spec.Branch) -> str:
         ffn = op.ffn if isinstance(op, spec.Experts) else op
         gated = "gated " if ffn.gated else ""
         return f"{several}{gated}{ffn.activation}, hidden {ffn.hidden:,}, {norm}"
+    if isinstance(op, spec.Conv):
+        parts = f" in {op.groups} parts" if op.groups > 1 else ""
+        return f"kernel of {op.kernel} tokens{parts}, {op.activation}, {norm}"
     heads = f"{op.heads} heads of {op.kv}"
     if op.groups != op.heads:
         heads += f" sharing {op.groups} key/value heads"

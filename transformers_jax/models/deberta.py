@@ -44,15 +44,15 @@ class DebertaConfig(DebertaV2Config):
     intermediate_size: int = 3072
 
     @property
-    def factor(self):
+    def products(self):
         return 1 + len(self.pos_att_type or ())  # kinds that are no term count as well
 
     def score(self):
         score = super().score()
         return score and replace(score, bias=("query",))
 
-    def attention(self, mask):
-        return replace(super().attention(mask), bias=("query", "value", "out"))
+    def attend(self, mask):
+        return replace(super().attend(mask), bias=("query", "value", "out"))
 
     def attention_rows(self):
         theirs, ours = f"{L}.attention", f"{S}.self"

@@ -124,6 +124,9 @@ def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, floa
             if isinstance(op, spec.FeedForward):
                 dense += served * 2.0 * width * op.hidden * (3 if op.gated else 2) * length
                 continue
+            if isinstance(op, spec.Conv):
+                dense += times * 2.0 * op.kernel * width * (width // op.groups) * length
+                continue
             heard = source if branch.kind == "cross" else length
             values = op.value or op.kv
             keys_from, values_from = op.source or width, op.value_source or op.source or width
@@ -133,6 +136,9 @@ def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, floa
             dense += times * 2.0 * (projected + op.heads * values * width * length)
             drawn = sum(_edges(mask, length, heard) for mask in op.masks)
             edges += times * 2.0 * op.heads * (op.kv + values) * drawn
+            if isinstance(op.score, spec.Disentangled):  # products with the rows of a table
+                read = min(2 * op.score.reach, 2 * length - 1)
+                edges += times * 2.0 * op.heads * op.kv * len(op.score.terms) * length * read
     return dense, edges
 
 
