@@ -48,8 +48,9 @@ LEGACY = {  # switches of the releases before every family had a class of its ow
 class BartConfig(FamilyConfig):
     """The fields of a BART config.json; defaults are BART-large (406M).
 
-    `separate_words` is no key of the file: whether encoder and decoder have tables of words of
-    their own, as they do where Hugging Face says `tie_word_embeddings=false`.
+    `is_decoder` and `add_cross_attention` change nothing: the head "causal_lm" is the decoder, and
+    always has cross-attention. `separate_words` is no key of the file: whether encoder and decoder
+    have tables of words of their own, as where Hugging Face says `tie_word_embeddings=false`.
 
     Class attributes:
         PLACEMENT: of the norms; a stack of pre-norm blocks ends with a norm of its own.
@@ -106,6 +107,7 @@ class BartConfig(FamilyConfig):
     init_std: float = 0.02
     scale_embedding: bool = False
     is_decoder: bool = False
+    add_cross_attention: bool = False
     separate_words: bool = False
     bos_token_id: int | None = 0
     eos_token_id: int | tuple[int, ...] | None = 2
@@ -138,7 +140,8 @@ class BartConfig(FamilyConfig):
     def to_dict(self):
         written = super().to_dict()
         del written["separate_words"]
-        alone = self.HEADS.get(next(iter(self.architectures), "")) == "causal_lm"
+        heads = [self.HEADS.get(name) for name in self.architectures]
+        alone = heads[0] == "causal_lm" if heads else self.is_decoder
         # "untied" parts the words of the two sides as well: where the output alone is untied, v5
         # says "tied", and that both tables are stored tells the rest
         written["tie_word_embeddings"] = not self.separate_words
