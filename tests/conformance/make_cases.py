@@ -26,6 +26,7 @@ DEBERTA = dict(
 CONVOLVED = dict(position_buckets=6, norm_rel_ebd="layer_norm", conv_kernel_size=3, conv_groups=2)
 CHOSEN = {
     "camembert-tokens": ("CamembertForTokenClassification", {**BERT, "num_labels": 5}),
+    "xlm-roberta-xl-tokens": ("XLMRobertaXLForTokenClassification", {**BERT, "num_labels": 5}),
     "albert-groups": (
         "AlbertForTokenClassification",
         {

@@ -24,8 +24,8 @@ CHOSEN = (
     *("t5-v1.1", "bart", "attention-is-all-you-need", "gru-bahdanau", "encoder-decoder"),
     *("mbart", "m2m-100", "marian", "pegasus", "blenderbot", "blenderbot-small"),
     *("modernbert-mlm", "longformer-mlm", "big-bird-mlm"),
-    *("distilbert-mlm", "xlm-roberta-tokens", "camembert-tokens", "mpnet-mlm"),
-    *("albert-pretraining", "roformer-mlm"),
+    *("distilbert-mlm", "xlm-roberta-tokens", "xlm-roberta-xl-tokens", "camembert-tokens"),
+    *("mpnet-mlm", "albert-pretraining", "roformer-mlm"),
     *("deberta-mlm", "deberta-v2-mlm"),
     *("mt5", "umt5", "switch", "longt5-tglobal"),
 )

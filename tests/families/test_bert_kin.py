@@ -225,6 +225,20 @@ def test_what_roformer_cannot_do_is_refused_by_name():
     assert tj.RoFormerConfig(**TINY, summary_type="mean").head("masked_lm") is not None
 
 
+def test_roformer_writes_by_columns_what_turns_with_its_place():
+    config = tj.RoFormerConfig(**TINY, rotary_value=True, is_decoder=True, pad_token_id=0)
+    model = tiny(config, "causal_lm")
+    prompt, options = np.array([[0, 0, 5, 6, 7]]), dict(max_new_tokens=4, eos_token_id=None)
+    mask = (prompt > 0).astype(np.int32)
+    written = np.asarray(model.generate(input_ids=prompt, attention_mask=mask, **options))
+    kept = np.concatenate([mask, np.ones((1, 4), np.int32)], 1)
+    logits = model(input_ids=written, attention_mask=kept).logits
+    assert np.array_equal(np.argmax(logits[0, 4:-1], -1), written[0, 5:])
+    # the control: with the padding left out it stands elsewhere, and values turned otherwise
+    apart = model(input_ids=written[:, 2:]).logits
+    assert np.abs(apart[0] - logits[0, 2:]).max() > 1e-2
+
+
 def tiny(config, head):
     """A tiny model with parameters of order one."""
     model = tj.from_config(config, head=head, key=jax.random.key(0), unroll=False)

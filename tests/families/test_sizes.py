@@ -59,6 +59,7 @@ SIZES = {  # name: (what config.json says, head, count)
     "distilbert-base-uncased": ({"model_type": "distilbert"}, "masked_lm", 66_985_530),
     "xlm-roberta-base": (XLM_R, "masked_lm", 278_295_186),
     "xlm-roberta-large": ({**XLM_R, **LARGE}, "masked_lm", 560_142_482),
+    "xlm-roberta-xl": ({"model_type": "xlm-roberta-xl"}, "masked_lm", 3_482_741_760),
     "camembert-base": (
         {"model_type": "camembert", "vocab_size": 32005, **FAIRSEQ},
         "masked_lm",
@@ -68,6 +69,29 @@ SIZES = {  # name: (what config.json says, head, count)
     "albert-base-v2": ({"model_type": "albert", **ALBERT_BASE}, "none", 11_683_584),
     "albert-xxlarge-v2": ({"model_type": "albert"}, "pretraining", 223_158_450),
     "roformer_chinese_base": ({"model_type": "roformer"}, "masked_lm", 124_197_968 - 1536 * 64),
+    "ModernBERT-base": ({"model_type": "modernbert"}, "masked_lm", 149_655_232),
+    "ModernBERT-large": (
+        {
+            "model_type": "modernbert",
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "hidden_size": 1024,
+            "intermediate_size": 2624,
+        },
+        "masked_lm",
+        395_881_664,
+    ),
+    "longformer-base-4096": (
+        {
+            "model_type": "longformer",
+            "vocab_size": 50265,
+            "max_position_embeddings": 4098,
+            "type_vocab_size": 1,
+        },
+        "masked_lm",
+        148_711_257,
+    ),
+    "bigbird-roberta-base": ({"model_type": "big_bird"}, "pretraining", 128_112_824),
     "deberta-base": ({"model_type": "deberta", **DEBERTA}, "none", 138_601_728),
     "deberta-v2-xlarge": (
         {**DEBERTA_V2, "conv_kernel_size": 3, "conv_act": "gelu"},

@@ -37,10 +37,12 @@ FAMILIES = {
     "roberta": "roberta:RobertaConfig",
     "roformer": "roformer:RoFormerConfig",
     "mt5": "mt5:MT5Config",
+    "longt5": "longt5:LongT5Config",
     "switch_transformers": "switch_transformers:SwitchTransformersConfig",
     "t5": "t5:T5Config",
     "umt5": "umt5:UMT5Config",
     "xlm-roberta": "xlm_roberta:XLMRobertaConfig",
+    "xlm-roberta-xl": "xlm_roberta_xl:XLMRobertaXLConfig",
 }
 MODULES = {
     "RecurrentTranslator": "recurrent:RecurrentConfig",

@@ -14,6 +14,7 @@ from transformers_jax.hub.table import Computed
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.electra import ElectraConfig
 from transformers_jax.models.rows import layer
+from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.pooling import Pooling
@@ -39,6 +40,7 @@ class RoFormerConfig(ElectraConfig):
     HEADS = {
         "RoFormerModel": "none",
         "RoFormerForMaskedLM": "masked_lm",
+        "RoFormerForCausalLM": "causal_lm",
         "RoFormerForSequenceClassification": "sequence_classification",
         "RoFormerForTokenClassification": "token_classification",
         "RoFormerForMultipleChoice": "multiple_choice",
@@ -75,6 +77,11 @@ class RoFormerConfig(ElectraConfig):
 
     def embed(self) -> EmbedSpec:
         return replace(super().embed(), positions=None)
+
+    def build(self, head, execution, mask=None) -> Single:
+        model = super().build(head, execution, mask)
+        model.counts = "columns"  # Hugging Face gives it no positions
+        return model
 
     def head(self, head):
         D, N, initial, rate = self.hidden_size, self.num_labels, self.initial, self.classifier_rate
