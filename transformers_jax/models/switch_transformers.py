@@ -45,8 +45,8 @@ class SwitchTransformersConfig(T5Config):
     d_model: int = 768
     num_layers: int = 12
     num_heads: int = 12
-    num_sparse_encoder_layers: int = 3
-    num_sparse_decoder_layers: int = 3
+    num_sparse_encoder_layers: int | None = 3  # may be 0
+    num_sparse_decoder_layers: int | None = 3
     encoder_sparse_step: int | None = None
     decoder_sparse_step: int | None = None
     num_experts: int = 8
@@ -91,7 +91,7 @@ class SwitchTransformersConfig(T5Config):
         side = "decoder" if decoder else "encoder"
         step = getattr(self, f"{side}_sparse_step")
         count, depth = getattr(self, f"num_sparse_{side}_layers"), self.depth(decoder)
-        return (depth // count if count > 0 else depth) if step is None else step
+        return (depth // count if count else depth) if step is None else step
 
     def compute(self, decoder, number):
         step = self.sparse_step(decoder)

@@ -6,6 +6,9 @@ belongs, and -1 to padding. A summary is the normalised sum of the tokens of one
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -14,6 +17,24 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float
 from transformers_jax.graph import Nodes, concatenate
 from transformers_jax.nn.norm import Norm
+
+
+@dataclass(frozen=True)
+class SummaryBlocks(spec.Layout):
+    """Writes the tag `block`: rows are cut into blocks of `size` places, padding included. Tokens
+    behind the last whole block join it, padding is in none, and nor is a row without a whole block
+    (as in transformers, which counts the blocks whose last place holds a token)."""
+
+    size: int
+    tags = frozenset({"block"})
+
+    def __call__(self, nodes: Nodes) -> Nodes:
+        place = np.arange(nodes.length, dtype=np.int32)[None]
+        valid = np.ones_like(place, bool) if nodes.valid is None else nodes.valid
+        xp: Any = np if isinstance(valid, np.ndarray) else jnp
+        whole = (valid & (place % self.size == self.size - 1)).sum(1, keepdims=True)
+        block = xp.minimum(xp.where(valid, place // self.size, -1), whole - 1)
+        return nodes.with_tags(block=block.astype(np.int32))
 
 
 def count(extend: spec.Summaries, length: int) -> int:
