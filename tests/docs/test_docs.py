@@ -1,6 +1,7 @@
 """The Python blocks of every page run, in order, in one namespace a page and an empty folder."""
 
 import re
+import shutil
 from pathlib import Path
 
 import jax
@@ -35,6 +36,9 @@ def stand_in(folder: Path) -> None:
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
     tj.save_pretrained(model, folder / "runs/gpt/model")
     train_tokenizer("byte", [], 256).save(folder / "runs/gpt/model")
+    shutil.copytree(
+        ROOT / "tests/embedding/sentences", folder / "sentence-transformers/all-MiniLM-L6-v2"
+    )
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)

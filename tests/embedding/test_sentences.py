@@ -318,6 +318,14 @@ def test_similarities_are_those_of_the_reference(how):
     assert tj.similarity(a[0], b, how).shape == (1, 5)
 
 
+def test_a_model_says_how_its_vectors_are_compared(tmp_path):
+    files = changed(SETTINGS, similarity_fn_name="dot")
+    other = tj.from_pretrained(copied(tmp_path / "a", files), head="embedding")
+    a, b = expected()["anchor"], expected()["positive"]
+    for own, how in ((model(), "cosine"), (other, "dot")):
+        np.testing.assert_array_equal(tj.similarity(a, b, own), tj.similarity(a, b, how))
+
+
 def test_wrong_similarities_are_told():
     with pytest.raises(ValueError, match="'cosin' is unknown; did you mean 'cosine'"):
         tj.similarity(vectors(), vectors(), "cosin")

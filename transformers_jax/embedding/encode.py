@@ -250,16 +250,18 @@ def _bar(count: int, show: bool) -> Iterator[Callable[[], None]]:
 
 
 def similarity(
-    a: Float[Any, "N E"], b: Float[Any, "M E"], how: str = "cosine", *, paired: bool = False
+    a: Float[Any, "N E"], b: Float[Any, "M E"], how: Any = "cosine", *, paired: bool = False
 ) -> Float[Array, "N M"]:
     """How near each vector of `a` is to each of `b`, greater for nearer.
 
-    `how` is "cosine", "dot", "euclidean" or "manhattan"; the last two are distances with a minus.
-    A single vector is one row. `paired` compares a[n] with b[n] only: Float[N].
+    `how` is "cosine", "dot", "euclidean" or "manhattan" (the last two are distances with a minus),
+    or a model of sentences, whose directory says which. A single vector is one row. `paired`
+    compares a[n] with b[n] only: Float[N].
 
     Raises:
         ValueError: an unknown `how`, or shapes that do not fit.
     """
+    how = how if isinstance(how, str) else sentence_of(how).similarity
     if how not in SIMILARITIES:
         raise ValueError(
             f"similarity {how!r} is unknown{nearest(how, SIMILARITIES)}; known are "
