@@ -262,7 +262,8 @@ def stored_equal(
         if stored is None:
             return None
         tensors.append(checkpoint.read(stored))
-    return np.array_equal(*tensors)
+    one, other = tensors
+    return np.array_equal(one, other)
 
 
 GENERATION_IDS = (
