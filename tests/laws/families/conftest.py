@@ -41,6 +41,9 @@ BART = dict(
     decoder_ffn_dim=28,
     max_position_embeddings=37,
 )
+T5 = dict(
+    vocab_size=53, d_model=20, d_kv=6, d_ff=28, num_layers=2, num_decoder_layers=3, num_heads=4
+)
 CONFIGS = {
     "albert": lambda: tj.AlbertConfig(
         **{**BERT, "num_hidden_layers": 3}, embedding_size=12, num_hidden_groups=2
@@ -55,7 +58,6 @@ CONFIGS = {
         position_buckets=6,
         norm_rel_ebd="layer_norm",
         share_att_key=True,
-        conv_kernel_size=3,
     ),
     "electra": lambda: tj.ElectraConfig(**BERT, embedding_size=12),
     "gpt2": lambda: tj.GPT2Config(
@@ -74,9 +76,12 @@ CONFIGS = {
     "roformer": lambda: tj.RoFormerConfig(
         **{**BERT, "hidden_size": 24}, embedding_size=12, rotary_value=True
     ),
-    "t5": lambda: tj.T5Config(
-        vocab_size=53, d_model=20, d_kv=6, d_ff=28, num_layers=2, num_decoder_layers=3, num_heads=4
+    "longt5": lambda: tj.LongT5Config(**T5, local_radius=3),
+    "switch_transformers": lambda: tj.SwitchTransformersConfig(
+        **T5, num_experts=3, num_sparse_encoder_layers=1, num_sparse_decoder_layers=1
     ),
+    "t5": lambda: tj.T5Config(**T5),
+    "umt5": lambda: tj.UMT5Config(**T5),
     "transformer": lambda: tj.TransformerConfig(
         vocab_size=53,
         d_model=20,
@@ -102,7 +107,10 @@ HEADS = {
     "mpnet": "masked_lm",
     "roberta": "masked_lm",
     "roformer": "masked_lm",
+    "longt5": "seq2seq_lm",
+    "switch_transformers": "seq2seq_lm",
     "t5": "seq2seq_lm",
+    "umt5": "seq2seq_lm",
     "transformer": "seq2seq_lm",
 }
 
