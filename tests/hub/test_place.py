@@ -31,6 +31,7 @@ TABLE = Table(
         m.l.{i}.e.{e}.w | up              | f d -> d f
         m.cls           | cls             | 1 1 d -> d
         m.conv          | conv            | d c p q -> p q c d
+        m.l.{i}.gate    | gate
         scale           | scale
         """
     )
@@ -41,7 +42,7 @@ SHAPES = {
     "embed": (V, D), "query": (L, D, H, K), "key": (L, D, H, K), "value": (L, D, H, K),
     "qb": (L, H, K), "kb": (L, H, K), "vb": (L, H, K), "q": (L, D, H, K), "k": (L, D, G, K),
     "v": (L, D, G, K), "out": (L, H, K, D), "up": (L, E, D, F), "cls": (D,),
-    "conv": (2, 2, 3, D), "scale": (), "head": (D, V),
+    "conv": (2, 2, 3, D), "gate": (L,), "scale": (), "head": (D, V),
 }  # fmt: skip
 
 
@@ -61,8 +62,11 @@ def read(folder, dtype=jnp.float32, shapes=SHAPES):
 
 
 @pytest.mark.parametrize("block", [1, 100, 16 * 2**20])
-def test_every_number_arrives_where_the_pattern_says(block, tmp_path, monkeypatch):
+@pytest.mark.parametrize("by", ["NumPy", "programs"])
+def test_every_number_arrives_where_the_pattern_says(block, by, tmp_path, monkeypatch):
     monkeypatch.setattr(place, "BLOCK", block)
+    if by == "programs":
+        monkeypatch.setattr(place, "_on_host", lambda report, targets: set())
     theirs, ours = write(tmp_path), read(tmp_path)
     np.testing.assert_array_equal(ours["embed"], theirs["m.wte"])
     np.testing.assert_array_equal(ours["scale"], theirs["scale"])
@@ -70,6 +74,7 @@ def test_every_number_arrives_where_the_pattern_says(block, tmp_path, monkeypatc
     np.testing.assert_array_equal(ours["head"], theirs["head"].T)
     np.testing.assert_array_equal(ours["conv"], theirs["m.conv"].transpose(2, 3, 1, 0))
     for i in range(L):
+        np.testing.assert_array_equal(ours["gate"][i], theirs[f"m.l.{i}.gate"])
         qkv = theirs[f"m.l.{i}.qkv"].reshape(D, 3, H, K)
         for n, name in enumerate(("query", "key", "value")):
             np.testing.assert_array_equal(ours[name][i], qkv[:, n])

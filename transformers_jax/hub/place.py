@@ -2,8 +2,9 @@
 
 A parameter is filled in place, block by block: a donated buffer, born in its final sharding and
 dtype, takes some megabytes of the file at a time. Host memory beside the parameters therefore does
-not grow with the model, nor with its largest tensor. Small parameters on one device are put
-together by NumPy instead: a program for each would cost more to compile than all of them to copy.
+not grow with the model, nor with its largest tensor. Where no program is needed NumPy puts a
+parameter together, as many bytes at a time: on a CPU that is one device, which then takes over the
+memory as it is, and small ones on any device, whose programs would cost more than all their copies.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from einops import rearrange
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from transformers_jax.hub.blocks import blocks, fill_host, host_zeros, read_block, rows_per_step
 from transformers_jax.hub.files import Checkpoint, Entry
 from transformers_jax.hub.layout import Part
 from transformers_jax.hub.table import Fill, Piece, Report, Table
@@ -43,14 +45,14 @@ def load(
     """
     _check_kinds(checkpoint, report, targets)
     wanted = dict.fromkeys(path for fill in report.fills for path in fill.row.ours)
-    on_host = {p: np.zeros(targets[p].shape, targets[p].dtype) for p in _small(report, targets)}
+    on_host = {p: host_zeros(targets[p]) for p in _on_host(report, targets)}
     arrays = {path: _empty(targets[path]) for path in wanted if path not in on_host}
     infinite: list[str] = []
     for fill in report.fills:
         finite = True
         for piece in fill.pieces:
             if piece.part.paths[0] in on_host:
-                finite &= _fill_host(checkpoint, fill, piece, on_host)
+                finite &= fill_host(checkpoint, fill, piece, on_host, BLOCK)
             else:
                 finite &= _fill(checkpoint, fill, piece, arrays)
         if not finite:
@@ -61,12 +63,17 @@ def load(
     return {path: arrays[path] for path in wanted}
 
 
-def _small(report: Report, targets: Mapping[str, jax.ShapeDtypeStruct]) -> set[str]:
-    """Parameters to put together on the host: small, on one device, as are all that share a tensor
-    with them."""
-    few = lambda t: math.prod(t.shape) * t.dtype.itemsize <= SMALL
-    one = lambda t: t.sharding is None or len(t.sharding.device_set) == 1
-    fits = {path for path, target in targets.items() if few(target) and one(target)}
+def _on_host(report: Report, targets: Mapping[str, jax.ShapeDtypeStruct]) -> set[str]:
+    """Parameters to put together on the host: those on one device that is a CPU, or that are small,
+    as are all that share a tensor with them."""
+    usual = jnp.zeros(()).devices()
+
+    def fits_host(target: jax.ShapeDtypeStruct) -> bool:
+        devices = usual if target.sharding is None else target.sharding.device_set
+        small = math.prod(target.shape) * target.dtype.itemsize <= SMALL
+        return len(devices) == 1 and (small or next(iter(devices)).platform == "cpu")
+
+    fits = {path for path, target in targets.items() if fits_host(target)}
     mixed = {
         path
         for fill in report.fills
@@ -74,21 +81,6 @@ def _small(report: Report, targets: Mapping[str, jax.ShapeDtypeStruct]) -> set[s
         for path in fill.row.ours
     }
     return {path for fill in report.fills for path in fill.row.ours if path not in mixed}
-
-
-def _fill_host(
-    checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, np.ndarray]
-) -> bool:
-    """`_fill` without a device: the same values in NumPy arrays."""
-    values = block = _block(checkpoint, fill, piece.start, piece.stop)
-    if piece.part.left is not None:
-        values = rearrange(block, piece.part.pattern(), **dict(piece.sizes))
-    for n, path in enumerate(piece.part.paths):
-        arrays[path][fill.lead] = values[n] if piece.part.fused else values
-    # bfloat16 and its like are not numbers to NumPy
-    return not jnp.issubdtype(block.dtype, jnp.inexact) or bool(
-        np.isfinite(block.astype(np.float32) if block.dtype.kind == "V" else block).all()
-    )
 
 
 def export(
@@ -180,56 +172,21 @@ def _fill(checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, ja
     sharding = leaves[0].sharding
     lead = len(fill.lead)
     axis = piece.part.rows_are() if fill.shape else None
-    unit = _rows_per_step(piece) if axis is not None else 1
+    unit = rows_per_step(piece) if axis is not None else 1
     finite = True
     local = piece.stop - piece.start
     if axis is not None:
         cuts = [leaf.sharding.shard_shape(leaf.shape)[lead + axis] for leaf in leaves]
         local = min(cuts) * unit
-    for start, stop in _blocks(piece, fill, checkpoint, local, _budget(sharding)):
+    for start, stop in blocks(piece, fill, checkpoint, local, _budget(sharding)):
         step = _Step(piece.part, piece.sizes, lead, axis, tuple(leaf.sharding for leaf in leaves))
         where = np.array([*fill.lead, (start - piece.start) // unit], np.int32)
         leaves, good = step.program()(
-            leaves, _everywhere(_block(checkpoint, fill, start, stop), sharding), where
+            leaves, _everywhere(read_block(checkpoint, fill, start, stop), sharding), where
         )
         finite &= bool(good)  # waits, so that one block at a time is in memory
     arrays.update(zip(paths, leaves))
     return finite
-
-
-def _block(checkpoint: Checkpoint, fill: Fill, start: int, stop: int) -> np.ndarray:
-    if not fill.shape:
-        return checkpoint.read(fill.name)
-    return checkpoint.read_rows(fill.name, start, stop)
-
-
-def _rows_per_step(piece: Piece) -> int:
-    """How many rows of theirs make one step along the axis of ours that they follow."""
-    if piece.part.left is None:
-        return 1
-    sizes = dict(piece.sizes)
-    return math.prod(sizes.get(letter, 1) for letter in piece.part.left[0][1:])
-
-
-def _blocks(
-    piece: Piece, fill: Fill, checkpoint: Checkpoint, local: int, budget: int
-) -> list[tuple[int, int]]:
-    """Runs of rows of equal length, each within one shard; the last of a shard may overlap.
-
-    Equal lengths mean one compiled program; written twice is written the same.
-    """
-    if not fill.shape or piece.stop == piece.start or piece.part.rows_are() is None:
-        return [(piece.start, piece.stop)]
-    unit = _rows_per_step(piece)
-    tensor = checkpoint.tensors[fill.name][1]
-    row = max(1, tensor.nbytes // max(1, fill.shape[0]))
-    count = max(1, min(local // unit, budget // (row * unit)))
-    length = count * unit
-    found = []
-    for shard in range(piece.start, piece.stop, local):
-        starts = [*range(shard, shard + local - length, length), shard + local - length]
-        found += [(start, start + length) for start in starts]
-    return found
 
 
 def _budget(sharding: Any) -> int:
