@@ -1,0 +1,96 @@
+"""What a stack computes, in our own words: frozen descriptions into which every family translates.
+
+One slot holds one value: a rotary position is `rotary=Rotary(base=1e4)`, never a flag beside a
+number. Nothing here has parameters; `nn/` builds modules from these records. `Execution` is the
+one record that says *how* a model is run, which changes speed and memory and never the result.
+"""
+
+from __future__ import annotations
+
+from transformers_jax.spec.execution import (
+    REMAT,
+    Execution,
+)
+from transformers_jax.spec.initial import (
+    ONES,
+    ZEROS,
+    Draw,
+    Initial,
+    InitialT5,
+    InitialXavier,
+)
+from transformers_jax.spec.layers import (
+    AttentionSpec,
+    Block,
+    Branch,
+    Conv,
+    Experts,
+    FeedForward,
+    Summaries,
+)
+from transformers_jax.spec.norm import (
+    LayerNorm,
+    Norm,
+    RMSNorm,
+)
+from transformers_jax.spec.position import (
+    Additive,
+    Alibi,
+    Buckets,
+    Counted,
+    Disentangled,
+    DynamicScaling,
+    LinearScaling,
+    Llama3Scaling,
+    LongScaling,
+    RelativeTable,
+    Rotary,
+    Scaling,
+    ScoreSpec,
+    YarnScaling,
+)
+from transformers_jax.spec.stack import (
+    Layout,
+    Segment,
+    StackSpec,
+    segments_of,
+)
+
+__all__ = [
+    "ONES",
+    "REMAT",
+    "ZEROS",
+    "Additive",
+    "Alibi",
+    "AttentionSpec",
+    "Block",
+    "Branch",
+    "Buckets",
+    "Conv",
+    "Counted",
+    "Disentangled",
+    "Draw",
+    "DynamicScaling",
+    "Execution",
+    "Experts",
+    "FeedForward",
+    "Initial",
+    "InitialT5",
+    "InitialXavier",
+    "LayerNorm",
+    "Layout",
+    "LinearScaling",
+    "Llama3Scaling",
+    "LongScaling",
+    "Norm",
+    "RMSNorm",
+    "RelativeTable",
+    "Rotary",
+    "Scaling",
+    "ScoreSpec",
+    "Segment",
+    "StackSpec",
+    "Summaries",
+    "YarnScaling",
+    "segments_of",
+]

@@ -1,0 +1,153 @@
+"""What attention is told of positions: rotations, and what is added to the scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers_jax.spec.norm import Norm
+
+
+@dataclass(frozen=True)
+class LinearScaling:
+    """Positions divided by `factor` (Chen et al. 2023, position interpolation)."""
+
+    factor: float
+
+
+@dataclass(frozen=True)
+class DynamicScaling:
+    """The base grows once positions pass `original` ("NTK-aware"; as in transformers)."""
+
+    factor: float
+    original: int
+
+
+@dataclass(frozen=True)
+class YarnScaling:
+    """Interpolates slow frequencies, keeps fast ones, and warms the scores (Peng et al. 2023)."""
+
+    factor: float
+    original: int
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float | None = None
+    mscale: float | None = None
+    mscale_all_dim: float | None = None
+    truncate: bool = True
+
+
+@dataclass(frozen=True)
+class Llama3Scaling:
+    """Long wavelengths divided by `factor`, short ones kept, smooth between (Llama 3.1)."""
+
+    factor: float
+    low: float
+    high: float
+    original: int
+
+
+@dataclass(frozen=True)
+class LongScaling:
+    """Each pair's speed divided by a factor of its own; `long` ones once positions pass
+    `original`, with scores warmed by `warmth` (LongRoPE, Ding et al. 2024)."""
+
+    short: tuple[float, ...]
+    long: tuple[float, ...]
+    original: int
+    warmth: float = 1.0
+
+
+Scaling = LinearScaling | DynamicScaling | YarnScaling | Llama3Scaling | LongScaling
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Queries and keys turn by angles proportional to position (Su et al. 2021).
+
+    `fraction` of each head turns (GPT-NeoX: 0.25); the rest is left alone. The numbers i and
+    i + R/2 of the R that turn are a pair, or, `interleaved`, 2i and 2i + 1 (RoFormer, GPT-J).
+    With `values` the values turn as well (RoFormer).
+    """
+
+    base: float = 10000.0
+    fraction: float = 1.0
+    scaling: Scaling | None = None
+    interleaved: bool = False
+    values: bool = False
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """T5's learned bias per bucket of the distance and head (Raffel et al. 2019, 2.1)."""
+
+    buckets: int = 32
+    far: int = 128
+    directed: bool = False  # True in decoders: all buckets are spent on the past
+    rows: int | None = None  # of the table, where it has more than there are buckets (MPNet)
+    summaries: bool = False  # whether summaries have a table of their own, by distances of blocks
+
+
+@dataclass(frozen=True)
+class Alibi:
+    """A bias linear in the distance, steeper for later heads (Press et al. 2021)."""
+
+
+@dataclass(frozen=True)
+class RelativeTable:
+    """A table of vectors of relative positions that a stack learns and its layers project
+    (`Disentangled`): so many rows, normalised or not."""
+
+    rows: int
+    norm: Norm | None = None
+
+
+@dataclass(frozen=True)
+class Disentangled:
+    """A layer's terms between content and relative position (He et al. 2020, section 3.1).
+
+    Attributes:
+        reach: the distance that reads the first or the last row of the stack's table; as many
+            buckets on either side.
+        far: None where each distance has a row; otherwise distances beyond reach / 2 share rows in
+            steps of the logarithm up to this one (He et al. 2021).
+        terms: "key": queries meet positions as keys; "query": keys meet positions as queries.
+        shared: whether positions are projected by the weights of the content.
+        bias: which projections of positions have one, if they are not shared.
+        dropout: of the table, for each layer anew.
+    """
+
+    reach: int
+    far: int | None = None
+    terms: tuple[str, ...] = ("key", "query")
+    shared: bool = False
+    bias: tuple[str, ...] = ("key", "query")
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        if self.far is not None and not 1 <= self.reach // 2 < self.far - 1:
+            raise ValueError(
+                f"buckets ({self.reach}) of relative positions: half of them must be at least 1 "
+                f"and less than the farthest position ({self.far}) - 1"
+            )
+
+
+@dataclass(frozen=True)
+class Additive:
+    """score = v . tanh(query + key), in place of the scaled product (Bahdanau et al. 2014, 3.1);
+    v is a layer's own."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A key counts `times` times in the softmax where the query's tag `query` and the key's tag
+    `key` are above 0: log(times) is added to the score (BigBird, whose random blocks may be one
+    block several times)."""
+
+    times: int
+    query: str
+    key: str
+
+
+ScoreSpec = Buckets | Alibi | RelativeTable | Disentangled | Additive | Counted
+"""What is added to the scores or takes their place, learned by the stack for all layers or by each
+layer."""

@@ -1,0 +1,132 @@
+"""Stacks: what each layer does, and how layers that are alike are stored together."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+
+from transformers_jax.graph import Nodes
+from transformers_jax.spec.initial import Initial
+from transformers_jax.spec.layers import Block
+from transformers_jax.spec.norm import Norm
+from transformers_jax.spec.position import ScoreSpec
+
+
+class Layout:
+    """What a family knows of its tokens beyond their places: tags that it writes, such as the
+    number of a block. A frozen record; tags known while tracing stay NumPy arrays. The nodes that
+    it is given carry `noise`, 1 in a call with a key."""
+
+    tags: frozenset[str] = frozenset()
+
+    def __call__(self, nodes: Nodes) -> Nodes:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive layers of a stack in which a pattern of blocks repeats.
+
+    Attributes:
+        first: the number of its first layer.
+        slot: the number of its first slot; a slot is a place in a pattern, whose blocks are alike
+            and share one array of parameters with a leading `layers` axis.
+    """
+
+    pattern: tuple[Block, ...]
+    repeats: int
+    first: int
+    slot: int
+
+
+@dataclass(frozen=True)
+class StackSpec:
+    """Layers, one after the other, then a norm.
+
+    Attributes:
+        blocks: what each layer does. Layers that repeat are found (`segments`) and compiled once.
+        order: which layer's parameters each step uses, where that is not every layer once; all
+            layers must be alike then (ALBERT applies one many times: (0, 0, 0, ...)).
+        score: what positions add to the scores of every self-attention of the stack.
+        layout: writes tags before the edges are drawn.
+        dropout: of what leaves the final norm.
+        layerdrop: with a key, how often a whole layer is left out (Fan et al. 2019, LayerDrop).
+        alone: whether it may run without a source; its cross-attention is left out then (BART's
+            decoder alone, whose files hold it all the same).
+    """
+
+    width: int
+    blocks: tuple[Block, ...]
+    final_norm: Norm | None = None
+    order: tuple[int, ...] = ()
+    score: ScoreSpec | None = None
+    layout: Layout | None = None
+    dropout: float = 0.0
+    layerdrop: float = 0.0
+    alone: bool = False
+    initial: Initial = field(default_factory=Initial)
+
+    def __post_init__(self):
+        if not self.blocks:
+            raise ValueError("a stack has at least one layer")
+        if self.order and (len(set(self.blocks)) > 1 or max(self.order) >= len(self.blocks)):
+            raise ValueError(
+                f"order {self.order} needs layers that are all alike, and no more than the "
+                f"{len(self.blocks)} there are"
+            )
+
+    @property
+    def applied(self) -> tuple[Block, ...]:
+        """The blocks in the order in which they are applied."""
+        return tuple(self.blocks[n] for n in self.order) or self.blocks
+
+    @property
+    def depth(self) -> int:
+        """How many blocks are applied."""
+        return len(self.applied)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The stack as patterns that repeat, with as few slots as possible."""
+        return segments_of(self.blocks)
+
+    @property
+    def slots(self) -> tuple[range, ...]:
+        """For each slot the layers whose parameters it holds."""
+        return tuple(
+            range(s.first + n, s.first + len(s.pattern) * s.repeats, len(s.pattern))
+            for s in self.segments
+            for n in range(len(s.pattern))
+        )
+
+
+@functools.cache
+def segments_of(blocks: tuple[Block, ...]) -> tuple[Segment, ...]:
+    """The fewest slots in which these layers can be stored: patterns, each repeated in a row.
+
+    Among equals the longest first segment wins, so that a remainder stands at the end.
+    """
+    kinds = {block: number for number, block in enumerate(dict.fromkeys(blocks))}
+    layers = [kinds[block] for block in blocks]
+    count = len(layers)
+    # best[n]: ((slots, segments), pattern length, repeats) of the layers from n on
+    best: list[tuple[tuple[int, int], int, int]] = [((0, 0), 0, 0)] * (count + 1)
+    for first in reversed(range(count)):
+        found = []
+        for period in range(1, count - first + 1):
+            end = first + period
+            while end <= count:
+                (slots, parts), *_ = best[end]
+                repeats = (end - first) // period
+                found.append(((period + slots, 1 + parts), -(end - first), period, repeats))
+                if layers[end : end + period] != layers[first : first + period]:
+                    break
+                end += period
+        cost, _, period, repeats = min(found)
+        best[first] = cost, period, repeats
+    segments, first, slot = [], 0, 0
+    while first < count:
+        _, period, repeats = best[first]
+        segments.append(Segment(blocks[first : first + period], repeats, first, slot))
+        first, slot = first + period * repeats, slot + period
+    return tuple(segments)
