@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import MASKED, Array, Bool, Float, Int
+from transformers_jax.nn.chunks import Found, capped, chunked, product
 from transformers_jax.nn.param import mixed_einsum
 from transformers_jax.shard import constrain, cuts
 
@@ -131,7 +132,7 @@ class Unembedding:
         else:
             y = jnp.einsum("btd,vd->btv", x, table.astype(x.dtype))
         y = y if self.bias is None else y + self.bias.astype(y.dtype)
-        return constrain(_capped(y, self.softcap), "batch length vocab")
+        return constrain(capped(y, self.softcap), "batch length vocab")
 
 
 class VocabularyLoss(NamedTuple):
@@ -217,23 +218,8 @@ def _find(
         here = math.prod(shape) // math.prod(cuts("batch length vocab", shape))
         chunk = 0 if here <= WHOLE else CHUNK
     real = rows if vocab is None else vocab
-    find = _whole if chunk == 0 else functools.partial(_chunked, chunk)
+    find = _whole if chunk == 0 else functools.partial(chunked, chunk)
     return counted, find(real, words, asked)
-
-
-def _capped(y: Array, softcap: float | None) -> Array:
-    return y if softcap is None else softcap * jnp.tanh(y / softcap)
-
-
-def _product(words: Unembedding, equation: str, x: Array, y: Array) -> Float[Array, "..."]:
-    """An einsum with operands in the dtype of the features (or bfloat16), result in float32."""
-    dtype = jnp.bfloat16 if words.mixed else words.features.dtype
-    return jnp.einsum(
-        equation, x.astype(dtype), y.astype(dtype), preferred_element_type=jnp.float32
-    )
-
-
-Found = tuple[Array, Array, Array, Array]  # of each token: log Z, the label's logit, mean, largest
 
 
 def _whole(real: int, words: Unembedding, labels: Array) -> Found:
@@ -241,9 +227,9 @@ def _whole(real: int, words: Unembedding, labels: Array) -> Found:
     if words.mixed or words.features.dtype == jnp.bfloat16:  # backward products as well
         y = mixed_einsum("btd,vd->btv", words.features, words.table)
     else:
-        y = _product(words, "btd,vd->btv", words.features, words.table)
+        y = product(words, "btd,vd->btv", words.features, words.table)
     y = y if words.bias is None else y + words.bias.astype(jnp.float32)
-    y = constrain(_capped(y, words.softcap), "batch length vocab")
+    y = constrain(capped(y, words.softcap), "batch length vocab")
     if real < y.shape[-1]:
         exists = jnp.arange(y.shape[-1]) < real
         picked = _picked(y, jnp.where(labels < real, labels, y.shape[-1]))
@@ -252,110 +238,3 @@ def _whole(real: int, words: Unembedding, labels: Array) -> Found:
     else:
         picked, mean = _picked(y, labels), y.mean(-1)
     return jax.nn.logsumexp(y, axis=-1), picked, mean, y.max(-1)
-
-
-# ---------------------------------------------------------------- in chunks
-#
-# The table is seen as [S V/S D], S being the parts into which the mesh cuts the vocabulary: every
-# device goes through the words that it holds, and what it found is put together once, at the end.
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _chunked(chunk: int, real: int, words: Unembedding, labels: Array) -> Found:
-    """By one chunk of the vocabulary after the other."""
-    return _forward(chunk, real, words, labels)[0]
-
-
-def _forward(chunk: int, real: int, words: Unembedding, labels: Array):
-    parts, starts, logits_of = _chunks(chunk, real, words)
-    one = jnp.zeros((*labels.shape, parts), jnp.float32)
-
-    def hear(found, start):
-        largest, total, picked, mean = found
-        y, exists, ids, _ = logits_of(start)
-        held = jnp.where(exists, y, MASKED)
-        top = jnp.maximum(largest, held.max(-1))
-        total = total * jnp.exp(largest - top) + jnp.exp(held - top[..., None]).sum(-1)
-        mine = (ids == labels[..., None, None]) & exists
-        picked = picked + jnp.where(mine, y, 0.0).sum(-1)
-        return (top, total, picked, mean + jnp.where(exists, y, 0.0).sum(-1)), None
-
-    (largest, total, picked, mean), _ = jax.lax.scan(hear, (one + MASKED, one, one, one), starts)
-    best = largest.max(-1)
-    log_z = best + jnp.log((total * jnp.exp(largest - best[..., None])).sum(-1))
-    inside = (labels >= 0) & (labels < real)
-    found = log_z, jnp.where(inside, picked.sum(-1), jnp.nan), mean.sum(-1) / real, best
-    return found, (words, labels, log_z)
-
-
-def _backward(chunk: int, real: int, kept, cotangents):
-    words, labels, log_z = kept
-    of_z, of_picked, of_mean, _ = (g[..., None, None] for g in cotangents)
-    parts, starts, logits_of = _chunks(chunk, real, words)
-    rows, width = words.table.shape
-    zeros = lambda *shape: jnp.zeros(shape, jnp.float32)
-
-    def hear(grads, start):
-        y, exists, ids, table = logits_of(start)
-        p = jnp.exp(y - log_z[..., None, None])
-        g = of_z * p + of_mean / real + jnp.where(ids == labels[..., None, None], of_picked, 0.0)
-        if words.softcap is not None:
-            g = g * (1 - jnp.square(y / words.softcap))
-        g = jnp.where(exists, g, 0.0)
-        of_x = grads[0] + _product(words, "btsc,scd->btd", g, table)
-        of_rows = _product(words, "btsc,btd->scd", g, words.features)
-        of_table = _add_at(grads[1], of_rows, start)
-        of_bias = _add_at(grads[2], g.sum((0, 1)), start)
-        return (of_x, of_table, of_bias), None
-
-    first = (
-        jnp.zeros(words.features.shape, jnp.float32),
-        constrain(zeros(parts, rows // parts, width), "vocab rest embed"),
-        zeros(parts, rows // parts),
-    )
-    (x, table, bias), _ = jax.lax.scan(hear, first, starts)
-    bias = None if words.bias is None else bias.reshape(rows).astype(words.bias.dtype)
-    grads = Unembedding(
-        x.astype(words.features.dtype),
-        table.reshape(rows, width).astype(words.table.dtype),
-        bias,
-        words.softcap,
-        words.mixed,
-    )
-    return grads, None
-
-
-_chunked.defvjp(_forward, _backward)
-
-
-def _chunks(chunk: int, real: int, words: Unembedding):
-    """(parts of the vocabulary, where chunks start in a part, what is in a chunk).
-
-    A chunk is (logits [B T S C], which of its words it is the first to hold [S C], their ids, its
-    rows of the table): where C does not divide the part, the last chunk overlaps the one before.
-    """
-    rows, width = words.table.shape
-    parts = cuts("vocab", (rows,))[0]
-    size = min(chunk, rows // parts)
-    table = words.table if words.mixed else words.table.astype(words.features.dtype)
-    table = constrain(table.reshape(parts, rows // parts, width), "vocab rest embed")
-    bias = None if words.bias is None else words.bias.reshape(parts, -1).astype(jnp.float32)
-
-    def logits_of(start):
-        place = jnp.minimum(start, rows // parts - size)
-        here = jax.lax.dynamic_slice_in_dim(table, place, size, 1)
-        y = _product(words, "btd,scd->btsc", words.features, here)
-        if bias is not None:
-            y = y + jax.lax.dynamic_slice_in_dim(bias, place, size, 1)
-        within = place + jnp.arange(size)
-        ids = jnp.arange(parts)[:, None] * (rows // parts) + within
-        return _capped(y, words.softcap), (within >= start) & (ids < real), ids, here
-
-    return parts, jnp.arange(0, rows // parts, size), logits_of
-
-
-def _add_at(whole: Array, part: Array, start: Array) -> Array:
-    """`part` added along the second axis, from `start` or as far back as it must to fit."""
-    place = jnp.minimum(start, whole.shape[1] - part.shape[1])
-    old = jax.lax.dynamic_slice_in_dim(whole, place, part.shape[1], 1)
-    return jax.lax.dynamic_update_slice_in_dim(whole, old + part, place, 1)
