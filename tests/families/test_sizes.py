@@ -32,7 +32,19 @@ DEBERTA_V2 = dict(
     share_att_key=True,
 )
 DEBERTA_V3 = dict(**DEBERTA_V2, hidden_size=768, num_attention_heads=12, intermediate_size=3072)
+MT5_SMALL = {"feed_forward_proj": "gated-gelu", "d_ff": 1024, "num_layers": 8, "num_heads": 6}
+T5_BASE_V11 = dict(
+    d_model=768, d_ff=2048, num_layers=12, num_heads=12, feed_forward_proj="gated-gelu"
+)
+BERT2GPT2 = {
+    "model_type": "encoder-decoder",
+    "encoder": {"model_type": "bert"},
+    "decoder": {"model_type": "gpt2", "add_cross_attention": True},
+}
 SIZES = {  # name: (what config.json says, head, count)
+    "bert2bert": ({"model_type": "encoder-decoder"}, "seq2seq_lm", 247_363_386),
+    "bert2gpt2": (BERT2GPT2, "seq2seq_lm", 262_288_896),
+    "bert as a decoder": ({"model_type": "bert", "is_decoder": True}, "causal_lm", 109_514_298),
     "mbart-large-cc25": ({"model_type": "mbart", "vocab_size": 250027}, "none", 610_851_840),
     "m2m100_418M": ({"model_type": "m2m_100"}, "seq2seq_lm", 483_905_536),
     "nllb-200-distilled-600M": (
@@ -99,6 +111,37 @@ SIZES = {  # name: (what config.json says, head, count)
         884_593_152,
     ),
     "deberta-v3-base": ({**DEBERTA_V3, "num_hidden_layers": 12}, "none", 183_831_552),
+    "mt5-small": ({**MT5_SMALL, "model_type": "mt5"}, "seq2seq_lm", 172_119_424),
+    "mt5-base": (
+        {**T5_BASE_V11, "model_type": "mt5", "vocab_size": 250112},
+        "seq2seq_lm",
+        390_315_264,
+    ),
+    "umt5-small": (
+        {**MT5_SMALL, "model_type": "umt5", "vocab_size": 256384},
+        "seq2seq_lm",
+        175_333_376,
+    ),
+    "switch-base-8": (
+        {
+            "model_type": "switch_transformers",
+            "d_ff": 3072,
+            "num_sparse_encoder_layers": 6,
+            "num_sparse_decoder_layers": 6,
+        },
+        "seq2seq_lm",
+        619_339_008,
+    ),
+    "long-t5-local-base": ({**T5_BASE_V11, "model_type": "longt5"}, "seq2seq_lm", 222_903_552),
+    "long-t5-tglobal-base": (
+        {
+            **T5_BASE_V11,
+            "model_type": "longt5",
+            "encoder_attention_type": "transient-global",
+        },
+        "seq2seq_lm",
+        222_913_152,
+    ),
     "deberta-v3-small": ({**DEBERTA_V3, "num_hidden_layers": 6}, "none", 141_304_320),
 }
 

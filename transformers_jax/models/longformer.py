@@ -158,8 +158,9 @@ class Asked:
         if self.place in ("before", "after"):
             counts = (np.asarray(ids) == self.separator).sum(-1)
             if wrong := [tuple(map(int, row)) for row in np.argwhere(counts != 3)]:
+                row = ", ".join(map(str, wrong[0]))
                 raise ValueError(
-                    f"input_ids: row {list(wrong[0])} holds {counts[wrong[0]]} separators "
+                    f"input_ids: row {row} holds {counts[wrong[0]]} separators "
                     f"{self.separator} (sep_token_id), expected 3, of which the first ends the "
                     "question; give global_attention_mask"
                 )
