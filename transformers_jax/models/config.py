@@ -27,7 +27,7 @@ IGNORED = frozenset(
     attn_implementation _attn_implementation_autoset pretraining_tp auto_map n_ctx
     _from_model_config use_return_dict reorder_and_upcast_attn model_max_length
     vocab_size_or_config_json_file output_past _num_labels eos_token_ids xla_device
-    cross_attention_hidden_size
+    cross_attention_hidden_size tf_legacy_loss
     """
     # generation settings, which v4 kept here and v5 keeps in generation_config.json
     """max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty
@@ -58,7 +58,6 @@ class FamilyConfig:
         HEADS: Hugging Face's class names and the heads they mean.
         TIES: the names on disk of the embeddings and of the output table that may share them.
         TIED_TOO: further pairs of names that are one tensor where the tables are tied.
-        SAME: pairs of names that are one parameter here; a file in which they differ is refused.
     """
 
     model_type: ClassVar[str]
@@ -68,7 +67,6 @@ class FamilyConfig:
     HEADS: ClassVar[Mapping[str, str]] = {}
     TIES: ClassVar[tuple[str, str] | None] = None
     TIED_TOO: ClassVar[tuple[tuple[str, str], ...]] = ()
-    SAME: ClassVar[tuple[tuple[str, str], ...]] = ()
     is_encoder_decoder: ClassVar[bool] = False
 
     architectures: tuple[str, ...] = ()
@@ -226,17 +224,7 @@ class FamilyConfig:
         `same(a, b)`: whether the tensors of these names are equal; None if not both are stored.
         Where embeddings and output table are both stored and differ, they are not tied, whatever
         the config says (transformers v5: tying is symmetric and never overwrites).
-
-        Raises:
-            ValueError: tensors differ that are one parameter here.
         """
-        for pair in self.SAME:
-            if same(*pair) is False:
-                raise ValueError(
-                    f"{' and '.join(pair)} are both stored and differ, but {self.model_type} has "
-                    "one table for both here; give a file in which they are equal, or only the "
-                    "first"
-                )
         if not self.tie_word_embeddings or all(same(*p) is not False for p in self.tied_pairs):
             return self
         return self.replace(tie_word_embeddings=False)
