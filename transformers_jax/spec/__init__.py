@@ -18,6 +18,7 @@ from transformers_jax.spec.initial import (
     Initial,
     InitialT5,
     InitialXavier,
+    Sizes,
 )
 from transformers_jax.spec.layers import (
     AttentionSpec,
@@ -89,6 +90,7 @@ __all__ = [
     "Scaling",
     "ScoreSpec",
     "Segment",
+    "Sizes",
     "StackSpec",
     "Summaries",
     "YarnScaling",
