@@ -44,6 +44,7 @@ BART = dict(
 T5 = dict(
     vocab_size=53, d_model=20, d_kv=6, d_ff=28, num_layers=2, num_decoder_layers=3, num_heads=4
 )
+HEARING = dict(is_decoder=True, add_cross_attention=True)
 CONFIGS = {
     "albert": lambda: tj.AlbertConfig(
         **{**BERT, "num_hidden_layers": 3}, embedding_size=12, num_hidden_groups=2
@@ -60,6 +61,14 @@ CONFIGS = {
         share_att_key=True,
     ),
     "electra": lambda: tj.ElectraConfig(**BERT, embedding_size=12),
+    "encoder_decoder": lambda: tj.EncoderDecoderConfig(
+        encoder=tj.BertConfig(**BERT),
+        decoder=tj.GPT2Config(
+            **dict(vocab_size=53, n_embd=16, n_layer=2, n_head=4, n_positions=37), **HEARING
+        ),
+        pad_token_id=0,
+        decoder_start_token_id=1,
+    ),
     "gpt2": lambda: tj.GPT2Config(
         vocab_size=53, n_embd=20, n_layer=2, n_head=4, n_positions=37, eos_token_id=1
     ),
@@ -97,6 +106,7 @@ HEADS = {
     "bert": "masked_lm",
     "deberta_v2": "masked_lm",
     "electra": "replaced_token",
+    "encoder_decoder": "seq2seq_lm",
     "gpt2": "causal_lm",
     "llama": "causal_lm",
     "m2m_100": "seq2seq_lm",

@@ -58,7 +58,19 @@ def test_a_ring_remembers_all_that_its_window_reaches(family, tiny, ids):
     assert np.abs(stepped - wider).max() > 1e-2  # the control: the window matters
 
 
-@pytest.mark.parametrize("family", ["bart", "m2m_100", "pegasus", "t5", "transformer"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "bart",
+        "encoder_decoder",
+        "m2m_100",
+        "pegasus",
+        "switch_transformers",
+        "t5",
+        "transformer",
+        "umt5",
+    ],
+)
 def test_a_decoder_hears_its_encoder_through_the_cache(family, tiny, ids):
     model = tiny(family)
     mask = jnp.ones(ids.shape, jnp.int32).at[1, 9:].set(0)

@@ -1,0 +1,114 @@
+"""Encoder-decoders made of two families: which configs are read, which are refused, and why."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from transformers_jax.models import load_config
+from transformers_jax.models.base import Plan
+from transformers_jax.nn.param import flatten, params
+
+CASE = Path(__file__).parent.parent / "conformance" / "cases" / "encoder-decoder"
+TINY = dict(vocab_size=53, hidden_size=20, num_hidden_layers=2, num_attention_heads=4)
+READER = {"model_type": "bert", "intermediate_size": 28, "max_position_embeddings": 37, **TINY}
+WRITER = {**READER, "is_decoder": True, "add_cross_attention": True}
+
+
+def config(encoder=READER, decoder=WRITER, **more):
+    return load_config(
+        {"model_type": "encoder-decoder", "encoder": encoder, "decoder": decoder, **more}
+    )
+
+
+def shapes(config):
+    model = Plan(config, "seq2seq_lm").build()
+    return {path: leaf.shape for path, leaf in flatten(params(model)).items()}
+
+
+def test_a_config_of_the_releases_before_is_read():
+    nested = {  # what v4 wrote into each of the two
+        **dict(add_cross_attention=False, chunk_size_feed_forward=0, is_decoder=False),
+        **dict(cross_attention_hidden_size=None, tie_encoder_decoder=False, pruned_heads={}),
+        **dict(return_dict=True, torchscript=False, tf_legacy_loss=False, length_penalty=1.0),
+        **dict(position_embedding_type="absolute", finetuning_task=None, is_encoder_decoder=False),
+    }
+    old = config(
+        {**nested, **READER},
+        {**nested, **WRITER},
+        **dict(tie_encoder_decoder=False, vocab_size=53, max_length=142, num_beams=4),
+    )
+    assert old == config()
+    assert load_config(json.loads(json.dumps(old.to_dict()))) == old
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (dict(decoder=READER), "decoder: bert without add_cross_attention=True cannot hear"),
+        (dict(decoder={**READER, "add_cross_attention": True}), "needs is_decoder=True"),
+        (dict(encoder={"model_type": "t5"}), "encoder: t5 has two stacks"),
+        (dict(encoder={**READER, "hidden_layers": 2}), "unknown key 'hidden_layers'"),
+        (dict(decoder={"model_type": "llama"}), "decoder: llama without add_cross_attention"),
+        (dict(tie_encoder_decoder=True), "tie_encoder_decoder=True is not implemented"),
+    ],
+)
+def test_what_cannot_be_joined_is_told_why(given, words):
+    with pytest.raises(ValueError, match=words):
+        config(**given)
+
+
+def test_a_bridge_stands_where_widths_differ_and_only_there():
+    wide = config(encoder={**READER, "hidden_size": 28})
+    assert shapes(wide)["project.weight"] == (28, 20)
+    assert not any(path.startswith("project") for path in shapes(config()))
+    assert "enc_to_dec_proj.weight" in wide.table("seq2seq_lm").fills(shapes(wide))
+
+
+def test_every_parameter_has_one_name_in_every_pair():
+    gpt2 = dict(model_type="gpt2", n_embd=20, n_layer=2, n_head=4, add_cross_attention=True)
+    roberta = {"model_type": "roberta", **{k: v for k, v in WRITER.items() if k != "model_type"}}
+    electra = {**roberta, "model_type": "electra", "embedding_size": 12}
+    encoders = [{**READER, "model_type": name} for name in ("bert", "roberta", "electra")]
+    for encoder in (*encoders, {"model_type": "distilbert", "dim": 24, "n_heads": 4}):
+        for decoder in (WRITER, gpt2, roberta, electra):
+            joined = config(encoder, decoder)
+            ours = shapes(joined)
+            fills = joined.table("seq2seq_lm").fills(ours)
+            assert {path for fill in fills.values() for path in fill.row.ours} == set(ours)
+
+
+def test_each_side_has_its_own_limit_of_positions():
+    short = config(encoder={**READER, "max_position_embeddings": 18}, decoder_start_token_id=1)
+    model = tj.from_pretrained(CASE)
+    assert model.source_positions == model.positions == 40
+    built = Plan(short, "seq2seq_lm").build()
+    assert (built.source_positions, built.positions) == (18, 37)
+
+
+def test_heads_do_not_decide_who_hears_whom():
+    masks = [
+        str(Plan(load_config({**READER, **more}), head).build().stack.masks("self")[0])
+        for head in ("causal_lm", "masked_lm")
+        for more in ({}, {"is_decoder": True})
+    ]
+    assert masks == ["Full()", "CAUSAL", "Full()", "CAUSAL"]
+    with pytest.raises(ValueError, match="is_decoder=True is not implemented for albert"):
+        load_config({"model_type": "albert", "is_decoder": True})
+
+
+def test_labels_are_what_is_said_at_each_place_and_pads_are_hidden():
+    model, ids = tj.from_pretrained(CASE, unroll=False), np.array([[5, 6, 7, 8]], np.int32)
+    labels = np.array([[9, 0, 11, 12]], np.int32)  # 0 is the pad
+    made = model(input_ids=ids, labels=labels)
+    shifted = np.array([[2, 9, 0, 11]], np.int32)
+    said = model(
+        input_ids=ids,
+        decoder_input_ids=shifted,
+        decoder_attention_mask=(shifted != 0).astype(np.int32),
+        labels=labels,
+    )
+    np.testing.assert_allclose(made.logits, said.logits, atol=1e-6)
+    np.testing.assert_allclose(made.loss, said.loss, rtol=1e-6)
