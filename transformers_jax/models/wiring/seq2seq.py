@@ -1,8 +1,4 @@
-"""How embedders, stacks and heads are connected. A family chooses a wiring; it does not write one.
-
-Single     embed -> stack -> head                  encoders and decoders: only the mask differs
-Seq2Seq    embed -> encoder;  embed -> decoder (hearing the encoder) -> head
-"""
+"""Seq2Seq: embed -> encoder; embed -> decoder, which hears the encoder -> head."""
 
 from __future__ import annotations
 
@@ -16,10 +12,7 @@ from transformers_jax.arrays import Array, Float
 from transformers_jax.models import checks
 from transformers_jax.models.base import Model
 from transformers_jax.models.inputs import (
-    Fill,
-    Mark,
     collected,
-    marked,
     placed,
     split_key,
     tokens,
@@ -32,148 +25,11 @@ from transformers_jax.nn.head import (
     Answering,
     Head,
     LanguageModel,
-    MultipleChoice,
-    Pooler,
     no_head,
 )
 from transformers_jax.nn.loss import IGNORED
 from transformers_jax.nn.pooling import LastOf
 from transformers_jax.nn.stack import Stack
-
-
-class Single(Model):
-    """One stack over embedded ids.
-
-    Args:
-        marks: further arguments of a call that are tags of the tokens, [B T] each.
-        counts: what generation numbers: the "tokens" of a row, or its "columns", padding included
-            (decoders that Hugging Face gives no `position_ids`: BART's, alone).
-        fill: rows are filled up as it says; of what is computed for the padding only the hidden
-            states but the last tell, as in the reference.
-    """
-
-    def __init__(
-        self,
-        embed: TokenEmbedder,
-        stack: Stack,
-        head: Head | None = None,
-        pooler: Pooler | None = None,
-        marks: tuple[Mark, ...] = (),
-        counts: Literal["tokens", "columns"] = "tokens",
-        fill: Fill | None = None,
-    ):
-        self.embed, self.stack, self.head, self.pooler = embed, stack, head, pooler
-        self.marks, self.counts, self.fill = marks, counts, fill
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return (*(mark.argument for mark in self.marks), *super().labels)
-
-    def forward(
-        self,
-        input_ids=None,
-        attention_mask=None,
-        token_type_ids=None,
-        position_ids=None,
-        inputs_embeds=None,
-        key=None,
-        tags=None,
-        pairs=None,
-        cache=None,
-        output_hidden_states=False,
-        output_attentions=False,
-        **labels,
-    ) -> Output:
-        per_token = dict(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-        )
-        per_token |= {m.argument: labels.pop(m.argument, None) for m in self.marks}
-        routers = labels.pop("output_router_logits", False)
-        choices = isinstance(self.head, MultipleChoice)
-        if choices:  # candidates are rows of their own until the head compares them
-            given = input_ids if inputs_embeds is None else inputs_embeds
-            labels["choices"] = given.shape[1]
-            flat = lambda x: None if x is None else jnp.reshape(x, (-1, *x.shape[2:]))
-            per_token = {name: flat(value) for name, value in per_token.items()}
-            inputs_embeds = flat(inputs_embeds)
-        ids, dtype = per_token["input_ids"], self.dtype
-        length = (inputs_embeds if ids is None else ids).shape[1]
-        if per_token["token_type_ids"] is None and self.head is not None:
-            per_token["token_type_ids"] = self.head.types(ids, length, labels)
-        missing = 0 if self.fill is None or cache is not None else self.fill.missing(length)
-        valid = per_token["attention_mask"]
-        if missing:
-            table = None if "position" in (tags or {}) else self.positions
-            per_token |= self.fill(per_token, length, table)
-            tags = {n: jnp.pad(x, ((0, 0), (0, missing))) for n, x in (tags or {}).items()}
-        if inputs_embeds is None:
-            words = self.embed.words(per_token["input_ids"], dtype)
-        else:
-            words = jnp.pad(inputs_embeds.astype(dtype), ((0, 0), (0, missing), (0, 0)))
-        tags = placed(self.embed, tags, per_token["position_ids"], ids, cache)
-        tags = marked(self.marks, tags, per_token, words.shape[:2])
-        nodes = tokens(words.shape[1], per_token["attention_mask"], tags, cache)
-        keys = split_key(key, 3)
-        x = self.embed(words, nodes, per_token["token_type_ids"], keys[0])
-        ran = self.stack(
-            x,
-            nodes,
-            pairs=pairs,
-            cache=cache,
-            key=keys[1],
-            collect=collected(output_hidden_states, output_attentions),
-        )
-        pooled = None if self.pooler is None else self.pooler(ran.x)
-        valid = None if valid is None else nodes.valid[:, :length]
-        seen = Answering(ids, self.embed.table[...], pooled, keys[2], valid)
-        x = ran.x[:, :length]
-        fields = no_head(x, seen) if self.head is None else self.head(x, seen, **labels)
-        return Output(
-            **fields,
-            cache=ran.cache,
-            hidden_states=(*ran.hidden[:-1], x) if output_hidden_states else None,
-            attentions=ran.weights if output_attentions else None,
-            router_logits=ran.routers or None if routers else None,
-        )
-
-    def init_cache(self, batch: int, length: int) -> Cache:
-        """An empty memory for `length` tokens."""
-        return self.stack.init_cache(batch, length, self.dtype)
-
-    @property
-    def positions(self) -> int | None:
-        """How many tokens have a learned position; None where there is no table."""
-        return self.embed.spec.longest
-
-    def check(self, inputs: Mapping[str, Any]) -> None:
-        ids, vectors = inputs.get("input_ids"), inputs.get("inputs_embeds")
-        if (ids is None) == (vectors is None):
-            raise ValueError("give input_ids or inputs_embeds, one of the two")
-        rank = 3 if isinstance(self.head, MultipleChoice) else 2
-        if ids is not None:
-            checks.ids("input_ids", ids, self.embed.spec.vocab, rank=rank)
-        elif np.ndim(vectors) != rank + 1 or np.shape(vectors)[-1] != self.embed.spec.width:
-            raise ValueError(
-                f"inputs_embeds has shape {np.shape(vectors)}; expected {rank + 1} axes, the last "
-                f"of {self.embed.spec.width}"
-            )
-        shape = np.shape(ids) if ids is not None else np.shape(vectors)[:-1]
-        like = "input_ids" if ids is not None else "inputs_embeds"
-        checks.tokens(inputs, shape, like, self.embed.spec)
-        for mark in self.marks:
-            if mark.argument in inputs:
-                checks.integers(mark.argument, inputs[mark.argument], None)
-                checks.same_shape(mark.argument, inputs[mark.argument], shape, like)
-            elif ids is not None and mark.tag not in inputs.get("tags", {}):
-                mark.check(ids)
-        masks = self.stack.masks("self")
-        checks.tags("tags", inputs.get("tags"), masks, shape, self.positions)
-        checks.pairs(inputs.get("pairs"), masks)
-        checks.room(inputs.get("cache"), shape)
-        checks.answers(self, inputs, shape)
 
 
 class Seq2Seq(Model):
