@@ -178,6 +178,16 @@ def test_a_decoder_alone_keeps_its_cross_attention_and_does_not_read_it():
     assert not np.allclose(again("self"), logits)  # the control
 
 
+def test_a_decoder_alone_numbers_columns_and_not_tokens():
+    model = tiny({"model_type": "bart"}, "causal_lm")
+    row = {"input_ids": [[1, 1, 1, 4, 9, 30]], "attention_mask": [[0, 0, 0, 1, 1, 1]]}
+    asked = dict(max_new_tokens=2, return_dict_in_generate=True, output_scores=True)
+    first = tj.generate(model, **row, **asked)["scores"][0]
+    np.testing.assert_allclose(first, model(**row).logits[:, -1], rtol=1e-4, atol=1e-5)
+    bare = model(input_ids=[[4, 9, 30]]).logits[:, -1]
+    assert np.abs(first - bare).max() > 1e-2  # the control
+
+
 def test_layerdrop_leaves_out_whole_layers_and_only_with_a_key():
     config = tj.M2M100Config(**TINY, dropout=0.0, attention_dropout=0.0, encoder_layerdrop=1.0)
     stack = filled(Stack(config.spec(False, tj.FULL), Execution(unroll=False)))

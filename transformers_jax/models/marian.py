@@ -47,7 +47,8 @@ class MarianConfig(BartConfig):
 
     @property
     def target_vocab(self) -> int:
-        return self.decoder_vocab_size or self.vocab_size
+        own = None if self.share_encoder_decoder_embeddings else self.decoder_vocab_size
+        return own or self.vocab_size
 
     @property
     def tied_pairs(self):
