@@ -1,0 +1,40 @@
+"""Heads: what turns tokens into an answer, and the answer and labels into a loss.
+
+A head is called with the stream, the nodes and the labels that it names in `labels`; it returns
+the fields of the output under Hugging Face's names, loss first.
+"""
+
+from __future__ import annotations
+
+from transformers_jax.nn.head.base import Answering, Dense, Head, Pooler, Square, no_head
+from transformers_jax.nn.head.classify import (
+    MultipleChoice,
+    QuestionAnswering,
+    SequenceClassification,
+    TokenClassification,
+)
+from transformers_jax.nn.head.words import (
+    LanguageModel,
+    NextSentence,
+    Pretraining,
+    ReplacedTokens,
+    binary_cross_entropy,
+)
+
+__all__ = [
+    "Answering",
+    "Dense",
+    "Head",
+    "LanguageModel",
+    "MultipleChoice",
+    "NextSentence",
+    "Pooler",
+    "Pretraining",
+    "QuestionAnswering",
+    "ReplacedTokens",
+    "SequenceClassification",
+    "Square",
+    "TokenClassification",
+    "binary_cross_entropy",
+    "no_head",
+]

@@ -1,0 +1,148 @@
+"""Heads of pretraining: words, replaced tokens, sentences that follow one another."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from transformers_jax import spec
+from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.nn.head.base import Dense, Head, Square
+from transformers_jax.nn.loss import (
+    IGNORED,
+    Unembedding,
+    mean_cross_entropy,
+    shifted,
+)
+from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.param import param
+
+
+class LanguageModel(Head):
+    """Logits over the vocabulary: tied to the embeddings, or with a table of its own.
+
+    Args:
+        shift: whether a label is the next token (decoders) or the token itself.
+        scale: multiplies the stream first (T5 v1.0: D^-0.5).
+        softcap: logits become softcap * tanh(logits / softcap).
+        bias: whether there is one; "fixed" is stored and added, but never learned (BART).
+        unread_bias: untied BERT stores a second bias that nothing reads; it is kept for export.
+    """
+
+    labels = ("labels", "output_unembedding")
+
+    def __init__(
+        self,
+        vocab: int,
+        width: int,
+        initial: spec.Initial,
+        *,
+        tied: bool,
+        shift: bool,
+        bias: bool | Literal["fixed"] = False,
+        transform: Square | None = None,
+        scale: float = 1.0,
+        softcap: float | None = None,
+        unread_bias: bool = False,
+    ):
+        self.shift, self.scale, self.softcap, self.mixed = shift, scale, softcap, False
+        sizes = {"vocab": vocab, "embed": width}
+        self.transform = transform
+        self.table = None if tied else param("vocab embed", sizes, initial.draw("head", sizes))
+        self.bias = param("vocab", sizes, spec.ZEROS) if bias else None
+        self.learns_bias = bias != "fixed"
+        self.unread_bias = param("vocab", sizes, spec.ZEROS) if unread_bias else None
+
+    def unembedding(self, x: Float[Array, "B T D"], table: Float[Array, "V D"]) -> Unembedding:
+        """What logits are made of; losses over a vocabulary start here."""
+        x = x if self.transform is None else self.transform(x)
+        table = table if self.table is None else self.table[...]
+        bias = None if self.bias is None else self.bias[...]
+        bias = bias if self.learns_bias or bias is None else jax.lax.stop_gradient(bias)
+        return Unembedding(x * self.scale, table, bias, self.softcap, self.mixed)
+
+    def logits(self, x: Float[Array, "B T D"], table: Float[Array, "V D"]) -> Float[Array, "B T V"]:
+        """Scores of every word of the vocabulary, in the dtype of the stream."""
+        return self.unembedding(x, table).logits()
+
+    def __call__(self, x, seen, *, labels=None, output_unembedding=False):
+        if output_unembedding:
+            return {"unembedding": self.unembedding(x, seen.table)}
+        logits = self.logits(x, seen.table)
+        if labels is None:
+            return {"logits": logits}
+        labels = shifted(labels) if self.shift else labels
+        return {"loss": mean_cross_entropy(logits, labels), "logits": logits}
+
+
+class ReplacedTokens(Head):
+    """Whether each token was replaced (Clark et al. 2020, section 2): a logit per token; the loss
+    is the mean of binary cross-entropies over all tokens that are no padding."""
+
+    def __init__(self, width: int, act: str, initial: spec.Initial):
+        self.transform = Square(width, act, initial)
+        self.classify = Dense(width, 1, "label", initial)
+
+    def __call__(self, x, seen, *, labels=None):
+        logits = self.classify(self.transform(x))[..., 0]
+        if labels is None:
+            return {"logits": logits}
+        counted = labels != IGNORED
+        counted = counted if seen.valid is None else counted & seen.valid
+        total, count = binary_cross_entropy(logits, labels, counted)
+        return {"loss": total / jnp.maximum(count, 1.0), "logits": logits}
+
+
+def binary_cross_entropy(
+    logits: Float[Array, "B T"], labels: Int[Array, "B T"], counted: Bool[Array, "B T"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """(sum of -log p(label) where `counted`, their number), in float32."""
+    logits = logits.astype(jnp.float32)
+    losses = jax.nn.softplus(logits) - logits * labels
+    return jnp.where(counted, losses, 0.0).sum(), counted.sum().astype(jnp.float32)
+
+
+class NextSentence(Head):
+    """Whether the second sentence follows the first (Devlin et al. 2018, task 2), or whether the
+    two are in order (Lan et al. 2019, section 3.1)."""
+
+    def __init__(self, width: int, initial: spec.Initial, count: int = 2, rate: float = 0.0):
+        self.rate = rate
+        self.classify = Dense(width, count, "label", initial)
+
+    def __call__(self, x, seen, *, labels=None):
+        logits = self.classify(dropout(seen.pooled, self.rate, seen.key))
+        if labels is None:
+            return {"logits": logits}
+        return {"loss": mean_cross_entropy(logits, labels.reshape(-1)), "logits": logits}
+
+
+class Pretraining(Head):
+    """BERT's two tasks at once: masked words and a question about two sentences; the loss is their
+    sum. `asked` and `answered` are the names of the question's label and logits."""
+
+    def __init__(
+        self,
+        words: LanguageModel,
+        sentence: NextSentence,
+        asked: str = "next_sentence_label",
+        answered: str = "seq_relationship_logits",
+    ):
+        self.words, self.sentence = words, sentence
+        self.asked, self.answered = asked, answered
+        self.labels = ("labels", asked, "output_unembedding")
+
+    def __call__(self, x, seen, *, labels=None, output_unembedding=False, **question):
+        label = question.get(self.asked)
+        words = self.words(x, seen, labels=labels, output_unembedding=output_unembedding)
+        sentence = self.sentence(x, seen, labels=label)
+        if output_unembedding:
+            return {**words, self.answered: sentence["logits"]}
+        fields: dict[str, Any] = {}
+        if labels is not None and label is not None:
+            fields["loss"] = words["loss"] + sentence["loss"]
+        fields["prediction_logits"] = words["logits"]
+        fields[self.answered] = sentence["logits"]
+        return fields
