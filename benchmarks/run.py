@@ -55,7 +55,7 @@ def measured(case: str, options: argparse.Namespace) -> Any:
     if case == "loading":
         return loading.measure()
     if case in checkpoints.LOADS:
-        return checkpoints.measure(case, options.torch_python, max(3, options.rounds // 2))
+        return checkpoints.measure(case, options.torch_python, min(3, options.rounds))
     if case == "engine":
         return engine.measure()
     if case == "importing":
