@@ -38,7 +38,7 @@ class ModernBertConfig(FamilyConfig):
     model_type = "modernbert"
     FIXED = {"sparse_prediction": False}  # logits of the masked words alone: their number is data
     UNUSED = frozenset(
-        """cls_token_id deterministic_flash_attn layer_norm_eps position_embedding_type
+        """deterministic_flash_attn layer_norm_eps position_embedding_type
         reference_compile repad_logits_with_grad sparse_pred_ignore_index
         """.split()
     )
@@ -81,6 +81,8 @@ class ModernBertConfig(FamilyConfig):
     bos_token_id: int | None = 50281
     eos_token_id: int | tuple[int, ...] | None = 50282
     pad_token_id: int | None = 50283
+    cls_token_id: int | None = 50281
+    sep_token_id: int | None = 50282
 
     def __post_init__(self):
         super().__post_init__()

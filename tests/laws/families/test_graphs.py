@@ -19,11 +19,14 @@ FAMILIES = [
     "albert",
     "bart",
     "bert",
+    "big_bird",
     "deberta_v2",
     "electra",
     "encoder_decoder",
     "gpt2",
     "llama",
+    "longformer",
+    "modernbert",
     "mpnet",
     "roberta",
     "roformer",
@@ -57,7 +60,18 @@ def test_what_stands_in_padding_changes_nothing(family, tiny, ids):
 
 
 @pytest.mark.parametrize(
-    "family", ["albert", "bert", "electra", "gpt2", "llama", "roberta", "roformer"]
+    "family",
+    [
+        "albert",
+        "bert",
+        "electra",
+        "gpt2",
+        "llama",
+        "longformer",
+        "modernbert",
+        "roberta",
+        "roformer",
+    ],
 )
 def test_only_positions_tell_the_order(family, tiny, ids):
     model = tiny(family, mask=FULL)
