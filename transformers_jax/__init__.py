@@ -20,7 +20,8 @@ _HOMES = {
     "auto": """AutoConfig AutoModel AutoModelForCausalLM AutoModelForMaskedLM AutoModelForSeq2SeqLM
         AutoModelForPreTraining AutoModelForNextSentencePrediction
         AutoModelForSequenceClassification AutoModelForTokenClassification
-        AutoModelForMultipleChoice AutoModelForQuestionAnswering AutoModelForTextEncoding""",
+        AutoModelForMultipleChoice AutoModelForQuestionAnswering AutoModelForTextEncoding
+        EncoderDecoderModel""",
     "models.base": "Model functional init_cache",
     "models.output": "Output",
     "models.albert": "AlbertConfig",

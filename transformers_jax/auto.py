@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from transformers_jax.arrays import Key
 from transformers_jax.models import load_config
-from transformers_jax.models.base import Model
+from transformers_jax.models.base import Model, Plan, functional
 from transformers_jax.models.config import FamilyConfig
+from transformers_jax.models.encoder_decoder import READER, WRITER, EncoderDecoderConfig
+from transformers_jax.nn.param import bind, draw, flatten, params, unflatten
 from transformers_jax.pretrained import from_config, from_pretrained
 
 
@@ -62,3 +65,45 @@ AutoModelForTokenClassification = Auto("token_classification")
 AutoModelForMultipleChoice = Auto("multiple_choice")
 AutoModelForQuestionAnswering = Auto("question_answering")
 AutoModelForTextEncoding = Auto("encoder", "none")
+
+
+class EncoderDecoderModel:
+    """Encoder-decoders made of two families."""
+
+    from_pretrained = staticmethod(from_pretrained)
+    from_config = staticmethod(from_config)
+
+    @staticmethod
+    def from_encoder_decoder_pretrained(
+        encoder: str | Path, decoder: str | Path, *, key: Key, dtype: str = "float32", **fields: Any
+    ) -> Model:
+        """A model begun from two checkpoints (Rothe et al. 2020): what the second lacks to hear
+        the first, its cross-attention, is drawn from `key`.
+
+        Args:
+            fields: of the `EncoderDecoderConfig`, such as `decoder_start_token_id` and
+                `pad_token_id`, which training needs.
+
+        Raises:
+            ValueError: a decoder that lacks more than cross-attention, or a family without it.
+        """
+        reader = from_pretrained(encoder, head="none", key=key, dtype=dtype)
+        hearing = dict(is_decoder=True, add_cross_attention=True)
+        found = from_pretrained(
+            decoder, head="causal_lm", key=key, dtype=dtype, strict=False, return_report=True,
+            **hearing,
+        )  # fmt: skip
+        lacks = [path for path in found.initialised if ".cross" not in path]
+        if lacks or found.report.unexpected or found.report.misshaped:
+            raise ValueError(
+                f"{decoder} does not fit a decoder: {', '.join(lacks) or 'nothing'} would have to "
+                f"be drawn\n{found.report}"
+            )
+        config = EncoderDecoderConfig(encoder=reader.config, decoder=found.model.config, **fields)
+        model = Plan(config, "seq2seq_lm", reader.execution).build()
+        sides = ((reader, READER), (found.model, WRITER))
+        parts = {ours[n]: x for side, ours in sides for n, x in functional(side)[1].items()}
+        values = flatten(parts)
+        for path in flatten(params(model)).keys() - values.keys():  # the bridge between two widths
+            values[path] = draw(model, path, key, dtype=dtype)
+        return bind(model, unflatten(values))

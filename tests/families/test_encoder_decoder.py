@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 import transformers_jax as tj
 from transformers_jax.models import load_config
 from transformers_jax.models.base import Plan
-from transformers_jax.nn.param import flatten, params
+from transformers_jax.nn.param import bind, flatten, params
 
 CASE = Path(__file__).parent.parent / "conformance" / "cases" / "encoder-decoder"
 TINY = dict(vocab_size=53, hidden_size=20, num_hidden_layers=2, num_attention_heads=4)
@@ -112,3 +113,36 @@ def test_labels_are_what_is_said_at_each_place_and_pads_are_hidden():
     )
     np.testing.assert_allclose(made.logits, said.logits, atol=1e-6)
     np.testing.assert_allclose(made.loss, said.loss, rtol=1e-6)
+
+
+def saved(values, head, folder):
+    """A checkpoint of random numbers."""
+    model, rng = Plan(load_config(values), head).build(), np.random.default_rng(0)
+    some = lambda leaf: rng.normal(size=leaf.shape).astype(np.float32)
+    tj.save_pretrained(bind(model, jax.tree.map(some, params(model))), folder)
+    return folder
+
+
+def test_two_checkpoints_become_one_model_that_hears(tmp_path):
+    gpt2 = dict(model_type="gpt2", vocab_size=53, n_embd=16, n_layer=2, n_head=4, n_positions=37)
+    encoder = saved(READER, "masked_lm", tmp_path / "bert")
+    decoder = saved(gpt2, "causal_lm", tmp_path / "gpt2")
+    join = tj.EncoderDecoderModel.from_encoder_decoder_pretrained
+    model = join(encoder, decoder, key=jax.random.key(0), decoder_start_token_id=1, pad_token_id=0)
+    values = flatten(tj.functional(model)[1])
+    alone = {
+        "encoder": flatten(tj.functional(tj.from_pretrained(encoder))[1]),
+        "decoder": flatten(tj.functional(tj.from_pretrained(decoder))[1]),
+    }
+    for side, found in alone.items():
+        blocks = {path: x for path, x in found.items() if path.startswith("stack.blocks")}
+        for path, x in blocks.items():
+            slot = path.replace("stack", side)
+            assert np.array_equal(values[slot], x), path
+    drawn = {path for path in values if ".cross" in path or path.startswith("project")}
+    assert {"decoder.blocks.0.cross.query", "project.weight"} <= drawn
+    model.save_pretrained(tmp_path / "both")
+    again = flatten(tj.functional(tj.from_pretrained(tmp_path / "both"))[1])
+    assert all(np.array_equal(again[path], x) for path, x in values.items())
+    with pytest.raises(ValueError, match="unknown field 'is_decoder'"):
+        join(encoder, CASE.parent / "llama", key=jax.random.key(0))

@@ -181,8 +181,8 @@ class Written:
         return replace(self, state=jnp.take(self.state, rows, axis=0))
 
     def _rows(self, change) -> Written:
-        moved = jax.tree.map(change, (self.state, self.heard, self.nodes))
-        return Written(*moved, self.length)
+        state, heard, nodes = jax.tree.map(change, (self.state, self.heard, self.nodes))
+        return Written(state, heard, nodes, self.length)
 
 
 class RecurrentTranslator(Translator):
@@ -265,10 +265,8 @@ class RecurrentTranslator(Translator):
 
     def init_cache(self, batch, length, encoder_outputs, attention_mask=None, tags=None) -> Written:
         """The memory of a decoder that has heard the encoder and written nothing."""
-        states, onward, backward = (
-            encoder_outputs[name]
-            for name in ("last_hidden_state", "onward_state", "backward_state")
-        )
+        states = encoder_outputs["last_hidden_state"]
+        onward, backward = encoder_outputs["onward_state"], encoder_outputs["backward_state"]
         if self.bottleneck:  # one node stands for the source
             states, attention_mask = jnp.concatenate([onward, backward], -1)[:, None], None
         valid = jnp.ones(states.shape[:2], jnp.int32) if attention_mask is None else attention_mask
