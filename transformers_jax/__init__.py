@@ -60,8 +60,8 @@ _HOMES = {
     "nn.attention": "Attention",
     "nn.attend": "attend",
     "spec": "AttentionSpec",
-    "graph": """CAUSAL FULL OWN Before Block Dense Edges Full Mask Near Nodes Same Strided Where
-        connect sequence""",
+    "graph": """CAUSAL FULL OWN Before Block Dense Edges Full Mask Near Nodes Same Scattered
+        Strided Where connect sequence""",
     "shard": "make_mesh",
     "generation": "generate",
     "optim": "AdamW",
@@ -117,6 +117,9 @@ if TYPE_CHECKING:
     )
     from transformers_jax.graph import (
         Same as Same,
+    )
+    from transformers_jax.graph import (
+        Scattered as Scattered,
     )
     from transformers_jax.graph import (
         Strided as Strided,

@@ -5,8 +5,8 @@ BERT whose tokens, in blocks, hear their own and the neighbouring blocks, the fi
 
 With a key, in training, the random blocks are random: others in each layer, the same in every call.
 Without one they are what Hugging Face computes in evaluation: all of them the first block, whose
-keys the blocks between the ends then count several times over. Weights are attended to without
-dropout in sparse models, as in the authors' code.
+keys the blocks between the ends then count several times over. The attention weights of sparse
+models have no dropout, as in the authors' code. In a packed row blocks and ends are the row's.
 """
 
 from __future__ import annotations

@@ -215,31 +215,17 @@ class ModernBertConfig(FamilyConfig):
         )  # fmt: skip
 
     def table(self, head) -> Table:
-        text = BACKBONE + (ATTENTION_BIASES if self.attention_bias else "")
-        text += MLP_BIASES if self.mlp_bias else ""
-        if not self.norm_bias:
-            text = "\n".join(line for line in text.splitlines() if not line.endswith(".shift"))
+        # rows of biases and norms' shifts that this model does not have lead nowhere
         tied = self.tie_word_embeddings
-        texts = {name: self.head_rows(name, tied and name == head) for name in self.HEADS.values()}
+        inner = {name: INNER.replace("inner", "transform") if name == "masked_lm" else INNER
+                 for name in self.HEADS.values()}  # fmt: skip
+        texts = {name: text + ANSWERS.get(name, CLASSIFY) for name, text in inner.items()}
         return Table(
-            (*backbone(text, self.spec().slots), *of_heads(texts, head)),
+            (*backbone(BACKBONE, self.spec().slots), *of_heads({**texts, "none": ""}, head)),
             prefix="model.",
             ignore=self.TIES[1:] if tied else (),
             stand_ins=(self.TIES,) if tied else (),
         )
-
-    def head_rows(self, head: str, tied: bool) -> str:
-        """The rows of one head."""
-        if head == "none":
-            return ""
-        inner = "head.transform" if head == "masked_lm" else "head.inner"
-        text = f"\nhead.dense.weight | {inner}.weight | e d -> d e"
-        text += f"\nhead.dense.bias | {inner}.bias" if self.classifier_bias else ""
-        text += norm("head.norm", f"{inner}.norm", self.norm_bias)
-        if head != "masked_lm":
-            return text + layer("classifier", "head.classify")
-        text += "" if tied else "\ndecoder.weight | head.table"
-        return text + ("\ndecoder.bias | head.bias" if self.decoder_bias else "")
 
 
 def types_of(depth: int, every: int = 3) -> tuple[str, ...]:
@@ -258,12 +244,11 @@ model.embeddings.tok_embeddings.weight | embed.table
 {L}.mlp.Wi.weight | {S}.ffn.gate {S}.ffn.up | (n f) d -> n d f
 {L}.mlp.Wo.weight | {S}.ffn.down | d f -> f d
 {norm("model.final_norm", "stack.norm")}
-"""
-ATTENTION_BIASES = f"""
 {L}.attn.Wqkv.bias | {S}.self.query_bias {S}.self.key_bias {S}.self.value_bias | (n h k) -> n h k
 {L}.attn.Wo.bias | {S}.self.out_bias
-"""
-MLP_BIASES = f"""
 {L}.mlp.Wi.bias | {S}.ffn.gate_bias {S}.ffn.up_bias | (n f) -> n f
 {L}.mlp.Wo.bias | {S}.ffn.down_bias
 """
+INNER = layer("head.dense", "head.inner") + norm("head.norm", "head.inner.norm")
+CLASSIFY = layer("classifier", "head.classify")
+ANSWERS = {"masked_lm": "\ndecoder.weight | head.table\ndecoder.bias | head.bias"}
