@@ -134,6 +134,14 @@ def test_a_new_model_pools_as_asked():
     np.testing.assert_array_equal(out.sentence_embedding, out.token_embeddings[:, -1])
 
 
+def test_layers_in_a_list_are_the_same_model(tmp_path):
+    listed = tj.from_pretrained(SENTENCES, head="embedding", layers="list")
+    np.testing.assert_allclose(listed.encode(TEXTS), vectors(), **CLOSE)
+    listed.save_pretrained(tmp_path)
+    written = (tmp_path / "model.safetensors").read_bytes()
+    assert written == (SENTENCES / "model.safetensors").read_bytes()
+
+
 def test_a_plain_directory_is_averaged(tmp_path):
     plain = copied(tmp_path / "plain", only=OWN)
     found = tj.from_pretrained(plain, head="embedding", unroll=False)

@@ -111,7 +111,9 @@ def planned(plan: Plan, sentence: Sentence, checkpoint: Checkpoint | None = None
     whole = EmbeddingPlan(**values, sentence=sentence)
     if checkpoint is None:
         return dataclasses.replace(whole, pooler=False)
-    ours = {path: leaf.shape for path, leaf in flatten(params(whole.build())).items()}
+    execution = dataclasses.replace(plan.execution, layers="stacked")  # as tables see it
+    model = dataclasses.replace(whole, execution=execution).build()
+    ours = {path: leaf.shape for path, leaf in flatten(params(model)).items()}
     report = whole.table.check(checkpoint.shapes, ours, strict=False)
     absent = [path for paths in report.absent.values() for path in paths]
     lacks = any(path.startswith("pooler.") for path in absent)
