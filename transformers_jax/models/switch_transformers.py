@@ -44,6 +44,7 @@ class SwitchTransformersConfig(T5Config):
 
     d_model: int = 768
     num_layers: int = 12
+    num_decoder_layers: int | None = 12
     num_heads: int = 12
     num_sparse_encoder_layers: int | None = 3  # may be 0
     num_sparse_decoder_layers: int | None = 3

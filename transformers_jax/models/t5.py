@@ -285,6 +285,7 @@ class T5Config(FamilyConfig):
         inner = INNER if head in WITHIN else ""
         return Table(
             (*found, *of_heads(texts, head)),
+            prefix=inner,
             prefixes=(INNER,),
             ignore=(
                 *(prefix + name for name in stray for prefix in ("", INNER)),
