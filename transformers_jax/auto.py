@@ -88,11 +88,9 @@ class EncoderDecoderModel:
             ValueError: a decoder that lacks more than cross-attention, or a family without it.
         """
         reader = from_pretrained(encoder, head="none", key=key, dtype=dtype)
-        hearing = dict(is_decoder=True, add_cross_attention=True)
-        found = from_pretrained(
-            decoder, head="causal_lm", key=key, dtype=dtype, strict=False, return_report=True,
-            **hearing,
-        )  # fmt: skip
+        hearing: dict[str, Any] = dict(is_decoder=True, add_cross_attention=True)
+        loose: dict[str, Any] = dict(strict=False, return_report=True, **hearing)
+        found = from_pretrained(decoder, head="causal_lm", key=key, dtype=dtype, **loose)
         lacks = [path for path in found.initialised if ".cross" not in path]
         if lacks or found.report.unexpected or found.report.misshaped:
             raise ValueError(

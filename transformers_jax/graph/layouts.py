@@ -121,7 +121,7 @@ def blocked(nodes: Nodes, size: int, longest: int = 0) -> Nodes:
     edge = (block == 0) | (block == count - 1) | short
     blocks: Any = np.full((1, nodes.length), count, np.int32)
     real = _real(Nodes(nodes.tags) if short else nodes)
-    noise = nodes.tags.get("noise", np.zeros((1, nodes.length), np.int32))
+    noise: Any = nodes.tags.get("noise", np.zeros((1, nodes.length), np.int32))
     return nodes.with_tags(
         block=block,
         blocks=blocks,

@@ -177,16 +177,16 @@ class Table:
             if fill.row.group != BACKBONE and not groups[fill.row.group]:
                 paths = absent.get(fill.row.group, ())
                 absent[fill.row.group] = tuple(dict.fromkeys((*paths, *fill.row.ours)))
-        named = [replace(each, name=name) for name, each in computed.items()]
+        shaped = [(fill.name, fill.shape) for fill in got]
+        shaped += [(name, each.shape) for name, each in computed.items()]
         order = {canon: place for place, canon in enumerate(fills)}
         report = Report(
             fills=tuple(sorted(got, key=lambda fill: order[fill.canonical])),
             missing=tuple(canon for canon, fill in fills.items()
                           if canon not in found and fill.row.group not in absent),
             unexpected=unexpected,
-            misshaped=tuple((each.name, tuple(theirs[each.name]), each.shape)
-                            for each in (*got, *named)
-                            if tuple(theirs[each.name]) != each.shape),
+            misshaped=tuple((name, tuple(theirs[name]), shape)
+                            for name, shape in shaped if tuple(theirs[name]) != shape),
             repeated=repeated,
             unfilled=tuple(sorted(set(ours) - {p for row in self.rows for p in row.ours})),
             left_out=left_out,

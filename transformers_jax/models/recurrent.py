@@ -218,8 +218,8 @@ class RecurrentTranslator(Translator):
         """The states of the source (zero at padding), and the last ones of both directions."""
         words = self.embed.words(input_ids, self.dtype)
         valid = None if attention_mask is None else jnp.asarray(attention_mask) > 0
-        states, (onward, backward) = self.encoder(words, valid)
-        return Output(last_hidden_state=states, onward_state=onward, backward_state=backward)
+        states, last = self.encoder(words, valid)
+        return Output(last_hidden_state=states, onward_state=last[0], backward_state=last[1])
 
     def forward(
         self,

@@ -161,7 +161,8 @@ class BucketRule(ScoreRule):
         table, *summaries = params
         score = self._of(table, "index", qn, kn)
         if summaries:
-            apart = self._of(*summaries, "block", qn, kn)
+            (of_blocks,) = summaries
+            apart = self._of(of_blocks, "block", qn, kn)
             score = jnp.where(kn.tag("summary")[:, None, None, :] > 0, apart, score)
         return score
 

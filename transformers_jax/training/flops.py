@@ -120,7 +120,8 @@ def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, floa
             op, served = branch.op, times
             if isinstance(op, spec.Experts):  # the router, then `top` experts for every token
                 dense += times * 2.0 * width * op.count * length
-                op, served = op.ffn, times * op.top
+                served = times * op.top
+                op = op.ffn
             if isinstance(op, spec.FeedForward):
                 dense += served * 2.0 * width * op.hidden * (3 if op.gated else 2) * length
                 continue
