@@ -12,6 +12,8 @@ from transformers_jax.models import load_config
 from transformers_jax.models.base import Plan
 from transformers_jax.nn.param import bind, flatten, params
 
+pytestmark = pytest.mark.usefixtures("compiled_in_haste")
+
 CASE = Path(__file__).parent.parent / "conformance" / "cases" / "encoder-decoder"
 TINY = dict(vocab_size=53, hidden_size=20, num_hidden_layers=2, num_attention_heads=4)
 READER = {"model_type": "bert", "intermediate_size": 28, "max_position_embeddings": 37, **TINY}
