@@ -51,6 +51,7 @@ CONFIGS = {
     ),
     "bart": lambda: tj.BartConfig(**BART),
     "bert": lambda: tj.BertConfig(**BERT),
+    "bert_decoder": lambda: tj.BertConfig(**BERT, is_decoder=True),
     "deberta_v2": lambda: tj.DebertaV2Config(
         **BERT,
         relative_attention=True,
@@ -104,6 +105,7 @@ HEADS = {
     "albert": "masked_lm",
     "bart": "seq2seq_lm",
     "bert": "masked_lm",
+    "bert_decoder": "causal_lm",
     "deberta_v2": "masked_lm",
     "electra": "replaced_token",
     "encoder_decoder": "seq2seq_lm",

@@ -28,7 +28,7 @@ def decode(model, ids, length, mask=None, positions=None, **source):
     return np.concatenate(found, axis=1), cache
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("family", ["bert_decoder", "gpt2", "llama"])
 def test_chunks_and_steps_are_the_forward(family, tiny, ids):
     model = tiny(family)
     mask = np.ones(ids.shape, np.int32)
