@@ -15,6 +15,7 @@ class UMT5Config(MT5Config):
 
     model_type = "umt5"
     HEADS = heads_of("UMT5")
+    UNUSED = MT5Config.UNUSED | {"scalable_attention"}  # hub files say it; nothing ever read it
 
     scale_decoder_outputs: bool = True
 
