@@ -116,16 +116,19 @@ class Family:
     @property
     def name(self) -> str:
         """As people write it: "GPT-2"."""
-        text = self.config.__doc__ or self.kind
-        given = re.match(r"The (?:fields of an? (.+?) config\.json|arguments of (.+?)\.$)", text)
-        return (given[1] or given[2]) if given else re.split(r"[;.:(]", text)[0].strip()
+        text = self.config.__doc__ or ""
+        fields, arguments = r"The fields of an? (.+?) config\.json", r"The arguments of (.+?)\.$"
+        for form in (fields, arguments, r"(The .+?);"):
+            if found := re.match(form, text):
+                return found[1]
+        return self.kind if self.kind in MODULES else self.config.__name__.removesuffix("Config")
 
     @property
     def source(self) -> str:
         """The paper: "Radford et al. 2019"."""
         for text in (self.config.__doc__ or "", ast.get_docstring(ast.parse(self.text)) or ""):
             if found := re.search(r"\(([^()]*(?:et al\.| and )[^()]*)\)", text):
-                return " ".join(found[1].split())
+                return " ".join(re.sub(r', (section|").*', "", found[1], flags=re.S).split())
         return ""
 
     @property

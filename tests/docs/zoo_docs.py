@@ -155,9 +155,12 @@ def readme_table(families: list[Family]) -> str:
 
 
 def ticks(group: list[Family], holds: list[bool]) -> str:
-    """A tick if something holds for all; otherwise for whom it does."""
+    """A tick if something holds for all, but for the few that are named; else for whom it does."""
     names = [family.name for family, is_so in zip(group, holds) if is_so]
-    return ("✓" if len(names) == len(group) else ", ".join(names)) if names else ""
+    others = [family.name for family, is_so in zip(group, holds) if not is_so]
+    if names and len(others) < min(3, len(names)):
+        return "✓" + (f" but {', '.join(others)}" if others else "")
+    return ", ".join(names)
 
 
 def spoken(head: str) -> str:
