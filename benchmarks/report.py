@@ -37,6 +37,10 @@ BEHIND = """
   as at the nanoGPT setting. Where the time goes has not been measured yet; with
   `compute_dtype="mixed"`, which is not used here, our step is about 1.6 times faster on processors
   with AVX-512-bf16.
+- *Loading on a CPU*: PyTorch maps the file and copies nothing; pages are read when they are first
+  used. Our parameters have layouts of their own, with the layers of a stack in one array, so every
+  number is read, checked to be finite and written once. Memory beyond the parameters is nil
+  on both sides; ours are in memory of their own, PyTorch's are pages of the file.
 - *Matrix products* are as fast on both sides (within 2 % of CPU time at the sizes of BERT-base), so
   a forward pass of a large encoder cannot differ by much.
 """
