@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -14,6 +15,7 @@ from transformers_jax.models import config_class
 from transformers_jax.models.base import Plan
 from transformers_jax.nn.extend import SummaryBlocks
 from transformers_jax.nn.param import flatten, params
+from transformers_jax.objectives.losses import objective
 
 pytestmark = pytest.mark.usefixtures("compiled_in_haste")
 
@@ -177,3 +179,16 @@ def test_what_longt5_cannot_do_is_refused():
     config = tj.LongT5Config(encoder_attention_type="transient-global")
     with pytest.raises(ValueError, match="compares document, but summaries"):
         Plan(config, "encoder", mask=tj.OWN & tj.Same("document")).build()
+
+
+def test_training_keeps_experts_balanced():
+    inputs = dict(np.load(CASES / "switch-router" / "inputs.npz"))
+    batch = {n: jnp.asarray(x, jnp.int32) for n, x in inputs.items() if "generate" not in n}
+    model = tj.from_pretrained(CASES / "switch-router", head="seq2seq_lm")
+    whole = model(**batch, output_router_logits=True)
+    loss, metrics = objective("seq2seq_lm")(model, batch, None)
+    np.testing.assert_allclose(loss, whole.loss, rtol=1e-6)
+    penalty, count = metrics["router_loss"]
+    assert penalty / count > 1e-4  # the control: without it this would be another loss
+    words, _ = metrics["cross_entropy"]
+    np.testing.assert_allclose(words / count + penalty / count, loss, rtol=1e-6)

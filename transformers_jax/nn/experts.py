@@ -118,11 +118,13 @@ class RouterLosses:
             joined = jnp.concatenate(layers, 1) if counted else None
             for name, penalty in (("z", router_z_loss), ("aux", balance_loss)):
                 found[f"{side}_{name}_loss"] = penalty(joined) if counted else jnp.float32(0)
-        if loss is None:
-            return found
-        weight = {"z": self.z, "aux": self.balance}
-        more = sum(weight[name.split("_")[1]] * value for name, value in found.items())
-        return {"loss": loss + more, **found}
+        return found if loss is None else {"loss": loss + self.penalty(found), **found}
+
+    def penalty(self, fields: Mapping[str, Array]) -> Float[Array, ""]:
+        """What the losses of the routers, by the names of `fields`, add to the loss."""
+        weights = {"z": self.z, "aux": self.balance}
+        terms = ((side, name) for side in ("encoder", "decoder") for name in weights)
+        return sum(weights[name] * fields[f"{side}_{name}_loss"] for side, name in terms)
 
 
 def _mean(x: Array, valid: Array | None) -> Array:

@@ -20,8 +20,8 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int, Key
 from transformers_jax.graph import Nodes
-from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.additive import AdditiveScore
+from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.disentangled import Disentangled, RelativeTable
 from transformers_jax.nn.param import param
 

@@ -88,11 +88,20 @@ def seq2seq_lm(
 ) -> tuple[Float[Array, ""], Metrics]:
     """Predicts the target from the source: `labels` Int[B T] stand where the decoder answers.
 
-    Without `decoder_input_ids` the model makes them from the labels, one place to the right.
+    Without `decoder_input_ids` the model makes them from the labels, one place to the right. Where
+    routers choose experts, what keeps these balanced is added (Fedus et al. 2021, section 2.2) and
+    reported as `router_loss`.
     """
-    made = {} if "decoder_input_ids" in batch else {"labels": batch["labels"]}
+    made: dict[str, Any] = {} if "decoder_input_ids" in batch else {"labels": batch["labels"]}
+    routing = getattr(model, "routing", None)
+    made |= {} if routing is None else {"output_router_logits": True}
     found, labels = _asked(model, batch, key, **made)
-    return _told(loss, loss.of(found.unembedding, labels))
+    words, metrics = _told(loss, loss.of(found.unembedding, labels))
+    if routing is None:
+        return words, metrics
+    (total, count), penalty = metrics["loss"], routing.penalty(found)
+    more = {"loss": (total + penalty * count, count), "router_loss": (penalty * count, count)}
+    return words + penalty, {"cross_entropy": (total, count), **metrics, **more}
 
 
 PAIR_LOGITS = ("seq_relationship_logits", "sop_logits")

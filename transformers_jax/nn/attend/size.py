@@ -27,7 +27,8 @@ def tile_size(edges: Edges) -> tuple[int, int]:
         size = cut(edges, side)
         may, _ = tiles(edges, size)
         if not isinstance(may, np.ndarray):
-            local = any(isinstance(p, (Same, Block, Scattered, Dense, Where)) for p in edges.mask.parts())
+            kinds = (Same, Block, Scattered, Dense, Where)
+            local = any(isinstance(part, kinds) for part in edges.mask.parts())
             return cut(edges, 128 if local else 512)
         costs[size] = costs.get(size, time * int(may.sum()) * size[0] * size[1] / len(may))
     return min(costs, key=lambda size: costs[size])
