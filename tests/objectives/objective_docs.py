@@ -146,8 +146,8 @@ LENGTHS = """
 
 Of a length of 512: most tokens of text in a row, columns of the row (one more where the loss shifts
 the labels), columns that always suffice for the decoder, and the mask of rows that are packed with
-several documents, in which `OWN` stands for the model's own. Rows of next sentence and sentence order
-hold one example each.
+several documents, in which `OWN` stands for the model's own. Rows of next sentence and sentence
+order hold one example each.
 
 """
 

@@ -97,7 +97,8 @@ class T5Config(FamilyConfig):
         # v4's flag meant two things at once; v5 always ties and says the scaling apart.
         values = super().modernise(values)
         tied = values.pop("tie_word_embeddings", True)
-        values["scale_decoder_outputs"] = bool(values.get("scale_decoder_outputs", tied))
+        scaled = values.get("scale_decoder_outputs")
+        values["scale_decoder_outputs"] = tied if scaled is None else scaled
         return {**values, "tie_word_embeddings": True}
 
     def resolved(self, same):
