@@ -159,7 +159,8 @@ class Family:
     def can_learn(self, record: Any) -> bool:
         """Whether it has the head of an objective."""
         if record.head == "pair":
-            return issubclass(self.config, ElectraConfig)
+            heads = self.config.HEADS.values()
+            return issubclass(self.config, ElectraConfig) and "replaced_token" in heads
         return record.head in self.heads
 
     @property

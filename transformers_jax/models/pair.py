@@ -115,7 +115,8 @@ def make_pair(
         ValueError: another family's config, a fraction of which no whole head comes, or sizes that
             the mesh does not divide.
     """
-    if not isinstance(config, ElectraConfig):
+    # a subclass that has no such discriminator could not be saved
+    if not isinstance(config, ElectraConfig) or "replaced_token" not in config.HEADS.values():
         raise ValueError(f"config is {type(config).__name__}; a pair is made of an ElectraConfig")
     how = Execution(remat=remat, compute=compute_dtype, **execution)
     model = PairPlan(config, "pair", how, masks_of(mask), fraction=fraction, weight=weight).build()
