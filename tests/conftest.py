@@ -1,7 +1,14 @@
 """What tests of several folders share."""
 
+import ctypes
+import gc
+import os
+from pathlib import Path
+
 import jax
 import pytest
+
+PROGRAMS = 3 * 2**30  # bytes of a process, beyond which compiled programs are let go
 
 
 @pytest.fixture(scope="module")
@@ -15,3 +22,17 @@ def compiled_in_haste():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs_at_a_time():
+    """Thousands of compiled programs would take 5 GB in each process of a whole test run."""
+    yield
+    statm = Path("/proc/self/statm")
+    pages = int(statm.read_text().split()[1]) if statm.exists() else 0
+    if pages * os.sysconf("SC_PAGE_SIZE") > PROGRAMS:
+        jax.clear_caches()
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # glibc keeps what is freed, unless it is told
+            trim(0)
