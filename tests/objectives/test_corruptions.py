@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.objectives.corruption_cases import CASES, SIZE, TEXT, WORDS, make, piece, restore
-from transformers_jax.graph import CAUSAL, Same, Where
+from transformers_jax.graph import CAUSAL, OWN, Same, Where
 from transformers_jax.objectives import (
     OBJECTIVES,
     UL2,
@@ -251,12 +251,11 @@ def test_all_records_are_listed_and_tried():
 def test_masks_follow_from_the_record():
     same = Same("document")
     assert CausalLM().mask(False) is None
-    assert CausalLM().mask(True) == CAUSAL & same
-    assert MaskedLM().mask(True) == same
+    assert CausalLM().mask(True) == MaskedLM().mask(True) == OWN & same
     assert PrefixLM().mask(False) == CAUSAL | Where("prefix")
     assert PrefixLM().mask(True) == (CAUSAL | Where("prefix")) & same
     for record in (SpanCorruption(), UL2(), Denoising(), GapSentences()):
-        assert record.mask(True) == {"encoder": same, "decoder": CAUSAL & same, "cross": same}
+        assert record.mask(True) == {"encoder": OWN & same, "decoder": OWN & same, "cross": same}
         assert record.mask(False) is None
 
 

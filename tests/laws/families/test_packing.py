@@ -10,7 +10,9 @@ import pytest
 import transformers_jax as tj
 from transformers_jax import CAUSAL, FULL, OWN, Same
 
-CLOSE = dict(rtol=1e-5, atol=1e-6)  # float32, other orders of summation
+# float32, other orders of summation: those of UMT5 differ by 1.5e-6, as far as its states in
+# PyTorch are from the same states in float64
+CLOSE = dict(rtol=1e-5, atol=2e-6)
 GRADIENT = 1e-5  # of the norm of the whole
 SAME = Same("document")
 BOTH = {"encoder": SAME, "decoder": CAUSAL & SAME, "cross": SAME}
