@@ -108,11 +108,15 @@ def table(results: dict[str, Any], cases: list[str]) -> str:
     return "\n".join(lines) + "\n" + ("\nDid not run:\n\n" + "\n".join(notes) if notes else "")
 
 
+ALONE = "PyTorch did not run"
+
+
 def memory(figures: dict[str, Any]) -> str:
     """Ours, and the least of PyTorch's sides."""
     used = figures.get("memory", {})
     theirs = [size for side, size in used.items() if side != "ours"]
-    return f"{used['ours']:,.0f} / {min(theirs):,.0f}" if theirs else "-"
+    least = f"{min(theirs):,.0f}" if theirs else "-"
+    return f"{used['ours']:,.0f} / {least}" if used else "-"
 
 
 def number(rate: float) -> str:
@@ -124,6 +128,8 @@ def in_pairs(found: dict[str, Any] | None) -> str:
     """The ratio of wall times."""
     if found is None:
         return "not measured"
+    if found["figures"]["best"] is None:
+        return ALONE
     pairs = found["figures"]["ratios"][found["figures"]["best"]]
     return f"**{statistics.median(pairs):.2f}** ({min(pairs):.2f}-{max(pairs):.2f})"
 
@@ -132,7 +138,8 @@ def on_one_core(found: dict[str, Any] | None) -> str:
     """The ratio of CPU times to the side that takes the least."""
     if found is None:
         return "not measured"
-    return f"**{min(r for side, r in found['figures']['cpu'].items() if side != 'ours'):.2f}**"
+    theirs = [ratio for side, ratio in found["figures"]["cpu"].items() if side != "ours"]
+    return f"**{min(theirs):.2f}**" if theirs else ALONE
 
 
 def starts(figures: dict[str, dict[str, float]]) -> str:

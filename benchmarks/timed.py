@@ -47,14 +47,15 @@ class Result:
     difference: float = 0.0
 
     @property
-    def best(self) -> str:
-        """The fastest side of PyTorch."""
-        return max((s for s in self.rates if s != "ours"), key=lambda s: self.rates[s])
+    def best(self) -> str | None:
+        """The fastest side of PyTorch; None where none of them ran."""
+        theirs = [side for side in self.rates if side != "ours"]
+        return max(theirs, key=lambda side: self.rates[side]) if theirs else None
 
     @property
-    def ratio(self) -> float:
+    def ratio(self) -> float | None:
         """Ours over the best of PyTorch: the median over the pairs."""
-        return statistics.median(self.ratios[self.best])
+        return None if self.best is None else statistics.median(self.ratios[self.best])
 
 
 class Worker:
