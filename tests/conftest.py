@@ -3,6 +3,8 @@
 import ctypes
 import gc
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -22,6 +24,30 @@ def compiled_in_haste():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="session")
+def on_eight_devices():
+    """on_eight_devices(program): runs it on a host of eight devices; it must end with "agrees"."""
+
+    def run(program, flags=""):
+        eight = f"--xla_force_host_platform_device_count=8 {flags}"
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={
+                **os.environ,
+                "XLA_FLAGS": eight,
+                "JAX_PLATFORMS": "cpu",
+                "PYTHONPATH": os.getcwd(),
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.stdout.endswith("agrees\n"), done.stderr[-3000:]
+
+    return run
 
 
 @pytest.fixture(scope="module", autouse=True)

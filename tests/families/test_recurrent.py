@@ -193,3 +193,15 @@ def test_wrong_settings_are_told_what_there_is():
         RecurrentConfig(**{**SIZES, "context": "first"})
     with pytest.raises(ValueError, match="mask has encoder"):
         tj.from_config(RecurrentConfig(**SIZES), mask={"encoder": tj.CAUSAL}, key=jax.random.key(0))
+
+
+def test_own_stands_for_all_of_the_source_in_its_mask_too():
+    sizes = dict(vocab_size=23, embedding_size=6, hidden_size=8)
+    build = lambda mask: tj.from_config(
+        tj.RecurrentConfig(**sizes), key=jax.random.key(0), mask=mask
+    )
+    ids = dict(input_ids=[[3, 4, 5, 6]], decoder_input_ids=[[1, 7, 8]])
+    plain, own = build(None)(**ids).logits, build({"cross": tj.OWN})(**ids).logits
+    assert np.array_equal(plain, own)
+    behind = build({"cross": tj.CAUSAL})(**ids).logits  # the control: another mask counts
+    assert np.abs(behind - plain).max() > 1e-7

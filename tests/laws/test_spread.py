@@ -1,10 +1,6 @@
 """Tiled attention on a mesh of eight devices is tiled attention on one, and exchanges nothing in
 its loops. In a process of its own, because the number of devices is fixed at the start of one."""
 
-import os
-import subprocess
-import sys
-
 PROGRAM = """
 import functools, re
 import jax, jax.numpy as jnp, numpy as np
@@ -63,14 +59,5 @@ print("agrees")
 """
 
 
-def test_a_mesh_changes_nothing_and_exchanges_nothing_in_the_loop():
-    flags = "--xla_force_host_platform_device_count=8"
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.getcwd()},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert run.stdout.endswith("agrees\n"), run.stderr[-3000:]
+def test_a_mesh_changes_nothing_and_exchanges_nothing_in_the_loop(on_eight_devices):
+    on_eight_devices(PROGRAM)

@@ -2,9 +2,6 @@
 
 import dataclasses
 import functools
-import os
-import subprocess
-import sys
 from typing import NamedTuple
 
 import jax
@@ -231,14 +228,5 @@ print("agrees")
 """
 
 
-def test_eight_devices_serve_what_one_serves():
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    run = subprocess.run(
-        [sys.executable, "-c", MESHES],
-        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.getcwd()},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert run.stdout.endswith("agrees\n"), run.stderr[-3000:]
+def test_eight_devices_serve_what_one_serves(on_eight_devices):
+    on_eight_devices(MESHES, "--xla_backend_optimization_level=0")

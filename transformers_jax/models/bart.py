@@ -42,6 +42,12 @@ LEGACY = {  # switches of the releases before every family had a class of its ow
     "normalize_before": False,
     "normalize_embedding": True,
 }
+BARE_PRE_NORM = {  # what these say of pre-norm blocks over embeddings without a norm
+    **LEGACY,
+    "add_final_layer_norm": True,
+    "normalize_before": True,
+    "normalize_embedding": False,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.models.bart import BartConfig
+from transformers_jax.models.bart import BARE_PRE_NORM, BartConfig
 from transformers_jax.nn.embed import EmbedSpec
 
 
@@ -20,13 +20,7 @@ class BlenderbotConfig(BartConfig):
     PLACEMENT = "pre"
     ECHOES = False
     LABELS = 2
-    FIXED = {
-        **BartConfig.FIXED,
-        "add_final_layer_norm": True,
-        "normalize_before": True,
-        "normalize_embedding": False,
-        "extra_pos_embeddings": 0,
-    }
+    FIXED = {**BartConfig.FIXED, **BARE_PRE_NORM, "extra_pos_embeddings": 0}
     HEADS = {
         "BlenderbotModel": "none",
         "BlenderbotForConditionalGeneration": "seq2seq_lm",

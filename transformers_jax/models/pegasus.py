@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.models.bart import LEGACY, BartConfig, stored_waves
+from transformers_jax.models.bart import BARE_PRE_NORM, BartConfig, stored_waves
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.waves import Sinusoids
 
@@ -23,13 +23,7 @@ class PegasusConfig(BartConfig):
     PLACEMENT = "pre"
     ECHOES = False
     LABELS = 2
-    FIXED = {
-        **LEGACY,
-        "add_final_layer_norm": True,
-        "normalize_before": True,
-        "normalize_embedding": False,
-        "static_position_embeddings": True,
-    }
+    FIXED = {**BARE_PRE_NORM, "static_position_embeddings": True}
     UNUSED = BartConfig.UNUSED | {"extra_pos_embeddings"}
     HEADS = {
         "PegasusModel": "none",

@@ -19,7 +19,7 @@ import numpy as np
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int
-from transformers_jax.graph import FULL, Nodes, connect, sequence
+from transformers_jax.graph import FULL, Nodes, connect, given, sequence
 from transformers_jax.hub.table import Table, rows
 from transformers_jax.models import checks
 from transformers_jax.models.inputs import tokens
@@ -111,7 +111,7 @@ class RecurrentConfig(ModuleConfig):
             kv=H,
             source=2 * H,
             value=2 * H,
-            mask=(mask.get("cross") if isinstance(mask, Mapping) else mask) or FULL,
+            mask=given(mask.get("cross") if isinstance(mask, Mapping) else mask, FULL),
             projects=("query", "key"),
             bias=("key",),
             score=spec.Additive(),

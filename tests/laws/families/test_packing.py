@@ -10,9 +10,9 @@ import pytest
 import transformers_jax as tj
 from transformers_jax import CAUSAL, FULL, OWN, Same
 
-# float32, other orders of summation: those of UMT5 differ by 1.5e-6, as far as its states in
-# PyTorch are from the same states in float64
-CLOSE = dict(rtol=1e-5, atol=2e-6)
+CLOSE = dict(rtol=1e-5, atol=1e-6)  # float32, other orders of summation
+# UMT5 rounds more: its states are as far from float64 in PyTorch, 2.5e-6 of the largest
+ROUGHER = {"umt5": 2e-6}
 GRADIENT = 1e-5  # of the norm of the whole
 SAME = Same("document")
 BOTH = {"encoder": SAME, "decoder": CAUSAL & SAME, "cross": SAME}
@@ -112,7 +112,7 @@ def test_a_packed_row_is_its_documents_apart(family, tiny):
     (want, apart), wanted = run(plain, alone, differentiated)
     for place, part in zip(places, apart):
         # sums round with their terms: logits of 4 are four times as far apart as those of 1
-        atol = CLOSE["atol"] * max(1.0, np.abs(part).max())
+        atol = ROUGHER.get(family, CLOSE["atol"]) * max(1.0, np.abs(part).max())
         np.testing.assert_allclose(logits[:, place], part, rtol=CLOSE["rtol"], atol=atol)
     np.testing.assert_allclose(loss, want, rtol=1e-6)
     norm = lambda tree: np.sqrt(sum(np.square(x).sum() for x in jax.tree.leaves(tree)) + 0.0)
