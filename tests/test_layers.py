@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "transformers_jax"
 LAYERS = [
-    ("arrays", "shard", "spelling"),
+    ("arrays", "publish", "shard", "spelling"),
     ("graph",),
     ("spec",),
     ("nn", "hub"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ from transformers_jax.nn.param import (
     params,
     unflatten,
 )
+from transformers_jax.publish import publish_json
 from transformers_jax.spec import Execution
 
 log = logging.getLogger("transformers_jax")
@@ -318,7 +318,7 @@ def save_pretrained(
     config.replace(architectures=(config.architecture(head),), dtype=dtype).save(folder)
     if head in ("causal_lm", "seq2seq_lm"):
         settings = model.generation_config or dict(generation_settings(folder, config))
-        text = json.dumps(thaw(freeze(settings)), indent=2, sort_keys=True) + "\n"
-        (folder / "generation_config.json").write_text(text)
+        path = folder / "generation_config.json"
+        publish_json(path, thaw(freeze(settings)), sort_keys=True)
     if isinstance(model.plan, EmbeddingPlan):
         copy_tokenizer(model.plan.sentence, folder)

@@ -87,9 +87,10 @@ def test_a_stopped_writer_goes_on_and_writes_the_same_bytes(tmp_path):
     write(tmp_path / "once", 0, 7).close()
     for stop in (3, 5, 6):  # what waits for its shard is lost with the process
         write(tmp_path / "often", stop, stop)
-    (tmp_path / "often" / "ids-00007.bin.part").write_bytes(b"half")
+    (tmp_path / "often" / ".ids-00007.bin.12345.tmp").write_bytes(b"half")
     write(tmp_path / "often", 7, 7).close()
     names = sorted(path.name for path in (tmp_path / "once").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "often").iterdir())
     assert "shard-00002.json" in names
     for name in names:
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "often" / name).read_bytes()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from transformers_jax.arrays import Int
 from transformers_jax.data.tokens import CHUNK, DTYPES, Joined, Tokens, fingerprint
+from transformers_jax.publish import forget_drafts, publish, publish_json
 
 FORMAT, VERSION = "transformers_jax tokens", 1
 META = "meta.json"
@@ -52,6 +52,7 @@ class Writer:
             raise ValueError(f"a shard has at least 1 byte, not {self.shard_size}")
         self.folder = Path(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        forget_drafts(self.folder)
         while (record := self.folder / f"shard-{len(self.shards):05d}.json").is_file():
             self.shards.append(json.loads(record.read_text()))
         for shard in self.shards:
@@ -107,7 +108,7 @@ class Writer:
             marks = np.concatenate([np.zeros(0, np.int64), *self._marks])
             files[f"sentences-{number}.npy"] = _npy(marks)
         for name, content in files.items():
-            write_file(self.folder / name, content)
+            publish(self.folder / name, content)
         record = {
             "documents": len(self._lengths),
             "ids": self._count,
@@ -117,7 +118,7 @@ class Writer:
             "bytes": {name: len(content) for name, content in files.items()},
             "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
         }
-        write_json(self.folder / f"shard-{number}.json", record)
+        publish_json(self.folder / f"shard-{number}.json", record)
         self.shards.append(record)
         self._begin()
 
@@ -140,7 +141,7 @@ class Writer:
             **more,
             "complete": True,
         }
-        write_json(self.folder / META, meta)
+        publish_json(self.folder / META, meta)
         return load_tokens(self.folder)
 
 
@@ -266,26 +267,6 @@ def largest(ids: Any) -> int:
     """The largest id, read in chunks; -1 if there is none."""
     places: Iterable[int] = range(0, len(ids), CHUNK)
     return max((int(np.max(ids[start : start + CHUNK])) for start in places), default=-1)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """JSON, whole or not at all."""
-    write_file(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """The file is there with all its bytes, also after a power cut, or not at all."""
-    beside = path.with_name(path.name + ".part")
-    with open(beside, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-    handle = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _npy(array: np.ndarray) -> bytes:

@@ -31,9 +31,9 @@ from transformers_jax.data.token_folders import (
     check_tokens,
     read_meta,
     smallest_dtype,
-    write_json,
 )
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
+from transformers_jax.publish import forget_drafts, publish_json
 
 ARGUMENTS = "arguments.json"
 LEARNED = "tokenizer_fingerprint.json"  # written once the tokenizer is there, whole
@@ -216,6 +216,7 @@ def _alone(out: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ValueError(f"{out} is being written by another process") from None
+        forget_drafts(out)
         yield
 
 
@@ -225,7 +226,7 @@ def _claim(out: Path, arguments: dict[str, Any]) -> None:
     if not file.is_file():
         if others := sorted(p.name for p in out.iterdir() if p.name != ".lock"):
             raise ValueError(f"{out} holds {', '.join(others[:5])}; give a new folder")
-        write_json(file, arguments)
+        publish_json(file, arguments)
         return
     before = json.loads(file.read_text())
     names = [name for name in arguments if before.get(name) != arguments[name]]
@@ -249,7 +250,7 @@ def _tokenizer(request: Request, out: Path, texts: Iterable[str]) -> Tokenizer:
         tokenizer = load_tokenizer(request.tokenizer)
     tokenizer.save(out)
     saved = load_tokenizer(out)
-    write_json(out / LEARNED, {"fingerprint": saved.fingerprint})
+    publish_json(out / LEARNED, {"fingerprint": saved.fingerprint})
     return saved
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -19,6 +18,7 @@ import numpy as np
 
 from transformers_jax.arrays import Bool, Int
 from transformers_jax.objectives.vocabulary import ROLES, Vocabulary
+from transformers_jax.publish import publish_json
 
 KINDS = ("byte", "character", "bpe", "wordpiece", "unigram")
 NAMED = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")  # roles with a key of Hugging Face
@@ -326,7 +326,7 @@ class Tokenizer:
             config["additional_special_tokens"] = more
         if self.chat_template is not None:
             config["chat_template"] = self.chat_template
-        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+        publish_json(folder / "tokenizer_config.json", config)
 
 
 def _checked(texts: Iterable[str]) -> list[str]:

@@ -20,6 +20,7 @@ from transformers_jax.models.base import Model, Plan
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.nn.param import flatten, params
 from transformers_jax.nn.sentence import Pool, SentenceEmbedding, SentenceSpec
+from transformers_jax.publish import publish
 
 TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
@@ -137,7 +138,7 @@ def write_modules(
     for name, text in sentence.written(model.stack.spec.width).items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.publish(path, lambda file, text=text: file.write(text.encode()))
+        publish(path, text)
     target = directory / sentence.transformer
     target.mkdir(parents=True, exist_ok=True)
     return own, target

@@ -29,6 +29,7 @@ from transformers_jax.hub.header import (
     read_header,
     read_json,
 )
+from transformers_jax.publish import publish
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -168,33 +169,11 @@ def save(
         index = {"metadata": total, "weight_map": where}
         text = json.dumps(index, indent=2, sort_keys=True) + "\n"
         names.append(INDEX)
-        publish(directory / INDEX, lambda file: file.write(text.encode()))
+        publish(directory / INDEX, text)
     for stale in os.listdir(directory):
         if stale not in names and (stale in (SINGLE, INDEX) or re.fullmatch(_SHARD, stale)):
             (directory / stale).unlink()
     return [directory / name for name in names]
-
-
-def publish(path: Path, write: Callable[[Any], Any], check: Callable[[Path], Any] = id) -> None:
-    """Writes a file so that it appears under its name whole, or not at all.
-
-    `check` sees the finished file before it gets its name, and may raise.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(draft, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        check(draft)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _open_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

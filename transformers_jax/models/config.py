@@ -8,7 +8,6 @@ dropped is a wrong model.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, ClassVar, Self
 
 from transformers_jax import shard, spec
 from transformers_jax.models.frozen import Frozen, freeze, thaw
+from transformers_jax.publish import publish_json
 from transformers_jax.spelling import nearest
 
 IGNORED = frozenset(
@@ -159,8 +159,7 @@ class FamilyConfig:
 
     def save(self, directory: str | Path) -> None:
         """Writes config.json."""
-        text = json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
-        (Path(directory) / "config.json").write_text(text)
+        publish_json(Path(directory) / "config.json", self.to_dict(), sort_keys=True)
 
     def replace(self, **changes: Any) -> Self:
         """A config with some fields changed; `num_labels=` sets the names of the labels.

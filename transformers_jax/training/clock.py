@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from transformers_jax.training.provenance import now, read_json, write_json
+from transformers_jax.publish import publish_json
+from transformers_jax.training.provenance import now, read_json
 
 FILE = "goodput.json"
 KINDS = {
@@ -77,7 +78,7 @@ class Clock:
     def save(self) -> dict[str, Any]:
         """Writes goodput.json; returns its content."""
         found = self.summary()
-        write_json(self.file, found)
+        publish_json(self.file, found)
         self._saved = time.perf_counter()
         return found
 

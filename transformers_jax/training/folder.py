@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import socket
 from pathlib import Path
 from typing import Any, TextIO
 
-from transformers_jax.training import disk
+from transformers_jax.publish import publish_json
 from transformers_jax.training.config import TrainConfig, identity
 
 LOCK = ".lock"
@@ -71,13 +70,8 @@ class RunFolder:
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
         """Writes a file completely or not at all, and to the disk; only the owner does."""
-        if not self.owner:
-            return
-        temporary = self.path / f".{name}.tmp"
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
-        disk.sync(temporary)
-        temporary.replace(self.path / name)
-        disk.sync(self.path / name)
+        if self.owner:
+            publish_json(self.path / name, values)
 
     def close(self) -> None:
         """Another process may have it."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.arrays import Float
+from transformers_jax.publish import publish
 from transformers_jax.training.metrics import HIDDEN, SHOWN, Line
 
 POINTS = 2000  # of a curve in a picture: more cannot be seen
@@ -192,9 +193,7 @@ def _finish(figure: Any, panels: Sequence[Any], file: Path, legend: bool = True)
         axes.grid(alpha=0.3)
     if legend and panels[0].get_legend_handles_labels()[0]:
         panels[0].legend(fontsize=8)
-    temporary = file.with_name(f".{file.name}.tmp")
-    figure.savefig(temporary, dpi=120, format="png")
-    temporary.replace(file)
+    publish(file, lambda draft: figure.savefig(draft, dpi=120, format="png"))
 
 
 def _is_number(value: Any) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from transformers_jax.publish import publish_json
+
 FILE = "run.json"
 DECISIVE = "transformers_jax jax jaxlib flax optax orbax-checkpoint grain numpy".split()
 State = Literal["running", "finished", "stopped", "failed"]
@@ -48,14 +50,14 @@ def start_run(
         "git": git(),
         "starts": starts,
     }
-    write_json(folder / FILE, run)
+    publish_json(folder / FILE, run, default=str)
     return run
 
 
 def end_run(folder: Path, state: State, step: int, why: str = "") -> dict[str, Any]:
     """Notes in run.json how the process ended: "finished", "stopped" by a signal, or "failed"."""
     run = {**read_run(folder), "state": state, "step": step, "why": why, "ended": now()}
-    write_json(folder / FILE, run)
+    publish_json(folder / FILE, run, default=str)
     return run
 
 
@@ -98,13 +100,6 @@ def read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
-
-
-def write_json(file: Path, values: Mapping[str, Any]) -> None:
-    """Writes a file completely or not at all."""
-    temporary = file.with_name(f".{file.name}.tmp")
-    temporary.write_text(json.dumps(values, indent=2, default=str) + "\n")
-    temporary.replace(file)
 
 
 def _start(command: str, step: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from transformers_jax.publish import publish
 from transformers_jax.training import plots
 from transformers_jax.training.card import task_of, write_card
 from transformers_jax.training.clock import KINDS
@@ -64,9 +65,7 @@ def write_report(folder: Path) -> Path:
     """Draws the curves of a run and writes its report.md; returns the path of that."""
     images = plot_run(folder)
     file = folder / "report.md"
-    temporary = folder / ".report.md.tmp"
-    temporary.write_text(describe(folder, images))
-    temporary.replace(file)
+    publish(file, describe(folder, images))
     return file
 
 

@@ -22,10 +22,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from transformers_jax.publish import publish, publish_json
 from transformers_jax.training import plots
 from transformers_jax.training.compare import grid as markdown_table
 from transformers_jax.training.metrics import show_time
-from transformers_jax.training.provenance import read_json, write_json
+from transformers_jax.training.provenance import read_json
 from transformers_jax.training.runs import Summary, summarise
 
 PROGRAM = (sys.executable, "-m", "transformers_jax", "pretrain")
@@ -144,7 +145,7 @@ class Sweep:
         self.out.mkdir(parents=True, exist_ok=True)
         known = read_json(self.out / "sweep.json").get("runs", {})
         made = {point.folder.name: point.fingerprint for point in self.points}
-        write_json(self.out / "sweep.json", {"config": self.config_path, "runs": known | made})
+        publish_json(self.out / "sweep.json", {"config": self.config_path, "runs": known | made})
         waiting = [point for point in self.points if not self._is_done(point)]
         self._ended = len(self.points) - len(waiting)
         if self._ended:
@@ -243,9 +244,7 @@ class Sweep:
             command += f" --sweep {shlex.quote(name + '=' + ','.join(values))}"
         text = f"# Sweep of {', '.join(names)}\n\n```sh\n{command} --out {self.out}\n```\n\n"
         text += self._table() + ("\n\n![held-out loss](sweep.png)\n" if drawn else "\n")
-        temporary = self.out / ".sweep.md.tmp"
-        temporary.write_text(text)
-        temporary.replace(self.out / "sweep.md")
+        publish(self.out / "sweep.md", text)
 
     def _table(self) -> str:
         """A row for each run; the best is marked."""

@@ -1,0 +1,52 @@
+"""Files that appear under their names whole, or not at all: also after a kill or a power cut."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+
+def publish(
+    path: Path,
+    content: str | bytes | Callable[[IO[bytes]], Any],
+    check: Callable[[Path], Any] | None = None,
+) -> None:
+    """Writes a file beside its place, and moves it there once all of it is on the disk.
+
+    `content` is text (UTF-8), bytes, or a function that writes to the open file. `check` sees the
+    finished file before it gets its name, and may raise.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(draft, "wb") as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        if check is not None:
+            check(draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)  # where the name is
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def publish_json(path: Path, values: Any, *, sort_keys: bool = False, default: Any = None) -> None:
+    """`publish` of values as indented JSON; `default` as in `json.dumps`."""
+    text = json.dumps(values, indent=2, sort_keys=sort_keys, default=default)
+    publish(path, f"{text}\n")
+
+
+def forget_drafts(folder: Path) -> None:
+    """Removes what killed processes left beside; for a folder that this process alone writes."""
+    for draft in folder.glob(".*.tmp"):
+        draft.unlink()
