@@ -294,6 +294,8 @@ def test_what_is_wrong_with_a_call_is_told():
         tj.from_pretrained(SENTENCES, head="embedding", pooling="mean")
     with pytest.raises(ValueError, match="'middle'; known are cls"):
         tj.from_pretrained(CASES / "bert-base", head="embedding", pooling="middle")
+    with pytest.raises(ValueError, match=r"bert has no head 'embeding'.*did you mean 'embedding'"):
+        tj.from_pretrained(CASES / "bert-base", head="embeding")
     with pytest.raises(ValueError, match="bart has no head 'embedding'"):
         tj.from_pretrained(CASES / "bart-base", head="embedding")
     other = tj.from_pretrained(CASES / "bert-mlm")

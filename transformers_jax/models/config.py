@@ -196,7 +196,10 @@ class FamilyConfig:
             head = self.architectures[0] if self.architectures else only
         found = self.HEADS.get(head, head)
         if found not in self.HEADS.values():
-            names = sorted(set(self.HEADS.values())) + sorted(self.HEADS)
+            heads = {*self.HEADS.values()}
+            if "encoder" in heads or ("none" in heads and not self.is_encoder_decoder):
+                heads.add("embedding")  # stands behind any single stack; see `pretrained`
+            names = sorted(heads) + sorted(self.HEADS)
             raise ValueError(
                 f"{self.model_type} has no head {head!r}{nearest(head, names)}; "
                 f"it has {', '.join(names)}"

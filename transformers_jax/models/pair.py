@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +98,7 @@ def make_pair(
     dtype: str = "float32",
     mesh: Any = None,
     mask: Mask | None = None,
-    remat: Literal["full", "dots"] | None = None,
+    remat: str | None = None,
     compute_dtype: str | None = None,
     **execution: Any,
 ) -> ReplacedTokenPair:
