@@ -94,6 +94,17 @@ def test_source_and_target_may_have_vocabularies_of_their_own(tmp_path):
         model(input_ids=[[52, 3]], decoder_input_ids=[[1, 2]], labels=[[1, 41]])
 
 
+@pytest.mark.parametrize("side", ["encoder", "decoder"])
+def test_vectors_in_place_of_words_are_scaled_by_two_decoders_only(side):
+    kin = ["bart", "mbart", "m2m_100", "marian", "pegasus", "blenderbot", "blenderbot-small"]
+    scaled = {"marian", "pegasus"} if side == "decoder" else set()  # as transformers does
+    for family in kin:
+        values = {**TINY, "model_type": family, "scale_embedding": True}
+        embed = TokenEmbedder(config_class(values).from_dict(values).embed(side == "decoder"))
+        given = embed.given(jnp.ones((1, 2, 12)), jnp.float32)
+        assert jnp.allclose(given, 12**0.5 if family in scaled else 1.0), family
+
+
 def test_reading_the_padding_teaches_it_nothing():
     embed = TokenEmbedder(EmbedSpec(vocab=7, width=3, unlearned=2))
     ids = jnp.array([[2, 5, 2, 1]])

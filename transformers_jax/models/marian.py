@@ -70,7 +70,8 @@ class MarianConfig(BartConfig):
         return Sinusoids(halves=True, rows=self.max_position_embeddings)
 
     def embed(self, decoder: bool) -> EmbedSpec:
-        return replace(super().embed(decoder), positions=self.waves, offset=0, norm=None)
+        found = replace(super().embed(decoder), positions=self.waves, offset=0, norm=None)
+        return replace(found, scales="all") if decoder else found
 
     def table(self, head):
         found = super().table(head)

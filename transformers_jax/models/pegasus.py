@@ -43,7 +43,8 @@ class PegasusConfig(BartConfig):
         return Sinusoids(halves=True, rows=self.max_position_embeddings)
 
     def embed(self, decoder: bool) -> EmbedSpec:
-        return replace(super().embed(decoder), positions=self.waves, offset=0, norm=None)
+        found = replace(super().embed(decoder), positions=self.waves, offset=0, norm=None)
+        return replace(found, scales="all") if decoder else found
 
     def table(self, head):
         computed = stored_waves(self.waves, self.d_model, head)

@@ -40,7 +40,8 @@ class EmbedSpec:
             looked up among the words (GPT-2). 0: type ids are taken and not read (DeBERTa).
         norm: applied to the sum (BERT), or to the words before all else (BlenderBot-small's
             decoder), or to the stream that they are brought to (DeBERTa); `normed` says which.
-        scale: multiplies the word vectors (sqrt(D) in the 2017 Transformer).
+        scale: multiplies the word vectors (sqrt(D) in the 2017 Transformer), and also vectors that
+            the caller gives in their place where it `scales` "all" (Marian's decoder).
         project: width of the stream, where that of the embeddings is another (ELECTRA), with a
             bias or not (`project_bias`).
         blank: whether padding is the zero vector (DeBERTa).
@@ -57,6 +58,7 @@ class EmbedSpec:
     norm: spec.Norm | None = None
     normed: Literal["sum", "words", "stream"] = "sum"
     scale: float = 1.0
+    scales: Literal["words", "all"] = "words"
     dropout: float = 0.0
     project: int | None = None
     project_bias: bool = True
@@ -102,6 +104,11 @@ class TokenEmbedder(nnx.Module):
             vectors = unlearned(vectors, ids == self.spec.unlearned)
         return (vectors * self.spec.scale).astype(dtype)
 
+    def given(self, vectors: Float[Array, "B T D"], dtype: jnp.dtype) -> Float[Array, "B T D"]:
+        """The caller's vectors in place of the words'."""
+        scale = self.spec.scale if self.spec.scales == "all" else 1.0
+        return (vectors * scale).astype(dtype)
+
     def __call__(
         self,
         words: Float[Array, "B T D"],
@@ -109,7 +116,7 @@ class TokenEmbedder(nnx.Module):
         type_ids: Int[Array, "B T"] | None = None,
         key: Key | None = None,
     ) -> Float[Array, "B T D"]:
-        """Word vectors (`words(ids)`, or the caller's own) with everything else added."""
+        """Word vectors (`words(ids)`, or `given`) with everything else added."""
         x, dtype = words, words.dtype
         if self.norm is not None and self.spec.normed == "words":
             x = self.norm(x)

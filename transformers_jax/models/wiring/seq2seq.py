@@ -108,7 +108,7 @@ class Seq2Seq(Model):
         if vectors is None:
             words = embed.words(ids, dtype, self._words(embed).table[...])
         else:
-            words = vectors.astype(dtype)
+            words = embed.given(vectors, dtype)
         nodes = tokens(words.shape[1], valid, placed(embed, tags, None, ids, cache), cache)
         keys = split_key(key, 3)
         return embed(words, nodes, types, keys[0]), nodes, keys

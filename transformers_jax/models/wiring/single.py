@@ -130,7 +130,8 @@ class Single(Model):
         if vectors is None:
             words = self.embed.words(per_token["input_ids"], dtype)
         else:
-            words = jnp.pad(vectors.astype(dtype), ((0, 0), (0, missing), (0, 0)))
+            words = self.embed.given(vectors, dtype)
+            words = jnp.pad(words, ((0, 0), (0, missing), (0, 0)))
         tags = placed(self.embed, tags, per_token["position_ids"], ids, cache)
         tags = marked(self.marks, tags, per_token, words.shape[:2])
         nodes = tokens(words.shape[1], per_token["attention_mask"], tags, cache)
