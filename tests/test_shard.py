@@ -1,10 +1,5 @@
 """Meshes and rules: sizes are checked before anything is compiled."""
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import jax
 import jax.numpy as jnp
 import pytest
@@ -90,7 +85,7 @@ def test_a_constraint_must_name_every_axis():
         constrain(jnp.zeros((2, 3)), "batch")
 
 
-def test_a_constraint_holds_inside_and_outside_of_tracing():
+def test_a_constraint_holds_inside_and_outside_of_tracing(on_eight_devices):
     program = """
         import jax, jax.numpy as jnp
         from transformers_jax.shard import constrain, make_mesh, replicated, use
@@ -109,12 +104,5 @@ def test_a_constraint_holds_inside_and_outside_of_tracing():
         print(outside.sharding.shard_shape(x.shape), inside.sharding.shard_shape(x.shape),
               without.sharding.is_fully_replicated, odd.sharding.shard_shape((1, 3, 6)))
     """
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=60,
-    )
-    assert result.stdout.split("\n")[0] == "(1, 3, 3) (1, 3, 3) True (1, 3, 3)", result.stderr
+    done = on_eight_devices(program)
+    assert done.stdout.split("\n")[0] == "(1, 3, 3) (1, 3, 3) True (1, 3, 3)"

@@ -8,8 +8,6 @@ import pytest
 
 from transformers_jax.models import FAMILIES, MODULES
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 HERE = Path(__file__).parent
 CASES = sorted((HERE / "cases").glob("*/case.json"))
 

@@ -21,8 +21,6 @@ from transformers_jax.nn.stack import Stack
 from transformers_jax.nn.waves import Sinusoids, sinusoids
 from transformers_jax.spec import Execution
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 CASES = Path(__file__).parent.parent / "conformance" / "cases"
 TINY = dict(
     vocab_size=53,

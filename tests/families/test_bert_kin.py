@@ -11,8 +11,6 @@ import transformers_jax as tj
 from transformers_jax.models import load_config
 from transformers_jax.objectives.losses import objective
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 CASES = Path(__file__).parent.parent / "conformance" / "cases"
 TINY = dict(
     vocab_size=53,

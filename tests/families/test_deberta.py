@@ -15,8 +15,6 @@ from transformers_jax.graph import sequence
 from transformers_jax.nn.convolution import Convolution
 from transformers_jax.nn.param import bind, params
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 CASES = Path(__file__).parent.parent / "conformance" / "cases"
 
 

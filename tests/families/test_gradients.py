@@ -15,8 +15,6 @@ from safetensors.numpy import load_file
 import transformers_jax as tj
 from transformers_jax.models import FAMILIES, MODULES
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 HERE = Path(__file__).parent
 CASES = HERE.parent / "conformance" / "cases"
 FIXTURES = sorted((HERE / "fixtures").glob("*.npz"))

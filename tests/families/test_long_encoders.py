@@ -14,8 +14,6 @@ from transformers_jax.models.longformer import local
 from transformers_jax.nn.param import bind, params
 from transformers_jax.spec import Execution
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 SIZES = dict(
     vocab_size=53,
     hidden_size=16,

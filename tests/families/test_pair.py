@@ -9,8 +9,6 @@ import transformers_jax as tj
 from transformers_jax.models.pair import generator_config, make_pair
 from transformers_jax.nn.param import axes, flatten
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 CONFIG = tj.ElectraConfig(
     vocab_size=53,
     embedding_size=12,

@@ -16,8 +16,6 @@ from transformers_jax.nn.param import bind, draw, params
 from transformers_jax.nn.recurrent import BothWays, Gru
 from transformers_jax.spec import Initial
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 SIZES = dict(vocab_size=23, embedding_size=7, hidden_size=5, layers=1, init="torch")
 
 

@@ -13,8 +13,6 @@ from safetensors import safe_open
 
 import transformers_jax as tj
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 CASES = Path(__file__).parent.parent / "conformance" / "cases"
 NAMES = sorted(path.parent.name for path in CASES.glob("*/case.json"))
 OLDER = {  # and a case with the names of today

@@ -17,8 +17,6 @@ from transformers_jax.nn.extend import SummaryBlocks
 from transformers_jax.nn.param import flatten, params
 from transformers_jax.objectives.losses import objective
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 CASES = Path(__file__).parent.parent / "conformance" / "cases"
 ENCODER, DECODER = (f"{side}.embed_tokens.weight" for side in ("encoder", "decoder"))
 IDS = np.random.default_rng(3).integers(3, 90, (2, 22)).astype(np.int32)

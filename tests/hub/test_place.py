@@ -1,9 +1,6 @@
 """Tensors from files to parameters and back: the same numbers on any mesh, in little memory."""
 
 import json
-import subprocess
-import sys
-import textwrap
 
 import jax
 import jax.numpy as jnp
@@ -153,18 +150,13 @@ def test_a_parameter_without_a_row_is_not_dropped_in_silence(tmp_path):
         export(TABLE, read(tmp_path) | {"stranger": np.ones(2)})
 
 
-def run(code, *arguments):
-    """Runs code in a process of its own, with 8 devices; returns what it printed as JSON."""
-    text = 'import os; os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"\n'
-    done = subprocess.run(
-        [sys.executable, "-c", text + textwrap.dedent(code), *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+@pytest.fixture
+def run(on_eight_devices):
+    """run(program, *arguments): what it printed last, as JSON."""
+    return lambda *given: json.loads(on_eight_devices(*given).stdout.splitlines()[-1])
 
 
-def test_eight_devices_hold_what_one_holds(tmp_path):
+def test_eight_devices_hold_what_one_holds(run, tmp_path):
     found = run(
         """
         import json, sys
@@ -264,7 +256,7 @@ MEMORY = """
 @pytest.mark.parametrize(
     ("devices", "block"), [("one", place.BLOCK), ("cut", place.BLOCK), ("cut", 2**40)]
 )
-def test_loading_needs_less_than_one_tensor_beside_the_parameters(devices, block, tmp_path):
+def test_loading_needs_less_than_one_tensor_beside_the_parameters(run, devices, block, tmp_path):
     embed = np.ones((16384, 1024), np.float32)  # the largest: 64 MB
     layers = {f"l.{i}": Entry.of(np.ones((4096, 1024), np.float32)) for i in range(4)}
     save({"embed": Entry.of(embed), "head": Entry.of(embed)} | layers, tmp_path)

@@ -60,4 +60,4 @@ print("agrees")
 
 
 def test_a_mesh_changes_nothing_and_exchanges_nothing_in_the_loop(on_eight_devices):
-    on_eight_devices(PROGRAM)
+    assert on_eight_devices(PROGRAM).stdout == "agrees\n"

@@ -229,4 +229,4 @@ print("agrees")
 
 
 def test_eight_devices_serve_what_one_serves(on_eight_devices):
-    on_eight_devices(MESHES, "--xla_backend_optimization_level=0")
+    assert on_eight_devices(MESHES).stdout == "agrees\n"

@@ -2,12 +2,8 @@
 
 import dataclasses
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-import textwrap
 
 import jax.numpy as jnp
 import numpy as np
@@ -210,14 +206,8 @@ MESHES = """
 """
 
 
-def test_every_mesh_restores_what_every_mesh_saved_bit_by_bit(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(MESHES), str(tmp_path)],
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-             "JAX_PLATFORMS": "cpu"},
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+def test_every_mesh_restores_what_every_mesh_saved_bit_by_bit(on_eight_devices, tmp_path):
+    done = on_eight_devices(MESHES, tmp_path)
     assert done.stdout.split() == ["equal", "{'ok'}"]
 
 

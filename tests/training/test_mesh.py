@@ -1,10 +1,6 @@
 """Eight devices compute what one computes, and hold an eighth of what they share."""
 
 import json
-import os
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
@@ -71,22 +67,10 @@ PROGRAM = """
 """
 
 
-pytestmark = pytest.mark.xdist_group("mesh")  # one process compiles for all of these tests
-
-
 @pytest.fixture(scope="module")
-def found():
-    flags = "--xla_force_host_platform_device_count=8"
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM)],
-        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return {**json.loads(result.stdout.splitlines()[-1]), "stderr": result.stderr}
+def found(on_eight_devices):
+    done = on_eight_devices(PROGRAM)
+    return {**json.loads(done.stdout.splitlines()[-1]), "stderr": done.stderr}
 
 
 @pytest.mark.parametrize("mesh", ["data", "fsdp", "tensor", "all", "micro", "chunks"])

@@ -21,8 +21,6 @@ from transformers_jax.training.folder import RunFolder
 from transformers_jax.training.metrics import read
 from transformers_jax.training.pretrain import main
 
-pytestmark = pytest.mark.xdist_group("runs")
-
 
 def losses(folder):
     return {line["step"]: line["loss_hex"] for line in read(os.path.join(folder, "metrics.jsonl"))}

@@ -14,8 +14,6 @@ from benchmarks.survival import (
     write_text,
 )
 
-pytestmark = pytest.mark.xdist_group("runs")  # processes of their own would slow each other down
-
 STEPS, EVERY, KILLS = 60, 5, 4
 
 

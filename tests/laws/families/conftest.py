@@ -127,14 +127,6 @@ HEADS = {
 }
 
 
-def pytest_collection_modifyitems(items):
-    """All laws of a family run on one worker, which compiles its model once."""
-    for item in items:
-        name = getattr(item, "callspec", None) and item.callspec.params.get("family")
-        if name:
-            item.add_marker(pytest.mark.xdist_group(f"laws of {name}"))
-
-
 @functools.lru_cache(maxsize=64)
 def _tiny(family, head, mask, overrides):
     config = CONFIGS[family]().replace(**dict(overrides))
