@@ -69,13 +69,50 @@ def test_untied_words_are_four_tables_in_a_file(family, tmp_path):
         assert np.array_equal(again[path], array), path
 
 
+SHARED, READ, SAID, OUT = "model.shared.weight", *sorted(TABLES)[1::-1], "lm_head.weight"
+
+
+@pytest.mark.parametrize("family", ["bart", "pegasus"])
+@pytest.mark.parametrize(
+    ("words", "tied", "reads"),
+    [  # seeds of the tables in the file; those that encoder, decoder and output read
+        ({SHARED: 1}, True, (1, 1, 1)),
+        ({READ: 2, SAID: 3}, True, (2, 3, 3)),
+        ({SHARED: 1, READ: 2}, True, (2, 1, 1)),
+        ({SHARED: 1, SAID: 3}, True, (1, 3, 1)),
+        ({SHARED: 1, READ: 1, SAID: 3}, True, (1, 3, 1)),
+        ({SHARED: 1, READ: 2, SAID: 3}, True, (2, 3, 1)),
+        ({SHARED: 1, READ: 2, SAID: 3, OUT: 4}, True, (2, 3, 4)),
+        ({SHARED: 1, READ: 2, SAID: 3, OUT: 4}, False, (2, 3, 4)),
+        ({SHARED: 1, READ: 1, SAID: 1, OUT: 4}, False, (1, 1, 4)),
+        ({READ: 2, SAID: 3, OUT: 4}, False, (2, 3, 4)),
+        ({SHARED: 1, OUT: 4}, False, (1, 1, 4)),
+    ],
+)
+def test_each_side_reads_its_own_words_where_they_are_stored(family, words, tied, reads):
+    same = lambda a, b: words[a] == words[b] if {a, b} <= words.keys() else None
+    values = {**TINY, "model_type": family, "tie_word_embeddings": tied}
+    config = config_class(values).from_dict(values).resolved(same)
+    model, table = Plan(config, "seq2seq_lm").build(), config.table("seq2seq_lm")
+    ours = {path: leaf.shape for path, leaf in flatten(params(model)).items()}
+    theirs = {name: fill.shape for name, fill in table.fills(ours).items()}
+    theirs = {n: x for n, x in theirs.items() if n not in {*TABLES, OUT}} | dict.fromkeys(
+        words, (53, 12)
+    )
+    found = {f.row.ours[0]: words.get(f.name) for f in table.check(theirs, ours).fills}
+    read = found["embed.table"]
+    said = found.get("decoder_embed.table", read)
+    tie = read if model.output_of == "encoder" else said
+    assert (read, said, found.get("head.table", tie)) == reads
+
+
 def test_files_of_v4_share_the_words_that_they_call_untied(tmp_path):
     tiny({"model_type": "bart", "tie_word_embeddings": False}).save_pretrained(tmp_path)
     stored = load_file(tmp_path / "model.safetensors")
     fewer = {n: x for n, x in stored.items() if n == "model.shared.weight" or n not in TABLES}
     save_file(fewer, tmp_path / "model.safetensors", {"format": "pt"})
     model = tj.from_pretrained(tmp_path)
-    assert model.config.one_table
+    assert model.config.own_words == ()
     assert np.array_equal(model.embed.table[...], stored["model.shared.weight"])
     assert np.array_equal(model.head.table[...], stored["lm_head.weight"])
 

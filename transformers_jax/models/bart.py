@@ -33,7 +33,9 @@ from transformers_jax.spec import (
 
 RESERVED = 2  # rows of the position tables before position 0, kept from fairseq
 SHARED, OUTPUT = "model.shared.weight", "lm_head.weight"
+SIDES = ("encoder", "decoder")
 WORDS = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+UNREAD = "embed.unread"
 LEGACY = {  # switches of the releases before every family had a class of its own
     "add_bias_logits": False,
     "add_final_layer_norm": False,
@@ -55,8 +57,8 @@ class BartConfig(FamilyConfig):
     """The fields of a BART config.json; defaults are BART-large (406M).
 
     `is_decoder` and `add_cross_attention` change nothing: the head "causal_lm" is the decoder, and
-    always has cross-attention. `separate_words` is no key of the file: whether encoder and decoder
-    have tables of words of their own, as where Hugging Face says `tie_word_embeddings=false`.
+    always has cross-attention. `own_words` is no key of the file: it names the sides whose words
+    are stored apart from the shared ones, both where Hugging Face says `tie_word_embeddings=false`.
 
     Class attributes:
         PLACEMENT: of the norms; a stack of pre-norm blocks ends with a norm of its own.
@@ -114,7 +116,7 @@ class BartConfig(FamilyConfig):
     scale_embedding: bool = False
     is_decoder: bool = False
     add_cross_attention: bool = False
-    separate_words: bool = False
+    own_words: tuple[str, ...] = ()
     bos_token_id: int | None = 0
     eos_token_id: int | tuple[int, ...] | None = 2
     pad_token_id: int | None = 1
@@ -128,16 +130,18 @@ class BartConfig(FamilyConfig):
     def modernise(cls, values):
         values = super().modernise(values)
         if values.get("tie_word_embeddings") is False:
-            values.setdefault("separate_words", True)
+            values.setdefault("own_words", SIDES)
         return values
 
     def resolved(self, same):
-        stored = [same(SHARED, name) for name in WORDS]
-        if False in stored:
-            return self.replace(separate_words=True, tie_word_embeddings=False)
-        if self.separate_words and stored == [None, None]:  # v4 shared the words all the same
-            return self.replace(separate_words=False).resolved(same)
-        return super().resolved(same)
+        """The config with what the file tells: tables that are stored and differ are not tied."""
+        every = (SHARED, *reversed(WORDS), OUTPUT)
+        if self.own_words and all(same(name, name) for name in (SHARED, *WORDS)):
+            own = self.own_words
+        else:  # v4 shared the words also where it called them untied
+            shared = next((name for name in every if same(name, name)), SHARED)
+            own = tuple(s for s, name in zip(SIDES, WORDS) if same(shared, name) is False)
+        return super().resolved(same).replace(own_words=own)
 
     @property
     def tied_pairs(self):
@@ -145,12 +149,13 @@ class BartConfig(FamilyConfig):
 
     def to_dict(self):
         written = super().to_dict()
-        del written["separate_words"]
+        del written["own_words"]
         heads = [self.HEADS.get(name) for name in self.architectures]
         alone = heads[0] == "causal_lm" if heads else self.is_decoder
-        # "untied" parts the words of the two sides as well: where the output alone is untied, v5
-        # says "tied", and that both tables are stored tells the rest
-        written["tie_word_embeddings"] = not self.separate_words
+        # "untied" parts the words of the two sides as well: where less is untied, v5 says "tied",
+        # and that tables are stored which differ tells the rest
+        parted = self.own_words == SIDES and not self.tie_word_embeddings
+        written["tie_word_embeddings"] = not parted
         return {**written, "is_decoder": alone, "is_encoder_decoder": not alone}
 
     # ------------------------------------------------------------ the network
@@ -210,32 +215,37 @@ class BartConfig(FamilyConfig):
         if alone:
             return Single(TokenEmbedder(embed), decoder, self.head(head), counts="columns")
         return Seq2Seq(
-            TokenEmbedder(replace(self.embed(False), unread=self.keeps_shared)),
+            TokenEmbedder(replace(self.embed(False), unread=self.shared_row(head) == UNREAD)),
             Stack(self.spec(False, given(masks.get("encoder"), FULL)), execution),
             decoder,
             self.head(head),
-            decoder_embed=TokenEmbedder(replace(embed, vocab=None) if self.one_table else embed),
+            decoder_embed=TokenEmbedder(embed if self.apart else replace(embed, vocab=None)),
+            output_of="encoder" if self.apart == ("decoder",) else "decoder",
             start="last" if self.START == "last" else self.decoder_start_token_id,
             pad=self.pad_token_id,
             echoes=self.ECHOES,
         )
 
     @property
-    def one_table(self) -> bool:
-        """Whether encoder and decoder read the same table of words."""
-        return not self.separate_words
+    def apart(self) -> tuple[str, ...]:
+        """The sides that do not read the table of shared words."""
+        return self.own_words
 
-    @property
-    def keeps_shared(self) -> bool:
-        """Whether files hold the table that both sides would share although nothing reads it."""
-        return self.separate_words
+    def shared_row(self, head: str) -> str | None:
+        """Which parameter of ours the table of shared words is; None where files have no such."""
+        if "encoder" not in self.apart:
+            return "embed.table"
+        if "decoder" not in self.apart:
+            return "decoder_embed.table"
+        return "head.table" if self.tie_word_embeddings and head == "seq2seq_lm" else UNREAD
 
     def head(self, head: str) -> heads.Head | None:
         """The head of this name."""
         D, initial = self.d_model, self.initial
         if head in ("seq2seq_lm", "causal_lm"):
             # labels are never shifted here: alone, too, the decoder is told what comes next
-            tied, bias = self.tie_word_embeddings, self.BIAS if head == "seq2seq_lm" else False
+            tied = self.tie_word_embeddings and self.shared_row(head) != "head.table"
+            bias = self.BIAS if head == "seq2seq_lm" else False
             size = self.target_vocab
             return heads.LanguageModel(size, D, initial, tied=tied, shift=False, bias=bias)
         if head == "sequence_classification":
@@ -264,7 +274,7 @@ class BartConfig(FamilyConfig):
         if alone:
             text = f"{SHARED} |\n{WORDS[1]} | embed.table" + side("decoder", "stack", "embed")
         else:
-            text = self.words() + side("encoder", "encoder", "embed")
+            text = self.words(head) + side("encoder", "encoder", "embed")
             text += side("decoder", "decoder", "decoder_embed")
         if self.tie_word_embeddings or head not in ("seq2seq_lm", "causal_lm"):
             text += f"\n{OUTPUT} |"
@@ -277,12 +287,12 @@ class BartConfig(FamilyConfig):
             stand_ins=(*((SHARED, name) for name in WORDS), (WORDS[1], SHARED), *self.tied_pairs),
         )
 
-    def words(self) -> str:
+    def words(self, head: str) -> str:
         """The rows of the tables of words; those that lead nowhere are copies of others."""
-        if self.one_table:
-            return f"{SHARED} | embed.table\n{WORDS[0]} |\n{WORDS[1]} |"
-        own = f"{WORDS[0]} | embed.table\n{WORDS[1]} | decoder_embed.table"
-        return f"{SHARED} | embed.unread\n{own}" if self.keeps_shared else own
+        shared = self.shared_row(head)
+        text = "" if shared is None else f"{SHARED} | {shared}\n"
+        text += f"{WORDS[0]} | {'embed.table' if 'encoder' in self.apart else ''}\n"
+        return text + f"{WORDS[1]} | {'decoder_embed.table' if 'decoder' in self.apart else ''}"
 
 
 def side(name: str, ours: str, embed: str) -> str:

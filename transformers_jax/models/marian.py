@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.models.bart import LEGACY, OUTPUT, WORDS, BartConfig, stored_waves
+from transformers_jax.models.bart import LEGACY, OUTPUT, SIDES, WORDS, BartConfig, stored_waves
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.waves import Sinusoids
 
@@ -57,12 +57,16 @@ class MarianConfig(BartConfig):
         )
 
     @property
-    def one_table(self) -> bool:
-        return self.share_encoder_decoder_embeddings and super().one_table
+    def apart(self):
+        return super().apart if self.share_encoder_decoder_embeddings else SIDES
 
-    @property
-    def keeps_shared(self) -> bool:
-        return self.share_encoder_decoder_embeddings and super().keeps_shared
+    def shared_row(self, head):
+        return super().shared_row(head) if self.share_encoder_decoder_embeddings else None
+
+    def resolved(self, same):
+        found = super().resolved(same)
+        shares = self.share_encoder_decoder_embeddings
+        return found if shares else found.replace(own_words=self.own_words)
 
     @property
     def waves(self) -> Sinusoids:
