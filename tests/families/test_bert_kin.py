@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 import transformers_jax as tj
 from transformers_jax.models import load_config
+from transformers_jax.nn.feedforward import activation
+from transformers_jax.nn.pooling import pool
 from transformers_jax.objectives.losses import objective
 
 CASES = Path(__file__).parent.parent / "conformance" / "cases"
@@ -219,10 +222,25 @@ def test_stored_positions_of_roformer_are_held_to_their_formula(tmp_path):
 def test_what_roformer_cannot_do_is_refused_by_name():
     with pytest.raises(ValueError, match=r"hidden_size \(20\) / num_attention_heads \(4\) = 5"):
         tj.RoFormerConfig(**{**TINY, "num_attention_heads": 4})
-    for wrong in (dict(summary_type="mean"), dict(summary_activation="tanh")):
-        with pytest.raises(ValueError, match="multiple_choice with summary_type"):
-            tj.RoFormerConfig(**TINY, **wrong).head("multiple_choice")
-    assert tj.RoFormerConfig(**TINY, summary_type="mean").head("masked_lm") is not None
+    config = tj.RoFormerConfig(**TINY, summary_type="attn")
+    with pytest.raises(ValueError, match="multiple_choice with summary_type='attn'"):
+        config.head("multiple_choice")
+    assert config.head("masked_lm") is not None
+
+
+@pytest.mark.parametrize("kind", [tj.ElectraConfig, tj.RoFormerConfig])
+@pytest.mark.parametrize(
+    ("how", "weights"), [("first", (1, 0)), ("last", (0, 1)), ("mean", (0.5, 0.5))]
+)
+def test_choices_are_summarised_as_the_config_says(kind, how, weights):
+    x, padded = jnp.array([[[-3.0, 1.0], [5.0, 2.0]]]), jnp.array([[True, False]])
+    bare = dict(summary_type=how, summary_use_proj=False, summary_activation="relu")
+    head = kind(**TINY, **bare).head("multiple_choice")
+    found = head.inner(pool(x, head.pooling, None, None, padded))
+    assert np.array_equal(found[0], np.maximum(weights @ np.asarray(x[0]), 0))
+    projected = kind(**TINY, **{**bare, "summary_use_proj": True})
+    for config, stored in ((kind(**TINY, **bare), False), (projected, True)):
+        assert ("sequence_summary" in config.head_rows("multiple_choice", True)) == stored
 
 
 def test_roformer_writes_by_columns_what_turns_with_its_place():
@@ -237,6 +255,14 @@ def test_roformer_writes_by_columns_what_turns_with_its_place():
     # the control: with the padding left out it stands elsewhere, and values turned otherwise
     apart = model(input_ids=written[:, 2:]).logits
     assert np.abs(apart[0] - logits[0, 2:]).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),  # PyTorch's, at -1, 0.5 and 2
+    [("laplace", (0.0, 0.2314211, 0.9999977)), ("sqrtsoftplus", (0.5596979, 0.9869534, 1.4583992))],
+)
+def test_rare_activations_are_pytorchs(name, values):
+    np.testing.assert_allclose(activation(name)(jnp.array([-1, 0.5, 2])), values, atol=1e-6)
 
 
 def tiny(config, head):

@@ -13,7 +13,16 @@ from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.rows import layer, norm
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
+from transformers_jax.nn.pooling import Pooling
 from transformers_jax.spec import LayerNorm
+
+SUMMARIES: dict[str, Pooling] = {
+    "last": "end",
+    "first": "first",
+    "mean": "mean of all",
+    "cls_index": "end",  # where nobody says which token is the classifier's
+}
+"""What `summary_type` means for the head of multiple choice; padding is not consulted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +31,7 @@ class ElectraConfig(BertConfig):
 
     model_type = "electra"
     FIXED = {"position_embedding_type": "absolute"}
-    UNUSED = frozenset({"summary_proj_to_labels", "summary_first_dropout"})
+    UNUSED = frozenset({"summary_proj_to_labels"})  # runs only where it changes nothing
     TIES = ("electra.embeddings.word_embeddings.weight", "generator_lm_head.weight")
     TIED_TOO = ()
     POOLED = ()
@@ -44,6 +53,7 @@ class ElectraConfig(BertConfig):
     summary_type: str = "first"
     summary_use_proj: bool = True
     summary_activation: str = "gelu"
+    summary_first_dropout: float = 0.0
     summary_last_dropout: float = 0.1
 
     @property
@@ -71,16 +81,22 @@ class ElectraConfig(BertConfig):
             kind = dict(pooling="first", inner=inner, problem=self.problem_type)
             return heads.SequenceClassification(D, N, initial, rate=self.classifier_rate, **kind)
         if head == "multiple_choice":
-            if (self.summary_type, self.summary_use_proj) != ("first", True):
-                raise ValueError(
-                    f"ElectraConfig: multiple_choice with summary_type={self.summary_type!r}, "
-                    f"summary_use_proj={self.summary_use_proj} is not implemented, only with "
-                    "'first' and True"
-                )
-            inner = heads.Square(D, self.summary_activation, initial)
-            rate = self.summary_last_dropout
-            return heads.MultipleChoice(D, initial, rate, pooling="first", inner=inner)
+            return self.choices()
         return super().head(head)
+
+    def choices(self) -> heads.MultipleChoice:
+        """The head of multiple choice, as the fields that begin with `summary_` say."""
+        D, kind, act = self.hidden_size, self.summary_type, self.summary_activation
+        if kind not in SUMMARIES:
+            raise ValueError(
+                f"{type(self).__name__}: multiple_choice with summary_type={kind!r} is not "
+                f"implemented, only with {', '.join(map(repr, SUMMARIES))}"
+            )
+        inner: heads.Square | heads.Activated | None = heads.Activated(act) if act else None
+        if self.summary_use_proj:
+            inner = heads.Square(D, act or "linear", self.initial)
+        rates = dict(rate=self.summary_last_dropout, pooled_rate=self.summary_first_dropout)
+        return heads.MultipleChoice(D, self.initial, **rates, pooling=SUMMARIES[kind], inner=inner)
 
     def backbone(self, prefix):
         project = layer(f"{prefix}embeddings_project", "embed.project")
@@ -100,5 +116,5 @@ class ElectraConfig(BertConfig):
             return inner + layer("classifier.out_proj", "head.classify")
         if head == "multiple_choice":
             inner = layer("sequence_summary.summary", "head.inner")
-            return inner + layer("classifier", "head.classify")
+            return (inner if self.summary_use_proj else "") + layer("classifier", "head.classify")
         return super().head_rows(head, tied)

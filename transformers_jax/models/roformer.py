@@ -13,16 +13,11 @@ from typing import ClassVar
 from transformers_jax.hub.table import Computed
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.electra import ElectraConfig
-from transformers_jax.models.rows import layer
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.nn.pooling import Pooling
 from transformers_jax.nn.waves import Sinusoids
 from transformers_jax.spec import AttentionSpec, Rotary
-
-SUMMARIES: dict[str, Pooling] = {"last": "end", "cls_index": "end", "first": "first"}
-"""What `summary_type` means where nobody says which token is the classifier's."""
 
 WIDTH = ("hidden_size", "num_attention_heads")  # of a head: their quotient
 
@@ -33,8 +28,8 @@ class RoFormerConfig(ElectraConfig):
     begin with `summary_` belong to multiple_choice."""
 
     model_type = "roformer"
-    FIXED = {"position_embedding_type": "absolute", "summary_proj_to_labels": False}
-    UNUSED = frozenset({"pooler_activation"})
+    FIXED = ElectraConfig.FIXED
+    UNUSED = ElectraConfig.UNUSED | {"pooler_activation"}
     TIES = ("roformer.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight")
     TIED_TOO = BertConfig.TIED_TOO
     HEADS = {
@@ -58,7 +53,6 @@ class RoFormerConfig(ElectraConfig):
     summary_type: str = "last"
     summary_use_proj: bool = False
     summary_activation: str | None = None
-    summary_first_dropout: float = 0.0
     summary_last_dropout: float = 0.0
 
     def __post_init__(self):
@@ -90,23 +84,7 @@ class RoFormerConfig(ElectraConfig):
             kind = dict(pooling="first", inner=inner, problem=self.problem_type)
             return heads.SequenceClassification(D, N, initial, rate=rate, **kind)
         if head == "multiple_choice":
-            act = self.summary_activation or "linear"
-            bare = act != "linear" and not self.summary_use_proj
-            if self.summary_type not in SUMMARIES or bare:
-                raise ValueError(
-                    f"RoFormerConfig: multiple_choice with summary_type={self.summary_type!r}, "
-                    f"summary_activation={act!r}, summary_use_proj={self.summary_use_proj} is not "
-                    f"implemented, only with a type of {', '.join(map(repr, SUMMARIES))}, and an "
-                    "activation behind a projection only"
-                )
-            return heads.MultipleChoice(
-                D,
-                initial,
-                self.summary_last_dropout,
-                pooling=SUMMARIES[self.summary_type],
-                inner=heads.Square(D, act, initial) if self.summary_use_proj else None,
-                pooled_rate=self.summary_first_dropout,
-            )
+            return self.choices()
         return BertConfig.head(self, head)
 
     def table(self, head):
@@ -118,6 +96,4 @@ class RoFormerConfig(ElectraConfig):
     def head_rows(self, head, tied):
         if head in ("masked_lm", "causal_lm"):
             return BertConfig.head_rows(self, head, tied)
-        if head == "multiple_choice" and not self.summary_use_proj:
-            return layer("classifier", "head.classify")
         return super().head_rows(head, tied)

@@ -35,6 +35,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": jax.nn.sigmoid,
     "mish": jax.nn.mish,
     "hardswish": jax.nn.hard_swish,
+    "laplace": lambda x: jax.scipy.stats.norm.cdf(x, 0.707107, 0.282095),  # Ma et al. 2022, eq. 16
+    "sqrtsoftplus": lambda x: jnp.sqrt(jax.nn.softplus(x)),
     "linear": lambda x: x,
 }
 

@@ -25,10 +25,10 @@ class LastOf:
     token: int
 
 
-Pooling = Literal["pooler", "first", "first valid", "end", "mean"] | Last | LastOf
+Pooling = Literal["pooler", "first", "first valid", "end", "mean", "mean of all"] | Last | LastOf
 """Which vector stands for a row: the backbone's pooler, the first token (of all, or of those that
-are no padding), what stands at the end of the row, the mean over the tokens that are no padding, or
-a token found by its id."""
+are no padding), what stands at the end of the row, the mean over the tokens that are no padding or
+over all, or a token found by its id."""
 
 
 def pool(
@@ -45,7 +45,7 @@ def pool(
         return x[:, 0]
     if pooling == "end":
         return x[:, -1]
-    if pooling == "mean" and valid is None:
+    if pooling == "mean of all" or (pooling == "mean" and valid is None):
         return x.mean(1)
     if pooling == "first valid":
         return jnp.take_along_axis(x, jnp.argmax(valid, 1)[:, None, None], axis=1)[:, 0]

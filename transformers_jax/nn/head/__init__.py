@@ -6,7 +6,15 @@ the fields of the output under Hugging Face's names, loss first.
 
 from __future__ import annotations
 
-from transformers_jax.nn.head.base import Answering, Dense, Head, Pooler, Square, no_head
+from transformers_jax.nn.head.base import (
+    Activated,
+    Answering,
+    Dense,
+    Head,
+    Pooler,
+    Square,
+    no_head,
+)
 from transformers_jax.nn.head.classify import (
     MultipleChoice,
     QuestionAnswering,
@@ -22,6 +30,7 @@ from transformers_jax.nn.head.words import (
 )
 
 __all__ = [
+    "Activated",
     "Answering",
     "Dense",
     "Head",

@@ -85,6 +85,17 @@ class Square(nnx.Module):
         return x if self.norm is None else self.norm(x)
 
 
+class Activated(nnx.Module):
+    """act(x): a `Square` that projects nothing."""
+
+    def __init__(self, act: str):
+        self.act = act
+        activation(act)  # refuse an unknown one before any work
+
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+        return activation(self.act)(x)
+
+
 class Pooler(Square):
     """tanh(W first token + b): BERT's summary of a row."""
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax import spec
-from transformers_jax.nn.head.base import Dense, Head, Square
+from transformers_jax.nn.head.base import Activated, Dense, Head, Square
 from transformers_jax.nn.loss import (
     classification_loss,
     mean_cross_entropy,
@@ -90,7 +90,7 @@ class MultipleChoice(Head):
         rate: float = 0.0,
         *,
         pooling: Pooling = "pooler",
-        inner: Square | None = None,
+        inner: Square | Activated | None = None,
         pooled_rate: float = 0.0,
     ):
         self.rate, self.pooling, self.inner = rate, pooling, inner
