@@ -11,6 +11,7 @@ from transformers_jax.graph.tiles import tiles
 from transformers_jax.models import config_class
 from transformers_jax.models.base import Plan
 from transformers_jax.models.longformer import local
+from transformers_jax.nn.embed import TokenEmbedder
 from transformers_jax.nn.param import bind, params
 from transformers_jax.spec import Execution
 
@@ -176,6 +177,20 @@ def test_each_task_has_its_global_tokens():
         ValueError, match=r"row 1 holds 0 separators 2 \(sep_token_id\), expected 3"
     ):
         model(input_ids=np.concatenate([ids, np.full_like(ids, 7)]))
+
+
+def test_big_bird_scales_vectors_in_place_of_words_as_it_does_words():
+    for on, scale in ((True, 24**0.5), (False, 1.0)):
+        config = tj.BigBirdConfig(vocab_size=9, hidden_size=24, rescale_embeddings=on)
+        given = TokenEmbedder(config.embed()).given(jnp.ones((1, 2, 24)), jnp.float32)
+        assert jnp.allclose(given, scale)
+
+
+def test_big_bird_that_hears_an_encoder_hears_whole_rows():
+    decoder = tj.BigBirdConfig(**SIZES, is_decoder=True, add_cross_attention=True)
+    assert decoder.attention_type == "block_sparse"
+    assert not decoder.sparse
+    assert tj.BigBirdConfig(**SIZES).sparse  # the control
 
 
 HUB = {  # keys of well-known files beside those that today's classes write

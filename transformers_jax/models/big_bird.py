@@ -77,8 +77,9 @@ class BigBirdConfig(BertConfig):
 
     @property
     def sparse(self) -> bool:
-        """Whether tokens hear blocks, in rows that are long enough."""
-        return self.attention_type == "block_sparse"
+        """Whether tokens hear blocks, in rows that are long enough; those that hear an encoder as
+        well never do, whatever their config says (as in the reference)."""
+        return self.attention_type == "block_sparse" and not self.add_cross_attention
 
     @property
     def longest(self) -> int:
@@ -106,7 +107,7 @@ class BigBirdConfig(BertConfig):
 
     def embed(self) -> EmbedSpec:
         scale = math.sqrt(self.hidden_size) if self.rescale_embeddings else 1.0
-        return replace(super().embed(), scale=scale)
+        return replace(super().embed(), scale=scale, scales="all")
 
     def build(self, head, execution, mask=None) -> Single:
         model = super().build(head, execution, mask)
