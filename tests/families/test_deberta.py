@@ -89,13 +89,19 @@ def test_type_ids_are_taken_where_there_are_no_types(hub):
     [
         ({"attention_head_size": 5}, r"attention_head_size \(5\) must be 64"),
         ({"pooler_hidden_size": 7}, r"pooler_hidden_size \(7\) must be 1536"),
-        ({"legacy": False, "embedding_size": 8}, r"embedding_size \(8\) must be hidden_size"),
         ({"talking_head": True}, "talking_head=True is not implemented"),
     ],
 )
 def test_switches_that_cannot_be_are_refused_by_name(changes, complaint):
     with pytest.raises(ValueError, match=complaint):
         tj.DebertaV2Config.from_dict(changes)
+
+
+def test_narrow_embeddings_are_refused_only_where_they_score_words():
+    config = tj.DebertaV2Config(legacy=False, embedding_size=8)
+    with pytest.raises(ValueError, match=r"embedding_size \(8\) must be hidden_size \(1536\)"):
+        config.head("masked_lm")
+    assert config.head("token_classification") is not None
 
 
 def test_a_table_too_small_for_its_buckets_is_refused():

@@ -103,11 +103,6 @@ class DebertaV2Config(BertConfig):
                     f"{type(self).__name__}: {name} ({getattr(self, name)}) must be {only}, as "
                     f"hidden_size ({D}) and num_attention_heads ({self.num_attention_heads}) say"
                 )
-        if not self.legacy and self.embedding_size not in (None, D):
-            raise ValueError(
-                f"{type(self).__name__}: legacy=False scores words by the embeddings: "
-                f"embedding_size ({self.embedding_size}) must be hidden_size ({D})"
-            )
 
     @classmethod
     def modernise(cls, values):
@@ -209,6 +204,12 @@ class DebertaV2Config(BertConfig):
     def words(self, act, shift=False):
         """Logits of masked words. The authors' weights are those of `legacy=False`, whose table is
         always the embeddings; the default is Hugging Face's own and was never trained by them."""
+        D, E = self.hidden_size, self.embedding_size
+        if not self.legacy and E not in (None, D):
+            raise ValueError(
+                f"{type(self).__name__}: legacy=False scores words by the embeddings: "
+                f"embedding_size ({E}) must be hidden_size ({D})"
+            )
         config = self if self.legacy else self.replace(tie_word_embeddings=True)
         return super(DebertaV2Config, config).words(act, shift)
 
