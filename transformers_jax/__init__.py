@@ -147,9 +147,30 @@ if TYPE_CHECKING:
     )
 
 
+_OTHERWISE = {  # what Hugging Face's package has, and how it is said here
+    "AutoTokenizer": "tj.load_tokenizer(path) reads a tokenizer",
+    "Trainer": "tj.make_step makes the step of a loop of yours, and tj.fit runs pretraining",
+    "TrainingArguments": "tj.TrainConfig has the settings of tj.fit",
+    "pipeline": "load a model with tj.from_pretrained and a tokenizer with tj.load_tokenizer",
+}
+
+
+def _hint(name: str) -> str:
+    from transformers_jax.spelling import nearest
+
+    if name in _OTHERWISE:
+        return f"; {_OTHERWISE[name]}"
+    if name.endswith(("Tokenizer", "TokenizerFast")):
+        return f"; {_OTHERWISE['AutoTokenizer']}"
+    if not name.startswith("Auto") and ("For" in name or name.endswith("Model")):
+        return f"; a class is the name of a head: tj.from_pretrained(path, head={name!r})"
+    return nearest(name, __all__)
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
-        raise AttributeError(f"module 'transformers_jax' has no attribute {name!r}")
+        hint = "" if name.startswith("_") else _hint(name)
+        raise AttributeError(f"module 'transformers_jax' has no attribute {name!r}{hint}")
     value = getattr(importlib.import_module(f"transformers_jax.{_HOME_OF[name]}"), name)
     globals()[name] = value
     return value

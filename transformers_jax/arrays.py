@@ -29,6 +29,7 @@ __all__ = [
     "Key",
     "Params",
     "UInt32",
+    "check_key",
     "is_traced",
     "mix",
     "to_dtype",
@@ -44,6 +45,21 @@ MASKED = -1e30
 def is_traced(*trees: Any) -> bool:
     """Whether any leaf of the trees is a tracer: are we inside a JAX transformation?"""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def check_key(value: Any, name: str = "key") -> None:
+    """Noise and first weights are drawn from one key, not from a number or an array of keys.
+
+    Raises:
+        ValueError: anything but one `jax.random.key` (or `PRNGKey`, which is its words).
+    """
+    if isinstance(value, int):
+        raise ValueError(f"{name}={value}: expected a key; give {name}=jax.random.key({value})")
+    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    words = dtype == np.uint32 and shape is not None and len(shape) == 1 and shape[0] in (2, 4)
+    if not words and (dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or shape):
+        came = f"{value!r:.60}" if dtype is None else f"{dtype}{list(shape or ())}"
+        raise ValueError(f"{name} is {came}; expected one key, such as jax.random.key(0)")
 
 
 def mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
@@ -74,5 +90,10 @@ def to_dtype(name: Any) -> np.dtype:
     if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(
             f"dtype {name!r} is not a floating-point type; use 'float32', 'bfloat16' or 'float16'"
+        )
+    if dtype.itemsize == 8 and jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise ValueError(
+            f"dtype {name!r}: JAX computes with 32 bits unless told otherwise; use 'float32', or "
+            "jax.config.update('jax_enable_x64', True) before anything else"
         )
     return dtype

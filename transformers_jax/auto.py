@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers_jax.arrays import Key
 from transformers_jax.models import load_config
 from transformers_jax.models.base import Model, Plan, functional
-from transformers_jax.models.config import FamilyConfig
+from transformers_jax.models.config import HUB, FamilyConfig
 from transformers_jax.models.encoder_decoder import READER, WRITER, EncoderDecoderConfig
 from transformers_jax.nn.param import bind, draw, flatten, params, unflatten
 from transformers_jax.pretrained import from_config, from_pretrained
@@ -17,7 +18,7 @@ from transformers_jax.pretrained import from_config, from_pretrained
 class AutoConfig:
     """`AutoConfig.from_pretrained(path)`: the config of any family."""
 
-    from_pretrained = staticmethod(load_config)
+    from_pretrained = staticmethod(FamilyConfig.from_pretrained)
 
 
 class Auto:
@@ -28,20 +29,21 @@ class Auto:
 
     def from_pretrained(self, path: str | Path, **options: Any) -> Any:
         """See `transformers_jax.from_pretrained`."""
-        hub = {
-            k: options[k]
-            for k in ("revision", "token", "cache_dir", "local_files_only")
-            if k in options
-        }
+        hub = {name: options[name] for name in HUB if name in options}
         config = load_config(path, ignore=options.get("ignore", ()), **hub)
-        return from_pretrained(path, head=self._head(config), **options)
+        return from_pretrained(path, head=self._head(config, options), **options)
 
     def from_config(self, config: Any, **options: Any) -> Model:
         """See `transformers_jax.from_config`."""
         config = load_config(config, ignore=options.get("ignore", ()))
-        return from_config(config, head=self._head(config), **options)
+        return from_config(config, head=self._head(config, options), **options)
 
-    def _head(self, config: FamilyConfig) -> str:
+    def _head(self, config: FamilyConfig, options: Mapping[str, Any]) -> str:
+        if "head" in options:
+            raise TypeError(
+                f"head={options['head']!r} beside a class that says which: leave it out, or call "
+                "tj.from_pretrained (tj.from_config)"
+            )
         available = set(config.HEADS.values())
         found = next((head for head in self.heads if head in available), None)
         if found is None:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax import shard
-from transformers_jax.arrays import Key, to_dtype
+from transformers_jax.arrays import Key, check_key, to_dtype
 from transformers_jax.embedding.plan import (
     EmbeddingPlan,
     asked,
@@ -30,7 +30,8 @@ from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Fill, Report
 from transformers_jax.models import load_config, read_json
-from transformers_jax.models.base import Model, Plan, masks_of
+from transformers_jax.models.arguments import check_options
+from transformers_jax.models.base import Model, Plan, check_model, masks_of
 from transformers_jax.models.config import FamilyConfig, Frozen, freeze, thaw
 from transformers_jax.nn.param import (
     axes,
@@ -81,10 +82,11 @@ def from_config(
     Raises:
         ValueError: an unknown head, field or backend, or sizes that the mesh does not divide.
     """
-    if isinstance(key, int):
-        raise ValueError(f"key={key}: expected a key; give key=jax.random.key({key})")
+    check_key(key)
     sentence = asked(head, None, pooling)
-    config = load_config(config, ignore=ignore).replace(**overrides)
+    config = load_config(config, ignore=ignore)
+    check_options(overrides, vars(config))
+    config = config.replace(**overrides)
     execution = Execution(attention, layers, unroll, remat, compute_dtype)
     plan = Plan(config, head_of(config, head), execution, masks_of(mask))
     plan = plan if sentence is None else planned(plan, sentence)
@@ -172,6 +174,8 @@ def from_pretrained(
     """
     if trust_remote_code:
         raise ValueError("trust_remote_code=True is not supported: no code of a checkpoint is run")
+    if key is not None:
+        check_key(key)
     found = resolve(
         path,
         revision=revision,
@@ -183,6 +187,7 @@ def from_pretrained(
     if sentence := asked(head, found, pooling, ignore):
         folder = folder / sentence.transformer
     config = load_config(folder, ignore=ignore)
+    check_options(overrides, vars(config))
     if num_labels is not None:
         overrides["num_labels"] = num_labels
     config = config.replace(**overrides)
@@ -203,7 +208,13 @@ def from_pretrained(
     model = stacked_plan(plan).build()
     wanted, named = flatten(params(model)), flatten(axes(model))
     table, shapes = plan.table, {path: leaf.shape for path, leaf in wanted.items()}
-    report = table.check(checkpoint.shapes, shapes, strict=strict)
+    try:
+        report = table.check(checkpoint.shapes, shapes, strict=strict)
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: {error}\n(strict=False with key=jax.random.key(0) takes what fits and draws "
+            "the rest anew)"
+        ) from None
     place.verify(checkpoint, report)
     report = report if strict else usable(report, table.fills(shapes))
     placed = (
@@ -307,7 +318,10 @@ def save_pretrained(
     Raises:
         ValueError: parameters that lie partly on other processes.
     """
+    check_model(model, "save_pretrained")
     folder, config, head = Path(directory), model.config, model.plan.head
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; a model is saved in a directory")
     folder.mkdir(parents=True, exist_ok=True)
     values = flatten(params(model.with_layers("stacked")))
     entries = place.export(model.plan.table, values, bare=head == "none")

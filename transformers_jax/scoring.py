@@ -17,7 +17,8 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Float, Int, Params, is_traced
 from transformers_jax.models import checks
-from transformers_jax.models.base import Model, concrete, narrow
+from transformers_jax.models.arguments import concrete, narrow
+from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.output import Output
 from transformers_jax.nn.loss import IGNORED, token_log_probs
 from transformers_jax.nn.param import merge, split
@@ -60,6 +61,7 @@ def score(
         ValueError: a head that knows no words, labels or a mask token that are missing, and inputs
             that the model would refuse.
     """
+    check_model(model, "score")
     head = getattr(model.plan, "head", None)
     if head not in HEADS:
         raise ValueError(
@@ -68,8 +70,7 @@ def score(
         )
     given = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels, **inputs}
     given = {name: concrete(name, v) for name, v in given.items() if v is not None}
-    if unknown := sorted(set(given) - set(model.arguments())):
-        raise TypeError(f"{type(model).__name__} ({head}) has no argument {unknown[0]!r}")
+    model.known(given)
     _check(model, head, given, mask_token_id, batch_size)
     given = {name: narrow(value) for name, value in given.items()}
     definition, values = split(model)

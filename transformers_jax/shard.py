@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 MESH_AXES = ("data", "fsdp", "experts", "tensor")
 
@@ -64,6 +64,10 @@ def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[Any] | No
         ValueError: an unknown axis, or sizes that the devices cannot fill.
     """
     devices = list(jax.devices() if devices is None else devices)
+    if not isinstance(axes, Mapping | None) or not all(
+        isinstance(size, (int, np.integer)) for size in (axes or {}).values()
+    ):
+        raise ValueError(f"mesh {axes!r}: expected a size for each axis, such as {{'data': -1}}")
     given = dict(axes or {"data": -1})
     if unknown := sorted(set(given) - set(MESH_AXES)):
         raise ValueError(
@@ -122,6 +126,8 @@ def shardings(axes: Any, shapes: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES) 
     Raises:
         ValueError: every parameter that the mesh does not divide, in one message.
     """
+    if not isinstance(mesh, Mesh | AbstractMesh):
+        raise ValueError(f"mesh={mesh!r}: expected a mesh, such as tj.make_mesh({{'data': -1}})")
     problems: list[str] = []
 
     def place(path, leaf, names):

@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,10 +20,20 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Float
 from transformers_jax.embedding.directory import SIMILARITIES, Sentence
-from transformers_jax.embedding.plan import EmbeddingPlan
+from transformers_jax.embedding.plan import TOKENIZER, EmbeddingPlan
+from transformers_jax.models import read_json
 from transformers_jax.nn.sentence import Pool, unit
 from transformers_jax.spelling import nearest
 
+OPTIONS = (
+    *("batch_size", "prompt", "prompt_name", "normalize", "truncate_dim", "output"),
+    *("show_progress", "tokenizer"),
+)
+OTHERWISE = {  # what sentence-transformers calls them
+    "normalize_embeddings": "that is normalize= here",
+    "convert_to_numpy": "give output='numpy', as it is by default",
+    "convert_to_tensor": "give output='jax'",
+}
 TOGETHER = 1024  # texts that are encoded and sorted together, at least
 UNBOUNDED = 10**9  # model_max_length of tokenizers that know no limit is 1e30
 
@@ -41,6 +50,7 @@ def encode(
     output: Literal["numpy", "jax"] = "numpy",
     show_progress: bool | None = None,
     tokenizer: Any = None,
+    **others: Any,
 ) -> Float[Any, "N E"]:
     """A vector for each text, of a model loaded with head="embedding"; one for a single text.
 
@@ -56,13 +66,20 @@ def encode(
         tokenizer: instead of the one in the model's directory.
 
     Raises:
+        TypeError: an unknown option (with the nearest name), and what is no text.
         ValueError: a model that makes no vectors of sentences, an unknown prompt, a dimension that
             vectors do not have, texts that are none, or no tokenizer.
     """
     sentence = sentence_of(model)
+    for name in others:
+        hint = OTHERWISE.get(name) or nearest(name, OPTIONS).removeprefix("; ")
+        raise TypeError(
+            f"encode has no option {name!r}{hint and '; ' + hint}; it takes {', '.join(OPTIONS)}"
+        )
     for name, value in (("batch_size", batch_size), ("truncate_dim", truncate_dim)):
-        if value is not None and (isinstance(value, bool) or value < 1):
-            raise ValueError(f"{name}={value!r} must be at least 1")
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if value is not None and (not whole or value < 1):
+            raise ValueError(f"{name}={value!r} must be a whole number, at least 1")
     if output not in ("numpy", "jax"):
         raise ValueError(f"output={output!r}: expected 'numpy' or 'jax'")
     size = model.head.spec.size
@@ -71,7 +88,13 @@ def encode(
         raise ValueError(f"truncate_dim ({keep}) is more than the {size} numbers of a vector")
     front = chosen_prompt(sentence, prompt, prompt_name)
     tokenizer = _tokenizer_of(sentence) if tokenizer is None else tokenizer
+    if not hasattr(tokenizer, "batch"):
+        raise ValueError(
+            f"tokenizer is {type(tokenizer).__name__}; expected what tj.load_tokenizer(path) gives"
+        )
     one = isinstance(texts, str)
+    if isinstance(texts, (bytes, Mapping)) or not isinstance(texts, Iterable):
+        raise ValueError(f"texts are {type(texts).__name__}; expected a str, or several of them")
     given = [texts] if isinstance(texts, str) else list(texts)
     for number, text in enumerate(given):
         if not isinstance(text, str):
@@ -167,6 +190,8 @@ def chosen_prompt(sentence: Sentence, prompt: str | None, name: str | None) -> s
         ValueError: both given, or a name that the directory does not know.
     """
     if prompt is not None:
+        if not isinstance(prompt, str):
+            raise ValueError(f"prompt={prompt!r}: expected a text")
         if name is not None:
             raise ValueError(f"give prompt={prompt!r} or prompt_name={name!r}, one of the two")
         return prompt
@@ -193,7 +218,7 @@ def most_tokens(model: Any, sentence: Sentence) -> int | None:
         limits.append(getattr(model.config, "max_position_embeddings", None))
         file = None if sentence.source is None else Path(sentence.source) / "tokenizer_config.json"
         if file is not None and file.is_file():
-            limits.append(json.loads(file.read_text(encoding="utf-8")).get("model_max_length"))
+            limits.append(read_json(file).get("model_max_length"))
     real = [int(limit) for limit in limits if limit is not None and 0 < limit < UNBOUNDED]
     return min(real, default=None)
 
@@ -216,10 +241,20 @@ def _tokenizer_of(sentence: Sentence) -> Any:
             "this model came from no directory, so it has no tokenizer; pass "
             "tokenizer=tj.load_tokenizer(path)"
         )
-    return _loaded(sentence.source, sentence.lower)
+    return _kept(sentence.source, sentence.lower, _stamps(sentence.source))
+
+
+def _stamps(source: str) -> tuple[tuple[str, int, int], ...]:
+    """What tells whether a tokenizer's files are those that were read: others may be there now."""
+    files = {file for pattern in TOKENIZER for file in Path(source).glob(pattern)}
+    return tuple((str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in sorted(files))
 
 
 @functools.lru_cache(maxsize=8)
+def _kept(source: str, lower: bool, stamps: Any) -> Any:
+    return _loaded(source, lower)
+
+
 def _loaded(source: str, lower: bool) -> Any:
     """The tokenizer of a folder, through the package's face: it lies above this file."""
     tokenizer = importlib.import_module("transformers_jax").load_tokenizer(source)
@@ -267,7 +302,7 @@ def similarity(
             f"similarity {how!r} is unknown{nearest(how, SIMILARITIES)}; known are "
             f"{', '.join(SIMILARITIES)}"
         )
-    x, y = (jnp.atleast_2d(jnp.asarray(v, jnp.float32)) for v in (a, b))
+    x, y = _vectors("a", a), _vectors("b", b)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or (paired and x.shape != y.shape):
         as_many = ", as many in both" if paired else ""
         raise ValueError(
@@ -284,3 +319,14 @@ def similarity(
         "manhattan": lambda d: -jnp.abs(d).sum(-1),
     }[how]
     return measure(x - y) if paired else jax.lax.map(lambda one: measure(one - y), x)
+
+
+def _vectors(name: str, value: Any) -> Float[Array, "N E"]:
+    """A matrix of vectors, of one or several."""
+    try:
+        return jnp.atleast_2d(jnp.asarray(value, jnp.float32))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} holds no numbers in rows of one width ({value!r:.60}); expected vectors, as "
+            "model.encode gives"
+        ) from None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 from transformers_jax.arrays import Array, Float, Params, is_traced
-from transformers_jax.models.base import Model, concrete, narrow
+from transformers_jax.models.arguments import concrete, narrow
+from transformers_jax.models.base import Model, check_model
 from transformers_jax.nn.param import bind, merge, mixed, params, split
 from transformers_jax.nn.sentence import MODES, pool_tokens
 from transformers_jax.nn.stack import Stack, unstack
@@ -38,6 +40,7 @@ def features(
         ValueError: a layer that there is not, an unknown pooling, a model of several stacks, and
             inputs that the model would refuse.
     """
+    check_model(model, "features")
     both = model.is_encoder_decoder
     name, method = ("encoder", "encoder_forward") if both else ("stack", "forward")
     stack = getattr(model, name, None)
@@ -47,28 +50,29 @@ def features(
             "features are of models with one, or with an encoder"
         )
     depth = stack.spec.depth
-    asked = (layer,) if isinstance(layer, int) else tuple(layer)
-    if not asked or (wrong := [n for n in asked if not -depth - 1 <= n <= depth]):
-        came = wrong[0] if asked else "none"
+    one = not isinstance(layer, Iterable)
+    asked: tuple[Any, ...] = tuple(layer) if isinstance(layer, Iterable) else (layer,)
+    fits = lambda n: isinstance(n, (int, np.integer)) and -depth - 1 <= n <= depth
+    if not asked or not all(map(fits, asked)):
+        came = next((repr(n) for n in asked if not fits(n)), "none")
         raise ValueError(
             f"layer {came}: there are 0 (the embeddings) to {depth}, or -1 to {-depth - 1} from "
             "the end"
         )
     if pooling is not None and pooling not in MODES:
         raise ValueError(f"pooling mode {pooling!r} is unknown; known are {', '.join(MODES)}")
-    places = tuple(n % (depth + 1) for n in asked)
+    places = tuple(int(n) % (depth + 1) for n in asked)
     given = {"input_ids": input_ids, **inputs}
     given = {name: value for name, value in given.items() if value is not None}
     own = bare(model)
-    if unknown := sorted(set(given) - set(own.arguments(method))):
-        raise TypeError(f"the backbone of {type(model).__name__} has no argument {unknown[0]!r}")
+    own.known(given, method)
     definition, values = split(own)
     if not is_traced(given, values):
         given = {name: concrete(name, value) for name, value in given.items()}
         own.check(given)
         given = {name: narrow(value) for name, value in given.items()}
     found = _run(definition, name, method, places, pooling, values, given)
-    return found[0] if isinstance(layer, int) else found
+    return found[0] if one else found
 
 
 def bare(model: Model) -> Model:

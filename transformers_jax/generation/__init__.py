@@ -17,12 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Int, Key, Params, is_traced
+from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced
 from transformers_jax.generation.beam import beam_search
 from transformers_jax.generation.inputs import Request, check_head, read
 from transformers_jax.generation.options import Options, dials, resolve
 from transformers_jax.generation.processors import Dials
 from transformers_jax.generation.search import Found, Job, Prompt, search
+from transformers_jax.models.base import check_model
 from transformers_jax.models.output import Output
 from transformers_jax.nn.param import merge, split
 from transformers_jax.spelling import nearest
@@ -32,8 +33,8 @@ __all__ = ["Options", "generate"]
 
 def generate(
     model: Any,
-    *,
     input_ids: Int[Array, "B T"] | None = None,
+    *,
     attention_mask: Int[Array, "B T"] | None = None,
     decoder_input_ids: Int[Array, "B T"] | None = None,
     encoder_outputs: Any = None,
@@ -72,6 +73,7 @@ def generate(
 
     Shapes: Int[B * num_return_sequences, width].
     """
+    check_model(model, "generate")
     check_head(model)
     _refuse_unknown(options)
     asked = resolve(
@@ -79,6 +81,8 @@ def generate(
     )
     if asked.do_sample and key is None:
         raise ValueError("do_sample=True draws at random: pass key=jax.random.key(seed)")
+    if key is not None:
+        check_key(key)
     others = {
         "encoder_outputs": encoder_outputs,
         "pixel_values": pixel_values,

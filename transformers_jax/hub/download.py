@@ -40,6 +40,10 @@ def resolve(
             not have or show to this token.
         ConnectionError: it is not cached, and the hub is not reached or not to be used.
     """
+    if not isinstance(path_or_id, (str, os.PathLike)):
+        raise ValueError(
+            f"expected a directory, a file or a hub id; {type(path_or_id).__name__} came"
+        )
     text = os.fspath(path_or_id)
     local = Path(text).expanduser()
     if text and local.exists():

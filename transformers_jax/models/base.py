@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from flax import nnx
 from transformers_jax.arrays import Params, is_traced, to_dtype
 from transformers_jax.graph import Mask
 from transformers_jax.hub.table import Table
+from transformers_jax.models.arguments import FLAGS, OTHERWISE, concrete, flag, narrow, traceable
 from transformers_jax.models.config import FamilyConfig, Frozen, freeze
 from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
@@ -29,13 +30,6 @@ from transformers_jax.nn.param import bind, merge, mixed, params, split
 from transformers_jax.nn.stack import Stack, restack, unstack
 from transformers_jax.spec import Execution
 from transformers_jax.spelling import nearest
-
-FLAGS = (
-    "output_hidden_states",
-    "output_attentions",
-    "output_router_logits",
-    "output_unembedding",
-)
 
 
 @dataclass(frozen=True)
@@ -129,22 +123,28 @@ class Model(nnx.Module):
 
     def call(self, method: str, **inputs: Any) -> Output:
         """A method of the model, checked and compiled like a call of the model itself."""
-        names = self.arguments(method)
-        unknown = sorted(set(inputs) - set(names))
-        if unknown:
-            raise TypeError(
-                f"{type(self).__name__} ({self.plan.head}) has no argument {unknown[0]!r}"
-                f"{nearest(unknown[0], names)}; it takes {', '.join(names)}"
-            )
-        flags = tuple((name, bool(inputs.pop(name))) for name in FLAGS if name in inputs)
+        self.known(inputs, method)
+        flags = tuple((name, flag(name, inputs.pop(name))) for name in FLAGS if name in inputs)
         inputs = {name: value for name, value in inputs.items() if value is not None}
         definition, values = split(self)
         if is_traced(inputs, values):
+            inputs = {name: traceable(name, value) for name, value in inputs.items()}
             return getattr(self, method)(**inputs, **dict(flags))
         inputs = {name: concrete(name, value) for name, value in inputs.items()}
         self.check(inputs)
         inputs = {name: narrow(value) for name, value in inputs.items()}
         return _run(definition, method, flags, values, inputs)
+
+    def known(self, inputs: Iterable[str], method: str = "forward") -> None:
+        """Raises TypeError for the name of an argument that the method does not take."""
+        names = self.arguments(method)
+        for name in inputs:
+            if name not in names:
+                hint = OTHERWISE.get(name) or nearest(name, names).removeprefix("; ")
+                raise TypeError(
+                    f"{type(self).__name__} ({self.plan.head}) has no argument {name!r}"
+                    f"{hint and '; ' + hint}; it takes {', '.join(names)}"
+                )
 
     def arguments(self, method: str = "forward") -> tuple[str, ...]:
         """The keyword arguments that a method takes, those of the head included."""
@@ -214,9 +214,9 @@ class Model(nnx.Module):
 
     # ------------------------------------------------------------ the public functions, as methods
 
-    def generate(self, **options: Any):
+    def generate(self, *ids: Any, **options: Any):
         """`transformers_jax.generate(model, ...)`."""
-        return _public("generate")(self, **options)
+        return _public("generate")(self, *ids, **options)
 
     def encode(self, texts: Any, **options: Any):
         """`transformers_jax.encode(model, texts, ...)`: the vectors of texts."""
@@ -226,10 +226,32 @@ class Model(nnx.Module):
         """`transformers_jax.save_pretrained(model, directory)`."""
         return _public("save_pretrained")(self, directory, **options)
 
+    def eval(self, **attributes: Any) -> Self:  # PyTorch's idiom, which nnx would answer with None
+        """The model itself: a call without `key` has no noise."""
+        return self
+
+    def train(self, *mode: Any, **attributes: Any) -> Self:
+        """Refused: dropout is asked for by a key.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("there is no training mode: a call with key=jax.random.key(n) has dropout")
+
     @property
     def parameter_count(self) -> int:
         """How many numbers the model has learned, or will."""
         return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params(self)))
+
+
+def check_model(model: Any, name: str) -> None:
+    """Raises TypeError for what is no model, such as its parameters."""
+    if not isinstance(model, nnx.Module):
+        bound = "; tj.bind(model, parameters) is the model with other parameters"
+        raise TypeError(
+            f"{name} takes a model, as tj.from_pretrained gives it; {type(model).__name__} came"
+            f"{bound if isinstance(model, Mapping) else ''}"
+        )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -250,6 +272,7 @@ def functional(model: Model) -> tuple[Callable[..., Output], Params]:
     `apply(params, input_ids=..., ...)` is `model(input_ids=..., ...)` with those parameters; it can
     be differentiated, compiled, mapped and sharded like any function of arrays.
     """
+    check_model(model, "functional")
     definition, values = split(model)
 
     def apply(params: Params, **inputs: Any) -> Output:
@@ -265,32 +288,3 @@ def init_cache(model: Model, batch: int, length: int, **source: Any) -> Cache:
     `attention_mask`; keys of cross-attention are computed here, once.
     """
     return model.init_cache(batch, length, **source)
-
-
-# ---------------------------------------------------------------- inputs as arrays
-
-
-def concrete(name: str, value: Any) -> Any:
-    """Lists and scalars as NumPy arrays; arrays, keys and records as they are."""
-    if name in ("key", "noise") and isinstance(value, int):
-        raise ValueError(f"{name}={value}: expected a key; give {name}=jax.random.key({value})")
-    if isinstance(value, (list, tuple, int, float, np.generic)) and not hasattr(value, "_fields"):
-        try:
-            array = np.asarray(value)
-        except ValueError:
-            raise ValueError(f"{name}: rows of different lengths; pad them to one width") from None
-        if array.dtype == object:
-            raise ValueError(f"{name}: rows of different lengths; pad them to one width")
-        return array
-    return value
-
-
-def narrow(value: Any) -> Any:
-    """64-bit NumPy arrays as the 32-bit ones that JAX computes with (checked before)."""
-    if isinstance(value, np.ndarray) and value.dtype == np.int64:
-        return value.astype(np.int32)
-    if isinstance(value, np.ndarray) and value.dtype == np.float64:
-        return value.astype(np.float32)
-    if type(value) is dict:
-        return {name: narrow(concrete(name, part)) for name, part in value.items()}
-    return value

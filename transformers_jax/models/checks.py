@@ -37,9 +37,9 @@ def integers(name: str, value: Any, rank: int | None = 2) -> np.ndarray:
 
 def ids(name: str, value: Any, size: int, what: str = "vocabulary", rank: int | None = 2) -> None:
     """Ids lie in [0, size)."""
+    if np.size(value) == 0:
+        raise ValueError(f"{name} is empty (shape {np.shape(value)}); give at least one token")
     array = integers(name, value, rank)
-    if array.size == 0:
-        raise ValueError(f"{name} is empty (shape {array.shape}); give at least one token")
     wrong = (array < 0) | (array >= size)
     if wrong.any():
         raise ValueError(
@@ -174,6 +174,11 @@ def room(cache: Cache | None, shape: tuple[int, ...]) -> None:
     """The next tokens fit behind those already written."""
     if cache is None:
         return
+    if not hasattr(cache, "nodes"):
+        raise ValueError(
+            f"cache is {type(cache).__name__}; expected what tj.init_cache(model, batch, length) "
+            "gives, or the .cache of the call before"
+        )
     batch = jax.tree.leaves(cache.nodes)[0].shape[0]
     if batch != shape[0]:
         raise ValueError(f"the input has {shape[0]} rows, but the cache was made for {batch}")

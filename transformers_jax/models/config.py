@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from transformers_jax import shard, spec
+from transformers_jax.models.fields import label_names, out_of_range, wrong_type
 from transformers_jax.models.frozen import Frozen, freeze, thaw
 from transformers_jax.publish import publish_json
 from transformers_jax.spelling import nearest
@@ -37,6 +38,7 @@ IGNORED = frozenset(
     exponential_decay_length_penalty suppress_tokens begin_suppress_tokens sep_token_id
     """.split()
 )
+HUB = ("revision", "token", "cache_dir", "local_files_only")
 FIXED_EVERYWHERE: dict[str, Any] = {
     "pruned_heads": {},
     "add_cross_attention": False,
@@ -81,10 +83,11 @@ class FamilyConfig:
     problem_type: str | None = None
 
     def __post_init__(self):
-        sizes = [f.name for f in dataclasses.fields(self) if f.type == "int"]
-        wrong = [f"{n}={getattr(self, n)!r}" for n in sizes if getattr(self, n) < 1]
-        if wrong:
-            raise ValueError(f"{type(self).__name__}: {', '.join(wrong)}: sizes are at least 1")
+        for field in dataclasses.fields(self):  # what was given as a list, a dict or by NumPy
+            object.__setattr__(self, field.name, freeze(getattr(self, field.name)))
+        wrong = [p for f in dataclasses.fields(self) for p in wrong_type(f, getattr(self, f.name))]
+        if wrong := wrong or out_of_range(self):
+            raise ValueError(f"{type(self).__name__}: " + "; ".join(wrong))
 
     def head_width(self, width: str, heads: str) -> int:
         """The width of one head, from the names of the fields with the stream's and the number.
@@ -110,6 +113,7 @@ class FamilyConfig:
             ValueError: unknown keys (pass `ignore=("key",)` to accept one by name), values that
                 are not implemented, wrong types; all at once.
         """
+        ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         known = {f.name: f for f in dataclasses.fields(cls)}
         fixed = {**FIXED_EVERYWHERE, **cls.FIXED}
         fields: dict[str, Any] = {}
@@ -122,7 +126,7 @@ class FamilyConfig:
                 continue
             if key in known:
                 fields[key] = freeze(value)
-                problems += _wrong_type(known[key], value)
+                problems += wrong_type(known[key], value)
             elif key in fixed and key not in ignore:
                 if thaw(freeze(value)) != thaw(freeze(fixed[key])) and value is not None:
                     problems.append(
@@ -138,11 +142,29 @@ class FamilyConfig:
         return cls(**fields)
 
     @classmethod
+    def from_pretrained(
+        cls, path: str | Path, *, ignore: Iterable[str] = (), **options: Any
+    ) -> Self:
+        """The config of a directory or a hub id; fields may be changed by name (`num_labels=3`).
+
+        Raises:
+            ValueError: what the directory holds is of another family; see `from_dict`.
+        """
+        from transformers_jax.models import load_config
+
+        hub = {name: options.pop(name) for name in HUB if name in options}
+        found = load_config(path, ignore=ignore, **hub)
+        if cls not in (FamilyConfig, type(found)):
+            raise ValueError(
+                f"{path} is of {found.model_type}, not {cls.model_type}; tj.AutoConfig reads any"
+            )
+        return found.replace(**options)  # type: ignore[return-value]
+
+    @classmethod
     def modernise(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Older spellings that are more than another name, as today's; a hook for families."""
         if "num_labels" in values:
-            count = values.pop("num_labels")
-            values.setdefault("id2label", {str(i): f"LABEL_{i}" for i in range(count)})
+            values.setdefault("id2label", label_names(values.pop("num_labels")))
         return values
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,6 +183,11 @@ class FamilyConfig:
         """Writes config.json."""
         publish_json(Path(directory) / "config.json", self.to_dict(), sort_keys=True)
 
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Writes config.json into the directory, which need not be there."""
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        self.save(directory)
+
     def replace(self, **changes: Any) -> Self:
         """A config with some fields changed; `num_labels=` sets the names of the labels.
 
@@ -168,15 +195,15 @@ class FamilyConfig:
             ValueError: a field that this family does not have, with the nearest name.
         """
         if "num_labels" in changes:
-            count = changes.pop("num_labels")
-            names = {str(i): f"LABEL_{i}" for i in range(count)}
+            names = label_names(changes.pop("num_labels"))
             changes |= {"id2label": names, "label2id": {v: int(k) for k, v in names.items()}}
+        changes = {name: freeze(value) for name, value in changes.items()}
         known = {f.name: f for f in dataclasses.fields(self)}
         problems = [f"unknown field {k!r}{nearest(k, known)}" for k in changes if k not in known]
-        problems += [p for k, v in changes.items() if k in known for p in _wrong_type(known[k], v)]
+        problems += [p for k, v in changes.items() if k in known for p in wrong_type(known[k], v)]
         if problems:
             raise ValueError(f"{type(self).__name__}: " + "; ".join(problems))
-        return dataclasses.replace(self, **{k: freeze(v) for k, v in changes.items()})
+        return dataclasses.replace(self, **changes)
 
     # ------------------------------------------------------------ what families say
 
@@ -194,7 +221,9 @@ class FamilyConfig:
         if head is None:
             only = next(iter(self.HEADS.values())) if len(self.HEADS) == 1 else "none"
             head = self.architectures[0] if self.architectures else only
-        found = self.HEADS.get(head, head)
+        found = self.HEADS.get(head, head) if isinstance(head, str) else None
+        if not isinstance(head, str):
+            raise ValueError(f"head={head!r}: expected the name of a head, such as 'causal_lm'")
         if found not in self.HEADS.values():
             heads = {*self.HEADS.values()}
             if "encoder" in heads or ("none" in heads and not self.is_encoder_decoder):
@@ -242,42 +271,6 @@ class FamilyConfig:
     def table(self, head: str) -> Any:
         """The two-way weight table (`hub.table.Table`) of a model with this head."""
         raise NotImplementedError
-
-
-KINDS: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "str": (str,),
-    "tuple": (list, tuple),
-    "Frozen": (Mapping,),
-    "FamilyConfig": (Mapping, FamilyConfig),
-    "None": (type(None),),
-}
-
-
-def _wrong_type(field: dataclasses.Field, value: Any) -> list[str]:
-    """A complaint if a value is of none of the types that a field is declared with."""
-    names = [part.split("[")[0].strip() for part in _alternatives(str(field.type))]
-    if not set(names) <= set(KINDS):
-        return []
-    kinds = tuple(kind for name in names for kind in KINDS[name])
-    flag_for_number = isinstance(value, bool) and bool not in kinds
-    if isinstance(value, kinds) and not flag_for_number:
-        return []
-    return [f"{field.name}={value!r} should be of type {field.type}"]
-
-
-def _alternatives(text: str) -> list[str]:
-    """["int", "tuple[int | str, ...]"] of "int | tuple[int | str, ...]"."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += {"[": 1, "]": -1}.get(letter, 0)
-        if letter == "|" and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
 
 
 # ---------------------------------------------------------------- rotary settings

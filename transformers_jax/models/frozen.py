@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 
 class Frozen(Mapping[str, Any]):
     """A dict of a config.json that can be hashed, so that a config can be a static argument."""
@@ -32,9 +34,11 @@ class Frozen(Mapping[str, Any]):
 
 
 def freeze(value: Any) -> Any:
-    """Dicts and lists of JSON as hashable values."""
+    """Dicts and lists of JSON as hashable values, and NumPy's numbers as Python's."""
     if isinstance(value, Mapping):
         return value if isinstance(value, Frozen) else Frozen(value)
+    if isinstance(value, np.generic):
+        return value.item()
     return tuple(freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 

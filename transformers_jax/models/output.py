@@ -7,6 +7,16 @@ from typing import Any
 
 import jax
 
+from transformers_jax.spelling import nearest
+
+ASKED = {  # how a call asks for fields
+    "loss": "give labels=",
+    "hidden_states": "give output_hidden_states=True",
+    "attentions": "give output_attentions=True",
+    "router_logits": "give output_router_logits=True",
+    "past_key_values": "give cache=, which comes back as .cache",
+}
+
 
 @jax.tree_util.register_pytree_with_keys_class
 class Output(Mapping[str, Any]):
@@ -14,6 +24,7 @@ class Output(Mapping[str, Any]):
 
     >>> out = model(input_ids=ids)
     >>> out.logits, out["logits"], dict(out)
+    >>> out[0], out[:2], out.to_tuple()  # the fields that are there, in their order
     """
 
     def __init__(self, **fields: Any):
@@ -23,14 +34,31 @@ class Output(Mapping[str, Any]):
         try:
             return self.__dict__["_fields"][name]
         except KeyError:
-            present = ", ".join(self.__dict__.get("_fields", ()))
-            raise AttributeError(f"this output has no {name!r}; it has {present}") from None
+            raise AttributeError(self._lacks(name)) from None
+
+    def _lacks(self, name: Any) -> str:
+        fields = self.__dict__.get("_fields", ())
+        ask = nearest(name, fields).removeprefix("; ") if isinstance(name, str) else ""
+        if isinstance(name, str) and (flag := next((f for f in ASKED if name.endswith(f)), None)):
+            ask = ASKED[flag]
+        return f"this output has no {name!r}{ask and '; ' + ask}; it has {', '.join(fields)}"
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("an Output cannot be changed; make another one")
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str | int | slice) -> Any:
+        if isinstance(name, (int, slice)):
+            return self.to_tuple()[name]
+        if name not in self._fields:
+            raise KeyError(self._lacks(name))
         return self._fields[name]
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that are there, in their order."""
+        return tuple(self._fields.values())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._fields
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)

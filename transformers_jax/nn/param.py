@@ -126,7 +126,25 @@ def params(module: nnx.Module) -> Params:
 
 
 def bind(module: Module, values: Params) -> Module:
-    """The module with other parameters of the same structure."""
+    """The module with other parameters of the same names and shapes.
+
+    Raises:
+        ValueError: names or shapes of another model, all at once.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(
+            f"bind(model, parameters): expected nested dicts, as tj.functional(model)[1] gives "
+            f"them; {type(values).__name__} came"
+        )
+    ours = {path: leaf.get_value().shape for path, leaf in _named(module)}
+    theirs = {path: jnp.shape(leaf) for path, leaf in flatten(values).items()}
+    wrong = [f"missing {path}" for path in ours.keys() - theirs.keys()]
+    wrong += [f"unexpected {path}" for path in theirs.keys() - ours.keys()]
+    for path in ours.keys() & theirs.keys():
+        if theirs[path] != ours[path]:
+            wrong += [f"{path} has shape {theirs[path]}, expected {ours[path]}"]
+    if wrong:
+        raise ValueError("these parameters are not of this model: " + "; ".join(sorted(wrong)))
     return merge(split(module)[0], values)
 
 

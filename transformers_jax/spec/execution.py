@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from transformers_jax.arrays import to_dtype
+
+ENGINES = ("reference", "tiled", "xla", "cudnn", "pallas")
+"""The engines of attention, `nn/attend/`."""
 REMAT = (
     "full",
     "dots",
@@ -50,10 +54,14 @@ class Execution:
 
     def __post_init__(self):
         for name, value, options in (
+            ("attention", self.attention, ("auto", *ENGINES)),
+            ("unroll", self.unroll, (None, True, False)),
             ("layers", self.layers, ("stacked", "list")),
             ("remat", self.remat, (None, *REMAT)),
         ):
             if value not in options:
                 raise ValueError(f"{name}={value!r}: expected one of {options}")
+        if self.compute not in (None, "mixed"):
+            to_dtype(self.compute)
         if not 0 <= self.drop_path < 1:
             raise ValueError(f"drop_path ({self.drop_path}) must lie in [0, 1)")

@@ -1,0 +1,114 @@
+"""What is typed by mistake, or as in other libraries, is told what to type instead."""
+
+import jax
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from transformers_jax.models.output import Output
+from transformers_jax.shard import shardings
+from transformers_jax.spec import Execution
+
+SMALL = tj.GPT2Config(vocab_size=32, n_positions=16, n_embd=24, n_layer=1, n_head=4)
+IDS = np.array([[3, 4, 5]])
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tj.from_config(SMALL, head="causal_lm", key=jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda m, p: m(input_ids=[[]]), r"input_ids is empty \(shape \(1, 0\)\)"),
+        (lambda m, p: m(IDS, tags=IDS), "tags is ndarray; expected a dict of arrays"),
+        (lambda m, p: m(IDS, cache=p), "cache is dict; expected what tj.init_cache"),
+        (lambda m, p: m(IDS, key=np.ones(3, int)), r"key is int64\[3\]; expected one key"),
+        (lambda m, p: m(IDS, output_attentions="yes"), "is 'yes'; expected True or False"),
+        (lambda m, p: m(IDS, return_dict=True), "no argument 'return_dict'; what comes back is"),
+        (lambda m, p: m.train(), "no training mode: a call with key="),
+        (lambda m, p: jax.jit(tj.functional(m)[0])(p, input_ids=[[3, 4]]), "give an array"),
+        (lambda m, p: tj.functional(p), "functional takes a model.*dict came; tj.bind"),
+        (lambda m, p: tj.save_pretrained(p, "x"), "save_pretrained takes a model"),
+        (lambda m, p: tj.generate(None, IDS), "generate takes a model"),
+        (lambda m, p: tj.generate(m, IDS, do_sample=True, key=1), r"key=jax\.random\.key\(1\)"),
+        (lambda m, p: tj.score(p, IDS), "score takes a model"),
+        (lambda m, p: tj.features(p, IDS), "features takes a model"),
+        (lambda m, p: tj.features(m, IDS, layer="last"), "layer 'l': there are 0"),
+        (lambda m, p: tj.features(m, IDS, atention_mask=IDS), "did you mean 'attention_mask'"),
+        (lambda m, p: tj.bind(m, m), "expected nested dicts.* Single came"),
+        (lambda m, p: tj.bind(m, {"embed": p["embed"]}), "missing stack.norm.scale"),
+        (
+            lambda m, p: tj.bind(m, jax.tree.map(lambda x: x[:1], p)),
+            r"embed.table has shape \(1, 24\), expected \(32, 24\)",
+        ),
+        (lambda m, p: tj.similarity("a", "b"), "a holds no numbers"),
+    ],
+)
+def test_a_mistaken_call_is_told_what_to_type(model, call, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        call(model, tj.functional(model)[1])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: tj.from_config(None, key=jax.random.key(0)), "a hub id; NoneType came"),
+        (lambda: tj.from_config(SMALL, key="x"), "key is 'x'; expected one key"),
+        (lambda: tj.from_config(SMALL, key=jax.random.split(jax.random.key(0))), "one key"),
+        (lambda: tj.from_config(SMALL, key=jax.random.key(0), dtype="float64"), "with 32 bits"),
+        (lambda: tj.from_config(SMALL, key=jax.random.key(0), torch_dtype="f"), "is dtype= here"),
+        (lambda: tj.from_config(SMALL, key=jax.random.key(0), head=3), "head=3: expected the name"),
+        (lambda: tj.from_config(SMALL, key=jax.random.key(0), mesh={"data": 1}), "tj.make_mesh"),
+        (lambda: shardings({}, {}, "data"), "mesh='data': expected a mesh"),
+        (lambda: tj.make_mesh(2), "mesh 2: expected a size for each axis"),
+        (lambda: tj.make_mesh({"data": "1"}), "expected a size for each axis"),
+        (lambda: Execution(attention="flash"), "attention='flash': expected one of"),
+        (lambda: Execution(unroll="yes"), "unroll='yes': expected one of"),
+        (lambda: Execution(compute="float12"), "'float12' is not a floating-point type"),
+        (lambda: tj.GPT2Config(n_embd="24"), "n_embd='24' should be of type int"),
+        (lambda: tj.GPT2Config(resid_pdrop=1.5), r"resid_pdrop=1.5: a rate of dropout lies in"),
+        (lambda: tj.GPT2Config(layer_norm_epsilon=-1.0), "layer_norm_epsilon=-1.0: a number"),
+        (lambda: tj.GPT2Config(problem_type="regresion"), "problem_type='regresion': expected"),
+        (lambda: SMALL.replace(num_labels=0), "num_labels=0: expected a whole number"),
+        (lambda: tj.AutoModelForCausalLM.from_config(SMALL, head="none"), "leave it out"),
+        (lambda: tj.AutoTokenizer, r"tj\.load_tokenizer\(path\) reads a tokenizer"),
+        (lambda: tj.BertForMaskedLM, r"from_pretrained\(path, head='BertForMaskedLM'\)"),
+        (lambda: tj.from_pretraned, "did you mean 'from_pretrained'"),
+    ],
+)
+def test_a_mistaken_setting_is_told_what_to_type(make, words):
+    with pytest.raises((TypeError, ValueError, AttributeError), match=words):
+        make()
+
+
+def test_configs_are_read_and_written_by_their_own_class(tmp_path):
+    written = SMALL.replace(vocab_size=np.int64(40))
+    written.save_pretrained(tmp_path / "new")
+    assert tj.GPT2Config.from_pretrained(tmp_path / "new") == written
+    assert tj.AutoConfig.from_pretrained(tmp_path / "new", num_labels=3).num_labels == 3
+    with pytest.raises(ValueError, match="is of gpt2, not bert"):
+        tj.BertConfig.from_pretrained(tmp_path / "new")
+
+
+def test_an_output_is_read_by_place_too_and_tells_how_to_ask_for_more():
+    out = Output(loss=None, logits=1, hidden_states=(2, 3))
+    assert (out[0], out[-1], out[:1], out.to_tuple()) == (1, (2, 3), (1,), (1, (2, 3)))
+    assert "logits" in out
+    assert "loss" not in out
+    for name, words in (
+        ("loss", "give labels="),
+        ("decoder_attentions", "give output_attentions=True"),
+        ("logit", "did you mean 'logits'"),
+    ):
+        with pytest.raises(AttributeError, match=words):
+            getattr(out, name)
+        with pytest.raises(KeyError, match=words):
+            out[name]
+
+
+def test_what_pytorch_users_type_is_understood(model):
+    assert model.eval() is model
+    ids = model.generate(IDS, max_new_tokens=0)
+    assert np.array_equal(ids, IDS)

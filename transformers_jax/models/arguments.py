@@ -1,0 +1,107 @@
+"""The arguments of a call, before they are checked: names, flags, lists and dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from transformers_jax.arrays import check_key, is_traced
+
+FLAGS = (
+    "output_hidden_states",
+    "output_attentions",
+    "output_router_logits",
+    "output_unembedding",
+)
+BY_NAME = ("tags", "decoder_tags", "pairs")
+OTHERWISE = {  # what Hugging Face's models take, and how it is said here
+    "return_dict": "what comes back is always a record: out.logits, out['logits'] or out[0]",
+    "use_cache": "give cache=tj.init_cache(model, batch, length)",
+    "past_key_values": "give cache=, made by tj.init_cache or the .cache of the call before",
+    "training": "a call with key=jax.random.key(n) has dropout, one without has none",
+    "train": "a call with key=jax.random.key(n) has dropout, one without has none",
+    "deterministic": "a call with key=jax.random.key(n) has dropout, one without has none",
+    "dropout_rng": "noise is drawn from key=",
+    "rngs": "noise is drawn from key=",
+}
+LOADING = {  # the same of from_pretrained and from_config
+    "torch_dtype": "that is dtype= here",
+    "ignore_mismatched_sizes": "strict=False with key=jax.random.key(n) draws anew what is of "
+    "another shape",
+    "config": "fields of the config are options by name; tj.from_config builds from a config",
+    "device_map": "give mesh=tj.make_mesh({'data': -1}); without one, all is on the first device",
+    "attn_implementation": "give attention='auto', or the name of an engine",
+    "low_cpu_mem_usage": "leave it out: host memory never grows with the model",
+    "use_safetensors": "leave it out: nothing else is read",
+    "load_in_8bit": "parameters are floating-point: give dtype='bfloat16'",
+    "load_in_4bit": "parameters are floating-point: give dtype='bfloat16'",
+    "from_tf": "only safetensors are read",
+    "from_flax": "only safetensors are read",
+    "from_pt": "only safetensors are read",
+    "subfolder": "give the path of that folder",
+    "output_hidden_states": "that is an argument of a call: model(..., output_hidden_states=True)",
+    "output_attentions": "that is an argument of a call: model(..., output_attentions=True)",
+    "use_cache": "give a call cache=tj.init_cache(model, batch, length)",
+}
+
+
+def check_options(overrides: Iterable[str], fields: Iterable[str]) -> None:
+    """Raises TypeError for an option of Hugging Face's that has another name here."""
+    for name in overrides:
+        if name in LOADING and name not in fields:
+            raise TypeError(f"there is no option {name!r}; {LOADING[name]}")
+
+
+def flag(name: str, value: Any) -> bool:
+    """A flag chooses a program, so that it is known before anything is compiled."""
+    if value is None or isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    came = "a traced array" if is_traced(value) else repr(value)
+    raise ValueError(
+        f"{name} is {came}; expected True or False (under jax.jit, close over it or make it static)"
+    )
+
+
+def traceable(name: str, value: Any) -> Any:
+    """An argument inside of a transformation; an argument of it, a list is one of tracers."""
+    if isinstance(value, list) and not is_traced(value):
+        return narrow(concrete(name, value))
+    if isinstance(value, list):
+        raise ValueError(
+            f"{name} is a list under a transformation of JAX, which would trace each of its "
+            f"numbers; give an array, such as np.array({name})"
+        )
+    return value
+
+
+def concrete(name: str, value: Any) -> Any:
+    """Lists and scalars as NumPy arrays; arrays, keys and records as they are."""
+    if name in ("key", "noise") and np.ndim(value) < 2:  # torch's attention has keys called so
+        check_key(value, name)
+    if name in BY_NAME and not isinstance(value, Mapping):
+        raise ValueError(
+            f"{name} is {type(value).__name__}; expected a dict of arrays, by the names that the "
+            "mask reads"
+        )
+    if isinstance(value, (list, tuple, int, float, np.generic)) and not hasattr(value, "_fields"):
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            raise ValueError(f"{name}: rows of different lengths; pad them to one width") from None
+        if array.dtype == object:
+            raise ValueError(f"{name}: rows of different lengths; pad them to one width")
+        return array
+    return value
+
+
+def narrow(value: Any) -> Any:
+    """64-bit NumPy arrays as the 32-bit ones that JAX computes with (checked before)."""
+    if isinstance(value, np.ndarray) and value.dtype == np.int64:
+        return value.astype(np.int32)
+    if isinstance(value, np.ndarray) and value.dtype == np.float64:
+        return value.astype(np.float32)
+    if type(value) is dict:
+        return {name: narrow(concrete(name, part)) for name, part in value.items()}
+    return value

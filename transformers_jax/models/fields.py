@@ -1,0 +1,80 @@
+"""What the values of a config may be: of the type that is declared, and in its range."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+PROBLEMS = ("regression", "single_label_classification", "multi_label_classification")
+KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "str": (str,),
+    "tuple": (list, tuple),
+    "Frozen": (Mapping,),
+    "FamilyConfig": (Mapping,),
+    "None": (type(None),),
+}
+
+
+def wrong_type(field: dataclasses.Field, value: Any) -> list[str]:
+    """A complaint if a value is of none of the types that a field is declared with."""
+    names = [part.split("[")[0].strip() for part in _alternatives(str(field.type))]
+    if not set(names) <= set(KINDS):
+        return []
+    kinds = tuple(kind for name in names for kind in KINDS[name])
+    if "FamilyConfig" in names and hasattr(value, "model_type"):
+        return []
+    flag_for_number = isinstance(value, bool) and bool not in kinds
+    if isinstance(value, kinds) and not flag_for_number:
+        return []
+    wanted = str(field.type).replace("Frozen", "dict")
+    return [f"{field.name}={value!r} should be of type {wanted}"]
+
+
+def _alternatives(text: str) -> list[str]:
+    """["int", "tuple[int | str, ...]"] of "int | tuple[int | str, ...]"."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += {"[": 1, "]": -1}.get(letter, 0)
+        if letter == "|" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def out_of_range(config: Any) -> list[str]:
+    """Complaints about sizes below one, shares that are none, and an unknown problem."""
+    fields = [(f.name, f.type, getattr(config, f.name)) for f in dataclasses.fields(config)]
+    numbers = [(name, value) for name, _, value in fields if isinstance(value, (int, float))]
+    small = [f"{name}={value}" for name, kind, value in fields if kind == "int" and value < 1]
+    found = [", ".join(small) + ": sizes are at least 1"] if small else []
+    found += [
+        f"{name}={value}: a rate of dropout lies in [0, 1]"
+        for name, value in numbers
+        if "drop" in name and not 0 <= value <= 1
+    ]
+    found += [
+        f"{name}={value}: a number that keeps from dividing by zero is not negative"
+        for name, value in numbers
+        if name.endswith(("eps", "epsilon")) and not value >= 0
+    ]
+    if (problem := config.problem_type) is not None and problem not in PROBLEMS:
+        found += [f"problem_type={problem!r}: expected one of {', '.join(PROBLEMS)}"]
+    return found
+
+
+def label_names(count: Any) -> dict[str, str]:
+    """{"0": "LABEL_0", ...}, as Hugging Face names labels.
+
+    Raises:
+        ValueError: no number of labels.
+    """
+    if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1:
+        raise ValueError(f"num_labels={count!r}: expected a whole number, at least 1")
+    return {str(i): f"LABEL_{i}" for i in range(count)}
