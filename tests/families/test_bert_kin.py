@@ -272,15 +272,17 @@ def tiny(config, head):
     return tj.bind(model, jax.tree.map(lambda x: 7 * x, params))
 
 
-def test_a_padding_vector_learns_nothing_from_being_read():
+@pytest.mark.parametrize("position_ids", [None, np.array([[2, 3, 4, 1], [0, 3, 4, 5]], np.int32)])
+def test_a_padding_vector_learns_nothing_from_being_read(position_ids):
     apply, params = tj.functional(tiny(tj.RobertaConfig(**TINY), "question_answering"))
     ids = np.array([[5, 6, 7, 1], [8, 9, 2, 3]], np.int32)
     places = dict(start_positions=np.array([1, 2]), end_positions=np.array([2, 3]))
-    loss = lambda p: apply(p, input_ids=ids, **places).loss
+    loss = lambda p: apply(p, input_ids=ids, position_ids=position_ids, **places).loss
     found = jax.jit(jax.grad(loss))(params)["embed"]
     for table, read in (("table", 5), ("position", 2)):
         assert not found[table][1].any()
         assert found[table][read].any()
+    assert found["position"][0].any() == (position_ids is not None)
 
 
 def test_the_objective_of_two_sentences_trains_albert():

@@ -129,7 +129,7 @@ class TokenEmbedder(nnx.Module):
         if self.position is not None:
             vectors = rows(self.position[...], place)
             if self.spec.padding is not None:  # torch: `padding_idx` of the table
-                vectors = unlearned(vectors, nodes.position < 0)
+                vectors = unlearned(vectors, nodes.position == -1)
             x = x + vectors.astype(dtype)
         elif isinstance(self.spec.positions, Sinusoids):
             waves = sinusoids(self.spec.positions, x.shape[-1], place)
