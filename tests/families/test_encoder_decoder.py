@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
+from transformers_jax.generation.inputs import read
+from transformers_jax.generation.options import resolve
 from transformers_jax.models import load_config
 from transformers_jax.models.base import Plan
 from transformers_jax.nn.param import bind, flatten, params
@@ -40,8 +42,10 @@ def test_a_config_of_the_releases_before_is_read():
         {**nested, **READER},
         {**nested, **WRITER},
         **dict(tie_encoder_decoder=False, vocab_size=53, max_length=142, num_beams=4),
+        tie_word_embeddings=False,
     )
     assert old == config()
+    assert old != config(decoder={**WRITER, "tie_word_embeddings": False})
     assert load_config(json.loads(json.dumps(old.to_dict()))) == old
 
 
@@ -87,6 +91,33 @@ def test_each_side_has_its_own_limit_of_positions():
     assert model.source_positions == model.positions == 40
     built = Plan(short, "seq2seq_lm").build()
     assert (built.source_positions, built.positions) == (18, 37)
+
+
+@pytest.mark.parametrize(
+    ("family", "marks"),
+    [
+        (dict(model_type="big_bird", block_size=2, num_random_blocks=1, pad_token_id=0), {}),
+        (dict(model_type="longformer", attention_window=4), {"global_attention_mask": [0, 3]}),
+    ],
+)
+def test_a_long_encoder_reads_as_it_does_alone(family, marks):
+    ids = np.random.default_rng(1).integers(4, 53, (2, 17))
+    marks = {name: np.isin(np.arange(17), at)[None].repeat(2, 0) * 1 for name, at in marks.items()}
+    joined, rng = config({**READER, **family}, decoder_start_token_id=1), np.random.default_rng(0)
+    some = lambda leaf: rng.normal(size=leaf.shape).astype(np.float32)
+    model = Plan(joined, "seq2seq_lm").build()
+    model = bind(model, jax.tree.map(some, params(model)))
+    parts = params(model)
+    parts = dict(embed=parts["embed"], stack=parts["encoder"], pooler=parts["pooler"])
+    alone = bind(Plan(joined.encoder, "none").build(), parts)
+    mine, theirs = model.encode(ids, **marks), alone(ids, **marks)
+    np.testing.assert_allclose(mine.last_hidden_state, theirs.last_hidden_state, atol=1e-5)
+    if marks:
+        with pytest.raises(TypeError, match="has no argument 'labels'"):
+            model.encode(ids, labels=ids)
+    else:  # written texts begin with sources as they came: more blocks would be other blocks
+        asked = resolve({}, {}, {}, joined)
+        assert read(model, asked, ids, None, None, {}).prompt.inputs["input_ids"].shape == (2, 17)
 
 
 def test_heads_do_not_decide_who_hears_whom():

@@ -198,7 +198,8 @@ def _source(
     mask = _check_mask(mask, ids)
     length = ids.shape[1]
     most = getattr(model, "source_positions", None) or _positions(model, text)
-    wide = bucket(length, 16, 256)
+    # what computes in blocks tells whole rows from longer ones by their width
+    wide = length if getattr(model, "fill", None) else bucket(length, 16, 256)
     extra = (wide if most is None else max(length, min(wide, most))) - length
     inputs["input_ids"] = jnp.pad(jnp.asarray(ids, jnp.int32), ((0, 0), (0, extra)))
     inputs["attention_mask"] = jnp.pad(jnp.asarray(mask), ((0, 0), (0, extra)))

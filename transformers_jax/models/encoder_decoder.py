@@ -61,6 +61,12 @@ class EncoderDecoderConfig(FamilyConfig):
                 "beside it)"
             )
 
+    @classmethod
+    def modernise(cls, values):
+        # the decoder's config says what is tied; of the whole it says nothing, as in transformers
+        values = super().modernise(values)
+        return {name: value for name, value in values.items() if name != "tie_word_embeddings"}
+
     def to_dict(self):
         written = super().to_dict() | {"encoder": self.encoder.to_dict()}
         del written["tie_word_embeddings"]  # said by the decoder
@@ -86,11 +92,6 @@ class EncoderDecoderConfig(FamilyConfig):
         reader = self.encoder.build("none", execution, masks.get("encoder"))
         spoken = {name: masks.get(name) for name in ("decoder", "cross")}
         speaker = self.speaker.build("causal_lm", execution, spoken)
-        if reader.marks:
-            raise ValueError(
-                f"encoder: {self.encoder.model_type} takes {reader.marks[0].argument}, which is "
-                "not implemented in an encoder-decoder"
-            )
         speaker.head.shift = False  # labels are the words that the decoder is to say at each place
         return EncoderDecoder(
             reader, speaker, start=self.decoder_start_token_id, pad=self.pad_token_id
@@ -150,6 +151,8 @@ class EncoderDecoder(Seq2Seq):
             start=start,
             pad=pad,
             hides=True,
+            marks=reader.marks,
+            fill=reader.fill,
         )
         self.pooler = reader.pooler
         widths = reader.stack.spec.width, speaker.stack.spec.width

@@ -12,6 +12,7 @@ import numpy as np
 
 from transformers_jax.arrays import Array
 from transformers_jax.graph import Nodes, sequence
+from transformers_jax.models import checks
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import TokenEmbedder
 
@@ -128,6 +129,48 @@ class Fill:
         if found["position_ids"] is None and positions is not None and whole > positions:
             found["position_ids"] = np.minimum(np.arange(whole), positions - 1)[None]
         return found
+
+
+def described(
+    embed: TokenEmbedder,
+    per_token: Mapping[str, Array | None],
+    vectors: Array | None,
+    tags: Mapping[str, Array] | None,
+    dtype: jnp.dtype,
+    cache: Cache | None = None,
+    marks: tuple[Mark, ...] = (),
+    fill: Fill | None = None,
+) -> tuple[Array, Nodes, Array | None]:
+    """(words, nodes, types) of the tokens of one stack, filled up to whole blocks where the model
+    computes in such. `per_token`: the arguments of the call, of which `vectors` replace the ids."""
+    ids, tags = per_token["input_ids"], tags or {}
+    length = (vectors if ids is None else ids).shape[1]
+    missing = 0 if fill is None or cache is not None else fill.missing(length)
+    if fill is not None and missing:
+        table = None if "position" in tags else embed.spec.longest
+        per_token = {**per_token, **fill(per_token, length, table)}
+        tags = {n: jnp.pad(x, ((0, 0), (0, missing))) for n, x in tags.items()}
+    if vectors is None:
+        words = embed.words(per_token["input_ids"], dtype)
+    else:
+        words = jnp.pad(embed.given(vectors, dtype), ((0, 0), (0, missing), (0, 0)))
+    tags = placed(embed, tags, per_token["position_ids"], ids, cache)
+    tags = marked(marks, tags, per_token, words.shape[:2])
+    nodes = tokens(words.shape[1], per_token["attention_mask"], tags, cache)
+    return words, nodes, per_token["token_type_ids"]
+
+
+def check_marks(
+    marks: tuple[Mark, ...], inputs: Mapping[str, Any], shape: tuple[int, ...], like: str
+) -> None:
+    """Raises ValueError for marks that are no integers of the tokens, or that ids do not tell."""
+    ids, tags = inputs.get("input_ids"), inputs.get("tags", {})
+    for mark in marks:
+        if mark.argument in inputs:
+            checks.integers(mark.argument, inputs[mark.argument], None)
+            checks.same_shape(mark.argument, inputs[mark.argument], shape, like)
+        elif ids is not None and mark.tag not in tags:
+            mark.check(ids)
 
 
 def collected(output_hidden_states: bool, output_attentions: bool) -> frozenset[str]:

@@ -12,7 +12,11 @@ from transformers_jax.arrays import Array, Float
 from transformers_jax.models import checks
 from transformers_jax.models.base import Model
 from transformers_jax.models.inputs import (
+    Fill,
+    Mark,
+    check_marks,
     collected,
+    described,
     placed,
     split_key,
     tokens,
@@ -44,6 +48,7 @@ class Seq2Seq(Model):
             the last token of each row that is no padding (mBART: the code of its language).
         echoes: whether they are made of the input ids where there are no labels (BART).
         hides: whether pads among decoder inputs that are made of labels are padding.
+        marks, fill: of the encoder's tokens, as in `Single`.
         routing: what the routers of experts add to the loss, where their scores are asked for.
     """
 
@@ -62,12 +67,24 @@ class Seq2Seq(Model):
         pad: int | None = None,
         echoes: bool = False,
         hides: bool = False,
+        marks: tuple[Mark, ...] = (),
+        fill: Fill | None = None,
         routing: RouterLosses | None = None,
     ):
         self.embed, self.encoder, self.decoder, self.head = embed, encoder, decoder, head
         self.decoder_embed, self.output_of = decoder_embed, output_of
         self.start, self.pad, self.routing = start, pad, routing
         self.echoes, self.hides = echoes, hides
+        self.marks, self.fill = marks, fill
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return (*(mark.argument for mark in self.marks), *super().labels)
+
+    def arguments(self, method="forward"):
+        asked = () if self.head is None else self.head.labels  # no question of the encoder's
+        names = super().arguments(method)
+        return names if method == "forward" else tuple(n for n in names if n not in asked)
 
     def encode(self, input_ids=None, **inputs: Any) -> Output:
         """The encoder alone, of the arguments of `encoder_forward`: `last_hidden_state` and what
@@ -85,15 +102,26 @@ class Seq2Seq(Model):
         output_hidden_states=False,
         output_attentions=False,
         output_router_logits=False,
+        **marks,
     ) -> Output:
-        x, nodes, keys = self._embedded(
-            self.embed, input_ids, inputs_embeds, attention_mask, tags, None, key, token_type_ids
+        per_token = dict(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=None,
         )
+        per_token |= {m.argument: marks.get(m.argument) for m in self.marks}
+        words, nodes, types = described(
+            self.embed, per_token, inputs_embeds, tags, self.dtype, None, self.marks, self.fill
+        )
+        keys = split_key(key, 3)
         collect = collected(output_hidden_states, output_attentions)
+        x = self.embed(words, nodes, types, keys[0])
         ran = self.encoder(x, nodes, key=keys[1], collect=collect)
+        x = ran.x[:, : (inputs_embeds if input_ids is None else input_ids).shape[1]]
         return Output(
-            last_hidden_state=ran.x,
-            hidden_states=ran.hidden if output_hidden_states else None,
+            last_hidden_state=x,
+            hidden_states=(*ran.hidden[:-1], x) if output_hidden_states else None,
             attentions=ran.weights if output_attentions else None,
             router_logits=ran.routers or None if output_router_logits else None,
         )
@@ -102,8 +130,8 @@ class Seq2Seq(Model):
         """What the decoder hears of the encoder's states: the states."""
         return states
 
-    def _embedded(self, embed, ids, vectors, valid, tags, cache, key, types=None):
-        """(stream, nodes, keys) of one side, which may read the words of `self.embed`."""
+    def _embedded(self, embed, ids, vectors, valid, tags, cache, key):
+        """(stream, nodes, keys) of the decoder, which may read the words of `self.embed`."""
         dtype = self.dtype
         if vectors is None:
             words = embed.words(ids, dtype, self._words(embed).table[...])
@@ -111,7 +139,7 @@ class Seq2Seq(Model):
             words = embed.given(vectors, dtype)
         nodes = tokens(words.shape[1], valid, placed(embed, tags, None, ids, cache), cache)
         keys = split_key(key, 3)
-        return embed(words, nodes, types, keys[0]), nodes, keys
+        return embed(words, nodes, key=keys[0]), nodes, keys
 
     @property
     def _decoder_embed(self) -> TokenEmbedder:
@@ -145,13 +173,14 @@ class Seq2Seq(Model):
         heard: dict[str, Any] = {}
         encoder_key, decoder_key = split_key(key, 2)
         routers = labels.pop("output_router_logits", False)
+        marks = {m.argument: labels.pop(m.argument, None) for m in self.marks}
         asked = dict(output_hidden_states=output_hidden_states, output_attentions=output_attentions)
         if encoder_outputs is not None:
             heard = dict(encoder_outputs)
         elif cache is None:
             ran = self.encoder_forward(
                 input_ids, attention_mask, inputs_embeds, token_type_ids, encoder_key, tags,
-                **asked, output_router_logits=routers,
+                **asked, output_router_logits=routers, **marks,
             )  # fmt: skip
             heard = dict(ran)
         source = heard.get("last_hidden_state")
@@ -263,6 +292,7 @@ class Seq2Seq(Model):
             masks = self.encoder.masks("self") + self.decoder.masks("cross")
             limit = self.embed.spec.longest
             checks.tags("tags", inputs.get("tags"), masks, shapes[""], limit)
+            check_marks(self.marks, inputs, shapes[""], "input_ids")
         if "decoder_" in shapes:
             checks.room(inputs.get("cache"), shapes["decoder_"])
         self._check_answers(inputs, shapes)

@@ -13,11 +13,10 @@ from transformers_jax.models.base import Model
 from transformers_jax.models.inputs import (
     Fill,
     Mark,
+    check_marks,
     collected,
-    marked,
-    placed,
+    described,
     split_key,
-    tokens,
 )
 from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
@@ -94,7 +93,9 @@ class Single(Model):
         length = (inputs_embeds if ids is None else ids).shape[1]
         if per_token["token_type_ids"] is None and self.head is not None:
             per_token["token_type_ids"] = self.head.types(ids, length, labels)
-        words, nodes, types = self._tokens(per_token, inputs_embeds, tags, cache)
+        words, nodes, types = described(
+            self.embed, per_token, inputs_embeds, tags, self.dtype, cache, self.marks, self.fill
+        )
         keys = split_key(key, 3)
         x = self.embed(words, nodes, types, keys[0])
         ran = self.stack(
@@ -117,25 +118,6 @@ class Single(Model):
             attentions=ran.weights if output_attentions else None,
             router_logits=ran.routers or None if routers else None,
         )
-
-    def _tokens(self, per_token, vectors, tags, cache):
-        """(words, nodes, types), filled up to whole blocks where the model computes in such."""
-        ids, dtype = per_token["input_ids"], self.dtype
-        length = (vectors if ids is None else ids).shape[1]
-        missing = 0 if self.fill is None or cache is not None else self.fill.missing(length)
-        if missing:
-            table = None if "position" in (tags or {}) else self.positions
-            per_token = {**per_token, **self.fill(per_token, length, table)}
-            tags = {n: jnp.pad(x, ((0, 0), (0, missing))) for n, x in (tags or {}).items()}
-        if vectors is None:
-            words = self.embed.words(per_token["input_ids"], dtype)
-        else:
-            words = self.embed.given(vectors, dtype)
-            words = jnp.pad(words, ((0, 0), (0, missing), (0, 0)))
-        tags = placed(self.embed, tags, per_token["position_ids"], ids, cache)
-        tags = marked(self.marks, tags, per_token, words.shape[:2])
-        nodes = tokens(words.shape[1], per_token["attention_mask"], tags, cache)
-        return words, nodes, per_token["token_type_ids"]
 
     def init_cache(self, batch: int, length: int) -> Cache:
         """An empty memory for `length` tokens."""
@@ -161,12 +143,7 @@ class Single(Model):
         shape = np.shape(ids) if ids is not None else np.shape(vectors)[:-1]
         like = "input_ids" if ids is not None else "inputs_embeds"
         checks.tokens(inputs, shape, like, self.embed.spec)
-        for mark in self.marks:
-            if mark.argument in inputs:
-                checks.integers(mark.argument, inputs[mark.argument], None)
-                checks.same_shape(mark.argument, inputs[mark.argument], shape, like)
-            elif ids is not None and mark.tag not in inputs.get("tags", {}):
-                mark.check(ids)
+        check_marks(self.marks, inputs, shape, like)
         masks = self.stack.masks("self")
         checks.tags("tags", inputs.get("tags"), masks, shape, self.positions)
         checks.pairs(inputs.get("pairs"), masks)
