@@ -10,7 +10,9 @@ from safetensors.numpy import load_file, save_file
 
 import transformers_jax as tj
 from transformers_jax.models import load_config
+from transformers_jax.models.base import Plan
 from transformers_jax.nn.feedforward import activation
+from transformers_jax.nn.param import flatten, params
 from transformers_jax.nn.pooling import pool
 from transformers_jax.objectives.losses import objective
 
@@ -170,6 +172,19 @@ def test_older_files_are_the_same_model(name, prefix, tmp_path):
     older = resaved(name, tmp_path, lambda key: TENSORFLOW(key.removeprefix(prefix)), extra.items())
     want, got = (tj.functional(tj.from_pretrained(x))[1] for x in (CASES / name, older))
     assert jax.tree.all(jax.tree.map(np.array_equal, got, want))
+
+
+@pytest.mark.parametrize("kind", [tj.BertConfig, tj.RobertaConfig, tj.AlbertConfig])
+def test_the_bias_of_untied_words_is_stored_once_by_v4(kind):
+    config = kind(**TINY, tie_word_embeddings=False)
+    plan = Plan(config, "masked_lm")
+    ours = {path: leaf.shape for path, leaf in flatten(params(plan.build())).items()}
+    shapes = {name: fill.shape for name, fill in plan.table.fills(ours).items()}
+    ((bias, decoder),), output = config.TIED_TOO, config.TIES[1]
+    report = plan.table.check({n: s for n, s in shapes.items() if n != decoder}, ours)
+    assert {f.canonical: f.name for f in report.fills}[decoder] == bias
+    with pytest.raises(ValueError, match=output):  # the control: the table itself was not shared
+        plan.table.check({n: s for n, s in shapes.items() if n not in (decoder, output)}, ours)
 
 
 @pytest.mark.parametrize("kind", [tj.XLMRobertaConfig, tj.CamembertConfig])

@@ -1,5 +1,7 @@
 """The two-way table: names and shapes, before any weight is read."""
 
+from dataclasses import replace
+
 import pytest
 
 from transformers_jax.hub.table import Row, Table, rows, slots
@@ -96,6 +98,17 @@ def test_a_stand_in_is_taken_only_where_the_tensor_is_absent():
     assert ("head.weight", "model.wte.weight") in {(f.name, f.canonical) for f in report.fills}
     assert report.left_out == ()
     assert GPT.check(THEIRS | {"head.weight": (V, D)}, OURS).left_out == ("head.weight",)
+
+
+@pytest.mark.parametrize("stored", [("one.bias",), ("two.bias",), ("one.bias", "two.bias")])
+def test_one_of_two_twins_is_both(stored):
+    pair, ours = ("one.bias", "two.bias"), {"one": (V,), "two": (V,)}
+    table = Table(rows("one.bias | one\n two.bias | two"), twins=(pair,))
+    theirs = dict.fromkeys(stored, (V,))
+    found = {fill.canonical: fill.name for fill in table.check(theirs, ours).fills}
+    assert found == {name: name if name in stored else stored[0] for name in pair}
+    with pytest.raises(ValueError, match="missing"):  # the control
+        replace(table, twins=()).check({"one.bias": (V,)}, ours)
 
 
 def test_a_pattern_of_slots_takes_every_second_layer():

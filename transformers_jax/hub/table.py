@@ -107,8 +107,9 @@ class Table:
     backbone's rows and may be missing in a file; `bare=True` exports without it, as models without
     a head are saved. `prefixes` are further ones that a file may have. `aliases` are (regular
     expression, replacement) pairs for older names, `ignore` are shell patterns of stray names,
-    `stand_ins` are (name, other): `other` is taken where `name` is not in the file. `computed` are
-    tensors that a formula gives; files may lack them.
+    `stand_ins` are (name, other): `other` is taken where `name` is not in the file. `twins` are
+    pairs of which a file may hold one, which then is both. `computed` are tensors that a formula
+    gives; files may lack them.
     Export only writes the names of the rows.
     """
 
@@ -118,6 +119,7 @@ class Table:
     aliases: tuple[tuple[str, str], ...] = ()
     ignore: tuple[str, ...] = ()
     stand_ins: tuple[tuple[str, str], ...] = ()
+    twins: tuple[tuple[str, str], ...] = ()
     computed: tuple[Computed, ...] = ()
 
     def fills(
@@ -239,6 +241,10 @@ class Table:
                 claims[wanted] = [spare.pop(other)]
                 for names in rest.values():
                     names[:] = [name for name in names if name != claims[wanted][0]]
+        for pair in self.twins:
+            for wanted, other in (pair, pair[::-1]):
+                if wanted in fills and wanted not in claims and other in claims:
+                    claims[wanted] = claims[other][:1]
         repeated = tuple(tuple(names) for names in claims.values() if len(names) > 1)
         found = {canonical: names[0] for canonical, names in claims.items()}
         return (found, repeated, *(tuple(names) for names in rest.values()))

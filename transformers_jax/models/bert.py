@@ -187,6 +187,7 @@ class BertConfig(FamilyConfig):
             aliases=((r"\.gamma$", ".weight"), (r"\.beta$", ".bias")),
             ignore=("*.position_ids", *(untied if tied else ())),
             stand_ins=(self.TIES, *self.TIED_TOO) if tied else (),
+            twins=() if tied else self.TIED_TOO,  # v4 shared the bias of untied words as well
         )
 
     def backbone(self, prefix: str) -> tuple[Row, ...]:

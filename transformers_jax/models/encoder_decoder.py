@@ -104,7 +104,7 @@ class EncoderDecoderConfig(FamilyConfig):
         )
         every = {
             name: tuple(dict.fromkeys(x for part in parts for x in getattr(part, name)))
-            for name in ("rows", "aliases", "ignore", "stand_ins", "computed")
+            for name in ("rows", "aliases", "ignore", "stand_ins", "twins", "computed")
         }
         every["rows"] += rows(layer("enc_to_dec_proj", "project"))
         return Table(**every)
@@ -131,6 +131,7 @@ def nested(table: Table, theirs: str, ours: Mapping[str, str], bare: bool = Fals
         aliases=table.aliases,
         ignore=tuple(theirs + pattern for pattern in table.ignore),
         stand_ins=tuple((renamed(a), renamed(b)) for a, b in table.stand_ins),
+        twins=tuple((renamed(a), renamed(b)) for a, b in table.twins),
         computed=tuple(replace(one, name=renamed(one.name)) for one in table.computed),
     )
 
