@@ -16,6 +16,7 @@ from transformers_jax import cli
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests/conformance/cases"
+SENTENCES = ROOT / "tests/embedding/sentences"
 GPT2, OLDER, T5 = CASES / "gpt2", CASES / "older-gpt2", CASES / "t5-v1.1"
 CACHE = tempfile.mkdtemp(prefix="transformers_jax_test_")
 ENVIRONMENT = {
@@ -231,6 +232,19 @@ def test_convert_changes_the_dtype_and_splits(tmp_path, here):
     assert (tmp_path / "half/model.safetensors.index.json").exists()
     facts = json.loads(here("inspect", tmp_path / "half", "--json"))
     assert list(facts["stored"]) == ["bfloat16"]
+
+
+def test_convert_keeps_what_makes_vectors_of_sentences(tmp_path, here):
+    source, target = SENTENCES, tmp_path / "half"
+    done = json.loads(here("convert", source, target, "--dtype", "bfloat16", "--json"))
+    assert (done["head"], done["dropped"]) == ("embedding", [])
+    assert ["2_Dense/linear.weight", "float32", "bfloat16"] in done["retyped"]
+    folders = lambda place: {f.relative_to(place) for f in place.rglob("*") if f.is_file()}
+    assert folders(target) == folders(source)
+    facts = json.loads(here("inspect", target, "--json"))
+    assert [step.partition("(")[0] for step in facts["modules"]][:2] == ["Pool", "Project"]
+    alone = json.loads(here("convert", source, tmp_path / "bare", "--head", "none", "--json"))
+    assert "modules.json" not in alone["files"]  # asked for, the transformer alone is written
 
 
 def test_convert_copies_no_file_from_elsewhere(tmp_path):

@@ -14,7 +14,7 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.embedding.directory import MODULES, Sentence, read
 from transformers_jax.hub import files
-from transformers_jax.hub.files import Checkpoint, Entry
+from transformers_jax.hub.files import Checkpoint, Entry, confined
 from transformers_jax.hub.table import Table
 from transformers_jax.models.base import Model, Plan
 from transformers_jax.models.config import FamilyConfig
@@ -148,7 +148,7 @@ def copy_tokenizer(sentence: Sentence, target: Path) -> None:
     """Copies the files of the tokenizer, as they are.
 
     Raises:
-        ValueError: the directory that the model was loaded from has gone.
+        ValueError: the directory that the model was loaded from has gone, or links to elsewhere.
     """
     if sentence.source is None or Path(sentence.source).resolve() == target.resolve():
         return
@@ -160,4 +160,4 @@ def copy_tokenizer(sentence: Sentence, target: Path) -> None:
         )
     for pattern in TOKENIZER:
         for file in source.glob(pattern):
-            shutil.copyfile(file, target / file.name)
+            shutil.copyfile(confined(file, source), target / file.name)

@@ -82,6 +82,20 @@ class Checkpoint:
         return self.tensors[name]
 
 
+def confined(path: Path, origin: Path) -> Path:
+    """The real place of a file of a directory, which may be a link within it or the hub's cache.
+
+    Raises:
+        ValueError: a link that leads elsewhere: a checkpoint that links its vocabulary to a private
+            file must not have it copied into what is published.
+    """
+    real, home = path.resolve(), origin.resolve()
+    cached = home.parent.name == "snapshots" and home.parent.parent / "blobs" in real.parents
+    if home not in real.parents and not cached:
+        raise ValueError(f"{path} is a link that leads out of its directory, to {real}")
+    return real
+
+
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Opens a .safetensors file, or a directory with `model.safetensors` or its index and shards.
 

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.arrays import Key
+from transformers_jax.embedding.directory import MODULES
+from transformers_jax.embedding.plan import EmbeddingPlan
 from transformers_jax.hub.download import resolve
-from transformers_jax.hub.files import Checkpoint, open_checkpoint
+from transformers_jax.hub.files import Checkpoint, confined, open_checkpoint
 from transformers_jax.inspection.description import head_of
 from transformers_jax.pretrained import (
     from_pretrained,
@@ -63,6 +65,8 @@ def convert(
 ) -> Conversion:
     """Writes the model of `source` to the directory `target`, with its tokenizer's files.
 
+    A directory of sentence-transformers stays one, unless another head is asked for.
+
     Raises:
         ValueError: the source does not fit its family or is not to be trusted; the target holds
             files already (`overwrite=True` replaces them) or is the source.
@@ -75,12 +79,14 @@ def convert(
         raise ValueError(f"{target} is a file; give a directory")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise ValueError(f"{target} is not empty; give another directory, or --overwrite")
-    config = load_config(origin)
-    chosen = head_of(config, head)
+    sentences = head == "embedding" or (head is None and (origin / MODULES).is_file())
+    chosen = "embedding" if sentences else head_of(load_config(origin), head)
     loaded = from_pretrained(found, head=chosen, dtype=dtype, key=key, return_report=True)
     save_pretrained(loaded.model, folder, max_shard_size=max_shard_size)
-    copied = tuple(copy_companions(origin, folder))
-    before, after = open_checkpoint(found), open_checkpoint(folder)
+    inner = loaded.model.plan.sentence.transformer if sentences else ""
+    origin, written = (place / inner for place in (origin, folder))
+    copied = tuple(copy_companions(origin, written))
+    before, after = opened(found, loaded.model), opened(folder, loaded.model)
     return Conversion(
         head=chosen,
         files=tuple(sorted(path.name for path in folder.iterdir() if path.name not in copied)),
@@ -88,16 +94,20 @@ def convert(
         tensors=len(after.names),
         **_changes(before, after, loaded),
         drawn=loaded.initialised,
-        config=tuple(_changed_keys(origin, folder)),
+        config=tuple(_changed_keys(origin, written)),
     )
+
+
+def opened(path: Path, model: Any) -> Checkpoint:
+    """The tensors of a model, those of the modules behind a transformer included."""
+    if isinstance(model.plan, EmbeddingPlan):
+        return model.plan.sentence.open(path)[0]
+    return open_checkpoint(path)
 
 
 def _changes(before: Checkpoint, after: Checkpoint, loaded: Any) -> dict[str, Any]:
     """Names, dtypes and what was left behind."""
-    table, bare = (
-        loaded.model.config.table(loaded.model.plan.head),
-        loaded.model.plan.head == "none",
-    )
+    table, bare = loaded.model.plan.table, loaded.model.plan.head == "none"
     renamed, retyped, read = [], [], set()
     for fill in loaded.report.fills:
         read.add(fill.name)
@@ -120,22 +130,11 @@ def _changed_keys(origin: Path, folder: Path) -> Iterator[tuple[str, Any, Any]]:
 
 
 def copy_companions(origin: Path, folder: Path) -> Iterator[str]:
-    """Copies the tokenizer's files; yields their names.
-
-    A link is followed within its directory and within the hub's cache only: a checkpoint that
-    links its vocabulary to a private file must not have it copied into what is published.
-    """
+    """Copies the tokenizer's files; yields their names."""
     for name in COMPANIONS:
         path = origin / name
         if not path.is_file():
             continue
-        real = path.resolve()
-        inside = origin.resolve() in real.parents
-        cached = origin.resolve().parent.name == "snapshots" and (
-            origin.resolve().parent.parent / "blobs" in real.parents
-        )
-        if not inside and not cached:
-            raise ValueError(f"{path} is a link that leads out of its directory, to {real}")
-        shutil.copyfile(real, folder / name)
+        shutil.copyfile(confined(path, origin), folder / name)
         os.chmod(folder / name, 0o644)
         yield name

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from transformers_jax.embedding.directory import MODULES, read
 from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Fill, Report
@@ -71,6 +72,7 @@ class Description:
     weights: tuple[Weight, ...]
     report: Mapping[str, tuple[str, ...]]
     fits: bool
+    modules: tuple[str, ...]  # behind the transformer, in a directory of sentence-transformers
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON knows it."""
@@ -150,7 +152,15 @@ def describe(
         weights=tuple(weights(config, chosen, model, shapes, report, checkpoint)),
         report=findings(report),
         fits=report.ok,
+        modules=modules(where),
     )
+
+
+def modules(where: Path | None) -> tuple[str, ...]:
+    """What makes vectors of sentences behind the transformer of a directory."""
+    if where is None or not (where / MODULES).is_file():
+        return ()
+    return tuple(map(str, read(where).steps))
 
 
 def check(

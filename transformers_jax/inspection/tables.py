@@ -54,6 +54,8 @@ def overview(d: Description) -> Table:
         lines["stored"] = f"{dtypes}; {human(d.file_bytes)}"
     else:
         lines["stored"] = "no weights here: this is a config"
+    if d.modules:
+        lines["sentences"] = " -> ".join(d.modules) + " (head='embedding')"
     for name, text in lines.items():
         grid.add_row(name, Text(text))
     return grid
