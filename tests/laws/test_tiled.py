@@ -74,6 +74,11 @@ def test_an_eager_call_compiles_once(monkeypatch):
 def test_tiles_are_as_small_as_the_graph_is_narrow(mask, side):
     assert size.tile_size(connect(mask, sequence(4096))) == (side, side)
 
+    def padded(valid):  # which tokens are padding is not known while tracing
+        assert size.tile_size(connect(mask, sequence(4096, valid=valid))) == (side, side)
+
+    jax.eval_shape(padded, jax.ShapeDtypeStruct((2, 4096), bool))
+
 
 def test_tiles_leave_little_over_at_the_ends():
     assert size.cut(connect(FULL, sequence(1025), sequence(7)), 512) == (344, 7)

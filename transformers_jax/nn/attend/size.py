@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 
@@ -17,11 +19,13 @@ LARGE = 512  # on an accelerator a step of the loop costs more than the scores o
 def tile_size(edges: Edges) -> tuple[int, int]:
     """(queries, keys) of a tile.
 
-    Where the live tiles are known while tracing, the size whose tiles cost least. Where they are
-    found at run time a guess: documents and regions are worth small tiles, padding is not.
+    Where the live tiles are known while tracing, the size whose tiles cost least; padding, which
+    mostly is not, is left out of this. Where they are found at run time a guess: documents and
+    regions are worth small tiles.
     """
     if jax.default_backend() != "cpu":
         return cut(edges, LARGE)
+    edges = replace(edges, q=replace(edges.q, valid=None), k=replace(edges.k, valid=None))
     costs: dict[tuple[int, int], float] = {}
     for side, time in sorted(SPEED.items(), reverse=True):
         size = cut(edges, side)
