@@ -198,7 +198,7 @@ HUB = {  # keys of well-known files beside those that today's classes write
         global_attn_every_n_layers=3, global_rope_theta=160000.0, local_rope_theta=10000.0,
         layer_norm_eps=1e-5, position_embedding_type="absolute", gradient_checkpointing=False,
         cls_token_id=50281, sep_token_id=50282, deterministic_flash_attn=False,
-        reference_compile=None, repad_logits_with_grad=False, sparse_prediction=False,
+        reference_compile=None, repad_logits_with_grad=False, sparse_prediction=True,
         sparse_pred_ignore_index=-100, torch_dtype="float32",
     ),
     "longformer": dict(
@@ -224,7 +224,6 @@ def test_configs_of_the_hub_are_read(family):
     [
         ("modernbert", {"layer_types": ["full_attention"]}, "for each of the 2 layers"),
         ("modernbert", {"classifier_pooling": "max"}, "expected 'cls' or 'mean'"),
-        ("modernbert", {"sparse_prediction": True}, "sparse_prediction=True is not implemented"),
         ("modernbert", {"rope_parameters": {"rope_theta": 1.0}}, "has rope_theta; expected"),
         ("longformer", {"attention_window": [4]}, r"attention_window \[4\].* each of the 2 layers"),
         ("longformer", {"attention_window": 5}, r"attention_window \[5, 5\].*even"),

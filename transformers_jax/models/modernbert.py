@@ -33,13 +33,16 @@ OLD_BASES = {"full_attention": "global_rope_theta", "sliding_attention": "local_
 
 @dataclass(frozen=True, kw_only=True)
 class ModernBertConfig(FamilyConfig):
-    """The fields of a ModernBERT config.json; defaults are ModernBERT-base (149M)."""
+    """The fields of a ModernBERT config.json; defaults are ModernBERT-base (149M).
+
+    `sparse_prediction` is not read: where there are labels the reference then answers for the
+    masked words alone, with the same loss; here all words have logits.
+    """
 
     model_type = "modernbert"
-    FIXED = {"sparse_prediction": False}  # logits of the masked words alone: their number is data
     UNUSED = frozenset(
         """deterministic_flash_attn layer_norm_eps position_embedding_type
-        reference_compile repad_logits_with_grad sparse_pred_ignore_index
+        reference_compile repad_logits_with_grad sparse_prediction sparse_pred_ignore_index
         """.split()
     )
     TIES = ("model.embeddings.tok_embeddings.weight", "decoder.weight")
