@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import transformers_jax as tj
@@ -112,3 +113,61 @@ def test_what_pytorch_users_type_is_understood(model):
     assert model.eval() is model
     ids = model.generate(IDS, max_new_tokens=0)
     assert np.array_equal(ids, IDS)
+
+
+# ---------------------------------------------------------------- two stacks
+
+
+@pytest.fixture(scope="module")
+def pair():
+    config = tj.T5Config(vocab_size=32, d_model=24, d_kv=6, d_ff=16, num_layers=1, num_heads=4)
+    return tj.from_config(config, head="seq2seq_lm", key=jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        (dict(input_ids=IDS, labels=[[1], [2]]), "source has 1 rows and the decoder 2"),
+        (dict(input_ids=IDS, decoder_input_ids=[[1], [2]]), "source has 1 rows and the decoder 2"),
+        (
+            dict(inputs_embeds=np.ones((1, 3, 7))),
+            r"inputs_embeds has shape \(1, 3, 7\); expected 3",
+        ),
+        (dict(input_ids=IDS, decoder_inputs_embeds=np.ones((1, 24))), "decoder_inputs_embeds has"),
+        (dict(encoder_outputs=np.ones((1, 3, 24))), r"is ndarray; expected what model\.encode"),
+    ],
+)
+def test_sides_that_do_not_fit_are_told_apart(pair, inputs, words):
+    with pytest.raises(ValueError, match=words):
+        pair(**inputs)
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_a_mistaken_step_is_told_what_to_type(model):
+    params, optimizer = tj.functional(model)[1], optax.sgd(0.1)
+    state = jax.eval_shape(lambda key: tj.init_state(model, optimizer, key), jax.random.key(0))
+    step = tj.make_step(model, tj.supervised, optimizer)
+    batch = {"input_ids": IDS, "labels": IDS}
+    for call, words in (
+        (lambda: tj.make_step(model, "supervised", optimizer), "objective is 'supervised'"),
+        (lambda: tj.make_step(model, tj.supervised, 0.1), "optimizer is 0.1; expected one of"),
+        (lambda: tj.make_step(params, tj.supervised, optimizer), "make_step takes a model"),
+        (lambda: tj.init_state(model, optimizer, 3), r"give key=jax\.random\.key\(3\)"),
+        (lambda: step.trace(params, batch), "expected what tj.init_state gives"),
+        (lambda: step.trace(state, (IDS, IDS)), "expected a dict of arrays"),
+        (lambda: step.trace(state, {"input_ids": [[3, 4]]}), "input_ids is a list"),
+        (lambda: step.trace(state, {"input_ids": IDS * 1.0}), "input_ids must hold integers"),
+        (lambda: step.trace(state, {"input_ids": IDS}), "no 'loss'; give labels="),
+    ):
+        with pytest.raises((TypeError, ValueError, AttributeError), match=words):
+            call()
+    step.trace(state, batch)
+
+
+def test_answers_in_a_text_are_trained_by_the_loss_of_their_head():
+    asked = {"input_ids": np.zeros((3, 4), np.int32), "start_positions": np.array([0, 3, 4])}
+    model = lambda **inputs: Output(loss=np.float32(2.0))
+    loss, metrics = tj.supervised(model, asked, None)
+    assert (loss, *map(float, metrics["loss"])) == (2.0, 4.0, 2.0)  # the third lies beyond the row

@@ -66,6 +66,9 @@ def flag(name: str, value: Any) -> bool:
 
 def traceable(name: str, value: Any) -> Any:
     """An argument inside of a transformation; an argument of it, a list is one of tracers."""
+    kind = getattr(value, "dtype", np.int32)
+    if name.endswith("input_ids") and not np.issubdtype(kind, np.integer):
+        raise ValueError(f"{name} must hold integers, but its dtype is {kind}")
     if isinstance(value, list) and not is_traced(value):
         return narrow(concrete(name, value))
     if isinstance(value, list):

@@ -48,6 +48,23 @@ def ids(name: str, value: Any, size: int, what: str = "vocabulary", rank: int | 
         )
 
 
+def vectors(name: str, value: Any, width: int, rank: int = 3) -> None:
+    """What stands for embedded words has their width."""
+    if np.ndim(value) != rank or np.shape(value)[-1] != width:
+        raise ValueError(
+            f"{name} has shape {np.shape(value)}; expected {rank} axes, the last of {width}"
+        )
+
+
+def heard(outputs: Any) -> None:
+    """What an encoder said is a record."""
+    if not isinstance(outputs, Mapping) or "last_hidden_state" not in outputs:
+        raise ValueError(
+            f"encoder_outputs is {type(outputs).__name__}; expected what model.encode(...)"
+            " gives, or {'last_hidden_state': Float[B S D]}"
+        )
+
+
 def labels(name: str, value: Any, size: int, rank: int | None = None) -> None:
     """Labels lie in [0, size), or are -100 where there is nothing to predict."""
     array = integers(name, value, rank)

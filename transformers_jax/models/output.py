@@ -10,7 +10,7 @@ import jax
 from transformers_jax.spelling import nearest
 
 ASKED = {  # how a call asks for fields
-    "loss": "give labels=",
+    "loss": "give labels= (where an answer is marked, start_positions= and end_positions=)",
     "hidden_states": "give output_hidden_states=True",
     "attentions": "give output_attentions=True",
     "router_logits": "give output_router_logits=True",

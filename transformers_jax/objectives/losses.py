@@ -159,13 +159,20 @@ def replaced_token(
 def supervised(
     model: Any, batch: Mapping[str, Any], key: Key | None
 ) -> tuple[Float[Array, ""], Metrics]:
-    """The loss that the model's own head computes from `labels`: fine-tuning of any kind."""
+    """The loss that the model's own head computes from its labels: fine-tuning of any kind."""
     loss = model(**batch, key=key).loss
+    weight = _answered(batch).sum().astype(jnp.float32)
+    return loss, {"loss": (loss * weight, weight)}
+
+
+def _answered(batch: Mapping[str, Any]) -> Array:
+    """Which tokens or rows the loss is a mean over."""
+    if "start_positions" in batch:  # an answer beyond the row is not asked for
+        rows = batch["input_ids"] if "input_ids" in batch else batch["inputs_embeds"]
+        return batch["start_positions"] < rows.shape[1]
     labels = batch["labels"]
     integers = jnp.issubdtype(labels.dtype, jnp.integer)
-    asked = labels != IGNORED if integers else jnp.ones(labels.shape[:1])
-    weight = asked.sum().astype(jnp.float32)
-    return loss, {"loss": (loss * weight, weight)}
+    return labels != IGNORED if integers else jnp.ones(labels.shape[:1])
 
 
 # ---------------------------------------------------------------- by name

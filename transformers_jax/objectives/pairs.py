@@ -118,7 +118,7 @@ def matryoshka(
     Raises:
         ValueError: no dims, dims below 1 or twice, or not a weight for each.
     """
-    dims = tuple(dims)
+    dims = (dims,) if isinstance(dims, int) else tuple(dims)
     weights = (1.0,) * len(dims) if weights is None else tuple(weights)
     if not dims or min(dims) < 1 or len(set(dims)) < len(dims) or len(weights) != len(dims):
         raise ValueError(

@@ -18,8 +18,8 @@ import optax
 from jax.sharding import Mesh
 
 from transformers_jax import shard
-from transformers_jax.arrays import Array, Float, Int, Key, Params
-from transformers_jax.models.base import Model, functional
+from transformers_jax.arrays import Array, Float, Int, Key, Params, check_key
+from transformers_jax.models.base import Model, check_model, functional
 from transformers_jax.nn.param import axes as axes_of
 from transformers_jax.nn.param import flatten
 from transformers_jax.objectives import Objective
@@ -91,11 +91,15 @@ def make_step(
     """
     if on_nonfinite not in ("abort", "skip"):
         raise ValueError(f"on_nonfinite={on_nonfinite!r}: expected 'abort' or 'skip'")
+    if not callable(objective):
+        raise TypeError(f"objective is {objective!r}; expected one such as tj.supervised")
     update, frozen, schedule = _parts(optimizer, schedule)
     if isinstance(model, Model):
         axes, params = axes_of(model), functional(model)[1]
         model = model if compute_dtype is None else model.abstract(compute=compute_dtype)
         apply: Callable[..., Any] = functional(model)[0]
+    elif not callable(model):
+        check_model(model, "make_step")
     else:
         apply = model
         if compute_dtype is not None:
@@ -107,6 +111,12 @@ def make_step(
         places = state_shardings(axes, params, update, mesh)
 
     def step(state: TrainState, batch: Batch):
+        for given, kind, expected in (
+            (state, TrainState, "what tj.init_state gives"),
+            (batch, Mapping, "a dict of arrays by the names of the model's arguments"),
+        ):
+            if not isinstance(given, kind):
+                raise TypeError(f"step(state, batch): expected {expected}; {type(given)} came")
         with shard.use(mesh):
             noise = jax.random.fold_in(state.key, state.step)
             asked = objective if nan_at is None else _spoiled(objective, state.step + 1 == nan_at)
@@ -145,6 +155,7 @@ def init_state(
     The optimizer's arrays are born in the sharding of their parameters. The first step takes over
     the memory of the state, so the model's own arrays are copied.
     """
+    check_key(key)
     update = _parts(optimizer)[0]
     params = functional(model)[1]
     places = None
@@ -184,6 +195,10 @@ def _parts(
 ) -> tuple[optax.GradientTransformation, Any, Any]:
     """(transformation, what is frozen, schedule) of an optimizer of ours or of optax."""
     if not isinstance(optimizer, Optimizer):
+        if not hasattr(optimizer, "update"):
+            raise TypeError(
+                f"optimizer is {optimizer!r}; expected one of optax, such as optax.adamw(1e-4)"
+            )
         return optimizer, None, schedule
     return optimizer.transformation, optimizer.frozen, schedule or optimizer.schedule
 

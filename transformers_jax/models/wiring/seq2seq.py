@@ -279,6 +279,8 @@ class Seq2Seq(Model):
                 raise ValueError(f"give {prefix}input_ids or {prefix}inputs_embeds, not both")
             if ids is not None:
                 checks.ids(f"{prefix}input_ids", ids, self._words(side).spec.vocab)
+            elif vectors is not None:
+                checks.vectors(f"{prefix}inputs_embeds", vectors, side.spec.width)
             shape = np.shape(ids) if ids is not None else np.shape(vectors)[:2]
             if ids is not None or vectors is not None:
                 shapes[prefix] = shape
@@ -287,6 +289,7 @@ class Seq2Seq(Model):
         if "" not in shapes and heard is None and inputs.get("cache") is None:
             raise ValueError("give input_ids (or encoder_outputs, or a cache that heard them)")
         if heard is not None:
+            checks.heard(heard)
             shapes.setdefault("", np.shape(heard["last_hidden_state"])[:2])
         if "" in shapes:
             masks = self.encoder.masks("self") + self.decoder.masks("cross")
@@ -302,6 +305,10 @@ class Seq2Seq(Model):
         speaks = isinstance(self.head, LanguageModel)
         made = np.shape(inputs["labels"]) if speaks and "labels" in inputs else shapes.get("", ())
         answered = shapes.get("decoder_", made)
+        if answered and "" in shapes and answered[0] != shapes[""][0]:
+            raise ValueError(
+                f"the source has {shapes[''][0]} rows and the decoder {answered[0]}; give as many"
+            )
         masks = self.decoder.masks("self") + self.decoder.masks("cross")
         checks.tags("decoder_tags", inputs.get("decoder_tags"), masks, answered, self.positions)
         checks.pairs(inputs.get("pairs"), masks)

@@ -135,11 +135,8 @@ class Single(Model):
         rank = 3 if isinstance(self.head, MultipleChoice) else 2
         if ids is not None:
             checks.ids("input_ids", ids, self.embed.spec.vocab, rank=rank)
-        elif np.ndim(vectors) != rank + 1 or np.shape(vectors)[-1] != self.embed.spec.width:
-            raise ValueError(
-                f"inputs_embeds has shape {np.shape(vectors)}; expected {rank + 1} axes, the last "
-                f"of {self.embed.spec.width}"
-            )
+        else:
+            checks.vectors("inputs_embeds", vectors, self.embed.spec.width, rank + 1)
         shape = np.shape(ids) if ids is not None else np.shape(vectors)[:-1]
         like = "input_ids" if ids is not None else "inputs_embeds"
         checks.tokens(inputs, shape, like, self.embed.spec)
