@@ -80,6 +80,22 @@ HUB = {  # what config.json says in well-known repositories
         eos_token_ids=None,
         xla_device=None,
     ),
+    "ms-marco-MiniLM-L6-v2": dict(
+        BERT,
+        model_type="bert",
+        id2label={"0": "LABEL_0"},
+        label2id={"LABEL_0": 0},
+        pad_token_id=0,
+        position_embedding_type="absolute",
+        sbert_ce_default_activation_function="torch.nn.modules.linear.Identity",
+        sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity"},
+        type_vocab_size=2,
+        use_cache=True,
+        vocab_size=30522,
+    ),
+    "roberta-base-squad2": dict(
+        FAIRSEQ, model_type="roberta", language="english", name="Roberta", vocab_size=50265
+    ),
     "xlm-roberta-base": dict(FAIRSEQ, model_type="xlm-roberta", vocab_size=250002),
     "camembert-base": dict(FAIRSEQ, model_type="camembert", vocab_size=32005, eos_token_id=6),
     "all-mpnet-base-v2": dict(

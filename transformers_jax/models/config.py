@@ -30,6 +30,10 @@ IGNORED = frozenset(
     vocab_size_or_config_json_file output_past _num_labels eos_token_ids xla_device
     cross_attention_hidden_size tf_legacy_loss
     """
+    # notes of authors and of other libraries, and ids that only tokenizers read
+    """language name sentence_transformers sbert_ce_default_activation_function _commit_hash
+    transformers.js_config mask_token_id cls_token_id unk_token_id
+    """
     # generation settings, which v4 kept here and v5 keeps in generation_config.json
     """max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty
     temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size

@@ -51,11 +51,7 @@ class DebertaV2Config(BertConfig):
 
     model_type = "deberta-v2"
     FIXED = {"talking_head": False}
-    UNUSED = frozenset(
-        """classifier_dropout padding_idx z_steps sentence_transformers
-        sbert_ce_default_activation_function
-        """.split()
-    )
+    UNUSED = frozenset("classifier_dropout padding_idx z_steps".split())
     TIES = ("deberta.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight")
     HEARS = False
     POOLED = ()
