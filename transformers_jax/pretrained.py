@@ -24,6 +24,7 @@ from transformers_jax.embedding.plan import (
     planned,
     write_modules,
 )
+from transformers_jax.generation.options import FROM_CONFIG, NAMES, UNSUPPORTED
 from transformers_jax.graph import Mask
 from transformers_jax.hub import files, place
 from transformers_jax.hub.download import resolve
@@ -277,21 +278,26 @@ def stored_equal(
     return np.array_equal(one, other)
 
 
-GENERATION_IDS = (
-    *("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"),
-    *("forced_bos_token_id", "forced_eos_token_id"),
-)
-
-
 def generation_settings(folder: Path, config: FamilyConfig) -> Frozen:
-    """generation_config.json, where token ids that it lacks come from config.json."""
+    """generation_config.json, where special tokens that it lacks come from config.json."""
     file = folder / "generation_config.json"
-    values = read_json(file) if file.exists() else {}
-    for name in GENERATION_IDS:
+    values = read_json(file) if file.exists() else older_settings(folder)
+    for name in FROM_CONFIG:
         if values.get(name) is None and getattr(config, name, None) is not None:
             values[name] = getattr(config, name)
     values.pop("transformers_version", None)
     return freeze(values)
+
+
+def older_settings(folder: Path) -> dict[str, Any]:
+    """What config.json says of generation: all that there was before generation_config.json. Of a
+    model with a text model or a decoder inside, what is said of the whole wins."""
+    file, values = folder / "config.json", dict[str, Any]()
+    whole = read_json(file) if file.exists() else {}
+    for part in (whole.get("text_config"), whole.get("decoder"), whole):
+        told = part.items() if isinstance(part, Mapping) else ()
+        values |= {n: v for n, v in told if n in (*NAMES, *UNSUPPORTED) and v is not None}
+    return values
 
 
 def announce(path: Any, plan: Plan, report: Report, new: tuple[str, ...]) -> None:

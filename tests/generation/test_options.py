@@ -1,5 +1,6 @@
 """Who decides an option, and what is refused before anything is compiled."""
 
+import json
 import types
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from tests.generation.markov import Markov, MarkovConfig
 from transformers_jax.generation import generate
 from transformers_jax.generation.options import Options, dials, resolve
+from transformers_jax.models.encoder_decoder import EncoderDecoderConfig
+from transformers_jax.pretrained import generation_settings
 
 CONFIG = types.SimpleNamespace(eos_token_id=3, pad_token_id=None, bos_token_id=1)
 
@@ -168,3 +171,29 @@ def test_a_list_is_as_good_as_an_array():
     )
     with pytest.raises(ValueError, match="pad"):
         generate(model(), input_ids=[[1, 2], [1]], max_new_tokens=3)
+
+
+@pytest.mark.parametrize(
+    ("whole", "inner", "file", "told"),
+    [  # of the whole, of its decoder, generation_config.json; what holds
+        ({"num_beams": 4, "min_length": 5}, {}, None, {"num_beams": 4, "min_length": 5}),
+        ({"num_beams": 4}, {}, {"top_k": 7}, {"top_k": 7}),
+        ({"forced_eos_token_id": 2}, {}, {}, {}),
+        ({"forced_eos_token_id": 2}, {}, None, {"forced_eos_token_id": 2}),
+        ({}, {"max_length": 9, "num_beams": 3}, None, {"max_length": 9, "num_beams": 3}),
+        ({"num_beams": 4}, {"num_beams": 3}, None, {"num_beams": 4}),
+        ({"task_specific_params": {"summarization": {"num_beams": 4}}}, {}, None, {}),
+    ],
+)
+def test_config_json_tells_of_generation_where_no_other_file_does(
+    whole, inner, file, told, tmp_path
+):
+    bert = {"model_type": "bert"}
+    parts = {"encoder": bert, "decoder": {**bert, "is_decoder": True, "add_cross_attention": True}}
+    parts["decoder"] |= inner
+    values = {"model_type": "encoder-decoder", **parts, **whole}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    if file is not None:
+        (tmp_path / "generation_config.json").write_text(json.dumps(file))
+    config = EncoderDecoderConfig(pad_token_id=0)
+    assert generation_settings(tmp_path, config) == {**told, "pad_token_id": 0}

@@ -4,7 +4,7 @@ Precedence, first match wins:
 
 1. what is passed to `generate` by name (None switches an option off);
 2. the `generation_config=` argument;
-3. `model.generation_config` (from generation_config.json);
+3. `model.generation_config` (from generation_config.json, or an older config.json);
 4. the special tokens of config.json (`eos_token_id`, `pad_token_id`, ...);
 5. the defaults written in `Options`.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from transformers_jax import shard, spec
-from transformers_jax.models.fields import label_names, out_of_range, wrong_type
+from transformers_jax.models.fields import label_names, labelled, out_of_range, wrong_type
 from transformers_jax.models.frozen import Frozen, freeze, thaw
 from transformers_jax.publish import publish_json
 from transformers_jax.spelling import nearest
@@ -40,6 +40,7 @@ IGNORED = frozenset(
     encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores
     return_dict_in_generate forced_bos_token_id forced_eos_token_id remove_invalid_values
     exponential_decay_length_penalty suppress_tokens begin_suppress_tokens sep_token_id
+    max_new_tokens min_new_tokens renormalize_logits
     """.split()
 )
 HUB = ("revision", "token", "cache_dir", "local_files_only")
@@ -193,15 +194,14 @@ class FamilyConfig:
         self.save(directory)
 
     def replace(self, **changes: Any) -> Self:
-        """A config with some fields changed; `num_labels=` sets the names of the labels.
+        """A config with some fields changed; `num_labels=` sets the names of the labels, where
+        neither `id2label` nor `label2id` does.
 
         Raises:
-            ValueError: a field that this family does not have, with the nearest name.
+            ValueError: a field that this family does not have, with the nearest name; labels that
+                contradict each other.
         """
-        if "num_labels" in changes:
-            names = label_names(changes.pop("num_labels"))
-            changes |= {"id2label": names, "label2id": {v: int(k) for k, v in names.items()}}
-        changes = {name: freeze(value) for name, value in changes.items()}
+        changes = {name: freeze(value) for name, value in labelled(changes).items()}
         known = {f.name: f for f in dataclasses.fields(self)}
         problems = [f"unknown field {k!r}{nearest(k, known)}" for k in changes if k not in known]
         problems += [p for k, v in changes.items() if k in known for p in wrong_type(known[k], v)]
