@@ -177,33 +177,41 @@ def constrain(x: Any, names: str, rules: Rules = ACTIVATION_RULES) -> Any:
     Without a mesh this is the identity. A length that the mesh does not divide (one row while
     generating) is left whole: this is a hint about layout, not about values.
     """
-    current = jax.sharding.get_abstract_mesh()
-    auto = [n for n, t in zip(current.axis_names, current.axis_types) if t == AxisType.Auto]
-    sizes = {name: current.shape[name] for name in auto}
-    if math.prod(sizes.values()) == 1:
+    sizes = mesh_sizes()
+    if not sizes:
         return x
-    axes = names.split()
-    if len(axes) != x.ndim:
+    if len(names.split()) != x.ndim:
         raise ValueError(f"axes {names!r} do not fit an array of shape {x.shape}")
-    parts = _assign(axes, rules, sizes)
-    fits = [
-        part if length % math.prod(sizes[name] for name in part) == 0 else ()
-        for part, length in zip(parts, x.shape)
-    ]
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(*[_entry(part) for part in fits]))
+    parts = cutting(names, x.shape, rules)
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*[_entry(part) for part in parts]))
 
 
-def cuts(names: str, shape: Sequence[int], rules: Rules = ACTIVATION_RULES) -> tuple[int, ...]:
-    """Into how many parts the current mesh cuts each axis of an activation of this shape, as
-    `constrain` lays it out; ones without a mesh."""
+def mesh_sizes() -> dict[str, int]:
+    """The axes of the current mesh that cut something and are the compiler's to use."""
     current = jax.sharding.get_abstract_mesh()
-    sizes = {
+    return {
         name: current.shape[name]
         for name, kind in zip(current.axis_names, current.axis_types)
-        if kind == AxisType.Auto
+        if kind == AxisType.Auto and current.shape[name] > 1
     }
-    parts = [math.prod(sizes[n] for n in part) for part in _assign(names.split(), rules, sizes)]
-    return tuple(part if size % part == 0 else 1 for part, size in zip(parts, shape))
+
+
+def cutting(
+    names: str, shape: Sequence[int], rules: Rules = ACTIVATION_RULES
+) -> list[tuple[str, ...]]:
+    """The axes of the current mesh that cut each axis of an activation, as `constrain` lays it
+    out; none where they do not divide it."""
+    sizes = mesh_sizes()
+    return [
+        part if length % math.prod(sizes[name] for name in part) == 0 else ()
+        for part, length in zip(_assign(names.split(), rules, sizes), shape)
+    ]
+
+
+def cuts(names: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """Into how many parts the current mesh cuts each axis of an activation."""
+    sizes = mesh_sizes()
+    return tuple(math.prod(sizes[name] for name in part) for part in cutting(names, shape))
 
 
 def nearest(value: int, step: int) -> str:

@@ -10,7 +10,6 @@ gives the sums back.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Int, Key
@@ -27,7 +26,7 @@ from transformers_jax.nn import noise
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.grouped import Blocks, arrange, grouped
 from transformers_jax.nn.param import param
-from transformers_jax.shard import ACTIVATION_RULES
+from transformers_jax.shard import cutting, mesh_sizes
 
 # ---------------------------------------------------------------- who serves whom
 
@@ -247,17 +246,12 @@ def _spread(
 ) -> Array:
     """`serve` under the current mesh; the compiler alone would gather all experts everywhere."""
     bits = None if key is None else noise.words(key)
-    mesh = jax.sharding.get_abstract_mesh()
-    sizes = {
-        name: mesh.shape[name]
-        for name, kind in zip(mesh.axis_names, mesh.axis_types)
-        if kind == AxisType.Auto and mesh.shape[name] > 1
-    }
+    sizes = mesh_sizes()
     if not sizes:
         return serve(experts, x, routes, weights, bits, mixed)
-    rows = _axes("batch", sizes, x.shape[0])
-    owners = _axes("experts", sizes, experts.count)
-    units = tuple(a for a in _axes("mlp", sizes, experts.ffn.hidden) if a not in owners)
+    (rows,), (owners,) = cutting("batch", x.shape), cutting("experts", (experts.count,))
+    (units,) = cutting("mlp", (experts.ffn.hidden,))
+    units = tuple(axis for axis in units if axis not in owners)
     shared = tuple(axis for axis in owners if axis in rows)  # their tokens are served together
     placed = {"experts": owners or None, "mlp": units or None}
     axes = {
@@ -295,11 +289,3 @@ def _spread(
         axis_names=set(sizes),
         check_vma=False,
     )(x, routes.expert, routes.weight, dict(weights), bits)  # fmt: skip
-
-
-def _axes(name: str, sizes: dict[str, int], length: int) -> tuple[str, ...]:
-    """The mesh axes over which an axis is cut; none if they do not divide it."""
-    wanted = dict(ACTIVATION_RULES)[name]
-    wanted = (wanted,) if isinstance(wanted, str) else wanted or ()
-    parts = tuple(axis for axis in wanted if axis in sizes)
-    return parts if length % math.prod(sizes[axis] for axis in parts) == 0 else ()

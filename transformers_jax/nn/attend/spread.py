@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from transformers_jax.graph import Edges
 from transformers_jax.nn import noise
-from transformers_jax.shard import ACTIVATION_RULES
+from transformers_jax.shard import cutting, mesh_sizes
 
 
 def spread(backend: Callable, q, k, v, edges: Edges, *, score, sinks, key, **options):
@@ -25,16 +25,11 @@ def spread(backend: Callable, q, k, v, edges: Edges, *, score, sinks, key, **opt
     The backend is also told `first`, the (row, query head, key head) where its slice begins, and
     `heads`, the (H, G) of the whole, so that dropout and score rules do not depend on the mesh.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    sizes = {
-        name: mesh.shape[name]
-        for name, kind in zip(mesh.axis_names, mesh.axis_types)
-        if kind == AxisType.Auto and mesh.shape[name] > 1
-    }
+    sizes = mesh_sizes()
     if not sizes:
         return backend(q, k, v, edges, score=score, sinks=sinks, key=key, **options)
     (B, _, H, _), G = q.shape, k.shape[2]
-    rows, parts = _axes("batch", sizes, B), _axes("heads", sizes, H)
+    rows, parts = cutting("batch heads", (B, H))
     cut = math.prod(sizes[name] for name in parts)
     if G % cut and cut % G:
         parts, cut = (), 1  # a device's query heads would read parts of two key heads
@@ -72,11 +67,3 @@ def spread(backend: Callable, q, k, v, edges: Edges, *, score, sinks, key, **opt
         axis_names=set(sizes),
         check_vma=False,
     )(q, k, v, moving, params, sinks, bits)  # fmt: skip
-
-
-def _axes(name: str, sizes: dict[str, int], length: int) -> tuple[str, ...]:
-    """The mesh axes over which an axis of activations is cut; none if they do not divide it."""
-    wanted = dict(ACTIVATION_RULES)[name]
-    wanted = (wanted,) if isinstance(wanted, str) else wanted or ()
-    parts = tuple(axis for axis in wanted if axis in sizes)
-    return parts if length % math.prod(sizes[axis] for axis in parts) == 0 else ()
