@@ -93,6 +93,19 @@ def test_configs_are_read_and_written_by_their_own_class(tmp_path):
         tj.BertConfig.from_pretrained(tmp_path / "new")
 
 
+def test_names_of_labels_are_kept_and_may_not_contradict():
+    named = SMALL.replace(num_labels=2, id2label={0: "no", 1: "yes"})
+    assert (named.num_labels, dict(named.id2label)) == (2, {"0": "no", "1": "yes"})
+    assert SMALL.replace(label2id={"no": 0, "yes": 1}) == named
+    for changes, words in (
+        (dict(num_labels=3, id2label={0: "no", 1: "yes"}), "num_labels=3, but 2 labels are named"),
+        (dict(id2label={0: "no", 1: "yes"}, label2id={"no": 1, "yes": 0}), "different labels"),
+        (dict(id2label={1: "no", 5: "yes"}), "a name of its own for each of 0, 1, 2"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            SMALL.replace(**changes)
+
+
 def test_an_output_is_read_by_place_too_and_tells_how_to_ask_for_more():
     out = Output(loss=None, logits=1, hidden_states=(2, 3))
     assert (out[0], out[-1], out[:1], out.to_tuple()) == (1, (2, 3), (1,), (1, (2, 3)))

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
 from transformers_jax.hub.download import resolve
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -139,3 +140,15 @@ def test_importing_costs_no_client(tmp_path):
     code = "import sys, transformers_jax.hub.download; print('huggingface_hub' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_tokenizer_is_found_by_the_id_of_its_model(tmp_path, monkeypatch, closed):
+    snapshot = cache(tmp_path, WHOLE)
+    train_tokenizer("byte", [], 256).save(snapshot)
+    found = load_tokenizer("some/model", cache_dir=tmp_path)
+    assert found.decode(found.encode("a cat")) == "a cat"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ConnectionError, match="neither a local directory nor completely in"):
+        load_tokenizer("another/model", cache_dir=tmp_path)
+    with pytest.raises(ValueError, match="a hub id; int came"):
+        load_tokenizer(3)

@@ -13,6 +13,7 @@ from typing import Any
 
 from transformers_jax.data.learned import train_tokenizer
 from transformers_jax.data.tokenizer import KINDS, NAMED, Tokenizer, refusing
+from transformers_jax.hub.download import is_id, resolve
 
 __all__ = ["KINDS", "Tokenizer", "load_tokenizer", "train_tokenizer"]
 
@@ -29,8 +30,9 @@ USUAL = {  # what special tokens are called where no file says what they are for
 }
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
-    """The tokenizer of a run, of a model's folder, or of one of its files.
+def load_tokenizer(path: str | Path, **hub: Any) -> Tokenizer:
+    """The tokenizer of a run, of a model's folder, of one of its files, or of a model on the hub
+    (`hub`: `revision`, `token`, `cache_dir`, `local_files_only`, as in `from_pretrained`).
 
     Roles come from tokenizer_config.json, else from special_tokens_map.json; without either,
     special tokens with the usual names have the usual roles. A role whose token is not in the
@@ -38,7 +40,10 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
 
     Raises:
         ValueError: nothing there that is known, or a file that cannot be read.
+        ConnectionError: a model's id, while the hub cannot be reached.
     """
+    if hub or is_id(path) or not isinstance(path, (str, Path)):
+        path = resolve(path, **hub)
     path = Path(path).expanduser()
     file = _find(path)
     config = {**_read_json(file.with_name(MAP)), **_read_json(file.with_name(CONFIG))}

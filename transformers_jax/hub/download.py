@@ -73,6 +73,13 @@ def resolve(
     return _folder(_download(text, where, token), subfolder)
 
 
+def is_id(path_or_id: Any) -> bool:
+    """Whether this is no path here, but looks like "owner/name"."""
+    if not isinstance(path_or_id, str) or Path(path_or_id).expanduser().exists():
+        return False
+    return re.fullmatch(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", path_or_id) is not None
+
+
 def _download(model: str, where: _Where, token: str | bool | None) -> Path:
     from huggingface_hub import errors, snapshot_download
 

@@ -78,3 +78,28 @@ def label_names(count: Any) -> dict[str, str]:
     if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1:
         raise ValueError(f"num_labels={count!r}: expected a whole number, at least 1")
     return {str(i): f"LABEL_{i}" for i in range(count)}
+
+
+def labelled(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes of a config, in which `id2label` and `label2id` say the same.
+
+    Raises:
+        ValueError: another number of labels than are named, names of others, or numbers with gaps.
+    """
+    rest = dict(changes)
+    names, ids = rest.get("id2label"), rest.get("label2id")
+    if names is None and isinstance(ids, Mapping):
+        names = {number: name for name, number in ids.items()}
+    if "num_labels" in rest:
+        usual = label_names(rest.pop("num_labels"))
+        names = usual if names is None else names
+        if isinstance(names, Mapping) and len(names) != len(usual):
+            raise ValueError(f"num_labels={len(usual)}, but {len(names)} labels are named: {names}")
+    if not isinstance(names, Mapping):
+        return rest
+    numbers = {str(name): int(number) for number, name in names.items()}
+    if sorted(numbers.values()) != list(range(len(names))):
+        raise ValueError(f"id2label={names}: expected a name of its own for each of 0, 1, 2, ...")
+    if ids is not None and dict(ids) != numbers:
+        raise ValueError(f"id2label={names} and label2id={ids} name different labels")
+    return rest | {"id2label": names, "label2id": numbers}
