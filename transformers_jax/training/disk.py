@@ -84,23 +84,21 @@ def sync(path: Path) -> None:
 
 def final(error: BaseException) -> bool:
     """Whether another attempt would fail like this one: a full disk stays full."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in _FOR_GOOD:
-            return True
-        if any(word in str(seen).lower() for word in _FOR_GOOD_WORDS):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
+    return _tells(error, _FOR_GOOD, _FOR_GOOD_WORDS)
 
 
 def passing(error: BaseException) -> bool:
     """Whether reading may succeed in a moment, as on a network disk that hiccups."""
+    return _tells(error, _PASSING, _PASSING_WORDS)
+
+
+def _tells(error: BaseException, numbers: set[int], words: tuple[str, ...]) -> bool:
+    """Whether an error, or what caused it, has one of the numbers or words."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in _PASSING:
+        if isinstance(seen, OSError) and seen.errno in numbers:
             return True
-        if any(word in str(seen).lower() for word in _PASSING_WORDS):
+        if any(word in str(seen).lower() for word in words):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
