@@ -155,6 +155,28 @@ def test_sides_that_do_not_fit_are_told_apart(pair, inputs, words):
         pair(**inputs)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            dict(decoder_start_token_id=32),
+            r"decoder_start_token_id.* is 32, outside the vocabulary",
+        ),
+        (
+            dict(forced_bos_token_id=40),
+            r"forced_bos_token_id is 40, outside the vocabulary \[0, 32",
+        ),
+        (dict(forced_eos_token_id=[1, 99]), "forced_eos_token_id is 99, outside"),
+        (dict(generation_config="greedy"), "generation_config is 'greedy'; expected a dict"),
+    ],
+)
+def test_forced_tokens_are_words_of_the_model(pair, options, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        pair.generate(IDS, max_new_tokens=2, **options)
+    asked = dict(decoder_start_token_id=31, forced_bos_token_id=0, max_new_tokens=0)
+    assert pair.generate(IDS, **asked).tolist() == [[31]]
+
+
 # ---------------------------------------------------------------- training
 
 

@@ -171,6 +171,11 @@ def as_mapping(generation_config: Any) -> dict[str, Any]:
         return {}
     if isinstance(generation_config, Mapping):
         return dict(generation_config)
+    if not hasattr(generation_config, "to_dict"):
+        raise TypeError(
+            f"generation_config is {generation_config!r}; expected a dict of options, or a "
+            "GenerationConfig"
+        )
     ours = {**dict.fromkeys(NAMES), **dict.fromkeys(UNSUPPORTED)}
     return {name: v for name, v in generation_config.to_dict().items() if name in ours}
 
