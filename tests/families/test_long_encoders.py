@@ -193,6 +193,23 @@ def test_big_bird_that_hears_an_encoder_hears_whole_rows():
     assert tj.BigBirdConfig(**SIZES).sparse  # the control
 
 
+@pytest.mark.parametrize(
+    ("given", "scored"),  # which of the two have a loss: BigBird, BERT
+    [
+        (("labels",), (True, False)),
+        (("next_sentence_label",), (False, False)),
+        (("labels", "next_sentence_label"), (True, True)),
+    ],
+)
+def test_big_bird_needs_no_second_label_for_a_loss(given, scored):
+    ids, every = np.ones((2, 7), np.int32), {"labels": (2, 7), "next_sentence_label": (2,)}
+    labels = {name: np.ones(every[name], np.int32) for name in given}
+    for kind, has in zip((tj.BigBirdConfig, tj.BertConfig), scored):
+        apply, values = tj.functional(Plan(kind(**SIZES), "pretraining").build())
+        found = jax.eval_shape(lambda p, f=apply: f(p, input_ids=ids, **labels), values)
+        assert ("loss" in found) == has
+
+
 HUB = {  # keys of well-known files beside those that today's classes write
     "modernbert": dict(
         global_attn_every_n_layers=3, global_rope_theta=160000.0, local_rope_theta=10000.0,

@@ -123,6 +123,9 @@ class BigBirdConfig(BertConfig):
             return heads.SequenceClassification(D, N, initial, rate=self.classifier_rate, **kind)
         if head == "multiple_choice":
             return heads.MultipleChoice(D, initial, self.hidden_dropout_prob)
+        if head == "pretraining":
+            words, sentence = self.words(self.hidden_act), heads.NextSentence(D, initial)
+            return heads.Pretraining(words, sentence, needs=("labels",))
         if head == "question_answering":
             ffn = FeedForward(self.intermediate_size, self.hidden_act)
             norm = LayerNorm(self.layer_norm_eps)

@@ -121,7 +121,8 @@ class NextSentence(Head):
 
 class Pretraining(Head):
     """BERT's two tasks at once: masked words and a question about two sentences; the loss is their
-    sum. `asked` and `answered` are the names of the question's label and logits."""
+    sum. `asked` and `answered` are the names of the question's label and logits; there is a loss
+    where all the labels are given that it `needs`, by default both."""
 
     def __init__(
         self,
@@ -129,9 +130,11 @@ class Pretraining(Head):
         sentence: NextSentence,
         asked: str = "next_sentence_label",
         answered: str = "seq_relationship_logits",
+        needs: tuple[str, ...] | None = None,
     ):
         self.words, self.sentence = words, sentence
         self.asked, self.answered = asked, answered
+        self.needs = ("labels", asked) if needs is None else needs
         self.labels = ("labels", asked, "output_unembedding")
 
     def __call__(self, x, seen, *, labels=None, output_unembedding=False, **question):
@@ -141,8 +144,9 @@ class Pretraining(Head):
         if output_unembedding:
             return {**words, self.answered: sentence["logits"]}
         fields: dict[str, Any] = {}
-        if labels is not None and label is not None:
-            fields["loss"] = words["loss"] + sentence["loss"]
+        given = {"labels": labels, self.asked: label}
+        if all(given[name] is not None for name in self.needs):
+            fields["loss"] = words.get("loss", 0.0) + sentence.get("loss", 0.0)
         fields["prediction_logits"] = words["logits"]
         fields[self.answered] = sentence["logits"]
         return fields
