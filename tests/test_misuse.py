@@ -128,6 +128,19 @@ def test_what_pytorch_users_type_is_understood(model):
     assert np.array_equal(ids, IDS)
 
 
+def test_a_decoder_s_head_on_an_encoder_writes_nothing_and_scores_nothing():
+    sizes = dict(vocab_size=32, hidden_size=24, num_hidden_layers=1, num_attention_heads=4)
+    config = tj.BertConfig(**sizes, intermediate_size=16, max_position_embeddings=16)
+    build = lambda **options: tj.from_config(
+        config, head="causal_lm", key=jax.random.key(0), **options
+    )
+    for use in (lambda m: m.generate(IDS, max_new_tokens=0), lambda m: tj.score(m, IDS)):
+        with pytest.raises(ValueError, match=r"each hears all.*is_decoder=True"):
+            use(build())
+    for options in (dict(is_decoder=True), dict(mask=tj.CAUSAL)):
+        assert np.array_equal(build(**options).generate(IDS, max_new_tokens=0), IDS)
+
+
 # ---------------------------------------------------------------- two stacks
 
 

@@ -87,6 +87,8 @@ def _check(
     model: Model, head: str, given: Mapping[str, Any], mask_token: int | None, batch_size: int
 ) -> None:
     """Inputs, and what the kind of model needs besides."""
+    if head == "causal_lm":
+        checks.hears_before_only(model, "score")
     traced = is_traced(dict(given))
     if not traced:
         model.check(given)

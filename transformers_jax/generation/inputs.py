@@ -16,6 +16,7 @@ import numpy as np
 from transformers_jax.arrays import Array, Bool, Int, is_traced
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.search import Prompt
+from transformers_jax.models.checks import hears_before_only
 
 Rows = np.ndarray | Array  # checked on the host, or traced inside a transformation
 
@@ -105,6 +106,7 @@ def check_head(model: Any) -> None:
             f"generate needs a model that scores the next token, but {type(model).__name__} has "
             f"head {head!r}; load it with head='causal_lm' (or 'seq2seq_lm')"
         )
+    hears_before_only(model, "generate")
 
 
 def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[Rows, "B T"]:

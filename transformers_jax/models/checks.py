@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from transformers_jax.graph import FULL
+
 if TYPE_CHECKING:
     from transformers_jax.graph import Mask
     from transformers_jax.models.base import Model
@@ -99,6 +101,17 @@ def length(name: str, count: int, limit: int | None) -> None:
         raise ValueError(
             f"{name} has {count} tokens, but the model has {limit} positions; "
             f"truncate to {limit} or use a model with more"
+        )
+
+
+def hears_before_only(model: Any, what: str) -> None:
+    """What is told of the next token comes from those before it: not in an encoder (BERT as it is
+    stored) with the head of a decoder."""
+    stack = getattr(model, "stack", None)
+    if stack is not None and FULL in stack.masks("self"):
+        raise ValueError(
+            f"{what} needs tokens that hear those before them only, but here each hears all "
+            f"({FULL}); load the model with is_decoder=True, or with mask=tj.CAUSAL"
         )
 
 
