@@ -45,6 +45,8 @@ def model():
             r"embed.table has shape \(1, 24\), expected \(32, 24\)",
         ),
         (lambda m, p: tj.similarity("a", "b"), "a holds no numbers"),
+        (lambda m, p: tj.init_cache(m, 1.5, 4), "init_cache: batch=1.5: expected a whole number"),
+        (lambda m, p: tj.init_cache(m, 1, 0), "init_cache: length=0: expected a whole number"),
     ],
 )
 def test_a_mistaken_call_is_told_what_to_type(model, call, words):
@@ -202,6 +204,11 @@ def test_a_mistaken_step_is_told_what_to_type(model):
         (lambda: tj.make_step(model, "supervised", optimizer), "objective is 'supervised'"),
         (lambda: tj.make_step(model, tj.supervised, 0.1), "optimizer is 0.1; expected one of"),
         (lambda: tj.make_step(params, tj.supervised, optimizer), "make_step takes a model"),
+        (
+            lambda: tj.make_step(model, tj.supervised, optimizer, clip=-1),
+            "clip=-1: expected a norm",
+        ),
+        (lambda: tj.make_step(model, tj.supervised, optimizer, accumulate=0), "accumulate=0: exp"),
         (lambda: tj.init_state(model, optimizer, 3), r"give key=jax\.random\.key\(3\)"),
         (lambda: step.trace(params, batch), "expected what tj.init_state gives"),
         (lambda: step.trace(state, (IDS, IDS)), "expected a dict of arrays"),

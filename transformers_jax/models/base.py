@@ -287,4 +287,8 @@ def init_cache(model: Model, batch: int, length: int, **source: Any) -> Cache:
     An encoder-decoder needs `encoder_outputs=model.encode(...)` and, if the source is padded, its
     `attention_mask`; keys of cross-attention are computed here, once.
     """
+    check_model(model, "init_cache")
+    for name, size in (("batch", batch), ("length", length)):
+        if not isinstance(size, (int, np.integer)) or size < 1:
+            raise ValueError(f"init_cache: {name}={size!r}: expected a whole number, at least 1")
     return model.init_cache(batch, length, **source)

@@ -91,6 +91,10 @@ def make_step(
     """
     if on_nonfinite not in ("abort", "skip"):
         raise ValueError(f"on_nonfinite={on_nonfinite!r}: expected 'abort' or 'skip'")
+    if not isinstance(accumulate, int) or accumulate < 1:
+        raise ValueError(f"accumulate={accumulate!r}: expected a whole number, at least 1")
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip={clip!r}: expected a norm above 0, or None for no clipping")
     if not callable(objective):
         raise TypeError(f"objective is {objective!r}; expected one such as tj.supervised")
     update, frozen, schedule = _parts(optimizer, schedule)
