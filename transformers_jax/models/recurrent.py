@@ -213,6 +213,7 @@ class RecurrentTranslator(Translator):
         self.encoder, self.bridge, self.attention = encoder, bridge, attention
         self.writer, self.head, self.bottleneck = writer, head, bottleneck
         self.start, self.pad, self.echoes = start, pad, False
+        self.marks, self.fill = (), None
 
     def encoder_forward(self, input_ids=None, attention_mask=None) -> Output:
         """The states of the source (zero at padding), and the last ones of both directions."""
