@@ -112,12 +112,15 @@ def test_a_long_encoder_reads_as_it_does_alone(family, marks):
     alone = bind(Plan(joined.encoder, "none").build(), parts)
     mine, theirs = model.encode(ids, **marks), alone(ids, **marks)
     np.testing.assert_allclose(mine.last_hidden_state, theirs.last_hidden_state, atol=1e-5)
+    asked = resolve({}, {}, {}, joined)
+    inputs = read(model, asked, ids, None, None, marks).prompt.inputs
+    told = {name: x.shape for name, x in inputs.items()}
     if marks:
+        assert told["global_attention_mask"] == told["input_ids"] == (2, 32)
         with pytest.raises(TypeError, match="has no argument 'labels'"):
             model.encode(ids, labels=ids)
     else:  # written texts begin with sources as they came: more blocks would be other blocks
-        asked = resolve({}, {}, {}, joined)
-        assert read(model, asked, ids, None, None, {}).prompt.inputs["input_ids"].shape == (2, 17)
+        assert told["input_ids"] == (2, 17)
 
 
 def test_heads_do_not_decide_who_hears_whom():

@@ -50,7 +50,8 @@ def generate(
     """Continues a prompt (or answers a source) token by token.
 
     Every other option is a field of `Options` under Hugging Face's name (`max_new_tokens`,
-    `do_sample`, `temperature`, `top_k`, `top_p`, `num_beams`, ...). What is passed here wins over
+    `do_sample`, `temperature`, `top_k`, `top_p`, `num_beams`, ...), or an argument by which an
+    encoder marks its tokens (`global_attention_mask`). What is passed here wins over
     `generation_config`, that over the model's own; an option that is passed as None is off.
 
     A decoder returns prompt and new tokens; prompts of different lengths are padded on the left,
@@ -75,6 +76,8 @@ def generate(
     """
     check_model(model, "generate")
     check_head(model)
+    marks = [mark.argument for mark in getattr(model, "marks", ())]
+    marked = {name: options.pop(name) for name in marks if name in options}
     _refuse_unknown(options)
     asked = resolve(
         options, generation_config, model.generation_config or {}, _special_tokens(model.config)
@@ -87,6 +90,7 @@ def generate(
         "encoder_outputs": encoder_outputs,
         "pixel_values": pixel_values,
         "input_features": input_features,
+        **marked,
     }
     others = {name: value for name, value in others.items() if value is not None}
     request = read(model, asked, input_ids, attention_mask, decoder_input_ids, others)

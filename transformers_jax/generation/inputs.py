@@ -16,7 +16,7 @@ import numpy as np
 from transformers_jax.arrays import Array, Bool, Int, is_traced
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.search import Prompt
-from transformers_jax.models.checks import hears_before_only
+from transformers_jax.models.checks import hears_before_only, same_shape
 
 Rows = np.ndarray | Array  # checked on the host, or traced inside a transformation
 
@@ -221,6 +221,10 @@ def _source(
     extra = (wide if most is None else max(length, min(wide, most))) - length
     inputs["input_ids"] = jnp.pad(jnp.asarray(ids, jnp.int32), ((0, 0), (0, extra)))
     inputs["attention_mask"] = jnp.pad(jnp.asarray(mask), ((0, 0), (0, extra)))
+    for name in (mark.argument for mark in getattr(model, "marks", ())):
+        if name in inputs:
+            same_shape(name, inputs[name], ids.shape, "input_ids")
+            inputs[name] = jnp.pad(jnp.asarray(inputs[name], jnp.int32), ((0, 0), (0, extra)))
     return inputs
 
 
