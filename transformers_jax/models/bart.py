@@ -7,13 +7,12 @@ to the logits (`BIAS`), how a row begins (`START`). Each is a subclass that says
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
-from transformers_jax.hub.table import Computed, Table, rows, slots
+from transformers_jax.hub.table import Table, rows, slots
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.rows import attention, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Seq2Seq, Single
@@ -21,7 +20,6 @@ from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.pooling import LastOf
 from transformers_jax.nn.stack import Stack
-from transformers_jax.nn.waves import Sinusoids
 from transformers_jax.spec import (
     AttentionSpec,
     Branch,
@@ -308,15 +306,6 @@ def side(name: str, ours: str, embed: str) -> str:
     text += dense(f"{theirs}.fc1", f"{slot}.ffn.up")
     text += dense(f"{theirs}.fc2", f"{slot}.ffn.down", "d f -> f d")
     return text + norm(f"{theirs}.final_layer_norm", f"{slot}.ffn_norm")
-
-
-def stored_waves(waves: Sinusoids, width: int, head: str) -> tuple[Computed, ...]:
-    """The tables of positions that files hold although a formula gives them."""
-    assert waves.rows is not None
-    value = functools.partial(waves.table, width)
-    sides = ("decoder",) if head == "causal_lm" else ("encoder", "decoder")
-    names = (f"model.{side}.embed_positions.weight" for side in sides)
-    return tuple(Computed(name, (waves.rows, width), value) for name in names)
 
 
 HEAD_ROWS = {

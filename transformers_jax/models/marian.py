@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.models.bart import LEGACY, OUTPUT, SIDES, WORDS, BartConfig, stored_waves
-from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.nn.waves import Sinusoids
+from transformers_jax.models.bart import LEGACY, OUTPUT, SIDES, WORDS, BartConfig
+from transformers_jax.models.waved import WavedConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class MarianConfig(BartConfig):
+class MarianConfig(WavedConfig):
     """The fields of a Marian config.json; defaults are those of the class in Hugging Face, with
     which opus-mt-en-de (74M) has width 512, 6 layers of 8 heads, hidden width 2048 and swish."""
 
@@ -68,17 +67,9 @@ class MarianConfig(BartConfig):
         shares = self.share_encoder_decoder_embeddings
         return found if shares else found.replace(own_words=self.own_words)
 
-    @property
-    def waves(self) -> Sinusoids:
-        """The positions of both sides."""
-        return Sinusoids(halves=True, rows=self.max_position_embeddings)
-
-    def embed(self, decoder: bool) -> EmbedSpec:
-        found = replace(super().embed(decoder), positions=self.waves, offset=0, norm=None)
-        return replace(found, scales="all") if decoder else found
-
     def table(self, head):
         found = super().table(head)
         if head == "seq2seq_lm":  # only files of early releases hold the waves then
-            return replace(found, ignore=(*found.ignore, "*.embed_positions.weight"))
-        return replace(found, computed=stored_waves(self.waves, self.d_model, head))
+            ignored = (*found.ignore, "*.embed_positions.weight")
+            return replace(found, ignore=ignored, computed=())
+        return found

@@ -6,15 +6,14 @@ before all cosines, and files hold them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from transformers_jax.models.bart import BARE_PRE_NORM, BartConfig, stored_waves
-from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.nn.waves import Sinusoids
+from transformers_jax.models.bart import BARE_PRE_NORM, BartConfig
+from transformers_jax.models.waved import WavedConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class PegasusConfig(BartConfig):
+class PegasusConfig(WavedConfig):
     """The fields of a Pegasus config.json; defaults are those of the class in Hugging Face, with
     which pegasus-large (571M) has 96103 words, 16 layers on each side, relu and a scaled
     embedding."""
@@ -36,16 +35,3 @@ class PegasusConfig(BartConfig):
     pad_token_id: int | None = 0
     decoder_start_token_id: int | None = 0
     forced_eos_token_id: int | tuple[int, ...] | None = 1
-
-    @property
-    def waves(self) -> Sinusoids:
-        """The positions of both sides."""
-        return Sinusoids(halves=True, rows=self.max_position_embeddings)
-
-    def embed(self, decoder: bool) -> EmbedSpec:
-        found = replace(super().embed(decoder), positions=self.waves, offset=0, norm=None)
-        return replace(found, scales="all") if decoder else found
-
-    def table(self, head):
-        computed = stored_waves(self.waves, self.d_model, head)
-        return replace(super().table(head), computed=computed)
