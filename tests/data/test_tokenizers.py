@@ -190,6 +190,61 @@ def test_batches_are_filled_and_masked(equipped):
     assert (cut["input_ids"][:, -1] == words.special["sep"]).all()
 
 
+PAIRS = (["return", "end end x end", ""], ["end x", "return", "def"])
+
+
+def test_pairs_are_told_apart(equipped):
+    found = equipped.batch(*PAIRS)
+    assert list(found) == ["input_ids", "token_type_ids", "attention_mask"]
+    special = equipped.vocabulary().special
+    for ids, types, mask, a, b in zip(*found.values(), *PAIRS):
+        first = [special["cls"], *equipped.encode(a), special["sep"]]
+        second = [*equipped.encode(b), special["sep"]]
+        assert ids[mask == 1].tolist() == first + second
+        assert types[mask == 1].tolist() == [0] * len(first) + [1] * len(second)
+        assert not types[mask == 0].any()
+    bare = equipped.batch(["x"], ["end"], add_special_tokens=False, return_token_type_ids=False)
+    assert bare["input_ids"].tolist() == [[*equipped.encode("x"), *equipped.encode("end")]]
+    assert list(bare) == ["input_ids", "attention_mask"]
+    assert equipped.batch(["x"], return_token_type_ids=True)["token_type_ids"].tolist()[0][0] == 0
+
+
+@pytest.mark.parametrize("truncation", ["longest_first", "only_first", "only_second"])
+@pytest.mark.parametrize("room", range(2, 9))
+def test_pairs_are_cut_as_the_library_cuts_them(truncation, room):
+    import tokenizers
+
+    theirs = make("wordpiece", roles=ROLES)
+    max_length = room + 3
+    for n, m in ((1, 5), (4, 4), (5, 1), (3, 2)):
+        first, second = "return " * n, "end " * m
+        inner = tokenizers.Tokenizer.from_str(theirs.inner.to_str())
+        inner.enable_truncation(max_length, strategy=truncation)
+        cut = dict(max_length=max_length, truncation=truncation)
+        try:
+            want = inner.encode(first, second).ids
+        except Exception:  # nothing would be left of the one that is cut
+            with pytest.raises(ValueError, match="leaves no room in max_length"):
+                theirs.batch([first], [second], **cut)
+        else:
+            assert theirs.batch([first], [second], **cut)["input_ids"].tolist() == [want]
+
+
+def test_pairs_that_cannot_be_made_are_refused(equipped):
+    with pytest.raises(ValueError, match="3 texts and 2 in text_pair"):
+        equipped.batch(PAIRS[0], PAIRS[1][:2])
+    with pytest.raises(ValueError, match="several texts are a list"):
+        equipped.batch(["x"], "end")
+    with pytest.raises(ValueError, match=r"text 1 has \d+ tokens with its pair; max_length is 6"):
+        equipped.batch(*PAIRS, max_length=6)
+    with pytest.raises(ValueError, match="truncation='longest'"):
+        equipped.batch(*PAIRS, max_length=6, truncation="longest")
+    with pytest.raises(ValueError, match="no text_pair"):
+        equipped.batch(["x"], max_length=6, truncation="only_second")
+    with pytest.raises(ValueError, match="leaves no room in max_length"):
+        equipped.batch(["x"], ["end " * 9], max_length=6, truncation="only_first")
+
+
 def test_batches_that_cannot_be_made_are_refused():
     plain = make("byte")
     assert plain.batch(["ab", "cd"])["input_ids"].tolist() == [[97, 98], [99, 100]]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.arrays import Bool, Int
+from transformers_jax.data import inputs
 from transformers_jax.objectives.vocabulary import ROLES, Vocabulary
 from transformers_jax.publish import publish_json
 
@@ -89,7 +90,7 @@ class Tokenizer:
     ) -> list[Int[np.ndarray, " T"]]:
         """The ids of several texts, on all cores."""
         texts = _checked(texts)
-        if self.kind in ("byte", "character"):
+        if self.simple:
             _refuse_surrogates(texts)
             return [self._simply(text, parse_special) for text in texts]
         found = self._run("encode_batch_fast", texts, parse_special)
@@ -103,7 +104,7 @@ class Tokenizer:
         Places in what becomes no token count for the next one; special tokens are not parsed.
         """
         texts = _checked(texts)
-        if self.kind in ("byte", "character"):
+        if self.simple:
             ids = self.encode_many(texts, parse_special=False)
             ends = [self._ends_simply(text) for text in texts]
         else:
@@ -120,60 +121,50 @@ class Tokenizer:
     def batch(
         self,
         texts: Iterable[str],
+        text_pair: Iterable[str] | None = None,
         *,
         max_length: int | None = None,
-        truncation: bool = False,
+        truncation: inputs.Truncation = False,
         add_special_tokens: bool = True,
+        return_token_type_ids: bool | None = None,
     ) -> dict[str, Int[np.ndarray, "B T"]]:
-        """{"input_ids", "attention_mask"}: rows filled on the right to the longest.
+        """{"input_ids", "attention_mask"}, and "token_type_ids" where pairs of texts are told
+        apart: rows filled on the right to the longest.
 
         Args:
+            text_pair: a second text for each: a hypothesis, the context of a question.
             max_length: the most tokens of a row.
-            truncation: cuts rows that are longer; otherwise they are an error.
+            truncation: cuts rows that are longer; otherwise they are an error. Of a pair the
+                longer text is cut first (True, "longest_first"), or one alone ("only_first",
+                "only_second").
             add_special_tokens: those that the tokenizer puts around a text, such as [CLS], [SEP].
+            return_token_type_ids: whether there are such; by default where they are not all 0.
 
         Raises:
             ValueError: no text at all, a row that is too long, or no token to fill rows with.
         """
-        texts = _checked(texts)
-        if not texts:
-            raise ValueError("a batch has at least one text; this one has none")
-        around = self.inner.num_special_tokens_to_add(False) if add_special_tokens else 0
-        if max_length is not None and max_length <= around:
-            raise ValueError(
-                f"max_length ({max_length}) leaves no room: {around} special tokens are put around"
-            )
-        rows = [row.tolist() for row in self.encode_many(texts)]
-        longest = max(map(len, rows)) + around
-        if max_length is not None and longest > max_length and not truncation:
-            number = max(range(len(rows)), key=lambda i: len(rows[i]))
-            raise ValueError(
-                f"text {number} has {longest} tokens; max_length is {max_length}: pass "
-                "truncation=True to cut it, or raise max_length"
-            )
-        room = longest if max_length is None else max_length - around
-        rows = self._around(texts, room) if around else [row[:room] for row in rows]
-        width = max(map(len, rows))
-        if any(len(row) < width for row in rows) and "pad" not in self.special:
-            raise ValueError(
-                "rows of unlike length are filled with the pad token, and this tokenizer has "
-                "none; name one in tokenizer_config.json (pad_token), or batch texts of one length"
-            )
-        pad = self._vocabulary[self.special["pad"]] if "pad" in self.special else 0
-        ids = np.array([row + [pad] * (width - len(row)) for row in rows], np.int32)
-        lengths = np.array([len(row) for row in rows])
-        mask = (np.arange(width) < lengths[:, None]).astype(np.int32)
-        return {"input_ids": ids.reshape(len(rows), width), "attention_mask": mask}
+        return inputs.batch(
+            self,
+            texts,
+            text_pair,
+            max_length=max_length,
+            truncation=truncation,
+            add_special_tokens=add_special_tokens,
+            return_token_type_ids=return_token_type_ids,
+        )
 
-    def _around(self, texts: list[str], room: int) -> list[list[int]]:
-        """Rows of at most `room` tokens, with what the tokenizer's own template puts around."""
-        if self.kind in ("byte", "character"):  # the template is ours
-            cls, sep = (self._vocabulary[self.special[role]] for role in ("cls", "sep"))
-            return [[cls, *row[:room].tolist(), sep] for row in self.encode_many(texts)]
-        found = self._run("encode_batch", texts, True)
-        for one in found:
-            one.truncate(room)
-        return [list(self.inner.post_process(one).ids) for one in found]
+    def encodings(self, texts: Iterable[str]) -> list[Any]:
+        """The Rust library's own records of texts, without special tokens around them."""
+        return self._run("encode_batch", _checked(texts), True)
+
+    @property
+    def simple(self) -> bool:
+        """Whether a token is a byte or a character, which needs no Rust to find."""
+        return self.kind in ("byte", "character")
+
+    def special_id(self, role: str) -> int:
+        """The id of the special token of a role that the tokenizer has."""
+        return self._vocabulary[self.special[role]]
 
     def _run(self, method: str, texts: list[str], parse_special: bool) -> list[Any]:
         self.inner.encode_special_tokens = not parse_special
