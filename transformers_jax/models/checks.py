@@ -169,7 +169,10 @@ def tokens(
     if "token_type_ids" in inputs and not prefix:
         same_shape("token_type_ids", inputs["token_type_ids"], shape, like)
         if embed.types is None:
-            raise ValueError("this model has no token types; leave token_type_ids out")
+            raise ValueError(
+                "this model has no token types; leave token_type_ids out "
+                "(tokenizer.batch(..., return_token_type_ids=False))"
+            )
         count = embed.vocab if embed.types == "words" else embed.types
         if count:  # otherwise they are not read
             ids("token_type_ids", inputs["token_type_ids"], count, "token types", len(shape))
