@@ -287,6 +287,9 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 def test_a_folder_without_weights_says_what_was_looked_for(tmp_path):
     with pytest.raises(ValueError, match=r"neither model.safetensors nor"):
         open_checkpoint(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds no weights; give its directory"):
+        open_checkpoint(tmp_path / "config.json")
     with pytest.raises(ValueError, match="does not exist"):
         open_checkpoint(tmp_path / "nothing")
     save(entries({"w": np.ones(3, np.float32)}), tmp_path)

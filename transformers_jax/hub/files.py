@@ -111,7 +111,11 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             raise ValueError(f"{path} does not exist")
         if path.suffix in _PICKLES:
             raise ValueError(_pickle_message(path))
-        return _open_index(path) if path.name.endswith(".index.json") else _alone(path, path)
+        if path.name.endswith(".index.json"):
+            return _open_index(path)
+        if path.suffix == ".json":
+            raise ValueError(f"{path} holds no weights; give its directory, {path.parent}")
+        return _alone(path, path)
     if (path / SINGLE).exists() or (path / SINGLE).is_symlink():
         return _alone(path, _inside(path, SINGLE))
     if (path / INDEX).exists():
