@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def closest(name: str, names: Iterable[str], *, most: int = 1, cutoff: float = 0.55) -> list[str]:
@@ -26,8 +29,14 @@ def nearest(
     most: int = 1,
     prefix: str = "",
     cutoff: float = 0.55,
+    otherwise: Mapping[str, str] = NOTHING,
 ) -> str:
-    """ "; did you mean 'n_layer'?", or "; did you mean 'bart', 'bert' or 'mbart'?", or nothing."""
+    """ "; did you mean 'n_layer'?", or "; did you mean 'bart', 'bert' or 'mbart'?", or nothing.
+
+    `otherwise` are names that others use, and what is to be done here instead.
+    """
+    if name in otherwise:
+        return f"; {otherwise[name]}"
     quoted = [repr(prefix + known) for known in closest(name, names, most=most, cutoff=cutoff)]
     if not quoted:
         return ""

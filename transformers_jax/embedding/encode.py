@@ -72,10 +72,8 @@ def encode(
     """
     sentence = sentence_of(model)
     for name in others:
-        hint = OTHERWISE.get(name) or nearest(name, OPTIONS).removeprefix("; ")
-        raise TypeError(
-            f"encode has no option {name!r}{hint and '; ' + hint}; it takes {', '.join(OPTIONS)}"
-        )
+        hint = nearest(name, OPTIONS, otherwise=OTHERWISE)
+        raise TypeError(f"encode has no option {name!r}{hint}; it takes {', '.join(OPTIONS)}")
     for name, value in (("batch_size", batch_size), ("truncate_dim", truncate_dim)):
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if value is not None and (not whole or value < 1):

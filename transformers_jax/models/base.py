@@ -140,10 +140,10 @@ class Model(nnx.Module):
         names = self.arguments(method)
         for name in inputs:
             if name not in names:
-                hint = OTHERWISE.get(name) or nearest(name, names).removeprefix("; ")
+                hint = nearest(name, names, otherwise=OTHERWISE)
                 raise TypeError(
                     f"{type(self).__name__} ({self.plan.head}) has no argument {name!r}"
-                    f"{hint and '; ' + hint}; it takes {', '.join(names)}"
+                    f"{hint}; it takes {', '.join(names)}"
                 )
 
     def arguments(self, method: str = "forward") -> tuple[str, ...]:

@@ -38,10 +38,11 @@ class Output(Mapping[str, Any]):
 
     def _lacks(self, name: Any) -> str:
         fields = self.__dict__.get("_fields", ())
-        ask = nearest(name, fields).removeprefix("; ") if isinstance(name, str) else ""
-        if isinstance(name, str) and (flag := next((f for f in ASKED if name.endswith(f)), None)):
-            ask = ASKED[flag]
-        return f"this output has no {name!r}{ask and '; ' + ask}; it has {', '.join(fields)}"
+        hint = ""
+        if isinstance(name, str):  # encoder_hidden_states are asked for as hidden_states are
+            kind = next((field for field in ASKED if name.endswith(field)), None)
+            hint = nearest(name, fields) if kind is None else f"; {ASKED[kind]}"
+        return f"this output has no {name!r}{hint}; it has {', '.join(fields)}"
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("an Output cannot be changed; make another one")
