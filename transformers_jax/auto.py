@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from transformers_jax.arrays import Key
 from transformers_jax.models import load_config
@@ -12,7 +12,7 @@ from transformers_jax.models.base import Model, Plan, functional
 from transformers_jax.models.config import HUB, FamilyConfig
 from transformers_jax.models.encoder_decoder import READER, WRITER, EncoderDecoderConfig
 from transformers_jax.nn.param import bind, draw, flatten, params, unflatten
-from transformers_jax.pretrained import from_config, from_pretrained
+from transformers_jax.pretrained import Loaded, from_config, from_pretrained
 
 
 class AutoConfig:
@@ -27,7 +27,15 @@ class Auto:
     def __init__(self, *heads: str):
         self.heads = heads
 
-    def from_pretrained(self, path: str | Path, **options: Any) -> Any:
+    @overload
+    def from_pretrained(
+        self, path: str | Path, *, return_report: Literal[True], **options: Any
+    ) -> Loaded: ...
+    @overload
+    def from_pretrained(
+        self, path: str | Path, *, return_report: Literal[False] = False, **options: Any
+    ) -> Model: ...
+    def from_pretrained(self, path: str | Path, **options: Any) -> Model | Loaded:
         """See `transformers_jax.from_pretrained`."""
         hub = {name: options[name] for name in HUB if name in options}
         config = load_config(path, ignore=options.get("ignore", ()), **hub)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -121,6 +121,36 @@ class Loaded:
     initialised: tuple[str, ...]
 
 
+@overload
+def from_pretrained(
+    path: str | Path, *, return_report: Literal[True], **options: Any
+) -> Loaded: ...
+@overload
+def from_pretrained(
+    path: str | Path,
+    *,
+    head: str | None = None,
+    num_labels: int | None = None,
+    key: Key | None = None,
+    strict: bool = True,
+    dtype: str = "float32",
+    compute_dtype: str | None = None,
+    mesh: Any = None,
+    mask: Mask | Mapping[str, Mask] | None = None,
+    attention: str = "auto",
+    layers: Literal["stacked", "list"] = "stacked",
+    unroll: bool | None = None,
+    remat: str | None = None,
+    pooling: str | None = None,
+    ignore: Iterable[str] = (),
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    return_report: Literal[False] = False,
+    trust_remote_code: bool = False,
+    **overrides: Any,
+) -> Model: ...
 def from_pretrained(
     path: str | Path,
     *,
@@ -145,7 +175,7 @@ def from_pretrained(
     return_report: bool = False,
     trust_remote_code: bool = False,
     **overrides: Any,
-) -> Any:
+) -> Model | Loaded:
     """A model from a directory, a .safetensors beside its config.json, or the hub.
 
     Args:

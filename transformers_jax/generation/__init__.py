@@ -11,7 +11,7 @@ beam.py        beam search
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from transformers_jax.generation.inputs import Request, check_head, read
 from transformers_jax.generation.options import Options, dials, resolve
 from transformers_jax.generation.processors import Dials
 from transformers_jax.generation.search import Found, Job, Prompt, search
-from transformers_jax.models.base import check_model
+from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.output import Output
 from transformers_jax.nn.param import merge, split
 from transformers_jax.spelling import nearest
@@ -31,6 +31,18 @@ from transformers_jax.spelling import nearest
 __all__ = ["Options", "generate"]
 
 
+@overload
+def generate(
+    model: Model, input_ids: Any = None, *, return_dict_in_generate: Literal[True], **options: Any
+) -> Output: ...
+@overload
+def generate(
+    model: Model,
+    input_ids: Any = None,
+    *,
+    return_dict_in_generate: Literal[False] = False,
+    **options: Any,
+) -> Int[Array, "B T"]: ...
 def generate(
     model: Any,
     input_ids: Int[Array, "B T"] | None = None,
@@ -46,7 +58,7 @@ def generate(
     output_scores: bool = False,
     fixed_width: bool = False,
     **options: Any,
-) -> Any:
+) -> Int[Array, "B T"] | Output:
     """Continues a prompt (or answers a source) token by token.
 
     Every other option is a field of `Options` under Hugging Face's name (`max_new_tokens`,

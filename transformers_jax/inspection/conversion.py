@@ -83,7 +83,8 @@ def convert(
     chosen = "embedding" if sentences else head_of(load_config(origin), head)
     loaded = from_pretrained(found, head=chosen, dtype=dtype, key=key, return_report=True)
     save_pretrained(loaded.model, folder, max_shard_size=max_shard_size)
-    inner = loaded.model.plan.sentence.transformer if sentences else ""
+    plan = loaded.model.plan
+    inner = plan.sentence.transformer if isinstance(plan, EmbeddingPlan) else ""
     origin, written = (place / inner for place in (origin, folder))
     copied = tuple(copy_companions(origin, written))
     before, after = opened(found, loaded.model), opened(folder, loaded.model)

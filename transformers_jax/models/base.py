@@ -12,14 +12,14 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from transformers_jax.arrays import Params, is_traced, to_dtype
+from transformers_jax.arrays import Array, Int, Params, is_traced, to_dtype
 from transformers_jax.graph import Mask
 from transformers_jax.hub.table import Table
 from transformers_jax.models.arguments import FLAGS, OTHERWISE, concrete, flag, narrow, traceable
@@ -214,11 +214,19 @@ class Model(nnx.Module):
 
     # ------------------------------------------------------------ the public functions, as methods
 
-    def generate(self, *ids: Any, **options: Any):
+    @overload
+    def generate(
+        self, *ids: Any, return_dict_in_generate: Literal[True], **options: Any
+    ) -> Output: ...
+    @overload
+    def generate(
+        self, *ids: Any, return_dict_in_generate: Literal[False] = False, **options: Any
+    ) -> Int[Array, "B T"]: ...
+    def generate(self, *ids: Any, **options: Any) -> Any:
         """`transformers_jax.generate(model, ...)`."""
         return _public("generate")(self, *ids, **options)
 
-    def encode(self, texts: Any, **options: Any):
+    def encode(self, texts: Any, **options: Any) -> Any:
         """`transformers_jax.encode(model, texts, ...)`: the vectors of texts."""
         return _public("encode")(self, texts, **options)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
+from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.nn.loss import Unembedding
 from transformers_jax.spelling import nearest
 
 ASKED = {  # how a call asks for fields
@@ -27,14 +29,76 @@ class Output(Mapping[str, Any]):
     >>> out[0], out[:2], out.to_tuple()  # the fields that are there, in their order
     """
 
+    loss: Float[Array, ""]
+    logits: Float[Array, "B ..."]
+    last_hidden_state: Float[Array, "B T D"]
+    pooler_output: Float[Array, "B D"]
+    hidden_states: tuple[Float[Array, "B T D"], ...]
+    attentions: tuple[Float[Array, "B H T S"], ...]
+    router_logits: tuple[Float[Array, "B T E"], ...]
+    cache: Any
+    unembedding: Unembedding
+
+    # of particular heads
+    start_logits: Float[Array, "B T"]
+    end_logits: Float[Array, "B T"]
+    prediction_logits: Float[Array, "B T V"]
+    seq_relationship_logits: Float[Array, "B 2"]
+    sop_logits: Float[Array, "B 2"]
+    sentence_embedding: Float[Array, "B D"]
+    token_embeddings: Float[Array, "B T D"]
+
+    # of encoder-decoders
+    encoder_last_hidden_state: Float[Array, "B S E"]
+    encoder_hidden_states: tuple[Float[Array, "B S E"], ...]
+    encoder_attentions: tuple[Float[Array, "B H S S"], ...]
+    encoder_router_logits: tuple[Float[Array, "B S E"], ...]
+    encoder_z_loss: Float[Array, ""]
+    encoder_aux_loss: Float[Array, ""]
+    decoder_hidden_states: tuple[Float[Array, "B T D"], ...]
+    decoder_attentions: tuple[Float[Array, "B H T T"], ...]
+    decoder_router_logits: tuple[Float[Array, "B T E"], ...]
+    decoder_z_loss: Float[Array, ""]
+    decoder_aux_loss: Float[Array, ""]
+    cross_attentions: tuple[Float[Array, "B H T S"], ...]
+
+    # of ELECTRA's generator and discriminator
+    generator_loss: Float[Array, ""]
+    discriminator_loss: Float[Array, ""]
+    masked_count: Float[Array, ""]
+    token_count: Float[Array, ""]
+    replaced_logits: Float[Array, "B T"]
+    corrupted_ids: Int[Array, "B T"]
+    replaced: Bool[Array, "B T"]
+
+    # of the recurrent translator and of PyTorch's modules
+    encoder_states: Float[Array, "B S E"]
+    onward_state: Float[Array, "B H"]
+    backward_state: Float[Array, "B H"]
+    attention: Float[Array, "B T S"]
+    memory: Float[Array, "B S D"]
+    output: Float[Array, "B T D"]
+    weights: Float[Array, "B ..."]
+
+    # of `generate` and of `score`
+    sequences: Int[Array, "B T"]
+    sequences_scores: Float[Array, " B"]
+    scores: tuple[Float[Array, "B V"], ...]
+    token_log_probs: Float[Array, "B T"]
+    log_prob: Float[Array, " B"]
+    count: Int[Array, " B"]
+    perplexity: Float[Array, " B"]
+
     def __init__(self, **fields: Any):
         object.__setattr__(self, "_fields", {k: v for k, v in fields.items() if v is not None})
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["_fields"][name]
-        except KeyError:
-            raise AttributeError(self._lacks(name)) from None
+    if not TYPE_CHECKING:  # to a type checker, the fields above are all that there may be
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return self.__dict__["_fields"][name]
+            except KeyError:
+                raise AttributeError(self._lacks(name)) from None
 
     def _lacks(self, name: Any) -> str:
         fields = self.__dict__.get("_fields", ())

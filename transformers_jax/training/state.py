@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
 from transformers_jax import shard
 from transformers_jax.arrays import Array, Float, Int, Key, Params, check_key
@@ -25,7 +26,7 @@ from transformers_jax.nn.param import flatten
 from transformers_jax.objectives import Objective
 from transformers_jax.optim import Optimizer, state_axes
 
-Batch = Mapping[str, Array]
+Batch = Mapping[str, ArrayLike]
 Step = Callable[["TrainState", Batch], tuple["TrainState", dict[str, Float[Array, ""]]]]
 
 

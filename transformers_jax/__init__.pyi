@@ -1,0 +1,115 @@
+"""The public names and where each is defined. Type checkers and editors read this file, and
+`__init__.py` imports from it a name that is used for the first time."""
+
+from .auto import (
+    AutoConfig as AutoConfig,
+    AutoModel as AutoModel,
+    AutoModelForCausalLM as AutoModelForCausalLM,
+    AutoModelForMaskedLM as AutoModelForMaskedLM,
+    AutoModelForMultipleChoice as AutoModelForMultipleChoice,
+    AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction,
+    AutoModelForPreTraining as AutoModelForPreTraining,
+    AutoModelForQuestionAnswering as AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification as AutoModelForSequenceClassification,
+    AutoModelForTextEncoding as AutoModelForTextEncoding,
+    AutoModelForTokenClassification as AutoModelForTokenClassification,
+    EncoderDecoderModel as EncoderDecoderModel,
+)
+from .data.config import Data as Data
+from .data.tokenizers import load_tokenizer as load_tokenizer
+from .embedding.encode import (
+    encode as encode,
+    similarity as similarity,
+)
+from .embedding.features import features as features
+from .generation import generate as generate
+from .graph import (
+    Before as Before,
+    Block as Block,
+    CAUSAL as CAUSAL,
+    Dense as Dense,
+    Edges as Edges,
+    FULL as FULL,
+    Full as Full,
+    Mask as Mask,
+    Near as Near,
+    Nodes as Nodes,
+    OWN as OWN,
+    Same as Same,
+    Scattered as Scattered,
+    Strided as Strided,
+    Where as Where,
+    connect as connect,
+    sequence as sequence,
+)
+from .models.albert import AlbertConfig as AlbertConfig
+from .models.bart import BartConfig as BartConfig
+from .models.base import (
+    Model as Model,
+    functional as functional,
+    init_cache as init_cache,
+)
+from .models.bert import BertConfig as BertConfig
+from .models.big_bird import BigBirdConfig as BigBirdConfig
+from .models.blenderbot import BlenderbotConfig as BlenderbotConfig
+from .models.blenderbot_small import BlenderbotSmallConfig as BlenderbotSmallConfig
+from .models.camembert import CamembertConfig as CamembertConfig
+from .models.deberta import DebertaConfig as DebertaConfig
+from .models.deberta_v2 import DebertaV2Config as DebertaV2Config
+from .models.distilbert import DistilBertConfig as DistilBertConfig
+from .models.electra import ElectraConfig as ElectraConfig
+from .models.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
+from .models.gpt2 import GPT2Config as GPT2Config
+from .models.llama import LlamaConfig as LlamaConfig
+from .models.longformer import LongformerConfig as LongformerConfig
+from .models.longt5 import LongT5Config as LongT5Config
+from .models.m2m_100 import M2M100Config as M2M100Config
+from .models.marian import MarianConfig as MarianConfig
+from .models.mbart import MBartConfig as MBartConfig
+from .models.modernbert import ModernBertConfig as ModernBertConfig
+from .models.mpnet import MPNetConfig as MPNetConfig
+from .models.mt5 import MT5Config as MT5Config
+from .models.output import Output as Output
+from .models.pegasus import PegasusConfig as PegasusConfig
+from .models.recurrent import RecurrentConfig as RecurrentConfig
+from .models.roberta import RobertaConfig as RobertaConfig
+from .models.roformer import RoFormerConfig as RoFormerConfig
+from .models.switch_transformers import SwitchTransformersConfig as SwitchTransformersConfig
+from .models.t5 import T5Config as T5Config
+from .models.torch_modules import TransformerConfig as TransformerConfig
+from .models.umt5 import UMT5Config as UMT5Config
+from .models.xlm_roberta import XLMRobertaConfig as XLMRobertaConfig
+from .models.xlm_roberta_xl import XLMRobertaXLConfig as XLMRobertaXLConfig
+from .nn.attend import attend as attend
+from .nn.attention import Attention as Attention
+from .nn.param import (
+    bind as bind,
+    initialise as initialise,
+)
+from .objectives import (
+    causal_lm as causal_lm,
+    supervised as supervised,
+)
+from .objectives.pairs import (
+    contrastive as contrastive,
+    matryoshka as matryoshka,
+)
+from .optim import AdamW as AdamW
+from .pretrained import (
+    from_config as from_config,
+    from_pretrained as from_pretrained,
+    save_pretrained as save_pretrained,
+)
+from .scoring import score as score
+from .shard import make_mesh as make_mesh
+from .spec import AttentionSpec as AttentionSpec
+from .training.config import TrainConfig as TrainConfig
+from .training.fit import fit as fit
+from .training.state import (
+    TrainState as TrainState,
+    init_state as init_state,
+    make_step as make_step,
+)
+
+__version__: str
