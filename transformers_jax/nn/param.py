@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,33 @@ from transformers_jax.spec import Draw, Sizes
 Module = TypeVar("Module", bound=nnx.Module)
 
 
+@dataclass(frozen=True)
+class Layers:
+    """The layers of a stack whose parameters one array holds, counted from 0.
+
+    Attributes:
+        numbers: of the layers, in the order of the array's `layers` axis, if it has one.
+        count: how many layers the stack applies.
+        shared: whether several of the layers that are applied share one layer's parameters.
+    """
+
+    numbers: tuple[int, ...]
+    count: int
+    shared: bool = False
+
+
+class Axes(tuple[str, ...]):
+    """The names of a parameter's axes; `layers` tells which of a stack's layers it holds, or is
+    None outside of stacks."""
+
+    layers: Layers | None
+
+    def __new__(cls, names: Iterable[str], layers: Layers | None = None) -> Self:
+        made = super().__new__(cls, tuple(names))
+        made.layers = layers
+        return made
+
+
 def param(axes: str, sizes: Sizes, draw: Draw) -> nnx.Param:
     """A parameter to be: its axes by name ("embed heads kv"), whose lengths `sizes` tells."""
     names = tuple(axes.split())
@@ -31,12 +59,19 @@ def param(axes: str, sizes: Sizes, draw: Draw) -> nnx.Param:
     return nnx.Param(jax.ShapeDtypeStruct(shape, jnp.float32), axes=names, draw=draw)
 
 
-def stacked(module: Module, count: int) -> Module:
-    """The abstract module with a leading `layers` axis of length `count` on every parameter."""
+def stacked(module: Module, layers: Layers) -> Module:
+    """The abstract module with a leading `layers` axis, for these layers, on every parameter."""
     for _, leaf in nnx.to_flat_state(nnx.state(module)):
         one = leaf.get_value()
-        leaf.set_value(jax.ShapeDtypeStruct((count, *one.shape), one.dtype))
+        leaf.set_value(jax.ShapeDtypeStruct((len(layers.numbers), *one.shape), one.dtype))
         leaf.set_metadata(axes=("layers", *leaf.axes))
+    return numbered(module, layers)
+
+
+def numbered(module: Module, layers: Layers) -> Module:
+    """The abstract module, whose parameters know that they are those of these layers."""
+    for _, leaf in nnx.to_flat_state(nnx.state(module)):
+        leaf.set_metadata(layers=layers)
     return module
 
 
@@ -149,8 +184,10 @@ def bind(module: Module, values: Params) -> Module:
 
 
 def axes(module: nnx.Module) -> dict[str, Any]:
-    """The names of each parameter's axes, in the structure of `params(module)`."""
-    return unflatten({path: leaf.axes for path, leaf in _named(module)})
+    """The names of each parameter's axes (`Axes`), in the structure of `params(module)`."""
+    return unflatten(
+        {path: Axes(leaf.axes, getattr(leaf, "layers", None)) for path, leaf in _named(module)}
+    )
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -26,7 +26,7 @@ from transformers_jax.nn.cache import Cache, KeyValues, empty_nodes, slots_for
 from transformers_jax.nn.extend import extended
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.param import merge, split, stacked
+from transformers_jax.nn.param import Layers, merge, numbered, split, stacked
 from transformers_jax.nn.position import rotation, score_module
 from transformers_jax.shard import constrain
 
@@ -52,11 +52,11 @@ class Stack(nnx.Module):
     def __init__(self, stack: spec.StackSpec, execution: spec.Execution):
         self.spec, self.execution = stack, execution
         make = lambda branches: Block(branches, stack.width, stack.initial)
+        held = lambda numbers: Layers(tuple(numbers), stack.depth, bool(stack.order))
         if execution.layers == "list":
-            blocks = [make(branches) for branches in stack.blocks]
+            blocks = [numbered(make(b), held((n,))) for n, b in enumerate(stack.blocks)]
         else:
-            slots = ((stack.blocks[layers[0]], len(layers)) for layers in stack.slots)
-            blocks = [stacked(make(branches), count) for branches, count in slots]
+            blocks = [stacked(make(stack.blocks[slot[0]]), held(slot)) for slot in stack.slots]
         self.blocks = nnx.List(blocks)
         self.norm = Norm(stack.final_norm, stack.width) if stack.final_norm else None
         first = next(iter(self._attentions("self")), None)

@@ -26,6 +26,7 @@ from transformers_jax.optim.schedules import InverseRoot as InverseRoot
 from transformers_jax.optim.schedules import Linear as Linear
 from transformers_jax.optim.schedules import Schedule as Schedule
 from transformers_jax.optim.transform import Optimizer as Optimizer
+from transformers_jax.optim.transform import without_frozen as without_frozen
 
 OPTIMIZERS: dict[str, type[Optimization]] = {
     record.__name__: record for record in (AdamW, Adafactor, Lion, Muon, ScheduleFreeAdamW)

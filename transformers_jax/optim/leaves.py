@@ -2,39 +2,57 @@
 
 Parameters are stored stacked over the layers and with heads apart, so that the number of axes of
 an array does not tell a matrix from a vector, nor where one layer ends: the names of its axes do.
+
+Patterns choose parameters by the names of their layers, `stack.layers.3.self.query`, in which a
+layer has the number at which it is applied, however it is stored.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
+import numpy as np
 
-from transformers_jax.nn.param import flatten
+from transformers_jax.nn.param import Axes, Layers, flatten
 from transformers_jax.spelling import closest
+
+Value = TypeVar("Value", bool, float)
 
 REPEATED = ("layers", "experts")
 """Axes along which there are several parameters, one per layer or expert."""
+STORED = re.compile(r"(^|\.)blocks\.\d+\.")
+"""The part of a path that tells where a layer is stored, which is not its number."""
 
 
 @dataclass(frozen=True)
 class Leaf:
     """One parameter: its path, the names of its axes, and what the record asks for it.
 
+    Where the layers of a stacked parameter differ, a value is a tuple, with one entry per layer.
+
     Attributes:
         decay: weight decay, a fraction of the learning rate.
         rate: multiplies the learning rate.
-        frozen: it has no state and never changes.
+        frozen: it never changes; it has no state if all of its layers are frozen.
     """
 
     path: str
     axes: tuple[str, ...]
-    decay: float = 0.0
-    rate: float = 1.0
-    frozen: bool = False
+    decay: float | tuple[float, ...] = 0.0
+    rate: float | tuple[float, ...] = 1.0
+    frozen: bool | tuple[bool, ...] = False
+
+    def along(self, value: Any) -> Any:
+        """A value of this parameter, such as its `rate`, to be multiplied with its array."""
+        if not isinstance(value, tuple):
+            return value
+        dtype = bool if isinstance(value[0], bool) else np.float32
+        return np.asarray(value, dtype).reshape(-1, *[1] * (len(self.axes) - 1))
 
     @property
     def own(self) -> tuple[int, ...]:
@@ -84,26 +102,32 @@ def leaves(
     decay: Sequence[tuple[str, float]] = (),
     rates: Sequence[tuple[str, float]] = (),
     freeze: Sequence[str] = (),
+    layer_decay: float = 1.0,
 ) -> dict[str, Leaf]:
     """{"stack.norm.scale": Leaf, ...} of the parameters whose axis names are the tree `axes`.
 
     Matrices decay by `weight_decay`, vectors do not. `decay`, `rates` and `freeze` are glob
-    patterns over paths ("embed.*", "*.blocks.*.ffn.*"; `*` crosses dots); where several patterns
-    of one list match, the last one counts.
+    patterns over the names of parameters ("embed.*", "*.layers.3.*", "*.ffn.*"; `*` crosses dots);
+    where several patterns of one list match, the last one counts. `layer_decay` multiplies the
+    rates (`Optimization.layer_decay`).
 
     Raises:
-        ValueError: patterns that match no parameter, with the nearest paths; values that cannot be.
+        ValueError: patterns that match no parameter, with the nearest names; values that cannot be;
+            a decay over layers that have no numbers, or that share their parameters.
     """
-    names = flatten(axes)
+    found = flatten(axes)
+    named = {path: _names(path, given) for path, given in found.items()}
+    held = [given.layers for given in found.values() if isinstance(given, Axes) and given.layers]
+    patterns = [
+        *(("decay", pattern) for pattern, _ in decay),
+        *(("rates", pattern) for pattern, _ in rates),
+        *(("freeze", pattern) for pattern in freeze),
+    ]
+    every = [name for names in named.values() for name in names]
     problems = [
-        f"{field}: {pattern!r} matches no parameter; the nearest are {_nearest(pattern, names)}"
-        for field, patterns in (
-            ("decay", [p for p, _ in decay]),
-            ("rates", [p for p, _ in rates]),
-            ("freeze", freeze),
-        )
-        for pattern in patterns
-        if not fnmatch.filter(names, pattern)
+        f"{field}: {pattern!r} {_unmatched(pattern, every, held)}"
+        for field, pattern in patterns
+        if not fnmatch.filter(every, pattern)
     ]
     problems += [
         f"{field}: {pattern!r} has {value}; expected at least 0"
@@ -111,25 +135,72 @@ def leaves(
         for pattern, value in pairs
         if not value >= 0
     ]
+    if layer_decay != 1 and not held:
+        problems += ["layer_decay needs the layers' numbers: build with axes(model) of a model"]
+    elif layer_decay != 1 and any(layers.shared for layers in held):
+        problems += ["layer_decay: the layers of this model share their parameters; use rates="]
     if problems:
         raise ValueError("optimizer." + "; optimizer.".join(problems))
-    return {
-        path: Leaf(
+    known = {}
+    for path, names in named.items():
+        own = weight_decay if is_matrix(found[path]) else 0.0
+        slow = _depths(path, found[path], held, layer_decay)
+        known[path] = Leaf(
             path,
-            tuple(names[path]),
-            decay=_last(path, decay, weight_decay if is_matrix(names[path]) else 0.0),
-            rate=_last(path, rates, 1.0),
-            frozen=any(fnmatch.fnmatchcase(path, pattern) for pattern in freeze),
+            tuple(found[path]),
+            decay=_one([_last(name, decay, own) for name in names]),
+            rate=_one([_last(n, rates, 1.0) * factor for n, factor in zip(names, slow)]),
+            frozen=_one([any(fnmatch.fnmatchcase(n, p) for p in freeze) for n in names]),
         )
-        for path in names
-    }
+    return known
 
 
-def _last(path: str, pairs: Sequence[tuple[str, float]], default: float) -> float:
-    found = [value for pattern, value in pairs if fnmatch.fnmatchcase(path, pattern)]
+def _names(path: str, axes: Any) -> tuple[str, ...]:
+    """The names by which patterns choose a parameter: one for each layer that it holds."""
+    layers = getattr(axes, "layers", None)
+    if layers is None:
+        return (path,)
+    return tuple(STORED.sub(rf"\1layers.{n}.", path, count=1) for n in layers.numbers)
+
+
+def _depths(path: str, axes: Any, held: Sequence[Layers], decay: float) -> list[float]:
+    """decay^(how many layers lie between the top and what is in this array), per layer of it.
+
+    The highest layer of each stack has one factor, embeddings have one more than the lowest.
+    """
+    if layers := getattr(axes, "layers", None):
+        return [decay ** (layers.count - n) for n in layers.numbers]
+    embeds = path.split(".")[0].endswith("embed")
+    return [decay ** (1 + max(layers.count for layers in held)) if embeds and held else 1.0]
+
+
+def _one(values: Sequence[Value]) -> Value | tuple[Value, ...]:
+    """The value that all layers have, or the values of all."""
+    return values[0] if len(set(values)) == 1 else tuple(values)
+
+
+def _last(name: str, pairs: Sequence[tuple[str, float]], default: float) -> float:
+    found = [value for pattern, value in pairs if fnmatch.fnmatchcase(name, pattern)]
     return found[-1] if found else default
 
 
-def _nearest(pattern: str, names: Mapping[str, Any]) -> str:
-    plain = pattern.replace("*", "")
-    return ", ".join(closest(plain, names, most=3, cutoff=0.0))
+def _unmatched(pattern: str, names: Sequence[str], held: Sequence[Layers]) -> str:
+    """Why a pattern matches nothing, and what to type."""
+    parts = re.split(r"[.*?\[\]]+", pattern)
+    if held and "blocks" in parts:
+        instead = re.sub(r"\bblocks\b", "layers", pattern)
+        return (
+            "names how layers are stored, which depends on the layout: a place in `blocks` may "
+            f"hold many layers. Layers are named by number: {instead!r}, or '*.layers.*' for all"
+        )
+    if "layers" in parts and any(layers.shared for layers in held):
+        numbers = sorted({n for layers in held for n in layers.numbers})
+        return (
+            f"matches no parameter: the {held[0].count} layers share the parameters of "
+            f"{', '.join(f'layers.{n}' for n in numbers)}"
+        )
+    hint = ""
+    if "layers" in parts and held:
+        hint = f" (layers are numbered from 0 to {max(layers.count for layers in held) - 1})"
+    close = closest(pattern.replace("*", ""), names, most=3, cutoff=0.0)
+    return f"matches no parameter{hint}; the nearest are {', '.join(close)}"

@@ -1,8 +1,9 @@
 """The optimizers as frozen records: plain values, which a config file can hold.
 
-All share what is asked of single parameters, by glob patterns over their paths, where `*` crosses
-dots and the last pattern that matches counts: `decay` (another weight decay), `rates` (a factor of
-the learning rate) and `freeze` (no state, no change). `average` keeps a moving average of the
+All share what is asked of single parameters, by glob patterns over their names, where `*` crosses
+dots, layers have numbers (`stack.layers.3.self.query`) and the last pattern that matches counts:
+`decay` (another weight decay), `rates` (a factor of the learning rate) and `freeze` (no change).
+`layer_decay` makes lower layers learn more slowly. `average` keeps a moving average of the
 parameters, which is then what is evaluated, sampled and exported.
 """
 
@@ -45,6 +46,10 @@ class Optimization:
     """(pattern, factor of the learning rate) of single parameters"""
     freeze: tuple[str, ...] = ()
     """patterns of parameters that are not trained"""
+    layer_decay: float = 1.0
+    """layer n of a stack of L learns with layer_decay^(L - n) of the rate, embeddings with
+    layer_decay^(L + 1), all else (heads, norms behind the stack) with the whole (Clark et al. 2020,
+    ELECTRA, appendix B; exponents as in Bao et al. 2022, BEiT); 1 for none"""
     average: float = 0.0
     """decay of a moving average of the parameters, e.g. 0.999; 0 for none"""
 
@@ -62,6 +67,7 @@ class Optimization:
         return [
             ("peak", self.peak, self.peak > 0, "positive"),
             ("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0"),
+            ("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0, at most 1"),
             *(
                 (name, getattr(self, name), 0 <= getattr(self, name) < 1, "from 0 to below 1")
                 for name in ("average", *fractions)
@@ -78,7 +84,8 @@ class Optimization:
         Raises:
             ValueError: a pattern that matches no parameter.
         """
-        return leaves(axes, self.weight_decay, self.decay, self.rates, self.freeze)
+        asked = self.decay, self.rates, self.freeze, self.layer_decay
+        return leaves(axes, self.weight_decay, *asked)
 
     def build(self, axes: Any, steps: int) -> Optimizer:
         """The optimizer of parameters whose axis names are `axes`, over a schedule of `steps`.

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from transformers_jax.arrays import Params
 from transformers_jax.nn.param import flatten, unflatten
+from transformers_jax.optim.layers import path_of
 from transformers_jax.optim.leaves import Leaf
 from transformers_jax.optim.schedules import Rate
 
@@ -29,7 +31,8 @@ class Optimizer(NamedTuple):
         schedule: the learning rate of each update, counted from 0.
         averaged: (its state, parameters) -> the parameters that are evaluated, sampled and
             exported: an average, if the optimizer keeps one.
-        frozen: which parameters never change, as a tree of booleans; None if none is frozen.
+        frozen: which parameters never change: a tree of booleans, or, where only some of a
+            parameter's layers are frozen, of arrays that broadcast; None if none is frozen.
     """
 
     transformation: optax.GradientTransformation
@@ -48,7 +51,9 @@ def optimizer(
 
     `evaluated` is of the state of `inner` and of the parameters that it sees.
     """
-    labels = unflatten({path: "frozen" if p.frozen else "trained" for path, p in known.items()})
+    frozen = unflatten({path: leaf.along(leaf.frozen) for path, leaf in known.items()})
+    some = any(np.any(leaf) for leaf in jax.tree.leaves(frozen))
+    labels = jax.tree.map(lambda f: "frozen" if f is True else "trained", frozen)
     parts = optax.partition({"trained": _in_float32(inner), "frozen": _unchanged()}, labels)
 
     def init(params: Params) -> optax.OptState:
@@ -59,7 +64,8 @@ def optimizer(
         if params is None:
             raise ValueError("this optimizer needs the parameters: update(grads, state, params)")
         _check(known, params)
-        return parts.update(grads, state, params)
+        updates, state = parts.update(grads, state, params)
+        return jax.tree.map(lambda f, u: _where(f, -0.0, u), frozen, updates), state
 
     def averaged(state: Any, params: Params) -> Params:
         if evaluated is None:
@@ -72,29 +78,36 @@ def optimizer(
             state.inner_states["trained"].inner_state, optax.tree.cast(seen, jnp.float32)
         )
         return jax.tree.map(
-            lambda label, p, mean: mean.astype(p.dtype) if label == "trained" else p,
-            *(labels, params, means),
+            lambda f, p, mean: p if f is True else _where(f, p, mean.astype(p.dtype)),
+            *(frozen, params, means),
         )
 
-    frozen = jax.tree.map(lambda label: label == "frozen", labels)
     return Optimizer(
         optax.GradientTransformation(init, update),
         rate,
         averaged,
-        frozen if any(jax.tree.leaves(frozen)) else None,
+        frozen if some else None,
     )
 
 
 def applied(known: Mapping[str, Leaf], rate: Rate) -> optax.GradientTransformation:
     """From directions to updates: each parameter's own decay and its own factor of the rate."""
 
-    def where(field: str, value: float) -> Any:
-        return unflatten({path: getattr(leaf, field) == value for path, leaf in known.items()})
+    def each(change: Callable[[Leaf, Any, Any], Any]) -> optax.GradientTransformation:
+        """`change` of every parameter: (what is known of it, its update, itself)."""
+        return optax.stateless(
+            lambda updates, params: jax.tree_util.tree_map_with_path(
+                lambda path, u, p: change(known[path_of(path)], u, p), updates, params
+            )
+        )
 
-    decays, rates = ({getattr(p, name) for p in known.values()} for name in ("decay", "rate"))
+    decays = any(leaf.decay != 0 for leaf in known.values())
+    rated = any(leaf.rate != 1 for leaf in known.values())
+    decayed = each(lambda leaf, u, p: u if leaf.decay == 0 else u + leaf.along(leaf.decay) * p)
+    scaled = each(lambda leaf, u, p: u if leaf.rate == 1 else u * leaf.along(leaf.rate))
     return optax.chain(
-        *(optax.add_decayed_weights(v, where("decay", v)) for v in sorted(decays - {0.0})),
-        *(optax.masked(optax.scale(v), where("rate", v)) for v in sorted(rates - {1.0})),
+        *([decayed] if decays else []),
+        *([scaled] if rated else []),
         optax.scale_by_learning_rate(rate),
     )
 
@@ -115,6 +128,19 @@ def moving_average(
         return jax.tree.map(lambda p, m: jnp.where(count > 0, m, p), params, means)
 
     return optax.chain(inner, optax.GradientTransformation(mean.init, update)), evaluated
+
+
+def without_frozen(grads: Params, frozen: Any) -> Params:
+    """Gradients, zero where `frozen` (`Optimizer.frozen`): XLA then leaves out what only the
+    gradients of wholly frozen parameters need."""
+    return jax.tree.map(lambda f, g: _where(f, 0, g), frozen, grads)
+
+
+def _where(chosen: Any, value: Any, x: Any) -> Any:
+    """`value` where `chosen`, which is True, False or an array that broadcasts, else `x`."""
+    if chosen is False:
+        return x
+    return jnp.full_like(x, value) if chosen is True else jnp.where(chosen, value, x)
 
 
 def _unchanged() -> optax.GradientTransformation:

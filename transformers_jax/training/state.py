@@ -24,7 +24,7 @@ from transformers_jax.models.base import Model, check_model, functional
 from transformers_jax.nn.param import axes as axes_of
 from transformers_jax.nn.param import flatten
 from transformers_jax.objectives import Objective
-from transformers_jax.optim import Optimizer, state_axes
+from transformers_jax.optim import Optimizer, state_axes, without_frozen
 
 Batch = Mapping[str, ArrayLike]
 Step = Callable[["TrainState", Batch], tuple["TrainState", dict[str, Float[Array, ""]]]]
@@ -126,8 +126,8 @@ def make_step(
             noise = jax.random.fold_in(state.key, state.step)
             asked = objective if nan_at is None else _spoiled(objective, state.step + 1 == nan_at)
             grads, sums = _gradients(apply, asked, state.params, batch, noise, accumulate)
-            if frozen is not None:  # XLA then leaves out what only these gradients need
-                grads = jax.tree.map(lambda f, g: jnp.zeros_like(g) if f else g, frozen, grads)
+            if frozen is not None:
+                grads = without_frozen(grads, frozen)
             if places is not None:
                 grads = jax.lax.with_sharding_constraint(grads, places.params)
             metrics = {name: total / jnp.maximum(n, 1e-9) for name, (total, n) in sums.items()}

@@ -1,0 +1,173 @@
+"""Layers have numbers: a stacked model is frozen, slowed and decayed as a list of layers is."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from tests.training.optim_cases import RECORDS, train
+from transformers_jax.models.base import Plan
+from transformers_jax.nn.param import axes, flatten, params, unflatten
+from transformers_jax.nn.stack import unstack
+from transformers_jax.optim import AdamW, Constant
+from transformers_jax.spec import Execution
+
+SIZES = dict(
+    vocab_size=11, hidden_size=8, num_attention_heads=2, intermediate_size=10,
+    max_position_embeddings=12,
+)  # fmt: skip
+T5 = dict(vocab_size=11, d_model=8, d_kv=4, d_ff=10, num_layers=3, num_decoder_layers=2)
+MODELS = {
+    "bert": lambda: (tj.BertConfig(**SIZES, num_hidden_layers=3), "masked_lm"),
+    "modernbert": lambda: (
+        tj.ModernBertConfig(**SIZES, num_hidden_layers=7, pad_token_id=0),
+        "none",
+    ),
+    "albert": lambda: (
+        tj.AlbertConfig(**SIZES, num_hidden_layers=4, num_hidden_groups=2, embedding_size=6),
+        "none",
+    ),
+    "t5": lambda: (tj.T5Config(**T5, num_heads=2), "seq2seq_lm"),
+}
+FREEZE = ("embed.*", "*.layers.0.*", "*.layers.1.self.query")
+ASKED = dict(
+    freeze=FREEZE,
+    decay=(("*.layers.1.*", 0.5),),
+    rates=(("*.layers.[12].*", 0.25),),
+    layer_decay=0.5,
+)
+
+
+def models(family):
+    """The model with stacked layers, and with a list of them; no arrays."""
+    config, head = MODELS[family]()
+    plan = Plan(config, head)
+    return plan.build(), dataclasses.replace(plan, execution=Execution(layers="list")).build()
+
+
+def numbers(model, seed):
+    """Random values, of different sizes in different layers so that mixing them shows."""
+    rng = np.random.default_rng(seed)
+    return {
+        path: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32)
+        for path, leaf in flatten(params(model)).items()
+    }
+
+
+def listed(model, flat):
+    """Parameters of the stacked model as those of the list."""
+    tree = unflatten(flat)
+    for name, stack in model.stacks().items():
+        tree[name] = unstack(tree[name], stack.spec)
+    return flatten(tree)
+
+
+def both(record, family, steps=2):
+    """(start, after, averages) of the stacked model as a list, then of the list."""
+    stacked, single = models(family)
+    start, *every = (numbers(stacked, n) for n in range(steps + 1))
+    whole = train(record.build(axes(stacked), 10), start, every)
+    parts = train(
+        record.build(axes(single), 10), listed(stacked, start), [listed(stacked, g) for g in every]
+    )
+    start = listed(stacked, start)
+    return start, [listed(stacked, tree) for tree in whole], parts
+
+
+def bits(x):
+    return np.asarray(x).tobytes()
+
+
+PAIRS = [("adamw", family) for family in MODELS]
+PAIRS += [("muon", "bert"), ("lion", "t5"), ("adafactor", "t5"), ("schedule_free", "albert")]
+
+
+@pytest.mark.parametrize(("name", "family"), PAIRS)
+def test_a_stacked_model_is_trained_as_a_list_of_layers_is(name, family):
+    asked = dict(ASKED, layer_decay=1.0) if family == "albert" else ASKED
+    start, whole, parts = both(dataclasses.replace(RECORDS[name], **asked), family)
+    for ours, theirs in zip(whole, parts):
+        for path in theirs:
+            np.testing.assert_allclose(ours[path], theirs[path], rtol=2e-5, atol=2e-6, err_msg=path)
+    frozen = [p for p in start if p.startswith("embed.") or ".blocks.0." in p]
+    frozen += [p for p in start if p.endswith(".blocks.1.self.query")]
+    for tree in (*whole, *parts):
+        moved = {path for path in start if bits(tree[path]) != bits(start[path])}
+        assert moved == start.keys() - set(frozen)
+
+
+def test_each_layer_has_its_own_rate_and_the_factors_are_those_of_the_papers():
+    stacked, _ = models("bert")
+    known = AdamW(layer_decay=0.5, rates=(("*.layers.2.*", 3.0),)).leaves(axes(stacked))
+    assert known["stack.blocks.0.self.query"].rate == (0.125, 0.25, 1.5)
+    assert known["embed.table"].rate == 0.0625
+    assert known["head.bias"].rate == 1.0
+    known = AdamW(layer_decay=0.5).leaves(axes(models("t5")[0]))  # each stack from its own top
+    assert known["encoder.blocks.0.self.query"].rate == (0.125, 0.25, 0.5)
+    assert known["decoder.blocks.0.self.query"].rate == (0.25, 0.5)
+    assert known["embed.table"].rate == 0.0625
+    slots = AdamW(freeze=("*.layers.3.*",)).leaves(axes(models("modernbert")[0]))
+    frozen = {path: leaf.frozen for path, leaf in slots.items() if leaf.frozen}
+    assert len({path.split(".")[2] for path in frozen}) == 1  # the slot that holds layer 3
+    assert set(frozen.values()) <= {True, (True, False), (False, True)}
+
+
+def test_a_step_moves_and_measures_only_the_layers_that_are_trained():
+    config = tj.BertConfig(**SIZES, num_hidden_layers=3)
+    stacked = tj.from_config(config, head="masked_lm", key=jax.random.key(0))
+    record = AdamW(peak=1e-2, schedule=Constant(0), freeze=("embed.*", "*.layers.[01].*"))
+    batch = {"input_ids": np.arange(10).reshape(2, 5), "labels": np.arange(10).reshape(2, 5)}
+    found = []
+    for model in (stacked, stacked.with_layers("list")):
+        optimizer = record.build(axes(model), 20)
+        step = tj.make_step(model, tj.supervised, optimizer)
+        state, metrics = step(tj.init_state(model, optimizer, jax.random.key(1)), batch)
+        flat = flatten(state.params)
+        found.append((listed(stacked, flat) if model is stacked else flat, metrics))
+    (ours, metrics), (theirs, listed_metrics) = found
+    start = listed(stacked, flatten(params(stacked)))
+    moved = {path for path in start if bits(ours[path]) != bits(start[path])}
+    assert {path.split(".")[2] for path in moved if "blocks" in path} == {"2"}
+    assert {path for path in start if bits(theirs[path]) != bits(start[path])} == moved
+    norms = [float(found["gradient_norm"]) for found in (metrics, listed_metrics)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    for path in moved:
+        np.testing.assert_allclose(ours[path], theirs[path], rtol=1e-3, atol=1e-5, err_msg=path)
+
+
+@pytest.mark.parametrize(
+    ("family", "asked", "told"),
+    [
+        ("bert", dict(freeze=("*.blocks.0.*",)), r"named by number: '\*\.layers\.0\.\*'"),
+        ("bert", dict(rates=(("*.blocks.*.ffn.*", 1.0),)), r"'\*\.layers\.\*\.ffn\.\*'"),
+        ("bert", dict(freeze=("*.layers.3.*",)), "numbered from 0 to 2"),
+        ("bert", dict(freeze=("stack.layer.0.*",)), r"nearest are stack\.layers\.0\."),
+        (
+            "albert",
+            dict(decay=(("*.layers.3.*", 0.0),)),
+            "the 4 layers share .* layers.0, layers.1",
+        ),
+        ("albert", dict(layer_decay=0.9), "share their parameters"),
+    ],
+)
+def test_a_pattern_that_means_something_else_than_it_looks_like_is_refused(family, asked, told):
+    for model in models(family):
+        with pytest.raises(ValueError, match=told):
+            AdamW(**asked).build(axes(model), 10)
+
+
+def test_what_the_messages_say_to_type_works():
+    for model in models("bert"):
+        for pattern in ("*.layers.0.*", "*.layers.*", "*.layers.*.ffn.*"):
+            assert AdamW(freeze=(pattern,)).build(axes(model), 10).frozen is not None
+
+
+def test_layers_without_numbers_cannot_decay_and_a_decay_is_a_fraction():
+    with pytest.raises(ValueError, match=r"axes\(model\) of a model"):
+        AdamW(layer_decay=0.5).build({"w": ("layers", "embed", "mlp")}, 10)
+    for wrong in (0.0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match=r"layer_decay .* above 0, at most 1"):
+            AdamW(layer_decay=wrong)
