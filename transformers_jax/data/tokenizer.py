@@ -52,6 +52,12 @@ class Tokenizer:
         special: role -> the token's text, such as {"pad": "<pad>"}; absent roles are not had.
         max_id: the largest id that it may give.
         chat_template: Jinja source, or None.
+        padding_side, truncation_side: where `batch` fills rows, and where it cuts them.
+        model_max_length: the most tokens of a row of the model that it belongs to, if known.
+        returns_types: whether `batch` gives token types for pairs of texts; None where no file
+            says it, and what is put around a pair decides.
+        tokenizer_class: the class of Hugging Face's package, as tokenizer_config.json names it.
+        config: all that tokenizer_config.json said, which `save` writes back.
     """
 
     def __init__(
@@ -60,8 +66,18 @@ class Tokenizer:
         kind: str,
         special: Mapping[str, str] | None = None,
         chat_template: str | None = None,
+        *,
+        padding_side: str = "right",
+        truncation_side: str = "right",
+        model_max_length: int | None = None,
+        returns_types: bool | None = None,
+        tokenizer_class: str | None = None,
+        config: Mapping[str, Any] | None = None,
     ):
         self.inner, self.kind, self.chat_template = inner, kind, chat_template
+        self.padding_side, self.truncation_side = padding_side, truncation_side
+        self.model_max_length, self.returns_types = model_max_length, returns_types
+        self.tokenizer_class, self.config = tokenizer_class, dict(config or {})
         vocabulary = inner.get_vocab(with_added_tokens=True)
         if not vocabulary:
             raise ValueError("this tokenizer has no tokens")
