@@ -88,8 +88,7 @@ def batch(
     asked = _asked(tokenizer, len(sides) == 2, **options)
     if is_split_into_words:
         _check_words(tokenizer, [*sides[0], *sides[-1]])
-    spans = "offset_mapping" in asked.names
-    rules = {"special": asked.special, "split": is_split_into_words, "spans": spans}
+    rules = {"special": asked.special, "split": is_split_into_words, "spans": bool(asked.names)}
     found = encoded(tokenizer, sides, asked.cut, **rules)
     if asked.cut is None and asked.max_length is not None:
         _check_lengths(found, asked.max_length, len(sides) == 2)
@@ -232,19 +231,17 @@ def check_texts(texts: Iterable[Any], split: bool = False) -> list[Text]:
 
 
 def _check_words(tokenizer: Tokenizer, texts: Iterable[Sequence[str]]) -> None:
-    """Byte-level BPE marks the space before a word: without one, words would run together."""
-    if tokenizer.simple:
-        return
+    """Bytes, characters and byte-level BPE read what is there: without spaces, words run together."""
     content = tokenizer.inner.pre_tokenizer
     parts = () if content is None else _parts(content)
-    if not any(type(one).__name__ == "ByteLevel" and not one.add_prefix_space for one in parts):
+    glues = [type(one).__name__ == "ByteLevel" and not one.add_prefix_space for one in parts]
+    if not tokenizer.simple and not any(glues):
         return
     for number, words in enumerate(texts):
         if glued := [word for word in words[1:] if not word[:1].isspace()]:
             raise ValueError(
-                f"text {number}: tokens of this byte-level tokenizer hold the space before a word, "
-                f"and it puts none before {glued[0]!r}, which would run into the word before; "
-                f"write {' ' + glued[0]!r}"
+                f"text {number}: this tokenizer keeps the spaces of a text, and puts none between "
+                f"words: {glued[0]!r} would run into the word before; write {' ' + glued[0]!r}"
             )
 
 

@@ -47,7 +47,7 @@ def encoded(
         sides: the texts, or first the texts and then those beside them.
         special: whether special tokens are put around.
         split: whether each text is a sequence of words.
-        spans: whether the characters of tokens are asked for.
+        spans: whether the characters or words of tokens are asked for.
 
     Raises:
         ValueError: texts that cannot be cut as told.
@@ -61,17 +61,28 @@ def encoded(
     if cut is None:
         return tokenizer.run(method, rows, **settings)
     rules = {"strategy": cut.strategy, "direction": cut.side, "stride": cut.stride}
+    around = tokenizer.inner.num_special_tokens_to_add(len(sides) == 2) if special else 0
+    rules |= {"max_length": cut.length}
     try:
-        return tokenizer.run(
-            method, rows, truncation={"max_length": cut.length, **rules}, **settings
-        )
-    except ValueError as error:
-        whole = tokenizer.run("encode_batch_fast", rows, **settings)
-        around = tokenizer.inner.num_special_tokens_to_add(len(sides) == 2) if special else 0
-        for number, row in enumerate(whole):
-            sizes = [sum(s == side for s in row.sequence_ids) for side in range(len(sides))]
-            check_room(number, sizes, cut, around)
-        raise error
+        found = tokenizer.run(method, rows, truncation=rules, **settings)
+    except ValueError:
+        _check_whole(tokenizer, rows, cut, around, settings)
+        raise
+    if len(sides) == 2 and any(
+        row.overflowing and not {0, 1} <= {*row.sequence_ids} for row in found
+    ):
+        _check_whole(tokenizer, rows, cut, around, settings)
+    return found
+
+
+def _check_whole(
+    tokenizer: Tokenizer, rows: Sequence[Any], cut: Cut, around: int, settings: dict[str, bool]
+) -> None:
+    """Says of which text nothing would be left; the library would panic, or write long rows."""
+    for number, row in enumerate(tokenizer.run("encode_batch_fast", rows, **settings)):
+        owners = [n for n in row.sequence_ids if n is not None]
+        sides = range(2 if isinstance(rows[0], tuple) else 1)
+        check_room(number, [owners.count(side) for side in sides], cut, around)
 
 
 def _looked_up(
@@ -131,7 +142,12 @@ def check_room(number: int, sizes: Sequence[int], cut: Cut, around: int) -> list
     else:
         lengths = [room]
     for side, (length, size) in enumerate(zip(lengths, sizes)):
-        if length < size and 0 < length <= cut.stride:
+        if length == 0 < size:
+            raise ValueError(
+                f"text {number}: max_length ({cut.length}) leaves no room for any token of "
+                f"{'its pair' if side else 'it beside its pair'}"
+            )
+        if length < size and length <= cut.stride:
             raise ValueError(
                 f"text {number}{' of text_pair' * side}: its windows have room for {length} tokens "
                 f"and share stride={cut.stride} of them with the one before; choose a smaller "
