@@ -13,6 +13,7 @@ from typing import Any
 
 from transformers_jax.data.learned import train_tokenizer
 from transformers_jax.data.tokenizer import KINDS, NAMED, Tokenizer, refusing
+from transformers_jax.data.tokenizer_settings import settings
 from transformers_jax.hub.download import is_id, resolve
 
 __all__ = ["KINDS", "Tokenizer", "load_tokenizer", "train_tokenizer"]
@@ -59,7 +60,13 @@ def load_tokenizer(path: str | Path, **hub: Any) -> Tokenizer:
                 special[role] = found[0]
     kind = config.get("kind", "loaded")
     with refusing(f"{file} is not a tokenizer"):
-        return Tokenizer(inner, kind if kind in KINDS else "loaded", special, _chat(file, config))
+        return Tokenizer(
+            inner,
+            kind if kind in KINDS else "loaded",
+            special,
+            _chat(file, config),
+            **settings(config),
+        )
 
 
 def _find(path: Path) -> Path:
