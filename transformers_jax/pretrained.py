@@ -208,7 +208,8 @@ def from_pretrained(
     plan = plan if sentence is None else planned(plan, sentence, checkpoint)
     model = stacked_plan(plan).build()
     wanted, named = flatten(params(model)), flatten(axes(model))
-    table, shapes = plan.table, {path: leaf.shape for path, leaf in wanted.items()}
+    table = plan.table.fitting(checkpoint.shapes)
+    shapes = {path: leaf.shape for path, leaf in wanted.items()}
     try:
         report = table.check(checkpoint.shapes, shapes, strict=strict)
     except ValueError as error:
