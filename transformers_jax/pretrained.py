@@ -283,7 +283,8 @@ def generation_settings(folder: Path, config: FamilyConfig) -> Frozen:
     """generation_config.json, where special tokens that it lacks come from config.json."""
     file = folder / "generation_config.json"
     values = read_json(file) if file.exists() else older_settings(folder)
-    for name in FROM_CONFIG:
+    told = FROM_CONFIG if file.exists() else (*FROM_CONFIG, "forced_bos_token_id")
+    for name in told:
         if values.get(name) is None and getattr(config, name, None) is not None:
             values[name] = getattr(config, name)
     values.pop("transformers_version", None)

@@ -58,7 +58,7 @@ def test_tables_that_are_stored_and_differ_are_not_tied(tmp_path):
     config = json.loads((CASES / "led" / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config))
     untied, tied = tj.from_pretrained(tmp_path), load("led")
-    assert not untied.config.tie_word_embeddings and tied.config.tie_word_embeddings
+    assert (untied.config.tie_word_embeddings, tied.config.tie_word_embeddings) == (False, True)
     asked = dict(input_ids=IDS, decoder_input_ids=IDS[:, :3])
     last = untied(**asked, output_hidden_states=True)
     change = np.asarray(last.decoder_hidden_states[-1]).sum(-1, keepdims=True)

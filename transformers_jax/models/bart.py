@@ -75,11 +75,7 @@ class BartConfig(FamilyConfig):
     ECHOES: ClassVar[bool] = True
     LABELS: ClassVar[int] = 3
     FIXED = {**LEGACY, "static_position_embeddings": False, "extra_pos_embeddings": RESERVED}
-    UNUSED = frozenset(
-        """num_hidden_layers force_bos_token_to_be_generated layernorm_variant _num_labels
-        unk_token_id save_step
-        """.split()
-    )
+    UNUSED = frozenset({"save_step"})
     SPELLINGS = {
         "hidden_size": "d_model",
         "num_attention_heads": "encoder_attention_heads",
@@ -127,6 +123,12 @@ class BartConfig(FamilyConfig):
     @classmethod
     def modernise(cls, values):
         values = super().modernise(values)
+        depth = values.pop("num_hidden_layers", None)  # of the encoder, where nothing else tells
+        if depth is not None:
+            values.setdefault("encoder_layers", depth)
+        if values.pop("force_bos_token_to_be_generated", False):  # bart-large-cnn, in 2020
+            if values.get("forced_bos_token_id") is None:
+                values["forced_bos_token_id"] = values.get("bos_token_id", cls.bos_token_id)
         if values.get("tie_word_embeddings") is False:
             values.setdefault("own_words", SIDES)
         return values

@@ -36,6 +36,11 @@ class LEDConfig(BartConfig):
     model_type = "led"
     LABELS = 2
     FIXED = {**LEGACY, "static_position_embeddings": False, "scale_embedding": False}
+    SPELLINGS = {
+        **BartConfig.SPELLINGS,
+        "attention_probs_dropout_prob": "attention_dropout",
+        "initializer_range": "init_std",
+    }
     HEADS = {
         "LEDModel": "none",
         "LEDForConditionalGeneration": "seq2seq_lm",

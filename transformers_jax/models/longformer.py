@@ -42,10 +42,11 @@ class LongformerConfig(RobertaConfig):
     model_type = "longformer"
     FIXED = {
         **RobertaConfig.FIXED,
+        "attention_mode": "longformer",
         "autoregressive": False,
         "ignore_attention_mask": False,
     }
-    UNUSED = frozenset({"attention_mode", "onnx_export"})
+    UNUSED = frozenset({"onnx_export"})
     TIES = ("longformer.embeddings.word_embeddings.weight", "lm_head.decoder.weight")
     HEADS = {
         "LongformerModel": "none",
@@ -56,6 +57,7 @@ class LongformerConfig(RobertaConfig):
         "LongformerForQuestionAnswering": "question_answering",
     }
     LISTS: ClassVar[tuple[str, ...]] = ("attention_window", "attention_dilation")
+    classifier_dropout: ClassVar[None] = None  # type: ignore[misc]  # the reference has no such
 
     vocab_size: int = 30522
     attention_window: tuple[int, ...] | int = 512
@@ -66,6 +68,13 @@ class LongformerConfig(RobertaConfig):
         super().__post_init__()
         for name in self.LISTS:
             check_per_layer(self, name, self.per_layer(name), "num_hidden_layers")
+
+    @classmethod
+    def modernise(cls, values):
+        values = super().modernise(values)
+        if values.get("attention_mode") in ("tvm", "sliding_chunks"):  # the authors' engines
+            values["attention_mode"] = "longformer"
+        return values
 
     def per_layer(self, name: str) -> tuple[int, ...]:
         """A field that may be one number for all layers."""
