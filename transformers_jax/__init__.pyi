@@ -61,6 +61,7 @@ from .models.distilbert import DistilBertConfig as DistilBertConfig
 from .models.electra import ElectraConfig as ElectraConfig
 from .models.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
 from .models.gpt2 import GPT2Config as GPT2Config
+from .models.led import LEDConfig as LEDConfig
 from .models.llama import LlamaConfig as LlamaConfig
 from .models.longformer import LongformerConfig as LongformerConfig
 from .models.longt5 import LongT5Config as LongT5Config
@@ -70,6 +71,7 @@ from .models.mbart import MBartConfig as MBartConfig
 from .models.modernbert import ModernBertConfig as ModernBertConfig
 from .models.mpnet import MPNetConfig as MPNetConfig
 from .models.mt5 import MT5Config as MT5Config
+from .models.nomic_bert import NomicBertConfig as NomicBertConfig
 from .models.output import Output as Output
 from .models.pegasus import PegasusConfig as PegasusConfig
 from .models.recurrent import RecurrentConfig as RecurrentConfig

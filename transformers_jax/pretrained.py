@@ -238,7 +238,8 @@ def from_pretrained(
     plan = plan if sentence is None else planned(plan, sentence, checkpoint)
     model = stacked_plan(plan).build()
     wanted, named = flatten(params(model)), flatten(axes(model))
-    table, shapes = plan.table, {path: leaf.shape for path, leaf in wanted.items()}
+    table = plan.table.fitting(checkpoint.shapes)
+    shapes = {path: leaf.shape for path, leaf in wanted.items()}
     try:
         report = table.check(checkpoint.shapes, shapes, strict=strict)
     except ValueError as error:
@@ -312,7 +313,8 @@ def generation_settings(folder: Path, config: FamilyConfig) -> Frozen:
     """generation_config.json, where special tokens that it lacks come from config.json."""
     file = folder / "generation_config.json"
     values = read_json(file) if file.exists() else older_settings(folder)
-    for name in FROM_CONFIG:
+    told = FROM_CONFIG if file.exists() else (*FROM_CONFIG, "forced_bos_token_id")
+    for name in told:
         if values.get(name) is None and getattr(config, name, None) is not None:
             values[name] = getattr(config, name)
     values.pop("transformers_version", None)

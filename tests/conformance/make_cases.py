@@ -24,6 +24,20 @@ DEBERTA = dict(
     **BERT, relative_attention=True, pos_att_type=["c2p", "p2c"], position_biased_input=False
 )
 CONVOLVED = dict(position_buckets=6, norm_rel_ebd="layer_norm", conv_kernel_size=3, conv_groups=2)
+LED = dict(
+    vocab_size=96,
+    d_model=24,
+    encoder_layers=3,
+    decoder_layers=2,
+    encoder_attention_heads=4,
+    decoder_attention_heads=3,
+    encoder_ffn_dim=40,
+    decoder_ffn_dim=32,
+    max_encoder_position_embeddings=64,
+    max_decoder_position_embeddings=48,
+    attention_window=[4, 4, 8],
+)
+NOMIC = {**BERT, "rope_parameters": {"rope_type": "default", "rope_theta": 50.0}}
 CHOSEN = {
     "camembert-tokens": ("CamembertForTokenClassification", {**BERT, "num_labels": 5}),
     "xlm-roberta-xl-tokens": ("XLMRobertaXLForTokenClassification", {**BERT, "num_labels": 5}),
@@ -43,9 +57,71 @@ CHOSEN = {
         {**BERT, "embedding_size": 16, "rotary_value": True, "num_labels": 3},
     ),
     "deberta-mlm": ("DebertaForMaskedLM", {**DEBERTA, "max_relative_positions": 9}),
+    "led": ("LEDForConditionalGeneration", LED),
+    "led-base": ("LEDModel", LED),
+    "led-question": ("LEDForQuestionAnswering", LED),
+    "nomic-bert-base": ("NomicBertModel", NOMIC),
+    "nomic-bert-mlm": ("NomicBertForMaskedLM", NOMIC),
+    "nomic-bert-sequence": ("NomicBertForSequenceClassification", {**NOMIC, "num_labels": 4}),
+    "nomic-bert-tokens": ("NomicBertForTokenClassification", {**NOMIC, "num_labels": 5}),
+    "runtime-nomic-bert": ("NomicBertForMaskedLM", NOMIC),
     "deberta-v2-question": ("DebertaV2ForQuestionAnswering", {**DEBERTA, **CONVOLVED}),
 }
 ATOL, RTOL = 5e-5, 1e-5  # float32, other orders of summation
+
+
+GENERATED = {  # what is generated where the head writes text
+    "generated": {"num_beams": 1},
+    "generated_beam": {"num_beams": 3, "length_penalty": 2.0, "early_stopping": True},
+}
+
+
+def rows_of(rng, config, lengths, width):
+    """Random words on the left of each row, padding on the right; and where words are."""
+    mask = np.arange(width) < np.array(lengths)[:, None]
+    return np.where(mask, rng.integers(5, config.vocab_size, mask.shape), config.pad_token_id), mask
+
+
+def inputs_of(rng, architecture, config):
+    """The arguments of the call, and where each length of row has words."""
+    ids, mask = rows_of(rng, config, (14, 9, 11), 14)
+    inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+    masks = {14: mask}
+    if hasattr(config, "attention_window"):
+        inputs["global_attention_mask"] = np.isin(np.arange(14), (0, 5))[None].astype(int) * mask
+    if architecture.endswith("QuestionAnswering"):
+        ends = {"start_positions": np.array([2, 20, 5]), "end_positions": np.array([4, 8, 7])}
+        return inputs | ends, masks
+    if config.is_encoder_decoder:
+        words, masks[8] = rows_of(rng, config, (8, 5, 7), 8)
+        name = "decoder_input_ids" if architecture.endswith("Model") else "labels"
+        pad = config.pad_token_id if name == "decoder_input_ids" else -100
+        inputs[name] = np.where(masks[8], words, pad)
+    elif not architecture.endswith("Model"):
+        count = config.vocab_size if "MaskedLM" in architecture else config.num_labels
+        labels = rng.integers(0, count, mask.shape)
+        of_rows = "Sequence" in architecture
+        inputs["labels"] = labels[:, 0] if of_rows else np.where(mask, labels, -100)
+    return inputs, masks
+
+
+def generated(model, inputs):
+    """The calls of `generate`, and what comes of them."""
+    if not model.can_generate():
+        return [], {}
+    names = [n for n in ("input_ids", "attention_mask", "global_attention_mask") if n in inputs]
+    given = {name: torch.tensor(inputs[name]) for name in names}
+    calls, outputs = [], {}
+    for key, options in GENERATED.items():
+        kwargs = {"max_new_tokens": 8, "do_sample": False, **options}
+        kwargs |= {"return_dict_in_generate": True, "output_scores": True}
+        found = model.generate(**given, **kwargs)
+        outputs[key] = found.sequences
+        if options["num_beams"] > 1:
+            outputs[f"{key}_scores"] = found.sequences_scores
+        arguments = {name: name for name in names}
+        calls += [{"output": key, "method": "generate", "inputs": arguments, "kwargs": kwargs}]
+    return calls, outputs
 
 
 def make(name, architecture, settings):
@@ -59,24 +135,24 @@ def make(name, architecture, settings):
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.2 * torch.randn(parameter.shape))
-    model.save_pretrained(folder)
-    mask = np.arange(14) < np.array([[14], [9], [11]])
-    inputs = {
-        "input_ids": np.where(
-            mask, rng.integers(5, config.vocab_size, mask.shape), config.pad_token_id
-        ),
-        "attention_mask": mask.astype(np.int64),
-    }
-    if architecture.endswith("QuestionAnswering"):
-        inputs |= {"start_positions": np.array([2, 20, 5]), "end_positions": np.array([4, 8, 7])}
-    else:
-        count = config.vocab_size if "MaskedLM" in architecture else config.num_labels
-        inputs["labels"] = np.where(mask, rng.integers(0, count, mask.shape), -100)
+    # "runtime": under the names within transformers, where files have others
+    model.save_pretrained(folder, save_original_format=not name.startswith("runtime"))
+    inputs, masks = inputs_of(rng, architecture, config)
     kwargs = {"output_hidden_states": True}
     found = model(**{key: torch.tensor(x) for key, x in inputs.items()}, **kwargs)
-    states = {f"hidden_states_{n}": state for n, state in enumerate(found.hidden_states)}
-    outputs = {**{key: found[key] for key in found if key != "hidden_states"}, **states}
-    valid = {f"{key}__valid": mask for key in outputs if key != "loss"}
+    outputs = {}
+    for key, value in found.items():
+        if isinstance(value, tuple):
+            outputs |= {f"{key}_{n}": state for n, state in enumerate(value)}
+        elif isinstance(value, torch.Tensor):
+            outputs[key] = value
+    calls, texts = generated(model, inputs)
+    valid = {
+        f"{key}__valid": masks[x.shape[1]]
+        for key, x in outputs.items()
+        if x.ndim > 1 and x.shape[1] in masks
+    }
+    outputs |= texts
     np.savez(folder / "inputs.npz", **inputs)
     np.savez(folder / "outputs.npz", **valid, **{k: x.detach().numpy() for k, x in outputs.items()})
     case = {
@@ -85,7 +161,7 @@ def make(name, architecture, settings):
         "architecture": architecture,
         "library": "transformers",
         "forward": {"inputs": list(inputs), "kwargs": kwargs},
-        "calls": [],
+        "calls": calls,
         "rtol": RTOL,
         "outputs": {key: {"atol": ATOL} for key in outputs},
         "pad_token_id": config.pad_token_id,

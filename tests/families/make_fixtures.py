@@ -16,6 +16,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 from torch import nn
+from transformers.core_model_loading import revert_weight_conversion
 
 HERE = Path(__file__).parent
 CASES = HERE.parent / "conformance" / "cases"
@@ -28,6 +29,7 @@ CHOSEN = (
     *("mpnet-mlm", "albert-pretraining", "roformer-mlm"),
     *("deberta-mlm", "deberta-v2-mlm"),
     *("mt5", "umt5", "switch", "longt5-tglobal"),
+    *("led", "nomic-bert-mlm"),
 )
 # eps is larger than usual, because key biases have no gradient but rounding, which must not count
 ADAMW = dict(lr=1e-3, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)
@@ -104,6 +106,12 @@ class RecurrentTranslator(nn.Module):
 MODULES = {"Translator": Translator, "RecurrentTranslator": RecurrentTranslator}
 
 
+def on_disk(model, values):
+    """Tensors by the names of the running model, as the model's files name and cut them."""
+    is_family = isinstance(model, transformers.PreTrainedModel)
+    return revert_weight_conversion(model, values) if is_family else values
+
+
 def load(folder, case):
     """The model of a case, without dropout."""
     if case["library"] != "transformers":
@@ -132,13 +140,15 @@ def main():
             for path, parameter in model.named_parameters()
             if parameter.grad is not None or (parameter.requires_grad and path in stored)
         ]
-        for path, parameter in learned:
+        for _, parameter in learned:
             if parameter.grad is None:  # read by no loss (BigBird's pooler)
                 parameter.grad = torch.zeros_like(parameter)
-            found[f"gradient/{path}"] = parameter.grad.numpy().copy()
+        gradients = {path: parameter.grad.clone() for path, parameter in learned}
         optimizer.step()
-        for path, parameter in learned:
-            found[f"after/{path}"] = parameter.detach().numpy()
+        after = {path: parameter.detach() for path, parameter in learned}
+        for kind, values in (("gradient", gradients), ("after", after)):
+            named = on_disk(model, values).items()
+            found |= {f"{kind}/{path}": value.numpy() for path, value in named}
         np.savez(HERE / "fixtures" / f"{name}.npz", **found)
 
 

@@ -26,6 +26,7 @@ OLDER = {  # and a case with the names of today
     "older-mt5": "mt5",
     "older-modernbert": "modernbert-mlm",
     "odd-tying": "llama",
+    "runtime-nomic-bert": "nomic-bert-mlm",
 }
 
 

@@ -36,6 +36,18 @@ MT5_SMALL = {"feed_forward_proj": "gated-gelu", "d_ff": 1024, "num_layers": 8, "
 T5_BASE_V11 = dict(
     d_model=768, d_ff=2048, num_layers=12, num_heads=12, feed_forward_proj="gated-gelu"
 )
+BYT5_SMALL = {
+    "model_type": "t5",
+    "d_model": 1472,
+    "d_ff": 3584,
+    "num_heads": 6,
+    "num_layers": 12,
+    "num_decoder_layers": 4,
+    "vocab_size": 384,
+    "feed_forward_proj": "gated-gelu",
+    "tie_word_embeddings": False,
+    "tokenizer_class": "ByT5Tokenizer",
+}
 BERT2GPT2 = {
     "model_type": "encoder-decoder",
     "encoder": {"model_type": "bert"},
@@ -103,6 +115,41 @@ SIZES = {  # name: (what config.json says, head, count)
         "masked_lm",
         148_711_257,
     ),
+    "led-base-16384": (
+        {
+            "model_type": "led",
+            "d_model": 768,
+            **{f"{side}_layers": 6 for side in ("encoder", "decoder")},
+            **{f"{side}_attention_heads": 12 for side in ("encoder", "decoder")},
+            **{f"{side}_ffn_dim": 3072 for side in ("encoder", "decoder")},
+            "attention_window": 1024,
+        },
+        "none",
+        161_844_480,
+    ),
+    "led-large-16384": ({"model_type": "led"}, "none", 459_801_600),
+    "nomic-bert-2048": ({"model_type": "nomic_bert"}, "masked_lm", 137_354_304),
+    "nomic-embed-text-v1.5": (
+        {
+            "model_type": "nomic_bert",
+            "vocab_size": 30528,
+            "n_embd": 768,
+            "n_layer": 12,
+            "n_head": 12,
+            "n_inner": 3072,
+            "n_positions": 8192,
+            "layer_norm_epsilon": 1e-12,
+            "activation_function": "swiglu",
+            "rotary_emb_fraction": 1.0,
+            "rotary_emb_base": 1000,
+            "qkv_proj_bias": False,
+            "mlp_fc1_bias": False,
+            "mlp_fc2_bias": False,
+        },
+        "none",
+        136_731_648,
+    ),
+    "byt5-small": (BYT5_SMALL, "seq2seq_lm", 299_072_512),  # its file unties 565_248 more
     "bigbird-roberta-base": ({"model_type": "big_bird"}, "pretraining", 128_112_824),
     "deberta-base": ({"model_type": "deberta", **DEBERTA}, "none", 138_601_728),
     "deberta-v2-xlarge": (

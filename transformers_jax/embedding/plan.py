@@ -45,7 +45,7 @@ class EmbeddingPlan(Plan):
     @property
     def table(self) -> Table:
         table = self.config.table(self.head)
-        return dataclasses.replace(table, rows=(*table.rows, *self.sentence.table()))
+        return table.with_rows(self.sentence.table())
 
     def build(self) -> Model:
         """The abstract model.

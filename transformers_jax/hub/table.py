@@ -109,7 +109,8 @@ class Table:
     expression, replacement) pairs for older names, `ignore` are shell patterns of stray names,
     `stand_ins` are (name, other): `other` is taken where `name` is not in the file. `twins` are
     pairs of which a file may hold one, which then is both. `computed` are tensors that a formula
-    gives; files may lack them.
+    gives; files may lack them. `variants` are tables of the same parameters that other files fit,
+    where tensors are cut in other ways; the one that knows most of a file's names reads it.
     Export only writes the names of the rows.
     """
 
@@ -121,6 +122,25 @@ class Table:
     stand_ins: tuple[tuple[str, str], ...] = ()
     twins: tuple[tuple[str, str], ...] = ()
     computed: tuple[Computed, ...] = ()
+    variants: tuple[Table, ...] = ()
+
+    def fitting(self, theirs: Iterable[str]) -> Table:
+        """The table or the variant that knows most of a file's names."""
+        if not self.variants:
+            return self
+        names = tuple(theirs)
+
+        def known(table: Table) -> int:
+            index = _Index(table.rows)
+            return sum(index.find(table._canonical(name, {}, index)) is not None for name in names)
+
+        return max((replace(self, variants=()), *self.variants), key=known)
+
+    def with_rows(self, more: Iterable[Row]) -> Table:
+        """The table and its variants with further rows."""
+        added = tuple(more)
+        others = tuple(replace(each, rows=(*each.rows, *added)) for each in self.variants)
+        return replace(self, rows=(*self.rows, *added), variants=others)
 
     def fills(
         self, ours: Mapping[str, Sequence[int]], sizes: Mapping[str, int] | None = None
@@ -168,6 +188,8 @@ class Table:
         Raises:
             ValueError: with `strict`, one error that lists everything that does not fit.
         """
+        if self.variants:
+            return self.fitting(theirs).check(theirs, ours, sizes=sizes, strict=strict)
         fills = self.fills(ours, sizes)
         computed = self._computed(theirs)
         rest = {name: shape for name, shape in theirs.items() if name not in computed}

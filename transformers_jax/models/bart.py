@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
-from transformers_jax.hub.table import Table, rows, slots
+from transformers_jax.hub.table import Table, rows
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.rows import attention, dense, layer, norm, of_heads
+from transformers_jax.models.rows import attention, backbone, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Seq2Seq, Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
@@ -75,11 +75,7 @@ class BartConfig(FamilyConfig):
     ECHOES: ClassVar[bool] = True
     LABELS: ClassVar[int] = 3
     FIXED = {**LEGACY, "static_position_embeddings": False, "extra_pos_embeddings": RESERVED}
-    UNUSED = frozenset(
-        """num_hidden_layers force_bos_token_to_be_generated layernorm_variant _num_labels
-        unk_token_id save_step
-        """.split()
-    )
+    UNUSED = frozenset({"save_step"})
     SPELLINGS = {
         "hidden_size": "d_model",
         "num_attention_heads": "encoder_attention_heads",
@@ -127,6 +123,12 @@ class BartConfig(FamilyConfig):
     @classmethod
     def modernise(cls, values):
         values = super().modernise(values)
+        depth = values.pop("num_hidden_layers", None)  # of the encoder, where nothing else tells
+        if depth is not None:
+            values.setdefault("encoder_layers", depth)
+        if values.pop("force_bos_token_to_be_generated", False):  # bart-large-cnn, in 2020
+            if values.get("forced_bos_token_id") is None:
+                values["forced_bos_token_id"] = values.get("bos_token_id", cls.bos_token_id)
         if values.get("tie_word_embeddings") is False:
             values.setdefault("own_words", SIDES)
         return values
@@ -185,14 +187,14 @@ class BartConfig(FamilyConfig):
             initial=self.initial,
         )
 
-    def spec(self, decoder: bool, own: Mask, cross: Mask = FULL) -> StackSpec:
+    def spec(self, decoder: bool, own: Mask | None = None, cross: Mask | None = None) -> StackSpec:
         """Blocks of (self, ffn) or (self, cross, ffn), with biases."""
         side = "decoder" if decoder else "encoder"
         get = lambda name: getattr(self, f"{side}_{name}")
         attend = AttentionSpec(
             heads=get("attention_heads"),
             kv=self.head_width("d_model", f"{side}_attention_heads"),
-            mask=own,
+            mask=given(own, CAUSAL if decoder else FULL),
             bias=("query", "key", "value", "out"),
             dropout=self.attention_dropout,
         )
@@ -200,21 +202,21 @@ class BartConfig(FamilyConfig):
         placed = (LayerNorm(), self.PLACEMENT, self.dropout)
         block = [Branch("self", attend, *placed), Branch("ffn", ffn, *placed)]
         if decoder:
-            block.insert(1, Branch("cross", replace(attend, mask=cross), *placed))
+            block.insert(1, Branch("cross", replace(attend, mask=given(cross, FULL)), *placed))
         last = LayerNorm() if self.PLACEMENT == "pre" else None
         blocks, drop = (tuple(block),) * get("layers"), get("layerdrop")
         return StackSpec(self.d_model, blocks, last, layerdrop=drop, initial=self.initial)
 
     def build(self, head, execution, mask=None) -> Seq2Seq | Single:
         masks = mask if isinstance(mask, Mapping) else {"decoder": mask}
-        own, cross = given(masks.get("decoder"), CAUSAL), given(masks.get("cross"), FULL)
+        own, cross = masks.get("decoder"), masks.get("cross")
         embed, alone = self.embed(True), head == "causal_lm"
         decoder = Stack(replace(self.spec(True, own, cross), alone=alone), execution)
         if alone:
             return Single(TokenEmbedder(embed), decoder, self.head(head), counts="columns")
         return Seq2Seq(
             TokenEmbedder(replace(self.embed(False), unread=self.shared_row(head) == UNREAD)),
-            Stack(self.spec(False, given(masks.get("encoder"), FULL)), execution),
+            Stack(self.spec(False, masks.get("encoder")), execution),
             decoder,
             self.head(head),
             decoder_embed=TokenEmbedder(embed if self.apart else replace(embed, vocab=None)),
@@ -270,20 +272,28 @@ class BartConfig(FamilyConfig):
         texts = {**HEAD_ROWS, "seq2seq_lm": untied, "causal_lm": untied}
         alone = head == "causal_lm"
         if alone:
-            text = f"{SHARED} |\n{WORDS[1]} | embed.table" + side("decoder", "stack", "embed")
+            words = f"{SHARED} |\n{WORDS[1]} | embed.table"
+            sides = [("decoder", "stack", "embed")]
         else:
-            text = self.words(head) + side("encoder", "encoder", "embed")
-            text += side("decoder", "decoder", "decoder_embed")
+            words = self.words(head)
+            sides = [("encoder", "encoder", "embed"), ("decoder", "decoder", "decoder_embed")]
         if self.tie_word_embeddings or head not in ("seq2seq_lm", "causal_lm"):
-            text += f"\n{OUTPUT} |"
+            words += f"\n{OUTPUT} |"
+        found = list(rows(words))
+        for name, *ours in sides:
+            found += backbone(self.side(name, *ours), self.spec(name == "decoder").slots)
         # a group of its own: files of a bare backbone lack it, and then it is zero
         bias = rows("final_logits_bias | head.bias | 1 v -> v", group="final_logits_bias")
         return Table(
-            (*slots(text), *of_heads(texts, head), *bias),
+            (*found, *of_heads(texts, head), *bias),
             prefix="model.",
             ignore=("*.version", *(("model.encoder.*", "encoder.*") if alone else ())),
             stand_ins=(*((SHARED, name) for name in WORDS), (WORDS[1], SHARED), *self.tied_pairs),
         )
+
+    def side(self, name: str, ours: str, embed: str) -> str:
+        """The rows of one side."""
+        return side(name, ours, embed)
 
     def words(self, head: str) -> str:
         """The rows of the tables of words; those that lead nowhere are copies of others."""
@@ -293,15 +303,17 @@ class BartConfig(FamilyConfig):
         return text + f"{WORDS[1]} | {'decoder_embed.table' if 'decoder' in self.apart else ''}"
 
 
-def side(name: str, ours: str, embed: str) -> str:
-    """The rows of one side: positions, norms, blocks. What a family lacks fills no row."""
+def side(name: str, ours: str, embed: str, own: str = "q_proj k_proj v_proj out_proj") -> str:
+    """The rows of one side: positions, norms, blocks. What a family lacks fills no row; `own` are
+    the projections of self-attention."""
     theirs, slot = f"model.{name}.layers.{{i}}", f"{ours}.blocks.{{slot}}"
     text = f"\nmodel.{name}.embed_positions.weight | {embed}.position"
     text += norm(f"model.{name}.layernorm_embedding", f"{embed}.norm")
     text += norm(f"model.{name}.layer_norm", f"{ours}.norm")
     heard = (("self_attn", "self"), ("encoder_attn", "cross"))
     for attn, kind in heard[: 1 if name == "encoder" else 2]:
-        text += attention(f"{theirs}.{attn}", f"{slot}.{kind}", "q_proj k_proj v_proj out_proj")
+        names = own if kind == "self" else "q_proj k_proj v_proj out_proj"
+        text += attention(f"{theirs}.{attn}", f"{slot}.{kind}", names)
         text += norm(f"{theirs}.{attn}_layer_norm", f"{slot}.{kind}_norm")
     text += dense(f"{theirs}.fc1", f"{slot}.ffn.up")
     text += dense(f"{theirs}.fc2", f"{slot}.ffn.down", "d f -> f d")

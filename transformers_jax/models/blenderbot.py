@@ -20,7 +20,12 @@ class BlenderbotConfig(BartConfig):
     PLACEMENT = "pre"
     ECHOES = False
     LABELS = 2
-    FIXED = {**BartConfig.FIXED, **BARE_PRE_NORM, "extra_pos_embeddings": 0}
+    FIXED = {
+        **BartConfig.FIXED,
+        **BARE_PRE_NORM,
+        "extra_pos_embeddings": 0,
+        "layernorm_variant": "prelayernorm",
+    }
     HEADS = {
         "BlenderbotModel": "none",
         "BlenderbotForConditionalGeneration": "seq2seq_lm",

@@ -24,6 +24,7 @@ class BlenderbotSmallConfig(BartConfig):
         **BartConfig.FIXED,
         "do_blenderbot_90_layernorm": True,
         "extra_pos_embeddings": 0,
+        "layernorm_variant": "xlm",
     }
     HEADS = {
         "BlenderbotSmallModel": "none",

@@ -27,8 +27,7 @@ IGNORED = frozenset(
     chunk_size_feed_forward finetuning_task task_specific_params _attn_implementation
     attn_implementation _attn_implementation_autoset pretraining_tp auto_map n_ctx
     _from_model_config use_return_dict reorder_and_upcast_attn model_max_length
-    vocab_size_or_config_json_file output_past _num_labels eos_token_ids xla_device
-    cross_attention_hidden_size tf_legacy_loss
+    output_past eos_token_ids xla_device tf_legacy_loss
     """
     # notes of authors and of other libraries, and ids that only tokenizers read
     """language name sentence_transformers sbert_ce_default_activation_function _commit_hash
@@ -50,6 +49,7 @@ FIXED_EVERYWHERE: dict[str, Any] = {
     "tie_encoder_decoder": False,
     "quantization_config": None,
     "is_decoder": False,
+    "cross_attention_hidden_size": None,
 }
 
 
@@ -168,8 +168,13 @@ class FamilyConfig:
     @classmethod
     def modernise(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Older spellings that are more than another name, as today's; a hook for families."""
-        if "num_labels" in values:
-            values.setdefault("id2label", label_names(values.pop("num_labels")))
+        for name in ("num_labels", "_num_labels"):  # the second until 2020
+            if (count := values.pop(name, None)) is not None and values.get("id2label") is None:
+                values["id2label"] = label_names(count)
+        # in the releases of 2019 a number, a path or -1
+        words = values.pop("vocab_size_or_config_json_file", None)
+        if isinstance(words, int) and words > 0:
+            values.setdefault("vocab_size", words)
         return values
 
     def to_dict(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from transformers_jax.models.inputs import Mark
 from transformers_jax.models.roberta import RobertaConfig
 from transformers_jax.models.rows import HEADS_OUT, S, backbone, dense
 from transformers_jax.models.wiring import Single
-from transformers_jax.spec import Layout, StackSpec
+from transformers_jax.spec import AttentionSpec, Layout, StackSpec
 
 GLOBAL = Where("global", of="query")
 REAL = Where("real", of="query")  # padding hears nothing, as in the reference
@@ -42,10 +42,11 @@ class LongformerConfig(RobertaConfig):
     model_type = "longformer"
     FIXED = {
         **RobertaConfig.FIXED,
+        "attention_mode": "longformer",
         "autoregressive": False,
         "ignore_attention_mask": False,
     }
-    UNUSED = frozenset({"attention_mode", "onnx_export"})
+    UNUSED = frozenset({"onnx_export"})
     TIES = ("longformer.embeddings.word_embeddings.weight", "lm_head.decoder.weight")
     HEADS = {
         "LongformerModel": "none",
@@ -56,6 +57,7 @@ class LongformerConfig(RobertaConfig):
         "LongformerForQuestionAnswering": "question_answering",
     }
     LISTS: ClassVar[tuple[str, ...]] = ("attention_window", "attention_dilation")
+    classifier_dropout: ClassVar[None] = None  # type: ignore[misc]  # the reference has no such
 
     vocab_size: int = 30522
     attention_window: tuple[int, ...] | int = 512
@@ -64,16 +66,15 @@ class LongformerConfig(RobertaConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        layers = self.num_hidden_layers
         for name in self.LISTS:
-            values = self.per_layer(name)
-            odd = name == "attention_window" and any(v % 2 for v in values)
-            if len(values) != layers or odd or min(values) < 1:
-                raise ValueError(
-                    f"LongformerConfig: {name} {list(values)}: expected a positive "
-                    f"{'even ' if name == 'attention_window' else ''}number, or one for each of "
-                    f"the {layers} layers (num_hidden_layers)"
-                )
+            check_per_layer(self, name, self.per_layer(name), "num_hidden_layers")
+
+    @classmethod
+    def modernise(cls, values):
+        values = super().modernise(values)
+        if values.get("attention_mode") in ("tvm", "sliding_chunks"):  # the authors' engines
+            values["attention_mode"] = "longformer"
+        return values
 
     def per_layer(self, name: str) -> tuple[int, ...]:
         """A field that may be one number for all layers."""
@@ -91,12 +92,7 @@ class LongformerConfig(RobertaConfig):
         plain, blocks = super().spec(), []
         windows, dilations = (self.per_layer(name) for name in self.LISTS)
         for (attend, feed), window, step in zip(plain.blocks, windows, dilations):
-            near = local(window // 2, step)
-            op = replace(
-                attend.op,
-                mask=REAL & ~GLOBAL & given(mask, near | Where("global")),
-                relations=(REAL & GLOBAL & given(mask, FULL),),
-            )
+            op = windowed(attend.op, mask, local(window // 2, step))
             blocks.append((replace(attend, op=op), feed))
         return replace(plain, blocks=tuple(blocks), layout=GlobalTokens())
 
@@ -117,6 +113,29 @@ class LongformerConfig(RobertaConfig):
     def backbone(self, prefix: str) -> tuple[Row, ...]:
         text = (BACKBONE + RELATION).replace("bert.", prefix)
         return backbone(text, self.spec().slots)
+
+
+def check_per_layer(config: Any, name: str, values: tuple[int, ...], count: str) -> None:
+    """Raises ValueError unless there is a positive number (of a window: an even one) for each of
+    the layers, of which there are as many as the field `count` says."""
+    layers = getattr(config, count)
+    odd = name == "attention_window" and any(v % 2 for v in values)
+    if len(values) != layers or odd or min(values) < 1:
+        raise ValueError(
+            f"{type(config).__name__}: {name} {list(values)}: expected a positive "
+            f"{'even ' if name == 'attention_window' else ''}number, or one for each of "
+            f"the {layers} layers ({count})"
+        )
+
+
+def windowed(attend: AttentionSpec, mask: Mask | None, near: Mask) -> AttentionSpec:
+    """Attention in two relations: tokens attend to a window and to the global tokens; global
+    tokens, with projections of their own, to all."""
+    return replace(
+        attend,
+        mask=REAL & ~GLOBAL & given(mask, near | Where("global")),
+        relations=(REAL & GLOBAL & given(mask, FULL),),
+    )
 
 
 def local(reach: int, step: int) -> Mask:
@@ -166,8 +185,12 @@ class Asked:
                 )
 
 
-L = "bert.encoder.layer.{i}.attention.self"
-RELATION = "".join(
-    dense(f"{L}.{role}_global", f"{S}.self.relations.0.{role}", HEADS_OUT, "(h k) -> h k")
-    for role in ("query", "key", "value")
-)
+def relation(theirs: str, ours: str) -> str:
+    """The rows of the projections of global tokens."""
+    return "".join(
+        dense(f"{theirs}.{role}_global", f"{ours}.relations.0.{role}", HEADS_OUT, "(h k) -> h k")
+        for role in ("query", "key", "value")
+    )
+
+
+RELATION = relation("bert.encoder.layer.{i}.attention.self", f"{S}.self")

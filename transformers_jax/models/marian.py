@@ -21,8 +21,8 @@ class MarianConfig(WavedConfig):
     model_type = "marian"
     ECHOES = False
     LABELS = 2
-    FIXED = {**LEGACY, "normalize_embedding": False}
-    UNUSED = BartConfig.UNUSED | {"static_position_embeddings", "extra_pos_embeddings"}
+    FIXED = {**LEGACY, "normalize_embedding": False, "static_position_embeddings": True}
+    UNUSED = BartConfig.UNUSED | {"extra_pos_embeddings"}
     HEADS = {
         "MarianModel": "none",
         "MarianMTModel": "seq2seq_lm",

@@ -73,6 +73,12 @@ CONFIGS = {
     "gpt2": lambda: tj.GPT2Config(
         vocab_size=53, n_embd=20, n_layer=2, n_head=4, n_positions=37, eos_token_id=1
     ),
+    "led": lambda: tj.LEDConfig(
+        **{name: size for name, size in BART.items() if name != "max_position_embeddings"},
+        max_encoder_position_embeddings=37,
+        max_decoder_position_embeddings=37,
+        attention_window=6,
+    ),
     "llama": lambda: tj.LlamaConfig(**LLAMA),
     "m2m_100": lambda: tj.M2M100Config(**BART),
     "big_bird": lambda: tj.BigBirdConfig(**BERT, block_size=4, num_random_blocks=1),
@@ -82,6 +88,7 @@ CONFIGS = {
     ),
     "pegasus": lambda: tj.PegasusConfig(**BART),
     "mpnet": lambda: tj.MPNetConfig(**BERT),
+    "nomic_bert": lambda: tj.NomicBertConfig(**{**BERT, "hidden_size": 24}),
     "roberta": lambda: tj.RobertaConfig(**BERT),
     "roformer": lambda: tj.RoFormerConfig(
         **{**BERT, "hidden_size": 24}, embedding_size=12, rotary_value=True
@@ -110,6 +117,7 @@ HEADS = {
     "electra": "replaced_token",
     "encoder_decoder": "seq2seq_lm",
     "gpt2": "causal_lm",
+    "led": "seq2seq_lm",
     "llama": "causal_lm",
     "m2m_100": "seq2seq_lm",
     "big_bird": "masked_lm",
@@ -117,6 +125,7 @@ HEADS = {
     "modernbert": "masked_lm",
     "pegasus": "seq2seq_lm",
     "mpnet": "masked_lm",
+    "nomic_bert": "masked_lm",
     "roberta": "masked_lm",
     "roformer": "masked_lm",
     "longt5": "seq2seq_lm",

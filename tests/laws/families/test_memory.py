@@ -63,6 +63,7 @@ def test_a_ring_remembers_all_that_its_window_reaches(family, tiny, ids):
     [
         "bart",
         "encoder_decoder",
+        "led",
         "m2m_100",
         "pegasus",
         "switch_transformers",

@@ -1,0 +1,144 @@
+"""Why keys of a config.json change nothing here: the reasons that test_config_keys.py asks for."""
+
+A_CALLS = "an argument of a call says it"
+AUTHORS = "a note of who made the file"
+GENERATION = "read by `generate` from the file itself (`pretrained.older_settings`)"
+MEMORY = "how much memory the reference takes, with the same numbers"
+PIPELINES = "read by the reference's pipelines, not by its models"
+SUMMARY = "read by GPT2DoubleHeadsModel alone, which is no head here"
+TOKENIZERS = "read by tokenizers alone"
+TRAINING = "how the reference was run"
+NOTHING = "no released code of the reference reads it"
+
+EVERYWHERE = {  # `models.config.IGNORED`
+    **dict.fromkeys(
+        """transformers_version _name_or_path name_or_path _from_model_config _commit_hash auto_map
+        language name sentence_transformers sbert_ce_default_activation_function
+        transformers.js_config finetuning_task""".split(),
+        AUTHORS,
+    ),
+    **dict.fromkeys(
+        "output_attentions output_hidden_states return_dict use_return_dict".split(), A_CALLS
+    ),
+    **dict.fromkeys(
+        """gradient_checkpointing chunk_size_feed_forward use_cache output_past n_ctx""".split(),
+        MEMORY,
+    ),
+    **dict.fromkeys(
+        """torchscript use_bfloat16 xla_device tf_legacy_loss _attn_implementation
+        attn_implementation _attn_implementation_autoset""".split(),
+        TRAINING,
+    ),
+    **dict.fromkeys(
+        """tokenizer_class model_max_length mask_token_id cls_token_id unk_token_id
+        sep_token_id""".split(),
+        TOKENIZERS,
+    ),
+    **dict.fromkeys("prefix task_specific_params".split(), PIPELINES),
+    **dict.fromkeys(
+        """max_length min_length do_sample early_stopping num_beams num_beam_groups
+        diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty
+        no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences
+        output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id
+        remove_invalid_values exponential_decay_length_penalty suppress_tokens
+        begin_suppress_tokens max_new_tokens min_new_tokens renormalize_logits""".split(),
+        GENERATION,
+    ),
+    "eos_token_ids": "of the releases of 2019; those since read eos_token_id",
+    "pretraining_tp": "a product in slices, whose sum is the same",
+    "reorder_and_upcast_attn": "scores in float32, which they always are here",
+}
+FAMILY = {  # {model_type: UNUSED}; a family that inherits has its parent's reasons
+    "albert": dict.fromkeys(
+        "down_scale_factor gap_size layers_to_keep net_structure_type num_memory_blocks".split(),
+        NOTHING,
+    ),
+    "bart": {"save_step": AUTHORS},
+    "bert": dict.fromkeys(
+        """pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head
+        pooler_type""".split(),
+        NOTHING,
+    ),
+    "deberta-v2": {
+        "classifier_dropout": "its heads read cls_dropout",
+        "padding_idx": "a property of the class, which is pad_token_id",
+        "z_steps": "the model sets it to 0 whatever the file says",
+    },
+    "distilbert": {"tie_weights_": "tie_word_embeddings is what counts"},
+    "electra": {"summary_proj_to_labels": "the head of choices has one label either way"},
+    "encoder-decoder": {
+        **dict.fromkeys(("vocab_size", "hidden_size"), "the two configs inside say it"),
+        "num_beam_groups": GENERATION,
+    },
+    "gpt2": dict.fromkeys(
+        "summary_type summary_use_proj summary_activation summary_proj_to_labels".split(), SUMMARY
+    ),
+    "longformer": {"onnx_export": "how the window is cut when the graph is traced"},
+    "m2m_100": {"extra_pos_embeddings": "positions are a formula, without a table's first rows"},
+    "modernbert": {
+        **dict.fromkeys(
+            "deterministic_flash_attn reference_compile repad_logits_with_grad".split(), TRAINING
+        ),
+        "layer_norm_eps": "norm_eps is what is read",
+        "position_embedding_type": "positions are rotary",
+        **dict.fromkeys(
+            "sparse_prediction sparse_pred_ignore_index".split(),
+            "the same loss, with logits of the masked words alone",
+        ),
+    },
+    "nomic_bert": {
+        **dict.fromkeys(
+            "fused_bias_fc fused_dropout_add_ln use_flash_attn use_xentropy".split(), TRAINING
+        ),
+        "dense_seq_output": NOTHING,
+        "embd_pdrop": "the embeddings have the dropout resid_pdrop",
+        "max_trained_positions": "read where rotary_scaling_factor is set",
+        "parallel_block_tied_norm": "says something of parallel_block alone, which is refused",
+        **dict.fromkeys(
+            """summary_type summary_use_proj summary_activation summary_proj_to_labels
+            summary_first_dropout""".split(),
+            "of GPT-2's config, from which theirs was made",
+        ),
+    },
+    "roformer": {"pooler_activation": "it has no pooler"},
+    "switch_transformers": {
+        **dict.fromkeys(
+            "add_router_probs batch_prioritized_routing reuse_router_probs router_type".split(),
+            NOTHING,
+        ),
+        "router_ignore_padding_tokens": "kept by the router, which never looks at it",
+    },
+    "t5": {
+        "n_positions": "positions are relative",
+        "output_router_logits": A_CALLS,
+    },
+    "umt5": {"scalable_attention": NOTHING},
+}
+FAMILY["marian"] = FAMILY["pegasus"] = FAMILY["m2m_100"]
+
+# Fields of ours that are no key of the reference's class.
+BESIDE = {
+    "decoder_start_token_id": "begins what an encoder-decoder of two families writes",
+    "own_words": "in no file: which tables of words are stored apart",
+    "forced_bos_token_id": "of generation, in config.json until v4",
+    "forced_eos_token_id": "of generation, in config.json until v4",
+    "encoder_no_repeat_ngram_size": "of generation, in config.json until v4",
+    "add_cross_attention": "of every config until v4",
+    "is_decoder": "of every config until v4",
+    "bos_token_id": "of every config until v4",
+    "classifier_dropout": "read by `getattr` of the heads, or by no head of the family",
+    "hidden_dropout": "GPT2ForTokenClassification reads it where classifier_dropout is absent",
+    "tie_word_embeddings": "a class attribute in the reference",
+    "attention_dilation": "of the authors' own files of Longformer (section 3.1)",
+    "scale_decoder_outputs": "v5's name for half of what tie_word_embeddings meant",
+    "feed_forward_proj": "T5's spelling of dense_act_fn and is_gated_act",
+    "is_gated_act": "T5's spelling",
+}
+READ_WITH_A_DEFAULT = {  # `getattr(config, name, default)` in the modelling code
+    "deberta": "embedding_size attention_head_size cls_dropout",
+    "deberta-v2": """embedding_size attention_head_size cls_dropout position_buckets norm_rel_ebd
+        share_att_key conv_kernel_size conv_act conv_groups""",
+    "electra": "summary_first_dropout",
+    "roformer": """summary_type summary_use_proj summary_activation summary_first_dropout
+        summary_last_dropout""",
+}

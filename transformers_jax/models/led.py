@@ -1,0 +1,119 @@
+"""LED, the Longformer encoder-decoder (Beltagy et al. 2020, section 7). model_type "led".
+
+BART whose encoder attends as Longformer's: most tokens to a window, and all to the few tokens that
+are global, which attend to all with projections of their own. The decoder is BART's. Which tokens
+are global the caller says (`global_attention_mask`); none is, where he does not: LED was trained on
+summaries with the first. `encoder_attentions` are one matrix per layer, as Longformer's here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from transformers_jax.models.bart import LEGACY, BartConfig, side
+from transformers_jax.models.inputs import Mark
+from transformers_jax.models.longformer import (
+    Asked,
+    GlobalTokens,
+    check_per_layer,
+    local,
+    relation,
+    windowed,
+)
+from transformers_jax.spec import StackSpec
+
+QUERIES = "query key value"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LEDConfig(BartConfig):
+    """The fields of a LED config.json; defaults are led-large-16384 (460M).
+
+    `attention_window` counts both sides, one number or one for each layer of the encoder.
+    """
+
+    model_type = "led"
+    LABELS = 2
+    FIXED = {**LEGACY, "static_position_embeddings": False, "scale_embedding": False}
+    SPELLINGS = {
+        **BartConfig.SPELLINGS,
+        "attention_probs_dropout_prob": "attention_dropout",
+        "initializer_range": "init_std",
+    }
+    HEADS = {
+        "LEDModel": "none",
+        "LEDForConditionalGeneration": "seq2seq_lm",
+        "LEDForQuestionAnswering": "question_answering",
+    }
+    # no fields of this family: a class attribute takes the place of BART's field
+    max_position_embeddings: ClassVar[int] = 0  # type: ignore[misc]
+    scale_embedding: ClassVar[bool] = False  # type: ignore[misc]
+    is_decoder: ClassVar[bool] = False  # type: ignore[misc]
+    add_cross_attention: ClassVar[bool] = False  # type: ignore[misc]
+
+    max_encoder_position_embeddings: int = 16384
+    max_decoder_position_embeddings: int = 1024
+    attention_window: tuple[int, ...] | int = 512
+    forced_eos_token_id: int | tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_per_layer(self, "attention_window", self.windows, "encoder_layers")
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """The width of the window in each layer of the encoder."""
+        width = self.attention_window
+        return (width,) * self.encoder_layers if isinstance(width, int) else width
+
+    def embed(self, decoder):
+        name = f"max_{'decoder' if decoder else 'encoder'}_position_embeddings"
+        return replace(super().embed(decoder), positions=getattr(self, name), offset=0)
+
+    def spec(self, decoder, own=None, cross=None) -> StackSpec:
+        """BART's blocks; on the encoder's side in two relations."""
+        plain = super().spec(decoder, own, cross)
+        if decoder:
+            return plain
+        blocks = tuple(
+            (replace(attend, op=windowed(attend.op, own, local(width // 2, 1))), feed)
+            for (attend, feed), width in zip(plain.blocks, self.windows)
+        )
+        return replace(plain, blocks=blocks, layout=GlobalTokens())
+
+    def build(self, head, execution, mask=None):
+        model = super().build(head, execution, mask)
+        model.marks = (Mark("global_attention_mask", "global", Asked(None, None)),)
+        return model
+
+    # ------------------------------------------------------------ the table
+
+    @property
+    def tied_pairs(self):
+        return tuple((named(one), named(other)) for one, other in super().tied_pairs)
+
+    def resolved(self, same):
+        return super().resolved(lambda *names: same(*map(named, names)))
+
+    def side(self, name, ours, embed):
+        if name == "decoder":
+            return super().side(name, ours, embed)
+        inner = " ".join(f"longformer_self_attn.{role}" for role in QUERIES.split())
+        text = side(name, ours, embed, f"{inner} output")
+        attention = "model.encoder.layers.{i}.self_attn.longformer_self_attn"
+        return text + relation(attention, f"{ours}.blocks.{{slot}}.self")
+
+    def table(self, head):
+        found = super().table(head)
+        return replace(
+            found,
+            rows=tuple(replace(row, theirs=named(row.theirs)) for row in found.rows),
+            prefix=named(found.prefix),
+            stand_ins=tuple((named(one), named(other)) for one, other in found.stand_ins),
+        )
+
+
+def named(name: str) -> str:
+    """A name of BART's as LED has it."""
+    return f"led.{name.removeprefix('model.')}" if name.startswith("model.") else name
