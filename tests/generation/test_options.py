@@ -3,6 +3,7 @@
 import json
 import types
 
+import jax
 import numpy as np
 import pytest
 
@@ -102,11 +103,55 @@ def test_an_option_that_is_not_supported_is_refused_wherever_it_is_found():
         ({"do_sample": True}, "key=jax.random.key"),
         ({"num_beams": "three"}, "num_beams must be a whole number, got 'three'"),
         ({"max_new_tokens": 2.5}, "max_new_tokens must be a whole number, got 2.5"),
+        *(
+            ({name: value}, f"{name} must be a finite number, got {value}")
+            for name in ("temperature", "top_p", "length_penalty", "repetition_penalty")
+            for value in (float("nan"), float("inf"))
+        ),
+        ({"do_sample": "no"}, "do_sample must be True or False, got 'no'"),
+        ({"renormalize_logits": 1}, "renormalize_logits must be True or False, got 1"),
+        ({"early_stopping": 1}, "early_stopping must be True, False or"),
+        ({"eos_token_id": 2.5}, "eos_token_id must be whole numbers"),
+        ({"suppress_tokens": [True]}, "suppress_tokens must be whole numbers"),
+        ({"bad_words_ids": [4]}, "bad_words_ids must be a list of words"),
+        ({"bad_words_ids": "ab"}, "bad_words_ids must be a list of words"),
+        *(
+            ({name: token}, rf"{name} is {token}, outside the vocabulary \[0, 7\).*{name}=None")
+            for name in (
+                *("eos_token_id", "pad_token_id", "forced_bos_token_id", "forced_eos_token_id"),
+                *("suppress_tokens", "begin_suppress_tokens"),
+            )
+            for token in (7, *([] if name == "pad_token_id" else [-1]))  # pad -1: none
+        ),
+        ({"bad_words_ids": [[1], [2, 7]]}, r"bad_words_ids is 7, outside the vocabulary"),
     ],
 )
 def test_values_out_of_range_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         generate(model(), input_ids=np.array([[1, 2]]), **options)
+
+
+@pytest.mark.parametrize("option", ["temperature", "max_new_tokens", "eos_token_id"])
+def test_a_traced_option_is_named_with_what_to_do(option):
+    def write(value):
+        return generate(model(), input_ids=np.array([[1, 2]]), fixed_width=True, **{option: value})
+
+    with pytest.raises(ValueError, match=f"{option} came as traced.*static_argnames=.'{option}'"):
+        jax.jit(write)(3)
+    advised = jax.jit(write, static_argnames=("value",))
+    assert advised(value=3).shape[0] == 1
+
+
+def test_a_default_token_of_the_family_that_a_small_vocabulary_lacks_is_no_token():
+    small = types.SimpleNamespace(eos_token_id=50256, pad_token_id=None)
+    family = type("Config", (), {"eos_token_id": 50256, "pad_token_id": None})
+    assert resolve({}, None, {"eos_token_id": 50256}, family(), 7).eos_token_id == ()
+    assert resolve({}, None, {}, family(), 50257).eos_token_id == (50256,)
+    for asked in [({"eos_token_id": 50256}, None), ({}, {"eos_token_id": 50256})]:
+        with pytest.raises(ValueError, match="eos_token_id is 50256"):
+            resolve(*asked, {}, family(), 7)
+    with pytest.raises(ValueError, match="eos_token_id is 50256"):  # the control: somebody's word
+        resolve({}, None, {}, small, 7)
 
 
 def test_all_wrong_values_are_told_at_once():

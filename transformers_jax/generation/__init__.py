@@ -19,7 +19,7 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced
 from transformers_jax.generation.beam import beam_search
-from transformers_jax.generation.inputs import Request, check_head, read
+from transformers_jax.generation.inputs import Request, check_head, read, vocabulary_of
 from transformers_jax.generation.options import Options, dials, resolve
 from transformers_jax.generation.processors import Dials
 from transformers_jax.generation.search import Found, Job, Prompt, search
@@ -80,7 +80,11 @@ def generate(
     marked = {name: options.pop(name) for name in marks if name in options}
     _refuse_unknown(options)
     asked = resolve(
-        options, generation_config, model.generation_config or {}, _special_tokens(model.config)
+        options,
+        generation_config,
+        model.generation_config or {},
+        _special_tokens(model.config),
+        vocabulary_of(model),
     )
     if asked.do_sample and key is None:
         raise ValueError("do_sample=True draws at random: pass key=jax.random.key(seed)")

@@ -20,7 +20,7 @@ from transformers_jax.models.checks import hears_before_only, same_shape
 
 Rows = np.ndarray | Array  # checked on the host, or traced inside a transformation
 
-__all__ = ["Request", "bucket", "check_head", "read"]
+__all__ = ["Request", "bucket", "check_head", "read", "vocabulary_of"]
 
 DEFAULT_NEW_TOKENS = 20  # as transformers
 WRITERS = ("causal_lm", "seq2seq_lm")  # the heads whose scores are those of the next token
@@ -73,7 +73,7 @@ def read(
         inputs = _source(model, options, input_ids, attention_mask, others)
         ids = _decoder_prompt(options, decoder_input_ids, _batch(inputs), text)
         start = np.zeros(ids.shape[0], np.int32)
-    check_forced(options, ids, getattr(text, "target_vocab", getattr(text, "vocab_size", None)))
+    check_first(ids, vocabulary_of(model))
     given, most = ids.shape[1], _positions(model, text)
     new = _new_tokens(options, given, most)
     longest = given if is_traced(start) else int((given - start).max())
@@ -136,19 +136,20 @@ def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[Rows, "B T"]:
     return array.astype(np.int32)
 
 
-def check_forced(options: Options, prompt: Rows, vocabulary: int | None) -> None:
-    """Tokens that are written because an option says so are words of the model: JAX would read a
-    word that there is not as NaN, and drop a score of it."""
-    forced: dict[str, tuple[int | None, ...]] = {
-        "forced_bos_token_id": (options.forced_bos_token_id,),
-        "forced_eos_token_id": options.forced_eos_token_id,
-    }
-    if not is_traced(prompt):
-        forced["the first token (decoder_start_token_id, bos_token_id)"] = (int(prompt[0, 0]),)
-    for name, tokens in forced.items():
-        wrong = [t for t in tokens if t is not None and not 0 <= t < (vocabulary or np.inf)]
-        if wrong:
-            raise ValueError(f"{name} is {wrong[0]}, outside the vocabulary [0, {vocabulary})")
+def check_first(prompt: Rows, vocabulary: int | None) -> None:
+    """A prompt that an option makes begins with a token of the vocabulary."""
+    token = 0 if is_traced(prompt) else int(prompt[0, 0])
+    if not 0 <= token < (vocabulary or np.inf):
+        raise ValueError(
+            f"the first token (decoder_start_token_id, bos_token_id) is {token}, outside the "
+            f"vocabulary [0, {vocabulary})"
+        )
+
+
+def vocabulary_of(model: Any) -> int | None:
+    """How many tokens the model scores."""
+    text = _text_config(model.config, "decoder")
+    return getattr(text, "target_vocab", getattr(text, "vocab_size", None))
 
 
 def _check_mask(mask: Any, ids: Int[Rows, "B T"]) -> Bool[Rows, "B T"]:
