@@ -146,8 +146,8 @@ def resolve(
     if (options.pad_token_id or 0) < 0:  # some configs write -1 for none
         options = replace(options, pad_token_id=None)
     _check_tokens(options, vocabulary)
-    if options.pad_token_id is None:
-        options = replace(options, pad_token_id=(*options.eos_token_id, 0)[0])
+    if options.pad_token_id is None and options.eos_token_id:
+        options = replace(options, pad_token_id=options.eos_token_id[0])
     if not options.do_sample:
         ignored = [n for n in ("temperature", "top_k", "top_p") if given.get(n) not in (None, 1.0)]
         if ignored:
