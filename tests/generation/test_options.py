@@ -3,6 +3,7 @@
 import json
 import types
 
+import jax
 import numpy as np
 import pytest
 
@@ -48,7 +49,7 @@ def test_none_switches_an_option_off():
 def test_pad_is_the_end_token_where_there_is_none():
     assert resolve({}, None, {}, CONFIG).pad_token_id == 3
     assert resolve({"pad_token_id": -1}, None, {}, CONFIG).pad_token_id == 3
-    assert resolve({"eos_token_id": None}, None, {}, CONFIG).pad_token_id == 0
+    assert resolve({"eos_token_id": None}, None, {}, CONFIG).pad_token_id is None
 
 
 def test_an_explicit_length_beats_the_other_length_of_the_file():
@@ -72,6 +73,8 @@ def test_an_unknown_option_is_refused_with_the_nearest_name():
         generate(model(), input_ids=np.array([[1]]), max_new_token=4)
     with pytest.raises(TypeError, match="attention_mask"):
         generate(model(), input_ids=np.array([[1]]), attention_masks=np.array([[1]]))
+    with pytest.raises(TypeError, match=r"position_ids.*counted from attention_mask"):
+        generate(model(), input_ids=np.array([[1]]), position_ids=np.array([[4]]))
     with pytest.raises(TypeError, match="tempratur"):
         generate(model(), input_ids=np.array([[1]]), generation_config={"tempratur": 1.0})
 
@@ -102,11 +105,55 @@ def test_an_option_that_is_not_supported_is_refused_wherever_it_is_found():
         ({"do_sample": True}, "key=jax.random.key"),
         ({"num_beams": "three"}, "num_beams must be a whole number, got 'three'"),
         ({"max_new_tokens": 2.5}, "max_new_tokens must be a whole number, got 2.5"),
+        *(
+            ({name: value}, f"{name} must be a finite number, got {value}")
+            for name in ("temperature", "top_p", "length_penalty", "repetition_penalty")
+            for value in (float("nan"), float("inf"))
+        ),
+        ({"do_sample": "no"}, "do_sample must be True or False, got 'no'"),
+        ({"renormalize_logits": 1}, "renormalize_logits must be True or False, got 1"),
+        ({"early_stopping": 1}, "early_stopping must be True, False or"),
+        ({"eos_token_id": 2.5}, "eos_token_id must be whole numbers"),
+        ({"suppress_tokens": [True]}, "suppress_tokens must be whole numbers"),
+        ({"bad_words_ids": [4]}, "bad_words_ids must be a list of words"),
+        ({"bad_words_ids": "ab"}, "bad_words_ids must be a list of words"),
+        *(
+            ({name: token}, rf"{name} is {token}, outside the vocabulary \[0, 7\).*{name}=None")
+            for name in (
+                *("eos_token_id", "pad_token_id", "forced_bos_token_id", "forced_eos_token_id"),
+                *("suppress_tokens", "begin_suppress_tokens"),
+            )
+            for token in (7, *([] if name == "pad_token_id" else [-1]))  # pad -1: none
+        ),
+        ({"bad_words_ids": [[1], [2, 7]]}, r"bad_words_ids is 7, outside the vocabulary"),
     ],
 )
 def test_values_out_of_range_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         generate(model(), input_ids=np.array([[1, 2]]), **options)
+
+
+@pytest.mark.parametrize("option", ["temperature", "max_new_tokens", "eos_token_id"])
+def test_a_traced_option_is_named_with_what_to_do(option):
+    def write(value):
+        return generate(model(), input_ids=np.array([[1, 2]]), fixed_width=True, **{option: value})
+
+    with pytest.raises(ValueError, match=f"{option} came as traced.*static_argnames=.'{option}'"):
+        jax.jit(write)(3)
+    advised = jax.jit(write, static_argnames=("value",))
+    assert advised(value=3).shape[0] == 1
+
+
+def test_a_default_token_of_the_family_that_a_small_vocabulary_lacks_is_no_token():
+    small = types.SimpleNamespace(eos_token_id=50256, pad_token_id=None)
+    family = type("Config", (), {"eos_token_id": 50256, "pad_token_id": None})
+    assert resolve({}, None, {"eos_token_id": 50256}, family(), 7).eos_token_id == ()
+    assert resolve({}, None, {}, family(), 50257).eos_token_id == (50256,)
+    for asked in [({"eos_token_id": 50256}, None), ({}, {"eos_token_id": 50256})]:
+        with pytest.raises(ValueError, match="eos_token_id is 50256"):
+            resolve(*asked, {}, family(), 7)
+    with pytest.raises(ValueError, match="eos_token_id is 50256"):  # the control: somebody's word
+        resolve({}, None, {}, small, 7)
 
 
 def test_all_wrong_values_are_told_at_once():
@@ -124,8 +171,8 @@ def test_all_wrong_values_are_told_at_once():
         (np.zeros((0, 3), int), None, r"shape \(0, 3\)"),
         (np.zeros((2, 0), int), None, r"shape \(2, 0\)"),
         (np.array([1, 2]), None, r"shape \(2,\)"),
-        (np.array([[1, 2, 3]]), np.array([[1, 1, 0]]), "row 0 .* left"),
-        (np.array([[1, 2, 3]] * 2), np.array([[0, 1, 1], [1, 0, 1]]), "row 1 .* left"),
+        (np.array([[1, 2, 3]]), np.array([[1, 2, 0]]), r"attention_mask\[0, 1\] is 2"),
+        (np.array([[1, 2]]), np.array([[0.0, -1e9]]), r"attention_mask\[0, 1\] is -1"),
         (np.array([[1, 2]]), np.array([[0, 0]]), "row 0 of attention_mask is empty"),
         (np.array([[1, 2]]), np.array([[1, 1, 1]]), "attention_mask has shape"),
     ],
@@ -135,9 +182,9 @@ def test_wrong_prompts_are_refused_with_their_place(ids, mask, match):
         generate(model(), input_ids=ids, attention_mask=mask)
 
 
-def test_a_prompt_that_ends_with_padding_is_refused_without_a_mask_too():
-    with pytest.raises(ValueError, match=r"row 1 .* pad_token_id"):
-        generate(model(pad_token_id=0), input_ids=np.array([[1, 2], [1, 0]]))
+def test_a_prompt_of_padding_only_is_refused_without_a_mask_too():
+    with pytest.raises(ValueError, match=r"row 1 .* pad_token_id \(0\) only"):
+        generate(model(pad_token_id=0), input_ids=np.array([[1, 2], [0, 0]]))
 
 
 def test_more_tokens_than_positions_are_refused_with_both_numbers():

@@ -1,10 +1,13 @@
 """Greedy search: what a step may and may not depend on, and which calls share a program."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import transformers_jax as tj
 from tests.generation.markov import Markov, MarkovConfig, log_probabilities
 from transformers_jax import generation
 from transformers_jax.generation import generate
@@ -83,12 +86,114 @@ def test_any_of_several_end_tokens_ends():
     assert ids[0].tolist() == free[: stop + 1]
 
 
-def test_leading_pad_tokens_are_padding_without_a_mask():
+def compiled(model, **options):
+    """`generate` of a model inside `jax.jit`, where values of arrays are not seen."""
+    return jax.jit(lambda **arrays: generate(model, fixed_width=True, **arrays, **options))
+
+
+def test_pad_tokens_at_the_ends_are_padding_without_a_mask():
     _, model = language(2)
-    ids = np.array([[PAD, PAD, 5, 1], [2, PAD, 4, 1]])
-    mask = np.array([[0, 0, 1, 1], [1, 1, 1, 1]])
+    ids = np.array([[PAD, PAD, 5, 1], [2, PAD, 4, 1], [5, 1, PAD, PAD]])
+    mask = np.array([[0, 0, 1, 1], [1, 1, 1, 1], [1, 1, 0, 0]])
     told = generate(model, input_ids=ids, attention_mask=mask, max_new_tokens=6)
+    assert told[0].tolist() == told[2].tolist() != told[1].tolist()
     np.testing.assert_array_equal(generate(model, input_ids=ids, max_new_tokens=6), told)
+    np.testing.assert_array_equal(compiled(model, max_new_tokens=6)(input_ids=ids), told)
+    nothing = generate(model, input_ids=ids, max_new_tokens=6, pad_token_id=None)
+    assert nothing[2, :4].tolist() == [5, 1, PAD, PAD]  # the control: no token means padding
+
+
+KINDS = {
+    "greedy": {"no_repeat_ngram_size": 3, "repetition_penalty": 1.2},
+    "sampling": {"do_sample": True, "key": jax.random.key(3), "top_k": 4},
+    "beams": {"num_beams": 3},
+}
+SIDES = {"left": [0, 0, 1, 1, 1], "right": [1, 1, 1, 0, 0], "both": [0, 1, 1, 1, 0]}
+
+
+@pytest.mark.parametrize("way", ["concrete", "traced"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_prompt_is_continued_as_alone_wherever_its_padding_lies(kind, way):
+    _, model = language(1, 0.7)
+    options = {"max_new_tokens": 7, **KINDS[kind]}
+    write = (
+        compiled(model, **options)
+        if way == "traced"
+        else functools.partial(generate, model, fixed_width=True, **options)
+    )
+    prompt, whole = [2, 4, 6], [5, 1, 6, 2, 4]
+    alone = write(input_ids=np.array([prompt, [6, 1, 2]]))[0, 3:]
+    texts = []
+    for mask in SIDES.values():
+        ids = np.full(5, 5)  # what stands under the padding does not matter
+        ids[np.array(mask) > 0] = prompt
+        both = {"input_ids": np.array([ids, whole]), "attention_mask": np.array([mask, [1] * 5])}
+        texts.append(write(**both))
+        assert texts[-1][0, 2:5].tolist() == prompt  # text stands before what follows it
+        assert texts[-1][1, :5].tolist() == whole
+        assert texts[-1][0, 5:].tolist() == alone.tolist()
+    assert all(np.array_equal(text[1], texts[0][1]) for text in texts)
+    read = write(input_ids=np.array([[*prompt, 5, 5], whole]), attention_mask=np.ones((2, 5), int))
+    assert read[0, 5:].tolist() != alone.tolist()  # the control: padding taken for text
+
+
+@pytest.mark.parametrize("way", ["concrete", "traced"])
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_source_is_answered_as_alone_wherever_its_padding_lies(beams, way):
+    model = tj.from_config(
+        tj.BartConfig(
+            vocab_size=31,
+            d_model=16,
+            encoder_layers=1,
+            decoder_layers=1,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=16,
+            decoder_ffn_dim=16,
+            max_position_embeddings=24,
+            decoder_start_token_id=2,
+            init_std=0.6,
+        ),
+        head="seq2seq_lm",
+        key=jax.random.key(0),
+    )
+    options = dict(max_new_tokens=6, num_beams=beams, forced_eos_token_id=None, eos_token_id=None)
+    options |= dict(return_dict_in_generate=True, output_scores=True)
+    write = (
+        compiled(model, **options)
+        if way == "traced"
+        else functools.partial(generate, model, fixed_width=True, **options)
+    )
+    source = [7, 11, 4]
+    scores = lambda **arrays: np.stack(write(**arrays).scores).reshape(6, -1, beams, 31)
+    alone = scores(input_ids=np.array([source]))
+    rows = np.full((3, 5), 9)
+    mask = np.array(list(SIDES.values()))
+    rows[mask > 0] = source * 3
+    np.testing.assert_allclose(
+        scores(input_ids=rows, attention_mask=mask), alone.repeat(3, 1), rtol=1e-5, atol=1e-5
+    )
+    rows[mask == 0] = model.config.pad_token_id
+    np.testing.assert_allclose(scores(input_ids=rows), alone.repeat(3, 1), rtol=1e-5, atol=1e-5)
+    read = scores(input_ids=rows, attention_mask=np.ones_like(mask))
+    assert np.abs(read - alone)[:1].max() > 1e-2  # the control: padding taken for text
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_a_row_without_text_stays_empty_where_it_cannot_be_refused(beams):
+    _, model = language(1)
+    ids, mask = np.array([[1, 4, 2], [1, 4, 2]]), np.array([[0, 1, 1], [0, 0, 0]])
+    write = compiled(model, max_new_tokens=4, num_beams=beams)
+    found = write(input_ids=ids, attention_mask=mask)
+    assert found[1, 3:].tolist() == [PAD] * 4
+    alone = generate(model, input_ids=ids[:1, 1:], max_new_tokens=4, num_beams=beams)
+    assert found[0, 3:].tolist() == alone[0, 2:].tolist()
+
+
+def test_a_traced_mask_that_may_be_additive_is_refused():
+    _, model = language(1)
+    with pytest.raises(ValueError, match=r"attention_mask has dtype float32.*integers"):
+        compiled(model)(input_ids=np.array([[1, 2]]), attention_mask=np.zeros((1, 2), np.float32))
 
 
 def test_generate_runs_inside_jit():

@@ -19,7 +19,7 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced
 from transformers_jax.generation.beam import beam_search
-from transformers_jax.generation.inputs import Request, check_head, read
+from transformers_jax.generation.inputs import Request, check_head, read, vocabulary_of
 from transformers_jax.generation.options import Options, dials, resolve
 from transformers_jax.generation.processors import Dials
 from transformers_jax.generation.search import Found, Job, Prompt, search
@@ -66,9 +66,11 @@ def generate(
     encoder marks its tokens (`global_attention_mask`). What is passed here wins over
     `generation_config`, that over the model's own; an option that is passed as None is off.
 
-    A decoder returns prompt and new tokens; prompts of different lengths are padded on the left,
-    and a row's text is the same as it would be alone. An encoder-decoder returns the decoder's
-    tokens, the start token included. Rows that have ended are filled with `pad_token_id`.
+    A decoder returns prompt and new tokens. Prompts of different lengths may be padded on either
+    side; those returned are padded on the left, so that the new tokens of all rows begin in the
+    same column. A row's text is the same as it would be alone. An encoder-decoder returns the
+    decoder's tokens, the start token included; inside `jax.jit`, where values are not seen,
+    `decoder_input_ids` must begin with it. Rows that have ended are filled with `pad_token_id`.
 
     The first call compiles; later ones reuse the program for other prompt lengths of the same
     bucket, other numbers of new tokens, temperatures and penalties.
@@ -92,7 +94,11 @@ def generate(
     marked = {name: options.pop(name) for name in marks if name in options}
     _refuse_unknown(options)
     asked = resolve(
-        options, generation_config, model.generation_config or {}, _special_tokens(model.config)
+        options,
+        generation_config,
+        model.generation_config or {},
+        _special_tokens(model.config),
+        vocabulary_of(model),
     )
     if asked.do_sample and key is None:
         raise ValueError("do_sample=True draws at random: pass key=jax.random.key(seed)")
@@ -181,6 +187,12 @@ def _finish(found: Found, request: Request, as_output: bool, fixed_width: bool) 
 def _refuse_unknown(options: dict[str, Any]) -> None:
     """Misspelt arguments of `generate` itself; misspelt options are told by `resolve`."""
     import inspect
+
+    if "position_ids" in options:
+        raise TypeError(
+            "generate() has no argument 'position_ids': positions are counted from attention_mask; "
+            "give each document of a packed row a row of its own"
+        )
 
     names = [name for name in inspect.signature(generate).parameters if name != "options"]
     for name in options:

@@ -90,7 +90,7 @@ def _beginning(model: Any, job: Job, with_scores: bool) -> _State:
         score=jnp.broadcast_to(jnp.where(jnp.arange(beams) == 0, 0.0, NEVER), (batch, beams)),
         parent=jnp.arange(batch * beams),
         finished=nothing,
-        open=jnp.ones(batch, bool),
+        open=job.prompt.start < job.prompt.ids.shape[1],  # a row without text stays empty
         going=jnp.bool_(True),
         cache=cache,
         scores=room(model, job, text, cache) if with_scores else None,

@@ -1,7 +1,8 @@
 """What `generate` is given: checked on the host, then padded to widths that come in buckets.
 
-Prompts of different lengths would each need their own program; so widths are rounded up. A prompt
-is padded on the left and a source on the right, and the padding is marked as no text.
+Prompts of different lengths would each need their own program; so widths are rounded up. Wherever
+the caller's padding lies, a prompt is brought to the right end of its row and a source to the left
+end, in the program if the arrays are traced; so a row is computed as it would be alone.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from transformers_jax.arrays import Array, Bool, Int, is_traced
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.search import Prompt
 from transformers_jax.models.checks import hears_before_only, same_shape
+from transformers_jax.models.checks import mask as values
 
 Rows = np.ndarray | Array  # checked on the host, or traced inside a transformation
 
-__all__ = ["Request", "bucket", "check_head", "read"]
+__all__ = ["Request", "bucket", "check_head", "read", "vocabulary_of"]
 
 DEFAULT_NEW_TOKENS = 20  # as transformers
 WRITERS = ("causal_lm", "seq2seq_lm")  # the heads whose scores are those of the next token
@@ -56,7 +58,7 @@ def read(
     """The request, checked.
 
     Raises:
-        ValueError: for wrong shapes, dtypes, ids outside the vocabulary, right-padded prompts, and
+        ValueError: for wrong shapes, dtypes, ids outside the vocabulary, rows without text, and
             more tokens than the model has positions; the message names the place.
     """
     text = _text_config(model.config, "decoder")
@@ -67,13 +69,14 @@ def read(
         if input_ids is None:
             input_ids = _start(options.bos_token_id, batch, "input_ids", "bos_token_id")
         ids = check_ids("input_ids", input_ids, getattr(text, "vocab_size", None))
-        start = _left_padding(ids, attention_mask, options)
+        text_mask = _text_mask("input_ids", ids, attention_mask, options)
+        ids, start = _to_the_right(ids, text_mask)
         inputs = dict(others)
     else:
         inputs = _source(model, options, input_ids, attention_mask, others)
         ids = _decoder_prompt(options, decoder_input_ids, _batch(inputs), text)
         start = np.zeros(ids.shape[0], np.int32)
-    check_forced(options, ids, getattr(text, "target_vocab", getattr(text, "vocab_size", None)))
+    check_first(ids, vocabulary_of(model))
     given, most = ids.shape[1], _positions(model, text)
     new = _new_tokens(options, given, most)
     longest = given if is_traced(start) else int((given - start).max())
@@ -115,7 +118,7 @@ def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[Rows, "B T"]:
         array = ids if is_traced(ids) else np.asarray(ids)
     except ValueError:
         raise ValueError(
-            f"{name}: rows of different lengths; pad prompts on the left and pass attention_mask"
+            f"{name}: rows of different lengths; pad them and pass attention_mask"
         ) from None
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(
@@ -136,62 +139,70 @@ def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[Rows, "B T"]:
     return array.astype(np.int32)
 
 
-def check_forced(options: Options, prompt: Rows, vocabulary: int | None) -> None:
-    """Tokens that are written because an option says so are words of the model: JAX would read a
-    word that there is not as NaN, and drop a score of it."""
-    forced: dict[str, tuple[int | None, ...]] = {
-        "forced_bos_token_id": (options.forced_bos_token_id,),
-        "forced_eos_token_id": options.forced_eos_token_id,
-    }
-    if not is_traced(prompt):
-        forced["the first token (decoder_start_token_id, bos_token_id)"] = (int(prompt[0, 0]),)
-    for name, tokens in forced.items():
-        wrong = [t for t in tokens if t is not None and not 0 <= t < (vocabulary or np.inf)]
-        if wrong:
-            raise ValueError(f"{name} is {wrong[0]}, outside the vocabulary [0, {vocabulary})")
-
-
-def _check_mask(mask: Any, ids: Int[Rows, "B T"]) -> Bool[Rows, "B T"]:
-    array = mask if is_traced(mask) else np.asarray(mask)
-    if tuple(array.shape) != tuple(ids.shape):
+def check_first(prompt: Rows, vocabulary: int | None) -> None:
+    """A prompt that an option makes begins with a token of the vocabulary."""
+    token = 0 if is_traced(prompt) else int(prompt[0, 0])
+    if not 0 <= token < (vocabulary or np.inf):
         raise ValueError(
-            f"attention_mask has shape {tuple(array.shape)}, input_ids {tuple(ids.shape)}"
+            f"the first token (decoder_start_token_id, bos_token_id) is {token}, outside the "
+            f"vocabulary [0, {vocabulary})"
         )
-    return array.astype(bool)
 
 
-def _left_padding(ids: Int[Rows, "B T"], mask: Any, options: Options) -> Int[Rows, " B"]:
-    """The first column of each row's text.
+def vocabulary_of(model: Any) -> int | None:
+    """How many tokens the model scores."""
+    text = _text_config(model.config, "decoder")
+    return getattr(text, "target_vocab", getattr(text, "vocab_size", None))
 
-    Without a mask, leading pad tokens are padding (unless pad also ends the text), as in
-    transformers; inside a trace nothing is read from the ids.
+
+def _text_mask(name: str, ids: Int[Rows, "B T"], mask: Any, options: Options) -> Bool[Rows, "B T"]:
+    """Which ids are text: what the mask says. Without one, pad tokens at the ends of a row are
+    padding (unless pad also ends the text), as in transformers.
+
+    Raises:
+        ValueError: a mask of another shape, or with other values than 0 and 1; a row without text.
     """
-    length = ids.shape[1]
     if mask is None:
-        pad = options.pad_token_id
-        if is_traced(ids) or pad in options.eos_token_id or pad is None:
-            return np.zeros(ids.shape[0], np.int32)
-        text: np.ndarray = np.not_equal(ids, pad)
-        if (~text[:, -1]).any():
-            row = int(np.argmin(text[:, -1]))
+        array, pad = np if not is_traced(ids) else jnp, options.pad_token_id
+        text = array.ones(ids.shape, bool) if pad in (None, *options.eos_token_id) else ids != pad
+        behind = array.cumsum(text, axis=1) > 0
+        found = behind & (array.cumsum(text[:, ::-1], axis=1)[:, ::-1] > 0)
+        what = f"{name} holds pad_token_id ({options.pad_token_id}) only"
+    else:
+        found = mask if is_traced(mask) else np.asarray(mask)
+        same_shape("attention_mask", found, ids.shape, name)
+        if not is_traced(found):
+            values("attention_mask", found, ids.shape, name)
+        elif jnp.issubdtype(found.dtype, jnp.floating):
             raise ValueError(
-                f"row {row} of input_ids ends with pad_token_id ({pad}): prompts are padded on the "
-                "left; if it is text, pass attention_mask"
+                f"attention_mask has dtype {found.dtype}, which may be an additive mask; expected "
+                "integers or truth values, 1 for a token and 0 for padding"
             )
-        return np.argmax(text, axis=1).astype(np.int32)
-    mask = _check_mask(mask, ids)
-    if is_traced(mask):
-        return (length - mask.sum(axis=1)).astype(jnp.int32)
-    start = length - mask.sum(axis=1)
-    wrong = (mask != (np.arange(length) >= start[:, None])).any(axis=1) | (start == length)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        what = "is empty" if start[row] == length else "is not padded on the left only"
-        raise ValueError(
-            f"row {row} of attention_mask {what}: a prompt must end in its last column; pad on the "
-            "left (tokenizer padding_side='left'), as 0 ... 0 1 ... 1"
-        )
-    return start.astype(np.int32)
+        found, what = found.astype(bool), "attention_mask is empty (0 only)"
+    if not is_traced(found) and not found.any(axis=1).all():
+        row = int(np.argmin(found.any(axis=1)))
+        raise ValueError(f"row {row} of {what}: give every row at least one token")
+    return found
+
+
+def _to_the_right(
+    ids: Int[Rows, "B T"], mask: Bool[Rows, "B T"]
+) -> tuple[Int[Rows, "B T"], Int[Rows, " B"]]:
+    """The rows with their text at the right end, and its first columns.
+
+    A row without text, which only a traced mask may have, begins behind its last column.
+    """
+    array = jnp if is_traced((ids, mask)) else np
+    order = array.argsort(mask, axis=1, stable=True)
+    start = (ids.shape[1] - mask.sum(axis=1)).astype(np.int32)
+    return array.take_along_axis(ids, order, axis=1), start
+
+
+def _to_the_left(mask: Bool[Rows, "B T"]) -> Int[Rows, "B T"]:
+    """The columns in an order in which the text of every row begins with the first."""
+    array = jnp if is_traced(mask) else np
+    first = array.argmax(mask, axis=1)
+    return (array.arange(mask.shape[1]) + first[:, None]) % mask.shape[1]
 
 
 def _source(
@@ -207,24 +218,21 @@ def _source(
         return inputs
     text = _text_config(model.config, "encoder")
     ids = check_ids("input_ids", input_ids, getattr(text, "vocab_size", None))
-    if mask is None:
-        mask = np.ones(ids.shape, bool)
-        if not is_traced(ids) and options.pad_token_id not in (None, *options.eos_token_id):
-            mask = (
-                np.cumsum((np.asarray(ids) != options.pad_token_id)[:, ::-1], axis=1)[:, ::-1] > 0
-            )
-    mask = _check_mask(mask, ids)
+    mask = _text_mask("input_ids", ids, mask, options)
+    order = jnp.asarray(_to_the_left(mask))
     length = ids.shape[1]
     most = getattr(model, "source_positions", None) or _positions(model, text)
     # what computes in blocks tells whole rows from longer ones by their width
     wide = length if getattr(model, "fill", None) else bucket(length, 16, 256)
     extra = (wide if most is None else max(length, min(wide, most))) - length
-    inputs["input_ids"] = jnp.pad(jnp.asarray(ids, jnp.int32), ((0, 0), (0, extra)))
-    inputs["attention_mask"] = jnp.pad(jnp.asarray(mask), ((0, 0), (0, extra)))
+    rows = {"input_ids": ids.astype(np.int32), "attention_mask": mask}
     for name in (mark.argument for mark in getattr(model, "marks", ())):
         if name in inputs:
             same_shape(name, inputs[name], ids.shape, "input_ids")
-            inputs[name] = jnp.pad(jnp.asarray(inputs[name], jnp.int32), ((0, 0), (0, extra)))
+            rows[name] = jnp.asarray(inputs[name], jnp.int32)
+    for name, array in rows.items():
+        moved = jnp.take_along_axis(jnp.asarray(array), order, axis=1)
+        inputs[name] = jnp.pad(moved, ((0, 0), (0, extra)))
     return inputs
 
 

@@ -14,10 +14,12 @@ No arrays live here, and no decoding.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from transformers_jax.arrays import is_traced
 from transformers_jax.spelling import nearest
 
 __all__ = ["Options", "dials", "resolve"]
@@ -74,6 +76,7 @@ WHOLE = (
     *("forced_bos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id"),
 )
 IDS = ("suppress_tokens", "begin_suppress_tokens", "forced_eos_token_id", "eos_token_id")
+FLAGS = ("do_sample", "renormalize_logits")
 FROM_CONFIG = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
 
 # Options of transformers that change what is generated and that we do not have: the values that
@@ -108,21 +111,28 @@ IRRELEVANT = ("use_cache", "cache_implementation", "cache_config", "disable_comp
 
 
 def resolve(
-    given: Mapping[str, Any], generation_config: Any, file: Mapping[str, Any], config: Any
+    given: Mapping[str, Any],
+    generation_config: Any,
+    file: Mapping[str, Any],
+    config: Any,
+    vocabulary: int | None = None,
 ) -> Options:
-    """The options in force, checked.
+    """The options in force, checked; `vocabulary` is how many tokens the model scores.
 
     Raises:
         TypeError: for an unknown name in `given` or `generation_config` (with the nearest name).
-        ValueError: for a value out of its range, or an option that we do not have.
+        ValueError: for a value out of its range, a token outside the vocabulary, or an option that
+            we do not have.
     """
     stated = as_mapping(generation_config)
+    _refuse_traced({**stated, **given})
     for name in (*given, *stated):
         if name not in NAMES and name not in UNSUPPORTED and name not in IRRELEVANT:
             hint = nearest(name, (*NAMES, *UNSUPPORTED))
             raise TypeError(f"generate() does not know the option {name!r}{hint}")
-    values = {name: getattr(config, name, None) for name in FROM_CONFIG}
-    for source in (file, stated):
+    special = {name: getattr(config, name, None) for name in FROM_CONFIG}
+    values = _of_this_vocabulary(special, config, vocabulary)
+    for source in (_of_this_vocabulary(file, config, vocabulary), stated):
         values.update({name: v for name, v in source.items() if v is not None})
     values.update(given)
     if given.get("max_length") is not None and given.get("max_new_tokens") is None:
@@ -133,8 +143,11 @@ def resolve(
     known = {name: values[name] for name in NAMES if values.get(name) is not None}
     options = Options(**{name: _normal(name, value) for name, value in known.items()})
     _check(options)
-    if options.pad_token_id is None or options.pad_token_id < 0:  # some configs write -1 for none
-        options = replace(options, pad_token_id=(*options.eos_token_id, 0)[0])
+    if (options.pad_token_id or 0) < 0:  # some configs write -1 for none
+        options = replace(options, pad_token_id=None)
+    _check_tokens(options, vocabulary)
+    if options.pad_token_id is None and options.eos_token_id:
+        options = replace(options, pad_token_id=options.eos_token_id[0])
     if not options.do_sample:
         ignored = [n for n in ("temperature", "top_k", "top_p") if given.get(n) not in (None, 1.0)]
         if ignored:
@@ -180,6 +193,55 @@ def as_mapping(generation_config: Any) -> dict[str, Any]:
     return {name: v for name, v in generation_config.to_dict().items() if name in ours}
 
 
+def _of_this_vocabulary(
+    values: Mapping[str, Any], config: Any, vocabulary: int | None
+) -> dict[str, Any]:
+    """The values without special tokens that are a family's defaults (GPT-2 ends with 50256) and
+    that a smaller vocabulary does not have: nobody chose them, and nothing could be written."""
+    most, defaults = vocabulary or math.inf, type(config)
+    foreign = [
+        name
+        for name in FROM_CONFIG
+        if isinstance(value := values.get(name), int)
+        and value >= most
+        and value == getattr(defaults, name, None)
+    ]
+    return {name: value for name, value in values.items() if name not in foreign}
+
+
+def _check_tokens(options: Options, vocabulary: int | None) -> None:
+    """JAX drops the score of a token that there is not, so that it would silently never end a text
+    or never be banned.
+
+    Raises:
+        ValueError: naming every option with a token outside the vocabulary.
+    """
+    single = ("pad_token_id", "forced_bos_token_id")
+    tokens = {name: getattr(options, name) for name in IDS}
+    tokens |= {name: (value,) for name in single if (value := getattr(options, name)) is not None}
+    tokens["bad_words_ids"] = tuple(token for word in options.bad_words_ids for token in word)
+    most = vocabulary or math.inf
+    wrong = {n: bad for n, ids in tokens.items() if (bad := [t for t in ids if not 0 <= t < most])}
+    if wrong:
+        told = "; ".join(f"{name} is {bad[0]}" for name, bad in wrong.items())
+        raise ValueError(
+            f"{told}, outside the vocabulary [0, {vocabulary}) of the model; pass tokens of its "
+            f"own, or {', '.join(f'{name}=None' for name in wrong)} to do without"
+        )
+
+
+def _refuse_traced(values: Mapping[str, Any]) -> None:
+    """Options choose the program, so their values are known before it is compiled."""
+    traced = [name for name, value in values.items() if is_traced(value)]
+    if traced:
+        names = ", ".join(repr(name) for name in traced)
+        raise ValueError(
+            f"generate: {', '.join(traced)} came as traced arrays, but options are read before "
+            "anything is compiled; close over Python numbers, or make the arguments static: "
+            f"jax.jit(function, static_argnames=({names},))"
+        )
+
+
 def _refuse_unsupported(values: Mapping[str, Any]) -> None:
     wrong = {
         name: values[name]
@@ -196,13 +258,16 @@ def _refuse_unsupported(values: Mapping[str, Any]) -> None:
 
 def _normal(name: str, value: Any) -> Any:
     """The value in hashable form: token lists become tuples, array scalars plain numbers."""
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if name == "bad_words_ids":
-        return tuple(tuple(int(token) for token in word) for word in value)
-    if name in IDS:
-        tokens = value if hasattr(value, "__iter__") else [value]
-        return tuple(int(token) for token in tokens)
+    value = _plain(value)
+    if name in IDS and not isinstance(value, tuple):
+        return (value,)
     return value
+
+
+def _plain(value: Any) -> Any:
+    """Lists and arrays as tuples, and the numbers of arrays as Python's."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return tuple(_plain(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
 def _check(options: Options) -> None:
@@ -225,10 +290,6 @@ def _check(options: Options) -> None:
     demand((o.top_k or 0) >= 0, f"top_k must be >= 0 (0: off), got {o.top_k}")
     for name in ("no_repeat_ngram_size", "encoder_no_repeat_ngram_size"):
         demand(getattr(o, name) >= 0, f"{name} must be >= 0 (0: off), got {getattr(o, name)}")
-    demand(
-        o.early_stopping in (True, False, "never"),
-        f'early_stopping must be True, False or "never", got {o.early_stopping!r}',
-    )
     demand(all(o.bad_words_ids), "bad_words_ids holds an empty list of tokens")
     most = o.num_beams if o.num_beams > 1 or not o.do_sample else o.num_return_sequences
     demand(
@@ -241,13 +302,32 @@ def _check(options: Options) -> None:
 
 
 def _wrong_types(options: Options) -> list[str]:
+    """Values that are no numbers, no tokens or no truth values."""
     wrong = []
+
+    def demand(holds: bool, name: str, expected: str) -> None:
+        if not holds:
+            wrong.append(f"{name} must be {expected}, got {getattr(options, name)!r}")
+
     for name in WHOLE:
         value = getattr(options, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            wrong.append(f"{name} must be a whole number, got {value!r}")
+        demand(value is None or _is_whole(value), name, "a whole number")
     for name in REAL:
         value = getattr(options, name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            wrong.append(f"{name} must be a number, got {value!r}")
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        demand(number and math.isfinite(value), name, "a finite number")
+    for name in FLAGS:
+        demand(isinstance(getattr(options, name), bool), name, "True or False")
+    for name in IDS:
+        demand(all(map(_is_whole, getattr(options, name))), name, "whole numbers, ids of tokens")
+    words: Any = options.bad_words_ids
+    listed = isinstance(words, tuple) and all(isinstance(word, tuple) for word in words)
+    whole = listed and all(_is_whole(token) for word in words for token in word)
+    demand(whole, "bad_words_ids", "a list of words, each a list of ids of tokens: [[5], [7, 8]]")
+    stops: Any = options.early_stopping
+    demand(isinstance(stops, bool) or stops == "never", "early_stopping", 'True, False or "never"')
     return wrong
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -20,7 +20,7 @@ __all__ = ["Found", "Job", "Prompt", "search"]
 
 
 class Prompt(NamedTuple):
-    """The caller's prompt, left-padded to a bucket.
+    """The caller's prompt at the right end of a bucket; row r begins at column start[r].
 
     `inputs` is what is read once: the inputs of `encode`, or what else a decoder is told.
     """
@@ -46,9 +46,8 @@ class Job(NamedTuple):
 
     @property
     def pad(self) -> int:
-        """What fills ended rows."""
-        assert self.options.pad_token_id is not None  # resolved
-        return self.options.pad_token_id
+        """What fills ended rows; where nothing ends, nothing but unwritten columns."""
+        return self.options.pad_token_id or 0
 
     def step_key(self, step: Int[Array, ""]) -> Key:
         """The key of one step's draw."""
@@ -96,7 +95,7 @@ def search(model: Any, job: Job, with_scores: bool = False) -> Found:
         return (state.text.end - begin < job.limit) & ~state.ended.all()
 
     buffer = room(model, job, text, cache) if with_scores else None
-    state = _State(text, jnp.zeros(text.ids.shape[0], bool), cache, buffer)
+    state = _State(text, text.start >= begin, cache, buffer)  # a row without text stays empty
     state = jax.lax.while_loop(unfinished, step, state)
     return Found(state.text.ids, state.text.end - begin, scores=state.scores)
 
