@@ -83,7 +83,7 @@ def concrete(name: str, value: Any) -> Any:
         check_key(value, name)
     if name in BY_NAME and not isinstance(value, Mapping):
         raise ValueError(
-            f"{name} is {type(value).__name__}; expected a dict of arrays, by the names that the "
+            f"{name} is {kind_of(value)}; expected a dict of arrays, by the names that the "
             "mask reads"
         )
     if isinstance(value, (list, tuple, int, float, np.generic)) and not hasattr(value, "_fields"):
@@ -126,6 +126,12 @@ def dtype_of(value: Any) -> np.dtype:
     """The dtype of an array, a tracer or a list."""
     found = getattr(value, "dtype", None)
     return np.asarray(value).dtype if found is None else found
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in an error: an array is called so whether it is traced or not."""
+    arrays = (jax.Array, jax.ShapeDtypeStruct)
+    return "Array" if isinstance(value, arrays) else type(value).__name__
 
 
 def holds(value: Any, *kinds: Any) -> bool:

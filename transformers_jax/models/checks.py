@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.graph import FULL, Dense, Same
-from transformers_jax.models.arguments import dtype_of, holds, readable
+from transformers_jax.models.arguments import dtype_of, holds, kind_of, readable
 
 if TYPE_CHECKING:
     from transformers_jax.graph import Mask
@@ -76,7 +76,7 @@ def encoded(outputs: Any, width: int | None = None) -> None:
     """What an encoder gave is a record of states of its width."""
     if not isinstance(outputs, Mapping) or "last_hidden_state" not in outputs:
         raise ValueError(
-            f"encoder_outputs is {type(outputs).__name__}; expected what model.encode(...)"
+            f"encoder_outputs is {kind_of(outputs)}; expected what model.encode(...)"
             " gives, or {'last_hidden_state': Float[B S D]}"
         )
     if width is not None:
@@ -259,12 +259,19 @@ def apart(
     array = None if divided or placed is None else readable(placed)
     if array is None or array.ndim != 2 or array.shape[1] < 3:
         return
-    before, here, behind = array[:, :-2], array[:, 1:-1], array[:, 2:]
-    # the next one counts on: what fills a row up does not
-    anew = np.isin(here, (0, first)) & (before > here) & (behind == here + 1)
-    if anew.any() and (valid := inputs.get(f"{prefix}attention_mask")) is not None:
-        real = readable(valid)
-        anew = anew & (False if real is None else (real[:, :-2] > 0) & (real[:, 1:-1] > 0))
+    valid = inputs.get(f"{prefix}attention_mask")
+    real = np.ones(array.shape, bool) if valid is None else readable(valid)
+    if real is None:
+        return
+    array, real = np.broadcast_arrays(array, real > 0)
+    before, here = array[:, :-1], array[:, 1:]
+    begins, both = np.isin(here, (0, first)), real[:, :-1] & real[:, 1:]
+    # every token counts on or begins anew (a permutation does neither), and one that begins is
+    # followed: zeros that fill a row up are no documents
+    counts_on = here == before + 1
+    anew = both & begins & (before > here)
+    anew &= np.pad(counts_on[:, 1:], ((0, 0), (0, 1)))
+    anew &= (counts_on | begins | ~both).all(1, keepdims=True)
     if anew.any():
         row, column = (int(i) for i in np.argwhere(anew)[0])
         raise ValueError(
@@ -291,7 +298,7 @@ def room(cache: Cache | None, shape: tuple[int, ...]) -> None:
         return
     if not hasattr(cache, "nodes"):
         raise ValueError(
-            f"cache is {type(cache).__name__}; expected what tj.init_cache(model, batch, length) "
+            f"cache is {kind_of(cache)}; expected what tj.init_cache(model, batch, length) "
             "gives, or the .cache of the call before"
         )
     batch = jax.tree.leaves(cache.nodes)[0].shape[0]

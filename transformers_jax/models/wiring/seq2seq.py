@@ -316,7 +316,7 @@ class Seq2Seq(Model):
             masks = self.encoder.masks("self") + self.decoder.masks("cross")
             limit = self.embed.spec.longest
             checks.tags("tags", inputs.get("tags"), masks, shapes[""], limit)
-            checks.apart(self.encoder.masks("self"), inputs, None)
+            checks.apart(masks, inputs, None)
             check_marks(self.marks, inputs, shapes[""], "input_ids")
 
     def _check_mask(self, mask: Any, shape: tuple[int, int]) -> None:
@@ -330,6 +330,8 @@ class Seq2Seq(Model):
         if speaks and labels is not None:
             checks.integers("labels", labels, 2)
             made, like = np.shape(labels), "labels"
+            if "decoder_" not in shapes and self._decoder_embed.spec.padding is None:
+                checks.length("labels", made[1], self.positions)
         if "decoder_" in shapes:
             made, like = shapes["decoder_"], "decoder_input_ids"
         elif "decoder_attention_mask" in inputs and made:
@@ -340,7 +342,7 @@ class Seq2Seq(Model):
             )
         own, cross = self.decoder.masks("self"), self.decoder.masks("cross")
         checks.tags("decoder_tags", inputs.get("decoder_tags"), own + cross, made, self.positions)
-        checks.apart(own, inputs, None, "decoder_")
+        checks.apart(own + cross, inputs, None, "decoder_")
         queries = made[1] if made else None
         keys = queries if inputs.get("cache") is None else None
         sides = {name: (queries, keys) for mask in own for name in mask.pairs}
