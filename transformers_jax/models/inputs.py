@@ -39,8 +39,8 @@ def _integers(tag: Any) -> Array:
     return tag.astype(np.int32) if known else jnp.asarray(tag, jnp.int32)
 
 
-NOWHERE = np.int32(2**30)
-"""A position beyond every table."""
+NOWHERE = np.int32(-(2**30))
+"""A position before every table."""
 
 
 def placed(

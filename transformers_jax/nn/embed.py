@@ -134,7 +134,8 @@ class TokenEmbedder(nnx.Module):
         elif isinstance(self.spec.positions, Sinusoids):
             waves = sinusoids(self.spec.positions, x.shape[-1], place)
             if self.spec.padding is not None:
-                waves = jnp.where((nodes.position == -1)[..., None], 0.0, waves)
+                waves = jnp.where((nodes.position < 0)[..., None], 0.0, waves)
+                waves = jnp.where((nodes.position < -1)[..., None], jnp.nan, waves)
             x = x + waves.astype(dtype)
         if self.norm is not None and self.spec.normed == "sum":
             x = self.norm(x)
