@@ -143,6 +143,82 @@ def test_a_decoder_s_head_on_an_encoder_writes_nothing_and_scores_nothing():
         assert np.array_equal(build(**options).generate(IDS, max_new_tokens=0), IDS)
 
 
+# ---------------------------------------------------------------- values that can be read
+
+ROW = np.array([[3, 4, 5, 6, 7]])
+PACKED = np.array([[0, 1, 2, 0, 1]])
+
+
+def test_packed_rows_are_told_by_their_positions_and_how_to_keep_them_apart(model):
+    told = r"position_ids: positions start anew at \[0, 3\].*mask=tj.OWN & tj.Same\('document'\)"
+    for given in (dict(position_ids=PACKED), dict(position_ids=PACKED + [[2, 2, 2, 0, 0]])):
+        with pytest.raises(ValueError, match=told):
+            model(ROW, **given)
+    with pytest.raises(ValueError, match=r"tags\['position'\]: positions start anew"):
+        model(ROW, tags={"position": PACKED})
+    with pytest.raises(ValueError, match="positions start anew"):  # closed over, inside of a trace
+        jax.eval_shape(lambda ids: model(ids, position_ids=PACKED), ROW)
+
+    # the advice: each document is what it is alone
+    apart = tj.bind(
+        tj.from_config(
+            SMALL,
+            head="causal_lm",
+            key=jax.random.key(0),
+            mask=tj.OWN & tj.Same("document"),
+        ),
+        tj.functional(model)[1],
+    )
+    tags = {"document": np.array([[0, 0, 0, 1, 1]])}
+    both = apart(ROW, position_ids=PACKED, tags=tags).logits
+    np.testing.assert_allclose(both[:, 3:], model(ROW[:, 3:]).logits, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("positions", "mask"),
+    [
+        ([[1, 1, 0, 1, 2]], [[0, 0, 1, 1, 1]]),  # padding on the left, filled as transformers does
+        ([[0, 0, 0, 1, 2]], [[0, 0, 1, 1, 1]]),
+        ([[0, 1, 2, 0, 0]], None),  # filled up with zeros
+        ([[0, 1, 2, 0, 1]], [[1, 1, 1, 0, 0]]),
+        ([[4, 1, 0, 2, 3]], None),  # a set, its members in another order
+        ([[7, 8, 9, 10, 11]], None),
+        ([[0, 0, 0, 0, 0]], None),
+    ],
+)
+def test_positions_that_tell_of_no_packing_are_taken(model, positions, mask):
+    model(ROW, position_ids=positions, attention_mask=mask)
+
+
+def test_an_additive_mask_is_never_read_as_one_of_tokens(model):
+    additive = np.array([[0, 0, 0, -np.inf, -np.inf]], np.float32)
+    with pytest.raises(ValueError, match="attention_mask must hold integers or booleans") as error:
+        model(ROW, attention_mask=additive)
+    for advice in ("attention_mask > 0.5", "attention_mask == 0"):
+        assert advice in str(error.value)
+    short = model(ROW[:, :3]).logits
+    for mask in (additive == 0, np.array([[1.0, 1.0, 1.0, 0.0, 0.0]]) > 0.5):
+        padded = model(ROW, attention_mask=mask).logits
+        np.testing.assert_allclose(padded[:, :3], short, atol=1e-6)
+
+
+def test_a_batch_is_checked_without_a_call_as_far_as_it_is_at_hand(model):
+    model.check_batch({"input_ids": ROW, "labels": None, "key": jax.random.key(0)})
+    far = {"input_ids": ROW + 30}
+    for batch, words in (
+        (far, r"input_ids\[0, 0\] is 33, outside the vocabulary"),
+        (jax.tree.map(jax.block_until_ready, jax.tree.map(jax.numpy.asarray, far)), "is 33"),
+        ({"input_ids": ROW.tolist(), "labels": ROW * 9}, r"labels\[0, 1\] is 36"),
+        ({"input_ids": ROW, "labels": ROW[:, :1]}, "labels has shape"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            model.check_batch(batch)
+    with pytest.raises(TypeError, match="no argument 'label'"):
+        model.check_batch({"input_ids": ROW, "label": ROW})
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), far)
+    model.check_batch(shapes)  # what cannot be read is not waited for
+
+
 # ---------------------------------------------------------------- two stacks
 
 

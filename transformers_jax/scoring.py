@@ -17,7 +17,7 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Float, Int, Params, is_traced
 from transformers_jax.models import checks
-from transformers_jax.models.arguments import concrete, narrow
+from transformers_jax.models.arguments import concrete, narrow, traceable
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.output import Output
 from transformers_jax.nn.loss import IGNORED, token_log_probs
@@ -69,8 +69,10 @@ def score(
             f"{', '.join(HEADS)}"
         )
     given = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels, **inputs}
-    given = {name: concrete(name, v) for name, v in given.items() if v is not None}
+    given = {name: v for name, v in given.items() if v is not None}
     model.known(given)
+    read = traceable if is_traced(given) else concrete
+    given = {name: read(name, v) for name, v in given.items()}
     _check(model, head, given, mask_token_id, batch_size)
     given = {name: narrow(value) for name, value in given.items()}
     definition, values = split(model)
@@ -90,8 +92,7 @@ def _check(
     if head == "causal_lm":
         checks.hears_before_only(model, "score")
     traced = is_traced(dict(given))
-    if not traced:
-        model.check(given)
+    model.check(given)
     if head == "seq2seq_lm" and "labels" not in given:
         raise ValueError("an encoder-decoder scores labels: give labels=, the target's ids")
     if head in MASKING:

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax.arrays import Array, Float, Params, is_traced
-from transformers_jax.models.arguments import concrete, narrow
+from transformers_jax.models.arguments import concrete, narrow, traceable
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.nn.param import bind, merge, mixed, params, split
 from transformers_jax.nn.sentence import MODES, pool_tokens
@@ -67,10 +67,10 @@ def features(
     own = bare(model)
     own.known(given, method)
     definition, values = split(own)
-    if not is_traced(given, values):
-        given = {name: concrete(name, value) for name, value in given.items()}
-        own.check(given)
-        given = {name: narrow(value) for name, value in given.items()}
+    read = traceable if is_traced(given, values) else concrete
+    given = {name: read(name, value) for name, value in given.items()}
+    own.check(given)
+    given = {name: narrow(value) for name, value in given.items()}
     found = _run(definition, name, method, places, pooling, values, given)
     return found[0] if one else found
 

@@ -1,10 +1,13 @@
-"""The arguments of a call, before they are checked: names, flags, lists and dtypes."""
+"""The arguments of a call, before they are checked: names, flags, lists, dtypes, and which arrays
+have values that can be read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import check_key, is_traced
@@ -66,17 +69,12 @@ def flag(name: str, value: Any) -> bool:
 
 def traceable(name: str, value: Any) -> Any:
     """An argument inside of a transformation; an argument of it, a list is one of tracers."""
-    kind = getattr(value, "dtype", np.int32)
-    if name.endswith("input_ids") and not np.issubdtype(kind, np.integer):
-        raise ValueError(f"{name} must hold integers, but its dtype is {kind}")
-    if isinstance(value, list) and not is_traced(value):
-        return narrow(concrete(name, value))
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields") and is_traced(value):
         raise ValueError(
-            f"{name} is a list under a transformation of JAX, which would trace each of its "
-            f"numbers; give an array, such as np.array({name})"
+            f"{name} is a {type(value).__name__} under a transformation of JAX, which would trace "
+            f"each of its numbers; give an array, such as np.array({name})"
         )
-    return value
+    return concrete(name, value)
 
 
 def concrete(name: str, value: Any) -> Any:
@@ -85,7 +83,7 @@ def concrete(name: str, value: Any) -> Any:
         check_key(value, name)
     if name in BY_NAME and not isinstance(value, Mapping):
         raise ValueError(
-            f"{name} is {type(value).__name__}; expected a dict of arrays, by the names that the "
+            f"{name} is {kind_of(value)}; expected a dict of arrays, by the names that the "
             "mask reads"
         )
     if isinstance(value, (list, tuple, int, float, np.generic)) and not hasattr(value, "_fields"):
@@ -106,5 +104,52 @@ def narrow(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.dtype == np.float64:
         return value.astype(np.float32)
     if type(value) is dict:
-        return {name: narrow(concrete(name, part)) for name, part in value.items()}
+        parts = {name: v if is_traced(v) else concrete(name, v) for name, v in value.items()}
+        return {name: narrow(part) for name, part in parts.items()}
     return value
+
+
+# ---------------------------------------------------------------- what is known of an array
+
+
+def readable(value: Any) -> np.ndarray | None:
+    """The numbers of an array, or None where only shape and dtype are known: of tracers, of
+    `jax.ShapeDtypeStruct`, and of arrays of which other hosts hold a part."""
+    if isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)):
+        return None
+    if isinstance(value, jax.Array) and not value.is_fully_addressable:
+        return None
+    return np.asarray(value)
+
+
+def dtype_of(value: Any) -> np.dtype:
+    """The dtype of an array, a tracer or a list."""
+    found = getattr(value, "dtype", None)
+    return np.asarray(value).dtype if found is None else found
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in an error: an array is called so whether it is traced or not."""
+    arrays = (jax.Array, jax.ShapeDtypeStruct)
+    return "Array" if isinstance(value, arrays) else type(value).__name__
+
+
+def holds(value: Any, *kinds: Any) -> bool:
+    """Whether the dtype is of one of the kinds, such as jnp.integer."""
+    return any(jnp.issubdtype(dtype_of(value), kind) for kind in kinds)
+
+
+def at_hand(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs with only the values that can be read without waiting: what lies on an accelerator
+    or is still being computed is replaced by its shape and dtype."""
+
+    def known(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
+            return leaf
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):  # a key, whose numbers nobody reads
+            return leaf
+        if all(device.platform == "cpu" for device in leaf.devices()) and leaf.is_ready():
+            return leaf
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+
+    return jax.tree.map(known, dict(inputs))

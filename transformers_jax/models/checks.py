@@ -1,7 +1,11 @@
-"""Checks of inputs on the host, before anything is compiled.
+"""Checks of inputs, before anything is compiled.
 
-JAX clamps, wraps or drops indices that are out of range, each silently, so a wrong id would train
-a wrong row. Every check names the argument, the place, what came and what was expected.
+JAX clamps, wraps or drops indices that are out of range, each silently, and broadcasts what has the
+wrong shape. Every check names the argument, the place, what came and what was expected.
+
+Names, shapes and dtypes are known under any transformation of JAX, so what they tell is told there
+in the same words; values are read where there are some (`readable`). What a value alone would tell
+is then NaN in the result: a compiled program cannot raise.
 """
 
 from __future__ import annotations
@@ -10,13 +14,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.graph import FULL
+from transformers_jax.graph import FULL, Dense, Same
+from transformers_jax.models.arguments import dtype_of, holds, kind_of, readable
 
 if TYPE_CHECKING:
     from transformers_jax.graph import Mask
-    from transformers_jax.models.base import Model
     from transformers_jax.nn.cache import Cache
     from transformers_jax.nn.embed import EmbedSpec
 
@@ -27,27 +32,34 @@ def at(array: np.ndarray, wrong: np.ndarray) -> str:
     return f"{list(place)} is {array[place]}"
 
 
-def integers(name: str, value: Any, rank: int | None = 2) -> np.ndarray:
-    """The array, if it holds integers and has the rank."""
-    array = np.asarray(value)
-    if not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{name} must hold integers, but its dtype is {array.dtype}")
-    if rank is not None and array.ndim != rank:
-        raise ValueError(f"{name} must have {rank} axes, but its shape is {array.shape}")
-    return array
+def exceeds(count: Any, limit: Any) -> bool:
+    """Whether count > limit; no where a symbolic size (of jax.export) does not tell."""
+    try:
+        return bool(count > limit)
+    except jax.errors.InconclusiveDimensionOperation:
+        return False
+
+
+def integers(name: str, value: Any, rank: int | None = 2) -> np.ndarray | None:
+    """The array, if it holds integers and has the rank; None if it cannot be read now."""
+    if not holds(value, jnp.integer):
+        raise ValueError(f"{name} must hold integers, but its dtype is {dtype_of(value)}")
+    if rank is not None and np.ndim(value) != rank:
+        raise ValueError(f"{name} must have {rank} axes, but its shape is {np.shape(value)}")
+    return readable(value)
 
 
 def ids(name: str, value: Any, size: int, what: str = "vocabulary", rank: int | None = 2) -> None:
     """Ids lie in [0, size)."""
-    if np.size(value) == 0:
+    if 0 in np.shape(value):
         raise ValueError(f"{name} is empty (shape {np.shape(value)}); give at least one token")
     array = integers(name, value, rank)
-    wrong = (array < 0) | (array >= size)
-    if wrong.any():
-        raise ValueError(
-            f"{name}{at(array, wrong)}, outside the {what} [0, {size}); "
-            "check that tokenizer and model belong together"
-        )
+    if array is None or (array.min() >= 0 and array.max() < size):
+        return
+    raise ValueError(
+        f"{name}{at(array, (array < 0) | (array >= size))}, outside the {what} [0, {size}); "
+        "check that tokenizer and model belong together"
+    )
 
 
 def vectors(name: str, value: Any, width: int, rank: int = 3) -> None:
@@ -56,25 +68,19 @@ def vectors(name: str, value: Any, width: int, rank: int = 3) -> None:
         raise ValueError(
             f"{name} has shape {np.shape(value)}; expected {rank} axes, the last of {width}"
         )
+    if not holds(value, jnp.floating):
+        raise ValueError(f"{name} must hold floating-point numbers, not {dtype_of(value)}")
 
 
-def heard(outputs: Any) -> None:
-    """What an encoder said is a record."""
+def encoded(outputs: Any, width: int | None = None) -> None:
+    """What an encoder gave is a record of states of its width."""
     if not isinstance(outputs, Mapping) or "last_hidden_state" not in outputs:
         raise ValueError(
-            f"encoder_outputs is {type(outputs).__name__}; expected what model.encode(...)"
+            f"encoder_outputs is {kind_of(outputs)}; expected what model.encode(...)"
             " gives, or {'last_hidden_state': Float[B S D]}"
         )
-
-
-def labels(name: str, value: Any, size: int, rank: int | None = None) -> None:
-    """Labels lie in [0, size), or are -100 where there is nothing to predict."""
-    array = integers(name, value, rank)
-    wrong = ((array < 0) & (array != -100)) | (array >= size)
-    if wrong.any():
-        raise ValueError(
-            f"{name}{at(array, wrong)}; expected -100 (ignored) or a class in [0, {size})"
-        )
+    if width is not None:
+        vectors("encoder_outputs['last_hidden_state']", outputs["last_hidden_state"], width)
 
 
 def same_shape(name: str, value: Any, shape: tuple[int, ...], like: str) -> None:
@@ -83,21 +89,45 @@ def same_shape(name: str, value: Any, shape: tuple[int, ...], like: str) -> None
         raise ValueError(f"{name} has shape {np.shape(value)}, but {like} has {tuple(shape)}")
 
 
+def shared_shape(name: str, value: Any, shape: tuple[int, ...], like: str) -> None:
+    """One value per token, or one row of them for all rows."""
+    if np.shape(value) != (1, *shape[1:]):
+        same_shape(name, value, shape, like)
+
+
+GRAPHS = "other graphs are masks: from_pretrained(..., mask=), pairs="
+
+
 def mask(name: str, value: Any, shape: tuple[int, ...], like: str) -> None:
-    """An attention mask is 1 (or True) for tokens and 0 for padding, one number per token."""
-    array = np.asarray(value)
-    same_shape(name, array, shape, like)
+    """An attention mask is 1 (or True) for tokens and 0 for padding, one number per token.
+
+    It is never of floats: an additive mask has 0 for a token, which would be read as padding, and
+    nothing but the values tells the two apart.
+    """
+    if not holds(value, jnp.integer, jnp.bool_):
+        raise ValueError(
+            f"{name} must hold integers or booleans (1 for a token, 0 for padding), but its dtype "
+            f"is {dtype_of(value)}; give {name} > 0.5, or of an additive mask (0 and -inf) "
+            f"{name} == 0"
+        )
+    if np.ndim(value) != len(shape):
+        raise ValueError(
+            f"{name} has shape {np.shape(value)}, but {like} has {tuple(shape)} ({GRAPHS})"
+        )
+    same_shape(name, value, shape, like)
+    array = readable(value)
+    if array is None or array.dtype == bool:
+        return
     wrong = (array != 0) & (array != 1)
     if wrong.any():
         raise ValueError(
-            f"{name}{at(array, wrong)}; expected 1 for a token and 0 for padding "
-            "(other graphs are masks: from_pretrained(..., mask=), pairs=)"
+            f"{name}{at(array, wrong)}; expected 1 for a token and 0 for padding ({GRAPHS})"
         )
 
 
-def length(name: str, count: int, limit: int | None) -> None:
-    """A row is no longer than the learned positions."""
-    if limit is not None and count > limit:
+def length(name: str, count: int | None, limit: int | None) -> None:
+    """A row is no longer than the learned positions; None where its tokens cannot be counted."""
+    if limit is not None and count is not None and exceeds(count, limit):
         raise ValueError(
             f"{name} has {count} tokens, but the model has {limit} positions; "
             f"truncate to {limit} or use a model with more"
@@ -135,20 +165,38 @@ def tags(
         )
     for name, tag in given.items():
         integers(f"{argument}[{name!r}]", tag)
-        if np.shape(tag)[1:] != shape[1:] or np.shape(tag)[0] not in (1, shape[0]):
-            same_shape(f"{argument}[{name!r}]", tag, shape, "the input")
+        shared_shape(f"{argument}[{name!r}]", tag, shape, "the input")
     if "position" in given and positions is not None:
         ids(f"{argument}['position']", given["position"], positions, "positions")
 
 
-def pairs(given: Mapping[str, Any] | None, masks: Sequence[Mask]) -> None:
-    """Every array of pairs that is given is read by some mask."""
+def pairs(
+    given: Mapping[str, Any] | None,
+    masks: Sequence[Mask],
+    rows: int | None = None,
+    sides: Mapping[str, tuple[Any, Any]] | None = None,
+) -> None:
+    """Every array of pairs that is given is read by some mask, and has the queries and keys that
+    `sides` tells of it, as far as these are known (None: not)."""
     unread = sorted(set(given or {}) - frozenset().union(*(mask.pairs for mask in masks)))
     if unread:
         raise ValueError(
             f"pairs {unread} are read by no mask of this model ({shown(masks)}); "
             f"load it with a mask that reads them, e.g. mask=Dense({unread[0]!r})"
         )
+    for name, array in (given or {}).items():
+        queries, keys = (sides or {}).get(name, (None, None))
+        shape = np.shape(array)
+        expected = (("b", (1, rows)), ("T", (queries,)), ("S", (keys,)))
+        fits = len(shape) == 3 and all(
+            None in sizes or size in sizes for size, (_, sizes) in zip(shape, expected)
+        )
+        if not fits:
+            known = [letter if sizes[-1] is None else sizes[-1] for letter, sizes in expected]
+            raise ValueError(
+                f"pairs[{name!r}] has shape {shape}; expected ({', '.join(map(str, known))}): rows "
+                "(or 1 for all), queries, keys"
+            )
 
 
 def shown(masks: Sequence[Mask]) -> str:
@@ -174,28 +222,69 @@ def tokens(
                 "(tokenizer.batch(..., return_token_type_ids=False))"
             )
         count = embed.vocab if embed.types == "words" else embed.types
-        if count:  # otherwise they are not read
+        if count:
             ids("token_type_ids", inputs["token_type_ids"], count, "token types", len(shape))
+        else:  # taken, and not read
+            integers("token_type_ids", inputs["token_type_ids"], None)
     if "position_ids" in inputs and not prefix:
         array = integers("position_ids", inputs["position_ids"], None)
-        if array.shape[-1] != shape[-1]:
-            same_shape("position_ids", array, shape, like)
-        if isinstance(embed.positions, int):
+        (shared_shape if len(shape) == 2 else same_shape)(
+            "position_ids", inputs["position_ids"], shape, like
+        )
+        if isinstance(embed.positions, int) and array is not None:
             ids("position_ids", array, embed.positions, "positions", None)
     elif inputs.get("cache") is None and "position" not in (inputs.get(f"{prefix}tags") or {}):
-        length(like, counted(inputs.get("input_ids"), shape, embed), embed.longest)
+        length(like, counted(inputs.get(f"{prefix}input_ids"), shape, embed), embed.longest)
 
 
-def counted(given: Any, shape: tuple[int, ...], embed: EmbedSpec) -> int:
-    """How many tokens of the longest row have a position."""
+def counted(given: Any, shape: tuple[int, ...], embed: EmbedSpec) -> int | None:
+    """How many tokens of the longest row have a position; None if ids would tell and cannot be
+    read."""
     if embed.padding is None or given is None:
         return shape[-1]
-    return int((np.asarray(given) != embed.padding).sum(-1).max())
+    array = readable(given)
+    return None if array is None else int((array != embed.padding).sum(-1).max())
+
+
+def apart(
+    masks: Sequence[Mask], inputs: Mapping[str, Any], embed: EmbedSpec | None, prefix: str = ""
+) -> None:
+    """Positions that start anew within a row tell of packed documents, which some mask must keep
+    apart."""
+    divided = any(isinstance(part, (Same, Dense)) for mask in masks for part in mask.parts())
+    name, placed = f"{prefix}tags['position']", inputs.get(f"{prefix}tags", {}).get("position")
+    first = 0
+    if placed is None and not prefix and embed is not None:  # these are rows of the table
+        name, placed, first = "position_ids", inputs.get("position_ids"), embed.offset
+    array = None if divided or placed is None else readable(placed)
+    if array is None or array.ndim != 2 or array.shape[1] < 3:
+        return
+    valid = inputs.get(f"{prefix}attention_mask")
+    real = np.ones(array.shape, bool) if valid is None else readable(valid)
+    if real is None:
+        return
+    array, real = np.broadcast_arrays(array, real > 0)
+    before, here = array[:, :-1], array[:, 1:]
+    begins, both = np.isin(here, (0, first)), real[:, :-1] & real[:, 1:]
+    # every token counts on or begins anew (a permutation does neither), and one that begins is
+    # followed: zeros that fill a row up are no documents
+    counts_on = here == before + 1
+    anew = both & begins & (before > here)
+    anew &= np.pad(counts_on[:, 1:], ((0, 0), (0, 1)))
+    anew &= (counts_on | begins | ~both).all(1, keepdims=True)
+    if anew.any():
+        row, column = (int(i) for i in np.argwhere(anew)[0])
+        raise ValueError(
+            f"{name}: positions start anew at {[row, column + 1]}, as in rows of several documents,"
+            f" but no mask of this model ({shown(masks)}) keeps documents apart; load it with "
+            f"mask=tj.OWN & tj.Same('document') and give {prefix}tags={{'document': Int[B T]}}"
+        )
 
 
 def present(name: str, given: Any, token: int) -> None:
     """Every row holds the token by which it is pooled."""
-    missing = [] if given is None else np.flatnonzero(~(np.asarray(given) == token).any(1))
+    array = None if given is None else readable(given)
+    missing = [] if array is None else np.flatnonzero(~(array == token).any(1))
     if len(missing):
         raise ValueError(
             f"{name}: row {missing[0]} holds no token {token} (eos_token_id), at whose last place "
@@ -209,66 +298,20 @@ def room(cache: Cache | None, shape: tuple[int, ...]) -> None:
         return
     if not hasattr(cache, "nodes"):
         raise ValueError(
-            f"cache is {type(cache).__name__}; expected what tj.init_cache(model, batch, length) "
+            f"cache is {kind_of(cache)}; expected what tj.init_cache(model, batch, length) "
             "gives, or the .cache of the call before"
         )
     batch = jax.tree.leaves(cache.nodes)[0].shape[0]
     if batch != shape[0]:
         raise ValueError(f"the input has {shape[0]} rows, but the cache was made for {batch}")
-    written = int(cache.length)
-    if written + shape[-1] > cache.size:
+    if exceeds(shape[-1], cache.size):
+        raise ValueError(
+            f"the cache holds {cache.size} tokens: {shape[-1]} do not fit; make it with "
+            f"init_cache(model, batch, {shape[-1]})"
+        )
+    written = readable(cache.length)
+    if written is not None and exceeds(int(written) + shape[-1], cache.size):
         raise ValueError(
             f"the cache holds {cache.size} tokens and {written} are written: {shape[-1]} more do "
-            f"not fit; make it with init_cache(model, batch, {written + shape[-1]})"
+            f"not fit; make it with init_cache(model, batch, {int(written) + shape[-1]})"
         )
-
-
-def answers(model: Model, inputs: Mapping[str, Any], shape: tuple[int, ...]) -> None:
-    """Labels of the head, by what the head predicts."""
-    config, head = model.config, model.plan.head
-    per_token = ("causal_lm", "masked_lm", "pretraining", "seq2seq_lm")
-    marks = [mark.argument for mark in getattr(model, "marks", ())]  # checked with the tokens
-    for name in model.labels:
-        value = inputs.get(name)
-        if value is None or name in marks:
-            continue
-        if name in ("next_sentence_label", "sentence_order_label") or head == "next_sentence":
-            labels(name, value, 2)
-            per_row(name, value, shape[0])
-        elif name in ("start_positions", "end_positions"):
-            integers(name, value, None)
-            per_row(name, value, shape[0])
-        elif head == "replaced_token":
-            labels(name, value, 2, 2)
-            same_shape(name, value, shape, "the input")
-        elif head in per_token or head == "token_classification":
-            size = config.target_vocab if head in per_token else config.num_labels
-            labels(name, value, size, 2)
-            same_shape(name, value, shape, "the input")
-        elif head == "multiple_choice":
-            labels(name, value, shape[1])
-            per_row(name, value, shape[0])
-        elif head == "sequence_classification":
-            classes(name, value, shape[0], config.num_labels, config.problem_type)
-
-
-def per_row(name: str, value: Any, rows: int, columns: int = 1) -> None:
-    """One value per row, or `columns` of them."""
-    shape = np.shape(value)
-    expected = (rows,) if columns == 1 else (rows, columns)
-    if shape not in (expected, (rows, columns)):
-        raise ValueError(f"{name} has shape {shape}; expected {expected} for {rows} rows of input")
-
-
-def classes(name: str, value: Any, rows: int, count: int, problem: str | None) -> None:
-    """Labels of whole rows: a class, or a number for each of `count` outputs."""
-    whole = np.issubdtype(np.asarray(value).dtype, np.integer)
-    if problem is None:
-        single = count > 1 and whole
-    else:
-        single = problem == "single_label_classification"
-    if single:
-        labels(name, value, count)
-        per_row(name, value, rows)
-    else:
-        per_row(name, value, rows, count)

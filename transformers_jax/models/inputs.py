@@ -13,6 +13,7 @@ import numpy as np
 from transformers_jax.arrays import Array
 from transformers_jax.graph import Nodes, sequence
 from transformers_jax.models import checks
+from transformers_jax.models.arguments import readable
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import TokenEmbedder
 
@@ -38,6 +39,10 @@ def _integers(tag: Any) -> Array:
     return tag.astype(np.int32) if known else jnp.asarray(tag, jnp.int32)
 
 
+NOWHERE = np.int32(-(2**30))
+"""A position before every table."""
+
+
 def placed(
     embed: TokenEmbedder,
     tags: Mapping[str, Array] | None,
@@ -57,6 +62,10 @@ def placed(
         return {**tags, "position": jnp.asarray(position_ids) - embed.spec.offset}
     if "position" not in tags and embed.spec.padding is not None and ids is not None:
         return {**tags, "position": embed.places(ids, 0 if cache is None else cache.length)}
+    if "position" in tags and embed.spec.offset:  # rows before the first are no positions
+        least = 0 if embed.spec.padding is None else -1
+        given = jnp.asarray(tags["position"])
+        return {**tags, "position": jnp.where(given < least, NOWHERE, given)}
     return tags
 
 
@@ -165,6 +174,7 @@ def check_marks(
 ) -> None:
     """Raises ValueError for marks that are no integers of the tokens, or that ids do not tell."""
     ids, tags = inputs.get("input_ids"), inputs.get("tags", {})
+    ids = None if ids is None else readable(ids)
     for mark in marks:
         if mark.argument in inputs:
             checks.integers(mark.argument, inputs[mark.argument], None)

@@ -16,6 +16,7 @@ from transformers_jax import shard
 from transformers_jax.arrays import Array, Float, Int, Key, Params, to_dtype
 from transformers_jax.graph import Mask
 from transformers_jax.models import checks
+from transformers_jax.models.answers import labels as check_labels
 from transformers_jax.models.base import Model, Plan, masks_of
 from transformers_jax.models.electra import ElectraConfig
 from transformers_jax.models.inputs import split_key
@@ -285,5 +286,6 @@ class ReplacedTokenPair(Model):
         checks.tokens(inputs, np.shape(ids), "input_ids", self.embed.spec)
         masks = self.stack.masks("self")
         checks.tags("tags", inputs.get("tags"), masks, np.shape(ids), self.positions)
-        checks.labels("labels", labels, self.embed.spec.vocab, 2)
+        checks.apart(masks, inputs, self.embed.spec)
+        check_labels("labels", labels, self.embed.spec.vocab, 2)
         checks.same_shape("labels", labels, np.shape(ids), "input_ids")

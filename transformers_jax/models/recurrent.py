@@ -22,6 +22,7 @@ from transformers_jax.arrays import Array, Float, Int
 from transformers_jax.graph import FULL, Nodes, connect, given, sequence
 from transformers_jax.hub.table import Table, rows
 from transformers_jax.models import checks
+from transformers_jax.models.answers import answers
 from transformers_jax.models.inputs import tokens
 from transformers_jax.models.output import Output
 from transformers_jax.models.rows import HEADS_OUT, dense, layer
@@ -284,17 +285,27 @@ class RecurrentTranslator(Translator):
         return None
 
     def check(self, inputs: Mapping[str, Any]) -> None:
-        ids, asked = inputs.get("input_ids"), inputs.get("decoder_input_ids")
-        if ids is None and inputs.get("encoder_outputs") is None and inputs.get("cache") is None:
+        ids, target = inputs.get("input_ids"), inputs.get("decoder_input_ids")
+        outputs, cache = inputs.get("encoder_outputs"), inputs.get("cache")
+        if ids is None and outputs is None and cache is None:
             raise ValueError("give source_ids (or encoder_outputs, or a cache that heard them)")
         vocab = self.embed.spec.vocab
-        for name, value in (("source_ids", ids), ("target_ids", asked)):
+        for name, value in (("source_ids", ids), ("target_ids", target)):
             if value is not None:
                 checks.ids(name, value, vocab)
-        if ids is not None and "attention_mask" in inputs:
-            checks.mask("source_mask", inputs["attention_mask"], np.shape(ids), "source_ids")
-        if ids is not None and asked is not None and len(ids) != len(asked):
-            raise ValueError(f"source_ids have {len(ids)} rows, target_ids {len(asked)}")
-        if "labels" in inputs:
-            shape = np.shape(inputs["labels"] if asked is None else asked)
-            checks.answers(self, inputs, shape)
+        source = None if ids is None else np.shape(ids)
+        if outputs is not None:
+            checks.encoded(outputs)
+            source = np.shape(outputs["last_hidden_state"])[:2]
+        if source is not None and "attention_mask" in inputs:
+            checks.mask("source_mask", inputs["attention_mask"], source, "source_ids")
+        labels = inputs.get("labels")
+        if labels is not None:
+            checks.integers("labels", labels, 2)
+        made, name = (labels, "labels") if target is None else (target, "target_ids")
+        if made is None:
+            return
+        rows = len(cache.state) if source is None else source[0]
+        if rows != np.shape(made)[0]:
+            raise ValueError(f"source_ids have {rows} rows, {name} {np.shape(made)[0]}")
+        answers(self, inputs, np.shape(made), name)

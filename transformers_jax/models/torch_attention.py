@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from transformers_jax import spec
 from transformers_jax.arrays import MASKED, Array, Bool
 from transformers_jax.graph import Dense, connect, sequence
 from transformers_jax.hub.table import Table, rows
+from transformers_jax.models.arguments import dtype_of, holds
 from transformers_jax.models.base import Model
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.output import Output
@@ -159,15 +161,33 @@ def check_mask(name: str, value: Any, shapes: tuple[tuple[int, ...], ...]) -> No
     Raises:
         ValueError: naming the mask, what came and what was expected.
     """
-    array = np.asarray(value)
-    if array.dtype != bool and not np.issubdtype(array.dtype, np.floating):
+    if not holds(value, jnp.bool_, jnp.floating):
         raise ValueError(
-            f"{name} has dtype {array.dtype}; torch's masks are boolean (True: not heard) or float "
-            "(added to the scores, -inf: not heard)"
+            f"{name} has dtype {dtype_of(value)}; torch's masks are boolean (True: not heard) or "
+            "float (added to the scores, -inf: not heard)"
         )
-    if array.shape not in shapes:
+    if np.shape(value) not in shapes:
         expected = " or ".join(map(str, shapes))
-        raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
+        raise ValueError(f"{name} has shape {np.shape(value)}; expected {expected}")
+
+
+def check_sides(shapes: Mapping[str, tuple[int, ...]], first: int) -> None:
+    """Inputs have as many rows, and values as many tokens as their keys.
+
+    Raises:
+        ValueError: naming the two that do not fit.
+    """
+    (name, shape), *others = shapes.items()
+    for other, its in others:
+        if its[first] != shape[first]:
+            raise ValueError(
+                f"{name} {shape} and {other} {its}: {shape[first]} rows and {its[first]} "
+                f"(axis {first}); give as many"
+            )
+    if "value" in shapes and shapes["value"][:2] != shapes["key"][:2]:
+        raise ValueError(
+            f"key {shapes['key']} and value {shapes['value']}: expected a value for each key"
+        )
 
 
 # ---------------------------------------------------------------- the model
@@ -212,6 +232,7 @@ class TorchAttention(Model):
         first = 0 if self.batch_first else 1
         B, T = (np.shape(inputs["query"])[n] for n in (first, 1 - first))
         S = np.shape(inputs["key"])[1 - first]
+        check_sides({n: np.shape(inputs[n]) for n in ("query", "key", "value")}, first)
         if "attn_mask" in inputs:
             check_mask("attn_mask", inputs["attn_mask"], ((T, S), (B * config.num_heads, T, S)))
         if "key_padding_mask" in inputs:

@@ -26,6 +26,7 @@ from transformers_jax.models.torch_attention import (
     ALL_BIASES,
     ModuleConfig,
     check_mask,
+    check_sides,
     packed,
     read_masks,
 )
@@ -234,6 +235,7 @@ class TorchTransformer(Model):
                 raise ValueError(f"{name} has shape {shape}; expected 3 axes, the last of {width}")
         B, S = (np.shape(inputs["src"])[n] for n in (first, 1 - first))
         T = np.shape(inputs["tgt"])[1 - first]
+        check_sides({name: np.shape(inputs[name]) for name in ("src", "tgt")}, first)
         squares = {"src_mask": (S, S), "tgt_mask": (T, T), "memory_mask": (T, S)}
         paddings = {"src_": (B, S), "tgt_": (B, T), "memory_": (B, S)}
         for name, shape in squares.items():

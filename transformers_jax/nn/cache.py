@@ -43,10 +43,16 @@ class KeyValues:
 
 
 def write(memory: Array, new: Array, start: Int[Array, ""], ring: bool) -> Array:
-    """[B S ...] with [B T ...] written at the slots of the tokens start .. start + T."""
+    """[B S ...] with [B T ...] written at the slots of the tokens start .. start + T.
+
+    Numbers that do not fit are NaN, and so is what is read of them from then on: JAX would move
+    `start` back, to slots that are taken.
+    """
     size, count = memory.shape[1], new.shape[1]
     new = new.astype(memory.dtype)
     if not ring:
+        if jnp.issubdtype(new.dtype, jnp.inexact):
+            new = jnp.where(start + count <= size, new, jnp.nan)
         place = (0, start) + (0,) * (memory.ndim - 2)
         return jax.lax.dynamic_update_slice(memory, new, place)
     kept = min(size, count)  # of a longer chunk only the end survives

@@ -16,7 +16,7 @@ from transformers_jax.graph import Nodes
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import add, contract, param
-from transformers_jax.nn.waves import Sinusoids, sinusoids
+from transformers_jax.nn.waves import Sinusoids, sinusoids, unsigned
 from transformers_jax.shard import constrain
 
 
@@ -135,6 +135,7 @@ class TokenEmbedder(nnx.Module):
             waves = sinusoids(self.spec.positions, x.shape[-1], place)
             if self.spec.padding is not None:
                 waves = jnp.where((nodes.position < 0)[..., None], 0.0, waves)
+                waves = jnp.where((nodes.position < -1)[..., None], jnp.nan, waves)
             x = x + waves.astype(dtype)
         if self.norm is not None and self.spec.normed == "sum":
             x = self.norm(x)
@@ -171,7 +172,8 @@ def unlearned(vectors: Float[Array, "B T D"], fixed: Bool[Array, "B T"]) -> Floa
 
 
 def rows(table: Float[Array, "V D"], ids: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-    """Rows of a table by id. JAX would clamp an id that is too large; this gives NaN instead."""
+    """Rows of a table by id; NaN for one that there is not. JAX would clamp an id that is too
+    large, and count a negative one from the end."""
     # Undo the table's fsdp cut first: a table cut on both axes makes XLA rematerialise the lookup.
     table = constrain(table, "vocab embed")
-    return jnp.take(table, ids, axis=0, mode="fill", fill_value=jnp.nan)
+    return jnp.take(table, unsigned(ids), axis=0, mode="fill", fill_value=jnp.nan)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import UInt
 
 from transformers_jax.arrays import Array, Float, Int
 
@@ -64,4 +65,10 @@ def sinusoids(kind: Sinusoids, width: int, place: Int[Array, "b T"]) -> Float[Ar
         angle = jnp.asarray(place, jnp.float32)[..., None] * kind.speeds(width).astype(np.float32)
         return kind._waves(angle, width, jnp)
     table = kind.table(width)
-    return jnp.take(jnp.asarray(table), place, axis=0, mode="fill", fill_value=jnp.nan)
+    return jnp.take(jnp.asarray(table), unsigned(place), axis=0, mode="fill", fill_value=jnp.nan)
+
+
+def unsigned(place: Int[Array, "..."]) -> UInt[Array, "..."]:
+    """Indices of which a negative one lies far beyond every table, in place of JAX's counting from
+    the end; the bits are the same, so that it costs nothing."""
+    return place.astype(np.uint64 if place.dtype.itemsize == 8 else np.uint32)

@@ -10,6 +10,7 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Float
 from transformers_jax.models import checks
+from transformers_jax.models.answers import answers
 from transformers_jax.models.base import Model
 from transformers_jax.models.inputs import (
     Fill,
@@ -257,6 +258,12 @@ class Seq2Seq(Model):
         tags: Mapping[str, Array] | None = None,
     ) -> Cache:
         """An empty memory for `length` tokens that has heard the encoder, once."""
+        checks.encoded(encoder_outputs, self.encoder.spec.width)
+        shape = np.shape(encoder_outputs["last_hidden_state"])[:2]
+        if shape[0] != batch:
+            raise ValueError(f"encoder_outputs have {shape[0]} rows, but batch is {batch}")
+        self._check_mask(attention_mask, shape)
+        checks.tags("tags", tags, self.decoder.masks("cross"), shape)
         source = self.told(encoder_outputs["last_hidden_state"])
         nodes = tokens(source.shape[1], attention_mask, tags)
         return self.decoder.init_cache(batch, length, self.dtype, source=source, source_nodes=nodes)
@@ -284,34 +291,65 @@ class Seq2Seq(Model):
             shape = np.shape(ids) if ids is not None else np.shape(vectors)[:2]
             if ids is not None or vectors is not None:
                 shapes[prefix] = shape
-                checks.tokens(inputs, shape, f"{prefix}input_ids", side.spec, prefix)
-        heard = inputs.get("encoder_outputs")
-        if "" not in shapes and heard is None and inputs.get("cache") is None:
-            raise ValueError("give input_ids (or encoder_outputs, or a cache that heard them)")
-        if heard is not None:
-            checks.heard(heard)
-            shapes.setdefault("", np.shape(heard["last_hidden_state"])[:2])
-        if "" in shapes:
-            masks = self.encoder.masks("self") + self.decoder.masks("cross")
-            limit = self.embed.spec.longest
-            checks.tags("tags", inputs.get("tags"), masks, shapes[""], limit)
-            check_marks(self.marks, inputs, shapes[""], "input_ids")
+                like = f"{prefix}{'input_ids' if ids is not None else 'inputs_embeds'}"
+                checks.tokens(inputs, shape, like, side.spec, prefix)
+        self._check_source(inputs, shapes)
         if "decoder_" in shapes:
             checks.room(inputs.get("cache"), shapes["decoder_"])
         self._check_answers(inputs, shapes)
 
+    def _check_source(self, inputs: Mapping[str, Any], shapes: dict[str, Any]) -> None:
+        """What the decoder hears: tokens, or what the encoder made of them."""
+        outputs = inputs.get("encoder_outputs")
+        if "" not in shapes and outputs is None and inputs.get("cache") is None:
+            raise ValueError("give input_ids (or encoder_outputs, or a cache that heard them)")
+        if outputs is not None:
+            checks.encoded(outputs, self.encoder.spec.width)
+            made = np.shape(outputs["last_hidden_state"])[:2]
+            if shapes.setdefault("", made)[0] != made[0]:
+                raise ValueError(
+                    f"input_ids have {shapes[''][0]} rows and encoder_outputs {made[0]}; "
+                    "give one of the two"
+                )
+            self._check_mask(inputs.get("attention_mask"), made)
+        if "" in shapes:
+            masks = self.encoder.masks("self") + self.decoder.masks("cross")
+            limit = self.embed.spec.longest
+            checks.tags("tags", inputs.get("tags"), masks, shapes[""], limit)
+            checks.apart(masks, inputs, None)
+            check_marks(self.marks, inputs, shapes[""], "input_ids")
+
+    def _check_mask(self, mask: Any, shape: tuple[int, int]) -> None:
+        if mask is not None:
+            checks.mask("attention_mask", mask, shape, "encoder_outputs")
+
     def _check_answers(self, inputs: Mapping[str, Any], shapes: dict[str, Any]) -> None:
         """What the decoder is given and asked: its tags, and the labels of the head."""
-        speaks = isinstance(self.head, LanguageModel)
-        made = np.shape(inputs["labels"]) if speaks and "labels" in inputs else shapes.get("", ())
-        answered = shapes.get("decoder_", made)
-        if answered and "" in shapes and answered[0] != shapes[""][0]:
+        speaks, labels = isinstance(self.head, LanguageModel), inputs.get("labels")
+        made, like = shapes.get("", ()), "the input"
+        if speaks and labels is not None:
+            checks.integers("labels", labels, 2)
+            made, like = np.shape(labels), "labels"
+            if "decoder_" not in shapes and self._decoder_embed.spec.padding is None:
+                checks.length("labels", made[1], self.positions)
+        if "decoder_" in shapes:
+            made, like = shapes["decoder_"], "decoder_input_ids"
+        elif "decoder_attention_mask" in inputs and made:
+            checks.mask("decoder_attention_mask", inputs["decoder_attention_mask"], made, like)
+        if made and "" in shapes and made[0] != shapes[""][0]:
             raise ValueError(
-                f"the source has {shapes[''][0]} rows and the decoder {answered[0]}; give as many"
+                f"the source has {shapes[''][0]} rows and the decoder {made[0]}; give as many"
             )
-        masks = self.decoder.masks("self") + self.decoder.masks("cross")
-        checks.tags("decoder_tags", inputs.get("decoder_tags"), masks, answered, self.positions)
-        checks.pairs(inputs.get("pairs"), masks)
-        checks.answers(self, inputs, answered)
+        own, cross = self.decoder.masks("self"), self.decoder.masks("cross")
+        checks.tags("decoder_tags", inputs.get("decoder_tags"), own + cross, made, self.positions)
+        checks.apart(own + cross, inputs, None, "decoder_")
+        queries = made[1] if made else None
+        keys = queries if inputs.get("cache") is None else None
+        sides = {name: (queries, keys) for mask in own for name in mask.pairs}
+        heard = shapes[""][1] if "" in shapes else None
+        sides |= {name: (queries, heard) for mask in cross for name in mask.pairs}
+        checks.pairs(inputs.get("pairs"), own + cross, made[0] if made else None, sides)
+        if made:
+            answers(self, inputs, made, like)
         if isinstance(pooling := getattr(self.head, "pooling", None), LastOf):
             checks.present("input_ids", inputs.get("input_ids"), pooling.token)

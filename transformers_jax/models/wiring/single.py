@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.models import checks
+from transformers_jax.models.answers import answers
 from transformers_jax.models.base import Model
 from transformers_jax.models.inputs import (
     Fill,
@@ -142,7 +143,11 @@ class Single(Model):
         checks.tokens(inputs, shape, like, self.embed.spec)
         check_marks(self.marks, inputs, shape, like)
         masks = self.stack.masks("self")
-        checks.tags("tags", inputs.get("tags"), masks, shape, self.positions)
-        checks.pairs(inputs.get("pairs"), masks)
+        rows = (shape[0] * shape[1], shape[2]) if len(shape) == 3 else shape  # candidates are rows
+        checks.tags("tags", inputs.get("tags"), masks, rows, self.positions)
+        checks.apart(masks, inputs, self.embed.spec)
+        keys = rows[1] if inputs.get("cache") is None else None
+        sides = dict.fromkeys(inputs.get("pairs", ()), (rows[1], keys))
+        checks.pairs(inputs.get("pairs"), masks, rows[0], sides)
         checks.room(inputs.get("cache"), shape)
-        checks.answers(self, inputs, shape)
+        answers(self, inputs, shape)

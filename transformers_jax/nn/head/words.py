@@ -98,9 +98,12 @@ class ReplacedTokens(Head):
 def binary_cross_entropy(
     logits: Float[Array, "B T"], labels: Int[Array, "B T"], counted: Bool[Array, "B T"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """(sum of -log p(label) where `counted`, their number), in float32."""
+    """(sum of -log p(label) where `counted`, their number), in float32; NaN for a label that is
+    neither 0 nor 1."""
     logits = logits.astype(jnp.float32)
     losses = jax.nn.softplus(logits) - logits * labels
+    if labels.dtype != bool:
+        losses = jnp.where((labels == 0) | (labels == 1), losses, jnp.nan)
     return jnp.where(counted, losses, 0.0).sum(), counted.sum().astype(jnp.float32)
 
 

@@ -1,0 +1,166 @@
+"""What is out of range is NaN in a compiled program, in every family: never a neighbour's numbers.
+
+JAX counts a negative index from the end, clamps one that is too large, and moves a slice back to
+where it fits. Concrete inputs are refused by a check; these laws are of what is traced.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from transformers_jax import CAUSAL, Near
+from transformers_jax.nn.embed import rows
+from transformers_jax.nn.loss import Unembedding, token_log_probs, vocabulary_loss
+from transformers_jax.nn.waves import Sinusoids, sinusoids
+
+from .conftest import CONFIGS
+
+
+def lookups(model, ids):
+    """(inputs of a call, {argument: how many ids it has}) of everything that is looked up."""
+    inputs, sizes = {"input_ids": ids}, {"input_ids": 53}
+    embed = model.embed.spec
+    if model.is_encoder_decoder:
+        inputs["decoder_input_ids"], sizes["decoder_input_ids"] = ids[:, ::-1], 53
+        return inputs, sizes
+    if embed.types:
+        inputs["token_type_ids"] = jnp.zeros_like(ids)
+        sizes["token_type_ids"] = 53 if embed.types == "words" else embed.types
+    if isinstance(embed.positions, int):
+        inputs["position_ids"] = jnp.broadcast_to(jnp.arange(ids.shape[1]), ids.shape)
+        sizes["position_ids"] = embed.positions
+    return inputs, sizes
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_an_id_that_there_is_not_is_nan_and_harms_its_own_row_only(family, tiny, ids):
+    model = tiny(family)
+    inputs, sizes = lookups(model, ids[:, :7])
+    run = jax.jit(lambda given: model(**given).logits)
+    whole = run(inputs)
+    assert np.isfinite(whole).all()
+    for name, size in sizes.items():
+        for wrong in (-1, -size, size):
+            found = run({**inputs, name: inputs[name].at[0, 3].set(wrong)})
+            assert np.isnan(found[0]).any(), f"{name}={wrong} is read as another"
+            if family != "switch_transformers":  # rows share the room of the experts
+                np.testing.assert_array_equal(found[1], whole[1])
+
+
+@pytest.mark.parametrize("family", ["bart", "m2m_100", "roberta"])
+def test_a_position_before_the_first_is_not_the_row_before_the_table_s_first(family, tiny, ids):
+    model, ids = tiny(family), ids[:, :7]
+    two = model.is_encoder_decoder
+    place = jnp.broadcast_to(jnp.arange(7), ids.shape)
+    given = {"input_ids": ids, **({"decoder_input_ids": ids} if two else {})}
+    run = jax.jit(lambda tag: model(**given, tags={"position": tag}).logits)
+    assert np.isfinite(run(place)).all()
+    for wrong in (-2, -3) if family == "m2m_100" else (-2, 37):  # sinusoids have no end
+        assert np.isnan(run(place.at[0, 3].set(wrong))[0]).any()
+
+
+def test_in_range_a_lookup_is_what_it_was_and_so_is_its_gradient():
+    rng = np.random.default_rng(0)
+    table = jnp.asarray(rng.normal(size=(300, 5)), jnp.float32)
+    for kind in (np.int8, np.uint8, np.int16, np.int32, np.uint32):
+        ids = rng.integers(0, 100, (3, 7)).astype(kind)
+        np.testing.assert_array_equal(jax.jit(rows)(table, ids), table[ids.astype(int)])
+    wanted = jax.grad(lambda t: jnp.sin(t[ids.astype(np.int32)]).sum())(table)
+    np.testing.assert_array_equal(jax.grad(lambda t: jnp.sin(rows(t, ids)).sum())(table), wanted)
+    for kind in (np.int8, np.int16, np.int32):
+        assert np.isnan(jax.jit(rows)(table, np.array([[-1, -100]], kind))).all()
+    kind = Sinusoids(rows=9)
+    assert np.isnan(sinusoids(kind, 6, jnp.array([[-1, 9]]))).all()
+    assert np.isfinite(sinusoids(kind, 6, jnp.array([[0, 8]]))).all()
+
+
+# ---------------------------------------------------------------- labels
+
+PER_TOKEN, PER_ROW = (2, 6), (2,)
+LABELS = {  # head: (argument, its shape, how many classes)
+    "masked_lm": ("labels", PER_TOKEN, 53),
+    "token_classification": ("labels", PER_TOKEN, 3),
+    "sequence_classification": ("labels", PER_ROW, 3),
+    "next_sentence": ("labels", PER_ROW, 2),
+}
+
+
+@pytest.mark.parametrize("head", LABELS)
+def test_a_label_that_is_no_class_makes_the_loss_nan(head, tiny, ids):
+    model = tiny("bert", head, num_labels=3)
+    name, shape, count = LABELS[head]
+    run = jax.jit(lambda labels: model(input_ids=ids[:, :6], **{name: labels}).loss)
+    right = np.ones(shape, np.int32)
+    for label, fits in ((count - 1, True), (-100, True), (count, False), (-1, False), (-5, False)):
+        wrong = right.copy()
+        wrong.flat[1] = label
+        assert np.isfinite(run(wrong)) == fits, label
+
+
+def test_a_token_is_replaced_or_not(tiny, ids):
+    model = tiny("electra", "replaced_token")
+    run = jax.jit(lambda labels: model(input_ids=ids[:, :6], labels=labels).loss)
+    for label, fits in ((0, True), (1, True), (-100, True), (2, False), (-1, False)):
+        assert np.isfinite(run(np.full(PER_TOKEN, 1, np.int32) * label)) == fits, label
+
+
+def test_an_end_beyond_the_row_is_ignored_as_in_the_reference(tiny, ids):
+    model = tiny("bert", "question_answering")
+    run = jax.jit(
+        lambda start: model(input_ids=ids, start_positions=start, end_positions=start).loss
+    )
+    both = run(np.array([2, 13]))
+    np.testing.assert_allclose(both, run(np.array([2, 99])))
+    np.testing.assert_allclose(run(np.array([-3, 99])), run(np.array([0, 99])))
+    assert np.isfinite(both)
+
+
+@pytest.mark.parametrize("chunk", [0, 8])
+def test_a_loss_in_chunks_and_a_score_know_no_label_beyond_the_words(chunk):
+    rng = np.random.default_rng(0)
+    words = Unembedding(
+        jnp.asarray(rng.normal(size=(1, 3, 4)), jnp.float32),
+        jnp.asarray(rng.normal(size=(21, 4)), jnp.float32),
+    )
+    loss = jax.jit(lambda labels: vocabulary_loss(words, labels, chunk=chunk).total)
+    score = jax.jit(lambda labels: token_log_probs(words, labels, chunk=chunk))
+    for label, fits in ((20, True), (-100, True), (21, False), (-1, False), (-5, False)):
+        labels = np.array([[3, label, 5]])
+        assert np.isfinite(loss(labels)) == fits
+        assert np.isfinite(score(labels)).tolist() == [[True, fits, True]]
+
+
+# ---------------------------------------------------------------- caches
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_a_cache_written_beyond_its_size_gives_nan(family, tiny, ids):
+    model = tiny(family)
+    two = model.is_encoder_decoder
+    source = {"encoder_outputs": model.encode(input_ids=ids)} if two else {}
+    name = "decoder_input_ids" if two else "input_ids"
+    run = jax.jit(lambda token, cache: model(**{name: token, "cache": cache}))
+    cache, found = tj.init_cache(model, 2, 4, **source), []
+    for place in range(6):
+        out = run(ids[:, place : place + 1], cache)
+        cache = out.cache
+        found.append(np.isfinite(out.logits).all())
+    assert found == [True] * 4 + [False] * 2
+    cache = run(ids[:, :1], tj.init_cache(model, 2, 4, **source)).cache
+    out = run(ids[:, :4], cache)  # of a chunk that does not fit, nothing is kept in part
+    assert not np.isfinite(out.logits[:, -1]).any()
+
+
+def test_a_ring_forgets_what_no_edge_reaches_however_long_it_runs(tiny, ids):
+    mask = CAUSAL & Near(left=3)
+    model = tiny("llama", mask=mask)
+    run = jax.jit(lambda token, cache: model(input_ids=token, cache=cache))
+    cache, found = tj.init_cache(model, 2, 6), []
+    for place in range(13):
+        out = run(ids[:, place : place + 1], cache)
+        cache = out.cache
+        found.append(out.logits[:, 0])
+    whole = model(input_ids=ids).logits
+    np.testing.assert_allclose(np.stack(found, 1), whole, rtol=2e-5, atol=2e-5)
