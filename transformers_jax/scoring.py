@@ -19,6 +19,7 @@ from transformers_jax.arrays import Array, Float, Int, Params, is_traced
 from transformers_jax.models import checks
 from transformers_jax.models.arguments import concrete, narrow, traceable
 from transformers_jax.models.base import Model, check_model
+from transformers_jax.models.inputs import places_of_tokens
 from transformers_jax.models.output import Output
 from transformers_jax.nn.loss import IGNORED, token_log_probs
 from transformers_jax.nn.param import merge, split
@@ -119,12 +120,10 @@ def _summed(each: Float[Array, "B T"], asked: Array) -> Output:
 
 def _placed(given: dict[str, Any]) -> dict[str, Any]:
     """The inputs with positions that padding in front does not count in."""
-    mask, tags = given.get("attention_mask"), given.get("tags") or {}
-    told = mask is None or "position_ids" in given or "position" in tags
-    if told or (not is_traced(mask) and bool(np.asarray(mask)[:, 0].all())):
+    mask = given.get("attention_mask")
+    if mask is None or (not is_traced(mask) and bool(np.asarray(mask)[:, 0].all())):
         return given
-    places = jnp.maximum(jnp.cumsum(jnp.asarray(mask), axis=1) - 1, 0)
-    return {**given, "tags": {**tags, "position": places.astype(jnp.int32)}}
+    return places_of_tokens(given)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -10,7 +10,7 @@ import pytest
 import transformers_jax as tj
 from transformers_jax.nn.loss import IGNORED, Unembedding, vocabulary_loss
 from transformers_jax.nn.param import axes
-from transformers_jax.objectives.losses import LOSSES, Loss, causal_lm, objective
+from transformers_jax.objectives.losses import LOSSES, Loss, causal_lm, means, objective
 from transformers_jax.optim import AdamW, Constant
 from transformers_jax.training.state import init_state, make_step
 
@@ -206,7 +206,8 @@ def test_pretraining_is_the_sum_of_two_means(bert):
     batch = {**masked(), "next_sentence_label": np.array([0, 1, 1, 0])}
     loss, metrics = objective("pretraining")(model, batch, None)
     np.testing.assert_allclose(loss, model(**batch).loss, rtol=1e-5)
-    parts = sum(metrics[name][0] / metrics[name][1] for name in ("masked_lm", "next_sentence"))
+    np.testing.assert_allclose(means(metrics)["loss"], loss, rtol=1e-6)
+    parts = sum(total / count for total, count in metrics["loss"].values())
     np.testing.assert_allclose(parts, loss, rtol=1e-6)
 
 
@@ -265,7 +266,13 @@ def test_micro_batches_make_the_gradient_of_the_whole_batch(gpt, bert, name):
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-7)
     if name == "pretraining":  # the control: weighed by one of its parts, it is another gradient
-        wrong, _ = run(2, LOSSES[name])
+
+        def by_words(model, batch, key):
+            loss, metrics = LOSSES[name](model, batch, key)
+            count = metrics["loss"]["masked_lm"][1]
+            return loss, {"loss": (loss * count, count)}
+
+        wrong, _ = run(2, by_words)
         assert max(np.abs(a - b).max() for a, b in zip(whole, wrong, strict=True)) > 1e-5
 
 
@@ -273,11 +280,17 @@ def test_the_pair_of_electra_reports_its_parts():
     class Found:
         generator_loss, discriminator_loss = jnp.float32(2.0), jnp.float32(0.5)
         loss, masked_count, token_count = jnp.float32(27.0), jnp.int32(3), jnp.int32(20)
+        loss_terms = {
+            "generator_loss": (jnp.float32(6), jnp.float32(3)),
+            "discriminator_part": (jnp.float32(500), jnp.float32(20)),
+        }
 
     asked = objective("replaced_token")
     loss, metrics = asked(lambda **inputs: Found, {"input_ids": IDS}, None)
     assert float(loss) == 27
-    assert sum(float(metrics[part][0] / metrics[part][1]) for part in asked.parts) == 27
-    assert [float(x) for x in metrics["generator_loss"]] == [6, 3]
+    found = means(metrics)
+    assert {name: float(value) for name, value in found.items()} == {
+        "loss": 27, "generator_loss": 2, "discriminator_part": 25, "discriminator_loss": 0.5
+    }  # fmt: skip
     with pytest.raises(ValueError, match="computes its own losses"):
         functools.partial(LOSSES["replaced_token"], loss=Loss(z=1.0))(None, {}, None)

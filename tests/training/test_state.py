@@ -10,7 +10,8 @@ import transformers_jax as tj
 from transformers_jax.nn.param import axes, flatten, params
 from transformers_jax.objectives import causal_lm
 from transformers_jax.optim import AdamW, Constant, Cosine
-from transformers_jax.training.state import TrainState, _unless_bad, init_state, make_step
+from transformers_jax.training.guard import guarded
+from transformers_jax.training.state import TrainState, init_state, make_step
 
 IDS = np.arange(4 * 12).reshape(4, 12) * 7 % 37
 
@@ -136,14 +137,19 @@ def test_a_step_that_is_not_finite_changes_no_bit(model, optimizer, on_nonfinite
 
 @pytest.mark.parametrize("branch", [True, False])
 def test_both_ways_to_leave_an_update_out_are_the_same(branch):
-    old = {"a": jnp.array([-0.0, 1.0])}
+    old = ({"a": jnp.array([1.0]), "b": jnp.array([-0.0, 1.0])}, {"best": jnp.array(jnp.inf)})
+    change = lambda old, factor: ({**old[0], "b": old[0]["b"] * factor}, old[1])
     choose = jax.jit(
-        lambda finite, old: _unless_bad(
-            finite, lambda: jax.tree.map(lambda x: x * jnp.nan, old), old, branch=branch
+        lambda finite, factor, old: guarded(
+            finite, lambda: change(old, factor), old, branch=branch
         )
     )
-    assert np.asarray(choose(False, old)["a"]).tobytes() == np.asarray(old["a"]).tobytes()
-    assert np.isnan(choose(True, old)["a"]).all()
+    for finite, factor, expected in ((True, 2.0, -1), (False, 2.0, -1), (True, np.nan, 1)):
+        new, good, first = choose(finite, factor, old)
+        assert int(first) == expected
+        assert bool(good) == (finite and np.isfinite(factor))
+        kept = [a.tobytes() == b.tobytes() for a, b in zip(leaves(new), leaves(old))]
+        assert kept == [True, not good, True]
 
 
 def test_the_first_gradient_that_is_not_finite_is_named():

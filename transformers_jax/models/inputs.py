@@ -33,6 +33,16 @@ def tokens(
     return sequence(length, start=start, valid=valid, tags=given)
 
 
+def places_of_tokens(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs of a causal model with positions that padding in front does not count in; as they
+    are without an `attention_mask`, or where they say positions themselves."""
+    mask, tags = inputs.get("attention_mask"), inputs.get("tags") or {}
+    if mask is None or "position_ids" in inputs or "position" in tags:
+        return inputs
+    places = jnp.maximum(jnp.cumsum(mask > 0, axis=1) - 1, 0)
+    return {**inputs, "tags": {**tags, "position": places.astype(jnp.int32)}}
+
+
 def _integers(tag: Any) -> Array:
     """A tag as int32; what is known while tracing stays NumPy, so that live tiles can be listed."""
     known = isinstance(tag, np.ndarray)

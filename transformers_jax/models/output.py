@@ -24,6 +24,9 @@ ASKED = {  # how a call asks for fields
 class Output(Mapping[str, Any]):
     """An immutable record, and a pytree. Fields that a call did not ask for are absent.
 
+    Beside its fields, which are those of Hugging Face, a record with a loss has `loss_terms`:
+    {name: (sum, count)}, of which the loss is the sum of sum / count. Otherwise they are None.
+
     >>> out = model(input_ids=ids)
     >>> out.logits, out["logits"], dict(out)
     >>> out[0], out[:2], out.to_tuple()  # the fields that are there, in their order
@@ -89,7 +92,10 @@ class Output(Mapping[str, Any]):
     count: Int[Array, " B"]
     perplexity: Float[Array, " B"]
 
-    def __init__(self, **fields: Any):
+    loss_terms: dict[str, tuple[Any, Any]] | None
+
+    def __init__(self, *, loss_terms: dict[str, tuple[Any, Any]] | None = None, **fields: Any):
+        object.__setattr__(self, "loss_terms", loss_terms)
         object.__setattr__(self, "_fields", {k: v for k, v in fields.items() if v is not None})
 
     if not TYPE_CHECKING:  # to a type checker, the fields above are all that there may be
@@ -142,10 +148,13 @@ class Output(Mapping[str, Any]):
 
     def tree_flatten_with_keys(self):
         keys = tuple(self._fields)
-        return [(jax.tree_util.GetAttrKey(k), self._fields[k]) for k in keys], keys
+        leaves = [(jax.tree_util.GetAttrKey(k), self._fields[k]) for k in keys]
+        return [*leaves, (jax.tree_util.GetAttrKey("loss_terms"), self.loss_terms)], keys
 
     @classmethod
     def tree_unflatten(cls, keys, values):
         output = cls.__new__(cls)
-        object.__setattr__(output, "_fields", dict(zip(keys, values)))
+        *fields, terms = values
+        object.__setattr__(output, "loss_terms", terms)
+        object.__setattr__(output, "_fields", dict(zip(keys, fields)))
         return output

@@ -23,7 +23,7 @@ from transformers_jax.models.inputs import split_key
 from transformers_jax.models.output import Output
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn.embed import Projection, TokenEmbedder
-from transformers_jax.nn.head import binary_cross_entropy
+from transformers_jax.nn.head import binary_cross_entropy, loss_of
 from transformers_jax.nn.loss import IGNORED, cross_entropy
 from transformers_jax.nn.param import axes, bind, initialise, params
 from transformers_jax.nn.stack import Stack
@@ -129,7 +129,6 @@ class Filled(NamedTuple):
     """What the generator made of the masked places."""
 
     total: Float[Array, ""]
-    count: Float[Array, ""]
     sampled: Int[Array, "B T"]
 
 
@@ -184,13 +183,18 @@ class ReplacedTokenPair(Model):
         logits = self._single(False).forward(ids, key=second, **around).logits
         tokens = jnp.ones(ids.shape, bool) if attention_mask is None else attention_mask > 0
         total, count = binary_cross_entropy(logits, replaced, tokens)
-        generator_loss = filled.total / jnp.maximum(filled.count, 1.0)
+        asked = masked.sum().astype(jnp.float32)
+        generator_loss = filled.total / jnp.maximum(asked, 1.0)
         discriminator_loss = total / jnp.maximum(count, 1.0)
+        terms = loss_of(
+            generator_loss=(filled.total, asked),
+            discriminator_part=(self.plan.weight * total, count),
+        )
         return Output(
-            loss=generator_loss + self.plan.weight * discriminator_loss,
+            **terms,
             generator_loss=generator_loss,
             discriminator_loss=discriminator_loss,
-            masked_count=filled.count,
+            masked_count=asked,
             token_count=count,
             replaced_logits=logits,
             corrupted_ids=ids,
@@ -226,26 +230,26 @@ class ReplacedTokenPair(Model):
 
         def answer(x, labels, number):
             logits = self.generator_head.logits(x, table)
-            total, count = cross_entropy(logits, labels)
+            total, _ = cross_entropy(logits, labels)
             scores = jax.lax.stop_gradient(logits.astype(jnp.float32))
             if key is not None:  # the largest of logits plus Gumbel noise is a draw from softmax
                 noise = jax.random.gumbel(jax.random.fold_in(key, number), scores.shape)
                 scores = scores + noise
-            return total, count, jnp.argmax(scores, -1).astype(jnp.int32)
+            return total, jnp.argmax(scores, -1).astype(jnp.int32)
 
         def none(x, labels, number):
-            return jnp.float32(0), jnp.float32(0), jnp.zeros(labels.shape, jnp.int32)
+            return jnp.float32(0), jnp.zeros(labels.shape, jnp.int32)
 
-        def step(sums, chunk):
+        def step(so_far, chunk):
             some = (chunk[1] != IGNORED).any()
-            total, count, sampled = jax.lax.cond(some, jax.checkpoint(answer), none, *chunk)
-            return (sums[0] + total, sums[1] + count), sampled
+            total, sampled = jax.lax.cond(some, jax.checkpoint(answer), none, *chunk)
+            return so_far + total, sampled
 
         columns = lambda a: jnp.moveaxis(a.reshape(B, CHUNKS, width, *a.shape[2:]), 1, 0)
         chunks = (columns(x), columns(asked), jnp.arange(CHUNKS))
-        (total, count), sampled = jax.lax.scan(step, (jnp.float32(0), jnp.float32(0)), chunks)
+        total, sampled = jax.lax.scan(step, jnp.float32(0), chunks)
         sampled = jnp.moveaxis(sampled, 0, 1).reshape(B, -1)[:, :T]
-        return Filled(total, count, jnp.take_along_axis(sampled, jnp.argsort(order, axis=1), 1))
+        return Filled(total, jnp.take_along_axis(sampled, jnp.argsort(order, axis=1), 1))
 
     # ------------------------------------------------------------ each alone
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,8 @@ from transformers_jax.graph import Nodes
 from transformers_jax.nn import noise
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.grouped import Blocks, arrange, grouped
+from transformers_jax.nn.head import loss_of
+from transformers_jax.nn.loss import Mean
 from transformers_jax.nn.param import param
 from transformers_jax.shard import cutting, mesh_sizes
 
@@ -106,18 +108,25 @@ class RouterLosses:
     sides: tuple[str, ...] = ("encoder", "decoder")
 
     def fields(
-        self, scores: Mapping[str, tuple[Array, ...]], loss: Array | None
-    ) -> dict[str, Array]:
+        self, scores: Mapping[str, tuple[Array, ...]], rows: int, terms: dict[str, Mean] | None
+    ) -> dict[str, Any]:
         """{"encoder_z_loss": ..., "encoder_aux_loss": ...}, of the scores [B T E] of each side's
         layers, as if the tokens of all layers were those of one row (transformers); and the loss
-        with these, if there is one."""
-        found: dict[str, Array] = {}
+        with these, if there are terms of one. Each is a mean over the rows."""
+        found: dict[str, Any] = {}
         for side, layers in scores.items():
             counted = bool(layers) and side in self.sides
             joined = jnp.concatenate(layers, 1) if counted else None
             for name, penalty in (("z", router_z_loss), ("aux", balance_loss)):
                 found[f"{side}_{name}_loss"] = penalty(joined) if counted else jnp.float32(0)
-        return found if loss is None else {"loss": loss + self.penalty(found), **found}
+        if terms is None:
+            return found
+        (word_loss,) = terms.values()
+        return {**loss_of(word_loss=word_loss, router_loss=self.term(found, rows)), **found}
+
+    def term(self, fields: Mapping[str, Array], rows: int) -> Mean:
+        """The penalty as a sum over the rows, and their number."""
+        return self.penalty(fields) * rows, jnp.float32(rows)
 
     def penalty(self, fields: Mapping[str, Array]) -> Float[Array, ""]:
         """What the losses of the routers, by the names of `fields`, add to the loss."""

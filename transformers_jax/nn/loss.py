@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +23,9 @@ from transformers_jax.nn.param import mixed_einsum
 from transformers_jax.shard import constrain, cuts
 
 IGNORED = -100
+
+Mean = tuple[Float[Array, ""], Float[Array, ""]]
+"""(sum, count): a mean whose parts, micro-batches or devices, can still be added up."""
 
 WHOLE = 2**25
 """Logits (per device) up to which a loss makes them all at once: 128 MiB in float32."""
@@ -42,12 +46,9 @@ def cross_entropy(
     return jnp.where(counted, losses, 0.0).sum(), counted.sum().astype(jnp.float32)
 
 
-def mean_cross_entropy(
-    logits: Float[Array, "... V"], labels: Int[Array, "..."], ignored: int = IGNORED
-) -> Float[Array, ""]:
-    """The mean over all labels of the batch that are not ignored."""
-    total, count = cross_entropy(logits, labels, ignored)
-    return total / jnp.maximum(count, 1.0)
+def sum_of_means(terms: Mapping[str, Mean]) -> Float[Array, ""]:
+    """The loss that is made of these: each sum by its count; without a count, 0."""
+    return sum(total / jnp.maximum(count, 1.0) for total, count in terms.values())
 
 
 def _picked(logits: Float[Array, "... V"], labels: Int[Array, "..."]) -> Float[Array, "..."]:
@@ -69,8 +70,9 @@ def classification_loss(
     labels: Array,
     problem: str | None,
     numbers: str = "multi_label_classification",
-) -> Float[Array, ""]:
-    """Cross-entropy, binary cross-entropy or squared error, as `problem_type` says or labels tell.
+) -> Mean:
+    """Cross-entropy, binary cross-entropy or squared error, as `problem_type` says or labels tell:
+    its sum, and over how many rows or (the last two) numbers the loss is a mean.
 
     Without a problem type: one output is a regression, integer labels are classes, and a row of
     `numbers` per example is multi-label (the rule of transformers), or a "distribution" over the
@@ -85,14 +87,16 @@ def classification_loss(
         else:
             problem = numbers
     if problem == "distribution":
-        return -(jax.nn.log_softmax(logits) * labels).sum(-1).mean()
+        losses = -(jax.nn.log_softmax(logits) * labels).sum(-1)
+        return losses.sum(), jnp.float32(losses.size)
     if problem == "regression":
-        return jnp.square(logits.reshape(labels.shape) - labels).mean()
+        losses = jnp.square(logits.reshape(labels.shape) - labels)
+        return losses.sum(), jnp.float32(losses.size)
     if problem == "single_label_classification":
-        return mean_cross_entropy(logits, labels.reshape(-1))
+        return cross_entropy(logits, labels.reshape(-1))
     if problem == "multi_label_classification":
         losses = jnp.maximum(logits, 0) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))
-        return losses.mean()
+        return losses.sum(), jnp.float32(losses.size)
     raise ValueError(
         f"problem_type {problem!r} is unknown; expected 'regression', "
         "'single_label_classification' or 'multi_label_classification'"

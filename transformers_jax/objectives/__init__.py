@@ -22,6 +22,7 @@ from transformers_jax.objectives.losses import Loss as Loss
 from transformers_jax.objectives.losses import Metrics as Metrics
 from transformers_jax.objectives.losses import Objective as Objective
 from transformers_jax.objectives.losses import causal_lm as causal_lm
+from transformers_jax.objectives.losses import means as means
 from transformers_jax.objectives.losses import objective as objective
 from transformers_jax.objectives.losses import supervised as supervised
 from transformers_jax.objectives.masking import MaskedLM as MaskedLM

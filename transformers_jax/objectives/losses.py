@@ -5,8 +5,13 @@
 `model` is called with Hugging Face's keywords, `batch` is a dict of arrays with the rows in front
 (or of dicts of them), and `key` is the noise of this step. `loss` is the mean over the batch that
 is differentiated. Metrics are sums and weights, so that they average correctly over micro-batches
-and devices; the weight of the entry `loss` also says how much the batch counts when gradients are
-accumulated. An objective that is a sum of means names them in `parts`.
+and devices. The entry `loss` is that of the loss: its weight is what the loss was divided by, from
+labels and masks alone. A loss that is a sum of several means has each of them there,
+`{"loss": {part: (sum, weight), ...}}`, and each is reported by its name.
+
+What compares rows with one another is no mean over them: see objectives/pairs.py for an objective
+in two stages. An objective may have `inputs(model, batch)`: the arguments for which
+`model.check` can tell what is wrong with a batch before it is sent off.
 
 Losses over a vocabulary ask the model for `output_unembedding=True`: no logits are made that the
 loss does not need at once.
@@ -22,10 +27,18 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Float, Key
-from transformers_jax.nn.loss import IGNORED, VocabularyLoss, cross_entropy, vocabulary_loss
+from transformers_jax.models.inputs import places_of_tokens
+from transformers_jax.nn.loss import (
+    IGNORED,
+    VocabularyLoss,
+    cross_entropy,
+    sum_of_means,
+    vocabulary_loss,
+)
 from transformers_jax.objectives.pairs import contrastive
 
-Metrics = dict[str, tuple[Float[Array, ""], Float[Array, ""]]]
+Metrics = dict[str, Any]
+"""{name: (sum, weight)}; under "loss" also {part: (sum, weight)}, whose means add up to it."""
 Objective = Callable[[Any, Mapping[str, Array], Key | None], tuple[Float[Array, ""], Metrics]]
 
 
@@ -57,7 +70,45 @@ class Loss:
 
 PLAIN = Loss()
 
+Inputs = Callable[[Any, Mapping[str, Any]], list[Mapping[str, Any]]]
 
+
+def _calls_with(inputs: Inputs) -> Callable[[Any], Any]:
+    """An objective that can say what it calls the model with, and what labels it asks for."""
+
+    def known(objective: Any) -> Any:
+        objective.inputs = inputs
+        return objective
+
+    return known
+
+
+def _whole(model: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [batch]
+
+
+def _shifted(model: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    _need(batch, "input_ids")
+    return [{**_read(batch), "labels": batch.get("labels", batch["input_ids"])[:, 1:]}]
+
+
+def _both(model: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    _need(batch, "next_sentence_label")
+    named = getattr(getattr(model, "head", None), "asked", "next_sentence_label")
+    rest = {name: value for name, value in batch.items() if name != "next_sentence_label"}
+    return [{**rest, named: batch["next_sentence_label"]}]
+
+
+def _need(batch: Mapping[str, Any], *names: str) -> None:
+    """Raises ValueError for what a batch lacks."""
+    if missing := [name for name in names if name not in batch]:
+        raise ValueError(
+            f"the batch has {', '.join(batch) or 'nothing'}, but no {' and no '.join(missing)}"
+        )
+
+
+
+@_calls_with(_shifted)
 def causal_lm(
     model: Any, batch: Mapping[str, Any], key: Key | None, loss: Loss = PLAIN
 ) -> tuple[Float[Array, ""], Metrics]:
@@ -66,15 +117,37 @@ def causal_lm(
     `input_ids` Int[B T] holds both questions and answers: the model reads the first T - 1 tokens
     and is asked for the last T - 1. `labels` Int[B T], if given, say what the answers are, in place
     (-100: not asked); everything else in the batch goes to the model, without its last column.
+
+    With an `attention_mask` this is what `score` gives of each row: padding is no target (unless
+    `labels` ask for it) and predicts none, so that the first token behind it is not asked, and
+    positions do not count it.
     """
-    ids = batch["input_ids"]
-    answers = batch.get("labels", ids)[:, 1:]
-    others = {k: v for k, v in batch.items() if k not in ("input_ids", "labels")}
-    others = jax.tree.map(lambda v: v[:, :-1] if jnp.ndim(v) > 1 else v, others)
-    found = model(input_ids=ids[:, :-1], key=key, output_unembedding=True, **others)
-    return _told(loss, loss.of(found.unembedding, answers))
+    _need(batch, "input_ids")
+    inputs = places_of_tokens(_read(batch))
+    found = model(**inputs, key=key, output_unembedding=True)
+    return _told(loss, loss.of(found.unembedding, _next_tokens(batch)))
 
 
+def _read(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """What a causal model reads: all columns but the last."""
+    cut = jax.tree.map(lambda v: v[:, :-1] if jnp.ndim(v) > 1 else v, dict(batch))
+    cut.pop("labels", None)
+    if "pairs" in batch:
+        cut["pairs"] = {name: pair[:, :-1, :-1] for name, pair in batch["pairs"].items()}
+    return cut
+
+
+def _next_tokens(batch: Mapping[str, Any]) -> Array:
+    """The token that follows each place, or -100 where it is not asked for."""
+    labels, mask = batch.get("labels"), batch.get("attention_mask")
+    answers = (batch["input_ids"] if labels is None else labels)[:, 1:]
+    if mask is None:
+        return answers
+    asked = mask[:, :-1] > 0 if labels is not None else (mask[:, :-1] > 0) & (mask[:, 1:] > 0)
+    return jnp.where(asked, answers, IGNORED)
+
+
+@_calls_with(_whole)
 def masked_lm(
     model: Any, batch: Mapping[str, Any], key: Key | None, loss: Loss = PLAIN
 ) -> tuple[Float[Array, ""], Metrics]:
@@ -83,6 +156,7 @@ def masked_lm(
     return _told(loss, loss.of(found.unembedding, labels))
 
 
+@_calls_with(_whole)
 def seq2seq_lm(
     model: Any, batch: Mapping[str, Any], key: Key | None, loss: Loss = PLAIN
 ) -> tuple[Float[Array, ""], Metrics]:
@@ -92,6 +166,7 @@ def seq2seq_lm(
     routers choose experts, what keeps these balanced is added (Fedus et al. 2021, section 2.2) and
     reported as `router_loss`.
     """
+    _need(batch, "labels")
     made: dict[str, Any] = {} if "decoder_input_ids" in batch else {"labels": batch["labels"]}
     routing = getattr(model, "routing", None)
     made |= {} if routing is None else {"output_router_logits": True}
@@ -99,15 +174,16 @@ def seq2seq_lm(
     words, metrics = _told(loss, loss.of(found.unembedding, labels))
     if routing is None:
         return words, metrics
-    (total, count), penalty = metrics["loss"], routing.penalty(found)
-    more = {"loss": (total + penalty * count, count), "router_loss": (penalty * count, count)}
-    return words + penalty, {"cross_entropy": (total, count), **metrics, **more}
+    rows = len(found.encoder_last_hidden_state)
+    terms = {"word_loss": metrics["loss"], "router_loss": routing.term(found, rows)}
+    return sum_of_means(terms), {"cross_entropy": metrics["loss"], **metrics, "loss": terms}
 
 
 PAIR_LOGITS = ("seq_relationship_logits", "sop_logits")
 """The names of the logits of two sentences: BERT's and ALBERT's."""
 
 
+@_calls_with(_both)
 def pretraining(
     model: Any, batch: Mapping[str, Any], key: Key | None, loss: Loss = PLAIN
 ) -> tuple[Float[Array, ""], Metrics]:
@@ -117,25 +193,21 @@ def pretraining(
     `next_sentence_label` Int[B]: 0 where the second sentence follows the first (or, to ALBERT,
     where the two are in order).
     """
+    _need(batch, "next_sentence_label")
     pairs = batch["next_sentence_label"].reshape(-1)
     batch = {name: value for name, value in batch.items() if name != "next_sentence_label"}
     found, labels = _asked(model, batch, key)
-    words, metrics = _told(loss, loss.of(found.unembedding, labels))
+    metrics = _told(loss, loss.of(found.unembedding, labels))[1]
     answered = next(name for name in PAIR_LOGITS if name in found)
     logits = found[answered]
     total, count = cross_entropy(logits, pairs)
     right = (logits.argmax(-1) == pairs) & (pairs != IGNORED)
-    both = words + total / jnp.maximum(count, 1.0)
-    weight = metrics["loss"][1]
-    return both, {
-        **metrics,
-        "loss": (both * weight, weight),
-        "masked_lm": metrics["loss"],
-        "next_sentence": (total, count),
-        "next_sentence_accuracy": (right.sum().astype(jnp.float32), count),
-    }
+    terms = {"masked_lm": metrics["loss"], "next_sentence": (total, count)}
+    accuracy = {"next_sentence_accuracy": (right.sum().astype(jnp.float32), count)}
+    return sum_of_means(terms), {**metrics, "loss": terms, **accuracy}
 
 
+@_calls_with(_whole)
 def replaced_token(
     model: Any, batch: Mapping[str, Any], key: Key | None, loss: Loss = PLAIN
 ) -> tuple[Float[Array, ""], Metrics]:
@@ -144,35 +216,32 @@ def replaced_token(
     if loss != PLAIN:
         raise ValueError(f"loss={loss}: the pair of ELECTRA computes its own losses; leave it out")
     found = model(**batch, key=key)
-    masked, tokens = (
-        jnp.asarray(count, jnp.float32) for count in (found.masked_count, found.token_count)
-    )
-    weighted = found.loss - found.generator_loss
-    return found.loss, {
-        "loss": (found.loss * tokens, tokens),
-        "generator_loss": (found.generator_loss * masked, masked),
-        "discriminator_loss": (found.discriminator_loss * tokens, tokens),
-        "discriminator_part": (weighted * tokens, tokens),
-    }
+    tokens = found.token_count
+    alone = {"discriminator_loss": (found.discriminator_loss * tokens, tokens)}
+    return found.loss, {"loss": found.loss_terms, **alone}
 
 
+@_calls_with(_whole)
 def supervised(
     model: Any, batch: Mapping[str, Any], key: Key | None
 ) -> tuple[Float[Array, ""], Metrics]:
-    """The loss that the model's own head computes from its labels: fine-tuning of any kind."""
-    loss = model(**batch, key=key).loss
-    weight = _answered(batch).sum().astype(jnp.float32)
-    return loss, {"loss": (loss * weight, weight)}
+    """The loss that the model's own head computes from its labels: fine-tuning of any kind.
 
+    Labels are taken as they are: all but -100 are asked for, also where a mask tells of padding.
 
-def _answered(batch: Mapping[str, Any]) -> Array:
-    """Which tokens or rows the loss is a mean over."""
-    if "start_positions" in batch:  # an answer beyond the row is not asked for
-        rows = batch["input_ids"] if "input_ids" in batch else batch["inputs_embeds"]
-        return batch["start_positions"] < rows.shape[1]
-    labels = batch["labels"]
-    integers = jnp.issubdtype(labels.dtype, jnp.integer)
-    return labels != IGNORED if integers else jnp.ones(labels.shape[:1])
+    Raises:
+        ValueError: a model whose output does not say what its loss is a mean over.
+    """
+    found = model(**batch, key=key)
+    terms = getattr(found, "loss_terms", None)
+    if terms is None:
+        came = f"an output of {', '.join(found)}" if isinstance(found, Mapping) else type(found)
+        raise ValueError(
+            f"tj.supervised needs the output of a model that was given labels: its loss, and in "
+            f"loss_terms what that is a mean over; {came} came. Give the batch labels= (or what "
+            "else the head is asked by), or write an objective of your own"
+        )
+    return found.loss, {"loss": terms if len(terms) > 1 else next(iter(terms.values()))}
 
 
 # ---------------------------------------------------------------- by name
@@ -187,31 +256,23 @@ LOSSES: dict[str, Callable[..., tuple[Float[Array, ""], Metrics]]] = {
     "supervised": supervised,
     "contrastive": contrastive,
 }
-PARTS: dict[str, tuple[str, ...]] = {
-    "pretraining": ("masked_lm", "next_sentence"),
-    "replaced_token": ("generator_loss", "discriminator_part"),
-}
 
 
 @dataclass(frozen=True)
 class Named:
-    """An objective by its name in `LOSSES`.
-
-    Attributes:
-        parts: the metrics whose means add up to the loss; micro-batches are weighed by each.
-    """
+    """An objective by its name in `LOSSES`."""
 
     name: str
     loss: Loss = PLAIN
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        return PARTS.get(self.name, ("loss",))
 
     def __call__(
         self, model: Any, batch: Mapping[str, Any], key: Key | None
     ) -> tuple[Float[Array, ""], Metrics]:
         return LOSSES[self.name](model, batch, key, *([] if self.loss == PLAIN else [self.loss]))
+
+    def inputs(self, model: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """What the model is called with, and the labels."""
+        return getattr(LOSSES[self.name], "inputs")(model, batch)
 
 
 def objective(name: str, loss: Loss = PLAIN) -> Objective:
@@ -227,13 +288,24 @@ def objective(name: str, loss: Loss = PLAIN) -> Objective:
             f"loss={loss}: the model's own head computes the loss of 'supervised', and "
             "'contrastive' compares vectors; neither is over a vocabulary, leave it out"
         )
-    return Named(name, loss)
+    return contrastive if name == "contrastive" else Named(name, loss)
 
 
 def _asked(model: Any, batch: Mapping[str, Any], key: Key | None, **more: Any) -> tuple[Any, Array]:
     """What the model says of its words, and the labels."""
+    _need(batch, "labels")
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     return model(**inputs, **more, key=key, output_unembedding=True), batch["labels"]
+
+
+def means(sums: Metrics) -> dict[str, Array]:
+    """The figures of which these are sums and weights; a loss of several parts is their sum."""
+    found: dict[str, Array] = {}
+    for name, value in sums.items():
+        parts = value if isinstance(value, Mapping) else {name: value}
+        each = {part: total / jnp.maximum(n, 1e-9) for part, (total, n) in parts.items()}
+        found |= {name: sum(each.values()), **each} if isinstance(value, Mapping) else each
+    return found
 
 
 def _told(loss: Loss, sums: VocabularyLoss) -> tuple[Float[Array, ""], Metrics]:

@@ -30,15 +30,36 @@ class LossOfVectors(Protocol):
         """(mean loss, what is reported of it)."""
 
 
+class ComparesRows:
+    """An objective in two stages: the vectors of the rows, and a loss `of` all of them. A step that
+    accumulates makes the vectors of each micro-batch and computes the loss over the whole batch."""
+
+    def __call__(
+        self, model: Any, batch: Mapping[str, Any], key: Key | None
+    ) -> tuple[Float[Array, ""], Metrics]:
+        return self.of(self.vectors(model, batch, key))
+
+    def vectors(self, model: Any, batch: Mapping[str, Any], key: Key | None) -> Vectors:
+        """Those of anchors, positives and negatives."""
+        return vectors_of(model, batch, key)
+
+    def of(self, vectors: Vectors) -> tuple[Float[Array, ""], Metrics]:
+        """(mean loss, what is reported of it)."""
+        raise NotImplementedError
+
+    def inputs(self, model: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """What the model is called with."""
+        return [part for part in batch.values() if isinstance(part, Mapping)]
+
+
 @dataclass(frozen=True)
-class Contrastive:
+class Contrastive(ComparesRows):
     """InfoNCE: each anchor is to find its own positive among those of the whole batch and all
     negatives, by a softmax over similarities (van den Oord et al. 2018, equation 4; in-batch
     negatives of Henderson et al. 2017, known as MultipleNegativesRankingLoss).
 
     With a key and `positive` the same as `anchor` it is SimCSE (Gao et al. 2021): dropout makes
-    the two differ. Negatives are those of the batch that is differentiated: with `accumulate`,
-    those of a micro-batch.
+    the two differ. Negatives are those of the whole batch, also where a step accumulates.
 
     Attributes:
         scale: multiplies similarities: one over the temperature.
@@ -58,11 +79,6 @@ class Contrastive:
                 "and a scale above 0"
             )
 
-    def __call__(
-        self, model: Any, batch: Mapping[str, Any], key: Key | None
-    ) -> tuple[Float[Array, ""], Metrics]:
-        return self.of(vectors_of(model, batch, key))
-
     def of(self, vectors: Vectors) -> tuple[Float[Array, ""], Metrics]:
         """(mean loss, what is reported of it) of anchors, positives and negatives."""
         if len({v.shape for v in vectors}) > 1 or len(vectors) < 2:
@@ -80,17 +96,12 @@ class Contrastive:
 
 
 @dataclass(frozen=True)
-class Matryoshka:
+class Matryoshka(ComparesRows):
     """A loss of vectors and of their beginnings, each of length one again (see `matryoshka`)."""
 
     loss: LossOfVectors
     dims: tuple[int, ...]
     weights: tuple[float, ...]
-
-    def __call__(
-        self, model: Any, batch: Mapping[str, Any], key: Key | None
-    ) -> tuple[Float[Array, ""], Metrics]:
-        return self.of(vectors_of(model, batch, key))
 
     def of(self, vectors: Vectors) -> tuple[Float[Array, ""], Metrics]:
         """(weighted sum of the losses, what is reported of each)."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
@@ -22,9 +23,11 @@ from transformers_jax import shard
 from transformers_jax.arrays import Array, Float, Int, Key, Params, check_key
 from transformers_jax.models.base import Model, check_model, functional
 from transformers_jax.nn.param import axes as axes_of
-from transformers_jax.nn.param import flatten
-from transformers_jax.objectives import Objective
+from transformers_jax.nn.param import flatten, merge, split
+from transformers_jax.objectives import Objective, means
 from transformers_jax.optim import Optimizer, state_axes, without_frozen
+from transformers_jax.training import guard
+from transformers_jax.training.gradients import gradients, loss_value
 
 Batch = Mapping[str, ArrayLike]
 Step = Callable[["TrainState", Batch], tuple["TrainState", dict[str, Float[Array, ""]]]]
@@ -99,14 +102,16 @@ def make_step(
     if not callable(objective):
         raise TypeError(f"objective is {objective!r}; expected one such as tj.supervised")
     update, frozen, schedule = _parts(optimizer, schedule)
+    skips = on_nonfinite == "skip"
+    model_of: Callable[[Params], Callable[..., Any]]
     if isinstance(model, Model):
         axes, params = axes_of(model), functional(model)[1]
         model = model if compute_dtype is None else model.abstract(compute=compute_dtype)
-        apply: Callable[..., Any] = functional(model)[0]
+        model_of = functools.partial(merge, split(model)[0])
     elif not callable(model):
         check_model(model, "make_step")
     else:
-        apply = model
+        model_of = lambda params: functools.partial(model, params)
         if compute_dtype is not None:
             raise ValueError("compute_dtype needs the Model itself; a function has its own")
     places = None
@@ -124,28 +129,71 @@ def make_step(
                 raise TypeError(f"step(state, batch): expected {expected}; {type(given)} came")
         with shard.use(mesh):
             noise = jax.random.fold_in(state.key, state.step)
-            asked = objective if nan_at is None else _spoiled(objective, state.step + 1 == nan_at)
-            grads, sums = _gradients(apply, asked, state.params, batch, noise, accumulate)
+            asked: Any = dict(model_of=model_of, objective=objective, batch=batch, noise=noise)
+            asked["accumulate"] = accumulate
+            grads, sums = gradients(state.params, **asked)
+            if nan_at is not None:
+                factor = jnp.where(state.step + 1 == nan_at, jnp.nan, 1.0)
+                grads = jax.tree.map(lambda g: g * factor.astype(g.dtype), grads)
+                sums = {**sums, "loss": jax.tree.map(lambda x: x * factor, sums["loss"])}
             if frozen is not None:
                 grads = without_frozen(grads, frozen)
             if places is not None:
                 grads = jax.lax.with_sharding_constraint(grads, places.params)
-            metrics = {name: total / jnp.maximum(n, 1e-9) for name, (total, n) in sums.items()}
-            norm, first = _measured(grads)
+            metrics = means(sums)
+            norm, first = guard.measured(grads)
             finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
+            more = {"value": metrics["loss"], "grad": grads}
+            more |= dict.fromkeys(("value_fn", "obj_fn"), lambda p: loss_value(p, **asked))
+            more["grad_fn"] = lambda p, number=0: gradients(p, **asked)[0]
             if clip is not None:
                 scale = jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-12))
                 grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
-            new = _updated(state, grads, update, finite, on_nonfinite == "skip")
-            metrics |= {"gradient_norm": norm, "finite": finite, "first_nonfinite": first}
-            metrics |= {"skipped": new.skipped}
+
+            def attempt() -> tuple[Params, Any]:
+                updates, opt = update.update(grads, state.opt, state.params, **more)
+                return optax.apply_updates(state.params, updates), opt
+
+            old, on_cpu = (state.params, state.opt), jax.default_backend() == "cpu"
+            (new, opt), good, spoiled = guard.guarded(finite, attempt, old, branch=on_cpu)
+            left_out = 1 - good.astype(jnp.int32)
+            skipped = state.skipped + (left_out if skips else 0)
+            number = state.step + (1 if skips else 1 - left_out)
+            first = jnp.where(finite, spoiled, first)
+            metrics |= {"gradient_norm": norm, "finite": good, "first_nonfinite": first}
+            metrics["skipped"] = skipped
             if schedule is not None:
                 metrics["learning_rate"] = schedule(state.step - state.skipped)
-            return new, metrics
+            return TrainState(number, new, opt, state.key, skipped), metrics
 
     # pinned: left alone, XLA gave gradients and Adam's moments back without the fsdp cut
     outs = None if mesh is None else (places, shard.replicated(mesh))
-    return jax.jit(step, donate_argnums=0, out_shardings=outs)
+    program = jax.jit(step, donate_argnums=0, out_shardings=outs)
+    asks = getattr(objective, "inputs", None)
+    if not isinstance(model, Model) or asks is None:
+        return program
+    return _Checked(program, model.abstract(), asks)  # without arrays, which would stay alive
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A step that looks at a batch before it is sent off. What is on a device already is left
+    alone: reading it would wait for all that was asked of the device before."""
+
+    program: Any
+    model: Model
+    asks: Callable[[Model, Batch], list[Mapping[str, Any]]]
+
+    def __call__(self, state: TrainState, batch: Batch) -> Any:
+        leaves = jax.tree.leaves(batch) if isinstance(batch, Mapping) else [None]
+        if all(isinstance(leaf, np.ndarray) for leaf in leaves):
+            for inputs in self.asks(self.model, batch):
+                self.model.check(inputs)
+        return self.program(state, batch)
+
+    def __getattr__(self, name: str) -> Any:
+        """What a compiled function has: `lower`, `trace`, ..."""
+        return getattr(self.program, name)
 
 
 def init_state(
@@ -197,15 +245,16 @@ def state_shardings(
 
 def _parts(
     optimizer: Optimizer | optax.GradientTransformation, schedule: Any = None
-) -> tuple[optax.GradientTransformation, Any, Any]:
+) -> tuple[optax.GradientTransformationExtraArgs, Any, Any]:
     """(transformation, what is frozen, schedule) of an optimizer of ours or of optax."""
     if not isinstance(optimizer, Optimizer):
         if not hasattr(optimizer, "update"):
             raise TypeError(
                 f"optimizer is {optimizer!r}; expected one of optax, such as optax.adamw(1e-4)"
             )
-        return optimizer, None, schedule
-    return optimizer.transformation, optimizer.frozen, schedule or optimizer.schedule
+        return optax.with_extra_args_support(optimizer), None, schedule
+    known = optax.with_extra_args_support(optimizer.transformation)
+    return known, optimizer.frozen, schedule or optimizer.schedule
 
 
 def _fresh(optimizer: optax.GradientTransformation, params: Params, key: Key) -> TrainState:
@@ -215,125 +264,3 @@ def _fresh(optimizer: optax.GradientTransformation, params: Params, key: Key) ->
         jnp.copy(jax.random.key_data(key)), impl=jax.random.key_impl(key)
     )
     return TrainState(jnp.zeros((), jnp.int32), copies, optimizer.init(params), key)
-
-
-def _updated(
-    state: TrainState,
-    grads: Params,
-    optimizer: optax.GradientTransformation,
-    finite: Array,
-    skips: bool,
-) -> TrainState:
-    """The state after the update; parameters and optimizer as they were if it is not finite."""
-
-    def update() -> tuple[Params, Any]:
-        updates, opt = optimizer.update(grads, state.opt, state.params)
-        return optax.apply_updates(state.params, updates), opt
-
-    on_cpu = jax.default_backend() == "cpu"
-    params, opt = _unless_bad(finite, update, (state.params, state.opt), branch=on_cpu)
-    left_out = jnp.where(finite, 0, 1)
-    step = state.step + (1 if skips else 1 - left_out)
-    skipped = state.skipped + (left_out if skips else 0)
-    return TrainState(step, params, opt, state.key, skipped)
-
-
-def _unless_bad(finite: Array, make: Callable[[], Any], old: Any, *, branch: bool) -> Any:
-    """make() if `finite`, else `old`.
-
-    A branch costs nothing on a CPU, where selecting every number takes 2 % of a small step. On an
-    accelerator the selection is part of the update's own loop, and a branch would have to wait on
-    the host until it is known which one.
-    """
-    if branch:
-        return jax.lax.cond(finite, make, lambda: old)
-    return jax.tree.map(lambda a, b: jnp.where(finite, a, b), make(), old)
-
-
-def _measured(grads: Params) -> tuple[Float[Array, ""], Int[Array, ""]]:
-    """(global norm, place of the first leaf whose sum of squares is not finite, or -1)."""
-    squares = jnp.stack([jnp.square(g.astype(jnp.float32)).sum() for g in jax.tree.leaves(grads)])
-    bad = ~jnp.isfinite(squares)
-    return jnp.sqrt(squares.sum()), jnp.where(bad.any(), jnp.argmax(bad), -1)
-
-
-def _spoiled(objective: Objective, now: Array) -> Objective:
-    """The objective, its loss NaN if `now`."""
-
-    def spoiled(model, batch, key):
-        loss, sums = objective(model, batch, key)
-        factor = jnp.where(now, jnp.nan, 1.0)
-        total, weight = sums["loss"]
-        return loss * factor, {**sums, "loss": (total * factor, weight)}
-
-    return spoiled
-
-
-def _gradients(
-    apply: Callable[..., Any],
-    objective: Objective,
-    params: Params,
-    batch: Batch,
-    noise: Key,
-    accumulate: int,
-) -> tuple[Params, dict[str, tuple[Array, Array]]]:
-    """(gradient of the mean loss, {name: (sum, weight)}) over all micro-batches."""
-
-    def loss_of(params, part, key):
-        return objective(functools.partial(apply, params), part, key)
-
-    if accumulate == 1:
-        (_, sums), grads = jax.value_and_grad(loss_of, has_aux=True)(params, batch, noise)
-        return grads, sums
-
-    batches = jax.tree.map(functools.partial(_micro_batches, count=accumulate), dict(batch))
-    numbered = (jnp.arange(accumulate), batches)
-    shares = _shares(objective, loss_of, params, numbered, noise)
-
-    def weighted(params, part, key):
-        """What this micro-batch adds to the loss of the whole batch (times its weight)."""
-        loss, sums = loss_of(params, part, key)
-        if shares is None:
-            return loss * jax.lax.stop_gradient(sums["loss"][1]), sums
-        return sum(sums[name][0] / total for name, total in shares.items()), sums
-
-    def add(carry, numbered):
-        number, part = numbered
-        key = jax.random.fold_in(noise, number)
-        (_, sums), grads = jax.value_and_grad(weighted, has_aux=True)(params, part, key)
-        return jax.tree.map(jnp.add, carry, (grads, sums)), None
-
-    first = jax.tree.map(lambda x: x[0], batches)
-    shapes = jax.eval_shape(lambda: (params, loss_of(params, first, noise)[1]))
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    (grads, sums), _ = jax.lax.scan(add, zeros, numbered)
-    if shares is None:
-        weight = jnp.maximum(sums["loss"][1], 1e-9)
-        return jax.tree.map(lambda g: g / weight.astype(g.dtype), grads), sums
-    loss = sum(sums[name][0] / total for name, total in shares.items())
-    return grads, {**sums, "loss": (loss, jnp.ones(()))}
-
-
-def _shares(objective, loss_of, params, numbered, noise) -> dict[str, Array] | None:
-    """{part of the loss: its weight in the whole batch}, where a loss is a sum of several means.
-
-    Weights come from the labels alone, so that XLA computes nothing of the model for them.
-    """
-    if (names := getattr(objective, "parts", ("loss",))) == ("loss",):
-        return None
-
-    def weights(numbered):
-        number, part = numbered
-        sums = loss_of(params, part, jax.random.fold_in(noise, number))[1]
-        return {name: sums[name][1] for name in names}
-
-    every = jax.lax.map(weights, numbered)
-    return {name: jnp.maximum(every[name].sum(), 1e-9) for name in names}
-
-
-def _micro_batches(x: Array, count: int) -> Array:
-    """[A B ...] of [B A ...]: every micro-batch takes rows from every device."""
-    if x.shape[0] % count:
-        raise ValueError(f"a batch of {x.shape[0]} rows cannot be cut into {count} micro-batches")
-    parts = jnp.swapaxes(x.reshape(x.shape[0] // count, count, *x.shape[1:]), 0, 1)
-    return shard.constrain(parts, " ".join(["micro", "batch", *["rest"] * (x.ndim - 1)]))

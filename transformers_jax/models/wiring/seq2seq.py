@@ -215,7 +215,7 @@ class Seq2Seq(Model):
         fields = no_head(ran.x, seen) if self.head is None else self.head(ran.x, seen, **labels)
         scores = {"encoder": heard.get("router_logits", ()), "decoder": ran.routers}
         if routers and self.routing is not None:
-            fields |= self.routing.fields(scores, fields.get("loss"))
+            fields |= self.routing.fields(scores, len(ran.x), fields.get("loss_terms"))
         return Output(
             **fields,
             cache=ran.cache,

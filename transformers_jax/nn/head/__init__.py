@@ -1,7 +1,7 @@
 """Heads: what turns tokens into an answer, and the answer and labels into a loss.
 
 A head is called with the stream, the nodes and the labels that it names in `labels`; it returns
-the fields of the output under Hugging Face's names, loss first.
+the fields of the output under Hugging Face's names, the loss and what it is a mean over first.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from transformers_jax.nn.head.base import (
     Head,
     Pooler,
     Square,
+    loss_of,
     no_head,
 )
 from transformers_jax.nn.head.classify import (
@@ -45,5 +46,6 @@ __all__ = [
     "Square",
     "TokenClassification",
     "binary_cross_entropy",
+    "loss_of",
     "no_head",
 ]

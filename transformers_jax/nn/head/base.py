@@ -11,6 +11,7 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.nn.feedforward import activation
+from transformers_jax.nn.loss import Mean, sum_of_means
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import add, contract, param
 
@@ -35,7 +36,8 @@ class Answering:
 
 
 class Head(nnx.Module):
-    """The contract of heads; `labels` are the keyword arguments it takes from the caller."""
+    """The contract of heads; `labels` are the keyword arguments it takes from the caller. One that
+    computes a loss says what it is a mean over: its fields begin with those of `loss_of`."""
 
     labels: tuple[str, ...] = ("labels",)
 
@@ -104,6 +106,12 @@ class Pooler(Square):
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B D"]:
         return super().__call__(x[:, 0])
+
+
+def loss_of(**terms: Mean) -> dict[str, Any]:
+    """The fields of a loss that is a sum of means, each with its sum and count; a loss that is one
+    mean calls it `loss`."""
+    return {"loss": sum_of_means(terms), "loss_terms": terms}
 
 
 def no_head(x: Float[Array, "B T D"], seen: Answering) -> dict[str, jax.Array]:

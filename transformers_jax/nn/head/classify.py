@@ -6,11 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax import spec
-from transformers_jax.nn.head.base import Activated, Dense, Head, Square
-from transformers_jax.nn.loss import (
-    classification_loss,
-    mean_cross_entropy,
-)
+from transformers_jax.nn.head.base import Activated, Dense, Head, Square, loss_of
+from transformers_jax.nn.loss import classification_loss, cross_entropy
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.pooling import Pooling, pool
 
@@ -51,7 +48,7 @@ class SequenceClassification(Head):
         if labels is None:
             return {"logits": logits}
         loss = classification_loss(logits, labels, self.problem, self.numbers)
-        return {"loss": loss, "logits": logits}
+        return {**loss_of(loss=loss), "logits": logits}
 
 
 class TokenClassification(Head):
@@ -74,7 +71,7 @@ class TokenClassification(Head):
         logits = self.classify(dropout(x, self.rate, seen.key))
         if labels is None:
             return {"logits": logits}
-        return {"loss": mean_cross_entropy(logits, labels), "logits": logits}
+        return {**loss_of(loss=cross_entropy(logits, labels)), "logits": logits}
 
 
 class MultipleChoice(Head):
@@ -106,7 +103,7 @@ class MultipleChoice(Head):
         logits = scores.reshape(-1, choices)
         if labels is None:
             return {"logits": logits}
-        return {"loss": mean_cross_entropy(logits, labels.reshape(-1)), "logits": logits}
+        return {**loss_of(loss=cross_entropy(logits, labels.reshape(-1))), "logits": logits}
 
 
 class QuestionAnswering(Head):
@@ -133,8 +130,12 @@ class QuestionAnswering(Head):
         if start_positions is None or end_positions is None:
             return fields
         length = x.shape[1]
-        losses = [
-            mean_cross_entropy(logits, jnp.clip(place.reshape(-1), 0, length), ignored=length)
-            for logits, place in ((start, start_positions), (end, end_positions))
-        ]
-        return {"loss": sum(losses) / 2, **fields}
+        terms = {}
+        for name, logits, place in (
+            ("start_loss", start, start_positions),
+            ("end_loss", end, end_positions),
+        ):
+            inside = jnp.clip(place.reshape(-1), 0, length)
+            total, count = cross_entropy(logits, inside, ignored=length)
+            terms[name] = (total / 2, count)
+        return {**loss_of(**terms), **fields}

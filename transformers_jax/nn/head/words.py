@@ -9,11 +9,11 @@ import jax.numpy as jnp
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Int
-from transformers_jax.nn.head.base import Dense, Head, Square
+from transformers_jax.nn.head.base import Dense, Head, Square, loss_of
 from transformers_jax.nn.loss import (
     IGNORED,
     Unembedding,
-    mean_cross_entropy,
+    cross_entropy,
     shifted,
 )
 from transformers_jax.nn.noise import dropout
@@ -74,7 +74,7 @@ class LanguageModel(Head):
         if labels is None:
             return {"logits": logits}
         labels = shifted(labels) if self.shift else labels
-        return {"loss": mean_cross_entropy(logits, labels), "logits": logits}
+        return {**loss_of(loss=cross_entropy(logits, labels)), "logits": logits}
 
 
 class ReplacedTokens(Head):
@@ -92,7 +92,7 @@ class ReplacedTokens(Head):
         counted = labels != IGNORED
         counted = counted if seen.valid is None else counted & seen.valid
         total, count = binary_cross_entropy(logits, labels, counted)
-        return {"loss": total / jnp.maximum(count, 1.0), "logits": logits}
+        return {**loss_of(loss=(total, count)), "logits": logits}
 
 
 def binary_cross_entropy(
@@ -119,7 +119,7 @@ class NextSentence(Head):
         logits = self.classify(dropout(seen.pooled, self.rate, seen.key))
         if labels is None:
             return {"logits": logits}
-        return {"loss": mean_cross_entropy(logits, labels.reshape(-1)), "logits": logits}
+        return {**loss_of(loss=cross_entropy(logits, labels.reshape(-1))), "logits": logits}
 
 
 class Pretraining(Head):
@@ -149,7 +149,9 @@ class Pretraining(Head):
         fields: dict[str, Any] = {}
         given = {"labels": labels, self.asked: label}
         if all(given[name] is not None for name in self.needs):
-            fields["loss"] = words.get("loss", 0.0) + sentence.get("loss", 0.0)
+            parts = {"masked_lm": words, "next_sentence": sentence}
+            terms = {n: part["loss_terms"]["loss"] for n, part in parts.items() if "loss" in part}
+            fields = loss_of(**terms)
         fields["prediction_logits"] = words["logits"]
         fields[self.answered] = sentence["logits"]
         return fields

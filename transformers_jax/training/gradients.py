@@ -1,0 +1,240 @@
+"""The gradient of an objective over a batch, whole or in micro-batches: the same in both.
+
+    loss of the batch = sum over its terms of (sum over micro-batches of sums) / (... of counts)
+
+Counts are of the batch (labels, masks), so that they are found first, without the model; then each
+micro-batch adds its share. What compares rows with one another is no such sum: an objective that
+has `vectors` and `of` (objectives/pairs.py) is computed over the vectors of the whole batch, and its
+gradient goes back through one micro-batch after the other (GradCache, Gao et al. 2021, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from transformers_jax import shard
+from transformers_jax.arrays import Array, Key, Params
+from transformers_jax.objectives import Metrics, Objective, means
+
+LEAST = 1e-9  # a batch without labels has loss 0, not 0 / 0
+
+
+def gradients(
+    params: Params,
+    *,
+    model_of: Callable[[Params], Callable[..., Any]],
+    objective: Objective,
+    batch: Mapping[str, Any],
+    noise: Key,
+    accumulate: int,
+) -> tuple[Params, Metrics]:
+    """(gradient of the loss of the whole batch, {name: (sum, weight)} over all micro-batches).
+
+    Args:
+        model_of: the model with these parameters, which the objective calls.
+
+    Raises:
+        ValueError: a batch that cannot be cut into so many micro-batches.
+        TypeError: an objective that returns something else than (loss, metrics).
+    """
+
+    def loss_of(params, part, key):
+        return checked(objective, objective(model_of(params), part, key))
+
+    if accumulate == 1:
+        (_, sums), grads = jax.value_and_grad(loss_of, has_aux=True)(params, batch, noise)
+        return grads, sums
+    numbered = (jnp.arange(accumulate), micro_batches(batch, accumulate))
+    if callable(getattr(objective, "vectors", None)):
+        return _through_vectors(model_of, objective, params, numbered, noise)
+    return _added_up(loss_of, params, numbered, noise)
+
+
+def loss_value(
+    params: Params,
+    *,
+    model_of: Callable[[Params], Callable[..., Any]],
+    objective: Objective,
+    batch: Mapping[str, Any],
+    noise: Key,
+    accumulate: int,
+) -> Array:
+    """The loss that `gradients` differentiates: optimizers that search along a line ask for it."""
+    if accumulate == 1:
+        return checked(objective, objective(model_of(params), batch, noise))[0]
+    numbered = (jnp.arange(accumulate), micro_batches(batch, accumulate))
+    if callable(getattr(objective, "vectors", None)):
+        return checked(
+            objective, objective.of(_vectors(model_of, objective, params, numbered, noise))
+        )[0]
+
+    def sums_of(numbered):
+        number, part = numbered
+        found = objective(model_of(params), part, jax.random.fold_in(noise, number))
+        return checked(objective, found)[1]["loss"]
+
+    every = jax.lax.map(sums_of, numbered)
+    return means({"loss": jax.tree.map(lambda x: x.sum(0), every)})["loss"]
+
+
+# ---------------------------------------------------------------- sums of means
+
+
+def _added_up(
+    loss_of: Callable[..., Any], params: Params, numbered: Any, noise: Key
+) -> tuple[Params, Metrics]:
+    """Each micro-batch adds its share of every mean of which the loss is made."""
+
+    def counts(numbered):  # of the labels alone: XLA leaves the model out
+        number, part = numbered
+        loss = loss_of(params, part, jax.random.fold_in(noise, number))[1]["loss"]
+        return {name: count for name, (_, count) in _terms(loss).items()}
+
+    whole = {n: jnp.maximum(c.sum(), LEAST) for n, c in jax.lax.map(counts, numbered).items()}
+
+    def share(params, part, key):
+        loss, sums = loss_of(params, part, key)
+        terms = _terms(sums["loss"])
+        if len(terms) == 1:
+            ((name, (_, count)),) = terms.items()
+            return loss * jax.lax.stop_gradient(count / whole[name]), sums
+        return sum(total / whole[name] for name, (total, _) in terms.items()), sums
+
+    def add(carry, numbered):
+        number, part = numbered
+        key = jax.random.fold_in(noise, number)
+        (_, sums), grads = jax.value_and_grad(share, has_aux=True)(params, part, key)
+        return jax.tree.map(jnp.add, carry, (grads, sums)), None
+
+    first = jax.tree.map(lambda x: x[0], numbered[1])
+    shapes = jax.eval_shape(lambda: (params, loss_of(params, first, noise)[1]))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.scan(add, zeros, numbered)[0]
+
+
+def _terms(loss: Any) -> Mapping[str, Any]:
+    return loss if isinstance(loss, Mapping) else {"loss": loss}
+
+
+# ---------------------------------------------------------------- in-batch negatives
+
+
+def _vectors(model_of, objective, params, numbered, noise):
+    """The vectors of the whole batch, in the order of its rows, made part by part."""
+
+    def vectors(numbered):
+        number, part = numbered
+        return objective.vectors(model_of(params), part, jax.random.fold_in(noise, number))
+
+    return jax.tree.map(_joined, jax.lax.map(vectors, numbered))
+
+
+def _through_vectors(
+    model_of: Callable[[Params], Callable[..., Any]],
+    objective: Any,
+    params: Params,
+    numbered: Any,
+    noise: Key,
+) -> tuple[Params, Metrics]:
+    """Vectors of all micro-batches; the gradient of the loss by them; and back, each micro-batch
+    computed again with the noise that it had."""
+    made = _vectors(model_of, objective, params, numbered, noise)
+    of = lambda made: checked(objective, objective.of(made))
+    (_, sums), by_vectors = jax.value_and_grad(of, has_aux=True)(made)
+    count = len(numbered[0])
+    cut = jax.tree.map(lambda x: _cut(x, count), by_vectors)
+
+    def add(grads, numbered):
+        number, part, by_part = numbered
+        key = jax.random.fold_in(noise, number)
+        _, back = jax.vjp(lambda p: objective.vectors(model_of(p), part, key), params)
+        return jax.tree.map(jnp.add, grads, back(by_part)[0]), None
+
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return jax.lax.scan(add, zeros, (*numbered, cut))[0], sums
+
+
+# ---------------------------------------------------------------- rows
+
+
+def micro_batches(batch: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """[A B ...] of [B A ...]: every micro-batch takes rows from every device. What has no rows, or
+    one for all, is in each of them.
+
+    Raises:
+        ValueError: numbers of rows that differ, or that the count does not divide.
+    """
+    named, tree = jax.tree_util.tree_flatten_with_path(dict(batch))
+    rows = max((np.shape(x)[0] for _, x in named if np.ndim(x)), default=1)
+    for path, x in named:
+        if np.ndim(x) and np.shape(x)[0] not in (1, rows):
+            raise ValueError(
+                f"batch{jax.tree_util.keystr(path)} has {np.shape(x)[0]} rows beside {rows} of "
+                "another array; give as many, or one for all"
+            )
+    if rows % count:
+        raise ValueError(f"a batch of {rows} rows cannot be cut into {count} micro-batches")
+    alike = lambda x: np.ndim(x) == 0 or np.shape(x)[0] < rows
+    parts = [
+        jnp.broadcast_to(x, (count, *np.shape(x))) if alike(x) else _cut(x, count)
+        for _, x in named
+    ]
+    return jax.tree_util.tree_unflatten(tree, parts)
+
+
+def _cut(x: Array, count: int) -> Array:
+    parts = jnp.swapaxes(x.reshape(x.shape[0] // count, count, *x.shape[1:]), 0, 1)
+    return shard.constrain(parts, " ".join(["micro", "batch", *["rest"] * (x.ndim - 1)]))
+
+
+def _joined(parts: Array) -> Array:
+    """The rows that `_cut` has cut, in their order."""
+    x = jnp.swapaxes(parts, 0, 1)
+    x = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+    return shard.constrain(x, " ".join(["batch", *["rest"] * (x.ndim - 1)]))
+
+
+# ---------------------------------------------------------------- the contract
+
+
+def checked(objective: Any, found: Any) -> tuple[Array, Metrics]:
+    """What an objective returned, if it is (loss, {name: (sum, weight)}) with an entry `loss`.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    scalar = lambda x: hasattr(x, "shape") and x.shape == ()
+    pair = lambda x: isinstance(x, tuple) and len(x) == 2 and all(map(scalar, x))
+    came = ""
+    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], Mapping):
+        came = _shown(found)
+    elif not scalar(found[0]):
+        came = f"a loss that is {_shown(found[0])}"
+    elif "loss" not in found[1]:
+        came = f"metrics without 'loss': {', '.join(found[1]) or 'none'}"
+    else:
+        for name, value in found[1].items():
+            nested = name == "loss" and isinstance(value, Mapping) and value
+            if not (all(map(pair, value.values())) if nested else pair(value)):
+                came = f"metrics[{name!r}] that is {_shown(value)}"
+    if came:
+        name = getattr(objective, "__name__", None) or type(objective).__name__
+        raise TypeError(
+            f"the objective {name} returned {came}; expected (loss, metrics): the mean over the "
+            "batch, and {name: (sum, weight)} of each figure with 'loss' among them, such as "
+            "return total / count, {'loss': (total, count)} (jax.numpy scalars)"
+        )
+    return found
+
+
+def _shown(found: Any) -> str:
+    if hasattr(found, "shape"):
+        return f"an array {found.dtype}{list(found.shape)}"
+    if isinstance(found, (tuple, list)):
+        return f"{type(found).__name__} of {', '.join(map(_shown, found)) or 'nothing'}"
+    return f"{type(found).__name__}"
