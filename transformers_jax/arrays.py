@@ -33,6 +33,7 @@ __all__ = [
     "is_traced",
     "mix",
     "to_dtype",
+    "wide",
 ]
 
 Key = Array  # a jax.random.key
@@ -45,6 +46,12 @@ MASKED = -1e30
 def is_traced(*trees: Any) -> bool:
     """Whether any leaf of the trees is a tracer: are we inside a JAX transformation?"""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def wide(*arrays: Any) -> np.dtype:
+    """The dtype in which softmax, norms and losses of these arrays are computed: float32, or
+    float64 where they are float64 themselves."""
+    return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
 def check_key(value: Any, name: str = "key") -> None:

@@ -214,6 +214,22 @@ def cuts(names: str, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(math.prod(sizes[name] for name in part) for part in cutting(names, shape))
 
 
+def varying(x: Any, *like: Any) -> Any:
+    """`x`, marked inside a `jax.shard_map` as differing between devices wherever `like` does.
+
+    A loop that begins with a constant and adds up what devices do not share needs this: its state
+    may not change its type. Elsewhere this is the identity.
+    """
+    missing = frozenset().union(*map(_varies, jax.tree.leaves(like))) - _varies(x)
+    return jax.lax.pcast(x, tuple(sorted(missing)), to="varying") if missing else x
+
+
+def _varies(x: Any) -> frozenset[str]:
+    """The axes of an enclosing `shard_map` over which devices hold different values of `x`."""
+    kind = jax.typeof(x)
+    return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
+
+
 def nearest(value: int, step: int) -> str:
     """The multiples of `step` beside `value`, as text: "4 and 8", or "8" when below it is none."""
     below = value // step * step

@@ -7,15 +7,15 @@ device goes through the words that it holds, and what it found is put together o
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import MASKED, Array, Float
-from transformers_jax.shard import constrain, cuts
+from transformers_jax.arrays import MASKED, Array, Float, wide
+from transformers_jax.nn.derivative import both_ways
+from transformers_jax.shard import constrain, cuts, varying
 
 if TYPE_CHECKING:
     from transformers_jax.nn.loss import Unembedding
@@ -30,22 +30,17 @@ def capped(y: Float[Array, "..."], softcap: float | None) -> Float[Array, "..."]
 
 
 def product(words: Unembedding, equation: str, x: Array, y: Array) -> Float[Array, "..."]:
-    """An einsum with operands in the dtype of the features (or bfloat16), result in float32."""
+    """An einsum with operands in the dtype of the features (or bfloat16), result in `wide`."""
     dtype = jnp.bfloat16 if words.mixed else words.features.dtype
     return jnp.einsum(
-        equation, x.astype(dtype), y.astype(dtype), preferred_element_type=jnp.float32
+        equation, x.astype(dtype), y.astype(dtype), preferred_element_type=wide(words.features)
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def chunked(chunk: int, real: int, words: Unembedding, labels: Array) -> Found:
-    """By one chunk of the vocabulary after the other."""
-    return _forward(chunk, real, words, labels)[0]
-
-
-def _forward(chunk: int, real: int, words: Unembedding, labels: Array):
+def _forward(chunk: int, real: int, words: Unembedding, labels: Array) -> Found:
     parts, starts, logits_of = _chunks(chunk, real, words)
-    one = jnp.zeros((*labels.shape, parts), jnp.float32)
+    one = jnp.zeros((*labels.shape, parts), wide(words.features))
+    one = varying(one, words, labels)
 
     def hear(found, start):
         largest, total, picked, mean = found
@@ -61,16 +56,40 @@ def _forward(chunk: int, real: int, words: Unembedding, labels: Array):
     best = largest.max(-1)
     log_z = best + jnp.log((total * jnp.exp(largest - best[..., None])).sum(-1))
     inside = (labels >= 0) & (labels < real)
-    found = log_z, jnp.where(inside, picked.sum(-1), jnp.nan), mean.sum(-1) / real, best
-    return found, (words, labels, log_z)
+    return log_z, jnp.where(inside, picked.sum(-1), jnp.nan), mean.sum(-1) / real, best
 
 
-def _backward(chunk: int, real: int, kept, cotangents):
-    words, labels, log_z = kept
+def _tangent(chunk: int, real: int, saved, tangents) -> Found:
+    """How the figures of each token move; the largest logit is taken as a constant."""
+    (words, labels), (log_z, *_) = saved
+    parts, starts, _ = _chunks(chunk, real, words)
+    zero = varying(jnp.zeros((*labels.shape, parts), log_z.dtype), words, labels, tangents)
+
+    def add(moved, start):
+        logits = lambda words: _chunks(chunk, real, words)[2](start)[0]
+        _, exists, ids, _ = _chunks(chunk, real, words)[2](start)
+        y, dy = jax.jvp(logits, (words,), tangents)
+        dy = jnp.where(exists, dy, 0.0)
+        of_z, of_picked, of_mean = moved
+        mine = ids == labels[..., None, None]
+        return (
+            of_z + (jnp.exp(y - log_z[..., None, None]) * dy).sum(-1),
+            of_picked + jnp.where(mine, dy, 0.0).sum(-1),
+            of_mean + dy.sum(-1),
+        ), None
+
+    moved, _ = jax.lax.scan(add, (zero, zero, zero), starts)
+    of_z, of_picked, of_mean = (x.sum(-1) for x in moved)
+    return of_z, of_picked, of_mean / real, jnp.zeros_like(log_z)
+
+
+def _backward(chunk: int, real: int, saved, cotangents):
+    (words, labels), (log_z, *_) = saved
     of_z, of_picked, of_mean, _ = (g[..., None, None] for g in cotangents)
     parts, starts, logits_of = _chunks(chunk, real, words)
     rows, width = words.table.shape
-    zeros = lambda *shape: jnp.zeros(shape, jnp.float32)
+    like = words, labels, cotangents
+    zeros = lambda *shape: varying(jnp.zeros(shape, log_z.dtype), *like)
 
     def hear(grads, start):
         y, exists, ids, table = logits_of(start)
@@ -86,7 +105,7 @@ def _backward(chunk: int, real: int, kept, cotangents):
         return (of_x, of_table, of_bias), None
 
     first = (
-        jnp.zeros(words.features.shape, jnp.float32),
+        zeros(*words.features.shape),
         constrain(zeros(parts, rows // parts, width), "vocab rest embed"),
         zeros(parts, rows // parts),
     )
@@ -98,10 +117,11 @@ def _backward(chunk: int, real: int, kept, cotangents):
         table=table.reshape(rows, width).astype(words.table.dtype),
         bias=bias,
     )
-    return grads, None
+    return (grads,)
 
 
-chunked.defvjp(_forward, _backward)
+chunked = both_ways(_forward, _tangent, _backward, static=2, linear=1)
+"""chunked(chunk, real, words, labels) -> Found, by one chunk of the vocabulary after the other."""
 
 
 def _chunks(chunk: int, real: int, words: Unembedding):
@@ -115,7 +135,9 @@ def _chunks(chunk: int, real: int, words: Unembedding):
     size = min(chunk, rows // parts)
     table = words.table if words.mixed else words.table.astype(words.features.dtype)
     table = constrain(table.reshape(parts, rows // parts, width), "vocab rest embed")
-    bias = None if words.bias is None else words.bias.reshape(parts, -1).astype(jnp.float32)
+    bias = (
+        None if words.bias is None else words.bias.reshape(parts, -1).astype(wide(words.features))
+    )
 
     def logits_of(start):
         place = jnp.minimum(start, rows // parts - size)

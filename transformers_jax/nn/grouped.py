@@ -8,13 +8,14 @@ block per group. `jax.lax.ragged_dot` computes every group densely on a CPU: wit
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Float, Int
+from transformers_jax.arrays import Array, Float, Int, wide
+from transformers_jax.nn.derivative import both_ways
+from transformers_jax.shard import varying
 
 BLOCK = 64
 """Rows of a block at most; with 128, gradients took half as long again on a CPU."""
@@ -74,7 +75,7 @@ def grouped(
     if jax.default_backend() != "cpu":
         return _ragged(x, weight, group, mixed)
     dtype = jnp.bfloat16 if mixed else x.dtype
-    return _grouped(x, weight, group, dtype)
+    return _grouped(dtype, x, weight, group)
 
 
 def _ragged(x: Array, weight: Array, group: Array, mixed: bool) -> Array:
@@ -83,13 +84,8 @@ def _ragged(x: Array, weight: Array, group: Array, mixed: bool) -> Array:
     sizes = jnp.bincount(group, length=G + 1)[:G].astype(jnp.int32) * size
     dtype = jnp.bfloat16 if mixed else x.dtype
     rows = x.reshape(N * size, D).astype(dtype)
-    y = jax.lax.ragged_dot(rows, weight.astype(dtype), sizes, preferred_element_type=jnp.float32)
+    y = jax.lax.ragged_dot(rows, weight.astype(dtype), sizes, preferred_element_type=wide(x))
     return y.reshape(N, size, -1).astype(x.dtype)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _grouped(x: Array, weight: Array, group: Array, dtype: jnp.dtype) -> Array:
-    return _times(x, weight.astype(dtype), group, dtype, "bd,df->bf")
 
 
 def _times(x: Array, weight: Array, group: Array, dtype: jnp.dtype, equation: str) -> Array:
@@ -100,19 +96,25 @@ def _times(x: Array, weight: Array, group: Array, dtype: jnp.dtype, equation: st
         rows, number = block
         matrix = jax.lax.dynamic_index_in_dim(weight, jnp.minimum(number, G - 1), 0, False)
         times = lambda: jnp.einsum(
-            equation, rows.astype(dtype), matrix, preferred_element_type=jnp.float32
+            equation, rows.astype(dtype), matrix, preferred_element_type=wide(x)
         ).astype(x.dtype)
         return jax.lax.cond(number < G, times, lambda: jnp.zeros((x.shape[1], out), x.dtype))
 
     return jax.lax.map(one, (x, group))
 
 
-def _grouped_forward(x, weight, group, dtype):
-    return _grouped(x, weight, group, dtype), (x, weight, group)
+def _grouped_forward(dtype, x: Array, weight: Array, group: Array) -> Array:
+    return _times(x, weight.astype(dtype), group, dtype, "bd,df->bf")
 
 
-def _grouped_backward(dtype, kept, g):
-    x, weight, group = kept
+def _grouped_tangent(dtype, saved, tangents):
+    (x, weight, group), (of_x, of_weight) = saved[0], tangents
+    of_rows = _times(of_x, weight.astype(dtype), group, dtype, "bd,df->bf")
+    return of_rows + _times(x, of_weight.astype(dtype), group, dtype, "bd,df->bf")
+
+
+def _grouped_backward(dtype, saved, g):
+    x, weight, group = saved[0]
     of_x = _times(g, weight.astype(dtype), group, dtype, "bf,df->bd")
 
     def add(total, block):
@@ -121,12 +123,13 @@ def _grouped_backward(dtype, kept, g):
             "bd,bf->df",
             rows.astype(dtype),
             cotangent.astype(dtype),
-            preferred_element_type=jnp.float32,
+            preferred_element_type=wide(x),
         )
         return total.at[number].add(part, mode="drop"), None
 
-    total, _ = jax.lax.scan(add, jnp.zeros(weight.shape, jnp.float32), (x, g, group))
-    return of_x, total.astype(weight.dtype), None
+    start = varying(jnp.zeros(weight.shape, wide(x)), x, g, group)
+    total, _ = jax.lax.scan(add, start, (x, g, group))
+    return of_x, total.astype(weight.dtype)
 
 
-_grouped.defvjp(_grouped_forward, _grouped_backward)
+_grouped = both_ways(_grouped_forward, _grouped_tangent, _grouped_backward, static=1, linear=2)

@@ -19,6 +19,7 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax.arrays import Array, Float, Key, Params, is_traced
+from transformers_jax.nn.derivative import both_ways
 from transformers_jax.nn.waves import Sinusoids
 from transformers_jax.spec import Draw, Sizes
 
@@ -113,27 +114,28 @@ def mixed_einsum(
     return _mixed_einsum(first, second, equation.split("->")[1], x, y)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _mixed_einsum(first: str, second: str, out: str, x: Array, y: Array) -> Array:
+def _mixed_forward(first: str, second: str, out: str, x: Array, y: Array) -> Array:
     return _of_halves(f"{first},{second}->{out}", x, y)
 
 
-def _mixed_forward(first: str, second: str, out: str, x: Array, y: Array):
-    return _of_halves(f"{first},{second}->{out}", x, y), (x, y)
+def _mixed_tangent(first: str, second: str, out: str, saved, tangents) -> Array:
+    (x, y), (of_x, of_y) = saved[0], tangents
+    equation = f"{first},{second}->{out}"
+    return _of_halves(equation, of_x, y) + _of_halves(equation, x, of_y)
 
 
-def _mixed_backward(first: str, second: str, out: str, kept, g: Array):
-    x, y = kept
+def _mixed_backward(first: str, second: str, out: str, saved, g: Array):
+    x, y = saved[0]
     of_x, of_y = f"{out},{second}->{first}", f"{first},{out}->{second}"
     return _of_halves(of_x, g, y).astype(x.dtype), _of_halves(of_y, x, g).astype(y.dtype)
-
-
-_mixed_einsum.defvjp(_mixed_forward, _mixed_backward)
 
 
 def _of_halves(equation: str, x: Array, y: Array) -> Float[Array, "..."]:
     halves = x.astype(jnp.bfloat16), y.astype(jnp.bfloat16)
     return jnp.einsum(equation, *halves, preferred_element_type=jnp.float32)
+
+
+_mixed_einsum = both_ways(_mixed_forward, _mixed_tangent, _mixed_backward, static=3, linear=2)
 
 
 def add(x: Float[Array, "..."], bias: Any) -> Float[Array, "..."]:

@@ -20,7 +20,8 @@ from transformers_jax.graph.lower import Refused
 from transformers_jax.graph.tiles import pad, pad_nodes, tiles
 from transformers_jax.nn import noise
 from transformers_jax.nn.attend import tiled
-from transformers_jax.nn.attend.tile import Graph, Plan, cut
+from transformers_jax.nn.attend.tile import Graph, Plan, cut, join
+from transformers_jax.nn.derivative import both_ways
 
 TILE = 64  # queries and keys of a tile: both must be powers of two for Triton
 
@@ -169,23 +170,33 @@ def _count(tile: Array) -> Array:
     return tile * TILE + jax.lax.broadcasted_iota(jnp.int32, (TILE,), 0)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(plan: Plan, q, k, v, sinks, graph: Graph):
-    return forward(plan, q, k, v, sinks, graph, interpret=jax.default_backend() == "cpu")[0]
+def _forward(plan: Plan, q, k, v, sinks, graph: Graph):
+    return forward(plan, q, k, v, sinks, graph, interpret=jax.default_backend() == "cpu")
 
 
-def _remember(plan: Plan, q, k, v, sinks, graph: Graph):
-    out, lse = forward(plan, q, k, v, sinks, graph, interpret=jax.default_backend() == "cpu")
-    return out, (q, k, v, sinks, graph, out, lse)
-
-
-def _backward(plan: Plan, saved, dout):
-    q, k, v, sinks, graph, out, lse = saved
+def _as_tiled(plan: Plan, k: Array, lse: Array) -> Array:
+    """A number of each query and head, [B H T], as `tiled` has it."""
     grouped = lse.reshape(len(lse), k.shape[2], -1, lse.shape[2]).transpose(0, 3, 1, 2)[..., None]
-    cells = cut(grouped, plan.size[0], plan.rows)[..., 0]
-    dq, dk, dv, _, dsinks, _ = tiled.backward(plan, (q, k, v, [], sinks, graph, out, cells), dout)
-    return dq, dk, dv, dsinks, None
+    return cut(grouped, plan.size[0], plan.rows)[..., 0]
 
 
-_attend.defvjp(_remember, _backward)
-_jitted = jax.jit(_attend, static_argnums=(0,))
+def _saved(plan: Plan, saved):
+    """What the kernel leaves, as `tiled` would have left it."""
+    (q, k, v, sinks, graph), (out, lse) = saved
+    return (q, k, v, [], sinks, graph), (out, _as_tiled(plan, k, lse))
+
+
+def _tangent(plan: Plan, saved, tangents):
+    (tq, tk, tv, tsinks), (B, T, H) = tangents, saved[0][0].shape[:3]
+    of_out, of_lse = tiled.tangent(plan, _saved(plan, saved), (tq, tk, tv, [], tsinks))
+    return of_out, join(of_lse[..., None], plan.rows, T).reshape(B, T, H).swapaxes(1, 2)
+
+
+def _backward(plan: Plan, saved, cotangents):
+    of_out, of_lse = cotangents[0], _as_tiled(plan, saved[0][1], cotangents[1])
+    dq, dk, dv, _, dsinks = tiled.backward(plan, _saved(plan, saved), (of_out, of_lse))
+    return dq, dk, dv, dsinks
+
+
+_attend = both_ways(_forward, _tangent, _backward, static=1, linear=4)
+_jitted = jax.jit(lambda *operands: _attend(*operands)[0], static_argnums=(0,))

@@ -13,6 +13,10 @@ The backward pass walks the same list, rebuilding weights p = exp(score - lse):
 
     dv += z p . dout        ds = p (z dout . v - dout . out)        z: dropout, 0 or 1 / (1 - rate)
 
+and so does forward mode, with ds the tangent of a score, d lse = sum of p ds and
+
+    d out = sum of z p (dv + ds v) - out d lse
+
 Where all rows of a batch have the same graph a step handles all of them; where they differ the list
 holds (row, i, j). It is never a vmapped loop, which would select its whole state at every step.
 """
@@ -26,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import MASKED, Array, Float
+from transformers_jax.arrays import MASKED, Array, Float, wide
 from transformers_jax.graph import Edges, Nodes
 from transformers_jax.graph.tiles import Live, live, pad, pad_nodes, tiles
 from transformers_jax.nn import noise
@@ -41,6 +45,8 @@ from transformers_jax.nn.attend.tile import (
     masked,
     scores_in,
 )
+from transformers_jax.nn.derivative import both_ways
+from transformers_jax.shard import varying
 
 
 def attend(
@@ -125,6 +131,11 @@ def _walk(plan: Plan, graph: Graph, step, state):
     return jax.lax.fori_loop(0, found.count, lambda n, s: step(Place(row[n], i[n], j[n]), s), state)
 
 
+def _differing(state, like):
+    """The state of a loop, as differing between devices as what is added up in it."""
+    return jax.tree.map(lambda x: varying(x, like), state)
+
+
 def _padded(plan: Plan, graph: Graph) -> Graph:
     pairs = {n: pad(pad(a, 1, plan.size[0]), 2, plan.size[1]) for n, a in graph.pairs.items()}
     q, k = (pad_nodes(nodes, size) for nodes, size in zip((graph.q, graph.k), plan.size))
@@ -138,10 +149,10 @@ def _cells(plan: Plan, q: Array, k: Array, v: Array) -> tuple[Array, Array, Arra
 
 
 def forward(plan: Plan, q, k, v, floats, sinks, graph: Graph):
-    """(out Float[B T H U], lse Float32[cells of queries])."""
+    """(out Float[B T H U], lse Float[cells of queries], from which weights are made again)."""
     graph = _padded(plan, graph)
     (B, T, H), U = q.shape[:3], v.shape[-1]
-    (qc, kc, vc), rows = _cells(plan, q, k, v), plan.rows
+    (qc, kc, vc), rows, dtype = _cells(plan, q, k, v), plan.rows, wide(q)
 
     # Tiles of one cell of queries follow one another, so its sums are carried from step to step and
     # the large arrays are only written: were they read as well, each step would copy all of m.
@@ -157,16 +168,17 @@ def forward(plan: Plan, q, k, v, floats, sinks, graph: Graph):
         shrink = jnp.exp(m - highest)
         total = total * shrink + p.sum(-1)
         p = dropped(plan, graph, place, p).astype(v.dtype)
-        new = jnp.einsum("wgrts,wgsu->wgrtu", p, vc[j], preferred_element_type=jnp.float32)
+        new = jnp.einsum("wgrts,wgsu->wgrtu", p, vc[j], preferred_element_type=dtype)
         now = (o * shrink[..., None] + new, highest, total)
         return tuple(all_of.at[i].set(one) for all_of, one in zip(done, now)), (i, *now)
 
-    o = jnp.zeros((*qc.shape[:-1], U), jnp.float32)
-    m, total = jnp.full(qc.shape[:-1], MASKED), jnp.zeros(qc.shape[:-1])
+    o = jnp.zeros((*qc.shape[:-1], U), dtype)
+    m, total = jnp.full(qc.shape[:-1], MASKED, dtype), jnp.zeros(qc.shape[:-1], dtype)
     carried = (jnp.int32(-1), *(jnp.zeros_like(x[0]) for x in (o, m, total)))
-    (o, m, total), _ = _walk(plan, graph, step, ((o, m, total), carried))
+    state = _differing(((o, m, total), carried), (q, k, v, floats, graph))
+    (o, m, total), _ = _walk(plan, graph, step, state)
     if sinks is not None:
-        sink = sinks.astype(jnp.float32).reshape(*qc.shape[2:4], 1)
+        sink = sinks.astype(dtype).reshape(*qc.shape[2:4], 1)
         highest = jnp.maximum(m, sink)
         shrink = jnp.exp(m - highest)
         o, total = o * shrink[..., None], total * shrink + jnp.exp(sink - highest)
@@ -177,21 +189,53 @@ def forward(plan: Plan, q, k, v, floats, sinks, graph: Graph):
     return out, jnp.where(some, m + jnp.log(total), 0.0)
 
 
-def backward(plan: Plan, saved, dout):
+def tangent(plan: Plan, saved, tangents):
+    """How (out, lse) moves with q, k, v, the score's parameters and the sinks."""
+    (q, k, v, floats, sinks, graph), (out, lse) = saved
+    tq, tk, tv, tfloats, tsinks = tangents
+    padded, rows, T = _padded(plan, graph), plan.rows, q.shape[1]
+    (qc, kc, vc), (tqc, tkc, tvc) = _cells(plan, q, k, v), _cells(plan, tq, tk, tv)
+    dot = partial(jnp.einsum, preferred_element_type=lse.dtype)
+
+    def step(place: Place, state):
+        moved, common = state
+        i, j = place.i * rows + place.row, place.j * rows + place.row
+        of = lambda q, k, floats: scores_in(plan, padded, place, q, k, floats)[0]
+        at, along = (qc[i], kc[j], floats), (tqc[i], tkc[j], tfloats)
+        scores, ds = jax.jvp(of, at, along)
+        p = jnp.exp(masked(plan, padded, place, scores) - lse[i][..., None])
+        z = partial(dropped, plan, padded, place)
+        of_v = dot("wgrts,wgsu->wgrtu", z(p).astype(v.dtype), tvc[j])
+        of_p = dot("wgrts,wgsu->wgrtu", z(p * ds), vc[j].astype(lse.dtype))
+        return moved.at[i].add(of_v + of_p), common.at[i].add((p * ds).sum(-1))
+
+    start = jnp.zeros((*lse.shape, v.shape[-1]), lse.dtype), jnp.zeros_like(lse)
+    start = _differing(start, (saved, tangents))
+    moved, common = _walk(plan, padded, step, start)
+    if sinks is not None:
+        sink, tsink = (x.astype(lse.dtype).reshape(*qc.shape[2:4], 1) for x in (sinks, tsinks))
+        common = common + jnp.exp(sink - lse) * tsink
+    of_out, shared = (
+        join(x, rows, T).reshape(*out.shape[:3], -1) for x in (moved, common[..., None])
+    )
+    return (of_out - shared * out.astype(lse.dtype)).astype(out.dtype), common
+
+
+def backward(plan: Plan, saved, cotangents):
     """Gradients of q, k, v, the score's parameters and the sinks."""
-    q, k, v, floats, sinks, graph, out, lse = saved
+    ((q, k, v, floats, sinks, graph), (out, lse)), (dout, dlse) = saved, cotangents
     padded, rows = _padded(plan, graph), plan.rows
     (qc, kc, vc), (B, T) = _cells(plan, q, k, v), q.shape[:2]
     grouped = (B, T, k.shape[2], -1, v.shape[-1])
     dc, oc = (cut(x.reshape(grouped), plan.size[0], rows) for x in (dout, out))
-    flow = (dc.astype(jnp.float32) * oc.astype(jnp.float32)).sum(-1)  # = sum over keys of p dp
+    flow = (dc.astype(lse.dtype) * oc.astype(lse.dtype)).sum(-1) - dlse  # = sum over keys of p dp
 
     def step(place: Place, state):
         dq, dk, dv, dfloats = state
         i, j = place.i * rows + place.row, place.j * rows + place.row
         scores, pull = scores_in(plan, padded, place, qc[i], kc[j], floats)
         p = jnp.exp(masked(plan, padded, place, scores) - lse[i][..., None])
-        dot = partial(jnp.einsum, preferred_element_type=jnp.float32)
+        dot = partial(jnp.einsum, preferred_element_type=lse.dtype)
         z = dropped(plan, padded, place, p).astype(v.dtype)
         dv = dv.at[j].add(dot("wgrts,wgrtu->wgsu", z, dc[i]))
         dp = dropped(plan, padded, place, dot("wgrtu,wgsu->wgrts", dc[i], vc[j]))
@@ -208,27 +252,18 @@ def backward(plan: Plan, saved, dout):
             dk = dk.at[j].add(dot("wgrts,wgrtk->wgsk", ds, qc[i]))
         return dq, dk, dv, dfloats
 
-    start = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), (qc, kc, vc, floats))
+    start = jax.tree.map(lambda x: jnp.zeros(x.shape, lse.dtype), (qc, kc, vc, floats))
+    start = _differing(start, (saved, cotangents))
     dq, dk, dv, dfloats = _walk(plan, padded, step, start)
     dsinks = None
     if sinks is not None:
-        share = jnp.exp(sinks.astype(jnp.float32).reshape(*qc.shape[2:4], 1) - lse) * flow
+        share = jnp.exp(sinks.astype(lse.dtype).reshape(*qc.shape[2:4], 1) - lse) * flow
         dsinks = -share.sum((0, 1, 4)).reshape(sinks.shape).astype(sinks.dtype)
     dq = join(dq, rows, T).reshape(q.shape).astype(q.dtype)
     dk, dv = (join(d, rows, x.shape[1]).astype(x.dtype) for d, x in ((dk, k), (dv, v)))
     dfloats = [d.astype(x.dtype) for d, x in zip(dfloats, floats)]
-    return dq, dk, dv, dfloats, dsinks, None
+    return dq, dk, dv, dfloats, dsinks
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(plan: Plan, q, k, v, floats, sinks, graph: Graph):
-    return forward(plan, q, k, v, floats, sinks, graph)[0]
-
-
-def _remember(plan: Plan, q, k, v, floats, sinks, graph: Graph):
-    out, lse = forward(plan, q, k, v, floats, sinks, graph)
-    return out, (q, k, v, floats, sinks, graph, out, lse)
-
-
-_attend.defvjp(_remember, backward)
-_jitted = jax.jit(_attend, static_argnums=(0,))
+_attend = both_ways(forward, tangent, backward, static=1, linear=5)
+_jitted = jax.jit(lambda *operands: _attend(*operands)[0], static_argnums=(0,))

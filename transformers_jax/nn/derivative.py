@@ -1,0 +1,129 @@
+"""Functions with a derivative of their own that works in both directions.
+
+`jax.custom_vjp` gives a fast backward pass and takes forward mode away: `jax.jvp`, `jacfwd` and
+`linearize` stop at it. `both_ways` keeps both: it is a `jax.custom_jvp` whose tangent is one linear
+primitive. Forward mode evaluates the tangent; reverse mode, which transposes it, calls the backward
+pass instead. Higher derivatives differentiate these three functions as the plain JAX they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from transformers_jax.shard import varying
+
+
+def both_ways(
+    forward: Callable, tangent: Callable, backward: Callable, *, static: int, linear: int
+) -> Callable:
+    """`forward` as a function that can be differentiated forward and in reverse.
+
+    Args:
+        forward: (*static, *operands) -> out, any tree of floats; what the derivatives need besides
+            the operands is a part of it.
+        tangent: (*static, (operands, out), tangents) -> the tangent of out.
+        backward: (*static, (operands, out), cotangent of out) -> the cotangents, a tuple: the
+            transpose of `tangent`.
+        static: how many arguments come first that are hashable and no arrays.
+        linear: how many operands, the first ones, have a derivative; all their leaves are floats.
+    """
+    function = jax.custom_jvp(forward, nondiff_argnums=tuple(range(static)))
+
+    @function.defjvp
+    def _(*arguments):
+        *fixed, operands, tangents = arguments
+        out = function(*fixed, *operands)
+        of_out, of_operands = partial(tangent, *fixed), partial(backward, *fixed)
+        return out, _linear(of_out, of_operands, (operands, out), tangents[:linear])
+
+    return function
+
+
+def _linear(tangent: Callable, backward: Callable, saved: Any, tangents: Any) -> Any:
+    """tangent(saved, tangents), whose transpose is backward(saved, .)."""
+    known, known_tree = jax.tree.flatten(saved)
+    moving, moving_tree = jax.tree.flatten(tangents)
+    outs, out_tree = jax.tree.flatten(saved[1])
+    # Inside a shard_map, a parameter that all devices share meets rows that they do not: its
+    # cotangent is a sum over them, which JAX adds where the tangent is made to vary.
+    moving = [varying(x, *outs) for x in moving]
+    count = len(known)
+
+    def flat(*leaves):
+        parts = known_tree.unflatten(leaves[:count]), moving_tree.unflatten(leaves[count:])
+        return jax.tree.leaves(tangent(*parts))
+
+    def flat_back(*leaves):
+        parts = known_tree.unflatten(leaves[:count]), out_tree.unflatten(leaves[count:])
+        return jax.tree.leaves(backward(*parts))
+
+    avals = tuple(jax.typeof(x).strip_weak_type() for x in outs)
+    leaves = _linear_p.bind(
+        *known, *moving, tangent=flat, backward=flat_back, avals=avals, count=count
+    )
+    return out_tree.unflatten(leaves)
+
+
+# ---------------------------------------------------------------- the primitive
+
+
+_linear_p = Primitive("linear")
+_linear_p.multiple_results = True
+_linear_p.def_impl(lambda *args, tangent, **_: tangent(*args))
+_linear_p.def_abstract_eval(lambda *args, avals, **_: list(avals))
+mlir.register_lowering(
+    _linear_p,
+    mlir.lower_fun(lambda *args, tangent, **_: tangent(*args), multiple_results=True),
+)
+
+
+def _jvp(primals: Sequence, tangents: Sequence, *, tangent: Callable, **params):
+    """Where what is known moves as well (a second derivative), the tangent is plain JAX."""
+    if all(isinstance(t, ad.Zero) for t in tangents[: params["count"]]):
+        call = partial(_linear_p.bind, tangent=tangent, **params)
+        moving = [ad.instantiate_zeros(t) for t in tangents[params["count"] :]]
+        return call(*primals), call(*primals[: params["count"]], *moving)
+    moves = [jnp.issubdtype(x.dtype, jnp.inexact) for x in map(jax.typeof, primals)]
+
+    def of_moving(*leaves):
+        left = iter(leaves)
+        return tangent(*(next(left) if move else x for x, move in zip(primals, moves)))
+
+    pairs = [(x, ad.instantiate_zeros(t)) for x, t, move in zip(primals, tangents, moves) if move]
+    return jax.jvp(of_moving, *zip(*pairs))
+
+
+def _transpose(cotangents: Sequence, *args, backward: Callable, avals, count: int, **_):
+    filled = [ad.instantiate_zeros(c) if isinstance(c, ad.Zero) else c for c in cotangents]
+    known, moving = args[:count], args[count:]
+    found = backward(*known, *filled)
+    wanted = [ad.is_undefined_primal(x) for x in moving]
+    return [None] * count + [x if want else None for x, want in zip(found, wanted)]
+
+
+def _batch(args: Sequence, axes: Sequence, *, tangent: Callable, backward: Callable, avals, count):
+    """Every row of the batch has its own tangent and cotangent; what is known may be shared."""
+    size = next(x.shape[a] for x, a in zip(args, axes) if a is not None)
+    known = tuple(None if a is None else a for a in axes[:count])
+    moving = [
+        jnp.broadcast_to(x, (size, *x.shape)) if a is None else jnp.moveaxis(x, a, 0)
+        for x, a in zip(args[count:], axes[count:])
+    ]
+    many = jax.vmap(tangent, (*known, *(0 for _ in moving)), axis_size=size)
+    back = jax.vmap(backward, (*known, *(0 for _ in avals)), axis_size=size)
+    args = (*args[:count], *moving)
+    outs = tuple(jax.make_jaxpr(many)(*args).out_avals)
+    found = _linear_p.bind(*args, tangent=many, backward=back, avals=outs, count=count)
+    return found, [0] * len(found)
+
+
+ad.primitive_jvps[_linear_p] = _jvp
+ad.primitive_transposes[_linear_p] = _transpose
+batching.primitive_batchers[_linear_p] = _batch
