@@ -3,6 +3,7 @@ have values that can be read."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -115,6 +116,8 @@ def narrow(value: Any) -> Any:
 def readable(value: Any) -> np.ndarray | None:
     """The numbers of an array, or None where only shape and dtype are known: of tracers, of
     `jax.ShapeDtypeStruct`, and of arrays of which other hosts hold a part."""
+    if isinstance(value, np.ndarray):
+        return value
     if isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)):
         return None
     if isinstance(value, jax.Array) and not value.is_fully_addressable:
@@ -136,7 +139,12 @@ def kind_of(value: Any) -> str:
 
 def holds(value: Any, *kinds: Any) -> bool:
     """Whether the dtype is of one of the kinds, such as jnp.integer."""
-    return any(jnp.issubdtype(dtype_of(value), kind) for kind in kinds)
+    return _is(dtype_of(value), kinds)
+
+
+@functools.lru_cache(maxsize=256)
+def _is(dtype: Any, kinds: tuple[Any, ...]) -> bool:
+    return any(jnp.issubdtype(dtype, kind) for kind in kinds)
 
 
 def at_hand(inputs: Mapping[str, Any]) -> dict[str, Any]:

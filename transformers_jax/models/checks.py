@@ -116,10 +116,8 @@ def mask(name: str, value: Any, shape: tuple[int, ...], like: str) -> None:
         )
     same_shape(name, value, shape, like)
     array = readable(value)
-    if array is None or array.dtype == bool:
-        return
-    wrong = (array != 0) & (array != 1)
-    if wrong.any():
+    if array is not None and (array.min(initial=0) < 0 or array.max(initial=0) > 1):
+        wrong = (array != 0) & (array != 1)
         raise ValueError(
             f"{name}{at(array, wrong)}; expected 1 for a token and 0 for padding ({GRAPHS})"
         )
@@ -156,7 +154,8 @@ def tags(
     positions: int | None = None,
 ) -> None:
     """Every tag that is given is read by some mask, or is `position`; one integer per token."""
-    given = given or {}
+    if not given:
+        return
     unread = sorted(set(given) - {"position"}.union(*(mask.tags for mask in masks)))
     if unread:
         raise ValueError(
@@ -178,13 +177,15 @@ def pairs(
 ) -> None:
     """Every array of pairs that is given is read by some mask, and has the queries and keys that
     `sides` tells of it, as far as these are known (None: not)."""
-    unread = sorted(set(given or {}) - frozenset().union(*(mask.pairs for mask in masks)))
+    if not given:
+        return
+    unread = sorted(set(given) - frozenset().union(*(mask.pairs for mask in masks)))
     if unread:
         raise ValueError(
             f"pairs {unread} are read by no mask of this model ({shown(masks)}); "
             f"load it with a mask that reads them, e.g. mask=Dense({unread[0]!r})"
         )
-    for name, array in (given or {}).items():
+    for name, array in given.items():
         queries, keys = (sides or {}).get(name, (None, None))
         shape = np.shape(array)
         expected = (("b", (1, rows)), ("T", (queries,)), ("S", (keys,)))
@@ -251,12 +252,11 @@ def apart(
 ) -> None:
     """Positions that start anew within a row tell of packed documents, which some mask must keep
     apart."""
-    divided = any(isinstance(part, (Same, Dense)) for mask in masks for part in mask.parts())
     name, placed = f"{prefix}tags['position']", inputs.get(f"{prefix}tags", {}).get("position")
     first = 0
     if placed is None and not prefix and embed is not None:  # these are rows of the table
         name, placed, first = "position_ids", inputs.get("position_ids"), embed.offset
-    array = None if divided or placed is None else readable(placed)
+    array = None if placed is None else readable(placed)
     if array is None or array.ndim != 2 or array.shape[1] < 3:
         return
     valid = inputs.get(f"{prefix}attention_mask")
@@ -272,7 +272,8 @@ def apart(
     anew = both & begins & (before > here)
     anew &= np.pad(counts_on[:, 1:], ((0, 0), (0, 1)))
     anew &= (counts_on | begins | ~both).all(1, keepdims=True)
-    if anew.any():
+    divided = any(isinstance(part, (Same, Dense)) for mask in masks for part in mask.parts())
+    if anew.any() and not divided:
         row, column = (int(i) for i in np.argwhere(anew)[0])
         raise ValueError(
             f"{name}: positions start anew at {[row, column + 1]}, as in rows of several documents,"

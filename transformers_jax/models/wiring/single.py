@@ -146,8 +146,8 @@ class Single(Model):
         rows = (shape[0] * shape[1], shape[2]) if len(shape) == 3 else shape  # candidates are rows
         checks.tags("tags", inputs.get("tags"), masks, rows, self.positions)
         checks.apart(masks, inputs, self.embed.spec)
-        keys = rows[1] if inputs.get("cache") is None else None
-        sides = dict.fromkeys(inputs.get("pairs", ()), (rows[1], keys))
-        checks.pairs(inputs.get("pairs"), masks, rows[0], sides)
+        if pairs := inputs.get("pairs"):
+            keys = rows[1] if inputs.get("cache") is None else None
+            checks.pairs(pairs, masks, rows[0], dict.fromkeys(pairs, (rows[1], keys)))
         checks.room(inputs.get("cache"), shape)
         answers(self, inputs, shape)
