@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -32,8 +32,9 @@ from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Fill, Report
 from transformers_jax.models import load_config, read_json
 from transformers_jax.models.arguments import check_options
-from transformers_jax.models.base import Model, Plan, check_model, masks_of
-from transformers_jax.models.config import FamilyConfig, Frozen, freeze, thaw
+from transformers_jax.models.base import Model, Plan, check_model, rebuilt
+from transformers_jax.models.config import KEPT, FamilyConfig, Frozen, freeze, thaw
+from transformers_jax.models.masks import masks_of, without, written
 from transformers_jax.nn.param import (
     axes,
     bind,
@@ -49,6 +50,9 @@ from transformers_jax.spec import Execution
 
 log = logging.getLogger("transformers_jax")
 
+Masking = Mask | Sequence[Mask] | Mapping[str, Mask | Sequence[Mask]] | None
+"""What a model is given as `mask`."""
+
 
 # ---------------------------------------------------------------- new models
 
@@ -61,7 +65,7 @@ def from_config(
     dtype: str = "float32",
     compute_dtype: str | None = None,
     mesh: Any = None,
-    mask: Mask | Mapping[str, Mask] | None = None,
+    mask: Masking = None,
     attention: str = "auto",
     layers: Literal["stacked", "list"] = "stacked",
     unroll: bool | None = None,
@@ -76,7 +80,8 @@ def from_config(
         head: a head ("causal_lm", ...), a Hugging Face class name, or None for `architectures[0]`.
         mask: replaces the mask of self-attention; where there are two stacks, {"encoder": ...,
             "decoder": ..., "cross": ...}, the last between the decoder's tokens and the encoder's
-            (a single mask is the decoder's).
+            (a single mask is the decoder's). A list has one mask per layer. `OWN` stands for the
+            model's own: its family's, or what its directory keeps of the mask it was saved with.
         pooling: see `from_pretrained`.
         overrides: fields of the config, by Hugging Face's names.
 
@@ -91,10 +96,11 @@ def from_config(
     execution = Execution(attention, layers, unroll, remat, compute_dtype)
     plan = Plan(config, head_of(config, head), execution, masks_of(mask))
     plan = plan if sentence is None else planned(plan, sentence)
-    model = stacked_plan(plan).build()
+    model = stacked_plan(plan.uniform).build()
     named = axes(model)
     placed = None if mesh is None else shard.shardings(named, params(model), mesh)
-    return initialise(model, key, shardings=placed, dtype=to_dtype(dtype)).with_layers(layers)
+    model = initialise(model, key, shardings=placed, dtype=to_dtype(dtype)).with_layers(layers)
+    return model if plan.uniform is plan else rebuilt(model, plan)
 
 
 def head_of(config: FamilyConfig, head: str | None) -> str:
@@ -161,7 +167,7 @@ def from_pretrained(
     dtype: str = "float32",
     compute_dtype: str | None = None,
     mesh: Any = None,
-    mask: Mask | Mapping[str, Mask] | None = None,
+    mask: Masking = None,
     attention: str = "auto",
     layers: Literal["stacked", "list"] = "stacked",
     unroll: bool | None = None,
@@ -236,7 +242,7 @@ def from_pretrained(
         generation_settings(folder, config),
     )
     plan = plan if sentence is None else planned(plan, sentence, checkpoint)
-    model = stacked_plan(plan).build()
+    model = stacked_plan(plan.uniform).build()
     wanted, named = flatten(params(model)), flatten(axes(model))
     table = plan.table.fitting(checkpoint.shapes)
     shapes = {path: leaf.shape for path, leaf in wanted.items()}
@@ -276,6 +282,7 @@ def from_pretrained(
         arrays[name] = draw(model, name, key, targets[name].sharding, targets[name].dtype)
     announce(path, plan, report, new)
     model = bind(model, unflatten(arrays)).with_layers(layers)
+    model = model if plan.uniform is plan else rebuilt(model, plan)
     return Loaded(model, report, new) if return_report else model
 
 
@@ -345,13 +352,25 @@ def announce(path: Any, plan: Plan, report: Report, new: tuple[str, ...]) -> Non
 # ---------------------------------------------------------------- to a directory
 
 
+def kept_masks(model: Model) -> Frozen | None:
+    """What config.json says of the masks of a model; None where they are its family's own."""
+    plan = model.plan
+    masks = written(plan.masks, plan.config.mask_names(plan.head))
+    if masks is None:
+        return None
+    own = dataclasses.replace(plan, config=without(plan.config), mask=None).build().stacks()
+    same = all(stack.spec == own[name].spec for name, stack in model.stacks().items())
+    return None if same else masks
+
+
 def save_pretrained(
     model: Model, directory: str | Path, *, max_shard_size: int | str = "50GB"
 ) -> None:
     """Writes config.json, generation_config.json and safetensors that PyTorch transformers loads.
 
     Names, layouts and the order of bytes are those of transformers v5; parameters keep their dtype.
-    A model of sentences is written as a directory of sentence-transformers.
+    A mask that is not the family's own is kept in config.json, under a key that PyTorch ignores;
+    one line says so. A model of sentences is written as a directory of sentence-transformers.
 
     Raises:
         ValueError: parameters that lie partly on other processes.
@@ -361,13 +380,21 @@ def save_pretrained(
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; a model is saved in a directory")
     folder.mkdir(parents=True, exist_ok=True)
-    values = flatten(params(model.with_layers("stacked")))
+    uniform, masks = model.plan.uniform, kept_masks(model)
+    whole = model if uniform is model.plan else rebuilt(model, uniform)
+    values = flatten(params(whole.with_layers("stacked")))
     entries = place.export(model.plan.table, values, bare=head == "none")
     if isinstance(model.plan, EmbeddingPlan):
         entries, folder = write_modules(model, entries, folder)
     files.save(entries, folder, max_shard_size=max_shard_size)
     dtype = jnp.dtype(next(iter(values.values())).dtype).name
+    config = without(config).replace(**{KEPT: masks})
     config.replace(architectures=(config.architecture(head),), dtype=dtype).save(folder)
+    if masks is not None:
+        log.warning(
+            "%s keeps the mask %s for transformers_jax; PyTorch's transformers use the mask of %s",
+            *(folder, thaw(masks["mask"]), config.model_type),
+        )
     if head in ("causal_lm", "seq2seq_lm"):
         settings = model.generation_config or dict(generation_settings(folder, config))
         path = folder / "generation_config.json"

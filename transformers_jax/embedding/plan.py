@@ -53,7 +53,7 @@ class EmbeddingPlan(Plan):
         Raises:
             ValueError: a family that is not one stack over tokens, or modules of other widths.
         """
-        model = self.config.build(self.head, self.execution, self.mask)
+        model = self.config.build(self.head, self.execution, self.masks)
         if getattr(model, "stack", None) is None or getattr(model, "head", None) is not None:
             raise ValueError(
                 f"{self.config.model_type} has no head 'embedding': its {self.head!r} is not one "
@@ -113,7 +113,7 @@ def planned(plan: Plan, sentence: Sentence, checkpoint: Checkpoint | None = None
     if checkpoint is None:
         return dataclasses.replace(whole, pooler=False)
     execution = dataclasses.replace(plan.execution, layers="stacked")  # as tables see it
-    model = dataclasses.replace(whole, execution=execution).build()
+    model = dataclasses.replace(whole.uniform, execution=execution).build()
     ours = {path: leaf.shape for path, leaf in flatten(params(model)).items()}
     report = whole.table.check(checkpoint.shapes, ours, strict=False)
     absent = [path for paths in report.absent.values() for path in paths]

@@ -163,8 +163,9 @@ def _text_mask(name: str, ids: Int[Rows, "B T"], mask: Any, options: Options) ->
         ValueError: a mask of another shape, or with other values than 0 and 1; a row without text.
     """
     if mask is None:
-        array, pad = np if not is_traced(ids) else jnp, options.pad_token_id
-        text = array.ones(ids.shape, bool) if pad in (None, *options.eos_token_id) else ids != pad
+        array: Any = jnp if is_traced(ids) else np
+        pad, none = options.pad_token_id, (None, *options.eos_token_id)
+        text = array.ones(ids.shape, bool) if pad in none else array.not_equal(ids, pad)
         behind = array.cumsum(text, axis=1) > 0
         found = behind & (array.cumsum(text[:, ::-1], axis=1)[:, ::-1] > 0)
         what = f"{name} holds pad_token_id ({options.pad_token_id}) only"

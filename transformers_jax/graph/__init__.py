@@ -11,12 +11,14 @@ from transformers_jax.graph.mask import (
     Full,
     Mask,
     Near,
+    PerLayer,
     Same,
     Strided,
     Where,
     given,
 )
 from transformers_jax.graph.nodes import Nodes, concatenate, sequence
+from transformers_jax.graph.parse import parse
 
 __all__ = [
     "CAUSAL",
@@ -30,6 +32,7 @@ __all__ = [
     "Mask",
     "Near",
     "Nodes",
+    "PerLayer",
     "Same",
     "Scattered",
     "Strided",
@@ -37,5 +40,6 @@ __all__ = [
     "concatenate",
     "connect",
     "given",
+    "parse",
     "sequence",
 ]

@@ -40,6 +40,10 @@ class Mask:
         """This expression with `own` in the place of `OWN`."""
         return self
 
+    def at(self, layer: int) -> Mask:
+        """This expression as the layer of this number reads it (`PerLayer`)."""
+        return self
+
     @property
     def tags(self) -> frozenset[str]:
         """Names of the tags that the expression compares."""
@@ -162,7 +166,8 @@ class Near(Mask):
         sides = [
             f"{n}={v}" for n, v in (("left", self.left), ("right", self.right)) if v is not None
         ]
-        return f"Near({', '.join(sides + ([repr(self.tag)] if self.tag != 'index' else []))})"
+        tag = [f"tag={self.tag!r}"] if self.tag != "index" else []
+        return f"Near({', '.join(sides + tag)})"
 
 
 @dataclass(frozen=True)
@@ -281,13 +286,18 @@ class All(Mask):
     def over(self, own):
         return All(self.a.over(own), self.b.over(own))
 
+    def at(self, layer):
+        return All(self.a.at(layer), self.b.at(layer))
+
     def parts(self):
         yield self
         yield from self.a.parts()
         yield from self.b.parts()
 
     def __str__(self) -> str:
-        return " & ".join(f"({p})" if isinstance(p, Any) else str(p) for p in (self.a, self.b))
+        left = f"({self.a})" if isinstance(self.a, Any) else str(self.a)
+        right = f"({self.b})" if isinstance(self.b, All | Any) else str(self.b)
+        return f"{left} & {right}"
 
 
 @dataclass(frozen=True)
@@ -303,13 +313,18 @@ class Any(Mask):
     def over(self, own):
         return Any(self.a.over(own), self.b.over(own))
 
+    def at(self, layer):
+        return Any(self.a.at(layer), self.b.at(layer))
+
     def parts(self):
         yield self
         yield from self.a.parts()
         yield from self.b.parts()
 
     def __str__(self) -> str:
-        return " | ".join(f"({p})" if isinstance(p, All) else str(p) for p in (self.a, self.b))
+        left = f"({self.a})" if isinstance(self.a, All) else str(self.a)
+        right = f"({self.b})" if isinstance(self.b, All | Any) else str(self.b)
+        return f"{left} | {right}"
 
 
 @dataclass(frozen=True)
@@ -324,12 +339,39 @@ class Not(Mask):
     def over(self, own):
         return ~self.part.over(own)
 
+    def at(self, layer):
+        return ~self.part.at(layer)
+
     def parts(self):
         yield self
         yield from self.part.parts()
 
     def __str__(self) -> str:
         return f"~({self.part})" if isinstance(self.part, (All, Any)) else f"~{self.part}"
+
+
+@dataclass(frozen=True)
+class PerLayer(Mask):
+    """One mask for each layer of a stack; what a model is given as a list of masks."""
+
+    masks: tuple[Mask, ...]
+
+    def edges(self, q, k, pairs=None):
+        raise ValueError(f"{self} is a mask per layer; give it as mask= to a model")
+
+    def over(self, own):
+        return PerLayer(tuple(mask.over(own) for mask in self.masks))
+
+    def at(self, layer):
+        return self.masks[layer].at(layer)
+
+    def parts(self):
+        yield self
+        for mask in self.masks:
+            yield from mask.parts()
+
+    def __str__(self) -> str:
+        return f"[{', '.join(map(str, self.masks))}]"
 
 
 CAUSAL = Before("index")

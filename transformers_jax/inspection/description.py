@@ -130,8 +130,9 @@ def describe(
     if checkpoint is not None:
         config = resolve_ties(config, checkpoint)
     chosen = head_of(config, head)
-    model = Plan(config, chosen).build()
-    shapes = {path: tuple(leaf.shape) for path, leaf in flatten(params(model)).items()}
+    plan = Plan(config, chosen)
+    model, parameters = plan.build(), params(plan.uniform.build())
+    shapes = {path: tuple(leaf.shape) for path, leaf in flatten(parameters).items()}
     report = check(config, chosen, shapes, checkpoint)
     layers = tuple(describe_layers(model))
     return Description(

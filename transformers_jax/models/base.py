@@ -20,7 +20,6 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax.arrays import Array, Int, Params, is_traced, to_dtype
-from transformers_jax.graph import Mask
 from transformers_jax.hub.table import Table
 from transformers_jax.models.arguments import (
     FLAGS,
@@ -31,7 +30,8 @@ from transformers_jax.models.arguments import (
     narrow,
     traceable,
 )
-from transformers_jax.models.config import FamilyConfig, Frozen, freeze
+from transformers_jax.models.config import FamilyConfig, Frozen
+from transformers_jax.models.masks import Masks, by_layer, masks_of, over, stored, without
 from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.param import bind, merge, mixed, params, split
@@ -47,7 +47,7 @@ class Plan:
     config: FamilyConfig
     head: str = "none"
     execution: Execution = Execution()
-    mask: Mask | Frozen | None = None
+    mask: Masks = None
     generation: Frozen = field(default_factory=Frozen)
 
     def __post_init__(self):
@@ -66,8 +66,20 @@ class Plan:
 
     def build(self) -> Model:
         """The abstract model."""
-        model = self.config.build(self.head, self.execution, self.mask)
+        model = self.config.build(self.head, self.execution, self.masks)
         return self.prepared(model)
+
+    @property
+    def masks(self) -> Masks:
+        """The caller's masks over those that the config keeps."""
+        return over(self.mask, stored(self.config, self.head))
+
+    @property
+    def uniform(self) -> Self:
+        """A plan whose parameters lie as the weight table says: without masks per layer."""
+        if not by_layer(self.masks):
+            return self
+        return dataclasses.replace(self, config=without(self.config), mask=None)
 
     def prepared(self, model: Any) -> Any:
         """A model that knows its plan, and computes as it says."""
@@ -75,23 +87,14 @@ class Plan:
         return mixed(model) if self.execution.compute == "mixed" else model
 
 
-STACKS = ("encoder", "decoder", "cross")
-
-
-def masks_of(mask: Any) -> Any:
-    """The caller's mask, or masks by stack, as a plan keeps them.
-
-    Raises:
-        ValueError: something that is no mask, or an unknown stack.
-    """
-    given = mask if isinstance(mask, Mapping) else {"decoder": mask}
-    for name, value in given.items():
-        if name not in STACKS or not isinstance(value, Mask | None):
-            raise ValueError(
-                f"mask={mask!r}: expected a mask such as tj.CAUSAL & tj.Same('document'), or, "
-                "where there are two stacks, {'encoder': ..., 'decoder': ..., 'cross': ...}"
-            )
-    return freeze(mask)
+def rebuilt(model: Any, plan: Plan) -> Any:
+    """The model as another plan with the same layers builds it: with other masks, layers may
+    share arrays otherwise."""
+    if plan.uniform is plan and model.plan.uniform is model.plan:
+        return bind(plan.build(), params(model.with_layers(plan.execution.layers)))
+    execution = dataclasses.replace(plan.execution, layers="list")
+    target = dataclasses.replace(plan, execution=execution).build()
+    return bind(target, params(model.with_layers("list"))).with_layers(plan.execution.layers)
 
 
 class Model(nnx.Module):
@@ -229,6 +232,16 @@ class Model(nnx.Module):
         """The model without arrays, run in another way."""
         execution = dataclasses.replace(self.execution, **execution)
         return dataclasses.replace(self.plan, execution=execution).build()
+
+    def with_mask(self, mask: Any) -> Self:
+        """The same parameters under another mask: `mask` as in `from_pretrained`, where a list has
+        one mask per layer, and OWN stands for the model's own. None: its own.
+
+        Raises:
+            ValueError: what is no mask, or masks for another number of layers.
+        """
+        plan = dataclasses.replace(self.plan, mask=masks_of(mask))
+        return rebuilt(self, plan)
 
     def decoding(self) -> Self:
         """The model as decoding loops want it: a tree of parameters per layer."""

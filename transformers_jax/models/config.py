@@ -42,6 +42,8 @@ IGNORED = frozenset(
     max_new_tokens min_new_tokens renormalize_logits
     """.split()
 )
+KEPT = "transformers_jax"
+"""The one key of config.json that is ours: what PyTorch's transformers have no word for."""
 HUB = ("revision", "token", "cache_dir", "local_files_only")
 FIXED_EVERYWHERE: dict[str, Any] = {
     "pruned_heads": {},
@@ -86,6 +88,7 @@ class FamilyConfig:
     id2label: Frozen | None = None
     label2id: Frozen | None = None
     problem_type: str | None = None
+    transformers_jax: Frozen | None = None
 
     def __post_init__(self):
         for field in dataclasses.fields(self):  # what was given as a list, a dict or by NumPy
@@ -180,7 +183,7 @@ class FamilyConfig:
     def to_dict(self) -> dict[str, Any]:
         """The content of a config.json that transformers v5 reads."""
         fields = {f.name: thaw(getattr(self, f.name)) for f in dataclasses.fields(self)}
-        optional = ("id2label", "label2id", "problem_type", "dtype", "decoder_start_token_id")
+        optional = ("id2label", "label2id", "problem_type", "dtype", "decoder_start_token_id", KEPT)
         kept = {k: v for k, v in fields.items() if v is not None or k not in optional}
         return {
             "model_type": self.model_type,

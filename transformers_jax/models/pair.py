@@ -47,7 +47,7 @@ class PairPlan(Plan):
 
     def build(self) -> ReplacedTokenPair:
         generator = self.generator.config
-        return self.prepared(ReplacedTokenPair(self.config, generator, self.execution, self.mask))
+        return self.prepared(ReplacedTokenPair(self.config, generator, self.execution, self.masks))
 
     @property
     def discriminator(self) -> Plan:

@@ -50,7 +50,8 @@ class Stack(nnx.Module):
     """Blocks applied one after the other, then the final norm."""
 
     def __init__(self, stack: spec.StackSpec, execution: spec.Execution):
-        self.spec, self.execution = stack, execution
+        self.spec, self.execution = spec.masked_by_layer(stack), execution
+        stack = self.spec
         make = lambda branches: Block(branches, stack.width, stack.initial)
         held = lambda numbers: Layers(tuple(numbers), stack.depth, bool(stack.order))
         if execution.layers == "list":

@@ -54,6 +54,7 @@ from transformers_jax.spec.stack import (
     Layout,
     Segment,
     StackSpec,
+    masked_by_layer,
     segments_of,
 )
 
@@ -94,5 +95,6 @@ __all__ = [
     "StackSpec",
     "Summaries",
     "YarnScaling",
+    "masked_by_layer",
     "segments_of",
 ]

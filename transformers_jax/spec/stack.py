@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from transformers_jax.graph import Nodes
+from transformers_jax.graph import Mask, Nodes, PerLayer
 from transformers_jax.spec.initial import Initial
 from transformers_jax.spec.layers import Block
 from transformers_jax.spec.norm import Norm
@@ -98,6 +99,46 @@ class StackSpec:
             for s in self.segments
             for n in range(len(s.pattern))
         )
+
+
+def masked_by_layer(stack: StackSpec) -> StackSpec:
+    """The stack with each mask as its own layer reads it (`PerLayer`).
+
+    Raises:
+        ValueError: masks for another number of layers, or for layers that share parameters.
+    """
+    ops = {branch.op for block in stack.blocks for branch in block}
+    parts = {part for op in ops for mask in masks_in(op) for part in mask.parts()}
+    listed = [part for part in parts if isinstance(part, PerLayer)]
+    for part in listed:
+        if stack.order:
+            raise ValueError(f"mask={part}: these layers share their parameters, and so one mask")
+        if len(part.masks) != len(stack.blocks):
+            raise ValueError(
+                f"mask={part} has {len(part.masks)} entries, one per layer, but the stack has "
+                f"{len(stack.blocks)} layers; OWN stands for the mask that a layer has by itself"
+            )
+    if not listed:
+        return stack
+    blocks = (
+        tuple(replace(branch, op=_at_layer(branch.op, number)) for branch in block)
+        for number, block in enumerate(stack.blocks)
+    )
+    return replace(stack, blocks=tuple(blocks))
+
+
+def masks_in(op: Any) -> tuple[Mask, ...]:
+    """The masks of an operation; none of one that works token by token."""
+    return getattr(op, "masks", (op.mask,) if hasattr(op, "mask") else ())
+
+
+def _at_layer(op: Any, number: int) -> Any:
+    changes: dict[str, Any] = {}
+    if hasattr(op, "mask"):
+        changes["mask"] = op.mask.at(number)
+    if hasattr(op, "relations"):
+        changes["relations"] = tuple(mask.at(number) for mask in op.relations)
+    return replace(op, **changes) if changes else op
 
 
 @functools.cache

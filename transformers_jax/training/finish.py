@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from transformers_jax.models.base import Model
+from transformers_jax.models.base import Model, rebuilt
+from transformers_jax.models.masks import masks_of
 from transformers_jax.models.pair import ReplacedTokenPair
 from transformers_jax.nn.param import bind
 from transformers_jax.training import report, samples
@@ -24,8 +25,8 @@ def exportable(run: Run, state: TrainState) -> Model:
     params = run.averaged(state)
     if isinstance(run.model, ReplacedTokenPair):
         return bind(run.model, params)
-    plain = dataclasses.replace(run.model.plan, mask=None).build()
-    return bind(plain, params)
+    mask = masks_of(run.config.objective.mask(packed=False))
+    return rebuilt(bind(run.model, params), dataclasses.replace(run.model.plan, mask=mask))
 
 
 def sample(run: Run, model: Model, step: int, trackers: Composite) -> list[str]:

@@ -1,0 +1,120 @@
+"""The masks of a model: what the caller gives, and what config.json keeps of it.
+
+A model's own masks are its family's, or those that its directory holds under the key
+`transformers_jax`, as the text that `str(mask)` prints: {"mask": "CAUSAL | Where('prefix')"}, or
+{"mask": {"encoder": ..., "decoder": ..., "cross": ...}} where there are two stacks. PyTorch's
+transformers ignore the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers_jax.graph import OWN, Mask, PerLayer, parse
+from transformers_jax.models.config import KEPT, FamilyConfig
+from transformers_jax.models.frozen import Frozen
+
+STACKS = ("encoder", "decoder", "cross")
+Masks = Mask | Frozen | None
+"""A mask, masks by the name of a stack, or None for the model's own."""
+
+
+def masks_of(mask: Any) -> Masks:
+    """The caller's mask, or masks by stack, as a plan keeps them; a list is a mask per layer.
+
+    Raises:
+        ValueError: something that is no mask, or an unknown stack.
+    """
+    given = dict(mask) if isinstance(mask, Mapping) else {"decoder": mask}
+    listed = (list, tuple)
+    found = {n: PerLayer(tuple(m)) if isinstance(m, listed) else m for n, m in given.items()}
+    for name, value in found.items():
+        entries = value.masks if isinstance(value, PerLayer) else (value,)
+        alike = Mask if isinstance(value, PerLayer) else Mask | None
+        if name not in STACKS or not entries or not all(isinstance(m, alike) for m in entries):
+            raise ValueError(
+                f"mask={mask!r}: expected a mask such as tj.CAUSAL & tj.Same('document'), a list "
+                "of masks, one per layer, or, where there are two stacks, {'encoder': ..., "
+                "'decoder': ..., 'cross': ...}"
+            )
+    return Frozen(found) if isinstance(mask, Mapping) else found["decoder"]
+
+
+def over(masks: Masks, own: Masks) -> Masks:
+    """The caller's masks, in which OWN stands for the model's own."""
+    if masks is None or own is None:
+        return own if masks is None else masks
+    if not isinstance(masks, Mapping) and not isinstance(own, Mapping):
+        return masks.over(own)
+    new, old = ({"decoder": m} if isinstance(m, Mask) else dict(m) for m in (masks, own))
+    both = {name: over(new.get(name), old.get(name)) for name in {**old, **new}}
+    return Frozen(both)
+
+
+def stored(config: FamilyConfig, head: str) -> Masks:
+    """The masks that a config keeps for a model with this head, and those of the configs inside.
+
+    Raises:
+        ValueError: something else under the key than masks in words.
+    """
+    parts = {name: getattr(config, name, None) for name in ("encoder", "decoder")}
+    inner = {
+        name: stored(part, "none") for name, part in parts.items() if isinstance(part, FamilyConfig)
+    }
+    inner = {name: mask for name, mask in inner.items() if mask is not None}
+    return over(_fitting(_read(config), config.mask_names(head)), Frozen(inner) if inner else None)
+
+
+def _read(config: FamilyConfig) -> Masks:
+    kept = getattr(config, KEPT)
+    if kept is None:
+        return None
+    try:
+        if set(kept) != {"mask"}:
+            raise ValueError(f"expected the key 'mask' alone, got {sorted(kept)}")
+        texts = kept["mask"]
+        if isinstance(texts, Mapping):
+            return masks_of({name: parse(text) for name, text in texts.items()})
+        return masks_of(parse(texts))
+    except ValueError as error:
+        raise ValueError(
+            f"config.json, key {KEPT!r}: {error}; take the key out for the family's own mask"
+        ) from None
+
+
+def _fitting(masks: Masks, names: tuple[str, ...]) -> Masks:
+    """Of the masks of a whole model those of the stacks that a head has; `names` as the config's
+    `mask_names`: () for one stack, which is the decoder where there were two."""
+    if masks is None:
+        return None
+    if not names:
+        return masks.get("decoder") if isinstance(masks, Mapping) else masks
+    given = masks if isinstance(masks, Mapping) else {"decoder": masks}
+    held = {name: mask for name, mask in given.items() if name in names and mask is not None}
+    return Frozen(held) if held else None
+
+
+def written(masks: Masks, names: tuple[str, ...]) -> Frozen | None:
+    """The masks in words, as config.json keeps them; None where all are the family's own."""
+    if isinstance(masks, Mask) and names:
+        masks = Frozen({names[-1] if len(names) == 1 else "decoder": masks})
+    if isinstance(masks, Mapping):
+        texts = {n: str(m) for n, m in masks.items() if m is not None and m != OWN}
+        return Frozen({"mask": texts}) if texts else None
+    return None if masks is None or masks == OWN else Frozen({"mask": str(masks)})
+
+
+def without(config: FamilyConfig) -> FamilyConfig:
+    """The config, and the configs inside, without masks that are kept."""
+    changes: dict[str, Any] = {KEPT: None}
+    for name in ("encoder", "decoder"):
+        if isinstance(part := getattr(config, name, None), FamilyConfig):
+            changes[name] = without(part)
+    return config.replace(**changes)
+
+
+def by_layer(masks: Masks) -> bool:
+    """Whether layers of a stack differ by a mask of the caller's."""
+    held = masks.values() if isinstance(masks, Mapping) else (masks,)
+    return any(isinstance(p, PerLayer) for m in held if m is not None for p in m.parts())
