@@ -58,6 +58,11 @@ class Tokenizer:
             says it, and what is put around a pair decides.
         tokenizer_class: the class of Hugging Face's package, as tokenizer_config.json names it.
         config: all that tokenizer_config.json said, which `save` writes back.
+        languages: code -> id of its token, of a translation model: the `forced_bos_token_id` of
+            `generate` is the one of the target language.
+        target: the tokenizer of texts of the target language, where they are read in another way.
+        files: name -> content of the files that it was made of, where no tokenizer.json can hold
+            it; `save` writes them.
     """
 
     def __init__(
@@ -73,11 +78,16 @@ class Tokenizer:
         returns_types: bool | None = None,
         tokenizer_class: str | None = None,
         config: Mapping[str, Any] | None = None,
+        languages: Mapping[str, int] | None = None,
+        target: Tokenizer | None = None,
+        files: Mapping[str, bytes] | None = None,
     ):
         self.inner, self.kind, self.chat_template = inner, kind, chat_template
         self.padding_side, self.truncation_side = padding_side, truncation_side
         self.model_max_length, self.returns_types = model_max_length, returns_types
         self.tokenizer_class, self.config = tokenizer_class, dict(config or {})
+        self.languages, self.target = dict(languages or {}), target
+        self.files = dict(files or {})
         vocabulary = inner.get_vocab(with_added_tokens=True)
         if not vocabulary:
             raise ValueError("this tokenizer has no tokens")
