@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from transformers_jax.arrays import Bool, Int
-from transformers_jax.data import inputs
+from transformers_jax.arrays import Int
+from transformers_jax.data import inputs, tokenizer_settings
+from transformers_jax.data import special as specials
+from transformers_jax.data.lookup import Lookup, refuse_surrogates
+from transformers_jax.data.tokenizer_settings import NAMED
 from transformers_jax.objectives.vocabulary import ROLES, Vocabulary
 from transformers_jax.publish import publish_json
 
 KINDS = ("byte", "character", "bpe", "wordpiece", "unigram")
-NAMED = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")  # roles with a key of Hugging Face
-SENTINEL = re.compile(r"<extra_id_(\d+)>")
-MODES = {"R": ("[R]", "[NLU]"), "S": ("[S]", "[S2S]"), "X": ("[X]", "[NLG]")}  # UL2's own, second
-SPELLED = {  # how the tokens of roles without a key are written, by those who have them
-    "fim_prefix": ("<|fim_prefix|>", "<fim_prefix>", "<fim-prefix>", "▁<PRE>"),
-    "fim_middle": ("<|fim_middle|>", "<fim_middle>", "<fim-middle>", "▁<MID>"),
-    "fim_suffix": ("<|fim_suffix|>", "<fim_suffix>", "<fim-suffix>", "▁<SUF>"),
-}
 
 
 @contextlib.contextmanager
@@ -88,15 +83,41 @@ class Tokenizer:
         self.tokenizer_class, self.config = tokenizer_class, dict(config or {})
         self.languages, self.target = dict(languages or {}), target
         self.files = dict(files or {})
-        vocabulary = inner.get_vocab(with_added_tokens=True)
+        self._lock = threading.Lock()
+        self._named = dict(special or {})
+        self._read_vocabulary()
+
+    def _read_vocabulary(self) -> None:
+        """All that follows from which tokens there are."""
+        vocabulary = self.inner.get_vocab(with_added_tokens=True)
         if not vocabulary:
             raise ValueError("this tokenizer has no tokens")
         self.max_id = max(vocabulary.values())
-        named = dict(special or {})
-        for role, spellings in SPELLED.items():
+        named = dict(self._named)
+        for role, spellings in specials.SPELLED.items():
             named.setdefault(role, next((s for s in spellings if s in vocabulary), ""))
         self.special = {role: named[role] for role in ROLES if named.get(role) in vocabulary}
         self._vocabulary = vocabulary
+        for name in ("lookup", "fingerprint", "gives_types"):
+            self.__dict__.pop(name, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def __repr__(self) -> str:
+        model = self.kind if self.kind in KINDS else type(self.inner.model).__name__
+        special = ", ".join(f"{r}={t!r} {self._vocabulary[t]}" for r, t in self.special.items())
+        most = "unknown" if self.model_max_length is None else self.model_max_length
+        return (
+            f"Tokenizer({self.tokenizer_class or 'no class'}, {model}, {len(self._vocabulary)} "
+            f"tokens with ids up to {self.max_id}\n"
+            f"  special: {special or 'none'}\n"
+            f"  padding_side={self.padding_side!r}, truncation_side={self.truncation_side!r}, "
+            f"model_max_length={most}, token types of pairs: {'yes' if self.gives_types else 'no'})"
+        )
 
     # ------------------------------------------------------------ text to ids
 
@@ -115,11 +136,11 @@ class Tokenizer:
         self, texts: Iterable[str], *, parse_special: bool = True
     ) -> list[Int[np.ndarray, " T"]]:
         """The ids of several texts, on all cores."""
-        texts = _checked(texts)
+        texts = inputs.check_texts(texts)
         if self.simple:
-            _refuse_surrogates(texts)
-            return [self._simply(text, parse_special) for text in texts]
-        found = self._run("encode_batch_fast", texts, parse_special)
+            refuse_surrogates(texts)
+            return [self.lookup.ids(text, parse_special) for text in texts]
+        found = self.run("encode_batch_fast", texts, parse_special=parse_special)
         return [np.array(one.ids, np.int32) for one in found]
 
     def encode_marked(
@@ -129,12 +150,12 @@ class Tokenizer:
 
         Places in what becomes no token count for the next one; special tokens are not parsed.
         """
-        texts = _checked(texts)
+        texts = inputs.check_texts(texts)
         if self.simple:
             ids = self.encode_many(texts, parse_special=False)
-            ends = [self._ends_simply(text) for text in texts]
+            ends = [self.lookup.ends(text) for text in texts]
         else:
-            found = self._run("encode_batch", texts, False)
+            found = self.run("encode_batch", texts, parse_special=False)
             ids = [np.array(one.ids, np.int32) for one in found]
             ends = [np.array([end for _, end in one.offsets], np.int64) for one in found]
         marked = []
@@ -146,126 +167,186 @@ class Tokenizer:
 
     def batch(
         self,
-        texts: Iterable[str],
-        text_pair: Iterable[str] | None = None,
-        *,
-        max_length: int | None = None,
-        truncation: inputs.Truncation = False,
-        add_special_tokens: bool = True,
-        return_token_type_ids: bool | None = None,
-    ) -> dict[str, Int[np.ndarray, "B T"]]:
-        """{"input_ids", "attention_mask"}, and "token_type_ids" where pairs of texts are told
-        apart: rows filled on the right to the longest.
+        texts: Iterable[Any],
+        text_pair: Iterable[Any] | None = None,
+        **options: Unpack[inputs.Options],
+    ) -> dict[str, Any]:
+        """{"input_ids", "attention_mask"}, Int[B T] each, and "token_type_ids" of pairs of texts
+        where the tokenizer's class has them (`gives_types`). Options are named as in Hugging Face's
+        `__call__`.
 
         Args:
             text_pair: a second text for each: a hypothesis, the context of a question.
-            max_length: the most tokens of a row.
+            padding: True or "longest" fills rows to the longest, "max_length" all to max_length;
+                with False arrays are lists with an array for each row.
+            pad_to_multiple_of: makes the width a multiple, so that batches of many lengths are
+                computed by few compiled programs.
+            padding_side, truncation_side: "left" or "right"; by default the tokenizer's own.
+            max_length: the most tokens of a row; where truncation or padding need it and it is not
+                given, `model_max_length`.
             truncation: cuts rows that are longer; otherwise they are an error. Of a pair the
                 longer text is cut first (True, "longest_first"), or one alone ("only_first",
                 "only_second").
+            return_overflowing_tokens: what is cut off comes in further rows, of which each shares
+                `stride` tokens with the one before; "overflow_to_sample_mapping" Int[B] says of
+                which text a row is.
+            is_split_into_words: whether a text is a list of its words.
             add_special_tokens: those that the tokenizer puts around a text, such as [CLS], [SEP].
-            return_token_type_ids: whether there are such; by default where they are not all 0.
+            return_token_type_ids: True or False has the last word.
+            return_offsets_mapping: "offset_mapping" Int[B T 2], the characters of each token, from
+                and to; where texts are split into words, in its word. (0, 0) of special tokens.
+            return_word_ids: "word_ids" Int[B T], the number of each token's word, or -1.
+            return_sequence_ids: "sequence_ids" Int[B T]: 0 for tokens of the text, 1 for those of
+                text_pair, -1 for neither.
+            return_special_tokens_mask: "special_tokens_mask" Int[B T]: 1 where a token is of no
+                text.
 
         Raises:
-            ValueError: no text at all, a row that is too long, or no token to fill rows with.
+            TypeError: an unknown option, with the nearest name.
+            ValueError: no text at all, a row that is too long, no token to fill rows with, or
+                options that do not go together.
         """
-        return inputs.batch(
-            self,
-            texts,
-            text_pair,
-            max_length=max_length,
-            truncation=truncation,
-            add_special_tokens=add_special_tokens,
-            return_token_type_ids=return_token_type_ids,
-        )
-
-    def encodings(self, texts: Iterable[str]) -> list[Any]:
-        """The Rust library's own records of texts, without special tokens around them."""
-        return self._run("encode_batch", _checked(texts), True)
+        return inputs.batch(self, texts, text_pair, **options)
 
     @property
     def simple(self) -> bool:
         """Whether a token is a byte or a character, which needs no Rust to find."""
         return self.kind in ("byte", "character")
 
+    @cached_property
+    def lookup(self) -> Lookup:
+        """How texts become ids where `simple`."""
+        unknown = self._vocabulary[self.special["unk"]] if "unk" in self.special else None
+        return Lookup(self.inner, self.kind, unknown)
+
+    @cached_property
+    def gives_types(self) -> bool:
+        """Whether `batch` gives token types for pairs of texts: by the class if it is known, else
+        if the tokenizer frames texts as BERT's does ([CLS] a [SEP] b [SEP]) and numbers them."""
+        if self.returns_types is not None:
+            return self.returns_types
+        if not {"cls", "sep"} <= set(self.special):
+            return False
+        return any(self.run("encode_batch", [("", "")], add_special_tokens=True)[0].type_ids)
+
     def special_id(self, role: str) -> int:
         """The id of the special token of a role that the tokenizer has."""
         return self._vocabulary[self.special[role]]
 
-    def _run(self, method: str, texts: list[str], parse_special: bool) -> list[Any]:
-        self.inner.encode_special_tokens = not parse_special
-        try:
-            with refusing("these texts cannot be encoded"):
-                return getattr(self.inner, method)(texts, add_special_tokens=False)
-        except ValueError:
-            _refuse_surrogates(texts)
-            raise
-        finally:
-            self.inner.encode_special_tokens = False
+    def run(
+        self,
+        method: str,
+        texts: Sequence[Any],
+        *,
+        parse_special: bool = True,
+        add_special_tokens: bool = False,
+        is_pretokenized: bool = False,
+        truncation: Mapping[str, Any] | None = None,
+    ) -> list[Any]:
+        """The Rust library's records of texts. How it cuts and parses is set, and set back, on a
+        tokenizer that threads share: one at a time."""
+        texts, inner = list(texts), self.inner
+        with self._lock:
+            try:
+                with refusing("these texts cannot be encoded"):
+                    inner.encode_special_tokens = not parse_special
+                    if truncation is not None:
+                        inner.enable_truncation(**truncation)
+                    return getattr(inner, method)(
+                        texts,
+                        add_special_tokens=add_special_tokens,
+                        is_pretokenized=is_pretokenized,
+                    )
+            except ValueError:
+                refuse_surrogates(texts)
+                raise
+            finally:
+                inner.encode_special_tokens = False
+                inner.no_truncation()
 
-    def _simply(self, text: str, parse_special: bool) -> Int[np.ndarray, " T"]:
-        """Bytes and characters are looked up all at once; special tokens stand between them."""
-        one = self._bytes if self.kind == "byte" else self._characters
-        if not parse_special or self._added is None:
-            return one(text)
-        rows, place = [np.zeros(0, np.int32)], 0
-        for found in self._added.finditer(text):
-            rows += [one(text[place : found.start()]), self._vocabulary[found.group()]]
-            place = found.end()
-        return np.hstack([*rows, one(text[place:])]).astype(np.int32)
+    def add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
+        """How many tokens were added, behind all that there are; those that it has stay theirs.
 
-    def _bytes(self, text: str) -> Int[np.ndarray, " T"]:
-        return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+        Args:
+            new_tokens: a text, a `tokenizers.AddedToken` (with its flags), or several.
+            special_tokens: whether `decode(skip_special_tokens=True)` leaves them out. Special
+                tokens are found in a text before it is normalised (lower-cased, ...), others after.
 
-    def _characters(self, text: str) -> Int[np.ndarray, " T"]:
-        known, ids = self._letters
-        points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-        place = np.searchsorted(known, points).clip(max=len(known) - 1)
-        found = ids[place]
-        if (wrong := known[place] != points).any():
-            if "unk" not in self.special:
-                first = int(np.argmax(wrong))
-                raise ValueError(
-                    f"character {text[first]!r} at {first} does not occur in the text that this "
-                    "character tokenizer was made from; use tokenizer 'byte' or 'bpe'"
-                )
-            found = np.where(wrong, self._vocabulary[self.special["unk"]], found)
-        return found.astype(np.int32)
+        The model's table grows with `tj.resize_embeddings(model, tokenizer.max_id + 1, key=key)`.
 
-    def _ends_simply(self, text: str) -> Int[np.ndarray, " T"]:
-        """For each token, the place of the character behind it."""
-        if self.kind == "character":
-            return np.arange(1, len(text) + 1)
-        points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-        sizes = 1 + (points > 0x7F) + (points > 0x7FF) + (points > 0xFFFF)
-        return np.repeat(np.arange(1, len(text) + 1), sizes)
+        Raises:
+            ValueError: what is no token, or an empty one.
+        """
+        records = specials.records(new_tokens, special_tokens)
+        with self._lock:
+            before = len(self.inner.get_vocab(with_added_tokens=True))
+            for token in records:
+                add = self.inner.add_special_tokens if token.special else self.inner.add_tokens
+                add([token])
+        self._read_vocabulary()
+        return len(self._vocabulary) - before
 
-    @cached_property
-    def _letters(self) -> tuple[np.ndarray, np.ndarray]:
-        letters = self.inner.get_vocab(with_added_tokens=False)
-        order = sorted(letters, key=ord)
-        known = np.array([ord(c) for c in order], np.uint32)
-        return known, np.array([letters[c] for c in order], np.int32)
+    def add_special_tokens(self, special_tokens_dict: Mapping[str, Any]) -> int:
+        """How many tokens were added; each is, or becomes, the special token of its role.
 
-    @cached_property
-    def _added(self) -> re.Pattern[str] | None:
-        added = [token.content for token in self.inner.get_added_tokens_decoder().values()]
-        longest_first = sorted(added, key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, longest_first))) if added else None
+        Args:
+            special_tokens_dict: {"pad_token": "<pad>", ...}, and "additional_special_tokens", a
+                list, for those without a role. A token that is there already only gets the role:
+                {"pad_token": "<|endoftext|>"}.
+
+        Raises:
+            ValueError: an unknown name, with the nearest.
+        """
+        specials.check_names(special_tokens_dict)
+        count = 0
+        for name, given in special_tokens_dict.items():
+            count += self.add_tokens(given, special_tokens=True)
+            if name != "additional_special_tokens":
+                self._named[name.removesuffix("_token")] = getattr(given, "content", given)
+        self._read_vocabulary()
+        return count
 
     # ------------------------------------------------------------ ids to text
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(
+        self,
+        ids: Iterable[int],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> str:
         """The text of ids; ids that no token has, as in padded embedding tables, give no text.
 
+        Args:
+            skip_special_tokens: leaves out [CLS], <pad> and their kin.
+            clean_up_tokenization_spaces: takes away spaces before punctuation; by default as
+                tokenizer_config.json says, and not for byte pairs, which have their own spaces.
+
         Raises:
-            ValueError: an id that is negative, or that no table could have.
+            ValueError: an id that is negative, or that no table could have; several rows.
         """
-        row = [int(i) for i in ids]
+        array = np.asarray(ids if hasattr(ids, "__array__") else list(ids))
+        if array.ndim > 1:
+            raise ValueError(
+                f"ids have shape {array.shape}: decode is for one row, and batch_decode for several"
+            )
+        row = [int(i) for i in array.reshape(-1)]
         if wrong := [i for i in row if not 0 <= i < 2**32]:
             raise ValueError(f"id {wrong[0]} is not in [0, {self.max_id}], the tokenizer's ids")
         with refusing("these ids cannot be decoded"):
-            return self.inner.decode(row, skip_special_tokens=False)
+            text = self.inner.decode(row, skip_special_tokens=skip_special_tokens)
+        if clean_up_tokenization_spaces is None:
+            told = self.config.get("clean_up_tokenization_spaces", False)
+            clean_up_tokenization_spaces = told and type(self.inner.model).__name__ != "BPE"
+        return tokenizer_settings.cleaned(text) if clean_up_tokenization_spaces else text
+
+    def batch_decode(
+        self,
+        rows: Iterable[Iterable[int]],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> list[str]:
+        """The text of each row; see `decode`."""
+        return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in rows]
 
     def chat(
         self,
@@ -289,79 +370,24 @@ class Tokenizer:
 
     def vocabulary(self, size: int | None = None) -> Vocabulary:
         """Ids by what they are for, in a table of `size` rows (default: as many as it needs)."""
-        size = self.max_id + 1 if size is None else size
-        ids = self._vocabulary
-        numbered = {int(m[1]): ids[t] for t in ids if (m := SENTINEL.fullmatch(t))}
-        count = next(n for n in range(len(numbered) + 1) if n not in numbered)
-        added = {token.content for token in self.inner.get_added_tokens_decoder().values()}
-        modes = {
-            mode: next((ids[t] for t in texts if t in added), None) for mode, texts in MODES.items()
-        }
-        return Vocabulary(
-            size=size,
-            special={role: ids[token] for role, token in self.special.items()},
-            sentinels=tuple(numbered[n] for n in range(count)),
-            modes={mode: i for mode, i in modes.items() if i is not None},
-            continues=self._continues(size),
-        )
+        return specials.vocabulary(self, size)
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits: tokens, their ids, and how text is cut into them."""
         return hashlib.sha256(self.inner.to_str().encode()).hexdigest()[:16]
 
-    def _continues(self, size: int) -> Bool[np.ndarray, " V"]:
-        """WordPiece marks what continues a word; the others mark the space before one."""
-        tokens = self.inner.get_vocab(with_added_tokens=False)
-        added = {token.content for token in self.inner.get_added_tokens_decoder().values()}
-        prefix = getattr(self.inner.model, "continuing_subword_prefix", None)
-        if type(self.inner.model).__name__ == "WordPiece":
-            within = lambda token: token.startswith(prefix or "##")
-        else:  # a space, tab or line as byte-level BPE, SentencePiece and characters write it
-            starts = ("Ġ", "Ċ", "ĉ", "č", "▁", "<0x0A>", "<0x20>", " ", "\n", "\t", "\r")
-            within = lambda token: not token.startswith(starts)
-        found = np.zeros(size, bool)
-        for token, i in tokens.items():
-            if i < size and token and token not in added:
-                found[i] = within(token)
-        return found
-
     def save(self, folder: str | Path) -> None:
-        """Writes tokenizer.json and tokenizer_config.json, as PreTrainedTokenizerFast reads."""
+        """Writes tokenizer.json (or `files`), tokenizer_config.json and special_tokens_map.json, from which
+        PyTorch transformers makes the same tokenizer: of the class that it came from, with its
+        sides, lengths, token types and whatever else its config said."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.inner.save(str(folder / "tokenizer.json"))
-        config: dict[str, Any] = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "clean_up_tokenization_spaces": False,
-            "kind": self.kind,
-        }
-        config |= {f"{r}_token": self.special[r] for r in NAMED if r in self.special}
-        added = self.inner.get_added_tokens_decoder()
-        more = [added[i].content for i in sorted(added) if added[i].special]
-        if more := [token for token in more if token not in config.values()]:
-            config["additional_special_tokens"] = more
-        if self.chat_template is not None:
-            config["chat_template"] = self.chat_template
+        if not self.files:
+            self.inner.save(str(folder / "tokenizer.json"))
+        for name, content in self.files.items():
+            (folder / name).write_bytes(content)
+        config = tokenizer_settings.written(self)
         publish_json(folder / "tokenizer_config.json", config)
-
-
-def _checked(texts: Iterable[str]) -> list[str]:
-    if isinstance(texts, (str, bytes)):
-        raise ValueError("several texts are a list of str; one text goes to encode")
-    found = list(texts)
-    for number, text in enumerate(found):
-        if not isinstance(text, str):
-            raise ValueError(f"text {number} is {type(text).__name__}, not str; decode it first")
-    return found
-
-
-def _refuse_surrogates(texts: list[str]) -> None:
-    for number, text in enumerate(texts):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(
-                f"text {number} has a lone surrogate ({text[error.start]!r}) at {error.start}, "
-                "which no UTF-8 text has; replace it, or read the file with errors='strict'"
-            ) from None
+        roles = {name: config[name] for role in NAMED if (name := f"{role}_token") in config}
+        publish_json(folder / "special_tokens_map.json", roles)

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+if TYPE_CHECKING:
+    from transformers_jax.data.tokenizer import Tokenizer
+
+NAMED = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")  # roles with a key of Hugging Face
+OF_FILES = (  # keys that tell where a tokenizer was read from, and so say nothing of the copy
+    *("name_or_path", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file"),
+    *("tokenizer_file_name", "chat_template"),
+)
+CLEANED = (  # a space goes before punctuation and the ends of short forms
+    *((f" {end}", end) for end in (".", "?", "!", ",")),
+    (" ' ", "'"),
+    *((f" {end}", end) for end in ("n't", "'m", "'s", "'ve", "'re")),
+)
 Side = Literal["left", "right"]
 SIDES = ("left", "right")
 UNBOUNDED = 10**9  # model_max_length of tokenizers that know no limit is 1e30
@@ -41,7 +54,7 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(name: str) -> str:
-    """"Bert" of BertTokenizer and BertTokenizerFast."""
+    """ "Bert" of BertTokenizer and BertTokenizerFast."""
     return name.removesuffix("Fast").removesuffix("Tokenizer")
 
 
@@ -55,3 +68,50 @@ def check_side(name: str, side: Any) -> Side:
     if side not in SIDES:
         raise ValueError(f"{name}={side!r}: expected 'left' or 'right'")
     return side
+
+
+def written(tokenizer: Tokenizer) -> dict[str, Any]:
+    """tokenizer_config.json: what it said where the tokenizer came from, and what it is now."""
+    old = tokenizer.config
+    config = {name: value for name, value in old.items() if name not in OF_FILES}
+    config.setdefault("clean_up_tokenization_spaces", False)
+    config["tokenizer_class"] = tokenizer.tokenizer_class or "PreTrainedTokenizerFast"
+    config["padding_side"] = tokenizer.padding_side
+    config["truncation_side"] = tokenizer.truncation_side
+    if tokenizer.model_max_length is not None:
+        config["model_max_length"] = tokenizer.model_max_length
+    if tokenizer.gives_types:
+        names = config.get("model_input_names") or ["input_ids", "token_type_ids", "attention_mask"]
+        config["model_input_names"] = names
+    config["kind"] = tokenizer.kind
+    for role, token in tokenizer.special.items():
+        name = f"{role}_token"
+        if role in NAMED and content(old.get(name)) != token:  # else its flags stay, too
+            config[name] = token
+    added = tokenizer.inner.get_added_tokens_decoder()
+    config["added_tokens_decoder"] = {str(n): _flags(added[n]) for n in sorted(added)}
+    named = {content(config.get(f"{role}_token")) for role in NAMED}
+    listed = [content(token) for token in old.get("additional_special_tokens") or ()]
+    more = [added[n].content for n in sorted(added) if added[n].special]
+    if more := [token for token in dict.fromkeys([*listed, *more]) if token not in named]:
+        config["additional_special_tokens"] = more
+    if tokenizer.chat_template is not None:
+        config["chat_template"] = tokenizer.chat_template
+    return config
+
+
+def _flags(token: Any) -> dict[str, Any]:
+    names = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+    return {name: getattr(token, name) for name in names}
+
+
+def content(token: Any) -> str | None:
+    """A token as the files write it: a text, or a record with `content`."""
+    return token.get("content") if isinstance(token, Mapping) else token
+
+
+def cleaned(text: str) -> str:
+    """A text without the spaces before punctuation and the ends of short forms."""
+    for spaced, end in CLEANED:
+        text = text.replace(spaced, end)
+    return text

@@ -1,0 +1,242 @@
+"""Rows of texts: those that PyTorch's tokenizers make, and what goes wrong."""
+
+import json
+import lzma
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.data.row_cases import ARRAYS, BESIDE, TEXTS, WINDOWS, WORDS, cases
+
+import transformers_jax as tj
+from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
+
+THEIRS = json.loads(lzma.decompress(Path(__file__).with_name("rows.json.xz").read_bytes()))
+ROLES = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")
+EXTRA = dict(ARRAYS, return_word_ids=True, return_sequence_ids=True)
+
+
+@pytest.fixture(scope="module", params=list(THEIRS))
+def both(request, tmp_path_factory):
+    theirs, folder = THEIRS[request.param], tmp_path_factory.mktemp(request.param)
+    (folder / "tokenizer.json").write_text(json.dumps(theirs["tokenizer"]))
+    (folder / "tokenizer_config.json").write_text(json.dumps(theirs["config"]))
+    return load_tokenizer(folder), theirs
+
+
+def numbers(value):
+    """Nothing is -1, as arrays write it."""
+    if isinstance(value, list):
+        return [numbers(one) for one in value]
+    return -1 if value is None else value
+
+
+def test_rows_are_those_of_transformers(both):
+    tokenizer, theirs = both
+    refused = 0
+    for (texts, beside, options), want in zip(cases(), theirs["rows"], strict=True):
+        call = {**EXTRA, **options}
+        if want is None:
+            refused += 1
+            with pytest.raises(ValueError, match=r"stride|room"):
+                tokenizer.batch(texts, beside, **call)
+            continue
+        found = tokenizer.batch(texts, beside, **call)
+        for name, array in found.items():
+            if name in ("word_ids", "sequence_ids"):
+                filled = numbers(want[name])
+            elif name == "token_type_ids" and name not in want:
+                pytest.fail(f"types of {texts}, {beside}, {options}")
+            else:
+                filled = want[name]
+            assert array.tolist() == filled, (name, texts, beside, options)
+        if beside is not None and "token_type_ids" in want and not np.any(want["token_type_ids"]):
+            assert "token_type_ids" not in found
+    assert refused < len(theirs["rows"]) / 3
+
+
+def test_texts_come_back_as_those_of_transformers(both):
+    tokenizer, theirs = both
+    sample, texts = theirs["decoded"]
+    for skip, want in ((True, texts["True"]), (False, texts["False"])):
+        assert tokenizer.batch_decode(sample, skip_special_tokens=skip) == want
+    with pytest.raises(ValueError, match="batch_decode for several"):
+        tokenizer.decode(np.ones((2, 3), int))
+
+
+@pytest.mark.parametrize("kind", ["byte", "character"])
+def test_looked_up_rows_are_those_of_the_library(kind):
+    letters = sorted({c for t in (*TEXTS, *BESIDE) for c in t} | set("".join(map("".join, WORDS))))
+    own = train_tokenizer(kind, letters, 0, roles=ROLES)
+    library = Tokenizer(own.inner, "loaded", own.special)
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.lists(st.text(st.sampled_from(letters), max_size=9), min_size=1, max_size=3),
+        st.booleans(),
+        st.integers(4, 12),
+        st.integers(0, 3),
+        st.sampled_from(["longest_first", "only_first"]),
+        st.sampled_from(["left", "right"]),
+    )
+    def law(texts, pairs, length, stride, strategy, side):
+        texts = [*texts, f"a{own.special['mask']}b"]
+        beside = texts[::-1] if pairs else None
+        call = dict(EXTRA, max_length=length, truncation=strategy, truncation_side=side)
+        call |= dict(padding_side=side, stride=stride, return_overflowing_tokens=True)
+        try:
+            want = library.batch(texts, beside, **call)
+        except ValueError as error:
+            with pytest.raises(ValueError, match=re.escape(str(error)[:30])):
+                own.batch(texts, beside, **call)
+            return
+        found = own.batch(texts, beside, **call)
+        assert list(found) == list(want)
+        for name in found:
+            np.testing.assert_array_equal(found[name], want[name], err_msg=name)
+
+    law()
+    spaced = [[words[0], *(f" {word}" for word in words[1:])] for words in WORDS]
+    words = own.batch(spaced, is_split_into_words=True, **EXTRA)
+    for name, array in library.batch(spaced, is_split_into_words=True, **EXTRA).items():
+        np.testing.assert_array_equal(words[name], array, err_msg=name)
+
+
+def test_twelve_batches_compile_one_program():
+    tokenizer = train_tokenizer("byte", [], 0, roles=("pad",))
+    texts = [["a" * (3 + 5 * n), "b"] for n in range(12)]
+
+    def programs(**options):
+        program = jax.jit(lambda ids, mask: (ids * mask).sum())
+        for some in texts:
+            batch = tokenizer.batch(some, **options)
+            program(batch["input_ids"], batch["attention_mask"])
+        return program._cache_size()
+
+    assert programs() == 12
+    assert programs(pad_to_multiple_of=64) == 1
+    assert programs(padding="max_length", max_length=60) == 1
+    assert programs(pad_to_multiple_of=32) == 2
+
+
+def test_labels_of_words_find_their_tokens(both):
+    tokenizer, _ = both
+    tags = np.array([3, 1, 4])
+    found = tokenizer.batch(
+        [["reader", "reads", "again"]], is_split_into_words=True, return_word_ids=True
+    )
+    words = found["word_ids"][0]
+    labels = np.where(words >= 0, tags[words], -100)
+    assert labels[words >= 0].tolist() == tags[words[words >= 0]].tolist()
+    assert (labels == -100).sum() == (words == -1).sum() > 0
+    assert sorted(set(words[words >= 0])) == [0, 1, 2]
+
+
+def test_offsets_cut_the_answer_out_of_its_text(both):
+    tokenizer, _ = both
+    context = "The reader reads a text, and gives it back again" + " and again" * 12 + "."
+    found = tokenizer.batch(
+        ["What?"] * 2,
+        [context, "The text."],
+        max_length=34,
+        stride=4,
+        return_offsets_mapping=True,
+        return_sequence_ids=True,
+        truncation_side="right",
+        padding_side="right",
+        **dict(WINDOWS, truncation="only_second"),
+    )
+    samples = found["overflow_to_sample_mapping"]
+    assert samples.tolist() == sorted(samples.tolist())
+    assert (samples == 0).sum() > 1
+    assert (samples == 1).sum() == 1
+    seen = np.zeros(len(context), int)
+    for row in np.flatnonzero(samples == 0):
+        for (start, end), side in zip(found["offset_mapping"][row], found["sequence_ids"][row]):
+            if side == 1:
+                seen[start:end] = 1
+    assert all(seen[n] for n, c in enumerate(context) if c != " ")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (dict(pading=True), TypeError, "no option 'pading'; did you mean 'padding'"),
+        (dict(return_tensors="np"), TypeError, "NumPy's, which JAX takes"),
+        (dict(padding="longer"), ValueError, "padding='longer': expected one of True, False"),
+        (dict(truncation=1), ValueError, "truncation=1: expected one of"),
+        (dict(padding_side="up"), ValueError, "padding_side='up': expected 'left' or 'right'"),
+        (dict(truncation_side="l"), ValueError, "truncation_side='l': expected"),
+        (dict(truncation=True), ValueError, r"truncation needs max_length: .*\(model_max_length\)"),
+        (dict(padding="max_length"), ValueError, "padding='max_length' needs max_length"),
+        (dict(stride=2), ValueError, "pass return_overflowing_tokens=True"),
+        (dict(return_overflowing_tokens=True), ValueError, "pass truncation, too"),
+        (dict(pad_to_multiple_of=0), ValueError, "pad_to_multiple_of=0 must be a whole number"),
+        (dict(max_length=2.5), ValueError, "max_length=2.5 must be a whole number"),
+        (
+            dict(truncation=True, max_length=10, pad_to_multiple_of=8),
+            ValueError,
+            r"max_length \(10\) is no multiple of pad_to_multiple_of \(8\)",
+        ),
+        (
+            dict(WINDOWS, max_length=6, stride=4),
+            ValueError,
+            r"stride \(4\) must be less than the 4",
+        ),
+        (dict(is_split_into_words=True), ValueError, "a text is a list of its words"),
+    ],
+)
+def test_what_a_batch_cannot_be_is_told(call, error, words):
+    tokenizer = train_tokenizer("byte", [], 0, roles=("pad", "cls", "sep"))
+    with pytest.raises(error, match=words):
+        tokenizer.batch(["some text", "more"], **call)
+
+
+def test_words_without_the_option_are_told_the_option():
+    tokenizer = train_tokenizer("byte", [], 0, roles=("pad",))
+    with pytest.raises(ValueError, match="is_split_into_words=True"):
+        tokenizer.batch([["some", "words"]])
+    with pytest.raises(ValueError, match="text 0 has a int among its words"):
+        tokenizer.batch([["some", 5]], is_split_into_words=True)
+
+
+def test_words_do_not_run_into_each_other():
+    tokenizer = train_tokenizer("bpe", ["the cat sat on the mat"] * 9, 290)
+    with pytest.raises(ValueError, match="run into the word before; write ' cat'"):
+        tokenizer.batch([["the", "cat"]], is_split_into_words=True)
+    found = tokenizer.batch([["the", " cat"]], is_split_into_words=True)  # as the error says
+    assert found["input_ids"].tolist() == tokenizer.batch(["the cat"])["input_ids"].tolist()
+
+
+def test_rows_may_stay_as_long_as_they_are():
+    tokenizer = train_tokenizer("byte", [], 0)
+    found = tokenizer.batch(["a", "bcd"], padding=False)
+    assert [row.tolist() for row in found["input_ids"]] == [[97], [98, 99, 100]]
+    assert [row.tolist() for row in found["attention_mask"]] == [[1], [1, 1, 1]]
+
+
+def test_a_pad_token_is_named_as_the_error_says():
+    tokenizer = train_tokenizer("byte", [], 0)
+    with pytest.raises(ValueError, match=r"add_special_tokens\(\{\"pad_token\": \"<pad>\"\}\)"):
+        tokenizer.batch(["a", "bcd"])
+    assert tokenizer.add_special_tokens({"pad_token": "<pad>"}) == 1
+    assert tokenizer.batch(["a", "bcd"])["input_ids"].tolist() == [[97, 256, 256], [98, 99, 100]]
+
+
+def test_padding_on_the_left_scores_and_generates_alike():
+    """What `generate` asks of a batch is what padding_side='left' gives."""
+    tokenizer = train_tokenizer("byte", [], 0, roles=("pad",))
+    config = tj.GPT2Config(vocab_size=257, n_positions=32, n_embd=8, n_layer=1, n_head=2)
+    model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
+    batch = tokenizer.batch(["some", "longer text"], padding_side="left")
+    both = model.generate(**batch, max_new_tokens=3, pad_token_id=256)
+    alone = model.generate(**tokenizer.batch(["some"]), max_new_tokens=3, pad_token_id=256)
+    assert jnp.array_equal(both[0, -3:], alone[0, -3:])
+    with pytest.raises(ValueError, match="padding_side='left'"):
+        model.generate(**tokenizer.batch(["some", "longer text"]), max_new_tokens=3)
