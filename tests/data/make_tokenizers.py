@@ -1,10 +1,10 @@
-"""Writes tokenizers.json.xz: directories of tokenizers, and what PyTorch transformers makes of them.
+"""Writes tokenizers.json.xz: directories of tokenizers, and what PyTorch makes of them.
 
     python -m tests.data.make_tokenizers
 
 Small vocabularies are learned offline; each class has a directory of its own files, and one that
-transformers saved; options and added tokens vary. Needs transformers 5, tokenizers and sentencepiece;
-the tests need the written file alone.
+transformers saved; options and added tokens vary. Needs transformers 5, tokenizers and
+sentencepiece; the tests need the written file alone.
 """
 
 import base64
@@ -26,15 +26,30 @@ from tests.data.tokenizer_texts import LINES, pairs, texts
 
 OUT = Path(__file__).with_name("tokenizers.json.xz")
 CORPUS = LINES * 3
-RULES = {"ﬁ": "fi", "①": "1", "…": "...", "½": "1/2", "　": " ", "\u00a0": " ", "\t": " ", "\n": " "}
-RULES |= {chr(0xFF01 + n): chr(0x21 + n) for n in range(94)} | {"e\u0301": "é", "\r": " ", "\u200b": " "}
+RULES = {
+    "ﬁ": "fi",
+    "①": "1",
+    "…": "...",
+    "½": "1/2",
+    "　": " ",
+    "\u00a0": " ",
+    "\t": " ",
+    "\n": " ",
+}
+RULES |= {chr(0xFF01 + n): chr(0x21 + n) for n in range(94)} | {
+    "e\u0301": "é",
+    "\r": " ",
+    "\u200b": " ",
+}
 
 
 def word_pieces(special, lower=True, size=420):
     inner = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
     inner.normalizer = normalizers.BertNormalizer(lowercase=lower)
     inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size, special_tokens=special, show_progress=False
+    )
     inner.train_from_iterator(CORPUS, trainer)
     ids = inner.get_vocab()
     return {"vocab.txt": "".join(f"{token}\n" for token in sorted(ids, key=ids.get)).encode()}
@@ -120,35 +135,55 @@ def slow_directories():
     fair = pieces("sentencepiece.bpe.model", unk_id=0, bos_id=1, eos_id=2)
     plain = pieces("sentencepiece.bpe.model", unk_id=0, bos_id=1, eos_id=2, rules=False)
     marks = "[CLS],[SEP],[MASK]"
-    albert = pieces(
-        "spiece.model", pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, control_symbols=marks
-    )
+    albert = pieces("spiece.model", pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, control_symbols=marks)
     bird = pieces(
-        "spiece.model", pad_id=0, eos_id=1, bos_id=2, unk_id=100, user_defined_symbols=marks,
-        rules=False, control_symbols=",".join(f"<unused_{n}>" for n in range(3, 100)),
+        "spiece.model",
+        pad_id=0,
+        eos_id=1,
+        bos_id=2,
+        unk_id=100,
+        user_defined_symbols=marks,
+        rules=False,
+        control_symbols=",".join(f"<unused_{n}>" for n in range(3, 100)),
         vocab_size=360,
     )
     v2 = pieces(
-        "spm.model", pad_id=0, bos_id=1, eos_id=2, unk_id=3, rules=False, pad_piece="[PAD]",
-        bos_piece="[CLS]", eos_piece="[SEP]", unk_piece="[UNK]",
+        "spm.model",
+        pad_id=0,
+        bos_id=1,
+        eos_id=2,
+        unk_id=3,
+        rules=False,
+        pad_piece="[PAD]",
+        bos_piece="[CLS]",
+        eos_piece="[SEP]",
+        unk_piece="[UNK]",
     )
     llama = pieces(
-        "tokenizer.model", model_type="bpe", byte_fallback=True, vocab_size=560, rules=False,
+        "tokenizer.model",
+        model_type="bpe",
+        byte_fallback=True,
+        vocab_size=560,
+        rules=False,
         remove_extra_whitespaces=False,
     )
     nllb = pieces("sentencepiece.bpe.model", model_type="bpe", vocab_size=400)
     return {
         "bert": bert | model_type("bert"),
         "bert-cased": cased | config(tokenizer_class="BertTokenizer", do_lower_case=False),
-        "bert-accents": bert | config(
+        "bert-accents": bert
+        | config(
             tokenizer_class="BertTokenizer", strip_accents=False, tokenize_chinese_chars=False
         ),
         "bert-added": bert | model_type("bert") | ADDED,
-        "bert-extra": bert | config(
-            tokenizer_class="BertTokenizerFast", additional_special_tokens=["<user>", "[E1]"],
+        "bert-extra": bert
+        | config(
+            tokenizer_class="BertTokenizerFast",
+            additional_special_tokens=["<user>", "[E1]"],
             padding_side="left",
         ),
-        "bert-listed": bert | config(
+        "bert-listed": bert
+        | config(
             tokenizer_class="BertTokenizer",
             added_tokens_decoder={
                 "420": {"content": "<User>", "lstrip": True, "special": False, "normalized": True},
@@ -159,7 +194,8 @@ def slow_directories():
         "distilbert": bert | model_type("distilbert"),
         "mpnet": mpnet | model_type("mpnet"),
         "roberta": roberta | model_type("roberta"),
-        "roberta-space": roberta | config(tokenizer_class="RobertaTokenizer", add_prefix_space=True),
+        "roberta-space": roberta
+        | config(tokenizer_class="RobertaTokenizer", add_prefix_space=True),
         "bart": roberta | model_type("bart"),
         "longformer": roberta | model_type("longformer"),
         "led": roberta | config(tokenizer_class="LEDTokenizer"),
@@ -168,29 +204,28 @@ def slow_directories():
         "gpt2-bos": gpt2 | config(tokenizer_class="GPT2Tokenizer", add_bos_token=True),
         "deberta": deberta | model_type("deberta"),
         "albert": albert | model_type("albert"),
-        "albert-kept": albert | config(
-            tokenizer_class="AlbertTokenizer", do_lower_case=False, keep_accents=True
-        ),
+        "albert-kept": albert
+        | config(tokenizer_class="AlbertTokenizer", do_lower_case=False, keep_accents=True),
         "big_bird": bird | model_type("big_bird"),
         "camembert": plain | model_type("camembert"),
         "deberta-v2": v2 | model_type("deberta-v2"),
-        "deberta-v2-lower": v2 | config(
-            tokenizer_class="DebertaV2Tokenizer", do_lower_case=True, split_by_punct=True
-        ),
+        "deberta-v2-lower": v2
+        | config(tokenizer_class="DebertaV2Tokenizer", do_lower_case=True, split_by_punct=True),
         "xlm-roberta": fair | model_type("xlm-roberta"),
         "mbart": fair | config(tokenizer_class="MBartTokenizer", src_lang="de_DE"),
         "mbart50": fair | config(tokenizer_class="MBart50Tokenizer", src_lang="fr_XX"),
-        "nllb": nllb | config(tokenizer_class="NllbTokenizer", src_lang="deu_Latn", **_languages(nllb)),
-        "nllb-legacy": nllb | config(
-            tokenizer_class="NllbTokenizer", legacy_behaviour=True, **_languages(nllb)
-        ),
+        "nllb": nllb
+        | config(tokenizer_class="NllbTokenizer", src_lang="deu_Latn", **_languages(nllb)),
+        "nllb-legacy": nllb
+        | config(tokenizer_class="NllbTokenizer", legacy_behaviour=True, **_languages(nllb)),
         "t5": t5 | model_type("t5"),
         "mt5": t5 | config(tokenizer_class="T5Tokenizer", extra_ids=0) | model_type("mt5"),
         "longt5": t5 | config(tokenizer_class="T5Tokenizer") | model_type("longt5"),
         "switch": t5 | model_type("switch_transformers"),
         "pegasus": t5 | model_type("pegasus"),
         "llama": llama | config(tokenizer_class="LlamaTokenizer", add_bos_token=True, legacy=False),
-        "llama-legacy": llama | config(
+        "llama-legacy": llama
+        | config(
             tokenizer_class="LlamaTokenizer", add_bos_token=True, add_eos_token=True, legacy=True
         ),
         "llama-bare": llama | model_type("llama"),
@@ -219,10 +254,14 @@ def _m2m():
     ids = {token: n for n, token in enumerate([*FAIR, *found])}
     codes = transformers.models.m2m_100.tokenization_m2m_100.FAIRSEQ_LANGUAGE_CODES["m2m100"]
     special = {"additional_special_tokens": [f"__{code}__" for code in codes]}
-    return spm | config(tokenizer_class="M2M100Tokenizer", src_lang="fr", tgt_lang="de") | {
-        "vocab.json": json.dumps(ids, ensure_ascii=False).encode(),
-        "special_tokens_map.json": json.dumps(special).encode(),
-    }
+    return (
+        spm
+        | config(tokenizer_class="M2M100Tokenizer", src_lang="fr", tgt_lang="de")
+        | {
+            "vocab.json": json.dumps(ids, ensure_ascii=False).encode(),
+            "special_tokens_map.json": json.dumps(special).encode(),
+        }
+    )
 
 
 def _marian():
@@ -233,20 +272,37 @@ def _marian():
         known = sentencepiece.SentencePieceProcessor(model_proto=next(iter(spm.values())))
         found |= {known.id_to_piece(n): None for n in range(3, known.get_piece_size()) if n % 13}
     ids = {token: n for n, token in enumerate([*found, "<pad>"])}
-    return source | target | model_type("marian") | {
-        "vocab.json": json.dumps(ids, ensure_ascii=False).encode(),
-        "tokenizer_config.json": b'{"source_lang": "en", "target_lang": "fr"}',
-    }
+    return (
+        source
+        | target
+        | model_type("marian")
+        | {
+            "vocab.json": json.dumps(ids, ensure_ascii=False).encode(),
+            "tokenizer_config.json": b'{"source_lang": "en", "target_lang": "fr"}',
+        }
+    )
 
 
 WHOLE = {  # saved by transformers with a tokenizer.json, then told otherwise by its config
     "bert": {"do_lower_case": False, "truncation_side": "left"},
-    "distilbert": {}, "mpnet": {"do_lower_case": False}, "roberta": {"add_prefix_space": True},
-    "gpt2": {"add_prefix_space": True, "add_bos_token": True}, "deberta": {}, "blenderbot": {},
-    "albert": {"do_lower_case": False}, "big_bird": {}, "camembert": {},
-    "deberta-v2": {"do_lower_case": True}, "xlm-roberta": {}, "mbart": {"src_lang": "en_XX"},
-    "nllb": {"src_lang": "fra_Latn"}, "t5": {}, "pegasus": {}, "llama": {"add_eos_token": True},
-    "mbart50": {}, "xlnet": {},
+    "distilbert": {},
+    "mpnet": {"do_lower_case": False},
+    "roberta": {"add_prefix_space": True},
+    "gpt2": {"add_prefix_space": True, "add_bos_token": True},
+    "deberta": {},
+    "blenderbot": {},
+    "albert": {"do_lower_case": False},
+    "big_bird": {},
+    "camembert": {},
+    "deberta-v2": {"do_lower_case": True},
+    "xlm-roberta": {},
+    "mbart": {"src_lang": "en_XX"},
+    "nllb": {"src_lang": "fra_Latn"},
+    "t5": {},
+    "pegasus": {},
+    "llama": {"add_eos_token": True},
+    "mbart50": {},
+    "xlnet": {},
 }
 
 
@@ -257,7 +313,7 @@ def write(files, folder):
 
 
 def whole_directories(slow, folder):
-    """Directories that transformers saved; "json-" ones say no class, so that they lie as they do."""
+    """Directories that transformers saved; "json-" ones say no class: they are read as they lie."""
     found = {}
     for name, changes in WHOLE.items():
         kept = folder / f"whole-{name}"
@@ -267,8 +323,10 @@ def whole_directories(slow, folder):
         found[f"whole-{name}"] = files
         if name in ("bert", "t5", "roberta"):
             values = {k: v for k, v in values.items() if k.endswith("_token")}
-            files = config(tokenizer_class="PreTrainedTokenizerFast", **values) | files | config(
-                tokenizer_class="PreTrainedTokenizerFast", **values
+            files = (
+                config(tokenizer_class="PreTrainedTokenizerFast", **values)
+                | files
+                | config(tokenizer_class="PreTrainedTokenizerFast", **values)
             )
             found[f"json-{name}"] = files
     values = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>"}

@@ -1,5 +1,7 @@
 """Texts that tokenizers disagree about, drawn from a seed, and the few lines vocabularies learn."""
 
+# ruff: noqa: RUF001 - letters that look alike are what these texts are about
+
 import random
 
 LINES = """

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)  # SentencePiece.Type
 UNIGRAM, PAIRS = 1, 2  # TrainerSpec.ModelType
 
+
 @dataclass
 class Model:
     """What a .model says."""

@@ -7,7 +7,6 @@ lies, and so is a SentencePiece model, with the ids of its pieces.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from transformers_jax.data.classes.options import CONFIG, MAP, ROLES, Options, r
 from transformers_jax.data.classes.options import read_options as read_options
 from transformers_jax.data.classes.table import ALIKE, AS_IT_LIES, CLASSES, OURS, WHOLE
 from transformers_jax.data.learned import train_tokenizer
-from transformers_jax.data.sentencepiece import read_model
 from transformers_jax.data.tokenizer import KINDS, Tokenizer, refusing
 from transformers_jax.data.tokenizer_settings import settings
 from transformers_jax.hub.download import is_id, resolve
@@ -136,9 +134,7 @@ def _reader(path: Path, name: str | None) -> tuple[Path, Callable[[Options], mak
         one = slow.CLASSES[name]
         return folder / one.files[0], lambda options: one.build(folder, options)
     if name in ASIDE:
-        raise ValueError(
-            f"{name} needs {ASIDE[name]}, which is not had; {_remedy(whole)}"
-        )
+        raise ValueError(f"{name} needs {ASIDE[name]}, which is not had; {_remedy(whole)}")
     if name in CLASSES:
         file = whole or _vocabulary(path, CLASSES[name].files, name)
         if whole is None or not (name == "LlamaTokenizer" and _of_bytes(whole)):
@@ -175,14 +171,15 @@ def _vocabulary(path: Path, files: tuple[str, ...], name: str | None) -> Path:
     models = sorted(path.glob("*.model")) if files[0].endswith(".model") else []
     if len(models) == 1:
         return models[0]
-    raise ValueError(f"{path} has no {' with '.join(files)}, which {name} reads")
+    wanted = " with ".join(files)
+    raise ValueError(f"{path} has neither {WHOLE_FILE} nor {wanted}, which {name} reads")
 
 
 def _without_class(path: Path) -> tuple[Path, Callable[[Options], make.Made]]:
     """A SentencePiece model, which needs no class; nothing else does without one."""
     models = [path] if path.suffix == ".model" else sorted(path.glob("*.model"))
     if len(models) == 1 and models[0].is_file():
-        return models[0], lambda options: make.Made(read_model(models[0], options), options)
+        return models[0], lambda options: make.as_pieces(models[0], options)
     if models:
         names = ", ".join(model.name for model in models)
         raise ValueError(f"{path} has several SentencePiece models ({names}); name one")
@@ -203,9 +200,10 @@ def _without_class(path: Path) -> tuple[Path, Callable[[Options], make.Made]]:
 def _of_bytes(file: Path) -> bool:
     """Whether a tokenizer.json cuts bytes, which no class of SentencePiece's does."""
     content = read_json(file)
-    return any('"ByteLevel"' in repr(content.get(key)).replace("'", '"') for key in (
-        "pre_tokenizer", "decoder"
-    ))
+    return any(
+        '"ByteLevel"' in repr(content.get(key)).replace("'", '"')
+        for key in ("pre_tokenizer", "decoder")
+    )
 
 
 def _special(made: make.Made, told: bool) -> dict[str, str]:

@@ -56,8 +56,4 @@ M2M100 = tuple(
     ).split()
 )
 
-WMT21 = tuple(
-    (
-        "en ha is ja cs ru zh de"
-    ).split()
-)
+WMT21 = tuple(("en ha is ja cs ru zh de").split())

@@ -11,6 +11,7 @@ from transformers_jax.data.classes import vocabulary
 from transformers_jax.data.classes.options import Options, add_tokens, text
 from transformers_jax.data.classes.table import Frame, TokenizerClass
 from transformers_jax.data.classes.vocabulary import Words
+from transformers_jax.data.sentencepiece import read_model
 
 
 @dataclass
@@ -46,6 +47,18 @@ def as_it_lies(file: Path, options: Options) -> Made:
     side = _padding(inner.padding, options)
     add_tokens(inner, options, options.extra or [])
     return Made(inner, options, side or "right")
+
+
+def as_pieces(file: Path, options: Options) -> Made:
+    """A SentencePiece model with its own ids, and nothing around a text unless the files say so.
+
+    Raises:
+        ValueError: it is none, or one of words or of characters.
+    """
+    inner = read_model(file, options)
+    add_tokens(inner, options, options.extra or [])
+    put_frame(inner, _ends(options), options)
+    return Made(inner, options)
 
 
 def of_class(one: TokenizerClass, file: Path, options: Options) -> Made:
@@ -154,7 +167,8 @@ def _between_languages(one: TokenizerClass, made: Made) -> None:
     inner, options = made.inner, made.options
     codes = {*one.languages, *(text(token) for token in options.extra or [])}
     made.languages = {
-        code: inner.token_to_id(code) for code in sorted(c for c in codes if c)
+        code: inner.token_to_id(code)
+        for code in sorted(c for c in codes if c)
         if inner.token_to_id(code) is not None
     }
     source = options.get("src_lang", one.default_language)

@@ -1,7 +1,7 @@
 """The kinds of models that tokenizers have, with how text is made ready for them and joined again.
 
-Each function takes a vocabulary and options and gives a tokenizer of the Rust library, still without
-added tokens and without a frame. Names and defaults of options are Hugging Face's.
+Each function takes a vocabulary and options and gives a tokenizer of the Rust library, still
+without added tokens and without a frame. Names and defaults of options are Hugging Face's.
 """
 
 from __future__ import annotations

@@ -65,6 +65,8 @@ class Renumbered:
 
     def encode_batch_fast(self, texts: Sequence[Any], **options: Any) -> list[Row]:
         """Texts, on all cores, without the places of tokens."""
+        if self.surfaces:  # the fast way leaves the tokens out, too
+            return self.encode_batch(texts, **options)
         ready = [self._made(text) for text in texts]
         return [Row(one, self) for one in self.inner.encode_batch_fast(ready, **options)]
 

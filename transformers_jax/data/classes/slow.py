@@ -214,9 +214,7 @@ def _blenderbot_small(folder: Path, options: Options) -> Made:
 
     files = _files(folder, ("vocab.json", "merges.txt"))
     ids = _ids(files["vocab.json"])
-    options.default(
-        {"bos": "__start__", "eos": "__end__", "unk": "__unk__", "pad": "__null__"}, {}
-    )
+    options.default({"bos": "__start__", "eos": "__end__", "unk": "__unk__", "pad": "__null__"}, {})
     known = _known(ids, options, {})
     lines = files["merges.txt"].decode("utf-8").split("\n")[1:-1]
     merges = [(pair[0], pair[1]) for line in lines if len(pair := line.split()) == 2]
@@ -245,7 +243,7 @@ def _blenderbot_small(folder: Path, options: Options) -> Made:
     space = r"[\s\x1c-\x1f]"
     inner.normalizer = normalizers.Sequence(
         [
-            normalizers.Replace(Regex(rf"(?<=[^\s\x1c-\x1f'])\n"), " __newln__ "),
+            normalizers.Replace(Regex(r"(?<=[^\s\x1c-\x1f'])\n"), " __newln__ "),
             normalizers.Lowercase(),
         ]
     )

@@ -308,7 +308,9 @@ _TABLE = (
 CLASSES = {one.name: one for one in _TABLE}
 AS_IT_LIES = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer")
 ALIKE = {  # names of classes that are others
-    **dict.fromkeys(("ElectraTokenizer", "MobileBertTokenizer", "ConvBertTokenizer"), "BertTokenizer"),
+    **dict.fromkeys(
+        ("ElectraTokenizer", "MobileBertTokenizer", "ConvBertTokenizer"), "BertTokenizer"
+    ),
     **dict.fromkeys(
         ("BartTokenizer", "LEDTokenizer", "LongformerTokenizer", "MvpTokenizer"), "RobertaTokenizer"
     ),

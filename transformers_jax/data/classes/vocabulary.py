@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.data.classes.options import read_json
-from transformers_jax.data.sentencepiece import CONTROL, USER, parse
+from transformers_jax.data.sentencepiece import CONTROL, PAIRS, UNIGRAM, USER, parse
 
 Scored = list[tuple[str, float]]
 Merges = list[tuple[str, str]]
@@ -107,10 +107,19 @@ def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) ->
     Args:
         number: pieces as they lie -> pieces in the order of the class's ids.
         merged: whether the class merges pairs, whose order is the one of the pieces that they make.
+
+    Raises:
+        ValueError: it is no SentencePiece model, or not of the kind that the class reads.
     """
     from tokenizers import AddedToken
 
     model = parse(file.read_bytes())
+    if model.type != (PAIRS if merged else UNIGRAM):
+        kinds = {UNIGRAM: "unigram", PAIRS: "BPE"}
+        raise ValueError(
+            f"it is a model of type {kinds.get(model.type, 'word or char')}, and its class reads "
+            f"{'BPE' if merged else 'unigram'}; without a class it is read as it lies"
+        )
     scored = [(piece, score) for piece, score, _ in model.pieces]
     merges = merges_of([piece for piece, _ in scored]) if merged else []
     scored = number(scored)
@@ -137,4 +146,3 @@ def merges_of(pieces: list[str]) -> Merges:
         for left, right in sorted(cuts, key=lambda cut: (ids[cut[0]], ids[cut[1]])):
             merges.append(((number, len(left), len(right)), (left, right)))
     return [pair for _, pair in sorted(merges, key=lambda one: one[0])]
-
