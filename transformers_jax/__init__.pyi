@@ -103,6 +103,7 @@ from .pretrained import (
     from_pretrained as from_pretrained,
     save_pretrained as save_pretrained,
 )
+from .resize import resize_embeddings as resize_embeddings
 from .scoring import score as score
 from .shard import make_mesh as make_mesh
 from .spec import AttentionSpec as AttentionSpec

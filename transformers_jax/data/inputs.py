@@ -231,7 +231,7 @@ def check_texts(texts: Iterable[Any], split: bool = False) -> list[Text]:
 
 
 def _check_words(tokenizer: Tokenizer, texts: Iterable[Sequence[str]]) -> None:
-    """Bytes, characters and byte-level BPE read what is there: without spaces, words run together."""
+    """Bytes, characters and byte-level BPE need spaces: words would run together."""
     content = tokenizer.inner.pre_tokenizer
     parts = () if content is None else _parts(content)
     glues = [type(one).__name__ == "ByteLevel" and not one.add_prefix_space for one in parts]
