@@ -1,5 +1,6 @@
 """Where a model is found: locally, in the cache, or on a hub that may not be there."""
 
+import fnmatch
 import os
 import socket
 import subprocess
@@ -7,9 +8,12 @@ import sys
 import textwrap
 import time
 
+import huggingface_hub
 import pytest
+from huggingface_hub import errors
 
 from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
+from transformers_jax.hub import download
 from transformers_jax.hub.download import resolve
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -64,6 +68,36 @@ def test_a_cached_model_needs_no_network(tmp_path, closed):
     assert resolve("some/model", cache_dir=tmp_path).samefile(snapshot)
     assert resolve("some/model", cache_dir=tmp_path, revision=REVISION).samefile(snapshot)
     assert resolve("some/model", cache_dir=tmp_path, local_files_only=True).samefile(snapshot)
+
+
+def test_a_cached_model_of_flax_needs_no_network_either(tmp_path, closed):
+    snapshot = cache(tmp_path, {"config.json": "{}", "flax_model.msgpack": "weights"})
+    assert resolve("some/model", cache_dir=tmp_path).samefile(snapshot)
+
+
+def test_flax_weights_are_fetched_only_where_there_are_no_safetensors(tmp_path, monkeypatch):
+    hub = {"both/model": {**WHOLE, "flax_model.msgpack": ""}, "flax/model": {"config.json": "{}"}}
+    hub["flax/model"]["flax_model-00001-of-00001.msgpack"] = ""
+    asked = []
+
+    def snapshot_download(model, *, allow_patterns, local_files_only=False, **rest):
+        if local_files_only:
+            raise errors.LocalEntryNotFoundError("not cached")
+        folder = tmp_path / model
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in hub[model].items():
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in allow_patterns):
+                (folder / name).write_text(text)
+        asked.append(model)
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(download, "_reachable", lambda endpoint: True)
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    assert sorted(os.listdir(resolve("both/model"))) == sorted(WHOLE)
+    assert sorted(os.listdir(resolve("flax/model"))) == sorted(hub["flax/model"])
+    assert asked == ["both/model", "flax/model", "flax/model"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import urllib.request
 from pathlib import Path
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja")
+FLAX = ("flax_model*.msgpack",)  # fetched where there are no safetensors
 _Where = tuple[str | None, str | None]  # revision, cache directory
 
 PATIENCE = 3.0  # seconds to reach the hub; its client alone retries for more than twenty
@@ -83,15 +84,21 @@ def is_id(path_or_id: Any) -> bool:
 def _download(model: str, where: _Where, token: str | bool | None) -> Path:
     from huggingface_hub import errors, snapshot_download
 
-    try:
-        found = snapshot_download(
-            model,
-            revision=where[0],
-            cache_dir=where[1],
-            token=token,
-            allow_patterns=list(PATTERNS),
-            library_name="transformers_jax",
+    def fetched(patterns: tuple[str, ...]) -> Path:
+        return Path(
+            snapshot_download(
+                model,
+                revision=where[0],
+                cache_dir=where[1],
+                token=token,
+                allow_patterns=list(patterns),
+                library_name="transformers_jax",
+            )
         )
+
+    try:
+        found = fetched(PATTERNS)
+        return found if _has_weights(found) else fetched((*PATTERNS, *FLAX))
     except errors.GatedRepoError:
         raise ValueError(f"{model}: ask for access on the hub, then pass token=") from None
     except errors.RevisionNotFoundError:
@@ -107,7 +114,6 @@ def _download(model: str, where: _Where, token: str | bool | None) -> Path:
             f"{model} could not be downloaded ({line}); HF_HUB_OFFLINE=1 keeps to what is cached "
             f"in {_cache_path(where[1])}"
         ) from error
-    return Path(found)
 
 
 def _cached(model: str, where: _Where, subfolder: str) -> Path | None:
@@ -121,7 +127,7 @@ def _cached(model: str, where: _Where, subfolder: str) -> Path | None:
                 revision=where[0],
                 cache_dir=where[1],
                 local_files_only=True,
-                allow_patterns=list(PATTERNS),
+                allow_patterns=[*PATTERNS, *FLAX],
             )
         )
     except errors.LocalEntryNotFoundError as error:
@@ -136,12 +142,18 @@ def _cached(model: str, where: _Where, subfolder: str) -> Path | None:
 
 
 def _has_weights(folder: Path) -> bool:
-    if (folder / "model.safetensors").exists():
+    kinds = (("model.safetensors", "safetensors"), ("flax_model.msgpack", "msgpack"))
+    return any(_is_whole(folder, single, kind) for single, kind in kinds)
+
+
+def _is_whole(folder: Path, single: str, kind: str) -> bool:
+    """Whether the weights are there, in one file or in all the shards that an index names."""
+    if (folder / single).exists():
         return True
-    index = folder / "model.safetensors.index.json"
+    index = folder / f"{single}.index.json"
     if not index.exists():
         return False
-    shards = set(re.findall(r'"([^"]+\.safetensors)"', index.read_text(errors="replace")))
+    shards = set(re.findall(rf'"([^"]+\.{kind})"', index.read_text(errors="replace")))
     return bool(shards) and all("/" not in name and (folder / name).exists() for name in shards)
 
 

@@ -1,8 +1,9 @@
 """Checkpoints on disk: safetensors files, alone or sharded with an index, read tensor by tensor.
 
 Files that others made are opened only after `header` has looked at them and after the safetensors
-library has accepted them too. Nothing here ever unpickles. Writing streams one tensor at a time and
-is laid out as PyTorch's `save_pretrained` lays it out, byte for byte.
+library has accepted them too. Where there are none, Flax's are read (`flax_msgpack`). Nothing here
+ever unpickles. Writing streams one tensor at a time and is laid out as PyTorch's `save_pretrained`
+lays it out, byte for byte.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from transformers_jax.hub import flax_msgpack
 from transformers_jax.hub.header import (
     CODES,
     MAX_HEADER,
@@ -34,7 +36,8 @@ from transformers_jax.publish import publish
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _SHARD = r"model-\d{5}-of-\d{5}\.safetensors"
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+_SAFE, _FLAX = ".safetensors", ".msgpack"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Checkpoint:
             ValueError: there is no such tensor, or the file has become shorter.
         """
         path, tensor = self._find(name)
+        if isinstance(tensor, flax_msgpack.FlaxTensor):
+            return tensor.read(path, _read)
         return _read(path, tensor.offset, tensor.shape, tensor.dtype)
 
     def read_rows(self, name: str, start: int, stop: int) -> np.ndarray:
@@ -72,6 +77,8 @@ class Checkpoint:
         """
         path, tensor = self._find(name)
         assert 0 <= start <= stop <= tensor.shape[0], (name, start, stop, tensor.shape)
+        if isinstance(tensor, flax_msgpack.FlaxTensor):
+            return tensor.read(path, _read, start, stop)
         row = math.prod(tensor.shape[1:]) * tensor.dtype.itemsize
         shape = (stop - start, *tensor.shape[1:])
         return _read(path, tensor.offset + start * row, shape, tensor.dtype)
@@ -97,7 +104,8 @@ def confined(path: Path, origin: Path) -> Path:
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Opens a .safetensors file, or a directory with `model.safetensors` or its index and shards.
+    """Opens a .safetensors file, or a directory with `model.safetensors` or its index and shards,
+    or, where it has neither, with `flax_model.msgpack` or its index and shards.
 
     Only headers are read. Every tensor's place is checked; files that an index names must lie in
     the directory itself.
@@ -115,11 +123,15 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             return _open_index(path)
         if path.suffix == ".json":
             raise ValueError(f"{path} holds no weights; give its directory, {path.parent}")
-        return _alone(path, path)
+        return _alone(path, path, _FLAX if path.suffix == _FLAX else _SAFE)
     if (path / SINGLE).exists() or (path / SINGLE).is_symlink():
         return _alone(path, _inside(path, SINGLE))
     if (path / INDEX).exists():
         return _open_index(path / INDEX)
+    if (path / flax_msgpack.SINGLE).exists() or (path / flax_msgpack.SINGLE).is_symlink():
+        return _alone(path, _inside(path, flax_msgpack.SINGLE, None, _FLAX), _FLAX)
+    if (path / flax_msgpack.INDEX).exists():
+        return _open_index(path / flax_msgpack.INDEX)
     here = sorted(os.listdir(path))
     if pickles := [name for name in here if name.endswith(_PICKLES)]:
         raise ValueError(_pickle_message(path / pickles[0]))
@@ -194,9 +206,11 @@ def save(
     return [directory / name for name in names]
 
 
-def _open_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _open_file(path: Path, kind: str = _SAFE) -> tuple[dict[str, Tensor], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
+    if kind == _FLAX:
+        return flax_msgpack.read_names(path), {"format": "flax"}
     tensors, metadata = read_header(path)
     try:  # a second opinion: the reference reader must accept the file and see the same names
         with safe_open(path, framework="numpy") as file:
@@ -208,8 +222,8 @@ def _open_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
-def _alone(path: Path, file: Path) -> Checkpoint:
-    tensors, metadata = _open_file(file)
+def _alone(path: Path, file: Path, kind: str = _SAFE) -> Checkpoint:
+    tensors, metadata = _open_file(file, kind)
     return Checkpoint(path, {name: (file, tensor) for name, tensor in tensors.items()}, metadata)
 
 
@@ -225,17 +239,20 @@ def _open_index(path: Path) -> Checkpoint:
             check_name(name)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    files = {name: _inside(path.parent, name, path) for name in sorted(set(places.values()))}
+    kind = _FLAX if path.name == flax_msgpack.INDEX else _SAFE
+    files = {name: _inside(path.parent, name, path, kind) for name in sorted({*places.values()})}
     if absent := [name for name, file in files.items() if not file.exists()]:
         raise ValueError(f"{path}: these shards are missing: {', '.join(absent)}")
     tensors: dict[str, tuple[Path, Tensor]] = {}
     metadata: dict[str, str] = {}
     for name, file in files.items():
-        found, notes = _open_file(file)
+        found, notes = _open_file(file, kind)
         if twice := sorted(set(found) & set(tensors)):
             raise ValueError(f"{path}: tensor {twice[0]!r} is in two shards, also in {name}")
         tensors.update({key: (file, tensor) for key, tensor in found.items()})
         metadata.update(notes)
+    if kind == _FLAX:
+        places = {flax_msgpack.torch_name(name): file for name, file in places.items()}
     wrong = [k for k, v in places.items() if k not in tensors or tensors[k][0] != files[v]]
     if wrong or len(tensors) != len(places):
         wrong += sorted(set(tensors) - set(places))
@@ -243,15 +260,15 @@ def _open_index(path: Path) -> Checkpoint:
     return Checkpoint(path.parent, tensors, metadata)
 
 
-def _inside(directory: Path, name: str, index: Path | None = None) -> Path:
+def _inside(directory: Path, name: str, index: Path | None = None, kind: str = _SAFE) -> Path:
     """The file `name` of a directory, which must be a plain name and really lie there.
 
     The hub's cache keeps files as links from `snapshots/<revision>` to `blobs` of the same model;
     those are inside, too.
     """
     where = index or directory
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,250}\.safetensors", name):
-        raise ValueError(f"{where}: {name[:200]!r} is not a plain file name ending in .safetensors")
+    if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,250}}{re.escape(kind)}", name):
+        raise ValueError(f"{where}: {name[:200]!r} is not a plain file name ending in {kind}")
     real, roots = (directory / name).resolve(), [directory.resolve()]
     for parent in (roots[0], *roots[0].parents):
         if parent.parent.name == "snapshots" and parent.parent.parent.name.startswith("models--"):
