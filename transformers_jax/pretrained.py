@@ -91,7 +91,7 @@ def from_config(
     """
     check_key(key)
     sentence = asked(head, None, pooling)
-    config = load_config(config, ignore=ignore)
+    config = load_config(config, ignore=ignore, reader=head)
     check_options(overrides, vars(config))
     config = config.replace(**overrides)
     execution = Execution(attention, layers, unroll, remat, compute_dtype)
@@ -224,7 +224,7 @@ def from_pretrained(
     folder = found if found.is_dir() else found.parent
     if sentence := asked(head, found, pooling, ignore):
         folder = folder / sentence.transformer
-    config = load_config(folder, ignore=ignore)
+    config = load_config(folder, ignore=ignore, reader=head)
     check_options(overrides, vars(config))
     if num_labels is not None:
         overrides["num_labels"] = num_labels

@@ -25,7 +25,7 @@ def keys(model_type):
     folder = Path(inspect.getfile(cls)).parent
     code = "".join(path.read_text() for path in sorted(folder.glob("modeling_*.py")))
     read = {name for pair in READ.findall(code) for name in pair}
-    renamed = {old: new for old, new in cls.attribute_map.items()}
+    renamed = dict(cls.attribute_map)
     read |= {renamed[name] for name in read if name in renamed}
     made = {} if model_type == "encoder-decoder" else cls().to_dict()
     names = {*made, *getattr(cls, "__annotations__", {}), *renamed}

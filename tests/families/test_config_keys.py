@@ -53,7 +53,7 @@ def test_each_key_of_the_reference_is_read_fixed_or_ignored_with_a_reason(family
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_ignored_key_has_a_reason_and_each_reason_a_key(family):
     cls = config_class({"model_type": family})
-    assert cls.UNUSED <= reasons(cls).keys()
+    assert reasons(cls).keys() >= cls.UNUSED
     assert config_keys.FAMILY.get(family, {}).keys() <= cls.UNUSED
     assert set(config_keys.EVERYWHERE) == IGNORED
     assert not cls.UNUSED & cls.FIXED.keys()

@@ -47,7 +47,7 @@ def generate(options: Namespace) -> int:
     prompts = options.ids or read_prompts(options)
     if not all(encode(tokenizer, text) for text in prompts):
         raise ValueError("a prompt is empty; give at least one token")
-    model = tj.from_pretrained(folder, dtype=options.dtype)
+    model = tj.from_pretrained(folder, dtype=options.dtype, ignore=options.ignore)
     rows = [read_by(model, tokenizer, text) for text in prompts]
     width, left = max(map(len, rows)), not model.is_encoder_decoder
     fill = lambda row, n: (
@@ -77,7 +77,7 @@ def inspect(options: Namespace) -> int:
     from transformers_jax.inspection.description import describe, to_json
 
     source = model_source(options.model)
-    description = describe(source, head=options.head, name=options.model)
+    description = describe(source, head=options.head, name=options.model, ignore=options.ignore)
     if options.json:
         print(to_json(description))
     else:
@@ -102,7 +102,7 @@ def draw(source: Any, options: Namespace, out: Path) -> list[Path]:
     from transformers_jax.inspection.description import find_config, head_of
     from transformers_jax.models.base import Plan
 
-    config, weights = find_config(source)
+    config, weights = find_config(source, ignore=options.ignore, head=options.head)
     head = head_of(config, options.head)
     if options.text is None and options.ids is None:
         return pictures.draw_graphs(Plan(config, head).build(), out)
@@ -112,7 +112,8 @@ def draw(source: Any, options: Namespace, out: Path) -> list[Path]:
         print("these weights are random: a config has none", file=sys.stderr)
         model = tj.from_config(config, head=head, key=key)
     else:
-        model = tj.from_pretrained(weights, head=head, key=key)
+        name = config.architecture(head)
+        model = tj.from_pretrained(weights, head=name, key=key, ignore=options.ignore)
     if "input_ids" not in model.arguments():
         raise ValueError(f"{config.model_type} reads no tokens; leave --text and --ids out")
     tokenizer = read_tokenizer(source) if options.ids is None else None
@@ -145,6 +146,7 @@ def convert(options: Namespace) -> int:
         max_shard_size=options.max_shard_size,
         key=key,
         overwrite=options.overwrite,
+        ignore=options.ignore,
     )
     if options.json:
         print(json.dumps(done.to_dict(), indent=2))

@@ -60,6 +60,7 @@ def flags_of_generate(parser: Parser) -> None:
     add("--do-sample", action="store_true", help="draw tokens instead of taking the likeliest")
     add("--seed", type=int, default=0, help="of --do-sample; same seed, same text (default 0)")
     add("--dtype", default="float32", help="of the parameters: float32, bfloat16, auto, ...")
+    add_ignore(parser)
     add("--json", action="store_true", help="a JSON object a line: prompt, text")
 
 
@@ -68,6 +69,7 @@ def flags_of_inspect(parser: Parser) -> None:
     add = parser.add_argument
     add("model", help="a directory, a config.json, a run of pretraining, or a hub id")
     add("--head", help="look at the model with this head (default: that of the config)")
+    add_ignore(parser)
     add("--out", metavar="DIR", help="draw the attention graphs as PNG files into DIR")
     add("--text", metavar="TEXT", help="draw the attention maps over this text, too")
     add("--ids", metavar="'5 17 3'", help="the text as token ids")
@@ -82,11 +84,23 @@ def flags_of_convert(parser: Parser) -> None:
     add("target", help="a new directory")
     add("--dtype", default="auto", help="of what is written (default: as it is stored)")
     add("--head", help="a head, or a Hugging Face class name (default: that of the config)")
+    add_ignore(parser)
     add("--max-shard-size", default="50GB", metavar="SIZE", help="such as 5GB (default 50GB)")
     add("--seed", type=int, help="draw a head that the source lacks from this seed")
     add("--overwrite", action="store_true", help="write into a directory that is not empty")
     add("--all", action="store_true", help="list every change, not the first ten of a kind")
     add("--json", action="store_true", help="what changed, as JSON")
+
+
+def add_ignore(parser: Parser) -> None:
+    """Keys of config.json that no field knows."""
+    parser.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="accept this unknown key of config.json; may be given several times",
+    )
 
 
 def flag(name: str) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.hub import flax_msgpack
+from transformers_jax.hub.contents import adapter_beside, other_weights, pickle_message
 from transformers_jax.hub.header import (
     CODES,
     MAX_HEADER,
@@ -118,12 +119,14 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         if not path.exists():
             raise ValueError(f"{path} does not exist")
         if path.suffix in _PICKLES:
-            raise ValueError(_pickle_message(path))
+            raise ValueError(pickle_message(path))
         if path.name.endswith(".index.json"):
             return _open_index(path)
         if path.suffix == ".json":
             raise ValueError(f"{path} holds no weights; give its directory, {path.parent}")
         return _alone(path, path, _FLAX if path.suffix == _FLAX else _SAFE)
+    if (path / SINGLE).exists() and (problem := adapter_beside(path)):
+        raise ValueError(problem)
     if (path / SINGLE).exists() or (path / SINGLE).is_symlink():
         return _alone(path, _inside(path, SINGLE))
     if (path / INDEX).exists():
@@ -133,10 +136,12 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if (path / flax_msgpack.INDEX).exists():
         return _open_index(path / flax_msgpack.INDEX)
     here = sorted(os.listdir(path))
-    if pickles := [name for name in here if name.endswith(_PICKLES)]:
-        raise ValueError(_pickle_message(path / pickles[0]))
+    if problem := other_weights(path):
+        raise ValueError(problem)
     others = [name for name in here if name.endswith(".safetensors")]
     hint = f"; give one of its files instead: {', '.join(others[:5])}" if others else ""
+    if not others and "config.json" in here:
+        hint = "; a config alone makes a new model: tj.from_config(path, key=jax.random.key(0))"
     raise ValueError(f"{path} has neither {SINGLE} nor {INDEX}{hint}")
 
 
@@ -242,7 +247,10 @@ def _open_index(path: Path) -> Checkpoint:
     kind = _FLAX if path.name == flax_msgpack.INDEX else _SAFE
     files = {name: _inside(path.parent, name, path, kind) for name in sorted({*places.values()})}
     if absent := [name for name, file in files.items() if not file.exists()]:
-        raise ValueError(f"{path}: these shards are missing: {', '.join(absent)}")
+        raise ValueError(
+            f"{path}: these shards are missing: {', '.join(absent)} ({len(absent)} of "
+            f"{len(files)}); copy or download them into {path.parent}"
+        )
     tensors: dict[str, tuple[Path, Tensor]] = {}
     metadata: dict[str, str] = {}
     for name, file in files.items():
@@ -352,13 +360,3 @@ def _bytes(size: int | str) -> int:
     if match is None or match[2] not in units or float(match[1]) <= 0:
         raise ValueError(f"max_shard_size {size!r} must be bytes, or text such as '5GB'")
     return int(float(match[1]) * units[match[2]])
-
-
-def _pickle_message(path: Path) -> str:
-    return (
-        f"{path} may be a pickle, which can run any code when it is opened, so it is not opened. "
-        'If you trust it, convert it once where PyTorch is installed: python -c "import torch, '
-        "safetensors.torch as s; s.save_file({k: v.clone().contiguous() for k, v in "
-        f"torch.load('{path}', map_location='cpu', weights_only=True).items()}}, "
-        f"'{path.with_name(SINGLE)}', metadata={{'format': 'pt'}})\""
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,10 +63,12 @@ def convert(
     max_shard_size: int | str = "50GB",
     key: Key | None = None,
     overwrite: bool = False,
+    ignore: Iterable[str] = (),
 ) -> Conversion:
     """Writes the model of `source` to the directory `target`, with its tokenizer's files.
 
-    A directory of sentence-transformers stays one, unless another head is asked for.
+    A directory of sentence-transformers stays one, unless another head is asked for. `ignore` are
+    unknown keys of config.json to accept, which are not written.
 
     Raises:
         ValueError: the source does not fit its family or is not to be trusted; the target holds
@@ -81,8 +83,16 @@ def convert(
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise ValueError(f"{target} is not empty; give another directory, or --overwrite")
     sentences = head == "embedding" or (head is None and (origin / MODULES).is_file())
-    chosen = "embedding" if sentences else head_of(load_config(origin), head)
-    loaded = from_pretrained(found, head=chosen, dtype=dtype, key=key, return_report=True)
+    config = None if sentences else load_config(origin, ignore=ignore, reader=head)
+    chosen = "embedding" if config is None else head_of(config, head)
+    loaded = from_pretrained(
+        found,
+        head=chosen if config is None else config.architecture(chosen),  # which tells the family
+        dtype=dtype,
+        key=key,
+        ignore=ignore,
+        return_report=True,
+    )
     save_pretrained(loaded.model, folder, max_shard_size=max_shard_size)
     plan = loaded.model.plan
     inner = plan.sentence.transformer if isinstance(plan, EmbeddingPlan) else ""

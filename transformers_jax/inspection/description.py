@@ -82,10 +82,17 @@ class Description:
 # ---------------------------------------------------------------- finding things
 
 
-def find_config(path: str | Path | FamilyConfig, **hub: Any) -> tuple[FamilyConfig, Path | None]:
+def find_config(
+    path: str | Path | FamilyConfig,
+    *,
+    ignore: Iterable[str] = (),
+    head: str | None = None,
+    **hub: Any,
+) -> tuple[FamilyConfig, Path | None]:
     """The config of a path, and the folder or file with its weights, if there are any.
 
-    A config alone will do: a directory without weights, or a .json file.
+    A config alone will do: a directory without weights, or a .json file. `ignore` are unknown keys
+    to accept; a class of Hugging Face's as `head` tells the family where the file does not.
 
     Raises:
         ValueError: nothing is there, or it is no model.
@@ -94,9 +101,9 @@ def find_config(path: str | Path | FamilyConfig, **hub: Any) -> tuple[FamilyConf
         return path, None
     found = resolve(path, **hub)
     if found.suffix == ".json" and not found.name.endswith(".index.json"):
-        return load_config(found), None
+        return load_config(found, ignore=ignore, reader=head), None
     folder = found if found.is_dir() else found.parent
-    config = load_config(folder)
+    config = load_config(folder, ignore=ignore, reader=head)
     names = [file.name for file in folder.iterdir()]
     weighty = (".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth", ".ckpt", ".h5")
     return config, found if any(name.endswith(weighty) for name in names) else None
@@ -114,18 +121,20 @@ def describe(
     *,
     head: str | None = None,
     name: str | None = None,
+    ignore: Iterable[str] = (),
     **hub: Any,
 ) -> Description:
     """The facts about the model of a directory, a config (or its file), or a hub id.
 
-    `name` is what the source is called in the description.
+    `name` is what the source is called in the description, `ignore` are unknown keys of its
+    config.json to accept.
 
     A checkpoint that does not fit is described too: `fits` is false and `report` says why.
 
     Raises:
         ValueError: it is no model, or a file that is not to be trusted.
     """
-    config, where = find_config(path, **hub)
+    config, where = find_config(path, ignore=ignore, head=head, **hub)
     checkpoint = None if where is None else open_checkpoint(where)
     if checkpoint is not None:
         config = resolve_ties(config, checkpoint)

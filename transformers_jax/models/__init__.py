@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from transformers_jax.hub.contents import other_weights
 from transformers_jax.hub.download import resolve
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.spelling import nearest
@@ -54,25 +55,60 @@ MODULES = {
 }
 
 
-def config_class(values: Mapping[str, Any]) -> type[FamilyConfig]:
-    """The config class of a config.json's content, by its `model_type` or its `module`.
+Reader = str | type[FamilyConfig] | None
+"""What is known of a config's family beside the file: a class of Hugging Face's by name (as it
+stands in place of a head), or the config class that reads it."""
+
+
+def config_class(values: Mapping[str, Any], reader: Reader = None) -> type[FamilyConfig]:
+    """The config class of a config.json's content, by its `model_type` or its `module`; in files of
+    2019, which have neither, by the class in its `architectures`, or else by its `reader`.
 
     Raises:
         ValueError: none is named, or an unknown family; up to three that are spelled alike and all
             supported ones are named.
     """
     known, key = (FAMILIES, "model_type") if "module" not in values else (MODULES, "module")
-    name = str(values.get(key))
+    told = values.get(key)
+    if told is None:
+        told = family_of(values.get("architectures") or (), reader)
+    name = str(told)
     if name not in known:
         what = f"{key} {name!r} is not supported{nearest(name, known, most=3)}"
-        if values.get(key) is None:
-            what = f"the config names no {key}, so that its family is unknown"
+        if told is None:
+            classes = ", ".join(map(str, values.get("architectures") or ())) or "none"
+            what = (
+                f"the config names no model_type and no class of a known family (architectures: "
+                f"{classes}), so that its family is unknown; say which it is by a class of the "
+                "family, as in tj.from_pretrained(path, head='BertForMaskedLM') or "
+                "tj.BertConfig.from_pretrained(path)"
+            )
         raise ValueError(
             f"{what}; supported are {', '.join(sorted(FAMILIES))} and the modules "
             f"{', '.join(MODULES)}"
         )
-    file, attribute = known[name].split(":")
+    return found_class(known[name])
+
+
+def found_class(home: str) -> type[FamilyConfig]:
+    """The config class at "file:class"."""
+    file, attribute = home.split(":")
     return getattr(importlib.import_module(f"transformers_jax.models.{file}"), attribute)
+
+
+def family_of(classes: Iterable[Any], reader: Reader = None) -> str | None:
+    """The one family to which Hugging Face's classes of these names belong, or the reader's."""
+    every = {name: found_class(home) for name, home in FAMILIES.items()}
+
+    def families(names: Iterable[Any]) -> set[str]:
+        return {family for family, cls in every.items() if any(n in cls.HEADS for n in names)}
+
+    found = families(classes)
+    if not found and isinstance(reader, str):
+        found = families((reader,))
+    if not found and isinstance(reader, type):
+        found = {family for family, cls in every.items() if cls is reader}
+    return found.pop() if len(found) == 1 else None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -98,9 +134,11 @@ def load_config(
     config: FamilyConfig | Mapping[str, Any] | str | Path,
     *,
     ignore: Iterable[str] = (),
+    reader: Reader = None,
     **hub: Any,
 ) -> FamilyConfig:
-    """The config of a family: given as such, as the content of config.json, or as a directory.
+    """The config of a family: given as such, as the content of config.json, or as a directory;
+    `reader` tells the family of a file that does not (`config_class`).
 
     Raises:
         ValueError: an unknown family, unknown keys, or values that are not implemented.
@@ -109,5 +147,8 @@ def load_config(
         return config
     if not isinstance(config, Mapping):
         path = resolve(config, **hub)
-        config = read_json(path if path.suffix == ".json" else path / "config.json")
-    return config_class(config).from_dict(config, ignore=ignore)
+        file = path if path.suffix == ".json" else path / "config.json"
+        if path.is_dir() and not file.exists() and (what := other_weights(path)):
+            raise ValueError(what)
+        config = read_json(file)
+    return config_class(config, reader).from_dict(config, ignore=ignore)

@@ -126,9 +126,9 @@ class BartConfig(FamilyConfig):
         depth = values.pop("num_hidden_layers", None)  # of the encoder, where nothing else tells
         if depth is not None:
             values.setdefault("encoder_layers", depth)
-        if values.pop("force_bos_token_to_be_generated", False):  # bart-large-cnn, in 2020
-            if values.get("forced_bos_token_id") is None:
-                values["forced_bos_token_id"] = values.get("bos_token_id", cls.bos_token_id)
+        forced = values.pop("force_bos_token_to_be_generated", False)  # bart-large-cnn, in 2020
+        if forced and values.get("forced_bos_token_id") is None:
+            values["forced_bos_token_id"] = values.get("bos_token_id", cls.bos_token_id)
         if values.get("tie_word_embeddings") is False:
             values.setdefault("own_words", SIDES)
         return values

@@ -143,7 +143,8 @@ class FamilyConfig:
                     )
             elif key not in IGNORED | cls.UNUSED | {"model_type", "is_encoder_decoder", *ignore}:
                 problems.append(
-                    f"unknown key {key!r}{nearest(key, known)} (to accept it: ignore=({key!r},))"
+                    f"unknown key {key!r}{nearest(key, known)} "
+                    f"(to accept it: ignore=({key!r},), or --ignore {key})"
                 )
         if problems:
             raise ValueError(f"{cls.__name__}: " + "; ".join(problems))
@@ -161,7 +162,7 @@ class FamilyConfig:
         from transformers_jax.models import load_config
 
         hub = {name: options.pop(name) for name in HUB if name in options}
-        found = load_config(path, ignore=ignore, **hub)
+        found = load_config(path, ignore=ignore, reader=cls, **hub)
         if cls not in (FamilyConfig, type(found)):
             raise ValueError(
                 f"{path} is of {found.model_type}, not {cls.model_type}; tj.AutoConfig reads any"

@@ -44,6 +44,15 @@ class EncoderDecoderConfig(FamilyConfig):
     encoder: FamilyConfig = field(default_factory=BertConfig)
     decoder: FamilyConfig = field(default_factory=writer)
 
+    @classmethod
+    def from_dict(cls, values, *, ignore=()):
+        inner = {
+            side: load_config(values[side], ignore=ignore)
+            for side in ("encoder", "decoder")
+            if isinstance(values.get(side), Mapping)
+        }
+        return super().from_dict({**values, **inner}, ignore=ignore)
+
     def __post_init__(self):
         super().__post_init__()
         for side in ("encoder", "decoder"):
