@@ -107,7 +107,6 @@ def _need(batch: Mapping[str, Any], *names: str) -> None:
         )
 
 
-
 @_calls_with(_shifted)
 def causal_lm(
     model: Any, batch: Mapping[str, Any], key: Key | None, loss: Loss = PLAIN
@@ -272,7 +271,7 @@ class Named:
 
     def inputs(self, model: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """What the model is called with, and the labels."""
-        return getattr(LOSSES[self.name], "inputs")(model, batch)
+        return LOSSES[self.name].inputs(model, batch)  # type: ignore[attr-defined]
 
 
 def objective(name: str, loss: Loss = PLAIN) -> Objective:

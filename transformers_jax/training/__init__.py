@@ -3,6 +3,7 @@
 config.py        what a run is: frozen records, from a Python file or a config.json;  flags.py
 prepare.py       text, model and state of a run;  vocabulary.py;  devices.py
 state.py         TrainState, and make_step: one compiled step;  flops.py  what it costs
+gradients.py     of a whole batch, in micro-batches;  guard.py  what a step refuses to write
 fit.py           a whole run;  loop.py  its steps;  evaluate.py;  finish.py  what they leave
 checkpoint.py    saved states, with snapshot.py, recorded.py, checksums.py, disk.py
 folder.py        whose a run's folder is;  stop.py  signals;  watchdog.py  a run that hangs

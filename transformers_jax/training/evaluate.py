@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from transformers_jax import shard
 from transformers_jax.arrays import Params
-from transformers_jax.models.base import functional
+from transformers_jax.nn.param import merge, split
 from transformers_jax.objectives import CausalLM
 from transformers_jax.training.devices import place
 from transformers_jax.training.prepare import Run
@@ -31,12 +31,12 @@ def evaluator(run: Run) -> Evaluate:
     model = run.model
     if config.compute_dtype is not None:
         model = model.abstract(compute=config.compute_dtype)
-    apply = functional(model)[0]
+    definition = split(model)[0]
 
     @jax.jit
     def measure(params: Params, batch: Any) -> Any:
         with shard.use(mesh):
-            return run.loss(lambda **inputs: apply(params, **inputs), batch, None)[1]
+            return run.loss(merge(definition, params), batch, None)[1]
 
     @jax.jit
     def add(sums: Any, found: Any) -> Any:
@@ -61,9 +61,13 @@ def evaluator(run: Run) -> Evaluate:
 def _means(run: Run, sums: Any, name: str) -> dict[str, float]:
     end = f"/{name}" if name else ""
     means = {}
-    for key, (total, weight) in jax.device_get(sums).items():
-        if float(weight) > 0:
-            means[f"eval_{key}{end}"] = float(total) / float(weight)
+    for key, value in jax.device_get(sums).items():
+        terms = value if isinstance(value, Mapping) else {key: value}
+        each = {term: float(total) / float(n) for term, (total, n) in terms.items() if n > 0}
+        if each:  # a loss of several terms is their sum, and each is reported as well
+            means |= {
+                f"eval_{name}{end}": x for name, x in {**each, key: sum(each.values())}.items()
+            }
     density = run.corpus.bytes_per_token.get(name)
     whole = run.config.data.rows in ("stream", "crops") and type(run.config.objective) is CausalLM
     if density and whole:

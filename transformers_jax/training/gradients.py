@@ -4,8 +4,9 @@
 
 Counts are of the batch (labels, masks), so that they are found first, without the model; then each
 micro-batch adds its share. What compares rows with one another is no such sum: an objective that
-has `vectors` and `of` (objectives/pairs.py) is computed over the vectors of the whole batch, and its
-gradient goes back through one micro-batch after the other (GradCache, Gao et al. 2021, section 3).
+has `vectors` and `of` (objectives/pairs.py) is computed over the vectors of the whole batch, and
+its gradient goes back through one micro-batch after the other (GradCache: Gao et al. 2021,
+section 3).
 """
 
 from __future__ import annotations
@@ -181,8 +182,7 @@ def micro_batches(batch: Mapping[str, Any], count: int) -> dict[str, Any]:
         raise ValueError(f"a batch of {rows} rows cannot be cut into {count} micro-batches")
     alike = lambda x: np.ndim(x) == 0 or np.shape(x)[0] < rows
     parts = [
-        jnp.broadcast_to(x, (count, *np.shape(x))) if alike(x) else _cut(x, count)
-        for _, x in named
+        jnp.broadcast_to(x, (count, *np.shape(x))) if alike(x) else _cut(x, count) for _, x in named
     ]
     return jax.tree_util.tree_unflatten(tree, parts)
 

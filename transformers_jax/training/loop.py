@@ -227,6 +227,9 @@ class Loop:
         what = f"the loss of step {number} is {loss}{where}"
         if math.isfinite(loss):
             what = f"the gradient of step {number} is not finite{where}"
+        if math.isfinite(loss) and math.isfinite(metrics["gradient_norm"]):
+            where = f", first in {self.names[bad]}" if bad >= 0 else ", in the optimizer's state"
+            what = f"the update of step {number} is not finite{where}"
         self.in_a_row += 1
         if config.on_nonfinite == "abort":
             raise FloatingPointError(

@@ -2,7 +2,8 @@
 
 A step differentiates the objective (over micro-batches, if asked), clips the gradient by its
 global norm, lets the optimizer update, and returns the new state in the memory of the old one. If
-loss or gradient are not finite, parameters and optimizer are returned bit for bit as they were.
+the loss, the gradient or what would be written is not finite, parameters and optimizer are
+returned bit for bit as they were.
 """
 
 from __future__ import annotations
@@ -75,23 +76,37 @@ def make_step(
     """A jitted `step(state, batch) -> (state, metrics)`; the given state's memory is reused.
 
     Metrics are means over the batch: `loss` and whatever the objective reports, `gradient_norm`
-    (of all that is trained, before clipping), `finite`, `first_nonfinite` (the place, in the order
-    of `jax.tree.leaves(params)`, of the first gradient that is not finite, or -1), `skipped` (so
-    far), and `learning_rate` if a schedule is known.
+    (of all that is trained, before clipping), `finite` (whether the update was made: loss,
+    gradient, new parameters and optimizer state are all finite), `first_nonfinite` (the place, in
+    the order of `jax.tree.leaves(params)`, of the first gradient that is not finite, or of the
+    first parameter where only the update is not; -1 for none, or the optimizer's state alone),
+    `skipped` (so far), and `learning_rate` if a schedule is known.
+
+    A batch of NumPy arrays is checked as a call of the model checks its arguments, before it is
+    sent off; arrays that are on a device are not read, and a label outside the classes then gives
+    a step that is not finite.
 
     Args:
         model: a Model, or `apply(params, **inputs)`; a mesh then needs `axes` and `params` too
             (arrays or shapes).
-        optimizer: what a record of `transformers_jax.optim` builds, or any optax transformation.
-        accumulate: micro-batches per step; the batch has that many times as many rows.
+        objective: one of `transformers_jax.objectives`, or a function of yours (model, batch, key)
+            -> (mean loss, {name: (sum, weight)}), of which the entry "loss" is needed.
+        optimizer: what a record of `transformers_jax.optim` builds, or any optax transformation;
+            those that ask for more are given `value`, `grad` (before clipping), `value_fn`,
+            `obj_fn` and `grad_fn`, of the whole batch.
+        accumulate: micro-batches per step, of the rows of one batch; loss and gradient are those
+            of the whole batch.
         compute_dtype: of the activations, e.g. "bfloat16"; parameters and optimizer keep theirs.
         schedule: the learning rate of an update, for the metrics; by default the optimizer's.
-        on_nonfinite: "abort" returns the state as it was; "skip" counts the step, also in
+        on_nonfinite: of an update that would not be finite, "abort" returns the state as it was,
+            `step` included, and only the metrics tell (`finite`); "skip" counts the step, also in
             `skipped`, and changes neither parameters nor optimizer.
         nan_at: for drills: the loss of the step that makes `state.step` this number is NaN.
 
     Raises:
-        ValueError: parameters that the mesh does not divide; an unknown `on_nonfinite`.
+        ValueError: parameters that the mesh does not divide; an unknown `on_nonfinite`; from a
+            step, a batch that the model cannot take or that micro-batches do not divide.
+        TypeError: from a step, an objective that returns something else.
     """
     if on_nonfinite not in ("abort", "skip"):
         raise ValueError(f"on_nonfinite={on_nonfinite!r}: expected 'abort' or 'skip'")

@@ -1,0 +1,204 @@
+"""Every head and every objective, with rows of different lengths and labels of different number.
+
+Heads come from the families, objectives from `LOSSES`: one that is new has no row here and fails
+the laws that ask for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+import transformers_jax as tj
+from transformers_jax.models import FAMILIES
+from transformers_jax.models.pair import make_pair
+from transformers_jax.objectives.losses import LOSSES, objective
+
+WORDS, KEY = 31, jax.random.key(0)
+WITHOUT_LOSS = {"none", "encoder"}
+LENGTHS = (3, 7, 5, 4, 7, 6, 2, 5, 7, 3, 6, 4, 2, 7, 5, 6)  # of the rows of a batch
+
+quiet = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+sizes = dict(vocab_size=WORDS, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+sizes |= dict(intermediate_size=12, max_position_embeddings=16, **quiet)
+t5 = dict(vocab_size=WORDS, d_model=8, d_kv=4, d_ff=12, num_layers=1, num_heads=2, dropout_rate=0.0)
+CONFIGS: dict[str, Any] = {
+    "bert": tj.BertConfig(**sizes),
+    "electra": tj.ElectraConfig(**sizes, embedding_size=8),
+    "gpt2": tj.GPT2Config(
+        vocab_size=WORDS, n_positions=16, n_embd=8, n_layer=1, n_head=2,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+    ),
+    "t5": tj.T5Config(**t5),
+    "switch_transformers": tj.SwitchTransformersConfig(
+        **t5, num_sparse_encoder_layers=1, num_sparse_decoder_layers=1, num_experts=2,
+        expert_capacity=32, router_jitter_noise=0.0,
+    ),
+}  # fmt: skip
+FAMILY = {"replaced_token": "electra", "causal_lm": "gpt2", "seq2seq_lm": "t5"}
+
+
+def heads() -> list[str]:
+    """Every head of every family that computes a loss."""
+    found = set()
+    for place in FAMILIES.values():
+        file, name = place.split(":")
+        module = importlib.import_module(f"transformers_jax.models.{file}")
+        found |= set(getattr(module, name).HEADS.values())
+    return sorted(found - WITHOUT_LOSS)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, an objective, and the kind of its rows."""
+
+    objective: Any
+    family: str
+    head: str
+    rows: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @functools.cached_property
+    def model(self):
+        options = dict(self.options)
+        if self.head == "pair":
+            return make_pair(CONFIGS["electra"], key=KEY, fraction=1.0)
+        return tj.from_config(CONFIGS[self.family], head=self.head, key=KEY, **options)
+
+
+def _supervised(head: str, rows: str | None = None, **options: Any) -> Case:
+    family = FAMILY.get(head, "bert")
+    return Case(tj.supervised, family, head, rows or head, tuple(options.items()))
+
+
+CASES = {f"supervised-{head}": _supervised(head) for head in heads()}
+CASES |= {
+    "supervised-regression": _supervised("sequence_classification", "number", num_labels=1),
+    "supervised-several-classes": _supervised("sequence_classification", "several", num_labels=3),
+    "causal_lm": Case(tj.causal_lm, "gpt2", "causal_lm", "text"),
+    "masked_lm": Case(objective("masked_lm"), "bert", "masked_lm", "masked_lm"),
+    "pretraining": Case(objective("pretraining"), "bert", "pretraining", "pretraining"),
+    "seq2seq_lm": Case(objective("seq2seq_lm"), "t5", "seq2seq_lm", "seq2seq_lm"),
+    "seq2seq_lm-routed": Case(
+        objective("seq2seq_lm"), "switch_transformers", "seq2seq_lm", "seq2seq_lm"
+    ),
+    "replaced_token": Case(objective("replaced_token"), "electra", "pair", "masked_lm"),
+    "contrastive": Case(objective("contrastive"), "bert", "embedding", "pairs"),
+    "contrastive-matryoshka": Case(
+        tj.matryoshka(tj.contrastive, (8, 3), (1.0, 0.5)), "bert", "embedding", "pairs"
+    ),
+}
+assert {name.split("-")[0] for name in CASES} >= LOSSES.keys(), "an objective without a case"
+
+
+# ---------------------------------------------------------------- rows
+
+PADDED = {"input_ids": 0, "attention_mask": 0, "position": 0, "question_lengths": 0}
+
+
+def row(kind: str, length: int, number: int) -> dict[str, Any]:
+    """The arrays of one row, of `length` tokens; some ask for much, some for little or nothing."""
+    rng = np.random.default_rng(100 * number + length)
+    draw = lambda top, *shape: rng.integers(1, top, shape or (length,)).astype(np.int32)
+    chance = (0.9, 0.3, 0.6)[number % 3]
+    some = lambda values: np.where(rng.random(len(values)) < chance, values, -100).astype(np.int32)
+    found: dict[str, Any] = {"input_ids": draw(WORDS), "attention_mask": np.ones(length, np.int32)}
+    once = np.int32(-100 if number % 4 == 1 else number % 2)
+    if kind == "pairs":
+        other = {"input_ids": draw(WORDS, length), "attention_mask": np.ones(length, np.int32)}
+        return {"anchor": found, "positive": other}
+    if kind == "multiple_choice":
+        found = {name: np.stack([x, x[::-1]]) for name, x in found.items()}
+    more: dict[str, Any] = {
+        "text": {},
+        "causal_lm": {"labels": np.r_[np.int32(-100), some(found["input_ids"][..., 1:].ravel())]},
+        "masked_lm": {"labels": some(draw(WORDS))},
+        "token_classification": {"labels": some(draw(2) % 2)},
+        "replaced_token": {"labels": some(draw(9) % 2)},
+        "sequence_classification": {"labels": once},
+        "multiple_choice": {"labels": once},
+        "next_sentence": {"labels": once},
+        "number": {"labels": np.float32(rng.normal())},
+        "several": {"labels": rng.integers(0, 2, 3).astype(np.float32)},
+        "pretraining": {"labels": some(draw(WORDS)), "next_sentence_label": once},
+        "seq2seq_lm": {"labels": some(draw(WORDS, 1 + number % 4))},
+        "question_answering": {
+            "start_positions": np.int32(number % length),
+            "end_positions": np.int32(99 if number % 3 else length - 1),  # 99: beyond the row
+        },
+    }
+    return {**found, **more[kind]}
+
+
+def padded(rows: list[dict[str, Any]], width: int, side: str = "right") -> dict[str, Any]:
+    """A batch: what has a value per token is filled up to `width`, labels with -100."""
+
+    def filled(name: str, values: list[Any]) -> np.ndarray:
+        if isinstance(values[0], dict):
+            return {n: filled(n, [v[n] for v in values]) for n in values[0]}  # type: ignore
+        if np.ndim(values[0]) == 0 or np.asarray(values[0]).dtype == np.float32:
+            return np.stack(values)
+        wide = []
+        for value in values:
+            missing = width - value.shape[-1]
+            edge = (missing, 0) if side == "left" else (0, missing)
+            edges = [(0, 0)] * (value.ndim - 1) + [edge]
+            wide.append(np.pad(value, edges, constant_values=PADDED.get(name, -100)))
+        return np.stack(wide)
+
+    return {name: filled(name, [row[name] for row in rows]) for name in rows[0]}
+
+
+def batch(case: Case) -> dict[str, Any]:
+    """Rows of different lengths, padded on the right."""
+    rows = [row(case.rows, length, number) for number, length in enumerate(LENGTHS)]
+    return padded(rows, max(LENGTHS))
+
+
+class Quiet:
+    """The objective without noise."""
+
+    def __init__(self, of: Any):
+        self.wrapped = of
+        if hasattr(of, "vectors"):
+            self.vectors = lambda model, batch, key: of.vectors(model, batch, None)
+            self.of = of.of
+
+    def __call__(self, model, batch, key):
+        return self.wrapped(model, batch, None)
+
+
+def gradient(name: str, accumulate: int, mesh: Any = None, asked: Any = None):
+    """({figure: value}, gradient as one vector) of a case."""
+    from transformers_jax import shard
+    from transformers_jax.nn.param import merge, split
+    from transformers_jax.objectives import means
+    from transformers_jax.training.devices import place
+    from transformers_jax.training.gradients import gradients
+
+    case = CASES[name]
+    definition, values = split(case.model)
+
+    @jax.jit
+    def run(values, batch):
+        with shard.use(mesh):
+            grads, sums = gradients(
+                values,
+                model_of=functools.partial(merge, definition),
+                objective=Quiet(case.objective) if asked is None else asked,
+                batch=batch,
+                noise=KEY,
+                accumulate=accumulate,
+            )
+            return means(sums), grads
+
+    if mesh is not None:
+        values = jax.device_put(values, shard.replicated(mesh))
+    found, grads = run(values, place(batch(case), mesh))
+    flat = np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(grads)])
+    return {name: float(x) for name, x in found.items()}, flat

@@ -1,0 +1,81 @@
+"""Micro-batches and devices change neither loss nor gradient, of any head and any objective."""
+
+import functools
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from tests.laws.objective_cases import CASES, LENGTHS, gradient, heads
+
+TOLERANCE = 1e-6  # of the gradient's norm, and of each figure: float32 sums in another order
+
+ON_A_MESH = """
+    import json, sys
+    import numpy as np
+    from tests.laws.objective_cases import CASES, gradient
+    from transformers_jax.shard import make_mesh
+
+    mesh = make_mesh({"data": 4, "fsdp": 2})
+    found, vectors = {}, {}
+    for name in CASES:
+        found[name], vectors[name] = gradient(name, 2, mesh)
+    np.savez(sys.argv[1], **vectors)
+    print(json.dumps(found))
+"""
+
+
+@functools.cache
+def whole(name):
+    return gradient(name, 1)
+
+
+def same(found, expected):
+    (figures, grads), (right, whole) = found, expected
+    assert figures.keys() == right.keys()
+    for name, value in right.items():
+        assert abs(figures[name] - value) <= TOLERANCE * max(1, abs(value)), name
+    assert np.linalg.norm(grads - whole) <= TOLERANCE * np.linalg.norm(whole)
+    assert np.linalg.norm(whole) > 1e-4
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_micro_batches_give_the_gradient_of_the_whole_batch(name):
+    same(gradient(name, 4), whole(name))
+
+
+@pytest.fixture(scope="module")
+def on_a_mesh(on_eight_devices, tmp_path_factory):
+    file = tmp_path_factory.mktemp("mesh") / "gradients.npz"
+    done = on_eight_devices(ON_A_MESH, file)
+    return json.loads(done.stdout.splitlines()[-1]), np.load(file)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_micro_batches_on_eight_devices_give_the_gradient_of_one(name, on_a_mesh):
+    figures, vectors = on_a_mesh
+    same((figures[name], vectors[name]), whole(name))
+
+
+def test_every_head_is_among_the_cases():
+    assert {case.head for case in CASES.values()} >= {*heads(), "embedding", "pair"}
+    assert len(LENGTHS) % 16 == 0  # two micro-batches of eight devices
+    assert len(set(LENGTHS)) > 3
+
+
+def by_rows(name):
+    """The control: each micro-batch counts by its rows."""
+
+    def asked(model, batch, key):
+        loss, _ = CASES[name].objective(model, batch, None)
+        rows = np.float32(len(jax.tree.leaves(batch)[0]))
+        return loss, {"loss": (loss * rows, jax.numpy.float32(rows))}
+
+    return asked
+
+
+@pytest.mark.parametrize("name", ["supervised-question_answering", "masked_lm", "contrastive"])
+def test_weighed_by_rows_it_would_be_another_gradient(name):
+    _, grads = gradient(name, 4, asked=by_rows(name))
+    assert np.linalg.norm(grads - whole(name)[1]) > 1e-2 * np.linalg.norm(whole(name)[1])

@@ -1,0 +1,90 @@
+"""Padding is no target: a padded row has the loss of the row alone, in every objective."""
+
+import jax
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from tests.laws.objective_cases import CASES, WORDS, padded, row
+from transformers_jax.objectives import means
+
+ROW, WIDTH = 5, 9
+# The softmax of an answer's place goes over all places of the row, padding included, as in PyTorch.
+RIGHT = [name for name in CASES if name != "supervised-question_answering"]
+# Of the others the first token stands for the row, or it has two sides.
+ONE_SIDED = ("text", "causal_lm", "masked_lm", "token_classification", "replaced_token", "pairs")
+LEFT = [name for name in RIGHT if CASES[name].rows in ONE_SIDED]
+
+
+def loss(name, batch):
+    figures = means(CASES[name].objective(CASES[name].model, batch, None)[1])
+    # routers are asked to balance padding as well, as in PyTorch: it is no target, but it is served
+    return float(figures.get("word_loss", figures["loss"]))
+
+
+def with_places(inputs):
+    """The inputs, padded on the left, with the places that tokens have in the row alone."""
+    places = np.maximum(np.cumsum(inputs["attention_mask"], axis=1) - 1, 0)
+    return {**inputs, "tags": {"position": places.astype(np.int32)}}
+
+
+def test_padding_on_the_right_changes_no_loss():
+    for name in RIGHT:
+        one = row(CASES[name].rows, ROW, 3)
+        alone = loss(name, padded([one], ROW))
+        assert alone == pytest.approx(loss(name, padded([one], WIDTH)), rel=2e-6), name
+        assert alone != 0, name
+
+
+def test_padding_on_the_left_changes_no_loss():
+    for name in LEFT:
+        one = row(CASES[name].rows, ROW, 3)
+        batch = padded([one], WIDTH, "left")
+        if CASES[name].rows == "pairs":
+            batch = {part: with_places(inputs) for part, inputs in batch.items()}
+        elif name != "causal_lm":  # which finds the places itself, as `score` does
+            batch = with_places(batch)
+        assert loss(name, padded([one], ROW)) == pytest.approx(loss(name, batch), rel=2e-6), name
+
+
+def test_without_its_mask_padding_would_be_a_target():
+    one = row("text", ROW, 3)
+    batch = padded([one], WIDTH)
+    del batch["attention_mask"]
+    assert abs(loss("causal_lm", batch) - loss("causal_lm", padded([one], ROW))) > 1e-3
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_causal_loss_is_what_score_says(side):
+    model = CASES["causal_lm"].model
+    batch = padded([row("text", length, 3) for length in (5, 9, 2)], WIDTH, side)
+    found = tj.score(model, **batch)
+    total, count = tj.causal_lm(model, batch, None)[1]["loss"]
+    np.testing.assert_allclose(total, -found.log_prob.sum(), rtol=1e-6)
+    assert float(count) == found.count.sum() == 4 + 8 + 1
+
+
+def test_labels_ask_for_what_they_say_but_not_from_padding():
+    model, one = CASES["causal_lm"].model, row("text", ROW, 3)
+    batch = padded([one], WIDTH)
+    labels = np.where(batch["attention_mask"] > 0, batch["input_ids"], -100)
+    ends = labels.copy()
+    ends[0, ROW] = 1  # the end of the text, where the padding begins: asked by the last token
+    count = lambda batch: float(tj.causal_lm(model, batch, None)[1]["loss"][1])
+    assert count({**batch, "labels": labels}) == count(batch) == ROW - 1
+    assert count({**batch, "labels": ends}) == ROW
+    assert count({**batch, "labels": np.full_like(labels, 1)}) == ROW  # padding predicts nothing
+    left = padded([one], WIDTH, "left")
+    asked = np.where(left["attention_mask"] > 0, left["input_ids"], -100)
+    assert count({**left, "labels": asked}) == ROW - 1  # none stands before the first
+
+
+def test_pairs_of_tokens_are_cut_on_both_sides():
+    config = CASES["causal_lm"].model.config
+    mask = tj.CAUSAL & tj.Dense("edge")
+    model = tj.from_config(config, head="causal_lm", key=jax.random.key(0), mask=mask)
+    ids = np.arange(2 * 6).reshape(2, 6).astype(np.int32) % WORDS
+    edges = np.ones((1, 6, 6), bool)
+    plain = tj.causal_lm(CASES["causal_lm"].model, {"input_ids": ids}, None)[0]
+    found = tj.causal_lm(model, {"input_ids": ids, "pairs": {"edge": edges}}, None)[0]
+    np.testing.assert_allclose(found, plain, rtol=1e-6)

@@ -1,0 +1,162 @@
+"""What a step refuses to write, what it tells of it, and what is told before it is sent off."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import transformers_jax as tj
+from transformers_jax.objectives.losses import objective
+
+IDS = np.arange(4 * 12, dtype=np.int32).reshape(4, 12) * 7 % 37
+
+
+def taken(model, optimizer, batch=None, asked=tj.causal_lm, **options):
+    """(parameters and optimizer before, after, metrics) of a step."""
+    step = tj.make_step(model, asked, optimizer, **options)
+    state = tj.init_state(model, optimizer, jax.random.key(0))
+    before = [np.asarray(x) for x in jax.tree.leaves((state.params, state.opt))]
+    state, metrics = step(state, {"input_ids": IDS} if batch is None else batch)
+    return before, [np.asarray(x) for x in jax.tree.leaves((state.params, state.opt))], metrics
+
+
+def kept(before, after):
+    return all(a.tobytes() == b.tobytes() for a, b in zip(before, after, strict=True))
+
+
+@pytest.fixture(scope="module")
+def half(model):
+    """The same model in float16."""
+    values = jax.tree.map(lambda x: x.astype(jnp.float16), tj.functional(model)[1])
+    return tj.bind(model, values)
+
+
+def test_a_learning_rate_that_is_no_number_writes_nothing(model):
+    before, after, metrics = taken(model, optax.sgd(float("nan")))
+    assert kept(before, after)
+    assert not metrics["finite"]
+    assert int(metrics["first_nonfinite"]) == 0
+    assert np.isfinite(metrics["gradient_norm"])
+    before, after, metrics = taken(model, optax.sgd(1e-3))  # the control
+    assert metrics["finite"]
+    assert not kept(before, after)
+
+
+def test_adam_in_float16_writes_nothing_that_is_not_finite(half):
+    before, after, metrics = taken(half, optax.adam(1e-3))  # eps of 1e-8 is zero in float16
+    assert kept(before, after)
+    assert not metrics["finite"]
+
+
+def test_a_second_moment_that_overflows_is_seen_where_parameters_stay_finite(half):
+    loud = optax.chain(optax.scale(1e5), optax.scale_by_rms(eps=1e-3), optax.scale(-1e-4))
+    before, after, metrics = taken(half, loud, on_nonfinite="skip")
+    assert kept(before, after)
+    assert not metrics["finite"]
+    assert int(metrics["skipped"]) == 1
+
+
+OPTIMIZERS = {
+    "reduce_on_plateau": optax.chain(optax.adam(1e-3), optax.contrib.reduce_on_plateau()),
+    "polyak_sgd": optax.polyak_sgd(max_learning_rate=0.1),
+    "lbfgs": optax.lbfgs(),
+    "backtracking": optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(5)),
+    "momo": optax.contrib.momo(0.1),
+    "sam": optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.05), opaque_mode=True),
+    "sophia": optax.contrib.sophia(1e-3),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_that_ask_for_more_are_given_it(name):
+    """The value, the gradient and the function of the loss, over micro-batches as well."""
+    x, y = np.arange(8, dtype=np.float32), 2 * np.arange(8, dtype=np.float32) + 1
+
+    def squares(model, batch, key):
+        errors = jnp.square(model(x=batch["x"]) - batch["y"])
+        return errors.mean(), {"loss": (errors.sum(), jnp.float32(errors.size))}
+
+    line = lambda params, x: params["slope"] * x + params["offset"]
+    optimizer = OPTIMIZERS[name]
+    found = []
+    for accumulate in (1, 2):
+        step = tj.make_step(line, squares, optimizer, accumulate=accumulate, clip=None)
+        values = {"slope": jnp.zeros(()), "offset": jnp.zeros(())}
+        state = tj.TrainState(jnp.int32(0), values, optimizer.init(values), jax.random.key(0))
+        state, first = step(state, {"x": x, "y": y})
+        _, second = step(state, {"x": x, "y": y})
+        assert first["finite"]
+        assert second["finite"]
+        assert second["loss"] < first["loss"]
+        found.append([float(first["loss"]), float(second["loss"])])
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+WRONG = {
+    "a number": lambda loss: loss,
+    "a list": lambda loss: [loss, {}],
+    "no figures": lambda loss: (loss, {}),
+    "a mean alone": lambda loss: (loss, {"loss": loss}),
+    "a loss of rows": lambda loss: (jnp.stack([loss, loss]), {"loss": (loss, loss)}),
+}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("kind", WRONG)
+def test_an_objective_that_returns_something_else_is_told_the_contract(model, kind, accumulate):
+    def mine(model, batch, key):
+        return WRONG[kind](tj.causal_lm(model, batch, key)[0])
+
+    with pytest.raises(
+        TypeError, match=r"the objective mine returned .*expected \(loss, metrics\)"
+    ):
+        taken(model, optax.sgd(0.1), asked=mine, accumulate=accumulate)
+
+
+def test_the_advice_for_an_objective_is_a_right_one(model):
+    def mine(model, batch, key):
+        total, count = tj.causal_lm(model, batch, key)[1]["loss"]
+        return total / count, {"loss": (total, count)}
+
+    _, after, metrics = taken(model, optax.sgd(0.1), asked=mine, accumulate=2)
+    _, expected, _ = taken(model, optax.sgd(0.1))
+    assert metrics["finite"]
+    for a, b in zip(after, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_batch_is_looked_at_before_it_is_sent_off(model):
+    labels = IDS.copy()
+    labels[1, 4] = 37
+    wrong = {"input_ids": IDS, "labels": labels}
+    for asked in (tj.causal_lm, objective("causal_lm"), tj.supervised):
+        with pytest.raises(ValueError, match=r"labels\[1, [34]\] is 37; expected -100"):
+            taken(model, optax.sgd(0.1), wrong, asked)
+    with pytest.raises(ValueError, match=r"input_ids\[1, 4\] is 37, outside the vocabulary"):
+        taken(model, optax.sgd(0.1), {"input_ids": labels})
+    # what is on a device is not read: such a label is no number, and the step says so
+    on_device = jax.tree.map(jnp.asarray, wrong)
+    before, after, metrics = taken(model, optax.sgd(0.1), on_device, on_nonfinite="skip")
+    assert kept(before, after)
+    assert not metrics["finite"]
+    assert int(metrics["skipped"]) == 1
+
+
+def test_rows_may_be_one_longer_than_the_positions(model):
+    ids = np.arange(17, dtype=np.int32)[None]
+    assert taken(model, optax.sgd(0.1), {"input_ids": ids})[2]["finite"]
+    with pytest.raises(ValueError, match="17 tokens, but the model has 16 positions"):
+        taken(model, optax.sgd(0.1), {"input_ids": np.arange(18, dtype=np.int32)[None]})
+
+
+def test_what_has_one_row_for_all_is_in_every_micro_batch(model):
+    places = {"position": np.arange(12, dtype=np.int32)[None]}
+    batch = {"input_ids": IDS, "tags": places}
+    _, after, _ = taken(model, optax.sgd(0.1), batch, accumulate=2)
+    _, expected, _ = taken(model, optax.sgd(0.1))
+    for a, b in zip(after, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    wrong = {"input_ids": jnp.asarray(IDS), "labels": jnp.asarray(IDS[:2])}
+    with pytest.raises(ValueError, match=r"batch\['labels'\] has 2 rows beside 4"):
+        taken(model, optax.sgd(0.1), wrong, accumulate=2)
