@@ -293,6 +293,16 @@ def present(name: str, given: Any, token: int) -> None:
         )
 
 
+def unread_beside(cache: Any, inputs: Mapping[str, Any], names: Sequence[str]) -> None:
+    """A cache has heard its source: what would tell of another is not read."""
+    given = [name for name in names if name in inputs]
+    if cache is not None and given:
+        raise ValueError(
+            f"{', '.join(given)}: not read beside a cache, which has heard its source; give them "
+            "to model.encode, and what comes of it to init_cache(..., encoder_outputs=)"
+        )
+
+
 def room(cache: Cache | None, shape: tuple[int, ...]) -> None:
     """The next tokens fit behind those already written."""
     if cache is None:

@@ -289,6 +289,7 @@ class RecurrentTranslator(Translator):
         outputs, cache = inputs.get("encoder_outputs"), inputs.get("cache")
         if ids is None and outputs is None and cache is None:
             raise ValueError("give source_ids (or encoder_outputs, or a cache that heard them)")
+        checks.unread_beside(cache, inputs, ("input_ids",))
         vocab = self.embed.spec.vocab
         for name, value in (("source_ids", ids), ("target_ids", target)):
             if value is not None:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array
+from transformers_jax.arrays import Array, is_traced
 from transformers_jax.graph import CAUSAL, FULL, Dense, Mask, given, sequence
 from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.base import Model
@@ -241,10 +241,11 @@ class TorchTransformer(Model):
         for name, shape in squares.items():
             if name in inputs:
                 check_mask(name, inputs[name], (shape, (B * self.config.nhead, *shape)))
-            elif inputs.get(name.replace("mask", "is_causal")):
-                raise ValueError(
-                    f"{name.replace('mask', 'is_causal')} is a hint about {name}: give it"
-                )
+                continue
+            hint = name.replace("mask", "is_causal")
+            given = inputs.get(hint)
+            if is_traced(given) or given:  # traced, it may be one
+                raise ValueError(f"{hint} is a hint about {name}: give it")
         for prefix, shape in paddings.items():
             name = f"{prefix}key_padding_mask"
             if name in inputs:

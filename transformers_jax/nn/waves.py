@@ -70,5 +70,7 @@ def sinusoids(kind: Sinusoids, width: int, place: Int[Array, "b T"]) -> Float[Ar
 
 def unsigned(place: Int[Array, "..."]) -> UInt[Array, "..."]:
     """Indices of which a negative one lies far beyond every table, in place of JAX's counting from
-    the end; the bits are the same, so that it costs nothing."""
-    return place.astype(np.uint64 if place.dtype.itemsize == 8 else np.uint32)
+    the end; of 32 bits the bits are the same, so that it costs nothing."""
+    if place.dtype.itemsize == 8:  # a gather would cut them to 32 bits, whatever is above
+        place = place.astype(np.uint64).clip(max=np.uint64(2**32 - 1))
+    return place.astype(np.uint32)

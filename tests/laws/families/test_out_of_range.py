@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
+from tests.laws.families.conftest import CONFIGS
 from transformers_jax import CAUSAL, Near
 from transformers_jax.nn.embed import rows
 from transformers_jax.nn.loss import Unembedding, token_log_probs, vocabulary_loss
 from transformers_jax.nn.waves import Sinusoids, sinusoids
-
-from .conftest import CONFIGS
 
 
 def lookups(model, ids):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -300,9 +301,15 @@ class Seq2Seq(Model):
 
     def _check_source(self, inputs: Mapping[str, Any], shapes: dict[str, Any]) -> None:
         """What the decoder hears: tokens, or what the encoder made of them."""
-        outputs = inputs.get("encoder_outputs")
-        if "" not in shapes and outputs is None and inputs.get("cache") is None:
+        outputs, cache = inputs.get("encoder_outputs"), inputs.get("cache")
+        if "" not in shapes and outputs is None and cache is None:
             raise ValueError("give input_ids (or encoder_outputs, or a cache that heard them)")
+        checks.unread_beside(
+            cache, inputs, ("input_ids", "inputs_embeds", "token_type_ids", "tags")
+        )
+        if (heard := getattr(cache, "source", None)) is not None and "attention_mask" in inputs:
+            shape = (jax.tree.leaves(cache.nodes)[0].shape[0], heard.length)
+            checks.mask("attention_mask", inputs["attention_mask"], shape, "what the cache heard")
         if outputs is not None:
             checks.encoded(outputs, self.encoder.spec.width)
             made = np.shape(outputs["last_hidden_state"])[:2]

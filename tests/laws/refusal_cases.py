@@ -1,0 +1,404 @@
+"""Well-formed calls of every kind of model, and what may be wrong with each of their arguments."""
+
+import functools
+
+import jax
+import numpy as np
+
+import transformers_jax as tj
+from transformers_jax import CAUSAL, FULL, Dense, Same
+from transformers_jax.models.pair import make_pair
+from transformers_jax.models.torch_attention import TorchAttentionConfig
+from transformers_jax.models.torch_modules import TorchTransformerConfig
+
+B, T, S, V, D = 2, 5, 6, 32, 24
+BERT = dict(
+    vocab_size=V,
+    hidden_size=D,
+    num_hidden_layers=1,
+    num_attention_heads=4,
+    intermediate_size=16,
+    max_position_embeddings=8,
+)
+BART = dict(
+    vocab_size=V,
+    d_model=D,
+    encoder_layers=1,
+    decoder_layers=1,
+    encoder_attention_heads=4,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=16,
+    decoder_ffn_dim=16,
+    max_position_embeddings=8,
+)
+T5 = dict(vocab_size=V, d_model=D, d_kv=6, d_ff=16, num_layers=1, num_heads=4)
+GPT = dict(vocab_size=V, n_positions=8, n_embd=D, n_layer=1, n_head=4)
+LLAMA = dict(
+    vocab_size=V,
+    hidden_size=D,
+    intermediate_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=4,
+    max_position_embeddings=16,
+)
+CONFIGS = {
+    "bart": lambda: tj.BartConfig(**BART, eos_token_id=2).replace(num_labels=3),
+    "bert": lambda: tj.BertConfig(**BERT).replace(num_labels=3),
+    "big_bird": lambda: tj.BigBirdConfig(**BERT, block_size=4, num_random_blocks=1),
+    "distilbert": lambda: tj.DistilBertConfig(
+        vocab_size=V, dim=D, n_layers=1, n_heads=4, hidden_dim=16, max_position_embeddings=8
+    ),
+    "electra": lambda: tj.ElectraConfig(**BERT, embedding_size=12),
+    "gpt2": lambda: tj.GPT2Config(**GPT, pad_token_id=0).replace(num_labels=3),
+    "llama": lambda: tj.LlamaConfig(**LLAMA),
+    "longformer": lambda: tj.LongformerConfig(**BERT, attention_window=4),
+    "recurrent": lambda: tj.RecurrentConfig(vocab_size=V, embedding_size=8, hidden_size=12),
+    "t5": lambda: tj.T5Config(**T5),
+    "transformer": lambda: tj.TransformerConfig(
+        vocab_size=V,
+        d_model=D,
+        nhead=4,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        dim_feedforward=16,
+        max_position_embeddings=8,
+    ),
+    "MultiheadAttention": lambda: TorchAttentionConfig(embed_dim=D, num_heads=4, batch_first=True),
+    "nn.Transformer": lambda: TorchTransformerConfig(
+        d_model=D, nhead=4, num_encoder_layers=1, num_decoder_layers=1, batch_first=True
+    ),
+}
+DOCUMENTS = {
+    "encoder": Same("document"),
+    "decoder": CAUSAL & Same("document") & Dense("own"),
+    "cross": FULL & Dense("between"),
+}
+MASKS = {"gpt2": CAUSAL & Same("document") & Dense("own"), "t5": DOCUMENTS}
+
+
+def number(*shape):
+    """Int32 of small numbers, which are in range everywhere."""
+    return np.arange(np.prod(shape), dtype=np.int32).reshape(shape) % 2
+
+
+def places(*shape):
+    """Int32 of the places in rows."""
+    return np.broadcast_to(np.arange(shape[-1], dtype=np.int32), shape)
+
+
+def real(*shape):
+    return np.ones(shape, np.float32)
+
+
+@functools.cache
+def model_of(family, head):
+    if head == "pair":
+        return make_pair(CONFIGS[family](), key=jax.random.key(0))
+    masked = dict(mask=MASKS[family]) if family in MASKS and head.endswith("_lm") else {}
+    return tj.from_config(CONFIGS[family](), head=head, key=jax.random.key(0), **masked)
+
+
+# ---------------------------------------------------------------- what may be wrong
+
+
+def ids(*shape, name="id", long=True):
+    """Malformations of ids, one per token."""
+    found = {
+        "one axis": number(*shape[-1:]),
+        "floats": real(*shape),
+        "an axis more": number(*shape, 1),
+    }
+    return {**found, "too wide": number(*shape[:-1], 9)} if long else found
+
+
+def per_token(*shape, shared=False):
+    """Malformations of what has a value per token; `shared`: one row may stand for all."""
+    found = {
+        "[B 1]": number(*shape[:-1], 1),
+        "one axis": number(shape[-1]),
+        "an axis more": number(*shape, 1),
+        "floats": real(*shape),
+        "wider": number(*shape[:-1], shape[-1] + 1),
+    }
+    return found if shared else {**found, "[1 T]": number(1, *shape[1:])}
+
+
+def per_row(rows):
+    return {
+        "one row": number(1),
+        "[1 B]": number(1, rows),
+        "[B 2]": number(rows, 2),
+        "floats": real(rows),
+    }
+
+
+def vectors(*shape):
+    return {
+        "narrower": real(*shape[:-1], shape[-1] - 1),
+        "an axis less": real(*shape[1:]),
+        "integers": number(*shape),
+    }
+
+
+def square(rows, queries, keys):
+    return {
+        "[T S]": real(queries, keys),
+        "[B T 1]": real(rows, queries, 1),
+        "[B 1 S]": real(rows, 1, keys),
+        "other rows": real(rows + 1, queries, keys),
+    }
+
+
+def named(name, wrongs, **around):
+    """The same for an entry of a dict of arrays."""
+    return {what: {**around, name: wrong} for what, wrong in wrongs.items()}
+
+
+MASK = {**per_token(B, T), "additive": np.where(number(B, T) > 0, 0.0, -np.inf).astype(np.float32)}
+SOURCE = {**per_token(B, S), "additive": np.zeros((B, S), np.float32)}
+UNREAD = {"read by no mask": {"segment": number(B, T)}}
+
+# (family, head): (a well-formed call, the malformations of its arguments)
+TOKENS = dict(input_ids=number(B, T), attention_mask=1 + 0 * number(B, T))
+WRONG_TOKENS = dict(input_ids=ids(B, T), attention_mask=MASK)
+TYPED = {**TOKENS, "token_type_ids": number(B, T), "position_ids": places(B, T)}
+WRONG_TYPED = {
+    **WRONG_TOKENS,
+    "token_type_ids": per_token(B, T),
+    "position_ids": per_token(B, T, shared=True),
+    "tags": {
+        **UNREAD,
+        **named("position", per_token(B, T, shared=True)),
+    },
+}
+BOTH = dict(
+    input_ids=number(B, S),
+    attention_mask=1 + 0 * number(B, S),
+    decoder_input_ids=number(B, T),
+    decoder_attention_mask=1 + 0 * number(B, T),
+)
+WRONG_BOTH = dict(
+    input_ids=ids(B, S, long=False),
+    attention_mask=SOURCE,
+    decoder_input_ids={**ids(B, T, long=False), "other rows": number(B + 1, T)},
+    decoder_attention_mask=MASK,
+    labels=per_token(B, T),
+)
+HEARD = {"last_hidden_state": real(B, S, D)}
+SENTENCE = per_row(B)
+CHOICES = (B, 3, T)
+CASES = {
+    ("bert", "none"): (TYPED, WRONG_TYPED),
+    ("bert", "masked_lm"): ({**TYPED, "labels": number(B, T)}, {"labels": per_token(B, T)}),
+    ("bert", "token_classification"): (
+        {**TOKENS, "labels": number(B, T)},
+        {"labels": per_token(B, T)},
+    ),
+    ("bert", "sequence_classification"): (
+        {**TOKENS, "labels": number(B)},
+        {"labels": {**per_row(B), "[B 1] of floats": real(B, 1)}},
+    ),
+    ("bert", "question_answering"): (
+        {**TOKENS, "start_positions": number(B), "end_positions": number(B)},
+        {"start_positions": per_row(B), "end_positions": per_row(B)},
+    ),
+    ("bert", "next_sentence"): ({**TOKENS, "labels": number(B)}, {"labels": SENTENCE}),
+    ("bert", "pretraining"): (
+        {**TOKENS, "labels": number(B, T), "next_sentence_label": number(B)},
+        {"labels": per_token(B, T), "next_sentence_label": SENTENCE},
+    ),
+    ("bert", "multiple_choice"): (
+        {
+            "input_ids": number(*CHOICES),
+            "attention_mask": 1 + 0 * number(*CHOICES),
+            "token_type_ids": number(*CHOICES),
+            "position_ids": places(*CHOICES),
+            "labels": number(B),
+        },
+        {
+            "input_ids": {**ids(*CHOICES), "two axes": number(B, T)},
+            "attention_mask": per_token(*CHOICES),
+            "token_type_ids": per_token(*CHOICES),
+            "position_ids": per_token(*CHOICES),
+            "labels": per_row(B),
+        },
+    ),
+    ("big_bird", "question_answering"): (
+        {**TOKENS, "question_lengths": number(B)},
+        {"question_lengths": per_row(B)},
+    ),
+    ("distilbert", "none"): (TOKENS, {"token_type_ids": {"no table": number(B, T)}}),
+    ("electra", "replaced_token"): (
+        {**TOKENS, "labels": number(B, T)},
+        {"labels": per_token(B, T)},
+    ),
+    ("electra", "pair"): (
+        {**TOKENS, "token_type_ids": number(B, T), "labels": number(B, T)},
+        {
+            **WRONG_TOKENS,
+            "token_type_ids": per_token(B, T),
+            "labels": per_token(B, T),
+            "tags": UNREAD,
+        },
+    ),
+    ("gpt2", "causal_lm"): (
+        {
+            **TYPED,
+            "labels": number(B, T),
+            "tags": {"document": number(1, T)},
+            "pairs": {"own": real(1, T, T)},
+        },
+        {
+            **{name: wrong for name, wrong in WRONG_TYPED.items() if name != "tags"},
+            "labels": per_token(B, T),
+            "tags": {
+                **named("document", per_token(B, T, shared=True)),
+                "no dict": number(B, T),
+                "read by no mask": {"document": number(B, T), "segment": number(B, T)},
+            },
+            "pairs": {
+                **named("own", square(B, T, T)),
+                "read by no mask": {"own": real(B, T, T), "other": real(B, T, T)},
+            },
+        },
+    ),
+    ("gpt2", "sequence_classification"): (
+        {**TOKENS, "labels": number(B)},
+        {"labels": per_row(B)},
+    ),
+    ("llama", "causal_lm"): (
+        {**TOKENS, "position_ids": places(1, T), "labels": number(B, T)},
+        {
+            "position_ids": per_token(B, T, shared=True),
+            "labels": per_token(B, T),
+            "token_type_ids": {"no table": number(B, T)},
+            "inputs_embeds": {"both": real(B, T, D)},
+        },
+    ),
+    ("longformer", "masked_lm"): (
+        {**TOKENS, "global_attention_mask": number(B, T)},
+        {"global_attention_mask": per_token(B, T)},
+    ),
+    ("bart", "seq2seq_lm"): (
+        {**BOTH, "labels": number(B, T)},
+        {
+            **WRONG_BOTH,
+            "input_ids": ids(B, S),
+            "token_type_ids": {"no table": number(B, S)},
+            "tags": {**UNREAD, **named("position", per_token(B, S, shared=True))},
+            "decoder_tags": {**UNREAD, **named("position", per_token(B, T, shared=True))},
+        },
+    ),
+    ("bart", "sequence_classification"): (
+        {"input_ids": 2 + 0 * number(B, T), "labels": number(B)},
+        {"labels": per_row(B)},
+    ),
+    ("t5", "seq2seq_lm"): (
+        {
+            **BOTH,
+            "labels": number(B, T),
+            "tags": {"document": number(1, S)},
+            "decoder_tags": {"document": number(B, T)},
+            "pairs": {"own": real(B, T, T), "between": real(1, T, S)},
+        },
+        {
+            **WRONG_BOTH,
+            "tags": named("document", per_token(B, S, shared=True)),
+            "decoder_tags": named("document", per_token(B, T, shared=True)),
+            "pairs": {
+                **named("own", square(B, T, T), between=real(1, T, S)),
+                **{
+                    f"between {what}": wrong
+                    for what, wrong in named("between", square(B, T, S), own=real(B, T, T)).items()
+                },
+            },
+        },
+    ),
+    ("t5", "none"): (
+        {
+            "encoder_outputs": HEARD,
+            "attention_mask": 1 + 0 * number(B, S),
+            "decoder_inputs_embeds": real(B, T, D),
+        },
+        {
+            "encoder_outputs": {
+                **named("last_hidden_state", vectors(B, S, D)),
+                "no record": real(B, S, D),
+                "other rows": {"last_hidden_state": real(B + 1, S, D)},
+            },
+            "attention_mask": SOURCE,
+            "decoder_inputs_embeds": vectors(B, T, D),
+        },
+    ),
+    ("transformer", "seq2seq_lm"): ({**BOTH, "labels": number(B, T)}, WRONG_BOTH),
+    ("recurrent", "seq2seq_lm"): (
+        {name: x for name, x in BOTH.items() if name != "decoder_attention_mask"}
+        | {"labels": number(B, T)},
+        {name: x for name, x in WRONG_BOTH.items() if name != "decoder_attention_mask"},
+    ),
+    ("MultiheadAttention", "none"): (
+        dict(
+            query=real(B, T, D),
+            key=real(B, S, D),
+            value=real(B, S, D),
+            attn_mask=real(T, S),
+            key_padding_mask=real(B, S),
+        ),
+        dict(
+            query={"narrower": real(B, T, D - 1), "other rows": real(B + 1, T, D)},
+            key={"narrower": real(B, S, D - 1), "an axis less": real(S, D)},
+            value={"other keys": real(B, S + 1, D)},
+            attn_mask={"[T 1]": real(T, 1), "integers": number(T, S), "a row": real(S)},
+            key_padding_mask={"[B 1]": real(B, 1), "[1 S]": real(1, S), "integers": number(B, S)},
+        ),
+    ),
+    ("nn.Transformer", "none"): (
+        dict(src=real(B, S, D), tgt=real(B, T, D), src_key_padding_mask=0 * real(B, S)),
+        dict(
+            src={"narrower": real(B, S, D - 1), "other rows": real(B + 1, S, D)},
+            tgt={"an axis less": real(T, D)},
+            src_mask={"[S 1]": real(S, 1), "integers": number(S, S)},
+            memory_mask={"[S T]": real(S, T)},
+            src_key_padding_mask={"[B 1]": real(B, 1), "[1 S]": real(1, S)},
+        ),
+    ),
+}
+
+
+def cached(family, rows, length):
+    return tj.init_cache(model_of(family, "causal_lm"), rows, length)
+
+
+LONG = number(B, 9)
+ALONE = {
+    "a row beyond the positions": ("bert", "none", {"input_ids": LONG}),
+    "a target beyond the positions": (
+        "bart",
+        "seq2seq_lm",
+        {"input_ids": LONG[:, :4], "labels": LONG},
+    ),
+    "vectors beyond the positions": ("bert", "none", {"inputs_embeds": real(B, 9, D)}),
+    "vectors of another width": ("llama", "causal_lm", {"inputs_embeds": real(B, T, D - 1)}),
+    "vectors of integers": ("llama", "causal_lm", {"inputs_embeds": number(B, T, D)}),
+    "vectors without rows": ("llama", "causal_lm", {"inputs_embeds": real(T, D)}),
+    "ids and vectors": ("bart", "none", {**BOTH, "inputs_embeds": real(B, S, D)}),
+    "no tokens at all": ("bert", "none", {"attention_mask": number(B, T)}),
+    "an empty row": ("bert", "none", {"input_ids": number(B, 0)}),
+    "a source of no tokens": ("t5", "seq2seq_lm", {"decoder_input_ids": number(B, T)}),
+    "a source of other rows": (
+        "t5",
+        "none",
+        {**BOTH, "encoder_outputs": {"last_hidden_state": real(3, S, D)}},
+    ),
+    "a cache of other rows": (
+        "llama",
+        "causal_lm",
+        {**TOKENS, "cache": lambda: cached("llama", 3, 8)},
+    ),
+    "a cache that is too short": (
+        "llama",
+        "causal_lm",
+        {**TOKENS, "cache": lambda: cached("llama", B, 4)},
+    ),
+    "a cache that is none": ("llama", "causal_lm", {**TOKENS, "cache": real(B, 8)}),
+}
