@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced
+from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced, ordinary
 from transformers_jax.generation.beam import beam_search
 from transformers_jax.generation.inputs import Request, check_head, read
 from transformers_jax.generation.options import Options, dials, resolve
@@ -31,6 +31,7 @@ from transformers_jax.spelling import nearest
 __all__ = ["Options", "generate"]
 
 
+@ordinary()
 def generate(
     model: Any,
     input_ids: Int[Array, "B T"] | None = None,

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from transformers_jax.arrays import Params, is_traced, to_dtype
+from transformers_jax.arrays import Params, is_traced, ordinary, to_dtype
 from transformers_jax.graph import Mask
 from transformers_jax.hub.table import Table
 from transformers_jax.models.arguments import FLAGS, OTHERWISE, concrete, flag, narrow, traceable
@@ -126,6 +126,10 @@ class Model(nnx.Module):
         self.known(inputs, method)
         flags = tuple((name, flag(name, inputs.pop(name))) for name in FLAGS if name in inputs)
         inputs = {name: value for name, value in inputs.items() if value is not None}
+        with ordinary():
+            return self._answer(method, flags, inputs)
+
+    def _answer(self, method: str, flags: tuple, inputs: dict[str, Any]) -> Output:
         definition, values = split(self)
         if is_traced(inputs, values):
             inputs = {name: traceable(name, value) for name, value in inputs.items()}

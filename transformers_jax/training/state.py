@@ -18,7 +18,7 @@ import optax
 from jax.sharding import Mesh
 
 from transformers_jax import shard
-from transformers_jax.arrays import Array, Float, Int, Key, Params, check_key
+from transformers_jax.arrays import Array, Float, Int, Key, Params, check_key, ordinary
 from transformers_jax.models.base import Model, check_model, functional
 from transformers_jax.nn.param import axes as axes_of
 from transformers_jax.nn.param import flatten
@@ -121,7 +121,7 @@ def make_step(
         ):
             if not isinstance(given, kind):
                 raise TypeError(f"step(state, batch): expected {expected}; {type(given)} came")
-        with shard.use(mesh):
+        with shard.use(mesh), ordinary():
             noise = jax.random.fold_in(state.key, state.step)
             asked = objective if nan_at is None else _spoiled(objective, state.step + 1 == nan_at)
             grads, sums = _gradients(apply, asked, state.params, batch, noise, accumulate)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.arrays import Array, Bool, Float, Int, wide
 from transformers_jax.nn.head.base import Dense, Head, Square
 from transformers_jax.nn.loss import (
     IGNORED,
@@ -99,7 +99,7 @@ def binary_cross_entropy(
     logits: Float[Array, "B T"], labels: Int[Array, "B T"], counted: Bool[Array, "B T"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """(sum of -log p(label) where `counted`, their number), in float32."""
-    logits = logits.astype(jnp.float32)
+    logits = logits.astype(wide(logits))
     losses = jax.nn.softplus(logits) - logits * labels
     return jnp.where(counted, losses, 0.0).sum(), counted.sum().astype(jnp.float32)
 
