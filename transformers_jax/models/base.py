@@ -28,6 +28,7 @@ from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.param import bind, merge, mixed, params, split
 from transformers_jax.nn.stack import Stack, restack, unstack
+from transformers_jax.shard import refuse_explicit
 from transformers_jax.spec import Execution
 from transformers_jax.spelling import nearest
 
@@ -131,7 +132,9 @@ class Model(nnx.Module):
 
     def _answer(self, method: str, flags: tuple, inputs: dict[str, Any]) -> Output:
         definition, values = split(self)
+        refuse_explicit(inputs)
         if is_traced(inputs, values):
+            refuse_explicit({"parameters": values})
             inputs = {name: traceable(name, value) for name, value in inputs.items()}
             return getattr(self, method)(**inputs, **dict(flags))
         inputs = {name: concrete(name, value) for name, value in inputs.items()}
@@ -191,6 +194,19 @@ class Model(nnx.Module):
         if compute == "mixed":
             return jnp.dtype("float32")
         return to_dtype(compute or jax.tree.leaves(params(self))[0].dtype)
+
+    @property
+    def _nnx_tabulate_id(self) -> int:
+        raise AttributeError("_nnx_tabulate_id")
+
+    @_nnx_tabulate_id.setter
+    def _nnx_tabulate_id(self, value: int) -> None:
+        # It replaces every public method of the class by a traced one, and leaves them so when one
+        # of them gives back a string.
+        raise TypeError(
+            "nnx.tabulate runs every method of a module, and not all of a model's can be traced; "
+            "tj.summary(model) is the table"
+        )
 
     # ------------------------------------------------------------ layouts
 
