@@ -13,6 +13,8 @@ kv_heads kv mlp vocab position type label batch length``.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -30,8 +32,10 @@ __all__ = [
     "Params",
     "UInt32",
     "check_key",
+    "is_symbolic",
     "is_traced",
     "mix",
+    "ordinary",
     "to_dtype",
     "wide",
 ]
@@ -46,6 +50,26 @@ MASKED = -1e30
 def is_traced(*trees: Any) -> bool:
     """Whether any leaf of the trees is a tracer: are we inside a JAX transformation?"""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def is_symbolic(*sizes: Any) -> bool:
+    """Whether any of these lengths is a variable of `jax.export`: it has no value yet."""
+    return not all(isinstance(size, (int, np.integer)) for size in sizes)
+
+
+@contextlib.contextmanager
+def ordinary() -> Iterator[None]:
+    """JAX's usual rules for ranks and dtypes, by which this package is written.
+
+    `jax_numpy_rank_promotion="raise"` and `jax_numpy_dtype_promotion="strict"` are for the code of
+    those who set them; where they are not set, nothing changes.
+    """
+    with contextlib.ExitStack() as stack:
+        if jax.config.jax_numpy_rank_promotion != "allow":
+            stack.enter_context(jax.numpy_rank_promotion("allow"))
+        if str(jax.config.jax_numpy_dtype_promotion) != "standard":
+            stack.enter_context(jax.numpy_dtype_promotion("standard"))
+        yield
 
 
 def wide(*arrays: Any) -> np.dtype:

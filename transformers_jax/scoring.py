@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Float, Int, Params, is_traced
+from transformers_jax.arrays import Array, Float, Int, Params, is_traced, ordinary
 from transformers_jax.models import checks
 from transformers_jax.models.arguments import concrete, narrow, traceable
 from transformers_jax.models.base import Model, check_model
@@ -28,6 +28,7 @@ MASKING = ("masked_lm", "pretraining")
 HEADS = ("causal_lm", "seq2seq_lm", *MASKING)
 
 
+@ordinary()
 def score(
     model: Model,
     input_ids: Int[Any, "B T"],

@@ -128,6 +128,7 @@ def shardings(axes: Any, shapes: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES) 
     """
     if not isinstance(mesh, Mesh | AbstractMesh):
         raise ValueError(f"mesh={mesh!r}: expected a mesh, such as tj.make_mesh({{'data': -1}})")
+    _refuse_mesh(mesh)
     problems: list[str] = []
 
     def place(path, leaf, names):
@@ -212,6 +213,29 @@ def cuts(names: str, shape: Sequence[int]) -> tuple[int, ...]:
     """Into how many parts the current mesh cuts each axis of an activation."""
     sizes = mesh_sizes()
     return tuple(math.prod(sizes[name] for name in part) for part in cutting(names, shape))
+
+
+AUTO = (
+    "layouts here are left to the compiler: make the mesh with tj.make_mesh({'data': -1}), or with "
+    "axis_types=(jax.sharding.AxisType.Auto,) for each of its axes"
+)
+
+
+def refuse_explicit(arrays: Mapping[str, Any]) -> None:
+    """Raises ValueError for an array that is cut along an explicit axis of a mesh, as
+    `jax.make_mesh` makes them: operations of models do not say how their results are cut."""
+    for name, leaf in arrays.items():
+        for array in jax.tree.leaves(leaf):
+            if isinstance(array, jax.Array):
+                spec = jax.typeof(array).sharding.spec
+                if any(part is not None for part in spec):
+                    raise ValueError(f"{name} is cut along explicit axes, {spec}; {AUTO}")
+
+
+def _refuse_mesh(mesh: Any) -> None:
+    explicit = [n for n, k in zip(mesh.axis_names, mesh.axis_types) if k == AxisType.Explicit]
+    if explicit:
+        raise ValueError(f"mesh has explicit axes, {', '.join(explicit)}; {AUTO}")
 
 
 def varying(x: Any, *like: Any) -> Any:

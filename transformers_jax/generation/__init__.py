@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced
+from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced, ordinary
 from transformers_jax.generation.beam import beam_search
 from transformers_jax.generation.inputs import Request, check_head, read, vocabulary_of
 from transformers_jax.generation.options import Options, dials, resolve
@@ -43,6 +43,7 @@ def generate(
     return_dict_in_generate: Literal[False] = False,
     **options: Any,
 ) -> Int[Array, "B T"]: ...
+@ordinary()
 def generate(
     model: Any,
     input_ids: Int[Array, "B T"] | None = None,

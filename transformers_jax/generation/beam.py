@@ -25,6 +25,7 @@ from transformers_jax.generation.search import (
     begin_text,
     ends,
     keep,
+    loop,
     pipeline,
     prefill,
     room,
@@ -69,7 +70,7 @@ def beam_search(model: Any, job: Job, with_scores: bool = False) -> Found:
         return _step(state._replace(cache=cache, scores=kept), chance, job)
 
     state = _beginning(model, job, with_scores)
-    state = jax.lax.while_loop(lambda state: state.going, step, state)
+    state = loop(model, lambda state: state.going, step, state)
     best = jax.tree.map(lambda x: x[:, : job.options.num_return_sequences], state.finished)
     ids = best.ids.reshape(-1, job.width)
     return Found(ids, best.length.max(), best.score.reshape(-1), state.scores)

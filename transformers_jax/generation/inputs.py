@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Bool, Int, is_traced
+from transformers_jax.arrays import Array, Bool, Int, is_symbolic, is_traced
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.search import Prompt
 from transformers_jax.models.checks import hears_before_only, same_shape
@@ -75,16 +75,19 @@ def read(
     else:
         inputs = _source(model, options, input_ids, attention_mask, others)
         ids = _decoder_prompt(options, decoder_input_ids, _batch(inputs), text)
-        start = np.zeros(ids.shape[0], np.int32)
+        start = (jnp if is_symbolic(*ids.shape) else np).zeros(ids.shape[0], np.int32)
     check_first(ids, vocabulary_of(model))
     given, most = ids.shape[1], _positions(model, text)
     new = _new_tokens(options, given, most)
     longest = given if is_traced(start) else int((given - start).max())
-    if most is not None and longest + new > most:
+    if most is not None and not is_symbolic(longest) and longest + new > most:
         raise ValueError(
             f"prompt ({longest}) plus new tokens ({new}) = {longest + new}, but the model has "
             f"{most} positions; shorten the prompt or pass max_new_tokens={max(most - longest, 0)}"
         )
+    if is_symbolic(given):  # jax.export: as wide as it will be, and checked when it is called
+        start = jnp.asarray(start)
+        return Request(Prompt(ids, start, jnp.int32(0), inputs), given, new, given + new)
     wide = given if model.is_encoder_decoder else bucket(given, 16, 256)
     if most is not None and wide + new > most:
         wide = max(given, most - new)
@@ -224,8 +227,9 @@ def _source(
     length = ids.shape[1]
     most = getattr(model, "source_positions", None) or _positions(model, text)
     # what computes in blocks tells whole rows from longer ones by their width
-    wide = length if getattr(model, "fill", None) else bucket(length, 16, 256)
-    extra = (wide if most is None else max(length, min(wide, most))) - length
+    whole = is_symbolic(length) or getattr(model, "fill", None)
+    wide = length if whole else bucket(length, 16, 256)
+    extra = 0 if whole else (wide if most is None else max(length, min(wide, most))) - length
     rows = {"input_ids": ids.astype(np.int32), "attention_mask": mask}
     for name in (mark.argument for mark in getattr(model, "marks", ())):
         if name in inputs:
@@ -255,7 +259,7 @@ def _decoder_prompt(options: Options, ids: Any, batch: int, text: Any) -> Int[Ro
 def _start(token: int | None, batch: int, argument: str, option: str) -> np.ndarray:
     if token is None:
         raise ValueError(f"nothing to begin with: pass {argument} or {option}")
-    return np.full((batch, 1), token, np.int32)
+    return (jnp if is_symbolic(batch) else np).full((batch, 1), token, np.int32)
 
 
 def _batch(inputs: Mapping[str, Any]) -> int:

@@ -6,6 +6,7 @@ Beam search is in beam.py and shares the second half of this file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,8 @@ from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.generation import processors, sampling
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.processors import Dials, Processor, Text
+from transformers_jax.nn.param import params
+from transformers_jax.shard import varying
 
 __all__ = ["Found", "Job", "Prompt", "search"]
 
@@ -96,11 +99,19 @@ def search(model: Any, job: Job, with_scores: bool = False) -> Found:
 
     buffer = room(model, job, text, cache) if with_scores else None
     state = _State(text, text.start >= begin, cache, buffer)  # a row without text stays empty
-    state = jax.lax.while_loop(unfinished, step, state)
+    state = loop(model, unfinished, step, state)
     return Found(state.text.ids, state.text.end - begin, scores=state.scores)
 
 
 # ---------------------------------------------------------------- shared with beam search
+
+
+def loop(model: Any, going: Callable, step: Callable, state: Any) -> Any:
+    """`jax.lax.while_loop`, its whole state marked as differing between the devices of a
+    `jax.shard_map` wherever a part of it, or the model, does: no part may change its type."""
+    like = state, params(model)
+    differing = lambda state: jax.tree.map(lambda x: varying(x, like), state)
+    return jax.lax.while_loop(going, lambda state: differing(step(state)), differing(state))
 
 
 def prefill(model: Any, job: Job, copies: int) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Bool
+from transformers_jax.arrays import Array, Bool, is_symbolic
 from transformers_jax.graph.mask import Mask, Where
 from transformers_jax.graph.nodes import Nodes
 
@@ -42,7 +42,7 @@ class Edges:
         if self.drawn is not None:
             return self.drawn
         q, k = self.q, self.k
-        if self.shape[0] * self.shape[1] > FOLDED:
+        if is_symbolic(*self.shape) or self.shape[0] * self.shape[1] > FOLDED:
             q, k = jax.tree.map(
                 lambda leaf: jax.lax.optimization_barrier(jnp.asarray(leaf)), (q, k)
             )

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.arrays import Array, Bool, Float, Int, is_symbolic
 
 
 @jax.tree_util.register_dataclass
@@ -99,5 +99,6 @@ def sequence(
     tags: Mapping[str, Int[Array, "b T"]] | None = None,
 ) -> Nodes:
     """A row of `length` tokens, counted from `start`."""
-    index: Any = np.arange(length, dtype=np.int32)[None] + start
+    numpy = jnp if is_symbolic(length) else np
+    index: Any = numpy.arange(length, dtype=np.int32)[None] + start
     return Nodes({"index": index, **(tags or {})}, valid)

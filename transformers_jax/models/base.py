@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from transformers_jax.arrays import Array, Int, Params, is_traced, to_dtype
+from transformers_jax.arrays import Array, Int, Params, is_traced, ordinary, to_dtype
 from transformers_jax.hub.table import Table
 from transformers_jax.models.arguments import (
     FLAGS,
@@ -36,6 +36,7 @@ from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.param import bind, merge, mixed, params, split
 from transformers_jax.nn.stack import Stack, restack, unstack
+from transformers_jax.shard import refuse_explicit
 from transformers_jax.spec import Execution
 from transformers_jax.spelling import nearest
 
@@ -138,8 +139,15 @@ class Model(nnx.Module):
         self.known(inputs, method)
         flags = tuple((name, flag(name, inputs.pop(name))) for name in FLAGS if name in inputs)
         inputs = {name: value for name, value in inputs.items() if value is not None}
+        with ordinary():
+            return self._answer(method, flags, inputs)
+
+    def _answer(self, method: str, flags: tuple, inputs: dict[str, Any]) -> Output:
         definition, values = split(self)
+        refuse_explicit(inputs)
         traced = is_traced(inputs, values)
+        if traced:
+            refuse_explicit({"parameters": values})
         inputs = {
             name: (traceable if traced else concrete)(name, value) for name, value in inputs.items()
         }
@@ -216,6 +224,19 @@ class Model(nnx.Module):
         if compute == "mixed":
             return jnp.dtype("float32")
         return to_dtype(compute or jax.tree.leaves(params(self))[0].dtype)
+
+    @property
+    def _nnx_tabulate_id(self) -> int:
+        raise AttributeError("_nnx_tabulate_id")
+
+    @_nnx_tabulate_id.setter
+    def _nnx_tabulate_id(self, value: int) -> None:
+        # It replaces every public method of the class by a traced one, and leaves them so when one
+        # of them gives back a string.
+        raise TypeError(
+            "nnx.tabulate runs every method of a module, and not all of a model's can be traced; "
+            "tj.summary(model) is the table"
+        )
 
     # ------------------------------------------------------------ layouts
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import Float
+from transformers_jax.arrays import Float, wide
 from transformers_jax.nn.attend.score import Score, ScoreRule
 from transformers_jax.nn.param import param
 
@@ -32,8 +32,8 @@ class AdditiveRule(ScoreRule):
         (b, t, H, K), G = q.shape, k.shape[2]
         groups = q.reshape(b, t, 1, G, H // G, K)
         inner = jnp.tanh(groups + k[:, None, :, :, None].astype(q.dtype))
-        v = params.reshape(G, H // G, K).astype(jnp.float32)
-        scores = jnp.einsum("btsgrk,grk->bgrts", inner.astype(jnp.float32), v)
+        v = params.reshape(G, H // G, K).astype(wide(q))
+        scores = jnp.einsum("btsgrk,grk->bgrts", inner.astype(wide(q)), v)
         return scores.reshape(b, H, t, k.shape[1])
 
 

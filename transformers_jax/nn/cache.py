@@ -12,8 +12,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.arrays import Array, Bool, Float, Int, is_symbolic
 from transformers_jax.graph import Mask, Near, Nodes, concatenate
 from transformers_jax.graph.mask import All, Any
 
@@ -53,7 +54,8 @@ def write(memory: Array, new: Array, start: Int[Array, ""], ring: bool) -> Array
     if not ring:
         if jnp.issubdtype(new.dtype, jnp.inexact):
             new = jnp.where(start + count <= size, new, jnp.nan)
-        place = (0, start) + (0,) * (memory.ndim - 2)
+        none = np.int32(0)  # of the same type as the start, with 64 bits as well
+        place = (none, start) + (none,) * (memory.ndim - 2)
         return jax.lax.dynamic_update_slice(memory, new, place)
     kept = min(size, count)  # of a longer chunk only the end survives
     slots = (start + count - kept + jnp.arange(kept)) % size
@@ -92,7 +94,7 @@ class Cache:
     def advance(self, q: Nodes, layers: tuple[dict[str, KeyValues], ...]) -> Cache:
         """The cache after the tokens `q` were written."""
         nodes = {
-            name: _written(old, q, self.length, ring=int(name) != self.size)
+            name: _written(old, q, self.length, ring=name != str(self.size))
             for name, old in self.nodes.items()
         }
         return replace(self, layers=layers, nodes=nodes, length=self.length + q.length)
@@ -138,6 +140,8 @@ def reach(mask: Mask) -> int | None:
 def slots_for(mask: Mask, size: int) -> int:
     """How many slots a layer with this mask needs to remember `size` tokens."""
     left = reach(mask)
+    if is_symbolic(size):
+        return size
     return size if left is None else min(size, max(left, 1))
 
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from transformers_jax.arrays import ordinary
 from transformers_jax.shard import varying
 
 
@@ -58,11 +59,13 @@ def _linear(tangent: Callable, backward: Callable, saved: Any, tangents: Any) ->
 
     def flat(*leaves):
         parts = known_tree.unflatten(leaves[:count]), moving_tree.unflatten(leaves[count:])
-        return jax.tree.leaves(tangent(*parts))
+        with ordinary():
+            return jax.tree.leaves(tangent(*parts))
 
     def flat_back(*leaves):
         parts = known_tree.unflatten(leaves[:count]), out_tree.unflatten(leaves[count:])
-        return jax.tree.leaves(backward(*parts))
+        with ordinary():  # reverse mode comes here later than the call
+            return jax.tree.leaves(backward(*parts))
 
     avals = tuple(jax.typeof(x).strip_weak_type() for x in outs)
     leaves = _linear_p.bind(

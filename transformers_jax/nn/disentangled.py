@@ -19,7 +19,7 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Bool, Float, Int, Key
+from transformers_jax.arrays import Array, Bool, Float, Int, Key, is_symbolic, wide
 from transformers_jax.graph import Nodes
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.noise import dropout
@@ -90,7 +90,8 @@ class DisentangledRule(ScoreRule):
         """Consecutive tokens: products with one vector per distance, of which there are t + s - 1,
         then each row moved to its place. No gather over t x s, and no scatter on the way back."""
         t, s = of_q.shape[1], of_k.shape[1]
-        distance = of_q[:1, :1] - of_k[:1, :1] + np.arange(1 - s, t)[None]
+        numpy = jnp if is_symbolic(s, t) else np
+        distance = of_q[:1, :1] - of_k[:1, :1] + numpy.arange(1 - s, t)[None]
         read, score = self.rows(distance)[0], 0.0
         if "key" in params:
             rows = jnp.take(params["key"], read[::-1], axis=0)
@@ -114,7 +115,7 @@ class DisentangledRule(ScoreRule):
 def _products(x: Float[Array, "b t G K"], rows: Float[Array, "R H K"]) -> Float[Array, "b H t R"]:
     """Each token times each row, in float32; heads of x serve H / G heads of the rows."""
     groups = rows.reshape(len(rows), x.shape[2], -1, x.shape[3]).astype(x.dtype)
-    found = jnp.einsum("btgk,rghk->bghtr", x, groups, preferred_element_type=jnp.float32)
+    found = jnp.einsum("btgk,rghk->bghtr", x, groups, preferred_element_type=wide(x))
     return found.reshape(x.shape[0], -1, *found.shape[3:])
 
 
@@ -131,7 +132,8 @@ def _run(of_q, valid_q, of_k, valid_k) -> Bool[Array, ""]:
     may be anything, because nothing reads their scores."""
     found: Any = np.True_
     for index, valid in ((of_q, valid_q), (of_k, valid_k)):
-        wanted = np.arange(index.shape[1])[None] + index[:1, :1]
+        numpy = jnp if is_symbolic(index.shape[1]) else np
+        wanted = numpy.arange(index.shape[1])[None] + index[:1, :1]
         follows = index == wanted
         if valid is not None and not isinstance(follows, np.ndarray):
             follows = follows | ~valid

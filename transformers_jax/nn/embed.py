@@ -7,7 +7,6 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from transformers_jax import spec
@@ -121,7 +120,7 @@ class TokenEmbedder(nnx.Module):
         if self.norm is not None and self.spec.normed == "words":
             x = self.norm(x)
         if self.type is not None:
-            type_ids = np.zeros((1, x.shape[1]), np.int32) if type_ids is None else type_ids
+            type_ids = jnp.zeros((1, x.shape[1]), jnp.int32) if type_ids is None else type_ids
             x = x + rows(self.type[...], type_ids).astype(dtype)
         elif self.spec.types == "words" and type_ids is not None:
             x = x + self.words(type_ids, dtype)

@@ -20,7 +20,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Bool, Float, Int, Key
+from transformers_jax.arrays import Array, Bool, Float, Int, Key, wide
 from transformers_jax.graph import Nodes
 from transformers_jax.nn import noise
 from transformers_jax.nn.feedforward import activation
@@ -47,7 +47,7 @@ class Routes(NamedTuple):
 
 def route(logits: Float[Array, "B T E"], experts: spec.Experts) -> Routes:
     """Who serves each token, from the router's scores in float32."""
-    logits = logits.astype(jnp.float32)
+    logits = logits.astype(wide(logits))
     if experts.router == "softmax_of_top":
         scores, expert = jax.lax.top_k(logits, experts.top)
         weight = jax.nn.softmax(scores, -1)
@@ -84,7 +84,7 @@ def balance_loss(
 
     Leading axes are groups (rows) whose losses are averaged. `valid` leaves tokens out.
     """
-    logits = logits.astype(jnp.float32)
+    logits = logits.astype(wide(logits))
     probability, E = jax.nn.softmax(logits, -1), logits.shape[-1]
     chosen = jax.nn.one_hot(jax.lax.top_k(logits, top)[1], E).sum(-2) / top
     share, mean = (_mean(x, valid) for x in (chosen, probability))
@@ -95,7 +95,7 @@ def router_z_loss(
     logits: Float[Array, "*g N E"], valid: Bool[Array, "*g N"] | None = None
 ) -> Float[Array, ""]:
     """The mean square of log sum exp, which keeps scores small (Zoph et al. 2022, equation 5)."""
-    z = jnp.square(jax.nn.logsumexp(logits.astype(jnp.float32), -1))
+    z = jnp.square(jax.nn.logsumexp(logits.astype(wide(logits)), -1))
     return _mean(z[..., None], valid).mean()
 
 
@@ -176,13 +176,13 @@ class Experts(nnx.Module):
         """(what the chosen experts make of each token, {"router": the scores}), with noise if there
         is a key. Padding is served as well, and takes room where there is a capacity (Switch)."""
         router_key, key = (None, None) if key is None else jax.random.split(key)
-        read = x.astype(jnp.float32)  # selective precision: Fedus et al. 2021, section 2.4
+        read = x.astype(wide(x))  # selective precision: Fedus et al. 2021, section 2.4
         if router_key is not None and self.experts.jitter:
             jitter = self.experts.jitter
             read *= jax.random.uniform(router_key, x.shape, jnp.float32, 1 - jitter, 1 + jitter)
-        logits = jnp.einsum("btd,de->bte", read, self.router[...].astype(jnp.float32))
+        logits = jnp.einsum("btd,de->bte", read, self.router[...].astype(read.dtype))
         if self.router_bias is not None:
-            logits = logits + self.router_bias[...].astype(jnp.float32)
+            logits = logits + self.router_bias[...].astype(read.dtype)
         routes = route(logits, self.experts)
         names = ("up", "gate", "down", "up_bias", "gate_bias", "down_bias")
         held = {name: getattr(self, name) for name in names}

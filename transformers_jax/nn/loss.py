@@ -1,4 +1,6 @@
-"""Losses, in float32. Labels of -100 are ignored; a batch without labels has loss 0, not 0 / 0.
+"""Losses, in float32 (or float64, of logits that are).
+
+Labels of -100 are ignored; a batch without labels has loss 0, not 0 / 0.
 
 Over a vocabulary, logits are the largest array of a model by far. `vocabulary_loss` needs of each
 token only the log of the sum of exponents, the logit of its label, the mean and the largest logit;
@@ -17,7 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import MASKED, Array, Bool, Float, Int
+from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, is_symbolic, wide
 from transformers_jax.nn.chunks import Found, capped, chunked, product
 from transformers_jax.nn.param import mixed_einsum
 from transformers_jax.shard import constrain, cuts
@@ -41,7 +43,7 @@ def cross_entropy(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """(sum of -log p(label), number of labels): sums, so that devices average rightly."""
     counted = labels != ignored
-    logits = logits.astype(jnp.float32)
+    logits = logits.astype(wide(logits))
     losses = jax.nn.logsumexp(logits, axis=-1) - _picked(logits, jnp.where(counted, labels, 0))
     return jnp.where(counted, losses, 0.0).sum(), counted.sum().astype(jnp.float32)
 
@@ -78,7 +80,7 @@ def classification_loss(
     `numbers` per example is multi-label (the rule of transformers), or a "distribution" over the
     classes (DeBERTa).
     """
-    logits = logits.astype(jnp.float32)
+    logits = logits.astype(wide(logits))
     if problem is None:
         if logits.shape[-1] == 1:
             problem = "regression"
@@ -219,8 +221,11 @@ def _find(
     asked = jnp.where(counted, labels, 0)
     if chunk is None:
         shape = (*labels.shape, rows)
-        here = math.prod(shape) // math.prod(cuts("batch length vocab", shape))
-        chunk = 0 if here <= WHOLE else CHUNK
+        if is_symbolic(*shape):  # of any size, once it has one
+            chunk = 0 if rows <= CHUNK else CHUNK
+        else:
+            here = math.prod(shape) // math.prod(cuts("batch length vocab", shape))
+            chunk = 0 if here <= WHOLE else CHUNK
     real = rows if vocab is None else vocab
     find = _whole if chunk == 0 else functools.partial(chunked, chunk)
     return counted, find(real, words, asked)
@@ -232,7 +237,7 @@ def _whole(real: int, words: Unembedding, labels: Array) -> Found:
         y = mixed_einsum("btd,vd->btv", words.features, words.table)
     else:
         y = product(words, "btd,vd->btv", words.features, words.table)
-    y = y if words.bias is None else y + words.bias.astype(jnp.float32)
+    y = y if words.bias is None else y + words.bias.astype(y.dtype)
     y = constrain(capped(y, words.softcap), "batch length vocab")
     if real < y.shape[-1]:
         exists = jnp.arange(y.shape[-1]) < real

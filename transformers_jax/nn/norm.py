@@ -1,4 +1,4 @@
-"""Normalisation, computed in float32 whatever the dtype of the stream."""
+"""Normalisation, computed in float32 (or float64, of a stream that is)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Float
+from transformers_jax.arrays import Array, Float, wide
 from transformers_jax.nn.param import param
 
 
@@ -21,11 +21,12 @@ class Norm(nnx.Module):
         self.shift = param(axis, {axis: size}, spec.ZEROS) if shifted else None
 
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
-        y = x.astype(jnp.float32)
+        dtype = wide(x)
+        y = x.astype(dtype)
         if isinstance(self.norm, spec.LayerNorm):
             y = y - y.mean(-1, keepdims=True)
         y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + self.norm.eps)
-        y = y * self.scale[...].astype(jnp.float32)
+        y = y * self.scale[...].astype(dtype)
         if self.shift is not None:
-            y = y + self.shift[...].astype(jnp.float32)
+            y = y + self.shift[...].astype(dtype)
         return y.astype(x.dtype)

@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Float, Int, Key
+from transformers_jax.arrays import Array, Float, Int, Key, wide
 from transformers_jax.graph import Nodes
 from transformers_jax.nn.additive import AdditiveScore
 from transformers_jax.nn.attend import Score, ScoreRule
@@ -51,7 +51,7 @@ def rotate(
         a, b = turning[..., 0::2], turning[..., 1::2]
     else:
         a, b = turning[..., :half], turning[..., half:]
-    a, b = a.astype(jnp.float32), b.astype(jnp.float32)
+    a, b = a.astype(wide(x)), b.astype(wide(x))
     pair = a * cos - b * sin, b * cos + a * sin
     turned = (
         jnp.stack(pair, -1).reshape(turning.shape) if interleaved else jnp.concatenate(pair, -1)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, Key
+from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, Key, wide
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.head import Answering, Dense, Head
 from transformers_jax.nn.noise import dropout
@@ -66,7 +66,7 @@ def pool_tokens(
         greatest = jnp.where(taken[..., None], x, jnp.asarray(MASKED, x.dtype)).max(1)
         return jnp.where(taken.any(1, keepdims=True), greatest, 0)
     weights = taken * (places - start + 1 if mode == "weightedmean" else 1.0)
-    kept = jnp.where(taken[..., None], x, 0).astype(jnp.float32)
+    kept = jnp.where(taken[..., None], x, 0).astype(wide(x))
     total = jnp.einsum("bt,btd->bd", weights, kept, precision="highest")
     count = jnp.maximum(weights.sum(1, keepdims=True), 1e-9)
     return (total / (jnp.sqrt(count) if mode == "mean_sqrt_len_tokens" else count)).astype(x.dtype)
@@ -74,7 +74,7 @@ def pool_tokens(
 
 def unit(x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
     """Vectors of length one in the same direction; a zero vector stays zero."""
-    squares = jnp.square(x.astype(jnp.float32)).sum(-1, keepdims=True)
+    squares = jnp.square(x.astype(wide(x))).sum(-1, keepdims=True)
     # the gradient of a square root at zero is infinite, and infinity times zero is not a number
     length = jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
     return (x / jnp.maximum(length, 1e-12)).astype(x.dtype)

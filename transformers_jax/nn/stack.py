@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Float, Key, Params
+from transformers_jax.arrays import Array, Float, Key, Params, is_symbolic
 from transformers_jax.graph import Edges, Mask, Nodes, connect
 from transformers_jax.nn.attend import Score, prepare
 from transformers_jax.nn.block import Block, Surroundings
@@ -84,6 +84,11 @@ class Stack(nnx.Module):
         read from it. `scores` adds to those of "self" and "cross", instead of the stack's own.
         """
         if self.spec.layout is not None:
+            if is_symbolic(nodes.length):
+                raise ValueError(
+                    f"a length of {nodes.length}: this model cuts its rows into blocks, which must "
+                    "be counted; export it once for each length (the batch may be symbolic)"
+                )
             noise = np.full((1, nodes.length), key is not None, np.int32)
             nodes = self.spec.layout(nodes.with_tags(noise=noise))
         around = self._surroundings(nodes, pairs, source, source_nodes, cache, collect)
@@ -277,7 +282,7 @@ class Stack(nnx.Module):
                         value=jnp.zeros((*shape, op.value or op.kv), dtype),
                         kind="full" if slots == size else "ring",
                     )
-                    nodes.setdefault(str(slots), set()).update(op.mask.tags)
+                    nodes.setdefault(slots, set()).update(op.mask.tags)
                 elif branch.kind == "cross" and not (source is None and self.spec.alone):
                     entry["cross"] = self._remember(block, source, listed)
             layers.append(entry)
@@ -289,7 +294,7 @@ class Stack(nnx.Module):
             )
         return Cache(
             layers=tuple(layers),
-            nodes={n: empty_nodes(frozenset(t), batch, int(n)) for n, t in nodes.items()},
+            nodes={str(n): empty_nodes(frozenset(tags), batch, n) for n, tags in nodes.items()},
             source=source_nodes,
             length=jnp.zeros((), jnp.int32),
             size=size,

@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from transformers_jax import shard
-from transformers_jax.arrays import Array, Float, Int, Key, Params, check_key
+from transformers_jax.arrays import Array, Float, Int, Key, Params, check_key, ordinary
 from transformers_jax.models.base import Model, check_model, functional
 from transformers_jax.nn.param import axes as axes_of
 from transformers_jax.nn.param import flatten, merge, split
@@ -142,7 +142,7 @@ def make_step(
         ):
             if not isinstance(given, kind):
                 raise TypeError(f"step(state, batch): expected {expected}; {type(given)} came")
-        with shard.use(mesh):
+        with shard.use(mesh), ordinary():
             noise = jax.random.fold_in(state.key, state.step)
             asked: Any = dict(model_of=model_of, objective=objective, batch=batch, noise=noise)
             asked["accumulate"] = accumulate

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Float, Key
+from transformers_jax.arrays import Array, Float, Key, is_symbolic
 from transformers_jax.graph import Edges
 from transformers_jax.graph.lower import Refused
 from transformers_jax.nn.attend import cudnn, pallas, reference, tiled, xla
@@ -62,7 +62,7 @@ def attend(
         ValueError: if shapes disagree, or if `how` names a backend that cannot compute this graph.
     """
     _check(q, k, v, edges, sinks, dropout)
-    if 0 in edges.shape:
+    if not is_symbolic(*edges.shape) and 0 in edges.shape:
         return jnp.zeros((*q.shape[:-1], v.shape[-1]), q.dtype)
     options = dict(scale=scale, score=score, softcap=softcap, sinks=sinks, dropout=dropout, key=key)
     if how != "auto":
@@ -88,6 +88,8 @@ def prepare(edges: Edges, how: str = "auto") -> Edges:
 
 def _preferred(edges: Edges) -> tuple[str, ...]:
     """Backends in the order in which `auto` tries them; the last one never refuses."""
+    if is_symbolic(*edges.shape):  # tiles are counted while tracing
+        return ("reference",)
     last = "reference" if edges.shape[0] * edges.shape[1] <= SHORT else "tiled"
     return ("cudnn", last) if jax.default_backend() == "gpu" else (last,)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import MASKED, Array, Float
+from transformers_jax.arrays import MASKED, Array, Float, wide
 from transformers_jax.graph import Edges
 from transformers_jax.nn import noise
 
@@ -23,13 +23,13 @@ def scores_of(q, k, qn, kn, *, scale, score=None, softcap=None) -> Float[Array, 
     B, T, H, K = q.shape
     G = k.shape[2]
     if score is not None and score.replaces:
-        scores = score(q, k, qn, kn).astype(jnp.float32)
+        scores = score(q, k, qn, kn).astype(wide(q))
     else:
         groups = q.reshape(B, T, G, H // G, K)
-        scores = jnp.einsum("btgrk,bsgk->bgrts", groups, k, preferred_element_type=jnp.float32)
+        scores = jnp.einsum("btgrk,bsgk->bgrts", groups, k, preferred_element_type=wide(q))
         scores = scores.reshape(B, H, T, k.shape[1]) * scale
         if score is not None:
-            scores = scores + score(q, k, qn, kn).astype(jnp.float32)
+            scores = scores + score(q, k, qn, kn).astype(wide(q))
     return scores if softcap is None else softcap * jnp.tanh(scores / softcap)
 
 
@@ -40,7 +40,7 @@ def weights_of(q, k, edges: Edges, *, scale, score=None, softcap=None, sinks=Non
     scores = jnp.where(allowed, scores, MASKED)
     highest = scores.max(-1, keepdims=True)
     if sinks is not None:
-        sinks = sinks.astype(jnp.float32)[None, :, None, None]
+        sinks = sinks.astype(wide(q))[None, :, None, None]
         highest = jnp.maximum(highest, sinks)
     highest = jax.lax.stop_gradient(highest)
     weights = jnp.where(allowed, jnp.exp(scores - highest), 0.0)

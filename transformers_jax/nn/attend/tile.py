@@ -12,8 +12,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from transformers_jax.arrays import MASKED, Array
+from transformers_jax.arrays import MASKED, Array, wide
 from transformers_jax.graph import Mask, Nodes
 from transformers_jax.graph.tiles import Live, pad
 from transformers_jax.nn import noise
@@ -98,7 +99,7 @@ def _nodes(plan: Plan, nodes: Nodes, place: Place, axis: int) -> Nodes:
 
     def piece(tag: Array) -> Array:
         one = plan.rows > 1 and tag.shape[0] > 1
-        corner = (place.row if one else 0, start)
+        corner = (place.row if one else np.int32(0), start)
         return jax.lax.dynamic_slice(tag, corner, (1 if one else tag.shape[0], size))
 
     return jax.tree.map(piece, nodes)
@@ -112,7 +113,8 @@ def masked(plan: Plan, graph: Graph, place: Place, scores: Array) -> Array:
 
     def piece(array: Array) -> Array:
         one = plan.rows > 1 and array.shape[0] > 1
-        corner = (place.row if one else 0, place.i * plan.size[0], place.j * plan.size[1])
+        row = place.row if one else np.int32(0)
+        corner = (row, place.i * plan.size[0], place.j * plan.size[1])
         return jax.lax.dynamic_slice(array, corner, (1 if one else array.shape[0], *plan.size))
 
     allowed = plan.mask.edges(q, k, {name: piece(array) for name, array in graph.pairs.items()})
@@ -133,10 +135,11 @@ def _hook(plan: Plan, graph: Graph, place: Place, q: Array, k: Array, floats: li
     whole = plan.heads == (G * R, G)
     if not whole:
         zeros = [jnp.zeros((w, x.shape[1], n, K), x.dtype) for x, n in zip((q, k), plan.heads)]
-        corners = [(0, 0, first, 0) for first in graph.first[1:]]
+        none = np.int32(0)
+        corners = [(none, none, first, none) for first in graph.first[1:]]
         q, k = (jax.lax.dynamic_update_slice(z, x, c) for z, x, c in zip(zeros, (q, k), corners))
     qn, kn = _nodes(plan, graph.q, place, 0), _nodes(plan, graph.k, place, 1)
-    scores = rule(params, q, k, qn, kn).astype(jnp.float32)
+    scores = rule(params, q, k, qn, kn).astype(wide(q))
     if not whole:
         scores = jnp.broadcast_to(scores, (scores.shape[0], plan.heads[0], *scores.shape[2:]))
         scores = jax.lax.dynamic_slice_in_dim(scores, graph.first[1], G * R, 1)
@@ -147,7 +150,7 @@ def scores_in(plan: Plan, graph: Graph, place: Place, q: Array, k: Array, floats
     """(scores Float32[w G R t s], the pullback of the score rule or None)."""
     pull, scores = None, 0.0
     if plan.score is None or not plan.score[0].replaces:
-        dots = jnp.einsum("wgrtk,wgsk->wgrts", q, k, preferred_element_type=jnp.float32)
+        dots = jnp.einsum("wgrtk,wgsk->wgrts", q, k, preferred_element_type=wide(q))
         scores = dots * plan.scale
     if plan.score is not None:
         rule = partial(_hook, plan, graph, place)

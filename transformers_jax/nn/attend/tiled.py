@@ -30,8 +30,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import MASKED, Array, Float, wide
+from transformers_jax.arrays import MASKED, Array, Float, is_symbolic, wide
 from transformers_jax.graph import Edges, Nodes
+from transformers_jax.graph.lower import Refused
 from transformers_jax.graph.tiles import Live, live, pad, pad_nodes, tiles
 from transformers_jax.nn import noise
 from transformers_jax.nn.attend.size import tile_size
@@ -66,6 +67,8 @@ def planned(
     edges: Edges, heads, first, size, *, rows, scale, score, softcap, dropout, key
 ) -> tuple[Plan, list[Array], Graph]:
     """What is known while tracing, the differentiable parameters of the score, and the graph."""
+    if is_symbolic(*edges.shape):
+        raise Refused(f"tiles need a length that is known, not {edges.shape}; use 'reference'")
     edges = _needed(edges, score is not None)
     size = size or tile_size(edges)
     found, rows, draws = _list(edges, size, rows)
@@ -170,7 +173,10 @@ def forward(plan: Plan, q, k, v, floats, sinks, graph: Graph):
         p = dropped(plan, graph, place, p).astype(v.dtype)
         new = jnp.einsum("wgrts,wgsu->wgrtu", p, vc[j], preferred_element_type=dtype)
         now = (o * shrink[..., None] + new, highest, total)
-        return tuple(all_of.at[i].set(one) for all_of, one in zip(done, now)), (i, *now)
+        return tuple(all_of.at[i].set(one) for all_of, one in zip(done, now)), (
+            varying(i, cell),
+            *now,
+        )
 
     o = jnp.zeros((*qc.shape[:-1], U), dtype)
     m, total = jnp.full(qc.shape[:-1], MASKED, dtype), jnp.zeros(qc.shape[:-1], dtype)

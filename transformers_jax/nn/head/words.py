@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.arrays import Array, Bool, Float, Int, wide
 from transformers_jax.nn.head.base import Dense, Head, Square, loss_of
 from transformers_jax.nn.loss import (
     IGNORED,
@@ -98,9 +98,9 @@ class ReplacedTokens(Head):
 def binary_cross_entropy(
     logits: Float[Array, "B T"], labels: Int[Array, "B T"], counted: Bool[Array, "B T"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """(sum of -log p(label) where `counted`, their number), in float32; NaN for a label that is
-    neither 0 nor 1."""
-    logits = logits.astype(jnp.float32)
+    """(sum of -log p(label) where `counted`, their number), in float32 at least; NaN for a label
+    that is neither 0 nor 1."""
+    logits = logits.astype(wide(logits))
     losses = jax.nn.softplus(logits) - logits * labels
     if labels.dtype != bool:
         losses = jnp.where((labels == 0) | (labels == 1), losses, jnp.nan)

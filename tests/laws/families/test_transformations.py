@@ -1,0 +1,168 @@
+"""A model is a function like any other, under whatever a caller's own code sets or does."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import CONFIGS
+from flax import nnx
+
+import transformers_jax as tj
+
+WRITERS = ["gpt2", "t5"]
+START = dict(eos_token_id=1, pad_token_id=0)
+
+
+def gradient(model, ids, **more):
+    """The gradient of the loss of a padded batch, as a function of parameters."""
+    apply, _ = tj.functional(model)
+    mask = jnp.ones(ids.shape, jnp.int32).at[0, 9:].set(0)
+    labels = ids % 2 if model.plan.head == "replaced_token" else ids
+    labels = jnp.where(mask == 1, labels, -100)
+    given = dict(input_ids=ids, attention_mask=mask, labels=labels, **more)
+    return jax.value_and_grad(lambda params: apply(params, **given).loss)
+
+
+def written(model, ids, **options):
+    start = {} if model.plan.head == "causal_lm" else dict(decoder_start_token_id=2)
+    return model.generate(ids, max_new_tokens=3, **START, **start, **options)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_strict_rules_of_the_callers_do_not_reach_inside(family, tiny, ids):
+    model = tiny(family)
+    key, params = jax.random.key(0), tj.functional(model)[1]
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        with pytest.raises((ValueError, TypeError)):  # the control: the rules are in force
+            jnp.ones((2, 3)) + jnp.ones(3)
+        jax.eval_shape(gradient(model, ids, key=key), params)
+        if family in WRITERS:
+            jax.jit(gradient(model.abstract(attention="tiled", unroll=False), ids))(params)
+            written(model, ids, num_beams=2)
+            tj.score(model, ids, **({} if family == "gpt2" else {"labels": ids}))
+
+
+@pytest.mark.parametrize("family", WRITERS)
+def test_with_64_bits_a_model_computes_what_it_computes_without(family, tiny, ids):
+    model = tiny(family)
+    ids, params = np.asarray(ids), tj.functional(model)[1]
+
+    def everything():
+        for how in ("auto", "tiled"):
+            other = model.abstract(attention=how, unroll=False)
+            yield jax.jit(gradient(other, jnp.asarray(ids), key=jax.random.key(3)))(params)
+        yield written(model, ids)
+        yield written(model, ids, num_beams=2)
+        yield written(model, ids, do_sample=True, key=jax.random.key(0), top_k=5, top_p=0.9)
+
+    want = list(everything())
+    with jax.enable_x64(True):
+        got = list(everything())
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5", "llama", "deberta_v2"])
+def test_a_model_of_64_bits_computes_all_of_it_in_64_bits(family, tiny, ids):
+    with jax.enable_x64(True):
+        ids = jnp.asarray(np.asarray(ids))
+        params = jax.tree.map(lambda x: jnp.asarray(x, "float64"), tj.functional(tiny(family))[1])
+        tile, whole = (
+            jax.jit(gradient(tiny(family).abstract(attention=how, unroll=False), ids))(params)
+            for how in ("tiled", "reference")
+        )
+    for a, b in zip(jax.tree.leaves(tile), jax.tree.leaves(whole), strict=True):
+        assert a.dtype == np.float64
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("family", WRITERS)
+def test_a_program_of_any_batch_and_length_is_exported(family, tiny, ids):
+    model = tiny(family)
+    apply, params = tj.functional(model)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+    size = jax.export.symbolic_shape("b, t", constraints=["t >= 2"])
+    any_ids = jax.ShapeDtypeStruct(size, jnp.int32)
+
+    def forward(params, ids):
+        out = apply(params, input_ids=ids, attention_mask=ids > 0, labels=ids)
+        return out.logits, out.loss
+
+    write = lambda params, ids: written(tj.bind(model, params), ids, fixed_width=True)
+    for function in (forward, write):
+        program = jax.export.export(jax.jit(function))(shapes, any_ids)
+        for given in (ids, ids[:1, :6]):
+            got, want = program.call(params, given), function(params, given)
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+                         got, want)  # fmt: skip
+
+
+def test_what_needs_a_length_that_is_known_says_so(tiny):
+    size = jax.export.symbolic_shape("b, t")
+    for model in (tiny("longformer"), tiny("gpt2").abstract(attention="tiled")):
+        apply, params = tj.functional(model)[0], tj.functional(tiny(model.config.model_type))[1]
+        program = jax.export.export(jax.jit(lambda p, x, apply=apply: apply(p, input_ids=x).logits))
+        with pytest.raises(ValueError, match="length"):
+            program(params, jax.ShapeDtypeStruct(size, jnp.int32))
+
+
+def test_flax_idioms_work_on_a_model_and_the_one_that_cannot_says_what_can(tiny, ids):
+    model = tiny("gpt2")
+    want = model(input_ids=ids).logits
+    others = nnx.merge(*nnx.split(model)), nnx.clone(model), jax.tree.map(lambda x: x, model)
+    for other in others:
+        np.testing.assert_array_equal(other(input_ids=ids).logits, want)
+    got = nnx.jit(lambda model, ids: model(input_ids=ids).logits)(model, ids)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+    with pytest.raises(TypeError, match="summary"):
+        nnx.tabulate(model, input_ids=ids)
+    np.testing.assert_array_equal(model(input_ids=ids).logits, want)
+
+
+SHARDED = """
+    import jax, numpy as np
+    import transformers_jax as tj
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+
+    config = tj.GPT2Config(vocab_size=40, n_positions=150, n_embd=16, n_layer=2, n_head=2)
+    model = tj.from_config(config, head="causal_lm", key=jax.random.key(0), unroll=False)
+    apply, params = tj.functional(model)
+    ids = jax.random.randint(jax.random.key(1), (8, 136), 2, 40)
+    mesh = jax.make_mesh((8,), ("rows",), axis_types=(AxisType.Auto,))
+
+    def loss(params, ids):
+        return apply(params, input_ids=ids, labels=ids).loss
+
+    def both(params, ids):
+        mean = lambda p: jax.lax.pmean(loss(p, ids), "rows")
+        return jax.grad(mean)(params), jax.jvp(mean, (params,), (params,))
+
+    spread = lambda f, out: jax.jit(jax.shard_map(f, mesh=mesh, in_specs=(P(), P("rows")),
+                                                  out_specs=out))
+    got = spread(both, P())(params, ids)
+    want = jax.grad(loss)(params, ids), jax.jvp(lambda p: loss(p, ids), (params,), (params,))
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    jax.tree.map(close, got, want)
+    for options in ({}, {"num_beams": 2}):
+        write = lambda p, x: tj.generate(tj.bind(model, p), x, max_new_tokens=3, pad_token_id=0,
+                                         eos_token_id=1, fixed_width=True, **options)
+        np.testing.assert_array_equal(spread(write, P("rows"))(params, ids), write(params, ids))
+
+    explicit = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
+    rows = jax.device_put(ids, NamedSharding(explicit, P("data")))
+    calls = (lambda: model(input_ids=rows), lambda: jax.jit(apply)(params, input_ids=rows),
+             lambda: tj.from_config(config, key=jax.random.key(0), mesh=explicit))
+    for call in calls:
+        try:
+            call()
+        except ValueError as error:
+            assert "tj.make_mesh" in str(error) and "AxisType.Auto" in str(error), error
+        else:
+            raise AssertionError("explicit axes were neither served nor refused")
+    print("agrees")
+"""
+
+
+def test_models_run_inside_a_shard_map_and_refuse_explicit_axes(on_eight_devices):
+    assert on_eight_devices(SHARDED).stdout == "agrees\n"
