@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from transformers_jax.graph import FULL
+from transformers_jax.graph import attends_ahead
 
 if TYPE_CHECKING:
     from transformers_jax.graph import Mask
@@ -105,13 +105,15 @@ def length(name: str, count: int, limit: int | None) -> None:
 
 
 def hears_before_only(model: Any, what: str) -> None:
-    """What is told of the next token comes from those before it: not in an encoder (BERT as it is
-    stored) with the head of a decoder."""
-    stack = getattr(model, "stack", None)
-    if stack is not None and FULL in stack.masks("self"):
+    """What is told of the next token comes from those before it, or from a prefix: not in an
+    encoder (BERT as it is stored) with the head of a decoder."""
+    stack = getattr(model, "decoder" if model.is_encoder_decoder else "stack", None)
+    masks = stack.masks("self") if hasattr(stack, "masks") else []
+    if wrong := [mask for mask in masks if attends_ahead(mask, prefix=False)]:
         raise ValueError(
-            f"{what} needs tokens that hear those before them only, but here each hears all "
-            f"({FULL}); load the model with is_decoder=True, or with mask=tj.CAUSAL"
+            f"{what} needs tokens that attend to those before them only, but under the mask "
+            f"{wrong[0]} a token may attend to later ones; load the model with is_decoder=True, or "
+            "with mask=tj.CAUSAL"
         )
 
 
