@@ -2,6 +2,7 @@
 
 options.py     what may be asked, its defaults, who decides
 inputs.py      checks on the host; widths in buckets
+tags.py        what masks compare of the prompt, and of the tokens to come
 processors.py  constraints on the text, as functions from scores to scores
 sampling.py    temperature, top-k, top-p, and the draw
 search.py      prefill and the loop: greedy and sampling
@@ -11,6 +12,7 @@ beam.py        beam search
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 import jax
@@ -53,6 +55,8 @@ def generate(
     encoder_outputs: Any = None,
     pixel_values: Array | None = None,
     input_features: Array | None = None,
+    tags: Mapping[str, Int[Array, "B T"]] | None = None,
+    decoder_tags: Mapping[str, Int[Array, "B T"]] | None = None,
     key: Key | None = None,
     generation_config: Any = None,
     return_dict_in_generate: bool = False,
@@ -77,6 +81,11 @@ def generate(
     bucket, other numbers of new tokens, temperatures and penalties.
 
     Args:
+        tags: of the prompt's tokens (the source's, where there is an encoder), for a model whose
+            mask compares them: {"prefix": Int[B T]}. For new tokens a tag that marks (`Where`) is
+            0, and one that groups (`Same`) goes on as the prompt ended; Int[B, T + max_new_tokens]
+            says it otherwise.
+        decoder_tags: the same of `decoder_input_ids`, the start token included.
         key: a `jax.random.key`, needed if and only if `do_sample`; same key, same text.
         return_dict_in_generate: return an `Output` with `sequences`, `sequences_scores` (beams)
             and, with `output_scores`, `scores`: one array of processed scores a step.
@@ -112,7 +121,9 @@ def generate(
         **marked,
     }
     others = {name: value for name, value in others.items() if value is not None}
-    request = read(model, asked, input_ids, attention_mask, decoder_input_ids, others)
+    request = read(
+        model, asked, input_ids, attention_mask, decoder_input_ids, others, tags, decoder_tags
+    )
     if request.new == 0:
         ids = request.prompt.ids[:, request.prompt.ids.shape[1] - request.given :]
         ids = jnp.repeat(ids, asked.num_return_sequences, axis=0)

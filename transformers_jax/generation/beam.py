@@ -62,24 +62,27 @@ def beam_search(model: Any, job: Job, with_scores: bool = False) -> Found:
     """The best `num_return_sequences` hypotheses of each row, best first."""
     begin, process = job.prompt.ids.shape[1], pipeline(job)
 
-    def step(state: _State) -> _State:
-        cache = state.cache.reorder(state.parent)
-        logits, cache = advance(model, state.text, cache)
+    def choose(state: _State, logits: Float[Array, "R V"], cache: Any) -> _State:
         chance = processors.apply(process, state.text, jax.nn.log_softmax(logits))
         kept = keep(state.scores, chance, state.text.end - begin)
         return _step(state._replace(cache=cache, scores=kept), chance, job)
 
-    state = _beginning(model, job, with_scores)
+    def step(state: _State) -> _State:
+        return choose(state, *advance(model, state.text, state.cache.reorder(state.parent)))
+
+    first, cache = prefill(model, job, job.options.num_beams)
+    state = _beginning(model, job, cache, with_scores)
+    state = state if first is None else choose(state, first, cache)
     state = loop(model, lambda state: state.going, step, state)
     best = jax.tree.map(lambda x: x[:, : job.options.num_return_sequences], state.finished)
     ids = best.ids.reshape(-1, job.width)
     return Found(ids, best.length.max(), best.score.reshape(-1), state.scores)
 
 
-def _beginning(model: Any, job: Job, with_scores: bool) -> _State:
+def _beginning(model: Any, job: Job, cache: Any, with_scores: bool) -> _State:
     """All beams of a row hold the prompt; only the first counts, or all would be the same."""
     batch, beams = job.prompt.ids.shape[0], job.options.num_beams
-    text, cache = spread(begin_text(job), beams), prefill(model, job, beams)
+    text = spread(begin_text(job), beams)
     nothing = _Hypotheses(
         ids=text.ids.reshape(batch, beams, -1),
         score=jnp.full((batch, beams), NEVER),

@@ -17,6 +17,13 @@ import numpy as np
 from transformers_jax.arrays import Array, Bool, Int, is_symbolic, is_traced
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.search import Prompt
+from transformers_jax.generation.tags import (
+    check_tags,
+    continued,
+    decoder_masks,
+    source_masks,
+    tags_of,
+)
 from transformers_jax.models.checks import hears_before_only, same_shape
 from transformers_jax.models.checks import mask as values
 
@@ -54,6 +61,8 @@ def read(
     attention_mask: Any,
     decoder_input_ids: Any,
     others: Mapping[str, Array],
+    tags: Mapping[str, Any] | None = None,
+    decoder_tags: Mapping[str, Any] | None = None,
 ) -> Request:
     """The request, checked.
 
@@ -70,12 +79,16 @@ def read(
             input_ids = _start(options.bos_token_id, batch, "input_ids", "bos_token_id")
         ids = check_ids("input_ids", input_ids, getattr(text, "vocab_size", None))
         text_mask = _text_mask("input_ids", ids, attention_mask, options)
-        ids, start = _to_the_right(ids, text_mask)
+        ids, start, order = _to_the_right(ids, text_mask)
         inputs = dict(others)
+        if decoder_tags is not None:
+            raise ValueError("decoder_tags: this model has no encoder; pass tags")
     else:
-        inputs = _source(model, options, input_ids, attention_mask, others)
+        inputs = _source(model, options, input_ids, attention_mask, others, tags)
         ids = _decoder_prompt(options, decoder_input_ids, _batch(inputs), text)
-        start = (jnp if is_symbolic(*ids.shape) else np).zeros(ids.shape[0], np.int32)
+        array = jnp if is_symbolic(*ids.shape) else np
+        start, order = array.zeros(ids.shape[0], np.int32), array.arange(ids.shape[1])[None]
+        tags = decoder_tags
     check_first(ids, vocabulary_of(model))
     given, most = ids.shape[1], _positions(model, text)
     new = _new_tokens(options, given, most)
@@ -85,19 +98,33 @@ def read(
             f"prompt ({longest}) plus new tokens ({new}) = {longest + new}, but the model has "
             f"{most} positions; shorten the prompt or pass max_new_tokens={max(most - longest, 0)}"
         )
-    if is_symbolic(given):  # jax.export: as wide as it will be, and checked when it is called
-        start = jnp.asarray(start)
-        return Request(Prompt(ids, start, jnp.int32(0), inputs), given, new, given + new)
+    wide, width = _widths(model, given, new, most)
+    shift = wide - given
+    masks, stack = decoder_masks(model), getattr(model, "decoder", getattr(model, "stack", None))
+    named = "decoder_tags" if model.is_encoder_decoder else "tags"
+    needed = tags_of(decoder_masks(model, ("self",)), stack, "both")
+    needed |= tags_of(decoder_masks(model, ("cross",)), stack, "query")
+    checked = check_tags(named, tags, masks, needed, ids.shape, new)
+    order = jnp.broadcast_to(order, ids.shape)
+    carried = {
+        name: continued(named, name, tag, order, masks, shift, width)
+        for name, tag in checked.items()
+    }
+    padded = _pad(ids, shift, 0)
+    prompt = Prompt(padded, jnp.asarray(start + shift), jnp.int32(shift), inputs, carried)
+    return Request(prompt, given, new, width)
+
+
+def _widths(model: Any, given: int, new: int, most: int | None) -> tuple[int, int]:
+    """(columns of the prompt, columns in all), of which there are few, so that prompts of many
+    lengths share a compiled program; a symbolic length is its own."""
+    if is_symbolic(given):
+        return given, given + new
     wide = given if model.is_encoder_decoder else bucket(given, 16, 256)
     if most is not None and wide + new > most:
         wide = max(given, most - new)
     width = bucket(wide + new, 128, 1024)
-    if most is not None:
-        width = max(wide + new, min(width, most))
-    shift = wide - given
-    padded = _pad(ids, shift, 0)
-    prompt = Prompt(padded, jnp.asarray(start + shift), jnp.int32(shift), inputs)
-    return Request(prompt, given, new, width)
+    return wide, width if most is None else max(wide + new, min(width, most))
 
 
 def check_head(model: Any) -> None:
@@ -191,15 +218,15 @@ def _text_mask(name: str, ids: Int[Rows, "B T"], mask: Any, options: Options) ->
 
 def _to_the_right(
     ids: Int[Rows, "B T"], mask: Bool[Rows, "B T"]
-) -> tuple[Int[Rows, "B T"], Int[Rows, " B"]]:
-    """The rows with their text at the right end, and its first columns.
+) -> tuple[Int[Rows, "B T"], Int[Rows, " B"], Int[Rows, "B T"]]:
+    """The rows with their text at the right end, its first columns, and where each came from.
 
     A row without text, which only a traced mask may have, begins behind its last column.
     """
     array = jnp if is_traced((ids, mask)) else np
     order = array.argsort(mask, axis=1, stable=True)
     start = (ids.shape[1] - mask.sum(axis=1)).astype(np.int32)
-    return array.take_along_axis(ids, order, axis=1), start
+    return array.take_along_axis(ids, order, axis=1), start, order
 
 
 def _to_the_left(mask: Bool[Rows, "B T"]) -> Int[Rows, "B T"]:
@@ -210,15 +237,27 @@ def _to_the_left(mask: Bool[Rows, "B T"]) -> Int[Rows, "B T"]:
 
 
 def _source(
-    model: Any, options: Options, input_ids: Any, mask: Any, others: Mapping[str, Array]
+    model: Any,
+    options: Options,
+    input_ids: Any,
+    mask: Any,
+    others: Mapping[str, Any],
+    tags: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The encoder's inputs; ids are padded on the right to a bucket."""
     inputs = dict(others)
+    encodes = "encoder_outputs" not in inputs
+    masks = source_masks(model, encodes)
+    needed = tags_of(decoder_masks(model, ("cross",)), None, "key")
+    needed |= tags_of(masks, getattr(model, "encoder", None), "both") if encodes else needed
     if input_ids is None or "encoder_outputs" in inputs:
         if not inputs:
             raise ValueError("an encoder needs input_ids (or pixel_values, input_features, ...)")
         if mask is not None:
             inputs["attention_mask"] = jnp.asarray(mask)
+        if tags or needed:
+            states = next(x for x in jax.tree.leaves(inputs) if jnp.ndim(x) > 1)
+            inputs["tags"] = check_tags("tags", tags, masks, needed, states.shape[:2])
         return inputs
     text = _text_config(model.config, "encoder")
     ids = check_ids("input_ids", input_ids, getattr(text, "vocab_size", None))
@@ -230,15 +269,15 @@ def _source(
     whole = is_symbolic(length) or getattr(model, "fill", None)
     wide = length if whole else bucket(length, 16, 256)
     extra = 0 if whole else (wide if most is None else max(length, min(wide, most))) - length
-    rows = {"input_ids": ids.astype(np.int32), "attention_mask": mask}
+    rows: dict[str, Any] = {"input_ids": ids.astype(np.int32), "attention_mask": mask}
     for name in (mark.argument for mark in getattr(model, "marks", ())):
         if name in inputs:
             same_shape(name, inputs[name], ids.shape, "input_ids")
             rows[name] = jnp.asarray(inputs[name], jnp.int32)
-    for name, array in rows.items():
-        moved = jnp.take_along_axis(jnp.asarray(array), order, axis=1)
-        inputs[name] = jnp.pad(moved, ((0, 0), (0, extra)))
-    return inputs
+    checked = check_tags("tags", tags, masks, needed, ids.shape)
+    rows |= {"tags": checked} if checked else {}
+    move = lambda x: jnp.take_along_axis(jnp.asarray(x), order, axis=1)
+    return inputs | jax.tree.map(lambda x: jnp.pad(move(x), ((0, 0), (0, extra))), rows)
 
 
 def _decoder_prompt(options: Options, ids: Any, batch: int, text: Any) -> Int[Rows, "B T"]:

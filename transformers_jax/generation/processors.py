@@ -28,7 +28,8 @@ class Text(NamedTuple):
     """What has been written: row r holds its text in the columns start[r] to end, excluded.
 
     R rows (batch x beams). The columns before `offset` exist only because widths come in buckets;
-    those from `offset` to `start` are the caller's own padding. New tokens begin at `begin`.
+    those from `offset` to `start` are the caller's own padding. New tokens begin at `begin`. Tags
+    are of all columns, those that are not written yet included.
     """
 
     ids: Int[Array, "R W"]
@@ -36,6 +37,7 @@ class Text(NamedTuple):
     offset: Int[Array, ""]
     begin: int
     end: Int[Array, ""]
+    tags: dict[str, Int[Array, "R W"]] = {}
 
     @property
     def length(self) -> Int[Array, ""]:

@@ -16,6 +16,7 @@ from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.generation import processors, sampling
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.processors import Dials, Processor, Text
+from transformers_jax.generation.tags import looks_ahead
 from transformers_jax.nn.param import params
 from transformers_jax.shard import varying
 
@@ -25,13 +26,15 @@ __all__ = ["Found", "Job", "Prompt", "search"]
 class Prompt(NamedTuple):
     """The caller's prompt at the right end of a bucket; row r begins at column start[r].
 
-    `inputs` is what is read once: the inputs of `encode`, or what else a decoder is told.
+    `inputs` is what is read once: the inputs of `encode`, or what else a decoder is told. `tags`
+    are those of prompt and new tokens, as wide as the cache.
     """
 
     ids: Int[Array, "B W"]
     start: Int[Array, " B"]
     offset: Int[Array, ""]
-    inputs: dict[str, Array]
+    inputs: dict[str, Any]
+    tags: dict[str, Int[Array, "B width"]]
 
 
 class Job(NamedTuple):
@@ -79,12 +82,11 @@ def search(model: Any, job: Job, with_scores: bool = False) -> Found:
     options, begin = job.options, job.prompt.ids.shape[1]
     copies = options.num_return_sequences
     text = spread(begin_text(job), copies)
-    cache = prefill(model, job, copies)
+    first, cache = prefill(model, job, copies)
     process = pipeline(job)
 
-    def step(state: _State) -> _State:
+    def choose(state: _State, logits: Float[Array, "R V"], cache: Any) -> _State:
         text, done = state.text, state.text.end - begin
-        logits, cache = advance(model, text, state.cache)
         scores = processors.apply(process, text, logits)
         if options.do_sample:
             token = sampling.draw(job.step_key(done), scores)
@@ -94,11 +96,15 @@ def search(model: Any, job: Job, with_scores: bool = False) -> Found:
         ended = state.ended | ends(token, options)
         return _State(write(text, token), ended, cache, keep(state.scores, scores, done))
 
+    def step(state: _State) -> _State:
+        return choose(state, *advance(model, state.text, state.cache))
+
     def unfinished(state: _State) -> Bool[Array, ""]:
         return (state.text.end - begin < job.limit) & ~state.ended.all()
 
     buffer = room(model, job, text, cache) if with_scores else None
     state = _State(text, text.start >= begin, cache, buffer)  # a row without text stays empty
+    state = state if first is None else choose(state, first, cache)
     state = loop(model, unfinished, step, state)
     return Found(state.text.ids, state.text.end - begin, scores=state.scores)
 
@@ -114,66 +120,80 @@ def loop(model: Any, going: Callable, step: Callable, state: Any) -> Any:
     return jax.lax.while_loop(going, lambda state: differing(step(state)), differing(state))
 
 
-def prefill(model: Any, job: Job, copies: int) -> Any:
-    """The cache after the prompt but its last token, every row `copies` times.
+def prefill(model: Any, job: Job, copies: int) -> tuple[Float[Array, "R V"] | None, Any]:
+    """(scores of the first new token, the cache after the prompt), every row `copies` times.
 
-    The last token is left to the first step, so that scores of the vocabulary are computed for one
-    column only: XLA drops those of a prefill whose scores nobody reads.
+    The last token of a prompt is left to the first step, and the scores are None, so that scores
+    of the vocabulary are computed for one column only: XLA drops those of a prefill whose scores
+    nobody reads. Where tokens may attend to later ones (a prefix), the prompt is read whole.
     """
-    ids, start, offset, inputs = job.prompt
-    before, batch = ids[:, :-1], ids.shape[0]
-    fields: dict[str, Any] = {}
+    ids, start, offset, inputs, tags = job.prompt
+    whole, batch = looks_ahead(model), ids.shape[0]
+    before = ids if whole else ids[:, :-1]
+    column = jnp.arange(before.shape[1])[None]
+    tags = {name: tag[:, : before.shape[1]] for name, tag in tags.items()}
     if model.is_encoder_decoder:
         inputs = dict(inputs)
         encoded = inputs.pop("encoder_outputs", None)
-        heard = {"attention_mask": inputs.get("attention_mask")}
+        heard: dict[str, Any] = {}
+        heard |= {name: inputs[name] for name in ("attention_mask", "tags") if name in inputs}
         heard["encoder_outputs"] = model.encode(**inputs) if encoded is None else encoded
         cache = model.init_cache(batch, job.width, **heard)
-        fields["decoder_input_ids"] = before
+        fields: dict[str, Any] = {"decoder_input_ids": before}
     else:
-        column = jnp.arange(before.shape[1])[None]
         cache = model.init_cache(batch, job.width)
         fields = {"input_ids": before, "attention_mask": column >= start[:, None], **inputs}
-        fields |= placed(model, column, start, offset)
+    first = None
     if before.shape[1]:
-        cache = model(**fields, cache=cache).cache
-    return cache.repeat(copies) if copies > 1 else cache
+        out = model(**fields, **placed(model, column, start, offset, tags), cache=cache)
+        cache, first = out.cache, out.logits[:, -1].astype(jnp.float32) if whole else None
+    if copies > 1:
+        cache, first = cache.repeat(copies), jax.tree.map(lambda x: x.repeat(copies, 0), first)
+    return first, cache
 
 
 def advance(model: Any, text: Text, cache: Any) -> tuple[Float[Array, "R V"], Any]:
     """Reads the last token of every row: the float32 scores of the next one, and the cache."""
-    token = jax.lax.dynamic_slice_in_dim(text.ids, text.end - 1, 1, axis=1)
-    if model.is_encoder_decoder:
-        out = model(decoder_input_ids=token, cache=cache)
-    else:
-        column = jnp.broadcast_to(text.end - 1, (1, 1))
-        place = placed(model, column, text.start, text.offset)
-        out = model(input_ids=token, cache=cache, **place)
+    last = lambda columns: jax.lax.dynamic_slice_in_dim(columns, text.end - 1, 1, axis=1)
+    column = jnp.broadcast_to(text.end - 1, (1, 1))
+    tags = {name: last(tag) for name, tag in text.tags.items()}
+    named = "decoder_input_ids" if model.is_encoder_decoder else "input_ids"
+    place = placed(model, column, text.start, text.offset, tags)
+    out = model(**{named: last(text.ids)}, cache=cache, **place)
     return out.logits[:, -1].astype(jnp.float32), out.cache
 
 
 def placed(
-    model: Any, column: Int[Array, "1 T"], start: Int[Array, " B"], offset: Int[Array, ""]
+    model: Any,
+    column: Int[Array, "1 T"],
+    start: Int[Array, " B"],
+    offset: Int[Array, ""],
+    tags: dict[str, Int[Array, "B T"]],
 ) -> dict[str, Any]:
-    """How a decoder is told the positions of its columns: it counts the tokens of each row, or
-    the columns that the caller knows of."""
+    """What a decoder is told of its columns: their tags, and their positions, for which it counts
+    the tokens of each row, or the columns that the caller knows of."""
+    if model.is_encoder_decoder:
+        return {"decoder_tags": tags} if tags else {}
     if getattr(model, "counts", "tokens") == "columns":
-        return {"tags": {"position": jnp.maximum(column - offset, 0)}}
-    return {"position_ids": jnp.maximum(column - start[:, None], 0)}
+        return {"tags": {**tags, "position": jnp.maximum(column - offset, 0)}}
+    named = {"tags": tags} if tags else {}
+    return {"position_ids": jnp.maximum(column - start[:, None], 0), **named}
 
 
 def begin_text(job: Job) -> Text:
     """The prompt at the left of an array as wide as the cache; the rest is padding."""
-    ids, start, offset, _ = job.prompt
+    ids, start, offset, _, tags = job.prompt
     batch, begin = ids.shape
     blank = jnp.full((batch, job.width - begin), job.pad, ids.dtype)
-    return Text(jnp.concatenate([ids, blank], axis=1), start, offset, begin, jnp.int32(begin))
+    ids = jnp.concatenate([ids, blank], axis=1)
+    return Text(ids, start, offset, begin, jnp.int32(begin), tags)
 
 
 def spread(text: Text, copies: int) -> Text:
     """Every row `copies` times."""
-    ids, start = (jnp.repeat(x, copies, axis=0) for x in (text.ids, text.start))
-    return text._replace(ids=ids, start=start)
+    each = (text.ids, text.start, text.tags)
+    ids, start, tags = jax.tree.map(lambda x: jnp.repeat(x, copies, axis=0), each)
+    return text._replace(ids=ids, start=start, tags=tags)
 
 
 def write(text: Text, token: Int[Array, " R"]) -> Text:

@@ -18,6 +18,7 @@ from transformers_jax.graph.mask import (
     given,
 )
 from transformers_jax.graph.nodes import Nodes, concatenate, sequence
+from transformers_jax.graph.order import attends_ahead
 from transformers_jax.graph.parse import parse
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Scattered",
     "Strided",
     "Where",
+    "attends_ahead",
     "concatenate",
     "connect",
     "given",

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.graph import FULL, Dense, Same
+from transformers_jax.graph import Dense, Same, attends_ahead
 from transformers_jax.models.arguments import dtype_of, holds, kind_of, readable
 
 if TYPE_CHECKING:
@@ -133,13 +133,15 @@ def length(name: str, count: int | None, limit: int | None) -> None:
 
 
 def hears_before_only(model: Any, what: str) -> None:
-    """What is told of the next token comes from those before it: not in an encoder (BERT as it is
-    stored) with the head of a decoder."""
-    stack = getattr(model, "stack", None)
-    if stack is not None and FULL in stack.masks("self"):
+    """What is told of the next token comes from those before it, or from a prefix: not in an
+    encoder (BERT as it is stored) with the head of a decoder."""
+    stack = getattr(model, "decoder" if model.is_encoder_decoder else "stack", None)
+    masks = stack.masks("self") if hasattr(stack, "masks") else []
+    if wrong := [mask for mask in masks if attends_ahead(mask, prefix=False)]:
         raise ValueError(
-            f"{what} needs tokens that hear those before them only, but here each hears all "
-            f"({FULL}); load the model with is_decoder=True, or with mask=tj.CAUSAL"
+            f"{what} needs tokens that attend to those before them only, but under the mask "
+            f"{wrong[0]} a token may attend to later ones; load the model with is_decoder=True, or "
+            "with mask=tj.CAUSAL"
         )
 
 
