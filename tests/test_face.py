@@ -149,7 +149,10 @@ def test_wrong_labels_of_whole_rows():
 
 def test_wrong_cache_is_refused(gpt2):
     cache = tj.init_cache(gpt2, 2, 2)
-    with pytest.raises(ValueError, match="the cache holds 2 tokens and 0 are written: 3 more"):
+    with pytest.raises(ValueError, match="the cache holds 2 tokens: 3 do not fit"):
+        gpt2(input_ids=IDS, cache=cache)
+    cache = gpt2(input_ids=IDS, cache=tj.init_cache(gpt2, 2, 4)).cache
+    with pytest.raises(ValueError, match="the cache holds 4 tokens and 3 are written: 3 more"):
         gpt2(input_ids=IDS, cache=cache)
     with pytest.raises(ValueError, match="2 rows, but the cache was made for 1"):
         gpt2(input_ids=IDS, cache=tj.init_cache(gpt2, 1, 8))
