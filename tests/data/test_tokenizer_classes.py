@@ -1,6 +1,7 @@
 """Tokenizers of every class against what PyTorch transformers made of the same directories."""
 
 import base64
+import fnmatch
 import json
 import lzma
 from pathlib import Path
@@ -11,6 +12,8 @@ from tests.data.tokenizer_texts import pairs, texts
 from transformers_jax.data.classes import slow
 from transformers_jax.data.classes.table import ALIKE, CLASSES, OURS
 from transformers_jax.data.tokenizers import load_tokenizer
+from transformers_jax.hub.download import PATTERNS
+from transformers_jax.inspection.conversion import COMPANIONS, copy_companions
 
 MADE = json.loads(lzma.decompress(Path(__file__).with_name("tokenizers.json.xz").read_bytes()))
 
@@ -191,3 +194,32 @@ def test_what_is_saved_reads_as_it_did(name, tmp_path):
     if tokenizer.target is not None:
         sides = [rows(one.target.batch(texts()[:40])) for one in (tokenizer, again)]
         assert sides[0] == sides[1]
+
+
+def test_a_tokenizer_json_of_another_kind_than_the_class(tmp_path):
+    folder = write("json-bert", tmp_path)
+    (folder / "tokenizer_config.json").unlink()
+    (folder / "config.json").write_text('{"model_type": "gpt2"}')  # a model on words of its own
+    assert rows(load_tokenizer(folder).batch(texts())) == MADE["cases"]["json-bert"]["ids"]
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
+    with pytest.raises(ValueError, match="has a WordPiece model, and GPT2Tokenizer has BPE"):
+        load_tokenizer(folder)
+    lies = load_tokenizer(folder, tokenizer_class="PreTrainedTokenizerFast")
+    assert (
+        lies.encode("the cat").tolist()
+        == load_tokenizer(folder, tokenizer_class="BertTokenizer").encode("the cat").tolist()
+    )
+
+
+def test_what_a_class_reads_is_downloaded_and_kept_by_convert(tmp_path):
+    files = {file for one in [*CLASSES.values(), *slow.CLASSES.values()] for file in one.files}
+    assert files <= {*COMPANIONS}
+    assert all(any(fnmatch.fnmatch(file, pattern) for pattern in PATTERNS) for file in COMPANIONS)
+    assert "flax_model.msgpack" not in COMPANIONS
+    for name in ("marian", "m2m_100", "nllb"):
+        folder, kept = write(name, tmp_path / name), tmp_path / f"{name}-kept"
+        kept.mkdir()
+        copied = set(copy_companions(folder, kept))
+        assert {path.name for path in folder.iterdir()} - copied <= {"config.json"}
+        (kept / "config.json").write_text(json.dumps({"model_type": name}))
+        assert rows(load_tokenizer(kept).batch(texts())) == MADE["cases"][name]["ids"]

@@ -12,9 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.data.classes import make, slow
-from transformers_jax.data.classes.options import CONFIG, MAP, ROLES, Options, read_json
-from transformers_jax.data.classes.options import read_options as read_options
-from transformers_jax.data.classes.table import ALIKE, AS_IT_LIES, CLASSES, OURS, WHOLE
+from transformers_jax.data.classes.models import word_pieces
+from transformers_jax.data.classes.options import (
+    CONFIG,
+    MAP,
+    ROLES,
+    Options,
+    read_json,
+    read_options,
+    read_whole,
+)
+from transformers_jax.data.classes.table import (
+    ALIKE,
+    AS_IT_LIES,
+    CLASSES,
+    OURS,
+    WHOLE,
+    TokenizerClass,
+)
+from transformers_jax.data.classes.vocabulary import kind_of
 from transformers_jax.data.learned import train_tokenizer
 from transformers_jax.data.tokenizer import KINDS, Tokenizer, refusing
 from transformers_jax.data.tokenizer_settings import settings
@@ -22,6 +38,7 @@ from transformers_jax.hub.download import is_id, resolve
 
 __all__ = ["KINDS", "Tokenizer", "load_tokenizer", "train_tokenizer"]
 
+Reader = tuple[Path, Callable[[Options], make.Made], str | None]
 WHOLE_FILE = "tokenizer.json"
 FILES = "tokenizer.json, vocab.json with merges.txt, vocab.txt, or a SentencePiece .model"
 USUAL = {  # what special tokens are called where no file says what they are for
@@ -74,10 +91,10 @@ def load_tokenizer(
         path = resolve(path, **hub)
     path = Path(path).expanduser()
     folder = path.parent if path.is_file() else path
-    name = _class_of(folder, tokenizer_class)
+    name, told = _class_of(folder, tokenizer_class)
     given = {"src_lang": src_lang, "tgt_lang": tgt_lang}
     given = {key: value for key, value in given.items() if value is not None}
-    file, how = _reader(path, name)
+    file, how, name = _reader(path, name, told)
     config = {**read_json(folder / CONFIG), **given}
     with refusing(f"{file} is not a tokenizer"):
         options = read_options(folder, given)
@@ -87,7 +104,7 @@ def load_tokenizer(
             inner.no_truncation()
         if given and not made.languages:
             raise ValueError(f"{name} has no languages, so src_lang and tgt_lang mean nothing")
-        special = _special(made, bool(config) or (folder / MAP).is_file() or name is not None)
+        special = _special(made, bool(config) or (folder / MAP).is_file())
         found = settings({**config, "tokenizer_class": name} if name else config)
         found["config"] = config
         found.setdefault("padding_side", made.padding_side)
@@ -108,44 +125,47 @@ def load_tokenizer(
         )
 
 
-def _class_of(folder: Path, given: str | None) -> str | None:
-    """The name of the class, without "Fast"; None where no file names one."""
+def _class_of(folder: Path, given: str | None) -> tuple[str | None, bool]:
+    """The name of the class, without "Fast" (None where there is none), and whether it is told: by
+    name, not by the model's type alone."""
     config, model = read_json(folder / CONFIG), read_json(folder / "config.json")
     kind = model.get("model_type")
     if kind == "encoder-decoder":
         kind = (model.get("encoder") or {}).get("model_type")
-    said = given or config.get("tokenizer_class") or model.get("tokenizer_class")
     if given is None and kind in WHOLE and (folder / WHOLE_FILE).is_file():
-        return AS_IT_LIES[0]
+        return AS_IT_LIES[0], True
+    said = given or config.get("tokenizer_class") or model.get("tokenizer_class")
     name = said or OURS.get(str(kind))
     if name is None or name in AS_IT_LIES:
-        return name
+        return name, True
     name = str(name).removesuffix("Fast")
-    return ALIKE.get(name, name)
+    return ALIKE.get(name, name), said is not None
 
 
-def _reader(path: Path, name: str | None) -> tuple[Path, Callable[[Options], make.Made]]:
-    """The file of a class, and what makes a tokenizer of it and of options."""
+def _reader(path: Path, name: str | None, told: bool) -> Reader:
+    """The file of a class, what makes a tokenizer of it and of options, and the class."""
     folder = path.parent if path.is_file() else path
     whole = path if path.name.endswith(".json") and path.name != "vocab.json" else None
     if whole is None and not path.is_file() and (folder / WHOLE_FILE).is_file():
         whole = folder / WHOLE_FILE
     if name in slow.CLASSES:
         one = slow.CLASSES[name]
-        return folder / one.files[0], lambda options: one.build(folder, options)
+        return folder / one.files[0], lambda options: one.build(folder, options), name
     if name in ASIDE:
         raise ValueError(f"{name} needs {ASIDE[name]}, which is not had; {_remedy(whole)}")
     if name in CLASSES:
-        file = whole or _vocabulary(path, CLASSES[name].files, name)
-        if whole is None or not (name == "LlamaTokenizer" and _of_bytes(whole)):
-            return file, lambda options: make.of_class(CLASSES[name], file, options)
+        one = CLASSES[name]
+        file = whole or _vocabulary(path, one.files, name)
+        if whole is None or _of_kind(whole, one, name, told):
+            return file, lambda options: make.of_class(one, file, options), name
     elif whole is None and name not in (None, *AS_IT_LIES):
         raise ValueError(
             f"{folder} asks for {name}, a class that is not had; it has no {WHOLE_FILE} either. "
             f"{_remedy(None)}"
         )
     if whole is not None and whole.is_file():
-        return whole, lambda options: make.as_it_lies(whole, options)
+        name = None if name is None else AS_IT_LIES[0]
+        return whole, lambda options: make.as_it_lies(whole, options), name
     return _without_class(path)
 
 
@@ -175,11 +195,11 @@ def _vocabulary(path: Path, files: tuple[str, ...], name: str | None) -> Path:
     raise ValueError(f"{path} has neither {WHOLE_FILE} nor {wanted}, which {name} reads")
 
 
-def _without_class(path: Path) -> tuple[Path, Callable[[Options], make.Made]]:
+def _without_class(path: Path) -> Reader:
     """A SentencePiece model, which needs no class; nothing else does without one."""
     models = [path] if path.suffix == ".model" else sorted(path.glob("*.model"))
     if len(models) == 1 and models[0].is_file():
-        return models[0], lambda options: make.as_pieces(models[0], options)
+        return models[0], lambda options: make.as_pieces(models[0], options), None
     if models:
         names = ", ".join(model.name for model in models)
         raise ValueError(f"{path} has several SentencePiece models ({names}); name one")
@@ -197,19 +217,30 @@ def _without_class(path: Path) -> tuple[Path, Callable[[Options], make.Made]]:
     )
 
 
-def _of_bytes(file: Path) -> bool:
-    """Whether a tokenizer.json cuts bytes, which no class of SentencePiece's does."""
-    content = read_json(file)
-    return any(
-        '"ByteLevel"' in repr(content.get(key)).replace("'", '"')
-        for key in ("pre_tokenizer", "decoder")
-    )
+def _of_kind(file: Path, one: TokenizerClass, name: str, told: bool) -> bool:
+    """Whether a tokenizer.json has a model of the class's kind; otherwise it is read as it lies.
+
+    Raises:
+        ValueError: it has not, and its directory names the class.
+    """
+    kind = "BPE"
+    if one.build is word_pieces:
+        kind = "WordPiece"
+    elif one.build.__name__.endswith("_pieces"):
+        kind = "Unigram"
+    found = kind_of(file)
+    if found == kind:  # a class of SentencePiece's does not cut bytes (Llama 3 is one of those)
+        steps = repr([read_whole(file).get(key) for key in ("pre_tokenizer", "decoder")])
+        return name != "LlamaTokenizer" or "'ByteLevel'" not in steps
+    if told and found in ("BPE", "Unigram", "WordPiece", "WordLevel"):
+        raise ValueError(f"{file} has a {found} model, and {name} has {kind}; {_remedy(file)}")
+    return False
 
 
 def _special(made: make.Made, told: bool) -> dict[str, str]:
     """role -> token; by the usual names where no file says what tokens are for."""
     special = {role: text for role in ROLES if (text := made.options.token(role))}
-    if not told:
+    if not told and not special:
         decoder = made.inner.get_added_tokens_decoder()
         added = [token.content for token in decoder.values() if token.special]
         for role, names in USUAL.items():

@@ -7,6 +7,7 @@ added_tokens.json and tokenizer.json have the tokens and ids.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ def _older(folder: Path, found: Options, given: dict[str, Any]) -> None:
         found.added[int(number)] = token(
             {"content": content, "special": mark, "normalized": not mark}
         )
-    for one in read_json(folder / "tokenizer.json").get("added_tokens", []):
+    for one in read_whole(folder / "tokenizer.json").get("added_tokens", []):
         found.added[int(one["id"])] = token(one)
 
 
@@ -172,3 +173,20 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{file} holds {type(found).__name__}, not an object")
     return found
+
+
+def read_whole(file: Path) -> dict[str, Any]:
+    """The object in a tokenizer.json, which is long and asked for several times; not to be changed.
+
+    Raises:
+        ValueError: it is not JSON, or no object.
+    """
+    if not file.is_file():
+        return {}
+    state = file.stat()
+    return _kept(file, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=1)
+def _kept(file: Path, *stamps: int) -> dict[str, Any]:
+    return read_json(file)

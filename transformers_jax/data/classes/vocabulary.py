@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.data.classes.options import read_json
+from transformers_jax.data.classes.options import read_whole
 from transformers_jax.data.sentencepiece import CONTROL, PAIRS, UNIGRAM, USER, parse
 
 Scored = list[tuple[str, float]]
@@ -48,7 +48,7 @@ def from_json(file: Path) -> Words:
     import tokenizers
 
     inner = tokenizers.Tokenizer.from_file(str(file))
-    whole = read_json(file)
+    whole = read_whole(file)
     model = whole["model"]
     found = Words(frame=inner.post_processor, padding=inner.padding)
     vocabulary = model["vocab"]
@@ -62,6 +62,16 @@ def from_json(file: Path) -> Words:
         found.merges.append((left, right))
     found.charsmap = _charsmap(whole.get("normalizer"))
     return found
+
+
+def kind_of(file: Path) -> str:
+    """The kind of model in a tokenizer.json, "BPE", "Unigram", "WordPiece" or "WordLevel"; older
+    files do not say it, but lists of pieces with scores are Unigram's."""
+    model = read_whole(file).get("model")
+    if not isinstance(model, dict):
+        return "none"
+    pairs = "BPE" if "merges" in model else "WordPiece"
+    return str(model.get("type") or ("Unigram" if isinstance(model.get("vocab"), list) else pairs))
 
 
 def _charsmap(normalizer: Any) -> bytes:
