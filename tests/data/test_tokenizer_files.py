@@ -16,6 +16,7 @@ CORPUS = [f"The reader {n} reads {n * n} naïve texts, and gives them back." for
 
 def test_a_vocabulary_of_word_pieces(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     tokenizer = load_tokenizer(tmp_path)
     ids = tokenizer.encode("The reader reads NAÏVE text.")
     assert [WORDS[i] for i in ids] == "the read ##er read ##s na ##ive text .".split()
@@ -33,6 +34,7 @@ def test_byte_pairs_with_their_merges(tmp_path):
     made = train_tokenizer("bpe", CORPUS, 320, roles=("eos",))
     made.inner.model.save(str(tmp_path))
     config = {"eos_token": {"content": "</s>", "lstrip": False}, "add_prefix_space": False}
+    config |= {"tokenizer_class": "GPT2Tokenizer", "bos_token": None, "unk_token": None}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     tokenizer = load_tokenizer(tmp_path)
     np.testing.assert_array_equal(tokenizer.encode(TEXT), made.encode(TEXT))
@@ -80,21 +82,23 @@ def test_a_sentencepiece_model_gives_the_ids_that_its_library_gives(pieces):
     assert (~tokenizer.vocabulary().continues[ids]).sum() == 3
 
 
-def test_what_t5_and_llama_put_around_a_text(pieces, tmp_path):
+def test_what_t5_puts_around_a_text_and_behind_its_pieces(pieces, tmp_path):
     path, theirs = pieces
     (tmp_path / "spiece.model").write_bytes(path.read_bytes())
     config = tmp_path / "tokenizer_config.json"
     bare = theirs.encode("The reader")
     config.write_text('{"tokenizer_class": "T5Tokenizer", "extra_ids": 3}')
-    t5 = load_tokenizer(tmp_path)
-    assert t5.vocabulary().sentinels == tuple(theirs.vocab_size() + n for n in (2, 1, 0))
-    assert t5.batch(["The reader"])["input_ids"].tolist() == [[*bare, theirs.eos_id()]]
-    config.write_text('{"tokenizer_class": "LlamaTokenizer"}')
-    llama = load_tokenizer(tmp_path)
-    assert llama.batch(["The reader"])["input_ids"].tolist() == [[theirs.bos_id(), *bare]]
-    config.write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
-    with pytest.raises(ValueError, match=r"XLMRobertaTokenizer gives the pieces .* other ids"):
-        load_tokenizer(tmp_path)
+    if theirs.piece_to_id("<0x00>") != theirs.unk_id():  # a model of pairs
+        with pytest.raises(ValueError, match="of type BPE, and its class reads unigram"):
+            load_tokenizer(tmp_path)
+    else:
+        t5 = load_tokenizer(tmp_path)
+        assert t5.vocabulary().sentinels == tuple(theirs.vocab_size() + n for n in (2, 1, 0))
+        assert t5.batch(["The reader"])["input_ids"].tolist() == [[*bare, theirs.eos_id()]]
+    config.write_text('{"add_bos_token": true}')  # no class: the model as it lies
+    assert load_tokenizer(tmp_path).batch(["The reader"])["input_ids"].tolist() == [
+        [theirs.bos_id(), *bare]
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xff", b"\x0a\x7f", b"plain text", b"\x12\x00"])
@@ -139,14 +143,15 @@ def test_folders_that_do_not_say_which_are_refused(tmp_path):
         load_tokenizer(tmp_path)
 
 
-def test_roles_come_from_the_config_then_the_map_then_the_names(tmp_path):
+def test_roles_come_from_the_map_then_the_config_then_the_names(tmp_path):
     made = train_tokenizer("bpe", CORPUS, 300, roles=("pad", "unk", "eos", "mask"))
     made.inner.save(str(tmp_path / "tokenizer.json"))
     assert load_tokenizer(tmp_path).special == made.special
     (tmp_path / "special_tokens_map.json").write_text('{"bos_token": "</s>", "pad_token": null}')
     assert load_tokenizer(tmp_path).special == {"bos": "</s>"}
+    (tmp_path / "special_tokens_map.json").unlink()
     (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "<pad>", "eos_token": "<no>"}')
-    assert load_tokenizer(tmp_path).special == {"bos": "<pad>"}
+    assert load_tokenizer(tmp_path).special == {"bos": "<pad>", "eos": "<no>"}  # added, as there
     (tmp_path / "tokenizer_config.json").write_text("[]")
     with pytest.raises(ValueError, match=r"tokenizer_config\.json holds list"):
         load_tokenizer(tmp_path)

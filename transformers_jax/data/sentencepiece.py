@@ -11,14 +11,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers_jax.data.classes.options import Options
 
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)  # SentencePiece.Type
 UNIGRAM, PAIRS = 1, 2  # TrainerSpec.ModelType
-PLAIN = (  # tokenizers of Hugging Face whose ids are those of the model
-    "T5", "MT5", "Llama", "CodeLlama", "Gemma", "Albert", "BigBird", "Reformer", "XLNet",
-    "Mistral", "DebertaV2", "PreTrained",
-)  # fmt: skip
 
 
 @dataclass
@@ -61,38 +60,37 @@ def parse(content: bytes) -> Model:
     return model
 
 
-def read_model(file: Path, config: dict[str, Any]) -> Any:
-    """A SentencePiece model as a tokenizer of the Rust library, with the same ids.
+def read_model(file: Path, options: Options) -> Any:
+    """A SentencePiece model as a tokenizer of the Rust library, with the same ids, and nothing
+    around a text; its unknown, start, end and padding pieces get their roles in `options`.
 
     Raises:
-        ValueError: a model of words or characters, one whose ids a tokenizer of Hugging Face
-            moves, or no SentencePiece model.
+        ValueError: a model of words or characters, or no SentencePiece model.
     """
-    name = str(config.get("tokenizer_class", "PreTrained")).removesuffix("Fast")
-    if name.removesuffix("Tokenizer") not in PLAIN:
-        raise ValueError(
-            f"{name} gives the pieces of its model other ids; save tokenizer.json with PyTorch "
-            "transformers (AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR))"
-        )
     model = parse(file.read_bytes())
-    if model.type not in (UNIGRAM, PAIRS):
-        raise ValueError("it is a model of words or characters; unigram and BPE can be read")
-    inner = _unigram(model) if model.type == UNIGRAM else _pairs(model)
-    _make_ready(inner, model)
+    inner = tokenizer_of(model)
     for text, _, kind in model.pieces:
         if kind in (CONTROL, UNKNOWN):
             inner.add_special_tokens([text])
         elif kind == USER:
             inner.add_tokens([text])
     texts = {text for text, _, kind in model.pieces if kind in (CONTROL, UNKNOWN)}
-    roles = {"unk": "<unk>", "bos": "<s>", "eos": "</s>", "pad": "<pad>"}
-    for role, text in roles.items():
+    for role, text in {"unk": "<unk>", "bos": "<s>", "eos": "</s>", "pad": "<pad>"}.items():
         if text in texts:
-            config.setdefault(f"{role}_token", text)
-    if name.startswith(("T5", "MT5")):
-        count = config.get("extra_ids", 100)  # T5Tokenizer: the last of them is <extra_id_0>
-        inner.add_special_tokens([f"<extra_id_{n}>" for n in reversed(range(count))])
-    _frame(inner, name, config)
+            options.values.setdefault(f"{role}_token", text)
+    return inner
+
+
+def tokenizer_of(model: Model) -> Any:
+    """The model as a tokenizer of the Rust library, without added tokens.
+
+    Raises:
+        ValueError: it is one of words or of characters.
+    """
+    if model.type not in (UNIGRAM, PAIRS):
+        raise ValueError("it is a model of words or characters; unigram and BPE can be read")
+    inner = _unigram(model) if model.type == UNIGRAM else _pairs(model)
+    _make_ready(inner, model)
     return inner
 
 
@@ -143,8 +141,13 @@ def _make_ready(inner: Any, model: Model) -> None:
     steps: list[Any] = []
     if model.charsmap:
         steps.append(normalizers.Precompiled(model.charsmap))
-    if model.remove_extra_whitespaces:
-        steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+    if model.remove_extra_whitespaces:  # at the end also those that are ▁ already
+        steps += [normalizers.Replace(Regex(r"\A +|[ ▁]+\z"), "")]
+        steps += [normalizers.Replace(Regex(" {2,}"), " ")]
+    if model.escape_whitespaces:
+        steps.append(normalizers.Replace(" ", "▁"))
+    if model.add_dummy_prefix:  # the pre-tokenizer puts none before one that is there
+        steps.append(normalizers.Replace(Regex(r"\A▁"), "▁▁"))
     if steps:
         inner.normalizer = normalizers.Sequence(steps)
     # text behind a special token in the text gets its ▁ too, as in the tokenizers of Hugging Face
@@ -157,28 +160,6 @@ def _make_ready(inner: Any, model: Model) -> None:
     inner.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *tail]
     )
-
-
-def _frame(inner: Any, name: str, config: dict[str, Any]) -> None:
-    """What the tokenizer of Hugging Face puts around a text."""
-    from tokenizers import processors
-
-    token = lambda role: (
-        (t := config.get(f"{role}_token")) and (t["content"] if isinstance(t, dict) else t)
-    )
-    bos, eos, cls, sep = map(token, ("bos", "eos", "cls", "sep"))
-    if name.startswith(("Albert", "BigBird", "DebertaV2")) and cls and sep:
-        before, after = [cls], [sep]
-    else:
-        first = config.get("add_bos_token", name.startswith(("Llama", "CodeLlama", "Gemma")))
-        last = config.get("add_eos_token", name.startswith(("T5", "MT5")))
-        before, after = [bos] * bool(first and bos), [eos] * bool(last and eos)
-    if before or after:
-        inner.post_processor = processors.TemplateProcessing(
-            single=[*before, "$A", *after],
-            pair=[*before, "$A", *after, *before, "$B:1", *after],
-            special_tokens=[(t, inner.token_to_id(t)) for t in {*before, *after}],
-        )
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, Any]]:

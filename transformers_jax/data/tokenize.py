@@ -172,7 +172,7 @@ def _encoded(
     processes: int,
 ) -> Iterator[Encoded]:
     """Documents in order, whatever encodes them; no more batches wait than keep all busy."""
-    if processes == 1:
+    if processes == 1 or tokenizer.files:  # what no tokenizer.json holds goes to no other process
         for texts in some:
             yield from work(tokenizer, texts)
         return

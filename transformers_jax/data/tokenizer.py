@@ -378,12 +378,13 @@ class Tokenizer:
         return hashlib.sha256(self.inner.to_str().encode()).hexdigest()[:16]
 
     def save(self, folder: str | Path) -> None:
-        """Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json, from which
-        PyTorch transformers makes the same tokenizer: of the class that it came from, with its
-        sides, lengths, token types and whatever else its config said."""
+        """Writes tokenizer.json (or `files`), tokenizer_config.json and special_tokens_map.json,
+        from which PyTorch transformers makes the same tokenizer: of the class that it came from,
+        with its sides, lengths, token types and whatever else its config said."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.inner.save(str(folder / "tokenizer.json"))
+        if not self.files:
+            self.inner.save(str(folder / "tokenizer.json"))
         for name, content in self.files.items():
             (folder / name).write_bytes(content)
         config = tokenizer_settings.written(self)

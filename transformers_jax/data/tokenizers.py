@@ -1,24 +1,28 @@
-"""Tokenizers from files: every form in which they are published, by what lies in a folder.
+"""Tokenizers from directories: made as their class makes them, or refused.
 
-tokenizer.json; vocab.json with merges.txt (byte pairs); vocab.txt (WordPiece); *.model
-(SentencePiece). Beside them tokenizer_config.json and special_tokens_map.json say which special
-tokens there are and what for.
+The class is the one that tokenizer_config.json names, else config.json (`tokenizer_class`, then
+`model_type`); data/classes/ has what each does. A tokenizer.json without any class is read as it
+lies, and so is a SentencePiece model, with the ids of its pieces.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from transformers_jax.data.classes import make, slow
+from transformers_jax.data.classes.options import CONFIG, MAP, ROLES, Options, read_json
+from transformers_jax.data.classes.options import read_options as read_options
+from transformers_jax.data.classes.table import ALIKE, AS_IT_LIES, CLASSES, OURS, WHOLE
 from transformers_jax.data.learned import train_tokenizer
-from transformers_jax.data.tokenizer import KINDS, NAMED, Tokenizer, refusing
+from transformers_jax.data.tokenizer import KINDS, Tokenizer, refusing
 from transformers_jax.data.tokenizer_settings import settings
 from transformers_jax.hub.download import is_id, resolve
 
 __all__ = ["KINDS", "Tokenizer", "load_tokenizer", "train_tokenizer"]
 
-CONFIG, MAP = "tokenizer_config.json", "special_tokens_map.json"
+WHOLE_FILE = "tokenizer.json"
 FILES = "tokenizer.json, vocab.json with merges.txt, vocab.txt, or a SentencePiece .model"
 USUAL = {  # what special tokens are called where no file says what they are for
     "pad": ("<pad>", "[PAD]"),
@@ -29,168 +33,189 @@ USUAL = {  # what special tokens are called where no file says what they are for
     "sep": ("[SEP]",),
     "mask": ("[MASK]", "<mask>"),
 }
+ASIDE = {  # classes that need more than their files, and what
+    "BertJapaneseTokenizer": "MeCab or Sudachi, which cut Japanese into words",
+    "RoFormerTokenizer": "jieba, which cuts Chinese into words",
+    "PhobertTokenizer": "words joined by a segmenter of Vietnamese",
+    "BertweetTokenizer": "a normalizer of tweets",
+    "XLMTokenizer": "Moses' tokenizer",
+    "FlaubertTokenizer": "Moses' tokenizer",
+    "TransfoXLTokenizer": "Moses' tokenizer",
+    "CpmTokenizer": "jieba, which cuts Chinese into words",
+}
 
 
-def load_tokenizer(path: str | Path, **hub: Any) -> Tokenizer:
+def load_tokenizer(
+    path: str | Path,
+    *,
+    tokenizer_class: str | None = None,
+    src_lang: str | None = None,
+    tgt_lang: str | None = None,
+    **hub: Any,
+) -> Tokenizer:
     """The tokenizer of a run, of a model's folder, of one of its files, or of a model on the hub
     (`hub`: `revision`, `token`, `cache_dir`, `local_files_only`, as in `from_pretrained`).
 
-    Roles come from tokenizer_config.json, else from special_tokens_map.json; without either,
-    special tokens with the usual names have the usual roles. A role whose token is not in the
-    vocabulary is not had.
+    It is made as its class makes it: numbering, normalizer, frame, special tokens, sides. What the
+    files say wins over the class. A role whose token is not in the vocabulary is not had.
+
+    Args:
+        tokenizer_class: the class, such as "BertTokenizer", where no file names it or another is
+            meant; "PreTrainedTokenizerFast" reads tokenizer.json as it lies.
+        src_lang, tgt_lang: languages of a translation model, as its files write them ("de_DE",
+            "deu_Latn", "de"). `tokenizer.target` is then for texts of the target language.
 
     Raises:
-        ValueError: nothing there that is known, or a file that cannot be read.
+        ValueError: nothing there that is known, a class that is not had or not told, or a file
+            that cannot be read.
         ConnectionError: a model's id, while the hub cannot be reached.
     """
     if hub or is_id(path) or not isinstance(path, (str, Path)):
         path = resolve(path, **hub)
     path = Path(path).expanduser()
-    file = _find(path)
-    config = {**_read_json(file.with_name(MAP)), **_read_json(file.with_name(CONFIG))}
+    folder = path.parent if path.is_file() else path
+    name = _class_of(folder, tokenizer_class)
+    given = {"src_lang": src_lang, "tgt_lang": tgt_lang}
+    given = {key: value for key, value in given.items() if value is not None}
+    file, how = _reader(path, name)
+    config = {**read_json(folder / CONFIG), **given}
     with refusing(f"{file} is not a tokenizer"):
-        inner = _read(file, config)
-        inner.no_padding()  # a tokenizer.json may fill or cut every row to one length
-        inner.no_truncation()
-    special = {role: text for role in NAMED if (text := _text(config.get(f"{role}_token")))}
-    if not special and not config:
-        added = [t.content for t in inner.get_added_tokens_decoder().values() if t.special]
-        for role, names in USUAL.items():
-            if found := [name for name in names if name in added]:
-                special[role] = found[0]
-    kind = config.get("kind", "loaded")
-    with refusing(f"{file} is not a tokenizer"):
-        return Tokenizer(
+        options = read_options(folder, given)
+        made = how(options)
+        for inner in {id(one): one for one in (made.inner, made.target) if one}.values():
+            inner.no_padding()  # a tokenizer.json may fill or cut every row to one length
+            inner.no_truncation()
+        if given and not made.languages:
+            raise ValueError(f"{name} has no languages, so src_lang and tgt_lang mean nothing")
+        special = _special(made, bool(config) or (folder / MAP).is_file() or name is not None)
+        found = settings({**config, "tokenizer_class": name} if name else config)
+        found["config"] = config
+        found.setdefault("padding_side", made.padding_side)
+        kind = config.get("kind", "loaded")
+        make_one = lambda inner, **more: Tokenizer(
             inner,
             kind if kind in KINDS else "loaded",
             special,
             _chat(file, config),
-            **settings(config),
+            **found,
+            **more,
+        )
+        return make_one(
+            made.inner,
+            languages=made.languages,
+            target=make_one(made.target) if made.target is not None else None,
+            files=made.files,
         )
 
 
-def _find(path: Path) -> Path:
-    if path.is_file():
-        return path
-    if path.is_dir():
-        if (path / "tokenizer.json").is_file():
-            return path / "tokenizer.json"
-        if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
-            return path / "vocab.json"
-        if (path / "vocab.txt").is_file():
-            return path / "vocab.txt"
-        models = sorted(path.glob("*.model"))
-        if len(models) == 1:
-            return models[0]
-        if models:
-            names = ", ".join(model.name for model in models)
-            raise ValueError(f"{path} has several SentencePiece models ({names}); name one")
-        path = path / "tokenizer.json"
-    raise ValueError(f"{path} does not exist; a tokenizer is {FILES}, or the folder of one")
+def _class_of(folder: Path, given: str | None) -> str | None:
+    """The name of the class, without "Fast"; None where no file names one."""
+    config, model = read_json(folder / CONFIG), read_json(folder / "config.json")
+    kind = model.get("model_type")
+    if kind == "encoder-decoder":
+        kind = (model.get("encoder") or {}).get("model_type")
+    said = given or config.get("tokenizer_class") or model.get("tokenizer_class")
+    if given is None and kind in WHOLE and (folder / WHOLE_FILE).is_file():
+        return AS_IT_LIES[0]
+    name = said or OURS.get(str(kind))
+    if name is None or name in AS_IT_LIES:
+        return name
+    name = str(name).removesuffix("Fast")
+    return ALIKE.get(name, name)
 
 
-def _read(file: Path, config: dict[str, Any]) -> Any:
-    """A tokenizer of the Rust library."""
-    import tokenizers
-
-    if file.suffix == ".model":
-        from transformers_jax.data.sentencepiece import read_model
-
-        return _with_added(read_model(file, config), config)
-    if file.name == "vocab.txt" or file.suffix == ".txt":
-        return _with_added(_word_pieces(file, config), config)
-    if file.name == "vocab.json":
-        return _with_added(_byte_pairs(file, config), config)
-    return tokenizers.Tokenizer.from_file(str(file))
-
-
-def _word_pieces(file: Path, config: dict[str, Any]) -> Any:
-    """BERT's: one token a line, its line the id."""
-    import tokenizers
-    from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
-
-    lines = file.read_text(encoding="utf-8").split("\n")
-    lines = [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
-    vocabulary = {token: number for number, token in enumerate(lines)}
-    usual = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
-    roles = {role: _text(config.get(f"{role}_token")) or token for role, token in usual.items()}
-    if roles["unk"] not in vocabulary:
-        raise ValueError(f"there is no line {roles['unk']}, the token of unknown words")
-    inner = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=roles["unk"]))
-    inner.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
-        strip_accents=config.get("strip_accents"),
-        lowercase=config.get("do_lower_case", True),
-    )
-    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    inner.decoder = decoders.WordPiece()
-    present = [token for token in roles.values() if token in vocabulary]
-    inner.add_special_tokens(present)
-    if {roles["cls"], roles["sep"]} <= set(present):
-        cls, sep = roles["cls"], roles["sep"]
-        inner.post_processor = processors.TemplateProcessing(
-            single=f"{cls} $A {sep}",
-            pair=f"{cls} $A {sep} $B:1 {sep}:1",
-            special_tokens=[(cls, vocabulary[cls]), (sep, vocabulary[sep])],
-        )
-    for role in roles:  # BERT's names need no file that says so
-        config.setdefault(f"{role}_token", roles[role])
-    return inner
-
-
-def _byte_pairs(file: Path, config: dict[str, Any]) -> Any:
-    """GPT-2's and RoBERTa's: words in bytes, and the merges in their order."""
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers, processors
-
-    merges = file.with_name("merges.txt")
-    if not merges.is_file():
-        raise ValueError("merges.txt is not beside it")
-    vocabulary = json.loads(file.read_text(encoding="utf-8"))
-    if any(token.endswith("</w>") for token in vocabulary):
+def _reader(path: Path, name: str | None) -> tuple[Path, Callable[[Options], make.Made]]:
+    """The file of a class, and what makes a tokenizer of it and of options."""
+    folder = path.parent if path.is_file() else path
+    whole = path if path.name.endswith(".json") and path.name != "vocab.json" else None
+    if whole is None and not path.is_file() and (folder / WHOLE_FILE).is_file():
+        whole = folder / WHOLE_FILE
+    if name in slow.CLASSES:
+        one = slow.CLASSES[name]
+        return folder / one.files[0], lambda options: one.build(folder, options)
+    if name in ASIDE:
+        raise ValueError(f"{name} needs {ASIDE[name]}, which is not had; {_remedy(whole)}")
+    if name in CLASSES:
+        file = whole or _vocabulary(path, CLASSES[name].files, name)
+        if whole is None or not (name == "LlamaTokenizer" and _of_bytes(whole)):
+            return file, lambda options: make.of_class(CLASSES[name], file, options)
+    elif whole is None and name not in (None, *AS_IT_LIES):
         raise ValueError(
-            "its tokens end with </w>: no byte-level BPE; save tokenizer.json with the library "
-            "that it comes from"
+            f"{folder} asks for {name}, a class that is not had; it has no {WHOLE_FILE} either. "
+            f"{_remedy(None)}"
         )
-    space = bool(config.get("add_prefix_space", False))
-    inner = tokenizers.Tokenizer(models.BPE.from_file(str(file), str(merges)))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=space)
-    inner.decoder = decoders.ByteLevel()
-    names = [_text(config.get(f"{role}_token")) for role in NAMED]
-    present = [name for name in dict.fromkeys(names) if name in vocabulary]
-    inner.add_special_tokens([*present, *(["<|endoftext|>"] * ("<|endoftext|>" in vocabulary))])
-    cls, sep = _text(config.get("cls_token")), _text(config.get("sep_token"))
-    if cls is not None and sep is not None and cls in vocabulary and sep in vocabulary:
-        inner.post_processor = processors.RobertaProcessing(
-            (sep, vocabulary[sep]), (cls, vocabulary[cls]), add_prefix_space=space
+    if whole is not None and whole.is_file():
+        return whole, lambda options: make.as_it_lies(whole, options)
+    return _without_class(path)
+
+
+def _remedy(whole: Path | None) -> str:
+    if whole is not None:
+        return (
+            f"{whole.name} is read as it lies with tokenizer_class='PreTrainedTokenizerFast', "
+            "which gives other ids where the class did more"
         )
-    return inner
+    return (
+        "cut texts with PyTorch transformers and give ids, or pass tokenizer_class= if one of "
+        f"{', '.join(sorted({*CLASSES, *slow.CLASSES}))} is meant"
+    )
 
 
-def _with_added(inner: Any, config: dict[str, Any]) -> Any:
-    """The tokens that tokenizer_config.json adds, at their ids."""
-    from tokenizers import AddedToken
-
-    for number, token in sorted(
-        (int(number), token) for number, token in config.get("added_tokens_decoder", {}).items()
-    ):
-        options = {
-            name: token[name] for name in ("lstrip", "rstrip", "normalized") if name in token
-        }
-        added = AddedToken(token["content"], special=bool(token.get("special")), **options)
-        (inner.add_special_tokens if added.special else inner.add_tokens)([added])
-        if inner.token_to_id(added.content) != number:
-            raise ValueError(
-                f"{CONFIG} has {added.content!r} at {number}; it comes to lie at "
-                f"{inner.token_to_id(added.content)}"
-            )
-    return inner
+def _vocabulary(path: Path, files: tuple[str, ...], name: str | None) -> Path:
+    if path.is_file():
+        if Path(files[0]).suffix != path.suffix:
+            raise ValueError(f"{name} reads {' with '.join(files)}, not {path.name}")
+        return path
+    if (path / files[0]).is_file():
+        return path / files[0]
+    models = sorted(path.glob("*.model")) if files[0].endswith(".model") else []
+    if len(models) == 1:
+        return models[0]
+    wanted = " with ".join(files)
+    raise ValueError(f"{path} has neither {WHOLE_FILE} nor {wanted}, which {name} reads")
 
 
-def _text(token: Any) -> str | None:
-    """A token as the files write it: a text, or a record with `content`."""
-    return token.get("content") if isinstance(token, dict) else token
+def _without_class(path: Path) -> tuple[Path, Callable[[Options], make.Made]]:
+    """A SentencePiece model, which needs no class; nothing else does without one."""
+    models = [path] if path.suffix == ".model" else sorted(path.glob("*.model"))
+    if len(models) == 1 and models[0].is_file():
+        return models[0], lambda options: make.as_pieces(models[0], options)
+    if models:
+        names = ", ".join(model.name for model in models)
+        raise ValueError(f"{path} has several SentencePiece models ({names}); name one")
+    own = ("vocab.json", "vocab.txt")
+    found = [path] if path.is_file() else [path / name for name in own if (path / name).is_file()]
+    if found:
+        raise ValueError(
+            f"{found[0]} is a vocabulary, and nothing says of which class: name it in "
+            f"{CONFIG} (tokenizer_class) or config.json (model_type), or pass tokenizer_class= "
+            "('BertTokenizer' lower-cases and puts [CLS] and [SEP] around, 'GPT2Tokenizer' puts "
+            "nothing)"
+        )
+    raise ValueError(
+        f"{path / WHOLE_FILE} does not exist; a tokenizer is {FILES}, or the folder of one"
+    )
+
+
+def _of_bytes(file: Path) -> bool:
+    """Whether a tokenizer.json cuts bytes, which no class of SentencePiece's does."""
+    content = read_json(file)
+    return any(
+        '"ByteLevel"' in repr(content.get(key)).replace("'", '"')
+        for key in ("pre_tokenizer", "decoder")
+    )
+
+
+def _special(made: make.Made, told: bool) -> dict[str, str]:
+    """role -> token; by the usual names where no file says what tokens are for."""
+    special = {role: text for role in ROLES if (text := made.options.token(role))}
+    if not told:
+        decoder = made.inner.get_added_tokens_decoder()
+        added = [token.content for token in decoder.values() if token.special]
+        for role, names in USUAL.items():
+            if found := [name for name in names if name in added]:
+                special[role] = found[0]
+    return special
 
 
 def _chat(file: Path, config: dict[str, Any]) -> str | None:
@@ -202,16 +227,4 @@ def _chat(file: Path, config: dict[str, Any]) -> str | None:
     if isinstance(found, list):
         named = {one["name"]: one["template"] for one in found}
         return named.get("default", next(iter(named.values()), None))
-    return found
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{file} holds {type(found).__name__}, not an object")
     return found

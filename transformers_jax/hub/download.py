@@ -14,7 +14,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja")
 _Where = tuple[str | None, str | None]  # revision, cache directory
 
 PATIENCE = 3.0  # seconds to reach the hub; its client alone retries for more than twenty

@@ -30,7 +30,8 @@ from transformers_jax.pretrained import (
 COMPANIONS = (  # files beside the weights that belong to the tokenizer or the processor
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
-    *("tokenizer.model", "chat_template.jinja", "preprocessor_config.json"),
+    *("tokenizer.model", "chat_template.jinja", "preprocessor_config.json", "spm.model"),
+    *("source.spm", "target.spm", "target_vocab.json"),
 )
 
 

@@ -1,0 +1,1 @@
+"""Tokenizers made as their classes make them: which file, numbering, normalizer, frame, roles."""

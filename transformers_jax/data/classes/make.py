@@ -1,0 +1,204 @@
+"""A tokenizer made of a directory as its class makes it, or as its tokenizer.json lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers_jax.data.classes import vocabulary
+from transformers_jax.data.classes.options import Options, add_tokens, text
+from transformers_jax.data.classes.table import Frame, TokenizerClass
+from transformers_jax.data.classes.vocabulary import Words
+from transformers_jax.data.sentencepiece import read_model
+
+
+@dataclass
+class Made:
+    """What becomes a `Tokenizer`.
+
+    Attributes:
+        inner: a tokenizer of the Rust library, or what has its face.
+        options: what the files said, with the class's special tokens.
+        padding_side: where the class fills rows, unless the files say it.
+        languages: code -> id of its token.
+        target: the same for texts of the target language, where they are read in another way.
+        files: what it was made of, where no tokenizer.json can hold it: name -> content.
+    """
+
+    inner: Any
+    options: Options
+    padding_side: str = "right"
+    languages: Mapping[str, int] = field(default_factory=dict)
+    target: Any = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def as_it_lies(file: Path, options: Options) -> Made:
+    """A tokenizer.json, with the tokens that the files beside it add.
+
+    Raises:
+        ValueError: the Rust library cannot read it.
+    """
+    import tokenizers
+
+    inner = tokenizers.Tokenizer.from_file(str(file))
+    side = _padding(inner.padding, options)
+    add_tokens(inner, options, options.extra or [])
+    return Made(inner, options, side or "right")
+
+
+def as_pieces(file: Path, options: Options) -> Made:
+    """A SentencePiece model with its own ids, and nothing around a text unless the files say so.
+
+    Raises:
+        ValueError: it is none, or one of words or of characters.
+    """
+    inner = read_model(file, options)
+    add_tokens(inner, options, options.extra or [])
+    put_frame(inner, _ends(options), options)
+    return Made(inner, options)
+
+
+def of_class(one: TokenizerClass, file: Path, options: Options) -> Made:
+    """A tokenizer of a vocabulary (or of the one in a tokenizer.json) as a class makes it.
+
+    Raises:
+        ValueError: the file is not what the class reads, or lacks a token that it needs.
+    """
+    options.default(one.special, one.shape)
+    words = _words(one, file, options)
+    side = _padding(words.padding, options)
+    inner = one.build(words, options)
+    named = options.extra if options.extra is not None else (words.found or None)
+    extra = options.extra if options.extra is not None else one.extra(named, options)
+    add_tokens(inner, options, extra)
+    made = Made(inner, options, side or one.padding_side)
+    if one.languages:
+        _between_languages(one, made)
+    elif one.frame is not None:
+        put_frame(inner, one.frame, options)
+    elif words.frame is not None:
+        inner.post_processor = words.frame
+    else:
+        put_frame(inner, _ends(options), options)
+    return made
+
+
+def _words(one: TokenizerClass, file: Path, options: Options) -> Words:
+    if file.name == "tokenizer.json":
+        return vocabulary.from_json(file)
+    if file.suffix == ".model":
+        merged = one.build.__name__.endswith("_pairs")
+        return vocabulary.from_pieces(file, lambda pieces: one.number(pieces, options), merged)
+    if file.suffix == ".json":
+        return vocabulary.from_merges(file)
+    return vocabulary.from_lines(file)
+
+
+def _padding(found: Any, options: Options) -> str | None:
+    """The side and the token of a tokenizer.json that fills rows."""
+    if not found:
+        return None
+    options.values.setdefault("pad_token", found["pad_token"])
+    return str(found["direction"])
+
+
+def _ends(options: Options) -> Frame:
+    """bos and eos, as `add_bos_token` and `add_eos_token` say; a tokenizer.json has its own."""
+    said = lambda role: (
+        not options.whole and options.get(f"add_{role}_token", False) and options.token(role)
+    )
+    bos, eos = "bos " * bool(said("bos")), " eos" * bool(said("eos"))
+    single = f"{bos}A{eos}"
+    return Frame(single, f"{single} {bos.replace(' ', ':1 ')}B:1{eos and ' eos:1'}")
+
+
+def put_frame(inner: Any, frame: Frame, options: Options) -> None:
+    """Makes a tokenizer put special tokens around texts.
+
+    Raises:
+        ValueError: a role of the frame has no token.
+    """
+    from tokenizers import processors
+
+    roles = {part.split(":")[0] for part in f"{frame.single} {frame.pair}".split()} - {"A", "B"}
+    tokens = {role: _need(inner, options, role) for role in sorted(roles)}
+    if frame.trim:
+        inner.post_processor = processors.RobertaProcessing(
+            tokens["sep"],
+            tokens["cls"],
+            trim_offsets=bool(options.get("trim_offsets", True)),
+            add_prefix_space=bool(options.get("add_prefix_space", False)),
+        )
+        return
+    inner.post_processor = processors.TemplateProcessing(
+        single=[_piece(part, tokens) for part in frame.single.split()],
+        pair=[_piece(part, tokens) for part in frame.pair.split()],
+        special_tokens=sorted(set(tokens.values())),
+    )
+
+
+def _piece(part: str, tokens: Mapping[str, tuple[str, int]]) -> str:
+    role, _, kind = part.partition(":")
+    shown = f"${role}" if role in ("A", "B") else tokens[role][0]
+    return f"{shown}:{kind or 0}"
+
+
+def _need(inner: Any, options: Options, role: str) -> tuple[str, int]:
+    content = options.token(role)
+    number = None if content is None else inner.token_to_id(content)
+    if content is None or number is None:
+        raise ValueError(
+            f"its class puts {role}_token around texts, and there is none; name one in "
+            f"tokenizer_config.json ({role}_token)"
+        )
+    return content, number
+
+
+# ------------------------------------------------------------ translation
+
+
+def _between_languages(one: TokenizerClass, made: Made) -> None:
+    """The token of the source language around a text, and a second tokenizer for the target's."""
+    import tokenizers
+
+    inner, options = made.inner, made.options
+    codes = {*one.languages, *(text(token) for token in options.extra or [])}
+    made.languages = {
+        code: inner.token_to_id(code)
+        for code in sorted(c for c in codes if c)
+        if inner.token_to_id(code) is not None
+    }
+    source = options.get("src_lang", one.default_language)
+    target = options.get("tgt_lang", source)
+    suffix = one.suffix or bool(options.get("legacy_behaviour", False))
+    other = tokenizers.Tokenizer.from_str(inner.to_str()) if target != source else inner
+    for tokenizer, code in ((inner, source), (other, target)):
+        put_language(tokenizer, code, made.languages, options, suffix)
+    made.target = other
+
+
+def put_language(
+    inner: Any, code: str, known: Mapping[str, int], options: Options, suffix: bool
+) -> None:
+    """The frame of a translation model: the language before a text or behind </s>.
+
+    Raises:
+        ValueError: the vocabulary has no token of the language.
+    """
+    from tokenizers import processors
+
+    if code not in known:
+        raise ValueError(
+            f"{code!r} is none of its languages ({', '.join(sorted(known)[:6])}, ...); src_lang "
+            "and tgt_lang are codes of them"
+        )
+    eos, end = _need(inner, options, "eos")
+    before, after = ([], [eos, code]) if suffix else ([code], [eos])
+    inner.post_processor = processors.TemplateProcessing(
+        single=[*before, "$A", *after],
+        pair=[*before, "$A", "$B", *after],
+        special_tokens=[(eos, end), (code, known[code])],
+    )

@@ -1,0 +1,148 @@
+"""A vocabulary as it lies in files: tokens with ids or scores, merges, a table of characters."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers_jax.data.classes.options import read_json
+from transformers_jax.data.sentencepiece import CONTROL, PAIRS, UNIGRAM, USER, parse
+
+Scored = list[tuple[str, float]]
+Merges = list[tuple[str, str]]
+
+
+@dataclass
+class Words:
+    """What a tokenizer's model is made of.
+
+    Attributes:
+        ids: token -> id, of models without scores.
+        scored: tokens with scores, in the order of their ids (SentencePiece's Unigram).
+        merges: pairs of tokens, in the order in which they are merged.
+        charsmap: SentencePiece's compiled table of characters, or nothing.
+        frame: the post-processor of a tokenizer.json, or None.
+        found: control and user-defined pieces of a SentencePiece model, which become tokens.
+        padding: the "padding" of a tokenizer.json: side and token, or None.
+    """
+
+    ids: dict[str, int] = field(default_factory=dict)
+    scored: Scored = field(default_factory=list)
+    merges: Merges = field(default_factory=list)
+    charsmap: bytes = b""
+    frame: Any = None
+    found: list[Any] = field(default_factory=list)
+    padding: dict[str, Any] | None = None
+
+
+def from_json(file: Path) -> Words:
+    """The model of a tokenizer.json, with its frame and table of characters.
+
+    Raises:
+        ValueError: it is no tokenizer.json, or one that the Rust library cannot read.
+    """
+    import tokenizers
+
+    inner = tokenizers.Tokenizer.from_file(str(file))
+    whole = read_json(file)
+    model = whole["model"]
+    found = Words(frame=inner.post_processor, padding=inner.padding)
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, list):
+        found.scored = [(piece, float(score)) for piece, score in vocabulary]
+        found.ids = {piece: number for number, (piece, _) in enumerate(found.scored)}
+    else:
+        found.ids = dict(vocabulary)
+    for pair in model.get("merges") or []:
+        left, right = pair.split(" ") if isinstance(pair, str) else pair
+        found.merges.append((left, right))
+    found.charsmap = _charsmap(whole.get("normalizer"))
+    return found
+
+
+def _charsmap(normalizer: Any) -> bytes:
+    steps = normalizer or {}
+    steps = steps.get("normalizers", [steps]) if isinstance(steps, dict) else []
+    for step in steps:
+        if step.get("type") == "Precompiled":
+            return base64.b64decode(step["precompiled_charsmap"])
+    return b""
+
+
+def from_lines(file: Path) -> Words:
+    """BERT's vocab.txt: one token a line, its line the id."""
+    from tokenizers import models
+
+    return Words(ids=models.WordPiece.read_file(str(file)))
+
+
+def from_merges(file: Path) -> Words:
+    """vocab.json, with merges.txt beside it.
+
+    Raises:
+        ValueError: there are no merges beside it, or its tokens are not those of bytes.
+    """
+    from tokenizers import models
+
+    merges = file.with_name("merges.txt")
+    if not merges.is_file():
+        raise ValueError("merges.txt is not beside it")
+    ids = json.loads(file.read_text(encoding="utf-8"))
+    if any(token.endswith("</w>") for token in ids):
+        raise ValueError(
+            "its tokens end with </w>: no byte-level BPE; save tokenizer.json with the library "
+            "that it comes from"
+        )
+    found, pairs = models.BPE.read_file(str(file), str(merges))
+    return Words(ids=found, merges=list(pairs))
+
+
+def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) -> Words:
+    """A SentencePiece model, numbered as a class numbers it.
+
+    Args:
+        number: pieces as they lie -> pieces in the order of the class's ids.
+        merged: whether the class merges pairs, whose order is the one of the pieces that they make.
+
+    Raises:
+        ValueError: it is no SentencePiece model, or not of the kind that the class reads.
+    """
+    from tokenizers import AddedToken
+
+    model = parse(file.read_bytes())
+    if model.type != (PAIRS if merged else UNIGRAM):
+        kinds = {UNIGRAM: "unigram", PAIRS: "BPE"}
+        raise ValueError(
+            f"it is a model of type {kinds.get(model.type, 'word or char')}, and its class reads "
+            f"{'BPE' if merged else 'unigram'}; without a class it is read as it lies"
+        )
+    scored = [(piece, score) for piece, score, _ in model.pieces]
+    merges = merges_of([piece for piece, _ in scored]) if merged else []
+    scored = number(scored)
+    return Words(
+        ids={piece: place for place, (piece, _) in enumerate(scored)},
+        scored=scored,
+        merges=merges,
+        charsmap=model.charsmap,
+        found=[
+            AddedToken(piece, normalized=False, special=kind == CONTROL)
+            for piece, _, kind in model.pieces
+            if kind in (CONTROL, USER)
+        ],
+    )
+
+
+def merges_of(pieces: list[str]) -> Merges:
+    """Each piece from every two pieces that it can be made of, in the order of what is made."""
+    ids = {piece: number for number, piece in enumerate(pieces)}
+    merges: list[tuple[tuple[int, int, int], tuple[str, str]]] = []
+    for piece, number in ids.items():
+        cuts = [(piece[:cut], piece[cut:]) for cut in range(1, len(piece))]
+        cuts = [(left, right) for left, right in cuts if left in ids and right in ids]
+        for left, right in sorted(cuts, key=lambda cut: (ids[cut[0]], ids[cut[1]])):
+            merges.append(((number, len(left), len(right)), (left, right)))
+    return [pair for _, pair in sorted(merges, key=lambda one: one[0])]
