@@ -52,7 +52,8 @@ def resize_embeddings(
     check_model(model, "resize_embeddings")
     for name, value in (("vocab_size", vocab_size), ("pad_to_multiple_of", pad_to_multiple_of)):
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not (whole and value > 0) and not (value is None and name == "pad_to_multiple_of"):
+        absent = value is None and name == "pad_to_multiple_of"
+        if not absent and not (whole and int(value or 0) > 0):
             raise ValueError(f"{name}={value!r} must be a whole number, at least 1")
     if rows not in ROWS:
         raise ValueError(f"rows={rows!r}: expected 'draw' or 'mean'")
@@ -89,18 +90,17 @@ def resize_embeddings(
     return bind(new, unflatten(values))
 
 
-def resized(config: FamilyConfig, size: int, side: str | None) -> tuple[FamilyConfig, int]:
+def resized(config: Any, size: int, side: str | None) -> tuple[FamilyConfig, int]:
     """The config for a vocabulary of the size, and the size that it had.
 
     Raises:
         ValueError: no vocabulary, or two and no `side`.
     """
-    parts = {s: getattr(config, s, None) for s in ("encoder", "decoder")}
+    parts: dict[str, Any] = {name: getattr(config, name, None) for name in ("encoder", "decoder")}
     if all(isinstance(part, FamilyConfig) for part in parts.values()):  # two families
-        old = {name: part.vocab_size for name, part in parts.items()}  # type: ignore[union-attr]
+        old = {name: part.vocab_size for name, part in parts.items()}
         chosen = _chosen(side, old)
-        part = parts[chosen].replace(vocab_size=size)  # type: ignore[union-attr]
-        return config.replace(**{chosen: part}), old[chosen]
+        return config.replace(**{chosen: parts[chosen].replace(vocab_size=size)}), old[chosen]
     if getattr(config, "vocab_size", None) is None:
         raise ValueError(f"{config.model_type} has no vocabulary: there are no rows to add")
     if not hasattr(config, "decoder_vocab_size"):
@@ -164,7 +164,7 @@ def _fresh(new: Model, path: str, old: Array, axis: int, rows: str, key: Key | N
     return jax.lax.slice_in_dim(whole, count, whole.shape[axis], axis=axis)
 
 
-def _sharding(path: str, old: Array, shape: tuple[int, ...]) -> Any:
+def _sharding(path: str, old: Any, shape: tuple[int, ...]) -> Any:
     """Where the old array lies, for the new shape."""
     try:
         old.sharding.shard_shape(shape)

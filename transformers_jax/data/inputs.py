@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import numpy as np
 
 from transformers_jax.arrays import Int
-from transformers_jax.data.rows import Cut, Text, encoded
+from transformers_jax.data.rows import Cut, encoded
 from transformers_jax.data.tokenizer_settings import check_side
 from transformers_jax.spelling import nearest
 
@@ -204,7 +204,7 @@ def _whole(name: str, value: Any, least: int) -> None:
         raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
 
 
-def check_texts(texts: Iterable[Any], split: bool = False) -> list[Text]:
+def check_texts(texts: Iterable[Any], split: bool = False) -> list[Any]:
     """Several texts, or several lists of words.
 
     Raises:
