@@ -98,7 +98,8 @@ def find_config(path: str | Path | FamilyConfig, **hub: Any) -> tuple[FamilyConf
     folder = found if found.is_dir() else found.parent
     config = load_config(folder)
     names = [file.name for file in folder.iterdir()]
-    weighty = (".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth", ".ckpt", ".h5")
+    kinds = ".safetensors .safetensors.index.json .msgpack .bin .pt .pth .ckpt .h5"
+    weighty = tuple(kinds.split())
     return config, found if any(name.endswith(weighty) for name in names) else None
 
 
