@@ -70,6 +70,7 @@ _HOMES = {
     "embedding.encode": "encode similarity",
     "embedding.features": "features",
     "scoring": "score",
+    "inspection.summary": "summary",
     "data.config": "Data",
     "data.tokenizers": "load_tokenizer",
     "training.config": "TrainConfig",

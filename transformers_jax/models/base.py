@@ -23,6 +23,7 @@ from transformers_jax.arrays import Params, is_traced, to_dtype
 from transformers_jax.graph import Mask
 from transformers_jax.hub.table import Table
 from transformers_jax.models.arguments import FLAGS, OTHERWISE, concrete, flag, narrow, traceable
+from transformers_jax.models.brief import brief
 from transformers_jax.models.config import FamilyConfig, Frozen, freeze
 from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
@@ -187,6 +188,11 @@ class Model(nnx.Module):
         if compute == "mixed":
             return jnp.dtype("float32")
         return to_dtype(compute or jax.tree.leaves(params(self))[0].dtype)
+
+    def __repr__(self) -> str:
+        return brief(self) if "plan" in vars(self) else super().__repr__()
+
+    __str__ = __repr__
 
     # ------------------------------------------------------------ layouts
 
