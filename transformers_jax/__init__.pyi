@@ -43,6 +43,7 @@ from .graph import (
     connect as connect,
     sequence as sequence,
 )
+from .inspection.summary import summary as summary
 from .models.albert import AlbertConfig as AlbertConfig
 from .models.bart import BartConfig as BartConfig
 from .models.base import (

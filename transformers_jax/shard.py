@@ -5,6 +5,7 @@ small tables of rules say over which mesh axes a word is spread; nothing else in
 about devices. Mesh axes are `data` (copies of the model, each with its rows of the batch), `fsdp`
 (rows of the batch too, and every parameter cut along its width), `experts` (rows of the batch too,
 and every device holds some of the experts) and `tensor` (heads, hidden units and vocabulary cut).
+A mesh whose axes have other names needs rules that know them: `use_rules`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -51,6 +53,90 @@ ACTIVATION_RULES: Rules = (
     ("experts", "experts"),
 )
 """Activations: `embed` stays whole, because `fsdp` already cuts the batch."""
+
+
+@dataclass(frozen=True)
+class MeshRules:
+    """Over which axes of a mesh the named axes of arrays are spread.
+
+    Attributes:
+        parameters: (name of an axis, mesh axis or axes, or None) pairs; the first of a name counts.
+        activations: the same for activations.
+        whole: axes of the mesh along which every device holds the same, by intent.
+    """
+
+    parameters: Rules = DEFAULT_RULES
+    activations: Rules = ACTIVATION_RULES
+    whole: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> set[str]:
+        """The axes of a mesh that these rules name."""
+        named = [axes for _, axes in (*self.parameters, *self.activations) if axes]
+        return {*self.whole, *(a for axes in named for a in _tuple(axes))}
+
+
+_rules = jax.make_user_context(MeshRules())  # part of what a compiled program is cached by
+
+
+def named(axes: Mapping[str, str | None]) -> MeshRules:
+    """The rules for a mesh whose axes have other names: {"dp": "data", "mp": "tensor"} says what
+    each of them is here; None is an axis along which nothing is cut.
+
+    Raises:
+        ValueError: something else than `data`, `fsdp`, `experts`, `tensor` or None, or one twice.
+    """
+    roles = [role for role in axes.values() if role is not None]
+    if wrong := [role for role in roles if role not in MESH_AXES or roles.count(role) > 1]:
+        raise ValueError(
+            f"axis {wrong[0]!r} of {dict(axes)}: expected each of {', '.join(MESH_AXES)} once at "
+            "most, or None"
+        )
+    theirs = {role: name for name, role in axes.items() if role is not None}
+
+    def renamed(rules: Rules) -> Rules:
+        found = []
+        for name, given in rules:
+            cut = tuple(theirs[axis] for axis in _tuple(given or ()) if axis in theirs)
+            found.append((name, cut or None))
+        return tuple(found)
+
+    whole = tuple(name for name, role in axes.items() if role is None)
+    return MeshRules(renamed(DEFAULT_RULES), renamed(ACTIVATION_RULES), whole)
+
+
+@contextlib.contextmanager
+def use_rules(rules: MeshRules) -> Iterator[None]:
+    """Makes `rules` those by which parameters and activations are placed within the block:
+
+    with use_rules(named({"dp": "data", "mp": "tensor"})): ...
+
+    Loading, `init_state`, `make_step` and the calls of its step belong inside.
+    """
+    if not isinstance(rules, MeshRules):
+        raise TypeError(f"use_rules takes MeshRules, as shard.named({{...}}) gives them; {rules!r}")
+    with _rules(rules):
+        yield
+
+
+def check_mesh(mesh: Any) -> None:
+    """Raises ValueError for what is no mesh, or has axes that no rule knows: nothing would be cut
+    along them, and every device would hold and compute the same."""
+    if not isinstance(mesh, Mesh | AbstractMesh):
+        raise ValueError(f"mesh={mesh!r}: expected a mesh, such as tj.make_mesh({{'data': -1}})")
+    _refuse_mesh(mesh)
+    rules = _rules.value
+    unknown = [name for name, size in mesh.shape.items() if size > 1 and name not in rules.known]
+    if unknown:
+        axes = ", ".join(f"{name} {size}" for name, size in mesh.shape.items())
+        told = ", ".join(f"{name} -> {axis}" for name, axis in rules.parameters if axis)
+        batch = " and ".join(_tuple(dict(reversed(rules.activations)).get("batch") or ()))
+        raise ValueError(
+            f"the mesh has the axes {axes}, and no rule names {', '.join(unknown)}: every device "
+            f"would hold all parameters. The rules are {told}, and the batch over {batch}; use "
+            "tj.make_mesh, or say what your axes are: with transformers_jax.shard.use_rules("
+            f"transformers_jax.shard.named({{{unknown[0]!r}: 'data'}})): ..."
+        )
 
 
 def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[Any] | None = None) -> Mesh:
@@ -120,15 +206,18 @@ def spec_of(
     return PartitionSpec(*[_entry(part) for part in parts])
 
 
-def shardings(axes: Any, shapes: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES) -> Any:
+def shardings(axes: Any, shapes: Any, mesh: Mesh, rules: Rules | None = None) -> Any:
     """A tree of NamedSharding for parameters whose axis names are the tree `axes`.
 
+    `rules` are those in use if there are none here.
+
     Raises:
-        ValueError: every parameter that the mesh does not divide, in one message.
+        ValueError: every parameter that the mesh does not divide, in one message; a mesh with axes
+            that no rule knows.
     """
-    if not isinstance(mesh, Mesh | AbstractMesh):
-        raise ValueError(f"mesh={mesh!r}: expected a mesh, such as tj.make_mesh({{'data': -1}})")
-    _refuse_mesh(mesh)
+    if rules is None:
+        check_mesh(mesh)
+        rules = _rules.value.parameters
     problems: list[str] = []
 
     def place(path, leaf, names):
@@ -152,12 +241,14 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """The leading axis is the batch; each device holds its rows."""
-    return NamedSharding(mesh, spec_of(("batch",), ACTIVATION_RULES, mesh))
+    check_mesh(mesh)
+    return NamedSharding(mesh, spec_of(("batch",), _rules.value.activations, mesh))
 
 
 def batch_shards(mesh: Mesh) -> int:
     """Into how many parts the mesh cuts a batch."""
-    return math.prod(mesh.shape[name] for name in mesh.shape if name in BATCH)
+    parts = _assign(["batch"], _rules.value.activations, dict(mesh.shape))
+    return math.prod(mesh.shape[name] for name in parts[0])
 
 
 @contextlib.contextmanager
@@ -165,6 +256,7 @@ def use(mesh: Mesh | None) -> Iterator[None]:
     """Makes `mesh` the one that `constrain` sees, outside and inside of traced functions."""
     with contextlib.ExitStack() as stack:
         if mesh is not None:
+            check_mesh(mesh)
             try:
                 stack.enter_context(jax.set_mesh(mesh))
             except ValueError:  # refused while tracing, where the abstract mesh is all one needs
@@ -172,11 +264,12 @@ def use(mesh: Mesh | None) -> Iterator[None]:
         yield
 
 
-def constrain(x: Any, names: str, rules: Rules = ACTIVATION_RULES) -> Any:
+def constrain(x: Any, names: str, rules: Rules | None = None) -> Any:
     """Asks XLA to lay `x`, whose axes are called `names`, out over the current mesh.
 
     Without a mesh this is the identity. A length that the mesh does not divide (one row while
-    generating) is left whole: this is a hint about layout, not about values.
+    generating) is left whole: this is a hint about layout, not about values. Where the mesh has
+    axes that no rule knows, what no rule cuts is left to XLA and to whoever placed the arrays.
     """
     sizes = mesh_sizes()
     if not sizes:
@@ -184,7 +277,9 @@ def constrain(x: Any, names: str, rules: Rules = ACTIVATION_RULES) -> Any:
     if len(names.split()) != x.ndim:
         raise ValueError(f"axes {names!r} do not fit an array of shape {x.shape}")
     parts = cutting(names, x.shape, rules)
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(*[_entry(part) for part in parts]))
+    free = None if sizes.keys() <= _rules.value.known else PartitionSpec.UNCONSTRAINED
+    entries = [_entry(part) if part else free for part in parts]
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*entries))
 
 
 def mesh_sizes() -> dict[str, int]:
@@ -197,12 +292,11 @@ def mesh_sizes() -> dict[str, int]:
     }
 
 
-def cutting(
-    names: str, shape: Sequence[int], rules: Rules = ACTIVATION_RULES
-) -> list[tuple[str, ...]]:
+def cutting(names: str, shape: Sequence[int], rules: Rules | None = None) -> list[tuple[str, ...]]:
     """The axes of the current mesh that cut each axis of an activation, as `constrain` lays it
     out; none where they do not divide it."""
     sizes = mesh_sizes()
+    rules = _rules.value.activations if rules is None else rules
     return [
         part if length % math.prod(sizes[name] for name in part) == 0 else ()
         for part, length in zip(_assign(names.split(), rules, sizes), shape)
@@ -267,11 +361,15 @@ def _assign(axes: Sequence[str], rules: Rules, sizes: Mapping[str, int]) -> list
     parts = []
     for axis in axes:
         wanted = table.get(axis)
-        names = (wanted,) if isinstance(wanted, str) else wanted or ()
+        names = _tuple(wanted or ())
         part = tuple(name for name in names if sizes.get(name, 1) > 1 and name not in used)
         used.update(part)
         parts.append(part)
     return parts
+
+
+def _tuple(axes: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (axes,) if isinstance(axes, str) else axes
 
 
 def _entry(part: tuple[str, ...]) -> str | tuple[str, ...] | None:

@@ -105,7 +105,8 @@ def find_config(
     folder = found if found.is_dir() else found.parent
     config = load_config(folder, ignore=ignore, reader=head)
     names = [file.name for file in folder.iterdir()]
-    weighty = (".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth", ".ckpt", ".h5")
+    kinds = ".safetensors .safetensors.index.json .msgpack .bin .pt .pth .ckpt .h5"
+    weighty = tuple(kinds.split())
     return config, found if any(name.endswith(weighty) for name in names) else None
 
 

@@ -30,6 +30,7 @@ from transformers_jax.models.arguments import (
     narrow,
     traceable,
 )
+from transformers_jax.models.brief import brief
 from transformers_jax.models.config import FamilyConfig, Frozen
 from transformers_jax.models.masks import Masks, by_layer, masks_of, over, stored, without
 from transformers_jax.models.output import Output
@@ -224,6 +225,11 @@ class Model(nnx.Module):
         if compute == "mixed":
             return jnp.dtype("float32")
         return to_dtype(compute or jax.tree.leaves(params(self))[0].dtype)
+
+    def __repr__(self) -> str:
+        return brief(self) if "plan" in vars(self) else super().__repr__()
+
+    __str__ = __repr__
 
     @property
     def _nnx_tabulate_id(self) -> int:

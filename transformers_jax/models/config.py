@@ -90,6 +90,21 @@ class FamilyConfig:
     problem_type: str | None = None
     transformers_jax: Frozen | None = None
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__repr__ = FamilyConfig.__repr__  # type: ignore[method-assign]  # not a dataclass's own
+
+    def __repr__(self) -> str:
+        """The fields that are not as the family has them by itself."""
+        told = []
+        for field in dataclasses.fields(self):
+            usual, value = field.default, getattr(self, field.name)
+            if usual is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
+                usual = field.default_factory()
+            if value != freeze(usual):
+                told.append(f"{field.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(told)})"
+
     def __post_init__(self):
         for field in dataclasses.fields(self):  # what was given as a list, a dict or by NumPy
             object.__setattr__(self, field.name, freeze(getattr(self, field.name)))

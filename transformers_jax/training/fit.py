@@ -56,6 +56,14 @@ class Fitted:
         """A record for each step."""
         return read(self.folder / "metrics.jsonl")
 
+    def __repr__(self) -> str:
+        ended = {0: "finished"}.get(self.exit_code, f"stopped, exit code {self.exit_code}")
+        lines = self.metrics if (self.folder / "metrics.jsonl").exists() else []
+        last = next((line for line in reversed(lines) if "loss" in line), {})
+        loss = f", loss {last['loss']:.4g}" if last else ""
+        first = repr(self.model).splitlines()[0]
+        return f"Fitted({ended} after step {int(self.state.step)}{loss}; {first}; {self.folder})"
+
 
 def fit(config: TrainConfig, command: str = "") -> Fitted:
     """Trains as the config says, or continues where its folder is.

@@ -69,6 +69,10 @@ class Run:
     flops: float | None = None
     peak_flops: float | None = None
 
+    def __repr__(self) -> str:
+        first = repr(self.model).splitlines()[0]
+        return f"Run({self.folder.path}, from step {self.start} of {self.config.steps}; {first})"
+
     @property
     def tokens_per_step(self) -> int:
         """Places of a batch, on both sides."""

@@ -57,6 +57,10 @@ class TrainState:
     key: Key
     skipped: Int[Array, ""] = field(default_factory=lambda: jnp.zeros((), jnp.int32))
 
+    def __repr__(self) -> str:
+        count = sum(getattr(leaf, "size", 1) for leaf in jax.tree.leaves(self.params))
+        return f"TrainState(step={self.step}, {count:,} parameters, skipped={self.skipped})"
+
 
 def make_step(
     model: Model | Callable[..., Any],
