@@ -160,7 +160,8 @@ def _of_another_library(folder: Path, names: list[str], library: str, flag: str)
     return (
         f"{folder} holds the weights of {library} alone ({', '.join(names)}); convert them once "
         f"where {library}, PyTorch and transformers 4 are installed: python -c "
-        f"\"import transformers as t; t.{classes[0]}.from_pretrained('{folder}', {flag}).save_pretrained('{folder}')\""
+        f"\"import transformers as t; t.{classes[0]}.from_pretrained('{folder}', {flag})"
+        f".save_pretrained('{folder}')\""
     )
 
 

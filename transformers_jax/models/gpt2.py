@@ -8,16 +8,10 @@ from dataclasses import dataclass, replace
 from transformers_jax.graph import CAUSAL, FULL, given
 from transformers_jax.hub.table import Table
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.rows import S, backbone, dense, layer, norm, of_heads
+from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
+from transformers_jax.models.rows import S, backbone, dense, norm, of_heads
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
-from transformers_jax.nn.head import (
-    LanguageModel,
-    QuestionAnswering,
-    SequenceClassification,
-    TokenClassification,
-)
-from transformers_jax.nn.pooling import Last
 from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import (
     AttentionSpec,
@@ -121,25 +115,19 @@ class GPT2Config(FamilyConfig):
         )
         masks = mask if isinstance(mask, Mapping) else {"decoder": mask}
         stack = Stack(self.spec(masks.get("decoder"), masks.get("cross")), execution)
-        return Single(TokenEmbedder(embed), stack, self._head(head))
+        answer = decoder_head(self, head, self.n_embd, self.initial, self.classifier_rate)
+        return Single(TokenEmbedder(embed), stack, answer)
 
-    def _head(self, head):
-        D, N, initial = self.n_embd, self.num_labels, self.initial
-        if head == "causal_lm":
-            tied = self.tie_word_embeddings
-            return LanguageModel(self.vocab_size, D, initial, tied=tied, shift=True)
-        if head == "sequence_classification":
-            last = dict(pooling=Last(self.pad_token_id), bias=False)
-            return SequenceClassification(D, N, initial, problem=self.problem_type, **last)
-        if head == "token_classification":
-            rates = (self.classifier_dropout, self.hidden_dropout, 0.1)
-            return TokenClassification(D, N, initial, next(r for r in rates if r is not None))
-        return QuestionAnswering(D, initial) if head == "question_answering" else None
+    @property
+    def classifier_rate(self) -> float:
+        """Dropout in front of the labels of tokens."""
+        rates = (self.classifier_dropout, self.hidden_dropout, 0.1)
+        return next(rate for rate in rates if rate is not None)
 
     def table(self, head) -> Table:
         stray = tuple(f"*.{n}.{b}" for n in ("attn", "crossattention") for b in BUFFERS)
         return Table(
-            (*backbone(BACKBONE, self.spec().slots), *of_heads(HEAD_ROWS, head)),
+            (*backbone(BACKBONE, self.spec().slots), *of_heads(decoder_rows("classifier"), head)),
             prefix="transformer.",
             ignore=(*stray, self.TIES[1]) if self.tie_word_embeddings else stray,
             stand_ins=(self.TIES,),
@@ -167,9 +155,3 @@ transformer.wpe.weight   | embed.position
 {dense(f"{H}.mlp.c_proj", f"{S}.ffn.down", "")}
 {norm("transformer.ln_f", "stack.norm")}
 """
-HEAD_ROWS = {
-    "causal_lm": "lm_head.weight | head.table",
-    "sequence_classification": "score.weight | head.classify.weight | e d -> d e",
-    "token_classification": layer("classifier", "head.classify"),
-    "question_answering": layer("qa_outputs", "head.classify"),
-}

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from transformers_jax.graph import CAUSAL, given
 from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.config import FamilyConfig, Frozen, modern_rope, rotary
-from transformers_jax.models.rows import S, attention, dense, layer, norm, of_heads
+from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
+from transformers_jax.models.rows import S, attention, dense, norm, of_heads
 from transformers_jax.models.wiring import Single
-from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
-from transformers_jax.nn.pooling import Last
 from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import (
     AttentionSpec,
@@ -87,20 +86,9 @@ class LlamaConfig(FamilyConfig):
 
     def build(self, head, execution, mask=None) -> Single:
         embed = EmbedSpec(vocab=self.vocab_size, width=self.hidden_size, initial=self.initial)
-        return Single(TokenEmbedder(embed), Stack(self.spec(mask), execution), self._head(head))
-
-    def _head(self, head):
-        D, N, initial = self.hidden_size, self.num_labels, self.initial
-        if head == "causal_lm":
-            tied = self.tie_word_embeddings
-            return heads.LanguageModel(self.vocab_size, D, initial, tied=tied, shift=True)
-        if head == "sequence_classification":
-            last = dict(pooling=Last(self.pad_token_id), bias=False)
-            return heads.SequenceClassification(D, N, initial, problem=self.problem_type, **last)
-        if head == "token_classification":
-            rate = 0.1 if self.classifier_dropout is None else self.classifier_dropout
-            return heads.TokenClassification(D, N, initial, rate)
-        return heads.QuestionAnswering(D, initial) if head == "question_answering" else None
+        rate = 0.1 if self.classifier_dropout is None else self.classifier_dropout
+        answer = decoder_head(self, head, self.hidden_size, self.initial, rate)
+        return Single(TokenEmbedder(embed), Stack(self.spec(mask), execution), answer)
 
     def table(self, head) -> Table:
         backbone = BACKBONE + (BIASES if self.attention_bias else "")
@@ -110,7 +98,7 @@ class LlamaConfig(FamilyConfig):
         return Table(
             (
                 *slots(backbone.replace("model.", prefix)),
-                *of_heads(HEAD_ROWS, head),
+                *of_heads(decoder_rows("score"), head),
             ),
             prefix=prefix,
             prefixes=("model.", "transformer."),
@@ -141,9 +129,3 @@ MLP_BIASES = f"""
 {L}.mlp.up_proj.bias   | {S}.ffn.up_bias
 {L}.mlp.down_proj.bias | {S}.ffn.down_bias
 """
-HEAD_ROWS = {
-    "causal_lm": "lm_head.weight | head.table",
-    "sequence_classification": "score.weight | head.classify.weight | e d -> d e",
-    "token_classification": layer("score", "head.classify"),
-    "question_answering": layer("qa_outputs", "head.classify"),
-}

@@ -108,6 +108,13 @@ CONFIGS = {
         dim_feedforward=28,
     ),
 }
+KIN = {  # families whose networks are those of another, at other values
+    **dict.fromkeys(("camembert", "xlm-roberta", "xlm-roberta-xl"), "roberta"),
+    **dict.fromkeys(("blenderbot", "blenderbot-small", "marian", "mbart"), "bart"),
+    "deberta": "deberta_v2",
+    "distilbert": "bert",
+    "mt5": "t5",
+}
 HEADS = {
     "albert": "masked_lm",
     "bart": "seq2seq_lm",

@@ -1,0 +1,79 @@
+"""Finds the advice in the package's sentences: calls, options and flags that one would type."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import transformers_jax as tj
+from transformers_jax.cli.flags import make_parser
+from transformers_jax.objectives import OBJECTIVES
+from transformers_jax.training.config import TrainConfig
+from transformers_jax.training.flags import flags
+
+PACKAGE = Path(tj.__file__).parent
+HOLE = "…"  # what a sentence fills in
+OTHER_PROGRAMS = re.compile(r"transformers-cli|tfds |pip install|python -c")
+OF_A_RUN = {  # flags of `pretrain` that are read before its config
+    *("--resume", "--sweep", "--sweep-jobs", "--allow-change", "--allow-schedule-change"),
+    *("--steps", "--epochs", "--out", "--debug", "--help"),
+}
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    """(place, text) of every text of the package that may reach a person: those in `raise`, and
+    the hints in tables (`OTHERWISE`, `LOADING`)."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        where = str(path.relative_to(PACKAGE))
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Raise) and node.exc is not None:
+                yield f"{where}:{node.lineno}", text_of(node.exc)
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+                if names and ("OTHERWISE" in names[0] or names[0] == "LOADING"):
+                    yield f"{where}:{node.lineno}", text_of(node.value)
+
+
+def text_of(node: ast.AST) -> str:
+    """The texts in an expression, those that are put together joined."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) or HOLE for part in node.values)
+    if isinstance(node, ast.FormattedValue):
+        return HOLE
+    return " ".join(filter(None, map(text_of, ast.iter_child_nodes(node))))
+
+
+def wrong(text: str) -> list[str]:
+    """What a sentence names that there is not: a public name, an option of a call, a flag."""
+    if OTHER_PROGRAMS.search(text):
+        return []
+    found = [f"tj.{n}" for n in re.findall(r"\btj\.(\w+)", text) if not hasattr(tj, n)]
+    for name, arguments in re.findall(r"\b(?:tj\.)?(\w+)\(((?:[^()]|\([^()]*\))*)\)", text):
+        function = getattr(tj, name, None) if name in tj.__all__ else None
+        if function is None or not callable(function):
+            continue
+        taken = inspect.signature(function).parameters.values()
+        if any(p.kind is p.VAR_KEYWORD for p in taken) and name not in ("from_pretrained",):
+            continue
+        bare = re.sub(r"\([^()]*\)", "", arguments)
+        given = re.findall(r"\b(\w+)=", bare)
+        found += [f"{name}({n}=)" for n in given if n not in {p.name for p in taken}]
+    named = re.findall(r"(?<![\w-])--([a-z][\w.-]*\w)(?![\w.-]*…)", text)
+    return found + [f"--{n}" for n in named if f"--{n}" not in known_flags()]
+
+
+def known_flags() -> set[str]:
+    """The flags of every command, those of a run's config included."""
+    commands = make_parser()[1].values()
+    actions = [action for parser in commands for action in parser._actions]
+    own = {flag for action in actions for flag in action.option_strings}
+    settings = set(flags(TrainConfig()))
+    for record in OBJECTIVES.values():
+        settings |= {f"--objective.{name}" for name in vars(record())}
+    return own | settings | OF_A_RUN

@@ -1,0 +1,22 @@
+"""Every family of the zoo stands in the lists of the laws, or is the kin of one that does."""
+
+from tests.laws.families import test_graphs, test_packing
+from tests.laws.families.conftest import CONFIGS, HEADS, KIN
+from transformers_jax.models import FAMILIES
+
+
+def listed(names):
+    """The families that these names stand for."""
+    known = {config().model_type for name, config in CONFIGS.items() if name in names}
+    return known | {family for family, other in KIN.items() if other in names}
+
+
+def test_every_family_is_in_the_lists_of_the_laws():
+    for names in (CONFIGS, HEADS, test_graphs.FAMILIES, test_packing.MASKS):
+        assert listed(names) >= set(FAMILIES), set(FAMILIES) - listed(names)
+    without = {name: config for name, config in CONFIGS.items() if name != "led"}
+    assert set(FAMILIES) - listed(without) == {"led"}  # the control
+
+
+def test_no_family_is_the_kin_of_another_and_has_a_model_too():
+    assert not {config().model_type for config in CONFIGS.values()} & KIN.keys()

@@ -1,0 +1,39 @@
+"""The heads that decoders of one stack share: next words, a label for a row, labels for tokens, and
+answers to questions. A family says its width, the dropout and the name of the classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from transformers_jax.models.config import FamilyConfig
+from transformers_jax.models.rows import layer
+from transformers_jax.nn import head as heads
+from transformers_jax.nn.pooling import Last
+from transformers_jax.spec import Initial
+
+
+def decoder_head(
+    config: FamilyConfig, head: str, width: int, initial: Initial, rate: float
+) -> heads.Head | None:
+    """The head of this name behind a decoder of this width; `rate` is the dropout in front of the
+    labels of tokens. A row's label is read at its last token that is no padding."""
+    D, N = width, config.num_labels
+    if head == "causal_lm":
+        tied = config.tie_word_embeddings
+        return heads.LanguageModel(config.target_vocab, D, initial, tied=tied, shift=True)
+    if head == "sequence_classification":
+        last = dict(pooling=Last(config.pad_token_id), bias=False)
+        return heads.SequenceClassification(D, N, initial, problem=config.problem_type, **last)
+    if head == "token_classification":
+        return heads.TokenClassification(D, N, initial, rate)
+    return heads.QuestionAnswering(D, initial) if head == "question_answering" else None
+
+
+def decoder_rows(tokens: str) -> Mapping[str, str]:
+    """The rows of these heads; `tokens` is the name of the layer that labels tokens."""
+    return {
+        "causal_lm": "lm_head.weight | head.table",
+        "sequence_classification": "score.weight | head.classify.weight | e d -> d e",
+        "token_classification": layer(tokens, "head.classify"),
+        "question_answering": layer("qa_outputs", "head.classify"),
+    }
