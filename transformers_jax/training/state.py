@@ -9,6 +9,7 @@ returned bit for bit as they were.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -162,9 +163,7 @@ def make_step(
             metrics = means(sums)
             norm, first = guard.measured(grads)
             finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
-            more = {"value": metrics["loss"], "grad": grads}
-            more |= dict.fromkeys(("value_fn", "obj_fn"), lambda p: loss_value(p, **asked))
-            more["grad_fn"] = lambda p, number=0: gradients(p, **asked)[0]
+            more = _extras(update, metrics["loss"], grads, asked)
             if clip is not None:
                 scale = jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-12))
                 grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
@@ -274,6 +273,26 @@ def _parts(
         return optax.with_extra_args_support(optimizer), None, schedule
     known = optax.with_extra_args_support(optimizer.transformation)
     return known, optimizer.frozen, schedule or optimizer.schedule
+
+
+def _extras(update: Any, value: Array, grads: Params, asked: dict[str, Any]) -> dict[str, Any]:
+    """What transformations of optax may ask for beside gradients, as far as this one takes it. A
+    search along a line wants its function to take whatever else there is."""
+
+    def value_fn(params: Params, *, obj_fn: Any = None, grad_fn: Any = None) -> Array:
+        return loss_value(params, **asked)
+
+    every = dict(
+        value=value,
+        grad=grads,
+        value_fn=value_fn,
+        obj_fn=value_fn,
+        grad_fn=lambda params, number=0: gradients(params, **asked)[0],
+    )
+    taken = inspect.signature(update.update).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+        return every
+    return {name: x for name, x in every.items() if name in {p.name for p in taken}}
 
 
 def _fresh(optimizer: optax.GradientTransformation, params: Params, key: Key) -> TrainState:
