@@ -65,10 +65,9 @@ def ordinary() -> Iterator[None]:
     those who set them; where they are not set, nothing changes.
     """
     with contextlib.ExitStack() as stack:
-        if jax.config.jax_numpy_rank_promotion != "allow":
-            stack.enter_context(jax.numpy_rank_promotion("allow"))
-        if str(jax.config.jax_numpy_dtype_promotion) != "standard":
-            stack.enter_context(jax.numpy_dtype_promotion("standard"))
+        for name, usual in (("rank", "allow"), ("dtype", "standard")):
+            if str(getattr(jax.config, f"jax_numpy_{name}_promotion")) != usual:
+                stack.enter_context(getattr(jax, f"numpy_{name}_promotion")(usual))
         yield
 
 
