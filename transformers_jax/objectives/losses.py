@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Float, Key
+from transformers_jax.models.inputs import unseen
 from transformers_jax.nn.loss import IGNORED, VocabularyLoss, cross_entropy, vocabulary_loss
 from transformers_jax.objectives.pairs import contrastive
 
@@ -66,9 +67,12 @@ def causal_lm(
     `input_ids` Int[B T] holds both questions and answers: the model reads the first T - 1 tokens
     and is asked for the last T - 1. `labels` Int[B T], if given, say what the answers are, in place
     (-100: not asked); everything else in the batch goes to the model, without its last column.
+    Without labels, a token that those before it attend to (of a prefix) is not asked for.
     """
     ids = batch["input_ids"]
     answers = batch.get("labels", ids)[:, 1:]
+    if "labels" not in batch and (askable := unseen(model, batch)) is not None:
+        answers = jnp.where(askable[:, 1:], answers, IGNORED)
     others = {k: v for k, v in batch.items() if k not in ("input_ids", "labels")}
     others = jax.tree.map(lambda v: v[:, :-1] if jnp.ndim(v) > 1 else v, others)
     found = model(input_ids=ids[:, :-1], key=key, output_unembedding=True, **others)
