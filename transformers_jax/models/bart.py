@@ -76,7 +76,7 @@ class BartConfig(FamilyConfig):
     LABELS: ClassVar[int] = 3
     FIXED = {**LEGACY, "static_position_embeddings": False, "extra_pos_embeddings": RESERVED}
     UNUSED = frozenset(
-        """num_hidden_layers force_bos_token_to_be_generated layernorm_variant _num_labels
+        """num_hidden_layers layernorm_variant _num_labels
         unk_token_id save_step
         """.split()
     )
@@ -129,6 +129,10 @@ class BartConfig(FamilyConfig):
         values = super().modernise(values)
         if values.get("tie_word_embeddings") is False:
             values.setdefault("own_words", SIDES)
+        # how the first releases said that texts begin with BOS
+        begins = values.pop("force_bos_token_to_be_generated", False)
+        if begins and values.get("forced_bos_token_id") is None:
+            values["forced_bos_token_id"] = values.get("bos_token_id", cls.bos_token_id)
         return values
 
     def resolved(self, same):
