@@ -24,7 +24,7 @@ from transformers_jax.embedding.plan import (
     planned,
     write_modules,
 )
-from transformers_jax.generation.options import FROM_CONFIG, NAMES, UNSUPPORTED
+from transformers_jax.generation.options import FORCED, FROM_CONFIG, NAMES, UNSUPPORTED
 from transformers_jax.graph import Mask
 from transformers_jax.hub import files, place
 from transformers_jax.hub.download import resolve
@@ -321,8 +321,7 @@ def generation_settings(folder: Path, config: FamilyConfig) -> Frozen:
     """generation_config.json, where special tokens that it lacks come from config.json."""
     file = folder / "generation_config.json"
     values = read_json(file) if file.exists() else older_settings(folder)
-    told = FROM_CONFIG if file.exists() else (*FROM_CONFIG, "forced_bos_token_id")
-    for name in told:
+    for name in FROM_CONFIG if file.exists() else (*FROM_CONFIG, *FORCED):
         if values.get(name) is None and getattr(config, name, None) is not None:
             values[name] = getattr(config, name)
     values.pop("transformers_version", None)

@@ -19,7 +19,7 @@ from transformers_jax.arrays import Array, Float, Int, Params, is_traced, ordina
 from transformers_jax.models import checks
 from transformers_jax.models.arguments import concrete, narrow, traceable
 from transformers_jax.models.base import Model, check_model
-from transformers_jax.models.inputs import places_of_tokens
+from transformers_jax.models.inputs import places_of_tokens, unseen
 from transformers_jax.models.output import Output
 from transformers_jax.nn.loss import IGNORED, token_log_probs
 from transformers_jax.nn.param import merge, split
@@ -43,9 +43,10 @@ def score(
     """The log-probability of each token and of each row.
 
     A causal model gives log p(token | those before it); the first of a row is not scored, nor is
-    padding, on either side. An encoder-decoder gives log p(label | source, labels before it). A
-    masked model gives the pseudo-log-likelihood of Salazar et al. 2020 (equation 1): every token is
-    hidden alone and asked for, T runs of a row.
+    padding, on either side, nor a token that those before it attend to: of a prefix language model
+    (`tags={"prefix": ...}`) what stands behind the prefix is scored. An encoder-decoder gives
+    log p(label | source, labels before it). A masked model gives the pseudo-log-likelihood of
+    Salazar et al. 2020 (equation 1): every token is hidden alone and asked for, T runs of a row.
 
     Args:
         labels: the target of an encoder-decoder. Otherwise `input_ids` again, with -100 at places
@@ -135,7 +136,10 @@ def _causal(definition: Any, chunk: int | None, values: Params, given: dict[str,
     if mask is not None:  # a token behind padding has none before it
         asked = (mask > 0) & (jnp.pad(mask[:, :-1], ((0, 0), (1, 0))) > 0)
         labels = jnp.where(asked, labels, IGNORED)
-    words = merge(definition, values)(**inputs, output_unembedding=True).unembedding
+    model = merge(definition, values)
+    if (askable := unseen(model, inputs)) is not None:
+        labels = jnp.where(askable, labels, IGNORED)
+    words = model(**inputs, output_unembedding=True).unembedding
     words = replace(words, features=words.features[:, :-1])
     each = token_log_probs(words, labels[:, 1:], chunk=chunk)
     return _summed(jnp.pad(each, ((0, 0), (1, 0))), labels[:, 1:] != IGNORED)

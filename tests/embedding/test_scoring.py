@@ -97,3 +97,35 @@ def test_what_is_missing_is_told():
         tj.score(loaded("gpt2"), IDS, token_types=IDS)
     with pytest.raises(ValueError, match="outside the vocabulary"):
         tj.score(loaded("gpt2"), IDS + 900)
+
+
+def test_tokens_that_those_before_them_attend_to_are_not_scored():
+    """A prefix is attended in both directions: asked for its tokens, it sees its own answers."""
+    config = tj.GPT2Config(vocab_size=31, n_positions=16, n_embd=16, n_layer=2, n_head=2)
+    plain = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
+    model = plain.with_mask((tj.CAUSAL | tj.Where("prefix")) & tj.Same("document"))
+    rng = np.random.default_rng(0)
+    ids = rng.integers(3, 31, (2, 8))
+    tags = {
+        "prefix": np.array([[1, 1, 1, 0, 0, 0, 0, 0], [1, 0, 1, 0, 1, 0, 0, 0]]),
+        "document": np.array([[0] * 8, [0, 0, 0, 0, 1, 1, 1, 1]]),
+    }
+    found = tj.score(model, ids, tags=tags)
+    asked = np.array([[0, 0, 0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1, 1]])
+    np.testing.assert_array_equal(np.asarray(found.token_log_probs) != 0, asked > 0)
+    np.testing.assert_array_equal(found["count"], asked.sum(1))
+    # what is scored depends on no token from its place on
+    clean = np.asarray(found.token_log_probs)
+    for place in (3, 5, 7):
+        other = ids.copy()
+        other[:, place:] = (other[:, place:] + 7) % 28 + 3
+        changed = np.asarray(tj.score(model, other, tags=tags).token_log_probs)
+        np.testing.assert_allclose(changed[:, :place], clean[:, :place], rtol=1e-5, atol=1e-6)
+    logits = jax.nn.log_softmax(model(input_ids=ids, tags=tags).logits)
+    own = np.take_along_axis(np.asarray(logits)[:, :-1], ids[:, 1:, None], 2)[..., 0]
+    np.testing.assert_allclose(clean[:, 1:], own * asked[:, 1:], rtol=1e-5, atol=1e-6)
+    loss, metrics = tj.causal_lm(model, {"input_ids": ids, "tags": tags}, None)
+    assert float(metrics["loss"][1]) == asked.sum()  # the objective asks for the same
+    np.testing.assert_allclose(loss, -clean.sum() / asked.sum(), rtol=1e-5)
+    none = {**tags, "prefix": 0 * tags["prefix"]}  # the control: without a prefix all are asked
+    assert float(tj.score(model, ids, tags=none)["count"].sum()) == 14

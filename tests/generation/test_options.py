@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+import transformers_jax as tj
 from tests.generation.markov import Markov, MarkovConfig
 from transformers_jax.generation import generate
 from transformers_jax.generation.options import Options, dials, resolve
@@ -154,6 +155,23 @@ def test_a_default_token_of_the_family_that_a_small_vocabulary_lacks_is_no_token
             resolve(*asked, {}, family(), 7)
     with pytest.raises(ValueError, match="eos_token_id is 50256"):  # the control: somebody's word
         resolve({}, None, {}, small, 7)
+
+
+def test_old_switches_of_a_config_change_the_text_as_they_did(tmp_path):
+    old = {"model_type": "bart", "force_bos_token_to_be_generated": True, "bos_token_id": 5}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    config = tj.BartConfig.from_pretrained(tmp_path)
+    found = generation_settings(tmp_path, config)
+    assert (found["forced_bos_token_id"], found["forced_eos_token_id"]) == (5, 2)
+    plain = tj.BartConfig.from_dict({**old, "force_bos_token_to_be_generated": False})
+    assert plain.forced_bos_token_id is None
+    told = tj.BartConfig.from_dict({**old, "forced_bos_token_id": 7})
+    assert told.forced_bos_token_id == 7  # today's name wins
+    # a model that was never saved writes what it does when it is loaded again
+    assert resolve({}, None, {}, config).forced_eos_token_id == (2,)
+    assert resolve({}, None, {"max_length": 9}, config).forced_eos_token_id == ()  # the control
+    (tmp_path / "generation_config.json").write_text(json.dumps({"max_length": 9}))
+    assert "forced_eos_token_id" not in generation_settings(tmp_path, config)
 
 
 def test_all_wrong_values_are_told_at_once():

@@ -78,6 +78,7 @@ WHOLE = (
 IDS = ("suppress_tokens", "begin_suppress_tokens", "forced_eos_token_id", "eos_token_id")
 FLAGS = ("do_sample", "renormalize_logits")
 FROM_CONFIG = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
+FORCED = ("forced_bos_token_id", "forced_eos_token_id")  # of a config without generation settings
 
 # Options of transformers that change what is generated and that we do not have: the values that
 # mean "off". Any other value raises, wherever it was found.
@@ -130,7 +131,8 @@ def resolve(
         if name not in NAMES and name not in UNSUPPORTED and name not in IRRELEVANT:
             hint = nearest(name, (*NAMES, *UNSUPPORTED))
             raise TypeError(f"generate() does not know the option {name!r}{hint}")
-    special = {name: getattr(config, name, None) for name in FROM_CONFIG}
+    names = FROM_CONFIG if file else (*FROM_CONFIG, *FORCED)
+    special = {name: getattr(config, name, None) for name in names}
     values = _of_this_vocabulary(special, config, vocabulary)
     for source in (_of_this_vocabulary(file, config, vocabulary), stated):
         values.update({name: v for name, v in source.items() if v is not None})
@@ -201,7 +203,7 @@ def _of_this_vocabulary(
     most, defaults = vocabulary or math.inf, type(config)
     foreign = [
         name
-        for name in FROM_CONFIG
+        for name in (*FROM_CONFIG, *FORCED)
         if isinstance(value := values.get(name), int)
         and value >= most
         and value == getattr(defaults, name, None)

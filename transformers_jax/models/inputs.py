@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array
-from transformers_jax.graph import Nodes, sequence
+from transformers_jax.arrays import Array, Bool
+from transformers_jax.graph import Nodes, attends_ahead, connect, sequence
 from transformers_jax.models import checks
 from transformers_jax.models.arguments import readable
 from transformers_jax.nn.cache import Cache
@@ -202,3 +203,23 @@ def collected(output_hidden_states: bool, output_attentions: bool) -> frozenset[
 def split_key(key: Array | None, count: int) -> list[Array | None]:
     """As many keys as there are sources of noise; no key, no noise."""
     return [None] * count if key is None else list(jax.random.split(key, count))
+
+
+def unseen(model: Any, inputs: Mapping[str, Any]) -> Bool[Array, "b T"] | None:
+    """Which tokens no token before them attends to, in one layer or over several: those that may
+    be asked for. None: all of them, as the masks keep the order of the text."""
+    stack = getattr(model, "stack", None)
+    every = stack.masks("self") if hasattr(stack, "masks") else []
+    masks = [mask for mask in every if attends_ahead(mask, prefix=True)]
+    if not masks:
+        return None
+    nodes = tokens(inputs["input_ids"].shape[1], inputs.get("attention_mask"), inputs.get("tags"))
+    nodes = nodes if stack.spec.layout is None else stack.spec.layout(nodes)
+    index = jnp.arange(nodes.length)
+    # the last token that each attends to, and then that any up to it does
+    reached = [
+        jnp.max(jnp.where(connect(m, nodes, pairs=inputs.get("pairs")).allowed(), index, -1), -1)
+        for m in masks
+    ]
+    last = jax.lax.cummax(functools.reduce(jnp.maximum, reached), axis=1)
+    return jnp.pad(last[:, :-1], ((0, 0), (1, 0)), constant_values=-1) < index

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Float, Key
-from transformers_jax.models.inputs import places_of_tokens
+from transformers_jax.models.inputs import places_of_tokens, unseen
 from transformers_jax.nn.loss import (
     IGNORED,
     VocabularyLoss,
@@ -119,12 +119,15 @@ def causal_lm(
 
     With an `attention_mask` this is what `score` gives of each row: padding is no target (unless
     `labels` ask for it) and predicts none, so that the first token behind it is not asked, and
-    positions do not count it.
+    positions do not count it. Without labels, a token that those before it attend to (of a prefix)
+    is not asked for.
     """
     _need(batch, "input_ids")
-    inputs = places_of_tokens(_read(batch))
+    inputs, answers = places_of_tokens(_read(batch)), _next_tokens(batch)
+    if "labels" not in batch and (askable := unseen(model, batch)) is not None:
+        answers = jnp.where(askable[:, 1:], answers, IGNORED)
     found = model(**inputs, key=key, output_unembedding=True)
-    return _told(loss, loss.of(found.unembedding, _next_tokens(batch)))
+    return _told(loss, loss.of(found.unembedding, answers))
 
 
 def _read(batch: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,12 +58,15 @@ def continuations(
 ) -> list[str]:
     """What the model writes after the prompt, drawn `count` times; no longer than it has places."""
     from transformers_jax.generation import generate
+    from transformers_jax.generation.tags import decoder_masks, tags_of
 
     rows = jnp.tile(jnp.asarray(prompt, jnp.int32), (count, 1))
+    read = tags_of(decoder_masks(model), getattr(model, "stack", None), "both")
     ids = generate(
         model,
         input_ids=rows,
         attention_mask=jnp.ones_like(rows),  # id 0 is text here, not padding
+        tags=dict.fromkeys(read, jnp.ones_like(rows)) or None,  # the prompt is the prefix
         max_new_tokens=max(1, min(tokens, _room(model.config, len(prompt) + tokens) - len(prompt))),
         do_sample=True,
         temperature=temperature,
