@@ -12,7 +12,10 @@ LAYERS = [
     ("spec",),
     ("nn", "hub"),
     ("models",),
-    ("pretrained", "auto", "embedding", "scoring", "objectives", "generation", "optim"),
+    (
+        *("pretrained", "auto", "embedding", "scoring", "objectives", "generation", "optim"),
+        *("resize", "together"),
+    ),
     ("data",),
     ("training", "inspection"),
     ("cli", "__main__"),

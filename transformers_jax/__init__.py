@@ -70,6 +70,7 @@ _HOMES = {
     "embedding.encode": "encode similarity",
     "embedding.features": "features",
     "scoring": "score",
+    "resize": "resize_embeddings",
     "data.config": "Data",
     "data.tokenizers": "load_tokenizer",
     "training.config": "TrainConfig",

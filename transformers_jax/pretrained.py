@@ -46,6 +46,7 @@ from transformers_jax.nn.param import (
 )
 from transformers_jax.publish import publish_json
 from transformers_jax.spec import Execution
+from transformers_jax.together import check_together
 
 log = logging.getLogger("transformers_jax")
 
@@ -314,17 +315,27 @@ def announce(path: Any, plan: Plan, report: Report, new: tuple[str, ...]) -> Non
 
 
 def save_pretrained(
-    model: Model, directory: str | Path, *, max_shard_size: int | str = "50GB"
+    model: Model,
+    directory: str | Path,
+    *,
+    tokenizer: Any = None,
+    max_shard_size: int | str = "50GB",
 ) -> None:
     """Writes config.json, generation_config.json and safetensors that PyTorch transformers loads.
 
     Names, layouts and the order of bytes are those of transformers v5; parameters keep their dtype.
     A model of sentences is written as a directory of sentence-transformers.
 
+    Args:
+        tokenizer: what `tj.load_tokenizer` gives, to be written beside the model.
+
     Raises:
-        ValueError: parameters that lie partly on other processes.
+        ValueError: parameters that lie partly on other processes, or a tokenizer that does not
+            belong to the model (other special tokens, ids outside the vocabulary).
     """
     check_model(model, "save_pretrained")
+    if tokenizer is not None:
+        check_together(model, tokenizer)
     folder, config, head = Path(directory), model.config, model.plan.head
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; a model is saved in a directory")
@@ -340,5 +351,7 @@ def save_pretrained(
         settings = model.generation_config or dict(generation_settings(folder, config))
         path = folder / "generation_config.json"
         publish_json(path, thaw(freeze(settings)), sort_keys=True)
-    if isinstance(model.plan, EmbeddingPlan):
+    if tokenizer is not None:
+        tokenizer.save(folder)
+    elif isinstance(model.plan, EmbeddingPlan):
         copy_tokenizer(model.plan.sentence, folder)

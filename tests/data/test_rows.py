@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.data.row_cases import ARRAYS, BESIDE, TEXTS, WINDOWS, WORDS, cases
 
 import transformers_jax as tj
+from tests.data.row_cases import ARRAYS, BESIDE, TEXTS, WINDOWS, WORDS, cases
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
 

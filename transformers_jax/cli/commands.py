@@ -16,6 +16,7 @@ from transformers_jax.cli.texts import (
     ends_of,
     model_folder,
     model_source,
+    read_by,
     read_prompts,
     read_tokenizer,
     say,
@@ -44,10 +45,10 @@ def generate(options: Namespace) -> int:
     folder = model_folder(options.model)
     tokenizer = None if options.ids else read_tokenizer(folder)
     prompts = options.ids or read_prompts(options)
-    rows = [encode(tokenizer, text) for text in prompts]
-    if not all(rows):
+    if not all(encode(tokenizer, text) for text in prompts):
         raise ValueError("a prompt is empty; give at least one token")
     model = tj.from_pretrained(folder, dtype=options.dtype)
+    rows = [read_by(model, tokenizer, text) for text in prompts]
     width, left = max(map(len, rows)), not model.is_encoder_decoder
     fill = lambda row, n: (
         [n] * (width - len(row)) * left + row + [n] * (width - len(row)) * (1 - left)
@@ -115,7 +116,7 @@ def draw(source: Any, options: Namespace, out: Path) -> list[Path]:
     if "input_ids" not in model.arguments():
         raise ValueError(f"{config.model_type} reads no tokens; leave --text and --ids out")
     tokenizer = read_tokenizer(source) if options.ids is None else None
-    ids = encode(tokenizer, options.text if options.ids is None else options.ids)
+    ids = read_by(model, tokenizer, options.text if options.ids is None else options.ids)
     spell = lambda row: [pictures.show_token(decode(tokenizer, [token])) for token in row]
     given: dict[str, Any] = dict(input_ids=np.array([ids]))
     labels = {"stack": spell(ids)}

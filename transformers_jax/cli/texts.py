@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.cli.flags import PROGRAM
+from transformers_jax.together import check_together
 
 
 def model_folder(path: str) -> Path:
@@ -63,6 +64,23 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     return [int(token) for token in tokenizer.encode(text)]
 
 
+def read_by(model: Any, tokenizer: Any, text: str) -> list[int]:
+    """The ids of a text as the model reads it: with what the tokenizer puts around. What closes a
+    text (</s>, [SEP]) is left out where the model is to continue it.
+
+    Raises:
+        ValueError: a tokenizer that does not belong to the model.
+    """
+    if tokenizer is None:
+        return numbers(text)
+    check_together(model, tokenizer)
+    row = tokenizer.batch([text], return_special_tokens_mask=True)
+    ids, special = row["input_ids"][0].tolist(), row["special_tokens_mask"][0]
+    if model.plan.head == "causal_lm" and not model.is_encoder_decoder and not special.all():
+        ids = ids[: len(ids) - int((special == 0)[::-1].argmax())]
+    return ids
+
+
 def decode(tokenizer: Any, ids: list[int]) -> str:
     """The text of ids; without a tokenizer, the ids as text."""
     return " ".join(map(str, ids)) if tokenizer is None else tokenizer.decode(ids)
@@ -103,7 +121,7 @@ def target(model: Any, given: dict[str, Any], tokenizer: Any, options: Namespace
     start = model.config.decoder_start_token_id
     first = [] if start is None else [start]
     if options.target:
-        return [*first, *encode(tokenizer, options.target)]
+        return [*first, *encode(getattr(tokenizer, "target", None) or tokenizer, options.target)]
     if start is None:
         raise ValueError("this model names no start token; give --target, the text it decodes")
     return np.asarray(model.generate(**given, max_new_tokens=12))[0].tolist()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import numpy as np
 
 from transformers_jax.arrays import Int
-from transformers_jax.data.rows import Cut, Text, encoded
+from transformers_jax.data.rows import Cut, encoded
 from transformers_jax.data.tokenizer_settings import check_side
 from transformers_jax.spelling import nearest
 
@@ -204,7 +204,7 @@ def _whole(name: str, value: Any, least: int) -> None:
         raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
 
 
-def check_texts(texts: Iterable[Any], split: bool = False) -> list[Text]:
+def check_texts(texts: Iterable[Any], split: bool = False) -> list[Any]:
     """Several texts, or several lists of words.
 
     Raises:
@@ -231,7 +231,7 @@ def check_texts(texts: Iterable[Any], split: bool = False) -> list[Text]:
 
 
 def _check_words(tokenizer: Tokenizer, texts: Iterable[Sequence[str]]) -> None:
-    """Bytes, characters and byte-level BPE read what is there: without spaces, words run together."""
+    """Bytes, characters and byte-level BPE need spaces: words would run together."""
     content = tokenizer.inner.pre_tokenizer
     parts = () if content is None else _parts(content)
     glues = [type(one).__name__ == "ByteLevel" and not one.add_prefix_space for one in parts]

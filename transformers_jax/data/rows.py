@@ -29,12 +29,9 @@ class Cut:
     stride: int = 0
 
 
-Text = str | Sequence[str]
-
-
 def encoded(
     tokenizer: Tokenizer,
-    sides: Sequence[Sequence[Text]],
+    sides: Sequence[Sequence[Any]],
     cut: Cut | None,
     *,
     special: bool,
@@ -56,7 +53,7 @@ def encoded(
         refuse_surrogates([text for side in sides for text in side])
         return _looked_up(tokenizer, sides, cut, special)
     rows = list(sides[0]) if len(sides) == 1 else list(zip(*sides))
-    settings = {"add_special_tokens": special, "is_pretokenized": split}
+    settings: dict[str, Any] = {"add_special_tokens": special, "is_pretokenized": split}
     method = "encode_batch" if spans else "encode_batch_fast"
     if cut is None:
         return tokenizer.run(method, rows, **settings)
@@ -76,7 +73,7 @@ def encoded(
 
 
 def _check_whole(
-    tokenizer: Tokenizer, rows: Sequence[Any], cut: Cut, around: int, settings: dict[str, bool]
+    tokenizer: Tokenizer, rows: Sequence[Any], cut: Cut, around: int, settings: dict[str, Any]
 ) -> None:
     """Says of which text nothing would be left; the library would panic, or write long rows."""
     for number, row in enumerate(tokenizer.run("encode_batch_fast", rows, **settings)):
@@ -86,7 +83,7 @@ def _check_whole(
 
 
 def _looked_up(
-    tokenizer: Tokenizer, sides: Sequence[Sequence[Text]], cut: Cut | None, special: bool
+    tokenizer: Tokenizer, sides: Sequence[Sequence[Any]], cut: Cut | None, special: bool
 ) -> list[Record]:
     """Rows of bytes or characters."""
     frame = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,9 +65,9 @@ def records(new_tokens: Any, special: bool) -> list[Any]:
     """Tokens to add, as the Rust library's records; see `Tokenizer.add_tokens`."""
     from tokenizers import AddedToken
 
-    one = isinstance(new_tokens, (str, AddedToken))
+    several = isinstance(new_tokens, Iterable) and not isinstance(new_tokens, str)
     found = []
-    for token in [new_tokens] if one else list(new_tokens):
+    for token in new_tokens if several else [new_tokens]:
         content = token.content if isinstance(token, AddedToken) else token
         if not isinstance(content, str) or not content:
             raise ValueError(f"{token!r} is no token: a token is a text of at least a character")

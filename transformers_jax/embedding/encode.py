@@ -24,6 +24,7 @@ from transformers_jax.embedding.plan import TOKENIZER, EmbeddingPlan
 from transformers_jax.models import read_json
 from transformers_jax.nn.sentence import Pool, unit
 from transformers_jax.spelling import nearest
+from transformers_jax.together import check_together
 
 OPTIONS = (
     *("batch_size", "prompt", "prompt_name", "normalize", "truncate_dim", "output"),
@@ -68,7 +69,7 @@ def encode(
     Raises:
         TypeError: an unknown option (with the nearest name), and what is no text.
         ValueError: a model that makes no vectors of sentences, an unknown prompt, a dimension that
-            vectors do not have, texts that are none, or no tokenizer.
+            vectors do not have, texts that are none, or no tokenizer that belongs to the model.
     """
     sentence = sentence_of(model)
     for name in others:
@@ -86,10 +87,7 @@ def encode(
         raise ValueError(f"truncate_dim ({keep}) is more than the {size} numbers of a vector")
     front = chosen_prompt(sentence, prompt, prompt_name)
     tokenizer = _tokenizer_of(sentence) if tokenizer is None else tokenizer
-    if not hasattr(tokenizer, "batch"):
-        raise ValueError(
-            f"tokenizer is {type(tokenizer).__name__}; expected what tj.load_tokenizer(path) gives"
-        )
+    check_together(model, tokenizer)
     one = isinstance(texts, str)
     if isinstance(texts, (bytes, Mapping)) or not isinstance(texts, Iterable):
         raise ValueError(f"texts are {type(texts).__name__}; expected a str, or several of them")
@@ -108,7 +106,10 @@ def encode(
         for start in range(0, len(given), span):
             places = order[start : start + span]
             rows = tokenizer.batch(
-                [front + given[n] for n in places], max_length=longest, truncation=True
+                [front + given[n] for n in places],
+                max_length=longest,
+                truncation=longest is not None,
+                padding_side="right",  # rows are cut and filled further on
             )
             for some, vectors in _run(model, rows, batch_size, longest, skip, advance):
                 found[places[some]] = np.asarray(vectors[: len(some)], np.float32)
@@ -227,7 +228,8 @@ def _skips(sentence: Sentence) -> bool:
 
 def _prompt_length(tokenizer: Any, prompt: str, longest: int | None) -> int:
     """How many tokens of a text are its prompt: those in front, without what closes a text."""
-    ids = tokenizer.batch([prompt], max_length=longest, truncation=True)["input_ids"][0]
+    rows = tokenizer.batch([prompt], max_length=longest, truncation=longest is not None)
+    ids = rows["input_ids"][0]
     added = tokenizer.inner.get_added_tokens_decoder()
     closed = int(ids[-1]) in added and added[int(ids[-1])].special
     return len(ids) - closed

@@ -1,0 +1,176 @@
+"""A model for more words: tables of a vocabulary with further rows, the old ones kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from transformers_jax.arrays import Array, Key, check_key
+from transformers_jax.models.base import Model, check_model
+from transformers_jax.models.config import FamilyConfig
+from transformers_jax.nn.param import axes, bind, draw, flatten, is_constant, params, unflatten
+
+ROWS = ("draw", "mean")
+
+
+def resize_embeddings(
+    model: Model,
+    vocab_size: int,
+    *,
+    key: Key | None = None,
+    rows: Literal["draw", "mean"] = "draw",
+    pad_to_multiple_of: int | None = None,
+    side: Literal["encoder", "decoder"] | None = None,
+    shrink: bool = False,
+) -> Model:
+    """The model for a vocabulary of another size, with a config that says so: its word
+    embeddings, the table of its logits (tied tables stay tied) and their biases get further rows.
+
+    Rows that were there are kept bit for bit, so old words have the logits that they had.
+
+    Args:
+        vocab_size: of the new model; for a tokenizer, `tokenizer.max_id + 1`.
+        key: from which new rows are drawn, each as the family draws its table.
+        rows: "draw", or "mean": new rows are the mean of the old ones (Hewitt 2021), so that new
+            words are as likely as an average one. Biases begin at 0.
+        pad_to_multiple_of: makes the size a multiple, for a mesh or for faster products; the rows
+            beyond `vocab_size` belong to no word.
+        side: of a model whose encoder and decoder have vocabularies of their own, whose is meant.
+        shrink: whether the last rows may be cut off. Their words are gone.
+
+    The optimizer's state is of the old shapes: make a new one.
+
+    Raises:
+        ValueError: fewer rows without `shrink`, special tokens of the config that would be cut
+            off, no key where rows are drawn, a model without words, or with two vocabularies and
+            no `side`, or a size that its mesh does not divide.
+    """
+    check_model(model, "resize_embeddings")
+    for name, value in (("vocab_size", vocab_size), ("pad_to_multiple_of", pad_to_multiple_of)):
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        absent = value is None and name == "pad_to_multiple_of"
+        if not absent and not (whole and int(value or 0) > 0):
+            raise ValueError(f"{name}={value!r} must be a whole number, at least 1")
+    if rows not in ROWS:
+        raise ValueError(f"rows={rows!r}: expected 'draw' or 'mean'")
+    size = int(vocab_size)
+    if pad_to_multiple_of is not None:
+        size = -(-size // int(pad_to_multiple_of)) * int(pad_to_multiple_of)
+    config, old_size = resized(model.config, size, side)
+    if size < old_size:
+        _check_shrinking(model, old_size, size, shrink)
+    plan = dataclasses.replace(model.plan, config=config)
+    new = plan.build()
+    named, shapes, values = (flatten(tree) for tree in (axes(new), params(new), params(model)))
+    drawn = {
+        path: shapes[path].shape for path in values if shapes[path].shape != values[path].shape
+    }
+    random = [path for path in drawn if not is_constant(new, path)] if size > old_size else []
+    if key is not None:
+        check_key(key)
+    elif random and rows == "draw":
+        raise ValueError(
+            f"new rows of {', '.join(random)} are drawn: give key=jax.random.key(seed), or "
+            "rows='mean'"
+        )
+    for path, shape in drawn.items():
+        axis = named[path].index("vocab")
+        old = values[path]
+        if size <= old_size:
+            grown = jax.lax.slice_in_dim(old, 0, size, axis=axis)
+        else:
+            fresh = _fresh(new, path, old, axis, rows, key)
+            grown = jnp.concatenate([old, fresh], axis=axis)
+        assert grown.shape == shape, (path, grown.shape, shape)
+        values[path] = jax.device_put(grown, _sharding(path, old, shape))
+    return bind(new, unflatten(values))
+
+
+def resized(config: Any, size: int, side: str | None) -> tuple[FamilyConfig, int]:
+    """The config for a vocabulary of the size, and the size that it had.
+
+    Raises:
+        ValueError: no vocabulary, or two and no `side`.
+    """
+    parts: dict[str, Any] = {name: getattr(config, name, None) for name in ("encoder", "decoder")}
+    if all(isinstance(part, FamilyConfig) for part in parts.values()):  # two families
+        old = {name: part.vocab_size for name, part in parts.items()}
+        chosen = _chosen(side, old)
+        return config.replace(**{chosen: parts[chosen].replace(vocab_size=size)}), old[chosen]
+    if getattr(config, "vocab_size", None) is None:
+        raise ValueError(f"{config.model_type} has no vocabulary: there are no rows to add")
+    if not hasattr(config, "decoder_vocab_size"):
+        if side is not None:
+            raise ValueError(f"side={side!r}: {config.model_type} has one vocabulary; leave it out")
+        return config.replace(vocab_size=size), config.vocab_size
+    if getattr(config, "share_encoder_decoder_embeddings", True):
+        if side is not None:
+            raise ValueError(f"side={side!r}: both sides read one vocabulary; leave it out")
+        own = {} if config.decoder_vocab_size is None else {"decoder_vocab_size": size}
+        return config.replace(vocab_size=size, **own), config.vocab_size
+    old = {"encoder": config.vocab_size, "decoder": config.target_vocab}
+    chosen = _chosen(side, old)
+    sizes = {**old, chosen: size}
+    return (
+        config.replace(vocab_size=sizes["encoder"], decoder_vocab_size=sizes["decoder"]),
+        old[chosen],
+    )
+
+
+def _chosen(side: str | None, old: dict[str, int]) -> str:
+    if side not in old:
+        said = ", ".join(f"the {name} {size} words" for name, size in old.items())
+        raise ValueError(
+            f"side={side!r}: this model has two vocabularies ({said}); say side='encoder' or "
+            "side='decoder'"
+        )
+    return side
+
+
+def _check_shrinking(model: Model, old: int, size: int, shrink: bool) -> None:
+    if not shrink:
+        raise ValueError(
+            f"vocab_size ({size}) is less than the {old} rows that there are: the last "
+            f"{old - size} words would be cut off; pass shrink=True if that is meant"
+        )
+    said = {**vars(model.config), **model.generation_config}
+    ids = {name: value for name, value in said.items() if name.endswith("_token_id")}
+    flat = {
+        name: [
+            i for i in (value if isinstance(value, (tuple, list)) else (value,)) if i is not None
+        ]
+        for name, value in ids.items()
+    }
+    if gone := [f"{name}={i}" for name, found in flat.items() for i in found if size <= i < old]:
+        raise ValueError(
+            f"with {size} rows there is no {', '.join(gone)}; keep at least as many rows as the "
+            "special tokens of the config need"
+        )
+
+
+def _fresh(new: Model, path: str, old: Array, axis: int, rows: str, key: Key | None) -> Array:
+    """The rows behind the old ones."""
+    count = old.shape[axis]
+    if rows == "mean" and old.ndim > 1:
+        mean = old.astype(jnp.float32).mean(axis, keepdims=True).astype(old.dtype)
+        shape = dict(enumerate(flatten(params(new))[path].shape))
+        shape[axis] -= count
+        return jnp.broadcast_to(mean, tuple(shape.values()))
+    whole = draw(new, path, jax.random.key(0) if key is None else key, None, old.dtype)
+    return jax.lax.slice_in_dim(whole, count, whole.shape[axis], axis=axis)
+
+
+def _sharding(path: str, old: Any, shape: tuple[int, ...]) -> Any:
+    """Where the old array lies, for the new shape."""
+    try:
+        old.sharding.shard_shape(shape)
+    except ValueError:
+        raise ValueError(
+            f"{path}: its {shape} cannot be divided as its {old.shape} are ({old.sharding.spec}); "
+            "pass pad_to_multiple_of= the size of that axis of the mesh"
+        ) from None
+    return old.sharding
