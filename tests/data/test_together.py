@@ -1,6 +1,7 @@
 """Where a tokenizer meets a model, and what is saved of both."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -8,8 +9,11 @@ import pytest
 from tokenizers import AddedToken
 
 import transformers_jax as tj
+from transformers_jax.cli.texts import read_by
 from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.data.tokenizer_settings import settings
 from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
+from transformers_jax.training.vocabulary import fit_vocabulary
 
 TEXTS = ["the cat sat on the mat", "a dog stood beside it", "the end"]
 KEY = jax.random.key(0)
@@ -22,8 +26,6 @@ def learned(kind="wordpiece", size=60, roles=("pad", "cls", "sep")):
 def typed(tokenizer, name, **more):
     """The same tokenizer, as loaded from a directory that names its class."""
     config = {"tokenizer_class": name, **more}
-    from transformers_jax.data.tokenizer_settings import settings
-
     return Tokenizer(tokenizer.inner, tokenizer.kind, tokenizer.special, **settings(config))
 
 
@@ -262,3 +264,40 @@ def test_tokenizers_are_copied_and_shared_by_threads():
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(one, range(400)))
+
+
+def test_prompts_are_read_with_what_the_tokenizer_puts_around():
+    """T5's text ends with </s>; a text that is to be continued does not end."""
+    tokenizer = learned(roles=("pad", "cls", "sep"))
+    config = SimpleNamespace(vocab_size=tokenizer.max_id + 1)
+    bare = tokenizer.encode(TEXTS[0]).tolist()
+    cls, sep = tokenizer.special_id("cls"), tokenizer.special_id("sep")
+    for head, both, want in (
+        ("seq2seq_lm", True, [cls, *bare, sep]),
+        ("masked_lm", False, [cls, *bare, sep]),
+        ("causal_lm", False, [cls, *bare]),
+    ):
+        plan = SimpleNamespace(head=head)
+        model = SimpleNamespace(config=config, plan=plan, is_encoder_decoder=both)
+        assert read_by(model, tokenizer, TEXTS[0]) == want
+    model.config = SimpleNamespace(vocab_size=3)
+    with pytest.raises(ValueError, match="do not belong together: the tokenizer has ids up to"):
+        read_by(model, tokenizer, TEXTS[0])
+    assert read_by(model, None, "5 17") == [5, 17]
+
+
+def test_a_run_fills_rows_with_the_token_that_its_model_fills_them_with():
+    tokenizer = learned(roles=("unk", "pad"))
+    corpus = SimpleNamespace(tokenizer=tokenizer, trained_tokenizer=False)
+    size, pad = tokenizer.max_id + 1, tokenizer.special_id("pad")
+    wrong = tj.RobertaConfig(vocab_size=size, pad_token_id=(pad + 1) % size)
+    config = SimpleNamespace(
+        model=wrong,
+        objective=SimpleNamespace(sides=1),
+        data=SimpleNamespace(tokenizer="some/folder"),
+    )
+    with pytest.raises(ValueError, match=r"pad_token_id is .* set them to what some/folder says"):
+        fit_vocabulary(config, corpus, None, None)
+    config.model = wrong.replace(pad_token_id=pad)  # as it says
+    config.replace = lambda model: model
+    assert fit_vocabulary(config, corpus, None, None)[1] == size

@@ -127,6 +127,32 @@ def test_nllb_without_a_list_of_its_tokens_numbers_languages_behind_its_pieces(t
     assert rows(alone.batch(texts())) == rows(whole.batch(texts()))
 
 
+def test_models_decide_where_transformers_5_reads_their_files_without_a_class(tmp_path):
+    for kind, like in {"xlm-roberta-xl": "xlm-roberta", "umt5": "t5"}.items():
+        folder = write(like, tmp_path / kind)
+        (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+        assert rows(load_tokenizer(folder).batch(texts())) == MADE["cases"][like]["ids"]
+    folder = write("pegasus", tmp_path / "pegasus")
+    special = {"mask_token": "<mask_2>", "additional_special_tokens": ["<mask_1>", "<unk_2>"]}
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    tokenizer = load_tokenizer(folder)
+    assert [tokenizer.inner.token_to_id(f"<mask_{n}>") for n in (1, 2)] == [2, 3]
+    assert rows(tokenizer.batch(texts()[:40])) == MADE["cases"]["pegasus"]["ids"][:40]
+
+
+def test_the_class_is_read_from_whatever_names_it(tmp_path):
+    bert = MADE["cases"]["bert"]["ids"][:40]
+    folder = write("bert", tmp_path)
+    for model in (
+        {"model_type": "encoder-decoder", "encoder": {"model_type": "bert"}},
+        {"model_type": "gpt2", "tokenizer_class": "BertTokenizerFast"},
+    ):
+        (folder / "config.json").write_text(json.dumps(model))
+        assert rows(load_tokenizer(folder).batch(texts()[:40])) == bert
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "DistilBertTokenizer"}')
+    assert load_tokenizer(folder).returns_types is False
+
+
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat".split()
 
 

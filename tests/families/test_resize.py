@@ -26,11 +26,21 @@ def has_words(name):
     return config.get("model_type") is not None and "module" not in config
 
 
-NAMES = [
-    path.parent.name
-    for path in sorted(CASES.glob("*/case.json"))
-    if not path.parent.name.startswith(OLDER) and has_words(path.parent.name)
-]
+def one_of_each():
+    """A case of each family, with its words scored if there is such a head."""
+    found = {}
+    for path in sorted(CASES.glob("*/case.json")):
+        name = path.parent.name
+        if name.startswith(OLDER) or not has_words(name):
+            continue
+        case = json.loads(path.read_text())
+        family = json.loads((path.parent / "config.json").read_text())["model_type"]
+        if family not in found or any(w in case["architecture"] for w in ("LM", "Generation")):
+            found[family] = name
+    return sorted(found.values())
+
+
+NAMES = one_of_each()
 SIDED = {"encoder-decoder": ("encoder", "decoder")}
 
 

@@ -47,3 +47,14 @@ def test_transformers_computes_the_same(family, name, tmp_path):
     for key, got in model(**inputs).items():
         if hasattr(got, "shape") and key in want:
             np.testing.assert_allclose(got, want[key].numpy(), atol=1e-5, err_msg=key)
+
+
+@pytest.mark.parametrize("family", list(CONFIGS))
+def test_transformers_reads_a_resized_vocabulary(family, tmp_path):
+    name = next(n for n, head in CONFIGS[family]().HEADS.items() if head.endswith("_lm"))
+    model = tj.from_config(CONFIGS[family](), head=name, key=jax.random.key(0))
+    grown = tj.resize_embeddings(model, 60, key=jax.random.key(1))
+    grown.save_pretrained(tmp_path)
+    theirs, found = getattr(transformers, name).from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(found.values()), found
+    assert theirs.get_output_embeddings().weight.shape[0] == theirs.config.vocab_size == 60

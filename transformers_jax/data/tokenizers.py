@@ -18,6 +18,7 @@ from transformers_jax.data.classes.options import (
     MAP,
     ROLES,
     Options,
+    forget_whole,
     read_json,
     read_options,
     read_whole,
@@ -99,6 +100,7 @@ def load_tokenizer(
     with refusing(f"{file} is not a tokenizer"):
         options = read_options(folder, given)
         made = how(options)
+        forget_whole()
         for inner in {id(one): one for one in (made.inner, made.target) if one}.values():
             inner.no_padding()  # a tokenizer.json may fill or cut every row to one length
             inner.no_truncation()

@@ -187,6 +187,11 @@ def read_whole(file: Path) -> dict[str, Any]:
     return _kept(file, state.st_mtime_ns, state.st_size)
 
 
+def forget_whole() -> None:
+    """Frees what `read_whole` keeps."""
+    _kept.cache_clear()
+
+
 @functools.lru_cache(maxsize=1)
 def _kept(file: Path, *stamps: int) -> dict[str, Any]:
     return read_json(file)
