@@ -75,7 +75,7 @@ def test_old_rows_are_kept_and_new_ones_are_there_after_loading(name, tmp_path):
         assert again.config.target_vocab == old + 7 or side == "encoder"
 
 
-@pytest.mark.parametrize("name", ["bert-mlm", "gpt2", "bart", "t5-v1.1", "marian"])
+@pytest.mark.parametrize("name", ["bert-mlm", "bart", "t5-v1.1"])
 def test_logits_of_old_words_are_what_they_were(name):
     model = load(name)
     old = model.config.vocab_size
