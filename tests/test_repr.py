@@ -28,7 +28,7 @@ def test_a_model_says_family_head_sizes_dtypes_masks_and_places():
         "  vocabulary: 64",
         "  dtype: bfloat16, computes in float32",
         "  mask: CAUSAL & Same('document') (masks are the caller's)",
-        "  arrays: on TFRT_CPU_0",
+        f"  arrays: on {jax.devices()[0]}",
     ]
 
 

@@ -134,21 +134,27 @@ def _named(tree: Any, path: tuple[str, ...], found: dict[str, Tensor]) -> None:
 
 def _joined(tree: dict[str, Any], name: str) -> FlaxTensor:
     """The array of which a map holds chunks and shape, both numbered by text."""
-    shape, chunks = tree.get("shape"), tree.get("chunks")
-    numbered = [[str(n) for n in range(len(x))] for x in (shape, chunks) if isinstance(x, dict)]
-    whole = len(numbered) == 2 and numbered == [list(shape), list(chunks)]
-    sides = tuple(shape.values()) if whole else ()
-    parts = list(chunks.values()) if whole else []
+    sides, parts = (_listed(tree.get(key)) for key in ("shape", "chunks"))
     if not parts or not all(type(n) is int for n in sides) or not all(
         isinstance(part, FlaxTensor) and part.dtype == parts[0].dtype for part in parts
     ):  # fmt: skip
         raise ValueError(f"{name[:100]!r} is in chunks that cannot be put together")
     made = FlaxTensor(
-        sides, parts[0].dtype, parts[0].offset, tuple(p for part in parts for p in part.parts)
+        tuple(sides),
+        parts[0].dtype,
+        parts[0].offset,
+        tuple(p for part in parts for p in part.parts),
     )
     if made.nbytes != sum(size for _, size in made.parts):
         raise ValueError(f"{name[:100]!r}: its chunks do not have the bytes of {list(sides)}")
     return made
+
+
+def _listed(tree: Any) -> list[Any]:
+    """The values of a map whose names are "0", "1", ...; [None] of anything else."""
+    if not isinstance(tree, dict) or list(tree) != [str(n) for n in range(len(tree))]:
+        return [None]
+    return list(tree.values())
 
 
 class _Walk:

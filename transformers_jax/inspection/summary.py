@@ -65,8 +65,8 @@ class Summary:
         foot = {"parameters": f"{self.parameters:,}", "bytes": human(total)}
         foot["sharding"] = f"{human(held)} a device" if held != total else ""
         for name in ("parameter", "axes", "parameters", "bytes", "dtype", "sharding"):
-            right = "right" if name in ("parameters", "bytes") else "left"
-            table.add_column(name, justify=right, footer=foot.get(name, ""), overflow="fold")
+            table.add_column(name, footer=foot.get(name, ""), overflow="fold")
+        table.columns[2].justify = table.columns[3].justify = "right"
         for row in self.rows:
             sides = ", ".join(f"{name} {length}" for name, length in row.axes)
             cells = (row.path, sides, f"{row.parameters:,}", human(row.bytes), row.dtype)

@@ -17,13 +17,18 @@ def brief(model: Any) -> str:
     """Family, head and parameters; sizes; dtypes; masks; where the arrays are."""
     arrays = jax.tree.leaves(params(model))
     count = sum(math.prod(leaf.shape) for leaf in arrays)
-    lines = [f"{name}: {_sizes(stack.spec)}" for name, stack in model.stacks().items()]
+    lines = [f"{name}: {_sizes(stack.spec)}" for name, stack in _stacks(model)]
     if vocabulary := getattr(model.config, "vocab_size", None):
         lines.append(f"vocabulary: {vocabulary:,}")
     lines += [f"dtype: {_dtypes(model, arrays)}", *_masks(model), f"arrays: {_places(arrays)}"]
     lines = [text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..." for text in lines]
     title = f"{model.config.model_type} ({model.plan.head}), {count:,} parameters"
     return "\n  ".join([title, *lines])
+
+
+def _stacks(model: Any) -> list[tuple[str, Any]]:
+    """The stacks in the order of a row's way, the decoder last."""
+    return sorted(model.stacks().items(), key=lambda item: (item[0] == "decoder", item[0]))
 
 
 def _sizes(spec: Any) -> str:
@@ -52,7 +57,7 @@ def _dtypes(model: Any, arrays: list[Any]) -> str:
 def _masks(model: Any) -> list[str]:
     """A line for each kind of attention of each stack, and whether the masks are the caller's."""
     found = []
-    for name, stack in model.stacks().items():
+    for name, stack in _stacks(model):
         for kind in ("self", "cross"):
             if masks := stack.masks(kind):
                 which = f"{name} {kind}" if len(model.stacks()) > 1 or kind == "cross" else "mask"

@@ -59,7 +59,7 @@ class Fitted:
     def __repr__(self) -> str:
         ended = {0: "finished"}.get(self.exit_code, f"stopped, exit code {self.exit_code}")
         lines = self.metrics if (self.folder / "metrics.jsonl").exists() else []
-        last = next((line for line in reversed(lines) if "loss" in line), {})
+        last: dict[str, Any] = next((line for line in reversed(lines) if "loss" in line), {})
         loss = f", loss {last['loss']:.4g}" if last else ""
         first = repr(self.model).splitlines()[0]
         return f"Fitted({ended} after step {int(self.state.step)}{loss}; {first}; {self.folder})"
