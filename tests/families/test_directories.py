@@ -266,6 +266,19 @@ def test_a_config_alone_makes_a_new_model_as_the_error_says(tmp_path):
     assert tj.from_config(tmp_path, key=jax.random.key(0)).config.model_type == "bert"
 
 
+def test_a_hub_id_without_safetensors_says_what_is_downloaded(tmp_path):
+    folder = tmp_path / "models--a--b" / "snapshots" / "0123"
+    folder.mkdir(parents=True)
+    shutil.copy(CASES / "bert-mlm" / "config.json", folder)
+    with pytest.raises(ValueError, match="only JSON, safetensors and tokenizer files"):
+        tj.from_pretrained(folder)
+    own = directory(tmp_path / "a", "bert-mlm")
+    (own / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="has neither") as error:
+        tj.from_pretrained(own)
+    assert "hub id" not in str(error.value)  # the control: a directory of one's own
+
+
 def test_byt5_is_t5_with_words_of_bytes_and_an_output_of_its_own(tmp_path):
     """google/byt5-small's config.json, at another size, and its untied output."""
     from safetensors.numpy import load_file, save_file

@@ -1,6 +1,7 @@
 """Nomic BERT as its authors' code writes it: their config, their names, a head without biases."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -158,3 +159,28 @@ def test_a_tensor_that_lacks_is_named_as_the_file_names_it(tmp_path):
         save_file(kept, folder / "model.safetensors")
         with pytest.raises(ValueError, match=rf"missing \(1\):\n  {gone}"):
             tj.from_pretrained(folder)
+
+
+def test_a_directory_of_sentences_reads_either_layout(tmp_path):
+    """nomic-embed-text: the mean of the encoder's states."""
+    ids = np.array([[5, 6, 7, 8]])
+    found = {}
+    for name in ("nomic-bert-mlm", "runtime-nomic-bert"):
+        folder = tmp_path / name
+        (folder / "1_Pooling").mkdir(parents=True)
+        for file in ("config.json", "model.safetensors"):
+            shutil.copy(CASES / name / file, folder)
+        kinds = (("", "Transformer"), ("1_Pooling", "Pooling"))
+        modules = [
+            {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for n, (path, kind) in enumerate(kinds)
+        ]
+        (folder / "modules.json").write_text(json.dumps(modules))
+        pooling = {"word_embedding_dimension": 24, "pooling_mode_mean_tokens": True}
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+        model = tj.from_pretrained(folder, head="embedding")
+        found[name] = np.asarray(model(input_ids=ids).sentence_embedding)
+    states = tj.from_pretrained(CASES / "nomic-bert-mlm", head="none")(input_ids=ids)
+    want = np.asarray(states.last_hidden_state).mean(1)
+    for vectors in found.values():
+        np.testing.assert_allclose(vectors, want, rtol=1e-5, atol=1e-5)

@@ -170,3 +170,18 @@ def test_a_size_that_our_shapes_do_not_tell_is_asked_for():
     with pytest.raises(ValueError, match="give the size of 'k'"):
         table.fills({"p": (H * K, D)})
     assert table.fills({"p": (H * K, D)}, {"k": K})["a"].shape == (H, K, D)
+
+
+def test_the_variant_that_knows_most_of_a_files_names_reads_it():
+    ours = {"query": (4, 4), "key": (4, 4), "norm": (4,)}
+    split = Table(rows("q.weight | query\nk.weight | key\nnorm | norm"))
+    fused = Table(rows("qk.weight | query key | (n e) d -> n e d\nnorm | norm"), variants=(split,))
+    for names in ({"qk.weight": (8, 4)}, {"q.weight": (4, 4), "k.weight": (4, 4)}):
+        report = fused.check({**names, "norm": (4,)}, ours)
+        assert {fill.name for fill in report.fills} == {*names, "norm"}
+    assert set(fused.fills(ours)) == {"qk.weight", "norm"}  # what export writes
+    with pytest.raises(ValueError, match=r"missing \(1\):\n  k\.weight"):
+        fused.check({"q.weight": (4, 4), "norm": (4,)}, ours)
+    more = fused.with_rows(rows("more | more"))
+    whole = {"q.weight": (4, 4), "k.weight": (4, 4), "norm": (4,), "more": (2,)}
+    assert more.check(whole, {**ours, "more": (2,)}).ok

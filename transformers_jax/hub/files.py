@@ -142,6 +142,12 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     hint = f"; give one of its files instead: {', '.join(others[:5])}" if others else ""
     if not others and "config.json" in here:
         hint = "; a config alone makes a new model: tj.from_config(path, key=jax.random.key(0))"
+    if path.parent.name == "snapshots":  # of the hub's cache
+        hint += (
+            ". Of a hub id only JSON, safetensors and tokenizer files are downloaded: if the hub "
+            "shows weights of another kind, download them (hf download ID --local-dir DIR) and "
+            "give DIR, which tells what to do with them"
+        )
     raise ValueError(f"{path} has neither {SINGLE} nor {INDEX}{hint}")
 
 
