@@ -162,7 +162,7 @@ def tags(
     if unread:
         raise ValueError(
             f"{argument} {unread} are read by no mask of this model ({shown(masks)}); "
-            "load it with a mask that compares them, e.g. mask=CAUSAL & Same('document')"
+            f"load it with a mask that compares them, e.g. mask=tj.OWN & tj.Same({unread[0]!r})"
         )
     for name, tag in given.items():
         integers(f"{argument}[{name!r}]", tag)
@@ -185,7 +185,7 @@ def pairs(
     if unread:
         raise ValueError(
             f"pairs {unread} are read by no mask of this model ({shown(masks)}); "
-            f"load it with a mask that reads them, e.g. mask=Dense({unread[0]!r})"
+            f"load it with a mask that reads them, e.g. mask=tj.Dense({unread[0]!r})"
         )
     for name, array in given.items():
         queries, keys = (sides or {}).get(name, (None, None))

@@ -60,7 +60,7 @@ def evaluator(run: Run) -> Evaluate:
 
 def _means(run: Run, sums: Any, name: str) -> dict[str, float]:
     end = f"/{name}" if name else ""
-    means = {}
+    means: dict[str, float] = {}
     for key, value in jax.device_get(sums).items():
         terms = value if isinstance(value, Mapping) else {key: value}
         each = {term: float(total) / float(n) for term, (total, n) in terms.items() if n > 0}

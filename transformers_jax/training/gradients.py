@@ -69,10 +69,10 @@ def loss_value(
     if accumulate == 1:
         return checked(objective, objective(model_of(params), batch, noise))[0]
     numbered = (jnp.arange(accumulate), micro_batches(batch, accumulate))
-    if callable(getattr(objective, "vectors", None)):
-        return checked(
-            objective, objective.of(_vectors(model_of, objective, params, numbered, noise))
-        )[0]
+    compares: Any = objective
+    if callable(getattr(compares, "vectors", None)):
+        vectors = _vectors(model_of, compares, params, numbered, noise)
+        return checked(objective, compares.of(vectors))[0]
 
     def sums_of(numbered):
         number, part = numbered
