@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -186,7 +187,17 @@ def test_training_keeps_experts_balanced():
     whole = model(**batch, output_router_logits=True)
     loss, metrics = objective("seq2seq_lm")(model, batch, None)
     np.testing.assert_allclose(loss, whole.loss, rtol=1e-6)
-    penalty, count = metrics["router_loss"]
-    assert penalty / count > 1e-4  # the control: without it this would be another loss
-    words, _ = metrics["cross_entropy"]
-    np.testing.assert_allclose(words / count + penalty / count, loss, rtol=1e-6)
+    penalty, rows = metrics["loss"]["router_loss"]
+    assert penalty / rows > 1e-4  # the control: without it this would be another loss
+    assert rows == len(batch["input_ids"])
+    words, count = metrics["cross_entropy"]
+    np.testing.assert_allclose(words / count + penalty / rows, loss, rtol=1e-6)
+
+
+def test_a_step_balances_experts_as_the_objective_does():
+    model = tj.from_pretrained(CASES / "switch-router", head="seq2seq_lm")
+    optimizer, ids = optax.sgd(0.1), np.ones((2, 5), np.int32)
+    step = tj.make_step(model, objective("seq2seq_lm"), optimizer)
+    state = tj.init_state(model, optimizer, jax.random.key(0))
+    _, metrics = jax.eval_shape(step, state, {"input_ids": ids, "labels": ids})
+    assert {"router_loss", "word_loss"} <= metrics.keys()

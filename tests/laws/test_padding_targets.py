@@ -22,6 +22,11 @@ def loss(name, batch):
     return float(figures.get("word_loss", figures["loss"]))
 
 
+def two(name):
+    """Two rows without padding: a pair alone has nothing to be told from."""
+    return [row(CASES[name].rows, ROW, number) for number in (3, 4)]
+
+
 def with_places(inputs):
     """The inputs, padded on the left, with the places that tokens have in the row alone."""
     places = np.maximum(np.cumsum(inputs["attention_mask"], axis=1) - 1, 0)
@@ -30,21 +35,21 @@ def with_places(inputs):
 
 def test_padding_on_the_right_changes_no_loss():
     for name in RIGHT:
-        one = row(CASES[name].rows, ROW, 3)
-        alone = loss(name, padded([one], ROW))
-        assert alone == pytest.approx(loss(name, padded([one], WIDTH)), rel=2e-6), name
+        rows = two(name)
+        alone = loss(name, padded(rows, ROW))
+        assert alone == pytest.approx(loss(name, padded(rows, WIDTH)), rel=2e-6), name
         assert alone != 0, name
 
 
 def test_padding_on_the_left_changes_no_loss():
     for name in LEFT:
-        one = row(CASES[name].rows, ROW, 3)
-        batch = padded([one], WIDTH, "left")
+        rows = two(name)
+        batch = padded(rows, WIDTH, "left")
         if CASES[name].rows == "pairs":
             batch = {part: with_places(inputs) for part, inputs in batch.items()}
         elif name != "causal_lm":  # which finds the places itself, as `score` does
             batch = with_places(batch)
-        assert loss(name, padded([one], ROW)) == pytest.approx(loss(name, batch), rel=2e-6), name
+        assert loss(name, padded(rows, ROW)) == pytest.approx(loss(name, batch), rel=2e-6), name
 
 
 def test_without_its_mask_padding_would_be_a_target():

@@ -60,7 +60,7 @@ def loss_value(
     params: Params,
     *,
     model_of: Callable[[Params], Callable[..., Any]],
-    objective: Objective,
+    objective: Any,
     batch: Mapping[str, Any],
     noise: Key,
     accumulate: int,
