@@ -51,12 +51,10 @@ def test_with_64_bits_a_model_computes_what_it_computes_without(family, tiny, id
     ids, params = np.asarray(ids), tj.functional(model)[1]
 
     def everything():
-        for how in ("auto", "tiled"):
-            other = model.abstract(attention=how, unroll=False)
-            yield jax.jit(gradient(other, jnp.asarray(ids), key=jax.random.key(3)))(params)
-        yield written(model, ids)
-        yield written(model, ids, num_beams=2)
+        other = model.abstract(attention="tiled", unroll=False)
+        yield jax.jit(gradient(other, jnp.asarray(ids), key=jax.random.key(3)))(params)
         yield written(model, ids, do_sample=True, key=jax.random.key(0), top_k=5, top_p=0.9)
+        yield written(model, ids, num_beams=2)
 
     want = list(everything())
     with jax.enable_x64(True):
@@ -66,7 +64,7 @@ def test_with_64_bits_a_model_computes_what_it_computes_without(family, tiny, id
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "t5", "llama", "deberta_v2"])
+@pytest.mark.parametrize("family", ["deberta_v2", "llama"])
 def test_a_model_of_64_bits_computes_all_of_it_in_64_bits(family, tiny, ids):
     with jax.enable_x64(True):
         ids = jnp.asarray(np.asarray(ids))
@@ -128,7 +126,7 @@ SHARDED = """
     import transformers_jax as tj
     from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
-    config = tj.GPT2Config(vocab_size=40, n_positions=150, n_embd=16, n_layer=2, n_head=2)
+    config = tj.GPT2Config(vocab_size=40, n_positions=150, n_embd=16, n_layer=1, n_head=2)
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(0), unroll=False)
     apply, params = tj.functional(model)
     ids = jax.random.randint(jax.random.key(1), (8, 136), 2, 40)
