@@ -45,7 +45,22 @@ def test_strict_rules_of_the_callers_do_not_reach_inside(family, tiny, ids):
             jax.eval_shape(write, params)
 
 
-@pytest.mark.parametrize("family", WRITERS)
+@pytest.mark.parametrize("family", ["encoder_decoder", "switch_transformers", "t5"])
+def test_with_64_bits_no_loop_changes_its_types_and_no_number_its_width(family, tiny, ids):
+    model, ids = tiny(family), np.asarray(ids)
+    params = tj.functional(model)[1]
+    with jax.enable_x64(True):
+        given = jnp.asarray(ids)
+        write = lambda params: written(
+            tj.bind(model, params), given, num_beams=2, fixed_width=True, min_new_tokens=1
+        )
+        assert jax.eval_shape(write, params).dtype == np.int32
+        tile = model.abstract(attention="tiled", unroll=False)
+        found = jax.eval_shape(gradient(tile, given, key=jax.random.key(3)), params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("family", ["gpt2"])
 def test_with_64_bits_a_model_computes_what_it_computes_without(family, tiny, ids):
     model = tiny(family)
     ids, params = np.asarray(ids), tj.functional(model)[1]
