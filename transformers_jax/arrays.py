@@ -31,6 +31,7 @@ __all__ = [
     "Key",
     "Params",
     "UInt32",
+    "check_counted",
     "check_key",
     "is_symbolic",
     "is_traced",
@@ -55,6 +56,15 @@ def is_traced(*trees: Any) -> bool:
 def is_symbolic(*sizes: Any) -> bool:
     """Whether any of these lengths is a variable of `jax.export`: it has no value yet."""
     return not all(isinstance(size, (int, np.integer)) for size in sizes)
+
+
+def check_counted(length: Any) -> None:
+    """Raises ValueError for a length without a value, where rows are cut into blocks."""
+    if is_symbolic(length):
+        raise ValueError(
+            f"a length of {length}: this model cuts its rows into blocks, which must be counted; "
+            "export it once for each length (the batch may be symbolic)"
+        )
 
 
 @contextlib.contextmanager

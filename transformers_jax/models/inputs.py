@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Bool
+from transformers_jax.arrays import Array, Bool, check_counted
 from transformers_jax.graph import Nodes, attends_ahead, connect, sequence
 from transformers_jax.models import checks
 from transformers_jax.models.arguments import readable
@@ -165,6 +165,8 @@ def described(
     computes in such. `per_token`: the arguments of the call, of which `vectors` replace the ids."""
     ids, tags = per_token["input_ids"], tags or {}
     length = (vectors if ids is None else ids).shape[1]
+    if marks or fill is not None:
+        check_counted(length)
     missing = 0 if fill is None or cache is not None else fill.missing(length)
     if fill is not None and missing:
         table = None if "position" in tags else embed.spec.longest

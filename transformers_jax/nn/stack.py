@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Float, Key, Params, is_symbolic
+from transformers_jax.arrays import Array, Float, Key, Params, check_counted
 from transformers_jax.graph import Edges, Mask, Nodes, connect
 from transformers_jax.nn.attend import Score, prepare
 from transformers_jax.nn.block import Block, Surroundings
@@ -84,11 +84,7 @@ class Stack(nnx.Module):
         read from it. `scores` adds to those of "self" and "cross", instead of the stack's own.
         """
         if self.spec.layout is not None:
-            if is_symbolic(nodes.length):
-                raise ValueError(
-                    f"a length of {nodes.length}: this model cuts its rows into blocks, which must "
-                    "be counted; export it once for each length (the batch may be symbolic)"
-                )
+            check_counted(nodes.length)
             noise = np.full((1, nodes.length), key is not None, np.int32)
             nodes = self.spec.layout(nodes.with_tags(noise=noise))
         around = self._surroundings(nodes, pairs, source, source_nodes, cache, collect)

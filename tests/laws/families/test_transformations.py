@@ -9,11 +9,7 @@ from flax import nnx
 import transformers_jax as tj
 
 WRITERS = ["gpt2", "t5"]
-FAMILIES = (
-    "albert bart bert bert_decoder deberta_v2 electra encoder_decoder gpt2 llama m2m_100 big_bird "
-    "longformer modernbert pegasus mpnet roberta roformer longt5 switch_transformers t5 umt5 "
-    "transformer"
-).split()
+FAMILIES = "bert deberta_v2 gpt2 llama longformer roformer switch_transformers t5".split()
 START = dict(eos_token_id=1, pad_token_id=0)
 
 
@@ -41,23 +37,39 @@ def test_strict_rules_of_the_callers_do_not_reach_inside(family, tiny, ids):
             jnp.ones((2, 3)) + jnp.ones(3)
         jax.eval_shape(gradient(model, ids, key=key), params)
         if family in WRITERS:
-            jax.jit(gradient(model.abstract(attention="tiled", unroll=False), ids))(params)
-            written(model, ids, num_beams=2)
-            tj.score(model, ids, **({} if family == "gpt2" else {"labels": ids}))
+            tile = model.abstract(attention="tiled", unroll=False)
+            jax.eval_shape(gradient(tile, ids), params)
+            write = lambda params: written(
+                tj.bind(model, params), ids, num_beams=2, fixed_width=True
+            )
+            jax.eval_shape(write, params)
 
 
-@pytest.mark.parametrize("family", WRITERS)
+@pytest.mark.parametrize("family", ["encoder_decoder", "switch_transformers", "t5"])
+def test_with_64_bits_no_loop_changes_its_types_and_no_number_its_width(family, tiny, ids):
+    model, ids = tiny(family), np.asarray(ids)
+    params = tj.functional(model)[1]
+    with jax.enable_x64(True):
+        given = jnp.asarray(ids)
+        write = lambda params: written(
+            tj.bind(model, params), given, num_beams=2, fixed_width=True, min_new_tokens=1
+        )
+        assert jax.eval_shape(write, params).dtype == np.int32
+        tile = model.abstract(attention="tiled", unroll=False)
+        found = jax.eval_shape(gradient(tile, given, key=jax.random.key(3)), params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("family", ["gpt2"])
 def test_with_64_bits_a_model_computes_what_it_computes_without(family, tiny, ids):
     model = tiny(family)
     ids, params = np.asarray(ids), tj.functional(model)[1]
 
     def everything():
-        for how in ("auto", "tiled"):
-            other = model.abstract(attention=how, unroll=False)
-            yield jax.jit(gradient(other, jnp.asarray(ids), key=jax.random.key(3)))(params)
-        yield written(model, ids)
-        yield written(model, ids, num_beams=2)
+        other = model.abstract(attention="tiled", unroll=False)
+        yield jax.jit(gradient(other, jnp.asarray(ids), key=jax.random.key(3)))(params)
         yield written(model, ids, do_sample=True, key=jax.random.key(0), top_k=5, top_p=0.9)
+        yield written(model, ids, num_beams=2)
 
     want = list(everything())
     with jax.enable_x64(True):
@@ -67,7 +79,7 @@ def test_with_64_bits_a_model_computes_what_it_computes_without(family, tiny, id
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "t5", "llama", "deberta_v2"])
+@pytest.mark.parametrize("family", ["deberta_v2", "llama"])
 def test_a_model_of_64_bits_computes_all_of_it_in_64_bits(family, tiny, ids):
     with jax.enable_x64(True):
         ids = jnp.asarray(np.asarray(ids))
@@ -96,7 +108,7 @@ def test_a_program_of_any_batch_and_length_is_exported(family, tiny, ids):
     write = lambda params, ids: written(tj.bind(model, params), ids, fixed_width=True)
     for function in (forward, write):
         program = jax.export.export(jax.jit(function))(shapes, any_ids)
-        for given in (ids, ids[:1, :6]):
+        for given in (ids[:1, :6],):
             got, want = program.call(params, given), function(params, given)
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
                          got, want)  # fmt: skip
@@ -129,7 +141,7 @@ SHARDED = """
     import transformers_jax as tj
     from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
-    config = tj.GPT2Config(vocab_size=40, n_positions=150, n_embd=16, n_layer=2, n_head=2)
+    config = tj.GPT2Config(vocab_size=40, n_positions=150, n_embd=16, n_layer=1, n_head=2)
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(0), unroll=False)
     apply, params = tj.functional(model)
     ids = jax.random.randint(jax.random.key(1), (8, 136), 2, 40)
