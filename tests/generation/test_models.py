@@ -64,3 +64,24 @@ def test_a_long_prompt_crosses_buckets_and_reaches_the_last_position():
 def test_a_model_that_scores_no_next_token_is_refused():
     with pytest.raises(ValueError, match=r"head 'none'.*head='causal_lm'"):
         tj.generate(tj.from_pretrained(GPT2, head="none"), input_ids=IDS)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_the_scores_of_a_row_do_not_know_its_neighbours(beams):
+    """Bit for bit: neither what they say, nor how long they are, nor when they end."""
+    options = dict(OPTIONS, num_beams=beams, return_dict_in_generate=True, output_scores=True)
+    neighbours = [([40, 8, 8, 19, 3], [1] * 5), ([9, 9, 9, 2, 51], [0, 0, 0, 1, 1])]
+    found = []
+    for ids, mask in neighbours:
+        both = dict(input_ids=[IDS[0], ids], attention_mask=[[1] * 5, mask])
+        out = tj.generate(model(), **jax.tree.map(np.asarray, both, is_leaf=_is_list), **options)
+        found.append((np.stack(out.scores)[:, :beams], out.sequences[0]))
+    for one, other in zip(*found):
+        np.testing.assert_array_equal(one, other)
+    alone = tj.generate(model(), input_ids=IDS[:1], **options)
+    np.testing.assert_array_equal(alone.sequences[0], found[0][1])
+    np.testing.assert_allclose(np.stack(alone.scores), found[0][0], rtol=1e-4, atol=1e-4)
+
+
+def _is_list(value):
+    return isinstance(value, list)

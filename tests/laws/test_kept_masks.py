@@ -214,3 +214,21 @@ def test_masks_for_another_number_of_layers_are_refused():
     )  # fmt: skip
     with pytest.raises(ValueError, match="share their parameters"):
         Plan(shared).build().with_mask([FULL, CAUSAL])
+
+
+def test_a_run_exports_the_mask_of_its_objective_without_that_of_packed_rows(tmp_path):
+    from types import SimpleNamespace
+
+    from transformers_jax.objectives import CausalLM, PrefixLM
+    from transformers_jax.training.finish import exportable
+
+    for objective, mask in ((PrefixLM(), PREFIX), (CausalLM(), CAUSAL)):
+        trained = gpt2(mask=objective.mask(packed=True))
+        assert trained.stack.masks("self") == [mask & Same("document")]
+        run = SimpleNamespace(
+            model=trained,
+            config=SimpleNamespace(objective=objective),
+            averaged=lambda state: tj.functional(state)[1],
+        )
+        exportable(run, trained).save_pretrained(tmp_path / str(mask))
+        assert tj.from_pretrained(tmp_path / str(mask)).stack.masks("self") == [mask]
