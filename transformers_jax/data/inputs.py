@@ -174,7 +174,7 @@ def _asked(
     check_side("truncation_side", end)
     cut = None
     if strategy is not None and max_length is not None:
-        cut = Cut(max_length, strategy, end, stride)
+        cut = Cut(max_length, strategy, end, stride, windows)
         if max_length - around <= stride:
             raise ValueError(
                 f"stride ({stride}) must be less than the {max_length - around} tokens of text "
