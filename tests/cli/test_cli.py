@@ -66,6 +66,8 @@ def worded(tmp_path_factory) -> Path:
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast"}  # GPT-2's own would add <|endoftext|>
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return folder
 
 

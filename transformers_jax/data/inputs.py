@@ -95,11 +95,12 @@ def batch(
     if asked.windows:
         samples = [n for n, row in enumerate(found) for _ in (row, *row.overflowing)]
         found = [one for row in found for one in (row, *row.overflowing)]
-    columns = {"input_ids": [row.ids for row in found]}
-    types = [row.type_ids for row in found]
-    if asked.types or (asked.types is None and any(map(any, types))):
-        columns["token_type_ids"] = types
-    columns["attention_mask"] = [[1] * len(row.ids) for row in found]
+    columns = {"input_ids": [np.array(row.ids, np.int32) for row in found]}
+    if asked.types is not False:
+        types = [np.array(row.type_ids, np.int32) for row in found]
+        if asked.types or any(row.any() for row in types):
+            columns["token_type_ids"] = types
+    columns["attention_mask"] = [np.ones_like(row) for row in columns["input_ids"]]
     columns |= {name: [_column(row, name) for row in found] for name in asked.names}
     filled = _filled(tokenizer, columns, asked)
     if asked.windows:
@@ -173,7 +174,7 @@ def _asked(
     check_side("truncation_side", end)
     cut = None
     if strategy is not None and max_length is not None:
-        cut = Cut(max_length, strategy, end, stride)
+        cut = Cut(max_length, strategy, end, stride, windows)
         if max_length - around <= stride:
             raise ValueError(
                 f"stride ({stride}) must be less than the {max_length - around} tokens of text "
@@ -263,12 +264,12 @@ def _check_lengths(rows: Sequence[Any], max_length: int, pairs: bool) -> None:
         )
 
 
-def _column(row: Any, name: str) -> list[Any]:
-    """One value for each token of a row; -1 for None."""
-    if name == "offset_mapping":
-        return row.offsets
-    values = getattr(row, name)
-    return values if name == "special_tokens_mask" else [-1 if v is None else v for v in values]
+def _column(row: Any, name: str) -> Int[np.ndarray, " T"]:
+    """A value, or the two of an offset, for each token of a row; -1 for None."""
+    values = row.offsets if name == "offset_mapping" else getattr(row, name)
+    if not isinstance(values, np.ndarray):
+        values = [-1 if value is None else value for value in values]
+    return np.array(values, np.int32).reshape(len(row.ids), *((2,) * (name == "offset_mapping")))
 
 
 def _filled(
@@ -276,7 +277,7 @@ def _filled(
 ) -> dict[str, Int[np.ndarray, "B T"] | Any]:
     """The arrays, filled up to one width; lists of arrays where rows stay as they are."""
     if asked.padding is None:
-        return {name: [np.array(row, np.int32) for row in rows] for name, rows in columns.items()}
+        return dict(columns)
     lengths = np.array([len(row) for row in columns["input_ids"]])
     width = int(lengths.max())
     if asked.padding == "max_length":
@@ -299,5 +300,5 @@ def _filled(
     for name, rows in columns.items():
         shape = (*inside.shape, 2) if name == "offset_mapping" else inside.shape
         filled[name] = np.full(shape, fill.get(name, 0), np.int32)
-        filled[name][inside] = np.array([v for row in rows for v in row]).reshape(-1, *shape[2:])
+        filled[name][inside] = np.concatenate(rows)
     return filled

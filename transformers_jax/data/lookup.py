@@ -15,14 +15,15 @@ from transformers_jax.arrays import Int
 
 @dataclass
 class Record:
-    """A row of tokens, with the fields of the Rust library's Encoding that rows are made from."""
+    """A row of tokens, with the fields of the Rust library's Encoding that rows are made from; -1
+    stands for None."""
 
-    ids: list[int]
-    type_ids: list[int]
-    offsets: list[tuple[int, int]]
-    word_ids: list[int | None]
-    sequence_ids: list[int | None]
-    special_tokens_mask: list[int]
+    ids: Int[np.ndarray, " T"]
+    type_ids: Int[np.ndarray, " T"]
+    offsets: Int[np.ndarray, "T 2"]
+    word_ids: Int[np.ndarray, " T"]
+    sequence_ids: Int[np.ndarray, " T"]
+    special_tokens_mask: Int[np.ndarray, " T"]
     overflowing: list[Record] = field(default_factory=list)
 
 
@@ -146,23 +147,21 @@ class Frame(NamedTuple):
 
 def framed(sides: Sequence[Spans], frame: Frame | None) -> Record:
     """One row of one text or of two."""
-    columns: list[list[Any]] = [[], [], [], [], [], []]
+    parts: list[np.ndarray] = []  # (id, type, start, end, word, side, special) of each token
 
-    def special(token: int, side: int) -> None:
-        for column, value in zip(columns, (token, side, (0, 0), None, None, 1)):
-            column.append(value)
+    def special(token: int, side: int) -> np.ndarray:
+        return np.array([[token], [side], [0], [0], [-1], [-1], [1]])
 
     if frame is not None:
-        special(frame.cls, 0)
+        parts.append(special(frame.cls, 0))
     for side, one in enumerate(sides):
-        size = len(one.ids)
-        offsets = list(zip(one.starts.tolist(), one.ends.tolist()))
-        own = (one.ids.tolist(), [side] * size, offsets, one.words.tolist(), [side] * size)
-        for column, values in zip(columns, (*own, [0] * size)):
-            column += values
+        whose = np.full(len(one.ids), side)
+        text = [one.ids, whose, one.starts, one.ends, one.words, whose, np.zeros_like(whose)]
+        parts.append(np.stack(text))
         if frame is not None:
-            special(frame.sep, side)
-    return Record(*columns)
+            parts.append(special(frame.sep, side))
+    ids, types, starts, ends, words, owners, mask = np.concatenate(parts, axis=1)
+    return Record(ids, types, np.stack([starts, ends], axis=1), words, owners, mask)
 
 
 def windows(side: Spans, length: int, stride: int, direction: str) -> list[Spans]:

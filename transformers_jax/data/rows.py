@@ -21,12 +21,14 @@ class Cut:
         strategy: of a pair, which text is cut: "longest_first", "only_first", "only_second".
         side: "right" keeps the first tokens, "left" the last.
         stride: how many tokens each window of a text shares with the one before.
+        windows: whether what is cut off is asked for.
     """
 
     length: int
     strategy: str = "longest_first"
     side: str = "right"
     stride: int = 0
+    windows: bool = False
 
 
 def encoded(
@@ -100,6 +102,8 @@ def _looked_up(
                 windows(part[0], length, cut.stride, cut.side) if length < size else part
                 for part, length, size in zip(parts, lengths, sizes)
             ]
+        if cut is None or not cut.windows:
+            parts = [part[:1] for part in parts]
         first, *others = [framed(sides, frame) for sides in _combined(parts)]
         first.overflowing = others
         found.append(first)
