@@ -15,7 +15,6 @@ from typing import Any
 
 SINGLE = "model.safetensors"
 ADAPTER = "adapter_config.json"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 NO_WEIGHTS = (  # of training, beside the weights
     *("training_args.bin", "optimizer.*", "scheduler.*", "rng_state*", "scaler.pt"),
     "random_states_*",
