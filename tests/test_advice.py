@@ -150,7 +150,7 @@ ADVICE = {
     ),
     "pairs that nobody reads": Advice(
         lambda m: m.gpt2(IDS, pairs={"near": np.ones((1, 4, 4), bool)}),
-        lambda m, e: build(GPT2, mask=typed(e, r"mask=(Dense\(.*?\))"))(
+        lambda m, e: build(GPT2, mask=typed(e, r"mask=((?:tj\.)?Dense\(.*?\))"))(
             IDS, pairs={"near": np.ones((1, 4, 4), bool)}
         ),
     ),
