@@ -190,7 +190,7 @@ def test_all_wrong_values_are_told_at_once():
         (np.zeros((2, 0), int), None, r"shape \(2, 0\)"),
         (np.array([1, 2]), None, r"shape \(2,\)"),
         (np.array([[1, 2, 3]]), np.array([[1, 2, 0]]), r"attention_mask\[0, 1\] is 2"),
-        (np.array([[1, 2]]), np.array([[0.0, -1e9]]), "attention_mask must hold integers or booleans"),
+        (np.array([[1, 2]]), np.array([[0.0, -1e9]]), "attention_mask must hold integers"),
         (np.array([[1, 2]]), np.array([[0, 0]]), "row 0 of attention_mask is empty"),
         (np.array([[1, 2]]), np.array([[1, 1, 1]]), "attention_mask has shape"),
     ],

@@ -37,7 +37,7 @@ def looks_ahead(model: Any) -> bool:
 
 def tags_of(masks: Sequence[Mask], stack: Any, side: str) -> frozenset[str]:
     """The tags that masks read of the tokens of one side, "query" or "key", but those that every
-    token has or that the family's layout writes."""
+    token has or that the stack writes itself."""
     parts = [part for mask in masks for part in mask.parts()]
     read = {
         tag
@@ -45,8 +45,8 @@ def tags_of(masks: Sequence[Mask], stack: Any, side: str) -> frozenset[str]:
         for tag in part.reads
         if side == "both" or not isinstance(part, Where) or part.of == side
     }
-    layout = getattr(getattr(stack, "spec", None), "layout", None)
-    return frozenset(read) - EVERYWHERE - (layout.tags if layout is not None else frozenset())
+    written = stack.spec.written_tags if hasattr(stack, "spec") else frozenset()
+    return frozenset(read) - EVERYWHERE - written
 
 
 def check_tags(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from transformers_jax.graph import FULL, Mask
 from transformers_jax.spec.norm import Norm
@@ -12,7 +12,10 @@ from transformers_jax.spec.position import Rotary, ScoreSpec
 
 @dataclass(frozen=True)
 class Summaries:
-    """More keys: the normalised sum of every `block` consecutive tokens (Guo et al. 2022, 3.2)."""
+    """More keys: the normalised sum of every `block` consecutive tokens (Guo et al. 2022, 3.2).
+    They carry the tag `summary`."""
+
+    tags: ClassVar[frozenset[str]] = frozenset({"summary"})
 
     block: int
     norm: Norm

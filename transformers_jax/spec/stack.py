@@ -87,6 +87,13 @@ class StackSpec:
         return len(self.applied)
 
     @property
+    def written_tags(self) -> frozenset[str]:
+        """The tags that the stack writes itself: those of its layout and of further keys."""
+        ops = {branch.op for block in self.blocks for branch in block}
+        writers = [self.layout, *(getattr(op, "extend", None) for op in ops)]
+        return frozenset().union(*(writer.tags for writer in writers if writer is not None))
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """The stack as patterns that repeat, with as few slots as possible."""
         return segments_of(self.blocks)
