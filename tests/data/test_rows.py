@@ -229,14 +229,12 @@ def test_a_pad_token_is_named_as_the_error_says():
     assert tokenizer.batch(["a", "bcd"])["input_ids"].tolist() == [[97, 256, 256], [98, 99, 100]]
 
 
-def test_padding_on_the_left_scores_and_generates_alike():
-    """What `generate` asks of a batch is what padding_side='left' gives."""
+def test_a_batch_is_continued_as_each_text_alone_on_whichever_side_it_is_padded():
     tokenizer = train_tokenizer("byte", [], 0, roles=("pad",))
     config = tj.GPT2Config(vocab_size=257, n_positions=32, n_embd=8, n_layer=1, n_head=2)
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
-    batch = tokenizer.batch(["some", "longer text"], padding_side="left")
-    both = model.generate(**batch, max_new_tokens=3, pad_token_id=256)
     alone = model.generate(**tokenizer.batch(["some"]), max_new_tokens=3, pad_token_id=256)
-    assert jnp.array_equal(both[0, -3:], alone[0, -3:])
-    with pytest.raises(ValueError, match="padding_side='left'"):
-        model.generate(**tokenizer.batch(["some", "longer text"]), max_new_tokens=3)
+    for side in ("left", "right"):
+        batch = tokenizer.batch(["some", "longer text"], padding_side=side)
+        both = model.generate(**batch, max_new_tokens=3, pad_token_id=256)
+        assert jnp.array_equal(both[0, -3:], alone[0, -3:]), side

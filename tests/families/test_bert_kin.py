@@ -327,4 +327,4 @@ def test_the_objective_of_two_sentences_trains_albert():
     np.testing.assert_allclose(loss, want, rtol=1e-5)
     other = model(input_ids=ids, labels=labels, sentence_order_label=np.array([0, 1])).loss
     assert abs(other - want) > 1e-3  # the control
-    assert int(metrics["next_sentence"][1]) == 2
+    assert int(metrics["loss"]["next_sentence"][1]) == 2
