@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 
 from transformers_jax import CAUSAL, FULL, Near, Where, sequence, spec
+from transformers_jax.models.big_bird import Blocks
+from transformers_jax.models.longformer import GlobalTokens
+from transformers_jax.nn.extend import SummaryBlocks
 from transformers_jax.nn.param import bind, initialise, params
 from transformers_jax.nn.stack import Stack, restack, unstack
-from transformers_jax.spec import AttentionSpec, Branch, Execution, FeedForward, LayerNorm, RMSNorm
+from transformers_jax.spec import (
+    AttentionSpec,
+    Branch,
+    Execution,
+    FeedForward,
+    LayerNorm,
+    Layout,
+    RMSNorm,
+)
 
 D, T = 12, 9
 
@@ -174,3 +185,13 @@ def test_summaries_are_keys_of_their_own():
     assert np.abs(moved[:, :6]).min(0).max(-1).all()  # all hear the summary of the second block
     unseen = answer(x.at[:, 7].add(1.0)) - answer(x)
     assert not np.abs(unseen[:, :6]).any()  # padding is part of no summary
+
+
+@pytest.mark.parametrize(
+    "layout", [Blocks(4, 8), GlobalTokens(), SummaryBlocks(4)], ids=lambda layout: str(layout)
+)
+def test_a_layout_declares_the_tags_that_it_writes(layout):
+    """What it does not declare, `generate` would ask the caller for."""
+    nodes = sequence(12, valid=np.ones((1, 12), bool))
+    assert set(layout(nodes).tags) - set(nodes.tags) == layout.tags
+    assert set(Layout.__subclasses__()) == {Blocks, GlobalTokens, SummaryBlocks}

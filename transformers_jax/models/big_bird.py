@@ -149,6 +149,7 @@ class Blocks(Layout):
 
     size: int
     longest: int
+    tags = frozenset({"block", "blocks", "first", "edge", "real", "noise", "calm"})
 
     def __call__(self, nodes):
         return blocked(nodes, self.size, self.longest)
