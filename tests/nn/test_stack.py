@@ -194,4 +194,5 @@ def test_a_layout_declares_the_tags_that_it_writes(layout):
     """What it does not declare, `generate` would ask the caller for."""
     nodes = sequence(12, valid=np.ones((1, 12), bool))
     assert set(layout(nodes).tags) - set(nodes.tags) == layout.tags
-    assert set(Layout.__subclasses__()) == {Blocks, GlobalTokens, SummaryBlocks}
+    ours = {c for c in Layout.__subclasses__() if c.__module__.startswith("transformers_jax.")}
+    assert ours == {Blocks, GlobalTokens, SummaryBlocks}
