@@ -140,7 +140,9 @@ def test_both_ways_to_leave_an_update_out_are_the_same(branch):
     old = ({"a": jnp.array([1.0]), "b": jnp.array([-0.0, 1.0])}, {"best": jnp.array(jnp.inf)})
     change = lambda old, factor: ({**old[0], "b": old[0]["b"] * factor}, old[1])
     choose = jax.jit(
-        lambda finite, factor, old: guarded(finite, lambda: change(old, factor), old, branch=branch)
+        lambda finite, factor, old: guarded(
+            finite, lambda old: change(old, factor), old, branch=branch
+        )
     )
     for finite, factor, expected in ((True, 2.0, -1), (False, 2.0, -1), (True, np.nan, 1)):
         new, good, first = choose(finite, factor, old)

@@ -168,12 +168,12 @@ def make_step(
                 scale = jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-12))
                 grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
 
-            def attempt() -> tuple[Params, Any]:
-                updates, opt = update.update(grads, state.opt, state.params, **more)
-                return optax.apply_updates(state.params, updates), opt
+            def updated(old: guard.Written) -> guard.Written:
+                updates, opt = update.update(grads, old[1], old[0], **more)
+                return optax.apply_updates(old[0], updates), opt
 
             old, on_cpu = (state.params, state.opt), jax.default_backend() == "cpu"
-            (new, opt), good, spoiled = guard.guarded(finite, attempt, old, branch=on_cpu)
+            (new, opt), good, spoiled = guard.guarded(finite, updated, old, branch=on_cpu)
             left_out = 1 - good.astype(jnp.int32)
             skipped = state.skipped + (left_out if skips else 0)
             number = state.step + (1 if skips else 1 - left_out)
