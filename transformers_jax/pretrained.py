@@ -340,13 +340,13 @@ def older_settings(folder: Path) -> dict[str, Any]:
 
 
 def announce(path: Any, plan: Plan, report: Report, new: tuple[str, ...]) -> None:
-    """One log line: what was loaded, left out and drawn."""
+    """One log line: what was loaded, left out and drawn; a warning if anything was drawn."""
     text = f"loaded {plan.config.model_type} ({plan.head}) from {path}: {len(report.fills)} tensors"
     if report.left_out:
         text += f"; left out {len(report.left_out)} of other heads"
     if new:
         text += f"; drew {', '.join(new)}"
-    log.info(text)
+    log.log(logging.WARNING if new else logging.INFO, text)
 
 
 # ---------------------------------------------------------------- to a directory

@@ -249,3 +249,15 @@ def test_what_a_class_reads_is_downloaded_and_kept_by_convert(tmp_path):
         assert {path.name for path in folder.iterdir()} - copied <= {"config.json"}
         (kept / "config.json").write_text(json.dumps({"model_type": name}))
         assert rows(load_tokenizer(kept).batch(texts())) == MADE["cases"][name]["ids"]
+
+
+def test_a_config_without_model_type_tells_the_class_by_its_architectures(tmp_path):
+    """As prot_bert's and distilgpt2's files of 2019 do."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"architectures": ["BertForMaskedLM"]}))
+    assert load_tokenizer(tmp_path).batch(["The cat"])["input_ids"].tolist() == [[2, 5, 6, 3]]
+    config.write_text(json.dumps({"architectures": ["MyOwnModel"]}))
+    with pytest.raises(ValueError, match="nothing says of which class"):
+        load_tokenizer(tmp_path)

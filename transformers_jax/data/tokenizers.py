@@ -36,6 +36,7 @@ from transformers_jax.data.learned import train_tokenizer
 from transformers_jax.data.tokenizer import KINDS, Tokenizer, refusing
 from transformers_jax.data.tokenizer_settings import settings
 from transformers_jax.hub.download import is_id, resolve
+from transformers_jax.models import family_of
 
 __all__ = ["KINDS", "Tokenizer", "load_tokenizer", "train_tokenizer"]
 
@@ -132,6 +133,8 @@ def _class_of(folder: Path, given: str | None) -> tuple[str | None, bool]:
     name, not by the model's type alone."""
     config, model = read_json(folder / CONFIG), read_json(folder / "config.json")
     kind = model.get("model_type")
+    if kind is None and "architectures" in model:  # a config.json of 2019
+        kind = family_of(model["architectures"] or ())
     if kind == "encoder-decoder":
         kind = (model.get("encoder") or {}).get("model_type")
     if given is None and kind in WHOLE and (folder / WHOLE_FILE).is_file():
