@@ -90,6 +90,7 @@ from .nn.param import (
     bind as bind,
     initialise as initialise,
 )
+from .nn.attention import AttentionSpec as AttentionSpec
 from .objectives import (
     causal_lm as causal_lm,
     supervised as supervised,
@@ -107,7 +108,6 @@ from .pretrained import (
 from .resize import resize_embeddings as resize_embeddings
 from .scoring import score as score
 from .shard import make_mesh as make_mesh
-from .spec import AttentionSpec as AttentionSpec
 from .training.config import TrainConfig as TrainConfig
 from .training.fit import fit as fit
 from .training.state import (

@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import transformers_jax as tj
-from transformers_jax import FULL, Same, spec
+from transformers_jax import FULL, Same
 from transformers_jax.graph import sequence
-from transformers_jax.nn.convolution import Convolution
+from transformers_jax.nn.convolution import Convolution, ConvolutionSpec
 from transformers_jax.nn.param import bind, params
 
 CASES = Path(__file__).parent.parent / "conformance" / "cases"
@@ -111,7 +111,7 @@ def test_a_table_too_small_for_its_buckets_is_refused():
     with pytest.raises(ValueError, match=r"kernel \(4\) must be odd"):
         tj.DebertaV2Config(conv_kernel_size=4).spec()
     with pytest.raises(ValueError, match=r"width \(1536\) must be a multiple of .* \(5\)"):
-        Convolution(spec.Conv(3, groups=5), 1536)
+        Convolution(ConvolutionSpec(3, groups=5), 1536)
     with pytest.raises(ValueError, match="unknown key 'conv_kernel_size'"):
         tj.DebertaConfig.from_dict({"conv_kernel_size": 3})
 
@@ -125,7 +125,7 @@ def test_a_convolution_hears_the_neighbours_that_its_mask_lets_speak():
     valid = jnp.array([[True] * 7, [True] * 5 + [False] * 2])
 
     def convolved(x, mask, nodes):
-        module = Convolution(spec.Conv(5, groups=2, mask=mask), 6)
+        module = Convolution(ConvolutionSpec(5, groups=2, mask=mask), 6)
         draw = np.random.default_rng(1)
         values = jax.tree.map(lambda leaf: draw.normal(size=leaf.shape), params(module))
         y, _ = bind(module, values)(jnp.asarray(x), nodes)

@@ -161,8 +161,8 @@ def test_layers_with_masks_of_their_own_compute_what_layers_of_two_models_do(tmp
     np.testing.assert_array_equal(states[1], first[1])
     # the second layer alone, over what the first gave
     second = plain.with_mask(b).with_layers("list")
-    around = second.stack._surroundings(*(_nodes(TAGS), None, None, None, None, frozenset()))
-    x = second.stack.blocks[1](first[1], around, None, None, None)[0]
+    context = second.stack._context(*(_nodes(TAGS), None, None, None, None, frozenset()))
+    x = second.stack.blocks[1](first[1], context, None, None, None)[0]
     np.testing.assert_allclose(second.stack.norm(x), states[2], rtol=1e-5, atol=1e-5)
     other = plain.with_mask([b, a])(input_ids=IDS, tags=TAGS).logits
     assert np.abs(np.asarray(other) - logits(mixed, tags=TAGS)).max() > 1e-3  # the control

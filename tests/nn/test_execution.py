@@ -10,6 +10,7 @@ import pytest
 import transformers_jax as tj
 from transformers_jax import spec
 from transformers_jax.graph import sequence
+from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.noise import drop_path
 from transformers_jax.nn.param import flatten, initialise, mixed_einsum, params
 from transformers_jax.nn.stack import Stack
@@ -130,7 +131,7 @@ def test_a_dropped_path_is_right_on_average_and_whole_rows_at_a_time():
 def test_later_layers_are_left_out_more_often():
     """In a stack of one branch per block, what each block adds can be seen apart."""
     width, depth, rate = 8, 4, 0.8
-    branch = spec.Branch("ffn", spec.FeedForward(16), spec.LayerNorm())
+    branch = spec.Branch("ffn", FeedForwardSpec(16), spec.LayerNorm())
     described = spec.StackSpec(width, ((branch,),) * depth)
     stack = Stack(described, spec.Execution(drop_path=rate))
     stack = initialise(stack, jax.random.key(0))

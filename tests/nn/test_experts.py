@@ -10,13 +10,20 @@ import numpy as np
 import pytest
 
 from transformers_jax import spec
-from transformers_jax.nn.experts import Experts, balance_loss, has_room, route, router_z_loss
-from transformers_jax.nn.feedforward import activation
+from transformers_jax.nn.experts import (
+    Experts,
+    ExpertsSpec,
+    balance_loss,
+    has_room,
+    route,
+    router_z_loss,
+)
+from transformers_jax.nn.feedforward import FeedForwardSpec, activation
 from transformers_jax.nn.grouped import _grouped, _ragged, arrange
 from transformers_jax.nn.param import bind, params
 
-FFN = spec.FeedForward(hidden=11, activation="silu", gated=True)
-SPEC = spec.Experts(count=5, top=2, ffn=FFN)
+FFN = FeedForwardSpec(hidden=11, activation="silu", gated=True)
+SPEC = ExpertsSpec(count=5, top=2, ffn=FFN)
 B, T, D = 3, 17, 7
 HASTE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
@@ -70,7 +77,7 @@ def by_all(module, x):
 VARIANTS = {
     "Mixtral": dataclasses.replace(SPEC, normalise=True, ffn=dataclasses.replace(FFN, bias=False)),
     "gpt-oss": dataclasses.replace(SPEC, router="softmax_of_top", bias=True),
-    "Switch": spec.Experts(5, 1, spec.FeedForward(11, "relu", bias=False), capacity=4),
+    "Switch": ExpertsSpec(5, 1, FeedForwardSpec(11, "relu", bias=False), capacity=4),
 }
 
 
@@ -193,17 +200,18 @@ def test_wrong_numbers_of_experts_are_refused():
     with pytest.raises(ValueError, match=r"capacity \(0\)"):
         dataclasses.replace(SPEC, capacity=0)
     with pytest.raises(ValueError, match="unknown activation 'swoosh'"):
-        Experts(spec.Experts(2, 1, spec.FeedForward(3, "swoosh")), D, spec.Initial())
+        Experts(ExpertsSpec(2, 1, FeedForwardSpec(3, "swoosh")), D, spec.Initial())
 
 
 MESHES = """
 import jax, jax.numpy as jnp, numpy as np
 from transformers_jax import shard, spec
-from transformers_jax.nn.experts import Experts
+from transformers_jax.nn.experts import Experts, ExpertsSpec
+from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.param import axes, bind, initialise, params
 
-ffn = spec.FeedForward(hidden=12, activation="silu", gated=True, dropout=0.3)
-module = initialise(Experts(spec.Experts(8, 2, ffn, capacity=5, bias=True), 6, spec.Initial(0.5)),
+ffn = FeedForwardSpec(hidden=12, activation="silu", gated=True, dropout=0.3)
+module = initialise(Experts(ExpertsSpec(8, 2, ffn, capacity=5, bias=True), 6, spec.Initial(0.5)),
                     jax.random.key(0))
 values = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(3), x.shape),
                       params(module))

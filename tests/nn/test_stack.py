@@ -10,18 +10,12 @@ import pytest
 from transformers_jax import CAUSAL, FULL, Near, Where, sequence, spec
 from transformers_jax.models.big_bird import Blocks
 from transformers_jax.models.longformer import GlobalTokens
+from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.extend import SummaryBlocks
+from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.param import bind, initialise, params
 from transformers_jax.nn.stack import Stack, restack, unstack
-from transformers_jax.spec import (
-    AttentionSpec,
-    Branch,
-    Execution,
-    FeedForward,
-    LayerNorm,
-    Layout,
-    RMSNorm,
-)
+from transformers_jax.spec import Branch, Execution, LayerNorm, Layout, RMSNorm
 
 D, T = 12, 9
 
@@ -31,7 +25,7 @@ def block(mask=FULL, reads="stream", norm=RMSNorm(), **more):
     attention = AttentionSpec(heads=3, kv=4, mask=mask, **more)
     return (
         Branch("self", attention, norm),
-        Branch("ffn", FeedForward(16, "relu"), RMSNorm(), reads=reads),
+        Branch("ffn", FeedForwardSpec(16, "relu"), RMSNorm(), reads=reads),
     )
 
 
@@ -137,7 +131,7 @@ def test_only_layers_that_are_alike_can_share():
 def test_a_branch_may_read_what_entered_the_block():
     x, stack = given(), made((block(reads="block"),))
     one = jax.tree.map(lambda leaf: leaf[0], params(stack)["blocks"]["0"])
-    part = lambda *names: made((tuple(b for b in block() if b.kind in names),))
+    part = lambda *names: made((tuple(b for b in block() if b.name in names),))
     alone = {}
     for kind in ("self", "ffn"):
         other = part(kind)

@@ -41,29 +41,13 @@ def describe_layers(model: Model) -> Iterator[Layers]:
 
 
 def _layer_in_words(branches: tuple[spec.Branch, ...]):
-    does = tuple((branch.kind, _branch_in_words(branch)) for branch in branches)
-    attends = [(b.kind, b.op) for b in branches if isinstance(b.op, spec.AttentionSpec)]
-    masks = tuple((kind, str(mask)) for kind, op in attends for mask in op.masks)
-    told = (in_words(record) for _, op in attends for record in (op.rotary, op.score))
-    return does, masks, next((text for text in told if text), "")
-
-
-def _branch_in_words(branch: spec.Branch) -> str:
-    op = branch.op
-    norm = f"{branch.placement}-{type(branch.norm).__name__}"
-    if isinstance(op, spec.FeedForward | spec.Experts):
-        several = f"{op.top} of {op.count} experts, " if isinstance(op, spec.Experts) else ""
-        ffn = op.ffn if isinstance(op, spec.Experts) else op
-        gated = "gated " if ffn.gated else ""
-        return f"{several}{gated}{ffn.activation}, hidden {ffn.hidden:,}, {norm}"
-    if isinstance(op, spec.Conv):
-        parts = f" in {op.groups} parts" if op.groups > 1 else ""
-        return f"kernel of {op.kernel} tokens{parts}, {op.activation}, {norm}"
-    heads = f"{op.heads} heads of {op.kv}"
-    if op.groups != op.heads:
-        heads += f" sharing {op.groups} key/value heads"
-    extras = [heads, *(["soft cap"] if op.softcap else []), *(["sinks"] if op.sinks else [])]
-    return ", ".join([*extras, norm])
+    does = tuple(
+        (b.name, f"{b.op.describe()}, {b.placement}-{type(b.norm).__name__}") for b in branches
+    )
+    attends = [(b.name, b.op) for b in branches if b.op.drawn]
+    masks = tuple((name, str(mask)) for name, op in attends for mask in op.masks)
+    positions = (in_words(record) for _, op in attends for record in (op.rotary, op.score))
+    return does, masks, next((text for text in positions if text), "")
 
 
 def in_words(record: Any) -> str:

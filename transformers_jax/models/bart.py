@@ -17,17 +17,12 @@ from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.rows import attention, backbone, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Seq2Seq, Single
 from transformers_jax.nn import head as heads
+from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.pooling import LastOf
 from transformers_jax.nn.stack import Stack
-from transformers_jax.spec import (
-    AttentionSpec,
-    Branch,
-    FeedForward,
-    Initial,
-    LayerNorm,
-    StackSpec,
-)
+from transformers_jax.spec import Branch, Initial, LayerNorm, StackSpec
 
 RESERVED = 2  # rows of the position tables before position 0, kept from fairseq
 SHARED, OUTPUT = "model.shared.weight", "lm_head.weight"
@@ -198,11 +193,14 @@ class BartConfig(FamilyConfig):
             bias=("query", "key", "value", "out"),
             dropout=self.attention_dropout,
         )
-        ffn = FeedForward(get("ffn_dim"), self.activation_function, dropout=self.activation_dropout)
+        ffn = FeedForwardSpec(
+            get("ffn_dim"), self.activation_function, dropout=self.activation_dropout
+        )
         placed = (LayerNorm(), self.PLACEMENT, self.dropout)
         block = [Branch("self", attend, *placed), Branch("ffn", ffn, *placed)]
         if decoder:
-            block.insert(1, Branch("cross", replace(attend, mask=given(cross, FULL)), *placed))
+            other = replace(attend, mask=given(cross, FULL))
+            block.insert(1, Branch("cross", other, *placed, source="encoder"))
         last = LayerNorm() if self.PLACEMENT == "pre" else None
         blocks, drop = (tuple(block),) * get("layers"), get("layerdrop")
         return StackSpec(self.d_model, blocks, last, layerdrop=drop, initial=self.initial)

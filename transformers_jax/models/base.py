@@ -197,7 +197,7 @@ class Model(nnx.Module):
         """The arguments that the head takes, and `output_router_logits` where there are experts."""
         head = getattr(self, "head", None)
         blocks = {block for stack in self.stacks().values() for block in stack.spec.blocks}
-        routed = any(branch.kind == "experts" for block in blocks for branch in block)
+        routed = any("router" in branch.op.collects for block in blocks for branch in block)
         own = () if head is None else head.labels
         return (*own, *(("output_router_logits",) if routed else ()))
 

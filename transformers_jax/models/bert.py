@@ -12,16 +12,11 @@ from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.rows import S, attention, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
+from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.stack import Stack
-from transformers_jax.spec import (
-    AttentionSpec,
-    Branch,
-    FeedForward,
-    Initial,
-    LayerNorm,
-    StackSpec,
-)
+from transformers_jax.spec import Branch, Initial, LayerNorm, StackSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,14 +97,14 @@ class BertConfig(FamilyConfig):
     def spec(self, mask=None, cross=None) -> StackSpec:
         """Post-norm blocks of self-attention, cross-attention if asked for, and an MLP."""
         norm, rate = LayerNorm(self.layer_norm_eps), self.hidden_dropout_prob
-        ffn = FeedForward(self.intermediate_size, self.hidden_act)
+        ffn = FeedForwardSpec(self.intermediate_size, self.hidden_act)
         block = [
             Branch("self", self.attend(mask), norm, "post", rate),
             Branch("ffn", ffn, norm, "post", rate),
         ]
         if hears := self.add_cross_attention:
             heard = replace(self.attend(None), mask=given(cross, FULL), rotary=None)
-            block.insert(1, Branch("cross", heard, norm, "post", rate))
+            block.insert(1, Branch("cross", heard, norm, "post", rate, "encoder"))
         blocks = (tuple(block),) * self.num_hidden_layers
         return StackSpec(self.hidden_size, blocks, alone=hears, initial=self.initial)
 

@@ -22,8 +22,9 @@ from transformers_jax.models.rows import backbone, dense, layer, norm
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
+from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.question import QuestionFirst, Refined
-from transformers_jax.spec import Counted, FeedForward, LayerNorm, Layout, StackSpec
+from transformers_jax.spec import Counted, LayerNorm, Layout, StackSpec
 
 KINDS = ("block_sparse", "original_full")
 
@@ -99,7 +100,7 @@ class BigBirdConfig(BertConfig):
         blocks = []
         for number, (attend, feed) in enumerate(plain.blocks):
             own = REAL & (HEARD | (NOISE & Scattered(count, number)) if count else HEARD)
-            op = replace(attend.op, mask=given(mask, own), dropout=0.0)
+            op = replace(self.attend(None), mask=given(mask, own), dropout=0.0)
             blocks.append((replace(attend, op=op), feed))
         score = Counted(1 + count, "calm", "first") if count else None
         layout = Blocks(self.block_size, self.longest)
@@ -127,7 +128,7 @@ class BigBirdConfig(BertConfig):
             words, sentence = self.words(self.hidden_act), heads.NextSentence(D, initial)
             return heads.Pretraining(words, sentence, needs=("labels",))
         if head == "question_answering":
-            ffn = FeedForward(self.intermediate_size, self.hidden_act)
+            ffn = FeedForwardSpec(self.intermediate_size, self.hidden_act)
             norm = LayerNorm(self.layer_norm_eps)
             refined = Refined(ffn, D, norm, initial, self.hidden_dropout_prob)
             return QuestionFirst(D, initial, refined, self.sep_token_id)

@@ -24,16 +24,10 @@ from transformers_jax.models.rows import (
     of_heads,
 )
 from transformers_jax.nn import head as heads
+from transformers_jax.nn.attention import AttentionSpec
+from transformers_jax.nn.convolution import ConvolutionSpec
 from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.spec import (
-    AttentionSpec,
-    Branch,
-    Conv,
-    Disentangled,
-    LayerNorm,
-    RelativeTable,
-    StackSpec,
-)
+from transformers_jax.spec import Branch, Disentangled, LayerNorm, RelativeTable, StackSpec
 
 TERMS = {"c2p": "key", "p2c": "query"}
 """By what the relative positions of a term are projected: queries meet them as keys (c2p), keys
@@ -155,7 +149,7 @@ class DebertaV2Config(BertConfig):
         stack = super().spec(mask)
         first, *others = stack.blocks
         if self.conv_kernel_size:
-            conv = Conv(
+            conv = ConvolutionSpec(
                 kernel=self.conv_kernel_size,
                 groups=self.conv_groups,
                 activation=self.conv_act,

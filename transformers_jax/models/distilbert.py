@@ -13,17 +13,11 @@ from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.rows import S, attention, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
+from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.stack import Stack
-from transformers_jax.spec import (
-    AttentionSpec,
-    Branch,
-    Draw,
-    FeedForward,
-    Initial,
-    LayerNorm,
-    StackSpec,
-)
+from transformers_jax.spec import Branch, Draw, Initial, LayerNorm, StackSpec
 
 NORM = LayerNorm(1e-12)
 
@@ -86,7 +80,7 @@ class DistilBertConfig(FamilyConfig):
             bias=("query", "key", "value", "out"),
             dropout=self.attention_dropout,
         )
-        ffn = FeedForward(self.hidden_dim, self.activation)
+        ffn = FeedForwardSpec(self.hidden_dim, self.activation)
         block = (
             Branch("self", attend, NORM, "post"),
             Branch("ffn", ffn, NORM, "post", self.dropout),

@@ -11,16 +11,11 @@ from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
 from transformers_jax.models.rows import S, backbone, dense, norm, of_heads
 from transformers_jax.models.wiring import Single
+from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.stack import Stack
-from transformers_jax.spec import (
-    AttentionSpec,
-    Branch,
-    FeedForward,
-    Initial,
-    LayerNorm,
-    StackSpec,
-)
+from transformers_jax.spec import Branch, Initial, LayerNorm, StackSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +76,7 @@ class GPT2Config(FamilyConfig):
             bias=("query", "key", "value", "out"),
             dropout=self.attn_pdrop,
         )
-        ffn = FeedForward(self.n_inner or 4 * self.n_embd, self.activation_function)
+        ffn = FeedForwardSpec(self.n_inner or 4 * self.n_embd, self.activation_function)
         hears, placed = self.add_cross_attention, dict(norm=norm, dropout=self.resid_pdrop)
 
         def block(number: int):
@@ -91,7 +86,7 @@ class GPT2Config(FamilyConfig):
             heard = replace(own, mask=given(cross, FULL))
             return (
                 Branch("self", own, **placed),
-                *((Branch("cross", heard, **placed),) if hears else ()),
+                *((Branch("cross", heard, source="encoder", **placed),) if hears else ()),
                 Branch("ffn", ffn, **placed),
             )
 

@@ -10,16 +10,11 @@ from transformers_jax.models.config import FamilyConfig, Frozen, modern_rope, ro
 from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
 from transformers_jax.models.rows import S, attention, dense, norm, of_heads
 from transformers_jax.models.wiring import Single
+from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.stack import Stack
-from transformers_jax.spec import (
-    AttentionSpec,
-    Branch,
-    FeedForward,
-    Initial,
-    RMSNorm,
-    StackSpec,
-)
+from transformers_jax.spec import Branch, Initial, RMSNorm, StackSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +74,9 @@ class LlamaConfig(FamilyConfig):
             bias=("query", "key", "value", "out") if self.attention_bias else (),
             dropout=self.attention_dropout,
         )
-        ffn = FeedForward(self.intermediate_size, self.hidden_act, gated=True, bias=self.mlp_bias)
+        ffn = FeedForwardSpec(
+            self.intermediate_size, self.hidden_act, gated=True, bias=self.mlp_bias
+        )
         block = (Branch("self", attention, norm), Branch("ffn", ffn, norm))
         blocks = (block,) * self.num_hidden_layers
         return StackSpec(self.hidden_size, blocks, norm, initial=self.initial)

@@ -23,7 +23,8 @@ from transformers_jax.models.inputs import Mark
 from transformers_jax.models.roberta import RobertaConfig
 from transformers_jax.models.rows import HEADS_OUT, S, backbone, dense
 from transformers_jax.models.wiring import Single
-from transformers_jax.spec import AttentionSpec, Layout, StackSpec
+from transformers_jax.nn.attention import AttentionSpec
+from transformers_jax.spec import Layout, StackSpec
 
 GLOBAL = Where("global", of="query")
 REAL = Where("real", of="query")  # padding hears nothing, as in the reference

@@ -15,17 +15,11 @@ from transformers_jax.models.config import FamilyConfig, Frozen, modern_rope, ro
 from transformers_jax.models.rows import HEADS_IN, S, backbone, layer, norm, of_heads
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
+from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.stack import Stack
-from transformers_jax.spec import (
-    AttentionSpec,
-    Block,
-    Branch,
-    FeedForward,
-    Initial,
-    LayerNorm,
-    StackSpec,
-)
+from transformers_jax.spec import Block, Branch, Initial, LayerNorm, StackSpec
 
 BASES = {"full_attention": 160000.0, "sliding_attention": 10000.0}  # section 2.1.2
 OLD_BASES = {"full_attention": "global_rope_theta", "sliding_attention": "local_rope_theta"}
@@ -163,7 +157,7 @@ class ModernBertConfig(FamilyConfig):
             bias=("query", "key", "value", "out") if self.attention_bias else (),
             dropout=self.attention_dropout,
         )
-        ffn = FeedForward(
+        ffn = FeedForwardSpec(
             self.intermediate_size,
             self.hidden_activation,
             gated=True,

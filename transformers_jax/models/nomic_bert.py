@@ -15,8 +15,10 @@ from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.bert import BertConfig, lm_rows
 from transformers_jax.models.config import Frozen, modern_rope, rotary
 from transformers_jax.models.rows import HEADS_IN, S, attention, layer, norm
+from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.spec import AttentionSpec, FeedForward, StackSpec
+from transformers_jax.nn.feedforward import FeedForwardSpec
+from transformers_jax.spec import StackSpec
 
 BASE = 1000.0
 AUTHORS: dict[str, Any] = {  # the values of the authors' class where their config says nothing
@@ -119,7 +121,7 @@ class NomicBertConfig(BertConfig):
     def spec(self, mask=None, cross=None) -> StackSpec:
         """BERT's post-norm blocks, with a gated feed-forward network."""
         plain = super().spec(mask, cross)
-        ffn = FeedForward(self.intermediate_size, self.hidden_act, gated=True, bias=False)
+        ffn = FeedForwardSpec(self.intermediate_size, self.hidden_act, gated=True, bias=False)
         attend, compute = plain.blocks[0]
         block = (attend, replace(compute, op=ffn))
         return replace(plain, blocks=(block,) * self.num_hidden_layers)

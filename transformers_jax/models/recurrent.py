@@ -28,7 +28,7 @@ from transformers_jax.models.output import Output
 from transformers_jax.models.rows import HEADS_OUT, dense, layer
 from transformers_jax.models.torch_attention import ModuleConfig
 from transformers_jax.models.torch_modules import Translator
-from transformers_jax.nn.attention import Attention
+from transformers_jax.nn.attention import Attention, AttentionSpec
 from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.head import Answering, LanguageModel, Square
@@ -107,7 +107,7 @@ class RecurrentConfig(ModuleConfig):
         initial = InitialBahdanau() if self.init == "bahdanau" else InitialTorch()
         E, H = self.embedding_size, self.hidden_size
         embed = EmbedSpec(self.vocab_size, E, initial=initial)
-        attention = spec.AttentionSpec(
+        attention = AttentionSpec(
             heads=1,
             kv=H,
             source=2 * H,

@@ -15,9 +15,10 @@ from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.electra import ElectraConfig
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
+from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.waves import Sinusoids
-from transformers_jax.spec import AttentionSpec, Rotary
+from transformers_jax.spec import Rotary
 
 WIDTH = ("hidden_size", "num_attention_heads")  # of a head: their quotient
 

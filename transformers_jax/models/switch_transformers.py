@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from transformers_jax.models.rows import dense, norm
 from transformers_jax.models.t5 import WORDS, T5Config, heads_of
-from transformers_jax.nn.experts import RouterLosses
-from transformers_jax.spec import Branch, Draw, Experts, FeedForward, InitialT5
+from transformers_jax.nn.experts import ExpertsSpec, RouterLosses
+from transformers_jax.nn.feedforward import FeedForwardSpec
+from transformers_jax.spec import Branch, Draw, InitialT5
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,10 @@ class SwitchTransformersConfig(T5Config):
         """T5's rule, with less variance where tokens are routed (Fedus et al. 2021, 2.4)."""
         return InitialSwitch(factor=self.initializer_factor)
 
-    def feed_forward(self) -> FeedForward:
+    def feed_forward(self) -> FeedForwardSpec:
         """What a layer, or an expert, computes: never gated."""
         act = self.dense_act_fn or "relu"
-        return FeedForward(self.d_ff, act, bias=False, dropout=self.dropout_rate)
+        return FeedForwardSpec(self.d_ff, act, bias=False, dropout=self.dropout_rate)
 
     def sparse_step(self, decoder: bool) -> int:
         """Every how many layers there are experts, from the second layer on; 0 for never."""
@@ -100,7 +101,7 @@ class SwitchTransformersConfig(T5Config):
             return super().compute(decoder, number)
         expert, jitter = self.feed_forward(), self.router_jitter_noise
         routing = dict(bias=self.router_bias, capacity=self.expert_capacity, jitter=jitter)
-        return Branch("experts", Experts(self.num_experts, 1, expert, **routing))
+        return Branch("experts", ExpertsSpec(self.num_experts, 1, expert, **routing))
 
     def routing(self, head):
         # where every layer has experts, transformers counts none of them

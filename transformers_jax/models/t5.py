@@ -12,19 +12,13 @@ from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.rows import attention, backbone, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Seq2Seq, Single
 from transformers_jax.nn import head as heads
+from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.experts import RouterLosses
+from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.pooling import LastOf
 from transformers_jax.nn.stack import Stack
-from transformers_jax.spec import (
-    AttentionSpec,
-    Branch,
-    Buckets,
-    FeedForward,
-    InitialT5,
-    RMSNorm,
-    StackSpec,
-)
+from transformers_jax.spec import Branch, Buckets, InitialT5, RMSNorm, StackSpec
 
 SHARED, OUTPUT = "shared.weight", "lm_head.weight"
 WORDS = {side: f"{side}.embed_tokens.weight" for side in ("encoder", "decoder")}
@@ -128,7 +122,7 @@ class T5Config(FamilyConfig):
         """Mesh TensorFlow's rule (Raffel et al. 2019, released code)."""
         return InitialT5(factor=self.initializer_factor)
 
-    def feed_forward(self) -> FeedForward:
+    def feed_forward(self) -> FeedForwardSpec:
         """`feed_forward_proj` is "relu" or "gated-gelu", whose gelu is the tanh form."""
         *gated, act = self.feed_forward_proj.split("-")
         if gated not in ([], ["gated"]):
@@ -140,7 +134,7 @@ class T5Config(FamilyConfig):
             act = "gelu_new"
         act = self.dense_act_fn or act
         gate = bool(gated) if self.is_gated_act is None else self.is_gated_act
-        return FeedForward(self.d_ff, act, gate, bias=False, dropout=self.dropout_rate)
+        return FeedForwardSpec(self.d_ff, act, gate, bias=False, dropout=self.dropout_rate)
 
     def depth(self, decoder: bool) -> int:
         """How many layers a side has."""
@@ -169,7 +163,7 @@ class T5Config(FamilyConfig):
         heard = [Branch("self", own, **placed)]
         if decoder:
             other = replace(own, mask=given(cross, FULL), score=None)
-            heard.append(Branch("cross", other, **placed))
+            heard.append(Branch("cross", other, source="encoder", **placed))
         return StackSpec(
             width=self.d_model,
             blocks=tuple(

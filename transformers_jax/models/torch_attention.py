@@ -19,7 +19,7 @@ from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.output import Output
 from transformers_jax.models.rows import HEADS_IN, HEADS_OUT, dense
 from transformers_jax.nn.attend import Score, ScoreRule
-from transformers_jax.nn.attention import Attention
+from transformers_jax.nn.attention import Attention, AttentionSpec
 
 ALL_BIASES = ("query", "key", "value", "out")
 
@@ -71,7 +71,7 @@ class TorchAttentionConfig(ModuleConfig):
 
     def build(self, head, execution, mask=None) -> TorchAttention:
         extra = (("learned", self.add_bias_kv), ("zero", self.add_zero_attn))
-        attention = spec.AttentionSpec(
+        attention = AttentionSpec(
             heads=self.num_heads,
             kv=self.head_width("embed_dim", "num_heads"),
             source=self.kdim,

@@ -31,7 +31,9 @@ from transformers_jax.models.torch_attention import (
     read_masks,
 )
 from transformers_jax.models.wiring import Seq2Seq
+from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.head import LanguageModel
 from transformers_jax.nn.stack import Stack
 from transformers_jax.nn.waves import Sinusoids
@@ -65,8 +67,8 @@ class TorchTransformerConfig(ModuleConfig):
         norm = spec.LayerNorm(self.layer_norm_eps, shift=self.bias)
         placed = dict(placement="pre" if self.norm_first else "post", dropout=self.dropout)
 
-        def attention(mask: Mask) -> spec.AttentionSpec:
-            return spec.AttentionSpec(
+        def attention(mask: Mask) -> AttentionSpec:
+            return AttentionSpec(
                 heads=self.nhead,
                 kv=self.head_width("d_model", "nhead"),
                 mask=mask,
@@ -74,12 +76,13 @@ class TorchTransformerConfig(ModuleConfig):
                 dropout=self.dropout,
             )
 
-        ffn = spec.FeedForward(
+        ffn = FeedForwardSpec(
             self.dim_feedforward, self.activation, bias=self.bias, dropout=self.dropout
         )
         block = [spec.Branch("self", attention(own), norm, **placed)]
         if decoder:
-            block.append(spec.Branch("cross", attention(cross), norm, **placed))
+            other = spec.Branch("cross", attention(cross), norm, source="encoder", **placed)
+            block.append(other)
         block.append(spec.Branch("ffn", ffn, norm, **placed))
         depth = self.num_decoder_layers if decoder else self.num_encoder_layers
         blocks = (tuple(block),) * depth

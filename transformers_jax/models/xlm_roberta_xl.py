@@ -39,7 +39,7 @@ class XLMRobertaXLConfig(RobertaConfig):
         post = super().spec(mask, **cross)
         block = tuple(
             replace(
-                branch, placement="pre", dropout=0.0 if branch.kind == "ffn" else branch.dropout
+                branch, placement="pre", dropout=0.0 if branch.name == "ffn" else branch.dropout
             )
             for branch in post.blocks[0]
         )

@@ -8,22 +8,128 @@ keys and values come from, nowhere else. MHA, GQA and MQA differ in the number G
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
-from transformers_jax.graph import Edges, Nodes
+from transformers_jax.graph import FULL, Edges, Mask, Nodes
 from transformers_jax.nn.attend import attend, reference
 from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.extend import Summaries
-from transformers_jax.nn.norm import Norm
+from transformers_jax.nn.norm import Norm as NormModule
+from transformers_jax.nn.operation import Context, Op, OpResult
 from transformers_jax.nn.param import add, contract, param
 from transformers_jax.nn.position import rotate, score_module
 from transformers_jax.shard import constrain
+from transformers_jax.spec import (
+    ZEROS,
+    Disentangled,
+    Draw,
+    Initial,
+    Norm,
+    OpFlops,
+    OpSpec,
+    Rotary,
+    ScoreSpec,
+)
+from transformers_jax.spec import Summaries as SummariesSpec
+
+
+@dataclass(frozen=True)
+class AttentionSpec(OpSpec):
+    """One attention: who hears whom (`mask`), with how many heads, told what about position.
+
+    Attributes:
+        heads, kv, kv_heads, value: H, K, G (default H) and U (default K).
+        source, value_source: width of what keys (and values) are computed from, if not the stream.
+        scale: multiplies q . k; default 1 / sqrt(K).
+        bias: which projections have one, of query, key, value, out.
+        relations: masks of further relations. Each has queries, keys and values of its own, and the
+            messages of all are added before the output projection (Longformer).
+        score: what positions add to the scores, learned by this layer; what the stack's score gives
+            is handed to it. None: the stack's score, if any.
+        extend: keys beyond those of the source, computed from it.
+        projects: which of query, key, value and out have a matrix; what has none is taken as it is,
+            cut into heads (values that are the source's own states: Bahdanau et al. 2014).
+        norm: normalises queries and keys per head.
+        softcap: scores become softcap * tanh(scores / softcap).
+        sinks: a learned logit per head that takes weight and gives nothing.
+        extra: keys appended after the projected ones: "learned" and/or "zero".
+        padding: what places that are padding receive: what a token there would, or the mean of all
+            values of the row (softmax over scores that are all the same large negative number).
+        dropout: of the attention weights.
+    """
+
+    heads: int
+    kv: int
+    kv_heads: int | None = None
+    value: int | None = None
+    source: int | None = None
+    value_source: int | None = None
+    mask: Mask = FULL
+    scale: float | None = None
+    rotary: Rotary | None = None
+    bias: tuple[str, ...] = ()
+    relations: tuple[Mask, ...] = ()
+    score: ScoreSpec | None = None
+    extend: SummariesSpec | None = None
+    projects: tuple[str, ...] = ("query", "key", "value", "out")
+    norm: Norm | None = None
+    softcap: float | None = None
+    sinks: bool = False
+    extra: tuple[str, ...] = ()
+    padding: Literal["as tokens", "mean"] = "as tokens"
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        if self.heads % self.groups:
+            raise ValueError(
+                f"heads ({self.heads}) must be a multiple of kv_heads ({self.groups}): "
+                "each key/value head serves the same number of query heads"
+            )
+
+    @property
+    def masks(self) -> tuple[Mask, ...]:  # type: ignore[override]
+        """The masks of all relations."""
+        return (self.mask, *self.relations)
+
+    def with_masks(self, change: Callable[[Mask], Mask]) -> Self:
+        return replace(self, mask=change(self.mask), relations=tuple(map(change, self.relations)))
+
+    @property
+    def groups(self) -> int:
+        """G, the number of key/value heads."""
+        return self.kv_heads or self.heads
+
+    def build(self, width: int, initial: Initial, source: str | None = None) -> Attention:
+        return Attention(self, width, initial, source)
+
+    def flops(self, width: int, queries: int, keys: int, edges: Callable[[Mask], int]) -> OpFlops:
+        values, keys_from = self.value or self.kv, self.source or width
+        projected = width * self.heads * self.kv * queries
+        values_from = self.value_source or keys_from
+        projected += self.groups * (keys_from * self.kv + values_from * values) * keys
+        projected *= 1 + len(self.relations)
+        dense = 2.0 * (projected + self.heads * values * width * queries)
+        attention = 2.0 * self.heads * (self.kv + values) * sum(map(edges, self.masks))
+        if isinstance(self.score, Disentangled):  # products with the rows of a table
+            rows = min(2 * self.score.reach, 2 * queries - 1)
+            attention += 2.0 * self.heads * self.kv * len(self.score.terms) * queries * rows
+        return OpFlops(dense, attention)
+
+    def describe(self) -> str:
+        heads = f"{self.heads} heads of {self.kv}"
+        if self.groups != self.heads:
+            heads += f" sharing {self.groups} key/value heads"
+        more = {"soft cap": self.softcap, "sinks": self.sinks}
+        return ", ".join([heads, *(name for name, value in more.items() if value)])
+
+    collects = frozenset({"weights"})
 
 
 class Attended(NamedTuple):
@@ -34,10 +140,10 @@ class Attended(NamedTuple):
     weights: Float[Array, "B H T S"] | None
 
 
-class Relation(nnx.Module):
+class Relation(Op):
     """Queries, keys and values of one relation between tokens."""
 
-    def __init__(self, attention: spec.AttentionSpec, width: int, initial: spec.Initial):
+    def __init__(self, attention: AttentionSpec, width: int, initial: Initial):
         self.spec = attention
         a, K = attention, attention.kv
         sizes = {"embed": width, "heads": a.heads, "kv_heads": a.groups, "kv": K}
@@ -49,7 +155,7 @@ class Relation(nnx.Module):
             return param(axes, {**sizes, "embed": source or width}, initial.draw(role, sizes))
 
         def bias(role: str, axes: str, sizes):
-            return param(axes, sizes, spec.ZEROS) if role in a.bias else None
+            return param(axes, sizes, ZEROS) if role in a.bias else None
 
         self.query = weight("query", "embed heads kv", sizes)
         self.key = weight("key", "embed kv_heads kv", sizes, a.source)
@@ -57,8 +163,8 @@ class Relation(nnx.Module):
         self.query_bias = bias("query", "heads kv", sizes)
         self.key_bias = bias("key", "kv_heads kv", sizes)
         self.value_bias = bias("value", "kv_heads kv", of_values)
-        self.query_norm = Norm(a.norm, K, "kv") if a.norm else None
-        self.key_norm = Norm(a.norm, K, "kv") if a.norm else None
+        self.query_norm = NormModule(a.norm, K, "kv") if a.norm else None
+        self.key_norm = NormModule(a.norm, K, "kv") if a.norm else None
 
     def ask(self, x: Array, turn: tuple[Array, Array] | None = None) -> Float[Array, "B T H K"]:
         """Queries of the tokens of `x` (turned, if a rotation is given)."""
@@ -92,24 +198,26 @@ class Attention(Relation):
     """
 
     def __init__(
-        self, attention: spec.AttentionSpec, width: int, initial: spec.Initial | None = None
+        self,
+        attention: AttentionSpec,
+        width: int,
+        initial: Initial | None = None,
+        source: str | None = None,
     ):
-        initial, a = initial or spec.Initial(), attention
+        initial, a, self.source = initial or Initial(), attention, source
         super().__init__(a, width, initial)
         sizes = {"embed": width, "heads": a.heads, "kv_heads": a.groups, "kv": a.kv}
         of_values = {**sizes, "kv": a.value or a.kv}
         out = initial.draw("out", of_values)
         self.out = param("heads kv embed", of_values, out) if "out" in a.projects else None
-        self.out_bias = param("embed", sizes, spec.ZEROS) if "out" in a.bias else None
+        self.out_bias = param("embed", sizes, ZEROS) if "out" in a.bias else None
         self.relations = nnx.List(Relation(a, width, initial) for _ in a.relations)
         self.score = score_module(a.score, a, width, initial) if a.score else None
         self.extend = Summaries(a.extend, width) if a.extend else None
-        self.sinks = param("heads", sizes, spec.ZEROS) if a.sinks else None
+        self.sinks = param("heads", sizes, ZEROS) if a.sinks else None
         learned = "learned" in a.extra
-        self.extra_key = param("kv_heads kv", sizes, spec.Draw("normal", 1.0)) if learned else None
-        self.extra_value = (
-            param("kv_heads kv", of_values, spec.Draw("normal", 1.0)) if learned else None
-        )
+        self.extra_key = param("kv_heads kv", sizes, Draw("normal", 1.0)) if learned else None
+        self.extra_value = param("kv_heads kv", of_values, Draw("normal", 1.0)) if learned else None
 
     def __call__(
         self,
@@ -179,6 +287,34 @@ class Attention(Relation):
         if self.out is None:
             return Attended(y.reshape(*y.shape[:2], -1), cache, weights)
         return Attended(add(contract("bthk,hkd->btd", y, self.out), self.out_bias), cache, weights)
+
+    def apply(
+        self,
+        x: Float[Array, "B T D"],
+        context: Context,
+        *,
+        cache: KeyValues | None = None,
+        key: Key | None = None,
+    ) -> OpResult:
+        edges, *more = (
+            context.edges[self.source, mask, self.spec.extend] for mask in self.spec.masks
+        )
+        rotary = self.spec.rotary
+        attended = self(
+            x,
+            edges,
+            more=tuple(more),
+            source=None if self.source is None else context.sources.get(self.source),
+            nodes=context.nodes,
+            turn=None if rotary is None else context.rotations[rotary, self.spec.kv],
+            score=context.scores.get(self.source),
+            cache=cache,
+            key=key,
+            how=context.how,
+            with_weights="weights" in context.collect,
+        )
+        weights = attended.weights
+        return OpResult(attended.x, attended.cache, {} if weights is None else {"weights": weights})
 
     def _append(self, k: Array, v: Array) -> tuple[Array, Array]:
         """The keys and values of `spec.extra`, behind those of the source."""

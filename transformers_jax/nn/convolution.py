@@ -8,24 +8,62 @@ attention, hears neither padding nor the other documents of a packed row.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Key
-from transformers_jax.graph import Nodes
+from transformers_jax.graph import FULL, Mask, Nodes
+from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.operation import Context, Op, OpResult
 from transformers_jax.nn.param import add, contract, param
+from transformers_jax.spec import Draw, Initial, OneMask, OpFlops
 
 
-class Convolution(nnx.Module):
+@dataclass(frozen=True)
+class ConvolutionSpec(OneMask):
+    """act(dropout(W * x + b)) over `kernel` neighbouring tokens, in `groups` parts of the width.
+
+    `mask` says which neighbours are heard, as in attention: not those of another document.
+    """
+
+    kernel: int
+    groups: int = 1
+    activation: str = "linear"
+    mask: Mask = FULL
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"a convolution's kernel ({self.kernel}) must be odd: 1, 3, 5, ...")
+        if self.mask.pairs:
+            raise ValueError(
+                f"a convolution hears its neighbours by their tags, but the mask {self.mask} reads "
+                f"the pairs {', '.join(sorted(self.mask.pairs))}; give a mask without them"
+            )
+
+    drawn = False
+
+    def build(self, width: int, initial: Initial, source: str | None = None) -> Convolution:
+        return Convolution(self, width, initial)
+
+    def flops(self, width: int, queries: int, keys: int, edges: Callable[[Mask], int]) -> OpFlops:
+        return OpFlops(2.0 * self.kernel * width * (width // self.groups) * queries)
+
+    def describe(self) -> str:
+        parts = f" in {self.groups} parts" if self.groups > 1 else ""
+        return f"kernel of {self.kernel} tokens{parts}, {self.activation}"
+
+
+class Convolution(Op):
     """act(dropout(W * x + b)), as wide as the stream (DeBERTa-v2)."""
 
-    def __init__(self, conv: spec.Conv, width: int, initial: spec.Initial | None = None):
+    def __init__(self, conv: ConvolutionSpec, width: int, initial: Initial | None = None):
         if width % conv.groups:
             raise ValueError(
                 f"the width ({width}) must be a multiple of the convolution's groups "
@@ -35,7 +73,7 @@ class Convolution(nnx.Module):
         self.spec = conv
         part = width // conv.groups
         # as torch draws a Conv1d, whatever `initial` says: the released code leaves it alone
-        draw = spec.Draw("uniform", (conv.kernel * part) ** -0.5)
+        draw = Draw("uniform", (conv.kernel * part) ** -0.5)
         sizes = {"taps": conv.kernel, "groups": conv.groups, "inner": part, "embed": part}
         self.weight = param("taps groups inner embed", sizes, draw)
         self.bias = param("embed", {"embed": width}, draw)
@@ -55,6 +93,17 @@ class Convolution(nnx.Module):
         y = contract("btngc,ngce->btge", parts, self.weight).reshape(x.shape)
         y = dropout(nodes.blanked(add(y, self.bias)), self.spec.dropout, key)
         return activation(self.spec.activation)(y), {}
+
+    def apply(
+        self,
+        x: Float[Array, "B T D"],
+        context: Context,
+        *,
+        cache: KeyValues | None = None,
+        key: Key | None = None,
+    ) -> OpResult:
+        delta, collected = self(x, context.nodes, key=key)
+        return OpResult(delta, None, collected)
 
 
 def neighbours(mask: Any, nodes: Nodes, near: int) -> Bool[Array, "b T n"]:

@@ -167,7 +167,7 @@ class Disentangled(nnx.Module):
     def __init__(
         self,
         score: spec.Disentangled,
-        attention: spec.AttentionSpec,
+        attention: spec.Heads,
         width: int,
         initial: spec.Initial,
     ):

@@ -10,25 +10,78 @@ gives the sums back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax.sharding import PartitionSpec
 
-from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Int, Key, wide
-from transformers_jax.graph import Nodes
+from transformers_jax.graph import Mask, Nodes
 from transformers_jax.nn import noise
-from transformers_jax.nn.feedforward import activation
+from transformers_jax.nn.cache import KeyValues
+from transformers_jax.nn.feedforward import FeedForwardSpec, activation
 from transformers_jax.nn.grouped import Blocks, arrange, grouped
 from transformers_jax.nn.head import loss_of
 from transformers_jax.nn.loss import Mean
+from transformers_jax.nn.operation import Context, Op, OpResult
 from transformers_jax.nn.param import param
 from transformers_jax.shard import cutting, mesh_sizes
+from transformers_jax.spec import ZEROS, Initial, OpFlops, OpSpec
+
+
+@dataclass(frozen=True)
+class ExpertsSpec(OpSpec):
+    """Several feed-forward networks, of which each token is served by few (Shazeer et al. 2017).
+
+    Attributes:
+        count: E, how many there are.
+        top: k, how many serve a token.
+        ffn: what each of them computes.
+        router: how scores become weights: "softmax" over all experts, the k largest of which are
+            taken (Switch, Mixtral); "softmax_of_top", over the k that are taken (gpt-oss);
+            "sigmoid", of each score alone (DeepSeek-V3).
+        normalise: whether the weights of a token are divided by their sum.
+        scale: multiplies the weights.
+        bias: whether the router has one.
+        capacity: how many tokens of a row an expert serves; those beyond, counted by choice and
+            then by place, receive zero from it. None: all of them.
+        jitter: with a key, what the router reads is multiplied by uniform(1 - jitter, 1 + jitter).
+    """
+
+    count: int
+    top: int
+    ffn: FeedForwardSpec
+    router: Literal["softmax", "softmax_of_top", "sigmoid"] = "softmax"
+    normalise: bool = False
+    scale: float = 1.0
+    bias: bool = False
+    capacity: int | None = None
+    jitter: float = 0.0
+
+    def __post_init__(self):
+        if not 1 <= self.top <= self.count:
+            raise ValueError(
+                f"top ({self.top}) must lie between 1 and the number of experts ({self.count})"
+            )
+        if self.capacity is not None and self.capacity < 1:
+            raise ValueError(f"capacity ({self.capacity}) must be at least 1, or None for no limit")
+
+    collects = frozenset({"router"})
+
+    def build(self, width: int, initial: Initial, source: str | None = None) -> Experts:
+        return Experts(self, width, initial)
+
+    def flops(self, width: int, queries: int, keys: int, edges: Callable[[Mask], int]) -> OpFlops:
+        """The router, then `top` experts for every token."""
+        served = self.ffn.flops(width, self.top * queries, keys, edges).projections
+        return OpFlops(2.0 * width * self.count * queries + served)
+
+    def describe(self) -> str:
+        return f"{self.top} of {self.count} experts, {self.ffn.describe()}"
+
 
 # ---------------------------------------------------------------- who serves whom
 
@@ -45,7 +98,7 @@ class Routes(NamedTuple):
     weight: Float[Array, "B T k"]
 
 
-def route(logits: Float[Array, "B T E"], experts: spec.Experts) -> Routes:
+def route(logits: Float[Array, "B T E"], experts: ExpertsSpec) -> Routes:
     """Who serves each token, from the router's scores in float32."""
     logits = logits.astype(wide(logits))
     if experts.router == "softmax_of_top":
@@ -146,10 +199,10 @@ def _mean(x: Array, valid: Array | None) -> Array:
 # ---------------------------------------------------------------- the module
 
 
-class Experts(nnx.Module):
+class Experts(Op):
     """A router and its experts, whose parameters have a leading `experts` axis."""
 
-    def __init__(self, experts: spec.Experts, width: int, initial: spec.Initial):
+    def __init__(self, experts: ExpertsSpec, width: int, initial: Initial):
         self.experts, ffn = experts, experts.ffn
         sizes = {"embed": width, "mlp": ffn.hidden, "experts": experts.count}
         sizes["scores"] = experts.count  # of the router, which every device holds whole
@@ -159,7 +212,7 @@ class Experts(nnx.Module):
             return param(axes, sizes, initial.draw(role, sizes))
 
         def bias(axes: str, present: bool = True):
-            return param(axes, sizes, spec.ZEROS) if present else None
+            return param(axes, sizes, ZEROS) if present else None
 
         self.router = weight("router", "embed scores")
         self.router_bias = bias("scores", experts.bias)
@@ -190,6 +243,17 @@ class Experts(nnx.Module):
         weights = {name: leaf[...] for name, leaf in held.items() if leaf is not None}
         return _spread(self.experts, x, routes, weights, key, mixed), {"router": logits}
 
+    def apply(
+        self,
+        x: Float[Array, "B T D"],
+        context: Context,
+        *,
+        cache: KeyValues | None = None,
+        key: Key | None = None,
+    ) -> OpResult:
+        delta, collected = self(x, context.nodes, key=key)
+        return OpResult(delta, None, collected)
+
 
 # ---------------------------------------------------------------- on one device
 
@@ -204,7 +268,7 @@ class Part(NamedTuple):
 
 
 def serve(
-    experts: spec.Experts,
+    experts: ExpertsSpec,
     x: Float[Array, "B T D"],
     routes: Routes,
     weights: Mapping[str, Array],
@@ -246,7 +310,7 @@ def _plus(y: Array, bias: Array | None, blocks: Blocks) -> Array:
 
 
 def _spread(
-    experts: spec.Experts,
+    experts: ExpertsSpec,
     x: Array,
     routes: Routes,
     weights: Mapping[str, Array],

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
-from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
+from transformers_jax.graph import Mask
+from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.operation import Context, Op, OpResult
 from transformers_jax.nn.param import add, contract, param
 from transformers_jax.shard import constrain
+from transformers_jax.spec import ZEROS, Initial, OpFlops, OpSpec
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": partial(jax.nn.gelu, approximate=False),
@@ -52,10 +55,30 @@ def activation(name: str) -> Callable[[Array], Array]:
     return ACTIVATIONS[name]
 
 
-class Mlp(nnx.Module):
+@dataclass(frozen=True)
+class FeedForwardSpec(OpSpec):
+    """The token-wise phase: act(x up) down; gated: (act(x gate) * (x up)) down (Shazeer 2020)."""
+
+    hidden: int
+    activation: str = "gelu"
+    gated: bool = False
+    bias: bool = True
+    dropout: float = 0.0  # of the activations
+
+    def build(self, width: int, initial: Initial, source: str | None = None) -> Mlp:
+        return Mlp(self, width, initial)
+
+    def flops(self, width: int, queries: int, keys: int, edges: Callable[[Mask], int]) -> OpFlops:
+        return OpFlops(2.0 * width * self.hidden * (3 if self.gated else 2) * queries)
+
+    def describe(self) -> str:
+        return f"{'gated ' if self.gated else ''}{self.activation}, hidden {self.hidden:,}"
+
+
+class Mlp(Op):
     """act(x up) down, or act(x gate) * (x up) down."""
 
-    def __init__(self, ffn: spec.FeedForward, width: int, initial: spec.Initial):
+    def __init__(self, ffn: FeedForwardSpec, width: int, initial: Initial):
         self.ffn = ffn
         sizes = {"embed": width, "mlp": ffn.hidden}
         activation(ffn.activation)  # refuse an unknown one before any work
@@ -66,9 +89,9 @@ class Mlp(nnx.Module):
         self.up = weight("up", "embed mlp")
         self.gate = weight("gate", "embed mlp") if ffn.gated else None
         self.down = weight("down", "mlp embed")
-        self.up_bias = param("mlp", sizes, spec.ZEROS) if ffn.bias else None
-        self.gate_bias = param("mlp", sizes, spec.ZEROS) if ffn.bias and ffn.gated else None
-        self.down_bias = param("embed", sizes, spec.ZEROS) if ffn.bias else None
+        self.up_bias = param("mlp", sizes, ZEROS) if ffn.bias else None
+        self.gate_bias = param("mlp", sizes, ZEROS) if ffn.bias and ffn.gated else None
+        self.down_bias = param("embed", sizes, ZEROS) if ffn.bias else None
 
     def __call__(
         self, x: Float[Array, "B T D"], *, key: Key | None = None
@@ -81,3 +104,13 @@ class Mlp(nnx.Module):
             hidden = act(add(contract("btd,df->btf", x, self.gate), self.gate_bias)) * hidden
         hidden = constrain(dropout(hidden, self.ffn.dropout, key), "batch length mlp")
         return add(contract("btf,fd->btd", hidden, self.down), self.down_bias)
+
+    def apply(
+        self,
+        x: Float[Array, "B T D"],
+        context: Context,
+        *,
+        cache: KeyValues | None = None,
+        key: Key | None = None,
+    ) -> OpResult:
+        return OpResult(self(x, key=key))

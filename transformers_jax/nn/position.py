@@ -245,7 +245,7 @@ class PositionScore(nnx.Module):
 
 
 def score_module(
-    score: spec.ScoreSpec, attention: spec.AttentionSpec, width: int, initial: spec.Initial
+    score: spec.ScoreSpec, attention: spec.Heads, width: int, initial: spec.Initial
 ) -> nnx.Module:
     """The module that owns what a score learns; `attention` is that of the layer, or of the first
     layer of the stack."""

@@ -11,7 +11,7 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int, Key
-from transformers_jax.nn.feedforward import Mlp
+from transformers_jax.nn.feedforward import FeedForwardSpec, Mlp
 from transformers_jax.nn.head import Answering, QuestionAnswering
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
@@ -23,7 +23,7 @@ class Refined(nnx.Module):
     """norm(x + dropout(mlp(dropout(x))))."""
 
     def __init__(
-        self, ffn: spec.FeedForward, width: int, norm: spec.Norm, initial: spec.Initial, rate: float
+        self, ffn: FeedForwardSpec, width: int, norm: spec.Norm, initial: spec.Initial, rate: float
     ):
         self.rate = rate
         self.ffn, self.norm = Mlp(ffn, width, initial), Norm(norm, width)

@@ -21,18 +21,22 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key, Params, check_counted
 from transformers_jax.graph import Edges, Mask, Nodes, connect
 from transformers_jax.nn.attend import Score, prepare
-from transformers_jax.nn.block import Block, Surroundings
+from transformers_jax.nn.block import Block
 from transformers_jax.nn.cache import Cache, KeyValues, empty_nodes, slots_for
 from transformers_jax.nn.extend import extended
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
+from transformers_jax.nn.operation import Context
 from transformers_jax.nn.param import Layers, merge, numbered, split, stacked
 from transformers_jax.nn.position import rotation, score_module
 from transformers_jax.shard import constrain
 
 UNROLLED_ON_CPU = 24  # repeats; beyond, compiling costs more than unrolling gains
-BRANCHES = {"attention": frozenset({"self", "cross"}), "ffn": frozenset({"ffn", "experts"})}
-"""Branches that are recomputed alone, by the name in `Execution.remat`."""
+BY_BRANCH = frozenset({"attention", "ffn"})
+"""What `Execution.remat` recomputes branch by branch: those that attend, or those that do not."""
+
+LAYER = np.uint32(2**32 - 1)
+"""What the key of a whole layer has folded in: no branch has this number."""
 
 
 class Ran(NamedTuple):
@@ -60,7 +64,7 @@ class Stack(nnx.Module):
             blocks = [stacked(make(stack.blocks[slot[0]]), held(slot)) for slot in stack.slots]
         self.blocks = nnx.List(blocks)
         self.norm = Norm(stack.final_norm, stack.width) if stack.final_norm else None
-        first = next(iter(self._attentions("self")), None)
+        first = next((branch.op for branch in self._attends(False)), None)
         self.score = (
             score_module(stack.score, first, stack.width, stack.initial) if stack.score else None
         )
@@ -87,33 +91,39 @@ class Stack(nnx.Module):
             check_counted(nodes.length)
             noise = np.full((1, nodes.length), key is not None, np.int32)
             nodes = self.spec.layout(nodes.with_tags(noise=noise))
-        around = self._surroundings(nodes, pairs, source, source_nodes, cache, collect)
+        context = self._context(nodes, pairs, source, source_nodes, cache, collect)
         if scores:
-            own, cross = scores.get("self") or around.score, scores.get("cross")
-            around = replace(around, score=own, source_score=cross)
+            own = scores.get("self") or context.scores.get(None)
+            named = {source: scores.get("cross") for source in self._sources}
+            context = replace(context, scores={None: own, **named})
         first = constrain(x, "batch length embed")
         key, last_key = (None, None) if key is None else jax.random.split(key)
         caches = None if cache is None else cache.layers
         if self.execution.layers == "list":
-            x, caches, seen = self._run_list(first, around, caches, key)
+            x, caches, seen = self._run_list(first, context, caches, key)
         else:
-            x, caches, seen = self._run_stacked(first, around, caches, key)
+            x, caches, seen = self._run_stacked(first, context, caches, key)
         x = dropout(x if self.norm is None else self.norm(x), self.spec.dropout, last_key)
         hidden = tuple(layer["hidden"] for layer in seen) if "hidden" in collect else ()
         if hidden:  # index 0 is what went in; the last is after the final norm
             hidden = (first, *hidden[:-1], x)
-        pick = lambda kind: tuple(layer[kind] for layer in seen if kind in layer)
+        pick = lambda what, cross=False: tuple(
+            layer[f"{branch.name}.{what}"]
+            for layer, branches in zip(seen, self.spec.applied)
+            for branch in branches
+            if f"{branch.name}.{what}" in layer and (branch.source is not None) == cross
+        )
         if cache is not None:
             cache = cache.advance(nodes, caches)
-        return Ran(x, cache, hidden, pick("self"), pick("cross"), pick("router"))
+        return Ran(x, cache, hidden, pick("weights"), pick("weights", True), pick("router"))
 
     # ------------------------------------------------------------ running the layers
 
-    def _run_list(self, x, around, caches, key):
+    def _run_list(self, x, context, caches, key):
         memory, seen = [], []
         for number, owner in enumerate(self.spec.order or range(len(self.blocks))):
             layer_key = None if key is None else jax.random.fold_in(key, number)
-            run = self._remat(lambda block, *rest: block(*rest[:1], around, *rest[1:]))
+            run = self._remat(lambda block, *rest: block(*rest[:1], context, *rest[1:]))
             held = None if caches is None else caches[number]
             rate = self._leave_out(number, key)
             given = x
@@ -124,18 +134,18 @@ class Stack(nnx.Module):
             seen.append(found)
         return x, tuple(memory), seen
 
-    def _run_stacked(self, x, around, caches, key):
+    def _run_stacked(self, x, context, caches, key):
         memory, seen = [], []
         for segment in self.spec.segments:
             slots = slice(segment.slot, segment.slot + len(segment.pattern))
             held = None if caches is None else caches[slots]
             blocks = list(self.blocks)[slots]
-            x, kept, found = self._run_segment(segment, blocks, x, around, held, key)
+            x, kept, found = self._run_segment(segment, blocks, x, context, held, key)
             memory.extend(kept)
             seen.extend(found)
         return x, tuple(memory), seen
 
-    def _run_segment(self, segment, blocks, x, around, caches, key):
+    def _run_segment(self, segment, blocks, x, context, caches, key):
         """A pattern of blocks, repeated; with `order` its one block takes the parameters of
         the layer that each step names."""
         definitions, params = zip(*(split(block) for block in blocks))
@@ -152,7 +162,7 @@ class Stack(nnx.Module):
                 memory = None if memories is None else memories[slot]
                 block, rate = merge(definition, layers[slot]), self._leave_out(number, key)
                 given = x
-                x, memory, seen = block(x, around, memory, layer_key, rate)
+                x, memory, seen = block(x, context, memory, layer_key, rate)
                 x = constrain(self._dropped(given, x, layer_key), "batch length embed")
                 kept.append(memory)
                 found.append(seen)
@@ -179,7 +189,7 @@ class Stack(nnx.Module):
     def _remat(self, function):
         """The blocks' computation, of which the backward pass keeps what `remat` says."""
         name = self.execution.remat
-        if name is None or name in BRANCHES:  # a block sees to its branches itself
+        if name is None or name in BY_BRANCH:  # a block sees to its branches itself
             return function
         if name == "full":
             return jax.checkpoint(function)
@@ -197,50 +207,58 @@ class Stack(nnx.Module):
         """What leaves a layer, or what entered it where the whole layer is left out."""
         if key is None or not self.spec.layerdrop:
             return after
-        # branches have their numbers folded into the key: this is none of theirs
-        own = jax.random.fold_in(key, len(self.spec.blocks[0]))
+        own = jax.random.fold_in(key, LAYER)
         return jnp.where(jax.random.uniform(own) < self.spec.layerdrop, before, after)
 
     # ------------------------------------------------------------ what layers share
 
     def masks(self, kind: str) -> list[Mask]:
-        """The different masks of the stack's branches of a kind, "self" or "cross"."""
-        return list(dict.fromkeys(m for op in self._attentions(kind) for m in op.masks))
+        """The different masks of the stack's branches that attend to the stream ("self"), or to
+        other tokens ("cross")."""
+        return list(dict.fromkeys(m for b in self._attends(kind == "cross") for m in b.op.masks))
 
-    def _attentions(self, kind: str) -> list[spec.AttentionSpec]:
-        """The different attentions of a kind."""
-        alike = dict.fromkeys(self.spec.blocks)
-        return list(dict.fromkeys(b.op for block in alike for b in block if b.kind == kind))
+    @property
+    def _sources(self) -> list[str]:
+        """The names of what the branches attend to, beside the stream."""
+        return list(dict.fromkeys(branch.source for branch in self._attends(True)))
 
-    def _surroundings(self, nodes, pairs, source, source_nodes, cache, collect) -> Surroundings:
-        edges, turns = {}, {}
-        for op in self._attentions("self"):
+    def _attends(self, cross: bool) -> list[spec.Branch]:
+        """The different branches whose edges the stack draws, to the stream or to a source."""
+        every = dict.fromkeys(branch for block in self.spec.blocks for branch in block)
+        drawn = (branch for branch in every if branch.op.drawn and branch.op.masks)
+        return [branch for branch in drawn if (branch.source is not None) == cross]
+
+    def _context(self, nodes, pairs, source, source_nodes, cache, collect) -> Context:
+        edges, rotations = {}, {}
+        for op in (branch.op for branch in self._attends(False)):
             for mask in op.masks:
-                if (mask, op.extend) not in edges:
+                if (None, mask, op.extend) not in edges:
                     keys = nodes if cache is None else cache.keys(mask, nodes)
                     keys = keys if op.extend is None else extended(op.extend, keys)
                     drawn = connect(mask, nodes, keys, pairs)
-                    edges[mask, op.extend] = self._drawn(drawn)
-            if op.rotary is not None and (op.rotary, op.kv) not in turns:
-                turns[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes.position)
-        source_edges = {}
-        heard = source_nodes if cache is None else cache.source
-        for op in self._attentions("cross"):
-            if heard is None and self.spec.alone:
+                    edges[None, mask, op.extend] = self._drawn(drawn)
+            if op.rotary is not None and (op.rotary, op.kv) not in rotations:
+                rotations[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes.position)
+        source_nodes = source_nodes if cache is None else cache.source
+        for branch in self._attends(True):
+            if source_nodes is None and self.spec.alone:
                 break
-            if heard is None:
-                raise ValueError("this stack has cross-attention: it needs a source to hear")
-            source_edges[op.mask] = self._drawn(connect(op.mask, nodes, heard, pairs))
-        return Surroundings(
+            if source_nodes is None:
+                raise ValueError(
+                    f"this stack attends to {branch.source!r}: it needs those tokens as a source"
+                )
+            for mask in branch.op.masks:
+                drawn = connect(mask, nodes, source_nodes, pairs)
+                edges[branch.source, mask, None] = self._drawn(drawn)
+        return Context(
             nodes=nodes,
             edges=edges,
-            turns=turns,
-            score=None if self.score is None else self.score(),
-            source=source,
-            source_edges=source_edges,
+            rotations=rotations,
+            scores={} if self.score is None else {None: self.score()},
+            sources={} if source is None else dict.fromkeys(self._sources, source),
             how=self.execution.attention,
             collect=collect,
-            remat=BRANCHES.get(self.execution.remat, frozenset()),
+            remat=self.execution.remat,
         )
 
     def _drawn(self, edges: Edges) -> Edges:
@@ -265,22 +283,26 @@ class Stack(nnx.Module):
             entry = {}
             for branch in branches:
                 op = branch.op
-                if branch.kind == "self":
-                    if op.relations or op.extend:
-                        raise ValueError(
-                            "an attention with several relations, or with keys beyond its tokens, "
-                            "keeps no memory: call the model with whole rows"
-                        )
-                    slots = slots_for(op.mask, size)
-                    shape = (*leading, batch, slots, op.groups)
-                    entry["self"] = KeyValues(
-                        key=jnp.zeros((*shape, op.kv), dtype),
-                        value=jnp.zeros((*shape, op.value or op.kv), dtype),
-                        kind="full" if slots == size else "ring",
+                if not (op.drawn and op.masks):
+                    continue
+                if branch.source is not None:
+                    if not (source is None and self.spec.alone):
+                        entry[branch.name] = self._remember(block, branch, source, listed)
+                    continue
+                if len(op.masks) > 1 or op.extend:
+                    raise ValueError(
+                        "an attention with several relations, or with keys beyond its tokens, "
+                        "keeps no cache: call the model with whole rows"
                     )
-                    nodes.setdefault(slots, set()).update(op.mask.tags)
-                elif branch.kind == "cross" and not (source is None and self.spec.alone):
-                    entry["cross"] = self._remember(block, source, listed)
+                (mask,) = op.masks
+                slots = slots_for(mask, size)
+                shape = (*leading, batch, slots, op.groups)
+                entry[branch.name] = KeyValues(
+                    key=jnp.zeros((*shape, op.kv), dtype),
+                    value=jnp.zeros((*shape, op.value or op.kv), dtype),
+                    kind="full" if slots == size else "ring",
+                )
+                nodes.setdefault(slots, set()).update(mask.tags)
             layers.append(entry)
         if source_nodes is not None and source_nodes.valid is None:
             source_nodes = Nodes(source_nodes.tags, jnp.ones(source.shape[:2], bool))
@@ -308,10 +330,10 @@ class Stack(nnx.Module):
                 yield block, (count,), self.spec.blocks[layers[0]]
 
     @staticmethod
-    def _remember(block: Block, source, listed: bool) -> KeyValues:
+    def _remember(block: Block, branch: spec.Branch, source, listed: bool) -> KeyValues:
         if source is None:
             raise ValueError("this stack has cross-attention: its cache needs encoder_outputs")
-        definition, params = split(block.cross)
+        definition, params = split(getattr(block, branch.name))
         project = lambda params: merge(definition, params).project(source)
         key, value = project(params) if listed else jax.vmap(project)(params)
         return KeyValues(key, value, kind="cross")

@@ -21,18 +21,19 @@ from transformers_jax.spec.initial import (
     Sizes,
 )
 from transformers_jax.spec.layers import (
-    AttentionSpec,
     Block,
     Branch,
-    Conv,
-    Experts,
-    FeedForward,
     Summaries,
 )
 from transformers_jax.spec.norm import (
     LayerNorm,
     Norm,
     RMSNorm,
+)
+from transformers_jax.spec.operation import (
+    OneMask,
+    OpFlops,
+    OpSpec,
 )
 from transformers_jax.spec.position import (
     Additive,
@@ -41,6 +42,7 @@ from transformers_jax.spec.position import (
     Counted,
     Disentangled,
     DynamicScaling,
+    Heads,
     LinearScaling,
     Llama3Scaling,
     LongScaling,
@@ -64,18 +66,15 @@ __all__ = [
     "ZEROS",
     "Additive",
     "Alibi",
-    "AttentionSpec",
     "Block",
     "Branch",
     "Buckets",
-    "Conv",
     "Counted",
     "Disentangled",
     "Draw",
     "DynamicScaling",
     "Execution",
-    "Experts",
-    "FeedForward",
+    "Heads",
     "Initial",
     "InitialT5",
     "InitialXavier",
@@ -85,6 +84,9 @@ __all__ = [
     "Llama3Scaling",
     "LongScaling",
     "Norm",
+    "OneMask",
+    "OpFlops",
+    "OpSpec",
     "RMSNorm",
     "RelativeTable",
     "Rotary",

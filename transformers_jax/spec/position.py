@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from transformers_jax.spec.norm import Norm
 
@@ -151,3 +152,14 @@ class Counted:
 ScoreSpec = Buckets | Alibi | RelativeTable | Disentangled | Additive | Counted
 """What is added to the scores or takes their place, learned by the stack for all layers or by each
 layer."""
+
+
+class Heads(Protocol):
+    """What a score needs to know of the attention to which it belongs."""
+
+    @property
+    def heads(self) -> int: ...
+    @property
+    def kv(self) -> int: ...
+    @property
+    def scale(self) -> float | None: ...

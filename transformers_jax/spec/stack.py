@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from transformers_jax.graph import Mask, Nodes, PerLayer
+from transformers_jax.graph import Nodes, PerLayer
 from transformers_jax.spec.initial import Initial
-from transformers_jax.spec.layers import Block
+from transformers_jax.spec.layers import Block, check_names
 from transformers_jax.spec.norm import Norm
 from transformers_jax.spec.position import ScoreSpec
 
@@ -70,6 +69,8 @@ class StackSpec:
     def __post_init__(self):
         if not self.blocks:
             raise ValueError("a stack has at least one layer")
+        for block in dict.fromkeys(self.blocks):
+            check_names(block)
         if self.order and (len(set(self.blocks)) > 1 or max(self.order) >= len(self.blocks)):
             raise ValueError(
                 f"order {self.order} needs layers that are all alike, and no more than the "
@@ -90,7 +91,7 @@ class StackSpec:
     def written_tags(self) -> frozenset[str]:
         """The tags that the stack writes itself: those of its layout and of further keys."""
         ops = {branch.op for block in self.blocks for branch in block}
-        writers = [self.layout, *(getattr(op, "extend", None) for op in ops)]
+        writers = [self.layout, *(op.extend for op in ops)]
         return frozenset().union(*(writer.tags for writer in writers if writer is not None))
 
     @property
@@ -115,7 +116,7 @@ def masked_by_layer(stack: StackSpec) -> StackSpec:
         ValueError: masks for another number of layers, or for layers that share parameters.
     """
     ops = {branch.op for block in stack.blocks for branch in block}
-    parts = {part for op in ops for mask in masks_in(op) for part in mask.parts()}
+    parts = {part for op in ops for mask in op.masks for part in mask.parts()}
     listed = [part for part in parts if isinstance(part, PerLayer)]
     for part in listed:
         if stack.order:
@@ -128,24 +129,10 @@ def masked_by_layer(stack: StackSpec) -> StackSpec:
     if not listed:
         return stack
     blocks = (
-        tuple(replace(branch, op=_at_layer(branch.op, number)) for branch in block)
+        tuple(replace(branch, op=branch.op.at(number)) for branch in block)
         for number, block in enumerate(stack.blocks)
     )
     return replace(stack, blocks=tuple(blocks))
-
-
-def masks_in(op: Any) -> tuple[Mask, ...]:
-    """The masks of an operation; none of one that works token by token."""
-    return getattr(op, "masks", (op.mask,) if hasattr(op, "mask") else ())
-
-
-def _at_layer(op: Any, number: int) -> Any:
-    changes: dict[str, Any] = {}
-    if hasattr(op, "mask"):
-        changes["mask"] = op.mask.at(number)
-    if hasattr(op, "relations"):
-        changes["relations"] = tuple(mask.at(number) for mask in op.relations)
-    return replace(op, **changes) if changes else op
 
 
 @functools.cache

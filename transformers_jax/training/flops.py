@@ -11,6 +11,7 @@ out, and what rematerialisation computes again is not counted: these are the FLO
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -114,33 +115,14 @@ def flops_per_step(
 
 def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, float]:
     """(projections, attention) of a forward pass over a row."""
-    width, dense, edges = stack.width, 0.0, 0.0
+    dense = along_edges = 0.0
     for block, times in Counter(stack.applied).items():
         for branch in block:
-            op, served = branch.op, times
-            if isinstance(op, spec.Experts):  # the router, then `top` experts for every token
-                dense += times * 2.0 * width * op.count * length
-                served = times * op.top
-                op = op.ffn
-            if isinstance(op, spec.FeedForward):
-                dense += served * 2.0 * width * op.hidden * (3 if op.gated else 2) * length
-                continue
-            if isinstance(op, spec.Conv):
-                dense += times * 2.0 * op.kernel * width * (width // op.groups) * length
-                continue
-            heard = source if branch.kind == "cross" else length
-            values = op.value or op.kv
-            keys_from, values_from = op.source or width, op.value_source or op.source or width
-            projected = width * op.heads * op.kv * length  # queries
-            projected += op.groups * (keys_from * op.kv + values_from * values) * heard
-            projected *= 1 + len(op.relations)
-            dense += times * 2.0 * (projected + op.heads * values * width * length)
-            drawn = sum(_edges(mask, length, heard) for mask in op.masks)
-            edges += times * 2.0 * op.heads * (op.kv + values) * drawn
-            if isinstance(op.score, spec.Disentangled):  # products with the rows of a table
-                read = min(2 * op.score.reach, 2 * length - 1)
-                edges += times * 2.0 * op.heads * op.kv * len(op.score.terms) * length * read
-    return dense, edges
+            keys = length if branch.source is None else source
+            edges = functools.partial(_edges, length=length, heard=keys)
+            projections, attention = branch.op.flops(stack.width, length, keys, edges)
+            dense, along_edges = dense + times * projections, along_edges + times * attention
+    return dense, along_edges
 
 
 def _edges(mask: Mask, length: int, heard: int, block: int = 1024) -> int:

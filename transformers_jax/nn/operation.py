@@ -1,0 +1,75 @@
+"""Operations: the one signature of everything that a branch of a layer can compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from flax import nnx
+
+from transformers_jax import spec
+from transformers_jax.arrays import Array, Float, Key
+from transformers_jax.graph import Edges, Mask, Nodes
+from transformers_jax.nn.cache import KeyValues
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all layers of one forward pass share: drawn once, outside the loop over layers.
+
+    Attributes:
+        nodes: the tokens of the stream.
+        edges: by what is attended to (None: the stream itself), by mask, and by what extends the
+            keys. A source that is missing has none.
+        rotations: cosines and sines by (rotary, head width).
+        scores: what is added to the scores, by what is attended to: a `Score`, or what the layers'
+            own scores take.
+        sources: the tokens that are attended to, by name, [B S E]; not those whose keys a cache
+            holds.
+        how: the engine of attention.
+        collect: what to hand out of every layer: "hidden", "weights", "router".
+        remat: which branches the backward pass recomputes: "attention", "ffn", or neither.
+    """
+
+    nodes: Nodes
+    edges: Mapping[tuple[str | None, Mask, Any], Edges]
+    rotations: Mapping[tuple[spec.Rotary, int], tuple[Array, Array]] = field(default_factory=dict)
+    scores: Mapping[str | None, Any] = field(default_factory=dict)
+    sources: Mapping[str, Float[Array, "B S E"]] = field(default_factory=dict)
+    how: str = "auto"
+    collect: frozenset[str] = frozenset()
+    remat: str | None = None
+
+    def reaches(self, source: str | None) -> bool:
+        """Whether there is something of this name to attend to."""
+        return source is None or any(name == source for name, *_ in self.edges)
+
+
+class OpResult(NamedTuple):
+    """What an operation gives back.
+
+    Attributes:
+        delta: what is added to the stream.
+        cache: its memory after these tokens, if it keeps one.
+        collected: what else it was asked for, by name.
+    """
+
+    delta: Float[Array, "B T D"]
+    cache: KeyValues | None = None
+    collected: Mapping[str, Array] = {}
+
+
+class Op(nnx.Module):
+    """An operation: built by its `spec.OpSpec`."""
+
+    def apply(
+        self,
+        x: Float[Array, "B T D"],
+        context: Context,
+        *,
+        cache: KeyValues | None = None,
+        key: Key | None = None,
+    ) -> OpResult:
+        """What it computes of the tokens `x`; with noise if, and only if, there is a key."""
+        raise NotImplementedError

@@ -1,0 +1,80 @@
+"""Operations: what a branch of a layer computes, described; the module stands beside its record.
+
+A new operation is one file in `nn/`: a frozen record that is an `OpSpec`, and the module that it
+builds. Blocks, stacks, the count of FLOPs and descriptions know none of them by its type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
+
+from transformers_jax.graph import Mask
+from transformers_jax.spec.initial import Initial
+from transformers_jax.spec.position import Rotary, ScoreSpec
+
+
+class OpFlops(NamedTuple):
+    """FLOPs of a forward pass over a row."""
+
+    projections: float  # products of tokens and parameters
+    attention: float = 0.0  # products of tokens with tokens, along the edges of the masks
+
+
+class OpSpec:
+    """The description of an operation: a frozen record that builds its module, counts its FLOPs and
+    describes itself. What an operation does not have stays as it is here."""
+
+    masks: tuple[Mask, ...] = ()
+    """Along whose edges it sends messages."""
+
+    drawn: bool = True
+    """Whether the stack draws these edges, once for all layers."""
+
+    collects: frozenset[str] = frozenset()
+    """What it can hand out beside its result."""
+
+    extend: Any = None
+    """More keys, computed from those of the source; it has the `tags` that they carry."""
+
+    rotary: Rotary | None = None
+    """By which rotation queries and keys tell their positions."""
+
+    score: ScoreSpec | None = None
+    """What its own parameters add to the scores."""
+
+    def build(self, width: int, initial: Initial, source: str | None = None) -> Any:
+        """The module (`nn.operation.Op`) over a stream of this width, D; `source` names what it
+        attends to, None for the stream itself."""
+        raise NotImplementedError
+
+    def flops(self, width: int, queries: int, keys: int, edges: Callable[[Mask], int]) -> OpFlops:
+        """FLOPs of a forward pass over a row of so many tokens, T, with a source of so many, S;
+        `edges` counts those that a mask allows."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """What it computes, in a few words."""
+        raise NotImplementedError
+
+    def with_masks(self, change: Callable[[Mask], Mask]) -> Self:
+        """The same with each of its masks changed."""
+        return self
+
+    def at(self, layer: int) -> Self:
+        """The same with the masks of this layer (`PerLayer`)."""
+        return self.with_masks(lambda mask: mask.at(layer))
+
+
+class OneMask(OpSpec):
+    """An operation with a single mask, in the field `mask`."""
+
+    mask: Mask
+
+    @property
+    def masks(self) -> tuple[Mask, ...]:  # type: ignore[override]
+        return (self.mask,)
+
+    def with_masks(self, change: Callable[[Mask], Mask]) -> Self:
+        return replace(self, mask=change(self.mask))  # type: ignore[type-var]
