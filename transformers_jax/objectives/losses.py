@@ -31,6 +31,7 @@ from transformers_jax.models.inputs import places_of_tokens, unseen
 from transformers_jax.nn.loss import (
     IGNORED,
     VocabularyLoss,
+    check_labels,
     cross_entropy,
     sum_of_means,
     vocabulary_loss,
@@ -142,6 +143,8 @@ def _read(batch: Mapping[str, Any]) -> dict[str, Any]:
 def _next_tokens(batch: Mapping[str, Any]) -> Array:
     """The token that follows each place, or -100 where it is not asked for."""
     labels, mask = batch.get("labels"), batch.get("attention_mask")
+    if labels is not None:
+        check_labels(labels)
     answers = (batch["input_ids"] if labels is None else labels)[:, 1:]
     if mask is None:
         return answers
@@ -196,6 +199,7 @@ def pretraining(
     where the two are in order).
     """
     _need(batch, "next_sentence_label")
+    check_labels(batch["next_sentence_label"], "next_sentence_label")
     pairs = batch["next_sentence_label"].reshape(-1)
     batch = {name: value for name, value in batch.items() if name != "next_sentence_label"}
     found, labels = _asked(model, batch, key)
@@ -296,6 +300,7 @@ def objective(name: str, loss: Loss = PLAIN) -> Objective:
 def _asked(model: Any, batch: Mapping[str, Any], key: Key | None, **more: Any) -> tuple[Any, Array]:
     """What the model says of its words, and the labels."""
     _need(batch, "labels")
+    check_labels(batch["labels"])  # before the model runs
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     return model(**inputs, **more, key=key, output_unembedding=True), batch["labels"]
 

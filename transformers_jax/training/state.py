@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,7 +23,16 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from transformers_jax import shard
-from transformers_jax.arrays import Array, Float, Int, Key, Params, check_key, ordinary
+from transformers_jax.arrays import (
+    Array,
+    Float,
+    Int,
+    Key,
+    Params,
+    check_key,
+    is_traced,
+    ordinary,
+)
 from transformers_jax.models.base import Model, check_model, functional
 from transformers_jax.nn.param import axes as axes_of
 from transformers_jax.nn.param import flatten, merge, split
@@ -59,8 +69,23 @@ class TrainState:
     skipped: Int[Array, ""] = field(default_factory=lambda: jnp.zeros((), jnp.int32))
 
     def __repr__(self) -> str:
-        count = sum(getattr(leaf, "size", 1) for leaf in jax.tree.leaves(self.params))
-        return f"TrainState(step={self.step}, {count:,} parameters, skipped={self.skipped})"
+        leaves = jax.tree.leaves(self.params)
+        count = f"{len(leaves):,} leaves"  # such as shardings
+        if all(hasattr(leaf, "shape") for leaf in leaves):
+            count = f"{sum(math.prod(leaf.shape) for leaf in leaves):,} parameters"
+        return f"TrainState(step={_shown(self.step)}, {count}, skipped={_shown(self.skipped)})"
+
+
+def _shown(value: Any) -> str:
+    """A number of the state in its `repr`: of an array without values (a shape, a tracer, one
+    whose memory a step took over), its dtype and shape, as JAX writes them."""
+    if not hasattr(value, "dtype"):
+        return str(value) if isinstance(value, int) else type(value).__name__
+    deleted = isinstance(value, jax.Array) and not is_traced(value) and value.is_deleted()
+    if deleted or is_traced(value) or isinstance(value, jax.ShapeDtypeStruct):
+        shape = ",".join(map(str, value.shape))
+        return f"{value.dtype}[{shape}]{' (deleted)' if deleted else ''}"
+    return str(value)
 
 
 def make_step(
