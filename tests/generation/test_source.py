@@ -16,7 +16,7 @@ REPEATS = dict(encoder_no_repeat_ngram_size=1)
 
 
 @functools.cache
-def language(both: bool = True):
+def language(both: bool):
     table = 3 * np.random.default_rng(6).normal(size=(5, V, V))
     start = dict(decoder_start_token_id=2) if both else {}
     config = MarkovConfig(vocab_size=V, pad_token_id=PAD, is_encoder_decoder=both, **start)
@@ -30,8 +30,9 @@ def write(ids=None, states=None, both=True, **options):
 
 
 def traced(ids, states, **options):
+    model = language(True)
     run = lambda ids, states: generate(
-        language(), ids, encoder_outputs=states, max_new_tokens=6, fixed_width=True,
+        model, ids, encoder_outputs=states, max_new_tokens=6, fixed_width=True,
         suppress_tokens=[PAD], **options,
     )  # fmt: skip
     return np.asarray(jax.jit(run)(ids, states))
@@ -67,9 +68,12 @@ def test_the_source_of_a_decoder_is_its_prompt():
 
 
 def sentence(call):
-    with pytest.raises(ValueError) as told:
+    """What a call is refused with; empty if it is not."""
+    try:
         call()
-    return str(told.value)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize(
@@ -91,12 +95,12 @@ def sentence(call):
     ],
 )
 def test_what_does_not_go_with_states_is_refused_whether_traced_or_not(given, words):
-    given = {"ids": SOURCE, "states": STATES, **given}
+    given, model = {"ids": SOURCE, "states": STATES, **given}, language(True)
     assert words in sentence(lambda: write(**given))
     arrays = {name: x for name, x in given.items() if name not in REPEATS and x is not None}
     rest = {name: x for name, x in given.items() if name not in arrays}
     run = lambda arrays: generate(
-        language(), arrays.get("ids"), encoder_outputs=arrays["states"], fixed_width=True,
+        model, arrays.get("ids"), encoder_outputs=arrays["states"], fixed_width=True,
         **{name: x for name, x in (arrays | rest).items() if name not in ("ids", "states")},
     )  # fmt: skip
     assert words in sentence(lambda: jax.eval_shape(run, arrays))

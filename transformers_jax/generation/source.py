@@ -13,10 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Bool, Int, is_symbolic
+from transformers_jax.arrays import Array, Bool, Int, is_symbolic
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.rows import (
-    Rows,
     bucket,
     check_ids,
     given_mask,
@@ -30,7 +29,7 @@ from transformers_jax.models.checks import encoded, same_shape
 
 __all__ = ["Ids", "read_source"]
 
-Ids = tuple[Int[Rows, "B S"], Bool[Rows, "B S"]]
+Ids = tuple[Int[Array, "B S"], Bool[Array, "B S"]]
 """The ids of a source, and which of them are text."""
 
 
@@ -95,7 +94,8 @@ def _states(
         ids = check_ids("input_ids", input_ids, vocabulary)
         same_shape("input_ids", ids, shape[:2], f"{like}['last_hidden_state'] of {shape}")
         valid = text_mask("input_ids", ids, mask, options)
-        inputs["attention_mask"], found = jnp.asarray(valid), (ids, valid)
+        inputs["attention_mask"] = jnp.asarray(valid)
+        found = jnp.asarray(ids), inputs["attention_mask"]
     else:
         _need_no_ids(
             options,
