@@ -1,7 +1,7 @@
 """How probable a model finds a text: token by token, and row by row.
 
-Log-probabilities are natural, and float32 (or float64, of a model that is). Logits of a large vocabulary are made in chunks, as in
-`nn/loss.py`, so that none of [B T V] numbers exist at once.
+Log-probabilities are natural, and float32 (float64 of a model that is). Logits of a large
+vocabulary are made in chunks, as in `nn/loss.py`, so that none of [B T V] numbers exist at once.
 """
 
 from __future__ import annotations

@@ -65,19 +65,18 @@ def test_the_loss_of_64_bits_is_that_of_32_with_more_digits(name):
     assert float(double) != float(np.float32(double))  # it has the digits, and is not only widened
 
 
-def test_scores_vectors_and_similarities_have_the_width_of_the_model():
+@pytest.mark.parametrize("width", ["float32", "float64"])
+def test_scores_and_similarities_have_the_width_of_the_model(width):
     with jax.enable_x64(True):
-        for width in ("float32", "float64"):
-            for name in ("causal_lm", "masked_lm", "seq2seq_lm"):
-                definition, values = split(CASES[name].model)
-                model = merge(definition, jax.tree.map(lambda x: x.astype(width), values))
-                rows = {k: x[:1] for k, x in batch(CASES[name]).items()}
-                hidden = {"mask_token_id": 3} if name == "masked_lm" else {}
-                found = tj.score(model, **rows, **hidden)
-                for field in ("token_log_probs", "log_prob", "perplexity"):
-                    assert found[field].dtype == width, (name, field)
-            vectors = np.random.default_rng(0).normal(size=(3, 4)).astype(width)
-            for how in ("cosine", "dot", "euclidean", "manhattan"):
-                found = tj.similarity(vectors, vectors[:2], how)
-                assert found.dtype == width
-    assert tj.similarity(np.ones((1, 2)), [[1, 2]], "dot").dtype == np.float32
+        for name in ("causal_lm", "masked_lm", "seq2seq_lm"):
+            definition, values = split(CASES[name].model)
+            values = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), width), values)
+            rows = {name: x[:1] for name, x in batch(CASES[name]).items()}
+            hidden = {"mask_token_id": 3} if name == "masked_lm" else {}
+            found = tj.score(merge(definition, values), **rows, **hidden)
+            for field in ("token_log_probs", "log_prob", "perplexity"):
+                assert found[field].dtype == width, (name, field)
+        vectors = np.random.default_rng(0).normal(size=(3, 4)).astype(width)
+        for how in ("cosine", "dot", "euclidean", "manhattan"):
+            assert tj.similarity(vectors, vectors[:2], how).dtype == width
+    assert tj.similarity(vectors, [[1, 2, 3, 4]], "dot").dtype == np.float32
