@@ -108,7 +108,8 @@ class Matryoshka(ComparesRows):
         width = vectors[0].shape[-1]
         if max(self.dims) > width:
             raise ValueError(f"matryoshka: dims {self.dims} of vectors that have {width} numbers")
-        total, metrics = jnp.zeros((), wide(*vectors)), {}
+        total: Float[Array, ""] = jnp.zeros((), wide(*vectors))
+        metrics: Metrics = {}
         for dim, weight in zip(self.dims, self.weights):
             loss, said = self.loss.of([unit(x[:, :dim]) for x in _floats(vectors)])
             total = total + weight * loss
