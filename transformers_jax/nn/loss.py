@@ -103,6 +103,8 @@ def classification_loss(
             problem = "single_label_classification"
         else:
             problem = numbers
+    if problem != "single_label_classification":  # numbers, of the width of the logits
+        labels = labels.astype(logits.dtype)
     if problem == "distribution":
         losses = -(jax.nn.log_softmax(logits) * labels).sum(-1)
         return losses.sum(), jnp.float32(losses.size)
