@@ -41,7 +41,13 @@ CHUNK = 8192
 def cross_entropy(
     logits: Float[Array, "... V"], labels: Int[Array, "..."], ignored: int = IGNORED
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """(sum of -log p(label), number of labels): sums, so that devices average rightly."""
+    """(sum of -log p(label), number of labels): sums, so that devices average rightly.
+
+    Raises:
+        ValueError: not one label for each row of logits.
+    """
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(f"labels {labels.shape} must have the shape {logits.shape[:-1]}, of logits")
     counted = labels != ignored
     logits = logits.astype(wide(logits))
     losses = jax.nn.logsumexp(logits, axis=-1) - _picked(logits, jnp.where(counted, labels, 0))
