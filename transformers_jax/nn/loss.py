@@ -47,7 +47,9 @@ def cross_entropy(
         ValueError: not one label for each row of logits.
     """
     if labels.shape != logits.shape[:-1]:
-        raise ValueError(f"labels {labels.shape} must have the shape {logits.shape[:-1]}, of logits")
+        raise ValueError(
+            f"labels {labels.shape} must have the shape {logits.shape[:-1]}, of logits"
+        )
     counted = labels != ignored
     logits = logits.astype(wide(logits))
     losses = jax.nn.logsumexp(logits, axis=-1) - _picked(logits, jnp.where(counted, labels, 0))
