@@ -44,9 +44,13 @@ def cross_entropy(
     """(sum of -log p(label), number of labels): sums, so that devices average rightly.
 
     Raises:
-        ValueError: labels that are no integers.
+        ValueError: labels that are no integers, or not one for each row of logits.
     """
     check_labels(labels)
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"labels {labels.shape} must have the shape {logits.shape[:-1]}, of logits"
+        )
     counted = labels != ignored
     logits = logits.astype(wide(logits))
     losses = jax.nn.logsumexp(logits, axis=-1) - _picked(logits, jnp.where(counted, labels, 0))
