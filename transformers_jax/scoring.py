@@ -1,7 +1,7 @@
 """How probable a model finds a text: token by token, and row by row.
 
-Log-probabilities are natural and float32. Logits of a large vocabulary are made in chunks, as in
-`nn/loss.py`, so that none of [B T V] numbers exist at once.
+Log-probabilities are natural, and float32 (float64 of a model that is). Logits of a large
+vocabulary are made in chunks, as in `nn/loss.py`, so that none of [B T V] numbers exist at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Float, Int, Params, is_traced, ordinary
+from transformers_jax.arrays import Array, Float, Int, Params, is_traced, ordinary, wide
 from transformers_jax.models import checks
 from transformers_jax.models.arguments import concrete, narrow, traceable
 from transformers_jax.models.base import Model, check_model
@@ -172,7 +172,7 @@ def _masked(
     mask = inputs.get("attention_mask")
     asked = labels != IGNORED if mask is None else (labels != IGNORED) & (np.asarray(mask) > 0)
     rows, places = np.nonzero(asked)
-    each = np.zeros(ids.shape, np.float32)
+    each = np.zeros(ids.shape, wide(merge(definition, values).dtype))
     size = min(batch_size, max(1, len(rows)))
     for start in range(0, len(rows), size):
         here = np.resize(np.arange(start, min(start + size, len(rows))), size)

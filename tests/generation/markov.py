@@ -61,12 +61,13 @@ class Markov(nnx.Module):
         return self
 
     def encode(self, *, input_ids, attention_mask):
-        return {"last_hidden_state": (input_ids * attention_mask).sum(1)}
+        return {"last_hidden_state": input_ids[..., None]}
 
     def init_cache(self, batch, length, *, encoder_outputs=None, attention_mask=None):
         source = jnp.zeros(batch, jnp.int32)
         if encoder_outputs is not None:
-            source = encoder_outputs["last_hidden_state"].astype(jnp.int32)
+            states = encoder_outputs["last_hidden_state"][..., 0].astype(jnp.int32)
+            source = (states if attention_mask is None else states * attention_mask).sum(1)
         ids = jnp.zeros((batch, length), jnp.int32)
         return MarkovCache(ids, ids.astype(bool), source, jnp.int32(0))
 

@@ -209,7 +209,7 @@ def test_eight_devices_hold_what_one_holds(run, tmp_path):
 
 
 MEMORY = """
-    import json, math, sys, threading, time
+    import json, sys
     import jax, jax.numpy as jnp, numpy as np
     from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
     from transformers_jax.hub import place
@@ -231,23 +231,14 @@ MEMORY = """
                for k, s in shapes.items()}
     jax.jit(lambda x: x + 1)(jnp.ones(3)).block_until_ready()
 
-    def resident():
-        return int(open("/proc/self/statm").read().split()[1]) * 4096 / MB
+    def held(kind):  # MB of this process: "VmRSS" now, "VmHWM" at most so far, which the system
+        with open("/proc/self/status") as lines:  # counts: a thread that looks may come too late
+            return next(int(x.split()[1]) for x in lines if x.startswith(kind)) * 1024 / MB
 
-    peak, going = 0, True
-    def watch():
-        global peak
-        while going:
-            peak = max(peak, resident())
-            time.sleep(0.001)
-
-    before = resident()
-    thread = threading.Thread(target=watch)
-    thread.start()
+    before = held("VmRSS")
     checkpoint = open_checkpoint(sys.argv[1])
     arrays = place.load(checkpoint, table.check(checkpoint.shapes, shapes), targets)
-    going = False
-    thread.join()
+    peak = held("VmHWM")
     loaded = sum(leaf.nbytes for leaf in arrays.values()) / MB
     print(json.dumps([peak - before - loaded, loaded]))
 """

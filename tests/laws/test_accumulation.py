@@ -4,10 +4,13 @@ import functools
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from tests.laws.objective_cases import CASES, LENGTHS, gradient, heads
+import transformers_jax as tj
+from tests.laws.objective_cases import CASES, LENGTHS, batch, gradient, heads
 
 TOLERANCE = 1e-6  # of the gradient's norm, and of each figure: float32 sums in another order
 
@@ -48,6 +51,34 @@ def same(found, expected):
 @pytest.mark.parametrize("name", CASES)
 def test_micro_batches_give_the_gradient_of_the_whole_batch(name):
     same(gradient(name, 4), whole(name))
+
+
+def refused(name, accumulate, given):
+    """What a step says of a batch, which is not computed."""
+    model, optimizer = CASES[name].model, optax.sgd(0.1)
+    state = jax.eval_shape(lambda key: tj.init_state(model, optimizer, key), jax.random.key(0))
+    step = tj.make_step(model, CASES[name].objective, optimizer, accumulate=accumulate)
+    with pytest.raises(ValueError) as error:  # noqa: PT011, sentences are compared by the test
+        step(state, given)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_row_beside_others_is_never_given_to_every_micro_batch(name):
+    """With as many micro-batches as rows each would have one row, and would be well-formed."""
+    whole, rows = batch(CASES[name]), len(LENGTHS)
+    for path, _ in jax.tree_util.tree_flatten_with_path(whole)[0]:
+        cut = lambda p, x, path=path: x[:1] if p == path else x
+        wrong = jax.tree_util.tree_map_with_path(cut, whole)
+        told = refused(name, rows, jax.tree.map(jnp.asarray, wrong))
+        others = ("for 1 rows of input", "source has 16 rows and the decoder 1")
+        assert any(words in told for words in (path[-1].key, *others)), path
+    if name.startswith("contrastive"):  # each part is well-formed, and they do not fit together
+        for part in whole:
+            wrong = {**whole, part: jax.tree.map(lambda x: x[:1], whole[part])}
+            told = refused(name, rows, jax.tree.map(jnp.asarray, wrong))
+            assert f"batch['{part}']['attention_mask'] has 1 rows beside 16 of batch['" in told
+            assert "expected two or more of one shape" in refused(name, 1, wrong)
 
 
 @pytest.fixture(scope="module")

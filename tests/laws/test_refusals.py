@@ -11,6 +11,7 @@ import optax
 import pytest
 
 import transformers_jax as tj
+from tests.laws import objective_cases
 from tests.laws.refusal_cases import ALONE, CASES, HEARD, TOKENS, B, S, T, model_of, number, real
 
 
@@ -148,3 +149,34 @@ def test_a_step_refuses_what_a_call_refuses():
         told = sentence(lambda given={**whole, argument: value}: model(**given))
         assert told
         assert sentence(lambda given={**whole, argument: value}: step.trace(state, given)) == told
+
+
+LABELS = {"labels", "next_sentence_label", "start_positions", "end_positions"}
+CLASSES = [  # all but those without labels, and those whose labels are real numbers
+    name
+    for name, case in objective_cases.CASES.items()
+    if case.rows not in ("pairs", "number", "several") and case.family != "switch_transformers"
+]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_objectives_refuse_labels_that_are_no_integers(name):
+    case = objective_cases.CASES[name]
+    model, rows = case.model, objective_cases.batch(case)
+    whole = {"labels": rows["input_ids"], **rows} if case.rows == "text" else dict(rows)
+    if case.head == "seq2seq_lm":
+        whole["decoder_input_ids"] = 0 * whole["labels"]
+    whole = jax.tree.map(lambda x: jnp.asarray(x[:2]), whole)
+    run = lambda given: case.objective(model, given, None)[0]
+    jax.eval_shape(run, whole)  # the control
+    for argument in LABELS & whole.keys():
+        # a number for each class is a label of another kind, where the config says no kind
+        for dtype in (bool, jnp.float32)[case.rows == "sequence_classification" :]:
+            given = {**whole, argument: whole[argument].astype(dtype)}
+            told = sentence(lambda given=given: run(given))
+            if case.rows == "sequence_classification":
+                assert told.startswith(f"{argument} has shape")
+            else:
+                dtype = jnp.dtype(dtype)
+                assert told == f"{argument} must hold integers, but its dtype is {dtype}"
+            assert sentence(lambda given=given: jax.eval_shape(run, given)) == told

@@ -5,10 +5,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import transformers_jax as tj
-from transformers_jax.nn.loss import IGNORED, Unembedding, vocabulary_loss
+from transformers_jax.nn.loss import IGNORED, Unembedding, cross_entropy, vocabulary_loss
 from transformers_jax.nn.param import axes
 from transformers_jax.objectives.losses import LOSSES, Loss, causal_lm, means, objective
 from transformers_jax.optim import AdamW, Constant
@@ -209,6 +210,45 @@ def test_pretraining_is_the_sum_of_two_means(bert):
     np.testing.assert_allclose(means(metrics)["loss"], loss, rtol=1e-6)
     parts = sum(total / count for total, count in metrics["loss"].values())
     np.testing.assert_allclose(parts, loss, rtol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["bert", "albert"])
+def test_pairs_of_sentences_have_one_label_per_row(bert, family):
+    """Whatever the shape: refused in the words of the head, eager, traced and by a step."""
+    model, asked = bert("pretraining"), objective("pretraining")
+    if family == "albert":
+        sizes = dict(vocab_size=37, embedding_size=8, hidden_size=16, num_hidden_layers=1)
+        sizes |= dict(num_attention_heads=2, intermediate_size=32, max_position_embeddings=16)
+        config = tj.AlbertConfig(**sizes)
+        model = tj.from_config(config, head="pretraining", key=jax.random.key(0))
+    optimizer = optax.sgd(0.1)
+    state = jax.eval_shape(lambda: tj.init_state(model, optimizer, jax.random.key(0)))
+    steps = [tj.make_step(model, asked, optimizer, accumulate=n) for n in (1, 2, 4)]
+    for wrong in (np.int32([1]), np.int32([0, 1]), np.zeros((4, 2), int), np.zeros((1, 4), int)):
+        batch = {**masked(), "next_sentence_label": wrong}
+        own = {**masked(), model.head.asked: wrong}
+        with pytest.raises(ValueError, match=r"expected \(4,\) for 4 rows of input") as error:
+            model(**own)
+        told = str(error.value).replace(model.head.asked, "next_sentence_label")
+        calls = [lambda b: asked(model, b, None), jax.jit(lambda b: asked(model, b, None))]
+        calls += [functools.partial(step, state) for step in steps]
+        calls += [lambda b, s=step: s(state, jax.tree.map(jnp.asarray, b)) for step in steps]
+        for call in calls:
+            with pytest.raises(ValueError) as error:  # noqa: PT011, the whole sentence is compared
+                call(batch)
+            assert str(error.value) == told
+    with pytest.raises(ValueError, match="next_sentence_label must hold integers"):
+        asked(model, {**masked(), "next_sentence_label": np.ones(4)}, None)
+    for right in (np.array([0, 1, 1, 0]), np.array([[0], [1], [1], [0]]), [0, 1, 1, 0]):
+        assert np.isfinite(asked(model, {**masked(), "next_sentence_label": right}, None)[0])
+
+
+def test_labels_are_never_stretched_over_rows():
+    logits = jnp.zeros((4, 2))
+    assert cross_entropy(logits, jnp.array([0, 1, 1, 0]))[1] == 4
+    for wrong in (jnp.array([1]), jnp.array([[0, 1, 1, 0]])):
+        with pytest.raises(ValueError, match=r"must have the shape \(4,\), of logits"):
+            cross_entropy(logits, wrong)
 
 
 def test_a_target_is_predicted_from_its_source():

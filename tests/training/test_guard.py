@@ -159,5 +159,31 @@ def test_what_has_one_row_for_all_is_in_every_micro_batch(model):
     for a, b in zip(after, expected, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     wrong = {"input_ids": jnp.asarray(IDS), "labels": jnp.asarray(IDS[:2])}
-    with pytest.raises(ValueError, match=r"batch\['labels'\] has 2 rows beside 4"):
+    with pytest.raises(ValueError, match=r"labels has shape \(2, 11\), but .* has \(4, 11\)"):
         taken(model, optax.sgd(0.1), wrong, accumulate=2)
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_what_a_micro_batch_is_to_share_with_all_has_no_rows(accumulate):
+    """In a batch for a function of one's own, too, whose arrays have no other meaning."""
+    line = lambda params, x: params["slope"] * x
+
+    def scaled(model, batch, key):
+        errors = jnp.square(model(x=batch["x"]) - 1) * batch["scale"]
+        return errors.mean(), {"loss": (errors.sum(), jnp.float32(errors.size))}
+
+    def slope(accumulate, scale):
+        step = tj.make_step(line, scaled, optax.sgd(0.1), accumulate=accumulate, clip=None)
+        values = {"slope": jnp.zeros(())}
+        state = tj.TrainState(jnp.int32(0), values, optax.sgd(0.1).init(values), jax.random.key(0))
+        x = jnp.arange(4, dtype=jnp.float32)
+        return float(step(state, {"x": x, "scale": jnp.float32(scale)})[0].params["slope"])
+
+    assert slope(accumulate, 3) == pytest.approx(slope(1, 3))
+    for rows in (1, 2):
+        with pytest.raises(ValueError, match=rf"batch\['scale'\] has {rows} rows beside 4 of") as e:
+            slope(accumulate, [3] * rows)
+        assert "Give 4 rows, or a number for the whole batch as an array of shape ()" in str(
+            e.value
+        )
+    assert slope(accumulate, [3] * 4) == pytest.approx(slope(1, 3))

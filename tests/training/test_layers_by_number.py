@@ -1,6 +1,7 @@
 """Layers have numbers: a stacked model is frozen, slowed and decayed as a list of layers is."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
+from tests.laws.families.conftest import CONFIGS, HEADS
 from tests.training.optim_cases import RECORDS, train
 from transformers_jax.models.base import Plan
+from transformers_jax.models.pair import PairPlan
 from transformers_jax.nn.param import axes, flatten, params, unflatten
 from transformers_jax.nn.stack import unstack
 from transformers_jax.optim import AdamW, Constant
@@ -171,3 +174,42 @@ def test_layers_without_numbers_cannot_decay_and_a_decay_is_a_fraction():
     for wrong in (0.0, 1.5, float("nan")):
         with pytest.raises(ValueError, match=r"layer_decay .* above 0, at most 1"):
             AdamW(layer_decay=wrong)
+
+
+def known_of(model):
+    return AdamW(layer_decay=0.5).leaves(axes(model))
+
+
+# behind a stack: poolers, the norm after the last layer, what leads from an encoder to a decoder
+WHOLE = re.compile(
+    r"(generator_)?head\.|pooler\.|(stack|encoder|decoder|generator_stack)\.norm\.|project\."
+)
+ZOO = [(name, head) for name in CONFIGS for head in dict.fromkeys((HEADS[name], "none"))]
+ZOO = [pair for pair in ZOO if pair[0] != "albert" and pair[1] in CONFIGS[pair[0]]().HEADS.values()]
+
+
+@pytest.mark.parametrize(("family", "head"), ZOO)
+def test_only_what_lies_behind_a_stack_has_the_whole_rate(family, head):
+    known = known_of(Plan(CONFIGS[family](), head).build())
+    for path, leaf in known.items():
+        assert (leaf.rate == 1.0) == bool(WHOLE.match(path)), (path, leaf.rate)
+
+
+def test_embeddings_and_tables_of_positions_lie_below_the_stack_that_reads_them():
+    bart = known_of(Plan(CONFIGS["bart"](), "seq2seq_lm").build())  # 2 layers read 3 that write
+    assert bart["embed.position"].rate == 0.5**3
+    assert bart["decoder_embed.position"].rate == 0.5**4
+    assert bart["embed.table"].rate == 0.5**4  # of both: by the deeper one
+    t5 = known_of(Plan(CONFIGS["t5"](), "seq2seq_lm").build())
+    assert t5["encoder.score.table"].rate == 0.5**3
+    assert t5["decoder.score.table"].rate == t5["embed.table"].rate == 0.5**4
+    both = CONFIGS["encoder_decoder"]()
+    apart = known_of(Plan(both.replace(encoder=both.encoder.replace(num_hidden_layers=1))).build())
+    assert apart["embed.table"].rate == 0.5**2
+    assert apart["decoder_embed.table"].rate == 0.5**3
+    pair = known_of(PairPlan(CONFIGS["electra"](), "pair").build())
+    assert pair["generator_project.weight"].rate == pair["embed.project.weight"].rate == 0.5**3
+    assert {path.split(".")[0] for path, leaf in pair.items() if leaf.rate == 1.0} == {
+        "head",
+        "generator_head",
+    }

@@ -218,3 +218,21 @@ def test_a_plain_function_can_be_trained_too():
     assert float(state.params["slope"]) == pytest.approx(2.0, abs=0.05)
     with pytest.raises(ValueError, match="compute_dtype needs the Model"):
         make_step(line, squares, built, compute_dtype="bfloat16")
+
+
+def test_a_state_is_shown_in_a_line_whatever_its_leaves_are(model, optimizer, step):
+    state = new(model, optimizer)
+    count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    assert repr(state) == f"TrainState(step=0, {count:,} parameters, skipped=0)"
+    without_values = f"TrainState(step=int32[], {count:,} parameters, skipped=int32[])"
+    assert repr(jax.eval_shape(lambda state: state, state)) == without_values
+    shown = []
+    jax.eval_shape(lambda state: shown.append(repr(state)), state)
+    assert shown == [without_values]
+    step(state, {"input_ids": IDS})  # takes over the memory of the state
+    assert repr(state) == without_values.replace("[]", "[] (deleted)")
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    places = len(jax.tree.leaves(state.params))
+    name = type(place).__name__
+    shown = repr(jax.tree.map(lambda _: place, state))
+    assert shown == f"TrainState(step={name}, {places} leaves, skipped={name})"

@@ -116,21 +116,31 @@ def test_a_signal_while_the_interpreter_does_not_run_is_heard():
 
 
 AGREE = """
-    import os, signal, sys, time
+    import functools, os, signal, socket, sys, time
     import jax
+    try:
+        socket.gethostbyname(socket.gethostname())
+    except OSError:  # processes on CPUs find each other by this name, which not all machines know
+        from jax._src.lib import _jax
+        _jax.make_gloo_tcp_collectives = functools.partial(
+            _jax.make_gloo_tcp_collectives, hostname="localhost")
     port, index = sys.argv[1], int(sys.argv[2])
     jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=index,
-                               initialization_timeout=60)
+                               initialization_timeout=240)
     from transformers_jax.training.stop import Stop
     with Stop() as stop:
         saves = 0
         for step in range(1, 200):
             if index == 1 and step == 3:
                 os.kill(os.getpid(), signal.SIGUSR1)
+                while not stop._asks_save:  # until the thread that reads signals has had its turn
+                    time.sleep(0.005)
+                assert not stop.save
             if index == 1 and step == 9:
                 os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(0.2)  # the signal is there, and is not believed alone
-                assert stop.by is None
+                while stop._asked is None:
+                    time.sleep(0.005)
+                assert stop.by is None  # the signal is there, and is not believed alone
             time.sleep(0.02)
             if stop.agreed():
                 break
@@ -156,7 +166,7 @@ def test_two_processes_stop_at_the_same_step_though_one_was_asked():
         for index in range(2)
     ]
     try:
-        said = [process.communicate(timeout=100) for process in both]
+        said = [process.communicate(timeout=300) for process in both]
     finally:
         for process in both:
             process.kill()

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Float
+from transformers_jax.arrays import Array, Float, wide
 from transformers_jax.embedding.directory import SIMILARITIES, Sentence
 from transformers_jax.embedding.plan import TOKENIZER, EmbeddingPlan
 from transformers_jax.models import read_json
@@ -62,7 +62,7 @@ def encode(
             directory's modules leave them.
         truncate_dim: how many numbers of each vector are kept (Matryoshka, Kusupati et al. 2022);
             by default as many as the directory says, or all.
-        output: "numpy" or "jax"; float32.
+        output: "numpy" or "jax"; float32, or float64 of a model that is.
         show_progress: a bar on stderr; by default on a terminal, if there are several batches.
         tokenizer: instead of the one in the model's directory.
 
@@ -95,7 +95,7 @@ def encode(
     for number, text in enumerate(given):
         if not isinstance(text, str):
             raise ValueError(f"text {number} is {type(text).__name__}, not str")
-    found = np.zeros((len(given), size), np.float32)
+    found = np.zeros((len(given), size), wide(model.dtype))
     longest = most_tokens(model, sentence)
     skip = _prompt_length(tokenizer, front, longest) if front and _skips(sentence) else None
     order = np.argsort([-len(text) for text in given], kind="stable")
@@ -112,7 +112,7 @@ def encode(
                 padding_side="right",  # rows are cut and filled further on
             )
             for some, vectors in _run(model, rows, batch_size, longest, skip, advance):
-                found[places[some]] = np.asarray(vectors[: len(some)], np.float32)
+                found[places[some]] = np.asarray(vectors[: len(some)], found.dtype)
     found = found if keep is None else found[:, :keep]
     if normalize:
         found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
@@ -324,7 +324,8 @@ def similarity(
 def _vectors(name: str, value: Any) -> Float[Array, "N E"]:
     """A matrix of vectors, of one or several."""
     try:
-        return jnp.atleast_2d(jnp.asarray(value, jnp.float32))
+        found = jnp.atleast_2d(jnp.asarray(value))
+        return found.astype(wide(found))
     except (TypeError, ValueError):
         raise ValueError(
             f"{name} holds no numbers in rows of one width ({value!r:.60}); expected vectors, as "

@@ -1,7 +1,9 @@
 """Text generation: `generate`, with Hugging Face's names and semantics.
 
 options.py     what may be asked, its defaults, who decides
-inputs.py      checks on the host; widths in buckets
+rows.py        ids, their padding, and how many a model takes
+source.py      what an encoder is given, or what it gave
+inputs.py      all of a request: checks on the host; widths in buckets
 tags.py        what masks compare of the prompt, and of the tokens to come
 processors.py  constraints on the text, as functions from scores to scores
 sampling.py    temperature, top-k, top-p, and the draw
@@ -81,6 +83,9 @@ def generate(
     bucket, other numbers of new tokens, temperatures and penalties.
 
     Args:
+        encoder_outputs: what `model.encode` gave, in place of a source. `input_ids` beside it are
+            those that were encoded: their pad tokens are padding (where no `attention_mask` says
+            so), and `encoder_no_repeat_ngram_size` compares them.
         tags: of the prompt's tokens (the source's, where there is an encoder), for a model whose
             mask compares them: {"prefix": Int[B T]}. For new tokens a tag that marks (`Where`) is
             0, and one that groups (`Same`) goes on as the prompt ended; Int[B, T + max_new_tokens]

@@ -77,7 +77,8 @@ def build(
 ) -> tuple[Processor, ...]:
     """The processors that the options ask for, in Hugging Face's order.
 
-    `limit` is the number of new tokens; `source` the encoder's ids and their validity.
+    `limit` is the number of new tokens; `source` the ids of the source and their
+    validity, which `encoder_no_repeat_ngram_size` needs.
     """
     eos = options.eos_token_id
     found: list[Processor] = []
@@ -85,7 +86,8 @@ def build(
         found.append(penalise_repetition(dials["repetition_penalty"]))
     if options.no_repeat_ngram_size:
         found.append(ban_repeated_ngrams(options.no_repeat_ngram_size))
-    if options.encoder_no_repeat_ngram_size and source is not None:
+    if options.encoder_no_repeat_ngram_size:
+        assert source is not None
         found.append(ban_source_ngrams(options.encoder_no_repeat_ngram_size, *source))
     if options.bad_words_ids:
         found.append(ban_words(tuple(w for w in options.bad_words_ids if w not in _single(eos))))
@@ -136,7 +138,7 @@ def ban_repeated_ngrams(size: int) -> Processor:
 
 
 def ban_source_ngrams(size: int, ids: Int[Array, "B S"], valid: Bool[Array, "B S"]) -> Processor:
-    """No n-gram of `size` tokens of the encoder's text is repeated by the decoder."""
+    """No n-gram of `size` tokens of the source is repeated."""
 
     def process(text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
         times = scores.shape[0] // ids.shape[0]

@@ -27,7 +27,8 @@ class Prompt(NamedTuple):
     """The caller's prompt at the right end of a bucket; row r begins at column start[r].
 
     `inputs` is what is read once: the inputs of `encode`, or what else a decoder is told. `tags`
-    are those of prompt and new tokens, as wide as the cache.
+    are those of prompt and new tokens, as wide as the cache. `source` is what
+    `encoder_no_repeat_ngram_size` compares: ids, and which of them are text.
     """
 
     ids: Int[Array, "B W"]
@@ -35,6 +36,7 @@ class Prompt(NamedTuple):
     offset: Int[Array, ""]
     inputs: dict[str, Any]
     tags: dict[str, Int[Array, "B width"]]
+    source: tuple[Int[Array, "B S"], Bool[Array, "B S"]] | None = None
 
 
 class Job(NamedTuple):
@@ -127,7 +129,7 @@ def prefill(model: Any, job: Job, copies: int) -> tuple[Float[Array, "R V"] | No
     of the vocabulary are computed for one column only: XLA drops those of a prefill whose scores
     nobody reads. Where tokens may attend to later ones (a prefix), the prompt is read whole.
     """
-    ids, start, offset, inputs, tags = job.prompt
+    ids, start, offset, inputs, tags, _ = job.prompt
     whole, batch = looks_ahead(model), ids.shape[0]
     before = ids if whole else ids[:, :-1]
     column = jnp.arange(before.shape[1])[None]
@@ -182,7 +184,7 @@ def placed(
 
 def begin_text(job: Job) -> Text:
     """The prompt at the left of an array as wide as the cache; the rest is padding."""
-    ids, start, offset, _, tags = job.prompt
+    ids, start, offset, _, tags, _ = job.prompt
     batch, begin = ids.shape
     blank = jnp.full((batch, job.width - begin), job.pad, ids.dtype)
     ids = jnp.concatenate([ids, blank], axis=1)
@@ -205,13 +207,8 @@ def write(text: Text, token: Int[Array, " R"]) -> Text:
 def pipeline(job: Job) -> tuple[Processor, ...]:
     """All processors of a job: those that constrain the text, then those that shape the draw, and
     what makes log-probabilities of the rest."""
-    source = None
-    ids = job.prompt.inputs.get("input_ids")
-    if ids is not None:
-        mask = job.prompt.inputs.get("attention_mask")
-        source = (ids, jnp.ones(ids.shape, bool) if mask is None else mask.astype(bool))
     return (
-        *processors.build(job.options, job.dials, job.limit, source),
+        *processors.build(job.options, job.dials, job.limit, job.prompt.source),
         *sampling.build(job.options, job.dials),
         *((processors.renormalise,) if job.options.renormalize_logits else ()),
     )

@@ -99,11 +99,12 @@ def concrete(name: str, value: Any) -> Any:
 
 
 def narrow(value: Any) -> Any:
-    """64-bit NumPy arrays as the 32-bit ones that JAX computes with (checked before)."""
+    """64-bit NumPy arrays as the 32-bit ones that JAX computes with (checked before). With
+    `jax_enable_x64` floats stay what they are: a model may be of 64 bits."""
     if isinstance(value, np.ndarray) and value.dtype == np.int64:
         return value.astype(np.int32)
     if isinstance(value, np.ndarray) and value.dtype == np.float64:
-        return value.astype(np.float32)
+        return value.astype(jax.dtypes.canonicalize_dtype(value.dtype))
     if type(value) is dict:
         parts = {name: v if is_traced(v) else concrete(name, v) for name, v in value.items()}
         return {name: narrow(part) for name, part in parts.items()}

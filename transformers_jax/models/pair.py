@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax import shard
-from transformers_jax.arrays import Array, Float, Int, Key, Params, to_dtype
+from transformers_jax.arrays import Array, Float, Int, Key, Params, to_dtype, wide
 from transformers_jax.graph import Mask
 from transformers_jax.models import checks
 from transformers_jax.models.answers import labels as check_labels
@@ -221,7 +221,7 @@ class ReplacedTokenPair(Model):
         Masked places are sorted to the front of their rows, and a chunk of columns in which no
         row has any is left out: logits, the largest array by far, are made for few others.
         """
-        table, (B, T) = self.embed.table[...], labels.shape
+        table, (B, T), kind = self.embed.table[...], labels.shape, wide(x)
         order = jnp.argsort(labels == IGNORED, axis=1, stable=True)
         width = -(-T // CHUNKS)
         more = ((0, 0), (0, width * CHUNKS - T))
@@ -231,14 +231,14 @@ class ReplacedTokenPair(Model):
         def answer(x, labels, number):
             logits = self.generator_head.logits(x, table)
             total, _ = cross_entropy(logits, labels)
-            scores = jax.lax.stop_gradient(logits.astype(jnp.float32))
+            scores = jax.lax.stop_gradient(logits.astype(kind))
             if key is not None:  # the largest of logits plus Gumbel noise is a draw from softmax
-                noise = jax.random.gumbel(jax.random.fold_in(key, number), scores.shape)
-                scores = scores + noise
+                own = jax.random.fold_in(key, number)
+                scores = scores + jax.random.gumbel(own, scores.shape, jnp.float32)
             return total, jnp.argmax(scores, -1).astype(jnp.int32)
 
         def none(x, labels, number):
-            return jnp.float32(0), jnp.zeros(labels.shape, jnp.int32)
+            return jnp.zeros((), kind), jnp.zeros(labels.shape, jnp.int32)
 
         def step(so_far, chunk):
             some = (chunk[1] != IGNORED).any()
@@ -247,7 +247,7 @@ class ReplacedTokenPair(Model):
 
         columns = lambda a: jnp.moveaxis(a.reshape(B, CHUNKS, width, *a.shape[2:]), 1, 0)
         chunks = (columns(x), columns(asked), jnp.arange(CHUNKS))
-        total, sampled = jax.lax.scan(step, jnp.float32(0), chunks)
+        total, sampled = jax.lax.scan(step, jnp.zeros((), kind), chunks)
         sampled = jnp.moveaxis(sampled, 0, 1).reshape(B, -1)[:, :T]
         return Filled(total, jnp.take_along_axis(sampled, jnp.argsort(order, axis=1), 1))
 

@@ -167,11 +167,12 @@ class RouterLosses:
         layers, as if the tokens of all layers were those of one row (transformers); and the loss
         with these, if there are terms of one. Each is a mean over the rows."""
         found: dict[str, Any] = {}
+        none = jnp.zeros((), wide(*(x for layers in scores.values() for x in layers), jnp.float32))
         for side, layers in scores.items():
             counted = bool(layers) and side in self.sides
             joined = jnp.concatenate(layers, 1) if counted else None
             for name, penalty in (("z", router_z_loss), ("aux", balance_loss)):
-                found[f"{side}_{name}_loss"] = penalty(joined) if counted else jnp.float32(0)
+                found[f"{side}_{name}_loss"] = penalty(joined) if counted else none
         if terms is None:
             return found
         (word_loss,) = terms.values()

@@ -41,11 +41,30 @@ CHUNK = 8192
 def cross_entropy(
     logits: Float[Array, "... V"], labels: Int[Array, "..."], ignored: int = IGNORED
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """(sum of -log p(label), number of labels): sums, so that devices average rightly."""
+    """(sum of -log p(label), number of labels): sums, so that devices average rightly.
+
+    Raises:
+        ValueError: labels that are no integers, or not one for each row of logits.
+    """
+    check_labels(labels)
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"labels {labels.shape} must have the shape {logits.shape[:-1]}, of logits"
+        )
     counted = labels != ignored
     logits = logits.astype(wide(logits))
     losses = jax.nn.logsumexp(logits, axis=-1) - _picked(logits, jnp.where(counted, labels, 0))
     return jnp.where(counted, losses, 0.0).sum(), counted.sum().astype(jnp.float32)
+
+
+def check_labels(labels: Array, name: str = "labels") -> None:
+    """Labels that are classes hold integers: truth values would be taken for the classes 0 and 1.
+
+    Raises:
+        ValueError: any other dtype.
+    """
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(f"{name} must hold integers, but its dtype is {labels.dtype}")
 
 
 def sum_of_means(terms: Mapping[str, Mean]) -> Float[Array, ""]:
@@ -88,6 +107,8 @@ def classification_loss(
             problem = "single_label_classification"
         else:
             problem = numbers
+    if problem != "single_label_classification":  # numbers, of the width of the logits
+        labels = labels.astype(logits.dtype)
     if problem == "distribution":
         losses = -(jax.nn.log_softmax(logits) * labels).sum(-1)
         return losses.sum(), jnp.float32(losses.size)
@@ -179,7 +200,8 @@ def vocabulary_loss(
         vocab: how many rows of the table are words, if it was padded; the others take no part.
 
     Raises:
-        ValueError: a vocab that the table does not hold; a negative chunk.
+        ValueError: a vocab that the table does not hold; a negative chunk; labels that are no
+            integers, or not one per token.
     """
     counted, (log_z, picked, mean, best) = _find(words, labels, chunk, vocab, ignored)
     entropy = log_z - picked
@@ -213,6 +235,7 @@ def _find(
         raise ValueError(f"vocab ({vocab}) must lie between 1 and the {rows} rows of the table")
     if chunk is not None and chunk < 0:
         raise ValueError(f"chunk ({chunk}) must be at least 0; 0 makes all logits at once")
+    check_labels(labels)
     if labels.shape != words.features.shape[:-1]:
         raise ValueError(
             f"labels {labels.shape} must have the shape of the tokens {words.features.shape[:-1]}"

@@ -240,8 +240,8 @@ class PositionScore(nnx.Module):
         """The score; that of a layer may use what the stack's gives, and the layer itself."""
         if self.table is None:
             return Score(AlibiRule())
-        tables = [t[...].astype(jnp.float32) for t in (self.table, self.summaries) if t is not None]
-        return Score(BucketRule(self.position), tuple(tables))
+        tables = [t[...] for t in (self.table, self.summaries) if t is not None]
+        return Score(BucketRule(self.position), tuple(t.astype(wide(t)) for t in tables))
 
 
 def score_module(

@@ -9,6 +9,10 @@ and devices. The entry `loss` is that of the loss: its weight is what the loss w
 labels and masks alone. A loss that is a sum of several means has each of them there,
 `{"loss": {part: (sum, weight), ...}}`, and each is reported by its name.
 
+The loss is the sum of the means of its entry, sum / weight of each: nothing can hold an objective
+to that without computing it twice. Otherwise what is reported is not what is differentiated, and a
+step that accumulates differentiates the means of the entry, not the loss.
+
 What compares rows with one another is no mean over them: see objectives/pairs.py for an objective
 in two stages. An objective may have `inputs(model, batch)`: the arguments for which
 `model.check` can tell what is wrong with a batch before it is sent off.
@@ -25,12 +29,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from transformers_jax.arrays import Array, Float, Key
+from transformers_jax.models import answers
 from transformers_jax.models.inputs import places_of_tokens, unseen
 from transformers_jax.nn.loss import (
     IGNORED,
     VocabularyLoss,
+    check_labels,
     cross_entropy,
     sum_of_means,
     vocabulary_loss,
@@ -93,10 +100,23 @@ def _shifted(model: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _both(model: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    _question(batch)
+    return [{name: value for name, value in batch.items() if name != "next_sentence_label"}]
+
+
+def _question(batch: Mapping[str, Any]) -> Array:
+    """The label of each pair of sentences, one per row, of the name that the batch has for it.
+
+    Raises:
+        ValueError: what a head that is asked by it refuses.
+    """
     _need(batch, "next_sentence_label")
-    named = getattr(getattr(model, "head", None), "asked", "next_sentence_label")
-    rest = {name: value for name, value in batch.items() if name != "next_sentence_label"}
-    return [{**rest, named: batch["next_sentence_label"]}]
+    label = batch["next_sentence_label"]
+    answers.labels("next_sentence_label", label, 2)
+    read = [batch[name] for name in ("input_ids", "inputs_embeds") if name in batch]
+    if read and np.ndim(read[0]):  # the model refuses what is no batch
+        answers.per_row("next_sentence_label", label, np.shape(read[0])[0])
+    return jnp.asarray(label).reshape(-1)
 
 
 def _need(batch: Mapping[str, Any], *names: str) -> None:
@@ -142,6 +162,8 @@ def _read(batch: Mapping[str, Any]) -> dict[str, Any]:
 def _next_tokens(batch: Mapping[str, Any]) -> Array:
     """The token that follows each place, or -100 where it is not asked for."""
     labels, mask = batch.get("labels"), batch.get("attention_mask")
+    if labels is not None:
+        check_labels(labels)
     answers = (batch["input_ids"] if labels is None else labels)[:, 1:]
     if mask is None:
         return answers
@@ -194,9 +216,11 @@ def pretraining(
 
     `next_sentence_label` Int[B]: 0 where the second sentence follows the first (or, to ALBERT,
     where the two are in order).
+
+    Raises:
+        ValueError: not one label per row, or one that is neither 0, 1 nor -100 (not asked).
     """
-    _need(batch, "next_sentence_label")
-    pairs = batch["next_sentence_label"].reshape(-1)
+    pairs = _question(batch)
     batch = {name: value for name, value in batch.items() if name != "next_sentence_label"}
     found, labels = _asked(model, batch, key)
     metrics = _told(loss, loss.of(found.unembedding, labels))[1]
@@ -296,6 +320,7 @@ def objective(name: str, loss: Loss = PLAIN) -> Objective:
 def _asked(model: Any, batch: Mapping[str, Any], key: Key | None, **more: Any) -> tuple[Any, Array]:
     """What the model says of its words, and the labels."""
     _need(batch, "labels")
+    check_labels(batch["labels"])  # before the model runs
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     return model(**inputs, **more, key=key, output_unembedding=True), batch["labels"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Float, Key
+from transformers_jax.arrays import Array, Float, Key, wide
 from transformers_jax.nn.sentence import unit
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Matryoshka(ComparesRows):
         width = vectors[0].shape[-1]
         if max(self.dims) > width:
             raise ValueError(f"matryoshka: dims {self.dims} of vectors that have {width} numbers")
-        total: Float[Array, ""] = jnp.float32(0)
+        total: Float[Array, ""] = jnp.zeros((), wide(*vectors))
         metrics: Metrics = {}
         for dim, weight in zip(self.dims, self.weights):
             loss, said = self.loss.of([unit(x[:, :dim]) for x in _floats(vectors)])
@@ -168,7 +168,7 @@ def vectors_of(model: Any, batch: Mapping[str, Any], key: Key | None) -> Vectors
 
 
 def _floats(vectors: Vectors) -> list[Float[Array, "B E"]]:
-    return [x.astype(jnp.float32) for x in vectors]
+    return [x.astype(wide(x)) for x in vectors]
 
 
 def _scores(a: Float[Array, "N E"], b: Float[Array, "M E"]) -> Float[Array, "N M"]:

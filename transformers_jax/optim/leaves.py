@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -144,7 +144,7 @@ def leaves(
     known = {}
     for path, names in named.items():
         own = weight_decay if is_matrix(found[path]) else 0.0
-        slow = _depths(path, found[path], held, layer_decay)
+        slow = _factors(path, found, layer_decay)
         known[path] = Leaf(
             path,
             tuple(found[path]),
@@ -163,15 +163,38 @@ def _names(path: str, axes: Any) -> tuple[str, ...]:
     return tuple(STORED.sub(rf"\1layers.{n}.", path, count=1) for n in layers.numbers)
 
 
-def _depths(path: str, axes: Any, held: Sequence[Layers], decay: float) -> list[float]:
+def _factors(path: str, found: Mapping[str, Any], decay: float) -> list[float]:
     """decay^(how many layers lie between the top and what is in this array), per layer of it.
 
-    The highest layer of each stack has one factor, embeddings have one more than the lowest.
+    The highest layer of each stack has one factor, its embeddings have one more than the lowest.
     """
-    if layers := getattr(axes, "layers", None):
+    if layers := getattr(found[path], "layers", None):
         return [decay ** (layers.count - n) for n in layers.numbers]
-    embeds = path.split(".")[0].endswith("embed")
-    return [decay ** (1 + max(layers.count for layers in held)) if embeds and held else 1.0]
+    counts = {
+        STORED.split(other)[0]: axes.layers.count
+        for other, axes in found.items()
+        if getattr(axes, "layers", None)
+    }
+    readers = [counts[name] for name in _embedded(path, found, counts)]
+    return [decay ** (1 + max(readers)) if readers else 1.0]
+
+
+def _embedded(path: str, found: Mapping[str, Any], stacks: Iterable[str]) -> list[str]:
+    """The names of the stacks to which a parameter is an embedding; none of heads, poolers, norms
+    behind a stack and what leads from one stack to another.
+
+    Tables of relative positions, `<stack>.score`, are read by all layers of their stack, from the
+    lowest on. `embed` is read by every stack that has nothing of its own in its stead.
+    """
+    first, _, rest = path.partition(".")
+    if first in stacks:
+        return [first] if rest.startswith("score.") else []
+    if first != "embed":  # "decoder_embed" of "decoder", "generator_project" of "generator_stack"
+        owner = re.sub("_(embed|project)$", "", first)
+        return [name for name in stacks if first != owner and name.split("_")[0] == owner]
+    own = "decoder_embed.table" if rest == "table" else "decoder_embed."
+    apart = any(other.startswith(own) for other in found)
+    return [name for name in stacks if not (apart and name == "decoder")]
 
 
 def _one(values: Sequence[Value]) -> Value | tuple[Value, ...]:

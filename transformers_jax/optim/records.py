@@ -47,9 +47,11 @@ class Optimization:
     freeze: tuple[str, ...] = ()
     """patterns of parameters that are not trained"""
     layer_decay: float = 1.0
-    """layer n of a stack of L learns with layer_decay^(L - n) of the rate, embeddings with
-    layer_decay^(L + 1), all else (heads, norms behind the stack) with the whole (Clark et al. 2020,
-    ELECTRA, appendix B; exponents as in Bao et al. 2022, BEiT); 1 for none"""
+    """layer n of a stack of L learns with layer_decay^(L - n) of the rate, embeddings and tables of
+    relative positions with layer_decay^(L + 1), L being the depth of the stack that reads them (of
+    the deepest, where several do), all else (heads, poolers, norms behind a stack, what leads from
+    an encoder to a decoder) with the whole (Clark et al. 2020, ELECTRA, appendix B; exponents as in
+    Bao et al. 2022, BEiT); 1 for none"""
     average: float = 0.0
     """decay of a moving average of the parameters, e.g. 0.999; 0 for none"""
 

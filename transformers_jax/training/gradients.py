@@ -2,16 +2,17 @@
 
     loss of the batch = sum over its terms of (sum over micro-batches of sums) / (... of counts)
 
-Counts are of the batch (labels, masks), so that they are found first, without the model; then each
-micro-batch adds its share. What compares rows with one another is no such sum: an objective that
-has `vectors` and `of` (objectives/pairs.py) is computed over the vectors of the whole batch, and
-its gradient goes back through one micro-batch after the other (GradCache: Gao et al. 2021,
-section 3).
+The loss that an objective returns is the sum of these terms, as its contract says; with several of
+them, micro-batches are differentiated by the terms. Counts are of the batch (labels, masks), so
+that they are found first, without the model; then each micro-batch adds its share. What compares
+rows with one another is no such sum: an objective that has `vectors` and `of` (objectives/pairs.py)
+is computed over the vectors of the whole batch, and its gradient goes back through one micro-batch
+after the other (GradCache: Gao et al. 2021, section 3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,8 +21,10 @@ import numpy as np
 
 from transformers_jax import shard
 from transformers_jax.arrays import Array, Key, Params
+from transformers_jax.models.arguments import BY_NAME
 from transformers_jax.objectives import Metrics, Objective, means
 
+ONE_FOR_ALL = (*BY_NAME, "position_ids")
 LEAST = 1e-9  # a batch without labels has loss 0, not 0 / 0
 
 
@@ -164,19 +167,27 @@ def _through_vectors(
 
 
 def micro_batches(batch: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """[A B ...] of [B A ...]: every micro-batch takes rows from every device. What has no rows, or
-    one for all, is in each of them.
+    """[A B ...] of [B A ...]: every micro-batch takes rows from every device. What has no axes is
+    in each of them, and so are tags, pairs and positions of one row, which models take for all
+    rows. Any other array of one row is refused: in a micro-batch of one row it would be taken for
+    that row's own.
 
     Raises:
         ValueError: numbers of rows that differ, or that the count does not divide.
     """
     named, tree = jax.tree_util.tree_flatten_with_path(dict(batch))
-    rows = max((np.shape(x)[0] for _, x in named if np.ndim(x)), default=1)
+    most, rows = max(
+        ((path, np.shape(x)[0]) for path, x in named if np.ndim(x)),
+        key=lambda found: found[1],
+        default=((), 1),
+    )
     for path, x in named:
-        if np.ndim(x) and np.shape(x)[0] not in (1, rows):
+        if np.ndim(x) and np.shape(x)[0] not in ((1, rows) if _for_all(path) else (rows,)):
             raise ValueError(
                 f"batch{jax.tree_util.keystr(path)} has {np.shape(x)[0]} rows beside {rows} of "
-                "another array; give as many, or one for all"
+                f"batch{jax.tree_util.keystr(most)}; a batch that is cut into micro-batches has as "
+                f"many rows in every array ({', '.join(ONE_FOR_ALL)} may have 1 for all). Give "
+                f"{rows} rows, or a number for the whole batch as an array of shape ()"
             )
     if rows % count:
         raise ValueError(f"a batch of {rows} rows cannot be cut into {count} micro-batches")
@@ -185,6 +196,11 @@ def micro_batches(batch: Mapping[str, Any], count: int) -> dict[str, Any]:
         jnp.broadcast_to(x, (count, *np.shape(x))) if alike(x) else _cut(x, count) for _, x in named
     ]
     return jax.tree_util.tree_unflatten(tree, parts)
+
+
+def _for_all(path: Sequence[Any]) -> bool:
+    """Whether an argument of a model, or of a part of the batch, may have one row for all."""
+    return any(getattr(key, "key", None) in ONE_FOR_ALL for key in path)
 
 
 def _cut(x: Array, count: int) -> Array:
@@ -226,7 +242,8 @@ def checked(objective: Any, found: Any) -> tuple[Array, Metrics]:
         name = getattr(objective, "__name__", None) or type(objective).__name__
         raise TypeError(
             f"the objective {name} returned {came}; expected (loss, metrics): the mean over the "
-            "batch, and {name: (sum, weight)} of each figure with 'loss' among them, such as "
+            "batch, and {name: (sum, weight)} of each figure with 'loss' among them, whose sum / "
+            "weight (of each part, added up) is the loss that is returned, such as "
             "return total / count, {'loss': (total, count)} (jax.numpy scalars)"
         )
     return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,7 +23,17 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from transformers_jax import shard
-from transformers_jax.arrays import Array, Float, Int, Key, Params, check_key, ordinary
+from transformers_jax.arrays import (
+    Array,
+    Float,
+    Int,
+    Key,
+    Params,
+    check_key,
+    is_traced,
+    ordinary,
+)
+from transformers_jax.models.arguments import traceable
 from transformers_jax.models.base import Model, check_model, functional
 from transformers_jax.nn.param import axes as axes_of
 from transformers_jax.nn.param import flatten, merge, split
@@ -59,8 +70,23 @@ class TrainState:
     skipped: Int[Array, ""] = field(default_factory=lambda: jnp.zeros((), jnp.int32))
 
     def __repr__(self) -> str:
-        count = sum(getattr(leaf, "size", 1) for leaf in jax.tree.leaves(self.params))
-        return f"TrainState(step={self.step}, {count:,} parameters, skipped={self.skipped})"
+        leaves = jax.tree.leaves(self.params)
+        count = f"{len(leaves):,} leaves"  # such as shardings
+        if all(hasattr(leaf, "shape") for leaf in leaves):
+            count = f"{sum(math.prod(leaf.shape) for leaf in leaves):,} parameters"
+        return f"TrainState(step={_shown(self.step)}, {count}, skipped={_shown(self.skipped)})"
+
+
+def _shown(value: Any) -> str:
+    """A number of the state in its `repr`: of an array without values (a shape, a tracer, one
+    whose memory a step took over), its dtype and shape, as JAX writes them."""
+    if not hasattr(value, "dtype"):
+        return str(value) if isinstance(value, int) else type(value).__name__
+    deleted = isinstance(value, jax.Array) and not is_traced(value) and value.is_deleted()
+    if deleted or is_traced(value) or isinstance(value, jax.ShapeDtypeStruct):
+        shape = ",".join(map(str, value.shape))
+        return f"{value.dtype}[{shape}]{' (deleted)' if deleted else ''}"
+    return str(value)
 
 
 def make_step(
@@ -95,12 +121,14 @@ def make_step(
         model: a Model, or `apply(params, **inputs)`; a mesh then needs `axes` and `params` too
             (arrays or shapes).
         objective: one of `transformers_jax.objectives`, or a function of yours (model, batch, key)
-            -> (mean loss, {name: (sum, weight)}), of which the entry "loss" is needed.
+            -> (mean loss, {name: (sum, weight)}), of which the entry "loss" is needed: its
+            sum / weight (of its parts, added up) is the mean loss.
         optimizer: what a record of `transformers_jax.optim` builds, or any optax transformation;
             those that ask for more are given `value`, `grad` (before clipping), `value_fn`,
             `obj_fn` and `grad_fn`, of the whole batch.
         accumulate: micro-batches per step, of the rows of one batch; loss and gradient are those
-            of the whole batch.
+            of the whole batch. Its arrays have as many rows each; `tags`, `pairs` and
+            `position_ids` may have one for all, and what has no axes is in every micro-batch.
         compute_dtype: of the activations, e.g. "bfloat16"; parameters and optimizer keep theirs.
         schedule: the learning rate of an update, for the metrics; by default the optimizer's.
         on_nonfinite: of an update that would not be finite, "abort" returns the state as it was,
@@ -122,10 +150,13 @@ def make_step(
     if not callable(objective):
         raise TypeError(f"objective is {objective!r}; expected one such as tj.supervised")
     update, frozen, schedule = _parts(optimizer, schedule)
-    skips = on_nonfinite == "skip"
+    skips, whole = on_nonfinite == "skip", None
+    asks = getattr(objective, "inputs", None)
     model_of: Callable[[Params], Callable[..., Any]]
     if isinstance(model, Model):
         axes, params = axes_of(model), functional(model)[1]
+        if asks is not None:  # without arrays, which would stay alive
+            whole = functools.partial(_look, model.abstract(), asks)
         model = model if compute_dtype is None else model.abstract(compute=compute_dtype)
         model_of = functools.partial(merge, split(model)[0])
     elif not callable(model):
@@ -148,6 +179,8 @@ def make_step(
             if not isinstance(given, kind):
                 raise TypeError(f"step(state, batch): expected {expected}; {type(given)} came")
         with shard.use(mesh), ordinary():
+            if whole is not None:  # the model may be called with micro-batches only
+                whole(batch)
             noise = jax.random.fold_in(state.key, state.step)
             asked: Any = dict(model_of=model_of, objective=objective, batch=batch, noise=noise)
             asked["accumulate"] = accumulate
@@ -187,26 +220,31 @@ def make_step(
     # pinned: left alone, XLA gave gradients and Adam's moments back without the fsdp cut
     outs = None if mesh is None else (places, shard.replicated(mesh))
     program = jax.jit(step, donate_argnums=0, out_shardings=outs)
-    asks = getattr(objective, "inputs", None)
-    if not isinstance(model, Model) or asks is None:
-        return program
-    return _Checked(program, model.abstract(), asks)  # without arrays, which would stay alive
+    return program if whole is None else _Checked(program, whole)
+
+
+def _look(
+    model: Model, asks: Callable[[Model, Batch], list[Mapping[str, Any]]], batch: Batch
+) -> None:
+    """Raises ValueError for a batch that the model cannot take: of tracers, by their shapes."""
+    for inputs in asks(model, batch):
+        given = {name: value for name, value in inputs.items() if value is not None}
+        model.check({name: traceable(name, value) for name, value in given.items()})
 
 
 @dataclass(frozen=True)
 class _Checked:
     """A step that looks at a batch before it is sent off. What is on a device already is left
-    alone: reading it would wait for all that was asked of the device before."""
+    alone: reading it would wait for all that was asked of the device before. Its shapes are looked
+    at once, when the program is traced."""
 
     program: Any
-    model: Model
-    asks: Callable[[Model, Batch], list[Mapping[str, Any]]]
+    look: Callable[[Batch], None]
 
     def __call__(self, state: TrainState, batch: Batch) -> Any:
         leaves = jax.tree.leaves(batch) if isinstance(batch, Mapping) else [None]
         if all(isinstance(leaf, np.ndarray) for leaf in leaves):
-            for inputs in self.asks(self.model, batch):
-                self.model.check(inputs)
+            self.look(batch)
         return self.program(state, batch)
 
     def __getattr__(self, name: str) -> Any:

@@ -1,0 +1,124 @@
+"""What an encoder gave, in place of a source: the ids beside it say of it what they say alone."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from tests.generation.markov import Markov, MarkovConfig
+from transformers_jax.generation import generate
+
+PAD, V = 6, 7
+SOURCE = np.array([[1, 4, 2, 3], [PAD, 5, PAD, PAD]])  # padded on either side
+STATES = {"last_hidden_state": np.array([[1, 4, 2, 3], [PAD, 5, PAD, PAD]])[..., None] * 1.0}
+REPEATS = dict(encoder_no_repeat_ngram_size=1)
+
+
+@functools.cache
+def language(both: bool):
+    table = 3 * np.random.default_rng(6).normal(size=(5, V, V))
+    start = dict(decoder_start_token_id=2) if both else {}
+    config = MarkovConfig(vocab_size=V, pad_token_id=PAD, is_encoder_decoder=both, **start)
+    return Markov(config, table)
+
+
+def write(ids=None, states=None, both=True, **options):
+    made = {} if states is None else {"encoder_outputs": states}
+    options = dict(max_new_tokens=6, fixed_width=True, suppress_tokens=[PAD]) | options
+    return np.asarray(generate(language(both), ids, **made, **options))
+
+
+def traced(ids, states, **options):
+    model = language(True)
+    run = lambda ids, states: generate(
+        model, ids, encoder_outputs=states, max_new_tokens=6, fixed_width=True,
+        suppress_tokens=[PAD], **options,
+    )  # fmt: skip
+    return np.asarray(jax.jit(run)(ids, states))
+
+
+def test_ids_beside_states_tell_of_padding():
+    want = write(SOURCE)
+    np.testing.assert_array_equal(write(SOURCE, STATES), want)
+    np.testing.assert_array_equal(traced(SOURCE, STATES), want)
+    mask = (SOURCE != PAD).astype(np.int32)
+    np.testing.assert_array_equal(write(None, STATES, attention_mask=mask), want)
+    whole = write(None, STATES)  # nothing says that there is padding
+    assert not np.array_equal(whole, want)
+    np.testing.assert_array_equal(write(SOURCE, STATES, attention_mask=1 + 0 * mask), whole)
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_ids_beside_states_are_what_may_not_be_repeated(beams):
+    options = dict(REPEATS, num_beams=beams)
+    want = write(SOURCE, **options)
+    assert not set(want[0, 1:]) & set(SOURCE[0])
+    assert not np.array_equal(write(SOURCE, num_beams=beams), want)  # the control
+    np.testing.assert_array_equal(write(SOURCE, STATES, **options), want)
+    np.testing.assert_array_equal(traced(SOURCE, STATES, **options), want)
+
+
+def test_the_source_of_a_decoder_is_its_prompt():
+    prompt = np.array([[1, 4, 2], [PAD, PAD, 5]])
+    for found, row in zip(write(prompt, both=False, **REPEATS), prompt):
+        assert not set(found[3:]) & (set(row) - {PAD})
+    free = write(prompt, both=False)
+    assert any(set(found[3:]) & set(row) for found, row in zip(free, prompt))  # the control
+
+
+def sentence(call):
+    """What a call is refused with; empty if it is not."""
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (dict(ids=SOURCE[:, :3]), "input_ids has shape (2, 3), but encoder_outputs"),
+        (dict(ids=SOURCE[:1]), "input_ids has shape (1, 4), but encoder_outputs"),
+        (dict(ids=SOURCE * 1.0), "input_ids must be integers"),
+        (
+            dict(states={"last_hidden_state": np.ones((2, 4))}),
+            "encoder_outputs['last_hidden_state'] has shape (2, 4); expected 3 axes",
+        ),
+        (dict(states={"states": np.ones((2, 4, 1))}), "expected what model.encode"),
+        (dict(attention_mask=np.ones((2, 3), int)), "attention_mask has shape (2, 3)"),
+        (dict(attention_mask=np.ones((2, 4))), "attention_mask"),
+        (dict(ids=None, attention_mask=np.ones((2, 3), int)), "attention_mask has shape (2, 3)"),
+        (dict(ids=None, **REPEATS), "encoder_no_repeat_ngram_size=1 compares the ids"),
+        (dict(pixel_values=np.ones((2, 4))), "pixel_values beside encoder_outputs"),
+    ],
+)
+def test_what_does_not_go_with_states_is_refused_whether_traced_or_not(given, words):
+    given, model = {"ids": SOURCE, "states": STATES, **given}, language(True)
+    assert words in sentence(lambda: write(**given))
+    arrays = {name: x for name, x in given.items() if name not in REPEATS and x is not None}
+    rest = {name: x for name, x in given.items() if name not in arrays}
+    run = lambda arrays: generate(
+        model, arrays.get("ids"), encoder_outputs=arrays["states"], fixed_width=True,
+        **{name: x for name, x in (arrays | rest).items() if name not in ("ids", "states")},
+    )  # fmt: skip
+    assert words in sentence(lambda: jax.eval_shape(run, arrays))
+
+
+def test_masks_of_states_hold_zeros_and_ones_and_every_row_a_token():
+    assert "[1, 0] is 2" in sentence(
+        lambda: write(None, STATES, attention_mask=[[1, 1, 1, 1], [2, 1, 1, 1]])
+    )
+    empty = [[1, 1, 1, 1], [0, 0, 0, 0]]
+    assert "row 1 of attention_mask is empty" in sentence(
+        lambda: write(None, STATES, attention_mask=empty)
+    )
+
+
+def test_a_source_without_ids_has_none_to_repeat():
+    told = sentence(lambda: write(pixel_values=np.ones((2, 4)), **REPEATS))
+    assert "only pixel_values came; turn it off: encoder_no_repeat_ngram_size=None" in told
+    told = sentence(lambda: write(None, STATES, **REPEATS))
+    assert "pass the input_ids that were encoded beside them, or turn it off" in told
+    write(None, STATES, encoder_no_repeat_ngram_size=None)  # as advised
