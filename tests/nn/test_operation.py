@@ -1,0 +1,143 @@
+"""Operations: a new one is a record and a module; what a branch declares is used or refused."""
+
+import collections
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from transformers_jax import CAUSAL, FULL, sequence
+from transformers_jax.nn.attention import AttentionSpec
+from transformers_jax.nn.feedforward import FeedForwardSpec
+from transformers_jax.nn.operation import Op, OpResult
+from transformers_jax.nn.param import initialise, param, params
+from transformers_jax.nn.stack import Stack
+from transformers_jax.spec import (
+    Branch,
+    Buckets,
+    Execution,
+    LayerNorm,
+    OpFlops,
+    OpSpec,
+    RMSNorm,
+    Rotary,
+    StackSpec,
+)
+from transformers_jax.training.flops import _stack as flops_of
+
+D, T = 12, 7
+
+
+@dataclass(frozen=True)
+class ScaleSpec(OpSpec):
+    """An operation that the package does not know: x times a vector."""
+
+    factor: float = 1.0
+    collects = frozenset({"scaled"})
+
+    def build(self, width, initial, source=None):
+        return Scale(self, width, initial)
+
+    def flops(self, width, queries, keys, edges):
+        return OpFlops(2.0 * width * queries)
+
+    def describe(self):
+        return f"times {self.factor:g}"
+
+
+class Scale(Op):
+    def __init__(self, scale, width, initial):
+        self.spec = scale
+        self.weight = param("embed", {"embed": width}, initial.draw("scale", {"embed": width}))
+
+    def apply(self, x, context, *, cache=None, key=None):
+        y = x * self.weight[...] * self.spec.factor
+        return OpResult(y, None, {"scaled": y} if "scaled" in context.collect else {})
+
+
+ATTEND = AttentionSpec(heads=3, kv=4, mask=CAUSAL)
+
+
+def stack_of(*blocks, execution=Execution(), **more):
+    return initialise(Stack(StackSpec(D, blocks, **more), execution), jax.random.key(0))
+
+
+def stream(length=T):
+    return jax.random.normal(jax.random.key(1), (2, length, D)), sequence(length)
+
+
+@pytest.mark.parametrize("layers", ["stacked", "list"])
+@pytest.mark.parametrize("remat", [None, "ffn", "full"])
+def test_a_stack_runs_an_operation_that_it_does_not_know(layers, remat):
+    block = (Branch("self", ATTEND, RMSNorm()), Branch("scale", ScaleSpec(factor=3.0)))
+    stack = stack_of(block, block, execution=Execution(layers=layers, remat=remat))
+    x, nodes = stream()
+    ran = stack(x, nodes, collect=frozenset({"hidden"}))
+    alone = stack_of(block[:1], block[:1])(x, nodes)
+    assert not np.allclose(ran.x, alone.x)
+    assert len(ran.hidden) == 3
+    assert flops_of(stack.spec, T, T)[0] > 2 * 2.0 * D * T
+    grads = jax.grad(lambda x: stack(x, nodes).x.sum())(x)
+    assert np.isfinite(grads).all()
+
+
+def test_two_branches_of_one_name_are_refused():
+    """The second would have taken the parameters of the first."""
+    twice = (Branch("ffn", FeedForwardSpec(16)), Branch("ffn", FeedForwardSpec(16)))
+    with pytest.raises(ValueError, match="two branches of a block are called 'ffn'"):
+        stack_of(twice)
+    with pytest.raises(ValueError, match="are called 'ffn_norm'"):
+        stack_of((Branch("ffn", FeedForwardSpec(16)), Branch("ffn_norm", FeedForwardSpec(16))))
+    apart = stack_of((twice[0], Branch("ffn2", FeedForwardSpec(16))))
+    held = params(apart)["blocks"]["0"]
+    assert held["ffn"]["up"].shape == held["ffn2"]["up"].shape
+    assert not np.array_equal(held["ffn"]["up"], held["ffn2"]["up"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rotary", Rotary(1e4)),
+        ("relations", (FULL,)),
+        ("score", Buckets(8, 16, directed=False)),
+    ],
+)
+def test_what_would_not_be_computed_of_a_source_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"attends to 'encoder', and its {name} would not"):
+        Branch("cross", AttentionSpec(3, 4, **{name: value}), source="encoder")
+    Branch("self", AttentionSpec(3, 4, **{name: value}))  # the control: of the stream it is
+
+
+def test_two_attentions_of_a_block_have_caches_and_weights_of_their_own():
+    block = (Branch("first", ATTEND, RMSNorm()), Branch("second", ATTEND, RMSNorm()))
+    stack = stack_of(block)
+    x, nodes = stream()
+    whole = stack(x, nodes, collect=frozenset({"weights"}))
+    assert len(whole.weights) == 2
+    assert not np.allclose(*whole.weights)
+    cache = stack.init_cache(2, T, jnp.float32)
+    parts = []
+    for start in range(T):
+        ran = stack(x[:, start : start + 1], sequence(1, start=start), cache=cache)
+        cache, parts = ran.cache, [*parts, ran.x]
+    np.testing.assert_allclose(jnp.concatenate(parts, 1), whole.x, atol=1e-5)
+
+
+def test_no_two_sources_of_noise_have_one_key(monkeypatch):
+    """Layers are left out by a key that no branch uses, however many branches a layer has."""
+    seen, fold_in, key_data = collections.Counter(), jax.random.fold_in, jax.random.key_data
+
+    def counted(key, number):
+        if not isinstance(key, jax.core.Tracer):
+            seen[tuple(np.asarray(key_data(key)).tolist()), int(number)] += 1
+        return fold_in(key, number)
+
+    few = (Branch("ffn", FeedForwardSpec(16), LayerNorm(), dropout=0.1),)
+    many = (*few, *(Branch(f"ffn{n}", FeedForwardSpec(16), dropout=0.1) for n in range(3)))
+    stack = stack_of(few, many, execution=Execution(layers="list"), layerdrop=0.3)
+    monkeypatch.setattr(jax.random, "fold_in", counted)
+    stack(*stream(), key=jax.random.key(2))
+    assert len(seen) > 6
+    assert set(seen.values()) == {1}, seen
