@@ -128,7 +128,7 @@ def test_experts_stand_in_every_nth_layer():
 
     def kinds(**says):
         blocks = config.from_dict(says).spec(False).blocks
-        return "".join(block[-1].kind[0] for block in blocks)
+        return "".join(block[-1].name[0] for block in blocks)
 
     assert kinds(num_layers=6, num_sparse_encoder_layers=3) == "fefefe"
     assert kinds(num_layers=5, num_sparse_encoder_layers=1) == "fefff"
