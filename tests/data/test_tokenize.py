@@ -13,7 +13,7 @@ from transformers_jax.cli import main
 from transformers_jax.data.config import Data
 from transformers_jax.data.corpus import load_corpus
 from transformers_jax.data.token_folders import check_tokens
-from transformers_jax.data.tokenize import Request, parse_size, tokenize
+from transformers_jax.data.tokenize import Request, tokenize
 
 OPTIONS = ["--tokenizer", "bpe", "--vocab-size", "300", "--documents", "line"]
 
@@ -87,7 +87,3 @@ def test_folders_and_arguments_that_do_not_serve_are_refused(tmp_path):
         tokenize(Request(str(source), "byte"), tmp_path / "new", processes=0)
     with pytest.raises(ValueError, match="must lie in"):
         Request("a", "byte", eval_fraction=1.0)
-    assert (parse_size("256MB"), parse_size("7")) == (2**28, 7)
-    for wrong in ("", "MB", "1.5GB", "0", "3 cats"):
-        with pytest.raises(ValueError, match="is no size"):
-            parse_size(wrong)

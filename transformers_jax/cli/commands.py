@@ -270,6 +270,7 @@ def objective_named(name: str) -> Any:
 def tokenize(options: Namespace) -> int:
     """Makes a source token ids, once, in a folder."""
     from transformers_jax.data import tokenize as work
+    from transformers_jax.sizes import parse_bytes
 
     asked = objective_named(options.objective) if options.objective else None
     request = work.Request(
@@ -280,7 +281,7 @@ def tokenize(options: Namespace) -> int:
         eos=options.eos or (asked is not None and asked.ends(True)),
         sentences=options.sentences or (asked is not None and asked.sentences),
         eval_fraction=options.eval_fraction,
-        shard_size=work.parse_size(options.shard_size),
+        shard_size=parse_bytes("shard_size", options.shard_size),
         vocab_size=options.vocab_size,
         roles=() if asked is None else asked.learned_roles(True),
         sentinels=0 if asked is None else asked.sentinels,

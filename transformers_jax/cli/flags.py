@@ -123,7 +123,7 @@ def flags_of_tokenize(parser: Parser) -> None:
     add("--eos", action="store_true", help="put the token eos behind every document")
     add("--sentences", action="store_true", help="keep where sentences start")
     add("--eval-fraction", type=float, default=0.1, metavar="X", help="held out (default 0.1)")
-    add("--shard-size", default="256MB", metavar="SIZE", help="of ids (default 256MB)")
+    add("--shard-size", default="256MiB", metavar="SIZE", help="of ids (default 256MiB)")
     add("--vocab-size", type=int, default=32768, metavar="N",
         help="of a tokenizer that is learned (default 32768)")  # fmt: skip
     add("--processes", type=int, default=1, metavar="N",

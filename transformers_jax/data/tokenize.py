@@ -72,20 +72,6 @@ class Made:
     seconds: float
 
 
-def parse_size(text: str) -> int:
-    """Bytes of "256MB", "1GB" or "4096".
-
-    Raises:
-        ValueError: no size.
-    """
-    units = {"KB": 2**10, "MB": 2**20, "GB": 2**30, "": 1}
-    number = text.upper().rstrip("KMGB")
-    unit = text.upper()[len(number) :]
-    if not number.strip().isdigit() or unit not in units or int(number) == 0:
-        raise ValueError(f"{text!r} is no size; write 256MB, 1GB, or bytes")
-    return int(number) * units[unit]
-
-
 def tokenize(
     request: Request,
     out: str | Path,

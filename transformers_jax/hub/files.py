@@ -33,6 +33,7 @@ from transformers_jax.hub.header import (
     read_json,
 )
 from transformers_jax.publish import publish
+from transformers_jax.sizes import parse_bytes
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -193,7 +194,7 @@ def save(
         check_name(name)
         if np.dtype(entry.dtype) not in CODES:
             raise ValueError(f"tensor {name!r}: safetensors has no dtype {entry.dtype}")
-    groups = _split(entries, _bytes(max_shard_size))
+    groups = _split(entries, parse_bytes("max_shard_size", max_shard_size))
     directory.mkdir(parents=True, exist_ok=True)
     notes = dict({"format": "pt"} if metadata is None else metadata)
     names = [SINGLE] if len(groups) == 1 else [
@@ -358,11 +359,3 @@ def _split(entries: Mapping[str, Entry], most: int) -> list[list[str]]:
         groups[-1].append(name)
         room -= entry.nbytes
     return groups + alone or [[]]
-
-
-def _bytes(size: int | str) -> int:
-    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?B?)", str(size).strip().upper())
-    if match is None or match[2] not in units or float(match[1]) <= 0:
-        raise ValueError(f"max_shard_size {size!r} must be bytes, or text such as '5GB'")
-    return int(float(match[1]) * units[match[2]])

@@ -1,0 +1,24 @@
+"""Sizes of files and memory, as people write them."""
+
+from __future__ import annotations
+
+import re
+
+UNITS = {unit: 10**power for unit, power in (("", 0), ("k", 3), ("m", 6), ("g", 9), ("t", 12))}
+UNITS |= {f"{unit}i": 2**power for unit, power in (("k", 10), ("m", 20), ("g", 30), ("t", 40))}
+
+
+def parse_bytes(name: str, size: int | str) -> int:
+    """Bytes of a number or of a text: "5GB" is 5 x 10^9, "5GiB" 5 x 2^30, "4096" or "4096B" 4096.
+
+    Raises:
+        ValueError: no size above 0; `name` says of what.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", str(size).strip().lower())
+    count = int(float(found[1]) * UNITS[found[2] or ""]) if found else 0
+    if count <= 0:
+        raise ValueError(
+            f"{name} is {size!r}; expected bytes above 0, as a number or a text such as '5GB' "
+            "(10^9 each) or '5GiB' (2^30 each)"
+        )
+    return count
