@@ -233,7 +233,9 @@ HUB = {  # keys of well-known files beside those that today's classes write
 @pytest.mark.parametrize("family", HUB)
 def test_configs_of_the_hub_are_read(family):
     values = {"model_type": family, **HUB[family]}
-    config_class(values).from_dict(values)
+    config = config_class(values).from_dict(values)
+    assert values.items() <= {**values, **config.to_dict()}.items()
+    assert config.model_type == family
 
 
 @pytest.mark.parametrize(

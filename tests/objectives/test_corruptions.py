@@ -228,7 +228,7 @@ def test_an_empty_piece_is_refused(record):
 
 @EACH
 def test_roles_suffice(record):
-    """Nothing is used that the record does not ask for."""
+    """Nothing is used that the record does not ask for: without the rest the same is made."""
     words = Vocabulary(
         SIZE,
         {role: WORDS.special[role] for role in record.roles},
@@ -237,7 +237,9 @@ def test_roles_suffice(record):
         WORDS.continues,
     )
     for n in SIZES:
-        make(record, piece(n), n, words)
+        some, every = make(record, piece(n), n, words), make(record, piece(n), n)
+        sizes = lambda example: {name: x.shape for name, x in example.tokens.items()}
+        assert sizes(some) == sizes(every)
 
 
 def test_all_records_are_listed_and_tried():
