@@ -13,7 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Array, Bool, check_counted
-from transformers_jax.graph import PLACE, Mask, Nodes, attends_ahead, connect, from_first_token, sequence
+from transformers_jax.graph import (
+    PLACE,
+    Mask,
+    Nodes,
+    attends_ahead,
+    connect,
+    from_first_token,
+    sequence,
+)
 from transformers_jax.models import checks
 from transformers_jax.models.arguments import readable
 from transformers_jax.models.base import rebuilt
