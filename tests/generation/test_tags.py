@@ -226,3 +226,9 @@ def test_a_mask_tells_whether_it_reads_places_or_compares_them():
     found = from_first_token((CAUSAL & ~tj.graph.Block(4)) | Same("index"))
     assert found == (CAUSAL & ~tj.graph.Block(4, PLACE)) | Same("index")
     assert parse(str(found)) == found
+
+
+def test_a_mask_that_a_directory_keeps_counts_from_the_first_token_too(tmp_path):
+    tj.save_pretrained(plain().with_mask(OWN & tj.graph.Block(4)), tmp_path)
+    model = tj.from_pretrained(tmp_path, head="causal_lm")
+    np.testing.assert_array_equal(tj.generate(model, IDS, **LIKELY), naive(model, IDS, {}))

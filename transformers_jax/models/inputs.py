@@ -64,12 +64,11 @@ def places_of_tokens(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str,
 def by_first_token(model: Any) -> Any:
     """The model whose masks read the tag `PLACE` in place of the columns of a row
     (`graph.from_first_token`); the model itself, if no mask that it was given reads them."""
-    plan = getattr(model, "plan", None)
-    mask = None if plan is None else plan.masks
+    mask = getattr(getattr(model, "plan", None), "masks", None)
     if not isinstance(mask, Mask) or (counting := from_first_token(mask)) == mask:
         return model
-    plan = dataclasses.replace(plan, config=without(plan.config), mask=counting)
-    return rebuilt(model, plan)
+    config = without(model.plan.config)  # whose masks are in `counting`
+    return rebuilt(model, dataclasses.replace(model.plan, config=config, mask=counting))
 
 
 def _integers(tag: Any) -> Array:
