@@ -181,7 +181,7 @@ def test_a_mask_that_is_said_to_keep_the_order_draws_no_edge_to_later_tokens(mas
 ABSOLUTE = {
     "blocks": CAUSAL & tj.graph.Block(4),
     "all but the first": CAUSAL & (Near(left=1) | ~Where("index")),
-    "layers": [CAUSAL & (tj.graph.Block(3) | Near(left=1)), CAUSAL],
+    "layers": [CAUSAL & (tj.graph.Block(4) | Near(left=1)), CAUSAL],
     "distances": CAUSAL & (Near(left=2) | tj.graph.Strided(3)),
 }
 
