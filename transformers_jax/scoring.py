@@ -78,13 +78,13 @@ def score(
     given = {name: read(name, v) for name, v in given.items()}
     _check(model, head, given, mask_token_id, batch_size)
     given = {name: narrow(value) for name, value in given.items()}
+    if head == "causal_lm":
+        model, given = _placed(model, given)
     definition, values = split(model)
     if head in MASKING:
         assert mask_token_id is not None
         return _masked(definition, values, given, mask_token_id, batch_size, chunk)
     run = _causal if head == "causal_lm" else _seq2seq
-    if head == "causal_lm":
-        given = _placed(given)
     return run(definition, chunk, values, given)
 
 
@@ -120,12 +120,12 @@ def _summed(each: Float[Array, "B T"], asked: Array) -> Output:
 # ---------------------------------------------------------------- one run
 
 
-def _placed(given: dict[str, Any]) -> dict[str, Any]:
-    """The inputs with positions that padding in front does not count in."""
+def _placed(model: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The model and its inputs such that padding in front does not count."""
     mask = given.get("attention_mask")
     if mask is None or (not is_traced(mask) and bool(np.asarray(mask)[:, 0].all())):
-        return given
-    return places_of_tokens(given)
+        return model, given
+    return places_of_tokens(model, given)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -1,5 +1,6 @@
 """Beam search against enumeration of every sentence of a small language."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -123,3 +124,30 @@ def left_padded(prompts, pad=PAD):
     ids = np.array([[pad] * (width - len(p)) + p for p in prompts])
     mask = np.array([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
     return ids, mask
+
+
+@pytest.mark.parametrize("penalty", [-18.0, -4.0, 18.0])
+def test_a_text_is_found_under_every_length_penalty_that_is_taken(penalty):
+    table, model = language(4)
+    table[:, :, EOS] = -1e4  # nobody ends: the text has as many tokens as there may be
+    model = Markov(MarkovConfig(vocab_size=V, pad_token_id=PAD), table)
+    options = dict(max_new_tokens=30, num_beams=2, num_return_sequences=2, eos_token_id=EOS)
+    write = lambda penalty: generate(
+        model, np.array([[1, 2]]), length_penalty=penalty, return_dict_in_generate=True, **options
+    )
+    found, plain = write(penalty), write(0.0)
+    assert np.array_equal(found.sequences, plain.sequences)  # all are of one length
+    want = np.asarray(plain.sequences_scores, np.float64) / 30.0**penalty
+    np.testing.assert_allclose(found.sequences_scores, want, rtol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"temperature": 1e-15}, {"repetition_penalty": 1e9}])
+def test_beams_find_a_text_however_far_options_stretch_scores(options):
+    _, model = language(4)
+    key = {"do_sample": True, "key": jax.random.key(0)} if "temperature" in options else {}
+    out = generate(
+        model, np.array([[1, 2]]), max_new_tokens=5, num_beams=2, eos_token_id=None,
+        return_dict_in_generate=True, **key, **options,
+    )  # fmt: skip
+    assert np.isfinite(out.sequences_scores).all()
+    assert out.sequences.shape == (1, 7)

@@ -95,6 +95,16 @@ def test_an_option_that_is_not_supported_is_refused_wherever_it_is_found():
         ({"num_beams": 0}, "num_beams must be >= 1, got 0"),
         ({"temperature": 0.0}, "temperature must be > 0, got 0.0"),
         ({"temperature": -1.0, "do_sample": True}, "temperature must be > 0"),
+        *(
+            ({"temperature": t, "do_sample": True}, "temperature must be from 1e-15 to 1e.09")
+            for t in (1e-38, 1e-45, 1e39)
+        ),
+        ({"temperature": 1e-40}, "for the likeliest token pass do_sample=False"),
+        ({"repetition_penalty": 1e39}, "repetition_penalty must be from 1e-15 to 1e.09"),
+        *(
+            ({"num_beams": 2, "length_penalty": p, "max_new_tokens": 30}, "from -18.9 to 18.9")
+            for p in (40.0, -30, 1e39)
+        ),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\], got 0.0"),
         ({"top_p": 1.5}, "top_p must be in"),
         ({"top_k": -3}, "top_k must be >= 0"),

@@ -190,6 +190,21 @@ def test_a_row_without_text_stays_empty_where_it_cannot_be_refused(beams):
     assert found[0, 3:].tolist() == alone[0, 2:].tolist()
 
 
+@pytest.mark.parametrize(
+    "how", [{}, {"do_sample": True, "key": jax.random.key(0)}, {"num_beams": 2}]
+)
+def test_a_row_with_an_id_out_of_range_is_padding_where_it_cannot_be_refused(how):
+    config = tj.GPT2Config(vocab_size=31, n_positions=32, n_embd=16, n_layer=1, n_head=2,
+                           eos_token_id=1, pad_token_id=7)  # fmt: skip
+    model = tj.from_config(config, head="causal_lm", key=jax.random.key(3))
+    write = compiled(model, max_new_tokens=4, **how)
+    found = write(input_ids=np.array([[5, 31, 9], [5, 6, 9]]))
+    assert found[0, 3:].tolist() == [7] * 4
+    whole = write(input_ids=np.array([[5, 6, 9], [5, 6, 9]]))
+    assert found[1].tolist() == whole[1].tolist()
+    assert whole[0, 3:].tolist() != [7] * 4  # the control
+
+
 def test_a_traced_mask_that_may_be_additive_is_refused():
     _, model = language(1)
     with pytest.raises(ValueError, match=r"attention_mask has dtype float32.*integers"):

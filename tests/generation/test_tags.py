@@ -9,7 +9,15 @@ import pytest
 
 import transformers_jax as tj
 from transformers_jax import CAUSAL, FULL, OWN, Near, Same, Where
-from transformers_jax.graph import Before, Dense, attends_ahead, sequence
+from transformers_jax.graph import (
+    PLACE,
+    Before,
+    Dense,
+    attends_ahead,
+    from_first_token,
+    parse,
+    sequence,
+)
 
 PREFIX = CAUSAL | Where("prefix")
 NEW = 6
@@ -168,3 +176,59 @@ def test_a_mask_that_is_said_to_keep_the_order_draws_no_edge_to_later_tokens(mas
         assert attends_ahead(mask, prefix=prefix) or not later.any()
         assert later.any() or not attends_ahead(mask, prefix=prefix)
     assert OWN.over(mask) == mask
+
+
+ABSOLUTE = {
+    "blocks": CAUSAL & tj.graph.Block(4),
+    "all but the first": CAUSAL & (Near(left=1) | ~Where("index")),
+    "layers": [CAUSAL & (tj.graph.Block(4) | Near(left=1)), CAUSAL],
+    "distances": CAUSAL & (Near(left=2) | tj.graph.Strided(3)),
+}
+
+
+@pytest.mark.parametrize("name", ABSOLUTE)
+def test_masks_of_places_count_from_the_first_token_of_a_row(name):
+    model, width = plain().with_mask(ABSOLUTE[name]), IDS.shape[1]
+    want = naive(model, IDS, {})  # neither padding nor buckets
+    np.testing.assert_array_equal(tj.generate(model, IDS, **LIKELY), want)
+    ids, mask = np.pad(IDS, ((0, 0), (2, 0))), np.pad(np.ones_like(IDS), ((0, 0), (2, 0)))
+    found = tj.generate(model, ids, attention_mask=mask, **LIKELY)
+    np.testing.assert_array_equal(found[:, 2 + width :], want[:, width:])
+    if name == "blocks":
+        beams = tj.generate(model, ids, attention_mask=mask, num_beams=2, **LIKELY)
+        alone = tj.generate(model, IDS, num_beams=2, **LIKELY)
+        np.testing.assert_array_equal(beams[:, 2:], alone)
+    assert not np.array_equal(tj.generate(plain(), IDS, **LIKELY), want)  # the control
+
+
+@pytest.mark.parametrize("name", ["blocks", "layers"])
+def test_padding_in_front_moves_no_edge_of_score_and_causal_lm(name):
+    model = plain().with_mask(ABSOLUTE[name])
+    told = {"alone": tj.score(model, IDS).perplexity}
+    lost = {"alone": tj.causal_lm(model, {"input_ids": IDS}, None)[0]}
+    for side, edge in {"left": (3, 0), "right": (0, 3)}.items():
+        ids, mask = (np.pad(x, ((0, 0), edge)) for x in (IDS, np.ones_like(IDS)))
+        told[side] = tj.score(model, ids, mask).perplexity
+        lost[side] = tj.causal_lm(model, {"input_ids": ids, "attention_mask": mask}, None)[0]
+    for side in ("left", "right"):
+        np.testing.assert_allclose(told[side], told["alone"], rtol=1e-4)
+        np.testing.assert_allclose(lost[side], lost["alone"], rtol=1e-4)
+
+
+def test_a_mask_tells_whether_it_reads_places_or_compares_them():
+    for mask in (
+        CAUSAL & Near(left=3),
+        OWN & Same("document"),
+        ~tj.graph.Strided(2),
+        Dense("index"),
+    ):
+        assert from_first_token(mask) == mask
+    found = from_first_token((CAUSAL & ~tj.graph.Block(4)) | Same("index"))
+    assert found == (CAUSAL & ~tj.graph.Block(4, PLACE)) | Same("index")
+    assert parse(str(found)) == found
+
+
+def test_a_mask_that_a_directory_keeps_counts_from_the_first_token_too(tmp_path):
+    tj.save_pretrained(plain().with_mask(OWN & tj.graph.Block(4)), tmp_path)
+    model = tj.from_pretrained(tmp_path, head="causal_lm")
+    np.testing.assert_array_equal(tj.generate(model, IDS, **LIKELY), naive(model, IDS, {}))

@@ -28,6 +28,7 @@ from transformers_jax.generation.options import Options, dials, resolve
 from transformers_jax.generation.processors import Dials
 from transformers_jax.generation.search import Found, Job, Prompt, search
 from transformers_jax.models.base import Model, check_model
+from transformers_jax.models.inputs import by_first_token
 from transformers_jax.models.output import Output
 from transformers_jax.nn.param import merge, split
 from transformers_jax.spelling import nearest
@@ -174,6 +175,7 @@ def _run(
     a copy of all weights per token.
     """
     model = merge(definition, params).decoding()
+    model = model if model.is_encoder_decoder else by_first_token(model)  # prompts were moved
     job = Job(prompt, numbers, limit, key, options, width)
     return (beam_search if options.num_beams > 1 else search)(model, job, with_scores)
 

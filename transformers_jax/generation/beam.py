@@ -34,12 +34,14 @@ from transformers_jax.generation.search import (
 
 __all__ = ["beam_search"]
 
-NEVER = -1e9
-"""Score of a beam that is none: far below every log-probability, and above what is banned."""
+NEVER = -1e20
+"""Score of a running beam that is none: below every sum of log-probabilities, as far as options may
+stretch them, and above what is banned. A hypothesis that is none is worth -inf: the worth of others
+grows with `length_penalty` without such a bound."""
 
 
 class _Hypotheses(NamedTuple):
-    """Finished beams, best first. Slots that are still empty have the score NEVER."""
+    """Finished beams, best first. Slots that are still empty have the score -inf."""
 
     ids: Int[Array, "B N W"]
     score: Float[Array, "B N"]
@@ -85,7 +87,7 @@ def _beginning(model: Any, job: Job, cache: Any, with_scores: bool) -> _State:
     text = spread(begin_text(job), beams)
     nothing = _Hypotheses(
         ids=text.ids.reshape(batch, beams, -1),
-        score=jnp.full((batch, beams), NEVER),
+        score=jnp.full((batch, beams), -jnp.inf),
         length=jnp.zeros((batch, beams), jnp.int32),
         real=jnp.zeros((batch, beams), bool),
     )
@@ -108,6 +110,7 @@ def _step(state: _State, chance: Float[Array, "R V"], job: Job) -> _State:
     total = (chance.reshape(batch, beams, vocab) + state.score[..., None]).reshape(batch, -1)
     length = state.text.end - state.text.begin + 1  # in generated tokens, this one included
     score, index = _candidates(total, options, job, length - 1)
+    still_open = state.open & ~jnp.isnan(score).all(axis=1)  # NaN: of ids that are out of range
     parent, token = index // vocab, (index % vocab).astype(state.text.ids.dtype)
 
     ids = _pick(state.text.ids.reshape(batch, beams, -1), parent)  # (B, candidates, W)
@@ -122,15 +125,15 @@ def _step(state: _State, chance: Float[Array, "R V"], job: Job) -> _State:
 
     worth = score / length.astype(jnp.float32) ** job.dials["length_penalty"]
     among_best = jnp.arange(score.shape[1]) < beams
-    accepted = stops & among_best & state.open[:, None]
+    accepted = stops & among_best & still_open[:, None]
     if options.early_stopping is True:
         accepted &= ~state.finished.real.all(axis=1, keepdims=True)
     fresh = _Hypotheses(
-        ids, jnp.where(accepted, worth, NEVER), jnp.broadcast_to(length, worth.shape), accepted
+        ids, jnp.where(accepted, worth, -jnp.inf), jnp.broadcast_to(length, worth.shape), accepted
     )
     finished = _best_of(state.finished, fresh, beams)
 
-    still_open = state.open & _may_improve(running[:, 0], finished, length, job)
+    still_open &= _may_improve(running[:, 0], finished, length, job)
     going = still_open.any() & ~stops.all()
     if options.early_stopping is True:
         going &= ~finished.real.all()
@@ -168,8 +171,8 @@ def _may_improve(
     if job.options.early_stopping == "never":
         length = jnp.where(penalty > 0, job.limit, length)
     hoped = best_running / length.astype(jnp.float32) ** penalty
-    worst = jnp.where(finished.real.all(axis=1), finished.score.min(axis=1), NEVER)
-    return hoped > worst
+    worst = jnp.where(finished.real.all(axis=1), finished.score.min(axis=1), -jnp.inf)
+    return (best_running > NEVER / 2) & (hoped > worst)  # where all have ended, none runs on
 
 
 def _pick(x: Array, index: Int[Array, "B C"]) -> Array:

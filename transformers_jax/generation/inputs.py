@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Array, Int, is_symbolic, is_traced
-from transformers_jax.generation.options import Options
+from transformers_jax.generation.options import Options, check_length_penalty
 from transformers_jax.generation.rows import (
     Rows,
     bucket,
@@ -84,6 +84,8 @@ def read(
     check_first(ids, vocabulary_of(model))
     given, most = ids.shape[1], positions(model, text)
     new = _new_tokens(options, given, most)
+    if not is_symbolic(new):
+        check_length_penalty(options, new)
     longest = given if is_traced(start) else int((given - start).max())
     if most is not None and not is_symbolic(longest) and longest + new > most:
         raise ValueError(

@@ -22,7 +22,7 @@ from typing import Any
 from transformers_jax.arrays import is_traced
 from transformers_jax.spelling import nearest
 
-__all__ = ["Options", "dials", "resolve"]
+__all__ = ["Options", "check_length_penalty", "dials", "resolve"]
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,12 @@ WHOLE = (
 IDS = ("suppress_tokens", "begin_suppress_tokens", "forced_eos_token_id", "eos_token_id")
 FLAGS = ("do_sample", "renormalize_logits")
 FROM_CONFIG = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
+STRETCH = (1e-15, 1e9)
+"""What scores may be divided by or multiplied with: float32 holds the results, and their sums stay
+apart from the scores of what is banned and of beams that are none."""
+DECADES = 28
+"""`length ** length_penalty` lies between 10**-DECADES and 10**DECADES, so that the worth of a beam
+is neither 0 nor infinite in float32."""
 FORCED = ("forced_bos_token_id", "forced_eos_token_id")  # of a config without generation settings
 
 # Options of transformers that change what is generated and that we do not have: the values that
@@ -156,6 +162,22 @@ def resolve(
             log.warning("%s: without effect unless do_sample=True", ", ".join(ignored))
         options = replace(options, temperature=1.0, top_k=None, top_p=1.0)
     return options
+
+
+def check_length_penalty(options: Options, new: int) -> None:
+    """Beams of up to `new` tokens can be compared in float32.
+
+    Raises:
+        ValueError: a penalty under which their scores would be 0 or infinite, with the bound.
+    """
+    bound = DECADES / math.log10(max(new, 2))
+    if options.num_beams > 1 and abs(options.length_penalty) > bound:
+        bound = math.floor(bound * 10) / 10
+        raise ValueError(
+            f"length_penalty={options.length_penalty} with {new} new tokens: scores of beams are "
+            f"divided by length ** length_penalty, which float32 cannot hold; with so many tokens "
+            f"pass a length_penalty from {-bound:g} to {bound:g}"
+        )
 
 
 def dials(options: Options) -> tuple[Options, dict[str, float]]:
@@ -286,8 +308,17 @@ def _check(options: Options) -> None:
         demand((getattr(o, name) or 0) >= 0, f"{name} must be >= 0, got {getattr(o, name)}")
     for name in ("num_beams", "num_return_sequences"):
         demand(getattr(o, name) >= 1, f"{name} must be >= 1, got {getattr(o, name)}")
-    for name in ("temperature", "repetition_penalty"):
-        demand(getattr(o, name) > 0, f"{name} must be > 0, got {getattr(o, name)}")
+    for name, instead in (
+        ("temperature", "; for the likeliest token pass do_sample=False"),
+        ("repetition_penalty", ""),
+    ):
+        value, (least, most) = getattr(o, name), STRETCH
+        demand(value > 0, f"{name} must be > 0, got {value}")
+        demand(
+            value <= 0 or least <= value <= most,
+            f"{name} must be from {least:g} to {most:g}, as scores are float32, got {value}"
+            f"{instead}",
+        )
     demand(0 < o.top_p <= 1, f"top_p must be in (0, 1], got {o.top_p}")
     demand((o.top_k or 0) >= 0, f"top_k must be >= 0 (0: off), got {o.top_k}")
     for name in ("no_repeat_ngram_size", "encoder_no_repeat_ngram_size"):

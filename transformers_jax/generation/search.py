@@ -16,7 +16,8 @@ from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.generation import processors, sampling
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.processors import Dials, Processor, Text
-from transformers_jax.generation.tags import looks_ahead
+from transformers_jax.generation.tags import decoder_masks, looks_ahead
+from transformers_jax.graph import PLACE
 from transformers_jax.nn.param import params
 from transformers_jax.shard import varying
 
@@ -94,8 +95,10 @@ def search(model: Any, job: Job, with_scores: bool = False) -> Found:
             token = sampling.draw(job.step_key(done), scores)
         else:
             token = jnp.argmax(scores, axis=-1)
-        token = jnp.where(state.ended, job.pad, token).astype(text.ids.dtype)
-        ended = state.ended | ends(token, options)
+        chosen = jnp.take_along_axis(scores, token[:, None], axis=1)[:, 0]
+        ended = state.ended | jnp.isnan(chosen)  # of ids out of range: what follows is no text
+        token = jnp.where(ended, job.pad, token).astype(text.ids.dtype)
+        ended |= ends(token, options)
         return _State(write(text, token), ended, cache, keep(state.scores, scores, done))
 
     def step(state: _State) -> _State:
@@ -176,10 +179,13 @@ def placed(
     the tokens of each row, or the columns that the caller knows of."""
     if model.is_encoder_decoder:
         return {"decoder_tags": tags} if tags else {}
+    places = jnp.maximum(column - start[:, None], 0)
+    if any(PLACE in mask.tags for mask in decoder_masks(model, ("self",))):
+        tags = {**tags, PLACE: places}
     if getattr(model, "counts", "tokens") == "columns":
         return {"tags": {**tags, "position": jnp.maximum(column - offset, 0)}}
     named = {"tags": tags} if tags else {}
-    return {"position_ids": jnp.maximum(column - start[:, None], 0), **named}
+    return {"position_ids": places, **named}
 
 
 def begin_text(job: Job) -> Text:

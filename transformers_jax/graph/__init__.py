@@ -18,13 +18,14 @@ from transformers_jax.graph.mask import (
     given,
 )
 from transformers_jax.graph.nodes import Nodes, concatenate, sequence
-from transformers_jax.graph.order import attends_ahead
+from transformers_jax.graph.order import PLACE, attends_ahead, from_first_token
 from transformers_jax.graph.parse import parse
 
 __all__ = [
     "CAUSAL",
     "FULL",
     "OWN",
+    "PLACE",
     "Before",
     "Block",
     "Dense",
@@ -41,6 +42,7 @@ __all__ = [
     "attends_ahead",
     "concatenate",
     "connect",
+    "from_first_token",
     "given",
     "parse",
     "sequence",

@@ -24,7 +24,14 @@ from transformers_jax.graph.nodes import Nodes
 
 
 class Mask:
-    """A directed graph over nodes, as an expression tree."""
+    """A directed graph over nodes, as an expression tree.
+
+    Attributes:
+        relative: a part that only compares a tag of two nodes, so that its edges are the same where
+            the tag counts from another number; False: what the values themselves are matters.
+    """
+
+    relative = False
 
     def edges(
         self, q: Nodes, k: Nodes, pairs: Mapping[str, Array] | None = None
@@ -124,6 +131,7 @@ class Before(Mask):
     """
 
     tag: str = "index"
+    relative = True
 
     def edges(self, q, k, pairs=None):
         row, column = _columns(q.tag(self.tag), k.tag(self.tag))
@@ -145,6 +153,7 @@ class Near(Mask):
     left: int | None = None
     right: int | None = None
     tag: str = "index"
+    relative = True
 
     def __post_init__(self):
         for side, reach in (("left", self.left), ("right", self.right)):
@@ -180,6 +189,7 @@ class Same(Mask):
     """
 
     tag: str
+    relative = True
 
     def edges(self, q, k, pairs=None):
         row, column = _columns(q.tag(self.tag), k.tag(self.tag))
@@ -225,6 +235,7 @@ class Strided(Mask):
 
     step: int
     tag: str = "index"
+    relative = True
 
     def __post_init__(self):
         if self.step < 1:

@@ -1,10 +1,32 @@
-"""Whether a mask keeps the order of a text: may a token attend to one behind it?"""
+"""Masks and the order of a text: may a token attend to one behind it, and does it matter where in
+its row a text begins?"""
 
 from __future__ import annotations
 
-from transformers_jax.graph.mask import All, Any, Before, Full, Mask, Near, Not, Where
+import dataclasses
 
-__all__ = ["attends_ahead"]
+from transformers_jax.graph.mask import All, Any, Before, Full, Mask, Near, Not, PerLayer, Where
+
+__all__ = ["PLACE", "attends_ahead", "from_first_token"]
+
+PLACE = "place in the text"
+"""A tag that counts the tokens of a row from its first, where `index` counts its columns."""
+
+
+def from_first_token(mask: Mask) -> Mask:
+    """The mask that reads `PLACE` wherever a part of `mask` reads the value of `index` itself
+    (`Block`, `Where`): under it, padding in front of a text moves no edge. Parts that compare only
+    distances or order stay as they are, and so does a mask that is made of such parts alone.
+    """
+    if isinstance(mask, PerLayer):
+        return PerLayer(tuple(from_first_token(part) for part in mask.masks))
+    if not dataclasses.is_dataclass(mask):
+        return mask
+    found = {field.name: getattr(mask, field.name) for field in dataclasses.fields(mask)}
+    new = {name: from_first_token(part) for name, part in found.items() if isinstance(part, Mask)}
+    absolute = "index" in mask.reads and not mask.relative
+    names = {name: PLACE for name, value in found.items() if absolute and value == "index"}
+    return dataclasses.replace(mask, **new, **names) if new or names else mask
 
 
 def attends_ahead(mask: Mask, *, prefix: bool) -> bool:

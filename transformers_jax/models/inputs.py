@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,9 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Array, Bool, check_counted
-from transformers_jax.graph import Nodes, attends_ahead, connect, sequence
+from transformers_jax.graph import (
+    PLACE,
+    Mask,
+    Nodes,
+    attends_ahead,
+    connect,
+    from_first_token,
+    sequence,
+)
 from transformers_jax.models import checks
 from transformers_jax.models.arguments import readable
+from transformers_jax.models.base import rebuilt
+from transformers_jax.models.masks import without
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import TokenEmbedder
 
@@ -34,14 +45,30 @@ def tokens(
     return sequence(length, start=start, valid=valid, tags=given)
 
 
-def places_of_tokens(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The inputs of a causal model with positions that padding in front does not count in; as they
-    are without an `attention_mask`, or where they say positions themselves."""
+def places_of_tokens(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """(a causal model, its inputs) such that padding in front of a row does not count: not in
+    positions, unless the inputs say them, nor in masks that read places. As they are without an
+    `attention_mask`."""
     mask, tags = inputs.get("attention_mask"), inputs.get("tags") or {}
-    if mask is None or "position_ids" in inputs or "position" in tags:
-        return inputs
-    places = jnp.maximum(jnp.cumsum(mask > 0, axis=1) - 1, 0)
-    return {**inputs, "tags": {**tags, "position": places.astype(jnp.int32)}}
+    if mask is None:
+        return model, inputs
+    counting = by_first_token(model)
+    names = [] if "position_ids" in inputs or "position" in tags else ["position"]
+    names += [] if counting is model else [PLACE]
+    if not names:
+        return model, inputs
+    places = jnp.maximum(jnp.cumsum(mask > 0, axis=1) - 1, 0).astype(jnp.int32)
+    return counting, {**inputs, "tags": {**tags, **dict.fromkeys(names, places)}}
+
+
+def by_first_token(model: Any) -> Any:
+    """The model whose masks read the tag `PLACE` in place of the columns of a row
+    (`graph.from_first_token`); the model itself, if no mask that it was given reads them."""
+    mask = getattr(getattr(model, "plan", None), "masks", None)
+    if not isinstance(mask, Mask) or (counting := from_first_token(mask)) == mask:
+        return model
+    config = without(model.plan.config)  # whose masks are in `counting`
+    return rebuilt(model, dataclasses.replace(model.plan, config=config, mask=counting))
 
 
 def _integers(tag: Any) -> Array:

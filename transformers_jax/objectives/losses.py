@@ -143,10 +143,11 @@ def causal_lm(
     is not asked for.
     """
     _need(batch, "input_ids")
-    inputs, answers = places_of_tokens(_read(batch)), _next_tokens(batch)
-    if "labels" not in batch and (askable := unseen(model, batch)) is not None:
+    answers = _next_tokens(batch)
+    model, placed = places_of_tokens(model, dict(batch))
+    if "labels" not in batch and (askable := unseen(model, placed)) is not None:
         answers = jnp.where(askable[:, 1:], answers, IGNORED)
-    found = model(**inputs, key=key, output_unembedding=True)
+    found = model(**_read(placed), key=key, output_unembedding=True)
     return _told(loss, loss.of(found.unembedding, answers))
 
 
