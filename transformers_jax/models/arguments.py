@@ -91,11 +91,19 @@ def concrete(name: str, value: Any) -> Any:
         try:
             array = np.asarray(value)
         except ValueError:
-            raise ValueError(f"{name}: rows of different lengths; pad them to one width") from None
+            raise ValueError(_uneven(name)) from None
         if array.dtype == object:
-            raise ValueError(f"{name}: rows of different lengths; pad them to one width")
+            raise ValueError(_uneven(name))
         return array
     return value
+
+
+def _uneven(name: str) -> str:
+    """What is wrong with rows of several lengths, and how padding is told from tokens."""
+    said = f"{name}: rows of different lengths; pad them to one width"
+    if name != "input_ids":
+        return said
+    return f"{said} and give attention_mask, 1 for a token and 0 for padding"
 
 
 def narrow(value: Any) -> Any:
