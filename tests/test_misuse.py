@@ -23,6 +23,7 @@ def model():
     ("call", "words"),
     [
         (lambda m, p: m(input_ids=[[]]), r"input_ids is empty \(shape \(1, 0\)\)"),
+        (lambda m, p: tj.score(m, [[4, 5], [6]]), "to one width and give attention_mask, 1 for"),
         (lambda m, p: m(IDS, tags=IDS), "tags is ndarray; expected a dict of arrays"),
         (lambda m, p: m(IDS, cache=p), "cache is dict; expected what tj.init_cache"),
         (lambda m, p: m(IDS, key=np.ones(3, int)), r"key is int64\[3\]; expected one key"),
@@ -223,6 +224,9 @@ def test_a_batch_is_checked_without_a_call_as_far_as_it_is_at_hand(model):
 # ---------------------------------------------------------------- two stacks
 
 
+STATES = {"last_hidden_state": np.ones((1, 3, 24), np.float32)}
+
+
 @pytest.fixture(scope="module")
 def pair():
     config = tj.T5Config(vocab_size=32, d_model=24, d_kv=6, d_ff=16, num_layers=1, num_heads=4)
@@ -240,6 +244,14 @@ def pair():
         ),
         (dict(input_ids=IDS, decoder_inputs_embeds=np.ones((1, 24))), "decoder_inputs_embeds has"),
         (dict(encoder_outputs=np.ones((1, 3, 24))), r"is ndarray; expected what model\.encode"),
+        (
+            dict(input_ids=IDS[:, :2], encoder_outputs=STATES, labels=[[1]]),
+            r"input_ids have \(1, 2\) and encoder_outputs are of \(1, 3\)",
+        ),
+        (
+            dict(inputs_embeds=np.ones((1, 4, 24)), encoder_outputs=STATES, labels=[[1]]),
+            r"inputs_embeds have \(1, 4\) and encoder_outputs are of \(1, 3\)",
+        ),
     ],
 )
 def test_sides_that_do_not_fit_are_told_apart(pair, inputs, words):

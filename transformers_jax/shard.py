@@ -326,9 +326,37 @@ def refuse_explicit(arrays: Mapping[str, Any]) -> None:
                     raise ValueError(f"{name} is cut along explicit axes, {spec}; {AUTO}")
 
 
+def refuse_explicit_values(values: Any, inputs: Mapping[str, Any]) -> None:
+    """Raises ValueError for parameters that are cut along an explicit axis, and for those that lie
+    on a mesh of such beside a cache that does not: what they compute cannot be written into it.
+    (Under `jax.set_mesh` of that mesh, what is made on the way lies on it.)"""
+    refuse_explicit({"a parameter": values})
+    if "cache" not in inputs:
+        return
+    cache = jax.tree.leaves(inputs["cache"])
+    states = [leaf for leaf in cache if jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)]
+    for mesh in _meshes(jax.tree.leaves(values)):
+        needed = states if mesh == jax.sharding.get_abstract_mesh() else cache
+        if (explicit := _explicit(mesh)) and not _meshes(needed) <= {mesh}:
+            axes = ", ".join(explicit)
+            raise ValueError(
+                f"the parameters lie on a mesh with explicit axes, {axes}, and the cache does not; "
+                f"{AUTO}, or make the cache and call under jax.set_mesh"
+            )
+
+
+def _meshes(arrays: Sequence[Any]) -> set[Any]:
+    """The meshes that these are typed with."""
+    return {jax.typeof(array).sharding.mesh for array in arrays if isinstance(array, jax.Array)}
+
+
+def _explicit(mesh: Any) -> list[str]:
+    """The names of its explicit axes."""
+    return [n for n, k in zip(mesh.axis_names, mesh.axis_types) if k == AxisType.Explicit]
+
+
 def _refuse_mesh(mesh: Any) -> None:
-    explicit = [n for n, k in zip(mesh.axis_names, mesh.axis_types) if k == AxisType.Explicit]
-    if explicit:
+    if explicit := _explicit(mesh):
         raise ValueError(f"mesh has explicit axes, {', '.join(explicit)}; {AUTO}")
 
 

@@ -203,3 +203,15 @@ def test_own_stands_for_all_of_the_source_in_its_mask_too():
     assert np.array_equal(plain, own)
     behind = build({"cross": tj.CAUSAL})(**ids).logits  # the control: another mask counts
     assert np.abs(behind - plain).max() > 1e-7
+
+
+def test_a_source_beside_states_is_the_one_that_was_encoded(model):
+    ids, target = rows(0, 2, 5), rows(1, 2, 3)
+    states = model.encode(input_ids=ids)
+    np.testing.assert_array_equal(
+        model(input_ids=ids, encoder_outputs=states, target_ids=target).logits,
+        model(encoder_outputs=states, target_ids=target).logits,
+    )
+    for other in (ids[:, :4], ids[:1]):
+        with pytest.raises(ValueError, match=r"source_ids have .* encoder_outputs are of \(2, 5\)"):
+            model(input_ids=other, encoder_outputs=states, target_ids=target)

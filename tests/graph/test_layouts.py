@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from transformers_jax.graph import CAUSAL, FULL, Near, Same, Where, connect, sequence
+import transformers_jax as tj
+from transformers_jax.graph import CAUSAL, FULL, Before, Near, Same, Where, connect, sequence
 from transformers_jax.graph.layouts import cached, documents_of, packed, restart
 from transformers_jax.graph.lower import Lowered, Refused, lower
 
@@ -107,3 +108,28 @@ def test_a_plot_is_a_picture(arguments, tmp_path):
     assert edges.sum() == mask.draw(*arguments).count("1")
     assert arcs.patches or arcs.texts
     assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_positions_are_places_in_the_row_where_no_others_are_given():
+    places = np.array([[0, 1, 0, 1]], np.int32)
+    mask = CAUSAL & Before("position")
+    own, given = sequence(4), sequence(4, tags={"position": places})
+    np.testing.assert_array_equal(connect(mask, own).allowed(), connect(CAUSAL, own).allowed())
+    assert connect(mask, given).allowed().sum() < connect(CAUSAL, given).allowed().sum()
+
+
+def test_a_mask_that_compares_positions_needs_no_tag_of_the_caller():
+    config = tj.GPT2Config(vocab_size=32, n_positions=16, n_embd=24, n_layer=1, n_head=4)
+    plain = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
+    model, ids = plain.with_mask(CAUSAL & Before("position")), np.arange(3, 9)[None]
+    whole = model(input_ids=ids).logits
+    np.testing.assert_allclose(whole, plain(input_ids=ids).logits, atol=1e-6)
+    first = model(input_ids=ids[:, :4], cache=tj.init_cache(model, batch=1, length=8))
+    rest = model(input_ids=ids[:, 4:], cache=first.cache)
+    np.testing.assert_allclose(rest.logits, whole[:, 4:], atol=1e-5)
+    padded = np.pad(ids, ((0, 0), (2, 0)))
+    options = dict(max_new_tokens=3, eos_token_id=None, pad_token_id=0)
+    np.testing.assert_array_equal(
+        tj.generate(model, padded, attention_mask=(padded > 0).astype(int), **options)[:, 2:],
+        tj.generate(plain, ids, **options),
+    )

@@ -17,6 +17,7 @@ from transformers_jax.models.base import Model, check_model
 from transformers_jax.nn.param import bind, merge, mixed, params, split
 from transformers_jax.nn.sentence import MODES, pool_tokens
 from transformers_jax.nn.stack import Stack, unstack
+from transformers_jax.shard import refuse_explicit, refuse_explicit_values
 
 
 def features(
@@ -67,6 +68,7 @@ def features(
     own = bare(model)
     own.known(given, method)
     definition, values = split(own)
+    refuse_explicit(given)
     read = traceable if is_traced(given, values) else concrete
     given = {name: read(name, value) for name, value in given.items()}
     own.check(given)
@@ -111,6 +113,7 @@ def _run(
     values: Params,
     inputs: dict[str, Any],
 ) -> tuple[Array, ...]:
+    refuse_explicit_values(values, inputs)
     model = merge(definition, values)
     setattr(model, name, shallow(getattr(model, name), max(places)))
     several = len(set(places)) > 1

@@ -43,11 +43,13 @@ class Nodes:
         return self.tags.get("position", self.tags["index"])
 
     def tag(self, name: str) -> Int[Array, "b T"]:
-        """The tag called `name`.
+        """The tag called `name`; `position` is `index` where no other is given.
 
         Raises:
             ValueError: if these nodes do not carry it; the tags present are listed.
         """
+        if name == "position":
+            return self.position
         if name not in self.tags:
             raise ValueError(
                 f"a mask compares the tag {name!r}, but the nodes carry only {sorted(self.tags)}; "

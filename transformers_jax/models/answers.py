@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 OF_WORDS = ("causal_lm", "masked_lm", "pretraining", "seq2seq_lm")
 OF_SENTENCES = ("next_sentence_label", "sentence_order_label")
-OF_ROWS = ("start_positions", "end_positions", "question_lengths")
+OF_PLACES = ("start_positions", "end_positions")
 
 
 def answers(
@@ -32,7 +32,10 @@ def answers(
         if name in OF_SENTENCES or head == "next_sentence":
             labels(name, value, 2)
             per_row(name, value, shape[0])
-        elif name in OF_ROWS:
+        elif name in OF_PLACES:
+            places(name, value)
+            per_row(name, value, shape[0])
+        elif name == "question_lengths":
             integers(name, value, None)
             per_row(name, value, shape[0])
         elif name == "prompt_length":
@@ -60,6 +63,19 @@ def labels(name: str, value: Any, size: int, rank: int | None = None) -> None:
     if wrong.any():
         raise ValueError(
             f"{name}{at(array, wrong)}; expected -100 (ignored) or a class in [0, {size})"
+        )
+
+
+def places(name: str, value: Any) -> None:
+    """Places in rows, or -100 where there is nothing to predict; beyond a row they are ignored."""
+    array = integers(name, value, None)
+    if array is None:
+        return
+    wrong = (array < 0) & (array != -100)
+    if wrong.any():
+        raise ValueError(
+            f"{name}{at(array, wrong)}; expected a place in the row, counted from 0, or -100 "
+            "(ignored, as are places beyond the row)"
         )
 
 

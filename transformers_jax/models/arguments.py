@@ -69,13 +69,16 @@ def flag(name: str, value: Any) -> bool:
 
 
 def traceable(name: str, value: Any) -> Any:
-    """An argument inside of a transformation; an argument of it, a list is one of tracers."""
+    """An argument inside of a transformation; an argument of it, a list is one of tracers. Whole
+    numbers have 32 bits at least: in uint8 a class 156 would be equal to -100."""
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields") and is_traced(value):
         raise ValueError(
             f"{name} is a {type(value).__name__} under a transformation of JAX, which would trace "
             f"each of its numbers; give an array, such as np.array({name})"
         )
-    return concrete(name, value)
+    value = concrete(name, value)
+    narrow_ints = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.integer)
+    return value.astype(jnp.int32) if narrow_ints and value.dtype.itemsize < 4 else value
 
 
 def concrete(name: str, value: Any) -> Any:
@@ -91,11 +94,19 @@ def concrete(name: str, value: Any) -> Any:
         try:
             array = np.asarray(value)
         except ValueError:
-            raise ValueError(f"{name}: rows of different lengths; pad them to one width") from None
+            raise ValueError(_uneven(name)) from None
         if array.dtype == object:
-            raise ValueError(f"{name}: rows of different lengths; pad them to one width")
+            raise ValueError(_uneven(name))
         return array
     return value
+
+
+def _uneven(name: str) -> str:
+    """What is wrong with rows of several lengths, and how padding is told from tokens."""
+    said = f"{name}: rows of different lengths; pad them to one width"
+    if name != "input_ids":
+        return said
+    return f"{said} and give attention_mask, 1 for a token and 0 for padding"
 
 
 def narrow(value: Any) -> Any:

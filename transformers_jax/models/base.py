@@ -37,7 +37,7 @@ from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.param import bind, merge, mixed, params, split
 from transformers_jax.nn.stack import Stack, restack, unstack
-from transformers_jax.shard import refuse_explicit
+from transformers_jax.shard import refuse_explicit, refuse_explicit_values
 from transformers_jax.spec import Execution
 from transformers_jax.spelling import nearest
 
@@ -147,14 +147,13 @@ class Model(nnx.Module):
         definition, values = split(self)
         refuse_explicit(inputs)
         traced = is_traced(inputs, values)
-        if traced:
-            refuse_explicit({"parameters": values})
         inputs = {
             name: (traceable if traced else concrete)(name, value) for name, value in inputs.items()
         }
         self.check(inputs)
         inputs = {name: narrow(value) for name, value in inputs.items()}
         if traced:
+            refuse_explicit_values(values, inputs)
             return getattr(self, method)(**inputs, **dict(flags))
         return _run(definition, method, flags, values, inputs)
 
@@ -332,6 +331,7 @@ def check_model(model: Any, name: str) -> None:
 def _run(
     definition: Any, method: str, flags: tuple, values: Params, inputs: dict[str, Any]
 ) -> Output:
+    refuse_explicit_values(values, inputs)
     return getattr(merge(definition, values), method)(**inputs, **dict(flags))
 
 

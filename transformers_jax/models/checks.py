@@ -83,6 +83,18 @@ def encoded(outputs: Any, width: int | None = None) -> None:
         vectors("encoder_outputs['last_hidden_state']", outputs["last_hidden_state"], width)
 
 
+def encoded_from(
+    inputs: Mapping[str, Any], shape: tuple[int, ...], made: tuple[int, ...], ids: str = "input_ids"
+) -> None:
+    """The source beside an encoder's states [B S D] is what was encoded: [B S]."""
+    if tuple(shape) != tuple(made):
+        name = "inputs_embeds" if "inputs_embeds" in inputs else ids
+        raise ValueError(
+            f"{name} have {tuple(shape)} and encoder_outputs are of {tuple(made)} (rows, "
+            f"tokens); give the {name} that were encoded, or encoder_outputs alone"
+        )
+
+
 def same_shape(name: str, value: Any, shape: tuple[int, ...], like: str) -> None:
     """One value per token."""
     if np.shape(value) != tuple(shape):

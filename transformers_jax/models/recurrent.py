@@ -297,7 +297,9 @@ class RecurrentTranslator(Translator):
         source = None if ids is None else np.shape(ids)
         if outputs is not None:
             checks.encoded(outputs)
-            source = np.shape(outputs["last_hidden_state"])[:2]
+            made = np.shape(outputs["last_hidden_state"])[:2]
+            checks.encoded_from(inputs, source or made, made, "source_ids")
+            source = made
         if source is not None and "attention_mask" in inputs:
             checks.mask("source_mask", inputs["attention_mask"], source, "source_ids")
         labels = inputs.get("labels")

@@ -73,8 +73,11 @@ class DisentangledRule(ScoreRule):
             return jnp.zeros((1, 1, 1, 1))
         index = qn.tag("index"), kn.tag("index")
         runs = _run(index[0], qn.valid, index[1], kn.valid)
-        if q.shape[1] + k.shape[1] - 1 > 2 * self.reach:
-            runs = np.False_  # more distances than rows: products with the rows are fewer
+        sizes = q.shape[1], k.shape[1]
+        if is_symbolic(*sizes) or sum(sizes) - 1 > 2 * self.reach:
+            runs = (
+                np.False_
+            )  # more distances than rows (or who knows): products with rows are fewer
         if isinstance(runs, np.bool_):
             return (self._of_run if runs else self._of_any)(params, q, k, *index)
         return jax.lax.cond(runs, self._of_run, self._of_any, params, q, k, *index)
@@ -90,8 +93,7 @@ class DisentangledRule(ScoreRule):
         """Consecutive tokens: products with one vector per distance, of which there are t + s - 1,
         then each row moved to its place. No gather over t x s, and no scatter on the way back."""
         t, s = of_q.shape[1], of_k.shape[1]
-        numpy = jnp if is_symbolic(s, t) else np
-        distance = of_q[:1, :1] - of_k[:1, :1] + numpy.arange(1 - s, t)[None]
+        distance = of_q[:1, :1] - of_k[:1, :1] + np.arange(1 - s, t)[None]
         read, score = self.rows(distance)[0], 0.0
         if "key" in params:
             rows = jnp.take(params["key"], read[::-1], axis=0)

@@ -53,7 +53,7 @@ def cross_entropy(
         )
     counted = labels != ignored
     logits = logits.astype(wide(logits))
-    losses = jax.nn.logsumexp(logits, axis=-1) - _picked(logits, jnp.where(counted, labels, 0))
+    losses = jax.nn.logsumexp(logits, axis=-1) - _picked(logits, _asked(labels, counted))
     return jnp.where(counted, losses, 0.0).sum(), counted.sum().astype(jnp.float32)
 
 
@@ -70,6 +70,13 @@ def check_labels(labels: Array, name: str = "labels") -> None:
 def sum_of_means(terms: Mapping[str, Mean]) -> Float[Array, ""]:
     """The loss that is made of these: each sum by its count; without a count, 0."""
     return sum(total / jnp.maximum(count, 1.0) for total, count in terms.values())
+
+
+def _asked(labels: Int[Array, "*n"], counted: Bool[Array, "*n"]) -> Int[Array, "*n"]:
+    """The labels that count, 0 elsewhere, in a dtype that holds the size of a vocabulary: in int8 a
+    number "outside the vocabulary" would wrap into it."""
+    wide_labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
+    return jnp.where(counted, wide_labels, 0)
 
 
 def _picked(logits: Float[Array, "... V"], labels: Int[Array, "..."]) -> Float[Array, "..."]:
@@ -241,7 +248,7 @@ def _find(
             f"labels {labels.shape} must have the shape of the tokens {words.features.shape[:-1]}"
         )
     counted = labels != ignored
-    asked = jnp.where(counted, labels, 0)
+    asked = _asked(labels, counted)
     if chunk is None:
         shape = (*labels.shape, rows)
         if is_symbolic(*shape):  # of any size, once it has one

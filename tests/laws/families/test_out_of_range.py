@@ -7,13 +7,20 @@ where it fits. Concrete inputs are refused by a check; these laws are of what is
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import transformers_jax as tj
 from tests.laws.families.conftest import CONFIGS
 from transformers_jax import CAUSAL, Near
 from transformers_jax.nn.embed import rows
-from transformers_jax.nn.loss import Unembedding, token_log_probs, vocabulary_loss
+from transformers_jax.nn.head.classify import labels_of
+from transformers_jax.nn.loss import (
+    Unembedding,
+    cross_entropy,
+    token_log_probs,
+    vocabulary_loss,
+)
 from transformers_jax.nn.waves import Sinusoids, sinusoids
 
 
@@ -112,8 +119,72 @@ def test_an_end_beyond_the_row_is_ignored_as_in_the_reference(tiny, ids):
     )
     both = run(np.array([2, 13]))
     np.testing.assert_allclose(both, run(np.array([2, 99])))
-    np.testing.assert_allclose(run(np.array([-3, 99])), run(np.array([0, 99])))
     assert np.isfinite(both)
+
+
+QUESTIONS = {"bert": (2, 9), "big_bird": (9, 2)}
+
+
+@pytest.mark.parametrize("family", QUESTIONS)
+def test_a_place_of_an_answer_is_in_the_row_or_ignored(family, tiny, ids):
+    model = tiny(family, "question_answering")
+    more = {"question_lengths": np.array([1, 1])} if family == "big_bird" else {}
+    places = lambda start, end: {"start_positions": start, "end_positions": end, **more}
+    run = jax.jit(lambda *both: model(input_ids=ids[:, :12], **places(*both)).loss)
+    end = np.array([3, 4])
+    one = [float(run(np.array([2, beyond]), end)) for beyond in (12, 99, -100)]
+    np.testing.assert_allclose(one, one[0], rtol=1e-6)
+    assert abs(one[0] - run(np.array([2, 0]), end)) > 1e-5  # the control: a place counts
+    assert run(np.array([-100, -100]), np.array([-100, -100])) == 0
+    assert model(input_ids=ids[:, :12], **places([2, -100], [3, -100])).loss > 0
+    for wrong in (-1, -99, -101, -(2**31)):
+        assert np.isnan(run(np.array([2, wrong], np.int32), end)), wrong
+        with pytest.raises(ValueError, match=rf"start_positions\[1\] is {wrong}; .* or -100"):
+            model(input_ids=ids[:, :12], **places([2, wrong], end))
+
+
+def test_answers_that_are_ignored_weigh_nothing_in_micro_batches(tiny, ids):
+    still = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    model, optimizer = tiny("bert", "question_answering", **still), optax.sgd(0.1)
+    batch = {
+        "input_ids": ids[:, :12],
+        "start_positions": np.array([2, -100], np.int32),
+        "end_positions": np.array([3, 5], np.int32),
+    }
+    found = []
+    for count in (1, 2):
+        step = tj.make_step(model, tj.supervised, optimizer, accumulate=count, clip=None)
+        state, metrics = step(tj.init_state(model, optimizer, jax.random.key(1)), batch)
+        found.append((metrics["loss"], state.params))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *found)
+    beyond = model(**{**batch, "start_positions": np.array([2, 99], np.int32)})
+    np.testing.assert_allclose(found[0][0], beyond.loss, rtol=1e-4)
+    counts = {name: float(count) for name, (_, count) in beyond.loss_terms.items()}
+    assert counts == {"start_loss": 1, "end_loss": 2}
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint32])
+def test_labels_of_a_narrow_dtype_do_not_wrap_into_the_classes(dtype):
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(2, 300)), jnp.float32)
+    wanted = float(cross_entropy(logits, jnp.array([3, 100]))[0])
+    labels = jnp.array([3, 100], dtype)
+    np.testing.assert_allclose(cross_entropy(logits, labels)[0], wanted, rtol=1e-6)
+    places = np.array([3, 2**32 - 7 if dtype == np.uint32 else 100], dtype)
+    # numbers beyond the row are ignored, none of them comes back into it
+    kept = [3, -100] if dtype == np.uint32 else [3, 100]
+    np.testing.assert_array_equal(labels_of(jnp.asarray(places), 300), kept)
+    if dtype == np.int8:
+        assert np.isnan(cross_entropy(logits, jnp.array([3, -1], dtype))[0])
+
+
+def test_a_class_that_is_minus_100_in_eight_bits_is_a_class():
+    config = tj.GPT2Config(vocab_size=160, n_embd=8, n_layer=1, n_head=2, n_positions=8)
+    model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
+    ids = np.array([[3, 156, 156, 7]])
+    loss = jax.jit(lambda labels: model(input_ids=ids, labels=labels).loss)
+    np.testing.assert_allclose(loss(ids.astype(np.uint8)), loss(ids), rtol=1e-6)
+    ignored = np.where(ids == 156, -100, ids)  # the control: they do count
+    assert abs(loss(ignored) - loss(ids)) > 1e-3
 
 
 @pytest.mark.parametrize("chunk", [0, 8])

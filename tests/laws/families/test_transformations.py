@@ -114,6 +114,18 @@ def test_a_program_of_any_batch_and_length_is_exported(family, tiny, ids):
                          got, want)  # fmt: skip
 
 
+def test_disentangled_scores_are_exported_at_any_length(tiny, ids):
+    model = tiny("deberta_v2")
+    apply, params = tj.functional(model)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+    any_ids = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, t"), jnp.int32)
+    forward = lambda p, x: apply(p, input_ids=x, attention_mask=x > 0, labels=x).loss
+    program = jax.export.export(jax.jit(forward))(shapes, any_ids)
+    for length in (4, 13):  # fewer distances than rows of the table, and more
+        given = ids[:, :length]
+        np.testing.assert_allclose(program.call(params, given), forward(params, given), rtol=1e-5)
+
+
 def test_what_needs_a_length_that_is_known_says_so(tiny):
     size = jax.export.symbolic_shape("b, t")
     for model in (tiny("longformer"), tiny("gpt2").abstract(attention="tiled")):
@@ -167,7 +179,15 @@ SHARDED = """
 
     explicit = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
     rows = jax.device_put(ids, NamedSharding(explicit, P("data")))
+    put = lambda x, *cut: jax.device_put(x, NamedSharding(explicit, P(*cut[:x.shape[0] % 8 == 0])))
+    on_it = lambda *cut: tj.bind(model, jax.tree.map(lambda x: put(x, *cut), params))
+    write = lambda m: tj.generate(m, ids, max_new_tokens=3, pad_token_id=0, eos_token_id=1)
+    with jax.set_mesh(explicit):  # the control: what is made on the way lies on the mesh
+        np.testing.assert_array_equal(write(on_it()), write(model))
     calls = (lambda: model(input_ids=rows), lambda: jax.jit(apply)(params, input_ids=rows),
+             lambda: tj.features(model, rows, layer=1), lambda: on_it("data")(input_ids=ids),
+             lambda: tj.features(on_it("data"), ids), lambda: write(on_it()),
+             lambda: on_it()(input_ids=ids, cache=tj.init_cache(model, 8, 140)),
              lambda: tj.from_config(config, key=jax.random.key(0), mesh=explicit))
     for call in calls:
         try:

@@ -313,11 +313,7 @@ class Seq2Seq(Model):
         if outputs is not None:
             checks.encoded(outputs, self.encoder.spec.width)
             made = np.shape(outputs["last_hidden_state"])[:2]
-            if shapes.setdefault("", made)[0] != made[0]:
-                raise ValueError(
-                    f"input_ids have {shapes[''][0]} rows and encoder_outputs {made[0]}; "
-                    "give one of the two"
-                )
+            checks.encoded_from(inputs, shapes.setdefault("", made), made)
             self._check_mask(inputs.get("attention_mask"), made)
         if "" in shapes:
             masks = self.encoder.masks("self") + self.decoder.masks("cross")

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax import spec
+from transformers_jax.arrays import Array, Int
 from transformers_jax.nn.head.base import Activated, Dense, Head, Square, loss_of
-from transformers_jax.nn.loss import classification_loss, cross_entropy
+from transformers_jax.nn.loss import IGNORED, check_labels, classification_loss, cross_entropy
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.pooling import Pooling, pool
 
@@ -107,7 +108,12 @@ class MultipleChoice(Head):
 
 
 class QuestionAnswering(Head):
-    """Where the answer starts and where it ends; positions beyond the row are ignored."""
+    """Where the answer starts and where it ends.
+
+    `start_positions` and `end_positions` are places in the row, Int[B] or Int[B 1]. What is -100 or
+    lies beyond the row is ignored: the loss is half the mean over the starts that count and half
+    that over the ends. Other negative places make it NaN.
+    """
 
     labels = ("start_positions", "end_positions")
 
@@ -135,7 +141,16 @@ class QuestionAnswering(Head):
             ("start_loss", start, start_positions),
             ("end_loss", end, end_positions),
         ):
-            inside = jnp.clip(place.reshape(-1), 0, length)
-            total, count = cross_entropy(logits, inside, ignored=length)
+            total, count = cross_entropy(logits, labels_of(place.reshape(-1), length))
             terms[name] = (total / 2, count)
         return {**loss_of(**terms), **fields}
+
+
+def labels_of(places: Int[Array, " B"], length: int) -> Int[Array, " B"]:
+    """Places in rows of `length` tokens as labels: those beyond the row are ignored."""
+    check_labels(places, "start_positions and end_positions")
+    # compared in a dtype that holds the length, and (uint32) before large numbers turn negative
+    unsigned = jnp.issubdtype(places.dtype, jnp.unsignedinteger)
+    least = jnp.promote_types(places.dtype, jnp.uint32 if unsigned else jnp.int32)
+    beyond = places.astype(least) >= length
+    return jnp.where(beyond, IGNORED, places.astype(jnp.promote_types(places.dtype, jnp.int32)))
