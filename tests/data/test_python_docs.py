@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from transformers_jax.data import python_docs
-from transformers_jax.data.python_docs import Document
+from transformers_jax.data.python_docs import Document, builder
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_the_dataset_is_built_once_and_read_in_order(monkeypatch, tmp_path):
     modules = [f"module{n // 3}" for n in range(60)]
     made = [Document(name, f"f{n}", f"text number {n}, é") for n, name in enumerate(modules)]
     calls = []
-    monkeypatch.setattr(python_docs, "documents", lambda: calls.append(1) or iter(made))
+    monkeypatch.setattr(builder, "documents", lambda: calls.append(1) or iter(made))
     monkeypatch.setenv("TRANSFORMERS_JAX_CACHE", str(tmp_path))
     first, second = python_docs.load(), python_docs.load()
     assert len(calls) == 1

@@ -159,7 +159,7 @@ def prepare(folder, features, rows, form="array_record"):
         def _generate_examples(self):
             return enumerate(rows)
 
-    from transformers_jax.data.python_docs_builder import quietly
+    from transformers_jax.data.python_docs.builder import quietly
 
     made = Small(data_dir=str(folder), file_format=form)
     quietly(made.download_and_prepare)

@@ -10,8 +10,9 @@ from transformers_jax.graph import CAUSAL, Same, connect, sequence
 from transformers_jax.nn.attend import BACKENDS, Score, ScoreRule, tiled
 from transformers_jax.nn.derivative import both_ways
 from transformers_jax.nn.grouped import grouped
-from transformers_jax.nn.loss import Unembedding, vocabulary_loss
+from transformers_jax.nn.loss import vocabulary_loss
 from transformers_jax.nn.param import mixed_einsum
+from transformers_jax.nn.unembedding import Unembedding
 
 
 def normal(seed, *shape):

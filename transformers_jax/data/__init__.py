@@ -2,8 +2,9 @@
 
 config.py        what is read, and how it is cut: one record
 sources.py       texts of files and folders;  prepared.py  of TFDS and Hugging Face;
-                 python_docs.py  a text that every machine has
-tokenizers.py    tokenizers from files;  learned.py  from text;  tokenizer.py  what they do
+                 python_docs/  a text that every machine has
+tokenizers.py    tokenizers from files;  learned.py  from text;  wrapped.py,
+                 tokenizer.py  what they are and do
 tokens.py        documents as ids;  token_folders.py  on a disk;  tokenize.py  made by a command
 encoding.py      texts as ids;  opened.py  what is at a path;  corpus.py  all that a run reads
 pieces.py        documents, cut into pieces;  packing.py  examples as the rows of a batch

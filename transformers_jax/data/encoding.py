@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transformers_jax.data.sources import Source, Texts
+from transformers_jax.data.texts import Source, Texts
 from transformers_jax.data.token_folders import smallest_dtype
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokens import Tokens

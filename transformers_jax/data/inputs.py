@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
 from transformers_jax.arrays import Int
 from transformers_jax.data.rows import Cut, encoded
 from transformers_jax.data.tokenizer_settings import check_side
+from transformers_jax.data.wrapped import Wrapped
 from transformers_jax.spelling import nearest
-
-if TYPE_CHECKING:
-    from transformers_jax.data.tokenizer import Tokenizer
 
 Padding = bool | Literal["longest", "max_length", "do_not_pad"]
 Truncation = bool | Literal["longest_first", "only_first", "only_second", "do_not_truncate"]
@@ -68,7 +66,7 @@ class Asked:
 
 
 def batch(
-    tokenizer: Tokenizer,
+    tokenizer: Wrapped,
     texts: Iterable[Any],
     text_pair: Iterable[Any] | None = None,
     *,
@@ -109,7 +107,7 @@ def batch(
 
 
 def _asked(
-    tokenizer: Tokenizer,
+    tokenizer: Wrapped,
     pairs: bool,
     *,
     padding: Padding = True,
@@ -231,7 +229,7 @@ def check_texts(texts: Iterable[Any], split: bool = False) -> list[Any]:
     return found
 
 
-def _check_words(tokenizer: Tokenizer, texts: Iterable[Sequence[str]]) -> None:
+def _check_words(tokenizer: Wrapped, texts: Iterable[Sequence[str]]) -> None:
     """Bytes, characters and byte-level BPE need spaces: words would run together."""
     content = tokenizer.inner.pre_tokenizer
     parts = () if content is None else _parts(content)
@@ -273,7 +271,7 @@ def _column(row: Any, name: str) -> Int[np.ndarray, " T"]:
 
 
 def _filled(
-    tokenizer: Tokenizer, columns: dict[str, list[Any]], asked: Asked
+    tokenizer: Wrapped, columns: dict[str, list[Any]], asked: Asked
 ) -> dict[str, Int[np.ndarray, "B T"] | Any]:
     """The arrays, filled up to one width; lists of arrays where rows stay as they are."""
     if asked.padding is None:

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from transformers_jax.data.special import MODES
-from transformers_jax.data.tokenizer import KINDS, Tokenizer, refusing
+from transformers_jax.data.tokenizer import KINDS, Tokenizer
+from transformers_jax.data.wrapped import refusing
 from transformers_jax.objectives.vocabulary import ROLES
 
 BERT = {role: f"[{role.upper()}]" for role in ("pad", "unk", "bos", "eos", "cls", "sep", "mask")}

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from transformers_jax.data.sources import Source, Texts, text_of
+from transformers_jax.data.texts import Source, Texts, text_of
 
 PLAIN_FEATURES = ("Text", "ClassLabel", "Scalar", "Tensor")
 SPLITS = ("train", "validation")

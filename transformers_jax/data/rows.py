@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers_jax.data.lookup import Frame, Record, Spans, framed, refuse_surrogates, windows
-
-if TYPE_CHECKING:
-    from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.data.wrapped import Wrapped
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Cut:
 
 
 def encoded(
-    tokenizer: Tokenizer,
+    tokenizer: Wrapped,
     sides: Sequence[Sequence[Any]],
     cut: Cut | None,
     *,
@@ -75,7 +73,7 @@ def encoded(
 
 
 def _check_whole(
-    tokenizer: Tokenizer, rows: Sequence[Any], cut: Cut, around: int, settings: dict[str, Any]
+    tokenizer: Wrapped, rows: Sequence[Any], cut: Cut, around: int, settings: dict[str, Any]
 ) -> None:
     """Says of which text nothing would be left; the library would panic, or write long rows."""
     for number, row in enumerate(tokenizer.run("encode_batch_fast", rows, **settings)):
@@ -85,7 +83,7 @@ def _check_whole(
 
 
 def _looked_up(
-    tokenizer: Tokenizer, sides: Sequence[Sequence[Any]], cut: Cut | None, special: bool
+    tokenizer: Wrapped, sides: Sequence[Sequence[Any]], cut: Cut | None, special: bool
 ) -> list[Record]:
     """Rows of bytes or characters."""
     frame = None

@@ -13,47 +13,18 @@ import hashlib
 import json
 import lzma
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from transformers_jax.data import python_docs
+from transformers_jax.data import prepared, python_docs
+from transformers_jax.data.texts import Source, Texts, text_of
 
 BUILT_IN = ("python_docs",)
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 RECORDS = (".jsonl", ".ndjson", ".json")
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
 SEPARATORS = {"file": "\n\n", "paragraph": "\n\n", "line": "\n"}
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Texts that can be gone through again and again; for sources of ids, arrays of ids."""
-
-    start: Callable[[], Iterator[Any]]
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.start()
-
-
-@dataclass(frozen=True)
-class Source:
-    """Documents by split.
-
-    Attributes:
-        origin: for people.
-        splits: "train", and "validation" if the source has one of its own.
-        separator: what stands between documents where no token does.
-        ids: whether documents are token ids already.
-        fingerprint: of the files' names and sizes, or the data set's name and version.
-    """
-
-    origin: str
-    splits: Mapping[str, Texts]
-    separator: str = "\n\n"
-    ids: bool = False
-    fingerprint: str = ""
 
 
 def open_source(path: str, field: str = "text", documents: str = "file") -> Source:
@@ -75,8 +46,6 @@ def open_source(path: str, field: str = "text", documents: str = "file") -> Sour
     if documents not in SEPARATORS:
         raise ValueError(f"data.documents {documents!r} is not one of {', '.join(SEPARATORS)}")
     if path.startswith(("tfds:", "hf:")):
-        from transformers_jax.data import prepared
-
         scheme, name = path.split(":", 1)
         return (prepared.open_tfds if scheme == "tfds" else prepared.open_hf)(name, field)
     if path in BUILT_IN:
@@ -257,26 +226,6 @@ def _read_records(file: Path, field: str) -> Iterator[str]:
             hint = "; a record is a line, not an array of them" if line.strip()[0] == "[" else ""
             raise ValueError(f"{file}, line {number} is not JSON: {error}{hint}") from None
         yield text_of(record, field, f"{file}, line {number}")
-
-
-def text_of(record: Any, field: str, where: str) -> str:
-    """The text of a record.
-
-    Raises:
-        ValueError: no record, no such field, or no text in it.
-    """
-    if not isinstance(record, dict):
-        raise ValueError(f"{where} is {type(record).__name__}, not a record with {field!r}")
-    if field not in record:
-        raise ValueError(
-            f"{where} has no field {field!r}; it has {sorted(map(str, record))}: pass --data.field"
-        )
-    text = record[field]
-    if isinstance(text, bytes):
-        text = text.decode()
-    if not isinstance(text, str):
-        raise ValueError(f"{where}: {field!r} holds {type(text).__name__}, not text")
-    return text
 
 
 def _arrow(file: Path) -> Any:

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from transformers_jax.arrays import Bool
 from transformers_jax.data.tokenizer_settings import NAMED
+from transformers_jax.data.wrapped import Wrapped
 from transformers_jax.objectives.vocabulary import Vocabulary
 from transformers_jax.spelling import nearest
 
-if TYPE_CHECKING:
-    from transformers_jax.data.tokenizer import Tokenizer
-
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
 MODES = {"R": ("[R]", "[NLU]"), "S": ("[S]", "[S2S]"), "X": ("[X]", "[NLG]")}  # UL2's own, second
-SPELLED = {  # how the tokens of roles without a key are written, by those who have them
-    "fim_prefix": ("<|fim_prefix|>", "<fim_prefix>", "<fim-prefix>", "▁<PRE>"),
-    "fim_middle": ("<|fim_middle|>", "<fim_middle>", "<fim-middle>", "▁<MID>"),
-    "fim_suffix": ("<|fim_suffix|>", "<fim_suffix>", "<fim-suffix>", "▁<SUF>"),
-}
 
 
-def vocabulary(tokenizer: Tokenizer, size: int | None) -> Vocabulary:
+def vocabulary(tokenizer: Wrapped, size: int | None) -> Vocabulary:
     """See `Tokenizer.vocabulary`."""
     size = tokenizer.max_id + 1 if size is None else size
     ids = tokenizer.inner.get_vocab(with_added_tokens=True)

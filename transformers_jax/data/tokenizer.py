@@ -6,11 +6,7 @@ library reads, and any tokenizer.json can be used in a run.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -19,93 +15,17 @@ import numpy as np
 from transformers_jax.arrays import Int
 from transformers_jax.data import inputs, tokenizer_settings
 from transformers_jax.data import special as specials
-from transformers_jax.data.lookup import Lookup, refuse_surrogates
+from transformers_jax.data.lookup import refuse_surrogates
 from transformers_jax.data.tokenizer_settings import NAMED
-from transformers_jax.objectives.vocabulary import ROLES, Vocabulary
+from transformers_jax.data.wrapped import Wrapped, refusing
+from transformers_jax.objectives.vocabulary import Vocabulary
 from transformers_jax.publish import publish_json
 
 KINDS = ("byte", "character", "bpe", "wordpiece", "unigram")
 
 
-@contextlib.contextmanager
-def refusing(what: str) -> Iterator[None]:
-    """Whatever the Rust library raises, as one ValueError: its panics are no Exception."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
-        raise
-    except BaseException as error:
-        said = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(f"{what}: {said[0]}") from None
-
-
-class Tokenizer:
-    """`encode(text) -> ids`, `decode(ids) -> text`.
-
-    Attributes:
-        kind: byte, character, bpe, wordpiece or unigram if learned by us, else "loaded".
-        special: role -> the token's text, such as {"pad": "<pad>"}; absent roles are not had.
-        max_id: the largest id that it may give.
-        chat_template: Jinja source, or None.
-        padding_side, truncation_side: where `batch` fills rows, and where it cuts them.
-        model_max_length: the most tokens of a row of the model that it belongs to, if known.
-        returns_types: whether `batch` gives token types for pairs of texts; None where no file
-            says it, and what is put around a pair decides.
-        tokenizer_class: the class of Hugging Face's package, as tokenizer_config.json names it.
-        config: all that tokenizer_config.json said, which `save` writes back.
-        languages: code -> id of its token, of a translation model: the `forced_bos_token_id` of
-            `generate` is the one of the target language.
-        target: the tokenizer of texts of the target language, where they are read in another way.
-        files: name -> content of the files that it was made of, where no tokenizer.json can hold
-            it; `save` writes them.
-    """
-
-    def __init__(
-        self,
-        inner: Any,
-        kind: str,
-        special: Mapping[str, str] | None = None,
-        chat_template: str | None = None,
-        *,
-        padding_side: str = "right",
-        truncation_side: str = "right",
-        model_max_length: int | None = None,
-        returns_types: bool | None = None,
-        tokenizer_class: str | None = None,
-        config: Mapping[str, Any] | None = None,
-        languages: Mapping[str, int] | None = None,
-        target: Tokenizer | None = None,
-        files: Mapping[str, bytes] | None = None,
-    ):
-        self.inner, self.kind, self.chat_template = inner, kind, chat_template
-        self.padding_side, self.truncation_side = padding_side, truncation_side
-        self.model_max_length, self.returns_types = model_max_length, returns_types
-        self.tokenizer_class, self.config = tokenizer_class, dict(config or {})
-        self.languages, self.target = dict(languages or {}), target
-        self.files = dict(files or {})
-        self._lock = threading.Lock()
-        self._named = dict(special or {})
-        self._read_vocabulary()
-
-    def _read_vocabulary(self) -> None:
-        """All that follows from which tokens there are."""
-        vocabulary = self.inner.get_vocab(with_added_tokens=True)
-        if not vocabulary:
-            raise ValueError("this tokenizer has no tokens")
-        self.max_id = max(vocabulary.values())
-        named = dict(self._named)
-        for role, spellings in specials.SPELLED.items():
-            named.setdefault(role, next((s for s in spellings if s in vocabulary), ""))
-        self.special = {role: named[role] for role in ROLES if named.get(role) in vocabulary}
-        self._vocabulary = vocabulary
-        for name in ("lookup", "fingerprint", "gives_types"):
-            self.__dict__.pop(name, None)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+class Tokenizer(Wrapped):
+    """`encode(text) -> ids`, `decode(ids) -> text`; attributes are those of `Wrapped`."""
 
     def __repr__(self) -> str:
         model = self.kind if self.kind in KINDS else type(self.inner.model).__name__
@@ -207,62 +127,6 @@ class Tokenizer:
                 options that do not go together.
         """
         return inputs.batch(self, texts, text_pair, **options)
-
-    @property
-    def simple(self) -> bool:
-        """Whether a token is a byte or a character, which needs no Rust to find."""
-        return self.kind in ("byte", "character")
-
-    @cached_property
-    def lookup(self) -> Lookup:
-        """How texts become ids where `simple`."""
-        unknown = self._vocabulary[self.special["unk"]] if "unk" in self.special else None
-        return Lookup(self.inner, self.kind, unknown)
-
-    @cached_property
-    def gives_types(self) -> bool:
-        """Whether `batch` gives token types for pairs of texts: by the class if it is known, else
-        if the tokenizer frames texts as BERT's does ([CLS] a [SEP] b [SEP]) and numbers them."""
-        if self.returns_types is not None:
-            return self.returns_types
-        if not {"cls", "sep"} <= set(self.special):
-            return False
-        return any(self.run("encode_batch", [("", "")], add_special_tokens=True)[0].type_ids)
-
-    def special_id(self, role: str) -> int:
-        """The id of the special token of a role that the tokenizer has."""
-        return self._vocabulary[self.special[role]]
-
-    def run(
-        self,
-        method: str,
-        texts: Sequence[Any],
-        *,
-        parse_special: bool = True,
-        add_special_tokens: bool = False,
-        is_pretokenized: bool = False,
-        truncation: Mapping[str, Any] | None = None,
-    ) -> list[Any]:
-        """The Rust library's records of texts. How it cuts and parses is set, and set back, on a
-        tokenizer that threads share: one at a time."""
-        texts, inner = list(texts), self.inner
-        with self._lock:
-            try:
-                with refusing("these texts cannot be encoded"):
-                    inner.encode_special_tokens = not parse_special
-                    if truncation is not None:
-                        inner.enable_truncation(**truncation)
-                    return getattr(inner, method)(
-                        texts,
-                        add_special_tokens=add_special_tokens,
-                        is_pretokenized=is_pretokenized,
-                    )
-            except ValueError:
-                refuse_surrogates(texts)
-                raise
-            finally:
-                inner.encode_special_tokens = False
-                inner.no_truncation()
 
     def add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
         """How many tokens were added, behind all that there are; those that it has stay theirs.
@@ -371,11 +235,6 @@ class Tokenizer:
     def vocabulary(self, size: int | None = None) -> Vocabulary:
         """Ids by what they are for, in a table of `size` rows (default: as many as it needs)."""
         return specials.vocabulary(self, size)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """16 hex digits: tokens, their ids, and how text is cut into them."""
-        return hashlib.sha256(self.inner.to_str().encode()).hexdigest()[:16]
 
     def save(self, folder: str | Path) -> None:
         """Writes tokenizer.json (or `files`), tokenizer_config.json and special_tokens_map.json,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.data.wrapped import Wrapped
 
 NAMED = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")  # roles with a key of Hugging Face
 OF_FILES = (  # keys that tell where a tokenizer was read from, and so say nothing of the copy
@@ -70,7 +69,7 @@ def check_side(name: str, side: Any) -> Side:
     return side
 
 
-def written(tokenizer: Tokenizer) -> dict[str, Any]:
+def written(tokenizer: Wrapped) -> dict[str, Any]:
     """tokenizer_config.json: what it said where the tokenizer came from, and what it is now."""
     old = tokenizer.config
     config = {name: value for name, value in old.items() if name not in OF_FILES}

@@ -33,8 +33,9 @@ from transformers_jax.data.classes.table import (
 )
 from transformers_jax.data.classes.vocabulary import kind_of
 from transformers_jax.data.learned import train_tokenizer
-from transformers_jax.data.tokenizer import KINDS, Tokenizer, refusing
+from transformers_jax.data.tokenizer import KINDS, Tokenizer
 from transformers_jax.data.tokenizer_settings import settings
+from transformers_jax.data.wrapped import refusing
 from transformers_jax.hub.download import is_id, resolve
 from transformers_jax.models import family_of
 

@@ -6,24 +6,33 @@ matplotlib is an extra (`pip install "transformers_jax[viz]"`), imported when a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from transformers_jax.arrays import Array
-from transformers_jax.graph.edges import connect
-from transformers_jax.graph.mask import Mask
 from transformers_jax.graph.nodes import Nodes, sequence
 
 Given = Nodes | int | None
 
 
+class Drawable(Protocol):
+    """What is known of a mask here, which draws itself by these functions."""
+
+    def check(self, q: Nodes, k: Nodes, pairs: Mapping[str, Array]) -> None: ...
+    def edges(self, q: Nodes, k: Nodes, pairs: Mapping[str, Array]) -> Array: ...
+
+
 def matrix(
-    mask: Mask, q: Given = 8, k: Given = None, pairs: Mapping[str, Array] | None = None
+    mask: Drawable, q: Given = 8, k: Given = None, pairs: Mapping[str, Array] | None = None
 ) -> np.ndarray:
     """Bool[T S] of the first row of the nodes; a number stands for so many tokens in sequence."""
-    queries, keys = _nodes(q), None if k is None else _nodes(k)
-    return np.asarray(connect(mask, queries, keys, pairs).allowed())[0]
+    queries = _nodes(q)
+    keys, pairs = queries if k is None else _nodes(k), pairs or {}
+    mask.check(queries, keys, pairs)
+    allowed = np.asarray(mask.edges(queries, keys, pairs))
+    allowed = allowed if keys.valid is None else allowed & np.asarray(keys.valid)[:, None, :]
+    return np.broadcast_to(allowed, (len(allowed), queries.length, keys.length))[0]
 
 
 def _nodes(given: Given) -> Nodes:
@@ -31,7 +40,7 @@ def _nodes(given: Given) -> Nodes:
 
 
 def draw(
-    mask: Mask, q: Given = 8, k: Given = None, pairs: Mapping[str, Array] | None = None
+    mask: Drawable, q: Given = 8, k: Given = None, pairs: Mapping[str, Array] | None = None
 ) -> str:
     """See `Mask.draw`."""
     rows = matrix(mask, q, k, pairs)
@@ -43,7 +52,7 @@ INK, PAPER, EDGE, LOOP = "#1f2933", "#ffffff", "#2f6f9f", "#d9822b"
 
 
 def plot(
-    mask: Mask,
+    mask: Drawable,
     q: Given = 8,
     k: Given = None,
     pairs: Mapping[str, Array] | None = None,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool, is_symbolic
-from transformers_jax.graph.mask import Mask, Where
+from transformers_jax.graph.mask import Mask
 from transformers_jax.graph.nodes import Nodes
 
 FOLDED = 2**16
@@ -65,16 +65,6 @@ def connect(
         ValueError: if the mask names a tag or a pair array that is absent.
     """
     k = q if k is None else k
-    for part in mask.parts():
-        if isinstance(part, Where):  # reads one side; all other parts compare both
-            (k if part.of == "key" else q).tag(part.tag)
-        else:
-            for tag in part.reads:
-                q.tag(tag), k.tag(tag)
-    missing = sorted(mask.pairs - set(pairs or {}))
-    if missing:
-        raise ValueError(
-            f"mask {mask} reads pair arrays {missing}, but pairs has {sorted(pairs or {})}"
-        )
+    mask.check(q, k, pairs or {})
     kept = {name: array for name, array in (pairs or {}).items() if name in mask.pairs}
     return Edges(q, k, mask, kept)

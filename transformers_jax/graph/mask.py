@@ -75,6 +75,20 @@ class Mask:
     def __invert__(self) -> Mask:
         return self.part if isinstance(self, Not) else Not(self)
 
+    def check(self, q: Nodes, k: Nodes, pairs: Mapping[str, Array]) -> None:
+        """Raises ValueError if it names a tag or a pair array that is absent."""
+        for part in self.parts():
+            part.check_tags(q, k)
+        if missing := sorted(self.pairs - set(pairs)):
+            raise ValueError(
+                f"mask {self} reads pair arrays {missing}, but pairs has {sorted(pairs)}"
+            )
+
+    def check_tags(self, q: Nodes, k: Nodes) -> None:
+        """Raises ValueError if the nodes lack a tag that this part itself compares."""
+        for tag in self.reads:
+            q.tag(tag), k.tag(tag)
+
     def draw(self, q: Nodes | int = 8, k: Nodes | int | None = None, pairs=None) -> str:
         """The matrix as text: a row per query, a column per key, `1` for an edge, `.` for none.
 
@@ -219,6 +233,9 @@ class Where(Mask):
         if self.of == "key":
             return (k.tag(self.tag) > 0)[:, None, :]
         return (q.tag(self.tag) > 0)[:, :, None]
+
+    def check_tags(self, q, k):
+        (k if self.of == "key" else q).tag(self.tag)  # of one side alone
 
     def __str__(self) -> str:
         return f"Where({self.tag!r}{', of=' + repr(self.of) if self.of != 'key' else ''})"

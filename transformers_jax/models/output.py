@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from transformers_jax.arrays import Array, Bool, Float, Int
-from transformers_jax.nn.loss import Unembedding
+from transformers_jax.nn.unembedding import Unembedding
 from transformers_jax.spelling import nearest
 
 ASKED = {  # how a call asks for fields

@@ -13,15 +13,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, is_symbolic, wide
-from transformers_jax.nn.chunks import Found, capped, chunked, product
-from transformers_jax.nn.param import mixed_einsum
+from transformers_jax.nn.chunked_softmax import Statistics, chunked, product
+from transformers_jax.nn.unembedding import Unembedding, capped
 from transformers_jax.shard import constrain, cuts
 
 IGNORED = -100
@@ -136,39 +135,6 @@ def classification_loss(
 # ---------------------------------------------------------------- a vocabulary of classes
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=("features", "table", "bias"),
-    meta_fields=("softcap", "mixed"),
-)
-@dataclass(frozen=True)
-class Unembedding:
-    """Everything that logits are made of: softcap * tanh((features table^T + bias) / softcap).
-
-    Attributes:
-        features: what the table is multiplied with, scaled and transformed as the head does.
-        table: one row per word.
-        softcap: logits lie within +-softcap; None for no limit.
-        mixed: products take bfloat16 operands and give float32.
-    """
-
-    features: Float[Array, "B T D"]
-    table: Float[Array, "V D"]
-    bias: Float[Array, "V"] | None = None
-    softcap: float | None = None
-    mixed: bool = False
-
-    def logits(self) -> Float[Array, "B T V"]:
-        """Scores of every word, in the dtype of the features."""
-        x, table = self.features, self.table
-        if self.mixed:
-            y = mixed_einsum("btd,vd->btv", x, table).astype(x.dtype)
-        else:
-            y = jnp.einsum("btd,vd->btv", x, table.astype(x.dtype))
-        y = y if self.bias is None else y + self.bias.astype(y.dtype)
-        return constrain(capped(y, self.softcap), "batch length vocab")
-
-
 class VocabularyLoss(NamedTuple):
     """Sums over all labels that are not ignored.
 
@@ -235,7 +201,7 @@ def token_log_probs(
 
 def _find(
     words: Unembedding, labels: Array, chunk: int | None, vocab: int | None, ignored: int
-) -> tuple[Bool[Array, "B T"], Found]:
+) -> tuple[Bool[Array, "B T"], Statistics]:
     """(where there is a label, what is found of each place)."""
     rows = words.table.shape[0]
     if vocab is not None and not 0 < vocab <= rows:
@@ -261,7 +227,7 @@ def _find(
     return counted, find(real, words, asked)
 
 
-def _whole(real: int, words: Unembedding, labels: Array) -> Found:
+def _whole(real: int, words: Unembedding, labels: Array) -> Statistics:
     """By all logits at once."""
     if words.mixed or words.features.dtype == jnp.bfloat16:  # backward products as well
         y = mixed_einsum("btd,vd->btv", words.features, words.table)

@@ -1,6 +1,7 @@
 """What a step of training makes smaller, and what becomes of a text before it is asked.
 
 losses.py       objective(model, batch, key) -> (loss, {name: (sum, weight)})
+metrics.py      the contract of an objective: Metrics, and the means that they stand for
 pairs.py        the same, on the vectors of rows that belong together
 example.py      Piece, Example, Corruption: what all records below share
 vocabulary.py   Vocabulary: what a record must know of a tokenizer
@@ -19,14 +20,14 @@ from transformers_jax.objectives.example import Corruption as Corruption
 from transformers_jax.objectives.example import Example as Example
 from transformers_jax.objectives.example import Piece as Piece
 from transformers_jax.objectives.losses import Loss as Loss
-from transformers_jax.objectives.losses import Metrics as Metrics
-from transformers_jax.objectives.losses import Objective as Objective
 from transformers_jax.objectives.losses import causal_lm as causal_lm
-from transformers_jax.objectives.losses import means as means
 from transformers_jax.objectives.losses import objective as objective
 from transformers_jax.objectives.losses import supervised as supervised
 from transformers_jax.objectives.masking import MaskedLM as MaskedLM
 from transformers_jax.objectives.masking import ReplacedToken as ReplacedToken
+from transformers_jax.objectives.metrics import Metrics as Metrics
+from transformers_jax.objectives.metrics import Objective as Objective
+from transformers_jax.objectives.metrics import means as means
 from transformers_jax.objectives.pairs import Contrastive as Contrastive
 from transformers_jax.objectives.pairs import contrastive as contrastive
 from transformers_jax.objectives.pairs import matryoshka as matryoshka

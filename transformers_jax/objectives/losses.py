@@ -42,11 +42,8 @@ from transformers_jax.nn.loss import (
     sum_of_means,
     vocabulary_loss,
 )
+from transformers_jax.objectives.metrics import Metrics, Objective
 from transformers_jax.objectives.pairs import contrastive
-
-Metrics = dict[str, Any]
-"""{name: (sum, weight)}; under "loss" also {part: (sum, weight)}, whose means add up to it."""
-Objective = Callable[[Any, Mapping[str, Array], Key | None], tuple[Float[Array, ""], Metrics]]
 
 
 @dataclass(frozen=True)
@@ -324,16 +321,6 @@ def _asked(model: Any, batch: Mapping[str, Any], key: Key | None, **more: Any) -
     check_labels(batch["labels"])  # before the model runs
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     return model(**inputs, **more, key=key, output_unembedding=True), batch["labels"]
-
-
-def means(sums: Metrics) -> dict[str, Array]:
-    """The figures of which these are sums and weights; a loss of several parts is their sum."""
-    found: dict[str, Array] = {}
-    for name, value in sums.items():
-        parts = value if isinstance(value, Mapping) else {name: value}
-        each = {part: total / jnp.maximum(n, 1e-9) for part, (total, n) in parts.items()}
-        found |= {name: sum(each.values()), **each} if isinstance(value, Mapping) else each
-    return found
 
 
 def _told(loss: Loss, sums: VocabularyLoss) -> tuple[Float[Array, ""], Metrics]:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Float, Key, wide
 from transformers_jax.nn.sentence import unit
-
-if TYPE_CHECKING:
-    from transformers_jax.objectives.losses import Metrics
+from transformers_jax.objectives.metrics import Metrics
 
 Vectors = Sequence[Float[Array, "B E"]]
 

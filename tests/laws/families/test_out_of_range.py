@@ -15,12 +15,8 @@ from tests.laws.families.conftest import CONFIGS
 from transformers_jax import CAUSAL, Near
 from transformers_jax.nn.embed import rows
 from transformers_jax.nn.head.classify import labels_of
-from transformers_jax.nn.loss import (
-    Unembedding,
-    cross_entropy,
-    token_log_probs,
-    vocabulary_loss,
-)
+from transformers_jax.nn.loss import cross_entropy, token_log_probs, vocabulary_loss
+from transformers_jax.nn.unembedding import Unembedding
 from transformers_jax.nn.waves import Sinusoids, sinusoids
 
 

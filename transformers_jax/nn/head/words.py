@@ -10,14 +10,10 @@ import jax.numpy as jnp
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Int, wide
 from transformers_jax.nn.head.base import Dense, Head, Square, loss_of
-from transformers_jax.nn.loss import (
-    IGNORED,
-    Unembedding,
-    cross_entropy,
-    shifted,
-)
+from transformers_jax.nn.loss import IGNORED, cross_entropy, shifted
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.param import param
+from transformers_jax.nn.unembedding import Unembedding
 
 
 class LanguageModel(Head):

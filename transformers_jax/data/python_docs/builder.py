@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow_datasets as tfds
 
-from transformers_jax.data import python_docs
+from transformers_jax.data.python_docs.documents import documents, split_of, version
 
 
 def quietly(function: Callable[[], object]) -> None:
@@ -25,7 +25,7 @@ class PythonDocs(tfds.core.GeneratorBasedBuilder):
     """The documentation of the running interpreter, split by module."""
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=python_docs.version())]
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=version())]
 
     def __init__(self, **options):
         super().__init__(file_format="array_record", **options)
@@ -40,10 +40,10 @@ class PythonDocs(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager):
-        every = list(python_docs.documents())
+        every = list(documents())
         return {split: self._generate_examples(every, split) for split in ("train", "validation")}
 
     def _generate_examples(self, every, split):
         for number, document in enumerate(every):
-            if python_docs.split_of(document.module) == split:
+            if split_of(document.module) == split:
                 yield number, {"number": number, **document._asdict()}

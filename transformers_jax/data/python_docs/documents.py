@@ -1,9 +1,4 @@
-"""`python_docs`: the running interpreter's own documentation, about two million characters.
-
-The language reference's topics (pydoc) and the docstrings of the standard library, each once, as a
-TFDS dataset that is built on the spot: nothing is downloaded, nothing is carried along. The text
-differs from one Python to the next, so every run records a fingerprint of it.
-"""
+"""The texts: topics of the language reference, and docstrings of the standard library."""
 
 from __future__ import annotations
 
@@ -11,12 +6,11 @@ import ast
 import hashlib
 import importlib
 import itertools
-import os
 import platform
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 SKIPPED = frozenset("test tests idlelib lib2to3 site-packages __pycache__ turtledemo".split())
 
@@ -27,12 +21,6 @@ class Document(NamedTuple):
     module: str
     name: str
     text: str
-
-
-def cache_dir() -> Path:
-    """Where prepared data and compiled programs are kept between runs."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "transformers_jax"
-    return Path(os.environ.get("TRANSFORMERS_JAX_CACHE", default)).expanduser()
 
 
 def documents() -> Iterator[Document]:
@@ -51,39 +39,9 @@ def split_of(module: str) -> str:
     return "validation" if digest[0] % 10 == 0 else "train"
 
 
-def load() -> dict[str, list[Document]]:
-    """{"train": [...], "validation": [...]} in the order of the builder, prepared at first use.
-
-    Raises:
-        ValueError: tensorflow_datasets or array_record are not installed.
-    """
-    try:
-        importlib.import_module("array_record")
-        builders = importlib.import_module("transformers_jax.data.python_docs_builder")
-    except ImportError as error:
-        raise ValueError(
-            f"python_docs needs the extra `train` ({error}); "
-            'pip install "transformers-jax[train]", or pass --data.path FILE'
-        ) from None
-    builder = builders.PythonDocs(data_dir=str(cache_dir() / "datasets"), config=version())
-    if not Path(builder.data_path).exists():
-        builders.quietly(builder.download_and_prepare)
-    found = {}
-    for split in ("train", "validation"):
-        rows = list(builder.as_data_source(split))
-        rows.sort(key=lambda row: int(row["number"]))
-        found[split] = [_document(row) for row in rows]
-    return found
-
-
 def version() -> str:
     """Which interpreter's documentation: text differs between patch releases too."""
     return f"{platform.python_implementation().lower()}-{platform.python_version()}"
-
-
-def _document(row: dict[str, Any]) -> Document:
-    text = lambda value: value.decode() if isinstance(value, bytes) else str(value)
-    return Document(text(row["module"]), text(row["name"]), text(row["text"]))
 
 
 def _topics() -> Iterator[Document]:

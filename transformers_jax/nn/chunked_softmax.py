@@ -8,25 +8,17 @@ device goes through the words that it holds, and what it found is put together o
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import MASKED, Array, Float, wide
 from transformers_jax.nn.derivative import both_ways
+from transformers_jax.nn.unembedding import Unembedding, capped
 from transformers_jax.shard import constrain, cuts, varying
 
-if TYPE_CHECKING:
-    from transformers_jax.nn.loss import Unembedding
-
-Found = tuple[Array, Array, Array, Array]
+Statistics = tuple[Array, Array, Array, Array]
 """Of each token: log Z, the label's logit, the mean and the largest logit."""
-
-
-def capped(y: Float[Array, "..."], softcap: float | None) -> Float[Array, "..."]:
-    """softcap * tanh(y / softcap), or y."""
-    return y if softcap is None else softcap * jnp.tanh(y / softcap)
 
 
 def product(words: Unembedding, equation: str, x: Array, y: Array) -> Float[Array, "..."]:
@@ -37,7 +29,7 @@ def product(words: Unembedding, equation: str, x: Array, y: Array) -> Float[Arra
     )
 
 
-def _forward(chunk: int, real: int, words: Unembedding, labels: Array) -> Found:
+def _forward(chunk: int, real: int, words: Unembedding, labels: Array) -> Statistics:
     parts, starts, logits_of = _chunks(chunk, real, words)
     one = jnp.zeros((*labels.shape, parts), wide(words.features))
     one = varying(one, words, labels)
@@ -59,7 +51,7 @@ def _forward(chunk: int, real: int, words: Unembedding, labels: Array) -> Found:
     return log_z, jnp.where(inside, picked.sum(-1), jnp.nan), mean.sum(-1) / real, best
 
 
-def _tangent(chunk: int, real: int, saved, tangents) -> Found:
+def _tangent(chunk: int, real: int, saved, tangents) -> Statistics:
     """How the figures of each token move; the largest logit is taken as a constant."""
     (words, labels), (log_z, *_) = saved
     parts, starts, _ = _chunks(chunk, real, words)
@@ -121,7 +113,7 @@ def _backward(chunk: int, real: int, saved, cotangents):
 
 
 chunked = both_ways(_forward, _tangent, _backward, static=2, linear=1)
-"""chunked(chunk, real, words, labels) -> Found, by one chunk of the vocabulary after the other."""
+"""chunked(chunk, real, words, labels) -> Statistics, one chunk of the vocabulary after another."""
 
 
 def _chunks(chunk: int, real: int, words: Unembedding):

@@ -1,0 +1,56 @@
+"""What a source of text is: documents by split, gone through again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts that can be gone through again and again; for sources of ids, arrays of ids."""
+
+    start: Callable[[], Iterator[Any]]
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.start()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Documents by split.
+
+    Attributes:
+        origin: for people.
+        splits: "train", and "validation" if the source has one of its own.
+        separator: what stands between documents where no token does.
+        ids: whether documents are token ids already.
+        fingerprint: of the files' names and sizes, or the data set's name and version.
+    """
+
+    origin: str
+    splits: Mapping[str, Texts]
+    separator: str = "\n\n"
+    ids: bool = False
+    fingerprint: str = ""
+
+
+def text_of(record: Any, field: str, where: str) -> str:
+    """The text of a record.
+
+    Raises:
+        ValueError: no record, no such field, or no text in it.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"{where} is {type(record).__name__}, not a record with {field!r}")
+    if field not in record:
+        raise ValueError(
+            f"{where} has no field {field!r}; it has {sorted(map(str, record))}: pass --data.field"
+        )
+    text = record[field]
+    if isinstance(text, bytes):
+        text = text.decode()
+    if not isinstance(text, str):
+        raise ValueError(f"{where}: {field!r} holds {type(text).__name__}, not text")
+    return text

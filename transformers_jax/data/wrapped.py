@@ -1,0 +1,164 @@
+"""A tokenizer of the Rust library with what belongs to it: its special tokens, sides and files.
+
+`Tokenizer` (tokenizer.py) is this with everything that people ask of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from transformers_jax.data.lookup import Lookup, refuse_surrogates
+from transformers_jax.objectives.vocabulary import ROLES
+
+SPELLED = {  # how the tokens of roles without a key are written, by those who have them
+    "fim_prefix": ("<|fim_prefix|>", "<fim_prefix>", "<fim-prefix>", "▁<PRE>"),
+    "fim_middle": ("<|fim_middle|>", "<fim_middle>", "<fim-middle>", "▁<MID>"),
+    "fim_suffix": ("<|fim_suffix|>", "<fim_suffix>", "<fim-suffix>", "▁<SUF>"),
+}
+
+
+@contextlib.contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Whatever the Rust library raises, as one ValueError: its panics are no Exception."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
+        raise
+    except BaseException as error:
+        said = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(f"{what}: {said[0]}") from None
+
+
+class Wrapped:
+    """A tokenizer of the Rust library, and what files say of it beside its tokens.
+
+    Attributes:
+        kind: byte, character, bpe, wordpiece or unigram if learned by us, else "loaded".
+        special: role -> the token's text, such as {"pad": "<pad>"}; absent roles are not had.
+        max_id: the largest id that it may give.
+        chat_template: Jinja source, or None.
+        padding_side, truncation_side: where `batch` fills rows, and where it cuts them.
+        model_max_length: the most tokens of a row of the model that it belongs to, if known.
+        returns_types: whether `batch` gives token types for pairs of texts; None where no file
+            says it, and what is put around a pair decides.
+        tokenizer_class: the class of Hugging Face's package, as tokenizer_config.json names it.
+        config: all that tokenizer_config.json said, which `save` writes back.
+        languages: code -> id of its token, of a translation model: the `forced_bos_token_id` of
+            `generate` is the one of the target language.
+        target: the `Tokenizer` of texts of the target language, where they are read in another way.
+        files: name -> content of the files that it was made of, where no tokenizer.json can hold
+            it; `save` writes them.
+    """
+
+    def __init__(
+        self,
+        inner: Any,
+        kind: str,
+        special: Mapping[str, str] | None = None,
+        chat_template: str | None = None,
+        *,
+        padding_side: str = "right",
+        truncation_side: str = "right",
+        model_max_length: int | None = None,
+        returns_types: bool | None = None,
+        tokenizer_class: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        languages: Mapping[str, int] | None = None,
+        target: Any = None,
+        files: Mapping[str, bytes] | None = None,
+    ):
+        self.inner, self.kind, self.chat_template = inner, kind, chat_template
+        self.padding_side, self.truncation_side = padding_side, truncation_side
+        self.model_max_length, self.returns_types = model_max_length, returns_types
+        self.tokenizer_class, self.config = tokenizer_class, dict(config or {})
+        self.languages, self.target = dict(languages or {}), target
+        self.files = dict(files or {})
+        self._lock = threading.Lock()
+        self._named = dict(special or {})
+        self._read_vocabulary()
+
+    def _read_vocabulary(self) -> None:
+        """All that follows from which tokens there are."""
+        vocabulary = self.inner.get_vocab(with_added_tokens=True)
+        if not vocabulary:
+            raise ValueError("this tokenizer has no tokens")
+        self.max_id = max(vocabulary.values())
+        named = dict(self._named)
+        for role, spellings in SPELLED.items():
+            named.setdefault(role, next((s for s in spellings if s in vocabulary), ""))
+        self.special = {role: named[role] for role in ROLES if named.get(role) in vocabulary}
+        self._vocabulary = vocabulary
+        for name in ("lookup", "fingerprint", "gives_types"):
+            self.__dict__.pop(name, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    @property
+    def simple(self) -> bool:
+        """Whether a token is a byte or a character, which needs no Rust to find."""
+        return self.kind in ("byte", "character")
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """How texts become ids where `simple`."""
+        unknown = self._vocabulary[self.special["unk"]] if "unk" in self.special else None
+        return Lookup(self.inner, self.kind, unknown)
+
+    @cached_property
+    def gives_types(self) -> bool:
+        """Whether `batch` gives token types for pairs of texts: by the class if it is known, else
+        if the tokenizer frames texts as BERT's does ([CLS] a [SEP] b [SEP]) and numbers them."""
+        if self.returns_types is not None:
+            return self.returns_types
+        if not {"cls", "sep"} <= set(self.special):
+            return False
+        return any(self.run("encode_batch", [("", "")], add_special_tokens=True)[0].type_ids)
+
+    def special_id(self, role: str) -> int:
+        """The id of the special token of a role that the tokenizer has."""
+        return self._vocabulary[self.special[role]]
+
+    def run(
+        self,
+        method: str,
+        texts: Sequence[Any],
+        *,
+        parse_special: bool = True,
+        add_special_tokens: bool = False,
+        is_pretokenized: bool = False,
+        truncation: Mapping[str, Any] | None = None,
+    ) -> list[Any]:
+        """The Rust library's records of texts. How it cuts and parses is set, and set back, on a
+        tokenizer that threads share: one at a time."""
+        texts, inner = list(texts), self.inner
+        with self._lock:
+            try:
+                with refusing("these texts cannot be encoded"):
+                    inner.encode_special_tokens = not parse_special
+                    if truncation is not None:
+                        inner.enable_truncation(**truncation)
+                    return getattr(inner, method)(
+                        texts,
+                        add_special_tokens=add_special_tokens,
+                        is_pretokenized=is_pretokenized,
+                    )
+            except ValueError:
+                refuse_surrogates(texts)
+                raise
+            finally:
+                inner.encode_special_tokens = False
+                inner.no_truncation()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits: tokens, their ids, and how text is cut into them."""
+        return hashlib.sha256(self.inner.to_str().encode()).hexdigest()[:16]

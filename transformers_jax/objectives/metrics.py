@@ -1,0 +1,24 @@
+"""What every objective gives: its loss, and sums and weights of what is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from transformers_jax.arrays import Array, Float, Key
+
+Metrics = dict[str, Any]
+"""{name: (sum, weight)}; under "loss" also {part: (sum, weight)}, whose means add up to it."""
+Objective = Callable[[Any, Mapping[str, Array], Key | None], tuple[Float[Array, ""], Metrics]]
+
+
+def means(sums: Metrics) -> dict[str, Array]:
+    """The figures of which these are sums and weights; a loss of several parts is their sum."""
+    found: dict[str, Array] = {}
+    for name, value in sums.items():
+        parts = value if isinstance(value, Mapping) else {name: value}
+        each = {part: total / jnp.maximum(n, 1e-9) for part, (total, n) in parts.items()}
+        found |= {name: sum(each.values()), **each} if isinstance(value, Mapping) else each
+    return found
