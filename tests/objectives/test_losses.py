@@ -12,7 +12,8 @@ import transformers_jax as tj
 from transformers_jax.nn.loss import IGNORED, cross_entropy, vocabulary_loss
 from transformers_jax.nn.param import axes
 from transformers_jax.nn.unembedding import Unembedding
-from transformers_jax.objectives.losses import LOSSES, Loss, causal_lm, means, objective
+from transformers_jax.objectives.losses import LOSSES, Loss, causal_lm, objective
+from transformers_jax.objectives.metrics import means
 from transformers_jax.optim import AdamW, Constant
 from transformers_jax.training.state import init_state, make_step
 
