@@ -17,8 +17,8 @@ from transformers_jax.models import config_class
 from transformers_jax.models.base import Plan
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.param import bind, flatten, params, unflatten
+from transformers_jax.nn.sinusoidal import Sinusoids, sinusoids
 from transformers_jax.nn.stack import Stack
-from transformers_jax.nn.waves import Sinusoids, sinusoids
 from transformers_jax.spec import Execution
 
 CASES = Path(__file__).parent.parent / "conformance" / "cases"
@@ -141,7 +141,7 @@ def test_vectors_in_place_of_words_are_scaled_by_two_decoders_only(side):
 
 
 def test_reading_the_padding_teaches_it_nothing():
-    embed = TokenEmbedder(EmbedSpec(vocab=7, width=3, unlearned=2))
+    embed = TokenEmbedder(EmbedSpec(vocab=7, width=3, padding_idx=2))
     ids = jnp.array([[2, 5, 2, 1]])
 
     def total(table):

@@ -148,7 +148,7 @@ def test_short_rows_hear_all():
         assert hears(36, attend.op.mask).all()
         assert not hears(37, attend.op.mask).all()
     short = spec.layout(sequence(36))
-    assert not short.tag("calm").any(), "no key counts twice"
+    assert not short.tag("repeats").any(), "no key counts twice"
 
 
 def test_a_dilated_window_takes_every_so_many_th_key():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
-from transformers_jax.models.pair import generator_config, make_pair
+from transformers_jax.models.electra_pretraining import generator_config, make_pair
 from transformers_jax.nn.param import axes, flatten
 
 CONFIG = tj.ElectraConfig(

@@ -16,7 +16,7 @@ import numpy as np
 
 import transformers_jax as tj
 from transformers_jax.models import FAMILIES
-from transformers_jax.models.pair import make_pair
+from transformers_jax.models.electra_pretraining import make_pair
 from transformers_jax.objectives.losses import LOSSES, objective
 
 WORDS, KEY = 31, jax.random.key(0)

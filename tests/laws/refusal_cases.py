@@ -7,7 +7,7 @@ import numpy as np
 
 import transformers_jax as tj
 from transformers_jax import CAUSAL, FULL, Dense, Same
-from transformers_jax.models.pair import make_pair
+from transformers_jax.models.electra_pretraining import make_pair
 from transformers_jax.models.torch_attention import TorchAttentionConfig
 from transformers_jax.models.torch_modules import TorchTransformerConfig
 

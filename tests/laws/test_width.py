@@ -9,7 +9,7 @@ from jax.extend.core import jaxprs_in_params
 import transformers_jax as tj
 from tests.laws.objective_cases import CASES, CONFIGS, Quiet, batch
 from transformers_jax.models.base import Plan
-from transformers_jax.models.pair import PairPlan
+from transformers_jax.models.electra_pretraining import PairPlan
 from transformers_jax.nn.param import merge, split
 
 

@@ -9,7 +9,7 @@ import transformers_jax as tj
 from transformers_jax.graph import CAUSAL, Same, connect, sequence
 from transformers_jax.nn.attend import BACKENDS, Score, ScoreRule, tiled
 from transformers_jax.nn.derivative import both_ways
-from transformers_jax.nn.grouped import grouped
+from transformers_jax.nn.grouped_matmul import grouped
 from transformers_jax.nn.loss import vocabulary_loss
 from transformers_jax.nn.param import mixed_einsum
 from transformers_jax.nn.unembedding import Unembedding

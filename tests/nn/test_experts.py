@@ -19,7 +19,7 @@ from transformers_jax.nn.experts import (
     router_z_loss,
 )
 from transformers_jax.nn.feedforward import FeedForwardSpec, activation
-from transformers_jax.nn.grouped import _grouped, _ragged, arrange
+from transformers_jax.nn.grouped_matmul import _grouped, _ragged, arrange
 from transformers_jax.nn.param import bind, params
 
 FFN = FeedForwardSpec(hidden=11, activation="silu", gated=True)

@@ -158,7 +158,7 @@ def test_relations_add_their_messages():
     np.testing.assert_allclose(call(both), x + alone[0] + alone[1], atol=2e-6)
     assert np.abs(alone[1][:, [0, 4]]).max() > 1e-2
     assert not np.abs(alone[1][:, 1:4]).any()  # a query without edges receives nothing
-    with pytest.raises(ValueError, match="keeps no memory"):
+    with pytest.raises(ValueError, match="keeps no cache"):
         both.init_cache(2, T, jnp.dtype("float32"))
 
 

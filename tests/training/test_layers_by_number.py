@@ -12,7 +12,7 @@ import transformers_jax as tj
 from tests.laws.families.conftest import CONFIGS, HEADS
 from tests.training.optim_cases import RECORDS, train
 from transformers_jax.models.base import Plan
-from transformers_jax.models.pair import PairPlan
+from transformers_jax.models.electra_pretraining import PairPlan
 from transformers_jax.nn.param import axes, flatten, params, unflatten
 from transformers_jax.nn.stack import unstack
 from transformers_jax.optim import AdamW, Constant

@@ -110,9 +110,9 @@ def blocked(nodes: Nodes, size: int, longest: int = 0) -> Nodes:
     """Nodes in blocks of `size` tokens, the last of which may be shorter.
 
     Adds the tags `block` (its number), `blocks` (how many there are), `first` (1 in the first),
-    `edge` (1 in the first and in the last), `real` (1 where there is a token) and `calm` (1 outside
-    of the edges, in a call without noise). In rows of at most `longest` tokens all are `edge` and
-    `real`.
+    `edge` (1 in the first and in the last), `real` (1 where there is a token) and `repeats` (1
+    outside of the edges, in a call without noise). In rows of at most `longest` tokens all are
+    `edge` and `real`.
     """
     index = nodes.tag("index")
     block = index // size
@@ -129,5 +129,5 @@ def blocked(nodes: Nodes, size: int, longest: int = 0) -> Nodes:
         edge=edge.astype(np.int32),
         real=real,
         noise=noise,
-        calm=(~edge & (noise == 0)).astype(np.int32),
+        repeats=(~edge & (noise == 0)).astype(np.int32),
     )

@@ -61,7 +61,7 @@ class Nodes:
         """The same nodes with these tags added or replaced."""
         return replace(self, tags={**self.tags, **tags})
 
-    def blanked(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    def zeroed(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """The vectors of these nodes, zero where there is no token."""
         return x if self.valid is None else jnp.where(self.valid[..., None], x, 0)
 

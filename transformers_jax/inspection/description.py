@@ -24,7 +24,7 @@ from transformers_jax.inspection.words import Layers, describe_layers, drawings
 from transformers_jax.models.base import Model, Plan
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.nn.param import axes, flatten, params
-from transformers_jax.nn.waves import Sinusoids
+from transformers_jax.nn.sinusoidal import Sinusoids
 from transformers_jax.pretrained import load_config, resolve_ties
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from transformers_jax.hub.table import slots
 from transformers_jax.models.bert import BertConfig, lm_rows
-from transformers_jax.models.rows import S, attention, dense, layer, norm
+from transformers_jax.models.weight_rows import S, attention, dense, layer, norm
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.spec import StackSpec

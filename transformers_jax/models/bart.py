@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
 from transformers_jax.hub.table import Table, rows
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.rows import attention, backbone, dense, layer, norm, of_heads
+from transformers_jax.models.weight_rows import attention, backbone, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Seq2Seq, Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
@@ -28,7 +28,7 @@ RESERVED = 2  # rows of the position tables before position 0, kept from fairseq
 SHARED, OUTPUT = "model.shared.weight", "lm_head.weight"
 SIDES = ("encoder", "decoder")
 WORDS = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
-UNREAD = "embed.unread"
+UNUSED = "embed.unused"
 LEGACY = {  # switches of the releases before every family had a class of its own
     "add_bias_logits": False,
     "add_final_layer_norm": False,
@@ -58,7 +58,8 @@ class BartConfig(FamilyConfig):
         BIAS: what is added to the logits (`nn.head.LanguageModel`).
         START: what decoder inputs that are made of labels begin with: `decoder_start_token_id`, or
             the "last" token of the row (mBART: the code of its language).
-        ECHOES: whether decoder inputs are made of the encoder's where nothing else is given.
+        INPUT_IDS_SHIFTED: whether decoder inputs are made of the encoder's where nothing else is
+            given.
         LABELS: how many classes there are where none is named.
     """
 
@@ -67,7 +68,7 @@ class BartConfig(FamilyConfig):
     PLACEMENT: ClassVar[Literal["pre", "post"]] = "post"
     BIAS: ClassVar[bool | Literal["fixed"]] = "fixed"
     START: ClassVar[Literal["first", "last"]] = "first"
-    ECHOES: ClassVar[bool] = True
+    INPUT_IDS_SHIFTED: ClassVar[bool] = True
     LABELS: ClassVar[int] = 3
     FIXED = {**LEGACY, "static_position_embeddings": False, "extra_pos_embeddings": RESERVED}
     UNUSED = frozenset({"save_step"})
@@ -173,7 +174,7 @@ class BartConfig(FamilyConfig):
         return EmbedSpec(
             vocab=self.target_vocab if decoder else self.vocab_size,
             width=self.d_model,
-            unlearned=self.pad_token_id,
+            padding_idx=self.pad_token_id,
             positions=self.max_position_embeddings + RESERVED,
             offset=RESERVED,
             norm=LayerNorm(),
@@ -209,11 +210,11 @@ class BartConfig(FamilyConfig):
         masks = mask if isinstance(mask, Mapping) else {"decoder": mask}
         own, cross = masks.get("decoder"), masks.get("cross")
         embed, alone = self.embed(True), head == "causal_lm"
-        decoder = Stack(replace(self.spec(True, own, cross), alone=alone), execution)
+        decoder = Stack(replace(self.spec(True, own, cross), source_optional=alone), execution)
         if alone:
             return Single(TokenEmbedder(embed), decoder, self.head(head), counts="columns")
         return Seq2Seq(
-            TokenEmbedder(replace(self.embed(False), unread=self.shared_row(head) == UNREAD)),
+            TokenEmbedder(replace(self.embed(False), unused=self.shared_row(head) == UNUSED)),
             Stack(self.spec(False, masks.get("encoder")), execution),
             decoder,
             self.head(head),
@@ -221,7 +222,7 @@ class BartConfig(FamilyConfig):
             output_of="encoder" if self.apart == ("decoder",) else "decoder",
             start="last" if self.START == "last" else self.decoder_start_token_id,
             pad=self.pad_token_id,
-            echoes=self.ECHOES,
+            input_ids_shifted=self.INPUT_IDS_SHIFTED,
         )
 
     @property
@@ -235,7 +236,7 @@ class BartConfig(FamilyConfig):
             return "embed.table"
         if "decoder" not in self.apart:
             return "decoder_embed.table"
-        return "head.table" if self.tie_word_embeddings and head == "seq2seq_lm" else UNREAD
+        return "head.table" if self.tie_word_embeddings and head == "seq2seq_lm" else UNUSED
 
     def head(self, head: str) -> heads.Head | None:
         """The head of this name."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 from transformers_jax.graph import CAUSAL, FULL, given
 from transformers_jax.hub.table import Row, Table, rows, slots
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.rows import S, attention, dense, layer, norm, of_heads
+from transformers_jax.models.weight_rows import S, attention, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
@@ -106,14 +106,14 @@ class BertConfig(FamilyConfig):
             heard = replace(self.attend(None), mask=given(cross, FULL), rotary=None)
             block.insert(1, Branch("cross", heard, norm, "post", rate, "encoder"))
         blocks = (tuple(block),) * self.num_hidden_layers
-        return StackSpec(self.hidden_size, blocks, alone=hears, initial=self.initial)
+        return StackSpec(self.hidden_size, blocks, source_optional=hears, initial=self.initial)
 
     def embed(self) -> EmbedSpec:
         """Words + positions + types, normalised."""
         return EmbedSpec(
             vocab=self.vocab_size,
             width=self.hidden_size,
-            unlearned=self.pad_token_id,
+            padding_idx=self.pad_token_id,
             positions=self.max_position_embeddings,
             types=self.type_vocab_size,
             norm=LayerNorm(self.layer_norm_eps),
@@ -145,7 +145,7 @@ class BertConfig(FamilyConfig):
             tied=tied,
             shift=shift,
             bias=True,
-            unread_bias=not tied,
+            unused_bias=not tied,
             transform=heads.Square(D, act, self.initial, norm, out=E),
         )
 
@@ -211,7 +211,7 @@ def lm_rows(theirs: str, ours: str, tied: bool) -> str:
     if tied:
         return f"\n{theirs}.bias | {ours}.bias"
     return f"""
-{theirs}.bias           | {ours}.unread_bias
+{theirs}.bias           | {ours}.unused_bias
 {theirs}.decoder.weight | {ours}.table
 {theirs}.decoder.bias   | {ours}.bias
 """

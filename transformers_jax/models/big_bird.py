@@ -18,12 +18,12 @@ from transformers_jax.graph import Near, Scattered, Where, given
 from transformers_jax.graph.layouts import blocked
 from transformers_jax.models.bert import BACKBONE, BertConfig
 from transformers_jax.models.inputs import Fill
-from transformers_jax.models.rows import backbone, dense, layer, norm
+from transformers_jax.models.weight_rows import backbone, dense, layer, norm
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.nn.question import QuestionFirst, Refined
+from transformers_jax.nn.head.refined import QuestionFirst, Refined
 from transformers_jax.spec import Counted, LayerNorm, Layout, StackSpec
 
 KINDS = ("block_sparse", "original_full")
@@ -102,7 +102,7 @@ class BigBirdConfig(BertConfig):
             own = REAL & (HEARD | (NOISE & Scattered(count, number)) if count else HEARD)
             op = replace(self.attend(None), mask=given(mask, own), dropout=0.0)
             blocks.append((replace(attend, op=op), feed))
-        score = Counted(1 + count, "calm", "first") if count else None
+        score = Counted(1 + count, "repeats", "first") if count else None
         layout = Blocks(self.block_size, self.longest)
         return replace(plain, blocks=tuple(blocks), score=score, layout=layout)
 
@@ -150,7 +150,7 @@ class Blocks(Layout):
 
     size: int
     longest: int
-    tags = frozenset({"block", "blocks", "first", "edge", "real", "noise", "calm"})
+    tags = frozenset({"block", "blocks", "first", "edge", "real", "noise", "repeats"})
 
     def __call__(self, nodes):
         return blocked(nodes, self.size, self.longest)

@@ -18,7 +18,7 @@ class BlenderbotConfig(BartConfig):
 
     model_type = "blenderbot"
     PLACEMENT = "pre"
-    ECHOES = False
+    INPUT_IDS_SHIFTED = False
     LABELS = 2
     FIXED = {
         **BartConfig.FIXED,

@@ -18,7 +18,7 @@ class BlenderbotSmallConfig(BartConfig):
     defaults are blenderbot_small-90M (88M)."""
 
     model_type = "blenderbot-small"
-    ECHOES = False
+    INPUT_IDS_SHIFTED = False
     LABELS = 2
     FIXED = {
         **BartConfig.FIXED,

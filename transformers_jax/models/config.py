@@ -362,9 +362,11 @@ def rotary(rope: Mapping[str, Any], positions: int) -> spec.Rotary:
 
 def long_scaling(rope: dict[str, Any], positions: int, original: int) -> spec.LongScaling:
     """LongRoPE's settings; scores are warmed by how far the trained length was stretched."""
-    factor, warmth = rope.pop("factor", None), rope.pop("attention_factor", None)
+    factor, attention_factor = rope.pop("factor", None), rope.pop("attention_factor", None)
     factor = positions / original if factor is None else factor
-    if warmth is None:
-        warmth = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(original))
+    if attention_factor is None:
+        attention_factor = (
+            1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(original))
+        )
     short, long = tuple(rope.pop("short_factor")), tuple(rope.pop("long_factor"))
-    return spec.LongScaling(short, long, original, warmth)
+    return spec.LongScaling(short, long, original, attention_factor)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from transformers_jax.models.deberta_v2 import DebertaV2Config, L
-from transformers_jax.models.rows import HEADS_IN, HEADS_OUT, S, dense
+from transformers_jax.models.weight_rows import HEADS_IN, HEADS_OUT, S, dense
 
 
 @dataclass(frozen=True, kw_only=True)

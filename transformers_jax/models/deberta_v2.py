@@ -13,7 +13,7 @@ from typing import ClassVar
 from transformers_jax.graph import FULL, given
 from transformers_jax.hub.table import Table
 from transformers_jax.models.bert import BertConfig
-from transformers_jax.models.rows import (
+from transformers_jax.models.weight_rows import (
     HEADS_OUT,
     S,
     attention,
@@ -157,7 +157,7 @@ class DebertaV2Config(BertConfig):
                 dropout=self.hidden_dropout_prob,
             )
             norm = LayerNorm(self.layer_norm_eps)
-            first = (*first, Branch("conv", conv, norm, "post", reads="block", blank=True))
+            first = (*first, Branch("conv", conv, norm, "post", reads="block", zero_padding=True))
         return replace(stack, blocks=(first, *others), score=self.relative_table())
 
     def embed(self) -> EmbedSpec:
@@ -169,7 +169,7 @@ class DebertaV2Config(BertConfig):
             positions=self.max_position_embeddings if self.position_biased_input else None,
             types=self.type_vocab_size or 0,
             normed="stream",
-            blank=True,
+            zero_padding=True,
             project=None if width == D else D,
             project_bias=False,
         )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.rows import layer
+from transformers_jax.models.weight_rows import layer
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.pooling import Last
 from transformers_jax.spec import Initial

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from transformers_jax.graph import FULL, given
 from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.rows import S, attention, dense, layer, norm, of_heads
+from transformers_jax.models.weight_rows import S, attention, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
@@ -91,7 +91,7 @@ class DistilBertConfig(FamilyConfig):
         embed = EmbedSpec(
             vocab=self.vocab_size,
             width=self.dim,
-            unlearned=self.pad_token_id,
+            padding_idx=self.pad_token_id,
             positions=self.max_position_embeddings,
             norm=NORM,
             dropout=self.dropout,

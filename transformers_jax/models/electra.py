@@ -1,7 +1,7 @@
 """ELECTRA (Clark et al. 2020): discriminators and generators. Hugging Face model_type "electra".
 
 BERT's network, whose embeddings may be narrower than the stream. The pair of both that is trained
-together is `models.pair`.
+together is `models.electra_pretraining`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from transformers_jax.hub.table import rows
 from transformers_jax.models.bert import BertConfig
-from transformers_jax.models.rows import layer, norm
+from transformers_jax.models.weight_rows import layer, norm
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.pooling import Pooling

@@ -17,7 +17,7 @@ from transformers_jax.hub.table import BACKBONE, Table, rows
 from transformers_jax.models import load_config
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.config import FamilyConfig, thaw
-from transformers_jax.models.rows import layer
+from transformers_jax.models.weight_rows import layer
 from transformers_jax.models.wiring import Seq2Seq, Single
 from transformers_jax.nn.embed import EmbedSpec, Projection
 
@@ -160,7 +160,7 @@ class EncoderDecoder(Seq2Seq):
             decoder_embed=speaker.embed,
             start=start,
             pad=pad,
-            hides=True,
+            pads_masked=True,
             marks=reader.marks,
             fill=reader.fill,
         )

@@ -9,7 +9,7 @@ from transformers_jax.graph import CAUSAL, FULL, given
 from transformers_jax.hub.table import Table
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
-from transformers_jax.models.rows import S, backbone, dense, norm, of_heads
+from transformers_jax.models.weight_rows import S, backbone, dense, norm, of_heads
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
@@ -91,7 +91,7 @@ class GPT2Config(FamilyConfig):
             )
 
         blocks = tuple(block(number) for number in range(self.n_layer))
-        return StackSpec(self.n_embd, blocks, norm, alone=hears, initial=self.initial)
+        return StackSpec(self.n_embd, blocks, norm, source_optional=hears, initial=self.initial)
 
     @property
     def initial(self) -> Initial:

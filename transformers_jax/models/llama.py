@@ -8,7 +8,7 @@ from transformers_jax.graph import CAUSAL, given
 from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.config import FamilyConfig, Frozen, modern_rope, rotary
 from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
-from transformers_jax.models.rows import S, attention, dense, norm, of_heads
+from transformers_jax.models.weight_rows import S, attention, dense, norm, of_heads
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder

@@ -21,7 +21,7 @@ from transformers_jax.hub.table import Row
 from transformers_jax.models.bert import BACKBONE
 from transformers_jax.models.inputs import Mark
 from transformers_jax.models.roberta import RobertaConfig
-from transformers_jax.models.rows import HEADS_OUT, S, backbone, dense
+from transformers_jax.models.weight_rows import HEADS_OUT, S, backbone, dense
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.spec import Layout, StackSpec

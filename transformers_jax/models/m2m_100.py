@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from transformers_jax.models.bart import BARE_PRE_NORM, BartConfig
 from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.nn.waves import Sinusoids
+from transformers_jax.nn.sinusoidal import Sinusoids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class M2M100Config(BartConfig):
     model_type = "m2m_100"
     PLACEMENT = "pre"
     BIAS = False
-    ECHOES = False
+    INPUT_IDS_SHIFTED = False
     LABELS = 2
     FIXED = {**BARE_PRE_NORM, "static_position_embeddings": True}
     UNUSED = BartConfig.UNUSED | {"extra_pos_embeddings"}

@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.models.bart import LEGACY, OUTPUT, SIDES, WORDS, BartConfig
-from transformers_jax.models.waved import WavedConfig
+from transformers_jax.models.sinusoidal import SinusoidalConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class MarianConfig(WavedConfig):
+class MarianConfig(SinusoidalConfig):
     """The fields of a Marian config.json; defaults are those of the class in Hugging Face, with
     which opus-mt-en-de (74M) has width 512, 6 layers of 8 heads, hidden width 2048 and swish."""
 
     model_type = "marian"
-    ECHOES = False
+    INPUT_IDS_SHIFTED = False
     LABELS = 2
     FIXED = {**LEGACY, "normalize_embedding": False, "static_position_embeddings": True}
     UNUSED = BartConfig.UNUSED | {"extra_pos_embeddings"}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from transformers_jax.graph import FULL, Near, given
 from transformers_jax.hub.table import Table
 from transformers_jax.models.config import FamilyConfig, Frozen, modern_rope, rotary
-from transformers_jax.models.rows import HEADS_IN, S, backbone, layer, norm, of_heads
+from transformers_jax.models.weight_rows import HEADS_IN, S, backbone, layer, norm, of_heads
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
@@ -179,7 +179,7 @@ class ModernBertConfig(FamilyConfig):
         embed = EmbedSpec(
             vocab=self.vocab_size,
             width=self.hidden_size,
-            unlearned=self.pad_token_id,
+            padding_idx=self.pad_token_id,
             norm=self.layer_norm,
             dropout=self.embedding_dropout,
             initial=self.initial,

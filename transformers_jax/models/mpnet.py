@@ -12,7 +12,7 @@ from typing import ClassVar
 from transformers_jax.hub.table import slots
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.roberta import RobertaConfig
-from transformers_jax.models.rows import S, attention, dense, norm
+from transformers_jax.models.weight_rows import S, attention, dense, norm
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.spec import Buckets, StackSpec
 
@@ -51,7 +51,7 @@ class MPNetConfig(RobertaConfig):
         return replace(super().spec(mask), score=Buckets(buckets=BUCKETS, far=128, rows=rows))
 
     def embed(self) -> EmbedSpec:
-        counted = dict(offset=PADDING + 1, padding=PADDING, unlearned=PADDING)
+        counted = dict(offset=PADDING + 1, padding=PADDING, padding_idx=PADDING)
         return replace(BertConfig.embed(self), types=None, **counted)
 
     def backbone(self, prefix):

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.bert import BertConfig, lm_rows
 from transformers_jax.models.config import Frozen, modern_rope, rotary
-from transformers_jax.models.rows import HEADS_IN, S, attention, layer, norm
+from transformers_jax.models.weight_rows import HEADS_IN, S, attention, layer, norm
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec

@@ -9,18 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from transformers_jax.models.bart import BARE_PRE_NORM, BartConfig
-from transformers_jax.models.waved import WavedConfig
+from transformers_jax.models.sinusoidal import SinusoidalConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class PegasusConfig(WavedConfig):
+class PegasusConfig(SinusoidalConfig):
     """The fields of a Pegasus config.json; defaults are those of the class in Hugging Face, with
     which pegasus-large (571M) has 96103 words, 16 layers on each side, relu and a scaled
     embedding."""
 
     model_type = "pegasus"
     PLACEMENT = "pre"
-    ECHOES = False
+    INPUT_IDS_SHIFTED = False
     LABELS = 2
     FIXED = {**BARE_PRE_NORM, "static_position_embeddings": True}
     UNUSED = BartConfig.UNUSED | {"extra_pos_embeddings"}

@@ -25,13 +25,13 @@ from transformers_jax.models import checks
 from transformers_jax.models.answers import answers
 from transformers_jax.models.inputs import tokens
 from transformers_jax.models.output import Output
-from transformers_jax.models.rows import HEADS_OUT, dense, layer
 from transformers_jax.models.torch_attention import ModuleConfig
 from transformers_jax.models.torch_modules import Translator
+from transformers_jax.models.weight_rows import HEADS_OUT, dense, layer
 from transformers_jax.nn.attention import Attention, AttentionSpec
 from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
-from transformers_jax.nn.head import Answering, LanguageModel, Square
+from transformers_jax.nn.head import HeadInputs, LanguageModel, Square
 from transformers_jax.nn.recurrent import BothWays, Gru
 
 
@@ -213,7 +213,7 @@ class RecurrentTranslator(Translator):
         self.embed, self.decoder_embed = embeds
         self.encoder, self.bridge, self.attention = encoder, bridge, attention
         self.writer, self.head, self.bottleneck = writer, head, bottleneck
-        self.start, self.pad, self.echoes = start, pad, False
+        self.start, self.pad, self.input_ids_shifted = start, pad, False
         self.marks, self.fill = (), None
 
     def encoder_forward(self, input_ids=None, attention_mask=None) -> Output:
@@ -251,7 +251,7 @@ class RecurrentTranslator(Translator):
 
         held, written = jax.lax.scan(write, held, jnp.moveaxis(words, 1, 0))
         x, weights = (jnp.moveaxis(part, 0, 1) for part in written)
-        seen = Answering(input_ids, self.decoder_embed.table[...], None, None)
+        seen = HeadInputs(input_ids, self.decoder_embed.table[...], None, None)
         return Output(
             **self.head(x, seen, **labels),
             cache=None if cache is None else held,

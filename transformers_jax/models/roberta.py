@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.models.bert import BertConfig, lm_rows
-from transformers_jax.models.rows import layer, norm
+from transformers_jax.models.weight_rows import layer, norm
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
 

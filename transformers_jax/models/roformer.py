@@ -1,7 +1,8 @@
 """RoFormer (Su et al. 2021). Hugging Face model_type "roformer".
 
-BERT's network whose queries and keys (and values, if asked) turn with their position; embeddings
-may be narrower than the stream, as ELECTRA's. Files hold the sines and cosines of all positions.
+BERT's network whose queries and keys (and values, if asked) are rotated by their position;
+embeddings may be narrower than the stream, as ELECTRA's. Files hold the sines and cosines of all
+positions.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.nn.waves import Sinusoids
+from transformers_jax.nn.sinusoidal import Sinusoids
 from transformers_jax.spec import Rotary
 
 WIDTH = ("hidden_size", "num_attention_heads")  # of a head: their quotient
@@ -63,7 +64,7 @@ class RoFormerConfig(ElectraConfig):
         if (width := self.head_width(*WIDTH)) % 2:
             raise ValueError(
                 f"RoFormerConfig: hidden_size ({self.hidden_size}) / num_attention_heads "
-                f"({self.num_attention_heads}) = {width} must be even: numbers turn in pairs"
+                f"({self.num_attention_heads}) = {width} must be even: numbers are rotated in pairs"
             )
 
     def attend(self, mask) -> AttentionSpec:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers_jax.models.rows import dense, norm
 from transformers_jax.models.t5 import WORDS, T5Config, heads_of
+from transformers_jax.models.weight_rows import dense, norm
 from transformers_jax.nn.experts import ExpertsSpec, RouterLosses
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.spec import Branch, Draw, InitialT5

@@ -9,7 +9,7 @@ from typing import ClassVar
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
 from transformers_jax.hub.table import Table
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.rows import attention, backbone, dense, layer, norm, of_heads
+from transformers_jax.models.weight_rows import attention, backbone, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Seq2Seq, Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
@@ -188,7 +188,7 @@ class T5Config(FamilyConfig):
             self.d_model,
             dropout=self.dropout_rate,
             initial=self.initial,
-            unread=not alone and self.shared_row(head) == "embed.unread",
+            unused=not alone and self.shared_row(head) == "embed.unused",
         )
         encoder = Stack(self.spec(False, masks.get("encoder")), execution)
         embed, answer = TokenEmbedder(words), self.head(head)
@@ -199,11 +199,11 @@ class T5Config(FamilyConfig):
             encoder,
             Stack(self.spec(True, masks.get("decoder"), masks.get("cross")), execution),
             answer,
-            decoder_embed=TokenEmbedder(replace(words, unread=False)) if self.own_words else None,
+            decoder_embed=TokenEmbedder(replace(words, unused=False)) if self.own_words else None,
             output_of="encoder" if self.own_words == ("decoder",) else "decoder",
             start=self.decoder_start_token_id,
             pad=self.pad_token_id,
-            echoes=head in ("sequence_classification", "question_answering"),
+            input_ids_shifted=head in ("sequence_classification", "question_answering"),
             routing=self.routing(head),
         )
 
@@ -254,7 +254,7 @@ class T5Config(FamilyConfig):
         if "decoder" not in self.own_words:
             return "decoder_embed.table"
         tied = self.tie_word_embeddings and head == "seq2seq_lm"
-        return "head.table" if tied else "embed.unread"
+        return "head.table" if tied else "embed.unused"
 
     def table(self, head) -> Table:
         alone, own = head in ENCODERS, self.own_words

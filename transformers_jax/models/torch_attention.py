@@ -17,7 +17,7 @@ from transformers_jax.models.arguments import dtype_of, holds
 from transformers_jax.models.base import Model
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.output import Output
-from transformers_jax.models.rows import HEADS_IN, HEADS_OUT, dense
+from transformers_jax.models.weight_rows import HEADS_IN, HEADS_OUT, dense
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.attention import Attention, AttentionSpec
 

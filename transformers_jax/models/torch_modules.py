@@ -21,7 +21,6 @@ from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.base import Model
 from transformers_jax.models.inputs import split_key
 from transformers_jax.models.output import Output
-from transformers_jax.models.rows import dense, norm
 from transformers_jax.models.torch_attention import (
     ALL_BIASES,
     ModuleConfig,
@@ -30,13 +29,14 @@ from transformers_jax.models.torch_attention import (
     packed,
     read_masks,
 )
+from transformers_jax.models.weight_rows import dense, norm
 from transformers_jax.models.wiring import Seq2Seq
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.head import LanguageModel
+from transformers_jax.nn.sinusoidal import Sinusoids
 from transformers_jax.nn.stack import Stack
-from transformers_jax.nn.waves import Sinusoids
 
 # ---------------------------------------------------------------- the configs
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from transformers_jax.hub.table import rows, slots
 from transformers_jax.models.bert import BACKBONE
 from transformers_jax.models.roberta import RobertaConfig
-from transformers_jax.models.rows import norm
+from transformers_jax.models.weight_rows import norm
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.spec import LayerNorm, StackSpec
 

@@ -166,29 +166,31 @@ class Relation(Op):
         self.query_norm = NormModule(a.norm, K, "kv") if a.norm else None
         self.key_norm = NormModule(a.norm, K, "kv") if a.norm else None
 
-    def ask(self, x: Array, turn: tuple[Array, Array] | None = None) -> Float[Array, "B T H K"]:
-        """Queries of the tokens of `x` (turned, if a rotation is given)."""
+    def queries(
+        self, x: Array, rotation: tuple[Array, Array] | None = None
+    ) -> Float[Array, "B T H K"]:
+        """Queries of the tokens of `x` (rotated, if a rotation is given)."""
         q = into_heads(x, self.query, self.query_bias, self.spec.heads)
         q = q if self.query_norm is None else self.query_norm(q)
-        return constrain(self._turned(q, turn), "batch length heads kv")
+        return constrain(self._rotated(q, rotation), "batch length heads kv")
 
     def project(
         self,
         source: Array,
         value_source: Array | None = None,
-        turn: tuple[Array, Array] | None = None,
+        rotation: tuple[Array, Array] | None = None,
     ) -> tuple[Float[Array, "B S G K"], Float[Array, "B S G U"]]:
-        """Keys (turned, if a rotation is given) and values of a source."""
+        """Keys (rotated, if a rotation is given) and values of a source."""
         values_from = source if value_source is None else value_source
         k = into_heads(source, self.key, self.key_bias, self.spec.groups)
         v = into_heads(values_from, self.value, self.value_bias, self.spec.groups)
-        k = self._turned(k if self.key_norm is None else self.key_norm(k), turn)
-        v = self._turned(v, turn) if self.spec.rotary and self.spec.rotary.values else v
+        k = self._rotated(k if self.key_norm is None else self.key_norm(k), rotation)
+        v = self._rotated(v, rotation) if self.spec.rotary and self.spec.rotary.values else v
         return constrain(k, "batch length kv_heads kv"), constrain(v, "batch length kv_heads kv")
 
-    def _turned(self, x: Array, turn: tuple[Array, Array] | None) -> Array:
+    def _rotated(self, x: Array, rotation: tuple[Array, Array] | None) -> Array:
         interleaved = self.spec.rotary is not None and self.spec.rotary.interleaved
-        return x if turn is None else rotate(x, turn, interleaved)
+        return x if rotation is None else rotate(x, rotation, interleaved)
 
 
 class Attention(Relation):
@@ -228,7 +230,7 @@ class Attention(Relation):
         source: Float[Array, "B S E"] | None = None,
         value_source: Float[Array, "B S E"] | None = None,
         nodes: Nodes | None = None,
-        turn: tuple[Array, Array] | None = None,
+        rotation: tuple[Array, Array] | None = None,
         score: Any = None,
         cache: KeyValues | None = None,
         key: Key | None = None,
@@ -242,7 +244,7 @@ class Attention(Relation):
             source: what keys are computed from (and values, unless `value_source` is given);
                 None for self-attention.
             nodes: the nodes of the source, from which `spec.extend` makes more keys.
-            turn: the rotation of the tokens of `x` (`nn.position.rotation`).
+            rotation: that of the tokens of `x` (`nn.position.rotation`).
             score: the stack's `Score`, or what this layer's own score takes from the stack.
             cache: keys computed earlier; `edges` must lead from them as well.
             with_weights: also return the weights, which forces the reference backend.
@@ -258,11 +260,11 @@ class Attention(Relation):
             heard = jnp.concatenate([heard, self.extend(heard, nodes)], 1)
         y, weights = None, None
         for number, (relation, graph) in enumerate(zip((self, *self.relations), (edges, *more))):
-            q = relation.ask(x, turn)
+            q = relation.queries(x, rotation)
             if cache is not None and cache.kind == "cross":
                 k, v = cache.key, cache.value
             else:
-                k, v = relation.project(heard, value_source, turn)
+                k, v = relation.project(heard, value_source, rotation)
                 if cache is not None:
                     k, v, cache = cache.extend(k, v, graph.q.tag("index")[0, 0])
                     k, v = k.astype(x.dtype), v.astype(x.dtype)
@@ -306,7 +308,7 @@ class Attention(Relation):
             more=tuple(more),
             source=None if self.source is None else context.sources.get(self.source),
             nodes=context.nodes,
-            turn=None if rotary is None else context.rotations[rotary, self.spec.kv],
+            rotation=None if rotary is None else context.rotations[rotary, self.spec.kv],
             score=context.scores.get(self.source),
             cache=cache,
             key=key,

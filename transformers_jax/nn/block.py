@@ -49,7 +49,7 @@ class Block(nnx.Module):
             path = None if drop_rate is None else jax.random.fold_in(key_behind, 1)
             x = x + drop_path(y, drop_rate, path)
             x = norm(x) if branch.placement == "post" else x
-            x = context.nodes.blanked(x) if branch.blank else x
+            x = context.nodes.zeroed(x) if branch.zero_padding else x
         if "hidden" in context.collect:
             collected["hidden"] = x
         return x, written or None, collected

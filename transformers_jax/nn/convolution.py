@@ -91,7 +91,7 @@ class Convolution(Op):
         ]
         parts = jnp.stack(taps, 2).reshape(*x.shape[:2], self.spec.kernel, self.spec.groups, -1)
         y = contract("btngc,ngce->btge", parts, self.weight).reshape(x.shape)
-        y = dropout(nodes.blanked(add(y, self.bias)), self.spec.dropout, key)
+        y = dropout(nodes.zeroed(add(y, self.bias)), self.spec.dropout, key)
         return activation(self.spec.activation)(y), {}
 
     def apply(

@@ -15,7 +15,7 @@ from transformers_jax.graph import Nodes
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import add, contract, param
-from transformers_jax.nn.waves import Sinusoids, sinusoids, unsigned
+from transformers_jax.nn.sinusoidal import Sinusoids, sinusoids, unsigned
 from transformers_jax.shard import constrain
 
 
@@ -26,9 +26,9 @@ class EmbedSpec:
     Attributes:
         vocab: number of words, or None for the side of a model that reads another's words (BART's
             decoder).
-        unread: whether files hold a further table of words that nothing reads (BART with untied
+        unused: whether files hold a further table of words that nothing reads (BART with untied
             words keeps the one that its two sides would share).
-        unlearned: an id whose vector learns nothing from being read (torch's `padding_idx`).
+        padding_idx: an id whose vector learns nothing from being read, as in torch.
         positions: rows of the table of learned positions, `Sinusoids`, or None where position
             enters later.
         offset: the row of position 0 (BART keeps two rows before it, RoBERTa `pad` + 1).
@@ -43,13 +43,13 @@ class EmbedSpec:
             the caller gives in their place where it `scales` "all" (Marian's decoder).
         project: width of the stream, where that of the embeddings is another (ELECTRA), with a
             bias or not (`project_bias`).
-        blank: whether padding is the zero vector (DeBERTa).
+        zero_padding: whether padding is the zero vector (DeBERTa).
     """
 
     vocab: int | None
     width: int
-    unread: bool = False
-    unlearned: int | None = None
+    unused: bool = False
+    padding_idx: int | None = None
     positions: int | Sinusoids | None = None
     offset: int = 0
     padding: int | None = None
@@ -61,7 +61,7 @@ class EmbedSpec:
     dropout: float = 0.0
     project: int | None = None
     project_bias: bool = True
-    blank: bool = False
+    zero_padding: bool = False
     initial: spec.Initial = field(default_factory=spec.Initial)
 
     @property
@@ -84,7 +84,7 @@ class TokenEmbedder(nnx.Module):
             return param(f"{axis} embed", sized, embed.initial.draw(role, sized))
 
         self.table = None if embed.vocab is None else table("table", embed.vocab, "vocab")
-        self.unread = table("table", embed.vocab, "vocab") if embed.unread else None
+        self.unused = table("table", embed.vocab, "vocab") if embed.unused else None
         learned = isinstance(embed.positions, int)
         self.position = table("position", embed.positions, "position") if learned else None
         typed = isinstance(embed.types, int) and embed.types > 0
@@ -99,8 +99,8 @@ class TokenEmbedder(nnx.Module):
         """The vectors of ids, in the table of another embedder if one is given; an id outside of
         it is NaN, never a neighbour's vector."""
         vectors = rows(self.table[...] if table is None else table, ids)
-        if self.spec.unlearned is not None:
-            vectors = unlearned(vectors, ids == self.spec.unlearned)
+        if self.spec.padding_idx is not None:
+            vectors = without_gradient(vectors, ids == self.spec.padding_idx)
         return (vectors * self.spec.scale).astype(dtype)
 
     def given(self, vectors: Float[Array, "B T D"], dtype: jnp.dtype) -> Float[Array, "B T D"]:
@@ -128,7 +128,7 @@ class TokenEmbedder(nnx.Module):
         if self.position is not None:
             vectors = rows(self.position[...], place)
             if self.spec.padding is not None:  # torch: `padding_idx` of the table
-                vectors = unlearned(vectors, nodes.position == -1)
+                vectors = without_gradient(vectors, nodes.position == -1)
             x = x + vectors.astype(dtype)
         elif isinstance(self.spec.positions, Sinusoids):
             waves = sinusoids(self.spec.positions, x.shape[-1], place)
@@ -141,9 +141,9 @@ class TokenEmbedder(nnx.Module):
         if self.spec.normed == "stream":
             x = x if self.project is None else self.project(x)
             x = x if self.norm is None else self.norm(x)
-            x = nodes.blanked(x) if self.spec.blank else x
+            x = nodes.zeroed(x) if self.spec.zero_padding else x
             return dropout(x, self.spec.dropout, key)
-        x = nodes.blanked(x) if self.spec.blank else x
+        x = nodes.zeroed(x) if self.spec.zero_padding else x
         x = dropout(x, self.spec.dropout, key)
         return x if self.project is None else self.project(x)
 
@@ -165,7 +165,9 @@ class Projection(nnx.Module):
         return add(contract("btd,de->bte", x, self.weight), self.bias)
 
 
-def unlearned(vectors: Float[Array, "B T D"], fixed: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
+def without_gradient(
+    vectors: Float[Array, "B T D"], fixed: Bool[Array, "B T"]
+) -> Float[Array, "B T D"]:
     """The vectors, of which those that are `fixed` have no gradient."""
     return jnp.where(fixed[..., None], jax.lax.stop_gradient(vectors), vectors)
 

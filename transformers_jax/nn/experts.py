@@ -3,9 +3,9 @@
     y = sum over the k chosen experts e of  weight_e * ffn_e(x)
 
 Nothing is dropped unless a capacity says so: tokens are put in the order of their experts, in
-blocks that are multiplied with one expert's matrix each (`nn.grouped`). On a mesh each device holds
-some experts, serves the tokens of all devices that differ from it in the axis `experts` alone, and
-gives the sums back.
+blocks that are multiplied with one expert's matrix each (`nn.grouped_matmul`). On a mesh each
+device holds some experts, serves the tokens of all devices that differ from it in the axis
+`experts` alone, and gives the sums back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from transformers_jax.graph import Mask, Nodes
 from transformers_jax.nn import noise
 from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.feedforward import FeedForwardSpec, activation
-from transformers_jax.nn.grouped import Blocks, arrange, grouped
+from transformers_jax.nn.grouped_matmul import Blocks, arrange, grouped
 from transformers_jax.nn.head import loss_of
 from transformers_jax.nn.loss import Mean
 from transformers_jax.nn.operation import Context, Op, OpResult

@@ -20,7 +20,7 @@ from flax import nnx
 
 from transformers_jax.arrays import Array, Float, Key, Params, is_traced
 from transformers_jax.nn.derivative import both_ways
-from transformers_jax.nn.waves import Sinusoids
+from transformers_jax.nn.sinusoidal import Sinusoids
 from transformers_jax.spec import Draw, Sizes
 
 Module = TypeVar("Module", bound=nnx.Module)

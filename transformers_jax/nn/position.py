@@ -1,7 +1,7 @@
 """Position, in three hooks that are the identity by default.
 
-    embed    added to the embedding: learned tables, sinusoids      (in embed.py and waves.py)
-    rotate   queries and keys turn before their product             (here: `rotation`, `rotate`)
+    embed    added to the embedding: learned tables, sinusoids      (in embed.py and sinusoidal.py)
+    rotate   queries and keys, before their product                 (here: `rotation`, `rotate`)
     score    added to the scaled product                            (here: the two score rules)
 
 Nothing here is ever a T x S array: score rules are called with whole arrays or with one tile.
@@ -31,84 +31,82 @@ from transformers_jax.nn.param import param
 def rotation(
     rotary: spec.Rotary, width: int, position: Int[Array, "b T"]
 ) -> tuple[Float[Array, "b T R/2"], Float[Array, "b T R/2"]]:
-    """Cosines and sines by which heads of `width` turn at each position; R is the turning part."""
-    turning = int(width * rotary.fraction)
-    speed = _speeds(rotary, turning, position)
-    angle = jnp.asarray(position, jnp.float32)[..., None] * speed
-    warmth = _warmth(rotary.scaling)
-    return jnp.cos(angle) * warmth, jnp.sin(angle) * warmth
+    """Cosines and sines that rotate R of the `width` numbers of a head at each position."""
+    dim = int(width * rotary.fraction)
+    frequency = _frequencies(rotary, dim, position)
+    angle = jnp.asarray(position, jnp.float32)[..., None] * frequency
+    factor = _attention_factor(rotary.scaling)
+    return jnp.cos(angle) * factor, jnp.sin(angle) * factor
 
 
 def rotate(
-    x: Float[Array, "B T H K"], turn: tuple[Array, Array], interleaved: bool = False
+    x: Float[Array, "B T H K"], rotation: tuple[Array, Array], interleaved: bool = False
 ) -> Float[Array, "B T H K"]:
     """Turns the pairs (i, i + R/2), or (2i, 2i + 1), of the first R numbers of each head, in
     float32."""
-    cos, sin = (part[:, :, None, :] for part in turn)
+    cos, sin = (x[:, :, None, :] for x in rotation)
     half = cos.shape[-1]
-    turning, rest = x[..., : 2 * half], x[..., 2 * half :]
+    part, rest = x[..., : 2 * half], x[..., 2 * half :]
     if interleaved:
-        a, b = turning[..., 0::2], turning[..., 1::2]
+        a, b = part[..., 0::2], part[..., 1::2]
     else:
-        a, b = turning[..., :half], turning[..., half:]
+        a, b = part[..., :half], part[..., half:]
     a, b = a.astype(wide(x)), b.astype(wide(x))
     pair = a * cos - b * sin, b * cos + a * sin
-    turned = (
-        jnp.stack(pair, -1).reshape(turning.shape) if interleaved else jnp.concatenate(pair, -1)
-    )
-    turned = turned.astype(x.dtype)
-    return jnp.concatenate([turned, rest], -1) if rest.shape[-1] else turned
+    rotated = jnp.stack(pair, -1).reshape(part.shape) if interleaved else jnp.concatenate(pair, -1)
+    rotated = rotated.astype(x.dtype)
+    return jnp.concatenate([rotated, rest], -1) if rest.shape[-1] else rotated
 
 
-def _speeds(rotary: spec.Rotary, turning: int, position: Array) -> Array:
+def _frequencies(rotary: spec.Rotary, dim: int, position: Array) -> Array:
     """Radians per position of each pair, after scaling."""
-    exponent = np.arange(0, turning, 2, dtype=np.float64) / turning
-    speed = (1.0 / rotary.base**exponent).astype(np.float32)
+    exponent = np.arange(0, dim, 2, dtype=np.float64) / dim
+    frequency = (1.0 / rotary.base**exponent).astype(np.float32)
     scaling = rotary.scaling
     if scaling is None:
-        return speed
+        return frequency
     if isinstance(scaling, spec.LinearScaling):
-        return speed / np.float32(scaling.factor)
+        return frequency / np.float32(scaling.factor)
     if isinstance(scaling, spec.Llama3Scaling):
-        return _llama3(scaling, speed)
+        return _llama3(scaling, frequency)
     if isinstance(scaling, spec.YarnScaling):
-        return _yarn(scaling, rotary.base, turning, speed)
+        return _yarn(scaling, rotary.base, dim, frequency)
     if isinstance(scaling, spec.LongScaling):
         beyond = jnp.max(jnp.asarray(position)) + 1 > scaling.original
         short, long = (np.asarray(f, np.float32) for f in (scaling.short, scaling.long))
-        return speed / jnp.where(beyond, long, short)
+        return frequency / jnp.where(beyond, long, short)
     # Dynamic: the longest row of the batch decides, once it is longer than the model was trained.
     length = jnp.maximum(jnp.max(jnp.asarray(position)) + 1, scaling.original).astype(jnp.float32)
     stretch = scaling.factor * length / scaling.original - (scaling.factor - 1)
-    base = rotary.base * stretch ** (turning / (turning - 2))
+    base = rotary.base * stretch ** (dim / (dim - 2))
     return 1.0 / base ** exponent.astype(np.float32)
 
 
-def _llama3(scaling: spec.Llama3Scaling, speed: np.ndarray) -> np.ndarray:
-    wavelength = 2 * np.pi / speed
+def _llama3(scaling: spec.Llama3Scaling, frequency: np.ndarray) -> np.ndarray:
+    wavelength = 2 * np.pi / frequency
     blend = (scaling.original / wavelength - scaling.low) / (scaling.high - scaling.low)
     blend = np.clip(blend, 0.0, 1.0)  # 0: a long wave, divided; 1: a short one, kept
-    return ((1 - blend) * speed / scaling.factor + blend * speed).astype(np.float32)
+    return ((1 - blend) * frequency / scaling.factor + blend * frequency).astype(np.float32)
 
 
-def _yarn(scaling: spec.YarnScaling, base: float, turning: int, speed: np.ndarray) -> np.ndarray:
+def _yarn(scaling: spec.YarnScaling, base: float, dim: int, frequency: np.ndarray) -> np.ndarray:
     def pair_that_turns(times: float) -> float:
         """The pair that makes so many full turns within the original length."""
-        return turning * math.log(scaling.original / (times * 2 * math.pi)) / (2 * math.log(base))
+        return dim * math.log(scaling.original / (times * 2 * math.pi)) / (2 * math.log(base))
 
     low, high = pair_that_turns(scaling.beta_fast), pair_that_turns(scaling.beta_slow)
     if scaling.truncate:
         low, high = math.floor(low), math.ceil(high)
-    low, high = max(low, 0), min(high, turning - 1)
-    ramp = (np.arange(turning // 2) - low) / (max(high - low, 0.001))
+    low, high = max(low, 0), min(high, dim - 1)
+    ramp = (np.arange(dim // 2) - low) / (max(high - low, 0.001))
     keep = 1 - np.clip(ramp, 0.0, 1.0)
-    return (speed / scaling.factor * (1 - keep) + speed * keep).astype(np.float32)
+    return (frequency / scaling.factor * (1 - keep) + frequency * keep).astype(np.float32)
 
 
-def _warmth(scaling: spec.Scaling | None) -> float:
+def _attention_factor(scaling: spec.Scaling | None) -> float:
     """YaRN's factor on both queries and keys (Peng et al. 2023, equation 22)."""
     if isinstance(scaling, spec.LongScaling):
-        return scaling.warmth
+        return scaling.attention_factor
     if not isinstance(scaling, spec.YarnScaling):
         return 1.0
     if scaling.attention_factor is not None:

@@ -17,7 +17,7 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, Key, wide
 from transformers_jax.nn.feedforward import activation
-from transformers_jax.nn.head import Answering, Dense, Head
+from transformers_jax.nn.head import Dense, Head, HeadInputs
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
 
@@ -240,7 +240,7 @@ class SentenceEmbedding(Head):
         self.spec = sentence
         self.steps = nnx.List([Applied(step, initial) for step in sentence.steps])
 
-    def __call__(self, x, seen: Answering, *, prompt_length=None):
+    def __call__(self, x, seen: HeadInputs, *, prompt_length=None):
         fields: Fields = {"token_embeddings": x}
         prompt = 0 if prompt_length is None else prompt_length
         for number, step in enumerate(self.steps):

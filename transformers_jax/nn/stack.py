@@ -241,7 +241,7 @@ class Stack(nnx.Module):
                 rotations[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes.position)
         source_nodes = source_nodes if cache is None else cache.source
         for branch in self._attends(True):
-            if source_nodes is None and self.spec.alone:
+            if source_nodes is None and self.spec.source_optional:
                 break
             if source_nodes is None:
                 raise ValueError(
@@ -286,7 +286,7 @@ class Stack(nnx.Module):
                 if not (op.drawn and op.masks):
                     continue
                 if branch.source is not None:
-                    if not (source is None and self.spec.alone):
+                    if not (source is None and self.spec.source_optional):
                         entry[branch.name] = self._remember(block, branch, source, listed)
                     continue
                 if len(op.masks) > 1 or op.extend:

@@ -30,7 +30,7 @@ class Branch:
         source: what the operation attends to: None for the stream itself, or the name of other
             tokens, which the stack is given ("encoder").
         reads: "block" takes what entered the block in place of the stream: parallel residuals.
-        blank: padding is the zero vector behind it.
+        zero_padding: padding is the zero vector behind it.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Branch:
     dropout: float = 0.0
     source: str | None = None
     reads: Literal["stream", "block"] = "stream"
-    blank: bool = False
+    zero_padding: bool = False
 
     def __post_init__(self):
         if self.source is None:

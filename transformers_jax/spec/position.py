@@ -49,13 +49,13 @@ class Llama3Scaling:
 
 @dataclass(frozen=True)
 class LongScaling:
-    """Each pair's speed divided by a factor of its own; `long` ones once positions pass
-    `original`, with scores warmed by `warmth` (LongRoPE, Ding et al. 2024)."""
+    """Each pair's frequency divided by a factor of its own; `long` ones once positions pass
+    `original`, with scores multiplied by `attention_factor`^2 (LongRoPE, Ding et al. 2024)."""
 
     short: tuple[float, ...]
     long: tuple[float, ...]
     original: int
-    warmth: float = 1.0
+    attention_factor: float = 1.0
 
 
 Scaling = LinearScaling | DynamicScaling | YarnScaling | Llama3Scaling | LongScaling
@@ -63,11 +63,11 @@ Scaling = LinearScaling | DynamicScaling | YarnScaling | Llama3Scaling | LongSca
 
 @dataclass(frozen=True)
 class Rotary:
-    """Queries and keys turn by angles proportional to position (Su et al. 2021).
+    """Queries and keys are rotated by angles proportional to position (Su et al. 2021).
 
-    `fraction` of each head turns (GPT-NeoX: 0.25); the rest is left alone. The numbers i and
-    i + R/2 of the R that turn are a pair, or, `interleaved`, 2i and 2i + 1 (RoFormer, GPT-J).
-    With `values` the values turn as well (RoFormer).
+    `fraction` of each head is rotated (GPT-NeoX: 0.25). The numbers i and i + R/2 of these R are a
+    pair, or, `interleaved`, 2i and 2i + 1 (RoFormer, GPT-J).
+    With `values` the values are rotated as well (RoFormer).
     """
 
     base: float = 10000.0

@@ -51,8 +51,8 @@ class StackSpec:
         layout: writes tags before the edges are drawn.
         dropout: of what leaves the final norm.
         layerdrop: with a key, how often a whole layer is left out (Fan et al. 2019, LayerDrop).
-        alone: whether it may run without a source; its cross-attention is left out then (BART's
-            decoder alone, whose files hold it all the same).
+        source_optional: whether it may run without a source; its cross-attention is left out then
+            (BART's decoder alone, whose files hold it all the same).
     """
 
     width: int
@@ -63,7 +63,7 @@ class StackSpec:
     layout: Layout | None = None
     dropout: float = 0.0
     layerdrop: float = 0.0
-    alone: bool = False
+    source_optional: bool = False
     initial: Initial = field(default_factory=Initial)
 
     def __post_init__(self):

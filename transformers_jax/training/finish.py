@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 
 from transformers_jax.models.base import Model, rebuilt
+from transformers_jax.models.electra_pretraining import ReplacedTokenPair
 from transformers_jax.models.masks import masks_of
-from transformers_jax.models.pair import ReplacedTokenPair
 from transformers_jax.nn.param import bind
 from transformers_jax.training import report, samples
 from transformers_jax.training.console import Console

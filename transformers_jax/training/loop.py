@@ -58,7 +58,7 @@ class Loop:
         watchdog = Watchdog(run.folder.path, least=config.watchdog or 1e9)
         with watchdog, self.clock("steps"):
             for number in range(run.start + 1, config.steps + 1):
-                if stop.agreed() or self.tired():
+                if stop.agreed() or self.out_of_time():
                     break
                 self.profile(number)
                 if number == config.debug.stall_at:
@@ -74,12 +74,12 @@ class Loop:
                 self.profile(None)
                 self.settle()
                 done = int(self.state.step)
-                if done > self.saved and (stop.by or self.tired()):
+                if done > self.saved and (stop.by or self.out_of_time()):
                     self.save(done)
                 with self.clock("saving"):
                     run.checkpoints.wait()
                 self.note_saved()
-        if self.tired() and not stop.by:
+        if self.out_of_time() and not stop.by:
             self.screen.say(
                 f"stopped after step {done}: no better evaluation in {config.evaluation.patience}"
             )
@@ -255,7 +255,7 @@ class Loop:
         else:
             progress["worse"] = progress.get("worse", 0) + 1
 
-    def tired(self) -> bool:
+    def out_of_time(self) -> bool:
         """Whether the loss has not improved for as long as the config is patient."""
         patience = self.run.config.evaluation.patience
         return bool(patience) and self.run.progress.get("worse", 0) >= patience

@@ -19,7 +19,7 @@ from transformers_jax.data.stream import Part, Position, Stream
 from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.models.base import Model
-from transformers_jax.models.pair import make_pair
+from transformers_jax.models.electra_pretraining import make_pair
 from transformers_jax.nn.param import axes as axes_of
 from transformers_jax.nn.param import bind, params
 from transformers_jax.objectives import Example, Objective, Vocabulary, objective

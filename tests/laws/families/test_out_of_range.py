@@ -16,8 +16,8 @@ from transformers_jax import CAUSAL, Near
 from transformers_jax.nn.embed import rows
 from transformers_jax.nn.head.classify import labels_of
 from transformers_jax.nn.loss import cross_entropy, token_log_probs, vocabulary_loss
+from transformers_jax.nn.sinusoidal import Sinusoids, sinusoids
 from transformers_jax.nn.unembedding import Unembedding
-from transformers_jax.nn.waves import Sinusoids, sinusoids
 
 
 def lookups(model, ids):

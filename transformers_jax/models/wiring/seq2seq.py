@@ -28,8 +28,8 @@ from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import TokenEmbedder
 from transformers_jax.nn.experts import RouterLosses
 from transformers_jax.nn.head import (
-    Answering,
     Head,
+    HeadInputs,
     LanguageModel,
     no_head,
 )
@@ -48,8 +48,8 @@ class Seq2Seq(Model):
         output_of: the side whose words a tied output shares.
         start, pad: ids from which decoder inputs are made where there are none; `start="last"` is
             the last token of each row that is no padding (mBART: the code of its language).
-        echoes: whether they are made of the input ids where there are no labels (BART).
-        hides: whether pads among decoder inputs that are made of labels are padding.
+        input_ids_shifted: whether they are made of the input ids where there are no labels (BART).
+        pads_masked: whether pads among decoder inputs that are made of labels are padding.
         marks, fill: of the encoder's tokens, as in `Single`.
         routing: what the routers of experts add to the loss, where their scores are asked for.
     """
@@ -67,8 +67,8 @@ class Seq2Seq(Model):
         output_of: Literal["encoder", "decoder"] = "decoder",
         start: int | Literal["last"] | None = None,
         pad: int | None = None,
-        echoes: bool = False,
-        hides: bool = False,
+        input_ids_shifted: bool = False,
+        pads_masked: bool = False,
         marks: tuple[Mark, ...] = (),
         fill: Fill | None = None,
         routing: RouterLosses | None = None,
@@ -76,7 +76,7 @@ class Seq2Seq(Model):
         self.embed, self.encoder, self.decoder, self.head = embed, encoder, decoder, head
         self.decoder_embed, self.output_of = decoder_embed, output_of
         self.start, self.pad, self.routing = start, pad, routing
-        self.echoes, self.hides = echoes, hides
+        self.input_ids_shifted, self.pads_masked = input_ids_shifted, pads_masked
         self.marks, self.fill = marks, fill
 
     @property
@@ -189,7 +189,7 @@ class Seq2Seq(Model):
         nodes = None if source is None else tokens(source.shape[1], attention_mask, tags)
         if decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self._shifted(input_ids, labels.get("labels"))
-            if self.hides and decoder_attention_mask is None:
+            if self.pads_masked and decoder_attention_mask is None:
                 decoder_attention_mask = decoder_input_ids != self.pad
         x, own, keys = self._embedded(
             self._decoder_embed,
@@ -212,7 +212,7 @@ class Seq2Seq(Model):
         )
         side = self.embed if self.output_of == "encoder" else self._decoder_embed
         table = self._words(side).table[...]
-        seen = Answering(input_ids, table, None, keys[2], own.valid)
+        seen = HeadInputs(input_ids, table, None, keys[2], own.valid)
         fields = no_head(ran.x, seen) if self.head is None else self.head(ran.x, seen, **labels)
         scores = {"encoder": heard.get("router_logits", ()), "decoder": ran.routers}
         if routers and self.routing is not None:
@@ -231,11 +231,11 @@ class Seq2Seq(Model):
 
     def _shifted(self, input_ids: Array | None, labels: Array | None) -> Array:
         """Decoder inputs: the start token, then all but the last label (or, where the model
-        `echoes`, all but the last input id); -100 becomes pad."""
+        `input_ids_shifted`, all but the last input id); -100 becomes pad."""
         answers = labels if isinstance(self.head, LanguageModel) else None
-        whole = input_ids if answers is None and self.echoes else answers
+        whole = input_ids if answers is None and self.input_ids_shifted else answers
         if whole is None:
-            of = "input_ids" if self.echoes else "labels"
+            of = "input_ids" if self.input_ids_shifted else "labels"
             raise ValueError(f"give decoder_input_ids (or {of}, from which they are made)")
         if self.start is None or self.pad is None:
             raise ValueError(

@@ -23,8 +23,8 @@ from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import TokenEmbedder
 from transformers_jax.nn.head import (
-    Answering,
     Head,
+    HeadInputs,
     MultipleChoice,
     Pooler,
     no_head,
@@ -109,7 +109,7 @@ class Single(Model):
         )
         pooled = None if self.pooler is None else self.pooler(ran.x)
         valid = nodes.valid[:, :length] if masked else None
-        seen = Answering(ids, self.embed.table[...], pooled, keys[2], valid)
+        seen = HeadInputs(ids, self.embed.table[...], pooled, keys[2], valid)
         x = ran.x[:, :length]
         fields = no_head(x, seen) if self.head is None else self.head(x, seen, **labels)
         return Output(

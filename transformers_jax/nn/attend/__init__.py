@@ -23,16 +23,16 @@ from transformers_jax.graph import Edges
 from transformers_jax.graph.lower import Refused
 from transformers_jax.nn.attend import cudnn, pallas, reference, tiled, xla
 from transformers_jax.nn.attend.score import Score, ScoreRule
-from transformers_jax.nn.attend.spread import spread
+from transformers_jax.nn.attend.sharded import sharded
 
 __all__ = ["BACKENDS", "Refused", "Score", "ScoreRule", "attend", "prepare"]
 
 BACKENDS: dict[str, Callable[..., Array]] = {
     "reference": reference.attend,
-    "tiled": functools.partial(spread, tiled.attend),
+    "tiled": functools.partial(sharded, tiled.attend),
     "xla": xla.attend,
     "cudnn": cudnn.attend,
-    "pallas": functools.partial(spread, pallas.attend),
+    "pallas": functools.partial(sharded, pallas.attend),
 }
 
 SHORT = 2**14

@@ -55,7 +55,7 @@ def attend(
     first=(0, 0, 0), heads=None, size=None,
 ) -> Float[Array, "B T H U"]:  # fmt: skip
     """See `transformers_jax.nn.attend.attend`; `first` and `heads` place a slice of a larger call
-    (`nn.attend.spread`), `size` overrides the choice of tiles (queries, keys)."""
+    (`nn.attend.sharded`), `size` overrides the choice of tiles (queries, keys)."""
     options = dict(scale=scale, score=score, softcap=softcap, dropout=dropout, key=key)
     plan, floats, graph = planned(
         edges, heads or (q.shape[2], k.shape[2]), first, size, rows=q.shape[0], **options

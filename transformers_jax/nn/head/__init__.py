@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from transformers_jax.nn.head.base import (
     Activated,
-    Answering,
     Dense,
     Head,
+    HeadInputs,
     Pooler,
     Square,
     loss_of,
@@ -32,9 +32,9 @@ from transformers_jax.nn.head.words import (
 
 __all__ = [
     "Activated",
-    "Answering",
     "Dense",
     "Head",
+    "HeadInputs",
     "LanguageModel",
     "MultipleChoice",
     "NextSentence",

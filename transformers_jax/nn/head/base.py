@@ -17,7 +17,7 @@ from transformers_jax.nn.param import add, contract, param
 
 
 @dataclass(frozen=True)
-class Answering:
+class HeadInputs:
     """What a head may look at besides the stream.
 
     Attributes:
@@ -41,7 +41,7 @@ class Head(nnx.Module):
 
     labels: tuple[str, ...] = ("labels",)
 
-    def __call__(self, x: Float[Array, "B T D"], seen: Answering, **labels) -> dict[str, Array]:
+    def __call__(self, x: Float[Array, "B T D"], seen: HeadInputs, **labels) -> dict[str, Array]:
         raise NotImplementedError
 
     def types(
@@ -114,7 +114,7 @@ def loss_of(**terms: Mean) -> dict[str, Any]:
     return {"loss": sum_of_means(terms), "loss_terms": terms}
 
 
-def no_head(x: Float[Array, "B T D"], seen: Answering) -> dict[str, jax.Array]:
+def no_head(x: Float[Array, "B T D"], seen: HeadInputs) -> dict[str, jax.Array]:
     """The fields of a bare backbone."""
     fields = {"last_hidden_state": x}
     return fields if seen.pooled is None else {**fields, "pooler_output": seen.pooled}

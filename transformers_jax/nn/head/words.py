@@ -24,7 +24,7 @@ class LanguageModel(Head):
         scale: multiplies the stream first (T5 v1.0: D^-0.5).
         softcap: logits become softcap * tanh(logits / softcap).
         bias: whether there is one; "fixed" is stored and added, but never learned (BART).
-        unread_bias: untied BERT stores a second bias that nothing reads; it is kept for export.
+        unused_bias: untied BERT stores a second bias that nothing reads; it is kept for export.
     """
 
     labels = ("labels", "output_unembedding")
@@ -41,7 +41,7 @@ class LanguageModel(Head):
         transform: Square | None = None,
         scale: float = 1.0,
         softcap: float | None = None,
-        unread_bias: bool = False,
+        unused_bias: bool = False,
     ):
         self.shift, self.scale, self.softcap, self.mixed = shift, scale, softcap, False
         sizes = {"vocab": vocab, "embed": width}
@@ -49,7 +49,7 @@ class LanguageModel(Head):
         self.table = None if tied else param("vocab embed", sizes, initial.draw("head", sizes))
         self.bias = param("vocab", sizes, spec.ZEROS) if bias else None
         self.learns_bias = bias != "fixed"
-        self.unread_bias = param("vocab", sizes, spec.ZEROS) if unread_bias else None
+        self.unused_bias = param("vocab", sizes, spec.ZEROS) if unused_bias else None
 
     def unembedding(self, x: Float[Array, "B T D"], table: Float[Array, "V D"]) -> Unembedding:
         """What logits are made of; losses over a vocabulary start here."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from transformers_jax.hub.table import Computed
 from transformers_jax.models.bart import BartConfig
 from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.nn.waves import Sinusoids
+from transformers_jax.nn.sinusoidal import Sinusoids
 
 
 @dataclass(frozen=True, kw_only=True)
-class WavedConfig(BartConfig):
+class SinusoidalConfig(BartConfig):
     """Sinusoids, all sines before all cosines, and no norm of the embeddings; vectors that are
     given to the decoder are scaled as its words are."""
 

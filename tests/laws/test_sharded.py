@@ -9,11 +9,12 @@ from transformers_jax import nn
 from transformers_jax.graph import CAUSAL, Same, connect, sequence
 from transformers_jax.nn import attend as package
 from transformers_jax.nn.attend import Score, attend, tiled
-from transformers_jax.nn.attend.spread import spread
+from transformers_jax.nn.attend.sharded import sharded
 from transformers_jax.shard import make_mesh, use
 from tests.laws.mask_cases import Offsets
 
-package.BACKENDS["tiled"] = functools.partial(spread, functools.partial(tiled.attend, size=(8, 16)))
+small = functools.partial(tiled.attend, size=(8, 16))
+package.BACKENDS["tiled"] = functools.partial(sharded, small)
 rng = np.random.default_rng(0)
 B, T, H, K = 4, 23, 4, 5
 draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)

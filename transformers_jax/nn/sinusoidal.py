@@ -15,11 +15,11 @@ from transformers_jax.arrays import Array, Float, Int
 
 @dataclass(frozen=True)
 class Sinusoids:
-    """Sines and cosines of D/2 speeds, 1 to nearly 1/10000 (Vaswani et al. 2017, section 3.5).
+    """Sines and cosines of D/2 frequencies, 1 to nearly 1/10000 (Vaswani et al. 2017, section 3.5).
 
     Attributes:
         halves: all sines stand before all cosines (Marian, fairseq); else they alternate.
-        closed: the slowest speed is 1/10000 itself (tensor2tensor, fairseq).
+        closed: the slowest frequency is 1/10000 itself (tensor2tensor, fairseq).
         rows: how many positions there are; None where there is no end.
     """
 
@@ -27,7 +27,7 @@ class Sinusoids:
     closed: bool = False
     rows: int | None = None
 
-    def speeds(self, width: int) -> np.ndarray:
+    def frequencies(self, width: int) -> np.ndarray:
         """Float64[ceil(D/2)] radians per position; a closed row of an odd width is one short."""
         if self.closed:
             return np.exp(np.arange(width // 2) * (-math.log(1e4) / (width // 2 - 1)))
@@ -41,9 +41,9 @@ class Sinusoids:
         """
         if self.rows is None:
             raise ValueError("these sinusoids have no end, and therefore no table")
-        return self._waves(np.arange(self.rows)[:, None] * self.speeds(width), width, np).astype(
-            np.float32
-        )
+        return self._waves(
+            np.arange(self.rows)[:, None] * self.frequencies(width), width, np
+        ).astype(np.float32)
 
     def _waves(self, angle: Any, width: int, xp: Any) -> Any:
         sine, cosine = xp.sin(angle), xp.cos(angle)
@@ -62,7 +62,9 @@ def sinusoids(kind: Sinusoids, width: int, place: Int[Array, "b T"]) -> Float[Ar
     angles of some hundred radians are right to five digits only in float32.
     """
     if kind.rows is None:
-        angle = jnp.asarray(place, jnp.float32)[..., None] * kind.speeds(width).astype(np.float32)
+        angle = jnp.asarray(place, jnp.float32)[..., None] * kind.frequencies(width).astype(
+            np.float32
+        )
         return kind._waves(angle, width, jnp)
     table = kind.table(width)
     return jnp.take(jnp.asarray(table), unsigned(place), axis=0, mode="fill", fill_value=jnp.nan)

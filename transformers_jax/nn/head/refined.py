@@ -12,7 +12,7 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int, Key
 from transformers_jax.nn.feedforward import FeedForwardSpec, Mlp
-from transformers_jax.nn.head import Answering, QuestionAnswering
+from transformers_jax.nn.head import HeadInputs, QuestionAnswering
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
 
@@ -48,7 +48,7 @@ class QuestionFirst(QuestionAnswering):
         super().__init__(width, initial)
         self.refined, self.separator = refined, separator
 
-    def __call__(self, x, seen: Answering, *, question_lengths=None, **places):
+    def __call__(self, x, seen: HeadInputs, *, question_lengths=None, **places):
         asked, added = self.asked(seen.ids, x.shape[1], question_lengths), None
         if asked is not None:
             added = REFUSED * (asked & (jnp.arange(x.shape[1]) > 0)).astype(x.dtype)

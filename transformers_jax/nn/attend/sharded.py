@@ -19,7 +19,7 @@ from transformers_jax.nn import noise
 from transformers_jax.shard import cutting, mesh_sizes
 
 
-def spread(backend: Callable, q, k, v, edges: Edges, *, score, sinks, key, **options):
+def sharded(backend: Callable, q, k, v, edges: Edges, *, score, sinks, key, **options):
     """`backend` under the current mesh; without one, just `backend`.
 
     The backend is also told `first`, the (row, query head, key head) where its slice begins, and
