@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import jax.numpy as jnp
+
 from transformers_jax.graph import FULL, given
 from transformers_jax.hub.table import Table
 from transformers_jax.models.bert import BertConfig
@@ -24,7 +26,7 @@ from transformers_jax.models.weight_rows import (
     of_heads,
 )
 from transformers_jax.nn import head as heads
-from transformers_jax.nn.attention import AttentionSpec
+from transformers_jax.nn.attention import Attention, AttentionSpec
 from transformers_jax.nn.convolution import ConvolutionSpec
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.spec import Branch, Disentangled, LayerNorm, RelativeTable, StackSpec
@@ -32,6 +34,29 @@ from transformers_jax.spec import Branch, Disentangled, LayerNorm, RelativeTable
 TERMS = {"c2p": "key", "p2c": "query"}
 """By what the relative positions of a term are projected: queries meet them as keys (c2p), keys
 meet them as queries (p2c)."""
+
+
+@dataclass(frozen=True)
+class UniformPaddingSpec(AttentionSpec):
+    """Attention of which queries that are padding receive the mean of all values of their row: the
+    reference's softmax over scores that are all the same large negative number."""
+
+    def build(self, width, initial, source=None) -> UniformPadding:
+        return UniformPadding(self, width, initial, source)
+
+
+class UniformPadding(Attention):
+    """See `UniformPaddingSpec`."""
+
+    def messages(self, q, k, v, edges, **options):
+        y, weights = super().messages(q, k, v, edges, **options)
+        if edges.q.valid is None:
+            return y, weights
+        tokens = edges.q.valid[:, :, None, None]
+        mean = jnp.repeat(v.mean(1, keepdims=True), self.spec.heads // v.shape[2], 2)
+        if weights is not None:
+            weights = jnp.where(jnp.swapaxes(tokens, 1, 2), weights, 1 / k.shape[1])
+        return jnp.where(tokens, y, mean), weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +167,7 @@ class DebertaV2Config(BertConfig):
     def attend(self, mask) -> AttentionSpec:
         whole = super().attend(mask)
         scale = (whole.kv * self.products) ** -0.5
-        return replace(whole, scale=scale, score=self.score(), padding="mean")
+        return UniformPaddingSpec(**{**vars(whole), "scale": scale, "score": self.score()})
 
     def spec(self, mask=None) -> StackSpec:
         """BERT's blocks; beside the first one, maybe, a convolution of what enters it."""

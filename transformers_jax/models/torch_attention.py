@@ -20,8 +20,42 @@ from transformers_jax.models.output import Output
 from transformers_jax.models.weight_rows import HEADS_IN, HEADS_OUT, dense
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.attention import Attention, AttentionSpec
+from transformers_jax.nn.param import param
 
 ALL_BIASES = ("query", "key", "value", "out")
+
+
+@dataclass(frozen=True)
+class AppendedSpec(AttentionSpec):
+    """Attention whose keys have more behind them: one that is `learned`, and one of `zero`."""
+
+    appended: tuple[str, ...] = ()
+
+    def build(self, width, initial, source=None) -> AppendedAttention:
+        return AppendedAttention(self, width, initial, source)
+
+
+class AppendedAttention(Attention):
+    """torch's `add_bias_kv` and `add_zero_attn`."""
+
+    def __init__(self, attention: AppendedSpec, width: int, initial, source=None):
+        super().__init__(attention, width, initial, source)
+        sizes = {"kv_heads": attention.groups, "kv": attention.kv}
+        self.appended_key = self.appended_value = None
+        if "learned" in attention.appended:
+            draw = spec.Draw("normal", 1.0)
+            self.appended_key = param("kv_heads kv", sizes, draw)
+            self.appended_value = param("kv_heads kv", sizes, draw)
+
+    def messages(self, q, k, v, edges, **options):
+        for kind in self.spec.appended:
+            learned = (self.appended_key, self.appended_value)
+            more = [jnp.zeros(k.shape[2:]) if kind == "zero" else leaf[...] for leaf in learned]
+            k, v = (
+                jnp.concatenate([x, jnp.broadcast_to(one, (len(x), 1, *one.shape))], 1)
+                for x, one in zip((k, v), (one.astype(k.dtype) for one in more))
+            )
+        return super().messages(q, k, v, edges, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,24 +104,24 @@ class TorchAttentionConfig(ModuleConfig):
         return widths != (self.embed_dim, self.embed_dim)
 
     def build(self, head, execution, mask=None) -> TorchAttention:
-        extra = (("learned", self.add_bias_kv), ("zero", self.add_zero_attn))
-        attention = AttentionSpec(
+        appended = (("learned", self.add_bias_kv), ("zero", self.add_zero_attn))
+        attention = AppendedSpec(
             heads=self.num_heads,
             kv=self.head_width("embed_dim", "num_heads"),
             source=self.kdim,
             value_source=self.vdim or self.embed_dim,
             bias=ALL_BIASES if self.bias else (),
-            extra=tuple(name for name, wanted in extra if wanted),
+            appended=tuple(name for name, wanted in appended if wanted),
             dropout=self.dropout,
         )
-        core = Attention(attention, self.embed_dim, spec.InitialXavier())
+        core = attention.build(self.embed_dim, spec.InitialXavier())
         return TorchAttention(core, self.batch_first)
 
     def table(self, head) -> Table:
         text = packed("", "attention", self.bias, self.separate)
         if self.add_bias_kv:
-            text += "\nbias_k | attention.extra_key | 1 1 (h k) -> h k"
-            text += "\nbias_v | attention.extra_value | 1 1 (h k) -> h k"
+            text += "\nbias_k | attention.appended_key | 1 1 (h k) -> h k"
+            text += "\nbias_v | attention.appended_value | 1 1 (h k) -> h k"
         return Table(rows(text))
 
 
@@ -206,10 +240,10 @@ class TorchAttention(Model):
         if not self.batch_first:
             inputs = tuple(jnp.swapaxes(x, 0, 1) for x in inputs)
         q, k, v = (jnp.asarray(x).astype(self.dtype) for x in inputs)
-        op, more = self.attention.spec, len(self.attention.spec.extra)
+        op, more = self.attention.spec, len(self.attention.spec.appended)
         T, S = q.shape[1], k.shape[1]
         allowed, valid, score = read_masks(attn_mask, key_padding_mask, T, S, op.heads)
-        wide = ((0, 0), (0, more))  # the extra keys are heard by everyone
+        wide = ((0, 0), (0, more))  # every query attends to the appended keys
         valid = None if valid is None else jnp.pad(valid, wide, constant_values=True)
         pairs = {"attn_mask": jnp.pad(allowed, ((0, 0), *wide), constant_values=True)}
         if score is not None:

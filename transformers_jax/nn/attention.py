@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from flax import nnx
 
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import FULL, Edges, Mask, Nodes
-from transformers_jax.nn.attend import attend, reference
+from transformers_jax.nn.attend import Score, attend, reference
 from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.extend import Summaries
 from transformers_jax.nn.norm import Norm as NormModule
@@ -29,7 +29,6 @@ from transformers_jax.shard import constrain
 from transformers_jax.spec import (
     ZEROS,
     Disentangled,
-    Draw,
     Initial,
     Norm,
     OpFlops,
@@ -59,9 +58,6 @@ class AttentionSpec(OpSpec):
         norm: normalises queries and keys per head.
         softcap: scores become softcap * tanh(scores / softcap).
         sinks: a learned logit per head that takes weight and gives nothing.
-        extra: keys appended after the projected ones: "learned" and/or "zero".
-        padding: what places that are padding receive: what a token there would, or the mean of all
-            values of the row (softmax over scores that are all the same large negative number).
         dropout: of the attention weights.
     """
 
@@ -82,8 +78,6 @@ class AttentionSpec(OpSpec):
     norm: Norm | None = None
     softcap: float | None = None
     sinks: bool = False
-    extra: tuple[str, ...] = ()
-    padding: Literal["as tokens", "mean"] = "as tokens"
     dropout: float = 0.0
 
     def __post_init__(self):
@@ -217,9 +211,6 @@ class Attention(Relation):
         self.score = score_module(a.score, a, width, initial) if a.score else None
         self.extend = Summaries(a.extend, width) if a.extend else None
         self.sinks = param("heads", sizes, ZEROS) if a.sinks else None
-        learned = "learned" in a.extra
-        self.extra_key = param("kv_heads kv", sizes, Draw("normal", 1.0)) if learned else None
-        self.extra_value = param("kv_heads kv", of_values, Draw("normal", 1.0)) if learned else None
 
     def __call__(
         self,
@@ -251,44 +242,51 @@ class Attention(Relation):
         """
         if self.score is not None:
             score = self.score(score, self, None if key is None else jax.random.fold_in(key, 0))
-        scale = self.spec.kv**-0.5 if self.spec.scale is None else self.spec.scale
-        options = dict(scale=scale, score=score, softcap=self.spec.softcap)
-        options |= dict(dropout=self.spec.dropout)
-        options |= dict(sinks=None if self.sinks is None else self.sinks[...])
-        heard = x if source is None else source
+        tokens = x if source is None else source
         if self.extend is not None:
-            heard = jnp.concatenate([heard, self.extend(heard, nodes)], 1)
+            tokens = jnp.concatenate([tokens, self.extend(tokens, nodes)], 1)
         y, weights = None, None
         for number, (relation, graph) in enumerate(zip((self, *self.relations), (edges, *more))):
             q = relation.queries(x, rotation)
             if cache is not None and cache.kind == "cross":
                 k, v = cache.key, cache.value
             else:
-                k, v = relation.project(heard, value_source, rotation)
+                k, v = relation.project(tokens, value_source, rotation)
                 if cache is not None:
                     k, v, cache = cache.extend(k, v, graph.q.tag("index")[0, 0])
                     k, v = k.astype(x.dtype), v.astype(x.dtype)
-            k, v = self._append(k, v)
-            options["key"] = key if key is None or not number else jax.random.fold_in(key, number)
-            if with_weights:
-                message, seen = reference.attend_with_weights(q, k, v, graph, **options)
-                weights = seen if weights is None else weights + seen
-            else:
-                message = attend(q, k, v, graph, how=how, **options)
+            own_key = key if key is None or not number else jax.random.fold_in(key, number)
+            options = dict(score=score, key=own_key, how=how, with_weights=with_weights)
+            message, seen = self.messages(q, k, v, graph, **options)
             y = message if y is None else y + message
-        if self.spec.padding == "mean" and edges.q.valid is not None:
-            tokens = edges.q.valid[:, :, None, None]
-            whole = jnp.repeat(v.mean(1, keepdims=True), self.spec.heads // v.shape[2], 2)
-            y = jnp.where(tokens, y, whole)
-            weights = (
-                weights
-                if weights is None
-                else jnp.where(jnp.swapaxes(tokens, 1, 2), weights, 1 / k.shape[1])
-            )
-        y = constrain(y, "batch length heads kv")
+            weights = seen if weights is None else weights + seen
+        return Attended(self._project_out(constrain(y, "batch length heads kv")), cache, weights)
+
+    def messages(
+        self,
+        q: Float[Array, "B T H K"],
+        k: Float[Array, "B S G K"],
+        v: Float[Array, "B S G U"],
+        edges: Edges,
+        *,
+        score: Score | None,
+        key: Key | None,
+        how: str,
+        with_weights: bool,
+    ) -> tuple[Float[Array, "B T H U"], Float[Array, "B H T S"] | None]:
+        """(What the queries receive, the weights if they are asked for): a hook of families."""
+        options: dict[str, Any] = dict(score=score, softcap=self.spec.softcap, key=key)
+        options["scale"] = self.spec.kv**-0.5 if self.spec.scale is None else self.spec.scale
+        options["sinks"] = None if self.sinks is None else self.sinks[...]
+        options["dropout"] = self.spec.dropout
+        if with_weights:
+            return reference.attend_with_weights(q, k, v, edges, **options)
+        return attend(q, k, v, edges, how=how, **options), None
+
+    def _project_out(self, y: Float[Array, "B T H U"]) -> Float[Array, "B T D"]:
         if self.out is None:
-            return Attended(y.reshape(*y.shape[:2], -1), cache, weights)
-        return Attended(add(contract("bthk,hkd->btd", y, self.out), self.out_bias), cache, weights)
+            return y.reshape(*y.shape[:2], -1)
+        return add(contract("bthk,hkd->btd", y, self.out), self.out_bias)
 
     def apply(
         self,
@@ -317,21 +315,6 @@ class Attention(Relation):
         )
         weights = attended.weights
         return OpResult(attended.x, attended.cache, {} if weights is None else {"weights": weights})
-
-    def _append(self, k: Array, v: Array) -> tuple[Array, Array]:
-        """The keys and values of `spec.extra`, behind those of the source."""
-        for kind in self.spec.extra:
-            if kind == "learned":
-                more = self.extra_key[...], self.extra_value[...]
-            else:
-                more = jnp.zeros(k.shape[2:]), jnp.zeros(v.shape[2:])
-            k, v = (
-                jnp.concatenate(
-                    [old, jnp.broadcast_to(new.astype(old.dtype), (old.shape[0], 1, *new.shape))], 1
-                )
-                for old, new in zip((k, v), more)
-            )
-        return k, v
 
 
 def into_heads(
