@@ -244,6 +244,7 @@ class Attention(Relation):
             score = self.score(score, self, None if key is None else jax.random.fold_in(key, 0))
         tokens = x if source is None else source
         if self.extend is not None:
+            assert nodes is not None  # of the tokens that are summed up
             tokens = jnp.concatenate([tokens, self.extend(tokens, nodes)], 1)
         y, weights = None, None
         for number, (relation, graph) in enumerate(zip((self, *self.relations), (edges, *more))):
@@ -259,7 +260,7 @@ class Attention(Relation):
             options = dict(score=score, key=own_key, how=how, with_weights=with_weights)
             message, seen = self.messages(q, k, v, graph, **options)
             y = message if y is None else y + message
-            weights = seen if weights is None else weights + seen
+            weights = seen if weights is None or seen is None else weights + seen
         return Attended(self._project_out(constrain(y, "batch length heads kv")), cache, weights)
 
     def messages(

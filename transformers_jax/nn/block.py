@@ -33,7 +33,8 @@ class Block(nnx.Module):
     ) -> tuple[Float[Array, "B T D"], dict[str, KeyValues] | None, dict[str, Array]]:
         """(stream, cache by branch, what was collected: "hidden", and "branch.what" of each
         branch); with a key, branches are left out at the rate `drop_rate`, row by row."""
-        written, collected, entered = dict(cache or {}), {}, x
+        written, entered = dict(cache or {}), x
+        collected: dict[str, Array] = {}
         for number, branch in enumerate(self.branches):
             if not context.reaches(branch.source):
                 continue
@@ -46,8 +47,9 @@ class Block(nnx.Module):
                 written[branch.name] = result.cache
             collected |= {f"{branch.name}.{what}": z for what, z in result.collected.items()}
             y = dropout(result.delta, branch.dropout, key_behind)
-            path = None if drop_rate is None else jax.random.fold_in(key_behind, 1)
-            x = x + drop_path(y, drop_rate, path)
+            if drop_rate is not None and key_behind is not None:
+                y = drop_path(y, drop_rate, jax.random.fold_in(key_behind, 1))
+            x = x + y
             x = norm(x) if branch.placement == "post" else x
             x = context.nodes.zeroed(x) if branch.zero_padding else x
         if "hidden" in context.collect:

@@ -58,12 +58,18 @@ def _linear(tangent: Callable, backward: Callable, saved: Any, tangents: Any) ->
     count = len(known)
 
     def flat(*leaves):
-        parts = known_tree.unflatten(leaves[:count]), moving_tree.unflatten(leaves[count:])
+        parts = (
+            jax.tree.unflatten(known_tree, leaves[:count]),
+            jax.tree.unflatten(moving_tree, leaves[count:]),
+        )
         with ordinary():
             return jax.tree.leaves(tangent(*parts))
 
     def flat_back(*leaves):
-        parts = known_tree.unflatten(leaves[:count]), out_tree.unflatten(leaves[count:])
+        parts = (
+            jax.tree.unflatten(known_tree, leaves[:count]),
+            jax.tree.unflatten(out_tree, leaves[count:]),
+        )
         with ordinary():  # reverse mode comes here later than the call
             return jax.tree.leaves(backward(*parts))
 
@@ -71,7 +77,7 @@ def _linear(tangent: Callable, backward: Callable, saved: Any, tangents: Any) ->
     leaves = _linear_p.bind(
         *known, *moving, tangent=flat, backward=flat_back, avals=avals, count=count
     )
-    return out_tree.unflatten(leaves)
+    return jax.tree.unflatten(out_tree, leaves)
 
 
 # ---------------------------------------------------------------- the primitive
@@ -100,7 +106,8 @@ def _jvp(primals: Sequence, tangents: Sequence, *, tangent: Callable, **params):
         return tangent(*(next(left) if move else x for x, move in zip(primals, moves)))
 
     pairs = [(x, ad.instantiate_zeros(t)) for x, t, move in zip(primals, tangents, moves) if move]
-    return jax.jvp(of_moving, *zip(*pairs))
+    points, directions = zip(*pairs)
+    return jax.jvp(of_moving, points, directions)
 
 
 def _transpose(cotangents: Sequence, *args, backward: Callable, avals, count: int, **_):

@@ -79,16 +79,18 @@ class TokenEmbedder(nnx.Module):
         self.spec = embed
         sizes = {"embed": embed.width}
 
-        def table(role: str, rows: int, axis: str):
+        def table(role: str, rows: int | None, axis: str) -> nnx.Param | None:
+            if rows is None:
+                return None
             sized = {**sizes, axis: rows}
             return param(f"{axis} embed", sized, embed.initial.draw(role, sized))
 
-        self.table = None if embed.vocab is None else table("table", embed.vocab, "vocab")
+        self.table = table("table", embed.vocab, "vocab")
         self.unused = table("table", embed.vocab, "vocab") if embed.unused else None
-        learned = isinstance(embed.positions, int)
-        self.position = table("position", embed.positions, "position") if learned else None
-        typed = isinstance(embed.types, int) and embed.types > 0
-        self.type = table("type", embed.types, "type") if typed else None
+        learned = embed.positions if isinstance(embed.positions, int) else None
+        self.position = table("position", learned, "position")
+        types = embed.types if isinstance(embed.types, int) and embed.types > 0 else None
+        self.type = table("type", types, "type")
         normed = embed.project or embed.width if embed.normed == "stream" else embed.width
         self.norm = Norm(embed.norm, normed) if embed.norm else None
         self.project = Projection(embed) if embed.project else None
@@ -98,7 +100,10 @@ class TokenEmbedder(nnx.Module):
     ) -> Float[Array, "B T D"]:
         """The vectors of ids, in the table of another embedder if one is given; an id outside of
         it is NaN, never a neighbour's vector."""
-        vectors = rows(self.table[...] if table is None else table, ids)
+        if table is None:
+            assert self.table is not None  # else the caller gives another's
+            table = self.table[...]
+        vectors = rows(table, ids)
         if self.spec.padding_idx is not None:
             vectors = without_gradient(vectors, ids == self.spec.padding_idx)
         return (vectors * self.spec.scale).astype(dtype)
@@ -157,6 +162,7 @@ class Projection(nnx.Module):
     """x W + b, from the width of the embeddings to that of the stream (Clark et al. 2020, 3.2)."""
 
     def __init__(self, embed: EmbedSpec):
+        assert embed.project is not None  # the width of the stream
         sizes = {"embed": embed.project, "inner": embed.width}
         self.weight = param("inner embed", sizes, embed.initial.draw("project", sizes))
         self.bias = param("embed", sizes, spec.ZEROS) if embed.project_bias else None

@@ -169,10 +169,9 @@ class RouterLosses:
         found: dict[str, Any] = {}
         none = jnp.zeros((), wide(*(x for layers in scores.values() for x in layers), jnp.float32))
         for side, layers in scores.items():
-            counted = bool(layers) and side in self.sides
-            joined = jnp.concatenate(layers, 1) if counted else None
+            joined = jnp.concatenate(layers, 1) if layers and side in self.sides else None
             for name, penalty in (("z", router_z_loss), ("aux", balance_loss)):
-                found[f"{side}_{name}_loss"] = penalty(joined) if counted else none
+                found[f"{side}_{name}_loss"] = none if joined is None else penalty(joined)
         if terms is None:
             return found
         (word_loss,) = terms.values()
@@ -186,7 +185,8 @@ class RouterLosses:
         """What the losses of the routers, by the names of `fields`, add to the loss."""
         weights = {"z": self.z, "aux": self.balance}
         terms = ((side, name) for side in ("encoder", "decoder") for name in weights)
-        return sum(weights[name] * fields[f"{side}_{name}_loss"] for side, name in terms)
+        total: Any = sum(weights[name] * fields[f"{side}_{name}_loss"] for side, name in terms)
+        return total
 
 
 def _mean(x: Array, valid: Array | None) -> Array:

@@ -54,11 +54,12 @@ def extended(extend: spec.Summaries, nodes: Nodes) -> Nodes:
     the last block that a token belongs to (one in which all is padding is heard as zero).
     """
     blocks = count(extend, nodes.length)
-    numbers = np.arange(blocks, dtype=np.int32)[None]
-    tags = dict.fromkeys(nodes.tags, np.zeros_like(numbers)) | {"block": numbers}
+    numbers: Any = np.arange(blocks, dtype=np.int32)[None]
+    tags: dict[str, Any] = dict.fromkeys(nodes.tags, np.zeros_like(numbers))
+    tags |= {"block": numbers, "summary": np.ones_like(numbers)}
     last = nodes.tag("block").max(1, keepdims=True)
-    summaries = Nodes({**tags, "summary": np.ones_like(numbers)}, numbers <= last)
-    return concatenate(nodes.with_tags(summary=np.zeros((1, nodes.length), np.int32)), summaries)
+    zeros: Any = np.zeros((1, nodes.length), np.int32)
+    return concatenate(nodes.with_tags(summary=zeros), Nodes(tags, numbers <= last))
 
 
 class Summaries(nnx.Module):

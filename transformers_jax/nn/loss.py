@@ -13,7 +13,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +69,8 @@ def check_labels(labels: Array, name: str = "labels") -> None:
 
 def sum_of_means(terms: Mapping[str, Mean]) -> Float[Array, ""]:
     """The loss that is made of these: each sum by its count; without a count, 0."""
-    return sum(total / jnp.maximum(count, 1.0) for total, count in terms.values())
+    loss: Any = sum(total / jnp.maximum(count, 1.0) for total, count in terms.values())
+    return loss
 
 
 def _asked(labels: Int[Array, "*n"], counted: Bool[Array, "*n"]) -> Int[Array, "*n"]:
@@ -135,7 +137,9 @@ def classification_loss(
 # ---------------------------------------------------------------- a vocabulary of classes
 
 
-class VocabularyLoss(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class VocabularyLoss:
     """Sums over all labels that are not ignored.
 
     Attributes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from flax import nnx
 
@@ -44,6 +44,17 @@ class Context:
     def reaches(self, source: str | None) -> bool:
         """Whether there is something of this name to attend to."""
         return source is None or any(name == source for name, *_ in self.edges)
+
+
+@runtime_checkable
+class Attends(spec.Heads, Protocol):
+    """What a stack needs to know of an operation that has scores, rotations or a cache: the shapes
+    of its queries, keys and values."""
+
+    @property
+    def groups(self) -> int: ...
+    @property
+    def value(self) -> int | None: ...
 
 
 class OpResult(NamedTuple):

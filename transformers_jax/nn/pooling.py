@@ -40,30 +40,38 @@ def pool(
 ) -> Float[Array, "B D"]:
     """The vector that stands for a row; NaN for a row in which the token sought does not occur."""
     if pooling == "pooler":
+        assert pooled is not None  # the backbone has a pooler
         return pooled
-    if pooling == "first" or (pooling == "first valid" and valid is None):
+    if pooling == "first valid" and valid is not None:
+        return _token(x, jnp.argmax(valid, 1))
+    if pooling == "first" or pooling == "first valid":
         return x[:, 0]
     if pooling == "end":
         return x[:, -1]
-    if pooling == "mean of all" or (pooling == "mean" and valid is None):
-        return x.mean(1)
-    if pooling == "first valid":
-        return jnp.take_along_axis(x, jnp.argmax(valid, 1)[:, None, None], axis=1)[:, 0]
-    if pooling == "mean":
+    if pooling == "mean" and valid is not None:
         return (x * valid[..., None]).sum(1) / valid.sum(1, keepdims=True).astype(x.dtype)
-    if isinstance(pooling, Last) and pooling.pad is None:
-        if x.shape[0] > 1:
+    if pooling == "mean" or pooling == "mean of all":
+        return x.mean(1)
+    if isinstance(pooling, Last):
+        if pooling.pad is None and x.shape[0] > 1:
             raise ValueError(
                 "pooling the last token of a batch of more than one row needs config.pad_token_id"
             )
-        return x[:, -1]
-    if ids is None:
-        if isinstance(pooling, Last):
+        if pooling.pad is None or ids is None:
             return x[:, -1]
+        return _token(x, _rightmost(ids != pooling.pad))
+    if ids is None:
         raise ValueError(f"pooling the last token {pooling.token} of a row needs input_ids")
-    found = ids != pooling.pad if isinstance(pooling, Last) else ids == pooling.token
-    place = jnp.max(jnp.where(found, jnp.arange(found.shape[1]), 0), axis=1)
-    chosen = jnp.take_along_axis(x, place[:, None, None], axis=1)[:, 0]
-    if isinstance(pooling, Last):
-        return chosen
+    found = ids == pooling.token
+    chosen = _token(x, _rightmost(found))
     return jnp.where(found.any(axis=1, keepdims=True), chosen, jnp.nan)
+
+
+def _rightmost(found: Bool[Array, "B T"]) -> Int[Array, " B"]:
+    """The last place of each row where it is True; 0 where there is none."""
+    return jnp.max(jnp.where(found, jnp.arange(found.shape[1]), 0), axis=1)
+
+
+def _token(x: Float[Array, "B T D"], place: Int[Array, " B"]) -> Float[Array, "B D"]:
+    """The vector at one place of each row."""
+    return jnp.take_along_axis(x, place[:, None, None], axis=1)[:, 0]

@@ -58,7 +58,7 @@ def rotate(
     return jnp.concatenate([rotated, rest], -1) if rest.shape[-1] else rotated
 
 
-def _frequencies(rotary: spec.Rotary, dim: int, position: Array) -> Array:
+def _frequencies(rotary: spec.Rotary, dim: int, position: Array) -> Array | np.ndarray:
     """Radians per position of each pair, after scaling."""
     exponent = np.arange(0, dim, 2, dtype=np.float64) / dim
     frequency = (1.0 / rotary.base**exponent).astype(np.float32)
@@ -226,33 +226,34 @@ class PositionScore(nnx.Module):
         self, position: spec.Buckets | spec.Alibi, heads: int, width: int, initial: spec.Initial
     ):
         self.position = position
-        learned = isinstance(position, spec.Buckets)
-        rows = (position.rows or position.buckets) if learned else 0
+        learned = position if isinstance(position, spec.Buckets) else None
+        rows = (learned.rows or learned.buckets) if learned else 0
         sizes = {"heads": heads, "embed": width, "buckets": rows}
         draw = initial.draw("buckets", sizes)
         self.table = param("buckets heads", sizes, draw) if learned else None
-        beside = learned and position.summaries
+        beside = learned and learned.summaries
         self.summaries = param("buckets heads", sizes, draw) if beside else None
 
     def __call__(self, shared: Any = None, attention: Any = None, key: Key | None = None) -> Score:
         """The score; that of a layer may use what the stack's gives, and the layer itself."""
-        if self.table is None:
+        if isinstance(self.position, spec.Alibi):
             return Score(AlibiRule())
         tables = [t[...] for t in (self.table, self.summaries) if t is not None]
         return Score(BucketRule(self.position), tuple(t.astype(wide(t)) for t in tables))
 
 
 def score_module(
-    score: spec.ScoreSpec, attention: spec.Heads, width: int, initial: spec.Initial
+    score: spec.ScoreSpec, attention: spec.Heads | None, width: int, initial: spec.Initial
 ) -> nnx.Module:
     """The module that owns what a score learns; `attention` is that of the layer, or of the first
-    layer of the stack."""
+    layer of the stack, or None where there is none."""
     if isinstance(score, spec.RelativeTable):
         return RelativeTable(score, width, initial)
-    if isinstance(score, spec.Disentangled):
-        return Disentangled(score, attention, width, initial)
     if isinstance(score, spec.Counted):
         return CountedScore(score)
+    assert attention is not None  # all others are shaped by its heads
+    if isinstance(score, spec.Disentangled):
+        return Disentangled(score, attention, width, initial)
     if isinstance(score, spec.Additive):
         return AdditiveScore(attention.heads, attention.kv, width, initial)
     return PositionScore(score, attention.heads, width, initial)

@@ -6,7 +6,6 @@ head applies them in order to two fields, `token_embeddings` and `sentence_embed
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -168,9 +167,10 @@ class SentenceSpec:
             if reads not in sizes:
                 raise ValueError(f"module {number} ({step}) comes before any that pools tokens")
             came = sizes[reads]
-            if getattr(step, "width", came) != came:
+            expected = getattr(step, "width", came)
+            if expected != came:
                 raise ValueError(
-                    f"module {number} ({step}) expects vectors of {step.width}; {came} come in"
+                    f"module {number} ({step}) expects vectors of {expected}; {came} come in"
                 )
             size = came * len(step.modes) if isinstance(step, Pool) else getattr(step, "size", came)
             sizes[_writes(step)] = size
@@ -211,18 +211,25 @@ class Applied(nnx.Module):
             skip = 0 if step.include_prompt else prompt
             found = [pool_tokens(fields["token_embeddings"], m, valid, skip) for m in step.modes]
             return {**fields, "sentence_embedding": jnp.concatenate(found, axis=-1)}
-        x = fields[_reads(step)]
-        apply: Callable[[Array], Array] = {
-            Project: self._project,
-            Standardise: lambda x: self.norm(x),
-            Normalise: unit,
-            Drop: lambda x: dropout(x, step.rate, key),
-        }[type(step)]
-        return {**fields, _writes(step): apply(x)}
+        return {**fields, _writes(step): self._apply(step, fields[_reads(step)], key)}
 
-    def _project(self, x: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
-        y = activation(self.step.act)(self.linear(x))
-        if not self.step.residual:
+    def _apply(
+        self,
+        step: Project | Standardise | Normalise | Drop,
+        x: Float[Array, "*B D"],
+        key: Key | None,
+    ) -> Float[Array, "*B E"]:
+        if isinstance(step, Project):
+            return self._project(step, x)
+        if isinstance(step, Standardise):
+            return self.norm(x)
+        if isinstance(step, Normalise):
+            return unit(x)
+        return dropout(x, step.rate, key)
+
+    def _project(self, step: Project, x: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
+        y = activation(step.act)(self.linear(x))
+        if not step.residual:
             return y
         return y + (x if self.residual is None else self.residual(x))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from transformers_jax.nn.cache import Cache, KeyValues, empty_nodes, slots_for
 from transformers_jax.nn.extend import extended
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.operation import Context
+from transformers_jax.nn.operation import Attends, Context
 from transformers_jax.nn.param import Layers, merge, numbered, split, stacked
 from transformers_jax.nn.position import rotation, score_module
 from transformers_jax.shard import constrain
@@ -65,6 +65,7 @@ class Stack(nnx.Module):
         self.blocks = nnx.List(blocks)
         self.norm = Norm(stack.final_norm, stack.width) if stack.final_norm else None
         first = next((branch.op for branch in self._attends(False)), None)
+        first = first if isinstance(first, Attends) else None
         self.score = (
             score_module(stack.score, first, stack.width, stack.initial) if stack.score else None
         )
@@ -89,12 +90,12 @@ class Stack(nnx.Module):
         """
         if self.spec.layout is not None:
             check_counted(nodes.length)
-            noise = np.full((1, nodes.length), key is not None, np.int32)
+            noise: Any = np.full((1, nodes.length), key is not None, np.int32)
             nodes = self.spec.layout(nodes.with_tags(noise=noise))
         context = self._context(nodes, pairs, source, source_nodes, cache, collect)
         if scores:
             own = scores.get("self") or context.scores.get(None)
-            named = {source: scores.get("cross") for source in self._sources}
+            named: dict[str | None, Any] = dict.fromkeys(self._sources, scores.get("cross"))
             context = replace(context, scores={None: own, **named})
         first = constrain(x, "batch length embed")
         key, last_key = (None, None) if key is None else jax.random.split(key)
@@ -229,7 +230,8 @@ class Stack(nnx.Module):
         return [branch for branch in drawn if (branch.source is not None) == cross]
 
     def _context(self, nodes, pairs, source, source_nodes, cache, collect) -> Context:
-        edges, rotations = {}, {}
+        edges: dict[tuple[str | None, Mask, Any], Edges] = {}
+        rotations: dict[tuple[spec.Rotary, int], tuple[Array, Array]] = {}
         for op in (branch.op for branch in self._attends(False)):
             for mask in op.masks:
                 if (None, mask, op.extend) not in edges:
@@ -237,8 +239,10 @@ class Stack(nnx.Module):
                     keys = keys if op.extend is None else extended(op.extend, keys)
                     drawn = connect(mask, nodes, keys, pairs)
                     edges[None, mask, op.extend] = self._drawn(drawn)
-            if op.rotary is not None and (op.rotary, op.kv) not in rotations:
-                rotations[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes.position)
+            if op.rotary is not None:
+                assert isinstance(op, Attends)
+                if (op.rotary, op.kv) not in rotations:
+                    rotations[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes.position)
         source_nodes = source_nodes if cache is None else cache.source
         for branch in self._attends(True):
             if source_nodes is None and self.spec.source_optional:
@@ -278,9 +282,10 @@ class Stack(nnx.Module):
     ) -> Cache:
         """An empty memory for `size` tokens; cross-attention's keys are computed here, once."""
         listed = self.execution.layers == "list"
-        layers, nodes = [], {}
+        layers: list[dict[str, KeyValues]] = []
+        nodes: dict[int, set[str]] = {}
         for block, leading, branches in self._memories(listed):
-            entry = {}
+            entry: dict[str, KeyValues] = {}
             for branch in branches:
                 op = branch.op
                 if not (op.drawn and op.masks):
@@ -294,6 +299,7 @@ class Stack(nnx.Module):
                         "an attention with several relations, or with keys beyond its tokens, "
                         "keeps no cache: call the model with whole rows"
                     )
+                assert isinstance(op, Attends)
                 (mask,) = op.masks
                 slots = slots_for(mask, size)
                 shape = (*leading, batch, slots, op.groups)
@@ -304,12 +310,12 @@ class Stack(nnx.Module):
                 )
                 nodes.setdefault(slots, set()).update(mask.tags)
             layers.append(entry)
-        if source_nodes is not None and source_nodes.valid is None:
-            source_nodes = Nodes(source_nodes.tags, jnp.ones(source.shape[:2], bool))
         if source_nodes is not None:
-            source_nodes = jax.tree.map(
-                lambda leaf: jnp.broadcast_to(leaf, source.shape[:2]), source_nodes
-            )
+            assert source is not None  # the tokens of these nodes
+            shape = source.shape[:2]
+            if source_nodes.valid is None:
+                source_nodes = Nodes(source_nodes.tags, jnp.ones(shape, bool))
+            source_nodes = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape), source_nodes)
         return Cache(
             layers=tuple(layers),
             nodes={str(n): empty_nodes(frozenset(tags), batch, n) for n, tags in nodes.items()},

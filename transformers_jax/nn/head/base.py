@@ -41,7 +41,9 @@ class Head(nnx.Module):
 
     labels: tuple[str, ...] = ("labels",)
 
-    def __call__(self, x: Float[Array, "B T D"], seen: HeadInputs, **labels) -> dict[str, Array]:
+    def __call__(
+        self, x: Float[Array, "B T D"], seen: HeadInputs, *args: Any, **labels: Any
+    ) -> dict[str, Array]:
         raise NotImplementedError
 
     def types(

@@ -115,7 +115,7 @@ class QuestionAnswering(Head):
     that over the ends. Other negative places make it NaN.
     """
 
-    labels = ("start_positions", "end_positions")
+    labels: tuple[str, ...] = ("start_positions", "end_positions")
 
     def __init__(
         self,
