@@ -64,10 +64,10 @@ class AlbertConfig(BertConfig):
         rate = self.classifier_dropout_prob
         return self.hidden_dropout_prob if rate is None else rate
 
-    def spec(self, mask=None) -> StackSpec:
+    def spec(self, mask=None, cross=None) -> StackSpec:
         """`inner_group_num` layers in each of `num_hidden_groups` groups; step n of L applies group
         floor(n / (L / groups)) whole."""
-        once, inner = super().spec(mask), self.inner_group_num
+        once, inner = super().spec(mask, cross), self.inner_group_num
         share = self.num_hidden_layers / self.num_hidden_groups
         order = (
             int(n / share) * inner + k for n in range(self.num_hidden_layers) for k in range(inner)

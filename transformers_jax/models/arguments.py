@@ -163,12 +163,15 @@ def at_hand(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs with only the values that can be read without waiting: what lies on an accelerator
     or is still being computed is replaced by its shape and dtype."""
 
+    def ready(array: Any) -> bool:  # jax declares no such method of arrays
+        return array.is_ready()
+
     def known(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
             return leaf
         if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):  # a key, whose numbers nobody reads
             return leaf
-        if all(device.platform == "cpu" for device in leaf.devices()) and leaf.is_ready():
+        if all(device.platform == "cpu" for device in leaf.devices()) and ready(leaf):
             return leaf
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
 

@@ -12,7 +12,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -99,12 +99,23 @@ def rebuilt(model: Any, plan: Plan) -> Any:
     return bind(target, params(model.with_layers("list"))).with_layers(plan.execution.layers)
 
 
+T = TypeVar("T")
+
+
+def by_name(method: Callable[..., T]) -> Callable[..., T]:
+    """The method itself. Each class chooses its arguments, which `Model.arguments` lists, so a type
+    checker does not compare them with those of the class above."""
+    return method
+
+
 class Model(nnx.Module):
     """A model of any family. Subclasses define `forward` with Hugging Face's argument names."""
 
     plan: Plan
+    init_cache: Callable[..., Any]  # of those that decode: `init_cache` below
     is_encoder_decoder = False
 
+    @by_name
     def forward(self, **inputs: Any) -> Output:
         """The computation, on arrays or tracers that have been checked."""
         raise NotImplementedError
@@ -257,7 +268,8 @@ class Model(nnx.Module):
     def abstract(self, **execution: Any) -> Self:
         """The model without arrays, run in another way."""
         execution = dataclasses.replace(self.execution, **execution)
-        return dataclasses.replace(self.plan, execution=execution).build()
+        model: Any = dataclasses.replace(self.plan, execution=execution).build()
+        return model
 
     def with_mask(self, mask: Any) -> Self:
         """The same parameters under another mask: `mask` as in `from_pretrained`, where a list has
@@ -291,6 +303,7 @@ class Model(nnx.Module):
         """`transformers_jax.generate(model, ...)`."""
         return _public("generate")(self, *ids, **options)
 
+    @by_name
     def encode(self, texts: Any, **options: Any) -> Any:
         """`transformers_jax.encode(model, texts, ...)`: the vectors of texts."""
         return _public("encode")(self, texts, **options)

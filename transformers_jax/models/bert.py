@@ -35,7 +35,9 @@ class BertConfig(FamilyConfig):
         """.split()
     )
     TIES = ("bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight")
-    TIED_TOO = (("cls.predictions.bias", "cls.predictions.decoder.bias"),)
+    TIED_TOO: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("cls.predictions.bias", "cls.predictions.decoder.bias"),
+    )
     POOLER: ClassVar[str] = "pooler.dense"
     POOLED: ClassVar[tuple[str, ...]] = (
         *("none", "pretraining", "next_sentence", "sequence_classification", "multiple_choice"),

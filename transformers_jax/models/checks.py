@@ -147,7 +147,7 @@ def length(name: str, count: int | None, limit: int | None) -> None:
 def hears_before_only(model: Any, what: str) -> None:
     """What is told of the next token comes from those before it, or from a prefix: not in an
     encoder (BERT as it is stored) with the head of a decoder."""
-    stack = getattr(model, "decoder" if model.is_encoder_decoder else "stack", None)
+    stack: Any = getattr(model, "decoder" if model.is_encoder_decoder else "stack", None)
     masks = stack.masks("self") if hasattr(stack, "masks") else []
     if wrong := [mask for mask in masks if attends_ahead(mask, prefix=False)]:
         raise ValueError(
@@ -299,7 +299,9 @@ def apart(
 def present(name: str, given: Any, token: int) -> None:
     """Every row holds the token by which it is pooled."""
     array = None if given is None else readable(given)
-    missing = [] if array is None else np.flatnonzero(~(array == token).any(1))
+    missing: np.ndarray | list[int] = (
+        [] if array is None else np.flatnonzero(~(array == token).any(1))
+    )
     if len(missing):
         raise ValueError(
             f"{name}: row {missing[0]} holds no token {token} (eos_token_id), at whose last place "

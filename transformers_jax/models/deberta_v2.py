@@ -169,9 +169,9 @@ class DebertaV2Config(BertConfig):
         scale = (whole.kv * self.products) ** -0.5
         return UniformPaddingSpec(**{**vars(whole), "scale": scale, "score": self.score()})
 
-    def spec(self, mask=None) -> StackSpec:
+    def spec(self, mask=None, cross=None) -> StackSpec:
         """BERT's blocks; beside the first one, maybe, a convolution of what enters it."""
-        stack = super().spec(mask)
+        stack = super().spec(mask, cross)
         first, *others = stack.blocks
         if self.conv_kernel_size:
             conv = ConvolutionSpec(

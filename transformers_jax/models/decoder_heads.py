@@ -22,8 +22,10 @@ def decoder_head(
         tied = config.tie_word_embeddings
         return heads.LanguageModel(config.target_vocab, D, initial, tied=tied, shift=True)
     if head == "sequence_classification":
-        last = dict(pooling=Last(config.pad_token_id), bias=False)
-        return heads.SequenceClassification(D, N, initial, problem=config.problem_type, **last)
+        last = Last(config.pad_token_id)
+        return heads.SequenceClassification(
+            D, N, initial, problem=config.problem_type, pooling=last, bias=False
+        )
     if head == "token_classification":
         return heads.TokenClassification(D, N, initial, rate)
     return heads.QuestionAnswering(D, initial) if head == "question_answering" else None

@@ -6,6 +6,7 @@ BERT's network with every other layer, and without token types and pooler (secti
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from transformers_jax.graph import FULL, given
 from transformers_jax.hub.table import Table, slots
@@ -102,7 +103,7 @@ class DistilBertConfig(FamilyConfig):
     def head(self, head: str) -> heads.Head | None:
         """The head of this name."""
         D, N, initial, rate = self.dim, self.num_labels, self.initial, self.seq_classif_dropout
-        first = dict(pooling="first", inner=heads.Square(D, "relu", initial))
+        first: dict[str, Any] = dict(pooling="first", inner=heads.Square(D, "relu", initial))
         transform = heads.Square(D, self.activation, initial, NORM)
         tied = dict(tied=self.tie_word_embeddings, shift=False)
         makers = {

@@ -7,6 +7,7 @@ together is `models.electra_pretraining`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from transformers_jax.hub.table import rows
 from transformers_jax.models.bert import BertConfig
@@ -33,7 +34,7 @@ class ElectraConfig(BertConfig):
     FIXED = {"position_embedding_type": "absolute"}
     UNUSED = frozenset({"summary_proj_to_labels"})  # runs only where it changes nothing
     TIES = ("electra.embeddings.word_embeddings.weight", "generator_lm_head.weight")
-    TIED_TOO = ()
+    TIED_TOO: ClassVar[tuple[tuple[str, str], ...]] = ()
     POOLED = ()
     HEADS = {
         "ElectraModel": "none",

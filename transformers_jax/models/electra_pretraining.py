@@ -19,7 +19,8 @@ from transformers_jax.models import checks
 from transformers_jax.models.answers import labels as check_labels
 from transformers_jax.models.base import Model, Plan, masks_of
 from transformers_jax.models.electra import ElectraConfig
-from transformers_jax.models.inputs import split_key
+from transformers_jax.models.inputs import split_key, word_count, word_table
+from transformers_jax.models.masks import Masks
 from transformers_jax.models.output import Output
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn.embed import Projection, TokenEmbedder
@@ -42,11 +43,12 @@ class PairPlan(Plan):
         weight: of the discriminator's loss (section 2: 50).
     """
 
+    config: ElectraConfig
     fraction: float = 0.25
     weight: float = 50.0
 
     def build(self) -> ReplacedTokenPair:
-        generator = self.generator.config
+        generator = generator_config(self.config, self.fraction)
         return self.prepared(ReplacedTokenPair(self.config, generator, self.execution, self.masks))
 
     @property
@@ -136,12 +138,14 @@ class ReplacedTokenPair(Model):
     """A discriminator (`embed`, `stack`, `head`) and the generator that hears through the same
     word, position and type embeddings and their norm, and whose output table are the words."""
 
+    plan: PairPlan
+
     def __init__(
         self,
         config: ElectraConfig,
         generator: ElectraConfig,
         execution: Execution,
-        mask: Mask | None,
+        mask: Masks,
     ):
         self.embed = TokenEmbedder(config.embed())
         self.stack = Stack(config.spec(mask), execution)
@@ -207,7 +211,8 @@ class ReplacedTokenPair(Model):
             model, plan = Single(self.embed, self.stack, self.head), self.plan.discriminator
         else:
             plan = self.plan.generator
-            embed = TokenEmbedder(plan.config.embed())
+            narrow = generator_config(self.plan.config, self.plan.fraction)
+            embed = TokenEmbedder(narrow.embed())
             for name in ("table", "position", "type", "norm"):
                 setattr(embed, name, getattr(self.embed, name))
             embed.project = self.generator_project
@@ -221,7 +226,7 @@ class ReplacedTokenPair(Model):
         Masked places are sorted to the front of their rows, and a chunk of columns in which no
         row has any is left out: logits, the largest array by far, are made for few others.
         """
-        table, (B, T), kind = self.embed.table[...], labels.shape, wide(x)
+        table, (B, T), kind = word_table(self.embed), labels.shape, wide(x)
         order = jnp.argsort(labels == IGNORED, axis=1, stable=True)
         width = -(-T // CHUNKS)
         more = ((0, 0), (0, width * CHUNKS - T))
@@ -257,7 +262,8 @@ class ReplacedTokenPair(Model):
         """The discriminator as a model of its own: ElectraForPreTraining in Hugging Face."""
         values = params(self) if params_of_pair is None else params_of_pair
         own = {name: x for name, x in values.items() if not name.startswith(GENERATOR)}
-        return bind(self.plan.discriminator.build(), own)
+        alone: Any = self.plan.discriminator.build()
+        return bind(alone, own)
 
     def generator_model(self, params_of_pair: Params | None = None) -> Single:
         """The generator as a model of its own: ElectraForMaskedLM in Hugging Face."""
@@ -269,7 +275,8 @@ class ReplacedTokenPair(Model):
         }
         project = {name: own.pop(name) for name in ("project",) if name in own}
         shared = {name: x for name, x in values["embed"].items() if name != "project"}
-        return bind(self.plan.generator.build(), {**own, "embed": {**shared, **project}})
+        alone: Any = self.plan.generator.build()
+        return bind(alone, {**own, "embed": {**shared, **project}})
 
     def save_pretrained(self, directory: Any, **options: Any) -> None:
         """Writes both, as `discriminator` and `generator` in the directory."""
@@ -286,10 +293,10 @@ class ReplacedTokenPair(Model):
         ids, labels = inputs.get("input_ids"), inputs.get("labels")
         if ids is None or labels is None:
             raise ValueError("give input_ids, and labels: the original ids at masked places")
-        checks.ids("input_ids", ids, self.embed.spec.vocab)
+        checks.ids("input_ids", ids, word_count(self.embed))
         checks.tokens(inputs, np.shape(ids), "input_ids", self.embed.spec)
         masks = self.stack.masks("self")
         checks.tags("tags", inputs.get("tags"), masks, np.shape(ids), self.positions)
         checks.apart(masks, inputs, self.embed.spec)
-        check_labels("labels", labels, self.embed.spec.vocab, 2)
+        check_labels("labels", labels, word_count(self.embed), 2)
         checks.same_shape("labels", labels, np.shape(ids), "input_ids")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers_jax.hub.row import Row
 from transformers_jax.hub.table import BACKBONE, Table, rows
@@ -84,7 +84,7 @@ class EncoderDecoderConfig(FamilyConfig):
     @property
     def vocab_size(self) -> int:
         """How many words the decoder knows."""
-        return self.decoder.vocab_size
+        return self.decoder.target_vocab
 
     @property
     def speaker(self) -> FamilyConfig:
@@ -111,7 +111,7 @@ class EncoderDecoderConfig(FamilyConfig):
             nested(self.encoder.table("none"), "encoder.", READER, bare=True),
             nested(self.speaker.table("causal_lm"), "decoder.", WRITER),
         )
-        every = {
+        every: dict[str, Any] = {
             name: tuple(dict.fromkeys(x for part in parts for x in getattr(part, name)))
             for name in ("rows", "aliases", "ignore", "stand_ins", "twins", "computed")
         }

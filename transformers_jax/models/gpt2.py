@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from transformers_jax.graph import CAUSAL, FULL, given
 from transformers_jax.hub.table import Table
@@ -68,21 +69,22 @@ class GPT2Config(FamilyConfig):
     def spec(self, mask=None, cross=None) -> StackSpec:
         """Pre-norm blocks of causal self-attention, cross-attention if asked for, and an MLP."""
         K, norm = self.head_width("n_embd", "n_head"), LayerNorm(self.layer_norm_epsilon)
+        scale = K**-0.5 if self.scale_attn_weights else 1.0
         attention = AttentionSpec(
             heads=self.n_head,
             kv=K,
             mask=given(mask, CAUSAL),
-            scale=K**-0.5 if self.scale_attn_weights else 1.0,
+            scale=scale,
             bias=("query", "key", "value", "out"),
             dropout=self.attn_pdrop,
         )
         ffn = FeedForwardSpec(self.n_inner or 4 * self.n_embd, self.activation_function)
-        hears, placed = self.add_cross_attention, dict(norm=norm, dropout=self.resid_pdrop)
+        hears = self.add_cross_attention
+        placed: dict[str, Any] = dict(norm=norm, dropout=self.resid_pdrop)
 
         def block(number: int):
-            scale = attention.scale
-            scale = scale / (number + 1) if self.scale_attn_by_inverse_layer_idx else scale
-            own = replace(attention, scale=scale)
+            divisor = number + 1 if self.scale_attn_by_inverse_layer_idx else 1
+            own = replace(attention, scale=scale / divisor)
             heard = replace(own, mask=given(cross, FULL))
             return (
                 Branch("self", own, **placed),

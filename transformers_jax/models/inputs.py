@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Bool, check_counted
+from transformers_jax.arrays import Array, Bool, Float, check_counted
 from transformers_jax.graph import (
     PLACE,
     Mask,
@@ -117,9 +117,9 @@ class Mark:
 
     argument: str
     tag: str
-    otherwise: Callable[[Array | None, tuple[int, int]], Array]
+    otherwise: Callable[[Array | None, tuple[int, int]], Array | np.ndarray]
 
-    def check(self, ids: Array) -> None:
+    def check(self, ids: Array | np.ndarray) -> None:
         """Raises ValueError if `otherwise` cannot tell the tag of these ids."""
         if (check := getattr(self.otherwise, "check", None)) is not None:
             check(ids)
@@ -132,9 +132,9 @@ def marked(
     shape: tuple[int, int],
 ) -> Mapping[str, Array]:
     """The tags with those of `marks`, which may also be given as tags by name."""
-    found = dict(tags)
+    found: dict[str, Any] = dict(tags)
     for mark in marks:
-        value = given[mark.argument]
+        value: Array | np.ndarray | None = given[mark.argument]
         if value is not None and mark.tag in found:
             raise ValueError(f"give {mark.argument} or tags[{mark.tag!r}], one of the two")
         if value is None and mark.tag not in found:
@@ -178,6 +178,25 @@ class Fill:
         return found
 
 
+def row_length(ids: Array | None, vectors: Array | None) -> int:
+    """How many tokens a row has (candidates, where there are such), by its ids or vectors."""
+    given = vectors if ids is None else ids
+    assert given is not None  # `check` of the model refuses a call without both
+    return given.shape[1]
+
+
+def word_count(embed: TokenEmbedder) -> int:
+    """How many words the table of an embedder has."""
+    assert embed.spec.vocab is not None  # one without a table reads another's words
+    return embed.spec.vocab
+
+
+def word_table(embed: TokenEmbedder) -> Float[Array, "V D"]:
+    """The vectors of the words."""
+    assert embed.table is not None  # one without a table reads another's words
+    return embed.table[...]
+
+
 def described(
     embed: TokenEmbedder,
     per_token: Mapping[str, Array | None],
@@ -191,7 +210,7 @@ def described(
     """(words, nodes, types) of the tokens of one stack, filled up to whole blocks where the model
     computes in such. `per_token`: the arguments of the call, of which `vectors` replace the ids."""
     ids, tags = per_token["input_ids"], tags or {}
-    length = (vectors if ids is None else ids).shape[1]
+    length = row_length(ids, vectors)
     if marks or fill is not None:
         check_counted(length)
     missing = 0 if fill is None or cache is not None else fill.missing(length)
@@ -200,11 +219,13 @@ def described(
         per_token = {**per_token, **fill(per_token, length, table)}
         tags = {n: jnp.pad(x, ((0, 0), (0, missing))) for n, x in tags.items()}
     if vectors is None:
-        words = embed.words(per_token["input_ids"], dtype)
+        filled = per_token["input_ids"]
+        assert filled is not None  # there are ids where there are no vectors
+        words = embed.words(filled, dtype)
     else:
         words = jnp.pad(embed.given(vectors, dtype), ((0, 0), (0, missing), (0, 0)))
     tags = placed(embed, tags, per_token["position_ids"], ids, cache)
-    tags = marked(marks, tags, per_token, words.shape[:2])
+    tags = marked(marks, tags, per_token, (words.shape[0], words.shape[1]))
     nodes = tokens(words.shape[1], per_token["attention_mask"], tags, cache)
     return words, nodes, per_token["token_type_ids"]
 
@@ -237,7 +258,7 @@ def split_key(key: Array | None, count: int) -> list[Array | None]:
 def unseen(model: Any, inputs: Mapping[str, Any]) -> Bool[Array, "b T"] | None:
     """Which tokens no token before them attends to, in one layer or over several: those that may
     be asked for. None: all of them, as the masks keep the order of the text."""
-    stack = getattr(model, "stack", None)
+    stack: Any = getattr(model, "stack", None)
     every = stack.masks("self") if hasattr(stack, "masks") else []
     masks = [mask for mask in every if attends_ahead(mask, prefix=True)]
     if not masks:

@@ -24,7 +24,7 @@ from transformers_jax.models.roberta import RobertaConfig
 from transformers_jax.models.weight_rows import HEADS_OUT, S, backbone, dense
 from transformers_jax.models.wiring import Single
 from transformers_jax.nn.attention import AttentionSpec
-from transformers_jax.spec import Layout, StackSpec
+from transformers_jax.spec import Layout, OpSpec, StackSpec
 
 GLOBAL = Where("global", of="query")
 REAL = Where("real", of="query")  # padding hears nothing, as in the reference
@@ -88,9 +88,9 @@ class LongformerConfig(RobertaConfig):
             del values["attention_dilation"]
         return values
 
-    def spec(self, mask=None) -> StackSpec:
+    def spec(self, mask=None, cross=None) -> StackSpec:
         """RoBERTa's blocks with two relations: a window and the global tokens; global to all."""
-        plain, blocks = super().spec(), []
+        plain, blocks = super().spec(cross=cross), []
         windows, dilations = (self.per_layer(name) for name in self.LISTS)
         for (attend, feed), window, step in zip(plain.blocks, windows, dilations):
             op = windowed(attend.op, mask, local(window // 2, step))
@@ -129,9 +129,10 @@ def check_per_layer(config: Any, name: str, values: tuple[int, ...], count: str)
         )
 
 
-def windowed(attend: AttentionSpec, mask: Mask | None, near: Mask) -> AttentionSpec:
+def windowed(attend: OpSpec, mask: Mask | None, near: Mask) -> AttentionSpec:
     """Attention in two relations: tokens attend to a window and to the global tokens; global
     tokens, with projections of their own, to all."""
+    assert isinstance(attend, AttentionSpec)
     return replace(
         attend,
         mask=REAL & ~GLOBAL & given(mask, near | Where("global")),
@@ -163,7 +164,7 @@ class Asked:
     place: str | None
     separator: int | None
 
-    def __call__(self, ids: Int[Array, "B T"] | None, shape: tuple[int, int]) -> Int[Array, "b T"]:
+    def __call__(self, ids: Int[Array, "B T"] | None, shape: tuple[int, int]) -> Array | np.ndarray:
         index = np.arange(shape[1], dtype=np.int32)[None]
         if self.place == "first":
             return (index == 0).astype(np.int32)

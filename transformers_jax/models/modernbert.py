@@ -128,11 +128,16 @@ class ModernBertConfig(FamilyConfig):
         return Initial(std, cut=3.0 if cut is None else cut)
 
     @property
+    def narrow(self) -> float:
+        """The deviation of what writes into the stream."""
+        return self.initializer_range / (2 * self.num_hidden_layers) ** 0.5
+
+    @property
     def initial(self) -> Initial:
         """truncated normal(0.02); what writes into the stream, narrower by sqrt(2 L)."""
         return Initial(
             self.initializer_range,
-            self.initializer_range / (2 * self.num_hidden_layers) ** 0.5,
+            self.narrow,
             self.normal(0.0).cut,
         )
 
@@ -190,7 +195,7 @@ class ModernBertConfig(FamilyConfig):
         """The head of this name; all but "none" begin with the same transform."""
         if head == "none":
             return None
-        D, N, narrow = self.hidden_size, self.num_labels, self.normal(self.initial.residual)
+        D, N, narrow = self.hidden_size, self.num_labels, self.normal(self.narrow)
         inner = heads.Square(
             D, self.classifier_activation, narrow, self.layer_norm, bias=self.classifier_bias
         )
@@ -204,8 +209,9 @@ class ModernBertConfig(FamilyConfig):
             return heads.QuestionAnswering(D, wide, rate, inner=inner)
         mean = self.classifier_pooling == "mean"
         if head == "multiple_choice":
-            pooling = "mean" if mean else "first valid"
-            return heads.MultipleChoice(D, wide, rate, pooling=pooling, inner=inner)
+            return heads.MultipleChoice(
+                D, wide, rate, pooling="mean" if mean else "first valid", inner=inner
+            )
         return heads.SequenceClassification(
             D, N, wide, pooling="mean" if mean else "first", inner=inner,
             problem=self.problem_type, rate=rate, pooled_rate=0.0,

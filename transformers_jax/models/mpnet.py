@@ -41,18 +41,25 @@ class MPNetConfig(RobertaConfig):
     vocab_size: int = 30527
     relative_attention_num_buckets: int = 32
 
-    def spec(self, mask=None) -> StackSpec:
+    def spec(self, mask=None, cross=None) -> StackSpec:
         rows = self.relative_attention_num_buckets
         if rows < BUCKETS:
             raise ValueError(
                 f"MPNetConfig: relative_attention_num_buckets ({rows}) must be at least {BUCKETS}: "
                 "distances fall into so many buckets, however many rows the table has"
             )
-        return replace(super().spec(mask), score=Buckets(buckets=BUCKETS, far=128, rows=rows))
+        return replace(
+            super().spec(mask, cross), score=Buckets(buckets=BUCKETS, far=128, rows=rows)
+        )
 
     def embed(self) -> EmbedSpec:
-        counted = dict(offset=PADDING + 1, padding=PADDING, padding_idx=PADDING)
-        return replace(BertConfig.embed(self), types=None, **counted)
+        return replace(
+            BertConfig.embed(self),
+            types=None,
+            offset=PADDING + 1,
+            padding=PADDING,
+            padding_idx=PADDING,
+        )
 
     def backbone(self, prefix):
         return slots(BACKBONE)

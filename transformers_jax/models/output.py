@@ -98,7 +98,9 @@ class Output(Mapping[str, Any]):
         object.__setattr__(self, "loss_terms", loss_terms)
         object.__setattr__(self, "_fields", {k: v for k, v in fields.items() if v is not None})
 
-    if not TYPE_CHECKING:  # to a type checker, the fields above are all that there may be
+    if TYPE_CHECKING:
+        _fields: dict[str, Any]
+    else:  # to a type checker, the fields above are all that there may be
 
         def __getattr__(self, name: str) -> Any:
             try:

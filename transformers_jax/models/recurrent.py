@@ -23,7 +23,7 @@ from transformers_jax.graph import FULL, Nodes, connect, given, sequence
 from transformers_jax.hub.table import Table, rows
 from transformers_jax.models import checks
 from transformers_jax.models.answers import answers
-from transformers_jax.models.inputs import tokens
+from transformers_jax.models.inputs import tokens, word_count, word_table
 from transformers_jax.models.output import Output
 from transformers_jax.models.torch_attention import ModuleConfig
 from transformers_jax.models.torch_modules import Translator
@@ -197,6 +197,9 @@ class RecurrentTranslator(Translator):
     noise in it.
     """
 
+    encoder: BothWays
+    decoder_embed: TokenEmbedder
+
     def __init__(
         self,
         embeds: tuple[TokenEmbedder, TokenEmbedder],
@@ -251,7 +254,7 @@ class RecurrentTranslator(Translator):
 
         held, written = jax.lax.scan(write, held, jnp.moveaxis(words, 1, 0))
         x, weights = (jnp.moveaxis(part, 0, 1) for part in written)
-        seen = HeadInputs(input_ids, self.decoder_embed.table[...], None, None)
+        seen = HeadInputs(input_ids, word_table(self.decoder_embed), None, None)
         return Output(
             **self.head(x, seen, **labels),
             cache=None if cache is None else held,
@@ -263,6 +266,7 @@ class RecurrentTranslator(Translator):
         """What the source says to the decoder's state, and to which of its nodes it listened."""
         edges = connect(self.attention.spec.mask, sequence(1, start=held.length), held.nodes)
         asked = self.attention(held.state[:, None], edges, cache=held.heard, with_weights=True)
+        assert asked.weights is not None  # with_weights
         return asked.x[:, 0], asked.weights[:, 0, 0]
 
     def init_cache(self, batch, length, encoder_outputs, attention_mask=None, tags=None) -> Written:
@@ -286,11 +290,12 @@ class RecurrentTranslator(Translator):
 
     def check(self, inputs: Mapping[str, Any]) -> None:
         ids, target = inputs.get("input_ids"), inputs.get("decoder_input_ids")
-        outputs, cache = inputs.get("encoder_outputs"), inputs.get("cache")
+        outputs: Any = inputs.get("encoder_outputs")
+        cache: Any = inputs.get("cache")
         if ids is None and outputs is None and cache is None:
             raise ValueError("give source_ids (or encoder_outputs, or a cache that heard them)")
         checks.unread_beside(cache, inputs, ("input_ids",))
-        vocab = self.embed.spec.vocab
+        vocab = word_count(self.embed)
         for name, value in (("source_ids", ids), ("target_ids", target)):
             if value is not None:
                 checks.ids(name, value, vocab)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
 from transformers_jax.hub.table import Table
@@ -138,8 +138,9 @@ class T5Config(FamilyConfig):
 
     def depth(self, decoder: bool) -> int:
         """How many layers a side has."""
-        both = self.num_decoder_layers is None or not decoder
-        return self.num_layers if both else self.num_decoder_layers
+        if decoder and self.num_decoder_layers is not None:
+            return self.num_decoder_layers
+        return self.num_layers
 
     def buckets(self, decoder: bool) -> Buckets:
         """What distances add to the scores."""
@@ -158,7 +159,8 @@ class T5Config(FamilyConfig):
 
     def spec(self, decoder: bool, mask=None, cross=None) -> StackSpec:
         """Pre-norm blocks without biases, whose scores carry bucketed distances."""
-        placed = dict(norm=RMSNorm(self.layer_norm_epsilon), dropout=self.dropout_rate)
+        norm = RMSNorm(self.layer_norm_epsilon)
+        placed: dict[str, Any] = dict(norm=norm, dropout=self.dropout_rate)
         own = self.hearing(decoder, mask)
         heard = [Branch("self", own, **placed)]
         if decoder:
@@ -170,7 +172,7 @@ class T5Config(FamilyConfig):
                 (*heard, replace(self.compute(decoder, number), **placed))
                 for number in range(self.depth(decoder))
             ),
-            final_norm=placed["norm"],
+            final_norm=norm,
             score=None if own.score else self.buckets(decoder),
             dropout=self.dropout_rate,
             initial=self.initial,
@@ -217,8 +219,9 @@ class T5Config(FamilyConfig):
         if head == "seq2seq_lm":
             tied = self.tie_word_embeddings and self.shared_row(head) != "head.table"
             scale = D**-0.5 if self.scale_decoder_outputs else 1.0
-            options = dict(tied=tied, shift=False, scale=scale)
-            return heads.LanguageModel(self.vocab_size, D, initial, **options)
+            return heads.LanguageModel(
+                self.vocab_size, D, initial, tied=tied, shift=False, scale=scale
+            )
         if head == "token_classification":
             return heads.TokenClassification(D, self.num_labels, initial, self.classifier_dropout)
         if head == "sequence_classification":

@@ -168,7 +168,8 @@ def read_masks(
     torch marks what is *not* heard: True, or -inf in a float mask, whose other numbers are added.
     A mask is [T S], or [B * heads T S] with a matrix per row and head.
     """
-    edges, bias, valid = np.ones((1, T, S), bool), None, None
+    edges: Any = np.ones((1, T, S), bool)  # NumPy while every edge is there
+    bias, valid = None, None
     if mask is not None:
         mask = jnp.asarray(mask)
         by_head = mask[None, None] if mask.ndim == 2 else mask.reshape(-1, heads, T, S)
@@ -233,6 +234,12 @@ class TorchAttention(Model):
     def __init__(self, attention: Attention, batch_first: bool):
         self.attention, self.batch_first = attention, batch_first
 
+    @property
+    def config(self) -> TorchAttentionConfig:
+        config = self.plan.config
+        assert isinstance(config, TorchAttentionConfig)
+        return config
+
     def forward(
         self, query, key, value, key_padding_mask=None, attn_mask=None, noise=None
     ) -> Output:
@@ -240,7 +247,9 @@ class TorchAttention(Model):
         if not self.batch_first:
             inputs = tuple(jnp.swapaxes(x, 0, 1) for x in inputs)
         q, k, v = (jnp.asarray(x).astype(self.dtype) for x in inputs)
-        op, more = self.attention.spec, len(self.attention.spec.appended)
+        op = self.attention.spec
+        assert isinstance(op, AppendedSpec)
+        more = len(op.appended)
         T, S = q.shape[1], k.shape[1]
         allowed, valid, score = read_masks(attn_mask, key_padding_mask, T, S, op.heads)
         wide = ((0, 0), (0, more))  # every query attends to the appended keys

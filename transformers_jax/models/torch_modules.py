@@ -65,7 +65,9 @@ class TorchTransformerConfig(ModuleConfig):
     def spec(self, decoder: bool, own: Mask, cross: Mask) -> spec.StackSpec:
         """Blocks of (self, cross, ffn) or (self, ffn), each branch normalised before or after."""
         norm = spec.LayerNorm(self.layer_norm_eps, shift=self.bias)
-        placed = dict(placement="pre" if self.norm_first else "post", dropout=self.dropout)
+        placed: dict[str, Any] = dict(
+            placement="pre" if self.norm_first else "post", dropout=self.dropout
+        )
 
         def attention(mask: Mask) -> AttentionSpec:
             return AttentionSpec(
@@ -88,7 +90,7 @@ class TorchTransformerConfig(ModuleConfig):
         blocks = (tuple(block),) * depth
         return spec.StackSpec(self.d_model, blocks, norm, initial=spec.InitialXavier())
 
-    def build(self, head, execution, mask=None) -> TorchTransformer:
+    def build(self, head, execution, mask=None) -> Model:
         stacks = (
             Stack(self.spec(False, Dense("src_mask"), FULL), execution),
             Stack(self.spec(True, Dense("tgt_mask"), Dense("memory_mask")), execution),
@@ -145,8 +147,14 @@ class TransformerConfig(TorchTransformerConfig):
             initial=initial,
         )
         words = LanguageModel(self.vocab_size, self.d_model, initial, tied=True, shift=False)
-        ids = dict(start=self.decoder_start_token_id, pad=self.pad_token_id)
-        return Translator(TokenEmbedder(embed), encoder, decoder, words, **ids)
+        return Translator(
+            TokenEmbedder(embed),
+            encoder,
+            decoder,
+            words,
+            start=self.decoder_start_token_id,
+            pad=self.pad_token_id,
+        )
 
     def table(self, head) -> Table:
         text = "embedding.weight | embed.table" + self.backbone("transformer.")
@@ -188,6 +196,12 @@ class TorchTransformer(Model):
 
     def __init__(self, encoder: Stack, decoder: Stack, batch_first: bool):
         self.encoder, self.decoder, self.batch_first = encoder, decoder, batch_first
+
+    @property
+    def config(self) -> TorchTransformerConfig:
+        config = self.plan.config
+        assert isinstance(config, TorchTransformerConfig)
+        return config
 
     def forward(
         self,

@@ -34,9 +34,9 @@ class XLMRobertaXLConfig(RobertaConfig):
     type_vocab_size: int = 1
     layer_norm_eps: float = 1e-5
 
-    def spec(self, mask=None, **cross) -> StackSpec:
+    def spec(self, mask=None, cross=None) -> StackSpec:
         """Pre-norm blocks; nothing of what the feed-forward networks say is dropped."""
-        post = super().spec(mask, **cross)
+        post = super().spec(mask, cross)
         block = tuple(
             replace(
                 branch, placement="pre", dropout=0.0 if branch.name == "ffn" else branch.dropout

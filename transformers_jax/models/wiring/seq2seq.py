@@ -12,7 +12,7 @@ import numpy as np
 from transformers_jax.arrays import Array, Float
 from transformers_jax.models import checks
 from transformers_jax.models.answers import answers
-from transformers_jax.models.base import Model
+from transformers_jax.models.base import Model, by_name
 from transformers_jax.models.inputs import (
     Fill,
     Mark,
@@ -20,11 +20,13 @@ from transformers_jax.models.inputs import (
     collected,
     described,
     placed,
+    row_length,
     split_key,
     tokens,
+    word_count,
+    word_table,
 )
 from transformers_jax.models.output import Output
-from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import TokenEmbedder
 from transformers_jax.nn.experts import RouterLosses
 from transformers_jax.nn.head import (
@@ -55,6 +57,7 @@ class Seq2Seq(Model):
     """
 
     is_encoder_decoder = True
+    encoder: Any  # a Stack, where no subclass says otherwise
 
     def __init__(
         self,
@@ -93,6 +96,7 @@ class Seq2Seq(Model):
         else is asked for."""
         return self.call("encoder_forward", input_ids=input_ids, **inputs)
 
+    @by_name
     def encoder_forward(
         self,
         input_ids=None,
@@ -120,7 +124,7 @@ class Seq2Seq(Model):
         collect = collected(output_hidden_states, output_attentions)
         x = self.embed(words, nodes, types, keys[0])
         ran = self.encoder(x, nodes, key=keys[1], collect=collect)
-        x = ran.x[:, : (inputs_embeds if input_ids is None else input_ids).shape[1]]
+        x = ran.x[:, : row_length(input_ids, inputs_embeds)]
         return Output(
             last_hidden_state=x,
             hidden_states=(*ran.hidden[:-1], x) if output_hidden_states else None,
@@ -151,6 +155,7 @@ class Seq2Seq(Model):
         """Whose table a side reads."""
         return self.embed if embed.spec.vocab is None else embed
 
+    @by_name
     def forward(
         self,
         input_ids=None,
@@ -211,9 +216,10 @@ class Seq2Seq(Model):
             collect=collected(**asked),
         )
         side = self.embed if self.output_of == "encoder" else self._decoder_embed
-        table = self._words(side).table[...]
+        table = word_table(self._words(side))
         seen = HeadInputs(input_ids, table, None, keys[2], own.valid)
-        fields = no_head(ran.x, seen) if self.head is None else self.head(ran.x, seen, **labels)
+        found = no_head(ran.x, seen) if self.head is None else self.head(ran.x, seen, **labels)
+        fields: dict[str, Any] = dict(found)
         scores = {"encoder": heard.get("router_logits", ()), "decoder": ran.routers}
         if routers and self.routing is not None:
             fields |= self.routing.fields(scores, len(ran.x), fields.get("loss_terms"))
@@ -250,6 +256,7 @@ class Seq2Seq(Model):
             first = jnp.full_like(whole[:, :1], self.start)
         return jnp.concatenate([first, whole[:, :-1]], axis=1)
 
+    @by_name
     def init_cache(
         self,
         batch: int,
@@ -257,7 +264,7 @@ class Seq2Seq(Model):
         encoder_outputs: Output,
         attention_mask: Array | None = None,
         tags: Mapping[str, Array] | None = None,
-    ) -> Cache:
+    ) -> Any:
         """An empty memory for `length` tokens that has heard the encoder, once."""
         checks.encoded(encoder_outputs, self.encoder.spec.width)
         shape = np.shape(encoder_outputs["last_hidden_state"])[:2]
@@ -282,11 +289,12 @@ class Seq2Seq(Model):
     def check(self, inputs: Mapping[str, Any]) -> None:
         shapes = {}
         for prefix, side in (("", self.embed), ("decoder_", self._decoder_embed)):
-            ids, vectors = inputs.get(f"{prefix}input_ids"), inputs.get(f"{prefix}inputs_embeds")
+            ids: Any = inputs.get(f"{prefix}input_ids")
+            vectors: Any = inputs.get(f"{prefix}inputs_embeds")
             if ids is not None and vectors is not None:
                 raise ValueError(f"give {prefix}input_ids or {prefix}inputs_embeds, not both")
             if ids is not None:
-                checks.ids(f"{prefix}input_ids", ids, self._words(side).spec.vocab)
+                checks.ids(f"{prefix}input_ids", ids, word_count(self._words(side)))
             elif vectors is not None:
                 checks.vectors(f"{prefix}inputs_embeds", vectors, side.spec.width)
             shape = np.shape(ids) if ids is not None else np.shape(vectors)[:2]
@@ -301,7 +309,8 @@ class Seq2Seq(Model):
 
     def _check_source(self, inputs: Mapping[str, Any], shapes: dict[str, Any]) -> None:
         """What the decoder hears: tokens, or what the encoder made of them."""
-        outputs, cache = inputs.get("encoder_outputs"), inputs.get("cache")
+        outputs: Any = inputs.get("encoder_outputs")
+        cache: Any = inputs.get("cache")
         if "" not in shapes and outputs is None and cache is None:
             raise ValueError("give input_ids (or encoder_outputs, or a cache that heard them)")
         checks.unread_beside(

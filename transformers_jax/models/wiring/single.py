@@ -17,7 +17,10 @@ from transformers_jax.models.inputs import (
     check_marks,
     collected,
     described,
+    row_length,
     split_key,
+    word_count,
+    word_table,
 )
 from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
@@ -85,13 +88,12 @@ class Single(Model):
         routers = labels.pop("output_router_logits", False)
         if isinstance(self.head, MultipleChoice):
             # candidates are rows of their own until the head compares them
-            given = input_ids if inputs_embeds is None else inputs_embeds
-            labels["choices"] = given.shape[1]
+            labels["choices"] = row_length(input_ids, inputs_embeds)
             flat = lambda x: None if x is None else jnp.reshape(x, (-1, *x.shape[2:]))
             per_token = {name: flat(value) for name, value in per_token.items()}
             inputs_embeds = flat(inputs_embeds)
         ids, masked = per_token["input_ids"], per_token["attention_mask"] is not None
-        length = (inputs_embeds if ids is None else ids).shape[1]
+        length = row_length(ids, inputs_embeds)
         if per_token["token_type_ids"] is None and self.head is not None:
             per_token["token_type_ids"] = self.head.types(ids, length, labels)
         words, nodes, types = described(
@@ -108,10 +110,11 @@ class Single(Model):
             collect=collected(output_hidden_states, output_attentions),
         )
         pooled = None if self.pooler is None else self.pooler(ran.x)
-        valid = nodes.valid[:, :length] if masked else None
-        seen = HeadInputs(ids, self.embed.table[...], pooled, keys[2], valid)
+        valid = None if nodes.valid is None or not masked else nodes.valid[:, :length]
+        seen = HeadInputs(ids, word_table(self.embed), pooled, keys[2], valid)
         x = ran.x[:, :length]
-        fields = no_head(x, seen) if self.head is None else self.head(x, seen, **labels)
+        found = no_head(x, seen) if self.head is None else self.head(x, seen, **labels)
+        fields: dict[str, Any] = dict(found)
         return Output(
             **fields,
             cache=ran.cache,
@@ -130,12 +133,13 @@ class Single(Model):
         return self.embed.spec.longest
 
     def check(self, inputs: Mapping[str, Any]) -> None:
-        ids, vectors = inputs.get("input_ids"), inputs.get("inputs_embeds")
+        ids: Any = inputs.get("input_ids")
+        vectors: Any = inputs.get("inputs_embeds")
         if (ids is None) == (vectors is None):
             raise ValueError("give input_ids or inputs_embeds, one of the two")
         rank = 3 if isinstance(self.head, MultipleChoice) else 2
         if ids is not None:
-            checks.ids("input_ids", ids, self.embed.spec.vocab, rank=rank)
+            checks.ids("input_ids", ids, word_count(self.embed), rank=rank)
         else:
             checks.vectors("inputs_embeds", vectors, self.embed.spec.width, rank + 1)
         shape = np.shape(ids) if ids is not None else np.shape(vectors)[:-1]
