@@ -81,7 +81,7 @@ class Tokens:
     def __init__(
         self,
         ids: Any,
-        starts: Int[np.ndarray, "D+1"] | None = None,
+        starts: Int[np.ndarray, " D+1"] | None = None,
         sentences: Int[np.ndarray, " M"] | None = None,
         *,
         fingerprint: str | None = None,

@@ -13,6 +13,7 @@ import threading
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja")
 FLAX = ("flax_model*.msgpack",)  # fetched where there are no safetensors

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 
 from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, is_symbolic, wide
 from transformers_jax.nn.chunked_softmax import Statistics, chunked, product
+from transformers_jax.nn.param import mixed_einsum
 from transformers_jax.nn.unembedding import Unembedding, capped
 from transformers_jax.shard import constrain, cuts
 

@@ -31,7 +31,7 @@ class Unembedding:
 
     features: Float[Array, "B T D"]
     table: Float[Array, "V D"]
-    bias: Float[Array, "V"] | None = None
+    bias: Float[Array, " V"] | None = None
     softcap: float | None = None
     mixed: bool = False
 

@@ -19,7 +19,7 @@ from transformers_jax.objectives.example import (
 )
 
 
-def _after(ids: Int[np.ndarray, "n"], first: int = 1) -> dict[str, np.ndarray]:
+def _after(ids: Int[np.ndarray, " n"], first: int = 1) -> dict[str, np.ndarray]:
     """Ids with labels in place, asked from place `first` on; the loss shifts them."""
     labels = ids.copy()
     labels[: max(first, 1)] = IGNORED

@@ -23,8 +23,8 @@ from transformers_jax.objectives.vocabulary import Vocabulary
 class Piece(NamedTuple):
     """A part of one document."""
 
-    ids: Int[np.ndarray, "n"]
-    breaks: Int[np.ndarray, "s"]
+    ids: Int[np.ndarray, " n"]
+    breaks: Int[np.ndarray, " s"]
     """where its sentences start, ascending; breaks[0] == 0"""
 
 
@@ -118,7 +118,7 @@ class Corruption:
         return OWN & same
 
 
-def ids_of(corruption: Corruption, piece: Piece) -> Int[np.ndarray, "n"]:
+def ids_of(corruption: Corruption, piece: Piece) -> Int[np.ndarray, " n"]:
     """The ids of a piece as int32; ValueError if there are none."""
     if not len(piece.ids):
         raise ValueError(

@@ -78,8 +78,8 @@ class MaskedLM(Corruption):
         return Example({"input_ids": inputs, "labels": labels})
 
     def hide(
-        self, ids: Int[np.ndarray, "n"], rng: np.random.Generator, words: Vocabulary
-    ) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+        self, ids: Int[np.ndarray, " n"], rng: np.random.Generator, words: Vocabulary
+    ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
         """The ids with some tokens hidden, and the labels: what these were, -100 elsewhere."""
         places = np.flatnonzero(self._chosen(ids, rng, words))
         inputs, labels = ids.copy(), np.full(len(ids), IGNORED, np.int32)
@@ -92,7 +92,7 @@ class MaskedLM(Corruption):
             inputs[drawn] = ordinary[rng.integers(len(ordinary), size=len(drawn))]
         return inputs, labels
 
-    def _chosen(self, ids, rng, words) -> Bool[np.ndarray, "n"]:
+    def _chosen(self, ids, rng, words) -> Bool[np.ndarray, " n"]:
         """True at the tokens that are chosen."""
         ordinary = words.is_ordinary[ids]
         starts = ordinary
@@ -120,7 +120,7 @@ class MaskedLM(Corruption):
             units = cover(place(lengths, total, rng), lengths, total)
         return ordinary & units[np.maximum(np.cumsum(starts) - 1, 0)]
 
-    def _lengths(self, size: int, rng: np.random.Generator) -> Int[np.ndarray, "size"]:
+    def _lengths(self, size: int, rng: np.random.Generator) -> Int[np.ndarray, " size"]:
         """Lengths from 1 to ngram with p(n) ~ 1/n."""
         ends = np.cumsum(1 / np.arange(1, self.ngram + 1))
         return 1 + np.searchsorted(ends, rng.random(size) * ends[-1], side="right")

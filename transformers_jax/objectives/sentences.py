@@ -51,7 +51,7 @@ class _Segments(Corruption):
         return beside(self, length, 3, 2)
 
 
-def _cut(breaks: Int[np.ndarray, "s"], n: int, rng: np.random.Generator) -> int:
+def _cut(breaks: Int[np.ndarray, " s"], n: int, rng: np.random.Generator) -> int:
     """Where a text of n tokens is cut in two: a random sentence start, else its middle token."""
     if len(breaks) > 1:
         return int(breaks[rng.integers(1, len(breaks))])
@@ -95,7 +95,7 @@ class NextSentence(_Segments):
             second = self._from(other(), max(len(second), 1), rng)
         return self._made(first, second, int(elsewhere), rng, words)
 
-    def _from(self, piece: Piece, count: int, rng: np.random.Generator) -> Int[np.ndarray, "m"]:
+    def _from(self, piece: Piece, count: int, rng: np.random.Generator) -> Int[np.ndarray, " m"]:
         ids, breaks = ids_of(self, piece), np.asarray(piece.breaks)
         starts = breaks[breaks <= len(ids) - count]
         start = int(starts[rng.integers(len(starts))]) if len(starts) else 0
@@ -188,7 +188,7 @@ class GapSentences(Corruption):
         target = answer(np.append(ids[gone], eos), words)
         return Example({"input_ids": np.append(source[kept], eos)}, target)
 
-    def _hidden(self, ids, sentence, total: int, rng) -> Bool[np.ndarray, "total"]:
+    def _hidden(self, ids, sentence, total: int, rng) -> Bool[np.ndarray, " total"]:
         """True at the sentences that are hidden."""
         count = max(min(round(self.rate * total), total - 1), 1)
         if self.choice == "lead":
@@ -211,8 +211,8 @@ class GapSentences(Corruption):
 
 
 def rouge_1(
-    ids: Int[np.ndarray, "n"], sentence: Int[np.ndarray, "n"], total: int
-) -> Float[np.ndarray, "total"]:
+    ids: Int[np.ndarray, " n"], sentence: Int[np.ndarray, " n"], total: int
+) -> Float[np.ndarray, " total"]:
     """ROUGE-1 F1 of each sentence against all others together; `sentence` numbers the tokens."""
     _, word = np.unique(ids, return_inverse=True)
     pairs, count = np.unique(word * total + sentence, return_counts=True)

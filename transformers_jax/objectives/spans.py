@@ -24,14 +24,14 @@ def round_randomly(value: float, rng: np.random.Generator) -> int:
     return int(value + rng.random())
 
 
-def choose(count: int, total: int, rng: np.random.Generator) -> Int[np.ndarray, "count"]:
+def choose(count: int, total: int, rng: np.random.Generator) -> Int[np.ndarray, " count"]:
     """`count` different numbers below `total` in ascending order; all sets are equally likely."""
     return np.sort(rng.choice(total, count, replace=False, shuffle=False))
 
 
 def lengths_to(
     total: int, draw: Callable[[int], np.ndarray], rng: np.random.Generator
-) -> Int[np.ndarray, "m"]:
+) -> Int[np.ndarray, " m"]:
     """At most `total` lengths from draw(count) that add up to `total`, in random order.
 
     The one with which the sum is reached is cut to fit; where all of them together are too
@@ -46,8 +46,8 @@ def lengths_to(
 
 
 def place(
-    lengths: Int[np.ndarray, "m"], total: int, rng: np.random.Generator
-) -> Int[np.ndarray, "m"]:
+    lengths: Int[np.ndarray, " m"], total: int, rng: np.random.Generator
+) -> Int[np.ndarray, " m"]:
     """Starts of spans of these lengths among `total` places; all arrangements equally likely.
 
     Spans do not overlap, but may touch; one of length 0 stands between two places.
@@ -58,8 +58,8 @@ def place(
 
 
 def cover(
-    starts: Int[np.ndarray, "m"], lengths: Int[np.ndarray, "m"], total: int
-) -> Bool[np.ndarray, "total"]:
+    starts: Int[np.ndarray, " m"], lengths: Int[np.ndarray, " m"], total: int
+) -> Bool[np.ndarray, " total"]:
     """True inside the spans."""
     steps = np.zeros(total + 1, np.int64)
     np.add.at(steps, starts, 1)
@@ -81,7 +81,7 @@ def noise_counts(length: int, rate: float, mean_span: float) -> tuple[int, int]:
 
 def noise_mask(
     length: int, rate: float, mean_span: float, rng: np.random.Generator
-) -> Bool[np.ndarray, "length"]:
+) -> Bool[np.ndarray, " length"]:
     """True at hidden tokens: kept and hidden spans take turns, and the first one is kept.
 
     All masks with the counts of `noise_counts` are equally likely.
@@ -97,7 +97,7 @@ def noise_mask(
 
 
 def span_example(
-    who: str, ids: Int[np.ndarray, "n"], hidden: Bool[np.ndarray, "n"], words: Vocabulary
+    who: str, ids: Int[np.ndarray, " n"], hidden: Bool[np.ndarray, " n"], words: Vocabulary
 ) -> Example:
     """Each hidden span becomes a sentinel; the answer lists them, each before its span.
 
@@ -121,7 +121,7 @@ def span_example(
     return Example({"input_ids": np.append(source[first | ~hidden], eos)}, answer(labels, words))
 
 
-def answer(labels: Int[np.ndarray, "m"], words: Vocabulary) -> dict[str, np.ndarray]:
+def answer(labels: Int[np.ndarray, " m"], words: Vocabulary) -> dict[str, np.ndarray]:
     """The second side: labels, and the decoder's input, which is one behind and starts with pad."""
     shifted = np.empty_like(labels)
     shifted[0] = words.need("pad")

@@ -31,7 +31,7 @@ class Vocabulary:
     """ids of <extra_id_0>, <extra_id_1>, ...: the places of hidden spans, in order"""
     modes: Mapping[str, int] = field(default_factory=dict)
     """UL2's mode tokens: "R", "S", "X" -> id"""
-    continues: Bool[np.ndarray, "V"] | None = None
+    continues: Bool[np.ndarray, " V"] | None = None
     """True: the token continues the word of the one before it; None: not known"""
 
     def __post_init__(self) -> None:
@@ -96,14 +96,14 @@ class Vocabulary:
         )
 
     @cached_property
-    def is_ordinary(self) -> Bool[np.ndarray, "V"]:
+    def is_ordinary(self) -> Bool[np.ndarray, " V"]:
         """True for ids that are neither special, sentinel nor mode."""
         found = np.ones(self.size, bool)
         found[[*self.special.values(), *self.sentinels, *self.modes.values()]] = False
         return found
 
     @cached_property
-    def ordinary(self) -> Int[np.ndarray, "n"]:
+    def ordinary(self) -> Int[np.ndarray, " n"]:
         """The ids that are neither special, sentinel nor mode: random tokens are drawn from them.
 
         Raises:

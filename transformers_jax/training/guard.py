@@ -99,7 +99,7 @@ def _primitives(jaxpr: Any) -> set[str]:
     return found
 
 
-def spoils(old: Any, new: Any) -> Bool[Array, "n"]:
+def spoils(old: Any, new: Any) -> Bool[Array, " n"]:
     """Of each leaf, whether a number in it was finite and is not any more. What began as infinite,
     such as the best loss so far, may stay so."""
     pairs = zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True)
@@ -129,6 +129,6 @@ def _by_fours(truths: Bool[Array, "..."]) -> Array:
     return jax.lax.bitcast_convert_type(truths.astype(jnp.uint8).reshape(-1, 4), jnp.uint32) != 0
 
 
-def _first(bad: Bool[Array, "n"]) -> Int[Array, ""]:
+def _first(bad: Bool[Array, " n"]) -> Int[Array, ""]:
     """The place of the first that is bad, or -1."""
     return jnp.where(bad.any(), jnp.argmax(bad), -1).astype(jnp.int32)

@@ -60,7 +60,7 @@ class QuestionFirst(QuestionAnswering):
         return None if asked is None else 1 - asked.astype(jnp.int32)
 
     def asked(
-        self, ids: Int[Array, "B T"] | None, length: int, lengths: Int[Array, "B"] | None
+        self, ids: Int[Array, "B T"] | None, length: int, lengths: Int[Array, " B"] | None
     ) -> Array | None:
         """Bool[B T]: the tokens of the question; None if nothing tells."""
         if lengths is None and ids is not None:
