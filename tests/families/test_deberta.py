@@ -128,7 +128,7 @@ def test_a_convolution_hears_the_neighbours_that_its_mask_lets_speak():
         module = Convolution(ConvolutionSpec(5, groups=2, mask=mask), 6)
         draw = np.random.default_rng(1)
         values = jax.tree.map(lambda leaf: draw.normal(size=leaf.shape), params(module))
-        y, _ = bind(module, values)(jnp.asarray(x), nodes)
+        y = bind(module, values)(jnp.asarray(x), nodes)
         return np.asarray(y), values
 
     y, values = convolved(x, FULL, sequence(7, valid=valid))

@@ -92,8 +92,9 @@ class AttentionSpec(OpSpec):
         """The masks of all relations."""
         return (self.mask, *self.relations)
 
-    def with_masks(self, change: Callable[[Mask], Mask]) -> Self:
-        return replace(self, mask=change(self.mask), relations=tuple(map(change, self.relations)))
+    def at(self, layer: int) -> Self:
+        relations = tuple(mask.at(layer) for mask in self.relations)
+        return replace(self, mask=self.mask.at(layer), relations=relations)
 
     @property
     def groups(self) -> int:

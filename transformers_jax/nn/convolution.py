@@ -9,8 +9,8 @@ attention, hears neither padding nor the other documents of a packed row.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,11 +22,11 @@ from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.operation import Context, Op, OpResult
 from transformers_jax.nn.param import add, contract, param
-from transformers_jax.spec import Draw, Initial, OneMask, OpFlops
+from transformers_jax.spec import Draw, Initial, OpFlops, OpSpec
 
 
 @dataclass(frozen=True)
-class ConvolutionSpec(OneMask):
+class ConvolutionSpec(OpSpec):
     """act(dropout(W * x + b)) over `kernel` neighbouring tokens, in `groups` parts of the width.
 
     `mask` says which neighbours are heard, as in attention: not those of another document.
@@ -48,6 +48,13 @@ class ConvolutionSpec(OneMask):
             )
 
     drawn = False
+
+    @property
+    def masks(self) -> tuple[Mask, ...]:  # type: ignore[override]
+        return (self.mask,)
+
+    def at(self, layer: int) -> Self:
+        return replace(self, mask=self.mask.at(layer))
 
     def build(self, width: int, initial: Initial, source: str | None = None) -> Convolution:
         return Convolution(self, width, initial)
@@ -80,8 +87,8 @@ class Convolution(Op):
 
     def __call__(
         self, x: Float[Array, "B T D"], nodes: Nodes, *, key: Key | None = None
-    ) -> tuple[Float[Array, "B T D"], dict[str, Array]]:
-        """(what each of the tokens `nodes` hears from its neighbours, nothing to collect)."""
+    ) -> Float[Array, "B T D"]:
+        """What each of the tokens `nodes` receives from its neighbours."""
         near, length = self.spec.kernel // 2, x.shape[1]
         heard = neighbours(self.spec.mask, nodes, near)
         padded = jnp.pad(x, ((0, 0), (near, near), (0, 0)))
@@ -92,7 +99,7 @@ class Convolution(Op):
         parts = jnp.stack(taps, 2).reshape(*x.shape[:2], self.spec.kernel, self.spec.groups, -1)
         y = contract("btngc,ngce->btge", parts, self.weight).reshape(x.shape)
         y = dropout(nodes.zeroed(add(y, self.bias)), self.spec.dropout, key)
-        return activation(self.spec.activation)(y), {}
+        return activation(self.spec.activation)(y)
 
     def apply(
         self,
@@ -102,8 +109,7 @@ class Convolution(Op):
         cache: KeyValues | None = None,
         key: Key | None = None,
     ) -> OpResult:
-        delta, collected = self(x, context.nodes, key=key)
-        return OpResult(delta, None, collected)
+        return OpResult(self(x, context.nodes, key=key))
 
 
 def neighbours(mask: Any, nodes: Nodes, near: int) -> Bool[Array, "b T n"]:

@@ -31,7 +31,6 @@ from transformers_jax.spec.norm import (
     RMSNorm,
 )
 from transformers_jax.spec.operation import (
-    OneMask,
     OpFlops,
     OpSpec,
 )
@@ -84,7 +83,6 @@ __all__ = [
     "Llama3Scaling",
     "LongScaling",
     "Norm",
-    "OneMask",
     "OpFlops",
     "OpSpec",
     "RMSNorm",

@@ -7,7 +7,6 @@ builds. Blocks, stacks, the count of FLOPs and descriptions know none of them by
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 from transformers_jax.graph import Mask
@@ -58,23 +57,6 @@ class OpSpec:
         """What it computes, in a few words."""
         raise NotImplementedError
 
-    def with_masks(self, change: Callable[[Mask], Mask]) -> Self:
-        """The same with each of its masks changed."""
-        return self
-
     def at(self, layer: int) -> Self:
         """The same with the masks of this layer (`PerLayer`)."""
-        return self.with_masks(lambda mask: mask.at(layer))
-
-
-class OneMask(OpSpec):
-    """An operation with a single mask, in the field `mask`."""
-
-    mask: Mask
-
-    @property
-    def masks(self) -> tuple[Mask, ...]:  # type: ignore[override]
-        return (self.mask,)
-
-    def with_masks(self, change: Callable[[Mask], Mask]) -> Self:
-        return replace(self, mask=change(self.mask))  # type: ignore[type-var]
+        return self

@@ -41,9 +41,9 @@ def guarded(
     the state once more, and five times as long on a CPU. One with products of matrices or loops
     (Muon, searches along a line) is kept.
 
-    With a `branch`, what is not finite costs nothing, and no number is selected: right on a CPU. On
-    an accelerator the selection is part of the update's own loop, and a branch would have to wait
-    on the host.
+    With a `branch` no number is selected, and which leaf is spoiled is found only where one is:
+    right on a CPU. On an accelerator the selection is part of the update's own loop, and a branch
+    would have to wait on the host.
     """
     first_of = lambda spoiled: _first(spoiled[: len(jax.tree.leaves(old[0]))])
     twice, count = is_elementwise(update, old), len(jax.tree.leaves(old))
