@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "transformers_jax"
 LAYERS = [
     ("arrays", "publish", "shard", "sizes", "spelling"),
     ("graph",),
+    ("inputs",),
     ("spec",),
     ("nn", "hub"),
     ("models",),

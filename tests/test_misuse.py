@@ -39,7 +39,7 @@ def model():
         (lambda m, p: tj.features(p, IDS), "features takes a model"),
         (lambda m, p: tj.features(m, IDS, layer="last"), "layer 'l': there are 0"),
         (lambda m, p: tj.features(m, IDS, atention_mask=IDS), "did you mean 'attention_mask'"),
-        (lambda m, p: tj.bind(m, m), "expected nested dicts.* Single came"),
+        (lambda m, p: tj.bind(m, m), "expected nested dicts.* Network came"),
         (lambda m, p: tj.bind(m, {"embed": p["embed"]}), "missing stack.norm.scale"),
         (
             lambda m, p: tj.bind(m, jax.tree.map(lambda x: x[:1], p)),

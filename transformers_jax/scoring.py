@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Array, Float, Int, Params, is_traced, ordinary, wide
-from transformers_jax.models import checks
-from transformers_jax.models.arguments import concrete, narrow, traceable
+from transformers_jax.inputs import checks
+from transformers_jax.inputs.arguments import concrete, narrow, traceable
 from transformers_jax.models.base import Model, check_model
-from transformers_jax.models.inputs import places_of_tokens, unseen
+from transformers_jax.models.decoding import places_of_tokens, unattended
 from transformers_jax.models.output import Output
 from transformers_jax.nn.loss import IGNORED, token_log_probs
 from transformers_jax.nn.param import merge, split
@@ -93,7 +93,7 @@ def _check(
 ) -> None:
     """Inputs, and what the kind of model needs besides."""
     if head == "causal_lm":
-        checks.hears_before_only(model, "score")
+        model.reading.check_causal("score")
     traced = is_traced(dict(given))
     model.check(given)
     if head == "seq2seq_lm" and "labels" not in given:
@@ -101,7 +101,7 @@ def _check(
     if head in MASKING:
         if mask_token is None:
             raise ValueError("a masked model is asked for hidden words: give mask_token_id=")
-        table = model.embed.spec.vocab  # type: ignore[attr-defined]
+        table = len(model.words("stack"))  # type: ignore[attr-defined]
         checks.ids("mask_token_id", np.array([[mask_token]]), table)
         if traced:
             raise ValueError("masked models are scored outside of jax.jit: how many runs they need "
@@ -137,7 +137,7 @@ def _causal(definition: Any, chunk: int | None, values: Params, given: dict[str,
         asked = (mask > 0) & (jnp.pad(mask[:, :-1], ((0, 0), (1, 0))) > 0)
         labels = jnp.where(asked, labels, IGNORED)
     model = merge(definition, values)
-    if (askable := unseen(model, inputs)) is not None:
+    if (askable := unattended(model.reading, inputs)) is not None:
         labels = jnp.where(askable, labels, IGNORED)
     words = model(**inputs, output_unembedding=True).unembedding
     words = replace(words, features=words.features[:, :-1])

@@ -15,7 +15,7 @@ def run(case_dir, case, inputs):
         result = getattr(model, call["method"])(**arguments, **call["kwargs"])
         if not hasattr(result, "items"):
             result = {"sequences": result}
-        outputs[call["output"]] = np.asarray(result["sequences"])
+        outputs[call["output"]] = np.asarray(result[call.get("field") or "sequences"])
         if "sequences_scores" in result:
             outputs[call["output"] + "_scores"] = np.asarray(result["sequences_scores"])
     return outputs

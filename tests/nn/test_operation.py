@@ -12,7 +12,8 @@ from transformers_jax import CAUSAL, FULL, sequence
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.operation import Op, OpResult
-from transformers_jax.nn.param import initialise, param, params
+from transformers_jax.nn.param import bind, initialise, param, params
+from transformers_jax.nn.residual import Gate, LayerScale, Modulate
 from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import (
     Branch,
@@ -141,3 +142,78 @@ def test_no_two_sources_of_noise_have_one_key(monkeypatch):
     stack(*stream(), key=jax.random.key(2))
     assert len(seen) > 6
     assert set(seen.values()) == {1}, seen
+
+
+# ---------------------------------------------------------------- residuals
+
+FEED = FeedForwardSpec(16, "gelu")
+
+
+def layers_of(*branches, depth=2):
+    blocks = (branches,) * depth
+    stack = Stack(StackSpec(D, blocks), Execution())
+    return initialise(stack, jax.random.key(0))
+
+
+def rows_of(key=1, rows=2):
+    return jax.random.normal(jax.random.key(key), (rows, T, D))
+
+
+def filled(module, value):
+    """The module with each parameter of a residual at `value`."""
+    values = jax.tree_util.tree_map_with_path(
+        lambda path, x: jnp.full_like(x, value) if "_residual" in str(path) else x, params(module)
+    )
+    return bind(module, values)
+
+
+def test_a_gate_begins_closed_and_opens():
+    closed = layers_of(Branch("ffn", FEED, LayerNorm(), residual=Gate()))
+    x = rows_of()
+    np.testing.assert_array_equal(closed(x, sequence(T)).x, x)
+    plain = bind(
+        layers_of(Branch("ffn", FEED, LayerNorm())),
+        {
+            "blocks": {
+                "0": {n: v for n, v in params(closed)["blocks"]["0"].items() if "res" not in n}
+            }
+        },
+    )
+    added = plain(x, sequence(T)).x
+    wide = filled(closed, 20.0)(x, sequence(T)).x
+    np.testing.assert_allclose(wide, added, rtol=1e-5, atol=1e-5)
+    assert jnp.abs(filled(closed, 0.1)(x, sequence(T)).x - added).max() > 1e-3  # the control
+
+
+def test_layer_scale_begins_at_its_value():
+    scaled = layers_of(Branch("ffn", FEED, LayerNorm(), residual=LayerScale(1e-3)), depth=1)
+    x, nodes = rows_of(), sequence(T)
+    whole = filled(scaled, 1.0)(x, nodes).x - x
+    np.testing.assert_allclose(scaled(x, nodes).x - x, 1e-3 * whole, atol=1e-6)
+    (scale,) = (v for n, v in params(scaled)["blocks"]["0"].items() if n == "ffn_residual")
+    assert scale["scale"].shape == (1, D)
+
+
+def test_a_condition_modulates_each_row_and_is_needed():
+    branch = Branch("ffn", FEED, LayerNorm(), residual=Modulate(condition=5))
+    stack, x, nodes = layers_of(branch), rows_of(), sequence(T)
+    condition = jnp.stack([jnp.ones(5), -jnp.ones(5)])
+    np.testing.assert_array_equal(stack(x, nodes, condition=condition).x, x)  # begins at zero
+    open_ = filled(stack, 0.3)
+    both, other = (open_(x, nodes, condition=c).x for c in (condition, condition[::-1]))
+    assert jnp.abs(both - other).max() > 1e-3
+    alone = open_(x[:1], nodes, condition=condition[:1]).x
+    np.testing.assert_allclose(both[:1], alone, atol=1e-6)
+    with pytest.raises(ValueError, match=r"modulated by a condition \[B 5\]; None came"):
+        stack(x, nodes)
+    with pytest.raises(ValueError, match="modulated by no condition; 5 came"):
+        layers_of(Branch("ffn", FEED))(x, nodes, condition=condition)
+
+
+def test_norms_on_both_sides_of_an_operation():
+    both = layers_of(Branch("ffn", FEED, RMSNorm(1e-12), "both"), depth=1)
+    block = params(both)["blocks"]["0"]
+    assert {"ffn_norm", "ffn_norm_behind"} <= set(block)
+    x, nodes = rows_of(), sequence(T)
+    delta = both(x, nodes).x - x
+    np.testing.assert_allclose(jnp.square(delta).mean(-1), 1.0, rtol=1e-3)  # normalised

@@ -12,8 +12,9 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax.arrays import Array, Float, Params, is_traced
-from transformers_jax.models.arguments import concrete, narrow, traceable
+from transformers_jax.inputs.arguments import concrete, narrow, traceable
 from transformers_jax.models.base import Model, check_model
+from transformers_jax.models.wiring import Network
 from transformers_jax.nn.param import bind, merge, mixed, params, split
 from transformers_jax.nn.sentence import MODES, pool_tokens
 from transformers_jax.nn.stack import Stack, unstack
@@ -42,15 +43,14 @@ def features(
             inputs that the model would refuse.
     """
     check_model(model, "features")
-    both = model.is_encoder_decoder
-    name, method = ("encoder", "encoder_forward") if both else ("stack", "forward")
-    stack = getattr(model, name, None)
-    if not isinstance(stack, Stack):
+    towers = model.towers if isinstance(model, Network) else {}
+    name = next((name for name in ("stack", "encoder") if name in towers), "")
+    if not name:
         raise ValueError(
             f"{type(model).__name__} has the stacks {', '.join(model.stacks()) or '(none)'}; "
             "features are of models with one, or with an encoder"
         )
-    depth = stack.spec.depth
+    depth = towers[name].stack.spec.depth
     one = not isinstance(layer, Iterable)
     asked: tuple[Any, ...] = tuple(layer) if isinstance(layer, Iterable) else (layer,)
     fits = lambda n: isinstance(n, (int, np.integer)) and -depth - 1 <= n <= depth
@@ -65,25 +65,26 @@ def features(
     places = tuple(int(n) % (depth + 1) for n in asked)
     given = {"input_ids": input_ids, **inputs}
     given = {name: value for name, value in given.items() if value is not None}
-    own = bare(model)
-    own.known(given, method)
+    own = alone(model, name)
+    own.known(given)
     definition, values = split(own)
     refuse_explicit(given)
     read = traceable if is_traced(given, values) else concrete
     given = {name: read(name, value) for name, value in given.items()}
     own.check(given)
     given = {name: narrow(value) for name, value in given.items()}
-    found = _run(definition, name, method, places, pooling, values, given)
+    found = _run(definition, places, pooling, values, given)
     return found[0] if one else found
 
 
-def bare(model: Model) -> Model:
-    """The model without its head; arrays are shared."""
-    copy = merge(*split(model))
-    copy.head = None
-    if getattr(copy, "pooler", None) is not None:
-        copy.pooler = None
-    return copy
+def alone(model: Any, name: str, layers: int | None = None) -> Network:
+    """One tower of a model, without pooler and head, and with its first layers only; arrays are
+    shared."""
+    tower = model.towers[name]
+    stack = tower.stack if layers is None else shallow(tower.stack, layers)
+    own = Network({"stack": replace(tower, stack=stack, pooler=None, project=None)})
+    own.plan = model.plan
+    return own
 
 
 def shallow(stack: Stack, count: int) -> Stack:
@@ -103,21 +104,18 @@ def shallow(stack: Stack, count: int) -> Stack:
     return cut
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _run(
     definition: Any,
-    name: str,
-    method: str,
     places: tuple[int, ...],
     pooling: str | None,
     values: Params,
     inputs: dict[str, Any],
 ) -> tuple[Array, ...]:
     refuse_explicit_values(values, inputs)
-    model = merge(definition, values)
-    setattr(model, name, shallow(getattr(model, name), max(places)))
+    model = alone(merge(definition, values), "stack", max(places))
     several = len(set(places)) > 1
-    out = getattr(model, method)(**inputs, output_hidden_states=several)
+    out = model.forward(**inputs, output_hidden_states=several)
     found = [out.hidden_states[n] if several else out.last_hidden_state for n in places]
     if pooling is not None:
         valid = inputs.get("attention_mask")

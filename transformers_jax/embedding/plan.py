@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flax import nnx
-
 from transformers_jax import spec
 from transformers_jax.embedding.directory import MODULES, Sentence, read
 from transformers_jax.hub import files
@@ -18,6 +16,7 @@ from transformers_jax.hub.files import Checkpoint, Entry, confined
 from transformers_jax.hub.table import Table
 from transformers_jax.models.base import Model, Plan
 from transformers_jax.models.config import FamilyConfig
+from transformers_jax.models.wiring import Network
 from transformers_jax.nn.param import flatten, params
 from transformers_jax.nn.sentence import Pool, SentenceEmbedding, SentenceSpec
 from transformers_jax.publish import publish
@@ -54,17 +53,16 @@ class EmbeddingPlan(Plan):
             ValueError: a family that is not one stack over tokens, or modules of other widths.
         """
         model = self.config.build(self.head, self.execution, self.masks)
-        if getattr(model, "stack", None) is None or getattr(model, "head", None) is not None:
+        if not isinstance(model, Network) or len(model.towers) > 1 or model.head is not None:
             raise ValueError(
                 f"{self.config.model_type} has no head 'embedding': its {self.head!r} is not one "
                 f"stack over tokens; it has {', '.join(sorted(set(self.config.HEADS.values())))}"
             )
-        if not self.pooler:
-            model.pooler = None
-        sentence = SentenceSpec(model.stack.spec.width, self.sentence.steps)
+        ((name, tower),) = model.towers.items()
+        sentence = SentenceSpec(tower.stack.spec.width, self.sentence.steps)
+        pooler = tower.pooler if self.pooler else None
         head = SentenceEmbedding(sentence, spec.Initial())
-        model.head = nnx.data(head)  # it was built with none, which nnx took for a constant
-        return self.prepared(model)
+        return self.prepared(Network({name: dataclasses.replace(tower, pooler=pooler)}, head))
 
 
 def backbone(config: FamilyConfig) -> str:

@@ -28,7 +28,7 @@ from transformers_jax.generation.options import Options, dials, resolve
 from transformers_jax.generation.processors import Dials
 from transformers_jax.generation.search import Found, Job, Prompt, search
 from transformers_jax.models.base import Model, check_model
-from transformers_jax.models.inputs import by_first_token
+from transformers_jax.models.decoding import by_first_token
 from transformers_jax.models.output import Output
 from transformers_jax.nn.param import merge, split
 from transformers_jax.spelling import nearest
@@ -106,8 +106,8 @@ def generate(
     """
     check_model(model, "generate")
     check_head(model)
-    marks = [mark.argument for mark in getattr(model, "marks", ())]
-    marked = {name: options.pop(name) for name in marks if name in options}
+    names = model.reading.source_arguments
+    per_token = {name: options.pop(name) for name in names if name in options}
     _refuse_unknown(options)
     asked = resolve(
         options,
@@ -124,7 +124,7 @@ def generate(
         "encoder_outputs": encoder_outputs,
         "pixel_values": pixel_values,
         "input_features": input_features,
-        **marked,
+        **per_token,
     }
     others = {name: value for name, value in others.items() if value is not None}
     request = read(

@@ -28,8 +28,7 @@ from transformers_jax.generation.rows import (
 )
 from transformers_jax.generation.search import Prompt
 from transformers_jax.generation.source import read_source
-from transformers_jax.generation.tags import check_tags, continued, decoder_masks, tags_of
-from transformers_jax.models.checks import hears_before_only
+from transformers_jax.generation.tags import check_tags, continued, needed_tags
 
 __all__ = ["Request", "bucket", "check_head", "read", "vocabulary_of"]
 
@@ -94,10 +93,9 @@ def read(
         )
     wide, width = _widths(model, given, new, most)
     shift = wide - given
-    masks, stack = decoder_masks(model), getattr(model, "decoder", getattr(model, "stack", None))
+    reading = model.reading
+    masks, needed = [*reading.masks, *reading.cross], needed_tags(reading)
     named = "decoder_tags" if model.is_encoder_decoder else "tags"
-    needed = tags_of(decoder_masks(model, ("self",)), stack, "both")
-    needed |= tags_of(decoder_masks(model, ("cross",)), stack, "query")
     checked = check_tags(named, tags, masks, needed, ids.shape, new)
     order = jnp.broadcast_to(order, ids.shape)
     carried = {
@@ -131,13 +129,13 @@ def check_head(model: Any) -> None:
     Raises:
         ValueError: for a backbone, a classifier or an encoder.
     """
-    head = getattr(getattr(model, "plan", None), "head", WRITERS[0])
+    head = model.plan.head
     if head not in WRITERS:
         raise ValueError(
             f"generate needs a model that scores the next token, but {type(model).__name__} has "
             f"head {head!r}; load it with head='causal_lm' (or 'seq2seq_lm')"
         )
-    hears_before_only(model, "generate")
+    model.reading.check_causal("generate")
 
 
 def check_first(prompt: Rows, vocabulary: int | None) -> None:

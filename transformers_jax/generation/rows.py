@@ -10,8 +10,8 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Bool, Int, is_traced
 from transformers_jax.generation.options import Options
-from transformers_jax.models.checks import mask as values
-from transformers_jax.models.checks import same_shape
+from transformers_jax.inputs.checks import mask as values
+from transformers_jax.inputs.checks import same_shape
 
 __all__ = [
     "Rows",
@@ -140,7 +140,7 @@ def text_config(config: Any, side: str) -> Any:
 
 def positions(model: Any, config: Any) -> int | None:
     """How many positions a text model has (learned, or stated by its config); None: no limit."""
-    if getattr(model, "positions", None) is not None:
+    if model.positions is not None:
         return int(model.positions)
     if getattr(config, "alibi", False) or hasattr(config, "relative_attention_num_buckets"):
         return None

@@ -16,8 +16,8 @@ from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.generation import processors, sampling
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.processors import Dials, Processor, Text
-from transformers_jax.generation.tags import decoder_masks, looks_ahead
 from transformers_jax.graph import PLACE
+from transformers_jax.models.reading import Columns
 from transformers_jax.nn.param import params
 from transformers_jax.shard import varying
 
@@ -132,26 +132,17 @@ def prefill(model: Any, job: Job, copies: int) -> tuple[Float[Array, "R V"] | No
     of the vocabulary are computed for one column only: XLA drops those of a prefill whose scores
     nobody reads. Where tokens may attend to later ones (a prefix), the prompt is read whole.
     """
-    ids, start, offset, inputs, tags, _ = job.prompt
-    whole, batch = looks_ahead(model), ids.shape[0]
+    ids, inputs = job.prompt.ids, job.prompt.inputs
+    whole, batch = model.reading.looks_ahead, ids.shape[0]
     before = ids if whole else ids[:, :-1]
-    column = jnp.arange(before.shape[1])[None]
-    tags = {name: tag[:, : before.shape[1]] for name, tag in tags.items()}
-    if model.is_encoder_decoder:
-        inputs = dict(inputs)
-        encoded = inputs.pop("encoder_outputs", None)
-        heard: dict[str, Any] = {}
-        heard |= {name: inputs[name] for name in ("attention_mask", "tags") if name in inputs}
-        heard["encoder_outputs"] = model.encode(**inputs) if encoded is None else encoded
-        cache = model.init_cache(batch, job.width, **heard)
-        fields: dict[str, Any] = {"decoder_input_ids": before}
-    else:
-        cache = model.init_cache(batch, job.width)
-        fields = {"input_ids": before, "attention_mask": column >= start[:, None], **inputs}
+    source, others = (inputs, {}) if model.is_encoder_decoder else ({}, inputs)
+    cache = model.begin(batch, job.width, source)
     first = None
     if before.shape[1]:
-        out = model(**fields, **placed(model, column, start, offset, tags), cache=cache)
-        cache, first = out.cache, out.logits[:, -1].astype(jnp.float32) if whole else None
+        column = jnp.arange(before.shape[1])[None]
+        columns = columns_of(model, job.prompt, column, column >= job.prompt.start[:, None])
+        logits, cache = model.advance(before, columns, cache, **others)
+        first = logits[:, -1].astype(jnp.float32) if whole else None
     if copies > 1:
         cache, first = cache.repeat(copies), jax.tree.map(lambda x: x.repeat(copies, 0), first)
     return first, cache
@@ -161,31 +152,24 @@ def advance(model: Any, text: Text, cache: Any) -> tuple[Float[Array, "R V"], An
     """Reads the last token of every row: the float32 scores of the next one, and the cache."""
     last = lambda columns: jax.lax.dynamic_slice_in_dim(columns, text.end - 1, 1, axis=1)
     column = jnp.broadcast_to(text.end - 1, (1, 1))
-    tags = {name: last(tag) for name, tag in text.tags.items()}
-    named = "decoder_input_ids" if model.is_encoder_decoder else "input_ids"
-    place = placed(model, column, text.start, text.offset, tags)
-    out = model(**{named: last(text.ids)}, cache=cache, **place)
-    return out.logits[:, -1].astype(jnp.float32), out.cache
+    columns = columns_of(model, text._replace(tags=jax.tree.map(last, text.tags)), column)
+    logits, cache = model.advance(last(text.ids), columns, cache)
+    return logits[:, -1].astype(jnp.float32), cache
 
 
-def placed(
+def columns_of(
     model: Any,
+    text: Prompt | Text,
     column: Int[Array, "1 T"],
-    start: Int[Array, " B"],
-    offset: Int[Array, ""],
-    tags: dict[str, Int[Array, "B T"]],
-) -> dict[str, Any]:
-    """What a decoder is told of its columns: their tags, and their positions, for which it counts
-    the tokens of each row, or the columns that the caller knows of."""
-    if model.is_encoder_decoder:
-        return {"decoder_tags": tags} if tags else {}
-    places = jnp.maximum(column - start[:, None], 0)
-    if any(PLACE in mask.tags for mask in decoder_masks(model, ("self",))):
-        tags = {**tags, PLACE: places}
-    if getattr(model, "counts", "tokens") == "columns":
-        return {"tags": {**tags, "position": jnp.maximum(column - offset, 0)}}
-    named = {"tags": tags} if tags else {}
-    return {"position_ids": places, **named}
+    valid: Bool[Array, "B T"] | None = None,
+) -> Columns:
+    """What a decoder is told of these columns of a text: their numbers among the tokens of each row
+    and among the columns that the caller knows of, and their tags."""
+    tokens = jnp.maximum(column - text.start[:, None], 0)
+    tags = {name: tag[:, : column.shape[1]] for name, tag in text.tags.items()}
+    if any(PLACE in mask.tags for mask in model.reading.masks):
+        tags = {**tags, PLACE: tokens}
+    return Columns(valid, tokens, jnp.maximum(column - text.offset, 0), tags)
 
 
 def begin_text(job: Job) -> Text:

@@ -24,8 +24,8 @@ from transformers_jax.generation.rows import (
     text_mask,
     to_the_left,
 )
-from transformers_jax.generation.tags import check_tags, decoder_masks, source_masks, tags_of
-from transformers_jax.models.checks import encoded, same_shape
+from transformers_jax.generation.tags import check_tags, tags_of
+from transformers_jax.inputs.checks import encoded, same_shape
 
 __all__ = ["Ids", "read_source"]
 
@@ -125,13 +125,14 @@ def _ids(
     mask = text_mask("input_ids", ids, mask, options)
     order = jnp.asarray(to_the_left(mask))
     length = ids.shape[1]
-    most = getattr(model, "source_positions", None) or positions(model, text)
+    reading = model.reading
+    most = reading.source_positions or positions(model, text)
     # what computes in blocks tells whole rows from longer ones by their width
-    whole = is_symbolic(length) or getattr(model, "fill", None)
+    whole = is_symbolic(length) or reading.blocks
     wide = length if whole else bucket(length, 16, 256)
     extra = 0 if whole else (wide if most is None else max(length, min(wide, most))) - length
     rows: dict[str, Any] = {"input_ids": ids.astype(np.int32), "attention_mask": mask}
-    for name in (mark.argument for mark in getattr(model, "marks", ())):
+    for name in reading.source_arguments:
         if name in others:
             same_shape(name, others[name], ids.shape, "input_ids")
             rows[name] = jnp.asarray(others[name], jnp.int32)
@@ -145,10 +146,11 @@ def _ids(
 
 def _masks(model: Any, encodes: bool) -> tuple[list[Any], frozenset[str]]:
     """The masks that read a source, and the tags that they need of it."""
-    masks = source_masks(model, encodes)
-    needed = tags_of(decoder_masks(model, ("cross",)), None, "key")
+    reading = model.reading
+    masks = [*reading.cross, *(reading.source if encodes else ())]
+    needed = tags_of(reading.cross, frozenset(), "key")
     if encodes:
-        needed |= tags_of(masks, getattr(model, "encoder", None), "both")
+        needed |= tags_of(masks, reading.source_written, "both")
     return masks, needed
 
 

@@ -9,35 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Array, Int
-from transformers_jax.graph import Mask, Same, Where, attends_ahead
-from transformers_jax.models.checks import shown
+from transformers_jax.graph import Mask, Same, Where
+from transformers_jax.inputs.checks import shown
+from transformers_jax.models.reading import Reading
 
-__all__ = ["check_tags", "continued", "decoder_masks", "looks_ahead", "source_masks", "tags_of"]
+__all__ = ["check_tags", "continued", "needed_tags", "tags_of"]
 
 EVERYWHERE = frozenset({"index", "position"})
 
 
-def decoder_masks(model: Any, kinds: Sequence[str] = ("self", "cross")) -> list[Mask]:
-    """The masks of the stack that writes."""
-    stack: Any = getattr(model, "decoder" if model.is_encoder_decoder else "stack", None)
-    return [m for kind in kinds for m in stack.masks(kind)] if hasattr(stack, "masks") else []
-
-
-def source_masks(model: Any, encodes: bool) -> list[Mask]:
-    """The masks that read a source: those of the encoder, where it runs, and to the decoder."""
-    read = decoder_masks(model, ("cross",)) if model.is_encoder_decoder else []
-    encoder: Any = getattr(model, "encoder", None)
-    return read + (encoder.masks("self") if encodes and hasattr(encoder, "masks") else [])
-
-
-def looks_ahead(model: Any) -> bool:
-    """Whether tokens of a prompt may attend to later ones: it is then read in one piece."""
-    return any(attends_ahead(mask, prefix=True) for mask in decoder_masks(model, ("self",)))
-
-
-def tags_of(masks: Sequence[Mask], stack: Any, side: str) -> frozenset[str]:
+def tags_of(masks: Sequence[Mask], written: frozenset[str], side: str) -> frozenset[str]:
     """The tags that masks read of the tokens of one side, "query" or "key", but those that every
-    token has or that the stack writes itself."""
+    token has, and those that are `written` by the stack itself."""
     parts = [part for mask in masks for part in mask.parts()]
     read = {
         tag
@@ -45,8 +28,13 @@ def tags_of(masks: Sequence[Mask], stack: Any, side: str) -> frozenset[str]:
         for tag in part.reads
         if side == "both" or not isinstance(part, Where) or part.of == side
     }
-    written = stack.spec.written_tags if hasattr(stack, "spec") else frozenset()
     return frozenset(read) - EVERYWHERE - written
+
+
+def needed_tags(reading: Reading) -> frozenset[str]:
+    """The tags that masks need of the tokens of a text."""
+    own = tags_of(reading.masks, reading.written, "both")
+    return own | tags_of(reading.cross, reading.written, "query")
 
 
 def check_tags(

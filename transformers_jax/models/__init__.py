@@ -23,6 +23,9 @@ FAMILIES = {
     "camembert": "camembert:CamembertConfig",
     "deberta": "deberta:DebertaConfig",
     "deberta-v2": "deberta_v2:DebertaV2Config",
+    "clip": "clip:CLIPConfig",
+    "clip_text_model": "clip:CLIPTextConfig",
+    "clip_vision_model": "clip:CLIPVisionConfig",
     "distilbert": "distilbert:DistilBertConfig",
     "electra": "electra:ElectraConfig",
     "encoder-decoder": "encoder_decoder:EncoderDecoderConfig",
@@ -44,6 +47,8 @@ FAMILIES = {
     "switch_transformers": "switch_transformers:SwitchTransformersConfig",
     "t5": "t5:T5Config",
     "umt5": "umt5:UMT5Config",
+    "vit": "vit:ViTConfig",
+    "whisper": "whisper:WhisperConfig",
     "xlm-roberta": "xlm_roberta:XLMRobertaConfig",
     "xlm-roberta-xl": "xlm_roberta_xl:XLMRobertaXLConfig",
 }
@@ -144,11 +149,11 @@ def load_config(
         ValueError: an unknown family, unknown keys, or values that are not implemented.
     """
     if isinstance(config, FamilyConfig):
-        return config
+        return config.part(reader)
     if not isinstance(config, Mapping):
         path = resolve(config, **hub)
         file = path if path.suffix == ".json" else path / "config.json"
         if path.is_dir() and not file.exists() and (what := other_weights(path)):
             raise ValueError(what)
         config = read_json(file)
-    return config_class(config, reader).from_dict(config, ignore=ignore)
+    return config_class(config, reader).from_dict(config, ignore=ignore).part(reader)

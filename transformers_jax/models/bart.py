@@ -7,28 +7,24 @@ to the logits (`BIAS`), how a row begins (`START`). Each is a subclass that says
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
 from transformers_jax.hub.table import Table, rows
-from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.weight_rows import attention, backbone, dense, layer, norm, of_heads
-from transformers_jax.models.wiring import Seq2Seq, Single
+from transformers_jax.models.wiring import EncoderDecoderFamily, ShiftRight
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
-from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.pooling import LastOf
-from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Branch, Initial, LayerNorm, StackSpec
 
 RESERVED = 2  # rows of the position tables before position 0, kept from fairseq
 SHARED, OUTPUT = "model.shared.weight", "lm_head.weight"
 SIDES = ("encoder", "decoder")
 WORDS = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
-UNUSED = "embed.unused"
 LEGACY = {  # switches of the releases before every family had a class of its own
     "add_bias_logits": False,
     "add_final_layer_norm": False,
@@ -46,7 +42,7 @@ BARE_PRE_NORM = {  # what these say of pre-norm blocks over embeddings without a
 
 
 @dataclass(frozen=True, kw_only=True)
-class BartConfig(FamilyConfig):
+class BartConfig(EncoderDecoderFamily):
     """The fields of a BART config.json; defaults are BART-large (406M).
 
     `is_decoder` and `add_cross_attention` change nothing: the head "causal_lm" is the decoder, and
@@ -65,6 +61,7 @@ class BartConfig(FamilyConfig):
 
     model_type = "bart"
     is_encoder_decoder = True
+    ALONE = {"causal_lm": "decoder"}
     PLACEMENT: ClassVar[Literal["pre", "post"]] = "post"
     BIAS: ClassVar[bool | Literal["fixed"]] = "fixed"
     START: ClassVar[Literal["first", "last"]] = "first"
@@ -166,9 +163,6 @@ class BartConfig(FamilyConfig):
         """normal(0.02) everywhere (the released code)."""
         return Initial(self.init_std)
 
-    def mask_names(self, head):
-        return () if head == "causal_lm" else super().mask_names(head)
-
     def embed(self, decoder: bool) -> EmbedSpec:
         """What the words of a side are and what is added to them."""
         return EmbedSpec(
@@ -206,37 +200,9 @@ class BartConfig(FamilyConfig):
         blocks, drop = (tuple(block),) * get("layers"), get("layerdrop")
         return StackSpec(self.d_model, blocks, last, layerdrop=drop, initial=self.initial)
 
-    def build(self, head, execution, mask=None) -> Seq2Seq | Single:
-        masks = mask if isinstance(mask, Mapping) else {"decoder": mask}
-        own, cross = masks.get("decoder"), masks.get("cross")
-        embed, alone = self.embed(True), head == "causal_lm"
-        decoder = Stack(replace(self.spec(True, own, cross), source_optional=alone), execution)
-        if alone:
-            return Single(TokenEmbedder(embed), decoder, self.head(head), counts="columns")
-        return Seq2Seq(
-            TokenEmbedder(replace(self.embed(False), unused=self.shared_row(head) == UNUSED)),
-            Stack(self.spec(False, masks.get("encoder")), execution),
-            decoder,
-            self.head(head),
-            decoder_embed=TokenEmbedder(embed if self.apart else replace(embed, vocab=None)),
-            output_of="encoder" if self.apart == ("decoder",) else "decoder",
-            start="last" if self.START == "last" else self.decoder_start_token_id,
-            pad=self.pad_token_id,
-            input_ids_shifted=self.INPUT_IDS_SHIFTED,
-        )
-
-    @property
-    def apart(self) -> tuple[str, ...]:
-        """The sides that do not read the table of shared words."""
-        return self.own_words
-
-    def shared_row(self, head: str) -> str | None:
-        """Which parameter of ours the table of shared words is; None where files have no such."""
-        if "encoder" not in self.apart:
-            return "embed.table"
-        if "decoder" not in self.apart:
-            return "decoder_embed.table"
-        return "head.table" if self.tie_word_embeddings and head == "seq2seq_lm" else UNUSED
+    def shift(self, head):
+        start = "last" if self.START == "last" else self.decoder_start_token_id
+        return ShiftRight(start, self.pad_token_id, of_input_ids=self.INPUT_IDS_SHIFTED)
 
     def head(self, head: str) -> heads.Head | None:
         """The head of this name."""

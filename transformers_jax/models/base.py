@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from transformers_jax.arrays import Array, Int, Params, is_traced, ordinary, to_dtype
+from transformers_jax.arrays import Array, Float, Int, Params, is_traced, ordinary, to_dtype
 from transformers_jax.hub.table import Table
-from transformers_jax.models.arguments import (
+from transformers_jax.inputs.arguments import (
     FLAGS,
     OTHERWISE,
     at_hand,
@@ -34,6 +34,7 @@ from transformers_jax.models.brief import brief
 from transformers_jax.models.config import FamilyConfig, Frozen
 from transformers_jax.models.masks import Masks, by_layer, masks_of, over, stored, without
 from transformers_jax.models.output import Output
+from transformers_jax.models.reading import Columns, Reading
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.param import bind, merge, mixed, params, split
 from transformers_jax.nn.stack import Stack, restack, unstack
@@ -114,13 +115,15 @@ class Model(nnx.Module):
     plan: Plan
     init_cache: Callable[..., Any]  # of those that decode: `init_cache` below
     is_encoder_decoder = False
+    positions: int | None = None  # tokens that have a learned position; None without a table
+    routing: Any = None  # what routers add to the loss (`nn.experts.RouterLosses`)
 
     @by_name
     def forward(self, **inputs: Any) -> Output:
         """The computation, on arrays or tracers that have been checked."""
         raise NotImplementedError
 
-    def check(self, inputs: Mapping[str, Any]) -> None:
+    def check(self, inputs: Mapping[str, Any], method: str = "forward") -> None:
         """Raises ValueError for inputs that this model cannot take, as far as they can be read: of
         tracers and of `jax.ShapeDtypeStruct`, shapes and dtypes are."""
 
@@ -161,7 +164,7 @@ class Model(nnx.Module):
         inputs = {
             name: (traceable if traced else concrete)(name, value) for name, value in inputs.items()
         }
-        self.check(inputs)
+        self.check({**inputs, **dict(flags)}, method)
         inputs = {name: narrow(value) for name, value in inputs.items()}
         if traced:
             refuse_explicit_values(values, inputs)
@@ -181,7 +184,7 @@ class Model(nnx.Module):
         self.known(inputs, method)
         given = {name: value for name, value in inputs.items() if value is not None}
         given = {name: v if name in FLAGS else concrete(name, v) for name, v in given.items()}
-        self.check(at_hand(given))
+        self.check(at_hand(given), method)
 
     def known(self, inputs: Iterable[str], method: str = "forward") -> None:
         """Raises TypeError for the name of an argument that the method does not take."""
@@ -195,21 +198,9 @@ class Model(nnx.Module):
                 )
 
     def arguments(self, method: str = "forward") -> tuple[str, ...]:
-        """The keyword arguments that a method takes, those of the head included."""
+        """The keyword arguments that a method takes."""
         found = inspect.signature(getattr(type(self), method)).parameters.values()
-        names = [p.name for p in found if p.kind is not p.VAR_KEYWORD and p.name != "self"]
-        if any(p.kind is p.VAR_KEYWORD for p in found):
-            names += [name for name in self.labels if name not in names]
-        return tuple(names)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The arguments that the head takes, and `output_router_logits` where there are experts."""
-        head = getattr(self, "head", None)
-        blocks = {block for stack in self.stacks().values() for block in stack.spec.blocks}
-        routed = any("router" in branch.op.collects for block in blocks for branch in block)
-        own = () if head is None else head.labels
-        return (*own, *(("output_router_logits",) if routed else ()))
+        return tuple(p.name for p in found if p.kind is not p.VAR_KEYWORD and p.name != "self")
 
     # ------------------------------------------------------------ properties
 
@@ -288,6 +279,24 @@ class Model(nnx.Module):
     def stacks(self) -> dict[str, Stack]:
         """The stacks of the model by attribute name."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Stack)}
+
+    # ------------------------------------------------------------ the protocol of generation
+
+    @property
+    def reading(self) -> Reading:
+        """How the tokens are read that the model continues."""
+        raise NotImplementedError(f"{type(self).__name__} continues no text")
+
+    def begin(self, batch: int, length: int, source: Mapping[str, Any]) -> Any:
+        """An empty cache for `length` tokens of `batch` rows; `source` are the arguments of an
+        encoder, or what it made (`encoder_outputs`), which are read once."""
+        raise NotImplementedError(f"{type(self).__name__} continues no text")
+
+    def advance(
+        self, ids: Int[Array, "B T"], columns: Columns, cache: Any, **arguments: Any
+    ) -> tuple[Float[Array, "B T V"], Any]:
+        """(the scores behind each of these tokens, the cache with them)."""
+        raise NotImplementedError(f"{type(self).__name__} continues no text")
 
     # ------------------------------------------------------------ the public functions, as methods
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from transformers_jax.graph import CAUSAL, FULL, given
 from transformers_jax.hub.table import Row, Table, rows, slots
-from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.weight_rows import S, attention, dense, layer, norm, of_heads
-from transformers_jax.models.wiring import Single
+from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
-from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Branch, Initial, LayerNorm, StackSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class BertConfig(FamilyConfig):
+class BertConfig(OneTower):
     """The fields of a BERT config.json; defaults are BERT-base (110M).
 
     `is_decoder` makes attention causal, `add_cross_attention` adds a branch that hears an encoder.
@@ -123,12 +120,8 @@ class BertConfig(FamilyConfig):
             initial=self.initial,
         )
 
-    def build(self, head, execution, mask=None) -> Single:
-        pooler = heads.Pooler(self.hidden_size, self.initial) if head in self.POOLED else None
-        masks = mask if isinstance(mask, Mapping) else {"decoder": mask}
-        cross = {"cross": masks["cross"]} if masks.get("cross") else {}
-        stack = Stack(self.spec(masks.get("decoder"), **cross), execution)
-        return Single(TokenEmbedder(self.embed()), stack, self.head(head), pooler)
+    def pooler(self, head):
+        return heads.Pooler(self.hidden_size, self.initial) if head in self.POOLED else None
 
     @property
     def classifier_rate(self) -> float:

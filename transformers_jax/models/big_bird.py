@@ -17,11 +17,9 @@ from dataclasses import dataclass, replace
 from transformers_jax.graph import Near, Scattered, Where, given
 from transformers_jax.graph.layouts import blocked
 from transformers_jax.models.bert import BACKBONE, BertConfig
-from transformers_jax.models.inputs import Fill
 from transformers_jax.models.weight_rows import backbone, dense, layer, norm
-from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
-from transformers_jax.nn.embed import EmbedSpec
+from transformers_jax.nn.embed import EmbedSpec, PadToMultiple
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.head.refined import QuestionFirst, Refined
 from transformers_jax.spec import Counted, LayerNorm, Layout, StackSpec
@@ -108,13 +106,9 @@ class BigBirdConfig(BertConfig):
 
     def embed(self) -> EmbedSpec:
         scale = math.sqrt(self.hidden_size) if self.rescale_embeddings else 1.0
-        return replace(super().embed(), scale=scale, scales="all")
-
-    def build(self, head, execution, mask=None) -> Single:
-        model = super().build(head, execution, mask)
-        if self.sparse:
-            model.fill = Fill(self.block_size, self.pad_token_id or 0, self.longest)
-        return model
+        pad_to = PadToMultiple(self.block_size, self.pad_token_id or 0, self.longest)
+        pad_to = pad_to if self.sparse else None
+        return replace(super().embed(), scale=scale, scales="all", pad_to=pad_to)
 
     def head(self, head):
         D, N, initial = self.hidden_size, self.num_labels, self.initial

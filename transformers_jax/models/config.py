@@ -240,6 +240,11 @@ class FamilyConfig:
         """How many classes a classification head has."""
         return len(self.id2label) if self.id2label else 2
 
+    def part(self, head: Any) -> FamilyConfig:
+        """The config inside of this one to which a class of Hugging Face's belongs (a tower of
+        CLIP); itself, if it is its own."""
+        return self
+
     def head_named(self, head: str | None) -> str:
         """The head that a name means: a head, a Hugging Face class, or None for architectures[0].
 

@@ -10,14 +10,12 @@ from typing import Any
 
 from transformers_jax.graph import FULL, given
 from transformers_jax.hub.table import Table, slots
-from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.weight_rows import S, attention, dense, layer, norm, of_heads
-from transformers_jax.models.wiring import Single
+from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
-from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Branch, Draw, Initial, LayerNorm, StackSpec
 
 NORM = LayerNorm(1e-12)
@@ -32,7 +30,7 @@ class InitialWaves(Initial):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistilBertConfig(FamilyConfig):
+class DistilBertConfig(OneTower):
     """The fields of a DistilBERT config.json; defaults are distilbert-base-uncased (66M)."""
 
     model_type = "distilbert"
@@ -88,8 +86,9 @@ class DistilBertConfig(FamilyConfig):
         )
         return StackSpec(self.dim, (block,) * self.n_layers, initial=self.initial)
 
-    def build(self, head, execution, mask=None) -> Single:
-        embed = EmbedSpec(
+    def embed(self) -> EmbedSpec:
+        """Words + positions, normalised."""
+        return EmbedSpec(
             vocab=self.vocab_size,
             width=self.dim,
             padding_idx=self.pad_token_id,
@@ -98,7 +97,6 @@ class DistilBertConfig(FamilyConfig):
             dropout=self.dropout,
             initial=self.initial,
         )
-        return Single(TokenEmbedder(embed), Stack(self.spec(mask), execution), self.head(head))
 
     def head(self, head: str) -> heads.Head | None:
         """The head of this name."""

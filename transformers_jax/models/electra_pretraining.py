@@ -15,17 +15,17 @@ import numpy as np
 from transformers_jax import shard
 from transformers_jax.arrays import Array, Float, Int, Key, Params, to_dtype, wide
 from transformers_jax.graph import Mask
-from transformers_jax.models import checks
-from transformers_jax.models.answers import labels as check_labels
+from transformers_jax.inputs import checks
+from transformers_jax.inputs.labels import per_token
 from transformers_jax.models.base import Model, Plan, masks_of
 from transformers_jax.models.electra import ElectraConfig
-from transformers_jax.models.inputs import split_key, word_count, word_table
 from transformers_jax.models.masks import Masks
 from transformers_jax.models.output import Output
-from transformers_jax.models.wiring import Single
+from transformers_jax.models.wiring import Network, Tower
 from transformers_jax.nn.embed import Projection, TokenEmbedder
 from transformers_jax.nn.head import binary_cross_entropy, loss_of
 from transformers_jax.nn.loss import IGNORED, cross_entropy
+from transformers_jax.nn.noise import split_key
 from transformers_jax.nn.param import axes, bind, initialise, params
 from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Execution
@@ -151,7 +151,11 @@ class ReplacedTokenPair(Model):
         self.stack = Stack(config.spec(mask), execution)
         self.head = config.head("replaced_token")
         embed = generator.embed()
-        self.generator_project = Projection(embed) if embed.project else None
+        self.generator_project = (
+            Projection(embed.width, embed.project, embed.initial, embed.project_bias)
+            if embed.project
+            else None
+        )
         self.generator_stack = Stack(generator.spec(mask), execution)
         self.generator_head = generator.head("masked_lm")
 
@@ -179,12 +183,12 @@ class ReplacedTokenPair(Model):
             raise ValueError("give labels: the original ids at masked places, -100 elsewhere")
         noise, first, second = split_key(key, 3)
         around = dict(attention_mask=attention_mask, token_type_ids=token_type_ids, tags=tags)
-        stream = self._single(True).forward(input_ids, key=first, **around).last_hidden_state
+        stream = self._alone(True).forward(input_ids, key=first, **around).last_hidden_state
         filled = self._fill(stream, labels, noise)
         masked = labels != IGNORED
         ids = jnp.where(masked, filled.sampled, input_ids)
         replaced = masked & (ids != labels)
-        logits = self._single(False).forward(ids, key=second, **around).logits
+        logits = self._alone(False).forward(ids, key=second, **around).logits
         tokens = jnp.ones(ids.shape, bool) if attention_mask is None else attention_mask > 0
         total, count = binary_cross_entropy(logits, replaced, tokens)
         asked = masked.sum().astype(jnp.float32)
@@ -205,20 +209,17 @@ class ReplacedTokenPair(Model):
             replaced=replaced,
         )
 
-    def _single(self, generator: bool) -> Single:
+    def _alone(self, generator: bool) -> Network:
         """One of the two as a model that holds the shared parameters; it lives inside a trace."""
         if not generator:
-            model, plan = Single(self.embed, self.stack, self.head), self.plan.discriminator
+            plan, head = self.plan.discriminator, self.head
+            tower = Tower(self.embed, self.stack)
         else:
-            plan = self.plan.generator
-            narrow = generator_config(self.plan.config, self.plan.fraction)
-            embed = TokenEmbedder(narrow.embed())
-            for name in ("table", "position", "type", "norm"):
-                setattr(embed, name, getattr(self.embed, name))
-            embed.project = self.generator_project
-            model = Single(embed, self.generator_stack)
-        model.plan = plan
-        return model
+            plan, head = self.plan.generator, None
+            narrow = generator_config(self.plan.config, self.plan.fraction).embed()
+            embed = self.embed.sharing(narrow, self.generator_project)
+            tower = Tower(embed, self.generator_stack)
+        return plan.prepared(Network({"stack": tower}, head))
 
     def _fill(self, x: Float[Array, "B T D"], labels: Int[Array, "B T"], key: Key | None) -> Filled:
         """The generator's loss and words at masked places.
@@ -226,7 +227,8 @@ class ReplacedTokenPair(Model):
         Masked places are sorted to the front of their rows, and a chunk of columns in which no
         row has any is left out: logits, the largest array by far, are made for few others.
         """
-        table, (B, T), kind = word_table(self.embed), labels.shape, wide(x)
+        assert self.embed.table is not None  # the words of both
+        table, (B, T), kind = self.embed.table[...], labels.shape, wide(x)
         order = jnp.argsort(labels == IGNORED, axis=1, stable=True)
         width = -(-T // CHUNKS)
         more = ((0, 0), (0, width * CHUNKS - T))
@@ -258,14 +260,14 @@ class ReplacedTokenPair(Model):
 
     # ------------------------------------------------------------ each alone
 
-    def discriminator_model(self, params_of_pair: Params | None = None) -> Single:
+    def discriminator_model(self, params_of_pair: Params | None = None) -> Network:
         """The discriminator as a model of its own: ElectraForPreTraining in Hugging Face."""
         values = params(self) if params_of_pair is None else params_of_pair
         own = {name: x for name, x in values.items() if not name.startswith(GENERATOR)}
         alone: Any = self.plan.discriminator.build()
         return bind(alone, own)
 
-    def generator_model(self, params_of_pair: Params | None = None) -> Single:
+    def generator_model(self, params_of_pair: Params | None = None) -> Network:
         """The generator as a model of its own: ElectraForMaskedLM in Hugging Face."""
         values = params(self) if params_of_pair is None else params_of_pair
         own = {
@@ -285,18 +287,16 @@ class ReplacedTokenPair(Model):
             model.save_pretrained(f"{directory}/{name}", **options)
 
     @property
-    def positions(self) -> int | None:
+    def positions(self) -> int | None:  # type: ignore[override]
         """How many tokens have a learned position."""
-        return self.embed.spec.longest
+        return self.embed.positions
 
-    def check(self, inputs: Mapping[str, Any]) -> None:
+    def check(self, inputs: Mapping[str, Any], method: str = "forward") -> None:
         ids, labels = inputs.get("input_ids"), inputs.get("labels")
         if ids is None or labels is None:
             raise ValueError("give input_ids, and labels: the original ids at masked places")
-        checks.ids("input_ids", ids, word_count(self.embed))
-        checks.tokens(inputs, np.shape(ids), "input_ids", self.embed.spec)
+        self.embed.check(inputs)
         masks = self.stack.masks("self")
         checks.tags("tags", inputs.get("tags"), masks, np.shape(ids), self.positions)
-        checks.apart(masks, inputs, self.embed.spec)
-        check_labels("labels", labels, word_count(self.embed), 2)
-        checks.same_shape("labels", labels, np.shape(ids), "input_ids")
+        checks.apart(masks, inputs, self.embed.offset)
+        per_token("labels", labels, self.embed.spec.vocab, np.shape(ids), "input_ids")

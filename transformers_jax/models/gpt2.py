@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers_jax.graph import CAUSAL, FULL, given
 from transformers_jax.hub.table import Table
-from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
 from transformers_jax.models.weight_rows import S, backbone, dense, norm, of_heads
-from transformers_jax.models.wiring import Single
+from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn.attention import AttentionSpec
-from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Branch, Initial, LayerNorm, StackSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class GPT2Config(FamilyConfig):
+class GPT2Config(OneTower):
     """The fields of a GPT-2 config.json; defaults are GPT-2 small (124M). With
     `add_cross_attention` it can be the decoder of an encoder-decoder; `is_decoder` says nothing."""
 
@@ -101,8 +98,9 @@ class GPT2Config(FamilyConfig):
         std = self.initializer_range
         return Initial(std, residual=std / (2 * self.n_layer) ** 0.5)
 
-    def build(self, head, execution, mask=None) -> Single:
-        embed = EmbedSpec(
+    def embed(self) -> EmbedSpec:
+        """Words + positions; types are looked up among the words."""
+        return EmbedSpec(
             vocab=self.vocab_size,
             width=self.n_embd,
             positions=self.n_positions,
@@ -110,10 +108,9 @@ class GPT2Config(FamilyConfig):
             dropout=self.embd_pdrop,
             initial=self.initial,
         )
-        masks = mask if isinstance(mask, Mapping) else {"decoder": mask}
-        stack = Stack(self.spec(masks.get("decoder"), masks.get("cross")), execution)
-        answer = decoder_head(self, head, self.n_embd, self.initial, self.classifier_rate)
-        return Single(TokenEmbedder(embed), stack, answer)
+
+    def head(self, head):
+        return decoder_head(self, head, self.n_embd, self.initial, self.classifier_rate)
 
     @property
     def classifier_rate(self) -> float:

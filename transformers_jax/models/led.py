@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from transformers_jax.models.bart import LEGACY, BartConfig, side
-from transformers_jax.models.inputs import Mark
 from transformers_jax.models.longformer import (
-    Asked,
+    DefaultGlobal,
     GlobalTokens,
     check_per_layer,
     local,
     relation,
     windowed,
 )
+from transformers_jax.nn.embed import TagArgument
 from transformers_jax.spec import StackSpec
 
 QUERIES = "query key value"
@@ -69,7 +69,9 @@ class LEDConfig(BartConfig):
 
     def embed(self, decoder):
         name = f"max_{'decoder' if decoder else 'encoder'}_position_embeddings"
-        return replace(super().embed(decoder), positions=getattr(self, name), offset=0)
+        tag = TagArgument("global_attention_mask", "global", DefaultGlobal(None, None))
+        tags = () if decoder else (tag,)
+        return replace(super().embed(decoder), positions=getattr(self, name), offset=0, tags=tags)
 
     def spec(self, decoder, own=None, cross=None) -> StackSpec:
         """BART's blocks; on the encoder's side in two relations."""
@@ -81,11 +83,6 @@ class LEDConfig(BartConfig):
             for (attend, feed), width in zip(plain.blocks, self.windows)
         )
         return replace(plain, blocks=blocks, layout=GlobalTokens())
-
-    def build(self, head, execution, mask=None):
-        model = super().build(head, execution, mask)
-        model.marks = (Mark("global_attention_mask", "global", Asked(None, None)),)
-        return model
 
     # ------------------------------------------------------------ the table
 

@@ -6,19 +6,18 @@ from dataclasses import dataclass
 
 from transformers_jax.graph import CAUSAL, given
 from transformers_jax.hub.table import Table, slots
-from transformers_jax.models.config import FamilyConfig, Frozen, modern_rope, rotary
+from transformers_jax.models.config import Frozen, modern_rope, rotary
 from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
 from transformers_jax.models.weight_rows import S, attention, dense, norm, of_heads
-from transformers_jax.models.wiring import Single
+from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn.attention import AttentionSpec
-from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Branch, Initial, RMSNorm, StackSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlamaConfig(FamilyConfig):
+class LlamaConfig(OneTower):
     """The fields of a Llama config.json; defaults are Llama 1 7B."""
 
     model_type = "llama"
@@ -81,11 +80,13 @@ class LlamaConfig(FamilyConfig):
         blocks = (block,) * self.num_hidden_layers
         return StackSpec(self.hidden_size, blocks, norm, initial=self.initial)
 
-    def build(self, head, execution, mask=None) -> Single:
-        embed = EmbedSpec(vocab=self.vocab_size, width=self.hidden_size, initial=self.initial)
+    def embed(self) -> EmbedSpec:
+        """Words alone."""
+        return EmbedSpec(vocab=self.vocab_size, width=self.hidden_size, initial=self.initial)
+
+    def head(self, head):
         rate = 0.1 if self.classifier_dropout is None else self.classifier_dropout
-        answer = decoder_head(self, head, self.hidden_size, self.initial, rate)
-        return Single(TokenEmbedder(embed), Stack(self.spec(mask), execution), answer)
+        return decoder_head(self, head, self.hidden_size, self.initial, rate)
 
     def table(self, head) -> Table:
         backbone = BACKBONE + (BIASES if self.attention_bias else "")

@@ -19,11 +19,10 @@ from transformers_jax.graph import FULL, Mask, Near, Strided, Where, given
 from transformers_jax.graph.layouts import with_global
 from transformers_jax.hub.table import Row
 from transformers_jax.models.bert import BACKBONE
-from transformers_jax.models.inputs import Mark
 from transformers_jax.models.roberta import RobertaConfig
 from transformers_jax.models.weight_rows import HEADS_OUT, S, backbone, dense
-from transformers_jax.models.wiring import Single
 from transformers_jax.nn.attention import AttentionSpec
+from transformers_jax.nn.embed import TagArgument, TokenEmbedder
 from transformers_jax.spec import Layout, OpSpec, StackSpec
 
 GLOBAL = Where("global", of="query")
@@ -97,19 +96,18 @@ class LongformerConfig(RobertaConfig):
             blocks.append((replace(attend, op=op), feed))
         return replace(plain, blocks=tuple(blocks), layout=GlobalTokens())
 
-    def build(self, head, execution, mask=None) -> Single:
-        model = super().build(head, execution, mask)
-        model.marks = (Mark("global_attention_mask", "global", self.asked(head)),)
-        return model
+    def embedder(self, head):
+        tag = TagArgument("global_attention_mask", "global", self.default_global(head))
+        return TokenEmbedder(replace(self.embed(), tags=(tag,)))
 
-    def asked(self, head: str) -> Asked:
+    def default_global(self, head: str) -> DefaultGlobal:
         """Which tokens are global where the caller does not say (section 3.1: by task)."""
         tasks = {
             "sequence_classification": "first",
             "question_answering": "before",
             "multiple_choice": "after",
         }
-        return Asked(tasks.get(head), self.sep_token_id)
+        return DefaultGlobal(tasks.get(head), self.sep_token_id)
 
     def backbone(self, prefix: str) -> tuple[Row, ...]:
         text = (BACKBONE + RELATION).replace("bert.", prefix)
@@ -157,7 +155,7 @@ class GlobalTokens(Layout):
 
 
 @dataclass(frozen=True)
-class Asked:
+class DefaultGlobal:
     """The tokens that are global by default: none, the first, those before the first separator (a
     question), or those behind the first two (an answer to choose)."""
 

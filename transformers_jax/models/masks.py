@@ -41,6 +41,11 @@ def masks_of(mask: Any) -> Masks:
     return Frozen(found) if isinstance(mask, Mapping) else found["decoder"]
 
 
+def by_stack(mask: Masks, name: str = "decoder") -> Mapping[str, Any]:
+    """Masks by the name of a stack; one alone is that of the stack `name`."""
+    return mask if isinstance(mask, Mapping) else {name: mask}
+
+
 def over(masks: Masks, own: Masks) -> Masks:
     """The caller's masks, in which OWN stands for the model's own."""
     if masks is None or own is None:

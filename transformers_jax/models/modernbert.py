@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 from transformers_jax.graph import FULL, Near, given
 from transformers_jax.hub.table import Table
-from transformers_jax.models.config import FamilyConfig, Frozen, modern_rope, rotary
+from transformers_jax.models.config import Frozen, modern_rope, rotary
 from transformers_jax.models.weight_rows import HEADS_IN, S, backbone, layer, norm, of_heads
-from transformers_jax.models.wiring import Single
+from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
-from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Block, Branch, Initial, LayerNorm, StackSpec
 
 BASES = {"full_attention": 160000.0, "sliding_attention": 10000.0}  # section 2.1.2
@@ -26,7 +25,7 @@ OLD_BASES = {"full_attention": "global_rope_theta", "sliding_attention": "local_
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModernBertConfig(FamilyConfig):
+class ModernBertConfig(OneTower):
     """The fields of a ModernBERT config.json; defaults are ModernBERT-base (149M).
 
     `sparse_prediction` is not read: where there are labels the reference then answers for the
@@ -180,8 +179,9 @@ class ModernBertConfig(FamilyConfig):
             Branch("ffn", ffn, self.layer_norm),
         )
 
-    def build(self, head, execution, mask=None) -> Single:
-        embed = EmbedSpec(
+    def embed(self) -> EmbedSpec:
+        """Words, normalised."""
+        return EmbedSpec(
             vocab=self.vocab_size,
             width=self.hidden_size,
             padding_idx=self.pad_token_id,
@@ -189,7 +189,6 @@ class ModernBertConfig(FamilyConfig):
             dropout=self.embedding_dropout,
             initial=self.initial,
         )
-        return Single(TokenEmbedder(embed), Stack(self.spec(mask), execution), self.head(head))
 
     def head(self, head: str) -> heads.Head | None:
         """The head of this name; all but "none" begin with the same transform."""

@@ -21,16 +21,16 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int
 from transformers_jax.graph import FULL, Nodes, connect, given, sequence
 from transformers_jax.hub.table import Table, rows
-from transformers_jax.models import checks
-from transformers_jax.models.answers import answers
-from transformers_jax.models.inputs import tokens, word_count, word_table
+from transformers_jax.inputs import checks
 from transformers_jax.models.output import Output
+from transformers_jax.models.reading import Reading
 from transformers_jax.models.torch_attention import ModuleConfig
-from transformers_jax.models.torch_modules import Translator
+from transformers_jax.models.torch_modules import Translates
 from transformers_jax.models.weight_rows import HEADS_OUT, dense, layer
+from transformers_jax.models.wiring import ShiftRight
 from transformers_jax.nn.attention import Attention, AttentionSpec
 from transformers_jax.nn.cache import KeyValues
-from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
+from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder, nodes_of
 from transformers_jax.nn.head import HeadInputs, LanguageModel, Square
 from transformers_jax.nn.recurrent import BothWays, Gru
 
@@ -186,7 +186,7 @@ class Written:
         return Written(state, heard, nodes, self.length)
 
 
-class RecurrentTranslator(Translator):
+class RecurrentTranslator(Translates):
     """Reads with a bidirectional GRU, writes with a GRU that attends.
 
         c_t = attend(s_{t-1}, h_1 ... h_S)        s_t = GRU([word_t, c_t], s_{t-1})
@@ -197,8 +197,7 @@ class RecurrentTranslator(Translator):
     noise in it.
     """
 
-    encoder: BothWays
-    decoder_embed: TokenEmbedder
+    is_encoder_decoder = True
 
     def __init__(
         self,
@@ -216,8 +215,7 @@ class RecurrentTranslator(Translator):
         self.embed, self.decoder_embed = embeds
         self.encoder, self.bridge, self.attention = encoder, bridge, attention
         self.writer, self.head, self.bottleneck = writer, head, bottleneck
-        self.start, self.pad, self.input_ids_shifted = start, pad, False
-        self.marks, self.fill = (), None
+        self.shift = ShiftRight(start, pad)
 
     def encoder_forward(self, input_ids=None, attention_mask=None) -> Output:
         """The states of the source (zero at padding), and the last ones of both directions."""
@@ -241,7 +239,7 @@ class RecurrentTranslator(Translator):
         if heard is None and cache is None:
             heard = self.encoder_forward(input_ids, attention_mask)
         if decoder_input_ids is None:
-            decoder_input_ids = self._shifted(input_ids, labels.get("labels"))
+            decoder_input_ids = self.shift.shifted(input_ids, labels.get("labels"))
         batch = decoder_input_ids.shape[0]
         held = cache if heard is None else self.init_cache(batch, 0, heard, attention_mask)
         words = self.decoder_embed.words(decoder_input_ids, self.dtype)
@@ -254,9 +252,9 @@ class RecurrentTranslator(Translator):
 
         held, written = jax.lax.scan(write, held, jnp.moveaxis(words, 1, 0))
         x, weights = (jnp.moveaxis(part, 0, 1) for part in written)
-        seen = HeadInputs(input_ids, word_table(self.decoder_embed), None, None)
+        inputs = HeadInputs({"input_ids": input_ids}, None, None, None, targets=True)
         return Output(
-            **self.head(x, seen, **labels),
+            **self.head(x, inputs, **labels),
             cache=None if cache is None else held,
             attention=weights,
             encoder_states=None if heard is None else heard["last_hidden_state"],
@@ -278,24 +276,41 @@ class RecurrentTranslator(Translator):
         valid = jnp.ones(states.shape[:2], jnp.int32) if attention_mask is None else attention_mask
         nodes = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, states.shape[:2]),
-            tokens(states.shape[1], valid, tags),
+            nodes_of(states.shape[1], valid, tags),
         )
         heard = KeyValues(*self.attention.project(states), kind="cross")
         return Written(self.bridge(backward), heard, nodes, jnp.zeros((), jnp.int32))
 
     @property
-    def positions(self) -> int | None:
-        """None: a recurrent model counts no positions."""
-        return None
+    def reading(self):
+        return Reading(cross=(self.attention.spec.mask,))
 
-    def check(self, inputs: Mapping[str, Any]) -> None:
+    def arguments(self, method="forward"):
+        return (*super().arguments(method), *(self.head.labels if method == "forward" else ()))
+
+    def encode(self, input_ids=None, **inputs: Any) -> Output:
+        """The states of the source, of its ids and `attention_mask`."""
+        return self.call("encoder_forward", input_ids=input_ids, **inputs)
+
+    def begin(self, batch, length, source):
+        inputs = dict(source)
+        outputs = inputs.pop("encoder_outputs", None)
+        shared = {n: inputs[n] for n in ("attention_mask", "tags") if n in inputs}
+        outputs = self.encode(**inputs) if outputs is None else outputs
+        return self.init_cache(batch, length, outputs, **shared)
+
+    def advance(self, ids, columns, cache, **arguments):
+        out = self(decoder_input_ids=ids, cache=cache, **arguments)
+        return out.logits, out.cache
+
+    def check(self, inputs: Mapping[str, Any], method: str = "forward") -> None:
         ids, target = inputs.get("input_ids"), inputs.get("decoder_input_ids")
         outputs: Any = inputs.get("encoder_outputs")
         cache: Any = inputs.get("cache")
         if ids is None and outputs is None and cache is None:
             raise ValueError("give source_ids (or encoder_outputs, or a cache that heard them)")
         checks.unread_beside(cache, inputs, ("input_ids",))
-        vocab = word_count(self.embed)
+        vocab = self.config.target_vocab
         for name, value in (("source_ids", ids), ("target_ids", target)):
             if value is not None:
                 checks.ids(name, value, vocab)
@@ -316,4 +331,4 @@ class RecurrentTranslator(Translator):
         rows = len(cache.state) if source is None else source[0]
         if rows != np.shape(made)[0]:
             raise ValueError(f"source_ids have {rows} rows, {name} {np.shape(made)[0]}")
-        answers(self, inputs, np.shape(made), name)
+        self.head.check(inputs, np.shape(made), name)

@@ -14,7 +14,6 @@ from typing import ClassVar
 from transformers_jax.hub.table import Computed
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.electra import ElectraConfig
-from transformers_jax.models.wiring import Single
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
@@ -72,12 +71,8 @@ class RoFormerConfig(ElectraConfig):
         return replace(super().attend(mask), rotary=rotary)
 
     def embed(self) -> EmbedSpec:
-        return replace(super().embed(), positions=None)
-
-    def build(self, head, execution, mask=None) -> Single:
-        model = super().build(head, execution, mask)
-        model.counts = "columns"  # Hugging Face gives it no positions
-        return model
+        # Hugging Face gives it no positions
+        return replace(super().embed(), positions=None, counted="columns")
 
     def head(self, head):
         D, N, initial, rate = self.hidden_size, self.num_labels, self.initial, self.classifier_rate

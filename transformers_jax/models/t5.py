@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
 from transformers_jax.hub.table import Table
-from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.weight_rows import attention, backbone, dense, layer, norm, of_heads
-from transformers_jax.models.wiring import Seq2Seq, Single
+from transformers_jax.models.wiring import EncoderDecoderFamily
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
-from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
-from transformers_jax.nn.experts import RouterLosses
+from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.pooling import LastOf
-from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Branch, Buckets, InitialT5, RMSNorm, StackSpec
 
 SHARED, OUTPUT = "shared.weight", "lm_head.weight"
 WORDS = {side: f"{side}.embed_tokens.weight" for side in ("encoder", "decoder")}
 DECODER_WORDS = f"\n{WORDS['decoder']} | decoder_embed.table"
-ENCODERS = ("encoder", "token_classification")
-"""Heads that the encoder alone answers."""
 WITHIN, INNER = ("sequence_classification", "token_classification"), "transformer."
 """Heads whose files have a prefix in front of the backbone, and the prefix."""
 
@@ -43,7 +37,7 @@ def heads_of(family: str, *chosen: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class T5Config(FamilyConfig):
+class T5Config(EncoderDecoderFamily):
     """The fields of a T5 config.json; defaults are T5-small (60M).
 
     `own_words` is in no file: it names the sides whose words are stored apart from the shared ones.
@@ -51,6 +45,7 @@ class T5Config(FamilyConfig):
 
     model_type = "t5"
     is_encoder_decoder = True
+    ALONE = {"encoder": "encoder", "token_classification": "encoder"}
     UNUSED = frozenset({"n_positions", "output_router_logits"})
     SPELLINGS = {
         "hidden_size": "d_model",
@@ -182,36 +177,14 @@ class T5Config(FamilyConfig):
         """The token-wise branch of a layer."""
         return Branch("ffn", self.feed_forward())
 
-    def build(self, head, execution, mask=None) -> Seq2Seq | Single:
-        alone = head in ENCODERS
-        masks = mask if isinstance(mask, Mapping) else {"encoder" if alone else "decoder": mask}
-        words = EmbedSpec(
-            self.vocab_size,
-            self.d_model,
-            dropout=self.dropout_rate,
-            initial=self.initial,
-            unused=not alone and self.shared_row(head) == "embed.unused",
-        )
-        encoder = Stack(self.spec(False, masks.get("encoder")), execution)
-        embed, answer = TokenEmbedder(words), self.head(head)
-        if alone:
-            return Single(embed, encoder, answer)
-        return Seq2Seq(
-            embed,
-            encoder,
-            Stack(self.spec(True, masks.get("decoder"), masks.get("cross")), execution),
-            answer,
-            decoder_embed=TokenEmbedder(replace(words, unused=False)) if self.own_words else None,
-            output_of="encoder" if self.own_words == ("decoder",) else "decoder",
-            start=self.decoder_start_token_id,
-            pad=self.pad_token_id,
-            input_ids_shifted=head in ("sequence_classification", "question_answering"),
-            routing=self.routing(head),
+    def embed(self, decoder):
+        return EmbedSpec(
+            self.vocab_size, self.d_model, dropout=self.dropout_rate, initial=self.initial
         )
 
-    def routing(self, head: str) -> RouterLosses | None:
-        """What routers add to the loss."""
-        return None
+    def shift(self, head):
+        of_input_ids = head in ("sequence_classification", "question_answering")
+        return replace(super().shift(head), of_input_ids=of_input_ids)
 
     def head(self, head: str) -> heads.Head | None:
         """The head of this name."""
@@ -245,22 +218,10 @@ class T5Config(FamilyConfig):
             )
         return self.eos_token_id
 
-    def mask_names(self, head):
-        return ("encoder",) if head in ENCODERS else super().mask_names(head)
-
     # ------------------------------------------------------------ the table
 
-    def shared_row(self, head: str) -> str:
-        """Which parameter of ours the table of shared words is."""
-        if "encoder" not in self.own_words:
-            return "embed.table"
-        if "decoder" not in self.own_words:
-            return "decoder_embed.table"
-        tied = self.tie_word_embeddings and head == "seq2seq_lm"
-        return "head.table" if tied else "embed.unused"
-
     def table(self, head) -> Table:
-        alone, own = head in ENCODERS, self.own_words
+        alone, own = head in self.ALONE, self.own_words
         texts = {
             "sequence_classification": layer("classification_head.dense", "head.inner")
             + layer("classification_head.out_proj", "head.classify"),

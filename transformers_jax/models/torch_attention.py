@@ -13,7 +13,7 @@ from transformers_jax import spec
 from transformers_jax.arrays import MASKED, Array, Bool
 from transformers_jax.graph import Dense, connect, sequence
 from transformers_jax.hub.table import Table, rows
-from transformers_jax.models.arguments import dtype_of, holds
+from transformers_jax.inputs.arguments import dtype_of, holds
 from transformers_jax.models.base import Model
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.output import Output
@@ -265,7 +265,7 @@ class TorchAttention(Model):
         output = attended.x if self.batch_first else jnp.swapaxes(attended.x, 0, 1)
         return Output(output=output, weights=attended.weights)
 
-    def check(self, inputs: Any) -> None:
+    def check(self, inputs: Any, method: str = "forward") -> None:
         config = self.config
         widths = (config.embed_dim, config.kdim, config.vdim)
         for name, width in zip(("query", "key", "value"), widths):

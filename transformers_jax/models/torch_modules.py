@@ -19,7 +19,7 @@ from transformers_jax.arrays import Array, is_traced
 from transformers_jax.graph import CAUSAL, FULL, Dense, Mask, given, sequence
 from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.base import Model
-from transformers_jax.models.inputs import split_key
+from transformers_jax.models.masks import by_stack
 from transformers_jax.models.output import Output
 from transformers_jax.models.torch_attention import (
     ALL_BIASES,
@@ -30,11 +30,12 @@ from transformers_jax.models.torch_attention import (
     read_masks,
 )
 from transformers_jax.models.weight_rows import dense, norm
-from transformers_jax.models.wiring import Seq2Seq
+from transformers_jax.models.wiring import Network, ShiftRight, Tower
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.head import LanguageModel
+from transformers_jax.nn.noise import split_key
 from transformers_jax.nn.sinusoidal import Sinusoids
 from transformers_jax.nn.stack import Stack
 
@@ -133,11 +134,9 @@ class TransformerConfig(TorchTransformerConfig):
     decoder_start_token_id: int | None = 1
 
     def build(self, head, execution, mask=None) -> Translator:
-        masks = mask if isinstance(mask, Mapping) else {"decoder": mask}
-        encoder = Stack(self.spec(False, given(masks.get("encoder"), FULL), FULL), execution)
+        masks, initial = by_stack(mask), spec.InitialXavier()
+        encoder = self.spec(False, given(masks.get("encoder"), FULL), FULL)
         own, cross = given(masks.get("decoder"), CAUSAL), given(masks.get("cross"), FULL)
-        decoder = Stack(self.spec(True, own, cross), execution)
-        initial = spec.InitialXavier()
         embed = EmbedSpec(
             vocab=self.vocab_size,
             width=self.d_model,
@@ -146,15 +145,19 @@ class TransformerConfig(TorchTransformerConfig):
             dropout=self.dropout,
             initial=initial,
         )
-        words = LanguageModel(self.vocab_size, self.d_model, initial, tied=True, shift=False)
-        return Translator(
-            TokenEmbedder(embed),
-            encoder,
-            decoder,
-            words,
-            start=self.decoder_start_token_id,
-            pad=self.pad_token_id,
-        )
+        embedder = TokenEmbedder(embed)
+        towers = {
+            "encoder": Tower(embedder, Stack(encoder, execution)),
+            "decoder": Tower(
+                embedder,
+                Stack(self.spec(True, own, cross), execution),
+                source="encoder",
+                prefix="decoder_",
+            ),
+        }
+        head = LanguageModel(self.vocab_size, self.d_model, initial, tied=True, shift=False)
+        shift = ShiftRight(self.decoder_start_token_id, self.pad_token_id)
+        return Translator(towers, head, shift=shift)
 
     def table(self, head) -> Table:
         text = "embedding.weight | embed.table" + self.backbone("transformer.")
@@ -164,8 +167,8 @@ class TransformerConfig(TorchTransformerConfig):
 # ---------------------------------------------------------------- the models
 
 
-class Translator(Seq2Seq):
-    """The 2017 Transformer over ids. Also takes `source_ids`, `source_mask` and `target_ids`."""
+class Translates(Model):
+    """A translator that takes `source_ids`, `source_mask` and `target_ids` as well."""
 
     ALIASES: ClassVar[Mapping[str, str]] = {
         "source_ids": "input_ids",
@@ -187,6 +190,10 @@ class Translator(Seq2Seq):
             eos_token_id=None,
             fixed_width=True,
         )
+
+
+class Translator(Translates, Network):
+    """The 2017 Transformer over ids."""
 
 
 class TorchTransformer(Model):
@@ -244,7 +251,7 @@ class TorchTransformer(Model):
             memory, output = jnp.swapaxes(memory, 0, 1), jnp.swapaxes(output, 0, 1)
         return Output(memory=memory, output=output)
 
-    def check(self, inputs: Mapping[str, Any]) -> None:
+    def check(self, inputs: Mapping[str, Any], method: str = "forward") -> None:
         width, first = self.config.d_model, 0 if self.batch_first else 1
         for name in ("src", "tgt"):
             shape = np.shape(inputs.get(name, ()))

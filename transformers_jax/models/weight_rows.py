@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from transformers_jax.hub.table import Row, rows, slots
+from transformers_jax.hub.table import BACKBONE, Row, Table, rows, slots
 
 S = "stack.blocks.{slot}"  # a block of the one stack of a Single model
 
@@ -60,3 +60,29 @@ def of_heads(texts: Mapping[str, str], chosen: str) -> tuple[Row, ...]:
             foreign = rows(text, group=head)
             found += [replace(r, ours=tuple(f"{head}:{path}" for path in r.ours)) for r in foreign]
     return tuple(found)
+
+
+def nested(table: Table, theirs: str, ours: Mapping[str, str], bare: bool = False) -> Table:
+    """The table of a model that is part of another: every name behind `theirs`, every parameter
+    where `ours` says that its part stands. `bare`: as a model without a head is saved."""
+
+    def named(row: Row) -> Row:
+        name = (
+            row.theirs.removeprefix(table.prefix) if bare and row.group == BACKBONE else row.theirs
+        )
+        parts = (path.partition(".") for path in row.ours)
+        # what the whole lacks (a decoder's pooler) leads to no parameter, as in other tables
+        paths = tuple(ours.get(first, theirs + first) + dot + rest for first, dot, rest in parts)
+        return replace(row, theirs=theirs + name, ours=paths)
+
+    def renamed(name: str) -> str:
+        return theirs + (name.removeprefix(table.prefix) if bare else name)
+
+    return Table(
+        tuple(named(row) for row in table.rows),
+        aliases=table.aliases,
+        ignore=tuple(theirs + pattern for pattern in table.ignore),
+        stand_ins=tuple((renamed(a), renamed(b)) for a, b in table.stand_ins),
+        twins=tuple((renamed(a), renamed(b)) for a, b in table.twins),
+        computed=tuple(replace(one, name=renamed(one.name)) for one in table.computed),
+    )

@@ -11,17 +11,23 @@ from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.noise import drop_path, dropout
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Context, OpResult
+from transformers_jax.nn.residual import Residual
 
 
 class Block(nnx.Module):
-    """x + dropout(op(norm(x))) for each branch, or norm(x + dropout(op(x))) if it is post-norm."""
+    """x + dropout(op(norm(x))) for each branch, or as its placement and residual say."""
 
     def __init__(self, branches: tuple[spec.Branch, ...], width: int, initial: spec.Initial):
         self.branches = branches
         for branch in branches:
             setattr(self, branch.name, branch.op.build(width, initial, branch.source))
-            norm = Norm(branch.norm, width) if branch.norm else None
-            setattr(self, f"{branch.name}_norm", norm)
+            norms = ("_norm", "_norm_behind") if branch.placement == "both" else ("_norm",)
+            for name in norms:
+                norm = Norm(branch.norm, width) if branch.norm else None
+                setattr(self, branch.name + name, norm)
+            residual = branch.residual
+            joined = Residual() if residual is None else residual.build(width, initial)
+            setattr(self, f"{branch.name}_residual", joined)
 
     def __call__(
         self,
@@ -41,7 +47,8 @@ class Block(nnx.Module):
             op_key, key_behind = split_at(key, number)
             norm = getattr(self, f"{branch.name}_norm") or (lambda x: x)
             y = entered if branch.reads == "block" else x
-            y = norm(y) if branch.placement == "pre" else y
+            join: Residual = getattr(self, f"{branch.name}_residual")
+            y = join.enter(y if branch.placement == "post" else norm(y), context)
             result = self._apply(branch, context, y, written.get(branch.name), op_key)
             if result.cache is not None:
                 written[branch.name] = result.cache
@@ -49,7 +56,9 @@ class Block(nnx.Module):
             y = dropout(result.delta, branch.dropout, key_behind)
             if drop_rate is not None and key_behind is not None:
                 y = drop_path(y, drop_rate, jax.random.fold_in(key_behind, 1))
-            x = x + y
+            if branch.placement == "both" and branch.norm:
+                y = getattr(self, f"{branch.name}_norm_behind")(y)
+            x = join(x, y, context)
             x = norm(x) if branch.placement == "post" else x
             x = context.nodes.zeroed(x) if branch.zero_padding else x
         if "hidden" in context.collect:

@@ -12,6 +12,11 @@ import jax.numpy as jnp
 from transformers_jax.arrays import Array, Bool, Float, Key, UInt32, mix
 
 
+def split_key(key: Key | None, count: int) -> list[Key | None]:
+    """As many keys as there are sources of noise; no key, no noise."""
+    return [None] * count if key is None else list(jax.random.split(key, count))
+
+
 def words(key: Key) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
     """The two 32-bit words of a key, typed (`jax.random.key`) or raw."""
     data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key

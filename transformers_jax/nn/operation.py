@@ -27,6 +27,7 @@ class Context:
             own scores take.
         sources: the tokens that are attended to, by name, [B S E]; not those whose keys a cache
             holds.
+        condition: what residuals are modulated by, [B E].
         how: the engine of attention.
         collect: what to hand out of every layer: "hidden", "weights", "router".
         remat: which branches the backward pass recomputes: "attention", "ffn", or neither.
@@ -37,6 +38,7 @@ class Context:
     rotations: Mapping[tuple[spec.Rotary, int], tuple[Array, Array]] = field(default_factory=dict)
     scores: Mapping[str | None, Any] = field(default_factory=dict)
     sources: Mapping[str, Float[Array, "B S E"]] = field(default_factory=dict)
+    condition: Float[Array, "B E"] | None = None
     how: str = "auto"
     collect: frozenset[str] = frozenset()
     remat: str | None = None

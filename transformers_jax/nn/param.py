@@ -279,7 +279,8 @@ def _drawer(
             values = jax.random.uniform(key, shape, jnp.float32, -draw.scale, draw.scale)
             return values.astype(dtype)
         if draw.kind == "sinusoids":
-            return jnp.asarray(draw.scale * Sinusoids(rows=shape[0]).table(shape[1]), dtype)
+            form = Sinusoids(rows=shape[0], halves=draw.halves, closed=draw.halves)
+            return jnp.asarray(draw.scale * form.table(shape[1]), dtype)
         if draw.kind == "orthogonal":
             matrix = jax.random.orthogonal(key, shape[-1], shape[:-2])
             return (draw.scale * matrix).astype(dtype)

@@ -15,6 +15,7 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, Key, wide
+from transformers_jax.inputs import checks
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.head import Dense, Head, HeadInputs
 from transformers_jax.nn.noise import dropout
@@ -247,10 +248,14 @@ class SentenceEmbedding(Head):
         self.spec = sentence
         self.steps = nnx.List([Applied(step, initial) for step in sentence.steps])
 
-    def __call__(self, x, seen: HeadInputs, *, prompt_length=None):
+    def check(self, arguments, shape, like="the input"):
+        if (length := arguments.get("prompt_length")) is not None:
+            checks.integers("prompt_length", length, 0)
+
+    def __call__(self, x, given: HeadInputs, *, prompt_length=None):
         fields: Fields = {"token_embeddings": x}
         prompt = 0 if prompt_length is None else prompt_length
         for number, step in enumerate(self.steps):
-            key = None if seen.key is None else jax.random.fold_in(seen.key, number)
-            fields = step(fields, seen.valid, prompt, key)
+            key = None if given.key is None else jax.random.fold_in(given.key, number)
+            fields = step(fields, given.valid, prompt, key)
         return {name: fields[name] for name in ("sentence_embedding", "token_embeddings")}

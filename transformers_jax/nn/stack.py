@@ -79,6 +79,7 @@ class Stack(nnx.Module):
         source: Float[Array, "B S E"] | None = None,
         source_nodes: Nodes | None = None,
         scores: Mapping[str, Score | None] | None = None,
+        condition: Float[Array, "B E"] | None = None,
         cache: Cache | None = None,
         key: Key | None = None,
         collect: frozenset[str] = frozenset(),
@@ -87,12 +88,18 @@ class Stack(nnx.Module):
 
         With a cache the tokens are the next ones; keys of earlier tokens and of the source are
         read from it. `scores` adds to those of "self" and "cross", instead of the stack's own.
+        `condition` is what residuals are modulated by (`nn.residual.Modulate`).
+
+        Raises:
+            ValueError: branches that are modulated, and no condition of their width.
         """
+        self._check_condition(condition)
         if self.spec.layout is not None:
             check_counted(nodes.length)
             noise: Any = np.full((1, nodes.length), key is not None, np.int32)
             nodes = self.spec.layout(nodes.with_tags(noise=noise))
         context = self._context(nodes, pairs, source, source_nodes, cache, collect)
+        context = replace(context, condition=condition)
         if scores:
             own = scores.get("self") or context.scores.get(None)
             named: dict[str | None, Any] = dict.fromkeys(self._sources, scores.get("cross"))
@@ -106,8 +113,8 @@ class Stack(nnx.Module):
             x, caches, seen = self._run_stacked(first, context, caches, key)
         x = dropout(x if self.norm is None else self.norm(x), self.spec.dropout, last_key)
         hidden = tuple(layer["hidden"] for layer in seen) if "hidden" in collect else ()
-        if hidden:  # index 0 is what went in; the last is after the final norm
-            hidden = (first, *hidden[:-1], x)
+        if hidden:  # index 0 is what went in
+            hidden = (first, *hidden[:-1], x if self.spec.norm_hidden else hidden[-1])
         pick = lambda what, cross=False: tuple(
             layer[f"{branch.name}.{what}"]
             for layer, branches in zip(seen, self.spec.applied)
@@ -117,6 +124,14 @@ class Stack(nnx.Module):
         if cache is not None:
             cache = cache.advance(nodes, caches)
         return Ran(x, cache, hidden, pick("weights"), pick("weights", True), pick("router"))
+
+    def _check_condition(self, condition: Array | None) -> None:
+        residuals = {b.residual for block in self.spec.blocks for b in block if b.residual}
+        widths = {r.condition for r in residuals if r.condition is not None}
+        came = None if condition is None else condition.shape[-1]
+        if widths != ({came} - {None}):
+            wanted = f"a condition [B {', '.join(map(str, widths))}]" if widths else "no condition"
+            raise ValueError(f"the branches of this stack are modulated by {wanted}; {came} came")
 
     # ------------------------------------------------------------ running the layers
 

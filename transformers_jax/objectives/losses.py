@@ -32,8 +32,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Array, Float, Key
-from transformers_jax.models import answers
-from transformers_jax.models.inputs import places_of_tokens, unseen
+from transformers_jax.inputs import labels as checks
+from transformers_jax.models.decoding import places_of_tokens, unattended
 from transformers_jax.nn.loss import (
     IGNORED,
     VocabularyLoss,
@@ -109,10 +109,10 @@ def _question(batch: Mapping[str, Any]) -> Array:
     """
     _need(batch, "next_sentence_label")
     label = batch["next_sentence_label"]
-    answers.labels("next_sentence_label", label, 2)
+    checks.labels("next_sentence_label", label, 2)
     read = [batch[name] for name in ("input_ids", "inputs_embeds") if name in batch]
     if read and np.ndim(read[0]):  # the model refuses what is no batch
-        answers.per_row("next_sentence_label", label, np.shape(read[0])[0])
+        checks.per_row("next_sentence_label", label, np.shape(read[0])[0])
     return jnp.asarray(label).reshape(-1)
 
 
@@ -142,7 +142,7 @@ def causal_lm(
     _need(batch, "input_ids")
     answers = _next_tokens(batch)
     model, placed = places_of_tokens(model, dict(batch))
-    if "labels" not in batch and (askable := unseen(model, placed)) is not None:
+    if "labels" not in batch and (askable := unattended(model.reading, placed)) is not None:
         answers = jnp.where(askable[:, 1:], answers, IGNORED)
     found = model(**_read(placed), key=key, output_unembedding=True)
     return _told(loss, loss.of(found.unembedding, answers))
@@ -190,7 +190,7 @@ def seq2seq_lm(
     """
     _need(batch, "labels")
     made: dict[str, Any] = {} if "decoder_input_ids" in batch else {"labels": batch["labels"]}
-    routing = getattr(model, "routing", None)
+    routing = model.routing
     made |= {} if routing is None else {"output_router_logits": True}
     found, labels = _asked(model, batch, key, **made)
     words, metrics = _told(loss, loss.of(found.unembedding, labels))

@@ -33,6 +33,7 @@ from transformers_jax.spec.norm import (
 from transformers_jax.spec.operation import (
     OpFlops,
     OpSpec,
+    ResidualSpec,
 )
 from transformers_jax.spec.position import (
     Additive,
@@ -87,6 +88,7 @@ __all__ = [
     "OpSpec",
     "RMSNorm",
     "RelativeTable",
+    "ResidualSpec",
     "Rotary",
     "Scaling",
     "ScoreSpec",

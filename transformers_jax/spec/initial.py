@@ -14,11 +14,12 @@ Sizes = Mapping[str, int]
 class Draw:
     """How one parameter is drawn: normal with `scale` as deviation (before what lies beyond `cut`
     deviations is cut off), uniform within +-scale, the constant `scale`, or `scale` times an
-    orthogonal matrix or a table of sinusoids."""
+    orthogonal matrix or a table of sinusoids, alternating or in `halves` (`nn.sinusoidal`)."""
 
     kind: Literal["normal", "uniform", "constant", "orthogonal", "sinusoids"]
     scale: float
     cut: float | None = None
+    halves: bool = False
 
 
 ZEROS, ONES = Draw("constant", 0.0), Draw("constant", 1.0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from transformers_jax.spec.norm import Norm
-from transformers_jax.spec.operation import OpSpec
+from transformers_jax.spec.operation import OpSpec, ResidualSpec
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,15 @@ class Summaries:
 
 @dataclass(frozen=True)
 class Branch:
-    """One residual branch of a block: x + dropout(op(norm(x))), or norm(x + dropout(op(x))).
+    """One residual branch of a block: x + dropout(op(norm(x))), or norm(x + dropout(op(x))), or
+    x + norm(dropout(op(norm(x)))) with two norms.
 
     Attributes:
         name: in the paths of parameters; no two branches of a block have the same.
         op: what it computes.
+        placement: of the norm: in front of the operation ("pre"), behind the sum ("post"), or one
+            in front and one behind the operation ("both": Gemma 2).
+        residual: how what it computes joins the stream (`nn.residual`); None: it is added.
         source: what the operation attends to: None for the stream itself, or the name of other
             tokens, which the stack is given ("encoder").
         reads: "block" takes what entered the block in place of the stream: parallel residuals.
@@ -36,11 +40,12 @@ class Branch:
     name: str
     op: OpSpec
     norm: Norm | None = None
-    placement: Literal["pre", "post"] = "pre"
+    placement: Literal["pre", "post", "both"] = "pre"
     dropout: float = 0.0
     source: str | None = None
     reads: Literal["stream", "block"] = "stream"
     zero_padding: bool = False
+    residual: ResidualSpec | None = None
 
     def __post_init__(self):
         if self.source is None:
@@ -61,7 +66,8 @@ Block = tuple[Branch, ...]
 
 def check_names(block: Block) -> None:
     """Raises ValueError for two branches of a name: they would share their parameters."""
-    parts = [part for branch in block for part in (branch.name, f"{branch.name}_norm")]
+    own = ("", "_norm", "_norm_behind", "_residual")
+    parts = [branch.name + part for branch in block for part in own]
     if twice := {part for part in parts if parts.count(part) > 1}:
         raise ValueError(
             f"two branches of a block are called {min(twice)!r}, under which their parameters are "

@@ -21,6 +21,18 @@ class OpFlops(NamedTuple):
     attention: float = 0.0  # products of tokens with tokens, along the edges of the masks
 
 
+class ResidualSpec:
+    """How what an operation gives joins the stream: a frozen record that builds its module
+    (`nn.residual.Residual`)."""
+
+    condition: int | None = None
+    """The width of what it is conditioned on; None: of nothing."""
+
+    def build(self, width: int, initial: Initial) -> Any:
+        """The module over a stream of this width, D."""
+        raise NotImplementedError
+
+
 class OpSpec:
     """The description of an operation: a frozen record that builds its module, counts its FLOPs and
     describes itself. What an operation does not have stays as it is here."""

@@ -49,6 +49,7 @@ class StackSpec:
             layers must be alike then (ALBERT applies one many times: (0, 0, 0, ...)).
         score: what positions add to the scores of every self-attention of the stack.
         layout: writes tags before the edges are drawn.
+        norm_hidden: whether the last of the hidden states is behind the final norm (not in ViT).
         dropout: of what leaves the final norm.
         layerdrop: with a key, how often a whole layer is left out (Fan et al. 2019, LayerDrop).
         source_optional: whether it may run without a source; its cross-attention is left out then
@@ -61,6 +62,7 @@ class StackSpec:
     order: tuple[int, ...] = ()
     score: ScoreSpec | None = None
     layout: Layout | None = None
+    norm_hidden: bool = True
     dropout: float = 0.0
     layerdrop: float = 0.0
     source_optional: bool = False

@@ -21,7 +21,7 @@ import numpy as np
 
 from transformers_jax import shard
 from transformers_jax.arrays import Array, Key, Params
-from transformers_jax.models.arguments import BY_NAME
+from transformers_jax.inputs.arguments import BY_NAME
 from transformers_jax.objectives import Metrics, Objective, means
 
 ONE_FOR_ALL = (*BY_NAME, "position_ids")

@@ -58,10 +58,10 @@ def continuations(
 ) -> list[str]:
     """What the model writes after the prompt, drawn `count` times; no longer than it has places."""
     from transformers_jax.generation import generate
-    from transformers_jax.generation.tags import decoder_masks, tags_of
+    from transformers_jax.generation.tags import needed_tags
 
     rows = jnp.tile(jnp.asarray(prompt, jnp.int32), (count, 1))
-    read = tags_of(decoder_masks(model), getattr(model, "stack", None), "both")
+    read = needed_tags(model.reading)
     ids = generate(
         model,
         input_ids=rows,

@@ -33,7 +33,7 @@ from transformers_jax.arrays import (
     is_traced,
     ordinary,
 )
-from transformers_jax.models.arguments import traceable
+from transformers_jax.inputs.arguments import traceable
 from transformers_jax.models.base import Model, check_model, functional
 from transformers_jax.nn.param import axes as axes_of
 from transformers_jax.nn.param import flatten, merge, split

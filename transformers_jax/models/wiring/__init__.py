@@ -1,10 +1,22 @@
-"""How embedders, stacks and heads are connected. A family chooses a wiring; it does not write one.
+"""How embedders, stacks and heads are connected: a model is its towers in order, and a head.
 
-Single     embed -> stack -> head                  encoders and decoders: only the mask differs
-Seq2Seq    embed -> encoder;  embed -> decoder (hearing the encoder) -> head
+BERT, GPT, ViT          one tower
+T5, BART, Whisper       an encoder; a decoder whose source it is
+CLIP                    a tower for texts and one for images, which the head compares
 """
 
-from transformers_jax.models.wiring.seq2seq import Seq2Seq
-from transformers_jax.models.wiring.single import Single
+from transformers_jax.models.wiring.dual import DualEncoder
+from transformers_jax.models.wiring.family import EncoderDecoderFamily, OneTower
+from transformers_jax.models.wiring.network import Network
+from transformers_jax.models.wiring.shift import ShiftRight
+from transformers_jax.models.wiring.tower import Tower, TowerOutput
 
-__all__ = ["Seq2Seq", "Single"]
+__all__ = [
+    "DualEncoder",
+    "EncoderDecoderFamily",
+    "Network",
+    "OneTower",
+    "ShiftRight",
+    "Tower",
+    "TowerOutput",
+]

@@ -13,6 +13,7 @@ from transformers_jax.nn.head.base import (
     HeadInputs,
     Pooler,
     Square,
+    TokenPooler,
     loss_of,
     no_head,
 )
@@ -22,6 +23,7 @@ from transformers_jax.nn.head.classify import (
     SequenceClassification,
     TokenClassification,
 )
+from transformers_jax.nn.head.contrastive import Contrastive, Projected
 from transformers_jax.nn.head.words import (
     LanguageModel,
     NextSentence,
@@ -32,6 +34,7 @@ from transformers_jax.nn.head.words import (
 
 __all__ = [
     "Activated",
+    "Contrastive",
     "Dense",
     "Head",
     "HeadInputs",
@@ -40,11 +43,13 @@ __all__ = [
     "NextSentence",
     "Pooler",
     "Pretraining",
+    "Projected",
     "QuestionAnswering",
     "ReplacedTokens",
     "SequenceClassification",
     "Square",
     "TokenClassification",
+    "TokenPooler",
     "binary_cross_entropy",
     "loss_of",
     "no_head",

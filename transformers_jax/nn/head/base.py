@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from transformers_jax import spec
@@ -21,36 +23,57 @@ class HeadInputs:
     """What a head may look at besides the stream.
 
     Attributes:
-        ids: the input ids [B T] (of the encoder, where there are two sides), or None if vectors
-            were given.
-        valid: where there are tokens [B T], or None if everywhere.
-        table: the word embeddings [V D], for tied heads.
+        arguments: those of the call, as `Head.prepare` left them.
+        table: the word embeddings [V D], for tied heads; None where there are no words.
         pooled: the backbone's pooled vector [B D], if it has a pooler.
+        valid: where there are tokens [B T], or None if everywhere.
+        targets: whether labels are those of the next token already (of a decoder whose inputs are
+            its labels, shifted).
+        towers: what each tower made, by name (`models.wiring`).
     """
 
-    ids: Int[Array, "B T"] | None
-    table: Float[Array, "V D"]
+    arguments: Mapping[str, Any]
+    table: Float[Array, "V D"] | None
     pooled: Float[Array, "B D"] | None
     key: Key | None
     valid: Bool[Array, "B T"] | None = None
+    targets: bool = False
+    towers: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> Int[Array, "B T"] | None:
+        """The input ids (of the encoder, where there are two sides); None if vectors were given."""
+        return self.arguments.get("input_ids")
 
 
 class Head(nnx.Module):
-    """The contract of heads; `labels` are the keyword arguments it takes from the caller. One that
-    computes a loss says what it is a mean over: its fields begin with those of `loss_of`."""
+    """What turns tokens into an answer. One that computes a loss says what it is a mean over: its
+    fields begin with those of `loss_of`.
+
+    Attributes:
+        labels: the keyword arguments that it takes from the caller.
+        rank: how many axes ids have: 3 where rows are candidates [B C T].
+        predicts_ids: whether its labels are ids, of which a decoder's inputs can be made.
+    """
 
     labels: tuple[str, ...] = ("labels",)
+    rank: int = 2
+    predicts_ids: bool = False
+
+    def prepare(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arguments of a call as embedders are to read them."""
+        return arguments
+
+    def check(
+        self, arguments: Mapping[str, Any], shape: tuple[int, ...], like: str = "the input"
+    ) -> None:
+        """Raises ValueError for labels that do not fit tokens of this shape, [B T]; `like` is the
+        name of the tokens."""
 
     def __call__(
-        self, x: Float[Array, "B T D"], seen: HeadInputs, *args: Any, **labels: Any
-    ) -> dict[str, Array]:
+        self, x: Float[Array, "B T D"], given: HeadInputs, *args: Any, **labels: Any
+    ) -> dict[str, Any]:
         raise NotImplementedError
-
-    def types(
-        self, ids: Int[Array, "B T"] | None, length: int, labels: dict[str, Any]
-    ) -> Int[Array, "B T"] | None:
-        """The types of tokens for which the caller gives none; None: all are of type 0."""
-        return None
 
 
 class Dense(nnx.Module):
@@ -101,13 +124,43 @@ class Activated(nnx.Module):
 
 
 class Pooler(Square):
-    """tanh(W first token + b): BERT's summary of a row."""
+    """act(W first token + b): BERT's summary of a row."""
 
-    def __init__(self, width: int, initial: spec.Initial):
-        super().__init__(width, "tanh", initial)
+    def __init__(
+        self, width: int, initial: spec.Initial, act: str = "tanh", out: int | None = None
+    ):
+        super().__init__(width, act, initial, out=out)
 
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B D"]:
+    def __call__(
+        self, x: Float[Array, "B T D"], ids: Int[Array, "B T"] | None = None
+    ) -> Float[Array, "B D"]:
         return super().__call__(x[:, 0])
+
+
+class TokenPooler(nnx.Module):
+    """The vector of the first token of a row, normalised, or of the token that ends a text.
+
+    Args:
+        end: the id that ends a text (its first, where there are several); "largest" is the largest
+            id of a row (CLIP, whose configs name another token).
+    """
+
+    def __init__(
+        self, width: int, norm: spec.Norm | None = None, end: int | Literal["largest"] | None = None
+    ):
+        self.norm, self.end = None if norm is None else Norm(norm, width), end
+
+    def __call__(
+        self, x: Float[Array, "B T D"], ids: Int[Array, "B T"] | None = None
+    ) -> Float[Array, "B D"]:
+        if self.end is None:
+            row = x[:, 0]
+        else:
+            if ids is None:
+                raise ValueError("the token that ends a text is found by input_ids: give them")
+            place = jnp.argmax(ids if self.end == "largest" else ids == self.end, axis=1)
+            row = jnp.take_along_axis(x, place[:, None, None], axis=1)[:, 0]
+        return row if self.norm is None else self.norm(row)
 
 
 def loss_of(**terms: Mean) -> dict[str, Any]:
@@ -116,7 +169,7 @@ def loss_of(**terms: Mean) -> dict[str, Any]:
     return {"loss": sum_of_means(terms), "loss_terms": terms}
 
 
-def no_head(x: Float[Array, "B T D"], seen: HeadInputs) -> dict[str, jax.Array]:
+def no_head(x: Float[Array, "B T D"], given: HeadInputs) -> dict[str, jax.Array]:
     """The fields of a bare backbone."""
     fields = {"last_hidden_state": x}
-    return fields if seen.pooled is None else {**fields, "pooler_output": seen.pooled}
+    return fields if given.pooled is None else {**fields, "pooler_output": given.pooled}

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Int
+from transformers_jax.inputs import checks
+from transformers_jax.inputs import labels as check
 from transformers_jax.nn.head.base import Activated, Dense, Head, Square, loss_of
 from transformers_jax.nn.loss import IGNORED, check_labels, classification_loss, cross_entropy
 from transformers_jax.nn.noise import dropout
-from transformers_jax.nn.pooling import Pooling, pool
+from transformers_jax.nn.pooling import LastOf, Pooling, pool
 
 
 class SequenceClassification(Head):
@@ -36,12 +38,13 @@ class SequenceClassification(Head):
         numbers: str = "multi_label_classification",
     ):
         self.pooling, self.problem, self.rate, self.numbers = pooling, problem, rate, numbers
+        self.count = count
         self.inner, self.pooled_rate = inner, rate if pooled_rate is None else pooled_rate
         self.classify = Dense(width, count, "label", initial, bias)
 
-    def __call__(self, x, seen, *, labels=None):
-        keys = (None, None) if seen.key is None else jax.random.split(seen.key)
-        pooled = pool(x, self.pooling, seen.ids, seen.pooled, seen.valid)
+    def __call__(self, x, given, *, labels=None):
+        keys = (None, None) if given.key is None else jax.random.split(given.key)
+        pooled = pool(x, self.pooling, given.ids, given.pooled, given.valid)
         pooled = dropout(pooled, self.pooled_rate, keys[0])
         if self.inner is not None:
             pooled = dropout(self.inner(pooled), self.rate, keys[1])
@@ -50,6 +53,12 @@ class SequenceClassification(Head):
             return {"logits": logits}
         loss = classification_loss(logits, labels, self.problem, self.numbers)
         return {**loss_of(loss=loss), "logits": logits}
+
+    def check(self, arguments, shape, like="the input"):
+        if (labels := arguments.get("labels")) is not None:
+            check.classes("labels", labels, shape[0], self.count, self.problem)
+        if isinstance(self.pooling, LastOf):
+            checks.present("input_ids", arguments.get("input_ids"), self.pooling.token)
 
 
 class TokenClassification(Head):
@@ -64,19 +73,24 @@ class TokenClassification(Head):
         *,
         inner: Square | None = None,
     ):
-        self.rate, self.inner = rate, inner
+        self.rate, self.inner, self.count = rate, inner, count
         self.classify = Dense(width, count, "label", initial)
 
-    def __call__(self, x, seen, *, labels=None):
+    def check(self, arguments, shape, like="the input"):
+        if (labels := arguments.get("labels")) is not None:
+            check.per_token("labels", labels, self.count, shape, like)
+
+    def __call__(self, x, given, *, labels=None):
         x = x if self.inner is None else self.inner(x)
-        logits = self.classify(dropout(x, self.rate, seen.key))
+        logits = self.classify(dropout(x, self.rate, given.key))
         if labels is None:
             return {"logits": logits}
         return {**loss_of(loss=cross_entropy(logits, labels)), "logits": logits}
 
 
 class MultipleChoice(Head):
-    """Which of C candidate rows is right; rows come flattened as [B * C T] (`choices`).
+    """Which of C candidate rows [B C T] is right; they are rows of their own, [B * C T], until the
+    head compares them.
 
     `rate` is the dropout of what is scored, `pooled_rate` that of the pooled vector before `inner`.
     """
@@ -95,13 +109,25 @@ class MultipleChoice(Head):
         self.pooled_rate = pooled_rate
         self.classify = Dense(width, 1, "label", initial)
 
-    def __call__(self, x, seen, *, choices: int, labels=None):
-        pooled = pool(x, self.pooling, seen.ids, seen.pooled, seen.valid)
-        if self.pooled_rate and seen.key is not None:
-            pooled = dropout(pooled, self.pooled_rate, jax.random.fold_in(seen.key, 1))
+    rank = 3
+
+    def prepare(self, arguments):
+        arrays = {name: x for name, x in arguments.items() if hasattr(x, "shape") and x.ndim > 2}
+        rows = {name: jnp.reshape(x, (-1, *x.shape[2:])) for name, x in arrays.items()}
+        return {**arguments, **rows, "choices": next(iter(arrays.values())).shape[1]}
+
+    def check(self, arguments, shape, like="the input"):
+        if (labels := arguments.get("labels")) is not None:
+            check.labels("labels", labels, shape[1])
+            check.per_row("labels", labels, shape[0])
+
+    def __call__(self, x, given, *, labels=None):
+        pooled = pool(x, self.pooling, given.ids, given.pooled, given.valid)
+        if self.pooled_rate and given.key is not None:
+            pooled = dropout(pooled, self.pooled_rate, jax.random.fold_in(given.key, 1))
         pooled = pooled if self.inner is None else self.inner(pooled)
-        scores = self.classify(dropout(pooled, self.rate, seen.key))
-        logits = scores.reshape(-1, choices)
+        scores = self.classify(dropout(pooled, self.rate, given.key))
+        logits = scores.reshape(-1, given.arguments["choices"])
         if labels is None:
             return {"logits": logits}
         return {**loss_of(loss=cross_entropy(logits, labels.reshape(-1))), "logits": logits}
@@ -128,9 +154,15 @@ class QuestionAnswering(Head):
         self.rate, self.inner = rate, inner
         self.classify = Dense(width, 2, "label", initial)
 
-    def __call__(self, x, seen, *, start_positions=None, end_positions=None, added=None):
+    def check(self, arguments, shape, like="the input"):
+        for name in ("start_positions", "end_positions"):
+            if (places := arguments.get(name)) is not None:
+                check.places(name, places)
+                check.per_row(name, places, shape[0])
+
+    def __call__(self, x, given, *, start_positions=None, end_positions=None, added=None):
         x = x if self.inner is None else self.inner(x)
-        logits = self.classify(dropout(x, self.rate, seen.key))
+        logits = self.classify(dropout(x, self.rate, given.key))
         start, end = jnp.moveaxis(logits if added is None else logits + added[..., None], -1, 0)
         fields = {"start_logits": start, "end_logits": end}
         if start_positions is None or end_positions is None:

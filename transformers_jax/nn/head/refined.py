@@ -11,6 +11,8 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int, Key
+from transformers_jax.inputs import checks
+from transformers_jax.inputs import labels as check
 from transformers_jax.nn.feedforward import FeedForwardSpec, Mlp
 from transformers_jax.nn.head import HeadInputs, QuestionAnswering
 from transformers_jax.nn.noise import dropout
@@ -48,21 +50,33 @@ class QuestionFirst(QuestionAnswering):
         super().__init__(width, initial)
         self.refined, self.separator = refined, separator
 
-    def __call__(self, x, seen: HeadInputs, *, question_lengths=None, **places):
-        asked, added = self.asked(seen.ids, x.shape[1], question_lengths), None
+    def __call__(self, x, given: HeadInputs, *, question_lengths=None, **places):
+        asked, added = self.asked(given.ids, x.shape[1], question_lengths), None
         if asked is not None:
-            added = REFUSED * (asked & (jnp.arange(x.shape[1]) > 0)).astype(x.dtype)
-        x = self.refined(x, seen.key)
-        return super().__call__(x, dataclasses.replace(seen, key=None), added=added, **places)
+            added = REFUSED * ((asked > 0) & (jnp.arange(x.shape[1]) > 0)).astype(x.dtype)
+        x = self.refined(x, given.key)
+        return super().__call__(x, dataclasses.replace(given, key=None), added=added, **places)
 
-    def types(self, ids, length: int, given):
-        asked = self.asked(ids, length, given.get("question_lengths"))
-        return None if asked is None else 1 - asked.astype(jnp.int32)
+    def prepare(self, arguments):
+        if arguments.get("token_type_ids") is not None:
+            return arguments
+        ids, vectors = arguments.get("input_ids"), arguments.get("inputs_embeds")
+        length = (vectors if ids is None else ids).shape[1]
+        asked = self.asked(ids, length, arguments.get("question_lengths"))
+        return arguments if asked is None else {**arguments, "token_type_ids": 1 - asked}
+
+    def check(self, arguments, shape, like="the input"):
+        super().check(arguments, shape, like)
+        if (lengths := arguments.get("question_lengths")) is not None:
+            checks.integers("question_lengths", lengths, None)
+            check.per_row("question_lengths", lengths, shape[0])
 
     def asked(
         self, ids: Int[Array, "B T"] | None, length: int, lengths: Int[Array, " B"] | None
     ) -> Array | None:
-        """Bool[B T]: the tokens of the question; None if nothing tells."""
+        """Int[B T]: 1 for the tokens of the question; None if nothing tells."""
         if lengths is None and ids is not None:
             lengths = jnp.argmax(ids == self.separator, axis=1) + 1
-        return None if lengths is None else jnp.arange(length) < jnp.reshape(lengths, (-1, 1))
+        if lengths is None:
+            return None
+        return (jnp.arange(length) < jnp.reshape(lengths, (-1, 1))).astype(jnp.int32)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Int, wide
+from transformers_jax.inputs import labels as check
 from transformers_jax.nn.head.base import Dense, Head, Square, loss_of
 from transformers_jax.nn.loss import IGNORED, cross_entropy, shifted
 from transformers_jax.nn.noise import dropout
@@ -28,6 +29,7 @@ class LanguageModel(Head):
     """
 
     labels = ("labels", "output_unembedding")
+    predicts_ids = True
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class LanguageModel(Head):
         softcap: float | None = None,
         unused_bias: bool = False,
     ):
+        self.vocab = vocab
         self.shift, self.scale, self.softcap, self.mixed = shift, scale, softcap, False
         sizes = {"vocab": vocab, "embed": width}
         self.transform = transform
@@ -59,17 +62,21 @@ class LanguageModel(Head):
         bias = bias if self.learns_bias or bias is None else jax.lax.stop_gradient(bias)
         return Unembedding(x * self.scale, table, bias, self.softcap, self.mixed)
 
+    def check(self, arguments, shape, like="the input"):
+        if (labels := arguments.get("labels")) is not None:
+            check.per_token("labels", labels, self.vocab, shape, like)
+
     def logits(self, x: Float[Array, "B T D"], table: Float[Array, "V D"]) -> Float[Array, "B T V"]:
         """Scores of every word of the vocabulary, in the dtype of the stream."""
         return self.unembedding(x, table).logits()
 
-    def __call__(self, x, seen, *, labels=None, output_unembedding=False):
+    def __call__(self, x, given, *, labels=None, output_unembedding=False):
         if output_unembedding:
-            return {"unembedding": self.unembedding(x, seen.table)}
-        logits = self.logits(x, seen.table)
+            return {"unembedding": self.unembedding(x, given.table)}
+        logits = self.logits(x, given.table)
         if labels is None:
             return {"logits": logits}
-        labels = shifted(labels) if self.shift else labels
+        labels = shifted(labels) if self.shift and not given.targets else labels
         return {**loss_of(loss=cross_entropy(logits, labels)), "logits": logits}
 
 
@@ -81,12 +88,16 @@ class ReplacedTokens(Head):
         self.transform = Square(width, act, initial)
         self.classify = Dense(width, 1, "label", initial)
 
-    def __call__(self, x, seen, *, labels=None):
+    def check(self, arguments, shape, like="the input"):
+        if (labels := arguments.get("labels")) is not None:
+            check.per_token("labels", labels, 2, shape, like)
+
+    def __call__(self, x, given, *, labels=None):
         logits = self.classify(self.transform(x))[..., 0]
         if labels is None:
             return {"logits": logits}
         counted = labels != IGNORED
-        counted = counted if seen.valid is None else counted & seen.valid
+        counted = counted if given.valid is None else counted & given.valid
         total, count = binary_cross_entropy(logits, labels, counted)
         return {**loss_of(loss=(total, count)), "logits": logits}
 
@@ -108,11 +119,20 @@ class NextSentence(Head):
     two are in order (Lan et al. 2019, section 3.1)."""
 
     def __init__(self, width: int, initial: spec.Initial, count: int = 2, rate: float = 0.0):
-        self.rate = rate
+        self.rate, self.count = rate, count
         self.classify = Dense(width, count, "label", initial)
 
-    def __call__(self, x, seen, *, labels=None):
-        logits = self.classify(dropout(seen.pooled, self.rate, seen.key))
+    def check(self, arguments, shape, like="the input"):
+        self.check_answer("labels", arguments.get("labels"), shape[0])
+
+    def check_answer(self, name: str, labels: Any, rows: int) -> None:
+        """Raises ValueError for labels of whole rows that are none."""
+        if labels is not None:
+            check.labels(name, labels, self.count)
+            check.per_row(name, labels, rows)
+
+    def __call__(self, x, given, *, labels=None):
+        logits = self.classify(dropout(given.pooled, self.rate, given.key))
         if labels is None:
             return {"logits": logits}
         return {**loss_of(loss=cross_entropy(logits, labels.reshape(-1))), "logits": logits}
@@ -136,15 +156,19 @@ class Pretraining(Head):
         self.needs = ("labels", asked) if needs is None else needs
         self.labels = ("labels", asked, "output_unembedding")
 
-    def __call__(self, x, seen, *, labels=None, output_unembedding=False, **question):
+    def check(self, arguments, shape, like="the input"):
+        self.words.check(arguments, shape, like)
+        self.sentence.check_answer(self.asked, arguments.get(self.asked), shape[0])
+
+    def __call__(self, x, given, *, labels=None, output_unembedding=False, **question):
         label = question.get(self.asked)
-        words = self.words(x, seen, labels=labels, output_unembedding=output_unembedding)
-        sentence = self.sentence(x, seen, labels=label)
+        words = self.words(x, given, labels=labels, output_unembedding=output_unembedding)
+        sentence = self.sentence(x, given, labels=label)
         if output_unembedding:
             return {**words, self.answered: sentence["logits"]}
         fields: dict[str, Any] = {}
-        given = {"labels": labels, self.asked: label}
-        if all(given[name] is not None for name in self.needs):
+        targets = {"labels": labels, self.asked: label}
+        if all(targets[name] is not None for name in self.needs):
             parts = {"masked_lm": words, "next_sentence": sentence}
             terms = {n: part["loss_terms"]["loss"] for n, part in parts.items() if "loss" in part}
             fields = loss_of(**terms)

@@ -11,19 +11,14 @@ is then NaN in the result: a compiled program cannot raise.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.graph import Dense, Same, attends_ahead
-from transformers_jax.models.arguments import dtype_of, holds, kind_of, readable
-
-if TYPE_CHECKING:
-    from transformers_jax.graph import Mask
-    from transformers_jax.nn.cache import Cache
-    from transformers_jax.nn.embed import EmbedSpec
+from transformers_jax.graph import Dense, Mask, Same
+from transformers_jax.inputs.arguments import dtype_of, holds, kind_of, readable
 
 
 def at(array: np.ndarray, wrong: np.ndarray) -> str:
@@ -68,6 +63,11 @@ def vectors(name: str, value: Any, width: int, rank: int = 3) -> None:
         raise ValueError(
             f"{name} has shape {np.shape(value)}; expected {rank} axes, the last of {width}"
         )
+    floats(name, value)
+
+
+def floats(name: str, value: Any) -> None:
+    """The array holds floating-point numbers."""
     if not holds(value, jnp.floating):
         raise ValueError(f"{name} must hold floating-point numbers, not {dtype_of(value)}")
 
@@ -144,19 +144,6 @@ def length(name: str, count: int | None, limit: int | None) -> None:
         )
 
 
-def hears_before_only(model: Any, what: str) -> None:
-    """What is told of the next token comes from those before it, or from a prefix: not in an
-    encoder (BERT as it is stored) with the head of a decoder."""
-    stack: Any = getattr(model, "decoder" if model.is_encoder_decoder else "stack", None)
-    masks = stack.masks("self") if hasattr(stack, "masks") else []
-    if wrong := [mask for mask in masks if attends_ahead(mask, prefix=False)]:
-        raise ValueError(
-            f"{what} needs tokens that attend to those before them only, but under the mask "
-            f"{wrong[0]} a token may attend to later ones; load the model with is_decoder=True, or "
-            "with mask=tj.CAUSAL"
-        )
-
-
 # ---------------------------------------------------------------- all inputs of a model
 
 
@@ -219,57 +206,16 @@ def shown(masks: Sequence[Mask]) -> str:
     return ", ".join(sorted({str(mask) for mask in masks}))
 
 
-def tokens(
-    inputs: Mapping[str, Any],
-    shape: tuple[int, ...],
-    like: str,
-    embed: EmbedSpec,
-    prefix: str = "",
-) -> None:
-    """Masks, types and positions of one set of tokens."""
-    if f"{prefix}attention_mask" in inputs:
-        mask(f"{prefix}attention_mask", inputs[f"{prefix}attention_mask"], shape, like)
-    if "token_type_ids" in inputs and not prefix:
-        same_shape("token_type_ids", inputs["token_type_ids"], shape, like)
-        if embed.types is None:
-            raise ValueError(
-                "this model has no token types; leave token_type_ids out "
-                "(tokenizer.batch(..., return_token_type_ids=False))"
-            )
-        count = embed.vocab if embed.types == "words" else embed.types
-        if count:
-            ids("token_type_ids", inputs["token_type_ids"], count, "token types", len(shape))
-        else:  # taken, and not read
-            integers("token_type_ids", inputs["token_type_ids"], None)
-    if "position_ids" in inputs and not prefix:
-        array = integers("position_ids", inputs["position_ids"], None)
-        (shared_shape if len(shape) == 2 else same_shape)(
-            "position_ids", inputs["position_ids"], shape, like
-        )
-        if isinstance(embed.positions, int) and array is not None:
-            ids("position_ids", array, embed.positions, "positions", None)
-    elif inputs.get("cache") is None and "position" not in (inputs.get(f"{prefix}tags") or {}):
-        length(like, counted(inputs.get(f"{prefix}input_ids"), shape, embed), embed.longest)
-
-
-def counted(given: Any, shape: tuple[int, ...], embed: EmbedSpec) -> int | None:
-    """How many tokens of the longest row have a position; None if ids would tell and cannot be
-    read."""
-    if embed.padding is None or given is None:
-        return shape[-1]
-    array = readable(given)
-    return None if array is None else int((array != embed.padding).sum(-1).max())
-
-
 def apart(
-    masks: Sequence[Mask], inputs: Mapping[str, Any], embed: EmbedSpec | None, prefix: str = ""
+    masks: Sequence[Mask], inputs: Mapping[str, Any], offset: int = 0, prefix: str = ""
 ) -> None:
     """Positions that start anew within a row tell of packed documents, which some mask must keep
-    apart."""
+    apart. `offset` is that of position 0 among `position_ids`."""
     name, placed = f"{prefix}tags['position']", inputs.get(f"{prefix}tags", {}).get("position")
     first = 0
-    if placed is None and not prefix and embed is not None:  # these are rows of the table
-        name, placed, first = "position_ids", inputs.get("position_ids"), embed.offset
+    if placed is None:  # these are rows of the table
+        name, first = f"{prefix}position_ids", offset
+        placed = inputs.get(name)
     array = None if placed is None else readable(placed)
     if array is None or array.ndim != 2 or array.shape[1] < 3:
         return
@@ -319,7 +265,7 @@ def unread_beside(cache: Any, inputs: Mapping[str, Any], names: Sequence[str]) -
         )
 
 
-def room(cache: Cache | None, shape: tuple[int, ...]) -> None:
+def room(cache: Any, shape: tuple[int, ...]) -> None:
     """The next tokens fit behind those already written."""
     if cache is None:
         return

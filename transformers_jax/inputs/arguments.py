@@ -18,6 +18,8 @@ FLAGS = (
     "output_attentions",
     "output_router_logits",
     "output_unembedding",
+    "interpolate_pos_encoding",
+    "return_loss",
 )
 BY_NAME = ("tags", "decoder_tags", "pairs")
 OTHERWISE = {  # what Hugging Face's models take, and how it is said here

@@ -1,0 +1,1 @@
+"""The arguments of a call: which there are, what may be in them, and what is said of wrong ones."""

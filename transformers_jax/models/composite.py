@@ -1,0 +1,41 @@
+"""Configs whose parts are configs of families of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from transformers_jax.models import load_config
+from transformers_jax.models.config import FamilyConfig, thaw
+
+
+class CompositeConfig(FamilyConfig):
+    """A config with configs inside, each given as such or as the content of its config.json.
+
+    Class attributes:
+        PARTS: the names of the fields that are configs.
+    """
+
+    PARTS: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def from_dict(cls, values, *, ignore=()):
+        inner = {
+            name: load_config(values[name], ignore=ignore)
+            for name in cls.PARTS
+            if isinstance(values.get(name), Mapping)
+        }
+        return super().from_dict({**values, **inner}, ignore=ignore)
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in self.PARTS:
+            if isinstance(values := getattr(self, name), Mapping):
+                object.__setattr__(self, name, load_config(thaw(values)))
+
+    def to_dict(self):
+        return super().to_dict() | {name: getattr(self, name).to_dict() for name in self.PARTS}
+
+    def part(self, head):
+        own = {} if head in self.HEADS else {n: getattr(self, n) for n in self.PARTS}
+        return next((inner for inner in own.values() if head in inner.HEADS), self)

@@ -1,0 +1,63 @@
+"""Rows with padding in front, and tokens that others look ahead to: what a causal model is told of
+them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from transformers_jax.arrays import Array, Bool
+from transformers_jax.graph import PLACE, Mask, attends_ahead, connect, from_first_token
+from transformers_jax.models.base import rebuilt
+from transformers_jax.models.masks import without
+from transformers_jax.models.reading import Reading
+from transformers_jax.nn.embed import nodes_of
+
+
+def places_of_tokens(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """(a causal model, its inputs) such that padding in front of a row does not count: not in
+    positions, unless the inputs say them, nor in masks that read places. As they are without an
+    `attention_mask`."""
+    mask, tags = inputs.get("attention_mask"), inputs.get("tags") or {}
+    if mask is None:
+        return model, inputs
+    counting = by_first_token(model)
+    names = [] if "position_ids" in inputs or "position" in tags else ["position"]
+    names += [] if counting is model else [PLACE]
+    if not names:
+        return model, inputs
+    places = jnp.maximum(jnp.cumsum(mask > 0, axis=1) - 1, 0).astype(jnp.int32)
+    return counting, {**inputs, "tags": {**tags, **dict.fromkeys(names, places)}}
+
+
+def by_first_token(model: Any) -> Any:
+    """The model whose masks read the tag `PLACE` in place of the columns of a row
+    (`graph.from_first_token`); the model itself, if no mask that it was given reads them."""
+    mask = getattr(getattr(model, "plan", None), "masks", None)
+    if not isinstance(mask, Mask) or (counting := from_first_token(mask)) == mask:
+        return model
+    config = without(model.plan.config)  # whose masks are in `counting`
+    return rebuilt(model, dataclasses.replace(model.plan, config=config, mask=counting))
+
+
+def unattended(reading: Reading, inputs: Mapping[str, Any]) -> Bool[Array, "b T"] | None:
+    """Which tokens no token before them attends to, in one layer or over several: those whose
+    probability can be told. None: all of them, as the masks keep the order of the text."""
+    masks = [mask for mask in reading.masks if attends_ahead(mask, prefix=True)]
+    if not masks:
+        return None
+    nodes = nodes_of(inputs["input_ids"].shape[1], inputs.get("attention_mask"), inputs.get("tags"))
+    nodes = nodes if reading.layout is None else reading.layout(nodes)
+    index = jnp.arange(nodes.length)
+    # the last token that each attends to, and then that any up to it does
+    reached = [
+        jnp.max(jnp.where(connect(m, nodes, pairs=inputs.get("pairs")).allowed(), index, -1), -1)
+        for m in masks
+    ]
+    last = jax.lax.cummax(functools.reduce(jnp.maximum, reached), axis=1)
+    return jnp.pad(last[:, :-1], ((0, 0), (1, 0)), constant_values=-1) < index

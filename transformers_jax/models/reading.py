@@ -1,0 +1,78 @@
+"""What generation knows of a model before it begins: which masks read its tokens, and how they are
+counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from transformers_jax.arrays import Array, Bool, Int
+from transformers_jax.graph import Mask, attends_ahead
+from transformers_jax.spec import Layout
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a model reads the tokens that it continues.
+
+    Attributes:
+        masks: of self-attention in the tower that writes.
+        cross: between its tokens and those of the source.
+        source: of self-attention in the source's tower.
+        written: tags that the tower that writes gives its tokens itself.
+        source_written: the same of the source's tower.
+        layout: what gives the tokens these tags, before masks read them.
+        positions: how many tokens have a learned position; None without a table.
+        source_positions: the same of the source.
+        source_arguments: arguments with one value for each token of the source, beside its ids.
+        counted: what positions number: the "tokens" of a row, or its "columns", padding included.
+        blocks: whether the source is computed in blocks, so that the width of its rows matters.
+    """
+
+    masks: tuple[Mask, ...] = ()
+    cross: tuple[Mask, ...] = ()
+    source: tuple[Mask, ...] = ()
+    written: frozenset[str] = frozenset()
+    source_written: frozenset[str] = frozenset()
+    layout: Layout | None = None
+    positions: int | None = None
+    source_positions: int | None = None
+    source_arguments: tuple[str, ...] = ()
+    counted: Literal["tokens", "columns"] = "tokens"
+    blocks: bool = False
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether tokens may attend to later ones: a prompt is then read in one piece."""
+        return any(attends_ahead(mask, prefix=True) for mask in self.masks)
+
+    def check_causal(self, what: str) -> None:
+        """Scores of the next token come from those before it, or from a prefix: not in an encoder
+        (BERT as it is stored) with the head of a decoder.
+
+        Raises:
+            ValueError: a mask under which a token attends to later ones.
+        """
+        if wrong := [mask for mask in self.masks if attends_ahead(mask, prefix=False)]:
+            raise ValueError(
+                f"{what} needs tokens that attend to those before them only, but under the mask "
+                f"{wrong[0]} a token may attend to later ones; load the model with "
+                "is_decoder=True, or with mask=tj.CAUSAL"
+            )
+
+
+class Columns(NamedTuple):
+    """The columns of a text that are read next.
+
+    Attributes:
+        valid: which of them hold tokens; None: all.
+        tokens: the number of each token in its row, padding left out.
+        columns: the number of each column, of those that the caller knows of.
+        tags: what masks compare.
+    """
+
+    valid: Bool[Array, "B T"] | None
+    tokens: Int[Array, "B T"]
+    columns: Int[Array, "b T"]
+    tags: Mapping[str, Int[Array, "B T"]]

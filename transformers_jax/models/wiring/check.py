@@ -1,0 +1,129 @@
+"""What is checked of a call before anything is compiled: each tower's arguments by its embedder,
+the tags and pairs by the masks that read them, the labels by the head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from transformers_jax.inputs import checks
+
+if TYPE_CHECKING:
+    from transformers_jax.models.wiring.tower import Tower
+
+Shapes = dict[str, tuple[int, ...]]
+"""By the name of a tower, the shape of its tokens: [B T], or [B C T] of candidates."""
+
+
+def check_call(network: Any, inputs: Mapping[str, Any], chosen: Sequence[str]) -> None:
+    """Raises ValueError for arguments that these towers, or the head, cannot take, as far as they
+    can be read."""
+    shapes: Shapes = {}
+    rank = 2 if network.head is None else network.head.rank
+    towers: dict[str, Tower] = {name: network.towers[name] for name in chosen}
+    every = network.towers
+    for name, tower in towers.items():
+        shape = tower.embed.check(inputs, tower.prefix, rank)
+        if shape is not None:
+            shapes[name] = shape
+    sources = {tower.source for tower in every.values()}
+    for name, tower in towers.items():
+        if name in sources:
+            readers = [t for t in every.values() if t.source == name]
+            _check_source(name, tower, readers, inputs, shapes)
+        elif tower.source is not None:
+            _check_target(network, name, tower, inputs, shapes)
+        else:
+            _check_alone(network, name, tower, inputs, shapes)
+
+
+def _check_alone(
+    network: Any, name: str, tower: Tower, inputs: Mapping[str, Any], shapes: Shapes
+) -> None:
+    """A tower without a source, to which no other attends."""
+    if name not in shapes:
+        raw = [a for a in tower.embed.raw if a in network.arguments()]
+        raise ValueError(f"give {' or '.join(raw)}{', one of the two' if len(raw) > 1 else ''}")
+    shape, masks = shapes[name], tower.stack.masks("self")
+    rows = (shape[0] * shape[1], shape[2]) if len(shape) == 3 else shape  # candidates are rows
+    if "tags" in tower.embed.arguments:
+        checks.tags("tags", inputs.get("tags"), masks, rows, tower.embed.positions)
+        checks.apart(masks, inputs, tower.embed.offset)
+    if name == network.wires[-1][0]:
+        if pairs := inputs.get("pairs"):
+            keys = rows[1] if inputs.get("cache") is None else None
+            checks.pairs(pairs, masks, rows[0], dict.fromkeys(pairs, (rows[1], keys)))
+        checks.room(inputs.get("cache"), shape)
+        if network.head is not None:
+            network.head.check(inputs, shape)
+
+
+def _check_source(
+    name: str, tower: Tower, readers: list[Tower], inputs: Mapping[str, Any], shapes: Shapes
+) -> None:
+    """A tower to which another attends: its tokens, or what it made of them."""
+    outputs: Any = inputs.get(f"{name}_outputs")
+    cache: Any = inputs.get("cache")
+    raw = tower.prefix + tower.embed.raw[0]
+    if name not in shapes and outputs is None and cache is None:
+        raise ValueError(f"give {raw} (or {name}_outputs, or a cache that has read them)")
+    mask = f"{tower.prefix}attention_mask"
+    checks.unread_beside(cache, inputs, [a for a in tower.arguments if a != mask])
+    cached = getattr(cache, "source", None)
+    if cached is not None and mask in inputs:
+        shape = (jax.tree.leaves(cache.nodes)[0].shape[0], cached.length)
+        checks.mask(mask, inputs[mask], shape, "the source of the cache")
+    if outputs is not None:
+        checks.encoded(outputs, tower.stack.spec.width)
+        encoded = np.shape(outputs["last_hidden_state"])[:2]
+        checks.encoded_from(inputs, shapes.setdefault(name, encoded), encoded, raw)
+        if mask in inputs:
+            checks.mask(mask, inputs[mask], encoded, f"{name}_outputs")
+    if name in shapes:
+        masks = tower.stack.masks("self") + [m for t in readers for m in t.stack.masks("cross")]
+        tags = f"{tower.prefix}tags"
+        checks.tags(tags, inputs.get(tags), masks, shapes[name], tower.embed.positions)
+        checks.apart(masks, inputs, tower.embed.offset, tower.prefix)
+
+
+def _check_target(
+    network: Any, name: str, tower: Tower, inputs: Mapping[str, Any], shapes: Shapes
+) -> None:
+    """A tower that attends to a source: its tokens, its tags, and the labels of the head."""
+    prefix, embed, source = tower.prefix, tower.embed, shapes.get(str(tower.source), ())
+    raw = prefix + embed.raw[0]
+    if name in shapes:
+        checks.room(inputs.get("cache"), shapes[name])
+    shape, like = source, "the input"
+    labels = inputs.get("labels")
+    predicts_ids = network.head is not None and network.head.predicts_ids
+    if predicts_ids and labels is not None:
+        checks.integers("labels", labels, 2)
+        shape, like = np.shape(labels), "labels"
+        if name not in shapes and embed.count_apart is None:
+            checks.length("labels", shape[1], embed.positions)
+    mask = f"{prefix}attention_mask"
+    if name in shapes:
+        shape, like = shapes[name], raw
+    elif mask in inputs and shape:
+        checks.mask(mask, inputs[mask], shape, like)
+    if shape and source and shape[0] != source[0]:
+        raise ValueError(
+            f"the source has {source[0]} rows and the decoder {shape[0]}; give as many"
+        )
+    own, cross = tower.stack.masks("self"), tower.stack.masks("cross")
+    tags = f"{prefix}tags"
+    checks.tags(tags, inputs.get(tags), own + cross, shape, embed.positions)
+    checks.apart(own + cross, inputs, embed.offset, prefix)
+    queries = shape[1] if shape else None
+    keys = queries if inputs.get("cache") is None else None
+    sides = {pair: (queries, keys) for mask in own for pair in mask.pairs}
+    sides |= {
+        pair: (queries, source[1] if source else None) for mask in cross for pair in mask.pairs
+    }
+    checks.pairs(inputs.get("pairs"), own + cross, shape[0] if shape else None, sides)
+    if shape and network.head is not None:
+        network.head.check(inputs, shape, like)

@@ -1,0 +1,365 @@
+"""Network: towers in their order, and a head that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from transformers_jax.arrays import Array
+from transformers_jax.inputs import checks
+from transformers_jax.models.base import Model, by_name
+from transformers_jax.models.output import Output
+from transformers_jax.models.reading import Reading
+from transformers_jax.models.wiring.check import check_call
+from transformers_jax.models.wiring.shift import ShiftRight
+from transformers_jax.models.wiring.tower import Tower, TowerOutput, paths
+from transformers_jax.nn.cache import Cache
+from transformers_jax.nn.embed import nodes_of
+from transformers_jax.nn.experts import RouterLosses
+from transformers_jax.nn.head import Head, HeadInputs, no_head
+from transformers_jax.nn.noise import split_key
+
+POSITIONAL = (
+    *("input_ids", "pixel_values", "input_features", "attention_mask"),
+    *("decoder_input_ids", "decoder_attention_mask", "encoder_outputs"),
+    *("token_type_ids", "position_ids", "inputs_embeds", "decoder_inputs_embeds"),
+    *("key", "tags", "decoder_tags", "pairs", "cache"),
+    *("output_hidden_states", "output_attentions"),
+)
+"""The order of arguments without a name; others come behind."""
+
+
+class Network(Model):
+    """Towers in their order, and a head.
+
+    Each tower turns its arguments into tokens and runs its stack over them, which may attend to the
+    tokens of an earlier tower, its source. The head reads the last one; one that compares towers
+    reads them all (`HeadInputs.towers`).
+
+    Args:
+        towers: by name. That of a model with one tower is called "stack".
+        shift: how decoder inputs are made where the caller gives none.
+        routing: what the routers of experts add to the loss, where their scores are asked for.
+        output_of: the tower whose words a tied output shares; the last by default.
+    """
+
+    def __init__(
+        self,
+        towers: Mapping[str, Tower],
+        head: Head | None = None,
+        *,
+        shift: ShiftRight | None = None,
+        routing: RouterLosses | None = None,
+        output_of: str | None = None,
+    ):
+        self.wires = tuple((name, tower.source, tower.prefix) for name, tower in towers.items())
+        embedders: list[Any] = []
+        for name, tower in towers.items():
+            for part, path in paths(name).items():
+                module = getattr(tower, part)
+                shared = part == "embed" and any(module is other for other in embedders)
+                setattr(self, path, None if shared else module)
+            embedders.append(tower.embed)
+        self.head, self.shift, self.routing = head, shift, routing
+        self.output_of = output_of or self.wires[-1][0]
+
+    # ------------------------------------------------------------ the towers
+
+    @property
+    def towers(self) -> dict[str, Tower]:
+        """The towers by name, in their order. A tower without an embedder of its own reads with its
+        source's."""
+        towers: dict[str, Tower] = {}
+        for name, source, prefix in self.wires:
+            parts = {part: getattr(self, path) for part, path in paths(name).items()}
+            if parts["embed"] is None and source is not None:
+                parts["embed"] = towers[source].embed
+            towers[name] = Tower(source=source, prefix=prefix, **parts)
+        return towers
+
+    @property
+    def last(self) -> Tower:
+        """The tower that the head reads."""
+        return self.towers[self.wires[-1][0]]
+
+    @property
+    def source(self) -> Tower | None:
+        """The tower to whose tokens the last one attends; None where it has no such."""
+        name = self.wires[-1][1]
+        return None if name is None else self.towers[name]
+
+    @property
+    def is_encoder_decoder(self) -> bool:  # type: ignore[override]
+        """Whether the last tower attends to the tokens of another."""
+        return self.wires[-1][1] is not None
+
+    @property
+    def positions(self) -> int | None:  # type: ignore[override]
+        """How many tokens of the last tower have a learned position; None without a table."""
+        return self.last.embed.positions
+
+    def words(self, name: str) -> Array | None:
+        """The word embeddings [V D] that a tower reads; None where it reads no words."""
+        tower = self.towers[name]
+        if getattr(tower.embed, "table", None) is None and tower.source is not None:
+            return self.words(tower.source)
+        table: Any = getattr(tower.embed, "table", None)
+        return None if table is None else table[...]
+
+    # ------------------------------------------------------------ arguments
+
+    def arguments(self, method="forward"):
+        """The keyword arguments of a call, or of one tower ("encoder_forward"), in their order."""
+        chosen = [self.towers[name] for name in self._chosen(method)]
+        names = ["key", *(name for tower in chosen for name in tower.arguments)]
+        if method == "forward":
+            sources = {tower.source for tower in chosen if tower.source is not None}
+            names += ["pairs", "cache", *(f"{source}_outputs" for source in sources)]
+            names += () if self.head is None else self.head.labels
+        names += ["output_hidden_states", "output_attentions"]
+        branches = {b for t in chosen for block in t.stack.spec.blocks for b in block}
+        if any("router" in branch.op.collects for branch in branches):
+            names.append("output_router_logits")
+        first = [name for name in POSITIONAL if name in names]
+        return tuple(dict.fromkeys((*first, *names)))
+
+    def _chosen(self, method: str) -> list[str]:
+        """The names of the towers that a method runs: one ("encoder_forward"), or all."""
+        names, name = [name for name, *_ in self.wires], method.removesuffix("_forward")
+        return [name] if name in names else names
+
+    def check(self, inputs: Mapping[str, Any], method: str = "forward") -> None:
+        check_call(self, inputs, self._chosen(method))
+
+    # ------------------------------------------------------------ the computation
+
+    @by_name
+    def forward(
+        self,
+        *,
+        key=None,
+        pairs=None,
+        cache=None,
+        output_hidden_states=False,
+        output_attentions=False,
+        output_router_logits=False,
+        **arguments,
+    ) -> Output:
+        """`tags` (and `attention_mask`) are of the first tower's tokens, `decoder_tags` of the
+        decoder's; masks of cross-attention compare the two."""
+        towers = self.towers
+        labels = {
+            n: arguments.pop(n, None) for n in (() if self.head is None else self.head.labels)
+        }
+        arguments = self._prepared(arguments, labels)
+        collect = collected(output_hidden_states, output_attentions)
+        keys = split_key(key, len(towers)) if len(towers) > 1 else [key]
+        outputs: dict[str, Any] = {}
+        for name, tower_key in zip(towers, keys):
+            last = name == self.wires[-1][0]
+            embed_key, stack_key, head_key = split_key(tower_key, 3)
+            if (given := arguments.get(f"{name}_outputs")) is not None:
+                outputs[name] = dict(given)
+            elif last or cache is None:
+                ran = self._run(
+                    name, arguments, outputs, collect, (embed_key, stack_key),
+                    pairs if last else None, cache if last else None,
+                )  # fmt: skip
+                outputs[name] = (
+                    ran
+                    if last or not self.is_encoder_decoder
+                    else dict(ran.record(output_router_logits))
+                )
+        return self._answer_of(outputs, arguments, labels, head_key, output_router_logits)
+
+    def _prepared(
+        self, arguments: Mapping[str, Any], labels: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The arguments as the embedders read them."""
+        if self.head is not None:
+            arguments = self.head.prepare({**arguments, **labels})
+        if self.shift is None:
+            return arguments
+        predicts_ids = self.head is not None and self.head.predicts_ids
+        return self.shift(arguments, labels.get("labels") if predicts_ids else None)
+
+    def _run(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        outputs: Mapping[str, Any],
+        collect: frozenset[str],
+        keys: tuple[Array | None, Array | None],
+        pairs: Mapping[str, Array] | None = None,
+        cache: Cache | None = None,
+    ) -> TowerOutput:
+        """A tower over its arguments, and over what its source made."""
+        tower, source, nodes = self.towers[name], None, None
+        if tower.source is not None and tower.source in outputs:
+            source = outputs[tower.source]["last_hidden_state"]
+            own = self.towers[tower.source].own(arguments)
+            nodes = nodes_of(source.shape[1], own.get("attention_mask"), own.get("tags"))
+            source = self._as_source(tower.source, source)
+        return tower.run(
+            arguments,
+            dtype=self.dtype,
+            collect=collect,
+            keys=keys,
+            pairs=pairs,
+            source=source,
+            source_nodes=nodes,
+            cache=cache,
+            table=self.words(name),
+        )
+
+    def _as_source(self, name: str, states: Array) -> Array:
+        """The states of a tower as another attends to them."""
+        project: Any = self.towers[name].project
+        return states if project is None else project(states)
+
+    def _answer_of(
+        self,
+        outputs: Mapping[str, Any],
+        arguments: Mapping[str, Any],
+        labels: Mapping[str, Any],
+        key: Array | None,
+        routers: bool,
+    ) -> Output:
+        """The fields of the head, and those of the towers."""
+        name, source, _ = self.wires[-1]
+        own: TowerOutput = outputs[name]
+        inputs = HeadInputs(
+            arguments, self.words(self.output_of), own.pooled, key, own.valid,
+            targets=self.shift is not None, towers=outputs,
+        )  # fmt: skip
+        head: Any = no_head if self.head is None else self.head
+        fields: dict[str, Any] = dict(head(own.x, inputs, **labels))
+        ran = own.ran
+        if source is None and len(outputs) > 1:  # the head has told of each
+            return Output(**fields)
+        if source is None:
+            return Output(
+                **fields,
+                cache=ran.cache,
+                hidden_states=ran.hidden or None,
+                attentions=ran.weights or None,
+                router_logits=ran.routers or None if routers else None,
+            )
+        before = outputs.get(source, {})
+        scores = {source: before.get("router_logits", ()), name: ran.routers}
+        if routers and self.routing is not None:
+            fields |= self.routing.fields(scores, len(own.x), fields.get("loss_terms"))
+        fields["cache"] = ran.cache
+        fields[f"{name}_hidden_states"] = ran.hidden or None
+        fields[f"{name}_attentions"] = ran.weights or None
+        fields["cross_attentions"] = ran.cross_weights or None
+        for field in ("last_hidden_state", "hidden_states", "attentions"):
+            fields[f"{source}_{field}"] = before.get(field)
+        fields |= {f"{n}_router_logits": x or None for n, x in scores.items() if routers}
+        return Output(**fields)
+
+    # ------------------------------------------------------------ one tower
+
+    def tower_output(self, name: str, *, key=None, **arguments: Any) -> Output:
+        """What one tower makes of its arguments, without a head."""
+        flags = [arguments.pop(f"output_{n}", False) for n in ("hidden_states", "attentions")]
+        routers = arguments.pop("output_router_logits", False)
+        embed_key, stack_key, _ = split_key(key, 3)
+        ran = self._run(name, arguments, {}, collected(*flags), (embed_key, stack_key))
+        return ran.record(routers)
+
+    @by_name
+    def encoder_forward(self, **arguments: Any) -> Output:
+        """The encoder alone."""
+        return self.tower_output("encoder", **arguments)
+
+    def encode(self, input_ids=None, **inputs: Any) -> Any:
+        """The encoder alone, of its arguments: `last_hidden_state` and what else is asked for. A
+        model of one tower encodes texts (`transformers_jax.encode`)."""
+        if not self.is_encoder_decoder:
+            return super().encode(input_ids, **inputs)
+        ids = {} if input_ids is None else {"input_ids": input_ids}
+        return self.call("encoder_forward", **ids, **inputs)
+
+    # ------------------------------------------------------------ decoding
+
+    @property
+    def reading(self):
+        own, before = self.last, self.source
+        reading = Reading(
+            masks=tuple(own.stack.masks("self")),
+            cross=tuple(own.stack.masks("cross")) if before else (),
+            written=own.stack.spec.written_tags,
+            layout=own.stack.spec.layout,
+            positions=own.embed.positions,
+            counted=own.embed.counted,
+        )
+        if before is None:
+            return reading
+        return replace(
+            reading,
+            source=tuple(before.stack.masks("self")),
+            source_written=before.stack.spec.written_tags,
+            source_positions=before.embed.positions,
+            source_arguments=before.embed.tag_arguments,
+            blocks=before.embed.blocks,
+        )
+
+    def begin(self, batch, length, source):
+        name = self.wires[-1][1]
+        if name is None:
+            return self.init_cache(batch, length)
+        inputs = dict(source)
+        outputs = inputs.pop(f"{name}_outputs", None)
+        shared = {n: inputs[n] for n in ("attention_mask", "tags") if n in inputs}
+        shared["encoder_outputs"] = self.encode(**inputs) if outputs is None else outputs
+        return self.init_cache(batch, length, **shared)
+
+    def advance(self, ids, columns, cache, **arguments):
+        prefix, tags = self.last.prefix, dict(columns.tags)
+        if self.is_encoder_decoder:
+            named: dict[str, Any] = {}
+        elif self.last.embed.counted == "columns":
+            named, tags["position"] = {"attention_mask": columns.valid}, columns.columns
+        else:
+            named = {"attention_mask": columns.valid, "position_ids": columns.tokens}
+        named |= {"input_ids": ids, **({"tags": tags} if tags else {})}
+        named = {prefix + name: value for name, value in named.items() if value is not None}
+        out = self(**named, **arguments, cache=cache)
+        return out.logits, out.cache
+
+    @by_name
+    def init_cache(
+        self,
+        batch: int,
+        length: int,
+        encoder_outputs: Output | None = None,
+        attention_mask: Array | None = None,
+        tags: Mapping[str, Array] | None = None,
+    ) -> Cache:
+        """An empty cache for `length` tokens; the keys and values of a source are computed once."""
+        stack, source = self.last.stack, self.wires[-1][1]
+        if source is None:
+            return stack.init_cache(batch, length, self.dtype)
+        checks.encoded(encoder_outputs, self.towers[source].stack.spec.width)
+        assert encoder_outputs is not None
+        states = encoder_outputs["last_hidden_state"]
+        shape = np.shape(states)[:2]
+        if shape[0] != batch:
+            raise ValueError(f"encoder_outputs have {shape[0]} rows, but batch is {batch}")
+        if attention_mask is not None:
+            checks.mask("attention_mask", attention_mask, shape, "encoder_outputs")
+        checks.tags("tags", tags, stack.masks("cross"), shape)
+        nodes = nodes_of(shape[1], attention_mask, tags)
+        states = self._as_source(source, jnp.asarray(states))
+        return stack.init_cache(batch, length, self.dtype, source=states, source_nodes=nodes)
+
+
+def collected(output_hidden_states: bool, output_attentions: bool) -> frozenset[str]:
+    """What a stack is asked to hand out of every layer."""
+    wanted = (("hidden", output_hidden_states), ("weights", output_attentions))
+    return frozenset(name for name, collect in wanted if collect)

@@ -1,0 +1,116 @@
+"""A tower: an embedder and its stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from flax import nnx
+
+from transformers_jax.arrays import Array, Bool, Float, Key
+from transformers_jax.graph import Nodes
+from transformers_jax.models.output import Output
+from transformers_jax.nn.cache import Cache
+from transformers_jax.nn.embed import Embedder
+from transformers_jax.nn.stack import Ran, Stack
+
+PLAIN = ("stack", "encoder")
+"""The towers whose embedder is called `embed`; that of another, `text`, is `text_embed`."""
+
+
+class TowerOutput(NamedTuple):
+    """What a tower makes of its tokens.
+
+    Attributes:
+        x: the stream behind its stack, of the tokens that come from the input.
+        valid: where there are tokens; None if everywhere.
+        pooled: the vector of a row, if there is a pooler.
+        ran: what the stack collected, and its cache.
+    """
+
+    x: Float[Array, "B T D"]
+    valid: Bool[Array, "B T"] | None
+    pooled: Float[Array, "B D"] | None
+    ran: Ran
+
+    def record(self, router_logits: bool = False) -> Output:
+        """As the output of a model without a head."""
+        return Output(
+            last_hidden_state=self.x,
+            pooler_output=self.pooled,
+            hidden_states=self.ran.hidden or None,
+            attentions=self.ran.weights or None,
+            router_logits=self.ran.routers or None if router_logits else None,
+        )
+
+
+@dataclass(frozen=True)
+class Tower:
+    """An embedder and its stack, and what may stand behind.
+
+    Attributes:
+        source: the name of the tower to whose tokens the stack attends.
+        prefix: of the names of its arguments ("decoder_").
+        pooler: makes one vector of a row.
+        project: brings its states to the width of the tower that attends to them.
+    """
+
+    embed: Embedder
+    stack: Stack
+    source: str | None = None
+    prefix: str = ""
+    pooler: nnx.Module | None = None
+    project: nnx.Module | None = None
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The arguments of a call that it reads."""
+        return tuple(self.prefix + name for name in self.embed.arguments)
+
+    def own(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Its arguments among those of a call, without the prefix."""
+        named = {name: arguments.get(self.prefix + name) for name in self.embed.arguments}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def run(
+        self,
+        arguments: Mapping[str, Any],
+        *,
+        dtype: jnp.dtype,
+        collect: frozenset[str],
+        keys: tuple[Key | None, Key | None],
+        pairs: Mapping[str, Array] | None = None,
+        source: Float[Array, "B S E"] | None = None,
+        source_nodes: Nodes | None = None,
+        cache: Cache | None = None,
+        table: Float[Array, "V D"] | None = None,
+    ) -> TowerOutput:
+        """Embeds its arguments and runs the stack over the tokens."""
+        embed_key, stack_key = keys
+        own = self.own(arguments)
+        x, nodes, length = self.embed(own, dtype=dtype, cache=cache, key=embed_key, table=table)
+        ran = self.stack(
+            x,
+            nodes,
+            pairs=pairs,
+            source=source,
+            source_nodes=source_nodes,
+            cache=cache,
+            key=stack_key,
+            collect=collect,
+        )
+        x = ran.x[:, :length]
+        if ran.hidden and self.stack.spec.norm_hidden:
+            ran = ran._replace(hidden=(*ran.hidden[:-1], x))
+        valid = None if nodes.valid is None else nodes.valid[:, :length]
+        pooled = None if self.pooler is None else self.pooler(ran.x, own.get("input_ids"))
+        return TowerOutput(x, valid, pooled, ran)
+
+
+def paths(name: str) -> dict[str, str]:
+    """The attributes of a network under which the parts of this tower stand."""
+    parts = ("embed", "pooler", "project")
+    prefix = "" if name in PLAIN else f"{name}_"
+    return {"stack": name, **{part: prefix + part for part in parts}}

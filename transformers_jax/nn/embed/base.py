@@ -1,0 +1,97 @@
+"""What an embedder is, and what it makes: behind it nothing knows the modality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from transformers_jax.arrays import Array, Float, Key
+from transformers_jax.graph import Nodes, sequence
+from transformers_jax.nn.cache import Cache
+
+
+class Tokens(NamedTuple):
+    """Vectors, and what the graph knows of each.
+
+    Attributes:
+        length: how many tokens of a row come from the input; those behind them only fill it up
+            (`PadToMultiple`), and no answer is of them.
+    """
+
+    x: Float[Array, "B T D"]
+    nodes: Nodes
+    length: int
+
+
+class Embedder(nnx.Module):
+    """Turns the raw input of one modality into tokens.
+
+    Attributes:
+        raw: the arguments that hold the raw input, of which a call gives one.
+        arguments: what it reads of a call, by Hugging Face's names. In front of each stands the
+            prefix of the tower ("decoder_").
+        positions: how many tokens have a learned position; None without a table.
+        offset: the number that position 0 has among `position_ids`.
+        count_apart: the id that has no position of its own; None where every token has one.
+        counted: what generation numbers: the "tokens" of a row, or its "columns".
+        tag_arguments: arguments with one value for each token, which are tags.
+        blocks: whether it fills rows up to whole blocks, so that their width matters.
+    """
+
+    raw: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    positions: int | None = None
+    offset: int = 0
+    count_apart: int | None = None
+    counted: str = "tokens"
+    tag_arguments: tuple[str, ...] = ()
+    blocks: bool = False
+
+    def check(
+        self, inputs: Mapping[str, Any], prefix: str = "", rank: int = 2
+    ) -> tuple[int, ...] | None:
+        """The shape of the tokens, [B T] (of `rank` axes, where rows are candidates); None if the
+        raw input is not among the inputs.
+
+        Raises:
+            ValueError: what cannot be embedded, as far as the arrays can be read.
+        """
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        dtype: jnp.dtype,
+        cache: Cache | None = None,
+        key: Key | None = None,
+        table: Float[Array, "V D"] | None = None,
+    ) -> Tokens:
+        """The tokens of checked inputs (without the prefix), or the next ones of a cache; `table`
+        are the word embeddings of another embedder, for one that has none."""
+        raise NotImplementedError
+
+
+def nodes_of(
+    length: int,
+    attention_mask: Array | None = None,
+    tags: Mapping[str, Array] | None = None,
+    cache: Cache | None = None,
+) -> Nodes:
+    """The nodes of a row of tokens, or of the next tokens of a cache."""
+    given = {name: _integers(tag) for name, tag in (tags or {}).items()}
+    start = 0 if cache is None else cache.length
+    known = isinstance(attention_mask, np.ndarray)
+    mask = attention_mask if attention_mask is None or known else jnp.asarray(attention_mask)
+    valid = None if mask is None else mask > 0
+    return sequence(length, start=start, valid=valid, tags=given)
+
+
+def _integers(tag: Any) -> Array:
+    """A tag as int32; what is known while tracing stays NumPy, so that live tiles can be listed."""
+    known = isinstance(tag, np.ndarray)
+    return tag.astype(np.int32) if known else jnp.asarray(tag, jnp.int32)

@@ -1,0 +1,430 @@
+"""The embedder of ids: words + positions + types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from transformers_jax import spec
+from transformers_jax.arrays import Array, Bool, Float, Int, Key, check_counted
+from transformers_jax.graph import Nodes
+from transformers_jax.inputs import checks
+from transformers_jax.inputs.arguments import readable
+from transformers_jax.nn.cache import Cache
+from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
+from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.norm import Norm
+from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.sinusoidal import Sinusoids, sinusoids, unsigned
+from transformers_jax.shard import constrain
+
+ARGUMENTS = (
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "position_ids",
+    "inputs_embeds",
+    "tags",
+)
+NOWHERE = np.int32(-(2**30))
+"""A position before every table."""
+
+
+@dataclass(frozen=True)
+class TagArgument:
+    """An argument of a call that is a tag of its tokens (Longformer: `global_attention_mask`).
+
+    `default(ids, shape)` gives the tag, Int[b T], where the caller gives none. It may have a method
+    `check(ids)` that raises ValueError for ids from which the tag cannot be derived.
+    """
+
+    argument: str
+    tag: str
+    default: Callable[[Array | None, tuple[int, int]], Array | np.ndarray]
+
+    def check(self, ids: Array | np.ndarray) -> None:
+        """Raises ValueError if `default` cannot derive the tag from these ids."""
+        if (check := getattr(self.default, "check", None)) is not None:
+            check(ids)
+
+
+@dataclass(frozen=True)
+class PadToMultiple:
+    """Rows of more than `longest` tokens are filled up with padding to a multiple of `size`: blocks
+    are whole (BigBird). Of what is computed for the padding only the hidden states but the last are
+    affected, as in the reference.
+
+    Attributes:
+        id: of the padding; also its position where the caller gives positions, as in the reference.
+    """
+
+    size: int
+    id: int
+    longest: int = 0
+
+    def missing(self, length: int) -> int:
+        """How many tokens a row lacks."""
+        return 0 if length <= self.longest else -length % self.size
+
+    def __call__(
+        self, per_token: Mapping[str, Array | None], length: int, positions: int | None
+    ) -> dict[str, Any]:
+        """The arguments of a call, [B T] each, filled up; what is padding is no valid token."""
+        whole = length + self.missing(length)
+        filled: dict[str, Any] = {}
+        for name, array in per_token.items():
+            value = self.id if name in ("input_ids", "position_ids") else 0
+            edge = ((0, 0), (0, whole - length))
+            filled[name] = array if array is None else jnp.pad(array, edge, constant_values=value)
+        if filled["attention_mask"] is None:  # NumPy: live tiles are listed while tracing
+            filled["attention_mask"] = (np.arange(whole) < length).astype(np.int32)[None]
+        if filled["position_ids"] is None and positions is not None and whole > positions:
+            filled["position_ids"] = np.minimum(np.arange(whole), positions - 1)[None]
+        return filled
+
+
+@dataclass(frozen=True)
+class EmbedSpec:
+    """How ids become vectors.
+
+    Attributes:
+        vocab: number of words.
+        shared: whether the table of words is that of another embedder (BART's decoder).
+        unused: whether files hold a further table of words that nothing reads (BART with untied
+            words keeps the one that its two sides would share).
+        padding_idx: an id whose vector learns nothing from being read, as in torch.
+        positions: rows of the table of learned positions, `Sinusoids`, or None where position
+            enters later.
+        offset: the row of position 0 (BART keeps two rows before it, RoBERTa `pad` + 1).
+        padding: an id that has no position of its own: the others are counted, and it stands at
+            -1, the row before the first (RoBERTa), or at none (sinusoids: M2M-100); None where
+            places in the row are positions.
+        types: number of token types with a table of their own, or "words" where type ids are
+            looked up among the words (GPT-2). 0: type ids are taken and not read (DeBERTa).
+        norm: applied to the sum (BERT), or to the words before all else (BlenderBot-small's
+            decoder), or to the stream that they are brought to (DeBERTa); `normed` says which.
+        scale: multiplies the word vectors (sqrt(D) in the 2017 Transformer), and also vectors that
+            the caller gives in their place where it `scales` "all" (Marian's decoder).
+        project: width of the stream, where that of the embeddings is another (ELECTRA), with a
+            bias or not (`project_bias`).
+        zero_padding: whether padding is the zero vector (DeBERTa).
+        tags: arguments of a call, [B T] each, that are tags of the tokens.
+        pad_to: how rows are filled up to whole blocks.
+        counted: what generation numbers where the caller gives no positions: the "tokens" of a
+            row, or its "columns", padding included (decoders to which Hugging Face gives no
+            `position_ids`: BART's, alone).
+    """
+
+    vocab: int
+    width: int
+    shared: bool = False
+    unused: bool = False
+    padding_idx: int | None = None
+    positions: int | Sinusoids | None = None
+    offset: int = 0
+    padding: int | None = None
+    types: int | Literal["words"] | None = None
+    norm: spec.Norm | None = None
+    normed: Literal["sum", "words", "stream"] = "sum"
+    scale: float = 1.0
+    scales: Literal["words", "all"] = "words"
+    dropout: float = 0.0
+    project: int | None = None
+    project_bias: bool = True
+    zero_padding: bool = False
+    tags: tuple[TagArgument, ...] = ()
+    pad_to: PadToMultiple | None = None
+    counted: Literal["tokens", "columns"] = "tokens"
+    initial: spec.Initial = field(default_factory=spec.Initial)
+
+    @property
+    def longest(self) -> int | None:
+        """How many tokens have a position; None where there is no table."""
+        rows = self.positions
+        rows = rows.rows if isinstance(rows, Sinusoids) else rows
+        return None if rows is None else rows - self.offset
+
+
+class TokenEmbedder(Embedder):
+    """Words + positions + types, normalised, and brought to the width of the stream."""
+
+    raw = ("input_ids", "inputs_embeds")
+
+    def __init__(self, embed: EmbedSpec):
+        self.spec = embed
+        self.offset, self.count_apart = embed.offset, embed.padding
+        self.counted, self.blocks = embed.counted, embed.pad_to is not None
+        self.tag_arguments = tuple(tag.argument for tag in embed.tags)
+        sizes = {"embed": embed.width}
+
+        def table(role: str, rows: int | None, axis: str) -> nnx.Param | None:
+            if rows is None:
+                return None
+            sized = {**sizes, axis: rows}
+            return param(f"{axis} embed", sized, embed.initial.draw(role, sized))
+
+        self.table = None if embed.shared else table("table", embed.vocab, "vocab")
+        self.unused = table("table", embed.vocab, "vocab") if embed.unused else None
+        learned = embed.positions if isinstance(embed.positions, int) else None
+        self.position = table("position", learned, "position")
+        types = embed.types if isinstance(embed.types, int) and embed.types > 0 else None
+        self.type = table("type", types, "type")
+        normed = embed.project or embed.width if embed.normed == "stream" else embed.width
+        self.norm = Norm(embed.norm, normed) if embed.norm else None
+        self.project = (
+            Projection(embed.width, embed.project, embed.initial, embed.project_bias)
+            if embed.project
+            else None
+        )
+
+    @property
+    def arguments(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (*ARGUMENTS, *self.tag_arguments)
+
+    @property
+    def positions(self) -> int | None:  # type: ignore[override]
+        """How many tokens have a learned position; None without a table."""
+        return self.spec.longest
+
+    def __call__(self, inputs, *, dtype, cache=None, key=None, table=None) -> Tokens:
+        ids, vectors = inputs.get("input_ids"), inputs.get("inputs_embeds")
+        raw = ids if vectors is None else vectors
+        assert raw is not None  # `check` refuses a call without both
+        per_token, tags = {n: inputs.get(n) for n in self._per_token}, inputs.get("tags") or {}
+        length, pad_to = raw.shape[1], self.spec.pad_to
+        if self.spec.tags or pad_to is not None:
+            check_counted(length)
+        missing = 0 if pad_to is None or cache is not None else pad_to.missing(length)
+        if pad_to is not None and missing:
+            rows = None if "position" in tags else self.spec.longest
+            per_token = pad_to(per_token, length, rows)
+            tags = {n: jnp.pad(x, ((0, 0), (0, missing))) for n, x in tags.items()}
+        if vectors is None:
+            words = self.words(per_token["input_ids"], dtype, table)
+        else:
+            words = jnp.pad(self.given(vectors, dtype), ((0, 0), (0, missing), (0, 0)))
+        tags = self._positioned(tags, per_token["position_ids"], ids, cache)
+        tags = self._tagged(tags, per_token, (words.shape[0], words.shape[1]))
+        nodes = nodes_of(words.shape[1], per_token["attention_mask"], tags, cache)
+        x = self.embedded(words, nodes, per_token["token_type_ids"], key)
+        return Tokens(x, nodes, length)
+
+    def sharing(self, embed: EmbedSpec, project: Projection | None) -> TokenEmbedder:
+        """An embedder of another description with the tables and norm of this one, and a
+        projection of its own (ELECTRA's generator)."""
+        other = TokenEmbedder(embed)
+        for name in ("table", "position", "type", "norm"):
+            setattr(other, name, getattr(self, name))
+        other.project = project
+        return other
+
+    # ------------------------------------------------------------ vectors
+
+    def words(
+        self, ids: Int[Array, "B T"], dtype: jnp.dtype, table: Float[Array, "V D"] | None = None
+    ) -> Float[Array, "B T D"]:
+        """The vectors of ids, in a `table` if this embedder has none of its own; an id outside of
+        it is NaN, never a neighbour's vector."""
+        own = table if self.table is None else self.table[...]
+        assert own is not None  # the table of another, where there is none
+        vectors = rows(own, ids)
+        if self.spec.padding_idx is not None:
+            vectors = without_gradient(vectors, ids == self.spec.padding_idx)
+        return (vectors * self.spec.scale).astype(dtype)
+
+    def given(self, vectors: Float[Array, "B T D"], dtype: jnp.dtype) -> Float[Array, "B T D"]:
+        """The caller's vectors in place of the words'."""
+        scale = self.spec.scale if self.spec.scales == "all" else 1.0
+        return (vectors * scale).astype(dtype)
+
+    def embedded(
+        self,
+        words: Float[Array, "B T D"],
+        nodes: Nodes,
+        type_ids: Int[Array, "B T"] | None = None,
+        key: Key | None = None,
+    ) -> Float[Array, "B T D"]:
+        """Word vectors (`words(ids)`, or `given`) with everything else added."""
+        x, dtype = words, words.dtype
+        if self.norm is not None and self.spec.normed == "words":
+            x = self.norm(x)
+        if self.type is not None:
+            type_ids = jnp.zeros((1, x.shape[1]), jnp.int32) if type_ids is None else type_ids
+            x = x + rows(self.type[...], type_ids).astype(dtype)
+        elif self.spec.types == "words" and type_ids is not None:
+            x = x + self.words(type_ids, dtype)
+        place = nodes.position + self.spec.offset
+        if self.position is not None:
+            vectors = rows(self.position[...], place)
+            if self.spec.padding is not None:  # torch: `padding_idx` of the table
+                vectors = without_gradient(vectors, nodes.position == -1)
+            x = x + vectors.astype(dtype)
+        elif isinstance(self.spec.positions, Sinusoids):
+            encoding = sinusoids(self.spec.positions, x.shape[-1], place)
+            if self.spec.padding is not None:
+                encoding = jnp.where((nodes.position < 0)[..., None], 0.0, encoding)
+                encoding = jnp.where((nodes.position < -1)[..., None], jnp.nan, encoding)
+            x = x + encoding.astype(dtype)
+        if self.norm is not None and self.spec.normed == "sum":
+            x = self.norm(x)
+        if self.spec.normed == "stream":
+            x = x if self.project is None else self.project(x)
+            x = x if self.norm is None else self.norm(x)
+            x = nodes.zeroed(x) if self.spec.zero_padding else x
+            return dropout(x, self.spec.dropout, key)
+        x = nodes.zeroed(x) if self.spec.zero_padding else x
+        x = dropout(x, self.spec.dropout, key)
+        return x if self.project is None else self.project(x)
+
+    # ------------------------------------------------------------ positions and tags
+
+    @property
+    def _per_token(self) -> list[str]:
+        """The arguments that have one value for each token."""
+        return [name for name in self.arguments if name not in ("inputs_embeds", "tags")]
+
+    def _positioned(
+        self,
+        tags: Mapping[str, Array],
+        position_ids: Array | None,
+        ids: Array | None,
+        cache: Cache | None,
+    ) -> Mapping[str, Array]:
+        """The tags with `position`, where that is not the place in the row.
+
+        The tag counts from 0 in every document; `position_ids`, as in Hugging Face, are rows of the
+        table. RoBERTa counts the tokens that are no padding.
+        """
+        if "position" in tags and position_ids is not None:
+            raise ValueError("give tags['position'] or position_ids, one of the two")
+        if position_ids is not None:
+            return {**tags, "position": jnp.asarray(position_ids) - self.spec.offset}
+        if "position" not in tags and self.spec.padding is not None and ids is not None:
+            return {**tags, "position": self._counted(ids, 0 if cache is None else cache.length)}
+        if "position" in tags and self.spec.offset:  # rows before the first are no positions
+            least = 0 if self.spec.padding is None else -1
+            given = jnp.asarray(tags["position"])
+            return {**tags, "position": jnp.where(given < least, NOWHERE, given)}
+        return tags
+
+    def _counted(self, ids: Int[Array, "B T"], start: Int[Array, ""] | int) -> Int[Array, "B T"]:
+        """The positions of words that are counted apart from padding; `start` came before."""
+        real = ids != self.spec.padding
+        return jnp.where(real, jnp.cumsum(real, axis=1) - 1 + start, -1).astype(jnp.int32)
+
+    def _tagged(
+        self,
+        tags: Mapping[str, Array],
+        per_token: Mapping[str, Array | None],
+        shape: tuple[int, int],
+    ) -> Mapping[str, Array]:
+        """The tags with those of `TagArgument`s, which may also be given as tags by name."""
+        every: dict[str, Any] = dict(tags)
+        for tag in self.spec.tags:
+            value: Array | np.ndarray | None = per_token[tag.argument]
+            if value is not None and tag.tag in every:
+                raise ValueError(f"give {tag.argument} or tags[{tag.tag!r}], one of the two")
+            if value is None and tag.tag not in every:
+                value = tag.default(per_token["input_ids"], shape)
+            if value is not None:
+                every[tag.tag] = value
+        return every
+
+    # ------------------------------------------------------------ checks
+
+    def check(self, inputs, prefix="", rank=2):
+        ids, vectors = (inputs.get(prefix + name) for name in ("input_ids", "inputs_embeds"))
+        if ids is not None and vectors is not None:
+            raise ValueError(f"give {prefix}input_ids or {prefix}inputs_embeds, one of the two")
+        if ids is not None:
+            like, shape = f"{prefix}input_ids", np.shape(ids)
+            checks.ids(like, ids, self.spec.vocab, rank=rank)
+        elif vectors is not None:
+            like, shape = f"{prefix}inputs_embeds", np.shape(vectors)[:-1]
+            checks.vectors(like, vectors, self.spec.width, rank + 1)
+        else:
+            return None
+        if (name := f"{prefix}attention_mask") in inputs:
+            checks.mask(name, inputs[name], shape, like)
+        self._check_types(inputs, f"{prefix}token_type_ids", shape, like)
+        self._check_positions(inputs, prefix, shape, like)
+        tags, readable_ids = (
+            inputs.get(f"{prefix}tags") or {},
+            None if ids is None else readable(ids),
+        )
+        for tag in self.spec.tags:
+            if (name := prefix + tag.argument) in inputs:
+                checks.integers(name, inputs[name], None)
+                checks.same_shape(name, inputs[name], shape, like)
+            elif readable_ids is not None and tag.tag not in tags:
+                tag.check(readable_ids)
+        return shape
+
+    def _check_types(self, inputs, name: str, shape: tuple[int, ...], like: str) -> None:
+        if name not in inputs:
+            return
+        checks.same_shape(name, inputs[name], shape, like)
+        if self.spec.types is None:
+            raise ValueError(
+                f"this model has no token types; leave {name} out "
+                "(tokenizer.batch(..., return_token_type_ids=False))"
+            )
+        count = self.spec.vocab if self.spec.types == "words" else self.spec.types
+        if count:
+            checks.ids(name, inputs[name], count, "token types", len(shape))
+        else:  # taken, and not read
+            checks.integers(name, inputs[name], None)
+
+    def _check_positions(self, inputs, prefix: str, shape: tuple[int, ...], like: str) -> None:
+        name = f"{prefix}position_ids"
+        if name in inputs:
+            array = checks.integers(name, inputs[name], None)
+            same = checks.shared_shape if len(shape) == 2 else checks.same_shape
+            same(name, inputs[name], shape, like)
+            if isinstance(self.spec.positions, int) and array is not None:
+                checks.ids(name, array, self.spec.positions, "positions", None)
+        elif inputs.get("cache") is None and "position" not in (inputs.get(f"{prefix}tags") or {}):
+            count = self._count(inputs.get(f"{prefix}input_ids"), shape)
+            checks.length(like, count, self.spec.longest)
+
+    def _count(self, ids: Any, shape: tuple[int, ...]) -> int | None:
+        """How many tokens of the longest row have a position; None if ids would tell and cannot be
+        read."""
+        if self.spec.padding is None or ids is None:
+            return shape[-1]
+        array = readable(ids)
+        return None if array is None else int((array != self.spec.padding).sum(-1).max())
+
+
+class Projection(nnx.Module):
+    """x W + b, from one width to another, such as from that of the embeddings to that of the stream
+    (Clark et al. 2020, 3.2)."""
+
+    def __init__(self, width: int, out: int, initial: spec.Initial, bias: bool = True):
+        sizes = {"embed": out, "inner": width}
+        self.weight = param("inner embed", sizes, initial.draw("project", sizes))
+        self.bias = param("embed", sizes, spec.ZEROS) if bias else None
+
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T E"]:
+        return add(contract("btd,de->bte", x, self.weight), self.bias)
+
+
+def without_gradient(
+    vectors: Float[Array, "B T D"], fixed: Bool[Array, "B T"]
+) -> Float[Array, "B T D"]:
+    """The vectors, of which those that are `fixed` have no gradient."""
+    return jnp.where(fixed[..., None], jax.lax.stop_gradient(vectors), vectors)
+
+
+def rows(table: Float[Array, "V D"], ids: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+    """Rows of a table by id; NaN for one that there is not. JAX would clamp an id that is too
+    large, and count a negative one from the end."""
+    # Undo the table's fsdp cut first: a table cut on both axes makes XLA rematerialise the lookup.
+    table = constrain(table, "vocab embed")
+    return jnp.take(table, unsigned(ids), axis=0, mode="fill", fill_value=jnp.nan)

@@ -1,0 +1,92 @@
+"""Heads of dual encoders: projections into a space that texts and images share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from transformers_jax import spec
+from transformers_jax.arrays import Array, Float, wide
+from transformers_jax.nn.head.base import Dense, Head, loss_of
+from transformers_jax.nn.loss import cross_entropy
+from transformers_jax.nn.param import param
+
+
+class Projected(Head):
+    """The pooled vector of one tower in the shared space, under the name `field`."""
+
+    labels = ()
+
+    def __init__(self, width: int, size: int, initial: spec.Initial, field: str):
+        self.field = field
+        self.projection = Dense(width, size, "inner", initial, bias=False)
+
+    def __call__(self, x, given):
+        return {self.field: self.projection(given.pooled), "last_hidden_state": x}
+
+
+class Contrastive(Head):
+    """Every text compared with every image: cosines times a learned scale; the loss is the mean of
+    two cross-entropies, of the right image for a text and of the right text for an image (Radford
+    et al. 2021, section 2.3). A batch for the loss has as many texts as images, pair by pair.
+
+    Args:
+        text_width, vision_width: D of the towers.
+        size: E of the shared space.
+        scale: the logarithm of the first factor of the cosines.
+    """
+
+    labels = ("return_loss",)
+
+    def __init__(
+        self, text_width: int, vision_width: int, size: int, initial: spec.Initial, scale: float
+    ):
+        self.text = Dense(text_width, size, "inner", initial, bias=False)
+        self.vision = Dense(vision_width, size, "inner", initial, bias=False)
+        self.scale = param("", {}, spec.Draw("constant", scale))
+
+    def project(self, tower: str, pooled: Float[Array, "B D"]) -> Float[Array, "B E"]:
+        """The features of a tower's rows."""
+        projection: Dense = getattr(self, tower)
+        return projection(pooled)
+
+    def check(self, arguments, shape, like="the input"):
+        texts, images = arguments.get("input_ids"), arguments.get("pixel_values")
+        if not arguments.get("return_loss") or texts is None or images is None:
+            return
+        if len(texts) != len(images):
+            raise ValueError(
+                f"return_loss=True compares pairs, but there are {len(texts)} texts and "
+                f"{len(images)} images; give as many, pair by pair"
+            )
+
+    def __call__(self, x, given, *, return_loss=False):
+        vectors: dict[str, Any] = {}
+        for name, tower in given.towers.items():
+            vectors[name] = unit(self.project(name, tower.pooled))
+        scale = jnp.exp(self.scale[...].astype(wide(self.scale[...])))
+        per_text = (vectors["text"] @ vectors["vision"].T) * scale.astype(vectors["text"].dtype)
+        fields: dict[str, Any] = {}
+        if return_loss:
+            pairs = jnp.arange(len(per_text))
+            terms = {}
+            for name, logits in (("text_loss", per_text), ("image_loss", per_text.T)):
+                total, count = cross_entropy(logits, pairs)
+                terms[name] = (total / 2, count)
+            fields = loss_of(**terms)
+        return {
+            **fields,
+            "logits_per_image": per_text.T,
+            "logits_per_text": per_text,
+            "text_embeds": vectors["text"],
+            "image_embeds": vectors["vision"],
+            "text_model_output": given.towers["text"].record(),
+            "vision_model_output": given.towers["vision"].record(),
+        }
+
+
+def unit(x: Float[Array, "B E"]) -> Float[Array, "B E"]:
+    """The vectors divided by their lengths."""
+    length = jnp.sqrt(jnp.sum(jnp.square(x.astype(wide(x))), axis=-1, keepdims=True))
+    return (x / length).astype(x.dtype)
