@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from transformers_jax.models.reading import Reading
+
 STATES = 5
 
 
@@ -53,7 +55,7 @@ class Markov(nnx.Module):
 
     def __init__(self, config: MarkovConfig, table: np.ndarray, position_weight: float = 0.0):
         self.config, self.position_weight = config, position_weight
-        self.generation_config = None
+        self.generation_config, self.positions = None, None
         self.is_encoder_decoder = config.is_encoder_decoder
         self.table = nnx.Param(jnp.asarray(table, jnp.float32))
 
@@ -63,40 +65,38 @@ class Markov(nnx.Module):
     def encode(self, *, input_ids, attention_mask):
         return {"last_hidden_state": input_ids[..., None]}
 
-    def init_cache(self, batch, length, *, encoder_outputs=None, attention_mask=None):
-        source = jnp.zeros(batch, jnp.int32)
-        if encoder_outputs is not None:
-            states = encoder_outputs["last_hidden_state"][..., 0].astype(jnp.int32)
-            source = (states if attention_mask is None else states * attention_mask).sum(1)
-        ids = jnp.zeros((batch, length), jnp.int32)
-        return MarkovCache(ids, ids.astype(bool), source, jnp.int32(0))
+    @property
+    def reading(self):
+        return Reading(writes=True)
 
-    def __call__(
-        self,
-        *,
-        input_ids=None,
-        decoder_input_ids=None,
-        attention_mask=None,
-        position_ids=None,
-        cache,
-    ):
-        chunk = decoder_input_ids if input_ids is None else input_ids
-        valid = jnp.ones(chunk.shape, bool) if attention_mask is None else attention_mask
+    def begin(self, batch, length, source):
+        count = jnp.zeros(batch, jnp.int32)
+        mask = source.get("attention_mask")
+        if source:
+            outputs = source.get("encoder_outputs")
+            outputs = self.encode(**source) if outputs is None else outputs
+            states = outputs["last_hidden_state"][..., 0].astype(jnp.int32)
+            count = (states if mask is None else states * mask).sum(1)
+        ids = jnp.zeros((batch, length), jnp.int32)
+        return MarkovCache(ids, ids.astype(bool), count, jnp.int32(0))
+
+    def advance(self, ids, columns, cache):
+        valid = jnp.ones(ids.shape, bool) if columns.valid is None else columns.valid
         place = (0, cache.length)
         cache = replace(
             cache,
-            ids=jax.lax.dynamic_update_slice(cache.ids, chunk.astype(jnp.int32), place),
+            ids=jax.lax.dynamic_update_slice(cache.ids, ids.astype(jnp.int32), place),
             valid=jax.lax.dynamic_update_slice(cache.valid, valid, place),
-            length=cache.length + chunk.shape[1],
+            length=cache.length + ids.shape[1],
         )
         history = jnp.cumsum(cache.ids * cache.valid, axis=1) + cache.source[:, None]
-        state = jax.lax.dynamic_slice_in_dim(history, place[1], chunk.shape[1], axis=1)
-        logits = self.table[...][state % STATES, chunk]
-        if position_ids is not None:
-            logits = logits + self.position_weight * jnp.sin(position_ids + 1.0)[..., None] * (
+        state = jax.lax.dynamic_slice_in_dim(history, place[1], ids.shape[1], axis=1)
+        logits = self.table[...][state % STATES, ids]
+        if not self.is_encoder_decoder:
+            logits = logits + self.position_weight * jnp.sin(columns.tokens + 1.0)[..., None] * (
                 jnp.arange(self.config.vocab_size)
             )
-        return type("Out", (), {"logits": logits, "cache": cache})
+        return logits, cache
 
 
 def log_probabilities(table: np.ndarray, history: list[int], source: int = 0) -> np.ndarray:

@@ -33,7 +33,6 @@ from transformers_jax.generation.tags import check_tags, continued, needed_tags
 __all__ = ["Request", "bucket", "check_head", "read", "vocabulary_of"]
 
 DEFAULT_NEW_TOKENS = 20  # as transformers
-WRITERS = ("causal_lm", "seq2seq_lm")  # the heads whose scores are those of the next token
 
 
 class Request(NamedTuple):
@@ -129,11 +128,10 @@ def check_head(model: Any) -> None:
     Raises:
         ValueError: for a backbone, a classifier or an encoder.
     """
-    head = model.plan.head
-    if head not in WRITERS:
+    if not model.reading.writes:
         raise ValueError(
             f"generate needs a model that scores the next token, but {type(model).__name__} has "
-            f"head {head!r}; load it with head='causal_lm' (or 'seq2seq_lm')"
+            f"head {model.plan.head!r}; load it with head='causal_lm' (or 'seq2seq_lm')"
         )
     model.reading.check_causal("generate")
 

@@ -38,7 +38,7 @@ def places_of_tokens(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str,
 def by_first_token(model: Any) -> Any:
     """The model whose masks read the tag `PLACE` in place of the columns of a row
     (`graph.from_first_token`); the model itself, if no mask that it was given reads them."""
-    mask = getattr(getattr(model, "plan", None), "masks", None)
+    mask = model.plan.masks if model.reading.masks else None
     if not isinstance(mask, Mask) or (counting := from_first_token(mask)) == mask:
         return model
     config = without(model.plan.config)  # whose masks are in `counting`

@@ -17,6 +17,7 @@ class Reading:
     """How a model reads the tokens that it continues.
 
     Attributes:
+        writes: whether the model scores the next token, so that text can be continued.
         masks: of self-attention in the tower that writes.
         cross: between its tokens and those of the source.
         source: of self-attention in the source's tower.
@@ -30,6 +31,7 @@ class Reading:
         blocks: whether the source is computed in blocks, so that the width of its rows matters.
     """
 
+    writes: bool = False
     masks: tuple[Mask, ...] = ()
     cross: tuple[Mask, ...] = ()
     source: tuple[Mask, ...] = ()

@@ -283,7 +283,7 @@ class RecurrentTranslator(Translates):
 
     @property
     def reading(self):
-        return Reading(cross=(self.attention.spec.mask,))
+        return Reading(writes=True, cross=(self.attention.spec.mask,))
 
     def arguments(self, method="forward"):
         return (*super().arguments(method), *(self.head.labels if method == "forward" else ()))

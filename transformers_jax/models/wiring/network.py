@@ -23,6 +23,9 @@ from transformers_jax.nn.experts import RouterLosses
 from transformers_jax.nn.head import Head, HeadInputs, no_head
 from transformers_jax.nn.noise import split_key
 
+WRITERS = ("causal_lm", "seq2seq_lm")
+"""The heads whose scores are those of the next token."""
+
 POSITIONAL = (
     *("input_ids", "pixel_values", "input_features", "attention_mask"),
     *("decoder_input_ids", "decoder_attention_mask", "encoder_outputs"),
@@ -291,6 +294,7 @@ class Network(Model):
     def reading(self):
         own, before = self.last, self.source
         reading = Reading(
+            writes=self.plan.head in WRITERS,
             masks=tuple(own.stack.masks("self")),
             cross=tuple(own.stack.masks("cross")) if before else (),
             written=own.stack.spec.written_tags,
