@@ -29,8 +29,8 @@ from transformers_jax.hub.header import (
     Tensor,
     check_name,
     open_regular,
+    parse_header,
     read_header,
-    read_json,
 )
 from transformers_jax.publish import publish
 from transformers_jax.sizes import parse_bytes
@@ -243,7 +243,7 @@ def _open_index(path: Path) -> Checkpoint:
     with open_regular(path) as file:
         raw = file.read(MAX_HEADER + 1)
     try:
-        index = read_json(raw, "the index")
+        index = parse_header(raw, "the index")
         places = index.get("weight_map") if isinstance(index, dict) else None
         if not isinstance(places, dict) or any(not isinstance(v, str) for v in places.values()):
             raise ValueError("the index needs a 'weight_map' from tensor names to file names")

@@ -9,7 +9,6 @@ reason; none takes more than a second or a few hundred megabytes.
 from __future__ import annotations
 
 import gc
-import json
 import math
 import os
 import re
@@ -23,6 +22,8 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+
+from transformers_jax.json_files import parse_json
 
 MAX_HEADER = 25 * 10**6
 MAX_TENSORS = 200_000
@@ -108,7 +109,7 @@ def open_regular(path: Path) -> Any:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def read_json(raw: bytes, what: str) -> Any:
+def parse_header(raw: bytes, what: str) -> Any:
     """Parses JSON of bounded size and depth in which no key comes twice.
 
     Raises:
@@ -127,14 +128,7 @@ def read_json(raw: bytes, what: str) -> Any:
             raise ValueError(f"{what} has the key {twice[:100]!r} twice")
         return found
 
-    try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=unique)
-    except UnicodeDecodeError:
-        raise ValueError(f"{what} is not UTF-8") from None
-    except RecursionError:
-        raise ValueError(f"{what} is nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{what} is not JSON ({error.msg} at {error.pos})") from None
+    return parse_json(raw, what, pairs_hook=unique)
 
 
 def check_name(name: str) -> None:
@@ -151,7 +145,7 @@ def check_name(name: str) -> None:
 def _parse(raw: bytes, begin: int, size: int) -> tuple[dict[str, Tensor], dict[str, str]]:
     if raw[:1] != b"{":
         raise ValueError("the header does not begin with '{'")
-    header = read_json(raw, "the header")
+    header = parse_header(raw, "the header")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or any(not isinstance(v, str) for v in metadata.values()):
         raise ValueError("the metadata must be text")

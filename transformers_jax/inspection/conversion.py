@@ -20,12 +20,8 @@ from transformers_jax.embedding.plan import EmbeddingPlan
 from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, confined, open_checkpoint
 from transformers_jax.inspection.description import head_of
-from transformers_jax.pretrained import (
-    from_pretrained,
-    load_config,
-    read_json,
-    save_pretrained,
-)
+from transformers_jax.json_files import read_json
+from transformers_jax.pretrained import from_pretrained, load_config, save_pretrained
 
 COMPANIONS = (  # files beside the weights that belong to the tokenizer or the processor
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
