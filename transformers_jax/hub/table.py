@@ -20,7 +20,18 @@ import numpy as np
 from transformers_jax.hub.layout import Part, Shape
 from transformers_jax.hub.row import BACKBONE, Row, rows, slots
 
-__all__ = ["BACKBONE", "Computed", "Fill", "Piece", "Report", "Row", "Table", "rows", "slots"]
+__all__ = [
+    "BACKBONE",
+    "Computed",
+    "Fill",
+    "Piece",
+    "Report",
+    "Row",
+    "Table",
+    "Tying",
+    "rows",
+    "slots",
+]
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,24 @@ class Fill:
     lead: tuple[int, ...]
     shape: Shape
     pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Tying:
+    """Two names on disk of one array.
+
+    `name` is a row's, so export writes it, and it is read where a file has both. Usually `copy`
+    has no parameter of its own: it is read where a file lacks `name`, and ignored elsewhere. With
+    `apart` both names have one, and where a file holds one of the two, either is filled from it.
+    """
+
+    name: str
+    copy: str
+    apart: bool = False
+
+    def renamed(self, name: Callable[[str], str]) -> Tying:
+        """The same tying under other names."""
+        return replace(self, name=name(self.name), copy=name(self.copy))
 
 
 @dataclass(frozen=True)
@@ -107,11 +136,10 @@ class Table:
     backbone's rows and may be missing in a file; `bare=True` exports without it, as models without
     a head are saved. `prefixes` are further ones that a file may have. `aliases` are (regular
     expression, replacement) pairs for older names, `ignore` are shell patterns of stray names,
-    `stand_ins` are (name, other): `other` is taken where `name` is not in the file. `twins` are
-    pairs of which a file may hold one, which then is both. `computed` are tensors that a formula
-    gives; files may lack them. `variants` are tables of the same parameters that other files fit,
-    where tensors are cut in other ways; the one that knows most of a file's names reads it.
-    Export only writes the names of the rows.
+    `ties` are names of one array. `computed` are tensors that a formula gives; files may lack them.
+    `variants` are tables of the same parameters that other files fit, where tensors are cut in
+    other ways; the one that knows most of a file's names reads it. Export only writes the names of
+    the rows.
     """
 
     rows: tuple[Row, ...]
@@ -119,8 +147,7 @@ class Table:
     prefixes: tuple[str, ...] = ()
     aliases: tuple[tuple[str, str], ...] = ()
     ignore: tuple[str, ...] = ()
-    stand_ins: tuple[tuple[str, str], ...] = ()
-    twins: tuple[tuple[str, str], ...] = ()
+    ties: tuple[Tying, ...] = ()
     computed: tuple[Computed, ...] = ()
     variants: tuple[Table, ...] = ()
 
@@ -242,34 +269,41 @@ class Table:
         """Which name of the file is which tensor, and what becomes of all other names."""
         index = _Index(self.rows)
         present = {row.group for row in self.rows if any(path in ours for path in row.ours)}
-        claims: dict[str, list[str]] = {}
-        rest: dict[str, list[str]] = {"unexpected": [], "left_out": [], "ignored": []}
-        spare: dict[str, str] = {}  # canonical -> name, of what is not needed under its own name
+        stored: dict[str, list[str]] = {}  # canonical name -> the names that the file has for it
         for name in theirs:
-            canonical = self._canonical(name, fills, index)
-            row = index.find(canonical)
+            stored.setdefault(self._canonical(name, fills, index), []).append(name)
+        self._tie(stored, fills)
+        copies = {tie.copy for tie in self.ties if not tie.apart}
+        rest: dict[str, list[str]] = {"unexpected": [], "left_out": [], "ignored": []}
+        for canonical, names in stored.items():
             if canonical in fills:
-                claims.setdefault(canonical, []).append(name)
                 continue
-            spare[canonical] = name
-            if any(fnmatch.fnmatchcase(n, p) for n in (name, canonical) for p in self.ignore):
-                rest["ignored"].append(name)
-            elif row is None or (row.ours and row.group in present):
-                rest["unexpected"].append(name)
-            else:
-                rest["left_out" if row.ours else "ignored"].append(name)
-        for wanted, other in self.stand_ins:
-            if wanted in fills and wanted not in claims and other in spare:
-                claims[wanted] = [spare.pop(other)]
-                for names in rest.values():
-                    names[:] = [name for name in names if name != claims[wanted][0]]
-        for pair in self.twins:
-            for wanted, other in (pair, pair[::-1]):
-                if wanted in fills and wanted not in claims and other in claims:
-                    claims[wanted] = claims[other][:1]
+            row = index.find(canonical)
+            for name in names:
+                stray = any(
+                    fnmatch.fnmatchcase(n, p) for n in (name, canonical) for p in self.ignore
+                )
+                if stray or canonical in copies or (row is not None and not row.ours):
+                    kind = "ignored"
+                else:
+                    kind = "unexpected" if row is None or row.group in present else "left_out"
+                rest[kind].append(name)
+        claims = {canonical: names for canonical, names in stored.items() if canonical in fills}
         repeated = tuple(tuple(names) for names in claims.values() if len(names) > 1)
         found = {canonical: names[0] for canonical, names in claims.items()}
         return (found, repeated, *(tuple(names) for names in rest.values()))
+
+    def _tie(self, stored: dict[str, list[str]], fills: Mapping[str, Fill]) -> None:
+        """Gives each tensor that the file lacks the names of what is the same array."""
+        for tie in self.ties:
+            pairs = [(tie.name, tie.copy), (tie.copy, tie.name)]
+            for absent, other in pairs if tie.apart else pairs[:1]:
+                if absent not in fills or absent in stored or other not in stored:
+                    continue
+                if tie.apart:
+                    stored[absent] = stored[other][:1]
+                elif other not in fills:
+                    stored[absent] = stored.pop(other)
 
     def _canonical(self, name: str, fills: Mapping[str, Fill], index: _Index) -> str:
         """The name as the rows spell it, or unchanged where none of the spellings is known."""

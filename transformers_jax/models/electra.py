@@ -7,9 +7,8 @@ together is `models.electra_pretraining`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
-from transformers_jax.hub.table import rows
+from transformers_jax.hub.table import Tying, rows
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.weight_rows import layer, norm
 from transformers_jax.nn import head as heads
@@ -33,8 +32,7 @@ class ElectraConfig(BertConfig):
     model_type = "electra"
     FIXED = {"position_embedding_type": "absolute"}
     UNUSED = frozenset({"summary_proj_to_labels"})  # runs only where it changes nothing
-    TIES = ("electra.embeddings.word_embeddings.weight", "generator_lm_head.weight")
-    TIED_TOO: ClassVar[tuple[tuple[str, str], ...]] = ()
+    TIES = (Tying("electra.embeddings.word_embeddings.weight", "generator_lm_head.weight"),)
     POOLED = ()
     HEADS = {
         "ElectraModel": "none",

@@ -93,8 +93,8 @@ class EncoderDecoderConfig(FamilyConfig):
         return self.decoder.replace(tie_word_embeddings=tied)
 
     @property
-    def tied_pairs(self):
-        return tuple(tuple(f"decoder.{n}" for n in pair) for pair in self.decoder.tied_pairs)
+    def ties(self):
+        return tuple(tie.renamed("decoder.{}".format) for tie in self.decoder.ties)
 
     def build(self, head, execution, mask=None) -> EncoderDecoder:
         masks = mask if isinstance(mask, Mapping) else {"decoder": mask}
@@ -113,7 +113,7 @@ class EncoderDecoderConfig(FamilyConfig):
         )
         every: dict[str, Any] = {
             name: tuple(dict.fromkeys(x for part in parts for x in getattr(part, name)))
-            for name in ("rows", "aliases", "ignore", "stand_ins", "twins", "computed")
+            for name in ("rows", "aliases", "ignore", "ties", "computed")
         }
         every["rows"] += rows(layer("enc_to_dec_proj", "project"))
         return Table(**every)
@@ -139,8 +139,7 @@ def nested(table: Table, theirs: str, ours: Mapping[str, str], bare: bool = Fals
         tuple(named(row) for row in table.rows),
         aliases=table.aliases,
         ignore=tuple(theirs + pattern for pattern in table.ignore),
-        stand_ins=tuple((renamed(a), renamed(b)) for a, b in table.stand_ins),
-        twins=tuple((renamed(a), renamed(b)) for a, b in table.twins),
+        ties=tuple(tie.renamed(renamed) for tie in table.ties),
         computed=tuple(replace(one, name=renamed(one.name)) for one in table.computed),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
-from transformers_jax.hub.table import Table
+from transformers_jax.hub.table import Table, Tying
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.weight_rows import attention, backbone, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import Seq2Seq, Single
@@ -58,7 +58,7 @@ class T5Config(FamilyConfig):
         "num_hidden_layers": "num_layers",
         "head_dim": "d_kv",
     }
-    TIES = (SHARED, OUTPUT)
+    TIES = (Tying(SHARED, OUTPUT),)
     HEADS = {**heads_of("T5"), "T5WithLMHeadModel": "seq2seq_lm"}
     UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"own_words"})
 
@@ -277,9 +277,9 @@ class T5Config(FamilyConfig):
         if head in WITHIN:
             found = [replace(row, theirs=INNER + row.theirs) for row in found]
         named = {row.theirs.removeprefix(INNER) for row in found}
-        stray = [name for name in (SHARED, *WORDS.values()) if name not in named]
+        copies = [*WORDS.values(), *([] if texts["seq2seq_lm"] else [OUTPUT])]
+        stray = [name for name in (SHARED, *copies) if name not in named]
         stray += ["decoder.*"] if alone else []
-        stray += [] if texts["seq2seq_lm"] else [OUTPUT]
         inner = INNER if head in WITHIN else ""
         return Table(
             (*found, *of_heads(texts, head)),
@@ -289,7 +289,7 @@ class T5Config(FamilyConfig):
                 *(prefix + name for name in stray for prefix in ("", INNER)),
                 "*.EncDecAttention.relative_attention_bias.weight",
             ),
-            stand_ins=tuple((inner + SHARED, o) for o in (*WORDS.values(), OUTPUT)),
+            ties=tuple(Tying(inner + SHARED, name) for name in copies),
         )
 
     def side(self, decoder: bool, ours: str) -> str:
