@@ -267,7 +267,7 @@ def test_choices_are_summarised_as_the_config_says(kind, how, weights):
     x, padded = jnp.array([[[-3.0, 1.0], [5.0, 2.0]]]), jnp.array([[True, False]])
     bare = dict(summary_type=how, summary_use_proj=False, summary_activation="relu")
     head = kind(**TINY, **bare).head("multiple_choice")
-    found = head.inner(pool(x, head.pooling, None, None, padded))
+    found = head.inner(pool(x, head.pooling, padded))
     assert np.array_equal(found[0], np.maximum(weights @ np.asarray(x[0]), 0))
     projected = kind(**TINY, **{**bare, "summary_use_proj": True})
     for config, stored in ((kind(**TINY, **bare), False), (projected, True)):

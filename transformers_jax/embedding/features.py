@@ -15,7 +15,7 @@ from transformers_jax.arrays import Array, Float, Params, is_traced
 from transformers_jax.models.arguments import concrete, narrow, traceable
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.nn.param import bind, merge, mixed, params, split
-from transformers_jax.nn.sentence import MODES, pool_tokens
+from transformers_jax.nn.pooling import Pooling, pool
 from transformers_jax.nn.stack import Stack, unstack
 from transformers_jax.shard import refuse_explicit, refuse_explicit_values
 
@@ -60,8 +60,7 @@ def features(
             f"layer {came}: there are 0 (the embeddings) to {depth}, or -1 to {-depth - 1} from "
             "the end"
         )
-    if pooling is not None and pooling not in MODES:
-        raise ValueError(f"pooling mode {pooling!r} is unknown; known are {', '.join(MODES)}")
+    how = None if pooling is None else Pooling(mode=pooling)
     places = tuple(int(n) % (depth + 1) for n in asked)
     given = {"input_ids": input_ids, **inputs}
     given = {name: value for name, value in given.items() if value is not None}
@@ -73,7 +72,7 @@ def features(
     given = {name: read(name, value) for name, value in given.items()}
     own.check(given)
     given = {name: narrow(value) for name, value in given.items()}
-    found = _run(definition, name, method, places, pooling, values, given)
+    found = _run(definition, name, method, places, how, values, given)
     return found[0] if one else found
 
 
@@ -109,7 +108,7 @@ def _run(
     name: str,
     method: str,
     places: tuple[int, ...],
-    pooling: str | None,
+    pooling: Pooling | None,
     values: Params,
     inputs: dict[str, Any],
 ) -> tuple[Array, ...]:
@@ -122,5 +121,5 @@ def _run(
     if pooling is not None:
         valid = inputs.get("attention_mask")
         valid = None if valid is None else valid > 0
-        found = [pool_tokens(x, pooling, valid) for x in found]
+        found = [pool(x, pooling, valid) for x in found]
     return tuple(found)

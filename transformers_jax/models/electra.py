@@ -13,10 +13,10 @@ from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.weight_rows import layer, norm
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.nn.pooling import Pooling
+from transformers_jax.nn.pooling import Name
 from transformers_jax.spec import LayerNorm
 
-SUMMARIES: dict[str, Pooling] = {
+SUMMARIES: dict[str, Name] = {
     "last": "end",
     "first": "first",
     "mean": "mean of all",

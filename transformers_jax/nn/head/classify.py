@@ -10,7 +10,7 @@ from transformers_jax.arrays import Array, Int
 from transformers_jax.nn.head.base import Activated, Dense, Head, Square, loss_of
 from transformers_jax.nn.loss import IGNORED, check_labels, classification_loss, cross_entropy
 from transformers_jax.nn.noise import dropout
-from transformers_jax.nn.pooling import Pooling, pool
+from transformers_jax.nn.pooling import Name, Pooling, pool
 
 
 class SequenceClassification(Head):
@@ -27,7 +27,7 @@ class SequenceClassification(Head):
         count: int,
         initial: spec.Initial,
         *,
-        pooling: Pooling = "pooler",
+        pooling: Pooling | Name = "pooler",
         inner: Square | None = None,
         problem: str | None = None,
         bias: bool = True,
@@ -41,7 +41,7 @@ class SequenceClassification(Head):
 
     def __call__(self, x, seen, *, labels=None):
         keys = (None, None) if seen.key is None else jax.random.split(seen.key)
-        pooled = pool(x, self.pooling, seen.ids, seen.pooled, seen.valid)
+        pooled = pool(x, self.pooling, seen.valid, ids=seen.ids, pooled=seen.pooled)
         pooled = dropout(pooled, self.pooled_rate, keys[0])
         if self.inner is not None:
             pooled = dropout(self.inner(pooled), self.rate, keys[1])
@@ -87,7 +87,7 @@ class MultipleChoice(Head):
         initial: spec.Initial,
         rate: float = 0.0,
         *,
-        pooling: Pooling = "pooler",
+        pooling: Pooling | Name = "pooler",
         inner: Square | Activated | None = None,
         pooled_rate: float = 0.0,
     ):
@@ -96,7 +96,7 @@ class MultipleChoice(Head):
         self.classify = Dense(width, 1, "label", initial)
 
     def __call__(self, x, seen, *, choices: int, labels=None):
-        pooled = pool(x, self.pooling, seen.ids, seen.pooled, seen.valid)
+        pooled = pool(x, self.pooling, seen.valid, ids=seen.ids, pooled=seen.pooled)
         if self.pooled_rate and seen.key is not None:
             pooled = dropout(pooled, self.pooled_rate, jax.random.fold_in(seen.key, 1))
         pooled = pooled if self.inner is None else self.inner(pooled)
