@@ -37,9 +37,6 @@ class Block(Mask):
         row, column = q.tag(self.tag)[:, :, None], k.tag(self.tag)[:, None, :]
         return row // self.size == column // self.size
 
-    def __str__(self) -> str:
-        return f"Block({self.size}{', ' + repr(self.tag) if self.tag != 'index' else ''})"
-
 
 @dataclass(frozen=True)
 class Scattered(Mask):
