@@ -52,28 +52,28 @@ def features(
         )
     depth = stack.spec.depth
     one = not isinstance(layer, Iterable)
-    asked: tuple[Any, ...] = tuple(layer) if isinstance(layer, Iterable) else (layer,)
+    layers: tuple[Any, ...] = tuple(layer) if isinstance(layer, Iterable) else (layer,)
     fits = lambda n: isinstance(n, (int, np.integer)) and -depth - 1 <= n <= depth
-    if not asked or not all(map(fits, asked)):
-        came = next((repr(n) for n in asked if not fits(n)), "none")
+    if not layers or not all(map(fits, layers)):
+        came = next((repr(n) for n in layers if not fits(n)), "none")
         raise ValueError(
             f"layer {came}: there are 0 (the embeddings) to {depth}, or -1 to {-depth - 1} from "
             "the end"
         )
     how = None if pooling is None else Pooling(mode=pooling)
-    places = tuple(int(n) % (depth + 1) for n in asked)
-    given = {"input_ids": input_ids, **inputs}
-    given = {name: value for name, value in given.items() if value is not None}
+    places = tuple(int(n) % (depth + 1) for n in layers)
+    arguments = {"input_ids": input_ids, **inputs}
+    arguments = {name: value for name, value in arguments.items() if value is not None}
     own = bare(model)
-    own.known(given, method)
+    own.known(arguments, method)
     definition, values = split(own)
-    refuse_explicit(given)
-    read = traceable if is_traced(given, values) else concrete
-    given = {name: read(name, value) for name, value in given.items()}
-    own.check(given)
-    given = {name: narrow(value) for name, value in given.items()}
-    found = _run(definition, name, method, places, how, values, given)
-    return found[0] if one else found
+    refuse_explicit(arguments)
+    read = traceable if is_traced(arguments, values) else concrete
+    arguments = {name: read(name, value) for name, value in arguments.items()}
+    own.check(arguments)
+    arguments = {name: narrow(value) for name, value in arguments.items()}
+    states = _run(definition, name, method, places, how, values, arguments)
+    return states[0] if one else states
 
 
 def bare(model: Model) -> Model:
@@ -117,9 +117,9 @@ def _run(
     setattr(model, name, shallow(getattr(model, name), max(places)))
     several = len(set(places)) > 1
     out = getattr(model, method)(**inputs, output_hidden_states=several)
-    found = [out.hidden_states[n] if several else out.last_hidden_state for n in places]
+    states = [out.hidden_states[n] if several else out.last_hidden_state for n in places]
     if pooling is not None:
         valid = inputs.get("attention_mask")
         valid = None if valid is None else valid > 0
-        found = [pool(x, pooling, valid) for x in found]
-    return tuple(found)
+        states = [pool(x, pooling, valid) for x in states]
+    return tuple(states)
