@@ -75,10 +75,10 @@ class Scattered(Mask):
     def edges(self, q, k, pairs=None):
         row, column = q.tag(self.tag)[:, :, None], k.tag(self.tag)[:, None, :]
         blocks = q.tag(self.of)[:, :, None]
-        found = row != row
+        edges = row != row
         for draw in range(self.count):
-            found = found | (column == self.drawn(row, blocks, draw))
-        return found
+            edges = edges | (column == self.drawn(row, blocks, draw))
+        return edges
 
     def drawn(
         self, block: Int[Array, "..."], blocks: Int[Array, "..."], draw: int

@@ -7,8 +7,6 @@ import dataclasses
 
 from transformers_jax.graph.mask import All, Any, Before, Full, Mask, Near, Not, Where
 
-__all__ = ["PLACE", "attends_ahead", "from_first_token"]
-
 PLACE = "place in the text"
 """A tag that counts the tokens of a row from its first, where `index` counts its columns."""
 
