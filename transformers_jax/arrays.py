@@ -20,26 +20,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt32
-
-__all__ = [
-    "MASKED",
-    "Array",
-    "Bool",
-    "Float",
-    "Int",
-    "Key",
-    "Params",
-    "UInt32",
-    "check_counted",
-    "check_key",
-    "is_symbolic",
-    "is_traced",
-    "mix",
-    "ordinary",
-    "to_dtype",
-    "wide",
-]
+from jaxtyping import Array as Array
+from jaxtyping import Bool as Bool
+from jaxtyping import Float as Float
+from jaxtyping import Int as Int
+from jaxtyping import UInt32 as UInt32
 
 Key = Array  # a jax.random.key
 Params = dict[str, Any]  # nested, string keys, arrays as leaves

@@ -137,15 +137,14 @@ def _check_shrinking(model: Model, old: int, size: int, shrink: bool) -> None:
             f"vocab_size ({size}) is less than the {old} rows that there are: the last "
             f"{old - size} words would be cut off; pass shrink=True if that is meant"
         )
-    said = {**vars(model.config), **model.generation_config}
-    ids = {name: value for name, value in said.items() if name.endswith("_token_id")}
-    flat = {
-        name: [
-            i for i in (value if isinstance(value, (tuple, list)) else (value,)) if i is not None
-        ]
-        for name, value in ids.items()
-    }
-    if gone := [f"{name}={i}" for name, found in flat.items() for i in found if size <= i < old]:
+    gone = [
+        f"{name}={i}"
+        for name, value in {**vars(model.config), **model.generation_config}.items()
+        if name.endswith("_token_id")
+        for i in (value if isinstance(value, (tuple, list)) else (value,))
+        if i is not None and size <= i < old
+    ]
+    if gone:
         raise ValueError(
             f"with {size} rows there is no {', '.join(gone)}; keep at least as many rows as the "
             "special tokens of the config need"

@@ -14,8 +14,8 @@ def parse_bytes(name: str, size: int | str) -> int:
     Raises:
         ValueError: no size above 0; `name` says of what.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", str(size).strip().lower())
-    count = int(float(found[1]) * UNITS[found[2] or ""]) if found else 0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", str(size).strip().lower())
+    count = int(float(match[1]) * UNITS[match[2] or ""]) if match else 0
     if count <= 0:
         raise ValueError(
             f"{name} is {size!r}; expected bytes above 0, as a number or a text such as '5GB' "

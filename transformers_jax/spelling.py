@@ -18,8 +18,8 @@ def closest(name: str, names: Iterable[str], *, most: int = 1, cutoff: float = 0
     spelled: dict[str, str] = {}
     for known in names:
         spelled.setdefault(known.casefold(), known)
-    found = difflib.get_close_matches(name.casefold(), list(spelled), n=most, cutoff=cutoff)
-    return [spelled[folded] for folded in found]
+    matches = difflib.get_close_matches(name.casefold(), list(spelled), n=most, cutoff=cutoff)
+    return [spelled[folded] for folded in matches]
 
 
 def nearest(

@@ -250,7 +250,7 @@ def test_convert_keeps_what_makes_vectors_of_sentences(tmp_path, here):
 
 
 def test_convert_copies_no_file_from_elsewhere(tmp_path):
-    from transformers_jax.inspection.conversion import copy_companions
+    from transformers_jax.hub.companions import copy_companions
 
     secret = tmp_path / "secret"
     secret.write_text("private")

@@ -12,8 +12,8 @@ from tests.data.tokenizer_texts import pairs, texts
 from transformers_jax.data.classes import slow
 from transformers_jax.data.classes.table import ALIKE, CLASSES, OURS
 from transformers_jax.data.tokenizers import load_tokenizer
+from transformers_jax.hub.companions import COMPANIONS, copy_companions
 from transformers_jax.hub.download import PATTERNS
-from transformers_jax.inspection.conversion import COMPANIONS, copy_companions
 
 MADE = json.loads(lzma.decompress(Path(__file__).with_name("tokenizers.json.xz").read_bytes()))
 

@@ -8,7 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from transformers_jax.nn.sentence import MODES, Pool, SentenceSpec, pool_tokens, unit
+from transformers_jax.nn.pooling import MODES, Last, LastOf, Pooling, pool
+from transformers_jax.nn.sentence import Pool, SentenceSpec, unit
+
+
+def pool_tokens(x, mode, valid=None, skip=0):
+    return pool(x, Pooling(mode=mode), valid, skip=skip)
 
 
 @functools.cache
@@ -62,3 +67,36 @@ def test_unknown_modes_are_told():
     with pytest.raises(ValueError, match="'middle'; known are cls"):
         Pool(("mean", "middle"))
     assert SentenceSpec(5, (Pool(("cls", "mean")),)).size == 10
+
+
+X = jnp.arange(24.0).reshape(2, 4, 3) + 1
+VALID = jnp.array([[False, True, True, False], [False] * 4])
+IDS = jnp.array([[7, 5, 7, 0], [0, 0, 0, 0]])
+NOTHING = jnp.full(3, jnp.nan)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "vectors"),  # of a row with two tokens, and of one without any
+    [
+        ("first", (X[0, 0], X[1, 0])),
+        ("first valid", (X[0, 1], X[1, 0])),
+        ("end", (X[0, 3], X[1, 3])),
+        ("mean", (X[0, 1:3].mean(0), NOTHING)),
+        ("mean of all", (X[0].mean(0), X[1].mean(0))),
+        (Last(0), (X[0, 2], X[1, 0])),
+        (LastOf(5), (X[0, 1], NOTHING)),
+        (LastOf(7), (X[0, 2], NOTHING)),
+    ],
+)
+def test_the_poolings_of_heads_choose_their_tokens(pooling, vectors):
+    found = pool(X, pooling, VALID, ids=IDS)
+    np.testing.assert_allclose(found, jnp.stack(vectors), rtol=1e-6)
+
+
+def test_tokens_that_cannot_be_told_are_refused():
+    np.testing.assert_array_equal(pool(X[:1], Last(None)), X[:1, -1])
+    np.testing.assert_array_equal(pool(X, Last(0)), X[:, -1])
+    with pytest.raises(ValueError, match=r"needs config\.pad_token_id"):
+        pool(X, Last(None), ids=IDS)
+    with pytest.raises(ValueError, match="last token 5 of a row needs input_ids"):
+        pool(X, LastOf(5))

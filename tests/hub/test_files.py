@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors import numpy as library
 
-from transformers_jax.hub.files import Entry, open_checkpoint, save
+from transformers_jax.hub.files import Entry, confined, open_checkpoint, save
 from transformers_jax.hub.header import MAX_HEADER, MAX_TENSORS
 
 RNG = np.random.default_rng(0)
@@ -62,7 +62,7 @@ def test_what_is_read_is_what_was_written(tmp_path):
         found = checkpoint.read(name)
         assert found.ctypes.data % 64 == 0
         assert found.tobytes() == array.tobytes()
-    np.testing.assert_array_equal(checkpoint.read_rows("z.weight", 1, 3), MANY["z.weight"][1:3])
+    np.testing.assert_array_equal(checkpoint.read("z.weight", 1, 3), MANY["z.weight"][1:3])
     with pytest.raises(ValueError, match="has no tensor 'nobody'"):
         checkpoint.read("nobody")
 
@@ -92,6 +92,14 @@ def test_shards_and_index_hold_what_one_file_holds(tmp_path):
     checkpoint = open_checkpoint(tmp_path)
     assert checkpoint.shapes == dict.fromkeys(tensors, (5, 5))
     np.testing.assert_array_equal(checkpoint.read("l.6"), tensors["l.6"])
+
+
+def test_a_tensor_larger_than_a_shard_has_one_of_its_own(tmp_path):
+    tensors = {name: np.ones(size, np.float32) for name, size in (("a", 2), ("b", 9), ("c", 3))}
+    save(entries(tensors), tmp_path, max_shard_size=20)
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())["weight_map"]
+    assert index["a"] == index["c"] != index["b"]  # as huggingface_hub splits them
+    assert open_checkpoint(tmp_path).shapes == {"a": (2,), "b": (9,), "c": (3,)}
 
 
 def test_a_save_replaces_the_files_of_the_one_before(tmp_path):
@@ -229,6 +237,19 @@ def test_the_links_of_the_hubs_cache_are_followed(tmp_path):
     (model / "snapshots" / "1").mkdir(parents=True)
     (model / "snapshots" / "1" / "model.safetensors").symlink_to("../../blobs/abc")
     assert open_checkpoint(model / "snapshots" / "1").read("w").sum() == 3
+
+
+def test_the_links_of_a_folder_within_the_hubs_cache_are_followed(tmp_path):
+    model = tmp_path / "models--some--model"
+    folder = model / "snapshots" / "1" / "0_Transformer"
+    folder.mkdir(parents=True)
+    (model / "blobs").mkdir()
+    (model / "blobs" / "abc").write_text("{}")
+    (folder / "tokenizer.json").symlink_to("../../../blobs/abc")
+    assert confined(folder / "tokenizer.json", folder) == (model / "blobs" / "abc").resolve()
+    (folder / "vocab.txt").symlink_to("../../../../secret")
+    with pytest.raises(ValueError, match="link that leads out of its directory"):
+        confined(folder / "vocab.txt", folder)
 
 
 @pytest.mark.parametrize(

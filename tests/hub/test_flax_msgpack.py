@@ -100,7 +100,7 @@ def test_arrays_whole_or_in_chunks_are_read_by_pytorchs_names(largest, tmp_path,
     for name, values in expected.items():
         assert found.read(name).tobytes() == np.ascontiguousarray(values).tobytes(), name
         for start, stop in [(0, 1), (1, 3), (0, 0)] if values.ndim else ():
-            rows = found.read_rows(name, start, stop)
+            rows = found.read(name, start, stop)
             assert rows.tobytes() == np.ascontiguousarray(values[start:stop]).tobytes(), name
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from transformers_jax.hub.table import Row, Table, rows, slots
+from transformers_jax.hub.table import Row, Table, Tying, rows, slots
 
 L, D, H, G, K, F, V = 3, 5, 7, 2, 11, 13, 17
 
@@ -22,7 +22,7 @@ GPT = Table(
     prefix="model.",
     aliases=((r"\.gamma$", ".weight"),),
     ignore=("*.position_ids",),
-    stand_ins=(("model.wte.weight", "head.weight"),),
+    ties=(Tying("model.wte.weight", "head.weight"),),
 )
 OURS = {
     "embed.table": (V, D),
@@ -61,7 +61,8 @@ def test_one_error_lists_all_that_is_missing_unexpected_or_of_another_shape():
 
 
 def test_names_of_a_head_that_is_not_wanted_are_left_out():
-    report = GPT.check(THEIRS | {"head.weight": (V, D), "head.bias": (V,)}, OURS)
+    table = replace(GPT, ties=())
+    report = table.check(THEIRS | {"head.weight": (V, D), "head.bias": (V,)}, OURS)
     assert report.left_out == ("head.weight", "head.bias")
 
 
@@ -92,23 +93,27 @@ def test_two_spellings_of_one_tensor_in_a_file_are_refused():
         GPT.check(THEIRS | {"wte.weight": (V, D)}, OURS)
 
 
-def test_a_stand_in_is_taken_only_where_the_tensor_is_absent():
+def test_a_copy_is_read_only_where_the_tensor_is_absent():
     theirs = {name: shape for name, shape in THEIRS.items() if "wte" not in name}
     report = GPT.check(theirs | {"head.weight": (V, D)}, OURS)
     assert ("head.weight", "model.wte.weight") in {(f.name, f.canonical) for f in report.fills}
-    assert report.left_out == ()
-    assert GPT.check(THEIRS | {"head.weight": (V, D)}, OURS).left_out == ("head.weight",)
+    assert report.left_out == report.ignored == ()
+    assert GPT.check(THEIRS | {"head.weight": (V, D)}, OURS).ignored == ("head.weight",)
+    with pytest.raises(
+        ValueError, match="missing"
+    ):  # where it has a parameter, it is another array
+        GPT.check(theirs | {"head.weight": (V, D), "head.bias": (V,)}, OURS | HEAD)
 
 
 @pytest.mark.parametrize("stored", [("one.bias",), ("two.bias",), ("one.bias", "two.bias")])
-def test_one_of_two_twins_is_both(stored):
+def test_one_of_two_tied_parameters_is_both(stored):
     pair, ours = ("one.bias", "two.bias"), {"one": (V,), "two": (V,)}
-    table = Table(rows("one.bias | one\n two.bias | two"), twins=(pair,))
+    table = Table(rows("one.bias | one\n two.bias | two"), ties=(Tying(*pair, apart=True),))
     theirs = dict.fromkeys(stored, (V,))
     found = {fill.canonical: fill.name for fill in table.check(theirs, ours).fills}
     assert found == {name: name if name in stored else stored[0] for name in pair}
     with pytest.raises(ValueError, match="missing"):  # the control
-        replace(table, twins=()).check({"one.bias": (V,)}, ours)
+        replace(table, ties=()).check({"one.bias": (V,)}, ours)
 
 
 def test_a_pattern_of_slots_takes_every_second_layer():

@@ -17,8 +17,9 @@ from typing import Any
 from transformers_jax.embedding.modules import FLAGS, READERS, check_keys
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Row, rows
-from transformers_jax.models import read_json
+from transformers_jax.json_files import parse_json, read_json
 from transformers_jax.models.frozen import Frozen
+from transformers_jax.models.weight_rows import layer, norm
 from transformers_jax.nn.sentence import Pool, Project, Standardise, Step
 
 MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"
@@ -26,6 +27,11 @@ TRANSFORMER = tuple(
     f"sentence_{name}_config.json"  # before "bert" stood for all of them, each had its own
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
+ROWS = {  # of the weights of a step; those that it does not have lead nowhere
+    Project: layer("{0}/linear", "{1}.linear")
+    + "\n{0}/residual.weight | {1}.residual.weight | e d -> d e",
+    Standardise: norm("{0}/norm", "{1}.norm"),
+}
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 
 
@@ -61,35 +67,31 @@ class Sentence:
 
     def table(self) -> tuple[Row, ...]:
         """The rows of the modules' weights; names begin with the folder."""
-        found: list[Row] = []
-        for number, (step, folder) in enumerate(zip(self.steps, self.folders)):
-            text, ours = "", f"head.steps.{number}"
-            if isinstance(step, Project):
-                text = f"{folder}/linear.weight | {ours}.linear.weight | e d -> d e"
-                text += f"\n{folder}/linear.bias | {ours}.linear.bias" if step.bias else ""
-                if step.residual and step.width != step.size:
-                    text += f"\n{folder}/residual.weight | {ours}.residual.weight | e d -> d e"
-            elif isinstance(step, Standardise):
-                text = f"{folder}/norm.weight | {ours}.norm.scale\n"
-                text += f"{folder}/norm.bias | {ours}.norm.shift"
-            found += rows(text, group=folder)
-        return tuple(found)
+        return tuple(
+            row
+            for number, (step, folder) in enumerate(zip(self.steps, self.folders))
+            for row in rows(
+                ROWS.get(type(step), "").format(folder, f"head.steps.{number}"), group=folder
+            )
+        )
 
     @property
     def weighted(self) -> tuple[str, ...]:
         """The folders with weights."""
         return tuple(dict.fromkeys(row.group for row in self.table()))
 
-    def open(self, found: Path) -> tuple[Checkpoint, Sentence]:
+    def open(self, model_path: Path) -> tuple[Checkpoint, Sentence]:
         """The tensors of the transformer and of all modules, and the record with their metadata.
 
         Raises:
             ValueError: a module without safetensors; weights are never unpickled.
         """
-        whole = open_checkpoint(found / self.transformer if found.is_dir() else found)
+        whole = open_checkpoint(
+            model_path / self.transformer if model_path.is_dir() else model_path
+        )
         tensors, metadata = dict(whole.tensors), {}
         for folder in self.weighted:
-            one = open_checkpoint(found / folder)
+            one = open_checkpoint(model_path / folder)
             metadata[folder] = one.metadata
             tensors |= {f"{folder}/{name}": place for name, place in one.tensors.items()}
         checkpoint = Checkpoint(whole.path, tensors, whole.metadata)
@@ -142,19 +144,19 @@ def read(directory: Path, *, ignore: Iterable[str] = ()) -> Sentence:
         name = f"{folder}/config.json"
         values = _texts_of(directory, name, texts, needed=kind != "Normalize")
         try:
-            steps.append(READERS[kind](dict(values), ignore))
+            steps.append(READERS[kind](values, ignore))
         except ValueError as error:
             raise ValueError(f"{directory / name}: {error}") from None
         folders.append(folder)
-    found = _transformer(directory, transformer, texts, ignore)
-    found |= _settings(directory, texts, ignore)
+    settings = _transformer(directory, transformer, texts, ignore)
+    settings |= _settings(directory, texts, ignore)
     return Sentence(
         steps=tuple(steps),
         folders=tuple(folders),
         transformer=transformer,
         texts=Frozen(texts),
         source=str(directory / transformer),
-        **found,
+        **settings,
     )
 
 
@@ -164,15 +166,14 @@ def read(directory: Path, *, ignore: Iterable[str] = ()) -> Sentence:
 def _modules(directory: Path, texts: dict[str, str]) -> list[tuple[str, str]]:
     """(kind, folder) of every module of modules.json."""
     path = directory / MODULES
-    text = path.read_text(encoding="utf-8")
+    values = parse_json(path.read_bytes(), path)
     try:
-        values = json.loads(text)
-        found = [(str(one["type"]), str(one["path"])) for one in values]
-    except (ValueError, TypeError, KeyError) as error:
+        entries = [(str(one["type"]), str(one["path"])) for one in values]
+    except (TypeError, KeyError) as error:
         raise ValueError(f"{path} is no list of modules with 'type' and 'path': {error}") from None
-    texts[MODULES] = text
+    texts[MODULES] = path.read_text(encoding="utf-8")
     listed = []
-    for kind, folder in found:
+    for kind, folder in entries:
         library, *_, name = kind.split(".")
         if library != "sentence_transformers" or name not in ("Transformer", *READERS):
             raise ValueError(
@@ -190,10 +191,9 @@ def _texts_of(
 ) -> dict[str, Any]:
     """The JSON object in a file of the directory, whose text is kept; {} where there is none."""
     path = directory / name
-    if not path.is_file() and not needed:
-        return {}
-    values = read_json(path)
-    texts[name] = path.read_text(encoding="utf-8")
+    values = read_json(path, optional=not needed)
+    if path.is_file():
+        texts[name] = path.read_text(encoding="utf-8")
     return values
 
 
@@ -202,8 +202,8 @@ def _transformer(
 ) -> dict[str, Any]:
     """`longest` and `lower`, from sentence_bert_config.json or one of its older names."""
     prefix = f"{folder}/" if folder else ""
-    found = (prefix + name for name in TRANSFORMER if (directory / prefix / name).is_file())
-    name = next(found, prefix + TRANSFORMER[0])
+    names = (prefix + name for name in TRANSFORMER if (directory / prefix / name).is_file())
+    name = next(names, prefix + TRANSFORMER[0])
     values = _texts_of(directory, name, texts)
     text = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
     only = {

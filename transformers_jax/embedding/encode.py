@@ -6,11 +6,10 @@ so that a corpus of any size needs a handful of compiled programs. The order com
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +19,9 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Float, wide
 from transformers_jax.embedding.directory import SIMILARITIES, Sentence
-from transformers_jax.embedding.plan import TOKENIZER, EmbeddingPlan
-from transformers_jax.models import read_json
+from transformers_jax.embedding.plan import EmbeddingPlan
+from transformers_jax.hub.companions import companions
+from transformers_jax.json_files import read_json
 from transformers_jax.nn.sentence import Pool, unit
 from transformers_jax.spelling import nearest
 from transformers_jax.together import check_together
@@ -71,6 +71,9 @@ def encode(
         ValueError: a model that makes no vectors of sentences, an unknown prompt, a dimension that
             vectors do not have, texts that are none, or no tokenizer that belongs to the model.
     """
+    from rich.console import Console
+    from rich.progress import Progress
+
     sentence = sentence_of(model)
     for name in others:
         hint = nearest(name, OPTIONS, otherwise=OTHERWISE)
@@ -91,33 +94,35 @@ def encode(
     one = isinstance(texts, str)
     if isinstance(texts, (bytes, Mapping)) or not isinstance(texts, Iterable):
         raise ValueError(f"texts are {type(texts).__name__}; expected a str, or several of them")
-    given = [texts] if isinstance(texts, str) else list(texts)
-    for number, text in enumerate(given):
+    strings = [texts] if isinstance(texts, str) else list(texts)
+    for number, text in enumerate(strings):
         if not isinstance(text, str):
             raise ValueError(f"text {number} is {type(text).__name__}, not str")
-    found = np.zeros((len(given), size), wide(model.dtype))
+    embedded = np.zeros((len(strings), size), wide(model.dtype))
     longest = most_tokens(model, sentence)
     skip = _prompt_length(tokenizer, front, longest) if front and _skips(sentence) else None
-    order = np.argsort([-len(text) for text in given], kind="stable")
-    count = -(-len(given) // batch_size)
+    order = np.argsort([-len(text) for text in strings], kind="stable")
+    count = -(-len(strings) // batch_size)
     show = count > 1 and sys.stderr.isatty() if show_progress is None else show_progress
-    with _bar(count, show) as advance:
+    with Progress(console=Console(stderr=True), disable=not show) as progress:
+        task = progress.add_task("encoding", total=count)
         span = -(-TOGETHER // batch_size) * batch_size
-        for start in range(0, len(given), span):
+        for start in range(0, len(strings), span):
             places = order[start : start + span]
             rows = tokenizer.batch(
-                [front + given[n] for n in places],
+                [front + strings[n] for n in places],
                 max_length=longest,
                 truncation=longest is not None,
                 padding_side="right",  # rows are cut and filled further on
             )
-            for some, vectors in _run(model, rows, batch_size, longest, skip, advance):
-                found[places[some]] = np.asarray(vectors[: len(some)], found.dtype)
-    found = found if keep is None else found[:, :keep]
+            for some, vectors in _run(model, rows, batch_size, longest, skip):
+                embedded[places[some]] = np.asarray(vectors[: len(some)], embedded.dtype)
+                progress.advance(task)
+    embedded = embedded if keep is None else embedded[:, :keep]
     if normalize:
-        found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-    found = found[0] if one else found
-    return jnp.asarray(found) if output == "jax" else np.ascontiguousarray(found)
+        embedded = embedded / np.maximum(np.linalg.norm(embedded, axis=1, keepdims=True), 1e-12)
+    embedded = embedded[0] if one else embedded
+    return jnp.asarray(embedded) if output == "jax" else np.ascontiguousarray(embedded)
 
 
 def _run(
@@ -126,7 +131,6 @@ def _run(
     batch_size: int,
     longest: int | None,
     skip: int | None,
-    advance: Callable[[], None],
 ) -> Iterator[tuple[np.ndarray, Array]]:
     """(which rows, their vectors), batch by batch; the next is under way while one is read."""
     lengths = rows["attention_mask"].sum(1)
@@ -144,23 +148,15 @@ def _run(
         waiting.append((some, model(**inputs, **more).sentence_embedding))
         if len(waiting) > 1:
             yield waiting.pop(0)
-            advance()
-    for one in waiting:
-        yield one
-        advance()
+    yield from waiting
 
 
 def shape_of(length: int, rows: int, batch_size: int, longest: int | None) -> tuple[int, int]:
     """(width, height) of the batch that holds so many rows of this length: of few, so that few
     programs are compiled. Widths are powers of two up to 64, then multiples of 64."""
-    width = 8
-    while width < length and width < 64:
-        width *= 2
-    width = width if width >= length else -(-length // 64) * 64
-    height = 1
-    while height < rows:
-        height *= 2
-    return width if longest is None else min(width, longest), min(height, batch_size)
+    power = lambda number: 1 << (number - 1).bit_length()  # of two, at least the number
+    width = power(max(length, 8)) if length <= 64 else -(-length // 64) * 64
+    return width if longest is None else min(width, longest), min(power(rows), batch_size)
 
 
 # ---------------------------------------------------------------- what the directory says
@@ -215,9 +211,9 @@ def most_tokens(model: Any, sentence: Sentence) -> int | None:
     limits = [sentence.longest, model.positions]
     if sentence.longest is None:
         limits.append(getattr(model.config, "max_position_embeddings", None))
-        file = None if sentence.source is None else Path(sentence.source) / "tokenizer_config.json"
-        if file is not None and file.is_file():
-            limits.append(read_json(file).get("model_max_length"))
+        if sentence.source is not None:
+            file = Path(sentence.source) / "tokenizer_config.json"
+            limits.append(read_json(file, optional=True).get("model_max_length"))
     real = [int(limit) for limit in limits if limit is not None and 0 < limit < UNBOUNDED]
     return min(real, default=None)
 
@@ -241,22 +237,19 @@ def _tokenizer_of(sentence: Sentence) -> Any:
             "this model came from no directory, so it has no tokenizer; pass "
             "tokenizer=tj.load_tokenizer(path)"
         )
-    return _kept(sentence.source, sentence.lower, _stamps(sentence.source))
+    return _loaded(sentence.source, sentence.lower, _stamps(sentence.source))
 
 
 def _stamps(source: str) -> tuple[tuple[str, int, int], ...]:
     """What tells whether a tokenizer's files are those that were read: others may be there now."""
-    files = {file for pattern in TOKENIZER for file in Path(source).glob(pattern)}
-    return tuple((str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in sorted(files))
+    files = sorted(companions(Path(source)))
+    return tuple((str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in files)
 
 
 @functools.lru_cache(maxsize=8)
-def _kept(source: str, lower: bool, stamps: Any) -> Any:
-    return _loaded(source, lower)
-
-
-def _loaded(source: str, lower: bool) -> Any:
-    """The tokenizer of a folder, through the package's face: it lies above this file."""
+def _loaded(source: str, lower: bool, stamps: Any) -> Any:
+    """The tokenizer of a folder, through the package's face: it lies above this file. `stamps` tell
+    apart what the folder held at different times."""
     tokenizer = importlib.import_module("transformers_jax").load_tokenizer(source)
     if lower:
         from tokenizers import normalizers
@@ -265,20 +258,6 @@ def _loaded(source: str, lower: bool) -> Any:
         both = [normalizers.Lowercase(), *([] if own is None else [own])]
         tokenizer.inner.normalizer = normalizers.Sequence(both)
     return tokenizer
-
-
-@contextlib.contextmanager
-def _bar(count: int, show: bool) -> Iterator[Callable[[], None]]:
-    """A function to call after each batch; on a terminal it moves a bar."""
-    if not show:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("encoding", total=count)
-        yield lambda: progress.advance(task)
 
 
 # ---------------------------------------------------------------- similarity
@@ -314,18 +293,15 @@ def similarity(
         equation = "ne,ne->n" if paired else "ne,me->nm"
         return jnp.einsum(equation, x, y, precision="highest")
     # differences, not |a|^2 - 2ab + |b|^2, which is nothing but rounding where vectors are near
-    measure = {
-        "euclidean": lambda d: -jnp.sqrt(jnp.square(d).sum(-1)),
-        "manhattan": lambda d: -jnp.abs(d).sum(-1),
-    }[how]
-    return measure(x - y) if paired else jax.lax.map(lambda one: measure(one - y), x)
+    distance = lambda d: jnp.linalg.norm(d, ord=2 if how == "euclidean" else 1, axis=-1)
+    return -distance(x - y) if paired else jax.lax.map(lambda one: -distance(one - y), x)
 
 
 def _vectors(name: str, value: Any) -> Float[Array, "N E"]:
     """A matrix of vectors, of one or several."""
     try:
-        found = jnp.atleast_2d(jnp.asarray(value))
-        return found.astype(wide(found))
+        vectors = jnp.atleast_2d(jnp.asarray(value))
+        return vectors.astype(wide(vectors))
     except (TypeError, ValueError):
         raise ValueError(
             f"{name} holds no numbers in rows of one width ({value!r:.60}); expected vectors, as "

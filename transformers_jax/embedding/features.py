@@ -16,7 +16,7 @@ from transformers_jax.inputs.arguments import concrete, narrow, traceable
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.wiring import Network
 from transformers_jax.nn.param import bind, merge, mixed, params, split
-from transformers_jax.nn.sentence import MODES, pool_tokens
+from transformers_jax.nn.pooling import Pooling, pool
 from transformers_jax.nn.stack import Stack, unstack
 from transformers_jax.shard import refuse_explicit, refuse_explicit_values
 
@@ -52,29 +52,28 @@ def features(
         )
     depth = towers[name].stack.spec.depth
     one = not isinstance(layer, Iterable)
-    asked: tuple[Any, ...] = tuple(layer) if isinstance(layer, Iterable) else (layer,)
+    layers: tuple[Any, ...] = tuple(layer) if isinstance(layer, Iterable) else (layer,)
     fits = lambda n: isinstance(n, (int, np.integer)) and -depth - 1 <= n <= depth
-    if not asked or not all(map(fits, asked)):
-        came = next((repr(n) for n in asked if not fits(n)), "none")
+    if not layers or not all(map(fits, layers)):
+        came = next((repr(n) for n in layers if not fits(n)), "none")
         raise ValueError(
             f"layer {came}: there are 0 (the embeddings) to {depth}, or -1 to {-depth - 1} from "
             "the end"
         )
-    if pooling is not None and pooling not in MODES:
-        raise ValueError(f"pooling mode {pooling!r} is unknown; known are {', '.join(MODES)}")
-    places = tuple(int(n) % (depth + 1) for n in asked)
-    given = {"input_ids": input_ids, **inputs}
-    given = {name: value for name, value in given.items() if value is not None}
+    how = None if pooling is None else Pooling(mode=pooling)
+    places = tuple(int(n) % (depth + 1) for n in layers)
+    arguments = {"input_ids": input_ids, **inputs}
+    arguments = {name: value for name, value in arguments.items() if value is not None}
     own = alone(model, name)
-    own.known(given)
+    own.known(arguments)
     definition, values = split(own)
-    refuse_explicit(given)
-    read = traceable if is_traced(given, values) else concrete
-    given = {name: read(name, value) for name, value in given.items()}
-    own.check(given)
-    given = {name: narrow(value) for name, value in given.items()}
-    found = _run(definition, places, pooling, values, given)
-    return found[0] if one else found
+    refuse_explicit(arguments)
+    read = traceable if is_traced(arguments, values) else concrete
+    arguments = {name: read(name, value) for name, value in arguments.items()}
+    own.check(arguments)
+    arguments = {name: narrow(value) for name, value in arguments.items()}
+    states = _run(definition, places, how, values, arguments)
+    return states[0] if one else states
 
 
 def alone(model: Any, name: str, layers: int | None = None) -> Network:
@@ -108,7 +107,7 @@ def shallow(stack: Stack, count: int) -> Stack:
 def _run(
     definition: Any,
     places: tuple[int, ...],
-    pooling: str | None,
+    pooling: Pooling | None,
     values: Params,
     inputs: dict[str, Any],
 ) -> tuple[Array, ...]:
@@ -116,9 +115,9 @@ def _run(
     model = alone(merge(definition, values), "stack", max(places))
     several = len(set(places)) > 1
     out = model.forward(**inputs, output_hidden_states=several)
-    found = [out.hidden_states[n] if several else out.last_hidden_state for n in places]
+    states = [out.hidden_states[n] if several else out.last_hidden_state for n in places]
     if pooling is not None:
         valid = inputs.get("attention_mask")
         valid = None if valid is None else valid > 0
-        found = [pool_tokens(x, pooling, valid) for x in found]
-    return tuple(found)
+        states = [pool(x, pooling, valid) for x in states]
+    return tuple(states)

@@ -68,7 +68,7 @@ def _ends(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"reads": reads, "writes": writes}
 
 
-def _pool(values: dict[str, Any], ignore: frozenset[str]) -> Pool:
+def _pool(values: Mapping[str, Any], ignore: frozenset[str]) -> Pool:
     known: dict[str, Any] = {"embedding_dimension": int, "word_embedding_dimension": int}
     known |= {"include_prompt": bool, **dict.fromkeys(FLAGS, bool), "pooling_mode": (str, list)}
     if wrong := [key for key in values if key.startswith("pooling_mode_") and key not in known]:
@@ -82,7 +82,7 @@ def _pool(values: dict[str, Any], ignore: frozenset[str]) -> Pool:
     return Pool(modes, included is None or included)
 
 
-def _project(values: dict[str, Any], ignore: frozenset[str]) -> Project:
+def _project(values: Mapping[str, Any], ignore: frozenset[str]) -> Project:
     known = {"in_features": int, "out_features": int, "bias": bool, "use_residual": bool, **FIELDS}
     check_keys(None, values, {**known, "activation_function": str}, {}, ignore)
     if missing := [key for key in ("in_features", "out_features") if key not in values]:
@@ -104,24 +104,24 @@ def _project(values: dict[str, Any], ignore: frozenset[str]) -> Project:
     )
 
 
-def _standardise(values: dict[str, Any], ignore: frozenset[str]) -> Standardise:
+def _standardise(values: Mapping[str, Any], ignore: frozenset[str]) -> Standardise:
     check_keys(None, values, {"dimension": int}, {}, ignore)
     if "dimension" not in values:
         raise ValueError("dimension missing")
     return Standardise(values["dimension"])
 
 
-def _normalise(values: dict[str, Any], ignore: frozenset[str]) -> Normalise:
+def _normalise(values: Mapping[str, Any], ignore: frozenset[str]) -> Normalise:
     check_keys(None, values, FIELDS, {}, ignore)
     return Normalise(**_ends(values))
 
 
-def _drop(values: dict[str, Any], ignore: frozenset[str]) -> Drop:
+def _drop(values: Mapping[str, Any], ignore: frozenset[str]) -> Drop:
     check_keys(None, values, {"dropout": (int, float)}, {}, ignore)
     return Drop(float(values.get("dropout", 0.2)))
 
 
-READERS: dict[str, Callable[[dict[str, Any], frozenset[str]], Step]] = {
+READERS: dict[str, Callable[[Mapping[str, Any], frozenset[str]], Step]] = {
     "Pooling": _pool,
     "Dense": _project,
     "Normalize": _normalise,

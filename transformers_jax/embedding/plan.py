@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 from transformers_jax import spec
 from transformers_jax.embedding.directory import MODULES, Sentence, read
 from transformers_jax.hub import files
-from transformers_jax.hub.files import Checkpoint, Entry, confined
+from transformers_jax.hub.companions import copy_companions
+from transformers_jax.hub.files import Checkpoint, Entry
 from transformers_jax.hub.table import Table
 from transformers_jax.models.base import Model, Plan
 from transformers_jax.models.config import FamilyConfig
@@ -20,12 +20,6 @@ from transformers_jax.models.wiring import Network
 from transformers_jax.nn.param import flatten, params
 from transformers_jax.nn.sentence import Pool, SentenceEmbedding, SentenceSpec
 from transformers_jax.publish import publish
-
-TOKENIZER = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.txt", "vocab.json", "merges.txt", "*.model", "chat_template.jinja"),
-)
-"""Files of a tokenizer, which go where the model goes."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ def backbone(config: FamilyConfig) -> str:
 
 
 def asked(
-    head: str | None, found: Path | None, pooling: str | None, ignore: Iterable[str] = ()
+    head: str | None, model_path: Path | None, pooling: str | None, ignore: Iterable[str] = ()
 ) -> Sentence | None:
     """What a directory (or, where there is none, `pooling`) says of sentences; None if another
     head is asked for.
@@ -83,14 +77,16 @@ def asked(
         if pooling is not None:
             raise ValueError(f"pooling={pooling!r} belongs to head='embedding', not to {head!r}")
         return None
-    if found is not None and found.is_dir() and (found / MODULES).is_file():
+    if model_path is not None and model_path.is_dir() and (model_path / MODULES).is_file():
         if pooling is not None:
             raise ValueError(
-                f"pooling={pooling!r}, but {found / MODULES} says how tokens are pooled; leave it "
-                "out, or load the transformer's own folder"
+                f"pooling={pooling!r}, but {model_path / MODULES} says how tokens are pooled; "
+                "leave it out, or load the transformer's own folder"
             )
-        return read(found, ignore=ignore)
-    folder = None if found is None else found if found.is_dir() else found.parent
+        return read(model_path, ignore=ignore)
+    folder = (
+        None if model_path is None else model_path if model_path.is_dir() else model_path.parent
+    )
     steps = () if pooling is None else (Pool((pooling,)),)
     return Sentence(steps, source=None if folder is None else str(folder))
 
@@ -131,8 +127,8 @@ def write_modules(
     own = dict(entries)
     for folder in sentence.weighted:
         named = {name: own.pop(name) for name in entries if name.startswith(f"{folder}/")}
-        found = {name.removeprefix(f"{folder}/"): entry for name, entry in named.items()}
-        files.save(found, directory / folder, metadata=sentence.metadata.get(folder))
+        members = {name.removeprefix(f"{folder}/"): entry for name, entry in named.items()}
+        files.save(members, directory / folder, metadata=sentence.metadata.get(folder))
     for name, text in sentence.written(model.stack.spec.width).items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,6 +152,4 @@ def copy_tokenizer(sentence: Sentence, target: Path) -> None:
             f"the model is saved in {target}, but without its tokenizer: {source}, where it was, "
             "is gone; copy tokenizer.json and tokenizer_config.json there"
         )
-    for pattern in TOKENIZER:
-        for file in source.glob(pattern):
-            shutil.copyfile(confined(file, source), target / file.name)
+    list(copy_companions(source, target))

@@ -37,9 +37,6 @@ class Block(Mask):
         row, column = q.tag(self.tag)[:, :, None], k.tag(self.tag)[:, None, :]
         return row // self.size == column // self.size
 
-    def __str__(self) -> str:
-        return f"Block({self.size}{', ' + repr(self.tag) if self.tag != 'index' else ''})"
-
 
 @dataclass(frozen=True)
 class Scattered(Mask):
@@ -78,10 +75,10 @@ class Scattered(Mask):
     def edges(self, q, k, pairs=None):
         row, column = q.tag(self.tag)[:, :, None], k.tag(self.tag)[:, None, :]
         blocks = q.tag(self.of)[:, :, None]
-        found = row != row
+        edges = row != row
         for draw in range(self.count):
-            found = found | (column == self.drawn(row, blocks, draw))
-        return found
+            edges = edges | (column == self.drawn(row, blocks, draw))
+        return edges
 
     def drawn(
         self, block: Int[Array, "..."], blocks: Int[Array, "..."], draw: int

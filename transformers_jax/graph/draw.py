@@ -35,8 +35,8 @@ def matrix(
     return np.broadcast_to(allowed, (len(allowed), queries.length, keys.length))[0]
 
 
-def _nodes(given: Given) -> Nodes:
-    return given if isinstance(given, Nodes) else sequence(int(given or 8))
+def _nodes(nodes: Given) -> Nodes:
+    return nodes if isinstance(nodes, Nodes) else sequence(int(nodes or 8))
 
 
 def draw(

@@ -66,5 +66,5 @@ def connect(
     """
     k = q if k is None else k
     mask.check(q, k, pairs or {})
-    kept = {name: array for name, array in (pairs or {}).items() if name in mask.pairs}
-    return Edges(q, k, mask, kept)
+    read = {name: array for name, array in (pairs or {}).items() if name in mask.pairs}
+    return Edges(q, k, mask, read)

@@ -7,16 +7,15 @@ the place in the row (windows and causality), `position` is what positional enco
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Array, Bool, Int
-from transformers_jax.graph.nodes import Nodes, sequence
-
-__all__ = ["blocked", "cached", "documents_of", "packed", "restart", "sequence", "with_global"]
+from transformers_jax.graph.nodes import Nodes
+from transformers_jax.graph.nodes import sequence as sequence
 
 
 def documents_of(lengths: Sequence[Sequence[int]], length: int | None = None) -> np.ndarray:
@@ -48,15 +47,9 @@ def packed(
     `index` runs on through the row, `position` starts at 0 in every document, and the tag
     `document` keeps them apart: `CAUSAL & Same("document")` is a decoder over them.
     """
-    nodes = sequence(document.shape[1], tags={"document": document, **(tags or {})})
-    return replace(
-        nodes.with_tags(position=restart(document)),
-        valid=None if _all_valid(document) else document >= 0,
-    )
-
-
-def _all_valid(document: Array) -> bool:
-    return isinstance(document, np.ndarray) and bool((document >= 0).all())
+    full = isinstance(document, np.ndarray) and bool((document >= 0).all())
+    tags = {"document": document, **(tags or {}), "position": restart(document)}
+    return sequence(document.shape[1], valid=None if full else document >= 0, tags=tags)
 
 
 def restart(document: Int[Array, "b T"]) -> Int[Array, "b T"]:
@@ -67,14 +60,8 @@ def restart(document: Int[Array, "b T"]) -> Int[Array, "b T"]:
     first = xp.ones((document.shape[0], 1), bool)
     starts = xp.concatenate([first, document[:, 1:] != document[:, :-1]], 1)
     begun = xp.where(starts, place, 0)
-    last = np.maximum.accumulate(begun, 1) if known else _running_maximum(begun)
+    last = np.maximum.accumulate(begun, 1) if known else jax.lax.cummax(begun, axis=1)
     return (place - last).astype(xp.int32)
-
-
-def _running_maximum(x: Array) -> Array:
-    from jax import lax
-
-    return lax.cummax(x, axis=1)
 
 
 def cached(

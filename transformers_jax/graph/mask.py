@@ -15,9 +15,10 @@ Union, intersection and complement hold for every expression by construction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from transformers_jax.arrays import Array, Bool
 from transformers_jax.graph.nodes import Nodes
@@ -39,17 +40,43 @@ class Mask:
         """True where a message may go from key s to query t (broadcastable to [b T S])."""
         raise NotImplementedError
 
+    @property
+    def children(self) -> tuple[Mask, ...]:
+        """The expressions that this one combines."""
+        return ()
+
+    def mapped(self, change: Callable[[Mask], Mask]) -> Mask:
+        """This expression with its children changed."""
+        return self
+
     def parts(self) -> Iterator[Mask]:
         """This mask and everything it is made of, outermost first."""
         yield self
+        for child in self.children:
+            yield from child.parts()
 
     def over(self, own: Mask) -> Mask:
         """This expression with `own` in the place of `OWN`."""
-        return self
+        return self.mapped(lambda child: child.over(own))
 
     def at(self, layer: int) -> Mask:
         """This expression as the layer of this number reads it (`PerLayer`)."""
-        return self
+        return self.mapped(lambda child: child.at(layer))
+
+    def __str__(self) -> str:
+        """What one would type to make it: fields that are not as usual, by name from the first on
+        that is left out."""
+        if not dataclasses.is_dataclass(self):
+            return repr(self)
+        cells, by_name = [], False
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            by_name = by_name or field.name in ("left", "right", "of")
+            if value != field.default:
+                cells.append(f"{field.name}={value!r}" if by_name else repr(value))
+            else:
+                by_name = True
+        return f"{type(self).__name__}({', '.join(cells)})"
 
     @property
     def tags(self) -> frozenset[str]:
@@ -131,9 +158,6 @@ class Full(Mask):
     def edges(self, q, k, pairs=None):
         return _everywhere(k)
 
-    def __str__(self) -> str:
-        return "Full()"
-
 
 @dataclass(frozen=True)
 class Before(Mask):
@@ -152,7 +176,7 @@ class Before(Mask):
         return column <= row
 
     def __str__(self) -> str:
-        return "CAUSAL" if self.tag == "index" else f"Before({self.tag!r})"
+        return "CAUSAL" if self.tag == "index" else super().__str__()
 
 
 @dataclass(frozen=True)
@@ -185,13 +209,6 @@ class Near(Mask):
             return -gap <= self.right if self.left is None else gap <= self.left
         return (gap <= self.left) & (-gap <= self.right)
 
-    def __str__(self) -> str:
-        sides = [
-            f"{n}={v}" for n, v in (("left", self.left), ("right", self.right)) if v is not None
-        ]
-        tag = [f"tag={self.tag!r}"] if self.tag != "index" else []
-        return f"Near({', '.join(sides + tag)})"
-
 
 @dataclass(frozen=True)
 class Same(Mask):
@@ -208,9 +225,6 @@ class Same(Mask):
     def edges(self, q, k, pairs=None):
         row, column = _columns(q.tag(self.tag), k.tag(self.tag))
         return row == column
-
-    def __str__(self) -> str:
-        return f"Same({self.tag!r})"
 
 
 @dataclass(frozen=True)
@@ -237,9 +251,6 @@ class Where(Mask):
     def check_tags(self, q, k):
         (k if self.of == "key" else q).tag(self.tag)  # of one side alone
 
-    def __str__(self) -> str:
-        return f"Where({self.tag!r}{', of=' + repr(self.of) if self.of != 'key' else ''})"
-
 
 @dataclass(frozen=True)
 class Strided(Mask):
@@ -262,9 +273,6 @@ class Strided(Mask):
         row, column = _columns(q.tag(self.tag), k.tag(self.tag))
         return (row - column) % self.step == 0
 
-    def __str__(self) -> str:
-        return f"Strided({self.step}{', ' + repr(self.tag) if self.tag != 'index' else ''})"
-
 
 @dataclass(frozen=True)
 class Dense(Mask):
@@ -281,9 +289,6 @@ class Dense(Mask):
             )
         array = pairs[self.name]
         return array if array.dtype == bool else array > 0
-
-    def __str__(self) -> str:
-        return f"Dense({self.name!r})"
 
 
 @dataclass(frozen=True)
@@ -302,57 +307,45 @@ class Own(Mask):
 
 
 @dataclass(frozen=True)
-class All(Mask):
-    """Edges of both."""
+class Pair(Mask):
+    """Two expressions combined by the operator `sign`."""
 
     a: Mask
     b: Mask
+    sign: ClassVar[str]
+
+    @property
+    def children(self):
+        return self.a, self.b
+
+    def mapped(self, change):
+        return type(self)(change(self.a), change(self.b))
+
+    def __str__(self) -> str:
+        mixed = isinstance(self.a, Pair) and self.a.sign != self.sign
+        left = f"({self.a})" if mixed else str(self.a)
+        right = f"({self.b})" if isinstance(self.b, Pair) else str(self.b)
+        return f"{left} {self.sign} {right}"
+
+
+@dataclass(frozen=True)
+class All(Pair):
+    """Edges of both."""
+
+    sign = "&"
 
     def edges(self, q, k, pairs=None):
         return self.a.edges(q, k, pairs) & self.b.edges(q, k, pairs)
 
-    def over(self, own):
-        return All(self.a.over(own), self.b.over(own))
-
-    def at(self, layer):
-        return All(self.a.at(layer), self.b.at(layer))
-
-    def parts(self):
-        yield self
-        yield from self.a.parts()
-        yield from self.b.parts()
-
-    def __str__(self) -> str:
-        left = f"({self.a})" if isinstance(self.a, Any) else str(self.a)
-        right = f"({self.b})" if isinstance(self.b, All | Any) else str(self.b)
-        return f"{left} & {right}"
-
 
 @dataclass(frozen=True)
-class Any(Mask):
+class Any(Pair):
     """Edges of either."""
 
-    a: Mask
-    b: Mask
+    sign = "|"
 
     def edges(self, q, k, pairs=None):
         return self.a.edges(q, k, pairs) | self.b.edges(q, k, pairs)
-
-    def over(self, own):
-        return Any(self.a.over(own), self.b.over(own))
-
-    def at(self, layer):
-        return Any(self.a.at(layer), self.b.at(layer))
-
-    def parts(self):
-        yield self
-        yield from self.a.parts()
-        yield from self.b.parts()
-
-    def __str__(self) -> str:
-        left = f"({self.a})" if isinstance(self.a, All) else str(self.a)
-        right = f"({self.b})" if isinstance(self.b, All | Any) else str(self.b)
-        return f"{left} | {right}"
 
 
 @dataclass(frozen=True)
@@ -364,18 +357,15 @@ class Not(Mask):
     def edges(self, q, k, pairs=None):
         return ~self.part.edges(q, k, pairs)
 
-    def over(self, own):
-        return ~self.part.over(own)
+    @property
+    def children(self):
+        return (self.part,)
 
-    def at(self, layer):
-        return ~self.part.at(layer)
-
-    def parts(self):
-        yield self
-        yield from self.part.parts()
+    def mapped(self, change):
+        return ~change(self.part)
 
     def __str__(self) -> str:
-        return f"~({self.part})" if isinstance(self.part, (All, Any)) else f"~{self.part}"
+        return f"~({self.part})" if isinstance(self.part, Pair) else f"~{self.part}"
 
 
 @dataclass(frozen=True)
@@ -387,16 +377,15 @@ class PerLayer(Mask):
     def edges(self, q, k, pairs=None):
         raise ValueError(f"{self} is a mask per layer; give it as mask= to a model")
 
-    def over(self, own):
-        return PerLayer(tuple(mask.over(own) for mask in self.masks))
+    @property
+    def children(self):
+        return self.masks
+
+    def mapped(self, change):
+        return PerLayer(tuple(map(change, self.masks)))
 
     def at(self, layer):
         return self.masks[layer].at(layer)
-
-    def parts(self):
-        yield self
-        for mask in self.masks:
-            yield from mask.parts()
 
     def __str__(self) -> str:
         return f"[{', '.join(map(str, self.masks))}]"

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from transformers_jax.graph.mask import All, Any, Before, Full, Mask, Near, Not, PerLayer, Where
-
-__all__ = ["PLACE", "attends_ahead", "from_first_token"]
+from transformers_jax.graph.mask import All, Any, Before, Full, Mask, Near, Not, Where
 
 PLACE = "place in the text"
 """A tag that counts the tokens of a row from its first, where `index` counts its columns."""
@@ -18,15 +16,12 @@ def from_first_token(mask: Mask) -> Mask:
     (`Block`, `Where`): under it, padding in front of a text moves no edge. Parts that compare only
     distances or order stay as they are, and so does a mask that is made of such parts alone.
     """
-    if isinstance(mask, PerLayer):
-        return PerLayer(tuple(from_first_token(part) for part in mask.masks))
-    if not dataclasses.is_dataclass(mask):
+    if mask.children:
+        return mask.mapped(from_first_token)
+    if mask.relative or "index" not in mask.reads or not dataclasses.is_dataclass(mask):
         return mask
-    found = {field.name: getattr(mask, field.name) for field in dataclasses.fields(mask)}
-    new = {name: from_first_token(part) for name, part in found.items() if isinstance(part, Mask)}
-    absolute = "index" in mask.reads and not mask.relative
-    names = {name: PLACE for name, value in found.items() if absolute and value == "index"}
-    return dataclasses.replace(mask, **new, **names) if new or names else mask
+    names = [f.name for f in dataclasses.fields(mask) if getattr(mask, f.name) == "index"]
+    return dataclasses.replace(mask, **dict.fromkeys(names, PLACE))
 
 
 def attends_ahead(mask: Mask, *, prefix: bool) -> bool:

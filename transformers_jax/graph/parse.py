@@ -14,8 +14,6 @@ from transformers_jax.graph.blocks import Block, Scattered
 from transformers_jax.graph.mask import CAUSAL, FULL, OWN, All, Mask, Not, PerLayer
 from transformers_jax.spelling import nearest
 
-__all__ = ["parse"]
-
 NAMED = {"CAUSAL": CAUSAL, "FULL": FULL, "OWN": OWN}
 MAKERS: dict[str, type[Mask]] = {
     kind.__name__: kind
@@ -64,15 +62,15 @@ def _made(kind: type[Mask], call: ast.Call) -> Mask:
     """A leaf of the algebra, from numbers and names of tags."""
     names = {keyword.arg or "**": _plain(keyword.value) for keyword in call.keywords}
     values = [_plain(value) for value in call.args]
-    found = inspect.signature(kind).bind(*values, **names).arguments
+    arguments = inspect.signature(kind).bind(*values, **names).arguments
     fields = {f.name: str(f.type) for f in kind.__dataclass_fields__.values()}  # type: ignore[attr-defined]
-    for name, value in found.items():
+    for name, value in arguments.items():
         whole = "int" in fields[name]
         if value is None and "None" in fields[name]:
             continue
         if isinstance(value, bool) or not isinstance(value, int if whole else str):
             raise ValueError(f"{kind.__name__}({name}={value!r}) is not {fields[name]}")
-    return kind(**found)
+    return kind(**arguments)
 
 
 def _plain(node: ast.AST) -> Any:

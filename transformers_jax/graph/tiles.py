@@ -122,22 +122,22 @@ def _by_value(mask: masks.Mask, q: Ranges, k: Ranges) -> Answer:
     if not all(isinstance(tag, np.ndarray) for tags in sides for tag in tags):
         return _YES[0], ~_YES[1]
     rows = max(tag.shape[0] for tags in sides for tag in tags)
-    found = []
+    answers = []
     for row in range(rows):
         values, members = [], []
         for tags, ranges in zip(sides, (q, k)):
             here = np.stack([tag[row if len(tag) > 1 else 0] for tag in tags])
             distinct, which = np.unique(here, axis=1, return_inverse=True)
-            held = np.zeros((which.size // ranges.size, distinct.shape[1]), np.float32)
-            np.put_along_axis(held, which.reshape(len(held), -1), 1.0, 1)
+            member = np.zeros((which.size // ranges.size, distinct.shape[1]), np.float32)
+            np.put_along_axis(member, which.reshape(len(member), -1), 1.0, 1)
             values.append(Nodes({n: v[None] for n, v in zip(mask.reads, distinct)}))
-            members.append(held)
-        square = tuple(held.shape[1] for held in members)
+            members.append(member)
+        square = tuple(member.shape[1] for member in members)
         drawn = np.broadcast_to(np.asarray(mask.edges(values[0], values[1]))[0], square)
         may, must = (members[0] @ part.astype(np.float32) @ members[1].T > 0
                      for part in (drawn, ~drawn))  # fmt: skip
-        found.append((may, ~must))
-    may, must = (np.stack(parts) for parts in zip(*found))
+        answers.append((may, ~must))
+    may, must = (np.stack(parts) for parts in zip(*answers))
     return may, must
 
 

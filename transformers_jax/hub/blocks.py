@@ -9,27 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from einops import rearrange
 
 from transformers_jax.hub.files import Checkpoint
-from transformers_jax.hub.table import Fill, Piece
+from transformers_jax.hub.fill import Fill, Piece
 
 ALIGNED = 64  # bytes: what the CPU's runtime asks of memory that it takes over
-
-
-def read_block(checkpoint: Checkpoint, fill: Fill, start: int, stop: int) -> np.ndarray:
-    """The rows of a tensor from `start` up to `stop`."""
-    if not fill.shape:
-        return checkpoint.read(fill.name)
-    return checkpoint.read_rows(fill.name, start, stop)
-
-
-def rows_per_step(piece: Piece) -> int:
-    """How many rows of theirs make one step along the axis of ours that they follow."""
-    if piece.part.left is None:
-        return 1
-    sizes = dict(piece.sizes)
-    return math.prod(sizes.get(letter, 1) for letter in piece.part.left[0][1:])
 
 
 def blocks(
@@ -39,18 +23,18 @@ def blocks(
 
     Equal lengths mean one compiled program; written twice is written the same.
     """
-    if not fill.shape or piece.stop == piece.start or piece.part.rows_are() is None:
+    if piece.axis is None or piece.stop == piece.start:
         return [(piece.start, piece.stop)]
-    unit = rows_per_step(piece)
+    unit = piece.unit
     tensor = checkpoint.tensors[fill.name][1]
     row = max(1, tensor.nbytes // max(1, fill.shape[0]))
     count = max(1, min(local // unit, budget // (row * unit)))
     length = count * unit
-    found = []
+    runs = []
     for shard in range(piece.start, piece.stop, local):
         starts = [*range(shard, shard + local - length, length), shard + local - length]
-        found += [(start, start + length) for start in starts]
-    return found
+        runs += [(start, start + length) for start in starts]
+    return runs
 
 
 def host_zeros(target: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -71,19 +55,13 @@ def fill_host(
 ) -> bool:
     """Moves one piece of a tensor into NumPy arrays, `budget` bytes at a time; False if something
     in it was not finite."""
-    part, finite = piece.part, True
-    axis = part.rows_are() if fill.shape else None
-    unit = rows_per_step(piece) if axis is not None else 1
-    moving = part.left[0][0] if part.left and axis is not None else ""
-    known = {letter: size for letter, size in piece.sizes if letter != moving}
+    part, axis, finite = piece.part, piece.axis, True
     for start, stop in blocks(piece, fill, checkpoint, piece.stop - piece.start, budget):
-        values = block = read_block(checkpoint, fill, start, stop)
-        if part.left is not None:
-            values = rearrange(block, part.pattern(), **known)
-        first = 0 if axis is None else (start - piece.start) // unit
-        for n, path in enumerate(part.paths):
+        block = checkpoint.read(fill.name, start, stop)
+        first = (start - piece.start) // piece.unit
+        for path, values in zip(part.paths, piece.ours(block)):
             where: tuple[Any, ...] = (*fill.lead, ...)  # a view, of one number too
-            _copy(values[n] if part.fused else values, arrays[path][where], axis, first)
+            _copy(values, arrays[path][where], axis, first)
         finite &= _is_finite(block)
     return finite
 

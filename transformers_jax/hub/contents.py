@@ -7,11 +7,11 @@ Flax's weights, GGUF, ONNX and what other runtimes read. Nothing is opened but s
 from __future__ import annotations
 
 import fnmatch
-import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from transformers_jax.json_files import json_or_empty
 
 SINGLE = "model.safetensors"
 ADAPTER = "adapter_config.json"
@@ -29,6 +29,43 @@ TASKS = {  # PEFT's names, and the class that loads such an adapter with its mod
 }
 
 
+_ANOTHER_LIBRARY = (
+    "{{folder}} holds the weights of {0} alone ({{names}}); convert them once where {0}, PyTorch "
+    'and transformers 4 are installed: python -c "import transformers as t; '
+    "t.{{architecture}}.from_pretrained('{{folder}}', {1}).save_pretrained('{{folder}}')\""
+)
+_EXPORT = (
+    "{{folder}} holds an export for {0} alone ({{names}}), which is a graph and not a checkpoint; "
+    "give the directory that it was exported from"
+)
+KINDS = {  # patterns of file names, and what is said of the first kind that is there
+    f"{ADAPTER} adapter_model.*": (
+        "{folder} holds a PEFT adapter{of_base} ({names}), which is no model by itself; {merging}"
+    ),
+    "openvino_model*.xml openvino_model*.bin": _EXPORT.format("OpenVINO"),
+    "pytorch_model*.bin *.pt *.pth *.pkl": "{pickle}",
+    "tf_model*.h5 *.h5": _ANOTHER_LIBRARY.format("TensorFlow", "from_tf=True"),
+    "flax_model*.msgpack *.msgpack": _ANOTHER_LIBRARY.format("Flax", "from_flax=True"),
+    "*.ckpt.index *.ckpt.data-* *.ckpt.meta": (  # BERT's own release
+        "{folder} holds a checkpoint of TensorFlow 1 alone ({names}); convert it once where "
+        "TensorFlow and transformers 4 are installed: transformers-cli convert --model_type bert "
+        "--tf_checkpoint {folder}/{stem} --config {folder}/bert_config.json --pytorch_dump_output "
+        "{folder}/pytorch_model.bin"
+    ),
+    "*.bin *.ckpt": "{pickle}",
+    "*.gguf": (
+        "{folder} holds GGUF alone ({names}), weights that are quantised for llama.cpp as a rule; "
+        "take the directory that it was made from, or, with what quantising cost, where PyTorch "
+        'and gguf are installed: python -c "import transformers as t; '
+        "t.AutoModelForCausalLM.from_pretrained('{folder}', gguf_file='{first}')"
+        ".save_pretrained('{beside}-unpacked')\""
+    ),
+    "*.onnx onnx/*.onnx": _EXPORT.format("ONNX Runtime"),
+    "*.tflite": _EXPORT.format("TensorFlow Lite"),
+    "rust_model.ot": _EXPORT.format("rust-bert"),
+}
+
+
 def other_weights(folder: Path) -> str | None:
     """A sentence about the weights in a directory that are no safetensors of a model: what is
     there, and what makes a directory that can be read of it. None: there are none."""
@@ -36,9 +73,9 @@ def other_weights(folder: Path) -> str | None:
     if (folder / "onnx").is_dir():
         names += [f"onnx/{name}" for name in sorted(os.listdir(folder / "onnx"))]
     names = [name for name in names if not any(fnmatch.fnmatch(name, p) for p in NO_WEIGHTS)]
-    for patterns, tell in KINDS:
-        if found := [n for n in names if any(fnmatch.fnmatch(n, p) for p in patterns.split())]:
-            return tell(folder, found)
+    for patterns, sentence in KINDS.items():
+        if files := [n for n in names if any(fnmatch.fnmatch(n, p) for p in patterns.split())]:
+            return sentence.format_map(_facts(folder, files))
     return None
 
 
@@ -48,7 +85,7 @@ def adapter_beside(folder: Path) -> str | None:
         return None
     return (
         f"{folder} holds a PEFT adapter ({ADAPTER}) beside {SINGLE}, and which of the two is meant "
-        f"is not told: the file {folder / SINGLE} is the model without it; {merge(folder)}"
+        f"is not told: the file {folder / SINGLE} is the model without it; {merging(folder)}"
     )
 
 
@@ -65,115 +102,40 @@ def pickle_message(path: Path) -> str:
     )
 
 
-# ---------------------------------------------------------------- the kinds
-
-
-def adapter(folder: Path, names: list[str]) -> str:
-    """PEFT's adapters are differences to a model that lies elsewhere."""
-    base = _small_json(folder / ADAPTER).get("base_model_name_or_path")
-    of = f" of {base}" if isinstance(base, str) else ""
-    return (
-        f"{folder} holds a PEFT adapter{of} ({', '.join(names)}), which is no model by itself; "
-        f"{merge(folder)}"
-    )
-
-
-def merge(folder: Path) -> str:
+def merging(folder: Path) -> str:
     """How an adapter and its model become one directory."""
-    task = _small_json(folder / ADAPTER).get("task_type")
-    cls = TASKS.get(task, "AutoPeftModel") if isinstance(task, str) else "AutoPeftModel"
+    adapted = TASKS.get(str(_small_json(folder / ADAPTER).get("task_type")), "AutoPeftModel")
     return (
         "to merge the two, once, where PyTorch and PEFT are installed: python -c "
-        f"\"import peft; peft.{cls}.from_pretrained('{folder}').merge_and_unload()"
-        f".save_pretrained('{_beside(folder, 'merged')}')\""
+        f"\"import peft; peft.{adapted}.from_pretrained('{folder}').merge_and_unload()"
+        f".save_pretrained('{_beside(folder)}-merged')\""
     )
 
 
-def pickles(folder: Path, names: list[str]) -> str:
-    """PyTorch's files."""
-    return pickle_message(folder / names[0])
+def _facts(folder: Path, files: list[str]) -> dict[str, Any]:
+    """What the sentences of `KINDS` speak of."""
+    base = _small_json(folder / ADAPTER).get("base_model_name_or_path")
+    classes = _small_json(folder / "config.json").get("architectures")
+    index = next((name for name in files if name.endswith(".index")), files[0])
+    return {
+        "folder": folder,
+        "beside": _beside(folder),
+        "names": ", ".join(files),
+        "first": files[0],
+        "stem": index.removesuffix(".index"),
+        "architecture": classes[0] if isinstance(classes, list) and classes else "AutoModel",
+        "of_base": f" of {base}" if isinstance(base, str) else "",
+        "merging": merging(folder),
+        "pickle": pickle_message(folder / files[0]),
+    }
 
 
-def tensorflow(folder: Path, names: list[str]) -> str:
-    """Keras' file."""
-    return _of_another_library(folder, names, "TensorFlow", "from_tf=True")
+def _beside(folder: Path) -> Path:
+    """The directory's own name, to which a word is appended for a directory beside it."""
+    return folder.with_name(folder.resolve().name) if folder.name else folder.resolve()
 
 
-def flax(folder: Path, names: list[str]) -> str:
-    """Flax's file."""
-    return _of_another_library(folder, names, "Flax", "from_flax=True")
-
-
-def tensorflow_1(folder: Path, names: list[str]) -> str:
-    """The checkpoints of BERT's own release."""
-    index = next((name for name in names if name.endswith(".index")), names[0])
-    stem = index.removesuffix(".index")
-    return (
-        f"{folder} holds a checkpoint of TensorFlow 1 alone ({', '.join(names)}); convert it once "
-        "where TensorFlow and transformers 4 are installed: transformers-cli convert --model_type "
-        f"bert --tf_checkpoint {folder / stem} --config {folder / 'bert_config.json'} "
-        f"--pytorch_dump_output {folder / 'pytorch_model.bin'}"
-    )
-
-
-def gguf(folder: Path, names: list[str]) -> str:
-    """llama.cpp's files."""
-    return (
-        f"{folder} holds GGUF alone ({', '.join(names)}), weights that are quantised for llama.cpp "
-        "as a rule; take the directory that it was made from, or, with what quantising cost, where "
-        'PyTorch and gguf are installed: python -c "import transformers as t; '
-        f"t.AutoModelForCausalLM.from_pretrained('{folder}', gguf_file='{names[0]}')"
-        f".save_pretrained('{_beside(folder, 'unpacked')}')\""
-    )
-
-
-def exported(runtime: str) -> Callable[[Path, list[str]], str]:
-    """Graphs for a runtime, from which no checkpoint is made again."""
-
-    def tell(folder: Path, names: list[str]) -> str:
-        return (
-            f"{folder} holds an export for {runtime} alone ({', '.join(names)}), which is a graph "
-            "and not a checkpoint; give the directory that it was exported from"
-        )
-
-    return tell
-
-
-KINDS: tuple[tuple[str, Callable[[Path, list[str]], str]], ...] = (
-    (f"{ADAPTER} adapter_model.*", adapter),
-    ("openvino_model*.xml openvino_model*.bin", exported("OpenVINO")),
-    ("pytorch_model*.bin *.pt *.pth *.pkl", pickles),
-    ("tf_model*.h5 *.h5", tensorflow),
-    ("flax_model*.msgpack *.msgpack", flax),
-    ("*.ckpt.index *.ckpt.data-* *.ckpt.meta", tensorflow_1),
-    ("*.bin *.ckpt", pickles),
-    ("*.gguf", gguf),
-    ("*.onnx onnx/*.onnx", exported("ONNX Runtime")),
-    ("*.tflite", exported("TensorFlow Lite")),
-    ("rust_model.ot", exported("rust-bert")),
-)
-
-
-def _of_another_library(folder: Path, names: list[str], library: str, flag: str) -> str:
-    classes = _small_json(folder / "config.json").get("architectures") or ["AutoModel"]
-    return (
-        f"{folder} holds the weights of {library} alone ({', '.join(names)}); convert them once "
-        f"where {library}, PyTorch and transformers 4 are installed: python -c "
-        f"\"import transformers as t; t.{classes[0]}.from_pretrained('{folder}', {flag})"
-        f".save_pretrained('{folder}')\""
-    )
-
-
-def _beside(folder: Path, what: str) -> Path:
-    return folder.with_name(f"{folder.resolve().name}-{what}")
-
-
-def _small_json(path: Path) -> dict[str, Any]:
+def _small_json(file: Path) -> dict[str, Any]:
     """A JSON object of at most a megabyte, or nothing."""
-    try:
-        if path.stat().st_size > 1 << 20:
-            return {}
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}
+    small = file.is_file() and file.stat().st_size <= 1 << 20
+    return json_or_empty(file) if small else {}

@@ -82,24 +82,22 @@ def is_id(path_or_id: Any) -> bool:
     return re.fullmatch(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", path_or_id) is not None
 
 
-def _download(model: str, where: _Where, token: str | bool | None) -> Path:
-    from huggingface_hub import errors, snapshot_download
+def _snapshot(model: str, where: _Where, patterns: tuple[str, ...], **options: Any) -> Path:
+    from huggingface_hub import snapshot_download
 
-    def fetched(patterns: tuple[str, ...]) -> Path:
-        return Path(
-            snapshot_download(
-                model,
-                revision=where[0],
-                cache_dir=where[1],
-                token=token,
-                allow_patterns=list(patterns),
-                library_name="transformers_jax",
-            )
-        )
+    revision, cache_dir = where
+    options |= {"allow_patterns": list(patterns), "library_name": "transformers_jax"}
+    return Path(snapshot_download(model, revision=revision, cache_dir=cache_dir, **options))
+
+
+def _download(model: str, where: _Where, token: str | bool | None) -> Path:
+    from huggingface_hub import errors
 
     try:
-        found = fetched(PATTERNS)
-        return found if _has_weights(found) else fetched((*PATTERNS, *FLAX))
+        snapshot = _snapshot(model, where, PATTERNS, token=token)
+        if not _has_weights(snapshot):
+            snapshot = _snapshot(model, where, (*PATTERNS, *FLAX), token=token)
+        return snapshot
     except errors.GatedRepoError:
         raise ValueError(f"{model}: ask for access on the hub, then pass token=") from None
     except errors.RevisionNotFoundError:
@@ -119,27 +117,19 @@ def _download(model: str, where: _Where, token: str | bool | None) -> Path:
 
 def _cached(model: str, where: _Where, subfolder: str) -> Path | None:
     """The snapshot in the cache, if everything that a model needs is there."""
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import errors
 
     try:
-        found = Path(
-            snapshot_download(
-                model,
-                revision=where[0],
-                cache_dir=where[1],
-                local_files_only=True,
-                allow_patterns=[*PATTERNS, *FLAX],
-            )
-        )
+        snapshot = _snapshot(model, where, (*PATTERNS, *FLAX), local_files_only=True)
     except errors.LocalEntryNotFoundError as error:
         partial = getattr(error, "snapshot_path", None)  # some files are there: perhaps enough
         if partial is None:
             return None
-        found = Path(partial)
+        snapshot = Path(partial)
     except errors.HFValidationError:
         return None
-    folder = found / subfolder
-    return found if (folder / "config.json").exists() and _has_weights(folder) else None
+    folder = snapshot / subfolder
+    return snapshot if (folder / "config.json").exists() and _has_weights(folder) else None
 
 
 def _has_weights(folder: Path) -> bool:

@@ -13,7 +13,7 @@ import math
 import os
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,10 @@ from transformers_jax.hub.header import (
     Tensor,
     check_name,
     open_regular,
+    parse_header,
     read_header,
-    read_json,
 )
-from transformers_jax.publish import publish
+from transformers_jax.publish import publish, publish_json
 from transformers_jax.sizes import parse_bytes
 
 SINGLE = "model.safetensors"
@@ -60,48 +60,38 @@ class Checkpoint:
         """{name: shape}, what `Table.check` wants."""
         return {name: tensor.shape for name, (_, tensor) in self.tensors.items()}
 
-    def read(self, name: str) -> np.ndarray:
-        """The tensor called `name`, in memory of its own, aligned for use without a copy.
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """The tensor called `name`, or its rows `start` to `stop` along axis 0, without reading the
+        others; in memory of its own, aligned for use without a copy.
 
         Raises:
             ValueError: there is no such tensor, or the file has become shorter.
         """
-        path, tensor = self._find(name)
-        if isinstance(tensor, flax_msgpack.FlaxTensor):
-            return tensor.read(path, _read)
-        return _read(path, tensor.offset, tensor.shape, tensor.dtype)
-
-    def read_rows(self, name: str, start: int, stop: int) -> np.ndarray:
-        """Rows `start` to `stop` along axis 0 of a tensor, without reading the others.
-
-        Raises:
-            ValueError: as `read`.
-        """
-        path, tensor = self._find(name)
-        assert 0 <= start <= stop <= tensor.shape[0], (name, start, stop, tensor.shape)
-        if isinstance(tensor, flax_msgpack.FlaxTensor):
-            return tensor.read(path, _read, start, stop)
-        row = math.prod(tensor.shape[1:]) * tensor.dtype.itemsize
-        shape = (stop - start, *tensor.shape[1:])
-        return _read(path, tensor.offset + start * row, shape, tensor.dtype)
-
-    def _find(self, name: str) -> tuple[Path, Tensor]:
         if name not in self.tensors:
             raise ValueError(f"{self.path} has no tensor {name!r}")
-        return self.tensors[name]
+        path, tensor = self.tensors[name]
+        return tensor.read(path, start, stop)
 
 
 def confined(path: Path, origin: Path) -> Path:
-    """The real place of a file of a directory, which may be a link within it or the hub's cache.
+    """The real place of a file of a directory, which may be a link within it or the hub's cache:
+    that keeps files as links from `snapshots/<revision>` to `blobs` of the same model.
 
     Raises:
         ValueError: a link that leads elsewhere: a checkpoint that links its vocabulary to a private
             file must not have it copied into what is published.
     """
     real, home = path.resolve(), origin.resolve()
-    cached = home.parent.name == "snapshots" and home.parent.parent / "blobs" in real.parents
-    if home not in real.parents and not cached:
-        raise ValueError(f"{path} is a link that leads out of its directory, to {real}")
+    cached = [
+        parent.parents[1] / "blobs"
+        for parent in (home, *home.parents)
+        if parent.parent.name == "snapshots" and parent.parents[1].name.startswith("models--")
+    ]
+    if not any(root in real.parents for root in (home, *cached)):
+        raise ValueError(
+            f"{path} is a link that leads out of its directory, to {real}; copy the file, or give "
+            "its own path"
+        )
     return real
 
 
@@ -128,14 +118,14 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         return _alone(path, path, _FLAX if path.suffix == _FLAX else _SAFE)
     if (path / SINGLE).exists() and (problem := adapter_beside(path)):
         raise ValueError(problem)
-    if (path / SINGLE).exists() or (path / SINGLE).is_symlink():
-        return _alone(path, _inside(path, SINGLE))
-    if (path / INDEX).exists():
-        return _open_index(path / INDEX)
-    if (path / flax_msgpack.SINGLE).exists() or (path / flax_msgpack.SINGLE).is_symlink():
-        return _alone(path, _inside(path, flax_msgpack.SINGLE, None, _FLAX), _FLAX)
-    if (path / flax_msgpack.INDEX).exists():
-        return _open_index(path / flax_msgpack.INDEX)
+    for kind, single, index in (
+        (_SAFE, SINGLE, INDEX),
+        (_FLAX, flax_msgpack.SINGLE, flax_msgpack.INDEX),
+    ):
+        if os.path.lexists(path / single):
+            return _alone(path, _inside(path, single, None, kind), kind)
+        if (path / index).exists():
+            return _open_index(path / index)
     here = sorted(os.listdir(path))
     if problem := other_weights(path):
         raise ValueError(problem)
@@ -189,29 +179,34 @@ def save(
     Raises:
         ValueError: a name or dtype that the format does not have, or a size that cannot be read.
     """
+    from huggingface_hub import split_state_dict_into_shards_factory
+
     directory = Path(directory)
     for name, entry in entries.items():
         check_name(name)
         if np.dtype(entry.dtype) not in CODES:
             raise ValueError(f"tensor {name!r}: safetensors has no dtype {entry.dtype}")
-    groups = _split(entries, parse_bytes("max_shard_size", max_shard_size))
+    most = parse_bytes("max_shard_size", max_shard_size)
     directory.mkdir(parents=True, exist_ok=True)
     notes = dict({"format": "pt"} if metadata is None else metadata)
-    names = [SINGLE] if len(groups) == 1 else [
-        f"model-{n + 1:05}-of-{len(groups):05}.safetensors" for n in range(len(groups))
-    ]  # fmt: skip
-    for name, group in zip(names, groups):
-        _write(directory / name, {key: entries[key] for key in group}, notes)
-    if len(groups) > 1:
-        where = {key: name for name, group in zip(names, groups) for key in group}
+    split = split_state_dict_into_shards_factory(
+        dict(entries),
+        get_storage_size=lambda entry: entry.nbytes,
+        filename_pattern="model{suffix}.safetensors",
+        max_shard_size=most,
+    )
+    shards = split.filename_to_tensors or {SINGLE: []}
+    for name, members in shards.items():
+        _write(directory / name, {key: entries[key] for key in members}, notes)
+    names = [*shards]
+    if len(shards) > 1:
         total = {
             "total_parameters": sum(math.prod(entry.shape) for entry in entries.values()),
             "total_size": sum(entry.nbytes for entry in entries.values()),
         }
-        index = {"metadata": total, "weight_map": where}
-        text = json.dumps(index, indent=2, sort_keys=True) + "\n"
+        index = {"metadata": total, "weight_map": split.tensor_to_filename}
         names.append(INDEX)
-        publish(directory / INDEX, text)
+        publish_json(directory / INDEX, index, sort_keys=True)
     for stale in os.listdir(directory):
         if stale not in names and (stale in (SINGLE, INDEX) or re.fullmatch(_SHARD, stale)):
             (directory / stale).unlink()
@@ -243,7 +238,7 @@ def _open_index(path: Path) -> Checkpoint:
     with open_regular(path) as file:
         raw = file.read(MAX_HEADER + 1)
     try:
-        index = read_json(raw, "the index")
+        index = parse_header(raw, "the index")
         places = index.get("weight_map") if isinstance(index, dict) else None
         if not isinstance(places, dict) or any(not isinstance(v, str) for v in places.values()):
             raise ValueError("the index needs a 'weight_map' from tensor names to file names")
@@ -261,10 +256,10 @@ def _open_index(path: Path) -> Checkpoint:
     tensors: dict[str, tuple[Path, Tensor]] = {}
     metadata: dict[str, str] = {}
     for name, file in files.items():
-        found, notes = _open_file(file, kind)
-        if twice := sorted(set(found) & set(tensors)):
+        members, notes = _open_file(file, kind)
+        if twice := sorted(set(members) & set(tensors)):
             raise ValueError(f"{path}: tensor {twice[0]!r} is in two shards, also in {name}")
-        tensors.update({key: (file, tensor) for key, tensor in found.items()})
+        tensors.update({key: (file, tensor) for key, tensor in members.items()})
         metadata.update(notes)
     if kind == _FLAX:
         places = {flax_msgpack.torch_name(name): file for name, file in places.items()}
@@ -276,38 +271,11 @@ def _open_index(path: Path) -> Checkpoint:
 
 
 def _inside(directory: Path, name: str, index: Path | None = None, kind: str = _SAFE) -> Path:
-    """The file `name` of a directory, which must be a plain name and really lie there.
-
-    The hub's cache keeps files as links from `snapshots/<revision>` to `blobs` of the same model;
-    those are inside, too.
-    """
-    where = index or directory
+    """The file `name` of a directory, which must be a plain name and really lie there."""
     if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,250}}{re.escape(kind)}", name):
+        where = index or directory
         raise ValueError(f"{where}: {name[:200]!r} is not a plain file name ending in {kind}")
-    real, roots = (directory / name).resolve(), [directory.resolve()]
-    for parent in (roots[0], *roots[0].parents):
-        if parent.parent.name == "snapshots" and parent.parent.parent.name.startswith("models--"):
-            roots.append(parent.parent.parent / "blobs")
-    if real.parent not in roots:
-        raise ValueError(f"{where}: {name} is a link that leads out of the directory, to {real}; "
-                         "copy the file, or give its own path")  # fmt: skip
-    return real
-
-
-def _read(path: Path, offset: int, shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray:
-    size = math.prod(shape) * dtype.itemsize
-    # XLA takes a host array on a 64-byte boundary as it is; others it copies.
-    raw = np.empty(size + 64, np.uint8)
-    data = raw[-raw.ctypes.data % 64 :][:size]
-    with open(path, "rb", buffering=0) as file:
-        file.seek(offset)
-        done = 0
-        while done < size:
-            count = file.readinto(data[done:].data)
-            if not count:
-                raise ValueError(f"{path}: ends at byte {offset + done}, within a tensor")
-            done += count
-    return data.view(dtype).reshape(shape)
+    return confined(directory / name, directory)
 
 
 def _write(path: Path, entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> None:
@@ -335,27 +303,10 @@ def _write(path: Path, entries: Mapping[str, Entry], metadata: Mapping[str, str]
             file.write(array.reshape(-1).view(np.uint8).data)
 
     def check(draft: Path) -> None:
-        found, notes = _open_file(draft)
-        written = {name: (tensor.shape, tensor.dtype) for name, tensor in found.items()}
+        read_back, notes = _open_file(draft)
+        written = {name: (tensor.shape, tensor.dtype) for name, tensor in read_back.items()}
         wanted = {name: (tuple(e.shape), np.dtype(e.dtype)) for name, e in entries.items()}
         if written != wanted or notes != dict(metadata):
             raise ValueError(f"{draft}: the header read back is not the one written")
 
     publish(path, write, check)
-
-
-def _split(entries: Mapping[str, Entry], most: int) -> list[list[str]]:
-    """Names in runs of at most `most` bytes; a larger tensor is alone."""
-    groups: list[list[str]] = []
-    alone: list[list[str]] = []
-    room = -1
-    for name, entry in entries.items():
-        if entry.nbytes > most:
-            alone.append([name])
-            continue
-        if entry.nbytes > room:
-            groups.append([])
-            room = most
-        groups[-1].append(name)
-        room -= entry.nbytes
-    return groups + alone or [[]]

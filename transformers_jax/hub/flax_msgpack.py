@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from transformers_jax.hub.header import (
     Tensor,
     check_name,
     open_regular,
+    read_array,
 )
 
 SINGLE = "flax_model.msgpack"
@@ -37,9 +37,6 @@ WEIGHTS = ("kernel", "embedding", "scale")
 DEEPEST = 64  # maps within maps; models have about ten
 CHUNKED = "__msgpack_chunked_array__"
 NDARRAY, SCALAR = 1, 3  # Flax's codes of extension values; 2 is a complex number
-
-Read = Callable[[Path, int, tuple[int, ...], np.dtype[Any]], np.ndarray]
-"""(file, offset, shape, dtype) -> an array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +49,28 @@ class FlaxTensor(Tensor):
     parts: tuple[tuple[int, int], ...] = ()
     turned: bool = False
 
-    def read(self, path: Path, read: Read, start: int = 0, stop: int | None = None) -> np.ndarray:
+    def read(self, path: Path, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows `start` to `stop`, or all of it. Of a transpose the whole is read and cut."""
         if not self.shape or self.turned:
-            whole = self._bytes(path, read, 0, self.nbytes).view(self.dtype)
+            whole = self._bytes(path, 0, self.nbytes).view(self.dtype)
             whole = whole.reshape(self.shape[::-1]).T
             return np.ascontiguousarray(whole[start:stop] if self.shape else whole)
         stop = self.shape[0] if stop is None else stop
         row = math.prod(self.shape[1:]) * self.dtype.itemsize
-        raw = self._bytes(path, read, start * row, stop * row)
+        raw = self._bytes(path, start * row, stop * row)
         return raw.view(self.dtype).reshape(stop - start, *self.shape[1:])
 
-    def _bytes(self, path: Path, read: Read, begin: int, end: int) -> np.ndarray:
+    def _bytes(self, path: Path, begin: int, end: int) -> np.ndarray:
         """The bytes from `begin` to `end` of all parts together."""
-        found, place = [], 0
+        chunks, place = [], 0
         for offset, size in self.parts:
             first, last = max(begin - place, 0), min(end - place, size)
             if first < last:
-                found.append(read(path, offset + first, (last - first,), np.dtype(np.uint8)))
+                chunks.append(read_array(path, offset + first, (last - first,), np.dtype(np.uint8)))
             place += size
-        if len(found) == 1:
-            return found[0]
-        return np.concatenate([np.empty(0, np.uint8), *found])
+        if len(chunks) == 1:
+            return chunks[0]
+        return np.concatenate([np.empty(0, np.uint8), *chunks])
 
 
 def read_names(path: Path) -> dict[str, Tensor]:
@@ -94,11 +91,11 @@ def read_names(path: Path) -> dict[str, Tensor]:
                 )
             if set(tree) == {"params"}:  # as Flax's `init` gives them
                 tree = tree["params"]
-            found: dict[str, Tensor] = {}
-            _named(tree, (), found)
+            arrays: dict[str, Tensor] = {}
+            _named(tree, (), arrays)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-    return found
+    return arrays
 
 
 def torch_name(path: str) -> str:
@@ -107,19 +104,19 @@ def torch_name(path: str) -> str:
     return ".".join([*parents, "weight" if last in WEIGHTS else last])
 
 
-def _named(tree: Any, path: tuple[str, ...], found: dict[str, Tensor]) -> None:
-    """Puts the arrays below a node into `found`, by PyTorch's names."""
+def _named(tree: Any, path: tuple[str, ...], arrays: dict[str, Tensor]) -> None:
+    """Puts the arrays below a node into `arrays`, by PyTorch's names."""
     if isinstance(tree, dict) and CHUNKED in tree:
         tree = _joined(tree, ".".join(path))
     if isinstance(tree, dict):
         for name, below in tree.items():
-            _named(below, (*path, name), found)
+            _named(below, (*path, name), arrays)
         return
     if not isinstance(tree, FlaxTensor):
         raise ValueError(f"{'.'.join(path)[:100]!r} is no array of parameters")
     name, last = torch_name("/".join(path)), path[-1] if path else ""
     check_name(name)
-    if name in found:
+    if name in arrays:
         raise ValueError(f"tensor {name!r} is there under two names of Flax's")
     if last == "kernel":
         if len(tree.shape) != 2:
@@ -129,7 +126,7 @@ def _named(tree: Any, path: tuple[str, ...], found: dict[str, Tensor]) -> None:
             )
         shape = tree.shape[::-1]
         tree = FlaxTensor(shape, tree.dtype, tree.offset, tree.parts, turned=True)
-    found[name] = tree
+    arrays[name] = tree
 
 
 def _joined(tree: dict[str, Any], name: str) -> FlaxTensor:
@@ -139,15 +136,15 @@ def _joined(tree: dict[str, Any], name: str) -> FlaxTensor:
         isinstance(part, FlaxTensor) and part.dtype == parts[0].dtype for part in parts
     ):  # fmt: skip
         raise ValueError(f"{name[:100]!r} is in chunks that cannot be put together")
-    made = FlaxTensor(
+    whole = FlaxTensor(
         tuple(sides),
         parts[0].dtype,
         parts[0].offset,
         tuple(p for part in parts for p in part.parts),
     )
-    if made.nbytes != sum(size for _, size in made.parts):
+    if whole.nbytes != sum(size for _, size in whole.parts):
         raise ValueError(f"{name[:100]!r}: its chunks do not have the bytes of {list(sides)}")
-    return made
+    return whole
 
 
 def _listed(tree: Any) -> list[Any]:
@@ -161,12 +158,12 @@ class _Walk:
     """Values of a msgpack file in their order; arrays by their places."""
 
     def __init__(self, file: Any, size: int):
-        self.file, self.end, self.place, self.seen = file, size, 0, 0
+        self.file, self.end, self.place, self.values = file, size, 0, 0
 
     def value(self, depth: int) -> Any:
         """The next value: a map, text, a count, a truth value, or the place of an array."""
-        self.seen += 1
-        if depth > DEEPEST or self.seen > 4 * MAX_TENSORS:
+        self.values += 1
+        if depth > DEEPEST or self.values > 4 * MAX_TENSORS:
             raise ValueError("nested too deeply, or more values than a model has parameters")
         tag = self.count(1)
         if tag < 0x80:
@@ -187,13 +184,13 @@ class _Walk:
                          "arrays are expected")  # fmt: skip
 
     def map(self, length: int, depth: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        entries: dict[str, Any] = {}
         for _ in range(length):
             name = self.value(depth + 1)
-            if not isinstance(name, str) or name in found:
+            if not isinstance(name, str) or name in entries:
                 raise ValueError(f"{str(name)[:100]!r} is no name, or is there twice")
-            found[name] = self.value(depth + 1)
-        return found
+            entries[name] = self.value(depth + 1)
+        return entries
 
     def array(self, length: int) -> FlaxTensor:
         """The array in an extension value of `length` bytes: [shape, dtype's name, bytes]."""
@@ -214,13 +211,15 @@ class _Walk:
         ):  # fmt: skip
             raise ValueError(f"an array before byte {self.place} of the shape {list(shape)[:9]} "
                              f"and the dtype {str(name)[:20]!r}, which is not known")  # fmt: skip
-        made = FlaxTensor(shape, dtype, self.place, ((self.place, size),))
-        if made.nbytes != size or self.place + size != stop:
-            raise ValueError(f"an array of {name} and shape {list(shape)} has {made.nbytes} bytes; "
-                             f"{size} are at byte {self.place}")  # fmt: skip
+        tensor = FlaxTensor(shape, dtype, self.place, ((self.place, size),))
+        if tensor.nbytes != size or self.place + size != stop:
+            raise ValueError(
+                f"an array of {name} and shape {list(shape)} has {tensor.nbytes} bytes; {size} are "
+                f"at byte {self.place}"
+            )
         self.place = stop
         self.file.seek(stop)
-        return made
+        return tensor
 
     def length(self, tag: int, first: int, last: int, longer: int, smallest: int = 1) -> int | None:
         """How long what a tag begins is, of a kind whose short tags are `first` to `last`, and

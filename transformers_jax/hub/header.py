@@ -9,7 +9,6 @@ reason; none takes more than a second or a few hundred megabytes.
 from __future__ import annotations
 
 import gc
-import json
 import math
 import os
 import re
@@ -23,6 +22,8 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+
+from transformers_jax.json_files import parse_json
 
 MAX_HEADER = 25 * 10**6
 MAX_TENSORS = 200_000
@@ -63,6 +64,38 @@ class Tensor:
     def nbytes(self) -> int:
         """Its size in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+    def read(self, path: Path, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows `start` to `stop` (all, of a scalar its number) from its file."""
+        if not self.shape:
+            return read_array(path, self.offset, (), self.dtype)
+        stop = self.shape[0] if stop is None else stop
+        assert 0 <= start <= stop <= self.shape[0], (start, stop, self.shape)
+        row = math.prod(self.shape[1:]) * self.dtype.itemsize
+        return read_array(
+            path, self.offset + start * row, (stop - start, *self.shape[1:]), self.dtype
+        )
+
+
+def read_array(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """The array at a place of a file, in memory of its own, aligned for use without a copy.
+
+    Raises:
+        ValueError: the file has become shorter.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    # XLA takes a host array on a 64-byte boundary as it is; others it copies.
+    raw = np.empty(size + 64, np.uint8)
+    data = raw[-raw.ctypes.data % 64 :][:size]
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        done = 0
+        while done < size:
+            count = file.readinto(data[done:].data)
+            if not count:
+                raise ValueError(f"{path}: ends at byte {offset + done}, within a tensor")
+            done += count
+    return data.view(dtype).reshape(shape)
 
 
 def read_header(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -108,7 +141,7 @@ def open_regular(path: Path) -> Any:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def read_json(raw: bytes, what: str) -> Any:
+def parse_header(raw: bytes, what: str) -> Any:
     """Parses JSON of bounded size and depth in which no key comes twice.
 
     Raises:
@@ -121,20 +154,13 @@ def read_json(raw: bytes, what: str) -> Any:
             raise ValueError(f"{what} describes more than {MAX_TENSORS} tensors")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        values = dict(pairs)
+        if len(values) < len(pairs):
             twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
             raise ValueError(f"{what} has the key {twice[:100]!r} twice")
-        return found
+        return values
 
-    try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=unique)
-    except UnicodeDecodeError:
-        raise ValueError(f"{what} is not UTF-8") from None
-    except RecursionError:
-        raise ValueError(f"{what} is nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{what} is not JSON ({error.msg} at {error.pos})") from None
+    return parse_json(raw, what, pairs_hook=unique)
 
 
 def check_name(name: str) -> None:
@@ -151,15 +177,15 @@ def check_name(name: str) -> None:
 def _parse(raw: bytes, begin: int, size: int) -> tuple[dict[str, Tensor], dict[str, str]]:
     if raw[:1] != b"{":
         raise ValueError("the header does not begin with '{'")
-    header = read_json(raw, "the header")
+    header = parse_header(raw, "the header")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or any(not isinstance(v, str) for v in metadata.values()):
         raise ValueError("the metadata must be text")
     if len(header) > MAX_TENSORS:
         raise ValueError(f"{len(header)} tensors, at most {MAX_TENSORS} are accepted")
-    found = {name: _tensor(name, entry, begin) for name, entry in header.items()}
+    tensors = {name: _tensor(name, entry, begin) for name, entry in header.items()}
     place = begin
-    for name, tensor in sorted(found.items(), key=lambda item: (item[1].offset, item[1].nbytes)):
+    for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].offset, item[1].nbytes)):
         if tensor.offset != place:
             raise ValueError(f"tensor {name!r} begins at byte {tensor.offset}, not at {place}: "
                              "tensors must lie end to end, without holes or overlaps")  # fmt: skip
@@ -167,7 +193,7 @@ def _parse(raw: bytes, begin: int, size: int) -> tuple[dict[str, Tensor], dict[s
     if place != size:
         raise ValueError(f"the tensors end at byte {place} and the file at {size}: it is truncated "
                          "or has bytes that belong to no tensor")  # fmt: skip
-    return found, metadata
+    return tensors, metadata
 
 
 def _tensor(name: str, entry: Any, begin: int) -> Tensor:

@@ -18,13 +18,13 @@ Shape = tuple[int, ...]
 class Part:
     """A run of rows (axis 0) of one tensor of theirs, which holds the parameters `paths`.
 
-    With several paths our side begins with an axis `n` that counts them. `left` and `right` are
-    None where the layout is the identity.
+    With several paths our side begins with an axis `n` that counts them. `left` is None where the
+    layout is the identity.
     """
 
     paths: tuple[str, ...]
     left: Side | None = None
-    right: Side | None = None
+    right: Side = ()
 
     @property
     def fused(self) -> bool:
@@ -42,10 +42,8 @@ class Part:
         known = self.sizes(ours, sizes)
         return tuple(math.prod(known[letter] for letter in axis) for axis in self.left)
 
-    def sizes(self, ours: Sequence[int], given: Mapping[str, int]) -> dict[str, int]:
-        """The length of each letter of the pattern, told by a parameter's shape and by `given`."""
-        assert self.left is not None
-        assert self.right is not None
+    def sizes(self, ours: Sequence[int], letters: Mapping[str, int]) -> dict[str, int]:
+        """The length of each letter of the pattern, from a parameter's shape and `letters`."""
         right = self.right[1:] if self.fused else self.right
         if len(right) != len(ours):
             raise ValueError(f"pattern axes {show(right)!r} do not fit our shape {tuple(ours)}")
@@ -53,9 +51,9 @@ class Part:
         for axis, length in sorted(zip(right, ours), key=lambda pair: len(pair[0])):
             unknown = [letter for letter in axis if letter not in known]
             for letter in unknown[1:]:
-                if letter not in given:
+                if letter not in letters:
                     raise ValueError(f"pattern axis {show((axis,))!r}: give the size of {letter!r}")
-                known[letter] = given[letter]
+                known[letter] = letters[letter]
             rest = math.prod(known[letter] for letter in axis if letter in known)
             if unknown:
                 known[unknown[0]] = length // rest
@@ -63,21 +61,9 @@ class Part:
                 raise ValueError(f"pattern axis {show((axis,))!r} does not fit length {length}")
         return known
 
-    def pattern(self) -> str:
-        """The pattern for `einops.rearrange`, theirs to ours; only if it is not the identity."""
-        assert self.left is not None
-        assert self.right is not None
-        return f"{show(self.left)} -> {show(self.right)}"
-
-    def inverse(self) -> str:
-        """The pattern for `einops.rearrange`, ours to theirs; only if it is not the identity."""
-        assert self.left is not None
-        assert self.right is not None
-        return f"{show(self.right)} -> {show(self.left)}"
-
     def rows_are(self) -> int | None:
         """The axis of ours (without `n`) along which a run of rows of theirs is a run of ours."""
-        if self.left is None or self.right is None:
+        if self.left is None:
             return 0
         if not self.left or self.left[0][0] == "1":
             return None
@@ -101,9 +87,7 @@ def parts(paths: tuple[str, ...], layout: str) -> tuple[Part, ...]:
             raise ValueError(f"layout {layout!r} has {len(terms)} terms for {len(paths)} paths")
         return tuple(_part((path,), term) for path, term in zip(paths, terms))
     whole = _part(paths, layout)
-    if not whole.fused or whole.left is None or whole.right is None:
-        return (whole,)
-    if not whole.left or whole.left[0][0] != "n":
+    if not whole.fused or not whole.left or whole.left[0][0] != "n":
         return (whole,)
     rest = whole.left[0][1:]
     left = ((rest,) if rest else ()) + whole.left[1:]

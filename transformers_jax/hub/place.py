@@ -18,14 +18,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from einops import rearrange
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from transformers_jax.hub.blocks import blocks, fill_host, host_zeros, read_block, rows_per_step
+from transformers_jax.hub.blocks import blocks, fill_host, host_zeros
 from transformers_jax.hub.files import Checkpoint, Entry
-from transformers_jax.hub.layout import Part
-from transformers_jax.hub.table import Fill, Piece, Report, Table
+from transformers_jax.hub.fill import Fill, Piece
+from transformers_jax.hub.table import Report, Table
 
 BLOCK = 8 * 2**20  # bytes of a file in flight
 SMALL = 2**20  # bytes of a parameter that is not worth a program
@@ -100,22 +99,22 @@ def export(
     """
     shapes = {path: np.shape(leaf) for path, leaf in params.items()}
     fills = table.fills(shapes, sizes)
-    told = {path for fill in fills.values() for path in fill.row.ours}
-    if unknown := sorted(set(params) - told):
+    mentioned = {path for fill in fills.values() for path in fill.row.ours}
+    if unknown := sorted(set(params) - mentioned):
         raise ValueError(f"no row of the table writes {', '.join(unknown)}")
     for path, leaf in params.items():
         if not getattr(leaf, "is_fully_addressable", True):
             raise ValueError(f"{path} lies partly on other processes; gather it before saving")
-    found = {}
+    entries = {}
     for name, fill in fills.items():
         written = table.bare(name, fill.row.group) if bare else name
         dtype = np.dtype(params[fill.row.ours[0]].dtype)
-        found[written] = Entry(fill.shape, dtype, functools.partial(_gather, fill, params))
+        entries[written] = Entry(fill.shape, dtype, functools.partial(_gather, fill, params))
     for each in table.computed:
         dtype = np.dtype(next(iter(params.values())).dtype)
         value = functools.partial(lambda each, dtype: each.value().astype(dtype), each, dtype)
-        found[table.bare(each.name) if bare else each.name] = Entry(each.shape, dtype, value)
-    return found
+        entries[table.bare(each.name) if bare else each.name] = Entry(each.shape, dtype, value)
+    return entries
 
 
 def verify(checkpoint: Checkpoint, report: Report) -> None:
@@ -171,19 +170,16 @@ def _fill(checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, ja
     leaves = tuple(arrays.pop(path) for path in paths)
     sharding = leaves[0].sharding
     lead = len(fill.lead)
-    axis = piece.part.rows_are() if fill.shape else None
-    unit = rows_per_step(piece) if axis is not None else 1
     finite = True
     local = piece.stop - piece.start
-    if axis is not None:
-        cuts = [leaf.sharding.shard_shape(leaf.shape)[lead + axis] for leaf in leaves]
-        local = min(cuts) * unit
+    if piece.axis is not None:
+        cuts = [leaf.sharding.shard_shape(leaf.shape)[lead + piece.axis] for leaf in leaves]
+        local = min(cuts) * piece.unit
+    step = _Step(piece, lead, tuple(leaf.sharding for leaf in leaves))
     for start, stop in blocks(piece, fill, checkpoint, local, _budget(sharding)):
-        step = _Step(piece.part, piece.sizes, lead, axis, tuple(leaf.sharding for leaf in leaves))
-        where = np.array([*fill.lead, (start - piece.start) // unit], np.int32)
-        leaves, good = step.program()(
-            leaves, _everywhere(read_block(checkpoint, fill, start, stop), sharding), where
-        )
+        where = np.array([*fill.lead, (start - piece.start) // piece.unit], np.int32)
+        block = _everywhere(checkpoint.read(fill.name, start, stop), sharding)
+        leaves, good = step.program()(leaves, block, where)
         finite &= bool(good)  # waits, so that one block at a time is in memory
     arrays.update(zip(paths, leaves))
     return finite
@@ -208,10 +204,8 @@ def _everywhere(block: np.ndarray, sharding: Any) -> Any:
 class _Step:
     """How a block goes into its parameters; equal steps share one compiled program."""
 
-    part: Part
-    sizes: tuple[tuple[str, int], ...]
+    piece: Piece
     lead: int
-    axis: int | None
     shardings: tuple[Any, ...]
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 - frozen and hashable: a cache of programs
@@ -235,13 +229,8 @@ class _Step:
 
     def _update(self, leaves: Any, block: Any, where: Any, cut: bool = False) -> Any:
         finite = jnp.isfinite(block).all() if jnp.issubdtype(block.dtype, jnp.inexact) else True
-        values = block
-        if self.part.left is not None:
-            moving = self.part.left[0][0] if self.part.left and self.axis is not None else ""
-            known = {k: v for k, v in self.sizes if k != moving}
-            values = rearrange(block, self.part.pattern(), **known)
-        each = [values[n] for n in range(len(leaves))] if self.part.fused else [values]
         done = []
+        each = self.piece.ours(block)
         for leaf, value, sharding in zip(leaves, each, self.shardings):
             value = value.astype(leaf.dtype).reshape((1,) * self.lead + value.shape)
             done.append(self._write(leaf, value, where, sharding if cut else None))
@@ -250,8 +239,8 @@ class _Step:
     def _write(self, leaf: Any, value: Any, where: Any, sharding: Any) -> Any:
         """Writes `value` at `where`; with a sharding only what lies in this device's shard."""
         indexed = {n: where[n] for n in range(self.lead)}
-        if self.axis is not None:
-            indexed[self.lead + self.axis] = where[self.lead]
+        if self.piece.axis is not None:
+            indexed[self.lead + self.piece.axis] = where[self.lead]
         spec = () if sharding is None else tuple(sharding.spec)
         mine: Any = None
         starts = [indexed.get(n, 0) for n in range(leaf.ndim)]
@@ -276,14 +265,11 @@ class _Step:
 
 def _gather(fill: Fill, params: Mapping[str, Any]) -> np.ndarray:
     """One tensor of theirs from its parameters."""
-    found = []
-    for piece in fill.pieces:
-        ours = [_at(params[path], fill.lead) for path in piece.part.paths]
-        value = np.stack(ours) if piece.part.fused else ours[0]
-        if piece.part.left is not None:
-            value = rearrange(value, piece.part.inverse(), **dict(piece.sizes))
-        found.append(value)
-    return np.ascontiguousarray(np.concatenate(found) if len(found) > 1 else found[0])
+    rows = [
+        piece.theirs([_at(params[path], fill.lead) for path in piece.part.paths])
+        for piece in fill.pieces
+    ]
+    return np.ascontiguousarray(np.concatenate(rows) if len(rows) > 1 else rows[0])
 
 
 def _at(leaf: Any, lead: tuple[int, ...]) -> np.ndarray:

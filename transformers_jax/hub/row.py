@@ -65,15 +65,15 @@ def rows(text: str, *, group: str = BACKBONE, start: int = 0, step: int = 1) -> 
     Raises:
         ValueError: a line that is not a row.
     """
-    found = []
+    table = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.split("|")]
         if line.strip() and not line.strip().startswith("#"):
             if len(cells) > 3:
                 raise ValueError(f"table row {line.strip()!r} has more than three columns")
             theirs, ours, layout = (cells + ["", ""])[:3]
-            found.append(Row(theirs, tuple(ours.split()), layout, group, start, step))
-    return tuple(found)
+            table.append(Row(theirs, tuple(ours.split()), layout, group, start, step))
+    return tuple(table)
 
 
 def slots(
@@ -84,6 +84,10 @@ def slots(
     `layers` says for each slot which layers it holds (`StackSpec.slots`); where all layers of a
     stack are alike there is one slot.
     """
-    each = (rows(text.replace("{slot}", str(number)), group=group, start=held.start, step=held.step)
-            for number, held in enumerate(layers))  # fmt: skip
+    each = (
+        rows(
+            text.replace("{slot}", str(number)), group=group, start=numbers.start, step=numbers.step
+        )
+        for number, numbers in enumerate(layers)
+    )
     return tuple(itertools.chain.from_iterable(each))

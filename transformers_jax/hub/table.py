@@ -11,42 +11,36 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from transformers_jax.hub.layout import Part, Shape
-from transformers_jax.hub.row import BACKBONE, Row, rows, slots
-
-__all__ = ["BACKBONE", "Computed", "Fill", "Piece", "Report", "Row", "Table", "rows", "slots"]
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Rows `start` to `stop` (axis 0) of a tensor of theirs; `part` says what they are."""
-
-    part: Part
-    start: int
-    stop: int
-    sizes: tuple[tuple[str, int], ...]
+from transformers_jax.hub.fill import Fill as Fill
+from transformers_jax.hub.fill import by_layer, fill_of
+from transformers_jax.hub.layout import Shape
+from transformers_jax.hub.row import BACKBONE as BACKBONE
+from transformers_jax.hub.row import Row as Row
+from transformers_jax.hub.row import rows as rows
+from transformers_jax.hub.row import slots as slots
 
 
 @dataclass(frozen=True)
-class Fill:
-    """One tensor of theirs, complete: its name, its shape and where its pieces belong.
+class Tying:
+    """Two names on disk of one array.
 
-    `name` is the name in the file, `canonical` the one that export writes; `lead` indexes the
-    leading (layers, experts) axes of our parameters.
+    `name` is a row's, so export writes it, and it is read where a file has both. Usually `copy`
+    has no parameter of its own: it is read where a file lacks `name`, and ignored elsewhere. With
+    `apart` both names have one, and where a file holds one of the two, either is filled from it.
     """
 
     name: str
-    canonical: str
-    row: Row
-    lead: tuple[int, ...]
-    shape: Shape
-    pieces: tuple[Piece, ...]
+    copy: str
+    apart: bool = False
+
+    def renamed(self, name: Callable[[str], str]) -> Tying:
+        """The same tying under other names."""
+        return replace(self, name=name(self.name), copy=name(self.copy))
 
 
 @dataclass(frozen=True)
@@ -81,22 +75,30 @@ class Report:
             self.missing or self.unexpected or self.misshaped or self.repeated or self.unfilled
         )
 
-    def __str__(self) -> str:
-        def lines(title: str, items: Iterable[str]) -> list[str]:
-            found = list(items)
-            return [f"{title} ({len(found)}):", *(f"  {item}" for item in found)] if found else []
+    def findings(self) -> dict[str, tuple[str, ...]]:
+        """What does not go from the file to the model, and what the model lacks, by kind."""
+        kinds: dict[str, Iterable[str]] = {
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "wrong shape": (
+                f"{n}: got {list(a)}, expected {list(b)}" for n, a, b in self.misshaped
+            ),
+            "several names for one tensor": map(" = ".join, self.repeated),
+            "parameters without a row in the table": self.unfilled,
+            "not in the file, to be drawn": itertools.chain.from_iterable(self.absent.values()),
+            "left out (other heads)": self.left_out,
+            "ignored": self.ignored,
+        }
+        listed = {kind: tuple(names) for kind, names in kinds.items()}
+        return {kind: names for kind, names in listed.items() if names}
 
-        shapes = (f"{n}: got {list(a)}, expected {list(b)}" for n, a, b in self.misshaped)
-        text = lines("missing", self.missing)
-        text += lines("unexpected", self.unexpected)
-        text += lines("wrong shape", shapes)
-        text += lines("several names for one tensor", map(" = ".join, self.repeated))
-        text += lines("parameters without a row in the table", self.unfilled)
-        absent = (f"{group}: {' '.join(paths)}" for group, paths in self.absent.items())
-        text += lines("absent groups", absent)
-        text += lines("left out, not part of this model", self.left_out)
-        text += lines("ignored", self.ignored)
-        return "\n".join(text) or "everything fits"
+    def __str__(self) -> str:
+        lines = (
+            line
+            for kind, names in self.findings().items()
+            for line in (f"{kind} ({len(names)}):", *(f"  {name}" for name in names))
+        )
+        return "\n".join(lines) or "everything fits"
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,10 @@ class Table:
     backbone's rows and may be missing in a file; `bare=True` exports without it, as models without
     a head are saved. `prefixes` are further ones that a file may have. `aliases` are (regular
     expression, replacement) pairs for older names, `ignore` are shell patterns of stray names,
-    `stand_ins` are (name, other): `other` is taken where `name` is not in the file. `twins` are
-    pairs of which a file may hold one, which then is both. `computed` are tensors that a formula
-    gives; files may lack them. `variants` are tables of the same parameters that other files fit,
-    where tensors are cut in other ways; the one that knows most of a file's names reads it.
-    Export only writes the names of the rows.
+    `ties` are names of one array. `computed` are tensors that a formula gives; files may lack them.
+    `variants` are tables of the same parameters that other files fit, where tensors are cut in
+    other ways; the one that knows most of a file's names reads it. Export only writes the names of
+    the rows.
     """
 
     rows: tuple[Row, ...]
@@ -119,8 +120,7 @@ class Table:
     prefixes: tuple[str, ...] = ()
     aliases: tuple[tuple[str, str], ...] = ()
     ignore: tuple[str, ...] = ()
-    stand_ins: tuple[tuple[str, str], ...] = ()
-    twins: tuple[tuple[str, str], ...] = ()
+    ties: tuple[Tying, ...] = ()
     computed: tuple[Computed, ...] = ()
     variants: tuple[Table, ...] = ()
 
@@ -154,7 +154,7 @@ class Table:
             ValueError: the table itself is wrong: a path or a name twice, or a pattern that does
                 not fit a parameter's shape.
         """
-        found: dict[str, Fill] = {}
+        fills: dict[str, Fill] = {}
         taken: dict[str, str] = {}
         active = [row for row in self.rows if any(path in ours for path in row.ours)]
         for row in active:
@@ -164,12 +164,12 @@ class Table:
                 if path in taken:
                     raise ValueError(f"{path} is filled by {taken[path]!r} and by {row.theirs!r}")
                 taken[path] = row.theirs
-        for row, lead in _by_layer(active, ours):
-            fill = _fill(row, lead, ours, sizes or {})
-            if fill.canonical in found:
+        for row, lead in by_layer(active, ours):
+            fill = fill_of(row, lead, ours, sizes or {})
+            if fill.canonical in fills:
                 raise ValueError(f"{fill.canonical} is named by two rows of the table")
-            found[fill.canonical] = fill
-        return found
+            fills[fill.canonical] = fill
+        return fills
 
     def check(
         self,
@@ -193,30 +193,26 @@ class Table:
         fills = self.fills(ours, sizes)
         computed = self._computed(theirs)
         rest = {name: shape for name, shape in theirs.items() if name not in computed}
-        found, repeated, unexpected, left_out, ignored = self._assign(rest, fills, ours)
-        got = [replace(fills[canon], name=name) for canon, name in found.items()]
-        groups = Counter(fill.row.group for fill in got)
-        absent: dict[str, tuple[str, ...]] = {}
+        stored, unread = self._assign(rest, fills, ours)
+        filled = [replace(fills[name], name=stored[name][0]) for name in fills if name in stored]
+        present = {BACKBONE, *(fill.row.group for fill in filled)}
+        absent: dict[str, dict[str, None]] = {}  # ordered sets
         for fill in fills.values():
-            if fill.row.group != BACKBONE and not groups[fill.row.group]:
-                paths = absent.get(fill.row.group, ())
-                absent[fill.row.group] = tuple(dict.fromkeys((*paths, *fill.row.ours)))
-        shaped = [(fill.name, fill.shape) for fill in got]
+            if fill.row.group not in present:
+                absent.setdefault(fill.row.group, {}).update(dict.fromkeys(fill.row.ours))
+        shaped = [(fill.name, fill.shape) for fill in filled]
         shaped += [(name, each.shape) for name, each in computed.items()]
-        order = {canon: place for place, canon in enumerate(fills)}
         report = Report(
-            fills=tuple(sorted(got, key=lambda fill: order[fill.canonical])),
-            missing=tuple(canon for canon, fill in fills.items()
-                          if canon not in found and fill.row.group not in absent),
-            unexpected=unexpected,
+            fills=tuple(filled),
+            missing=tuple(name for name, fill in fills.items()
+                          if name not in stored and fill.row.group in present),
             misshaped=tuple((name, tuple(theirs[name]), shape)
                             for name, shape in shaped if tuple(theirs[name]) != shape),
-            repeated=repeated,
+            repeated=tuple(tuple(names) for names in stored.values() if len(names) > 1),
             unfilled=tuple(sorted(set(ours) - {p for row in self.rows for p in row.ours})),
-            left_out=left_out,
-            ignored=ignored,
-            absent=absent,
+            absent={group: tuple(paths) for group, paths in absent.items()},
             computed=computed,
+            **{kind: tuple(names) for kind, names in unread.items()},
         )  # fmt: skip
         if strict and not report.ok:
             raise ValueError(f"the checkpoint does not fit the model\n{report}")
@@ -238,38 +234,41 @@ class Table:
         theirs: Mapping[str, Sequence[int]],
         fills: Mapping[str, Fill],
         ours: Mapping[str, Sequence[int]],
-    ) -> tuple[dict[str, str], tuple[tuple[str, ...], ...], *tuple[tuple[str, ...], ...]]:
-        """Which name of the file is which tensor, and what becomes of all other names."""
+    ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """{canonical name: its names in the file} of the tensors that are read, and the names that
+        are not, by the field of `Report` for them."""
         index = _Index(self.rows)
         present = {row.group for row in self.rows if any(path in ours for path in row.ours)}
-        claims: dict[str, list[str]] = {}
-        rest: dict[str, list[str]] = {"unexpected": [], "left_out": [], "ignored": []}
-        spare: dict[str, str] = {}  # canonical -> name, of what is not needed under its own name
+        stored: dict[str, list[str]] = {}  # canonical name -> the names that the file has for it
         for name in theirs:
-            canonical = self._canonical(name, fills, index)
-            row = index.find(canonical)
+            stored.setdefault(self._canonical(name, fills, index), []).append(name)
+        self._tie(stored, fills)
+        ignored = (*self.ignore, *(tie.copy for tie in self.ties if not tie.apart))
+        unread: dict[str, list[str]] = {"unexpected": [], "left_out": [], "ignored": []}
+        for canonical, names in stored.items():
             if canonical in fills:
-                claims.setdefault(canonical, []).append(name)
                 continue
-            spare[canonical] = name
-            if any(fnmatch.fnmatchcase(n, p) for n in (name, canonical) for p in self.ignore):
-                rest["ignored"].append(name)
-            elif row is None or (row.ours and row.group in present):
-                rest["unexpected"].append(name)
-            else:
-                rest["left_out" if row.ours else "ignored"].append(name)
-        for wanted, other in self.stand_ins:
-            if wanted in fills and wanted not in claims and other in spare:
-                claims[wanted] = [spare.pop(other)]
-                for names in rest.values():
-                    names[:] = [name for name in names if name != claims[wanted][0]]
-        for pair in self.twins:
-            for wanted, other in (pair, pair[::-1]):
-                if wanted in fills and wanted not in claims and other in claims:
-                    claims[wanted] = claims[other][:1]
-        repeated = tuple(tuple(names) for names in claims.values() if len(names) > 1)
-        found = {canonical: names[0] for canonical, names in claims.items()}
-        return (found, repeated, *(tuple(names) for names in rest.values()))
+            row = index.find(canonical)
+            for name in names:
+                stray = any(fnmatch.fnmatchcase(n, p) for n in (name, canonical) for p in ignored)
+                if stray or (row is not None and not row.ours):
+                    kind = "ignored"
+                else:
+                    kind = "unexpected" if row is None or row.group in present else "left_out"
+                unread[kind].append(name)
+        return {name: stored[name] for name in stored if name in fills}, unread
+
+    def _tie(self, stored: dict[str, list[str]], fills: Mapping[str, Fill]) -> None:
+        """Gives each tensor that the file lacks the names of what is the same array."""
+        for tie in self.ties:
+            pairs = [(tie.name, tie.copy), (tie.copy, tie.name)]
+            for absent, other in pairs if tie.apart else pairs[:1]:
+                if absent not in fills or absent in stored or other not in stored:
+                    continue
+                if tie.apart:
+                    stored[absent] = stored[other][:1]
+                elif other not in fills:
+                    stored[absent] = stored.pop(other)
 
     def _canonical(self, name: str, fills: Mapping[str, Fill], index: _Index) -> str:
         """The name as the rows spell it, or unchanged where none of the spellings is known."""
@@ -301,49 +300,3 @@ class _Index:
     def find(self, name: str) -> Row | None:
         near = self.rows.get(re.sub(r"\d+", "#", name), ())
         return next((row for pattern, row in near if pattern.fullmatch(name)), None)
-
-
-def _by_layer(
-    active: Sequence[Row], ours: Mapping[str, Sequence[int]]
-) -> Iterator[tuple[Row, tuple[int, ...]]]:
-    """Rows and indices, all tensors of a layer together, as they stand in a model."""
-
-    def stack(row: Row) -> tuple[str, int, int, Shape]:
-        layers = tuple(ours[row.ours[0]][: len(row.letters[:1])])
-        return row.theirs.split("{")[0], row.start, row.step, layers
-
-    for (*_, layers), group in itertools.groupby(active, stack):
-        members = list(group)
-        for n in np.ndindex(*layers):
-            for row in members:
-                inner = tuple(ours[row.ours[0]][len(n) : len(row.letters)])
-                yield from ((row, (*n, *rest)) for rest in np.ndindex(*inner))
-
-
-def _fill(
-    row: Row,
-    lead: tuple[int, ...],
-    ours: Mapping[str, Sequence[int]],
-    sizes: Mapping[str, int],
-) -> Fill:
-    pieces, start, tail = [], 0, None
-    for part in row.parts:
-        for path in part.paths:
-            shape = tuple(ours[path][len(lead) :])
-            if shape != tuple(ours[part.paths[0]][len(lead) :]):
-                raise ValueError(f"table row {row.theirs!r}: {path} has another shape, {shape}")
-        shape = tuple(ours[part.paths[0]][len(lead) :])
-        try:
-            whole = part.shape(shape, sizes)
-            letters = {} if part.left is None else part.sizes(shape, sizes)
-        except ValueError as error:
-            raise ValueError(f"table row {row.theirs!r}: {error}") from None
-        if len(row.parts) > 1 and (not whole or tail not in (None, whole[1:])):
-            raise ValueError(f"table row {row.theirs!r}: the parts differ beyond axis 0")
-        tail, rows_here = whole[1:], whole[0] if whole else 1
-        known = tuple((k, v) for k, v in letters.items() if k != "1")
-        pieces.append(Piece(part, start, start + rows_here, known))
-        start += rows_here
-    shape = (start, *tail) if len(row.parts) > 1 else whole
-    name = row.name(lead)
-    return Fill(name, name, row, lead, shape, tuple(pieces))

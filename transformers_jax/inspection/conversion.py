@@ -7,8 +7,6 @@ differs from the source: names, dtypes, shapes, keys of the config, files.
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,22 +15,12 @@ from typing import Any
 from transformers_jax.arrays import Key
 from transformers_jax.embedding.directory import MODULES
 from transformers_jax.embedding.plan import EmbeddingPlan
+from transformers_jax.hub.companions import copy_companions
 from transformers_jax.hub.download import resolve
-from transformers_jax.hub.files import Checkpoint, confined, open_checkpoint
+from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.inspection.description import head_of
-from transformers_jax.pretrained import (
-    from_pretrained,
-    load_config,
-    read_json,
-    save_pretrained,
-)
-
-COMPANIONS = (  # files beside the weights that belong to the tokenizer or the processor
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.json", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
-    *("tokenizer.model", "chat_template.jinja", "preprocessor_config.json", "spm.model"),
-    *("source.spm", "target.spm", "target_vocab.json"),
-)
+from transformers_jax.json_files import read_json
+from transformers_jax.pretrained import from_pretrained, load_config, save_pretrained
 
 
 @dataclass(frozen=True)
@@ -74,8 +62,8 @@ def convert(
         ValueError: the source does not fit its family or is not to be trusted; the target holds
             files already (`overwrite=True` replaces them) or is the source.
     """
-    found, folder = resolve(source), Path(target)
-    origin = found if found.is_dir() else found.parent
+    model_path, folder = resolve(source), Path(target)
+    origin = model_path if model_path.is_dir() else model_path.parent
     if folder.exists() and folder.resolve() == origin.resolve():
         raise ValueError(f"{target} is the source itself; give another directory")
     if folder.exists() and not folder.is_dir():
@@ -86,7 +74,7 @@ def convert(
     config = None if sentences else load_config(origin, ignore=ignore, reader=head)
     chosen = "embedding" if config is None else head_of(config, head)
     loaded = from_pretrained(
-        found,
+        model_path,
         head=chosen if config is None else config.architecture(chosen),  # which tells the family
         dtype=dtype,
         key=key,
@@ -98,7 +86,7 @@ def convert(
     inner = plan.sentence.transformer if isinstance(plan, EmbeddingPlan) else ""
     origin, written = (place / inner for place in (origin, folder))
     copied = tuple(copy_companions(origin, written))
-    before, after = opened(found, loaded.model), opened(folder, loaded.model)
+    before, after = opened(model_path, loaded.model), opened(folder, loaded.model)
     return Conversion(
         head=chosen,
         files=tuple(sorted(path.name for path in folder.iterdir() if path.name not in copied)),
@@ -120,17 +108,17 @@ def opened(path: Path, model: Any) -> Checkpoint:
 def _changes(before: Checkpoint, after: Checkpoint, loaded: Any) -> dict[str, Any]:
     """Names, dtypes and what was left behind."""
     table, bare = loaded.model.plan.table, loaded.model.plan.head == "none"
-    renamed, retyped, read = [], [], set()
-    for fill in loaded.report.fills:
-        read.add(fill.name)
-        new = table.bare(fill.canonical, fill.row.group) if bare else fill.canonical
-        if new != fill.name:
-            renamed.append((fill.name, new))
-        there, here = before.names[fill.name][1], after.names[new][1]
-        if there != here:
-            retyped.append((new, str(there), str(here)))
-    dropped = tuple(name for name in before.names if name not in read)
-    return dict(renamed=tuple(renamed), retyped=tuple(retyped), dropped=dropped)
+    pairs = [
+        (fill.name, table.bare(fill.canonical, fill.row.group) if bare else fill.canonical)
+        for fill in loaded.report.fills
+    ]
+    there, here = before.names, after.names
+    dtypes = [(new, there[old][1], here[new][1]) for old, new in pairs]
+    return dict(
+        renamed=tuple((old, new) for old, new in pairs if old != new),
+        retyped=tuple((name, str(old), str(new)) for name, old, new in dtypes if old != new),
+        dropped=tuple(name for name in there if name not in dict(pairs)),
+    )
 
 
 def _changed_keys(origin: Path, folder: Path) -> Iterator[tuple[str, Any, Any]]:
@@ -139,14 +127,3 @@ def _changed_keys(origin: Path, folder: Path) -> Iterator[tuple[str, Any, Any]]:
     for key in sorted({*old, *new}):
         if old.get(key) != new.get(key):
             yield key, old.get(key), new.get(key)
-
-
-def copy_companions(origin: Path, folder: Path) -> Iterator[str]:
-    """Copies the tokenizer's files; yields their names."""
-    for name in COMPANIONS:
-        path = origin / name
-        if not path.is_file():
-            continue
-        shutil.copyfile(confined(path, origin), folder / name)
-        os.chmod(folder / name, 0o644)
-        yield name

@@ -6,20 +6,21 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
+import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from transformers_jax.embedding.directory import MODULES, read
 from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
-from transformers_jax.hub.table import Fill, Report
+from transformers_jax.hub.fill import Fill
+from transformers_jax.hub.header import Tensor
+from transformers_jax.hub.table import Report
 from transformers_jax.inspection.words import Layers, describe_layers, drawings
 from transformers_jax.models.base import Model, Plan
 from transformers_jax.models.config import FamilyConfig
@@ -99,15 +100,13 @@ def find_config(
     """
     if isinstance(path, FamilyConfig):
         return path, None
-    found = resolve(path, **hub)
-    if found.suffix == ".json" and not found.name.endswith(".index.json"):
-        return load_config(found, ignore=ignore, reader=head), None
-    folder = found if found.is_dir() else found.parent
+    model_path = resolve(path, **hub)
+    if model_path.suffix == ".json" and not model_path.name.endswith(".index.json"):
+        return load_config(model_path, ignore=ignore, reader=head), None
+    folder = model_path if model_path.is_dir() else model_path.parent
     config = load_config(folder, ignore=ignore, reader=head)
-    names = [file.name for file in folder.iterdir()]
-    kinds = ".safetensors .safetensors.index.json .msgpack .bin .pt .pth .ckpt .h5"
-    weighty = tuple(kinds.split())
-    return config, found if any(name.endswith(weighty) for name in names) else None
+    kinds = tuple(".safetensors .safetensors.index.json .msgpack .bin .pt .pth .ckpt .h5".split())
+    return config, model_path if any(f.name.endswith(kinds) for f in folder.iterdir()) else None
 
 
 def head_of(config: FamilyConfig, head: str | None) -> str:
@@ -144,7 +143,7 @@ def describe(
     model, parameters = plan.build(), params(plan.uniform.build())
     shapes = {path: tuple(leaf.shape) for path, leaf in flatten(parameters).items()}
     report = check(config, chosen, shapes, checkpoint)
-    layers = tuple(describe_layers(model))
+    tensors = [] if checkpoint is None else [tensor for _, tensor in checkpoint.tensors.values()]
     return Description(
         source=name or str(path),
         family=config.model_type,
@@ -154,14 +153,14 @@ def describe(
         heads=tuple(dict.fromkeys(config.HEADS.values())),
         sizes=sizes(model),
         positions=positions(model),
-        total=sum(int(np.prod(shape)) for shape in shapes.values()),
+        total=sum(math.prod(shape) for shape in shapes.values()),
         parts=parts(shapes),
-        stored=stored(checkpoint),
-        file_bytes=0 if checkpoint is None else sum(t.nbytes for _, t in tensors(checkpoint)),
-        layers=layers,
+        stored=stored(tensors),
+        file_bytes=sum(tensor.nbytes for tensor in tensors),
+        layers=tuple(describe_layers(model)),
         drawings=drawings(model),
         weights=tuple(weights(config, chosen, model, shapes, report, checkpoint)),
-        report=findings(report),
+        report=report.findings(),
         fits=report.ok,
         modules=modules(where),
     )
@@ -187,34 +186,12 @@ def check(
     return table.check(checkpoint.shapes, shapes, strict=False)
 
 
-def tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Any]]:
-    """(name, header entry) of every tensor in the file."""
-    return ((name, tensor) for name, (_, tensor) in checkpoint.tensors.items())
-
-
-def stored(checkpoint: Checkpoint | None) -> dict[str, int]:
-    """How many numbers of each dtype a file holds."""
-    found: Counter[str] = Counter()
-    for _, tensor in () if checkpoint is None else tensors(checkpoint):
-        found[str(tensor.dtype)] += int(np.prod(tensor.shape))
-    return dict(found.most_common())
-
-
-def findings(report: Report) -> dict[str, tuple[str, ...]]:
-    """What is in the file and not in the model, and the reverse, by kind; empty kinds left out."""
-    shapes = (f"{n}: got {list(a)}, expected {list(b)}" for n, a, b in report.misshaped)
-    absent = (path for paths in report.absent.values() for path in paths)
-    kinds: dict[str, Iterable[str]] = {
-        "missing": report.missing,
-        "unexpected": report.unexpected,
-        "wrong shape": shapes,
-        "several names for one tensor": (" = ".join(names) for names in report.repeated),
-        "parameters without a row in the table": report.unfilled,
-        "not in the file, to be drawn": absent,
-        "left out (other heads)": report.left_out,
-        "ignored": report.ignored,
-    }
-    return {kind: found for kind, names in kinds.items() if (found := tuple(names))}
+def stored(tensors: Iterable[Tensor]) -> dict[str, int]:
+    """How many numbers of each dtype there are."""
+    counts: Counter[str] = Counter()
+    for tensor in tensors:
+        counts[str(tensor.dtype)] += math.prod(tensor.shape)
+    return dict(counts.most_common())
 
 
 # ---------------------------------------------------------------- the model in words
@@ -222,15 +199,15 @@ def findings(report: Report) -> dict[str, tuple[str, ...]]:
 
 def sizes(model: Model) -> dict[str, int]:
     """The sizes of the model by the names of its axes, and its depth."""
-    found: dict[str, int] = {}
+    lengths: dict[str, int] = {}
     for name, stack in model.stacks().items():
-        found[f"{name} layers"] = stack.spec.depth
+        lengths[f"{name} layers"] = stack.spec.depth
     shapes = flatten(params(model))
     for path, names in flatten(axes(model)).items():
         for axis, length in zip(names, shapes[path].shape):
             if axis != "layers":
-                found.setdefault(axis, length)
-    return found
+                lengths.setdefault(axis, length)
+    return lengths
 
 
 def positions(model: Model) -> str:
@@ -244,16 +221,16 @@ def positions(model: Model) -> str:
 
 def parts(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Part, ...]:
     """Numbers per part: stacks by the branches of their blocks, the rest by module."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for path, shape in shapes.items():
         module, *inner = path.split(".")
         if inner[:1] == ["blocks"]:
             kind = "norms" if inner[2].endswith("norm") else BRANCHES.get(inner[2], inner[2])
         else:
             kind = "final norm" if inner[0] == "norm" and module != "embed" else inner[0]
-        found[f"{module}: {kind}" if module in FIRST[:-1] else module] += int(np.prod(shape))
+        counts[f"{module}: {kind}" if module in FIRST[:-1] else module] += math.prod(shape)
     place = lambda name: (*FIRST, name.split(":")[0]).index(name.split(":")[0])
-    return tuple(Part(name, found[name]) for name in sorted(found, key=place))
+    return tuple(Part(name, counts[name]) for name in sorted(counts, key=place))
 
 
 FIRST = ("embed", "stack", "encoder", "decoder", "pooler")  # as a token meets them
@@ -298,7 +275,7 @@ def weights(
 
 def brace(names: list[str]) -> str:
     """Names that differ in their numbers as one: `h.{0-11}.ln_1.weight`."""
-    split = [_numbers(name) for name in names]
+    split = [re.split(r"(\d+)", name) for name in names]  # every odd entry is a number
     if len(names) == 1 or len({tuple(words[::2]) for words in split}) > 1:
         return " ".join(names)
     pieces = []
@@ -306,17 +283,12 @@ def brace(names: list[str]) -> str:
         distinct = list(dict.fromkeys(column))
         if len(distinct) == 1:
             pieces.append(distinct[0])
-        else:
-            numbers = [int(text) for text in distinct]
-            run = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-            inside = f"{numbers[0]}-{numbers[-1]}" if run else ",".join(distinct)
-            pieces.append("{" + inside + "}")
+            continue
+        numbers = [int(text) for text in distinct]
+        run = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        inside = f"{numbers[0]}-{numbers[-1]}" if run else ",".join(distinct)
+        pieces.append("{" + inside + "}")
     return "".join(pieces)
-
-
-def _numbers(name: str) -> list[str]:
-    """Text and numbers in turn: every odd entry is a number."""
-    return ["".join(group) for _, group in itertools.groupby(name, str.isdecimal)]
 
 
 def to_json(description: Description) -> str:

@@ -28,17 +28,17 @@ def environment() -> dict[str, dict[str, str]]:
 
 def system() -> dict[str, str]:
     """The machine and the interpreter."""
-    found = {
+    facts = {
         "python": f"{platform.python_version()} ({sys.executable})",
         "platform": platform.platform(),
         "processors": str(os.cpu_count()),
     }
     if hasattr(os, "sched_getaffinity"):
-        found["processors"] += f", {len(os.sched_getaffinity(0))} of them ours"
+        facts["processors"] += f", {len(os.sched_getaffinity(0))} of them ours"
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        found["memory"] = f"{size / 2**30:.1f} GiB"
-    return found
+        facts["memory"] = f"{size / 2**30:.1f} GiB"
+    return facts
 
 
 def packages() -> dict[str, str]:
@@ -46,13 +46,13 @@ def packages() -> dict[str, str]:
     import transformers_jax
 
     where = Path(transformers_jax.__file__).parent
-    found = {"transformers_jax": f"{transformers_jax.__version__} ({where})"}
+    versions = {"transformers_jax": f"{transformers_jax.__version__} ({where})"}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def devices() -> dict[str, str]:
@@ -60,13 +60,13 @@ def devices() -> dict[str, str]:
     import jax
 
     try:
-        found = jax.devices()
+        devices_here = jax.devices()
     except RuntimeError as error:  # a GPU plugin without a GPU, for example
         return {"backend": f"does not start: {str(error).splitlines()[0]}"}
-    kinds = {f"{device.platform} {device.device_kind}" for device in found}
+    kinds = {f"{device.platform} {device.device_kind}" for device in devices_here}
     return {
         "backend": jax.default_backend(),
-        "devices": f"{len(found)} ({', '.join(sorted(kinds))})",
+        "devices": f"{len(devices_here)} ({', '.join(sorted(kinds))})",
         "processes": str(jax.process_count()),
     }
 
@@ -85,8 +85,8 @@ def folders() -> dict[str, str]:
 
 def variables() -> dict[str, str]:
     """Environment variables that change what is computed or where; secrets are only said to be."""
-    found = {}
+    values = {}
     for name, value in sorted(os.environ.items()):
         if name.startswith(PREFIXES):
-            found[name] = "(set)" if any(word in name for word in SECRET) else value
-    return found
+            values[name] = "(set)" if any(word in name for word in SECRET) else value
+    return values

@@ -38,11 +38,11 @@ def draw_graphs(
     for name, mask in masks(model).items():
         stack, kind = name.split()[:2]
         own = labels.get(stack)
-        heard = labels.get("encoder") if kind == "cross" else None
+        source = labels.get("encoder") if kind == "cross" else None
         if not plain(mask) or (own is not None and len(own) > 4 * LABELLED):
             continue
         path = folder / f"graph-{name.replace(' ', '-')}.png"
-        keys = len(heard) if heard else NODES // 2 if kind == "cross" else None
+        keys = len(source) if source else NODES // 2 if kind == "cross" else None
         title = f"{model.config.model_type}: {name}-attention, {mask}"
         shown = own if own is not None and len(own) <= LABELLED and kind != "cross" else None
         queries = len(own) if own else NODES
@@ -89,27 +89,42 @@ def draw_grid(
 
     Shapes: maps Float[L H T S].
     """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
     L, H, T, S = maps.shape
     tall, wide = L * T + (L - 1) * GAP, H * S + (H - 1) * GAP
     cell = min(0.2 if max(T, S) <= LABELLED else 0.05, MOST / max(tall, wide))
     cell = max(cell, 1.1 / max(T, S)) if max(T, S) * cell < 1.1 <= MOST / max(L, H) else cell
-    margin = max(1.0, 0.085 * max(map(len, queries or [""])) + 0.9) if T <= LABELLED else 0.9
-    below = max(0.5, 0.07 * max(map(len, keys or [""])) + 0.3) if S <= LABELLED else 0.5
-    width, height = max(wide * cell + margin + 0.9, 5.0), tall * cell + below + 0.95
-    figure = Figure(figsize=(width, height), facecolor=PAPER)
-    axes = figure.add_axes(
-        (margin / width, below / height, wide * cell / width, tall * cell / height)
-    )
-    axes.imshow(mosaic(maps), extent=(0, wide, tall, 0), interpolation="nearest", aspect="auto")
-    axes.set(xlim=(0, wide), ylim=(tall, 0))
-    axes.set_axis_off()
-    _name_rows(axes, L, T, queries, cell, margin)
-    _name_columns(axes, H, S, keys, cell, tall)
-    figure.text(0.18 / width, 1 - 0.26 / height, title, color=INK, fontsize=11, va="center")
-    _legend(figure, axes, width, height, tall * cell, below, wide * cell + margin)
-    figure.savefig(path, dpi=min(200, 4500 / max(width, height)))
+    size = (max(wide * cell + 2.5, 5.0), tall * cell + 1.5)
+    figure = Figure(figsize=size, facecolor=PAPER, layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(mosaic(maps), extent=(0, wide, tall, 0), interpolation="nearest")
+    axes.set_title(title, loc="left", color=INK, fontsize=11)
+    layers, heads = axes.secondary_yaxis("right"), axes.secondary_xaxis("top")
+    for each in (axes, layers, heads):
+        each.spines[:].set_visible(False)
+    upright = max(map(len, keys or [""])) <= 2
+    _name(axes.yaxis, layers.yaxis, "layer", T, L, queries, cell)
+    _name(axes.xaxis, heads.xaxis, "head", S, H, keys, cell, rotation=0 if upright else 90)
+    legend = ScalarMappable(PowerNorm(FAINT, 0, 1), "Blues")
+    bar = figure.colorbar(legend, ax=axes, ticks=[0, 0.1, 0.3, 0.6, 1], shrink=0.6, aspect=30)
+    bar.ax.tick_params(length=2, labelsize=7, colors=INK)
+    bar.outline.set_visible(False)
+    figure.savefig(path, dpi=min(200, 4500 / max(size)))
+
+
+def _name(axis, other, word, length, count, tokens, cell, **style) -> None:
+    """Names the tokens of each map along one axis of the figure, and the maps along the other."""
+    starts = np.arange(count) * (length + GAP)
+    shown = list(tokens or ()) if length <= LABELLED else []
+    places = (starts[:, None] + np.arange(len(shown)) + 0.5).ravel()
+    size = float(np.clip(cell * 72 * 0.62, 3.0, 8.5))  # points that fit the height of a cell
+    axis.set_ticks(places, shown * count, fontsize=size, **style)
+    other.set_ticks(starts + length / 2, [f"{word} {n}" for n in range(count)], fontsize=9)
+    for each in (axis, other):
+        each.set_tick_params(length=0, labelcolor=INK)
 
 
 def mosaic(maps: np.ndarray) -> np.ndarray:
@@ -131,57 +146,6 @@ def shades(weights: np.ndarray) -> np.ndarray:
 
     colours = colormaps["Blues"](np.clip(weights, 0, 1) ** FAINT)[..., :3]
     return np.where(weights[..., None] == 0, np.array(to_rgb(NO_EDGE)), colours)
-
-
-def _name_rows(axes, L: int, T: int, tokens, cell: float, margin: float) -> None:
-    """Layers at the left edge; the tokens that hear, beside the first map of each layer."""
-    for layer in range(L):
-        middle = layer * (T + GAP) + T / 2
-        axes.text(
-            -(margin - 0.2) / cell, middle, f"layer {layer}", color=INK, fontsize=9, rotation=90,
-            ha="center", va="center", clip_on=False,
-        )  # fmt: skip
-        for place, token in enumerate(tokens or ()) if T <= LABELLED else ():
-            axes.text(
-                -0.35, layer * (T + GAP) + place + 0.5, token, color=INK, fontsize=_size(cell),
-                ha="right", va="center", clip_on=False,
-            )  # fmt: skip
-
-
-def _name_columns(axes, H: int, S: int, tokens, cell: float, tall: float) -> None:
-    """Heads above; the tokens that are heard, below the last map of each head."""
-    upright = max(map(len, tokens or [""])) <= 2
-    for head in range(H):
-        left = head * (S + GAP)
-        axes.text(
-            left + S / 2, -0.12 / cell, f"head {head}", color=INK, fontsize=9, ha="center",
-            va="bottom", clip_on=False,
-        )  # fmt: skip
-        for place, token in enumerate(tokens or ()) if S <= LABELLED else ():
-            axes.text(
-                left + place + 0.5, tall + 0.35, token, color=INK, fontsize=_size(cell),
-                rotation=0 if upright else 90, ha="center", va="top", clip_on=False,
-            )  # fmt: skip
-
-
-def _size(cell: float) -> float:
-    """A font that fits the height of a cell, in points."""
-    return float(np.clip(cell * 72 * 0.62, 3.0, 8.5))
-
-
-def _legend(figure, axes, width, height, tall, below, left) -> None:
-    """What the colours mean."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import PowerNorm
-
-    bar_height = min(tall, 2.0)
-    place = ((left + 0.22) / width, (below + tall - bar_height) / height, 0.1 / width)
-    bar = figure.add_axes((*place, bar_height / height))
-    figure.colorbar(ScalarMappable(PowerNorm(FAINT, 0, 1), "Blues"), cax=bar)
-    bar.set_yticks([0.0, 0.1, 0.3, 0.6, 1.0])
-    bar.tick_params(length=2, labelsize=7, colors=INK)
-    for spine in bar.spines.values():
-        spine.set_visible(False)
 
 
 def show_token(text: str) -> str:

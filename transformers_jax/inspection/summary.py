@@ -11,10 +11,10 @@ import jax
 from jax.sharding import NamedSharding
 from rich import box
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from transformers_jax.inspection.tables import human
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.nn.param import axes, flatten, params
 
@@ -60,16 +60,16 @@ class Summary:
             expand=False,
             title_justify="left",
         )
-        held = sum(row.device_bytes for row in self.rows)
+        on_device = sum(row.device_bytes for row in self.rows)
         total = sum(row.bytes for row in self.rows)
-        foot = {"parameters": f"{self.parameters:,}", "bytes": human(total)}
-        foot["sharding"] = f"{human(held)} a device" if held != total else ""
+        foot = {"parameters": f"{self.parameters:,}", "bytes": decimal(total)}
+        foot["sharding"] = f"{decimal(on_device)} a device" if on_device != total else ""
         for name in ("parameter", "axes", "parameters", "bytes", "dtype", "sharding"):
             table.add_column(name, footer=foot.get(name, ""), overflow="fold")
         table.columns[2].justify = table.columns[3].justify = "right"
         for row in self.rows:
             sides = ", ".join(f"{name} {length}" for name, length in row.axes)
-            cells = (row.path, sides, f"{row.parameters:,}", human(row.bytes), row.dtype)
+            cells = (row.path, sides, f"{row.parameters:,}", decimal(row.bytes), row.dtype)
             table.add_row(*map(Text, cells), Text(row.sharding))
         out = io.StringIO()
         Console(file=out, width=WIDE, no_color=True, highlight=False).print(table)
@@ -93,12 +93,12 @@ def summary(model: Model) -> Summary:
 
 def _row(path: str, names: tuple[str, ...], leaf: Any) -> Parameter:
     count = math.prod(leaf.shape)
-    size = held = count * leaf.dtype.itemsize
+    size = on_device = count * leaf.dtype.itemsize
     cut = ""
     placed = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
     if placed and isinstance(leaf.sharding, NamedSharding):
         parts = zip(names, leaf.sharding.spec)
         cut = ", ".join(f"{name} by {part}" for name, part in parts if part)
-        held = math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        on_device = math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
     sides = tuple(zip(names, map(int, leaf.shape)))
-    return Parameter(path, sides, count, size, leaf.dtype.name, cut, held)
+    return Parameter(path, sides, count, size, leaf.dtype.name, cut, on_device)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from rich import box
 from rich.columns import Columns
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
@@ -40,6 +40,8 @@ def overview(d: Description) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
+    dtypes = ", ".join(f"{dtype} ({count:,})" for dtype, count in d.stored.items())
+    stored = f"{dtypes}; {decimal(d.file_bytes)}" if dtypes else "no weights here: this is a config"
     lines = {
         "source": d.source,
         "family": f"{d.family} ({d.config_class})",
@@ -48,12 +50,8 @@ def overview(d: Description) -> Table:
         "sizes": ", ".join(f"{name} {size:,}" for name, size in d.sizes.items()),
         "positions": d.positions,
         "parameters": f"{d.total:,}",
+        "stored": stored,
     }
-    if d.stored:
-        dtypes = ", ".join(f"{dtype} ({count:,})" for dtype, count in d.stored.items())
-        lines["stored"] = f"{dtypes}; {human(d.file_bytes)}"
-    else:
-        lines["stored"] = "no weights here: this is a config"
     if d.modules:
         lines["sentences"] = " -> ".join(d.modules) + " (head='embedding')"
     for name, text in lines.items():
@@ -63,7 +61,7 @@ def overview(d: Description) -> Table:
 
 def parameters(d: Description) -> Table:
     """Parameters by part, with their share."""
-    table = made("parameters", "part", "count>", "share>")
+    table = new_table("parameters", "part", "count>", "share>")
     for part in d.parts:
         table.add_row(part.name, f"{part.count:,}", f"{part.count / d.total:.1%}")
     return table
@@ -71,7 +69,7 @@ def parameters(d: Description) -> Table:
 
 def layers(d: Description) -> Table:
     """What the layers do, and who may hear whom in them."""
-    table = made("layers", "stack", "layers", "branch", "mask", "what it does", "positions")
+    table = new_table("layers", "stack", "layers", "branch", "mask", "what it does", "positions")
     for group in d.layers:
         numbers = f"{group.first}-{group.last}" if group.last > group.first else str(group.first)
         masks = dict(group.masks)
@@ -94,13 +92,13 @@ def graphs(d: Description) -> Any:
 
 def mapping(d: Description) -> Table:
     """Every tensor of theirs, and the parameters of ours that it fills."""
-    table = made("weights", "on disk", "shape", "dtype", "here", "layout", "shape here")
-    if table.box is None:
+    if not Console().is_terminal:
+        table = new_table("weights", "on disk", "shape", "dtype", "here", "layout", "shape here")
         for w in d.weights:
             ours, layout = Text(" ".join(w.ours)), Text(w.layout or "as it is")
             table.add_row(Text(w.theirs), extent(w), w.dtype or "-", ours, layout, axes(w))
         return table
-    table = made("weights", "on disk, and here", "shape", "layout, and axes here")
+    table = new_table("weights", "on disk, and here", "shape", "layout, and axes here")
     for w in d.weights:  # two lines each, for the width of a terminal
         names = Text(w.theirs)
         for path in w.ours:
@@ -137,7 +135,7 @@ def problems(d: Description, out: Console) -> None:
 # ---------------------------------------------------------------- pieces
 
 
-def made(title: str, *columns: str) -> Table:
+def new_table(title: str, *columns: str) -> Table:
     """An empty table; a column whose name ends in > is aligned to the right."""
     fancy = Console().is_terminal
     table = Table(
@@ -150,25 +148,7 @@ def made(title: str, *columns: str) -> Table:
         padding=(0, 2, 0, 0),
     )
     for name in columns:
-        right = name.endswith(">")
-        table.add_column(
-            name.rstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=False
-        )
+        table.add_column(name.rstrip(">"), overflow="fold")
+        if name.endswith(">"):
+            table.columns[-1].justify = "right"
     return table
-
-
-def pairs(rows: Mapping[str, Any], title: str) -> Table:
-    """Names and values, a line each."""
-    table = made(title, "name", "value")
-    for name, value in rows.items():
-        table.add_row(name, Text(str(value)))
-    return table
-
-
-def human(size: float) -> str:
-    """Bytes as people say them (decimal, as disks are sold)."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

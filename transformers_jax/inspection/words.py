@@ -69,8 +69,8 @@ def in_words(record: Any) -> str:
         way = "" if record.far is None else f", in buckets up to {record.far}"
         return f"disentangled from content, up to a distance of {record.reach}{way}"
     fields = ((f.name, getattr(record, f.name), f.default) for f in dataclasses.fields(record))
-    told = ", ".join(f"{name}={value:g}" for name, value, usual in fields if value != usual)
-    return f"{type(record).__name__}({told})"
+    changed = ", ".join(f"{name}={value:g}" for name, value, usual in fields if value != usual)
+    return f"{type(record).__name__}({changed})"
 
 
 # ---------------------------------------------------------------- masks
@@ -78,13 +78,13 @@ def in_words(record: Any) -> str:
 
 def masks(model: Model) -> dict[str, Mask]:
     """Every distinct mask of the model, by what it is for: {"stack self": CAUSAL}."""
-    found: dict[str, Mask] = {}
+    named: dict[str, Mask] = {}
     for name, stack in model.stacks().items():
         for kind in ("self", "cross"):
             different = stack.masks(kind)
             for number, mask in enumerate(different):
-                found[f"{name} {kind}" + (f" {number}" if number else "")] = mask
-    return found
+                named[f"{name} {kind}" + (f" {number}" if number else "")] = mask
+    return named
 
 
 def drawings(model: Model) -> dict[str, str]:

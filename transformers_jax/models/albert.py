@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from transformers_jax.hub.table import slots
+from transformers_jax.hub.table import Tying, slots
 from transformers_jax.models.bert import BertConfig, lm_rows
 from transformers_jax.models.weight_rows import S, attention, dense, layer, norm
 from transformers_jax.nn import head as heads
@@ -27,8 +27,10 @@ class AlbertConfig(BertConfig):
     UNUSED = frozenset(
         "down_scale_factor gap_size net_structure_type num_memory_blocks layers_to_keep".split()
     )
-    TIES = ("albert.embeddings.word_embeddings.weight", "predictions.decoder.weight")
-    TIED_TOO = (("predictions.bias", "predictions.decoder.bias"),)
+    TIES = (
+        Tying("albert.embeddings.word_embeddings.weight", "predictions.decoder.weight"),
+        Tying("predictions.bias", "predictions.decoder.bias"),
+    )
     POOLED = ("none", "pretraining", "sequence_classification", "multiple_choice")
     POOLER = "pooler"
     HEADS = {

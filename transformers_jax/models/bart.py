@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
-from transformers_jax.hub.table import Table, rows
+from transformers_jax.hub.table import Table, Tying, rows
 from transformers_jax.models.weight_rows import attention, backbone, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import EncoderDecoderFamily, ShiftRight
 from transformers_jax.nn import head as heads
@@ -74,7 +74,7 @@ class BartConfig(EncoderDecoderFamily):
         "num_attention_heads": "encoder_attention_heads",
         "classif_dropout": "classifier_dropout",
     }
-    TIES = (SHARED, OUTPUT)
+    TIES = (Tying(SHARED, OUTPUT), Tying(WORDS[1], OUTPUT))  # of a decoder alone the second
     HEADS = {
         "BartModel": "none",
         "BartForConditionalGeneration": "seq2seq_lm",
@@ -135,10 +135,6 @@ class BartConfig(EncoderDecoderFamily):
             shared = next((name for name in every if same(name, name)), SHARED)
             own = tuple(s for s, name in zip(SIDES, WORDS) if same(shared, name) is False)
         return super().resolved(same).replace(own_words=own)
-
-    @property
-    def tied_pairs(self):
-        return ((SHARED, OUTPUT), (WORDS[1], OUTPUT))  # the second where the decoder is alone
 
     def to_dict(self):
         written = super().to_dict()
@@ -253,7 +249,7 @@ class BartConfig(EncoderDecoderFamily):
             (*found, *of_heads(texts, head), *bias),
             prefix="model.",
             ignore=("*.version", *(("model.encoder.*", "encoder.*") if alone else ())),
-            stand_ins=(*((SHARED, name) for name in WORDS), (WORDS[1], SHARED), *self.tied_pairs),
+            ties=(*(Tying(SHARED, n) for n in WORDS), Tying(WORDS[1], SHARED), *self.ties),
         )
 
     def side(self, name: str, ours: str, embed: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from transformers_jax.graph import CAUSAL, FULL, given
-from transformers_jax.hub.table import Row, Table, rows, slots
+from transformers_jax.hub.table import Row, Table, Tying, rows, slots
 from transformers_jax.models.weight_rows import S, attention, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn import head as heads
@@ -31,9 +31,9 @@ class BertConfig(OneTower):
         pooler_type
         """.split()
     )
-    TIES = ("bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight")
-    TIED_TOO: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("cls.predictions.bias", "cls.predictions.decoder.bias"),
+    TIES: ClassVar[tuple[Tying, ...]] = (
+        Tying("bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
+        Tying("cls.predictions.bias", "cls.predictions.decoder.bias"),
     )
     POOLER: ClassVar[str] = "pooler.dense"
     POOLED: ClassVar[tuple[str, ...]] = (
@@ -166,18 +166,18 @@ class BertConfig(OneTower):
         return makers[head]()
 
     def table(self, head) -> Table:
-        tied, prefix = self.tie_word_embeddings, self.TIES[0].split("embeddings")[0]
+        tied, prefix = self.tie_word_embeddings, self.TIES[0].name.split("embeddings")[0]
         # a model without a head is saved without the prefix, its pooler included
         pooler = layer(f"{'' if head == 'none' else prefix}{self.POOLER}", "pooler")
         texts = {name: self.head_rows(name, tied and name == head) for name in self.HEADS.values()}
-        untied = tuple(name for _, name in (self.TIES, *self.TIED_TOO))
+        # v4 shared the bias of untied words as well
+        ties = self.TIES if tied else tuple(replace(tie, apart=True) for tie in self.TIES[1:])
         return Table(
             (*self.backbone(prefix), *rows(pooler, group="pooler"), *of_heads(texts, head)),
             prefix=prefix,
             aliases=((r"\.gamma$", ".weight"), (r"\.beta$", ".bias")),
-            ignore=("*.position_ids", *(untied if tied else ())),
-            stand_ins=(self.TIES, *self.TIED_TOO) if tied else (),
-            twins=() if tied else self.TIED_TOO,  # v4 shared the bias of untied words as well
+            ignore=("*.position_ids",),
+            ties=ties,
         )
 
     def backbone(self, prefix: str) -> tuple[Row, ...]:

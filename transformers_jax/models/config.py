@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from transformers_jax import shard, spec
+from transformers_jax.hub.table import Tying
 from transformers_jax.models.fields import label_names, labelled, out_of_range, wrong_type
 from transformers_jax.models.frozen import Frozen, freeze, thaw
 from transformers_jax.publish import publish_json
@@ -65,8 +66,8 @@ class FamilyConfig:
         SPELLINGS: older names of fields.
         UNUSED: keys of this family that change nothing here.
         HEADS: Hugging Face's class names and the heads they mean.
-        TIES: the names on disk of the embeddings and of the output table that may share them.
-        TIED_TOO: further pairs of names that are one tensor where the tables are tied.
+        TIES: the names on disk that are one array where the tables are tied, the embeddings and
+            the output table first.
     """
 
     model_type: ClassVar[str]
@@ -74,8 +75,7 @@ class FamilyConfig:
     SPELLINGS: ClassVar[Mapping[str, str]] = {}
     UNUSED: ClassVar[frozenset[str]] = frozenset()
     HEADS: ClassVar[Mapping[str, str]] = {}
-    TIES: ClassVar[tuple[str, str] | None] = None
-    TIED_TOO: ClassVar[tuple[tuple[str, str], ...]] = ()
+    TIES: ClassVar[tuple[Tying, ...]] = ()
     is_encoder_decoder: ClassVar[bool] = False
 
     architectures: tuple[str, ...] = ()
@@ -278,9 +278,9 @@ class FamilyConfig:
         return self.vocab_size  # type: ignore[attr-defined]
 
     @property
-    def tied_pairs(self) -> tuple[tuple[str, str], ...]:
-        """The pairs of names on disk that are one tensor where the tables are tied."""
-        return (self.TIES, *self.TIED_TOO) if self.TIES else ()
+    def ties(self) -> tuple[Tying, ...]:
+        """The names on disk that are one array where the tables are tied."""
+        return self.TIES
 
     def resolved(self, same: Callable[[str, str], bool | None]) -> Self:
         """The config as a file tells it, which `tie_word_embeddings` alone does not.
@@ -289,7 +289,8 @@ class FamilyConfig:
         Where embeddings and output table are both stored and differ, they are not tied, whatever
         the config says (transformers v5: tying is symmetric and never overwrites).
         """
-        if not self.tie_word_embeddings or all(same(*p) is not False for p in self.tied_pairs):
+        apart = any(same(tie.name, tie.copy) is False for tie in self.ties)
+        if not self.tie_word_embeddings or not apart:
             return self
         return self.replace(tie_word_embeddings=False)
 

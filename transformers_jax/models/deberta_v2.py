@@ -13,7 +13,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from transformers_jax.graph import FULL, given
-from transformers_jax.hub.table import Table
+from transformers_jax.hub.table import Table, Tying
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.weight_rows import (
     HEADS_OUT,
@@ -71,7 +71,10 @@ class DebertaV2Config(BertConfig):
     model_type = "deberta-v2"
     FIXED = {"talking_head": False}
     UNUSED = frozenset("classifier_dropout padding_idx z_steps".split())
-    TIES = ("deberta.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight")
+    TIES = (
+        Tying("deberta.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
+        *BertConfig.TIES[1:],
+    )
     HEARS = False
     POOLED = ()
     HEADS = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from transformers_jax.graph import FULL, given
-from transformers_jax.hub.table import Table, slots
+from transformers_jax.hub.table import Table, Tying, slots
 from transformers_jax.models.weight_rows import S, attention, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn import head as heads
@@ -40,7 +40,7 @@ class DistilBertConfig(OneTower):
         "num_hidden_layers": "n_layers",
     }
     UNUSED = frozenset({"tie_weights_"})
-    TIES = ("distilbert.embeddings.word_embeddings.weight", "vocab_projector.weight")
+    TIES = (Tying("distilbert.embeddings.word_embeddings.weight", "vocab_projector.weight"),)
     HEADS = {
         "DistilBertModel": "none",
         "DistilBertForMaskedLM": "masked_lm",
@@ -127,8 +127,8 @@ class DistilBertConfig(OneTower):
             (*slots(BACKBONE), *of_heads(texts, head)),
             prefix="distilbert.",
             aliases=((r"\.gamma$", ".weight"), (r"\.beta$", ".bias")),
-            ignore=("*.position_ids", *(self.TIES[1:] if tied else ())),
-            stand_ins=(self.TIES,) if tied else (),
+            ignore=("*.position_ids",),
+            ties=self.TIES if tied else (),
         )
 
 

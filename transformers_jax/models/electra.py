@@ -7,17 +7,16 @@ together is `models.electra_pretraining`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
-from transformers_jax.hub.table import rows
+from transformers_jax.hub.table import Tying, rows
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.weight_rows import layer, norm
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.nn.pooling import Pooling
+from transformers_jax.nn.pooling import Name
 from transformers_jax.spec import LayerNorm
 
-SUMMARIES: dict[str, Pooling] = {
+SUMMARIES: dict[str, Name] = {
     "last": "end",
     "first": "first",
     "mean": "mean of all",
@@ -33,8 +32,7 @@ class ElectraConfig(BertConfig):
     model_type = "electra"
     FIXED = {"position_embedding_type": "absolute"}
     UNUSED = frozenset({"summary_proj_to_labels"})  # runs only where it changes nothing
-    TIES = ("electra.embeddings.word_embeddings.weight", "generator_lm_head.weight")
-    TIED_TOO: ClassVar[tuple[tuple[str, str], ...]] = ()
+    TIES = (Tying("electra.embeddings.word_embeddings.weight", "generator_lm_head.weight"),)
     POOLED = ()
     HEADS = {
         "ElectraModel": "none",

@@ -82,8 +82,8 @@ class EncoderDecoderConfig(CompositeConfig):
         return self.decoder.replace(tie_word_embeddings=tied)
 
     @property
-    def tied_pairs(self):
-        return tuple(tuple(f"decoder.{n}" for n in pair) for pair in self.decoder.tied_pairs)
+    def ties(self):
+        return tuple(tie.renamed("decoder.{}".format) for tie in self.decoder.ties)
 
     def build(self, head, execution, mask=None) -> Network:
         """The decoder attends to the encoder's states, brought to its width where the two differ.
@@ -112,7 +112,7 @@ class EncoderDecoderConfig(CompositeConfig):
         )
         every: dict[str, Any] = {
             name: tuple(dict.fromkeys(x for part in parts for x in getattr(part, name)))
-            for name in ("rows", "aliases", "ignore", "stand_ins", "twins", "computed")
+            for name in ("rows", "aliases", "ignore", "ties", "computed")
         }
         every["rows"] += rows(layer("enc_to_dec_proj", "project"))
         return Table(**every)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers_jax.graph import CAUSAL, FULL, given
-from transformers_jax.hub.table import Table
+from transformers_jax.hub.table import Table, Tying
 from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
 from transformers_jax.models.weight_rows import S, backbone, dense, norm, of_heads
 from transformers_jax.models.wiring import OneTower
@@ -32,7 +32,7 @@ class GPT2Config(OneTower):
         "num_attention_heads": "n_head",
         "max_position_embeddings": "n_positions",
     }
-    TIES = ("transformer.wte.weight", "lm_head.weight")
+    TIES = (Tying("transformer.wte.weight", "lm_head.weight"),)
     HEADS = {
         "GPT2Model": "none",
         "GPT2LMHeadModel": "causal_lm",
@@ -123,8 +123,8 @@ class GPT2Config(OneTower):
         return Table(
             (*backbone(BACKBONE, self.spec().slots), *of_heads(decoder_rows("classifier"), head)),
             prefix="transformer.",
-            ignore=(*stray, self.TIES[1]) if self.tie_word_embeddings else stray,
-            stand_ins=(self.TIES,),
+            ignore=stray,
+            ties=self.TIES if self.tie_word_embeddings else (),
         )
 
 

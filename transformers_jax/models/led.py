@@ -87,8 +87,8 @@ class LEDConfig(BartConfig):
     # ------------------------------------------------------------ the table
 
     @property
-    def tied_pairs(self):
-        return tuple((named(one), named(other)) for one, other in super().tied_pairs)
+    def ties(self):
+        return tuple(tie.renamed(named) for tie in self.TIES)
 
     def resolved(self, same):
         return super().resolved(lambda *names: same(*map(named, names)))
@@ -107,7 +107,7 @@ class LEDConfig(BartConfig):
             found,
             rows=tuple(replace(row, theirs=named(row.theirs)) for row in found.rows),
             prefix=named(found.prefix),
-            stand_ins=tuple((named(one), named(other)) for one, other in found.stand_ins),
+            ties=tuple(tie.renamed(named) for tie in found.ties),
         )
 
 

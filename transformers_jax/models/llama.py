@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from transformers_jax.graph import CAUSAL, given
-from transformers_jax.hub.table import Table, slots
+from transformers_jax.hub.table import Table, Tying, slots
 from transformers_jax.models.config import Frozen, modern_rope, rotary
 from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
 from transformers_jax.models.weight_rows import S, attention, dense, norm, of_heads
@@ -21,7 +21,7 @@ class LlamaConfig(OneTower):
     """The fields of a Llama config.json; defaults are Llama 1 7B."""
 
     model_type = "llama"
-    TIES = ("model.embed_tokens.weight", "lm_head.weight")
+    TIES = (Tying("model.embed_tokens.weight", "lm_head.weight"),)
     HEADS = {
         "LlamaModel": "none",
         "LlamaForCausalLM": "causal_lm",
@@ -100,8 +100,8 @@ class LlamaConfig(OneTower):
             ),
             prefix=prefix,
             prefixes=("model.", "transformer."),
-            ignore=("*.rotary_emb.inv_freq", *(self.TIES[1:] if self.tie_word_embeddings else ())),
-            stand_ins=(self.TIES,),
+            ignore=("*.rotary_emb.inv_freq",),
+            ties=self.TIES if self.tie_word_embeddings else (),
         )
 
 

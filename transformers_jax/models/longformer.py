@@ -17,7 +17,7 @@ import numpy as np
 from transformers_jax.arrays import Array, Int
 from transformers_jax.graph import FULL, Mask, Near, Strided, Where, given
 from transformers_jax.graph.layouts import with_global
-from transformers_jax.hub.table import Row
+from transformers_jax.hub.table import Row, Tying
 from transformers_jax.models.bert import BACKBONE
 from transformers_jax.models.roberta import RobertaConfig
 from transformers_jax.models.weight_rows import HEADS_OUT, S, backbone, dense
@@ -47,7 +47,10 @@ class LongformerConfig(RobertaConfig):
         "ignore_attention_mask": False,
     }
     UNUSED = frozenset({"onnx_export"})
-    TIES = ("longformer.embeddings.word_embeddings.weight", "lm_head.decoder.weight")
+    TIES = (
+        Tying("longformer.embeddings.word_embeddings.weight", "lm_head.decoder.weight"),
+        *RobertaConfig.TIES[1:],
+    )
     HEADS = {
         "LongformerModel": "none",
         "LongformerForMaskedLM": "masked_lm",

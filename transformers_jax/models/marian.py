@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.models.bart import LEGACY, OUTPUT, SIDES, WORDS, BartConfig
+from transformers_jax.models.bart import LEGACY, SIDES, BartConfig
 from transformers_jax.models.sinusoidal import SinusoidalConfig
 
 
@@ -50,10 +50,8 @@ class MarianConfig(SinusoidalConfig):
         return own or self.vocab_size
 
     @property
-    def tied_pairs(self):
-        return (
-            super().tied_pairs if self.share_encoder_decoder_embeddings else ((WORDS[1], OUTPUT),)
-        )
+    def ties(self):
+        return self.TIES if self.share_encoder_decoder_embeddings else self.TIES[1:]
 
     @property
     def apart(self):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from transformers_jax.graph import FULL, Near, given
-from transformers_jax.hub.table import Table
+from transformers_jax.hub.table import Table, Tying
 from transformers_jax.models.config import Frozen, modern_rope, rotary
 from transformers_jax.models.weight_rows import HEADS_IN, S, backbone, layer, norm, of_heads
 from transformers_jax.models.wiring import OneTower
@@ -38,7 +38,7 @@ class ModernBertConfig(OneTower):
         reference_compile repad_logits_with_grad sparse_prediction sparse_pred_ignore_index
         """.split()
     )
-    TIES = ("model.embeddings.tok_embeddings.weight", "decoder.weight")
+    TIES = (Tying("model.embeddings.tok_embeddings.weight", "decoder.weight"),)
     HEADS = {
         "ModernBertModel": "none",
         "ModernBertForMaskedLM": "masked_lm",
@@ -218,15 +218,13 @@ class ModernBertConfig(OneTower):
 
     def table(self, head) -> Table:
         # rows of biases and norms' shifts that this model does not have lead nowhere
-        tied = self.tie_word_embeddings
         inner = {name: INNER.replace("inner", "transform") if name == "masked_lm" else INNER
                  for name in self.HEADS.values()}  # fmt: skip
         texts = {name: text + ANSWERS.get(name, CLASSIFY) for name, text in inner.items()}
         return Table(
             (*backbone(BACKBONE, self.spec().slots), *of_heads({**texts, "none": ""}, head)),
             prefix="model.",
-            ignore=self.TIES[1:] if tied else (),
-            stand_ins=(self.TIES,) if tied else (),
+            ties=self.TIES if self.tie_word_embeddings else (),
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from transformers_jax.hub.table import slots
+from transformers_jax.hub.table import Tying, slots
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.roberta import RobertaConfig
 from transformers_jax.models.weight_rows import S, attention, dense, norm
@@ -26,7 +26,10 @@ class MPNetConfig(RobertaConfig):
     and eps 1e-5."""
 
     model_type = "mpnet"
-    TIES = ("mpnet.embeddings.word_embeddings.weight", "lm_head.decoder.weight")
+    TIES = (
+        Tying("mpnet.embeddings.word_embeddings.weight", "lm_head.decoder.weight"),
+        *RobertaConfig.TIES[1:],
+    )
     HEADS = {
         name.replace("Roberta", "MPNet"): head
         for name, head in RobertaConfig.HEADS.items()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from transformers_jax.hub.table import Table, slots
+from transformers_jax.hub.table import Table, Tying, slots
 from transformers_jax.models.bert import BertConfig, lm_rows
 from transformers_jax.models.config import Frozen, modern_rope, rotary
 from transformers_jax.models.weight_rows import HEADS_IN, S, attention, layer, norm
@@ -81,7 +81,10 @@ class NomicBertConfig(BertConfig):
         summary_type summary_use_proj use_flash_attn use_xentropy
         """.split()
     )
-    TIES = ("nomic_bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight")
+    TIES = (
+        Tying("nomic_bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
+        *BertConfig.TIES[1:],
+    )
     POOLED = ("sequence_classification",)
     HEADS = {
         "NomicBertModel": "none",

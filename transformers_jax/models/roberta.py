@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from transformers_jax.hub.table import Tying
 from transformers_jax.models.bert import BertConfig, lm_rows
 from transformers_jax.models.weight_rows import layer, norm
 from transformers_jax.nn import head as heads
@@ -21,8 +22,10 @@ class RobertaConfig(BertConfig):
 
     model_type = "roberta"
     UNUSED = frozenset()
-    TIES = ("roberta.embeddings.word_embeddings.weight", "lm_head.decoder.weight")
-    TIED_TOO = (("lm_head.bias", "lm_head.decoder.bias"),)
+    TIES = (
+        Tying("roberta.embeddings.word_embeddings.weight", "lm_head.decoder.weight"),
+        Tying("lm_head.bias", "lm_head.decoder.bias"),
+    )
     POOLED = ("none", "multiple_choice")
     HEADS = {
         "RobertaModel": "none",

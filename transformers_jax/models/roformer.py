@@ -11,7 +11,7 @@ import functools
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from transformers_jax.hub.table import Computed
+from transformers_jax.hub.table import Computed, Tying
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.electra import ElectraConfig
 from transformers_jax.nn import head as heads
@@ -31,8 +31,10 @@ class RoFormerConfig(ElectraConfig):
     model_type = "roformer"
     FIXED = ElectraConfig.FIXED
     UNUSED = ElectraConfig.UNUSED | {"pooler_activation"}
-    TIES = ("roformer.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight")
-    TIED_TOO = BertConfig.TIED_TOO
+    TIES = (
+        Tying("roformer.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
+        *BertConfig.TIES[1:],
+    )
     HEADS = {
         "RoFormerModel": "none",
         "RoFormerForMaskedLM": "masked_lm",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
-from transformers_jax.hub.table import Table
+from transformers_jax.hub.table import Table, Tying
 from transformers_jax.models.weight_rows import attention, backbone, dense, layer, norm, of_heads
 from transformers_jax.models.wiring import EncoderDecoderFamily
 from transformers_jax.nn import head as heads
@@ -53,7 +53,7 @@ class T5Config(EncoderDecoderFamily):
         "num_hidden_layers": "num_layers",
         "head_dim": "d_kv",
     }
-    TIES = (SHARED, OUTPUT)
+    TIES = (Tying(SHARED, OUTPUT),)
     HEADS = {**heads_of("T5"), "T5WithLMHeadModel": "seq2seq_lm"}
     UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"own_words"})
 
@@ -238,9 +238,9 @@ class T5Config(EncoderDecoderFamily):
         if head in WITHIN:
             found = [replace(row, theirs=INNER + row.theirs) for row in found]
         named = {row.theirs.removeprefix(INNER) for row in found}
-        stray = [name for name in (SHARED, *WORDS.values()) if name not in named]
+        copies = [*WORDS.values(), *([] if texts["seq2seq_lm"] else [OUTPUT])]
+        stray = [name for name in (SHARED, *copies) if name not in named]
         stray += ["decoder.*"] if alone else []
-        stray += [] if texts["seq2seq_lm"] else [OUTPUT]
         inner = INNER if head in WITHIN else ""
         return Table(
             (*found, *of_heads(texts, head)),
@@ -250,7 +250,7 @@ class T5Config(EncoderDecoderFamily):
                 *(prefix + name for name in stray for prefix in ("", INNER)),
                 "*.EncDecAttention.relative_attention_bias.weight",
             ),
-            stand_ins=tuple((inner + SHARED, o) for o in (*WORDS.values(), OUTPUT)),
+            ties=tuple(Tying(inner + SHARED, name) for name in copies),
         )
 
     def side(self, decoder: bool, ours: str) -> str:

@@ -82,7 +82,6 @@ def nested(table: Table, theirs: str, ours: Mapping[str, str], bare: bool = Fals
         tuple(named(row) for row in table.rows),
         aliases=table.aliases,
         ignore=tuple(theirs + pattern for pattern in table.ignore),
-        stand_ins=tuple((renamed(a), renamed(b)) for a, b in table.stand_ins),
-        twins=tuple((renamed(a), renamed(b)) for a, b in table.twins),
+        ties=tuple(tie.renamed(renamed) for tie in table.ties),
         computed=tuple(replace(one, name=renamed(one.name)) for one in table.computed),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from transformers_jax.graph import CAUSAL, FULL, given
-from transformers_jax.hub.table import Table, rows
+from transformers_jax.hub.table import Table, Tying, rows
 from transformers_jax.models.bart import WORDS, side
 from transformers_jax.models.weight_rows import backbone, of_heads
 from transformers_jax.models.wiring import EncoderDecoderFamily
@@ -35,7 +35,7 @@ class WhisperConfig(EncoderDecoderFamily):
         num_hidden_layers
         """.split()
     )
-    TIES = (WORDS[1], OUTPUT)
+    TIES = (Tying(WORDS[1], OUTPUT),)
     HEADS = {"WhisperModel": "none", "WhisperForConditionalGeneration": "seq2seq_lm"}
 
     vocab_size: int = 51865
@@ -136,7 +136,7 @@ class WhisperConfig(EncoderDecoderFamily):
             (*found, *of_heads({"seq2seq_lm": untied}, head)),
             prefix="model.",
             ignore=tied,
-            stand_ins=(self.TIES,),
+            ties=self.ties,
         )
 
 

@@ -1,75 +1,136 @@
-"""Which vector stands for a row of tokens, where a head answers once per row."""
+"""One vector for a row of tokens: which of them count, and how those become one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, wide
+
+Mode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+MODES: tuple[str, ...] = get_args(Mode)
+"""The ways of pooling, by the names of sentence-transformers: the first token, the maximum, the
+mean, the sum over the square root of the number of tokens, the mean with tokens weighted by their
+place from 1 (Muennighoff 2022, SGPT, equation 3), and the last token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooling:
+    """How the tokens of a row become one vector.
+
+    Attributes:
+        mode: of `MODES`.
+        padding: whether padding tokens count as well.
+        empty: the vector of a row in which no token counts.
+
+    Raises:
+        ValueError: an unknown mode; the known ones are listed.
+    """
+
+    mode: str = "mean"
+    padding: bool = False
+    empty: Literal["zeros", "nan", "first token"] = "zeros"
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"pooling mode {self.mode!r} is unknown; known are {', '.join(MODES)}")
+
+    def counted(self, x: Array, valid: Array | None, ids: Array | None) -> Array | None:
+        """Which tokens are pooled; None: all."""
+        return None if self.padding else valid
 
 
 @dataclass(frozen=True)
-class Last:
-    """Pooling: the rightmost token that is not `pad` (GPT-2, Llama: the attention mask is not
-    consulted); without a `pad`, the last one of the only row."""
+class Last(Pooling):
+    """The rightmost token that is not `pad` (GPT-2, Llama: the attention mask is not consulted);
+    without a `pad`, the last one of the only row."""
 
     pad: int | None = None
+    mode: str = field(default="lasttoken", kw_only=True)
+    empty: Any = field(default="first token", kw_only=True)
+
+    def counted(self, x, valid, ids):
+        if self.pad is None and x.shape[0] > 1:
+            raise ValueError(
+                "pooling the last token of a batch of more than one row needs config.pad_token_id"
+            )
+        return None if self.pad is None or ids is None else ids != self.pad
 
 
 @dataclass(frozen=True)
-class LastOf:
-    """Pooling: the rightmost token whose id is `token` (BART: the end of the sentence)."""
+class LastOf(Pooling):
+    """The rightmost token whose id is `token` (BART: the end of the sentence); NaN without one."""
 
     token: int
+    mode: str = field(default="lasttoken", kw_only=True)
+    empty: Any = field(default="nan", kw_only=True)
+
+    def counted(self, x, valid, ids):
+        if ids is None:
+            raise ValueError(f"pooling the last token {self.token} of a row needs input_ids")
+        return ids == self.token
 
 
-Pooling = Literal["pooler", "first", "first valid", "end", "mean", "mean of all"] | Last | LastOf
-"""Which vector stands for a row: the backbone's pooler, the first token (of all, or of those that
-are no padding), what stands at the end of the row, the mean over the tokens that are no padding or
-over all, or a token found by its id."""
+Name = Literal["pooler", "first", "first valid", "end", "mean", "mean of all"]
+"""The poolings of heads: the backbone's pooler, the first token (of all, or of those that are no
+padding), what stands at the end of the row, the mean over the tokens that are no padding or over
+all."""
+NAMED = {
+    "first": Pooling(mode="cls", padding=True),
+    "first valid": Pooling(mode="cls", empty="first token"),
+    "end": Pooling(mode="lasttoken", padding=True),
+    "mean": Pooling(empty="nan"),
+    "mean of all": Pooling(padding=True),
+}
 
 
 def pool(
     x: Float[Array, "B T D"],
-    pooling: Pooling,
-    ids: Int[Array, "B T"] | None,
-    pooled: Float[Array, "B D"] | None,
+    pooling: Pooling | Name,
     valid: Bool[Array, "B T"] | None = None,
+    *,
+    ids: Int[Array, "B T"] | None = None,
+    pooled: Float[Array, "B D"] | None = None,
+    skip: Int[Array, ""] | int = 0,
 ) -> Float[Array, "B D"]:
-    """The vector that stands for a row; NaN for a row in which the token sought does not occur."""
+    """The vector that stands for each row; sums are made in float32.
+
+    Args:
+        valid: where there are tokens; padding may lie on either side.
+        ids: the tokens, for poolings that choose them by their ids.
+        pooled: what the backbone's pooler gives.
+        skip: how many tokens in front of each row, a prompt, are left out. Places still count them.
+
+    Raises:
+        ValueError: the tokens to pool cannot be told.
+    """
     if pooling == "pooler":
         assert pooled is not None  # the backbone has a pooler
         return pooled
-    if pooling == "first valid" and valid is not None:
-        return _token(x, jnp.argmax(valid, 1))
-    if pooling == "first" or pooling == "first valid":
-        return x[:, 0]
-    if pooling == "end":
-        return x[:, -1]
-    if pooling == "mean" and valid is not None:
-        return (x * valid[..., None]).sum(1) / valid.sum(1, keepdims=True).astype(x.dtype)
-    if pooling == "mean" or pooling == "mean of all":
-        return x.mean(1)
-    if isinstance(pooling, Last):
-        if pooling.pad is None and x.shape[0] > 1:
-            raise ValueError(
-                "pooling the last token of a batch of more than one row needs config.pad_token_id"
-            )
-        if pooling.pad is None or ids is None:
-            return x[:, -1]
-        return _token(x, _rightmost(ids != pooling.pad))
-    if ids is None:
-        raise ValueError(f"pooling the last token {pooling.token} of a row needs input_ids")
-    found = ids == pooling.token
-    chosen = _token(x, _rightmost(found))
-    return jnp.where(found.any(axis=1, keepdims=True), chosen, jnp.nan)
-
-
-def _rightmost(found: Bool[Array, "B T"]) -> Int[Array, " B"]:
-    """The last place of each row where it is True; 0 where there is none."""
-    return jnp.max(jnp.where(found, jnp.arange(found.shape[1]), 0), axis=1)
+    how = NAMED[pooling] if isinstance(pooling, str) else pooling
+    counted = how.counted(x, valid, ids)
+    counted = jnp.broadcast_to(True if counted is None else counted, x.shape[:2])
+    places = jnp.arange(x.shape[1])
+    start = jnp.argmax(counted, axis=1)[:, None]
+    counted &= places >= start + skip
+    if how.mode == "cls":
+        vector = _token(x, jnp.argmax(counted, 1))
+    elif how.mode == "lasttoken":
+        vector = _token(x, jnp.max(jnp.where(counted, places, 0), 1))
+    elif how.mode == "max":
+        vector = jnp.where(counted[..., None], x, jnp.asarray(MASKED, x.dtype)).max(1)
+    else:
+        weights = counted * (places - start + 1 if how.mode == "weightedmean" else 1.0)
+        values = jnp.where(counted[..., None], x, 0).astype(wide(x))
+        total = jnp.einsum("bt,btd->bd", weights, values, precision="highest")
+        count = jnp.maximum(weights.sum(1, keepdims=True), 1e-9)
+        count = jnp.sqrt(count) if how.mode == "mean_sqrt_len_tokens" else count
+        vector = (total / count).astype(x.dtype)
+    if how.empty == "first token":
+        return vector
+    return jnp.where(counted.any(1, keepdims=True), vector, 0 if how.empty == "zeros" else jnp.nan)
 
 
 def _token(x: Float[Array, "B T D"], place: Int[Array, " B"]) -> Float[Array, "B D"]:

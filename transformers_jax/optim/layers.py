@@ -41,13 +41,13 @@ def per_layer(
         flat, _ = jax.tree_util.tree_flatten_with_path(updates)
         tree: Any = jax.tree.structure(updates)
         after = []
-        for (path, g), kept, p in zip(
+        for (path, g), moments, p in zip(
             flat, tree.flatten_up_to(state), tree.flatten_up_to(params), strict=True
         ):
             leaf = known[path_of(path)]
             fold, unfold = _folding(leaf, p)
-            change, kept = _each(transformation.update, leaf)(fold(g), kept, fold(p))
-            after.append((unfold(change), kept))
+            change, moments = _each(transformation.update, leaf)(fold(g), moments, fold(p))
+            after.append((unfold(change), moments))
         return tree.unflatten(u for u, _ in after), tree.unflatten(s for _, s in after)
 
     return optax.GradientTransformation(init, update)
@@ -135,7 +135,7 @@ def state_axes(
     if name is None:
         return None
     stored, groups = [(place,) for place in range(len(axes[name]))], _folded(Leaf("", axes[name]))
-    for kept in (stored, groups, groups[:-1], [*groups[:-2], *groups[-1:]]):
-        if shape == tuple(math.prod(shapes[name][place] for place in group) for group in kept):
-            return tuple(axes[name][group[0]] for group in kept)
+    for sides in (stored, groups, groups[:-1], [*groups[:-2], *groups[-1:]]):
+        if shape == tuple(math.prod(shapes[name][place] for place in group) for group in sides):
+            return tuple(axes[name][group[0]] for group in sides)
     return None

@@ -65,14 +65,14 @@ class Leaf:
 
         Heads and their width are one side: ("embed",), ("heads", "kv") of a projection.
         """
-        found: list[tuple[int, ...]] = []
+        sides: list[tuple[int, ...]] = []
         for place in self.own:
-            before = self.axes[found[-1][-1]] if found else ""
+            before = self.axes[sides[-1][-1]] if sides else ""
             if self.axes[place] == "kv" and before in ("heads", "kv_heads"):
-                found[-1] = (*found[-1], place)
+                sides[-1] = (*sides[-1], place)
             else:
-                found.append((place,))
-        return tuple(found)
+                sides.append((place,))
+        return tuple(sides)
 
     @property
     def matrix(self) -> bool:
@@ -115,39 +115,35 @@ def leaves(
         ValueError: patterns that match no parameter, with the nearest names; values that cannot be;
             a decay over layers that have no numbers, or that share their parameters.
     """
-    found = flatten(axes)
-    named = {path: _names(path, given) for path, given in found.items()}
-    held = [given.layers for given in found.values() if isinstance(given, Axes) and given.layers]
-    patterns = [
-        *(("decay", pattern) for pattern, _ in decay),
-        *(("rates", pattern) for pattern, _ in rates),
-        *(("freeze", pattern) for pattern in freeze),
-    ]
+    axes_of = flatten(axes)
+    named = {path: _names(path, each) for path, each in axes_of.items()}
+    numbered = [each.layers for each in axes_of.values() if isinstance(each, Axes) and each.layers]
+    patterns = [("decay", *pair) for pair in decay] + [("rates", *pair) for pair in rates]
+    patterns += [("freeze", pattern, 0.0) for pattern in freeze]
     every = [name for names in named.values() for name in names]
     problems = [
-        f"{field}: {pattern!r} {_unmatched(pattern, every, held)}"
-        for field, pattern in patterns
+        f"{field}: {pattern!r} {_unmatched(pattern, every, numbered)}"
+        for field, pattern, _ in patterns
         if not fnmatch.filter(every, pattern)
     ]
     problems += [
         f"{field}: {pattern!r} has {value}; expected at least 0"
-        for field, pairs in (("decay", decay), ("rates", rates))
-        for pattern, value in pairs
+        for field, pattern, value in patterns
         if not value >= 0
     ]
-    if layer_decay != 1 and not held:
+    if layer_decay != 1 and not numbered:
         problems += ["layer_decay needs the layers' numbers: build with axes(model) of a model"]
-    elif layer_decay != 1 and any(layers.shared for layers in held):
+    elif layer_decay != 1 and any(layers.shared for layers in numbered):
         problems += ["layer_decay: the layers of this model share their parameters; use rates="]
     if problems:
         raise ValueError("optimizer." + "; optimizer.".join(problems))
     known = {}
     for path, names in named.items():
-        own = weight_decay if is_matrix(found[path]) else 0.0
-        slow = _factors(path, found, layer_decay)
+        own = weight_decay if is_matrix(axes_of[path]) else 0.0
+        slow = _factors(path, axes_of, layer_decay)
         known[path] = Leaf(
             path,
-            tuple(found[path]),
+            tuple(axes_of[path]),
             decay=_one([_last(name, decay, own) for name in names]),
             rate=_one([_last(n, rates, 1.0) * factor for n, factor in zip(names, slow)]),
             frozen=_one([any(fnmatch.fnmatchcase(n, p) for p in freeze) for n in names]),
@@ -163,23 +159,23 @@ def _names(path: str, axes: Any) -> tuple[str, ...]:
     return tuple(STORED.sub(rf"\1layers.{n}.", path, count=1) for n in layers.numbers)
 
 
-def _factors(path: str, found: Mapping[str, Any], decay: float) -> list[float]:
+def _factors(path: str, axes_of: Mapping[str, Any], decay: float) -> list[float]:
     """decay^(how many layers lie between the top and what is in this array), per layer of it.
 
     The highest layer of each stack has one factor, its embeddings have one more than the lowest.
     """
-    if layers := getattr(found[path], "layers", None):
+    if layers := getattr(axes_of[path], "layers", None):
         return [decay ** (layers.count - n) for n in layers.numbers]
     counts = {
         STORED.split(other)[0]: axes.layers.count
-        for other, axes in found.items()
+        for other, axes in axes_of.items()
         if getattr(axes, "layers", None)
     }
-    readers = [counts[name] for name in _embedded(path, found, counts)]
+    readers = [counts[name] for name in _embedded(path, axes_of, counts)]
     return [decay ** (1 + max(readers)) if readers else 1.0]
 
 
-def _embedded(path: str, found: Mapping[str, Any], stacks: Iterable[str]) -> list[str]:
+def _embedded(path: str, axes_of: Mapping[str, Any], stacks: Iterable[str]) -> list[str]:
     """The names of the stacks to which a parameter is an embedding; none of heads, poolers, norms
     behind a stack and what leads from one stack to another.
 
@@ -193,7 +189,7 @@ def _embedded(path: str, found: Mapping[str, Any], stacks: Iterable[str]) -> lis
         owner = re.sub("_(embed|project)$", "", first)
         return [name for name in stacks if first != owner and name.split("_")[0] == owner]
     own = "decoder_embed.table" if rest == "table" else "decoder_embed."
-    apart = any(other.startswith(own) for other in found)
+    apart = any(other.startswith(own) for other in axes_of)
     return [name for name in stacks if not (apart and name == "decoder")]
 
 
@@ -203,27 +199,27 @@ def _one(values: Sequence[Value]) -> Value | tuple[Value, ...]:
 
 
 def _last(name: str, pairs: Sequence[tuple[str, float]], default: float) -> float:
-    found = [value for pattern, value in pairs if fnmatch.fnmatchcase(name, pattern)]
-    return found[-1] if found else default
+    values = [value for pattern, value in pairs if fnmatch.fnmatchcase(name, pattern)]
+    return values[-1] if values else default
 
 
-def _unmatched(pattern: str, names: Sequence[str], held: Sequence[Layers]) -> str:
+def _unmatched(pattern: str, names: Sequence[str], numbered: Sequence[Layers]) -> str:
     """Why a pattern matches nothing, and what to type."""
     parts = re.split(r"[.*?\[\]]+", pattern)
-    if held and "blocks" in parts:
+    if numbered and "blocks" in parts:
         instead = re.sub(r"\bblocks\b", "layers", pattern)
         return (
             "names how layers are stored, which depends on the layout: a place in `blocks` may "
             f"hold many layers. Layers are named by number: {instead!r}, or '*.layers.*' for all"
         )
-    if "layers" in parts and any(layers.shared for layers in held):
-        numbers = sorted({n for layers in held for n in layers.numbers})
+    if "layers" in parts and any(layers.shared for layers in numbered):
+        numbers = sorted({n for layers in numbered for n in layers.numbers})
         return (
-            f"matches no parameter: the {held[0].count} layers share the parameters of "
+            f"matches no parameter: the {numbered[0].count} layers share the parameters of "
             f"{', '.join(f'layers.{n}' for n in numbers)}"
         )
     hint = ""
-    if "layers" in parts and held:
-        hint = f" (layers are numbered from 0 to {max(layers.count for layers in held) - 1})"
+    if "layers" in parts and numbered:
+        hint = f" (layers are numbered from 0 to {max(layers.count for layers in numbered) - 1})"
     close = closest(pattern.replace("*", ""), names, most=3, cutoff=0.0)
     return f"matches no parameter{hint}; the nearest are {', '.join(close)}"

@@ -199,15 +199,8 @@ class Muon(Optimization):
             orthogonal_rms(self.rms, sides),
         )
         adam = optax.scale_by_adam(self.b1, self.b2, self.eps)
-        return optax.partition(
-            {"muon": muon, "adam": adam},
-            unflatten(
-                {
-                    path: "muon" if leaf.block and leaf.matrix else "adam"
-                    for path, leaf in known.items()
-                }
-            ),
-        )
+        rules = {p: "muon" if leaf.block and leaf.matrix else "adam" for p, leaf in known.items()}
+        return optax.partition({"muon": muon, "adam": adam}, unflatten(rules))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,11 +217,10 @@ class ScheduleFreeAdamW(Optimization):
     eps: float = 1e-8
 
     def _checks(self):
-        words = "positive: gradients must be taken near the mean"
-        own = [("b1", self.b1, self.b1 > 0, words)]
+        near = "positive: gradients must be taken near the mean"
         return [
             *super()._checks(),
-            *own,
+            ("b1", self.b1, self.b1 > 0, near),
             ("average", self.average, self.average == 0, "0: this optimizer is an average itself"),
         ]
 

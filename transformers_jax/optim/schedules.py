@@ -21,107 +21,97 @@ Rate = Callable[[Int[Array, ""]], Float[Array, ""]]
 """The learning rate of a step that is counted from 0."""
 
 
-def _check(schedule: object, **fractions: float) -> None:
-    name, warmup = type(schedule).__name__, schedule.warmup  # type: ignore[attr-defined]
-    problems = [] if warmup >= 0 else [f"warmup ({warmup}) must be at least 0 steps"]
-    problems += [
-        f"{field} ({value}) is a fraction of the {of}, from 0 to 1"
-        for field, value in fractions.items()
-        for of in ["schedule" if field == "decay" else "peak"]
-        if not 0 <= value <= 1
-    ]
-    if problems:
-        raise ValueError(f"optimizer.schedule, {name}: " + "; ".join(problems))
-
-
-def _warmed(peak: float, warmup: int, steps: int, after: Rate) -> Rate:
-    """Linear to `peak`, then `after` (of the step); steps beyond the schedule are its end."""
-    warmup = min(warmup, steps)
-
-    def rate(step: Int[Array, ""]) -> Float[Array, ""]:
-        step = jnp.minimum(jnp.asarray(step, jnp.float32), steps)
-        rising = peak * (step + 1) / max(warmup, 1)
-        return jnp.where(step < warmup, rising, after(step))
-
-    return rate
-
-
 @dataclass(frozen=True)
-class Cosine:
-    """Half a cosine from the peak to `final` (Loshchilov and Hutter 2017, without restarts)."""
+class Warmed:
+    """A linear warm-up, and what comes after it."""
 
     warmup: int = 100
     """steps of linear warm-up"""
-    final: float = 0.1
-    """the last rate, as a fraction of the peak"""
 
     def __post_init__(self) -> None:
-        _check(self, final=self.final)
-
-    def rate(self, peak: float, steps: int) -> Rate:
-        """The learning rate of each step of a schedule of `steps`."""
-        first = min(self.warmup, steps)
-        falling = optax.cosine_decay_schedule(peak, max(steps - first, 1), self.final)
-        return _warmed(peak, self.warmup, steps, lambda step: falling(step - first))
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A straight line from the peak to `final` (BERT: to 0; Devlin et al. 2018, A.2)."""
-
-    warmup: int = 100
-    """steps of linear warm-up"""
-    final: float = 0.0
-    """the last rate, as a fraction of the peak"""
-
-    def __post_init__(self) -> None:
-        _check(self, final=self.final)
-
-    def rate(self, peak: float, steps: int) -> Rate:
-        """The learning rate of each step of a schedule of `steps`."""
-        first = min(self.warmup, steps)
-        falling = optax.linear_schedule(peak, peak * self.final, max(steps - first, 1))
-        return _warmed(peak, self.warmup, steps, lambda step: falling(step - first))
-
-
-@dataclass(frozen=True)
-class WSD:
-    """Warm-up, stable, decay: the peak is kept until the last part, which falls as 1 - sqrt
-    (Hu et al. 2024, MiniCPM, section 4; the shape: Hägele et al. 2024, section 3)."""
-
-    warmup: int = 100
-    """steps of linear warm-up"""
-    decay: float = 0.2
-    """the part of the schedule that falls, at its end"""
-    final: float = 0.0
-    """the last rate, as a fraction of the peak"""
-
-    def __post_init__(self) -> None:
-        _check(self, decay=self.decay, final=self.final)
+        problems = [] if self.warmup >= 0 else [f"warmup ({self.warmup}) must be at least 0 steps"]
+        problems += [
+            f"{field} ({getattr(self, field)}) is a fraction of the {whole}, from 0 to 1"
+            for field, whole in (("decay", "schedule"), ("final", "peak"))
+            if not 0 <= getattr(self, field, 0) <= 1
+        ]
+        if problems:
+            name = type(self).__name__
+            raise ValueError(f"optimizer.schedule, {name}: " + "; ".join(problems))
 
     def rate(self, peak: float, steps: int) -> Rate:
         """The learning rate of each step of a schedule of `steps`.
 
         Raises:
-            ValueError: warm-up and decay that do not fit into the schedule.
+            ValueError: warm-up and decay that do not fit into the schedule (`WSD`).
         """
-        falls, warmup = round(self.decay * steps), min(self.warmup, steps)
+        warmup = min(self.warmup, steps)
+        after = self.after(peak, warmup, steps)
+
+        def rate(step: Int[Array, ""]) -> Float[Array, ""]:
+            step = jnp.minimum(jnp.asarray(step, jnp.float32), steps)
+            rising = peak * (step + 1) / max(warmup, 1)
+            return jnp.where(step < warmup, rising, after(step))
+
+        return rate
+
+    def after(self, peak: float, first: int, steps: int) -> Rate:
+        """The learning rate from step `first` on, behind the warm-up."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Cosine(Warmed):
+    """Half a cosine from the peak to `final` (Loshchilov and Hutter 2017, without restarts)."""
+
+    final: float = 0.1
+    """the last rate, as a fraction of the peak"""
+
+    def after(self, peak: float, first: int, steps: int) -> Rate:
+        falling = optax.cosine_decay_schedule(peak, max(steps - first, 1), self.final)
+        return lambda step: falling(step - first)
+
+
+@dataclass(frozen=True)
+class Linear(Warmed):
+    """A straight line from the peak to `final` (BERT: to 0; Devlin et al. 2018, A.2)."""
+
+    final: float = 0.0
+    """the last rate, as a fraction of the peak"""
+
+    def after(self, peak: float, first: int, steps: int) -> Rate:
+        falling = optax.linear_schedule(peak, peak * self.final, max(steps - first, 1))
+        return lambda step: falling(step - first)
+
+
+@dataclass(frozen=True)
+class WSD(Warmed):
+    """Warm-up, stable, decay: the peak is kept until the last part, which falls as 1 - sqrt
+    (Hu et al. 2024, MiniCPM, section 4; the shape: Hägele et al. 2024, section 3)."""
+
+    decay: float = 0.2
+    """the part of the schedule that falls, at its end"""
+    final: float = 0.0
+    """the last rate, as a fraction of the peak"""
+
+    def after(self, peak: float, first: int, steps: int) -> Rate:
+        falls = round(self.decay * steps)
         if self.warmup <= steps < self.warmup + falls:
             raise ValueError(
                 f"optimizer.schedule, WSD: {self.warmup} steps of warmup and {falls} of decay "
                 f"({self.decay} of the schedule) do not fit into {steps} steps; lower one of them"
             )
-        first, low = max(steps - falls, warmup), peak * self.final
+        start, low = max(steps - falls, first), peak * self.final
 
         def falling(step: Array) -> Array:
-            done = jnp.clip((step - first) / max(steps - first, 1), 0.0, 1.0)
+            done = jnp.clip((step - start) / max(steps - start, 1), 0.0, 1.0)
             return low + (peak - low) * (1 - jnp.sqrt(done))
 
-        return _warmed(peak, self.warmup, steps, falling)
+        return falling
 
 
 @dataclass(frozen=True)
-class InverseRoot:
+class InverseRoot(Warmed):
     """Falls with 1 / sqrt(step) from the peak at step `warmup` (Vaswani et al. 2017, 5.3).
 
     It has no end: the rate does not depend on the number of steps.
@@ -134,7 +124,7 @@ class InverseRoot:
     3.1.2: 1 / sqrt(max(step, 10 000)))"""
 
     def __post_init__(self) -> None:
-        _check(self)
+        super().__post_init__()
         if self.start not in ("linear", "peak"):
             raise ValueError(
                 f"optimizer.schedule, InverseRoot: start is {self.start!r}; 'linear' or 'peak'"
@@ -142,7 +132,6 @@ class InverseRoot:
 
     def rate(self, peak: float, steps: int) -> Rate:
         """The learning rate of each step."""
-        del steps
         warmup = max(self.warmup, 1)
 
         def rate(step: Int[Array, ""]) -> Float[Array, ""]:
@@ -154,18 +143,11 @@ class InverseRoot:
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Warmed):
     """The peak, after the warm-up."""
 
-    warmup: int = 100
-    """steps of linear warm-up"""
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    def rate(self, peak: float, steps: int) -> Rate:
-        """The learning rate of each step of a schedule of `steps`."""
-        return _warmed(peak, self.warmup, steps, lambda step: jnp.full_like(step, peak))
+    def after(self, peak: float, first: int, steps: int) -> Rate:
+        return lambda step: jnp.full_like(step, peak)
 
 
 Schedule = Cosine | Linear | WSD | InverseRoot | Constant

@@ -71,11 +71,11 @@ def optimizer(
         if evaluated is None:
             return params
         _check(known, params)
-        seen = jax.tree.map(
+        trained = jax.tree.map(
             lambda label, p: p if label == "trained" else optax.MaskedNode(), labels, params
         )
         means = evaluated(
-            state.inner_states["trained"].inner_state, optax.tree.cast(seen, jnp.float32)
+            state.inner_states["trained"].inner_state, optax.tree.cast(trained, jnp.float32)
         )
         return jax.tree.map(
             lambda f, p, mean: p if f is True else _where(f, p, mean.astype(p.dtype)),

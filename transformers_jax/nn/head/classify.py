@@ -12,7 +12,7 @@ from transformers_jax.inputs import labels as check
 from transformers_jax.nn.head.base import Activated, Dense, Head, Square, loss_of
 from transformers_jax.nn.loss import IGNORED, check_labels, classification_loss, cross_entropy
 from transformers_jax.nn.noise import dropout
-from transformers_jax.nn.pooling import LastOf, Pooling, pool
+from transformers_jax.nn.pooling import LastOf, Name, Pooling, pool
 
 
 class SequenceClassification(Head):
@@ -29,7 +29,7 @@ class SequenceClassification(Head):
         count: int,
         initial: spec.Initial,
         *,
-        pooling: Pooling = "pooler",
+        pooling: Pooling | Name = "pooler",
         inner: Square | None = None,
         problem: str | None = None,
         bias: bool = True,
@@ -44,7 +44,7 @@ class SequenceClassification(Head):
 
     def __call__(self, x, given, *, labels=None):
         keys = (None, None) if given.key is None else jax.random.split(given.key)
-        pooled = pool(x, self.pooling, given.ids, given.pooled, given.valid)
+        pooled = pool(x, self.pooling, given.valid, ids=given.ids, pooled=given.pooled)
         pooled = dropout(pooled, self.pooled_rate, keys[0])
         if self.inner is not None:
             pooled = dropout(self.inner(pooled), self.rate, keys[1])
@@ -101,7 +101,7 @@ class MultipleChoice(Head):
         initial: spec.Initial,
         rate: float = 0.0,
         *,
-        pooling: Pooling = "pooler",
+        pooling: Pooling | Name = "pooler",
         inner: Square | Activated | None = None,
         pooled_rate: float = 0.0,
     ):
@@ -122,7 +122,7 @@ class MultipleChoice(Head):
             check.per_row("labels", labels, shape[0])
 
     def __call__(self, x, given, *, labels=None):
-        pooled = pool(x, self.pooling, given.ids, given.pooled, given.valid)
+        pooled = pool(x, self.pooling, given.valid, ids=given.ids, pooled=given.pooled)
         if self.pooled_rate and given.key is not None:
             pooled = dropout(pooled, self.pooled_rate, jax.random.fold_in(given.key, 1))
         pooled = pooled if self.inner is None else self.inner(pooled)
