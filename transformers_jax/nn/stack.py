@@ -252,7 +252,7 @@ class Stack(nnx.Module):
                 if (None, mask, op.extend) not in edges:
                     keys = nodes if cache is None else cache.keys(mask, nodes)
                     keys = keys if op.extend is None else extended(op.extend, keys)
-                    drawn = connect(mask, nodes, keys, pairs)
+                    drawn = connect(mask, nodes, keys, pairs, self.spec.features)
                     edges[None, mask, op.extend] = self._drawn(drawn)
             if op.rotary is not None:
                 assert isinstance(op, Attends)
