@@ -31,7 +31,8 @@ from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Fill, Report
 from transformers_jax.inputs.arguments import check_options
-from transformers_jax.models import load_config, read_json
+from transformers_jax.json_files import read_json
+from transformers_jax.models import load_config
 from transformers_jax.models.base import Model, Plan, check_model, rebuilt
 from transformers_jax.models.config import KEPT, FamilyConfig, Frozen, freeze, thaw
 from transformers_jax.models.masks import masks_of, without, written
