@@ -14,9 +14,9 @@ import transformers_jax as tj
 from transformers_jax.data.config import Data
 from transformers_jax.objectives import MaskedLM
 from transformers_jax.optim import AdamW, Constant
+from transformers_jax.runs.fit import fit
 from transformers_jax.training.checkpoint import Checkpoints, checksums
 from transformers_jax.training.config import Evaluation, Sample, TrainConfig
-from transformers_jax.training.fit import fit
 from transformers_jax.training.metrics import read
 
 STEPS = 14

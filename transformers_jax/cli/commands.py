@@ -23,12 +23,12 @@ from transformers_jax.cli.texts import (
     target,
     until,
 )
-from transformers_jax.training.pretrain import keep_compiled_programs
+from transformers_jax.runs.pretrain import keep_compiled_programs
 
 
 def pretrain(arguments: list[str]) -> int:
     """Trains a model from a config: the same main as `python -m train.pretrain`."""
-    from transformers_jax.training.pretrain import main as train
+    from transformers_jax.runs.pretrain import main as train
 
     return train(arguments, program="transformers-jax pretrain")
 
@@ -217,16 +217,16 @@ def runs(options: Namespace) -> int:
     """Lists runs of pretraining: what they are, how far they are, how good they are."""
     import dataclasses
 
-    from transformers_jax.training import runs as folders
+    from transformers_jax.runs import summary
 
     if not options.folders and not Path("runs").is_dir():
         raise ValueError("there is no folder runs here; name the folders that hold runs")
-    found = [folders.summarise(f) for f in folders.find_runs(options.folders or ["runs"])]
-    found = folders.sort_runs(found, options.sort)
+    found = [summary.summarise(f) for f in summary.find_runs(options.folders or ["runs"])]
+    found = summary.sort_runs(found, options.sort)
     if options.json:
         print(json.dumps([dataclasses.asdict(run) for run in found], indent=2))
     elif found:
-        folders.show(found)
+        summary.show(found)
     else:
         print(f"no run in {', '.join(options.folders or ['runs'])}")
     return 0
@@ -234,13 +234,13 @@ def runs(options: Namespace) -> int:
 
 def report(options: Namespace) -> int:
     """Writes one page about a run, or about several side by side; or fits scaling laws to them."""
-    from transformers_jax.training import compare
-    from transformers_jax.training.report import write_report
-    from transformers_jax.training.runs import find_runs
+    from transformers_jax.runs import compare
+    from transformers_jax.runs.report import write_report
+    from transformers_jax.runs.summary import find_runs
 
     found = find_runs(options.runs)
     if options.scaling:
-        from transformers_jax.training import scaling
+        from transformers_jax.runs import scaling
 
         print(f"wrote {scaling.write_scaling(found, Path(options.out or 'scaling.md'))}")
     elif len(found) == 1 and not options.out:

@@ -10,7 +10,8 @@ from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.electra_pretraining import ReplacedTokenPair
 from transformers_jax.models.masks import masks_of
 from transformers_jax.nn.param import bind
-from transformers_jax.training import report, samples
+from transformers_jax.pretrained import save_pretrained
+from transformers_jax.training import samples
 from transformers_jax.training.console import Console
 from transformers_jax.training.prepare import Run
 from transformers_jax.training.state import TrainState
@@ -55,7 +56,7 @@ def sample(run: Run, model: Model, step: int, trackers: Composite) -> list[str]:
 def finish(
     run: Run, state: TrainState, screen: Console, trackers: Composite
 ) -> tuple[Model, TrainState]:
-    """Samples, and the model with its tokenizer and its card; of the best step, if so configured.
+    """Writes samples, and the model with its tokenizer; of the best step, if so configured.
 
     Returns:
         The model, and the state that it is from.
@@ -68,13 +69,13 @@ def finish(
     model = exportable(run, state)
     for text in sample(run, model, last, trackers):
         screen.say(f"--- sample ---\n{text}")
-    folder, tokenizer = run.folder.path, run.corpus.tokenizer
+    folder = run.folder.path / "model"
     if isinstance(model, ReplacedTokenPair):
-        from transformers_jax.pretrained import save_pretrained
-
         params = run.averaged(state)
-        report.export_model(model.discriminator_model(params), tokenizer, folder)
-        save_pretrained(model.generator_model(params), folder / "model" / "generator")
+        save_pretrained(model.discriminator_model(params), folder)
+        save_pretrained(model.generator_model(params), folder / "generator")
     else:
-        report.export_model(model, tokenizer, folder)
+        save_pretrained(model, folder)
+    if run.corpus.tokenizer is not None:
+        run.corpus.tokenizer.save(folder)
     return model, state

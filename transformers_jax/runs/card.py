@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers_jax.training.metrics import show_count
 from transformers_jax.training.provenance import commit, read_json, read_run, versions
-from transformers_jax.training.runs import Summary, summarise
+from transformers_jax.runs.summary import Summary, summarise
 
 PIPELINES = {
     "ForCausalLM": "text-generation",
@@ -24,13 +24,14 @@ def task_of(model: Path) -> str | None:
     return next((task for end, task in PIPELINES.items() if architecture.endswith(end)), None)
 
 
-def write_card(run: Path, model: Path) -> Path:
-    """Writes README.md into the folder of an exported model; returns its path.
+def write_card(run: Path) -> Path:
+    """Writes RUN/model/README.md, beside the exported model of a run; returns its path.
 
     No license and no language are stated: they are for the owner of the model and of its text.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
+    model = run / "model"
     config, record, about = read_json(model / "config.json"), read_run(run), summarise(run)
     architecture = (config.get("architectures") or [""])[0]
     data = ModelCardData(

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.training import plots
+from transformers_jax.runs import plots
 from transformers_jax.training.metrics import Line, read
 from transformers_jax.training.provenance import read_json, read_run
-from transformers_jax.training.report import describe, plot_run, samples
-from transformers_jax.training.runs import (
+from transformers_jax.runs.report import describe, plot_run, samples
+from transformers_jax.runs.summary import (
     COLUMNS,
     Summary,
     cells,

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.publish import publish
-from transformers_jax.training import plots
-from transformers_jax.training.card import task_of, write_card
+from transformers_jax.runs import plots
+from transformers_jax.runs.card import task_of
 from transformers_jax.training.clock import KINDS
 from transformers_jax.training.metrics import (
     figures,
@@ -31,23 +31,11 @@ from transformers_jax.training.provenance import (
     read_run,
     versions,
 )
-from transformers_jax.training.runs import Summary, summarise
+from transformers_jax.runs.summary import Summary, summarise
 from transformers_jax.training.samples import read_samples
 
 SHOWN_EVALUATIONS = 12  # rows of the table of evaluations: the last ones, and every so many
 LONGEST = 1500  # characters of a sample in a report
-
-
-def export_model(model: Any, tokenizer: Any, run: Path) -> Path:
-    """Writes the model, as Hugging Face lays it out, its tokenizer and its card to RUN/model."""
-    from transformers_jax.pretrained import save_pretrained
-
-    folder = run / "model"
-    save_pretrained(model, folder)
-    if tokenizer is not None:
-        tokenizer.save(folder)
-    write_card(run, folder)
-    return folder
 
 
 def plot_run(folder: Path) -> list[str]:

@@ -22,17 +22,18 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m train
         print(USAGE.format(program=program), file=sys.stderr)
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
     try:
-        from transformers_jax.training import config, flags
+        from transformers_jax.runs import flags
+        from transformers_jax.training import config
 
         grid, jobs, rest = flags.sweeps(arguments[1:])
         run = flags.override(config.load(arguments[0]), rest, program)
         if grid:
             flags.check_sweep(run, grid, program)
-            from transformers_jax.training.sweep import run_sweep
+            from transformers_jax.runs.sweep import run_sweep
 
             return run_sweep(arguments[0], flags.without(rest, "--out"), grid, run.out, jobs)
         keep_compiled_programs()
-        from transformers_jax.training.fit import fit
+        from transformers_jax.runs.fit import fit
 
         return fit(run, shlex.join([*program.split(), *arguments])).exit_code
     except Exception as error:

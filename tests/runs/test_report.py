@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
-from tests.training.folders import make_run
+from tests.runs.folders import make_run
 from transformers_jax.objectives.example import Example
-from transformers_jax.training import plots
-from transformers_jax.training.compare import differing, to_html, write_page
-from transformers_jax.training.report import evaluations, export_model, write_report
-from transformers_jax.training.runs import summarise
+from transformers_jax.runs import plots
+from transformers_jax.runs.compare import differing, to_html, write_page
+from transformers_jax.runs.card import write_card
+from transformers_jax.runs.report import evaluations, write_report
+from transformers_jax.runs.summary import summarise
 from transformers_jax.training.samples import draw_samples, read_samples, save_samples
 
 PNG = b"\x89PNG"
@@ -204,18 +205,19 @@ def test_samples_through_time_are_kept_and_the_newest_is_at_hand(tmp_path):
     assert read_samples(tmp_path) == {500: ["one", "two\nlines"], 1000: ["later"]}
 
 
-def test_the_exported_model_has_its_tokenizer_and_a_card(tmp_path, model):
+def test_an_exported_model_has_a_card(tmp_path, model):
     from huggingface_hub import ModelCard
 
     run = make_run(tmp_path / "run")
-    folder = export_model(model, Words(), run)
-    card = ModelCard.load(folder / "README.md")
+    folder = run / "model"
+    tj.save_pretrained(model, folder)
+    card = ModelCard.load(write_card(run))
     assert card.data.library_name == "transformers"
     assert card.data.pipeline_tag == "text-generation"
     assert {"gpt2", "causal_lm", "jax"} <= set(card.data.tags)
     assert card.data.license is None
     for word in ("120,576", "2.2494", "0123456789abcdef", f"--out {run}", "GPT2LMHeadModel"):
         assert word in card.text, word
-    assert (folder / "tokenizer.json").exists()
+    assert "without a tokenizer" in card.text
     assert tj.from_pretrained(folder).parameter_count == model.parameter_count
     assert f"generate {run}" in write_report(run).read_text()

@@ -23,11 +23,11 @@ from types import FrameType
 from typing import Any
 
 from transformers_jax.publish import publish, publish_json
-from transformers_jax.training import plots
-from transformers_jax.training.compare import grid as markdown_table
+from transformers_jax.runs import plots
+from transformers_jax.runs.compare import grid as markdown_table
 from transformers_jax.training.metrics import show_time
 from transformers_jax.training.provenance import read_json
-from transformers_jax.training.runs import Summary, summarise
+from transformers_jax.runs.summary import Summary, summarise
 
 PROGRAM = (sys.executable, "-m", "transformers_jax", "pretrain")
 POLL = 0.1  # seconds between looks at the processes
@@ -87,7 +87,8 @@ def make_points(
     Raises:
         ValueError: as `run_sweep`.
     """
-    from transformers_jax.training import config, flags
+    from transformers_jax.runs import flags
+    from transformers_jax.training import config
 
     empty = [name for name, values in grid.items() if not values or not all(values)]
     twice = [name for name, values in grid.items() if len(set(values)) < len(values)]

@@ -28,7 +28,8 @@ from transformers_jax.training.loop import START_GRACE, Loop
 from transformers_jax.training.metrics import read
 from transformers_jax.training.prepare import Run, prepare
 from transformers_jax.training.provenance import end_run, start_run
-from transformers_jax.training.report import write_report
+from transformers_jax.runs.card import write_card
+from transformers_jax.runs.report import write_report
 from transformers_jax.training.state import TrainState
 from transformers_jax.training.stop import Stop
 from transformers_jax.training.trackers import Composite, make_trackers
@@ -95,6 +96,7 @@ def fit(config: TrainConfig, command: str = "") -> Fitted:
                     model, state = finish(run, state, screen, trackers)
         clock.save()
         if not stop.by:
+            write_card(folder.path)
             screen.say(f"finished: {write_report(folder.path)}, {folder.path / 'model'}")
         return Fitted(stop.exit_code, model, state, folder.path)
 

@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from transformers_jax.arrays import Float
-from transformers_jax.training import plots
-from transformers_jax.training.compare import grid as markdown_table
-from transformers_jax.training.compare import names as names_of
+from transformers_jax.runs import plots
+from transformers_jax.runs.compare import grid as markdown_table
+from transformers_jax.runs.compare import names as names_of
 from transformers_jax.training.metrics import show_count
-from transformers_jax.training.runs import Summary, summarise
+from transformers_jax.runs.summary import Summary, summarise
 
 DELTA = 1e-3  # of the Huber loss: Hoffmann et al. 2022, appendix D.3
 RESAMPLES = 200
