@@ -46,7 +46,6 @@ def pretend(tmp_path, monkeypatch):
     program = tmp_path / "pretend.py"
     program.write_text(PRETENDER)
     monkeypatch.setattr(sweep, "PROGRAM", (sys.executable, str(program)))
-    monkeypatch.setattr(sweep, "POLL", 0.01)
     return program
 
 

@@ -1,4 +1,4 @@
-"""Flags: every field of a config is one, dotted, by tyro; a wrong one is told in one line."""
+"""Flags: every field of a config is one, dotted, by tyro; a wrong one is one line of an error."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def override(config: TrainConfig, arguments: Sequence[str], program: str) -> Tra
             break
         if name.startswith("--") and name not in known:
             raise ValueError(f"unknown flag {name}{nearest(name, known)}")
-    said = io.StringIO()
+    complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(complaint):
             chosen = tyro.cli(
                 type(config),
                 prog=program,
@@ -43,12 +43,12 @@ def override(config: TrainConfig, arguments: Sequence[str], program: str) -> Tra
     except SystemExit as stopped:
         if stopped.code in (0, None):
             raise
-        words = re.sub(r"[╭╮╰╯│─]+", " ", said.getvalue())
-        raise ValueError(" ".join(words.split())[:400]) from None
+        text = re.sub(r"[╭╮╰╯│─]+", " ", complaint.getvalue())
+        raise ValueError(" ".join(text.split())[:400]) from None
 
 
 def _with_mappings(chosen: Any, config: Any) -> Any:
-    """What no flag can say, such as rope_parameters, as it was: tyro empties it."""
+    """Mappings such as rope_parameters as they were: no flag sets them, and tyro empties them."""
     kept = {}
     for field in dataclasses.fields(config):
         before, now = getattr(config, field.name), getattr(chosen, field.name)
@@ -59,67 +59,14 @@ def _with_mappings(chosen: Any, config: Any) -> Any:
     return dataclasses.replace(chosen, **kept) if kept else chosen
 
 
-def sweeps(arguments: Sequence[str]) -> tuple[dict[str, list[str]], int, list[str]]:
-    """({name: values} of every --sweep NAME=V1,V2, the number of --sweep-jobs, what is left).
-
-    Raises:
-        ValueError: a sweep without a name or values, or a number of jobs that is none.
-    """
-    grid: dict[str, list[str]] = {}
-    jobs, rest, words = 1, [], list(arguments)
-    while words:
-        word = words.pop(0)
-        flag, has_value, value = word.partition("=")
-        if flag not in ("--sweep", "--sweep-jobs", "--sweep_jobs"):
-            rest.append(word)
-            continue
-        if not has_value:
-            value = words.pop(0) if words else ""
-        if flag == "--sweep":
-            name, _, values = value.partition("=")
-            if not name or not all(values.split(",")):
-                raise ValueError(f"--sweep {value!r}: expected NAME=V1,V2,...")
-            grid[name.removeprefix("--").replace("-", "_")] = values.split(",")
-        elif not value.isdigit() or int(value) < 1:
-            raise ValueError(f"--sweep-jobs {value!r}: expected a number of processes, at least 1")
-        else:
-            jobs = int(value)
-    return grid, jobs, rest
-
-
-def check_sweep(config: TrainConfig, grid: dict[str, list[str]], program: str) -> None:
-    """Every value of a sweep is one that its setting can take, before the first run starts.
-
-    Raises:
-        ValueError: the first that is not.
-    """
-    for name, values in grid.items():
-        for value in values:
-            override(config, [f"--{name}={value}"], program)
-
-
-def without(arguments: Sequence[str], flag: str) -> list[str]:
-    """The arguments without a flag and its value."""
-    kept, words = [], list(arguments)
-    while words:
-        word = words.pop(0)
-        if word == flag:
-            words[:1] = []
-        elif not word.startswith(f"{flag}="):
-            kept.append(word)
-    return kept
-
-
-def flags(config: object, prefix: str = "--") -> list[str]:
+def flags(config: object, prefix: str = "") -> list[str]:
     """All flags of a config; `--no-x` is the other value of a boolean `--x`."""
-    found = []
+    names = []
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
         value, name = getattr(config, field.name), field.name.replace("_", "-")
         if dataclasses.is_dataclass(value):
-            found += flags(value, f"{prefix}{name}.")
-            continue
-        found.append(prefix + name)
-        if isinstance(value, bool):
-            *parents, last = (prefix + name)[2:].split(".")
-            found.append("--" + ".".join([*parents, f"no-{last}"]))
-    return found
+            names += flags(value, f"{prefix}{name}.")
+        else:
+            names.append(f"--{prefix}{name}")
+            names += [f"--{prefix}no-{name}"] if isinstance(value, bool) else []
+    return names

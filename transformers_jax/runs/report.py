@@ -1,13 +1,13 @@
-"""What a run leaves: curves, report.md and the exported model, all from the files of its folder.
+"""The report of a run: report.md and its curves, made from the files of its folder alone.
 
-`write_report` and `describe` need no run: they read run.json, config.json, metrics.jsonl,
-goodput.json and samples, so that a report can be made again at any time, elsewhere, of any run.
+Needs no run: a report can be made again at any time, elsewhere, of any run.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ import numpy as np
 
 from transformers_jax.publish import publish
 from transformers_jax.runs import plots
-from transformers_jax.runs.card import task_of
+from transformers_jax.runs.page import sections, table
+from transformers_jax.runs.summary import Summary, summarise
 from transformers_jax.training.clock import KINDS
 from transformers_jax.training.metrics import (
+    Line,
     figures,
     measured,
     read,
@@ -25,17 +27,24 @@ from transformers_jax.training.metrics import (
     show_count,
     show_time,
 )
-from transformers_jax.training.provenance import (
-    commit,
-    read_json,
-    read_run,
-    versions,
-)
-from transformers_jax.runs.summary import Summary, summarise
+from transformers_jax.training.provenance import commit, read_json, read_run, versions
 from transformers_jax.training.samples import read_samples
 
-SHOWN_EVALUATIONS = 12  # rows of the table of evaluations: the last ones, and every so many
+SHOWN_EVALUATIONS = 12  # rows of the table of evaluations: the last one, and every nth before it
 LONGEST = 1500  # characters of a sample in a report
+PIPELINES = {
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+    "ForMaskedLM": "fill-mask",
+    "ForConditionalGeneration": "text2text-generation",
+}
+"""End of a class name -> the task under which a hub lists it."""
+
+
+def task_of(model: Path) -> str | None:
+    """The task of an exported model, as a hub calls it; None where there is no name for it."""
+    architecture = (read_json(model / "config.json").get("architectures") or [""])[0]
+    return next((task for end, task in PIPELINES.items() if architecture.endswith(end)), None)
 
 
 def plot_run(folder: Path) -> list[str]:
@@ -51,56 +60,60 @@ def plot_run(folder: Path) -> list[str]:
 
 def write_report(folder: Path) -> Path:
     """Draws the curves of a run and writes its report.md; returns the path of that."""
-    images = plot_run(folder)
     file = folder / "report.md"
-    publish(file, describe(folder, images))
+    publish(file, describe(folder, plot_run(folder)))
     return file
 
 
 def describe(folder: Path, images: list[str], where: str = "") -> str:
     """The report of a run as Markdown; `where` stands before the names of its images."""
-    about, run, config = summarise(folder), read_run(folder), read_json(folder / "config.json")
-    lines = read(folder / "metrics.jsonl")
-    pictures = "\n\n".join(f"![{name.partition('.')[0]}]({where}{name})" for name in images)
-    parts = {
-        f"# {about.name}: {about.model or 'unknown model'}, {about.step:,} steps": (
-            f"```sh\n{run.get('command') or 'command not recorded'}\n```\n\n"
-            f"{table(facts(folder, about, run, lines))}"
-        ),
-        "## Curves": pictures,
-        "## Held-out text": evaluations(lines),
-        "## Where the time went": goodput(folder),
-        "## Samples": samples(folder),
-        "## Go on from here": next_steps(folder, about),
-        "## Config": f"```json\n{json.dumps(config, indent=2)}\n```" if config else "",
-    }
-    return "\n\n".join(f"{title}\n\n{text}" for title, text in parts.items() if text) + "\n"
+    summary, run, config = summarise(folder), read_run(folder), read_json(folder / "config.json")
+    rows = list(facts(folder, summary).items())
+    return sections(
+        {
+            f"# {summary.name}: {summary.model or 'unknown model'}, {summary.step:,} steps": (
+                f"```sh\n{run.get('command') or 'command not recorded'}\n```\n\n"
+                f"{table(['', ''], rows)}"
+            ),
+            "## Curves": "\n\n".join(f"![{Path(name).stem}]({where}{name})" for name in images),
+            "## Held-out text": evaluations(read(folder / "metrics.jsonl")),
+            "## Where the time went": goodput(folder),
+            "## Samples": samples(folder),
+            "## Go on from here": next_steps(folder, summary),
+            "## Config": f"```json\n{json.dumps(config, indent=2)}\n```" if config else "",
+        }
+    )
 
 
-def facts(
-    folder: Path, about: Summary, run: dict[str, Any], lines: list[dict[str, Any]]
-) -> dict[str, str]:
+def facts(folder: Path, summary: Summary) -> dict[str, str]:
     """The figures and the circumstances of a run; what is not known is left out."""
-    source = run.get("data") or {}
-    spent = read_json(folder / "goodput.json")
-    memory = max((line["memory"] for line in lines if "memory" in line), default=None)
-    number = lambda value, form: None if value is None else form.format(value)
+    run, spent = read_run(folder), read_json(folder / "goodput.json")
+    lines, source = read(folder / "metrics.jsonl"), run.get("data") or {}
+    columns = {
+        name: [line[name] for line in lines if name in line]
+        for name in ("memory", "tokens_per_second", "mfu", "fill")
+    }
+    form = lambda template, value: None if value is None else template.format(value)
+    median = lambda template, name: form(
+        template, float(np.median(columns[name])) if columns[name] else None
+    )
+    resumed = run.get("resumed", 0)
     rows = {
-        "state": f"{about.state}: {about.why}" if about.why else about.state,
-        "steps": f"{about.step:,}" + (f" of {about.steps:,}" if about.steps else ""),
-        "objective": about.objective,
-        "parameters": number(about.parameters, "{:,}"),
-        "training loss": number(about.loss, "{:.4f}"),
-        "held-out loss (nats per token)": number(about.eval_loss, "{:.4f}"),
-        "held-out bits per byte": number(about.bits_per_byte, "{:.4f}"),
-        "tokens seen": None if about.tokens is None else show_count(about.tokens),
-        "training compute (FLOPs)": number(about.flops, "{:.3g}"),
-        "tokens per second (median)": _median(lines, "tokens_per_second", "{:,.0f}"),
-        "model FLOPs utilisation (median)": _median(lines, "mfu", "{:.1%}"),
-        "places of a row that hold a token": _median(lines, "fill", "{:.1%}"),
-        "memory at most": None if memory is None else show_bytes(memory),
+        "state": f"{summary.state}: {summary.why}" if summary.why else summary.state,
+        "steps": f"{summary.step:,}" + (f" of {summary.steps:,}" if summary.steps else ""),
+        "objective": summary.objective,
+        "parameters": form("{:,}", summary.parameters),
+        "training loss (nats per token)": form("{:.4f}", summary.loss),
+        "held-out loss (nats per token)": form("{:.4f}", summary.eval_loss),
+        "held-out bits per byte": form("{:.4f}", summary.bits_per_byte),
+        "tokens seen": None if summary.tokens is None else show_count(summary.tokens),
+        "training compute (FLOPs)": form("{:.3g}", summary.flops),
+        "tokens per second (median)": median("{:,.0f}", "tokens_per_second"),
+        "model FLOPs utilisation (median)": median("{:.1%}", "mfu"),
+        "positions of a row that hold a token": median("{:.1%}", "fill"),
+        "memory at most": show_bytes(max(columns["memory"])) if columns["memory"] else None,
         "wall time": show_time(spent["total"]) if "total" in spent else None,
-        "goodput": number(spent.get("goodput"), "{:.1%}"),
+        "goodput": form("{:.1%}", spent.get("goodput")),
         "text": source.get("origin"),
         "text fingerprint": source.get("fingerprint"),
         "devices": (run.get("devices") or {}).get("devices"),
@@ -110,90 +123,73 @@ def facts(
         "commit": commit(run),
         "started": run.get("started"),
         "ended": run.get("ended"),
-        "resumed": _times(run.get("resumed", 0)),
+        "resumed": {0: None, 1: "once"}.get(resumed, f"{resumed} times"),
     }
     return {name: str(value) for name, value in rows.items() if value}
 
 
-def evaluations(lines: list[dict[str, Any]]) -> str:
+def evaluations(lines: Sequence[Line]) -> str:
     """A table of evaluations: the last one and others evenly before it."""
-    found = [line for line in lines if measured(line)]
-    if not found:
+    evaluated = [line for line in lines if measured(line)]
+    if not evaluated:
         return ""
-    every = -(-len(found) // SHOWN_EVALUATIONS)
-    shown = found[::-1][::every][::-1]
-    usual = {name for line in lines if not measured(line) for name in line} - {"loss"}
-    rows = [dict(figures({k: v for k, v in line.items() if k not in usual})) for line in shown]
+    every = -(-len(evaluated) // SHOWN_EVALUATIONS)
+    shown = evaluated[::-1][::every][::-1]
+    of_a_step = {name for line in lines if not measured(line) for name in line} - {"loss"}
+    rows = [dict(figures({k: v for k, v in line.items() if k not in of_a_step})) for line in shown]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    text = [f"| step | {' | '.join(names)} |", "|---:" * (len(names) + 1) + "|"]
-    for line, row in zip(shown, rows):
-        text.append(f"| {line['step']:,} | {' | '.join(row.get(n, '') for n in names)} |")
-    return "\n".join(text)
+    texts = [
+        [f"{line['step']:,}", *(row.get(name, "") for name in names)]
+        for line, row in zip(shown, rows)
+    ]
+    return table(["step", *names], texts)
 
 
 def goodput(folder: Path) -> str:
     """A table of seconds by what they went into."""
-    spent = read_json(folder / "goodput.json")
-    seconds = spent.get("seconds") or {}
+    seconds = read_json(folder / "goodput.json").get("seconds") or {}
     total = sum(seconds.values())
-    if not total:
-        return ""
-    rows = {
-        KINDS.get(kind, kind): f"{value:,.1f} s | {value / total:.1%}"
+    rows = [
+        [KINDS.get(kind, kind), f"{value:,.1f} s", f"{value / total:.1%}"]
         for kind, value in sorted(seconds.items(), key=lambda item: -item[1])
         if value > 0
-    }
-    text = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-    return f"| | seconds | share |\n|---|---:|---:|\n{text}"
+    ]
+    return table(["", "seconds", "share"], rows) if rows else ""
 
 
 def samples(folder: Path) -> str:
     """The newest samples, and the first sample of earlier steps."""
-    found = read_samples(folder)
-    if not found:
+    texts = read_samples(folder)
+    if not texts:
         file = folder / "samples.txt"
         return _fence(file.read_text(errors="replace")) if file.exists() else ""
-    last = max(found)
-    parts = [f"### Step {last:,}", *(_fence(text) for text in found[last])]
-    earlier = [step for step in found if step != last]
+    *earlier, last = texts
+    parts = [f"### Step {last:,}", *(_fence(text) for text in texts[last])]
     for step in earlier[:: -(-len(earlier) // 6) or 1]:
-        parts += [f"### Step {step:,}", _fence(found[step][0][: LONGEST // 3])]
+        parts += [f"### Step {step:,}", _fence(texts[step][0][: LONGEST // 3])]
     return "\n\n".join(parts)
 
 
-def next_steps(folder: Path, about: Summary) -> str:
-    """Commands that go on with a run: train on, write, load."""
-    place = shlex.quote(str(folder))
-    more = (about.steps or about.step) if about.state != "finished" else 2 * max(about.step, 1)
+def next_steps(folder: Path, summary: Summary) -> str:
+    """Commands that go on with a run: train on, generate, load."""
+    path, steps = shlex.quote(str(folder)), summary.steps or summary.step
+    if summary.state == "finished":
+        steps = 2 * max(summary.step, 1)
     commands = [
-        f"transformers-jax pretrain {place}/config.json --out {place} --steps {more}  # train on"
+        f"transformers-jax pretrain {path}/config.json --out {path} --steps {steps}  # train on"
     ]
-    if not (folder / "model").is_dir():
-        return f"```sh\n{commands[0]}\n```"
-    if (task_of(folder / "model") or "").endswith("generation"):
-        commands.append(f'transformers-jax generate {place} --prompt "..." --do-sample')
-    commands.append(f"transformers-jax inspect {place}")
-    return (
-        "```sh\n" + "\n".join(commands) + "\n```\n\n```python\nimport transformers_jax as tj\n\n"
-        f'model = tj.from_pretrained("{folder}/model")\n```'
-    )
-
-
-def table(rows: dict[str, str]) -> str:
-    """Two columns of Markdown."""
-    cell = lambda text: " ".join(text.split()).replace("|", "\\|")
-    return "| | |\n|---|---|\n" + "\n".join(f"| {n} | {cell(v)} |" for n, v in rows.items())
+    load = ""
+    if (folder / "model").is_dir():
+        if (task_of(folder / "model") or "").endswith("generation"):
+            commands.append(f'transformers-jax generate {path} --prompt "..." --do-sample')
+        commands.append(f"transformers-jax inspect {path}")
+        load = (
+            "\n\n```python\nimport transformers_jax as tj\n\n"
+            f'model = tj.from_pretrained("{folder}/model")\n```'
+        )
+    return "```sh\n" + "\n".join(commands) + f"\n```{load}"
 
 
 def _fence(text: str) -> str:
     cut = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
     return f"```text\n{cut.rstrip().replace('```', chr(39) * 3)}\n```"
-
-
-def _median(lines: list[dict[str, Any]], name: str, form: str) -> str | None:
-    values = [line[name] for line in lines if name in line]
-    return form.format(float(np.median(values))) if values else None
-
-
-def _times(count: int) -> str | None:
-    return None if not count else "once" if count == 1 else f"{count} times"

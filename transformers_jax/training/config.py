@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union
@@ -265,13 +265,14 @@ def fingerprint(config: TrainConfig) -> str:
 def identity(config: TrainConfig) -> dict[str, Any]:
     """{"model.n_layer": 4, ...}: what must be the same when a run is continued."""
     values = {k: v for k, v in to_dict(config).items() if k not in NOT_THE_RUN}
-    return json.loads(json.dumps(dict(_flat(values, ""))))
+    return json.loads(json.dumps(dict(flat(values))))
 
 
-def _flat(values: Mapping[str, Any], prefix: str):
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """("model.n_layer", 4), ...: the values of nested dicts, by dotted names."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
 
