@@ -21,7 +21,7 @@ from transformers_jax.models.base import Model
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig, to_dict
-from transformers_jax.training.console import Console, Lines, console
+from transformers_jax.training.console import Console, console
 from transformers_jax.training.finish import exportable, finish
 from transformers_jax.training.folder import RunFolder
 from transformers_jax.training.loop import START_GRACE, Loop
@@ -78,7 +78,7 @@ def fit(config: TrainConfig, command: str = "") -> Fitted:
         stack.callback(folder.close)
         clock = Clock(folder.path)
         stop = stack.enter_context(Stop())
-        plain = Lines(config.steps, config.log_every)
+        plain = Console(config.steps, config.log_every)
         checkpoints = Checkpoints(
             folder.checkpoints, config.keep, best=config.keep_best, say=plain.say
         )

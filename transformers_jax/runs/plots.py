@@ -11,7 +11,7 @@ import numpy as np
 
 from transformers_jax.arrays import Float
 from transformers_jax.publish import publish
-from transformers_jax.training.metrics import HIDDEN, SHOWN, Line, is_loss, is_number
+from transformers_jax.training.metrics import HIDDEN, SHOWN, Line, is_loss, is_number, thin
 
 POINTS = 2000  # of a curve in a picture: more cannot be seen
 LABELS = {
@@ -29,22 +29,11 @@ LOSS = "loss (nats per token)"
 def curve(
     lines: Sequence[Line], name: str, over: str = "step"
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """(x, y) of a figure over `over`, where both are known and finite."""
+    """(x, y) of a figure over `over`, where both are known and finite: POINTS at most."""
     pairs = [(line[over], line[name]) for line in lines if name in line and over in line]
     pairs = [(x, y) for x, y in pairs if is_number(y) and math.isfinite(y)]
     x, y = np.array(pairs, float).reshape(-1, 2).T
-    return x, y
-
-
-def thin(
-    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], most: int = POINTS
-) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    """At most `most` points: the means of neighbours."""
-    if len(x) <= most:
-        return x, y
-    edges = np.linspace(0, len(x), most + 1).astype(int)
-    counts = np.diff(edges)
-    return np.add.reduceat(x, edges[:-1]) / counts, np.add.reduceat(y, edges[:-1]) / counts
+    return thin(x, POINTS), thin(y, POINTS)
 
 
 def smooth(y: Float[np.ndarray, " n"], share: float = 0.02) -> Float[np.ndarray, " n"]:
@@ -81,7 +70,7 @@ def plot_curves(lines: Sequence[Line], file: Path) -> list[str]:
     rows = -(-len(names) // columns)
     figure, panels = _figure(4 * columns, 2.8 * rows, rows, columns)
     for axes, name in zip(panels, names):
-        x, y = thin(*curve(lines, name))
+        x, y = curve(lines, name)
         axes.plot(x, y / 2**30 if name == "memory" else y, "." if len(x) == 1 else "-", lw=1)
         axes.set_title(LABELS.get(name, name.replace("_", " ")), fontsize=10)
         if name == "gradient_norm" and y.min() > 0 and y.max() > 10 * y.min():
@@ -153,7 +142,7 @@ def plot_scaling(
 
 
 def _draw_loss(axes: Any, lines: Sequence[Line], over: str, color: str, label: str) -> None:
-    x, y = thin(*curve(lines, "loss", over))
+    x, y = curve(lines, "loss", over)
     axes.plot(x, y, lw=0.6, alpha=0.3, color=color)
     axes.plot(x, smooth(y), "." if len(x) == 1 else "-", lw=1.4, color=color, label=label)
 
