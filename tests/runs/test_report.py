@@ -17,6 +17,7 @@ from transformers_jax.runs.page import to_html
 from transformers_jax.runs.card import write_card
 from transformers_jax.runs.report import evaluations, write_report
 from transformers_jax.runs.summary import summarise
+from transformers_jax.training.config import Sample
 from transformers_jax.training.metrics import thin
 from transformers_jax.training.samples import draw_samples, read_samples, save_samples
 
@@ -157,13 +158,13 @@ class Words:
 
 
 def test_a_decoder_continues_its_prompt(model):
-    prompt = np.array([0, 5, 7])
-    texts = draw_samples(model, "causal_lm", prompt=prompt, count=2, tokens=50, seed=3)
+    prompt, two = np.array([0, 5, 7]), Sample(count=2, tokens=50)
+    texts = draw_samples(model, "causal_lm", two, prompt=prompt, seed=3)
     assert all(text.startswith("0 5 7 ") for text in texts)
     assert max(len(text.split()) for text in texts) <= 16  # it has no more places
-    assert texts == draw_samples(model, "causal_lm", prompt=prompt, count=2, tokens=50, seed=3)
-    assert draw_samples(model, "causal_lm", prompt=prompt, count=0) == []
-    assert draw_samples(model, "replaced_token", prompt=prompt) == []
+    assert texts == draw_samples(model, "causal_lm", two, prompt=prompt, seed=3)
+    assert draw_samples(model, "causal_lm", Sample(count=0), prompt=prompt) == []
+    assert draw_samples(model, "replaced_token", two, prompt=prompt) == []
 
 
 def test_an_encoder_fills_gaps_and_changes_nothing_else():
@@ -175,7 +176,9 @@ def test_an_encoder_fills_gaps_and_changes_nothing_else():
     example = Example({"input_ids": np.array([2, 1, 5, 1, 3], np.int32), "labels": labels})
     for head in ("masked_lm", "pretraining"):
         model = tj.from_config(config, head=head, key=jax.random.key(0))
-        (text,) = draw_samples(model, head, prompt=labels, examples=[example], tokenizer=Words())
+        (text,) = draw_samples(
+            model, head, Sample(), prompt=labels, examples=[example], tokenizer=Words()
+        )
         given, wanted, filled, right = (line.split()[1:] for line in text.splitlines())
         assert given == "w2 w1 w5 w1 w3".split()
         assert wanted == "w2 w4 w5 w6 w3".split()
@@ -191,7 +194,9 @@ def test_an_encoder_decoder_answers():
         {"decoder_input_ids": np.array([0, 30, 7], np.int32),
          "labels": np.array([30, 7, 1], np.int32)},
     )  # fmt: skip
-    (text,) = draw_samples(model, "seq2seq_lm", prompt=np.array([1]), examples=[example], count=1)
+    (text,) = draw_samples(
+        model, "seq2seq_lm", Sample(count=1), prompt=np.array([1]), examples=[example]
+    )
     given, wanted, said = text.splitlines()
     assert given == "given:  5 6 30 1"
     assert wanted == "wanted: 30 7 1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -32,19 +33,15 @@ def exportable(run: Run, state: TrainState) -> Model:
 
 def sample(run: Run, model: Model, step: int, trackers: Composite) -> list[str]:
     """Texts that the model writes, or answers that it gives, after a step; also in samples/."""
-    asked, tokenizer = run.config.sample, run.corpus.tokenizer
-    held = run.corpus.evaluation[""].ids
-    prompt = held[:1] if tokenizer is None else tokenizer.encode(asked.prompt)
+    settings, tokenizer = run.config.sample, run.corpus.tokenizer
+    prompt: Any = [] if tokenizer is None else tokenizer.encode(settings.prompt)
     texts = samples.draw_samples(
         model,
         run.config.objective.head,
-        prompt=np.asarray(prompt if len(prompt) else held[:1], np.int32),
-        examples=run.examples(asked.count),
+        settings,
+        prompt=np.asarray(prompt if len(prompt) else run.corpus.evaluation[""].ids[:1], np.int32),
+        examples=run.examples(settings.count),
         tokenizer=tokenizer,
-        count=asked.count,
-        tokens=asked.tokens,
-        temperature=asked.temperature,
-        top_k=asked.top_k,
         seed=run.config.seed,
     )
     samples.save_samples(texts, run.folder.path, step)

@@ -1,4 +1,4 @@
-"""A watchdog: a run that has stopped making steps says where it hangs, and ends.
+"""A watchdog: a run that has stopped making steps reports where it hangs, and ends.
 
 A dead process ends its peers through the coordination service; one that is alive and stuck, in a
 collective, a driver or a disk, would hold its machines for as long as they are paid for.
@@ -58,10 +58,10 @@ class Watchdog:
         self._since = time.monotonic()
         self._change = threading.Condition()
         self._ended = False
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def beat(self, step: int) -> None:
-        """Says that a step is finished; costs a few microseconds."""
+        """Call when a step is finished; costs a few microseconds."""
         now = time.monotonic()
         with self._change:
             if self._counts:
@@ -91,7 +91,6 @@ class Watchdog:
 
     def __enter__(self) -> Watchdog:
         self._since = time.monotonic()
-        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
         return self
 
@@ -99,7 +98,6 @@ class Watchdog:
         with self._change:
             self._ended = True
             self._change.notify()
-        assert self._thread is not None
         self._thread.join()
 
     def _watch(self) -> None:
@@ -113,10 +111,10 @@ class Watchdog:
             if self._ended:
                 return
             doing, limit = self._doing, self._limit
-        self._tell(doing, limit)
+        self._report(doing, limit)
         self._leave(EXIT_CODE)
 
-    def _tell(self, doing: str, limit: float) -> None:
+    def _report(self, doing: str, limit: float) -> None:
         """One line, and where every thread stands."""
         last = "no step" if self._step is None else f"step {self._step}"
         line = (
