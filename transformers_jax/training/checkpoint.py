@@ -174,8 +174,7 @@ class Checkpoints:
             self._handler.save(path, args=self._content(tree, record), force=True)
 
         with self._save_failed(path, tree), disk.quiet_threads("orbax"):
-            worth = lambda error: not disk.is_final(error)
-            disk.retried(attempt, worth, self.say, f"checkpoint {path}")
+            disk.retried(attempt, self.say, f"checkpoint {path}")
 
     def _begin_async(self, step: int, tree: Any, record: dict[str, Any]) -> Callable[[], None]:
         path = self.folder / str(step)
@@ -262,7 +261,7 @@ class Checkpoints:
         what = args.Composite(state=args.StandardRestore(jax.tree.map(abstract, wanted)))
         read = lambda: self._handler.restore(path, args=what)["state"]
         try:
-            fields = disk.retried(read, disk.is_passing, self.say, f"checkpoint {path}")
+            fields = disk.retried(read, self.say, f"checkpoint {path}")
         except Exception as error:
             raise Damaged(f"checkpoint {path}: cannot be read ({disk.cause(error)})") from error
         sums = checksums(fields)

@@ -21,17 +21,13 @@ T = TypeVar("T")
 RETRIES = 3
 FIRST_PAUSE = 0.1  # seconds; each pause is three times the one before
 
-_FINAL = {
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
-}  # fmt: skip
-_FINAL_WORDS = (  # TensorStore raises ValueError with the text of the system's error
-    "no space left", "quota exceeded", "file too large", "read-only file system",
-    "permission denied", "not a directory", "resource_exhausted", "out_of_range",
-)  # fmt: skip
 _PASSING = {
     errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE,
 }  # fmt: skip
-_PASSING_WORDS = ("input/output error", "stale file handle", "timed out", "unavailable")
+_PASSING_WORDS = (  # TensorStore raises ValueError with the text of the system's error
+    "input/output error", "stale file handle", "timed out", "deadline", "unavailable", "aborted",
+    "interrupted", "too many open files", "connection",
+)  # fmt: skip
 
 
 def size_of(tree: object) -> int:
@@ -77,21 +73,12 @@ def sync(path: Path) -> None:
 # ---------------------------------------------------------------- errors
 
 
-def is_final(error: BaseException) -> bool:
-    """Whether another attempt would fail like this one: a full disk stays full."""
-    return _matches(error, _FINAL, _FINAL_WORDS)
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether reading may succeed in a moment, as on a network disk that hiccups."""
-    return _matches(error, _PASSING, _PASSING_WORDS)
-
-
-def _matches(error: BaseException | None, numbers: set[int], words: tuple[str, ...]) -> bool:
-    """Whether an error, or what caused it, has one of the numbers or words."""
+def is_passing(error: BaseException | None) -> bool:
+    """Whether another attempt may succeed in a moment, as on a network disk that hiccups: by an
+    error or what caused it. A full disk stays full."""
     while error is not None:
         text = str(error).lower()
-        if getattr(error, "errno", None) in numbers or any(word in text for word in words):
+        if getattr(error, "errno", None) in _PASSING or any(w in text for w in _PASSING_WORDS):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -112,13 +99,8 @@ def cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {line_of(error)}"
 
 
-def retried(
-    call: Callable[[], T],
-    worth: Callable[[BaseException], bool],
-    say: Callable[[str], None],
-    what: str,
-) -> T:
-    """What `call` returns, after up to three further attempts where an error is worth them.
+def retried(call: Callable[[], T], say: Callable[[str], None], what: str) -> T:
+    """What `call` returns, after up to three further attempts if its error is a passing one.
 
     Each is announced, with `what` it is about. Pauses grow, and vary by half, so that processes
     that failed together do not come back together.
@@ -127,7 +109,7 @@ def retried(
         try:
             return call()
         except Exception as error:
-            if attempt == RETRIES or not worth(error):
+            if attempt == RETRIES or not is_passing(error):
                 raise
             pause = FIRST_PAUSE * 3**attempt * random.uniform(0.5, 1.5)
             say(f"WARNING: {what}: {cause(error)}; again in {pause:.1f} s")

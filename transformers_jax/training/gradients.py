@@ -4,7 +4,7 @@
 
 The loss that an objective returns is the sum of these terms, as its contract says; with several of
 them, micro-batches are differentiated by the terms. Counts are of the batch (labels, masks), so
-that they are found first, without the model; then each micro-batch adds its share. What compares
+that they are computed first, without the model; then each micro-batch adds its share. What compares
 rows with one another is no such sum: an objective that has `vectors` and `of` (objectives/pairs.py)
 is computed over the vectors of the whole batch, and its gradient goes back through one micro-batch
 after the other (GradCache: Gao et al. 2021, section 3).

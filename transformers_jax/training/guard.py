@@ -1,7 +1,7 @@
 """What a step refuses to write: gradients, parameters and optimizer states that are not finite.
 
 A finite gradient is not enough: Adam in float16 squares it beyond 65504, a learning rate may be
-NaN, a quotient of small numbers infinite. So an update is looked at before it replaces the old
+NaN, a quotient of small numbers infinite. So an update is checked before it replaces the old
 state, which otherwise keeps every bit.
 """
 
@@ -21,7 +21,7 @@ Written = tuple[Params, Any]
 
 
 def measured(grads: Params) -> tuple[Float[Array, ""], Int[Array, ""]]:
-    """(global norm, place of the first leaf whose sum of squares is not finite, or -1)."""
+    """(global norm, index of the first leaf whose sum of squares is not finite, or -1)."""
     squares = jnp.stack([jnp.square(g.astype(jnp.float32)).sum() for g in jax.tree.leaves(grads)])
     return jnp.sqrt(squares.sum()), _first(~jnp.isfinite(squares))
 
@@ -36,14 +36,14 @@ def guarded(
     """(update(old) if `finite` and all it would write stays so, else `old`; whether it was; the
     place of the first parameter that would not have been finite, or -1).
 
-    An update that works number by number is computed twice: first to be looked at, of which nothing
-    is kept, and then into the memory of the old state. Keeping it instead would take the memory of
-    the state once more, and five times as long on a CPU. One with products of matrices or loops
-    (Muon, searches along a line) is kept.
+    An elementwise update is computed twice: first to be checked, without storing it, and then into
+    the memory of the old state. Storing it instead would take the memory of the state once more,
+    and five times as long on a CPU. One with products of matrices or loops (Muon, line searches) is
+    computed once.
 
-    With a `branch` no number is selected, and which leaf is spoiled is found only where one is:
-    right on a CPU. On an accelerator the selection is part of the update's own loop, and a branch
-    would have to wait on the host.
+    With a `branch` no number is selected, and the spoiled leaf is searched for only where there is
+    one: right on a CPU. On an accelerator the selection is part of the update's own loop, and a
+    branch would have to wait on the host.
     """
     first_of = lambda spoiled: _first(spoiled[: len(jax.tree.leaves(old[0]))])
     twice, count = is_elementwise(update, old), len(jax.tree.leaves(old))
@@ -65,7 +65,7 @@ def guarded(
     new = update(old)
     spoiled = finite & spoils(old, new)
     good = finite & ~spoiled.any()
-    if twice:  # behind a barrier, so that the compiler does not keep what was looked at
+    if twice:  # behind a barrier, so that the compiler does not store what was checked
         new = update(jax.lax.optimization_barrier(old))
     chosen = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)
     return chosen, good, first_of(spoiled)
@@ -91,12 +91,12 @@ _costly = {
 
 
 def _primitives(jaxpr: Any) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for equation in jaxpr.eqns:
-        found.add(equation.primitive.name)
+        names.add(equation.primitive.name)
         for inner in jaxprs_in_params(equation.params):
-            found |= _primitives(inner)
-    return found
+            names |= _primitives(inner)
+    return names
 
 
 def spoils(old: Any, new: Any) -> Bool[Array, " n"]:

@@ -267,7 +267,7 @@ class Pace:
 
     def __init__(self, run: Run) -> None:
         self.peak, self.progress = run.peak_flops, run.progress
-        self.flops_per_place = None if run.flops is None else run.flops / run.tokens_per_step
+        self.flops_per_place = run.flops / run.tokens_per_step
         self._began = time.perf_counter()
         self._speed = Speed(run.tokens_per_step, OVER)
 
@@ -275,22 +275,20 @@ class Pace:
         """Call when a step has ended; figures of speed are there once there are two."""
         for name in ("tokens", "places"):
             self.progress[name] = self.progress.get(name, 0) + inputs[name]
-        figures: dict[str, Any] = {
-            "tokens_per_second": self._speed.tick(inputs["waited"], inputs["tokens"]),
-            "steps_per_second": (steps := self._speed.steps_per_second),
-        }
-        if self.flops_per_place is not None and steps:
-            of_step = self.flops_per_place * inputs["places"]
-            figures["mfu"] = utilisation(of_step, 1 / steps, self.peak)
-        figures |= {
+        rate, flops = self._speed.tick(inputs["waited"], inputs["tokens"]), self.flops_per_place
+        steps = self._speed.steps_per_second
+        figures = {
+            "tokens_per_second": rate,
+            "steps_per_second": steps,
+            "mfu": steps and utilisation(flops * inputs["places"], 1 / steps, self.peak),
             "input_wait": self._speed.input_wait,
             "epoch": inputs["epoch"],
             "fill": round(inputs["fill"], 4) if inputs["fill"] < 1 else None,
             "tokens": self.progress["tokens"],
+            "flops": flops * self.progress["places"],
+            "memory": memory(),
+            "seconds": round(time.perf_counter() - self._began, 3),
         }
-        if self.flops_per_place is not None:
-            figures["flops"] = self.flops_per_place * self.progress["places"]
-        figures |= {"memory": memory(), "seconds": round(time.perf_counter() - self._began, 3)}
         return {name: value for name, value in figures.items() if value is not None}
 
     def pause(self) -> None:

@@ -41,12 +41,12 @@ def check_leaves(tree: Any) -> None:
 
 def check_same_leaves(path: Path, record: dict[str, Any], tree: Any) -> None:
     """Raises ValueError for a checkpoint whose arrays are not those of the tree."""
-    mine = spelled(tree)
-    theirs = record.get("arrays") or {name: mine.get(name, "?") for name in record["checksums"]}
+    now = spelled(tree)
+    saved = record.get("arrays") or {name: now.get(name, "?") for name in record["checksums"]}
     wrong = [
-        f"{name} was {theirs.get(name, 'not there')} and is {mine.get(name, 'not there')}"
-        for name in sorted({*mine, *theirs})
-        if mine.get(name) != theirs.get(name)
+        f"{name} was {saved.get(name, 'not there')} and is {now.get(name, 'not there')}"
+        for name in sorted({*now, *saved})
+        if now.get(name) != saved.get(name)
     ]
     if wrong:
         more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""

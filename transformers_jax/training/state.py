@@ -99,7 +99,7 @@ def make_step(
 
     Metrics are means over the batch: `loss` and whatever the objective reports, `gradient_norm`
     (of all that is trained, before clipping), `finite` (whether the update was made: loss,
-    gradient, new parameters and optimizer state are all finite), `first_nonfinite` (the place, in
+    gradient, new parameters and optimizer state are all finite), `first_nonfinite` (the index, in
     the order of `jax.tree.leaves(params)`, of the first gradient that is not finite, or of the
     first parameter where only the update is not; -1 for none, or the optimizer's state alone),
     `skipped` (so far), and `learning_rate` if a schedule is known.

@@ -1,4 +1,4 @@
-"""The vocabulary of a run: its size, its special tokens, and what the objective knows of it."""
+"""The vocabulary of a run: its size, its special tokens, and what the objective is told of it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from transformers_jax.objectives import Vocabulary
 from transformers_jax.training.config import TrainConfig
 
 
-def vocabulary(corpus: Corpus, size: int) -> Vocabulary:
-    """What the objective knows of the tokenizer."""
+def vocabulary_of(corpus: Corpus, size: int) -> Vocabulary:
+    """The vocabulary of the tokenizer, as an objective sees it."""
     if corpus.tokenizer is None:
         return Vocabulary(size=size, special={})
     return corpus.tokenizer.vocabulary(size)
