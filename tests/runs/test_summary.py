@@ -7,8 +7,8 @@ import pytest
 
 from tests.runs.folders import make_run
 from transformers_jax import cli
-from transformers_jax.training.folder import RunFolder
 from transformers_jax.runs.summary import find_runs, show, sort_runs, summarise
+from transformers_jax.training.folder import RunFolder
 
 
 @pytest.fixture

@@ -60,7 +60,9 @@ def compare(runs: Sequence[Summary], image: str) -> str:
         "## What differs": differing(runs, labels),
         "## Loss": f"![loss]({image})",
     }
-    of_samples = {f"## Samples of {label}": samples(Path(r.folder)) for label, r in zip(labels, runs)}
+    of_samples = {
+        f"## Samples of {label}": samples(Path(r.folder)) for label, r in zip(labels, runs)
+    }
     return sections(parts | of_samples)
 
 

@@ -1,6 +1,6 @@
 """fit: a whole run of pretraining.
 
-    text -> ids -> rows -> model -> state (new, or the newest good checkpoint) -> steps -> report
+text -> ids -> rows -> model -> state (new, or the newest good checkpoint) -> steps -> report
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 import jax
 
 from transformers_jax.models.base import Model
+from transformers_jax.runs.card import write_card
+from transformers_jax.runs.report import write_report
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig, to_dict
@@ -26,8 +28,6 @@ from transformers_jax.training.loop import START_GRACE, Loop
 from transformers_jax.training.metrics import read
 from transformers_jax.training.prepare import Run, prepare
 from transformers_jax.training.provenance import State, end_run, start_run
-from transformers_jax.runs.card import write_card
-from transformers_jax.runs.report import write_report
 from transformers_jax.training.state import TrainState
 from transformers_jax.training.stop import Stop
 from transformers_jax.training.trackers import Composite, make_trackers

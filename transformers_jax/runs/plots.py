@@ -96,9 +96,7 @@ def plot_runs(runs: Mapping[str, Sequence[Line]], file: Path) -> None:
     _save(figure, file)
 
 
-def plot_sweep(
-    name: str, points: Mapping[str, Sequence[tuple[str, float]]], file: Path
-) -> None:
+def plot_sweep(name: str, points: Mapping[str, Sequence[tuple[str, float]]], file: Path) -> None:
     """The held-out loss against the values of a setting: a line for each choice of the others.
 
     Values that are numbers, spread over more than a factor of ten, stand on a logarithmic axis.
@@ -113,7 +111,9 @@ def plot_sweep(
         x = {value: float(n) for n, value in enumerate(values)}
         axes.set_xticks(list(x.values()), values)
     for label, line in points.items():
-        axes.plot(*zip(*sorted((x[value], loss) for value, loss in line)), "o-", label=label or None)
+        axes.plot(
+            *zip(*sorted((x[value], loss) for value, loss in line)), "o-", label=label or None
+        )
     axes.set(xlabel=name, ylabel="held-out " + LOSS)
     _save(figure, file)
 

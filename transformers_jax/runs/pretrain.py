@@ -65,8 +65,6 @@ def _grid(sweeps: Sequence[str]) -> dict[str, list[str]]:
     grid = {}
     for sweep in sweeps:
         name, _, values = sweep.partition("=")
-        if not name or not all(values.split(",")):
-            raise ValueError(f"--sweep {sweep!r}: expected NAME=V1,V2,...")
         grid[name.removeprefix("--").replace("-", "_")] = values.split(",")
     return grid
 

@@ -93,13 +93,15 @@ def make_points(
     Raises:
         ValueError: as `run_sweep`.
     """
-    problems = [f"{name} has an empty value" for name, values in grid.items() if not all(values or [""])]
-    problems += [f"{n} has a value twice" for n, values in grid.items() if len({*values}) < len(values)]
+    problems = [
+        f"{name} has an empty value" for name, values in grid.items() if not all(values or [""])
+    ]
+    problems += [
+        f"{n} has a value twice" for n, values in grid.items() if len({*values}) < len(values)
+    ]
     if not grid or problems:
         problem = (problems or ["nothing is swept"])[0]
-        raise ValueError(
-            f"--sweep: {problem}; expected NAME=V1,V2, as in optimizer.peak=1e-4,3e-4"
-        )
+        raise ValueError(f"--sweep: {problem}; expected NAME=V1,V2, as in optimizer.peak=1e-4,3e-4")
     base, points = config.load(config_path), []
     for values in itertools.product(*grid.values()):
         settings = tuple(zip(grid, values))
@@ -203,7 +205,9 @@ class Sweep:
         run = summarise(point.folder)
         how = "finished" if status == 0 else f"ended with status {status}"
         if status != 0 and not (self.stopped_by and status in _stops(self.stopped_by)):
-            lines = self._log(point).read_text(errors="replace").splitlines() if self.jobs > 1 else []
+            lines = (
+                self._log(point).read_text(errors="replace").splitlines() if self.jobs > 1 else []
+            )
             self.failed[point] = how + (f": {lines[-1][:300]}" if lines else "")
         loss = "" if run.eval_loss is None else f", eval loss {run.eval_loss:.4f}"
         count = f"[{ended}/{len(self.points)}]"

@@ -14,6 +14,7 @@ import jax
 
 from transformers_jax.data.batches import fill, prefetched, shorten
 from transformers_jax.data.stream import Position
+from transformers_jax.training.checksums import names
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import at_stage
 from transformers_jax.training.console import Console
@@ -48,8 +49,6 @@ class Loop:
         self.writing: int | None = None
         self.tracing = False
         clock.resume(run.start)
-        paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(self.state.params)]
-        self.names = [jax.tree_util.keystr(path, simple=True, separator=".") for path in paths]
 
     def train(self) -> TrainState:
         """The state after the last step."""
@@ -222,7 +221,7 @@ class Loop:
             return
         config, loss = self.run.config, float(metrics["loss"])
         first = int(metrics["first_nonfinite"])
-        leaf = self.names[first] if first >= 0 else None
+        leaf = names(self.state.params)[first] if first >= 0 else None
         where = f", first in the gradient of {leaf}" if leaf else ""
         if not math.isfinite(loss):
             what = f"the loss of step {number} is {loss}{where}"
@@ -248,12 +247,10 @@ class Loop:
 
     def count_evaluation(self, evaluation: dict[str, float]) -> None:
         """Counts evaluations that did not improve."""
-        progress = self.run.progress
-        if "eval_loss" not in evaluation:
-            return
-        if evaluation["eval_loss"] < progress.get("best", math.inf):
-            progress |= {"best": evaluation["eval_loss"], "worse": 0}
-        else:
+        progress, loss = self.run.progress, evaluation.get("eval_loss")
+        if loss is not None and loss < progress.get("best", math.inf):
+            progress |= {"best": loss, "worse": 0}
+        elif loss is not None:
             progress["worse"] = progress.get("worse", 0) + 1
 
     def out_of_patience(self) -> bool:
