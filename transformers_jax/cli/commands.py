@@ -13,6 +13,12 @@ from transformers_jax.cli.flags import GENERATION
 from transformers_jax.runs.pretrain import keep_compiled_programs
 
 
+def print_json(values: Any) -> int:
+    """Prints values for programs; returns the status of success."""
+    print(json.dumps(values, indent=2))
+    return 0
+
+
 def pretrain(arguments: list[str]) -> int:
     """Trains a model from a config: the same main as `python -m train.pretrain`."""
     from transformers_jax.runs.pretrain import main as train
@@ -138,8 +144,7 @@ def convert(options: Namespace) -> int:
         ignore=options.ignore,
     )
     if options.json:
-        print(json.dumps(done.to_dict(), indent=2))
-        return 0
+        return print_json(done.to_dict())
     print(f"wrote {options.target}: {done.tensors} tensors, head {done.head}")
     print(f"files: {', '.join(done.files)}")
     changes = {
@@ -169,11 +174,8 @@ def check_checkpoint(options: Namespace) -> int:
     steps = {path: verify_step(path) for path in find_steps(options.folder)}
     wrong = [path for path, leaves in steps.items() if not all(x.good for x in leaves.values())]
     if options.json:
-        as_dicts = {
-            path.name: {name: leaf.to_dict() for name, leaf in leaves.items()}
-            for path, leaves in steps.items()
-        }
-        print(json.dumps(as_dicts, indent=2))
+        dicts = lambda leaves: {name: leaf.to_dict() for name, leaf in leaves.items()}
+        print_json({path.name: dicts(leaves) for path, leaves in steps.items()})
     for path, leaves in steps.items() if not options.json else ():
         print(f"{path}: {'damaged' if path in wrong else 'ok'}")
         width = max(map(len, leaves))
@@ -193,8 +195,7 @@ def env(options: Namespace) -> int:
 
     sections = environment()
     if options.json:
-        print(json.dumps(sections, indent=2))
-        return 0
+        return print_json(sections)
     width = max(len(name) for rows in sections.values() for name in rows)
     for section, rows in sections.items():
         print(f"{section}:" if rows else f"{section}: none")
@@ -215,7 +216,7 @@ def runs(options: Namespace) -> int:
     rows = [summary.summarise(folder) for folder in summary.find_runs(folders)]
     rows = summary.sort_runs(rows, options.sort)
     if options.json:
-        print(json.dumps([dataclasses.asdict(run) for run in rows], indent=2))
+        print_json([dataclasses.asdict(run) for run in rows])
     elif rows:
         summary.show(rows)
     else:
@@ -254,16 +255,12 @@ def tokenize(options: Namespace) -> int:
             known = ", ".join(OBJECTIVES)
             raise ValueError(f"--objective {name!r} is unknown{hint}; there are {known}")
         objective = OBJECTIVES[name]()
+    settings = ("source", "tokenizer", "field", "documents", "eval_fraction", "vocab_size")
     request = work.Request(
-        source=options.source,
-        tokenizer=options.tokenizer,
-        field=options.field,
-        documents=options.documents,
+        **{name: getattr(options, name) for name in settings},
         eos=options.eos or (objective is not None and objective.ends(True)),
         sentences=options.sentences or (objective is not None and objective.sentences),
-        eval_fraction=options.eval_fraction,
         shard_size=parse_bytes("shard_size", options.shard_size),
-        vocab_size=options.vocab_size,
         roles=() if objective is None else objective.learned_roles(True),
         sentinels=0 if objective is None else objective.sentinels,
         modes=() if objective is None else objective.modes,

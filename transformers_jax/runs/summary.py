@@ -16,7 +16,7 @@ from typing import Any
 
 from transformers_jax.spelling import nearest
 from transformers_jax.training.folder import LOCK
-from transformers_jax.training.metrics import newest, show_count
+from transformers_jax.training.metrics import SHOWN, newest, show_count
 from transformers_jax.training.provenance import read_json, read_run
 
 METRICS, CONFIG = "metrics.jsonl", "config.json"
@@ -194,16 +194,15 @@ def _part(config: dict[str, Any], name: str) -> dict[str, Any]:
 # ---------------------------------------------------------------- as a table
 
 
+FIGURES = ("loss", "eval_loss", "bits_per_byte", "tokens_per_second")
+
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "name": ("name", str),
     "model": ("model", str),
     "objective": ("objective", str),
     "parameters": ("params", show_count),
     "step": ("steps", "{:,}".format),
-    "loss": ("loss", "{:.4f}".format),
-    "eval_loss": ("eval loss", "{:.4f}".format),
-    "bits_per_byte": ("bits/byte", "{:.3f}".format),
-    "tokens_per_second": ("tokens/s", "{:,.0f}".format),
+    **{name: SHOWN[name] for name in FIGURES},
     "state": ("state", str),
     "when": ("when", lambda time: time[:16].replace("T", " ")),
 }
