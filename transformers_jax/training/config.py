@@ -1,6 +1,6 @@
 """What a run is: frozen records, from a Python file's `config()` or from a run's config.json.
 
-A slot, such as `optimizer`, holds one of several records; in JSON its key `kind` says which.
+A field such as `optimizer` holds one of several records; in JSON its key `kind` says which.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Debug:
-    """Faults on purpose, to see that they are met."""
+    """Faults on purpose, to test that they are handled."""
 
     nan_at: int | None = None
     """the step whose loss is not a number"""
@@ -170,7 +170,7 @@ def _check_stages(name: str, stages: Stages) -> None:
 
 
 def at_stage(stages: Stages, step: int, then: int) -> int:
-    """The value of the stage that a step (counted from 0) lies in, or `then` after the last."""
+    """The value of the stage that a step (counted from 0) is in, or `then` after the last."""
     return next((value for until, value in stages if step < until), then)
 
 
@@ -183,7 +183,7 @@ NOT_THE_RUN = frozenset(
 schedule does, and is checked by itself)."""
 
 KINDS = {**OBJECTIVES, **OPTIMIZERS, **SCHEDULES}
-"""Records that a slot may hold, by name."""
+"""The classes of records that a field may hold, by name."""
 
 
 # ---------------------------------------------------------------- as JSON
@@ -255,7 +255,7 @@ def _tuples(value: Any) -> Any:
 
 
 def fingerprint(config: TrainConfig) -> str:
-    """A short name of all that decides what a step computes."""
+    """A digest of all settings that decide what a step computes."""
     text = json.dumps(identity(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

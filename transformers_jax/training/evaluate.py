@@ -1,4 +1,4 @@
-"""The loss on held-out text: of some of its batches on the way, of all of them at the end."""
+"""The loss on held-out text: of some of its batches during training, of all at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Evaluate = Callable[[Params, bool, Stop], dict[str, float]]
 
 
 def evaluator(run: Run) -> Evaluate:
-    """A function of (parameters, whole or in part, stop) that measures every held-out set.
+    """A function of (parameters, all batches or some, stop) that evaluates every held-out set.
 
     It gives eval_loss, and eval_NAME for whatever else the objective reports; those of a further
     set end in /SET. Bits per byte are given where every token of a text is asked for. An

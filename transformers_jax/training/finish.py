@@ -1,4 +1,4 @@
-"""After the last step, and now and then before: samples, and the model in Hugging Face's format."""
+"""What a run produces beside figures: samples, and the model in Hugging Face's format."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from transformers_jax.training.trackers import Composite
 
 
 def exportable(run: Run, state: TrainState) -> Model:
-    """The model that is evaluated, as others will use it: without the masks of packed rows.
+    """The model that is evaluated, as it will be used: without the masks of packed rows.
 
-    A pair is told apart only when it is exported.
+    A generator and a discriminator are separated only when they are written.
     """
     params = run.averaged(state)
     if isinstance(run.model, ReplacedTokenPair):
@@ -32,7 +32,7 @@ def exportable(run: Run, state: TrainState) -> Model:
 
 
 def sample(run: Run, model: Model, step: int, trackers: Composite) -> list[str]:
-    """Texts that the model writes, or answers that it gives, after a step; also in samples/."""
+    """Texts that the model generates after a step; they are written to samples/ as well."""
     settings, tokenizer = run.config.sample, run.corpus.tokenizer
     prompt: Any = [] if tokenizer is None else tokenizer.encode(settings.prompt)
     texts = samples.draw_samples(

@@ -67,7 +67,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the states are."""
+        """The folder of the saved states."""
         return self.path / "checkpoints"
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ class RunFolder:
             publish_json(self.path / name, values)
 
     def close(self) -> None:
-        """Another process may have it."""
+        """Releases the folder for another process."""
         if self._lock is not None:
             self._lock.close()
 

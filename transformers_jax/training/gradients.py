@@ -100,7 +100,7 @@ def _micro_batches_and_keys(batch: Mapping[str, Any], noise: Key, count: int) ->
 
 
 def _accumulated(loss_of: Callable[..., Any], params: Params, parts: Any) -> tuple[Params, Metrics]:
-    """Each micro-batch adds its share of every mean of which the loss is made."""
+    """The sum over micro-batches, each with its share of every mean in the loss."""
 
     def counts(part_and_key):  # of the labels alone: XLA leaves the model out
         loss = loss_of(params, *part_and_key)[1]["loss"]
@@ -134,7 +134,7 @@ def _terms(loss: Any) -> Mapping[str, Any]:
 
 
 def _vectors(model_of: ModelOf, objective: Any, params: Params, parts: Any) -> Any:
-    """The vectors of the whole batch, in the order of its rows, made part by part."""
+    """The vectors of the whole batch, in the order of its rows, computed part by part."""
     of_part = lambda part_and_key: objective.vectors(model_of(params), *part_and_key)
     return jax.tree.map(_joined, jax.lax.map(of_part, parts))
 
@@ -142,8 +142,8 @@ def _vectors(model_of: ModelOf, objective: Any, params: Params, parts: Any) -> A
 def _through_vectors(
     model_of: ModelOf, objective: Any, params: Params, parts: Any
 ) -> tuple[Params, Metrics]:
-    """Vectors of all micro-batches; the gradient of the loss by them; and back, each micro-batch
-    computed again with the noise that it had."""
+    """The vectors of all micro-batches, the gradient of the loss by them, and its way back through
+    each micro-batch, which is computed again with the same noise."""
     vectors = _vectors(model_of, objective, params, parts)
     loss = lambda vectors: checked(objective, objective.of(vectors))
     (_, sums), by_vectors = jax.value_and_grad(loss, has_aux=True)(vectors)

@@ -1,4 +1,4 @@
-"""What a step refuses to write: gradients, parameters and optimizer states that are not finite.
+"""The guard of a step: it writes no parameters and no optimizer state that are not finite.
 
 A finite gradient is not enough: Adam in float16 squares it beyond 65504, a learning rate may be
 NaN, a quotient of small numbers infinite. So an update is checked before it replaces the old
@@ -33,8 +33,8 @@ def guarded(
     *,
     branch: bool,
 ) -> tuple[Written, Bool[Array, ""], Int[Array, ""]]:
-    """(update(old) if `finite` and all it would write stays so, else `old`; whether it was; the
-    place of the first parameter that would not have been finite, or -1).
+    """(update(old) if `finite` and all that it writes is finite, else `old`; whether it was made;
+    the index of the first parameter that would not have been finite, or -1).
 
     An elementwise update is computed twice: first to be checked, without storing it, and then into
     the memory of the old state. Storing it instead would take the memory of the state once more,
@@ -100,8 +100,8 @@ def _primitives(jaxpr: Any) -> set[str]:
 
 
 def spoils(old: Any, new: Any) -> Bool[Array, " n"]:
-    """Of each leaf, whether a number in it was finite and is not any more. What began as infinite,
-    such as the best loss so far, may stay so."""
+    """Of each leaf, whether a number in it was finite and is not any more. A number that was
+    infinite before, such as the best loss so far, may stay infinite."""
     pairs = zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True)
     return jnp.stack([_spoiled(a, b).any() for a, b in pairs])
 
@@ -123,12 +123,12 @@ def _spoiled(old: Array, new: Array) -> Bool[Array, "..."]:
 
 
 def _by_fours(truths: Bool[Array, "..."]) -> Array:
-    """Truth values as whole numbers of four of them each, where there are many."""
+    """Truth values, four packed into an integer, where there are many."""
     if truths.size < 4096 or truths.size % 4:
         return truths
     return jax.lax.bitcast_convert_type(truths.astype(jnp.uint8).reshape(-1, 4), jnp.uint32) != 0
 
 
 def _first(bad: Bool[Array, " n"]) -> Int[Array, ""]:
-    """The place of the first that is bad, or -1."""
+    """The index of the first that is bad, or -1."""
     return jnp.where(bad.any(), jnp.argmax(bad), -1).astype(jnp.int32)

@@ -36,7 +36,7 @@ NOT_RECORDED = ("loss", "finite", "first_nonfinite", "skipped")
 
 
 class Loop:
-    """What changes from step to step."""
+    """The state of a run from step to step."""
 
     def __init__(self, run: Run, screen: Console, trackers: Composite, stop: Stop, clock: Clock):
         self.run, self.screen, self.trackers = run, screen, trackers

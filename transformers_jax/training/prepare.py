@@ -106,7 +106,7 @@ class Run:
         return at_stage(self.config.batch_warmup, step, self.config.data.batch)
 
     def meta(self, position: Position) -> dict[str, Any]:
-        """What a checkpoint remembers beside the state."""
+        """What a checkpoint records beside the state."""
         identity = record(self.config, self.corpus.fingerprint, self.schedule_steps)
         return {**identity, "position": position.to_json(), "progress": self.progress}
 

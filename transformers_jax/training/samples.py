@@ -1,4 +1,4 @@
-"""What a model makes of held-out text, by head: continuations, words filled in, answers."""
+"""Samples of a model, by its head: continuations, filled-in tokens, answers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def draw_samples(
 def continuations(
     model: Any, settings: Sample, prompt: Int[np.ndarray, " T"], tokenizer: Any, seed: int
 ) -> list[str]:
-    """Texts that the model writes after the prompt, no longer than its table of positions."""
+    """Continuations of the prompt, no longer than the model's table of positions."""
     from transformers_jax.generation import generate
     from transformers_jax.generation.tags import decoder_masks, tags_of
 
@@ -72,7 +72,7 @@ def continuations(
 
 
 def fill_in(model: Any, example: Example, tokenizer: Any = None) -> str:
-    """The example as the model read it, as it was, and with the likeliest tokens in the gaps."""
+    """An example: its masked input, the original, and the likeliest tokens in the gaps."""
     inputs = {name: row[None] for name, row in example.tokens.items() if name != "labels"}
     ids, labels = example.tokens["input_ids"], example.tokens["labels"]
     out = model(**inputs, attention_mask=np.ones_like(ids)[None])
@@ -89,7 +89,7 @@ def fill_in(model: Any, example: Example, tokenizer: Any = None) -> str:
 
 
 def answer(model: Any, example: Example, tokenizer: Any = None, tokens: int = 200) -> str:
-    """The example as the encoder read it, the target, and what the decoder says, greedily."""
+    """An example: the input of the encoder, the target, and the greedy output of the decoder."""
     from transformers_jax.generation import generate
 
     ids, labels = example.tokens["input_ids"], example.target["labels"]
@@ -123,7 +123,7 @@ def save_samples(texts: Sequence[str], folder: Path, step: int) -> Path | None:
 
 
 def read_samples(folder: Path) -> dict[int, list[str]]:
-    """step -> texts, of all steps at which there were some."""
+    """{step: texts} of all steps with samples."""
     files = [file for file in (folder / "samples").glob("*.txt") if file.stem.isdigit()]
     texts = lambda file: file.read_text(errors="replace").rstrip("\n").split(BETWEEN)
     return {int(file.stem): texts(file) for file in sorted(files, key=lambda f: int(f.stem))}

@@ -44,14 +44,14 @@ Step = Callable[["TrainState", Batch], tuple["TrainState", dict[str, Float[Array
 )
 @dataclass(frozen=True)
 class TrainState:
-    """All that training remembers: a plain pytree.
+    """The state of training, a plain pytree.
 
     Attributes:
-        step: how many batches have been learned from, or left out.
+        step: number of batches that were trained on or skipped.
         params: nested dicts, as `functional(model)` returns them.
         opt: the optimizer's state.
         key: the noise of step n is drawn from `fold_in(key, n)`.
-        skipped: how many of the steps were left out because they were not finite.
+        skipped: number of steps that were skipped because they were not finite.
     """
 
     step: Int[Array, ""]
@@ -238,7 +238,7 @@ class _Checked:
         return self.program(state, batch)
 
     def __getattr__(self, name: str) -> Any:
-        """What a compiled function has: `lower`, `trace`, ..."""
+        """The attributes of the compiled function: `lower`, `trace`, ..."""
         return getattr(self.program, name)
 
 
@@ -249,10 +249,10 @@ def init_state(
     *,
     mesh: Mesh | None = None,
 ) -> TrainState:
-    """The state before the first step, around the parameters that the model has.
+    """The state before the first step, with the parameters of the model.
 
-    The optimizer's arrays are born in the sharding of their parameters. The first step takes over
-    the memory of the state, so the model's own arrays are copied.
+    The optimizer's arrays are created in the sharding of their parameters. The first step takes
+    over the memory of the state, so the model's own arrays are copied.
     """
     check_key(key)
     update, params, shardings = _optax(optimizer), functional(model)[1], None
@@ -276,8 +276,9 @@ def state_shardings(
     optimizer: Optimizer | optax.GradientTransformation,
     mesh: Mesh,
 ) -> TrainState:
-    """Where each array of the state lives: what belongs to a parameter beside it, the rest
-    everywhere. Means over rows or columns are cut along the axes that they still have.
+    """The sharding of each array of the state. An array of the optimizer is sharded like its
+    parameter (means over rows or columns along the axes that they still have), all others are
+    replicated.
 
     Raises:
         ValueError: every parameter that the mesh does not divide.

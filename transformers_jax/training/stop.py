@@ -166,4 +166,4 @@ class Stop:
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """Being a handler of Python's keeps the default, which ends the process, away."""
+    """A handler in Python replaces the default one, which would end the process."""
