@@ -57,10 +57,8 @@ COMMANDS = {
         Weights are loaded strictly; nothing is unpickled.
     """,
     "tokenize": """Make a source token ids once, in a folder that data.path reads
-        source                      a text, folder, pattern, .jsonl, .parquet, python_docs, \
-tfds:NAME, hf:NAME
-        --tokenizer PATH_OR_KIND!   a file or folder of one, or byte, character, bpe, wordpiece, \
-unigram
+        source    a text, folder, pattern, .jsonl, .parquet, python_docs, tfds:NAME, hf:NAME
+        --tokenizer PATH_OR_KIND!  a file or folder, or byte, character, bpe, wordpiece, unigram
         --out DIR!                  a new folder, or one that was begun
         --field NAME=text           of a record that holds the text
         --documents file|paragraph|line   what a document of a plain text is

@@ -195,7 +195,7 @@ class Sweep:
             process = subprocess.Popen(command, env=environment, process_group=0, **streams)
         self._processes[point] = process
         if self.stopped_by is not None:  # the signal came while it was being started
-            process.send_signal(self.stopped_by)
+            process.send_signal(_passed_on(self.stopped_by))
         status = process.wait()
         del self._processes[point]
         return point, status, time.perf_counter() - began
@@ -233,7 +233,7 @@ class Sweep:
     def _forward(self, number: int, frame: FrameType | None) -> None:
         if number != signal.SIGUSR1:  # which asks to save and to go on
             self.stopped_by = signal.Signals(number)
-        self._send(signal.SIGTERM if number == signal.SIGHUP else number)
+        self._send(_passed_on(number))
 
     def _send(self, number: int) -> None:
         for process in list(self._processes.values()):
@@ -288,6 +288,11 @@ class Sweep:
 
 def _flags(settings: Sequence[tuple[str, str]]) -> list[str]:
     return [f"--{name.replace('_', '-')}={value}" for name, value in settings]
+
+
+def _passed_on(number: int) -> int:
+    """The signal that a run is sent: a terminal that closes asks it to save and stop, too."""
+    return signal.SIGTERM if number == signal.SIGHUP else number
 
 
 def _stops(by: signal.Signals) -> set[int]:

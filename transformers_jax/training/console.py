@@ -79,12 +79,21 @@ class Panel(Console):
     def __init__(self, steps: int, start: int, screen: Any = None, title: str = ""):
         from rich.console import Console as Screen
         from rich.live import Live
+        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
         super().__init__(steps)
-        self.title = title
-        self._line: Line = {"step": start}
+        narrow = Column(max_width=20, no_wrap=True, overflow="ellipsis")
+        self._progress = Progress(
+            TextColumn("{task.description}", style="bold", markup=False, table_column=narrow),
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed:,}/{task.total:,}  {task.percentage:.1f}%"),
+            TextColumn("{task.fields[left]}"),
+            expand=True,
+        )
+        self._task = self._progress.add_task(title, total=steps, completed=start, left="")
+        self._line: Line = {}
         self._evaluation: dict[str, Any] = {}
-        self._left: float | None = None
         self._losses: list[float] = []
         self._status = "compiling"
         self._screen = screen or Screen()
@@ -100,7 +109,10 @@ class Panel(Console):
         self._screen.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def step(self, line: Line) -> None:
-        self._line, self._left, self._status = line, self.seconds_left(line["step"]), ""
+        self._line, self._status = line, ""
+        seconds = self.seconds_left(line["step"])
+        left = "" if seconds is None else f"{show_time(seconds)} left"
+        self._progress.update(self._task, completed=line["step"], left=left)
         if math.isfinite(line["loss"]):
             self._losses.append(line["loss"])
         if measured(line):
@@ -130,7 +142,7 @@ class Panel(Console):
             Text.assemble((f"{label:<{widest[0]}}", "dim"), f" {value:>{widest[1]}}")
             for label, value in shown
         ]
-        parts: list[Any] = [self._header(), Columns(texts, padding=(0, 3))]
+        parts: list[Any] = [self._progress, Columns(texts, padding=(0, 3))]
         if len(self._losses) > 1:
             ends = f" {self._losses[0]:.3f} -> {self._losses[-1]:.3f}"
             blocks = ASCII_BLOCKS if self._screen.options.ascii_only else BLOCKS
@@ -140,23 +152,6 @@ class Panel(Console):
         if any(doing):
             parts.append(Text("  ".join(filter(None, doing)), "yellow", no_wrap=True))
         return Group(*parts)
-
-    def _header(self) -> Any:
-        """The bar between the title and the count of steps."""
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
-        done = self._line["step"]
-        count = f"{done:,}/{self.steps:,}  {done / max(self.steps, 1):.1%}"
-        left = "" if self._left is None else f"  {show_time(self._left)} left"
-        header = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        header.add_column(no_wrap=True, max_width=20)
-        header.add_column(ratio=1, min_width=8)
-        header.add_column(no_wrap=True, justify="right")
-        title = Text(self.title, "bold", overflow="ellipsis")
-        header.add_row(title, ProgressBar(self.steps, done), Text(count + left))
-        return header
 
 
 def sparkline(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:
