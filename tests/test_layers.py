@@ -19,6 +19,7 @@ LAYERS = [
     ),
     ("data",),
     ("training", "inspection"),
+    ("runs",),
     ("cli", "__main__"),
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}

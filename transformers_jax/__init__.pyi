@@ -106,10 +106,10 @@ from .pretrained import (
     save_pretrained as save_pretrained,
 )
 from .resize import resize_embeddings as resize_embeddings
+from .runs.fit import fit as fit
 from .scoring import score as score
 from .shard import make_mesh as make_mesh
 from .training.config import TrainConfig as TrainConfig
-from .training.fit import fit as fit
 from .training.state import (
     TrainState as TrainState,
     init_state as init_state,

@@ -183,7 +183,9 @@ class ReplacedTokenPair(Model):
             raise ValueError("give labels: the original ids at masked places, -100 elsewhere")
         noise, first, second = split_key(key, 3)
         around = dict(attention_mask=attention_mask, token_type_ids=token_type_ids, tags=tags)
-        stream = self._alone(True).forward(input_ids=input_ids, key=first, **around).last_hidden_state
+        stream = (
+            self._alone(True).forward(input_ids=input_ids, key=first, **around).last_hidden_state
+        )
         filled = self._fill(stream, labels, noise)
         masked = labels != IGNORED
         ids = jnp.where(masked, filled.sampled, input_ids)

@@ -61,13 +61,8 @@ class Flops:
         return 3 * self.forward
 
 
-def flops_per_row(
-    model: Model, length: int, target_length: int | None = None, *, asked: float = 1.0
-) -> Flops:
+def flops_per_row(model: Model, length: int, target_length: int | None = None) -> Flops:
     """What one row of `length` tokens costs (and, with two sides, a target of `target_length`).
-
-    Args:
-        asked: the part of the answering side's tokens for which logits are made.
 
     Raises:
         ValueError: a target length where there is one side, or none where there are two.
@@ -79,38 +74,28 @@ def flops_per_row(
             f"{'give target_length as well' if two else 'target_length has no meaning'}"
         )
     target = length if target_length is None else target_length
-    projections = attention = 0.0
-    stacks = [
-        (".".join(map(str, path)), part)
-        for path, part in nnx.iter_modules(model)
-        if isinstance(part, Stack)
+    modules = {".".join(map(str, path)): part for path, part in nnx.iter_modules(model)}
+    stacks = {path: part for path, part in modules.items() if isinstance(part, Stack)}
+    costs = [
+        _stack(stack.spec, target if two and "decoder" in path else length, length)
+        for path, stack in stacks.items()
     ]
-    for path, stack in stacks:
-        own = target if two and "decoder" in path else length
-        of_stack = _stack(stack.spec, own, length)
-        projections, attention = projections + of_stack[0], attention + of_stack[1]
-    inside = tuple(path + "." for path, _ in stacks)
-    sizes, words, others = flatten(params(model)), 0.0, 0.0
-    for path, names in flatten(axes(model)).items():
-        if not path.startswith(inside) and is_matrix(names) and names[0] not in LOOKED_UP:
-            others += 2.0 * sizes[path].size * (1 if "pooler" in path else target)
-    for _, part in nnx.iter_modules(model):
-        if isinstance(part, LanguageModel):
-            table = sizes["embed.table"].shape if part.table is None else part.table[...].shape
-            words += 2.0 * table[0] * table[1] * target * asked
-    return Flops(projections, attention, words, others)
+    inside, sizes = tuple(f"{path}." for path in stacks), flatten(params(model))
+    others = sum(
+        2.0 * sizes[path].size * (1 if "pooler" in path else target)
+        for path, names in flatten(axes(model)).items()
+        if not path.startswith(inside) and is_matrix(names) and names[0] not in LOOKED_UP
+    )
+    heads = [part for part in modules.values() if isinstance(part, LanguageModel)]
+    tables = [sizes["embed.table"] if h.table is None else h.table[...] for h in heads]
+    unembedding = sum(2.0 * t.shape[0] * t.shape[1] * target for t in tables)
+    projections, attention = (sum(cost[n] for cost in costs) for n in (0, 1))
+    return Flops(projections, attention, unembedding, others)
 
 
-def flops_per_step(
-    model: Model,
-    rows: int,
-    length: int,
-    target_length: int | None = None,
-    *,
-    asked: float = 1.0,
-) -> float:
+def flops_per_step(model: Model, rows: int, length: int, target_length: int | None = None) -> float:
     """FLOPs of a training step over a batch of `rows` rows."""
-    return rows * flops_per_row(model, length, target_length, asked=asked).training
+    return rows * flops_per_row(model, length, target_length).training
 
 
 def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, float]:
@@ -119,27 +104,28 @@ def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, floa
     for block, times in Counter(stack.applied).items():
         for branch in block:
             keys = length if branch.source is None else source
-            edges = functools.partial(_edges, length=length, heard=keys)
+            edges = functools.partial(_edges, length=length, keys=keys)
             projections, attention = branch.op.flops(stack.width, length, keys, edges)
             dense, along_edges = dense + times * projections, along_edges + times * attention
     return dense, along_edges
 
 
-def _edges(mask: Mask, length: int, heard: int, block: int = 1024) -> int:
+def _edges(mask: Mask, length: int, keys: int, block: int = 1024) -> int:
     """How many edges a mask draws in a row that is one document without a prefix.
 
     Masks that read pairs given at run time are counted as if those allowed every edge.
     """
     if mask.pairs:
-        return length * heard
-    tags: Any = {name: np.zeros((1, heard), np.int32) for name in mask.tags - {"index", "position"}}
-    keys = sequence(heard, tags=tags)
+        return length * keys
+    names = mask.tags - {"index", "position"}
+    tags_of: Any = lambda count: {name: np.zeros((1, count), np.int32) for name in names}
+    sources = sequence(keys, tags=tags_of(keys))
     count = 0
     for start in range(0, length, block):
         size = min(block, length - start)
-        own: Any = {name: np.zeros((1, size), np.int32) for name in tags}
-        drawn = mask.edges(sequence(size, start=start, tags=own), keys, {})
-        count += int(np.broadcast_to(np.asarray(drawn)[0], (size, heard)).sum())
+        queries = sequence(size, start=start, tags=tags_of(size))
+        drawn = np.asarray(mask.edges(queries, sources, {}))[0]
+        count += int(np.broadcast_to(drawn, (size, keys)).sum())
     return count
 
 

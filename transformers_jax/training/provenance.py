@@ -1,4 +1,4 @@
-"""run.json: with what a run was made, when, and how it ended: its folder explains itself."""
+"""run.json: the command, versions and devices of a run, when it began and how it ended."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ def start_run(
 ) -> dict[str, Any]:
     """Writes run.json when a process is about to make its first step; returns its content.
 
-    `about` is what the run knows of itself: `model_type`, `parameters`, `objective`, `steps` (how
-    many are wanted), `tokens_per_step`, `data` ({"origin", "fingerprint", ...}), and whatever else
-    should be found there. What an earlier process wrote stays: its start is the run's start.
+    `about` describes the run: `model_type`, `parameters`, `objective`, `steps` (the number asked
+    for), `tokens_per_step`, `data` ({"origin", "fingerprint", ...}) and more. What an earlier
+    process wrote stays: its start is the run's start.
     """
     from transformers_jax.inspection.environment import devices, packages, system
 
     before = read_run(folder)
-    starts = [*before.get("starts", []), _start(command, start)]
+    process = {"host": platform.node(), "process": os.getpid()}
+    starts = before.get("starts", [])
+    starts = [*starts, {"at": now(), "step": start, "command": command, **process}]
     run = {
         **before,
         "format": 1,
@@ -100,16 +102,6 @@ def read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
-
-
-def _start(command: str, step: int) -> dict[str, Any]:
-    return {
-        "at": now(),
-        "step": step,
-        "command": command,
-        "host": platform.node(),
-        "process": os.getpid(),
-    }
 
 
 def _git(folder: str | Path, *arguments: str) -> str | None:
