@@ -15,9 +15,8 @@ import numpy as np
 from transformers_jax.arrays import Int
 from transformers_jax.data import inputs, tokenizer_settings
 from transformers_jax.data import special as specials
-from transformers_jax.data.lookup import refuse_surrogates
 from transformers_jax.data.tokenizer_settings import NAMED
-from transformers_jax.data.wrapped import Wrapped, refusing
+from transformers_jax.data.wrapped import Wrapped, check_surrogates, check_texts, refusing
 from transformers_jax.objectives.vocabulary import Vocabulary
 from transformers_jax.publish import publish_json
 
@@ -56,10 +55,10 @@ class Tokenizer(Wrapped):
         self, texts: Iterable[str], *, parse_special: bool = True
     ) -> list[Int[np.ndarray, " T"]]:
         """The ids of several texts, on all cores."""
-        texts = inputs.check_texts(texts)
+        texts = check_texts(texts)
         if self.simple:
-            refuse_surrogates(texts)
-            return [self.lookup.ids(text, parse_special) for text in texts]
+            check_surrogates(texts)
+            return [self.symbol_ids(text, parse_special) for text in texts]
         found = self.run("encode_batch_fast", texts, parse_special=parse_special)
         return [np.array(one.ids, np.int32) for one in found]
 
@@ -70,19 +69,15 @@ class Tokenizer(Wrapped):
 
         Places in what becomes no token count for the next one; special tokens are not parsed.
         """
-        texts = inputs.check_texts(texts)
-        if self.simple:
-            ids = self.encode_many(texts, parse_special=False)
-            ends = [self.lookup.ends(text) for text in texts]
-        else:
-            found = self.run("encode_batch", texts, parse_special=False)
-            ids = [np.array(one.ids, np.int32) for one in found]
-            ends = [np.array([end for _, end in one.offsets], np.int64) for one in found]
         marked = []
-        for row, end, asked in zip(ids, ends, places):
-            end = np.maximum.accumulate(end) if len(end) else end
-            tokens = np.unique(np.searchsorted(end, np.asarray(asked, np.int64), side="right"))
-            marked.append((row, tokens[tokens < len(row)].astype(np.int64)))
+        rows = self.run("encode_batch", check_texts(texts), parse_special=False)
+        for row, starts in zip(rows, places):
+            ends = np.array([end for _, end in row.offsets], np.int64)
+            ends = np.maximum.accumulate(ends) if len(ends) else ends
+            tokens = np.unique(np.searchsorted(ends, np.asarray(starts, np.int64), side="right"))
+            marked.append(
+                (np.array(row.ids, np.int32), tokens[tokens < len(ends)].astype(np.int64))
+            )
         return marked
 
     def batch(

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from transformers_jax.data.lookup import Lookup, refuse_surrogates
+import numpy as np
+
+from transformers_jax.arrays import Int
 from transformers_jax.objectives.vocabulary import ROLES
 
 SPELLED = {  # how the tokens of roles without a key are written, by those who have them
@@ -32,6 +35,58 @@ def refusing(what: str) -> Iterator[None]:
     except BaseException as error:
         said = str(error).splitlines() or [type(error).__name__]
         raise ValueError(f"{what}: {said[0]}") from None
+
+
+def check_texts(texts: Iterable[Any], split: bool = False) -> list[Any]:
+    """Several texts, or several lists of words.
+
+    Raises:
+        ValueError: one text, and what is no text.
+    """
+    if isinstance(texts, (str, bytes)):
+        raise ValueError("several texts are a list of str; one text goes to encode")
+    texts = list(texts)
+    for number, text in enumerate(texts):
+        if not split:
+            if not isinstance(text, str):
+                hint = "; decode it first"
+                if isinstance(text, (list, tuple)) and all(isinstance(word, str) for word in text):
+                    hint = "; words of a text go to batch(..., is_split_into_words=True)"
+                raise ValueError(f"text {number} is {type(text).__name__}, not str{hint}")
+        elif isinstance(text, (str, bytes)) or not isinstance(text, Sequence):
+            raise ValueError(
+                f"text {number} is {type(text).__name__}; with is_split_into_words=True a text is "
+                "a list of its words, and a batch a list of such lists"
+            )
+        elif wrong := [word for word in text if not isinstance(word, str)]:
+            raise ValueError(f"text {number} has a {type(wrong[0]).__name__} among its words")
+    return texts
+
+
+def check_surrogates(texts: Sequence[Any]) -> None:
+    """No text, of a pair or of several words, may hold what UTF-8 cannot.
+
+    Raises:
+        ValueError: one does, with its position.
+    """
+    for number, text in enumerate(texts):
+        for part in strings_of(text):
+            try:
+                part.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(
+                    f"text {number} has a lone surrogate ({part[error.start]!r}) at {error.start}, "
+                    "which no UTF-8 text has; replace it, or read the file with errors='strict'"
+                ) from None
+
+
+def strings_of(text: Any) -> Iterator[str]:
+    """The strings of a text, of a pair, or of a text split into words."""
+    if isinstance(text, str):
+        yield text
+    else:
+        for part in text:
+            yield from strings_of(part)
 
 
 class Wrapped:
@@ -93,7 +148,7 @@ class Wrapped:
             named.setdefault(role, next((s for s in spellings if s in vocabulary), ""))
         self.special = {role: named[role] for role in ROLES if named.get(role) in vocabulary}
         self._vocabulary = vocabulary
-        for name in ("lookup", "fingerprint", "gives_types"):
+        for name in ("_added", "_characters", "_with_unknown", "fingerprint", "gives_types"):
             self.__dict__.pop(name, None)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -107,11 +162,64 @@ class Wrapped:
         """Whether a token is a byte or a character, which needs no Rust to find."""
         return self.kind in ("byte", "character")
 
+    def symbol_ids(self, text: str, parse_special: bool) -> Int[np.ndarray, " T"]:
+        """The ids of a text where `simple`, looked up in NumPy: a hundred times the speed of BPE.
+
+        Raises:
+            ValueError: a character without an id, where there is no unknown token.
+        """
+        if not parse_special or self._added is None:
+            return self._look_up(text)
+        rows, start = [np.zeros(0, np.int32)], 0
+        for match in self._added.finditer(text):
+            added = np.array([self._vocabulary[match.group()]], np.int32)
+            rows += [self._look_up(text[start : match.start()]), added]
+            start = match.end()
+        return np.concatenate([*rows, self._look_up(text[start:])])
+
+    def _look_up(self, text: str) -> Int[np.ndarray, " T"]:
+        if self.kind == "byte":
+            return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+        characters, ids = self._characters
+        points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+        index = np.searchsorted(characters, points).clip(max=len(characters) - 1)
+        unknown = characters[index] != points
+        if unknown.any() and "unk" not in self.special:
+            first = int(np.argmax(unknown))
+            raise ValueError(
+                f"character {text[first]!r} at {first} does not occur in the text that this "
+                "character tokenizer was made from; use tokenizer 'byte' or 'bpe'"
+            )
+        return (
+            np.where(unknown, self.special_id("unk"), ids[index]) if unknown.any() else ids[index]
+        )
+
     @cached_property
-    def lookup(self) -> Lookup:
-        """How texts become ids where `simple`."""
-        unknown = self._vocabulary[self.special["unk"]] if "unk" in self.special else None
-        return Lookup(self.inner, self.kind, unknown)
+    def _characters(self) -> tuple[Int[np.ndarray, " V"], Int[np.ndarray, " V"]]:
+        """Code points in their order, and the id of each."""
+        known = sorted(
+            (ord(c), i) for c, i in self.inner.get_vocab(with_added_tokens=False).items()
+        )
+        points, ids = zip(*known)
+        return np.array(points, np.uint32), np.array(ids, np.int32)
+
+    @cached_property
+    def _added(self) -> re.Pattern[str] | None:
+        """What finds the added tokens in a text, the longest first."""
+        added = [token.content for token in self.inner.get_added_tokens_decoder().values()]
+        longest_first = sorted(added, key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first))) if added else None
+
+    @cached_property
+    def _with_unknown(self) -> Any:
+        """The tokenizer with a model of characters that knows the unknown token."""
+        import tokenizers
+
+        inner, unknown = tokenizers.Tokenizer.from_str(self.inner.to_str()), self.special["unk"]
+        characters = inner.get_vocab(with_added_tokens=False)
+        vocabulary = {**characters, unknown: self.special_id("unk")}
+        inner.model = tokenizers.models.BPE(vocabulary, merges=[], unk_token=unknown)
+        return inner
 
     @cached_property
     def gives_types(self) -> bool:
@@ -140,6 +248,11 @@ class Wrapped:
         """The Rust library's records of texts. How it cuts and parses is set, and set back, on a
         tokenizer that threads share: one at a time."""
         texts, inner = list(texts), self.inner
+        if self.kind == "character" and "unk" in self.special:
+            inner = self._with_unknown
+        elif self.kind == "character":  # the library would leave an unknown character out
+            for text in strings_of(texts):
+                self.symbol_ids(text, parse_special)
         with self._lock:
             try:
                 with refusing("these texts cannot be encoded"):
@@ -152,7 +265,7 @@ class Wrapped:
                         is_pretokenized=is_pretokenized,
                     )
             except ValueError:
-                refuse_surrogates(texts)
+                check_surrogates(texts)
                 raise
             finally:
                 inner.encode_special_tokens = False
