@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from transformers_jax.data.classes.vocabulary import byte_symbols
 from transformers_jax.data.special import MODES
 from transformers_jax.data.tokenizer import KINDS, Tokenizer
 from transformers_jax.data.wrapped import refusing
@@ -75,11 +79,8 @@ def train_tokenizer(
 
 
 def _make(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers
-
     if kind == "byte":
-        vocabulary = {_byte_symbol(value): value for value in range(256)}
+        vocabulary = {symbol: value for value, symbol in enumerate(byte_symbols())}
         inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
         whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         inner.pre_tokenizer, inner.decoder = whole, decoders.ByteLevel()
@@ -109,9 +110,6 @@ def _make(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
 
 def _train_on_bytes(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
     """Byte pairs or unigrams: both over GPT-2's bytes and words, so nothing is unknown."""
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers, trainers
-
     options: dict[str, Any] = dict(
         vocab_size=size,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -132,9 +130,6 @@ def _train_on_bytes(kind: str, texts: Iterable[str], size: int, first: list[str]
 
 
 def _train_word_pieces(texts: Iterable[str], size: int, first: list[str]) -> Any:
-    import tokenizers
-    from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
-
     if size < len(first) + 1:
         raise ValueError(f"data.vocab_size leaves {size} tokens; {len(first)} of them are special")
     inner = tokenizers.Tokenizer(models.WordPiece(unk_token=BERT["unk"]))
@@ -152,19 +147,9 @@ def _train_word_pieces(texts: Iterable[str], size: int, first: list[str]) -> Any
 def _frame(inner: Any, special: dict[str, str]) -> None:
     """[CLS] text [SEP], where there are both; `batch` puts it around, `encode` does not."""
     if {"cls", "sep"} <= set(special):
-        from tokenizers import processors
-
         cls, sep = special["cls"], special["sep"]
         inner.post_processor = processors.TemplateProcessing(
             single=f"{cls} $A {sep}",
             pair=f"{cls} $A {sep} $B:1 {sep}:1",
             special_tokens=[(token, inner.token_to_id(token)) for token in {cls, sep}],
         )
-
-
-def _byte_symbol(value: int) -> str:
-    """GPT-2's printable stand-in for a byte: itself if printable, else moved up from 256 on."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    if value in printable:
-        return chr(value)
-    return chr(256 + [b for b in range(256) if b not in printable].index(value))

@@ -8,10 +8,13 @@ sentencepiece names and numbers them.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 if TYPE_CHECKING:
     from transformers_jax.data.classes.options import Options
@@ -89,55 +92,40 @@ def tokenizer_of(model: Model) -> Any:
     """
     if model.type not in (UNIGRAM, PAIRS):
         raise ValueError("it is a model of words or characters; unigram and BPE can be read")
-    inner = _unigram(model) if model.type == UNIGRAM else _pairs(model)
-    _make_ready(inner, model)
-    return inner
-
-
-def _unigram(model: Model) -> Any:
-    import tokenizers
-    from tokenizers import models
-
+    texts = [text for text, _, _ in model.pieces]
     unknown = next((i for i, (_, _, kind) in enumerate(model.pieces) if kind == UNKNOWN), None)
-    scored = [(text, score) for text, score, _ in model.pieces]
-    return tokenizers.Tokenizer(
-        models.Unigram(scored, unk_id=unknown, byte_fallback=model.byte_fallback)
-    )
-
-
-def _pairs(model: Model) -> Any:
-    """Pieces have scores, BPE has merges: each piece is every two pieces that it can be made of.
-
-    Merges come in the order of the scores of what they make.
-    """
-    import tokenizers
-    from tokenizers import models
-
-    ids = {text: number for number, (text, _, _) in enumerate(model.pieces)}
-    merges: list[tuple[float, int, int, tuple[str, str]]] = []
-    for text, score, kind in model.pieces:
-        if kind not in (NORMAL, UNUSED):
-            continue
-        for cut in range(1, len(text)):
-            left, right = text[:cut], text[cut:]
-            if left in ids and right in ids:
-                merges.append((-score, ids[left], ids[right], (left, right)))
-    unknown = next((text for text, _, kind in model.pieces if kind == UNKNOWN), None)
-    return tokenizers.Tokenizer(
-        models.BPE(
+    if model.type == UNIGRAM:
+        scored = [(text, score) for text, score, _ in model.pieces]
+        inner = models.Unigram(scored, unk_id=unknown, byte_fallback=model.byte_fallback)
+    else:  # pieces have scores, BPE has merges: in the order of the scores of what they make
+        ids = {text: number for number, text in enumerate(texts)}
+        merges = [
+            (-score, ids[left], ids[right], (left, right))
+            for text, score, kind in model.pieces
+            if kind in (NORMAL, UNUSED)
+            for left, right in cuts(text, ids)
+        ]
+        inner = models.BPE(
             ids,
             [pair for *_, pair in sorted(merges)],
-            unk_token=unknown,
+            unk_token=None if unknown is None else texts[unknown],
             fuse_unk=True,
             byte_fallback=model.byte_fallback,
         )
-    )
+    tokenizer = tokenizers.Tokenizer(inner)
+    _prepare(tokenizer, model)
+    return tokenizer
 
 
-def _make_ready(inner: Any, model: Model) -> None:
+def cuts(piece: str, ids: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Every two pieces that a piece can be merged from."""
+    for cut in range(1, len(piece)):
+        if piece[:cut] in ids and piece[cut:] in ids:
+            yield piece[:cut], piece[cut:]
+
+
+def _prepare(inner: Any, model: Model) -> None:
     """Characters by the model's own table, then spaces as ▁; and back."""
-    from tokenizers import Regex, decoders, normalizers, pre_tokenizers
-
     steps: list[Any] = []
     if model.charsmap:
         steps.append(normalizers.Precompiled(model.charsmap))

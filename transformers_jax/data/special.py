@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from tokenizers import AddedToken
 
 from transformers_jax.arrays import Bool
 from transformers_jax.data.tokenizer_settings import NAMED
@@ -56,8 +57,6 @@ def _continues(inner: Any, size: int) -> Bool[np.ndarray, " V"]:
 
 def records(new_tokens: Any, special: bool) -> list[Any]:
     """Tokens to add, as the Rust library's records; see `Tokenizer.add_tokens`."""
-    from tokenizers import AddedToken
-
     several = isinstance(new_tokens, Iterable) and not isinstance(new_tokens, str)
     found = []
     for token in new_tokens if several else [new_tokens]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.data.classes import make, slow
-from transformers_jax.data.classes.models import word_pieces
 from transformers_jax.data.classes.options import (
     CONFIG,
     MAP,
@@ -229,17 +228,12 @@ def _of_kind(file: Path, one: TokenizerClass, name: str, told: bool) -> bool:
     Raises:
         ValueError: it has not, and its directory names the class.
     """
-    kind = "BPE"
-    if one.build is word_pieces:
-        kind = "WordPiece"
-    elif one.build.__name__.endswith("_pieces"):
-        kind = "Unigram"
     found = kind_of(file)
-    if found == kind:  # a class of SentencePiece's does not cut bytes (Llama 3 is one of those)
+    if found == one.kind:  # a class of SentencePiece's does not cut bytes (Llama 3 is one of those)
         steps = repr([read_whole(file).get(key) for key in ("pre_tokenizer", "decoder")])
         return name != "LlamaTokenizer" or "'ByteLevel'" not in steps
     if told and found in ("BPE", "Unigram", "WordPiece", "WordLevel"):
-        raise ValueError(f"{file} has a {found} model, and {name} has {kind}; {_remedy(file)}")
+        raise ValueError(f"{file} has a {found} model, and {name} has {one.kind}; {_remedy(file)}")
     return False
 
 

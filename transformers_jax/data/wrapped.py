@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import tokenizers
 
 from transformers_jax.arrays import Int
 from transformers_jax.objectives.vocabulary import ROLES
@@ -213,8 +214,6 @@ class Wrapped:
     @cached_property
     def _with_unknown(self) -> Any:
         """The tokenizer with a model of characters that knows the unknown token."""
-        import tokenizers
-
         inner, unknown = tokenizers.Tokenizer.from_str(self.inner.to_str()), self.special["unk"]
         characters = inner.get_vocab(with_added_tokens=False)
         vocabulary = {**characters, unknown: self.special_id("unk")}

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tokenizers
+from tokenizers import processors
+
 from transformers_jax.data.classes import vocabulary
 from transformers_jax.data.classes.options import Options, add_tokens, text
 from transformers_jax.data.classes.table import Frame, TokenizerClass
@@ -41,8 +44,6 @@ def as_it_lies(file: Path, options: Options) -> Made:
     Raises:
         ValueError: the Rust library cannot read it.
     """
-    import tokenizers
-
     inner = tokenizers.Tokenizer.from_file(str(file))
     side = _padding(inner.padding, options)
     add_tokens(inner, options, options.extra or [])
@@ -90,8 +91,8 @@ def _words(one: TokenizerClass, file: Path, options: Options) -> Words:
     if file.name == "tokenizer.json":
         return vocabulary.from_json(file)
     if file.suffix == ".model":
-        merged = one.build.__name__.endswith("_pairs")
-        return vocabulary.from_pieces(file, lambda pieces: one.number(pieces, options), merged)
+        number = lambda pieces: one.number(pieces, options)
+        return vocabulary.from_pieces(file, number, one.kind == "BPE")
     if file.suffix == ".json":
         return vocabulary.from_merges(file)
     return vocabulary.from_lines(file)
@@ -121,8 +122,6 @@ def put_frame(inner: Any, frame: Frame, options: Options) -> None:
     Raises:
         ValueError: a role of the frame has no token.
     """
-    from tokenizers import processors
-
     roles = {part.split(":")[0] for part in f"{frame.single} {frame.pair}".split()} - {"A", "B"}
     tokens = {role: _need(inner, options, role) for role in sorted(roles)}
     if frame.trim:
@@ -162,8 +161,6 @@ def _need(inner: Any, options: Options, role: str) -> tuple[str, int]:
 
 def _between_languages(one: TokenizerClass, made: Made) -> None:
     """The token of the source language around a text, and a second tokenizer for the target's."""
-    import tokenizers
-
     inner, options = made.inner, made.options
     codes = {*one.languages, *(text(token) for token in options.extra or [])}
     made.languages = {
@@ -188,8 +185,6 @@ def put_language(
     Raises:
         ValueError: the vocabulary has no token of the language.
     """
-    from tokenizers import processors
-
     if code not in known:
         raise ValueError(
             f"{code!r} is none of its languages ({', '.join(sorted(known)[:6])}, ...); src_lang "

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tokenizers import AddedToken
+
 CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # in the order in which they are added
 
@@ -115,8 +117,6 @@ def token(found: Any) -> Any:
     Raises:
         ValueError: it is neither.
     """
-    from tokenizers import AddedToken
-
     if isinstance(found, AddedToken):
         return found
     if isinstance(found, str):

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tokenizers
+from tokenizers import AddedToken, models
+
 from transformers_jax.data.classes.options import read_whole
-from transformers_jax.data.sentencepiece import CONTROL, PAIRS, UNIGRAM, USER, parse
+from transformers_jax.data.sentencepiece import CONTROL, PAIRS, UNIGRAM, USER, cuts, parse
 
 Scored = list[tuple[str, float]]
 Merges = list[tuple[str, str]]
@@ -45,8 +48,6 @@ def from_json(file: Path) -> Words:
     Raises:
         ValueError: it is no tokenizer.json, or one that the Rust library cannot read.
     """
-    import tokenizers
-
     whole = read_whole(file)
     model = whole["model"]
     small = {"type": "WordLevel", "vocab": {"<unk>": 0}, "unk_token": "<unk>"}  # fast to build
@@ -87,8 +88,6 @@ def _charsmap(normalizer: Any) -> bytes:
 
 def from_lines(file: Path) -> Words:
     """BERT's vocab.txt: one token a line, its line the id."""
-    from tokenizers import models
-
     return Words(ids=models.WordPiece.read_file(str(file)))
 
 
@@ -98,8 +97,6 @@ def from_merges(file: Path) -> Words:
     Raises:
         ValueError: there are no merges beside it, or its tokens are not those of bytes.
     """
-    from tokenizers import models
-
     merges = file.with_name("merges.txt")
     if not merges.is_file():
         raise ValueError("merges.txt is not beside it")
@@ -123,8 +120,6 @@ def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) ->
     Raises:
         ValueError: it is no SentencePiece model, or not of the kind that the class reads.
     """
-    from tokenizers import AddedToken
-
     model = parse(file.read_bytes())
     if model.type != (PAIRS if merged else UNIGRAM):
         kinds = {UNIGRAM: "unigram", PAIRS: "BPE"}
@@ -133,7 +128,8 @@ def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) ->
             f"{'BPE' if merged else 'unigram'}; without a class it is read as it lies"
         )
     scored = [(piece, score) for piece, score, _ in model.pieces]
-    merges = merges_of([piece for piece, _ in scored]) if merged else []
+    ids = {piece: number for number, (piece, _) in enumerate(scored)}
+    merges = [pair for piece in ids for pair in cuts(piece, ids)] if merged else []
     scored = number(scored)
     return Words(
         ids={piece: place for place, (piece, _) in enumerate(scored)},
@@ -148,13 +144,9 @@ def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) ->
     )
 
 
-def merges_of(pieces: list[str]) -> Merges:
-    """Each piece from every two pieces that it can be made of, in the order of what is made."""
-    ids = {piece: number for number, piece in enumerate(pieces)}
-    merges: list[tuple[tuple[int, int, int], tuple[str, str]]] = []
-    for piece, number in ids.items():
-        cuts = [(piece[:cut], piece[cut:]) for cut in range(1, len(piece))]
-        cuts = [(left, right) for left, right in cuts if left in ids and right in ids]
-        for left, right in sorted(cuts, key=lambda cut: (ids[cut[0]], ids[cut[1]])):
-            merges.append(((number, len(left), len(right)), (left, right)))
-    return [pair for _, pair in sorted(merges, key=lambda one: one[0])]
+def byte_symbols() -> list[str]:
+    """The characters that stand for the bytes 0 to 255 in byte-level BPE: printable ones for
+    themselves, the rest from U+0100 on (Radford et al. 2019)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte if byte in printable else 0x100 + rest.index(byte)) for byte in range(256)]
