@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.data.config import Data
-from transformers_jax.data.encoding import collect, encode_batch, encode_source
+from transformers_jax.data.encoding import encode_batch, encode_source
 from transformers_jax.data.opened import Opened, open_documents
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
-from transformers_jax.data.tokens import Tokens, join
+from transformers_jax.data.tokens import Tokens, collect, join, smallest_dtype
 
 CHUNK = 1 << 24  # ids that are looked at together when a token file is checked
 
@@ -245,7 +245,8 @@ def _encode(
         return collect(encode_source(documents, None, end), None, False)
     assert tokenizer is not None
     encode = lambda texts: encode_batch(tokenizer, texts, one.tail, end, sentences)
-    return collect(encode_source(documents, encode), tokenizer.max_id, sentences)
+    dtype = smallest_dtype(tokenizer.max_id)
+    return collect(encode_source(documents, encode), dtype, sentences)
 
 
 def _describe(

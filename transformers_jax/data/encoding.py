@@ -6,14 +6,13 @@ import hashlib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from transformers_jax.data.texts import Source, Texts
-from transformers_jax.data.token_folders import smallest_dtype
 from transformers_jax.data.tokenizer import Tokenizer
-from transformers_jax.data.tokens import Tokens
+from transformers_jax.data.tokens import Encoded
 
 TOGETHER = 1 << 20  # characters that are encoded together
 CLOSING, OPENING = r"\"'\u201d\u2019)\]", r"\"'\u201c\u2018(\["  # quotes and brackets
@@ -21,14 +20,6 @@ SENTENCE = re.compile(
     rf"[.!?][{CLOSING}]*\s+(?=[{OPENING}]*[A-Z0-9\u00c0-\u00de\"'\u201c\u2018])|\n[ \t]*\n\s*"
 )
 """Behind . ! or ? and a space, before a capital, a digit or a quote; and behind a blank line."""
-
-
-class Encoded(NamedTuple):
-    """One document: its ids, its sentence starts, and its size in UTF-8 bytes."""
-
-    ids: np.ndarray
-    breaks: np.ndarray | None
-    text_bytes: int
 
 
 def is_held_out(text: str | bytes, fraction: float) -> bool:
@@ -65,7 +56,7 @@ def split_source(source: Source, fraction: float | None) -> tuple[dict[str, Text
 
 
 def sentence_starts(text: str) -> list[int]:
-    """Places of characters where sentences start; the first is 0."""
+    """Positions of characters where sentences start; the first is 0."""
     return [0, *(m.end() for m in SENTENCE.finditer(text) if m.end() < len(text))]
 
 
@@ -120,20 +111,3 @@ def encode_source(
         return
     for some in batches(texts):
         yield from encode(some)
-
-
-def collect(encoded: Iterable[Encoded], largest_id: int | None, sentences: bool) -> Tokens:
-    """Tokens in memory: no more of a document is kept than its ids."""
-    dtype = np.dtype(smallest_dtype(largest_id)) if largest_id is not None else None
-    ids: list[np.ndarray] = []
-    lengths, marks, size, count = [0], [np.zeros(0, np.int64)], 0, 0
-    for one in encoded:
-        ids.append(one.ids if dtype is None else one.ids.astype(dtype))
-        lengths.append(len(one.ids))
-        if sentences and one.breaks is not None:
-            marks.append(one.breaks + count)
-        count += len(one.ids)
-        size += one.text_bytes
-    flat = np.concatenate(ids) if ids else np.zeros(0, dtype or np.uint16)
-    found = np.concatenate(marks) if sentences else None
-    return Tokens(flat, np.cumsum(lengths), found, text_bytes=size or None)

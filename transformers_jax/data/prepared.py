@@ -6,7 +6,6 @@ Nothing of TFDS is ever downloaded.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from transformers_jax.data.texts import Source, Texts, text_of
+from transformers_jax.data.texts import Source, Texts, need, text_of
 
 PLAIN_FEATURES = ("Text", "ClassLabel", "Scalar", "Tensor")
 SPLITS = ("train", "validation")
@@ -28,12 +27,7 @@ def open_tfds(name: str, field: str) -> Source:
         ValueError: it is not prepared there, or is in a form that needs TensorFlow.
     """
     folder = _find_version(name)
-    try:
-        tfds = importlib.import_module("tensorflow_datasets")
-    except ImportError as error:
-        raise ValueError(
-            f'tfds: needs the extra `train` ({error}); pip install "transformers-jax[train]"'
-        ) from None
+    tfds = need("tensorflow_datasets", "train", "tfds:")
     try:
         builder = tfds.builder_from_directory(str(folder))
     except Exception as error:  # TFDS has many of its own
@@ -115,12 +109,7 @@ def open_hf(name: str, field: str) -> Source:
     Raises:
         ValueError: the extra `data` is missing, or there is no such data set, split or field.
     """
-    try:
-        datasets = importlib.import_module("datasets")
-    except ImportError:
-        raise ValueError(
-            'hf: needs the extra `data`: pip install "transformers-jax[data]"'
-        ) from None
+    datasets = need("datasets", "data", "hf:")
     try:
         if Path(name).expanduser().is_dir():
             found = datasets.load_from_disk(str(Path(name).expanduser()))
