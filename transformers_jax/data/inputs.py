@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -19,7 +18,8 @@ PADDINGS = {True: "longest", False: None, "do_not_pad": None, "longest": "longes
 PADDINGS |= {"max_length": "max_length"}
 TRUNCATIONS = {True: "longest_first", False: None, "do_not_truncate": None}
 TRUNCATIONS |= {name: name for name in ("longest_first", "only_first", "only_second")}
-COLUMNS = ("offset_mapping", "special_tokens_mask", "word_ids", "sequence_ids")
+COLUMNS = {"offset_mapping": "return_offsets_mapping"}  # array -> its option
+COLUMNS |= {name: f"return_{name}" for name in ("special_tokens_mask", "word_ids", "sequence_ids")}
 FILL = {"special_tokens_mask": 1, "word_ids": -1, "sequence_ids": -1}  # others with 0
 OTHERWISE = {  # options of Hugging Face's __call__ that say nothing here
     "return_tensors": "the arrays are NumPy's, which JAX takes as they are",
@@ -50,32 +50,6 @@ class Options(TypedDict, total=False):
     return_sequence_ids: bool
 
 
-@dataclass(frozen=True)
-class Format:
-    """How texts become rows: the options of `Tokenizer.batch`, checked against each other.
-
-    Attributes:
-        padding: "longest", "max_length", or None.
-        truncation: "longest_first", "only_first", "only_second", or None.
-        special: how many special tokens are added to each row.
-        types: whether there are token types; None: where one is not 0.
-        windows: whether what is truncated comes in further rows.
-        columns: names of the arrays beyond the inputs of a model.
-    """
-
-    padding: str | None
-    padding_side: str
-    multiple: int
-    truncation: str | None
-    truncation_side: str
-    max_length: int | None
-    stride: int
-    special: int
-    types: bool | None
-    windows: bool
-    columns: tuple[str, ...]
-
-
 def batch(
     tokenizer: Wrapped,
     texts: Iterable[Any],
@@ -93,7 +67,7 @@ def batch(
             )
     if not sides[0]:
         raise ValueError("a batch has at least one text; this one has none")
-    form = _format(tokenizer, len(sides) == 2, options)
+    form = Format(tokenizer, len(sides) == 2, options)
     if split:
         _check_words(tokenizer, [*sides[0], *sides[-1]])
     settings = {
@@ -122,75 +96,84 @@ def batch(
 # ---------------------------------------------------------------- options
 
 
-def _format(tokenizer: Wrapped, pairs: bool, options: Mapping[str, Any]) -> Format:
-    """The options, if they go together."""
-    for name in options.keys() - Options.__annotations__:
-        hint = nearest(name, Options.__annotations__, otherwise=OTHERWISE)
-        raise TypeError(f"batch has no option {name!r}{hint}")
-    truncation = _one_of("truncation", options.get("truncation", False), TRUNCATIONS)
-    padding = _one_of("padding", options.get("padding", True), PADDINGS)
-    if truncation == "only_second" and not pairs:
-        raise ValueError("truncation='only_second', and there is no text_pair")
-    windows = options.get("return_overflowing_tokens", False)
-    if windows and truncation is None:
-        raise ValueError(
-            "return_overflowing_tokens=True gives what truncation cuts off: pass truncation, too"
-        )
-    stride = _integer("stride", options.get("stride", 0), 0)
-    if stride and not windows:
-        raise ValueError(
-            f"stride={stride} is what windows of a text share: pass return_overflowing_tokens=True"
-        )
-    max_length = options.get("max_length")
-    if max_length is None and (truncation or padding == "max_length"):
-        max_length = tokenizer.model_max_length
-        if max_length is None:
-            what = "truncation" if truncation else "padding='max_length'"
+class Format:
+    """How texts become rows: the options of `Tokenizer.batch`, checked against each other.
+
+    Attributes:
+        truncation: "longest_first", "only_first", "only_second", or None.
+        padding: "longest", "max_length", or None.
+        windows: whether what is truncated comes in further rows, which share `stride` tokens.
+        multiple: what the width is a multiple of.
+        special: how many special tokens are added to each row.
+        types: whether there are token types; None: where one is not 0.
+        columns: names of the arrays beyond the inputs of a model.
+    """
+
+    def __init__(self, tokenizer: Wrapped, pairs: bool, options: Mapping[str, Any]):
+        for name in options.keys() - Options.__annotations__:
+            hint = nearest(name, Options.__annotations__, otherwise=OTHERWISE)
+            raise TypeError(f"batch has no option {name!r}{hint}")
+        self.truncation = _one_of("truncation", options.get("truncation", False), TRUNCATIONS)
+        self.padding = _one_of("padding", options.get("padding", True), PADDINGS)
+        self.windows = options.get("return_overflowing_tokens", False)
+        self.stride = _integer("stride", options.get("stride", 0), 0)
+        self.multiple = 1
+        if options.get("pad_to_multiple_of") is not None:
+            self.multiple = _integer("pad_to_multiple_of", options["pad_to_multiple_of"], 1)
+        self.special = 0
+        if options.get("add_special_tokens", True):
+            self.special = tokenizer.inner.num_special_tokens_to_add(pairs)
+        self.max_length = options.get("max_length")
+        if self.max_length is None and (self.truncation or self.padding == "max_length"):
+            self.max_length = tokenizer.model_max_length
+        side = lambda name: check_side(name, options.get(name) or getattr(tokenizer, name))
+        self.padding_side, self.truncation_side = side("padding_side"), side("truncation_side")
+        self.types = options.get("return_token_type_ids")
+        if self.types is None and not (pairs and tokenizer.gives_types):
+            self.types = False
+        self.columns = [name for name, option in COLUMNS.items() if options.get(option)]
+        self._check(pairs)
+        self._check_length()
+
+    def _check(self, pairs: bool) -> None:
+        if self.truncation == "only_second" and not pairs:
+            raise ValueError("truncation='only_second', and there is no text_pair")
+        if self.windows and self.truncation is None:
             raise ValueError(
-                f"{what} needs max_length: this tokenizer does not know how long a row may be "
-                "(model_max_length)"
+                "return_overflowing_tokens=True gives what truncation cuts off: pass truncation, "
+                "too"
             )
-    multiple = 1
-    if options.get("pad_to_multiple_of") is not None:
-        multiple = _integer("pad_to_multiple_of", options["pad_to_multiple_of"], 1)
-    special = 0
-    if options.get("add_special_tokens", True):
-        special = tokenizer.inner.num_special_tokens_to_add(pairs)
-    if max_length is not None:
-        text_length = _integer("max_length", max_length, 1) - special
-        if truncation and padding and max_length % multiple:
+        if self.stride and not self.windows:
             raise ValueError(
-                f"max_length ({max_length}) is no multiple of pad_to_multiple_of ({multiple}): "
+                f"stride={self.stride} is what windows of a text share: pass "
+                "return_overflowing_tokens=True"
+            )
+
+    def _check_length(self) -> None:
+        if self.max_length is None:
+            if self.truncation or self.padding == "max_length":
+                what = "truncation" if self.truncation else "padding='max_length'"
+                raise ValueError(
+                    f"{what} needs max_length: this tokenizer does not know how long a row may be "
+                    "(model_max_length)"
+                )
+            return
+        length = _integer("max_length", self.max_length, 1)
+        if self.truncation and self.padding and length % self.multiple:
+            raise ValueError(
+                f"max_length ({length}) is no multiple of pad_to_multiple_of ({self.multiple}): "
                 "rows that are cut to it would be filled beyond it"
             )
-        if text_length <= 0:
+        if length <= self.special:
             raise ValueError(
-                f"max_length ({max_length}) leaves no room: {special} special tokens are put around"
+                f"max_length ({length}) leaves no room: {self.special} special tokens are put "
+                "around"
             )
-        if truncation and text_length <= stride:
+        if self.truncation and length - self.special <= self.stride:
             raise ValueError(
-                f"stride ({stride}) must be less than the {text_length} tokens of text in a row "
-                f"of max_length ({max_length})"
+                f"stride ({self.stride}) must be less than the {length - self.special} tokens of "
+                f"text in a row of max_length ({length})"
             )
-    types = options.get("return_token_type_ids")
-    if types is None and not (pairs and tokenizer.gives_types):
-        types = False
-    side = lambda name: check_side(name, options.get(name) or getattr(tokenizer, name))
-    columns = {name: options.get(f"return_{name}", False) for name in COLUMNS}
-    columns["offset_mapping"] = options.get("return_offsets_mapping", False)
-    return Format(
-        padding,
-        side("padding_side"),
-        multiple,
-        truncation,
-        side("truncation_side"),
-        max_length,
-        stride,
-        special,
-        types,
-        windows,
-        tuple(name for name, wanted in columns.items() if wanted),
-    )
 
 
 def _one_of(name: str, value: Any, known: Mapping[Any, Any]) -> Any:
