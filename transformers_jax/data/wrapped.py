@@ -10,6 +10,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -90,6 +91,7 @@ def strings_of(text: Any) -> Iterator[str]:
             yield from strings_of(part)
 
 
+@dataclass(eq=False, repr=False)
 class Wrapped:
     """A tokenizer of the Rust library, and what files say of it beside its tokens.
 
@@ -111,31 +113,24 @@ class Wrapped:
             it; `save` writes them.
     """
 
-    def __init__(
-        self,
-        inner: Any,
-        kind: str,
-        special: Mapping[str, str] | None = None,
-        chat_template: str | None = None,
-        *,
-        padding_side: str = "right",
-        truncation_side: str = "right",
-        model_max_length: int | None = None,
-        returns_types: bool | None = None,
-        tokenizer_class: str | None = None,
-        config: Mapping[str, Any] | None = None,
-        languages: Mapping[str, int] | None = None,
-        target: Any = None,
-        files: Mapping[str, bytes] | None = None,
-    ):
-        self.inner, self.kind, self.chat_template = inner, kind, chat_template
-        self.padding_side, self.truncation_side = padding_side, truncation_side
-        self.model_max_length, self.returns_types = model_max_length, returns_types
-        self.tokenizer_class, self.config = tokenizer_class, dict(config or {})
-        self.languages, self.target = dict(languages or {}), target
-        self.files = dict(files or {})
+    inner: Any
+    kind: str
+    special: dict[str, str] = field(default_factory=dict)
+    chat_template: str | None = None
+    _: KW_ONLY
+    padding_side: str = "right"
+    truncation_side: str = "right"
+    model_max_length: int | None = None
+    returns_types: bool | None = None
+    tokenizer_class: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    languages: Mapping[str, int] = field(default_factory=dict)
+    target: Any = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._named = dict(special or {})
+        self._named = dict(self.special)
         self._read_vocabulary()
 
     def _read_vocabulary(self) -> None:

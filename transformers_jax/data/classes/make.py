@@ -108,12 +108,13 @@ def _padding(found: Any, options: Options) -> str | None:
 
 def _ends(options: Options) -> Frame:
     """bos and eos, as `add_bos_token` and `add_eos_token` say; a tokenizer.json has its own."""
-    said = lambda role: (
-        not options.whole and options.get(f"add_{role}_token", False) and options.token(role)
+    bos, eos = (
+        not options.whole and options.get(f"add_{role}_token") and options.token(role)
+        for role in ("bos", "eos")
     )
-    bos, eos = "bos " * bool(said("bos")), " eos" * bool(said("eos"))
-    single = f"{bos}A{eos}"
-    return Frame(single, f"{single} {bos.replace(' ', ':1 ')}B:1{eos and ' eos:1'}")
+    side = lambda text, kind: [f"bos{kind}"] * bool(bos) + [text] + [f"eos{kind}"] * bool(eos)
+    single = side("A", "")
+    return Frame(" ".join(single), " ".join([*single, *side("B:1", ":1")]))
 
 
 def put_frame(inner: Any, frame: Frame, options: Options) -> None:
@@ -163,24 +164,22 @@ def _between_languages(one: TokenizerClass, made: Made) -> None:
     """The token of the source language around a text, and a second tokenizer for the target's."""
     inner, options = made.inner, made.options
     codes = {*one.languages, *(text(token) for token in options.extra or [])}
-    made.languages = {
-        code: inner.token_to_id(code)
-        for code in sorted(c for c in codes if c)
-        if inner.token_to_id(code) is not None
-    }
+    ids = {code: inner.token_to_id(code) for code in sorted(filter(None, codes))}
+    made.languages = {code: number for code, number in ids.items() if number is not None}
     source = options.get("src_lang", one.default_language)
     target = options.get("tgt_lang", source)
     suffix = one.suffix or bool(options.get("legacy_behaviour", False))
-    other = tokenizers.Tokenizer.from_str(inner.to_str()) if target != source else inner
-    for tokenizer, code in ((inner, source), (other, target)):
+    made.target = inner
+    if target != source:
+        made.target = tokenizers.Tokenizer.from_str(inner.to_str())
+    for tokenizer, code in ((inner, source), (made.target, target)):
         put_language(tokenizer, code, made.languages, options, suffix)
-    made.target = other
 
 
 def put_language(
     inner: Any, code: str, known: Mapping[str, int], options: Options, suffix: bool
 ) -> None:
-    """The frame of a translation model: the language before a text or behind </s>.
+    """The template of a translation model: the language before a text or behind </s>.
 
     Raises:
         ValueError: the vocabulary has no token of the language.

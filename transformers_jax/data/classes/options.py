@@ -19,6 +19,8 @@ from tokenizers import AddedToken
 CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # in the order in which they are added
 
+FLAGS = ("lstrip", "normalized", "rstrip", "single_word", "special")  # of an added token
+
 
 @dataclass
 class Options:
@@ -122,8 +124,7 @@ def token(found: Any) -> Any:
     if isinstance(found, str):
         return AddedToken(found, special=True, normalized=False)
     if isinstance(found, dict) and isinstance(found.get("content"), str):
-        names = ("lstrip", "rstrip", "single_word", "normalized", "special")
-        options = {name: bool(found[name]) for name in names if name in found}
+        options = {name: bool(found[name]) for name in FLAGS if name in found}
         return AddedToken(found["content"], **options)
     raise ValueError(f"{found!r} is no token: expected a text, or an object with content")
 
