@@ -7,8 +7,7 @@ documents to evaluate on; a tokenizer that is learned in the run sees the first 
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.data.config import Data
-from transformers_jax.data.encoding import encode_batch, encode_source
+from transformers_jax.data.encoding import encode_batch, encode_texts
 from transformers_jax.data.opened import Opened, open_documents
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
-from transformers_jax.data.tokens import Tokens, collect, join, smallest_dtype
+from transformers_jax.data.tokens import Encoded, Tokens, collect, join, smallest_dtype
 
 CHUNK = 1 << 24  # ids that are looked at together when a token file is checked
 
@@ -94,13 +93,12 @@ def load_corpus(
     paths, shares = parse_mixture(data)
     fraction = data.eval_fraction if data.eval_path is None else None
     opened = [open_documents(path, data, fraction, eos) for path in paths]
-    others = _evaluation_paths(data)
-    apart = {name: open_documents(path, data, None, eos) for name, path in others.items()}
-    every = [*opened, *apart.values()]
-    wanted = (*roles, *(["eos"] if eos and "eos" not in roles else []))
+    sets = _evaluation_paths(data)
+    apart = {name: open_documents(path, data, None, eos) for name, path in sets.items()}
     if tokenizer is None:
-        tokenizer = _tokenizer(data, opened, every, wanted, sentinels, modes)
-    _check_folders(every, tokenizer, sentences, eos)
+        wanted = tuple(dict.fromkeys([*roles, "eos"] if eos else roles))
+        tokenizer = _tokenizer(data, opened, [*apart.values()], wanted, sentinels, modes)
+    _check_folders([*opened, *apart.values()], tokenizer, sentences, eos)
     encode = partial(_encode, tokenizer=tokenizer, sentences=sentences, eos=eos)
     trained = [encode(one, one.train) for one in opened]
     evaluation = {
@@ -127,20 +125,12 @@ def parse_mixture(data: Data) -> tuple[list[str], list[float] | None]:
     """
     if not data.mixture:
         return [data.path], [1.0]
-    paths, shares = [], []
-    for entry in data.mixture:
-        path, _, share = entry.rpartition("=")
-        try:
-            number: float | None = float(share) if path else None
-        except ValueError:
-            number = None
-        paths.append(entry if number is None else path)
-        shares.append(number)
+    paths, shares = zip(*map(_parse_share, data.mixture))
     if len(set(paths)) < len(paths):
         raise ValueError(f"data.mixture names a source twice: {', '.join(data.mixture)}")
     given = [share for share in shares if share is not None]
     if not given:
-        return paths, None
+        return [*paths], None
     if len(given) < len(shares):
         raise ValueError(
             f"data.mixture gives {len(given)} of {len(shares)} sources a share; give one to each "
@@ -151,7 +141,15 @@ def parse_mixture(data: Data) -> tuple[list[str], list[float] | None]:
             f"the shares of data.mixture must be positive and sum to 1; {given} sum to "
             f"{sum(given):.6g}"
         )
-    return paths, given
+    return [*paths], given
+
+
+def _parse_share(entry: str) -> tuple[str, float | None]:
+    path, _, share = entry.rpartition("=")
+    try:
+        return (path, float(share)) if path else (entry, None)
+    except ValueError:
+        return entry, None
 
 
 def _shares(data: Data, shares: list[float] | None, trained: list[Tokens]) -> list[float]:
@@ -163,13 +161,13 @@ def _shares(data: Data, shares: list[float] | None, trained: list[Tokens]) -> li
 
 
 def _evaluation_paths(data: Data) -> dict[str, str]:
-    found = {} if data.eval_path is None else {"": data.eval_path}
+    paths = {} if data.eval_path is None else {"": data.eval_path}
     for entry in data.eval_sets:
-        name, sign, path = entry.partition("=")
-        if not (name and sign and path) or name in found:
+        name, _, path = entry.partition("=")
+        if not (name and path) or name in paths:
             raise ValueError(f"data.eval_sets: {entry!r} is not NAME=PATH with a name of its own")
-        found[name] = path
-    return found
+        paths[name] = path
+    return paths
 
 
 # ---------------------------------------------------------------- ids
@@ -177,34 +175,31 @@ def _evaluation_paths(data: Data) -> dict[str, str]:
 
 def _tokenizer(
     data: Data,
-    opened: list[Opened],
-    every: list[Opened],
+    trained: list[Opened],
+    apart: list[Opened],
     roles: Sequence[str],
     sentinels: int,
     modes: Sequence[str],
 ) -> Tokenizer | None:
     """The one that is named, that of a folder of tokens, or one that is learned."""
-    text = [one.path for one in every if one.is_text]
+    opened = [*trained, *apart]
+    texts = [one.path for one in opened if one.is_text]
     if data.tokenizer == "none":
-        if text:
-            raise ValueError(f"{text[0]} is text, and data.tokenizer is none; name a tokenizer")
+        if texts:
+            raise ValueError(f"{texts[0]} is text, and data.tokenizer is none; name a tokenizer")
         return None
     if data.tokenizer not in KINDS:
         return load_tokenizer(data.tokenizer)
-    if own := [one.tokenizer for one in every if one.tokenizer is not None]:
+    if own := [one.tokenizer for one in opened if one.tokenizer is not None]:
         return load_tokenizer(own[0])
-    if not text:
+    if not texts:
         return None
-    learn = [(one.train, one.tail) for one in opened if one.is_text]
+    parts = [(one, one.train) for one in trained]
     if data.tokenizer == "character":  # a character that was not seen cannot be written
-        learn += [(one.held, one.tail) for one in opened if one.is_text and one.held is not None]
-        learn += [(o.train, o.tail) for o in every[len(opened) :] if o.is_text]
-    texts = itertools.chain.from_iterable(_with_tail(some, tail) for some, tail in learn)
-    return train_tokenizer(data.tokenizer, texts, data.vocab_size, roles, sentinels, modes)
-
-
-def _with_tail(texts: Iterable[str], tail: str) -> Iterator[str]:
-    return (text + tail for text in texts)
+        parts += [(one, one.held) for one in trained if one.held is not None]
+        parts += [(one, one.train) for one in apart]
+    learned = (text + one.tail for one, some in parts if one.is_text for text in some)
+    return train_tokenizer(data.tokenizer, learned, data.vocab_size, roles, sentinels, modes)
 
 
 def _check_folders(
@@ -242,11 +237,13 @@ def _encode(
             raise ValueError(f"{one.path}: a token ends each document, and there is no tokenizer")
         end = tokenizer.vocabulary().need("eos")
     if one.ids:
-        return collect(encode_source(documents, None, end), None, False)
+        rows = map(np.asarray, documents)
+        if end is not None:
+            rows = (np.append(ids, ids.dtype.type(end)) for ids in rows)
+        return collect((Encoded(ids, None, 0) for ids in rows), None, False)
     assert tokenizer is not None
     encode = lambda texts: encode_batch(tokenizer, texts, one.tail, end, sentences)
-    dtype = smallest_dtype(tokenizer.max_id)
-    return collect(encode_source(documents, encode), dtype, sentences)
+    return collect(encode_texts(documents, encode), smallest_dtype(tokenizer.max_id), sentences)
 
 
 def _describe(
@@ -283,7 +280,7 @@ def check_ids(corpus: Corpus, size: int, path: str) -> None:
     """Every id lies in the vocabulary; a text's ids do once its tokenizer's largest id does.
 
     Raises:
-        ValueError: the first id outside, with its place.
+        ValueError: the first id outside, with its position.
     """
     tokenizer = corpus.tokenizer
     if tokenizer is not None and tokenizer.max_id >= size:
@@ -299,8 +296,8 @@ def check_ids(corpus: Corpus, size: int, path: str) -> None:
             part = tokens.ids[start : start + CHUNK]
             wrong = (part < 0) | (part >= size) if part.dtype.kind == "i" else part >= size
             if wrong.any():
-                place = int(np.argmax(wrong))
+                index = int(np.argmax(wrong))
                 raise ValueError(
-                    f"{source}: id {part[place]} at {start + place} of the {name} part is outside "
+                    f"{source}: id {part[index]} at {start + index} of the {name} part is outside "
                     f"the vocabulary [0, {size}) of model.vocab_size; do they belong together?"
                 )

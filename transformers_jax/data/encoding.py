@@ -79,35 +79,23 @@ def encode_batch(
 ) -> list[Encoded]:
     """Documents as ids, each with `tail`, or the token eos, behind it."""
     whole = [text + tail for text in texts]
+    breaks: list[Any] = [None] * len(texts)
     if sentences:
         marked = tokenizer.encode_marked(whole, [sentence_starts(text) for text in texts])
-        rows = [ids for ids, _ in marked]
-        breaks: list[Any] = [_from_zero(ids, marks) for ids, marks in marked]
+        rows, breaks = [ids for ids, _ in marked], [marks for _, marks in marked]
     else:
         rows = tokenizer.encode_many(whole, parse_special=False)
-        breaks = [None] * len(rows)
     if eos is not None:
         rows = [np.append(ids, np.int32(eos)) for ids in rows]
-        if sentences:
-            breaks = [_from_zero(ids, marks) for ids, marks in zip(rows, breaks)]
+    if sentences:  # whatever became of its first character, a document starts a sentence
+        first = np.zeros(1, np.int64)
+        breaks = [np.union1d(first[: len(ids)], marks) for ids, marks in zip(rows, breaks)]
     return [Encoded(r, b, len(t.encode())) for r, b, t in zip(rows, breaks, whole)]
 
 
-def _from_zero(ids: np.ndarray, marks: np.ndarray) -> np.ndarray:
-    """The first token of a document starts a sentence, whatever became of its first character."""
-    return np.union1d([0], marks).astype(np.int64) if len(ids) else np.zeros(0, np.int64)
-
-
-def encode_source(
-    texts: Iterable[Any],
-    encode: Callable[[list[str]], list[Encoded]] | None,
-    eos: int | None = None,
+def encode_texts(
+    texts: Iterable[str], encode: Callable[[list[str]], list[Encoded]]
 ) -> Iterator[Encoded]:
-    """Documents as ids, one by one; where they are ids already, only eos is put behind them."""
-    if encode is None:
-        for row in texts:
-            ids = np.asarray(row)
-            yield Encoded(ids if eos is None else np.append(ids, ids.dtype.type(eos)), None, 0)
-        return
+    """Documents as ids, one by one."""
     for some in batches(texts):
         yield from encode(some)
