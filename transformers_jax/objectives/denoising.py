@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from transformers_jax.objectives.example import Corruption, Example, beside, fractions, ids_of
+from transformers_jax.objectives.example import Example, Seq2Seq
 from transformers_jax.objectives.spans import cover, lengths_to, place, round_randomly
 
 
 @dataclass(frozen=True)
-class Denoising(Corruption):
+class Denoising(Seq2Seq):
     """BART: sentences are shuffled, spans become a mask token, and the decoder writes it all.
 
     `rate` of the tokens is hidden (the number is rounded at random, so the expected rate is exact)
@@ -24,10 +24,8 @@ class Denoising(Corruption):
     Source: Lewis et al. 2019, sections 2.2 and 5 (30 %, lambda = 3, all sentences permuted).
     """
 
-    head: ClassVar[str] = "seq2seq_lm"
-    loss: ClassVar[str] = "seq2seq_lm"
-    sides: ClassVar[int] = 2
     roles: ClassVar[tuple[str, ...]] = ("pad", "bos", "eos", "mask")
+    fractions: ClassVar[tuple[str, ...]] = ("rate",)
 
     rate: float = 0.3
     """fraction of tokens that are hidden"""
@@ -37,7 +35,7 @@ class Denoising(Corruption):
     """whether sentences are shuffled"""
 
     def __post_init__(self) -> None:
-        fractions(self, rate=self.rate)
+        super().__post_init__()
         if self.mean_span <= 0:
             raise ValueError(f"Denoising: expected mean_span > 0, came {self.mean_span}")
 
@@ -47,19 +45,19 @@ class Denoising(Corruption):
         return self.permute
 
     def example(self, piece, rng, words, other) -> Example:
-        ids = ids_of(self, piece)
-        words.require("Denoising", roles=self.roles)
+        ids = self.ids(piece, words)
         bos, eos = (np.array([words.need(r)], np.int32) for r in ("bos", "eos"))
         labels = np.concatenate([bos, ids, eos])
-        source = np.concatenate([bos, self._infill(self._shuffled(piece, rng), rng, words), eos])
+        source = np.concatenate(
+            [bos, self._infill(self._shuffled(ids, piece.breaks, rng), rng, words), eos]
+        )
         behind = np.concatenate([eos, labels[:-1]])
         return Example({"input_ids": source}, {"decoder_input_ids": behind, "labels": labels})
 
-    def _shuffled(self, piece, rng) -> np.ndarray:
-        ids = ids_of(self, piece)
-        if not self.permute or len(piece.breaks) < 2:
+    def _shuffled(self, ids, breaks, rng) -> np.ndarray:
+        if not self.permute or len(breaks) < 2:
             return ids
-        sentences = np.split(ids, piece.breaks[1:])
+        sentences = np.split(ids, breaks[1:])
         return np.concatenate([sentences[i] for i in rng.permutation(len(sentences))])
 
     def _infill(self, ids, rng, words) -> np.ndarray:
@@ -80,7 +78,7 @@ class Denoising(Corruption):
         return out
 
     def room(self, length: int) -> int:
-        return beside(self, length, 2)
+        return self.beside(length, 2)
 
     def target_width(self, length: int) -> int:
         return self.room(length) + 2

@@ -8,14 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from transformers_jax.arrays import Bool, Int
-from transformers_jax.objectives.example import (
-    IGNORED,
-    Corruption,
-    Example,
-    beside,
-    fractions,
-    ids_of,
-)
+from transformers_jax.objectives.example import IGNORED, Corruption, Example
 from transformers_jax.objectives.spans import choose, cover, lengths_to, place, round_randomly
 from transformers_jax.objectives.vocabulary import Vocabulary
 
@@ -36,6 +29,7 @@ class MaskedLM(Corruption):
 
     head: ClassVar[str] = "masked_lm"
     loss: ClassVar[str] = "masked_lm"
+    fractions: ClassVar[tuple[str, ...]] = ("masked", "random")
 
     rate: float = 0.15
     """fraction of ordinary tokens (of words, if whole_word) that are chosen"""
@@ -51,7 +45,7 @@ class MaskedLM(Corruption):
     """put cls in front and sep behind"""
 
     def __post_init__(self) -> None:
-        fractions(self, masked=self.masked, random=self.random)
+        super().__post_init__()
         # 0.1 above 1 is an error; 1e-9 is how binary fractions add up.
         if not 0 < self.rate <= 1 or self.masked + self.random > 1 + 1e-9 or self.ngram < 1:
             raise ValueError(
@@ -66,8 +60,7 @@ class MaskedLM(Corruption):
         return ("mask", "cls", "sep") if self.frame else ("mask",)
 
     def example(self, piece, rng, words, other) -> Example:
-        ids = ids_of(self, piece)
-        words.require(type(self).__name__, roles=self.roles)
+        ids = self.ids(piece, words)
         if not self.frame:
             inputs, labels = self.hide(ids, rng, words)
             return Example({"input_ids": inputs, "labels": labels})
@@ -126,7 +119,7 @@ class MaskedLM(Corruption):
         return 1 + np.searchsorted(ends, rng.random(size) * ends[-1], side="right")
 
     def room(self, length: int) -> int:
-        return beside(self, length, 2 if self.frame else 0)
+        return self.beside(length, 2 if self.frame else 0)
 
 
 @dataclass(frozen=True)

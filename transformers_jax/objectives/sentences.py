@@ -8,15 +8,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from transformers_jax.arrays import Bool, Float, Int
-from transformers_jax.objectives.example import (
-    IGNORED,
-    Corruption,
-    Example,
-    Piece,
-    beside,
-    fractions,
-    ids_of,
-)
+from transformers_jax.objectives.example import IGNORED, Corruption, Example, Piece, Seq2Seq
 from transformers_jax.objectives.masking import MaskedLM
 from transformers_jax.objectives.spans import answer
 from transformers_jax.objectives.vocabulary import Vocabulary
@@ -48,7 +40,7 @@ class _Segments(Corruption):
 
     def room(self, length: int) -> int:
         # Two, because even one token gets a second segment beside it.
-        return beside(self, length, 3, 2)
+        return self.beside(length, 3, 2)
 
 
 def _cut(breaks: Int[np.ndarray, " s"], n: int, rng: np.random.Generator) -> int:
@@ -72,6 +64,8 @@ class NextSentence(_Segments):
     Source: Devlin et al. 2018, section 3.1 (half random) and appendix A.2; 10 % short: its code.
     """
 
+    fractions: ClassVar[tuple[str, ...]] = ("random", "short")
+
     masking: MaskedLM = MaskedLM()
     """how words are hidden in both segments"""
     random: float = 0.5
@@ -79,12 +73,8 @@ class NextSentence(_Segments):
     short: float = 0.1
     """fraction of examples that are made shorter than they could be"""
 
-    def __post_init__(self) -> None:
-        fractions(self, random=self.random, short=self.short)
-
     def example(self, piece, rng, words, other) -> Example:
-        ids, breaks = ids_of(self, piece), np.asarray(piece.breaks)
-        words.require("NextSentence", roles=self.roles)
+        ids, breaks = self.ids(piece, words), np.asarray(piece.breaks)
         if rng.random() < self.short and len(ids) > 2:
             ids = ids[: rng.integers(2, len(ids) + 1)]
             breaks = breaks[breaks < len(ids)]
@@ -96,7 +86,7 @@ class NextSentence(_Segments):
         return self._made(first, second, int(elsewhere), rng, words)
 
     def _from(self, piece: Piece, count: int, rng: np.random.Generator) -> Int[np.ndarray, " m"]:
-        ids, breaks = ids_of(self, piece), np.asarray(piece.breaks)
+        ids, breaks = self.ids(piece), np.asarray(piece.breaks)
         starts = breaks[breaks <= len(ids) - count]
         start = int(starts[rng.integers(len(starts))]) if len(starts) else 0
         return ids[start : start + count]
@@ -113,31 +103,30 @@ class SentenceOrder(_Segments):
     Source: Lan et al. 2019, section 3.1 (order), section 4.1 (words hidden in spans of up to 3).
     """
 
+    fractions: ClassVar[tuple[str, ...]] = ("swapped",)
+
     masking: MaskedLM = MaskedLM(ngram=3)
     """how words are hidden in both segments"""
     swapped: float = 0.5
     """fraction of examples whose segments are swapped"""
 
-    def __post_init__(self) -> None:
-        fractions(self, swapped=self.swapped)
-
     def example(self, piece, rng, words, other) -> Example:
-        ids = ids_of(self, piece)
-        words.require("SentenceOrder", roles=self.roles)
+        ids = self.ids(piece, words)
         cut = _cut(np.asarray(piece.breaks), len(ids), rng)
         first, second = ids[:cut], ids[cut:]
         if not len(second):
             return self._made(first, second, IGNORED, rng, words)
-        if rng.random() < self.swapped:
-            return self._made(second, first, 1, rng, words)
-        return self._made(first, second, 0, rng, words)
+        swapped = rng.random() < self.swapped
+        if swapped:
+            first, second = second, first
+        return self._made(first, second, int(swapped), rng, words)
 
 
 Choice = Literal["principal", "random", "lead"]
 
 
 @dataclass(frozen=True)
-class GapSentences(Corruption):
+class GapSentences(Seq2Seq):
     """PEGASUS: whole sentences become one mask token each, and the decoder writes them.
 
     `rate` of the sentences is hidden: the number is rounded, at least one, and one always stays.
@@ -152,10 +141,8 @@ class GapSentences(Corruption):
     the encoder's side is left out, as in the paper's large model (section 6.1.2).
     """
 
-    head: ClassVar[str] = "seq2seq_lm"
-    loss: ClassVar[str] = "seq2seq_lm"
-    sides: ClassVar[int] = 2
     roles: ClassVar[tuple[str, ...]] = ("pad", "eos", "mask")
+    fractions: ClassVar[tuple[str, ...]] = ("rate",)
     sentences: ClassVar[bool] = True
 
     rate: float = 0.3
@@ -164,7 +151,7 @@ class GapSentences(Corruption):
     """which sentences are hidden"""
 
     def __post_init__(self) -> None:
-        fractions(self, rate=self.rate)
+        super().__post_init__()
         if self.choice not in get_args(Choice):
             raise ValueError(
                 f"GapSentences: expected choice to be one of {get_args(Choice)}, came "
@@ -172,8 +159,7 @@ class GapSentences(Corruption):
             )
 
     def example(self, piece, rng, words, other) -> Example:
-        ids = ids_of(self, piece)
-        words.require("GapSentences", roles=self.roles)
+        ids = self.ids(piece, words)
         starts = np.asarray(piece.breaks)
         if len(starts) < 2:
             starts = np.unique([0, len(ids) // 2])
@@ -197,13 +183,13 @@ class GapSentences(Corruption):
             order = rng.permutation(total)
         else:
             order = np.argsort(-rouge_1(ids, sentence, total), kind="stable")
-        found = np.zeros(total, bool)
-        found[order[:count]] = True
-        return found
+        hidden = np.zeros(total, bool)
+        hidden[order[:count]] = True
+        return hidden
 
     def room(self, length: int) -> int:
         # Hidden sentences of one token each make nothing shorter.
-        return beside(self, length, 1)
+        return self.beside(length, 1)
 
     def target_width(self, length: int) -> int:
         # All but a sentence of one token, and eos; a single token is hidden whole.
