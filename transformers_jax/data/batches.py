@@ -37,7 +37,7 @@ def check_ids(batch: Batch, size: int) -> None:
 
 def evaluation_batches(part: Part, where: str) -> list[Batch]:
     """All of a held-out text, in order, with the same noise each time; the last batch is filled
-    with rows that are not asked for anything.
+    with rows without labels.
 
     Args:
         part: the text, not shuffled.
@@ -64,7 +64,7 @@ def shorten(batch: Batch, width: int, length: int) -> Batch:
     """The same ids in shorter rows, and more of them: [B T] as [B k, T / k].
 
     Args:
-        width: ids that a row predicts; what a row has beyond them (a first one that is not asked)
+        width: ids that a row predicts; what a row has beyond them (a first one, which is no target)
             is repeated at each cut.
         length: what a row is to predict.
     """

@@ -16,7 +16,7 @@ def render(
     """The text of a conversation.
 
     The template comes with the weights, from anyone: it runs in Jinja's immutable sandbox, which
-    gives it no way to the interpreter, to files, or to change what it is given.
+    gives it no way to the interpreter, to files, or to change its variables.
 
     Args:
         messages: [{"role": "user", "content": "..."}, ...].
@@ -46,5 +46,5 @@ def render(
     try:
         return environment.from_string(template).render(messages=list(messages), **variables)
     except Exception as error:  # templates are programs: anything may go wrong in them
-        said = f"{type(error).__name__}: {error}"
-        raise ValueError(f"the chat template fails on these messages ({said})") from None
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"the chat template fails on these messages ({reason})") from None

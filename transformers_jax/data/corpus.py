@@ -128,20 +128,20 @@ def parse_mixture(data: Data) -> tuple[list[str], list[float] | None]:
     paths, shares = zip(*map(_parse_share, data.mixture))
     if len(set(paths)) < len(paths):
         raise ValueError(f"data.mixture names a source twice: {', '.join(data.mixture)}")
-    given = [share for share in shares if share is not None]
-    if not given:
+    numbers = [share for share in shares if share is not None]
+    if not numbers:
         return [*paths], None
-    if len(given) < len(shares):
+    if len(numbers) < len(shares):
         raise ValueError(
-            f"data.mixture gives {len(given)} of {len(shares)} sources a share; give one to each "
+            f"data.mixture gives {len(numbers)} of {len(shares)} sources a share; give one to each "
             "(PATH=SHARE), or to none"
         )
-    if any(share <= 0 for share in given) or abs(sum(given) - 1) > 1e-6:
+    if any(share <= 0 for share in numbers) or abs(sum(numbers) - 1) > 1e-6:
         raise ValueError(
-            f"the shares of data.mixture must be positive and sum to 1; {given} sum to "
-            f"{sum(given):.6g}"
+            f"the shares of data.mixture must be positive and sum to 1; {numbers} sum to "
+            f"{sum(numbers):.6g}"
         )
-    return [*paths], given
+    return [*paths], numbers
 
 
 def _parse_share(entry: str) -> tuple[str, float | None]:
@@ -207,10 +207,10 @@ def _check_folders(
 ) -> None:
     for one in every:
         if one.meta is not None:
-            made = one.meta.get("tokenizer")
-            if tokenizer is not None and made not in (None, tokenizer.fingerprint):
+            expected = one.meta.get("tokenizer")
+            if tokenizer is not None and expected not in (None, tokenizer.fingerprint):
                 raise ValueError(
-                    f"{one.path} was made with the tokenizer {made}, and this run has "
+                    f"{one.path} was made with the tokenizer {expected}, and this run has "
                     f"{tokenizer.fingerprint}; leave data.tokenizer out, or tokenize it anew"
                 )
             if eos and not one.meta.get("eos", False):
@@ -257,7 +257,7 @@ def _describe(
     counts = {"train": sum(len(part.tokens) for part in parts)}
     counts |= {name or "validation": len(tokens) for name, tokens in evaluation.items()}
     size = sum(len(part.tokens.ids) for part in parts)
-    held = ", ".join(f"{len(t.ids):,} {n}".strip() for n, t in evaluation.items())
+    evaluated = ", ".join(f"{len(t.ids):,} {n}".strip() for n, t in evaluation.items())
     names = ", ".join(
         part.name if len(parts) == 1 else f"{part.name} ({part.share:.3g})" for part in parts
     )
@@ -271,7 +271,7 @@ def _describe(
         },
         fingerprint=digest.hexdigest()[:16],
         origin=f"{names}: {size:,} tokens of {counts['train']:,} documents to train on, "
-        f"{held} to test",
+        f"{evaluated} to test",
         documents=counts,
     )
 

@@ -1,7 +1,7 @@
 """Tokenizers that a run learns from its own text.
 
-With no roles asked, byte, character and bpe have no special tokens at all. What an objective asks
-for is added: roles before the words that are learned (behind bytes and characters, which keep
+Without roles, byte, character and bpe have no special tokens at all. What an objective needs
+is added: roles before the words that are learned (behind bytes and characters, which keep
 their ids), modes and sentinels at the end, <extra_id_0> last, as T5 has them.
 """
 
@@ -85,12 +85,12 @@ def _make(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
         whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         inner.pre_tokenizer, inner.decoder = whole, decoders.ByteLevel()
     elif kind == "character":
-        seen: set[str] = set()
+        letters: set[str] = set()
         for text in texts:
-            seen.update(text)
-        if not seen:
+            letters.update(text)
+        if not letters:
             raise ValueError("a character tokenizer is made from text; there is none")
-        vocabulary = {character: number for number, character in enumerate(sorted(seen))}
+        vocabulary = {character: number for number, character in enumerate(sorted(letters))}
         inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
         inner.decoder = decoders.Fuse()
     elif kind == "wordpiece":

@@ -5,7 +5,7 @@ Crops       the same, cut at random places
 Documents   each document by itself, in as many pieces as it takes
 
 A piece is found by its number, without those before it. Where `overlap` is 1 a piece begins with
-the last id of the one before, so that a decoder is asked for every id once.
+the last id of the one before, so that a decoder predicts every id once.
 """
 
 from __future__ import annotations

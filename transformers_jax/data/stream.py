@@ -25,7 +25,7 @@ from transformers_jax.data.tokens import Tokens
 from transformers_jax.objectives import Example, Vocabulary
 
 BUCKETS = 8  # widths that the rows of `bucketed` may have: multiples of an eighth
-CACHED = 2  # windows that are kept: batches reach from one into the next
+CACHED = 2  # windows that stay in memory: batches reach from one into the next
 CUTS = {"stream": Windows, "crops": Crops}
 
 
@@ -43,7 +43,7 @@ class Position:
 
     Attributes:
         parts: the next row of each part.
-        rows: how many rows each part has given: what keeps a mixture at its shares.
+        rows: how many rows each part has had: what keeps a mixture at its shares.
     """
 
     parts: tuple[Place, ...]
@@ -165,7 +165,7 @@ class Part:
 
 
 class _Lazy(Sequence):
-    """Rows of one example each, made when they are asked for."""
+    """Rows of one example each, made when they are read."""
 
     def __init__(self, part: Part, epoch: int, turns: range):
         self.part, self.epoch, self.turns = part, epoch, turns

@@ -41,7 +41,7 @@ class Writer:
         folder: made if it is not there; whole shards that lie there already are kept, and
             `documents` says how many documents they hold: the caller goes on behind them.
         dtype: uint16, uint32 or int32.
-        sentences: whether `add` is told where sentences start.
+        sentences: whether `add` gets the starts of sentences.
         shard_size: bytes of ids after which a shard ends, with its document.
 
     Raises:
@@ -224,8 +224,8 @@ def check_tokens(folder: str | Path) -> Tokens:
                 wrong.append(f"{name} is missing")
                 continue
             with open(folder / name, "rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != expected:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != expected:
                 wrong.append(f"{name} differs from its checksum")
     if wrong:
         raise ValueError(f"{folder} is damaged: {'; '.join(wrong)}; make it anew")
@@ -240,9 +240,9 @@ def _read_shards(
 ) -> tuple[Any, np.ndarray, np.ndarray | None]:
     """Ids as memory maps, starts of documents, and starts of sentences."""
     for name, size in [file for shard in shards for file in shard["bytes"].items()]:
-        found = (folder / name).stat().st_size if (folder / name).is_file() else None
-        if found != size:
-            state = "is missing" if found is None else f"has {found} bytes"
+        actual = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if actual != size:
+            state = "is missing" if actual is None else f"has {actual} bytes"
             raise ValueError(f"{folder / name} {state}; expected {size}: make it anew")
     maps, starts, sentences, offset = [], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
     for number, shard in enumerate(shards):

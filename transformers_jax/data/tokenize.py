@@ -36,7 +36,7 @@ PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be made; all of it decides the bytes that are written."""
+    """The arguments; all of them decide the bytes that are written."""
 
     source: str
     tokenizer: str

@@ -47,7 +47,7 @@ class Tokenizer(Wrapped):
             parse_special: whether "<pad>" in the text is the token; else it is five characters.
 
         Raises:
-            ValueError: no text (bytes, None, lone surrogates), or a character never seen.
+            ValueError: no text (bytes, None, lone surrogates), or a character without an id.
         """
         return self.encode_many([text], parse_special=parse_special)[0]
 
@@ -59,8 +59,8 @@ class Tokenizer(Wrapped):
         if self.simple:
             check_surrogates(texts)
             return [self.symbol_ids(text, parse_special) for text in texts]
-        found = self.run("encode_batch_fast", texts, parse_special=parse_special)
-        return [np.array(one.ids, np.int32) for one in found]
+        rows = self.run("encode_batch_fast", texts, parse_special=parse_special)
+        return [np.array(one.ids, np.int32) for one in rows]
 
     def encode_marked(
         self, texts: Sequence[str], places: Sequence[Sequence[int]]
@@ -97,8 +97,8 @@ class Tokenizer(Wrapped):
             pad_to_multiple_of: makes the width a multiple, so that batches of many lengths are
                 computed by few compiled programs.
             padding_side, truncation_side: "left" or "right"; by default the tokenizer's own.
-            max_length: the most tokens of a row; where truncation or padding need it and it is not
-                given, `model_max_length`.
+            max_length: the most tokens of a row; where truncation or padding need it, by default
+                `model_max_length`.
             truncation: cuts rows that are longer; otherwise they are an error. Of a pair the
                 longer text is cut first (True, "longest_first"), or one alone ("only_first",
                 "only_second").
@@ -158,10 +158,10 @@ class Tokenizer(Wrapped):
         """
         specials.check_names(special_tokens_dict)
         count = 0
-        for name, given in special_tokens_dict.items():
-            count += self.add_tokens(given, special_tokens=True)
+        for name, token in special_tokens_dict.items():
+            count += self.add_tokens(token, special_tokens=True)
             if name != "additional_special_tokens":
-                self._named[name.removesuffix("_token")] = getattr(given, "content", given)
+                self._named[name.removesuffix("_token")] = getattr(token, "content", token)
         self._read_vocabulary()
         return count
 
@@ -194,8 +194,8 @@ class Tokenizer(Wrapped):
         with refusing("these ids cannot be decoded"):
             text = self.inner.decode(row, skip_special_tokens=skip_special_tokens)
         if clean_up_tokenization_spaces is None:
-            told = self.config.get("clean_up_tokenization_spaces", False)
-            clean_up_tokenization_spaces = told and type(self.inner.model).__name__ != "BPE"
+            cleans = self.config.get("clean_up_tokenization_spaces", False)
+            clean_up_tokenization_spaces = cleans and type(self.inner.model).__name__ != "BPE"
         return tokenizer_settings.cleaned(text) if clean_up_tokenization_spaces else text
 
     def batch_decode(

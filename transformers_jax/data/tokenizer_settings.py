@@ -35,23 +35,23 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a side that is neither left nor right, or a length that is no number.
     """
-    found: dict[str, Any] = {"config": dict(config)}
+    settled: dict[str, Any] = {"config": dict(config)}
     for name in ("padding_side", "truncation_side"):
         if config.get(name) is not None:
-            found[name] = check_side(name, config[name])
+            settled[name] = check_side(name, config[name])
     length = config.get("model_max_length")
     if length is not None:
         if isinstance(length, bool) or not isinstance(length, (int, float)) or length < 1:
             raise ValueError(f"model_max_length={length!r} must be a number of tokens, at least 1")
-        found["model_max_length"] = int(length) if length < UNBOUNDED else None
+        settled["model_max_length"] = int(length) if length < UNBOUNDED else None
     name = config.get("tokenizer_class")
-    found["tokenizer_class"] = name
+    settled["tokenizer_class"] = name
     inputs = config.get("model_input_names")
     if inputs is not None:
-        found["returns_types"] = "token_type_ids" in inputs
+        settled["returns_types"] = "token_type_ids" in inputs
     elif name is not None and name not in AS_IT_LIES:
-        found["returns_types"] = name.removesuffix("Fast").removesuffix("Tokenizer") in TYPED
-    return found
+        settled["returns_types"] = name.removesuffix("Fast").removesuffix("Tokenizer") in TYPED
+    return settled
 
 
 def check_side(name: str, side: Any) -> Side:

@@ -68,7 +68,7 @@ def load_tokenizer(
             "deu_Latn", "de"). `tokenizer.target` is then for texts of the target language.
 
     Raises:
-        ValueError: nothing there that is known, a class that is not had or not told, or a file
+        ValueError: nothing there that is known, a class that is missing or not named, or a file
             that cannot be read.
         ConnectionError: a model's id, while the hub cannot be reached.
     """

@@ -72,8 +72,8 @@ class Tokens:
     Attributes:
         ids: Int["N"], all documents one after the other; an array, a memory map, or `Joined`.
         starts: Int64["D+1"]; document d is ids[starts[d]:starts[d + 1]].
-        sentences: Int64["M"], sorted places in ids where a sentence starts; every document that is
-            not empty starts one. None: not known.
+        sentences: Int64["M"], ascending positions in ids where a sentence starts; every document
+            that is not empty starts one. None: not known.
         text_bytes: UTF-8 bytes of the text that the ids stand for; None if there was no text.
 
     Raises:
@@ -162,7 +162,7 @@ class Encoded(NamedTuple):
 
 
 def collect(encoded: Iterable[Encoded], dtype: str | None, sentences: bool) -> Tokens:
-    """Tokens in memory, of documents in order: no more of each is kept than its ids.
+    """Tokens in memory, of documents in order: all but its ids is freed.
 
     Args:
         dtype: of the ids; None: as they are.

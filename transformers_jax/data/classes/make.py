@@ -72,7 +72,7 @@ def of_class(one: TokenizerClass, file: Path, options: Options) -> Made:
     words = _words(one, file, options)
     side = _padding(words.padding, options)
     inner = one.build(words, options)
-    named = options.extra if options.extra is not None else (words.found or None)
+    named = options.extra if options.extra is not None else (words.tokens or None)
     extra = options.extra if options.extra is not None else one.extra(named, options)
     add_tokens(inner, options, extra)
     made = Made(inner, options, side or one.padding_side)
@@ -98,12 +98,12 @@ def _words(one: TokenizerClass, file: Path, options: Options) -> Words:
     return vocabulary.from_lines(file)
 
 
-def _padding(found: Any, options: Options) -> str | None:
+def _padding(padding: Any, options: Options) -> str | None:
     """The side and the token of a tokenizer.json that fills rows."""
-    if not found:
+    if not padding:
         return None
-    options.values.setdefault("pad_token", found["pad_token"])
-    return str(found["direction"])
+    options.values.setdefault("pad_token", padding["pad_token"])
+    return str(padding["direction"])
 
 
 def _ends(options: Options) -> Frame:

@@ -36,19 +36,16 @@ class SlowClass:
 
 
 def _files(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
-    found = {}
-    for name in names:
-        if not (folder / name).is_file():
-            raise ValueError(f"{name} is not beside it")
-        found[name] = (folder / name).read_bytes()
-    return found
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise ValueError(f"{missing[0]} is not beside it")
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def _ids(content: bytes) -> dict[str, int]:
-    found = json.loads(content)
-    if not isinstance(found, dict) or not all(isinstance(n, int) for n in found.values()):
+    ids = json.loads(content)
+    if not isinstance(ids, dict) or not all(isinstance(number, int) for number in ids.values()):
         raise ValueError("vocab.json is no object of tokens and their ids")
-    return found
+    return ids
 
 
 # ------------------------------------------------------------ pieces in another's vocabulary
@@ -88,14 +85,15 @@ def _looked_up(
         for piece, score, kind in model.pieces
         if kind in (sentencepiece.NORMAL, sentencepiece.UNUSED)
     }
-    rest = [piece for piece in own if piece not in set(known.values())]
-    places = known | {max(known) + 1 + place: piece for place, piece in enumerate(rest)}
+    known_pieces = {*known.values()}
+    rest = [piece for piece in own if piece not in known_pieces]
+    numbered = known | dict(enumerate(rest, max(known) + 1))
     unknown = next((n for n, piece in known.items() if piece == options.token("unk")), None)
     if unknown is None:
         raise ValueError(f"{options.token('unk')!r}, the token of unknown words, is not in it")
     moved = sentencepiece.Model(**{**vars(model), "pieces": []})
-    for number in range(max(places) + 1):
-        piece = places.get(number, "")
+    for number in range(max(numbered) + 1):
+        piece = numbered.get(number, "")
         kind = sentencepiece.UNKNOWN if number == unknown else sentencepiece.CONTROL
         if piece in special:
             moved.pieces.append((piece, 0.0, kind))
@@ -140,7 +138,7 @@ def _m2m_100(folder: Path, options: Options) -> Made:
     if dictionary not in ("m2m100", "wmt21"):
         raise ValueError(f"language_codes={dictionary!r}: expected 'm2m100' or 'wmt21'")
     codes = languages.M2M100 if dictionary == "m2m100" else languages.WMT21
-    numbers = {code: len(ids) + place for place, code in enumerate(codes)}
+    numbers = {code: number for number, code in enumerate(codes, len(ids))}
     spelled = {f"__{code}__": number for code, number in numbers.items()}
     known = _known(ids, options, spelled)
     sides = {"src_lang": options.get("src_lang", "en"), "tgt_lang": options.get("tgt_lang")}
@@ -174,8 +172,7 @@ def _marian(folder: Path, options: Options) -> Made:
         codes = {piece for piece in ids if piece.startswith(">>") and piece.endswith("<<")}
         own = {piece for piece, _, _ in model.pieces} | codes
         aside = {f"{CODE}{code[1:]}": ids[code] for code in codes} | {UNKNOWN_CODE: -1}
-        last = max(known) + 1 + len(model.pieces)
-        marked = known | {last + place: text for place, text in enumerate(aside)}
+        marked = known | dict(enumerate(aside, max(known) + 1 + len(model.pieces)))
         inner = _looked_up(model, marked, options, {*aside})
         put_frame(inner, Frame("A eos", "A B eos"), options)
         alias = {number: aside[text] for number, text in marked.items() if aside.get(text, -1) >= 0}

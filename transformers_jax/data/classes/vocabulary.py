@@ -29,7 +29,7 @@ class Words:
         merges: pairs of tokens, in the order in which they are merged.
         charsmap: SentencePiece's compiled table of characters, or nothing.
         frame: the post-processor of a tokenizer.json, or None.
-        found: control and user-defined pieces of a SentencePiece model, which become tokens.
+        tokens: control and user-defined pieces of a SentencePiece model, which become tokens.
         padding: the "padding" of a tokenizer.json: side and token, or None.
     """
 
@@ -38,7 +38,7 @@ class Words:
     merges: Merges = field(default_factory=list)
     charsmap: bytes = b""
     frame: Any = None
-    found: list[Any] = field(default_factory=list)
+    tokens: list[Any] = field(default_factory=list)
     padding: dict[str, Any] | None = None
 
 
@@ -53,18 +53,18 @@ def from_json(file: Path) -> Words:
     small = {"type": "WordLevel", "vocab": {"<unk>": 0}, "unk_token": "<unk>"}  # fast to build
     rest = json.dumps({**whole, "model": small, "added_tokens": []})
     inner = tokenizers.Tokenizer.from_str(rest)
-    found = Words(frame=inner.post_processor, padding=inner.padding)
+    words = Words(frame=inner.post_processor, padding=inner.padding)
     vocabulary = model["vocab"]
     if isinstance(vocabulary, list):
-        found.scored = [(piece, float(score)) for piece, score in vocabulary]
-        found.ids = {piece: number for number, (piece, _) in enumerate(found.scored)}
+        words.scored = [(piece, float(score)) for piece, score in vocabulary]
+        words.ids = {piece: number for number, (piece, _) in enumerate(words.scored)}
     else:
-        found.ids = dict(vocabulary)
+        words.ids = dict(vocabulary)
     for pair in model.get("merges") or []:
         left, right = pair.split(" ") if isinstance(pair, str) else pair
-        found.merges.append((left, right))
-    found.charsmap = _charsmap(whole.get("normalizer"))
-    return found
+        words.merges.append((left, right))
+    words.charsmap = _charsmap(whole.get("normalizer"))
+    return words
 
 
 def kind_of(file: Path) -> str:
@@ -106,8 +106,8 @@ def from_merges(file: Path) -> Words:
             "its tokens end with </w>: no byte-level BPE; save tokenizer.json with the library "
             "that it comes from"
         )
-    found, pairs = models.BPE.read_file(str(file), str(merges))
-    return Words(ids=found, merges=list(pairs))
+    ids, pairs = models.BPE.read_file(str(file), str(merges))
+    return Words(ids=ids, merges=list(pairs))
 
 
 def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) -> Words:
@@ -132,11 +132,11 @@ def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) ->
     merges = [pair for piece in ids for pair in cuts(piece, ids)] if merged else []
     scored = number(scored)
     return Words(
-        ids={piece: place for place, (piece, _) in enumerate(scored)},
+        ids={piece: number for number, (piece, _) in enumerate(scored)},
         scored=scored,
         merges=merges,
         charsmap=model.charsmap,
-        found=[
+        tokens=[
             AddedToken(piece, normalized=False, special=kind == CONTROL)
             for piece, _, kind in model.pieces
             if kind in (CONTROL, USER)

@@ -4,7 +4,7 @@ The language reference's topics (pydoc) and the docstrings of the standard libra
 TFDS dataset that is built on the spot: nothing is downloaded, nothing is carried along. The text
 differs from one Python to the next, so every run records a fingerprint of it.
 
-documents.py   the texts, as they are found
+documents.py   the texts, as Python has them
 builder.py     the TFDS builder
 """
 
@@ -38,12 +38,12 @@ def load() -> dict[str, list[Document]]:
     builder = builders.PythonDocs(data_dir=str(cache_dir() / "datasets"), config=version())
     if not Path(builder.data_path).exists():
         builders.quietly(builder.download_and_prepare)
-    found = {}
+    by_split = {}
     for split in ("train", "validation"):
         rows = list(builder.as_data_source(split))
         rows.sort(key=lambda row: int(row["number"]))
-        found[split] = [_document(row) for row in rows]
-    return found
+        by_split[split] = [_document(row) for row in rows]
+    return by_split
 
 
 def _document(row: dict[str, Any]) -> Document:
