@@ -6,12 +6,12 @@ import hashlib
 import numpy as np
 import pytest
 
+from tests.data.token_writing import write_tokens
 from transformers_jax.data import corpus as corpora
 from transformers_jax.data import encoding, python_docs
 from transformers_jax.data.config import Data
 from transformers_jax.data.corpus import load_corpus
 from transformers_jax.data.python_docs import Document
-from transformers_jax.data.token_folders import write_tokens
 from transformers_jax.data.tokenizers import train_tokenizer
 
 DOCUMENTS = [

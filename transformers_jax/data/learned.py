@@ -80,66 +80,55 @@ def train_tokenizer(
 
 def _make(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
     if kind == "byte":
-        vocabulary = {symbol: value for value, symbol in enumerate(byte_symbols())}
-        inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-        whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        inner.pre_tokenizer, inner.decoder = whole, decoders.ByteLevel()
+        symbols: Iterable[str] = byte_symbols()
+        pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     elif kind == "character":
-        letters: set[str] = set()
+        characters: set[str] = set()
         for text in texts:
-            letters.update(text)
-        if not letters:
+            characters.update(text)
+        if not characters:
             raise ValueError("a character tokenizer is made from text; there is none")
-        vocabulary = {character: number for number, character in enumerate(sorted(letters))}
-        inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-        inner.decoder = decoders.Fuse()
-    elif kind == "wordpiece":
-        inner = _train_word_pieces(texts, size, first)
+        symbols, pre_tokenizer = sorted(characters), None
     else:
-        least = 256 + len(first)
-        if size < least:
+        return _train(kind, texts, size, first)
+    vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
+    inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    inner.pre_tokenizer = pre_tokenizer
+    inner.decoder = decoders.ByteLevel() if kind == "byte" else decoders.Fuse()
+    return inner
+
+
+def _train(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
+    """WordPiece; or byte pairs or unigrams, both over GPT-2's bytes, so that nothing is unknown."""
+    options: dict[str, Any] = dict(vocab_size=size, special_tokens=first, show_progress=False)
+    if kind == "wordpiece":
+        if size < len(first) + 1:
+            raise ValueError(
+                f"data.vocab_size leaves {size} tokens; {len(first)} of them are special"
+            )
+        inner = tokenizers.Tokenizer(models.WordPiece(unk_token=BERT["unk"]))
+        inner.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+        inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        inner.decoder = decoders.WordPiece(cleanup=False)
+        trainer: Any = trainers.WordPieceTrainer(**options, limit_alphabet=max(size // 2, 1))
+    else:
+        if size < 256 + len(first):
             raise ValueError(
                 f"data.vocab_size leaves {size} tokens to a {kind} tokenizer; it must be at least "
-                f"{least}, the bytes and {len(first)} special tokens"
+                f"{256 + len(first)}, the bytes and {len(first)} special tokens"
                 if first
                 else f"data.vocab_size ({size}) must be at least 256, the bytes"
             )
-        inner = _train_on_bytes(kind, texts, size, first)
-    return inner
-
-
-def _train_on_bytes(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
-    """Byte pairs or unigrams: both over GPT-2's bytes and words, so nothing is unknown."""
-    options: dict[str, Any] = dict(
-        vocab_size=size,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-        special_tokens=first,
-    )
-    if kind == "bpe":
-        inner = tokenizers.Tokenizer(models.BPE())
-        trainer: Any = trainers.BpeTrainer(**options)
-    else:
-        inner = tokenizers.Tokenizer(models.Unigram())
-        trainer = trainers.UnigramTrainer(**options, unk_token=OTHERS["unk"])
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
+        options["initial_alphabet"] = pre_tokenizers.ByteLevel.alphabet()
+        if kind == "bpe":
+            model, trainer = models.BPE(), trainers.BpeTrainer(**options)
+        else:
+            options["unk_token"] = OTHERS["unk"]
+            model, trainer = models.Unigram(), trainers.UnigramTrainer(**options)
+        inner = tokenizers.Tokenizer(model)
+        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        inner.decoder = decoders.ByteLevel()
     with refusing(f"a {kind} tokenizer cannot be learned from these texts"):
-        inner.train_from_iterator(texts, trainer)
-    return inner
-
-
-def _train_word_pieces(texts: Iterable[str], size: int, first: list[str]) -> Any:
-    if size < len(first) + 1:
-        raise ValueError(f"data.vocab_size leaves {size} tokens; {len(first)} of them are special")
-    inner = tokenizers.Tokenizer(models.WordPiece(unk_token=BERT["unk"]))
-    inner.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
-    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    inner.decoder = decoders.WordPiece(cleanup=False)
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=first, show_progress=False, limit_alphabet=max(size // 2, 1)
-    )
-    with refusing("a wordpiece tokenizer cannot be learned from these texts"):
         inner.train_from_iterator(texts, trainer)
     return inner
 

@@ -24,7 +24,6 @@ from transformers_jax.data.tokens import (
     Tokens,
     collect,
     fingerprint,
-    smallest_dtype,
 )
 from transformers_jax.publish import forget_drafts, publish, publish_json
 
@@ -143,25 +142,6 @@ class Writer:
         }
         publish_json(self.folder / META, meta)
         return load_tokens(self.folder)
-
-
-def write_tokens(
-    folder: str | Path, tokens: Tokens, *, dtype: str | None = None, shard_size: int = SHARD_SIZE
-) -> Tokens:
-    """Writes tokens that are in memory into a new folder, and reads them back as memory maps.
-
-    Raises:
-        ValueError: the folder holds tokens already.
-    """
-    folder = Path(folder)
-    if any(folder.glob("shard-*.json")) or (folder / META).exists():
-        raise ValueError(f"{folder} holds tokens already; choose another folder")
-    if dtype is None:
-        dtype = smallest_dtype(largest(tokens.ids))
-    writer = Writer(folder, dtype, tokens.sentences is not None, shard_size)
-    for d in range(len(tokens)):
-        writer.add(tokens.document(d), None if tokens.sentences is None else tokens.breaks(d))
-    return writer.close(**({"text_bytes": tokens.text_bytes} if tokens.text_bytes else {}))
 
 
 def is_token_folder(folder: str | Path) -> bool:

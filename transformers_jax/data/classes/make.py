@@ -13,8 +13,11 @@ from tokenizers import processors
 from transformers_jax.data.classes import vocabulary
 from transformers_jax.data.classes.options import Options, add_tokens, text
 from transformers_jax.data.classes.table import Frame, TokenizerClass
-from transformers_jax.data.classes.vocabulary import Words
+from transformers_jax.data.classes.vocabulary import Vocab
 from transformers_jax.data.sentencepiece import read_model
+
+BEFORE = Frame("language A eos", "language A B eos")
+BEHIND = Frame("A eos language", "A B eos language")
 
 
 @dataclass
@@ -69,10 +72,10 @@ def of_class(one: TokenizerClass, file: Path, options: Options) -> Made:
         ValueError: the file is not what the class reads, or lacks a token that it needs.
     """
     options.default(one.special, one.shape)
-    words = _words(one, file, options)
-    side = _padding(words.padding, options)
-    inner = one.build(words, options)
-    named = options.extra if options.extra is not None else (words.tokens or None)
+    vocab = _vocab(one, file, options)
+    side = _padding(vocab.padding, options)
+    inner = one.build(vocab, options)
+    named = options.extra if options.extra is not None else (vocab.tokens or None)
     extra = options.extra if options.extra is not None else one.extra(named, options)
     add_tokens(inner, options, extra)
     made = Made(inner, options, side or one.padding_side)
@@ -80,14 +83,14 @@ def of_class(one: TokenizerClass, file: Path, options: Options) -> Made:
         _between_languages(one, made)
     elif one.frame is not None:
         put_frame(inner, one.frame, options)
-    elif words.frame is not None:
-        inner.post_processor = words.frame
+    elif vocab.frame is not None:
+        inner.post_processor = vocab.frame
     else:
         put_frame(inner, _ends(options), options)
     return made
 
 
-def _words(one: TokenizerClass, file: Path, options: Options) -> Words:
+def _vocab(one: TokenizerClass, file: Path, options: Options) -> Vocab:
     if file.name == "tokenizer.json":
         return vocabulary.from_json(file)
     if file.suffix == ".model":
@@ -117,14 +120,14 @@ def _ends(options: Options) -> Frame:
     return Frame(" ".join(single), " ".join([*single, *side("B:1", ":1")]))
 
 
-def put_frame(inner: Any, frame: Frame, options: Options) -> None:
-    """Makes a tokenizer put special tokens around texts.
+def put_frame(inner: Any, frame: Frame, options: Options, **tokens: tuple[str, int]) -> None:
+    """Makes a tokenizer put special tokens around texts; `tokens`: those that are no role's.
 
     Raises:
         ValueError: a role of the frame has no token.
     """
     roles = {part.split(":")[0] for part in f"{frame.single} {frame.pair}".split()} - {"A", "B"}
-    tokens = {role: _need(inner, options, role) for role in sorted(roles)}
+    tokens |= {role: _need(inner, options, role) for role in sorted(roles - tokens.keys())}
     if frame.trim:
         inner.post_processor = processors.RobertaProcessing(
             tokens["sep"],
@@ -189,10 +192,5 @@ def put_language(
             f"{code!r} is none of its languages ({', '.join(sorted(known)[:6])}, ...); src_lang "
             "and tgt_lang are codes of them"
         )
-    eos, end = _need(inner, options, "eos")
-    before, after = ([], [eos, code]) if suffix else ([code], [eos])
-    inner.post_processor = processors.TemplateProcessing(
-        single=[*before, "$A", *after],
-        pair=[*before, "$A", "$B", *after],
-        special_tokens=[(eos, end), (code, known[code])],
-    )
+    frame = BEHIND if suffix else BEFORE
+    put_frame(inner, frame, options, language=(code, known[code]))

@@ -14,15 +14,15 @@ import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from transformers_jax.data.classes.options import Options
-from transformers_jax.data.classes.vocabulary import Words
+from transformers_jax.data.classes.vocabulary import Vocab
 
 Replace = normalizers.Replace
 SPACES = " {2,}"
 
 
-def word_pieces(words: Words, options: Options) -> Any:
+def word_pieces(vocab: Vocab, options: Options) -> Any:
     """BERT's: words and punctuation, cut into the longest pieces from the left."""
-    inner = tokenizers.Tokenizer(models.WordPiece(words.ids, unk_token=options.token("unk")))
+    inner = tokenizers.Tokenizer(models.WordPiece(vocab.ids, unk_token=options.token("unk")))
     inner.normalizer = normalizers.BertNormalizer(
         clean_text=True,
         handle_chinese_chars=options.get("tokenize_chinese_chars", True),
@@ -34,11 +34,11 @@ def word_pieces(words: Words, options: Options) -> Any:
     return inner
 
 
-def byte_pairs(words: Words, options: Options, space: bool = False) -> Any:
+def byte_pairs(vocab: Vocab, options: Options, space: bool = False) -> Any:
     """GPT-2's: words in bytes, merged; `space`: whether one comes before the first word, unless the
     files say it."""
     model = models.BPE(
-        words.ids, words.merges, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False
+        vocab.ids, vocab.merges, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False
     )
     inner = tokenizers.Tokenizer(model)
     space = bool(options.values.setdefault("add_prefix_space", space))
@@ -47,24 +47,24 @@ def byte_pairs(words: Words, options: Options, space: bool = False) -> Any:
     return inner
 
 
-def nllb_pairs(words: Words, options: Options) -> Any:
+def nllb_pairs(vocab: Vocab, options: Options) -> Any:
     """NLLB's: SentencePiece's pairs without bytes."""
     model = models.BPE(
-        words.ids, words.merges, unk_token=options.token("unk"), fuse_unk=True, byte_fallback=False
+        vocab.ids, vocab.merges, unk_token=options.token("unk"), fuse_unk=True, byte_fallback=False
     )
     inner = tokenizers.Tokenizer(model)
-    if words.charsmap:
-        inner.normalizer = normalizers.Sequence([*characters(words, options), one_space()])
+    if vocab.charsmap:
+        inner.normalizer = normalizers.Sequence([*characters(vocab, options), one_space()])
     inner.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="always", split=True)
     inner.decoder = decoders.Metaspace("▁", prepend_scheme="always", split=True)
     return inner
 
 
-def llama_pairs(words: Words, options: Options) -> Any:
+def llama_pairs(vocab: Vocab, options: Options) -> Any:
     """Llama's: SentencePiece's pairs, what they lack in bytes; `legacy` puts ▁ before every part
     of a text that special tokens cut, not before the first alone."""
     inner = tokenizers.Tokenizer(
-        models.BPE(words.ids, words.merges, fuse_unk=True, byte_fallback=True)
+        models.BPE(vocab.ids, vocab.merges, fuse_unk=True, byte_fallback=True)
     )
     space = options.get("add_prefix_space", True)
     scheme = ("always" if options.get("legacy", False) else "first") if space else "never"
@@ -76,13 +76,13 @@ def llama_pairs(words: Words, options: Options) -> Any:
 
 # ------------------------------------------------------------ SentencePiece's unigrams
 
-Steps = Callable[[Words, Options], list[Any]]
-Unknown = Callable[[Words, Options], int]
+Steps = Callable[[Vocab, Options], list[Any]]
+Unknown = Callable[[Vocab, Options], int]
 
 
-def characters(words: Words, options: Options) -> list[Any]:
+def characters(vocab: Vocab, options: Options) -> list[Any]:
     """The replacements of the model's own table."""
-    return [normalizers.Precompiled(words.charsmap)] if words.charsmap else []
+    return [normalizers.Precompiled(vocab.charsmap)] if vocab.charsmap else []
 
 
 def one_space() -> Any:
@@ -90,15 +90,15 @@ def one_space() -> Any:
     return Replace(Regex(SPACES), " ")
 
 
-def whitespace(words: Words, options: Options) -> list[Any]:
+def whitespace(vocab: Vocab, options: Options) -> list[Any]:
     """White space of any kind is cut away."""
     return [pre_tokenizers.WhitespaceSplit()]
 
 
-def unscored(words: Words, options: Options, default: int) -> int:
+def unscored(vocab: Vocab, options: Options, default: int) -> int:
     """The id of the unknown token, which has the score 0 where it is one."""
-    number = words.ids.get(options.token("unk") or "", -1)
-    return number if number >= 0 and words.scored[number][1] == 0 else default
+    number = vocab.ids.get(options.token("unk") or "", -1)
+    return number if number >= 0 and vocab.scored[number][1] == 0 else default
 
 
 @dataclass(frozen=True)
@@ -117,68 +117,68 @@ class Unigrams:
     before: Steps = whitespace
     without_space: str = "always"
 
-    def __call__(self, words: Words, options: Options) -> Any:
-        unknown = self.unknown if isinstance(self.unknown, int) else self.unknown(words, options)
-        inner = tokenizers.Tokenizer(models.Unigram(words.scored, unk_id=unknown))
-        if steps := self.steps(words, options):
+    def __call__(self, vocab: Vocab, options: Options) -> Any:
+        unknown = self.unknown if isinstance(self.unknown, int) else self.unknown(vocab, options)
+        inner = tokenizers.Tokenizer(models.Unigram(vocab.scored, unk_id=unknown))
+        if steps := self.steps(vocab, options):
             inner.normalizer = normalizers.Sequence(steps)
         scheme = "always" if options.get("add_prefix_space", True) else self.without_space
         last = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=True)
-        before = self.before(words, options)
+        before = self.before(vocab, options)
         inner.pre_tokenizer = pre_tokenizers.Sequence([*before, last]) if before else last
         inner.decoder = decoders.Metaspace("▁", prepend_scheme=scheme, split=True)
         return inner
 
 
-def pegasus_unknown(words: Words, options: Options) -> int:
+def pegasus_unknown(vocab: Vocab, options: Options) -> int:
     """Pegasus' unknown token, which its vocabulary must have."""
-    if (number := unscored(words, options, -1)) < 1:
+    if (number := unscored(vocab, options, -1)) < 1:
         raise ValueError(f"the unknown token {options.token('unk')!r} is not in its vocabulary")
     return number
 
 
-def pegasus_steps(words: Words, options: Options) -> list[Any]:
+def pegasus_steps(vocab: Vocab, options: Options) -> list[Any]:
     """Without a table of characters, a new line is a space."""
-    table = characters(words, options) or [Replace(Regex(r"\n"), " ")]
+    table = characters(vocab, options) or [Replace(Regex(r"\n"), " ")]
     return [*table, one_space()]
 
 
-def deberta_v2_steps(words: Words, options: Options) -> list[Any]:
+def deberta_v2_steps(vocab: Vocab, options: Options) -> list[Any]:
     """Composed characters, in lower case if the files say so."""
     lower = [normalizers.Lowercase()] if options.get("do_lower_case", False) else []
     space = Replace(Regex(r"\s{2,}|[\n\r\t]"), " ")
     return [*lower, space, normalizers.NFC(), normalizers.Strip(left=False, right=True)]
 
 
-def punctuation(words: Words, options: Options) -> list[Any]:
+def punctuation(vocab: Vocab, options: Options) -> list[Any]:
     """Punctuation stands apart with the option `split_by_punct`."""
     apart = options.get("split_by_punct", False)
     return [pre_tokenizers.Punctuation(behavior="isolated")] if apart else []
 
 
-def quotes(words: Words, options: Options, accents: bool, lower: bool) -> list[Any]:
+def quotes(vocab: Vocab, options: Options, accents: bool, lower: bool) -> list[Any]:
     """Quotes of one kind; whether accents stay, and whether letters become lower case."""
     steps: list[Any] = [Replace("``", '"'), Replace("''", '"')]
     if not accents:
         steps += [normalizers.NFKD(), normalizers.StripAccents()]
     if lower:
         steps.append(normalizers.Lowercase())
-    return [*steps, *characters(words, options)]
+    return [*steps, *characters(vocab, options)]
 
 
-albert_steps: Steps = lambda words, options: quotes(
-    words, options, options.get("keep_accents", False), options.get("do_lower_case", True)
+albert_steps: Steps = lambda vocab, options: quotes(
+    vocab, options, options.get("keep_accents", False), options.get("do_lower_case", True)
 )
-xlnet_steps: Steps = lambda words, options: quotes(
-    words, options, False, options.get("do_lower_case", False)
+xlnet_steps: Steps = lambda vocab, options: quotes(
+    vocab, options, False, options.get("do_lower_case", False)
 )
-big_bird_steps: Steps = lambda words, options: [Replace(Regex(SPACES), "▁")]
-mbart50_steps: Steps = lambda words, options: [*characters(words, options), one_space()]
-no_steps: Steps = lambda words, options: []
+big_bird_steps: Steps = lambda vocab, options: [Replace(Regex(SPACES), "▁")]
+mbart50_steps: Steps = lambda vocab, options: [*characters(vocab, options), one_space()]
+no_steps: Steps = lambda vocab, options: []
 
-big_bird_unknown: Unknown = lambda words, options: unscored(words, options, 100)
-deberta_v2_unknown: Unknown = lambda words, options: unscored(
-    words, options, int(options.get("unk_id", 1))
+big_bird_unknown: Unknown = lambda vocab, options: unscored(vocab, options, 100)
+deberta_v2_unknown: Unknown = lambda vocab, options: unscored(
+    vocab, options, int(options.get("unk_id", 1))
 )
-xlnet_unknown: Unknown = lambda words, options: int(options.get("unk_id", 0))
-camembert_unknown: Unknown = lambda words, options: words.ids.get(options.token("unk") or "", 0)
+xlnet_unknown: Unknown = lambda vocab, options: int(options.get("unk_id", 0))
+camembert_unknown: Unknown = lambda vocab, options: vocab.ids.get(options.token("unk") or "", 0)

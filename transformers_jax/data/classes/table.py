@@ -16,7 +16,7 @@ from transformers_jax.data.classes import languages
 from transformers_jax.data.classes import models as kinds
 from transformers_jax.data.classes.models import Unigrams, byte_pairs, word_pieces
 from transformers_jax.data.classes.options import Options, text
-from transformers_jax.data.classes.vocabulary import Scored, Words
+from transformers_jax.data.classes.vocabulary import Scored, Vocab
 
 MERGED, LINES = ("vocab.json", "merges.txt"), ("vocab.txt",)
 SPIECE, FAIRSEQ = ("spiece.model",), ("sentencepiece.bpe.model",)
@@ -65,7 +65,7 @@ class TokenizerClass:
     name: str
     models: str
     files: tuple[str, ...]
-    build: Callable[[Words, Options], Any]
+    build: Callable[[Vocab, Options], Any]
     special: dict[str, str]
     frame: Frame | None = None
     shape: dict[str, dict[str, bool]] = field(default_factory=dict)

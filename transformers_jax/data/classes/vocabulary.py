@@ -20,7 +20,7 @@ Merges = list[tuple[str, str]]
 
 
 @dataclass
-class Words:
+class Vocab:
     """What a tokenizer's model is made of.
 
     Attributes:
@@ -42,7 +42,7 @@ class Words:
     padding: dict[str, Any] | None = None
 
 
-def from_json(file: Path) -> Words:
+def from_json(file: Path) -> Vocab:
     """The model of a tokenizer.json, with its frame and table of characters.
 
     Raises:
@@ -53,18 +53,18 @@ def from_json(file: Path) -> Words:
     small = {"type": "WordLevel", "vocab": {"<unk>": 0}, "unk_token": "<unk>"}  # fast to build
     rest = json.dumps({**whole, "model": small, "added_tokens": []})
     inner = tokenizers.Tokenizer.from_str(rest)
-    words = Words(frame=inner.post_processor, padding=inner.padding)
+    vocab = Vocab(frame=inner.post_processor, padding=inner.padding)
     vocabulary = model["vocab"]
     if isinstance(vocabulary, list):
-        words.scored = [(piece, float(score)) for piece, score in vocabulary]
-        words.ids = {piece: number for number, (piece, _) in enumerate(words.scored)}
+        vocab.scored = [(piece, float(score)) for piece, score in vocabulary]
+        vocab.ids = {piece: number for number, (piece, _) in enumerate(vocab.scored)}
     else:
-        words.ids = dict(vocabulary)
+        vocab.ids = dict(vocabulary)
     for pair in model.get("merges") or []:
         left, right = pair.split(" ") if isinstance(pair, str) else pair
-        words.merges.append((left, right))
-    words.charsmap = _charsmap(whole.get("normalizer"))
-    return words
+        vocab.merges.append((left, right))
+    vocab.charsmap = _charsmap(whole.get("normalizer"))
+    return vocab
 
 
 def kind_of(file: Path) -> str:
@@ -86,12 +86,12 @@ def _charsmap(normalizer: Any) -> bytes:
     return b""
 
 
-def from_lines(file: Path) -> Words:
+def from_lines(file: Path) -> Vocab:
     """BERT's vocab.txt: one token a line, its line the id."""
-    return Words(ids=models.WordPiece.read_file(str(file)))
+    return Vocab(ids=models.WordPiece.read_file(str(file)))
 
 
-def from_merges(file: Path) -> Words:
+def from_merges(file: Path) -> Vocab:
     """vocab.json, with merges.txt beside it.
 
     Raises:
@@ -107,10 +107,10 @@ def from_merges(file: Path) -> Words:
             "that it comes from"
         )
     ids, pairs = models.BPE.read_file(str(file), str(merges))
-    return Words(ids=ids, merges=list(pairs))
+    return Vocab(ids=ids, merges=list(pairs))
 
 
-def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) -> Words:
+def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) -> Vocab:
     """A SentencePiece model, numbered as a class numbers it.
 
     Args:
@@ -131,7 +131,7 @@ def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) ->
     ids = {piece: number for number, (piece, _) in enumerate(scored)}
     merges = [pair for piece in ids for pair in cuts(piece, ids)] if merged else []
     scored = number(scored)
-    return Words(
+    return Vocab(
         ids={piece: number for number, (piece, _) in enumerate(scored)},
         scored=scored,
         merges=merges,
