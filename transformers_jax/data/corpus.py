@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -40,19 +40,11 @@ class Corpus:
         parts: one for data.path, one for each source of data.mixture; shares sum to 1.
         evaluation: by name; "" is what is held out, or data.eval_path.
         tokenizer: None for token files without one.
-        bytes_per_token: of each evaluation set, for bits per byte; None if there is no text.
-        fingerprint: which ids these are, in which shares.
-        origin: for people.
-        documents: how many there are: "train", "validation", and by the names of eval_sets.
     """
 
     parts: tuple[Part, ...]
     evaluation: Mapping[str, Tokens]
     tokenizer: Tokenizer | None
-    bytes_per_token: Mapping[str, float | None]
-    fingerprint: str
-    origin: str
-    documents: Mapping[str, int]
 
     @property
     def train(self) -> Any:
@@ -65,6 +57,44 @@ class Corpus:
     def trained_tokenizer(self) -> bool:
         """Whether the vocabulary comes from the run and not from elsewhere."""
         return self.tokenizer is not None and self.tokenizer.kind in KINDS
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits: which ids these are, in which shares."""
+        digest = hashlib.sha256()
+        for part in self.parts:
+            digest.update(f"{part.tokens.fingerprint} {part.share:.9g}\n".encode())
+        for name, tokens in self.evaluation.items():
+            digest.update(f"{name} {tokens.fingerprint}\n".encode())
+        return digest.hexdigest()[:16]
+
+    @property
+    def documents(self) -> dict[str, int]:
+        """How many there are: "train", "validation", and by the names of eval_sets."""
+        held_out = {name or "validation": len(tokens) for name, tokens in self.evaluation.items()}
+        return {"train": sum(len(part.tokens) for part in self.parts)} | held_out
+
+    @property
+    def bytes_per_token(self) -> dict[str, float | None]:
+        """Of each evaluation set, for bits per byte; None if there is no text."""
+        return {
+            name: None if tokens.text_bytes is None else tokens.text_bytes / max(len(tokens.ids), 1)
+            for name, tokens in self.evaluation.items()
+        }
+
+    @property
+    def origin(self) -> str:
+        """The sources and their sizes, for people."""
+        names = ", ".join(
+            part.name if len(self.parts) == 1 else f"{part.name} ({part.share:.3g})"
+            for part in self.parts
+        )
+        size = sum(len(part.tokens.ids) for part in self.parts)
+        held_out = ", ".join(f"{len(t.ids):,} {n}".strip() for n, t in self.evaluation.items())
+        return (
+            f"{names}: {size:,} tokens of {self.documents['train']:,} documents to train on, "
+            f"{held_out} to test"
+        )
 
 
 def load_corpus(
@@ -114,7 +144,7 @@ def load_corpus(
             )
         evaluation = {"": join(held), **evaluation}
     parts = tuple(map(Part, paths, trained, _shares(data, shares, trained)))
-    return _describe(parts, evaluation, tokenizer)
+    return Corpus(parts, evaluation, tokenizer)
 
 
 def parse_mixture(data: Data) -> tuple[list[str], list[float] | None]:
@@ -244,36 +274,6 @@ def _encode(
     assert tokenizer is not None
     encode = lambda texts: encode_batch(tokenizer, texts, one.tail, end, sentences)
     return collect(encode_texts(documents, encode), smallest_dtype(tokenizer.max_id), sentences)
-
-
-def _describe(
-    parts: tuple[Part, ...], evaluation: dict[str, Tokens], tokenizer: Tokenizer | None
-) -> Corpus:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(f"{part.tokens.fingerprint} {part.share:.9g}\n".encode())
-    for name, tokens in evaluation.items():
-        digest.update(f"{name} {tokens.fingerprint}\n".encode())
-    counts = {"train": sum(len(part.tokens) for part in parts)}
-    counts |= {name or "validation": len(tokens) for name, tokens in evaluation.items()}
-    size = sum(len(part.tokens.ids) for part in parts)
-    evaluated = ", ".join(f"{len(t.ids):,} {n}".strip() for n, t in evaluation.items())
-    names = ", ".join(
-        part.name if len(parts) == 1 else f"{part.name} ({part.share:.3g})" for part in parts
-    )
-    return Corpus(
-        parts=parts,
-        evaluation=evaluation,
-        tokenizer=tokenizer,
-        bytes_per_token={
-            name: None if t.text_bytes is None else t.text_bytes / max(len(t.ids), 1)
-            for name, t in evaluation.items()
-        },
-        fingerprint=digest.hexdigest()[:16],
-        origin=f"{names}: {size:,} tokens of {counts['train']:,} documents to train on, "
-        f"{evaluated} to test",
-        documents=counts,
-    )
 
 
 def check_ids(corpus: Corpus, size: int, path: str) -> None:
