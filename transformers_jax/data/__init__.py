@@ -1,4 +1,4 @@
-"""From text to batches, each a pure function of the seed and of a place in the stream.
+"""From text to batches, each a pure function of the seed and of a position in the stream.
 
 config.py        what is read, and how it is cut: one record
 sources.py       texts of files and folders;  prepared.py  of TFDS and Hugging Face;

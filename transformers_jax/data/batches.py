@@ -19,7 +19,7 @@ def check_ids(batch: Batch, size: int) -> None:
     """Every id lies in the vocabulary: on a device, one that does not would train silently.
 
     Raises:
-        ValueError: the first that does not, with its place.
+        ValueError: the first that does not, with its row and column.
     """
     for name in ("input_ids", "decoder_input_ids", "labels"):
         ids = batch.get(name)

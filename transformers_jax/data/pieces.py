@@ -1,7 +1,7 @@
 """A text, cut into the pieces that become examples.
 
 Windows     the ids of all documents in a row, cut every so many ids, wherever that is
-Crops       the same, cut at random places
+Crops       the same, cut at random positions
 Documents   each document by itself, in as many pieces as it takes
 
 A piece is found by its number, without those before it. Where `overlap` is 1 a piece begins with

@@ -63,15 +63,15 @@ class Tokenizer(Wrapped):
         return [np.array(one.ids, np.int32) for one in rows]
 
     def encode_marked(
-        self, texts: Sequence[str], places: Sequence[Sequence[int]]
+        self, texts: Sequence[str], positions: Sequence[Sequence[int]]
     ) -> list[tuple[Int[np.ndarray, " T"], Int[np.ndarray, " s"]]]:
-        """The ids of texts, and the tokens in which the characters at `places` lie, each once.
+        """The ids of texts, and the tokens in which the characters at `positions` lie, each once.
 
-        Places in what becomes no token count for the next one; special tokens are not parsed.
+        Positions in what becomes no token count for the next one; special tokens are not parsed.
         """
         marked = []
         rows = self.run("encode_batch", check_texts(texts), parse_special=False)
-        for row, starts in zip(rows, places):
+        for row, starts in zip(rows, positions):
             ends = np.array([end for _, end in row.offsets], np.int64)
             ends = np.maximum.accumulate(ends) if len(ends) else ends
             tokens = np.unique(np.searchsorted(ends, np.asarray(starts, np.int64), side="right"))

@@ -1,6 +1,6 @@
 """A tokenizer of the Rust library with what belongs to it: its special tokens, sides and files.
 
-`Tokenizer` (tokenizer.py) is this with everything that people ask of one.
+`Tokenizer` (tokenizer.py) adds what users call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a step of training makes smaller, and what becomes of a text before it is asked.
+"""What a step of training makes smaller, and what becomes of a text before the model reads it.
 
 losses.py       objective(model, batch, key) -> (loss, {name: (sum, weight)})
 metrics.py      the contract of an objective: Metrics, and the means that they stand for

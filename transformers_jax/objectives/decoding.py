@@ -21,9 +21,9 @@ def _after(ids: Int[np.ndarray, " n"], first: int = 1) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class CausalLM(Causal):
-    """GPT: every token is asked from those before it.
+    """GPT: every token is predicted from those before it.
 
-    The first token of a piece is not asked, so a piece of one token asks nothing. Ends of documents
+    The first token of a piece is no target, so a piece of one token has none. Ends of documents
     are part of the text.
 
     Source: Radford et al. 2018, section 3.1, equation 1.
@@ -35,10 +35,10 @@ class CausalLM(Causal):
 
 @dataclass(frozen=True)
 class PrefixLM(Causal):
-    """A prefix that sees itself in both directions; the rest is asked from left to right.
+    """A prefix that attends to itself in both directions; the rest is predicted from left to right.
 
-    The piece is cut at a uniform place that leaves at least one token to ask; one of up to
-    `minimum` tokens asks its last, and one of a single token asks nothing.
+    The piece is cut at a uniform position that leaves at least one target; the only target of one
+    of up to `minimum` tokens is its last, and one of a single token has none.
 
     Source: Raffel et al. 2019, sections 3.2.1 and 3.3.1.
     """
@@ -61,22 +61,22 @@ class PrefixLM(Causal):
         return Example(_after(ids, cut), tags={"prefix": prefix})
 
     def mask(self, packed: bool) -> Mask:
-        seen = CAUSAL | Where("prefix")
-        return seen & Same("document") if packed else seen
+        mask = CAUSAL | Where("prefix")
+        return mask & Same("document") if packed else mask
 
 
 @dataclass(frozen=True)
 class FillInTheMiddle(Causal):
     """Causal language modelling in which some pieces have their middle moved to the end.
 
-    A piece is cut at two places, uniform over all of them, into prefix, middle and suffix, any of
-    which may be empty:
+    A piece is cut at two positions, uniform over all of them, into prefix, middle and suffix, any
+    of which may be empty:
 
         PSM   <fim_prefix> prefix <fim_suffix> suffix <fim_middle> middle
         SPM   <fim_prefix> <fim_suffix> suffix <fim_middle> prefix middle
 
     An end-of-document token at the end of the piece stays there: it says that the middle is joined
-    to the suffix. All tokens but the first are asked; pieces left in order are as in CausalLM.
+    to the suffix. All tokens but the first are targets; pieces left in order are as in CausalLM.
 
     Source: Bavarian et al. 2022, section 3 (SPM as trained jointly) and section 4 (rates); cuts
     fall between tokens, not characters.

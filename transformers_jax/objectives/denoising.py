@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from transformers_jax.objectives.example import Example, Seq2Seq
-from transformers_jax.objectives.spans import cover, lengths_to, place, round_randomly
+from transformers_jax.objectives.spans import cover, lengths_to, round_randomly, span_starts
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Denoising(Seq2Seq):
         if not count:
             return ids
         lengths = lengths_to(count, lambda size: rng.poisson(self.mean_span, size), rng)
-        starts = place(lengths, len(ids), rng)
+        starts = span_starts(lengths, len(ids), rng)
         kept = ~cover(starts, lengths, len(ids))
         # Each mask goes before the first kept token at or after its span.
         before = np.concatenate([[0], np.cumsum(kept)])[starts]

@@ -33,7 +33,7 @@ class Example:
     """What a piece becomes: one or two sides, before rows are filled. All arrays are int32."""
 
     tokens: dict[str, np.ndarray]
-    """first side, length n: "input_ids"; where it answers "labels" (-100: not asked);
+    """first side, length n: "input_ids"; where it is predicted "labels" (-100: ignored);
     "token_type_ids" where used"""
     target: dict[str, np.ndarray] = field(default_factory=dict)
     """second side, length m: "decoder_input_ids" and "labels"; {} where there is one side"""
@@ -131,7 +131,7 @@ class Corruption:
 
     def learned_roles(self, documents: bool) -> tuple[str, ...]:
         """Special tokens that a tokenizer learned for it gets; `documents`: rows are made of whole
-        documents, and have places without a token."""
+        documents, and have padding."""
         eos = ["eos"] * self.ends(documents)
         pad = ["pad"] * (documents or self.loss != "causal_lm")
         return tuple(dict.fromkeys([*self.roles, *eos, *pad]))

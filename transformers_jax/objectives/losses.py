@@ -133,7 +133,7 @@ def causal_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> 
     everything else in the batch goes to the model, without its last column.
 
     With an `attention_mask` this is what `score` gives of each row: padding is no target (unless
-    `labels` ask for it) and predicts none, so that the first token behind it is no target, and
+    `labels` hold it) and predicts none, so that the first token behind it is no target, and
     positions do not count it. Without labels, a token that those before it attend to (of a prefix)
     is no target.
     """
@@ -178,9 +178,9 @@ def masked_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> 
 def seq2seq_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> LossAndMetrics:
     """Predicts the target from the source: `labels` Int[B T] stand where the decoder answers.
 
-    Without `decoder_input_ids` the model makes them from the labels, one place to the right. Where
-    routers choose experts, what keeps these balanced is added (Fedus et al. 2021, section 2.2) and
-    reported as `router_loss`.
+    Without `decoder_input_ids` the model makes them from the labels, shifted by one to the right.
+    Where routers choose experts, what keeps these balanced is added (Fedus et al. 2021, section
+    2.2) and reported as `router_loss`.
     """
     _require(batch, "labels")
     made: dict[str, Any] = {} if "decoder_input_ids" in batch else {"labels": batch["labels"]}
@@ -250,7 +250,7 @@ def supervised(model: Any, batch: Batch, key: Key | None) -> LossAndMetrics:
         raise ValueError(
             f"tj.supervised needs the output of a model that was given labels: its loss, and in "
             f"loss_terms what that is a mean over; {came} came. Give the batch labels= (or what "
-            "else the head is asked by), or write an objective of your own"
+            "else the head is trained on), or write an objective of your own"
         )
     return output.loss, {"loss": terms if len(terms) > 1 else next(iter(terms.values()))}
 

@@ -15,7 +15,7 @@ from transformers_jax.objectives.vocabulary import Vocabulary
 
 
 class _Segments(Corruption):
-    """[CLS] A [SEP] B [SEP], words hidden in both, and one question about A and B."""
+    """[CLS] A [SEP] B [SEP], words hidden in both, and one label of A and B."""
 
     head: ClassVar[str] = "pretraining"
     loss: ClassVar[str] = "pretraining"
@@ -97,7 +97,7 @@ class SentenceOrder(_Segments):
     """ALBERT: hidden words, and whether two consecutive segments are in order (0) or swapped (1).
 
     The piece is cut at a random sentence start; one of a single sentence, at its middle token. A
-    piece of one token stands alone, and its order is not asked (-100). The label goes by the name
+    piece of one token stands alone, and has no label (-100). The label goes by the name
     of the head's two-way question, `next_sentence_label`.
 
     Source: Lan et al. 2019, section 3.1 (order), section 4.1 (words hidden in spans of up to 3).

@@ -45,12 +45,12 @@ def lengths_to(
     return rng.permutation(drawn)
 
 
-def place(
+def span_starts(
     lengths: Int[np.ndarray, " m"], total: int, rng: np.random.Generator
 ) -> Int[np.ndarray, " m"]:
-    """Starts of spans of these lengths among `total` places; all arrangements equally likely.
+    """Starts of spans of these lengths among `total` positions; all arrangements equally likely.
 
-    Spans do not overlap, but may touch; one of length 0 stands between two places.
+    Spans do not overlap, but may touch; one of length 0 stands between two positions.
     """
     count = len(lengths)
     slots = choose(count, total - int(lengths.sum()) + count, rng)

@@ -177,7 +177,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_whole(file: Path) -> dict[str, Any]:
-    """The object in a tokenizer.json, which is long and asked for several times; not to be changed.
+    """The object in a tokenizer.json, which is long and read several times; not to be changed.
 
     Raises:
         ValueError: it is not JSON, or no object.

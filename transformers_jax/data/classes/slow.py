@@ -171,20 +171,20 @@ def _marian(folder: Path, options: Options) -> Made:
         known = _known(ids, options, {})
         codes = {piece for piece in ids if piece.startswith(">>") and piece.endswith("<<")}
         own = {piece for piece, _, _ in model.pieces} | codes
-        aside = {f"{CODE}{code[1:]}": ids[code] for code in codes} | {UNKNOWN_CODE: -1}
-        marked = known | dict(enumerate(aside, max(known) + 1 + len(model.pieces)))
-        inner = _looked_up(model, marked, options, {*aside})
+        marks = {f"{CODE}{code[1:]}": ids[code] for code in codes} | {UNKNOWN_CODE: -1}
+        marked = known | dict(enumerate(marks, max(known) + 1 + len(model.pieces)))
+        inner = _looked_up(model, marked, options, {*marks})
         put_frame(inner, Frame("A eos", "A B eos"), options)
-        alias = {number: aside[text] for number, text in marked.items() if aside.get(text, -1) >= 0}
+        alias = {number: marks[text] for number, text in marked.items() if marks.get(text, -1) >= 0}
         # with one vocabulary, ids of both sides are joined as the source's pieces are
         join = sides[0].join if sides and not apart else _joined(model, " ")
         surfaces = {piece: number for piece, number in ids.items() if piece not in own}
-        more = dict(alias=alias, surfaces=surfaces, prepare=_code_aside(codes))
+        more = dict(alias=alias, surfaces=surfaces, prepare=_mark_code(codes))
         sides.append(Renumbered(inner, known, ids[options.token("unk") or ""], join, **more))
     return Made(sides[0], options, target=sides[1], files=files)
 
 
-def _code_aside(codes: set[str]) -> Callable[[str], str]:
+def _mark_code(codes: set[str]) -> Callable[[str], str]:
     """A language code at the start of a text as a token that no other part of a text has."""
 
     def prepare(text: str) -> str:
@@ -218,8 +218,8 @@ def _blenderbot_small(folder: Path, options: Options) -> Made:
     }
     last = max(known) + 1
     table = {
-        part: last + place if number is None else number
-        for place, (part, number) in enumerate(spelled.items())
+        part: last + index if number is None else number
+        for index, (part, number) in enumerate(spelled.items())
     }
     special = _special(options)
     table |= {text: number for number, text in known.items() if text in special}

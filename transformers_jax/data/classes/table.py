@@ -1,4 +1,4 @@
-"""The classes of tokenizers: one record each, and the names under which directories ask for them.
+"""The classes of tokenizers: one record each, and the names by which directories refer to them.
 
 A record says what the files of a class do not: which file it reads, how it numbers the pieces of a
 SentencePiece model, its special tokens, what it puts around a text or a pair, and on which side it
