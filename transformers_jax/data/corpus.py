@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.data.config import Data
-from transformers_jax.data.encoding import encode_batch, encode_texts
-from transformers_jax.data.opened import Opened, open_documents
+from transformers_jax.data.documents import Opened, encode_batch, encode_texts, open_documents
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, Tokens, collect, join, smallest_dtype
 

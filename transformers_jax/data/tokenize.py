@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.data.encoding import batches, encode_batch, split_source
+from transformers_jax.data.documents import batches, encode_batch, split_source
 from transformers_jax.data.sources import open_source
 from transformers_jax.data.token_folders import META, SHARD_SIZE, Writer, check_tokens, read_meta
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer

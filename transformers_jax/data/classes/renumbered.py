@@ -48,17 +48,15 @@ class Renumbered:
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self.inner, name, value)
 
-    def encode_batch(self, texts: Sequence[Any], **options: Any) -> list[Row]:
+    def encode_batch(self, texts: Sequence[Any], fast: bool = False, **options: Any) -> list[Row]:
         """Texts or pairs of texts, on all cores."""
-        prepared = [self._prepared(text) for text in texts]
-        return [Row(one, self) for one in self.inner.encode_batch(prepared, **options)]
+        encode = self.inner.encode_batch_fast if fast else self.inner.encode_batch
+        return [Row(one, self) for one in encode([*map(self._prepared, texts)], **options)]
 
     def encode_batch_fast(self, texts: Sequence[Any], **options: Any) -> list[Row]:
-        """Texts or pairs of texts, on all cores, without the offsets of tokens."""
-        if self.surfaces:  # the fast way leaves the tokens out, too
-            return self.encode_batch(texts, **options)
-        prepared = [self._prepared(text) for text in texts]
-        return [Row(one, self) for one in self.inner.encode_batch_fast(prepared, **options)]
+        """Texts or pairs of texts without the offsets of tokens; nor the tokens: `surfaces` reads
+        them."""
+        return self.encode_batch(texts, fast=not self.surfaces, **options)
 
     def _prepared(self, text: Any) -> Any:
         if self.prepare is None:
