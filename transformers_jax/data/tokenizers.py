@@ -76,6 +76,7 @@ def load_tokenizer(
         path = resolve(path, **hub)
     path = Path(path).expanduser()
     folder = path.parent if path.is_file() else path
+    options.read_whole.cache_clear()
     name, named = _class_of(folder, tokenizer_class)
     languages = {"src_lang": src_lang, "tgt_lang": tgt_lang}
     languages = {key: code for key, code in languages.items() if code is not None}
@@ -83,7 +84,7 @@ def load_tokenizer(
     config = {**read_json(folder / CONFIG), **languages}
     with refusing(f"{file} is not a tokenizer"):
         made = build(options.read_options(folder, languages))
-        options.forget_whole()
+        options.read_whole.cache_clear()
         for inner in (made.inner, made.target):
             if inner is not None:
                 inner.no_padding()  # a tokenizer.json may fill or cut every row to one length

@@ -176,23 +176,12 @@ def read_json(file: Path) -> dict[str, Any]:
     return values
 
 
+@functools.lru_cache(maxsize=1)
 def read_whole(file: Path) -> dict[str, Any]:
-    """The object in a tokenizer.json, which is long and read several times; not to be changed.
+    """The object in a tokenizer.json, which is long and read several times; not to be changed. Who
+    loads a tokenizer clears the cache before and after.
 
     Raises:
         ValueError: it is not JSON, or no object.
     """
-    if not file.is_file():
-        return {}
-    state = file.stat()
-    return _kept(file, state.st_mtime_ns, state.st_size)
-
-
-def forget_whole() -> None:
-    """Frees what `read_whole` keeps."""
-    _kept.cache_clear()
-
-
-@functools.lru_cache(maxsize=1)
-def _kept(file: Path, *stamps: int) -> dict[str, Any]:
     return read_json(file)
