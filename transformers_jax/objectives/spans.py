@@ -6,6 +6,7 @@ UL2              a mixture of span corruptions and one hidden suffix, told by a 
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -142,23 +143,16 @@ class _Spans(Seq2Seq):
 
     roles: ClassVar[tuple[str, ...]] = ("pad", "eos")
     sentinels: ClassVar[int] = SENTINELS
-    least: ClassVar[int] = 1
-    """the shortest first side that is not empty, less one"""
+    added: ClassVar[int] = 1
+    """tokens of the first side that are none of the text: eos"""
 
     def widths(self, n: int) -> tuple[int, int]:
         """Columns of both sides for a piece of n tokens; neither falls as n grows."""
         raise NotImplementedError
 
     def room(self, length: int) -> int:
-        self.beside(length, self.least)
-        fits = lambda n: self.widths(n)[0] <= length
-        low, high = 1, 2
-        while fits(high):
-            low, high = high, 2 * high
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if fits(middle) else (low, middle)
-        return low
+        self.beside(length, self.added)
+        return bisect.bisect_right(range(1, 1 << 40), length, key=lambda n: self.widths(n)[0])
 
     def target_width(self, length: int) -> int:
         return self.widths(self.room(length))[1]
@@ -232,7 +226,8 @@ class UL2(_Spans):
     Source: Tay et al. 2022, section 3.1 and table 1. Span lengths are segmented as by T5.
     """
 
-    least: ClassVar[int] = 2
+    added: ClassVar[int] = 2
+    """the mode, and eos"""
 
     denoisers: tuple[Denoiser, ...] = TABLE_1
 
