@@ -258,11 +258,11 @@ def present(name: str, given: Any, token: int) -> None:
 
 
 def unread_beside(cache: Any, inputs: Mapping[str, Any], names: Sequence[str]) -> None:
-    """A cache has heard its source: what would tell of another is not read."""
+    """A cache has read its source: arguments of another are refused."""
     given = [name for name in names if name in inputs]
     if cache is not None and given:
         raise ValueError(
-            f"{', '.join(given)}: not read beside a cache, which has heard its source; give them "
+            f"{', '.join(given)}: not read beside a cache, which has read its source; give them "
             "to model.encode, and what comes of it to init_cache(..., encoder_outputs=)"
         )
 

@@ -204,8 +204,8 @@ class CountedRule(ScoreRule):
     counted: spec.Counted
 
     def __call__(self, params, q, k, qn: Nodes, kn: Nodes, pairs):
-        asks, heard = qn.tag(self.counted.query) > 0, kn.tag(self.counted.key) > 0
-        both = asks[:, None, :, None] & heard[:, None, None, :]
+        queries, keys = qn.tag(self.counted.query) > 0, kn.tag(self.counted.key) > 0
+        both = queries[:, None, :, None] & keys[:, None, None, :]
         return jnp.where(both, math.log(self.counted.times), 0.0)
 
 

@@ -84,7 +84,7 @@ class Stack(nnx.Module):
         key: Key | None = None,
         collect: frozenset[str] = frozenset(),
     ) -> Ran:
-        """Runs the blocks over the tokens `nodes`, hearing `source` in cross-attention.
+        """Runs the blocks over the tokens `nodes`, with cross-attention to `source`.
 
         With a cache the tokens are the next ones; keys of earlier tokens and of the source are
         read from it. `scores` adds to those of "self" and "cross", instead of the stack's own.
