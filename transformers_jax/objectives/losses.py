@@ -33,7 +33,7 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Key
 from transformers_jax.inputs import labels as checks
-from transformers_jax.models.decoding import places_of_tokens, unattended
+from transformers_jax.models.causal import places_of_tokens, unattended
 from transformers_jax.nn.loss import (
     IGNORED,
     VocabularyLoss,
