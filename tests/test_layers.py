@@ -14,7 +14,16 @@ LAYERS = [
     ("nn", "hub"),
     ("models",),
     (
-        *("pretrained", "auto", "embedding", "scoring", "objectives", "generation", "optim"),
+        *(
+            "pretrained",
+            "saving",
+            "auto",
+            "embedding",
+            "scoring",
+            "objectives",
+            "generation",
+            "optim",
+        ),
         *("resize", "together"),
     ),
     ("data",),

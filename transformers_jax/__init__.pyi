@@ -103,10 +103,10 @@ from .optim import AdamW as AdamW
 from .pretrained import (
     from_config as from_config,
     from_pretrained as from_pretrained,
-    save_pretrained as save_pretrained,
 )
 from .resize import resize_embeddings as resize_embeddings
 from .runs.fit import fit as fit
+from .saving import save_pretrained as save_pretrained
 from .scoring import score as score
 from .shard import make_mesh as make_mesh
 from .training.config import TrainConfig as TrainConfig

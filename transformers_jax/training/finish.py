@@ -11,7 +11,7 @@ from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.electra_pretraining import ReplacedTokenPair
 from transformers_jax.models.masks import masks_of
 from transformers_jax.nn.param import bind
-from transformers_jax.pretrained import save_pretrained
+from transformers_jax.saving import save_pretrained
 from transformers_jax.training import samples
 from transformers_jax.training.console import Console
 from transformers_jax.training.prepare import Run
