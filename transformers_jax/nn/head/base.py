@@ -42,7 +42,7 @@ class HeadInputs:
 
     @property
     def ids(self) -> Int[Array, "B T"] | None:
-        """The input ids (of the encoder, where there are two sides); None if vectors were inputs."""
+        """The input ids (of the encoder, where there are two sides); None if vectors were given."""
         return self.arguments.get("input_ids")
 
 
