@@ -108,7 +108,7 @@ class CLIPTower(OneTower):
 
 @dataclass(frozen=True, kw_only=True)
 class CLIPTextConfig(CLIPTower):
-    """The fields of the text tower; defaults are those of ViT-B/32 (63M)."""
+    """The fields of a CLIP text config.json; defaults are those of ViT-B/32 (63M)."""
 
     model_type = "clip_text_model"
     SIDE = ("text_model", "text_projection", "text_embeds")
@@ -144,7 +144,7 @@ tower.embeddings.position_embedding.weight | embed.position
 
 @dataclass(frozen=True, kw_only=True)
 class CLIPVisionConfig(CLIPTower):
-    """The fields of the vision tower; defaults are those of ViT-B/32 (88M)."""
+    """The fields of a CLIP vision config.json; defaults are those of ViT-B/32 (88M)."""
 
     model_type = "clip_vision_model"
     SIDE = ("vision_model", "visual_projection", "image_embeds")
