@@ -62,7 +62,7 @@ class Auto:
         return found
 
 
-AutoModel = Auto("none")
+AutoModel = Auto("none", "contrastive")
 AutoModelForCausalLM = Auto("causal_lm")
 AutoModelForMaskedLM = Auto("masked_lm")
 AutoModelForSeq2SeqLM = Auto("seq2seq_lm")
@@ -75,6 +75,9 @@ AutoModelForTokenClassification = Auto("token_classification")
 AutoModelForMultipleChoice = Auto("multiple_choice")
 AutoModelForQuestionAnswering = Auto("question_answering")
 AutoModelForTextEncoding = Auto("encoder", "none")
+AutoModelForImageClassification = Auto("image_classification")
+AutoModelForSpeechSeq2Seq = Auto("seq2seq_lm")
+AutoModelForZeroShotImageClassification = Auto("contrastive")
 
 
 class EncoderDecoderModel:

@@ -24,6 +24,7 @@ from transformers_jax.hub.table import Report
 from transformers_jax.inspection.words import Layers, describe_layers, drawings
 from transformers_jax.models.base import Model, Plan
 from transformers_jax.models.config import FamilyConfig
+from transformers_jax.nn.embed import Embedder, FrameEmbedder, PatchEmbedder
 from transformers_jax.nn.param import axes, flatten, params
 from transformers_jax.nn.sinusoidal import Sinusoids
 from transformers_jax.pretrained import load_config, resolve_ties
@@ -207,8 +208,19 @@ def sizes(model: Model) -> dict[str, int]:
 
 def positions(model: Model) -> str:
     """What is added to the tokens about their place, before the first layer."""
-    embed = getattr(model, "embed", None)
-    count = None if embed is None else embed.spec.positions
+    first = getattr(model, "embed", None)
+    every = [part for part in vars(model).values() if isinstance(part, Embedder)]
+    told = [_positions_of(embed) for embed in (every if first is None else [first])]
+    return "; ".join(dict.fromkeys(told)) or "nothing at the input"
+
+
+def _positions_of(embed: Any) -> str:
+    if isinstance(embed, PatchEmbedder):
+        rows, columns = embed.spec.grid
+        return f"a learned table of {1 + rows * columns:,}, for {rows} x {columns} patches"
+    count = embed.spec.positions
+    if isinstance(embed, FrameEmbedder):
+        return f"sinusoids of {count:,} positions"
     if isinstance(count, int):
         return f"a learned table of {count:,}"
     return "sinusoids" if isinstance(count, Sinusoids) else "nothing at the input"

@@ -108,7 +108,7 @@ class CLIPTower(OneTower):
 
 @dataclass(frozen=True, kw_only=True)
 class CLIPTextConfig(CLIPTower):
-    """The fields of the text tower; defaults are those of ViT-B/32 (63M)."""
+    """The fields of a CLIP text config.json; defaults are those of ViT-B/32 (63M)."""
 
     model_type = "clip_text_model"
     SIDE = ("text_model", "text_projection", "text_embeds")
@@ -144,7 +144,7 @@ tower.embeddings.position_embedding.weight | embed.position
 
 @dataclass(frozen=True, kw_only=True)
 class CLIPVisionConfig(CLIPTower):
-    """The fields of the vision tower; defaults are those of ViT-B/32 (88M)."""
+    """The fields of a CLIP vision config.json; defaults are those of ViT-B/32 (88M)."""
 
     model_type = "clip_vision_model"
     SIDE = ("vision_model", "visual_projection", "image_embeds")
@@ -186,7 +186,6 @@ class CLIPConfig(CompositeConfig):
 
     model_type = "clip"
     PARTS = ("text_config", "vision_config")
-    FIXED = {"text_config_dict": None, "vision_config_dict": None}
     HEADS = {"CLIPModel": "contrastive"}
 
     text_config: FamilyConfig = field(default_factory=CLIPTextConfig)
@@ -194,6 +193,16 @@ class CLIPConfig(CompositeConfig):
     projection_dim: int = 512
     logit_scale_init_value: float = 2.6592
     initializer_factor: float = 1.0
+
+    @classmethod
+    def from_dict(cls, values, *, ignore=()):
+        """The older `text_config_dict` and `vision_config_dict` stand for the whole of a tower:
+        what they leave out is as the family has it, as in the reference."""
+        values = dict(values)
+        for name in cls.PARTS:
+            if (older := values.pop(f"{name}_dict", None)) is not None:
+                values[name] = {"model_type": PART_TYPES[name], **older}
+        return super().from_dict(values, ignore=ignore)
 
     def mask_names(self, head):
         return ("text", "vision")
@@ -216,6 +225,7 @@ class CLIPConfig(CompositeConfig):
         return Table(every, ignore=("*.position_ids",))
 
 
+PART_TYPES = {"text_config": "clip_text_model", "vision_config": "clip_vision_model"}
 L = "tower.encoder.layers.{i}"
 BLOCKS = "".join((
     norm(f"{L}.layer_norm1", f"{S}.self_norm"),

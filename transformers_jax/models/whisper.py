@@ -32,10 +32,15 @@ class WhisperConfig(EncoderDecoderFamily):
     UNUSED = frozenset(
         """classifier_proj_size mask_feature_length mask_feature_min_masks mask_feature_prob
         mask_time_length mask_time_min_masks mask_time_prob median_filter_width scale_embedding
-        num_hidden_layers
+        num_hidden_layers forced_decoder_ids
         """.split()
     )
     TIES = (Tying(WORDS[1], OUTPUT),)
+    SPELLINGS = {
+        "hidden_size": "d_model",
+        "num_attention_heads": "encoder_attention_heads",
+        "num_key_value_heads": "encoder_attention_heads",
+    }
     HEADS = {"WhisperModel": "none", "WhisperForConditionalGeneration": "seq2seq_lm"}
 
     vocab_size: int = 51865

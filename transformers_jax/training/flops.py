@@ -25,6 +25,9 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.graph import Mask, sequence
 from transformers_jax.models.base import Model
+from transformers_jax.models.wiring import DualEncoder, Network
+from transformers_jax.models.wiring.tower import paths
+from transformers_jax.nn.embed.frames import STRIDE
 from transformers_jax.nn.head import LanguageModel
 from transformers_jax.nn.param import axes, flatten, params
 from transformers_jax.nn.stack import Stack
@@ -32,6 +35,9 @@ from transformers_jax.optim import is_matrix
 
 LOOKED_UP = ("vocab", "position", "type")
 """Leading axes of tables that are looked up, or multiplied only as an unembedding."""
+
+FRAMES = {"embed.first": STRIDE}
+"""How many times for each token a matrix of an embedder is applied, where it is more than once."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,11 @@ def flops_per_row(model: Model, length: int, target_length: int | None = None) -
     Raises:
         ValueError: a target length where there is one side, or none where there are two.
     """
+    if isinstance(model, DualEncoder):
+        raise ValueError(
+            f"{type(model).__name__} reads texts and images, which have lengths of their own: "
+            "count each tower by itself"
+        )
     two = model.is_encoder_decoder
     if two != (target_length is not None):
         raise ValueError(
@@ -81,14 +92,18 @@ def flops_per_row(model: Model, length: int, target_length: int | None = None) -
         for path, stack in stacks.items()
     ]
     inside, sizes = tuple(f"{path}." for path in stacks), flatten(params(model))
-    others = sum(
-        2.0 * sizes[path].size * (1 if "pooler" in path else target)
-        for path, names in flatten(axes(model)).items()
-        if not path.startswith(inside) and is_matrix(names) and names[0] not in LOOKED_UP
-    )
-    heads = [part for part in modules.values() if isinstance(part, LanguageModel)]
-    tables = [sizes["embed.table"] if h.table is None else h.table[...] for h in heads]
-    unembedding = sum(2.0 * t.shape[0] * t.shape[1] * target for t in tables)
+    others = 0.0
+    for path, names in flatten(axes(model)).items():
+        if not path.startswith(inside) and is_matrix(names) and names[0] not in LOOKED_UP:
+            tokens = FRAMES.get(path, 1) * length if path.startswith("embed.") else target
+            others += 2.0 * sizes[path].size * (1 if "pooler" in path else tokens)
+    unembedding = 0.0
+    for part in modules.values():
+        if isinstance(part, LanguageModel):
+            own = paths(model.output_of)["embed"] if isinstance(model, Network) else "embed"
+            shared = sizes.get(f"{own}.table", sizes.get("embed.table"))
+            table = shared.shape if part.table is None else part.table[...].shape
+            unembedding += 2.0 * table[0] * table[1] * target
     projections, attention = (sum(cost[n] for cost in costs) for n in (0, 1))
     return Flops(projections, attention, unembedding, others)
 
