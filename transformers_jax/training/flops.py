@@ -101,9 +101,9 @@ def flops_per_row(model: Model, length: int, target_length: int | None = None) -
     for part in modules.values():
         if isinstance(part, LanguageModel):
             own = paths(model.output_of)["embed"] if isinstance(model, Network) else "embed"
-            shared = sizes.get(f"{own}.table", sizes.get("embed.table"))
-            table = shared.shape if part.table is None else part.table[...].shape
-            unembedding += 2.0 * table[0] * table[1] * target
+            shared = f"{own}.table" if f"{own}.table" in sizes else "embed.table"
+            table = sizes[shared] if part.table is None else part.table[...]
+            unembedding += 2.0 * table.shape[0] * table.shape[1] * target
     projections, attention = (sum(cost[n] for cost in costs) for n in (0, 1))
     return Flops(projections, attention, unembedding, others)
 
