@@ -109,8 +109,8 @@ def flops_per_row(
     for _, part in nnx.iter_modules(model):
         if isinstance(part, LanguageModel):
             own = paths(model.output_of)["embed"] if isinstance(model, Network) else "embed"
-            shared = sizes.get(f"{own}.table", sizes.get("embed.table"))
-            table = shared.shape if part.table is None else part.table[...].shape
+            tied = f"{own}.table" if f"{own}.table" in sizes else "embed.table"
+            table = sizes[tied].shape if part.table is None else part.table[...].shape
             words += 2.0 * table[0] * table[1] * target * asked
     return Flops(projections, attention, words, others)
 
