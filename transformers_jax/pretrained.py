@@ -327,7 +327,7 @@ def older_settings(folder: Path) -> dict[str, Any]:
     """What config.json says of generation: all that there was before generation_config.json. Of a
     model with a text model or a decoder inside, what is said of the whole wins."""
     file, values = folder / "config.json", dict[str, Any]()
-    whole = read_json(file) if file.exists() else {}
+    whole = read_json(file, optional=True)
     for part in (whole.get("text_config"), whole.get("decoder"), whole):
         told = part.items() if isinstance(part, Mapping) else ()
         values |= {n: v for n, v in told if n in (*NAMES, *UNSUPPORTED) and v is not None}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.cli.flags import PROGRAM
+from transformers_jax.json_files import json_or_empty
 from transformers_jax.together import check_together
-from transformers_jax.training.provenance import read_json
 
 
 def model_folder(path: str) -> Path:
@@ -40,7 +40,7 @@ def model_source(path: str) -> Any:
 
 def is_model(path: Path) -> bool:
     """Whether a config.json is that of a model, not of a run."""
-    return not {"model_type", "module"}.isdisjoint(read_json(path))
+    return not {"model_type", "module"}.isdisjoint(json_or_empty(path))
 
 
 def read_tokenizer(source: Any) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.data.classes import make, options, slow, table
-from transformers_jax.data.classes.options import CONFIG, Options, read_json
+from transformers_jax.data.classes.options import CONFIG, Options
 from transformers_jax.data.classes.table import AS_IT_LIES, CLASSES
 from transformers_jax.data.classes.vocabulary import kind_of
 from transformers_jax.data.learned import train_tokenizer
@@ -20,6 +20,7 @@ from transformers_jax.data.tokenizer import KINDS, Tokenizer
 from transformers_jax.data.tokenizer_settings import settings
 from transformers_jax.data.wrapped import refusing
 from transformers_jax.hub.download import is_id, resolve
+from transformers_jax.json_files import read_json
 from transformers_jax.models import family_of
 
 __all__ = ["KINDS", "Tokenizer", "load_tokenizer", "train_tokenizer"]
@@ -81,7 +82,7 @@ def load_tokenizer(
     languages = {"src_lang": src_lang, "tgt_lang": tgt_lang}
     languages = {key: code for key, code in languages.items() if code is not None}
     file, build, name = _reader(path, name, named)
-    config = {**read_json(folder / CONFIG), **languages}
+    config = {**read_json(folder / CONFIG, optional=True), **languages}
     with refusing(f"{file} is not a tokenizer"):
         made = build(options.read_options(folder, languages))
         options.read_whole.cache_clear()
@@ -105,7 +106,10 @@ def load_tokenizer(
 def _class_of(folder: Path, tokenizer_class: str | None) -> tuple[str | None, bool]:
     """The name of the class, without "Fast" (None where there is none), and whether it is given by
     name, not by the model's type alone."""
-    config, model = read_json(folder / CONFIG), read_json(folder / "config.json")
+    config, model = (
+        read_json(folder / CONFIG, optional=True),
+        read_json(folder / "config.json", optional=True),
+    )
     kind = model.get("model_type")
     if kind is None and "architectures" in model:  # a config.json of 2019
         kind = family_of(model["architectures"] or ())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transformers_jax.json_files import json_or_empty
 from transformers_jax.runs.page import table
 from transformers_jax.runs.report import facts, task_of
 from transformers_jax.runs.summary import summarise
-from transformers_jax.training.provenance import read_json, read_run
+from transformers_jax.training.provenance import read_run
 
 FACTS = """objective, parameters, steps, tokens seen, training compute (FLOPs),
     training loss (nats per token), held-out loss (nats per token), held-out bits per byte, text,
@@ -30,7 +31,7 @@ def write_card(run: Path) -> Path:
         tags=[t for t in ("transformers_jax", "jax", summary.model, summary.objective) if t],
     )
     names = [name for name in " ".join(FACTS.split()).split(", ") if name in known]
-    class_name = (read_json(model / "config.json").get("architectures") or ["AutoModel"])[0]
+    class_name = (json_or_empty(model / "config.json").get("architectures") or ["AutoModel"])[0]
     with_tokenizer = (model / "tokenizer.json").exists()
     reads = ", with its tokenizer" if with_tokenizer else ", without a tokenizer: it reads ids"
     text = (

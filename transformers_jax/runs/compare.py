@@ -6,13 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformers_jax.json_files import json_or_empty
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import sections, table, to_html
 from transformers_jax.runs.report import describe, plot_run, samples
 from transformers_jax.runs.summary import COLUMNS, Summary, names, rows, summarise, tokens_per_step
 from transformers_jax.training.config import flat
 from transformers_jax.training.metrics import Line, read
-from transformers_jax.training.provenance import read_json, read_run
+from transformers_jax.training.provenance import read_run
 
 SUFFIXES = (".html", ".md")
 
@@ -68,7 +69,7 @@ def compare(runs: Sequence[Summary], image: str) -> str:
 
 def differing(runs: Sequence[Summary], labels: Sequence[str]) -> str:
     """A table of the fields of the configs that are not the same in all runs."""
-    configs = [dict(flat(read_json(Path(run.folder) / "config.json"))) for run in runs]
+    configs = [dict(flat(json_or_empty(Path(run.folder) / "config.json"))) for run in runs]
     known = [config for config in configs if config]
     keys = sorted({key for config in known for key in config} - {"out"})
     absent = object()
@@ -82,7 +83,7 @@ def differing(runs: Sequence[Summary], labels: Sequence[str]) -> str:
 def with_tokens(folder: Path) -> list[Line]:
     """The lines of a run, each with its `tokens` where these are recorded or can be computed."""
     lines: list[Line] = list(read(folder / "metrics.jsonl"))
-    per_step = tokens_per_step(read_run(folder), read_json(folder / "config.json"))
+    per_step = tokens_per_step(read_run(folder), json_or_empty(folder / "config.json"))
     if per_step is None or any("tokens" in line for line in lines):
         return lines
     return [{**line, "tokens": per_step * line["step"]} for line in lines]

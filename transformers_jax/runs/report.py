@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transformers_jax.json_files import json_or_empty
 from transformers_jax.publish import publish
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import sections, table
@@ -26,7 +27,7 @@ from transformers_jax.training.metrics import (
     show_count,
     show_time,
 )
-from transformers_jax.training.provenance import commit, read_json, read_run, versions
+from transformers_jax.training.provenance import commit, read_run, versions
 from transformers_jax.training.samples import read_samples
 
 SHOWN_EVALUATIONS = 12  # rows of the table of evaluations: the last one, and every nth before it
@@ -42,7 +43,7 @@ PIPELINES = {
 
 def task_of(model: Path) -> str | None:
     """The task of an exported model, as a hub calls it; None where there is no name for it."""
-    architecture = (read_json(model / "config.json").get("architectures") or [""])[0]
+    architecture = (json_or_empty(model / "config.json").get("architectures") or [""])[0]
     return next((task for end, task in PIPELINES.items() if architecture.endswith(end)), None)
 
 
@@ -66,7 +67,11 @@ def write_report(folder: Path) -> Path:
 
 def describe(folder: Path, images: list[str], where: str = "") -> str:
     """The report of a run as Markdown; `where` stands before the names of its images."""
-    summary, run, config = summarise(folder), read_run(folder), read_json(folder / "config.json")
+    summary, run, config = (
+        summarise(folder),
+        read_run(folder),
+        json_or_empty(folder / "config.json"),
+    )
     rows = list(facts(folder, summary).items())
     return sections(
         {
@@ -86,7 +91,7 @@ def describe(folder: Path, images: list[str], where: str = "") -> str:
 
 def facts(folder: Path, summary: Summary) -> dict[str, str]:
     """The figures and the circumstances of a run; what is not known is left out."""
-    run, spent = read_run(folder), read_json(folder / "goodput.json")
+    run, spent = read_run(folder), json_or_empty(folder / "goodput.json")
     lines, source = read(folder / "metrics.jsonl"), run.get("data") or {}
     columns = {
         name: [line[name] for line in lines if name in line]
@@ -146,7 +151,7 @@ def evaluations(lines: Sequence[Line]) -> str:
 
 def goodput(folder: Path) -> str:
     """A table of seconds by what they went into."""
-    seconds = read_json(folder / "goodput.json").get("seconds") or {}
+    seconds = json_or_empty(folder / "goodput.json").get("seconds") or {}
     total = sum(seconds.values())
     rows = [
         [KINDS.get(kind, kind), f"{value:,.1f} s", f"{value / total:.1%}"]

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transformers_jax.json_files import json_or_empty
 from transformers_jax.spelling import nearest
 from transformers_jax.training.folder import LOCK
 from transformers_jax.training.metrics import SHOWN, newest, show_count
-from transformers_jax.training.provenance import read_json, read_run
+from transformers_jax.training.provenance import read_run
 
 METRICS, CONFIG = "metrics.jsonl", "config.json"
 DEEPEST = 4  # levels below a folder in which runs are searched: sweeps of sweeps
@@ -91,7 +92,9 @@ def is_run(folder: Path) -> bool:
     """Whether a run has been started in a folder."""
     if (folder / METRICS).exists() or (folder / "run.json").exists():
         return True
-    config = read_json(folder / CONFIG)  # of a run, not of a model; a broken one may be of a run
+    config = json_or_empty(
+        folder / CONFIG
+    )  # of a run, not of a model; a broken one may be of a run
     return (folder / CONFIG).exists() and (not config or {"model", "steps"} <= set(config))
 
 
@@ -109,10 +112,10 @@ def summarise(folder: str | Path) -> Summary:
 
 
 def _summarise(folder: Path, name: str) -> Summary:
-    run, config = read_run(folder), read_json(folder / CONFIG)
+    run, config = read_run(folder), json_or_empty(folder / CONFIG)
     last, evaluation = newest(folder / METRICS)
     files = [folder / file for file in (CONFIG, "run.json")]
-    broken = [file.name for file in files if file.exists() and not read_json(file)]
+    broken = [file.name for file in files if file.exists() and not json_or_empty(file)]
     state, why = _state(folder, run)
     if broken and state != "running":
         state, why = "broken", f"{' and '.join(broken)} cannot be read"

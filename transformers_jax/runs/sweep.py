@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from transformers_jax.json_files import json_or_empty
 from transformers_jax.publish import publish, publish_json
 from transformers_jax.runs import plots
 from transformers_jax.runs.flags import override
@@ -31,7 +32,6 @@ from transformers_jax.runs.page import table
 from transformers_jax.runs.summary import COLUMNS, cells, summarise
 from transformers_jax.training import config
 from transformers_jax.training.metrics import show_time
-from transformers_jax.training.provenance import read_json
 
 PROGRAM = (sys.executable, "-m", "transformers_jax", "pretrain")
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -111,7 +111,7 @@ def make_points(
             raise ValueError(f"--sweep {label_of(settings)}: {error}") from None
         folder = out / folder_name(settings)
         points.append(Point(settings, folder, chosen.steps, config.fingerprint(chosen)))
-    known = read_json(out / "sweep.json").get("runs", {})
+    known = json_or_empty(out / "sweep.json").get("runs", {})
     changed = [p.label for p in points if known.get(p.folder.name, p.fingerprint) != p.fingerprint]
     if changed:
         raise ValueError(
@@ -149,7 +149,7 @@ class Sweep:
     def run(self) -> int:
         """All of them; returns the exit status."""
         self.out.mkdir(parents=True, exist_ok=True)
-        known = read_json(self.out / "sweep.json").get("runs", {})
+        known = json_or_empty(self.out / "sweep.json").get("runs", {})
         runs = known | {point.folder.name: point.fingerprint for point in self.points}
         publish_json(self.out / "sweep.json", {"config": self.config_path, "runs": runs})
         waiting = [point for point in self.points if not self._is_done(point)]

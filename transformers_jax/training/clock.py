@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from transformers_jax.json_files import json_or_empty
 from transformers_jax.publish import publish_json
-from transformers_jax.training.provenance import now, read_json
+from transformers_jax.training.provenance import now
 
 FILE = "goodput.json"
 KINDS = {
@@ -40,7 +41,7 @@ class Clock:
 
     def __init__(self, folder: Path, every: float = 30.0):
         self.file, self.every = folder / FILE, every
-        self._before = read_json(self.file).get("sessions", [])
+        self._before = json_or_empty(self.file).get("sessions", [])
         self._seconds: Counter[str] = Counter()
         self._kind = "other"
         self._began, self._from, self._to = now(), 0, 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from transformers_jax.json_files import json_or_empty
 from transformers_jax.publish import publish_json
 
 FILE = "run.json"
@@ -65,7 +65,7 @@ def end_run(folder: Path, state: State, step: int, why: str = "") -> dict[str, A
 
 def read_run(folder: Path) -> dict[str, Any]:
     """The content of run.json; {} if there is none, or none that can be read."""
-    return read_json(folder / FILE)
+    return json_or_empty(folder / FILE)
 
 
 def versions(run: Mapping[str, Any]) -> str:
@@ -93,15 +93,6 @@ def git(folder: str | Path = ".") -> dict[str, Any] | None:
 def now() -> str:
     """The time, in UTC, to the second: "2026-01-31T23:59:59+00:00"."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a file; {} if there is no such file, or no object in it."""
-    try:
-        values = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _git(folder: str | Path, *arguments: str) -> str | None:

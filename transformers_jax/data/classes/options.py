@@ -8,13 +8,14 @@ added_tokens.json and tokenizer.json have the tokens and ids.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken
+
+from transformers_jax.json_files import read_json
 
 CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # in the order in which they are added
@@ -63,7 +64,7 @@ def read_options(folder: Path, languages: dict[str, Any]) -> Options:
     Raises:
         ValueError: one of the files is not JSON, or holds no object.
     """
-    values = {**read_json(folder / CONFIG), **languages}
+    values = {**read_json(folder / CONFIG, optional=True), **languages}
     if "additional_special_tokens" in values and not values.get("extra_special_tokens"):
         values["extra_special_tokens"] = values.pop("additional_special_tokens")
     named = [
@@ -98,13 +99,13 @@ def read_options(folder: Path, languages: dict[str, Any]) -> Options:
 def _older(folder: Path, options: Options, languages: dict[str, Any]) -> None:
     """The files that list added tokens where tokenizer_config.json does not."""
     values = options.values
-    for key, value in read_json(folder / MAP).items():
+    for key, value in read_json(folder / MAP, optional=True).items():
         if not languages.get(key):
             values[key] = {**value, "special": True} if isinstance(value, dict) else value
     special = {text(values.get(f"{role}_token")) for role in ROLES}
     listed = values.get("extra_special_tokens")
     special |= {text(one) for one in (listed if isinstance(listed, list) else [])}
-    for content, number in read_json(folder / ADDED).items():
+    for content, number in read_json(folder / ADDED, optional=True).items():
         mark = content in special
         options.added[int(number)] = token(
             {"content": content, "special": mark, "normalized": not mark}
@@ -161,19 +162,6 @@ def add_tokens(inner: Any, options: Options, extra: Iterable[Any]) -> None:
                 f"{inner.token_to_id(one.content)}: the vocabulary is not the one they were "
                 "written for"
             )
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a file; an empty one where there is no file."""
-    if not file.is_file():
-        return {}
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{file} holds {type(values).__name__}, not an object")
-    return values
 
 
 @functools.lru_cache(maxsize=1)
