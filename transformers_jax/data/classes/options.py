@@ -172,4 +172,4 @@ def read_whole(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is not JSON, or no object.
     """
-    return read_json(file)
+    return read_json(file, optional=True)
