@@ -107,6 +107,7 @@ from .objectives import (
 )
 from .objectives.pairs import (
     contrastive as contrastive,
+    image_text as image_text,
     matryoshka as matryoshka,
 )
 from .optim import AdamW as AdamW

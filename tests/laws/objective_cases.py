@@ -20,7 +20,7 @@ from transformers_jax.models.electra_pretraining import make_pair
 from transformers_jax.objectives.losses import LOSSES, objective
 
 WORDS, KEY = 31, jax.random.key(0)
-WITHOUT_LOSS = {"none", "encoder"}
+WITHOUT_LOSS = {"none", "encoder", "projection", "contrastive"}  # the last: see image_text
 LENGTHS = (3, 7, 5, 4, 7, 6, 2, 5, 7, 3, 6, 4, 2, 7, 5, 6)  # of the rows of a batch
 
 quiet = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -40,7 +40,23 @@ CONFIGS: dict[str, Any] = {
         expert_capacity=32, router_jitter_noise=0.0,
     ),
 }  # fmt: skip
-FAMILY = {"replaced_token": "electra", "causal_lm": "gpt2", "seq2seq_lm": "t5"}
+images = dict(image_size=8, patch_size=4, num_channels=1)
+tower = {n: sizes[n] for n in ("hidden_size", "num_hidden_layers", "num_attention_heads")}
+tower |= dict(intermediate_size=12)
+CONFIGS["vit"] = tj.ViTConfig(**tower, **images)
+CONFIGS["clip"] = tj.CLIPConfig(
+    text_config=tj.CLIPTextConfig(
+        **tower, vocab_size=WORDS, max_position_embeddings=16, eos_token_id=2, projection_dim=6
+    ),
+    vision_config=tj.CLIPVisionConfig(**tower, **images, projection_dim=6),
+    projection_dim=6,
+)
+FAMILY = {
+    "image_classification": "vit",
+    "replaced_token": "electra",
+    "causal_lm": "gpt2",
+    "seq2seq_lm": "t5",
+}
 
 
 def heads() -> list[str]:
@@ -89,6 +105,7 @@ CASES |= {
     ),
     "replaced_token": Case(objective("replaced_token"), "electra", "pair", "masked_lm"),
     "contrastive": Case(objective("contrastive"), "bert", "embedding", "pairs"),
+    "image_text": Case(objective("image_text"), "clip", "contrastive", "image_text"),
     "contrastive-matryoshka": Case(
         tj.matryoshka(tj.contrastive, (8, 3), (1.0, 0.5)), "bert", "embedding", "pairs"
     ),
@@ -112,6 +129,11 @@ def row(kind: str, length: int, number: int) -> dict[str, Any]:
     if kind == "pairs":
         other = {"input_ids": draw(WORDS, length), "attention_mask": np.ones(length, np.int32)}
         return {"anchor": found, "positive": other}
+    pixels = rng.normal(size=(1, 8, 8)).astype(np.float32)
+    if kind == "image_classification":
+        return {"pixel_values": pixels, "labels": once}
+    if kind == "image_text":
+        return {**found, "pixel_values": pixels}
     if kind == "multiple_choice":
         found = {name: np.stack([x, x[::-1]]) for name, x in found.items()}
     more: dict[str, Any] = {

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
+from tests.laws import objective_cases
 from transformers_jax.nn.sentence import unit
 from transformers_jax.objectives.losses import Loss, objective
 from transformers_jax.objectives.pairs import Contrastive
@@ -90,7 +91,7 @@ def test_an_objective_takes_a_model_of_sentences():
     )
     assert metrics["accuracy"] == (6, 6)
     np.testing.assert_allclose(metrics["loss"][0] / 6, total, rtol=1e-6)
-    with pytest.raises(ValueError, match="'contrastive' compares vectors"):
+    with pytest.raises(ValueError, match="'image_text' compare vectors"):
         objective("contrastive", Loss(z=1e-4))
 
 
@@ -110,3 +111,19 @@ def test_what_is_wrong_is_told():
         Contrastive(similarity="near")
     with pytest.raises(ValueError, match="of one shape"):
         tj.contrastive.of([expected()["anchor"], expected()["positive"][:2]])
+
+
+# ---------------------------------------------------------------- texts and images
+
+
+def test_texts_and_images_have_the_loss_of_the_model_itself():
+    case = objective_cases.CASES["image_text"]
+    batch = objective_cases.batch(case)
+    loss, sums = tj.image_text(case.model, batch, None)
+    want = case.model(**batch, return_loss=True).loss
+    np.testing.assert_allclose(loss, want, rtol=1e-6)
+    assert sums["accuracy"][1] == len(batch["input_ids"])
+    other = dict(batch, pixel_values=batch["pixel_values"][::-1])
+    assert abs(tj.image_text(case.model, other, None)[0] - want) > 1e-6  # the control
+    with pytest.raises(ValueError, match=r"train it by tj\.image_text"):
+        tj.supervised(case.model, batch, None)

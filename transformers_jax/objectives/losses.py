@@ -43,7 +43,7 @@ from transformers_jax.nn.loss import (
     vocabulary_loss,
 )
 from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Objective
-from transformers_jax.objectives.pairs import contrastive
+from transformers_jax.objectives.pairs import ComparesRows, contrastive, image_text
 
 
 @dataclass(frozen=True)
@@ -245,6 +245,8 @@ def supervised(model: Any, batch: Batch, key: Key | None) -> LossAndMetrics:
     """
     output = model(**batch, key=key)
     terms = getattr(output, "loss_terms", None)
+    if "logits_per_text" in output:
+        raise ValueError("this model compares the rows of a whole batch: train it by tj.image_text")
     if terms is None:
         came = f"an output of {', '.join(output)}" if isinstance(output, Mapping) else type(output)
         raise ValueError(
@@ -266,6 +268,7 @@ LOSSES: dict[str, Callable[..., LossAndMetrics]] = {
     "replaced_token": replaced_token,
     "supervised": supervised,
     "contrastive": contrastive,
+    "image_text": image_text,
 }
 
 
@@ -292,12 +295,14 @@ def objective(name: str, loss: Loss = PLAIN) -> Objective:
     """
     if name not in LOSSES:
         raise ValueError(f"objective {name!r} is unknown; the objectives are {', '.join(LOSSES)}")
-    if name in ("supervised", "contrastive") and loss != PLAIN:
+    by_name = LOSSES[name]
+    if (name == "supervised" or isinstance(by_name, ComparesRows)) and loss != PLAIN:
         raise ValueError(
             f"loss={loss}: the model's own head computes the loss of 'supervised', and "
-            "'contrastive' compares vectors; neither is over a vocabulary, leave it out"
+            "'contrastive' and 'image_text' compare vectors; none is over a vocabulary: leave it "
+            "out"
         )
-    return contrastive if name == "contrastive" else Named(name, loss)
+    return by_name if isinstance(by_name, ComparesRows) else Named(name, loss)
 
 
 def _forward(model: Any, batch: Batch, key: Key | None, **more: Any) -> tuple[Any, Array]:

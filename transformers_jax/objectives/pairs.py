@@ -92,6 +92,40 @@ class Contrastive(ComparesRows):
 
 
 @dataclass(frozen=True)
+class ImageText(ComparesRows):
+    """The loss of a dual encoder (CLIP, Radford et al. 2021, section 2.3): each text is to find its
+    own image among those of the whole batch, and each image its text, by cosines times the scale
+    that the model learns. A batch holds the arguments of the model, pair by pair."""
+
+    def vectors(self, model: Any, batch: Batch, key: Key | None) -> Vectors:
+        """Those of texts and images, and the scale in every row."""
+        output = model(**batch, key=key)
+        if "text_embeds" not in output or "image_embeds" not in output:
+            raise ValueError("this model does not compare texts with images; load CLIP whole")
+        scale = jnp.exp(model.head.scale[...].astype(wide(model.head.scale[...])))
+        text, image = output.text_embeds, output.image_embeds
+        if len(text) != len(image):
+            raise ValueError(
+                f"the batch has {len(text)} texts and {len(image)} images; give as many, pair by "
+                "pair"
+            )
+        return [text, image, jnp.broadcast_to(scale, (len(text), 1))]
+
+    def of(self, vectors: Vectors) -> LossAndMetrics:
+        """(mean loss, what is reported of it) of texts, images and scales."""
+        text, image, scale = _floats(vectors)
+        scores = _scores(text, image) * scale.mean()
+        own, count = jnp.arange(len(text)), jnp.float32(len(text))
+        loss = (_misses(scores, own) + _misses(scores.T, own)) / 2
+        right = (scores.argmax(1) == own).sum().astype(jnp.float32)
+        return loss / count, {"loss": (loss, count), "accuracy": (right, count)}
+
+    def inputs(self, model: Any, batch: Batch) -> list[Batch]:
+        """What the model is called with."""
+        return [batch]
+
+
+@dataclass(frozen=True)
 class Matryoshka(ComparesRows):
     """A loss of vectors and of their beginnings, each of length one again (see `matryoshka`)."""
 
@@ -141,6 +175,9 @@ def matryoshka(
 
 contrastive = Contrastive()
 """InfoNCE at a temperature of 0.05 over cosines (see `Contrastive`)."""
+
+image_text = ImageText()
+"""The loss of CLIP (see `ImageText`)."""
 
 
 def vectors_of(model: Any, batch: Batch, key: Key | None) -> Vectors:

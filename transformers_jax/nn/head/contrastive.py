@@ -53,7 +53,7 @@ class Contrastive(Head):
 
     def check(self, arguments, shape, like="the input"):
         texts, images = arguments.get("input_ids"), arguments.get("pixel_values")
-        if not arguments.get("return_loss") or texts is None or images is None:
+        if arguments.get("return_loss") is not True or texts is None or images is None:
             return
         if len(texts) != len(images):
             raise ValueError(
