@@ -53,12 +53,12 @@ def test_tokens_are_pooled_without_padding():
 
 
 def test_what_lies_above_is_not_computed():
-    definition, values = split(home.bare(loaded("gpt2")))
+    definition, values = split(home.alone(loaded("gpt2"), "stack"))
     depth = loaded("gpt2").stack.spec.depth
 
     def flops(layer):
         inputs = {"input_ids": IDS.astype(np.int32)}
-        run = home._run.lower(definition, "stack", "forward", (layer,), None, values, inputs)
+        run = home._run.lower(definition, (layer,), None, values, inputs)
         return run.cost_analysis()["flops"]
 
     costs = [flops(layer) for layer in range(depth + 1)]

@@ -147,7 +147,7 @@ class Offsets(ScoreRule):
     def __hash__(self):
         return hash(self.replaces)
 
-    def __call__(self, params, q, k, qn, kn):
+    def __call__(self, params, q, k, qn, kn, pairs):
         offset = kn.tag("index")[:, None, :] - qn.tag("index")[:, :, None]
         table = jnp.moveaxis(params["table"][jnp.clip(offset, -5, 5) + params["middle"]], -1, 1)
         k = jnp.repeat(k, q.shape[2] // k.shape[2], 2)

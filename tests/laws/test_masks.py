@@ -267,7 +267,7 @@ class Shift(ScoreRule):
     def __hash__(self):
         return hash(Shift)
 
-    def __call__(self, params, q, k, qn, kn):
+    def __call__(self, params, q, k, qn, kn, pairs):
         offset = kn.tag("index")[:, None, :] - qn.tag("index")[:, :, None]
         return -1e4 * jnp.abs(offset[:, None] - params[:, None, None]).astype(jnp.float32)
 

@@ -60,7 +60,7 @@ def test_a_rule_is_used_in_both_directions_under_every_transformation():
 
 
 class Slope(ScoreRule):
-    def __call__(self, params, q, k, qn, kn):
+    def __call__(self, params, q, k, qn, kn, pairs):
         gap = qn.position[:, None, :, None] - kn.position[:, None, None, :]
         return params[:, None, None] * gap
 

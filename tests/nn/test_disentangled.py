@@ -34,7 +34,7 @@ def looped(params, q, k, rows, distance, scale):
 
 def test_scores_are_the_two_terms_of_the_paper():
     rule, (params, q, k) = DisentangledRule(16, None, 0.3), drawn()
-    scores = jax.jit(lambda params: rule(params, q, k, *nodes))
+    scores = jax.jit(lambda params: rule(params, q, k, *nodes, {}))
     distance = np.arange(2, 2 + T)[:, None] - np.arange(S)
     rows = {d: d + 16 for d in range(-16, 16)}
     want = looped(params, q, k, rows, distance, 0.3)
@@ -77,8 +77,8 @@ def test_tokens_in_another_order_have_the_same_scores():
     rule, (params, q, k) = DisentangledRule(16, None, 1.0), drawn(T, T)
     order = np.random.default_rng(1).permutation(T)
     mixed = Nodes({"index": order[None].astype(np.int32)})
-    straight = jax.jit(lambda: rule(params, q, k, sequence(T), sequence(T)))()
-    scores = jax.jit(lambda nodes: rule(params, q[:, order], k[:, order], nodes, nodes))
+    straight = jax.jit(lambda: rule(params, q, k, sequence(T), sequence(T), {}))()
+    scores = jax.jit(lambda nodes: rule(params, q[:, order], k[:, order], nodes, nodes, {}))
     turned = scores(mixed)
     np.testing.assert_allclose(turned, straight[:, :, order][..., order], **CLOSE)
     unmoved = scores(sequence(T))
