@@ -1,0 +1,102 @@
+"""What families of one tower of standard blocks share, where their fields have the usual names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from transformers_jax.graph import FULL, Mask, given
+from transformers_jax.models.blocks import attention, block
+from transformers_jax.models.wiring import OneTower
+from transformers_jax.nn.attention import AttentionSpec
+from transformers_jax.nn.embed import EmbedSpec, PatchEmbedder, PatchSpec, pair
+from transformers_jax.nn.feedforward import FeedForwardSpec
+from transformers_jax.spec import Initial, LayerNorm, StackSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandardTower(OneTower):
+    """The fields under the names that most families give them; defaults are of a base model."""
+
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+
+    @property
+    def initial(self) -> Initial:
+        """normal(initializer_range) everywhere (Devlin et al. 2018, released code)."""
+        return Initial(self.initializer_range)
+
+    @property
+    def layer_norm(self) -> LayerNorm:
+        """Every norm of the model."""
+        return LayerNorm(self.layer_norm_eps)
+
+    def attend(self, mask: Mask | None) -> AttentionSpec:
+        """Self-attention under this mask; by itself every token attends to every token."""
+        rate = self.attention_probs_dropout_prob
+        own = given(mask, FULL)
+        return attention(self, "hidden_size", "num_attention_heads", own, dropout=rate)
+
+    def feed_forward(self) -> FeedForwardSpec:
+        """What each token computes."""
+        return FeedForwardSpec(self.intermediate_size, self.hidden_act)
+
+    def stack(
+        self,
+        mask: Mask | None,
+        placement: Literal["pre", "post"] = "pre",
+        cross: Mask | None = None,
+        **options: Any,
+    ) -> StackSpec:
+        """Standard blocks under this mask, and with cross-attention under the mask `cross`;
+        `options` are further fields of `StackSpec`."""
+        own, rate = self.attend(mask), self.hidden_dropout_prob
+        one = block(own, self.feed_forward(), self.layer_norm, placement, rate, cross)
+        blocks = (one,) * self.num_hidden_layers
+        return StackSpec(self.hidden_size, blocks, initial=self.initial, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTower(StandardTower):
+    """Such a family whose tokens are words, with learned positions."""
+
+    vocab_size: int = 30522
+    max_position_embeddings: int = 512
+
+    def words_and_positions(self, **options: Any) -> EmbedSpec:
+        """How ids become vectors; `options` are further fields of `EmbedSpec`."""
+        vocab, width, positions = self.vocab_size, self.hidden_size, self.max_position_embeddings
+        return EmbedSpec(vocab, width, positions=positions, initial=self.initial, **options)
+
+    def embed(self) -> EmbedSpec:
+        """Words + positions."""
+        return self.words_and_positions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTower(StandardTower):
+    """Such a family whose tokens are the patches of an image, behind a token for its class."""
+
+    image_size: int | tuple[int, ...] = 224
+    patch_size: int | tuple[int, ...] = 16
+    num_channels: int = 3
+
+    def patches(self, **options: Any) -> PatchEmbedder:
+        """The embedder; `options` are further fields of `PatchSpec`."""
+        image, patch = pair(self.image_size), pair(self.patch_size)
+        sizes = (image, patch, self.num_channels, self.hidden_size)
+        return PatchEmbedder(PatchSpec(*sizes, initial=self.initial, **options))
+
+    def embedder(self, head):
+        return self.patches()
+
+    def spec(self, mask=None):
+        """Pre-norm blocks in which every patch attends to every patch."""
+        return self.stack(mask, norm_hidden=False)
