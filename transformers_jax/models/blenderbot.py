@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.models.bart import BARE_PRE_NORM, BartConfig
+from transformers_jax.models.class_names import WRITING, heads_of
 from transformers_jax.nn.embed import EmbedSpec
 
 
@@ -26,11 +27,7 @@ class BlenderbotConfig(BartConfig):
         "extra_pos_embeddings": 0,
         "layernorm_variant": "prelayernorm",
     }
-    HEADS = {
-        "BlenderbotModel": "none",
-        "BlenderbotForConditionalGeneration": "seq2seq_lm",
-        "BlenderbotForCausalLM": "causal_lm",
-    }
+    HEADS = heads_of("Blenderbot", *WRITING)
 
     vocab_size: int = 8008
     max_position_embeddings: int = 128

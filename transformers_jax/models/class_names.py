@@ -23,6 +23,9 @@ LABELLING = ("sequence_classification", "token_classification", "question_answer
 CHOOSING = (*LABELLING, "multiple_choice")
 """The heads of fine-tuning that most families have."""
 
+WRITING = ("none", "seq2seq_lm", "causal_lm")
+"""Those of encoder-decoders whose decoder also writes alone."""
+
 OF_ROWS = ("sequence_classification", "multiple_choice")
 """Those of them that answer for a whole row."""
 

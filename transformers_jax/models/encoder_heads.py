@@ -3,17 +3,19 @@ dropout, and what stands between its stream and the answer."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.weight_rows import layer, norm
 from transformers_jax.nn import head as heads
 from transformers_jax.spec import Initial, Norm
 
+Value = TypeVar("Value")
 
-def first_of(*rates: float | None) -> float:
-    """The first dropout that a config says; the last one it always does."""
-    return next(rate for rate in rates if rate is not None)
+
+def first_of(*values: Value | None) -> Value:
+    """The first of some values that a config says (of a dropout, ...)."""
+    return next(value for value in values if value is not None)
 
 
 def task_head(

@@ -1,13 +1,14 @@
-"""What families of one tower of standard blocks share, where their fields have the usual names."""
+"""What families of standard blocks share, where their fields have the usual names."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from transformers_jax.graph import FULL, Mask, given
-from transformers_jax.models.blocks import attention, block
-from transformers_jax.models.wiring import OneTower
+from transformers_jax.graph import CAUSAL, FULL, Mask, given
+from transformers_jax.models.blocks import BIASES, attention, block
+from transformers_jax.models.weight_rows import PROJECTIONS, block_rows, norm
+from transformers_jax.models.wiring import EncoderDecoderFamily, OneTower
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, PatchEmbedder, PatchSpec, pair
 from transformers_jax.nn.feedforward import FeedForwardSpec
@@ -100,3 +101,64 @@ class ImageTower(StandardTower):
     def spec(self, mask=None):
         """Pre-norm blocks in which every patch attends to every patch."""
         return self.stack(mask, norm_hidden=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandardSides(EncoderDecoderFamily):
+    """A family of an encoder and a decoder of standard blocks, whose fields and weights have BART's
+    names.
+
+    Class attributes:
+        PLACEMENT: of the norms; a stack of pre-norm blocks ends with a norm of its own.
+        BIASES: the projections of attention that have a bias.
+    """
+
+    is_encoder_decoder = True
+    PLACEMENT: ClassVar[Literal["pre", "post"]] = "post"
+    BIASES: ClassVar[tuple[str, ...]] = BIASES
+
+    d_model: int = 1024
+    encoder_layers: int = 12
+    encoder_ffn_dim: int = 4096
+    encoder_attention_heads: int = 16
+    encoder_layerdrop: float = 0.0
+    decoder_layers: int = 12
+    decoder_ffn_dim: int = 4096
+    decoder_attention_heads: int = 16
+    decoder_layerdrop: float = 0.0
+    activation_function: str = "gelu"
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
+    init_std: float = 0.02
+
+    @property
+    def initial(self) -> Initial:
+        """normal(0.02) everywhere (the released code)."""
+        return Initial(self.init_std)
+
+    def spec(self, decoder: bool, own: Mask | None = None, cross: Mask | None = None) -> StackSpec:
+        """Blocks of (self, ffn) or (self, cross, ffn)."""
+        side = "decoder" if decoder else "encoder"
+        get = lambda name: getattr(self, f"{side}_{name}")
+        options: dict[str, Any] = dict(bias=self.BIASES, dropout=self.attention_dropout)
+        mask, other = given(own, CAUSAL if decoder else FULL), given(cross, FULL)
+        attend = attention(self, "d_model", f"{side}_attention_heads", mask, **options)
+        act, rate = self.activation_function, self.activation_dropout
+        ffn = FeedForwardSpec(get("ffn_dim"), act, dropout=rate)
+        placed = (LayerNorm(), self.PLACEMENT, self.dropout)
+        blocks = (block(attend, ffn, *placed, other if decoder else None),) * get("layers")
+        last = LayerNorm() if self.PLACEMENT == "pre" else None
+        drop = get("layerdrop")
+        return StackSpec(self.d_model, blocks, last, layerdrop=drop, initial=self.initial)
+
+    def side_rows(self, name, ours, embed, own=PROJECTIONS):
+        """The rows of one side: positions, norms, blocks. What a family lacks fills no row; `own`
+        are the projections of self-attention, where they have other names than BART's."""
+        theirs, slot = f"model.{name}.layers.{{i}}", f"{ours}.blocks.{{slot}}"
+        attends = "self_attn" if name == "encoder" else "self_attn encoder_attn"
+        norms = "".join(f"{each}_layer_norm " for each in attends.split()) + "final_layer_norm"
+        text = f"\nmodel.{name}.embed_positions.weight | {embed}.position"
+        text += norm(f"model.{name}.layernorm_embedding", f"{embed}.norm")
+        text += norm(f"model.{name}.layer_norm", f"{ours}.norm")
+        return text + block_rows(theirs, slot, attends, own, "fc1 fc2", norms)
