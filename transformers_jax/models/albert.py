@@ -13,7 +13,7 @@ from typing import ClassVar
 from transformers_jax.hub.table import Tying, slots
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.class_names import CHOOSING, heads_of
-from transformers_jax.models.encoder_heads import first_of
+from transformers_jax.models.task_heads import first_of
 from transformers_jax.models.weight_rows import S, block_rows, embeddings, layer
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec

@@ -16,7 +16,7 @@ from transformers_jax.graph import FULL, given
 from transformers_jax.hub.table import Table, Tying
 from transformers_jax.models.bert import MLP, BertConfig
 from transformers_jax.models.class_names import CHOOSING, OF_ROWS, heads_of
-from transformers_jax.models.encoder_heads import first_of
+from transformers_jax.models.task_heads import first_of
 from transformers_jax.models.weight_rows import (
     HEADS_OUT,
     S,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers_jax.models.encoder_heads import classifier_rows, task_head
+from transformers_jax.models.task_heads import classifier_rows, task_head
 from transformers_jax.models.weight_rows import layer
 from transformers_jax.models.wiring import EncoderDecoderFamily
 from transformers_jax.nn import head as heads

@@ -1,37 +1,13 @@
-"""The heads that encoders share: masked words, and the tasks of fine-tuning. A family says the
-dropout, and what stands between its stream and the answer."""
+"""The head of encoders that are trained to fill in masked words, and its rows."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.weight_rows import layer, norm
 from transformers_jax.nn import head as heads
 from transformers_jax.spec import Initial, Norm
-
-Value = TypeVar("Value")
-
-
-def first_of(*values: Value | None) -> Value:
-    """The first of some values that a config says (of a dropout, ...)."""
-    return next(value for value in values if value is not None)
-
-
-def task_head(
-    config: FamilyConfig, head: str, width: int, initial: Initial, **options: Any
-) -> heads.Head:
-    """The head of a task behind a stream of this width; `options` are those of its class (`rate`,
-    `pooling`, `inner`, ...)."""
-    labels = config.num_labels
-    if head == "sequence_classification":
-        problem = config.problem_type
-        return heads.SequenceClassification(width, labels, initial, problem=problem, **options)
-    if head == "token_classification":
-        return heads.TokenClassification(width, labels, initial, **options)
-    if head == "multiple_choice":
-        return heads.MultipleChoice(width, initial, **options)
-    return heads.QuestionAnswering(width, initial, **options)
 
 
 def words_head(
@@ -53,11 +29,6 @@ def words_head(
     return heads.LanguageModel(
         size, out, initial, tied=tied, bias=True, transform=square, **options
     )
-
-
-def classifier_rows(theirs: str) -> str:
-    """The rows of a classifier of rows with a layer in front of it."""
-    return layer(f"{theirs}.dense", "head.inner") + layer(f"{theirs}.out_proj", "head.classify")
 
 
 def words_rows(names: str, ours: str = "head", tied: bool = True, unused_bias: bool = False) -> str:

@@ -10,7 +10,7 @@ from transformers_jax.hub.table import Table, Tying, rows
 from transformers_jax.models.blocks import block
 from transformers_jax.models.class_names import LABELLING, heads_of
 from transformers_jax.models.encoder_decoder_heads import LABELLING_ROWS, encoder_decoder_head
-from transformers_jax.models.encoder_heads import first_of
+from transformers_jax.models.task_heads import first_of
 from transformers_jax.models.weight_rows import block_rows, norm, of_heads
 from transformers_jax.models.wiring import EncoderDecoderFamily
 from transformers_jax.nn.attention import AttentionSpec

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from transformers_jax.hub.table import Table, rows
 from transformers_jax.models.bert import MLP
 from transformers_jax.models.class_names import heads_of
-from transformers_jax.models.encoder_heads import task_head
 from transformers_jax.models.standard import ImageTower
+from transformers_jax.models.task_heads import task_head
 from transformers_jax.models.weight_rows import S, backbone, block_rows, layer, norm, of_heads
 from transformers_jax.nn import head as heads
 from transformers_jax.spec import Initial
