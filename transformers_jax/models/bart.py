@@ -149,8 +149,7 @@ class BartConfig(StandardSides):
 
     def head(self, head):
         bias = self.BIAS if head == "seq2seq_lm" else False
-        rate = self.classifier_dropout
-        return encoder_decoder_head(self, head, self.d_model, self.initial, rate, bias=bias)
+        return encoder_decoder_head(self, head, self.classifier_dropout, bias=bias)
 
     # ------------------------------------------------------------ the table
 

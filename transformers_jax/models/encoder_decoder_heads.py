@@ -10,7 +10,6 @@ from transformers_jax.models.weight_rows import layer
 from transformers_jax.models.wiring import EncoderDecoderFamily
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.pooling import LastOf
-from transformers_jax.spec import Initial
 
 TASK_ROWS = {
     "sequence_classification": classifier_rows("classification_head"),
@@ -20,20 +19,16 @@ LABELLING_ROWS = {**TASK_ROWS, "token_classification": layer("classifier", "head
 
 
 def encoder_decoder_head(
-    config: EncoderDecoderFamily,
-    head: str,
-    width: int,
-    initial: Initial,
-    rate: float = 0.0,
-    **output: Any,
+    config: EncoderDecoderFamily, head: str, rate: float = 0.0, **output: Any
 ) -> heads.Head | None:
-    """The head of this name behind a decoder of this width; `rate` is the dropout in front of
+    """The head of this name; `rate` is the dropout in front of
     labels, `output` are further fields of `LanguageModel`. A row's class is read at its last token
     that ends a sentence.
 
     Raises:
         ValueError: several such tokens, or none.
     """
+    width, initial = config.d_model, config.initial
     if head in ("seq2seq_lm", "causal_lm"):
         tied = config.tie_word_embeddings and config.shared_row(head) != "head.table"
         size = config.target_vocab

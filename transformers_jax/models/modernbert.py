@@ -149,9 +149,9 @@ class ModernBertConfig(OneTower):
     def block(self, number: int, kind: str, mask) -> Block:
         """What a layer does."""
         reach = self.local_attention // 2  # to either side, the key at that distance included
-        own = attention(
-            *(self, "hidden_size", "num_attention_heads"),
-            given(mask, FULL if kind == "full_attention" else Near(reach, reach)),
+        mask = given(mask, FULL if kind == "full_attention" else Near(reach, reach))
+        own = replace(
+            attention(self, "hidden_size", "num_attention_heads", mask),
             rotary=rotary(self.rope_parameters[kind], self.max_position_embeddings),
             bias=BIASES if self.attention_bias else (),
             dropout=self.attention_dropout,

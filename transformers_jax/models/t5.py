@@ -154,8 +154,7 @@ class T5Config(EncoderDecoderFamily):
 
     def head(self, head):
         scale = self.d_model**-0.5 if self.scale_decoder_outputs else 1.0
-        rate = self.classifier_dropout
-        return encoder_decoder_head(self, head, self.d_model, self.initial, rate, scale=scale)
+        return encoder_decoder_head(self, head, self.classifier_dropout, scale=scale)
 
     # ------------------------------------------------------------ the table
 

@@ -76,7 +76,7 @@ class WhisperConfig(StandardSides):
         return FrameEmbedder(FrameSpec(*sizes, dropout=self.dropout, initial=self.initial))
 
     def head(self, head):
-        return encoder_decoder_head(self, head, self.d_model, self.initial)
+        return encoder_decoder_head(self, head)
 
     def table(self, head) -> Table:
         untied = "" if self.tie_word_embeddings else f"{OUTPUT} | head.table"

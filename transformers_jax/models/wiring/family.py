@@ -20,7 +20,7 @@ from transformers_jax.nn.embed import Embedder, EmbedSpec, TokenEmbedder
 from transformers_jax.nn.experts import RouterLosses
 from transformers_jax.nn.head import Head
 from transformers_jax.nn.stack import Stack
-from transformers_jax.spec import StackSpec
+from transformers_jax.spec import Initial, StackSpec
 
 Side = Literal["encoder", "decoder"]
 SIDES: tuple[Side, Side] = ("encoder", "decoder")
@@ -73,7 +73,13 @@ class EncoderDecoderFamily(FamilyConfig):
     SHARED: ClassVar[str]
     TABLES: ClassVar[dict[Side, str]]
 
+    d_model: int
     own_words: tuple[str, ...] = ()
+
+    @property
+    def initial(self) -> Initial:
+        """The rule of first weights."""
+        raise NotImplementedError
 
     def embed(self, decoder: bool) -> EmbedSpec:
         """How the ids of a side become vectors."""
