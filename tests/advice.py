@@ -11,8 +11,8 @@ from pathlib import Path
 import transformers_jax as tj
 from transformers_jax.cli.flags import make_parser
 from transformers_jax.objectives import OBJECTIVES
+from transformers_jax.runs.flags import flags
 from transformers_jax.training.config import TrainConfig
-from transformers_jax.training.flags import flags
 
 PACKAGE = Path(tj.__file__).parent
 HOLE = "…"  # what a sentence fills in

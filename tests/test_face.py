@@ -277,6 +277,24 @@ def test_auto_classes_are_heads():
         tj.AutoModelForMaskedLM.from_pretrained(CASES / "gpt2")
 
 
+def test_auto_classes_of_images_and_audio_are_heads():
+    for auto, case, head in (
+        (tj.AutoModel, "vit-base", "none"),
+        (tj.AutoModel, "clip", "contrastive"),
+        (tj.AutoModel, "whisper-base", "none"),
+        (tj.AutoModelForImageClassification, "vit-classify", "image_classification"),
+        (tj.AutoModelForZeroShotImageClassification, "clip", "contrastive"),
+        (tj.AutoModelForSpeechSeq2Seq, "whisper", "seq2seq_lm"),
+    ):
+        model = auto.from_pretrained(CASES / case)
+        assert model.plan.head == head
+        assert auto.from_config(model.config, key=jax.random.key(0)).plan.head == head
+    with pytest.raises(ValueError, match="bert has no head 'image_classification'"):
+        tj.AutoModelForImageClassification.from_pretrained(CASES / "bert-mlm")
+    tower = tj.from_pretrained(CASES / "clip", head="CLIPVisionModelWithProjection")
+    assert tower.config.model_type == "clip_vision_model"
+
+
 def test_dtypes_are_as_asked_and_auto_is_as_stored(tmp_path):
     half = tj.from_pretrained(CASES / "gpt2-base", dtype="bfloat16")
     half.save_pretrained(tmp_path)

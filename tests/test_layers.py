@@ -14,11 +14,21 @@ LAYERS = [
     ("nn", "hub"),
     ("models",),
     (
-        *("pretrained", "auto", "embedding", "scoring", "objectives", "generation", "optim"),
+        *(
+            "pretrained",
+            "saving",
+            "auto",
+            "embedding",
+            "scoring",
+            "objectives",
+            "generation",
+            "optim",
+        ),
         *("resize", "together"),
     ),
     ("data",),
     ("training", "inspection"),
+    ("runs",),
     ("cli", "__main__"),
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,5 +1,7 @@
 """What is typed by mistake, or as in other libraries, is told what to type instead."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import optax
@@ -308,3 +310,51 @@ def test_a_mistaken_step_is_told_what_to_type(model):
         with pytest.raises((TypeError, ValueError, AttributeError), match=words):
             call()
     step.trace(state, batch)
+
+
+# ---------------------------------------------------------------- images and audio
+
+
+CASES = Path(__file__).parent / "conformance" / "cases"
+IMAGE = np.zeros((2, 3, 32, 32), np.float32)  # of the cases' size
+AUDIO = np.zeros((2, 12, 40), np.float32)
+WRONG_CALLS = [
+    (
+        "vit-classify",
+        dict(pixel_values=IMAGE.astype(np.uint8)),
+        "floating-point numbers, not uint8",
+    ),
+    ("vit-classify", dict(pixel_values=IMAGE.transpose(0, 2, 3, 1)), "3 channels, height, width"),
+    ("vit-classify", dict(pixel_values=IMAGE[..., :24]), "interpolate_pos_encoding=True"),
+    ("vit-classify", dict(pixel_values=IMAGE, labels=[0, 7]), r"labels\[1\] is 7; .* \[0, 7\)"),
+    ("vit-classify", dict(labels=[0, 1]), "give pixel_values"),
+    ("vit-classify", dict(input_ids=[[1, 2]]), "has no argument 'input_ids'"),
+    ("clip", dict(input_ids=[[1, 2]], return_loss=True), "give pixel_values"),
+    ("clip", dict(pixel_values=IMAGE), "give input_ids"),
+    (
+        "clip",
+        dict(input_ids=[[1, 2]], pixel_values=IMAGE, return_loss=True),
+        "1 texts and 2 images; give as many, pair by pair",
+    ),
+    ("whisper", dict(input_features=AUDIO[:, :5], labels=[[1], [2]]), "12 mel channels, 40 frames"),
+    ("whisper", dict(input_features=AUDIO[..., :30], labels=[[1], [2]]), "pad audio with silence"),
+    ("whisper", dict(input_features=AUDIO), "give decoder_input_ids"),
+    ("whisper", dict(labels=[[1], [2]]), "give input_features"),
+    ("whisper", dict(input_features=AUDIO, labels=[[1]]), "source has 2 rows and the decoder 1"),
+]
+
+
+@pytest.mark.parametrize(("case", "inputs", "words"), WRONG_CALLS)
+def test_wrong_images_and_audio_are_told_what_is_expected(case, inputs, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        tj.from_pretrained(CASES / case)(**inputs)
+
+
+def test_text_is_written_of_audio_alone():
+    model = tj.from_pretrained(CASES / "whisper")
+    with pytest.raises(ValueError, match="input_features"):
+        model.generate(max_new_tokens=2)
+    with pytest.raises((ValueError, TypeError), match="input_ids"):
+        model.generate([[3, 4]], max_new_tokens=2)
+    with pytest.raises(ValueError, match="12 mel channels"):
+        model.generate(input_features=AUDIO[:, :5], max_new_tokens=2)

@@ -7,7 +7,7 @@ import pytest
 import transformers_jax as tj
 from transformers_jax.models.base import Plan
 from transformers_jax.nn.param import axes
-from transformers_jax.training.fit import Fitted
+from transformers_jax.runs.fit import Fitted
 
 SIZES = dict(
     vocab_size=64, hidden_size=24, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32

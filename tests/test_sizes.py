@@ -2,7 +2,7 @@
 
 import pytest
 
-from transformers_jax.sizes import parse_bytes
+from transformers_jax.sizes import check_count, parse_bytes
 
 
 def test_sizes_are_decimal_unless_they_say_otherwise():
@@ -17,3 +17,11 @@ def test_sizes_are_decimal_unless_they_say_otherwise():
 def test_what_is_no_size_is_refused(given):
     with pytest.raises(ValueError, match=r"--shard-size is .*expected bytes above 0.*'5GiB'"):
         parse_bytes("--shard-size", given)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, True, None, "2"])
+def test_a_count_is_a_whole_number(value):
+    check_count("batch_size", 1)
+    check_count("batch_size", 0, least=0)
+    with pytest.raises(ValueError, match=r"batch_size=.* must be a whole number, at least 1"):
+        check_count("batch_size", value)

@@ -3,7 +3,7 @@
 The chapters, and where to read them:
 
     1. config     a file of configs/ with `config()`, or a run's config.json, and flags over it
-                      transformers_jax/training/config.py, flags.py
+                      transformers_jax/training/config.py, transformers_jax/runs/flags.py
     2. text       sources become ids, ids pieces, pieces examples, examples rows of a batch; batch
                   and place in the stream depend on the seed and on the place before, on no more
                       transformers_jax/data/corpus.py, stream.py, packing.py
@@ -14,16 +14,16 @@ The chapters, and where to read them:
     5. step       gradient, clipping, the optimizer: one compiled program
                       transformers_jax/training/state.py, transformers_jax/optim/
     6. fit        steps, evaluations and checkpoints until the end, or until a signal
-                      transformers_jax/training/prepare.py, fit.py, checkpoint.py
+                      transformers_jax/runs/fit.py, transformers_jax/training/prepare.py, loop.py
     7. report     samples, the exported model, curves, report.md
-                      transformers_jax/training/report.py
+                      transformers_jax/runs/report.py
 
 `transformers-jax pretrain` is the same command.
 """
 
 import sys
 
-from transformers_jax.training.pretrain import main
+from transformers_jax.runs.pretrain import main
 
 if __name__ == "__main__":
     sys.exit(main())

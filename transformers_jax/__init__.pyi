@@ -5,6 +5,7 @@ from .auto import (
     AutoConfig as AutoConfig,
     AutoModel as AutoModel,
     AutoModelForCausalLM as AutoModelForCausalLM,
+    AutoModelForImageClassification as AutoModelForImageClassification,
     AutoModelForMaskedLM as AutoModelForMaskedLM,
     AutoModelForMultipleChoice as AutoModelForMultipleChoice,
     AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction,
@@ -12,8 +13,10 @@ from .auto import (
     AutoModelForQuestionAnswering as AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification as AutoModelForSequenceClassification,
+    AutoModelForSpeechSeq2Seq as AutoModelForSpeechSeq2Seq,
     AutoModelForTextEncoding as AutoModelForTextEncoding,
     AutoModelForTokenClassification as AutoModelForTokenClassification,
+    AutoModelForZeroShotImageClassification as AutoModelForZeroShotImageClassification,
     EncoderDecoderModel as EncoderDecoderModel,
 )
 from .data.config import Data as Data
@@ -56,6 +59,11 @@ from .models.big_bird import BigBirdConfig as BigBirdConfig
 from .models.blenderbot import BlenderbotConfig as BlenderbotConfig
 from .models.blenderbot_small import BlenderbotSmallConfig as BlenderbotSmallConfig
 from .models.camembert import CamembertConfig as CamembertConfig
+from .models.clip import (
+    CLIPConfig as CLIPConfig,
+    CLIPTextConfig as CLIPTextConfig,
+    CLIPVisionConfig as CLIPVisionConfig,
+)
 from .models.deberta import DebertaConfig as DebertaConfig
 from .models.deberta_v2 import DebertaV2Config as DebertaV2Config
 from .models.distilbert import DistilBertConfig as DistilBertConfig
@@ -82,6 +90,8 @@ from .models.switch_transformers import SwitchTransformersConfig as SwitchTransf
 from .models.t5 import T5Config as T5Config
 from .models.torch_modules import TransformerConfig as TransformerConfig
 from .models.umt5 import UMT5Config as UMT5Config
+from .models.vit import ViTConfig as ViTConfig
+from .models.whisper import WhisperConfig as WhisperConfig
 from .models.xlm_roberta import XLMRobertaConfig as XLMRobertaConfig
 from .models.xlm_roberta_xl import XLMRobertaXLConfig as XLMRobertaXLConfig
 from .nn.attend import attend as attend
@@ -103,13 +113,13 @@ from .optim import AdamW as AdamW
 from .pretrained import (
     from_config as from_config,
     from_pretrained as from_pretrained,
-    save_pretrained as save_pretrained,
 )
 from .resize import resize_embeddings as resize_embeddings
+from .runs.fit import fit as fit
+from .saving import save_pretrained as save_pretrained
 from .scoring import score as score
 from .shard import make_mesh as make_mesh
 from .training.config import TrainConfig as TrainConfig
-from .training.fit import fit as fit
 from .training.state import (
     TrainState as TrainState,
     init_state as init_state,

@@ -62,7 +62,7 @@ class Auto:
         return found
 
 
-AutoModel = Auto("none")
+AutoModel = Auto("none", "contrastive")
 AutoModelForCausalLM = Auto("causal_lm")
 AutoModelForMaskedLM = Auto("masked_lm")
 AutoModelForSeq2SeqLM = Auto("seq2seq_lm")
@@ -75,6 +75,9 @@ AutoModelForTokenClassification = Auto("token_classification")
 AutoModelForMultipleChoice = Auto("multiple_choice")
 AutoModelForQuestionAnswering = Auto("question_answering")
 AutoModelForTextEncoding = Auto("encoder", "none")
+AutoModelForImageClassification = Auto("image_classification")
+AutoModelForSpeechSeq2Seq = Auto("seq2seq_lm")
+AutoModelForZeroShotImageClassification = Auto("contrastive")
 
 
 class EncoderDecoderModel:
@@ -87,8 +90,8 @@ class EncoderDecoderModel:
     def from_encoder_decoder_pretrained(
         encoder: str | Path, decoder: str | Path, *, key: Key, dtype: str = "float32", **fields: Any
     ) -> Model:
-        """A model begun from two checkpoints (Rothe et al. 2020): what the second lacks to hear
-        the first, its cross-attention, is drawn from `key`.
+        """A model begun from two checkpoints (Rothe et al. 2020): the cross-attention,
+        which the second lacks, is drawn from `key`.
 
         Args:
             fields: of the `EncoderDecoderConfig`, such as `decoder_start_token_id` and
@@ -98,8 +101,8 @@ class EncoderDecoderModel:
             ValueError: a decoder that lacks more than cross-attention, or a family without it.
         """
         reader = from_pretrained(encoder, head="none", key=key, dtype=dtype)
-        hearing: dict[str, Any] = dict(is_decoder=True, add_cross_attention=True)
-        loose: dict[str, Any] = dict(strict=False, return_report=True, **hearing)
+        decoding: dict[str, Any] = dict(is_decoder=True, add_cross_attention=True)
+        loose: dict[str, Any] = dict(strict=False, return_report=True, **decoding)
         found = from_pretrained(decoder, head="causal_lm", key=key, dtype=dtype, **loose)
         lacks = [path for path in found.initialised if ".cross" not in path]
         if lacks or found.report.unexpected or found.report.misshaped:

@@ -11,30 +11,27 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax import shard
 from transformers_jax.arrays import Key, check_key, to_dtype
 from transformers_jax.embedding.plan import (
-    EmbeddingPlan,
     asked,
     backbone,
-    copy_tokenizer,
     planned,
-    write_modules,
 )
 from transformers_jax.generation.options import FORCED, FROM_CONFIG, NAMES, UNSUPPORTED
 from transformers_jax.graph import Mask
-from transformers_jax.hub import files, place
+from transformers_jax.hub import place
 from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Fill, Report
 from transformers_jax.inputs.arguments import check_options
-from transformers_jax.models import load_config, read_json
-from transformers_jax.models.base import Model, Plan, check_model, rebuilt
-from transformers_jax.models.config import KEPT, FamilyConfig, Frozen, freeze, thaw
-from transformers_jax.models.masks import masks_of, without, written
+from transformers_jax.json_files import read_json
+from transformers_jax.models import load_config
+from transformers_jax.models.base import Model, Plan, rebuilt
+from transformers_jax.models.config import FamilyConfig, Frozen, freeze
+from transformers_jax.models.masks import masks_of
 from transformers_jax.nn.param import (
     axes,
     bind,
@@ -45,9 +42,7 @@ from transformers_jax.nn.param import (
     params,
     unflatten,
 )
-from transformers_jax.publish import publish_json
 from transformers_jax.spec import Execution
-from transformers_jax.together import check_together
 
 log = logging.getLogger("transformers_jax")
 
@@ -332,7 +327,7 @@ def older_settings(folder: Path) -> dict[str, Any]:
     """What config.json says of generation: all that there was before generation_config.json. Of a
     model with a text model or a decoder inside, what is said of the whole wins."""
     file, values = folder / "config.json", dict[str, Any]()
-    whole = read_json(file) if file.exists() else {}
+    whole = read_json(file, optional=True)
     for part in (whole.get("text_config"), whole.get("decoder"), whole):
         told = part.items() if isinstance(part, Mapping) else ()
         values |= {n: v for n, v in told if n in (*NAMES, *UNSUPPORTED) and v is not None}
@@ -347,69 +342,3 @@ def announce(path: Any, plan: Plan, report: Report, new: tuple[str, ...]) -> Non
     if new:
         text += f"; drew {', '.join(new)}"
     log.log(logging.WARNING if new else logging.INFO, text)
-
-
-# ---------------------------------------------------------------- to a directory
-
-
-def kept_masks(model: Model) -> Frozen | None:
-    """What config.json says of the masks of a model; None where they are its family's own."""
-    plan = model.plan
-    masks = written(plan.masks, plan.config.mask_names(plan.head))
-    if masks is None:
-        return None
-    own = dataclasses.replace(plan, config=without(plan.config), mask=None).build().stacks()
-    same = all(stack.spec == own[name].spec for name, stack in model.stacks().items())
-    return None if same else masks
-
-
-def save_pretrained(
-    model: Model,
-    directory: str | Path,
-    *,
-    tokenizer: Any = None,
-    max_shard_size: int | str = "50GB",
-) -> None:
-    """Writes config.json, generation_config.json and safetensors that PyTorch transformers loads.
-
-    Names, layouts and the order of bytes are those of transformers v5; parameters keep their dtype.
-    A mask that is not the family's own is kept in config.json, under a key that PyTorch ignores;
-    one line says so. A model of sentences is written as a directory of sentence-transformers.
-
-    Args:
-        tokenizer: what `tj.load_tokenizer` gives, to be written beside the model.
-
-    Raises:
-        ValueError: parameters that lie partly on other processes, or a tokenizer that does not
-            belong to the model (other special tokens, ids outside the vocabulary).
-    """
-    check_model(model, "save_pretrained")
-    if tokenizer is not None:
-        check_together(model, tokenizer)
-    folder, config, head = Path(directory), model.config, model.plan.head
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; a model is saved in a directory")
-    folder.mkdir(parents=True, exist_ok=True)
-    uniform, masks = model.plan.uniform, kept_masks(model)
-    whole = model if uniform is model.plan else rebuilt(model, uniform)
-    values = flatten(params(whole.with_layers("stacked")))
-    entries = place.export(model.plan.table, values, bare=head == "none")
-    if isinstance(model.plan, EmbeddingPlan):
-        entries, folder = write_modules(model, entries, folder)
-    files.save(entries, folder, max_shard_size=max_shard_size)
-    dtype = jnp.dtype(next(iter(values.values())).dtype).name
-    config = without(config).replace(**{KEPT: masks})
-    config.replace(architectures=(config.architecture(head),), dtype=dtype).save(folder)
-    if masks is not None:
-        log.warning(
-            "%s keeps the mask %s for transformers_jax; PyTorch's transformers use the mask of %s",
-            *(folder, thaw(masks["mask"]), config.model_type),
-        )
-    if head in ("causal_lm", "seq2seq_lm"):
-        settings = model.generation_config or dict(generation_settings(folder, config))
-        path = folder / "generation_config.json"
-        publish_json(path, thaw(freeze(settings)), sort_keys=True)
-    if tokenizer is not None:
-        tokenizer.save(folder)
-    elif isinstance(model.plan, EmbeddingPlan):
-        copy_tokenizer(model.plan.sentence, folder)

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from transformers_jax.arrays import Array, Key, check_key
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.nn.param import axes, bind, draw, flatten, is_constant, params, unflatten
+from transformers_jax.sizes import check_count
 
 ROWS = ("draw", "mean")
 
@@ -50,16 +50,12 @@ def resize_embeddings(
             no `side`, or a size that its mesh does not divide.
     """
     check_model(model, "resize_embeddings")
-    for name, value in (("vocab_size", vocab_size), ("pad_to_multiple_of", pad_to_multiple_of)):
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        absent = value is None and name == "pad_to_multiple_of"
-        if not absent and not (whole and int(value or 0) > 0):
-            raise ValueError(f"{name}={value!r} must be a whole number, at least 1")
+    multiple = 1 if pad_to_multiple_of is None else pad_to_multiple_of
+    check_count("vocab_size", vocab_size)
+    check_count("pad_to_multiple_of", multiple)
     if rows not in ROWS:
         raise ValueError(f"rows={rows!r}: expected 'draw' or 'mean'")
-    size = int(vocab_size)
-    if pad_to_multiple_of is not None:
-        size = -(-size // int(pad_to_multiple_of)) * int(pad_to_multiple_of)
+    size = -(-int(vocab_size) // int(multiple)) * int(multiple)
     config, old_size = resized(model.config, size, side)
     if size < old_size:
         _check_shrinking(model, old_size, size, shrink)

@@ -19,7 +19,7 @@ from transformers_jax.arrays import Array, Float, Int, Params, is_traced, ordina
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import concrete, narrow, traceable
 from transformers_jax.models.base import Model, check_model
-from transformers_jax.models.decoding import places_of_tokens, unattended
+from transformers_jax.models.causal import places_of_tokens, unattended
 from transformers_jax.models.output import Output
 from transformers_jax.nn.loss import IGNORED, token_log_probs
 from transformers_jax.nn.param import merge, split

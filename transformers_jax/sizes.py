@@ -1,8 +1,11 @@
-"""Sizes of files and memory, as people write them."""
+"""Numbers that people give: sizes of files and memory, and counts."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import numpy as np
 
 UNITS = {unit: 10**power for unit, power in (("", 0), ("k", 3), ("m", 6), ("g", 9), ("t", 12))}
 UNITS |= {f"{unit}i": 2**power for unit, power in (("k", 10), ("m", 20), ("g", 30), ("t", 40))}
@@ -22,3 +25,10 @@ def parse_bytes(name: str, size: int | str) -> int:
             "(10^9 each) or '5GiB' (2^30 each)"
         )
     return count
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raises ValueError unless `value`, which messages call `name`, is a whole number from `least`
+    on; truth values are none."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")

@@ -123,6 +123,21 @@ def test_a_failure_is_one_line_and_a_status(arguments, words):
     assert "Traceback" not in err
 
 
+def test_the_table_of_flags_says_types_defaults_and_choices():
+    parser, known = cli.make_parser()
+    tokenize = parser.parse_args("tokenize a.txt --tokenizer byte --out o --processes 2".split())
+    assert (tokenize.source, tokenize.documents, tokenize.eval_fraction) == ("a.txt", "file", 0.1)
+    assert (tokenize.processes, tokenize.vocab_size, tokenize.eos) == (2, 32768, False)
+    with pytest.raises(SystemExit):
+        parser.parse_args("tokenize a.txt --tokenizer byte --out o --documents page".split())
+    with pytest.raises(SystemExit):
+        parser.parse_args("tokenize a.txt --out o".split())
+    generate = parser.parse_args(["generate", "m", "--ids", "5 6", "--ids", "7", "--top-p", "0.5"])
+    assert (generate.ids, generate.prompt, generate.top_p) == (["5 6", "7"], [], 0.5)
+    assert parser.parse_args(["runs", "a", "b"]).folders == ["a", "b"]
+    assert "(default 256MiB)" in known["tokenize"].format_help()
+
+
 def test_debug_shows_the_traceback():
     _, err = run("inspect", "no/where/here", "--debug", status=1)
     assert "Traceback" in err

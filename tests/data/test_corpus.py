@@ -6,12 +6,12 @@ import hashlib
 import numpy as np
 import pytest
 
+from tests.data.token_writing import write_tokens
 from transformers_jax.data import corpus as corpora
-from transformers_jax.data import encoding, python_docs
+from transformers_jax.data import documents, python_docs
 from transformers_jax.data.config import Data
 from transformers_jax.data.corpus import load_corpus
 from transformers_jax.data.python_docs import Document
-from transformers_jax.data.token_folders import write_tokens
 from transformers_jax.data.tokenizers import train_tokenizer
 
 DOCUMENTS = [
@@ -115,12 +115,12 @@ def test_sentences_start_where_they_are_said_to(lines, kind):
 
 
 def test_the_rule_of_sentences():
-    found = encoding.sentence_starts(
+    found = documents.sentence_starts(
         "One. Two? \u201cThree!\u201d 4 is e.g. five.\n\nsix (a.) Seven.  "
     )
     text = "One. Two? \u201cThree!\u201d 4 is e.g. five.\n\nsix (a.) Seven.  "
     assert [text[i : i + 3] for i in found] == ["One", "Two", "\u201cTh", "4 i", "six", "Sev"]
-    assert encoding.sentence_starts("") == [0]
+    assert documents.sentence_starts("") == [0]
 
 
 def test_shares_are_given_or_follow_from_sizes(text, lines):

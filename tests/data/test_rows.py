@@ -2,7 +2,6 @@
 
 import json
 import lzma
-import re
 from pathlib import Path
 
 import jax
@@ -13,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import transformers_jax as tj
-from tests.data.row_cases import ARRAYS, BESIDE, TEXTS, WINDOWS, WORDS, cases
-from transformers_jax.data.tokenizer import Tokenizer
+from tests.data.row_cases import ARRAYS, BESIDE, TEXTS, WINDOWS, cases
 from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
 
 THEIRS = json.loads(lzma.decompress(Path(__file__).with_name("rows.json.xz").read_bytes()))
@@ -71,41 +69,32 @@ def test_texts_come_back_as_those_of_transformers(both):
 
 
 @pytest.mark.parametrize("kind", ["byte", "character"])
-def test_looked_up_rows_are_those_of_the_library(kind):
-    letters = sorted({c for t in (*TEXTS, *BESIDE) for c in t} | set("".join(map("".join, WORDS))))
-    own = train_tokenizer(kind, letters, 0, roles=ROLES)
-    library = Tokenizer(own.inner, "loaded", own.special)
+@pytest.mark.parametrize("roles", [ROLES, ("pad", "mask")])
+def test_ids_that_are_looked_up_are_those_of_the_library(kind, roles):
+    letters = sorted({c for text in (*TEXTS, *BESIDE) for c in text})
+    own = train_tokenizer(kind, letters, 0, roles=roles)
 
     @settings(max_examples=60, deadline=None)
-    @given(
-        st.lists(st.text(st.sampled_from(letters), max_size=9), min_size=1, max_size=3),
-        st.booleans(),
-        st.integers(4, 12),
-        st.integers(0, 3),
-        st.sampled_from(["longest_first", "only_first"]),
-        st.sampled_from(["left", "right"]),
-    )
-    def law(texts, pairs, length, stride, strategy, side):
-        texts = [*texts, f"a{own.special['mask']}b"]
-        beside = texts[::-1] if pairs else None
-        call = dict(EXTRA, max_length=length, truncation=strategy, truncation_side=side)
-        call |= dict(padding_side=side, stride=stride, return_overflowing_tokens=True)
-        try:
-            want = library.batch(texts, beside, **call)
-        except ValueError as error:
-            with pytest.raises(ValueError, match=re.escape(str(error)[:30])):
-                own.batch(texts, beside, **call)
-            return
-        found = own.batch(texts, beside, **call)
-        assert list(found) == list(want)
-        for name in found:
-            np.testing.assert_array_equal(found[name], want[name], err_msg=name)
+    @given(st.text(st.sampled_from(letters), max_size=9), st.booleans())
+    def law(text, parse):
+        if kind == "byte" or parse:
+            text = f"{text}{own.special['mask']}b"
+        found = own.encode(text, parse_special=parse)
+        assert found.dtype == np.int32
+        want = own.run("encode_batch", [text], parse_special=parse)[0].ids
+        assert found.tolist() == want
 
     law()
-    spaced = [[words[0], *(f" {word}" for word in words[1:])] for words in WORDS]
-    words = own.batch(spaced, is_split_into_words=True, **EXTRA)
-    for name, array in library.batch(spaced, is_split_into_words=True, **EXTRA).items():
-        np.testing.assert_array_equal(words[name], array, err_msg=name)
+
+
+def test_unknown_characters_in_rows_are_the_unknown_token_or_refused():
+    known = train_tokenizer("character", ["abc"], 0, roles=("unk", "pad", "mask"))
+    rows = known.batch(["azzb", "a<mask>"], return_offsets_mapping=True)
+    unk, pad, mask = (known.special_id(role) for role in ("unk", "pad", "mask"))
+    assert rows["input_ids"].tolist() == [[0, unk, unk, 1], [0, mask, pad, pad]]
+    assert rows["offset_mapping"][0].tolist() == [[0, 1], [1, 2], [2, 3], [3, 4]]
+    with pytest.raises(ValueError, match="character 'z' at 1"):
+        train_tokenizer("character", ["abc"], 0, roles=("pad",)).batch(["azzb"])
 
 
 def test_twelve_batches_compile_one_program():

@@ -239,6 +239,18 @@ def test_batches_made_ahead_are_the_same_batches():
     assert same(next(later)[0], expected[3])
 
 
+def test_batches_made_ahead_end_with_the_rows_and_raise_what_goes_wrong():
+    one = stream("padded")
+    limit = one.rows_of(1)
+    batches = list(prefetched(one, one.start, lambda step: 4, limit=limit))
+    assert len(batches) == -(-limit // 4)
+    assert batches[-1][1].parts[0].epoch == 1
+    small = Vocabulary(size=len(ROLES) + 5, special=WORDS.special)
+    part = Part(text(), one.data, CausalLM(), small, 3)
+    with pytest.raises(ValueError, match="outside the vocabulary"):
+        next(prefetched(Stream([part], [1.0], one.data), one.start, lambda step: 4))
+
+
 def test_shorter_rows_ask_for_the_same_tokens():
     (batch,), _ = run(stream("stream"), 1)
     short = shorten(batch, 16, 4)

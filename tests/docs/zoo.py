@@ -146,6 +146,8 @@ class Family:
         """What it is beside the others."""
         if self.kind in MODULES:
             return "modules of PyTorch code"
+        if {"image_classification", "contrastive", "projection"} & set(self.heads):
+            return "images, and images with texts"
         if self.config.is_encoder_decoder is True or "seq2seq_lm" in self.heads:
             return "encoder-decoders"
         only_decodes = "causal_lm" in self.heads and "masked_lm" not in self.heads
@@ -191,5 +193,6 @@ def families() -> list[Family]:
             for part in ("cases", "steps")
         }
         found.append(Family(kind, config, MODELS / f"{file}.py", **own))
-    order = ("encoders", "decoders", "encoder-decoders", "modules of PyTorch code")
+    order = ("encoders", "decoders", "encoder-decoders", "images, and images with texts")
+    order += ("modules of PyTorch code",)
     return sorted(found, key=lambda f: (order.index(f.shape), f.kind))

@@ -113,6 +113,19 @@ FAMILY = {  # {model_type: UNUSED}; a family that inherits has its parent's reas
         "output_router_logits": A_CALLS,
     },
     "umt5": {"scalable_attention": NOTHING},
+    "vit": {"encoder_stride": "of masked image modelling, which is no head here"},
+    "whisper": {
+        **dict.fromkeys(
+            """mask_feature_length mask_feature_min_masks mask_feature_prob mask_time_length
+            mask_time_min_masks mask_time_prob""".split(),
+            "of apply_spec_augment, which is refused",
+        ),
+        "classifier_proj_size": "of the head of audio classification, which is no head here",
+        "forced_decoder_ids": "what generation begins with: decoder_input_ids of a call say it",
+        "median_filter_width": "of the places of words in the audio, which are not computed",
+        "num_hidden_layers": "encoder_layers by another name",
+        "scale_embedding": NOTHING,
+    },
 }
 FAMILY["marian"] = FAMILY["pegasus"] = FAMILY["m2m_100"]
 
@@ -126,7 +139,9 @@ BESIDE = {
     "encoder_no_repeat_ngram_size": "of generation, in config.json until v4",
     "add_cross_attention": "of every config until v4",
     "is_decoder": "of every config until v4",
-    "bos_token_id": "of every config until v4",
+    **dict.fromkeys(
+        ("bos_token_id", "eos_token_id", "pad_token_id"), "of every config until v4, of images too"
+    ),
     "classifier_dropout": "read by `getattr` of the heads, or by no head of the family",
     "hidden_dropout": "GPT2ForTokenClassification reads it where classifier_dropout is absent",
     "tie_word_embeddings": "a class attribute in the reference",

@@ -30,6 +30,7 @@ CHOSEN = (
     *("deberta-mlm", "deberta-v2-mlm"),
     *("mt5", "umt5", "switch", "longt5-tglobal"),
     *("led", "nomic-bert-mlm"),
+    *("vit-classify", "clip-loss", "whisper"),
 )
 # eps is larger than usual, because key biases have no gradient but rounding, which must not count
 ADAMW = dict(lr=1e-3, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)
@@ -119,8 +120,12 @@ def load(folder, case):
         model = MODULES[settings["module"]](**settings)
         model.load_state_dict(load_file(folder / "model.safetensors"))
         return model.eval()
-    found = getattr(transformers, case["architecture"]).from_pretrained(folder, dtype=torch.float32)
-    return found.eval()
+    cls = getattr(transformers, case["architecture"])
+    model = cls.from_pretrained(folder, dtype=torch.float32)
+    made = dict(cls(model.config).named_parameters())
+    for name, parameter in model.named_parameters():  # reading a file forgets what is not learned
+        parameter.requires_grad_(made[name].requires_grad)
+    return model.eval()
 
 
 def main():
@@ -131,7 +136,8 @@ def main():
         inputs = dict(np.load(folder / "inputs.npz"))
         given = {key: torch.tensor(inputs[key]) for key in case["forward"]["inputs"]}
         optimizer = torch.optim.AdamW(model.parameters(), **ADAMW)
-        loss = model(**given)["loss"]
+        asked = {key: x for key, x in case["forward"]["kwargs"].items() if key == "return_loss"}
+        loss = model(**given, **asked)["loss"]
         loss.backward()
         found = {"loss": loss.detach().numpy()}
         stored = load_file(folder / "model.safetensors")

@@ -180,9 +180,9 @@ def test_m2m_counts_what_is_no_padding():
     words = lambda ids: embed.words(jnp.array(ids), jnp.float32)
     zero = jnp.zeros((1, 4, 12))
     ids = jnp.array([[7, 1, 9, 8]])  # 1 is padding
-    nodes = sequence(4, tags={"position": embed.places(ids, 0)})
-    added = embed(zero, nodes)[0]
-    straight = embed(zero, sequence(4))[0]
+    counted = embed({"input_ids": ids}, dtype=jnp.float32).nodes
+    added = embed.embedded(zero, counted)[0]
+    straight = embed.embedded(zero, sequence(4))[0]
     assert not added[1].any()  # the padding itself stands nowhere
     np.testing.assert_array_equal(added[jnp.array([0, 2, 3])], straight[:3])
     assert np.abs(added[2] - straight[2]).max() > 0.1  # the control: not its place in the row
@@ -207,7 +207,7 @@ def test_a_stored_table_that_is_not_the_formulas_is_refused(tmp_path):
 
 def test_a_row_of_mbart_begins_with_the_code_of_its_language():
     labels = jnp.array([[5, 6, 2, 44], [7, 2, 45, -100]])  # the code stands at the end
-    shifted = lambda family: tiny({"model_type": family})._shifted(None, labels).tolist()
+    shifted = lambda family: tiny({"model_type": family}).shift.shifted(None, labels).tolist()
     assert shifted("mbart") == [[44, 5, 6, 2], [45, 7, 2, 45]]
     assert shifted("bart") == [[2, 5, 6, 2], [2, 7, 2, 45]]  # the control
 

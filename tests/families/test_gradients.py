@@ -24,6 +24,7 @@ TRANSLATED = {
     "target_ids": "decoder_input_ids",
 }
 INPUTS = {"attention-is-all-you-need": TRANSLATED, "gru-bahdanau": TRANSLATED}
+STORED = ("final_logits_bias", "model.encoder.embed_positions.weight")
 TOLERANCE = 1e-4  # relative error of each tensor, by norm, in float32
 
 
@@ -54,15 +55,16 @@ def errors(fixture, tmp_path):
     names = INPUTS.get(fixture.stem, {})
     inputs = {names.get(n, n): x for n, x in np.load(folder / "inputs.npz").items()}
     inputs = {n: x for n, x in inputs.items() if "generate" not in n}
-    if "labels" not in inputs:
-        inputs["labels"] = inputs["decoder_input_ids"]
+    asked = {"return_loss": True} if fixture.stem == "clip-loss" else {}
+    if "decoder_input_ids" in inputs:
+        inputs.setdefault("labels", inputs["decoder_input_ids"])
     model = tj.from_pretrained(folder)
     apply, params = tj.functional(model)
     optimizer = optax.adamw(1e-3, b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.1)
 
     @jax.jit
     def step(params, inputs):
-        loss, grads = jax.value_and_grad(lambda p: apply(p, **inputs).loss)(params)
+        loss, grads = jax.value_and_grad(lambda p: apply(p, **inputs, **asked).loss)(params)
         updates, _ = optimizer.update(grads, optimizer.init(params), params)
         return loss, grads, optax.apply_updates(params, updates)
 
@@ -72,7 +74,7 @@ def errors(fixture, tmp_path):
     formulas = {each.name for each in model.config.table(model.plan.head).computed}
     expected = {k: {n: x for n, x in v.items() if n not in formulas} for k, v in expected.items()}
     buffers = {name: got.pop(name) for name in set(got) - set(expected["gradient"])}
-    assert set(buffers) <= {"final_logits_bias", *formulas}  # stored, but never learned
+    assert set(buffers) <= {*STORED, *formulas}  # stored, but never learned
     assert not any(x.any() for name, x in buffers.items() if name not in formulas)
     whole = np.sqrt(sum(np.square(x).sum() for x in expected["gradient"].values()))
     # A key's bias has no gradient at all (softmax cancels it): rounding is measured by the whole.
@@ -80,7 +82,11 @@ def errors(fixture, tmp_path):
 
     got = under_their_names(model, after, tmp_path / "after")
     learned = {name: x for name, x in got.items() if name not in buffers}
-    found["after"] = largest_error(learned, expected["after"])
+    # Adam makes steps of any gradient, and so of rounding where there is no gradient at all.
+    size = {name: np.linalg.norm(x) for name, x in expected["gradient"].items()}
+    noise = {name for name in size if 0 < size[name] < 1e-6 * whole}
+    without = lambda values: {name: x for name, x in values.items() if name not in noise}
+    found["after"] = largest_error(without(learned), without(expected["after"]))
     return found
 
 
@@ -101,6 +107,7 @@ def test_every_family_has_a_fixture():
     configs = [json.loads((CASES / path.stem / "config.json").read_text()) for path in FIXTURES]
     found = {config.get("module", config.get("model_type")) for config in configs}
     without_loss = {"torch.nn.Transformer", "torch.nn.MultiheadAttention"}
+    without_loss |= {"clip_text_model", "clip_vision_model"}  # a tower apart compares nothing
     assert found >= {*FAMILIES, *MODULES} - without_loss
 
 

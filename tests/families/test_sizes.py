@@ -190,6 +190,26 @@ SIZES = {  # name: (what config.json says, head, count)
         222_913_152,
     ),
     "deberta-v3-small": ({**DEBERTA_V3, "num_hidden_layers": 6}, "none", 141_304_320),
+    "vit-base-patch16-224": (
+        {"model_type": "vit", "num_labels": 1000},
+        "image_classification",
+        86_567_656,
+    ),
+    "clip-vit-base-patch32": ({"model_type": "clip"}, "contrastive", 151_277_313),
+    "whisper-tiny": ({"model_type": "whisper"}, "seq2seq_lm", 37_760_640),
+    "whisper-large-v3": (
+        {
+            "model_type": "whisper",
+            "vocab_size": 51866,
+            "num_mel_bins": 128,
+            "d_model": 1280,
+            **{f"{side}_layers": 32 for side in ("encoder", "decoder")},
+            **{f"{side}_attention_heads": 20 for side in ("encoder", "decoder")},
+            **{f"{side}_ffn_dim": 5120 for side in ("encoder", "decoder")},
+        },
+        "seq2seq_lm",
+        1_543_490_560,
+    ),
 }
 
 

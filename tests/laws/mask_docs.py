@@ -12,7 +12,7 @@ HEAD = """# Masks and backends
 
 *Written by the test run (`tests/laws/test_masks.py`), which fails if it finds anything else.*
 
-A mask is a directed graph: row = the token that listens, column = the token that is heard. Masks
+A mask is a directed graph: row = the query, column = the key it attends to. Masks
 are expressions, combined with `&`, `|` and `~`; `mask.draw()` prints the matrix and `mask.plot()`
 draws the graph.
 
@@ -25,8 +25,8 @@ with tiles of 8 x 16, so that each graph is cut). *exact* means all of:
 
 - output and gradients of queries, keys and values equal the reference's to 3e-6;
 - a query without edges receives exactly zero and sends exactly zero back;
-- *perturbation*: changing a key and value that a query does not hear leaves its output unchanged in
-  every bit, and the gradient it sends there is exactly zero.
+- *perturbation*: changing a key and value to which a query does not attend leaves its output
+  unchanged in every bit, and the gradient it sends there is exactly zero.
 
 `cudnn` does not run on a CPU: its column says what it would be told about the graph (bfloat16,
 heads of 64), or why it refuses. A backend that refuses raises an error if it was asked for by name;

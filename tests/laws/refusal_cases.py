@@ -41,9 +41,16 @@ LLAMA = dict(
     num_attention_heads=4,
     max_position_embeddings=16,
 )
+TOWER = dict(hidden_size=D, intermediate_size=16, num_hidden_layers=1, num_attention_heads=4)
+IMAGES = dict(image_size=12, patch_size=4)
 CONFIGS = {
     "bart": lambda: tj.BartConfig(**BART, eos_token_id=2).replace(num_labels=3),
     "bert": lambda: tj.BertConfig(**BERT).replace(num_labels=3),
+    "clip": lambda: tj.CLIPConfig(
+        text_config=tj.CLIPTextConfig(**TOWER, vocab_size=V, max_position_embeddings=8),
+        vision_config=tj.CLIPVisionConfig(**TOWER, **IMAGES),
+        projection_dim=6,
+    ),
     "big_bird": lambda: tj.BigBirdConfig(**BERT, block_size=4, num_random_blocks=1),
     "distilbert": lambda: tj.DistilBertConfig(
         vocab_size=V, dim=D, n_layers=1, n_heads=4, hidden_dim=16, max_position_embeddings=8
@@ -62,6 +69,14 @@ CONFIGS = {
         num_decoder_layers=1,
         dim_feedforward=16,
         max_position_embeddings=8,
+    ),
+    "vit": lambda: tj.ViTConfig(**TOWER, **IMAGES).replace(num_labels=3),
+    "whisper": lambda: tj.WhisperConfig(
+        **{name: size for name, size in BART.items() if name != "max_position_embeddings"},
+        num_mel_bins=5,
+        max_source_positions=S,
+        max_target_positions=8,
+        pad_token_id=0,
     ),
     "MultiheadAttention": lambda: TorchAttentionConfig(embed_dim=D, num_heads=4, batch_first=True),
     "nn.Transformer": lambda: TorchTransformerConfig(
@@ -185,6 +200,24 @@ WRONG_BOTH = dict(
     labels=per_token(B, T),
 )
 HEARD = {"last_hidden_state": real(B, S, D)}
+PIXELS = {"pixel_values": real(B, 3, 12, 12)}
+WRONG_PIXELS = {
+    "height, width, channels": real(B, 12, 12, 3),
+    "one channel": real(B, 1, 12, 12),
+    "an axis less": real(3, 12, 12),
+    "integers": number(B, 3, 12, 12),
+    "another size": real(B, 3, 16, 16),
+    "no images": real(0, 3, 12, 12),
+}
+FRAMES = {"input_features": real(B, 5, 2 * S)}
+WRONG_FRAMES = {
+    "other mel channels": real(B, 6, 2 * S),
+    "too few frames": real(B, 5, S),
+    "frames first": real(B, 2 * S, 5),
+    "an axis less": real(5, 2 * S),
+    "integers": number(B, 5, 2 * S),
+    "no rows": real(0, 5, 2 * S),
+}
 SENTENCE = per_row(B)
 CHOICES = (B, 3, T)
 CASES = {
@@ -331,6 +364,23 @@ CASES = {
         },
     ),
     ("transformer", "seq2seq_lm"): ({**BOTH, "labels": number(B, T)}, WRONG_BOTH),
+    ("vit", "none"): (PIXELS, {"pixel_values": WRONG_PIXELS}),
+    ("vit", "image_classification"): (
+        {**PIXELS, "labels": number(B)},
+        {"pixel_values": WRONG_PIXELS, "labels": {**per_row(B), "other rows": number(B + 1)}},
+    ),
+    ("clip", "contrastive"): (
+        {**TOKENS, **PIXELS},
+        {**WRONG_TOKENS, "pixel_values": WRONG_PIXELS},
+    ),
+    ("whisper", "seq2seq_lm"): (
+        {**FRAMES, "labels": number(B, T)},
+        {
+            "input_features": {**WRONG_FRAMES, "other rows": real(B + 1, 5, 2 * S)},
+            "labels": {"one axis": number(T), "floats": real(B, T), "too wide": number(B, 9)},
+            "decoder_input_ids": ids(B, T),
+        },
+    ),
     ("recurrent", "seq2seq_lm"): (
         {name: x for name, x in BOTH.items() if name != "decoder_attention_mask"}
         | {"labels": number(B, T)},
@@ -382,6 +432,21 @@ ALONE = {
     "vectors of integers": ("llama", "causal_lm", {"inputs_embeds": number(B, T, D)}),
     "vectors without rows": ("llama", "causal_lm", {"inputs_embeds": real(T, D)}),
     "ids and vectors": ("bart", "none", {**BOTH, "inputs_embeds": real(B, S, D)}),
+    "patches that an image does not fill": (
+        "vit",
+        "none",
+        {"pixel_values": real(B, 3, 13, 12), "interpolate_pos_encoding": True},
+    ),
+    "no images at all": ("vit", "image_classification", {"labels": number(B)}),
+    "texts without images": ("clip", "contrastive", TOKENS),
+    "images without texts": ("clip", "contrastive", PIXELS),
+    "pairs of unequal counts": (
+        "clip",
+        "contrastive",
+        {**TOKENS, "pixel_values": real(B + 1, 3, 12, 12), "return_loss": True},
+    ),
+    "no audio": ("whisper", "seq2seq_lm", {"labels": number(B, T)}),
+    "audio to which nothing is written": ("whisper", "none", FRAMES),
     "no tokens at all": ("bert", "none", {"attention_mask": number(B, T)}),
     "an empty row": ("bert", "none", {"input_ids": number(B, 0)}),
     "a source of no tokens": ("t5", "seq2seq_lm", {"decoder_input_ids": number(B, T)}),

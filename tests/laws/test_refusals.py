@@ -13,6 +13,7 @@ import pytest
 import transformers_jax as tj
 from tests.laws import objective_cases
 from tests.laws.refusal_cases import ALONE, CASES, HEARD, TOKENS, B, S, T, model_of, number, real
+from transformers_jax.inputs.arguments import FLAGS
 
 
 def sentence(call):
@@ -25,7 +26,7 @@ def sentence(call):
 
 
 def as_arrays(inputs):
-    return jax.tree.map(jnp.asarray, inputs)
+    return jax.tree.map(lambda x: x if isinstance(x, bool) else jnp.asarray(x), inputs)
 
 
 @pytest.mark.parametrize(("family", "head"), CASES, ids=lambda name: name)
@@ -49,9 +50,10 @@ def test_what_does_not_go_together_is_refused_alike(what):
     family, head, inputs = ALONE[what]
     model = model_of(family, head)
     inputs = {name: x() if callable(x) else as_arrays(x) for name, x in inputs.items()}
-    told = sentence(lambda: model(**inputs))
+    flags = {name: inputs.pop(name) for name in inputs.keys() & FLAGS}
+    told = sentence(lambda: model(**inputs, **flags))
     assert told
-    assert sentence(lambda: jax.eval_shape(lambda given: model(**given), inputs)) == told
+    assert sentence(lambda: jax.eval_shape(lambda given: model(**given, **flags), inputs)) == told
 
 
 @pytest.mark.parametrize("wrong", ["input_ids", "tags", "attention_mask"])

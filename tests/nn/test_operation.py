@@ -1,6 +1,7 @@
 """Operations: a new one is a record and a module; what a branch declares is used or refused."""
 
 import collections
+import dataclasses
 from dataclasses import dataclass
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from transformers_jax import CAUSAL, FULL, sequence
+from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.operation import Op, OpResult
@@ -18,6 +20,7 @@ from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import (
     Branch,
     Buckets,
+    EdgeFeatures,
     Execution,
     LayerNorm,
     OpFlops,
@@ -217,3 +220,53 @@ def test_norms_on_both_sides_of_an_operation():
     x, nodes = rows_of(), sequence(T)
     delta = both(x, nodes).x - x
     np.testing.assert_allclose(jnp.square(delta).mean(-1), 1.0, rtol=1e-3)  # normalised
+
+
+# ---------------------------------------------------------------- features of edges
+
+
+@pytest.mark.parametrize("categories", [False, True])
+@pytest.mark.parametrize("where", ["layer", "stack"])
+def test_features_of_edges_are_scores(categories, where):
+    features = EdgeFeatures("bond", 4, categories)
+    attend = dataclasses.replace(ATTEND, score=features if where == "layer" else None)
+    branch = Branch("self", attend, LayerNorm())
+    spec = StackSpec(D, ((branch,),), score=features if where == "stack" else None)
+    stack = initialise(Stack(spec, Execution()), jax.random.key(0))
+    values = jax.tree_util.tree_map_with_path(
+        lambda path, x: 30 * x if "score" in str(path) else x, params(stack)
+    )
+    (x, nodes), rng = stream(), np.random.default_rng(0)
+    bond = rng.integers(0, 4, (2, T, T)) if categories else rng.normal(size=(2, T, T, 4))
+    bond = jnp.asarray(bond, jnp.int32 if categories else jnp.float32)
+
+    def of(values, bond):
+        return bind(stack, values)(x, nodes, pairs={"bond": bond}).x
+
+    # the bias by hand, on the one layer's scores
+    table = values["score"] if where == "stack" else values["blocks"]["0"]["self"]["score"]
+    weight = table["weight"] if where == "stack" else table["weight"][0]
+    by_hand = weight[bond] if categories else bond @ weight
+    plain = initialise(
+        Stack(StackSpec(D, ((Branch("self", ATTEND, LayerNorm()),),)), Execution()),
+        jax.random.key(0),
+    )
+    own = jax.tree.map(lambda x: x, values)
+    own.pop("score", None)
+    own["blocks"]["0"]["self"] = {
+        n: v for n, v in own["blocks"]["0"]["self"].items() if n != "score"
+    }
+
+    class Given(ScoreRule):
+        def __call__(self, params, q, k, qn, kn, pairs):
+            return params
+
+    score = Score(Given(), jnp.moveaxis(by_hand, -1, 1))
+    want = bind(plain, own)(x, nodes, scores={"self": score}).x
+    np.testing.assert_allclose(of(values, bond), want, atol=1e-5)
+    unlike = of(values, (bond + 1) % 4 if categories else bond + jnp.arange(T)[:, None])
+    assert jnp.abs(unlike - want).max() > 1e-4  # the control
+    if not categories:  # features are learned through
+        assert jnp.abs(jax.grad(lambda b: of(values, b).sum())(bond)).max() > 0
+    with pytest.raises(ValueError, match="scores read the features"):
+        stack(x, nodes)

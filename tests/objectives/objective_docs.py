@@ -124,7 +124,7 @@ HEAD = """# Objectives
 *Written by the test run (`tests/objectives/test_objective_docs.py`), which fails if it finds
 anything else.*
 
-What becomes of a piece of text before a model sees it, and what the model is asked. Each objective
+What becomes of a piece of text before a model sees it, and what the model predicts. Each objective
 is a frozen record; every number in it has its source in the docstring:
 
 ```python
@@ -159,7 +159,7 @@ One text, or three sentences of it where the objective is about sentences, `|` b
     {one}
     {three}
 
-In a row of labels `.` is a place that is not asked. Rates are larger than the defaults where the
+In a row of labels `.` is a position without a target. Rates are larger than the defaults where the
 text is too short to show them; the call above each example says which.
 
 """
@@ -167,7 +167,7 @@ text is too short to show them; the call above each example says which.
 
 def page() -> str:
     """The whole page."""
-    head = ["record", "the model sees", "it is asked for", "source", "families", "head"]
+    head = ["record", "the model sees", "it predicts", "source", "families", "head"]
     rows = [[f"`{n}`", *TABLE[n], f"`{OBJECTIVES[n].head}`"] for n in OBJECTIVES]
     parts = [HEAD, _table([head, *rows])]
     parts += [LENGTHS, _lengths()]

@@ -14,8 +14,8 @@ from transformers_jax.objectives.spans import (
     lengths_to,
     noise_counts,
     noise_mask,
-    place,
     round_randomly,
+    span_starts,
 )
 
 PAD, EOS, MASK = (WORDS.special[role] for role in ("pad", "eos", "mask"))
@@ -85,7 +85,7 @@ def test_masks_with_a_favourite_are_caught():
 def test_all_arrangements_of_spans_are_equally_likely():
     rng = np.random.default_rng(1)
     lengths = np.array([2, 0, 1])
-    counts = Counter(tuple(place(lengths, 5, rng)) for _ in range(4000))
+    counts = Counter(tuple(span_starts(lengths, 5, rng)) for _ in range(4000))
     assert_even(counts, len(list(combinations(range(5), 3))))
     for starts in counts:
         ends = np.array(starts) + lengths

@@ -62,6 +62,6 @@ def model():
 def without_pictures():
     """Drawing takes longer than a small run; other tests look at the pictures."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("transformers_jax.training.report.plot_run", lambda folder: [])
+    patch.setattr("transformers_jax.runs.report.plot_run", lambda folder: [])
     yield
     patch.undo()

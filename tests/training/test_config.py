@@ -10,10 +10,10 @@ import transformers_jax as tj
 from transformers_jax.data.config import Data
 from transformers_jax.objectives import OBJECTIVES, MaskedLM, NextSentence
 from transformers_jax.optim import OPTIMIZERS, SCHEDULES, AdamW
+from transformers_jax.runs.flags import override
 from transformers_jax.spec import Execution
 from transformers_jax.training import config as configs
 from transformers_jax.training.config import TrainConfig
-from transformers_jax.training.flags import override
 
 
 def flagged(*arguments):
@@ -41,8 +41,9 @@ def test_unknown_keys_are_all_told_with_the_nearest():
     assert "'stepz'; did you mean 'steps'?" in message
     assert "'data.batchs'; did you mean 'data.batch'?" in message
     assert "mesh must be an object" in message
-    with pytest.raises(ValueError, match="n_leyer"):
-        configs.from_dict({"model": {"model_type": "gpt2", "n_leyer": 3}})
+    with pytest.raises(ValueError, match="n_leyer") as caught:
+        configs.from_dict({"stepz": 3, "model": {"model_type": "gpt2", "n_leyer": 3}})
+    assert "stepz" in str(caught.value)
 
 
 def test_flags_reach_every_record():

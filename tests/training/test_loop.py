@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from transformers_jax.training.fit import fit
+from transformers_jax.runs.fit import fit
 from transformers_jax.training.metrics import read
 
 pytestmark = pytest.mark.usefixtures("without_pictures")

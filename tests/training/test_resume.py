@@ -14,9 +14,9 @@ import transformers_jax as tj
 from transformers_jax.data.config import Data
 from transformers_jax.objectives import MaskedLM
 from transformers_jax.optim import AdamW, Constant
+from transformers_jax.runs.fit import fit
 from transformers_jax.training.checkpoint import Checkpoints, checksums
 from transformers_jax.training.config import Evaluation, Sample, TrainConfig
-from transformers_jax.training.fit import fit
 from transformers_jax.training.metrics import read
 
 STEPS = 14
@@ -125,10 +125,10 @@ def test_another_number_of_devices_reads_the_same_rows(config, whole):
     from transformers_jax.data.corpus import load_corpus
     from transformers_jax.data.tokenizers import load_tokenizer
     from transformers_jax.training.prepare import make_stream
-    from transformers_jax.training.vocabulary import vocabulary
+    from transformers_jax.training.vocabulary import vocabulary_of
 
     corpus = load_corpus(config.data, tokenizer=load_tokenizer(config.out))
-    one, two = (make_stream(config, corpus, vocabulary(corpus, 200)) for _ in range(2))
+    one, two = (make_stream(config, corpus, vocabulary_of(corpus, 200)) for _ in range(2))
     first, position = one.batch(one.start, 4)
     second, _ = one.batch(position, 4)
     both, _ = two.batch(two.start, 8)

@@ -4,7 +4,7 @@ flags.py       what may be typed
 commands.py    what each command does; everything heavy is imported by the command that needs it
 texts.py       prompts in, texts out
 
-Here is what they share: a failure is one line on standard error and a status that is not zero;
+What they share is here: a failure is one line on standard error and a status that is not zero;
 `--debug`, anywhere, shows the traceback.
 """
 
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from transformers_jax.cli import commands
-from transformers_jax.cli.flags import MISUSED, PROGRAM, Parser, make_parser
+from transformers_jax.cli.flags import MISUSED, PROGRAM, make_parser
 from transformers_jax.spelling import nearest
 
 LONGEST = 1200  # characters of an error's one line
@@ -26,15 +26,17 @@ FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
-    if debug:
-        os.environ["TRANSFORMERS_JAX_TRACEBACK"] = "1"  # what pretrain goes by
-    talk_plainly()
+    if debug := "--debug" in arguments:
+        os.environ["TRANSFORMERS_JAX_TRACEBACK"] = "1"  # what pretrain reads
+    # the library's warnings as one line each
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", force=True)
     try:
-        return run(arguments)
+        return run([argument for argument in arguments if argument != "--debug"])
     except SystemExit as stop:
-        return status(stop)
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+            return FAILED
+        return stop.code or 0
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: list[str]) -> int:
-    """Chooses the command and lets it work."""
+    """Chooses the command and runs it."""
     parser, known = make_parser()
     name = next((word for word in arguments if not word.startswith("-")), None)
     if name is not None and name not in known:
@@ -62,37 +64,19 @@ def run(arguments: list[str]) -> int:
         parser.print_help()
         return MISUSED
     if unknown:
-        refuse(known[options.command], unknown)
+        own, word = known[options.command], unknown[0].split("=")[0]
+        flags = [flag for action in own._actions for flag in action.option_strings]
+        kind = "flag" if word.startswith("-") else "argument"
+        own.error(f"unknown {kind} {word}{nearest(word, flags)}")
     return getattr(commands, options.command.replace("-", "_"))(options)
 
 
-def refuse(parser: Parser, unknown: list[str]) -> None:
-    """Complains about the first argument that the command does not take, with the nearest flag."""
-    name = unknown[0].split("=")[0]
-    known = [flag for action in parser._actions for flag in action.option_strings]
-    kind = "flag" if name.startswith("-") else "argument"
-    parser.error(f"unknown {kind} {name}{nearest(name, known)}")
-
-
-def talk_plainly() -> None:
-    """The library's warnings as one line each."""
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", force=True)
-
-
 def one_line(error: BaseException) -> str:
-    """The message of an error on one line; errors nobody foresaw bear their kind."""
+    """The message of an error on one line; that of an unexpected error has its kind."""
     text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
     text = text.replace(":; ", ": ")
-    foreseen = isinstance(error, (ValueError, OSError, TypeError))
-    text = text if foreseen and text else f"{type(error).__name__}: {text} (--debug shows where)"
+    expected = isinstance(error, (ValueError, OSError, TypeError))
+    text = text if expected and text else f"{type(error).__name__}: {text} (--debug shows where)"
     if isinstance(error, ImportError):
         text = f"{error} (see the extras in the README: train, viz)"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ... (--debug shows all of it)"
-
-
-def status(stop: SystemExit) -> int:
-    """The status of a command that has stopped by itself."""
-    if isinstance(stop.code, str):
-        print(stop.code, file=sys.stderr)
-        return FAILED
-    return stop.code or 0

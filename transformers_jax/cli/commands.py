@@ -8,27 +8,20 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from transformers_jax.cli import texts
 from transformers_jax.cli.flags import GENERATION
-from transformers_jax.cli.texts import (
-    continued,
-    decode,
-    encode,
-    ends_of,
-    model_folder,
-    model_source,
-    read_by,
-    read_prompts,
-    read_tokenizer,
-    say,
-    target,
-    until,
-)
-from transformers_jax.training.pretrain import keep_compiled_programs
+from transformers_jax.runs.pretrain import keep_compiled_programs
+
+
+def print_json(values: Any) -> int:
+    """Prints values for programs; returns the status of success."""
+    print(json.dumps(values, indent=2))
+    return 0
 
 
 def pretrain(arguments: list[str]) -> int:
     """Trains a model from a config: the same main as `python -m train.pretrain`."""
-    from transformers_jax.training.pretrain import main as train
+    from transformers_jax.runs.pretrain import main as train
 
     return train(arguments, program="transformers-jax pretrain")
 
@@ -42,32 +35,34 @@ def generate(options: Namespace) -> int:
     import transformers_jax as tj
 
     keep_compiled_programs()
-    folder = model_folder(options.model)
-    tokenizer = None if options.ids else read_tokenizer(folder)
-    prompts = options.ids or read_prompts(options)
-    if not all(encode(tokenizer, text) for text in prompts):
+    folder = texts.model_folder(options.model)
+    tokenizer = None if options.ids else texts.read_tokenizer(folder)
+    prompts = options.ids or options.prompt or texts.read_prompts()
+    if not all(texts.encode(tokenizer, prompt) for prompt in prompts):
         raise ValueError("a prompt is empty; give at least one token")
     model = tj.from_pretrained(folder, dtype=options.dtype, ignore=options.ignore)
-    rows = [read_by(model, tokenizer, text) for text in prompts]
-    width, left = max(map(len, rows)), not model.is_encoder_decoder
-    fill = lambda row, n: (
-        [n] * (width - len(row)) * left + row + [n] * (width - len(row)) * (1 - left)
-    )
-    wanted = {name: getattr(options, name) for name in GENERATION if getattr(options, name)}
-    ids = tj.generate(
+    rows = [texts.read_by(model, tokenizer, prompt) for prompt in prompts]
+    width, continues = max(map(len, rows)), not model.is_encoder_decoder
+    fill = lambda row: (width - len(row), 0) if continues else (0, width - len(row))
+    padding = model.config.pad_token_id or 0
+    settings = {name: getattr(options, name) for name in GENERATION if getattr(options, name)}
+    generated = tj.generate(
         model,
-        input_ids=jnp.array([fill(row, model.config.pad_token_id or 0) for row in rows]),
-        attention_mask=jnp.array([fill([1] * len(row), 0) for row in rows]),
+        input_ids=jnp.array([np.pad(row, fill(row), constant_values=padding) for row in rows]),
+        attention_mask=jnp.array([np.pad([1] * len(row), fill(row)) for row in rows]),
         key=jax.random.key(options.seed) if options.do_sample else None,
-        **wanted,
+        **settings,
     )
-    each = options.num_return_sequences or 1
-    start = width if left else 1
-    ends = ends_of(model)
-    for number, row in enumerate(np.asarray(ids).tolist()):
-        before = rows[number // each] if left else []
-        text = continued(tokenizer, before, until(row[start:], ends))
-        say(prompts[number // each], text, left, number, len(ids), options)
+    copies, count = options.num_return_sequences or 1, len(generated)
+    for number, row in enumerate(np.asarray(generated).tolist()):
+        prompt, before = prompts[number // copies], rows[number // copies] if continues else []
+        new = texts.until_end(model, row[width if continues else 1 :])
+        text = texts.continued(tokenizer, before, new)
+        if options.json:
+            print(json.dumps({"prompt": prompt, "text": text}))
+        else:
+            heading = f"--- {number + 1}/{count}\n" if count > 1 else ""
+            print(f"{heading}{prompt if continues else ''}{text}")
     return 0
 
 
@@ -76,7 +71,7 @@ def inspect(options: Namespace) -> int:
     from transformers_jax.inspection import tables
     from transformers_jax.inspection.description import describe, to_json
 
-    source = model_source(options.model)
+    source = texts.model_source(options.model)
     description = describe(source, head=options.head, name=options.model, ignore=options.ignore)
     if options.json:
         print(to_json(description))
@@ -116,16 +111,16 @@ def draw(source: Any, options: Namespace, out: Path) -> list[Path]:
         model = tj.from_pretrained(weights, head=name, key=key, ignore=options.ignore)
     if "input_ids" not in model.arguments():
         raise ValueError(f"{config.model_type} reads no tokens; leave --text and --ids out")
-    tokenizer = read_tokenizer(source) if options.ids is None else None
-    ids = read_by(model, tokenizer, options.text if options.ids is None else options.ids)
-    spell = lambda row: [pictures.show_token(decode(tokenizer, [token])) for token in row]
-    given: dict[str, Any] = dict(input_ids=np.array([ids]))
+    tokenizer = texts.read_tokenizer(source) if options.ids is None else None
+    ids = texts.read_by(model, tokenizer, options.text if options.ids is None else options.ids)
+    spell = lambda row: [pictures.show_token(texts.decode(tokenizer, [token])) for token in row]
+    inputs: dict[str, Any] = dict(input_ids=np.array([ids]))
     labels = {"stack": spell(ids)}
     if model.is_encoder_decoder:
-        answer = target(model, given, tokenizer, options)
-        given["decoder_input_ids"] = np.array([answer])
+        answer = texts.decoder_ids(model, inputs, tokenizer, options)
+        inputs["decoder_input_ids"] = np.array([answer])
         labels = {"encoder": spell(ids), "decoder": spell(answer)}
-    fields = model(**given, output_attentions=True)
+    fields = model(**inputs, output_attentions=True)
     title = f"{Path(options.model).name} ({config.model_type})"
     graphs = pictures.draw_graphs(model, out, labels)
     return [*graphs, *pictures.draw_maps(fields, out, labels, title)]
@@ -139,7 +134,7 @@ def convert(options: Namespace) -> int:
 
     key = None if options.seed is None else jax.random.key(options.seed)
     done = write(
-        model_folder(options.source),
+        texts.model_folder(options.source),
         options.target,
         head=options.head,
         dtype=options.dtype,
@@ -149,11 +144,10 @@ def convert(options: Namespace) -> int:
         ignore=options.ignore,
     )
     if options.json:
-        print(json.dumps(done.to_dict(), indent=2))
-        return 0
+        return print_json(done.to_dict())
     print(f"wrote {options.target}: {done.tensors} tensors, head {done.head}")
     print(f"files: {', '.join(done.files)}")
-    report = {
+    changes = {
         "copied": done.copied,
         "renamed": [f"{old} -> {new}" for old, new in done.renamed],
         "changed dtype": [f"{name}: {old} -> {new}" for name, old, new in done.retyped],
@@ -161,7 +155,7 @@ def convert(options: Namespace) -> int:
         "drawn anew": done.drawn,
         "config": [f"{name}: {old!r} -> {new!r}" for name, old, new in done.config],
     }
-    for kind, lines in report.items():
+    for kind, lines in changes.items():
         if lines:
             print(f"{kind} ({len(lines)}):")
             shown = lines if options.all else lines[:10]
@@ -177,22 +171,20 @@ def check_checkpoint(options: Namespace) -> int:
     """Compares every leaf of checkpoints with what was saved."""
     from transformers_jax.training.recorded import find_steps, verify_step
 
-    steps = find_steps(options.folder)
-    found = {path.name: verify_step(path) for path in steps}
-    wrong = [step for step, leaves in found.items() if not all(x.good for x in leaves.values())]
+    steps = {path: verify_step(path) for path in find_steps(options.folder)}
+    wrong = [path for path, leaves in steps.items() if not all(x.good for x in leaves.values())]
     if options.json:
-        as_dicts = {k: {name: x.to_dict() for name, x in v.items()} for k, v in found.items()}
-        print(json.dumps(as_dicts, indent=2))
-    else:
-        for path in steps:
-            leaves = found[path.name]
-            print(f"{path}: {'damaged' if path.name in wrong else 'ok'}")
-            width = max(len(name) for name in leaves)
-            wide = max(len(leaf.array) for leaf in leaves.values())
-            for name, leaf in leaves.items():
-                print(f"  {name:<{width}}  {leaf.array:<{wide}}  {leaf.verdict}")
+        dicts = lambda leaves: {name: leaf.to_dict() for name, leaf in leaves.items()}
+        print_json({path.name: dicts(leaves) for path, leaves in steps.items()})
+    for path, leaves in steps.items() if not options.json else ():
+        print(f"{path}: {'damaged' if path in wrong else 'ok'}")
+        width = max(map(len, leaves))
+        wide = max(len(leaf.array) for leaf in leaves.values())
+        for name, leaf in leaves.items():
+            print(f"  {name:<{width}}  {leaf.array:<{wide}}  {leaf.verdict}")
     if wrong:
-        several = f"steps {', '.join(wrong)} are" if len(wrong) > 1 else f"step {wrong[0]} is"
+        names = ", ".join(path.name for path in wrong)
+        several = f"steps {names} are" if len(wrong) > 1 else f"step {names} is"
         raise ValueError(f"{options.folder}: {several} damaged; --resume auto passes over them")
     return 0
 
@@ -201,12 +193,11 @@ def env(options: Namespace) -> int:
     """Prints what a report of a bug should say."""
     from transformers_jax.inspection.environment import environment
 
-    found = environment()
+    sections = environment()
     if options.json:
-        print(json.dumps(found, indent=2))
-        return 0
-    width = max(len(name) for rows in found.values() for name in rows)
-    for section, rows in found.items():
+        return print_json(sections)
+    width = max(len(name) for rows in sections.values() for name in rows)
+    for section, rows in sections.items():
         print(f"{section}:" if rows else f"{section}: none")
         for name, value in rows.items():
             print(f"  {name:<{width}}  {value}")
@@ -217,79 +208,67 @@ def runs(options: Namespace) -> int:
     """Lists runs of pretraining: what they are, how far they are, how good they are."""
     import dataclasses
 
-    from transformers_jax.training import runs as folders
+    from transformers_jax.runs import summary
 
+    folders = options.folders or ["runs"]
     if not options.folders and not Path("runs").is_dir():
         raise ValueError("there is no folder runs here; name the folders that hold runs")
-    found = [folders.summarise(f) for f in folders.find_runs(options.folders or ["runs"])]
-    found = folders.sort_runs(found, options.sort)
+    rows = [summary.summarise(folder) for folder in summary.find_runs(folders)]
+    rows = summary.sort_runs(rows, options.sort)
     if options.json:
-        print(json.dumps([dataclasses.asdict(run) for run in found], indent=2))
-    elif found:
-        folders.show(found)
+        print_json([dataclasses.asdict(run) for run in rows])
+    elif rows:
+        summary.show(rows)
     else:
-        print(f"no run in {', '.join(options.folders or ['runs'])}")
+        print(f"no run in {', '.join(folders)}")
     return 0
 
 
 def report(options: Namespace) -> int:
     """Writes one page about a run, or about several side by side; or fits scaling laws to them."""
-    from transformers_jax.training import compare
-    from transformers_jax.training.report import write_report
-    from transformers_jax.training.runs import find_runs
+    from transformers_jax.runs import compare, scaling
+    from transformers_jax.runs.report import write_report
+    from transformers_jax.runs.summary import find_runs
 
-    found = find_runs(options.runs)
+    folders = find_runs(options.runs)
     if options.scaling:
-        from transformers_jax.training import scaling
-
-        print(f"wrote {scaling.write_scaling(found, Path(options.out or 'scaling.md'))}")
-    elif len(found) == 1 and not options.out:
-        print(f"wrote {write_report(found[0])}")
+        file = scaling.write_scaling(folders, Path(options.out or "scaling.md"))
+    elif len(folders) == 1 and not options.out:
+        file = write_report(folders[0])
     else:
-        print(f"wrote {compare.write_page(found, Path(options.out or 'report.html'))}")
+        file = compare.write_page(folders, Path(options.out or "report.html"))
+    print(f"wrote {file}")
     return 0
-
-
-def objective_named(name: str) -> Any:
-    """The objective of a name, as configs name it.
-
-    Raises:
-        ValueError: there is none, with the nearest.
-    """
-    from transformers_jax.objectives import OBJECTIVES
-    from transformers_jax.spelling import nearest
-
-    if name not in OBJECTIVES:
-        raise ValueError(
-            f"--objective {name!r} is unknown{nearest(name, OBJECTIVES)}; there are "
-            f"{', '.join(OBJECTIVES)}"
-        )
-    return OBJECTIVES[name]()
 
 
 def tokenize(options: Namespace) -> int:
     """Makes a source token ids, once, in a folder."""
     from transformers_jax.data import tokenize as work
+    from transformers_jax.objectives import OBJECTIVES
     from transformers_jax.sizes import parse_bytes
+    from transformers_jax.spelling import nearest
 
-    asked = objective_named(options.objective) if options.objective else None
+    name, objective = options.objective, None
+    if name is not None:
+        if name not in OBJECTIVES:
+            hint = nearest(name, OBJECTIVES)
+            known = ", ".join(OBJECTIVES)
+            raise ValueError(f"--objective {name!r} is unknown{hint}; there are {known}")
+        objective = OBJECTIVES[name]()
+    settings = ("source", "tokenizer", "field", "documents", "eval_fraction", "vocab_size")
     request = work.Request(
-        source=options.source,
-        tokenizer=options.tokenizer,
-        field=options.field,
-        documents=options.documents,
-        eos=options.eos or (asked is not None and asked.ends(True)),
-        sentences=options.sentences or (asked is not None and asked.sentences),
-        eval_fraction=options.eval_fraction,
+        **{name: getattr(options, name) for name in settings},
+        eos=options.eos or (objective is not None and objective.ends(True)),
+        sentences=options.sentences or (objective is not None and objective.sentences),
         shard_size=parse_bytes("shard_size", options.shard_size),
-        vocab_size=options.vocab_size,
-        roles=() if asked is None else asked.learned_roles(True),
-        sentinels=0 if asked is None else asked.sentinels,
-        modes=() if asked is None else asked.modes,
+        roles=() if objective is None else objective.learned_roles(True),
+        sentinels=0 if objective is None else objective.sentinels,
+        modes=() if objective is None else objective.modes,
     )
-    made = work.tokenize(request, options.out, processes=options.processes)
-    for split, count in made.tokens.items():
-        print(f"{split}: {made.documents[split]:,} documents, {count:,} tokens")
-    if made.encoded:
-        print(f"{made.encoded / made.seconds:,.0f} tokens/s; train with --data.path {options.out}")
+    written = work.tokenize(request, options.out, processes=options.processes)
+    for split, count in written.tokens.items():
+        print(f"{split}: {written.documents[split]:,} documents, {count:,} tokens")
+    if written.encoded:
+        speed = written.encoded / written.seconds
+        print(f"{speed:,.0f} tokens/s; train with --data.path {options.out}")
     return 0

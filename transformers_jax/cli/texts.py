@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from transformers_jax.cli.flags import PROGRAM
+from transformers_jax.json_files import json_or_empty
 from transformers_jax.together import check_together
 
 
@@ -17,17 +17,17 @@ def model_folder(path: str) -> Path:
     folder = Path(path).expanduser()
     if not (folder / "metrics.jsonl").exists() or is_model(folder / "config.json"):
         return Path(path)
-    exports = [p.parent for p in folder.glob("*/config.json") if is_model(p)]
+    exports = [file for file in folder.glob("*/config.json") if is_model(file)]
     if not exports:
         raise ValueError(
             f"{path} is a run without an exported model, so it has not ended; continue it with "
             f"{PROGRAM} pretrain {folder / 'config.json'} --out {path}"
         )
-    return max(exports, key=lambda export: (export / "config.json").stat().st_mtime)
+    return max(exports, key=lambda file: file.stat().st_mtime).parent
 
 
 def model_source(path: str) -> Any:
-    """What there is to inspect: a model's folder, or the config of a run."""
+    """What is inspected: a model's folder, or the config of a run."""
     file = Path(path).expanduser()
     if file.suffix == ".py" or (file.suffix == ".json" and file.exists() and not is_model(file)):
         from transformers_jax.training.config import load
@@ -40,11 +40,7 @@ def model_source(path: str) -> Any:
 
 def is_model(path: Path) -> bool:
     """Whether a config.json is that of a model, not of a run."""
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(values, dict) and bool({"model_type", "module"} & set(values))
+    return not {"model_type", "module"}.isdisjoint(json_or_empty(path))
 
 
 def read_tokenizer(source: Any) -> Any:
@@ -58,21 +54,24 @@ def read_tokenizer(source: Any) -> Any:
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
-    """The ids of a text; without a tokenizer, the text is ids."""
-    if tokenizer is None:
-        return numbers(text)
-    return [int(token) for token in tokenizer.encode(text)]
+    """The ids of a text; without a tokenizer, the text is ids, such as "5 17 3" or "5,17,3"."""
+    if tokenizer is not None:
+        return [int(token) for token in tokenizer.encode(text)]
+    try:
+        return [int(word) for word in text.replace(",", " ").split()]
+    except ValueError:
+        raise ValueError(f"--ids {text!r}: expected numbers, as in --ids '5 17 3'") from None
 
 
 def read_by(model: Any, tokenizer: Any, text: str) -> list[int]:
-    """The ids of a text as the model reads it: with what the tokenizer puts around. What closes a
-    text (</s>, [SEP]) is left out where the model is to continue it.
+    """The ids of a text as the model reads it: with the special tokens that the tokenizer adds.
+    Those at the end (</s>, [SEP]) are left out where the model is to continue the text.
 
     Raises:
         ValueError: a tokenizer that does not belong to the model.
     """
     if tokenizer is None:
-        return numbers(text)
+        return encode(None, text)
     check_together(model, tokenizer)
     row = tokenizer.batch([text], return_special_tokens_mask=True)
     ids, special = row["input_ids"][0].tolist(), row["special_tokens_mask"][0]
@@ -92,10 +91,8 @@ def continued(tokenizer: Any, before: list[int], new: list[int]) -> str:
     return whole[len(head) :] if whole.startswith(head) else decode(tokenizer, new)
 
 
-def read_prompts(options: Namespace) -> list[str]:
-    """The prompts of the command line, or else the lines of standard input."""
-    if options.prompt:
-        return options.prompt
+def read_prompts() -> list[str]:
+    """The lines of standard input."""
     if sys.stdin is None or sys.stdin.isatty():
         raise ValueError(
             'no prompt: give --prompt "..." (several times, if you like), or lines on stdin'
@@ -106,44 +103,21 @@ def read_prompts(options: Namespace) -> list[str]:
     return lines
 
 
-def numbers(text: str) -> list[int]:
-    """Token ids of a text such as "5 17 3" or "5,17,3"."""
-    try:
-        return [int(word) for word in text.replace(",", " ").split()]
-    except ValueError:
-        raise ValueError(f"--ids {text!r}: expected numbers, as in --ids '5 17 3'") from None
-
-
-def target(model: Any, given: dict[str, Any], tokenizer: Any, options: Namespace) -> list:
-    """What the decoder reads: the start token, and the target or what the model would say."""
+def decoder_ids(model: Any, inputs: dict[str, Any], tokenizer: Any, options: Namespace) -> list:
+    """What the decoder reads: the start token, and the target or what the model would generate."""
     import numpy as np
 
     start = model.config.decoder_start_token_id
-    first = [] if start is None else [start]
     if options.target:
-        return [*first, *encode(getattr(tokenizer, "target", None) or tokenizer, options.target)]
+        ids = encode(getattr(tokenizer, "target", None) or tokenizer, options.target)
+        return ids if start is None else [start, *ids]
     if start is None:
         raise ValueError("this model names no start token; give --target, the text it decodes")
-    return np.asarray(model.generate(**given, max_new_tokens=12))[0].tolist()
+    return np.asarray(model.generate(**inputs, max_new_tokens=12))[0].tolist()
 
 
-def ends_of(model: Any) -> set[int]:
-    """The tokens that end a text, or fill a row that has ended."""
+def until_end(model: Any, row: list[int]) -> list[int]:
+    """A row up to the first token that ends a text, or fills a row that has ended."""
     ends = model.generation_config.get("eos_token_id")
-    ends = ends if isinstance(ends, tuple) else (ends,)
-    return {token for token in (*ends, model.config.pad_token_id) if token is not None}
-
-
-def until(row: list[int], ends: set[int]) -> list[int]:
-    """A row up to its first token that ends it."""
-    return row[: next((place for place, token in enumerate(row) if token in ends), len(row))]
-
-
-def say(asked: str, text: str, left: bool, number: int, count: int, options: Any) -> None:
-    """Prints one text: behind its prompt, as a line of JSON, or under a heading."""
-    if options.json:
-        print(json.dumps({"prompt": asked, "text": text}))
-        return
-    if count > 1:
-        print(f"--- {number + 1}/{count}")
-    print(f"{asked}{text}" if left else text)
+    ends = {*(ends if isinstance(ends, tuple) else (ends,)), model.config.pad_token_id}
+    return row[: next((n for n, token in enumerate(row) if token in ends), len(row))]

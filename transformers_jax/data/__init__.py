@@ -1,4 +1,4 @@
-"""From text to batches, each a pure function of the seed and of a place in the stream.
+"""From text to batches, each a pure function of the seed and of a position in the stream.
 
 config.py        what is read, and how it is cut: one record
 sources.py       texts of files and folders;  prepared.py  of TFDS and Hugging Face;
@@ -6,7 +6,7 @@ sources.py       texts of files and folders;  prepared.py  of TFDS and Hugging F
 tokenizers.py    tokenizers from files;  learned.py  from text;  wrapped.py,
                  tokenizer.py  what they are and do
 tokens.py        documents as ids;  token_folders.py  on a disk;  tokenize.py  made by a command
-encoding.py      texts as ids;  opened.py  what is at a path;  corpus.py  all that a run reads
+documents.py     what is at a path, split and as ids;  corpus.py  all that a run reads
 pieces.py        documents, cut into pieces;  packing.py  examples as the rows of a batch
 stream.py        which batch comes when;  batches.py  made ahead of the loop, and checked
 """

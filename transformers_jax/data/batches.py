@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
-import grain
 import numpy as np
 
 from transformers_jax.data.packing import Batch
 from transformers_jax.data.stream import Part, Position, Stream
 from transformers_jax.nn.loss import IGNORED
 
+AHEAD = 2  # batches that wait for the loop
+
 
 def check_ids(batch: Batch, size: int) -> None:
     """Every id lies in the vocabulary: on a device, one that does not would train silently.
 
     Raises:
-        ValueError: the first that does not, with its place.
+        ValueError: the first that does not, with its row and column.
     """
     for name in ("input_ids", "decoder_input_ids", "labels"):
         ids = batch.get(name)
@@ -35,7 +37,7 @@ def check_ids(batch: Batch, size: int) -> None:
 
 def evaluation_batches(part: Part, where: str) -> list[Batch]:
     """All of a held-out text, in order, with the same noise each time; the last batch is filled
-    with rows that are not asked for anything.
+    with rows without labels.
 
     Args:
         part: the text, not shuffled.
@@ -62,7 +64,7 @@ def shorten(batch: Batch, width: int, length: int) -> Batch:
     """The same ids in shorter rows, and more of them: [B T] as [B k, T / k].
 
     Args:
-        width: ids that a row predicts; what a row has beyond them (a first one that is not asked)
+        width: ids that a row predicts; what a row has beyond them (a first one, which is no target)
             is repeated at each cut.
         length: what a row is to predict.
     """
@@ -73,14 +75,11 @@ def shorten(batch: Batch, width: int, length: int) -> Batch:
 
 
 def fill(batch: Batch) -> float:
-    """Which part of the places of a batch holds tokens."""
+    """The fraction of positions in a batch that hold tokens."""
     masks = [batch[name] for name in ("attention_mask", "decoder_attention_mask") if name in batch]
     if not masks:
         return 1.0
     return float(sum(mask.sum() for mask in masks) / sum(mask.size for mask in masks))
-
-
-# ---------------------------------------------------------------- ahead of the loop
 
 
 def prefetched(
@@ -91,50 +90,26 @@ def prefetched(
     first: int = 0,
     limit: int | None = None,
 ) -> Iterator[tuple[Batch, Position]]:
-    """(batch, position after it) from a position on, made ahead of the loop by a thread of Grain.
+    """(batch, position after it) from a position on, made ahead of the loop by a thread.
 
     Args:
         size: rows of the batch of a step.
         first: the step that the position belongs to.
         limit: rows of the whole stream.
     """
-    return iter(
-        grain.experimental.ThreadPrefetchIterDataset(
-            Batches(stream, position, size, first, limit), prefetch_buffer_size=2
-        )
-    )
+    batches = _batches(stream, position, size, first, limit)
+    with ThreadPoolExecutor(1) as thread:
+        ahead = deque(thread.submit(next, batches, None) for _ in range(AHEAD))
+        while (item := ahead.popleft().result()) is not None:
+            ahead.append(thread.submit(next, batches, None))
+            yield item
 
 
-class Batches(grain.IterDataset):
-    """A stream as a Grain dataset; its state is the position."""
-
-    def __init__(self, stream: Stream, position: Position, size: Any, first: int, limit: Any):
-        super().__init__()
-        self.stream, self.position, self.size = stream, position, size
-        self.first, self.limit = first, limit
-
-    def __iter__(self) -> BatchIterator:
-        return BatchIterator(self)
-
-
-class BatchIterator(grain.DatasetIterator):
-    """The batches of a `Batches`, one after the other."""
-
-    def __init__(self, batches: Batches):
-        super().__init__()
-        self.of, self.position, self.step = batches, batches.position, batches.first
-
-    def __next__(self) -> tuple[Batch, Position]:
-        limit = self.of.limit
-        if limit is not None and sum(self.position.rows) >= limit:
-            raise StopIteration
-        batch, self.position = self.of.stream.batch(self.position, self.of.size(self.step), limit)
-        check_ids(batch, self.of.stream.parts[0].words.size)
-        self.step += 1
-        return batch, self.position
-
-    def get_state(self) -> dict[str, Any]:
-        return {"step": self.step, **self.position.to_json()}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self.step, self.position = state["step"], Position.from_json(state)
+def _batches(
+    stream: Stream, position: Position, size: Callable[[int], int], step: int, limit: int | None
+) -> Iterator[tuple[Batch, Position]]:
+    while limit is None or sum(position.rows) < limit:
+        batch, position = stream.batch(position, size(step), limit)
+        check_ids(batch, stream.parts[0].words.size)
+        yield batch, position
+        step += 1

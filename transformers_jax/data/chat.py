@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from transformers_jax.data.texts import need
+
 
 def render(
     template: str | None, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
@@ -14,7 +16,7 @@ def render(
     """The text of a conversation.
 
     The template comes with the weights, from anyone: it runs in Jinja's immutable sandbox, which
-    gives it no way to the interpreter, to files, or to change what it is given.
+    gives it no way to the interpreter, to files, or to change its variables.
 
     Args:
         messages: [{"role": "user", "content": "..."}, ...].
@@ -28,19 +30,13 @@ def render(
             "this tokenizer has no chat template (chat_template in tokenizer_config.json); write "
             "the conversation as the model was trained to read it"
         )
-    try:
-        from jinja2 import TemplateError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-    except ImportError:
-        raise ValueError(
-            'chat templates need the extra `chat`: pip install "transformers-jax[chat]"'
-        ) from None
-    environment = ImmutableSandboxedEnvironment(
+    jinja2 = need("jinja2", "chat", "a chat template")
+    environment = need("jinja2.sandbox", "chat", "a chat template").ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
 
     def complain(message: str) -> None:
-        raise TemplateError(message)
+        raise jinja2.TemplateError(message)
 
     environment.globals["raise_exception"] = complain
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
@@ -50,5 +46,5 @@ def render(
     try:
         return environment.from_string(template).render(messages=list(messages), **variables)
     except Exception as error:  # templates are programs: anything may go wrong in them
-        said = f"{type(error).__name__}: {error}"
-        raise ValueError(f"the chat template fails on these messages ({said})") from None
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"the chat template fails on these messages ({reason})") from None

@@ -42,8 +42,8 @@ class Data:
     """rows of a step, over all devices and micro-batches"""
     rows: Rows = "stream"
     """stream: all text in a row, cut anywhere; crops: the same, starting anywhere; packed: several
-    documents in a row, which do not see each other; padded: one document in a row; bucketed: the
-    same, with documents of like length in a batch"""
+    documents in a row, which do not attend to each other; padded: one document in a row; bucketed:
+    the same, with documents of like length in a batch"""
     window: int = 1024
     """documents that are packed together, or sorted into buckets"""
 

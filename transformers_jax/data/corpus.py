@@ -7,19 +7,17 @@ documents to evaluate on; a tokenizer that is learned in the run sees the first 
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from transformers_jax.data.config import Data
-from transformers_jax.data.encoding import collect, encode_batch, encode_source
-from transformers_jax.data.opened import Opened, open_documents
+from transformers_jax.data.documents import Opened, encode_batch, encode_texts, open_documents
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
-from transformers_jax.data.tokens import Tokens, join
+from transformers_jax.data.tokens import Encoded, Tokens, collect, join, smallest_dtype
 
 CHUNK = 1 << 24  # ids that are looked at together when a token file is checked
 
@@ -41,19 +39,11 @@ class Corpus:
         parts: one for data.path, one for each source of data.mixture; shares sum to 1.
         evaluation: by name; "" is what is held out, or data.eval_path.
         tokenizer: None for token files without one.
-        bytes_per_token: of each evaluation set, for bits per byte; None if there is no text.
-        fingerprint: which ids these are, in which shares.
-        origin: for people.
-        documents: how many there are: "train", "validation", and by the names of eval_sets.
     """
 
     parts: tuple[Part, ...]
     evaluation: Mapping[str, Tokens]
     tokenizer: Tokenizer | None
-    bytes_per_token: Mapping[str, float | None]
-    fingerprint: str
-    origin: str
-    documents: Mapping[str, int]
 
     @property
     def train(self) -> Any:
@@ -66,6 +56,44 @@ class Corpus:
     def trained_tokenizer(self) -> bool:
         """Whether the vocabulary comes from the run and not from elsewhere."""
         return self.tokenizer is not None and self.tokenizer.kind in KINDS
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits: which ids these are, in which shares."""
+        digest = hashlib.sha256()
+        for part in self.parts:
+            digest.update(f"{part.tokens.fingerprint} {part.share:.9g}\n".encode())
+        for name, tokens in self.evaluation.items():
+            digest.update(f"{name} {tokens.fingerprint}\n".encode())
+        return digest.hexdigest()[:16]
+
+    @property
+    def documents(self) -> dict[str, int]:
+        """How many there are: "train", "validation", and by the names of eval_sets."""
+        held_out = {name or "validation": len(tokens) for name, tokens in self.evaluation.items()}
+        return {"train": sum(len(part.tokens) for part in self.parts)} | held_out
+
+    @property
+    def bytes_per_token(self) -> dict[str, float | None]:
+        """Of each evaluation set, for bits per byte; None if there is no text."""
+        return {
+            name: None if tokens.text_bytes is None else tokens.text_bytes / max(len(tokens.ids), 1)
+            for name, tokens in self.evaluation.items()
+        }
+
+    @property
+    def origin(self) -> str:
+        """The sources and their sizes, for people."""
+        names = ", ".join(
+            part.name if len(self.parts) == 1 else f"{part.name} ({part.share:.3g})"
+            for part in self.parts
+        )
+        size = sum(len(part.tokens.ids) for part in self.parts)
+        held_out = ", ".join(f"{len(t.ids):,} {n}".strip() for n, t in self.evaluation.items())
+        return (
+            f"{names}: {size:,} tokens of {self.documents['train']:,} documents to train on, "
+            f"{held_out} to test"
+        )
 
 
 def load_corpus(
@@ -94,13 +122,12 @@ def load_corpus(
     paths, shares = parse_mixture(data)
     fraction = data.eval_fraction if data.eval_path is None else None
     opened = [open_documents(path, data, fraction, eos) for path in paths]
-    others = _evaluation_paths(data)
-    apart = {name: open_documents(path, data, None, eos) for name, path in others.items()}
-    every = [*opened, *apart.values()]
-    wanted = (*roles, *(["eos"] if eos and "eos" not in roles else []))
+    sets = _evaluation_paths(data)
+    apart = {name: open_documents(path, data, None, eos) for name, path in sets.items()}
     if tokenizer is None:
-        tokenizer = _tokenizer(data, opened, every, wanted, sentinels, modes)
-    _check_folders(every, tokenizer, sentences, eos)
+        wanted = tuple(dict.fromkeys([*roles, "eos"] if eos else roles))
+        tokenizer = _tokenizer(data, opened, [*apart.values()], wanted, sentinels, modes)
+    _check_folders([*opened, *apart.values()], tokenizer, sentences, eos)
     encode = partial(_encode, tokenizer=tokenizer, sentences=sentences, eos=eos)
     trained = [encode(one, one.train) for one in opened]
     evaluation = {
@@ -116,7 +143,7 @@ def load_corpus(
             )
         evaluation = {"": join(held), **evaluation}
     parts = tuple(map(Part, paths, trained, _shares(data, shares, trained)))
-    return _describe(parts, evaluation, tokenizer)
+    return Corpus(parts, evaluation, tokenizer)
 
 
 def parse_mixture(data: Data) -> tuple[list[str], list[float] | None]:
@@ -127,31 +154,31 @@ def parse_mixture(data: Data) -> tuple[list[str], list[float] | None]:
     """
     if not data.mixture:
         return [data.path], [1.0]
-    paths, shares = [], []
-    for entry in data.mixture:
-        path, _, share = entry.rpartition("=")
-        try:
-            number: float | None = float(share) if path else None
-        except ValueError:
-            number = None
-        paths.append(entry if number is None else path)
-        shares.append(number)
+    paths, shares = zip(*map(_parse_share, data.mixture))
     if len(set(paths)) < len(paths):
         raise ValueError(f"data.mixture names a source twice: {', '.join(data.mixture)}")
-    given = [share for share in shares if share is not None]
-    if not given:
-        return paths, None
-    if len(given) < len(shares):
+    numbers = [share for share in shares if share is not None]
+    if not numbers:
+        return [*paths], None
+    if len(numbers) < len(shares):
         raise ValueError(
-            f"data.mixture gives {len(given)} of {len(shares)} sources a share; give one to each "
+            f"data.mixture gives {len(numbers)} of {len(shares)} sources a share; give one to each "
             "(PATH=SHARE), or to none"
         )
-    if any(share <= 0 for share in given) or abs(sum(given) - 1) > 1e-6:
+    if any(share <= 0 for share in numbers) or abs(sum(numbers) - 1) > 1e-6:
         raise ValueError(
-            f"the shares of data.mixture must be positive and sum to 1; {given} sum to "
-            f"{sum(given):.6g}"
+            f"the shares of data.mixture must be positive and sum to 1; {numbers} sum to "
+            f"{sum(numbers):.6g}"
         )
-    return paths, given
+    return [*paths], numbers
+
+
+def _parse_share(entry: str) -> tuple[str, float | None]:
+    path, _, share = entry.rpartition("=")
+    try:
+        return (path, float(share)) if path else (entry, None)
+    except ValueError:
+        return entry, None
 
 
 def _shares(data: Data, shares: list[float] | None, trained: list[Tokens]) -> list[float]:
@@ -163,13 +190,13 @@ def _shares(data: Data, shares: list[float] | None, trained: list[Tokens]) -> li
 
 
 def _evaluation_paths(data: Data) -> dict[str, str]:
-    found = {} if data.eval_path is None else {"": data.eval_path}
+    paths = {} if data.eval_path is None else {"": data.eval_path}
     for entry in data.eval_sets:
-        name, sign, path = entry.partition("=")
-        if not (name and sign and path) or name in found:
+        name, _, path = entry.partition("=")
+        if not (name and path) or name in paths:
             raise ValueError(f"data.eval_sets: {entry!r} is not NAME=PATH with a name of its own")
-        found[name] = path
-    return found
+        paths[name] = path
+    return paths
 
 
 # ---------------------------------------------------------------- ids
@@ -177,34 +204,31 @@ def _evaluation_paths(data: Data) -> dict[str, str]:
 
 def _tokenizer(
     data: Data,
-    opened: list[Opened],
-    every: list[Opened],
+    trained: list[Opened],
+    apart: list[Opened],
     roles: Sequence[str],
     sentinels: int,
     modes: Sequence[str],
 ) -> Tokenizer | None:
     """The one that is named, that of a folder of tokens, or one that is learned."""
-    text = [one.path for one in every if one.is_text]
+    opened = [*trained, *apart]
+    texts = [one.path for one in opened if one.is_text]
     if data.tokenizer == "none":
-        if text:
-            raise ValueError(f"{text[0]} is text, and data.tokenizer is none; name a tokenizer")
+        if texts:
+            raise ValueError(f"{texts[0]} is text, and data.tokenizer is none; name a tokenizer")
         return None
     if data.tokenizer not in KINDS:
         return load_tokenizer(data.tokenizer)
-    if own := [one.tokenizer for one in every if one.tokenizer is not None]:
+    if own := [one.tokenizer for one in opened if one.tokenizer is not None]:
         return load_tokenizer(own[0])
-    if not text:
+    if not texts:
         return None
-    learn = [(one.train, one.tail) for one in opened if one.is_text]
+    parts = [(one, one.train) for one in trained]
     if data.tokenizer == "character":  # a character that was not seen cannot be written
-        learn += [(one.held, one.tail) for one in opened if one.is_text and one.held is not None]
-        learn += [(o.train, o.tail) for o in every[len(opened) :] if o.is_text]
-    texts = itertools.chain.from_iterable(_with_tail(some, tail) for some, tail in learn)
-    return train_tokenizer(data.tokenizer, texts, data.vocab_size, roles, sentinels, modes)
-
-
-def _with_tail(texts: Iterable[str], tail: str) -> Iterator[str]:
-    return (text + tail for text in texts)
+        parts += [(one, one.held) for one in trained if one.held is not None]
+        parts += [(one, one.train) for one in apart]
+    learned = (text + one.tail for one, some in parts if one.is_text for text in some)
+    return train_tokenizer(data.tokenizer, learned, data.vocab_size, roles, sentinels, modes)
 
 
 def _check_folders(
@@ -212,10 +236,10 @@ def _check_folders(
 ) -> None:
     for one in every:
         if one.meta is not None:
-            made = one.meta.get("tokenizer")
-            if tokenizer is not None and made not in (None, tokenizer.fingerprint):
+            expected = one.meta.get("tokenizer")
+            if tokenizer is not None and expected not in (None, tokenizer.fingerprint):
                 raise ValueError(
-                    f"{one.path} was made with the tokenizer {made}, and this run has "
+                    f"{one.path} was made with the tokenizer {expected}, and this run has "
                     f"{tokenizer.fingerprint}; leave data.tokenizer out, or tokenize it anew"
                 )
             if eos and not one.meta.get("eos", False):
@@ -242,47 +266,20 @@ def _encode(
             raise ValueError(f"{one.path}: a token ends each document, and there is no tokenizer")
         end = tokenizer.vocabulary().need("eos")
     if one.ids:
-        return collect(encode_source(documents, None, end), None, False)
+        rows = map(np.asarray, documents)
+        if end is not None:
+            rows = (np.append(ids, ids.dtype.type(end)) for ids in rows)
+        return collect((Encoded(ids, None, 0) for ids in rows), None, False)
     assert tokenizer is not None
     encode = lambda texts: encode_batch(tokenizer, texts, one.tail, end, sentences)
-    return collect(encode_source(documents, encode), tokenizer.max_id, sentences)
-
-
-def _describe(
-    parts: tuple[Part, ...], evaluation: dict[str, Tokens], tokenizer: Tokenizer | None
-) -> Corpus:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(f"{part.tokens.fingerprint} {part.share:.9g}\n".encode())
-    for name, tokens in evaluation.items():
-        digest.update(f"{name} {tokens.fingerprint}\n".encode())
-    counts = {"train": sum(len(part.tokens) for part in parts)}
-    counts |= {name or "validation": len(tokens) for name, tokens in evaluation.items()}
-    size = sum(len(part.tokens.ids) for part in parts)
-    held = ", ".join(f"{len(t.ids):,} {n}".strip() for n, t in evaluation.items())
-    names = ", ".join(
-        part.name if len(parts) == 1 else f"{part.name} ({part.share:.3g})" for part in parts
-    )
-    return Corpus(
-        parts=parts,
-        evaluation=evaluation,
-        tokenizer=tokenizer,
-        bytes_per_token={
-            name: None if t.text_bytes is None else t.text_bytes / max(len(t.ids), 1)
-            for name, t in evaluation.items()
-        },
-        fingerprint=digest.hexdigest()[:16],
-        origin=f"{names}: {size:,} tokens of {counts['train']:,} documents to train on, "
-        f"{held} to test",
-        documents=counts,
-    )
+    return collect(encode_texts(documents, encode), smallest_dtype(tokenizer.max_id), sentences)
 
 
 def check_ids(corpus: Corpus, size: int, path: str) -> None:
     """Every id lies in the vocabulary; a text's ids do once its tokenizer's largest id does.
 
     Raises:
-        ValueError: the first id outside, with its place.
+        ValueError: the first id outside, with its position.
     """
     tokenizer = corpus.tokenizer
     if tokenizer is not None and tokenizer.max_id >= size:
@@ -298,8 +295,8 @@ def check_ids(corpus: Corpus, size: int, path: str) -> None:
             part = tokens.ids[start : start + CHUNK]
             wrong = (part < 0) | (part >= size) if part.dtype.kind == "i" else part >= size
             if wrong.any():
-                place = int(np.argmax(wrong))
+                index = int(np.argmax(wrong))
                 raise ValueError(
-                    f"{source}: id {part[place]} at {start + place} of the {name} part is outside "
+                    f"{source}: id {part[index]} at {start + index} of the {name} part is outside "
                     f"the vocabulary [0, {size}) of model.vocab_size; do they belong together?"
                 )

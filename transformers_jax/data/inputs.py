@@ -1,25 +1,26 @@
-"""Texts, or pairs of texts, as the inputs of a model: rows of ids, filled up to one width."""
+"""Texts, or pairs of texts, as the inputs of a model: rows of ids, padded to one width."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 import numpy as np
 
 from transformers_jax.arrays import Int
-from transformers_jax.data.rows import Cut, encoded
 from transformers_jax.data.tokenizer_settings import check_side
-from transformers_jax.data.wrapped import Wrapped
+from transformers_jax.data.wrapped import Wrapped, check_texts
 from transformers_jax.spelling import nearest
 
 Padding = bool | Literal["longest", "max_length", "do_not_pad"]
 Truncation = bool | Literal["longest_first", "only_first", "only_second", "do_not_truncate"]
-PADS = {True: "longest", False: None, "do_not_pad": None, "longest": "longest"}
-PADS |= {"max_length": "max_length"}
-CUTS = {True: "longest_first", False: None, "do_not_truncate": None}
-CUTS |= {name: name for name in ("longest_first", "only_first", "only_second")}
+PADDINGS = {True: "longest", False: None, "do_not_pad": None, "longest": "longest"}
+PADDINGS |= {"max_length": "max_length"}
+TRUNCATIONS = {True: "longest_first", False: None, "do_not_truncate": None}
+TRUNCATIONS |= {name: name for name in ("longest_first", "only_first", "only_second")}
+COLUMNS = {"offset_mapping": "return_offsets_mapping"}  # array -> its option
+COLUMNS |= {name: f"return_{name}" for name in ("special_tokens_mask", "word_ids", "sequence_ids")}
+FILL = {"special_tokens_mask": 1, "word_ids": -1, "sequence_ids": -1}  # others with 0
 OTHERWISE = {  # options of Hugging Face's __call__ that say nothing here
     "return_tensors": "the arrays are NumPy's, which JAX takes as they are",
     "return_attention_mask": "attention_mask is always there",
@@ -27,7 +28,6 @@ OTHERWISE = {  # options of Hugging Face's __call__ that say nothing here
     "text_target": "a target is a batch of its own",
     "split_special_tokens": "encode(text, parse_special=False) reads them as text",
 }
-FILL = {"special_tokens_mask": 1, "word_ids": -1, "sequence_ids": -1}  # others with 0
 
 
 class Options(TypedDict, total=False):
@@ -50,146 +50,130 @@ class Options(TypedDict, total=False):
     return_sequence_ids: bool
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What rows are to be like; see `Tokenizer.batch`."""
-
-    padding: str | None
-    max_length: int | None
-    multiple: int | None
-    side: str
-    cut: Cut | None
-    special: bool
-    types: bool | None
-    windows: bool
-    names: tuple[str, ...]  # of arrays beyond the inputs of a model
-
-
 def batch(
     tokenizer: Wrapped,
     texts: Iterable[Any],
     text_pair: Iterable[Any] | None = None,
-    *,
-    is_split_into_words: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """See `Tokenizer.batch`."""
-    sides = [check_texts(texts, is_split_into_words)]
+    split = options.get("is_split_into_words", False)
+    sides = [check_texts(texts, split)]
     if text_pair is not None:
-        sides.append(check_texts(text_pair, is_split_into_words))
+        sides.append(check_texts(text_pair, split))
         if len(sides[0]) != len(sides[1]):
             raise ValueError(
                 f"{len(sides[0])} texts and {len(sides[1])} in text_pair; each text has one beside"
             )
     if not sides[0]:
         raise ValueError("a batch has at least one text; this one has none")
-    asked = _asked(tokenizer, len(sides) == 2, **options)
-    if is_split_into_words:
+    form = Format(tokenizer, len(sides) == 2, options)
+    if split:
         _check_words(tokenizer, [*sides[0], *sides[-1]])
-    rules = {"special": asked.special, "split": is_split_into_words, "spans": bool(asked.names)}
-    found = encoded(tokenizer, sides, asked.cut, **rules)
-    if asked.cut is None and asked.max_length is not None:
-        _check_lengths(found, asked.max_length, len(sides) == 2)
-    if asked.windows:
-        samples = [n for n, row in enumerate(found) for _ in (row, *row.overflowing)]
-        found = [one for row in found for one in (row, *row.overflowing)]
-    columns = {"input_ids": [np.array(row.ids, np.int32) for row in found]}
-    if asked.types is not False:
-        types = [np.array(row.type_ids, np.int32) for row in found]
-        if asked.types or any(row.any() for row in types):
+    settings = {
+        "add_special_tokens": options.get("add_special_tokens", True),
+        "is_pretokenized": split,
+    }
+    rows = _encode(tokenizer, sides, form, settings)
+    if form.truncation is None and form.max_length is not None:
+        _check_lengths(rows, form.max_length, len(sides) == 2)
+    if form.windows:
+        samples = [n for n, row in enumerate(rows) for _ in (row, *row.overflowing)]
+        rows = [window for row in rows for window in (row, *row.overflowing)]
+    columns = {"input_ids": [np.array(row.ids, np.int32) for row in rows]}
+    if form.types is not False:
+        types = [np.array(row.type_ids, np.int32) for row in rows]
+        if form.types or any(row.any() for row in types):
             columns["token_type_ids"] = types
     columns["attention_mask"] = [np.ones_like(row) for row in columns["input_ids"]]
-    columns |= {name: [_column(row, name) for row in found] for name in asked.names}
-    filled = _filled(tokenizer, columns, asked)
-    if asked.windows:
-        filled["overflow_to_sample_mapping"] = np.array(samples, np.int32)
-    return filled
+    columns |= {name: [_column(row, name) for row in rows] for name in form.columns}
+    padded = _pad(tokenizer, columns, form)
+    if form.windows:
+        padded["overflow_to_sample_mapping"] = np.array(samples, np.int32)
+    return padded
 
 
-def _asked(
-    tokenizer: Wrapped,
-    pairs: bool,
-    *,
-    padding: Padding = True,
-    truncation: Truncation = False,
-    max_length: int | None = None,
-    stride: int = 0,
-    pad_to_multiple_of: int | None = None,
-    padding_side: str | None = None,
-    truncation_side: str | None = None,
-    add_special_tokens: bool = True,
-    return_token_type_ids: bool | None = None,
-    return_overflowing_tokens: bool = False,
-    return_offsets_mapping: bool = False,
-    return_special_tokens_mask: bool = False,
-    return_word_ids: bool = False,
-    return_sequence_ids: bool = False,
-    **others: Any,
-) -> Asked:
-    """The options, if they go together."""
-    for name in others:
-        hint = nearest(name, Options.__annotations__, otherwise=OTHERWISE)
-        raise TypeError(f"batch has no option {name!r}{hint}")
-    strategy = _one_of("truncation", truncation, CUTS)
-    fills = _one_of("padding", padding, PADS)
-    if strategy == "only_second" and not pairs:
-        raise ValueError("truncation='only_second', and there is no text_pair")
-    windows = return_overflowing_tokens
-    if windows and strategy is None:
-        raise ValueError(
-            "return_overflowing_tokens=True gives what truncation cuts off: pass truncation, too"
-        )
-    _whole("stride", stride, 0)
-    if stride and not windows:
-        raise ValueError(
-            f"stride={stride} is what windows of a text share: pass return_overflowing_tokens=True"
-        )
-    if max_length is None and (strategy or fills == "max_length"):
-        max_length = tokenizer.model_max_length
-        if max_length is None:
-            what = "truncation" if strategy else "padding='max_length'"
+# ---------------------------------------------------------------- options
+
+
+class Format:
+    """How texts become rows: the options of `Tokenizer.batch`, checked against each other.
+
+    Attributes:
+        truncation: "longest_first", "only_first", "only_second", or None.
+        padding: "longest", "max_length", or None.
+        windows: whether what is truncated comes in further rows, which share `stride` tokens.
+        multiple: what the width is a multiple of.
+        special: how many special tokens are added to each row.
+        types: whether there are token types; None: where one is not 0.
+        columns: names of the arrays beyond the inputs of a model.
+    """
+
+    def __init__(self, tokenizer: Wrapped, pairs: bool, options: Mapping[str, Any]):
+        for name in options.keys() - Options.__annotations__:
+            hint = nearest(name, Options.__annotations__, otherwise=OTHERWISE)
+            raise TypeError(f"batch has no option {name!r}{hint}")
+        self.truncation = _one_of("truncation", options.get("truncation", False), TRUNCATIONS)
+        self.padding = _one_of("padding", options.get("padding", True), PADDINGS)
+        self.windows = options.get("return_overflowing_tokens", False)
+        self.stride = _integer("stride", options.get("stride", 0), 0)
+        self.multiple = 1
+        if options.get("pad_to_multiple_of") is not None:
+            self.multiple = _integer("pad_to_multiple_of", options["pad_to_multiple_of"], 1)
+        self.special = 0
+        if options.get("add_special_tokens", True):
+            self.special = tokenizer.inner.num_special_tokens_to_add(pairs)
+        self.max_length = options.get("max_length")
+        if self.max_length is None and (self.truncation or self.padding == "max_length"):
+            self.max_length = tokenizer.model_max_length
+        side = lambda name: check_side(name, options.get(name) or getattr(tokenizer, name))
+        self.padding_side, self.truncation_side = side("padding_side"), side("truncation_side")
+        self.types = options.get("return_token_type_ids")
+        if self.types is None and not (pairs and tokenizer.gives_types):
+            self.types = False
+        self.columns = [name for name, option in COLUMNS.items() if options.get(option)]
+        self._check(pairs)
+        self._check_length()
+
+    def _check(self, pairs: bool) -> None:
+        if self.truncation == "only_second" and not pairs:
+            raise ValueError("truncation='only_second', and there is no text_pair")
+        if self.windows and self.truncation is None:
             raise ValueError(
-                f"{what} needs max_length: this tokenizer does not know how long a row may be "
-                "(model_max_length)"
+                "return_overflowing_tokens=True gives what truncation cuts off: pass truncation, "
+                "too"
             )
-    if max_length is not None:
-        _whole("max_length", max_length, 1)
-    if pad_to_multiple_of is not None:
-        _whole("pad_to_multiple_of", pad_to_multiple_of, 1)
-        if strategy and fills and max_length and max_length % pad_to_multiple_of:
+        if self.stride and not self.windows:
             raise ValueError(
-                f"max_length ({max_length}) is no multiple of pad_to_multiple_of "
-                f"({pad_to_multiple_of}): rows that are cut to it would be filled beyond it"
+                f"stride={self.stride} is what windows of a text share: pass "
+                "return_overflowing_tokens=True"
             )
-    around = tokenizer.inner.num_special_tokens_to_add(pairs) if add_special_tokens else 0
-    if max_length is not None and max_length <= around:
-        raise ValueError(
-            f"max_length ({max_length}) leaves no room: {around} special tokens are put around"
-        )
-    side = tokenizer.padding_side if padding_side is None else padding_side
-    end = tokenizer.truncation_side if truncation_side is None else truncation_side
-    check_side("padding_side", side)
-    check_side("truncation_side", end)
-    cut = None
-    if strategy is not None and max_length is not None:
-        cut = Cut(max_length, strategy, end, stride, windows)
-        if max_length - around <= stride:
+
+    def _check_length(self) -> None:
+        if self.max_length is None:
+            if self.truncation or self.padding == "max_length":
+                what = "truncation" if self.truncation else "padding='max_length'"
+                raise ValueError(
+                    f"{what} needs max_length: this tokenizer does not know how long a row may be "
+                    "(model_max_length)"
+                )
+            return
+        length = _integer("max_length", self.max_length, 1)
+        if self.truncation and self.padding and length % self.multiple:
             raise ValueError(
-                f"stride ({stride}) must be less than the {max_length - around} tokens of text "
-                f"in a row of max_length ({max_length})"
+                f"max_length ({length}) is no multiple of pad_to_multiple_of ({self.multiple}): "
+                "rows that are cut to it would be filled beyond it"
             )
-    more = {
-        "offset_mapping": return_offsets_mapping,
-        "special_tokens_mask": return_special_tokens_mask,
-        "word_ids": return_word_ids,
-        "sequence_ids": return_sequence_ids,
-    }
-    types = return_token_type_ids
-    if types is None and not (pairs and tokenizer.gives_types):
-        types = False
-    names = tuple(name for name, wanted in more.items() if wanted)
-    limits = (fills, max_length, pad_to_multiple_of, side, cut)
-    return Asked(*limits, add_special_tokens, types, windows, names)
+        if length <= self.special:
+            raise ValueError(
+                f"max_length ({length}) leaves no room: {self.special} special tokens are put "
+                "around"
+            )
+        if self.truncation and length - self.special <= self.stride:
+            raise ValueError(
+                f"stride ({self.stride}) must be less than the {length - self.special} tokens of "
+                f"text in a row of max_length ({length})"
+            )
 
 
 def _one_of(name: str, value: Any, known: Mapping[Any, Any]) -> Any:
@@ -198,57 +182,89 @@ def _one_of(name: str, value: Any, known: Mapping[Any, Any]) -> Any:
     return known[value]
 
 
-def _whole(name: str, value: Any, least: int) -> None:
+def _integer(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
-
-
-def check_texts(texts: Iterable[Any], split: bool = False) -> list[Any]:
-    """Several texts, or several lists of words.
-
-    Raises:
-        ValueError: one text, and what is no text.
-    """
-    if isinstance(texts, (str, bytes)):
-        raise ValueError("several texts are a list of str; one text goes to encode")
-    found = list(texts)
-    for number, text in enumerate(found):
-        if not split:
-            if not isinstance(text, str):
-                hint = "; decode it first"
-                if isinstance(text, (list, tuple)) and all(isinstance(word, str) for word in text):
-                    hint = "; words of a text go to batch(..., is_split_into_words=True)"
-                raise ValueError(f"text {number} is {type(text).__name__}, not str{hint}")
-        elif isinstance(text, (str, bytes)) or not isinstance(text, Sequence):
-            raise ValueError(
-                f"text {number} is {type(text).__name__}; with is_split_into_words=True a text is "
-                "a list of its words, and a batch a list of such lists"
-            )
-        elif wrong := [word for word in text if not isinstance(word, str)]:
-            raise ValueError(f"text {number} has a {type(wrong[0]).__name__} among its words")
-    return found
+    return int(value)
 
 
 def _check_words(tokenizer: Wrapped, texts: Iterable[Sequence[str]]) -> None:
     """Bytes, characters and byte-level BPE need spaces: words would run together."""
-    content = tokenizer.inner.pre_tokenizer
-    parts = () if content is None else _parts(content)
-    glues = [type(one).__name__ == "ByteLevel" and not one.add_prefix_space for one in parts]
-    if not tokenizer.simple and not any(glues):
+    steps = tokenizer.inner.pre_tokenizer
+    steps = list(steps) if hasattr(steps, "__getitem__") else [steps]
+    bare = [type(one).__name__ == "ByteLevel" and not one.add_prefix_space for one in steps]
+    if not tokenizer.simple and not any(bare):
         return
     for number, words in enumerate(texts):
-        if glued := [word for word in words[1:] if not word[:1].isspace()]:
+        if joined := [word for word in words[1:] if not word[:1].isspace()]:
             raise ValueError(
                 f"text {number}: this tokenizer keeps the spaces of a text, and puts none between "
-                f"words: {glued[0]!r} would run into the word before; write {' ' + glued[0]!r}"
+                f"words: {joined[0]!r} would run into the word before; write {' ' + joined[0]!r}"
             )
 
 
-def _parts(one: Any) -> list[Any]:
-    """The pre-tokenizers of a sequence."""
-    if type(one).__name__ != "Sequence":
-        return [one]
-    return [one[n] for n in range(len(one))] if hasattr(one, "__len__") else []
+# ---------------------------------------------------------------- rows
+
+
+def _encode(
+    tokenizer: Wrapped, sides: Sequence[Sequence[Any]], form: Format, settings: dict[str, Any]
+) -> list[Any]:
+    """An encoding of the Rust library for each text or pair, with `overflowing` encodings.
+
+    Raises:
+        ValueError: a text of which truncation would leave nothing.
+    """
+    texts = list(sides[0]) if len(sides) == 1 else list(zip(*sides))
+    method = "encode_batch" if form.columns else "encode_batch_fast"
+    if form.truncation is None:
+        return tokenizer.run(method, texts, **settings)
+    rules = {"max_length": form.max_length, "strategy": form.truncation, "stride": form.stride}
+    rules["direction"] = form.truncation_side
+    whole = lambda: tokenizer.run("encode_batch_fast", texts, **settings)
+    try:
+        rows = tokenizer.run(method, texts, truncation=rules, **settings)
+    except ValueError:
+        _check_truncated(whole(), len(sides), form)
+        raise
+    if len(sides) == 2 and any(r.overflowing and not {0, 1} <= {*r.sequence_ids} for r in rows):
+        _check_truncated(whole(), 2, form)
+    return rows
+
+
+def _check_truncated(rows: Sequence[Any], sides: int, form: Format) -> None:
+    """Says of which text nothing would be left; the library would panic, or write long rows."""
+    assert form.max_length is not None
+    for number, row in enumerate(rows):
+        sizes = [row.sequence_ids.count(side) for side in range(sides)]
+        most = form.max_length - form.special
+        if sum(sizes) <= most:
+            continue
+        if form.truncation == "longest_first":
+            shorter = min(sizes) if 2 * min(sizes) <= most else most // 2
+            lengths = [most - shorter] if sides == 1 else [shorter, most - shorter]
+            lengths = lengths if sizes[0] <= sizes[-1] else lengths[::-1]
+        else:
+            side = int(form.truncation == "only_second")
+            lengths = list(sizes)
+            lengths[side] -= sum(sizes) - most
+            if lengths[side] < 1:
+                raise ValueError(
+                    f"text {number}: the other of the pair alone leaves no room in max_length "
+                    f"({form.max_length}), and truncation={form.truncation!r} keeps it; use "
+                    "'longest_first'"
+                )
+        for side, (length, size) in enumerate(zip(lengths, sizes)):
+            if length == 0 < size:
+                raise ValueError(
+                    f"text {number}: max_length ({form.max_length}) leaves no room for any token "
+                    f"of {'its pair' if side else 'it beside its pair'}"
+                )
+            if length < size and length <= form.stride:
+                raise ValueError(
+                    f"text {number}{' of text_pair' * side}: its windows have room for {length} "
+                    f"tokens and share stride={form.stride} of them with the one before; choose a "
+                    "smaller stride or a greater max_length"
+                )
 
 
 def _check_lengths(rows: Sequence[Any], max_length: int, pairs: bool) -> None:
@@ -264,39 +280,36 @@ def _check_lengths(rows: Sequence[Any], max_length: int, pairs: bool) -> None:
 
 def _column(row: Any, name: str) -> Int[np.ndarray, " T"]:
     """A value, or the two of an offset, for each token of a row; -1 for None."""
-    values = row.offsets if name == "offset_mapping" else getattr(row, name)
-    if not isinstance(values, np.ndarray):
-        values = [-1 if value is None else value for value in values]
-    return np.array(values, np.int32).reshape(len(row.ids), *((2,) * (name == "offset_mapping")))
+    if name == "offset_mapping":
+        return np.array(row.offsets, np.int32).reshape(-1, 2)
+    return np.array([-1 if value is None else value for value in getattr(row, name)], np.int32)
 
 
-def _filled(
-    tokenizer: Wrapped, columns: dict[str, list[Any]], asked: Asked
+def _pad(
+    tokenizer: Wrapped, columns: dict[str, list[Any]], form: Format
 ) -> dict[str, Int[np.ndarray, "B T"] | Any]:
-    """The arrays, filled up to one width; lists of arrays where rows stay as they are."""
-    if asked.padding is None:
+    """The arrays, padded to one width; lists of arrays without padding."""
+    if form.padding is None:
         return dict(columns)
     lengths = np.array([len(row) for row in columns["input_ids"]])
-    width = int(lengths.max())
-    if asked.padding == "max_length":
-        assert asked.max_length is not None
-        width = asked.max_length
-    if asked.multiple is not None:
-        width = -(-width // asked.multiple) * asked.multiple
+    width: Any = form.max_length if form.padding == "max_length" else lengths.max()
+    width = -(-int(width) // form.multiple) * form.multiple
     if (lengths < width).any() and "pad" not in tokenizer.special:
         raise ValueError(
             "rows of unlike length are filled with the pad token, and this tokenizer has none; "
             'name one, as tokenizer.add_special_tokens({"pad_token": "<pad>"}) does, or batch '
             "texts of one length"
         )
-    places = np.arange(width) if asked.side == "right" else np.arange(width)[::-1]
-    inside = places < lengths[:, None]
+    columns_of_row = np.arange(width)
+    if form.padding_side == "left":
+        columns_of_row = columns_of_row[::-1]
+    inside = columns_of_row < lengths[:, None]
     fill = dict(FILL)
     if "pad" in tokenizer.special:
         fill["input_ids"] = tokenizer.special_id("pad")
-    filled = {}
+    padded = {}
     for name, rows in columns.items():
-        shape = (*inside.shape, 2) if name == "offset_mapping" else inside.shape
-        filled[name] = np.full(shape, fill.get(name, 0), np.int32)
-        filled[name][inside] = np.concatenate(rows)
-    return filled
+        shape = (*inside.shape, *rows[0].shape[1:])
+        padded[name] = np.full(shape, fill.get(name, 0), np.int32)
+        padded[name][inside] = np.concatenate(rows)
+    return padded

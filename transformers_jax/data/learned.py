@@ -1,7 +1,7 @@
 """Tokenizers that a run learns from its own text.
 
-With no roles asked, byte, character and bpe have no special tokens at all. What an objective asks
-for is added: roles before the words that are learned (behind bytes and characters, which keep
+Without roles, byte, character and bpe have no special tokens at all. What an objective needs
+is added: roles before the words that are learned (behind bytes and characters, which keep
 their ids), modes and sentinels at the end, <extra_id_0> last, as T5 has them.
 """
 
@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from transformers_jax.data.classes.vocabulary import byte_symbols
 from transformers_jax.data.special import MODES
 from transformers_jax.data.tokenizer import KINDS, Tokenizer
 from transformers_jax.data.wrapped import refusing
@@ -75,76 +79,56 @@ def train_tokenizer(
 
 
 def _make(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers
-
     if kind == "byte":
-        vocabulary = {_byte_symbol(value): value for value in range(256)}
-        inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-        whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        inner.pre_tokenizer, inner.decoder = whole, decoders.ByteLevel()
+        symbols: Iterable[str] = byte_symbols()
+        pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     elif kind == "character":
-        seen: set[str] = set()
+        characters: set[str] = set()
         for text in texts:
-            seen.update(text)
-        if not seen:
+            characters.update(text)
+        if not characters:
             raise ValueError("a character tokenizer is made from text; there is none")
-        vocabulary = {character: number for number, character in enumerate(sorted(seen))}
-        inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-        inner.decoder = decoders.Fuse()
-    elif kind == "wordpiece":
-        inner = _train_word_pieces(texts, size, first)
+        symbols, pre_tokenizer = sorted(characters), None
     else:
-        least = 256 + len(first)
-        if size < least:
+        return _train(kind, texts, size, first)
+    vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
+    inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    inner.pre_tokenizer = pre_tokenizer
+    inner.decoder = decoders.ByteLevel() if kind == "byte" else decoders.Fuse()
+    return inner
+
+
+def _train(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
+    """WordPiece; or byte pairs or unigrams, both over GPT-2's bytes, so that nothing is unknown."""
+    options: dict[str, Any] = dict(vocab_size=size, special_tokens=first, show_progress=False)
+    if kind == "wordpiece":
+        if size < len(first) + 1:
+            raise ValueError(
+                f"data.vocab_size leaves {size} tokens; {len(first)} of them are special"
+            )
+        inner = tokenizers.Tokenizer(models.WordPiece(unk_token=BERT["unk"]))
+        inner.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+        inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        inner.decoder = decoders.WordPiece(cleanup=False)
+        trainer: Any = trainers.WordPieceTrainer(**options, limit_alphabet=max(size // 2, 1))
+    else:
+        if size < 256 + len(first):
             raise ValueError(
                 f"data.vocab_size leaves {size} tokens to a {kind} tokenizer; it must be at least "
-                f"{least}, the bytes and {len(first)} special tokens"
+                f"{256 + len(first)}, the bytes and {len(first)} special tokens"
                 if first
                 else f"data.vocab_size ({size}) must be at least 256, the bytes"
             )
-        inner = _train_on_bytes(kind, texts, size, first)
-    return inner
-
-
-def _train_on_bytes(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
-    """Byte pairs or unigrams: both over GPT-2's bytes and words, so nothing is unknown."""
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers, trainers
-
-    options: dict[str, Any] = dict(
-        vocab_size=size,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-        special_tokens=first,
-    )
-    if kind == "bpe":
-        inner = tokenizers.Tokenizer(models.BPE())
-        trainer: Any = trainers.BpeTrainer(**options)
-    else:
-        inner = tokenizers.Tokenizer(models.Unigram())
-        trainer = trainers.UnigramTrainer(**options, unk_token=OTHERS["unk"])
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
+        options["initial_alphabet"] = pre_tokenizers.ByteLevel.alphabet()
+        if kind == "bpe":
+            model, trainer = models.BPE(), trainers.BpeTrainer(**options)
+        else:
+            options["unk_token"] = OTHERS["unk"]
+            model, trainer = models.Unigram(), trainers.UnigramTrainer(**options)
+        inner = tokenizers.Tokenizer(model)
+        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        inner.decoder = decoders.ByteLevel()
     with refusing(f"a {kind} tokenizer cannot be learned from these texts"):
-        inner.train_from_iterator(texts, trainer)
-    return inner
-
-
-def _train_word_pieces(texts: Iterable[str], size: int, first: list[str]) -> Any:
-    import tokenizers
-    from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
-
-    if size < len(first) + 1:
-        raise ValueError(f"data.vocab_size leaves {size} tokens; {len(first)} of them are special")
-    inner = tokenizers.Tokenizer(models.WordPiece(unk_token=BERT["unk"]))
-    inner.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
-    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    inner.decoder = decoders.WordPiece(cleanup=False)
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=first, show_progress=False, limit_alphabet=max(size // 2, 1)
-    )
-    with refusing("a wordpiece tokenizer cannot be learned from these texts"):
         inner.train_from_iterator(texts, trainer)
     return inner
 
@@ -152,19 +136,9 @@ def _train_word_pieces(texts: Iterable[str], size: int, first: list[str]) -> Any
 def _frame(inner: Any, special: dict[str, str]) -> None:
     """[CLS] text [SEP], where there are both; `batch` puts it around, `encode` does not."""
     if {"cls", "sep"} <= set(special):
-        from tokenizers import processors
-
         cls, sep = special["cls"], special["sep"]
         inner.post_processor = processors.TemplateProcessing(
             single=f"{cls} $A {sep}",
             pair=f"{cls} $A {sep} $B:1 {sep}:1",
             special_tokens=[(token, inner.token_to_id(token)) for token in {cls, sep}],
         )
-
-
-def _byte_symbol(value: int) -> str:
-    """GPT-2's printable stand-in for a byte: itself if printable, else moved up from 256 on."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    if value in printable:
-        return chr(value)
-    return chr(256 + [b for b in range(256) if b not in printable].index(value))

@@ -1,12 +1,12 @@
 """From examples to rows, and from rows to the arrays of a batch.
 
-A row holds one example, or several that do not see each other: the tag `document` tells them apart
-and the tag `position` starts anew in each.
+A row holds one example, or several that do not attend to each other: the tag `document` tells them
+apart and the tag `position` starts anew in each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from transformers_jax.objectives import Example
 Row = list[Example]
 Batch = dict[str, Any]
 
-NOBODY = -1  # the document of a place without a token
+NOBODY = -1  # the document of padding
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Layout:
 
     Attributes:
         width, target: columns of the first and of the second side (0: there is none).
-        pad: id where there is no token.
+        pad: id of padding.
         packed: whether rows hold several documents.
-        masked: whether some places hold no token.
+        masked: whether some positions are padding.
     """
 
     width: int
@@ -40,16 +40,16 @@ class Layout:
     masked: bool
 
 
-def first_fit(lengths: Int[np.ndarray, "N S"], room: Sequence[int]) -> list[list[int]]:
+def first_fit(lengths: Int[np.ndarray, "N S"], capacity: Sequence[int]) -> list[list[int]]:
     """Rows of numbers of examples such that no side is overfull: the longest first, each into the
-    first row that has room (first-fit decreasing; Johnson 1973).
+    first row that it fits (first-fit decreasing; Johnson 1973).
 
     Args:
         lengths: of each example, on each of its sides.
-        room: of a row, on each side.
+        capacity: tokens of a row, on each side.
     """
-    order = np.argsort(-(lengths / np.maximum(room, 1)).max(axis=1), kind="stable")
-    left = np.tile(np.asarray(room, np.int64), (len(lengths), 1))
+    order = np.argsort(-(lengths / np.maximum(capacity, 1)).max(axis=1), kind="stable")
+    left = np.tile(np.asarray(capacity, np.int64), (len(lengths), 1))
     rows: list[list[int]] = []
     for number in order:
         fits = (left[: len(rows)] >= lengths[number]).all(axis=1)
@@ -78,81 +78,69 @@ def check_fits(example: Example, layout: Layout) -> None:
     Raises:
         ValueError: a side is longer than a row.
     """
-    for name, side, room in (
-        ("data.length", example.tokens, layout.width),
-        ("data.target_length", example.target, layout.target),
-    ):
-        if _length(side) > room:
+    sides = {
+        "length": (example.tokens, layout.width),
+        "target_length": (example.target, layout.target),
+    }
+    for name, (side, width) in sides.items():
+        if _length(side) > width:
             raise ValueError(
-                f"an example has {_length(side)} tokens where a row has {room}; raise {name}"
+                f"an example has {_length(side)} tokens where a row has {width}; raise data.{name}"
             )
 
 
 def assemble(rows: Sequence[Row], layout: Layout, like: Row | None = None) -> Batch:
-    """The arrays of a batch; a row without examples is never asked for anything.
+    """The arrays of a batch; a row without examples has no labels.
 
     Args:
         like: a row that shows which arrays there are, should all rows be empty.
     """
     first = next((row for row in rows if row), like)
     assert first, "a batch without a row"
-    example, count = first[0], len(rows)
-    batch = _side(
-        [[e.tokens for e in row] for row in rows], list(example.tokens), layout.width, layout.pad
-    )
-    tags = _side([[e.tags for e in row] for row in rows], list(example.tags), layout.width, 0)
-    where = _places([[_length(e.tokens) for e in row] for row in rows], layout.width)
-    _describe(batch, tags, where, layout, "")
-    if example.target:
-        batch |= _side(
-            [[e.target for e in row] for row in rows],
-            list(example.target),
-            layout.target,
-            layout.pad,
+    example, batch = first[0], dict[str, Any]()
+    for prefix, side, width in (
+        ("", "tokens", layout.width),
+        ("decoder_", "target", layout.target),
+    ):
+        if not getattr(example, side):
+            continue
+        sides = [[getattr(e, side) for e in row] for row in rows]
+        batch |= _fill(sides, getattr(example, side), width, layout.pad)
+        document, position = _documents([[_length(one) for one in row] for row in sides], width)
+        if layout.masked:
+            batch[f"{prefix}attention_mask"] = (document != NOBODY).astype(np.int32)
+        tags = (
+            {} if prefix else _fill([[e.tags for e in row] for row in rows], example.tags, width, 0)
         )
-        where = _places([[_length(e.target) for e in row] for row in rows], layout.target)
-        _describe(batch, {}, where, layout, "decoder_")
+        if layout.packed:
+            tags |= {"document": document, "position": position}
+        if tags:
+            batch[f"{prefix}tags"] = tags
     for name in example.once:
-        answers = np.full(count, IGNORED, np.int32)
-        for number, row in enumerate(rows):
-            if row:
-                answers[number] = row[0].once[name]
-        batch[name] = answers
+        labels = [row[0].once[name] if row else IGNORED for row in rows]
+        batch[name] = np.array(labels, np.int32)
     return batch
 
 
-def _side(sides: list[list[dict]], names: list[str], width: int, pad: int) -> Batch:
+def _fill(sides: list[list[dict]], names: Iterable[str], width: int, pad: int) -> Batch:
+    """Arrays [B T] by name: the examples of a row behind each other, padded to one width."""
     arrays = {}
     for name in names:
         fill = {"labels": IGNORED, "token_type_ids": 0}.get(name, pad)
-        array = np.full((len(sides), width), fill, np.int32)
-        for number, row in enumerate(sides):
-            place = 0
-            for side in row:
-                part = side[name]
-                array[number, place : place + len(part)] = part
-                place += len(part)
-        arrays[name] = array
+        arrays[name] = np.full((len(sides), width), fill, np.int32)
+        for array, row in zip(arrays[name], sides):
+            values = np.concatenate([np.zeros(0, np.int32), *(side[name] for side in row)])
+            array[: len(values)] = values
     return arrays
 
 
-def _places(lengths: list[list[int]], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """(document, position) of every place [B T]."""
+def _documents(lengths: list[list[int]], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """(number of the document, position within it) of each token, [B T] each."""
     document = np.full((len(lengths), width), NOBODY, np.int32)
     position = np.zeros((len(lengths), width), np.int32)
     for number, row in enumerate(lengths):
         total = sum(row)
         document[number, :total] = np.repeat(np.arange(len(row)), row)
-        starts = np.cumsum([0, *row[:-1]])[: len(row)]
+        starts = np.cumsum([0, *row])[:-1]
         position[number, :total] = np.arange(total) - np.repeat(starts, row)
     return document, position
-
-
-def _describe(batch: Batch, tags: Batch, where: tuple, layout: Layout, prefix: str) -> None:
-    document, position = where
-    if layout.masked:
-        batch[f"{prefix}attention_mask"] = (document != NOBODY).astype(np.int32)
-    if layout.packed:
-        tags = {**tags, "document": document, "position": position}
-    if tags:
-        batch[f"{prefix}tags"] = tags

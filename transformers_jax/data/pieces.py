@@ -1,16 +1,14 @@
 """A text, cut into the pieces that become examples.
 
 Windows     the ids of all documents in a row, cut every so many ids, wherever that is
-Crops       the same, cut at random places
+Crops       the same, cut at random positions
 Documents   each document by itself, in as many pieces as it takes
 
 A piece is found by its number, without those before it. Where `overlap` is 1 a piece begins with
-the last id of the one before, so that a decoder is asked for every id once.
+the last id of the one before, so that a decoder predicts every id once.
 """
 
 from __future__ import annotations
-
-from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -18,27 +16,27 @@ from transformers_jax.data.tokens import Tokens
 from transformers_jax.objectives import Piece
 
 
-class Pieces(ABC):
-    """Numbered pieces of at most `size` ids.
+class Windows:
+    """Consecutive ids; what is left at the end of the text, less than a piece, has no turn.
 
     Attributes:
-        count: how many there are in one pass over the text.
+        size: the most ids of a piece.
+        count: how many pieces there are in one pass over the text.
     """
-
-    count: int
 
     def __init__(self, tokens: Tokens, size: int, overlap: int):
         if size <= overlap:
             raise ValueError(f"pieces of {size} ids are too short; raise data.length")
-        self.tokens, self.size, self.overlap = tokens, size, overlap
+        self.tokens, self.size, self.stride = tokens, size, size - overlap
+        self.count = max(len(tokens.ids) - overlap, 0) // self.stride
 
-    @abstractmethod
     def piece(self, number: int, generator: np.random.Generator) -> Piece:
         """The piece of a number; `generator` decides what is not decided by the number."""
+        return self._cut(number * self.stride, number * self.stride + self.size)
 
-    @abstractmethod
     def other(self, number: int, generator: np.random.Generator) -> Piece:
         """A random piece of a document that piece `number` is not from."""
+        raise ValueError("pairs of texts need documents: set data.rows to padded or bucketed")
 
     def _cut(self, start: int, stop: int) -> Piece:
         ids = np.asarray(self.tokens.ids[start:stop], np.int32)
@@ -49,21 +47,6 @@ class Pieces(ABC):
         return Piece(ids, np.concatenate([[0], np.asarray(marks[first:last]) - start]))
 
 
-class Windows(Pieces):
-    """Consecutive ids; what is left at the end of the text, less than a piece, has no turn."""
-
-    def __init__(self, tokens: Tokens, size: int, overlap: int):
-        super().__init__(tokens, size, overlap)
-        self.count = max(len(tokens.ids) - overlap, 0) // (size - overlap)
-
-    def piece(self, number: int, generator: np.random.Generator) -> Piece:
-        start = number * (self.size - self.overlap)
-        return self._cut(start, start + self.size)
-
-    def other(self, number: int, generator: np.random.Generator) -> Piece:
-        raise ValueError("pairs of texts need documents: set data.rows to padded or bucketed")
-
-
 class Crops(Windows):
     """As many as there are windows, each starting anywhere."""
 
@@ -72,36 +55,34 @@ class Crops(Windows):
         return self._cut(start, start + self.size)
 
 
-class Documents(Pieces):
+class Documents(Windows):
     """Documents, the long ones in several pieces."""
 
     def __init__(self, tokens: Tokens, size: int, overlap: int):
         super().__init__(tokens, size, overlap)
         self.starts = np.asarray(tokens.starts)
         lengths = np.diff(self.starts)
-        stride = size - overlap
-        counts = np.where(lengths > 0, np.maximum(-(-(lengths - overlap) // stride), 1), 0)
-        self.ends = np.cumsum(counts)  # pieces of all documents up to this one
-        self.count = int(self.ends[-1]) if len(self.ends) else 0
+        counts = np.where(lengths > 0, np.maximum(-(-(lengths - overlap) // self.stride), 1), 0)
+        self.ends = np.cumsum([0, *counts])  # pieces of all documents before each
+        self.count = int(self.ends[-1])
 
-    def document_of(self, number: int) -> int:
-        """Which document a piece is from."""
-        return int(np.searchsorted(self.ends, number, side="right"))
+    def _document(self, number: int) -> tuple[int, int, int]:
+        """Which document a piece is from, its first piece, and the first of the next document."""
+        document = int(np.searchsorted(self.ends, number, side="right")) - 1
+        return document, int(self.ends[document]), int(self.ends[document + 1])
 
     def piece(self, number: int, generator: np.random.Generator) -> Piece:
-        document = self.document_of(number)
-        before = int(self.ends[document - 1]) if document else 0
-        start = int(self.starts[document]) + (number - before) * (self.size - self.overlap)
+        document, first, _ = self._document(number)
+        start = int(self.starts[document]) + (number - first) * self.stride
         return self._cut(start, min(start + self.size, int(self.starts[document + 1])))
 
     def other(self, number: int, generator: np.random.Generator) -> Piece:
-        document = self.document_of(number)
-        before = int(self.ends[document - 1]) if document else 0
-        own = int(self.ends[document]) - before
+        _, first, last = self._document(number)
+        own = last - first
         if own == self.count:
             raise ValueError(
                 "pairs of texts need at least two documents; set data.documents to paragraph or "
                 "line, or give more text"
             )
         drawn = int(generator.integers(self.count - own))
-        return self.piece(drawn + own * (drawn >= before), generator)
+        return self.piece(drawn + own * (drawn >= first), generator)

@@ -6,7 +6,6 @@ Nothing of TFDS is ever downloaded.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from transformers_jax.data.texts import Source, Texts, text_of
+from transformers_jax.data.texts import Source, Texts, need, text_of
 
 PLAIN_FEATURES = ("Text", "ClassLabel", "Scalar", "Tensor")
 SPLITS = ("train", "validation")
@@ -28,12 +27,7 @@ def open_tfds(name: str, field: str) -> Source:
         ValueError: it is not prepared there, or is in a form that needs TensorFlow.
     """
     folder = _find_version(name)
-    try:
-        tfds = importlib.import_module("tensorflow_datasets")
-    except ImportError as error:
-        raise ValueError(
-            f'tfds: needs the extra `train` ({error}); pip install "transformers-jax[train]"'
-        ) from None
+    tfds = need("tensorflow_datasets", "train", "tfds:")
     try:
         builder = tfds.builder_from_directory(str(folder))
     except Exception as error:  # TFDS has many of its own
@@ -64,10 +58,10 @@ def _find_version(name: str) -> Path:
         return folder
     root = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     where, _, version = name.partition(":")
-    found = [p for p in (root / where).glob("*") if (p / "dataset_info.json").is_file()]
+    versions = [p for p in (root / where).glob("*") if (p / "dataset_info.json").is_file()]
     if version:
-        found = [p for p in found if p.name == version]
-    if not found:
+        versions = [p for p in versions if p.name == version]
+    if not versions:
         configs = sorted(p.name for p in (root / where).glob("*") if p.is_dir())
         hint = f" ({where} has {', '.join(configs)})" if configs else ""
         raise ValueError(
@@ -75,7 +69,7 @@ def _find_version(name: str) -> Path:
             f"it where TensorFlow is: tfds build {where} --file_format=array_record "
             f"--data_dir={root}, or set TFDS_DATA_DIR"
         )
-    return max(found, key=lambda p: [int(n) for n in re.findall(r"\d+", p.name)])
+    return max(versions, key=lambda p: [int(n) for n in re.findall(r"\d+", p.name)])
 
 
 def _check_features(builder: Any, folder: Path, field: str) -> None:
@@ -115,20 +109,15 @@ def open_hf(name: str, field: str) -> Source:
     Raises:
         ValueError: the extra `data` is missing, or there is no such data set, split or field.
     """
-    try:
-        datasets = importlib.import_module("datasets")
-    except ImportError:
-        raise ValueError(
-            'hf: needs the extra `data`: pip install "transformers-jax[data]"'
-        ) from None
+    datasets = need("datasets", "data", "hf:")
     try:
         if Path(name).expanduser().is_dir():
-            found = datasets.load_from_disk(str(Path(name).expanduser()))
+            loaded = datasets.load_from_disk(str(Path(name).expanduser()))
         else:
-            found = datasets.load_dataset(*name.split(":", 1))
+            loaded = datasets.load_dataset(*name.split(":", 1))
     except Exception as error:  # the library has many of its own
         raise ValueError(f"hf:{name} cannot be loaded: {error}") from None
-    parts = dict(found) if isinstance(found, dict) else {"train": found}
+    parts = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
     if "train" not in parts:
         raise ValueError(f"hf:{name} has no split train; it has {sorted(parts)}")
 

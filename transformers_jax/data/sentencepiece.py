@@ -1,4 +1,4 @@
-"""SentencePiece models, read as they lie: pieces, scores and how text is made ready.
+"""SentencePiece models, read as they lie: pieces, scores and how text is normalized.
 
 A .model is a protocol buffer. Its few fields that matter are read here, so that neither protobuf
 nor sentencepiece is needed: ModelProto in sentencepiece_model.proto of github.com/google/
@@ -8,10 +8,13 @@ sentencepiece names and numbers them.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 if TYPE_CHECKING:
     from transformers_jax.data.classes.options import Options
@@ -42,19 +45,19 @@ def parse(content: bytes) -> Model:
     model = Model()
     for number, value in _fields(content):
         if number == 1:
-            found: dict[int, Any] = {3: NORMAL, 2: 0.0, **dict(_fields(value))}
-            score = found[2] if isinstance(found[2], float) else 0.0
-            model.pieces.append((found[1].decode(), score, found[3]))
+            piece: dict[int, Any] = {3: NORMAL, 2: 0.0, **dict(_fields(value))}
+            score = piece[2] if isinstance(piece[2], float) else 0.0
+            model.pieces.append((piece[1].decode(), score, piece[3]))
         elif number == 2:
             trainer: dict[int, Any] = dict(_fields(value))
             model.type = trainer.get(3, UNIGRAM)
             model.byte_fallback = bool(trainer.get(35, 0))
         elif number == 3:
-            ready: dict[int, Any] = dict(_fields(value))
-            model.charsmap = ready.get(2, b"")
-            model.add_dummy_prefix = bool(ready.get(3, 1))
-            model.remove_extra_whitespaces = bool(ready.get(4, 1))
-            model.escape_whitespaces = bool(ready.get(5, 1))
+            normalizer: dict[int, Any] = dict(_fields(value))
+            model.charsmap = normalizer.get(2, b"")
+            model.add_dummy_prefix = bool(normalizer.get(3, 1))
+            model.remove_extra_whitespaces = bool(normalizer.get(4, 1))
+            model.escape_whitespaces = bool(normalizer.get(5, 1))
     if not model.pieces:
         raise ValueError("there are no pieces in it; is it a SentencePiece model?")
     return model
@@ -89,55 +92,40 @@ def tokenizer_of(model: Model) -> Any:
     """
     if model.type not in (UNIGRAM, PAIRS):
         raise ValueError("it is a model of words or characters; unigram and BPE can be read")
-    inner = _unigram(model) if model.type == UNIGRAM else _pairs(model)
-    _make_ready(inner, model)
-    return inner
-
-
-def _unigram(model: Model) -> Any:
-    import tokenizers
-    from tokenizers import models
-
+    texts = [text for text, _, _ in model.pieces]
     unknown = next((i for i, (_, _, kind) in enumerate(model.pieces) if kind == UNKNOWN), None)
-    scored = [(text, score) for text, score, _ in model.pieces]
-    return tokenizers.Tokenizer(
-        models.Unigram(scored, unk_id=unknown, byte_fallback=model.byte_fallback)
-    )
-
-
-def _pairs(model: Model) -> Any:
-    """Pieces have scores, BPE has merges: each piece is every two pieces that it can be made of.
-
-    Merges come in the order of the scores of what they make.
-    """
-    import tokenizers
-    from tokenizers import models
-
-    ids = {text: number for number, (text, _, _) in enumerate(model.pieces)}
-    merges: list[tuple[float, int, int, tuple[str, str]]] = []
-    for text, score, kind in model.pieces:
-        if kind not in (NORMAL, UNUSED):
-            continue
-        for cut in range(1, len(text)):
-            left, right = text[:cut], text[cut:]
-            if left in ids and right in ids:
-                merges.append((-score, ids[left], ids[right], (left, right)))
-    unknown = next((text for text, _, kind in model.pieces if kind == UNKNOWN), None)
-    return tokenizers.Tokenizer(
-        models.BPE(
+    if model.type == UNIGRAM:
+        scored = [(text, score) for text, score, _ in model.pieces]
+        inner = models.Unigram(scored, unk_id=unknown, byte_fallback=model.byte_fallback)
+    else:  # pieces have scores, BPE has merges: in the order of the scores of what they make
+        ids = {text: number for number, text in enumerate(texts)}
+        merges = [
+            (-score, ids[left], ids[right], (left, right))
+            for text, score, kind in model.pieces
+            if kind in (NORMAL, UNUSED)
+            for left, right in cuts(text, ids)
+        ]
+        inner = models.BPE(
             ids,
             [pair for *_, pair in sorted(merges)],
-            unk_token=unknown,
+            unk_token=None if unknown is None else texts[unknown],
             fuse_unk=True,
             byte_fallback=model.byte_fallback,
         )
-    )
+    tokenizer = tokenizers.Tokenizer(inner)
+    _prepare(tokenizer, model)
+    return tokenizer
 
 
-def _make_ready(inner: Any, model: Model) -> None:
+def cuts(piece: str, ids: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Every two pieces that a piece can be merged from."""
+    for cut in range(1, len(piece)):
+        if piece[:cut] in ids and piece[cut:] in ids:
+            yield piece[:cut], piece[cut:]
+
+
+def _prepare(inner: Any, model: Model) -> None:
     """Characters by the model's own table, then spaces as ▁; and back."""
-    from tokenizers import Regex, decoders, normalizers, pre_tokenizers
-
     steps: list[Any] = []
     if model.charsmap:
         steps.append(normalizers.Precompiled(model.charsmap))
@@ -164,34 +152,34 @@ def _make_ready(inner: Any, model: Model) -> None:
 
 def _fields(content: bytes) -> Iterator[tuple[int, Any]]:
     """(number, value) of the fields of a message: int, float, or bytes (texts and messages)."""
-    place, end = 0, len(content)
-    while place < end:
-        tag, place = _varint(content, place)
+    at, end = 0, len(content)
+    while at < end:
+        tag, at = _varint(content, at)
         number, form = tag >> 3, tag & 7
         if form == 0:
-            value, place = _varint(content, place)
+            value, at = _varint(content, at)
         elif form in (1, 2, 5):
             size = {1: 8, 5: 4}.get(form, 0)
             if form == 2:
-                size, place = _varint(content, place)
-            value = content[place : place + size]
+                size, at = _varint(content, at)
+            value = content[at : at + size]
             if len(value) != size:
                 raise ValueError("it ends in the middle; is it a SentencePiece model?")
-            place += size
+            at += size
             value = struct.unpack("<f", value)[0] if form == 5 else value
         else:
             raise ValueError("it is no protocol buffer; is it a SentencePiece model?")
         yield number, value
 
 
-def _varint(content: bytes, place: int) -> tuple[int, int]:
+def _varint(content: bytes, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
-        if place >= len(content):
+        if at >= len(content):
             break
-        byte = content[place]
-        place += 1
+        byte = content[at]
+        at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, place
+            return value, at
     raise ValueError("it is no protocol buffer; is it a SentencePiece model?")

@@ -10,6 +10,8 @@ import bz2
 import glob
 import gzip
 import hashlib
+import io
+import itertools
 import json
 import lzma
 import zlib
@@ -18,10 +20,11 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from transformers_jax.data import prepared, python_docs
-from transformers_jax.data.texts import Source, Texts, text_of
+from transformers_jax.data.texts import Source, Texts, need, text_of
 
 BUILT_IN = ("python_docs",)
-PACKED = (".gz", ".bz2", ".xz", ".zst")
+OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+PACKED = (*OPENERS, ".zst")
 RECORDS = (".jsonl", ".ndjson", ".json")
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
 SEPARATORS = {"file": "\n\n", "paragraph": "\n\n", "line": "\n"}
@@ -49,12 +52,12 @@ def open_source(path: str, field: str = "text", documents: str = "file") -> Sour
         scheme, name = path.split(":", 1)
         return (prepared.open_tfds if scheme == "tfds" else prepared.open_hf)(name, field)
     if path in BUILT_IN:
-        return _python_docs(path)
+        texts = lambda split: Texts(lambda: (one.text for one in python_docs.load()[split]))
+        splits = {split: texts(split) for split in ("train", "validation")}
+        return Source(path, splits, fingerprint=python_docs.version())
     files = find_files(path)
-    splits = {
-        split: Texts(lambda some=some: _read_all(some, field, documents))
-        for split, some in _by_split(files, path).items()
-    }
+    read = lambda some: Texts(lambda: _read_all(some, field, documents))
+    splits = {split: read(some) for split, some in _by_split(files, path).items()}
     sizes = "".join(f"{file.name} {file.stat().st_size}\n" for file in files)
     digest = hashlib.sha256(sizes.encode()).hexdigest()[:16]
     return Source(path, splits, SEPARATORS[documents], fingerprint=digest)
@@ -66,18 +69,18 @@ def find_files(path: str) -> list[Path]:
     Raises:
         ValueError: there are none.
     """
-    place = Path(path).expanduser()
-    if place.is_file():
-        return [place]
-    if place.is_dir():
-        inside = sorted(p for p in place.rglob("*") if p.is_file())
-        files = [p for p in inside if not _hidden(p.relative_to(place))]
+    root = Path(path).expanduser()
+    if root.is_file():
+        return [root]
+    if root.is_dir():
+        hidden = lambda file: any(part.startswith(".") for part in file.relative_to(root).parts)
+        files = sorted(file for file in root.rglob("*") if file.is_file() and not hidden(file))
         if not files:
             raise ValueError(f"data.path {path!r} is a folder without files")
         return files
     if any(sign in path for sign in "*?["):
-        files = [Path(p) for p in sorted(glob.glob(str(place), recursive=True))]
-        if files := [file for file in files if file.is_file()]:
+        matches = map(Path, sorted(glob.glob(str(root), recursive=True)))
+        if files := [file for file in matches if file.is_file()]:
             return files
         raise ValueError(f"data.path {path!r} is a pattern that no file fits")
     raise ValueError(
@@ -86,15 +89,11 @@ def find_files(path: str) -> list[Path]:
     )
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
 def _by_split(files: list[Path], path: str) -> dict[str, list[Path]]:
     """Files by split, where the names in a folder are those of splits; else all are to train on."""
-    place = Path(path).expanduser()
-    if place.is_dir():
-        first = [file.relative_to(place).parts[0] for file in files]
+    root = Path(path).expanduser()
+    if root.is_dir():
+        first = [file.relative_to(root).parts[0] for file in files]
         names = [SPLITS.get(name.split(".")[0].split("-")[0]) for name in first]
         if all(names) and "train" in names:
             return {
@@ -105,20 +104,11 @@ def _by_split(files: list[Path], path: str) -> dict[str, list[Path]]:
     return {"train": files}
 
 
-def _python_docs(path: str) -> Source:
-    def texts(split: str) -> Iterator[str]:
-        for document in python_docs.load()[split]:
-            yield document.text
-
-    splits = {s: Texts(lambda s=s: texts(s)) for s in ("train", "validation")}
-    return Source(path, splits, fingerprint=python_docs.version())
-
-
 # ---------------------------------------------------------------- reading files
 
 
 def _read_all(files: list[Path], field: str, documents: str) -> Iterator[str]:
-    found = False
+    empty = True
     for file in files:
         kind = file.with_suffix("").suffix if file.suffix in PACKED else file.suffix
         if kind == ".parquet":
@@ -129,9 +119,9 @@ def _read_all(files: list[Path], field: str, documents: str) -> Iterator[str]:
             texts = _read_plain(file, documents)
         for text in texts:
             if text.strip():
-                found = True
+                empty = False
                 yield text
-    if not found:
+    if empty:
         raise ValueError(f"{files[0] if len(files) == 1 else files[0].parent} is empty")
 
 
@@ -141,79 +131,38 @@ def open_file(file: Path) -> IO[bytes]:
     Raises:
         ValueError: .zst and no pyarrow.
     """
-    if file.suffix == ".gz":
-        return cast(IO[bytes], gzip.open(file))
-    if file.suffix == ".bz2":
-        return bz2.open(file)
-    if file.suffix == ".xz":
-        return lzma.open(file)
     if file.suffix == ".zst":
-        arrow = _arrow(file)
-        return arrow.input_stream(str(file), compression="zstd")
-    return open(file, "rb")
+        arrow = need("pyarrow", "train", str(file))
+        return io.BufferedReader(arrow.input_stream(str(file), compression="zstd"))
+    return cast(IO[bytes], OPENERS.get(file.suffix, open)(file, "rb"))
 
 
-def _damaged(file: Path, error: Exception) -> ValueError:
-    return ValueError(f"{file} cannot be unpacked ({error}); is it whole?")
-
-
-def _content(file: Path) -> bytes:
-    try:
-        with open_file(file) as opened:
-            return opened.read()
-    except (EOFError, lzma.LZMAError, OSError, zlib.error) as error:
-        raise _damaged(file, error) from None
-
-
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    """(number from 1, line), without the line's end.
+def _lines(file: Path, whole: bool = False) -> Iterator[tuple[int, str]]:
+    """(number from 1, line), without the line's end; or the whole file at once.
 
     Raises:
-        ValueError: bytes that are not UTF-8, with line and place.
+        ValueError: a damaged file, or bytes that are not UTF-8, with line and position.
     """
-    number, rest = 0, b""
-    with open_file(file) as opened:
-        while True:
-            try:
-                block = opened.read(1 << 20)
-            except (EOFError, lzma.LZMAError, OSError, zlib.error) as error:
-                raise _damaged(file, error) from None
-            rest += block
-            *whole, rest = rest.split(b"\n") if block else (rest, b"")
-            for line in whole:
-                number += 1
-                try:
-                    yield number, line.decode().removesuffix("\r")
-                except UnicodeDecodeError as error:
-                    raise ValueError(
-                        f"{file} is not UTF-8 text ({error.reason} at {error.start} of line "
-                        f"{number})"
-                    ) from None
-            if not block:
-                return
+    try:
+        with open_file(file) as opened:
+            for number, line in enumerate([opened.read()] if whole else opened, 1):
+                text = line.decode()
+                yield number, text if whole else text.removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        where = f"at {error.start}" if whole else f"at {error.start} of line {number}"
+        raise ValueError(f"{file} is not UTF-8 text ({error.reason} {where})") from None
+    except (EOFError, lzma.LZMAError, OSError, zlib.error) as error:
+        raise ValueError(f"{file} cannot be unpacked ({error}); is it whole?") from None
 
 
 def _read_plain(file: Path, documents: str) -> Iterator[str]:
-    if documents == "file":
-        content = _content(file)
-        try:
-            yield content.decode()
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{file} is not UTF-8 text ({error.reason} at {error.start})"
-            ) from None
-    elif documents == "line":
-        for _, line in _lines(file):
-            yield line
-    else:
-        paragraph: list[str] = []
-        for _, line in _lines(file):
-            if line.strip():
-                paragraph.append(line)
-            elif paragraph:
-                yield "\n".join(paragraph)
-                paragraph = []
-        yield "\n".join(paragraph)
+    lines = (line for _, line in _lines(file, whole=documents == "file"))
+    if documents != "paragraph":
+        yield from lines
+        return
+    for blank, paragraph in itertools.groupby(lines, key=lambda line: not line.strip()):
+        if not blank:
+            yield "\n".join(paragraph)
 
 
 def _read_records(file: Path, field: str) -> Iterator[str]:
@@ -228,22 +177,10 @@ def _read_records(file: Path, field: str) -> Iterator[str]:
         yield text_of(record, field, f"{file}, line {number}")
 
 
-def _arrow(file: Path) -> Any:
-    try:
-        import pyarrow
-    except ImportError:
-        raise ValueError(
-            f'{file} needs pyarrow, of the extra `train`: pip install "transformers-jax[train]"'
-        ) from None
-    return pyarrow
-
-
 def _read_parquet(file: Path, field: str) -> Iterator[str]:
-    arrow = _arrow(file)
-    from pyarrow import parquet
-
+    arrow = need("pyarrow", "train", str(file))
     try:
-        table = parquet.ParquetFile(file)
+        table = need("pyarrow.parquet", "train", str(file)).ParquetFile(file)
     except (arrow.ArrowException, OSError) as error:
         raise ValueError(f"{file} is no Parquet file: {error}") from None
     if field not in table.schema_arrow.names:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from tokenizers import AddedToken
 
 from transformers_jax.arrays import Bool
 from transformers_jax.data.tokenizer_settings import NAMED
@@ -47,19 +48,17 @@ def _continues(inner: Any, size: int) -> Bool[np.ndarray, " V"]:
     else:  # a space, tab or line as byte-level BPE, SentencePiece and characters write it
         starts = ("Ġ", "Ċ", "ĉ", "č", "▁", "<0x0A>", "<0x20>", " ", "\n", "\t", "\r")
         within = lambda token: not token.startswith(starts)
-    found = np.zeros(size, bool)
+    continues = np.zeros(size, bool)
     for token, i in tokens.items():
         if i < size and token and token not in added:
-            found[i] = within(token)
-    return found
+            continues[i] = within(token)
+    return continues
 
 
 def records(new_tokens: Any, special: bool) -> list[Any]:
     """Tokens to add, as the Rust library's records; see `Tokenizer.add_tokens`."""
-    from tokenizers import AddedToken
-
     several = isinstance(new_tokens, Iterable) and not isinstance(new_tokens, str)
-    found = []
+    tokens = []
     for token in new_tokens if several else [new_tokens]:
         content = token.content if isinstance(token, AddedToken) else token
         if not isinstance(content, str) or not content:
@@ -68,8 +67,8 @@ def records(new_tokens: Any, special: bool) -> list[Any]:
             token = AddedToken(token, special=special, normalized=not special)
         elif special:
             token.special = True
-        found.append(token)
-    return found
+        tokens.append(token)
+    return tokens
 
 
 def check_names(tokens: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""Batches: each a pure function of the seed and of a place in the stream.
+"""Batches: each a pure function of the seed and of a position in the stream.
 
 A pass over a text is a permutation of its pieces, taken in windows. The pieces of a window become
-examples, each by its own noise, and the examples become rows. A place is (pass, window, row) for
+examples, each by its own noise, and the examples become rows. A position is (pass, window, row) of
 every part of a mixture: a few numbers, which a checkpoint keeps. Continuing there takes one window,
 however far the run has come, and any number of processes sees the same rows.
 """
@@ -17,27 +17,20 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
+from transformers_jax.data import packing
 from transformers_jax.data.config import Data
-from transformers_jax.data.packing import (
-    Batch,
-    Layout,
-    Row,
-    assemble,
-    check_fits,
-    first_fit,
-    lengths_of,
-)
-from transformers_jax.data.pieces import Crops, Documents, Pieces, Windows
+from transformers_jax.data.packing import Batch, Layout, Row, lengths_of
+from transformers_jax.data.pieces import Crops, Documents, Windows
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.objectives import Example, Vocabulary
 
 BUCKETS = 8  # widths that the rows of `bucketed` may have: multiples of an eighth
-CACHED = 2  # windows that are kept: batches reach from one into the next
+CACHED = 2  # windows that stay in memory: batches reach from one into the next
 CUTS = {"stream": Windows, "crops": Crops}
 
 
 class Place(NamedTuple):
-    """Where a part of a mixture is: the next row."""
+    """The next row of one part of a mixture."""
 
     epoch: int = 0
     window: int = 0
@@ -46,11 +39,11 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Position:
-    """Where a stream is.
+    """The position in a stream.
 
     Attributes:
-        parts: the place of each part.
-        rows: how many rows each part has given: what keeps a mixture at its shares.
+        parts: the next row of each part.
+        rows: how many rows each part has had: what keeps a mixture at its shares.
     """
 
     parts: tuple[Place, ...]
@@ -86,7 +79,7 @@ class Part:
     ):
         overlap = objective.width(data.length) - data.length
         size = objective.room(data.length)
-        self.pieces: Pieces = CUTS.get(data.rows, Documents)(tokens, size, overlap)
+        self.pieces = CUTS.get(data.rows, Documents)(tokens, size, overlap)
         self.data, self.objective, self.words = data, objective, words
         self.seed, self.shuffle = seed, shuffle
         self.layout = layout_of(data, objective, words)
@@ -109,18 +102,18 @@ class Part:
         example = self.objective.example(
             piece, noise, self.words, lambda: self.pieces.other(number, noise)
         )
-        check_fits(example, self.layout)
+        packing.check_fits(example, self.layout)
         return example
 
     def take(self, place: Place, count: int) -> tuple[list[Row], Place]:
-        """The next rows, and the place after them."""
+        """The next rows, and the position after them."""
         taken: list[Row] = []
         epoch, window, row = place
         while len(taken) < count:
             rows = self.rows(epoch, window)
-            part = rows[row : row + count - len(taken)]
-            taken += part
-            row += len(part)
+            more = rows[row : row + count - len(taken)]
+            taken += more
+            row += len(more)
             if row == len(rows):
                 window, row = window + 1, 0
             if window == self.windows:
@@ -134,21 +127,18 @@ class Part:
         return self.pieces.count
 
     def done(self, place: Place) -> float:
-        """Which part of a pass is behind a place."""
+        """The fraction of a pass before a position."""
         row = 0 if self.data.rows == "packed" else place.row
         return min((place.window * self.size + row) / max(self.pieces.count, 1), 1.0)
 
-    def _window(self, window: int) -> range:
-        return range(window * self.size, min((window + 1) * self.size, self.pieces.count))
-
     def _make_rows(self, epoch: int, window: int) -> Sequence[Row]:
-        turns = self._window(window)
+        turns = range(window * self.size, min((window + 1) * self.size, self.pieces.count))
         if self.data.rows not in ("packed", "bucketed"):
             return _Lazy(self, epoch, turns)
         examples = [self.example(epoch, turn) for turn in turns]
         order = self._generator(epoch, window, kind=1)
         if self.data.rows == "packed":
-            rows = first_fit(lengths_of(examples), (self.layout.width, self.layout.target))
+            rows = packing.first_fit(lengths_of(examples), (self.layout.width, self.layout.target))
             if self.shuffle:  # the first ones hold the longest documents
                 rows = [rows[n] for n in order.permutation(len(rows))]
             return [[examples[n] for n in row] for row in rows]
@@ -156,9 +146,8 @@ class Part:
         batch = self.data.batch
         groups = [by_length[n : n + batch] for n in range(0, len(by_length), batch)]
         if self.shuffle:  # a group that is not whole stays the last
-            whole = [group for group in groups if len(group) == batch]
-            rest = [group for group in groups if len(group) < batch]
-            groups = [whole[n] for n in order.permutation(len(whole))] + rest
+            whole = len(by_length) // batch
+            groups = [groups[n] for n in order.permutation(whole)] + groups[whole:]
         return [[examples[n]] for group in groups for n in group]
 
     def _shuffled(self, epoch: int, turn: int) -> int:
@@ -176,7 +165,7 @@ class Part:
 
 
 class _Lazy(Sequence):
-    """Rows of one example each, made when they are asked for."""
+    """Rows of one example each, made when they are read."""
 
     def __init__(self, part: Part, epoch: int, turns: range):
         self.part, self.epoch, self.turns = part, epoch, turns
@@ -252,12 +241,12 @@ class Stream:
         if self.data.rows == "bucketed":
             layout = bucket(rows, layout)
         like = rows[0] if rows else self.parts[0].rows(0, 0)[0]
-        batch = assemble([*rows, *[[]] * (size - len(rows))], layout, like)
+        batch = packing.assemble([*rows, *[[]] * (size - len(rows))], layout, like)
         return batch, position
 
     def _rows(self, position: Position, count: int) -> tuple[list[Row], Position]:
-        given, places = list(position.rows), list(position.parts)
-        turns = self._turns(given, count)
+        counts, places = list(position.rows), list(position.parts)
+        turns = self._turns(counts, count)
         taken = []
         for number, part in enumerate(self.parts):
             wanted = turns.count(number)
@@ -265,24 +254,24 @@ class Stream:
                 place = places[number]
                 wanted = min(wanted, len(part.rows(place.epoch, place.window)) - place.row)
             rows, places[number] = part.take(places[number], wanted)
-            given[number] += len(rows)
+            counts[number] += len(rows)
             taken.append(iter(rows))
         rows = [row for number in turns if (row := next(taken[number], None)) is not None]
-        return rows, Position(tuple(places), tuple(given))
+        return rows, Position(tuple(places), tuple(counts))
 
     def _turns(self, counts: list[int], count: int) -> list[int]:
         """Which part each of the next rows is from: always the one furthest behind its share, so
         that after any number of rows no part is more than a row or two away from it."""
         if len(self.parts) == 1:
             return [0] * count
-        given, turns = np.array(counts, np.float64), []
-        total = given.sum()
+        drawn, turns = np.array(counts, np.float64), []
+        total = drawn.sum()
         if self.data.rows == "bucketed":  # rows of a batch are from one part
-            return [int(np.argmax(self.shares * (total + count) - given))] * count
+            return [int(np.argmax(self.shares * (total + count) - drawn))] * count
         for _ in range(count):
             total += 1
-            turns.append(int(np.argmax(self.shares * total - given)))
-            given[turns[-1]] += 1
+            turns.append(int(np.argmax(self.shares * total - drawn)))
+            drawn[turns[-1]] += 1
         return turns
 
     def rows_of(self, epochs: int) -> int:
@@ -307,12 +296,12 @@ class Stream:
         Raises:
             ValueError: there is not, with what there is.
         """
-        several = len(self.parts) > 1
+        mixture = len(self.parts) > 1
+        needed = 1 if mixture or self.data.rows == "packed" else batch
         for part in self.parts:
             rows, ids = part.pieces.count, len(part.pieces.tokens.ids)
-            needed = 1 if several or self.data.rows == "packed" else batch
             if rows < needed:
-                where = "a part of the mixture" if several else self.data.path
+                where = "a part of the mixture" if mixture else self.data.path
                 raise ValueError(
                     f"{where}: {ids:,} training ids make {rows} rows of {part.pieces.size}, fewer "
                     f"than one batch of {needed}; lower --data.batch or --data.length, or give "

@@ -7,8 +7,8 @@ writer that was stopped goes on behind the last shard that is whole, and writes 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.arrays import Int
-from transformers_jax.data.tokens import CHUNK, DTYPES, Joined, Tokens, fingerprint
+from transformers_jax.data.tokens import (
+    CHUNK,
+    DTYPES,
+    Encoded,
+    Joined,
+    Tokens,
+    collect,
+    fingerprint,
+)
 from transformers_jax.publish import forget_drafts, publish, publish_json
 
 FORMAT, VERSION = "transformers_jax tokens", 1
@@ -32,7 +40,7 @@ class Writer:
         folder: made if it is not there; whole shards that lie there already are kept, and
             `documents` says how many documents they hold: the caller goes on behind them.
         dtype: uint16, uint32 or int32.
-        sentences: whether `add` is told where sentences start.
+        sentences: whether `add` gets the starts of sentences.
         shard_size: bytes of ids after which a shard ends, with its document.
 
     Raises:
@@ -62,18 +70,13 @@ class Writer:
                     f"{shard['with_sentences']}), not {self.dtype} (sentences: "
                     f"{self.sentences}); use another folder"
                 )
-        self._begin()
+        self._waiting: list[Encoded] = []
+        self._size = 0
 
     @property
     def documents(self) -> int:
         """How many documents there are, on the disk and waiting."""
-        return sum(shard["documents"] for shard in self.shards) + len(self._lengths)
-
-    def _begin(self) -> None:
-        self._ids: list[np.ndarray] = []
-        self._lengths: list[int] = []
-        self._marks: list[np.ndarray] = []
-        self._count = self._text_bytes = 0
+        return sum(shard["documents"] for shard in self.shards) + len(self._waiting)
 
     def add(
         self,
@@ -85,34 +88,30 @@ class Writer:
         ids, limits = np.asarray(ids), np.iinfo(self.dtype)
         if ids.size and not limits.min <= int(ids.min()) <= int(ids.max()) <= limits.max:
             raise ValueError(f"ids in [{ids.min()}, {ids.max()}] do not fit {self.dtype}")
-        if self.sentences:
-            if breaks is None:
-                raise ValueError("this writer keeps sentences; say where they start")
-            self._marks.append(np.asarray(breaks, np.int64) + self._count)
-        self._ids.append(ids.astype(np.dtype(self.dtype).newbyteorder("<")))
-        self._lengths.append(ids.size)
-        self._count += ids.size
-        self._text_bytes += text_bytes
-        if self._count * np.dtype(self.dtype).itemsize < self.shard_size:
+        if self.sentences and breaks is None:
+            raise ValueError("this writer keeps sentences; say where they start")
+        self._waiting.append(Encoded(ids.astype(self.dtype), breaks, text_bytes))
+        self._size += self._waiting[-1].ids.nbytes
+        if self._size < self.shard_size:
             return False
         self._finish_shard()
         return True
 
     def _finish_shard(self) -> None:
         """Data first, then the record that says that it is there."""
+        tokens = collect(self._waiting, self.dtype, self.sentences)
         number = f"{len(self.shards):05d}"
-        files = {f"ids-{number}.bin": b"".join(part.tobytes() for part in self._ids)}
-        starts = np.cumsum([0, *self._lengths])
-        files[f"starts-{number}.npy"] = _npy(starts)
-        if self.sentences:
-            marks = np.concatenate([np.zeros(0, np.int64), *self._marks])
-            files[f"sentences-{number}.npy"] = _npy(marks)
+        little_endian = tokens.ids.astype(tokens.ids.dtype.newbyteorder("<"))
+        files = {f"ids-{number}.bin": little_endian.tobytes()}
+        files[f"starts-{number}.npy"] = _npy(tokens.starts)
+        if tokens.sentences is not None:
+            files[f"sentences-{number}.npy"] = _npy(tokens.sentences)
         for name, content in files.items():
             publish(self.folder / name, content)
         record = {
-            "documents": len(self._lengths),
-            "ids": self._count,
-            "text_bytes": self._text_bytes,
+            "documents": len(tokens),
+            "ids": len(tokens.ids),
+            "text_bytes": tokens.text_bytes or 0,
             "dtype": self.dtype,
             "with_sentences": self.sentences,
             "bytes": {name: len(content) for name, content in files.items()},
@@ -120,11 +119,11 @@ class Writer:
         }
         publish_json(self.folder / f"shard-{number}.json", record)
         self.shards.append(record)
-        self._begin()
+        self._waiting, self._size = [], 0
 
     def close(self, **more: Any) -> Tokens:
         """Writes what waits, then meta.json, with `more` in it; the folder is then whole."""
-        if self._lengths:
+        if self._waiting:
             self._finish_shard()
         ids, starts, sentences = _read_shards(self.folder, self.shards, self.dtype, self.sentences)
         meta = {
@@ -145,25 +144,6 @@ class Writer:
         return load_tokens(self.folder)
 
 
-def write_tokens(
-    folder: str | Path, tokens: Tokens, *, dtype: str | None = None, shard_size: int = SHARD_SIZE
-) -> Tokens:
-    """Writes tokens that are in memory into a new folder, and reads them back as memory maps.
-
-    Raises:
-        ValueError: the folder holds tokens already.
-    """
-    folder = Path(folder)
-    if any(folder.glob("shard-*.json")) or (folder / META).exists():
-        raise ValueError(f"{folder} holds tokens already; choose another folder")
-    if dtype is None:
-        dtype = smallest_dtype(largest(tokens.ids))
-    writer = Writer(folder, dtype, tokens.sentences is not None, shard_size)
-    for d in range(len(tokens)):
-        writer.add(tokens.document(d), None if tokens.sentences is None else tokens.breaks(d))
-    return writer.close(**({"text_bytes": tokens.text_bytes} if tokens.text_bytes else {}))
-
-
 def is_token_folder(folder: str | Path) -> bool:
     """Whether tokens were written here, or began to be."""
     folder = Path(folder)
@@ -178,9 +158,9 @@ def read_meta(folder: str | Path) -> dict[str, Any]:
     """
     file = Path(folder) / META
     if not file.is_file():
-        hint = "it was not finished: run the same command again" if is_token_folder(folder) else (
-            "`transformers-jax tokenize` makes such folders"
-        )  # fmt: skip
+        hint = "`transformers-jax tokenize` makes such folders"
+        if is_token_folder(folder):
+            hint = "it was not finished: run the same command again"
         raise ValueError(f"{folder} is no folder of tokens: {META} is missing; {hint}")
     try:
         meta = json.loads(file.read_text())
@@ -224,8 +204,8 @@ def check_tokens(folder: str | Path) -> Tokens:
                 wrong.append(f"{name} is missing")
                 continue
             with open(folder / name, "rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != expected:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != expected:
                 wrong.append(f"{name} differs from its checksum")
     if wrong:
         raise ValueError(f"{folder} is damaged: {'; '.join(wrong)}; make it anew")
@@ -238,12 +218,12 @@ def check_tokens(folder: str | Path) -> Tokens:
 def _read_shards(
     folder: Path, shards: list[dict[str, Any]], dtype: str, with_sentences: bool
 ) -> tuple[Any, np.ndarray, np.ndarray | None]:
-    for shard in shards:
-        for name, size in shard["bytes"].items():
-            there = (folder / name).stat().st_size if (folder / name).is_file() else None
-            if there != size:
-                found = "is missing" if there is None else f"has {there} bytes"
-                raise ValueError(f"{folder / name} {found}; expected {size}: make it anew")
+    """Ids as memory maps, starts of documents, and starts of sentences."""
+    for name, size in [file for shard in shards for file in shard["bytes"].items()]:
+        actual = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if actual != size:
+            state = "is missing" if actual is None else f"has {actual} bytes"
+            raise ValueError(f"{folder / name} {state}; expected {size}: make it anew")
     maps, starts, sentences, offset = [], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
     for number, shard in enumerate(shards):
         if shard["ids"]:
@@ -254,24 +234,17 @@ def _read_shards(
             sentences.append(np.load(folder / f"sentences-{number:05d}.npy") + offset)
         offset += shard["ids"]
     ids = maps[0] if len(maps) == 1 else Joined(maps, dtype)
-    every = np.concatenate([*starts, np.array([offset])])
-    return ids, every, np.concatenate(sentences) if with_sentences else None
-
-
-def smallest_dtype(largest_id: int) -> str:
-    """uint16 where it holds the largest id, else uint32."""
-    return "uint16" if largest_id < 2**16 else "uint32"
+    all_starts = np.concatenate([*starts, np.array([offset])])
+    return ids, all_starts, np.concatenate(sentences) if with_sentences else None
 
 
 def largest(ids: Any) -> int:
     """The largest id, read in chunks; -1 if there is none."""
-    places: Iterable[int] = range(0, len(ids), CHUNK)
-    return max((int(np.max(ids[start : start + CHUNK])) for start in places), default=-1)
+    starts = range(0, len(ids), CHUNK)
+    return max((int(np.max(ids[start : start + CHUNK])) for start in starts), default=-1)
 
 
 def _npy(array: np.ndarray) -> bytes:
-    import io
-
     file = io.BytesIO()
     np.save(file, array.astype("<i8"), allow_pickle=False)
     return file.getvalue()

@@ -22,17 +22,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.data.encoding import Encoded, batches, encode_batch, split_source
+from transformers_jax.data.documents import batches, encode_batch, split_source
 from transformers_jax.data.sources import open_source
-from transformers_jax.data.token_folders import (
-    META,
-    SHARD_SIZE,
-    Writer,
-    check_tokens,
-    read_meta,
-    smallest_dtype,
-)
+from transformers_jax.data.token_folders import META, SHARD_SIZE, Writer, check_tokens, read_meta
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
+from transformers_jax.data.tokens import Encoded, smallest_dtype
 from transformers_jax.publish import forget_drafts, publish_json
 
 ARGUMENTS = "arguments.json"
@@ -42,7 +36,7 @@ PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be made; all of it decides the bytes that are written."""
+    """The arguments; all of them decide the bytes that are written."""
 
     source: str
     tokenizer: str
@@ -105,33 +99,38 @@ def tokenize(
         tokenizer = _tokenizer(request, out, (text + tail for text in parts["train"]))
         end = tokenizer.vocabulary().need("eos") if request.eos else None
         work = functools.partial(encode_batch, tail=tail, eos=end, sentences=request.sentences)
-        made = Made({}, {}, 0, 0.0)
-        began, encoded = time.perf_counter(), 0
-        for split, texts in parts.items():
-            encoded += _write(out / split, split, texts, request, tokenizer, work, processes, say)
-            meta = read_meta(out / split)
-            made.documents[split], made.tokens[split] = meta["documents"], meta["ids"]
+        began = time.perf_counter()
+        encoded = sum(
+            _write(out / split, texts, request, tokenizer, work, processes, say)
+            for split, texts in parts.items()
+        )
         seconds = time.perf_counter() - began
+        metas = {split: read_meta(out / split) for split in parts}
         for split in parts:
             check_tokens(out / split)
-    if not made.documents["train"]:
+    documents = {split: meta["documents"] for split, meta in metas.items()}
+    if not documents["train"]:
         raise ValueError(f"{request.source}: all documents are held out; lower --eval-fraction")
-    if "validation" in made.documents and not made.documents["validation"]:
+    if documents.get("validation") == 0:
         say("no document is held out: raise --eval-fraction, or give data.eval_path when training")
-    return Made(made.documents, made.tokens, encoded, seconds)
+    tokens = {split: meta["ids"] for split, meta in metas.items()}
+    return Made(documents, tokens, encoded, seconds)
+
+
+Work = Callable[..., list[Encoded]]
 
 
 def _write(
     folder: Path,
-    split: str,
     texts: Iterable[str],
     request: Request,
     tokenizer: Tokenizer,
-    work: Callable[..., list[Encoded]],
+    work: Work,
     processes: int,
     say: Callable[[str], None],
 ) -> int:
-    """One split; returns how many tokens were encoded now."""
+    """Writes one split; how many tokens were encoded now."""
+    split = folder.name
     if (folder / META).is_file():
         say(f"{split}: done before")
         return 0
@@ -152,10 +151,7 @@ def _write(
 
 
 def _encoded(
-    some: Iterator[list[str]],
-    tokenizer: Tokenizer,
-    work: Callable[..., list[Encoded]],
-    processes: int,
+    some: Iterator[list[str]], tokenizer: Tokenizer, work: Work, processes: int
 ) -> Iterator[Encoded]:
     """Documents in order, whatever encodes them; no more batches wait than keep all busy."""
     if processes == 1 or tokenizer.files:  # what no tokenizer.json holds goes to no other process
@@ -187,7 +183,7 @@ def _prepare(content: str, kind: str, special: dict[str, str]) -> None:
     _OWN[:] = [Tokenizer(tokenizers.Tokenizer.from_str(content), kind, special)]
 
 
-def _work(work: Callable[..., list[Encoded]], texts: list[str]) -> list[Encoded]:
+def _work(work: Work, texts: list[str]) -> list[Encoded]:
     return work(_OWN[0], texts)
 
 
@@ -244,26 +240,20 @@ def _tokenizer(request: Request, out: Path, texts: Iterable[str]) -> Tokenizer:
 def _progress(split: str, say: Callable[[str], None]) -> Iterator[Callable[[int, int], None]]:
     """A live line on a terminal, and plain lines now and then elsewhere."""
     began = last = time.perf_counter()
-    rate = lambda tokens: tokens / max(time.perf_counter() - began, 1e-9)
-    line = lambda docs, n: f"{split}: {docs:,} documents, {n:,} tokens, {rate(n):,.0f} tokens/s"
-    if sys.stderr.isatty():
-        from rich.console import Console
+    with contextlib.ExitStack() as stack:
+        show, pause = say, PLAIN_EVERY
+        if sys.stderr.isatty():
+            from rich.console import Console
 
-        with Console(stderr=True).status(f"{split} ...") as live:
+            status = Console(stderr=True).status(f"{split} ...")
+            show, pause = stack.enter_context(status).update, 0.2
 
-            def tell(documents: int, tokens: int) -> None:
-                nonlocal last
-                if time.perf_counter() - last > 0.2:
-                    last = time.perf_counter()
-                    live.update(line(documents, tokens))
+        def tell(documents: int, tokens: int) -> None:
+            nonlocal last
+            now = time.perf_counter()
+            if now - last > pause:
+                rate = tokens / (now - began)
+                show(f"{split}: {documents:,} documents, {tokens:,} tokens, {rate:,.0f} tokens/s")
+                last = now
 
-            yield tell
-        return
-
-    def tell_plainly(documents: int, tokens: int) -> None:
-        nonlocal last
-        if time.perf_counter() - last > PLAIN_EVERY:
-            last = time.perf_counter()
-            say(line(documents, tokens))
-
-    yield tell_plainly
+        yield tell

@@ -15,9 +15,8 @@ import numpy as np
 from transformers_jax.arrays import Int
 from transformers_jax.data import inputs, tokenizer_settings
 from transformers_jax.data import special as specials
-from transformers_jax.data.lookup import refuse_surrogates
 from transformers_jax.data.tokenizer_settings import NAMED
-from transformers_jax.data.wrapped import Wrapped, refusing
+from transformers_jax.data.wrapped import Wrapped, check_surrogates, check_texts, refusing
 from transformers_jax.objectives.vocabulary import Vocabulary
 from transformers_jax.publish import publish_json
 
@@ -48,7 +47,7 @@ class Tokenizer(Wrapped):
             parse_special: whether "<pad>" in the text is the token; else it is five characters.
 
         Raises:
-            ValueError: no text (bytes, None, lone surrogates), or a character never seen.
+            ValueError: no text (bytes, None, lone surrogates), or a character without an id.
         """
         return self.encode_many([text], parse_special=parse_special)[0]
 
@@ -56,33 +55,29 @@ class Tokenizer(Wrapped):
         self, texts: Iterable[str], *, parse_special: bool = True
     ) -> list[Int[np.ndarray, " T"]]:
         """The ids of several texts, on all cores."""
-        texts = inputs.check_texts(texts)
+        texts = check_texts(texts)
         if self.simple:
-            refuse_surrogates(texts)
-            return [self.lookup.ids(text, parse_special) for text in texts]
-        found = self.run("encode_batch_fast", texts, parse_special=parse_special)
-        return [np.array(one.ids, np.int32) for one in found]
+            check_surrogates(texts)
+            return [self.symbol_ids(text, parse_special) for text in texts]
+        rows = self.run("encode_batch_fast", texts, parse_special=parse_special)
+        return [np.array(one.ids, np.int32) for one in rows]
 
     def encode_marked(
-        self, texts: Sequence[str], places: Sequence[Sequence[int]]
+        self, texts: Sequence[str], positions: Sequence[Sequence[int]]
     ) -> list[tuple[Int[np.ndarray, " T"], Int[np.ndarray, " s"]]]:
-        """The ids of texts, and the tokens in which the characters at `places` lie, each once.
+        """The ids of texts, and the tokens in which the characters at `positions` lie, each once.
 
-        Places in what becomes no token count for the next one; special tokens are not parsed.
+        Positions in what becomes no token count for the next one; special tokens are not parsed.
         """
-        texts = inputs.check_texts(texts)
-        if self.simple:
-            ids = self.encode_many(texts, parse_special=False)
-            ends = [self.lookup.ends(text) for text in texts]
-        else:
-            found = self.run("encode_batch", texts, parse_special=False)
-            ids = [np.array(one.ids, np.int32) for one in found]
-            ends = [np.array([end for _, end in one.offsets], np.int64) for one in found]
         marked = []
-        for row, end, asked in zip(ids, ends, places):
-            end = np.maximum.accumulate(end) if len(end) else end
-            tokens = np.unique(np.searchsorted(end, np.asarray(asked, np.int64), side="right"))
-            marked.append((row, tokens[tokens < len(row)].astype(np.int64)))
+        rows = self.run("encode_batch", check_texts(texts), parse_special=False)
+        for row, starts in zip(rows, positions):
+            ends = np.array([end for _, end in row.offsets], np.int64)
+            ends = np.maximum.accumulate(ends) if len(ends) else ends
+            tokens = np.unique(np.searchsorted(ends, np.asarray(starts, np.int64), side="right"))
+            marked.append(
+                (np.array(row.ids, np.int32), tokens[tokens < len(ends)].astype(np.int64))
+            )
         return marked
 
     def batch(
@@ -102,8 +97,8 @@ class Tokenizer(Wrapped):
             pad_to_multiple_of: makes the width a multiple, so that batches of many lengths are
                 computed by few compiled programs.
             padding_side, truncation_side: "left" or "right"; by default the tokenizer's own.
-            max_length: the most tokens of a row; where truncation or padding need it and it is not
-                given, `model_max_length`.
+            max_length: the most tokens of a row; where truncation or padding need it, by default
+                `model_max_length`.
             truncation: cuts rows that are longer; otherwise they are an error. Of a pair the
                 longer text is cut first (True, "longest_first"), or one alone ("only_first",
                 "only_second").
@@ -163,10 +158,10 @@ class Tokenizer(Wrapped):
         """
         specials.check_names(special_tokens_dict)
         count = 0
-        for name, given in special_tokens_dict.items():
-            count += self.add_tokens(given, special_tokens=True)
+        for name, token in special_tokens_dict.items():
+            count += self.add_tokens(token, special_tokens=True)
             if name != "additional_special_tokens":
-                self._named[name.removesuffix("_token")] = getattr(given, "content", given)
+                self._named[name.removesuffix("_token")] = getattr(token, "content", token)
         self._read_vocabulary()
         return count
 
@@ -199,8 +194,8 @@ class Tokenizer(Wrapped):
         with refusing("these ids cannot be decoded"):
             text = self.inner.decode(row, skip_special_tokens=skip_special_tokens)
         if clean_up_tokenization_spaces is None:
-            told = self.config.get("clean_up_tokenization_spaces", False)
-            clean_up_tokenization_spaces = told and type(self.inner.model).__name__ != "BPE"
+            cleans = self.config.get("clean_up_tokenization_spaces", False)
+            clean_up_tokenization_spaces = cleans and type(self.inner.model).__name__ != "BPE"
         return tokenizer_settings.cleaned(text) if clean_up_tokenization_spaces else text
 
     def batch_decode(

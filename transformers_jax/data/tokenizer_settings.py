@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from transformers_jax.data.classes.options import FLAGS, text
+from transformers_jax.data.classes.table import AS_IT_LIES
 from transformers_jax.data.wrapped import Wrapped
 
 NAMED = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")  # roles with a key of Hugging Face
@@ -33,33 +35,23 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a side that is neither left nor right, or a length that is no number.
     """
-    found: dict[str, Any] = {"config": dict(config)}
+    settled: dict[str, Any] = {"config": dict(config)}
     for name in ("padding_side", "truncation_side"):
         if config.get(name) is not None:
-            found[name] = check_side(name, config[name])
+            settled[name] = check_side(name, config[name])
     length = config.get("model_max_length")
     if length is not None:
         if isinstance(length, bool) or not isinstance(length, (int, float)) or length < 1:
             raise ValueError(f"model_max_length={length!r} must be a number of tokens, at least 1")
-        found["model_max_length"] = int(length) if length < UNBOUNDED else None
+        settled["model_max_length"] = int(length) if length < UNBOUNDED else None
     name = config.get("tokenizer_class")
-    found["tokenizer_class"] = name
+    settled["tokenizer_class"] = name
     inputs = config.get("model_input_names")
     if inputs is not None:
-        found["returns_types"] = "token_type_ids" in inputs
-    elif name is not None and not generic(name):
-        found["returns_types"] = plain(name) in TYPED
-    return found
-
-
-def plain(name: str) -> str:
-    """ "Bert" of BertTokenizer and BertTokenizerFast."""
-    return name.removesuffix("Fast").removesuffix("Tokenizer")
-
-
-def generic(name: str) -> bool:
-    """Whether a class is the one of any tokenizer.json, and says nothing of its model."""
-    return name in ("PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend")
+        settled["returns_types"] = "token_type_ids" in inputs
+    elif name is not None and name not in AS_IT_LIES:
+        settled["returns_types"] = name.removesuffix("Fast").removesuffix("Tokenizer") in TYPED
+    return settled
 
 
 def check_side(name: str, side: Any) -> Side:
@@ -85,28 +77,21 @@ def written(tokenizer: Wrapped) -> dict[str, Any]:
     config["kind"] = tokenizer.kind
     for role, token in tokenizer.special.items():
         name = f"{role}_token"
-        if role in NAMED and content(old.get(name)) != token:  # else its flags stay, too
+        if role in NAMED and text(old.get(name)) != token:  # else its flags stay, too
             config[name] = token
     added = tokenizer.inner.get_added_tokens_decoder()
-    config["added_tokens_decoder"] = {str(n): _flags(added[n]) for n in sorted(added)}
-    named = {content(config.get(f"{role}_token")) for role in NAMED}
-    listed = [content(token) for token in old.get("additional_special_tokens") or ()]
+    names = ("content", *FLAGS)
+    config["added_tokens_decoder"] = {
+        str(n): {name: getattr(added[n], name) for name in names} for n in sorted(added)
+    }
+    named = {text(config.get(f"{role}_token")) for role in NAMED}
+    listed = [text(token) for token in old.get("additional_special_tokens") or ()]
     more = [added[n].content for n in sorted(added) if added[n].special]
     if more := [token for token in dict.fromkeys([*listed, *more]) if token not in named]:
         config["additional_special_tokens"] = more
     if tokenizer.chat_template is not None:
         config["chat_template"] = tokenizer.chat_template
     return config
-
-
-def _flags(token: Any) -> dict[str, Any]:
-    names = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
-    return {name: getattr(token, name) for name in names}
-
-
-def content(token: Any) -> str | None:
-    """A token as the files write it: a text, or a record with `content`."""
-    return token.get("content") if isinstance(token, Mapping) else token
 
 
 def cleaned(text: str) -> str:

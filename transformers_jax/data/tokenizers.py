@@ -11,32 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.data.classes import make, slow
-from transformers_jax.data.classes.models import word_pieces
-from transformers_jax.data.classes.options import (
-    CONFIG,
-    MAP,
-    ROLES,
-    Options,
-    forget_whole,
-    read_json,
-    read_options,
-    read_whole,
-)
-from transformers_jax.data.classes.table import (
-    ALIKE,
-    AS_IT_LIES,
-    CLASSES,
-    OURS,
-    WHOLE,
-    TokenizerClass,
-)
+from transformers_jax.data.classes import make, options, slow, table
+from transformers_jax.data.classes.options import CONFIG, Options
+from transformers_jax.data.classes.table import AS_IT_LIES, CLASSES
 from transformers_jax.data.classes.vocabulary import kind_of
 from transformers_jax.data.learned import train_tokenizer
 from transformers_jax.data.tokenizer import KINDS, Tokenizer
 from transformers_jax.data.tokenizer_settings import settings
 from transformers_jax.data.wrapped import refusing
 from transformers_jax.hub.download import is_id, resolve
+from transformers_jax.json_files import read_json
 from transformers_jax.models import family_of
 
 __all__ = ["KINDS", "Tokenizer", "load_tokenizer", "train_tokenizer"]
@@ -53,15 +37,14 @@ USUAL = {  # what special tokens are called where no file says what they are for
     "sep": ("[SEP]",),
     "mask": ("[MASK]", "<mask>"),
 }
-ASIDE = {  # classes that need more than their files, and what
+UNSUPPORTED = {  # classes that need more than their files, and what
     "BertJapaneseTokenizer": "MeCab or Sudachi, which cut Japanese into words",
-    "RoFormerTokenizer": "jieba, which cuts Chinese into words",
     "PhobertTokenizer": "words joined by a segmenter of Vietnamese",
     "BertweetTokenizer": "a normalizer of tweets",
-    "XLMTokenizer": "Moses' tokenizer",
-    "FlaubertTokenizer": "Moses' tokenizer",
-    "TransfoXLTokenizer": "Moses' tokenizer",
-    "CpmTokenizer": "jieba, which cuts Chinese into words",
+    **dict.fromkeys(
+        ("XLMTokenizer", "FlaubertTokenizer", "TransfoXLTokenizer"), "Moses' tokenizer"
+    ),
+    **dict.fromkeys(("RoFormerTokenizer", "CpmTokenizer"), "jieba, which cuts Chinese into words"),
 }
 
 
@@ -86,7 +69,7 @@ def load_tokenizer(
             "deu_Latn", "de"). `tokenizer.target` is then for texts of the target language.
 
     Raises:
-        ValueError: nothing there that is known, a class that is not had or not told, or a file
+        ValueError: nothing there that is known, a class that is missing or not named, or a file
             that cannot be read.
         ConnectionError: a model's id, while the hub cannot be reached.
     """
@@ -94,61 +77,55 @@ def load_tokenizer(
         path = resolve(path, **hub)
     path = Path(path).expanduser()
     folder = path.parent if path.is_file() else path
-    name, told = _class_of(folder, tokenizer_class)
-    given = {"src_lang": src_lang, "tgt_lang": tgt_lang}
-    given = {key: value for key, value in given.items() if value is not None}
-    file, how, name = _reader(path, name, told)
-    config = {**read_json(folder / CONFIG), **given}
+    options.read_whole.cache_clear()
+    name, named = _class_of(folder, tokenizer_class)
+    languages = {"src_lang": src_lang, "tgt_lang": tgt_lang}
+    languages = {key: code for key, code in languages.items() if code is not None}
+    file, build, name = _reader(path, name, named)
+    config = {**read_json(folder / CONFIG, optional=True), **languages}
     with refusing(f"{file} is not a tokenizer"):
-        options = read_options(folder, given)
-        made = how(options)
-        forget_whole()
-        for inner in {id(one): one for one in (made.inner, made.target) if one}.values():
-            inner.no_padding()  # a tokenizer.json may fill or cut every row to one length
-            inner.no_truncation()
-        if given and not made.languages:
+        made = build(options.read_options(folder, languages))
+        options.read_whole.cache_clear()
+        for inner in (made.inner, made.target):
+            if inner is not None:
+                inner.no_padding()  # a tokenizer.json may fill or cut every row to one length
+                inner.no_truncation()
+        if languages and not made.languages:
             raise ValueError(f"{name} has no languages, so src_lang and tgt_lang mean nothing")
-        special = _special(made, bool(config) or (folder / MAP).is_file())
-        found = settings({**config, "tokenizer_class": name} if name else config)
-        found["config"] = config
-        found.setdefault("padding_side", made.padding_side)
-        kind = config.get("kind", "loaded")
-        make_one = lambda inner, **more: Tokenizer(
-            inner,
-            kind if kind in KINDS else "loaded",
-            special,
-            _chat(file, config),
-            **found,
-            **more,
+        settled = settings({**config, "tokenizer_class": name} if name else config)
+        settled = {"padding_side": made.padding_side, **settled, "config": config}
+        special = _special(made, bool(config) or (folder / options.MAP).is_file())
+        kind = config["kind"] if config.get("kind") in KINDS else "loaded"
+        of = lambda inner, **more: Tokenizer(
+            inner, kind, special, _chat(file, config), **settled, **more
         )
-        return make_one(
-            made.inner,
-            languages=made.languages,
-            target=make_one(made.target) if made.target is not None else None,
-            files=made.files,
-        )
+        target = None if made.target is None else of(made.target)
+        return of(made.inner, languages=made.languages, target=target, files=made.files)
 
 
-def _class_of(folder: Path, given: str | None) -> tuple[str | None, bool]:
-    """The name of the class, without "Fast" (None where there is none), and whether it is told: by
+def _class_of(folder: Path, tokenizer_class: str | None) -> tuple[str | None, bool]:
+    """The name of the class, without "Fast" (None where there is none), and whether it is given by
     name, not by the model's type alone."""
-    config, model = read_json(folder / CONFIG), read_json(folder / "config.json")
+    config, model = (
+        read_json(folder / CONFIG, optional=True),
+        read_json(folder / "config.json", optional=True),
+    )
     kind = model.get("model_type")
     if kind is None and "architectures" in model:  # a config.json of 2019
         kind = family_of(model["architectures"] or ())
     if kind == "encoder-decoder":
         kind = (model.get("encoder") or {}).get("model_type")
-    if given is None and kind in WHOLE and (folder / WHOLE_FILE).is_file():
+    if tokenizer_class is None and kind in table.WHOLE and (folder / WHOLE_FILE).is_file():
         return AS_IT_LIES[0], True
-    said = given or config.get("tokenizer_class") or model.get("tokenizer_class")
-    name = said or OURS.get(str(kind))
+    named = tokenizer_class or config.get("tokenizer_class") or model.get("tokenizer_class")
+    name = named or table.OURS.get(str(kind))
     if name is None or name in AS_IT_LIES:
         return name, True
     name = str(name).removesuffix("Fast")
-    return ALIKE.get(name, name), said is not None
+    return table.ALIKE.get(name, name), named is not None
 
 
-def _reader(path: Path, name: str | None, told: bool) -> Reader:
+def _reader(path: Path, name: str | None, named: bool) -> Reader:
     """The file of a class, what makes a tokenizer of it and of options, and the class."""
     folder = path.parent if path.is_file() else path
     whole = path if path.name.endswith(".json") and path.name != "vocab.json" else None
@@ -157,12 +134,12 @@ def _reader(path: Path, name: str | None, told: bool) -> Reader:
     if name in slow.CLASSES:
         one = slow.CLASSES[name]
         return folder / one.files[0], lambda options: one.build(folder, options), name
-    if name in ASIDE:
-        raise ValueError(f"{name} needs {ASIDE[name]}, which is not had; {_remedy(whole)}")
+    if name in UNSUPPORTED:
+        raise ValueError(f"{name} needs {UNSUPPORTED[name]}, which is not had; {_remedy(whole)}")
     if name in CLASSES:
         one = CLASSES[name]
         file = whole or _vocabulary(path, one.files, name)
-        if whole is None or _of_kind(whole, one, name, told):
+        if whole is None or _of_kind(whole, one, named):
             return file, lambda options: make.of_class(one, file, options), name
     elif whole is None and name not in (None, *AS_IT_LIES):
         raise ValueError(
@@ -209,11 +186,10 @@ def _without_class(path: Path) -> Reader:
     if models:
         names = ", ".join(model.name for model in models)
         raise ValueError(f"{path} has several SentencePiece models ({names}); name one")
-    own = ("vocab.json", "vocab.txt")
-    found = [path] if path.is_file() else [path / name for name in own if (path / name).is_file()]
-    if found:
+    files = [file for file in (path, path / "vocab.json", path / "vocab.txt") if file.is_file()]
+    if files:
         raise ValueError(
-            f"{found[0]} is a vocabulary, and nothing says of which class: name it in "
+            f"{files[0]} is a vocabulary, and nothing says of which class: name it in "
             f"{CONFIG} (tokenizer_class) or config.json (model_type), or pass tokenizer_class= "
             "('BertTokenizer' lower-cases and puts [CLS] and [SEP] around, 'GPT2Tokenizer' puts "
             "nothing)"
@@ -223,36 +199,32 @@ def _without_class(path: Path) -> Reader:
     )
 
 
-def _of_kind(file: Path, one: TokenizerClass, name: str, told: bool) -> bool:
+def _of_kind(file: Path, one: table.TokenizerClass, named: bool) -> bool:
     """Whether a tokenizer.json has a model of the class's kind; otherwise it is read as it lies.
 
     Raises:
         ValueError: it has not, and its directory names the class.
     """
-    kind = "BPE"
-    if one.build is word_pieces:
-        kind = "WordPiece"
-    elif one.build.__name__.endswith("_pieces"):
-        kind = "Unigram"
-    found = kind_of(file)
-    if found == kind:  # a class of SentencePiece's does not cut bytes (Llama 3 is one of those)
-        steps = repr([read_whole(file).get(key) for key in ("pre_tokenizer", "decoder")])
-        return name != "LlamaTokenizer" or "'ByteLevel'" not in steps
-    if told and found in ("BPE", "Unigram", "WordPiece", "WordLevel"):
-        raise ValueError(f"{file} has a {found} model, and {name} has {kind}; {_remedy(file)}")
+    kind = kind_of(file)
+    if kind == one.kind:  # a class of SentencePiece's does not cut bytes (Llama 3 is one of those)
+        steps = repr([options.read_whole(file).get(key) for key in ("pre_tokenizer", "decoder")])
+        return one.name != "LlamaTokenizer" or "'ByteLevel'" not in steps
+    if named and kind in ("BPE", "Unigram", "WordPiece", "WordLevel"):
+        raise ValueError(
+            f"{file} has a {kind} model, and {one.name} has {one.kind}; {_remedy(file)}"
+        )
     return False
 
 
-def _special(made: make.Made, told: bool) -> dict[str, str]:
+def _special(made: make.Made, named: bool) -> dict[str, str]:
     """role -> token; by the usual names where no file says what tokens are for."""
-    special = {role: text for role in ROLES if (text := made.options.token(role))}
-    if not told and not special:
-        decoder = made.inner.get_added_tokens_decoder()
-        added = [token.content for token in decoder.values() if token.special]
-        for role, names in USUAL.items():
-            if found := [name for name in names if name in added]:
-                special[role] = found[0]
-    return special
+    special = {role: text for role in options.ROLES if (text := made.options.token(role))}
+    if named or special:
+        return special
+    added = made.inner.get_added_tokens_decoder().values()
+    texts = [token.content for token in added if token.special]
+    usual = {role: [name for name in names if name in texts] for role, names in USUAL.items()}
+    return {role: names[0] for role, names in usual.items() if names}
 
 
 def _chat(file: Path, config: dict[str, Any]) -> str | None:
@@ -260,8 +232,8 @@ def _chat(file: Path, config: dict[str, Any]) -> str | None:
     own = file.with_name("chat_template.jinja")
     if own.is_file():
         return own.read_text(encoding="utf-8")
-    found = config.get("chat_template")
-    if isinstance(found, list):
-        named = {one["name"]: one["template"] for one in found}
-        return named.get("default", next(iter(named.values()), None))
-    return found
+    template = config.get("chat_template")
+    if isinstance(template, list):
+        by_name = {one["name"]: one["template"] for one in template}
+        return by_name.get("default", next(iter(by_name.values()), None))
+    return template

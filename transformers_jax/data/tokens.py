@@ -8,9 +8,9 @@ token_folders.py writes and reads them; here is what they are once they are read
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ CHUNK = 1 << 22  # ids that are looked at together
 class Joined:
     """Several flat arrays, say the memory maps of shards, read as if they were one.
 
-    `ids[a:b]` copies only where it crosses from one array to the next; `ids[place]` is one id.
+    `ids[a:b]` copies only where it crosses from one array to the next; `ids[i]` is one id.
     """
 
     ndim = 1
@@ -40,28 +40,30 @@ class Joined:
     def shape(self) -> tuple[int]:
         return (len(self),)
 
-    def __getitem__(self, place: Any) -> Any:
-        if not isinstance(place, slice):
-            place = range(len(self))[place]  # negative places, and IndexError
-            part = int(np.searchsorted(self.ends, place, side="right")) - 1
-            return self.parts[part][place - self.ends[part]]
-        start, stop, step = place.indices(len(self))
+    def __getitem__(self, index: Any) -> Any:
+        if not isinstance(index, slice):
+            index = range(len(self))[index]  # negative ones, and IndexError
+            part = int(np.searchsorted(self.ends, index, side="right")) - 1
+            return self.parts[part][index - self.ends[part]]
+        start, stop, step = index.indices(len(self))
         if step != 1:
             raise ValueError(f"ids are cut in steps of 1, not {step}; np.asarray(ids) is an array")
-        first = int(np.searchsorted(self.ends, start, side="right")) - 1
-        pieces = []
-        for part in range(first, len(self.parts)):
-            if self.ends[part] >= stop:
-                break
-            low, high = max(start - self.ends[part], 0), stop - self.ends[part]
-            pieces.append(self.parts[part][low:high])
-        if len(pieces) == 1:
-            return np.asarray(pieces[0])
-        return np.concatenate([np.zeros(0, self.dtype), *pieces]).astype(self.dtype, copy=False)
+        parts = self.between(start, stop)
+        if len(parts) == 1:
+            return np.asarray(parts[0])
+        return np.concatenate([np.zeros(0, self.dtype), *parts]).astype(self.dtype, copy=False)
+
+    def between(self, start: int, stop: int) -> list[Any]:
+        """The parts of the arrays that hold the ids from start to stop, not copied."""
+        stop = max(start, stop)
+        first, last = np.searchsorted(self.ends, [start + 1, stop])
+        return [
+            part[max(start - end, 0) : stop - end]
+            for part, end in zip(self.parts[first - 1 : last], self.ends[first - 1 : last].tolist())
+        ]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        found = self[0 : len(self)]
-        return found if dtype is None else found.astype(dtype, copy=False)
+        return self[:].astype(dtype or self.dtype, copy=False)
 
 
 class Tokens:
@@ -70,8 +72,8 @@ class Tokens:
     Attributes:
         ids: Int["N"], all documents one after the other; an array, a memory map, or `Joined`.
         starts: Int64["D+1"]; document d is ids[starts[d]:starts[d + 1]].
-        sentences: Int64["M"], sorted places in ids where a sentence starts; every document that is
-            not empty starts one. None: not known.
+        sentences: Int64["M"], ascending positions in ids where a sentence starts; every document
+            that is not empty starts one. None: not known.
         text_bytes: UTF-8 bytes of the text that the ids stand for; None if there was no text.
 
     Raises:
@@ -105,14 +107,14 @@ class Tokens:
         if starts.ndim != 1 or not len(starts) or starts[0] != 0 or starts[-1] != n:
             raise ValueError(f"document starts must run from 0 to {n}, the ids; got {starts}")
         if (np.diff(starts) < 0).any():
-            place = int(np.argmax(np.diff(starts) < 0))
-            raise ValueError(f"document starts must not fall; they do after document {place}")
-        if (found := self.sentences) is None:
+            document = int(np.argmax(np.diff(starts) < 0))
+            raise ValueError(f"document starts must not fall; they do after document {document}")
+        if (marks := self.sentences) is None:
             return
-        if (np.diff(found) <= 0).any() or (len(found) and not 0 <= found[0] <= found[-1] < n):
+        if (np.diff(marks) <= 0).any() or (len(marks) and not 0 <= marks[0] <= marks[-1] < n):
             raise ValueError(f"sentence starts must rise and lie in [0, {n})")
         firsts = starts[:-1][np.diff(starts) > 0]
-        if len(lost := np.setdiff1d(firsts, found)):
+        if len(lost := np.setdiff1d(firsts, marks)):
             raise ValueError(f"a document starts at {lost[0]} and no sentence does")
 
     def __len__(self) -> int:
@@ -151,6 +153,41 @@ def fingerprint(ids: Any, starts: np.ndarray, sentences: np.ndarray | None) -> s
     return digest.hexdigest()[:16]
 
 
+class Encoded(NamedTuple):
+    """One document: its ids, its sentence starts, and its size in UTF-8 bytes."""
+
+    ids: np.ndarray
+    breaks: np.ndarray | None
+    text_bytes: int
+
+
+def collect(encoded: Iterable[Encoded], dtype: str | None, sentences: bool) -> Tokens:
+    """Tokens in memory, of documents in order: all but its ids is freed.
+
+    Args:
+        dtype: of the ids; None: as they are.
+    """
+    ids: list[np.ndarray] = [np.zeros(0, dtype or np.uint16)]
+    starts, breaks, text_bytes = [0], [np.zeros(0, np.int64)], 0
+    for one in encoded:
+        if sentences and one.breaks is not None:
+            breaks.append(one.breaks + starts[-1])
+        ids.append(one.ids if dtype is None else one.ids.astype(dtype))
+        starts.append(starts[-1] + len(one.ids))
+        text_bytes += one.text_bytes
+    return Tokens(
+        np.concatenate(ids if dtype or len(ids) == 1 else ids[1:]),
+        np.array(starts),
+        np.concatenate(breaks) if sentences else None,
+        text_bytes=text_bytes or None,
+    )
+
+
+def smallest_dtype(largest_id: int) -> str:
+    """uint16 where it holds the largest id, else uint32."""
+    return "uint16" if largest_id < 2**16 else "uint32"
+
+
 def join(several: Sequence[Tokens]) -> Tokens:
     """Documents of several, in order; nothing is copied."""
     if len(several) == 1:
@@ -174,21 +211,12 @@ def join(several: Sequence[Tokens]) -> Tokens:
 def cut_documents(tokens: Tokens, low: int, high: int) -> Tokens:
     """Documents low to high; nothing is copied but their starts."""
     a, b = int(tokens.starts[low]), int(tokens.starts[high])
-    sentences = tokens.sentences
+    ids, sentences = tokens.ids, tokens.sentences
     if sentences is not None:
         sentences = sentences[np.searchsorted(sentences, a) : np.searchsorted(sentences, b)] - a
     return Tokens(
-        tokens.ids[a:b] if not isinstance(tokens.ids, Joined) else _narrow(tokens.ids, a, b),
+        Joined(ids.between(a, b), ids.dtype) if isinstance(ids, Joined) else ids[a:b],
         tokens.starts[low : high + 1] - a,
         sentences,
         fingerprint=f"{tokens.fingerprint}[{low}:{high}]",
     )
-
-
-def _narrow(ids: Joined, a: int, b: int) -> Joined:
-    """ids[a:b] without a copy."""
-    cut = [
-        part[max(a - int(start), 0) : max(b - int(start), 0)]
-        for part, start in zip(ids.parts, ids.ends)
-    ]
-    return Joined(cut, ids.dtype)

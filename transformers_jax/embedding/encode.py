@@ -23,6 +23,7 @@ from transformers_jax.embedding.plan import EmbeddingPlan
 from transformers_jax.hub.companions import companions
 from transformers_jax.json_files import read_json
 from transformers_jax.nn.sentence import Pool, unit
+from transformers_jax.sizes import check_count
 from transformers_jax.spelling import nearest
 from transformers_jax.together import check_together
 
@@ -78,10 +79,8 @@ def encode(
     for name in others:
         hint = nearest(name, OPTIONS, otherwise=OTHERWISE)
         raise TypeError(f"encode has no option {name!r}{hint}; it takes {', '.join(OPTIONS)}")
-    for name, value in (("batch_size", batch_size), ("truncate_dim", truncate_dim)):
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if value is not None and (not whole or value < 1):
-            raise ValueError(f"{name}={value!r} must be a whole number, at least 1")
+    check_count("batch_size", batch_size)
+    check_count("truncate_dim", 1 if truncate_dim is None else truncate_dim)
     if output not in ("numpy", "jax"):
         raise ValueError(f"output={output!r}: expected 'numpy' or 'jax'")
     size = model.head.spec.size

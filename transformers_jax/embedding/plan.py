@@ -95,7 +95,7 @@ def planned(plan: Plan, sentence: Sentence, checkpoint: Checkpoint | None = None
     """The plan with the steps of sentences behind it.
 
     Without any pooling given, tokens are averaged; those of a causal language model are stood for
-    by the last, which alone has heard all (as in sentence-transformers).
+    by the last, which alone attends to all (as in sentence-transformers).
     """
     architecture = next(iter(plan.config.architectures), "")
     usual = "lasttoken" if architecture.endswith("ForCausalLM") else "mean"

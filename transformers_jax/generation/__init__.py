@@ -28,7 +28,7 @@ from transformers_jax.generation.options import Options, dials, resolve
 from transformers_jax.generation.processors import Dials
 from transformers_jax.generation.search import Found, Job, Prompt, search
 from transformers_jax.models.base import Model, check_model
-from transformers_jax.models.decoding import by_first_token
+from transformers_jax.models.causal import by_first_token
 from transformers_jax.models.output import Output
 from transformers_jax.nn.param import merge, split
 from transformers_jax.spelling import nearest

@@ -63,7 +63,7 @@ def plot(
 ):
     """A figure: on the left the matrix, on the right the same graph with its edges as arcs.
 
-    Arrows lead from the key that is heard to the query that hears it; a token that hears itself has
+    Arrows lead from a key to the query that attends to it; a token that attends to itself has
     a ring. `labels` name the tokens, `path` saves the figure.
     """
     from matplotlib.figure import Figure
@@ -99,8 +99,8 @@ def _square(axes, edges: np.ndarray, labels: Sequence[str] | None) -> None:
         shade, cmap=colours, vmin=0, vmax=2, edgecolors=PAPER, linewidth=1.2 if S <= 48 else 0
     )
     axes.set(xlim=(0, S), ylim=(T, 0), aspect="equal")
-    axes.set_xlabel("key: is heard", color=INK)
-    axes.set_ylabel("query: hears", color=INK)
+    axes.set_xlabel("key", color=INK)
+    axes.set_ylabel("query: attends to", color=INK)
     axes.xaxis.set_label_position("top")
     axes.xaxis.tick_top()
     for axis, length in ((axes.xaxis, S), (axes.yaxis, T)):

@@ -57,14 +57,24 @@ class Edges:
 
 
 def connect(
-    mask: Mask, q: Nodes, k: Nodes | None = None, pairs: Mapping[str, Array] | None = None
+    mask: Mask,
+    q: Nodes,
+    k: Nodes | None = None,
+    pairs: Mapping[str, Array] | None = None,
+    features: frozenset[str] = frozenset(),
 ) -> Edges:
-    """Draws `mask` between queries and keys (`k=None`: the same nodes, self-attention).
+    """Draws `mask` between queries and keys (`k=None`: the same nodes, self-attention); `features`
+    are the names of pair arrays [b T S ...] that scores read.
 
     Raises:
-        ValueError: if the mask names a tag or a pair array that is absent.
+        ValueError: if the mask names a tag or a pair array that is absent, or the scores one.
     """
     k = q if k is None else k
     mask.check(q, k, pairs or {})
-    read = {name: array for name, array in (pairs or {}).items() if name in mask.pairs}
+    if missing := sorted(features - set(pairs or {})):
+        raise ValueError(
+            f"scores read the features {missing} of edges; give pairs={{{missing[0]!r}: [b T S]}}"
+        )
+    needed = mask.pairs | features
+    read = {name: array for name, array in (pairs or {}).items() if name in needed}
     return Edges(q, k, mask, read)

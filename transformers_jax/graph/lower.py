@@ -27,7 +27,7 @@ class Lowered:
     """A graph in a kernel's words; their conjunction is the graph.
 
     Attributes:
-        causal: a key is heard by the queries at its own place and after it.
+        causal: the queries at the index of a key and after it attend to it.
         left, right: how far a window reaches from the query's place; None: without limit.
         lengths: Int[b], each row's keys that are valid, which come first; None: all of them.
         segments: tags whose values must agree.

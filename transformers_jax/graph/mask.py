@@ -148,7 +148,7 @@ def _columns(q: Array, k: Array) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Full(Mask):
-    """Everybody hears everybody: an encoder.
+    """Every token attends to every token: an encoder.
 
     1 1 1
     1 1 1
@@ -161,7 +161,7 @@ class Full(Mask):
 
 @dataclass(frozen=True)
 class Before(Mask):
-    """A key is heard by queries that do not come before it: a decoder.
+    """Queries that do not come before a key attend to it: a decoder.
 
     1 . .
     1 1 .

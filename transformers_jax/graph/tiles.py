@@ -3,8 +3,8 @@
 Three-valued logic. From the range of a tag over a tile of queries and over a tile of keys each
 primitive answers a pair:
 
-    may     some query of the tile may hear some key of it     (not may:  skip the tile)
-    must    every query hears every key                        (must:     no mask inside it)
+    may     some query of the tile may attend to some key      (not may:  skip the tile)
+    must    every query attends to every key                   (must:     no mask inside it)
 
 and the connectives follow: `a & b` is (may & may, must & must), `a | b` is (may | may,
 must | must), `~a` is (~must, ~may). Sound for every expression; exact only where the parts do

@@ -175,12 +175,13 @@ def pairs(
     masks: Sequence[Mask],
     rows: int | None = None,
     sides: Mapping[str, tuple[Any, Any]] | None = None,
+    features: frozenset[str] = frozenset(),
 ) -> None:
-    """Every array of pairs that is given is read by some mask, and has the queries and keys that
-    `sides` tells of it, as far as these are known (None: not)."""
+    """Every array of pairs that is given is read by some mask, or by scores (`features`), and has
+    the queries and keys that `sides` tells of it, as far as these are known (None: not)."""
     if not given:
         return
-    unread = sorted(set(given) - frozenset().union(*(mask.pairs for mask in masks)))
+    unread = sorted(set(given) - features.union(*(mask.pairs for mask in masks)))
     if unread:
         raise ValueError(
             f"pairs {unread} are read by no mask of this model ({shown(masks)}); "
@@ -190,7 +191,8 @@ def pairs(
         queries, keys = (sides or {}).get(name, (None, None))
         shape = np.shape(array)
         expected = (("b", (1, rows)), ("T", (queries,)), ("S", (keys,)))
-        fits = len(shape) == 3 and all(
+        ranks = (3, 4) if name in features else (3,)
+        fits = len(shape) in ranks and all(
             None in sizes or size in sizes for size, (_, sizes) in zip(shape, expected)
         )
         if not fits:
@@ -256,11 +258,11 @@ def present(name: str, given: Any, token: int) -> None:
 
 
 def unread_beside(cache: Any, inputs: Mapping[str, Any], names: Sequence[str]) -> None:
-    """A cache has heard its source: what would tell of another is not read."""
+    """A cache has read its source: arguments of another are refused."""
     given = [name for name in names if name in inputs]
     if cache is not None and given:
         raise ValueError(
-            f"{', '.join(given)}: not read beside a cache, which has heard its source; give them "
+            f"{', '.join(given)}: not read beside a cache, which has read its source; give them "
             "to model.encode, and what comes of it to init_cache(..., encoder_outputs=)"
         )
 

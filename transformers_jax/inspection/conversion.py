@@ -20,7 +20,8 @@ from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.inspection.description import head_of
 from transformers_jax.json_files import read_json
-from transformers_jax.pretrained import from_pretrained, load_config, save_pretrained
+from transformers_jax.pretrained import from_pretrained, load_config
+from transformers_jax.saving import save_pretrained
 
 
 @dataclass(frozen=True)

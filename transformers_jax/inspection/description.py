@@ -11,19 +11,20 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from transformers_jax.embedding.directory import MODULES, read
 from transformers_jax.hub.download import resolve
-from transformers_jax.hub.files import Checkpoint, open_checkpoint
+from transformers_jax.hub.files import open_checkpoint
 from transformers_jax.hub.fill import Fill
 from transformers_jax.hub.header import Tensor
 from transformers_jax.hub.table import Report
 from transformers_jax.inspection.words import Layers, describe_layers, drawings
 from transformers_jax.models.base import Model, Plan
 from transformers_jax.models.config import FamilyConfig
+from transformers_jax.nn.embed import Embedder, FrameEmbedder, PatchEmbedder
 from transformers_jax.nn.param import axes, flatten, params
 from transformers_jax.nn.sinusoidal import Sinusoids
 from transformers_jax.pretrained import load_config, resolve_ties
@@ -142,7 +143,15 @@ def describe(
     plan = Plan(config, chosen)
     model, parameters = plan.build(), params(plan.uniform.build())
     shapes = {path: tuple(leaf.shape) for path, leaf in flatten(parameters).items()}
-    report = check(config, chosen, shapes, checkpoint)
+    table = config.table(chosen)
+    if checkpoint is None:  # every tensor as export would write it
+        fills = table.fills(shapes).values()
+        if chosen == "none":  # which is saved without the prefix
+            fills = [replace(f, name=table.bare(f.name, f.row.group)) for f in fills]
+        report = Report(fills=tuple(fills))
+    else:
+        report = table.check(checkpoint.shapes, shapes, strict=False)
+    dtypes = {} if checkpoint is None else {n: str(d) for n, (_, d) in checkpoint.names.items()}
     tensors = [] if checkpoint is None else [tensor for _, tensor in checkpoint.tensors.values()]
     return Description(
         source=name or str(path),
@@ -159,7 +168,7 @@ def describe(
         file_bytes=sum(tensor.nbytes for tensor in tensors),
         layers=tuple(describe_layers(model)),
         drawings=drawings(model),
-        weights=tuple(weights(config, chosen, model, shapes, report, checkpoint)),
+        weights=tuple(weights(report, model, shapes, dtypes)),
         report=report.findings(),
         fits=report.ok,
         modules=modules(where),
@@ -171,19 +180,6 @@ def modules(where: Path | None) -> tuple[str, ...]:
     if where is None or not (where / MODULES).is_file():
         return ()
     return tuple(map(str, read(where).steps))
-
-
-def check(
-    config: FamilyConfig,
-    head: str,
-    shapes: Mapping[str, tuple[int, ...]],
-    checkpoint: Checkpoint | None,
-) -> Report:
-    """How file and model fit; without a file, every tensor as export would write it."""
-    table = config.table(head)
-    if checkpoint is None:
-        return Report(fills=tuple(table.fills(shapes).values()))
-    return table.check(checkpoint.shapes, shapes, strict=False)
 
 
 def stored(tensors: Iterable[Tensor]) -> dict[str, int]:
@@ -212,8 +208,19 @@ def sizes(model: Model) -> dict[str, int]:
 
 def positions(model: Model) -> str:
     """What is added to the tokens about their place, before the first layer."""
-    embed = getattr(model, "embed", None)
-    count = None if embed is None else embed.spec.positions
+    first = getattr(model, "embed", None)
+    every = [part for part in vars(model).values() if isinstance(part, Embedder)]
+    told = [_positions_of(embed) for embed in (every if first is None else [first])]
+    return "; ".join(dict.fromkeys(told)) or "nothing at the input"
+
+
+def _positions_of(embed: Any) -> str:
+    if isinstance(embed, PatchEmbedder):
+        rows, columns = embed.spec.grid
+        return f"a learned table of {1 + rows * columns:,}, for {rows} x {columns} patches"
+    count = embed.spec.positions
+    if isinstance(embed, FrameEmbedder):
+        return f"sinusoids of {count:,} positions"
     if isinstance(count, int):
         return f"a learned table of {count:,}"
     return "sinusoids" if isinstance(count, Sinusoids) else "nothing at the input"
@@ -241,27 +248,21 @@ BRANCHES = {"self": "self-attention", "cross": "cross-attention", "ffn": "feed-f
 
 
 def weights(
-    config: FamilyConfig,
-    head: str,
+    report: Report,
     model: Model,
     shapes: Mapping[str, tuple[int, ...]],
-    report: Report,
-    checkpoint: Checkpoint | None,
+    dtypes: Mapping[str, str],
 ) -> Iterator[Weight]:
     """One record per row of the weight table, in the order of the file's rows."""
     names = flatten(axes(model))
-    tensors = {} if checkpoint is None else checkpoint.names
-    dtypes = {name: str(dtype) for name, (_, dtype) in tensors.items()}
-    bare = checkpoint is None and head == "none"
     groups: dict[Any, list[Fill]] = {}
     for fill in report.fills:
         groups.setdefault((fill.row, fill.shape), []).append(fill)
     for (row, shape), fills in groups.items():
         first = row.ours[0]
         kinds = {dtypes.get(fill.name) for fill in fills}
-        theirs = [config.table(head).bare(f.name, row.group) if bare else f.name for f in fills]
         yield Weight(
-            theirs=brace(theirs),
+            theirs=brace([fill.name for fill in fills]),
             tensors=len(fills),
             shape=shape,
             dtype=", ".join(sorted(k for k in kinds if k)) or None,

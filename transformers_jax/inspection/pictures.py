@@ -84,7 +84,7 @@ def draw_grid(
 ) -> None:
     """One figure: a row of maps per layer, a column per head; darker means more attention.
 
-    Each row of a map is a token that hears, each column one that is heard; where there is no edge
+    Each row of a map is a query, each column a key; where there is no edge
     the map is grey. The whole grid is one image, so that models with many heads draw in seconds.
 
     Shapes: maps Float[L H T S].

@@ -68,7 +68,7 @@ def parameters(d: Description) -> Table:
 
 
 def layers(d: Description) -> Table:
-    """What the layers do, and who may hear whom in them."""
+    """What the layers do, and which token may attend to which in them."""
     table = new_table("layers", "stack", "layers", "branch", "mask", "what it does", "positions")
     for group in d.layers:
         numbers = f"{group.first}-{group.last}" if group.last > group.first else str(group.first)
@@ -81,7 +81,7 @@ def layers(d: Description) -> Table:
 
 
 def graphs(d: Description) -> Any:
-    """Every mask over a few tokens: a row is a token that hears, a column one that is heard."""
+    """Every mask over a few tokens: a row is a query, a column a key."""
     pictures = []
     for mask, drawing in d.drawings.items():
         text = Text(mask + "\n", style="bold")

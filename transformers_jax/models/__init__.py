@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers_jax.hub.contents import other_weights
 from transformers_jax.hub.download import resolve
+from transformers_jax.json_files import read_json
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.spelling import nearest
 
@@ -116,25 +116,6 @@ def family_of(classes: Iterable[Any], reader: Reader = None) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        ValueError: the file is missing or is not a JSON object.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(
-            f"{path} does not exist; a model's directory holds a config.json"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} holds {type(values).__name__}, not a JSON object")
-    return values
-
-
 def load_config(
     config: FamilyConfig | Mapping[str, Any] | str | Path,
     *,
@@ -155,5 +136,5 @@ def load_config(
         file = path if path.suffix == ".json" else path / "config.json"
         if path.is_dir() and not file.exists() and (what := other_weights(path)):
             raise ValueError(what)
-        config = read_json(file)
+        config = read_json(file, advice="a model's directory holds a config.json")
     return config_class(config, reader).from_dict(config, ignore=ignore).part(reader)

@@ -1,8 +1,8 @@
 """ALBERT (Lan et al. 2019). Hugging Face model_type "albert".
 
 BERT's network with narrow embeddings (section 3.1, factorised) and layers that share parameters: a
-*group* of layers is applied many times in a row. It is asked whether two segments are in order
-instead of whether the second follows (section 3.1, inter-sentence coherence).
+*group* of layers is applied many times in a row. Its second task is whether two segments are in
+order instead of whether the second follows (section 3.1, inter-sentence coherence).
 """
 
 from __future__ import annotations

@@ -131,16 +131,12 @@ class BartConfig(StandardSides):
 
     def embed(self, decoder: bool) -> EmbedSpec:
         """What the words of a side are and what is added to them."""
-        return EmbedSpec(
-            vocab=self.target_vocab if decoder else self.vocab_size,
-            width=self.d_model,
-            padding_idx=self.pad_token_id,
-            positions=self.max_position_embeddings + RESERVED,
+        return self.words_and_positions(
+            decoder,
+            self.max_position_embeddings + RESERVED,
             offset=RESERVED,
             norm=LayerNorm(),
             scale=self.d_model**0.5 if self.scale_embedding else 1.0,
-            dropout=self.dropout,
-            initial=self.initial,
         )
 
     def shift(self, head):

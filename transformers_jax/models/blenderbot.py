@@ -44,5 +44,5 @@ class BlenderbotConfig(BartConfig):
     encoder_no_repeat_ngram_size: int = 3
 
     def embed(self, decoder: bool) -> EmbedSpec:
-        places = self.max_position_embeddings
-        return replace(super().embed(decoder), positions=places, offset=0, norm=None)
+        positions = self.max_position_embeddings
+        return replace(super().embed(decoder), positions=positions, offset=0, norm=None)

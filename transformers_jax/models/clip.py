@@ -50,7 +50,7 @@ BLOCKS = block_rows(L, S, "self_attn", PROJECTIONS, "mlp.fc1 mlp.fc2", "layer_no
 
 @dataclass(frozen=True, kw_only=True)
 class CLIPTextConfig(CLIPTower, TextTower):
-    """The fields of the text tower; defaults are those of ViT-B/32 (63M)."""
+    """The fields of a CLIP text config.json; defaults are those of ViT-B/32 (63M)."""
 
     model_type = "clip_text_model"
     SIDE = "text"
@@ -83,7 +83,7 @@ tower.embeddings.position_embedding.weight | embed.position
 
 @dataclass(frozen=True, kw_only=True)
 class CLIPVisionConfig(CLIPTower, ImageTower):
-    """The fields of the vision tower; defaults are those of ViT-B/32 (88M)."""
+    """The fields of a CLIP vision config.json; defaults are those of ViT-B/32 (88M)."""
 
     model_type = "clip_vision_model"
     SIDE = "vision"

@@ -25,7 +25,7 @@ NORM = LayerNorm(1e-12)
 
 
 @dataclass(frozen=True)
-class InitialWaves(Initial):
+class InitialSinusoids(Initial):
     """Positions begin as sinusoids (Vaswani et al. 2017, section 3.5), and are learned."""
 
     def draw(self, role, sizes) -> Draw:
@@ -64,7 +64,7 @@ class DistilBertConfig(OneTower):
     @property
     def initial(self) -> Initial:
         """normal(0.02), as BERT (Devlin et al. 2018, released code)."""
-        return (InitialWaves if self.sinusoidal_pos_embds else Initial)(self.initializer_range)
+        return (InitialSinusoids if self.sinusoidal_pos_embds else Initial)(self.initializer_range)
 
     def spec(self, mask=None) -> StackSpec:
         """BERT's blocks, without noise between the attention and the stream."""

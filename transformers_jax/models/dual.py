@@ -78,13 +78,23 @@ class DualConfig(CompositeConfig):
     """The configs of the two towers, and of the head that compares them."""
 
     PARTS = ("text_config", "vision_config")
-    FIXED = {f"{name}_dict": None for name in PARTS}
 
     text_config: FamilyConfig
     vision_config: FamilyConfig
     projection_dim: int = 512
     logit_scale_init_value: float = 2.6592
     initializer_factor: float = 1.0
+
+    @classmethod
+    def from_dict(cls, values, *, ignore=()):
+        """The older `text_config_dict` and `vision_config_dict` stand for the whole of a tower:
+        what they leave out is as the family has it, as in the reference."""
+        values = dict(values)
+        for name in cls.PARTS:
+            if (older := values.pop(f"{name}_dict", None)) is not None:
+                kind = f"{cls.model_type}_{name.removesuffix('_config')}_model"
+                values[name] = {"model_type": kind, **older}
+        return super().from_dict(values, ignore=ignore)
 
     @property
     def initial(self) -> Initial:

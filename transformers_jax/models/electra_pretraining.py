@@ -135,7 +135,7 @@ class Filled(NamedTuple):
 
 
 class ReplacedTokenPair(Model):
-    """A discriminator (`embed`, `stack`, `head`) and the generator that hears through the same
+    """A discriminator (`embed`, `stack`, `head`) and the generator that reads with the same
     word, position and type embeddings and their norm, and whose output table are the words."""
 
     plan: PairPlan
@@ -183,12 +183,14 @@ class ReplacedTokenPair(Model):
             raise ValueError("give labels: the original ids at masked places, -100 elsewhere")
         noise, first, second = split_key(key, 3)
         around = dict(attention_mask=attention_mask, token_type_ids=token_type_ids, tags=tags)
-        stream = self._alone(True).forward(input_ids, key=first, **around).last_hidden_state
+        stream = (
+            self._alone(True).forward(input_ids=input_ids, key=first, **around).last_hidden_state
+        )
         filled = self._fill(stream, labels, noise)
         masked = labels != IGNORED
         ids = jnp.where(masked, filled.sampled, input_ids)
         replaced = masked & (ids != labels)
-        logits = self._alone(False).forward(ids, key=second, **around).logits
+        logits = self._alone(False).forward(input_ids=ids, key=second, **around).logits
         tokens = jnp.ones(ids.shape, bool) if attention_mask is None else attention_mask > 0
         total, count = binary_cross_entropy(logits, replaced, tokens)
         asked = masked.sum().astype(jnp.float32)

@@ -71,8 +71,8 @@ class LongT5Config(T5Config):
         text = super().side_rows(name, ours, embed)
         if self.summarises(name == "decoder"):
             theirs = f"encoder.block.{{i}}.layer.0.{self.attention_name(False)}"
-            place = f"{ours}.blocks.{{slot}}.self.extend.norm"
-            text += norm(f"{theirs}.global_input_layer_norm", place, bias=False)
+            path = f"{ours}.blocks.{{slot}}.self.extend.norm"
+            text += norm(f"{theirs}.global_input_layer_norm", path, bias=False)
             first = theirs.replace("{i}", "0")
             text += f"\n{first}.global_relative_attention_bias.weight | {ours}.score.summaries"
         return text

@@ -47,5 +47,5 @@ class M2M100Config(BartConfig):
         )
 
     def table(self, head):
-        found = super().table(head)  # files of early releases hold the waves
+        found = super().table(head)  # files of early releases hold the sinusoids
         return replace(found, ignore=(*found.ignore, "*.embed_positions.weights"))

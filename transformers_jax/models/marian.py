@@ -65,7 +65,7 @@ class MarianConfig(SinusoidalConfig):
 
     def table(self, head):
         found = super().table(head)
-        if head == "seq2seq_lm":  # only files of early releases hold the waves then
+        if head == "seq2seq_lm":  # only files of early releases hold the sinusoids then
             ignored = (*found.ignore, "*.embed_positions.weight")
             return replace(found, ignore=ignored, computed=())
         return found

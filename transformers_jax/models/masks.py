@@ -15,7 +15,7 @@ from transformers_jax.graph import OWN, Mask, PerLayer, parse
 from transformers_jax.models.config import KEPT, FamilyConfig
 from transformers_jax.models.frozen import Frozen
 
-STACKS = ("encoder", "decoder", "cross")
+STACKS = ("encoder", "decoder", "cross", "text", "vision")
 Masks = Mask | Frozen | None
 """A mask, masks by the name of a stack, or None for the model's own."""
 
@@ -103,7 +103,7 @@ def _fitting(masks: Masks, names: tuple[str, ...]) -> Masks:
 def written(masks: Masks, names: tuple[str, ...]) -> Frozen | None:
     """The masks in words, as config.json keeps them; None where all are the family's own."""
     if isinstance(masks, Mask) and names:
-        masks = Frozen({names[-1] if len(names) == 1 else "decoder": masks})
+        masks = Frozen({"decoder" if "decoder" in names else names[0]: masks})
     if isinstance(masks, Mapping):
         texts = {n: str(m) for n, m in masks.items() if m is not None and m != OWN}
         return Frozen({"mask": texts}) if texts else None

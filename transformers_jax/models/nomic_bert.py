@@ -115,8 +115,8 @@ class NomicBertConfig(BertConfig):
 
     def attend(self, mask) -> AttentionSpec:
         kv = self.width_of_head
-        turned = rotary(self.rope_parameters, self.max_position_embeddings)
-        return replace(super().attend(mask), kv=kv, bias=(), rotary=turned)
+        rotation = rotary(self.rope_parameters, self.max_position_embeddings)
+        return replace(super().attend(mask), kv=kv, bias=(), rotary=rotation)
 
     def feed_forward(self):
         return replace(super().feed_forward(), gated=True, bias=False)

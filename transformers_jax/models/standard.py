@@ -152,6 +152,18 @@ class StandardSides(EncoderDecoderFamily):
         drop = get("layerdrop")
         return StackSpec(self.d_model, blocks, last, layerdrop=drop, initial=self.initial)
 
+    def words_and_positions(self, decoder: bool, positions: int, **options: Any) -> EmbedSpec:
+        """How the ids of a side become vectors; `options` are further fields of `EmbedSpec`."""
+        return EmbedSpec(
+            vocab=self.target_vocab if decoder else self.vocab_size,  # type: ignore[attr-defined]
+            width=self.d_model,
+            padding_idx=self.pad_token_id,
+            positions=positions,
+            dropout=self.dropout,
+            initial=self.initial,
+            **options,
+        )
+
     def side_rows(self, name, ours, embed, own=PROJECTIONS):
         """The rows of one side: positions, norms, blocks. What a family lacks fills no row; `own`
         are the projections of self-attention, where they have other names than BART's."""

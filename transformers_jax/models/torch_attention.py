@@ -153,7 +153,7 @@ class AdditiveMask(ScoreRule):
     def __hash__(self):
         return hash(AdditiveMask)
 
-    def __call__(self, params, q, k, qn, kn):
+    def __call__(self, params, q, k, qn, kn, pairs):
         rows_, columns = qn.tag("index"), kn.tag("index")
         taken = jnp.take_along_axis(params, rows_[:, None, :, None], axis=2)
         return jnp.take_along_axis(taken, columns[:, None, None, :], axis=3)

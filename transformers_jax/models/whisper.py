@@ -29,10 +29,15 @@ class WhisperConfig(StandardSides):
     UNUSED = frozenset(
         """classifier_proj_size mask_feature_length mask_feature_min_masks mask_feature_prob
         mask_time_length mask_time_min_masks mask_time_prob median_filter_width scale_embedding
-        num_hidden_layers
+        num_hidden_layers forced_decoder_ids
         """.split()
     )
     TIES = (Tying(WORDS, OUTPUT),)
+    SPELLINGS = {
+        "hidden_size": "d_model",
+        "num_attention_heads": "encoder_attention_heads",
+        "num_key_value_heads": "encoder_attention_heads",
+    }
     HEADS = heads_of("Whisper", "none", "seq2seq_lm")
 
     vocab_size: int = 51865
@@ -60,14 +65,7 @@ class WhisperConfig(StandardSides):
         return None
 
     def embed(self, decoder) -> EmbedSpec:
-        return EmbedSpec(
-            self.vocab_size,
-            self.d_model,
-            padding_idx=self.pad_token_id,
-            positions=self.max_target_positions,
-            dropout=self.dropout,
-            initial=self.initial,
-        )
+        return self.words_and_positions(decoder, self.max_target_positions)
 
     def embedder(self, decoder, **changes):
         if decoder:

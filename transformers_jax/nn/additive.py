@@ -28,7 +28,7 @@ class AdditiveRule(ScoreRule):
     def __hash__(self):
         return hash(AdditiveRule)
 
-    def __call__(self, params, q, k, qn, kn) -> Float[jnp.ndarray, "b H t s"]:
+    def __call__(self, params, q, k, qn, kn, pairs) -> Float[jnp.ndarray, "b H t s"]:
         (b, t, H, K), G = q.shape, k.shape[2]
         groups = q.reshape(b, t, 1, G, H // G, K)
         inner = jnp.tanh(groups + k[:, None, :, :, None].astype(q.dtype))

@@ -41,7 +41,7 @@ from transformers_jax.spec import Summaries as SummariesSpec
 
 @dataclass(frozen=True)
 class AttentionSpec(OpSpec):
-    """One attention: who hears whom (`mask`), with how many heads, told what about position.
+    """One attention: which tokens attend to which (`mask`), with how many heads and what positions.
 
     Attributes:
         heads, kv, kv_heads, value: H, K, G (default H) and U (default K).

@@ -71,7 +71,7 @@ class Cache:
         layers: one entry per slot of the stack's pattern (leaves stacked over its repeats), or per
             layer if the stack holds its layers as a list; each maps a branch to its KeyValues.
         nodes: the nodes of `full` memories and of rings, by their number of slots.
-        source: the nodes that cross-attention hears, if any.
+        source: the nodes that cross-attention attends to, if any.
         length: tokens written so far, the same for all rows (prompts are padded on the left).
     """
 
@@ -108,8 +108,8 @@ class Cache:
         return self._rows(lambda leaf, axis: jnp.repeat(leaf, times, axis=axis))
 
     def reorder(self, rows: Int[Array, " B"]) -> Cache:
-        """`gather` for rows that move only among the beams of one prompt: what the decoder hears
-        (keys of cross-attention, the source's nodes) is the same for all of them and stays."""
+        """`gather` for rows that move only among the beams of one prompt: what the decoder attends
+        to (keys of cross-attention, the source's nodes) is the same for all of them and stays."""
         moved = self.gather(rows)
         kept = tuple(
             {kind: old if old.kind == "cross" else new[kind] for kind, old in layer.items()}

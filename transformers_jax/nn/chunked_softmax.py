@@ -34,7 +34,7 @@ def _forward(chunk: int, real: int, words: Unembedding, labels: Array) -> Statis
     one = jnp.zeros((*labels.shape, parts), wide(words.features))
     one = varying(one, words, labels)
 
-    def hear(found, start):
+    def step(found, start):
         largest, total, picked, mean = found
         y, exists, ids, _ = logits_of(start)
         held = jnp.where(exists, y, MASKED)
@@ -44,7 +44,7 @@ def _forward(chunk: int, real: int, words: Unembedding, labels: Array) -> Statis
         picked = picked + jnp.where(mine, y, 0.0).sum(-1)
         return (top, total, picked, mean + jnp.where(exists, y, 0.0).sum(-1)), None
 
-    (largest, total, picked, mean), _ = jax.lax.scan(hear, (one + MASKED, one, one, one), starts)
+    (largest, total, picked, mean), _ = jax.lax.scan(step, (one + MASKED, one, one, one), starts)
     best = largest.max(-1)
     log_z = best + jnp.log((total * jnp.exp(largest - best[..., None])).sum(-1))
     inside = (labels >= 0) & (labels < real)
@@ -83,7 +83,7 @@ def _backward(chunk: int, real: int, saved, cotangents):
     like = words, labels, cotangents
     zeros = lambda *shape: varying(jnp.zeros(shape, log_z.dtype), *like)
 
-    def hear(grads, start):
+    def step(grads, start):
         y, exists, ids, table = logits_of(start)
         p = jnp.exp(y - log_z[..., None, None])
         g = of_z * p + of_mean / real + jnp.where(ids == labels[..., None, None], of_picked, 0.0)
@@ -101,7 +101,7 @@ def _backward(chunk: int, real: int, saved, cotangents):
         constrain(zeros(parts, rows // parts, width), "vocab rest embed"),
         zeros(parts, rows // parts),
     )
-    (x, table, bias), _ = jax.lax.scan(hear, first, starts)
+    (x, table, bias), _ = jax.lax.scan(step, first, starts)
     bias = None if words.bias is None else bias.reshape(rows).astype(words.bias.dtype)
     grads = replace(
         words,

@@ -3,7 +3,7 @@
     y_t = sum over n of W_n x_{t + n}        n = -half ... half, where there is an edge
 
 The neighbours of a token are those that its mask lets speak to it, so that a convolution, like
-attention, hears neither padding nor the other documents of a packed row.
+attention, reads neither padding nor the other documents of a packed row.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from transformers_jax.spec import Draw, Initial, OpFlops, OpSpec
 class ConvolutionSpec(OpSpec):
     """act(dropout(W * x + b)) over `kernel` neighbouring tokens, in `groups` parts of the width.
 
-    `mask` says which neighbours are heard, as in attention: not those of another document.
+    `mask` says which neighbours are read, as in attention: not those of another document.
     """
 
     kernel: int
@@ -43,7 +43,7 @@ class ConvolutionSpec(OpSpec):
             raise ValueError(f"a convolution's kernel ({self.kernel}) must be odd: 1, 3, 5, ...")
         if self.mask.pairs:
             raise ValueError(
-                f"a convolution hears its neighbours by their tags, but the mask {self.mask} reads "
+                f"a convolution reads its neighbours by their tags, but the mask {self.mask} reads "
                 f"the pairs {', '.join(sorted(self.mask.pairs))}; give a mask without them"
             )
 
@@ -90,10 +90,10 @@ class Convolution(Op):
     ) -> Float[Array, "B T D"]:
         """What each of the tokens `nodes` receives from its neighbours."""
         near, length = self.spec.kernel // 2, x.shape[1]
-        heard = neighbours(self.spec.mask, nodes, near)
+        allowed = neighbours(self.spec.mask, nodes, near)
         padded = jnp.pad(x, ((0, 0), (near, near), (0, 0)))
         taps = [
-            jnp.where(heard[:, :, n, None], padded[:, n : n + length], 0)
+            jnp.where(allowed[:, :, n, None], padded[:, n : n + length], 0)
             for n in range(self.spec.kernel)
         ]
         parts = jnp.stack(taps, 2).reshape(*x.shape[:2], self.spec.kernel, self.spec.groups, -1)
@@ -125,5 +125,5 @@ def neighbours(mask: Any, nodes: Nodes, near: int) -> Bool[Array, "b T n"]:
     q = Nodes({name: tag.reshape(-1, 1) for name, tag in tags.items()})
     k = Nodes({name: tag[:, place].reshape(-1, place.shape[1]) for name, tag in tags.items()})
     edges = jnp.broadcast_to(mask.edges(q, k, {}), (rows * nodes.length, 1, place.shape[1]))
-    heard = edges.reshape(rows, *place.shape) & inside
-    return heard if nodes.valid is None else heard & nodes.valid[:, place]
+    allowed = edges.reshape(rows, *place.shape) & inside
+    return allowed if nodes.valid is None else allowed & nodes.valid[:, place]

@@ -68,6 +68,7 @@ class DisentangledRule(ScoreRule):
         k: Float[Array, "b s G K"],
         qn: Nodes,
         kn: Nodes,
+        pairs: Any,
     ) -> Float[Array, "b H t s"]:
         if not params:
             return jnp.zeros((1, 1, 1, 1))

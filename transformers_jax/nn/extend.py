@@ -1,4 +1,4 @@
-"""Keys beyond the tokens of a source: summaries that every token may hear (Guo et al. 2022, 3.2).
+"""Keys beyond the tokens of a source: summaries that all tokens attend to (Guo et al. 2022, 3.2).
 
 A layout (`StackSpec.layout`) gives each token the tag `block`, the number of the block to which it
 belongs, and -1 to padding. A summary is the normalised sum of the tokens of one block.
@@ -51,7 +51,7 @@ def extended(extend: spec.Summaries, nodes: Nodes) -> Nodes:
     """The nodes of a source and, behind them, those of its summaries.
 
     A summary carries the tag `summary` (tokens: 0) and the number of its `block`; it is valid up to
-    the last block that a token belongs to (one in which all is padding is heard as zero).
+    the last block that a token belongs to (one in which all is padding is attended to as zero).
     """
     blocks = count(extend, nodes.length)
     numbers: Any = np.arange(blocks, dtype=np.int32)[None]

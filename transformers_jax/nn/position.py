@@ -24,6 +24,7 @@ from transformers_jax.nn.additive import AdditiveScore
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.disentangled import Disentangled, RelativeTable
 from transformers_jax.nn.param import param
+from transformers_jax.nn.sinusoidal import unsigned
 
 # ---------------------------------------------------------------- rotate
 
@@ -155,7 +156,7 @@ class BucketRule(ScoreRule):
     def __hash__(self):
         return hash(self.position)
 
-    def __call__(self, params, q, k, qn: Nodes, kn: Nodes):
+    def __call__(self, params, q, k, qn: Nodes, kn: Nodes, pairs):
         table, *summaries = params
         score = self._of(table, "index", qn, kn)
         if summaries:
@@ -191,7 +192,7 @@ class AlibiRule(ScoreRule):
         slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(heads - power)]
         return np.array(slopes, np.float32)
 
-    def __call__(self, params, q, k, qn: Nodes, kn: Nodes):
+    def __call__(self, params, q, k, qn: Nodes, kn: Nodes, pairs):
         gap = jnp.abs(qn.position[:, :, None] - kn.position[:, None, :]).astype(jnp.float32)
         return -self.slopes(q.shape[2])[:, None, None] * gap[:, None]
 
@@ -202,10 +203,41 @@ class CountedRule(ScoreRule):
 
     counted: spec.Counted
 
-    def __call__(self, params, q, k, qn: Nodes, kn: Nodes):
-        asks, heard = qn.tag(self.counted.query) > 0, kn.tag(self.counted.key) > 0
-        both = asks[:, None, :, None] & heard[:, None, None, :]
+    def __call__(self, params, q, k, qn: Nodes, kn: Nodes, pairs):
+        queries, keys = qn.tag(self.counted.query) > 0, kn.tag(self.counted.key) > 0
+        both = queries[:, None, :, None] & keys[:, None, None, :]
         return jnp.where(both, math.log(self.counted.times), 0.0)
+
+
+@dataclass(frozen=True)
+class EdgeRule(ScoreRule):
+    """score[h, t, s] = features of the edge (t, s) times a matrix, or the row of its category."""
+
+    features: spec.EdgeFeatures
+
+    @property
+    def pairs(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (self.features.pairs,)
+
+    def __call__(self, params, q, k, qn: Nodes, kn: Nodes, pairs):
+        values = pairs[self.features.pairs]
+        if self.features.categories:
+            rows = jnp.take(params, unsigned(values), axis=0, mode="fill", fill_value=jnp.nan)
+            return jnp.moveaxis(rows, -1, 1)
+        return jnp.einsum("btsf,fh->bhts", values.astype(params.dtype), params)
+
+
+class EdgeScore(nnx.Module):
+    """Owns what is learned of the features of edges and hands out the `Score`."""
+
+    def __init__(self, features: spec.EdgeFeatures, heads: int, width: int, initial: spec.Initial):
+        self.features = features
+        sizes = {"heads": heads, "embed": width, "features": features.size}
+        self.weight = param("features heads", sizes, initial.draw("edges", sizes))
+
+    def __call__(self, shared: Any = None, attention: Any = None, key: Key | None = None) -> Score:
+        weight = self.weight[...]
+        return Score(EdgeRule(self.features), weight.astype(wide(weight)))
 
 
 class CountedScore(nnx.Module):
@@ -254,6 +286,8 @@ def score_module(
     assert attention is not None  # all others are shaped by its heads
     if isinstance(score, spec.Disentangled):
         return Disentangled(score, attention, width, initial)
+    if isinstance(score, spec.EdgeFeatures):
+        return EdgeScore(score, attention.heads, width, initial)
     if isinstance(score, spec.Additive):
         return AdditiveScore(attention.heads, attention.kv, width, initial)
     return PositionScore(score, attention.heads, width, initial)

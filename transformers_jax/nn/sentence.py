@@ -196,10 +196,10 @@ class SentenceEmbedding(Head):
         if (length := arguments.get("prompt_length")) is not None:
             checks.integers("prompt_length", length, 0)
 
-    def __call__(self, x, given: HeadInputs, *, prompt_length=None):
+    def __call__(self, x, inputs: HeadInputs, *, prompt_length=None):
         fields: Fields = {"token_embeddings": x}
         prompt = 0 if prompt_length is None else prompt_length
         for number, step in enumerate(self.steps):
-            key = None if given.key is None else jax.random.fold_in(given.key, number)
-            fields = step(fields, given.valid, prompt, key)
+            key = None if inputs.key is None else jax.random.fold_in(inputs.key, number)
+            fields = step(fields, inputs.valid, prompt, key)
         return {name: fields[name] for name in ("sentence_embedding", "token_embeddings")}

@@ -84,7 +84,7 @@ class Stack(nnx.Module):
         key: Key | None = None,
         collect: frozenset[str] = frozenset(),
     ) -> Ran:
-        """Runs the blocks over the tokens `nodes`, hearing `source` in cross-attention.
+        """Runs the blocks over the tokens `nodes`, with cross-attention to `source`.
 
         With a cache the tokens are the next ones; keys of earlier tokens and of the source are
         read from it. `scores` adds to those of "self" and "cross", instead of the stack's own.
@@ -252,7 +252,7 @@ class Stack(nnx.Module):
                 if (None, mask, op.extend) not in edges:
                     keys = nodes if cache is None else cache.keys(mask, nodes)
                     keys = keys if op.extend is None else extended(op.extend, keys)
-                    drawn = connect(mask, nodes, keys, pairs)
+                    drawn = connect(mask, nodes, keys, pairs, self.spec.features)
                     edges[None, mask, op.extend] = self._drawn(drawn)
             if op.rotary is not None:
                 assert isinstance(op, Attends)

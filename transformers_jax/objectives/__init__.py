@@ -1,4 +1,4 @@
-"""What a step of training makes smaller, and what becomes of a text before it is asked.
+"""What a step of training makes smaller, and what becomes of a text before the model reads it.
 
 losses.py       objective(model, batch, key) -> (loss, {name: (sum, weight)})
 metrics.py      the contract of an objective: Metrics, and the means that they stand for
@@ -7,15 +7,13 @@ example.py      Piece, Example, Corruption: what all records below share
 vocabulary.py   Vocabulary: what a record must know of a tokenizer
 decoding.py     CausalLM, PrefixLM, FillInTheMiddle
 masking.py      MaskedLM, ReplacedToken
-sentences.py    NextSentence, SentenceOrder, GapSentences
+sentences.py    NextSentence, SentenceOrder, GapSentences, Denoising
 spans.py        SpanCorruption, UL2
-denoising.py    Denoising
 """
 
 from transformers_jax.objectives.decoding import CausalLM as CausalLM
 from transformers_jax.objectives.decoding import FillInTheMiddle as FillInTheMiddle
 from transformers_jax.objectives.decoding import PrefixLM as PrefixLM
-from transformers_jax.objectives.denoising import Denoising as Denoising
 from transformers_jax.objectives.example import Corruption as Corruption
 from transformers_jax.objectives.example import Example as Example
 from transformers_jax.objectives.example import Piece as Piece
@@ -31,6 +29,7 @@ from transformers_jax.objectives.metrics import means as means
 from transformers_jax.objectives.pairs import Contrastive as Contrastive
 from transformers_jax.objectives.pairs import contrastive as contrastive
 from transformers_jax.objectives.pairs import matryoshka as matryoshka
+from transformers_jax.objectives.sentences import Denoising as Denoising
 from transformers_jax.objectives.sentences import GapSentences as GapSentences
 from transformers_jax.objectives.sentences import NextSentence as NextSentence
 from transformers_jax.objectives.sentences import SentenceOrder as SentenceOrder

@@ -9,55 +9,39 @@ import numpy as np
 
 from transformers_jax.arrays import Int
 from transformers_jax.graph.mask import CAUSAL, Mask, Same, Where
-from transformers_jax.objectives.example import (
-    IGNORED,
-    Corruption,
-    Example,
-    beside,
-    fractions,
-    ids_of,
-)
+from transformers_jax.objectives.example import IGNORED, Causal, Example
 
 
 def _after(ids: Int[np.ndarray, " n"], first: int = 1) -> dict[str, np.ndarray]:
-    """Ids with labels in place, asked from place `first` on; the loss shifts them."""
+    """Ids with labels in place, from position `first` on; the loss shifts them."""
     labels = ids.copy()
     labels[: max(first, 1)] = IGNORED
     return {"input_ids": ids, "labels": labels}
 
 
 @dataclass(frozen=True)
-class CausalLM(Corruption):
-    """GPT: every token is asked from those before it.
+class CausalLM(Causal):
+    """GPT: every token is predicted from those before it.
 
-    The first token of a piece is not asked, so a piece of one token asks nothing. Ends of documents
+    The first token of a piece is no target, so a piece of one token has none. Ends of documents
     are part of the text.
 
     Source: Radford et al. 2018, section 3.1, equation 1.
     """
 
-    head: ClassVar[str] = "causal_lm"
-    loss: ClassVar[str] = "causal_lm"
-
     def example(self, piece, rng, words, other) -> Example:
-        return Example(_after(ids_of(self, piece).copy()))
-
-    def room(self, length: int) -> int:
-        return beside(self, length, -1, 2)
+        return Example(_after(self.ids(piece).copy()))
 
 
 @dataclass(frozen=True)
-class PrefixLM(Corruption):
-    """A prefix that sees itself in both directions; the rest is asked from left to right.
+class PrefixLM(Causal):
+    """A prefix that attends to itself in both directions; the rest is predicted from left to right.
 
-    The piece is cut at a uniform place that leaves at least one token to ask; one of up to
-    `minimum` tokens asks its last, and one of a single token asks nothing.
+    The piece is cut at a uniform position that leaves at least one target; the only target of one
+    of up to `minimum` tokens is its last, and one of a single token has none.
 
     Source: Raffel et al. 2019, sections 3.2.1 and 3.3.1.
     """
-
-    head: ClassVar[str] = "causal_lm"
-    loss: ClassVar[str] = "causal_lm"
 
     minimum: int = 1
     """fewest tokens of a prefix"""
@@ -70,52 +54,44 @@ class PrefixLM(Corruption):
             )
 
     def example(self, piece, rng, words, other) -> Example:
-        ids = ids_of(self, piece).copy()
+        ids = self.ids(piece).copy()
         last = len(ids) - 1
         cut = int(rng.integers(self.minimum, last + 1)) if last > self.minimum else last
         prefix = (np.arange(len(ids)) < cut).astype(np.int32)
         return Example(_after(ids, cut), tags={"prefix": prefix})
 
-    def room(self, length: int) -> int:
-        return beside(self, length, -1, 2)
-
     def mask(self, packed: bool) -> Mask:
-        seen = CAUSAL | Where("prefix")
-        return seen & Same("document") if packed else seen
+        mask = CAUSAL | Where("prefix")
+        return mask & Same("document") if packed else mask
 
 
 @dataclass(frozen=True)
-class FillInTheMiddle(Corruption):
+class FillInTheMiddle(Causal):
     """Causal language modelling in which some pieces have their middle moved to the end.
 
-    A piece is cut at two places, uniform over all of them, into prefix, middle and suffix, any of
-    which may be empty:
+    A piece is cut at two positions, uniform over all of them, into prefix, middle and suffix, any
+    of which may be empty:
 
         PSM   <fim_prefix> prefix <fim_suffix> suffix <fim_middle> middle
         SPM   <fim_prefix> <fim_suffix> suffix <fim_middle> prefix middle
 
     An end-of-document token at the end of the piece stays there: it says that the middle is joined
-    to the suffix. All tokens but the first are asked; pieces left in order are as in CausalLM.
+    to the suffix. All tokens but the first are targets; pieces left in order are as in CausalLM.
 
     Source: Bavarian et al. 2022, section 3 (SPM as trained jointly) and section 4 (rates); cuts
     fall between tokens, not characters.
     """
 
-    head: ClassVar[str] = "causal_lm"
-    loss: ClassVar[str] = "causal_lm"
     roles: ClassVar[tuple[str, ...]] = ("fim_prefix", "fim_middle", "fim_suffix")
+    fractions: ClassVar[tuple[str, ...]] = ("rate", "spm")
 
     rate: float = 0.5
     """fraction of pieces that are rearranged"""
     spm: float = 0.5
     """fraction of these in which the suffix comes first"""
 
-    def __post_init__(self) -> None:
-        fractions(self, rate=self.rate, spm=self.spm)
-
     def example(self, piece, rng, words, other) -> Example:
-        ids = ids_of(self, piece)
-        words.require("FillInTheMiddle", roles=self.roles)
+        ids = self.ids(piece, words)
         if rng.random() >= self.rate:
             return Example(_after(ids.copy()))
         ended = len(ids) - int(ids[-1] == words.special.get("eos", -1))
@@ -129,4 +105,4 @@ class FillInTheMiddle(Corruption):
         return Example(_after(np.concatenate(parts)))
 
     def room(self, length: int) -> int:
-        return beside(self, length, 2)
+        return self.beside(length, 2)

@@ -33,7 +33,7 @@ class Example:
     """What a piece becomes: one or two sides, before rows are filled. All arrays are int32."""
 
     tokens: dict[str, np.ndarray]
-    """first side, length n: "input_ids"; where it answers "labels" (-100: not asked);
+    """first side, length n: "input_ids"; where it is predicted "labels" (-100: ignored);
     "token_type_ids" where used"""
     target: dict[str, np.ndarray] = field(default_factory=dict)
     """second side, length m: "decoder_input_ids" and "labels"; {} where there is one side"""
@@ -62,6 +62,16 @@ class Corruption:
     """whether it needs to know where sentences start"""
     single: ClassVar[bool] = False
     """whether a row holds one example always"""
+    fractions: ClassVar[tuple[str, ...]] = ()
+    """fields whose values lie between 0 and 1"""
+
+    def __post_init__(self) -> None:
+        values = {name: getattr(self, name) for name in self.fractions}
+        if wrong := [f"{name}={x}" for name, x in values.items() if not 0 <= x <= 1]:
+            raise ValueError(
+                f"{type(self).__name__}: expected fractions between 0 and 1, came "
+                f"{', '.join(wrong)}"
+            )
 
     def example(
         self,
@@ -79,6 +89,17 @@ class Corruption:
         """
         raise NotImplementedError
 
+    def ids(self, piece: Piece, words: Vocabulary | None = None) -> Int[np.ndarray, " n"]:
+        """The ids of a piece as int32; checks that there are any, and the roles in `words`."""
+        if not len(piece.ids):
+            raise ValueError(
+                f"{type(self).__name__}: expected a piece of at least one id, came an empty one; "
+                "leave empty documents out"
+            )
+        if words is not None:
+            words.require(type(self).__name__, roles=self.roles)
+        return np.asarray(piece.ids, np.int32)
+
     def room(self, length: int) -> int:
         """Most ids a piece may have for its first side to fit into width(length) columns.
 
@@ -86,6 +107,15 @@ class Corruption:
             ValueError: if not even the shortest piece fits.
         """
         raise NotImplementedError
+
+    def beside(self, length: int, extra: int, least: int = 1) -> int:
+        """length - extra, what `extra` tokens leave of a row; ValueError if less than `least`."""
+        if length - extra < least:
+            raise ValueError(
+                f"{type(self).__name__}: a length of {length} is too short: the shortest piece "
+                f"and the tokens beside it need a length of {least + extra} or more"
+            )
+        return length - extra
 
     def width(self, length: int) -> int:
         """Columns of a row of the first side: one more where the loss shifts the labels."""
@@ -101,9 +131,10 @@ class Corruption:
 
     def learned_roles(self, documents: bool) -> tuple[str, ...]:
         """Special tokens that a tokenizer learned for it gets; `documents`: rows are made of whole
-        documents, and have places without a token."""
-        more = [("eos", self.ends(documents)), ("pad", documents or self.loss != "causal_lm")]
-        return tuple(dict.fromkeys([*self.roles, *(role for role, asked in more if asked)]))
+        documents, and have padding."""
+        eos = ["eos"] * self.ends(documents)
+        pad = ["pad"] * (documents or self.loss != "causal_lm")
+        return tuple(dict.fromkeys([*self.roles, *eos, *pad]))
 
     def mask(self, packed: bool) -> Mask | dict[str, Mask] | None:
         """The mask to build the model with; None: the family's own.
@@ -118,31 +149,19 @@ class Corruption:
         return OWN & same
 
 
-def ids_of(corruption: Corruption, piece: Piece) -> Int[np.ndarray, " n"]:
-    """The ids of a piece as int32; ValueError if there are none."""
-    if not len(piece.ids):
-        raise ValueError(
-            f"{type(corruption).__name__}: expected a piece of at least one id, came an empty one; "
-            "leave empty documents out"
-        )
-    return np.asarray(piece.ids, np.int32)
+class Causal(Corruption):
+    """The loss shifts the labels: a piece has one id more than the row predicts."""
+
+    head: ClassVar[str] = "causal_lm"
+    loss: ClassVar[str] = "causal_lm"
+
+    def room(self, length: int) -> int:
+        return self.beside(length, -1, 2)
 
 
-def beside(corruption: Corruption, length: int, extra: int, least: int = 1) -> int:
-    """length - extra, the room beside `extra` tokens; ValueError if less than `least`."""
-    if length - extra < least:
-        raise ValueError(
-            f"{type(corruption).__name__}: a length of {length} is too short: the shortest piece "
-            f"and the tokens beside it need a length of {least + extra} or more"
-        )
-    return length - extra
+class Seq2Seq(Corruption):
+    """An encoder reads the first side, a decoder writes the second."""
 
-
-def fractions(corruption: Corruption, **values: float) -> None:
-    """ValueError unless each value lies in [0, 1]."""
-    wrong = {name: value for name, value in values.items() if not 0 <= value <= 1}
-    if wrong:
-        came = ", ".join(f"{name}={value}" for name, value in wrong.items())
-        raise ValueError(
-            f"{type(corruption).__name__}: expected fractions between 0 and 1, came {came}"
-        )
+    head: ClassVar[str] = "seq2seq_lm"
+    loss: ClassVar[str] = "seq2seq_lm"
+    sides: ClassVar[int] = 2

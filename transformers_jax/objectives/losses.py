@@ -31,9 +31,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Float, Key
+from transformers_jax.arrays import Array, Key
 from transformers_jax.inputs import labels as checks
-from transformers_jax.models.decoding import places_of_tokens, unattended
+from transformers_jax.models.causal import places_of_tokens, unattended
 from transformers_jax.nn.loss import (
     IGNORED,
     VocabularyLoss,
@@ -42,7 +42,7 @@ from transformers_jax.nn.loss import (
     sum_of_means,
     vocabulary_loss,
 )
-from transformers_jax.objectives.metrics import Metrics, Objective
+from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Objective
 from transformers_jax.objectives.pairs import contrastive
 
 
@@ -74,40 +74,40 @@ class Loss:
 
 PLAIN = Loss()
 
-Inputs = Callable[[Any, Mapping[str, Any]], list[Mapping[str, Any]]]
+Inputs = Callable[[Any, Mapping[str, Any]], list[Batch]]
 
 
-def _calls_with(inputs: Inputs) -> Callable[[Any], Any]:
-    """An objective that can say what it calls the model with, and what labels it asks for."""
+def _with_inputs(inputs: Inputs) -> Callable[[Any], Any]:
+    """An objective that can say what it calls the model with, and with which labels."""
 
-    def known(objective: Any) -> Any:
+    def objective_with_inputs(objective: Any) -> Any:
         objective.inputs = inputs
         return objective
 
-    return known
+    return objective_with_inputs
 
 
-def _whole(model: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _whole(model: Any, batch: Batch) -> list[Batch]:
     return [batch]
 
 
-def _shifted(model: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    _need(batch, "input_ids")
-    return [{**_read(batch), "labels": batch.get("labels", batch["input_ids"])[:, 1:]}]
+def _shifted(model: Any, batch: Batch) -> list[Batch]:
+    _require(batch, "input_ids")
+    return [{**_inputs_of(batch), "labels": batch.get("labels", batch["input_ids"])[:, 1:]}]
 
 
-def _both(model: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    _question(batch)
+def _without_pair_labels(model: Any, batch: Batch) -> list[Batch]:
+    _pair_labels(batch)
     return [{name: value for name, value in batch.items() if name != "next_sentence_label"}]
 
 
-def _question(batch: Mapping[str, Any]) -> Array:
+def _pair_labels(batch: Batch) -> Array:
     """The label of each pair of sentences, one per row, of the name that the batch has for it.
 
     Raises:
-        ValueError: what a head that is asked by it refuses.
+        ValueError: what the head refuses as its labels.
     """
-    _need(batch, "next_sentence_label")
+    _require(batch, "next_sentence_label")
     label = batch["next_sentence_label"]
     checks.labels("next_sentence_label", label, 2)
     read = [batch[name] for name in ("input_ids", "inputs_embeds") if name in batch]
@@ -116,7 +116,7 @@ def _question(batch: Mapping[str, Any]) -> Array:
     return jnp.asarray(label).reshape(-1)
 
 
-def _need(batch: Mapping[str, Any], *names: str) -> None:
+def _require(batch: Batch, *names: str) -> None:
     """Raises ValueError for what a batch lacks."""
     if missing := [name for name in names if name not in batch]:
         raise ValueError(
@@ -124,31 +124,29 @@ def _need(batch: Mapping[str, Any], *names: str) -> None:
         )
 
 
-@_calls_with(_shifted)
-def causal_lm(
-    model: Any, batch: Mapping[str, Any], key: Key | None, loss: Loss = PLAIN
-) -> tuple[Float[Array, ""], Metrics]:
+@_with_inputs(_shifted)
+def causal_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> LossAndMetrics:
     """Predicts every token from those before it: the mean of -log p(token), in nats.
 
-    `input_ids` Int[B T] holds both questions and answers: the model reads the first T - 1 tokens
-    and is asked for the last T - 1. `labels` Int[B T], if given, say what the answers are, in place
-    (-100: not asked); everything else in the batch goes to the model, without its last column.
+    `input_ids` Int[B T] holds both inputs and targets: the model reads the first T - 1 tokens and
+    predicts the last T - 1. `labels` Int[B T], if given, are the targets, in place (-100: ignored);
+    everything else in the batch goes to the model, without its last column.
 
     With an `attention_mask` this is what `score` gives of each row: padding is no target (unless
-    `labels` ask for it) and predicts none, so that the first token behind it is not asked, and
+    `labels` hold it) and predicts none, so that the first token behind it is no target, and
     positions do not count it. Without labels, a token that those before it attend to (of a prefix)
-    is not asked for.
+    is no target.
     """
-    _need(batch, "input_ids")
+    _require(batch, "input_ids")
     answers = _next_tokens(batch)
     model, placed = places_of_tokens(model, dict(batch))
-    if "labels" not in batch and (askable := unattended(model.reading, placed)) is not None:
-        answers = jnp.where(askable[:, 1:], answers, IGNORED)
-    found = model(**_read(placed), key=key, output_unembedding=True)
-    return _told(loss, loss.of(found.unembedding, answers))
+    if "labels" not in batch and (free := unattended(model.reading, placed)) is not None:
+        answers = jnp.where(free[:, 1:], answers, IGNORED)
+    output = model(**_inputs_of(placed), key=key, output_unembedding=True)
+    return _report(loss, loss.of(output.unembedding, answers))
 
 
-def _read(batch: Mapping[str, Any]) -> dict[str, Any]:
+def _inputs_of(batch: Batch) -> dict[str, Any]:
     """What a causal model reads: all columns but the last."""
     cut = jax.tree.map(lambda v: v[:, :-1] if jnp.ndim(v) > 1 else v, dict(batch))
     cut.pop("labels", None)
@@ -157,47 +155,43 @@ def _read(batch: Mapping[str, Any]) -> dict[str, Any]:
     return cut
 
 
-def _next_tokens(batch: Mapping[str, Any]) -> Array:
-    """The token that follows each place, or -100 where it is not asked for."""
+def _next_tokens(batch: Batch) -> Array:
+    """The token that follows each position, or -100 where it is no target."""
     labels, mask = batch.get("labels"), batch.get("attention_mask")
     if labels is not None:
         check_labels(labels)
     answers = (batch["input_ids"] if labels is None else labels)[:, 1:]
     if mask is None:
         return answers
-    asked = mask[:, :-1] > 0 if labels is not None else (mask[:, :-1] > 0) & (mask[:, 1:] > 0)
-    return jnp.where(asked, answers, IGNORED)
+    counted = mask[:, :-1] > 0 if labels is not None else (mask[:, :-1] > 0) & (mask[:, 1:] > 0)
+    return jnp.where(counted, answers, IGNORED)
 
 
-@_calls_with(_whole)
-def masked_lm(
-    model: Any, batch: Mapping[str, Any], key: Key | None, loss: Loss = PLAIN
-) -> tuple[Float[Array, ""], Metrics]:
-    """Recovers the words at the places that `labels` ask for (Devlin et al. 2018, task 1)."""
-    found, labels = _asked(model, batch, key)
-    return _told(loss, loss.of(found.unembedding, labels))
+@_with_inputs(_whole)
+def masked_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> LossAndMetrics:
+    """Recovers the tokens at the positions of `labels` (Devlin et al. 2018, task 1)."""
+    output, labels = _forward(model, batch, key)
+    return _report(loss, loss.of(output.unembedding, labels))
 
 
-@_calls_with(_whole)
-def seq2seq_lm(
-    model: Any, batch: Mapping[str, Any], key: Key | None, loss: Loss = PLAIN
-) -> tuple[Float[Array, ""], Metrics]:
+@_with_inputs(_whole)
+def seq2seq_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> LossAndMetrics:
     """Predicts the target from the source: `labels` Int[B T] stand where the decoder answers.
 
-    Without `decoder_input_ids` the model makes them from the labels, one place to the right. Where
-    routers choose experts, what keeps these balanced is added (Fedus et al. 2021, section 2.2) and
-    reported as `router_loss`.
+    Without `decoder_input_ids` the model makes them from the labels, shifted by one to the right.
+    Where routers choose experts, what keeps these balanced is added (Fedus et al. 2021, section
+    2.2) and reported as `router_loss`.
     """
-    _need(batch, "labels")
+    _require(batch, "labels")
     made: dict[str, Any] = {} if "decoder_input_ids" in batch else {"labels": batch["labels"]}
     routing = model.routing
     made |= {} if routing is None else {"output_router_logits": True}
-    found, labels = _asked(model, batch, key, **made)
-    words, metrics = _told(loss, loss.of(found.unembedding, labels))
+    output, labels = _forward(model, batch, key, **made)
+    words, metrics = _report(loss, loss.of(output.unembedding, labels))
     if routing is None:
         return words, metrics
-    rows = len(found.encoder_last_hidden_state)
-    terms = {"word_loss": metrics["loss"], "router_loss": routing.term(found, rows)}
+    rows = len(output.encoder_last_hidden_state)
+    terms = {"word_loss": metrics["loss"], "router_loss": routing.term(output, rows)}
     return sum_of_means(terms), {"cross_entropy": metrics["loss"], **metrics, "loss": terms}
 
 
@@ -205,10 +199,8 @@ PAIR_LOGITS = ("seq_relationship_logits", "sop_logits")
 """The names of the logits of two sentences: BERT's and ALBERT's."""
 
 
-@_calls_with(_both)
-def pretraining(
-    model: Any, batch: Mapping[str, Any], key: Key | None, loss: Loss = PLAIN
-) -> tuple[Float[Array, ""], Metrics]:
+@_with_inputs(_without_pair_labels)
+def pretraining(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> LossAndMetrics:
     """BERT's (or ALBERT's) two tasks: the mean over masked words plus the mean over pairs of
     sentences.
 
@@ -216,14 +208,13 @@ def pretraining(
     where the two are in order).
 
     Raises:
-        ValueError: not one label per row, or one that is neither 0, 1 nor -100 (not asked).
+        ValueError: not one label per row, or one that is neither 0, 1 nor -100 (ignored).
     """
-    pairs = _question(batch)
+    pairs = _pair_labels(batch)
     batch = {name: value for name, value in batch.items() if name != "next_sentence_label"}
-    found, labels = _asked(model, batch, key)
-    metrics = _told(loss, loss.of(found.unembedding, labels))[1]
-    answered = next(name for name in PAIR_LOGITS if name in found)
-    logits = found[answered]
+    output, labels = _forward(model, batch, key)
+    metrics = _report(loss, loss.of(output.unembedding, labels))[1]
+    logits = next(output[name] for name in PAIR_LOGITS if name in output)
     total, count = cross_entropy(logits, pairs)
     right = (logits.argmax(-1) == pairs) & (pairs != IGNORED)
     terms = {"masked_lm": metrics["loss"], "next_sentence": (total, count)}
@@ -231,47 +222,43 @@ def pretraining(
     return sum_of_means(terms), {**metrics, "loss": terms, **accuracy}
 
 
-@_calls_with(_whole)
-def replaced_token(
-    model: Any, batch: Mapping[str, Any], key: Key | None, loss: Loss = PLAIN
-) -> tuple[Float[Array, ""], Metrics]:
+@_with_inputs(_whole)
+def replaced_token(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> LossAndMetrics:
     """ELECTRA (Clark et al. 2020, section 2): a generator fills masks, a discriminator tells which
     tokens it replaced. The model is the pair of the two and computes its own losses."""
     if loss != PLAIN:
         raise ValueError(f"loss={loss}: the pair of ELECTRA computes its own losses; leave it out")
-    found = model(**batch, key=key)
-    tokens = found.token_count
-    alone = {"discriminator_loss": (found.discriminator_loss * tokens, tokens)}
-    return found.loss, {"loss": found.loss_terms, **alone}
+    output = model(**batch, key=key)
+    tokens = output.token_count
+    alone = {"discriminator_loss": (output.discriminator_loss * tokens, tokens)}
+    return output.loss, {"loss": output.loss_terms, **alone}
 
 
-@_calls_with(_whole)
-def supervised(
-    model: Any, batch: Mapping[str, Any], key: Key | None
-) -> tuple[Float[Array, ""], Metrics]:
+@_with_inputs(_whole)
+def supervised(model: Any, batch: Batch, key: Key | None) -> LossAndMetrics:
     """The loss that the model's own head computes from its labels: fine-tuning of any kind.
 
-    Labels are taken as they are: all but -100 are asked for, also where a mask tells of padding.
+    Labels are taken as they are: all but -100 count, also where a mask tells of padding.
 
     Raises:
         ValueError: a model whose output does not say what its loss is a mean over.
     """
-    found = model(**batch, key=key)
-    terms = getattr(found, "loss_terms", None)
+    output = model(**batch, key=key)
+    terms = getattr(output, "loss_terms", None)
     if terms is None:
-        came = f"an output of {', '.join(found)}" if isinstance(found, Mapping) else type(found)
+        came = f"an output of {', '.join(output)}" if isinstance(output, Mapping) else type(output)
         raise ValueError(
             f"tj.supervised needs the output of a model that was given labels: its loss, and in "
             f"loss_terms what that is a mean over; {came} came. Give the batch labels= (or what "
-            "else the head is asked by), or write an objective of your own"
+            "else the head is trained on), or write an objective of your own"
         )
-    return found.loss, {"loss": terms if len(terms) > 1 else next(iter(terms.values()))}
+    return output.loss, {"loss": terms if len(terms) > 1 else next(iter(terms.values()))}
 
 
 # ---------------------------------------------------------------- by name
 
 
-LOSSES: dict[str, Callable[..., tuple[Float[Array, ""], Metrics]]] = {
+LOSSES: dict[str, Callable[..., LossAndMetrics]] = {
     "causal_lm": causal_lm,
     "masked_lm": masked_lm,
     "pretraining": pretraining,
@@ -289,12 +276,10 @@ class Named:
     name: str
     loss: Loss = PLAIN
 
-    def __call__(
-        self, model: Any, batch: Mapping[str, Any], key: Key | None
-    ) -> tuple[Float[Array, ""], Metrics]:
+    def __call__(self, model: Any, batch: Batch, key: Key | None) -> LossAndMetrics:
         return LOSSES[self.name](model, batch, key, *([] if self.loss == PLAIN else [self.loss]))
 
-    def inputs(self, model: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    def inputs(self, model: Any, batch: Batch) -> list[Batch]:
         """What the model is called with, and the labels."""
         return LOSSES[self.name].inputs(model, batch)  # type: ignore[attr-defined]
 
@@ -303,7 +288,7 @@ def objective(name: str, loss: Loss = PLAIN) -> Objective:
     """The objective called `name`, its vocabulary loss computed as `loss` says.
 
     Raises:
-        ValueError: there is none of this name; it has no loss over a vocabulary to be told about.
+        ValueError: there is none of this name; it has no loss over a vocabulary.
     """
     if name not in LOSSES:
         raise ValueError(f"objective {name!r} is unknown; the objectives are {', '.join(LOSSES)}")
@@ -315,15 +300,15 @@ def objective(name: str, loss: Loss = PLAIN) -> Objective:
     return contrastive if name == "contrastive" else Named(name, loss)
 
 
-def _asked(model: Any, batch: Mapping[str, Any], key: Key | None, **more: Any) -> tuple[Any, Array]:
+def _forward(model: Any, batch: Batch, key: Key | None, **more: Any) -> tuple[Any, Array]:
     """What the model says of its words, and the labels."""
-    _need(batch, "labels")
+    _require(batch, "labels")
     check_labels(batch["labels"])  # before the model runs
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     return model(**inputs, **more, key=key, output_unembedding=True), batch["labels"]
 
 
-def _told(loss: Loss, sums: VocabularyLoss) -> tuple[Float[Array, ""], Metrics]:
+def _report(loss: Loss, sums: VocabularyLoss) -> LossAndMetrics:
     """(mean loss, what is reported of it)."""
     metrics = {"loss": (sums.total, sums.count), "accuracy": (sums.correct, sums.count)}
     if loss.smoothing or loss.z:

@@ -1,4 +1,4 @@
-"""Hidden words in place: masked language modelling (BERT) and replaced tokens (ELECTRA)."""
+"""Hidden tokens: masked language modelling (BERT) and replaced tokens (ELECTRA)."""
 
 from __future__ import annotations
 
@@ -8,26 +8,19 @@ from typing import ClassVar
 import numpy as np
 
 from transformers_jax.arrays import Bool, Int
-from transformers_jax.objectives.example import (
-    IGNORED,
-    Corruption,
-    Example,
-    beside,
-    fractions,
-    ids_of,
-)
-from transformers_jax.objectives.spans import choose, cover, lengths_to, place, round_randomly
+from transformers_jax.objectives.example import IGNORED, Corruption, Example
+from transformers_jax.objectives.spans import choose, cover, lengths_to, round_randomly, span_starts
 from transformers_jax.objectives.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class MaskedLM(Corruption):
-    """BERT: some tokens are hidden, and the model says in place what they were.
+    """BERT: some tokens are hidden, and the model predicts them.
 
     `rate` of the tokens is chosen: the number is rounded at random, so that the expected rate is
     exact, but at least one is chosen. Of these `masked` become the mask token, `random` become a
     random ordinary token, and the rest stays as it is. Special tokens are never chosen; a piece
-    of special tokens alone asks nothing. Each call chooses anew (dynamic masking: Liu et al. 2019,
+    of special tokens alone has no label. Each call chooses anew (dynamic masking: Liu et al. 2019,
     section 4.1).
 
     Source: Devlin et al. 2018, section 3.1 (15 %, 80-10-10); whole words: its later models; spans:
@@ -36,6 +29,7 @@ class MaskedLM(Corruption):
 
     head: ClassVar[str] = "masked_lm"
     loss: ClassVar[str] = "masked_lm"
+    fractions: ClassVar[tuple[str, ...]] = ("masked", "random")
 
     rate: float = 0.15
     """fraction of ordinary tokens (of words, if whole_word) that are chosen"""
@@ -51,7 +45,7 @@ class MaskedLM(Corruption):
     """put cls in front and sep behind"""
 
     def __post_init__(self) -> None:
-        fractions(self, masked=self.masked, random=self.random)
+        super().__post_init__()
         # 0.1 above 1 is an error; 1e-9 is how binary fractions add up.
         if not 0 < self.rate <= 1 or self.masked + self.random > 1 + 1e-9 or self.ngram < 1:
             raise ValueError(
@@ -66,8 +60,7 @@ class MaskedLM(Corruption):
         return ("mask", "cls", "sep") if self.frame else ("mask",)
 
     def example(self, piece, rng, words, other) -> Example:
-        ids = ids_of(self, piece)
-        words.require(type(self).__name__, roles=self.roles)
+        ids = self.ids(piece, words)
         if not self.frame:
             inputs, labels = self.hide(ids, rng, words)
             return Example({"input_ids": inputs, "labels": labels})
@@ -81,13 +74,13 @@ class MaskedLM(Corruption):
         self, ids: Int[np.ndarray, " n"], rng: np.random.Generator, words: Vocabulary
     ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
         """The ids with some tokens hidden, and the labels: what these were, -100 elsewhere."""
-        places = np.flatnonzero(self._chosen(ids, rng, words))
+        chosen = np.flatnonzero(self._chosen(ids, rng, words))
         inputs, labels = ids.copy(), np.full(len(ids), IGNORED, np.int32)
-        labels[places] = ids[places]
-        fate = rng.random(len(places))
-        inputs[places[fate < self.masked]] = words.need("mask")
+        labels[chosen] = ids[chosen]
+        fate = rng.random(len(chosen))
+        inputs[chosen[fate < self.masked]] = words.need("mask")
         if self.random:
-            drawn = places[(fate >= self.masked) & (fate < self.masked + self.random)]
+            drawn = chosen[(fate >= self.masked) & (fate < self.masked + self.random)]
             ordinary = words.ordinary
             inputs[drawn] = ordinary[rng.integers(len(ordinary), size=len(drawn))]
         return inputs, labels
@@ -117,7 +110,7 @@ class MaskedLM(Corruption):
             units[choose(count, total, rng)] = True
         else:
             lengths = lengths_to(count, lambda size: self._lengths(size, rng), rng)
-            units = cover(place(lengths, total, rng), lengths, total)
+            units = cover(span_starts(lengths, total, rng), lengths, total)
         return ordinary & units[np.maximum(np.cumsum(starts) - 1, 0)]
 
     def _lengths(self, size: int, rng: np.random.Generator) -> Int[np.ndarray, " size"]:
@@ -126,12 +119,12 @@ class MaskedLM(Corruption):
         return 1 + np.searchsorted(ends, rng.random(size) * ends[-1], side="right")
 
     def room(self, length: int) -> int:
-        return beside(self, length, 2 if self.frame else 0)
+        return self.beside(length, 2 if self.frame else 0)
 
 
 @dataclass(frozen=True)
 class ReplacedToken(MaskedLM):
-    """ELECTRA: a small generator fills masked places, and the model says which tokens it replaced.
+    """ELECTRA: a small generator fills masked positions; the model tells which tokens it replaced.
 
     The example is that of masked language modelling; the pair of models does the rest.
 

@@ -11,14 +11,17 @@ from transformers_jax.arrays import Array, Float, Key
 
 Metrics = dict[str, Any]
 """{name: (sum, weight)}; under "loss" also {part: (sum, weight)}, whose means add up to it."""
-Objective = Callable[[Any, Mapping[str, Array], Key | None], tuple[Float[Array, ""], Metrics]]
+Batch = Mapping[str, Any]
+LossAndMetrics = tuple[Float[Array, ""], Metrics]
+Objective = Callable[[Any, Batch, Key | None], LossAndMetrics]
+"""(model, batch, key) -> (loss to differentiate, what is reported)."""
 
 
 def means(sums: Metrics) -> dict[str, Array]:
     """The figures of which these are sums and weights; a loss of several parts is their sum."""
-    found: dict[str, Array] = {}
+    figures: dict[str, Array] = {}
     for name, value in sums.items():
         parts = value if isinstance(value, Mapping) else {name: value}
         each = {part: total / jnp.maximum(n, 1e-9) for part, (total, n) in parts.items()}
-        found |= {name: sum(each.values()), **each} if isinstance(value, Mapping) else each
-    return found
+        figures |= {name: sum(each.values()), **each} if isinstance(value, Mapping) else each
+    return figures

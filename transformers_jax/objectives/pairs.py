@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Float, Key, wide
 from transformers_jax.nn.sentence import unit
-from transformers_jax.objectives.metrics import Metrics
+from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Metrics
 
 Vectors = Sequence[Float[Array, "B E"]]
 
@@ -24,7 +24,7 @@ Vectors = Sequence[Float[Array, "B E"]]
 class LossOfVectors(Protocol):
     """A loss of the vectors of anchors, positives and negatives."""
 
-    def of(self, vectors: Vectors) -> tuple[Float[Array, ""], Metrics]:
+    def of(self, vectors: Vectors) -> LossAndMetrics:
         """(mean loss, what is reported of it)."""
 
 
@@ -32,20 +32,18 @@ class ComparesRows:
     """An objective in two stages: the vectors of the rows, and a loss `of` all of them. A step that
     accumulates makes the vectors of each micro-batch and computes the loss over the whole batch."""
 
-    def __call__(
-        self, model: Any, batch: Mapping[str, Any], key: Key | None
-    ) -> tuple[Float[Array, ""], Metrics]:
+    def __call__(self, model: Any, batch: Batch, key: Key | None) -> LossAndMetrics:
         return self.of(self.vectors(model, batch, key))
 
-    def vectors(self, model: Any, batch: Mapping[str, Any], key: Key | None) -> Vectors:
+    def vectors(self, model: Any, batch: Batch, key: Key | None) -> Vectors:
         """Those of anchors, positives and negatives."""
         return vectors_of(model, batch, key)
 
-    def of(self, vectors: Vectors) -> tuple[Float[Array, ""], Metrics]:
+    def of(self, vectors: Vectors) -> LossAndMetrics:
         """(mean loss, what is reported of it)."""
         raise NotImplementedError
 
-    def inputs(self, model: Any, batch: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    def inputs(self, model: Any, batch: Batch) -> list[Batch]:
         """What the model is called with."""
         return [part for part in batch.values() if isinstance(part, Mapping)]
 
@@ -77,7 +75,7 @@ class Contrastive(ComparesRows):
                 "and a scale above 0"
             )
 
-    def of(self, vectors: Vectors) -> tuple[Float[Array, ""], Metrics]:
+    def of(self, vectors: Vectors) -> LossAndMetrics:
         """(mean loss, what is reported of it) of anchors, positives and negatives."""
         if len({v.shape for v in vectors}) > 1 or len(vectors) < 2:
             shapes = ", ".join(str(v.shape) for v in vectors)
@@ -101,7 +99,7 @@ class Matryoshka(ComparesRows):
     dims: tuple[int, ...]
     weights: tuple[float, ...]
 
-    def of(self, vectors: Vectors) -> tuple[Float[Array, ""], Metrics]:
+    def of(self, vectors: Vectors) -> LossAndMetrics:
         """(weighted sum of the losses, what is reported of each)."""
         width = vectors[0].shape[-1]
         if max(self.dims) > width:
@@ -145,7 +143,7 @@ contrastive = Contrastive()
 """InfoNCE at a temperature of 0.05 over cosines (see `Contrastive`)."""
 
 
-def vectors_of(model: Any, batch: Mapping[str, Any], key: Key | None) -> Vectors:
+def vectors_of(model: Any, batch: Batch, key: Key | None) -> Vectors:
     """The vectors of all parts of a batch: anchors, positives, then negatives by their names.
 
     Raises:

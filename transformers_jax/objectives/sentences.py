@@ -1,4 +1,5 @@
-"""Objectives over sentences: do two segments belong together (BERT, ALBERT), and gaps (PEGASUS)."""
+"""Objectives over sentences: do two segments belong together (BERT, ALBERT), gaps (PEGASUS), and
+shuffled sentences with hidden spans (BART)."""
 
 from __future__ import annotations
 
@@ -8,22 +9,14 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from transformers_jax.arrays import Bool, Float, Int
-from transformers_jax.objectives.example import (
-    IGNORED,
-    Corruption,
-    Example,
-    Piece,
-    beside,
-    fractions,
-    ids_of,
-)
+from transformers_jax.objectives.example import IGNORED, Corruption, Example, Piece, Seq2Seq
 from transformers_jax.objectives.masking import MaskedLM
-from transformers_jax.objectives.spans import answer
+from transformers_jax.objectives.spans import answer, cover, lengths_to, round_randomly, span_starts
 from transformers_jax.objectives.vocabulary import Vocabulary
 
 
 class _Segments(Corruption):
-    """[CLS] A [SEP] B [SEP], words hidden in both, and one question about A and B."""
+    """[CLS] A [SEP] B [SEP], words hidden in both, and one label of A and B."""
 
     head: ClassVar[str] = "pretraining"
     loss: ClassVar[str] = "pretraining"
@@ -48,7 +41,7 @@ class _Segments(Corruption):
 
     def room(self, length: int) -> int:
         # Two, because even one token gets a second segment beside it.
-        return beside(self, length, 3, 2)
+        return self.beside(length, 3, 2)
 
 
 def _cut(breaks: Int[np.ndarray, " s"], n: int, rng: np.random.Generator) -> int:
@@ -72,6 +65,8 @@ class NextSentence(_Segments):
     Source: Devlin et al. 2018, section 3.1 (half random) and appendix A.2; 10 % short: its code.
     """
 
+    fractions: ClassVar[tuple[str, ...]] = ("random", "short")
+
     masking: MaskedLM = MaskedLM()
     """how words are hidden in both segments"""
     random: float = 0.5
@@ -79,12 +74,8 @@ class NextSentence(_Segments):
     short: float = 0.1
     """fraction of examples that are made shorter than they could be"""
 
-    def __post_init__(self) -> None:
-        fractions(self, random=self.random, short=self.short)
-
     def example(self, piece, rng, words, other) -> Example:
-        ids, breaks = ids_of(self, piece), np.asarray(piece.breaks)
-        words.require("NextSentence", roles=self.roles)
+        ids, breaks = self.ids(piece, words), np.asarray(piece.breaks)
         if rng.random() < self.short and len(ids) > 2:
             ids = ids[: rng.integers(2, len(ids) + 1)]
             breaks = breaks[breaks < len(ids)]
@@ -96,7 +87,7 @@ class NextSentence(_Segments):
         return self._made(first, second, int(elsewhere), rng, words)
 
     def _from(self, piece: Piece, count: int, rng: np.random.Generator) -> Int[np.ndarray, " m"]:
-        ids, breaks = ids_of(self, piece), np.asarray(piece.breaks)
+        ids, breaks = self.ids(piece), np.asarray(piece.breaks)
         starts = breaks[breaks <= len(ids) - count]
         start = int(starts[rng.integers(len(starts))]) if len(starts) else 0
         return ids[start : start + count]
@@ -107,37 +98,36 @@ class SentenceOrder(_Segments):
     """ALBERT: hidden words, and whether two consecutive segments are in order (0) or swapped (1).
 
     The piece is cut at a random sentence start; one of a single sentence, at its middle token. A
-    piece of one token stands alone, and its order is not asked (-100). The label goes by the name
+    piece of one token stands alone, and has no label (-100). The label goes by the name
     of the head's two-way question, `next_sentence_label`.
 
     Source: Lan et al. 2019, section 3.1 (order), section 4.1 (words hidden in spans of up to 3).
     """
+
+    fractions: ClassVar[tuple[str, ...]] = ("swapped",)
 
     masking: MaskedLM = MaskedLM(ngram=3)
     """how words are hidden in both segments"""
     swapped: float = 0.5
     """fraction of examples whose segments are swapped"""
 
-    def __post_init__(self) -> None:
-        fractions(self, swapped=self.swapped)
-
     def example(self, piece, rng, words, other) -> Example:
-        ids = ids_of(self, piece)
-        words.require("SentenceOrder", roles=self.roles)
+        ids = self.ids(piece, words)
         cut = _cut(np.asarray(piece.breaks), len(ids), rng)
         first, second = ids[:cut], ids[cut:]
         if not len(second):
             return self._made(first, second, IGNORED, rng, words)
-        if rng.random() < self.swapped:
-            return self._made(second, first, 1, rng, words)
-        return self._made(first, second, 0, rng, words)
+        swapped = rng.random() < self.swapped
+        if swapped:
+            first, second = second, first
+        return self._made(first, second, int(swapped), rng, words)
 
 
 Choice = Literal["principal", "random", "lead"]
 
 
 @dataclass(frozen=True)
-class GapSentences(Corruption):
+class GapSentences(Seq2Seq):
     """PEGASUS: whole sentences become one mask token each, and the decoder writes them.
 
     `rate` of the sentences is hidden: the number is rounded, at least one, and one always stays.
@@ -152,10 +142,8 @@ class GapSentences(Corruption):
     the encoder's side is left out, as in the paper's large model (section 6.1.2).
     """
 
-    head: ClassVar[str] = "seq2seq_lm"
-    loss: ClassVar[str] = "seq2seq_lm"
-    sides: ClassVar[int] = 2
     roles: ClassVar[tuple[str, ...]] = ("pad", "eos", "mask")
+    fractions: ClassVar[tuple[str, ...]] = ("rate",)
     sentences: ClassVar[bool] = True
 
     rate: float = 0.3
@@ -164,7 +152,7 @@ class GapSentences(Corruption):
     """which sentences are hidden"""
 
     def __post_init__(self) -> None:
-        fractions(self, rate=self.rate)
+        super().__post_init__()
         if self.choice not in get_args(Choice):
             raise ValueError(
                 f"GapSentences: expected choice to be one of {get_args(Choice)}, came "
@@ -172,8 +160,7 @@ class GapSentences(Corruption):
             )
 
     def example(self, piece, rng, words, other) -> Example:
-        ids = ids_of(self, piece)
-        words.require("GapSentences", roles=self.roles)
+        ids = self.ids(piece, words)
         starts = np.asarray(piece.breaks)
         if len(starts) < 2:
             starts = np.unique([0, len(ids) // 2])
@@ -197,13 +184,13 @@ class GapSentences(Corruption):
             order = rng.permutation(total)
         else:
             order = np.argsort(-rouge_1(ids, sentence, total), kind="stable")
-        found = np.zeros(total, bool)
-        found[order[:count]] = True
-        return found
+        hidden = np.zeros(total, bool)
+        hidden[order[:count]] = True
+        return hidden
 
     def room(self, length: int) -> int:
         # Hidden sentences of one token each make nothing shorter.
-        return beside(self, length, 1)
+        return self.beside(length, 1)
 
     def target_width(self, length: int) -> int:
         # All but a sentence of one token, and eos; a single token is hidden whole.
@@ -221,3 +208,76 @@ def rouge_1(
     shared = np.bincount(pairs % total, np.minimum(count, rest), total)
     # F1 = 2 shared / (length of the sentence + length of the rest), and these add up to n.
     return 2 * shared / len(ids)
+
+
+@dataclass(frozen=True)
+class Denoising(Seq2Seq):
+    """BART: sentences are shuffled, spans become a mask token, and the decoder writes it all.
+
+    `rate` of the tokens is hidden (the number is rounded at random, so the expected rate is exact)
+    in spans of Poisson lengths. A span of length 0 puts in a mask that hides nothing. There are at
+    most as many spans as hidden tokens, so the encoder's side is never longer than the text.
+    Both sides stand between bos and eos; the decoder's input is one behind and starts with eos.
+    A piece of one sentence has nothing to shuffle.
+
+    Source: Lewis et al. 2019, sections 2.2 and 5 (30 %, lambda = 3, all sentences permuted).
+    """
+
+    roles: ClassVar[tuple[str, ...]] = ("pad", "bos", "eos", "mask")
+    fractions: ClassVar[tuple[str, ...]] = ("rate",)
+
+    rate: float = 0.3
+    """fraction of tokens that are hidden"""
+    mean_span: float = 3.0
+    """lambda of the Poisson distribution of span lengths, in tokens"""
+    permute: bool = True
+    """whether sentences are shuffled"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mean_span <= 0:
+            raise ValueError(f"Denoising: expected mean_span > 0, came {self.mean_span}")
+
+    @property
+    def sentences(self) -> bool:  # type: ignore[override]
+        """Whether it needs to know where sentences start."""
+        return self.permute
+
+    def example(self, piece, rng, words, other) -> Example:
+        ids = self.ids(piece, words)
+        bos, eos = (np.array([words.need(r)], np.int32) for r in ("bos", "eos"))
+        labels = np.concatenate([bos, ids, eos])
+        source = np.concatenate(
+            [bos, self._infill(self._shuffled(ids, piece.breaks, rng), rng, words), eos]
+        )
+        behind = np.concatenate([eos, labels[:-1]])
+        return Example({"input_ids": source}, {"decoder_input_ids": behind, "labels": labels})
+
+    def _shuffled(self, ids, breaks, rng) -> np.ndarray:
+        if not self.permute or len(breaks) < 2:
+            return ids
+        sentences = np.split(ids, breaks[1:])
+        return np.concatenate([sentences[i] for i in rng.permutation(len(sentences))])
+
+    def _infill(self, ids, rng, words) -> np.ndarray:
+        """Spans of the ids as one mask token each."""
+        count = round_randomly(self.rate * len(ids), rng)
+        if not count:
+            return ids
+        lengths = lengths_to(count, lambda size: rng.poisson(self.mean_span, size), rng)
+        starts = span_starts(lengths, len(ids), rng)
+        kept = ~cover(starts, lengths, len(ids))
+        # Each mask goes before the first kept token at or after its span.
+        before = np.concatenate([[0], np.cumsum(kept)])[starts]
+        out = np.empty(len(ids) - count + len(lengths), np.int32)
+        masks = np.zeros(len(out), bool)
+        masks[before + np.arange(len(lengths))] = True
+        out[masks] = words.need("mask")
+        out[~masks] = ids[kept]
+        return out
+
+    def room(self, length: int) -> int:
+        return self.beside(length, 2)
+
+    def target_width(self, length: int) -> int:
+        return self.room(length) + 2

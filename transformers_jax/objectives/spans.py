@@ -6,6 +6,7 @@ UL2              a mixture of span corruptions and one hidden suffix, told by a 
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -13,7 +14,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from transformers_jax.arrays import Bool, Int
-from transformers_jax.objectives.example import Corruption, Example, beside, ids_of
+from transformers_jax.objectives.example import Example, Seq2Seq
 from transformers_jax.objectives.vocabulary import Vocabulary
 
 SENTINELS = 100  # <extra_id_0> to <extra_id_99>: Raffel et al. 2019, section 3.1.4
@@ -45,12 +46,12 @@ def lengths_to(
     return rng.permutation(drawn)
 
 
-def place(
+def span_starts(
     lengths: Int[np.ndarray, " m"], total: int, rng: np.random.Generator
 ) -> Int[np.ndarray, " m"]:
-    """Starts of spans of these lengths among `total` places; all arrangements equally likely.
+    """Starts of spans of these lengths among `total` positions; all arrangements equally likely.
 
-    Spans do not overlap, but may touch; one of length 0 stands between two places.
+    Spans do not overlap, but may touch; one of length 0 stands between two positions.
     """
     count = len(lengths)
     slots = choose(count, total - int(lengths.sum()) + count, rng)
@@ -137,19 +138,28 @@ def _check(who: str, rate: float, mean_span: float | None) -> None:
         )
 
 
-def _most(fits: Callable[[int], bool]) -> int:
-    """The greatest n with fits(n), which holds from 1 up to it."""
-    low, high = 1, 2
-    while fits(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+class _Spans(Seq2Seq):
+    """What hides spans behind sentinels, so that both sides have a width of their own."""
+
+    roles: ClassVar[tuple[str, ...]] = ("pad", "eos")
+    sentinels: ClassVar[int] = SENTINELS
+    added: ClassVar[int] = 1
+    """tokens of the first side that are none of the text: eos"""
+
+    def widths(self, n: int) -> tuple[int, int]:
+        """Columns of both sides for a piece of n tokens; neither falls as n grows."""
+        raise NotImplementedError
+
+    def room(self, length: int) -> int:
+        self.beside(length, self.added)
+        return bisect.bisect_right(range(1, 1 << 40), length, key=lambda n: self.widths(n)[0])
+
+    def target_width(self, length: int) -> int:
+        return self.widths(self.room(length))[1]
 
 
 @dataclass(frozen=True)
-class SpanCorruption(Corruption):
+class SpanCorruption(_Spans):
     """T5: spans are replaced by sentinels, and the decoder writes what they hid.
 
     A piece of one token hides nothing: the answer is eos alone.
@@ -157,12 +167,6 @@ class SpanCorruption(Corruption):
     Source: Raffel et al. 2019, sections 3.1.4 and 3.3.4 (15 %, mean span 3), and the arithmetic of
     its code: a row of 512 takes 568 tokens, and their answer 114 columns.
     """
-
-    head: ClassVar[str] = "seq2seq_lm"
-    loss: ClassVar[str] = "seq2seq_lm"
-    sides: ClassVar[int] = 2
-    roles: ClassVar[tuple[str, ...]] = ("pad", "eos")
-    sentinels: ClassVar[int] = SENTINELS
 
     rate: float = 0.15
     """fraction of tokens that are hidden"""
@@ -173,18 +177,11 @@ class SpanCorruption(Corruption):
         _check("SpanCorruption", self.rate, self.mean_span)
 
     def example(self, piece, rng, words, other) -> Example:
-        ids = ids_of(self, piece)
+        ids = self.ids(piece)
         hidden = noise_mask(len(ids), self.rate, self.mean_span, rng)
         return span_example("SpanCorruption", ids, hidden, words)
 
-    def room(self, length: int) -> int:
-        beside(self, length, 1)
-        return _most(lambda n: self._widths(n)[0] <= length)
-
-    def target_width(self, length: int) -> int:
-        return self._widths(self.room(length))[1]
-
-    def _widths(self, n: int) -> tuple[int, int]:
+    def widths(self, n: int) -> tuple[int, int]:
         """Columns of both sides for a piece of n tokens; neither falls as n grows."""
         noise, spans = noise_counts(n, self.rate, self.mean_span)
         return n - noise + spans + 1, noise + spans + 1
@@ -216,7 +213,7 @@ TABLE_1 = (
 
 
 @dataclass(frozen=True)
-class UL2(Corruption):
+class UL2(_Spans):
     """UL2's mixture of denoisers, for encoder-decoders.
 
     Each example draws a denoiser by weight and starts with its mode token. R (regular) and X
@@ -229,11 +226,8 @@ class UL2(Corruption):
     Source: Tay et al. 2022, section 3.1 and table 1. Span lengths are segmented as by T5.
     """
 
-    head: ClassVar[str] = "seq2seq_lm"
-    loss: ClassVar[str] = "seq2seq_lm"
-    sides: ClassVar[int] = 2
-    roles: ClassVar[tuple[str, ...]] = ("pad", "eos")
-    sentinels: ClassVar[int] = SENTINELS
+    added: ClassVar[int] = 2
+    """the mode, and eos"""
 
     denoisers: tuple[Denoiser, ...] = TABLE_1
 
@@ -260,7 +254,7 @@ class UL2(Corruption):
         return tuple(dict.fromkeys(d.mode for d in self.denoisers))
 
     def example(self, piece, rng, words, other) -> Example:
-        ids = ids_of(self, piece)
+        ids = self.ids(piece)
         words.require("UL2", roles=self.roles, sentinels=1, modes=self.modes)
         ends = np.cumsum([d.weight for d in self.denoisers])
         drawn = self.denoisers[np.searchsorted(ends, rng.random() * ends[-1], side="right")]
@@ -276,14 +270,7 @@ class UL2(Corruption):
         source = np.concatenate([mode, made.tokens["input_ids"]])
         return Example({"input_ids": source}, made.target)
 
-    def room(self, length: int) -> int:
-        beside(self, length, 2)
-        return _most(lambda n: self._widths(n)[0] <= length)
-
-    def target_width(self, length: int) -> int:
-        return self._widths(self.room(length))[1]
-
-    def _widths(self, n: int) -> tuple[int, int]:
+    def widths(self, n: int) -> tuple[int, int]:
         """Most columns of both sides over the denoisers that are drawn at all."""
         sources, targets = [], []
         for d in self.denoisers:

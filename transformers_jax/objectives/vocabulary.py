@@ -28,7 +28,7 @@ class Vocabulary:
     special: Mapping[str, int] = field(default_factory=dict)
     """role -> id; roles may share an id (GPT-2's bos and eos), absent roles are not had"""
     sentinels: tuple[int, ...] = ()
-    """ids of <extra_id_0>, <extra_id_1>, ...: the places of hidden spans, in order"""
+    """ids of <extra_id_0>, <extra_id_1>, ...: what stands for hidden spans, in order"""
     modes: Mapping[str, int] = field(default_factory=dict)
     """UL2's mode tokens: "R", "S", "X" -> id"""
     continues: Bool[np.ndarray, " V"] | None = None
@@ -37,13 +37,13 @@ class Vocabulary:
     def __post_init__(self) -> None:
         object.__setattr__(self, "sentinels", tuple(int(i) for i in self.sentinels))
         wrong = [f"{r!r} is no role (there are {', '.join(ROLES)})" for r in self._unknown()]
-        places = [*self.special.items(), *self.modes.items()]
-        places += [(f"sentinel {n}", i) for n, i in enumerate(self.sentinels)]
-        wrong += [
-            f"{name}: id {i} is not in [0, {self.size})" for name, i in places if self._out(i)
-        ]
-        apart = [*self.sentinels, *self.modes.values()]
-        shared = sorted({i for i in apart if apart.count(i) > 1 or i in self.special.values()})
+        ids = [*self.special.items(), *self.modes.items()]
+        ids += [(f"sentinel {n}", i) for n, i in enumerate(self.sentinels)]
+        wrong += [f"{name}: id {i} is not in [0, {self.size})" for name, i in ids if self._out(i)]
+        distinct = [*self.sentinels, *self.modes.values()]
+        shared = sorted(
+            {i for i in distinct if distinct.count(i) > 1 or i in self.special.values()}
+        )
         if shared:
             wrong.append(f"sentinels and modes need ids of their own; shared: {shared}")
         if self.continues is not None and np.shape(self.continues) != (self.size,):
@@ -98,9 +98,9 @@ class Vocabulary:
     @cached_property
     def is_ordinary(self) -> Bool[np.ndarray, " V"]:
         """True for ids that are neither special, sentinel nor mode."""
-        found = np.ones(self.size, bool)
-        found[[*self.special.values(), *self.sentinels, *self.modes.values()]] = False
-        return found
+        ordinary = np.ones(self.size, bool)
+        ordinary[[*self.special.values(), *self.sentinels, *self.modes.values()]] = False
+        return ordinary
 
     @cached_property
     def ordinary(self) -> Int[np.ndarray, " n"]:
@@ -109,7 +109,7 @@ class Vocabulary:
         Raises:
             ValueError: if there are none.
         """
-        found = np.flatnonzero(self.is_ordinary).astype(np.int32)
-        if not len(found):
+        ordinary = np.flatnonzero(self.is_ordinary).astype(np.int32)
+        if not len(ordinary):
             raise ValueError(f"all {self.size} ids of this vocabulary are special tokens")
-        return found
+        return ordinary

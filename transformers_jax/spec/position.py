@@ -149,7 +149,24 @@ class Counted:
     key: str
 
 
-ScoreSpec = Buckets | Alibi | RelativeTable | Disentangled | Additive | Counted
+@dataclass(frozen=True)
+class EdgeFeatures:
+    """A number per head that is learned from features of the edge between query and key, given with
+    a call as `pairs={name: ...}`: Float[b T S F] times a matrix (the pair bias of AlphaFold, Jumper
+    et al. 2021, supplement 1.6.1), or Int[b T S], a category, by a table (the distances of
+    Graphormer, Ying et al. 2021, section 3.1.2).
+
+    Attributes:
+        pairs: the name of the array.
+        size: F, or how many categories there are.
+    """
+
+    pairs: str
+    size: int
+    categories: bool = False
+
+
+ScoreSpec = Buckets | Alibi | RelativeTable | Disentangled | Additive | Counted | EdgeFeatures
 """What is added to the scores or takes their place, learned by the stack for all layers or by each
 layer."""
 

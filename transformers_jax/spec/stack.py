@@ -9,7 +9,7 @@ from transformers_jax.graph import Nodes, PerLayer
 from transformers_jax.spec.initial import Initial
 from transformers_jax.spec.layers import Block, check_names
 from transformers_jax.spec.norm import Norm
-from transformers_jax.spec.position import ScoreSpec
+from transformers_jax.spec.position import EdgeFeatures, ScoreSpec
 
 
 class Layout:
@@ -95,6 +95,12 @@ class StackSpec:
         ops = {branch.op for block in self.blocks for branch in block}
         writers = [self.layout, *(op.extend for op in ops)]
         return frozenset().union(*(writer.tags for writer in writers if writer is not None))
+
+    @property
+    def features(self) -> frozenset[str]:
+        """The names of the features of edges that scores of self-attention read."""
+        scores = [self.score, *(branch.op.score for block in self.blocks for branch in block)]
+        return frozenset(score.pairs for score in scores if isinstance(score, EdgeFeatures))
 
     @property
     def segments(self) -> tuple[Segment, ...]:

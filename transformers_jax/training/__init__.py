@@ -1,14 +1,11 @@
 """The engine: from a config to a trained model, in steps that can be repeated bit for bit.
 
-config.py        what a run is: frozen records, from a Python file or a config.json;  flags.py
+config.py        what a run is: frozen records, from a Python file or a config.json
 prepare.py       text, model and state of a run;  vocabulary.py;  devices.py
 state.py         TrainState, and make_step: one compiled step;  flops.py  what it costs
 gradients.py     of a whole batch, in micro-batches;  guard.py  what a step refuses to write
-fit.py           a whole run;  loop.py  its steps;  evaluate.py;  finish.py  what they leave
+loop.py          the steps of a run;  evaluate.py;  finish.py  samples and the exported model
 checkpoint.py    saved states, with snapshot.py, recorded.py, checksums.py, disk.py
 folder.py        whose a run's folder is;  stop.py  signals;  watchdog.py  a run that hangs
-console.py       what a person sees;  trackers.py, metrics.py, clock.py  what is kept
-report.py        what explains a run, with provenance.py, plots.py, samples.py, card.py
-runs.py          many runs: compare.py, sweep.py, scaling.py
-pretrain.py      the command
+console.py       what a person sees;  trackers.py, metrics.py, clock.py, provenance.py  the records
 """

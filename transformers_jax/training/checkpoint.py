@@ -4,7 +4,7 @@
         6/                              a step, complete: its folder got this name by a rename
         8.orbax-checkpoint-tmp/         a step being written; what a killed process left of one is
                                         removed by the next start and is never read
-        4.damaged/                      a step that was passed over, kept to be looked at
+        4.damaged/                      a step that was passed over, kept to be examined
 
 Orbax reads a flipped bit in a saved array back without an error. So each step records a checksum of
 every leaf, and one of the record itself.
@@ -16,6 +16,7 @@ later one is refused by name.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -23,26 +24,15 @@ import math
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from transformers_jax.training import disk, snapshot
-from transformers_jax.training.checksums import checksums, measured, names
-from transformers_jax.training.recorded import (
-    FORMAT,
-    LACKING,
-    Damaged,
-    cause,
-    is_step,
-    line_of,
-    read_record,
-    reason,
-    spell,
-    verify_step,
-)
+from transformers_jax.training.checksums import checksums, measured
+from transformers_jax.training.recorded import FORMAT, LACKING, Damaged, is_step, read_record
 from transformers_jax.training.state import TrainState
 
 __all__ = ["FORMAT", "Checkpoints", "SaveFailed", "checksums"]
@@ -57,12 +47,12 @@ class SaveFailed(ValueError):
 class Checkpoints:
     """The checkpoints of a run: the newest `keep` (at least 2), and with `best` also the best one.
 
-    `save` copies the state to the host and returns; a thread writes. What goes wrong there is
+    `save` copies the state to the host and returns; a thread writes. An error of that thread is
     raised by the next `check`, `save` or `wait`. The folder must be this run's alone (RunFolder).
 
     Args:
         best: keep the step whose metric is the lowest, too.
-        say: is told about attempts to write that are made again.
+        say: is called with a line about each attempt to write that is made again.
     """
 
     def __init__(
@@ -75,7 +65,7 @@ class Checkpoints:
     ):
         import orbax.checkpoint as ocp
 
-        for name in ("absl", "asyncio"):  # orbax tells each error several times, and we once
+        for name in ("absl", "asyncio"):  # orbax logs each error several times
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.folder = Path(folder).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -85,13 +75,12 @@ class Checkpoints:
         """the step that is being written"""
         self.saved: int | None = None
         """the last step that was written completely by this process"""
-        self._ocp = ocp
+        self._args, self._ocp = ocp.args, ocp
         self._handler = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
-        self._together: Any = None  # the writer of several processes
+        self._async_handler: Any = None  # of several processes
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self._metrics: dict[int, float | None] = {}
-        self._remarks = self._tidy()
+        self._remarks = self._remove_interrupted()
 
     def steps(self) -> list[int]:
         """The steps that are saved completely, the oldest first; one in writing is not."""
@@ -99,17 +88,12 @@ class Checkpoints:
 
     def best_step(self) -> int | None:
         """The saved step with the lowest metric, the later of equals; None if none has one."""
-        known = [(self._metric(step), -step) for step in self.steps()]
-        known = [(value, step) for value, step in known if value is not None]
+        metrics = {}
+        for step in self.steps():
+            with contextlib.suppress(ValueError):
+                metrics[step] = self.meta(step).get("metric")
+        known = [(metric, -step) for step, metric in metrics.items() if metric is not None]
         return -min(known)[1] if known else None
-
-    def _metric(self, step: int) -> float | None:
-        if step not in self._metrics:
-            try:
-                self._metrics[step] = self.meta(step).get("metric")
-            except ValueError:
-                self._metrics[step] = None
-        return self._metrics[step]
 
     # ------------------------------------------------------------ writing
 
@@ -122,37 +106,28 @@ class Checkpoints:
 
         Raises:
             ValueError: a leaf that is no array, a metric that is not finite, a step that is saved
-                already with another content, or (SaveFailed) what went wrong with the save before.
+                already with another content, or (SaveFailed) the error of the save before.
         """
         self.wait()
         tree = snapshot.plain(state)
         snapshot.check_leaves(tree)
         if metric is not None and not math.isfinite(metric):
             raise ValueError(f"metric ({metric}) of a checkpoint must be finite; pass None")
-        step, found = int(state.step), names(tree)
-        asked = measured(jax.tree.leaves(tree))
-        arrays = {name: spell(leaf) for name, leaf in zip(found, jax.tree.leaves(tree))}
-        record = {**meta, "format": FORMAT, "step": step, "arrays": arrays}
+        step, sums = int(state.step), measured(jax.tree.leaves(tree))
+        record = {**meta, "format": FORMAT, "step": step, "arrays": snapshot.spelled(tree)}
         record |= {} if metric is None else {"metric": float(metric)}
-        finish: Callable[[], None]
         if jax.process_count() == 1:
             copies = snapshot.on_host(tree)
-            finish = lambda: self._write(
-                step, copies, snapshot.completed(step, found, asked, record)
-            )
-        else:  # each process writes its own shards, and orbax keeps them in step
-            finish = self._begin_together(
-                step, tree, snapshot.completed(step, found, asked, record)
-            )
+            write = lambda: self._write(step, copies, snapshot.completed(record, sums))
+        else:  # each process writes its own shards, and orbax synchronizes them
+            write = self._begin_async(step, tree, snapshot.completed(record, sums))
         self.saving = step
-        self._metrics[step] = metric
-        self._thread = threading.Thread(
-            target=self._finish, args=(step, finish), name=f"save-{step}"
-        )
+        name = f"save-{step}"
+        self._thread = threading.Thread(target=self._finish, args=(step, write), name=name)
         self._thread.start()
 
     def check(self) -> None:
-        """Raises what went wrong in the background; costs nothing."""
+        """Raises the error of a save in the background; costs nothing."""
         if self._thread is not None and not self._thread.is_alive():
             self._thread = None
         error, self._error = self._error, None
@@ -160,26 +135,25 @@ class Checkpoints:
             raise error
 
     def wait(self) -> None:
-        """Returns when everything is written, and raises what went wrong."""
+        """Returns when everything is written, and raises the error of a save."""
         if self._thread is not None:
             self._thread.join()
         self.check()
 
     def close(self) -> None:
-        """Waits for the writer. A failure that nobody has asked about is said."""
+        """Waits for the writer. An error that was not raised is printed."""
         try:
             self.wait()
         except Exception as error:
-            self.say(f"error: {line_of(error)}")
+            self.say(f"error: {disk.line_of(error)}")
 
     def _finish(self, step: int, write: Callable[[], None]) -> None:
         """In the thread: writes, syncs, and only then removes what is older."""
         try:
             write()
-            path = self.folder / str(step)
             if jax.process_index() == 0:
-                disk.sync(path)
-                self._retire()
+                disk.sync(self.folder / str(step))
+                self._remove_older()
             self.saved = step
         except Exception as error:
             self._error = error
@@ -194,75 +168,71 @@ class Checkpoints:
             raise SaveFailed(
                 f"checkpoint {path} holds another state of step {step}; choose another --out"
             )
-        args = self._ocp.args
-        what = args.Composite(state=args.StandardSave(tree), meta=args.JsonSave(record))
 
-        def write() -> None:
-            self._remove_unfinished(step)
-            self._handler.save(path, args=what, force=True)
+        def attempt() -> None:
+            self._remove(f"{step}{UNFINISHED}*")
+            self._handler.save(path, args=self._content(tree, record), force=True)
 
-        try:
-            with disk.quiet_threads("orbax"):
-                disk.retried(write, lambda error, pause: self._again(path, error, pause))
-        except Exception as error:
-            self._remove_unfinished(step)
-            raise SaveFailed(self._told(path, disk.size_of(tree), error)) from error
+        with self._save_failed(path, tree), disk.quiet_threads("orbax"):
+            disk.retried(attempt, self.say, f"checkpoint {path}")
 
-    def _begin_together(self, step: int, tree: Any, record: dict[str, Any]) -> Callable[[], None]:
-        path, args = self.folder / str(step), self._ocp.args
-        if self._together is None:
-            self._together = self._ocp.AsyncCheckpointer(self._ocp.CompositeCheckpointHandler())
-        what = args.Composite(state=args.StandardSave(tree), meta=args.JsonSave(record))
-        try:
-            self._together.save(path, args=what, force=True)
-        except Exception as error:
-            raise SaveFailed(self._told(path, disk.size_of(tree), error)) from error
+    def _begin_async(self, step: int, tree: Any, record: dict[str, Any]) -> Callable[[], None]:
+        path = self.folder / str(step)
+        if self._async_handler is None:
+            handler = self._ocp.CompositeCheckpointHandler()
+            self._async_handler = self._ocp.AsyncCheckpointer(handler)
+        with self._save_failed(path, tree):
+            self._async_handler.save(path, args=self._content(tree, record), force=True)
 
         def finish() -> None:
-            try:
-                self._together.wait_until_finished()
-            except Exception as error:
-                raise SaveFailed(self._told(path, disk.size_of(tree), error)) from error
+            with self._save_failed(path, tree):
+                self._async_handler.wait_until_finished()
 
         return finish
 
-    def _again(self, path: Path, error: BaseException, pause: float) -> None:
-        self.say(f"WARNING: checkpoint {path}: {cause(error)}; again in {pause:.1f} s")
+    def _content(self, tree: Any, record: dict[str, Any]) -> Any:
+        args = self._args
+        return args.Composite(state=args.StandardSave(tree), meta=args.JsonSave(record))
 
-    def _told(self, path: Path, size: int, error: BaseException) -> str:
-        steps = ", ".join(map(str, self.steps())) or "none"
-        return (
-            f"checkpoint {path} cannot be written: {cause(error)}. It needs {size:,} bytes and "
-            f"{disk.free(self.folder):,} are free on that disk; free some space, or lift the limit "
-            f"on the size of files. Steps that are intact: {steps}"
-        )
+    @contextlib.contextmanager
+    def _save_failed(self, path: Path, tree: Any) -> Iterator[None]:
+        """Within this, an error is a SaveFailed that names the path and the bytes."""
+        try:
+            yield
+        except Exception as error:
+            if jax.process_count() == 1:  # else others may still be writing
+                self._remove(f"{path.name}{UNFINISHED}*")
+            steps = ", ".join(map(str, self.steps())) or "none"
+            raise SaveFailed(
+                f"checkpoint {path} cannot be written: {disk.cause(error)}. It needs "
+                f"{disk.size_of(tree):,} bytes and {disk.free(self.folder):,} are free on that "
+                "disk; free some space, or lift the limit on the size of files. Steps that are "
+                f"intact: {steps}"
+            ) from error
 
-    def _retire(self) -> None:
+    def _remove_older(self) -> None:
         steps = self.steps()
-        kept = set(steps[-self.keep :]) | ({self.best_step()} if self.best else set())
-        for step in steps:
-            if step not in kept:
-                gone = self.folder / f"{step}{REMOVED}"
-                (self.folder / str(step)).rename(gone)  # half a step must not look like one
-                shutil.rmtree(gone, ignore_errors=True)
+        kept = {*steps[-self.keep :], self.best_step() if self.best else None}
+        for step in {*steps} - kept:
+            # renamed first: half a step must not look like one
+            (self.folder / str(step)).rename(self.folder / f"{step}{REMOVED}")
+            self._remove(f"{step}{REMOVED}")
 
-    def _remove_unfinished(self, step: int) -> None:
-        for path in self.folder.glob(f"{step}{UNFINISHED}*"):
+    def _remove(self, pattern: str) -> list[str]:
+        """Removes folders; returns their names."""
+        paths = sorted(self.folder.glob(pattern))
+        for path in paths if jax.process_index() == 0 else ():
             shutil.rmtree(path, ignore_errors=True)
+        return [path.name for path in paths]
 
-    def _tidy(self) -> list[str]:
+    def _remove_interrupted(self) -> list[str]:
         """Removes what was interrupted; returns remarks about all that is no step."""
-        removed, ignored = [], []
-        for path in sorted(self.folder.iterdir()):
-            if UNFINISHED in path.name or path.name.endswith(REMOVED):
-                removed.append(path)
-            elif not is_step(path) and not path.name.endswith(DAMAGED):
-                ignored.append(path.name)
-        if jax.process_index() == 0:
-            for path in removed:
-                shutil.rmtree(path, ignore_errors=True)
-        words = [path.name for path in removed]
-        remarks = [f"removed what an interrupted save left: {', '.join(words)}"] if words else []
+        removed = sorted(self._remove(f"*{UNFINISHED}*") + self._remove(f"*{REMOVED}"))
+        others = [p.name for p in sorted(self.folder.iterdir()) if not is_step(p)]
+        ignored = [name for name in others if not name.endswith(DAMAGED) and name not in removed]
+        remarks = []
+        if removed:
+            remarks.append(f"removed what an interrupted save left: {', '.join(removed)}")
         if ignored:
             remarks.append(f"ignored in {self.folder}, not checkpoints: {', '.join(ignored)}")
         return remarks
@@ -277,34 +247,29 @@ class Checkpoints:
         """
         return read_record(self.folder / str(step))
 
-    def verify(self, step: int) -> dict[str, str]:
-        """{leaf: "ok" | "changed" | "unreadable: ..."} of a step, without a model."""
-        return {name: leaf.verdict for name, leaf in verify_step(self.folder / str(step)).items()}
-
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state of a step, laid out like `like`, once every leaf is what was saved.
 
         Raises:
             ValueError: it cannot be read, has other leaves, or some leaf has changed since.
         """
-        path, args = self.folder / str(step), self._ocp.args
-        record = self.meta(step)
+        path, record, args = self.folder / str(step), self.meta(step), self._args
         lacking = LACKING[record["format"]]
         wanted = {name: part for name, part in snapshot.plain(like).items() if name not in lacking}
         snapshot.check_same_leaves(path, record, wanted)
-        what = args.Composite(state=args.StandardRestore(jax.tree.map(snapshot.abstract, wanted)))
+        abstract = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
+        what = args.Composite(state=args.StandardRestore(jax.tree.map(abstract, wanted)))
         read = lambda: self._handler.restore(path, args=what)["state"]
-        again = lambda error, pause: self._again(path, error, pause)
         try:
-            found = disk.retried(read, again, worth=disk.passing)
+            fields = disk.retried(read, self.say, f"checkpoint {path}")
         except Exception as error:
-            raise Damaged(f"checkpoint {path}: {reason(error)}") from error
-        sums = {name: int(value) for name, value in checksums(found).items()}
+            raise Damaged(f"checkpoint {path}: cannot be read ({disk.cause(error)})") from error
+        sums = checksums(fields)
         wrong = sorted(name for name, sum_ in record["checksums"].items() if sums[name] != sum_)
         if wrong:
             raise Damaged(f"checkpoint {path}: damaged, {', '.join(wrong)} changed on disk")
-        key = jax.random.wrap_key_data(found.pop("key"), impl=jax.random.key_impl(like.key))
-        return dataclasses.replace(like, **found, key=key)
+        key = jax.random.wrap_key_data(fields.pop("key"), impl=jax.random.key_impl(like.key))
+        return dataclasses.replace(like, **fields, key=key)
 
     def newest(
         self, like: TrainState, *, strict: bool, say: Callable[[str], None]
@@ -319,23 +284,23 @@ class Checkpoints:
         """
         for remark in self._remarks:
             say(remark)
-        self._remarks, damaged = [], []
+        self._remarks = []
+        damaged: list[int] = []
         for step in reversed(self.steps()):
-            found, error = None, None
+            good, problem = None, Damaged(f"checkpoint {step}: another process could not read it")
             try:
-                found = self.restore(step, like), self.meta(step)
-            except Damaged as this:
-                error = this
-            if found is None or not snapshot.all_processes(found is not None):
-                told = error or Damaged(f"checkpoint {step}: another process could not read it")
-                if strict:
-                    raise ValueError(f"{told}; --resume auto would use an older one") from error
-                say(f"WARNING: {line_of(told)}; trying the one before")
-                damaged.append(step)
-                continue
-            for bad in damaged:
-                self._put_aside(bad)
-            return found
+                good = self.restore(step, like), self.meta(step)
+            except Damaged as error:
+                problem = error
+            if snapshot.all_processes(good is not None):
+                for bad in damaged:
+                    self._put_aside(bad)
+                return good
+            if strict:
+                message = f"{problem}; --resume auto would use an older one"
+                raise ValueError(message) from problem
+            say(f"WARNING: {disk.line_of(problem)}; trying the one before")
+            damaged.append(step)
         if damaged:
             raise ValueError(
                 f"none of the checkpoints in {self.folder} is intact; "

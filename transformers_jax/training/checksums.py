@@ -1,9 +1,9 @@
 """Checksums of arrays where they live: one integer per leaf, the same on every mesh.
 
-    sum over places p of bits(x[p]) * (2 p + 1)   modulo 2^32
+    sum over positions p of bits(x[p]) * (2 p + 1)   modulo 2^32
 
 Integer sums are associative, so that it does not matter how the array is cut. A flipped bit k at
-place p changes the sum by 2^k times an odd number, which is never 0.
+position p changes the sum by 2^k times an odd number, which is never 0.
 """
 
 from __future__ import annotations
@@ -20,30 +20,21 @@ from transformers_jax.arrays import Array, Bool, UInt32
 
 def names(tree: Any) -> list[str]:
     """["params.embed.table", ...] in the order of `jax.tree.leaves`."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in flat]
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
 
 
-def checksums(tree: Any) -> dict[str, UInt32[Array, ""]]:
+def checksums(tree: Any) -> dict[str, int]:
     """{"params.embed.table": a checksum, ...}: any one flipped bit changes it."""
-    return dict(zip(names(tree), jax.device_get(_sums(jax.tree.leaves(tree)))))
+    sums = jax.device_get(measured(jax.tree.leaves(tree))[0])
+    return dict(zip(names(tree), map(int, sums)))
 
 
 @jax.jit
 def measured(leaves: list[Array]) -> tuple[list[UInt32[Array, ""]], list[Bool[Array, ""]]]:
     """(checksum, are all of its numbers finite) of each leaf."""
-    return [checksum(x) for x in leaves], [_finite(x) for x in leaves]
-
-
-@jax.jit
-def _sums(leaves: list[Array]) -> list[UInt32[Array, ""]]:
-    return [checksum(x) for x in leaves]
-
-
-def _finite(x: Array) -> Bool[Array, ""]:
-    if not jnp.issubdtype(x.dtype, jnp.inexact):
-        return jnp.bool_(True)
-    return jnp.all(jnp.isfinite(x))
+    finite = lambda x: jnp.all(jnp.isfinite(x)) if jnp.issubdtype(x.dtype, jnp.inexact) else True
+    return [checksum(x) for x in leaves], [jnp.asarray(finite(x)) for x in leaves]
 
 
 def checksum(x: Array) -> UInt32[Array, ""]:
@@ -55,7 +46,7 @@ def checksum(x: Array) -> UInt32[Array, ""]:
     strides = [1]
     for size in reversed(bits.shape[1:]):
         strides.insert(0, strides[0] * size % 2**32)
-    place = functools.reduce(  # without a reshape, which would gather a sharded array
+    position = functools.reduce(  # without a reshape, which would gather a sharded array
         jnp.add,
         (
             jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis) * jnp.uint32(stride)
@@ -63,7 +54,7 @@ def checksum(x: Array) -> UInt32[Array, ""]:
         ),
         jnp.uint32(0),
     )
-    return jnp.sum(bits * (2 * place + 1), dtype=jnp.uint32)
+    return jnp.sum(bits * (2 * position + 1), dtype=jnp.uint32)
 
 
 def checksum_on_host(x: np.ndarray, block: int = 1 << 22) -> int:
@@ -73,6 +64,6 @@ def checksum_on_host(x: np.ndarray, block: int = 1 << 22) -> int:
     total = 0
     for start in range(0, bits.size, block):
         part = bits[start : start + block].astype(np.uint32)
-        place = np.arange(start, start + part.size, dtype=np.uint64).astype(np.uint32)
-        total += int(np.sum(part * (2 * place + 1), dtype=np.uint32))
+        position = np.arange(start, start + part.size, dtype=np.uint64).astype(np.uint32)
+        total += int(np.sum(part * (2 * position + 1), dtype=np.uint32))
     return total % 2**32

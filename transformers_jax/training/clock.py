@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from transformers_jax.json_files import json_or_empty
 from transformers_jax.publish import publish_json
-from transformers_jax.training.provenance import now, read_json
+from transformers_jax.training.provenance import now
 
 FILE = "goodput.json"
 KINDS = {
@@ -23,7 +25,7 @@ KINDS = {
     "sampling": "samples, export and report",
     "other": "start and all else",
 }
-"""Names of goodput.json, and how a report calls them."""
+"""Names of goodput.json, and what a report calls them."""
 
 
 class Clock:
@@ -39,16 +41,28 @@ class Clock:
 
     def __init__(self, folder: Path, every: float = 30.0):
         self.file, self.every = folder / FILE, every
-        self._before = read_json(self.file).get("sessions", [])
-        self._seconds: dict[str, float] = {}
-        self._kinds = ["other"]
+        self._before = json_or_empty(self.file).get("sessions", [])
+        self._seconds: Counter[str] = Counter()
+        self._kind = "other"
         self._began, self._from, self._to = now(), 0, 0
         self._mark = self._saved = time.perf_counter()
 
-    def __call__(self, kind: str) -> Span:
+    @contextlib.contextmanager
+    def __call__(self, kind: str) -> Iterator[None]:
         """Seconds inside of `with clock(kind):` belong to it."""
         assert kind in {*KINDS} - {"lost"}, kind
-        return Span(self, kind)
+        outer = self._kind
+        self._switch(kind)
+        try:
+            yield
+        finally:
+            self._switch(outer)
+
+    def _switch(self, kind: str) -> None:
+        """Adds the time since the last switch to the kind until now."""
+        time_now = time.perf_counter()
+        self._seconds[self._kind] += time_now - self._mark  # type: ignore[assignment]
+        self._kind, self._mark = kind, time_now
 
     def resume(self, step: int) -> None:
         """The process goes on from this step; steps that came after it before are lost."""
@@ -62,54 +76,20 @@ class Clock:
 
     def seconds(self) -> dict[str, float]:
         """Of this process, until now, by kind."""
-        self._turn()
+        self._switch(self._kind)
         return dict(self._seconds)
 
     def summary(self) -> dict[str, Any]:
         """The content of goodput.json: of all processes of the run."""
-        session = {
-            "began": self._began,
-            "from": self._from,
-            "to": self._to,
-            "seconds": self.seconds(),
-        }
-        return summarise([*self._before, session])
+        session = {"began": self._began, "from": self._from, "to": self._to}
+        return summarise([*self._before, {**session, "seconds": self.seconds()}])
 
     def save(self) -> dict[str, Any]:
         """Writes goodput.json; returns its content."""
-        found = self.summary()
-        publish_json(self.file, found)
+        summary = self.summary()
+        publish_json(self.file, summary)
         self._saved = time.perf_counter()
-        return found
-
-    def _turn(self) -> None:
-        """Gives the time since the last turn to the kind that ran."""
-        time_now, kind = time.perf_counter(), self._kinds[-1]
-        self._seconds[kind] = self._seconds.get(kind, 0.0) + time_now - self._mark
-        self._mark = time_now
-
-
-class Span:
-    """What `with clock(kind):` enters."""
-
-    __slots__ = ("clock", "kind")
-
-    def __init__(self, clock: Clock, kind: str):
-        self.clock, self.kind = clock, kind
-
-    def __enter__(self) -> Span:
-        self.clock._turn()
-        self.clock._kinds.append(self.kind)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.clock._turn()
-        self.clock._kinds.pop()
+        return summary
 
 
 def summarise(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -120,26 +100,22 @@ def summarise(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     `goodput` is the share of the total that went into steps that lasted.
     """
     seconds: dict[str, float] = {}
-    alive: list[list[float]] = []  # from, to, seconds of steps: what of each session still counts
+    lasting: list[list[float]] = []  # first, last, seconds of steps: what of each session counts
     lost = 0.0
     for session in sessions:
         for kind, value in session["seconds"].items():
             seconds[kind] = seconds.get(kind, 0.0) + value
-        for part in alive:
+        for part in lasting:
             first, last, spent = part
-            kept = max(first, min(last, session["from"]))
-            if kept < last:
-                gone = spent * (last - kept) / (last - first)
-                lost += gone
-                part[1:] = kept, spent - gone
-        alive.append([session["from"], session["to"], session["seconds"].get("steps", 0.0)])
+            end = max(first, min(last, session["from"]))
+            if end < last:
+                again = spent * (last - end) / (last - first)
+                lost += again
+                part[1:] = end, spent - again
+        lasting.append([session["from"], session["to"], session["seconds"].get("steps", 0.0)])
     if lost:
         seconds["steps"] -= lost
         seconds["lost"] = lost
     total = sum(seconds.values())
-    return {
-        "goodput": seconds.get("steps", 0.0) / total if total else 0.0,
-        "total": total,
-        "seconds": seconds,
-        "sessions": list(sessions),
-    }
+    goodput = seconds.get("steps", 0.0) / total if total else 0.0
+    return dict(goodput=goodput, total=total, seconds=seconds, sessions=list(sessions))

@@ -1,6 +1,6 @@
 """What a run is: frozen records, from a Python file's `config()` or from a run's config.json.
 
-A slot, such as `optimizer`, holds one of several records; in JSON its key `kind` says which.
+A field such as `optimizer` holds one of several records; in JSON its key `kind` says which.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union
@@ -62,12 +62,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Debug:
-    """Faults on purpose, to see that they are met."""
+    """Faults on purpose, to test that they are handled."""
 
     nan_at: int | None = None
     """the step whose loss is not a number"""
     stall_at: int | None = None
     """the step that never ends"""
+
+
+AT_LEAST_ONE = """steps accumulate save_every log_every keep max_skipped schedule_steps
+    epochs""".split()
 
 
 @dataclass(frozen=True)
@@ -133,12 +137,10 @@ class TrainConfig:
     debug: Debug = Debug()
 
     def __post_init__(self) -> None:
-        for name in ("steps", "accumulate", "save_every", "log_every", "keep", "max_skipped"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
-        for name in ("schedule_steps", "epochs"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
+        for name in AT_LEAST_ONE:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} ({value}) must be at least 1")
         for name in ("batch_warmup", "length_warmup"):
             _check_stages(name, getattr(self, name))
         if any(self.data.length % length for _, length in self.length_warmup):
@@ -168,7 +170,7 @@ def _check_stages(name: str, stages: Stages) -> None:
 
 
 def at_stage(stages: Stages, step: int, then: int) -> int:
-    """The value of the stage that a step (counted from 0) lies in, or `then` after the last."""
+    """The value of the stage that a step (counted from 0) is in, or `then` after the last."""
     return next((value for until, value in stages if step < until), then)
 
 
@@ -181,7 +183,7 @@ NOT_THE_RUN = frozenset(
 schedule does, and is checked by itself)."""
 
 KINDS = {**OBJECTIVES, **OPTIMIZERS, **SCHEDULES}
-"""Records that a slot may hold, by name."""
+"""The classes of records that a field may hold, by name."""
 
 
 # ---------------------------------------------------------------- as JSON
@@ -209,47 +211,43 @@ def from_dict(values: Mapping[str, Any], where: str = "config.json") -> TrainCon
         ValueError: keys that no config has, with the nearest names, all at once.
     """
     problems: list[str] = []
-    fields = _fields(TrainConfig, values, "", problems)
+    config = _read(TrainConfig, values, "", problems)
     if problems:
         raise ValueError(f"{where}: " + "; ".join(problems))
-    if "model" in fields:
-        from transformers_jax.models import load_config
-
-        fields["model"] = load_config(fields["model"])
-    return TrainConfig(**fields)
+    return config
 
 
-def _fields(
-    record: type, values: Mapping[str, Any], prefix: str, problems: list[str]
-) -> dict[str, Any]:
+def _read(record: Any, values: Any, prefix: str, problems: list[str]) -> Any:
+    """A record of values as JSON has them; what is wrong with them is added to the problems."""
     if not isinstance(values, Mapping):
         problems.append(f"{prefix.rstrip('.') or 'the file'} must be an object")
-        return {}
-    known = {f.name: f for f in dataclasses.fields(record)}
-    found = {}
+        return None
+    before, kind = len(problems), values.get("kind", record.__name__)
+    if "kind" in values and kind not in KINDS:
+        problems.append(f"{prefix}kind {kind!r} is unknown{nearest(str(kind), KINDS)}")
+    record = KINDS.get(kind, record)
+    known = {field.name: field for field in dataclasses.fields(record)}
+    fields: dict[str, Any] = {}
     for key, value in values.items():
-        if key not in known:
+        if key in known and dataclasses.is_dataclass(default := known[key].default):
+            fields[key] = _read(type(default), value, f"{prefix}{key}.", problems)
+        elif key == "model" and record is TrainConfig:
+            fields[key] = _read_model(value, problems)
+        elif key in known:
+            fields[key] = _tuples(value)
+        elif key != "kind":
             problems.append(f"unknown key {prefix + key!r}{nearest(key, known, prefix=prefix)}")
-        elif key == "model":
-            found[key] = value
-        elif dataclasses.is_dataclass(known[key].default):
-            found[key] = _record(type(known[key].default), value, f"{prefix}{key}.", problems)
-        else:
-            found[key] = _tuples(value)
-    return found
-
-
-def _record(default: type, values: Any, prefix: str, problems: list[str]) -> Any:
-    record = default
-    if isinstance(values, Mapping) and "kind" in values:
-        values = dict(values)
-        name = values.pop("kind")
-        record = KINDS.get(name, default)
-        if name not in KINDS:
-            problems.append(f"{prefix}kind {name!r} is unknown{nearest(str(name), KINDS)}")
-    before = len(problems)
-    fields = _fields(record, values, prefix, problems)
     return record(**fields) if len(problems) == before else None
+
+
+def _read_model(values: Any, problems: list[str]) -> Any:
+    from transformers_jax.models import load_config
+
+    try:
+        return load_config(values)
+    except ValueError as error:
+        problems.append(str(error))
+        return None
 
 
 def _tuples(value: Any) -> Any:
@@ -257,7 +255,7 @@ def _tuples(value: Any) -> Any:
 
 
 def fingerprint(config: TrainConfig) -> str:
-    """A short name of all that decides what a step computes."""
+    """A digest of all settings that decide what a step computes."""
     text = json.dumps(identity(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -265,13 +263,14 @@ def fingerprint(config: TrainConfig) -> str:
 def identity(config: TrainConfig) -> dict[str, Any]:
     """{"model.n_layer": 4, ...}: what must be the same when a run is continued."""
     values = {k: v for k, v in to_dict(config).items() if k not in NOT_THE_RUN}
-    return json.loads(json.dumps(dict(_flat(values, ""))))
+    return json.loads(json.dumps(dict(flat(values))))
 
 
-def _flat(values: Mapping[str, Any], prefix: str):
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """("model.n_layer", 4), ...: the values of nested dicts, by dotted names."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
 
@@ -289,12 +288,10 @@ def load(path: str | Path) -> TrainConfig:
     if file.is_dir():
         file = file / "config.json"
     if not file.is_file():
-        near = sorted(
-            p.as_posix() for p in Path(file.parent).glob("*") if p.suffix in (".py", ".json")
-        )
+        others = [p.as_posix() for p in file.parent.glob("*") if p.suffix in (".py", ".json")]
         raise ValueError(
-            f"config {str(path)!r} does not exist{nearest(file.as_posix(), near)}; it is a "
-            "Python file with config(), or the config.json of a run"
+            f"config {str(path)!r} does not exist{nearest(file.as_posix(), sorted(others))}; it is "
+            "a Python file with config(), or the config.json of a run"
         )
     if file.suffix == ".json":
         try:

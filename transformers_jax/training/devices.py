@@ -1,4 +1,4 @@
-"""The devices of a run: their mesh, and what lies where."""
+"""The devices of a run: their mesh, and how a batch is placed on them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_mesh(config: TrainConfig) -> Mesh | None:
 
 
 def check_batch(batch: int, accumulate: int, mesh: Mesh | None) -> None:
-    """The batch divides into micro-batches and over the mesh.
+    """Checks that the batch divides into micro-batches and over the mesh.
 
     Raises:
         ValueError: it does not, with the nearest that would.

@@ -1,9 +1,10 @@
-"""Disks: is there room, is it on the disk, and is trying again of any use."""
+"""Disks: free space, what has reached the disk, and which errors are worth another attempt."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import random
 import shutil
@@ -20,36 +21,23 @@ T = TypeVar("T")
 RETRIES = 3
 FIRST_PAUSE = 0.1  # seconds; each pause is three times the one before
 
-_FOR_GOOD = {
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
-}  # fmt: skip
-_FOR_GOOD_WORDS = (  # TensorStore raises ValueError with the text of the system's error
-    "no space left", "quota exceeded", "file too large", "read-only file system",
-    "permission denied", "not a directory", "resource_exhausted", "out_of_range",
-)  # fmt: skip
 _PASSING = {
     errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE,
 }  # fmt: skip
-_PASSING_WORDS = ("input/output error", "stale file handle", "timed out", "unavailable")
+_PASSING_WORDS = (  # TensorStore raises ValueError with the text of the system's error
+    "input/output error", "stale file handle", "timed out", "deadline", "unavailable", "aborted",
+    "interrupted", "too many open files", "connection",
+)  # fmt: skip
 
 
 def size_of(tree: object) -> int:
     """Bytes of the arrays of a tree, as one copy of them on a disk would take."""
-    leaves = jax.tree.leaves(tree)
-    return sum(
-        jax.random.key_data(x).nbytes
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-        else x.nbytes
-        for x in leaves
-    )
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
 def free(folder: str | Path) -> int:
-    """Bytes that this user may still write where the folder is, or would be made."""
-    path = Path(folder).absolute()
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free
+    """Bytes that this user may still write on the disk of a folder."""
+    return shutil.disk_usage(folder).free
 
 
 def room(folder: str | Path, size: int) -> None:
@@ -60,11 +48,11 @@ def room(folder: str | Path, size: int) -> None:
     Raises:
         ValueError: less than twice `size` is free.
     """
-    there = free(folder)
-    if there < 2 * size:
+    available = free(folder)
+    if available < 2 * size:
         raise ValueError(
             f"{folder}: two checkpoints of {size:,} bytes need {2 * size:,} bytes and "
-            f"{there:,} are free on that disk; free some space or choose another --out"
+            f"{available:,} are free on that disk; free some space or choose another --out"
         )
 
 
@@ -82,64 +70,67 @@ def sync(path: Path) -> None:
             os.close(handle)
 
 
-def final(error: BaseException) -> bool:
-    """Whether another attempt would fail like this one: a full disk stays full."""
-    return _tells(error, _FOR_GOOD, _FOR_GOOD_WORDS)
+# ---------------------------------------------------------------- errors
 
 
-def passing(error: BaseException) -> bool:
-    """Whether reading may succeed in a moment, as on a network disk that hiccups."""
-    return _tells(error, _PASSING, _PASSING_WORDS)
-
-
-def _tells(error: BaseException, numbers: set[int], words: tuple[str, ...]) -> bool:
-    """Whether an error, or what caused it, has one of the numbers or words."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in numbers:
+def is_passing(error: BaseException | None) -> bool:
+    """Whether another attempt may succeed in a moment, as on a network disk that hiccups: by an
+    error or what caused it. A full disk stays full."""
+    while error is not None:
+        text = str(error).lower()
+        if getattr(error, "errno", None) in _PASSING or any(w in text for w in _PASSING_WORDS):
             return True
-        if any(word in str(seen).lower() for word in words):
-            return True
-        seen = seen.__cause__ or seen.__context__
+        error = error.__cause__ or error.__context__
     return False
 
 
-def retried(
-    call: Callable[[], T],
-    again: Callable[[BaseException, float], None],
-    worth: Callable[[BaseException], bool] = lambda error: not final(error),
-) -> T:
-    """What `call` returns, after up to three further attempts where an error is worth them.
+def line_of(error: BaseException) -> str:
+    """The first line of a message, or the kind of the error."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = line.split(" [tensorstore_spec", 1)[0]  # a page of JSON
+    # TensorStore begins with what was done, and ends with the text of the system's error
+    return line if len(line) <= 400 else f"{line[:180]} ... {line[-200:]}"
 
-    `again(error, pause)` is told before each. Pauses grow, and vary by half, so that processes
+
+def cause(error: BaseException) -> str:
+    """The first cause with its kind: orbax wraps what happened in general remarks."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {line_of(error)}"
+
+
+def retried(call: Callable[[], T], say: Callable[[str], None], what: str) -> T:
+    """What `call` returns, after up to three further attempts if its error is a passing one.
+
+    Each is announced, with `what` it is about. Pauses grow, and vary by half, so that processes
     that failed together do not come back together.
     """
-    for attempt in range(RETRIES):
+    for attempt in itertools.count():
         try:
             return call()
         except Exception as error:
-            if not worth(error):
+            if attempt == RETRIES or not is_passing(error):
                 raise
             pause = FIRST_PAUSE * 3**attempt * random.uniform(0.5, 1.5)
-            again(error, pause)
+            say(f"WARNING: {what}: {cause(error)}; again in {pause:.1f} s")
             time.sleep(pause)
-    return call()
+    raise AssertionError
 
 
 @contextlib.contextmanager
 def quiet_threads(package: str) -> Iterator[None]:
     """Within this, threads of a package end without a traceback on the screen.
 
-    Orbax writes in threads that raise to nobody what it raises to its caller as well.
+    Orbax raises in threads, to nobody, what it raises to its caller as well.
     """
-    told = threading.excepthook
+    report = threading.excepthook
 
     def hook(end: threading.ExceptHookArgs) -> None:
         if end.thread is None or not type(end.thread).__module__.startswith(package):
-            told(end)
+            report(end)
 
     threading.excepthook = hook
     try:
         yield
     finally:
-        threading.excepthook = told
+        threading.excepthook = report

@@ -1,4 +1,4 @@
-"""The loss on held-out text: of some of its batches on the way, of all of them at the end."""
+"""The loss on held-out text: of some of its batches during training, of all at the end."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ Evaluate = Callable[[Params, bool, Stop], dict[str, float]]
 
 
 def evaluator(run: Run) -> Evaluate:
-    """A function of (parameters, whole or in part, stop) that measures every held-out set.
+    """A function of (parameters, all batches or some, stop) that evaluates every held-out set.
 
     It gives eval_loss, and eval_NAME for whatever else the objective reports; those of a further
     set end in /SET. Bits per byte are given where every token of a text is asked for. An
     evaluation that is stopped gives nothing.
     """
-    config, mesh = run.config, run.mesh
-    model = run.model
-    if config.compute_dtype is not None:
-        model = model.abstract(compute=config.compute_dtype)
+    mesh, model, count = run.mesh, run.model, run.config.evaluation.batches
+    if run.config.compute_dtype is not None:
+        model = model.abstract(compute=run.config.compute_dtype)
     definition = split(model)[0]
 
     @jax.jit
@@ -38,20 +37,18 @@ def evaluator(run: Run) -> Evaluate:
         with shard.use(mesh):
             return run.loss(merge(definition, params), batch, None)[1]
 
-    @jax.jit
-    def add(sums: Any, found: Any) -> Any:
-        return jax.tree.map(jnp.add, sums, found)
+    add = jax.jit(lambda one, other: jax.tree.map(jnp.add, one, other))
 
     def evaluate(params: Params, whole: bool, stop: Stop) -> dict[str, float]:
         values: dict[str, float] = {}
-        for name, every in run.held.items():
-            stride = max(1, len(every) // max(config.evaluation.batches, 1))
+        for name, batches in run.evaluation.items():
+            stride = max(1, len(batches) // max(count, 1))
             sums: Any = None
-            for batch in every if whole else every[::stride][: config.evaluation.batches]:
+            for batch in batches if whole else batches[::stride][:count]:
                 if stop.by:
                     return {}
-                found = measure(params, place(batch, mesh))
-                sums = found if sums is None else add(sums, found)
+                measured = measure(params, place(batch, mesh))
+                sums = measured if sums is None else add(sums, measured)
             values |= _means(run, sums, name)
         return values
 
@@ -65,9 +62,8 @@ def _means(run: Run, sums: Any, name: str) -> dict[str, float]:
         terms = value if isinstance(value, Mapping) else {key: value}
         each = {term: float(total) / float(n) for term, (total, n) in terms.items() if n > 0}
         if each:  # a loss of several terms is their sum, and each is reported as well
-            means |= {
-                f"eval_{name}{end}": x for name, x in {**each, key: sum(each.values())}.items()
-            }
+            each[key] = sum(each.values())
+        means |= {f"eval_{term}{end}": mean for term, mean in each.items()}
     density = run.corpus.bytes_per_token.get(name)
     whole = run.config.data.rows in ("stream", "crops") and type(run.config.objective) is CausalLM
     if density and whole:

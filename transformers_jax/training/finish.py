@@ -1,8 +1,9 @@
-"""After the last step, and now and then before: samples, and the model in Hugging Face's format."""
+"""What a run produces beside figures: samples, and the model in Hugging Face's format."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.electra_pretraining import ReplacedTokenPair
 from transformers_jax.models.masks import masks_of
 from transformers_jax.nn.param import bind
-from transformers_jax.training import report, samples
+from transformers_jax.saving import save_pretrained
+from transformers_jax.training import samples
 from transformers_jax.training.console import Console
 from transformers_jax.training.prepare import Run
 from transformers_jax.training.state import TrainState
@@ -18,9 +20,9 @@ from transformers_jax.training.trackers import Composite
 
 
 def exportable(run: Run, state: TrainState) -> Model:
-    """The model that is evaluated, as others will use it: without the masks of packed rows.
+    """The model that is evaluated, as it will be used: without the masks of packed rows.
 
-    A pair is told apart only when it is exported.
+    A generator and a discriminator are separated only when they are written.
     """
     params = run.averaged(state)
     if isinstance(run.model, ReplacedTokenPair):
@@ -30,20 +32,16 @@ def exportable(run: Run, state: TrainState) -> Model:
 
 
 def sample(run: Run, model: Model, step: int, trackers: Composite) -> list[str]:
-    """Texts that the model writes, or answers that it gives, after a step; also in samples/."""
-    asked, tokenizer = run.config.sample, run.corpus.tokenizer
-    held = run.corpus.evaluation[""].ids
-    prompt = held[:1] if tokenizer is None else tokenizer.encode(asked.prompt)
+    """Texts that the model generates after a step; they are written to samples/ as well."""
+    settings, tokenizer = run.config.sample, run.corpus.tokenizer
+    prompt: Any = [] if tokenizer is None else tokenizer.encode(settings.prompt)
     texts = samples.draw_samples(
         model,
         run.config.objective.head,
-        prompt=np.asarray(prompt if len(prompt) else held[:1], np.int32),
-        examples=run.examples(asked.count),
+        settings,
+        prompt=np.asarray(prompt if len(prompt) else run.corpus.evaluation[""].ids[:1], np.int32),
+        examples=run.examples(settings.count),
         tokenizer=tokenizer,
-        count=asked.count,
-        tokens=asked.tokens,
-        temperature=asked.temperature,
-        top_k=asked.top_k,
         seed=run.config.seed,
     )
     samples.save_samples(texts, run.folder.path, step)
@@ -55,7 +53,7 @@ def sample(run: Run, model: Model, step: int, trackers: Composite) -> list[str]:
 def finish(
     run: Run, state: TrainState, screen: Console, trackers: Composite
 ) -> tuple[Model, TrainState]:
-    """Samples, and the model with its tokenizer and its card; of the best step, if so configured.
+    """Writes samples, and the model with its tokenizer; of the best step, if so configured.
 
     Returns:
         The model, and the state that it is from.
@@ -68,13 +66,13 @@ def finish(
     model = exportable(run, state)
     for text in sample(run, model, last, trackers):
         screen.say(f"--- sample ---\n{text}")
-    folder, tokenizer = run.folder.path, run.corpus.tokenizer
+    folder = run.folder.path / "model"
     if isinstance(model, ReplacedTokenPair):
-        from transformers_jax.pretrained import save_pretrained
-
         params = run.averaged(state)
-        report.export_model(model.discriminator_model(params), tokenizer, folder)
-        save_pretrained(model.generator_model(params), folder / "model" / "generator")
+        save_pretrained(model.discriminator_model(params), folder)
+        save_pretrained(model.generator_model(params), folder / "generator")
     else:
-        report.export_model(model, tokenizer, folder)
+        save_pretrained(model, folder)
+    if run.corpus.tokenizer is not None:
+        run.corpus.tokenizer.save(folder)
     return model, state

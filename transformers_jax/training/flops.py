@@ -25,6 +25,9 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.graph import Mask, sequence
 from transformers_jax.models.base import Model
+from transformers_jax.models.wiring import DualEncoder, Network
+from transformers_jax.models.wiring.tower import paths
+from transformers_jax.nn.embed.frames import STRIDE
 from transformers_jax.nn.head import LanguageModel
 from transformers_jax.nn.param import axes, flatten, params
 from transformers_jax.nn.stack import Stack
@@ -32,6 +35,9 @@ from transformers_jax.optim import is_matrix
 
 LOOKED_UP = ("vocab", "position", "type")
 """Leading axes of tables that are looked up, or multiplied only as an unembedding."""
+
+FRAMES = {"embed.first": STRIDE}
+"""How many times for each token a matrix of an embedder is applied, where it is more than once."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +67,17 @@ class Flops:
         return 3 * self.forward
 
 
-def flops_per_row(
-    model: Model, length: int, target_length: int | None = None, *, asked: float = 1.0
-) -> Flops:
+def flops_per_row(model: Model, length: int, target_length: int | None = None) -> Flops:
     """What one row of `length` tokens costs (and, with two sides, a target of `target_length`).
-
-    Args:
-        asked: the part of the answering side's tokens for which logits are made.
 
     Raises:
         ValueError: a target length where there is one side, or none where there are two.
     """
+    if isinstance(model, DualEncoder):
+        raise ValueError(
+            f"{type(model).__name__} reads texts and images, which have lengths of their own: "
+            "count each tower by itself"
+        )
     two = model.is_encoder_decoder
     if two != (target_length is not None):
         raise ValueError(
@@ -79,38 +85,32 @@ def flops_per_row(
             f"{'give target_length as well' if two else 'target_length has no meaning'}"
         )
     target = length if target_length is None else target_length
-    projections = attention = 0.0
-    stacks = [
-        (".".join(map(str, path)), part)
-        for path, part in nnx.iter_modules(model)
-        if isinstance(part, Stack)
+    modules = {".".join(map(str, path)): part for path, part in nnx.iter_modules(model)}
+    stacks = {path: part for path, part in modules.items() if isinstance(part, Stack)}
+    costs = [
+        _stack(stack.spec, target if two and "decoder" in path else length, length)
+        for path, stack in stacks.items()
     ]
-    for path, stack in stacks:
-        own = target if two and "decoder" in path else length
-        of_stack = _stack(stack.spec, own, length)
-        projections, attention = projections + of_stack[0], attention + of_stack[1]
-    inside = tuple(path + "." for path, _ in stacks)
-    sizes, words, others = flatten(params(model)), 0.0, 0.0
+    inside, sizes = tuple(f"{path}." for path in stacks), flatten(params(model))
+    others = 0.0
     for path, names in flatten(axes(model)).items():
         if not path.startswith(inside) and is_matrix(names) and names[0] not in LOOKED_UP:
-            others += 2.0 * sizes[path].size * (1 if "pooler" in path else target)
-    for _, part in nnx.iter_modules(model):
+            tokens = FRAMES.get(path, 1) * length if path.startswith("embed.") else target
+            others += 2.0 * sizes[path].size * (1 if "pooler" in path else tokens)
+    unembedding = 0.0
+    for part in modules.values():
         if isinstance(part, LanguageModel):
-            table = sizes["embed.table"].shape if part.table is None else part.table[...].shape
-            words += 2.0 * table[0] * table[1] * target * asked
-    return Flops(projections, attention, words, others)
+            own = paths(model.output_of)["embed"] if isinstance(model, Network) else "embed"
+            shared = f"{own}.table" if f"{own}.table" in sizes else "embed.table"
+            table = sizes[shared] if part.table is None else part.table[...]
+            unembedding += 2.0 * table.shape[0] * table.shape[1] * target
+    projections, attention = (sum(cost[n] for cost in costs) for n in (0, 1))
+    return Flops(projections, attention, unembedding, others)
 
 
-def flops_per_step(
-    model: Model,
-    rows: int,
-    length: int,
-    target_length: int | None = None,
-    *,
-    asked: float = 1.0,
-) -> float:
+def flops_per_step(model: Model, rows: int, length: int, target_length: int | None = None) -> float:
     """FLOPs of a training step over a batch of `rows` rows."""
-    return rows * flops_per_row(model, length, target_length, asked=asked).training
+    return rows * flops_per_row(model, length, target_length).training
 
 
 def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, float]:
@@ -119,27 +119,28 @@ def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, floa
     for block, times in Counter(stack.applied).items():
         for branch in block:
             keys = length if branch.source is None else source
-            edges = functools.partial(_edges, length=length, heard=keys)
+            edges = functools.partial(_edges, length=length, keys=keys)
             projections, attention = branch.op.flops(stack.width, length, keys, edges)
             dense, along_edges = dense + times * projections, along_edges + times * attention
     return dense, along_edges
 
 
-def _edges(mask: Mask, length: int, heard: int, block: int = 1024) -> int:
+def _edges(mask: Mask, length: int, keys: int, block: int = 1024) -> int:
     """How many edges a mask draws in a row that is one document without a prefix.
 
     Masks that read pairs given at run time are counted as if those allowed every edge.
     """
     if mask.pairs:
-        return length * heard
-    tags: Any = {name: np.zeros((1, heard), np.int32) for name in mask.tags - {"index", "position"}}
-    keys = sequence(heard, tags=tags)
+        return length * keys
+    names = mask.tags - {"index", "position"}
+    tags_of: Any = lambda count: {name: np.zeros((1, count), np.int32) for name in names}
+    sources = sequence(keys, tags=tags_of(keys))
     count = 0
     for start in range(0, length, block):
         size = min(block, length - start)
-        own: Any = {name: np.zeros((1, size), np.int32) for name in tags}
-        drawn = mask.edges(sequence(size, start=start, tags=own), keys, {})
-        count += int(np.broadcast_to(np.asarray(drawn)[0], (size, heard)).sum())
+        queries = sequence(size, start=start, tags=tags_of(size))
+        drawn = np.asarray(mask.edges(queries, sources, {}))[0]
+        count += int(np.broadcast_to(drawn, (size, keys)).sum())
     return count
 
 

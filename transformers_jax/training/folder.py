@@ -1,4 +1,4 @@
-"""The folder of a run: who may write into it, and what it continues from."""
+"""The folder of a run: which process may write into it, and which run may continue it."""
 
 from __future__ import annotations
 
@@ -36,13 +36,15 @@ class RunFolder:
             raise ValueError(f"cannot make the folder {self.path}: {error.strerror}") from None
         if not owner:
             return
-        if resume == "never" and any(_holds_something(file) for file in self.path.iterdir()):
+        # a start that failed leaves a lock and empty folders
+        files = [f for f in self.path.iterdir() if f.is_file() or any(f.iterdir())]
+        if resume == "never" and any(file.name != LOCK for file in files):
             raise ValueError(
                 f"{self.path} is not empty; choose another --out, or --resume auto to continue it"
             )
-        self._take()
+        self._acquire()
 
-    def _take(self) -> None:
+    def _acquire(self) -> None:
         try:
             lock = (self.path / LOCK).open("a+")
         except OSError as error:
@@ -65,7 +67,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the states are."""
+        """The folder of the saved states."""
         return self.path / "checkpoints"
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
@@ -74,7 +76,7 @@ class RunFolder:
             publish_json(self.path / name, values)
 
     def close(self) -> None:
-        """Another process may have it."""
+        """Releases the folder for another process."""
         if self._lock is not None:
             self._lock.close()
 
@@ -85,50 +87,40 @@ def check_same_run(config: TrainConfig, data: str, saved: dict[str, Any]) -> Non
     Raises:
         ValueError: another model, optimizer, text or schedule, with each difference.
     """
-    before, now = saved["identity"], _without_paths(identity(config))
-    allowed = tuple(config.allow_change)
-    if config.allow_schedule_change:
-        allowed += ("optimizer.schedule",)
+    before, now = saved["identity"], _identity(config)
+    allowed = [f"{name}." for name in config.allow_change if name != "data"]
+    allowed += ["optimizer.schedule."] if config.allow_schedule_change else []
     wrong = {
         name: f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
         for name in sorted({*before, *now})
-        if before.get(name) != now.get(name) and not _named(name, allowed)
+        if before.get(name) != now.get(name) and not f"{name}.".startswith(tuple(allowed))
     }
-    if saved["data"] != data and "data" not in allowed:
+    if saved["data"] != data and "data" not in config.allow_change:
         wrong["data"] = f"the text was {saved['data']} and is {data} ({config.data.path})"
     if wrong:
         raise ValueError(
             f"{config.out} holds another run: {'; '.join(wrong.values())}. Choose another --out, "
             f"or go on all the same with --allow-change {' '.join(wrong)}"
         )
-    named = config.schedule_steps
-    if named is not None and named != saved["schedule_steps"] and not config.allow_schedule_change:
+    steps, saved_steps = config.schedule_steps, saved["schedule_steps"]
+    if steps not in (None, saved_steps) and not config.allow_schedule_change:
         raise ValueError(
-            f"the learning-rate schedule was {saved['schedule_steps']} steps and is {named}; keep "
-            f"--schedule-steps {saved['schedule_steps']}, or pass --allow-schedule-change"
+            f"the learning-rate schedule was {saved_steps} steps and is {steps}; keep "
+            f"--schedule-steps {saved_steps}, or pass --allow-schedule-change"
         )
-
-
-def _named(name: str, allowed: tuple[str, ...]) -> bool:
-    """Whether a setting, or the record that it is in, is named."""
-    return any(name == one or name.startswith(f"{one}.") for one in allowed if one != "data")
 
 
 def record(config: TrainConfig, data: str, schedule_steps: int) -> dict[str, Any]:
     """What `check_same_run` compares, as a checkpoint remembers it."""
     return {
-        "identity": _without_paths(identity(config)),
+        "identity": _identity(config),
         "data": data,
         "schedule_steps": schedule_steps,
         "vocab_size": getattr(config.model, "vocab_size", None),
     }
 
 
-def _holds_something(file: Path) -> bool:
-    """A start that failed leaves a lock and empty folders, which nobody would miss."""
-    return file.name != LOCK and not (file.is_dir() and not any(file.iterdir()))
-
-
-def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
-    """A text may move: its fingerprint is compared instead."""
-    return {k: v for k, v in values.items() if k not in ("data.path", "data.eval_path")}
+def _identity(config: TrainConfig) -> dict[str, Any]:
+    """Without paths: a text may move, and its fingerprint is compared instead."""
+    paths = ("data.path", "data.eval_path")
+    return {name: value for name, value in identity(config).items() if name not in paths}

@@ -4,7 +4,7 @@
 
 The loss that an objective returns is the sum of these terms, as its contract says; with several of
 them, micro-batches are differentiated by the terms. Counts are of the batch (labels, masks), so
-that they are found first, without the model; then each micro-batch adds its share. What compares
+that they are computed first, without the model; then each micro-batch adds its share. What compares
 rows with one another is no such sum: an objective that has `vectors` and `of` (objectives/pairs.py)
 is computed over the vectors of the whole batch, and its gradient goes back through one micro-batch
 after the other (GradCache: Gao et al. 2021, section 3).
@@ -22,7 +22,9 @@ import numpy as np
 from transformers_jax import shard
 from transformers_jax.arrays import Array, Key, Params
 from transformers_jax.inputs.arguments import BY_NAME
-from transformers_jax.objectives import Metrics, Objective, means
+from transformers_jax.objectives import Metrics, means
+
+ModelOf = Callable[[Params], Callable[..., Any]]
 
 ONE_FOR_ALL = (*BY_NAME, "position_ids")
 LEAST = 1e-9  # a batch without labels has loss 0, not 0 / 0
@@ -31,8 +33,8 @@ LEAST = 1e-9  # a batch without labels has loss 0, not 0 / 0
 def gradients(
     params: Params,
     *,
-    model_of: Callable[[Params], Callable[..., Any]],
-    objective: Objective,
+    model_of: ModelOf,
+    objective: Any,
     batch: Mapping[str, Any],
     noise: Key,
     accumulate: int,
@@ -53,53 +55,58 @@ def gradients(
     if accumulate == 1:
         (_, sums), grads = jax.value_and_grad(loss_of, has_aux=True)(params, batch, noise)
         return grads, sums
-    numbered = (jnp.arange(accumulate), micro_batches(batch, accumulate))
-    if callable(getattr(objective, "vectors", None)):
-        return _through_vectors(model_of, objective, params, numbered, noise)
-    return _added_up(loss_of, params, numbered, noise)
+    parts = _micro_batches_and_keys(batch, noise, accumulate)
+    if compares_rows(objective):
+        return _through_vectors(model_of, objective, params, parts)
+    return _accumulated(loss_of, params, parts)
 
 
 def loss_value(
     params: Params,
     *,
-    model_of: Callable[[Params], Callable[..., Any]],
+    model_of: ModelOf,
     objective: Any,
     batch: Mapping[str, Any],
     noise: Key,
     accumulate: int,
 ) -> Array:
-    """The loss that `gradients` differentiates: optimizers that search along a line ask for it."""
+    """The loss that `gradients` differentiates, for optimizers with a line search."""
     if accumulate == 1:
         return checked(objective, objective(model_of(params), batch, noise))[0]
-    numbered = (jnp.arange(accumulate), micro_batches(batch, accumulate))
-    compares: Any = objective
-    if callable(getattr(compares, "vectors", None)):
-        vectors = _vectors(model_of, compares, params, numbered, noise)
-        return checked(objective, compares.of(vectors))[0]
+    parts = _micro_batches_and_keys(batch, noise, accumulate)
+    if compares_rows(objective):
+        vectors = _vectors(model_of, objective, params, parts)
+        return checked(objective, objective.of(vectors))[0]
 
-    def sums_of(numbered):
-        number, part = numbered
-        found = objective(model_of(params), part, jax.random.fold_in(noise, number))
-        return checked(objective, found)[1]["loss"]
+    def sums_of(part_and_key):
+        part, key = part_and_key
+        return checked(objective, objective(model_of(params), part, key))[1]["loss"]
 
-    every = jax.lax.map(sums_of, numbered)
-    return means({"loss": jax.tree.map(lambda x: x.sum(0), every)})["loss"]
+    sums = jax.lax.map(sums_of, parts)
+    return means({"loss": jax.tree.map(lambda x: x.sum(0), sums)})["loss"]
+
+
+def compares_rows(objective: Any) -> bool:
+    """Whether the loss is computed over the vectors of all rows of a batch."""
+    return callable(getattr(objective, "vectors", None))
+
+
+def _micro_batches_and_keys(batch: Mapping[str, Any], noise: Key, count: int) -> Any:
+    keys = jax.vmap(lambda number: jax.random.fold_in(noise, number))(jnp.arange(count))
+    return micro_batches(batch, count), keys
 
 
 # ---------------------------------------------------------------- sums of means
 
 
-def _added_up(
-    loss_of: Callable[..., Any], params: Params, numbered: Any, noise: Key
-) -> tuple[Params, Metrics]:
-    """Each micro-batch adds its share of every mean of which the loss is made."""
+def _accumulated(loss_of: Callable[..., Any], params: Params, parts: Any) -> tuple[Params, Metrics]:
+    """The sum over micro-batches, each with its share of every mean in the loss."""
 
-    def counts(numbered):  # of the labels alone: XLA leaves the model out
-        number, part = numbered
-        loss = loss_of(params, part, jax.random.fold_in(noise, number))[1]["loss"]
+    def counts(part_and_key):  # of the labels alone: XLA leaves the model out
+        loss = loss_of(params, *part_and_key)[1]["loss"]
         return {name: count for name, (_, count) in _terms(loss).items()}
 
-    whole = {n: jnp.maximum(c.sum(), LEAST) for n, c in jax.lax.map(counts, numbered).items()}
+    whole = {n: jnp.maximum(c.sum(), LEAST) for n, c in jax.lax.map(counts, parts).items()}
 
     def share(params, part, key):
         loss, sums = loss_of(params, part, key)
@@ -109,16 +116,14 @@ def _added_up(
             return loss * jax.lax.stop_gradient(count / whole[name]), sums
         return sum(total / whole[name] for name, (total, _) in terms.items()), sums
 
-    def add(carry, numbered):
-        number, part = numbered
-        key = jax.random.fold_in(noise, number)
-        (_, sums), grads = jax.value_and_grad(share, has_aux=True)(params, part, key)
+    def add(carry, part_and_key):
+        (_, sums), grads = jax.value_and_grad(share, has_aux=True)(params, *part_and_key)
         return jax.tree.map(jnp.add, carry, (grads, sums)), None
 
-    first = jax.tree.map(lambda x: x[0], numbered[1])
-    shapes = jax.eval_shape(lambda: (params, loss_of(params, first, noise)[1]))
+    first = jax.tree.map(lambda x: x[0], parts)
+    shapes = jax.eval_shape(lambda: (params, loss_of(params, *first)[1]))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return jax.lax.scan(add, zeros, numbered)[0]
+    return jax.lax.scan(add, zeros, parts)[0]
 
 
 def _terms(loss: Any) -> Mapping[str, Any]:
@@ -128,39 +133,29 @@ def _terms(loss: Any) -> Mapping[str, Any]:
 # ---------------------------------------------------------------- in-batch negatives
 
 
-def _vectors(model_of, objective, params, numbered, noise):
-    """The vectors of the whole batch, in the order of its rows, made part by part."""
-
-    def vectors(numbered):
-        number, part = numbered
-        return objective.vectors(model_of(params), part, jax.random.fold_in(noise, number))
-
-    return jax.tree.map(_joined, jax.lax.map(vectors, numbered))
+def _vectors(model_of: ModelOf, objective: Any, params: Params, parts: Any) -> Any:
+    """The vectors of the whole batch, in the order of its rows, computed part by part."""
+    of_part = lambda part_and_key: objective.vectors(model_of(params), *part_and_key)
+    return jax.tree.map(_joined, jax.lax.map(of_part, parts))
 
 
 def _through_vectors(
-    model_of: Callable[[Params], Callable[..., Any]],
-    objective: Any,
-    params: Params,
-    numbered: Any,
-    noise: Key,
+    model_of: ModelOf, objective: Any, params: Params, parts: Any
 ) -> tuple[Params, Metrics]:
-    """Vectors of all micro-batches; the gradient of the loss by them; and back, each micro-batch
-    computed again with the noise that it had."""
-    made = _vectors(model_of, objective, params, numbered, noise)
-    of = lambda made: checked(objective, objective.of(made))
-    (_, sums), by_vectors = jax.value_and_grad(of, has_aux=True)(made)
-    count = len(numbered[0])
-    cut = jax.tree.map(lambda x: _cut(x, count), by_vectors)
+    """The vectors of all micro-batches, the gradient of the loss by them, and its way back through
+    each micro-batch, which is computed again with the same noise."""
+    vectors = _vectors(model_of, objective, params, parts)
+    loss = lambda vectors: checked(objective, objective.of(vectors))
+    (_, sums), by_vectors = jax.value_and_grad(loss, has_aux=True)(vectors)
+    cut = jax.tree.map(lambda x: _cut(x, len(parts[1])), by_vectors)
 
-    def add(grads, numbered):
-        number, part, by_part = numbered
-        key = jax.random.fold_in(noise, number)
+    def add(grads, parts_and_vectors):
+        (part, key), by_part = parts_and_vectors
         _, back = jax.vjp(lambda p: objective.vectors(model_of(p), part, key), params)
         return jax.tree.map(jnp.add, grads, back(by_part)[0]), None
 
     zeros = jax.tree.map(jnp.zeros_like, params)
-    return jax.lax.scan(add, zeros, (*numbered, cut))[0], sums
+    return jax.lax.scan(add, zeros, (parts, cut))[0], sums
 
 
 # ---------------------------------------------------------------- rows
@@ -176,11 +171,8 @@ def micro_batches(batch: Mapping[str, Any], count: int) -> dict[str, Any]:
         ValueError: numbers of rows that differ, or that the count does not divide.
     """
     named, tree = jax.tree_util.tree_flatten_with_path(dict(batch))
-    most, rows = max(
-        ((path, np.shape(x)[0]) for path, x in named if np.ndim(x)),
-        key=lambda found: found[1],
-        default=((), 1),
-    )
+    sizes = [(np.shape(x)[0], path) for path, x in named if np.ndim(x)]
+    rows, most = max(sizes, key=lambda size: size[0], default=(1, ()))
     for path, x in named:
         if np.ndim(x) and np.shape(x)[0] not in ((1, rows) if _for_all(path) else (rows,)):
             raise ValueError(
@@ -218,7 +210,7 @@ def _joined(parts: Array) -> Array:
 # ---------------------------------------------------------------- the contract
 
 
-def checked(objective: Any, found: Any) -> tuple[Array, Metrics]:
+def checked(objective: Any, returned: Any) -> tuple[Array, Metrics]:
     """What an objective returned, if it is (loss, {name: (sum, weight)}) with an entry `loss`.
 
     Raises:
@@ -226,32 +218,34 @@ def checked(objective: Any, found: Any) -> tuple[Array, Metrics]:
     """
     scalar = lambda x: hasattr(x, "shape") and x.shape == ()
     pair = lambda x: isinstance(x, tuple) and len(x) == 2 and all(map(scalar, x))
-    came = ""
-    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], Mapping):
-        came = _shown(found)
-    elif not scalar(found[0]):
-        came = f"a loss that is {_shown(found[0])}"
-    elif "loss" not in found[1]:
-        came = f"metrics without 'loss': {', '.join(found[1]) or 'none'}"
+    wrong = ""
+    if not (
+        isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Mapping)
+    ):
+        wrong = _shown(returned)
+    elif not scalar(returned[0]):
+        wrong = f"a loss that is {_shown(returned[0])}"
+    elif "loss" not in returned[1]:
+        wrong = f"metrics without 'loss': {', '.join(returned[1]) or 'none'}"
     else:
-        for name, value in found[1].items():
-            nested = name == "loss" and isinstance(value, Mapping) and value
-            if not (all(map(pair, value.values())) if nested else pair(value)):
-                came = f"metrics[{name!r}] that is {_shown(value)}"
-    if came:
+        for name, value in returned[1].items():
+            several = name == "loss" and isinstance(value, Mapping) and value
+            if not all(map(pair, value.values() if several else [value])):
+                wrong = f"metrics[{name!r}] that is {_shown(value)}"
+    if wrong:
         name = getattr(objective, "__name__", None) or type(objective).__name__
         raise TypeError(
-            f"the objective {name} returned {came}; expected (loss, metrics): the mean over the "
+            f"the objective {name} returned {wrong}; expected (loss, metrics): the mean over the "
             "batch, and {name: (sum, weight)} of each figure with 'loss' among them, whose sum / "
             "weight (of each part, added up) is the loss that is returned, such as "
             "return total / count, {'loss': (total, count)} (jax.numpy scalars)"
         )
-    return found
+    return returned
 
 
-def _shown(found: Any) -> str:
-    if hasattr(found, "shape"):
-        return f"an array {found.dtype}{list(found.shape)}"
-    if isinstance(found, (tuple, list)):
-        return f"{type(found).__name__} of {', '.join(map(_shown, found)) or 'nothing'}"
-    return f"{type(found).__name__}"
+def _shown(x: Any) -> str:
+    if hasattr(x, "shape"):
+        return f"an array {x.dtype}{list(x.shape)}"
+    if isinstance(x, (tuple, list)):
+        return f"{type(x).__name__} of {', '.join(map(_shown, x)) or 'nothing'}"
+    return f"{type(x).__name__}"

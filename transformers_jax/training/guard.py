@@ -1,7 +1,7 @@
-"""What a step refuses to write: gradients, parameters and optimizer states that are not finite.
+"""The guard of a step: it writes no parameters and no optimizer state that are not finite.
 
 A finite gradient is not enough: Adam in float16 squares it beyond 65504, a learning rate may be
-NaN, a quotient of small numbers infinite. So an update is looked at before it replaces the old
+NaN, a quotient of small numbers infinite. So an update is checked before it replaces the old
 state, which otherwise keeps every bit.
 """
 
@@ -21,7 +21,7 @@ Written = tuple[Params, Any]
 
 
 def measured(grads: Params) -> tuple[Float[Array, ""], Int[Array, ""]]:
-    """(global norm, place of the first leaf whose sum of squares is not finite, or -1)."""
+    """(global norm, index of the first leaf whose sum of squares is not finite, or -1)."""
     squares = jnp.stack([jnp.square(g.astype(jnp.float32)).sum() for g in jax.tree.leaves(grads)])
     return jnp.sqrt(squares.sum()), _first(~jnp.isfinite(squares))
 
@@ -33,17 +33,17 @@ def guarded(
     *,
     branch: bool,
 ) -> tuple[Written, Bool[Array, ""], Int[Array, ""]]:
-    """(update(old) if `finite` and all it would write stays so, else `old`; whether it was; the
-    place of the first parameter that would not have been finite, or -1).
+    """(update(old) if `finite` and all that it writes is finite, else `old`; whether it was made;
+    the index of the first parameter that would not have been finite, or -1).
 
-    An update that works number by number is computed twice: first to be looked at, of which nothing
-    is kept, and then into the memory of the old state. Keeping it instead would take the memory of
-    the state once more, and five times as long on a CPU. One with products of matrices or loops
-    (Muon, searches along a line) is kept.
+    An elementwise update is computed twice: first to be checked, without storing it, and then into
+    the memory of the old state. Storing it instead would take the memory of the state once more,
+    and five times as long on a CPU. One with products of matrices or loops (Muon, line searches) is
+    computed once.
 
-    With a `branch` no number is selected, and which leaf is spoiled is found only where one is:
-    right on a CPU. On an accelerator the selection is part of the update's own loop, and a branch
-    would have to wait on the host.
+    With a `branch` no number is selected, and the spoiled leaf is searched for only where there is
+    one: right on a CPU. On an accelerator the selection is part of the update's own loop, and a
+    branch would have to wait on the host.
     """
     first_of = lambda spoiled: _first(spoiled[: len(jax.tree.leaves(old[0]))])
     twice, count = is_elementwise(update, old), len(jax.tree.leaves(old))
@@ -65,7 +65,7 @@ def guarded(
     new = update(old)
     spoiled = finite & spoils(old, new)
     good = finite & ~spoiled.any()
-    if twice:  # behind a barrier, so that the compiler does not keep what was looked at
+    if twice:  # behind a barrier, so that the compiler does not store what was checked
         new = update(jax.lax.optimization_barrier(old))
     chosen = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)
     return chosen, good, first_of(spoiled)
@@ -91,17 +91,17 @@ _costly = {
 
 
 def _primitives(jaxpr: Any) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for equation in jaxpr.eqns:
-        found.add(equation.primitive.name)
+        names.add(equation.primitive.name)
         for inner in jaxprs_in_params(equation.params):
-            found |= _primitives(inner)
-    return found
+            names |= _primitives(inner)
+    return names
 
 
 def spoils(old: Any, new: Any) -> Bool[Array, " n"]:
-    """Of each leaf, whether a number in it was finite and is not any more. What began as infinite,
-    such as the best loss so far, may stay so."""
+    """Of each leaf, whether a number in it was finite and is not any more. A number that was
+    infinite before, such as the best loss so far, may stay infinite."""
     pairs = zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True)
     return jnp.stack([_spoiled(a, b).any() for a, b in pairs])
 
@@ -123,12 +123,12 @@ def _spoiled(old: Array, new: Array) -> Bool[Array, "..."]:
 
 
 def _by_fours(truths: Bool[Array, "..."]) -> Array:
-    """Truth values as whole numbers of four of them each, where there are many."""
+    """Truth values, four packed into an integer, where there are many."""
     if truths.size < 4096 or truths.size % 4:
         return truths
     return jax.lax.bitcast_convert_type(truths.astype(jnp.uint8).reshape(-1, 4), jnp.uint32) != 0
 
 
 def _first(bad: Bool[Array, " n"]) -> Int[Array, ""]:
-    """The place of the first that is bad, or -1."""
+    """The index of the first that is bad, or -1."""
     return jnp.where(bad.any(), jnp.argmax(bad), -1).astype(jnp.int32)

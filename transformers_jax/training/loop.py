@@ -1,4 +1,8 @@
-"""The loop: steps until the last or a signal; each is recorded, some are evaluated and saved."""
+"""The loop: steps until the last or a signal; each is recorded, some are evaluated and saved.
+
+The devices are given a step before the metrics of the one before are read, so that they never wait
+for the host; a thread makes the batches ahead.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import jax
 
 from transformers_jax.data.batches import fill, prefetched, shorten
 from transformers_jax.data.stream import Position
+from transformers_jax.training.checksums import names
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import at_stage
 from transformers_jax.training.console import Console
@@ -27,65 +32,47 @@ from transformers_jax.training.watchdog import Watchdog
 OVER = 50  # steps over which speed is measured
 START_GRACE = 10.0  # seconds for a signal while nothing can be lost yet
 PROFILED = range(10, 15)  # steps after the start that a profile shows
+NOT_RECORDED = ("loss", "finite", "first_nonfinite", "skipped")
 
 
 class Loop:
-    """What changes from step to step."""
+    """The state of a run from step to step."""
 
     def __init__(self, run: Run, screen: Console, trackers: Composite, stop: Stop, clock: Clock):
         self.run, self.screen, self.trackers = run, screen, trackers
         self.stop, self.clock = stop, clock
         self.state, self.position = run.take_state(), run.position
-        self.evaluate = evaluator(run)
-        self.pace = Pace(run)
+        self.evaluate, self.pace = evaluator(run), Pace(run)
         self.pending: tuple[int, Any, dict[str, Any]] | None = None
-        self.saved, self.checked, self.in_a_row = run.start, run.start, 0
+        """(number, metrics, input figures) of the step whose metrics have not been read"""
+        self.saved, self.checked, self.skipped_in_a_row = run.start, run.start, 0
         self.writing: int | None = None
         self.tracing = False
         clock.resume(run.start)
-        self.names = [
-            jax.tree_util.keystr(path, simple=True, separator=".")
-            for path, _ in jax.tree_util.tree_leaves_with_path(self.state.params)
-        ]
 
     def train(self) -> TrainState:
         """The state after the last step."""
-        run, config, stop = self.run, self.run.config, self.stop
+        run, config = self.run, self.run.config
         batches = prefetched(
             run.stream, self.position, run.rows_at, first=run.start, limit=run.limit
         )
-        # without a limit nothing would ever be late
-        watchdog = Watchdog(run.folder.path, least=config.watchdog or 1e9)
+        watchdog = Watchdog(run.folder.path, least=config.watchdog or 1e9)  # 0: nothing is late
         with watchdog, self.clock("steps"):
             for number in range(run.start + 1, config.steps + 1):
-                if stop.agreed() or self.out_of_time():
+                if self.stop.agreed() or self.out_of_patience():
                     break
                 self.profile(number)
                 if number == config.debug.stall_at:
                     time.sleep(1e9)
                 self.step(number, batches)
-                self.note_saved()
+                self.report_saved()
                 watchdog.beat(number)
                 self.clock.step(number)
-                if self.due(number):
+                if self.is_milestone(number):
                     with watchdog.patient(f"what follows step {number}"):
                         self.milestone(number)
             with watchdog.patient("the end of the run"):
-                self.profile(None)
-                self.settle()
-                done = int(self.state.step)
-                if done > self.saved and (stop.by or self.out_of_time()):
-                    self.save(done)
-                with self.clock("saving"):
-                    run.checkpoints.wait()
-                self.note_saved()
-        if self.out_of_time() and not stop.by:
-            self.screen.say(
-                f"stopped after step {done}: no better evaluation in {config.evaluation.patience}"
-            )
-        if stop.by:
-            what = f"saved step {self.saved}" if self.saved else "nothing to save"
-            self.screen.say(f"{stop.by.name}: {what}")
+                self.end()
         return self.state
 
     def step(self, number: int, batches: Any) -> None:
@@ -93,121 +80,132 @@ class Loop:
         began = time.perf_counter()
         with self.clock("input"):
             batch, position = next(batches)
-        seen = self.seen(batch, position, time.perf_counter() - began)
-        batch = place(self.cut(batch, number), self.run.mesh)
+        inputs = self.input_figures(batch, position, time.perf_counter() - began)
+        batch = place(self.shortened(batch, number), self.run.mesh)
         if number == self.run.start + 1:
             self.screen.status("compiling")
             with self.clock("compile"), self.stop.hurry(START_GRACE):
                 self.state, metrics = self.run.step(self.state, batch)
         else:
             self.state, metrics = self.run.step(self.state, batch)
-        self.settle()
-        self.pending, self.position = (number, metrics, seen), position
+        self.record_pending()
+        self.pending, self.position = (number, metrics, inputs), position
         self.run.checkpoints.check()
+
+    def end(self) -> None:
+        """After the last step, or a signal: saves what is not saved, and says why it ended."""
+        self.profile(None)
+        self.record_pending()
+        done, stop = int(self.state.step), self.stop
+        if done > self.saved and (stop.by or self.out_of_patience()):
+            self.save(done)
+        with self.clock("saving"):
+            self.run.checkpoints.wait()
+        self.report_saved()
+        if stop.by:
+            what = f"saved step {self.saved}" if self.saved else "nothing to save"
+            self.screen.say(f"{stop.by.name}: {what}")
+        elif self.out_of_patience():
+            patience = self.run.config.evaluation.patience
+            self.screen.say(f"stopped after step {done}: no better evaluation in {patience}")
 
     # ------------------------------------------------------------ milestones
 
-    def due(self, number: int) -> bool:
-        """Whether something follows a step."""
+    def is_milestone(self, number: int) -> bool:
+        """Whether an evaluation, samples or a checkpoint follow a step."""
         config = self.run.config
-        return (
-            number == config.steps
-            or bool(self.stop.by)
-            or self.stop.save
-            or number % config.save_every == 0
-            or _every(number, config.evaluation.every)
-            or _every(number, config.sample.every)
+        return self.is_saved(number) or any(
+            _every(number, every) for every in (config.evaluation.every, config.sample.every)
         )
 
+    def is_saved(self, number: int) -> bool:
+        """Whether a checkpoint follows a step."""
+        config, stop = self.run.config, self.stop
+        last = number == config.steps
+        return last or bool(stop.by) or stop.save or number % config.save_every == 0
+
     def milestone(self, number: int) -> None:
-        """What some steps are followed by: an evaluation, samples, a checkpoint."""
-        config, stop, clock = self.run.config, self.stop, self.clock
+        """An evaluation, samples, a checkpoint: each if it is due."""
+        config, clock = self.run.config, self.clock
         last = number == config.steps
         assert self.pending is not None
         self.check_finite(number, self.pending[1])
-        found: dict[str, float] = {}
+        evaluation: dict[str, float] = {}
         if last or _every(number, config.evaluation.every):
             self.screen.status("evaluating")
             with clock("evaluation"):
-                averaged = self.run.averaged(self.state)
-                found = self.evaluate(averaged, last, stop)
-            self.remember(found)
-        self.settle(found)
+                evaluation = self.evaluate(self.run.averaged(self.state), last, self.stop)
+            self.count_evaluation(evaluation)
+        self.record_pending(evaluation)
         self.screen.status("")
         if _every(number, config.sample.every) and not last:
             with clock("sampling"):
                 sample(self.run, exportable(self.run, self.state), number, self.trackers)
-        if last or stop.by or stop.save or number % config.save_every == 0:
-            self.save(number, found.get("eval_loss"))
-            stop.save = False
+        if self.is_saved(number):
+            self.save(number, evaluation.get("eval_loss"))
+            self.stop.save = False
         self.pace.pause()
 
     def save(self, number: int, metric: float | None = None) -> None:
-        """Begins to save the state, and where the stream is."""
+        """Begins to save the state, and the position in the data."""
         with self.clock("saving"):
             self.run.checkpoints.save(self.state, self.run.meta(self.position), metric)
         self.saved = self.writing = number
         self.screen.saving(number)
 
-    def note_saved(self) -> None:
+    def report_saved(self) -> None:
         """Says when a checkpoint is complete."""
         if self.writing is not None and self.run.checkpoints.saved == self.writing:
             self.screen.saved(self.writing)
             self.writing = None
 
-    # ------------------------------------------------------------ batches
-
-    def cut(self, batch: dict[str, Any], number: int) -> dict[str, Any]:
-        """The batch at the length of its stage."""
-        whole = self.run.config.data.length
-        length = at_stage(self.run.config.length_warmup, number - 1, whole)
-        return batch if length == whole else shorten(batch, whole, length)
-
-    def seen(self, batch: dict[str, Any], position: Position, waited: float) -> dict[str, Any]:
-        """What is known of a batch before it is used."""
-        filled = fill(batch)
-        return {
-            "places": (places := self.run.places(batch)),
-            "tokens": round(places * filled),
-            "fill": filled,
-            "epoch": round(self.run.stream.epoch(position), 4),
-            "waited": waited,
-        }
-
     def profile(self, number: int | None) -> None:
         """Begins and ends the trace of a few steps; None: there are no more steps."""
         if not self.run.config.profile:
             return
-        place = None if number is None else number - self.run.start
-        if place == PROFILED.start:
+        after = None if number is None else number - self.run.start
+        if after == PROFILED.start:
             jax.profiler.start_trace(str(self.run.folder.path / "profile"))
             self.tracing = True
-        elif self.tracing and (place is None or place >= PROFILED.stop):
+        elif self.tracing and (after is None or after >= PROFILED.stop):
             jax.block_until_ready(self.state)
             jax.profiler.stop_trace()
             self.tracing = False
             self.screen.say(f"a trace of {len(PROFILED)} steps is in profile/ (TensorBoard)")
 
+    # ------------------------------------------------------------ batches
+
+    def shortened(self, batch: dict[str, Any], number: int) -> dict[str, Any]:
+        """The batch at the length of its stage."""
+        whole = self.run.config.data.length
+        length = at_stage(self.run.config.length_warmup, number - 1, whole)
+        return batch if length == whole else shorten(batch, whole, length)
+
+    def input_figures(
+        self, batch: dict[str, Any], position: Position, waited: float
+    ) -> dict[str, Any]:
+        """The figures of a batch before it is used."""
+        places, filled = self.run.places(batch), fill(batch)
+        epoch = round(self.run.stream.epoch(position), 4)
+        tokens = round(places * filled)
+        return dict(places=places, tokens=tokens, fill=filled, epoch=epoch, waited=waited)
+
     # ------------------------------------------------------------ metrics, a step late
 
-    def settle(self, extra: dict[str, Any] | None = None) -> None:
+    def record_pending(self, evaluation: dict[str, float] | None = None) -> None:
         """Records the step before; waits until it has been computed."""
         if self.pending is None:
             return
-        number, metrics, seen = self.pending
-        self.pending = None
+        (number, metrics, inputs), self.pending = self.pending, None
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self.check_finite(number, values)
-        line: dict[str, Any] = {"step": number, "loss": values["loss"]}
-        line["loss_hex"] = values["loss"].hex()
-        hidden = ("loss", "finite", "first_nonfinite", "skipped")
-        line |= {k: v for k, v in values.items() if k not in hidden}
+        line: dict[str, Any] = {"loss": values["loss"], "loss_hex": values["loss"].hex()}
+        line |= {name: value for name, value in values.items() if name not in NOT_RECORDED}
         if values["skipped"]:
             line["skipped"] = int(values["skipped"])
-        line |= self.pace.tick(seen)
-        line |= extra or {}
-        self.trackers.log(number, {k: v for k, v in line.items() if k != "step"})
-        self.screen.step(line)
+        line |= {**self.pace.tick(inputs), **(evaluation or {})}
+        self.trackers.log(number, line)
+        self.screen.step({"step": number, **line})
 
     def check_finite(self, number: int, metrics: dict[str, Any]) -> None:
         """Ends the run where a step was not finite, or where too many in a row were skipped.
@@ -219,44 +217,44 @@ class Loop:
             return
         self.checked = number
         if bool(metrics["finite"]):
-            self.in_a_row = 0
+            self.skipped_in_a_row = 0
             return
-        config = self.run.config
-        loss, bad = float(metrics["loss"]), int(metrics["first_nonfinite"])
-        where = f", first in the gradient of {self.names[bad]}" if bad >= 0 else ""
-        what = f"the loss of step {number} is {loss}{where}"
-        if math.isfinite(loss):
+        config, loss = self.run.config, float(metrics["loss"])
+        first = int(metrics["first_nonfinite"])
+        leaf = names(self.state.params)[first] if first >= 0 else None
+        where = f", first in the gradient of {leaf}" if leaf else ""
+        if not math.isfinite(loss):
+            what = f"the loss of step {number} is {loss}{where}"
+        elif not math.isfinite(metrics["gradient_norm"]):
             what = f"the gradient of step {number} is not finite{where}"
-        if math.isfinite(loss) and math.isfinite(metrics["gradient_norm"]):
-            where = f", first in {self.names[bad]}" if bad >= 0 else ", in the optimizer's state"
-            what = f"the update of step {number} is not finite{where}"
-        self.in_a_row += 1
+        else:
+            where = f"first in {leaf}" if leaf else "in the optimizer's state"
+            what = f"the update of step {number} is not finite, {where}"
+        self.skipped_in_a_row += 1
         if config.on_nonfinite == "abort":
             raise FloatingPointError(
                 f"{what}; its update was not applied and the last checkpoint is intact. Lower "
                 "--optimizer.peak or --clip, or pass --on-nonfinite skip"
             )
         self.screen.say(f"WARNING: {what}; skipped")
-        if self.in_a_row > config.max_skipped:
+        if self.skipped_in_a_row > config.max_skipped:
             raise FloatingPointError(
-                f"{what}; {self.in_a_row} steps in a row were skipped (--max-skipped "
+                f"{what}; {self.skipped_in_a_row} steps in a row were skipped (--max-skipped "
                 f"{config.max_skipped}), the last checkpoint is intact"
             )
 
     # ------------------------------------------------------------ early stopping
 
-    def remember(self, found: dict[str, float]) -> None:
+    def count_evaluation(self, evaluation: dict[str, float]) -> None:
         """Counts evaluations that did not improve."""
-        progress = self.run.progress
-        if "eval_loss" not in found:
-            return
-        if found["eval_loss"] < progress.get("best", math.inf):
-            progress |= {"best": found["eval_loss"], "worse": 0}
-        else:
+        progress, loss = self.run.progress, evaluation.get("eval_loss")
+        if loss is not None and loss < progress.get("best", math.inf):
+            progress |= {"best": loss, "worse": 0}
+        elif loss is not None:
             progress["worse"] = progress.get("worse", 0) + 1
 
-    def out_of_time(self) -> bool:
-        """Whether the loss has not improved for as long as the config is patient."""
+    def out_of_patience(self) -> bool:
+        """Whether as many evaluations in a row as the config allows did not improve."""
         patience = self.run.config.evaluation.patience
         return bool(patience) and self.run.progress.get("worse", 0) >= patience
 
@@ -265,27 +263,30 @@ class Pace:
     """The figures of a step that are not the model's: speed, waiting, memory, compute."""
 
     def __init__(self, run: Run) -> None:
-        self.flops, self.peak, self.progress = run.flops, run.peak_flops, run.progress
-        self.flops_per_place = (run.flops or 0.0) / run.tokens_per_step
+        self.peak, self.progress = run.peak_flops, run.progress
+        self.flops_per_place = run.flops / run.tokens_per_step
         self._began = time.perf_counter()
         self._speed = Speed(run.tokens_per_step, OVER)
 
-    def tick(self, seen: dict[str, Any]) -> dict[str, Any]:
+    def tick(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Call when a step has ended; figures of speed are there once there are two."""
-        rate = self._speed.tick(seen["waited"], seen["tokens"])
+        for name in ("tokens", "places"):
+            self.progress[name] = self.progress.get(name, 0) + inputs[name]
+        rate, flops = self._speed.tick(inputs["waited"], inputs["tokens"]), self.flops_per_place
         steps = self._speed.steps_per_second
-        found: dict[str, Any] = {"tokens_per_second": rate, "steps_per_second": steps}
-        if self.flops and steps:
-            of_step = self.flops_per_place * seen["places"]
-            found["mfu"] = utilisation(of_step, 1 / steps, self.peak)
-        found |= {"input_wait": self._speed.input_wait, "epoch": seen["epoch"]}
-        found["fill"] = round(seen["fill"], 4) if seen["fill"] < 1 else None
-        self.progress["tokens"] = self.progress.get("tokens", 0) + seen["tokens"]
-        found["tokens"] = self.progress["tokens"]
-        self.progress["places"] = self.progress.get("places", 0) + seen["places"]
-        found["flops"] = self.flops_per_place * self.progress["places"] if self.flops else None
-        found |= {"memory": memory(), "seconds": round(time.perf_counter() - self._began, 3)}
-        return {name: value for name, value in found.items() if value is not None}
+        figures = {
+            "tokens_per_second": rate,
+            "steps_per_second": steps,
+            "mfu": steps and utilisation(flops * inputs["places"], 1 / steps, self.peak),
+            "input_wait": self._speed.input_wait,
+            "epoch": inputs["epoch"],
+            "fill": round(inputs["fill"], 4) if inputs["fill"] < 1 else None,
+            "tokens": self.progress["tokens"],
+            "flops": flops * self.progress["places"],
+            "memory": memory(),
+            "seconds": round(time.perf_counter() - self._began, 3),
+        }
+        return {name: value for name, value in figures.items() if value is not None}
 
     def pause(self) -> None:
         """The next step does not follow at once."""

@@ -1,27 +1,33 @@
-"""The figures of a run: how they are named, shown, measured, and read back from metrics.jsonl.
+"""The figures of a run: how they are named, written, measured, and read back from metrics.jsonl.
 
-A line is what is said of a step: a dict with `step`, `loss`, `learning_rate`, ... by name. Where a
-line goes is told in console.py (a person) and trackers.py (files and services).
+A line holds the figures of a step: a dict with `step`, `loss`, `learning_rate`, ... by name. The
+console (console.py) and the trackers (trackers.py) write it.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import resource
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from transformers_jax.arrays import Float
 
 Line = Mapping[str, Any]
 
 # ---------------------------------------------------------------- names and forms
 
 HIDDEN = frozenset({"step", "loss_hex", "seconds", "flops", "finite", "first_nonfinite"})
-"""Names that a person is not shown: they are for programs, or said elsewhere."""
+"""Names that a person is not shown: they are for programs, or printed elsewhere."""
 
 SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
     "loss": ("loss", "{:.4f}".format),
@@ -39,28 +45,44 @@ SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
     "tokens": ("tokens", lambda value: show_count(value)),
     "skipped": ("skipped", "{:.0f}".format),
 }
-"""name -> (what it is called, how its value is written), in the order in which they are shown."""
+"""name -> (label, how its value is written), in the order in which they are shown."""
 
 
 def figures(line: Line) -> list[tuple[str, str]]:
-    """(label, value) of all that a person is shown of a line; names nobody foresaw come last."""
-    known = [name for name in SHOWN if name in line and not (name == "skipped" and not line[name])]
-    other = [name for name in line if name not in SHOWN and name not in HIDDEN]
-    sets = [name for name in other if name.startswith("eval_loss/")]
-    place = known.index("eval_loss") + 1 if "eval_loss" in known else len(known)
-    known[place:place] = sets  # beside the loss of the whole
-    other = [name for name in other if name not in sets]
+    """(label, value) of all figures of a line that a person is shown; unknown names come last."""
+    sets = [name for name in line if name.startswith("eval_loss/")]
+    names: list[str] = []
+    for name in SHOWN:
+        if name in line and not (name == "skipped" and not line[name]):
+            names.append(name)
+        names += sets if name == "eval_loss" else []
+    names += [name for name in line if name not in (*SHOWN, *HIDDEN, *sets)]
     shown = []
-    for name in [*known, *other]:
+    for name in names:
         label, form = SHOWN.get(name, (name.replace("_", " "), show_value))
-        if name.startswith("eval_loss/"):
+        if name in sets:
             label, form = f"eval loss {name.partition('/')[2]}", SHOWN["eval_loss"][1]
         shown.append((label, form(line[name])))
     return shown
 
 
+def is_loss(name: str) -> bool:
+    """Whether a figure is the loss on held-out text."""
+    return name == "eval_loss" or name.startswith("eval_loss/")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a figure can be plotted."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def measured(line: Line) -> bool:
+    """Whether an evaluation ended with this step."""
+    return any(map(is_loss, line))
+
+
 def show_value(value: Any) -> str:
-    """A figure whose meaning is not known here."""
+    """A figure of an unknown kind."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -77,11 +99,11 @@ def show_count(count: float) -> str:
     """124_439_808 -> "124M"; numbers below ten thousand are written out."""
     if abs(count) < 1e4:
         return f"{count:,.0f}"
-    for unit in "kMGTPE":
+    for unit in "kMGTP":
         count /= 1000
-        if abs(count) < 999.5 or unit == "E":
+        if abs(count) < 999.5:
             return f"{count:.3g}{unit}"
-    raise AssertionError
+    return f"{count / 1000:.3g}E"
 
 
 def show_time(seconds: float) -> str:
@@ -91,16 +113,19 @@ def show_time(seconds: float) -> str:
     return f"{whole // 3600}:{minutes}" if whole >= 3600 else minutes.removeprefix("0")
 
 
-def measured(line: Line) -> bool:
-    """Whether an evaluation ended with this step."""
-    return any(name == "eval_loss" or name.startswith("eval_loss/") for name in line)
-
-
 # ---------------------------------------------------------------- measured while it runs
 
 
+def thin(values: Float[np.ndarray, " n"], most: int) -> Float[np.ndarray, " m"]:
+    """At most `most` values of a curve: the means of neighbours."""
+    if len(values) <= most:
+        return values
+    edges = np.linspace(0, len(values), most + 1).astype(int)
+    return np.add.reduceat(values, edges[:-1]) / np.diff(edges)
+
+
 class Speed:
-    """Tokens and steps a second over the last steps, and the share that was spent on waiting."""
+    """Tokens and steps a second over the last steps, and the share of time spent waiting."""
 
     def __init__(self, tokens: int, over: int = 50):
         self.tokens = tokens
@@ -114,40 +139,41 @@ class Speed:
         """
         now = time.perf_counter()
         self._ends.append((now, waited, self.tokens if tokens is None else tokens))
-        return self._over(lambda end: end[2])
+        return self._per_second(lambda end: end[2])
 
     @property
     def steps_per_second(self) -> float | None:
         """Over the same steps."""
-        return self._over(lambda end: 1.0)
+        return self._per_second(lambda end: 1.0)
 
     @property
     def input_wait(self) -> float | None:
         """Share of the time, from 0 to 1, that went into waiting for data."""
-        return self._over(lambda end: end[1])
+        return self._per_second(lambda end: end[1])
 
     def pause(self) -> None:
         """The next step does not follow at once: there was an evaluation or a save."""
         self._ends.clear()
 
-    def _over(self, what: Callable[[tuple[float, float, float]], float]) -> float | None:
+    def _per_second(self, amount: Callable[[tuple[float, float, float]], float]) -> float | None:
         if len(self._ends) < 2:
             return None
-        ends = list(self._ends)
-        return sum(map(what, ends[1:])) / max(ends[-1][0] - ends[0][0], 1e-9)
+        first, *ends = self._ends
+        return sum(map(amount, ends)) / max(ends[-1][0] - first[0], 1e-9)
 
 
 def memory() -> int:
-    """Bytes: the fullest a local device has been, if the backend tells; else of this process now.
+    """Bytes: the peak of the fullest local device, if the backend reports it; else of this process
+    now.
 
     Starts no backend of its own accord: call it when the run has one.
     """
     import jax
 
-    peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in _local(jax)]
-    known = [peak for peak in peaks if peak is not None]
-    if known:
-        return max(known)
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [stat["peak_bytes_in_use"] for stat in stats if "peak_bytes_in_use" in stat]
+    if peaks:
+        return max(peaks)
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -156,24 +182,15 @@ def memory() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _local(jax: Any) -> list[Any]:
-    return [device for device in jax.local_devices() if hasattr(device, "memory_stats")]
-
-
 # ---------------------------------------------------------------- read back
 
 
 def read(file: str | Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl; a line that a killed process left unfinished is dropped."""
-    lines = []
-    if Path(file).exists():
-        with open(file, "rb") as stream:
-            for text in stream:
-                line = parse(text)
-                if line is None:
-                    break
-                lines.append(line)
-    return lines
+    if not Path(file).exists():
+        return []
+    with open(file, "rb") as stream:
+        return [line for line in takewhile(bool, map(parse, stream)) if line]
 
 
 def parse(text: bytes) -> dict[str, Any] | None:
@@ -185,15 +202,13 @@ def parse(text: bytes) -> dict[str, Any] | None:
     return line if isinstance(line, dict) and isinstance(line.get("step"), int) else None
 
 
-def newest(file: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def newest(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The last line of a metrics.jsonl and the last with an evaluation; {} where there is none.
 
     Reads from the end, so that a long run costs no more than a short one.
     """
     last: dict[str, Any] = {}
-    if not Path(file).exists():
-        return {}, {}
-    for text in _backwards(Path(file)):
+    for text in _backwards(file):
         if last and b'"eval_loss' not in text:
             continue
         line = parse(text)
@@ -204,19 +219,12 @@ def newest(file: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return last, {}
 
 
-def _backwards(file: Path, block: int = 1 << 16) -> Iterator[bytes]:
+def _backwards(file: Path) -> Iterator[bytes]:
     """The lines of a file, the last first."""
-    with file.open("rb") as stream:
-        place, rest = stream.seek(0, os.SEEK_END), b""
-        while place > 0:
-            size = min(block, place)
-            place -= size
-            stream.seek(place)
-            first, *lines = (stream.read(size) + rest).split(b"\n")
-            yield from (line for line in reversed(lines) if line)
-            rest = first
-        if rest:
-            yield rest
-
-
-# ---------------------------------------------------------------- where they go
+    if not file.exists() or not (end := file.stat().st_size):
+        return
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        while end > 0:
+            start = text.rfind(b"\n", 0, end - 1) + 1
+            yield text[start:end]
+            end = start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,19 +32,19 @@ from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig, at_stage, to_dict
 from transformers_jax.training.devices import check_batch, make_mesh
 from transformers_jax.training.folder import RunFolder, check_same_run, record
+from transformers_jax.training.samples import POSITIONS
 from transformers_jax.training.state import Step, TrainState, init_state, make_step
-from transformers_jax.training.vocabulary import fit_vocabulary, vocabulary
+from transformers_jax.training.vocabulary import fit_vocabulary, vocabulary_of
 
-POSITIONS = ("n_positions", "max_position_embeddings")
 PART_SEED = 1_000_003  # parts of a mixture have noise of their own
 
 
 @dataclass
 class Run:
-    """What the chapters hand on.
+    """A run that is ready for its next step.
 
     Attributes:
-        held: the batches of each held-out set; "" is the main one.
+        evaluation: the batches of each held-out set; "" is the main one.
         limit: rows of the whole run, where passes were asked for.
         progress: what else a checkpoint remembers: the best evaluation, and how many were worse.
     """
@@ -53,8 +54,8 @@ class Run:
     checkpoints: Checkpoints
     corpus: Corpus
     stream: Stream
-    held: dict[str, list[Batch]]
-    words: Vocabulary
+    evaluation: dict[str, list[Batch]]
+    vocabulary: Vocabulary
     mesh: Mesh | None
     model: Model
     loss: Objective
@@ -65,9 +66,9 @@ class Run:
     position: Position
     limit: int | None
     progress: dict[str, Any]
-    start: int = 0
-    flops: float | None = None
-    peak_flops: float | None = None
+    start: int
+    flops: float
+    peak_flops: float | None
 
     def __repr__(self) -> str:
         first = repr(self.model).splitlines()[0]
@@ -75,11 +76,11 @@ class Run:
 
     @property
     def tokens_per_step(self) -> int:
-        """Places of a batch, on both sides."""
+        """Positions of a batch, on both sides."""
         return self.config.data.batch * (self.config.data.length + self.stream.layout.target)
 
     def places(self, batch: Batch) -> int:
-        """Places of a batch; the one that a decoder's row has in addition does not count."""
+        """Positions of a batch; the one that a decoder's row has in addition does not count."""
         data, rows = self.config.data, len(batch["input_ids"])
         extra = self.config.objective.width(data.length) - data.length
         sides = [batch[name] for name in ("input_ids", "decoder_input_ids") if name in batch]
@@ -97,7 +98,7 @@ class Run:
 
     def examples(self, count: int) -> list[Example]:
         """The first examples of the held-out text."""
-        part = held_out(self.config, self.corpus.evaluation[""], self.words)
+        part = held_out(self.config, self.corpus.evaluation[""], self.vocabulary)
         return [part.example(0, turn) for turn in range(min(count, part.pieces.count))]
 
     def rows_at(self, step: int) -> int:
@@ -105,12 +106,9 @@ class Run:
         return at_stage(self.config.batch_warmup, step, self.config.data.batch)
 
     def meta(self, position: Position) -> dict[str, Any]:
-        """What a checkpoint remembers beside the state."""
-        return {
-            **record(self.config, self.corpus.fingerprint, self.schedule_steps),
-            "position": position.to_json(),
-            "progress": self.progress,
-        }
+        """What a checkpoint records beside the state."""
+        identity = record(self.config, self.corpus.fingerprint, self.schedule_steps)
+        return {**identity, "position": position.to_json(), "progress": self.progress}
 
 
 def prepare(
@@ -130,14 +128,14 @@ def prepare(
         check_batch(rows, config.accumulate, mesh)
     saved = _last_record(checkpoints)
     corpus = _corpus(config, folder, saved)
-    config, real = fit_vocabulary(config, corpus, mesh, saved)
+    config, known = fit_vocabulary(config, corpus, mesh, saved)
     size = config.model.vocab_size  # type: ignore[attr-defined]
-    if real < size:
-        say(f"the vocabulary of {real:,} is padded to {size:,}; what is added is never an answer")
-    corpora.check_ids(corpus, real, config.data.path)
-    words = vocabulary(corpus, size)
-    stream = make_stream(config, corpus, words)
-    config, limit = _steps(config, stream)
+    if known < size:
+        say(f"the vocabulary of {known:,} is padded to {size:,}; what is added is never an answer")
+    corpora.check_ids(corpus, known, config.data.path)
+    vocabulary = vocabulary_of(corpus, size)
+    stream = make_stream(config, corpus, vocabulary)
+    config, limit = _with_steps(config, stream)
     schedule_steps = config.schedule_steps or config.steps
     if saved is not None:
         check_same_run(config, corpus.fingerprint, saved)
@@ -145,22 +143,21 @@ def prepare(
             schedule_steps = saved["schedule_steps"]
             say(f"the schedule stays {schedule_steps} steps; --schedule-steps N changes it")
     check_positions(config, stream)
-    held = {
-        name: evaluation_batches(held_out(config, tokens, words), name or config.data.path)
+    evaluation = {
+        name: evaluation_batches(held_out(config, tokens, vocabulary), name or config.data.path)
         for name, tokens in corpus.evaluation.items()
     }
     model = make_model(config, mesh)
     optimizer = config.optimizer.build(axes_of(model), schedule_steps)
-    state = init_state(model, optimizer.transformation, jax.random.key(config.seed + 1), mesh=mesh)
+    state = init_state(model, optimizer, jax.random.key(config.seed + 1), mesh=mesh)
     disk.room(folder.path, disk.size_of(state))
     with clock("restoring"):
-        found = checkpoints.newest(state, strict=config.resume == "strict", say=say)
+        newest = checkpoints.newest(state, strict=config.resume == "strict", say=say)
     start, position, progress = 0, stream.start, {}
-    if found is not None:
-        state, meta = found
-        start = int(meta["step"])
+    if newest is not None:
+        state, meta = newest
+        start, progress = int(meta["step"]), dict(meta["progress"])
         check_same_run(config, corpus.fingerprint, meta)
-        progress = dict(meta["progress"])
         if meta["data"] == corpus.fingerprint:
             position = Position.from_json(meta["position"])
         else:
@@ -168,8 +165,8 @@ def prepare(
     folder.write_json("config.json", to_dict(config))
     if corpus.tokenizer is not None:
         corpus.tokenizer.save(folder.path)
-    told = config.loss if real == size else dataclasses.replace(config.loss, vocab=real)
-    loss = objective(config.objective.loss, told)
+    settings = config.loss if known == size else dataclasses.replace(config.loss, vocab=known)
+    loss = objective(config.objective.loss, settings)
     step = make_step(
         model,
         loss,
@@ -181,33 +178,30 @@ def prepare(
         on_nonfinite=config.on_nonfinite,
         nan_at=config.debug.nan_at,
     )
+    data, peak = config.data, flops.peak(jax.devices()[0].device_kind)
+    cost = flops.flops_per_step(model, data.batch, data.length, stream.layout.target or None)
     run = Run(
-        config, folder, checkpoints, corpus, stream, held, words, mesh, model.abstract(), loss,
-        optimizer, state, step, schedule_steps, position, limit, progress, start,
+        config, folder, checkpoints, corpus, stream, evaluation, vocabulary, mesh, model.abstract(),
+        loss, optimizer, state, step, schedule_steps, position, limit, progress, start, cost,
+        None if peak is None else peak * (1 if mesh is None else mesh.size),
     )  # fmt: skip
-    layout, kind = stream.layout, jax.devices()[0].device_kind
-    run.flops = flops.flops_per_step(
-        model, config.data.batch, config.data.length, layout.target or None
-    )
-    one = flops.peak(kind)
-    run.peak_flops = None if one is None else one * (1 if mesh is None else mesh.size)
-    _tell(run, model.parameter_count, say)
+    _describe(run, say)
     return run
 
 
-def _tell(run: Run, parameters: int, say: Callable[[str], None]) -> None:
-    config, mesh, path = run.config, run.mesh, run.folder.path
+def _describe(run: Run, say: Callable[[str], None]) -> None:
+    config, mesh = run.config, run.mesh
     shape = "one device" if mesh is None else " x ".join(f"{k} {v}" for k, v in mesh.shape.items())
     say(f"{run.corpus.origin}; text {run.corpus.fingerprint}")
     say(
-        f"{config.model.model_type}: {parameters:,} parameters, {config.dtype}, "
+        f"{config.model.model_type}: {run.model.parameter_count:,} parameters, {config.dtype}, "
         f"{type(config.objective).__name__}, on {shape}"
     )
     if run.limit is not None:
         short = -run.limit % config.data.batch
         last = f"; the last batch is filled with {short} empty rows" if short else ""
         say(f"{config.epochs} passes are {run.limit:,} rows, {config.steps:,} steps{last}")
-    say(f"continuing from step {run.start}" if run.start else f"starting in {path}")
+    say(f"continuing from step {run.start}" if run.start else f"starting in {run.folder.path}")
 
 
 # ---------------------------------------------------------------- text
@@ -216,23 +210,23 @@ def _tell(run: Run, parameters: int, say: Callable[[str], None]) -> None:
 def _corpus(config: TrainConfig, folder: RunFolder, saved: dict[str, Any] | None) -> Corpus:
     """The text; a run that is continued has its tokenizer already."""
     own = folder.path / "tokenizer.json"
-    asked, documents = config.objective, config.data.rows not in ("stream", "crops")
+    target, documents = config.objective, config.data.rows not in ("stream", "crops")
     return corpora.load_corpus(
         config.data,
-        roles=asked.learned_roles(documents),
-        sentinels=asked.sentinels,
-        modes=asked.modes,
-        sentences=asked.sentences,
-        eos=asked.ends(documents),
+        roles=target.learned_roles(documents),
+        sentinels=target.sentinels,
+        modes=target.modes,
+        sentences=target.sentences,
+        eos=target.ends(documents),
         tokenizer=load_tokenizer(folder.path) if saved is not None and own.exists() else None,
     )
 
 
-def make_stream(config: TrainConfig, corpus: Corpus, words: Vocabulary) -> Stream:
+def make_stream(config: TrainConfig, corpus: Corpus, vocabulary: Vocabulary) -> Stream:
     """The batches of a run."""
     data = config.data
     parts = [
-        Part(part.tokens, data, config.objective, words, config.seed + PART_SEED * number)
+        Part(part.tokens, data, config.objective, vocabulary, config.seed + PART_SEED * number)
         for number, part in enumerate(corpus.parts)
     ]
     stream = Stream(parts, [part.share for part in corpus.parts], data)
@@ -240,16 +234,16 @@ def make_stream(config: TrainConfig, corpus: Corpus, words: Vocabulary) -> Strea
     return stream
 
 
-def held_out(config: TrainConfig, tokens: Tokens, words: Vocabulary) -> Part:
+def held_out(config: TrainConfig, tokens: Tokens, vocabulary: Vocabulary) -> Part:
     """A held-out text as rows, in order and always alike."""
     data = config.data
     if data.rows == "crops":
         data = dataclasses.replace(data, rows="stream")
-    return Part(tokens, data, config.objective, words, 0, shuffle=False)
+    return Part(tokens, data, config.objective, vocabulary, 0, shuffle=False)
 
 
-def _steps(config: TrainConfig, stream: Stream) -> tuple[TrainConfig, int | None]:
-    """Passes as steps."""
+def _with_steps(config: TrainConfig, stream: Stream) -> tuple[TrainConfig, int | None]:
+    """The config with its passes as steps, and the rows of these passes."""
     if config.epochs is None:
         return config, None
     limit = stream.rows_of(config.epochs)
@@ -263,10 +257,8 @@ def _steps(config: TrainConfig, stream: Stream) -> tuple[TrainConfig, int | None
 def _last_record(checkpoints: Checkpoints) -> dict[str, Any] | None:
     """What the newest checkpoint that can still be read says about its run."""
     for step in reversed(checkpoints.steps()):
-        try:
+        with contextlib.suppress(ValueError):
             return checkpoints.meta(step)
-        except ValueError:
-            continue
     return None
 
 
@@ -275,19 +267,19 @@ def _last_record(checkpoints: Checkpoints) -> dict[str, Any] | None:
 
 def make_model(config: TrainConfig, mesh: Mesh | None) -> Model:
     """The model that the objective trains, drawn from the seed."""
-    asked = config.objective
+    target = config.objective
     options: dict[str, Any] = dict(
         key=jax.random.key(config.seed),
         dtype=config.dtype,
         mesh=mesh,
-        mask=asked.mask(config.data.rows == "packed"),
+        mask=target.mask(config.data.rows == "packed"),
         remat=config.remat,
     )
-    if asked.head == "pair":
+    if target.head == "pair":
         family: Any = config.model  # make_pair refuses any but ELECTRA's
-        model = make_pair(family, fraction=asked.fraction, weight=asked.weight, **options)
+        model = make_pair(family, fraction=target.fraction, weight=target.weight, **options)
     else:
-        model = from_config(config.model, head=asked.head, **options)
+        model = from_config(config.model, head=target.head, **options)
     if not config.stochastic_depth:
         return model
     return bind(model.abstract(drop_path=config.stochastic_depth), params(model))
@@ -299,14 +291,13 @@ def check_positions(config: TrainConfig, stream: Stream) -> None:
     Raises:
         ValueError: they are.
     """
-    layout, asked = stream.layout, config.objective
-    longest = layout.width - (asked.width(config.data.length) - config.data.length)
+    data, target = config.data, stream.layout.target
+    length = stream.layout.width - (config.objective.width(data.length) - data.length)
     for name in POSITIONS:
-        count = getattr(config.model, name, None)
-        if isinstance(count, int) and max(longest, layout.target) > count:
-            wanted = "data.length" if longest > count else "data.target_length"
-            need = max(longest, layout.target)
+        count, need = getattr(config.model, name, None), max(length, target)
+        if isinstance(count, int) and need > count:
+            setting = "data.length" if length > count else "data.target_length"
             raise ValueError(
-                f"{wanted}: rows of {need} are longer than model.{name} ({count}); "
+                f"{setting}: rows of {need} are longer than model.{name} ({count}); "
                 f"pass --model.{name.replace('_', '-')} {need}, or shorter rows"
             )

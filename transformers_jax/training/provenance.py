@@ -1,9 +1,8 @@
-"""run.json: with what a run was made, when, and how it ended: its folder explains itself."""
+"""run.json: the command, versions and devices of a run, when it began and how it ended."""
 
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from transformers_jax.json_files import json_or_empty
 from transformers_jax.publish import publish_json
 
 FILE = "run.json"
@@ -23,14 +23,16 @@ def start_run(
 ) -> dict[str, Any]:
     """Writes run.json when a process is about to make its first step; returns its content.
 
-    `about` is what the run knows of itself: `model_type`, `parameters`, `objective`, `steps` (how
-    many are wanted), `tokens_per_step`, `data` ({"origin", "fingerprint", ...}), and whatever else
-    should be found there. What an earlier process wrote stays: its start is the run's start.
+    `about` describes the run: `model_type`, `parameters`, `objective`, `steps` (the number asked
+    for), `tokens_per_step`, `data` ({"origin", "fingerprint", ...}) and more. What an earlier
+    process wrote stays: its start is the run's start.
     """
     from transformers_jax.inspection.environment import devices, packages, system
 
     before = read_run(folder)
-    starts = [*before.get("starts", []), _start(command, start)]
+    process = {"host": platform.node(), "process": os.getpid()}
+    starts = before.get("starts", [])
+    starts = [*starts, {"at": now(), "step": start, "command": command, **process}]
     run = {
         **before,
         "format": 1,
@@ -63,7 +65,7 @@ def end_run(folder: Path, state: State, step: int, why: str = "") -> dict[str, A
 
 def read_run(folder: Path) -> dict[str, Any]:
     """The content of run.json; {} if there is none, or none that can be read."""
-    return read_json(folder / FILE)
+    return json_or_empty(folder / FILE)
 
 
 def versions(run: Mapping[str, Any]) -> str:
@@ -91,25 +93,6 @@ def git(folder: str | Path = ".") -> dict[str, Any] | None:
 def now() -> str:
     """The time, in UTC, to the second: "2026-01-31T23:59:59+00:00"."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a file; {} if there is no such file, or no object in it."""
-    try:
-        values = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def _start(command: str, step: int) -> dict[str, Any]:
-    return {
-        "at": now(),
-        "step": step,
-        "command": command,
-        "host": platform.node(),
-        "process": os.getpid(),
-    }
 
 
 def _git(folder: str | Path, *arguments: str) -> str | None:

@@ -1,6 +1,6 @@
-"""What is recorded with a checkpoint, and whether what lies there still is what was saved.
+"""What is recorded with a checkpoint, and whether its files still are what was saved.
 
-Nothing here needs a model, and nothing here writes: a run may be looked at while it goes on.
+Nothing here needs a model, and nothing here writes: a run may be examined while it goes on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.training.checksums import checksum_on_host
+from transformers_jax.training.disk import cause, line_of
 
 FORMAT = 2
 LACKING: dict[int, frozenset[str]] = {1: frozenset({"skipped"}), 2: frozenset()}
@@ -21,15 +22,15 @@ LACKING: dict[int, frozenset[str]] = {1: frozenset({"skipped"}), 2: frozenset()}
 
 
 class Damaged(ValueError):
-    """What lies there is not what was saved."""
+    """The files of a checkpoint are not what was saved."""
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """An array of a checkpoint, and what became of it.
+    """An array of a checkpoint, and whether it is intact.
 
     Attributes:
-        array: "float32[64,128]", as found or else as recorded; "?" if neither can be read.
+        array: "float32[64,128]", as stored or else as recorded; "?" if neither can be read.
         verdict: "ok", "changed" or "unreadable: ...".
     """
 
@@ -58,8 +59,8 @@ def find_steps(folder: str | Path) -> list[Path]:
     path = Path(folder).expanduser().absolute()
     if is_step(path):
         return [path]
-    for place in (path / "checkpoints", path):
-        if place.is_dir() and (steps := [step for step in place.iterdir() if is_step(step)]):
+    for parent in (path / "checkpoints", path):
+        if parent.is_dir() and (steps := [step for step in parent.iterdir() if is_step(step)]):
             return sorted(steps, key=lambda step: int(step.name))
     kind = "holds no checkpoint" if path.is_dir() else "does not exist"
     raise ValueError(f"{folder} {kind}; expected a run, its checkpoints, or one step")
@@ -89,32 +90,33 @@ def _digest(record: dict[str, Any]) -> str:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """What was recorded with the step at `path`.
+    """The record of the step at `path`.
 
     Raises:
         Damaged: it cannot be read, or has been changed.
         ValueError: it is of a later format.
     """
-    file = path / "meta" / "metadata"
     try:
-        record = json.loads(file.read_bytes())
-        given = record.pop("digest", None)
-        known, has_sums = record["format"], isinstance(record["checksums"], dict)
+        record = json.loads((path / "meta" / "metadata").read_bytes())
+        digest = record.pop("digest", None)
+        version, has_sums = record["format"], isinstance(record["checksums"], dict)
     except Exception as error:
-        raise Damaged(f"checkpoint {path}: meta/metadata {reason(error)}") from error
-    sealed = given == _digest(record)
-    if known not in LACKING and sealed:
+        message = f"checkpoint {path}: meta/metadata cannot be read ({cause(error)})"
+        raise Damaged(message) from error
+    sealed = digest == _digest(record)
+    if version not in LACKING and sealed:
         raise ValueError(
-            f"checkpoint {path} is of format {known}, and this version reads "
+            f"checkpoint {path} is of format {version}, and this version reads "
             f"{', '.join(map(str, LACKING))}; continue with the version that wrote it"
         )
-    if not has_sums or not (sealed or (known == 1 and given is None and "arrays" not in record)):
+    first = version == 1 and digest is None and "arrays" not in record
+    if not has_sums or not (sealed or first):
         raise Damaged(f"checkpoint {path}: damaged, meta/metadata changed on disk")
     return record
 
 
 def verify_step(path: Path) -> dict[str, Leaf]:
-    """Every leaf of the step at `path`, read and compared with its checksum.
+    """{name: leaf} of the step at `path`, each read and compared with its checksum.
 
     A record that cannot be read is a leaf "meta".
     """
@@ -124,7 +126,7 @@ def verify_step(path: Path) -> dict[str, Leaf]:
         record = read_record(path)
     except ValueError as error:
         return {"meta": Leaf("?", f"unreadable: {line_of(error)}")}
-    found = {}
+    leaves = {}
     for name, expected in record["checksums"].items():
         shape = record.get("arrays", {}).get(name, "?")
         base = {"driver": "ocdbt", "base": f"file://{path}/state/", "path": f"{name}/"}
@@ -132,28 +134,8 @@ def verify_step(path: Path) -> dict[str, Leaf]:
             stored = tensorstore.open({"driver": "zarr", "kvstore": base}, read=True, open=True)
             x = np.asarray(stored.result().read().result())
         except Exception as error:
-            found[name] = Leaf(shape, f"unreadable: {line_of(error)}")
-            continue
-        same = shape in ("?", spell(x)) and checksum_on_host(x) == expected
-        found[name] = Leaf(spell(x), "ok" if same else "changed")
-    return found
-
-
-def reason(error: BaseException) -> str:
-    """ "cannot be read (KeyError: ...)"."""
-    return f"cannot be read ({cause(error)})"
-
-
-def cause(error: BaseException) -> str:
-    """The first cause with its kind: orbax wraps what happened in general remarks."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {line_of(error)}"
-
-
-def line_of(error: BaseException) -> str:
-    """The first line of a message, or the kind of the error."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    line = line.split(" [tensorstore_spec", 1)[0]  # a page of JSON
-    # TensorStore begins with what was done, and ends with what the system said
-    return line if len(line) <= 400 else f"{line[:180]} ... {line[-200:]}"
+            leaves[name] = Leaf(shape, f"unreadable: {line_of(error)}")
+        else:
+            same = shape in ("?", spell(x)) and checksum_on_host(x) == expected
+            leaves[name] = Leaf(spell(x), "ok" if same else "changed")
+    return leaves

@@ -1,4 +1,4 @@
-"""What a model makes of held-out text, by head: continuations, words filled in, answers."""
+"""Samples of a model, by its head: continuations, filled-in tokens, answers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ import numpy as np
 
 from transformers_jax.arrays import Int
 from transformers_jax.objectives.example import IGNORED, Example
+from transformers_jax.training.config import Sample
+
+POSITIONS = ("n_positions", "max_position_embeddings")
+"""What configs call the size of a table of positions."""
 
 BETWEEN = "\n\n--- sample ---\n\n"
 
@@ -19,90 +23,82 @@ BETWEEN = "\n\n--- sample ---\n\n"
 def draw_samples(
     model: Any,
     head: str,
+    settings: Sample,
     *,
     prompt: Int[np.ndarray, " T"],
     examples: Sequence[Example] = (),
     tokenizer: Any = None,
-    count: int = 3,
-    tokens: int = 200,
-    temperature: float = 0.8,
-    top_k: int = 50,
     seed: int = 0,
 ) -> list[str]:
-    """`count` texts: a decoder continues the prompt; the others answer the examples, in order.
+    """`settings.count` texts: a decoder continues the prompt, other models answer the examples.
 
-    Without a tokenizer, texts are ids. Heads that say nothing in words give no texts.
+    Without a tokenizer, texts are ids. Heads that give no text give no samples.
     """
-    if count < 1:
+    if settings.count < 1:
         return []
     if head == "causal_lm":
-        chosen: dict[str, Any] = dict(temperature=temperature, top_k=top_k, seed=seed)
-        return continuations(model, prompt, count, tokenizer, tokens=tokens, **chosen)
+        return continuations(model, settings, prompt, tokenizer, seed)
+    examples = examples[: settings.count]
     if head in ("masked_lm", "pretraining"):
-        return [fill_in(model, example, tokenizer) for example in examples[:count]]
+        return [fill_in(model, example, tokenizer) for example in examples]
     if head == "seq2seq_lm":
-        return [answer(model, example, tokenizer, tokens) for example in examples[:count]]
+        return [answer(model, example, tokenizer, settings.tokens) for example in examples]
     return []
 
 
 def continuations(
-    model: Any,
-    prompt: Int[np.ndarray, " T"],
-    count: int,
-    tokenizer: Any = None,
-    *,
-    tokens: int,
-    temperature: float,
-    top_k: int,
-    seed: int,
+    model: Any, settings: Sample, prompt: Int[np.ndarray, " T"], tokenizer: Any, seed: int
 ) -> list[str]:
-    """What the model writes after the prompt, drawn `count` times; no longer than it has places."""
+    """Continuations of the prompt, no longer than the model's table of positions."""
     from transformers_jax.generation import generate
     from transformers_jax.generation.tags import needed_tags
 
-    rows = jnp.tile(jnp.asarray(prompt, jnp.int32), (count, 1))
-    read = needed_tags(model.reading)
+    rows = jnp.tile(jnp.asarray(prompt, jnp.int32), (settings.count, 1))
+    tags = needed_tags(model.reading)
+    tables = [getattr(model.config, name, None) for name in POSITIONS]
+    room = min([count for count in tables if count], default=len(prompt) + settings.tokens)
     ids = generate(
         model,
         input_ids=rows,
         attention_mask=jnp.ones_like(rows),  # id 0 is text here, not padding
-        tags=dict.fromkeys(read, jnp.ones_like(rows)) or None,  # the prompt is the prefix
-        max_new_tokens=max(1, min(tokens, _room(model.config, len(prompt) + tokens) - len(prompt))),
+        tags=dict.fromkeys(tags, jnp.ones_like(rows)) or None,  # the prompt is the prefix
+        max_new_tokens=max(1, min(settings.tokens, room - len(prompt))),
         do_sample=True,
-        temperature=temperature,
-        top_k=top_k,
+        temperature=settings.temperature,
+        top_k=settings.top_k,
         key=jax.random.key(seed),
     )
     return [spell(tokenizer, row) for row in np.asarray(ids).tolist()]
 
 
 def fill_in(model: Any, example: Example, tokenizer: Any = None) -> str:
-    """The example as the model read it, as it was, and with the likeliest words in the gaps."""
-    given = {name: row[None] for name, row in example.tokens.items() if name != "labels"}
+    """An example: its masked input, the original, and the likeliest tokens in the gaps."""
+    inputs = {name: row[None] for name, row in example.tokens.items() if name != "labels"}
     ids, labels = example.tokens["input_ids"], example.tokens["labels"]
-    out = model(**given, attention_mask=np.ones_like(ids)[None])
+    out = model(**inputs, attention_mask=np.ones_like(ids)[None])
     logits = out["logits"] if "logits" in out else out["prediction_logits"]
-    asked = labels != IGNORED
-    found = np.where(asked, np.asarray(jnp.argmax(logits[0], axis=-1)), ids)
-    right = int((found == labels)[asked].sum())
-    return _together(
+    masked = labels != IGNORED
+    filled = np.where(masked, np.asarray(jnp.argmax(logits[0], axis=-1)), ids)
+    right = int((filled == labels)[masked].sum())
+    return _lines(
         given=spell(tokenizer, ids),
-        wanted=spell(tokenizer, np.where(asked, labels, ids)),
-        filled=spell(tokenizer, found),
-        right=f"{right} of {int(asked.sum())}",
+        wanted=spell(tokenizer, np.where(masked, labels, ids)),
+        filled=spell(tokenizer, filled),
+        right=f"{right} of {int(masked.sum())}",
     )
 
 
 def answer(model: Any, example: Example, tokenizer: Any = None, tokens: int = 200) -> str:
-    """The example as the encoder read it, the target, and what the decoder says, greedily."""
+    """An example: the input of the encoder, the target, and the greedy output of the decoder."""
     from transformers_jax.generation import generate
 
     ids, labels = example.tokens["input_ids"], example.target["labels"]
     labels = labels[labels != IGNORED]
-    most = min(tokens, 2 * len(labels) + 8)  # what goes on for longer has lost its way
+    most = min(tokens, 2 * len(labels) + 8)  # a longer answer only repeats itself
     rows = jnp.asarray(ids)[None]
-    said = generate(model, input_ids=rows, attention_mask=jnp.ones_like(rows), max_new_tokens=most)
-    return _together(
+    ones = jnp.ones_like(rows)
+    said = generate(model, input_ids=rows, attention_mask=ones, max_new_tokens=most)
+    return _lines(
         given=spell(tokenizer, ids),
         wanted=spell(tokenizer, labels),
         said=spell(tokenizer, np.asarray(said)[0, 1:]),  # behind the start token
@@ -121,26 +117,17 @@ def save_samples(texts: Sequence[str], folder: Path, step: int) -> Path | None:
         return None
     (folder / "samples").mkdir(exist_ok=True)
     file = folder / "samples" / f"{step:06d}.txt"
-    for place in (file, folder / "samples.txt"):
-        place.write_text(BETWEEN.join(texts) + "\n")
+    for path in (file, folder / "samples.txt"):
+        path.write_text(BETWEEN.join(texts) + "\n")
     return file
 
 
 def read_samples(folder: Path) -> dict[int, list[str]]:
-    """step -> texts, of all steps at which there were some."""
-    found = {}
-    for file in (folder / "samples").glob("*.txt"):
-        if file.stem.isdigit():
-            found[int(file.stem)] = file.read_text(errors="replace").rstrip("\n").split(BETWEEN)
-    return dict(sorted(found.items()))
+    """{step: texts} of all steps with samples."""
+    files = [file for file in (folder / "samples").glob("*.txt") if file.stem.isdigit()]
+    texts = lambda file: file.read_text(errors="replace").rstrip("\n").split(BETWEEN)
+    return {int(file.stem): texts(file) for file in sorted(files, key=lambda f: int(f.stem))}
 
 
-def _room(config: Any, wanted: int) -> int:
-    """How many places a decoder has, if their number is bounded."""
-    names = ("n_positions", "max_position_embeddings")
-    known = [getattr(config, name, None) for name in names]
-    return min([places for places in known if places], default=wanted)
-
-
-def _together(**parts: str) -> str:
+def _lines(**parts: str) -> str:
     return "\n".join(f"{name + ':':<8}{text}" for name, text in parts.items())

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from transformers_jax.arrays import Array
 from transformers_jax.training.checksums import names
 from transformers_jax.training.recorded import read_record, seal, spell
 from transformers_jax.training.state import TrainState
@@ -19,6 +18,11 @@ def plain(state: TrainState) -> dict[str, Any]:
     """Plain containers and arrays only: named tuples by field, keys as their numbers."""
     fields = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
     return {**fields, "key": jax.random.key_data(state.key)}
+
+
+def spelled(tree: Any) -> dict[str, str]:
+    """{"params.w": "float32[64,128]", ...}"""
+    return {name: spell(leaf) for name, leaf in zip(names(tree), jax.tree.leaves(tree))}
 
 
 def check_leaves(tree: Any) -> None:
@@ -35,13 +39,14 @@ def check_leaves(tree: Any) -> None:
         )
 
 
-def check_same_leaves(path: Path, record: dict[str, Any], wanted: Any) -> None:
-    mine = {name: spell(leaf) for name, leaf in zip(names(wanted), jax.tree.leaves(wanted))}
-    theirs = record.get("arrays") or {name: mine.get(name, "?") for name in record["checksums"]}
+def check_same_leaves(path: Path, record: dict[str, Any], tree: Any) -> None:
+    """Raises ValueError for a checkpoint whose arrays are not those of the tree."""
+    now = spelled(tree)
+    saved = record.get("arrays") or {name: now.get(name, "?") for name in record["checksums"]}
     wrong = [
-        f"{name} was {theirs.get(name, 'not there')} and is {mine.get(name, 'not there')}"
-        for name in sorted({*mine, *theirs})
-        if mine.get(name) != theirs.get(name)
+        f"{name} was {saved.get(name, 'not there')} and is {now.get(name, 'not there')}"
+        for name in sorted({*now, *saved})
+        if now.get(name) != saved.get(name)
     ]
     if wrong:
         more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
@@ -56,24 +61,25 @@ def on_host(tree: Any) -> Any:
     return jax.tree.map(np.asarray, tree)
 
 
-def completed(step: int, found: list[str], asked: Any, record: dict[str, Any]) -> dict[str, Any]:
-    """The record with its checksums.
+def completed(record: dict[str, Any], measured: Any) -> dict[str, Any]:
+    """The record with the checksums of its arrays.
 
     Raises:
         FloatingPointError: numbers that no run could continue from.
     """
-    sums, finite = jax.device_get(asked)
-    wrong = [name for name, good in zip(found, finite) if not good]
+    sums, finite = jax.device_get(measured)
+    wrong = [name for name, good in zip(record["arrays"], finite) if not good]
     if wrong:
         raise FloatingPointError(
-            f"the state of step {step} is not saved, it is not finite in {', '.join(wrong[:5])}"
-            f"{f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''}; "
+            f"the state of step {record['step']} is not saved, it is not finite in "
+            f"{', '.join(wrong[:5])}{f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''}; "
             "the checkpoints before it are intact"
         )
-    return seal({**record, "checksums": {name: int(s) for name, s in zip(found, sums)}})
+    return seal({**record, "checksums": dict(zip(record["arrays"], map(int, sums)))})
 
 
 def same_content(path: Path, record: dict[str, Any]) -> bool:
+    """Whether the step at `path` can be read and has the checksums of the record."""
     try:
         return read_record(path)["checksums"] == record["checksums"]
     except ValueError:
@@ -81,12 +87,9 @@ def same_content(path: Path, record: dict[str, Any]) -> bool:
 
 
 def all_processes(good: bool) -> bool:
+    """Whether it is so in every process of the run."""
     if jax.process_count() == 1:
         return good
     from jax.experimental.multihost_utils import process_allgather
 
     return bool(np.all(process_allgather(np.asarray(good))))
-
-
-def abstract(x: Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)

@@ -23,16 +23,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from transformers_jax import shard
-from transformers_jax.arrays import (
-    Array,
-    Float,
-    Int,
-    Key,
-    Params,
-    check_key,
-    is_traced,
-    ordinary,
-)
+from transformers_jax.arrays import Array, Float, Int, Key, Params, check_key, is_traced, ordinary
 from transformers_jax.inputs.arguments import traceable
 from transformers_jax.models.base import Model, check_model, functional
 from transformers_jax.nn.param import axes as axes_of
@@ -53,14 +44,14 @@ Step = Callable[["TrainState", Batch], tuple["TrainState", dict[str, Float[Array
 )
 @dataclass(frozen=True)
 class TrainState:
-    """All that training remembers: a plain pytree.
+    """The state of training, a plain pytree.
 
     Attributes:
-        step: how many batches have been learned from, or left out.
+        step: number of batches that were trained on or skipped.
         params: nested dicts, as `functional(model)` returns them.
         opt: the optimizer's state.
         key: the noise of step n is drawn from `fold_in(key, n)`.
-        skipped: how many of the steps were left out because they were not finite.
+        skipped: number of steps that were skipped because they were not finite.
     """
 
     step: Int[Array, ""]
@@ -108,7 +99,7 @@ def make_step(
 
     Metrics are means over the batch: `loss` and whatever the objective reports, `gradient_norm`
     (of all that is trained, before clipping), `finite` (whether the update was made: loss,
-    gradient, new parameters and optimizer state are all finite), `first_nonfinite` (the place, in
+    gradient, new parameters and optimizer state are all finite), `first_nonfinite` (the index, in
     the order of `jax.tree.leaves(params)`, of the first gradient that is not finite, or of the
     first parameter where only the update is not; -1 for none, or the optimizer's state alone),
     `skipped` (so far), and `learning_rate` if a schedule is known.
@@ -149,14 +140,16 @@ def make_step(
         raise ValueError(f"clip={clip!r}: expected a norm above 0, or None for no clipping")
     if not callable(objective):
         raise TypeError(f"objective is {objective!r}; expected one such as tj.supervised")
-    update, frozen, schedule = _parts(optimizer, schedule)
-    skips, whole = on_nonfinite == "skip", None
-    asks = getattr(objective, "inputs", None)
+    update = _optax(optimizer)
+    frozen = optimizer.frozen if isinstance(optimizer, Optimizer) else None
+    schedule = schedule or (optimizer.schedule if isinstance(optimizer, Optimizer) else None)
+    skips, check = on_nonfinite == "skip", None
+    inputs_of = getattr(objective, "inputs", None)
     model_of: Callable[[Params], Callable[..., Any]]
     if isinstance(model, Model):
         axes, params = axes_of(model), functional(model)[1]
-        if asks is not None:  # without arrays, which would stay alive
-            whole = functools.partial(_look, model.abstract(), asks)
+        if inputs_of is not None:  # without arrays, which would stay alive
+            check = functools.partial(_check_batch, model.abstract(), inputs_of)
         model = model if compute_dtype is None else model.abstract(compute=compute_dtype)
         model_of = functools.partial(merge, split(model)[0])
     elif not callable(model):
@@ -165,38 +158,38 @@ def make_step(
         model_of = lambda params: functools.partial(model, params)
         if compute_dtype is not None:
             raise ValueError("compute_dtype needs the Model itself; a function has its own")
-    places = None
+    shardings = None
     if mesh is not None:
         if axes is None or params is None:
             raise ValueError("make_step(apply, ..., mesh=) needs axes= and params=")
-        places = state_shardings(axes, params, update, mesh)
+        shardings = state_shardings(axes, params, update, mesh)
 
     def step(state: TrainState, batch: Batch):
-        for given, kind, expected in (
-            (state, TrainState, "what tj.init_state gives"),
-            (batch, Mapping, "a dict of arrays by the names of the model's arguments"),
-        ):
-            if not isinstance(given, kind):
-                raise TypeError(f"step(state, batch): expected {expected}; {type(given)} came")
+        expected = "step(state, batch): expected "
+        if not isinstance(state, TrainState):
+            raise TypeError(f"{expected}what tj.init_state gives; {type(state)} came")
+        if not isinstance(batch, Mapping):
+            names = "a dict of arrays by the names of the model's arguments"
+            raise TypeError(f"{expected}{names}; {type(batch)} came")
         with shard.use(mesh), ordinary():
-            if whole is not None:  # the model may be called with micro-batches only
-                whole(batch)
+            if check is not None:  # the model may be called with micro-batches only
+                check(batch)
             noise = jax.random.fold_in(state.key, state.step)
-            asked: Any = dict(model_of=model_of, objective=objective, batch=batch, noise=noise)
-            asked["accumulate"] = accumulate
-            grads, sums = gradients(state.params, **asked)
+            of_loss: Any = dict(model_of=model_of, objective=objective, batch=batch, noise=noise)
+            of_loss["accumulate"] = accumulate
+            grads, sums = gradients(state.params, **of_loss)
             if nan_at is not None:
                 factor = jnp.where(state.step + 1 == nan_at, jnp.nan, 1.0)
                 grads = jax.tree.map(lambda g: g * factor.astype(g.dtype), grads)
                 sums = {**sums, "loss": jax.tree.map(lambda x: x * factor, sums["loss"])}
             if frozen is not None:
                 grads = without_frozen(grads, frozen)
-            if places is not None:
-                grads = jax.lax.with_sharding_constraint(grads, places.params)
+            if shardings is not None:
+                grads = jax.lax.with_sharding_constraint(grads, shardings.params)
             metrics = means(sums)
             norm, first = guard.measured(grads)
             finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
-            more = _extras(update, metrics["loss"], grads, asked)
+            more = _extras(update, metrics["loss"], grads, of_loss)
             if clip is not None:
                 scale = jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-12))
                 grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
@@ -218,37 +211,34 @@ def make_step(
             return TrainState(number, new, opt, state.key, skipped), metrics
 
     # pinned: left alone, XLA gave gradients and Adam's moments back without the fsdp cut
-    outs = None if mesh is None else (places, shard.replicated(mesh))
+    outs = None if mesh is None else (shardings, shard.replicated(mesh))
     program = jax.jit(step, donate_argnums=0, out_shardings=outs)
-    return program if whole is None else _Checked(program, whole)
+    return program if check is None else _Checked(program, check)
 
 
-def _look(
-    model: Model, asks: Callable[[Model, Batch], list[Mapping[str, Any]]], batch: Batch
-) -> None:
+def _check_batch(model: Model, inputs_of: Callable[..., list[Mapping[str, Any]]], batch: Batch):
     """Raises ValueError for a batch that the model cannot take: of tracers, by their shapes."""
-    for inputs in asks(model, batch):
-        given = {name: value for name, value in inputs.items() if value is not None}
-        model.check({name: traceable(name, value) for name, value in given.items()})
+    for inputs in inputs_of(model, batch):
+        model.check({n: traceable(n, value) for n, value in inputs.items() if value is not None})
 
 
 @dataclass(frozen=True)
 class _Checked:
-    """A step that looks at a batch before it is sent off. What is on a device already is left
-    alone: reading it would wait for all that was asked of the device before. Its shapes are looked
-    at once, when the program is traced."""
+    """A step that checks the values of a batch of NumPy arrays before it is sent off. Arrays on a
+    device are not read, which would wait for all of the device's work: their shapes are checked
+    once, when the program is traced."""
 
     program: Any
-    look: Callable[[Batch], None]
+    check: Callable[[Batch], None]
 
     def __call__(self, state: TrainState, batch: Batch) -> Any:
         leaves = jax.tree.leaves(batch) if isinstance(batch, Mapping) else [None]
         if all(isinstance(leaf, np.ndarray) for leaf in leaves):
-            self.look(batch)
+            self.check(batch)
         return self.program(state, batch)
 
     def __getattr__(self, name: str) -> Any:
-        """What a compiled function has: `lower`, `trace`, ..."""
+        """The attributes of the compiled function: `lower`, `trace`, ..."""
         return getattr(self.program, name)
 
 
@@ -259,20 +249,25 @@ def init_state(
     *,
     mesh: Mesh | None = None,
 ) -> TrainState:
-    """The state before the first step, around the parameters that the model has.
+    """The state before the first step, with the parameters of the model.
 
-    The optimizer's arrays are born in the sharding of their parameters. The first step takes over
-    the memory of the state, so the model's own arrays are copied.
+    The optimizer's arrays are created in the sharding of their parameters. The first step takes
+    over the memory of the state, so the model's own arrays are copied.
     """
     check_key(key)
-    update = _parts(optimizer)[0]
-    params = functional(model)[1]
-    places = None
+    update, params, shardings = _optax(optimizer), functional(model)[1], None
     if mesh is not None:
-        places = state_shardings(axes_of(model), params, update, mesh)
-        params = jax.device_put(params, places.params)
+        shardings = state_shardings(axes_of(model), params, update, mesh)
+        params = jax.device_put(params, shardings.params)
         key = jax.device_put(key, shard.replicated(mesh))
-    return jax.jit(lambda p, k: _fresh(update, p, k), out_shardings=places)(params, key)
+
+    def fresh(params: Params, key: Key) -> TrainState:
+        """Of copies: jit hands untouched inputs through, and the first step overwrites them."""
+        copies, numbers = jax.tree.map(jnp.copy, (params, jax.random.key_data(key)))
+        noise = jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(key))
+        return TrainState(jnp.zeros((), jnp.int32), copies, update.init(params), noise)
+
+    return jax.jit(fresh, out_shardings=shardings)(params, key)
 
 
 def state_shardings(
@@ -281,62 +276,46 @@ def state_shardings(
     optimizer: Optimizer | optax.GradientTransformation,
     mesh: Mesh,
 ) -> TrainState:
-    """Where each array of the state lives: what belongs to a parameter beside it, the rest
-    everywhere. Means over rows or columns are cut along the axes that they still have.
+    """The sharding of each array of the state. An array of the optimizer is sharded like its
+    parameter (means over rows or columns along the axes that they still have), all others are
+    replicated.
 
     Raises:
         ValueError: every parameter that the mesh does not divide.
     """
     everywhere, names = shard.replicated(mesh), flatten(axes)
-    placed = shard.shardings(axes, params, mesh)
     shapes = {path: leaf.shape for path, leaf in flatten(params).items()}
 
-    def place(path, leaf):
-        found = state_axes(path, leaf.shape, names, shapes)
-        return everywhere if found is None else shard.shardings(found, leaf, mesh)
+    def sharding(path, leaf):
+        own = state_axes(path, leaf.shape, names, shapes)
+        return everywhere if own is None else shard.shardings(own, leaf, mesh)
 
-    opt = jax.tree_util.tree_map_with_path(place, jax.eval_shape(_parts(optimizer)[0].init, params))
-    return TrainState(everywhere, placed, opt, everywhere, everywhere)  # type: ignore[arg-type]
-
-
-def _parts(
-    optimizer: Optimizer | optax.GradientTransformation, schedule: Any = None
-) -> tuple[optax.GradientTransformationExtraArgs, Any, Any]:
-    """(transformation, what is frozen, schedule) of an optimizer of ours or of optax."""
-    if not isinstance(optimizer, Optimizer):
-        if not hasattr(optimizer, "update"):
-            raise TypeError(
-                f"optimizer is {optimizer!r}; expected one of optax, such as optax.adamw(1e-4)"
-            )
-        return optax.with_extra_args_support(optimizer), None, schedule
-    known = optax.with_extra_args_support(optimizer.transformation)
-    return known, optimizer.frozen, schedule or optimizer.schedule
+    opt = jax.eval_shape(_optax(optimizer).init, params)
+    opt = jax.tree_util.tree_map_with_path(sharding, opt)
+    of_params: Any = shard.shardings(axes, params, mesh)
+    return TrainState(everywhere, of_params, opt, everywhere, everywhere)  # type: ignore[arg-type]
 
 
-def _extras(update: Any, value: Array, grads: Params, asked: dict[str, Any]) -> dict[str, Any]:
-    """What transformations of optax may ask for beside gradients, as far as this one takes it. A
-    search along a line wants its function to take whatever else there is."""
+def _optax(
+    optimizer: Optimizer | optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
+    """The transformation of an optimizer of ours or of optax."""
+    if isinstance(optimizer, Optimizer):
+        optimizer = optimizer.transformation
+    if not hasattr(optimizer, "update"):
+        raise TypeError(
+            f"optimizer is {optimizer!r}; expected one of optax, such as optax.adamw(1e-4)"
+        )
+    return optax.with_extra_args_support(optimizer)
 
-    def value_fn(params: Params, *, obj_fn: Any = None, grad_fn: Any = None) -> Array:
-        return loss_value(params, **asked)
 
-    every = dict(
-        value=value,
-        grad=grads,
-        value_fn=value_fn,
-        obj_fn=value_fn,
-        grad_fn=lambda params, number=0: gradients(params, **asked)[0],
-    )
-    taken = inspect.signature(update.update).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+def _extras(update: Any, value: Array, grads: Params, of_loss: dict[str, Any]) -> dict[str, Any]:
+    """The extra arguments of transformations of optax, as far as this one takes them. A line search
+    passes all others on to its function."""
+    value_fn = lambda params, *, obj_fn=None, grad_fn=None: loss_value(params, **of_loss)
+    grad_fn = lambda params, number=0: gradients(params, **of_loss)[0]
+    every = dict(value=value, grad=grads, value_fn=value_fn, obj_fn=value_fn, grad_fn=grad_fn)
+    parameters = inspect.signature(update.update).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return every
-    return {name: x for name, x in every.items() if name in {p.name for p in taken}}
-
-
-def _fresh(optimizer: optax.GradientTransformation, params: Params, key: Key) -> TrainState:
-    """Copies, because jit hands untouched inputs through and the first step overwrites them."""
-    copies = jax.tree.map(jnp.copy, params)
-    key = jax.random.wrap_key_data(
-        jnp.copy(jax.random.key_data(key)), impl=jax.random.key_impl(key)
-    )
-    return TrainState(jnp.zeros((), jnp.int32), copies, optimizer.init(params), key)
+    return {name: x for name, x in every.items() if name in parameters}

@@ -26,45 +26,32 @@ _CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Stop:
-    """What has been asked for; read between steps, between batches of evaluation, before a save.
+    """What signals have asked for; read between steps, between batches of evaluation, before a
+    save.
 
-    A second SIGINT ends the process at once. Outside the main thread signals are left alone.
-    Reading costs nothing where there is one process. Where there are several, `by` and `save` are
-    what all of them have agreed on, and change only in `agreed`.
+    A second SIGINT ends the process at once. Outside the main thread signals are left alone. Where
+    there are several processes, the attributes are what all have agreed on, and set by `agreed`.
 
     Args:
         grace: seconds after which the process is ended by force.
         leave: ends the process with a code, `os._exit` if not given.
+
+    Attributes:
+        by: the signal that asked to end, or None.
+        save: whether a save was asked for; set it to False when it is begun.
     """
 
     def __init__(self, grace: float = GRACE, leave: Callable[[int], Any] | None = None) -> None:
+        self.by: signal.Signals | None = None
+        self.save = False
         self._grace, self._leave = grace, leave or os._exit
-        self._asked: signal.Signals | None = None
+        self._asked: signal.Signals | None = None  # of this process alone
         self._asks_save = False
-        self._by: signal.Signals | None = None
-        self._save = False
         self._several = False
-        self._flags: Any = None  # asked of all processes at the step before
+        self._flags: Any = None  # gathered from all processes at the step before
         self._gather: Any = None
         self._clock: threading.Timer | None = None
-        self._before: dict[signal.Signals, Any] = {}
-        self._pipe: tuple[socket.socket, socket.socket] | None = None
-        self._wakeup = -1
-        self._reader: threading.Thread | None = None
-
-    @property
-    def by(self) -> signal.Signals | None:
-        """The signal that asked to end, or None."""
-        return self._by if self._several else self._asked
-
-    @property
-    def save(self) -> bool:
-        """Whether a save was asked for; set it to False when it is begun."""
-        return self._save if self._several else self._asks_save
-
-    @save.setter
-    def save(self, asked: bool) -> None:
-        self._save = self._asks_save = asked
+        self._exit = contextlib.ExitStack()
 
     @property
     def exit_code(self) -> int:
@@ -78,63 +65,56 @@ class Stop:
         the step and read them at the next call, so that nothing waits: a signal to any of them
         stops all of them, at the same step, at most two steps later.
         """
-        if not self._several:
-            return self._asked is not None
-        before, self._flags = self._flags, self._send()
-        if before is not None:
-            number, save = map(int, np.asarray(before))
-            self._save = self._save or bool(save)
-            if number and self._by is None:
-                self._by = signal.Signals(number)
-                self._start_clock(self._by, self._grace)
-        return self._by is not None
+        if self._several:
+            before, self._flags = self._flags, self._send()
+            number, save = (0, 0) if before is None else map(int, np.asarray(before))
+            self.save = self.save or bool(save)
+            if number and self.by is None:
+                self.by = signal.Signals(number)
+                self._start_clock(self.by, self._grace)
+        return self.by is not None
 
     @contextlib.contextmanager
     def hurry(self, seconds: float) -> Iterator[None]:
         """Within this, a signal leaves the process that many seconds: for phases in which nothing
         can be lost, such as reading the text and compiling the first step."""
-        before, self._grace = self._grace, seconds
-        if self._asked is not None and self._clock is not None:
-            self._start_clock(self._asked, seconds)
+        before = self._grace
+        self._set_grace(seconds)
         try:
             yield
         finally:
-            self._grace = before
-            if self._asked is not None and self._clock is not None:
-                self._start_clock(self._asked, before)
+            self._set_grace(before)
+
+    def _set_grace(self, seconds: float) -> None:
+        self._grace = seconds
+        if self._asked is not None and self._clock is not None:
+            self._start_clock(self._asked, seconds)
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
             import jax
 
             self._several = jax.distributed.is_initialized() and jax.process_count() > 1
-            self._pipe = socket.socketpair()
-            for end in self._pipe:
-                end.setblocking(False)
-            self._pipe[0].setblocking(True)
+            reading, writing = socket.socketpair()
+            writing.setblocking(False)
+            reader = threading.Thread(target=self._read, args=(reading,), daemon=True)
+            reader.start()
+            # called in the opposite order: the reader ends when its socket is closed
+            for undo in (reading.close, reader.join, writing.close):
+                self._exit.callback(undo)
+            wakeup = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+            self._exit.callback(signal.set_wakeup_fd, wakeup)
             for number in _CAUGHT:
-                self._before[number] = signal.signal(number, _nothing)
-            self._wakeup = signal.set_wakeup_fd(self._pipe[1].fileno(), warn_on_full_buffer=False)
-            self._reader = threading.Thread(target=self._read, name="signals", daemon=True)
-            self._reader.start()
+                self._exit.callback(signal.signal, number, signal.signal(number, _nothing))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        if self._pipe is not None:
-            signal.set_wakeup_fd(self._wakeup)
-            self._pipe[1].close()  # the reader sees the end
-            assert self._reader is not None
-            self._reader.join()
-            self._pipe[0].close()
-            self._pipe = None
+        self._exit.close()
         if self._clock is not None:
             self._clock.cancel()
 
-    def _read(self) -> None:
-        assert self._pipe is not None
-        while received := self._pipe[0].recv(64):
+    def _read(self, reading: socket.socket) -> None:
+        while received := reading.recv(64):
             for number in received:
                 if number in _CAUGHT:  # other signals write here too
                     self._receive(signal.Signals(number))
@@ -142,10 +122,12 @@ class Stop:
     def _receive(self, number: signal.Signals) -> None:
         if number == signal.SIGUSR1:
             self._asks_save = True
+            self.save = self.save or not self._several
         elif number == signal.SIGINT and self._asked == signal.SIGINT:
             self._leave(130)
         else:
             first, self._asked = self._asked is None, number
+            self.by = self.by if self._several else number
             if first:
                 self._start_clock(number, self._grace)
 
@@ -184,4 +166,4 @@ class Stop:
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """Being a handler of Python's keeps the default, which ends the process, away."""
+    """A handler in Python replaces the default one, which would end the process."""

@@ -1,4 +1,4 @@
-"""The vocabulary of a run: its size, its special tokens, and what the objective knows of it."""
+"""The vocabulary of a run: its size, its special tokens, and what the objective is told of it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from transformers_jax.objectives import Vocabulary
 from transformers_jax.training.config import TrainConfig
 
 
-def vocabulary(corpus: Corpus, size: int) -> Vocabulary:
-    """What the objective knows of the tokenizer."""
+def vocabulary_of(corpus: Corpus, size: int) -> Vocabulary:
+    """The vocabulary of the tokenizer, as an objective sees it."""
     if corpus.tokenizer is None:
         return Vocabulary(size=size, special={})
     return corpus.tokenizer.vocabulary(size)
@@ -22,7 +22,7 @@ def vocabulary(corpus: Corpus, size: int) -> Vocabulary:
 def fit_vocabulary(
     config: TrainConfig, corpus: Corpus, mesh: Mesh | None, saved: dict[str, Any] | None
 ) -> tuple[TrainConfig, int]:
-    """The config with its vocabulary, and how many rows of it are words.
+    """(the config with the size and special tokens of its vocabulary, the number of real tokens).
 
     A tokenizer that is learned in the run decides the vocabulary and its special tokens. A size
     that the mesh's tensor axis does not divide is padded.
@@ -57,7 +57,7 @@ def special_ids(config: TrainConfig, special: Mapping[str, int]) -> dict[str, in
 
 
 def _check_special(config: TrainConfig, names: dict[str, int | None]) -> None:
-    """Both sides of an encoder-decoder begin and end with them; every model fills rows with one."""
+    """Raises ValueError where the special tokens of the model are not those of the tokenizer."""
     wrong = [
         f"model.{name} is {getattr(config.model, name)} and the tokenizer's is {value}"
         for name, value in names.items()

@@ -1,4 +1,4 @@
-"""A watchdog: a run that has stopped making steps says where it hangs, and ends.
+"""A watchdog: a run that has stopped making steps reports where it hangs, and ends.
 
 A dead process ends its peers through the coordination service; one that is alive and stuck, in a
 collective, a driver or a disk, would hold its machines for as long as they are paid for.
@@ -53,45 +53,42 @@ class Watchdog:
         self._leave = leave or os._exit
         self._durations: collections.deque[float] = collections.deque(maxlen=REMEMBERED)
         self._step: int | None = None
-        self._doing, self._limit = "the first step", first
-        self._counts = False  # whether the time since the last beat is that of a step
+        self._task, self._limit = "the first step", first
+        self._is_step = False  # whether the time since the last beat is that of a step
         self._since = time.monotonic()
         self._change = threading.Condition()
         self._ended = False
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def beat(self, step: int) -> None:
-        """Says that a step is finished; costs a few microseconds."""
+        """Call when a step is finished; costs a few microseconds."""
         now = time.monotonic()
         with self._change:
-            if self._counts:
+            if self._is_step:
                 self._durations.append(now - self._since)
-            self._step, self._since, self._counts = step, now, True
-            self._doing, self._limit = f"step {step + 1}", self.limit()
+            self._step, self._since, self._is_step = step, now, True
+            self._task, self._limit = f"step {step + 1}", self.limit()
 
     def limit(self) -> float:
         """Seconds that a step may take now."""
-        if not self._durations:
-            return self.least
-        return max(self.least, FACTOR * statistics.median(self._durations))
+        return max(self.least, FACTOR * statistics.median(self._durations or [0.0]))
 
     @contextlib.contextmanager
-    def patient(self, doing: str, seconds: float = 3600.0) -> Iterator[None]:
+    def patient(self, task: str, seconds: float = 3600.0) -> Iterator[None]:
         """Within this, another limit counts: for compiling, evaluating and saving."""
         with self._change:
-            before = self._doing, self._limit
-            self._doing, self._limit, self._since = doing, seconds, time.monotonic()
-            self._counts = False
+            before = self._task, self._limit
+            self._task, self._limit, self._since = task, seconds, time.monotonic()
+            self._is_step = False
             self._change.notify()  # this limit may be shorter than what the thread waits for
         try:
             yield
         finally:
             with self._change:
-                (self._doing, self._limit), self._since = before, time.monotonic()
+                (self._task, self._limit), self._since = before, time.monotonic()
 
     def __enter__(self) -> Watchdog:
         self._since = time.monotonic()
-        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
         return self
 
@@ -99,33 +96,31 @@ class Watchdog:
         with self._change:
             self._ended = True
             self._change.notify()
-        assert self._thread is not None
         self._thread.join()
 
     def _watch(self) -> None:
         with self._change:
             while not self._ended:
-                waited = time.monotonic() - self._since
-                if waited >= self._limit:
+                left = self._since + self._limit - time.monotonic()
+                if left <= 0:
                     break
                 # a limit may become shorter meanwhile: from hours for the first step to seconds
-                self._change.wait(min(self._limit - waited, self.least / 4))
+                self._change.wait(min(left, self.least / 4))
             if self._ended:
                 return
-            doing, limit = self._doing, self._limit
-        self._tell(doing, limit)
+            task, limit = self._task, self._limit
+        self._report(task, limit)
         self._leave(EXIT_CODE)
 
-    def _tell(self, doing: str, limit: float) -> None:
-        """One line, and where every thread stands."""
+    def _report(self, task: str, limit: float) -> None:
+        """Prints one line, and where every thread stands."""
         last = "no step" if self._step is None else f"step {self._step}"
         line = (
-            f"watchdog: {doing} has not ended within {limit:.1f} s ({last} was the last to be "
+            f"watchdog: {task} has not ended within {limit:.1f} s ({last} was the last to be "
             f"finished); the process ends with {EXIT_CODE}, stacks in {self.folder / STACKS}"
         )
         with contextlib.suppress(OSError), (self.folder / STACKS).open("a") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-            file.flush()
+            print(time.strftime("%Y-%m-%d %H:%M:%S"), line, file=file, flush=True)
             faulthandler.dump_traceback(file, all_threads=True)
         with contextlib.suppress(OSError, ValueError, AttributeError):  # a stream without a file
             faulthandler.dump_traceback(sys.stderr, all_threads=True)

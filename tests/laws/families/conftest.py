@@ -108,6 +108,36 @@ CONFIGS = {
         dim_feedforward=28,
     ),
 }
+TOWER = dict(hidden_size=20, num_hidden_layers=2, num_attention_heads=4, intermediate_size=28)
+IMAGES = dict(image_size=12, patch_size=4)
+TEXT = dict(**TOWER, vocab_size=54, max_position_embeddings=9, projection_dim=6, eos_token_id=52)
+VISION = dict(**TOWER, **IMAGES, projection_dim=6)
+OTHERS = {  # families that read no text alone: (config, head); their laws are in test_modalities.py
+    "clip": (
+        lambda: tj.CLIPConfig(
+            text_config=tj.CLIPTextConfig(**TEXT),
+            vision_config=tj.CLIPVisionConfig(**VISION),
+            projection_dim=6,
+        ),
+        "contrastive",
+    ),
+    "clip_text_model": (lambda: tj.CLIPTextConfig(**TEXT), "projection"),
+    "clip_vision_model": (lambda: tj.CLIPVisionConfig(**VISION), "projection"),
+    "vit": (lambda: tj.ViTConfig(**TOWER, **IMAGES), "image_classification"),
+    "whisper": (
+        lambda: tj.WhisperConfig(
+            **{name: size for name, size in BART.items() if name != "max_position_embeddings"}
+            | {"vocab_size": 54},
+            num_mel_bins=5,
+            max_source_positions=8,
+            max_target_positions=16,
+            pad_token_id=0,
+            eos_token_id=1,
+            decoder_start_token_id=2,
+        ),
+        "seq2seq_lm",
+    ),
+}
 KIN = {  # families whose networks are those of another, at other values
     **dict.fromkeys(("camembert", "xlm-roberta", "xlm-roberta-xl"), "roberta"),
     **dict.fromkeys(("blenderbot", "blenderbot-small", "marian", "mbart"), "bart"),
@@ -145,10 +175,11 @@ HEADS = {
 
 @functools.lru_cache(maxsize=64)
 def _tiny(family, head, mask, overrides):
-    config = CONFIGS[family]().replace(**dict(overrides))
+    make, usual = OTHERS.get(family) or (CONFIGS[family], HEADS[family])
+    config = make().replace(**dict(overrides))
     # scanned layers compile once, however many there are; NumPy's numbers compile nothing
     execution = Execution(unroll=False)
-    model = Plan(config, head or HEADS[family], execution, mask).build()
+    model = Plan(config, head or usual, execution, mask).build()
     rng = np.random.default_rng(0)
 
     def draw(path, leaf):

@@ -1,7 +1,7 @@
 """Every family of the zoo stands in the lists of the laws, or is the kin of one that does."""
 
-from tests.laws.families import test_graphs, test_packing
-from tests.laws.families.conftest import CONFIGS, HEADS, KIN
+from tests.laws.families import test_graphs, test_modalities, test_packing
+from tests.laws.families.conftest import CONFIGS, HEADS, KIN, OTHERS
 from transformers_jax.models import FAMILIES
 
 
@@ -12,10 +12,21 @@ def listed(names):
 
 
 def test_every_family_is_in_the_lists_of_the_laws():
+    texts = set(FAMILIES) - OTHERS.keys()
     for names in (CONFIGS, HEADS, test_graphs.FAMILIES, test_packing.MASKS):
-        assert listed(names) >= set(FAMILIES), set(FAMILIES) - listed(names)
+        assert listed(names) >= texts, texts - listed(names)
     without = {name: config for name, config in CONFIGS.items() if name != "led"}
-    assert set(FAMILIES) - listed(without) == {"led"}  # the control
+    assert texts - listed(without) == {"led"}  # the control
+
+
+def test_a_family_without_the_laws_of_texts_has_those_of_its_modality():
+    assert OTHERS.keys() == test_modalities.MODALITIES.keys() <= set(FAMILIES)
+    assert {*test_modalities.MODALITIES.values()} == test_modalities.LAWS.keys()
+    for family, modality in test_modalities.MODALITIES.items():
+        for law in test_modalities.LAWS[modality]:
+            assert family in test_modalities.having(law)
+    every = set().union(*test_modalities.LAWS.values())
+    assert every == test_modalities.tested  # each law has a test
 
 
 def test_no_family_is_the_kin_of_another_and_has_a_model_too():

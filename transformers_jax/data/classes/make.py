@@ -7,11 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tokenizers
+from tokenizers import processors
+
 from transformers_jax.data.classes import vocabulary
 from transformers_jax.data.classes.options import Options, add_tokens, text
 from transformers_jax.data.classes.table import Frame, TokenizerClass
-from transformers_jax.data.classes.vocabulary import Words
+from transformers_jax.data.classes.vocabulary import Vocab
 from transformers_jax.data.sentencepiece import read_model
+
+BEFORE = Frame("language A eos", "language A B eos")
+BEHIND = Frame("A eos language", "A B eos language")
 
 
 @dataclass
@@ -41,8 +47,6 @@ def as_it_lies(file: Path, options: Options) -> Made:
     Raises:
         ValueError: the Rust library cannot read it.
     """
-    import tokenizers
-
     inner = tokenizers.Tokenizer.from_file(str(file))
     side = _padding(inner.padding, options)
     add_tokens(inner, options, options.extra or [])
@@ -68,10 +72,10 @@ def of_class(one: TokenizerClass, file: Path, options: Options) -> Made:
         ValueError: the file is not what the class reads, or lacks a token that it needs.
     """
     options.default(one.special, one.shape)
-    words = _words(one, file, options)
-    side = _padding(words.padding, options)
-    inner = one.build(words, options)
-    named = options.extra if options.extra is not None else (words.found or None)
+    vocab = _vocab(one, file, options)
+    side = _padding(vocab.padding, options)
+    inner = one.build(vocab, options)
+    named = options.extra if options.extra is not None else (vocab.tokens or None)
     extra = options.extra if options.extra is not None else one.extra(named, options)
     add_tokens(inner, options, extra)
     made = Made(inner, options, side or one.padding_side)
@@ -79,52 +83,51 @@ def of_class(one: TokenizerClass, file: Path, options: Options) -> Made:
         _between_languages(one, made)
     elif one.frame is not None:
         put_frame(inner, one.frame, options)
-    elif words.frame is not None:
-        inner.post_processor = words.frame
+    elif vocab.frame is not None:
+        inner.post_processor = vocab.frame
     else:
         put_frame(inner, _ends(options), options)
     return made
 
 
-def _words(one: TokenizerClass, file: Path, options: Options) -> Words:
+def _vocab(one: TokenizerClass, file: Path, options: Options) -> Vocab:
     if file.name == "tokenizer.json":
         return vocabulary.from_json(file)
     if file.suffix == ".model":
-        merged = one.build.__name__.endswith("_pairs")
-        return vocabulary.from_pieces(file, lambda pieces: one.number(pieces, options), merged)
+        number = lambda pieces: one.number(pieces, options)
+        return vocabulary.from_pieces(file, number, one.kind == "BPE")
     if file.suffix == ".json":
         return vocabulary.from_merges(file)
     return vocabulary.from_lines(file)
 
 
-def _padding(found: Any, options: Options) -> str | None:
+def _padding(padding: Any, options: Options) -> str | None:
     """The side and the token of a tokenizer.json that fills rows."""
-    if not found:
+    if not padding:
         return None
-    options.values.setdefault("pad_token", found["pad_token"])
-    return str(found["direction"])
+    options.values.setdefault("pad_token", padding["pad_token"])
+    return str(padding["direction"])
 
 
 def _ends(options: Options) -> Frame:
     """bos and eos, as `add_bos_token` and `add_eos_token` say; a tokenizer.json has its own."""
-    said = lambda role: (
-        not options.whole and options.get(f"add_{role}_token", False) and options.token(role)
+    bos, eos = (
+        not options.whole and options.get(f"add_{role}_token") and options.token(role)
+        for role in ("bos", "eos")
     )
-    bos, eos = "bos " * bool(said("bos")), " eos" * bool(said("eos"))
-    single = f"{bos}A{eos}"
-    return Frame(single, f"{single} {bos.replace(' ', ':1 ')}B:1{eos and ' eos:1'}")
+    side = lambda text, kind: [f"bos{kind}"] * bool(bos) + [text] + [f"eos{kind}"] * bool(eos)
+    single = side("A", "")
+    return Frame(" ".join(single), " ".join([*single, *side("B:1", ":1")]))
 
 
-def put_frame(inner: Any, frame: Frame, options: Options) -> None:
-    """Makes a tokenizer put special tokens around texts.
+def put_frame(inner: Any, frame: Frame, options: Options, **tokens: tuple[str, int]) -> None:
+    """Makes a tokenizer put special tokens around texts; `tokens`: those that are no role's.
 
     Raises:
         ValueError: a role of the frame has no token.
     """
-    from tokenizers import processors
-
     roles = {part.split(":")[0] for part in f"{frame.single} {frame.pair}".split()} - {"A", "B"}
-    tokens = {role: _need(inner, options, role) for role in sorted(roles)}
+    tokens |= {role: _need(inner, options, role) for role in sorted(roles - tokens.keys())}
     if frame.trim:
         inner.post_processor = processors.RobertaProcessing(
             tokens["sep"],
@@ -162,43 +165,32 @@ def _need(inner: Any, options: Options, role: str) -> tuple[str, int]:
 
 def _between_languages(one: TokenizerClass, made: Made) -> None:
     """The token of the source language around a text, and a second tokenizer for the target's."""
-    import tokenizers
-
     inner, options = made.inner, made.options
     codes = {*one.languages, *(text(token) for token in options.extra or [])}
-    made.languages = {
-        code: inner.token_to_id(code)
-        for code in sorted(c for c in codes if c)
-        if inner.token_to_id(code) is not None
-    }
+    ids = {code: inner.token_to_id(code) for code in sorted(filter(None, codes))}
+    made.languages = {code: number for code, number in ids.items() if number is not None}
     source = options.get("src_lang", one.default_language)
     target = options.get("tgt_lang", source)
     suffix = one.suffix or bool(options.get("legacy_behaviour", False))
-    other = tokenizers.Tokenizer.from_str(inner.to_str()) if target != source else inner
-    for tokenizer, code in ((inner, source), (other, target)):
+    made.target = inner
+    if target != source:
+        made.target = tokenizers.Tokenizer.from_str(inner.to_str())
+    for tokenizer, code in ((inner, source), (made.target, target)):
         put_language(tokenizer, code, made.languages, options, suffix)
-    made.target = other
 
 
 def put_language(
     inner: Any, code: str, known: Mapping[str, int], options: Options, suffix: bool
 ) -> None:
-    """The frame of a translation model: the language before a text or behind </s>.
+    """The template of a translation model: the language before a text or behind </s>.
 
     Raises:
         ValueError: the vocabulary has no token of the language.
     """
-    from tokenizers import processors
-
     if code not in known:
         raise ValueError(
             f"{code!r} is none of its languages ({', '.join(sorted(known)[:6])}, ...); src_lang "
             "and tgt_lang are codes of them"
         )
-    eos, end = _need(inner, options, "eos")
-    before, after = ([], [eos, code]) if suffix else ([code], [eos])
-    inner.post_processor = processors.TemplateProcessing(
-        single=[*before, "$A", *after],
-        pair=[*before, "$A", "$B", *after],
-        special_tokens=[(eos, end), (code, known[code])],
-    )
+    frame = BEHIND if suffix else BEFORE
+    put_frame(inner, frame, options, language=(code, known[code]))

@@ -1,25 +1,28 @@
-"""The kinds of models that tokenizers have, with how text is made ready for them and joined again.
+"""The kinds of models that tokenizers have, with how text is prepared for them and joined again.
 
-Each function takes a vocabulary and options and gives a tokenizer of the Rust library, still
-without added tokens and without a frame. Names and defaults of options are Hugging Face's.
+Each builder takes a vocabulary and options and gives a tokenizer of the Rust library, still
+without added tokens and without a template. Names and defaults of options are Hugging Face's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from transformers_jax.data.classes.options import Options
-from transformers_jax.data.classes.vocabulary import Words
+import tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
+from transformers_jax.data.classes.options import Options
+from transformers_jax.data.classes.vocabulary import Vocab
+
+Replace = normalizers.Replace
 SPACES = " {2,}"
 
 
-def word_pieces(words: Words, options: Options) -> Any:
+def word_pieces(vocab: Vocab, options: Options) -> Any:
     """BERT's: words and punctuation, cut into the longest pieces from the left."""
-    import tokenizers
-    from tokenizers import decoders, models, normalizers, pre_tokenizers
-
-    inner = tokenizers.Tokenizer(models.WordPiece(words.ids, unk_token=options.token("unk")))
+    inner = tokenizers.Tokenizer(models.WordPiece(vocab.ids, unk_token=options.token("unk")))
     inner.normalizer = normalizers.BertNormalizer(
         clean_text=True,
         handle_chinese_chars=options.get("tokenize_chinese_chars", True),
@@ -31,182 +34,151 @@ def word_pieces(words: Words, options: Options) -> Any:
     return inner
 
 
-def byte_pairs(words: Words, options: Options) -> Any:
-    """GPT-2's: words in bytes, merged."""
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers
-
+def byte_pairs(vocab: Vocab, options: Options, space: bool = False) -> Any:
+    """GPT-2's: words in bytes, merged; `space`: whether one comes before the first word, unless the
+    files say it."""
     model = models.BPE(
-        words.ids, words.merges, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False
+        vocab.ids, vocab.merges, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False
     )
     inner = tokenizers.Tokenizer(model)
-    space = bool(options.get("add_prefix_space", False))
+    space = bool(options.values.setdefault("add_prefix_space", space))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=space)
     inner.decoder = decoders.ByteLevel()
     return inner
 
 
-def blenderbot_pairs(words: Words, options: Options) -> Any:
-    """BlenderBot's: a space before the first word unless the files say otherwise."""
-    options.values.setdefault("add_prefix_space", True)
-    return byte_pairs(words, options)
-
-
-def _unigram(words: Words, unknown: int, steps: list[Any], before: list[Any], scheme: str) -> Any:
-    import tokenizers
-    from tokenizers import decoders, models, normalizers, pre_tokenizers
-
-    inner = tokenizers.Tokenizer(models.Unigram(words.scored, unk_id=unknown))
-    if steps:
-        inner.normalizer = normalizers.Sequence(steps)
-    last = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=True)
-    inner.pre_tokenizer = pre_tokenizers.Sequence([*before, last]) if before else last
-    inner.decoder = decoders.Metaspace("▁", prepend_scheme=scheme, split=True)
-    return inner
-
-
-def _scheme(options: Options, otherwise: str = "never") -> str:
-    return "always" if options.get("add_prefix_space", True) else otherwise
-
-
-def _table(words: Words) -> list[Any]:
-    from tokenizers import normalizers
-
-    return [normalizers.Precompiled(words.charsmap)] if words.charsmap else []
-
-
-def _one_space() -> Any:
-    from tokenizers import Regex, normalizers
-
-    return normalizers.Replace(Regex(SPACES), " ")
-
-
-def _words() -> list[Any]:
-    from tokenizers import pre_tokenizers
-
-    return [pre_tokenizers.WhitespaceSplit()]
-
-
-def _place(words: Words, options: Options, otherwise: int) -> int:
-    """The id of the unknown token, which has the score 0 where it is one."""
-    found = words.ids.get(options.token("unk") or "", -1)
-    return found if found >= 0 and words.scored[found][1] == 0 else otherwise
-
-
-def fairseq_pieces(words: Words, options: Options) -> Any:
-    """XLM-RoBERTa's: unknown is 3, white space of any kind is one ▁."""
-    return _unigram(words, 3, _table(words), _words(), _scheme(options))
-
-
-def camembert_pieces(words: Words, options: Options) -> Any:
-    """CamemBERT's: as XLM-RoBERTa's, with unknown wherever the vocabulary has it."""
-    unknown = words.ids.get(options.token("unk") or "", 0)
-    return _unigram(words, unknown, _table(words), _words(), _scheme(options))
-
-
-def t5_pieces(words: Words, options: Options) -> Any:
-    """T5's: unknown is 2."""
-    return _unigram(words, 2, _table(words), _words(), "always")
-
-
-def mbart_pieces(words: Words, options: Options) -> Any:
-    """mBART's: characters are not replaced."""
-    return _unigram(words, 3, [], _words(), "always")
-
-
-def mbart50_pieces(words: Words, options: Options) -> Any:
-    """mBART-50's: only spaces are ▁."""
-    return _unigram(words, 3, [*_table(words), _one_space()], [], "always")
-
-
-def pegasus_pieces(words: Words, options: Options) -> Any:
-    """Pegasus': without a table of characters, a new line is a space."""
-    from tokenizers import Regex, normalizers
-
-    steps = _table(words) or [normalizers.Replace(Regex(r"\n"), " ")]
-    unknown = _place(words, options, -1)
-    if unknown < 1:
-        raise ValueError(f"the unknown token {options.token('unk')!r} is not in its vocabulary")
-    return _unigram(words, unknown, [*steps, _one_space()], [], "always")
-
-
-def big_bird_pieces(words: Words, options: Options) -> Any:
-    """BigBird's: characters are not replaced."""
-    from tokenizers import Regex, normalizers
-
-    steps = [normalizers.Replace(Regex(SPACES), "▁")]
-    return _unigram(words, _place(words, options, 100), steps, [], _scheme(options))
-
-
-def deberta_v2_pieces(words: Words, options: Options) -> Any:
-    """DeBERTa-v2's and v3's: composed characters, punctuation apart if `split_by_punct`."""
-    from tokenizers import Regex, normalizers, pre_tokenizers
-
-    lower = [normalizers.Lowercase()] if options.get("do_lower_case", False) else []
-    steps = [
-        *lower,
-        normalizers.Replace(Regex(r"\s{2,}|[\n\r\t]"), " "),
-        normalizers.NFC(),
-        normalizers.Strip(left=False, right=True),
-    ]
-    apart = options.get("split_by_punct", False)
-    before = [pre_tokenizers.Punctuation(behavior="isolated")] if apart else []
-    unknown = _place(words, options, int(options.get("unk_id", 1)))
-    return _unigram(words, unknown, steps, before, _scheme(options, "first"))
-
-
-def albert_pieces(words: Words, options: Options) -> Any:
-    """ALBERT's: quotes of one kind, without accents and in lower case unless told otherwise."""
-    keep = options.get("keep_accents", False)
-    lower = options.get("do_lower_case", True)
-    return _unigram(words, 1, _quoted(words, keep, lower), _words(), _scheme(options))
-
-
-def xlnet_pieces(words: Words, options: Options) -> Any:
-    """XLNet's: quotes of one kind, without accents, in lower case if told so."""
-    lower = options.get("do_lower_case", False)
-    unknown = int(options.get("unk_id", 0))
-    return _unigram(words, unknown, _quoted(words, False, lower), _words(), "always")
-
-
-def _quoted(words: Words, keep_accents: bool, lower: bool) -> list[Any]:
-    from tokenizers import normalizers
-
-    steps: list[Any] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
-    if not keep_accents:
-        steps += [normalizers.NFKD(), normalizers.StripAccents()]
-    if lower:
-        steps.append(normalizers.Lowercase())
-    return [*steps, *_table(words)]
-
-
-def nllb_pairs(words: Words, options: Options) -> Any:
+def nllb_pairs(vocab: Vocab, options: Options) -> Any:
     """NLLB's: SentencePiece's pairs without bytes."""
-    import tokenizers
-    from tokenizers import decoders, models, normalizers, pre_tokenizers
-
     model = models.BPE(
-        words.ids, words.merges, unk_token=options.token("unk"), fuse_unk=True, byte_fallback=False
+        vocab.ids, vocab.merges, unk_token=options.token("unk"), fuse_unk=True, byte_fallback=False
     )
     inner = tokenizers.Tokenizer(model)
-    if words.charsmap:
-        inner.normalizer = normalizers.Sequence([*_table(words), _one_space()])
+    if vocab.charsmap:
+        inner.normalizer = normalizers.Sequence([*characters(vocab, options), one_space()])
     inner.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="always", split=True)
     inner.decoder = decoders.Metaspace("▁", prepend_scheme="always", split=True)
     return inner
 
 
-def llama_pairs(words: Words, options: Options) -> Any:
+def llama_pairs(vocab: Vocab, options: Options) -> Any:
     """Llama's: SentencePiece's pairs, what they lack in bytes; `legacy` puts ▁ before every part
     of a text that special tokens cut, not before the first alone."""
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers
-
-    model = models.BPE(words.ids, words.merges, fuse_unk=True, byte_fallback=True)
-    inner = tokenizers.Tokenizer(model)
+    inner = tokenizers.Tokenizer(
+        models.BPE(vocab.ids, vocab.merges, fuse_unk=True, byte_fallback=True)
+    )
     space = options.get("add_prefix_space", True)
     scheme = ("always" if options.get("legacy", False) else "first") if space else "never"
     inner.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=False)
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     inner.decoder = decoders.Sequence([*steps, *([decoders.Strip(" ", 1, 0)] if space else [])])
     return inner
+
+
+# ------------------------------------------------------------ SentencePiece's unigrams
+
+Steps = Callable[[Vocab, Options], list[Any]]
+Unknown = Callable[[Vocab, Options], int]
+
+
+def characters(vocab: Vocab, options: Options) -> list[Any]:
+    """The replacements of the model's own table."""
+    return [normalizers.Precompiled(vocab.charsmap)] if vocab.charsmap else []
+
+
+def one_space() -> Any:
+    """Several spaces become one."""
+    return Replace(Regex(SPACES), " ")
+
+
+def whitespace(vocab: Vocab, options: Options) -> list[Any]:
+    """White space of any kind is cut away."""
+    return [pre_tokenizers.WhitespaceSplit()]
+
+
+def unscored(vocab: Vocab, options: Options, default: int) -> int:
+    """The id of the unknown token, which has the score 0 where it is one."""
+    number = vocab.ids.get(options.token("unk") or "", -1)
+    return number if number >= 0 and vocab.scored[number][1] == 0 else default
+
+
+@dataclass(frozen=True)
+class Unigrams:
+    """How a class prepares text for the unigrams of a SentencePiece model.
+
+    Attributes:
+        unknown: the id of the unknown token.
+        steps: the normalizers.
+        before: pre-tokenizers before spaces become ▁.
+        without_space: where ▁ is put before words if the option `add_prefix_space` is false.
+    """
+
+    unknown: int | Unknown
+    steps: Steps = characters
+    before: Steps = whitespace
+    without_space: str = "always"
+
+    def __call__(self, vocab: Vocab, options: Options) -> Any:
+        unknown = self.unknown if isinstance(self.unknown, int) else self.unknown(vocab, options)
+        inner = tokenizers.Tokenizer(models.Unigram(vocab.scored, unk_id=unknown))
+        if steps := self.steps(vocab, options):
+            inner.normalizer = normalizers.Sequence(steps)
+        scheme = "always" if options.get("add_prefix_space", True) else self.without_space
+        last = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=True)
+        before = self.before(vocab, options)
+        inner.pre_tokenizer = pre_tokenizers.Sequence([*before, last]) if before else last
+        inner.decoder = decoders.Metaspace("▁", prepend_scheme=scheme, split=True)
+        return inner
+
+
+def pegasus_unknown(vocab: Vocab, options: Options) -> int:
+    """Pegasus' unknown token, which its vocabulary must have."""
+    if (number := unscored(vocab, options, -1)) < 1:
+        raise ValueError(f"the unknown token {options.token('unk')!r} is not in its vocabulary")
+    return number
+
+
+def pegasus_steps(vocab: Vocab, options: Options) -> list[Any]:
+    """Without a table of characters, a new line is a space."""
+    table = characters(vocab, options) or [Replace(Regex(r"\n"), " ")]
+    return [*table, one_space()]
+
+
+def deberta_v2_steps(vocab: Vocab, options: Options) -> list[Any]:
+    """Composed characters, in lower case if the files say so."""
+    lower = [normalizers.Lowercase()] if options.get("do_lower_case", False) else []
+    space = Replace(Regex(r"\s{2,}|[\n\r\t]"), " ")
+    return [*lower, space, normalizers.NFC(), normalizers.Strip(left=False, right=True)]
+
+
+def punctuation(vocab: Vocab, options: Options) -> list[Any]:
+    """Punctuation stands apart with the option `split_by_punct`."""
+    apart = options.get("split_by_punct", False)
+    return [pre_tokenizers.Punctuation(behavior="isolated")] if apart else []
+
+
+def quotes(vocab: Vocab, options: Options, accents: bool, lower: bool) -> list[Any]:
+    """Quotes of one kind; whether accents stay, and whether letters become lower case."""
+    steps: list[Any] = [Replace("``", '"'), Replace("''", '"')]
+    if not accents:
+        steps += [normalizers.NFKD(), normalizers.StripAccents()]
+    if lower:
+        steps.append(normalizers.Lowercase())
+    return [*steps, *characters(vocab, options)]
+
+
+albert_steps: Steps = lambda vocab, options: quotes(
+    vocab, options, options.get("keep_accents", False), options.get("do_lower_case", True)
+)
+xlnet_steps: Steps = lambda vocab, options: quotes(
+    vocab, options, False, options.get("do_lower_case", False)
+)
+big_bird_steps: Steps = lambda vocab, options: [Replace(Regex(SPACES), "▁")]
+mbart50_steps: Steps = lambda vocab, options: [*characters(vocab, options), one_space()]
+no_steps: Steps = lambda vocab, options: []
+
+big_bird_unknown: Unknown = lambda vocab, options: unscored(vocab, options, 100)
+deberta_v2_unknown: Unknown = lambda vocab, options: unscored(
+    vocab, options, int(options.get("unk_id", 1))
+)
+xlnet_unknown: Unknown = lambda vocab, options: int(options.get("unk_id", 0))
+camembert_unknown: Unknown = lambda vocab, options: vocab.ids.get(options.token("unk") or "", 0)

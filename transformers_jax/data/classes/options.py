@@ -8,14 +8,19 @@ added_tokens.json and tokenizer.json have the tokens and ids.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tokenizers import AddedToken
+
+from transformers_jax.json_files import read_json
+
 CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")  # in the order in which they are added
+
+FLAGS = ("lstrip", "normalized", "rstrip", "single_word", "special")  # of an added token
 
 
 @dataclass
@@ -37,29 +42,29 @@ class Options:
 
     def get(self, name: str, default: Any = None) -> Any:
         """An option, or its default where the files say nothing or null."""
-        found = self.values.get(name)
-        return default if found is None else found
+        value = self.values.get(name)
+        return default if value is None else value
 
     def token(self, role: str) -> str | None:
         """The text of a role's token."""
         return text(self.values.get(f"{role}_token"))
 
     def default(self, special: dict[str, str], shape: dict[str, dict[str, bool]]) -> None:
-        """Special tokens of a class, for the roles that no file speaks of, and how those are found
-        in a text of which the files say no more than the text."""
+        """Special tokens of a class, for the roles that no file names, and the flags of those
+        of which the files give a text alone."""
         for role, content in special.items():
-            found = self.values.setdefault(f"{role}_token", content)
-            if role in shape and isinstance(found, str):
-                self.values[f"{role}_token"] = {"content": found, **shape[role]}
+            value = self.values.setdefault(f"{role}_token", content)
+            if role in shape and isinstance(value, str):
+                self.values[f"{role}_token"] = {"content": value, **shape[role]}
 
 
-def read_options(folder: Path, given: dict[str, Any]) -> Options:
-    """The options of the tokenizer in a folder; those that are given win.
+def read_options(folder: Path, languages: dict[str, Any]) -> Options:
+    """The options of the tokenizer in a folder; `languages` win over the files.
 
     Raises:
         ValueError: one of the files is not JSON, or holds no object.
     """
-    values = {**read_json(folder / CONFIG), **given}
+    values = {**read_json(folder / CONFIG, optional=True), **languages}
     if "additional_special_tokens" in values and not values.get("extra_special_tokens"):
         values["extra_special_tokens"] = values.pop("additional_special_tokens")
     named = [
@@ -68,13 +73,13 @@ def read_options(folder: Path, given: dict[str, Any]) -> Options:
         if key.endswith("_token") and key.removesuffix("_token") not in ROLES
         if isinstance(values[key], (str, dict)) and text(values[key])
     ]
-    found = Options(values, whole=(folder / "tokenizer.json").is_file())
+    options = Options(values, whole=(folder / "tokenizer.json").is_file())
     if "added_tokens_decoder" in values:
         listed = values["added_tokens_decoder"] or {}
-        found.added = {int(number): token(one) for number, one in listed.items()}
+        options.added = {int(number): token(one) for number, one in listed.items()}
     else:
-        _older(folder, found, given)
-    values = found.values
+        _older(folder, options, languages)
+    values = options.values
     extra = values.pop("extra_special_tokens", None)
     more = values.pop("additional_special_tokens", None)
     if isinstance(extra, dict):
@@ -82,57 +87,54 @@ def read_options(folder: Path, given: dict[str, Any]) -> Options:
     if extra is None and more is not None:
         extra = more
     if extra is not None or named:
-        found.extra = [token(one) for one in [*(extra or []), *named]]
-    by_text = {one.content: one for one in found.added.values()}
+        options.extra = [token(one) for one in [*(extra or []), *named]]
+    by_text = {one.content: one for one in options.added.values()}
     for role in ROLES:
         if values.get(f"{role}_token") is not None:
             one = values[f"{role}_token"]
             values[f"{role}_token"] = by_text.get(token(one).content, one)
-    return found
+    return options
 
 
-def _older(folder: Path, found: Options, given: dict[str, Any]) -> None:
+def _older(folder: Path, options: Options, languages: dict[str, Any]) -> None:
     """The files that list added tokens where tokenizer_config.json does not."""
-    values = found.values
-    for key, value in read_json(folder / MAP).items():
-        if not given.get(key):
+    values = options.values
+    for key, value in read_json(folder / MAP, optional=True).items():
+        if not languages.get(key):
             values[key] = {**value, "special": True} if isinstance(value, dict) else value
     special = {text(values.get(f"{role}_token")) for role in ROLES}
     listed = values.get("extra_special_tokens")
     special |= {text(one) for one in (listed if isinstance(listed, list) else [])}
-    for content, number in read_json(folder / ADDED).items():
+    for content, number in read_json(folder / ADDED, optional=True).items():
         mark = content in special
-        found.added[int(number)] = token(
+        options.added[int(number)] = token(
             {"content": content, "special": mark, "normalized": not mark}
         )
     for one in read_whole(folder / "tokenizer.json").get("added_tokens", []):
-        found.added[int(one["id"])] = token(one)
+        options.added[int(one["id"])] = token(one)
 
 
-def token(found: Any) -> Any:
+def token(value: Any) -> Any:
     """A token of the Rust library, of a text or of a record with `content`.
 
     Raises:
         ValueError: it is neither.
     """
-    from tokenizers import AddedToken
-
-    if isinstance(found, AddedToken):
-        return found
-    if isinstance(found, str):
-        return AddedToken(found, special=True, normalized=False)
-    if isinstance(found, dict) and isinstance(found.get("content"), str):
-        names = ("lstrip", "rstrip", "single_word", "normalized", "special")
-        options = {name: bool(found[name]) for name in names if name in found}
-        return AddedToken(found["content"], **options)
-    raise ValueError(f"{found!r} is no token: expected a text, or an object with content")
+    if isinstance(value, AddedToken):
+        return value
+    if isinstance(value, str):
+        return AddedToken(value, special=True, normalized=False)
+    if isinstance(value, dict) and isinstance(value.get("content"), str):
+        flags = {name: bool(value[name]) for name in FLAGS if name in value}
+        return AddedToken(value["content"], **flags)
+    raise ValueError(f"{value!r} is no token: expected a text, or an object with content")
 
 
-def text(found: Any) -> str | None:
+def text(value: Any) -> str | None:
     """The text of a token in any of the ways in which files write it."""
-    if isinstance(found, dict):
-        found = found.get("content")
-    return getattr(found, "content", found)
+    if isinstance(value, dict):
+        value = value.get("content")
+    return getattr(value, "content", value)
 
 
 def add_tokens(inner: Any, options: Options, extra: Iterable[Any]) -> None:
@@ -162,36 +164,12 @@ def add_tokens(inner: Any, options: Options, extra: Iterable[Any]) -> None:
             )
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a file; an empty one where there is no file."""
-    if not file.is_file():
-        return {}
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{file} holds {type(found).__name__}, not an object")
-    return found
-
-
+@functools.lru_cache(maxsize=1)
 def read_whole(file: Path) -> dict[str, Any]:
-    """The object in a tokenizer.json, which is long and asked for several times; not to be changed.
+    """The object in a tokenizer.json, which is long and read several times; not to be changed. Who
+    loads a tokenizer clears the cache before and after.
 
     Raises:
         ValueError: it is not JSON, or no object.
     """
-    if not file.is_file():
-        return {}
-    state = file.stat()
-    return _kept(file, state.st_mtime_ns, state.st_size)
-
-
-def forget_whole() -> None:
-    """Frees what `read_whole` keeps."""
-    _kept.cache_clear()
-
-
-@functools.lru_cache(maxsize=1)
-def _kept(file: Path, *stamps: int) -> dict[str, Any]:
-    return read_json(file)
+    return read_json(file, optional=True)

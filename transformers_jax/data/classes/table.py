@@ -1,19 +1,22 @@
-"""The classes of tokenizers: one record each, and the names under which directories ask for them.
+"""The classes of tokenizers: one record each, and the names by which directories refer to them.
 
-What a class does that its files do not say: which file it reads, how it numbers the pieces of a
-SentencePiece model, what its special tokens are called, what it puts around a text or a pair, and
-on which side it fills rows. Classes are those of Hugging Face's transformers, version 5.
+A record says what the files of a class do not: which file it reads, how it numbers the pieces of a
+SentencePiece model, its special tokens, what it puts around a text or a pair, and on which side it
+pads. Classes are those of Hugging Face's transformers, version 5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from transformers_jax.data.classes import languages, models
-from transformers_jax.data.classes.options import Options
-from transformers_jax.data.classes.vocabulary import Scored, Words
+from transformers_jax.data.classes import languages
+from transformers_jax.data.classes import models as kinds
+from transformers_jax.data.classes.models import Unigrams, byte_pairs, word_pieces
+from transformers_jax.data.classes.options import Options, text
+from transformers_jax.data.classes.vocabulary import Scored, Vocab
 
 MERGED, LINES = ("vocab.json", "merges.txt"), ("vocab.txt",)
 SPIECE, FAIRSEQ = ("spiece.model",), ("sentencepiece.bpe.model",)
@@ -32,8 +35,10 @@ class Frame:
     trim: bool = False
 
 
+Extra = Callable[[list[Any] | None, Options], list[Any]]
 BERT = Frame("cls A sep", "cls A sep B:1 sep:1")
-ROBERTA = Frame("cls A sep", "cls A sep sep B sep", trim=True)
+DEBERTA = Frame("cls A sep", "cls A sep sep B sep")
+ROBERTA = replace(DEBERTA, trim=True)
 FAIR = Frame("bos A eos", "bos A eos eos B eos")
 
 
@@ -42,32 +47,42 @@ class TokenizerClass:
     """How a class makes a tokenizer of its files.
 
     Attributes:
+        models: values of `model_type` whose tokenizers are of this class.
         files: what it reads where there is no tokenizer.json; the first is the vocabulary.
         build: (vocabulary, options) -> a tokenizer of the Rust library, still without frame.
         special: role -> its token, where the files name none.
         shape: role -> how its token is found in a text, where the files give a text alone.
-        frame: what is put around a text; None: what the tokenizer.json has, else
-            `add_bos_token` and `add_eos_token`.
+        frame: what is put around a text; None: as tokenizer.json or `add_bos_token` say.
         number: pieces of a SentencePiece model, in the order of the class's ids.
         extra: (tokens that files or model name, options) -> special tokens without a role.
         languages: codes of its languages, whose tokens are the codes.
         default_language: the source language where the files name none.
         suffix: whether the language stands behind the text; else before it.
-        padding_side: where rows are filled.
+        padding_side: where rows are padded.
+        alike: other classes that do the same.
     """
 
     name: str
+    models: str
     files: tuple[str, ...]
-    build: Callable[[Words, Options], Any]
-    special: dict[str, str] = field(default_factory=dict)
+    build: Callable[[Vocab, Options], Any]
+    special: dict[str, str]
     frame: Frame | None = None
     shape: dict[str, dict[str, bool]] = field(default_factory=dict)
     number: Callable[[Scored, Options], Scored] = lambda pieces, options: pieces
-    extra: Callable[[list[Any] | None, Options], list[Any]] = lambda named, options: named or []
+    extra: Extra = lambda named, options: named or []
     languages: tuple[str, ...] = ()
     default_language: str = ""
     suffix: bool = False
     padding_side: str = "right"
+    alike: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the model of the Rust library, as tokenizer.json writes it."""
+        if isinstance(self.build, Unigrams):
+            return "Unigram"
+        return "WordPiece" if self.build is word_pieces else "BPE"
 
 
 Roles = dict[str, str]
@@ -112,9 +127,8 @@ def with_languages(codes: tuple[str, ...]) -> Callable[[Scored, Options], Scored
 def nllb(pieces: Scored, options: Options) -> Scored:
     """NLLB's: <s> <pad> </s> <unk>, every piece that is none of them, the languages, <mask>."""
     front = [_token(options, role) for role in ("bos", "pad", "eos", "unk")]
-    texts = {text for text, _ in front}
+    rest = [piece for piece in pieces if piece[0] not in dict(front)]
     codes = [(code, 0.0) for code in languages.NLLB]
-    rest = [piece for piece in pieces if piece[0] not in texts]
     return [*front, *rest, *codes, _token(options, "mask")]
 
 
@@ -122,9 +136,12 @@ def pegasus(pieces: Scored, options: Options) -> Scored:
     """Pegasus': <pad> </s>, two masks and the unused tokens of its pretraining, up to `offset`."""
     sentence = options.get("mask_token_sent", "<mask_1>")
     masks = dict.fromkeys([sentence, options.token("mask") or "<mask_2>"])
-    unused = [(f"<unk_{n}>", -100.0) for n in range(2, int(options.get("offset", 103)))]
-    front = [_token(options, "pad"), _token(options, "eos"), *((m, 0.0) for m in masks)]
-    return [*front, *unused, *pieces[2:]]
+    front = [_token(options, "pad"), _token(options, "eos"), *((mask, 0.0) for mask in masks)]
+    return [*front, *_unused(options), *pieces[2:]]
+
+
+def _unused(options: Options) -> Scored:
+    return [(f"<unk_{n}>", -100.0) for n in range(2, int(options.get("offset", 103)))]
 
 
 def t5(pieces: Scored, options: Options) -> Scored:
@@ -137,146 +154,155 @@ def sentinels(options: Options) -> list[str]:
     return [f"<extra_id_{number}>" for number in range(int(options.get("extra_ids", 100)))]
 
 
-# ------------------------------------------------------------ special tokens without a role
-
-
 def _t5_extra(named: list[Any] | None, options: Options) -> list[Any]:
     named = named or []
-    has = any("<extra_id_" in str(getattr(token, "content", token)) for token in named)
+    has = any("<extra_id_" in str(text(token)) for token in named)
     return [*named, *([] if has else sentinels(options))]
 
 
 def _pegasus_extra(named: list[Any] | None, options: Options) -> list[Any]:
     sentence = options.get("mask_token_sent", "<mask_1>")
-    texts = [getattr(token, "content", token) for token in named or []]
-    unused = [f"<unk_{number}>" for number in range(2, int(options.get("offset", 103)))]
-    return [*([] if sentence in texts else [sentence]), *unused]
+    unused = [token for token, _ in _unused(options)]
+    return [*([] if sentence in map(text, named or []) else [sentence]), *unused]
 
 
-def _unless(*tokens: str) -> Callable[[list[Any] | None, Options], list[Any]]:
+def _unless(*tokens: str) -> Extra:
     return lambda named, options: [*tokens] if named is None else named
-
-
-def _and(codes: tuple[str, ...]) -> Callable[[list[Any] | None, Options], list[Any]]:
-    return lambda named, options: [*codes, *(named or [])]
 
 
 # ------------------------------------------------------------ the classes
 
-_BERT = TokenizerClass("BertTokenizer", LINES, models.word_pieces, BRACKETS, BERT)
-_GPT2 = TokenizerClass(
-    "GPT2Tokenizer",
-    MERGED,
-    models.byte_pairs,
-    dict(unk="<|endoftext|>", bos="<|endoftext|>", eos="<|endoftext|>"),
-)
-_ROBERTA = TokenizerClass("RobertaTokenizer", MERGED, models.byte_pairs, ANGLES, ROBERTA)
-_T5 = TokenizerClass(
-    "T5Tokenizer",
-    SPIECE,
-    models.t5_pieces,
-    dict(eos="</s>", unk="<unk>", pad="<pad>"),
-    Frame("A eos", "A eos B eos"),
-    number=t5,
-    extra=_t5_extra,
-)
-_XLMR = TokenizerClass(
-    "XLMRobertaTokenizer", FAIRSEQ, models.fairseq_pieces, ANGLES, FAIR, number=fairseq
-)
+
 _MBART = TokenizerClass(
     "MBartTokenizer",
+    "mbart",
     FAIRSEQ,
-    models.mbart_pieces,
+    Unigrams(3, kinds.no_steps),
     ANGLES,
     shape=MASK,
     number=with_languages(languages.MBART),
-    extra=_and(languages.MBART),
+    extra=lambda named, options: [*languages.MBART, *(named or [])],
     languages=languages.MBART,
     default_language="en_XX",
     suffix=True,
 )
+END_OF_TEXT = dict.fromkeys(("unk", "bos", "eos"), "<|endoftext|>")
+CLS_SEP = {**BRACKETS, "bos": "[CLS]", "eos": "[SEP]"}
+_BERT = TokenizerClass(
+    "BertTokenizer",
+    "bert electra nomic_bert",
+    LINES,
+    word_pieces,
+    BRACKETS,
+    BERT,
+    alike="ElectraTokenizer MobileBertTokenizer ConvBertTokenizer",
+)
 _TABLE = (
     _BERT,
-    replace(_BERT, name="DistilBertTokenizer"),
+    replace(_BERT, name="DistilBertTokenizer", models="distilbert", alike=""),
     TokenizerClass(
-        "MPNetTokenizer",
-        LINES,
-        models.word_pieces,
-        {**ANGLES, "unk": "[UNK]"},
-        ROBERTA,
-        shape=ALL,
+        "MPNetTokenizer", "mpnet", LINES, word_pieces, {**ANGLES, "unk": "[UNK]"}, ROBERTA, ALL
     ),
-    _GPT2,
-    _ROBERTA,
+    TokenizerClass("GPT2Tokenizer", "gpt2", MERGED, byte_pairs, END_OF_TEXT),
     TokenizerClass(
-        "DebertaTokenizer",
+        "RobertaTokenizer",
+        "roberta bart longformer led",
         MERGED,
-        models.byte_pairs,
-        {**BRACKETS, "bos": "[CLS]", "eos": "[SEP]"},
-        Frame("cls A sep", "cls A sep sep B sep"),
+        byte_pairs,
+        ANGLES,
+        ROBERTA,
+        alike="BartTokenizer LEDTokenizer LongformerTokenizer MvpTokenizer",
     ),
+    TokenizerClass("DebertaTokenizer", "deberta", MERGED, byte_pairs, CLS_SEP, DEBERTA),
     TokenizerClass(
         "BlenderbotTokenizer",
+        "blenderbot",
         MERGED,
-        models.blenderbot_pairs,
+        partial(byte_pairs, space=True),
         ANGLES,
         shape={"mask": {"lstrip": True, "normalized": False}},
     ),
     TokenizerClass(
         "LlamaTokenizer",
+        "",
         ("tokenizer.model",),
-        models.llama_pairs,
+        kinds.llama_pairs,
         dict(unk="<unk>", bos="<s>", eos="</s>"),
         padding_side="left",
     ),
     TokenizerClass(
         "AlbertTokenizer",
+        "albert",
         SPIECE,
-        models.albert_pieces,
-        {**BRACKETS, "bos": "[CLS]", "eos": "[SEP]", "unk": "<unk>", "pad": "<pad>"},
+        Unigrams(1, kinds.albert_steps, without_space="never"),
+        {**CLS_SEP, "unk": "<unk>", "pad": "<pad>"},
         BERT,
     ),
     TokenizerClass(
         "BigBirdTokenizer",
+        "big_bird",
         SPIECE,
-        models.big_bird_pieces,
+        Unigrams(kinds.big_bird_unknown, kinds.big_bird_steps, kinds.no_steps, "never"),
         {**ANGLES, "sep": "[SEP]", "cls": "[CLS]", "mask": "[MASK]"},
         BERT,
-        shape=ALL,
+        ALL,
     ),
     TokenizerClass(
         "DebertaV2Tokenizer",
+        "deberta-v2",
         ("spm.model",),
-        models.deberta_v2_pieces,
-        {**BRACKETS, "bos": "[CLS]", "eos": "[SEP]"},
+        Unigrams(kinds.deberta_v2_unknown, kinds.deberta_v2_steps, kinds.punctuation, "first"),
+        CLS_SEP,
         BERT,
     ),
     TokenizerClass(
         "XLNetTokenizer",
+        "xlnet",
         SPIECE,
-        models.xlnet_pieces,
+        Unigrams(kinds.xlnet_unknown, kinds.xlnet_steps),
         {**ANGLES, "sep": "<sep>", "cls": "<cls>"},
         Frame("A sep cls:2", "A sep B:1 sep:1 cls:2"),
-        shape=MASK,
+        MASK,
         extra=_unless("<eop>", "<eod>"),
         padding_side="left",
     ),
-    _XLMR,
     TokenizerClass(
-        "CamembertTokenizer",
+        "XLMRobertaTokenizer",
+        "xlm-roberta xlm-roberta-xl",
         FAIRSEQ,
-        models.camembert_pieces,
+        Unigrams(3, without_space="never"),
         ANGLES,
         FAIR,
-        shape={"mask": {"lstrip": True, "special": True}},
+        number=fairseq,
+        alike="XLMRobertaXLTokenizer",
+    ),
+    TokenizerClass(
+        "CamembertTokenizer",
+        "camembert",
+        FAIRSEQ,
+        Unigrams(kinds.camembert_unknown, without_space="never"),
+        ANGLES,
+        FAIR,
+        {"mask": {"lstrip": True, "special": True}},
         number=camembert,
         extra=_unless("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"),
     ),
-    _T5,
+    TokenizerClass(
+        "T5Tokenizer",
+        "t5 mt5 umt5 longt5 switch_transformers",
+        SPIECE,
+        Unigrams(2),
+        dict(eos="</s>", unk="<unk>", pad="<pad>"),
+        Frame("A eos", "A eos B eos"),
+        number=t5,
+        extra=_t5_extra,
+        alike="MT5Tokenizer UMT5Tokenizer LongT5Tokenizer",
+    ),
     TokenizerClass(
         "PegasusTokenizer",
+        "pegasus",
         SPIECE,
-        models.pegasus_pieces,
+        Unigrams(kinds.pegasus_unknown, kinds.pegasus_steps, kinds.no_steps),
         dict(pad="<pad>", eos="</s>", unk="<unk>", mask="<mask_2>"),
         Frame("A eos", "A B eos"),
         number=pegasus,
@@ -286,7 +312,8 @@ _TABLE = (
     replace(
         _MBART,
         name="MBart50Tokenizer",
-        build=models.mbart50_pieces,
+        models="",
+        build=Unigrams(3, kinds.mbart50_steps, kinds.no_steps),
         special={role: token for role, token in ANGLES.items() if role != "bos"},
         number=with_languages(languages.MBART50),
         extra=lambda named, options: [*(named or []), *languages.MBART50],
@@ -295,8 +322,9 @@ _TABLE = (
     ),
     TokenizerClass(
         "NllbTokenizer",
+        "nllb nllb-moe",
         FAIRSEQ,
-        models.nllb_pairs,
+        kinds.nllb_pairs,
         ANGLES,
         shape={"mask": {"lstrip": True, "normalized": True, "special": True}},
         number=nllb,
@@ -307,40 +335,16 @@ _TABLE = (
 )
 CLASSES = {one.name: one for one in _TABLE}
 AS_IT_LIES = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer")
-ALIKE = {  # names of classes that are others
-    **dict.fromkeys(
-        ("ElectraTokenizer", "MobileBertTokenizer", "ConvBertTokenizer"), "BertTokenizer"
-    ),
-    **dict.fromkeys(
-        ("BartTokenizer", "LEDTokenizer", "LongformerTokenizer", "MvpTokenizer"), "RobertaTokenizer"
-    ),
-    **dict.fromkeys(("MT5Tokenizer", "UMT5Tokenizer", "LongT5Tokenizer"), "T5Tokenizer"),
-    "XLMRobertaXLTokenizer": "XLMRobertaTokenizer",
-}
-OURS = {  # model_type -> the class of its tokenizers
-    **dict.fromkeys(("bert", "electra", "nomic_bert"), "BertTokenizer"),
-    **dict.fromkeys(("roberta", "bart", "longformer", "led"), "RobertaTokenizer"),
-    **dict.fromkeys(("t5", "mt5", "umt5", "longt5", "switch_transformers"), "T5Tokenizer"),
-    **dict.fromkeys(("xlm-roberta", "xlm-roberta-xl"), "XLMRobertaTokenizer"),
-    "albert": "AlbertTokenizer",
-    "big_bird": "BigBirdTokenizer",
-    "blenderbot": "BlenderbotTokenizer",
+ALIKE = {name: one.name for one in _TABLE for name in one.alike.split()}
+"""Names of classes that do what another does."""
+OURS = {
+    **{model: one.name for one in _TABLE for model in one.models.split()},
     "blenderbot-small": "BlenderbotSmallTokenizer",
     "byt5": "ByT5Tokenizer",
-    "camembert": "CamembertTokenizer",
-    "deberta": "DebertaTokenizer",
-    "deberta-v2": "DebertaV2Tokenizer",
-    "distilbert": "DistilBertTokenizer",
-    "gpt2": "GPT2Tokenizer",
     "m2m_100": "M2M100Tokenizer",
     "marian": "MarianTokenizer",
-    "mbart": "MBartTokenizer",
     "modernbert": "PreTrainedTokenizerFast",
-    "mpnet": "MPNetTokenizer",
-    "nllb": "NllbTokenizer",
-    "nllb-moe": "NllbTokenizer",
-    "pegasus": "PegasusTokenizer",
     "roformer": "RoFormerTokenizer",
-    "xlnet": "XLNetTokenizer",
 }
+"""model_type -> the class of its tokenizers."""
 WHOLE = ("modernbert", "umt5", "xlm-roberta-xl")  # their tokenizer.json says all there is to say

@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tokenizers
+from tokenizers import AddedToken, models
+
 from transformers_jax.data.classes.options import read_whole
-from transformers_jax.data.sentencepiece import CONTROL, PAIRS, UNIGRAM, USER, parse
+from transformers_jax.data.sentencepiece import CONTROL, PAIRS, UNIGRAM, USER, cuts, parse
 
 Scored = list[tuple[str, float]]
 Merges = list[tuple[str, str]]
 
 
 @dataclass
-class Words:
+class Vocab:
     """What a tokenizer's model is made of.
 
     Attributes:
@@ -26,7 +29,7 @@ class Words:
         merges: pairs of tokens, in the order in which they are merged.
         charsmap: SentencePiece's compiled table of characters, or nothing.
         frame: the post-processor of a tokenizer.json, or None.
-        found: control and user-defined pieces of a SentencePiece model, which become tokens.
+        tokens: control and user-defined pieces of a SentencePiece model, which become tokens.
         padding: the "padding" of a tokenizer.json: side and token, or None.
     """
 
@@ -35,35 +38,33 @@ class Words:
     merges: Merges = field(default_factory=list)
     charsmap: bytes = b""
     frame: Any = None
-    found: list[Any] = field(default_factory=list)
+    tokens: list[Any] = field(default_factory=list)
     padding: dict[str, Any] | None = None
 
 
-def from_json(file: Path) -> Words:
+def from_json(file: Path) -> Vocab:
     """The model of a tokenizer.json, with its frame and table of characters.
 
     Raises:
         ValueError: it is no tokenizer.json, or one that the Rust library cannot read.
     """
-    import tokenizers
-
     whole = read_whole(file)
     model = whole["model"]
     small = {"type": "WordLevel", "vocab": {"<unk>": 0}, "unk_token": "<unk>"}  # fast to build
     rest = json.dumps({**whole, "model": small, "added_tokens": []})
     inner = tokenizers.Tokenizer.from_str(rest)
-    found = Words(frame=inner.post_processor, padding=inner.padding)
+    vocab = Vocab(frame=inner.post_processor, padding=inner.padding)
     vocabulary = model["vocab"]
     if isinstance(vocabulary, list):
-        found.scored = [(piece, float(score)) for piece, score in vocabulary]
-        found.ids = {piece: number for number, (piece, _) in enumerate(found.scored)}
+        vocab.scored = [(piece, float(score)) for piece, score in vocabulary]
+        vocab.ids = {piece: number for number, (piece, _) in enumerate(vocab.scored)}
     else:
-        found.ids = dict(vocabulary)
+        vocab.ids = dict(vocabulary)
     for pair in model.get("merges") or []:
         left, right = pair.split(" ") if isinstance(pair, str) else pair
-        found.merges.append((left, right))
-    found.charsmap = _charsmap(whole.get("normalizer"))
-    return found
+        vocab.merges.append((left, right))
+    vocab.charsmap = _charsmap(whole.get("normalizer"))
+    return vocab
 
 
 def kind_of(file: Path) -> str:
@@ -85,21 +86,17 @@ def _charsmap(normalizer: Any) -> bytes:
     return b""
 
 
-def from_lines(file: Path) -> Words:
+def from_lines(file: Path) -> Vocab:
     """BERT's vocab.txt: one token a line, its line the id."""
-    from tokenizers import models
-
-    return Words(ids=models.WordPiece.read_file(str(file)))
+    return Vocab(ids=models.WordPiece.read_file(str(file)))
 
 
-def from_merges(file: Path) -> Words:
+def from_merges(file: Path) -> Vocab:
     """vocab.json, with merges.txt beside it.
 
     Raises:
         ValueError: there are no merges beside it, or its tokens are not those of bytes.
     """
-    from tokenizers import models
-
     merges = file.with_name("merges.txt")
     if not merges.is_file():
         raise ValueError("merges.txt is not beside it")
@@ -109,11 +106,11 @@ def from_merges(file: Path) -> Words:
             "its tokens end with </w>: no byte-level BPE; save tokenizer.json with the library "
             "that it comes from"
         )
-    found, pairs = models.BPE.read_file(str(file), str(merges))
-    return Words(ids=found, merges=list(pairs))
+    ids, pairs = models.BPE.read_file(str(file), str(merges))
+    return Vocab(ids=ids, merges=list(pairs))
 
 
-def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) -> Words:
+def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) -> Vocab:
     """A SentencePiece model, numbered as a class numbers it.
 
     Args:
@@ -123,8 +120,6 @@ def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) ->
     Raises:
         ValueError: it is no SentencePiece model, or not of the kind that the class reads.
     """
-    from tokenizers import AddedToken
-
     model = parse(file.read_bytes())
     if model.type != (PAIRS if merged else UNIGRAM):
         kinds = {UNIGRAM: "unigram", PAIRS: "BPE"}
@@ -133,14 +128,15 @@ def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) ->
             f"{'BPE' if merged else 'unigram'}; without a class it is read as it lies"
         )
     scored = [(piece, score) for piece, score, _ in model.pieces]
-    merges = merges_of([piece for piece, _ in scored]) if merged else []
+    ids = {piece: number for number, (piece, _) in enumerate(scored)}
+    merges = [pair for piece in ids for pair in cuts(piece, ids)] if merged else []
     scored = number(scored)
-    return Words(
-        ids={piece: place for place, (piece, _) in enumerate(scored)},
+    return Vocab(
+        ids={piece: number for number, (piece, _) in enumerate(scored)},
         scored=scored,
         merges=merges,
         charsmap=model.charsmap,
-        found=[
+        tokens=[
             AddedToken(piece, normalized=False, special=kind == CONTROL)
             for piece, _, kind in model.pieces
             if kind in (CONTROL, USER)
@@ -148,13 +144,9 @@ def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) ->
     )
 
 
-def merges_of(pieces: list[str]) -> Merges:
-    """Each piece from every two pieces that it can be made of, in the order of what is made."""
-    ids = {piece: number for number, piece in enumerate(pieces)}
-    merges: list[tuple[tuple[int, int, int], tuple[str, str]]] = []
-    for piece, number in ids.items():
-        cuts = [(piece[:cut], piece[cut:]) for cut in range(1, len(piece))]
-        cuts = [(left, right) for left, right in cuts if left in ids and right in ids]
-        for left, right in sorted(cuts, key=lambda cut: (ids[cut[0]], ids[cut[1]])):
-            merges.append(((number, len(left), len(right)), (left, right)))
-    return [pair for _, pair in sorted(merges, key=lambda one: one[0])]
+def byte_symbols() -> list[str]:
+    """The characters that stand for the bytes 0 to 255 in byte-level BPE: printable ones for
+    themselves, the rest from U+0100 on (Radford et al. 2019)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte if byte in printable else 0x100 + rest.index(byte)) for byte in range(256)]

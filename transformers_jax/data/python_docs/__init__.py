@@ -4,18 +4,18 @@ The language reference's topics (pydoc) and the docstrings of the standard libra
 TFDS dataset that is built on the spot: nothing is downloaded, nothing is carried along. The text
 differs from one Python to the next, so every run records a fingerprint of it.
 
-documents.py   the texts, as they are found
+documents.py   the texts, as Python has them
 builder.py     the TFDS builder
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 from typing import Any
 
 from transformers_jax.data.python_docs.documents import Document, documents, split_of, version
+from transformers_jax.data.texts import need
 
 __all__ = ["Document", "cache_dir", "documents", "load", "split_of", "version"]
 
@@ -32,23 +32,18 @@ def load() -> dict[str, list[Document]]:
     Raises:
         ValueError: tensorflow_datasets or array_record are not installed.
     """
-    try:
-        importlib.import_module("array_record")
-        builders = importlib.import_module("transformers_jax.data.python_docs.builder")
-    except ImportError as error:
-        raise ValueError(
-            f"python_docs needs the extra `train` ({error}); "
-            'pip install "transformers-jax[train]", or pass --data.path FILE'
-        ) from None
+    what = "python_docs (or pass --data.path FILE)"
+    need("array_record", "train", what)
+    builders = need("transformers_jax.data.python_docs.builder", "train", what)
     builder = builders.PythonDocs(data_dir=str(cache_dir() / "datasets"), config=version())
     if not Path(builder.data_path).exists():
         builders.quietly(builder.download_and_prepare)
-    found = {}
+    by_split = {}
     for split in ("train", "validation"):
         rows = list(builder.as_data_source(split))
         rows.sort(key=lambda row: int(row["number"]))
-        found[split] = [_document(row) for row in rows]
-    return found
+        by_split[split] = [_document(row) for row in rows]
+    return by_split
 
 
 def _document(row: dict[str, Any]) -> Document:

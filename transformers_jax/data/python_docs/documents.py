@@ -25,11 +25,11 @@ class Document(NamedTuple):
 
 def documents() -> Iterator[Document]:
     """The topics, then the docstrings module by module; a text that occurs twice comes once."""
-    seen: set[str] = set()
+    texts: set[str] = set()
     for document in itertools.chain(_topics(), _docstrings()):
         text = document.text.strip()
-        if len(text) >= 20 and text not in seen:
-            seen.add(text)
+        if len(text) >= 20 and text not in texts:
+            texts.add(text)
             yield document._replace(text=text)
 
 

@@ -55,7 +55,8 @@ def _check_alone(
     if name == network.wires[-1][0]:
         if pairs := inputs.get("pairs"):
             keys = rows[1] if inputs.get("cache") is None else None
-            checks.pairs(pairs, masks, rows[0], dict.fromkeys(pairs, (rows[1], keys)))
+            sides = dict.fromkeys(pairs, (rows[1], keys))
+            checks.pairs(pairs, masks, rows[0], sides, tower.stack.spec.features)
         checks.room(inputs.get("cache"), shape)
         if network.head is not None:
             network.head.check(inputs, shape)
@@ -120,10 +121,11 @@ def _check_target(
     checks.apart(own + cross, inputs, embed.offset, prefix)
     queries = shape[1] if shape else None
     keys = queries if inputs.get("cache") is None else None
-    sides = {pair: (queries, keys) for mask in own for pair in mask.pairs}
+    features = tower.stack.spec.features
+    sides = {pair: (queries, keys) for mask in own for pair in mask.pairs | features}
     sides |= {
         pair: (queries, source[1] if source else None) for mask in cross for pair in mask.pairs
     }
-    checks.pairs(inputs.get("pairs"), own + cross, shape[0] if shape else None, sides)
+    checks.pairs(inputs.get("pairs"), own + cross, shape[0] if shape else None, sides, features)
     if shape and network.head is not None:
         network.head.check(inputs, shape, like)

@@ -140,11 +140,11 @@ class EncoderDecoderFamily(FamilyConfig):
 
     def backbone_rows(self, head: str) -> tuple[Row, ...]:
         """The rows of both sides, or of the one that answers alone; without the words."""
-        places = {"encoder": ("encoder", "embed"), "decoder": ("decoder", "decoder_embed")}
+        paths = {"encoder": ("encoder", "embed"), "decoder": ("decoder", "decoder_embed")}
         if (alone := self.ALONE.get(head)) is not None:
-            places = {alone: ("stack", "embed")}
+            paths = {alone: ("stack", "embed")}
         parts: tuple[Row, ...] = ()
-        for side, (ours, embed) in places.items():
+        for side, (ours, embed) in paths.items():
             layers = self.spec(side == "decoder").slots
             parts += backbone(self.side_rows(side, ours, embed), layers)  # type: ignore[arg-type]
         return parts

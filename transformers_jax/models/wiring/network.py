@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-
 from transformers_jax.arrays import Array
-from transformers_jax.inputs import checks
-from transformers_jax.models.base import Model, by_name
+from transformers_jax.models.base import by_name
 from transformers_jax.models.output import Output
-from transformers_jax.models.reading import Reading
 from transformers_jax.models.wiring.check import check_call
+from transformers_jax.models.wiring.decoding import Decoding
 from transformers_jax.models.wiring.shift import ShiftRight
 from transformers_jax.models.wiring.tower import Tower, TowerOutput, paths
 from transformers_jax.nn.cache import Cache
@@ -22,9 +17,6 @@ from transformers_jax.nn.embed import nodes_of
 from transformers_jax.nn.experts import RouterLosses
 from transformers_jax.nn.head import Head, HeadInputs, no_head
 from transformers_jax.nn.noise import split_key
-
-WRITERS = ("causal_lm", "seq2seq_lm")
-"""The heads whose scores are those of the next token."""
 
 POSITIONAL = (
     *("input_ids", "pixel_values", "input_features", "attention_mask"),
@@ -36,7 +28,7 @@ POSITIONAL = (
 """The order of arguments without a name; others come behind."""
 
 
-class Network(Model):
+class Network(Decoding):
     """Towers in their order, and a head.
 
     Each tower turns its arguments into tokens and runs its stack over them, which may attend to the
@@ -73,7 +65,7 @@ class Network(Model):
     # ------------------------------------------------------------ the towers
 
     @property
-    def towers(self) -> dict[str, Tower]:
+    def towers(self) -> dict[str, Tower]:  # type: ignore[override]
         """The towers by name, in their order. A tower without an embedder of its own reads with its
         source's."""
         towers: dict[str, Tower] = {}
@@ -85,12 +77,12 @@ class Network(Model):
         return towers
 
     @property
-    def last(self) -> Tower:
+    def last(self) -> Tower:  # type: ignore[override]
         """The tower that the head reads."""
         return self.towers[self.wires[-1][0]]
 
     @property
-    def source(self) -> Tower | None:
+    def source(self) -> Tower | None:  # type: ignore[override]
         """The tower to whose tokens the last one attends; None where it has no such."""
         name = self.wires[-1][1]
         return None if name is None else self.towers[name]
@@ -206,7 +198,7 @@ class Network(Model):
             source = outputs[tower.source]["last_hidden_state"]
             own = self.towers[tower.source].own(arguments)
             nodes = nodes_of(source.shape[1], own.get("attention_mask"), own.get("tags"))
-            source = self._as_source(tower.source, source)
+            source = self.as_source(tower.source, source)
         return tower.run(
             arguments,
             dtype=self.dtype,
@@ -218,11 +210,6 @@ class Network(Model):
             cache=cache,
             table=self.words(name),
         )
-
-    def _as_source(self, name: str, states: Array) -> Array:
-        """The states of a tower as another attends to them."""
-        project: Any = self.towers[name].project
-        return states if project is None else project(states)
 
     def _answer_of(
         self,
@@ -287,80 +274,6 @@ class Network(Model):
             return super().encode(input_ids, **inputs)
         ids = {} if input_ids is None else {"input_ids": input_ids}
         return self.call("encoder_forward", **ids, **inputs)
-
-    # ------------------------------------------------------------ decoding
-
-    @property
-    def reading(self):
-        own, before = self.last, self.source
-        reading = Reading(
-            writes=self.plan.head in WRITERS,
-            masks=tuple(own.stack.masks("self")),
-            cross=tuple(own.stack.masks("cross")) if before else (),
-            written=own.stack.spec.written_tags,
-            layout=own.stack.spec.layout,
-            positions=own.embed.positions,
-            counted=own.embed.counted,
-        )
-        if before is None:
-            return reading
-        return replace(
-            reading,
-            source=tuple(before.stack.masks("self")),
-            source_written=before.stack.spec.written_tags,
-            source_positions=before.embed.positions,
-            source_arguments=before.embed.tag_arguments,
-            blocks=before.embed.blocks,
-        )
-
-    def begin(self, batch, length, source):
-        name = self.wires[-1][1]
-        if name is None:
-            return self.init_cache(batch, length)
-        inputs = dict(source)
-        outputs = inputs.pop(f"{name}_outputs", None)
-        shared = {n: inputs[n] for n in ("attention_mask", "tags") if n in inputs}
-        shared["encoder_outputs"] = self.encode(**inputs) if outputs is None else outputs
-        return self.init_cache(batch, length, **shared)
-
-    def advance(self, ids, columns, cache, **arguments):
-        prefix, tags = self.last.prefix, dict(columns.tags)
-        if self.is_encoder_decoder:
-            named: dict[str, Any] = {}
-        elif self.last.embed.counted == "columns":
-            named, tags["position"] = {"attention_mask": columns.valid}, columns.columns
-        else:
-            named = {"attention_mask": columns.valid, "position_ids": columns.tokens}
-        named |= {"input_ids": ids, **({"tags": tags} if tags else {})}
-        named = {prefix + name: value for name, value in named.items() if value is not None}
-        out = self(**named, **arguments, cache=cache)
-        return out.logits, out.cache
-
-    @by_name
-    def init_cache(
-        self,
-        batch: int,
-        length: int,
-        encoder_outputs: Output | None = None,
-        attention_mask: Array | None = None,
-        tags: Mapping[str, Array] | None = None,
-    ) -> Cache:
-        """An empty cache for `length` tokens; the keys and values of a source are computed once."""
-        stack, source = self.last.stack, self.wires[-1][1]
-        if source is None:
-            return stack.init_cache(batch, length, self.dtype)
-        checks.encoded(encoder_outputs, self.towers[source].stack.spec.width)
-        assert encoder_outputs is not None
-        states = encoder_outputs["last_hidden_state"]
-        shape = np.shape(states)[:2]
-        if shape[0] != batch:
-            raise ValueError(f"encoder_outputs have {shape[0]} rows, but batch is {batch}")
-        if attention_mask is not None:
-            checks.mask("attention_mask", attention_mask, shape, "encoder_outputs")
-        checks.tags("tags", tags, stack.masks("cross"), shape)
-        nodes = nodes_of(shape[1], attention_mask, tags)
-        states = self._as_source(source, jnp.asarray(states))
-        return stack.init_cache(batch, length, self.dtype, source=states, source_nodes=nodes)
 
 
 def collected(output_hidden_states: bool, output_attentions: bool) -> frozenset[str]:

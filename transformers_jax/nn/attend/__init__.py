@@ -71,6 +71,8 @@ def attend(
         except Refused as reason:
             raise Refused(f"attention {how!r} refuses: {reason}; use 'auto' or 'tiled'") from None
     *fused, last = _preferred(edges)
+    if score is not None and score.rule.pairs:  # features of edges are T x S arrays as it is
+        last = "reference"
     for name in fused:
         try:
             return BACKENDS[name](q, k, v, edges, **options)

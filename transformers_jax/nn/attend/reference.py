@@ -18,24 +18,24 @@ from transformers_jax.graph import Edges
 from transformers_jax.nn import noise
 
 
-def scores_of(q, k, qn, kn, *, scale, score=None, softcap=None) -> Float[Array, "b H t s"]:
-    """Scores of whole arrays or of one tile, in float32; `qn`, `kn` are the nodes of q and k."""
+def scores_of(q, k, edges: Edges, *, scale, score=None, softcap=None) -> Float[Array, "b H t s"]:
+    """The scores of all queries and keys, in float32."""
     B, T, H, K = q.shape
     G = k.shape[2]
     if score is not None and score.replaces:
-        scores = score(q, k, qn, kn).astype(wide(q))
+        scores = score(q, k, edges.q, edges.k, edges.pairs).astype(wide(q))
     else:
         groups = q.reshape(B, T, G, H // G, K)
         scores = jnp.einsum("btgrk,bsgk->bgrts", groups, k, preferred_element_type=wide(q))
         scores = scores.reshape(B, H, T, k.shape[1]) * scale
         if score is not None:
-            scores = scores + score(q, k, qn, kn).astype(wide(q))
+            scores = scores + score(q, k, edges.q, edges.k, edges.pairs).astype(wide(q))
     return scores if softcap is None else softcap * jnp.tanh(scores / softcap)
 
 
 def weights_of(q, k, edges: Edges, *, scale, score=None, softcap=None, sinks=None):
     """The attention weights Float[B H T S], float32, zero where there is no edge."""
-    scores = scores_of(q, k, edges.q, edges.k, scale=scale, score=score, softcap=softcap)
+    scores = scores_of(q, k, edges, scale=scale, score=score, softcap=softcap)
     allowed = edges.allowed()[:, None]
     scores = jnp.where(allowed, scores, MASKED)
     highest = scores.max(-1, keepdims=True)

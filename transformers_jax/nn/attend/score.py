@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,13 @@ from transformers_jax.graph import Nodes
 class ScoreRule:
     """A pure function of nodes (and of queries and keys); frozen, hashable, without arrays.
 
-    `replaces` is True where the result takes the place of the dot product (additive attention).
+    Attributes:
+        replaces: whether the result takes the place of the dot product (additive attention).
+        pairs: the names of the arrays of features of edges that it reads.
     """
 
     replaces = False
+    pairs: tuple[str, ...] = ()
 
     def __call__(
         self,
@@ -26,8 +30,10 @@ class ScoreRule:
         k: Float[Array, "b s G K"],
         qn: Nodes,
         kn: Nodes,
+        pairs: Mapping[str, Array],
     ) -> Float[Array, "b H t s"]:
-        """Scores of whole arrays, or of one tile when a tiled backend asks."""
+        """Scores of whole arrays, or of one tile when a tiled backend asks; one that reads `pairs`,
+        [b t s ...] each, is always called with whole arrays."""
         raise NotImplementedError
 
 
@@ -43,5 +49,7 @@ class Score:
     def replaces(self) -> bool:
         return self.rule.replaces
 
-    def __call__(self, q, k, qn: Nodes, kn: Nodes) -> Float[Array, "b H t s"]:
-        return self.rule(self.params, q, k, qn, kn)
+    def __call__(
+        self, q, k, qn: Nodes, kn: Nodes, pairs: Mapping[str, Array]
+    ) -> Float[Array, "b H t s"]:
+        return self.rule(self.params, q, k, qn, kn, pairs)

@@ -139,7 +139,7 @@ def _hook(plan: Plan, graph: Graph, place: Place, q: Array, k: Array, floats: li
         corners = [(none, none, first, none) for first in graph.first[1:]]
         q, k = (jax.lax.dynamic_update_slice(z, x, c) for z, x, c in zip(zeros, (q, k), corners))
     qn, kn = _nodes(plan, graph.q, place, 0), _nodes(plan, graph.k, place, 1)
-    scores = rule(params, q, k, qn, kn).astype(wide(q))
+    scores = rule(params, q, k, qn, kn, {}).astype(wide(q))
     if not whole:
         scores = jnp.broadcast_to(scores, (scores.shape[0], plan.heads[0], *scores.shape[2:]))
         scores = jax.lax.dynamic_slice_in_dim(scores, graph.first[1], G * R, 1)

@@ -56,6 +56,8 @@ def attend(
 ) -> Float[Array, "B T H U"]:  # fmt: skip
     """See `transformers_jax.nn.attend.attend`; `first` and `heads` place a slice of a larger call
     (`nn.attend.sharded`), `size` overrides the choice of tiles (queries, keys)."""
+    if score is not None and score.rule.pairs:
+        raise Refused(f"the score rule {type(score.rule).__name__} reads features of all edges")
     options = dict(scale=scale, score=score, softcap=softcap, dropout=dropout, key=key)
     plan, floats, graph = planned(
         edges, heads or (q.shape[2], k.shape[2]), first, size, rows=q.shape[0], **options

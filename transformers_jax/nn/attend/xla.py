@@ -37,7 +37,7 @@ def attend(
         v, width=q.shape[-1], score_ok=True, score=score, softcap=softcap, sinks=sinks,
         dropout=dropout, key=key,
     )  # fmt: skip
-    bias = None if score is None else score(q, k, edges.q, edges.k).astype(wide(q))
+    bias = None if score is None else score(q, k, edges.q, edges.k, edges.pairs).astype(wide(q))
     if isinstance(edges.mask, Full) and edges.k.valid is None:
         return jax.nn.dot_product_attention(q, k, v, bias, scale=scale, implementation="xla")
     allowed = edges.allowed()

@@ -7,16 +7,10 @@ vectors and nodes. What a family says of its raw inputs is a setting of its embe
 from __future__ import annotations
 
 from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
+from transformers_jax.nn.embed.description import EmbedSpec, PadToMultiple, TagArgument
 from transformers_jax.nn.embed.frames import FrameEmbedder, FrameSpec
 from transformers_jax.nn.embed.patches import PatchEmbedder, PatchSpec, pair
-from transformers_jax.nn.embed.words import (
-    EmbedSpec,
-    PadToMultiple,
-    Projection,
-    TagArgument,
-    TokenEmbedder,
-    rows,
-)
+from transformers_jax.nn.embed.words import Projection, TokenEmbedder, rows
 
 __all__ = [
     "EmbedSpec",

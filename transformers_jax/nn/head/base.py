@@ -71,7 +71,7 @@ class Head(nnx.Module):
         name of the tokens."""
 
     def __call__(
-        self, x: Float[Array, "B T D"], given: HeadInputs, *args: Any, **labels: Any
+        self, x: Float[Array, "B T D"], inputs: HeadInputs, *args: Any, **labels: Any
     ) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -169,7 +169,7 @@ def loss_of(**terms: Mean) -> dict[str, Any]:
     return {"loss": sum_of_means(terms), "loss_terms": terms}
 
 
-def no_head(x: Float[Array, "B T D"], given: HeadInputs) -> dict[str, jax.Array]:
+def no_head(x: Float[Array, "B T D"], inputs: HeadInputs) -> dict[str, jax.Array]:
     """The fields of a bare backbone."""
     fields = {"last_hidden_state": x}
-    return fields if given.pooled is None else {**fields, "pooler_output": given.pooled}
+    return fields if inputs.pooled is None else {**fields, "pooler_output": inputs.pooled}

@@ -16,7 +16,7 @@ from transformers_jax.nn.pooling import LastOf, Name, Pooling, pool
 
 
 class SequenceClassification(Head):
-    """A class per row, from the vector that stands for it (`pooling`), through `inner` if given.
+    """A class per row, from the vector that stands for it (`pooling`), through `inner` if inputs.
 
     `rate` is the dropout of what is classified, `pooled_rate` (if it is another) that of what goes
     into `inner`. `numbers` is the problem that labels of one number per class are, where `problem`
@@ -42,9 +42,9 @@ class SequenceClassification(Head):
         self.inner, self.pooled_rate = inner, rate if pooled_rate is None else pooled_rate
         self.classify = Dense(width, count, "label", initial, bias)
 
-    def __call__(self, x, given, *, labels=None):
-        keys = (None, None) if given.key is None else jax.random.split(given.key)
-        pooled = pool(x, self.pooling, given.valid, ids=given.ids, pooled=given.pooled)
+    def __call__(self, x, inputs, *, labels=None):
+        keys = (None, None) if inputs.key is None else jax.random.split(inputs.key)
+        pooled = pool(x, self.pooling, inputs.valid, ids=inputs.ids, pooled=inputs.pooled)
         pooled = dropout(pooled, self.pooled_rate, keys[0])
         if self.inner is not None:
             pooled = dropout(self.inner(pooled), self.rate, keys[1])
@@ -62,7 +62,7 @@ class SequenceClassification(Head):
 
 
 class TokenClassification(Head):
-    """A class per token, through `inner` if given."""
+    """A class per token, through `inner` if inputs."""
 
     def __init__(
         self,
@@ -80,9 +80,9 @@ class TokenClassification(Head):
         if (labels := arguments.get("labels")) is not None:
             check.per_token("labels", labels, self.count, shape, like)
 
-    def __call__(self, x, given, *, labels=None):
+    def __call__(self, x, inputs, *, labels=None):
         x = x if self.inner is None else self.inner(x)
-        logits = self.classify(dropout(x, self.rate, given.key))
+        logits = self.classify(dropout(x, self.rate, inputs.key))
         if labels is None:
             return {"logits": logits}
         return {**loss_of(loss=cross_entropy(logits, labels)), "logits": logits}
@@ -121,13 +121,13 @@ class MultipleChoice(Head):
             check.labels("labels", labels, shape[1])
             check.per_row("labels", labels, shape[0])
 
-    def __call__(self, x, given, *, labels=None):
-        pooled = pool(x, self.pooling, given.valid, ids=given.ids, pooled=given.pooled)
-        if self.pooled_rate and given.key is not None:
-            pooled = dropout(pooled, self.pooled_rate, jax.random.fold_in(given.key, 1))
+    def __call__(self, x, inputs, *, labels=None):
+        pooled = pool(x, self.pooling, inputs.valid, ids=inputs.ids, pooled=inputs.pooled)
+        if self.pooled_rate and inputs.key is not None:
+            pooled = dropout(pooled, self.pooled_rate, jax.random.fold_in(inputs.key, 1))
         pooled = pooled if self.inner is None else self.inner(pooled)
-        scores = self.classify(dropout(pooled, self.rate, given.key))
-        logits = scores.reshape(-1, given.arguments["choices"])
+        scores = self.classify(dropout(pooled, self.rate, inputs.key))
+        logits = scores.reshape(-1, inputs.arguments["choices"])
         if labels is None:
             return {"logits": logits}
         return {**loss_of(loss=cross_entropy(logits, labels.reshape(-1))), "logits": logits}
@@ -160,9 +160,9 @@ class QuestionAnswering(Head):
                 check.places(name, places)
                 check.per_row(name, places, shape[0])
 
-    def __call__(self, x, given, *, start_positions=None, end_positions=None, added=None):
+    def __call__(self, x, inputs, *, start_positions=None, end_positions=None, added=None):
         x = x if self.inner is None else self.inner(x)
-        logits = self.classify(dropout(x, self.rate, given.key))
+        logits = self.classify(dropout(x, self.rate, inputs.key))
         start, end = jnp.moveaxis(logits if added is None else logits + added[..., None], -1, 0)
         fields = {"start_logits": start, "end_logits": end}
         if start_positions is None or end_positions is None:

@@ -22,8 +22,8 @@ class Projected(Head):
         self.field = field
         self.projection = Dense(width, size, "inner", initial, bias=False)
 
-    def __call__(self, x, given):
-        return {self.field: self.projection(given.pooled), "last_hidden_state": x}
+    def __call__(self, x, inputs):
+        return {self.field: self.projection(inputs.pooled), "last_hidden_state": x}
 
 
 class Contrastive(Head):
@@ -61,9 +61,9 @@ class Contrastive(Head):
                 f"{len(images)} images; give as many, pair by pair"
             )
 
-    def __call__(self, x, given, *, return_loss=False):
+    def __call__(self, x, inputs, *, return_loss=False):
         vectors: dict[str, Any] = {}
-        for name, tower in given.towers.items():
+        for name, tower in inputs.towers.items():
             vectors[name] = unit(self.project(name, tower.pooled))
         scale = jnp.exp(self.scale[...].astype(wide(self.scale[...])))
         per_text = (vectors["text"] @ vectors["vision"].T) * scale.astype(vectors["text"].dtype)
@@ -81,8 +81,8 @@ class Contrastive(Head):
             "logits_per_text": per_text,
             "text_embeds": vectors["text"],
             "image_embeds": vectors["vision"],
-            "text_model_output": given.towers["text"].record(),
-            "vision_model_output": given.towers["vision"].record(),
+            "text_model_output": inputs.towers["text"].record(),
+            "vision_model_output": inputs.towers["vision"].record(),
         }
 
 

@@ -50,12 +50,12 @@ class QuestionFirst(QuestionAnswering):
         super().__init__(width, initial)
         self.refined, self.separator = refined, separator
 
-    def __call__(self, x, given: HeadInputs, *, question_lengths=None, **places):
-        asked, added = self.asked(given.ids, x.shape[1], question_lengths), None
+    def __call__(self, x, inputs: HeadInputs, *, question_lengths=None, **places):
+        asked, added = self.asked(inputs.ids, x.shape[1], question_lengths), None
         if asked is not None:
             added = REFUSED * ((asked > 0) & (jnp.arange(x.shape[1]) > 0)).astype(x.dtype)
-        x = self.refined(x, given.key)
-        return super().__call__(x, dataclasses.replace(given, key=None), added=added, **places)
+        x = self.refined(x, inputs.key)
+        return super().__call__(x, dataclasses.replace(inputs, key=None), added=added, **places)
 
     def prepare(self, arguments):
         if arguments.get("token_type_ids") is not None:

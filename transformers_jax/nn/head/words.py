@@ -70,13 +70,13 @@ class LanguageModel(Head):
         """Scores of every word of the vocabulary, in the dtype of the stream."""
         return self.unembedding(x, table).logits()
 
-    def __call__(self, x, given, *, labels=None, output_unembedding=False):
+    def __call__(self, x, inputs, *, labels=None, output_unembedding=False):
         if output_unembedding:
-            return {"unembedding": self.unembedding(x, given.table)}
-        logits = self.logits(x, given.table)
+            return {"unembedding": self.unembedding(x, inputs.table)}
+        logits = self.logits(x, inputs.table)
         if labels is None:
             return {"logits": logits}
-        labels = shifted(labels) if self.shift and not given.targets else labels
+        labels = shifted(labels) if self.shift and not inputs.targets else labels
         return {**loss_of(loss=cross_entropy(logits, labels)), "logits": logits}
 
 
@@ -92,12 +92,12 @@ class ReplacedTokens(Head):
         if (labels := arguments.get("labels")) is not None:
             check.per_token("labels", labels, 2, shape, like)
 
-    def __call__(self, x, given, *, labels=None):
+    def __call__(self, x, inputs, *, labels=None):
         logits = self.classify(self.transform(x))[..., 0]
         if labels is None:
             return {"logits": logits}
         counted = labels != IGNORED
-        counted = counted if given.valid is None else counted & given.valid
+        counted = counted if inputs.valid is None else counted & inputs.valid
         total, count = binary_cross_entropy(logits, labels, counted)
         return {**loss_of(loss=(total, count)), "logits": logits}
 
@@ -131,8 +131,8 @@ class NextSentence(Head):
             check.labels(name, labels, self.count)
             check.per_row(name, labels, rows)
 
-    def __call__(self, x, given, *, labels=None):
-        logits = self.classify(dropout(given.pooled, self.rate, given.key))
+    def __call__(self, x, inputs, *, labels=None):
+        logits = self.classify(dropout(inputs.pooled, self.rate, inputs.key))
         if labels is None:
             return {"logits": logits}
         return {**loss_of(loss=cross_entropy(logits, labels.reshape(-1))), "logits": logits}
@@ -160,10 +160,10 @@ class Pretraining(Head):
         self.words.check(arguments, shape, like)
         self.sentence.check_answer(self.asked, arguments.get(self.asked), shape[0])
 
-    def __call__(self, x, given, *, labels=None, output_unembedding=False, **question):
+    def __call__(self, x, inputs, *, labels=None, output_unembedding=False, **question):
         label = question.get(self.asked)
-        words = self.words(x, given, labels=labels, output_unembedding=output_unembedding)
-        sentence = self.sentence(x, given, labels=label)
+        words = self.words(x, inputs, labels=labels, output_unembedding=output_unembedding)
+        sentence = self.sentence(x, inputs, labels=label)
         if output_unembedding:
             return {**words, self.answered: sentence["logits"]}
         fields: dict[str, Any] = {}

@@ -1,9 +1,6 @@
 """fit: a whole run of pretraining.
 
-    text -> ids -> rows -> model -> state (new, or the newest good checkpoint) -> steps -> report
-
-The loop gives the devices the next step before it reads the metrics of the last, so that they
-never wait for the host; a thread makes the batches ahead of it.
+text -> ids -> rows -> model -> state (new, or the newest good checkpoint) -> steps -> report
 """
 
 from __future__ import annotations
@@ -11,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +16,18 @@ from typing import Any
 import jax
 
 from transformers_jax.models.base import Model
+from transformers_jax.runs.card import write_card
+from transformers_jax.runs.report import write_report
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig, to_dict
-from transformers_jax.training.console import Console, Lines, console
+from transformers_jax.training.console import Console, console
 from transformers_jax.training.finish import exportable, finish
 from transformers_jax.training.folder import RunFolder
 from transformers_jax.training.loop import START_GRACE, Loop
 from transformers_jax.training.metrics import read
 from transformers_jax.training.prepare import Run, prepare
-from transformers_jax.training.provenance import end_run, start_run
-from transformers_jax.training.report import write_report
+from transformers_jax.training.provenance import State, end_run, start_run
 from transformers_jax.training.state import TrainState
 from transformers_jax.training.stop import Stop
 from transformers_jax.training.trackers import Composite, make_trackers
@@ -57,16 +56,15 @@ class Fitted:
         return read(self.folder / "metrics.jsonl")
 
     def __repr__(self) -> str:
-        ended = {0: "finished"}.get(self.exit_code, f"stopped, exit code {self.exit_code}")
-        lines = self.metrics if (self.folder / "metrics.jsonl").exists() else []
-        last: dict[str, Any] = next((line for line in reversed(lines) if "loss" in line), {})
-        loss = f", loss {last['loss']:.4g}" if last else ""
+        ended = f"stopped, exit code {self.exit_code}" if self.exit_code else "finished"
+        losses = [line["loss"] for line in self.metrics if "loss" in line]
+        loss = f", loss {losses[-1]:.4g}" if losses else ""
         first = repr(self.model).splitlines()[0]
         return f"Fitted({ended} after step {int(self.state.step)}{loss}; {first}; {self.folder})"
 
 
 def fit(config: TrainConfig, command: str = "") -> Fitted:
-    """Trains as the config says, or continues where its folder is.
+    """Trains as the config says, or continues the run in its folder.
 
     Raises:
         ValueError: a config that cannot be run, before anything is compiled.
@@ -75,19 +73,15 @@ def fit(config: TrainConfig, command: str = "") -> Fitted:
     with contextlib.ExitStack() as stack:
         folder = RunFolder(config.out, config.resume, owner=jax.process_index() == 0)
         stack.callback(folder.close)
-        clock = Clock(folder.path)
-        stop = stack.enter_context(Stop())
-        plain = Lines(config.steps, config.log_every)
-        checkpoints = Checkpoints(
-            folder.checkpoints, config.keep, best=config.keep_best, say=plain.say
-        )
+        clock, stop = Clock(folder.path), stack.enter_context(Stop())
+        say = Console(config.steps).say
+        checkpoints = Checkpoints(folder.checkpoints, config.keep, best=config.keep_best, say=say)
         stack.callback(checkpoints.close)
         with stop.hurry(START_GRACE):
-            run = prepare(config, folder, checkpoints, plain.say, clock)
+            run = prepare(config, folder, checkpoints, say, clock)
         stack.callback(clock.save)  # a start that failed leaves nothing
         screen = console(run.config.steps, run.start, run.config.log_every, title=folder.path.name)
-        trackers = _trackers(run, screen, command)
-        with _recorded(run, stop, screen, trackers):
+        with _recorded(run, stop, screen, command) as trackers:
             state = Loop(run, screen, trackers, stop, clock).train()
             with clock("sampling"):
                 model = exportable(run, state)
@@ -95,13 +89,16 @@ def fit(config: TrainConfig, command: str = "") -> Fitted:
                     model, state = finish(run, state, screen, trackers)
         clock.save()
         if not stop.by:
+            write_card(folder.path)
             screen.say(f"finished: {write_report(folder.path)}, {folder.path / 'model'}")
         return Fitted(stop.exit_code, model, state, folder.path)
 
 
-def _trackers(run: Run, screen: Console, command: str) -> Composite:
-    """Where the figures go, told what the run is."""
-    config, folder = run.config, run.folder.path
+@contextlib.contextmanager
+def _recorded(run: Run, stop: Stop, screen: Console, command: str) -> Iterator[Composite]:
+    """The trackers of a run. At the end run.json says how it ended, and all figures are on disk,
+    whatever happens."""
+    config, folder, began = run.config, run.folder.path, time.perf_counter()
     names = ("tensorboard", *config.trackers)
     trackers = make_trackers(names, folder, run.start, config.log_every, screen.say)
     about = {
@@ -115,18 +112,11 @@ def _trackers(run: Run, screen: Console, command: str) -> Composite:
     }
     record = start_run(folder, command, start=run.start, about=about)
     trackers.start({**record, "config": to_dict(config)})
-    return trackers
-
-
-@contextlib.contextmanager
-def _recorded(run: Run, stop: Stop, screen: Console, trackers: Composite):
-    """run.json says how it ended, and everything that was written is on disk, whatever happens."""
-    folder, began = run.folder.path, time.perf_counter()
-    state, why = "failed", ""
+    state: State = "failed"
+    why = ""
     try:
-        yield
-        state = "stopped" if stop.by else "finished"
-        why = stop.by.name if stop.by else ""
+        yield trackers
+        state, why = ("stopped", stop.by.name) if stop.by else ("finished", "")
     except BaseException as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         raise
@@ -134,7 +124,7 @@ def _recorded(run: Run, stop: Stop, screen: Console, trackers: Composite):
         screen.close()
         trackers.finish()
         lines = read(folder / "metrics.jsonl")
-        end_run(folder, state, lines[-1]["step"] if lines else run.start, why)  # type: ignore[arg-type]
+        end_run(folder, state, lines[-1]["step"] if lines else run.start, why)
         if stop.by:
             screen.say(f"{stop.by.name}: stopped after {time.perf_counter() - began:.1f} s")
 

@@ -15,11 +15,11 @@ import pytest
 
 import transformers_jax as tj
 from transformers_jax.data.tokenizers import load_tokenizer
+from transformers_jax.runs.fit import fit
+from transformers_jax.runs.pretrain import main
 from transformers_jax.training.config import Sample, load, to_dict
-from transformers_jax.training.fit import fit
 from transformers_jax.training.folder import RunFolder
 from transformers_jax.training.metrics import read
-from transformers_jax.training.pretrain import main
 
 
 def losses(folder):

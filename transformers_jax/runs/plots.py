@@ -11,7 +11,7 @@ import numpy as np
 
 from transformers_jax.arrays import Float
 from transformers_jax.publish import publish
-from transformers_jax.training.metrics import HIDDEN, SHOWN, Line
+from transformers_jax.training.metrics import HIDDEN, SHOWN, Line, is_loss, is_number, thin
 
 POINTS = 2000  # of a curve in a picture: more cannot be seen
 LABELS = {
@@ -23,29 +23,17 @@ LABELS = {
     "memory": "memory (GiB)",
     "bits_per_byte": "held-out bits per byte",
 }
-LOSSES = ("loss", "eval_loss")
-NOT_DRAWN = {*HIDDEN, *LOSSES, "epoch", "tokens", "steps_per_second"}
+LOSS = "loss (nats per token)"
 
 
 def curve(
     lines: Sequence[Line], name: str, over: str = "step"
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """(x, y) of a figure over `over`, where both are known and finite."""
+    """(x, y) of a figure over `over`, where both are known and finite: POINTS at most."""
     pairs = [(line[over], line[name]) for line in lines if name in line and over in line]
-    pairs = [(x, y) for x, y in pairs if _is_number(y) and math.isfinite(y)]
+    pairs = [(x, y) for x, y in pairs if is_number(y) and math.isfinite(y)]
     x, y = np.array(pairs, float).reshape(-1, 2).T
-    return x, y
-
-
-def thin(
-    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], most: int = POINTS
-) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    """At most `most` points: the means of neighbours."""
-    if len(x) <= most:
-        return x, y
-    edges = np.linspace(0, len(x), most + 1).astype(int)
-    counts = np.diff(edges)
-    return np.add.reduceat(x, edges[:-1]) / counts, np.add.reduceat(y, edges[:-1]) / counts
+    return thin(x, POINTS), thin(y, POINTS)
 
 
 def smooth(y: Float[np.ndarray, " n"], share: float = 0.02) -> Float[np.ndarray, " n"]:
@@ -60,82 +48,74 @@ def smooth(y: Float[np.ndarray, " n"], share: float = 0.02) -> Float[np.ndarray,
 
 def plot_loss(lines: Sequence[Line], file: Path) -> None:
     """The training loss, raw and smoothed, and the loss on every held-out set, over the steps."""
-    figure, axes = _figure(8, 4.5)
+    figure, (axes,) = _figure(8, 4.5)
     _draw_loss(axes, lines, "step", "C0", "training")
-    for n, name in enumerate(_evaluations(lines)):
-        x, y = curve(lines, name)
+    for n, name in enumerate(sorted({name for line in lines for name in line if is_loss(name)})):
         label = "held-out" if name == "eval_loss" else name.partition("/")[2]
-        axes.plot(x, y, "o-", ms=3, lw=1, color=f"C{n + 1}", label=label)
-    axes.set(xlabel="step", ylabel="loss (nats per token)")
-    _finish(figure, [axes], file)
+        axes.plot(*curve(lines, name), "o-", ms=3, lw=1, color=f"C{n + 1}", label=label)
+    axes.set(xlabel="step", ylabel=LOSS)
+    _save(figure, file)
 
 
 def plot_curves(lines: Sequence[Line], file: Path) -> list[str]:
     """All other figures, a panel each; returns their names."""
-    names = [name for name in SHOWN if name not in NOT_DRAWN]
-    names += sorted({n for line in lines for n in line} - {*NOT_DRAWN, *SHOWN})
-    names = [n for n in names if not n.startswith("eval_loss/") and len(curve(lines, n)[0]) > 0]
+    not_drawn = {*HIDDEN, "loss", "epoch", "tokens", "steps_per_second"}
     if not any(line.get("skipped") for line in lines):
-        names = [name for name in names if name != "skipped"]
+        not_drawn.add("skipped")
+    names = [*SHOWN, *sorted({name for line in lines for name in line} - {*SHOWN})]
+    names = [n for n in names if not (n in not_drawn or is_loss(n)) and len(curve(lines, n)[0])]
     if not names:
         return []
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
-    figure, grid = _figure(4 * columns, 2.8 * rows, rows, columns)
-    panels = np.atleast_1d(grid).ravel()
+    figure, panels = _figure(4 * columns, 2.8 * rows, rows, columns)
     for axes, name in zip(panels, names):
-        x, y = thin(*curve(lines, name))
+        x, y = curve(lines, name)
         axes.plot(x, y / 2**30 if name == "memory" else y, "." if len(x) == 1 else "-", lw=1)
         axes.set_title(LABELS.get(name, name.replace("_", " ")), fontsize=10)
         if name == "gradient_norm" and y.min() > 0 and y.max() > 10 * y.min():
             axes.set_yscale("log")
     for axes in panels[len(names) :]:
         axes.remove()
-    _finish(figure, list(panels[: len(names)]), file, legend=False)
+    _save(figure, file)
     return names
 
 
 def plot_runs(runs: Mapping[str, Sequence[Line]], file: Path) -> None:
     """The losses of several runs over steps and, where they are known, over `tokens`."""
-    over = ["step"]
-    if any("tokens" in line for lines in runs.values() for line in lines):
-        over.append("tokens")
-    figure, grid = _figure(5.5 * len(over), 4, 1, len(over))
-    panels = np.atleast_1d(grid)
+    known = {name for lines in runs.values() for line in lines for name in line}
+    over = ["step", *({"tokens"} & known)]
+    figure, panels = _figure(5.5 * len(over), 4, 1, len(over))
     for axes, by in zip(panels, over):
         for n, (name, lines) in enumerate(runs.items()):
             _draw_loss(axes, lines, by, f"C{n % 10}", name)
-            x, y = curve(lines, "eval_loss", by)
-            axes.plot(x, y, "o", ms=3.5, color=f"C{n % 10}", markeredgecolor="black")
-        axes.set(xlabel=by, ylabel="loss (nats per token)")
+            points = curve(lines, "eval_loss", by)
+            axes.plot(*points, "o", ms=3.5, color=f"C{n % 10}", markeredgecolor="black")
+        axes.set(xlabel=by, ylabel=LOSS)
     panels[0].set_title("lines: training, smoothed; points: held-out", fontsize=9)
-    _finish(figure, list(panels), file)
+    _save(figure, file)
 
 
-def plot_sweep(
-    name: str,
-    points: Mapping[str, Sequence[tuple[str, float]]],
-    file: Path,
-) -> None:
+def plot_sweep(name: str, points: Mapping[str, Sequence[tuple[str, float]]], file: Path) -> None:
     """The held-out loss against the values of a setting: a line for each choice of the others.
 
     Values that are numbers, spread over more than a factor of ten, stand on a logarithmic axis.
     """
-    figure, axes = _figure(6, 4)
-    values = [value for line in points.values() for value, _ in line]
-    numeric = all(_number(value) is not None for value in values)
-    places: dict[str, float] = {v: _number(v) or 0.0 for v in values}
-    if not numeric:
-        places = {v: float(n) for n, v in enumerate(dict.fromkeys(values))}
+    figure, (axes,) = _figure(6, 4)
+    values = list(dict.fromkeys(value for line in points.values() for value, _ in line))
+    try:
+        x = {value: float(value) for value in values}
+        if min(x.values()) > 0 and max(x.values()) >= 10 * min(x.values()):
+            axes.set_xscale("log")
+    except ValueError:  # they are names
+        x = {value: float(n) for n, value in enumerate(values)}
+        axes.set_xticks(list(x.values()), values)
     for label, line in points.items():
-        ordered = sorted(((places[value], loss) for value, loss in line), key=lambda p: p[0])
-        axes.plot([x for x, _ in ordered], [y for _, y in ordered], "o-", label=label or None)
-    if not numeric:
-        axes.set_xticks(list(places.values()), list(places))
-    elif places and min(places.values()) > 0 and max(places.values()) >= 10 * min(places.values()):
-        axes.set_xscale("log")
-    axes.set(xlabel=name, ylabel="held-out loss (nats per token)")
-    _finish(figure, [axes], file, legend=any(points))
+        axes.plot(
+            *zip(*sorted((x[value], loss) for value, loss in line)), "o-", label=label or None
+        )
+    axes.set(xlabel=name, ylabel="held-out " + LOSS)
+    _save(figure, file)
 
 
 def plot_scaling(
@@ -149,7 +129,7 @@ def plot_scaling(
     """Loss against compute: a run is a point, in the colour of its size; the frontier; its law."""
     from matplotlib.colors import LogNorm
 
-    figure, axes = _figure(7, 4.5)
+    figure, (axes,) = _figure(7, 4.5)
     norm = LogNorm(sizes.min(), sizes.max()) if sizes.max() > sizes.min() else None
     drawn = axes.scatter(compute, loss, c=sizes, norm=norm, cmap="viridis", zorder=3)
     figure.colorbar(drawn, ax=axes, label="parameters")
@@ -157,51 +137,33 @@ def plot_scaling(
     axes.plot(compute[order], loss[order], "k--", lw=1, label="frontier")
     if law is not None:
         axes.plot(*law, "C3-", lw=1.5, label="E + a C^-b")
-    axes.set(xlabel="training compute (FLOPs)", ylabel="loss (nats per token)")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    _finish(figure, [axes], file)
+    axes.set(xlabel="training compute (FLOPs)", ylabel=LOSS, xscale="log", yscale="log")
+    _save(figure, file)
 
 
 def _draw_loss(axes: Any, lines: Sequence[Line], over: str, color: str, label: str) -> None:
-    x, y = thin(*curve(lines, "loss", over))
+    x, y = curve(lines, "loss", over)
     axes.plot(x, y, lw=0.6, alpha=0.3, color=color)
     axes.plot(x, smooth(y), "." if len(x) == 1 else "-", lw=1.4, color=color, label=label)
 
 
-def _evaluations(lines: Sequence[Line]) -> list[str]:
-    names = {n for line in lines for n in line if n == "eval_loss" or n.startswith("eval_loss/")}
-    return sorted(names)
-
-
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
-    """A figure that belongs to nobody's screen, and its axes."""
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, list[Any]]:
+    """A figure that no window shows, and its panels."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ValueError(
             f'curves need matplotlib ({error}); pip install "transformers-jax[viz]"'
         ) from error
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns)
-
-
-def _finish(figure: Any, panels: Sequence[Any], file: Path, legend: bool = True) -> None:
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in panels:
         axes.grid(alpha=0.3)
-    if legend and panels[0].get_legend_handles_labels()[0]:
-        panels[0].legend(fontsize=8)
+    return figure, panels
+
+
+def _save(figure: Any, file: Path) -> None:
+    first = figure.axes[0]
+    if first.get_legend_handles_labels()[0]:
+        first.legend(fontsize=8)
     publish(file, lambda draft: figure.savefig(draft, dpi=120, format="png"))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from transformers_jax.training import sweep
-from transformers_jax.training.sweep import folder_name, make_points, run_sweep
+from transformers_jax.runs import sweep
+from transformers_jax.runs.sweep import folder_name, make_points, run_sweep
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs/nano.py")
@@ -46,7 +46,6 @@ def pretend(tmp_path, monkeypatch):
     program = tmp_path / "pretend.py"
     program.write_text(PRETENDER)
     monkeypatch.setattr(sweep, "PROGRAM", (sys.executable, str(program)))
-    monkeypatch.setattr(sweep, "POLL", 0.01)
     return program
 
 
@@ -86,7 +85,7 @@ def test_several_at_a_time_have_logs(pretend, tmp_path, capsys):
 def test_a_signal_is_passed_on_and_the_same_command_goes_on(tmp_path, pretend):
     out = tmp_path / "sweep"
     call = (
-        "import sys; from transformers_jax.training import sweep; "
+        "import sys; from transformers_jax.runs import sweep; "
         f"sweep.PROGRAM = (sys.executable, {str(pretend)!r}); "
         f"sys.exit(sweep.run_sweep({CONFIG!r}, {FEW}, {{'seed': ['77', '5']}}, {str(out)!r}, 1))"
     )
@@ -147,7 +146,7 @@ def test_a_real_run_is_swept(tmp_path, text_file):
     shared = [f"--data.path={text_file}", "--steps=2", "--sample.count=0", "--evaluation.batches=1"]
     shared += ["--model.n-layer=1", "--data.batch=4", "--data.length=16"]
     call = (
-        "import sys; from transformers_jax.training.sweep import run_sweep; "
+        "import sys; from transformers_jax.runs.sweep import run_sweep; "
         f"sys.exit(run_sweep({CONFIG!r}, {shared}, {{'seed': ['2']}}, {str(tmp_path)!r}, 1))"
     )
     done = subprocess.run(

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tests.training.folders import make_run
+from tests.runs.folders import make_run
 from transformers_jax import cli
-from transformers_jax.training import scaling
-from transformers_jax.training.scaling import (
+from transformers_jax.runs import scaling
+from transformers_jax.runs.scaling import (
     best_size,
     fit_compute,
     fit_size_and_data,

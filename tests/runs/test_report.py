@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
-from tests.training.folders import make_run
+from tests.runs.folders import make_run
 from transformers_jax.objectives.example import Example
-from transformers_jax.training import plots
-from transformers_jax.training.compare import differing, to_html, write_page
-from transformers_jax.training.report import evaluations, export_model, write_report
-from transformers_jax.training.runs import summarise
+from transformers_jax.runs import plots
+from transformers_jax.runs.card import write_card
+from transformers_jax.runs.compare import differing, write_page
+from transformers_jax.runs.page import to_html
+from transformers_jax.runs.report import evaluations, write_report
+from transformers_jax.runs.summary import summarise
+from transformers_jax.training.config import Sample
+from transformers_jax.training.metrics import thin
 from transformers_jax.training.samples import draw_samples, read_samples, save_samples
 
 PNG = b"\x89PNG"
@@ -77,8 +81,8 @@ def test_every_figure_has_a_panel_even_one_that_nobody_foresaw(run, tmp_path):
 
 def test_smoothing_keeps_a_constant_and_thinning_keeps_the_mean():
     assert np.allclose(plots.smooth(np.full(100, 3.0)), 3.0)  # an average from zero would start low
-    x, y = plots.thin(np.arange(10_000.0), np.arange(10_000.0), 100)
-    assert len(x) == 100
+    y = thin(np.arange(10_000.0), 100)
+    assert len(y) == 100
     assert y.mean() == pytest.approx(4999.5)
     noisy = np.random.default_rng(0).normal(size=5000)
     assert plots.smooth(noisy)[1000:].std() < 0.2 < noisy.std()
@@ -154,13 +158,13 @@ class Words:
 
 
 def test_a_decoder_continues_its_prompt(model):
-    prompt = np.array([0, 5, 7])
-    texts = draw_samples(model, "causal_lm", prompt=prompt, count=2, tokens=50, seed=3)
+    prompt, two = np.array([0, 5, 7]), Sample(count=2, tokens=50)
+    texts = draw_samples(model, "causal_lm", two, prompt=prompt, seed=3)
     assert all(text.startswith("0 5 7 ") for text in texts)
     assert max(len(text.split()) for text in texts) <= 16  # it has no more places
-    assert texts == draw_samples(model, "causal_lm", prompt=prompt, count=2, tokens=50, seed=3)
-    assert draw_samples(model, "causal_lm", prompt=prompt, count=0) == []
-    assert draw_samples(model, "replaced_token", prompt=prompt) == []
+    assert texts == draw_samples(model, "causal_lm", two, prompt=prompt, seed=3)
+    assert draw_samples(model, "causal_lm", Sample(count=0), prompt=prompt) == []
+    assert draw_samples(model, "replaced_token", two, prompt=prompt) == []
 
 
 def test_an_encoder_fills_gaps_and_changes_nothing_else():
@@ -172,7 +176,9 @@ def test_an_encoder_fills_gaps_and_changes_nothing_else():
     example = Example({"input_ids": np.array([2, 1, 5, 1, 3], np.int32), "labels": labels})
     for head in ("masked_lm", "pretraining"):
         model = tj.from_config(config, head=head, key=jax.random.key(0))
-        (text,) = draw_samples(model, head, prompt=labels, examples=[example], tokenizer=Words())
+        (text,) = draw_samples(
+            model, head, Sample(), prompt=labels, examples=[example], tokenizer=Words()
+        )
         given, wanted, filled, right = (line.split()[1:] for line in text.splitlines())
         assert given == "w2 w1 w5 w1 w3".split()
         assert wanted == "w2 w4 w5 w6 w3".split()
@@ -188,7 +194,9 @@ def test_an_encoder_decoder_answers():
         {"decoder_input_ids": np.array([0, 30, 7], np.int32),
          "labels": np.array([30, 7, 1], np.int32)},
     )  # fmt: skip
-    (text,) = draw_samples(model, "seq2seq_lm", prompt=np.array([1]), examples=[example], count=1)
+    (text,) = draw_samples(
+        model, "seq2seq_lm", Sample(count=1), prompt=np.array([1]), examples=[example]
+    )
     given, wanted, said = text.splitlines()
     assert given == "given:  5 6 30 1"
     assert wanted == "wanted: 30 7 1"
@@ -204,18 +212,19 @@ def test_samples_through_time_are_kept_and_the_newest_is_at_hand(tmp_path):
     assert read_samples(tmp_path) == {500: ["one", "two\nlines"], 1000: ["later"]}
 
 
-def test_the_exported_model_has_its_tokenizer_and_a_card(tmp_path, model):
+def test_an_exported_model_has_a_card(tmp_path, model):
     from huggingface_hub import ModelCard
 
     run = make_run(tmp_path / "run")
-    folder = export_model(model, Words(), run)
-    card = ModelCard.load(folder / "README.md")
+    folder = run / "model"
+    tj.save_pretrained(model, folder)
+    card = ModelCard.load(write_card(run))
     assert card.data.library_name == "transformers"
     assert card.data.pipeline_tag == "text-generation"
     assert {"gpt2", "causal_lm", "jax"} <= set(card.data.tags)
     assert card.data.license is None
     for word in ("120,576", "2.2494", "0123456789abcdef", f"--out {run}", "GPT2LMHeadModel"):
         assert word in card.text, word
-    assert (folder / "tokenizer.json").exists()
+    assert "without a tokenizer" in card.text
     assert tj.from_pretrained(folder).parameter_count == model.parameter_count
     assert f"generate {run}" in write_report(run).read_text()

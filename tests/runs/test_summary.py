@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from tests.training.folders import make_run
+from tests.runs.folders import make_run
 from transformers_jax import cli
+from transformers_jax.runs.summary import find_runs, show, sort_runs, summarise
 from transformers_jax.training.folder import RunFolder
-from transformers_jax.training.runs import find_runs, show, sort_runs, summarise
 
 
 @pytest.fixture

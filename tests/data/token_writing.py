@@ -1,0 +1,13 @@
+"""Folders of tokens that a test has in memory."""
+
+from transformers_jax.data.token_folders import SHARD_SIZE, Writer, largest
+from transformers_jax.data.tokens import smallest_dtype
+
+
+def write_tokens(folder, tokens, shard_size=SHARD_SIZE):
+    """Writes tokens into a new folder, and reads them back as memory maps."""
+    dtype, marked = smallest_dtype(largest(tokens.ids)), tokens.sentences is not None
+    writer = Writer(folder, dtype, marked, shard_size)
+    for d in range(len(tokens)):
+        writer.add(tokens.document(d), tokens.breaks(d) if marked else None)
+    return writer.close(**({"text_bytes": tokens.text_bytes} if tokens.text_bytes else {}))

@@ -1,0 +1,394 @@
+"""The laws of families that read images or audio: which of them a modality has, and each law."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import transformers_jax as tj
+from transformers_jax import FULL, Near
+from transformers_jax.inspection.description import describe
+from transformers_jax.training.flops import flops_per_row
+
+CLOSE = dict(rtol=2e-5, atol=2e-5)  # float32, other orders of summation
+MODALITIES = {
+    "clip": "images and texts",
+    "clip_text_model": "texts to compare",
+    "clip_vision_model": "images",
+    "vit": "images",
+    "whisper": "audio",
+}
+EVERY = {"layers", "recomputing", "rows", "noise", "masks", "strict", "widths", "export", "half"}
+LAWS = {  # laws of ids (packing, a cache of words) are for what writes words
+    "images": EVERY | {"near"},
+    "texts to compare": EVERY | {"padding"},
+    "images and texts": EVERY | {"padding", "near"},
+    "audio": EVERY | {"near", "writing"},
+}
+tested = set()
+
+
+def having(law):
+    """The families whose modality has a law."""
+    return [family for family, modality in MODALITIES.items() if law in LAWS[modality]]
+
+
+def law(name):
+    """A test of a law, for each family that has it."""
+    tested.add(name)
+    return pytest.mark.parametrize("family", having(name))
+
+
+QUIET = dict(attention_dropout=0.2)
+DROPOUT = {
+    "clip": lambda config: dict(
+        text_config=config.text_config.replace(**QUIET),
+        vision_config=config.vision_config.replace(**QUIET),
+    ),
+    "clip_text_model": lambda config: QUIET,
+    "clip_vision_model": lambda config: QUIET,
+    "vit": lambda config: dict(hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2),
+    "whisper": lambda config: dict(dropout=0.2, encoder_layerdrop=0.1, **QUIET),
+}
+
+
+@pytest.fixture
+def noisy(tiny):
+    """noisy("vit"): the model with dropout, where a key is given."""
+    return lambda family: tiny(family, **DROPOUT[family](tiny(family).config))
+
+
+def inputs_of(model, rows=3, labels=True):
+    """A call with the raw input of each tower, and the labels of what has a loss."""
+    rng = np.random.default_rng(7)
+    draw = lambda *shape: jnp.asarray(rng.normal(size=(rows, *shape)), jnp.float32)
+    ids = jnp.asarray(rng.integers(3, 52, (rows, 6)), jnp.int32)
+    every = {
+        "pixel_values": draw(3, 12, 12),
+        "input_features": draw(5, 16),
+        "input_ids": ids.at[:, 3].set(52),  # the end of a text
+        "attention_mask": jnp.ones((rows, 6), jnp.int32).at[0, 4:].set(0),
+        "decoder_input_ids": ids,
+    }
+    given = {name: every[name] for name in every if name in model.arguments()}
+    if labels and "labels" in model.arguments():
+        given["labels"] = ids if model.is_encoder_decoder else jnp.arange(rows, dtype="int32") % 2
+    return given
+
+
+def answers(out):
+    """The fields with a row for each row of the batch, by name."""
+    names = ("logits", "text_embeds", "image_embeds", "last_hidden_state", "pooler_output")
+    return {name: out[name] for name in names if name in out}
+
+
+def gradient(model, given, **more):
+    """Loss and gradient, as a function of parameters; what has no loss has a sum of squares."""
+    apply, _ = tj.functional(model)
+    more |= {"return_loss": True} if "return_loss" in model.arguments() else {}
+
+    def loss(params):
+        out = apply(params, **given, **more)
+        return out.loss if "loss" in out else sum((x**2).sum() for x in answers(out).values())
+
+    return jax.value_and_grad(loss)
+
+
+def same(got, want, **close):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **{**CLOSE, **close}), got, want)
+
+
+@law("layers")
+def test_scanned_unrolled_and_listed_layers_agree(family, tiny):
+    model = tiny(family)
+    given, (_, params) = inputs_of(model), tj.functional(model)
+    want = answers(model(**given))
+    same(answers(tj.bind(model.abstract(unroll=True), params)(**given)), want)
+    listed = model.with_layers("list")
+    same(answers(listed(**given)), want)
+    back = tj.functional(listed.with_layers("stacked"))[1]
+    assert jax.tree.all(jax.tree.map(np.array_equal, back, params))
+
+
+@law("recomputing")
+def test_recomputing_changes_no_gradient(family, noisy):
+    model = noisy(family)
+    given, params, key = inputs_of(model), tj.functional(model)[1], jax.random.key(3)
+    got, want = (
+        jax.jit(gradient(model.abstract(remat=how), given, key=key))(params)
+        for how in ("full", None)
+    )
+    same(got, want, rtol=1e-4, atol=1e-4)
+
+
+@law("rows")
+def test_a_row_is_answered_by_itself(family, tiny):
+    model, order = tiny(family), np.array([2, 0, 1])
+    given = inputs_of(model, labels=False)
+    whole = answers(model(**given))
+    turned = answers(model(**{name: x[order] for name, x in given.items()}))
+    same(turned, {name: x[order] for name, x in whole.items()})
+    assert any(np.abs(turned[name] - whole[name]).max() > 1e-2 for name in whole)  # the control
+
+
+@law("noise")
+def test_noise_comes_from_a_key_and_from_nothing_else(family, noisy, tiny):
+    model, given = noisy(family), inputs_of(noisy(family))
+    name = next(iter(answers(model(**given))))
+    quiet = model(**given)[name]
+    noise = [model(key=jax.random.key(seed), **given)[name] for seed in (5, 5, 6)]
+    assert np.array_equal(noise[0], noise[1])
+    assert not np.array_equal(noise[0], noise[2])
+    assert not np.array_equal(noise[0], quiet)
+    assert np.array_equal(quiet, model(**given)[name])
+    still = tiny(family)  # without dropout
+    same(still(key=jax.random.key(0), **given)[name], still(**given)[name])
+
+
+@law("padding")
+def test_what_stands_in_padding_changes_nothing(family, tiny):
+    model = tiny(family)
+    given = inputs_of(model)
+    clean, dirty = (
+        model(**{**given, "input_ids": given["input_ids"].at[0, 4:].set(word)}).text_embeds
+        for word in (5, 6)
+    )
+    assert np.array_equal(clean, dirty)
+
+
+MASKS = {  # what a family's own masks are
+    "clip": {"text": tj.CAUSAL, "vision": FULL},
+    "clip_text_model": tj.CAUSAL,
+    "clip_vision_model": FULL,
+    "vit": FULL,
+    "whisper": {"encoder": FULL, "decoder": tj.CAUSAL, "cross": FULL},
+}
+
+
+@law("masks")
+def test_a_mask_that_is_the_familys_own_changes_nothing_and_another_does(family, tiny):
+    model = tiny(family)
+    given = inputs_of(model, labels=False)
+    want = answers(model(**given))
+    same(answers(model.with_mask(MASKS[family])(**given)), want)
+    near = lambda mask: mask & Near(left=0, right=0)
+    mask = MASKS[family]
+    narrow = {n: near(m) for n, m in mask.items()} if isinstance(mask, dict) else near(mask)
+    narrow = narrow | {"cross": FULL} if family == "whisper" else narrow
+    other = answers(model.with_mask(narrow)(**given))
+    assert all(np.abs(other[name] - want[name]).max() > 1e-3 for name in want)
+
+
+NEAR = {"clip": "vision", "whisper": "encoder"}
+
+
+@law("near")
+def test_no_further_than_its_edges_reach_does_a_token_see(family, tiny):
+    """Two layers in which each token attends to its neighbours: the last one tells the first
+    nothing."""
+    near = Near(left=1, right=1)
+    model = tiny(family, mask={NEAR[family]: near} if family in NEAR else near)
+    given = inputs_of(model, labels=False)
+    raw, far = given.get("pixel_values"), (..., slice(8, 12), slice(8, 12))
+    if raw is None:
+        raw, far = given["input_features"], (..., slice(12, 16))
+    read = {
+        "clip": lambda x: model.get_image_features(x).last_hidden_state,
+        "whisper": lambda x: model.encode(input_features=x).last_hidden_state,
+    }.get(family, lambda x: tj.features(model, pixel_values=x))
+    before, after = read(raw), read(raw.at[far].add(1))
+    moved = np.abs(before - after).max(axis=(0, 2))
+    first = 3 if family == "whisper" else 7  # convolutions too hand a frame to its neighbours
+    assert not moved[:first].any()
+    assert (moved[first:] > 1e-4).all()
+
+
+@law("strict")
+def test_strict_rules_of_the_callers_do_not_reach_inside(family, noisy):
+    model = noisy(family)
+    given, params = inputs_of(model), tj.functional(model)[1]
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        jax.eval_shape(gradient(model, given, key=jax.random.key(0)), params)
+        tile = model.abstract(attention="tiled", unroll=False)
+        jax.eval_shape(gradient(tile, given), params)
+
+
+@law("widths")
+def test_64_bits_are_for_models_of_64_bits_alone(family, tiny):
+    model = tiny(family)
+    given = {name: np.asarray(x) for name, x in inputs_of(model).items()}
+    params = tj.functional(model)[1]
+    want = jax.jit(gradient(model, given))(params)
+    with jax.enable_x64(True):
+        found = jax.eval_shape(gradient(model, given, key=jax.random.key(3)), params)
+        assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype("float32")}
+        wide = jax.tree.map(lambda x: jnp.asarray(x, "float64"), params)
+        real = {n: x.astype(float) if x.dtype == np.float32 else x for n, x in given.items()}
+        got = jax.jit(gradient(model, real))(wide)
+        assert {leaf.dtype for leaf in jax.tree.leaves(got)} == {np.dtype("float64")}
+    whole = np.sqrt(sum(np.square(x).sum() for x in jax.tree.leaves(want[1])))
+    same(got, want, rtol=1e-4, atol=2e-6 * float(whole))
+
+
+@law("half")
+def test_half_precision_is_near(family, tiny):
+    model = tiny(family)
+    given, params = inputs_of(model), tj.functional(model)[1]
+    want = answers(model(**given))
+    half = tj.bind(model, jax.tree.map(lambda x: x.astype("bfloat16"), params))
+    for other in (half, tj.bind(model.abstract(compute="mixed"), params)):
+        for name, x in answers(other(**given)).items():
+            size = np.abs(want[name]).max()
+            assert np.abs(np.asarray(x, np.float32) - want[name]).max() < 0.1 * size, name
+    assert {x.dtype.name for x in answers(half(**given)).values()} == {"bfloat16"}
+
+
+@law("export")
+def test_a_program_of_any_batch_is_exported_and_has_a_forward_derivative(family, tiny):
+    model = tiny(family)
+    apply, params = tj.functional(model)
+    given = inputs_of(model, labels=False)
+    rows = jax.export.symbolic_shape("b")
+    shape = lambda x, *first: jax.ShapeDtypeStruct((*first, *x.shape[len(first) :]), x.dtype)
+    shapes = {name: shape(x, *rows) for name, x in given.items()}
+    forward = jax.jit(lambda params, given: answers(apply(params, **given)))
+    program = jax.export.export(forward)(jax.tree.map(shape, params), shapes)
+    two = {name: x[:2] for name, x in given.items()}
+    same(program.call(params, two), forward(params, two))
+    _, moved = jax.jvp(lambda p: forward(p, given), (params,), (params,))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(moved))
+
+
+@law("writing")
+@pytest.mark.parametrize("options", [{}, {"num_beams": 2}], ids=["greedy", "beams"])
+def test_text_is_written_alike_in_steps_and_in_whole_rows(family, options, tiny):
+    model = tiny(family)
+    given = inputs_of(model, labels=False)
+    ids, source = given["decoder_input_ids"], {"input_features": given["input_features"]}
+    whole = model(**given).logits
+    cache, found = tj.init_cache(model, 3, 8, encoder_outputs=model.encode(**source)), []
+    for part in (slice(0, 3), slice(3, 4), slice(4, 6)):
+        out = model(decoder_input_ids=ids[:, part], cache=cache)
+        cache = out.cache
+        found.append(out.logits)
+    same(np.concatenate(found, axis=1), whole)
+    write = lambda params, source: tj.generate(
+        tj.bind(model, params),
+        **source,
+        max_new_tokens=4,
+        min_new_tokens=4,
+        fixed_width=True,
+        **options,
+    )
+    params = tj.functional(model)[1]
+    compiled = jax.jit(write)(params, source)
+    np.testing.assert_array_equal(compiled, write(params, source))
+    if not options:  # each word is the likeliest after those before it
+        scores = model(**source, decoder_input_ids=compiled[:, :-1]).logits
+        best = np.argmax(np.asarray(scores.at[..., 1].set(-np.inf)), axis=-1)
+        np.testing.assert_array_equal(best, compiled[:, 1:])
+
+
+MESHES = """
+    import jax, numpy as np
+    from jax.sharding import AxisType, PartitionSpec as P
+    import transformers_jax as tj
+    from tests.laws.families.conftest import OTHERS, _tiny
+    from tests.laws.families.test_modalities import MODALITIES, answers, gradient, inputs_of, same
+    from transformers_jax import shard
+
+    mesh = tj.make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    rows = jax.make_mesh((8,), ("rows",), axis_types=(AxisType.Auto,))
+    for family in MODALITIES:
+        make, head = OTHERS[family]
+        build = lambda **on: tj.from_config(make(), head=head, key=jax.random.key(0), **on)
+        model = build(unroll=False)
+        given, params = inputs_of(model, rows=8), tj.functional(model)[1]
+        want = jax.jit(gradient(model, given))(params)
+        spread = build(unroll=False, mesh=mesh)
+        leaves = jax.tree.leaves(tj.functional(spread)[1])
+        assert any(not x.sharding.is_fully_replicated for x in leaves), family
+        with shard.use(mesh):
+            put = jax.device_put(given, shard.batch_sharding(mesh))
+            got = jax.jit(gradient(spread, put))(tj.functional(spread)[1])
+        same(jax.device_get(got), want, rtol=1e-4, atol=1e-4)
+        forward = lambda p, x: answers(tj.functional(model)[0](p, **x))
+        cut = jax.shard_map(forward, mesh=rows, in_specs=(P(), P("rows")), out_specs=P("rows"))
+        same(jax.jit(cut)(params, given), forward(params, given))
+    print("agrees")
+"""
+
+
+def test_eight_devices_compute_what_one_computes(on_eight_devices):
+    assert on_eight_devices(MESHES).stdout == "agrees\n"
+
+
+# ---------------------------------------------------------------- what is done with a model
+
+
+def test_what_a_model_is_told_in_words(tiny):
+    told = {family: describe(tiny(family).config) for family in MODALITIES}
+    assert told["vit"].positions == "a learned table of 10, for 3 x 3 patches"
+    assert told["whisper"].positions == "sinusoids of 8 positions"
+    assert "a learned table of 9; a learned table of 10" in told["clip"].positions
+    for family, description in told.items():
+        assert description.total == sum(part.count for part in description.parts)
+        model = tiny(family)
+        assert tj.summary(model).parameters == model.parameter_count
+        assert repr(model).startswith(f"{family} ({model.plan.head})")
+
+
+def test_flops_are_counted_of_patches_and_frames(tiny):
+    width, inner, tokens, words = 20, 28, 10, 54
+    layer = 2 * tokens * (4 * width**2 + 2 * width * inner)
+    found = flops_per_row(tiny("vit"), tokens)
+    assert found.projections == 2 * layer
+    assert found.others == 2 * tokens * (3 * 4 * 4 * width) + 2 * tokens * 2 * width
+    found = flops_per_row(tiny("whisper"), 8, 6)
+    assert found.others == 2 * 16 * (3 * 5 * width) + 2 * 8 * (3 * width * width)
+    assert found.unembedding == 2 * 6 * words * width
+    with pytest.raises(ValueError, match="count each tower by itself"):
+        flops_per_row(tiny("clip"), tokens)
+
+
+def test_what_does_not_go_with_images_says_so(tiny):
+    vit, whisper, clip = (tiny(family) for family in ("vit", "whisper", "clip"))
+    pixels = inputs_of(vit)["pixel_values"]
+    for call, words in (
+        (lambda: tj.resize_embeddings(vit, 60, key=jax.random.key(0)), "has no vocabulary"),
+        (lambda: tj.resize_embeddings(clip, 60, key=jax.random.key(0)), "has no vocabulary"),
+        (lambda: vit.generate(pixels), "needs a model that scores the next token"),
+        (lambda: vit.encode(["a text"]), "makes no vectors of sentences"),
+        (lambda: tj.features(clip, pixel_values=pixels), "has the stacks text, vision"),
+        (lambda: whisper.generate(max_new_tokens=2), "input_features"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+    assert tj.features(vit, pixel_values=pixels, pooling="cls").shape == (3, 20)
+    grown = tj.resize_embeddings(whisper, 60, key=jax.random.key(0))
+    given = inputs_of(whisper, labels=False)
+    same(grown(**given).logits[..., :54], whisper(**given).logits)
+
+
+@pytest.mark.parametrize("family", MODALITIES)
+def test_what_is_saved_is_what_is_loaded(family, tiny, tmp_path):
+    mask = {"vision": Near(left=2)} if family == "clip" else None
+    model = tiny(family, mask=mask)
+    model.save_pretrained(tmp_path)
+    given = inputs_of(model, labels=False)
+    same(answers(tj.from_pretrained(tmp_path)(**given)), answers(model(**given)))
+
+
+@pytest.mark.parametrize("family", ["vit", "whisper"])
+def test_fine_tuning_lowers_the_loss(family, tiny):
+    model, optimizer = tiny(family), optax.adam(3e-3)
+    step = tj.make_step(model, tj.supervised, optimizer, accumulate=2)
+    state = tj.init_state(model, optimizer, jax.random.key(0))
+    batch = inputs_of(model, rows=4)
+    batch.pop("decoder_input_ids", None)
+    losses = []
+    for _ in range(8):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.8 * losses[0]

@@ -1,0 +1,108 @@
+"""Decoding: how a network continues a text (the protocol of `models.base.Model`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from transformers_jax.arrays import Array
+from transformers_jax.inputs import checks
+from transformers_jax.models.base import Model, by_name
+from transformers_jax.models.output import Output
+from transformers_jax.models.reading import Reading
+from transformers_jax.models.wiring.tower import Tower
+from transformers_jax.nn.cache import Cache
+from transformers_jax.nn.embed import nodes_of
+
+WRITERS = ("causal_lm", "seq2seq_lm")
+"""The heads whose scores are those of the next token."""
+
+
+class Decoding(Model):
+    """A model of towers, of which the last writes."""
+
+    towers: Mapping[str, Tower]
+    wires: tuple[tuple[str, str | None, str], ...]
+    last: Tower
+    source: Tower | None
+
+    def as_source(self, name: str, states: Array) -> Array:
+        """The states of a tower as another attends to them."""
+        project: Any = self.towers[name].project
+        return states if project is None else project(states)
+
+    @property
+    def reading(self):
+        own, before = self.last, self.source
+        reading = Reading(
+            writes=self.plan.head in WRITERS,
+            masks=tuple(own.stack.masks("self")),
+            cross=tuple(own.stack.masks("cross")) if before else (),
+            written=own.stack.spec.written_tags,
+            layout=own.stack.spec.layout,
+            positions=own.embed.positions,
+            counted=own.embed.counted,
+        )
+        if before is None:
+            return reading
+        return replace(
+            reading,
+            source=tuple(before.stack.masks("self")),
+            source_written=before.stack.spec.written_tags,
+            source_positions=before.embed.positions,
+            source_arguments=before.embed.tag_arguments,
+            blocks=before.embed.blocks,
+        )
+
+    def begin(self, batch, length, source):
+        name = self.wires[-1][1]
+        if name is None:
+            return self.init_cache(batch, length)
+        inputs = dict(source)
+        outputs = inputs.pop(f"{name}_outputs", None)
+        shared = {n: inputs[n] for n in ("attention_mask", "tags") if n in inputs}
+        shared["encoder_outputs"] = self.encode(**inputs) if outputs is None else outputs
+        return self.init_cache(batch, length, **shared)
+
+    def advance(self, ids, columns, cache, **arguments):
+        prefix, tags = self.last.prefix, dict(columns.tags)
+        if self.is_encoder_decoder:
+            named: dict[str, Any] = {}
+        elif self.last.embed.counted == "columns":
+            named, tags["position"] = {"attention_mask": columns.valid}, columns.columns
+        else:
+            named = {"attention_mask": columns.valid, "position_ids": columns.tokens}
+        named |= {"input_ids": ids, **({"tags": tags} if tags else {})}
+        named = {prefix + name: value for name, value in named.items() if value is not None}
+        out = self(**named, **arguments, cache=cache)
+        return out.logits, out.cache
+
+    @by_name
+    def init_cache(
+        self,
+        batch: int,
+        length: int,
+        encoder_outputs: Output | None = None,
+        attention_mask: Array | None = None,
+        tags: Mapping[str, Array] | None = None,
+    ) -> Cache:
+        """An empty cache for `length` tokens; the keys and values of a source are computed once."""
+        stack, source = self.last.stack, self.wires[-1][1]
+        if source is None:
+            return stack.init_cache(batch, length, self.dtype)
+        checks.encoded(encoder_outputs, self.towers[source].stack.spec.width)
+        assert encoder_outputs is not None
+        states = encoder_outputs["last_hidden_state"]
+        shape = np.shape(states)[:2]
+        if shape[0] != batch:
+            raise ValueError(f"encoder_outputs have {shape[0]} rows, but batch is {batch}")
+        if attention_mask is not None:
+            checks.mask("attention_mask", attention_mask, shape, "encoder_outputs")
+        checks.tags("tags", tags, stack.masks("cross"), shape)
+        nodes = nodes_of(shape[1], attention_mask, tags)
+        states = self.as_source(source, jnp.asarray(states))
+        return stack.init_cache(batch, length, self.dtype, source=states, source_nodes=nodes)

@@ -1,0 +1,8 @@
+"""Whole runs: how one is started, what a finished one says, and what several say together.
+
+fit.py         one run: the engine of training/, then its card and its report
+pretrain.py    the command: a config, flags over it (flags.py), and fit
+summary.py     the folder of a run in one row, and the table of many
+report.py      the report of a run, with plots.py and card.py;  compare.py  a page about several
+sweep.py       the same run with each choice of some settings;  scaling.py  laws fitted to runs
+"""

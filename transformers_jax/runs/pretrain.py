@@ -1,0 +1,84 @@
+"""The command `pretrain CONFIG [--flag value ...]`: a config, flags over it, and `fit`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+USAGE = (
+    "usage: {program} CONFIG [--steps N] [--out DIR] [--data.path FILE] [--mesh.data N] ...\n"
+    "       {program} CONFIG --sweep NAME=V1,V2 [--sweep ...] [--sweep-jobs N] [--out DIR] ...\n"
+    "CONFIG is a Python file with config(), or the config.json of a run; "
+    "{program} CONFIG --help lists every flag"
+)
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "python -m train.pretrain") -> int:
+    """Runs the command; an error is one line. Returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0].startswith("-"):
+        print(USAGE.format(program=program), file=sys.stderr)
+        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    try:
+        return _train_or_sweep(arguments[0], arguments[1:], program)
+    except Exception as error:
+        if os.environ.get("TRANSFORMERS_JAX_TRACEBACK"):
+            raise
+        expected = isinstance(error, (ValueError, FloatingPointError))
+        kind = "" if expected else f"{type(error).__name__}: "
+        more = "" if expected else " (TRANSFORMERS_JAX_TRACEBACK=1 shows where)"
+        print(f"error: {kind}{' '.join(str(error).split())[:2000]}{more}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
+    from transformers_jax.runs.flags import override
+    from transformers_jax.training import config
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--sweep", action="append", default=[])
+    parser.add_argument("--sweep-jobs", "--sweep_jobs", type=int, default=1)
+    try:
+        options, settings = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from None
+    run = override(config.load(path), settings, program)
+    if options.sweep:
+        from transformers_jax.runs.sweep import run_sweep
+
+        parser.add_argument("--out")  # of the sweep; each run has a folder in it
+        shared = parser.parse_known_args(arguments)[1]
+        return run_sweep(path, shared, _grid(options.sweep), run.out, options.sweep_jobs)
+    keep_compiled_programs()
+    from transformers_jax.runs.fit import fit
+
+    return fit(run, shlex.join([*program.split(), path, *arguments])).exit_code
+
+
+def _grid(sweeps: Sequence[str]) -> dict[str, list[str]]:
+    """{"data.batch": ["8", "16"]} of ["data.batch=8,16"]."""
+    grid = {}
+    for sweep in sweeps:
+        name, _, values = sweep.partition("=")
+        grid[name.removeprefix("--").replace("-", "_")] = values.split(",")
+    return grid
+
+
+def keep_compiled_programs() -> None:
+    """Lets the second start of a command find its programs compiled, unless JAX is configured."""
+    import jax
+
+    from transformers_jax.data.python_docs import cache_dir
+
+    if getattr(jax.config, "jax_compilation_cache_dir") is None:  # noqa: B009
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

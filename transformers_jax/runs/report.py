@@ -1,0 +1,199 @@
+"""The report of a run: report.md and its curves, made from the files of its folder alone.
+
+Needs no run: a report can be made again at any time, elsewhere, of any run.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from transformers_jax.json_files import json_or_empty
+from transformers_jax.publish import publish
+from transformers_jax.runs import plots
+from transformers_jax.runs.page import sections, table
+from transformers_jax.runs.summary import Summary, summarise
+from transformers_jax.training.clock import KINDS
+from transformers_jax.training.metrics import (
+    Line,
+    figures,
+    measured,
+    read,
+    show_bytes,
+    show_count,
+    show_time,
+)
+from transformers_jax.training.provenance import commit, read_run, versions
+from transformers_jax.training.samples import read_samples
+
+SHOWN_EVALUATIONS = 12  # rows of the table of evaluations: the last one, and every nth before it
+LONGEST = 1500  # characters of a sample in a report
+PIPELINES = {
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+    "ForMaskedLM": "fill-mask",
+    "ForConditionalGeneration": "text2text-generation",
+}
+"""End of a class name -> the task under which a hub lists it."""
+
+
+def task_of(model: Path) -> str | None:
+    """The task of an exported model, as a hub calls it; None where there is no name for it."""
+    architecture = (json_or_empty(model / "config.json").get("architectures") or [""])[0]
+    return next((task for end, task in PIPELINES.items() if architecture.endswith(end)), None)
+
+
+def plot_run(folder: Path) -> list[str]:
+    """Draws loss.png and curves.png of a run, as far as there is something to draw; their names."""
+    lines, drawn = read(folder / "metrics.jsonl"), []
+    if any("loss" in line for line in lines):
+        plots.plot_loss(lines, folder / "loss.png")
+        drawn.append("loss.png")
+    if plots.plot_curves(lines, folder / "curves.png"):
+        drawn.append("curves.png")
+    return drawn
+
+
+def write_report(folder: Path) -> Path:
+    """Draws the curves of a run and writes its report.md; returns the path of that."""
+    file = folder / "report.md"
+    publish(file, describe(folder, plot_run(folder)))
+    return file
+
+
+def describe(folder: Path, images: list[str], where: str = "") -> str:
+    """The report of a run as Markdown; `where` stands before the names of its images."""
+    summary, run, config = (
+        summarise(folder),
+        read_run(folder),
+        json_or_empty(folder / "config.json"),
+    )
+    rows = list(facts(folder, summary).items())
+    return sections(
+        {
+            f"# {summary.name}: {summary.model or 'unknown model'}, {summary.step:,} steps": (
+                f"```sh\n{run.get('command') or 'command not recorded'}\n```\n\n"
+                f"{table(['', ''], rows)}"
+            ),
+            "## Curves": "\n\n".join(f"![{Path(name).stem}]({where}{name})" for name in images),
+            "## Held-out text": evaluations(read(folder / "metrics.jsonl")),
+            "## Where the time went": goodput(folder),
+            "## Samples": samples(folder),
+            "## Go on from here": next_steps(folder, summary),
+            "## Config": f"```json\n{json.dumps(config, indent=2)}\n```" if config else "",
+        }
+    )
+
+
+def facts(folder: Path, summary: Summary) -> dict[str, str]:
+    """The figures and the circumstances of a run; what is not known is left out."""
+    run, spent = read_run(folder), json_or_empty(folder / "goodput.json")
+    lines, source = read(folder / "metrics.jsonl"), run.get("data") or {}
+    columns = {
+        name: [line[name] for line in lines if name in line]
+        for name in ("memory", "tokens_per_second", "mfu", "fill")
+    }
+    form = lambda template, value: None if value is None else template.format(value)
+    median = lambda template, name: form(
+        template, float(np.median(columns[name])) if columns[name] else None
+    )
+    resumed = run.get("resumed", 0)
+    rows = {
+        "state": f"{summary.state}: {summary.why}" if summary.why else summary.state,
+        "steps": f"{summary.step:,}" + (f" of {summary.steps:,}" if summary.steps else ""),
+        "objective": summary.objective,
+        "parameters": form("{:,}", summary.parameters),
+        "training loss (nats per token)": form("{:.4f}", summary.loss),
+        "held-out loss (nats per token)": form("{:.4f}", summary.eval_loss),
+        "held-out bits per byte": form("{:.4f}", summary.bits_per_byte),
+        "tokens seen": None if summary.tokens is None else show_count(summary.tokens),
+        "training compute (FLOPs)": form("{:.3g}", summary.flops),
+        "tokens per second (median)": median("{:,.0f}", "tokens_per_second"),
+        "model FLOPs utilisation (median)": median("{:.1%}", "mfu"),
+        "positions of a row that hold a token": median("{:.1%}", "fill"),
+        "memory at most": show_bytes(max(columns["memory"])) if columns["memory"] else None,
+        "wall time": show_time(spent["total"]) if "total" in spent else None,
+        "goodput": form("{:.1%}", spent.get("goodput")),
+        "text": source.get("origin"),
+        "text fingerprint": source.get("fingerprint"),
+        "devices": (run.get("devices") or {}).get("devices"),
+        "platform": (run.get("system") or {}).get("platform"),
+        "python": run.get("python"),
+        "versions": versions(run),
+        "commit": commit(run),
+        "started": run.get("started"),
+        "ended": run.get("ended"),
+        "resumed": {0: None, 1: "once"}.get(resumed, f"{resumed} times"),
+    }
+    return {name: str(value) for name, value in rows.items() if value}
+
+
+def evaluations(lines: Sequence[Line]) -> str:
+    """A table of evaluations: the last one and others evenly before it."""
+    evaluated = [line for line in lines if measured(line)]
+    if not evaluated:
+        return ""
+    every = -(-len(evaluated) // SHOWN_EVALUATIONS)
+    shown = evaluated[::-1][::every][::-1]
+    of_a_step = {name for line in lines if not measured(line) for name in line} - {"loss"}
+    rows = [dict(figures({k: v for k, v in line.items() if k not in of_a_step})) for line in shown]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    texts = [
+        [f"{line['step']:,}", *(row.get(name, "") for name in names)]
+        for line, row in zip(shown, rows)
+    ]
+    return table(["step", *names], texts)
+
+
+def goodput(folder: Path) -> str:
+    """A table of seconds by what they went into."""
+    seconds = json_or_empty(folder / "goodput.json").get("seconds") or {}
+    total = sum(seconds.values())
+    rows = [
+        [KINDS.get(kind, kind), f"{value:,.1f} s", f"{value / total:.1%}"]
+        for kind, value in sorted(seconds.items(), key=lambda item: -item[1])
+        if value > 0
+    ]
+    return table(["", "seconds", "share"], rows) if rows else ""
+
+
+def samples(folder: Path) -> str:
+    """The newest samples, and the first sample of earlier steps."""
+    texts = read_samples(folder)
+    if not texts:
+        file = folder / "samples.txt"
+        return _fence(file.read_text(errors="replace")) if file.exists() else ""
+    *earlier, last = texts
+    parts = [f"### Step {last:,}", *(_fence(text) for text in texts[last])]
+    for step in earlier[:: -(-len(earlier) // 6) or 1]:
+        parts += [f"### Step {step:,}", _fence(texts[step][0][: LONGEST // 3])]
+    return "\n\n".join(parts)
+
+
+def next_steps(folder: Path, summary: Summary) -> str:
+    """Commands that go on with a run: train on, generate, load."""
+    path, steps = shlex.quote(str(folder)), summary.steps or summary.step
+    if summary.state == "finished":
+        steps = 2 * max(summary.step, 1)
+    commands = [
+        f"transformers-jax pretrain {path}/config.json --out {path} --steps {steps}  # train on"
+    ]
+    load = ""
+    if (folder / "model").is_dir():
+        if (task_of(folder / "model") or "").endswith("generation"):
+            commands.append(f'transformers-jax generate {path} --prompt "..." --do-sample')
+        commands.append(f"transformers-jax inspect {path}")
+        load = (
+            "\n\n```python\nimport transformers_jax as tj\n\n"
+            f'model = tj.from_pretrained("{folder}/model")\n```'
+        )
+    return "```sh\n" + "\n".join(commands) + f"\n```{load}"
+
+
+def _fence(text: str) -> str:
+    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    return f"```text\n{cut.rstrip().replace('```', chr(39) * 3)}\n```"

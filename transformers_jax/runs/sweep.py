@@ -1,0 +1,301 @@
+"""A sweep: the same run with each choice of some settings, one process each, in folders by name.
+
+A sweep is its folder: what is finished there is not run again, what was interrupted goes on, and a
+run that fails is reported while the others go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from transformers_jax.json_files import json_or_empty
+from transformers_jax.publish import publish, publish_json
+from transformers_jax.runs import plots
+from transformers_jax.runs.flags import override
+from transformers_jax.runs.page import table
+from transformers_jax.runs.summary import COLUMNS, cells, summarise
+from transformers_jax.training import config
+from transformers_jax.training.metrics import show_time
+
+PROGRAM = (sys.executable, "-m", "transformers_jax", "pretrain")
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+SHOWN = ("state", "step", "loss", "eval_loss", "bits_per_byte", "tokens_per_second")
+
+Settings = tuple[tuple[str, str], ...]
+"""(name, value) of each swept setting"""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of a sweep."""
+
+    settings: Settings
+    folder: Path
+    steps: int
+    """the number that is asked for"""
+    fingerprint: str
+    """of the config: what must be the same for a run to be this one"""
+
+    @property
+    def label(self) -> str:
+        """ "optimizer.peak=1e-4,data.batch=16" """
+        return label_of(self.settings)
+
+
+def run_sweep(
+    config_path: str,
+    arguments: Sequence[str],
+    grid: Mapping[str, Sequence[str]],
+    out: str,
+    jobs: int = 1,
+) -> int:
+    """Runs a config with each choice of values, `jobs` at a time; returns the exit status.
+
+    `grid` is {"optimizer.peak": ["1e-4", "3e-4"], ...}; `arguments` are flags that all runs share.
+    The run of a choice is in OUT/optimizer.peak=1e-4,...; OUT/sweep.md and sweep.png sum them up
+    and are written anew whenever a run ends. With one job, the run has the terminal; with several,
+    each writes OUT/NAME.log. Signals are passed on to the runs, which save and stop.
+
+    0: all finished. 1: some failed. 128 + n: signal n ended the sweep; the same command goes on.
+
+    Raises:
+        ValueError: a setting or value that the config does not take, a grid without values, or a
+            folder that holds another sweep; before anything is run.
+    """
+    if jobs < 1:
+        raise ValueError(f"--sweep-jobs ({jobs}) must be at least 1")
+    folder = Path(out).expanduser()
+    points = make_points(config_path, arguments, grid, folder)
+    return Sweep(config_path, list(arguments), points, folder, jobs).run()
+
+
+def make_points(
+    config_path: str, arguments: Sequence[str], grid: Mapping[str, Sequence[str]], out: Path
+) -> list[Point]:
+    """The runs of a sweep, the last setting changing fastest.
+
+    Raises:
+        ValueError: as `run_sweep`.
+    """
+    problems = [
+        f"{name} has an empty value" for name, values in grid.items() if not all(values or [""])
+    ]
+    problems += [
+        f"{n} has a value twice" for n, values in grid.items() if len({*values}) < len(values)
+    ]
+    if not grid or problems:
+        problem = (problems or ["nothing is swept"])[0]
+        raise ValueError(f"--sweep: {problem}; expected NAME=V1,V2, as in optimizer.peak=1e-4,3e-4")
+    base, points = config.load(config_path), []
+    for values in itertools.product(*grid.values()):
+        settings = tuple(zip(grid, values))
+        try:
+            chosen = override(base, [*arguments, *_flags(settings)], "pretrain")
+        except ValueError as error:
+            raise ValueError(f"--sweep {label_of(settings)}: {error}") from None
+        folder = out / folder_name(settings)
+        points.append(Point(settings, folder, chosen.steps, config.fingerprint(chosen)))
+    known = json_or_empty(out / "sweep.json").get("runs", {})
+    changed = [p.label for p in points if known.get(p.folder.name, p.fingerprint) != p.fingerprint]
+    if changed:
+        raise ValueError(
+            f"{out} holds a sweep of another config: {changed[0]} was made with other settings; "
+            "choose another --out, or the settings it was made with"
+        )
+    return points
+
+
+def label_of(settings: Sequence[tuple[str, str]]) -> str:
+    """ "optimizer.peak=1e-4,data.batch=16" """
+    return ",".join(f"{name}={value}" for name, value in settings)
+
+
+def folder_name(settings: Sequence[tuple[str, str]]) -> str:
+    """The label of a choice as the name of a folder: other characters are replaced, and a digest
+    tells apart labels that then look alike."""
+    label = label_of(settings)
+    safe = re.sub(r"[^\w.,=+-]", "_", label)[:150]
+    return safe if safe == label else f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
+
+
+class Sweep:
+    """The runs of a sweep and the processes in which they run."""
+
+    def __init__(
+        self, config_path: str, arguments: list[str], points: list[Point], out: Path, jobs: int
+    ):
+        self.config_path, self.arguments = config_path, arguments
+        self.points, self.out, self.jobs = points, out, jobs
+        self.failed: dict[Point, str] = {}
+        self.stopped_by: signal.Signals | None = None
+        self._processes: dict[Point, subprocess.Popen] = {}
+
+    def run(self) -> int:
+        """All of them; returns the exit status."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        known = json_or_empty(self.out / "sweep.json").get("runs", {})
+        runs = known | {point.folder.name: point.fingerprint for point in self.points}
+        publish_json(self.out / "sweep.json", {"config": self.config_path, "runs": runs})
+        waiting = [point for point in self.points if not self._is_done(point)]
+        ended = len(self.points) - len(waiting)
+        if ended:
+            print(f"{ended} of {len(self.points)} runs are finished already", flush=True)
+        with self._forward_signals(), ThreadPoolExecutor(self.jobs) as pool:
+            try:
+                for future in as_completed(pool.submit(self._train, point) for point in waiting):
+                    if (result := future.result()) is not None:
+                        ended += 1
+                        self._report(ended, *result)
+            except BaseException:  # of this loop itself: no run goes on without it
+                self._send(signal.SIGTERM)
+                raise
+        self._write()
+        print(f"{self._table()}\nwrote {self.out / 'sweep.md'}", flush=True)
+        for point, why in self.failed.items():
+            print(f"failed: {point.label}: {why}", file=sys.stderr, flush=True)
+        return 128 + self.stopped_by if self.stopped_by is not None else int(bool(self.failed))
+
+    def _is_done(self, point: Point) -> bool:
+        run = summarise(point.folder)
+        return run.state == "finished" and run.step >= point.steps
+
+    def _train(self, point: Point) -> tuple[Point, int, float] | None:
+        """(point, exit status, seconds) of its process; None if the sweep was stopped before."""
+        if self.stopped_by is not None:
+            return None
+        swept = [*_flags(point.settings), f"--out={point.folder}"]
+        command = [*PROGRAM, self.config_path, *self.arguments, *swept]
+        environment, began = dict(os.environ), time.perf_counter()
+        with contextlib.ExitStack() as stack:
+            streams: dict[str, Any] = {}
+            if self.jobs > 1:
+                log = stack.enter_context(self._log(point).open("ab"))
+                streams = dict(stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+                # JAX takes three quarters of a GPU for itself, unless told how much.
+                share = f"{0.9 / self.jobs:.3f}"
+                environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", share)
+            print(f"--- {point.label}: {shlex.join(command)}", flush=True)
+            # A group of its own: Ctrl-C reaches this process, which passes it on, and once.
+            process = subprocess.Popen(command, env=environment, process_group=0, **streams)
+        self._processes[point] = process
+        if self.stopped_by is not None:  # the signal came while it was being started
+            process.send_signal(_passed_on(self.stopped_by))
+        status = process.wait()
+        del self._processes[point]
+        return point, status, time.perf_counter() - began
+
+    def _report(self, ended: int, point: Point, status: int, seconds: float) -> None:
+        """Prints how a run has ended, and writes the table anew."""
+        run = summarise(point.folder)
+        how = "finished" if status == 0 else f"ended with status {status}"
+        if status != 0 and not (self.stopped_by and status in _stops(self.stopped_by)):
+            lines = (
+                self._log(point).read_text(errors="replace").splitlines() if self.jobs > 1 else []
+            )
+            self.failed[point] = how + (f": {lines[-1][:300]}" if lines else "")
+        loss = "" if run.eval_loss is None else f", eval loss {run.eval_loss:.4f}"
+        count = f"[{ended}/{len(self.points)}]"
+        print(f"{count} {point.label}: {how}{loss}, {show_time(seconds)}", flush=True)
+        self._write()
+
+    def _log(self, point: Point) -> Path:
+        return self.out / f"{point.folder.name}.log"
+
+    # ------------------------------------------------------------ signals
+
+    @contextlib.contextmanager
+    def _forward_signals(self) -> Iterator[None]:
+        """Within this, signals are passed on to the runs."""
+        in_main = threading.current_thread() is threading.main_thread()
+        before = {n: signal.signal(n, self._forward) for n in FORWARDED if in_main}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGUSR1:  # which asks to save and to go on
+            self.stopped_by = signal.Signals(number)
+        self._send(_passed_on(number))
+
+    def _send(self, number: int) -> None:
+        for process in list(self._processes.values()):
+            process.send_signal(number)
+
+    # ------------------------------------------------------------ results
+
+    def _write(self) -> None:
+        """sweep.md and sweep.png, of the runs that have begun."""
+        drawn = self._draw()
+        names = [name for name, _ in self.points[0].settings]
+        command = shlex.join(["transformers-jax", "pretrain", self.config_path, *self.arguments])
+        for name in names:
+            values = dict.fromkeys(dict(point.settings)[name] for point in self.points)
+            command += f" --sweep {shlex.quote(name + '=' + ','.join(values))}"
+        text = f"# Sweep of {', '.join(names)}\n\n```sh\n{command} --out {self.out}\n```\n\n"
+        text += self._table() + ("\n\n![held-out loss](sweep.png)\n" if drawn else "\n")
+        publish(self.out / "sweep.md", text)
+
+    def _table(self) -> str:
+        """A row for each run; the best is marked."""
+        runs = [replace(summarise(point.folder), steps=point.steps) for point in self.points]
+        best = min((run.eval_loss for run in runs if run.eval_loss is not None), default=None)
+        rows = []
+        for point, run in zip(self.points, runs):
+            texts = cells(run)
+            if point in self.failed:
+                texts["state"] = "failed"
+            elif run.state == "not a run":
+                texts["state"] = "waiting"
+            if best is not None and run.eval_loss == best:
+                texts["eval_loss"] += " (best)"
+            rows.append([value for _, value in point.settings] + [texts[name] for name in SHOWN])
+        names = [name for name, _ in self.points[0].settings]
+        return table([*names, *(COLUMNS[name][0] for name in SHOWN)], rows)
+
+    def _draw(self) -> bool:
+        """Plots the held-out loss over the setting with most values; whether there was any."""
+        names = [name for name, _ in self.points[0].settings]
+        count = lambda name: len({dict(point.settings)[name] for point in self.points})
+        along = max(names, key=count)
+        lines: dict[str, list[tuple[str, float]]] = {}
+        for point in self.points:
+            loss = summarise(point.folder).eval_loss
+            if loss is not None:
+                label = ", ".join(f"{n}={v}" for n, v in point.settings if n != along)
+                lines.setdefault(label, []).append((dict(point.settings)[along], loss))
+        if lines:
+            plots.plot_sweep(along, lines, self.out / "sweep.png")
+        return bool(lines)
+
+
+def _flags(settings: Sequence[tuple[str, str]]) -> list[str]:
+    return [f"--{name.replace('_', '-')}={value}" for name, value in settings]
+
+
+def _passed_on(number: int) -> int:
+    """The signal that a run is sent: a terminal that closes asks it to save and stop, too."""
+    return signal.SIGTERM if number == signal.SIGHUP else number
+
+
+def _stops(by: signal.Signals) -> set[int]:
+    """Statuses of a run that was asked to stop: it saved, or had not come so far."""
+    known = {signal.SIGTERM, signal.SIGINT, by}
+    return {128 + number for number in known} | {-number for number in known}
