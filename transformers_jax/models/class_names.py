@@ -20,14 +20,16 @@ ENDINGS = {
 """How the name of a class ends, by its head."""
 
 LABELLING = ("sequence_classification", "token_classification", "question_answering")
-CHOOSING = (*LABELLING, "multiple_choice")
 """The heads of fine-tuning that most families have."""
 
-WRITING = ("none", "seq2seq_lm", "causal_lm")
-"""Those of encoder-decoders whose decoder also writes alone."""
+CHOOSING = (*LABELLING, "multiple_choice")
+"""The same of most encoders."""
 
 OF_ROWS = ("sequence_classification", "multiple_choice")
 """Those of them that answer for a whole row."""
+
+WRITING = ("none", "seq2seq_lm", "causal_lm")
+"""The heads of an encoder-decoder whose decoder also writes alone."""
 
 
 def heads_of(family: str, *heads: str, **others: str) -> dict[str, str]:

@@ -21,9 +21,8 @@ LABELLING_ROWS = {**TASK_ROWS, "token_classification": layer("classifier", "head
 def encoder_decoder_head(
     config: EncoderDecoderFamily, head: str, rate: float = 0.0, **output: Any
 ) -> heads.Head | None:
-    """The head of this name; `rate` is the dropout in front of
-    labels, `output` are further fields of `LanguageModel`. A row's class is read at its last token
-    that ends a sentence.
+    """The head of this name; `rate` is the dropout in front of labels, `output` are further options
+    of `LanguageModel`. A row's class is read at its last token that ends a sentence.
 
     Raises:
         ValueError: several such tokens, or none.
