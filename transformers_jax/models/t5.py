@@ -77,7 +77,8 @@ class T5Config(EncoderDecoderFamily):
         # v4's flag meant two things at once; v5 always ties and says the scaling apart.
         values = super().modernise(values)
         tied = values.pop("tie_word_embeddings", True)
-        scaled = first_of(values.get("scale_decoder_outputs"), tied)
+        scaled = values.get("scale_decoder_outputs")
+        scaled = tied if scaled is None else scaled
         return {**values, "scale_decoder_outputs": scaled, "tie_word_embeddings": True}
 
     def resolved(self, same):
