@@ -1,8 +1,8 @@
 """ALBERT (Lan et al. 2019). Hugging Face model_type "albert".
 
 BERT's network with narrow embeddings (section 3.1, factorised) and layers that share parameters: a
-*group* of layers is applied many times in a row. It is asked whether two segments are in order
-instead of whether the second follows (section 3.1, inter-sentence coherence).
+*group* of layers is applied many times in a row. Its second task is whether two segments are in
+order instead of whether the second follows (section 3.1, inter-sentence coherence).
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from transformers_jax.hub.table import Tying, slots
-from transformers_jax.models.bert import BertConfig, lm_rows
-from transformers_jax.models.weight_rows import S, attention, dense, layer, norm
+from transformers_jax.models.bert import BertConfig
+from transformers_jax.models.class_names import CHOOSING, heads_of
+from transformers_jax.models.task_heads import first_of
+from transformers_jax.models.weight_rows import S, block_rows, embeddings, layer
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.spec import StackSpec
@@ -33,15 +35,9 @@ class AlbertConfig(BertConfig):
     )
     POOLED = ("none", "pretraining", "sequence_classification", "multiple_choice")
     POOLER = "pooler"
-    HEADS = {
-        "AlbertModel": "none",
-        "AlbertForMaskedLM": "masked_lm",
-        "AlbertForPreTraining": "pretraining",
-        "AlbertForSequenceClassification": "sequence_classification",
-        "AlbertForTokenClassification": "token_classification",
-        "AlbertForMultipleChoice": "multiple_choice",
-        "AlbertForQuestionAnswering": "question_answering",
-    }
+    WORDS = "predictions.dense predictions.LayerNorm predictions"
+    SENTENCE = "sop_classifier.classifier"
+    HEADS = heads_of("Albert", "none", "masked_lm", "pretraining", *CHOOSING)
     # no fields here
     classifier_dropout: ClassVar[None] = None
     is_decoder: ClassVar[bool] = False
@@ -63,8 +59,7 @@ class AlbertConfig(BertConfig):
 
     @property
     def classifier_rate(self) -> float:
-        rate = self.classifier_dropout_prob
-        return self.hidden_dropout_prob if rate is None else rate
+        return first_of(self.classifier_dropout_prob, self.hidden_dropout_prob)
 
     def spec(self, mask=None, cross=None) -> StackSpec:
         """`inner_group_num` layers in each of `num_hidden_groups` groups; step n of L applies group
@@ -88,33 +83,16 @@ class AlbertConfig(BertConfig):
             self.hidden_size, self.initial, self.num_labels, self.classifier_rate
         )
         names = dict(asked="sentence_order_label", answered="sop_logits")
-        return heads.Pretraining(self.words(self.hidden_act), sentence, **names)
+        return heads.Pretraining(self.words(), sentence, **names)
 
     def backbone(self, prefix):
         return slots(BACKBONE.replace("{inner}", str(self.inner_group_num)))
 
-    def head_rows(self, head, tied):
-        if head not in ("masked_lm", "pretraining"):
-            return super().head_rows(head, tied)
-        words = "head.words" if head == "pretraining" else "head"
-        text = layer("predictions.dense", f"{words}.transform")
-        text += norm("predictions.LayerNorm", f"{words}.transform.norm")
-        text += lm_rows("predictions", words, tied)
-        if head == "pretraining":
-            text += layer("sop_classifier.classifier", "head.sentence.classify")
-        return text
 
-
+NORMS = "attention.LayerNorm full_layer_layer_norm"
 L = "albert.encoder.albert_layer_groups.{i//{inner}}.albert_layers.{i%{inner}}"
 BACKBONE = f"""
-albert.embeddings.word_embeddings.weight       | embed.table
-albert.embeddings.position_embeddings.weight   | embed.position
-albert.embeddings.token_type_embeddings.weight | embed.type
-{norm("albert.embeddings.LayerNorm", "embed.norm")}
+{embeddings("albert.embeddings", "type")}
 {layer("albert.encoder.embedding_hidden_mapping_in", "embed.project")}
-{attention(f"{L}.attention", f"{S}.self", "query key value dense")}
-{norm(f"{L}.attention.LayerNorm", f"{S}.self_norm")}
-{dense(f"{L}.ffn", f"{S}.ffn.up")}
-{dense(f"{L}.ffn_output", f"{S}.ffn.down", "d f -> f d")}
-{norm(f"{L}.full_layer_layer_norm", f"{S}.ffn_norm")}
+{block_rows(L, S, "attention", "query key value dense", "ffn ffn_output", NORMS)}
 """

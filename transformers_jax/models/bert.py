@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers_jax.graph import CAUSAL, FULL, given
 from transformers_jax.hub.table import Row, Table, Tying, rows, slots
-from transformers_jax.models.weight_rows import S, attention, dense, layer, norm, of_heads
-from transformers_jax.models.wiring import OneTower
+from transformers_jax.models.class_names import CHOOSING, OF_ROWS, heads_of
+from transformers_jax.models.encoder_heads import words_head, words_rows
+from transformers_jax.models.standard import TextTower
+from transformers_jax.models.task_heads import classifier_rows, first_of, task_head
+from transformers_jax.models.weight_rows import OLDER, S, block_rows, embeddings, layer, of_heads
 from transformers_jax.nn import head as heads
-from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.spec import Branch, Initial, LayerNorm, StackSpec
+from transformers_jax.spec import StackSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class BertConfig(OneTower):
+class BertConfig(TextTower):
     """The fields of a BERT config.json; defaults are BERT-base (110M).
 
-    `is_decoder` makes attention causal, `add_cross_attention` adds a branch that hears an encoder.
-    Neither is set by the head "causal_lm": as in Hugging Face the config alone says it.
+    `is_decoder` makes attention causal, `add_cross_attention` adds a branch that attends to an
+    encoder. Neither is set by the head "causal_lm": as in Hugging Face the config alone says it.
+
+    Class attributes:
+        POOLED: the heads in front of which there is a pooler, called `POOLER` in files.
+        WORDS: the layer, the norm and the output of the head of masked words in files.
+        WORDS_ACT: the activation of that layer, where it is not `hidden_act`.
+        UNUSED_BIAS: whether files of untied words hold a second bias, which nothing reads.
+        SENTENCE: the classifier of pairs of sentences in files.
     """
 
     model_type = "bert"
@@ -36,34 +44,19 @@ class BertConfig(OneTower):
         Tying("cls.predictions.bias", "cls.predictions.decoder.bias"),
     )
     POOLER: ClassVar[str] = "pooler.dense"
-    POOLED: ClassVar[tuple[str, ...]] = (
-        *("none", "pretraining", "next_sentence", "sequence_classification", "multiple_choice"),
+    POOLED: ClassVar[tuple[str, ...]] = ("none", "pretraining", "next_sentence", *OF_ROWS)
+    TRANSFORM: ClassVar[str] = "cls.predictions.transform"
+    WORDS: ClassVar[str] = f"{TRANSFORM}.dense {TRANSFORM}.LayerNorm cls.predictions"
+    WORDS_ACT: ClassVar[str | None] = None
+    UNUSED_BIAS: ClassVar[bool] = True
+    SENTENCE: ClassVar[str] = "cls.seq_relationship"
+    HEADS = heads_of(
+        *("Bert", "none", "masked_lm", "pretraining", "next_sentence", *CHOOSING),
+        BertLMHeadModel="causal_lm",
     )
-    HEADS = {
-        "BertModel": "none",
-        "BertForMaskedLM": "masked_lm",
-        "BertLMHeadModel": "causal_lm",
-        "BertForPreTraining": "pretraining",
-        "BertForNextSentencePrediction": "next_sentence",
-        "BertForSequenceClassification": "sequence_classification",
-        "BertForTokenClassification": "token_classification",
-        "BertForMultipleChoice": "multiple_choice",
-        "BertForQuestionAnswering": "question_answering",
-    }
 
-    vocab_size: int = 30522
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    hidden_act: str = "gelu"
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
     classifier_dropout: float | None = None
-    max_position_embeddings: int = 512
     type_vocab_size: int = 2
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
     is_decoder: bool = False
     add_cross_attention: bool = False
     pad_token_id: int | None = 0
@@ -78,92 +71,70 @@ class BertConfig(OneTower):
         if self.add_cross_attention and not self.is_decoder:
             raise ValueError(f"{name}: add_cross_attention=True needs is_decoder=True")
 
-    @property
-    def initial(self) -> Initial:
-        """normal(0.02) everywhere (Devlin et al. 2018, released code)."""
-        return Initial(self.initializer_range)
+    # ------------------------------------------------------------ the network
 
-    def attend(self, mask) -> AttentionSpec:
-        """Self-attention, bidirectional unless this is a decoder."""
-        return AttentionSpec(
-            heads=self.num_attention_heads,
-            kv=self.head_width("hidden_size", "num_attention_heads"),
-            mask=given(mask, CAUSAL if self.is_decoder else FULL),
-            bias=("query", "key", "value", "out"),
-            dropout=self.attention_probs_dropout_prob,
-        )
+    def attend(self, mask):
+        return super().attend(given(mask, CAUSAL if self.is_decoder else FULL))
 
     def spec(self, mask=None, cross=None) -> StackSpec:
-        """Post-norm blocks of self-attention, cross-attention if asked for, and an MLP."""
-        norm, rate = LayerNorm(self.layer_norm_eps), self.hidden_dropout_prob
-        ffn = FeedForwardSpec(self.intermediate_size, self.hidden_act)
-        block = [
-            Branch("self", self.attend(mask), norm, "post", rate),
-            Branch("ffn", ffn, norm, "post", rate),
-        ]
-        if hears := self.add_cross_attention:
-            heard = replace(self.attend(None), mask=given(cross, FULL), rotary=None)
-            block.insert(1, Branch("cross", heard, norm, "post", rate, "encoder"))
-        blocks = (tuple(block),) * self.num_hidden_layers
-        return StackSpec(self.hidden_size, blocks, source_optional=hears, initial=self.initial)
+        """Post-norm blocks of self-attention, cross-attention if wanted, and an MLP."""
+        crosses = self.add_cross_attention
+        other = given(cross, FULL) if crosses else None
+        return self.stack(mask, "post", other, source_optional=crosses)
 
     def embed(self) -> EmbedSpec:
         """Words + positions + types, normalised."""
-        return EmbedSpec(
-            vocab=self.vocab_size,
-            width=self.hidden_size,
+        return self.words_and_positions(
             padding_idx=self.pad_token_id,
-            positions=self.max_position_embeddings,
             types=self.type_vocab_size,
-            norm=LayerNorm(self.layer_norm_eps),
+            norm=self.layer_norm,
             dropout=self.hidden_dropout_prob,
-            initial=self.initial,
         )
 
     def pooler(self, head):
         return heads.Pooler(self.hidden_size, self.initial) if head in self.POOLED else None
 
+    # ------------------------------------------------------------ the heads
+
     @property
     def classifier_rate(self) -> float:
         """Dropout in front of a classifier."""
-        rate = self.classifier_dropout
-        return self.hidden_dropout_prob if rate is None else rate
+        return first_of(self.classifier_dropout, self.hidden_dropout_prob)
 
-    def words(self, act: str, shift: bool = False) -> heads.LanguageModel:
-        """Logits of masked or next words: a transform of the stream, the table of words, a bias."""
-        D, E, tied = self.hidden_size, self.embed().width, self.tie_word_embeddings
-        norm = LayerNorm(self.layer_norm_eps)
-        return heads.LanguageModel(
-            self.vocab_size,
-            E,
-            self.initial,
-            tied=tied,
-            shift=shift,
-            bias=True,
-            unused_bias=not tied,
-            transform=heads.Square(D, act, self.initial, norm, out=E),
-        )
+    @property
+    def classifier_act(self) -> str | None:
+        """The activation of the layer between the first token and the classes of a row; None where
+        the pooler is read."""
+        return None
+
+    def words(self, shift: bool = False) -> heads.LanguageModel:
+        """Logits of masked or next words."""
+        transform, out = (self.WORDS_ACT or self.hidden_act, self.layer_norm), self.embed().width
+        options: dict[str, Any] = dict(shift=shift, unused_bias=self.UNUSED_BIAS)
+        return words_head(self, self.hidden_size, self.initial, transform, out, **options)
+
+    def task_options(self, head: str) -> dict[str, Any]:
+        """What a head of fine-tuning has between the stream and its answer."""
+        rate = 0.0 if head == "question_answering" else self.classifier_rate
+        if head != "sequence_classification" or self.classifier_act is None:
+            return {"rate": rate}
+        inner = heads.Square(self.hidden_size, self.classifier_act, self.initial)
+        return {"rate": rate, "pooling": "first", "inner": inner}
 
     def head(self, head: str) -> heads.Head | None:
         """The head of this name."""
-        D, N, initial = self.hidden_size, self.num_labels, self.initial
-        rate = self.classifier_rate
-        makers = {
-            "none": lambda: None,
-            "masked_lm": lambda: self.words(self.hidden_act),
-            "causal_lm": lambda: self.words(self.hidden_act, shift=True),
-            "pretraining": lambda: heads.Pretraining(
-                self.words(self.hidden_act), heads.NextSentence(D, initial)
-            ),
-            "next_sentence": lambda: heads.NextSentence(D, initial),
-            "sequence_classification": lambda: heads.SequenceClassification(
-                D, N, initial, problem=self.problem_type, rate=rate
-            ),
-            "token_classification": lambda: heads.TokenClassification(D, N, initial, rate),
-            "multiple_choice": lambda: heads.MultipleChoice(D, initial, rate),
-            "question_answering": lambda: heads.QuestionAnswering(D, initial),
-        }
-        return makers[head]()
+        D, initial = self.hidden_size, self.initial
+        if head in ("masked_lm", "causal_lm"):
+            return self.words(shift=head == "causal_lm")
+        if head == "pretraining":
+            return heads.Pretraining(self.words(), heads.NextSentence(D, initial))
+        if head == "next_sentence":
+            return heads.NextSentence(D, initial)
+        if head == "none":
+            return None
+        return task_head(self, head, D, initial, **self.task_options(head))
+
+    # ------------------------------------------------------------ the table
 
     def table(self, head) -> Table:
         tied, prefix = self.tie_word_embeddings, self.TIES[0].name.split("embeddings")[0]
@@ -175,7 +146,7 @@ class BertConfig(OneTower):
         return Table(
             (*self.backbone(prefix), *rows(pooler, group="pooler"), *of_heads(texts, head)),
             prefix=prefix,
-            aliases=((r"\.gamma$", ".weight"), (r"\.beta$", ".bias")),
+            aliases=OLDER,
             ignore=("*.position_ids",),
             ties=ties,
         )
@@ -186,44 +157,22 @@ class BertConfig(OneTower):
 
     def head_rows(self, head: str, tied: bool) -> str:
         """The rows of one head."""
-        if head == "next_sentence":
-            return SENTENCE.format(sentence="head")
-        if head in ("masked_lm", "causal_lm", "pretraining"):
-            words = "head.words" if head == "pretraining" else "head"
-            transform = "cls.predictions.transform"
-            text = layer(f"{transform}.dense", f"{words}.transform")
-            text += norm(f"{transform}.LayerNorm", f"{words}.transform.norm")
-            text += lm_rows("cls.predictions", words, tied)
-            sentence = SENTENCE.format(sentence="head.sentence")
-            return text + (sentence if head == "pretraining" else "")
-        name = "qa_outputs" if head == "question_answering" else "classifier"
-        return "" if head == "none" else layer(name, "head.classify")
+        if head in ("masked_lm", "causal_lm"):
+            return words_rows(self.WORDS, "head", tied, self.UNUSED_BIAS)
+        if head == "pretraining":
+            sentence = layer(self.SENTENCE, "head.sentence.classify")
+            return words_rows(self.WORDS, "head.words", tied, self.UNUSED_BIAS) + sentence
+        if head == "sequence_classification" and self.classifier_act is not None:
+            return classifier_rows("classifier")
+        names = {"next_sentence": self.SENTENCE, "question_answering": "qa_outputs"}
+        return "" if head == "none" else layer(names.get(head, "classifier"), "head.classify")
 
 
-def lm_rows(theirs: str, ours: str, tied: bool) -> str:
-    """Bias and table of a masked language model. Untied, a file holds two biases and only the
-    decoder's own counts."""
-    if tied:
-        return f"\n{theirs}.bias | {ours}.bias"
-    return f"""
-{theirs}.bias           | {ours}.unused_bias
-{theirs}.decoder.weight | {ours}.table
-{theirs}.decoder.bias   | {ours}.bias
-"""
-
-
+NORMS = "attention.output.LayerNorm crossattention.output.LayerNorm output.LayerNorm"
+PROJECTIONS = "self.query self.key self.value output.dense"
+MLP = "intermediate.dense output.dense"
 L = "bert.encoder.layer.{i}"
 BACKBONE = f"""
-bert.embeddings.word_embeddings.weight       | embed.table
-bert.embeddings.position_embeddings.weight   | embed.position
-bert.embeddings.token_type_embeddings.weight | embed.type
-{norm("bert.embeddings.LayerNorm", "embed.norm")}
-{attention(f"{L}.attention", f"{S}.self", "self.query self.key self.value output.dense")}
-{norm(f"{L}.attention.output.LayerNorm", f"{S}.self_norm")}
-{attention(f"{L}.crossattention", f"{S}.cross", "self.query self.key self.value output.dense")}
-{norm(f"{L}.crossattention.output.LayerNorm", f"{S}.cross_norm")}
-{dense(f"{L}.intermediate.dense", f"{S}.ffn.up")}
-{dense(f"{L}.output.dense", f"{S}.ffn.down", "d f -> f d")}
-{norm(f"{L}.output.LayerNorm", f"{S}.ffn_norm")}
+{embeddings("bert.embeddings", "type")}
+{block_rows(L, S, "attention crossattention", PROJECTIONS, MLP, NORMS)}
 """
-SENTENCE = layer("cls.seq_relationship", "{sentence}.classify")

@@ -1,7 +1,8 @@
 """BigBird (Zaheer et al. 2020). Hugging Face model_type "big_bird".
 
-BERT whose tokens, in blocks, hear their own and the neighbouring blocks, the first and the last one
-(which hear all), and a few drawn at random. Rows that are hardly longer than that hear all.
+BERT whose tokens, in blocks, attend to their own and the neighbouring blocks, the first and the
+last one (which attend to all), and a few drawn at random. In rows that are hardly longer than that
+all attend to all.
 
 With a key, in training, the random blocks are random: others in each layer, the same in every call.
 Without one they are what Hugging Face computes in evaluation: all of them the first block, whose
@@ -16,13 +17,13 @@ from dataclasses import dataclass, replace
 
 from transformers_jax.graph import Near, Scattered, Where, given
 from transformers_jax.graph.layouts import blocked
-from transformers_jax.models.bert import BACKBONE, BertConfig
-from transformers_jax.models.weight_rows import backbone, dense, layer, norm
+from transformers_jax.models.bert import BACKBONE, MLP, BertConfig
+from transformers_jax.models.class_names import CHOOSING, heads_of
+from transformers_jax.models.weight_rows import backbone, feed_forward, layer, norm
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec, PadToMultiple
-from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.head.refined import QuestionFirst, Refined
-from transformers_jax.spec import Counted, LayerNorm, Layout, StackSpec
+from transformers_jax.spec import Counted, Layout, StackSpec
 
 KINDS = ("block_sparse", "original_full")
 
@@ -39,16 +40,7 @@ class BigBirdConfig(BertConfig):
         *("none", "pretraining", "masked_lm", "causal_lm", "sequence_classification"),
         *("token_classification", "multiple_choice"),
     )
-    HEADS = {
-        "BigBirdModel": "none",
-        "BigBirdForMaskedLM": "masked_lm",
-        "BigBirdForPreTraining": "pretraining",
-        "BigBirdForCausalLM": "causal_lm",
-        "BigBirdForSequenceClassification": "sequence_classification",
-        "BigBirdForTokenClassification": "token_classification",
-        "BigBirdForMultipleChoice": "multiple_choice",
-        "BigBirdForQuestionAnswering": "question_answering",
-    }
+    HEADS = heads_of("BigBird", "none", "masked_lm", "pretraining", "causal_lm", *CHOOSING)
 
     vocab_size: int = 50358
     hidden_act: str = "gelu_new"
@@ -70,20 +62,20 @@ class BigBirdConfig(BertConfig):
             )
         if self.sparse and self.is_decoder:
             raise ValueError(
-                "BigBirdConfig: is_decoder=True with attention_type='block_sparse': blocks hear "
-                "what comes after them; give attention_type='original_full'"
+                "BigBirdConfig: is_decoder=True with attention_type='block_sparse': blocks attend "
+                "to what comes after them; give attention_type='original_full'"
             )
 
     @property
     def sparse(self) -> bool:
-        """Whether tokens hear blocks, in rows that are long enough; those that hear an encoder as
-        well never do, whatever their config says (as in the reference)."""
+        """Whether tokens attend to blocks, in rows that are long enough; where there is
+        cross-attention never, whatever the config says (as in the reference)."""
         return self.attention_type == "block_sparse" and not self.add_cross_attention
 
     @property
     def longest(self) -> int:
-        """The longest row in which all hear all: two blocks are global, three a window, and twice
-        the number of random ones."""
+        """The longest row in which all attend to all: two blocks are global, three a window, and
+        twice the number of random ones."""
         return (5 + 2 * (self.num_random_blocks or 0)) * self.block_size
 
     def attend(self, mask):
@@ -97,7 +89,7 @@ class BigBirdConfig(BertConfig):
             return plain
         blocks = []
         for number, (attend, feed) in enumerate(plain.blocks):
-            own = REAL & (HEARD | (NOISE & Scattered(count, number)) if count else HEARD)
+            own = REAL & (NEIGHBOURS | (NOISE & Scattered(count, number)) if count else NEIGHBOURS)
             op = replace(self.attend(None), mask=given(mask, own), dropout=0.0)
             blocks.append((replace(attend, op=op), feed))
         score = Counted(1 + count, "repeats", "first") if count else None
@@ -110,21 +102,22 @@ class BigBirdConfig(BertConfig):
         pad_to = pad_to if self.sparse else None
         return replace(super().embed(), scale=scale, scales="all", pad_to=pad_to)
 
-    def head(self, head):
-        D, N, initial = self.hidden_size, self.num_labels, self.initial
-        if head == "sequence_classification":
-            inner = heads.Square(D, self.hidden_act, initial)
-            kind = dict(pooling="first", inner=inner, problem=self.problem_type)
-            return heads.SequenceClassification(D, N, initial, rate=self.classifier_rate, **kind)
+    @property
+    def classifier_act(self):
+        return self.hidden_act
+
+    def task_options(self, head):
         if head == "multiple_choice":
-            return heads.MultipleChoice(D, initial, self.hidden_dropout_prob)
+            return {"rate": self.hidden_dropout_prob}
+        return super().task_options(head)
+
+    def head(self, head):
+        D, initial, rate = self.hidden_size, self.initial, self.hidden_dropout_prob
         if head == "pretraining":
-            words, sentence = self.words(self.hidden_act), heads.NextSentence(D, initial)
-            return heads.Pretraining(words, sentence, needs=("labels",))
+            sentence = heads.NextSentence(D, initial)
+            return heads.Pretraining(self.words(), sentence, needs=("labels",))
         if head == "question_answering":
-            ffn = FeedForwardSpec(self.intermediate_size, self.hidden_act)
-            norm = LayerNorm(self.layer_norm_eps)
-            refined = Refined(ffn, D, norm, initial, self.hidden_dropout_prob)
+            refined = Refined(self.feed_forward(), D, self.layer_norm, initial, rate)
             return QuestionFirst(D, initial, refined, self.sep_token_id)
         return super().head(head)
 
@@ -132,9 +125,6 @@ class BigBirdConfig(BertConfig):
         return backbone(BACKBONE.replace("bert.", prefix), self.spec().slots)
 
     def head_rows(self, head, tied):
-        if head == "sequence_classification":
-            inner = layer("classifier.dense", "head.inner")
-            return inner + layer("classifier.out_proj", "head.classify")
         return QUESTION if head == "question_answering" else super().head_rows(head, tied)
 
 
@@ -150,12 +140,11 @@ class Blocks(Layout):
         return blocked(nodes, self.size, self.longest)
 
 
-REAL = Where("real", of="query")  # padding hears nothing, as in the reference
+REAL = Where("real", of="query")  # padding attends to nothing, as in the reference
 NOISE = Where("noise", of="query")
-HEARD = Where("edge", of="query") | Where("edge") | Near(1, 1, "block")
+NEIGHBOURS = Where("edge", of="query") | Where("edge") | Near(1, 1, "block")
 QUESTION = (
-    dense("qa_classifier.intermediate.dense", "head.refined.ffn.up")
-    + dense("qa_classifier.output.dense", "head.refined.ffn.down", "d f -> f d")
+    feed_forward("qa_classifier", "head.refined.ffn", MLP)
     + norm("qa_classifier.output.LayerNorm", "head.refined.norm")
     + layer("qa_classifier.qa_outputs", "head.classify")
 )

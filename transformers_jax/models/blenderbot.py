@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.models.bart import BARE_PRE_NORM, BartConfig
+from transformers_jax.models.class_names import WRITING, heads_of
 from transformers_jax.nn.embed import EmbedSpec
 
 
@@ -26,11 +27,7 @@ class BlenderbotConfig(BartConfig):
         "extra_pos_embeddings": 0,
         "layernorm_variant": "prelayernorm",
     }
-    HEADS = {
-        "BlenderbotModel": "none",
-        "BlenderbotForConditionalGeneration": "seq2seq_lm",
-        "BlenderbotForCausalLM": "causal_lm",
-    }
+    HEADS = heads_of("Blenderbot", *WRITING)
 
     vocab_size: int = 8008
     max_position_embeddings: int = 128
@@ -47,5 +44,5 @@ class BlenderbotConfig(BartConfig):
     encoder_no_repeat_ngram_size: int = 3
 
     def embed(self, decoder: bool) -> EmbedSpec:
-        places = self.max_position_embeddings
-        return replace(super().embed(decoder), positions=places, offset=0, norm=None)
+        positions = self.max_position_embeddings
+        return replace(super().embed(decoder), positions=positions, offset=0, norm=None)

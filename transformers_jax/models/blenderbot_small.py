@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.models.bart import BartConfig
+from transformers_jax.models.class_names import WRITING, heads_of
 from transformers_jax.nn.embed import EmbedSpec
 
 
@@ -26,11 +27,7 @@ class BlenderbotSmallConfig(BartConfig):
         "extra_pos_embeddings": 0,
         "layernorm_variant": "xlm",
     }
-    HEADS = {
-        "BlenderbotSmallModel": "none",
-        "BlenderbotSmallForConditionalGeneration": "seq2seq_lm",
-        "BlenderbotSmallForCausalLM": "causal_lm",
-    }
+    HEADS = heads_of("BlenderbotSmall", *WRITING)
 
     max_position_embeddings: int = 512
     d_model: int = 512

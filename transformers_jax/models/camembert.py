@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.roberta import RobertaConfig
 
 
@@ -14,8 +15,6 @@ class CamembertConfig(RobertaConfig):
     which CamemBERT-base (111M) has 32005 words, 514 positions, 1 type and eps 1e-5."""
 
     model_type = "camembert"
-    HEADS = {
-        name.replace("Roberta", "Camembert"): head for name, head in RobertaConfig.HEADS.items()
-    }
+    HEADS = heads_of("Camembert", *RobertaConfig.HEADS.values())
 
     vocab_size: int = 30522

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from transformers_jax.models.class_names import LABELLING, heads_of
 from transformers_jax.models.deberta_v2 import DebertaV2Config, L
 from transformers_jax.models.weight_rows import HEADS_IN, HEADS_OUT, S, dense
 
@@ -22,13 +23,7 @@ class DebertaConfig(DebertaV2Config):
     """
 
     model_type = "deberta"
-    HEADS = {
-        "DebertaModel": "none",
-        "DebertaForMaskedLM": "masked_lm",
-        "DebertaForSequenceClassification": "sequence_classification",
-        "DebertaForTokenClassification": "token_classification",
-        "DebertaForQuestionAnswering": "question_answering",
-    }
+    HEADS = heads_of("Deberta", "none", "masked_lm", *LABELLING)
     # what the second version added
     position_buckets: ClassVar[int] = -1
     norm_rel_ebd: ClassVar[str] = "none"

@@ -14,13 +14,17 @@ import jax.numpy as jnp
 
 from transformers_jax.graph import FULL, given
 from transformers_jax.hub.table import Table, Tying
-from transformers_jax.models.bert import BertConfig
+from transformers_jax.models.bert import MLP, BertConfig
+from transformers_jax.models.class_names import CHOOSING, OF_ROWS, heads_of
+from transformers_jax.models.task_heads import first_of
 from transformers_jax.models.weight_rows import (
     HEADS_OUT,
     S,
     attention,
     backbone,
     dense,
+    embeddings,
+    feed_forward,
     layer,
     norm,
     of_heads,
@@ -29,7 +33,7 @@ from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import Attention, AttentionSpec
 from transformers_jax.nn.convolution import ConvolutionSpec
 from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.spec import Branch, Disentangled, LayerNorm, RelativeTable, StackSpec
+from transformers_jax.spec import Branch, Disentangled, RelativeTable, StackSpec
 
 TERMS = {"c2p": "key", "p2c": "query"}
 """By what the relative positions of a term are projected: queries meet them as keys (c2p), keys
@@ -75,16 +79,8 @@ class DebertaV2Config(BertConfig):
         Tying("deberta.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
         *BertConfig.TIES[1:],
     )
-    HEARS = False
     POOLED = ()
-    HEADS = {
-        "DebertaV2Model": "none",
-        "DebertaV2ForMaskedLM": "masked_lm",
-        "DebertaV2ForSequenceClassification": "sequence_classification",
-        "DebertaV2ForTokenClassification": "token_classification",
-        "DebertaV2ForMultipleChoice": "multiple_choice",
-        "DebertaV2ForQuestionAnswering": "question_answering",
-    }
+    HEADS = heads_of("DebertaV2", "none", "masked_lm", *CHOOSING)
     classifier_dropout: ClassVar[None] = None  # no field here: it is called cls_dropout
 
     vocab_size: int = 128100
@@ -164,7 +160,7 @@ class DebertaV2Config(BertConfig):
         """The relative positions of all layers; a norm is stored even where they are not used."""
         score, normed = self.score(), "layer_norm" in self.norm_rel_ebd.lower()
         rows = 2 * score.reach if score else 0
-        norm = LayerNorm(self.layer_norm_eps) if normed else None
+        norm = self.layer_norm if normed else None
         return RelativeTable(rows, norm) if rows or norm else None
 
     def attend(self, mask) -> AttentionSpec:
@@ -184,7 +180,7 @@ class DebertaV2Config(BertConfig):
                 mask=given(mask, FULL),
                 dropout=self.hidden_dropout_prob,
             )
-            norm = LayerNorm(self.layer_norm_eps)
+            norm = self.layer_norm
             first = (*first, Branch("conv", conv, norm, "post", reads="block", zero_padding=True))
         return replace(stack, blocks=(first, *others), score=self.relative_table())
 
@@ -204,22 +200,16 @@ class DebertaV2Config(BertConfig):
 
     # ------------------------------------------------------------ heads
 
-    def head(self, head):
-        D, N, initial = self.hidden_size, self.num_labels, self.initial
-        if head not in ("sequence_classification", "multiple_choice"):
-            return super().head(head)
-        pooled = dict(
-            pooling="first",
-            inner=heads.Square(D, self.pooler_hidden_act, initial),
-            rate=self.hidden_dropout_prob if self.cls_dropout is None else self.cls_dropout,
-            pooled_rate=self.pooler_dropout,
-        )
-        if head == "multiple_choice":
-            return heads.MultipleChoice(D, initial, **pooled)
-        asked = dict(problem=self.problem_type, numbers="distribution")
-        return heads.SequenceClassification(D, N, initial, **asked, **pooled)
+    def task_options(self, head):
+        if head not in OF_ROWS:
+            return super().task_options(head)
+        rate = first_of(self.cls_dropout, self.hidden_dropout_prob)
+        inner = heads.Square(self.hidden_size, self.pooler_hidden_act, self.initial)
+        numbers = {"numbers": "distribution"} if head == "sequence_classification" else {}
+        pooled = dict(pooling="first", inner=inner, rate=rate, pooled_rate=self.pooler_dropout)
+        return {**numbers, **pooled}
 
-    def words(self, act, shift=False):
+    def words(self, shift=False):
         """Logits of masked words. The authors' weights are those of `legacy=False`, whose table is
         always the embeddings; the default is Hugging Face's own and was never trained by them."""
         D, E = self.hidden_size, self.embedding_size
@@ -229,7 +219,7 @@ class DebertaV2Config(BertConfig):
                 f"embedding_size ({E}) must be hidden_size ({D})"
             )
         config = self if self.legacy else self.replace(tie_word_embeddings=True)
-        return super(DebertaV2Config, config).words(act, shift)
+        return super(DebertaV2Config, config).words(shift)
 
     # ------------------------------------------------------------ the table
 
@@ -248,10 +238,9 @@ class DebertaV2Config(BertConfig):
 
     def attention_rows(self) -> str:
         """The rows of a layer's projections."""
-        names = "self.query_proj self.key_proj self.value_proj output.dense"
         theirs, ours = f"{L}.attention", f"{S}.self"
         return f"""
-{attention(theirs, ours, names)}
+{attention(theirs, ours, NAMES)}
 {dense(f"{theirs}.self.pos_key_proj", f"{ours}.score.key", HEADS_OUT, "(h k) -> h k")}
 {dense(f"{theirs}.self.pos_query_proj", f"{ours}.score.query", HEADS_OUT, "(h k) -> h k")}
 """
@@ -260,30 +249,26 @@ class DebertaV2Config(BertConfig):
         if head == "masked_lm":
             return self.words_rows(self.legacy, tied)
         pooler = layer("pooler.dense", "head.inner")
-        pools = head in ("sequence_classification", "multiple_choice")
-        return (pooler if pools else "") + super().head_rows(head, tied)
+        return (pooler if head in OF_ROWS else "") + super().head_rows(head, tied)
 
     def words_rows(self, legacy: bool, tied: bool = True) -> str:
         """The rows of a head of masked words, of either kind."""
         return super().head_rows("masked_lm", tied) if legacy else RELEASED
 
 
+NAMES = "self.query_proj self.key_proj self.value_proj output.dense"
 L = "deberta.encoder.layer.{i}"
 BACKBONE = f"""
-deberta.embeddings.word_embeddings.weight       | embed.table
-deberta.embeddings.position_embeddings.weight   | embed.position
-deberta.embeddings.token_type_embeddings.weight | embed.type
-deberta.embeddings.embed_proj.weight            | embed.project.weight | e d -> d e
-{norm("deberta.embeddings.LayerNorm", "embed.norm")}
-deberta.encoder.rel_embeddings.weight           | stack.score.table
+{embeddings("deberta.embeddings", "type")}
+deberta.embeddings.embed_proj.weight  | embed.project.weight | e d -> d e
+deberta.encoder.rel_embeddings.weight | stack.score.table
 {norm("deberta.encoder.LayerNorm", "stack.score.norm")}
 deberta.encoder.conv.conv.weight      | stack.blocks.0.conv.weight | (g e) c n -> 1 n g c e
 deberta.encoder.conv.conv.bias        | stack.blocks.0.conv.bias | d -> 1 d
 deberta.encoder.conv.LayerNorm.weight | stack.blocks.0.conv_norm.scale | d -> 1 d
 deberta.encoder.conv.LayerNorm.bias   | stack.blocks.0.conv_norm.shift | d -> 1 d
 {norm(f"{L}.attention.output.LayerNorm", f"{S}.self_norm")}
-{dense(f"{L}.intermediate.dense", f"{S}.ffn.up")}
-{dense(f"{L}.output.dense", f"{S}.ffn.down", "d f -> f d")}
+{feed_forward(L, f"{S}.ffn", MLP)}
 {norm(f"{L}.output.LayerNorm", f"{S}.ffn_norm")}
 """
 RELEASED = f"""

@@ -4,8 +4,10 @@ answers to questions. A family says its width, the dropout and the name of the c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from transformers_jax.models.config import FamilyConfig
+from transformers_jax.models.task_heads import task_head
 from transformers_jax.models.weight_rows import layer
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.pooling import Last
@@ -17,18 +19,16 @@ def decoder_head(
 ) -> heads.Head | None:
     """The head of this name behind a decoder of this width; `rate` is the dropout in front of the
     labels of tokens. A row's label is read at its last token that is no padding."""
-    D, N = width, config.num_labels
     if head == "causal_lm":
         tied = config.tie_word_embeddings
-        return heads.LanguageModel(config.target_vocab, D, initial, tied=tied, shift=True)
-    if head == "sequence_classification":
-        last = Last(config.pad_token_id)
-        return heads.SequenceClassification(
-            D, N, initial, problem=config.problem_type, pooling=last, bias=False
-        )
-    if head == "token_classification":
-        return heads.TokenClassification(D, N, initial, rate)
-    return heads.QuestionAnswering(D, initial) if head == "question_answering" else None
+        return heads.LanguageModel(config.target_vocab, width, initial, tied=tied, shift=True)
+    options: dict[str, dict[str, Any]] = {
+        "sequence_classification": dict(pooling=Last(config.pad_token_id), bias=False),
+        "token_classification": dict(rate=rate),
+    }
+    if head == "none":
+        return None
+    return task_head(config, head, width, initial, **options.get(head, {}))
 
 
 def decoder_rows(tokens: str) -> Mapping[str, str]:

@@ -5,24 +5,27 @@ BERT's network with every other layer, and without token types and pooler (secti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers_jax.graph import FULL, given
 from transformers_jax.hub.table import Table, Tying, slots
-from transformers_jax.models.weight_rows import S, attention, dense, layer, norm, of_heads
+from transformers_jax.models.blocks import attention, block
+from transformers_jax.models.class_names import CHOOSING, heads_of
+from transformers_jax.models.encoder_heads import words_head, words_rows
+from transformers_jax.models.task_heads import task_head
+from transformers_jax.models.weight_rows import OLDER, S, block_rows, embeddings, layer, of_heads
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn import head as heads
-from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.spec import Branch, Draw, Initial, LayerNorm, StackSpec
+from transformers_jax.spec import Draw, Initial, LayerNorm, StackSpec
 
 NORM = LayerNorm(1e-12)
 
 
 @dataclass(frozen=True)
-class InitialWaves(Initial):
+class InitialSinusoids(Initial):
     """Positions begin as sinusoids (Vaswani et al. 2017, section 3.5), and are learned."""
 
     def draw(self, role, sizes) -> Draw:
@@ -41,14 +44,7 @@ class DistilBertConfig(OneTower):
     }
     UNUSED = frozenset({"tie_weights_"})
     TIES = (Tying("distilbert.embeddings.word_embeddings.weight", "vocab_projector.weight"),)
-    HEADS = {
-        "DistilBertModel": "none",
-        "DistilBertForMaskedLM": "masked_lm",
-        "DistilBertForSequenceClassification": "sequence_classification",
-        "DistilBertForTokenClassification": "token_classification",
-        "DistilBertForMultipleChoice": "multiple_choice",
-        "DistilBertForQuestionAnswering": "question_answering",
-    }
+    HEADS = heads_of("DistilBert", "none", "masked_lm", *CHOOSING)
 
     vocab_size: int = 30522
     max_position_embeddings: int = 512
@@ -68,23 +64,16 @@ class DistilBertConfig(OneTower):
     @property
     def initial(self) -> Initial:
         """normal(0.02), as BERT (Devlin et al. 2018, released code)."""
-        return (InitialWaves if self.sinusoidal_pos_embds else Initial)(self.initializer_range)
+        return (InitialSinusoids if self.sinusoidal_pos_embds else Initial)(self.initializer_range)
 
     def spec(self, mask=None) -> StackSpec:
         """BERT's blocks, without noise between the attention and the stream."""
-        attend = AttentionSpec(
-            heads=self.n_heads,
-            kv=self.head_width("dim", "n_heads"),
-            mask=given(mask, FULL),
-            bias=("query", "key", "value", "out"),
-            dropout=self.attention_dropout,
-        )
+        mask = given(mask, FULL)
+        own = attention(self, "dim", "n_heads", mask, dropout=self.attention_dropout)
         ffn = FeedForwardSpec(self.hidden_dim, self.activation)
-        block = (
-            Branch("self", attend, NORM, "post"),
-            Branch("ffn", ffn, NORM, "post", self.dropout),
-        )
-        return StackSpec(self.dim, (block,) * self.n_layers, initial=self.initial)
+        attends, computes = block(own, ffn, NORM, "post")
+        one = (attends, replace(computes, dropout=self.dropout))
+        return StackSpec(self.dim, (one,) * self.n_layers, initial=self.initial)
 
     def embed(self) -> EmbedSpec:
         """Words + positions, normalised."""
@@ -100,55 +89,40 @@ class DistilBertConfig(OneTower):
 
     def head(self, head: str) -> heads.Head | None:
         """The head of this name."""
-        D, N, initial, rate = self.dim, self.num_labels, self.initial, self.seq_classif_dropout
+        D, initial, rate = self.dim, self.initial, self.seq_classif_dropout
+        if head == "masked_lm":
+            return words_head(self, D, initial, (self.activation, NORM))
         first: dict[str, Any] = dict(pooling="first", inner=heads.Square(D, "relu", initial))
-        transform = heads.Square(D, self.activation, initial, NORM)
-        tied = dict(tied=self.tie_word_embeddings, shift=False)
-        makers = {
-            "none": lambda: None,
-            "masked_lm": lambda: heads.LanguageModel(
-                self.vocab_size, D, initial, **tied, bias=True, transform=transform
-            ),
-            "sequence_classification": lambda: heads.SequenceClassification(
-                D, N, initial, **first, problem=self.problem_type, rate=rate, pooled_rate=0.0
-            ),
-            "token_classification": lambda: heads.TokenClassification(D, N, initial, self.dropout),
-            "multiple_choice": lambda: heads.MultipleChoice(D, initial, rate, **first),
-            "question_answering": lambda: heads.QuestionAnswering(D, initial, self.qa_dropout),
+        options: dict[str, Any] = {
+            "sequence_classification": dict(rate=rate, pooled_rate=0.0, **first),
+            "token_classification": dict(rate=self.dropout),
+            "multiple_choice": dict(rate=rate, **first),
+            "question_answering": dict(rate=self.qa_dropout),
         }
-        return makers[head]()
+        return None if head == "none" else task_head(self, head, D, initial, **options[head])
 
     def table(self, head) -> Table:
         tied = self.tie_word_embeddings
-        texts = dict(HEAD_ROWS)
-        if not (tied and head == "masked_lm"):
-            texts["masked_lm"] += "\nvocab_projector.weight | head.table"
+        texts = {"masked_lm": words_rows(WORDS, tied=tied and head == "masked_lm"), **TASK_ROWS}
         return Table(
             (*slots(BACKBONE), *of_heads(texts, head)),
             prefix="distilbert.",
-            aliases=((r"\.gamma$", ".weight"), (r"\.beta$", ".bias")),
+            aliases=OLDER,
             ignore=("*.position_ids",),
             ties=self.TIES if tied else (),
         )
 
 
+WORDS = "vocab_transform vocab_layer_norm vocab_projector"
+PROJECTIONS = "q_lin k_lin v_lin out_lin"
 L = "distilbert.transformer.layer.{i}"
 BACKBONE = f"""
-distilbert.embeddings.word_embeddings.weight     | embed.table
-distilbert.embeddings.position_embeddings.weight | embed.position
-{norm("distilbert.embeddings.LayerNorm", "embed.norm")}
-{attention(f"{L}.attention", f"{S}.self", "q_lin k_lin v_lin out_lin")}
-{norm(f"{L}.sa_layer_norm", f"{S}.self_norm")}
-{dense(f"{L}.ffn.lin1", f"{S}.ffn.up")}
-{dense(f"{L}.ffn.lin2", f"{S}.ffn.down", "d f -> f d")}
-{norm(f"{L}.output_layer_norm", f"{S}.ffn_norm")}
+{embeddings("distilbert.embeddings")}
+{block_rows(L, S, "attention", PROJECTIONS, "ffn.lin1 ffn.lin2", "sa_layer_norm output_layer_norm")}
 """
 CLASSIFIER = layer("classifier", "head.classify")
 FIRST = layer("pre_classifier", "head.inner") + CLASSIFIER
-HEAD_ROWS = {
-    "masked_lm": layer("vocab_transform", "head.transform")
-    + norm("vocab_layer_norm", "head.transform.norm")
-    + "\nvocab_projector.bias | head.bias",
+TASK_ROWS = {
     "sequence_classification": FIRST,
     "token_classification": CLASSIFIER,
     "multiple_choice": FIRST,

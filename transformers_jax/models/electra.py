@@ -7,14 +7,15 @@ together is `models.electra_pretraining`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from transformers_jax.hub.table import Tying, rows
 from transformers_jax.models.bert import BertConfig
-from transformers_jax.models.weight_rows import layer, norm
+from transformers_jax.models.class_names import CHOOSING, heads_of
+from transformers_jax.models.weight_rows import layer
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.pooling import Name
-from transformers_jax.spec import LayerNorm
 
 SUMMARIES: dict[str, Name] = {
     "last": "end",
@@ -34,16 +35,13 @@ class ElectraConfig(BertConfig):
     UNUSED = frozenset({"summary_proj_to_labels"})  # runs only where it changes nothing
     TIES = (Tying("electra.embeddings.word_embeddings.weight", "generator_lm_head.weight"),)
     POOLED = ()
-    HEADS = {
-        "ElectraModel": "none",
-        "ElectraForPreTraining": "replaced_token",
-        "ElectraForMaskedLM": "masked_lm",
-        "ElectraForCausalLM": "causal_lm",
-        "ElectraForSequenceClassification": "sequence_classification",
-        "ElectraForTokenClassification": "token_classification",
-        "ElectraForMultipleChoice": "multiple_choice",
-        "ElectraForQuestionAnswering": "question_answering",
-    }
+    WORDS = "generator_predictions.dense generator_predictions.LayerNorm generator_lm_head"
+    WORDS_ACT = "gelu"  # whatever hidden_act says
+    UNUSED_BIAS = False
+    HEADS = heads_of(
+        *("Electra", "none", "masked_lm", "causal_lm", *CHOOSING),
+        ElectraForPreTraining="replaced_token",
+    )
 
     embedding_size: int = 128
     hidden_size: int = 256
@@ -64,27 +62,20 @@ class ElectraConfig(BertConfig):
         stream = self.hidden_size if self.projects else None
         return replace(super().embed(), width=self.embedding_size, project=stream)
 
+    @property
+    def classifier_act(self):
+        return "gelu"
+
     def head(self, head):
-        D, E, N, initial = self.hidden_size, self.embedding_size, self.num_labels, self.initial
         if head == "replaced_token":
-            return heads.ReplacedTokens(D, self.hidden_act, initial)
-        if head in ("masked_lm", "causal_lm"):
-            # gelu, whatever hidden_act says
-            norm = LayerNorm(self.layer_norm_eps)
-            transform = heads.Square(D, "gelu", initial, norm, out=E)
-            shift = head == "causal_lm"
-            options = dict(tied=self.tie_word_embeddings, shift=shift, bias=True)
-            return heads.LanguageModel(self.vocab_size, E, initial, transform=transform, **options)
-        if head == "sequence_classification":
-            inner = heads.Square(D, "gelu", initial)
-            kind = dict(pooling="first", inner=inner, problem=self.problem_type)
-            return heads.SequenceClassification(D, N, initial, rate=self.classifier_rate, **kind)
-        if head == "multiple_choice":
-            return self.choices()
+            return heads.ReplacedTokens(self.hidden_size, self.hidden_act, self.initial)
         return super().head(head)
 
-    def choices(self) -> heads.MultipleChoice:
-        """The head of multiple choice, as the fields that begin with `summary_` say."""
+    def task_options(self, head):
+        return self.summary() if head == "multiple_choice" else super().task_options(head)
+
+    def summary(self) -> dict[str, Any]:
+        """What stands in front of multiple choice, as the fields that begin with `summary_` say."""
         D, kind, act = self.hidden_size, self.summary_type, self.summary_activation
         if kind not in SUMMARIES:
             raise ValueError(
@@ -95,7 +86,7 @@ class ElectraConfig(BertConfig):
         if self.summary_use_proj:
             inner = heads.Square(D, act or "linear", self.initial)
         rates = dict(rate=self.summary_last_dropout, pooled_rate=self.summary_first_dropout)
-        return heads.MultipleChoice(D, self.initial, **rates, pooling=SUMMARIES[kind], inner=inner)
+        return {**rates, "pooling": SUMMARIES[kind], "inner": inner}
 
     def backbone(self, prefix):
         project = layer(f"{prefix}embeddings_project", "embed.project")
@@ -105,14 +96,6 @@ class ElectraConfig(BertConfig):
         if head == "replaced_token":
             text = layer("discriminator_predictions.dense", "head.transform")
             return text + layer("discriminator_predictions.dense_prediction", "head.classify")
-        if head in ("masked_lm", "causal_lm"):
-            text = layer("generator_predictions.dense", "head.transform")
-            text += norm("generator_predictions.LayerNorm", "head.transform.norm")
-            text += "\ngenerator_lm_head.bias | head.bias"
-            return text + ("" if tied else "\ngenerator_lm_head.weight | head.table")
-        if head == "sequence_classification":
-            inner = layer("classifier.dense", "head.inner")
-            return inner + layer("classifier.out_proj", "head.classify")
         if head == "multiple_choice":
             inner = layer("sequence_summary.summary", "head.inner")
             return (inner if self.summary_use_proj else "") + layer("classifier", "head.classify")

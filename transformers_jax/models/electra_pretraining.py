@@ -135,7 +135,7 @@ class Filled(NamedTuple):
 
 
 class ReplacedTokenPair(Model):
-    """A discriminator (`embed`, `stack`, `head`) and the generator that hears through the same
+    """A discriminator (`embed`, `stack`, `head`) and the generator that reads with the same
     word, position and type embeddings and their norm, and whose output table are the words."""
 
     plan: PairPlan

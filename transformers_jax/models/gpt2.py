@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from transformers_jax.graph import CAUSAL, FULL, given
 from transformers_jax.hub.table import Table, Tying
+from transformers_jax.models.blocks import attention, block
+from transformers_jax.models.class_names import LABELLING, heads_of
 from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
+from transformers_jax.models.task_heads import first_of
 from transformers_jax.models.weight_rows import S, backbone, dense, norm, of_heads
 from transformers_jax.models.wiring import OneTower
-from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.spec import Branch, Initial, LayerNorm, StackSpec
+from transformers_jax.spec import Block, Initial, LayerNorm, StackSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,7 @@ class GPT2Config(OneTower):
 
     model_type = "gpt2"
     UNUSED = frozenset(
-        """summary_type summary_use_proj summary_activation summary_proj_to_labels
-        """.split()
+        "summary_type summary_use_proj summary_activation summary_proj_to_labels".split()
     )
     SPELLINGS = {
         "hidden_size": "n_embd",
@@ -33,13 +33,7 @@ class GPT2Config(OneTower):
         "max_position_embeddings": "n_positions",
     }
     TIES = (Tying("transformer.wte.weight", "lm_head.weight"),)
-    HEADS = {
-        "GPT2Model": "none",
-        "GPT2LMHeadModel": "causal_lm",
-        "GPT2ForSequenceClassification": "sequence_classification",
-        "GPT2ForTokenClassification": "token_classification",
-        "GPT2ForQuestionAnswering": "question_answering",
-    }
+    HEADS = heads_of("GPT2", "none", *LABELLING, GPT2LMHeadModel="causal_lm")
 
     vocab_size: int = 50257
     n_positions: int = 1024
@@ -64,33 +58,20 @@ class GPT2Config(OneTower):
     eos_token_id: int | tuple[int, ...] | None = 50256
 
     def spec(self, mask=None, cross=None) -> StackSpec:
-        """Pre-norm blocks of causal self-attention, cross-attention if asked for, and an MLP."""
-        K, norm = self.head_width("n_embd", "n_head"), LayerNorm(self.layer_norm_epsilon)
-        scale = K**-0.5 if self.scale_attn_weights else 1.0
-        attention = AttentionSpec(
-            heads=self.n_head,
-            kv=K,
-            mask=given(mask, CAUSAL),
-            scale=scale,
-            bias=("query", "key", "value", "out"),
-            dropout=self.attn_pdrop,
-        )
+        """Pre-norm blocks of causal self-attention, cross-attention if wanted, and an MLP."""
+        crosses, norm = self.add_cross_attention, LayerNorm(self.layer_norm_epsilon)
+        mask, other = given(mask, CAUSAL), given(cross, FULL) if crosses else None
+        own = attention(self, "n_embd", "n_head", mask, dropout=self.attn_pdrop)
         ffn = FeedForwardSpec(self.n_inner or 4 * self.n_embd, self.activation_function)
-        hears = self.add_cross_attention
-        placed: dict[str, Any] = dict(norm=norm, dropout=self.resid_pdrop)
+        scale = own.kv**-0.5 if self.scale_attn_weights else 1.0
 
-        def block(number: int):
+        def layer(number: int) -> Block:
             divisor = number + 1 if self.scale_attn_by_inverse_layer_idx else 1
-            own = replace(attention, scale=scale / divisor)
-            heard = replace(own, mask=given(cross, FULL))
-            return (
-                Branch("self", own, **placed),
-                *((Branch("cross", heard, source="encoder", **placed),) if hears else ()),
-                Branch("ffn", ffn, **placed),
-            )
+            scaled = replace(own, scale=scale / divisor)
+            return block(scaled, ffn, norm, "pre", self.resid_pdrop, other)
 
-        blocks = tuple(block(number) for number in range(self.n_layer))
-        return StackSpec(self.n_embd, blocks, norm, source_optional=hears, initial=self.initial)
+        blocks = tuple(layer(number) for number in range(self.n_layer))
+        return StackSpec(self.n_embd, blocks, norm, source_optional=crosses, initial=self.initial)
 
     @property
     def initial(self) -> Initial:
@@ -115,8 +96,7 @@ class GPT2Config(OneTower):
     @property
     def classifier_rate(self) -> float:
         """Dropout in front of the labels of tokens."""
-        rates = (self.classifier_dropout, self.hidden_dropout, 0.1)
-        return next(rate for rate in rates if rate is not None)
+        return first_of(self.classifier_dropout, self.hidden_dropout, 0.1)
 
     def table(self, head) -> Table:
         stray = tuple(f"*.{n}.{b}" for n in ("attn", "crossattention") for b in BUFFERS)

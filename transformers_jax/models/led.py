@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from transformers_jax.models.bart import LEGACY, BartConfig, side
+from transformers_jax.models.bart import LEGACY, BartConfig
+from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.longformer import (
     DefaultGlobal,
     GlobalTokens,
@@ -41,11 +42,7 @@ class LEDConfig(BartConfig):
         "attention_probs_dropout_prob": "attention_dropout",
         "initializer_range": "init_std",
     }
-    HEADS = {
-        "LEDModel": "none",
-        "LEDForConditionalGeneration": "seq2seq_lm",
-        "LEDForQuestionAnswering": "question_answering",
-    }
+    HEADS = heads_of("LED", "none", "seq2seq_lm", "question_answering")
     # no fields of this family: a class attribute takes the place of BART's field
     max_position_embeddings: ClassVar[int] = 0  # type: ignore[misc]
     scale_embedding: ClassVar[bool] = False  # type: ignore[misc]
@@ -93,11 +90,11 @@ class LEDConfig(BartConfig):
     def resolved(self, same):
         return super().resolved(lambda *names: same(*map(named, names)))
 
-    def side(self, name, ours, embed):
+    def side_rows(self, name, ours, embed):
         if name == "decoder":
-            return super().side(name, ours, embed)
+            return super().side_rows(name, ours, embed)
         inner = " ".join(f"longformer_self_attn.{role}" for role in QUERIES.split())
-        text = side(name, ours, embed, f"{inner} output")
+        text = super().side_rows(name, ours, embed, f"{inner} output")
         attention = "model.encoder.layers.{i}.self_attn.longformer_self_attn"
         return text + relation(attention, f"{ours}.blocks.{{slot}}.self")
 

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 from transformers_jax.graph import CAUSAL, given
 from transformers_jax.hub.table import Table, Tying, slots
+from transformers_jax.models.blocks import BIASES, block
+from transformers_jax.models.class_names import LABELLING, heads_of
 from transformers_jax.models.config import Frozen, modern_rope, rotary
 from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
-from transformers_jax.models.weight_rows import S, attention, dense, norm, of_heads
+from transformers_jax.models.task_heads import first_of
+from transformers_jax.models.weight_rows import S, attention, feed_forward, norm, of_heads
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.spec import Branch, Initial, RMSNorm, StackSpec
+from transformers_jax.spec import Initial, RMSNorm, StackSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +25,7 @@ class LlamaConfig(OneTower):
 
     model_type = "llama"
     TIES = (Tying("model.embed_tokens.weight", "lm_head.weight"),)
-    HEADS = {
-        "LlamaModel": "none",
-        "LlamaForCausalLM": "causal_lm",
-        "LlamaForSequenceClassification": "sequence_classification",
-        "LlamaForTokenClassification": "token_classification",
-        "LlamaForQuestionAnswering": "question_answering",
-    }
+    HEADS = heads_of("Llama", "none", "causal_lm", *LABELLING)
 
     vocab_size: int = 32000
     hidden_size: int = 4096
@@ -62,22 +59,21 @@ class LlamaConfig(OneTower):
     def spec(self, mask=None) -> StackSpec:
         """Pre-norm blocks of causal rotary attention (grouped heads) and a gated MLP."""
         norm = RMSNorm(self.rms_norm_eps)
-        # transformers' Llama turns whole heads, whatever the factor says
+        # transformers' Llama rotates whole heads, whatever the factor says
         rope = {k: v for k, v in self.rope_parameters.items() if k != "partial_rotary_factor"}
-        attention = AttentionSpec(
+        own = AttentionSpec(
             heads=self.num_attention_heads,
             kv=self.head_dim or self.head_width("hidden_size", "num_attention_heads"),
             kv_heads=self.num_key_value_heads,
             mask=given(mask, CAUSAL),
             rotary=rotary(rope, self.max_position_embeddings),
-            bias=("query", "key", "value", "out") if self.attention_bias else (),
+            bias=BIASES if self.attention_bias else (),
             dropout=self.attention_dropout,
         )
         ffn = FeedForwardSpec(
             self.intermediate_size, self.hidden_act, gated=True, bias=self.mlp_bias
         )
-        block = (Branch("self", attention, norm), Branch("ffn", ffn, norm))
-        blocks = (block,) * self.num_hidden_layers
+        blocks = (block(own, ffn, norm),) * self.num_hidden_layers
         return StackSpec(self.hidden_size, blocks, norm, initial=self.initial)
 
     def embed(self) -> EmbedSpec:
@@ -85,45 +81,31 @@ class LlamaConfig(OneTower):
         return EmbedSpec(vocab=self.vocab_size, width=self.hidden_size, initial=self.initial)
 
     def head(self, head):
-        rate = 0.1 if self.classifier_dropout is None else self.classifier_dropout
+        rate = first_of(self.classifier_dropout, 0.1)
         return decoder_head(self, head, self.hidden_size, self.initial, rate)
 
     def table(self, head) -> Table:
-        backbone = BACKBONE + (BIASES if self.attention_bias else "")
-        backbone += MLP_BIASES if self.mlp_bias else ""
         # Hugging Face calls the backbone of this one class by another name.
         prefix = "transformer." if head == "question_answering" else "model."
         return Table(
-            (
-                *slots(backbone.replace("model.", prefix)),
-                *of_heads(decoder_rows("score"), head),
-            ),
+            (*slots(self.backbone(prefix)), *of_heads(decoder_rows("score"), head)),
             prefix=prefix,
             prefixes=("model.", "transformer."),
             ignore=("*.rotary_emb.inv_freq",),
             ties=self.TIES if self.tie_word_embeddings else (),
         )
 
+    def backbone(self, prefix: str) -> str:
+        """The rows of words and stack, whose names begin with `prefix`."""
+        layer = f"{prefix}layers.{{i}}"
+        return f"""
+{prefix}embed_tokens.weight | embed.table
+{norm(f"{layer}.input_layernorm", f"{S}.self_norm", bias=False)}
+{attention(f"{layer}.self_attn", f"{S}.self", PROJECTIONS, self.attention_bias)}
+{norm(f"{layer}.post_attention_layernorm", f"{S}.ffn_norm", bias=False)}
+{feed_forward(f"{layer}.mlp", f"{S}.ffn", "gate_proj up_proj down_proj", self.mlp_bias)}
+{norm(f"{prefix}norm", "stack.norm", bias=False)}
+"""
 
-L = "model.layers.{i}"
-BACKBONE = f"""
-model.embed_tokens.weight | embed.table
-{norm(f"{L}.input_layernorm", f"{S}.self_norm", bias=False)}
-{attention(f"{L}.self_attn", f"{S}.self", "q_proj k_proj v_proj o_proj", bias=False)}
-{norm(f"{L}.post_attention_layernorm", f"{S}.ffn_norm", bias=False)}
-{dense(f"{L}.mlp.gate_proj", f"{S}.ffn.gate", bias=None)}
-{dense(f"{L}.mlp.up_proj", f"{S}.ffn.up", bias=None)}
-{dense(f"{L}.mlp.down_proj", f"{S}.ffn.down", "d f -> f d", bias=None)}
-{norm("model.norm", "stack.norm", bias=False)}
-"""
-BIASES = f"""
-{L}.self_attn.q_proj.bias | {S}.self.query_bias | (h k) -> h k
-{L}.self_attn.k_proj.bias | {S}.self.key_bias | (h k) -> h k
-{L}.self_attn.v_proj.bias | {S}.self.value_bias | (h k) -> h k
-{L}.self_attn.o_proj.bias | {S}.self.out_bias
-"""
-MLP_BIASES = f"""
-{L}.mlp.gate_proj.bias | {S}.ffn.gate_bias
-{L}.mlp.up_proj.bias   | {S}.ffn.up_bias
-{L}.mlp.down_proj.bias | {S}.ffn.down_bias
-"""
+
+PROJECTIONS = "q_proj k_proj v_proj o_proj"

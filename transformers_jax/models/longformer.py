@@ -1,7 +1,7 @@
 """Longformer (Beltagy et al. 2020). Hugging Face model_type "longformer".
 
-RoBERTa in which most tokens hear a window, and all hear the few tokens that are global, which hear
-all. Global tokens ask with queries, keys and values of their own: a second relation between tokens.
+RoBERTa in which most tokens attend to a window and to the few tokens that are global, which attend
+to all. Global tokens have queries, keys and values of their own: a second relation between tokens.
 `attentions` are one matrix per layer, [B H T S], the rows of global tokens being those of that
 relation; Hugging Face gives the window's diagonals and `global_attentions` apart.
 """
@@ -19,6 +19,7 @@ from transformers_jax.graph import FULL, Mask, Near, Strided, Where, given
 from transformers_jax.graph.layouts import with_global
 from transformers_jax.hub.table import Row, Tying
 from transformers_jax.models.bert import BACKBONE
+from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.roberta import RobertaConfig
 from transformers_jax.models.weight_rows import HEADS_OUT, S, backbone, dense
 from transformers_jax.nn.attention import AttentionSpec
@@ -26,7 +27,7 @@ from transformers_jax.nn.embed import TagArgument, TokenEmbedder
 from transformers_jax.spec import Layout, OpSpec, StackSpec
 
 GLOBAL = Where("global", of="query")
-REAL = Where("real", of="query")  # padding hears nothing, as in the reference
+REAL = Where("real", of="query")  # padding attends to nothing, as in the reference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +52,7 @@ class LongformerConfig(RobertaConfig):
         Tying("longformer.embeddings.word_embeddings.weight", "lm_head.decoder.weight"),
         *RobertaConfig.TIES[1:],
     )
-    HEADS = {
-        "LongformerModel": "none",
-        "LongformerForMaskedLM": "masked_lm",
-        "LongformerForSequenceClassification": "sequence_classification",
-        "LongformerForTokenClassification": "token_classification",
-        "LongformerForMultipleChoice": "multiple_choice",
-        "LongformerForQuestionAnswering": "question_answering",
-    }
+    HEADS = heads_of("Longformer", "none", "masked_lm", *CHOOSING)
     LISTS: ClassVar[tuple[str, ...]] = ("attention_window", "attention_dilation")
     classifier_dropout: ClassVar[None] = None  # type: ignore[misc]  # the reference has no such
 

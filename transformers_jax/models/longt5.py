@@ -1,4 +1,4 @@
-"""LongT5 (Guo et al. 2022): T5 v1.1 whose encoder hears a window, and summaries of the whole.
+"""LongT5 (Guo et al. 2022): T5 v1.1 whose encoder attends to a window, and summaries of the whole.
 Hugging Face model_type "longt5"."""
 
 from __future__ import annotations
@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.graph import Near, Where, given
-from transformers_jax.models.t5 import T5Config, heads_of
+from transformers_jax.models.class_names import heads_of
+from transformers_jax.models.t5 import T5Config
 from transformers_jax.models.weight_rows import norm
 from transformers_jax.nn.extend import SummaryBlocks
 from transformers_jax.spec import RMSNorm, Summaries
@@ -36,15 +37,15 @@ class LongT5Config(T5Config):
             )
 
     def summarises(self, decoder: bool) -> bool:
-        """Whether the tokens of a side hear summaries."""
+        """Whether the tokens of a side attend to summaries."""
         return not decoder and self.encoder_attention_type == "transient-global"
 
-    def hearing(self, decoder, mask):
+    def attend(self, decoder, mask):
         if decoder:
-            return super().hearing(decoder, mask)
+            return super().attend(decoder, mask)
         near = Near(self.local_radius, self.local_radius)
         if not self.summarises(decoder):
-            return super().hearing(decoder, given(mask, near))
+            return super().attend(decoder, given(mask, near))
         own = given(mask, near | Where("summary"))
         if others := own.tags - {"index", "summary", "block"}:
             raise ValueError(
@@ -54,7 +55,7 @@ class LongT5Config(T5Config):
             )
         norm = RMSNorm(self.layer_norm_epsilon)
         extend = Summaries(self.global_block_size, norm)
-        return replace(super().hearing(decoder, own), extend=extend)
+        return replace(super().attend(decoder, own), extend=extend)
 
     def buckets(self, decoder):
         return replace(super().buckets(decoder), summaries=self.summarises(decoder))
@@ -63,15 +64,15 @@ class LongT5Config(T5Config):
         layout = SummaryBlocks(self.global_block_size) if self.summarises(decoder) else None
         return replace(super().spec(decoder, mask, cross), layout=layout)
 
-    def attends(self, decoder):
-        return super().attends(decoder) if decoder else KINDS[self.encoder_attention_type]
+    def attention_name(self, decoder):
+        return super().attention_name(decoder) if decoder else KINDS[self.encoder_attention_type]
 
-    def side(self, decoder, ours):
-        text = super().side(decoder, ours)
-        if self.summarises(decoder):
-            theirs = f"encoder.block.{{i}}.layer.0.{self.attends(decoder)}"
-            place = f"{ours}.blocks.{{slot}}.self.extend.norm"
-            text += norm(f"{theirs}.global_input_layer_norm", place, bias=False)
+    def side_rows(self, name, ours, embed):
+        text = super().side_rows(name, ours, embed)
+        if self.summarises(name == "decoder"):
+            theirs = f"encoder.block.{{i}}.layer.0.{self.attention_name(False)}"
+            path = f"{ours}.blocks.{{slot}}.self.extend.norm"
+            text += norm(f"{theirs}.global_input_layer_norm", path, bias=False)
             first = theirs.replace("{i}", "0")
             text += f"\n{first}.global_relative_attention_bias.weight | {ours}.score.summaries"
         return text

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.models.bart import BARE_PRE_NORM, BartConfig
+from transformers_jax.models.class_names import heads_of
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.sinusoidal import Sinusoids
 
@@ -24,7 +25,7 @@ class M2M100Config(BartConfig):
     LABELS = 2
     FIXED = {**BARE_PRE_NORM, "static_position_embeddings": True}
     UNUSED = BartConfig.UNUSED | {"extra_pos_embeddings"}
-    HEADS = {"M2M100Model": "none", "M2M100ForConditionalGeneration": "seq2seq_lm"}
+    HEADS = heads_of("M2M100", "none", "seq2seq_lm")
 
     vocab_size: int = 128112
     activation_function: str = "relu"
@@ -46,5 +47,5 @@ class M2M100Config(BartConfig):
         )
 
     def table(self, head):
-        found = super().table(head)  # files of early releases hold the waves
+        found = super().table(head)  # files of early releases hold the sinusoids
         return replace(found, ignore=(*found.ignore, "*.embed_positions.weights"))

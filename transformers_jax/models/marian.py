@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.models.bart import LEGACY, SIDES, BartConfig
+from transformers_jax.models.bart import LEGACY, BartConfig
+from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.sinusoidal import SinusoidalConfig
+from transformers_jax.models.wiring.family import SIDES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +25,7 @@ class MarianConfig(SinusoidalConfig):
     LABELS = 2
     FIXED = {**LEGACY, "normalize_embedding": False, "static_position_embeddings": True}
     UNUSED = BartConfig.UNUSED | {"extra_pos_embeddings"}
-    HEADS = {
-        "MarianModel": "none",
-        "MarianMTModel": "seq2seq_lm",
-        "MarianForCausalLM": "causal_lm",
-    }
+    HEADS = heads_of("Marian", "none", "causal_lm", MarianMTModel="seq2seq_lm")
 
     vocab_size: int = 58101
     decoder_vocab_size: int | None = None
@@ -67,7 +65,7 @@ class MarianConfig(SinusoidalConfig):
 
     def table(self, head):
         found = super().table(head)
-        if head == "seq2seq_lm":  # only files of early releases hold the waves then
+        if head == "seq2seq_lm":  # only files of early releases hold the sinusoids then
             ignored = (*found.ignore, "*.embed_positions.weight")
             return replace(found, ignore=ignored, computed=())
         return found

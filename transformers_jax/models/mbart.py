@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from transformers_jax.models.bart import BartConfig
+from transformers_jax.models.class_names import heads_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,6 @@ class MBartConfig(BartConfig):
     START = "last"
     LABELS = 2
     FIXED = {**BartConfig.FIXED, "add_final_layer_norm": True, "normalize_before": True}
-    HEADS = {
-        "MBartModel": "none",
-        "MBartForConditionalGeneration": "seq2seq_lm",
-        "MBartForSequenceClassification": "sequence_classification",
-        "MBartForQuestionAnswering": "question_answering",
-        "MBartForCausalLM": "causal_lm",
-    }
+    HEADS = heads_of("MBart", *BartConfig.EVERY)
 
     decoder_start_token_id: int | None = None

@@ -1,24 +1,27 @@
 """ModernBERT (Warner et al. 2024). Hugging Face model_type "modernbert".
 
 An encoder with the parts of today's decoders: pre-norm, rotary positions, gated feed-forwards, no
-biases. One layer in three hears the whole row, the others a window. The paper computes without
-padding; here that is a packed row, `mask=OWN & Same("document")`.
+biases. One layer in three attends to the whole row, the others to a window. The paper computes
+without padding; here that is a packed row, `mask=OWN & Same("document")`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from transformers_jax.graph import FULL, Near, given
 from transformers_jax.hub.table import Table, Tying
+from transformers_jax.models.blocks import BIASES, attention, block
+from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.config import Frozen, modern_rope, rotary
+from transformers_jax.models.task_heads import task_head
 from transformers_jax.models.weight_rows import HEADS_IN, S, backbone, layer, norm, of_heads
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn import head as heads
-from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.spec import Block, Branch, Initial, LayerNorm, StackSpec
+from transformers_jax.spec import Block, Initial, LayerNorm, StackSpec
 
 BASES = {"full_attention": 160000.0, "sliding_attention": 10000.0}  # section 2.1.2
 OLD_BASES = {"full_attention": "global_rope_theta", "sliding_attention": "local_rope_theta"}
@@ -39,14 +42,7 @@ class ModernBertConfig(OneTower):
         """.split()
     )
     TIES = (Tying("model.embeddings.tok_embeddings.weight", "decoder.weight"),)
-    HEADS = {
-        "ModernBertModel": "none",
-        "ModernBertForMaskedLM": "masked_lm",
-        "ModernBertForSequenceClassification": "sequence_classification",
-        "ModernBertForTokenClassification": "token_classification",
-        "ModernBertForQuestionAnswering": "question_answering",
-        "ModernBertForMultipleChoice": "multiple_choice",
-    }
+    HEADS = heads_of("ModernBert", "none", "masked_lm", *CHOOSING)
 
     vocab_size: int = 50368
     hidden_size: int = 768
@@ -118,7 +114,7 @@ class ModernBertConfig(OneTower):
 
     @property
     def types(self) -> tuple[str, ...]:
-        """What each layer hears: the whole row, or a window."""
+        """What each layer attends to: the whole row, or a window."""
         return types_of(self.num_hidden_layers) if self.layer_types is None else self.layer_types
 
     def normal(self, std: float) -> Initial:
@@ -153,12 +149,11 @@ class ModernBertConfig(OneTower):
     def block(self, number: int, kind: str, mask) -> Block:
         """What a layer does."""
         reach = self.local_attention // 2  # to either side, the key at that distance included
-        attention = AttentionSpec(
-            heads=self.num_attention_heads,
-            kv=self.head_width("hidden_size", "num_attention_heads"),
-            mask=given(mask, FULL if kind == "full_attention" else Near(reach, reach)),
+        mask = given(mask, FULL if kind == "full_attention" else Near(reach, reach))
+        own = replace(
+            attention(self, "hidden_size", "num_attention_heads", mask),
             rotary=rotary(self.rope_parameters[kind], self.max_position_embeddings),
-            bias=("query", "key", "value", "out") if self.attention_bias else (),
+            bias=BIASES if self.attention_bias else (),
             dropout=self.attention_dropout,
         )
         ffn = FeedForwardSpec(
@@ -168,16 +163,9 @@ class ModernBertConfig(OneTower):
             bias=self.mlp_bias,
             dropout=self.mlp_dropout,
         )
-        return (
-            Branch(
-                "self",
-                attention,
-                self.layer_norm if number else None,
-                "pre",
-                self.attention_dropout,
-            ),
-            Branch("ffn", ffn, self.layer_norm),
-        )
+        attends, computes = block(own, ffn, self.layer_norm)
+        own_norm, rate = self.layer_norm if number else None, self.attention_dropout
+        return (replace(attends, norm=own_norm, dropout=rate), computes)
 
     def embed(self) -> EmbedSpec:
         """Words, normalised."""
@@ -194,27 +182,19 @@ class ModernBertConfig(OneTower):
         """The head of this name; all but "none" begin with the same transform."""
         if head == "none":
             return None
-        D, N, narrow = self.hidden_size, self.num_labels, self.normal(self.narrow)
-        inner = heads.Square(
-            D, self.classifier_activation, narrow, self.layer_norm, bias=self.classifier_bias
-        )
+        D, narrow = self.hidden_size, self.normal(self.narrow)
+        act, rate, bias = self.classifier_activation, self.classifier_dropout, self.classifier_bias
+        inner = heads.Square(D, act, narrow, self.layer_norm, bias=bias)
         if head == "masked_lm":
             options = dict(tied=self.tie_word_embeddings, shift=False, bias=self.decoder_bias)
             return heads.LanguageModel(self.vocab_size, D, narrow, transform=inner, **options)
-        wide, rate = self.normal(D**-0.5), self.classifier_dropout
-        if head == "token_classification":
-            return heads.TokenClassification(D, N, wide, rate, inner=inner)
-        if head == "question_answering":
-            return heads.QuestionAnswering(D, wide, rate, inner=inner)
         mean = self.classifier_pooling == "mean"
-        if head == "multiple_choice":
-            return heads.MultipleChoice(
-                D, wide, rate, pooling="mean" if mean else "first valid", inner=inner
-            )
-        return heads.SequenceClassification(
-            D, N, wide, pooling="mean" if mean else "first", inner=inner,
-            problem=self.problem_type, rate=rate, pooled_rate=0.0,
-        )  # fmt: skip
+        pooled: dict[str, dict[str, Any]] = {
+            "multiple_choice": dict(pooling="mean" if mean else "first valid"),
+            "sequence_classification": dict(pooling="mean" if mean else "first", pooled_rate=0.0),
+        }
+        wide = self.normal(D**-0.5)
+        return task_head(self, head, D, wide, rate=rate, inner=inner, **pooled.get(head, {}))
 
     def table(self, head) -> Table:
         # rows of biases and norms' shifts that this model does not have lead nowhere
@@ -229,7 +209,7 @@ class ModernBertConfig(OneTower):
 
 
 def types_of(depth: int, every: int = 3) -> tuple[str, ...]:
-    """The first layer of each `every` hears the whole row (Warner et al. 2024, section 2.1.2)."""
+    """The first layer of each `every` attends to the whole row (Warner et al. 2024, 2.1.2)."""
     return tuple("sliding_attention" if n % every else "full_attention" for n in range(depth))
 
 

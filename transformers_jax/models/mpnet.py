@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from transformers_jax.hub.table import Tying, slots
-from transformers_jax.models.bert import BertConfig
+from transformers_jax.models.bert import MLP, BertConfig
+from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.roberta import RobertaConfig
-from transformers_jax.models.weight_rows import S, attention, dense, norm
+from transformers_jax.models.weight_rows import S, block_rows, embeddings
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.spec import Buckets, StackSpec
 
@@ -30,11 +31,7 @@ class MPNetConfig(RobertaConfig):
         Tying("mpnet.embeddings.word_embeddings.weight", "lm_head.decoder.weight"),
         *RobertaConfig.TIES[1:],
     )
-    HEADS = {
-        name.replace("Roberta", "MPNet"): head
-        for name, head in RobertaConfig.HEADS.items()
-        if head != "causal_lm"
-    }
+    HEADS = heads_of("MPNet", "none", "masked_lm", *CHOOSING)
     # no fields here
     type_vocab_size: ClassVar[None] = None
     classifier_dropout: ClassVar[None] = None
@@ -70,13 +67,7 @@ class MPNetConfig(RobertaConfig):
 
 L = "mpnet.encoder.layer.{i}"
 BACKBONE = f"""
-mpnet.embeddings.word_embeddings.weight      | embed.table
-mpnet.embeddings.position_embeddings.weight  | embed.position
+{embeddings("mpnet.embeddings")}
 mpnet.encoder.relative_attention_bias.weight | stack.score.table
-{norm("mpnet.embeddings.LayerNorm", "embed.norm")}
-{attention(f"{L}.attention.attn", f"{S}.self", "q k v o")}
-{norm(f"{L}.attention.LayerNorm", f"{S}.self_norm")}
-{dense(f"{L}.intermediate.dense", f"{S}.ffn.up")}
-{dense(f"{L}.output.dense", f"{S}.ffn.down", "d f -> f d")}
-{norm(f"{L}.output.LayerNorm", f"{S}.ffn_norm")}
+{block_rows(L, S, "attention.attn", "q k v o", MLP, "attention.LayerNorm output.LayerNorm")}
 """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers_jax.models.t5 import T5Config, heads_of
+from transformers_jax.models.class_names import heads_of
+from transformers_jax.models.t5 import T5Config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +13,7 @@ class MT5Config(T5Config):
     """The fields of an mT5 config.json; defaults are mT5-small (300M)."""
 
     model_type = "mt5"
-    HEADS = heads_of("MT5")
+    HEADS = heads_of("MT5", *T5Config.EVERY)
     UNWRITTEN = T5Config.UNWRITTEN | {"scale_decoder_outputs"}
 
     vocab_size: int = 250112

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from transformers_jax.hub.table import Table, Tying, slots
-from transformers_jax.models.bert import BertConfig, lm_rows
+from transformers_jax.models.bert import BertConfig
+from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.config import Frozen, modern_rope, rotary
-from transformers_jax.models.weight_rows import HEADS_IN, S, attention, layer, norm
+from transformers_jax.models.weight_rows import HEADS_IN, S, attention, feed_forward, norm
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.spec import StackSpec
 
 BASE = 1000.0
 AUTHORS: dict[str, Any] = {  # the values of the authors' class where their config says nothing
@@ -86,13 +85,11 @@ class NomicBertConfig(BertConfig):
         *BertConfig.TIES[1:],
     )
     POOLED = ("sequence_classification",)
-    HEADS = {
-        "NomicBertModel": "none",
-        "NomicBertForMaskedLM": "masked_lm",
-        "NomicBertForSequenceClassification": "sequence_classification",
-        "NomicBertForTokenClassification": "token_classification",
-        "NomicBertForPreTraining": "masked_lm",  # the authors' class
-    }
+    WORDS = BertConfig.WORDS.replace("LayerNorm", "layer_norm")
+    HEADS = heads_of(
+        *("NomicBert", "none", "masked_lm", *CHOOSING[:2]),
+        NomicBertForPreTraining="masked_lm",  # the authors' class
+    )
     is_decoder: ClassVar[bool] = False  # type: ignore[misc]  # no field here
     add_cross_attention: ClassVar[bool] = False  # type: ignore[misc]
 
@@ -118,16 +115,11 @@ class NomicBertConfig(BertConfig):
 
     def attend(self, mask) -> AttentionSpec:
         kv = self.width_of_head
-        turned = rotary(self.rope_parameters, self.max_position_embeddings)
-        return replace(super().attend(mask), kv=kv, bias=(), rotary=turned)
+        rotation = rotary(self.rope_parameters, self.max_position_embeddings)
+        return replace(super().attend(mask), kv=kv, bias=(), rotary=rotation)
 
-    def spec(self, mask=None, cross=None) -> StackSpec:
-        """BERT's post-norm blocks, with a gated feed-forward network."""
-        plain = super().spec(mask, cross)
-        ffn = FeedForwardSpec(self.intermediate_size, self.hidden_act, gated=True, bias=False)
-        attend, compute = plain.blocks[0]
-        block = (attend, replace(compute, op=ffn))
-        return replace(plain, blocks=(block,) * self.num_hidden_layers)
+    def feed_forward(self):
+        return replace(super().feed_forward(), gated=True, bias=False)
 
     def embed(self) -> EmbedSpec:
         return replace(super().embed(), positions=None)
@@ -150,13 +142,6 @@ class NomicBertConfig(BertConfig):
 
     def backbone(self, prefix):
         return slots(BACKBONE.replace("bert.", prefix))
-
-    def head_rows(self, head, tied):
-        if head != "masked_lm":
-            return super().head_rows(head, tied)
-        text = layer("cls.predictions.transform.dense", "head.transform")
-        text += norm("cls.predictions.transform.layer_norm", "head.transform.norm")
-        return text + lm_rows("cls.predictions", "head", tied)
 
 
 def of_authors(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,9 +176,7 @@ bert.embeddings.token_type_embeddings.weight | embed.type
 {L}.attn.Wqkv.weight | {S}.self.query {S}.self.key {S}.self.value | (n h k) d -> n d h k
 {L}.attn.out_proj.weight | {S}.self.out | {HEADS_IN}
 {norm(f"{L}.norm1", f"{S}.self_norm")}
-{L}.mlp.fc11.weight | {S}.ffn.up   | f d -> d f
-{L}.mlp.fc12.weight | {S}.ffn.gate | f d -> d f
-{L}.mlp.fc2.weight  | {S}.ffn.down | d f -> f d
+{feed_forward(f"{L}.mlp", f"{S}.ffn", "fc12 fc11 fc2", bias=False)}
 {norm(f"{L}.norm2", f"{S}.ffn_norm")}
 """
 R = "bert.layers.{i}"
@@ -203,8 +186,6 @@ bert.embeddings.token_type_embeddings.weight | embed.type
 {norm("bert.embeddings.LayerNorm", "embed.norm")}
 {attention(f"{R}.self_attn", f"{S}.self", "q_proj k_proj v_proj o_proj", bias=False)}
 {norm(f"{R}.post_attention_layernorm", f"{S}.self_norm")}
-{R}.mlp.up_proj.weight   | {S}.ffn.up   | f d -> d f
-{R}.mlp.gate_proj.weight | {S}.ffn.gate | f d -> d f
-{R}.mlp.down_proj.weight | {S}.ffn.down | d f -> f d
+{feed_forward(f"{R}.mlp", f"{S}.ffn", "gate_proj up_proj down_proj", bias=False)}
 {norm(f"{R}.post_mlp_layernorm", f"{S}.ffn_norm")}
 """  # the names within transformers v5, which some files have

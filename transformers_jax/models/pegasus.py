@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from transformers_jax.models.bart import BARE_PRE_NORM, BartConfig
+from transformers_jax.models.class_names import WRITING, heads_of
 from transformers_jax.models.sinusoidal import SinusoidalConfig
 
 
@@ -24,11 +25,7 @@ class PegasusConfig(SinusoidalConfig):
     LABELS = 2
     FIXED = {**BARE_PRE_NORM, "static_position_embeddings": True}
     UNUSED = BartConfig.UNUSED | {"extra_pos_embeddings"}
-    HEADS = {
-        "PegasusModel": "none",
-        "PegasusForConditionalGeneration": "seq2seq_lm",
-        "PegasusForCausalLM": "causal_lm",
-    }
+    HEADS = heads_of("Pegasus", *WRITING)
 
     bos_token_id: int | None = None
     eos_token_id: int | tuple[int, ...] | None = 1

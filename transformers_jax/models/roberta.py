@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.hub.table import Tying
-from transformers_jax.models.bert import BertConfig, lm_rows
-from transformers_jax.models.weight_rows import layer, norm
-from transformers_jax.nn import head as heads
+from transformers_jax.models.bert import BertConfig
+from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.nn.embed import EmbedSpec
 
 
@@ -27,15 +26,9 @@ class RobertaConfig(BertConfig):
         Tying("lm_head.bias", "lm_head.decoder.bias"),
     )
     POOLED = ("none", "multiple_choice")
-    HEADS = {
-        "RobertaModel": "none",
-        "RobertaForMaskedLM": "masked_lm",
-        "RobertaForCausalLM": "causal_lm",
-        "RobertaForSequenceClassification": "sequence_classification",
-        "RobertaForTokenClassification": "token_classification",
-        "RobertaForMultipleChoice": "multiple_choice",
-        "RobertaForQuestionAnswering": "question_answering",
-    }
+    WORDS = "lm_head.dense lm_head.layer_norm lm_head"
+    WORDS_ACT = "gelu"  # whatever hidden_act says
+    HEADS = heads_of("Roberta", "none", "masked_lm", "causal_lm", *CHOOSING)
 
     vocab_size: int = 50265
     bos_token_id: int | None = 0
@@ -48,24 +41,11 @@ class RobertaConfig(BertConfig):
         pad = self.pad_token_id
         return replace(super().embed(), offset=pad + 1, padding=pad)
 
-    def head(self, head):
-        D, N, initial, rate = self.hidden_size, self.num_labels, self.initial, self.classifier_rate
-        if head in ("masked_lm", "causal_lm"):
-            return self.words("gelu", shift=head == "causal_lm")  # whatever hidden_act says
-        if head == "sequence_classification":
-            inner = heads.Square(D, "tanh", initial)
-            kind = dict(pooling="first", inner=inner, problem=self.problem_type, rate=rate)
-            return heads.SequenceClassification(D, N, initial, **kind)
-        if head == "multiple_choice":
-            return heads.MultipleChoice(D, initial, self.hidden_dropout_prob)
-        return super().head(head)
+    @property
+    def classifier_act(self):
+        return "tanh"
 
-    def head_rows(self, head, tied):
-        if head in ("masked_lm", "causal_lm"):
-            text = layer("lm_head.dense", "head.transform")
-            text += norm("lm_head.layer_norm", "head.transform.norm")
-            return text + lm_rows("lm_head", "head", tied)
-        if head == "sequence_classification":
-            inner = layer("classifier.dense", "head.inner")
-            return inner + layer("classifier.out_proj", "head.classify")
-        return super().head_rows(head, tied)
+    def task_options(self, head):
+        if head == "multiple_choice":
+            return {"rate": self.hidden_dropout_prob}
+        return super().task_options(head)

@@ -1,6 +1,6 @@
 """RoFormer (Su et al. 2021). Hugging Face model_type "roformer".
 
-BERT's network whose queries and keys (and values, if asked) are rotated by their position;
+BERT's network whose queries and keys (and values, if wanted) are rotated by their position;
 embeddings may be narrower than the stream, as ELECTRA's. Files hold the sines and cosines of all
 positions.
 """
@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from transformers_jax.hub.table import Computed, Tying
 from transformers_jax.models.bert import BertConfig
+from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.electra import ElectraConfig
-from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.sinusoidal import Sinusoids
@@ -35,15 +35,8 @@ class RoFormerConfig(ElectraConfig):
         Tying("roformer.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
         *BertConfig.TIES[1:],
     )
-    HEADS = {
-        "RoFormerModel": "none",
-        "RoFormerForMaskedLM": "masked_lm",
-        "RoFormerForCausalLM": "causal_lm",
-        "RoFormerForSequenceClassification": "sequence_classification",
-        "RoFormerForTokenClassification": "token_classification",
-        "RoFormerForMultipleChoice": "multiple_choice",
-        "RoFormerForQuestionAnswering": "question_answering",
-    }
+    WORDS, WORDS_ACT, UNUSED_BIAS = BertConfig.WORDS, None, True
+    HEADS = heads_of("RoFormer", "none", "masked_lm", "causal_lm", *CHOOSING)
     classifier_dropout: ClassVar[None] = None  # no field here
 
     vocab_size: int = 50000
@@ -76,23 +69,12 @@ class RoFormerConfig(ElectraConfig):
         # Hugging Face gives it no positions
         return replace(super().embed(), positions=None, counted="columns")
 
-    def head(self, head):
-        D, N, initial, rate = self.hidden_size, self.num_labels, self.initial, self.classifier_rate
-        if head == "sequence_classification":
-            inner = heads.Square(D, self.hidden_act, initial)
-            kind = dict(pooling="first", inner=inner, problem=self.problem_type)
-            return heads.SequenceClassification(D, N, initial, rate=rate, **kind)
-        if head == "multiple_choice":
-            return self.choices()
-        return BertConfig.head(self, head)
+    @property
+    def classifier_act(self):
+        return self.hidden_act
 
     def table(self, head):
         rows, width = self.max_position_embeddings, self.head_width(*WIDTH)
         value = functools.partial(Sinusoids(halves=True, rows=rows).table, width)
         stored = Computed("roformer.encoder.embed_positions.weight", (rows, width), value)
         return replace(super().table(head), computed=(stored,))
-
-    def head_rows(self, head, tied):
-        if head in ("masked_lm", "causal_lm"):
-            return BertConfig.head_rows(self, head, tied)
-        return super().head_rows(head, tied)

@@ -17,18 +17,18 @@ class SinusoidalConfig(BartConfig):
     given to the decoder are scaled as its words are."""
 
     @property
-    def waves(self) -> Sinusoids:
+    def sinusoids(self) -> Sinusoids:
         """The positions of both sides."""
         return Sinusoids(halves=True, rows=self.max_position_embeddings)
 
     def embed(self, decoder: bool) -> EmbedSpec:
-        found = replace(super().embed(decoder), positions=self.waves, offset=0, norm=None)
+        found = replace(super().embed(decoder), positions=self.sinusoids, offset=0, norm=None)
         return replace(found, scales="all") if decoder else found
 
     def table(self, head):
         sides = ("decoder",) if head == "causal_lm" else ("encoder", "decoder")
         names = (f"model.{side}.embed_positions.weight" for side in sides)
         shape = (self.max_position_embeddings, self.d_model)
-        value = functools.partial(self.waves.table, self.d_model)
+        value = functools.partial(self.sinusoids.table, self.d_model)
         computed = tuple(Computed(name, shape, value) for name in names)
         return replace(super().table(head), computed=computed)

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers_jax.models.t5 import WORDS, T5Config, heads_of
-from transformers_jax.models.weight_rows import dense, norm
+from transformers_jax.models.class_names import heads_of
+from transformers_jax.models.t5 import T5Config
+from transformers_jax.models.weight_rows import dense, feed_forward, norm
+from transformers_jax.models.wiring.family import SIDES
 from transformers_jax.nn.experts import ExpertsSpec, RouterLosses
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.spec import Branch, Draw, InitialT5
@@ -32,6 +34,7 @@ class SwitchTransformersConfig(T5Config):
     """
 
     model_type = "switch_transformers"
+    MLP = "mlp"
     HEADS = heads_of("SwitchTransformers", "none", "seq2seq_lm", "encoder")
     FIXED = {"router_dtype": "float32"}
     UNUSED = T5Config.UNUSED | frozenset(
@@ -64,16 +67,17 @@ class SwitchTransformersConfig(T5Config):
     def modernise(cls, values):
         tied = bool(values.get("tie_word_embeddings", True))
         values = super().modernise({**values, "scale_decoder_outputs": tied})
-        return {**values, "tie_word_embeddings": tied, "own_words": () if tied else tuple(WORDS)}
+        return {**values, "tie_word_embeddings": tied, "own_words": () if tied else SIDES}
 
     def resolved(self, same):
         found = super().resolved(same)
         if self.tie_word_embeddings:
             return found
-        return found.replace(own_words=tuple(s for s, name in WORDS.items() if same(name, name)))
+        stored = (side for side, name in self.TABLES.items() if same(name, name))
+        return found.replace(own_words=tuple(stored))
 
     def to_dict(self):
-        written = {f"{side}_sparse_step": self.sparse_step(side == "decoder") for side in WORDS}
+        written = {f"{side}_sparse_step": self.sparse_step(side == "decoder") for side in SIDES}
         return {**super().to_dict(), **written, "tie_word_embeddings": self.scale_decoder_outputs}
 
     # ------------------------------------------------------------ the network
@@ -105,16 +109,14 @@ class SwitchTransformersConfig(T5Config):
 
     def routing(self, head):
         # where every layer has experts, transformers counts none of them
-        sides = tuple(side for side in WORDS if self.sparse_step(side == "decoder") > 1)
+        sides = tuple(side for side in SIDES if self.sparse_step(side == "decoder") > 1)
         losses = RouterLosses(self.router_aux_loss_coef, self.router_z_loss_coef, sides)
         return losses if head == "seq2seq_lm" else None
 
-    def computes(self, theirs, slot):
-        mlp, expert = f"{theirs}.mlp", f"{theirs}.mlp.experts.expert_{{e}}"
-        text = norm(f"{theirs}.layer_norm", f"{slot}.ffn_norm", bias=False)
-        text += norm(f"{theirs}.layer_norm", f"{slot}.experts_norm", bias=False)
-        for name, ours in ((mlp, f"{slot}.ffn"), (expert, f"{slot}.experts")):
-            text += dense(f"{name}.wi", f"{ours}.up", bias=None)
-            text += dense(f"{name}.wo", f"{ours}.down", "d f -> f d", bias=None)
-        router = dense(f"{mlp}.router.classifier", f"{slot}.experts.router", "e d -> d e")
-        return text + router
+    def side_rows(self, name, ours, embed):
+        text = super().side_rows(name, ours, embed)
+        layer = f"{name}.block.{{i}}.layer.{2 if name == 'decoder' else 1}"
+        slot, expert = f"{ours}.blocks.{{slot}}.experts", f"{layer}.mlp.experts.expert_{{e}}"
+        text += norm(f"{layer}.layer_norm", f"{slot}_norm", bias=False)
+        text += feed_forward(expert, slot, "wi wo", bias=False)
+        return text + dense(f"{layer}.mlp.router.classifier", f"{slot}.router", "e d -> d e")

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
-from transformers_jax.hub.table import Table, Tying
-from transformers_jax.models.weight_rows import attention, backbone, dense, layer, norm, of_heads
+from transformers_jax.hub.table import Table, Tying, rows
+from transformers_jax.models.blocks import block
+from transformers_jax.models.class_names import LABELLING, heads_of
+from transformers_jax.models.encoder_decoder_heads import LABELLING_ROWS, encoder_decoder_head
+from transformers_jax.models.task_heads import first_of
+from transformers_jax.models.weight_rows import block_rows, norm, of_heads
 from transformers_jax.models.wiring import EncoderDecoderFamily
-from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.nn.pooling import LastOf
 from transformers_jax.spec import Branch, Buckets, InitialT5, RMSNorm, StackSpec
 
-SHARED, OUTPUT = "shared.weight", "lm_head.weight"
-WORDS = {side: f"{side}.embed_tokens.weight" for side in ("encoder", "decoder")}
-DECODER_WORDS = f"\n{WORDS['decoder']} | decoder_embed.table"
+OUTPUT = "lm_head.weight"
 WITHIN, INNER = ("sequence_classification", "token_classification"), "transformer."
 """Heads whose files have a prefix in front of the backbone, and the prefix."""
-
-
-def heads_of(family: str, *chosen: str) -> dict[str, str]:
-    """Hugging Face's class names of a family of T5's kind, by head; all heads, or some."""
-    every = {
-        "Model": "none",
-        "ForConditionalGeneration": "seq2seq_lm",
-        "EncoderModel": "encoder",
-        "ForSequenceClassification": "sequence_classification",
-        "ForTokenClassification": "token_classification",
-        "ForQuestionAnswering": "question_answering",
-    }
-    return {f"{family}{n}": head for n, head in every.items() if not chosen or head in chosen}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +40,13 @@ class T5Config(EncoderDecoderFamily):
         "num_hidden_layers": "num_layers",
         "head_dim": "d_kv",
     }
+    MLP: ClassVar[str] = "DenseReluDense"
+    SHARED = "shared.weight"
+    TABLES = {"encoder": "encoder.embed_tokens.weight", "decoder": "decoder.embed_tokens.weight"}
     TIES = (Tying(SHARED, OUTPUT),)
-    HEADS = {**heads_of("T5"), "T5WithLMHeadModel": "seq2seq_lm"}
-    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"own_words"})
+    EVERY: ClassVar[tuple[str, ...]] = ("none", "seq2seq_lm", "encoder", *LABELLING)
+    HEADS = heads_of("T5", *EVERY, T5WithLMHeadModel="seq2seq_lm")
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset()
 
     vocab_size: int = 32128
     d_model: int = 512
@@ -87,8 +78,8 @@ class T5Config(EncoderDecoderFamily):
         values = super().modernise(values)
         tied = values.pop("tie_word_embeddings", True)
         scaled = values.get("scale_decoder_outputs")
-        values["scale_decoder_outputs"] = tied if scaled is None else scaled
-        return {**values, "tie_word_embeddings": True}
+        scaled = tied if scaled is None else scaled
+        return {**values, "scale_decoder_outputs": scaled, "tie_word_embeddings": True}
 
     def resolved(self, same):
         """The config with what the file tells: tables that are stored and differ are not tied."""
@@ -97,9 +88,7 @@ class T5Config(EncoderDecoderFamily):
             found = same(a, b)
             return same(INNER + a, INNER + b) if found is None else found
 
-        every = (SHARED, *WORDS.values(), OUTPUT)
-        shared = next((name for name in every if equal(name, name)), SHARED)
-        own = tuple(side for side, name in WORDS.items() if equal(shared, name) is False)
+        shared, own = self.stored_apart(equal, (self.SHARED, *self.TABLES.values(), OUTPUT))
         tied = self.tie_word_embeddings and equal(shared, OUTPUT) is not False
         return self.replace(own_words=own, tie_word_embeddings=tied)
 
@@ -125,160 +114,84 @@ class T5Config(EncoderDecoderFamily):
                 f"feed_forward_proj={self.feed_forward_proj!r}: expected 'relu', 'gated-gelu', "
                 "'gated-silu' or another activation, with or without 'gated-'"
             )
-        if self.feed_forward_proj == "gated-gelu":
-            act = "gelu_new"
-        act = self.dense_act_fn or act
-        gate = bool(gated) if self.is_gated_act is None else self.is_gated_act
+        act = "gelu_new" if self.feed_forward_proj == "gated-gelu" else act
+        act, gate = self.dense_act_fn or act, first_of(self.is_gated_act, bool(gated))
         return FeedForwardSpec(self.d_ff, act, gate, bias=False, dropout=self.dropout_rate)
 
     def depth(self, decoder: bool) -> int:
         """How many layers a side has."""
-        if decoder and self.num_decoder_layers is not None:
-            return self.num_decoder_layers
-        return self.num_layers
+        return first_of(self.num_decoder_layers if decoder else None, self.num_layers)
 
     def buckets(self, decoder: bool) -> Buckets:
         """What distances add to the scores."""
         count, far = self.relative_attention_num_buckets, self.relative_attention_max_distance
         return Buckets(count, far, decoder)
 
-    def hearing(self, decoder: bool, mask: Mask | None) -> AttentionSpec:
+    def attend(self, decoder: bool, mask: Mask | None) -> AttentionSpec:
         """Self-attention of a side: scores are unscaled."""
-        return AttentionSpec(
-            self.num_heads,
-            self.d_kv,
-            scale=1.0,
-            dropout=self.dropout_rate,
-            mask=given(mask, CAUSAL if decoder else FULL),
-        )
+        mask, rate = given(mask, CAUSAL if decoder else FULL), self.dropout_rate
+        return AttentionSpec(self.num_heads, self.d_kv, scale=1.0, dropout=rate, mask=mask)
 
     def spec(self, decoder: bool, mask=None, cross=None) -> StackSpec:
         """Pre-norm blocks without biases, whose scores carry bucketed distances."""
-        norm = RMSNorm(self.layer_norm_epsilon)
-        placed: dict[str, Any] = dict(norm=norm, dropout=self.dropout_rate)
-        own = self.hearing(decoder, mask)
-        heard = [Branch("self", own, **placed)]
-        if decoder:
-            other = replace(own, mask=given(cross, FULL), score=None)
-            heard.append(Branch("cross", other, source="encoder", **placed))
-        return StackSpec(
-            width=self.d_model,
-            blocks=tuple(
-                (*heard, replace(self.compute(decoder, number), **placed))
-                for number in range(self.depth(decoder))
-            ),
-            final_norm=norm,
-            score=None if own.score else self.buckets(decoder),
-            dropout=self.dropout_rate,
-            initial=self.initial,
-        )
+        norm, rate = RMSNorm(self.layer_norm_epsilon), self.dropout_rate
+        own, other = self.attend(decoder, mask), given(cross, FULL) if decoder else None
+        computes = (self.compute(decoder, number) for number in range(self.depth(decoder)))
+        blocks = tuple(block(own, one, norm, "pre", rate, other) for one in computes)
+        score, initial = None if own.score else self.buckets(decoder), self.initial
+        return StackSpec(self.d_model, blocks, norm, score=score, dropout=rate, initial=initial)
 
     def compute(self, decoder: bool, number: int) -> Branch:
         """The token-wise branch of a layer."""
         return Branch("ffn", self.feed_forward())
 
     def embed(self, decoder):
-        return EmbedSpec(
-            self.vocab_size, self.d_model, dropout=self.dropout_rate, initial=self.initial
-        )
+        rate, initial = self.dropout_rate, self.initial
+        return EmbedSpec(self.vocab_size, self.d_model, dropout=rate, initial=initial)
 
     def shift(self, head):
         of_input_ids = head in ("sequence_classification", "question_answering")
         return replace(super().shift(head), of_input_ids=of_input_ids)
 
-    def head(self, head: str) -> heads.Head | None:
-        """The head of this name."""
-        D, initial = self.d_model, self.initial
-        if head == "seq2seq_lm":
-            tied = self.tie_word_embeddings and self.shared_row(head) != "head.table"
-            scale = D**-0.5 if self.scale_decoder_outputs else 1.0
-            return heads.LanguageModel(
-                self.vocab_size, D, initial, tied=tied, shift=False, scale=scale
-            )
-        if head == "token_classification":
-            return heads.TokenClassification(D, self.num_labels, initial, self.classifier_dropout)
-        if head == "sequence_classification":
-            return heads.SequenceClassification(
-                D,
-                self.num_labels,
-                initial,
-                pooling=LastOf(self.eos()),
-                inner=heads.Square(D, "tanh", initial),
-                problem=self.problem_type,
-                rate=self.classifier_dropout,
-            )
-        return heads.QuestionAnswering(D, initial) if head == "question_answering" else None
-
-    def eos(self) -> int:
-        """The token at whose last place a row is classified."""
-        if not isinstance(self.eos_token_id, int):
-            raise ValueError(
-                f"{type(self).__name__}: eos_token_id={self.eos_token_id!r}, but "
-                "sequence_classification reads its answer at the last such token; give one id"
-            )
-        return self.eos_token_id
+    def head(self, head):
+        scale = self.d_model**-0.5 if self.scale_decoder_outputs else 1.0
+        return encoder_decoder_head(self, head, self.classifier_dropout, scale=scale)
 
     # ------------------------------------------------------------ the table
 
     def table(self, head) -> Table:
-        alone, own = head in self.ALONE, self.own_words
-        texts = {
-            "sequence_classification": layer("classification_head.dense", "head.inner")
-            + layer("classification_head.out_proj", "head.classify"),
-            "token_classification": layer("classifier", "head.classify"),
-            "question_answering": layer("qa_outputs", "head.classify"),
-            "seq2seq_lm": "" if self.tie_word_embeddings else f"{OUTPUT} | head.table",
-        }
-        words = f"{WORDS['encoder'] if 'encoder' in own else SHARED} | embed.table"
-        words += "" if alone or "encoder" not in own else f"\n{SHARED} | {self.shared_row(head)}"
-        words += "" if alone or "decoder" not in own else DECODER_WORDS
-        found = list(backbone(words + self.side(False, "stack" if alone else "encoder"),
-                              self.spec(False).slots))  # fmt: skip
-        found += [] if alone else backbone(self.side(True, "decoder"), self.spec(True).slots)
-        if head in WITHIN:
-            found = [replace(row, theirs=INNER + row.theirs) for row in found]
-        named = {row.theirs.removeprefix(INNER) for row in found}
-        copies = [*WORDS.values(), *([] if texts["seq2seq_lm"] else [OUTPUT])]
-        stray = [name for name in (SHARED, *copies) if name not in named]
-        stray += ["decoder.*"] if alone else []
+        output = "" if self.tie_word_embeddings else f"{OUTPUT} | head.table"
+        texts = {**LABELLING_ROWS, "seq2seq_lm": output}
         inner = INNER if head in WITHIN else ""
+        found = (*rows(self.words_rows(head)), *self.backbone_rows(head))
+        named = {row.theirs for row in found}
+        copies = [*self.TABLES.values(), *([] if output else [OUTPUT])]
+        stray = [name for name in (self.SHARED, *copies) if name not in named]
+        stray += ["decoder.*"] if head in self.ALONE else []
+        ignore = (prefix + name for name in stray for prefix in ("", INNER))
         return Table(
-            (*found, *of_heads(texts, head)),
+            (*(replace(row, theirs=inner + row.theirs) for row in found), *of_heads(texts, head)),
             prefix=inner,
             prefixes=(INNER,),
-            ignore=(
-                *(prefix + name for name in stray for prefix in ("", INNER)),
-                "*.EncDecAttention.relative_attention_bias.weight",
-            ),
-            ties=tuple(Tying(inner + SHARED, name) for name in copies),
+            ignore=(*ignore, "*.EncDecAttention.relative_attention_bias.weight"),
+            ties=tuple(Tying(inner + self.SHARED, name) for name in copies),
         )
 
-    def side(self, decoder: bool, ours: str) -> str:
-        """The rows of one stack; the blocks of a decoder have a cross-attention in between."""
-        theirs = "decoder" if decoder else "encoder"
-        block, slot = f"{theirs}.block.{{i}}.layer", f"{ours}.blocks.{{slot}}"
-        text = attention(f"{block}.0.{self.attends(decoder)}", f"{slot}.self", bias=False)
-        text += norm(f"{block}.0.layer_norm", f"{slot}.self_norm", bias=False)
-        if decoder:
-            text += attention(f"{block}.1.EncDecAttention", f"{slot}.cross", bias=False)
-            text += norm(f"{block}.1.layer_norm", f"{slot}.cross_norm", bias=False)
-        text += self.computes(f"{block}.{2 if decoder else 1}", slot)
-        text += norm(f"{theirs}.final_layer_norm", f"{ours}.norm", bias=False)
-        each = "{i}" if self.hearing(decoder, None).score else "0"
-        bias = f"{theirs}.block.{each}.layer.0.{self.attends(decoder)}.relative_attention_bias"
-        place = f"{slot}.self.score" if each == "{i}" else f"{ours}.score"
-        return text + f"\n{bias}.weight | {place}.table"
+    def side_rows(self, name, ours, embed):
+        decoder, slot = name == "decoder", f"{ours}.blocks.{{slot}}"
+        theirs, own = f"{name}.block.{{i}}.layer", f"0.{self.attention_name(decoder)}"
+        last = 2 if decoder else 1
+        layers = ("wi_0", "wi_1", "wo") if self.feed_forward().gated else ("wi", "wo")
+        mlp = " ".join(f"{last}.{self.MLP}.{layer}" for layer in layers)
+        norms = " ".join(f"{number}.layer_norm" for number in range(last + 1))
+        attends = f"{own} 1.EncDecAttention" if decoder else own
+        text = block_rows(theirs, slot, attends, "q k v o", mlp, norms, bias=False)
+        text += norm(f"{name}.final_layer_norm", f"{ours}.norm", bias=False)
+        bias = f"{theirs}.{own}.relative_attention_bias.weight"
+        if self.attend(decoder, None).score:
+            return text + f"\n{bias} | {slot}.self.score.table"
+        return text + f"\n{bias.replace('{i}', '0')} | {ours}.score.table"
 
-    def attends(self, decoder: bool) -> str:
+    def attention_name(self, decoder: bool) -> str:
         """What self-attention is called in files."""
         return "SelfAttention"
-
-    def computes(self, theirs: str, slot: str) -> str:
-        """The rows of a token-wise branch."""
-        names = (("wi_0", "gate"), ("wi_1", "up"))
-        names = names if self.feed_forward().gated else (("wi", "up"),)
-        text = norm(f"{theirs}.layer_norm", f"{slot}.ffn_norm", bias=False)
-        for name, role in names:
-            text += dense(f"{theirs}.DenseReluDense.{name}", f"{slot}.ffn.{role}", bias=None)
-        down = f"{theirs}.DenseReluDense.wo"
-        return text + dense(down, f"{slot}.ffn.down", "d f -> f d", bias=None)

@@ -15,14 +15,13 @@ from transformers_jax.graph import Dense, connect, sequence
 from transformers_jax.hub.table import Table, rows
 from transformers_jax.inputs.arguments import dtype_of, holds
 from transformers_jax.models.base import Model
+from transformers_jax.models.blocks import BIASES
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.output import Output
 from transformers_jax.models.weight_rows import HEADS_IN, HEADS_OUT, dense
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.attention import Attention, AttentionSpec
 from transformers_jax.nn.param import param
-
-ALL_BIASES = ("query", "key", "value", "out")
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class TorchAttentionConfig(ModuleConfig):
             kv=self.head_width("embed_dim", "num_heads"),
             source=self.kdim,
             value_source=self.vdim or self.embed_dim,
-            bias=ALL_BIASES if self.bias else (),
+            bias=BIASES if self.bias else (),
             appended=tuple(name for name, wanted in appended if wanted),
             dropout=self.dropout,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,19 +19,18 @@ from transformers_jax.arrays import Array, is_traced
 from transformers_jax.graph import CAUSAL, FULL, Dense, Mask, given, sequence
 from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.base import Model
+from transformers_jax.models.blocks import BIASES, attention, block
 from transformers_jax.models.masks import by_stack
 from transformers_jax.models.output import Output
 from transformers_jax.models.torch_attention import (
-    ALL_BIASES,
     ModuleConfig,
     check_mask,
     check_sides,
     packed,
     read_masks,
 )
-from transformers_jax.models.weight_rows import dense, norm
+from transformers_jax.models.weight_rows import feed_forward, norm
 from transformers_jax.models.wiring import Network, ShiftRight, Tower
-from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.head import LanguageModel
@@ -66,29 +65,15 @@ class TorchTransformerConfig(ModuleConfig):
     def spec(self, decoder: bool, own: Mask, cross: Mask) -> spec.StackSpec:
         """Blocks of (self, cross, ffn) or (self, ffn), each branch normalised before or after."""
         norm = spec.LayerNorm(self.layer_norm_eps, shift=self.bias)
-        placed: dict[str, Any] = dict(
-            placement="pre" if self.norm_first else "post", dropout=self.dropout
-        )
-
-        def attention(mask: Mask) -> AttentionSpec:
-            return AttentionSpec(
-                heads=self.nhead,
-                kv=self.head_width("d_model", "nhead"),
-                mask=mask,
-                bias=ALL_BIASES if self.bias else (),
-                dropout=self.dropout,
-            )
-
+        biases = BIASES if self.bias else ()
+        attend = attention(self, "d_model", "nhead", own, bias=biases, dropout=self.dropout)
         ffn = FeedForwardSpec(
             self.dim_feedforward, self.activation, bias=self.bias, dropout=self.dropout
         )
-        block = [spec.Branch("self", attention(own), norm, **placed)]
-        if decoder:
-            other = spec.Branch("cross", attention(cross), norm, source="encoder", **placed)
-            block.append(other)
-        block.append(spec.Branch("ffn", ffn, norm, **placed))
-        depth = self.num_decoder_layers if decoder else self.num_encoder_layers
-        blocks = (tuple(block),) * depth
+        placement: Literal["pre", "post"] = "pre" if self.norm_first else "post"
+        other = cross if decoder else None
+        one = block(attend, ffn, norm, placement, self.dropout, other)
+        blocks = (one,) * (self.num_decoder_layers if decoder else self.num_encoder_layers)
         return spec.StackSpec(self.d_model, blocks, norm, initial=spec.InitialXavier())
 
     def build(self, head, execution, mask=None) -> Model:
@@ -111,9 +96,7 @@ class TorchTransformerConfig(ModuleConfig):
             if side == "decoder":
                 text += packed(f"{theirs}.multihead_attn", f"{ours}.cross", self.bias)
                 text += norm(f"{theirs}.norm2", f"{ours}.cross_norm", self.bias)
-            bias = "" if self.bias else None
-            text += dense(f"{theirs}.linear1", f"{ours}.ffn.up", bias=bias)
-            text += dense(f"{theirs}.linear2", f"{ours}.ffn.down", "d f -> f d", bias=bias)
+            text += feed_forward(theirs, f"{ours}.ffn", "linear1 linear2", self.bias)
             text += norm(f"{theirs}.norm{last}", f"{ours}.ffn_norm", self.bias)
             text += norm(f"{prefix}{side}.norm", f"{side}.norm", self.bias)
         return text

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-from transformers_jax.graph import FULL, given
 from transformers_jax.hub.table import Table, rows
-from transformers_jax.models.weight_rows import S, attention, backbone, dense, layer, norm, of_heads
-from transformers_jax.models.wiring import OneTower
+from transformers_jax.models.bert import MLP
+from transformers_jax.models.class_names import heads_of
+from transformers_jax.models.standard import ImageTower
+from transformers_jax.models.task_heads import task_head
+from transformers_jax.models.weight_rows import S, backbone, block_rows, layer, norm, of_heads
 from transformers_jax.nn import head as heads
-from transformers_jax.nn.attention import AttentionSpec
-from transformers_jax.nn.embed import PatchEmbedder, PatchSpec, pair
-from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.spec import Branch, Initial, LayerNorm, StackSpec
+from transformers_jax.spec import Initial
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViTConfig(OneTower):
+class ViTConfig(ImageTower):
     """The fields of a ViT config.json; defaults are ViT-B/16 (86M). An image of another size than
     `image_size` is taken with `interpolate_pos_encoding=True`."""
 
     model_type = "vit"
     UNUSED = frozenset({"encoder_stride"})  # of masked image modelling
-    HEADS = {"ViTModel": "none", "ViTForImageClassification": "image_classification"}
+    HEADS = heads_of("ViT", "none", "image_classification")
 
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    hidden_act: str = "gelu"
     hidden_dropout_prob: float = 0.0
     attention_probs_dropout_prob: float = 0.0
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
-    image_size: int | tuple[int, ...] = 224
-    patch_size: int | tuple[int, ...] = 16
-    num_channels: int = 3
     qkv_bias: bool = True
     pooler_output_size: int | None = None
     pooler_act: str = "tanh"
@@ -47,40 +35,24 @@ class ViTConfig(OneTower):
         return Initial(self.initializer_range, cut=2.0)
 
     def embedder(self, head):
-        image, patch = pair(self.image_size), pair(self.patch_size)
-        width, rate = self.hidden_size, self.hidden_dropout_prob
-        patches = PatchSpec(
-            image, patch, self.num_channels, width, dropout=rate, initial=self.initial
-        )
-        return PatchEmbedder(patches)
+        return self.patches(dropout=self.hidden_dropout_prob)
 
-    def spec(self, mask=None) -> StackSpec:
-        """Pre-norm blocks in which every patch attends to every patch."""
-        layer_norm, rate = LayerNorm(self.layer_norm_eps), self.hidden_dropout_prob
-        attend = AttentionSpec(
-            heads=self.num_attention_heads,
-            kv=self.head_width("hidden_size", "num_attention_heads"),
-            mask=given(mask, FULL),
-            bias=("query", "key", "value", "out") if self.qkv_bias else ("out",),
-            dropout=self.attention_probs_dropout_prob,
-        )
-        ffn = FeedForwardSpec(self.intermediate_size, self.hidden_act)
-        placed: dict[str, Any] = dict(norm=layer_norm, dropout=rate)
-        blocks = ((Branch("self", attend, **placed), Branch("ffn", ffn, **placed)),)
-        blocks *= self.num_hidden_layers
-        return StackSpec(
-            self.hidden_size, blocks, layer_norm, norm_hidden=False, initial=self.initial
-        )
+    def attend(self, mask):
+        own = super().attend(mask)
+        return own if self.qkv_bias else replace(own, bias=("out",))
+
+    def spec(self, mask=None):
+        return replace(super().spec(mask), final_norm=self.layer_norm)
 
     def pooler(self, head):
         width, out = self.hidden_size, self.pooler_output_size
         return heads.Pooler(width, self.initial, self.pooler_act, out) if head == "none" else None
 
     def head(self, head):
-        return None if head == "none" else heads.SequenceClassification(
-            self.hidden_size, self.num_labels, self.initial, pooling="first",
-            problem=self.problem_type,
-        )  # fmt: skip
+        if head == "none":
+            return None
+        width, initial = self.hidden_size, self.initial
+        return task_head(self, "sequence_classification", width, initial, pooling="first")
 
     def table(self, head) -> Table:
         pooler = rows(layer("pooler.dense", "pooler"), group="pooler")
@@ -92,7 +64,6 @@ class ViTConfig(OneTower):
         )
 
 
-NAMES = "attention.query attention.key attention.value output.dense"
 IN_MEMORY = (  # the names of transformers v5 in memory, which some files hold
     (r"^((?:vit\.)?)layers\.", r"\1encoder.layer."),
     (r"\.attention\.([qkv])_proj\.", r".attention.attention.\1_proj."),
@@ -103,6 +74,7 @@ IN_MEMORY = (  # the names of transformers v5 in memory, which some files hold
     (r"\.mlp\.fc1\.", ".intermediate.dense."),
     (r"\.mlp\.fc2\.", ".output.dense."),
 )
+PROJECTIONS = "attention.query attention.key attention.value output.dense"
 L = "vit.encoder.layer.{i}"
 BACKBONE = f"""
 vit.embeddings.cls_token                          | embed.cls        | 1 1 d -> d
@@ -110,9 +82,5 @@ vit.embeddings.position_embeddings                | embed.position   | 1 t d -> 
 vit.embeddings.patch_embeddings.projection.weight | embed.patch      | d c p q -> c p q d
 vit.embeddings.patch_embeddings.projection.bias   | embed.patch_bias
 {norm("vit.layernorm", "stack.norm")}
-{norm(f"{L}.layernorm_before", f"{S}.self_norm")}
-{attention(f"{L}.attention", f"{S}.self", NAMES)}
-{norm(f"{L}.layernorm_after", f"{S}.ffn_norm")}
-{dense(f"{L}.intermediate.dense", f"{S}.ffn.up")}
-{dense(f"{L}.output.dense", f"{S}.ffn.down", "d f -> f d")}
+{block_rows(L, S, "attention", PROJECTIONS, MLP, "layernorm_before layernorm_after")}
 """

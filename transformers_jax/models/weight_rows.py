@@ -9,6 +9,9 @@ from transformers_jax.hub.table import BACKBONE, Row, Table, rows, slots
 
 S = "stack.blocks.{slot}"  # a block of the one stack of a Single model
 
+OLDER = ((r"\.gamma$", ".weight"), (r"\.beta$", ".bias"))  # what TensorFlow calls a norm's parts
+
+PROJECTIONS = "q_proj k_proj v_proj out_proj"  # of attention, in fairseq and much that followed
 HEADS_OUT = "(h k) d -> d h k"  # torch's Linear holds (out, in); ours is (in, heads, width)
 HEADS_IN = "d (h k) -> h k d"
 
@@ -39,6 +42,43 @@ def attention(theirs: str, ours: str, names: str = "q k v o", bias: bool = True)
         for name, role in ((q, "query"), (k, "key"), (v, "value"))
     )
     return text + dense(f"{theirs}.{out}", f"{ours}.out", HEADS_IN, "" if bias else None)
+
+
+def feed_forward(theirs: str, ours: str, names: str, bias: bool = True) -> str:
+    """What enters and what leaves a feed-forward network; of a gated one, the gate before them."""
+    gated, pattern = len(names.split()) == 3, "" if bias else None
+    roles = ("gate", "up", "down") if gated else ("up", "down")
+    layouts = dict.fromkeys(roles, "f d -> d f") | {"down": "d f -> f d"}
+    return "".join(
+        dense(f"{theirs}.{name}", f"{ours}.{role}", layouts[role], pattern)
+        for name, role in zip(names.split(), roles)
+    )
+
+
+def block_rows(
+    theirs: str, ours: str, attends: str, projections: str, mlp: str, norms: str, bias: bool = True
+) -> str:
+    """A standard block: self-attention, and cross-attention where `attends` has a second name, with
+    these `projections` (see `attention`); the layers of its feed-forward network (see
+    `feed_forward`); the norm of each."""
+    *attention_norms, mlp_norm = norms.split()
+    text = ""
+    for kind, name, its_norm in zip(("self", "cross"), attends.split(), attention_norms):
+        text += attention(f"{theirs}.{name}", f"{ours}.{kind}", projections, bias)
+        text += norm(f"{theirs}.{its_norm}", f"{ours}.{kind}_norm", bias)
+    text += feed_forward(theirs, f"{ours}.ffn", mlp, bias)
+    return text + norm(f"{theirs}.{mlp_norm}", f"{ours}.ffn_norm", bias)
+
+
+def embeddings(theirs: str, *names: str) -> str:
+    """The embeddings of BERT's kin, with the norm behind them: words, positions, and `names` of
+    further tables ("type")."""
+    tables = {"table": "word", "position": "position", "type": "token_type"}
+    text = "".join(
+        f"\n{theirs}.{tables[ours]}_embeddings.weight | embed.{ours}"
+        for ours in ("table", "position", *names)
+    )
+    return text + norm(f"{theirs}.LayerNorm", "embed.norm")
 
 
 def backbone(text: str, layers: Sequence[range] = (range(1),)) -> tuple[Row, ...]:

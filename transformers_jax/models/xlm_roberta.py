@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.roberta import RobertaConfig
 
 
@@ -14,6 +15,6 @@ class XLMRobertaConfig(RobertaConfig):
     with which XLM-R base (278M) has 250002 words, 514 positions, 1 type and eps 1e-5."""
 
     model_type = "xlm-roberta"
-    HEADS = {f"XLM{name}": head for name, head in RobertaConfig.HEADS.items()}
+    HEADS = heads_of("XLMRoberta", *RobertaConfig.HEADS.values())
 
     vocab_size: int = 30522

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from transformers_jax.hub.table import rows, slots
 from transformers_jax.models.bert import BACKBONE
+from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.roberta import RobertaConfig
 from transformers_jax.models.weight_rows import norm
 from transformers_jax.nn.embed import EmbedSpec
@@ -21,9 +22,7 @@ class XLMRobertaXLConfig(RobertaConfig):
     """The fields of an XLM-RoBERTa-XL config.json; defaults are facebook/xlm-roberta-xl (3.5B)."""
 
     model_type = "xlm-roberta-xl"
-    HEADS = {
-        name.replace("Roberta", "XLMRobertaXL"): head for name, head in RobertaConfig.HEADS.items()
-    }
+    HEADS = heads_of("XLMRobertaXL", *RobertaConfig.HEADS.values())
 
     vocab_size: int = 250880
     hidden_size: int = 2560

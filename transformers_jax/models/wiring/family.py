@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from flax import nnx
 
+from transformers_jax.hub.table import Row
 from transformers_jax.models.base import by_name
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.masks import by_stack
+from transformers_jax.models.weight_rows import backbone
 from transformers_jax.models.wiring.network import Network
 from transformers_jax.models.wiring.shift import ShiftRight
 from transformers_jax.models.wiring.tower import Tower
@@ -17,9 +20,10 @@ from transformers_jax.nn.embed import Embedder, EmbedSpec, TokenEmbedder
 from transformers_jax.nn.experts import RouterLosses
 from transformers_jax.nn.head import Head
 from transformers_jax.nn.stack import Stack
-from transformers_jax.spec import StackSpec
+from transformers_jax.spec import Initial, StackSpec
 
 Side = Literal["encoder", "decoder"]
+SIDES: tuple[Side, Side] = ("encoder", "decoder")
 UNUSED = "embed.unused"
 
 
@@ -61,11 +65,21 @@ class EncoderDecoderFamily(FamilyConfig):
 
     Class attributes:
         ALONE: the heads that one side answers alone, and the side.
+        SHARED: the table of shared words in files.
+        TABLES: the tables of words of either side.
     """
 
     ALONE: ClassVar[dict[str, Side]] = {}
+    SHARED: ClassVar[str]
+    TABLES: ClassVar[dict[Side, str]]
 
+    d_model: int
     own_words: tuple[str, ...] = ()
+
+    @property
+    def initial(self) -> Initial:
+        """The rule of first weights."""
+        raise NotImplementedError
 
     def embed(self, decoder: bool) -> EmbedSpec:
         """How the ids of a side become vectors."""
@@ -103,6 +117,51 @@ class EncoderDecoderFamily(FamilyConfig):
         if "decoder" not in self.apart:
             return "decoder_embed.table"
         return "head.table" if self.tie_word_embeddings and head == "seq2seq_lm" else UNUSED
+
+    def stored_apart(
+        self, same: Callable[[str, str], bool | None], candidates: Sequence[str]
+    ) -> tuple[str, tuple[str, ...]]:
+        """The first of these tables that a file holds, which is the shared one, and the sides
+        whose tables are stored and differ from it. `same` is that of `resolved`."""
+        shared = next((name for name in candidates if same(name, name)), self.SHARED)
+        sides = (side for side, name in self.TABLES.items() if same(shared, name) is False)
+        return shared, tuple(sides)
+
+    def to_dict(self):
+        written = super().to_dict()
+        written.pop("own_words", None)  # no key of the file, whose tables tell
+        return written
+
+    # ------------------------------------------------------------ the table
+
+    def side_rows(self, name: Side, ours: str, embed: str) -> str:
+        """The rows of a side, whose stack and embeddings stand at these paths."""
+        raise NotImplementedError
+
+    def backbone_rows(self, head: str) -> tuple[Row, ...]:
+        """The rows of both sides, or of the one that answers alone; without the words."""
+        paths = {"encoder": ("encoder", "embed"), "decoder": ("decoder", "decoder_embed")}
+        if (alone := self.ALONE.get(head)) is not None:
+            paths = {alone: ("stack", "embed")}
+        parts: tuple[Row, ...] = ()
+        for side, (ours, embed) in paths.items():
+            layers = self.spec(side == "decoder").slots
+            parts += backbone(self.side_rows(side, ours, embed), layers)  # type: ignore[arg-type]
+        return parts
+
+    def words_rows(self, head: str) -> str:
+        """The rows of the tables of words: of the shared one, unless the only side has its own,
+        and of those that are apart from it."""
+        alone, own = self.ALONE.get(head), {"encoder": "embed.table"}
+        own |= {} if alone else {"decoder": "decoder_embed.table"}
+        shared = None if alone in self.apart else self.shared_row(head)
+        text = "" if shared is None else f"{self.SHARED} | {shared}"
+        for side, name in self.TABLES.items():
+            if side in self.apart and side in own:
+                text += f"\n{name} | {own[side]}"
+        return text
+
+    # ------------------------------------------------------------ the model
 
     def mask_names(self, head):
         side = self.ALONE.get(head)

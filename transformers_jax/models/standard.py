@@ -1,0 +1,176 @@
+"""What families of standard blocks share, where their fields have the usual names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from transformers_jax.graph import CAUSAL, FULL, Mask, given
+from transformers_jax.models.blocks import BIASES, attention, block
+from transformers_jax.models.weight_rows import PROJECTIONS, block_rows, norm
+from transformers_jax.models.wiring import EncoderDecoderFamily, OneTower
+from transformers_jax.nn.attention import AttentionSpec
+from transformers_jax.nn.embed import EmbedSpec, PatchEmbedder, PatchSpec, pair
+from transformers_jax.nn.feedforward import FeedForwardSpec
+from transformers_jax.spec import Initial, LayerNorm, StackSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandardTower(OneTower):
+    """The fields under the names that most families give them; defaults are of a base model."""
+
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+
+    @property
+    def initial(self) -> Initial:
+        """normal(initializer_range) everywhere (Devlin et al. 2018, released code)."""
+        return Initial(self.initializer_range)
+
+    @property
+    def layer_norm(self) -> LayerNorm:
+        """Every norm of the model."""
+        return LayerNorm(self.layer_norm_eps)
+
+    def attend(self, mask: Mask | None) -> AttentionSpec:
+        """Self-attention under this mask; by itself every token attends to every token."""
+        rate = self.attention_probs_dropout_prob
+        own = given(mask, FULL)
+        return attention(self, "hidden_size", "num_attention_heads", own, dropout=rate)
+
+    def feed_forward(self) -> FeedForwardSpec:
+        """What each token computes."""
+        return FeedForwardSpec(self.intermediate_size, self.hidden_act)
+
+    def stack(
+        self,
+        mask: Mask | None,
+        placement: Literal["pre", "post"] = "pre",
+        cross: Mask | None = None,
+        **options: Any,
+    ) -> StackSpec:
+        """Standard blocks under this mask, and with cross-attention under the mask `cross`;
+        `options` are further fields of `StackSpec`."""
+        own, rate = self.attend(mask), self.hidden_dropout_prob
+        one = block(own, self.feed_forward(), self.layer_norm, placement, rate, cross)
+        blocks = (one,) * self.num_hidden_layers
+        return StackSpec(self.hidden_size, blocks, initial=self.initial, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTower(StandardTower):
+    """Such a family whose tokens are words, with learned positions."""
+
+    vocab_size: int = 30522
+    max_position_embeddings: int = 512
+
+    def words_and_positions(self, **options: Any) -> EmbedSpec:
+        """How ids become vectors; `options` are further fields of `EmbedSpec`."""
+        vocab, width, positions = self.vocab_size, self.hidden_size, self.max_position_embeddings
+        return EmbedSpec(vocab, width, positions=positions, initial=self.initial, **options)
+
+    def embed(self) -> EmbedSpec:
+        """Words + positions."""
+        return self.words_and_positions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTower(StandardTower):
+    """Such a family whose tokens are the patches of an image, behind a token for its class."""
+
+    image_size: int | tuple[int, ...] = 224
+    patch_size: int | tuple[int, ...] = 16
+    num_channels: int = 3
+
+    def patches(self, **options: Any) -> PatchEmbedder:
+        """The embedder; `options` are further fields of `PatchSpec`."""
+        image, patch = pair(self.image_size), pair(self.patch_size)
+        sizes = (image, patch, self.num_channels, self.hidden_size)
+        return PatchEmbedder(PatchSpec(*sizes, initial=self.initial, **options))
+
+    def embedder(self, head):
+        return self.patches()
+
+    def spec(self, mask=None):
+        """Pre-norm blocks in which every patch attends to every patch."""
+        return self.stack(mask, norm_hidden=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandardSides(EncoderDecoderFamily):
+    """A family of an encoder and a decoder of standard blocks, whose fields and weights have BART's
+    names.
+
+    Class attributes:
+        PLACEMENT: of the norms; a stack of pre-norm blocks ends with a norm of its own.
+        BIASES: the projections of attention that have a bias.
+    """
+
+    is_encoder_decoder = True
+    PLACEMENT: ClassVar[Literal["pre", "post"]] = "post"
+    BIASES: ClassVar[tuple[str, ...]] = BIASES
+
+    d_model: int = 1024
+    encoder_layers: int = 12
+    encoder_ffn_dim: int = 4096
+    encoder_attention_heads: int = 16
+    encoder_layerdrop: float = 0.0
+    decoder_layers: int = 12
+    decoder_ffn_dim: int = 4096
+    decoder_attention_heads: int = 16
+    decoder_layerdrop: float = 0.0
+    activation_function: str = "gelu"
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
+    init_std: float = 0.02
+
+    @property
+    def initial(self) -> Initial:
+        """normal(0.02) everywhere (the released code)."""
+        return Initial(self.init_std)
+
+    def spec(self, decoder: bool, own: Mask | None = None, cross: Mask | None = None) -> StackSpec:
+        """Blocks of (self, ffn) or (self, cross, ffn)."""
+        side = "decoder" if decoder else "encoder"
+        get = lambda name: getattr(self, f"{side}_{name}")
+        options: dict[str, Any] = dict(bias=self.BIASES, dropout=self.attention_dropout)
+        mask, other = given(own, CAUSAL if decoder else FULL), given(cross, FULL)
+        attend = attention(self, "d_model", f"{side}_attention_heads", mask, **options)
+        act, rate = self.activation_function, self.activation_dropout
+        ffn = FeedForwardSpec(get("ffn_dim"), act, dropout=rate)
+        placed = (LayerNorm(), self.PLACEMENT, self.dropout)
+        blocks = (block(attend, ffn, *placed, other if decoder else None),) * get("layers")
+        last = LayerNorm() if self.PLACEMENT == "pre" else None
+        drop = get("layerdrop")
+        return StackSpec(self.d_model, blocks, last, layerdrop=drop, initial=self.initial)
+
+    def words_and_positions(self, decoder: bool, positions: int, **options: Any) -> EmbedSpec:
+        """How the ids of a side become vectors; `options` are further fields of `EmbedSpec`."""
+        return EmbedSpec(
+            vocab=self.target_vocab if decoder else self.vocab_size,  # type: ignore[attr-defined]
+            width=self.d_model,
+            padding_idx=self.pad_token_id,
+            positions=positions,
+            dropout=self.dropout,
+            initial=self.initial,
+            **options,
+        )
+
+    def side_rows(self, name, ours, embed, own=PROJECTIONS):
+        """The rows of one side: positions, norms, blocks. What a family lacks fills no row; `own`
+        are the projections of self-attention, where they have other names than BART's."""
+        theirs, slot = f"model.{name}.layers.{{i}}", f"{ours}.blocks.{{slot}}"
+        attends = "self_attn" if name == "encoder" else "self_attn encoder_attn"
+        norms = "".join(f"{each}_layer_norm " for each in attends.split()) + "final_layer_norm"
+        text = f"\nmodel.{name}.embed_positions.weight | {embed}.position"
+        text += norm(f"model.{name}.layernorm_embedding", f"{embed}.norm")
+        text += norm(f"model.{name}.layer_norm", f"{ours}.norm")
+        return text + block_rows(theirs, slot, attends, own, "fc1 fc2", norms)
