@@ -88,9 +88,9 @@ def test_every_parameter_has_one_name_in_every_pair():
 def test_each_side_has_its_own_limit_of_positions():
     short = config(encoder={**READER, "max_position_embeddings": 18}, decoder_start_token_id=1)
     model = tj.from_pretrained(CASE)
-    assert model.source_positions == model.positions == 40
+    assert model.reading.source_positions == model.positions == 40
     built = Plan(short, "seq2seq_lm").build()
-    assert (built.source_positions, built.positions) == (18, 37)
+    assert (built.reading.source_positions, built.positions) == (18, 37)
 
 
 @pytest.mark.parametrize(

@@ -164,10 +164,9 @@ def test_a_dilated_window_takes_every_so_many_th_key():
 def test_each_task_has_its_global_tokens():
     ids = np.full((1, 9), 7, np.int32)
     ids[0, [2, 3, 8]] = 2
-    asked = {
-        head: CONFIGS["longformer"].asked(head) for head in CONFIGS["longformer"].HEADS.values()
-    }
-    found = {head: rule(jnp.asarray(ids), ids.shape)[0].tolist() for head, rule in asked.items()}
+    config = CONFIGS["longformer"]
+    rules = {head: config.default_global(head) for head in config.HEADS.values()}
+    found = {head: rule(jnp.asarray(ids), ids.shape)[0].tolist() for head, rule in rules.items()}
     assert found["sequence_classification"] == [1, 0, 0, 0, 0, 0, 0, 0, 0]
     assert found["question_answering"] == [1, 1, 0, 0, 0, 0, 0, 0, 0]
     assert found["multiple_choice"] == [0, 0, 0, 0, 1, 1, 1, 1, 1]

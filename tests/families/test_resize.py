@@ -23,7 +23,8 @@ def load(name):
 
 def has_words(name):
     config = json.loads((CASES / name / "config.json").read_text())
-    return config.get("model_type") is not None and "module" not in config
+    words = "vocab_size" in config or "decoder" in config  # not in images
+    return words and config.get("model_type") is not None and "module" not in config
 
 
 def one_of_each():

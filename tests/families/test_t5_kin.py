@@ -63,10 +63,8 @@ def tables_of(model, folder):
     first = load_file(folder / "model.safetensors")
     shape = next(x.shape for name, x in first.items() if "embed" in name or "shared" in name)
     draws = {n: np.random.default_rng(n).normal(size=shape).astype(np.float32) for n in range(1, 5)}
-    side = model.embed if model.decoder_embed is None else model.decoder_embed
-    output = (model.embed if model.output_of == "encoder" else side).table
-    output = output if model.head.table is None else model.head.table
-    tables = (model.embed.table, side.table, output)
+    output = model.words(model.output_of) if model.head.table is None else model.head.table
+    tables = (model.words("encoder"), model.words("decoder"), output)
     found = lambda table: next(n for n, x in draws.items() if np.array_equal(x, table[...]))
     return tuple(found(table) for table in tables)
 
