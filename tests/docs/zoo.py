@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.models import FAMILIES, MODULES
+from transformers_jax.models.base import Plan
 from transformers_jax.models.electra import ElectraConfig
 from transformers_jax.objectives import OBJECTIVES
 
@@ -156,7 +157,13 @@ class Family:
     @property
     def objectives(self) -> list[str]:
         """The objectives whose head it has."""
-        return [name for name, record in OBJECTIVES.items() if self.can_learn(record)]
+        return [n for n, record in OBJECTIVES.items() if self.can_learn(record) and self.reads_text]
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether what is embedded first are ids."""
+        head = next((head for head in self.heads), "none")
+        return "input_ids" in Plan(self.config(), head).build().arguments()
 
     def can_learn(self, record: Any) -> bool:
         """Whether it has the head of an objective."""
