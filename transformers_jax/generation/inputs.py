@@ -29,6 +29,7 @@ from transformers_jax.generation.rows import (
 from transformers_jax.generation.search import Prompt
 from transformers_jax.generation.source import read_source
 from transformers_jax.generation.tags import check_tags, continued, needed_tags
+from transformers_jax.models.reading import WRITERS
 
 __all__ = ["Request", "bucket", "check_head", "read", "vocabulary_of"]
 
@@ -129,9 +130,12 @@ def check_head(model: Any) -> None:
         ValueError: for a backbone, a classifier or an encoder.
     """
     if not model.reading.writes:
+        heads = set(model.config.HEADS.values())
+        fitting = [f"head={name!r}" for name in WRITERS if name in heads]
+        advice = f"load it with {fitting[0]}" if fitting else "no head of its family writes text"
         raise ValueError(
-            f"generate needs a model that scores the next token, but {type(model).__name__} has "
-            f"head {model.plan.head!r}; load it with head='causal_lm' (or 'seq2seq_lm')"
+            f"generate needs a model that scores the next token, but this "
+            f"{model.config.model_type} has head {model.plan.head!r}; {advice}"
         )
     model.reading.check_causal("generate")
 

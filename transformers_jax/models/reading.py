@@ -11,6 +11,9 @@ from transformers_jax.arrays import Array, Bool, Int
 from transformers_jax.graph import Mask, attends_ahead
 from transformers_jax.spec import Layout
 
+WRITERS = ("causal_lm", "seq2seq_lm")
+"""The heads whose scores are those of the next token."""
+
 
 @dataclass(frozen=True)
 class Reading:

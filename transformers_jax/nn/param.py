@@ -43,21 +43,27 @@ class Layers:
 
 class Axes(tuple[str, ...]):
     """The names of a parameter's axes; `layers` tells which of a stack's layers it holds, or is
-    None outside of stacks."""
+    None outside of stacks; one that is not `learned` is stored and never changed by training."""
 
     layers: Layers | None
+    learned: bool
 
-    def __new__(cls, names: Iterable[str], layers: Layers | None = None) -> Self:
-        made = super().__new__(cls, tuple(names))
-        made.layers = layers
-        return made
+    def __new__(
+        cls, names: Iterable[str], layers: Layers | None = None, learned: bool = True
+    ) -> Self:
+        named = super().__new__(cls, tuple(names))
+        named.layers, named.learned = layers, learned
+        return named
 
 
-def param(axes: str, sizes: Sizes, draw: Draw) -> nnx.Param:
-    """A parameter to be: its axes by name ("embed heads kv"), whose lengths `sizes` tells."""
+def param(axes: str, sizes: Sizes, draw: Draw, *, learned: bool = True) -> nnx.Param:
+    """A parameter to be: its axes by name ("embed heads kv"), whose lengths `sizes` tells; one that
+    is not `learned` is a table that files hold, which no optimizer of ours touches."""
     names = tuple(axes.split())
     shape = tuple(sizes[name] for name in names)
-    return nnx.Param(jax.ShapeDtypeStruct(shape, jnp.float32), axes=names, draw=draw)
+    return nnx.Param(
+        jax.ShapeDtypeStruct(shape, jnp.float32), axes=names, draw=draw, learned=learned
+    )
 
 
 def stacked(module: Module, layers: Layers) -> Module:
@@ -188,7 +194,10 @@ def bind(module: Module, values: Params) -> Module:
 def axes(module: nnx.Module) -> dict[str, Any]:
     """The names of each parameter's axes (`Axes`), in the structure of `params(module)`."""
     return unflatten(
-        {path: Axes(leaf.axes, getattr(leaf, "layers", None)) for path, leaf in _named(module)}
+        {
+            path: Axes(leaf.axes, getattr(leaf, "layers", None), leaf.learned)
+            for path, leaf in _named(module)
+        }
     )
 
 

@@ -140,13 +140,14 @@ def leaves(
     known = {}
     for path, names in named.items():
         own = weight_decay if is_matrix(axes_of[path]) else 0.0
+        fixed = not getattr(axes_of[path], "learned", True)
         slow = _factors(path, axes_of, layer_decay)
         known[path] = Leaf(
             path,
             tuple(axes_of[path]),
             decay=_one([_last(name, decay, own) for name in names]),
             rate=_one([_last(n, rates, 1.0) * factor for n, factor in zip(names, slow)]),
-            frozen=_one([any(fnmatch.fnmatchcase(n, p) for p in freeze) for n in names]),
+            frozen=_one([fixed or any(fnmatch.fnmatchcase(n, p) for p in freeze) for n in names]),
         )
     return known
 

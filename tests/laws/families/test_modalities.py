@@ -9,6 +9,7 @@ import pytest
 import transformers_jax as tj
 from transformers_jax import FULL, Near
 from transformers_jax.inspection.description import describe
+from transformers_jax.nn.param import axes, params
 from transformers_jax.training.flops import flops_per_row
 
 CLOSE = dict(rtol=2e-5, atol=2e-5)  # float32, other orders of summation
@@ -359,6 +360,9 @@ def test_what_does_not_go_with_images_says_so(tiny):
         (lambda: tj.resize_embeddings(vit, 60, key=jax.random.key(0)), "has no vocabulary"),
         (lambda: tj.resize_embeddings(clip, 60, key=jax.random.key(0)), "has no vocabulary"),
         (lambda: vit.generate(pixels), "needs a model that scores the next token"),
+        (lambda: vit.generate(pixels), "no head of its family writes text"),
+        (lambda: tj.init_cache(vit, 2, 4), "vit reads no text"),
+        (lambda: tj.init_cache(clip, 2, 4), "clip reads no text"),
         (lambda: vit.encode(["a text"]), "makes no vectors of sentences"),
         (lambda: tj.features(clip, pixel_values=pixels), "has the stacks text, vision"),
         (lambda: whisper.generate(max_new_tokens=2), "input_features"),
@@ -369,6 +373,26 @@ def test_what_does_not_go_with_images_says_so(tiny):
     grown = tj.resize_embeddings(whisper, 60, key=jax.random.key(0))
     given = inputs_of(whisper, labels=False)
     same(grown(**given).logits[..., :54], whisper(**given).logits)
+
+
+def test_sounds_are_encoded_by_position_and_by_name(tiny):
+    whisper = tiny("whisper")
+    features = inputs_of(whisper, labels=False)["input_features"]
+    first, second = whisper.encode(features), whisper.encode(input_features=features)
+    same(first.last_hidden_state, second.last_hidden_state)
+
+
+def test_a_table_that_files_hold_is_changed_by_no_optimizer_of_ours(tiny):
+    whisper = tiny("whisper")
+    optimizer = tj.AdamW(weight_decay=0.5)
+    values = params(whisper)
+    built = optimizer.build(axes(whisper), 10)
+    rule = built.transformation
+    updates, _ = rule.update(jax.tree.map(np.ones_like, values), rule.init(values), values)
+    after = optax.apply_updates(values, updates)
+    same(after["embed"]["position"], values["embed"]["position"])
+    learned = after["decoder_embed"]["position"] - values["decoder_embed"]["position"]
+    assert np.abs(learned).max() > 0  # the control
 
 
 @pytest.mark.parametrize("family", MODALITIES)

@@ -13,13 +13,10 @@ from transformers_jax.arrays import Array
 from transformers_jax.inputs import checks
 from transformers_jax.models.base import Model, by_name
 from transformers_jax.models.output import Output
-from transformers_jax.models.reading import Reading
+from transformers_jax.models.reading import WRITERS, Reading
 from transformers_jax.models.wiring.tower import Tower
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import nodes_of
-
-WRITERS = ("causal_lm", "seq2seq_lm")
-"""The heads whose scores are those of the next token."""
 
 
 class Decoding(Model):
@@ -92,6 +89,10 @@ class Decoding(Model):
     ) -> Cache:
         """An empty cache for `length` tokens; the keys and values of a source are computed once."""
         stack, source = self.last.stack, self.wires[-1][1]
+        if "input_ids" not in self.last.embed.arguments:
+            raise ValueError(
+                f"{self.plan.config.model_type} reads no text, and keeps no cache of it"
+            )
         if source is None:
             return stack.init_cache(batch, length, self.dtype)
         checks.encoded(encoder_outputs, self.towers[source].stack.spec.width)

@@ -272,8 +272,10 @@ class Network(Decoding):
         model of one tower encodes texts (`transformers_jax.encode`)."""
         if not self.is_encoder_decoder:
             return super().encode(input_ids, **inputs)
-        ids = {} if input_ids is None else {"input_ids": input_ids}
-        return self.call("encoder_forward", **ids, **inputs)
+        source = self.source
+        assert source is not None  # of an encoder-decoder
+        raw = {} if input_ids is None else {source.embed.raw[0]: input_ids}
+        return self.call("encoder_forward", **raw, **inputs)
 
 
 def collected(output_hidden_states: bool, output_attentions: bool) -> frozenset[str]:

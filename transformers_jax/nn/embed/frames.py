@@ -57,7 +57,8 @@ class FrameEmbedder(Embedder):
         self.first, self.second = taps(frames.mels), taps(frames.width)
         self.first_bias = param("embed", sizes, spec.ZEROS)
         self.second_bias = param("embed", sizes, spec.ZEROS)
-        self.position = param("position embed", sizes, spec.Draw("sinusoids", 1.0, halves=True))
+        draw = spec.Draw("sinusoids", 1.0, halves=True)
+        self.position = param("position embed", sizes, draw, learned=False)
 
     def check(self, inputs, prefix="", rank=2):
         features = inputs.get(f"{prefix}input_features")

@@ -50,7 +50,8 @@ class LanguageModel(Head):
         sizes = {"vocab": vocab, "embed": width}
         self.transform = transform
         self.table = None if tied else param("vocab embed", sizes, initial.draw("head", sizes))
-        self.bias = param("vocab", sizes, spec.ZEROS) if bias else None
+        learned = bias != "fixed"
+        self.bias = param("vocab", sizes, spec.ZEROS, learned=learned) if bias else None
         self.learns_bias = bias != "fixed"
         self.unused_bias = param("vocab", sizes, spec.ZEROS) if unused_bias else None
 
