@@ -8,8 +8,9 @@ from transformers_jax.graph import CAUSAL, given
 from transformers_jax.hub.table import Table, Tying, slots
 from transformers_jax.models.blocks import BIASES, block
 from transformers_jax.models.class_names import LABELLING, heads_of
-from transformers_jax.models.config import Frozen, modern_rope, rotary
+from transformers_jax.models.config import Frozen
 from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
+from transformers_jax.models.rope import modern_rope, rotary
 from transformers_jax.models.task_heads import first_of
 from transformers_jax.models.weight_rows import S, attention, feed_forward, norm, of_heads
 from transformers_jax.models.wiring import OneTower

@@ -14,7 +14,8 @@ from transformers_jax.graph import FULL, Near, given
 from transformers_jax.hub.table import Table, Tying
 from transformers_jax.models.blocks import BIASES, attention, block
 from transformers_jax.models.class_names import CHOOSING, heads_of
-from transformers_jax.models.config import Frozen, modern_rope, rotary
+from transformers_jax.models.config import Frozen
+from transformers_jax.models.rope import modern_rope, rotary
 from transformers_jax.models.task_heads import task_head
 from transformers_jax.models.weight_rows import HEADS_IN, S, backbone, layer, norm, of_heads
 from transformers_jax.models.wiring import OneTower

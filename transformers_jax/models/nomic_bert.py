@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 from transformers_jax.hub.table import Table, Tying, slots
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.class_names import CHOOSING, heads_of
-from transformers_jax.models.config import Frozen, modern_rope, rotary
+from transformers_jax.models.config import Frozen
+from transformers_jax.models.rope import modern_rope, rotary
 from transformers_jax.models.weight_rows import HEADS_IN, S, attention, feed_forward, norm
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
