@@ -1,4 +1,4 @@
-"""`rope_parameters` of a config.json as the rotary position that they describe, scalings included."""
+"""`rope_parameters` of a config.json as the rotary positions that they describe, with scalings."""
 
 from __future__ import annotations
 
