@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool
 from transformers_jax.graph import PLACE, Mask, attends_ahead, connect, from_first_token
-from transformers_jax.models.base import rebuilt
+from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.masks import without
 from transformers_jax.models.reading import Reading
 from transformers_jax.nn.embed import nodes_of
@@ -35,10 +35,15 @@ def places_of_tokens(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str,
     return counting, {**inputs, "tags": {**tags, **dict.fromkeys(names, places)}}
 
 
+def reading_of(model: Any) -> Reading:
+    """How a model reads its tokens; a function in place of one says nothing of it."""
+    return model.reading if isinstance(model, Model) else Reading()
+
+
 def by_first_token(model: Any) -> Any:
     """The model whose masks read the tag `PLACE` in place of the columns of a row
     (`graph.from_first_token`); the model itself, if no mask that it was given reads them."""
-    mask = model.plan.masks if model.reading.masks else None
+    mask = model.plan.masks if reading_of(model).masks else None
     if not isinstance(mask, Mask) or (counting := from_first_token(mask)) == mask:
         return model
     config = without(model.plan.config)  # whose masks are in `counting`

@@ -33,7 +33,8 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Key
 from transformers_jax.inputs import labels as checks
-from transformers_jax.models.causal import places_of_tokens, unattended
+from transformers_jax.models.base import Model
+from transformers_jax.models.causal import places_of_tokens, reading_of, unattended
 from transformers_jax.nn.loss import (
     IGNORED,
     VocabularyLoss,
@@ -140,7 +141,7 @@ def causal_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> 
     _require(batch, "input_ids")
     answers = _next_tokens(batch)
     model, placed = places_of_tokens(model, dict(batch))
-    if "labels" not in batch and (free := unattended(model.reading, placed)) is not None:
+    if "labels" not in batch and (free := unattended(reading_of(model), placed)) is not None:
         answers = jnp.where(free[:, 1:], answers, IGNORED)
     output = model(**_inputs_of(placed), key=key, output_unembedding=True)
     return _report(loss, loss.of(output.unembedding, answers))
@@ -184,7 +185,7 @@ def seq2seq_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) ->
     """
     _require(batch, "labels")
     made: dict[str, Any] = {} if "decoder_input_ids" in batch else {"labels": batch["labels"]}
-    routing = model.routing
+    routing = model.routing if isinstance(model, Model) else None
     made |= {} if routing is None else {"output_router_logits": True}
     output, labels = _forward(model, batch, key, **made)
     words, metrics = _report(loss, loss.of(output.unembedding, labels))
