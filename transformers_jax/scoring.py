@@ -31,7 +31,7 @@ HEADS = ("causal_lm", "seq2seq_lm", *MASKING)
 @ordinary()
 def score(
     model: Model,
-    input_ids: Int[Any, "B T"],
+    input_ids: Int[Any, "B T"] | None = None,
     attention_mask: Int[Any, "B T"] | None = None,
     labels: Int[Any, "B U"] | None = None,
     *,
@@ -45,7 +45,8 @@ def score(
     A causal model gives log p(token | those before it); the first of a row is not scored, nor is
     padding, on either side, nor a token that those before it attend to: of a prefix language model
     (`tags={"prefix": ...}`) what stands behind the prefix is scored. An encoder-decoder gives
-    log p(label | source, labels before it). A masked model gives the pseudo-log-likelihood of
+    log p(label | source, labels before it), also of a source that is no text (`input_features=` of
+    Whisper). A masked model gives the pseudo-log-likelihood of
     Salazar et al. 2020 (equation 1): every token is hidden alone and asked for, T runs of a row.
 
     Args:
@@ -74,6 +75,8 @@ def score(
     given = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels, **inputs}
     given = {name: v for name, v in given.items() if v is not None}
     model.known(given)
+    if head != "seq2seq_lm" and "input_ids" not in given:
+        raise ValueError("score reads the tokens of a text: give input_ids")
     read = traceable if is_traced(given) else concrete
     given = {name: read(name, v) for name, v in given.items()}
     _check(model, head, given, mask_token_id, batch_size)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from transformers_jax.hub.table import BACKBONE, Row, Table, rows, slots
 
-S = "stack.blocks.{slot}"  # a block of the one stack of a Single model
+S = "stack.blocks.{slot}"  # a block of a network of one tower
 
 OLDER = ((r"\.gamma$", ".weight"), (r"\.beta$", ".bias"))  # what TensorFlow calls a norm's parts
 

@@ -382,6 +382,16 @@ def test_sounds_are_encoded_by_position_and_by_name(tiny):
     same(first.last_hidden_state, second.last_hidden_state)
 
 
+def test_what_is_said_has_a_probability(tiny):
+    whisper = tiny("whisper")
+    given = inputs_of(whisper)
+    scored = tj.score(whisper, **given)
+    loss = whisper(**given).loss
+    np.testing.assert_allclose(-scored.log_prob.sum() / scored.count.sum(), loss, rtol=1e-5)
+    with pytest.raises(ValueError, match="head 'image_classification' gives words no probability"):
+        tj.score(tiny("vit"), pixel_values=given["input_features"])
+
+
 def test_a_table_that_files_hold_is_changed_by_no_optimizer_of_ours(tiny):
     whisper = tiny("whisper")
     optimizer = tj.AdamW(weight_decay=0.5)
