@@ -232,3 +232,15 @@ def test_a_run_exports_the_mask_of_its_objective_without_that_of_packed_rows(tmp
         )
         exportable(run, trained).save_pretrained(tmp_path / str(mask))
         assert tj.from_pretrained(tmp_path / str(mask)).stack.masks("self") == [mask]
+
+
+def test_a_mask_that_a_tower_keeps_is_that_of_the_whole():
+    sizes = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12)
+    kept = {"mask": str(FULL)}
+    text = tj.CLIPTextConfig(**sizes, vocab_size=31, transformers_jax=kept)
+    vision = tj.CLIPVisionConfig(**sizes, image_size=8, patch_size=4)
+    config = tj.CLIPConfig(text_config=text, vision_config=vision)
+    plain = config.replace(text_config=text.replace(transformers_jax=None))  # the control
+    for one, mask in ((config, FULL), (plain, CAUSAL)):
+        model = tj.from_config(one, key=jax.random.key(0))
+        assert model.towers["text"].stack.masks("self") == [mask]

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from transformers_jax.models import load_config
 from transformers_jax.models.config import FamilyConfig, thaw
 
 
 class CompositeConfig(FamilyConfig):
-    """A config with configs inside, each given as such or as the content of its config.json.
-
-    Class attributes:
-        PARTS: the names of the fields that are configs.
-    """
-
-    PARTS: ClassVar[tuple[str, ...]] = ()
+    """A config with configs inside (`PARTS`), each given as such or as the content of its
+    config.json."""
 
     @classmethod
     def from_dict(cls, values, *, ignore=()):

@@ -65,6 +65,7 @@ class FamilyConfig:
         SPELLINGS: older names of fields.
         UNUSED: keys of this family that change nothing here.
         HEADS: Hugging Face's class names and the heads they mean.
+        PARTS: the names of the fields that are configs of families of their own.
         TIES: the names on disk that are one array where the tables are tied, the embeddings and
             the output table first.
     """
@@ -74,6 +75,7 @@ class FamilyConfig:
     SPELLINGS: ClassVar[Mapping[str, str]] = {}
     UNUSED: ClassVar[frozenset[str]] = frozenset()
     HEADS: ClassVar[Mapping[str, str]] = {}
+    PARTS: ClassVar[tuple[str, ...]] = ()
     TIES: ClassVar[tuple[Tying, ...]] = ()
     is_encoder_decoder: ClassVar[bool] = False
 

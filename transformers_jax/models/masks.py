@@ -63,10 +63,8 @@ def stored(config: FamilyConfig, head: str) -> Masks:
     Raises:
         ValueError: something else under the key than masks in words.
     """
-    parts = {name: getattr(config, name, None) for name in ("encoder", "decoder")}
-    inner = {
-        name: stored(part, "none") for name, part in parts.items() if isinstance(part, FamilyConfig)
-    }
+    parts = {field.removesuffix("_config"): getattr(config, field) for field in config.PARTS}
+    inner = {name: stored(part, "none") for name, part in parts.items()}
     inner = {name: mask for name, mask in inner.items() if mask is not None}
     return over(_fitting(_read(config), config.mask_names(head)), Frozen(inner) if inner else None)
 
@@ -113,9 +111,7 @@ def written(masks: Masks, names: tuple[str, ...]) -> Frozen | None:
 def without(config: FamilyConfig) -> FamilyConfig:
     """The config, and the configs inside, without masks that are kept."""
     changes: dict[str, Any] = {KEPT: None}
-    for name in ("encoder", "decoder"):
-        if isinstance(part := getattr(config, name, None), FamilyConfig):
-            changes[name] = without(part)
+    changes |= {field: without(getattr(config, field)) for field in config.PARTS}
     return config.replace(**changes)
 
 
