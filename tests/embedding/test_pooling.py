@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from transformers_jax.nn.norm import unit
 from transformers_jax.nn.pooling import MODES, Last, LastOf, Pooling, pool
-from transformers_jax.nn.sentence import Pool, SentenceSpec, unit
+from transformers_jax.nn.sentence import Pool, SentenceSpec
 
 
 def pool_tokens(x, mode, valid=None, skip=0):

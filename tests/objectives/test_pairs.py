@@ -10,7 +10,7 @@ import pytest
 
 import transformers_jax as tj
 from tests.laws import objective_cases
-from transformers_jax.nn.sentence import unit
+from transformers_jax.nn.norm import unit
 from transformers_jax.objectives.losses import Loss, objective
 from transformers_jax.objectives.pairs import Contrastive
 

@@ -22,7 +22,8 @@ from transformers_jax.embedding.directory import SIMILARITIES, Sentence
 from transformers_jax.embedding.plan import EmbeddingPlan
 from transformers_jax.hub.companions import companions
 from transformers_jax.json_files import read_json
-from transformers_jax.nn.sentence import Pool, unit
+from transformers_jax.nn.norm import unit
+from transformers_jax.nn.sentence import Pool
 from transformers_jax.sizes import check_count
 from transformers_jax.spelling import nearest
 from transformers_jax.together import check_together

@@ -30,3 +30,11 @@ class Norm(nnx.Module):
         if self.shift is not None:
             y = y + self.shift[...].astype(dtype)
         return y.astype(x.dtype)
+
+
+def unit(x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+    """Vectors of length one in the same direction; a zero vector stays zero."""
+    squares = jnp.square(x.astype(wide(x))).sum(-1, keepdims=True)
+    # the gradient of a square root at zero is infinite, and infinity times zero is not a number
+    length = jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
+    return (x / jnp.maximum(length, 1e-12)).astype(x.dtype)

@@ -14,24 +14,16 @@ import jax.numpy as jnp
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Bool, Float, Int, Key, wide
+from transformers_jax.arrays import Array, Bool, Int, Key
 from transformers_jax.inputs import checks
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.head import Dense, Head, HeadInputs
 from transformers_jax.nn.noise import dropout
-from transformers_jax.nn.norm import Norm
+from transformers_jax.nn.norm import Norm, unit
 from transformers_jax.nn.pooling import MODES, Pooling, pool
 
 Field = Literal["sentence_embedding", "token_embeddings"]
 Fields = dict[str, Array]
-
-
-def unit(x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
-    """Vectors of length one in the same direction; a zero vector stays zero."""
-    squares = jnp.square(x.astype(wide(x))).sum(-1, keepdims=True)
-    # the gradient of a square root at zero is infinite, and infinity times zero is not a number
-    length = jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
-    return (x / jnp.maximum(length, 1e-12)).astype(x.dtype)
 
 
 # ---------------------------------------------------------------- steps

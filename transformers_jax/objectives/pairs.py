@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Float, Key, wide
-from transformers_jax.nn.sentence import unit
+from transformers_jax.nn.head.contrastive import check_pairs
+from transformers_jax.nn.norm import unit
 from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Metrics
 
 Vectors = Sequence[Float[Array, "B E"]]
@@ -102,14 +103,9 @@ class ImageText(ComparesRows):
         output = model(**batch, key=key)
         if "text_embeds" not in output or "image_embeds" not in output:
             raise ValueError("this model does not compare texts with images; load CLIP whole")
-        scale = jnp.exp(model.head.scale[...].astype(wide(model.head.scale[...])))
         text, image = output.text_embeds, output.image_embeds
-        if len(text) != len(image):
-            raise ValueError(
-                f"the batch has {len(text)} texts and {len(image)} images; give as many, pair by "
-                "pair"
-            )
-        return [text, image, jnp.broadcast_to(scale, (len(text), 1))]
+        check_pairs(text, image)
+        return [text, image, jnp.broadcast_to(model.head.factor(), (len(text), 1))]
 
     def of(self, vectors: Vectors) -> LossAndMetrics:
         """(mean loss, what is reported of it) of texts, images and scales."""

@@ -45,7 +45,7 @@ def _check_alone(
 ) -> None:
     """A tower without a source, to which no other attends."""
     if name not in shapes:
-        raw = [a for a in tower.embed.raw if a in network.arguments()]
+        raw = [tower.prefix + argument for argument in tower.embed.raw]
         raise ValueError(f"give {' or '.join(raw)}{', one of the two' if len(raw) > 1 else ''}")
     shape, masks = shapes[name], tower.stack.masks("self")
     rows = (shape[0] * shape[1], shape[2]) if len(shape) == 3 else shape  # candidates are rows

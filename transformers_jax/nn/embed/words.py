@@ -239,16 +239,14 @@ class TokenEmbedder(Embedder):
             checks.mask(name, inputs[name], shape, like)
         self._check_types(inputs, f"{prefix}token_type_ids", shape, like)
         self._check_positions(inputs, prefix, shape, like)
-        tags, readable_ids = (
-            inputs.get(f"{prefix}tags") or {},
-            None if ids is None else readable(ids),
-        )
+        tags = inputs.get(f"{prefix}tags") or {}
+        known = None if ids is None else readable(ids)
         for tag in self.spec.tags:
             if (name := prefix + tag.argument) in inputs:
                 checks.integers(name, inputs[name], None)
                 checks.same_shape(name, inputs[name], shape, like)
-            elif readable_ids is not None and tag.tag not in tags:
-                tag.check(readable_ids)
+            elif known is not None and tag.tag not in tags:
+                tag.check(known)
         return shape
 
     def _check_types(self, inputs, name: str, shape: tuple[int, ...], like: str) -> None:

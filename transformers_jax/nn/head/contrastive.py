@@ -10,6 +10,7 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, wide
 from transformers_jax.nn.head.base import Dense, Head, loss_of
 from transformers_jax.nn.loss import cross_entropy
+from transformers_jax.nn.norm import unit
 from transformers_jax.nn.param import param
 
 
@@ -52,21 +53,20 @@ class Contrastive(Head):
         return projection(pooled)
 
     def check(self, arguments, shape, like="the input"):
-        texts, images = arguments.get("input_ids"), arguments.get("pixel_values")
-        if arguments.get("return_loss") is not True or texts is None or images is None:
-            return
-        if len(texts) != len(images):
-            raise ValueError(
-                f"return_loss=True compares pairs, but there are {len(texts)} texts and "
-                f"{len(images)} images; give as many, pair by pair"
-            )
+        if arguments.get("return_loss") is True:
+            texts = next(arguments[n] for n in ("input_ids", "inputs_embeds") if n in arguments)
+            check_pairs(texts, arguments["pixel_values"])
+
+    def factor(self) -> Float[Array, ""]:
+        """What multiplies the cosines."""
+        return jnp.exp(self.scale[...].astype(wide(self.scale[...])))
 
     def __call__(self, x, inputs, *, return_loss=False):
         vectors: dict[str, Any] = {}
         for name, tower in inputs.towers.items():
             vectors[name] = unit(self.project(name, tower.pooled))
-        scale = jnp.exp(self.scale[...].astype(wide(self.scale[...])))
-        per_text = (vectors["text"] @ vectors["vision"].T) * scale.astype(vectors["text"].dtype)
+        factor = self.factor().astype(vectors["text"].dtype)
+        per_text = (vectors["text"] @ vectors["vision"].T) * factor
         fields: dict[str, Any] = {}
         if return_loss:
             pairs = jnp.arange(len(per_text))
@@ -86,7 +86,10 @@ class Contrastive(Head):
         }
 
 
-def unit(x: Float[Array, "B E"]) -> Float[Array, "B E"]:
-    """The vectors divided by their lengths."""
-    length = jnp.sqrt(jnp.sum(jnp.square(x.astype(wide(x))), axis=-1, keepdims=True))
-    return (x / length).astype(x.dtype)
+def check_pairs(texts: Any, images: Any) -> None:
+    """Raises ValueError unless there are as many texts as images."""
+    if len(texts) != len(images):
+        raise ValueError(
+            f"the loss compares pairs, but there are {len(texts)} texts and {len(images)} images; "
+            "give as many, pair by pair"
+        )
