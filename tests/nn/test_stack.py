@@ -13,8 +13,9 @@ from transformers_jax.models.longformer import GlobalTokens
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.extend import SummaryBlocks
 from transformers_jax.nn.feedforward import FeedForwardSpec
+from transformers_jax.nn.layers import restack, unstack
 from transformers_jax.nn.param import bind, initialise, params
-from transformers_jax.nn.stack import Stack, restack, unstack
+from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Branch, Execution, LayerNorm, Layout, RMSNorm
 
 D, T = 12, 9

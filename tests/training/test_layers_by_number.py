@@ -13,8 +13,8 @@ from tests.laws.families.conftest import CONFIGS, HEADS
 from tests.training.optim_cases import RECORDS, train
 from transformers_jax.models.base import Plan
 from transformers_jax.models.electra_pretraining import PairPlan
+from transformers_jax.nn.layers import unstack
 from transformers_jax.nn.param import axes, flatten, params, unflatten
-from transformers_jax.nn.stack import unstack
 from transformers_jax.optim import AdamW, Constant
 from transformers_jax.spec import Execution
 

@@ -15,9 +15,10 @@ from transformers_jax.arrays import Array, Float, Params, is_traced
 from transformers_jax.inputs.arguments import concrete, narrow, traceable
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.wiring import Network
+from transformers_jax.nn.layers import unstack
 from transformers_jax.nn.param import bind, merge, mixed, params, split
 from transformers_jax.nn.pooling import Pooling, pool
-from transformers_jax.nn.stack import Stack, unstack
+from transformers_jax.nn.stack import Stack
 from transformers_jax.shard import refuse_explicit, refuse_explicit_values
 
 

@@ -36,8 +36,9 @@ from transformers_jax.models.masks import Masks, by_layer, masks_of, over, store
 from transformers_jax.models.output import Output
 from transformers_jax.models.reading import Columns, Reading
 from transformers_jax.nn.cache import Cache
+from transformers_jax.nn.layers import restack, unstack
 from transformers_jax.nn.param import bind, merge, mixed, params, split
-from transformers_jax.nn.stack import Stack, restack, unstack
+from transformers_jax.nn.stack import Stack
 from transformers_jax.shard import refuse_explicit, refuse_explicit_values
 from transformers_jax.spec import Execution
 from transformers_jax.spelling import nearest

@@ -18,12 +18,13 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Float, Key, Params, check_counted
+from transformers_jax.arrays import Array, Float, Key, check_counted
 from transformers_jax.graph import Edges, Mask, Nodes, connect
 from transformers_jax.nn.attend import Score, prepare
 from transformers_jax.nn.block import Block
 from transformers_jax.nn.cache import Cache, KeyValues, empty_nodes, slots_for
 from transformers_jax.nn.extend import extended
+from transformers_jax.nn.layers import layer_of
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Attends, Context
@@ -170,7 +171,7 @@ class Stack(nnx.Module):
 
         def body(x, slices):
             layers, memories, step, owner = slices
-            layers = _at(params, owner) if layers is None else layers
+            layers = layer_of(params, owner) if layers is None else layers
             kept, found = [], []
             for slot, definition in enumerate(definitions):
                 number = segment.first + step * period + slot
@@ -192,10 +193,10 @@ class Stack(nnx.Module):
         else:
             results = []
             for step in range(steps):
-                x, result = body(x, _at(every, step))
+                x, result = body(x, layer_of(every, step))
                 results.append(result)
             caches, found = jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
-        return x, caches, [_at(found[n % period], n // period) for n in range(steps * period)]
+        return x, caches, [layer_of(found[n % period], n // period) for n in range(steps * period)]
 
     def _unrolls(self, steps: int) -> bool:
         if self.execution.unroll is not None:
@@ -358,29 +359,3 @@ class Stack(nnx.Module):
         project = lambda params: merge(definition, params).project(source)
         key, value = project(params) if listed else jax.vmap(project)(params)
         return KeyValues(key, value, kind="cross")
-
-
-def _at(tree, place: int | Array):
-    """One layer of stacked leaves."""
-    return jax.tree.map(lambda leaf: leaf[place], tree)
-
-
-def unstack(params: Params, spec: spec.StackSpec) -> Params:
-    """The parameters of a stack with one tree per layer, from those with a `layers` axis."""
-    layers = {
-        str(number): _at(params["blocks"][str(slot)], place)
-        for slot, held in enumerate(spec.slots)
-        for place, number in enumerate(held)
-    }
-    return {**params, "blocks": dict(sorted(layers.items(), key=lambda item: int(item[0])))}
-
-
-def restack(params: Params, spec: spec.StackSpec) -> Params:
-    """The inverse of `unstack`."""
-    slots = {
-        str(slot): jax.tree.map(
-            lambda *leaves: jnp.stack(leaves), *(params["blocks"][str(n)] for n in held)
-        )
-        for slot, held in enumerate(spec.slots)
-    }
-    return {**params, "blocks": slots}

@@ -1,0 +1,113 @@
+"""What a user does with models of images and audio: looks at them, saves, fine-tunes, misuses."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import transformers_jax as tj
+from tests.laws.families.test_modalities import MODALITIES, answers, inputs_of, same
+from transformers_jax import Near
+from transformers_jax.inspection.description import describe
+from transformers_jax.nn.param import axes, params
+from transformers_jax.training.flops import flops_per_row
+
+
+def test_what_a_model_is_told_in_words(tiny):
+    told = {family: describe(tiny(family).config) for family in MODALITIES}
+    assert told["vit"].positions == "a learned table of 10, for 3 x 3 patches"
+    assert told["whisper"].positions == "sinusoids of 8 positions"
+    assert "a learned table of 9; a learned table of 10" in told["clip"].positions
+    for family, description in told.items():
+        assert description.total == sum(part.count for part in description.parts)
+        model = tiny(family)
+        assert tj.summary(model).parameters == model.parameter_count
+        assert repr(model).startswith(f"{family} ({model.plan.head})")
+
+
+def test_flops_are_counted_of_patches_and_frames(tiny):
+    width, inner, tokens, words = 20, 28, 10, 54
+    layer = 2 * tokens * (4 * width**2 + 2 * width * inner)
+    found = flops_per_row(tiny("vit"), tokens)
+    assert found.projections == 2 * layer
+    assert found.others == 2 * tokens * (3 * 4 * 4 * width) + 2 * tokens * 2 * width
+    found = flops_per_row(tiny("whisper"), 8, 6)
+    assert found.others == 2 * 16 * (3 * 5 * width) + 2 * 8 * (3 * width * width)
+    assert found.unembedding == 2 * 6 * words * width
+    with pytest.raises(ValueError, match="count each tower by itself"):
+        flops_per_row(tiny("clip"), tokens)
+
+
+def test_what_does_not_go_with_images_says_so(tiny):
+    vit, whisper, clip = (tiny(family) for family in ("vit", "whisper", "clip"))
+    pixels = inputs_of(vit)["pixel_values"]
+    for call, words in (
+        (lambda: tj.resize_embeddings(vit, 60, key=jax.random.key(0)), "has no vocabulary"),
+        (lambda: tj.resize_embeddings(clip, 60, key=jax.random.key(0)), "has no vocabulary"),
+        (lambda: vit.generate(pixels), "needs a model that scores the next token"),
+        (lambda: vit.generate(pixels), "no head of its family writes text"),
+        (lambda: tj.init_cache(vit, 2, 4), "vit reads no text"),
+        (lambda: tj.init_cache(clip, 2, 4), "clip reads no text"),
+        (lambda: vit.encode(["a text"]), "makes no vectors of sentences"),
+        (lambda: tj.features(clip, pixel_values=pixels), "has the stacks text, vision"),
+        (lambda: whisper.generate(max_new_tokens=2), "input_features"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+    assert tj.features(vit, pixel_values=pixels, pooling="cls").shape == (3, 20)
+    grown = tj.resize_embeddings(whisper, 60, key=jax.random.key(0))
+    given = inputs_of(whisper, labels=False)
+    same(grown(**given).logits[..., :54], whisper(**given).logits)
+
+
+def test_sounds_are_encoded_by_position_and_by_name(tiny):
+    whisper = tiny("whisper")
+    features = inputs_of(whisper, labels=False)["input_features"]
+    first, second = whisper.encode(features), whisper.encode(input_features=features)
+    same(first.last_hidden_state, second.last_hidden_state)
+
+
+def test_what_is_said_has_a_probability(tiny):
+    whisper = tiny("whisper")
+    given = inputs_of(whisper)
+    scored = tj.score(whisper, **given)
+    loss = whisper(**given).loss
+    np.testing.assert_allclose(-scored.log_prob.sum() / scored.count.sum(), loss, rtol=1e-5)
+    with pytest.raises(ValueError, match="head 'image_classification' gives words no probability"):
+        tj.score(tiny("vit"), pixel_values=given["input_features"])
+
+
+def test_a_table_that_files_hold_is_changed_by_no_optimizer_of_ours(tiny):
+    whisper = tiny("whisper")
+    optimizer = tj.AdamW(weight_decay=0.5)
+    values = params(whisper)
+    built = optimizer.build(axes(whisper), 10)
+    rule = built.transformation
+    updates, _ = rule.update(jax.tree.map(np.ones_like, values), rule.init(values), values)
+    after = optax.apply_updates(values, updates)
+    same(after["embed"]["position"], values["embed"]["position"])
+    learned = after["decoder_embed"]["position"] - values["decoder_embed"]["position"]
+    assert np.abs(learned).max() > 0  # the control
+
+
+@pytest.mark.parametrize("family", MODALITIES)
+def test_what_is_saved_is_what_is_loaded(family, tiny, tmp_path):
+    mask = {"vision": Near(left=2)} if family == "clip" else None
+    model = tiny(family, mask=mask)
+    model.save_pretrained(tmp_path)
+    given = inputs_of(model, labels=False)
+    same(answers(tj.from_pretrained(tmp_path)(**given)), answers(model(**given)))
+
+
+@pytest.mark.parametrize("family", ["vit", "whisper"])
+def test_fine_tuning_lowers_the_loss(family, tiny):
+    model, optimizer = tiny(family), optax.adam(3e-3)
+    step = tj.make_step(model, tj.supervised, optimizer, accumulate=2)
+    state = tj.init_state(model, optimizer, jax.random.key(0))
+    batch = inputs_of(model, rows=4)
+    batch.pop("decoder_input_ids", None)
+    losses = []
+    for _ in range(8):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.8 * losses[0]
