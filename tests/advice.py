@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import transformers_jax as tj
-from transformers_jax.cli.flags import make_parser
+from transformers_jax.cli import COMMANDS
+from transformers_jax.flags import flags
 from transformers_jax.objectives import OBJECTIVES
-from transformers_jax.runs.flags import flags
 from transformers_jax.training.config import TrainConfig
 
 PACKAGE = Path(tj.__file__).parent
@@ -70,9 +70,7 @@ def wrong(text: str) -> list[str]:
 
 def known_flags() -> set[str]:
     """The flags of every command, those of a run's config included."""
-    commands = make_parser()[1].values()
-    actions = [action for parser in commands for action in parser._actions]
-    own = {flag for action in actions for flag in action.option_strings}
+    own = {flag for command in COMMANDS.values() for flag in flags(command)}
     settings = set(flags(TrainConfig()))
     for record in OBJECTIVES.values():
         settings |= {f"--objective.{name}" for name in vars(record())}

@@ -3,7 +3,7 @@
 The chapters, and where to read them:
 
     1. config     a file of configs/ with `config()`, or a run's config.json, and flags over it
-                      transformers_jax/training/config.py, transformers_jax/runs/flags.py
+                      transformers_jax/training/config.py, transformers_jax/flags.py
     2. text       sources become ids, ids pieces, pieces examples, examples rows of a batch; batch
                   and place in the stream depend on the seed and on the place before, on no more
                       transformers_jax/data/corpus.py, stream.py, packing.py

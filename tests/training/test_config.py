@@ -8,9 +8,9 @@ import pytest
 
 import transformers_jax as tj
 from transformers_jax.data.config import Data
+from transformers_jax.flags import override
 from transformers_jax.objectives import OBJECTIVES, MaskedLM, NextSentence
 from transformers_jax.optim import OPTIMIZERS, SCHEDULES, AdamW
-from transformers_jax.runs.flags import override
 from transformers_jax.spec import Execution
 from transformers_jax.training import config as configs
 from transformers_jax.training.config import TrainConfig

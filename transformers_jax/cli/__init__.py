@@ -1,11 +1,12 @@
-"""The console script: `transformers-jax {pretrain,generate,inspect,convert,check-checkpoint,env}`.
+"""The console script: `transformers-jax COMMAND ...`.
 
-flags.py       what may be typed
-commands.py    what each command does; everything heavy is imported by the command that needs it
-texts.py       prompts in, texts out
+models.py    generate, inspect, convert
+runs.py      tokenize, runs, report, check-checkpoint, env
+texts.py     prompts in, texts out
 
-What they share is here: a failure is one line on standard error and a status that is not zero;
-`--debug`, anywhere, shows the traceback.
+A command is a record: its fields are its arguments and flags, and `run` does what it does;
+everything heavy is imported there. What commands share is here: a failure is one line on standard
+error and a status that is not zero; `--debug`, anywhere, shows the traceback.
 """
 
 from __future__ import annotations
@@ -15,12 +16,28 @@ import os
 import sys
 from collections.abc import Sequence
 
-from transformers_jax.cli import commands
-from transformers_jax.cli.flags import MISUSED, PROGRAM, make_parser
+from transformers_jax import flags
+from transformers_jax.cli import models, runs
+from transformers_jax.runs import pretrain
 from transformers_jax.spelling import nearest
 
+PROGRAM = "transformers-jax"
+COMMANDS = {
+    "generate": models.Generate,
+    "inspect": models.Inspect,
+    "convert": models.Convert,
+    "tokenize": runs.Tokenize,
+    "runs": runs.Runs,
+    "report": runs.Report,
+    "check-checkpoint": runs.CheckCheckpoint,
+    "env": runs.Env,
+}
 LONGEST = 1200  # characters of an error's one line
-FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
+FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
+
+
+class Misuse(ValueError):
+    """What was typed is no command with its flags."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,28 +64,47 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)
-        return FAILED
+        return MISUSED if isinstance(error, Misuse) else FAILED
 
 
 def run(arguments: list[str]) -> int:
     """Chooses the command and runs it."""
-    parser, known = make_parser()
     name = next((word for word in arguments if not word.startswith("-")), None)
-    if name is not None and name not in known:
-        hint = nearest(name, known)
-        parser.error(f"unknown command {name!r}{hint}; there are {', '.join(known)}")
-    if name == "pretrain" and arguments != ["pretrain", "--help"] and arguments[1:]:
-        return commands.pretrain(arguments[1:])  # it has flags of its own, one for each setting
-    options, unknown = parser.parse_known_args(arguments)
-    if options.command is None:
-        parser.print_help()
-        return MISUSED
-    if unknown:
-        own, word = known[options.command], unknown[0].split("=")[0]
-        flags = [flag for action in own._actions for flag in action.option_strings]
-        kind = "flag" if word.startswith("-") else "argument"
-        own.error(f"unknown {kind} {word}{nearest(word, flags)}")
-    return getattr(commands, options.command.replace("-", "_"))(options)
+    if name is None:
+        return show_help(arguments)
+    program, rest = f"{PROGRAM} {name}", arguments[arguments.index(name) + 1 :]
+    if name == "pretrain":
+        return pretrain.main(rest, program)
+    if name not in COMMANDS:
+        known = ["pretrain", *COMMANDS]
+        raise Misuse(
+            f"unknown command {name!r}{nearest(name, known)}; there are {', '.join(known)}"
+        )
+    try:
+        command = flags.parse(COMMANDS[name], rest, program)
+    except ValueError as error:
+        raise Misuse(f"{error} ({program} --help)") from None
+    command.run()
+    return 0
+
+
+def show_help(arguments: list[str]) -> int:
+    """Prints the version, or what there is to be typed."""
+    import transformers_jax
+
+    if arguments[:1] == ["--version"]:
+        print(transformers_jax.__version__)
+        return 0
+    print(f"usage: {PROGRAM} [--debug] COMMAND ...\n\nTransformers in JAX: train, load, inspect.\n")
+    texts = {"pretrain": "Train a model from a config, as python -m train.pretrain does."}
+    texts |= {name: command.__doc__ or "" for name, command in COMMANDS.items()}
+    for name, text in texts.items():
+        print(f"  {name:<18}{text.splitlines()[0]}")
+    print(
+        f"\n{PROGRAM} COMMAND --help lists the flags of a command. With any of them:\n"
+        "  --debug           shows tracebacks\n  --version         prints the version, alone"
+    )
+    return 0 if arguments else MISUSED
 
 
 def one_line(error: BaseException) -> str:

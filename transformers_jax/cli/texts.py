@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.cli.flags import PROGRAM
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.together import check_together
 
@@ -21,7 +19,7 @@ def model_folder(path: str) -> Path:
     if not exports:
         raise ValueError(
             f"{path} is a run without an exported model, so it has not ended; continue it with "
-            f"{PROGRAM} pretrain {folder / 'config.json'} --out {path}"
+            f"transformers-jax pretrain {folder / 'config.json'} --out {path}"
         )
     return max(exports, key=lambda file: file.stat().st_mtime).parent
 
@@ -103,13 +101,15 @@ def read_prompts() -> list[str]:
     return lines
 
 
-def decoder_ids(model: Any, inputs: dict[str, Any], tokenizer: Any, options: Namespace) -> list:
+def decoder_ids(
+    model: Any, inputs: dict[str, Any], tokenizer: Any, target: str | None
+) -> list[int]:
     """What the decoder reads: the start token, and the target or what the model would generate."""
     import numpy as np
 
     start = model.config.decoder_start_token_id
-    if options.target:
-        ids = encode(getattr(tokenizer, "target", None) or tokenizer, options.target)
+    if target:
+        ids = encode(getattr(tokenizer, "target", None) or tokenizer, target)
         return ids if start is None else [start, *ids]
     if start is None:
         raise ValueError("this model names no start token; give --target, the text it decodes")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tyro.conf import UseAppendAction
+
+from transformers_jax import flags
 
 USAGE = (
     "usage: {program} CONFIG [--steps N] [--out DIR] [--data.path FILE] [--mesh.data N] ...\n"
@@ -20,8 +24,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m train
     """Runs the command; an error is one line. Returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0].startswith("-"):
-        print(USAGE.format(program=program), file=sys.stderr)
-        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+        helped = arguments[:1] in (["-h"], ["--help"])
+        print(USAGE.format(program=program), file=sys.stdout if helped else sys.stderr)
+        return 0 if helped else 2
     try:
         return _train_or_sweep(arguments[0], arguments[1:], program)
     except Exception as error:
@@ -36,24 +41,33 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m train
         return 130
 
 
+@dataclass(frozen=True)
+class Sweeping:
+    """The flags of a sweep, beside those of the config."""
+
+    sweep: UseAppendAction[tuple[str, ...]] = ()
+    """a setting and its values, such as optimizer.peak=1e-4,3e-4"""
+    sweep_jobs: int = 1
+    """runs at a time"""
+
+
+@dataclass(frozen=True)
+class SweepingInto(Sweeping):
+    """The same, with the folder of the sweep; each run has a folder in it."""
+
+    out: str | None = None
+
+
 def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
-    from transformers_jax.runs.flags import override
     from transformers_jax.training import config
 
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--sweep", action="append", default=[])
-    parser.add_argument("--sweep-jobs", "--sweep_jobs", type=int, default=1)
-    try:
-        options, settings = parser.parse_known_args(arguments)
-    except argparse.ArgumentError as error:
-        raise ValueError(str(error)) from None
-    run = override(config.load(path), settings, program)
-    if options.sweep:
+    sweeping, settings = flags.parse_known(Sweeping, arguments)
+    run = flags.override(config.load(path), settings, program)
+    if sweeping.sweep:
         from transformers_jax.runs.sweep import run_sweep
 
-        parser.add_argument("--out")  # of the sweep; each run has a folder in it
-        shared = parser.parse_known_args(arguments)[1]
-        return run_sweep(path, shared, _grid(options.sweep), run.out, options.sweep_jobs)
+        _, shared = flags.parse_known(SweepingInto, arguments)
+        return run_sweep(path, shared, _grid(sweeping.sweep), run.out, sweeping.sweep_jobs)
     keep_compiled_programs()
     from transformers_jax.runs.fit import fit
 

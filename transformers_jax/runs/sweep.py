@@ -24,10 +24,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from transformers_jax.flags import override
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.publish import publish, publish_json
 from transformers_jax.runs import plots
-from transformers_jax.runs.flags import override
 from transformers_jax.runs.page import table
 from transformers_jax.runs.summary import COLUMNS, cells, summarise
 from transformers_jax.training import config

@@ -1,0 +1,83 @@
+"""What is typed, by tyro: every field of a record is a flag, that of a record in it dotted.
+
+A wrong flag is one line of an error, which names the nearest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transformers_jax.spelling import nearest
+
+
+def override(config: Any, arguments: Sequence[str], program: str) -> Any:
+    """The config with the flags' values; `_` is `-`, and `--a=1` is `--a 1`.
+
+    Raises:
+        ValueError: an unknown flag, with the nearest, or a value that its field cannot take.
+        SystemExit: after --help.
+    """
+    return _with_mappings(parse(type(config), arguments, program, default=config), config)
+
+
+def parse(record: type, arguments: Sequence[str], program: str, **default: Any) -> Any:
+    """A record of this type with the flags' values; raises as `override`."""
+    known = flags(default.get("default", record))
+    for argument in arguments:
+        name = argument.split("=")[0].replace("_", "-")
+        if argument in ("-h", "--help"):
+            break
+        if name.startswith("--") and name not in known:
+            raise ValueError(f"unknown flag {name}{nearest(name, known)}")
+    return _run(record, arguments, prog=program, **default)
+
+
+def parse_known(record: type, arguments: Sequence[str]) -> tuple[Any, list[str]]:
+    """A record with the values of its own flags, and the arguments that are none of them."""
+    return _run(record, arguments, return_unknown_args=True, add_help=False)
+
+
+def _run(record: type, arguments: Sequence[str], **options: Any) -> Any:
+    import tyro
+
+    markers = (tyro.conf.AvoidSubcommands, tyro.conf.PositionalMetavarFromFieldName)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(record, args=list(arguments), config=markers, **options)
+    except SystemExit as stopped:
+        if stopped.code in (0, None):
+            raise
+        lines = [line.strip(" │") for line in complaint.getvalue().splitlines()[1:]]  # a title
+        text = " ".join(line for line in lines if line.strip("─-╰╯"))
+        text = text.partition(" For full helptext")[0]
+        raise ValueError(text[:400]) from None
+
+
+def _with_mappings(chosen: Any, config: Any) -> Any:
+    """Mappings such as rope_parameters as they were: no flag sets them, and tyro empties them."""
+    mappings = {}
+    for field in dataclasses.fields(config):
+        before, now = getattr(config, field.name), getattr(chosen, field.name)
+        if isinstance(before, Mapping):
+            mappings[field.name] = before
+        elif dataclasses.is_dataclass(before) and type(now) is type(before):
+            mappings[field.name] = _with_mappings(now, before)
+    return dataclasses.replace(chosen, **mappings) if mappings else chosen
+
+
+def flags(record: Any, prefix: str = "") -> list[str]:
+    """All flags of a record, or of a type of records; `--no-x` is the other value of a `--x`."""
+    names = []
+    for field in dataclasses.fields(record):
+        value, name = getattr(record, field.name, None), field.name.replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            names += flags(value, f"{prefix}{name}.")
+        else:
+            names.append(f"--{prefix}{name}")
+            names += [f"--{prefix}no-{name}"] if isinstance(value, bool) else []
+    return names
