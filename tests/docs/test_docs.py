@@ -36,6 +36,18 @@ def stand_in(folder: Path) -> None:
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
     tj.save_pretrained(model, folder / "runs/gpt/model")
     train_tokenizer("byte", [], 256).save(folder / "runs/gpt/model")
+    small = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    towers = dict(
+        text_config=tj.CLIPTextConfig(**small, vocab_size=49408),
+        vision_config=tj.CLIPVisionConfig(**small, image_size=224, patch_size=32),
+    )
+    model = tj.from_config(tj.CLIPConfig(**towers, projection_dim=4), key=jax.random.key(0))
+    tj.save_pretrained(model, folder / "openai/clip-vit-base-patch32")
+    sides = {f"{side}_layers": 1 for side in ("encoder", "decoder")}
+    sides |= {f"{side}_attention_heads": 2 for side in ("encoder", "decoder")}
+    config = tj.WhisperConfig(d_model=8, encoder_ffn_dim=16, decoder_ffn_dim=16, **sides)
+    model = tj.from_config(config, head="seq2seq_lm", key=jax.random.key(0))
+    tj.save_pretrained(model, folder / "openai/whisper-tiny")
     shutil.copytree(
         ROOT / "tests/embedding/sentences", folder / "sentence-transformers/all-MiniLM-L6-v2"
     )
