@@ -118,7 +118,7 @@ def to_dtype(name: Any) -> np.dtype:
         )
     if dtype.itemsize == 8 and jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ValueError(
-            f"dtype {name!r}: JAX computes with 32 bits unless told otherwise; use 'float32', or "
+            f"dtype {name!r}: JAX computes with 32 bits by default; use 'float32', or "
             "jax.config.update('jax_enable_x64', True) before anything else"
         )
     return dtype
