@@ -41,10 +41,8 @@ DEFAULT_RULES: Rules = (
 )
 """Parameters: the first rule of a name counts, and a name without a rule is not cut."""
 
-BATCH = ("data", "fsdp", "experts")
-
 ACTIVATION_RULES: Rules = (
-    ("batch", BATCH),
+    ("batch", ("data", "fsdp", "experts")),
     ("length", None),
     ("embed", None),
     ("heads", "tensor"),
@@ -303,13 +301,18 @@ def cuts(names: str, shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def varying(x: Any, *like: Any) -> Any:
-    """`x`, marked inside a `jax.shard_map` as differing between devices wherever `like` does.
+    """The tree `x`, marked inside a `jax.shard_map` as differing between devices where `like` does.
 
     A loop that begins with a constant and adds up what devices do not share needs this: its state
     may not change its type. Elsewhere this is the identity.
     """
-    missing = frozenset().union(*map(_varies, jax.tree.leaves(like))) - _varies(x)
-    return jax.lax.pcast(x, tuple(sorted(missing)), to="varying") if missing else x
+    axes = frozenset().union(*map(_varies, jax.tree.leaves(like)))
+
+    def marked(leaf: Any) -> Any:
+        missing = tuple(sorted(axes - _varies(leaf)))
+        return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+    return jax.tree.map(marked, x)
 
 
 def _varies(x: Any) -> frozenset[str]:

@@ -139,7 +139,7 @@ def test_additive_scores_agree_on_every_backend():
         """(messages, the gradient of their squares by the vector)."""
 
         def hear(vector):
-            score = Score(AdditiveRule(), vector)
+            score = Score(AdditiveRule(), {"vector": vector})
             y = tj.attend(q, k, v, edges, scale=1.0, score=score, how=how)
             return jnp.square(y).sum(), y
 

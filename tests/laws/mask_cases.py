@@ -298,7 +298,7 @@ def told(case: Case) -> str:
     """What cuDNN would be told about the graph on a machine that has it."""
     try:
         arrays = jax.tree.map(jnp.asarray, inputs(case))  # not NumPy: known at run time only
-        words = cudnn.told(edges_of(case, arrays), (B, T, H, 64), jnp.bfloat16)
+        words = cudnn.lowered(edges_of(case, arrays), (B, T, H, 64), jnp.bfloat16)
     except Refused as reason:
         return f"refuses: {reason}"
     told = ["causal"] * words.causal + [f"left={words.left}"] * (words.left is not None)

@@ -117,7 +117,7 @@ class Model(nnx.Module):
     init_cache: Callable[..., Any]  # of those that decode: `init_cache` below
     is_encoder_decoder = False
     positions: int | None = None  # tokens that have a learned position; None without a table
-    routing: Any = None  # what routers add to the loss (`nn.experts.RouterLosses`)
+    routing: Any = None  # what routers add to the loss (`nn.router_losses.RouterLosses`)
 
     @by_name
     def forward(self, **inputs: Any) -> Output:

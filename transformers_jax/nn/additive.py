@@ -8,41 +8,24 @@ product, and everything else is `attend` as always: masks, backends, dropout, we
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import jax.numpy as jnp
-from flax import nnx
 
-from transformers_jax import spec
 from transformers_jax.arrays import Float, wide
-from transformers_jax.nn.attend.score import Score, ScoreRule
-from transformers_jax.nn.param import param
+from transformers_jax.nn.attend.score import ScoreRule
 
 
+@dataclass(frozen=True)
 class AdditiveRule(ScoreRule):
-    """v . tanh(q + k); its parameters are v [H K]."""
+    """v . tanh(q + k), where `params` has the "vector" v, [H K]."""
 
     replaces = True
-
-    def __eq__(self, other):
-        return isinstance(other, AdditiveRule)
-
-    def __hash__(self):
-        return hash(AdditiveRule)
 
     def __call__(self, params, q, k, qn, kn, pairs) -> Float[jnp.ndarray, "b H t s"]:
         (b, t, H, K), G = q.shape, k.shape[2]
         groups = q.reshape(b, t, 1, G, H // G, K)
         inner = jnp.tanh(groups + k[:, None, :, :, None].astype(q.dtype))
-        v = params.reshape(G, H // G, K).astype(wide(q))
+        v = params["vector"].reshape(G, H // G, K).astype(wide(q))
         scores = jnp.einsum("btsgrk,grk->bgrts", inner.astype(wide(q)), v)
         return scores.reshape(b, H, t, k.shape[1])
-
-
-class AdditiveScore(nnx.Module):
-    """Owns v and hands out the `Score`."""
-
-    def __init__(self, heads: int, kv: int, width: int, initial: spec.Initial):
-        sizes = {"heads": heads, "kv": kv, "embed": width}
-        self.vector = param("heads kv", sizes, initial.draw("score", sizes))
-
-    def __call__(self, shared=None, attention=None, key=None) -> Score:
-        return Score(AdditiveRule(), self.vector[...])
