@@ -1,8 +1,8 @@
 """A softmax over a vocabulary in chunks: forward by an online softmax, backward by computing each
 chunk again, so that memory does not depend on V.
 
-The table is seen as [S V/S D], S being the parts into which the mesh cuts the vocabulary: every
-device goes through the words that it holds, and what it found is put together once, at the end.
+The table is reshaped to [S V/S D], S being the parts into which the mesh cuts the vocabulary: every
+device computes the statistics of its own words, and these are combined once, at the end.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ def product(words: Unembedding, equation: str, x: Array, y: Array) -> Float[Arra
 
 
 def _forward(chunk: int, real: int, words: Unembedding, labels: Array) -> Statistics:
-    parts, starts, logits_of = _chunks(chunk, real, words)
-    one = jnp.zeros((*labels.shape, parts), wide(words.features))
-    one = varying(one, words, labels)
+    parts, starts, logits_of = _slices(chunk, real, words)
+    zeros = varying(jnp.zeros((*labels.shape, parts), wide(words.features)), words, labels)
 
-    def step(found, start):
-        largest, total, picked, mean = found
+    def step(statistics, start):
+        largest, total, picked, mean = statistics
         y, exists, ids, _ = logits_of(start)
-        held = jnp.where(exists, y, MASKED)
-        top = jnp.maximum(largest, held.max(-1))
-        total = total * jnp.exp(largest - top) + jnp.exp(held - top[..., None]).sum(-1)
+        logits = jnp.where(exists, y, MASKED)
+        top = jnp.maximum(largest, logits.max(-1))
+        total = total * jnp.exp(largest - top) + jnp.exp(logits - top[..., None]).sum(-1)
         mine = (ids == labels[..., None, None]) & exists
         picked = picked + jnp.where(mine, y, 0.0).sum(-1)
         return (top, total, picked, mean + jnp.where(exists, y, 0.0).sum(-1)), None
 
-    (largest, total, picked, mean), _ = jax.lax.scan(step, (one + MASKED, one, one, one), starts)
+    first = (zeros + MASKED, zeros, zeros, zeros)
+    (largest, total, picked, mean), _ = jax.lax.scan(step, first, starts)
     best = largest.max(-1)
     log_z = best + jnp.log((total * jnp.exp(largest - best[..., None])).sum(-1))
     inside = (labels >= 0) & (labels < real)
@@ -52,17 +52,17 @@ def _forward(chunk: int, real: int, words: Unembedding, labels: Array) -> Statis
 
 
 def _tangent(chunk: int, real: int, saved, tangents) -> Statistics:
-    """How the figures of each token move; the largest logit is taken as a constant."""
+    """The tangents of the statistics of each token; the largest logit is taken as a constant."""
     (words, labels), (log_z, *_) = saved
-    parts, starts, _ = _chunks(chunk, real, words)
+    parts, starts, _ = _slices(chunk, real, words)
     zero = varying(jnp.zeros((*labels.shape, parts), log_z.dtype), words, labels, tangents)
 
-    def add(moved, start):
-        logits = lambda words: _chunks(chunk, real, words)[2](start)[0]
-        _, exists, ids, _ = _chunks(chunk, real, words)[2](start)
+    def add(sums, start):
+        logits = lambda words: _slices(chunk, real, words)[2](start)[0]
+        _, exists, ids, _ = _slices(chunk, real, words)[2](start)
         y, dy = jax.jvp(logits, (words,), tangents)
         dy = jnp.where(exists, dy, 0.0)
-        of_z, of_picked, of_mean = moved
+        of_z, of_picked, of_mean = sums
         mine = ids == labels[..., None, None]
         return (
             of_z + (jnp.exp(y - log_z[..., None, None]) * dy).sum(-1),
@@ -70,15 +70,15 @@ def _tangent(chunk: int, real: int, saved, tangents) -> Statistics:
             of_mean + dy.sum(-1),
         ), None
 
-    moved, _ = jax.lax.scan(add, (zero, zero, zero), starts)
-    of_z, of_picked, of_mean = (x.sum(-1) for x in moved)
+    sums, _ = jax.lax.scan(add, (zero, zero, zero), starts)
+    of_z, of_picked, of_mean = (x.sum(-1) for x in sums)
     return of_z, of_picked, of_mean / real, jnp.zeros_like(log_z)
 
 
 def _backward(chunk: int, real: int, saved, cotangents):
     (words, labels), (log_z, *_) = saved
     of_z, of_picked, of_mean, _ = (g[..., None, None] for g in cotangents)
-    parts, starts, logits_of = _chunks(chunk, real, words)
+    parts, starts, logits_of = _slices(chunk, real, words)
     rows, width = words.table.shape
     like = words, labels, cotangents
     zeros = lambda *shape: varying(jnp.zeros(shape, log_z.dtype), *like)
@@ -116,36 +116,35 @@ chunked = both_ways(_forward, _tangent, _backward, static=2, linear=1)
 """chunked(chunk, real, words, labels) -> Statistics, one chunk of the vocabulary after another."""
 
 
-def _chunks(chunk: int, real: int, words: Unembedding):
-    """(parts of the vocabulary, where chunks start in a part, what is in a chunk).
+def _slices(chunk: int, real: int, words: Unembedding):
+    """(parts of the vocabulary, where chunks start in a part, a function of such a start).
 
-    A chunk is (logits [B T S C], which of its words it is the first to hold [S C], their ids, its
-    rows of the table): where C does not divide the part, the last chunk overlaps the one before.
+    It gives the chunk's logits [B T S C], which of its words no earlier chunk has [S C], their ids
+    and rows of the table: where C does not divide the part, the last chunk overlaps the one before.
     """
     rows, width = words.table.shape
     parts = cuts("vocab", (rows,))[0]
     size = min(chunk, rows // parts)
     table = words.table if words.mixed else words.table.astype(words.features.dtype)
     table = constrain(table.reshape(parts, rows // parts, width), "vocab rest embed")
-    bias = (
-        None if words.bias is None else words.bias.reshape(parts, -1).astype(wide(words.features))
-    )
+    bias = words.bias
+    bias = None if bias is None else bias.reshape(parts, -1).astype(wide(words.features))
 
     def logits_of(start):
-        place = jnp.minimum(start, rows // parts - size)
-        here = jax.lax.dynamic_slice_in_dim(table, place, size, 1)
-        y = product(words, "btd,scd->btsc", words.features, here)
+        first = jnp.minimum(start, rows // parts - size)
+        chunk_of_table = jax.lax.dynamic_slice_in_dim(table, first, size, 1)
+        y = product(words, "btd,scd->btsc", words.features, chunk_of_table)
         if bias is not None:
-            y = y + jax.lax.dynamic_slice_in_dim(bias, place, size, 1)
-        within = place + jnp.arange(size)
-        ids = jnp.arange(parts)[:, None] * (rows // parts) + within
-        return capped(y, words.softcap), (within >= start) & (ids < real), ids, here
+            y = y + jax.lax.dynamic_slice_in_dim(bias, first, size, 1)
+        row = first + jnp.arange(size)
+        ids = jnp.arange(parts)[:, None] * (rows // parts) + row
+        return capped(y, words.softcap), (row >= start) & (ids < real), ids, chunk_of_table
 
     return parts, jnp.arange(0, rows // parts, size), logits_of
 
 
 def _add_at(whole: Array, part: Array, start: Array) -> Array:
-    """`part` added along the second axis, from `start` or as far back as it must to fit."""
-    place = jnp.minimum(start, whole.shape[1] - part.shape[1])
-    old = jax.lax.dynamic_slice_in_dim(whole, place, part.shape[1], 1)
-    return jax.lax.dynamic_update_slice_in_dim(whole, old + part, place, 1)
+    """`part` added along the second axis, from `start` or from as far before it as it needs."""
+    first = jnp.minimum(start, whole.shape[1] - part.shape[1])
+    old = jax.lax.dynamic_slice_in_dim(whole, first, part.shape[1], 1)
+    return jax.lax.dynamic_update_slice_in_dim(whole, old + part, first, 1)

@@ -1,4 +1,4 @@
-"""One vector for a sentence: how its tokens are pooled, and what becomes of the pooled vector.
+"""One vector for a sentence: how its tokens are pooled, and the steps behind.
 
 The steps are those of sentence-transformers (Reimers and Gurevych 2019), as frozen records; the
 head applies them in order to two fields, `token_embeddings` and `sentence_embedding`.
@@ -97,7 +97,7 @@ class SentenceSpec:
     """The steps from a stream of `width` to a sentence's vector.
 
     Raises:
-        ValueError: a step whose width is not what comes in, or that reads what nobody has written.
+        ValueError: a step of another width than its input, or that reads what no step has written.
     """
 
     width: int

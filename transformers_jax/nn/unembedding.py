@@ -23,7 +23,7 @@ class Unembedding:
     """Everything that logits are made of: softcap * tanh((features table^T + bias) / softcap).
 
     Attributes:
-        features: what the table is multiplied with, scaled and transformed as the head does.
+        features: the stream, scaled and transformed by the head.
         table: one row per word.
         softcap: logits lie within +-softcap; None for no limit.
         mixed: products take bfloat16 operands and give float32.

@@ -1,4 +1,4 @@
-"""What a stack computes, in our own words: frozen descriptions into which every family translates.
+"""What a stack computes: frozen descriptions into which every family is translated.
 
 One slot holds one value: a rotary position is `rotary=Rotary(base=1e4)`, never a flag beside a
 number. Nothing here has parameters; `nn/` builds modules from these records. `Execution` is the

@@ -30,9 +30,9 @@ class Branch:
         op: what it computes.
         placement: of the norm: in front of the operation ("pre"), behind the sum ("post"), or one
             in front and one behind the operation ("both": Gemma 2).
-        residual: how what it computes joins the stream (`nn.residual`); None: it is added.
+        residual: how its result joins the stream (`nn.residual`); None: it is added.
         source: what the operation attends to: None for the stream itself, or the name of other
-            tokens, which the stack is given ("encoder").
+            tokens, with which the stack is called ("encoder").
         reads: "block" takes what entered the block in place of the stream: parallel residuals.
         zero_padding: padding is the zero vector behind it.
     """

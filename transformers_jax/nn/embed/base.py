@@ -1,4 +1,4 @@
-"""What an embedder is, and what it makes: behind it nothing knows the modality."""
+"""Embedders and their tokens: behind them nothing knows the modality."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transformers_jax.nn.cache import Cache
 
 
 class Tokens(NamedTuple):
-    """Vectors, and what the graph knows of each.
+    """Vectors, and the nodes of the graph.
 
     Attributes:
         length: how many tokens of a row come from the input; those behind them only fill it up
@@ -83,12 +83,12 @@ def nodes_of(
     cache: Cache | None = None,
 ) -> Nodes:
     """The nodes of a row of tokens, or of the next tokens of a cache."""
-    given = {name: _integers(tag) for name, tag in (tags or {}).items()}
+    integers = {name: _integers(tag) for name, tag in (tags or {}).items()}
     start = 0 if cache is None else cache.length
     known = isinstance(attention_mask, np.ndarray)
     mask = attention_mask if attention_mask is None or known else jnp.asarray(attention_mask)
     valid = None if mask is None else mask > 0
-    return sequence(length, start=start, valid=valid, tags=given)
+    return sequence(length, start=start, valid=valid, tags=integers)
 
 
 def _integers(tag: Any) -> Array:
