@@ -301,18 +301,13 @@ def cuts(names: str, shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def varying(x: Any, *like: Any) -> Any:
-    """The tree `x`, marked inside a `jax.shard_map` as differing between devices where `like` does.
+    """`x`, marked inside a `jax.shard_map` as differing between devices wherever `like` does.
 
     A loop that begins with a constant and adds up what devices do not share needs this: its state
     may not change its type. Elsewhere this is the identity.
     """
-    axes = frozenset().union(*map(_varies, jax.tree.leaves(like)))
-
-    def marked(leaf: Any) -> Any:
-        missing = tuple(sorted(axes - _varies(leaf)))
-        return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
-
-    return jax.tree.map(marked, x)
+    missing = frozenset().union(*map(_varies, jax.tree.leaves(like))) - _varies(x)
+    return jax.lax.pcast(x, tuple(sorted(missing)), to="varying") if missing else x
 
 
 def _varies(x: Any) -> frozenset[str]:

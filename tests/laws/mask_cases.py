@@ -34,11 +34,10 @@ from transformers_jax.nn.attend import (
     Refused,
     Score,
     ScoreRule,
-    cudnn,
+    fused,
     pallas,
     reference,
     tiled,
-    xla,
 )
 
 B, T, S, H, G, K, U = 2, 29, 37, 6, 2, 5, 5
@@ -97,7 +96,7 @@ def _tiled(*arguments, **options):
 BACKENDS = {
     "reference": reference.attend,
     "tiled": _tiled,
-    "xla": xla.attend,
+    "xla": fused.xla,
     "pallas": pallas.attend,
 }
 
@@ -298,7 +297,7 @@ def told(case: Case) -> str:
     """What cuDNN would be told about the graph on a machine that has it."""
     try:
         arrays = jax.tree.map(jnp.asarray, inputs(case))  # not NumPy: known at run time only
-        words = cudnn.lowered(edges_of(case, arrays), (B, T, H, 64), jnp.bfloat16)
+        words = fused.lowered(edges_of(case, arrays), (B, T, H, 64), jnp.bfloat16)
     except Refused as reason:
         return f"refuses: {reason}"
     told = ["causal"] * words.causal + [f"left={words.left}"] * (words.left is not None)

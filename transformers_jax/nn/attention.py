@@ -18,7 +18,7 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import FULL, Edges, Mask, Nodes
-from transformers_jax.nn.attend import Score, attend, reference
+from transformers_jax.nn.attend import attend, reference
 from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.extend import Summaries
 from transformers_jax.nn.norm import Norm
@@ -253,23 +253,12 @@ class Attention(Relation):
             weights = own if weights is None or own is None else weights + own
         return Attended(self._project_out(constrain(y, "batch length heads kv")), cache, weights)
 
-    def messages(
-        self,
-        q: Float[Array, "B T H K"],
-        k: Float[Array, "B S G K"],
-        v: Float[Array, "B S G U"],
-        edges: Edges,
-        *,
-        score: Score | None,
-        key: Key | None,
-        how: str,
-        with_weights: bool,
-    ) -> tuple[Float[Array, "B T H U"], Float[Array, "B H T S"] | None]:
-        """(Output per head, the weights if requested): a hook of families."""
-        options: dict[str, Any] = dict(score=score, softcap=self.spec.softcap, key=key)
+    def messages(self, q, k, v, edges: Edges, *, with_weights, how, **options):
+        """(output of each head Float[B T H U], the weights Float[B H T S] if requested, else None),
+        with `score` and `key` among the options: a hook of families."""
         options["scale"] = self.spec.kv**-0.5 if self.spec.scale is None else self.spec.scale
         options["sinks"] = None if self.sinks is None else self.sinks[...]
-        options["dropout"] = self.spec.dropout
+        options |= dict(softcap=self.spec.softcap, dropout=self.spec.dropout)
         if with_weights:
             return reference.attend_with_weights(q, k, v, edges, **options)
         return attend(q, k, v, edges, how=how, **options), None

@@ -8,7 +8,6 @@ convolution, like attention, reads neither padding nor the other documents of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -58,7 +57,7 @@ class ConvolutionSpec(OpSpec):
     def build(self, width: int, initial: Initial, source: str | None = None) -> Convolution:
         return Convolution(self, width, initial)
 
-    def flops(self, width: int, queries: int, keys: int, edges: Callable[[Mask], int]) -> OpFlops:
+    def flops(self, width, queries, keys, edges) -> OpFlops:
         return OpFlops(2.0 * self.kernel * width * (width // self.groups) * queries)
 
     def describe(self) -> str:

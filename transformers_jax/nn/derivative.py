@@ -54,7 +54,7 @@ def _linear(tangent: Callable, backward: Callable, saved: Any, tangents: Any) ->
     outs, out_tree = jax.tree.flatten(saved[1])
     # Inside a shard_map, a parameter that all devices share meets rows that they do not: its
     # cotangent is a sum over them, which JAX adds where the tangent is made to vary.
-    moving = varying(moving, outs)
+    moving = [varying(x, outs) for x in moving]
     count = len(known)
 
     def flat(function: Callable, tree: Any) -> Callable:

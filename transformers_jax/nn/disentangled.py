@@ -55,21 +55,13 @@ def rows_of(reach: int, far: int | None) -> Int[np.ndarray, " n"]:
 
 @dataclass(frozen=True)
 class DisentangledRule(ScoreRule):
-    """scale * (q_t . K[d] + k_s . Q[d]), where `params` may hold "key" K and "query" Q."""
+    """scale * (q_t . K[d] + k_s . Q[d]), where `params` may have a "key" K and a "query" Q, [R H K]."""
 
     reach: int
     far: int | None
     scale: float
 
-    def __call__(
-        self,
-        params: dict[str, Float[Array, "R H K"]],
-        q: Float[Array, "b t H K"],
-        k: Float[Array, "b s G K"],
-        qn: Nodes,
-        kn: Nodes,
-        pairs: Any,
-    ) -> Float[Array, "b H t s"]:
+    def __call__(self, params, q, k, qn: Nodes, kn: Nodes, pairs):
         if not params:
             return jnp.zeros((1, 1, 1, 1))
         index = qn.tag("index"), kn.tag("index")

@@ -10,7 +10,6 @@ device holds some experts, serves the tokens of all devices that differ from it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -19,7 +18,6 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from transformers_jax.arrays import Array, Bool, Float, Int, Key, wide
-from transformers_jax.graph import Mask
 from transformers_jax.nn import noise
 from transformers_jax.nn.feedforward import FeedForward, FeedForwardSpec, activation
 from transformers_jax.nn.grouped_matmul import arrange, by_group
@@ -71,7 +69,7 @@ class ExpertsSpec(OpSpec):
     def build(self, width: int, initial: Initial, source: str | None = None) -> Experts:
         return Experts(self, width, initial)
 
-    def flops(self, width: int, queries: int, keys: int, edges: Callable[[Mask], int]) -> OpFlops:
+    def flops(self, width, queries, keys, edges) -> OpFlops:
         """The router, then `top` experts for every token."""
         served = self.ffn.flops(width, self.top * queries, keys, edges).projections
         return OpFlops(2.0 * width * self.count * queries + served)
@@ -155,7 +153,7 @@ class Experts(FeedForward):
         leaves = {name: getattr(self, name) for name in names}
         mixed = bool(getattr(self.up, "mixed", False))
         weights = {name: leaf[...] for name, leaf in leaves.items() if leaf is not None}
-        return serve_on_mesh(self.experts, x, routes, weights, key, mixed), {"router": logits}
+        return _serve_on_mesh(self.experts, x, routes, weights, key, mixed), {"router": logits}
 
     def apply(self, x, context, *, cache=None, key=None) -> OpResult:
         delta, collected = self(x, key=key)
@@ -174,16 +172,9 @@ class Part(NamedTuple):
     unit: Array | int = 0
 
 
-def serve(
-    experts: ExpertsSpec,
-    x: Float[Array, "B T D"],
-    routes: Routes,
-    weights: Mapping[str, Array],
-    bits: tuple[Array, Array] | None,
-    mixed: bool = False,
-    part: Part = Part(),
-) -> Float[Array, "B T D"]:
-    """The sums over those experts and hidden units whose `weights` are passed."""
+def _serve(experts: ExpertsSpec, x, routes: Routes, weights, bits, mixed, part=Part()) -> Array:
+    """Float[B T D]: the sums over those experts and hidden units whose `weights` are passed, for
+    the tokens `x`, Float[B T D]."""
     (B, T, D), k = x.shape, experts.top
     expert = routes.expert.reshape(-1) - part.expert
     blocks = arrange(expert, weights["up"].shape[0])
@@ -213,19 +204,12 @@ def _take(rows: Array, indices: Array) -> Array:
 # ---------------------------------------------------------------- on a mesh
 
 
-def serve_on_mesh(
-    experts: ExpertsSpec,
-    x: Array,
-    routes: Routes,
-    weights: Mapping[str, Array],
-    key: Key | None,
-    mixed: bool,
-) -> Array:
-    """`serve` under the current mesh; the compiler alone would gather all experts everywhere."""
+def _serve_on_mesh(experts: ExpertsSpec, x, routes: Routes, weights, key, mixed) -> Array:
+    """`_serve` under the current mesh; the compiler alone would gather all experts everywhere."""
     bits = None if key is None else noise.words(key)
     sizes = mesh_sizes()
     if not sizes:
-        return serve(experts, x, routes, weights, bits, mixed)
+        return _serve(experts, x, routes, weights, bits, mixed)
     (rows,), (owners,) = cutting("batch", x.shape), cutting("experts", (experts.count,))
     (units,) = cutting("mlp", (experts.ffn.hidden,))
     units = tuple(axis for axis in units if axis not in owners)
@@ -252,7 +236,7 @@ def serve_on_mesh(
         )
         if units and "down_bias" in weights:  # every device adds a part of the sum, but one bias
             weights |= {"down_bias": jnp.where(index(units) == 0, weights["down_bias"], 0)}
-        y = serve(experts, x, Routes(expert, weight), weights, bits, mixed, part)
+        y = _serve(experts, x, Routes(expert, weight), weights, bits, mixed, part)
         if shared:
             y = jax.lax.psum_scatter(y, shared, scatter_dimension=0, tiled=True)
         others = tuple(axis for axis in (*owners, *units) if axis not in shared)

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Float, Key
-from transformers_jax.graph import Mask
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.operation import Op, OpResult
 from transformers_jax.nn.param import add, contract, param
@@ -67,7 +66,7 @@ class FeedForwardSpec(OpSpec):
     def build(self, width: int, initial: Initial, source: str | None = None) -> Mlp:
         return Mlp(self, width, initial)
 
-    def flops(self, width: int, queries: int, keys: int, edges: Callable[[Mask], int]) -> OpFlops:
+    def flops(self, width, queries, keys, edges) -> OpFlops:
         return OpFlops(2.0 * width * self.hidden * (3 if self.gated else 2) * queries)
 
     def describe(self) -> str:

@@ -270,20 +270,20 @@ def _drawer(
 
     def one(key, shape):
         if draw.kind == "normal" and draw.cut is not None:
-            values = jax.random.truncated_normal(key, -draw.cut, draw.cut, shape, jnp.float32)
-            return (draw.scale * values).astype(dtype)
-        if draw.kind == "normal":
-            return (draw.scale * jax.random.normal(key, shape, jnp.float32)).astype(dtype)
-        if draw.kind == "uniform":
+            normal = jax.random.truncated_normal(key, -draw.cut, draw.cut, shape, jnp.float32)
+            values = draw.scale * normal
+        elif draw.kind == "normal":
+            values = draw.scale * jax.random.normal(key, shape, jnp.float32)
+        elif draw.kind == "uniform":
             values = jax.random.uniform(key, shape, jnp.float32, -draw.scale, draw.scale)
-            return values.astype(dtype)
-        if draw.kind == "sinusoids":
+        elif draw.kind == "sinusoids":
             form = Sinusoids(rows=shape[0], halves=draw.halves, closed=draw.halves)
-            return jnp.asarray(draw.scale * form.table(shape[1]), dtype)
-        if draw.kind == "orthogonal":
-            matrix = jax.random.orthogonal(key, shape[-1], shape[:-2])
-            return (draw.scale * matrix).astype(dtype)
-        return jnp.full(shape, draw.scale, dtype)
+            values = draw.scale * form.table(shape[1])
+        elif draw.kind == "orthogonal":
+            values = draw.scale * jax.random.orthogonal(key, shape[-1], shape[:-2])
+        else:
+            values = jnp.full(shape, draw.scale, dtype)
+        return jnp.asarray(values, dtype)
 
     def fill(key):
         if not layered or draw.kind == "constant":

@@ -20,7 +20,6 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int, Key, wide
 from transformers_jax.graph import Nodes
-from transformers_jax.nn.additive import AdditiveRule
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.disentangled import Disentangled, RelativeTable
 from transformers_jax.nn.param import param
@@ -212,6 +211,22 @@ class EdgeRule(ScoreRule):
             rows = jnp.take(weight, unsigned(values), axis=0, mode="fill", fill_value=jnp.nan)
             return jnp.moveaxis(rows, -1, 1)
         return jnp.einsum("btsf,fh->bhts", values.astype(weight.dtype), weight)
+
+
+@dataclass(frozen=True)
+class AdditiveRule(ScoreRule):
+    """score[h, t, s] = v[h] . tanh(q[t, h] + k[s, g]), g being the key/value head of h, in place of
+    the scaled product; `params` has the "vector" v, [H K] (Bahdanau et al. 2014, A.1.2)."""
+
+    replaces = True
+
+    def __call__(self, params, q, k, qn, kn, pairs) -> Float[Array, "b H t s"]:
+        (b, t, H, K), G = q.shape, k.shape[2]
+        groups = q.reshape(b, t, 1, G, H // G, K)
+        inner = jnp.tanh(groups + k[:, None, :, :, None].astype(q.dtype))
+        v = params["vector"].reshape(G, H // G, K).astype(wide(q))
+        scores = jnp.einsum("btsgrk,grk->bgrts", inner.astype(wide(q)), v)
+        return scores.reshape(b, H, t, k.shape[1])
 
 
 class RuleScore(nnx.Module):

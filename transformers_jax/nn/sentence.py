@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Bool, Int, Key
+from transformers_jax.arrays import Array, Key
 from transformers_jax.inputs import checks
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.head import Dense, Head, HeadInputs
@@ -143,13 +143,7 @@ class Applied(nnx.Module):
         if isinstance(step, Standardise):
             self.norm = Norm(step.norm, step.width)
 
-    def __call__(
-        self,
-        fields: Fields,
-        valid: Bool[Array, "B T"] | None,
-        prompt: Int[Array, ""] | int,
-        key: Key | None,
-    ) -> Fields:
+    def __call__(self, fields: Fields, valid: Array | None, prompt, key: Key | None) -> Fields:
         step = self.step
         x = y = fields[step.reads]
         match step:

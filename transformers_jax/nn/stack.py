@@ -290,13 +290,11 @@ class Stack(nnx.Module):
         """An empty cache for `size` tokens; cross-attention's keys are computed here, once."""
         listed = self.execution.layers == "list"
         layers: list[dict[str, KeyValues]] = []
-        nodes: dict[int, set[str]] = {}
+        nodes: dict[int, frozenset[str]] = {}
         for block, leading, branches in self._cache_entries(listed):
             entry: dict[str, KeyValues] = {}
-            for branch in branches:
+            for branch in (branch for branch in branches if branch.op.drawn and branch.op.masks):
                 op = branch.op
-                if not (op.drawn and op.masks):
-                    continue
                 if branch.source is not None:
                     if not (source is None and self.spec.source_optional):
                         entry[branch.name] = self._source_keys(block, branch, source, listed)
@@ -314,17 +312,17 @@ class Stack(nnx.Module):
                     value=jnp.zeros((*shape, op.value or op.kv), dtype),
                     kind="full" if slots == size else "ring",
                 )
-                nodes.setdefault(slots, set()).update(mask.tags)
+                nodes[slots] = nodes.get(slots, frozenset()) | mask.tags
             layers.append(entry)
         if source_nodes is not None:
             assert source is not None  # the tokens of these nodes
             shape = source.shape[:2]
-            if source_nodes.valid is None:
-                source_nodes = Nodes(source_nodes.tags, jnp.ones(shape, bool))
+            valid = jnp.ones(shape, bool) if source_nodes.valid is None else source_nodes.valid
+            source_nodes = Nodes(source_nodes.tags, valid)
             source_nodes = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape), source_nodes)
         return Cache(
             layers=tuple(layers),
-            nodes={str(n): empty_nodes(frozenset(tags), batch, n) for n, tags in nodes.items()},
+            nodes={str(n): empty_nodes(tags, batch, n) for n, tags in nodes.items()},
             source=source_nodes,
             length=jnp.zeros((), jnp.int32),
             size=size,

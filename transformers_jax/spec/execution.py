@@ -31,7 +31,7 @@ class Execution:
     Attributes:
         attention: backend of `attend`, or "auto".
         layers: "stacked" parameters have a leading layers axis; with "list" each layer has its own
-            tree, which is what decoding loops want.
+            tree, which is faster in decoding loops.
         unroll: whether stacked layers are unrolled inside the trace (faster steps on a CPU)
             or scanned (compile time independent of depth); None chooses by platform.
         remat: what the backward pass recomputes: None (nothing), "full" (each block), "dots"

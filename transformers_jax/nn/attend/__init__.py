@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from transformers_jax.arrays import Array, Float, Key, is_symbolic
 from transformers_jax.graph import Edges
 from transformers_jax.graph.lower import Refused
-from transformers_jax.nn.attend import cudnn, pallas, reference, tiled, xla
+from transformers_jax.nn.attend import fused, pallas, reference, tiled
 from transformers_jax.nn.attend.score import Score, ScoreRule
 from transformers_jax.nn.attend.sharded import sharded
 
@@ -30,8 +30,8 @@ __all__ = ["BACKENDS", "Refused", "Score", "ScoreRule", "attend", "prepare"]
 BACKENDS: dict[str, Callable[..., Array]] = {
     "reference": reference.attend,
     "tiled": functools.partial(sharded, tiled.attend),
-    "xla": xla.attend,
-    "cudnn": cudnn.attend,
+    "xla": fused.xla,
+    "cudnn": fused.cudnn,
     "pallas": functools.partial(sharded, pallas.attend),
 }
 

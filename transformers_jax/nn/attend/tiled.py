@@ -121,7 +121,7 @@ def _is_float(leaf: Array) -> bool:
 
 def _fold(plan: Plan, graph: Graph, step, state, like):
     """Folds `step(tile, state)` over the live tiles; sums of what `like` holds vary as it does."""
-    state, listed = varying(state, like), graph.live
+    state, listed = jax.tree.map(lambda x: varying(x, like), state), graph.live
     if listed is None:
         assert plan.listed is not None
         row, query, key = (np.frombuffer(part, np.int32) for part in plan.listed)

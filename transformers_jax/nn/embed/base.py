@@ -28,12 +28,12 @@ class Tokens(NamedTuple):
 
 
 class Embedder(nnx.Module):
-    """Turns the raw input of one modality into tokens.
+    """Tokens of the raw input of one modality.
 
     Attributes:
         raw: the arguments that hold the raw input, of which a call gives one.
-        arguments: what it reads of a call, by Hugging Face's names. In front of each stands the
-            prefix of the tower ("decoder_").
+        arguments: what it reads of a call, by Hugging Face's names, without the prefix of the tower
+            ("decoder_").
         positions: how many tokens have a learned position; None without a table.
         offset: the number that position 0 has among `position_ids`.
         count_apart: the id that has no position of its own; None where every token has one.

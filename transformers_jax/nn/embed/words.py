@@ -15,7 +15,6 @@ from transformers_jax.arrays import Array, Bool, Float, Int, Key, check_counted
 from transformers_jax.graph import Nodes
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import readable
-from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
 from transformers_jax.nn.embed.description import EmbedSpec
 from transformers_jax.nn.noise import dropout
@@ -136,9 +135,10 @@ class TokenEmbedder(Embedder):
         key: Key | None = None,
     ) -> Float[Array, "B T D"]:
         """Word vectors (`words(ids)`, or `scaled`) with everything else added."""
-        x, dtype = words, words.dtype
-        if self.norm is not None and self.spec.normed == "words":
-            x = self.norm(x)
+        unchanged = lambda x: x
+        norm, project = self.norm or unchanged, self.project or unchanged
+        normed, dtype = self.spec.normed, words.dtype
+        x = norm(words) if normed == "words" else words
         if self.type is not None:
             type_ids = jnp.zeros((1, x.shape[1]), jnp.int32) if type_ids is None else type_ids
             x = x + rows(self.type[...], type_ids).astype(dtype)
@@ -156,16 +156,13 @@ class TokenEmbedder(Embedder):
                 encoding = jnp.where((nodes.position < 0)[..., None], 0.0, encoding)
                 encoding = jnp.where((nodes.position < -1)[..., None], jnp.nan, encoding)
             x = x + encoding.astype(dtype)
-        if self.norm is not None and self.spec.normed == "sum":
-            x = self.norm(x)
-        if self.spec.normed == "stream":
-            x = x if self.project is None else self.project(x)
-            x = x if self.norm is None else self.norm(x)
-            x = nodes.zeroed(x) if self.spec.zero_padding else x
-            return dropout(x, self.spec.dropout, key)
+        if normed == "sum":
+            x = norm(x)
+        elif normed == "stream":
+            x = norm(project(x))
         x = nodes.zeroed(x) if self.spec.zero_padding else x
         x = dropout(x, self.spec.dropout, key)
-        return x if self.project is None else self.project(x)
+        return x if normed == "stream" else project(x)
 
     # ------------------------------------------------------------ positions and tags
 
@@ -174,13 +171,7 @@ class TokenEmbedder(Embedder):
         """The arguments that have one value for each token."""
         return [name for name in self.arguments if name not in ("inputs_embeds", "tags")]
 
-    def _positioned(
-        self,
-        tags: Mapping[str, Array],
-        position_ids: Array | None,
-        ids: Array | None,
-        cache: Cache | None,
-    ) -> Mapping[str, Array]:
+    def _positioned(self, tags, position_ids, ids, cache) -> Mapping[str, Array]:
         """The tags with `position`, where that is not the index in the row.
 
         The tag counts from 0 in every document; `position_ids`, as in Hugging Face, are rows of the
@@ -203,12 +194,7 @@ class TokenEmbedder(Embedder):
         real = ids != self.spec.padding
         return jnp.where(real, jnp.cumsum(real, axis=1) - 1 + start, -1).astype(jnp.int32)
 
-    def _tagged(
-        self,
-        tags: Mapping[str, Array],
-        per_token: Mapping[str, Array | None],
-        shape: tuple[int, int],
-    ) -> Mapping[str, Array]:
+    def _tagged(self, tags, per_token, shape) -> Mapping[str, Array]:
         """The tags with those of `TagArgument`s, which a call may also have as tags by name."""
         every: dict[str, Any] = dict(tags)
         for tag in self.spec.tags:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Int
+from transformers_jax.arrays import Array, Float, Int
 from transformers_jax.inputs import checks
 from transformers_jax.inputs import labels as check
-from transformers_jax.nn.head.base import Activated, Dense, Head, Square, mean_loss_of, scored
+from transformers_jax.nn.head.base import (
+    Activated,
+    Dense,
+    Head,
+    HeadInputs,
+    Square,
+    mean_loss_of,
+    scored,
+)
 from transformers_jax.nn.loss import IGNORED, check_labels, classification_loss
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.pooling import LastOf, Name, Pooling, pool
@@ -79,9 +88,13 @@ class TokenClassification(Head):
         if (labels := arguments.get("labels")) is not None:
             check.per_token("labels", labels, self.count, shape, like)
 
-    def __call__(self, x, inputs, *, labels=None):
+    def logits(self, x: Float[Array, "B T D"], inputs: HeadInputs) -> Float[Array, "B T N"]:
+        """The scores of each token."""
         x = x if self.inner is None else self.inner(x)
-        return scored(self.classify(dropout(x, self.rate, inputs.key)), labels)
+        return self.classify(dropout(x, self.rate, inputs.key))
+
+    def __call__(self, x, inputs, *, labels=None):
+        return scored(self.logits(x, inputs), labels)
 
 
 class MultipleChoice(Head):
@@ -127,7 +140,7 @@ class MultipleChoice(Head):
         return scored(logits, None if labels is None else labels.reshape(-1))
 
 
-class QuestionAnswering(Head):
+class QuestionAnswering(TokenClassification):
     """Where the answer starts and where it ends.
 
     `start_positions` and `end_positions` are indices in the row, Int[B] or Int[B 1]. One that is
@@ -137,16 +150,8 @@ class QuestionAnswering(Head):
 
     labels: tuple[str, ...] = ("start_positions", "end_positions")
 
-    def __init__(
-        self,
-        width: int,
-        initial: spec.Initial,
-        rate: float = 0.0,
-        *,
-        inner: Square | None = None,
-    ):
-        self.rate, self.inner = rate, inner
-        self.classify = Dense(width, 2, "label", initial)
+    def __init__(self, width: int, initial: spec.Initial, rate: float = 0.0, **options: Any):
+        super().__init__(width, 2, initial, rate, **options)
 
     def check(self, arguments, shape, like="the input"):
         for name in ("start_positions", "end_positions"):
@@ -155,8 +160,7 @@ class QuestionAnswering(Head):
                 check.per_row(name, positions, shape[0])
 
     def __call__(self, x, inputs, *, start_positions=None, end_positions=None, added=None):
-        x = x if self.inner is None else self.inner(x)
-        logits = self.classify(dropout(x, self.rate, inputs.key))
+        logits = self.logits(x, inputs)
         start, end = jnp.moveaxis(logits if added is None else logits + added[..., None], -1, 0)
         fields = {"start_logits": start, "end_logits": end}
         if start_positions is None or end_positions is None:
