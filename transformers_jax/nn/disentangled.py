@@ -55,7 +55,7 @@ def rows_of(reach: int, far: int | None) -> Int[np.ndarray, " n"]:
 
 @dataclass(frozen=True)
 class DisentangledRule(ScoreRule):
-    """scale * (q_t . K[d] + k_s . Q[d]), where `params` may have a "key" K and a "query" Q, [R H K]."""
+    """scale * (q_t . K[d] + k_s . Q[d]); `params` may have "key" K and "query" Q, [R H K]."""
 
     reach: int
     far: int | None

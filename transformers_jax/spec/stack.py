@@ -9,6 +9,7 @@ from transformers_jax.graph import Nodes, PerLayer
 from transformers_jax.spec.initial import Initial
 from transformers_jax.spec.layers import Block, check_names
 from transformers_jax.spec.norm import Norm
+from transformers_jax.spec.operation import OpSpec
 from transformers_jax.spec.position import EdgeFeatures, ScoreSpec
 
 
@@ -90,16 +91,20 @@ class StackSpec:
         return len(self.applied)
 
     @property
+    def ops(self) -> set[OpSpec]:
+        """The different operations of its layers."""
+        return {branch.op for block in self.blocks for branch in block}
+
+    @property
     def written_tags(self) -> frozenset[str]:
         """The tags that the stack writes itself: those of its layout and of further keys."""
-        ops = {branch.op for block in self.blocks for branch in block}
-        writers = [self.layout, *(op.extend for op in ops)]
+        writers = [self.layout, *(op.extend for op in self.ops)]
         return frozenset().union(*(writer.tags for writer in writers if writer is not None))
 
     @property
     def features(self) -> frozenset[str]:
         """The names of the features of edges that scores of self-attention read."""
-        scores = [self.score, *(branch.op.score for block in self.blocks for branch in block)]
+        scores = [self.score, *(op.score for op in self.ops)]
         return frozenset(score.pairs for score in scores if isinstance(score, EdgeFeatures))
 
     @property
@@ -123,8 +128,7 @@ def masked_by_layer(stack: StackSpec) -> StackSpec:
     Raises:
         ValueError: masks for another number of layers, or for layers that share parameters.
     """
-    ops = {branch.op for block in stack.blocks for branch in block}
-    parts = {part for op in ops for mask in op.masks for part in mask.parts()}
+    parts = {part for op in stack.ops for mask in op.masks for part in mask.parts()}
     listed = [part for part in parts if isinstance(part, PerLayer)]
     for part in listed:
         if stack.order:
