@@ -148,7 +148,7 @@ class Offsets(ScoreRule):
 
     def __call__(self, params, q, k, qn, kn, pairs):
         offset = kn.tag("index")[:, None, :] - qn.tag("index")[:, :, None]
-        table = jnp.moveaxis(params["table"][jnp.clip(offset, -5, 5) + params["middle"]], -1, 1)
+        table = jnp.moveaxis(params["table"][jnp.clip(offset, -5, 5) + 5], -1, 1)
         k = jnp.repeat(k, q.shape[2] // k.shape[2], 2)
         return table + jnp.einsum("bthk,hk,bshk->bhts", q, params["width"], k)
 
@@ -167,7 +167,7 @@ OPTIONS = {
 
 def chosen(option: str | None, moving) -> dict:
     """The keywords of `attend` for an option."""
-    score = Score(Offsets(option == "replaced score"), {**moving["score"], "middle": 5})
+    score = Score(Offsets(option == "replaced score"), moving["score"])
     return {
         "softcap": {"softcap": 1.5},
         "sinks": {"sinks": moving["sinks"]},

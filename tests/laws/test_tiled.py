@@ -103,7 +103,7 @@ def test_the_kernel_lowers_for_cuda_without_a_gpu(mask):
     def run(q, k, v, document, sinks):
         edges = connect(mask, sequence(200, tags={"document": document}))
         weighting = Weighting(0.1, softcap=3.0, dropout=0.1, key=jax.random.key(1))
-        plan, _, graph = tiled.planned(edges, weighting, 2, (4, 2))
+        plan, graph = tiled.planned(edges, weighting, 2, (4, 2))
         return pallas.forward(plan, q, k, v, sinks, graph, interpret=False)
 
     half = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.bfloat16)

@@ -38,7 +38,7 @@ def attend(
         name = type(weighting.score.rule).__name__
         raise Refused(f"the score rule {name} is not traced into the kernel")
     heads = heads or (q.shape[2], k.shape[2])
-    plan, _, graph = tiled.planned(edges, weighting, len(q), heads, first)
+    plan, graph = tiled.planned(edges, weighting, len(q), heads, first)
     return _jitted(plan, q, k, v, weighting.sinks, graph)
 
 
@@ -170,12 +170,12 @@ def _as_tiled(plan: Plan, k: Array, lse: Array) -> Array:
 def _saved(plan: Plan, saved):
     """The operands and results of the kernel as those of `tiled`."""
     (q, k, v, sinks, graph), (out, lse) = saved
-    return (q, k, v, [], sinks, graph), (out, _as_tiled(plan, k, lse))
+    return (q, k, v, None, sinks, graph), (out, _as_tiled(plan, k, lse))
 
 
 def _tangent(plan: Plan, saved, tangents):
     (tq, tk, tv, tsinks), (B, T, H) = tangents, saved[0][0].shape[:3]
-    of_out, of_lse = tiled.tangent(plan, _saved(plan, saved), (tq, tk, tv, [], tsinks))
+    of_out, of_lse = tiled.tangent(plan, _saved(plan, saved), (tq, tk, tv, None, tsinks))
     return of_out, join(of_lse[..., None], plan.rows, T).reshape(B, T, H).swapaxes(1, 2)
 
 

@@ -41,7 +41,7 @@ class ScoreRule:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Score:
-    """A rule together with its parameters, which are differentiable."""
+    """A rule together with its parameters: a tree of floating-point arrays, all differentiable."""
 
     rule: ScoreRule = field(metadata={"static": True})
     params: Any = None

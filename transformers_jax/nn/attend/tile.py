@@ -18,6 +18,7 @@ from transformers_jax.arrays import MASKED, Array, wide
 from transformers_jax.graph import Mask, Nodes
 from transformers_jax.graph.tiles import Live, pad
 from transformers_jax.nn import noise
+from transformers_jax.nn.attend.score import ScoreRule
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Plan:
         listed: the live tiles as the bytes of int32 rows, queries, keys; None: see `Graph.live`.
         masked: False where every live tile is full, so that no mask is drawn.
         heads: (H, G) of the whole model, of which this call may hold a slice.
-        score: rule, tree of its parameters, and which leaves of it are differentiable.
+        score: the score rule, whose parameters are an operand of its own.
     """
 
     mask: Mask
@@ -38,7 +39,7 @@ class Plan:
     listed: tuple[bytes, ...] | None
     masked: bool
     heads: tuple[int, int]
-    score: tuple | None
+    score: ScoreRule | None
     scale: float
     softcap: float | None
     dropout: float
@@ -46,7 +47,7 @@ class Plan:
     @property
     def replaces(self) -> bool:
         """Whether a score rule takes the place of the scaled product."""
-        return self.score is not None and self.score[0].replaces
+        return self.score is not None and self.score.replaces
 
 
 @jax.tree_util.register_dataclass
@@ -56,7 +57,6 @@ class Graph:
 
     Attributes:
         live: the live tiles, where they are listed on the device.
-        fixed: leaves of the score's parameters that are no floating-point numbers.
         bits: the words of the dropout key, or None.
         first: (row, query head, key head) of the whole batch and model where these arrays begin.
     """
@@ -65,7 +65,6 @@ class Graph:
     k: Nodes
     pairs: dict[str, Array]
     live: Live | None
-    fixed: list[Array]
     bits: Any
     first: tuple[Any, Any, Any]
 
@@ -129,12 +128,10 @@ def masked(plan: Plan, graph: Graph, tile: Tile, scores: Array) -> Array:
     return jnp.where(allowed[:, None, None], scores, MASKED)
 
 
-def _rule(plan: Plan, graph: Graph, tile: Tile, q: Array, k: Array, floats: list[Array]) -> Array:
+def _rule(plan: Plan, graph: Graph, tile: Tile, q: Array, k: Array, params: Any) -> Array:
     """The score rule on one tile: Float32[w G R t s]. It is called with all heads of the model,
     because a rule may count them; those of other devices are zero and are cut off again."""
-    rule, tree, is_float = plan.score
-    floats, fixed = iter(floats), iter(graph.fixed)
-    params = jax.tree.unflatten(tree, [next(floats if f else fixed) for f in is_float])
+    assert plan.score is not None
     w, G, R, t, K = q.shape
     q = q.transpose(0, 3, 1, 2, 4).reshape(w, t, G * R, K)
     k = k.transpose(0, 2, 1, 3)
@@ -144,21 +141,21 @@ def _rule(plan: Plan, graph: Graph, tile: Tile, q: Array, k: Array, floats: list
         none = np.int32(0)
         corners = [(none, none, first, none) for first in graph.first[1:]]
         q, k = (jax.lax.dynamic_update_slice(z, x, c) for z, x, c in zip(zeros, (q, k), corners))
-    scores = rule(params, q, k, *_nodes(plan, graph, tile), {}).astype(wide(q))
+    scores = plan.score(params, q, k, *_nodes(plan, graph, tile), {}).astype(wide(q))
     if not whole:
         scores = jnp.broadcast_to(scores, (scores.shape[0], plan.heads[0], *scores.shape[2:]))
         scores = jax.lax.dynamic_slice_in_dim(scores, graph.first[1], G * R, 1)
     return jnp.broadcast_to(scores, (w, G * R, *plan.size)).reshape(w, G, R, *plan.size)
 
 
-def scores_in(plan: Plan, graph: Graph, tile: Tile, q: Array, k: Array, floats: list[Array]):
+def scores_in(plan: Plan, graph: Graph, tile: Tile, q: Array, k: Array, params: Any):
     """(scores Float32[w G R t s], the pullback of the score rule or None)."""
     pull, scores = None, 0.0
     if not plan.replaces:
         dots = jnp.einsum("wgrtk,wgsk->wgrts", q, k, preferred_element_type=wide(q))
         scores = dots * plan.scale
     if plan.score is not None:
-        added, pull = jax.vjp(partial(_rule, plan, graph, tile), q, k, floats)
+        added, pull = jax.vjp(partial(_rule, plan, graph, tile), q, k, params)
         scores = scores + added
     return capped(scores, plan.softcap), pull
 

@@ -49,18 +49,19 @@ def attend(
     """See `transformers_jax.nn.attend.attend`; `first` and `heads` say which slice of a larger call
     this is (`nn.attend.sharded`), `size` overrides the choice of tiles (queries, keys)."""
     weighting = Weighting(**options)
-    if weighting.score is not None and weighting.score.rule.pairs:
-        name = type(weighting.score.rule).__name__
-        raise Refused(f"the score rule {name} reads features of all edges")
+    score = weighting.score
+    if score is not None and score.rule.pairs:
+        raise Refused(f"the score rule {type(score.rule).__name__} reads features of all edges")
     heads = heads or (q.shape[2], k.shape[2])
-    plan, floats, graph = planned(edges, weighting, len(q), heads, first, size)
-    return _jitted(plan, q, k, v, floats, weighting.sinks, graph)
+    plan, graph = planned(edges, weighting, len(q), heads, first, size)
+    params = None if score is None else jax.tree.map(jnp.asarray, score.params)
+    return _jitted(plan, q, k, v, params, weighting.sinks, graph)
 
 
 def planned(
     edges: Edges, weighting: Weighting, batch: int, heads, first=(0, 0, 0), size=None
-) -> tuple[Plan, list[Array], Graph]:
-    """What is known while tracing, the differentiable parameters of the score, and the graph."""
+) -> tuple[Plan, Graph]:
+    """What is known while tracing, and the graph."""
     if is_symbolic(*edges.shape):
         raise Refused(f"tiles need a length that is known, not {edges.shape}; use 'reference'")
     edges = _with_tags_read(edges, weighting.score)
@@ -69,7 +70,6 @@ def planned(
     full = isinstance(must, np.ndarray) and isinstance(may, np.ndarray) and (must | ~may).all()
     listed, in_plan = live(may), isinstance(may, np.ndarray)
     order = (listed.row, listed.query, listed.key)
-    leaves, described = _split(weighting.score)
     plan = Plan(
         mask=edges.mask,
         size=size,
@@ -77,7 +77,7 @@ def planned(
         listed=tuple(np.asarray(part).tobytes() for part in order) if in_plan else None,
         masked=not full,
         heads=heads,
-        score=described,
+        score=None if weighting.score is None else weighting.score.rule,
         scale=float(weighting.scale),
         softcap=None if weighting.softcap is None else float(weighting.softcap),
         dropout=weighting.dropout if weighting.drops else 0.0,
@@ -87,11 +87,10 @@ def planned(
         edges.k,
         edges.pairs,
         live=None if in_plan else listed,
-        fixed=[leaf for leaf in leaves if not _is_float(leaf)],
         bits=jnp.stack(noise.words(weighting.key)) if weighting.drops else None,
         first=tuple(jnp.int32(n) for n in first),
     )
-    return plan, [leaf for leaf in leaves if _is_float(leaf)], graph
+    return plan, graph
 
 
 def _with_tags_read(edges: Edges, score: Score | None) -> Edges:
@@ -104,19 +103,6 @@ def _with_tags_read(edges: Edges, score: Score | None) -> Edges:
         return Nodes(tags, nodes.valid)
 
     return Edges(of(edges.q), of(edges.k), edges.mask, edges.pairs)
-
-
-def _split(score: Score | None) -> tuple[list[Array], tuple | None]:
-    """The leaves of a score's parameters, and a hashable description of the rest of it."""
-    if score is None:
-        return [], None
-    leaves, tree = jax.tree.flatten(score.params)
-    leaves = [jnp.asarray(leaf) for leaf in leaves]
-    return leaves, (score.rule, tree, tuple(_is_float(leaf) for leaf in leaves))
-
-
-def _is_float(leaf: Array) -> bool:
-    return bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
 
 
 def _fold(plan: Plan, graph: Graph, step, state, like):
@@ -145,7 +131,7 @@ def _cells(plan: Plan, q: Array, k: Array, v: Array) -> tuple[Array, Array, Arra
     return cut(q, of_q, plan.rows), cut(k, of_k, plan.rows), cut(v, of_k, plan.rows)
 
 
-def forward(plan: Plan, q, k, v, floats, sinks, graph: Graph):
+def forward(plan: Plan, q, k, v, params, sinks, graph: Graph):
     """(out Float[B T H U], lse Float[cells of queries], from which weights are made again)."""
     padded = _padded(plan, graph)
     (B, T, H), U = q.shape[:3], v.shape[-1]
@@ -157,7 +143,7 @@ def forward(plan: Plan, q, k, v, floats, sinks, graph: Graph):
         done, (cell, o, m, total) = state
         i, j = at.cells(rows)
         o, m, total = (jnp.where(cell == i, x, y) for x, y in ((o, 0.0), (m, MASKED), (total, 0.0)))
-        scores, _ = tile.scores_in(plan, padded, at, qc[i], kc[j], floats)
+        scores, _ = tile.scores_in(plan, padded, at, qc[i], kc[j], params)
         scores = tile.masked(plan, padded, at, scores)
         m, total, shrink, p = tile.softmax_step(m, total, scores)
         p = tile.dropped(plan, padded, at, p).astype(v.dtype)
@@ -169,7 +155,7 @@ def forward(plan: Plan, q, k, v, floats, sinks, graph: Graph):
     o = jnp.zeros((*qc.shape[:-1], U), dtype)
     m, total = jnp.full(qc.shape[:-1], MASKED, dtype), jnp.zeros(qc.shape[:-1], dtype)
     carried = (jnp.int32(-1), *(jnp.zeros_like(x[0]) for x in (o, m, total)))
-    state, like = ((o, m, total), carried), (q, k, v, floats, padded)
+    state, like = ((o, m, total), carried), (q, k, v, params, padded)
     (o, m, total), _ = _fold(plan, padded, step, state, like)
     sink = None if sinks is None else sinks.astype(dtype).reshape(*qc.shape[2:4], 1)
     out, lse = tile.normalised(o, m, total, sink)
@@ -178,8 +164,8 @@ def forward(plan: Plan, q, k, v, floats, sinks, graph: Graph):
 
 def tangent(plan: Plan, saved, tangents):
     """The tangents of (out, lse), from those of q, k, v, the score's parameters and the sinks."""
-    (q, k, v, floats, sinks, graph), (out, lse) = saved
-    tq, tk, tv, tfloats, tsinks = tangents
+    (q, k, v, params, sinks, graph), (out, lse) = saved
+    tq, tk, tv, tparams, tsinks = tangents
     padded, rows, T = _padded(plan, graph), plan.rows, q.shape[1]
     (qc, kc, vc), (tqc, tkc, tvc) = _cells(plan, q, k, v), _cells(plan, tq, tk, tv)
     dot = partial(jnp.einsum, preferred_element_type=lse.dtype)
@@ -187,8 +173,8 @@ def tangent(plan: Plan, saved, tangents):
     def step(at: Tile, state):
         tout, tlse = state
         i, j = at.cells(rows)
-        of = lambda q, k, floats: tile.scores_in(plan, padded, at, q, k, floats)[0]
-        scores, ds = jax.jvp(of, (qc[i], kc[j], floats), (tqc[i], tkc[j], tfloats))
+        of = lambda q, k, params: tile.scores_in(plan, padded, at, q, k, params)[0]
+        scores, ds = jax.jvp(of, (qc[i], kc[j], params), (tqc[i], tkc[j], tparams))
         p = jnp.exp(tile.masked(plan, padded, at, scores) - lse[i][..., None])
         z = partial(tile.dropped, plan, padded, at)
         of_v = dot("wgrts,wgsu->wgrtu", z(p).astype(v.dtype), tvc[j])
@@ -207,7 +193,7 @@ def tangent(plan: Plan, saved, tangents):
 
 def backward(plan: Plan, saved, cotangents):
     """Gradients of q, k, v, the score's parameters and the sinks."""
-    ((q, k, v, floats, sinks, graph), (out, lse)), (dout, dlse) = saved, cotangents
+    ((q, k, v, params, sinks, graph), (out, lse)), (dout, dlse) = saved, cotangents
     padded, rows = _padded(plan, graph), plan.rows
     (qc, kc, vc), (B, T) = _cells(plan, q, k, v), q.shape[:2]
     by_group = (B, T, k.shape[2], -1, v.shape[-1])
@@ -216,9 +202,9 @@ def backward(plan: Plan, saved, cotangents):
     dot = partial(jnp.einsum, preferred_element_type=lse.dtype)
 
     def step(at: Tile, state):
-        dq, dk, dv, dfloats = state
+        dq, dk, dv, dparams = state
         i, j = at.cells(rows)
-        scores, pull = tile.scores_in(plan, padded, at, qc[i], kc[j], floats)
+        scores, pull = tile.scores_in(plan, padded, at, qc[i], kc[j], params)
         p = jnp.exp(tile.masked(plan, padded, at, scores) - lse[i][..., None])
         z = tile.dropped(plan, padded, at, p).astype(v.dtype)
         dv = dv.at[j].add(dot("wgrts,wgrtu->wgsu", z, dc[i]))
@@ -229,23 +215,23 @@ def backward(plan: Plan, saved, cotangents):
         if pull is not None:
             more_q, more_k, more = pull(ds)
             dq, dk = dq.at[i].add(more_q.astype(dq.dtype)), dk.at[j].add(more_k.astype(dk.dtype))
-            dfloats = [a + b.astype(a.dtype) for a, b in zip(dfloats, more)]
+            dparams = jax.tree.map(lambda a, b: a + b.astype(a.dtype), dparams, more)
         if not plan.replaces:
             ds = (ds * plan.scale).astype(q.dtype)
             dq = dq.at[i].add(dot("wgrts,wgsk->wgrtk", ds, kc[j]))
             dk = dk.at[j].add(dot("wgrts,wgrtk->wgsk", ds, qc[i]))
-        return dq, dk, dv, dfloats
+        return dq, dk, dv, dparams
 
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, lse.dtype), (qc, kc, vc, floats))
-    dq, dk, dv, dfloats = _fold(plan, padded, step, zeros, (saved, cotangents))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, lse.dtype), (qc, kc, vc, params))
+    dq, dk, dv, dparams = _fold(plan, padded, step, zeros, (saved, cotangents))
     dsinks = None
     if sinks is not None:
         share = jnp.exp(sinks.astype(lse.dtype).reshape(*qc.shape[2:4], 1) - lse) * flow
         dsinks = -share.sum((0, 1, 4)).reshape(sinks.shape).astype(sinks.dtype)
     dq = join(dq, rows, T).reshape(q.shape).astype(q.dtype)
     dk, dv = (join(d, rows, x.shape[1]).astype(x.dtype) for d, x in ((dk, k), (dv, v)))
-    dfloats = [d.astype(x.dtype) for d, x in zip(dfloats, floats)]
-    return dq, dk, dv, dfloats, dsinks
+    dparams = jax.tree.map(lambda d, x: d.astype(x.dtype), dparams, params)
+    return dq, dk, dv, dparams, dsinks
 
 
 _attend = both_ways(forward, tangent, backward, static=1, linear=5)
