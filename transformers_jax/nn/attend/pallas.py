@@ -49,11 +49,11 @@ def forward(plan: Plan, q, k, v, sinks, graph: Graph, *, interpret: bool):
     order = jnp.argsort(~jnp.asarray(may), axis=2, stable=True).astype(jnp.int32)
     count = may.sum(2).astype(jnp.int32)
     qn, kn = pad_nodes(graph.q, TILE), pad_nodes(graph.k, TILE)
-    integers = {n: a if a.dtype == bool else a > 0 for n, a in graph.pairs.items()}
+    allowed = {n: a if a.dtype == bool else a > 0 for n, a in graph.pairs.items()}
     refs: dict[str, Any] = {
         "order": order, "count": count, "first": jnp.stack(graph.first),
         "query": dict(qn.tags), "key": dict(kn.tags),
-        "pairs": {n: pad(pad(a, 1, TILE), 2, TILE).astype(jnp.int32) for n, a in integers.items()},
+        "pairs": {n: pad(pad(a, 1, TILE), 2, TILE).astype(jnp.int32) for n, a in allowed.items()},
     }  # fmt: skip
     if kn.valid is not None:
         refs["valid"] = kn.valid.astype(jnp.int32)
@@ -63,16 +63,15 @@ def forward(plan: Plan, q, k, v, sinks, graph: Graph, *, interpret: bool):
         refs["bits"] = graph.bits
     q, k, v = (_by_head(x) for x in (q, k, v))
 
-    def row_of(array: Array) -> pl.BlockSpec:
-        """One row of a [b ...] array, whole; the only one where all rows agree."""
+    def block_of(array: Array) -> pl.BlockSpec:
+        """A vector as a whole, or one row of a [b ...] array: the only one where all rows agree."""
+        if array.ndim == 1:
+            return pl.BlockSpec(array.shape, lambda b, h, i: (0,))
         rest = (0,) * (array.ndim - 1)
         return pl.BlockSpec(
             (None, *array.shape[1:]), lambda b, h, i: (b if array.shape[0] > 1 else 0, *rest)
         )
 
-    whole = {name: pl.BlockSpec(refs[name].shape, lambda b, h, i: (0,)) for name in refs
-             if name in ("first", "sinks", "bits")}  # fmt: skip
-    specs = {n: whole[n] if n in whole else jax.tree.map(row_of, part) for n, part in refs.items()}
     per_tile = pl.BlockSpec((None, None, TILE, q.shape[-1]), lambda b, h, i: (b, h, i, 0))
     per_head = [
         pl.BlockSpec((None, None, *x.shape[2:]), lambda b, h, i: (b, h // (H // G), 0, 0))
@@ -83,7 +82,7 @@ def forward(plan: Plan, q, k, v, sinks, graph: Graph, *, interpret: bool):
     out, lse = pl.pallas_call(
         partial(_kernel, plan),
         grid=(B, H, rows // TILE),
-        in_specs=[specs, per_tile, *per_head],
+        in_specs=[jax.tree.map(block_of, refs), per_tile, *per_head],
         out_specs=[
             pl.BlockSpec((None, None, TILE, v.shape[-1]), lambda b, h, i: (b, h, i, 0)),
             pl.BlockSpec((None, None, TILE), lambda b, h, i: (b, h, i)),
