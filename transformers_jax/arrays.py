@@ -72,6 +72,11 @@ def wide(*arrays: Any) -> np.dtype:
     return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
+def capped(x: Any, softcap: float | None) -> Any:
+    """softcap * tanh(x / softcap), or x: scores and logits within +-softcap."""
+    return x if softcap is None else softcap * jnp.tanh(x / softcap)
+
+
 def check_key(value: Any, name: str = "key") -> None:
     """Noise and first weights are drawn from one key, not from a number or an array of keys.
 

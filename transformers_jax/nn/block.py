@@ -8,7 +8,7 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.nn.cache import KeyValues
-from transformers_jax.nn.noise import drop_path, dropout
+from transformers_jax.nn.noise import drop_path, dropout, split_key
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Context, OpResult
 from transformers_jax.nn.residual import Residual
@@ -77,7 +77,5 @@ class Block(nnx.Module):
 
 def split_at(key: Key | None, number: int) -> tuple[Key | None, Key | None]:
     """The keys of branch `number`: of its operation, and of the dropout behind it."""
-    if key is None:
-        return None, None
-    first, second = jax.random.split(jax.random.fold_in(key, number))
+    first, second = split_key(None if key is None else jax.random.fold_in(key, number), 2)
     return first, second

@@ -12,9 +12,9 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import MASKED, Array, Float, wide
+from transformers_jax.arrays import MASKED, Array, Float, capped, wide
 from transformers_jax.nn.derivative import both_ways
-from transformers_jax.nn.unembedding import Unembedding, capped
+from transformers_jax.nn.unembedding import Unembedding
 from transformers_jax.shard import constrain, cuts, varying
 
 Statistics = tuple[Array, Array, Array, Array]

@@ -140,7 +140,7 @@ class Experts(FeedForward):
     ) -> tuple[Float[Array, "B T D"], dict[str, Float[Array, "B T E"]]]:
         """(what the chosen experts make of each token, {"router": the scores}), with noise if there
         is a key. Padding is served as well, and takes room where there is a capacity (Switch)."""
-        router_key, key = (None, None) if key is None else jax.random.split(key)
+        router_key, key = noise.split_key(key, 2)
         inputs = x.astype(wide(x))  # selective precision: Fedus et al. 2021, section 2.4
         if router_key is not None and self.experts.jitter:
             jitter = self.experts.jitter

@@ -19,10 +19,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, is_symbolic, wide
+from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, capped, is_symbolic, wide
 from transformers_jax.nn.chunked_softmax import Statistics, chunked, product
 from transformers_jax.nn.param import mixed_einsum
-from transformers_jax.nn.unembedding import Unembedding, capped
+from transformers_jax.nn.unembedding import Unembedding
 from transformers_jax.shard import constrain, cuts
 
 IGNORED = -100

@@ -25,7 +25,7 @@ from transformers_jax.nn.block import Block
 from transformers_jax.nn.cache import Cache, KeyValues, empty_nodes, slots_for
 from transformers_jax.nn.extend import extended
 from transformers_jax.nn.layers import layer_of
-from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.noise import dropout, split_key
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Context
 from transformers_jax.nn.param import Layers, merge, numbered, split, stacked
@@ -104,7 +104,7 @@ class Stack(nnx.Module):
             named: dict[str | None, Any] = dict.fromkeys(self._sources, scores.get("cross"))
             context = replace(context, scores={None: own, **named})
         first = constrain(x, "batch length embed")
-        key, last_key = (None, None) if key is None else jax.random.split(key)
+        key, last_key = split_key(key, 2)
         caches = None if cache is None else cache.layers
         if self.execution.layers == "list":
             x, caches, collected = self._run_list(first, context, caches, key)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from transformers_jax.arrays import MASKED, Array, Float
+from transformers_jax.arrays import MASKED, Array, Float, capped
 from transformers_jax.graph import Edges, Nodes
 from transformers_jax.graph.lower import Refused
 from transformers_jax.graph.tiles import pad, pad_nodes, tiles
@@ -124,7 +124,7 @@ def _kernel(plan: Plan, refs, q_ref, k_ref, v_ref, out_ref, lse_ref) -> None:
         j = refs["order"][i, n]
         keys = pl.ds(pl.multiple_of(j * TILE, TILE), TILE)
         k, v = k_ref[keys, :], v_ref[keys, :]
-        scores = tile.capped(_dot(q, k, 1) * plan.scale, plan.softcap)
+        scores = capped(_dot(q, k, 1) * plan.scale, plan.softcap)
         pairs = {name: ref[queries, keys][None] > 0 for name, ref in refs["pairs"].items()}
         allowed = plan.mask.edges(qn, tags("key", keys), pairs)
         if "valid" in refs:

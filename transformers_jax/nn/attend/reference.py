@@ -13,7 +13,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import MASKED, Array, Float, wide
+from transformers_jax.arrays import MASKED, Array, Float, capped, wide
 from transformers_jax.graph import Edges
 from transformers_jax.nn import noise
 from transformers_jax.nn.attend.score import Weighting
@@ -22,7 +22,7 @@ from transformers_jax.nn.attend.score import Weighting
 def scores_of(q, k, edges: Edges, weighting: Weighting) -> Float[Array, "b H t s"]:
     """The scores of all queries and keys, in float32."""
     B, T, H, K = q.shape
-    G, score, softcap = k.shape[2], weighting.score, weighting.softcap
+    G, score = k.shape[2], weighting.score
     if score is not None and score.replaces:
         scores = score(q, k, edges.q, edges.k, edges.pairs).astype(wide(q))
     else:
@@ -31,7 +31,7 @@ def scores_of(q, k, edges: Edges, weighting: Weighting) -> Float[Array, "b H t s
         scores = scores.reshape(B, H, T, k.shape[1]) * weighting.scale
         if score is not None:
             scores = scores + score(q, k, edges.q, edges.k, edges.pairs).astype(wide(q))
-    return scores if softcap is None else softcap * jnp.tanh(scores / softcap)
+    return capped(scores, weighting.softcap)
 
 
 def weights_of(q, k, edges: Edges, weighting: Weighting) -> Float[Array, "B H T S"]:

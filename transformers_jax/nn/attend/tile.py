@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import MASKED, Array, wide
+from transformers_jax.arrays import MASKED, Array, capped, wide
 from transformers_jax.graph import Mask, Nodes
 from transformers_jax.graph.tiles import Live, pad
 from transformers_jax.nn import noise
@@ -158,11 +158,6 @@ def scores_in(plan: Plan, graph: Graph, tile: Tile, q: Array, k: Array, params: 
         added, pull = jax.vjp(partial(_rule, plan, graph, tile), q, k, params)
         scores = scores + added
     return capped(scores, plan.softcap), pull
-
-
-def capped(scores: Any, softcap: float | None) -> Any:
-    """softcap * tanh(scores / softcap), or the scores."""
-    return scores if softcap is None else softcap * jnp.tanh(scores / softcap)
 
 
 def softmax_step(m: Array, total: Array, scores: Array) -> tuple[Array, Array, Array, Array]:

@@ -83,15 +83,12 @@ def nodes_of(
     cache: Cache | None = None,
 ) -> Nodes:
     """The nodes of a row of tokens, or of the next tokens of a cache."""
-    integers = {name: _integers(tag) for name, tag in (tags or {}).items()}
+    tags = {name: _array(tag).astype(np.int32) for name, tag in (tags or {}).items()}
     start = 0 if cache is None else cache.length
-    known = isinstance(attention_mask, np.ndarray)
-    mask = attention_mask if attention_mask is None or known else jnp.asarray(attention_mask)
-    valid = None if mask is None else mask > 0
-    return sequence(length, start=start, valid=valid, tags=integers)
+    valid = None if attention_mask is None else _array(attention_mask) > 0
+    return sequence(length, start=start, valid=valid, tags=tags)
 
 
-def _integers(tag: Any) -> Array:
-    """A tag as int32; what is known while tracing stays NumPy, so that live tiles can be listed."""
-    known = isinstance(tag, np.ndarray)
-    return tag.astype(np.int32) if known else jnp.asarray(tag, jnp.int32)
+def _array(x: Any) -> Any:
+    """A JAX array; one of NumPy is known while tracing and stays such, so that tiles are listed."""
+    return x if isinstance(x, np.ndarray) else jnp.asarray(x)

@@ -22,7 +22,7 @@ from transformers_jax.nn.head.base import (
     scored,
 )
 from transformers_jax.nn.loss import IGNORED, check_labels, classification_loss
-from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.noise import dropout, split_key
 from transformers_jax.nn.pooling import LastOf, Name, Pooling, pool
 
 
@@ -54,7 +54,7 @@ class SequenceClassification(Head):
         self.classify = Dense(width, count, "label", initial, bias)
 
     def __call__(self, x, inputs, *, labels=None):
-        keys = (None, None) if inputs.key is None else jax.random.split(inputs.key)
+        keys = split_key(inputs.key, 2)
         pooled = pool(x, self.pooling, inputs.valid, ids=inputs.ids, pooled=inputs.pooled)
         pooled = dropout(pooled, self.pooled_rate, keys[0])
         if self.inner is not None:

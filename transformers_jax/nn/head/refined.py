@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -15,7 +14,7 @@ from transformers_jax.inputs import checks
 from transformers_jax.inputs import labels as check
 from transformers_jax.nn.feedforward import FeedForwardSpec, Mlp
 from transformers_jax.nn.head import HeadInputs, QuestionAnswering
-from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.noise import dropout, split_key
 from transformers_jax.nn.norm import Norm
 
 REFUSED = -1e6  # of a logit in the question; the number that the reference subtracts
@@ -31,7 +30,7 @@ class Refined(nnx.Module):
         self.ffn, self.norm = Mlp(ffn, width, initial), Norm(norm, width)
 
     def __call__(self, x: Float[Array, "B T D"], key: Key | None = None) -> Float[Array, "B T D"]:
-        before, behind = (None, None) if key is None else jax.random.split(key)
+        before, behind = split_key(key, 2)
         y = self.ffn(dropout(x, self.rate, before))
         return self.norm(x + dropout(y, self.rate, behind))
 
