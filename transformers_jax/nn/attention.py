@@ -116,7 +116,7 @@ class AttentionSpec(spec.OpSpec):
     collects = frozenset({"weights"})
 
 
-class Attended(NamedTuple):
+class AttentionOutput(NamedTuple):
     """The result of an attention: its output, its cache, and its weights if requested."""
 
     x: Float[Array, "B T D"]
@@ -217,7 +217,7 @@ class Attention(Relation):
         key: Key | None = None,
         how: str = "auto",
         with_weights: bool = False,
-    ) -> Attended:
+    ) -> AttentionOutput:
         """Messages along `edges` into the tokens of `x`.
 
         Args:
@@ -251,7 +251,9 @@ class Attention(Relation):
             message, own = self.messages(q, k, v, graph, **options)
             y = message if y is None else y + message
             weights = own if weights is None or own is None else weights + own
-        return Attended(self._project_out(constrain(y, "batch length heads kv")), cache, weights)
+        return AttentionOutput(
+            self._project_out(constrain(y, "batch length heads kv")), cache, weights
+        )
 
     def messages(self, q, k, v, edges: Edges, *, with_weights, how, **options):
         """(output of each head Float[B T H U], the weights Float[B H T S] if requested, else None),

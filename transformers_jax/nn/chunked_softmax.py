@@ -2,7 +2,7 @@
 chunk again, so that memory does not depend on V.
 
 The table is reshaped to [S V/S D], S being the parts into which the mesh cuts the vocabulary: every
-device computes the statistics of its own words, and these are combined once, at the end.
+device computes the statistics of its own rows, and these are combined once, at the end.
 """
 
 from __future__ import annotations
@@ -21,17 +21,20 @@ Statistics = tuple[Array, Array, Array, Array]
 """Of each token: log Z, the label's logit, the mean and the largest logit."""
 
 
-def product(words: Unembedding, equation: str, x: Array, y: Array) -> Float[Array, "..."]:
+def product(output: Unembedding, equation: str, x: Array, y: Array) -> Float[Array, "..."]:
     """An einsum with operands in the dtype of the features (or bfloat16), result in `wide`."""
-    dtype = jnp.bfloat16 if words.mixed else words.features.dtype
+    dtype = jnp.bfloat16 if output.mixed else output.features.dtype
     return jnp.einsum(
-        equation, x.astype(dtype), y.astype(dtype), preferred_element_type=wide(words.features)
+        equation,
+        x.astype(dtype),
+        y.astype(dtype),
+        preferred_element_type=wide(output.features),
     )
 
 
-def _forward(chunk: int, real: int, words: Unembedding, labels: Array) -> Statistics:
-    parts, starts, logits_of = _slices(chunk, real, words)
-    zeros = varying(jnp.zeros((*labels.shape, parts), wide(words.features)), words, labels)
+def _forward(chunk: int, real: int, output: Unembedding, labels: Array) -> Statistics:
+    parts, starts, logits_of = _slices(chunk, real, output)
+    zeros = varying(jnp.zeros((*labels.shape, parts), wide(output.features)), output, labels)
 
     def step(statistics, start):
         largest, total, picked, mean = statistics
@@ -53,14 +56,14 @@ def _forward(chunk: int, real: int, words: Unembedding, labels: Array) -> Statis
 
 def _tangent(chunk: int, real: int, saved, tangents) -> Statistics:
     """The tangents of the statistics of each token; the largest logit is taken as a constant."""
-    (words, labels), (log_z, *_) = saved
-    parts, starts, _ = _slices(chunk, real, words)
-    zero = varying(jnp.zeros((*labels.shape, parts), log_z.dtype), words, labels, tangents)
+    (output, labels), (log_z, *_) = saved
+    parts, starts, _ = _slices(chunk, real, output)
+    zero = varying(jnp.zeros((*labels.shape, parts), log_z.dtype), output, labels, tangents)
 
     def add(sums, start):
-        logits = lambda words: _slices(chunk, real, words)[2](start)[0]
-        _, exists, ids, _ = _slices(chunk, real, words)[2](start)
-        y, dy = jax.jvp(logits, (words,), tangents)
+        logits = lambda output: _slices(chunk, real, output)[2](start)[0]
+        _, exists, ids, _ = _slices(chunk, real, output)[2](start)
+        y, dy = jax.jvp(logits, (output,), tangents)
         dy = jnp.where(exists, dy, 0.0)
         of_z, of_picked, of_mean = sums
         mine = ids == labels[..., None, None]
@@ -76,69 +79,69 @@ def _tangent(chunk: int, real: int, saved, tangents) -> Statistics:
 
 
 def _backward(chunk: int, real: int, saved, cotangents):
-    (words, labels), (log_z, *_) = saved
+    (output, labels), (log_z, *_) = saved
     of_z, of_picked, of_mean, _ = (g[..., None, None] for g in cotangents)
-    parts, starts, logits_of = _slices(chunk, real, words)
-    rows, width = words.table.shape
-    like = words, labels, cotangents
+    parts, starts, logits_of = _slices(chunk, real, output)
+    rows, width = output.table.shape
+    like = output, labels, cotangents
     zeros = lambda *shape: varying(jnp.zeros(shape, log_z.dtype), *like)
 
     def step(grads, start):
         y, exists, ids, table = logits_of(start)
         p = jnp.exp(y - log_z[..., None, None])
         g = of_z * p + of_mean / real + jnp.where(ids == labels[..., None, None], of_picked, 0.0)
-        if words.softcap is not None:
-            g = g * (1 - jnp.square(y / words.softcap))
+        if output.softcap is not None:
+            g = g * (1 - jnp.square(y / output.softcap))
         g = jnp.where(exists, g, 0.0)
-        of_x = grads[0] + product(words, "btsc,scd->btd", g, table)
-        of_rows = product(words, "btsc,btd->scd", g, words.features)
+        of_x = grads[0] + product(output, "btsc,scd->btd", g, table)
+        of_rows = product(output, "btsc,btd->scd", g, output.features)
         of_table = _add_at(grads[1], of_rows, start)
         of_bias = _add_at(grads[2], g.sum((0, 1)), start)
         return (of_x, of_table, of_bias), None
 
     first = (
-        zeros(*words.features.shape),
+        zeros(*output.features.shape),
         constrain(zeros(parts, rows // parts, width), "vocab rest embed"),
         zeros(parts, rows // parts),
     )
     (x, table, bias), _ = jax.lax.scan(step, first, starts)
-    bias = None if words.bias is None else bias.reshape(rows).astype(words.bias.dtype)
+    bias = None if output.bias is None else bias.reshape(rows).astype(output.bias.dtype)
     grads = replace(
-        words,
-        features=x.astype(words.features.dtype),
-        table=table.reshape(rows, width).astype(words.table.dtype),
+        output,
+        features=x.astype(output.features.dtype),
+        table=table.reshape(rows, width).astype(output.table.dtype),
         bias=bias,
     )
     return (grads,)
 
 
 chunked = both_ways(_forward, _tangent, _backward, static=2, linear=1)
-"""chunked(chunk, real, words, labels) -> Statistics, one chunk of the vocabulary after another."""
+"""chunked(chunk, real, output, labels) -> Statistics, one chunk of the vocabulary after another."""
 
 
-def _slices(chunk: int, real: int, words: Unembedding):
+def _slices(chunk: int, real: int, output: Unembedding):
     """(parts of the vocabulary, where chunks start in a part, a function of such a start).
 
-    It gives the chunk's logits [B T S C], which of its words no earlier chunk has [S C], their ids
-    and rows of the table: where C does not divide the part, the last chunk overlaps the one before.
+    It gives the chunk's logits [B T S C], which of its rows no earlier chunk has [S C], their ids
+    and vectors: where C does not divide the part, the last chunk overlaps the one before.
     """
-    rows, width = words.table.shape
+    rows, width = output.table.shape
     parts = cuts("vocab", (rows,))[0]
     size = min(chunk, rows // parts)
-    table = words.table if words.mixed else words.table.astype(words.features.dtype)
+    table = output.table if output.mixed else output.table.astype(output.features.dtype)
     table = constrain(table.reshape(parts, rows // parts, width), "vocab rest embed")
-    bias = words.bias
-    bias = None if bias is None else bias.reshape(parts, -1).astype(wide(words.features))
+    bias = output.bias
+    bias = None if bias is None else bias.reshape(parts, -1).astype(wide(output.features))
 
     def logits_of(start):
         first = jnp.minimum(start, rows // parts - size)
         chunk_of_table = jax.lax.dynamic_slice_in_dim(table, first, size, 1)
-        y = product(words, "btd,scd->btsc", words.features, chunk_of_table)
+        y = product(output, "btd,scd->btsc", output.features, chunk_of_table)
         if bias is not None:
             y = y + jax.lax.dynamic_slice_in_dim(bias, first, size, 1)
         row = first + jnp.arange(size)
         ids = jnp.arange(parts)[:, None] * (rows // parts) + row
-        return capped(y, words.softcap), (row >= start) & (ids < real), ids, chunk_of_table
+        return capped(y, output.softcap), (row >= start) & (ids < real), ids, chunk_of_table
 
     return parts, jnp.arange(0, rows // parts, size), logits_of
 

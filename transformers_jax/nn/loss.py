@@ -33,7 +33,7 @@ Mean = tuple[Float[Array, ""], Float[Array, ""]]
 WHOLE = 2**25
 """Logits (per device) up to which a loss makes them all at once: 128 MiB in float32."""
 CHUNK = 8192
-"""Words of a chunk beyond that."""
+"""Rows of the table in a chunk beyond that."""
 
 
 # ---------------------------------------------------------------- few classes
@@ -159,7 +159,7 @@ class VocabularyLoss:
 
 
 def vocabulary_loss(
-    words: Unembedding,
+    output: Unembedding,
     labels: Int[Array, "B T"],
     *,
     smoothing: float = 0.0,
@@ -171,17 +171,18 @@ def vocabulary_loss(
     """Cross-entropy over a vocabulary, from features and table rather than from logits.
 
     Args:
-        smoothing: e: labels count 1 - e and every word e / V, as torch's `label_smoothing`.
+        smoothing: e: labels count 1 - e and every token e / V, as torch's `label_smoothing`.
         z: weight of (log Z)^2, which keeps logits from drifting (PaLM, section 5: 1e-4).
-        chunk: words at a time; 0 for all at once; None: all at once while a device has at most
-            `WHOLE` logits, which is faster, and `CHUNK` words otherwise.
-        vocab: how many rows of the table are words, if it was padded; the others have no logits.
+        output: the last projection, of which logits are made.
+        chunk: rows of the table at a time; 0 for all at once; None: all at once while a device has
+            at most `WHOLE` logits, which is faster, and `CHUNK` rows otherwise.
+        vocab: how many rows of the table are tokens, if it was padded; the others have no logits.
 
     Raises:
         ValueError: a vocab that the table does not hold; a negative chunk; labels that are no
             integers, or not one per token.
     """
-    counted, (log_z, picked, mean, best) = _statistics(words, labels, chunk, vocab, ignored)
+    counted, (log_z, picked, mean, best) = _statistics(output, labels, chunk, vocab, ignored)
     entropy = log_z - picked
     losses = entropy if not smoothing else entropy + smoothing * (picked - mean)
     penalty = z * jnp.square(log_z)
@@ -196,27 +197,27 @@ def vocabulary_loss(
 
 
 def token_log_probs(
-    words: Unembedding, labels: Int[Array, "B T"], *, chunk: int | None = None
+    output: Unembedding, labels: Int[Array, "B T"], *, chunk: int | None = None
 ) -> Float[Array, "B T"]:
     """log p(label) of each token, in nats, 0 where there is no label; `chunk` as in
     `vocabulary_loss`."""
-    counted, (log_z, picked, *_) = _statistics(words, labels, chunk, None, IGNORED)
+    counted, (log_z, picked, *_) = _statistics(output, labels, chunk, None, IGNORED)
     return jnp.where(counted, picked - log_z, 0.0)
 
 
 def _statistics(
-    words: Unembedding, labels: Array, chunk: int | None, vocab: int | None, ignored: int
+    output: Unembedding, labels: Array, chunk: int | None, vocab: int | None, ignored: int
 ) -> tuple[Bool[Array, "B T"], Statistics]:
     """(where there is a label, the statistics of each token)."""
-    rows = words.table.shape[0]
+    rows = output.table.shape[0]
     if vocab is not None and not 0 < vocab <= rows:
         raise ValueError(f"vocab ({vocab}) must lie between 1 and the {rows} rows of the table")
     if chunk is not None and chunk < 0:
         raise ValueError(f"chunk ({chunk}) must be at least 0; 0 makes all logits at once")
     check_labels(labels)
-    if labels.shape != words.features.shape[:-1]:
+    if labels.shape != output.features.shape[:-1]:
         raise ValueError(
-            f"labels {labels.shape} must have the shape of the tokens {words.features.shape[:-1]}"
+            f"labels {labels.shape} must have the shape of the tokens {output.features.shape[:-1]}"
         )
     counted = labels != ignored
     classes = _or_zero(labels, counted)
@@ -229,17 +230,17 @@ def _statistics(
             chunk = 0 if per_device <= WHOLE else CHUNK
     real = rows if vocab is None else vocab
     statistics = _whole if chunk == 0 else functools.partial(chunked, chunk)
-    return counted, statistics(real, words, classes)
+    return counted, statistics(real, output, classes)
 
 
-def _whole(real: int, words: Unembedding, labels: Array) -> Statistics:
+def _whole(real: int, output: Unembedding, labels: Array) -> Statistics:
     """By all logits at once."""
-    if words.mixed or words.features.dtype == jnp.bfloat16:  # backward products as well
-        y = mixed_einsum("btd,vd->btv", words.features, words.table)
+    if output.mixed or output.features.dtype == jnp.bfloat16:  # backward products as well
+        y = mixed_einsum("btd,vd->btv", output.features, output.table)
     else:
-        y = product(words, "btd,vd->btv", words.features, words.table)
-    y = y if words.bias is None else y + words.bias.astype(y.dtype)
-    y = constrain(capped(y, words.softcap), "batch length vocab")
+        y = product(output, "btd,vd->btv", output.features, output.table)
+    y = y if output.bias is None else y + output.bias.astype(y.dtype)
+    y = constrain(capped(y, output.softcap), "batch length vocab")
     if real < y.shape[-1]:
         exists = jnp.arange(y.shape[-1]) < real
         picked = _picked(y, jnp.where(labels < real, labels, y.shape[-1]))

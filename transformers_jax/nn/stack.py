@@ -40,7 +40,7 @@ LAYER = np.uint32(2**32 - 1)
 """What the key of a whole layer has folded in: no branch has this number."""
 
 
-class Ran(NamedTuple):
+class StackOutput(NamedTuple):
     """The result of a stack; tuples have one entry per layer and are empty unless collected."""
 
     x: Float[Array, "B T D"]
@@ -82,7 +82,7 @@ class Stack(nnx.Module):
         cache: Cache | None = None,
         key: Key | None = None,
         collect: frozenset[str] = frozenset(),
-    ) -> Ran:
+    ) -> StackOutput:
         """Runs the blocks over the tokens `nodes`, with cross-attention to `source`.
 
         With a cache the tokens are the next ones; keys of earlier tokens and of the source are
@@ -122,7 +122,7 @@ class Stack(nnx.Module):
         )
         if cache is not None:
             cache = cache.advance(nodes, caches)
-        return Ran(x, cache, hidden, pick("weights"), pick("weights", True), pick("router"))
+        return StackOutput(x, cache, hidden, pick("weights"), pick("weights", True), pick("router"))
 
     def _check_condition(self, condition: Array | None) -> None:
         residuals = {b.residual for block in self.spec.blocks for b in block if b.residual}

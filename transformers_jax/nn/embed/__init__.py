@@ -17,6 +17,6 @@ from transformers_jax.nn.embed.frames import FrameSpec as FrameSpec
 from transformers_jax.nn.embed.patches import PatchEmbedder as PatchEmbedder
 from transformers_jax.nn.embed.patches import PatchSpec as PatchSpec
 from transformers_jax.nn.embed.patches import pair as pair
-from transformers_jax.nn.embed.words import Projection as Projection
-from transformers_jax.nn.embed.words import TokenEmbedder as TokenEmbedder
-from transformers_jax.nn.embed.words import rows as rows
+from transformers_jax.nn.embed.tokens import Projection as Projection
+from transformers_jax.nn.embed.tokens import TokenEmbedder as TokenEmbedder
+from transformers_jax.nn.embed.tokens import rows as rows

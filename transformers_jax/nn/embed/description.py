@@ -1,4 +1,4 @@
-"""How ids become vectors, described; `words.py` builds it."""
+"""How ids become vectors, described; `tokens.py` builds it."""
 
 from __future__ import annotations
 

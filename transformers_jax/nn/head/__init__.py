@@ -21,8 +21,8 @@ from transformers_jax.nn.head.classify import SequenceClassification as Sequence
 from transformers_jax.nn.head.classify import TokenClassification as TokenClassification
 from transformers_jax.nn.head.contrastive import Contrastive as Contrastive
 from transformers_jax.nn.head.contrastive import Projected as Projected
-from transformers_jax.nn.head.words import LanguageModel as LanguageModel
-from transformers_jax.nn.head.words import NextSentence as NextSentence
-from transformers_jax.nn.head.words import Pretraining as Pretraining
-from transformers_jax.nn.head.words import ReplacedTokens as ReplacedTokens
-from transformers_jax.nn.head.words import binary_cross_entropy as binary_cross_entropy
+from transformers_jax.nn.head.pretraining import LanguageModel as LanguageModel
+from transformers_jax.nn.head.pretraining import NextSentence as NextSentence
+from transformers_jax.nn.head.pretraining import Pretraining as Pretraining
+from transformers_jax.nn.head.pretraining import ReplacedTokens as ReplacedTokens
+from transformers_jax.nn.head.pretraining import binary_cross_entropy as binary_cross_entropy
