@@ -238,7 +238,7 @@ class RuleScore(nnx.Module):
             setattr(self, name, parameter)
 
     def __call__(self, shared: Any = None, attention: Any = None, key: Key | None = None) -> Score:
-        """The score; that of a layer may read what the stack's gives, and the layer itself."""
+        """The score; that of a layer may read the result of the stack's, and the layer."""
         params = {name: getattr(self, name)[...] for name in self.names}
         return Score(self.rule, {name: array.astype(wide(array)) for name, array in params.items()})
 
@@ -246,8 +246,8 @@ class RuleScore(nnx.Module):
 def score_module(
     score: spec.ScoreSpec, attention: spec.OpSpec | None, width: int, initial: spec.Initial
 ) -> nnx.Module:
-    """The module of what a score learns; `attention` is that of the layer, or of the first layer of
-    the stack, or None where there is none."""
+    """The module of a score's parameters; `attention` is that of the layer, or of the stack's first
+    layer, or None where there is none."""
     match score:
         case spec.RelativeTable():
             return RelativeTable(score, width, initial)

@@ -44,7 +44,7 @@ class OpSpec:
     """Whether the stack draws these edges, once for all layers."""
 
     collects: frozenset[str] = frozenset()
-    """What it can hand out beside its result."""
+    """The names of its further results (`nn.operation.OpResult.collected`)."""
 
     extend: Any = None
     """More keys, computed from those of the source; it has the `tags` that they carry."""
@@ -56,11 +56,11 @@ class OpSpec:
     """What its own parameters add to the scores."""
 
     heads: int
-    """H, of an operation that has scores, rotations or a cache; likewise K, G, U and the scale."""
     kv: int
-    groups: Any
+    groups: int
     value: int | None
     scale: float | None
+    """H, K, G, U and the scale of scores: of operations that have scores, rotations or a cache."""
 
     def build(self, width: int, initial: Initial, source: str | None = None) -> Any:
         """The module (`nn.operation.Op`) over a stream of this width, D; `source` names what it
