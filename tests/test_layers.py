@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "transformers_jax"
 LAYERS = [
-    ("arrays", "flags", "json_files", "publish", "shard", "sizes", "spelling"),
+    ("arrays", "explicit_axes", "flags", "json_files", "publish", "shard", "sizes", "spelling"),
     ("graph",),
     ("inputs",),
     ("spec",),

@@ -72,6 +72,11 @@ def wide(*arrays: Any) -> np.dtype:
     return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
+def capped(x: Any, softcap: float | None) -> Any:
+    """softcap * tanh(x / softcap), or x: scores and logits within +-softcap."""
+    return x if softcap is None else softcap * jnp.tanh(x / softcap)
+
+
 def check_key(value: Any, name: str = "key") -> None:
     """Noise and first weights are drawn from one key, not from a number or an array of keys.
 
@@ -118,7 +123,7 @@ def to_dtype(name: Any) -> np.dtype:
         )
     if dtype.itemsize == 8 and jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ValueError(
-            f"dtype {name!r}: JAX computes with 32 bits unless told otherwise; use 'float32', or "
+            f"dtype {name!r}: JAX computes with 32 bits by default; use 'float32', or "
             "jax.config.update('jax_enable_x64', True) before anything else"
         )
     return dtype

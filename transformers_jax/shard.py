@@ -1,11 +1,11 @@
 """Where arrays live: a mesh from a dict, and rules from logical axis names to mesh axes.
 
-Parameters and activations name their axes in words ("embed heads kv", "batch length embed"). Two
-small tables of rules say over which mesh axes a word is spread; nothing else in the package knows
-about devices. Mesh axes are `data` (copies of the model, each with its rows of the batch), `fsdp`
-(rows of the batch too, and every parameter cut along its width), `experts` (rows of the batch too,
-and every device holds some of the experts) and `tensor` (heads, hidden units and vocabulary cut).
-A mesh whose axes have other names needs rules that know them: `use_rules`.
+Parameters and activations name their axes in words ("embed heads kv", "batch length embed"), and
+two tables of rules say along which mesh axes each of these is cut; nothing else in the package
+knows about devices. Mesh axes are `data` (copies of the model, each with its rows of the batch),
+`fsdp` (rows of the batch too, and every parameter cut along its width), `experts` (rows of the
+batch too, and every device holds some of the experts) and `tensor` (heads, hidden units and
+vocabulary cut). A mesh whose axes have other names needs rules of its own: `use_rules`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+
+from transformers_jax.explicit_axes import refuse_explicit_mesh
 
 MESH_AXES = ("data", "fsdp", "experts", "tensor")
 
@@ -39,10 +41,8 @@ DEFAULT_RULES: Rules = (
 )
 """Parameters: the first rule of a name counts, and a name without a rule is not cut."""
 
-BATCH = ("data", "fsdp", "experts")
-
 ACTIVATION_RULES: Rules = (
-    ("batch", BATCH),
+    ("batch", ("data", "fsdp", "experts")),
     ("length", None),
     ("embed", None),
     ("heads", "tensor"),
@@ -57,7 +57,7 @@ ACTIVATION_RULES: Rules = (
 
 @dataclass(frozen=True)
 class MeshRules:
-    """Over which axes of a mesh the named axes of arrays are spread.
+    """Along which axes of a mesh the named axes of arrays are cut.
 
     Attributes:
         parameters: (name of an axis, mesh axis or axes, or None) pairs; the first of a name counts.
@@ -72,8 +72,8 @@ class MeshRules:
     @property
     def known(self) -> set[str]:
         """The axes of a mesh that these rules name."""
-        named = [axes for _, axes in (*self.parameters, *self.activations) if axes]
-        return {*self.whole, *(a for axes in named for a in _tuple(axes))}
+        rules = (*self.parameters, *self.activations)
+        return {*self.whole, *(axis for _, axes in rules for axis in _tuple(axes))}
 
 
 _rules = jax.make_user_context(MeshRules())  # part of what a compiled program is cached by
@@ -95,11 +95,8 @@ def named(axes: Mapping[str, str | None]) -> MeshRules:
     theirs = {role: name for name, role in axes.items() if role is not None}
 
     def renamed(rules: Rules) -> Rules:
-        found = []
-        for name, given in rules:
-            cut = tuple(theirs[axis] for axis in _tuple(given or ()) if axis in theirs)
-            found.append((name, cut or None))
-        return tuple(found)
+        present = lambda ours: tuple(theirs[axis] for axis in _tuple(ours) if axis in theirs)
+        return tuple((name, present(ours) or None) for name, ours in rules)
 
     whole = tuple(name for name, role in axes.items() if role is None)
     return MeshRules(renamed(DEFAULT_RULES), renamed(ACTIVATION_RULES), whole)
@@ -124,16 +121,16 @@ def check_mesh(mesh: Any) -> None:
     along them, and every device would hold and compute the same."""
     if not isinstance(mesh, Mesh | AbstractMesh):
         raise ValueError(f"mesh={mesh!r}: expected a mesh, such as tj.make_mesh({{'data': -1}})")
-    _refuse_mesh(mesh)
+    refuse_explicit_mesh(mesh)
     rules = _rules.value
     unknown = [name for name, size in mesh.shape.items() if size > 1 and name not in rules.known]
     if unknown:
         axes = ", ".join(f"{name} {size}" for name, size in mesh.shape.items())
-        told = ", ".join(f"{name} -> {axis}" for name, axis in rules.parameters if axis)
-        batch = " and ".join(_tuple(dict(reversed(rules.activations)).get("batch") or ()))
+        table = ", ".join(f"{name} -> {axis}" for name, axis in rules.parameters if axis)
+        batch = " and ".join(_tuple(dict(reversed(rules.activations)).get("batch")))
         raise ValueError(
             f"the mesh has the axes {axes}, and no rule names {', '.join(unknown)}: every device "
-            f"would hold all parameters. The rules are {told}, and the batch over {batch}; use "
+            f"would hold all parameters. The rules are {table}, and the batch over {batch}; use "
             "tj.make_mesh, or say what your axes are: with transformers_jax.shard.use_rules("
             f"transformers_jax.shard.named({{{unknown[0]!r}: 'data'}})): ..."
         )
@@ -154,27 +151,27 @@ def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[Any] | No
         isinstance(size, (int, np.integer)) for size in (axes or {}).values()
     ):
         raise ValueError(f"mesh {axes!r}: expected a size for each axis, such as {{'data': -1}}")
-    given = dict(axes or {"data": -1})
-    if unknown := sorted(set(given) - set(MESH_AXES)):
+    axes = dict(axes or {"data": -1})
+    if unknown := sorted(set(axes) - set(MESH_AXES)):
         raise ValueError(
             f"mesh axis {unknown[0]!r} is unknown; the axes are {', '.join(MESH_AXES)}"
         )
-    sizes = {name: given.get(name, 1) for name in MESH_AXES}
+    sizes = {name: axes.get(name, 1) for name in MESH_AXES}
     free = [name for name, size in sizes.items() if size == -1]
     if len(free) > 1 or any(size != -1 and size < 1 for size in sizes.values()):
-        raise ValueError(f"mesh {given}: sizes must be positive, and at most one of them -1")
+        raise ValueError(f"mesh {axes}: sizes must be positive, and at most one of them -1")
     rest = math.prod(size for size in sizes.values() if size != -1)
     if free:
         if len(devices) % rest:
             raise ValueError(
-                f"mesh {given}: {free[0]}=-1 cannot be filled, because {len(devices)} devices are "
+                f"mesh {axes}: {free[0]}=-1 cannot be filled, because {len(devices)} devices are "
                 f"not a multiple of {rest}; {_nearest_divisors(rest, len(devices))} would be"
             )
         sizes[free[0]] = len(devices) // rest
     count = math.prod(sizes.values())
     if count > len(devices):
         raise ValueError(
-            f"mesh {given} needs {count} devices and there are {len(devices)}; make the product of "
+            f"mesh {axes} needs {count} devices and there are {len(devices)}; make the product of "
             f"the axes {_nearest_divisors(count, len(devices))}, or give -1 for one axis"
         )
     grid = np.array(devices[:count]).reshape(tuple(sizes.values()))
@@ -187,7 +184,7 @@ def spec_of(
 ) -> PartitionSpec:
     """The partition of an array whose axes are called `axes`.
 
-    A mesh axis cuts at most one axis of an array: the leftmost that asks for it has it.
+    A mesh axis cuts at most one axis of an array: the leftmost whose rule names it.
 
     Raises:
         ValueError: a length in `shape` that the mesh does not divide, with the nearest it does.
@@ -195,40 +192,35 @@ def spec_of(
     if shape is not None and len(shape) != len(axes):
         raise ValueError(f"axes {tuple(axes)} do not fit the shape {tuple(shape)}")
     parts = _assign(axes, rules, dict(mesh.shape))
-    for index, part in enumerate(parts if shape is not None else ()):
-        assert shape is not None
+    for axis, length, part in zip(axes, shape or (), parts):
         need = math.prod(mesh.shape[name] for name in part)
-        if shape[index] % need:
+        if length % need:
             raise ValueError(
-                f"{axes[index]} ({shape[index]}) must be a multiple of the mesh's "
-                f"{' x '.join(part)} ({need}); the nearest are {nearest(shape[index], need)}"
+                f"{axis} ({length}) must be a multiple of the mesh's {' x '.join(part)} ({need}); "
+                f"the nearest are {nearest(length, need)}"
             )
     return PartitionSpec(*[_entry(part) for part in parts])
 
 
-def shardings(axes: Any, shapes: Any, mesh: Mesh, rules: Rules | None = None) -> Any:
+def shardings(axes: Any, shapes: Any, mesh: Mesh) -> Any:
     """A tree of NamedSharding for parameters whose axis names are the tree `axes`.
-
-    `rules` are those in use if there are none here.
 
     Raises:
         ValueError: every parameter that the mesh does not divide, in one message; a mesh with axes
             that no rule knows.
     """
-    if rules is None:
-        check_mesh(mesh)
-        rules = _rules.value.parameters
+    check_mesh(mesh)
     problems: list[str] = []
 
-    def place(path, leaf, names):
+    def sharding(path, leaf, names):
         try:
-            return NamedSharding(mesh, spec_of(names, rules, mesh, leaf.shape))
+            return NamedSharding(mesh, spec_of(names, _rules.value.parameters, mesh, leaf.shape))
         except ValueError as error:
             where = jax.tree_util.keystr(path, simple=True, separator=".")
             problems.append(f"{where}: {error}")
             return None
 
-    tree = jax.tree_util.tree_map_with_path(place, shapes, axes)
+    tree = jax.tree_util.tree_map_with_path(sharding, shapes, axes)
     if problems:
         raise ValueError("parameters do not divide the mesh:\n  " + "\n  ".join(problems))
     return tree
@@ -253,7 +245,7 @@ def batch_shards(mesh: Mesh) -> int:
 
 @contextlib.contextmanager
 def use(mesh: Mesh | None) -> Iterator[None]:
-    """Makes `mesh` the one that `constrain` sees, outside and inside of traced functions."""
+    """Makes `mesh` the current one, which `constrain` reads, in traced functions and outside."""
     with contextlib.ExitStack() as stack:
         if mesh is not None:
             check_mesh(mesh)
@@ -264,7 +256,7 @@ def use(mesh: Mesh | None) -> Iterator[None]:
         yield
 
 
-def constrain(x: Any, names: str, rules: Rules | None = None) -> Any:
+def constrain(x: Any, names: str) -> Any:
     """Asks XLA to lay `x`, whose axes are called `names`, out over the current mesh.
 
     Without a mesh this is the identity. A length that the mesh does not divide (one row while
@@ -276,7 +268,7 @@ def constrain(x: Any, names: str, rules: Rules | None = None) -> Any:
         return x
     if len(names.split()) != x.ndim:
         raise ValueError(f"axes {names!r} do not fit an array of shape {x.shape}")
-    parts = cutting(names, x.shape, rules)
+    parts = cutting(names, x.shape)
     free = None if sizes.keys() <= _rules.value.known else PartitionSpec.UNCONSTRAINED
     entries = [_entry(part) if part else free for part in parts]
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*entries))
@@ -292,14 +284,13 @@ def mesh_sizes() -> dict[str, int]:
     }
 
 
-def cutting(names: str, shape: Sequence[int], rules: Rules | None = None) -> list[tuple[str, ...]]:
+def cutting(names: str, shape: Sequence[int]) -> list[tuple[str, ...]]:
     """The axes of the current mesh that cut each axis of an activation, as `constrain` lays it
     out; none where they do not divide it."""
     sizes = mesh_sizes()
-    rules = _rules.value.activations if rules is None else rules
     return [
         part if length % math.prod(sizes[name] for name in part) == 0 else ()
-        for part, length in zip(_assign(names.split(), rules, sizes), shape)
+        for part, length in zip(_assign(names.split(), _rules.value.activations, sizes), shape)
     ]
 
 
@@ -307,57 +298,6 @@ def cuts(names: str, shape: Sequence[int]) -> tuple[int, ...]:
     """Into how many parts the current mesh cuts each axis of an activation."""
     sizes = mesh_sizes()
     return tuple(math.prod(sizes[name] for name in part) for part in cutting(names, shape))
-
-
-AUTO = (
-    "layouts here are left to the compiler: make the mesh with tj.make_mesh({'data': -1}), or with "
-    "axis_types=(jax.sharding.AxisType.Auto,) for each of its axes"
-)
-
-
-def refuse_explicit(arrays: Mapping[str, Any]) -> None:
-    """Raises ValueError for an array that is cut along an explicit axis of a mesh, as
-    `jax.make_mesh` makes them: operations of models do not say how their results are cut."""
-    for name, leaf in arrays.items():
-        for array in jax.tree.leaves(leaf):
-            if isinstance(array, jax.Array):
-                spec = jax.typeof(array).sharding.spec
-                if any(part is not None for part in spec):
-                    raise ValueError(f"{name} is cut along explicit axes, {spec}; {AUTO}")
-
-
-def refuse_explicit_values(values: Any, inputs: Mapping[str, Any]) -> None:
-    """Raises ValueError for parameters that are cut along an explicit axis, and for those that lie
-    on a mesh of such beside a cache that does not: what they compute cannot be written into it.
-    (Under `jax.set_mesh` of that mesh, what is made on the way lies on it.)"""
-    refuse_explicit({"a parameter": values})
-    if "cache" not in inputs:
-        return
-    cache = jax.tree.leaves(inputs["cache"])
-    states = [leaf for leaf in cache if jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)]
-    for mesh in _meshes(jax.tree.leaves(values)):
-        needed = states if mesh == jax.sharding.get_abstract_mesh() else cache
-        if (explicit := _explicit(mesh)) and not _meshes(needed) <= {mesh}:
-            axes = ", ".join(explicit)
-            raise ValueError(
-                f"the parameters lie on a mesh with explicit axes, {axes}, and the cache does not; "
-                f"{AUTO}, or make the cache and call under jax.set_mesh"
-            )
-
-
-def _meshes(arrays: Sequence[Any]) -> set[Any]:
-    """The meshes that these are typed with."""
-    return {jax.typeof(array).sharding.mesh for array in arrays if isinstance(array, jax.Array)}
-
-
-def _explicit(mesh: Any) -> list[str]:
-    """The names of its explicit axes."""
-    return [n for n, k in zip(mesh.axis_names, mesh.axis_types) if k == AxisType.Explicit]
-
-
-def _refuse_mesh(mesh: Any) -> None:
-    if explicit := _explicit(mesh):
-        raise ValueError(f"mesh has explicit axes, {', '.join(explicit)}; {AUTO}")
 
 
 def varying(x: Any, *like: Any) -> Any:
@@ -388,16 +328,15 @@ def _assign(axes: Sequence[str], rules: Rules, sizes: Mapping[str, int]) -> list
     used: set[str] = set()
     parts = []
     for axis in axes:
-        wanted = table.get(axis)
-        names = _tuple(wanted or ())
+        names = _tuple(table.get(axis))
         part = tuple(name for name in names if sizes.get(name, 1) > 1 and name not in used)
         used.update(part)
         parts.append(part)
     return parts
 
 
-def _tuple(axes: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (axes,) if isinstance(axes, str) else axes
+def _tuple(axes: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (axes,) if isinstance(axes, str) else axes or ()
 
 
 def _entry(part: tuple[str, ...]) -> str | tuple[str, ...] | None:

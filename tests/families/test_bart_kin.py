@@ -136,7 +136,7 @@ def test_vectors_in_place_of_words_are_scaled_by_two_decoders_only(side):
     for family in kin:
         values = {**TINY, "model_type": family, "scale_embedding": True}
         embed = TokenEmbedder(config_class(values).from_dict(values).embed(side == "decoder"))
-        given = embed.given(jnp.ones((1, 2, 12)), jnp.float32)
+        given = embed.scaled(jnp.ones((1, 2, 12)), jnp.float32)
         assert jnp.allclose(given, 12**0.5 if family in scaled else 1.0), family
 
 

@@ -181,7 +181,7 @@ def test_each_task_has_its_global_tokens():
 def test_big_bird_scales_vectors_in_place_of_words_as_it_does_words():
     for on, scale in ((True, 24**0.5), (False, 1.0)):
         config = tj.BigBirdConfig(vocab_size=9, hidden_size=24, rescale_embeddings=on)
-        given = TokenEmbedder(config.embed()).given(jnp.ones((1, 2, 24)), jnp.float32)
+        given = TokenEmbedder(config.embed()).scaled(jnp.ones((1, 2, 24)), jnp.float32)
         assert jnp.allclose(given, scale)
 
 

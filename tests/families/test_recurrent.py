@@ -10,9 +10,9 @@ import pytest
 import transformers_jax as tj
 from transformers_jax.models.base import Plan
 from transformers_jax.models.recurrent import RecurrentConfig
-from transformers_jax.nn.additive import AdditiveRule
 from transformers_jax.nn.attend import Score
 from transformers_jax.nn.param import bind, draw, params
+from transformers_jax.nn.position import AdditiveRule
 from transformers_jax.nn.recurrent import BothWays, Gru
 from transformers_jax.spec import Initial
 
@@ -139,7 +139,7 @@ def test_additive_scores_agree_on_every_backend():
         """(messages, the gradient of their squares by the vector)."""
 
         def hear(vector):
-            score = Score(AdditiveRule(), vector)
+            score = Score(AdditiveRule(), {"vector": vector})
             y = tj.attend(q, k, v, edges, scale=1.0, score=score, how=how)
             return jnp.square(y).sum(), y
 

@@ -34,11 +34,10 @@ from transformers_jax.nn.attend import (
     Refused,
     Score,
     ScoreRule,
-    cudnn,
+    fused,
     pallas,
     reference,
     tiled,
-    xla,
 )
 
 B, T, S, H, G, K, U = 2, 29, 37, 6, 2, 5, 5
@@ -97,7 +96,7 @@ def _tiled(*arguments, **options):
 BACKENDS = {
     "reference": reference.attend,
     "tiled": _tiled,
-    "xla": xla.attend,
+    "xla": fused.xla,
     "pallas": pallas.attend,
 }
 
@@ -149,7 +148,7 @@ class Offsets(ScoreRule):
 
     def __call__(self, params, q, k, qn, kn, pairs):
         offset = kn.tag("index")[:, None, :] - qn.tag("index")[:, :, None]
-        table = jnp.moveaxis(params["table"][jnp.clip(offset, -5, 5) + params["middle"]], -1, 1)
+        table = jnp.moveaxis(params["table"][jnp.clip(offset, -5, 5) + 5], -1, 1)
         k = jnp.repeat(k, q.shape[2] // k.shape[2], 2)
         return table + jnp.einsum("bthk,hk,bshk->bhts", q, params["width"], k)
 
@@ -168,7 +167,7 @@ OPTIONS = {
 
 def chosen(option: str | None, moving) -> dict:
     """The keywords of `attend` for an option."""
-    score = Score(Offsets(option == "replaced score"), {**moving["score"], "middle": 5})
+    score = Score(Offsets(option == "replaced score"), moving["score"])
     return {
         "softcap": {"softcap": 1.5},
         "sinks": {"sinks": moving["sinks"]},
@@ -298,7 +297,7 @@ def told(case: Case) -> str:
     """What cuDNN would be told about the graph on a machine that has it."""
     try:
         arrays = jax.tree.map(jnp.asarray, inputs(case))  # not NumPy: known at run time only
-        words = cudnn.told(edges_of(case, arrays), (B, T, H, 64), jnp.bfloat16)
+        words = fused.lowered(edges_of(case, arrays), (B, T, H, 64), jnp.bfloat16)
     except Refused as reason:
         return f"refuses: {reason}"
     told = ["causal"] * words.causal + [f"left={words.left}"] * (words.left is not None)

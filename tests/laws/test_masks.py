@@ -29,6 +29,7 @@ from transformers_jax.graph import (
     sequence,
 )
 from transformers_jax.nn.attend import Refused, Score, ScoreRule, attend, reference, tiled
+from transformers_jax.nn.attend.score import Weighting
 
 DOCS = Path(__file__).parents[2] / "docs" / "masks.md"
 RUNNING = ["tiled", "pallas", "xla"]
@@ -250,7 +251,7 @@ def test_the_scale_keeps_the_variance_of_scores():
     nodes = sequence(211)
 
     def variance(scale):
-        return float(reference.scores_of(q, k, connect(FULL, nodes), scale=scale).var())
+        return float(reference.scores_of(q, k, connect(FULL, nodes), Weighting(scale)).var())
 
     assert abs(variance(64**-0.5) - 1) < 0.05
     assert variance(1.0) > 50  # the control
@@ -311,7 +312,7 @@ def test_a_fallback_is_said_once_with_its_reason(monkeypatch, caplog):
     from transformers_jax.nn import attend as package
 
     monkeypatch.setattr(package, "_preferred", lambda edges: ("cudnn", "reference"))
-    package._say_once.cache_clear()
+    package._warn_once.cache_clear()
     arrays = mask_cases.inputs(NAMES["causal"])
     for _ in range(2):
         attend(*(arrays[n] for n in "qkv"), connect(CAUSAL, sequence(29)), scale=1.0)

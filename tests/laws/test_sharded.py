@@ -27,7 +27,7 @@ def check(axes, G):
 
     def loss(how, q, k, v, sinks, table, document):
         edges = connect(CAUSAL & Same("document"), sequence(T, tags={"document": document}))
-        score = Score(Offsets(), {**table, "middle": 5})
+        score = Score(Offsets(), table)
         options = dict(sinks=sinks, score=score, softcap=2.0, dropout=0.3, key=jax.random.key(1))
         out = attend(q, k, v, edges, scale=0.4, how=how, **options)
         return (out * flow).sum()

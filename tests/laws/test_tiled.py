@@ -9,6 +9,7 @@ import pytest
 
 from transformers_jax.graph import CAUSAL, FULL, Near, Same, Where, connect, sequence
 from transformers_jax.nn.attend import pallas, prepare, reference, size, tiled
+from transformers_jax.nn.attend.score import Weighting
 
 
 def temporary_bytes(backend, length: int) -> int:
@@ -101,10 +102,8 @@ def test_the_kernel_lowers_for_cuda_without_a_gpu(mask):
 
     def run(q, k, v, document, sinks):
         edges = connect(mask, sequence(200, tags={"document": document}))
-        plan, _, graph = tiled.planned(
-            edges, (4, 2), (0, 0, 0), None, rows=2, scale=0.1, score=None, softcap=3.0,
-            dropout=0.1, key=jax.random.key(1),
-        )  # fmt: skip
+        weighting = Weighting(0.1, softcap=3.0, dropout=0.1, key=jax.random.key(1))
+        plan, graph = tiled.planned(edges, weighting, 2, (4, 2))
         return pallas.forward(plan, q, k, v, sinks, graph, interpret=False)
 
     half = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.bfloat16)

@@ -9,7 +9,7 @@ import transformers_jax as tj
 from transformers_jax.graph import CAUSAL, Same, connect, sequence
 from transformers_jax.nn.attend import BACKENDS, Score, ScoreRule, tiled
 from transformers_jax.nn.derivative import both_ways
-from transformers_jax.nn.grouped_matmul import grouped
+from transformers_jax.nn.grouped_matmul import by_group
 from transformers_jax.nn.loss import vocabulary_loss
 from transformers_jax.nn.param import mixed_einsum
 from transformers_jax.nn.unembedding import Unembedding
@@ -102,7 +102,7 @@ def test_products_of_groups_and_of_halves_move_forward_as_plain_ones_do():
     group = jnp.asarray([0, 2, 1, 3])  # the last block is of no group
     at, along = ((normal(s, 4, 3, 5), normal(s + 1, 3, 5, 2)) for s in (0, 2))
     plain = lambda at: jnp.einsum("nbd,ndf->nbf", at[0][:3], at[1][group[:3]])
-    compare(lambda at: grouped(*at, group)[:3], plain, at, along)
+    compare(lambda at: by_group(*at, group)[:3], plain, at, along)
     halves = lambda at: mixed_einsum("nbd,gdf->nbgf", *at)
     compare(halves, lambda at: jnp.einsum("nbd,gdf->nbgf", *at), at, along, 0.2)
 

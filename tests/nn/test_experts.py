@@ -13,14 +13,13 @@ from transformers_jax import spec
 from transformers_jax.nn.experts import (
     Experts,
     ExpertsSpec,
-    balance_loss,
     has_room,
     route,
-    router_z_loss,
 )
 from transformers_jax.nn.feedforward import FeedForwardSpec, activation
-from transformers_jax.nn.grouped_matmul import _grouped, _ragged, arrange
+from transformers_jax.nn.grouped_matmul import _by_group, _ragged, arrange
 from transformers_jax.nn.param import bind, params
+from transformers_jax.nn.router_losses import balance_loss, router_z_loss
 
 FFN = FeedForwardSpec(hidden=11, activation="silu", gated=True)
 SPEC = ExpertsSpec(count=5, top=2, ffn=FFN)
@@ -157,7 +156,7 @@ def test_the_primitive_of_accelerators_computes_the_same_blocks():
     x, weight, flow = draw(4, 8, D), draw(3, D, 5, seed=1), draw(4, 8, 5, seed=2)
     find = lambda run: jax.value_and_grad(lambda x, w: (run(x, w, group) * flow).sum(), (0, 1))
     accelerated = lambda x, w, group: _ragged(x, w, group, False)
-    blocks = lambda x, w, group: _grouped(jnp.dtype("float32"), x, w, group)
+    blocks = lambda x, w, group: _by_group(jnp.dtype("float32"), x, w, group)
     found, wanted = (find(run)(x, weight) for run in (accelerated, blocks))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted)):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)

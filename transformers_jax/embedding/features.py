@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax.arrays import Array, Float, Params, is_traced
+from transformers_jax.explicit_axes import refuse_explicit, refuse_explicit_values
 from transformers_jax.inputs.arguments import concrete, narrow, traceable
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.wiring import Network
@@ -19,7 +20,6 @@ from transformers_jax.nn.layers import unstack
 from transformers_jax.nn.param import bind, merge, mixed, params, split
 from transformers_jax.nn.pooling import Pooling, pool
 from transformers_jax.nn.stack import Stack
-from transformers_jax.shard import refuse_explicit, refuse_explicit_values
 
 
 def features(

@@ -82,7 +82,7 @@ class AlbertConfig(BertConfig):
         sentence = heads.NextSentence(
             self.hidden_size, self.initial, self.num_labels, self.classifier_rate
         )
-        names = dict(asked="sentence_order_label", answered="sop_logits")
+        names = dict(label="sentence_order_label", logits="sop_logits")
         return heads.Pretraining(self.words(), sentence, **names)
 
     def backbone(self, prefix):

@@ -20,6 +20,7 @@ import numpy as np
 from flax import nnx
 
 from transformers_jax.arrays import Array, Float, Int, Params, is_traced, ordinary, to_dtype
+from transformers_jax.explicit_axes import refuse_explicit, refuse_explicit_values
 from transformers_jax.hub.table import Table
 from transformers_jax.inputs.arguments import (
     FLAGS,
@@ -39,7 +40,6 @@ from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.layers import restack, unstack
 from transformers_jax.nn.param import bind, merge, mixed, params, split
 from transformers_jax.nn.stack import Stack
-from transformers_jax.shard import refuse_explicit, refuse_explicit_values
 from transformers_jax.spec import Execution
 from transformers_jax.spelling import nearest
 
@@ -117,7 +117,7 @@ class Model(nnx.Module):
     init_cache: Callable[..., Any]  # of those that decode: `init_cache` below
     is_encoder_decoder = False
     positions: int | None = None  # tokens that have a learned position; None without a table
-    routing: Any = None  # what routers add to the loss (`nn.experts.RouterLosses`)
+    routing: Any = None  # what routers add to the loss (`nn.router_losses.RouterLosses`)
 
     @by_name
     def forward(self, **inputs: Any) -> Output:

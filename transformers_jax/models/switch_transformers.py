@@ -9,8 +9,9 @@ from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.t5 import T5Config
 from transformers_jax.models.weight_rows import dense, feed_forward, norm
 from transformers_jax.models.wiring.family import SIDES
-from transformers_jax.nn.experts import ExpertsSpec, RouterLosses
+from transformers_jax.nn.experts import ExpertsSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
+from transformers_jax.nn.router_losses import RouterLosses
 from transformers_jax.spec import Branch, Draw, InitialT5
 
 

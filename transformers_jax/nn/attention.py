@@ -1,4 +1,4 @@
-"""Attention, the module: message passing along the edges of a graph whose nodes are tokens.
+"""Attention: message passing along the edges of a graph whose nodes are tokens.
 
     out = W_o . attend(W_q x, W_k source, W_v source)        source = x: self-attention
 
@@ -8,7 +8,6 @@ keys and values come from, nowhere else. MHA, GQA and MQA differ in the number G
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
@@ -16,31 +15,21 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import FULL, Edges, Mask, Nodes
-from transformers_jax.nn.attend import Score, attend, reference
+from transformers_jax.nn.attend import attend, reference
 from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.extend import Summaries
-from transformers_jax.nn.norm import Norm as NormModule
-from transformers_jax.nn.operation import Context, Op, OpResult
+from transformers_jax.nn.norm import Norm
+from transformers_jax.nn.operation import Op, OpResult
 from transformers_jax.nn.param import add, contract, param
 from transformers_jax.nn.position import rotate, score_module
 from transformers_jax.shard import constrain
-from transformers_jax.spec import (
-    ZEROS,
-    Disentangled,
-    Initial,
-    Norm,
-    OpFlops,
-    OpSpec,
-    Rotary,
-    ScoreSpec,
-)
-from transformers_jax.spec import Summaries as SummariesSpec
 
 
 @dataclass(frozen=True)
-class AttentionSpec(OpSpec):
+class AttentionSpec(spec.OpSpec):
     """One attention: which tokens attend to which (`mask`), with how many heads and what positions.
 
     Attributes:
@@ -50,14 +39,14 @@ class AttentionSpec(OpSpec):
         bias: which projections have one, of query, key, value, out.
         relations: masks of further relations. Each has queries, keys and values of its own, and the
             messages of all are added before the output projection (Longformer).
-        score: what positions add to the scores, learned by this layer; what the stack's score gives
-            is handed to it. None: the stack's score, if any.
+        score: what positions add to the scores, learned by this layer; the result of the stack's
+            score is its input. None: the stack's score, if any.
         extend: keys beyond those of the source, computed from it.
-        projects: which of query, key, value and out have a matrix; what has none is taken as it is,
-            cut into heads (values that are the source's own states: Bahdanau et al. 2014).
+        projects: which of query, key, value and out have a matrix; without one the states are cut
+            into heads as they are (values that are the source's own: Bahdanau et al. 2014).
         norm: normalises queries and keys per head.
         softcap: scores become softcap * tanh(scores / softcap).
-        sinks: a learned logit per head that takes weight and gives nothing.
+        sinks: a learned logit per head that takes weight and has no value.
         dropout: of the attention weights.
     """
 
@@ -69,13 +58,13 @@ class AttentionSpec(OpSpec):
     value_source: int | None = None
     mask: Mask = FULL
     scale: float | None = None
-    rotary: Rotary | None = None
+    rotary: spec.Rotary | None = None
     bias: tuple[str, ...] = ()
     relations: tuple[Mask, ...] = ()
-    score: ScoreSpec | None = None
-    extend: SummariesSpec | None = None
+    score: spec.ScoreSpec | None = None
+    extend: spec.Summaries | None = None
     projects: tuple[str, ...] = ("query", "key", "value", "out")
-    norm: Norm | None = None
+    norm: spec.Norm | None = None
     softcap: float | None = None
     sinks: bool = False
     dropout: float = 0.0
@@ -97,14 +86,14 @@ class AttentionSpec(OpSpec):
         return replace(self, mask=self.mask.at(layer), relations=relations)
 
     @property
-    def groups(self) -> int:
+    def groups(self) -> int:  # type: ignore[override]
         """G, the number of key/value heads."""
         return self.kv_heads or self.heads
 
-    def build(self, width: int, initial: Initial, source: str | None = None) -> Attention:
+    def build(self, width: int, initial: spec.Initial, source: str | None = None) -> Attention:
         return Attention(self, width, initial, source)
 
-    def flops(self, width: int, queries: int, keys: int, edges: Callable[[Mask], int]) -> OpFlops:
+    def flops(self, width, queries, keys, edges) -> spec.OpFlops:
         values, keys_from = self.value or self.kv, self.source or width
         projected = width * self.heads * self.kv * queries
         values_from = self.value_source or keys_from
@@ -112,10 +101,10 @@ class AttentionSpec(OpSpec):
         projected *= 1 + len(self.relations)
         dense = 2.0 * (projected + self.heads * values * width * queries)
         attention = 2.0 * self.heads * (self.kv + values) * sum(map(edges, self.masks))
-        if isinstance(self.score, Disentangled):  # products with the rows of a table
+        if isinstance(self.score, spec.Disentangled):  # products with the rows of a table
             rows = min(2 * self.score.reach, 2 * queries - 1)
             attention += 2.0 * self.heads * self.kv * len(self.score.terms) * queries * rows
-        return OpFlops(dense, attention)
+        return spec.OpFlops(dense, attention)
 
     def describe(self) -> str:
         heads = f"{self.heads} heads of {self.kv}"
@@ -127,8 +116,8 @@ class AttentionSpec(OpSpec):
     collects = frozenset({"weights"})
 
 
-class Attended(NamedTuple):
-    """What an attention gives back: the new stream, its memory, and its weights if asked for."""
+class AttentionOutput(NamedTuple):
+    """The result of an attention: its output, its cache, and its weights if requested."""
 
     x: Float[Array, "B T D"]
     cache: KeyValues | None
@@ -138,7 +127,7 @@ class Attended(NamedTuple):
 class Relation(Op):
     """Queries, keys and values of one relation between tokens."""
 
-    def __init__(self, attention: AttentionSpec, width: int, initial: Initial):
+    def __init__(self, attention: AttentionSpec, width: int, initial: spec.Initial):
         self.spec = attention
         a, K = attention, attention.kv
         sizes = {"embed": width, "heads": a.heads, "kv_heads": a.groups, "kv": K}
@@ -150,7 +139,7 @@ class Relation(Op):
             return param(axes, {**sizes, "embed": source or width}, initial.draw(role, sizes))
 
         def bias(role: str, axes: str, sizes):
-            return param(axes, sizes, ZEROS) if role in a.bias else None
+            return param(axes, sizes, spec.ZEROS) if role in a.bias else None
 
         self.query = weight("query", "embed heads kv", sizes)
         self.key = weight("key", "embed kv_heads kv", sizes, a.source)
@@ -158,13 +147,13 @@ class Relation(Op):
         self.query_bias = bias("query", "heads kv", sizes)
         self.key_bias = bias("key", "kv_heads kv", sizes)
         self.value_bias = bias("value", "kv_heads kv", of_values)
-        self.query_norm = NormModule(a.norm, K, "kv") if a.norm else None
-        self.key_norm = NormModule(a.norm, K, "kv") if a.norm else None
+        self.query_norm = Norm(a.norm, K, "kv") if a.norm else None
+        self.key_norm = Norm(a.norm, K, "kv") if a.norm else None
 
     def queries(
         self, x: Array, rotation: tuple[Array, Array] | None = None
     ) -> Float[Array, "B T H K"]:
-        """Queries of the tokens of `x` (rotated, if a rotation is given)."""
+        """Queries of the tokens of `x`, rotated if there is a rotation."""
         q = into_heads(x, self.query, self.query_bias, self.spec.heads)
         q = q if self.query_norm is None else self.query_norm(q)
         return constrain(self._rotated(q, rotation), "batch length heads kv")
@@ -175,7 +164,7 @@ class Relation(Op):
         value_source: Array | None = None,
         rotation: tuple[Array, Array] | None = None,
     ) -> tuple[Float[Array, "B S G K"], Float[Array, "B S G U"]]:
-        """Keys (rotated, if a rotation is given) and values of a source."""
+        """Keys, rotated if there is a rotation, and values of a source."""
         values_from = source if value_source is None else value_source
         k = into_heads(source, self.key, self.key_bias, self.spec.groups)
         v = into_heads(values_from, self.value, self.value_bias, self.spec.groups)
@@ -198,20 +187,20 @@ class Attention(Relation):
         self,
         attention: AttentionSpec,
         width: int,
-        initial: Initial | None = None,
+        initial: spec.Initial | None = None,
         source: str | None = None,
     ):
-        initial, a, self.source = initial or Initial(), attention, source
+        initial, a, self.source = initial or spec.Initial(), attention, source
         super().__init__(a, width, initial)
         sizes = {"embed": width, "heads": a.heads, "kv_heads": a.groups, "kv": a.kv}
         of_values = {**sizes, "kv": a.value or a.kv}
         out = initial.draw("out", of_values)
         self.out = param("heads kv embed", of_values, out) if "out" in a.projects else None
-        self.out_bias = param("embed", sizes, ZEROS) if "out" in a.bias else None
+        self.out_bias = param("embed", sizes, spec.ZEROS) if "out" in a.bias else None
         self.relations = nnx.List(Relation(a, width, initial) for _ in a.relations)
         self.score = score_module(a.score, a, width, initial) if a.score else None
         self.extend = Summaries(a.extend, width) if a.extend else None
-        self.sinks = param("heads", sizes, ZEROS) if a.sinks else None
+        self.sinks = param("heads", sizes, spec.ZEROS) if a.sinks else None
 
     def __call__(
         self,
@@ -228,16 +217,16 @@ class Attention(Relation):
         key: Key | None = None,
         how: str = "auto",
         with_weights: bool = False,
-    ) -> Attended:
+    ) -> AttentionOutput:
         """Messages along `edges` into the tokens of `x`.
 
         Args:
             more: the edges of `spec.relations`.
-            source: what keys are computed from (and values, unless `value_source` is given);
+            source: what keys are computed from (and values, if there is no `value_source`);
                 None for self-attention.
             nodes: the nodes of the source, from which `spec.extend` makes more keys.
             rotation: that of the tokens of `x` (`nn.position.rotation`).
-            score: the stack's `Score`, or what this layer's own score takes from the stack.
+            score: the stack's `Score`, or the stack's input of this layer's own score.
             cache: keys computed earlier; `edges` must lead from them as well.
             with_weights: also return the weights, which forces the reference backend.
         """
@@ -245,7 +234,7 @@ class Attention(Relation):
             score = self.score(score, self, None if key is None else jax.random.fold_in(key, 0))
         tokens = x if source is None else source
         if self.extend is not None:
-            assert nodes is not None  # of the tokens that are summed up
+            assert nodes is not None  # of the tokens that are summarised
             tokens = jnp.concatenate([tokens, self.extend(tokens, nodes)], 1)
         y, weights = None, None
         for number, (relation, graph) in enumerate(zip((self, *self.relations), (edges, *more))):
@@ -259,28 +248,19 @@ class Attention(Relation):
                     k, v = k.astype(x.dtype), v.astype(x.dtype)
             own_key = key if key is None or not number else jax.random.fold_in(key, number)
             options = dict(score=score, key=own_key, how=how, with_weights=with_weights)
-            message, seen = self.messages(q, k, v, graph, **options)
+            message, own = self.messages(q, k, v, graph, **options)
             y = message if y is None else y + message
-            weights = seen if weights is None or seen is None else weights + seen
-        return Attended(self._project_out(constrain(y, "batch length heads kv")), cache, weights)
+            weights = own if weights is None or own is None else weights + own
+        return AttentionOutput(
+            self._project_out(constrain(y, "batch length heads kv")), cache, weights
+        )
 
-    def messages(
-        self,
-        q: Float[Array, "B T H K"],
-        k: Float[Array, "B S G K"],
-        v: Float[Array, "B S G U"],
-        edges: Edges,
-        *,
-        score: Score | None,
-        key: Key | None,
-        how: str,
-        with_weights: bool,
-    ) -> tuple[Float[Array, "B T H U"], Float[Array, "B H T S"] | None]:
-        """(What the queries receive, the weights if they are asked for): a hook of families."""
-        options: dict[str, Any] = dict(score=score, softcap=self.spec.softcap, key=key)
+    def messages(self, q, k, v, edges: Edges, *, with_weights, how, **options):
+        """(output of each head Float[B T H U], the weights Float[B H T S] if requested, else None),
+        with `score` and `key` among the options: a hook of families."""
         options["scale"] = self.spec.kv**-0.5 if self.spec.scale is None else self.spec.scale
         options["sinks"] = None if self.sinks is None else self.sinks[...]
-        options["dropout"] = self.spec.dropout
+        options |= dict(softcap=self.spec.softcap, dropout=self.spec.dropout)
         if with_weights:
             return reference.attend_with_weights(q, k, v, edges, **options)
         return attend(q, k, v, edges, how=how, **options), None
@@ -290,26 +270,17 @@ class Attention(Relation):
             return y.reshape(*y.shape[:2], -1)
         return add(contract("bthk,hkd->btd", y, self.out), self.out_bias)
 
-    def apply(
-        self,
-        x: Float[Array, "B T D"],
-        context: Context,
-        *,
-        cache: KeyValues | None = None,
-        key: Key | None = None,
-    ) -> OpResult:
-        edges, *more = (
-            context.edges[self.source, mask, self.spec.extend] for mask in self.spec.masks
-        )
-        rotary = self.spec.rotary
+    def apply(self, x, context, *, cache=None, key=None) -> OpResult:
+        op, source = self.spec, self.source
+        edges, *more = (context.edges[source, mask, op.extend] for mask in op.masks)
         attended = self(
             x,
             edges,
             more=tuple(more),
-            source=None if self.source is None else context.sources.get(self.source),
+            source=None if source is None else context.sources.get(source),
             nodes=context.nodes,
-            rotation=None if rotary is None else context.rotations[rotary, self.spec.kv],
-            score=context.scores.get(self.source),
+            rotation=None if op.rotary is None else context.rotations[op.rotary, op.kv],
+            score=context.scores.get(source),
             cache=cache,
             key=key,
             how=context.how,
@@ -322,7 +293,7 @@ class Attention(Relation):
 def into_heads(
     x: Float[Array, "B T D"], weight: nnx.Param | None, bias: nnx.Param | None, heads: int
 ) -> Float[Array, "B T H K"]:
-    """The projection of a stream into heads; without a matrix the stream itself, cut into them."""
+    """The projection of a stream into heads; without a matrix the stream, cut into heads."""
     if weight is None:
         return x.reshape(*x.shape[:2], heads, -1)
     return add(contract("btd,dhk->bthk", x, weight), bias)

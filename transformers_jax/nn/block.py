@@ -1,4 +1,4 @@
-"""A block: a row of residual branches; which, and in which order, is all that tells them apart."""
+"""A block: residual branches, one after the other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.nn.cache import KeyValues
-from transformers_jax.nn.noise import drop_path, dropout
+from transformers_jax.nn.noise import drop_path, dropout, split_key
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Context, OpResult
 from transformers_jax.nn.residual import Residual
@@ -37,9 +37,9 @@ class Block(nnx.Module):
         key: Key | None = None,
         drop_rate: Float[Array, ""] | None = None,
     ) -> tuple[Float[Array, "B T D"], dict[str, KeyValues] | None, dict[str, Array]]:
-        """(stream, cache by branch, what was collected: "hidden", and "branch.what" of each
+        """(stream, cache by branch, what was collected: "hidden", and "branch.name" of each
         branch); with a key, branches are left out at the rate `drop_rate`, row by row."""
-        written, entered = dict(cache or {}), x
+        caches, entered = dict(cache or {}), x
         collected: dict[str, Array] = {}
         for number, branch in enumerate(self.branches):
             if not context.reaches(branch.source):
@@ -49,10 +49,10 @@ class Block(nnx.Module):
             y = entered if branch.reads == "block" else x
             join: Residual = getattr(self, f"{branch.name}_residual")
             y = join.enter(y if branch.placement == "post" else norm(y), context)
-            result = self._apply(branch, context, y, written.get(branch.name), op_key)
+            result = self._apply(branch, context, y, caches.get(branch.name), op_key)
             if result.cache is not None:
-                written[branch.name] = result.cache
-            collected |= {f"{branch.name}.{what}": z for what, z in result.collected.items()}
+                caches[branch.name] = result.cache
+            collected |= {f"{branch.name}.{name}": z for name, z in result.collected.items()}
             y = dropout(result.delta, branch.dropout, key_behind)
             if drop_rate is not None and key_behind is not None:
                 y = drop_path(y, drop_rate, jax.random.fold_in(key_behind, 1))
@@ -63,10 +63,10 @@ class Block(nnx.Module):
             x = context.nodes.zeroed(x) if branch.zero_padding else x
         if "hidden" in context.collect:
             collected["hidden"] = x
-        return x, written or None, collected
+        return x, caches or None, collected
 
     def _apply(self, branch, context, x, cache, key) -> OpResult:
-        """The operation of a branch, recomputed in the backward pass if that was asked for."""
+        """The result of a branch's operation; `remat` may have the backward pass recompute it."""
         op = getattr(self, branch.name)
         run = lambda x, cache, key: op.apply(x, context, cache=cache, key=key)
         attends = bool(branch.op.masks)
@@ -76,8 +76,6 @@ class Block(nnx.Module):
 
 
 def split_at(key: Key | None, number: int) -> tuple[Key | None, Key | None]:
-    """The keys of branch `number`: of its operation, and of what comes behind it."""
-    if key is None:
-        return None, None
-    first, second = jax.random.split(jax.random.fold_in(key, number))
+    """The keys of branch `number`: of its operation, and of the dropout behind it."""
+    first, second = split_key(None if key is None else jax.random.fold_in(key, number), 2)
     return first, second

@@ -1,8 +1,8 @@
-"""What a decoder remembers: keys and values per layer, and the nodes they belong to.
+"""The cache of a decoder: keys and values per layer, and the nodes they belong to.
 
 Decoding with a cache is one row of the same matrix of edges: the query is one node, the keys are
 the nodes of the cache. There is no second forward. A layer whose mask is a window keeps a ring,
-which stores tags per slot and is attended together with the new tokens before they are written.
+which stores tags per slot and is attended to with the new tokens before they are written.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class KeyValues:
     def extend(
         self, key: Array, value: Array, start: Int[Array, ""]
     ) -> tuple[Array, Array, KeyValues]:
-        """(keys, values, memory): what to attend over, and what is remembered afterwards."""
+        """(keys, values, cache): the ones to attend to, and the cache afterwards."""
         new = replace(
             self,
             key=write(self.key, key, start, self.kind == "ring"),
@@ -43,34 +43,34 @@ class KeyValues:
         return join(self.key, key), join(self.value, value), new
 
 
-def write(memory: Array, new: Array, start: Int[Array, ""], ring: bool) -> Array:
+def write(cache: Array, new: Array, start: Int[Array, ""], ring: bool) -> Array:
     """[B S ...] with [B T ...] written at the slots of the tokens start .. start + T.
 
-    Numbers that do not fit are NaN, and so is what is read of them from then on: JAX would move
-    `start` back, to slots that are taken.
+    Numbers that do not fit are NaN, and so is all that is computed of them from then on: JAX would
+    move `start` back, to slots that are taken.
     """
-    size, count = memory.shape[1], new.shape[1]
-    new = new.astype(memory.dtype)
+    size, count = cache.shape[1], new.shape[1]
+    new = new.astype(cache.dtype)
     if not ring:
         if jnp.issubdtype(new.dtype, jnp.inexact):
             new = jnp.where(start + count <= size, new, jnp.nan)
         none = np.int32(0)  # of the same type as the start, with 64 bits as well
-        place = (none, start) + (none,) * (memory.ndim - 2)
-        return jax.lax.dynamic_update_slice(memory, new, place)
-    kept = min(size, count)  # of a longer chunk only the end survives
-    slots = (start + count - kept + jnp.arange(kept)) % size
-    return memory.at[:, slots].set(new[:, count - kept :])
+        corner = (none, start) + (none,) * (cache.ndim - 2)
+        return jax.lax.dynamic_update_slice(cache, new, corner)
+    last = min(size, count)  # of a longer chunk only the end fits
+    slots = (start + count - last + jnp.arange(last)) % size
+    return cache.at[:, slots].set(new[:, count - last :])
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Cache:
-    """The memory of a decoder stack.
+    """The cache of a decoder stack.
 
     Attributes:
         layers: one entry per slot of the stack's pattern (leaves stacked over its repeats), or per
-            layer if the stack holds its layers as a list; each maps a branch to its KeyValues.
-        nodes: the nodes of `full` memories and of rings, by their number of slots.
+            layer if the stack has its layers as a list; each maps a branch to its KeyValues.
+        nodes: the nodes of `full` caches and of rings, by their number of slots.
         source: the nodes that cross-attention attends to, if any.
         length: tokens written so far, the same for all rows (prompts are padded on the left).
     """
@@ -83,12 +83,12 @@ class Cache:
     stacked: bool = field(default=True, metadata={"static": True})
 
     def keys(self, mask: Mask, q: Nodes) -> Nodes:
-        """The nodes that queries `q`, just being written, attend over under `mask`."""
+        """The nodes that queries `q`, just being written, attend to under `mask`."""
         slots = slots_for(mask, self.size)
         old = self.nodes[str(slots)]
         if slots == self.size:
             return _written(old, q, self.length, ring=False)
-        # Slots about to be overwritten are older than any window reaches: the mask says so.
+        # Slots about to be overwritten are older than any window reaches: the mask excludes them.
         return concatenate(old, _like(q, old))
 
     def advance(self, q: Nodes, layers: tuple[dict[str, KeyValues], ...]) -> Cache:
@@ -100,7 +100,7 @@ class Cache:
         return replace(self, layers=layers, nodes=nodes, length=self.length + q.length)
 
     def gather(self, rows: Int[Array, " B"]) -> Cache:
-        """The rows of the batch in another order, possibly repeated: what beam search asks for."""
+        """The rows of the batch in another order, possibly repeated, for beam search."""
         return self._rows(lambda leaf, axis: jnp.take(leaf, rows, axis=axis))
 
     def repeat(self, times: int) -> Cache:
@@ -110,12 +110,12 @@ class Cache:
     def reorder(self, rows: Int[Array, " B"]) -> Cache:
         """`gather` for rows that move only among the beams of one prompt: what the decoder attends
         to (keys of cross-attention, the source's nodes) is the same for all of them and stays."""
-        moved = self.gather(rows)
-        kept = tuple(
-            {kind: old if old.kind == "cross" else new[kind] for kind, old in layer.items()}
-            for layer, new in zip(self.layers, moved.layers)
+        gathered = self.gather(rows)
+        layers = tuple(
+            {name: old if old.kind == "cross" else new[name] for name, old in layer.items()}
+            for layer, new in zip(self.layers, gathered.layers)
         )
-        return replace(moved, layers=kept, source=self.source)
+        return replace(gathered, layers=layers, source=self.source)
 
     def _rows(self, change) -> Cache:
         axis = 1 if self.stacked else 0
@@ -138,7 +138,7 @@ def reach(mask: Mask) -> int | None:
 
 
 def slots_for(mask: Mask, size: int) -> int:
-    """How many slots a layer with this mask needs to remember `size` tokens."""
+    """How many slots a layer with this mask needs for `size` tokens."""
     left = reach(mask)
     if is_symbolic(size):
         return size
@@ -149,17 +149,17 @@ def empty_nodes(tags: frozenset[str], batch: int, slots: int) -> Nodes:
     """Nodes of slots in which nothing has been written."""
     names = {"index", "position"} | tags
     zeros = jnp.zeros((batch, slots), jnp.int32)
-    # -1 is before every token, so an unwritten slot can never look like a neighbour.
+    # -1 is before every token, so an unwritten slot is never within a window.
     return Nodes(dict.fromkeys(sorted(names), zeros - 1), zeros.astype(bool))
 
 
 def _like(q: Nodes, old: Nodes) -> Nodes:
-    """The new tokens with exactly the tags and the batch size of the remembered ones."""
+    """The new tokens with exactly the tags and the batch size of the cached ones."""
     batch = old.tags["index"].shape[0]
-    spread = lambda leaf: jnp.broadcast_to(leaf, (batch, q.length))
+    whole = lambda leaf: jnp.broadcast_to(leaf, (batch, q.length))
     tags = {"position": q.position, **q.tags}
     valid: Bool[Array, "b T"] = jnp.ones((1, q.length), bool) if q.valid is None else q.valid
-    return Nodes({name: spread(tags[name]) for name in old.tags}, spread(valid))
+    return Nodes({name: whole(tags[name]) for name in old.tags}, whole(valid))
 
 
 def _written(old: Nodes, q: Nodes, start: Int[Array, ""], ring: bool) -> Nodes:

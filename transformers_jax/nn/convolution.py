@@ -2,13 +2,12 @@
 
     y_t = sum over n of W_n x_{t + n}        n = -half ... half, where there is an edge
 
-The neighbours of a token are those that its mask lets speak to it, so that a convolution, like
-attention, reads neither padding nor the other documents of a packed row.
+The neighbours of a token are those from which an edge of the mask leads to it, so that a
+convolution, like attention, reads neither padding nor the other documents of a packed row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -17,10 +16,9 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Bool, Float, Key
 from transformers_jax.graph import FULL, Mask, Nodes
-from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.noise import dropout
-from transformers_jax.nn.operation import Context, Op, OpResult
+from transformers_jax.nn.operation import Op, OpResult
 from transformers_jax.nn.param import add, contract, param
 from transformers_jax.spec import Draw, Initial, OpFlops, OpSpec
 
@@ -59,7 +57,7 @@ class ConvolutionSpec(OpSpec):
     def build(self, width: int, initial: Initial, source: str | None = None) -> Convolution:
         return Convolution(self, width, initial)
 
-    def flops(self, width: int, queries: int, keys: int, edges: Callable[[Mask], int]) -> OpFlops:
+    def flops(self, width, queries, keys, edges) -> OpFlops:
         return OpFlops(2.0 * self.kernel * width * (width // self.groups) * queries)
 
     def describe(self) -> str:
@@ -101,29 +99,22 @@ class Convolution(Op):
         y = dropout(nodes.zeroed(add(y, self.bias)), self.spec.dropout, key)
         return activation(self.spec.activation)(y)
 
-    def apply(
-        self,
-        x: Float[Array, "B T D"],
-        context: Context,
-        *,
-        cache: KeyValues | None = None,
-        key: Key | None = None,
-    ) -> OpResult:
+    def apply(self, x, context, *, cache=None, key=None) -> OpResult:
         return OpResult(self(x, context.nodes, key=key))
 
 
 def neighbours(mask: Any, nodes: Nodes, near: int) -> Bool[Array, "b T n"]:
-    """Which of the tokens from `near` places before to `near` behind speak to each token."""
-    place = np.arange(nodes.length)[:, None] + np.arange(-near, near + 1)
-    inside = (place >= 0) & (place < nodes.length)
-    place = place.clip(0, nodes.length - 1)
+    """From which of the tokens, `near` before to `near` behind, an edge leads to each token."""
+    index = np.arange(nodes.length)[:, None] + np.arange(-near, near + 1)
+    inside = (index >= 0) & (index < nodes.length)
+    index = index.clip(0, nodes.length - 1)
     tags = {name: tag for name, tag in nodes.tags.items() if name in mask.tags | {"index"}}
     rows = max(tag.shape[0] for tag in tags.values())
     each = lambda tag: np.broadcast_to if isinstance(tag, np.ndarray) else jnp.broadcast_to
     tags = {name: each(tag)(tag, (rows, nodes.length)) for name, tag in tags.items()}
     # every token is a row of its own, in which it is the only query
     q = Nodes({name: tag.reshape(-1, 1) for name, tag in tags.items()})
-    k = Nodes({name: tag[:, place].reshape(-1, place.shape[1]) for name, tag in tags.items()})
-    edges = jnp.broadcast_to(mask.edges(q, k, {}), (rows * nodes.length, 1, place.shape[1]))
-    allowed = edges.reshape(rows, *place.shape) & inside
-    return allowed if nodes.valid is None else allowed & nodes.valid[:, place]
+    k = Nodes({name: tag[:, index].reshape(-1, index.shape[1]) for name, tag in tags.items()})
+    edges = jnp.broadcast_to(mask.edges(q, k, {}), (rows * nodes.length, 1, index.shape[1]))
+    allowed = edges.reshape(rows, *index.shape) & inside
+    return allowed if nodes.valid is None else allowed & nodes.valid[:, index]

@@ -27,8 +27,8 @@ def both_ways(
     """`forward` as a function that can be differentiated forward and in reverse.
 
     Args:
-        forward: (*static, *operands) -> out, any tree of floats; what the derivatives need besides
-            the operands is a part of it.
+        forward: (*static, *operands) -> out, any tree of floats; it includes what the derivatives
+            need besides the operands.
         tangent: (*static, (operands, out), tangents) -> the tangent of out.
         backward: (*static, (operands, out), cotangent of out) -> the cotangents, a tuple: the
             transpose of `tangent`.
@@ -54,29 +54,22 @@ def _linear(tangent: Callable, backward: Callable, saved: Any, tangents: Any) ->
     outs, out_tree = jax.tree.flatten(saved[1])
     # Inside a shard_map, a parameter that all devices share meets rows that they do not: its
     # cotangent is a sum over them, which JAX adds where the tangent is made to vary.
-    moving = [varying(x, *outs) for x in moving]
+    moving = [varying(x, outs) for x in moving]
     count = len(known)
 
-    def flat(*leaves):
-        parts = (
-            jax.tree.unflatten(known_tree, leaves[:count]),
-            jax.tree.unflatten(moving_tree, leaves[count:]),
-        )
-        with ordinary():
-            return jax.tree.leaves(tangent(*parts))
+    def flat(function: Callable, tree: Any) -> Callable:
+        """`function`, of the known leaves and of those of a `tree`, with leaves as its result."""
 
-    def flat_back(*leaves):
-        parts = (
-            jax.tree.unflatten(known_tree, leaves[:count]),
-            jax.tree.unflatten(out_tree, leaves[count:]),
-        )
-        with ordinary():  # reverse mode comes here later than the call
-            return jax.tree.leaves(backward(*parts))
+        def of_leaves(*leaves):
+            saved = jax.tree.unflatten(known_tree, leaves[:count])
+            with ordinary():  # reverse mode comes here later than the call
+                return jax.tree.leaves(function(saved, jax.tree.unflatten(tree, leaves[count:])))
+
+        return of_leaves
 
     avals = tuple(jax.typeof(x).strip_weak_type() for x in outs)
-    leaves = _linear_p.bind(
-        *known, *moving, tangent=flat, backward=flat_back, avals=avals, count=count
-    )
+    pair = dict(tangent=flat(tangent, moving_tree), backward=flat(backward, out_tree))
+    leaves = _linear_p.bind(*known, *moving, **pair, avals=avals, count=count)
     return jax.tree.unflatten(out_tree, leaves)
 
 
@@ -94,7 +87,7 @@ mlir.register_lowering(
 
 
 def _jvp(primals: Sequence, tangents: Sequence, *, tangent: Callable, **params):
-    """Where what is known moves as well (a second derivative), the tangent is plain JAX."""
+    """With tangents of the known arrays as well (a second derivative), the tangent is plain JAX."""
     if all(isinstance(t, ad.Zero) for t in tangents[: params["count"]]):
         call = partial(_linear_p.bind, tangent=tangent, **params)
         moving = [ad.instantiate_zeros(t) for t in tangents[params["count"] :]]
@@ -113,13 +106,13 @@ def _jvp(primals: Sequence, tangents: Sequence, *, tangent: Callable, **params):
 def _transpose(cotangents: Sequence, *args, backward: Callable, avals, count: int, **_):
     filled = [ad.instantiate_zeros(c) if isinstance(c, ad.Zero) else c for c in cotangents]
     known, moving = args[:count], args[count:]
-    found = backward(*known, *filled)
-    wanted = [ad.is_undefined_primal(x) for x in moving]
-    return [None] * count + [x if want else None for x, want in zip(found, wanted)]
+    gradients = backward(*known, *filled)
+    linear = [ad.is_undefined_primal(x) for x in moving]
+    return [None] * count + [x if needed else None for x, needed in zip(gradients, linear)]
 
 
 def _batch(args: Sequence, axes: Sequence, *, tangent: Callable, backward: Callable, avals, count):
-    """Every row of the batch has its own tangent and cotangent; what is known may be shared."""
+    """Every row of the batch has its own tangent and cotangent; known arrays may be shared."""
     size = next(x.shape[a] for x, a in zip(args, axes) if a is not None)
     known = tuple(None if a is None else a for a in axes[:count])
     moving = [
@@ -130,8 +123,8 @@ def _batch(args: Sequence, axes: Sequence, *, tangent: Callable, backward: Calla
     back = jax.vmap(backward, (*known, *(0 for _ in avals)), axis_size=size)
     args = (*args[:count], *moving)
     outs = tuple(jax.make_jaxpr(many)(*args).out_avals)
-    found = _linear_p.bind(*args, tangent=many, backward=back, avals=outs, count=count)
-    return found, [0] * len(found)
+    results = _linear_p.bind(*args, tangent=many, backward=back, avals=outs, count=count)
+    return results, [0] * len(results)
 
 
 ad.primitive_jvps[_linear_p] = _jvp

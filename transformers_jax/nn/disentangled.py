@@ -1,10 +1,10 @@
-"""Disentangled attention: content and relative position meet in terms of their own.
+"""Disentangled attention: content and relative position have score terms of their own.
 
     score(t, s) = scale * (q_t . k_s + q_t . K[d] + k_s . Q[d])        d = row of the distance t - s
 
 K and Q are projections of one table of relative positions, which all layers share (He et al. 2020,
 section 3.1, equations 2 to 4). The first product is attention's own; here are the other two, and
-who owns what: `RelativeTable` the table, `Disentangled` a layer's projections of it.
+their parameters: `RelativeTable` is the table, `Disentangled` a layer's projections of it.
 """
 
 from __future__ import annotations
@@ -55,30 +55,21 @@ def rows_of(reach: int, far: int | None) -> Int[np.ndarray, " n"]:
 
 @dataclass(frozen=True)
 class DisentangledRule(ScoreRule):
-    """scale * (q_t . K[d] + k_s . Q[d]), where `params` may hold "key" K and "query" Q."""
+    """scale * (q_t . K[d] + k_s . Q[d]); `params` may have "key" K and "query" Q, [R H K]."""
 
     reach: int
     far: int | None
     scale: float
 
-    def __call__(
-        self,
-        params: dict[str, Float[Array, "R H K"]],
-        q: Float[Array, "b t H K"],
-        k: Float[Array, "b s G K"],
-        qn: Nodes,
-        kn: Nodes,
-        pairs: Any,
-    ) -> Float[Array, "b H t s"]:
+    def __call__(self, params, q, k, qn: Nodes, kn: Nodes, pairs):
         if not params:
             return jnp.zeros((1, 1, 1, 1))
         index = qn.tag("index"), kn.tag("index")
         runs = _run(index[0], qn.valid, index[1], kn.valid)
         sizes = q.shape[1], k.shape[1]
         if is_symbolic(*sizes) or sum(sizes) - 1 > 2 * self.reach:
-            runs = (
-                np.False_
-            )  # more distances than rows (or who knows): products with rows are fewer
+            # more distances than rows, or unknown: products with rows are fewer
+            runs = np.False_
         if isinstance(runs, np.bool_):
             return (self._of_run if runs else self._of_any)(params, q, k, *index)
         return jax.lax.cond(runs, self._of_run, self._of_any, params, q, k, *index)
@@ -92,7 +83,7 @@ class DisentangledRule(ScoreRule):
 
     def _of_run(self, params, q, k, of_q, of_k):
         """Consecutive tokens: products with one vector per distance, of which there are t + s - 1,
-        then each row moved to its place. No gather over t x s, and no scatter on the way back."""
+        then each row shifted. No gather over t x s, and no scatter in the backward pass."""
         t, s = of_q.shape[1], of_k.shape[1]
         distance = of_q[:1, :1] - of_k[:1, :1] + np.arange(1 - s, t)[None]
         read, score = self.rows(distance)[0], 0.0
@@ -116,16 +107,16 @@ class DisentangledRule(ScoreRule):
 
 
 def _products(x: Float[Array, "b t G K"], rows: Float[Array, "R H K"]) -> Float[Array, "b H t R"]:
-    """Each token times each row, in float32; heads of x serve H / G heads of the rows."""
+    """Each token times each row, in float32; a head of x is used for H / G heads of the rows."""
     groups = rows.reshape(len(rows), x.shape[2], -1, x.shape[3]).astype(x.dtype)
-    found = jnp.einsum("btgk,rghk->bghtr", x, groups, preferred_element_type=wide(x))
-    return found.reshape(x.shape[0], -1, *found.shape[3:])
+    products = jnp.einsum("btgk,rghk->bghtr", x, groups, preferred_element_type=wide(x))
+    return products.reshape(x.shape[0], -1, *products.shape[3:])
 
 
 def skewed(x: Float[Array, "*b t n"], s: int) -> Float[Array, "*b t s"]:
     """Row i of t, moved left by t - 1 - i, and cut to s = n + 1 - t columns."""
     *lead, t, n = x.shape
-    # read in rows that are one shorter, every row begins one place later
+    # read in rows that are one shorter, every row begins one column later
     flat = jnp.pad(x, [(0, 0)] * (len(lead) + 1) + [(0, 1)]).reshape(*lead, t * (n + 1))
     return flat[..., t - 1 : t - 1 + t * n].reshape(*lead, t, n)[..., :s]
 
@@ -133,18 +124,17 @@ def skewed(x: Float[Array, "*b t n"], s: int) -> Float[Array, "*b t s"]:
 def _run(of_q, valid_q, of_k, valid_k) -> Bool[Array, ""]:
     """Whether both sides are consecutive tokens, the same in every row; those that are not valid
     may be anything, because nothing reads their scores."""
-    found: Any = np.True_
+    runs: Any = np.True_
     for index, valid in ((of_q, valid_q), (of_k, valid_k)):
         numpy = jnp if is_symbolic(index.shape[1]) else np
-        wanted = numpy.arange(index.shape[1])[None] + index[:1, :1]
-        follows = index == wanted
+        follows = index == numpy.arange(index.shape[1])[None] + index[:1, :1]
         if valid is not None and not isinstance(follows, np.ndarray):
             follows = follows | ~valid
-        found = found & follows.all()
-    return found
+        runs = runs & follows.all()
+    return runs
 
 
-# ---------------------------------------------------------------- who owns what
+# ---------------------------------------------------------------- parameters
 
 
 class RelativeTable(nnx.Module):
@@ -164,13 +154,13 @@ class RelativeTable(nnx.Module):
 
 
 class Disentangled(nnx.Module):
-    """A layer's projections of the table: as keys, which queries meet (c2p), and as queries, which
-    keys meet (p2c). Where they are shared, those of the attention's own content are used."""
+    """A layer's projections of the table: to keys, for products with queries (c2p), and to queries,
+    for products with keys (p2c). Where they are shared, the attention's own are used."""
 
     def __init__(
         self,
         score: spec.Disentangled,
-        attention: spec.Heads,
+        attention: spec.OpSpec,
         width: int,
         initial: spec.Initial,
     ):
@@ -179,13 +169,15 @@ class Disentangled(nnx.Module):
         self.rule = DisentangledRule(score.reach, score.far, scale)
         sizes = {"embed": width, "heads": attention.heads, "kv": attention.kv}
 
+        owned = () if score.shared else score.terms
+
         def weight(role: str):
-            owned = role in score.terms and not score.shared
-            return param("embed heads kv", sizes, initial.draw(role, sizes)) if owned else None
+            draw = initial.draw(role, sizes)
+            return param("embed heads kv", sizes, draw) if role in owned else None
 
         def bias(role: str):
-            owned = role in score.terms and not score.shared and role in score.bias
-            return param("heads kv", sizes, spec.ZEROS) if owned else None
+            own = role in owned and role in score.bias
+            return param("heads kv", sizes, spec.ZEROS) if own else None
 
         self.key, self.query = weight("key"), weight("query")
         self.key_bias, self.query_bias = bias("key"), bias("query")

@@ -5,28 +5,23 @@
 Nothing is dropped unless a capacity says so: tokens are put in the order of their experts, in
 blocks that are multiplied with one expert's matrix each (`nn.grouped_matmul`). On a mesh each
 device holds some experts, serves the tokens of all devices that differ from it in the axis
-`experts` alone, and gives the sums back.
+`experts` alone, and sends the sums back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from transformers_jax.arrays import Array, Bool, Float, Int, Key, wide
-from transformers_jax.graph import Mask, Nodes
 from transformers_jax.nn import noise
-from transformers_jax.nn.cache import KeyValues
-from transformers_jax.nn.feedforward import FeedForwardSpec, activation
-from transformers_jax.nn.grouped_matmul import Blocks, arrange, grouped
-from transformers_jax.nn.head import loss_of
-from transformers_jax.nn.loss import Mean
-from transformers_jax.nn.operation import Context, Op, OpResult
+from transformers_jax.nn.feedforward import FeedForward, FeedForwardSpec, activation
+from transformers_jax.nn.grouped_matmul import arrange, by_group
+from transformers_jax.nn.operation import OpResult
 from transformers_jax.nn.param import param
 from transformers_jax.shard import cutting, mesh_sizes
 from transformers_jax.spec import ZEROS, Initial, OpFlops, OpSpec
@@ -47,8 +42,8 @@ class ExpertsSpec(OpSpec):
         scale: multiplies the weights.
         bias: whether the router has one.
         capacity: how many tokens of a row an expert serves; those beyond, counted by choice and
-            then by place, receive zero from it. None: all of them.
-        jitter: with a key, what the router reads is multiplied by uniform(1 - jitter, 1 + jitter).
+            then by their order, receive zero from it. None: all of them.
+        jitter: with a key, inputs of the router are multiplied by uniform(1 - jitter, 1 + jitter).
     """
 
     count: int
@@ -74,7 +69,7 @@ class ExpertsSpec(OpSpec):
     def build(self, width: int, initial: Initial, source: str | None = None) -> Experts:
         return Experts(self, width, initial)
 
-    def flops(self, width: int, queries: int, keys: int, edges: Callable[[Mask], int]) -> OpFlops:
+    def flops(self, width, queries, keys, edges) -> OpFlops:
         """The router, then `top` experts for every token."""
         served = self.ffn.flops(width, self.top * queries, keys, edges).projections
         return OpFlops(2.0 * width * self.count * queries + served)
@@ -83,15 +78,15 @@ class ExpertsSpec(OpSpec):
         return f"{self.top} of {self.count} experts, {self.ffn.describe()}"
 
 
-# ---------------------------------------------------------------- who serves whom
+# ---------------------------------------------------------------- which experts serve a token
 
 
 class Routes(NamedTuple):
     """The experts of each token, and how much each counts.
 
     Attributes:
-        expert: in the order of their scores; E where a token found no room.
-        weight: float32; zero where a token found no room.
+        expert: in the order of their scores; E where an expert has no room for the token.
+        weight: float32; zero where an expert has no room for the token.
     """
 
     expert: Int[Array, "B T k"]
@@ -99,7 +94,7 @@ class Routes(NamedTuple):
 
 
 def route(logits: Float[Array, "B T E"], experts: ExpertsSpec) -> Routes:
-    """Who serves each token, from the router's scores in float32."""
+    """The experts of each token, from the router's scores in float32."""
     logits = logits.astype(wide(logits))
     if experts.router == "softmax_of_top":
         scores, expert = jax.lax.top_k(logits, experts.top)
@@ -111,8 +106,8 @@ def route(logits: Float[Array, "B T E"], experts: ExpertsSpec) -> Routes:
         weight = weight / weight.sum(-1, keepdims=True)
     weight = weight * experts.scale
     if experts.capacity is not None:
-        found = has_room(expert, experts.count, experts.capacity)
-        expert, weight = jnp.where(found, expert, experts.count), jnp.where(found, weight, 0.0)
+        room = has_room(expert, experts.count, experts.capacity)
+        expert, weight = jnp.where(room, expert, experts.count), jnp.where(room, weight, 0.0)
     return Routes(expert.astype(jnp.int32), weight)
 
 
@@ -120,139 +115,48 @@ def has_room(expert: Int[Array, "B T k"], count: int, capacity: int) -> Bool[Arr
     """Whether an expert still serves a token: each serves `capacity` of a row, first those of which
     it is the first choice, in their order (Lepikhin et al. 2020, algorithm 1; Switch, 2.2)."""
     B, T, k = expert.shape
-    in_turn = jnp.moveaxis(expert, 2, 1).reshape(B, k * T)
-    asked = in_turn[..., None] == jnp.arange(count)
-    place = (jnp.cumsum(asked, axis=1) * asked).sum(-1)
-    return jnp.moveaxis((place <= capacity).reshape(B, k, T), 1, 2)
-
-
-# ---------------------------------------------------------------- what keeps routers honest
-
-
-def balance_loss(
-    logits: Float[Array, "*g N E"], top: int = 1, valid: Bool[Array, "*g N"] | None = None
-) -> Float[Array, ""]:
-    """E times the sum over experts of (share of the choices) * (mean probability): 1 if all are
-    asked equally often, E if one is asked always (Fedus et al. 2021, equations 4 to 6).
-
-    Leading axes are groups (rows) whose losses are averaged. `valid` leaves tokens out.
-    """
-    logits = logits.astype(wide(logits))
-    probability, E = jax.nn.softmax(logits, -1), logits.shape[-1]
-    chosen = jax.nn.one_hot(jax.lax.top_k(logits, top)[1], E).sum(-2) / top
-    share, mean = (_mean(x, valid) for x in (chosen, probability))
-    return E * (share * mean).sum(-1).mean()
-
-
-def router_z_loss(
-    logits: Float[Array, "*g N E"], valid: Bool[Array, "*g N"] | None = None
-) -> Float[Array, ""]:
-    """The mean square of log sum exp, which keeps scores small (Zoph et al. 2022, equation 5)."""
-    z = jnp.square(jax.nn.logsumexp(logits.astype(wide(logits)), -1))
-    return _mean(z[..., None], valid).mean()
-
-
-@dataclass(frozen=True)
-class RouterLosses:
-    """What routers add to the loss of an encoder-decoder: weights, and the sides that count."""
-
-    balance: float
-    z: float
-    sides: tuple[str, ...] = ("encoder", "decoder")
-
-    def fields(
-        self, scores: Mapping[str, tuple[Array, ...]], rows: int, terms: dict[str, Mean] | None
-    ) -> dict[str, Any]:
-        """{"encoder_z_loss": ..., "encoder_aux_loss": ...}, of the scores [B T E] of each side's
-        layers, as if the tokens of all layers were those of one row (transformers); and the loss
-        with these, if there are terms of one. Each is a mean over the rows."""
-        found: dict[str, Any] = {}
-        none = jnp.zeros((), wide(*(x for layers in scores.values() for x in layers), jnp.float32))
-        for side, layers in scores.items():
-            joined = jnp.concatenate(layers, 1) if layers and side in self.sides else None
-            for name, penalty in (("z", router_z_loss), ("aux", balance_loss)):
-                found[f"{side}_{name}_loss"] = none if joined is None else penalty(joined)
-        if terms is None:
-            return found
-        (word_loss,) = terms.values()
-        return {**loss_of(word_loss=word_loss, router_loss=self.term(found, rows)), **found}
-
-    def term(self, fields: Mapping[str, Array], rows: int) -> Mean:
-        """The penalty as a sum over the rows, and their number."""
-        return self.penalty(fields) * rows, jnp.float32(rows)
-
-    def penalty(self, fields: Mapping[str, Array]) -> Float[Array, ""]:
-        """What the losses of the routers, by the names of `fields`, add to the loss."""
-        weights = {"z": self.z, "aux": self.balance}
-        terms = ((side, name) for side in ("encoder", "decoder") for name in weights)
-        total: Any = sum(weights[name] * fields[f"{side}_{name}_loss"] for side, name in terms)
-        return total
-
-
-def _mean(x: Array, valid: Array | None) -> Array:
-    """Over the tokens that count."""
-    if valid is None:
-        return x.mean(-2)
-    counted = valid[..., None].astype(x.dtype)
-    return (x * counted).sum(-2) / jnp.maximum(counted.sum(-2), 1.0)
+    by_choice = jnp.moveaxis(expert, 2, 1).reshape(B, k * T)
+    chosen = by_choice[..., None] == jnp.arange(count)
+    rank = (jnp.cumsum(chosen, axis=1) * chosen).sum(-1)
+    return jnp.moveaxis((rank <= capacity).reshape(B, k, T), 1, 2)
 
 
 # ---------------------------------------------------------------- the module
 
 
-class Experts(Op):
+class Experts(FeedForward):
     """A router and its experts, whose parameters have a leading `experts` axis."""
 
     def __init__(self, experts: ExpertsSpec, width: int, initial: Initial):
-        self.experts, ffn = experts, experts.ffn
-        sizes = {"embed": width, "mlp": ffn.hidden, "experts": experts.count}
-        sizes["scores"] = experts.count  # of the router, which every device holds whole
-        activation(ffn.activation)  # refuse an unknown one before any work
-
-        def weight(role: str, axes: str):
-            return param(axes, sizes, initial.draw(role, sizes))
-
-        def bias(axes: str, present: bool = True):
-            return param(axes, sizes, ZEROS) if present else None
-
-        self.router = weight("router", "embed scores")
-        self.router_bias = bias("scores", experts.bias)
-        self.up = weight("up", "experts embed mlp")
-        self.gate = weight("gate", "experts embed mlp") if ffn.gated else None
-        self.down = weight("down", "experts mlp embed")
-        self.up_bias = bias("experts mlp", ffn.bias)
-        self.gate_bias = bias("experts mlp", ffn.bias and ffn.gated)
-        self.down_bias = bias("experts embed", ffn.bias)
+        self.experts = experts
+        sizes = {"embed": width, "mlp": experts.ffn.hidden, "experts": experts.count}
+        sizes["scores"] = experts.count  # of the router, which every device has whole
+        super().__init__(experts.ffn, sizes, initial, leading="experts ")
+        self.router = param("embed scores", sizes, initial.draw("router", sizes))
+        self.router_bias = param("scores", sizes, ZEROS) if experts.bias else None
 
     def __call__(
-        self, x: Float[Array, "B T D"], nodes: Nodes | None = None, *, key: Key | None = None
+        self, x: Float[Array, "B T D"], *, key: Key | None = None
     ) -> tuple[Float[Array, "B T D"], dict[str, Float[Array, "B T E"]]]:
         """(what the chosen experts make of each token, {"router": the scores}), with noise if there
         is a key. Padding is served as well, and takes room where there is a capacity (Switch)."""
-        router_key, key = (None, None) if key is None else jax.random.split(key)
-        read = x.astype(wide(x))  # selective precision: Fedus et al. 2021, section 2.4
+        router_key, key = noise.split_key(key, 2)
+        inputs = x.astype(wide(x))  # selective precision: Fedus et al. 2021, section 2.4
         if router_key is not None and self.experts.jitter:
             jitter = self.experts.jitter
-            read *= jax.random.uniform(router_key, x.shape, jnp.float32, 1 - jitter, 1 + jitter)
-        logits = jnp.einsum("btd,de->bte", read, self.router[...].astype(read.dtype))
+            inputs *= jax.random.uniform(router_key, x.shape, jnp.float32, 1 - jitter, 1 + jitter)
+        logits = jnp.einsum("btd,de->bte", inputs, self.router[...].astype(inputs.dtype))
         if self.router_bias is not None:
-            logits = logits + self.router_bias[...].astype(read.dtype)
+            logits = logits + self.router_bias[...].astype(inputs.dtype)
         routes = route(logits, self.experts)
         names = ("up", "gate", "down", "up_bias", "gate_bias", "down_bias")
-        held = {name: getattr(self, name) for name in names}
+        leaves = {name: getattr(self, name) for name in names}
         mixed = bool(getattr(self.up, "mixed", False))
-        weights = {name: leaf[...] for name, leaf in held.items() if leaf is not None}
-        return _spread(self.experts, x, routes, weights, key, mixed), {"router": logits}
+        weights = {name: leaf[...] for name, leaf in leaves.items() if leaf is not None}
+        return _serve_on_mesh(self.experts, x, routes, weights, key, mixed), {"router": logits}
 
-    def apply(
-        self,
-        x: Float[Array, "B T D"],
-        context: Context,
-        *,
-        cache: KeyValues | None = None,
-        key: Key | None = None,
-    ) -> OpResult:
-        delta, collected = self(x, context.nodes, key=key)
+    def apply(self, x, context, *, cache=None, key=None) -> OpResult:
+        delta, collected = self(x, key=key)
         return OpResult(delta, None, collected)
 
 
@@ -268,71 +172,54 @@ class Part(NamedTuple):
     unit: Array | int = 0
 
 
-def serve(
-    experts: ExpertsSpec,
-    x: Float[Array, "B T D"],
-    routes: Routes,
-    weights: Mapping[str, Array],
-    bits: tuple[Array, Array] | None,
-    mixed: bool = False,
-    part: Part = Part(),
-) -> Float[Array, "B T D"]:
-    """The sums over those experts and hidden units whose `weights` are given."""
+def _serve(experts: ExpertsSpec, x, routes: Routes, weights, bits, mixed, part=Part()) -> Array:
+    """Float[B T D]: the sums over those experts and hidden units whose `weights` are passed, for
+    the tokens `x`, Float[B T D]."""
     (B, T, D), k = x.shape, experts.top
-    asked = routes.expert.reshape(-1) - part.expert
-    blocks = arrange(asked, weights["up"].shape[0])
-    token = jnp.where(blocks.row < asked.shape[0], blocks.row // k, B * T)
+    expert = routes.expert.reshape(-1) - part.expert
+    blocks = arrange(expert, weights["up"].shape[0])
+    token = jnp.where(blocks.row < expert.shape[0], blocks.row // k, B * T)
     rows = _take(x.reshape(B * T, D), token).reshape(blocks.group.shape[0], -1, D)
-    times = lambda x, name: _plus(
-        grouped(x, weights[name], blocks.group, mixed), weights.get(f"{name}_bias"), blocks
-    )
+
+    def times(x: Array, name: str) -> Array:
+        y, bias = by_group(x, weights[name], blocks.group, mixed), weights.get(f"{name}_bias")
+        return y if bias is None else y + _take(bias, blocks.group)[:, None].astype(y.dtype)
+
     act, hidden = activation(experts.ffn.activation), times(rows, "up")
     hidden = act(times(rows, "gate")) * hidden if "gate" in weights else act(hidden)
     if bits is not None and experts.ffn.dropout:
-        place = blocks.row.reshape(hidden.shape[:2])[..., None] + part.row * T * k
+        row = blocks.row.reshape(hidden.shape[:2])[..., None] + part.row * T * k
         unit = part.unit + jnp.arange(hidden.shape[-1])
-        kept = noise.keep(experts.ffn.dropout, bits, place, unit)
-        hidden = jnp.where(kept, hidden / (1 - experts.ffn.dropout), 0).astype(hidden.dtype)
-    answers = _take(times(hidden, "down").reshape(-1, D), blocks.slot).reshape(B, T, k, D)
-    return jnp.einsum("btkd,btk->btd", answers, routes.weight.astype(x.dtype))
+        keep = noise.keep(experts.ffn.dropout, bits, row, unit)
+        hidden = jnp.where(keep, hidden / (1 - experts.ffn.dropout), 0).astype(hidden.dtype)
+    outputs = _take(times(hidden, "down").reshape(-1, D), blocks.slot).reshape(B, T, k, D)
+    return jnp.einsum("btkd,btk->btd", outputs, routes.weight.astype(x.dtype))
 
 
-def _take(rows: Array, places: Array) -> Array:
-    """Rows by place; zeros for a place behind the last."""
-    return jnp.take(rows, places, axis=0, mode="fill", fill_value=0)
-
-
-def _plus(y: Array, bias: Array | None, blocks: Blocks) -> Array:
-    """The bias of each block's group."""
-    return y if bias is None else y + _take(bias, blocks.group)[:, None].astype(y.dtype)
+def _take(rows: Array, indices: Array) -> Array:
+    """Rows by index; zeros for an index beyond the last."""
+    return jnp.take(rows, indices, axis=0, mode="fill", fill_value=0)
 
 
 # ---------------------------------------------------------------- on a mesh
 
 
-def _spread(
-    experts: ExpertsSpec,
-    x: Array,
-    routes: Routes,
-    weights: Mapping[str, Array],
-    key: Key | None,
-    mixed: bool,
-) -> Array:
-    """`serve` under the current mesh; the compiler alone would gather all experts everywhere."""
+def _serve_on_mesh(experts: ExpertsSpec, x, routes: Routes, weights, key, mixed) -> Array:
+    """`_serve` under the current mesh; the compiler alone would gather all experts everywhere."""
     bits = None if key is None else noise.words(key)
     sizes = mesh_sizes()
     if not sizes:
-        return serve(experts, x, routes, weights, bits, mixed)
+        return _serve(experts, x, routes, weights, bits, mixed)
     (rows,), (owners,) = cutting("batch", x.shape), cutting("experts", (experts.count,))
     (units,) = cutting("mlp", (experts.ffn.hidden,))
     units = tuple(axis for axis in units if axis not in owners)
     shared = tuple(axis for axis in owners if axis in rows)  # their tokens are served together
-    placed = {"experts": owners or None, "mlp": units or None}
+    partition = {"experts": owners or None, "mlp": units or None}
     axes = {
         name: "experts mlp embed" if name == "down" else "experts embed mlp" for name in weights
     }
     axes |= {"up_bias": "experts mlp", "gate_bias": "experts mlp", "down_bias": "experts embed"}
-    of = lambda name: PartitionSpec(*[placed.get(axis) for axis in axes[name].split()])
+    of = lambda name: PartitionSpec(*[partition.get(axis) for axis in axes[name].split()])
 
     def local(x, expert, weight, weights, bits):
         if shared:
@@ -349,7 +236,7 @@ def _spread(
         )
         if units and "down_bias" in weights:  # every device adds a part of the sum, but one bias
             weights |= {"down_bias": jnp.where(index(units) == 0, weights["down_bias"], 0)}
-        y = serve(experts, x, Routes(expert, weight), weights, bits, mixed, part)
+        y = _serve(experts, x, Routes(expert, weight), weights, bits, mixed, part)
         if shared:
             y = jax.lax.psum_scatter(y, shared, scatter_dimension=0, tiled=True)
         others = tuple(axis for axis in (*owners, *units) if axis not in shared)

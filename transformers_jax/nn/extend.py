@@ -21,19 +21,19 @@ from transformers_jax.nn.norm import Norm
 
 @dataclass(frozen=True)
 class SummaryBlocks(spec.Layout):
-    """Writes the tag `block`: rows are cut into blocks of `size` places, padding included. Tokens
+    """Writes the tag `block`: rows are cut into blocks of `size` tokens, padding included. Tokens
     behind the last whole block join it, padding is in none, and nor is a row without a whole block
-    (as in transformers, which counts the blocks whose last place holds a token)."""
+    (as in transformers, which counts the blocks whose last position holds a token)."""
 
     size: int
     tags = frozenset({"block"})
 
     def __call__(self, nodes: Nodes) -> Nodes:
-        place = np.arange(nodes.length, dtype=np.int32)[None]
-        valid = np.ones_like(place, bool) if nodes.valid is None else nodes.valid
+        index = np.arange(nodes.length, dtype=np.int32)[None]
+        valid = np.ones_like(index, bool) if nodes.valid is None else nodes.valid
         xp: Any = np if isinstance(valid, np.ndarray) else jnp
-        whole = (valid & (place % self.size == self.size - 1)).sum(1, keepdims=True)
-        block = xp.minimum(xp.where(valid, place // self.size, -1), whole - 1)
+        whole = (valid & (index % self.size == self.size - 1)).sum(1, keepdims=True)
+        block = xp.minimum(xp.where(valid, index // self.size, -1), whole - 1)
         return nodes.with_tags(block=block.astype(np.int32))
 
 
@@ -70,7 +70,7 @@ class Summaries(nnx.Module):
         self.norm = Norm(extend.norm, width)
 
     def __call__(self, x: Float[Array, "B S D"], nodes: Nodes) -> Float[Array, "B N D"]:
-        """The summaries of the tokens `x`, whose blocks `nodes` tell."""
+        """The summaries of the tokens `x`, by the blocks of their `nodes`."""
         part = belongs(nodes, count(self.spec, x.shape[1])).astype(x.dtype)
         part = jnp.broadcast_to(part, (x.shape[0], *part.shape[1:]))
         return self.norm(jnp.einsum("bsn,bsd->bnd", part, x))

@@ -10,13 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Float, Key
-from transformers_jax.graph import Mask
-from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.noise import dropout
-from transformers_jax.nn.operation import Context, Op, OpResult
+from transformers_jax.nn.operation import Op, OpResult
 from transformers_jax.nn.param import add, contract, param
 from transformers_jax.shard import constrain
-from transformers_jax.spec import ZEROS, Initial, OpFlops, OpSpec
+from transformers_jax.spec import ZEROS, Initial, OpFlops, OpSpec, Sizes
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": partial(jax.nn.gelu, approximate=False),
@@ -68,30 +66,37 @@ class FeedForwardSpec(OpSpec):
     def build(self, width: int, initial: Initial, source: str | None = None) -> Mlp:
         return Mlp(self, width, initial)
 
-    def flops(self, width: int, queries: int, keys: int, edges: Callable[[Mask], int]) -> OpFlops:
+    def flops(self, width, queries, keys, edges) -> OpFlops:
         return OpFlops(2.0 * width * self.hidden * (3 if self.gated else 2) * queries)
 
     def describe(self) -> str:
         return f"{'gated ' if self.gated else ''}{self.activation}, hidden {self.hidden:,}"
 
 
-class Mlp(Op):
-    """act(x up) down, or act(x gate) * (x up) down."""
+class FeedForward(Op):
+    """The parameters of a feed-forward network, or of several along the `leading` axis."""
 
-    def __init__(self, ffn: FeedForwardSpec, width: int, initial: Initial):
+    def __init__(self, ffn: FeedForwardSpec, sizes: Sizes, initial: Initial, leading: str = ""):
         self.ffn = ffn
-        sizes = {"embed": width, "mlp": ffn.hidden}
         activation(ffn.activation)  # refuse an unknown one before any work
 
         def weight(role: str, axes: str):
-            return param(axes, sizes, initial.draw(role, sizes))
+            return param(leading + axes, sizes, initial.draw(role, sizes))
 
-        self.up = weight("up", "embed mlp")
+        def bias(axis: str):
+            return param(leading + axis, sizes, ZEROS) if ffn.bias else None
+
+        self.up, self.up_bias = weight("up", "embed mlp"), bias("mlp")
         self.gate = weight("gate", "embed mlp") if ffn.gated else None
-        self.down = weight("down", "mlp embed")
-        self.up_bias = param("mlp", sizes, ZEROS) if ffn.bias else None
-        self.gate_bias = param("mlp", sizes, ZEROS) if ffn.bias and ffn.gated else None
-        self.down_bias = param("embed", sizes, ZEROS) if ffn.bias else None
+        self.gate_bias = bias("mlp") if ffn.gated else None
+        self.down, self.down_bias = weight("down", "mlp embed"), bias("embed")
+
+
+class Mlp(FeedForward):
+    """act(x up) down, or act(x gate) * (x up) down."""
+
+    def __init__(self, ffn: FeedForwardSpec, width: int, initial: Initial):
+        super().__init__(ffn, {"embed": width, "mlp": ffn.hidden}, initial)
 
     def __call__(
         self, x: Float[Array, "B T D"], *, key: Key | None = None
@@ -105,12 +110,5 @@ class Mlp(Op):
         hidden = constrain(dropout(hidden, self.ffn.dropout, key), "batch length mlp")
         return add(contract("btf,fd->btd", hidden, self.down), self.down_bias)
 
-    def apply(
-        self,
-        x: Float[Array, "B T D"],
-        context: Context,
-        *,
-        cache: KeyValues | None = None,
-        key: Key | None = None,
-    ) -> OpResult:
+    def apply(self, x, context, *, cache=None, key=None) -> OpResult:
         return OpResult(self(x, key=key))

@@ -25,9 +25,9 @@ class Blocks(NamedTuple):
     """M rows in N blocks of b slots each, one group a block.
 
     Attributes:
-        slot: where each row stands, [M]; N b for rows of no group.
-        row: which row stands in each slot, [N b]; M where there is none.
-        group: whose block it is, [N]; the number of groups for an empty block.
+        slot: the slot of each row, [M]; N b for rows of no group.
+        row: the row in each slot, [N b]; M where there is none.
+        group: the group of each block, [N]; the number of groups for an empty block.
     """
 
     slot: Int[Array, " M"]
@@ -42,13 +42,13 @@ def arrange(group: Int[Array, " M"], groups: int) -> Blocks:
     N = min((M + groups * (size - 1)) // size, M)
     group = jnp.where((group >= 0) & (group < groups), group, groups)
     order = jnp.argsort(group, stable=True)
-    held = group[order]
+    in_order = group[order]
     count = jnp.bincount(group, length=groups + 1)
     blocks = -(-count[:groups] // size)
     first = jnp.concatenate([jnp.zeros(1, blocks.dtype), jnp.cumsum(blocks)])  # block of a group
     before = jnp.cumsum(count) - count
-    slot = first[held] * size + jnp.arange(M) - before[held]
-    slot = jnp.where(held < groups, slot, N * size).astype(jnp.int32)
+    slot = first[in_order] * size + jnp.arange(M) - before[in_order]
+    slot = jnp.where(in_order < groups, slot, N * size).astype(jnp.int32)
     row = jnp.full(N * size, M, jnp.int32).at[slot].set(order.astype(jnp.int32), mode="drop")
     owner = jnp.searchsorted(first[1:], jnp.arange(N), side="right").astype(jnp.int32)
     return Blocks(jnp.zeros(M, jnp.int32).at[order].set(slot), row, owner)
@@ -62,7 +62,7 @@ def block_size(rows: int, groups: int) -> int:
     return size
 
 
-def grouped(
+def by_group(
     x: Float[Array, "N b D"],
     weight: Float[Array, "G D F"],
     group: Int[Array, " N"],
@@ -75,7 +75,7 @@ def grouped(
     if jax.default_backend() != "cpu":
         return _ragged(x, weight, group, mixed)
     dtype = jnp.bfloat16 if mixed else x.dtype
-    return _grouped(dtype, x, weight, group)
+    return _by_group(dtype, x, weight, group)
 
 
 def _ragged(x: Array, weight: Array, group: Array, mixed: bool) -> Array:
@@ -103,17 +103,17 @@ def _times(x: Array, weight: Array, group: Array, dtype: jnp.dtype, equation: st
     return jax.lax.map(one, (x, group))
 
 
-def _grouped_forward(dtype, x: Array, weight: Array, group: Array) -> Array:
+def _forward(dtype, x: Array, weight: Array, group: Array) -> Array:
     return _times(x, weight.astype(dtype), group, dtype, "bd,df->bf")
 
 
-def _grouped_tangent(dtype, saved, tangents):
+def _tangent(dtype, saved, tangents):
     (x, weight, group), (of_x, of_weight) = saved[0], tangents
     of_rows = _times(of_x, weight.astype(dtype), group, dtype, "bd,df->bf")
     return of_rows + _times(x, of_weight.astype(dtype), group, dtype, "bd,df->bf")
 
 
-def _grouped_backward(dtype, saved, g):
+def _backward(dtype, saved, g):
     x, weight, group = saved[0]
     of_x = _times(g, weight.astype(dtype), group, dtype, "bf,df->bd")
 
@@ -132,4 +132,4 @@ def _grouped_backward(dtype, saved, g):
     return of_x, total.astype(weight.dtype)
 
 
-_grouped = both_ways(_grouped_forward, _grouped_tangent, _grouped_backward, static=1, linear=2)
+_by_group = both_ways(_forward, _tangent, _backward, static=1, linear=2)

@@ -4,7 +4,7 @@ Labels of -100 are ignored; a batch without labels has loss 0, not 0 / 0.
 
 Over a vocabulary, logits are the largest array of a model by far. `vocabulary_loss` needs of each
 token only the log of the sum of exponents, the logit of its label, the mean and the largest logit;
-in chunks of the vocabulary these are found by an online softmax, and the backward pass computes
+in chunks of the vocabulary an online softmax computes these, and the backward pass computes
 each chunk again, so that memory does not depend on V.
 """
 
@@ -19,10 +19,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, is_symbolic, wide
+from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, capped, is_symbolic, wide
 from transformers_jax.nn.chunked_softmax import Statistics, chunked, product
 from transformers_jax.nn.param import mixed_einsum
-from transformers_jax.nn.unembedding import Unembedding, capped
+from transformers_jax.nn.unembedding import Unembedding
 from transformers_jax.shard import constrain, cuts
 
 IGNORED = -100
@@ -33,7 +33,7 @@ Mean = tuple[Float[Array, ""], Float[Array, ""]]
 WHOLE = 2**25
 """Logits (per device) up to which a loss makes them all at once: 128 MiB in float32."""
 CHUNK = 8192
-"""Words of a chunk beyond that."""
+"""Rows of the table in a chunk beyond that."""
 
 
 # ---------------------------------------------------------------- few classes
@@ -54,12 +54,12 @@ def cross_entropy(
         )
     counted = labels != ignored
     logits = logits.astype(wide(logits))
-    losses = jax.nn.logsumexp(logits, axis=-1) - _picked(logits, _asked(labels, counted))
+    losses = jax.nn.logsumexp(logits, axis=-1) - _picked(logits, _or_zero(labels, counted))
     return jnp.where(counted, losses, 0.0).sum(), counted.sum().astype(jnp.float32)
 
 
 def check_labels(labels: Array, name: str = "labels") -> None:
-    """Labels that are classes hold integers: truth values would be taken for the classes 0 and 1.
+    """Labels that are classes are integers: truth values would be taken for the classes 0 and 1.
 
     Raises:
         ValueError: any other dtype.
@@ -69,12 +69,12 @@ def check_labels(labels: Array, name: str = "labels") -> None:
 
 
 def sum_of_means(terms: Mapping[str, Mean]) -> Float[Array, ""]:
-    """The loss that is made of these: each sum by its count; without a count, 0."""
+    """The sum of these means, each a sum by its count; without a count, 0."""
     loss: Any = sum(total / jnp.maximum(count, 1.0) for total, count in terms.values())
     return loss
 
 
-def _asked(labels: Int[Array, "*n"], counted: Bool[Array, "*n"]) -> Int[Array, "*n"]:
+def _or_zero(labels: Int[Array, "*n"], counted: Bool[Array, "*n"]) -> Int[Array, "*n"]:
     """The labels that count, 0 elsewhere, in a dtype that holds the size of a vocabulary: in int8 a
     number "outside the vocabulary" would wrap into it."""
     wide_labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
@@ -101,7 +101,7 @@ def classification_loss(
     problem: str | None,
     numbers: str = "multi_label_classification",
 ) -> Mean:
-    """Cross-entropy, binary cross-entropy or squared error, as `problem_type` says or labels tell:
+    """Cross-entropy, binary cross-entropy or squared error, by `problem_type` or the kind of label:
     its sum, and over how many rows or (the last two) numbers the loss is a mean.
 
     Without a problem type: one output is a regression, integer labels are classes, and a row of
@@ -144,7 +144,7 @@ class VocabularyLoss:
     """Sums over all labels that are not ignored.
 
     Attributes:
-        total: what is minimised: cross-entropy, smoothed if asked, plus `z`.
+        total: what is minimised: cross-entropy, with smoothing if any, plus `z`.
         entropy: -log p(label), in nats, without smoothing.
         z: the penalty of log Z.
         correct: how many labels had the largest logit.
@@ -159,7 +159,7 @@ class VocabularyLoss:
 
 
 def vocabulary_loss(
-    words: Unembedding,
+    output: Unembedding,
     labels: Int[Array, "B T"],
     *,
     smoothing: float = 0.0,
@@ -171,17 +171,18 @@ def vocabulary_loss(
     """Cross-entropy over a vocabulary, from features and table rather than from logits.
 
     Args:
-        smoothing: e: labels count 1 - e and every word e / V, as torch's `label_smoothing`.
+        smoothing: e: labels count 1 - e and every token e / V, as torch's `label_smoothing`.
         z: weight of (log Z)^2, which keeps logits from drifting (PaLM, section 5: 1e-4).
-        chunk: words at a time; 0 for all at once; None: all at once while a device has at most
-            `WHOLE` logits, which is faster, and `CHUNK` words otherwise.
-        vocab: how many rows of the table are words, if it was padded; the others take no part.
+        output: the last projection, of which logits are made.
+        chunk: rows of the table at a time; 0 for all at once; None: all at once while a device has
+            at most `WHOLE` logits, which is faster, and `CHUNK` rows otherwise.
+        vocab: how many rows of the table are tokens, if it was padded; the others have no logits.
 
     Raises:
         ValueError: a vocab that the table does not hold; a negative chunk; labels that are no
             integers, or not one per token.
     """
-    counted, (log_z, picked, mean, best) = _find(words, labels, chunk, vocab, ignored)
+    counted, (log_z, picked, mean, best) = _statistics(output, labels, chunk, vocab, ignored)
     entropy = log_z - picked
     losses = entropy if not smoothing else entropy + smoothing * (picked - mean)
     penalty = z * jnp.square(log_z)
@@ -196,50 +197,50 @@ def vocabulary_loss(
 
 
 def token_log_probs(
-    words: Unembedding, labels: Int[Array, "B T"], *, chunk: int | None = None
+    output: Unembedding, labels: Int[Array, "B T"], *, chunk: int | None = None
 ) -> Float[Array, "B T"]:
-    """log p(label) of each place, in nats, 0 where there is no label; `chunk` as in
+    """log p(label) of each token, in nats, 0 where there is no label; `chunk` as in
     `vocabulary_loss`."""
-    counted, (log_z, picked, *_) = _find(words, labels, chunk, None, IGNORED)
+    counted, (log_z, picked, *_) = _statistics(output, labels, chunk, None, IGNORED)
     return jnp.where(counted, picked - log_z, 0.0)
 
 
-def _find(
-    words: Unembedding, labels: Array, chunk: int | None, vocab: int | None, ignored: int
+def _statistics(
+    output: Unembedding, labels: Array, chunk: int | None, vocab: int | None, ignored: int
 ) -> tuple[Bool[Array, "B T"], Statistics]:
-    """(where there is a label, what is found of each place)."""
-    rows = words.table.shape[0]
+    """(where there is a label, the statistics of each token)."""
+    rows = output.table.shape[0]
     if vocab is not None and not 0 < vocab <= rows:
         raise ValueError(f"vocab ({vocab}) must lie between 1 and the {rows} rows of the table")
     if chunk is not None and chunk < 0:
         raise ValueError(f"chunk ({chunk}) must be at least 0; 0 makes all logits at once")
     check_labels(labels)
-    if labels.shape != words.features.shape[:-1]:
+    if labels.shape != output.features.shape[:-1]:
         raise ValueError(
-            f"labels {labels.shape} must have the shape of the tokens {words.features.shape[:-1]}"
+            f"labels {labels.shape} must have the shape of the tokens {output.features.shape[:-1]}"
         )
     counted = labels != ignored
-    asked = _asked(labels, counted)
+    classes = _or_zero(labels, counted)
     if chunk is None:
         shape = (*labels.shape, rows)
         if is_symbolic(*shape):  # of any size, once it has one
             chunk = 0 if rows <= CHUNK else CHUNK
         else:
-            here = math.prod(shape) // math.prod(cuts("batch length vocab", shape))
-            chunk = 0 if here <= WHOLE else CHUNK
+            per_device = math.prod(shape) // math.prod(cuts("batch length vocab", shape))
+            chunk = 0 if per_device <= WHOLE else CHUNK
     real = rows if vocab is None else vocab
-    find = _whole if chunk == 0 else functools.partial(chunked, chunk)
-    return counted, find(real, words, asked)
+    statistics = _whole if chunk == 0 else functools.partial(chunked, chunk)
+    return counted, statistics(real, output, classes)
 
 
-def _whole(real: int, words: Unembedding, labels: Array) -> Statistics:
+def _whole(real: int, output: Unembedding, labels: Array) -> Statistics:
     """By all logits at once."""
-    if words.mixed or words.features.dtype == jnp.bfloat16:  # backward products as well
-        y = mixed_einsum("btd,vd->btv", words.features, words.table)
+    if output.mixed or output.features.dtype == jnp.bfloat16:  # backward products as well
+        y = mixed_einsum("btd,vd->btv", output.features, output.table)
     else:
-        y = product(words, "btd,vd->btv", words.features, words.table)
-    y = y if words.bias is None else y + words.bias.astype(y.dtype)
-    y = constrain(capped(y, words.softcap), "batch length vocab")
+        y = product(output, "btd,vd->btv", output.features, output.table)
+    y = y if output.bias is None else y + output.bias.astype(y.dtype)
+    y = constrain(capped(y, output.softcap), "batch length vocab")
     if real < y.shape[-1]:
         exists = jnp.arange(y.shape[-1]) < real
         picked = _picked(y, jnp.where(labels < real, labels, y.shape[-1]))

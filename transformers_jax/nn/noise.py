@@ -1,10 +1,12 @@
-"""Dropout from counter bits: whether a number is kept is a hash of the key and of its place.
+"""Dropout from counter bits: whether a number remains is a hash of the key and of its index.
 
 The bits do not depend on how the work is cut into tiles, so every attention backend drops the same
 edges, and hashing is several times cheaper than drawing a stream of random numbers.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -24,30 +26,34 @@ def words(key: Key) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
     return data[0], data[-1]
 
 
-def keep(rate: float, key: Key | tuple[Array, Array], *places: Array) -> Bool[Array, "..."]:
-    """True with probability 1 - rate, from the key and integer `places` that broadcast together.
-
-    For attention the places are (row of the batch, query head, query, key), each counted in the
-    whole array. All but the last are hashed at their own, smaller shapes. `key` may be its `words`.
-    """
+def _hash(key: Key | tuple[Array, Array], index: Sequence[Array]) -> UInt32[Array, "..."]:
     first, second = key if isinstance(key, tuple) else words(key)
     state = mix(first)
-    for place in places:
+    for axis in index:
         state = mix(
-            state ^ (jnp.asarray(place).astype(jnp.uint32) * jnp.uint32(0x9E3779B9) + second)
+            state ^ (jnp.asarray(axis).astype(jnp.uint32) * jnp.uint32(0x9E3779B9) + second)
         )
-    return state >= jnp.uint32(min(int(rate * 2**32), 2**32 - 1))
+    return state
+
+
+def keep(rate: float, key: Key | tuple[Array, Array], *index: Array) -> Bool[Array, "..."]:
+    """True with probability 1 - rate, from the key and integer indices that broadcast together.
+
+    For attention these are (row of the batch, query head, query, key), each counted in the whole
+    array. All but the last are hashed at their own, smaller shapes. `key` may be its `words`.
+    """
+    return _hash(key, index) >= jnp.uint32(min(int(rate * 2**32), 2**32 - 1))
 
 
 def dropout(x: Float[Array, "..."], rate: float, key: Key | None) -> Float[Array, "..."]:
     """Zeroes numbers with probability `rate` and scales the rest; no key, no noise."""
     if key is None or rate == 0.0:
         return x
-    places = [
+    index = [
         jnp.arange(size).reshape((size,) + (1,) * (x.ndim - 1 - axis))
         for axis, size in enumerate(x.shape)
     ]
-    return jnp.where(keep(rate, key, *places), x / (1.0 - rate), 0).astype(x.dtype)
+    return jnp.where(keep(rate, key, *index), x / (1.0 - rate), 0).astype(x.dtype)
 
 
 def drop_path(
@@ -59,9 +65,6 @@ def drop_path(
     """
     if key is None or rate is None:
         return y
-    first, second = words(key)
-    row = jnp.arange(y.shape[0]).astype(jnp.uint32) * jnp.uint32(0x9E3779B9)
-    state = mix(mix(first) ^ (row + second))
-    kept = state.astype(jnp.float32) * jnp.float32(2.0**-32) >= rate
-    kept = kept.reshape(-1, *[1] * (y.ndim - 1))
-    return jnp.where(kept, y / (1.0 - rate), 0).astype(y.dtype)
+    uniform = _hash(key, [jnp.arange(y.shape[0])]).astype(jnp.float32) * jnp.float32(2.0**-32)
+    remains = (uniform >= rate).reshape(-1, *[1] * (y.ndim - 1))
+    return jnp.where(remains, y / (1.0 - rate), 0).astype(y.dtype)

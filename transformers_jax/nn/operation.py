@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 from flax import nnx
 
@@ -23,10 +23,10 @@ class Context:
         edges: by what is attended to (None: the stream itself), by mask, and by what extends the
             keys. A source that is missing has none.
         rotations: cosines and sines by (rotary, head width).
-        scores: what is added to the scores, by what is attended to: a `Score`, or what the layers'
-            own scores take.
-        sources: the tokens that are attended to, by name, [B S E]; not those whose keys a cache
-            holds.
+        scores: what is added to the scores, by what is attended to: a `Score`, or the input of the
+            layers' own scores.
+        sources: the tokens that are attended to, by name, [B S E]; not those whose keys are in a
+            cache.
         condition: what residuals are modulated by, [B E].
         how: the engine of attention.
         collect: what to hand out of every layer: "hidden", "weights", "router".
@@ -48,24 +48,13 @@ class Context:
         return source is None or any(name == source for name, *_ in self.edges)
 
 
-@runtime_checkable
-class Attends(spec.Heads, Protocol):
-    """What a stack needs to know of an operation that has scores, rotations or a cache: the shapes
-    of its queries, keys and values."""
-
-    @property
-    def groups(self) -> int: ...
-    @property
-    def value(self) -> int | None: ...
-
-
 class OpResult(NamedTuple):
-    """What an operation gives back.
+    """The result of an operation.
 
     Attributes:
         delta: what is added to the stream.
-        cache: its memory after these tokens, if it keeps one.
-        collected: what else it was asked for, by name.
+        cache: its cache after these tokens, if it has one.
+        collected: further results, by name, of those in `Context.collect`.
     """
 
     delta: Float[Array, "B T D"]

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from flax.traverse_util import unflatten_dict
 
 from transformers_jax.arrays import Array, Float, Key, Params, is_traced
 from transformers_jax.nn.derivative import both_ways
@@ -42,8 +43,8 @@ class Layers:
 
 
 class Axes(tuple[str, ...]):
-    """The names of a parameter's axes; `layers` tells which of a stack's layers it holds, or is
-    None outside of stacks; one that is not `learned` is stored and never changed by training."""
+    """The names of a parameter's axes; `layers` says which of a stack's layers it holds, or is None
+    outside of stacks; one that is not `learned` is stored and never changed by training."""
 
     layers: Layers | None
     learned: bool
@@ -57,8 +58,8 @@ class Axes(tuple[str, ...]):
 
 
 def param(axes: str, sizes: Sizes, draw: Draw, *, learned: bool = True) -> nnx.Param:
-    """A parameter to be: its axes by name ("embed heads kv"), whose lengths `sizes` tells; one that
-    is not `learned` is a table that files hold, which no optimizer of ours touches."""
+    """An abstract parameter with these axes ("embed heads kv"), of the lengths in `sizes`; one that
+    is not `learned` is a table that files hold, which no optimizer of ours changes."""
     names = tuple(axes.split())
     shape = tuple(sizes[name] for name in names)
     return nnx.Param(
@@ -76,7 +77,7 @@ def stacked(module: Module, layers: Layers) -> Module:
 
 
 def numbered(module: Module, layers: Layers) -> Module:
-    """The abstract module, whose parameters know that they are those of these layers."""
+    """The abstract module, its parameters marked as those of these layers."""
     for _, leaf in nnx.to_flat_state(nnx.state(module)):
         leaf.set_metadata(layers=layers)
     return module
@@ -112,12 +113,11 @@ def mixed_einsum(
     `preferred_element_type` alone would leave the backward products float32 times bfloat16, and
     nothing would be gained: these are two thirds of the work.
     """
-    first, second = equation.split("->")[0].split(",")
     if "..." in equation:
-        free = "zyxwuq"[: x.ndim - len(first.replace("...", ""))]
-        equation = equation.replace("...", free)
-        first, second = equation.split("->")[0].split(",")
-    return _mixed_einsum(first, second, equation.split("->")[1], x, y)
+        axes = "zyxwuq"[: x.ndim - len(equation.split(",")[0].replace("...", ""))]
+        equation = equation.replace("...", axes)
+    operands, out = equation.split("->")
+    return _mixed_einsum(*operands.split(","), out, x, y)
 
 
 def _mixed_forward(first: str, second: str, out: str, x: Array, y: Array) -> Array:
@@ -155,7 +155,7 @@ def add(x: Float[Array, "..."], bias: Any) -> Float[Array, "..."]:
 def split(module: nnx.Module) -> tuple[Any, Params]:
     """A hashable definition of the module, and its parameters as nested dicts with string keys."""
     definition, state = nnx.split(module)
-    return definition, _strings(nnx.to_pure_dict(state))
+    return definition, unflatten({path: leaf.get_value() for path, leaf in _named(state)})
 
 
 def merge(definition: Any, params: Params) -> Any:
@@ -179,7 +179,7 @@ def bind(module: Module, values: Params) -> Module:
             f"bind(model, parameters): expected nested dicts, as tj.functional(model)[1] gives "
             f"them; {type(values).__name__} came"
         )
-    ours = {path: leaf.get_value().shape for path, leaf in _named(module)}
+    ours = {path: leaf.get_value().shape for path, leaf in _named(nnx.state(module))}
     theirs = {path: jnp.shape(leaf) for path, leaf in flatten(values).items()}
     wrong = [f"missing {path}" for path in ours.keys() - theirs.keys()]
     wrong += [f"unexpected {path}" for path in theirs.keys() - ours.keys()]
@@ -196,7 +196,7 @@ def axes(module: nnx.Module) -> dict[str, Any]:
     return unflatten(
         {
             path: Axes(leaf.axes, getattr(leaf, "layers", None), leaf.learned)
-            for path, leaf in _named(module)
+            for path, leaf in _named(nnx.state(module))
         }
     )
 
@@ -212,23 +212,13 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Nested dicts of {"stack.norm.scale": leaf, ...}."""
-    tree: dict[str, Any] = {}
-    for path, value in flat.items():
-        *parents, name = path.split(".")
-        functools.reduce(lambda node, key: node.setdefault(key, {}), parents, tree)[name] = value
-    return tree
+    return unflatten_dict(dict(flat), sep=".")
 
 
-def _named(module: nnx.Module) -> list[tuple[str, nnx.Param]]:
-    flat = nnx.to_flat_state(nnx.state(module))
-    return [(".".join(map(str, path)), leaf) for path, leaf in flat]
-
-
-def _strings(tree: Any) -> Any:
-    """nnx.List gives integer keys, which jax.export and orbax do not keep: make them strings."""
-    if not isinstance(tree, Mapping):
-        return tree
-    return {str(name): _strings(value) for name, value in tree.items()}
+def _named(state: Any) -> list[tuple[str, nnx.Param]]:
+    """("stack.blocks.0.norm.scale", parameter) of each; nnx.List has integer keys, which jax.export
+    and orbax do not keep: here all are strings."""
+    return [(".".join(map(str, path)), leaf) for path, leaf in nnx.to_flat_state(state)]
 
 
 # ---------------------------------------------------------------- initial values
@@ -245,8 +235,8 @@ def initialise(
     Shardings: nested like `params(module)`, or None for the default device.
     """
     definition, abstract = split(module)
-    placed = flatten(shardings or {})
-    values = {path: draw(module, path, key, placed.get(path), dtype) for path in flatten(abstract)}
+    shardings = flatten(shardings or {})
+    values = {p: draw(module, p, key, shardings.get(p), dtype) for p in flatten(abstract)}
     return merge(definition, unflatten(values))
 
 
@@ -254,7 +244,7 @@ def draw(
     module: nnx.Module, path: str, key: Key, sharding: Any = None, dtype: Any = "float32"
 ) -> Array:
     """The initial values of the parameter at `path` of an abstract module."""
-    parameter = dict(_named(module))[path]
+    parameter = dict(_named(nnx.state(module)))[path]
     shape, layered = parameter.get_value().shape, parameter.axes[:1] == ("layers",)
     if parameter.draw.kind == "constant" and (sharding is None or len(sharding.device_set) == 1):
         # a program for every shape would take longer to compile than all of them to fill
@@ -266,7 +256,7 @@ def draw(
 
 def is_constant(module: nnx.Module, path: str) -> bool:
     """Whether the initial values of the parameter at `path` are the same for every key."""
-    return bool(dict(_named(module))[path].draw.kind == "constant")
+    return bool(dict(_named(nnx.state(module)))[path].draw.kind == "constant")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -280,25 +270,25 @@ def _drawer(
 
     def one(key, shape):
         if draw.kind == "normal" and draw.cut is not None:
-            values = jax.random.truncated_normal(key, -draw.cut, draw.cut, shape, jnp.float32)
-            return (draw.scale * values).astype(dtype)
-        if draw.kind == "normal":
-            return (draw.scale * jax.random.normal(key, shape, jnp.float32)).astype(dtype)
-        if draw.kind == "uniform":
+            normal = jax.random.truncated_normal(key, -draw.cut, draw.cut, shape, jnp.float32)
+            values = draw.scale * normal
+        elif draw.kind == "normal":
+            values = draw.scale * jax.random.normal(key, shape, jnp.float32)
+        elif draw.kind == "uniform":
             values = jax.random.uniform(key, shape, jnp.float32, -draw.scale, draw.scale)
-            return values.astype(dtype)
-        if draw.kind == "sinusoids":
+        elif draw.kind == "sinusoids":
             form = Sinusoids(rows=shape[0], halves=draw.halves, closed=draw.halves)
-            return jnp.asarray(draw.scale * form.table(shape[1]), dtype)
-        if draw.kind == "orthogonal":
-            matrix = jax.random.orthogonal(key, shape[-1], shape[:-2])
-            return (draw.scale * matrix).astype(dtype)
-        return jnp.full(shape, draw.scale, dtype)
+            values = draw.scale * form.table(shape[1])
+        elif draw.kind == "orthogonal":
+            values = draw.scale * jax.random.orthogonal(key, shape[-1], shape[:-2])
+        else:
+            values = jnp.full(shape, draw.scale, dtype)
+        return jnp.asarray(values, dtype)
 
     def fill(key):
         if not layered or draw.kind == "constant":
             return one(key, shape)
         return jax.vmap(lambda k: one(k, shape[1:]))(jax.random.split(key, shape[0]))
 
-    hurry = {"xla_backend_optimization_level": 1} if fast else None
-    return jax.jit(fill, out_shardings=sharding, compiler_options=hurry)
+    options = {"xla_backend_optimization_level": 1} if fast else None
+    return jax.jit(fill, out_shardings=sharding, compiler_options=options)

@@ -13,7 +13,7 @@ Mode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "la
 MODES: tuple[str, ...] = get_args(Mode)
 """The ways of pooling, by the names of sentence-transformers: the first token, the maximum, the
 mean, the sum over the square root of the number of tokens, the mean with tokens weighted by their
-place from 1 (Muennighoff 2022, SGPT, equation 3), and the last token."""
+position from 1 (Muennighoff 2022, SGPT, equation 3), and the last token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class LastOf(Pooling):
 
 Name = Literal["pooler", "first", "first valid", "end", "mean", "mean of all"]
 """The poolings of heads: the backbone's pooler, the first token (of all, or of those that are no
-padding), what stands at the end of the row, the mean over the tokens that are no padding or over
+padding), the last token of the row, the mean over the tokens that are no padding or over
 all."""
 NAMED = {
     "first": Pooling(mode="cls", padding=True),
@@ -95,16 +95,16 @@ def pool(
     pooled: Float[Array, "B D"] | None = None,
     skip: Int[Array, ""] | int = 0,
 ) -> Float[Array, "B D"]:
-    """The vector that stands for each row; sums are made in float32.
+    """The pooled vector of each row; sums are made in float32.
 
     Args:
         valid: where there are tokens; padding may lie on either side.
         ids: the tokens, for poolings that choose them by their ids.
-        pooled: what the backbone's pooler gives.
-        skip: how many tokens in front of each row, a prompt, are left out. Places still count them.
+        pooled: the output of the backbone's pooler.
+        skip: how many tokens in front of each row, a prompt, are left out. Positions count them.
 
     Raises:
-        ValueError: the tokens to pool cannot be told.
+        ValueError: which tokens to pool is unknown.
     """
     if pooling == "pooler":
         assert pooled is not None  # the backbone has a pooler
@@ -112,17 +112,17 @@ def pool(
     how = NAMED[pooling] if isinstance(pooling, str) else pooling
     counted = how.counted(x, valid, ids)
     counted = jnp.broadcast_to(True if counted is None else counted, x.shape[:2])
-    places = jnp.arange(x.shape[1])
+    index = jnp.arange(x.shape[1])
     start = jnp.argmax(counted, axis=1)[:, None]
-    counted &= places >= start + skip
+    counted &= index >= start + skip
     if how.mode == "cls":
         vector = _token(x, jnp.argmax(counted, 1))
     elif how.mode == "lasttoken":
-        vector = _token(x, jnp.max(jnp.where(counted, places, 0), 1))
+        vector = _token(x, jnp.max(jnp.where(counted, index, 0), 1))
     elif how.mode == "max":
         vector = jnp.where(counted[..., None], x, jnp.asarray(MASKED, x.dtype)).max(1)
     else:
-        weights = counted * (places - start + 1 if how.mode == "weightedmean" else 1.0)
+        weights = counted * (index - start + 1 if how.mode == "weightedmean" else 1.0)
         values = jnp.where(counted[..., None], x, 0).astype(wide(x))
         total = jnp.einsum("bt,btd->bd", weights, values, precision="highest")
         count = jnp.maximum(weights.sum(1, keepdims=True), 1e-9)
@@ -133,6 +133,6 @@ def pool(
     return jnp.where(counted.any(1, keepdims=True), vector, 0 if how.empty == "zeros" else jnp.nan)
 
 
-def _token(x: Float[Array, "B T D"], place: Int[Array, " B"]) -> Float[Array, "B D"]:
-    """The vector at one place of each row."""
-    return jnp.take_along_axis(x, place[:, None, None], axis=1)[:, 0]
+def _token(x: Float[Array, "B T D"], index: Int[Array, " B"]) -> Float[Array, "B D"]:
+    """The vector of one token of each row."""
+    return jnp.take_along_axis(x, index[:, None, None], axis=1)[:, 0]

@@ -2,7 +2,7 @@
 
     embed    added to the embedding: learned tables, sinusoids      (in embed.py and sinusoidal.py)
     rotate   queries and keys, before their product                 (here: `rotation`, `rotate`)
-    score    added to the scaled product                            (here: the two score rules)
+    score    added to the scaled product                            (here: score rules)
 
 Nothing here is ever a T x S array: score rules are called with whole arrays or with one tile.
 """
@@ -20,7 +20,6 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int, Key, wide
 from transformers_jax.graph import Nodes
-from transformers_jax.nn.additive import AdditiveScore
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.disentangled import Disentangled, RelativeTable
 from transformers_jax.nn.param import param
@@ -43,7 +42,7 @@ def rotation(
 def rotate(
     x: Float[Array, "B T H K"], rotation: tuple[Array, Array], interleaved: bool = False
 ) -> Float[Array, "B T H K"]:
-    """Turns the pairs (i, i + R/2), or (2i, 2i + 1), of the first R numbers of each head, in
+    """Each pair (i, i + R/2), or (2i, 2i + 1), of the first R numbers of a head, rotated, in
     float32."""
     cos, sin = (x[:, :, None, :] for x in rotation)
     half = cos.shape[-1]
@@ -86,16 +85,16 @@ def _frequencies(rotary: spec.Rotary, dim: int, position: Array) -> Array | np.n
 def _llama3(scaling: spec.Llama3Scaling, frequency: np.ndarray) -> np.ndarray:
     wavelength = 2 * np.pi / frequency
     blend = (scaling.original / wavelength - scaling.low) / (scaling.high - scaling.low)
-    blend = np.clip(blend, 0.0, 1.0)  # 0: a long wave, divided; 1: a short one, kept
+    blend = np.clip(blend, 0.0, 1.0)  # 0: a long one, divided; 1: a short one, as it is
     return ((1 - blend) * frequency / scaling.factor + blend * frequency).astype(np.float32)
 
 
 def _yarn(scaling: spec.YarnScaling, base: float, dim: int, frequency: np.ndarray) -> np.ndarray:
-    def pair_that_turns(times: float) -> float:
-        """The pair that makes so many full turns within the original length."""
+    def pair_of_rotations(times: float) -> float:
+        """The pair that makes so many full rotations within the original length."""
         return dim * math.log(scaling.original / (times * 2 * math.pi)) / (2 * math.log(base))
 
-    low, high = pair_that_turns(scaling.beta_fast), pair_that_turns(scaling.beta_slow)
+    low, high = pair_of_rotations(scaling.beta_fast), pair_of_rotations(scaling.beta_slow)
     if scaling.truncate:
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, dim - 1)
@@ -143,47 +142,34 @@ def bucket(
     return offset + jnp.where(distance < near, distance, logarithmic)
 
 
+@dataclass(frozen=True)
 class BucketRule(ScoreRule):
     """score[h, t, s] = table[bucket(s - t), h]; for a summary s, another table's entry for the
     distance from the block of t."""
 
-    def __init__(self, position: spec.Buckets):
-        self.position = position
-
-    def __eq__(self, other):
-        return isinstance(other, BucketRule) and self.position == other.position
-
-    def __hash__(self):
-        return hash(self.position)
+    position: spec.Buckets
 
     def __call__(self, params, q, k, qn: Nodes, kn: Nodes, pairs):
-        table, *summaries = params
-        score = self._of(table, "index", qn, kn)
-        if summaries:
-            (of_blocks,) = summaries
-            apart = self._of(of_blocks, "block", qn, kn)
-            score = jnp.where(kn.tag("summary")[:, None, None, :] > 0, apart, score)
+        score = self._of(params["table"], "index", qn, kn)
+        if "summaries" in params:
+            of_blocks = self._of(params["summaries"], "block", qn, kn)
+            score = jnp.where(kn.tag("summary")[:, None, None, :] > 0, of_blocks, score)
         return score
 
     def _of(self, table: Array, tag: str, qn: Nodes, kn: Nodes) -> Float[Array, "b H t s"]:
         p = self.position
         distance = kn.tag(tag)[:, None, :] - qn.tag(tag)[:, :, None]
-        place = bucket(distance, p.buckets, p.far, p.directed)
-        return jnp.moveaxis(jnp.take(table, place, axis=0), -1, 1)
+        rows = bucket(distance, p.buckets, p.far, p.directed)
+        return jnp.moveaxis(jnp.take(table, rows, axis=0), -1, 1)
 
 
+@dataclass(frozen=True)
 class AlibiRule(ScoreRule):
     """score[h, t, s] = -slope[h] * |position of t - position of s|, slopes 2^(-8/H), 2^(-16/H), ...
 
-    Where H is no power of two, the slopes of the next smaller one are kept and every other slope
-    of the next larger one is appended (Press et al. 2021, their code).
+    Where H is no power of two, the slopes are those of the next smaller one, then every other slope
+    of the next larger one (Press et al. 2021, their code).
     """
-
-    def __eq__(self, other):
-        return isinstance(other, AlibiRule)
-
-    def __hash__(self):
-        return hash(AlibiRule)
 
     @staticmethod
     def slopes(heads: int) -> np.ndarray:
@@ -220,74 +206,70 @@ class EdgeRule(ScoreRule):
         return (self.features.pairs,)
 
     def __call__(self, params, q, k, qn: Nodes, kn: Nodes, pairs):
-        values = pairs[self.features.pairs]
+        weight, values = params["weight"], pairs[self.features.pairs]
         if self.features.categories:
-            rows = jnp.take(params, unsigned(values), axis=0, mode="fill", fill_value=jnp.nan)
+            rows = jnp.take(weight, unsigned(values), axis=0, mode="fill", fill_value=jnp.nan)
             return jnp.moveaxis(rows, -1, 1)
-        return jnp.einsum("btsf,fh->bhts", values.astype(params.dtype), params)
+        return jnp.einsum("btsf,fh->bhts", values.astype(weight.dtype), weight)
 
 
-class EdgeScore(nnx.Module):
-    """Owns what is learned of the features of edges and hands out the `Score`."""
+@dataclass(frozen=True)
+class AdditiveRule(ScoreRule):
+    """score[h, t, s] = v[h] . tanh(q[t, h] + k[s, g]), g being the key/value head of h, in place of
+    the scaled product; `params` has the "vector" v, [H K] (Bahdanau et al. 2014, A.1.2)."""
 
-    def __init__(self, features: spec.EdgeFeatures, heads: int, width: int, initial: spec.Initial):
-        self.features = features
-        sizes = {"heads": heads, "embed": width, "features": features.size}
-        self.weight = param("features heads", sizes, initial.draw("edges", sizes))
+    replaces = True
 
-    def __call__(self, shared: Any = None, attention: Any = None, key: Key | None = None) -> Score:
-        weight = self.weight[...]
-        return Score(EdgeRule(self.features), weight.astype(wide(weight)))
-
-
-class CountedScore(nnx.Module):
-    """A score that learns nothing."""
-
-    def __init__(self, counted: spec.Counted):
-        self.counted = counted
-
-    def __call__(self, shared: Any = None, attention: Any = None, key: Key | None = None) -> Score:
-        return Score(CountedRule(self.counted))
+    def __call__(self, params, q, k, qn, kn, pairs) -> Float[Array, "b H t s"]:
+        (b, t, H, K), G = q.shape, k.shape[2]
+        groups = q.reshape(b, t, 1, G, H // G, K)
+        inner = jnp.tanh(groups + k[:, None, :, :, None].astype(q.dtype))
+        v = params["vector"].reshape(G, H // G, K).astype(wide(q))
+        scores = jnp.einsum("btsgrk,grk->bgrts", inner.astype(wide(q)), v)
+        return scores.reshape(b, H, t, k.shape[1])
 
 
-class PositionScore(nnx.Module):
-    """Owns the parameters of a score rule, those of a stack or of one layer, and hands out the
-    `Score`."""
+class RuleScore(nnx.Module):
+    """The parameters of a score rule, those of a stack or of one layer."""
 
-    def __init__(
-        self, position: spec.Buckets | spec.Alibi, heads: int, width: int, initial: spec.Initial
-    ):
-        self.position = position
-        learned = position if isinstance(position, spec.Buckets) else None
-        rows = (learned.rows or learned.buckets) if learned else 0
-        sizes = {"heads": heads, "embed": width, "buckets": rows}
-        draw = initial.draw("buckets", sizes)
-        self.table = param("buckets heads", sizes, draw) if learned else None
-        beside = learned and learned.summaries
-        self.summaries = param("buckets heads", sizes, draw) if beside else None
+    def __init__(self, rule: ScoreRule, **parameters: nnx.Param):
+        self.rule, self.names = rule, tuple(parameters)
+        for name, parameter in parameters.items():
+            setattr(self, name, parameter)
 
     def __call__(self, shared: Any = None, attention: Any = None, key: Key | None = None) -> Score:
-        """The score; that of a layer may use what the stack's gives, and the layer itself."""
-        if isinstance(self.position, spec.Alibi):
-            return Score(AlibiRule())
-        tables = [t[...] for t in (self.table, self.summaries) if t is not None]
-        return Score(BucketRule(self.position), tuple(t.astype(wide(t)) for t in tables))
+        """The score; that of a layer may read the result of the stack's, and the layer."""
+        params = {name: getattr(self, name)[...] for name in self.names}
+        return Score(self.rule, {name: array.astype(wide(array)) for name, array in params.items()})
 
 
 def score_module(
-    score: spec.ScoreSpec, attention: spec.Heads | None, width: int, initial: spec.Initial
+    score: spec.ScoreSpec, attention: spec.OpSpec | None, width: int, initial: spec.Initial
 ) -> nnx.Module:
-    """The module that owns what a score learns; `attention` is that of the layer, or of the first
-    layer of the stack, or None where there is none."""
-    if isinstance(score, spec.RelativeTable):
-        return RelativeTable(score, width, initial)
-    if isinstance(score, spec.Counted):
-        return CountedScore(score)
+    """The module of a score's parameters; `attention` is that of the layer, or of the stack's first
+    layer, or None where there is none."""
+    match score:
+        case spec.RelativeTable():
+            return RelativeTable(score, width, initial)
+        case spec.Alibi():
+            return RuleScore(AlibiRule())
+        case spec.Counted():
+            return RuleScore(CountedRule(score))
     assert attention is not None  # all others are shaped by its heads
-    if isinstance(score, spec.Disentangled):
-        return Disentangled(score, attention, width, initial)
-    if isinstance(score, spec.EdgeFeatures):
-        return EdgeScore(score, attention.heads, width, initial)
-    if isinstance(score, spec.Additive):
-        return AdditiveScore(attention.heads, attention.kv, width, initial)
-    return PositionScore(score, attention.heads, width, initial)
+    sizes = {"embed": width, "heads": attention.heads, "kv": attention.kv}
+
+    def table(role: str, axes: str, **more: int) -> nnx.Param:
+        return param(axes, {**sizes, **more}, initial.draw(role, {**sizes, **more}))
+
+    match score:
+        case spec.Disentangled():
+            return Disentangled(score, attention, width, initial)
+        case spec.Additive():
+            return RuleScore(AdditiveRule(), vector=table("score", "heads kv"))
+        case spec.EdgeFeatures(size=size):
+            weight = table("edges", "features heads", features=size)
+            return RuleScore(EdgeRule(score), weight=weight)
+    names = ("table", "summaries") if score.summaries else ("table",)
+    rows = score.rows or score.buckets
+    tables = {name: table("buckets", "buckets heads", buckets=rows) for name in names}
+    return RuleScore(BucketRule(score), **tables)

@@ -1,7 +1,7 @@
-"""Gated recurrent units: the memory that sequence models had before they had attention alone.
+"""Gated recurrent units.
 
-    r = sigmoid(W_r x + b_r + U_r h + c_r)             what of the state is read
-    z = sigmoid(W_z x + b_z + U_z h + c_z)             what of it is kept
+    r = sigmoid(W_r x + b_r + U_r h + c_r)             reset gate
+    z = sigmoid(W_z x + b_z + U_z h + c_z)             update gate
     n = tanh(W_n x + b_n + r * (U_n h + c_n))
     h = (1 - z) * n + z * h
 
@@ -21,10 +21,10 @@ from transformers_jax.nn.param import add, contract, param
 
 
 class Gru(nnx.Module):
-    """One layer in one direction; `memory` are the matrices U, which see the state.
+    """One layer in one direction; `memory` are the matrices U, which multiply the state.
 
     Args:
-        source: width of what is read.
+        source: width E of the inputs.
         hidden: width H of the state.
     """
 
@@ -38,7 +38,7 @@ class Gru(nnx.Module):
 
     def step(self, x: Float[Array, "B E"], state: Float[Array, "B H"]) -> Float[Array, "B H"]:
         """The state after one more input."""
-        return self._turn(self._gates(x), state)
+        return self._next(self._gates(x), state)
 
     def __call__(
         self,
@@ -49,32 +49,32 @@ class Gru(nnx.Module):
     ) -> tuple[Float[Array, "B T H"], Float[Array, "B H"]]:
         """(the state after each token, the last one), read from either end.
 
-        Where a token is not `valid` the state passes by unchanged, and zero is given out.
+        Where a token is not `valid` the state stays as it is, and the output is zero.
         """
         gates = jnp.moveaxis(self._gates(x), 1, 0)
-        kept = jnp.ones((1, x.shape[1]), bool) if valid is None else valid
-        kept = jnp.broadcast_to(kept, x.shape[:2]).T[..., None]
+        valid = jnp.ones((1, x.shape[1]), bool) if valid is None else valid
+        valid = jnp.broadcast_to(valid, x.shape[:2]).T[..., None]
 
         def read(state, token):
             gates, real = token
-            state = jnp.where(real, self._turn(gates, state), state)
+            state = jnp.where(real, self._next(gates, state), state)
             return state, jnp.where(real, state, 0)
 
         first = jnp.zeros((x.shape[0], self.hidden), x.dtype)
-        last, states = jax.lax.scan(read, first, (gates, kept), reverse=backwards)
+        last, states = jax.lax.scan(read, first, (gates, valid), reverse=backwards)
         return jnp.moveaxis(states, 0, 1), last
 
     def _gates(self, x: Float[Array, "*B E"]) -> Float[Array, "*B 3 H"]:
-        """What the inputs say to the gates: of a whole row it is one product, outside the loop."""
+        """The inputs' part of the gates: for a whole row one product, outside the loop."""
         return add(contract("...e,geh->...gh", x, self.input), self.input_bias)
 
-    def _turn(
+    def _next(
         self, gates: Float[Array, "B 3 H"], state: Float[Array, "B H"]
     ) -> Float[Array, "B H"]:
-        seen = add(contract("bs,gsh->bgh", state, self.memory), self.memory_bias)
-        read, keep = jnp.moveaxis(jax.nn.sigmoid(gates[:, :2] + seen[:, :2]), 1, 0)
-        new = jnp.tanh(gates[:, 2] + read * seen[:, 2])
-        return (1 - keep) * new + keep * state
+        recurrent = add(contract("bs,gsh->bgh", state, self.memory), self.memory_bias)
+        reset, update = jnp.moveaxis(jax.nn.sigmoid(gates[:, :2] + recurrent[:, :2]), 1, 0)
+        new = jnp.tanh(gates[:, 2] + reset * recurrent[:, 2])
+        return (1 - update) * new + update * state
 
 
 class BothWays(nnx.Module):
@@ -88,8 +88,8 @@ class BothWays(nnx.Module):
     def __call__(
         self, x: Float[Array, "B T E"], valid: Bool[Array, "b T"] | None = None
     ) -> tuple[Float[Array, "B T 2*H"], tuple[Float[Array, "B H"], Float[Array, "B H"]]]:
-        """(states of both directions side by side, the last of each): what has been read onward
-        ends at the last token, what has been read backward at the first."""
+        """(states of both directions side by side, the last of each): the forward GRU ends at the
+        last token, the backward one at the first."""
         last: tuple = ()
         for onward, backward in zip(self.onward, self.backward):
             one, other = onward(x, valid), backward(x, valid, backwards=True)

@@ -1,4 +1,4 @@
-"""How what a branch computes joins the stream: added, gated, scaled, or modulated by a condition.
+"""How the result of a branch joins the stream: added, gated, scaled, or modulated by a condition.
 
 A residual is a value of a branch (`spec.Branch.residual`): a frozen record that builds its module.
 """
@@ -60,13 +60,13 @@ class Residual(nnx.Module):
     """x + y; what else a residual does is a subclass."""
 
     def enter(self, x: Float[Array, "B T D"], context: Any) -> Float[Array, "B T D"]:
-        """What the operation computes from: the (normalised) stream."""
+        """The input of the operation, from the (normalised) stream."""
         return x
 
     def __call__(
         self, x: Float[Array, "B T D"], y: Float[Array, "B T D"], context: Any
     ) -> Float[Array, "B T D"]:
-        """The stream with what the operation gives."""
+        """The stream with the result of the operation."""
         return x + y
 
 

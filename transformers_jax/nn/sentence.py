@@ -1,4 +1,4 @@
-"""One vector for a sentence: how its tokens are pooled, and what becomes of the pooled vector.
+"""One vector for a sentence: how its tokens are pooled, and the steps behind.
 
 The steps are those of sentence-transformers (Reimers and Gurevych 2019), as frozen records; the
 head applies them in order to two fields, `token_embeddings` and `sentence_embedding`.
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Bool, Int, Key
+from transformers_jax.arrays import Array, Key
 from transformers_jax.inputs import checks
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.head import Dense, Head, HeadInputs
@@ -97,7 +97,7 @@ class SentenceSpec:
     """The steps from a stream of `width` to a sentence's vector.
 
     Raises:
-        ValueError: a step whose width is not what comes in, or that reads what nobody has written.
+        ValueError: a step of another width than its input, or that reads what no step has written.
     """
 
     width: int
@@ -143,13 +143,7 @@ class Applied(nnx.Module):
         if isinstance(step, Standardise):
             self.norm = Norm(step.norm, step.width)
 
-    def __call__(
-        self,
-        fields: Fields,
-        valid: Bool[Array, "B T"] | None,
-        prompt: Int[Array, ""] | int,
-        key: Key | None,
-    ) -> Fields:
+    def __call__(self, fields: Fields, valid: Array | None, prompt, key: Key | None) -> Fields:
         step = self.step
         x = y = fields[step.reads]
         match step:

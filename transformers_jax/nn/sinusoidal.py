@@ -1,4 +1,4 @@
-"""Sinusoids: positions that nothing has to learn, in the three forms in which models have them."""
+"""Sinusoidal positions, in the three forms in which models have them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Sinusoids:
     """Sines and cosines of D/2 frequencies, 1 to nearly 1/10000 (Vaswani et al. 2017, section 3.5).
 
     Attributes:
-        halves: all sines stand before all cosines (Marian, fairseq); else they alternate.
+        halves: all sines come before all cosines (Marian, fairseq); else they alternate.
         closed: the slowest frequency is 1/10000 itself (tensor2tensor, fairseq).
-        rows: how many positions there are; None where there is no end.
+        rows: how many positions there are; None for any number.
     """
 
     halves: bool = False
@@ -37,42 +37,40 @@ class Sinusoids:
         """Float32[rows D] of a finite number of positions, computed in float64.
 
         Raises:
-            ValueError: there is no end of them.
+            ValueError: their number is not limited.
         """
         if self.rows is None:
-            raise ValueError("these sinusoids have no end, and therefore no table")
-        return self._waves(
-            np.arange(self.rows)[:, None] * self.frequencies(width), width, np
-        ).astype(np.float32)
+            raise ValueError("sinusoids of any number of positions have no table")
+        angle = np.arange(self.rows)[:, None] * self.frequencies(width)
+        return self.of_angle(angle, width, np).astype(np.float32)
 
-    def _waves(self, angle: Any, width: int, xp: Any) -> Any:
+    def of_angle(self, angle: Any, width: int, xp: Any) -> Any:
+        """The vectors of these angles per frequency, by NumPy or jax.numpy."""
         sine, cosine = xp.sin(angle), xp.cos(angle)
         if not self.halves:
             pairs = xp.stack([sine, cosine], -1)
             return pairs.reshape(*angle.shape[:-1], -1)[..., :width]
-        waves = xp.concatenate([sine, cosine], -1)[..., :width]
-        missing = [(0, 0)] * (waves.ndim - 1) + [(0, width - waves.shape[-1])]
-        return xp.pad(waves, missing)
+        halves = xp.concatenate([sine, cosine], -1)[..., :width]
+        return xp.pad(halves, [(0, 0)] * (halves.ndim - 1) + [(0, width - halves.shape[-1])])
 
 
-def sinusoids(kind: Sinusoids, width: int, place: Int[Array, "b T"]) -> Float[Array, "b T D"]:
-    """The waves at these places; NaN at places beyond the last, never those of another place.
+def sinusoids(form: Sinusoids, width: int, position: Int[Array, "b T"]) -> Float[Array, "b T D"]:
+    """The vectors of these positions; NaN beyond the last, never those of another position.
 
     A finite number of positions is looked up in a table made in float64, as the reference does:
     angles of some hundred radians are right to five digits only in float32.
     """
-    if kind.rows is None:
-        angle = jnp.asarray(place, jnp.float32)[..., None] * kind.frequencies(width).astype(
-            np.float32
-        )
-        return kind._waves(angle, width, jnp)
-    table = kind.table(width)
-    return jnp.take(jnp.asarray(table), unsigned(place), axis=0, mode="fill", fill_value=jnp.nan)
+    if form.rows is None:
+        frequencies = form.frequencies(width).astype(np.float32)
+        angle = jnp.asarray(position, jnp.float32)[..., None] * frequencies
+        return form.of_angle(angle, width, jnp)
+    table = jnp.asarray(form.table(width))
+    return jnp.take(table, unsigned(position), axis=0, mode="fill", fill_value=jnp.nan)
 
 
-def unsigned(place: Int[Array, "..."]) -> UInt[Array, "..."]:
+def unsigned(index: Int[Array, "..."]) -> UInt[Array, "..."]:
     """Indices of which a negative one lies far beyond every table, in place of JAX's counting from
     the end; of 32 bits the bits are the same, so that it costs nothing."""
-    if place.dtype.itemsize == 8:  # a gather would cut them to 32 bits, whatever is above
-        place = place.astype(np.uint64).clip(max=np.uint64(2**32 - 1))
-    return place.astype(np.uint32)
+    if index.dtype.itemsize == 8:  # a gather would cut them to 32 bits, whatever is above
+        index = index.astype(np.uint64).clip(max=np.uint64(2**32 - 1))
+    return index.astype(np.uint32)

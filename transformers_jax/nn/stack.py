@@ -25,9 +25,9 @@ from transformers_jax.nn.block import Block
 from transformers_jax.nn.cache import Cache, KeyValues, empty_nodes, slots_for
 from transformers_jax.nn.extend import extended
 from transformers_jax.nn.layers import layer_of
-from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.noise import dropout, split_key
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.operation import Attends, Context
+from transformers_jax.nn.operation import Context
 from transformers_jax.nn.param import Layers, merge, numbered, split, stacked
 from transformers_jax.nn.position import rotation, score_module
 from transformers_jax.shard import constrain
@@ -40,8 +40,8 @@ LAYER = np.uint32(2**32 - 1)
 """What the key of a whole layer has folded in: no branch has this number."""
 
 
-class Ran(NamedTuple):
-    """What a stack gives back; tuples have one entry per layer and are empty unless collected."""
+class StackOutput(NamedTuple):
+    """The result of a stack; tuples have one entry per layer and are empty unless collected."""
 
     x: Float[Array, "B T D"]
     cache: Cache | None
@@ -52,24 +52,22 @@ class Ran(NamedTuple):
 
 
 class Stack(nnx.Module):
-    """Blocks applied one after the other, then the final norm."""
+    """Blocks, one after the other, then the final norm."""
 
     def __init__(self, stack: spec.StackSpec, execution: spec.Execution):
         self.spec, self.execution = spec.masked_by_layer(stack), execution
         stack = self.spec
         make = lambda branches: Block(branches, stack.width, stack.initial)
-        held = lambda numbers: Layers(tuple(numbers), stack.depth, bool(stack.order))
+        layers = lambda numbers: Layers(tuple(numbers), stack.depth, bool(stack.order))
         if execution.layers == "list":
-            blocks = [numbered(make(b), held((n,))) for n, b in enumerate(stack.blocks)]
+            blocks = [numbered(make(b), layers((n,))) for n, b in enumerate(stack.blocks)]
         else:
-            blocks = [stacked(make(stack.blocks[slot[0]]), held(slot)) for slot in stack.slots]
+            blocks = [stacked(make(stack.blocks[slot[0]]), layers(slot)) for slot in stack.slots]
         self.blocks = nnx.List(blocks)
         self.norm = Norm(stack.final_norm, stack.width) if stack.final_norm else None
-        first = next((branch.op for branch in self._attends(False)), None)
-        first = first if isinstance(first, Attends) else None
-        self.score = (
-            score_module(stack.score, first, stack.width, stack.initial) if stack.score else None
-        )
+        op = next((branch.op for branch in self._attends(False)), None)
+        score: Any = stack.score
+        self.score = score and score_module(score, op, stack.width, stack.initial)
 
     def __call__(
         self,
@@ -84,11 +82,11 @@ class Stack(nnx.Module):
         cache: Cache | None = None,
         key: Key | None = None,
         collect: frozenset[str] = frozenset(),
-    ) -> Ran:
+    ) -> StackOutput:
         """Runs the blocks over the tokens `nodes`, with cross-attention to `source`.
 
         With a cache the tokens are the next ones; keys of earlier tokens and of the source are
-        read from it. `scores` adds to those of "self" and "cross", instead of the stack's own.
+        read from it. `scores` are those of "self" and "cross", instead of the stack's own.
         `condition` is what residuals are modulated by (`nn.residual.Modulate`).
 
         Raises:
@@ -106,61 +104,56 @@ class Stack(nnx.Module):
             named: dict[str | None, Any] = dict.fromkeys(self._sources, scores.get("cross"))
             context = replace(context, scores={None: own, **named})
         first = constrain(x, "batch length embed")
-        key, last_key = (None, None) if key is None else jax.random.split(key)
+        key, last_key = split_key(key, 2)
         caches = None if cache is None else cache.layers
         if self.execution.layers == "list":
-            x, caches, seen = self._run_list(first, context, caches, key)
+            x, caches, collected = self._run_list(first, context, caches, key)
         else:
-            x, caches, seen = self._run_stacked(first, context, caches, key)
+            x, caches, collected = self._run_stacked(first, context, caches, key)
         x = dropout(x if self.norm is None else self.norm(x), self.spec.dropout, last_key)
-        hidden = tuple(layer["hidden"] for layer in seen) if "hidden" in collect else ()
+        hidden = tuple(layer["hidden"] for layer in collected) if "hidden" in collect else ()
         if hidden:  # index 0 is what went in
             hidden = (first, *hidden[:-1], x if self.spec.norm_hidden else hidden[-1])
         pick = lambda what, cross=False: tuple(
             layer[f"{branch.name}.{what}"]
-            for layer, branches in zip(seen, self.spec.applied)
+            for layer, branches in zip(collected, self.spec.applied)
             for branch in branches
             if f"{branch.name}.{what}" in layer and (branch.source is not None) == cross
         )
         if cache is not None:
             cache = cache.advance(nodes, caches)
-        return Ran(x, cache, hidden, pick("weights"), pick("weights", True), pick("router"))
+        return StackOutput(x, cache, hidden, pick("weights"), pick("weights", True), pick("router"))
 
     def _check_condition(self, condition: Array | None) -> None:
         residuals = {b.residual for block in self.spec.blocks for b in block if b.residual}
         widths = {r.condition for r in residuals if r.condition is not None}
-        came = None if condition is None else condition.shape[-1]
-        if widths != ({came} - {None}):
-            wanted = f"a condition [B {', '.join(map(str, widths))}]" if widths else "no condition"
-            raise ValueError(f"the branches of this stack are modulated by {wanted}; {came} came")
+        width = None if condition is None else condition.shape[-1]
+        if widths != ({width} - {None}):
+            needed = f"a condition [B {', '.join(map(str, widths))}]" if widths else "no condition"
+            raise ValueError(f"the branches of this stack are modulated by {needed}; {width} came")
 
     # ------------------------------------------------------------ running the layers
 
     def _run_list(self, x, context, caches, key):
-        memory, seen = [], []
+        new_caches, collected = [], []
+        run = self._remat(lambda *arguments: self._layer(context, *arguments))
         for number, owner in enumerate(self.spec.order or range(len(self.blocks))):
-            layer_key = None if key is None else jax.random.fold_in(key, number)
-            run = self._remat(lambda block, *rest: block(*rest[:1], context, *rest[1:]))
-            held = None if caches is None else caches[number]
-            rate = self._leave_out(number, key)
-            given = x
-            x, kept, found = run(self.blocks[owner], x, held, layer_key, rate)
-            x = self._dropped(given, x, layer_key)
-            x = constrain(x, "batch length embed")
-            memory.append(kept)
-            seen.append(found)
-        return x, tuple(memory), seen
+            cache = None if caches is None else caches[number]
+            x, cache, results = run(self.blocks[owner], x, cache, *self._noise(key, number))
+            new_caches.append(cache)
+            collected.append(results)
+        return x, tuple(new_caches), collected
 
     def _run_stacked(self, x, context, caches, key):
-        memory, seen = [], []
+        new_caches, collected = [], []
         for segment in self.spec.segments:
             slots = slice(segment.slot, segment.slot + len(segment.pattern))
-            held = None if caches is None else caches[slots]
+            own = None if caches is None else caches[slots]
             blocks = list(self.blocks)[slots]
-            x, kept, found = self._run_segment(segment, blocks, x, context, held, key)
-            memory.extend(kept)
-            seen.extend(found)
-        return x, tuple(memory), seen
+            x, own, results = self._run_segment(segment, blocks, x, context, own, key)
+            new_caches.extend(own)
+            collected.extend(results)
+        return x, tuple(new_caches), collected
 
     def _run_segment(self, segment, blocks, x, context, caches, key):
         """A pattern of blocks, repeated; with `order` its one block takes the parameters of
@@ -170,33 +163,50 @@ class Stack(nnx.Module):
         steps = len(owners) or segment.repeats
 
         def body(x, slices):
-            layers, memories, step, owner = slices
+            layers, caches, step, owner = slices
             layers = layer_of(params, owner) if layers is None else layers
-            kept, found = [], []
+            new_caches, collected = [], []
             for slot, definition in enumerate(definitions):
                 number = segment.first + step * period + slot
-                layer_key = None if key is None else jax.random.fold_in(key, number)
-                memory = None if memories is None else memories[slot]
-                block, rate = merge(definition, layers[slot]), self._leave_out(number, key)
-                given = x
-                x, memory, seen = block(x, context, memory, layer_key, rate)
-                x = constrain(self._dropped(given, x, layer_key), "batch length embed")
-                kept.append(memory)
-                found.append(seen)
-            return x, (tuple(kept), tuple(found))
+                cache = None if caches is None else caches[slot]
+                block, noise = merge(definition, layers[slot]), self._noise(key, number)
+                x, cache, results = self._layer(context, block, x, cache, *noise)
+                new_caches.append(cache)
+                collected.append(results)
+            return x, (tuple(new_caches), tuple(collected))
 
         own = len(owners) == 0  # each step has parameters of its own
-        every = (params if own else None, caches, jnp.arange(steps), None if own else owners)
+        slices = (params if own else None, caches, jnp.arange(steps), None if own else owners)
         body = self._remat(body)
         if not self._unrolls(steps):
-            x, (caches, found) = jax.lax.scan(body, x, every)
+            x, (caches, collected) = jax.lax.scan(body, x, slices)
         else:
             results = []
             for step in range(steps):
-                x, result = body(x, layer_of(every, step))
+                x, result = body(x, layer_of(slices, step))
                 results.append(result)
-            caches, found = jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
-        return x, caches, [layer_of(found[n % period], n // period) for n in range(steps * period)]
+            caches, collected = jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+        numbers = range(steps * period)
+        return x, caches, [layer_of(collected[n % period], n // period) for n in numbers]
+
+    def _noise(self, key: Key | None, number: int | Array) -> tuple[Key | None, Array | None]:
+        """The key of layer `number`, and the probability with which its branches are left out."""
+        if key is None:
+            return None, None
+        layer_key = jax.random.fold_in(key, number)
+        if not self.execution.drop_path:
+            return layer_key, None
+        rate = np.float32(self.execution.drop_path / self.spec.depth)
+        return layer_key, rate * (jnp.asarray(number, jnp.float32) + 1)
+
+    def _layer(self, context, block, x, cache, key, drop_rate):
+        """(stream, cache, what was collected) after a layer, or the stream before it where the
+        whole layer is left out."""
+        y, cache, collected = block(x, context, cache, key, drop_rate)
+        if key is not None and self.spec.layerdrop:
+            own = jax.random.fold_in(key, LAYER)
+            y = jnp.where(jax.random.uniform(own) < self.spec.layerdrop, x, y)
+        return constrain(y, "batch length embed"), cache, collected
 
     def _unrolls(self, steps: int) -> bool:
         if self.execution.unroll is not None:
@@ -204,30 +214,16 @@ class Stack(nnx.Module):
         return steps <= UNROLLED_ON_CPU and jax.default_backend() == "cpu"
 
     def _remat(self, function):
-        """The blocks' computation, of which the backward pass keeps what `remat` says."""
+        """The function, of whose results the backward pass stores those that `remat` says."""
         name = self.execution.remat
-        if name is None or name in BY_BRANCH:  # a block sees to its branches itself
+        if name is None or name in BY_BRANCH:  # blocks do this themselves
             return function
         if name == "full":
             return jax.checkpoint(function)
         name = "dots_with_no_batch_dims_saveable" if name == "dots" else name
         return jax.checkpoint(function, policy=getattr(jax.checkpoint_policies, name))
 
-    def _leave_out(self, number: int | Array, key: Key | None) -> Float[Array, ""] | None:
-        """How often branches of layer `number` are left out; None for never."""
-        if key is None or not self.execution.drop_path:
-            return None
-        rate = np.float32(self.execution.drop_path / self.spec.depth)
-        return rate * (jnp.asarray(number, jnp.float32) + 1)
-
-    def _dropped(self, before: Array, after: Array, key: Key | None) -> Array:
-        """What leaves a layer, or what entered it where the whole layer is left out."""
-        if key is None or not self.spec.layerdrop:
-            return after
-        own = jax.random.fold_in(key, LAYER)
-        return jnp.where(jax.random.uniform(own) < self.spec.layerdrop, before, after)
-
-    # ------------------------------------------------------------ what layers share
+    # ------------------------------------------------------------ what all layers read
 
     def masks(self, kind: str) -> list[Mask]:
         """The different masks of the stack's branches that attend to the stream ("self"), or to
@@ -246,6 +242,7 @@ class Stack(nnx.Module):
         return [branch for branch in drawn if (branch.source is not None) == cross]
 
     def _context(self, nodes, pairs, source, source_nodes, cache, collect) -> Context:
+        how = self.execution.attention
         edges: dict[tuple[str | None, Mask, Any], Edges] = {}
         rotations: dict[tuple[spec.Rotary, int], tuple[Array, Array]] = {}
         for op in (branch.op for branch in self._attends(False)):
@@ -254,11 +251,9 @@ class Stack(nnx.Module):
                     keys = nodes if cache is None else cache.keys(mask, nodes)
                     keys = keys if op.extend is None else extended(op.extend, keys)
                     drawn = connect(mask, nodes, keys, pairs, self.spec.features)
-                    edges[None, mask, op.extend] = self._drawn(drawn)
-            if op.rotary is not None:
-                assert isinstance(op, Attends)
-                if (op.rotary, op.kv) not in rotations:
-                    rotations[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes.position)
+                    edges[None, mask, op.extend] = prepare(drawn, how)
+            if op.rotary is not None and (op.rotary, op.kv) not in rotations:
+                rotations[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes.position)
         source_nodes = source_nodes if cache is None else cache.source
         for branch in self._attends(True):
             if source_nodes is None and self.spec.source_optional:
@@ -269,23 +264,19 @@ class Stack(nnx.Module):
                 )
             for mask in branch.op.masks:
                 drawn = connect(mask, nodes, source_nodes, pairs)
-                edges[branch.source, mask, None] = self._drawn(drawn)
+                edges[branch.source, mask, None] = prepare(drawn, how)
         return Context(
             nodes=nodes,
             edges=edges,
             rotations=rotations,
             scores={} if self.score is None else {None: self.score()},
             sources={} if source is None else dict.fromkeys(self._sources, source),
-            how=self.execution.attention,
+            how=how,
             collect=collect,
             remat=self.execution.remat,
         )
 
-    def _drawn(self, edges: Edges) -> Edges:
-        """Edges as the backend wants to meet them in every layer."""
-        return prepare(edges, self.execution.attention)
-
-    # ------------------------------------------------------------ memory
+    # ------------------------------------------------------------ the cache
 
     def init_cache(
         self,
@@ -296,26 +287,23 @@ class Stack(nnx.Module):
         source: Float[Array, "B S E"] | None = None,
         source_nodes: Nodes | None = None,
     ) -> Cache:
-        """An empty memory for `size` tokens; cross-attention's keys are computed here, once."""
+        """An empty cache for `size` tokens; cross-attention's keys are computed here, once."""
         listed = self.execution.layers == "list"
         layers: list[dict[str, KeyValues]] = []
-        nodes: dict[int, set[str]] = {}
-        for block, leading, branches in self._memories(listed):
+        nodes: dict[int, frozenset[str]] = {}
+        for block, leading, branches in self._cache_entries(listed):
             entry: dict[str, KeyValues] = {}
-            for branch in branches:
+            for branch in (branch for branch in branches if branch.op.drawn and branch.op.masks):
                 op = branch.op
-                if not (op.drawn and op.masks):
-                    continue
                 if branch.source is not None:
                     if not (source is None and self.spec.source_optional):
-                        entry[branch.name] = self._remember(block, branch, source, listed)
+                        entry[branch.name] = self._source_keys(block, branch, source, listed)
                     continue
                 if len(op.masks) > 1 or op.extend:
                     raise ValueError(
                         "an attention with several relations, or with keys beyond its tokens, "
                         "keeps no cache: call the model with whole rows"
                     )
-                assert isinstance(op, Attends)
                 (mask,) = op.masks
                 slots = slots_for(mask, size)
                 shape = (*leading, batch, slots, op.groups)
@@ -324,24 +312,24 @@ class Stack(nnx.Module):
                     value=jnp.zeros((*shape, op.value or op.kv), dtype),
                     kind="full" if slots == size else "ring",
                 )
-                nodes.setdefault(slots, set()).update(mask.tags)
+                nodes[slots] = nodes.get(slots, frozenset()) | mask.tags
             layers.append(entry)
         if source_nodes is not None:
             assert source is not None  # the tokens of these nodes
             shape = source.shape[:2]
-            if source_nodes.valid is None:
-                source_nodes = Nodes(source_nodes.tags, jnp.ones(shape, bool))
+            valid = jnp.ones(shape, bool) if source_nodes.valid is None else source_nodes.valid
+            source_nodes = Nodes(source_nodes.tags, valid)
             source_nodes = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape), source_nodes)
         return Cache(
             layers=tuple(layers),
-            nodes={str(n): empty_nodes(frozenset(tags), batch, n) for n, tags in nodes.items()},
+            nodes={str(n): empty_nodes(tags, batch, n) for n, tags in nodes.items()},
             source=source_nodes,
             length=jnp.zeros((), jnp.int32),
             size=size,
             stacked=not listed,
         )
 
-    def _memories(self, listed: bool) -> Iterator[tuple[Block, tuple[int, ...], spec.Block]]:
+    def _cache_entries(self, listed: bool) -> Iterator[tuple[Block, tuple[int, ...], spec.Block]]:
         """(block, leading axes, branches) of each entry of a cache: one per step, or per slot."""
         if listed:
             for owner in self.spec.order or range(len(self.blocks)):
@@ -352,7 +340,7 @@ class Stack(nnx.Module):
                 yield block, (count,), self.spec.blocks[layers[0]]
 
     @staticmethod
-    def _remember(block: Block, branch: spec.Branch, source, listed: bool) -> KeyValues:
+    def _source_keys(block: Block, branch: spec.Branch, source, listed: bool) -> KeyValues:
         if source is None:
             raise ValueError("this stack has cross-attention: its cache needs encoder_outputs")
         definition, params = split(getattr(block, branch.name))

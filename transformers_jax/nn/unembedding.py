@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Float
+from transformers_jax.arrays import Array, Float, capped
 from transformers_jax.nn.param import mixed_einsum
 from transformers_jax.shard import constrain
 
@@ -23,7 +23,7 @@ class Unembedding:
     """Everything that logits are made of: softcap * tanh((features table^T + bias) / softcap).
 
     Attributes:
-        features: what the table is multiplied with, scaled and transformed as the head does.
+        features: the stream, scaled and transformed by the head.
         table: one row per word.
         softcap: logits lie within +-softcap; None for no limit.
         mixed: products take bfloat16 operands and give float32.
@@ -44,8 +44,3 @@ class Unembedding:
             y = jnp.einsum("btd,vd->btv", x, table.astype(x.dtype))
         y = y if self.bias is None else y + self.bias.astype(y.dtype)
         return constrain(capped(y, self.softcap), "batch length vocab")
-
-
-def capped(y: Float[Array, "..."], softcap: float | None) -> Float[Array, "..."]:
-    """softcap * tanh(y / softcap), or y."""
-    return y if softcap is None else softcap * jnp.tanh(y / softcap)

@@ -1,4 +1,4 @@
-"""What a stack computes, in our own words: frozen descriptions into which every family translates.
+"""What a stack computes: frozen descriptions into which every family is translated.
 
 One slot holds one value: a rotary position is `rotary=Rotary(base=1e4)`, never a flag beside a
 number. Nothing here has parameters; `nn/` builds modules from these records. `Execution` is the
@@ -7,98 +7,41 @@ one record that says *how* a model is run, which changes speed and memory and ne
 
 from __future__ import annotations
 
-from transformers_jax.spec.execution import (
-    REMAT,
-    Execution,
-)
-from transformers_jax.spec.initial import (
-    ONES,
-    ZEROS,
-    Draw,
-    Initial,
-    InitialT5,
-    InitialXavier,
-    Sizes,
-)
-from transformers_jax.spec.layers import (
-    Block,
-    Branch,
-    Summaries,
-)
-from transformers_jax.spec.norm import (
-    LayerNorm,
-    Norm,
-    RMSNorm,
-)
-from transformers_jax.spec.operation import (
-    OpFlops,
-    OpSpec,
-    ResidualSpec,
-)
-from transformers_jax.spec.position import (
-    Additive,
-    Alibi,
-    Buckets,
-    Counted,
-    Disentangled,
-    DynamicScaling,
-    EdgeFeatures,
-    Heads,
-    LinearScaling,
-    Llama3Scaling,
-    LongScaling,
-    RelativeTable,
-    Rotary,
-    Scaling,
-    ScoreSpec,
-    YarnScaling,
-)
-from transformers_jax.spec.stack import (
-    Layout,
-    Segment,
-    StackSpec,
-    masked_by_layer,
-    segments_of,
-)
-
-__all__ = [
-    "ONES",
-    "REMAT",
-    "ZEROS",
-    "Additive",
-    "Alibi",
-    "Block",
-    "Branch",
-    "Buckets",
-    "Counted",
-    "Disentangled",
-    "Draw",
-    "DynamicScaling",
-    "EdgeFeatures",
-    "Execution",
-    "Heads",
-    "Initial",
-    "InitialT5",
-    "InitialXavier",
-    "LayerNorm",
-    "Layout",
-    "LinearScaling",
-    "Llama3Scaling",
-    "LongScaling",
-    "Norm",
-    "OpFlops",
-    "OpSpec",
-    "RMSNorm",
-    "RelativeTable",
-    "ResidualSpec",
-    "Rotary",
-    "Scaling",
-    "ScoreSpec",
-    "Segment",
-    "Sizes",
-    "StackSpec",
-    "Summaries",
-    "YarnScaling",
-    "masked_by_layer",
-    "segments_of",
-]
+from transformers_jax.spec.execution import REMAT as REMAT
+from transformers_jax.spec.execution import Execution as Execution
+from transformers_jax.spec.initial import ONES as ONES
+from transformers_jax.spec.initial import ZEROS as ZEROS
+from transformers_jax.spec.initial import Draw as Draw
+from transformers_jax.spec.initial import Initial as Initial
+from transformers_jax.spec.initial import InitialT5 as InitialT5
+from transformers_jax.spec.initial import InitialXavier as InitialXavier
+from transformers_jax.spec.initial import Sizes as Sizes
+from transformers_jax.spec.layers import Block as Block
+from transformers_jax.spec.layers import Branch as Branch
+from transformers_jax.spec.layers import Summaries as Summaries
+from transformers_jax.spec.norm import LayerNorm as LayerNorm
+from transformers_jax.spec.norm import Norm as Norm
+from transformers_jax.spec.norm import RMSNorm as RMSNorm
+from transformers_jax.spec.operation import OpFlops as OpFlops
+from transformers_jax.spec.operation import OpSpec as OpSpec
+from transformers_jax.spec.operation import ResidualSpec as ResidualSpec
+from transformers_jax.spec.position import Additive as Additive
+from transformers_jax.spec.position import Alibi as Alibi
+from transformers_jax.spec.position import Buckets as Buckets
+from transformers_jax.spec.position import Counted as Counted
+from transformers_jax.spec.position import Disentangled as Disentangled
+from transformers_jax.spec.position import DynamicScaling as DynamicScaling
+from transformers_jax.spec.position import EdgeFeatures as EdgeFeatures
+from transformers_jax.spec.position import LinearScaling as LinearScaling
+from transformers_jax.spec.position import Llama3Scaling as Llama3Scaling
+from transformers_jax.spec.position import LongScaling as LongScaling
+from transformers_jax.spec.position import RelativeTable as RelativeTable
+from transformers_jax.spec.position import Rotary as Rotary
+from transformers_jax.spec.position import Scaling as Scaling
+from transformers_jax.spec.position import ScoreSpec as ScoreSpec
+from transformers_jax.spec.position import YarnScaling as YarnScaling
+from transformers_jax.spec.stack import Layout as Layout
+from transformers_jax.spec.stack import Segment as Segment
+from transformers_jax.spec.stack import StackSpec as StackSpec
+from transformers_jax.spec.stack import masked_by_layer as masked_by_layer
+from transformers_jax.spec.stack import segments_of as segments_of

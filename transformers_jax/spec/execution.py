@@ -31,13 +31,13 @@ class Execution:
     Attributes:
         attention: backend of `attend`, or "auto".
         layers: "stacked" parameters have a leading layers axis; with "list" each layer has its own
-            tree, which is what decoding loops want.
+            tree, which is faster in decoding loops.
         unroll: whether stacked layers are unrolled inside the trace (faster steps on a CPU)
             or scanned (compile time independent of depth); None chooses by platform.
         remat: what the backward pass recomputes: None (nothing), "full" (each block), "dots"
             (all but products of activations and parameters), "attention" or "ffn" (those branches
             alone), or the name of one of jax.checkpoint_policies, which says what of a block is
-            kept. On a CPU memory is saved only where layers are scanned (`unroll=False`).
+            stored. On a CPU memory is saved only where layers are scanned (`unroll=False`).
         compute: dtype of activations; None means that of the parameters; "mixed" means float32,
             with products of activations and parameters made from bfloat16 operands, forward and
             backward (1.6 times faster steps on CPUs with AVX-512-bf16).

@@ -30,9 +30,9 @@ class Branch:
         op: what it computes.
         placement: of the norm: in front of the operation ("pre"), behind the sum ("post"), or one
             in front and one behind the operation ("both": Gemma 2).
-        residual: how what it computes joins the stream (`nn.residual`); None: it is added.
+        residual: how its result joins the stream (`nn.residual`); None: it is added.
         source: what the operation attends to: None for the stream itself, or the name of other
-            tokens, which the stack is given ("encoder").
+            tokens, with which the stack is called ("encoder").
         reads: "block" takes what entered the block in place of the stream: parallel residuals.
         zero_padding: padding is the zero vector behind it.
     """
@@ -50,12 +50,12 @@ class Branch:
     def __post_init__(self):
         if self.source is None:
             return
-        alien = {"rotary": self.op.rotary, "extend": self.op.extend, "score": self.op.score}
-        alien["relations"] = self.op.masks[1:]
-        if has := [name for name, value in alien.items() if value]:
+        present = {"rotary": self.op.rotary, "extend": self.op.extend, "score": self.op.score}
+        present["relations"] = self.op.masks[1:]
+        if refused := [name for name, value in present.items() if value]:
             raise ValueError(
-                f"the branch {self.name!r} attends to {self.source!r}, and its {has[0]} would not "
-                "be computed there: rotations, further relations, further keys and scores of "
+                f"the branch {self.name!r} attends to {self.source!r}, and its {refused[0]} would "
+                "not be computed there: rotations, further relations, further keys and scores of "
                 "positions are those of self-attention; leave it out, or source=None"
             )
 
@@ -68,8 +68,8 @@ def check_names(block: Block) -> None:
     """Raises ValueError for two branches of a name: they would share their parameters."""
     own = ("", "_norm", "_norm_behind", "_residual")
     parts = [branch.name + part for branch in block for part in own]
-    if twice := {part for part in parts if parts.count(part) > 1}:
+    if duplicates := {part for part in parts if parts.count(part) > 1}:
         raise ValueError(
-            f"two branches of a block are called {min(twice)!r}, under which their parameters are "
-            "kept; give each a name of its own"
+            f"two branches of a block are called {min(duplicates)!r}, under which their parameters "
+            "are kept; give each a name of its own"
         )

@@ -1,4 +1,4 @@
-"""Operations: what a branch of a layer computes, described; the module stands beside its record.
+"""Operations: what a branch of a layer computes, described; the module is beside its record.
 
 A new operation is one file in `nn/`: a frozen record that is an `OpSpec`, and the module that it
 builds. Blocks, stacks, the count of FLOPs and descriptions know none of them by its type.
@@ -22,7 +22,7 @@ class OpFlops(NamedTuple):
 
 
 class ResidualSpec:
-    """How what an operation gives joins the stream: a frozen record that builds its module
+    """How the result of an operation joins the stream: a frozen record that builds its module
     (`nn.residual.Residual`)."""
 
     condition: int | None = None
@@ -38,22 +38,29 @@ class OpSpec:
     describes itself. What an operation does not have stays as it is here."""
 
     masks: tuple[Mask, ...] = ()
-    """Along whose edges it sends messages."""
+    """The masks along whose edges it sends messages."""
 
     drawn: bool = True
     """Whether the stack draws these edges, once for all layers."""
 
     collects: frozenset[str] = frozenset()
-    """What it can hand out beside its result."""
+    """The names of its further results (`nn.operation.OpResult.collected`)."""
 
     extend: Any = None
     """More keys, computed from those of the source; it has the `tags` that they carry."""
 
     rotary: Rotary | None = None
-    """By which rotation queries and keys tell their positions."""
+    """The rotation of its queries and keys."""
 
     score: ScoreSpec | None = None
     """What its own parameters add to the scores."""
+
+    heads: int
+    kv: int
+    groups: int
+    value: int | None
+    scale: float | None
+    """H, K, G, U and the scale of scores: of operations that have scores, rotations or a cache."""
 
     def build(self, width: int, initial: Initial, source: str | None = None) -> Any:
         """The module (`nn.operation.Op`) over a stream of this width, D; `source` names what it

@@ -1,9 +1,8 @@
-"""What attention is told of positions: rotations, and what is added to the scores."""
+"""How positions enter attention: rotations, and what is added to the scores."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from transformers_jax.spec.norm import Norm
 
@@ -25,7 +24,7 @@ class DynamicScaling:
 
 @dataclass(frozen=True)
 class YarnScaling:
-    """Interpolates slow frequencies, keeps fast ones, and warms the scores (Peng et al. 2023)."""
+    """Interpolates slow frequencies, keeps fast ones, and scales the scores (Peng et al. 2023)."""
 
     factor: float
     original: int
@@ -111,7 +110,7 @@ class Disentangled:
             buckets on either side.
         far: None where each distance has a row; otherwise distances beyond reach / 2 share rows in
             steps of the logarithm up to this one (He et al. 2021).
-        terms: "key": queries meet positions as keys; "query": keys meet positions as queries.
+        terms: "key": queries times positions as keys; "query": keys times positions as queries.
         shared: whether positions are projected by the weights of the content.
         bias: which projections of positions have one, if they are not shared.
         dropout: of the table, for each layer anew.
@@ -151,9 +150,9 @@ class Counted:
 
 @dataclass(frozen=True)
 class EdgeFeatures:
-    """A number per head that is learned from features of the edge between query and key, given with
-    a call as `pairs={name: ...}`: Float[b T S F] times a matrix (the pair bias of AlphaFold, Jumper
-    et al. 2021, supplement 1.6.1), or Int[b T S], a category, by a table (the distances of
+    """A number per head that is learned from features of the edge between query and key, passed
+    with a call as `pairs={name: ...}`: Float[b T S F] times a matrix (the pair bias of AlphaFold,
+    Jumper et al. 2021, supplement 1.6.1), or Int[b T S], a category, by a table (the distances of
     Graphormer, Ying et al. 2021, section 3.1.2).
 
     Attributes:
@@ -169,14 +168,3 @@ class EdgeFeatures:
 ScoreSpec = Buckets | Alibi | RelativeTable | Disentangled | Additive | Counted | EdgeFeatures
 """What is added to the scores or takes their place, learned by the stack for all layers or by each
 layer."""
-
-
-class Heads(Protocol):
-    """What a score needs to know of the attention to which it belongs."""
-
-    @property
-    def heads(self) -> int: ...
-    @property
-    def kv(self) -> int: ...
-    @property
-    def scale(self) -> float | None: ...

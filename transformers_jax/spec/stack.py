@@ -9,13 +9,14 @@ from transformers_jax.graph import Nodes, PerLayer
 from transformers_jax.spec.initial import Initial
 from transformers_jax.spec.layers import Block, check_names
 from transformers_jax.spec.norm import Norm
+from transformers_jax.spec.operation import OpSpec
 from transformers_jax.spec.position import EdgeFeatures, ScoreSpec
 
 
 class Layout:
-    """What a family knows of its tokens beyond their places: tags that it writes, such as the
-    number of a block. A frozen record; tags known while tracing stay NumPy arrays. The nodes that
-    it is given carry `noise`, 1 in a call with a key."""
+    """Tags that a family writes beyond the index of a token, such as the number of a block: a
+    frozen record. Tags known while tracing stay NumPy arrays. Its argument has the tag `noise`, 1
+    in a call with a key."""
 
     tags: frozenset[str] = frozenset()
 
@@ -29,8 +30,8 @@ class Segment:
 
     Attributes:
         first: the number of its first layer.
-        slot: the number of its first slot; a slot is a place in a pattern, whose blocks are alike
-            and share one array of parameters with a leading `layers` axis.
+        slot: the number of its first slot; a slot is one block of a pattern, whose repeats
+            share one array of parameters with a leading `layers` axis.
     """
 
     pattern: tuple[Block, ...]
@@ -44,14 +45,14 @@ class StackSpec:
     """Layers, one after the other, then a norm.
 
     Attributes:
-        blocks: what each layer does. Layers that repeat are found (`segments`) and compiled once.
+        blocks: what each layer does. Patterns that repeat (`segments`) are compiled once.
         order: which layer's parameters each step uses, where that is not every layer once; all
             layers must be alike then (ALBERT applies one many times: (0, 0, 0, ...)).
         score: what positions add to the scores of every self-attention of the stack.
         layout: writes tags before the edges are drawn.
         norm_hidden: whether the last of the hidden states is behind the final norm (not in ViT).
         dropout: of what leaves the final norm.
-        layerdrop: with a key, how often a whole layer is left out (Fan et al. 2019, LayerDrop).
+        layerdrop: with a key, the probability that a layer is left out (Fan et al. 2019).
         source_optional: whether it may run without a source; its cross-attention is left out then
             (BART's decoder alone, whose files hold it all the same).
     """
@@ -90,16 +91,20 @@ class StackSpec:
         return len(self.applied)
 
     @property
+    def ops(self) -> set[OpSpec]:
+        """The different operations of its layers."""
+        return {branch.op for block in self.blocks for branch in block}
+
+    @property
     def written_tags(self) -> frozenset[str]:
         """The tags that the stack writes itself: those of its layout and of further keys."""
-        ops = {branch.op for block in self.blocks for branch in block}
-        writers = [self.layout, *(op.extend for op in ops)]
+        writers = [self.layout, *(op.extend for op in self.ops)]
         return frozenset().union(*(writer.tags for writer in writers if writer is not None))
 
     @property
     def features(self) -> frozenset[str]:
         """The names of the features of edges that scores of self-attention read."""
-        scores = [self.score, *(branch.op.score for block in self.blocks for branch in block)]
+        scores = [self.score, *(op.score for op in self.ops)]
         return frozenset(score.pairs for score in scores if isinstance(score, EdgeFeatures))
 
     @property
@@ -123,8 +128,7 @@ def masked_by_layer(stack: StackSpec) -> StackSpec:
     Raises:
         ValueError: masks for another number of layers, or for layers that share parameters.
     """
-    ops = {branch.op for block in stack.blocks for branch in block}
-    parts = {part for op in ops for mask in op.masks for part in mask.parts()}
+    parts = {part for op in stack.ops for mask in op.masks for part in mask.parts()}
     listed = [part for part in parts if isinstance(part, PerLayer)]
     for part in listed:
         if stack.order:
@@ -147,7 +151,7 @@ def masked_by_layer(stack: StackSpec) -> StackSpec:
 def segments_of(blocks: tuple[Block, ...]) -> tuple[Segment, ...]:
     """The fewest slots in which these layers can be stored: patterns, each repeated in a row.
 
-    Among equals the longest first segment wins, so that a remainder stands at the end.
+    Among equals the longest first segment wins, so that a remainder is at the end.
     """
     kinds = {block: number for number, block in enumerate(dict.fromkeys(blocks))}
     layers = [kinds[block] for block in blocks]
@@ -155,17 +159,17 @@ def segments_of(blocks: tuple[Block, ...]) -> tuple[Segment, ...]:
     # best[n]: ((slots, segments), pattern length, repeats) of the layers from n on
     best: list[tuple[tuple[int, int], int, int]] = [((0, 0), 0, 0)] * (count + 1)
     for first in reversed(range(count)):
-        found = []
+        candidates = []
         for period in range(1, count - first + 1):
             end = first + period
             while end <= count:
                 (slots, parts), *_ = best[end]
                 repeats = (end - first) // period
-                found.append(((period + slots, 1 + parts), -(end - first), period, repeats))
+                candidates.append(((period + slots, 1 + parts), -(end - first), period, repeats))
                 if layers[end : end + period] != layers[first : first + period]:
                     break
                 end += period
-        cost, _, period, repeats = min(found)
+        cost, _, period, repeats = min(candidates)
         best[first] = cost, period, repeats
     segments, first, slot = [], 0, 0
     while first < count:

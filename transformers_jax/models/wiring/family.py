@@ -17,8 +17,8 @@ from transformers_jax.models.wiring.network import Network
 from transformers_jax.models.wiring.shift import ShiftRight
 from transformers_jax.models.wiring.tower import Tower
 from transformers_jax.nn.embed import Embedder, EmbedSpec, TokenEmbedder
-from transformers_jax.nn.experts import RouterLosses
 from transformers_jax.nn.head import Head
+from transformers_jax.nn.router_losses import RouterLosses
 from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Initial, StackSpec
 

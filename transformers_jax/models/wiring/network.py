@@ -14,9 +14,9 @@ from transformers_jax.models.wiring.shift import ShiftRight
 from transformers_jax.models.wiring.tower import Tower, TowerOutput, paths
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import nodes_of
-from transformers_jax.nn.experts import RouterLosses
 from transformers_jax.nn.head import Head, HeadInputs, no_head
 from transformers_jax.nn.noise import split_key
+from transformers_jax.nn.router_losses import RouterLosses
 
 POSITIONAL = (
     *("input_ids", "pixel_values", "input_features", "attention_mask"),

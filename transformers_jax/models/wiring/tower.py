@@ -14,7 +14,7 @@ from transformers_jax.graph import Nodes
 from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import Embedder
-from transformers_jax.nn.stack import Ran, Stack
+from transformers_jax.nn.stack import Stack, StackOutput
 
 PLAIN = ("stack", "encoder")
 """The towers whose embedder is called `embed`; that of another, `text`, is `text_embed`."""
@@ -33,7 +33,7 @@ class TowerOutput(NamedTuple):
     x: Float[Array, "B T D"]
     valid: Bool[Array, "B T"] | None
     pooled: Float[Array, "B D"] | None
-    ran: Ran
+    ran: StackOutput
 
     def record(self, router_logits: bool = False) -> Output:
         """As the output of a model without a head."""

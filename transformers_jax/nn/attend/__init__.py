@@ -3,7 +3,7 @@
     reference   the plain matrix; it defines the semantics
     tiled       tile by tile over the live tiles of any mask, with its own backward pass
     xla         jax.nn.dot_product_attention
-    cudnn       the fused kernel of NVIDIA's library, where it can be told the graph
+    cudnn       the fused kernel of NVIDIA's library, for graphs that its arguments can say
     pallas      one kernel for every mask, written in Pallas (GPU and TPU)
 
 Every backend computes exactly what `reference` computes, or refuses and says why.
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from transformers_jax.arrays import Array, Float, Key, is_symbolic
 from transformers_jax.graph import Edges
 from transformers_jax.graph.lower import Refused
-from transformers_jax.nn.attend import cudnn, pallas, reference, tiled, xla
+from transformers_jax.nn.attend import fused, pallas, reference, tiled
 from transformers_jax.nn.attend.score import Score, ScoreRule
 from transformers_jax.nn.attend.sharded import sharded
 
@@ -30,8 +30,8 @@ __all__ = ["BACKENDS", "Refused", "Score", "ScoreRule", "attend", "prepare"]
 BACKENDS: dict[str, Callable[..., Array]] = {
     "reference": reference.attend,
     "tiled": functools.partial(sharded, tiled.attend),
-    "xla": xla.attend,
-    "cudnn": cudnn.attend,
+    "xla": fused.xla,
+    "cudnn": fused.cudnn,
     "pallas": functools.partial(sharded, pallas.attend),
 }
 
@@ -53,7 +53,7 @@ def attend(
     key: Key | None = None,
     how: str = "auto",
 ) -> Float[Array, "B T H U"]:
-    """Each query receives the weighted values of the keys that `edges` lets speak to it.
+    """The weighted values of the keys from which an edge leads to each query.
 
     Heads are grouped: query head h reads key/value head h // (H / G). No key, no dropout.
     A query without edges receives exactly zero.
@@ -66,8 +66,11 @@ def attend(
         return jnp.zeros((*q.shape[:-1], v.shape[-1]), q.dtype)
     options = dict(scale=scale, score=score, softcap=softcap, sinks=sinks, dropout=dropout, key=key)
     if how != "auto":
+        if how not in BACKENDS:
+            names = ", ".join(map(repr, BACKENDS))
+            raise ValueError(f"attention {how!r} is none of 'auto', {names}")
         try:
-            return _backend(how)(q, k, v, edges, **options)
+            return BACKENDS[how](q, k, v, edges, **options)
         except Refused as reason:
             raise Refused(f"attention {how!r} refuses: {reason}; use 'auto' or 'tiled'") from None
     *fused, last = _preferred(edges)
@@ -77,13 +80,13 @@ def attend(
         try:
             return BACKENDS[name](q, k, v, edges, **options)
         except Refused as reason:
-            _say_once(f"attention falls back from {name!r} to {last!r}: {reason}")
+            _warn_once(f"attention falls back from {name!r} to {last!r}: {reason}")
     return BACKENDS[last](q, k, v, edges, **options)
 
 
 def prepare(edges: Edges, how: str = "auto") -> Edges:
-    """The edges as the backend wants to meet them in every layer: with the matrix drawn, if that is
-    what it reads. Call it once, outside the loop over layers."""
+    """The edges as the backend reads them in every layer: with the matrix drawn, if it reads one.
+    Call it once, outside the loop over layers."""
     name = _preferred(edges)[-1] if how == "auto" else how
     return edges.draw() if name in ("reference", "xla") and edges.drawn is None else edges
 
@@ -96,15 +99,9 @@ def _preferred(edges: Edges) -> tuple[str, ...]:
     return ("cudnn", last) if jax.default_backend() == "gpu" else (last,)
 
 
-def _backend(how: str):
-    if how not in BACKENDS:
-        raise ValueError(f"attention {how!r} is none of 'auto', {', '.join(map(repr, BACKENDS))}")
-    return BACKENDS[how]
-
-
 @functools.cache
-def _say_once(line: str) -> None:
-    logging.getLogger("transformers_jax").warning(line)
+def _warn_once(message: str) -> None:
+    logging.getLogger("transformers_jax").warning(message)
 
 
 def _check(q, k, v, edges: Edges, sinks, dropout: float) -> None:

@@ -5,7 +5,7 @@
     weight = exp(scores) / (sum over edges of exp(scores) + exp(sink))        in float32
     output = dropout(weight) . v
 
-A query without a single edge receives exactly zero and sends back exactly zero.
+A query without a single edge receives exactly zero, and its gradient is exactly zero.
 """
 
 from __future__ import annotations
@@ -13,29 +13,30 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import MASKED, Array, Float, wide
+from transformers_jax.arrays import MASKED, Array, Float, capped, wide
 from transformers_jax.graph import Edges
 from transformers_jax.nn import noise
+from transformers_jax.nn.attend.score import Weighting
 
 
-def scores_of(q, k, edges: Edges, *, scale, score=None, softcap=None) -> Float[Array, "b H t s"]:
+def scores_of(q, k, edges: Edges, weighting: Weighting) -> Float[Array, "b H t s"]:
     """The scores of all queries and keys, in float32."""
     B, T, H, K = q.shape
-    G = k.shape[2]
+    G, score = k.shape[2], weighting.score
     if score is not None and score.replaces:
         scores = score(q, k, edges.q, edges.k, edges.pairs).astype(wide(q))
     else:
         groups = q.reshape(B, T, G, H // G, K)
         scores = jnp.einsum("btgrk,bsgk->bgrts", groups, k, preferred_element_type=wide(q))
-        scores = scores.reshape(B, H, T, k.shape[1]) * scale
+        scores = scores.reshape(B, H, T, k.shape[1]) * weighting.scale
         if score is not None:
             scores = scores + score(q, k, edges.q, edges.k, edges.pairs).astype(wide(q))
-    return scores if softcap is None else softcap * jnp.tanh(scores / softcap)
+    return capped(scores, weighting.softcap)
 
 
-def weights_of(q, k, edges: Edges, *, scale, score=None, softcap=None, sinks=None):
-    """The attention weights Float[B H T S], float32, zero where there is no edge."""
-    scores = scores_of(q, k, edges, scale=scale, score=score, softcap=softcap)
+def weights_of(q, k, edges: Edges, weighting: Weighting) -> Float[Array, "B H T S"]:
+    """The attention weights, in float32; zero where there is no edge."""
+    scores, sinks = scores_of(q, k, edges, weighting), weighting.sinks
     allowed = edges.allowed()[:, None]
     scores = jnp.where(allowed, scores, MASKED)
     highest = scores.max(-1, keepdims=True)
@@ -51,19 +52,20 @@ def weights_of(q, k, edges: Edges, *, scale, score=None, softcap=None, sinks=Non
 
 
 def attend_with_weights(
-    q, k, v, edges: Edges, *, scale, score=None, softcap=None, sinks=None, dropout=0.0, key=None
+    q, k, v, edges: Edges, **options
 ) -> tuple[Float[Array, "B T H U"], Float[Array, "B H T S"]]:
-    """Output and the weights before dropout."""
-    weights = weights_of(q, k, edges, scale=scale, score=score, softcap=softcap, sinks=sinks)
-    B, H, T, S = weights.shape
-    G = k.shape[2]
-    kept = weights
-    if key is not None and dropout > 0.0:
-        places = (jnp.arange(B)[:, None, None, None], jnp.arange(H)[:, None, None])
-        places += (jnp.arange(T)[:, None], jnp.arange(S))
-        kept = jnp.where(noise.keep(dropout, key, *places), weights / (1.0 - dropout), 0.0)
-    kept = kept.reshape(B, G, H // G, T, S).astype(v.dtype)
-    out = jnp.einsum("bgrts,bsgu->btgru", kept, v)
+    """Output and the weights before dropout; the options are those of a `Weighting`."""
+    weighting = Weighting(**options)
+    weights = weights_of(q, k, edges, weighting)
+    (B, H, T, S), G, dropout = weights.shape, k.shape[2], weighting.dropout
+    remaining = weights
+    if weighting.drops:
+        index = (jnp.arange(B)[:, None, None, None], jnp.arange(H)[:, None, None])
+        index += (jnp.arange(T)[:, None], jnp.arange(S))
+        keep = noise.keep(dropout, weighting.key, *index)
+        remaining = jnp.where(keep, weights / (1.0 - dropout), 0.0)
+    remaining = remaining.reshape(B, G, H // G, T, S).astype(v.dtype)
+    out = jnp.einsum("bgrts,bsgu->btgru", remaining, v)
     return out.reshape(B, T, H, v.shape[-1]).astype(q.dtype), weights
 
 

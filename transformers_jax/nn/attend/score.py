@@ -1,4 +1,5 @@
-"""The score hook: what positions and geometry add to the scaled product of a query and a key."""
+"""Scores and weights: what positions and geometry add to the scaled product of a query and a key,
+and how scores become weights."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ class ScoreRule:
         kn: Nodes,
         pairs: Mapping[str, Array],
     ) -> Float[Array, "b H t s"]:
-        """Scores of whole arrays, or of one tile when a tiled backend asks; one that reads `pairs`,
+        """Scores of whole arrays, or of one tile in a tiled engine; a rule that reads `pairs`,
         [b t s ...] each, is always called with whole arrays."""
         raise NotImplementedError
 
@@ -40,7 +41,7 @@ class ScoreRule:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Score:
-    """A rule together with its parameters, which are differentiable."""
+    """A rule together with its parameters: a tree of floating-point arrays, all differentiable."""
 
     rule: ScoreRule = field(metadata={"static": True})
     params: Any = None
@@ -53,3 +54,28 @@ class Score:
         self, q, k, qn: Nodes, kn: Nodes, pairs: Mapping[str, Array]
     ) -> Float[Array, "b H t s"]:
         return self.rule(self.params, q, k, qn, kn, pairs)
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """How scores become weights; the keyword arguments of every engine.
+
+    Attributes:
+        scale: multiplies the product of a query and a key.
+        score: what is added to that product, or takes its place.
+        softcap: scores become softcap * tanh(scores / softcap).
+        sinks: a logit per head that takes weight and has no value.
+        dropout: the probability with which a weight is dropped, where there is a key.
+        key: a `jax.random.key`, or its words.
+    """
+
+    scale: float
+    score: Score | None = None
+    softcap: float | None = None
+    sinks: Float[Array, " H"] | None = None
+    dropout: float = 0.0
+    key: Any = None
+
+    @property
+    def drops(self) -> bool:
+        return self.key is not None and self.dropout > 0.0

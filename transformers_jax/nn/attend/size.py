@@ -20,7 +20,7 @@ def tile_size(edges: Edges) -> tuple[int, int]:
     """(queries, keys) of a tile.
 
     Where the live tiles are known while tracing, the size whose tiles cost least; padding, which
-    mostly is not, is left out of this. Where they are found at run time a guess: documents and
+    mostly is not known, is ignored. Where they are listed at run time a guess: documents and
     regions are worth small tiles.
     """
     if jax.default_backend() != "cpu":

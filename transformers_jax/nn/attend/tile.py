@@ -1,4 +1,4 @@
-"""One tile of attention: its nodes, its scores, its mask and its dropout, cut out of the whole.
+"""One tile of attention: its nodes, scores, mask, softmax and dropout.
 
 Arrays are cut into cells, [(n rows) w ... t K]: n tiles of t tokens, for each of `rows` rows that
 have graphs of their own, each cell holding w = B / rows rows of the batch.
@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import MASKED, Array, wide
+from transformers_jax.arrays import MASKED, Array, capped, wide
 from transformers_jax.graph import Mask, Nodes
 from transformers_jax.graph.tiles import Live, pad
 from transformers_jax.nn import noise
+from transformers_jax.nn.attend.score import ScoreRule
 
 
 @dataclass(frozen=True)
@@ -25,33 +26,37 @@ class Plan:
     """All that is known while tracing; hashable, so that an eager call compiles only once.
 
     Attributes:
-        rows: rows of the batch that the list tells apart (1: all have the same graph).
-        listed: the live tiles as the bytes of int32 rows, queries, keys; None: see `Graph.found`.
-        draws: False where every live tile is full, so that no mask is drawn.
+        rows: rows of the batch that the list distinguishes (1: all have the same graph).
+        listed: the live tiles as the bytes of int32 rows, queries, keys; None: see `Graph.live`.
+        masked: False where every live tile is full, so that no mask is drawn.
         heads: (H, G) of the whole model, of which this call may hold a slice.
-        score: rule, tree of its parameters, and which leaves of it are differentiable.
+        score: the score rule, whose parameters are an operand of its own.
     """
 
     mask: Mask
     size: tuple[int, int]
     rows: int
     listed: tuple[bytes, ...] | None
-    draws: bool
+    masked: bool
     heads: tuple[int, int]
-    score: tuple | None
+    score: ScoreRule | None
     scale: float
     softcap: float | None
     dropout: float
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a score rule takes the place of the scaled product."""
+        return self.score is not None and self.score.replaces
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Graph:
-    """What a tile needs to know of the graph and of its own place. No gradient flows here.
+    """The graph, and which part of the whole call this one is. No gradient flows here.
 
     Attributes:
-        found: the live tiles, where they are listed on the device.
-        fixed: leaves of the score's parameters that are no floating-point numbers.
+        live: the live tiles, where they are listed on the device.
         bits: the words of the dropout key, or None.
         first: (row, query head, key head) of the whole batch and model where these arrays begin.
     """
@@ -59,8 +64,7 @@ class Graph:
     q: Nodes
     k: Nodes
     pairs: dict[str, Array]
-    found: Live | None
-    fixed: list[Array]
+    live: Live | None
     bits: Any
     first: tuple[Any, Any, Any]
 
@@ -84,51 +88,50 @@ def join(cells: Array, rows: int, length: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a tile lies: row of the list, tile of queries, tile of keys."""
+class Tile:
+    """Which tile: the row of the list, and the numbers of the tile of queries and of keys."""
 
     row: Array
-    i: Array
-    j: Array
+    query: Array
+    key: Array
+
+    def cells(self, rows: int) -> tuple[Array, Array]:
+        """The numbers of its cells of queries and of keys."""
+        return self.query * rows + self.row, self.key * rows + self.row
 
 
-def _nodes(plan: Plan, nodes: Nodes, place: Place, axis: int) -> Nodes:
-    """The nodes of a tile's queries (axis 0) or keys (axis 1)."""
-    size = plan.size[axis]
-    start = (place.i, place.j)[axis] * size
-
-    def piece(tag: Array) -> Array:
-        one = plan.rows > 1 and tag.shape[0] > 1
-        corner = (place.row if one else np.int32(0), start)
-        return jax.lax.dynamic_slice(tag, corner, (1 if one else tag.shape[0], size))
-
-    return jax.tree.map(piece, nodes)
+def _part(plan: Plan, tile: Tile, array: Array, *sides: int) -> Array:
+    """A tile's part of [b T] or [b T S]; `sides` says of each axis behind the first whether it
+    follows the queries (0) or the keys (1)."""
+    own = plan.rows > 1 and array.shape[0] > 1
+    starts = [(tile.query, tile.key)[side] * plan.size[side] for side in sides]
+    sizes = [plan.size[side] for side in sides]
+    corner = (tile.row if own else np.int32(0), *starts)
+    return jax.lax.dynamic_slice(array, corner, (1 if own else array.shape[0], *sizes))
 
 
-def masked(plan: Plan, graph: Graph, place: Place, scores: Array) -> Array:
+def _nodes(plan: Plan, graph: Graph, tile: Tile) -> tuple[Nodes, Nodes]:
+    """The nodes of a tile's queries and keys."""
+    part = lambda nodes, side: jax.tree.map(lambda tag: _part(plan, tile, tag, side), nodes)
+    return part(graph.q, 0), part(graph.k, 1)
+
+
+def masked(plan: Plan, graph: Graph, tile: Tile, scores: Array) -> Array:
     """The scores of one tile [w G R t s], MASKED where there is no edge."""
-    if not plan.draws:
+    if not plan.masked:
         return scores
-    q, k = (_nodes(plan, nodes, place, axis) for axis, nodes in ((0, graph.q), (1, graph.k)))
-
-    def piece(array: Array) -> Array:
-        one = plan.rows > 1 and array.shape[0] > 1
-        row = place.row if one else np.int32(0)
-        corner = (row, place.i * plan.size[0], place.j * plan.size[1])
-        return jax.lax.dynamic_slice(array, corner, (1 if one else array.shape[0], *plan.size))
-
-    allowed = plan.mask.edges(q, k, {name: piece(array) for name, array in graph.pairs.items()})
+    q, k = _nodes(plan, graph, tile)
+    pairs = {name: _part(plan, tile, array, 0, 1) for name, array in graph.pairs.items()}
+    allowed = plan.mask.edges(q, k, pairs)
     if k.valid is not None:
         allowed = allowed & k.valid[:, None, :]
     return jnp.where(allowed[:, None, None], scores, MASKED)
 
 
-def _hook(plan: Plan, graph: Graph, place: Place, q: Array, k: Array, floats: list[Array]) -> Array:
-    """The score rule on one tile: Float32[w G R t s]. It sees all heads of the model, because a
-    rule may count them; those that this call does not hold are zero and are cut off again."""
-    rule, tree, is_float = plan.score
-    floats, fixed = iter(floats), iter(graph.fixed)
-    params = jax.tree.unflatten(tree, [next(floats if f else fixed) for f in is_float])
+def _rule(plan: Plan, graph: Graph, tile: Tile, q: Array, k: Array, params: Any) -> Array:
+    """The score rule on one tile: Float32[w G R t s]. It is called with all heads of the model,
+    because a rule may count them; those of other devices are zero and are cut off again."""
+    assert plan.score is not None
     w, G, R, t, K = q.shape
     q = q.transpose(0, 3, 1, 2, 4).reshape(w, t, G * R, K)
     k = k.transpose(0, 2, 1, 3)
@@ -138,39 +141,54 @@ def _hook(plan: Plan, graph: Graph, place: Place, q: Array, k: Array, floats: li
         none = np.int32(0)
         corners = [(none, none, first, none) for first in graph.first[1:]]
         q, k = (jax.lax.dynamic_update_slice(z, x, c) for z, x, c in zip(zeros, (q, k), corners))
-    qn, kn = _nodes(plan, graph.q, place, 0), _nodes(plan, graph.k, place, 1)
-    scores = rule(params, q, k, qn, kn, {}).astype(wide(q))
+    scores = plan.score(params, q, k, *_nodes(plan, graph, tile), {}).astype(wide(q))
     if not whole:
         scores = jnp.broadcast_to(scores, (scores.shape[0], plan.heads[0], *scores.shape[2:]))
         scores = jax.lax.dynamic_slice_in_dim(scores, graph.first[1], G * R, 1)
     return jnp.broadcast_to(scores, (w, G * R, *plan.size)).reshape(w, G, R, *plan.size)
 
 
-def scores_in(plan: Plan, graph: Graph, place: Place, q: Array, k: Array, floats: list[Array]):
+def scores_in(plan: Plan, graph: Graph, tile: Tile, q: Array, k: Array, params: Any):
     """(scores Float32[w G R t s], the pullback of the score rule or None)."""
     pull, scores = None, 0.0
-    if plan.score is None or not plan.score[0].replaces:
+    if not plan.replaces:
         dots = jnp.einsum("wgrtk,wgsk->wgrts", q, k, preferred_element_type=wide(q))
         scores = dots * plan.scale
     if plan.score is not None:
-        rule = partial(_hook, plan, graph, place)
-        added, pull = jax.vjp(rule, q, k, floats)
+        added, pull = jax.vjp(partial(_rule, plan, graph, tile), q, k, params)
         scores = scores + added
-    if plan.softcap is not None:
-        scores = plan.softcap * jnp.tanh(scores / plan.softcap)
-    return scores, pull
+    return capped(scores, plan.softcap), pull
 
 
-def _kept(plan: Plan, graph: Graph, place: Place, shape: tuple[int, ...]) -> Array:
-    """Bool[w G R t s]: the weights that dropout leaves, by their places in the whole call."""
-    w, G, R, t, s = shape
-    row = graph.first[0] + place.row + jnp.arange(w)[:, None, None, None, None]
-    head = graph.first[1] + jnp.arange(G * R).reshape(G, R, 1, 1)
-    query = place.i * t + jnp.arange(t)[:, None]
-    return noise.keep(plan.dropout, graph.bits, row, head, query, place.j * s + jnp.arange(s))
+def softmax_step(m: Array, total: Array, scores: Array) -> tuple[Array, Array, Array, Array]:
+    """The online softmax [... t] after a tile of scores [... t s]: (m, total, what earlier sums
+    are multiplied by, exp(scores - m))."""
+    highest = jnp.maximum(m, scores.max(-1))
+    # No edge so far: exp(MASKED - 0) is zero, exp(MASKED - MASKED) would be one.
+    p = jnp.exp(scores - jnp.where(highest > MASKED, highest, 0.0)[..., None])
+    shrink = jnp.exp(m - highest)
+    return highest, total * shrink + p.sum(-1), shrink, p
 
 
-def dropped(plan: Plan, graph: Graph, place: Place, x: Array) -> Array:
+def normalised(o: Array, m: Array, total: Array, sink: Array | None) -> tuple[Array, Array]:
+    """(out, lse) of the sums over all tiles, and of a sink, which has no value."""
+    if sink is not None:
+        highest = jnp.maximum(m, sink)
+        shrink = jnp.exp(m - highest)
+        o, total = o * shrink[..., None], total * shrink + jnp.exp(sink - highest)
+        m = highest
+    some = total > 0  # a query without edges (and without a sink): zero, and never 0 / 0
+    total = jnp.where(some, total, 1.0)
+    return o / total[..., None], jnp.where(some, m + jnp.log(total), 0.0)
+
+
+def dropped(plan: Plan, graph: Graph, tile: Tile, x: Array) -> Array:
+    """Dropout of the weights of one tile [w G R t s], by their indices in the whole call."""
     if not plan.dropout:
         return x
-    return jnp.where(_kept(plan, graph, place, x.shape), x / (1.0 - plan.dropout), 0.0)
+    w, G, R, t, s = x.shape
+    row = graph.first[0] + tile.row + jnp.arange(w)[:, None, None, None, None]
+    head = graph.first[1] + jnp.arange(G * R).reshape(G, R, 1, 1)
+    query = tile.query * t + jnp.arange(t)[:, None]
+    index = row, head, query, tile.key * s + jnp.arange(s)
+    return jnp.where(noise.keep(plan.dropout, graph.bits, *index), x / (1.0 - plan.dropout), 0.0)

@@ -1,4 +1,4 @@
-"""Embedders: where a modality ends. Behind them everything is tokens.
+"""Embedders: they turn a modality into tokens.
 
 An embedder reads arguments of a call (`Embedder.arguments`), checks them, and makes `Tokens`:
 vectors and nodes. What a family says of its raw inputs is a setting of its embedder.
@@ -6,25 +6,17 @@ vectors and nodes. What a family says of its raw inputs is a setting of its embe
 
 from __future__ import annotations
 
-from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
-from transformers_jax.nn.embed.description import EmbedSpec, PadToMultiple, TagArgument
-from transformers_jax.nn.embed.frames import FrameEmbedder, FrameSpec
-from transformers_jax.nn.embed.patches import PatchEmbedder, PatchSpec, pair
-from transformers_jax.nn.embed.words import Projection, TokenEmbedder, rows
-
-__all__ = [
-    "EmbedSpec",
-    "Embedder",
-    "FrameEmbedder",
-    "FrameSpec",
-    "PadToMultiple",
-    "PatchEmbedder",
-    "PatchSpec",
-    "Projection",
-    "TagArgument",
-    "TokenEmbedder",
-    "Tokens",
-    "nodes_of",
-    "pair",
-    "rows",
-]
+from transformers_jax.nn.embed.base import Embedder as Embedder
+from transformers_jax.nn.embed.base import Tokens as Tokens
+from transformers_jax.nn.embed.base import nodes_of as nodes_of
+from transformers_jax.nn.embed.description import EmbedSpec as EmbedSpec
+from transformers_jax.nn.embed.description import PadToMultiple as PadToMultiple
+from transformers_jax.nn.embed.description import TagArgument as TagArgument
+from transformers_jax.nn.embed.frames import FrameEmbedder as FrameEmbedder
+from transformers_jax.nn.embed.frames import FrameSpec as FrameSpec
+from transformers_jax.nn.embed.patches import PatchEmbedder as PatchEmbedder
+from transformers_jax.nn.embed.patches import PatchSpec as PatchSpec
+from transformers_jax.nn.embed.patches import pair as pair
+from transformers_jax.nn.embed.tokens import Projection as Projection
+from transformers_jax.nn.embed.tokens import TokenEmbedder as TokenEmbedder
+from transformers_jax.nn.embed.tokens import rows as rows

@@ -1,4 +1,4 @@
-"""What an embedder is, and what it makes: behind it nothing knows the modality."""
+"""Embedders and their tokens: behind them nothing knows the modality."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transformers_jax.nn.cache import Cache
 
 
 class Tokens(NamedTuple):
-    """Vectors, and what the graph knows of each.
+    """Vectors, and the nodes of the graph.
 
     Attributes:
         length: how many tokens of a row come from the input; those behind them only fill it up
@@ -28,12 +28,12 @@ class Tokens(NamedTuple):
 
 
 class Embedder(nnx.Module):
-    """Turns the raw input of one modality into tokens.
+    """Tokens of the raw input of one modality.
 
     Attributes:
         raw: the arguments that hold the raw input, of which a call gives one.
-        arguments: what it reads of a call, by Hugging Face's names. In front of each stands the
-            prefix of the tower ("decoder_").
+        arguments: what it reads of a call, by Hugging Face's names, without the prefix of the tower
+            ("decoder_").
         positions: how many tokens have a learned position; None without a table.
         offset: the number that position 0 has among `position_ids`.
         count_apart: the id that has no position of its own; None where every token has one.
@@ -83,15 +83,12 @@ def nodes_of(
     cache: Cache | None = None,
 ) -> Nodes:
     """The nodes of a row of tokens, or of the next tokens of a cache."""
-    given = {name: _integers(tag) for name, tag in (tags or {}).items()}
+    tags = {name: _array(tag).astype(np.int32) for name, tag in (tags or {}).items()}
     start = 0 if cache is None else cache.length
-    known = isinstance(attention_mask, np.ndarray)
-    mask = attention_mask if attention_mask is None or known else jnp.asarray(attention_mask)
-    valid = None if mask is None else mask > 0
-    return sequence(length, start=start, valid=valid, tags=given)
+    valid = None if attention_mask is None else _array(attention_mask) > 0
+    return sequence(length, start=start, valid=valid, tags=tags)
 
 
-def _integers(tag: Any) -> Array:
-    """A tag as int32; what is known while tracing stays NumPy, so that live tiles can be listed."""
-    known = isinstance(tag, np.ndarray)
-    return tag.astype(np.int32) if known else jnp.asarray(tag, jnp.int32)
+def _array(x: Any) -> Any:
+    """A JAX array; one of NumPy is known while tracing and stays such, so that tiles are listed."""
+    return x if isinstance(x, np.ndarray) else jnp.asarray(x)

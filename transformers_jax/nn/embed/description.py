@@ -1,4 +1,4 @@
-"""How ids become vectors, described; `words.py` builds it."""
+"""How ids become vectors, described; `tokens.py` builds it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transformers_jax.nn.sinusoidal import Sinusoids
 class TagArgument:
     """An argument of a call that is a tag of its tokens (Longformer: `global_attention_mask`).
 
-    `default(ids, shape)` gives the tag, Int[b T], where the caller gives none. It may have a method
+    `default(ids, shape)` is the tag, Int[b T], where a call has none. It may have a method
     `check(ids)` that raises ValueError for ids from which the tag cannot be derived.
     """
 
@@ -39,7 +39,7 @@ class PadToMultiple:
     affected, as in the reference.
 
     Attributes:
-        id: of the padding; also its position where the caller gives positions, as in the reference.
+        id: of the padding; also its position where a call has positions, as in the reference.
     """
 
     size: int
@@ -80,21 +80,21 @@ class EmbedSpec:
         positions: rows of the table of learned positions, `Sinusoids`, or None where position
             enters later.
         offset: the row of position 0 (BART keeps two rows before it, RoBERTa `pad` + 1).
-        padding: an id that has no position of its own: the others are counted, and it stands at
+        padding: an id that has no position of its own: the others are counted, and it is at
             -1, the row before the first (RoBERTa), or at none (sinusoids: M2M-100); None where
-            places in the row are positions.
+            indices in the row are positions.
         types: number of token types with a table of their own, or "words" where type ids are
             looked up among the words (GPT-2). 0: type ids are taken and not read (DeBERTa).
         norm: applied to the sum (BERT), or to the words before all else (BlenderBot-small's
             decoder), or to the stream that they are brought to (DeBERTa); `normed` says which.
         scale: multiplies the word vectors (sqrt(D) in the 2017 Transformer), and also vectors that
-            the caller gives in their place where it `scales` "all" (Marian's decoder).
+            of a call (`inputs_embeds`) where it `scales` "all" (Marian's decoder).
         project: width of the stream, where that of the embeddings is another (ELECTRA), with a
             bias or not (`project_bias`).
         zero_padding: whether padding is the zero vector (DeBERTa).
         tags: arguments of a call, [B T] each, that are tags of the tokens.
         pad_to: how rows are filled up to whole blocks.
-        counted: what generation numbers where the caller gives no positions: the "tokens" of a
+        counted: what generation numbers where a call has no positions: the "tokens" of a
             row, or its "columns", padding included (decoders to which Hugging Face gives no
             `position_ids`: BART's, alone).
     """

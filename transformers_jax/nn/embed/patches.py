@@ -127,13 +127,13 @@ class PatchEmbedder(Embedder):
 
 
 def bicubic(old: int, new: int) -> np.ndarray:
-    """Float32[new old]: what interpolates `old` points to `new` ones as torch's "bicubic" does
+    """Float32[new old]: the interpolation of `old` points to `new` ones by torch's "bicubic"
     (Keys 1981; pixels as areas, the border repeated)."""
-    place = (np.arange(new) + 0.5) * old / new - 0.5
-    first = np.floor(place).astype(int)
+    position = (np.arange(new) + 0.5) * old / new - 0.5
+    first = np.floor(position).astype(int)
     weights = np.zeros((new, old))
     for tap in range(-1, 3):
-        distance = np.abs(place - (first + tap))
+        distance = np.abs(position - (first + tap))
         near = ((CUBIC + 2) * distance - (CUBIC + 3)) * distance**2 + 1
         far = CUBIC * (((distance - 5) * distance + 8) * distance - 4)
         value = np.where(distance <= 1, near, np.where(distance < 2, far, 0))

@@ -6,51 +6,23 @@ the fields of the output under Hugging Face's names, the loss and what it is a m
 
 from __future__ import annotations
 
-from transformers_jax.nn.head.base import (
-    Activated,
-    Dense,
-    Head,
-    HeadInputs,
-    Pooler,
-    Square,
-    TokenPooler,
-    loss_of,
-    no_head,
-)
-from transformers_jax.nn.head.classify import (
-    MultipleChoice,
-    QuestionAnswering,
-    SequenceClassification,
-    TokenClassification,
-)
-from transformers_jax.nn.head.contrastive import Contrastive, Projected
-from transformers_jax.nn.head.words import (
-    LanguageModel,
-    NextSentence,
-    Pretraining,
-    ReplacedTokens,
-    binary_cross_entropy,
-)
-
-__all__ = [
-    "Activated",
-    "Contrastive",
-    "Dense",
-    "Head",
-    "HeadInputs",
-    "LanguageModel",
-    "MultipleChoice",
-    "NextSentence",
-    "Pooler",
-    "Pretraining",
-    "Projected",
-    "QuestionAnswering",
-    "ReplacedTokens",
-    "SequenceClassification",
-    "Square",
-    "TokenClassification",
-    "TokenPooler",
-    "binary_cross_entropy",
-    "loss_of",
-    "no_head",
-]
+from transformers_jax.nn.head.base import Activated as Activated
+from transformers_jax.nn.head.base import Dense as Dense
+from transformers_jax.nn.head.base import Head as Head
+from transformers_jax.nn.head.base import HeadInputs as HeadInputs
+from transformers_jax.nn.head.base import Pooler as Pooler
+from transformers_jax.nn.head.base import Square as Square
+from transformers_jax.nn.head.base import TokenPooler as TokenPooler
+from transformers_jax.nn.head.base import loss_of as loss_of
+from transformers_jax.nn.head.base import no_head as no_head
+from transformers_jax.nn.head.classify import MultipleChoice as MultipleChoice
+from transformers_jax.nn.head.classify import QuestionAnswering as QuestionAnswering
+from transformers_jax.nn.head.classify import SequenceClassification as SequenceClassification
+from transformers_jax.nn.head.classify import TokenClassification as TokenClassification
+from transformers_jax.nn.head.contrastive import Contrastive as Contrastive
+from transformers_jax.nn.head.contrastive import Projected as Projected
+from transformers_jax.nn.head.pretraining import LanguageModel as LanguageModel
+from transformers_jax.nn.head.pretraining import NextSentence as NextSentence
+from transformers_jax.nn.head.pretraining import Pretraining as Pretraining
+from transformers_jax.nn.head.pretraining import ReplacedTokens as ReplacedTokens
+from transformers_jax.nn.head.pretraining import binary_cross_entropy as binary_cross_entropy

@@ -1,8 +1,8 @@
-"""What heads are made of, and the answer of a model without one."""
+"""What heads are made of, and the output of a model without one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,14 +13,14 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.nn.feedforward import activation
-from transformers_jax.nn.loss import Mean, sum_of_means
+from transformers_jax.nn.loss import Mean, cross_entropy, sum_of_means
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import add, contract, param
 
 
 @dataclass(frozen=True)
 class HeadInputs:
-    """What a head may look at besides the stream.
+    """What a head may read besides the stream.
 
     Attributes:
         arguments: those of the call, as `Head.prepare` left them.
@@ -29,7 +29,7 @@ class HeadInputs:
         valid: where there are tokens [B T], or None if everywhere.
         targets: whether labels are those of the next token already (of a decoder whose inputs are
             its labels, shifted).
-        towers: what each tower made, by name (`models.wiring`).
+        towers: the output of each tower, by name (`models.wiring`).
     """
 
     arguments: Mapping[str, Any]
@@ -42,13 +42,14 @@ class HeadInputs:
 
     @property
     def ids(self) -> Int[Array, "B T"] | None:
-        """The input ids (of the encoder, where there are two sides); None if vectors were given."""
+        """The input ids (of the encoder, where there are two sides); None where
+        the call has vectors."""
         return self.arguments.get("input_ids")
 
 
 class Head(nnx.Module):
-    """What turns tokens into an answer. One that computes a loss says what it is a mean over: its
-    fields begin with those of `loss_of`.
+    """What turns tokens into the fields of the output. One that computes a loss says what it is a
+    mean over: its fields begin with those of `loss_of`.
 
     Attributes:
         labels: the keyword arguments that it takes from the caller.
@@ -88,7 +89,7 @@ class Dense(nnx.Module):
         return add(contract("...d,dn->...n", x, self.weight), self.bias)
 
 
-class Square(nnx.Module):
+class Square(Dense):
     """act(x W + b), then a norm: BERT's transform and pooler. To the width of the stream, or to
     `out` (ELECTRA's generator: that of the embeddings)."""
 
@@ -101,14 +102,12 @@ class Square(nnx.Module):
         out: int | None = None,
         bias: bool = True,
     ):
+        super().__init__(width, out or width, "inner", initial, bias)
         self.act = act
-        sizes = {"embed": width, "inner": out or width}
-        self.weight = param("embed inner", sizes, initial.draw("head", sizes))
-        self.bias = param("inner", sizes, spec.ZEROS) if bias else None
         self.norm = Norm(norm, out or width) if norm else None
 
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
-        x = activation(self.act)(add(contract("...d,de->...e", x, self.weight), self.bias))
+        x = activation(self.act)(super().__call__(x))
         return x if self.norm is None else self.norm(x)
 
 
@@ -158,8 +157,8 @@ class TokenPooler(nnx.Module):
         else:
             if ids is None:
                 raise ValueError("the token that ends a text is found by input_ids: give them")
-            place = jnp.argmax(ids if self.end == "largest" else ids == self.end, axis=1)
-            row = jnp.take_along_axis(x, place[:, None, None], axis=1)[:, 0]
+            index = jnp.argmax(ids if self.end == "largest" else ids == self.end, axis=1)
+            row = jnp.take_along_axis(x, index[:, None, None], axis=1)[:, 0]
         return row if self.norm is None else self.norm(row)
 
 
@@ -167,6 +166,20 @@ def loss_of(**terms: Mean) -> dict[str, Any]:
     """The fields of a loss that is a sum of means, each with its sum and count; a loss that is one
     mean calls it `loss`."""
     return {"loss": sum_of_means(terms), "loss_terms": terms}
+
+
+def mean_loss_of(**cases: tuple[Array, Array]) -> dict[str, Any]:
+    """The fields of a loss that is the mean of cross-entropies, of (logits, labels) each."""
+    entropies = {name: cross_entropy(*case) for name, case in cases.items()}
+    return loss_of(**{n: (total / len(cases), count) for n, (total, count) in entropies.items()})
+
+
+def scored(
+    logits: Array, labels: Array | None, loss: Callable[[Array, Array], Mean] = cross_entropy
+) -> dict[str, Any]:
+    """The fields of a head of one loss: it, where there are labels, and the logits."""
+    fields = {} if labels is None else loss_of(loss=loss(logits, labels))
+    return {**fields, "logits": logits}
 
 
 def no_head(x: Float[Array, "B T D"], inputs: HeadInputs) -> dict[str, jax.Array]:

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Int
+from transformers_jax.arrays import Array, Float, Int
 from transformers_jax.inputs import checks
 from transformers_jax.inputs import labels as check
-from transformers_jax.nn.head.base import Activated, Dense, Head, Square, loss_of
-from transformers_jax.nn.loss import IGNORED, check_labels, classification_loss, cross_entropy
-from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.head.base import (
+    Activated,
+    Dense,
+    Head,
+    HeadInputs,
+    Square,
+    mean_loss_of,
+    scored,
+)
+from transformers_jax.nn.loss import IGNORED, check_labels, classification_loss
+from transformers_jax.nn.noise import dropout, split_key
 from transformers_jax.nn.pooling import LastOf, Name, Pooling, pool
 
 
 class SequenceClassification(Head):
-    """A class per row, from the vector that stands for it (`pooling`), through `inner` if inputs.
+    """A class per row, from its pooled vector (`pooling`), through `inner` if there is one.
 
     `rate` is the dropout of what is classified, `pooled_rate` (if it is another) that of what goes
-    into `inner`. `numbers` is the problem that labels of one number per class are, where `problem`
-    does not say.
+    into `inner`. `numbers` is the problem where labels are one number per class and `problem` is
+    None.
     """
 
     def __init__(
@@ -43,16 +54,13 @@ class SequenceClassification(Head):
         self.classify = Dense(width, count, "label", initial, bias)
 
     def __call__(self, x, inputs, *, labels=None):
-        keys = (None, None) if inputs.key is None else jax.random.split(inputs.key)
+        keys = split_key(inputs.key, 2)
         pooled = pool(x, self.pooling, inputs.valid, ids=inputs.ids, pooled=inputs.pooled)
         pooled = dropout(pooled, self.pooled_rate, keys[0])
         if self.inner is not None:
             pooled = dropout(self.inner(pooled), self.rate, keys[1])
-        logits = self.classify(pooled)
-        if labels is None:
-            return {"logits": logits}
-        loss = classification_loss(logits, labels, self.problem, self.numbers)
-        return {**loss_of(loss=loss), "logits": logits}
+        loss = partial(classification_loss, problem=self.problem, numbers=self.numbers)
+        return scored(self.classify(pooled), labels, loss)
 
     def check(self, arguments, shape, like="the input"):
         if (labels := arguments.get("labels")) is not None:
@@ -62,7 +70,7 @@ class SequenceClassification(Head):
 
 
 class TokenClassification(Head):
-    """A class per token, through `inner` if inputs."""
+    """A class per token, through `inner` if there is one."""
 
     def __init__(
         self,
@@ -80,12 +88,13 @@ class TokenClassification(Head):
         if (labels := arguments.get("labels")) is not None:
             check.per_token("labels", labels, self.count, shape, like)
 
-    def __call__(self, x, inputs, *, labels=None):
+    def logits(self, x: Float[Array, "B T D"], inputs: HeadInputs) -> Float[Array, "B T N"]:
+        """The scores of each token."""
         x = x if self.inner is None else self.inner(x)
-        logits = self.classify(dropout(x, self.rate, inputs.key))
-        if labels is None:
-            return {"logits": logits}
-        return {**loss_of(loss=cross_entropy(logits, labels)), "logits": logits}
+        return self.classify(dropout(x, self.rate, inputs.key))
+
+    def __call__(self, x, inputs, *, labels=None):
+        return scored(self.logits(x, inputs), labels)
 
 
 class MultipleChoice(Head):
@@ -128,61 +137,47 @@ class MultipleChoice(Head):
         pooled = pooled if self.inner is None else self.inner(pooled)
         scores = self.classify(dropout(pooled, self.rate, inputs.key))
         logits = scores.reshape(-1, inputs.arguments["choices"])
-        if labels is None:
-            return {"logits": logits}
-        return {**loss_of(loss=cross_entropy(logits, labels.reshape(-1))), "logits": logits}
+        return scored(logits, None if labels is None else labels.reshape(-1))
 
 
-class QuestionAnswering(Head):
+class QuestionAnswering(TokenClassification):
     """Where the answer starts and where it ends.
 
-    `start_positions` and `end_positions` are places in the row, Int[B] or Int[B 1]. What is -100 or
-    lies beyond the row is ignored: the loss is half the mean over the starts that count and half
-    that over the ends. Other negative places make it NaN.
+    `start_positions` and `end_positions` are indices in the row, Int[B] or Int[B 1]. One that is
+    -100 or lies beyond the row is ignored: the loss is half the mean over the starts that count and
+    half that over the ends. Other negative indices make it NaN.
     """
 
     labels: tuple[str, ...] = ("start_positions", "end_positions")
 
-    def __init__(
-        self,
-        width: int,
-        initial: spec.Initial,
-        rate: float = 0.0,
-        *,
-        inner: Square | None = None,
-    ):
-        self.rate, self.inner = rate, inner
-        self.classify = Dense(width, 2, "label", initial)
+    def __init__(self, width: int, initial: spec.Initial, rate: float = 0.0, **options: Any):
+        super().__init__(width, 2, initial, rate, **options)
 
     def check(self, arguments, shape, like="the input"):
         for name in ("start_positions", "end_positions"):
-            if (places := arguments.get(name)) is not None:
-                check.places(name, places)
-                check.per_row(name, places, shape[0])
+            if (positions := arguments.get(name)) is not None:
+                check.places(name, positions)
+                check.per_row(name, positions, shape[0])
 
     def __call__(self, x, inputs, *, start_positions=None, end_positions=None, added=None):
-        x = x if self.inner is None else self.inner(x)
-        logits = self.classify(dropout(x, self.rate, inputs.key))
+        logits = self.logits(x, inputs)
         start, end = jnp.moveaxis(logits if added is None else logits + added[..., None], -1, 0)
         fields = {"start_logits": start, "end_logits": end}
         if start_positions is None or end_positions is None:
             return fields
-        length = x.shape[1]
-        terms = {}
-        for name, logits, place in (
-            ("start_loss", start, start_positions),
-            ("end_loss", end, end_positions),
-        ):
-            total, count = cross_entropy(logits, labels_of(place.reshape(-1), length))
-            terms[name] = (total / 2, count)
-        return {**loss_of(**terms), **fields}
+        first, last = (
+            labels_of(positions.reshape(-1), x.shape[1])
+            for positions in (start_positions, end_positions)
+        )
+        return {**mean_loss_of(start_loss=(start, first), end_loss=(end, last)), **fields}
 
 
-def labels_of(places: Int[Array, " B"], length: int) -> Int[Array, " B"]:
-    """Places in rows of `length` tokens as labels: those beyond the row are ignored."""
-    check_labels(places, "start_positions and end_positions")
+def labels_of(positions: Int[Array, " B"], length: int) -> Int[Array, " B"]:
+    """Positions in rows of `length` tokens as labels: those beyond the row are ignored."""
+    check_labels(positions, "start_positions and end_positions")
     # compared in a dtype that holds the length, and (uint32) before large numbers turn negative
-    unsigned = jnp.issubdtype(places.dtype, jnp.unsignedinteger)
-    least = jnp.promote_types(places.dtype, jnp.uint32 if unsigned else jnp.int32)
-    beyond = places.astype(least) >= length
-    return jnp.where(beyond, IGNORED, places.astype(jnp.promote_types(places.dtype, jnp.int32)))
+    unsigned = jnp.issubdtype(positions.dtype, jnp.unsignedinteger)
+    least = jnp.promote_types(positions.dtype, jnp.uint32 if unsigned else jnp.int32)
+    beyond = positions.astype(least) >= length
+    positions = positions.astype(jnp.promote_types(positions.dtype, jnp.int32))
+    return jnp.where(beyond, IGNORED, positions)

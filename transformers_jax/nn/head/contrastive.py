@@ -8,8 +8,7 @@ import jax.numpy as jnp
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, wide
-from transformers_jax.nn.head.base import Dense, Head, loss_of
-from transformers_jax.nn.loss import cross_entropy
+from transformers_jax.nn.head.base import Dense, Head, mean_loss_of
 from transformers_jax.nn.norm import unit
 from transformers_jax.nn.param import param
 
@@ -69,12 +68,8 @@ class Contrastive(Head):
         per_text = (vectors["text"] @ vectors["vision"].T) * factor
         fields: dict[str, Any] = {}
         if return_loss:
-            pairs = jnp.arange(len(per_text))
-            terms = {}
-            for name, logits in (("text_loss", per_text), ("image_loss", per_text.T)):
-                total, count = cross_entropy(logits, pairs)
-                terms[name] = (total / 2, count)
-            fields = loss_of(**terms)
+            own = jnp.arange(len(per_text))
+            fields = mean_loss_of(text_loss=(per_text, own), image_loss=(per_text.T, own))
         return {
             **fields,
             "logits_per_image": per_text.T,

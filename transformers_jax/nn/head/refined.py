@@ -1,11 +1,10 @@
-"""BigBird's head for questions about a text: the question stands in the same row, and no answer
-begins or ends in it."""
+"""BigBird's head for questions about a text: the question is in the same row, and no answer begins
+or ends in it."""
 
 from __future__ import annotations
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -15,7 +14,7 @@ from transformers_jax.inputs import checks
 from transformers_jax.inputs import labels as check
 from transformers_jax.nn.feedforward import FeedForwardSpec, Mlp
 from transformers_jax.nn.head import HeadInputs, QuestionAnswering
-from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.noise import dropout, split_key
 from transformers_jax.nn.norm import Norm
 
 REFUSED = -1e6  # of a logit in the question; the number that the reference subtracts
@@ -31,7 +30,7 @@ class Refined(nnx.Module):
         self.ffn, self.norm = Mlp(ffn, width, initial), Norm(norm, width)
 
     def __call__(self, x: Float[Array, "B T D"], key: Key | None = None) -> Float[Array, "B T D"]:
-        before, behind = (None, None) if key is None else jax.random.split(key)
+        before, behind = split_key(key, 2)
         y = self.ffn(dropout(x, self.rate, before))
         return self.norm(x + dropout(y, self.rate, behind))
 
@@ -40,8 +39,8 @@ class QuestionFirst(QuestionAnswering):
     """Where the answer starts and ends, in rows of <cls> question <sep> text <sep>.
 
     A question is as long as `question_lengths` says, Int[B] or Int[B 1], or else it ends with the
-    first separator. Its tokens, but for the first, are out of the question; where the caller gives
-    no token types, they are of type 0 and the text of type 1.
+    first separator. No answer begins or ends in its tokens, but for the first; where a call has no
+    token types, they are of type 0 and the text of type 1.
     """
 
     labels = ("question_lengths", *QuestionAnswering.labels)
@@ -50,20 +49,20 @@ class QuestionFirst(QuestionAnswering):
         super().__init__(width, initial)
         self.refined, self.separator = refined, separator
 
-    def __call__(self, x, inputs: HeadInputs, *, question_lengths=None, **places):
-        asked, added = self.asked(inputs.ids, x.shape[1], question_lengths), None
-        if asked is not None:
-            added = REFUSED * ((asked > 0) & (jnp.arange(x.shape[1]) > 0)).astype(x.dtype)
+    def __call__(self, x, inputs: HeadInputs, *, question_lengths=None, **positions):
+        question, added = self.question(inputs.ids, x.shape[1], question_lengths), None
+        if question is not None:
+            added = REFUSED * ((question > 0) & (jnp.arange(x.shape[1]) > 0)).astype(x.dtype)
         x = self.refined(x, inputs.key)
-        return super().__call__(x, dataclasses.replace(inputs, key=None), added=added, **places)
+        return super().__call__(x, dataclasses.replace(inputs, key=None), added=added, **positions)
 
     def prepare(self, arguments):
         if arguments.get("token_type_ids") is not None:
             return arguments
         ids, vectors = arguments.get("input_ids"), arguments.get("inputs_embeds")
         length = (vectors if ids is None else ids).shape[1]
-        asked = self.asked(ids, length, arguments.get("question_lengths"))
-        return arguments if asked is None else {**arguments, "token_type_ids": 1 - asked}
+        question = self.question(ids, length, arguments.get("question_lengths"))
+        return arguments if question is None else {**arguments, "token_type_ids": 1 - question}
 
     def check(self, arguments, shape, like="the input"):
         super().check(arguments, shape, like)
@@ -71,10 +70,10 @@ class QuestionFirst(QuestionAnswering):
             checks.integers("question_lengths", lengths, None)
             check.per_row("question_lengths", lengths, shape[0])
 
-    def asked(
+    def question(
         self, ids: Int[Array, "B T"] | None, length: int, lengths: Int[Array, " B"] | None
     ) -> Array | None:
-        """Int[B T]: 1 for the tokens of the question; None if nothing tells."""
+        """Int[B T]: 1 for the tokens of the question; None where its length is unknown."""
         if lengths is None and ids is not None:
             lengths = jnp.argmax(ids == self.separator, axis=1) + 1
         if lengths is None:

@@ -15,7 +15,6 @@ from transformers_jax.arrays import Array, Bool, Float, Int, Key, check_counted
 from transformers_jax.graph import Nodes
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import readable
-from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
 from transformers_jax.nn.embed.description import EmbedSpec
 from transformers_jax.nn.noise import dropout
@@ -93,7 +92,7 @@ class TokenEmbedder(Embedder):
         if vectors is None:
             words = self.words(per_token["input_ids"], dtype, table)
         else:
-            words = jnp.pad(self.given(vectors, dtype), ((0, 0), (0, missing), (0, 0)))
+            words = jnp.pad(self.scaled(vectors, dtype), ((0, 0), (0, missing), (0, 0)))
         tags = self._positioned(tags, per_token["position_ids"], ids, cache)
         tags = self._tagged(tags, per_token, (words.shape[0], words.shape[1]))
         nodes = nodes_of(words.shape[1], per_token["attention_mask"], tags, cache)
@@ -123,8 +122,8 @@ class TokenEmbedder(Embedder):
             vectors = without_gradient(vectors, ids == self.spec.padding_idx)
         return (vectors * self.spec.scale).astype(dtype)
 
-    def given(self, vectors: Float[Array, "B T D"], dtype: jnp.dtype) -> Float[Array, "B T D"]:
-        """The caller's vectors in place of the words'."""
+    def scaled(self, vectors: Float[Array, "B T D"], dtype: jnp.dtype) -> Float[Array, "B T D"]:
+        """The vectors of a call (`inputs_embeds`), which take the place of the words'."""
         scale = self.spec.scale if self.spec.scales == "all" else 1.0
         return (vectors * scale).astype(dtype)
 
@@ -135,37 +134,35 @@ class TokenEmbedder(Embedder):
         type_ids: Int[Array, "B T"] | None = None,
         key: Key | None = None,
     ) -> Float[Array, "B T D"]:
-        """Word vectors (`words(ids)`, or `given`) with everything else added."""
-        x, dtype = words, words.dtype
-        if self.norm is not None and self.spec.normed == "words":
-            x = self.norm(x)
+        """Word vectors (`words(ids)`, or `scaled`) with everything else added."""
+        unchanged = lambda x: x
+        norm, project = self.norm or unchanged, self.project or unchanged
+        normed, dtype = self.spec.normed, words.dtype
+        x = norm(words) if normed == "words" else words
         if self.type is not None:
             type_ids = jnp.zeros((1, x.shape[1]), jnp.int32) if type_ids is None else type_ids
             x = x + rows(self.type[...], type_ids).astype(dtype)
         elif self.spec.types == "words" and type_ids is not None:
             x = x + self.words(type_ids, dtype)
-        place = nodes.position + self.spec.offset
+        row = nodes.position + self.spec.offset
         if self.position is not None:
-            vectors = rows(self.position[...], place)
+            vectors = rows(self.position[...], row)
             if self.spec.padding is not None:  # torch: `padding_idx` of the table
                 vectors = without_gradient(vectors, nodes.position == -1)
             x = x + vectors.astype(dtype)
         elif isinstance(self.spec.positions, Sinusoids):
-            encoding = sinusoids(self.spec.positions, x.shape[-1], place)
+            encoding = sinusoids(self.spec.positions, x.shape[-1], row)
             if self.spec.padding is not None:
                 encoding = jnp.where((nodes.position < 0)[..., None], 0.0, encoding)
                 encoding = jnp.where((nodes.position < -1)[..., None], jnp.nan, encoding)
             x = x + encoding.astype(dtype)
-        if self.norm is not None and self.spec.normed == "sum":
-            x = self.norm(x)
-        if self.spec.normed == "stream":
-            x = x if self.project is None else self.project(x)
-            x = x if self.norm is None else self.norm(x)
-            x = nodes.zeroed(x) if self.spec.zero_padding else x
-            return dropout(x, self.spec.dropout, key)
+        if normed == "sum":
+            x = norm(x)
+        elif normed == "stream":
+            x = norm(project(x))
         x = nodes.zeroed(x) if self.spec.zero_padding else x
         x = dropout(x, self.spec.dropout, key)
-        return x if self.project is None else self.project(x)
+        return x if normed == "stream" else project(x)
 
     # ------------------------------------------------------------ positions and tags
 
@@ -174,14 +171,8 @@ class TokenEmbedder(Embedder):
         """The arguments that have one value for each token."""
         return [name for name in self.arguments if name not in ("inputs_embeds", "tags")]
 
-    def _positioned(
-        self,
-        tags: Mapping[str, Array],
-        position_ids: Array | None,
-        ids: Array | None,
-        cache: Cache | None,
-    ) -> Mapping[str, Array]:
-        """The tags with `position`, where that is not the place in the row.
+    def _positioned(self, tags, position_ids, ids, cache) -> Mapping[str, Array]:
+        """The tags with `position`, where that is not the index in the row.
 
         The tag counts from 0 in every document; `position_ids`, as in Hugging Face, are rows of the
         table. RoBERTa counts the tokens that are no padding.
@@ -194,8 +185,8 @@ class TokenEmbedder(Embedder):
             return {**tags, "position": self._counted(ids, 0 if cache is None else cache.length)}
         if "position" in tags and self.spec.offset:  # rows before the first are no positions
             least = 0 if self.spec.padding is None else -1
-            given = jnp.asarray(tags["position"])
-            return {**tags, "position": jnp.where(given < least, NOWHERE, given)}
+            position = jnp.asarray(tags["position"])
+            return {**tags, "position": jnp.where(position < least, NOWHERE, position)}
         return tags
 
     def _counted(self, ids: Int[Array, "B T"], start: Int[Array, ""] | int) -> Int[Array, "B T"]:
@@ -203,13 +194,8 @@ class TokenEmbedder(Embedder):
         real = ids != self.spec.padding
         return jnp.where(real, jnp.cumsum(real, axis=1) - 1 + start, -1).astype(jnp.int32)
 
-    def _tagged(
-        self,
-        tags: Mapping[str, Array],
-        per_token: Mapping[str, Array | None],
-        shape: tuple[int, int],
-    ) -> Mapping[str, Array]:
-        """The tags with those of `TagArgument`s, which may also be given as tags by name."""
+    def _tagged(self, tags, per_token, shape) -> Mapping[str, Array]:
+        """The tags with those of `TagArgument`s, which a call may also have as tags by name."""
         every: dict[str, Any] = dict(tags)
         for tag in self.spec.tags:
             value: Array | np.ndarray | None = per_token[tag.argument]
@@ -261,7 +247,7 @@ class TokenEmbedder(Embedder):
         count = self.spec.vocab if self.spec.types == "words" else self.spec.types
         if count:
             checks.ids(name, inputs[name], count, "token types", len(shape))
-        else:  # taken, and not read
+        else:  # accepted, and not read
             checks.integers(name, inputs[name], None)
 
     def _check_positions(self, inputs, prefix: str, shape: tuple[int, ...], like: str) -> None:
@@ -277,8 +263,8 @@ class TokenEmbedder(Embedder):
             checks.length(like, count, self.spec.longest)
 
     def _count(self, ids: Any, shape: tuple[int, ...]) -> int | None:
-        """How many tokens of the longest row have a position; None if ids would tell and cannot be
-        read."""
+        """How many tokens of the longest row have a position; None if that depends on ids that
+        cannot be read."""
         if self.spec.padding is None or ids is None:
             return shape[-1]
         array = readable(ids)

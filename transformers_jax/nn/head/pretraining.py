@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Int, wide
 from transformers_jax.inputs import labels as check
-from transformers_jax.nn.head.base import Dense, Head, Square, loss_of
-from transformers_jax.nn.loss import IGNORED, cross_entropy, shifted
+from transformers_jax.nn.head.base import Dense, Head, Square, loss_of, scored
+from transformers_jax.nn.loss import IGNORED, Mean, shifted
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.param import param
 from transformers_jax.nn.unembedding import Unembedding
@@ -25,7 +25,7 @@ class LanguageModel(Head):
         scale: multiplies the stream first (T5 v1.0: D^-0.5).
         softcap: logits become softcap * tanh(logits / softcap).
         bias: whether there is one; "fixed" is stored and added, but never learned (BART).
-        unused_bias: untied BERT stores a second bias that nothing reads; it is kept for export.
+        unused_bias: untied BERT stores a second bias that nothing reads; it is there for export.
     """
 
     labels = ("labels", "output_unembedding")
@@ -74,11 +74,9 @@ class LanguageModel(Head):
     def __call__(self, x, inputs, *, labels=None, output_unembedding=False):
         if output_unembedding:
             return {"unembedding": self.unembedding(x, inputs.table)}
-        logits = self.logits(x, inputs.table)
-        if labels is None:
-            return {"logits": logits}
-        labels = shifted(labels) if self.shift and not inputs.targets else labels
-        return {**loss_of(loss=cross_entropy(logits, labels)), "logits": logits}
+        if labels is not None and self.shift and not inputs.targets:
+            labels = shifted(labels)
+        return scored(self.logits(x, inputs.table), labels)
 
 
 class ReplacedTokens(Head):
@@ -94,13 +92,12 @@ class ReplacedTokens(Head):
             check.per_token("labels", labels, 2, shape, like)
 
     def __call__(self, x, inputs, *, labels=None):
-        logits = self.classify(self.transform(x))[..., 0]
-        if labels is None:
-            return {"logits": logits}
-        counted = labels != IGNORED
-        counted = counted if inputs.valid is None else counted & inputs.valid
-        total, count = binary_cross_entropy(logits, labels, counted)
-        return {**loss_of(loss=(total, count)), "logits": logits}
+        def loss(logits: Array, labels: Array) -> Mean:
+            counted = labels != IGNORED
+            counted = counted if inputs.valid is None else counted & inputs.valid
+            return binary_cross_entropy(logits, labels, counted)
+
+        return scored(self.classify(self.transform(x))[..., 0], labels, loss)
 
 
 def binary_cross_entropy(
@@ -124,9 +121,9 @@ class NextSentence(Head):
         self.classify = Dense(width, count, "label", initial)
 
     def check(self, arguments, shape, like="the input"):
-        self.check_answer("labels", arguments.get("labels"), shape[0])
+        self.check_label("labels", arguments.get("labels"), shape[0])
 
-    def check_answer(self, name: str, labels: Any, rows: int) -> None:
+    def check_label(self, name: str, labels: Any, rows: int) -> None:
         """Raises ValueError for labels of whole rows that are none."""
         if labels is not None:
             check.labels(name, labels, self.count)
@@ -134,45 +131,43 @@ class NextSentence(Head):
 
     def __call__(self, x, inputs, *, labels=None):
         logits = self.classify(dropout(inputs.pooled, self.rate, inputs.key))
-        if labels is None:
-            return {"logits": logits}
-        return {**loss_of(loss=cross_entropy(logits, labels.reshape(-1))), "logits": logits}
+        return scored(logits, None if labels is None else labels.reshape(-1))
 
 
 class Pretraining(Head):
-    """BERT's two tasks at once: masked words and a question about two sentences; the loss is their
-    sum. `asked` and `answered` are the names of the question's label and logits; there is a loss
-    where all the labels are given that it `needs`, by default both."""
+    """BERT's two tasks at once: masked words and a class of two sentences; the loss is their sum.
+    `label` and `logits` are the names of the sentences' label and logits; there is a loss where a
+    call has all the labels that it `needs`, by default both."""
 
     def __init__(
         self,
         words: LanguageModel,
         sentence: NextSentence,
-        asked: str = "next_sentence_label",
-        answered: str = "seq_relationship_logits",
+        label: str = "next_sentence_label",
+        logits: str = "seq_relationship_logits",
         needs: tuple[str, ...] | None = None,
     ):
         self.words, self.sentence = words, sentence
-        self.asked, self.answered = asked, answered
-        self.needs = ("labels", asked) if needs is None else needs
-        self.labels = ("labels", asked, "output_unembedding")
+        self.label, self.logits = label, logits
+        self.needs = ("labels", label) if needs is None else needs
+        self.labels = ("labels", label, "output_unembedding")
 
     def check(self, arguments, shape, like="the input"):
         self.words.check(arguments, shape, like)
-        self.sentence.check_answer(self.asked, arguments.get(self.asked), shape[0])
+        self.sentence.check_label(self.label, arguments.get(self.label), shape[0])
 
-    def __call__(self, x, inputs, *, labels=None, output_unembedding=False, **question):
-        label = question.get(self.asked)
+    def __call__(self, x, inputs, *, labels=None, output_unembedding=False, **sentence_label):
+        label = sentence_label.get(self.label)
         words = self.words(x, inputs, labels=labels, output_unembedding=output_unembedding)
         sentence = self.sentence(x, inputs, labels=label)
         if output_unembedding:
-            return {**words, self.answered: sentence["logits"]}
+            return {**words, self.logits: sentence["logits"]}
         fields: dict[str, Any] = {}
-        targets = {"labels": labels, self.asked: label}
+        targets = {"labels": labels, self.label: label}
         if all(targets[name] is not None for name in self.needs):
             parts = {"masked_lm": words, "next_sentence": sentence}
             terms = {n: part["loss_terms"]["loss"] for n, part in parts.items() if "loss" in part}
             fields = loss_of(**terms)
         fields["prediction_logits"] = words["logits"]
-        fields[self.answered] = sentence["logits"]
+        fields[self.logits] = sentence["logits"]
         return fields
