@@ -68,6 +68,10 @@ class FamilyConfig:
         PARTS: the names of the fields that are configs of families of their own.
         TIES: the names on disk that are one array where the tables are tied, the embeddings and
             the output table first.
+        PREFIX: in front of the names of the backbone in files.
+        PREFIXES: by head, where files of this head have another one.
+        ALIASES, IGNORE: of the table of weights (`hub.table.Table`).
+        HEAD_ROWS: the rows of each head, where they need nothing of the config.
     """
 
     model_type: ClassVar[str]
@@ -77,6 +81,11 @@ class FamilyConfig:
     HEADS: ClassVar[Mapping[str, str]] = {}
     PARTS: ClassVar[tuple[str, ...]] = ()
     TIES: ClassVar[tuple[Tying, ...]] = ()
+    PREFIX: ClassVar[str] = ""
+    PREFIXES: ClassVar[Mapping[str, str]] = {}
+    ALIASES: ClassVar[tuple[tuple[str, str], ...]] = ()
+    IGNORE: ClassVar[tuple[str, ...]] = ()
+    HEAD_ROWS: ClassVar[Mapping[str, str]] = {}
     is_encoder_decoder: ClassVar[bool] = False
 
     architectures: tuple[str, ...] = ()
@@ -268,6 +277,10 @@ class FamilyConfig:
                 f"it has {', '.join(names)}"
             )
         return found
+
+    def prefix(self, head: str) -> str:
+        """What is in front of the names of the backbone in files of this head."""
+        return self.PREFIXES.get(head, self.PREFIX)
 
     def mask_names(self, head: str) -> tuple[str, ...]:
         """By which names masks may be given where there are several; () where there is one."""

@@ -17,10 +17,11 @@ from transformers_jax.arrays import Array, Float, Int, Key, Params, to_dtype, wi
 from transformers_jax.graph import Mask
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.labels import per_token
-from transformers_jax.models.base import Model, Plan, masks_of
+from transformers_jax.models.base import Model
 from transformers_jax.models.electra import ElectraConfig
-from transformers_jax.models.masks import Masks
+from transformers_jax.models.masks import Masks, masks_of
 from transformers_jax.models.output import Output
+from transformers_jax.models.plan import Plan
 from transformers_jax.models.wiring import Network, Tower
 from transformers_jax.nn.embed import Projection, TokenEmbedder
 from transformers_jax.nn.head import binary_cross_entropy, loss_of

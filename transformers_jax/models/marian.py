@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from transformers_jax.models.bart import LEGACY, BartConfig
 from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.sinusoidal import SinusoidalConfig
-from transformers_jax.models.wiring.family import SIDES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +47,12 @@ class MarianConfig(SinusoidalConfig):
         return own or self.vocab_size
 
     @property
-    def ties(self):
-        return self.TIES if self.share_encoder_decoder_embeddings else self.TIES[1:]
-
-    @property
-    def apart(self):
-        return super().apart if self.share_encoder_decoder_embeddings else SIDES
-
-    def shared_row(self, head):
-        return super().shared_row(head) if self.share_encoder_decoder_embeddings else None
+    def shares_words(self):
+        return self.share_encoder_decoder_embeddings
 
     def resolved(self, same):
         found = super().resolved(same)
-        shares = self.share_encoder_decoder_embeddings
-        return found if shares else found.replace(own_words=self.own_words)
+        return found if self.shares_words else found.replace(own_words=self.own_words)
 
     def table(self, head):
         found = super().table(head)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from transformers_jax.hub.table import Computed
 from transformers_jax.models.bart import BartConfig
-from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.sinusoidal import Sinusoids
 
 
@@ -21,13 +20,13 @@ class SinusoidalConfig(BartConfig):
         """The positions of both sides."""
         return Sinusoids(halves=True, rows=self.max_position_embeddings)
 
-    def embed(self, decoder: bool) -> EmbedSpec:
+    def embed(self, decoder):
         found = replace(super().embed(decoder), positions=self.sinusoids, offset=0, norm=None)
         return replace(found, scales="all") if decoder else found
 
     def table(self, head):
         sides = ("decoder",) if head == "causal_lm" else ("encoder", "decoder")
-        names = (f"model.{side}.embed_positions.weight" for side in sides)
+        names = (f"{self.PREFIX}{side}.embed_positions.weight" for side in sides)
         shape = (self.max_position_embeddings, self.d_model)
         value = functools.partial(self.sinusoids.table, self.d_model)
         computed = tuple(Computed(name, shape, value) for name in names)

@@ -73,7 +73,7 @@ class SwitchTransformersConfig(T5Config):
         found = super().resolved(same)
         if self.tie_word_embeddings:
             return found
-        stored = (side for side, name in self.TABLES.items() if same(name, name))
+        stored = (s for s, name in zip(SIDES, self.word_tables[1:]) if same(name, name))
         return found.replace(own_words=tuple(stored))
 
     def to_dict(self):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from transformers_jax.hub.table import BACKBONE, Row, Table, rows, slots
@@ -79,6 +79,11 @@ def embeddings(theirs: str, *names: str) -> str:
         for ours in ("table", "position", *names)
     )
     return text + norm(f"{theirs}.LayerNorm", "embed.norm")
+
+
+def behind(prefix: str, table: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows with this prefix in front of their names."""
+    return tuple(replace(row, theirs=prefix + row.theirs) for row in table)
 
 
 def backbone(text: str, layers: Sequence[range] = (range(1),)) -> tuple[Row, ...]:
