@@ -1,8 +1,8 @@
-"""BART (Lewis et al. 2019), and what its kin is made of. Hugging Face model_type "bart".
+"""BART (Lewis et al. 2019), and what its variants share. Hugging Face model_type "bart".
 
-mBART, M2M-100, Marian, Pegasus and both BlenderBots are this encoder-decoder with other values in a
-few slots: where the norms stand (`PLACEMENT`), what is added to the words (`embed`), what is added
-to the logits (`BIAS`), how a row begins (`START`). Each is a subclass that says which.
+mBART, M2M-100, Marian, Pegasus and both BlenderBots are this encoder-decoder with other settings:
+pre- or post-norm (`PLACEMENT`), what is added to the embeddings (`embed`), what is added to the
+logits (`BIAS`), how a row begins (`START`). Each is a subclass that says which.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class BartConfig(StandardSides):
     """
 
     model_type = "bart"
-    ALONE = {"causal_lm": "decoder"}
+    SINGLE = {"causal_lm": "decoder"}
     PREFIX = "model."
     IGNORE: ClassVar[tuple[str, ...]] = ("*.version",)
     HEAD_ROWS = TASK_ROWS
@@ -101,7 +101,8 @@ class BartConfig(StandardSides):
         return values
 
     def resolved(self, same):
-        """The config with what the file tells: tables that are stored and differ are not tied."""
+        """The config with what only the file says: tables that are stored and differ are not
+        tied."""
         shared, encoder, decoder = self.word_tables
         own = self.own_words
         if not own or not all(same(name, name) for name in self.word_tables):
@@ -112,12 +113,12 @@ class BartConfig(StandardSides):
     def to_dict(self):
         written = super().to_dict()
         heads = [self.HEADS.get(name) for name in self.architectures]
-        alone = heads[0] == "causal_lm" if heads else self.is_decoder
-        # "untied" parts the words of the two sides as well: where less is untied, v5 says "tied",
-        # and that tables are stored which differ tells the rest
-        parted = self.own_words == SIDES and not self.tie_word_embeddings
-        written["tie_word_embeddings"] = not parted
-        return {**written, "is_decoder": alone, "is_encoder_decoder": not alone}
+        decodes = heads[0] == "causal_lm" if heads else self.is_decoder
+        # v5's "untied" means all three tables; where fewer are, it says "tied", and stores those
+        # that differ
+        untied = self.own_words == SIDES and not self.tie_word_embeddings
+        written["tie_word_embeddings"] = not untied
+        return {**written, "is_decoder": decodes, "is_encoder_decoder": not decodes}
 
     # ------------------------------------------------------------ the network
 

@@ -85,7 +85,7 @@ class BertConfig(TextTower):
         return super().attend(given(mask, CAUSAL if self.is_decoder else FULL))
 
     def spec(self, mask=None, cross=None):
-        """Post-norm blocks of self-attention, cross-attention if wanted, and an MLP."""
+        """Post-norm blocks of self-attention, cross-attention if configured, and an MLP."""
         crosses = self.add_cross_attention
         other = given(cross, FULL) if crosses else None
         return self.stack(mask, "post", other, source_optional=crosses)

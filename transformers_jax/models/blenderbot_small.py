@@ -39,5 +39,5 @@ class BlenderbotSmallConfig(BartConfig):
     decoder_start_token_id: int | None = 1
 
     def embed(self, decoder):
-        found = replace(super().embed(decoder), positions=self.max_position_embeddings, offset=0)
-        return replace(found, normed="words", scale=1.0) if decoder else found
+        embed = replace(super().embed(decoder), positions=self.max_position_embeddings, offset=0)
+        return replace(embed, normed="words", scale=1.0) if decoder else embed

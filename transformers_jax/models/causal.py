@@ -1,5 +1,4 @@
-"""Rows with padding in front, and tokens that others look ahead to: what a causal model is told of
-them."""
+"""Causal models over rows with padding in front, and the tokens to which earlier ones attend."""
 
 from __future__ import annotations
 
@@ -42,7 +41,7 @@ def reading_of(model: Any) -> Reading:
 
 def by_first_token(model: Any) -> Any:
     """The model whose masks read the tag `PLACE` in place of the columns of a row
-    (`graph.from_first_token`); the model itself, if no mask that it was given reads them."""
+    (`graph.from_first_token`); the model itself, if none of its masks reads them."""
     mask = model.plan.masks if reading_of(model).masks else None
     if not isinstance(mask, Mask) or (counting := from_first_token(mask)) == mask:
         return model
@@ -52,7 +51,7 @@ def by_first_token(model: Any) -> Any:
 
 def unattended(reading: Reading, inputs: Mapping[str, Any]) -> Bool[Array, "b T"] | None:
     """Which tokens no token before them attends to, in one layer or over several: those whose
-    probability can be told. None: all of them, as the masks keep the order of the text."""
+    probability is defined. None: all of them, as the masks are causal."""
     masks = [mask for mask in reading.masks if attends_ahead(mask, prefix=True)]
     if not masks:
         return None

@@ -221,12 +221,12 @@ class DebertaV2Config(BertConfig):
     def table(self, head) -> Table:
         if not self.legacy and not self.tie_word_embeddings:
             return self.replace(tie_word_embeddings=True).table(head)
-        found = super().table(head)
+        table = super().table(head)
         foreign = {"other_masked_lm": self.words_rows(not self.legacy), "replaced_token": DETECTOR}
         # v3 trained its words as the generator's plus a difference, which it also stores
         stray = ("*position_embeddings*", "*._weight")
-        rows = (*found.rows, *of_heads(foreign, head))
-        return replace(found, rows=rows, ignore=(*found.ignore, *stray))
+        rows = (*table.rows, *of_heads(foreign, head))
+        return replace(table, rows=rows, ignore=(*table.ignore, *stray))
 
     def backbone(self):
         return BACKBONE + self.attention_rows()

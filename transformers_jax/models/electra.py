@@ -73,7 +73,7 @@ class ElectraConfig(BertConfig):
         return self.summary() if head == "multiple_choice" else super().task_options(head)
 
     def summary(self) -> dict[str, Any]:
-        """What stands in front of multiple choice, as the fields that begin with `summary_` say."""
+        """What is in front of multiple choice, as the fields that begin with `summary_` say."""
         D, kind, act = self.hidden_size, self.summary_type, self.summary_activation
         if kind not in SUMMARIES:
             raise ValueError(

@@ -85,7 +85,7 @@ wpe.weight   | embed.position
     eos_token_id: int | tuple[int, ...] | None = 50256
 
     def spec(self, mask=None, cross=None):
-        """Pre-norm blocks of causal self-attention, cross-attention if wanted, and an MLP."""
+        """Pre-norm blocks of causal self-attention, cross-attention if configured, and an MLP."""
         crosses, norm = self.add_cross_attention, LayerNorm(self.layer_norm_epsilon)
         mask, other = given(mask, CAUSAL), given(cross, FULL) if crosses else None
         own = attention(self, "n_embd", "n_head", mask, dropout=self.attn_pdrop)

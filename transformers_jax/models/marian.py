@@ -51,12 +51,12 @@ class MarianConfig(SinusoidalConfig):
         return self.share_encoder_decoder_embeddings
 
     def resolved(self, same):
-        found = super().resolved(same)
-        return found if self.shares_words else found.replace(own_words=self.own_words)
+        config = super().resolved(same)
+        return config if self.shares_words else config.replace(own_words=self.own_words)
 
     def table(self, head):
-        found = super().table(head)
-        if head == "seq2seq_lm":  # only files of early releases hold the sinusoids then
-            ignored = (*found.ignore, "*.embed_positions.weight")
-            return replace(found, ignore=ignored, computed=())
-        return found
+        table = super().table(head)
+        if head != "seq2seq_lm":
+            return table
+        # only files of early releases hold the sinusoids then
+        return replace(table, ignore=(*table.ignore, "*.embed_positions.weight"), computed=())

@@ -36,7 +36,7 @@ class ModernBertConfig(OneTower):
     """The fields of a ModernBERT config.json; defaults are ModernBERT-base (149M).
 
     `sparse_prediction` is not read: where there are labels the reference then answers for the
-    masked words alone, with the same loss; here all words have logits.
+    masked words only, with the same loss; here all words have logits.
     """
 
     model_type = "modernbert"

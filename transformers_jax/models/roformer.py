@@ -1,6 +1,6 @@
 """RoFormer (Su et al. 2021). Hugging Face model_type "roformer".
 
-BERT's network whose queries and keys (and values, if wanted) are rotated by their position;
+BERT's network whose queries and keys (and values, if configured) are rotated by their position;
 embeddings may be narrower than the stream, as ELECTRA's. Files hold the sines and cosines of all
 positions.
 """

@@ -1,4 +1,4 @@
-"""What Marian and Pegasus share: BART with positions that a formula gives and files hold."""
+"""What Marian and Pegasus share: BART with sinusoidal positions, which files hold."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from transformers_jax.nn.sinusoidal import Sinusoids
 
 @dataclass(frozen=True, kw_only=True)
 class SinusoidalConfig(BartConfig):
-    """Sinusoids, all sines before all cosines, and no norm of the embeddings; vectors that are
-    given to the decoder are scaled as its words are."""
+    """Sinusoids, all sines before all cosines, and no norm of the embeddings; `inputs_embeds` of
+    the decoder are scaled as its words are."""
 
     @property
     def sinusoids(self) -> Sinusoids:
@@ -21,8 +21,8 @@ class SinusoidalConfig(BartConfig):
         return Sinusoids(halves=True, rows=self.max_position_embeddings)
 
     def embed(self, decoder):
-        found = replace(super().embed(decoder), positions=self.sinusoids, offset=0, norm=None)
-        return replace(found, scales="all") if decoder else found
+        embed = replace(super().embed(decoder), positions=self.sinusoids, offset=0, norm=None)
+        return replace(embed, scales="all") if decoder else embed
 
     def table(self, head):
         sides = ("decoder",) if head == "causal_lm" else ("encoder", "decoder")

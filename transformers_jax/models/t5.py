@@ -25,12 +25,13 @@ INNER = "transformer."
 class T5Config(EncoderDecoderFamily):
     """The fields of a T5 config.json; defaults are T5-small (60M).
 
-    `own_words` is in no file: it names the sides whose words are stored apart from the shared ones.
+    `own_words` is in no file: it names the sides whose embeddings are stored apart from the shared
+    ones.
     """
 
     model_type = "t5"
     is_encoder_decoder = True
-    ALONE = {"encoder": "encoder", "token_classification": "encoder"}
+    SINGLE = {"encoder": "encoder", "token_classification": "encoder"}
     UNUSED = frozenset({"n_positions", "output_router_logits"})
     SPELLINGS = {
         "hidden_size": "d_model",
@@ -80,11 +81,12 @@ class T5Config(EncoderDecoderFamily):
         return {**values, "scale_decoder_outputs": scaled, "tie_word_embeddings": True}
 
     def resolved(self, same):
-        """The config with what the file tells: tables that are stored and differ are not tied."""
+        """The config with what only the file says: tables that are stored and differ are not
+        tied."""
 
         def equal(a: str, b: str) -> bool | None:
-            found = same(a, b)
-            return same(INNER + a, INNER + b) if found is None else found
+            alike = same(a, b)
+            return same(INNER + a, INNER + b) if alike is None else alike
 
         shared, own = self.stored_apart(equal, (*self.word_tables, self.OUTPUT))
         tied = self.tie_word_embeddings and equal(shared, self.OUTPUT) is not False

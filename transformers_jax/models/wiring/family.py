@@ -104,11 +104,11 @@ class EncoderDecoderFamily(FamilyConfig):
     """A family of an encoder and a decoder that attends to it.
 
     Class attributes:
-        ALONE: the heads that one side answers alone, and the side.
+        SINGLE: the heads for which there is one side only, and the side.
         OUTPUT: the output table in files.
     """
 
-    ALONE: ClassVar[dict[str, Side]] = {}
+    SINGLE: ClassVar[dict[str, Side]] = {}
     OUTPUT: ClassVar[str] = "lm_head.weight"
 
     d_model: int
@@ -191,14 +191,14 @@ class EncoderDecoderFamily(FamilyConfig):
     # ------------------------------------------------------------ the table
 
     def side_rows(self, name: Side, ours: str, embed: str) -> str:
-        """The rows of a side, whose stack and embeddings stand at these paths."""
+        """The rows of a side, whose stack and embeddings have these paths."""
         raise NotImplementedError
 
     def backbone_rows(self, head: str) -> tuple[Row, ...]:
-        """The rows of both sides, or of the one that answers alone; without the words."""
+        """The rows of both sides, or of the only one; without the tables of words."""
         paths = {"encoder": ("encoder", "embed"), "decoder": ("decoder", "decoder_embed")}
-        if (alone := self.ALONE.get(head)) is not None:
-            paths = {alone: ("stack", "embed")}
+        if (only := self.SINGLE.get(head)) is not None:
+            paths = {only: ("stack", "embed")}
         parts: tuple[Row, ...] = ()
         for side, (ours, embed) in paths.items():
             layers = self.spec(side == "decoder").slots
@@ -207,40 +207,40 @@ class EncoderDecoderFamily(FamilyConfig):
 
     def words_rows(self, head: str) -> str:
         """The rows of the tables of words: of the shared one, and of those that are read apart from
-        it, as that of a decoder alone; the others hold nothing of their own, and are ignored."""
-        alone, shared = self.ALONE.get(head), self.shared_row(head)
-        own = ("decoder",) if alone == "decoder" else self.apart
-        text = "" if shared is None else f"{SHARED} | {'' if alone in own else shared}"
+        it, as that of a decoder without encoder; the others are copies, and ignored."""
+        only, shared = self.SINGLE.get(head), self.shared_row(head)
+        own = ("decoder",) if only == "decoder" else self.apart
+        text = "" if shared is None else f"{SHARED} | {'' if only in own else shared}"
         for side, name in TABLES.items():
-            path = "embed.table" if side in ("encoder", alone) else "decoder_embed.table"
-            text += f"\n{name} | {path if side in own and alone in (None, side) else ''}"
+            path = "embed.table" if side in ("encoder", only) else "decoder_embed.table"
+            text += f"\n{name} | {path if side in own and only in (None, side) else ''}"
         return text
 
     def table(self, head) -> Table:
-        prefix, alone = self.prefix(head), self.ALONE.get(head)
+        prefix, only = self.prefix(head), self.SINGLE.get(head)
         body = (*rows(self.words_rows(head)), *self.backbone_rows(head))
         output = "" if self.tie_word_embeddings else f"{self.OUTPUT} | head.table"
         texts = dict(self.HEAD_ROWS) | {h: output for h in WRITERS if h in self.HEADS.values()}
         starts = {"", prefix, *self.PREFIXES.values()}
-        unread = [side for side in SIDES if alone not in (None, side)]
+        absent = [side for side in SIDES if only not in (None, side)]
         shared, encoder, decoder = (prefix + name for name in (SHARED, *TABLES.values()))
         copies = (Tying(shared, encoder), Tying(shared, decoder), Tying(decoder, shared))
         return Table(
             (*behind(prefix, body), *of_heads(texts, head)),
             prefix=prefix,
             prefixes=tuple(self.PREFIXES.values()),
-            ignore=(*self.IGNORE, *(f"{start}{side}.*" for side in unread for start in starts)),
+            ignore=(*self.IGNORE, *(f"{start}{side}.*" for side in absent for start in starts)),
             ties=(*(copies if self.shares_words else ()), *self.ties),
         )
 
     # ------------------------------------------------------------ the model
 
     def mask_names(self, head):
-        side = self.ALONE.get(head)
+        side = self.SINGLE.get(head)
         return super().mask_names(head) if side is None else ("encoder",) * (side == "encoder")
 
     def build(self, head, execution, mask=None) -> Network:
-        side = self.ALONE.get(head)
+        side = self.SINGLE.get(head)
         masks = by_stack(mask, side or "decoder")
 
         def stack(name: Side, **changes: Any) -> Stack:
