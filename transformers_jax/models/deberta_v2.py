@@ -16,6 +16,7 @@ from transformers_jax.graph import FULL, given
 from transformers_jax.hub.table import Table
 from transformers_jax.models.bert import MLP, BertConfig
 from transformers_jax.models.class_names import CHOOSING, OF_ROWS, heads_of
+from transformers_jax.models.encoder_heads import words_rows
 from transformers_jax.models.task_heads import first_of
 from transformers_jax.models.weight_rows import (
     HEADS_OUT,
@@ -251,6 +252,7 @@ class DebertaV2Config(BertConfig):
         return super().head_rows("masked_lm", tied) if legacy else RELEASED
 
 
+HEAD = "lm_predictions.lm_head"
 NAMES = "self.query_proj self.key_proj self.value_proj output.dense"
 L = "encoder.layer.{i}"
 BACKBONE = f"""
@@ -266,11 +268,7 @@ encoder.conv.LayerNorm.bias   | stack.blocks.0.conv_norm.shift | d -> 1 d
 {feed_forward(L, f"{S}.ffn", MLP)}
 {norm(f"{L}.output.LayerNorm", f"{S}.ffn_norm")}
 """
-RELEASED = f"""
-{layer("lm_predictions.lm_head.dense", "head.transform")}
-{norm("lm_predictions.lm_head.LayerNorm", "head.transform.norm")}
-lm_predictions.lm_head.bias | head.bias
-"""
+RELEASED = words_rows(f"{HEAD}.dense {HEAD}.LayerNorm {HEAD}")
 DETECTOR = f"""
 {layer("mask_predictions.dense", "head.transform")}
 {norm("mask_predictions.LayerNorm", "head.transform.norm")}

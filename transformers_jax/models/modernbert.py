@@ -150,11 +150,7 @@ embeddings.tok_embeddings.weight | embed.table
     @property
     def initial(self) -> Initial:
         """truncated normal(0.02); what writes into the stream, narrower by sqrt(2 L)."""
-        return Initial(
-            self.initializer_range,
-            self.narrow,
-            self.normal(0.0).cut,
-        )
+        return Initial(self.initializer_range, self.narrow, self.normal(0.0).cut)
 
     def spec(self, mask=None):
         """Pre-norm blocks; the first reads the normalised embeddings without another norm."""

@@ -46,6 +46,9 @@ MULTIPLE = 256  # the authors' gated networks are as wide as the next multiple
 GATED = {"swiglu": "silu", "geglu": "gelu"}
 
 
+L = "encoder.layers.{i}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class NomicBertConfig(BertConfig):
     """The fields of a Nomic BERT config.json; defaults are nomic-bert-2048 (137M).
@@ -82,6 +85,16 @@ class NomicBertConfig(BertConfig):
     PREFIX = "nomic_bert."
     POOLED = ("sequence_classification",)
     WORDS = BertConfig.WORDS.replace("LayerNorm", "layer_norm")
+    ROWS = f"""
+embeddings.word_embeddings.weight       | embed.table
+embeddings.token_type_embeddings.weight | embed.type
+{norm("emb_ln", "embed.norm")}
+{L}.attn.Wqkv.weight | {S}.self.query {S}.self.key {S}.self.value | (n h k) d -> n d h k
+{L}.attn.out_proj.weight | {S}.self.out | {HEADS_IN}
+{norm(f"{L}.norm1", f"{S}.self_norm")}
+{feed_forward(f"{L}.mlp", f"{S}.ffn", "fc12 fc11 fc2", bias=False)}
+{norm(f"{L}.norm2", f"{S}.ffn_norm")}
+"""
     HEADS = heads_of(
         *("NomicBert", "none", "masked_lm", *CHOOSING[:2]),
         NomicBertForPreTraining="masked_lm",  # the authors' class
@@ -126,7 +139,7 @@ class NomicBertConfig(BertConfig):
         table = super().table(head)
         # files of the authors may lack the biases of the head: each is a group of its own
         rows = tuple(replace(r, group=r.theirs) if r.theirs in BIASES else r for r in table.rows)
-        count = len(slots(BACKBONE))
+        count = len(slots(self.ROWS))
         running = behind(self.PREFIX, slots(RUNNING))
         return replace(
             table,
@@ -134,9 +147,6 @@ class NomicBertConfig(BertConfig):
             prefixes=("bert.",),
             variants=(replace(table, rows=(*running, *rows[count:])),),
         )
-
-    def backbone(self):
-        return BACKBONE
 
 
 def of_authors(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,17 +173,6 @@ def of_authors(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-L = "encoder.layers.{i}"
-BACKBONE = f"""
-embeddings.word_embeddings.weight       | embed.table
-embeddings.token_type_embeddings.weight | embed.type
-{norm("emb_ln", "embed.norm")}
-{L}.attn.Wqkv.weight | {S}.self.query {S}.self.key {S}.self.value | (n h k) d -> n d h k
-{L}.attn.out_proj.weight | {S}.self.out | {HEADS_IN}
-{norm(f"{L}.norm1", f"{S}.self_norm")}
-{feed_forward(f"{L}.mlp", f"{S}.ffn", "fc12 fc11 fc2", bias=False)}
-{norm(f"{L}.norm2", f"{S}.ffn_norm")}
-"""
 R = "layers.{i}"
 RUNNING = f"""
 embeddings.word_embeddings.weight       | embed.table
