@@ -90,7 +90,7 @@ class BartConfig(StandardSides):
     @classmethod
     def modernise(cls, values):
         values = super().modernise(values)
-        depth = values.pop("num_hidden_layers", None)  # of the encoder, where nothing else tells
+        depth = values.pop("num_hidden_layers", None)  # the encoder's, in old files
         if depth is not None:
             values.setdefault("encoder_layers", depth)
         forced = values.pop("force_bos_token_to_be_generated", False)  # bart-large-cnn, in 2020

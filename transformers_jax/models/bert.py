@@ -130,7 +130,7 @@ class BertConfig(TextTower):
         return {"rate": rate, "pooling": "first", "inner": inner}
 
     def sentence(self, labels: int = 2, rate: float = 0.0) -> heads.NextSentence:
-        """What tells of a pair of sentences whether the second follows the first."""
+        """The head that predicts whether the second sentence of a pair follows the first."""
         return heads.NextSentence(self.hidden_size, self.initial, labels, rate)
 
     def head(self, head):

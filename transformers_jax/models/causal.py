@@ -20,7 +20,7 @@ from transformers_jax.nn.embed import nodes_of
 
 def places_of_tokens(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """(a causal model, its inputs) such that padding in front of a row does not count: not in
-    positions, unless the inputs say them, nor in masks that read places. As they are without an
+    positions, unless the inputs hold them, nor in masks that compare columns. Unchanged without an
     `attention_mask`."""
     mask, tags = inputs.get("attention_mask"), inputs.get("tags") or {}
     if mask is None:
@@ -30,12 +30,12 @@ def places_of_tokens(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str,
     names += [] if counting is model else [PLACE]
     if not names:
         return model, inputs
-    places = jnp.maximum(jnp.cumsum(mask > 0, axis=1) - 1, 0).astype(jnp.int32)
-    return counting, {**inputs, "tags": {**tags, **dict.fromkeys(names, places)}}
+    indices = jnp.maximum(jnp.cumsum(mask > 0, axis=1) - 1, 0).astype(jnp.int32)
+    return counting, {**inputs, "tags": {**tags, **dict.fromkeys(names, indices)}}
 
 
 def reading_of(model: Any) -> Reading:
-    """How a model reads its tokens; a function in place of one says nothing of it."""
+    """How a model reads its tokens; for a function in its place, the default."""
     return model.reading if isinstance(model, Model) else Reading()
 
 

@@ -33,7 +33,7 @@ IGNORED = frozenset(
     """language name sentence_transformers sbert_ce_default_activation_function _commit_hash
     transformers.js_config mask_token_id cls_token_id unk_token_id
     """
-    # generation settings, which v4 kept here and v5 keeps in generation_config.json
+    # generation settings, which v4 stored here and v5 stores in generation_config.json
     """max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty
     temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
     encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores

@@ -82,8 +82,8 @@ class DualConfig(CompositeConfig):
 
     @classmethod
     def from_dict(cls, values, *, ignore=()):
-        """The older `text_config_dict` and `vision_config_dict` stand for the whole of a tower:
-        what they leave out is as the family has it, as in the reference."""
+        """The older `text_config_dict` and `vision_config_dict` replace the whole config of a
+        tower: what they leave out has the family's default, as in the reference."""
         values = dict(values)
         for name in cls.PARTS:
             if (older := values.pop(f"{name}_dict", None)) is not None:

@@ -81,7 +81,7 @@ class LlamaConfig(OneTower):
         return StackSpec(self.hidden_size, blocks, norm, initial=self.initial)
 
     def embed(self):
-        """Words alone."""
+        """Words without positions."""
         return EmbedSpec(vocab=self.vocab_size, width=self.hidden_size, initial=self.initial)
 
     def head(self, head):

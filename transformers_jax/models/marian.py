@@ -1,6 +1,6 @@
 """Marian (Junczys-Dowmunt et al. 2018; OPUS-MT, Tiedemann 2020). Hugging Face model_type "marian".
 
-Post-norm blocks as in the 2017 Transformer, with positions whose sines stand before their cosines.
+Post-norm blocks as in the 2017 Transformer, with positions whose sines are before their cosines.
 Source and target may have vocabularies of their own. The decoder begins with the padding token,
 which must not be generated: generation_config.json bans it.
 """
@@ -37,7 +37,7 @@ class MarianConfig(SinusoidalConfig):
 
     def to_dict(self):
         written = super().to_dict()
-        if not self.share_encoder_decoder_embeddings:  # then the output alone is meant
+        if not self.share_encoder_decoder_embeddings:  # then it means the output only
             written["tie_word_embeddings"] = self.tie_word_embeddings
         return written
 

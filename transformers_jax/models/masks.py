@@ -43,7 +43,7 @@ def masks_of(mask: Any) -> Masks:
 
 
 def by_stack(mask: Any, name: str = "decoder") -> Mapping[str, Any]:
-    """Masks by the name of a stack; one alone is that of the stack `name`."""
+    """Masks by the name of a stack; a single one is that of the stack `name`."""
     return mask if isinstance(mask, Mapping) else {name: mask}
 
 

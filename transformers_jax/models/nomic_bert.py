@@ -1,8 +1,8 @@
 """Nomic BERT (Nussbaum et al. 2024, section 3.1). Hugging Face model_type "nomic_bert".
 
 BERT with rotary positions, gated feed-forwards and no biases in its blocks: nomic-bert-2048 and the
-encoders of nomic-embed-text. Their files were made by code of the authors, whose config names its
-fields as GPT-2's; transformers v5 has a class, which writes tensors under the authors' names.
+encoders of nomic-embed-text. Their files were written by code of the authors, whose config names
+its fields as GPT-2's; transformers v5 has a class, which writes tensors under the authors' names.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class T5Config(EncoderDecoderFamily):
 
     def to_dict(self):
         ffn = self.feed_forward()
-        # v5 always says "tied", and lets the stored tables tell whether they are
+        # v5 always says "tied": whether they are, the stored tables show
         written = {"tie_word_embeddings": True, "dense_act_fn": ffn.activation}
         written = {**super().to_dict(), **written, "is_gated_act": ffn.gated}
         return {name: value for name, value in written.items() if name not in self.UNWRITTEN}

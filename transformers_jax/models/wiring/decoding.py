@@ -108,8 +108,8 @@ class Decoding(Model):
 def cache_of_source(
     model: Any, batch: int, length: int, source: Mapping[str, Any], outputs: str = "encoder_outputs"
 ) -> Any:
-    """The empty cache of an encoder-decoder, of the arguments of its encoder or of what that has
-    made of them, which is called `outputs`."""
+    """The empty cache of an encoder-decoder, of the arguments of its encoder or of its output,
+    which has the name `outputs` among them."""
     inputs = dict(source)
     encoded = inputs.pop(outputs, None)
     shared = {name: inputs[name] for name in ("attention_mask", "tags") if name in inputs}

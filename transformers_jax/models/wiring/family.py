@@ -160,7 +160,7 @@ class EncoderDecoderFamily(FamilyConfig):
 
     @property
     def ties(self):
-        shared, _, decoder = self.word_tables  # of a decoder alone the second tie
+        shared, _, decoder = self.word_tables  # of a decoder without encoder, the second
         ties = (Tying(shared, self.OUTPUT), Tying(decoder, self.OUTPUT))
         return ties if self.shares_words else ties[1:]
 
@@ -185,7 +185,7 @@ class EncoderDecoderFamily(FamilyConfig):
 
     def to_dict(self):
         written = super().to_dict()
-        written.pop("own_words", None)  # no key of the file, whose tables tell
+        written.pop("own_words", None)  # no key of the file: its tables show it
         return written
 
     # ------------------------------------------------------------ the table

@@ -192,7 +192,7 @@ class Network(Decoding):
         pairs: Mapping[str, Array] | None = None,
         cache: Cache | None = None,
     ) -> TowerOutput:
-        """A tower over its arguments, and over what its source made."""
+        """A tower over its arguments, and over the output of its source."""
         tower, source, nodes = self.towers[name], None, None
         if tower.source is not None and tower.source in outputs:
             source = outputs[tower.source]["last_hidden_state"]
@@ -255,7 +255,7 @@ class Network(Decoding):
     # ------------------------------------------------------------ one tower
 
     def tower_output(self, name: str, *, key=None, **arguments: Any) -> Output:
-        """What one tower makes of its arguments, without a head."""
+        """The output of one tower, without a head."""
         flags = [arguments.pop(f"output_{n}", False) for n in ("hidden_states", "attentions")]
         routers = arguments.pop("output_router_logits", False)
         embed_key, stack_key, _ = split_key(key, 3)
@@ -264,11 +264,11 @@ class Network(Decoding):
 
     @by_name
     def encoder_forward(self, **arguments: Any) -> Output:
-        """The encoder alone."""
+        """The encoder by itself."""
         return self.tower_output("encoder", **arguments)
 
     def encode(self, input_ids=None, **inputs: Any) -> Any:
-        """The encoder alone, of its arguments: `last_hidden_state` and the collected fields. A
+        """The encoder by itself, of its arguments: `last_hidden_state` and the collected fields. A
         model of one tower encodes texts (`transformers_jax.encode`)."""
         if not self.is_encoder_decoder:
             return super().encode(input_ids, **inputs)
