@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from transformers_jax.embedding.plan import EmbeddingPlan, copy_tokenizer, write_modules
 from transformers_jax.hub import files, place
 from transformers_jax.models.base import Model, check_model, rebuilt
-from transformers_jax.models.config import KEPT, Frozen, freeze, thaw
+from transformers_jax.models.config import OWN_KEY, Frozen, freeze, thaw
 from transformers_jax.models.masks import without, written
 from transformers_jax.nn.param import flatten, params
 from transformers_jax.pretrained import generation_settings
@@ -68,7 +68,7 @@ def save_pretrained(
         entries, folder = write_modules(model, entries, folder)
     files.save(entries, folder, max_shard_size=max_shard_size)
     dtype = jnp.dtype(next(iter(values.values())).dtype).name
-    config = without(config).replace(**{KEPT: masks})
+    config = without(config).replace(**{OWN_KEY: masks})
     config.replace(architectures=(config.architecture(head),), dtype=dtype).save(folder)
     if masks is not None:
         log.warning(

@@ -77,5 +77,5 @@ b
 
 
 def test_lines_of_code_are_those_that_say_something():
-    assert zoo.code_lines(TEXT) == 1 + 4
-    assert zoo.code_lines(TEXT + 'def f():\n    """Says."""\n    return x\n') == 1 + 4 + 2
+    assert zoo.code_lines(TEXT) == 3 + 1 + 4
+    assert zoo.code_lines(TEXT + 'def f():\n    """Says."""\n    return x\n') == 3 + 1 + 4 + 2

@@ -36,16 +36,17 @@ SPACE = {
 
 
 def code_lines(text: str) -> int:
-    """How many lines of a file are code: no comment, docstring, blank line or import."""
+    """How many lines of a file are code, imports and the rows of tables among them: no comment,
+    docstring or blank line."""
     lines = text.splitlines()
-    found: set[int] = set()
+    code: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type not in SPACE:
-            found |= set(range(token.start[0], token.end[0] + 1))
+            code |= set(range(token.start[0], token.end[0] + 1))
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import | ast.ImportFrom) or is_docstring(node):
-            found -= set(range(node.lineno, node.end_lineno + 1))
-    return sum(1 for number in found if lines[number - 1].strip())
+        if is_docstring(node):
+            code -= set(range(node.lineno, node.end_lineno + 1))
+    return sum(1 for number in code if lines[number - 1].strip())
 
 
 def is_docstring(node: ast.AST) -> bool:

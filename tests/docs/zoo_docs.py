@@ -23,8 +23,8 @@ follows was measured on checkpoints that PyTorch has written, with
 - *export*: loaded and saved, a file has the same bytes; one of an older layout is written under the
   names of today.
 - *generate*: how the cases generate, with the tokens that PyTorch generates.
-- *lines*: lines of code of the file, without imports, comments, docstrings and blank lines. The
-  median is {median:.0f}.
+- *lines*: lines of code of the file, imports and tables of weights included, without comments,
+  docstrings and blank lines. The median is {median:g}; a file of several families counts once.
 
 """
 

@@ -183,7 +183,7 @@ TENSORFLOW = lambda key: key.replace("Norm.weight", "Norm.gamma").replace("Norm.
 def test_older_files_are_the_same_model(name, prefix, tmp_path):
     here = load_file(CASES / name / "model.safetensors")
     words = here[f"{prefix}embeddings.word_embeddings.weight"]
-    output = tj.from_pretrained(CASES / name).config.TIES[0].copy
+    output = tj.from_pretrained(CASES / name).config.ties[0].copy
     extra = {output: words, f"{prefix}embeddings.position_ids": np.arange(40)[None]}
     older = resaved(name, tmp_path, lambda key: TENSORFLOW(key.removeprefix(prefix)), extra.items())
     want, got = (tj.functional(tj.from_pretrained(x))[1] for x in (CASES / name, older))
@@ -196,7 +196,7 @@ def test_the_bias_of_untied_words_is_stored_once_by_v4(kind):
     plan = Plan(config, "masked_lm")
     ours = {path: leaf.shape for path, leaf in flatten(params(plan.build())).items()}
     shapes = {name: fill.shape for name, fill in plan.table.fills(ours).items()}
-    output, (bias, decoder) = config.TIES[0].copy, (config.TIES[1].name, config.TIES[1].copy)
+    output, (bias, decoder) = config.ties[0].copy, (config.ties[1].name, config.ties[1].copy)
     report = plan.table.check({n: s for n, s in shapes.items() if n != decoder}, ours)
     assert {f.canonical: f.name for f in report.fills}[decoder] == bias
     with pytest.raises(ValueError, match=output):  # the control: the table itself was not shared

@@ -61,8 +61,8 @@ MODULES = {
 
 
 Reader = str | type[FamilyConfig] | None
-"""What is known of a config's family beside the file: a class of Hugging Face's by name (as it
-stands in place of a head), or the config class that reads it."""
+"""What says a config's family beside the file: the name of a class of Hugging Face's (as in
+`head=`), or the config class that reads it."""
 
 
 def config_class(values: Mapping[str, Any], reader: Reader = None) -> type[FamilyConfig]:
@@ -74,46 +74,46 @@ def config_class(values: Mapping[str, Any], reader: Reader = None) -> type[Famil
             supported ones are named.
     """
     known, key = (FAMILIES, "model_type") if "module" not in values else (MODULES, "module")
-    told = values.get(key)
-    if told is None:
-        told = family_of(values.get("architectures") or (), reader)
-    name = str(told)
+    family = values.get(key)
+    if family is None:
+        family = family_of(values.get("architectures") or (), reader)
+    name = str(family)
     if name not in known:
-        what = f"{key} {name!r} is not supported{nearest(name, known, most=3)}"
-        if told is None:
+        problem = f"{key} {name!r} is not supported{nearest(name, known, most=3)}"
+        if family is None:
             classes = ", ".join(map(str, values.get("architectures") or ())) or "none"
-            what = (
+            problem = (
                 f"the config names no model_type and no class of a known family (architectures: "
                 f"{classes}), so that its family is unknown; say which it is by a class of the "
                 "family, as in tj.from_pretrained(path, head='BertForMaskedLM') or "
                 "tj.BertConfig.from_pretrained(path)"
             )
         raise ValueError(
-            f"{what}; supported are {', '.join(sorted(FAMILIES))} and the modules "
+            f"{problem}; supported are {', '.join(sorted(FAMILIES))} and the modules "
             f"{', '.join(MODULES)}"
         )
-    return found_class(known[name])
+    return import_class(known[name])
 
 
-def found_class(home: str) -> type[FamilyConfig]:
+def import_class(address: str) -> type[FamilyConfig]:
     """The config class at "file:class"."""
-    file, attribute = home.split(":")
+    file, attribute = address.split(":")
     return getattr(importlib.import_module(f"transformers_jax.models.{file}"), attribute)
 
 
 def family_of(classes: Iterable[Any], reader: Reader = None) -> str | None:
     """The one family to which Hugging Face's classes of these names belong, or the reader's."""
-    every = {name: found_class(home) for name, home in FAMILIES.items()}
+    every = {name: import_class(address) for name, address in FAMILIES.items()}
 
     def families(names: Iterable[Any]) -> set[str]:
         return {family for family, cls in every.items() if any(n in cls.HEADS for n in names)}
 
-    found = families(classes)
-    if not found and isinstance(reader, str):
-        found = families((reader,))
-    if not found and isinstance(reader, type):
-        found = {family for family, cls in every.items() if cls is reader}
-    return found.pop() if len(found) == 1 else None
+    candidates = families(classes)
+    if not candidates and isinstance(reader, str):
+        candidates = families((reader,))
+    if not candidates and isinstance(reader, type):
+        candidates = {family for family, cls in every.items() if cls is reader}
+    return candidates.pop() if len(candidates) == 1 else None
 
 
 def load_config(
@@ -123,8 +123,8 @@ def load_config(
     reader: Reader = None,
     **hub: Any,
 ) -> FamilyConfig:
-    """The config of a family: given as such, as the content of config.json, or as a directory;
-    `reader` tells the family of a file that does not (`config_class`).
+    """The config of a family: of a config, of the content of a config.json, or of a directory;
+    `reader` says the family of a file that does not (`config_class`).
 
     Raises:
         ValueError: an unknown family, unknown keys, or values that are not implemented.

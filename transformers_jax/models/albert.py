@@ -10,14 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from transformers_jax.hub.table import Tying, slots
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.task_heads import first_of
 from transformers_jax.models.weight_rows import S, block_rows, embeddings, layer
-from transformers_jax.nn import head as heads
-from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.spec import StackSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +25,12 @@ class AlbertConfig(BertConfig):
     UNUSED = frozenset(
         "down_scale_factor gap_size net_structure_type num_memory_blocks layers_to_keep".split()
     )
-    TIES = (
-        Tying("albert.embeddings.word_embeddings.weight", "predictions.decoder.weight"),
-        Tying("predictions.bias", "predictions.decoder.bias"),
-    )
+    PREFIX = "albert."
     POOLED = ("none", "pretraining", "sequence_classification", "multiple_choice")
     POOLER = "pooler"
     WORDS = "predictions.dense predictions.LayerNorm predictions"
     SENTENCE = "sop_classifier.classifier"
+    QUESTION = ("sentence_order_label", "sop_logits")
     HEADS = heads_of("Albert", "none", "masked_lm", "pretraining", *CHOOSING)
     # no fields here
     classifier_dropout: ClassVar[None] = None
@@ -58,41 +52,33 @@ class AlbertConfig(BertConfig):
     eos_token_id: int | tuple[int, ...] | None = 3
 
     @property
-    def classifier_rate(self) -> float:
+    def classifier_rate(self):
         return first_of(self.classifier_dropout_prob, self.hidden_dropout_prob)
 
-    def spec(self, mask=None, cross=None) -> StackSpec:
+    def spec(self, mask=None, cross=None):
         """`inner_group_num` layers in each of `num_hidden_groups` groups; step n of L applies group
         floor(n / (L / groups)) whole."""
         once, inner = super().spec(mask, cross), self.inner_group_num
         share = self.num_hidden_layers / self.num_hidden_groups
-        order = (
-            int(n / share) * inner + k for n in range(self.num_hidden_layers) for k in range(inner)
-        )
-        return replace(
-            once, blocks=once.blocks[:1] * (self.num_hidden_groups * inner), order=tuple(order)
-        )
+        groups = (int(n / share) for n in range(self.num_hidden_layers))
+        order = tuple(group * inner + k for group in groups for k in range(inner))
+        blocks = once.blocks[:1] * (self.num_hidden_groups * inner)
+        return replace(once, blocks=blocks, order=order)
 
-    def embed(self) -> EmbedSpec:
+    def embed(self):
         return replace(super().embed(), width=self.embedding_size, project=self.hidden_size)
 
-    def head(self, head):
-        if head != "pretraining":
-            return super().head(head)
-        sentence = heads.NextSentence(
-            self.hidden_size, self.initial, self.num_labels, self.classifier_rate
-        )
-        names = dict(label="sentence_order_label", logits="sop_logits")
-        return heads.Pretraining(self.words(), sentence, **names)
+    def sentence(self):
+        return super().sentence(self.num_labels, self.classifier_rate)
 
-    def backbone(self, prefix):
-        return slots(BACKBONE.replace("{inner}", str(self.inner_group_num)))
+    def backbone(self):
+        return BACKBONE.replace("{inner}", str(self.inner_group_num))
 
 
 NORMS = "attention.LayerNorm full_layer_layer_norm"
-L = "albert.encoder.albert_layer_groups.{i//{inner}}.albert_layers.{i%{inner}}"
+L = "encoder.albert_layer_groups.{i//{inner}}.albert_layers.{i%{inner}}"
 BACKBONE = f"""
-{embeddings("albert.embeddings", "type")}
-{layer("albert.encoder.embedding_hidden_mapping_in", "embed.project")}
+{embeddings("embeddings", "type")}
+{layer("encoder.embedding_hidden_mapping_in", "embed.project")}
 {block_rows(L, S, "attention", "query key value dense", "ffn ffn_output", NORMS)}
 """

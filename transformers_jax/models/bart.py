@@ -1,8 +1,8 @@
-"""BART (Lewis et al. 2019), and what its kin is made of. Hugging Face model_type "bart".
+"""BART (Lewis et al. 2019), and what its variants share. Hugging Face model_type "bart".
 
-mBART, M2M-100, Marian, Pegasus and both BlenderBots are this encoder-decoder with other values in a
-few slots: where the norms stand (`PLACEMENT`), what is added to the words (`embed`), what is added
-to the logits (`BIAS`), how a row begins (`START`). Each is a subclass that says which.
+mBART, M2M-100, Marian, Pegasus and both BlenderBots are this encoder-decoder with other settings:
+pre- or post-norm (`PLACEMENT`), what is added to the embeddings (`embed`), what is added to the
+logits (`BIAS`), how a row begins (`START`). Each is a subclass that says which.
 """
 
 from __future__ import annotations
@@ -10,19 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from transformers_jax.hub.table import Table, Tying, rows
+from transformers_jax.hub.table import Table, rows
 from transformers_jax.models.class_names import WRITING, heads_of
 from transformers_jax.models.encoder_decoder_heads import TASK_ROWS, encoder_decoder_head
 from transformers_jax.models.standard import StandardSides
-from transformers_jax.models.weight_rows import of_heads
 from transformers_jax.models.wiring import ShiftRight
 from transformers_jax.models.wiring.family import SIDES
-from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.spec import LayerNorm
 
 RESERVED = 2  # rows of the position tables before position 0, kept from fairseq
-SHARED, OUTPUT = "model.shared.weight", "lm_head.weight"
-WORDS = {side: f"model.{side}.embed_tokens.weight" for side in SIDES}
 LEGACY = {  # switches of the releases before every family had a class of its own
     "add_bias_logits": False,
     "add_final_layer_norm": False,
@@ -57,9 +53,10 @@ class BartConfig(StandardSides):
     """
 
     model_type = "bart"
-    ALONE = {"causal_lm": "decoder"}
-    SHARED = SHARED
-    TABLES = WORDS
+    SINGLE = {"causal_lm": "decoder"}
+    PREFIX = "model."
+    IGNORE: ClassVar[tuple[str, ...]] = ("*.version",)
+    HEAD_ROWS = TASK_ROWS
     BIAS: ClassVar[bool | Literal["fixed"]] = "fixed"
     START: ClassVar[Literal["first", "last"]] = "first"
     INPUT_IDS_SHIFTED: ClassVar[bool] = True
@@ -71,7 +68,6 @@ class BartConfig(StandardSides):
         "num_attention_heads": "encoder_attention_heads",
         "classif_dropout": "classifier_dropout",
     }
-    TIES = (Tying(SHARED, OUTPUT), Tying(WORDS["decoder"], OUTPUT))  # of a decoder alone the second
     EVERY: ClassVar[tuple[str, ...]] = (*WRITING, "sequence_classification", "question_answering")
     HEADS = heads_of("Bart", *EVERY)
 
@@ -94,7 +90,7 @@ class BartConfig(StandardSides):
     @classmethod
     def modernise(cls, values):
         values = super().modernise(values)
-        depth = values.pop("num_hidden_layers", None)  # of the encoder, where nothing else tells
+        depth = values.pop("num_hidden_layers", None)  # the encoder's, in old files
         if depth is not None:
             values.setdefault("encoder_layers", depth)
         forced = values.pop("force_bos_token_to_be_generated", False)  # bart-large-cnn, in 2020
@@ -105,22 +101,24 @@ class BartConfig(StandardSides):
         return values
 
     def resolved(self, same):
-        """The config with what the file tells: tables that are stored and differ are not tied."""
-        if self.own_words and all(same(name, name) for name in (SHARED, *WORDS.values())):
-            own = self.own_words
-        else:  # v4 shared the words also where it called them untied
-            own = self.stored_apart(same, (SHARED, *reversed(WORDS.values()), OUTPUT))[1]
+        """The config with what only the file says: tables that are stored and differ are not
+        tied."""
+        shared, encoder, decoder = self.word_tables
+        own = self.own_words
+        if not own or not all(same(name, name) for name in self.word_tables):
+            # v4 shared the words also where it called them untied
+            own = self.stored_apart(same, (shared, decoder, encoder, self.OUTPUT))[1]
         return super().resolved(same).replace(own_words=own)
 
     def to_dict(self):
         written = super().to_dict()
         heads = [self.HEADS.get(name) for name in self.architectures]
-        alone = heads[0] == "causal_lm" if heads else self.is_decoder
-        # "untied" parts the words of the two sides as well: where less is untied, v5 says "tied",
-        # and that tables are stored which differ tells the rest
-        parted = self.own_words == SIDES and not self.tie_word_embeddings
-        written["tie_word_embeddings"] = not parted
-        return {**written, "is_decoder": alone, "is_encoder_decoder": not alone}
+        decodes = heads[0] == "causal_lm" if heads else self.is_decoder
+        # v5's "untied" means all three tables; where fewer are, it says "tied", and stores those
+        # that differ
+        untied = self.own_words == SIDES and not self.tie_word_embeddings
+        written["tie_word_embeddings"] = not untied
+        return {**written, "is_decoder": decodes, "is_encoder_decoder": not decodes}
 
     # ------------------------------------------------------------ the network
 
@@ -129,7 +127,7 @@ class BartConfig(StandardSides):
         """How many classes a classification head has."""
         return len(self.id2label) if self.id2label else self.LABELS
 
-    def embed(self, decoder: bool) -> EmbedSpec:
+    def embed(self, decoder):
         """What the words of a side are and what is added to them."""
         return self.words_and_positions(
             decoder,
@@ -150,23 +148,6 @@ class BartConfig(StandardSides):
     # ------------------------------------------------------------ the table
 
     def table(self, head) -> Table:
-        untied = "" if self.tie_word_embeddings else f"{OUTPUT} | head.table"
-        texts = {**TASK_ROWS, "seq2seq_lm": untied, "causal_lm": untied}
-        alone, words = head == "causal_lm", self.words_rows(head)
-        if self.tie_word_embeddings or head not in ("seq2seq_lm", "causal_lm"):
-            words += f"\n{OUTPUT} |"
         # a group of its own: files of a bare backbone lack it, and then it is zero
         bias = rows("final_logits_bias | head.bias | 1 v -> v", group="final_logits_bias")
-        copies = (Tying(SHARED, name) for name in WORDS.values())
-        return Table(
-            (*rows(words), *self.backbone_rows(head), *of_heads(texts, head), *bias),
-            prefix="model.",
-            ignore=("*.version", *(("model.encoder.*", "encoder.*") if alone else ())),
-            ties=(*copies, Tying(WORDS["decoder"], SHARED), *self.ties),
-        )
-
-    def words_rows(self, head):
-        if head == "causal_lm":
-            return f"{SHARED} |\n{WORDS['decoder']} | embed.table"
-        copies = (name for side, name in WORDS.items() if side not in self.apart)
-        return super().words_rows(head) + "".join(f"\n{name} |" for name in copies)
+        return super().table(head).with_rows(bias)

@@ -11,7 +11,6 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar, overload
 
 import jax
@@ -21,7 +20,6 @@ from flax import nnx
 
 from transformers_jax.arrays import Array, Float, Int, Params, is_traced, ordinary, to_dtype
 from transformers_jax.explicit_axes import refuse_explicit, refuse_explicit_values
-from transformers_jax.hub.table import Table
 from transformers_jax.inputs.arguments import (
     FLAGS,
     OTHERWISE,
@@ -32,74 +30,18 @@ from transformers_jax.inputs.arguments import (
     traceable,
 )
 from transformers_jax.models.brief import brief
-from transformers_jax.models.config import FamilyConfig, Frozen
-from transformers_jax.models.masks import Masks, by_layer, masks_of, over, stored, without
+from transformers_jax.models.config import FamilyConfig
+from transformers_jax.models.masks import masks_of
 from transformers_jax.models.output import Output
+from transformers_jax.models.plan import Plan as Plan
+from transformers_jax.models.plan import rebuilt as rebuilt
 from transformers_jax.models.reading import Columns, Reading
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.layers import restack, unstack
-from transformers_jax.nn.param import bind, merge, mixed, params, split
+from transformers_jax.nn.param import bind, merge, params, split
 from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Execution
 from transformers_jax.spelling import nearest
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything a model was built from, so that it can be built again in another layout."""
-
-    config: FamilyConfig
-    head: str = "none"
-    execution: Execution = Execution()
-    mask: Masks = None
-    generation: Frozen = field(default_factory=Frozen)
-
-    def __post_init__(self):
-        names = self.config.mask_names(self.head)
-        given = self.mask if isinstance(self.mask, Mapping) else {}
-        if wrong := [name for name in given if name not in names]:
-            has = f"masks {', '.join(names)}" if names else "one stack: give one mask, not a dict"
-            raise ValueError(
-                f"mask has {', '.join(wrong)}, but {self.config.model_type} ({self.head}) has {has}"
-            )
-
-    @property
-    def table(self) -> Table:
-        """The two-way weight table of the model."""
-        return self.config.table(self.head)
-
-    def build(self) -> Model:
-        """The abstract model."""
-        model = self.config.build(self.head, self.execution, self.masks)
-        return self.prepared(model)
-
-    @property
-    def masks(self) -> Masks:
-        """The caller's masks over those that the config keeps."""
-        return over(self.mask, stored(self.config, self.head))
-
-    @property
-    def uniform(self) -> Self:
-        """A plan whose parameters lie as the weight table says: without masks per layer."""
-        if not by_layer(self.masks):
-            return self
-        return dataclasses.replace(self, config=without(self.config), mask=None)
-
-    def prepared(self, model: Any) -> Any:
-        """A model that knows its plan, and computes as it says."""
-        model.plan = self
-        return mixed(model) if self.execution.compute == "mixed" else model
-
-
-def rebuilt(model: Any, plan: Plan) -> Any:
-    """The model as another plan with the same layers builds it: with other masks, layers may
-    share arrays otherwise."""
-    if plan.uniform is plan and model.plan.uniform is model.plan:
-        return bind(plan.build(), params(model.with_layers(plan.execution.layers)))
-    execution = dataclasses.replace(plan.execution, layers="list")
-    target = dataclasses.replace(plan, execution=execution).build()
-    return bind(target, params(model.with_layers("list"))).with_layers(plan.execution.layers)
-
 
 T = TypeVar("T")
 
@@ -133,10 +75,10 @@ class Model(nnx.Module):
     def __call__(self, *positional: Any, **inputs: Any) -> Output:
         """Runs the model. Hugging Face's argument names (and order), shapes and field names.
 
-        Beside them: `key` (noise if and only if given), `tags` ({name: Int[B T]} for masks that
-        compare them, and "position", the place in its document that positional encodings read),
-        `pairs` ({name: Bool or Float[b T S]}), `cache`. Where there are two stacks, `tags` are of
-        `input_ids` and `decoder_tags` of `decoder_input_ids`.
+        Beside them: `key` (dropout if and only if there is one), `tags` ({name: Int[B T]} for masks
+        that compare them, and "position", the index in its document that positional encodings
+        read), `pairs` ({name: Bool or Float[b T S]}), `cache`. Where there are two stacks, `tags`
+        are of `input_ids` and `decoder_tags` of `decoder_input_ids`.
 
         Raises:
             TypeError: an argument that this model does not have.
@@ -183,9 +125,12 @@ class Model(nnx.Module):
             ValueError: ids outside the vocabulary, sequences too long, wrong shapes or dtypes.
         """
         self.known(inputs, method)
-        given = {name: value for name, value in inputs.items() if value is not None}
-        given = {name: v if name in FLAGS else concrete(name, v) for name, v in given.items()}
-        self.check(at_hand(given), method)
+        arguments = {
+            name: value if name in FLAGS else concrete(name, value)
+            for name, value in inputs.items()
+            if value is not None
+        }
+        self.check(at_hand(arguments), method)
 
     def known(self, inputs: Iterable[str], method: str = "forward") -> None:
         """Raises TypeError for the name of an argument that the method does not take."""
@@ -200,8 +145,8 @@ class Model(nnx.Module):
 
     def arguments(self, method: str = "forward") -> tuple[str, ...]:
         """The keyword arguments that a method takes."""
-        found = inspect.signature(getattr(type(self), method)).parameters.values()
-        return tuple(p.name for p in found if p.kind is not p.VAR_KEYWORD and p.name != "self")
+        parameters = inspect.signature(getattr(type(self), method)).parameters.values()
+        return tuple(p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name != "self")
 
     # ------------------------------------------------------------ properties
 
@@ -252,9 +197,9 @@ class Model(nnx.Module):
         """The same model with its layers' parameters "stacked", or as a "list" of trees."""
         if layers == self.execution.layers:
             return self
-        values, turn = params(self), unstack if layers == "list" else restack
+        values, convert = params(self), unstack if layers == "list" else restack
         for name, stack in self.stacks().items():
-            values[name] = turn(values[name], stack.spec)
+            values[name] = convert(values[name], stack.spec)
         return bind(self.abstract(layers=layers), values)
 
     def abstract(self, **execution: Any) -> Self:
@@ -274,7 +219,7 @@ class Model(nnx.Module):
         return rebuilt(self, plan)
 
     def decoding(self) -> Self:
-        """The model as decoding loops want it: a tree of parameters per layer."""
+        """The model as decoding loops run it: with a tree of parameters per layer."""
         return self.with_layers("list")
 
     def stacks(self) -> dict[str, Stack]:
@@ -290,13 +235,13 @@ class Model(nnx.Module):
 
     def begin(self, batch: int, length: int, source: Mapping[str, Any]) -> Any:
         """An empty cache for `length` tokens of `batch` rows; `source` are the arguments of an
-        encoder, or what it made (`encoder_outputs`), which are read once."""
+        encoder, or its output (`encoder_outputs`), which are read once."""
         raise NotImplementedError(f"{type(self).__name__} continues no text")
 
     def advance(
         self, ids: Int[Array, "B T"], columns: Columns, cache: Any, **arguments: Any
     ) -> tuple[Float[Array, "B T V"], Any]:
-        """(the scores behind each of these tokens, the cache with them)."""
+        """(the logits of the token after each of these, the cache with them)."""
         raise NotImplementedError(f"{type(self).__name__} continues no text")
 
     # ------------------------------------------------------------ the public functions, as methods
@@ -327,7 +272,7 @@ class Model(nnx.Module):
         return self
 
     def train(self, *mode: Any, **attributes: Any) -> Self:
-        """Refused: dropout is asked for by a key.
+        """Refused: a call has dropout where it has a key.
 
         Raises:
             TypeError: always.
@@ -379,7 +324,7 @@ def functional(model: Model) -> tuple[Callable[..., Output], Params]:
 
 
 def init_cache(model: Model, batch: int, length: int, **source: Any) -> Cache:
-    """An empty memory of `length` tokens for `batch` rows: pass it as `cache=`, take `out.cache`.
+    """An empty cache of `length` tokens for `batch` rows: pass it as `cache=`, take `out.cache`.
 
     An encoder-decoder needs `encoder_outputs=model.encode(...)` and, if the source is padded, its
     `attention_mask`; keys of cross-attention are computed here, once.

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from transformers_jax.graph import CAUSAL, FULL, given
-from transformers_jax.hub.table import Row, Table, Tying, rows, slots
+from transformers_jax.hub.table import Tying
 from transformers_jax.models.class_names import CHOOSING, OF_ROWS, heads_of
 from transformers_jax.models.encoder_heads import words_head, words_rows
 from transformers_jax.models.standard import TextTower
 from transformers_jax.models.task_heads import classifier_rows, first_of, task_head
-from transformers_jax.models.weight_rows import OLDER, S, block_rows, embeddings, layer, of_heads
+from transformers_jax.models.weight_rows import OLDER, S, block_rows, embeddings, layer
 from transformers_jax.nn import head as heads
-from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.spec import StackSpec
+
+NORMS = "attention.output.LayerNorm crossattention.output.LayerNorm output.LayerNorm"
+PROJECTIONS = "self.query self.key self.value output.dense"
+MLP = "intermediate.dense output.dense"
+L = "encoder.layer.{i}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,7 @@ class BertConfig(TextTower):
         WORDS_ACT: the activation of that layer, where it is not `hidden_act`.
         UNUSED_BIAS: whether files of untied words hold a second bias, which nothing reads.
         SENTENCE: the classifier of pairs of sentences in files.
+        QUESTION: the label and the logits of such a pair, and the labels that the loss needs.
     """
 
     model_type = "bert"
@@ -39,17 +43,21 @@ class BertConfig(TextTower):
         pooler_type
         """.split()
     )
-    TIES: ClassVar[tuple[Tying, ...]] = (
-        Tying("bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
-        Tying("cls.predictions.bias", "cls.predictions.decoder.bias"),
-    )
-    POOLER: ClassVar[str] = "pooler.dense"
+    PREFIX = "bert."
+    ALIASES = OLDER
+    IGNORE = ("*.position_ids",)
+    POOLER = "pooler.dense"
     POOLED: ClassVar[tuple[str, ...]] = ("none", "pretraining", "next_sentence", *OF_ROWS)
     TRANSFORM: ClassVar[str] = "cls.predictions.transform"
     WORDS: ClassVar[str] = f"{TRANSFORM}.dense {TRANSFORM}.LayerNorm cls.predictions"
     WORDS_ACT: ClassVar[str | None] = None
     UNUSED_BIAS: ClassVar[bool] = True
     SENTENCE: ClassVar[str] = "cls.seq_relationship"
+    QUESTION: ClassVar[tuple[Any, ...]] = ("next_sentence_label", "seq_relationship_logits")
+    ROWS = f"""
+{embeddings("embeddings", "type")}
+{block_rows(L, S, "attention crossattention", PROJECTIONS, MLP, NORMS)}
+"""
     HEADS = heads_of(
         *("Bert", "none", "masked_lm", "pretraining", "next_sentence", *CHOOSING),
         BertLMHeadModel="causal_lm",
@@ -76,13 +84,13 @@ class BertConfig(TextTower):
     def attend(self, mask):
         return super().attend(given(mask, CAUSAL if self.is_decoder else FULL))
 
-    def spec(self, mask=None, cross=None) -> StackSpec:
-        """Post-norm blocks of self-attention, cross-attention if wanted, and an MLP."""
+    def spec(self, mask=None, cross=None):
+        """Post-norm blocks of self-attention, cross-attention if configured, and an MLP."""
         crosses = self.add_cross_attention
         other = given(cross, FULL) if crosses else None
         return self.stack(mask, "post", other, source_optional=crosses)
 
-    def embed(self) -> EmbedSpec:
+    def embed(self):
         """Words + positions + types, normalised."""
         return self.words_and_positions(
             padding_idx=self.pad_token_id,
@@ -121,42 +129,30 @@ class BertConfig(TextTower):
         inner = heads.Square(self.hidden_size, self.classifier_act, self.initial)
         return {"rate": rate, "pooling": "first", "inner": inner}
 
-    def head(self, head: str) -> heads.Head | None:
-        """The head of this name."""
-        D, initial = self.hidden_size, self.initial
+    def sentence(self, labels: int = 2, rate: float = 0.0) -> heads.NextSentence:
+        """The head that predicts whether the second sentence of a pair follows the first."""
+        return heads.NextSentence(self.hidden_size, self.initial, labels, rate)
+
+    def head(self, head):
         if head in ("masked_lm", "causal_lm"):
             return self.words(shift=head == "causal_lm")
         if head == "pretraining":
-            return heads.Pretraining(self.words(), heads.NextSentence(D, initial))
+            return heads.Pretraining(self.words(), self.sentence(), *self.QUESTION)
         if head == "next_sentence":
-            return heads.NextSentence(D, initial)
-        if head == "none":
-            return None
-        return task_head(self, head, D, initial, **self.task_options(head))
+            return self.sentence()
+        return task_head(self, head, self.hidden_size, self.initial, **self.task_options(head))
 
     # ------------------------------------------------------------ the table
 
-    def table(self, head) -> Table:
-        tied, prefix = self.tie_word_embeddings, self.TIES[0].name.split("embeddings")[0]
-        # a model without a head is saved without the prefix, its pooler included
-        pooler = layer(f"{'' if head == 'none' else prefix}{self.POOLER}", "pooler")
-        texts = {name: self.head_rows(name, tied and name == head) for name in self.HEADS.values()}
-        # v4 shared the bias of untied words as well
-        ties = self.TIES if tied else tuple(replace(tie, apart=True) for tie in self.TIES[1:])
-        return Table(
-            (*self.backbone(prefix), *rows(pooler, group="pooler"), *of_heads(texts, head)),
-            prefix=prefix,
-            aliases=OLDER,
-            ignore=("*.position_ids",),
-            ties=ties,
-        )
+    @property
+    def ties(self):
+        output = self.WORDS.split()[-1]
+        decoder = f"{output}.decoder" if self.UNUSED_BIAS else output
+        words = Tying(f"{self.PREFIX}embeddings.word_embeddings.weight", f"{decoder}.weight")
+        bias = Tying(f"{output}.bias", f"{decoder}.bias")
+        return (words, bias) if self.UNUSED_BIAS else (words,)
 
-    def backbone(self, prefix: str) -> tuple[Row, ...]:
-        """The rows of embeddings and stack, whose names begin with `prefix`."""
-        return slots(BACKBONE.replace("bert.", prefix))
-
-    def head_rows(self, head: str, tied: bool) -> str:
-        """The rows of one head."""
+    def head_rows(self, head, tied):
         if head in ("masked_lm", "causal_lm"):
             return words_rows(self.WORDS, "head", tied, self.UNUSED_BIAS)
         if head == "pretraining":
@@ -166,13 +162,3 @@ class BertConfig(TextTower):
             return classifier_rows("classifier")
         names = {"next_sentence": self.SENTENCE, "question_answering": "qa_outputs"}
         return "" if head == "none" else layer(names.get(head, "classifier"), "head.classify")
-
-
-NORMS = "attention.output.LayerNorm crossattention.output.LayerNorm output.LayerNorm"
-PROJECTIONS = "self.query self.key self.value output.dense"
-MLP = "intermediate.dense output.dense"
-L = "bert.encoder.layer.{i}"
-BACKBONE = f"""
-{embeddings("bert.embeddings", "type")}
-{block_rows(L, S, "attention crossattention", PROJECTIONS, MLP, NORMS)}
-"""

@@ -17,13 +17,12 @@ from dataclasses import dataclass, replace
 
 from transformers_jax.graph import Near, Scattered, Where, given
 from transformers_jax.graph.layouts import blocked
-from transformers_jax.models.bert import BACKBONE, MLP, BertConfig
+from transformers_jax.models.bert import MLP, BertConfig
 from transformers_jax.models.class_names import CHOOSING, heads_of
-from transformers_jax.models.weight_rows import backbone, feed_forward, layer, norm
-from transformers_jax.nn import head as heads
-from transformers_jax.nn.embed import EmbedSpec, PadToMultiple
+from transformers_jax.models.weight_rows import feed_forward, layer, norm
+from transformers_jax.nn.embed import PadToMultiple
 from transformers_jax.nn.head.refined import QuestionFirst, Refined
-from transformers_jax.spec import Counted, Layout, StackSpec
+from transformers_jax.spec import Counted, Layout
 
 KINDS = ("block_sparse", "original_full")
 
@@ -40,6 +39,7 @@ class BigBirdConfig(BertConfig):
         *("none", "pretraining", "masked_lm", "causal_lm", "sequence_classification"),
         *("token_classification", "multiple_choice"),
     )
+    QUESTION = (*BertConfig.QUESTION, ("labels",))
     HEADS = heads_of("BigBird", "none", "masked_lm", "pretraining", "causal_lm", *CHOOSING)
 
     vocab_size: int = 50358
@@ -82,7 +82,7 @@ class BigBirdConfig(BertConfig):
         attention = super().attend(mask)
         return attention if self.use_bias else replace(attention, bias=("out",))
 
-    def spec(self, mask=None, cross=None) -> StackSpec:
+    def spec(self, mask=None, cross=None):
         """BERT's blocks; where attention is sparse each layer draws a graph of its own."""
         plain, count = super().spec(mask, cross), self.num_random_blocks or 0
         if not self.sparse:
@@ -96,7 +96,7 @@ class BigBirdConfig(BertConfig):
         layout = Blocks(self.block_size, self.longest)
         return replace(plain, blocks=tuple(blocks), score=score, layout=layout)
 
-    def embed(self) -> EmbedSpec:
+    def embed(self):
         scale = math.sqrt(self.hidden_size) if self.rescale_embeddings else 1.0
         pad_to = PadToMultiple(self.block_size, self.pad_token_id or 0, self.longest)
         pad_to = pad_to if self.sparse else None
@@ -113,16 +113,10 @@ class BigBirdConfig(BertConfig):
 
     def head(self, head):
         D, initial, rate = self.hidden_size, self.initial, self.hidden_dropout_prob
-        if head == "pretraining":
-            sentence = heads.NextSentence(D, initial)
-            return heads.Pretraining(self.words(), sentence, needs=("labels",))
-        if head == "question_answering":
-            refined = Refined(self.feed_forward(), D, self.layer_norm, initial, rate)
-            return QuestionFirst(D, initial, refined, self.sep_token_id)
-        return super().head(head)
-
-    def backbone(self, prefix):
-        return backbone(BACKBONE.replace("bert.", prefix), self.spec().slots)
+        if head != "question_answering":
+            return super().head(head)
+        refined = Refined(self.feed_forward(), D, self.layer_norm, initial, rate)
+        return QuestionFirst(D, initial, refined, self.sep_token_id)
 
     def head_rows(self, head, tied):
         return QUESTION if head == "question_answering" else super().head_rows(head, tied)

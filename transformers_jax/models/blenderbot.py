@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from transformers_jax.models.bart import BARE_PRE_NORM, BartConfig
 from transformers_jax.models.class_names import WRITING, heads_of
-from transformers_jax.nn.embed import EmbedSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +42,6 @@ class BlenderbotConfig(BartConfig):
     decoder_start_token_id: int | None = 1
     encoder_no_repeat_ngram_size: int = 3
 
-    def embed(self, decoder: bool) -> EmbedSpec:
+    def embed(self, decoder):
         positions = self.max_position_embeddings
         return replace(super().embed(decoder), positions=positions, offset=0, norm=None)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from transformers_jax.models.bart import BartConfig
 from transformers_jax.models.class_names import WRITING, heads_of
-from transformers_jax.nn.embed import EmbedSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +38,6 @@ class BlenderbotSmallConfig(BartConfig):
     pad_token_id: int | None = 0
     decoder_start_token_id: int | None = 1
 
-    def embed(self, decoder: bool) -> EmbedSpec:
-        found = replace(super().embed(decoder), positions=self.max_position_embeddings, offset=0)
-        return replace(found, normed="words", scale=1.0) if decoder else found
+    def embed(self, decoder):
+        embed = replace(super().embed(decoder), positions=self.max_position_embeddings, offset=0)
+        return replace(embed, normed="words", scale=1.0) if decoder else embed

@@ -20,32 +20,32 @@ def brief(model: Any) -> str:
     lines = [f"{name}: {_sizes(stack.spec)}" for name, stack in _stacks(model)]
     if vocabulary := getattr(model.config, "vocab_size", None):
         lines.append(f"vocabulary: {vocabulary:,}")
-    lines += [f"dtype: {_dtypes(model, arrays)}", *_masks(model), f"arrays: {_places(arrays)}"]
+    lines += [f"dtype: {_dtypes(model, arrays)}", *_masks(model), f"arrays: {_devices(arrays)}"]
     lines = [text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..." for text in lines]
     title = f"{model.config.model_type} ({model.plan.head}), {count:,} parameters"
     return "\n  ".join([title, *lines])
 
 
 def _stacks(model: Any) -> list[tuple[str, Any]]:
-    """The stacks in the order of a row's way, the decoder last."""
+    """The stacks in the order in which they run, the decoder last."""
     return sorted(model.stacks().items(), key=lambda item: (item[0] == "decoder", item[0]))
 
 
 def _sizes(spec: Any) -> str:
     """ "12 layers of width 768, 12 heads of 64, hidden 3,072"."""
     branches = [branch.op for block in spec.blocks for branch in block]
-    found = [f"{spec.depth} layers of width {spec.width}"]
+    parts = [f"{spec.depth} layers of width {spec.width}"]
     if spec.order:
-        found[0] += f" with {len(spec.blocks)} sets of parameters"
+        parts[0] += f" with {len(spec.blocks)} sets of parameters"
     for op in branches:
         if hasattr(op, "heads"):
             shared = f" on {op.groups}" if op.groups != op.heads else ""
-            found.append(f"{op.heads} heads of {op.kv}{shared}")
+            parts.append(f"{op.heads} heads of {op.kv}{shared}")
         elif hasattr(op, "hidden"):
-            found.append(f"hidden {op.hidden:,}")
+            parts.append(f"hidden {op.hidden:,}")
         elif hasattr(op, "ffn"):
-            found.append(f"{op.count} experts of hidden {op.ffn.hidden:,}")
-    return ", ".join(dict.fromkeys(found))
+            parts.append(f"{op.count} experts of hidden {op.ffn.hidden:,}")
+    return ", ".join(dict.fromkeys(parts))
 
 
 def _dtypes(model: Any, arrays: list[Any]) -> str:
@@ -56,18 +56,18 @@ def _dtypes(model: Any, arrays: list[Any]) -> str:
 
 def _masks(model: Any) -> list[str]:
     """A line for each kind of attention of each stack, and whether the masks are the caller's."""
-    found = []
+    lines = []
     for name, stack in _stacks(model):
         for kind in ("self", "cross"):
             if masks := stack.masks(kind):
                 which = f"{name} {kind}" if len(model.stacks()) > 1 or kind == "cross" else "mask"
-                found.append(f"{which}: {'; '.join(map(str, masks))}")
-    if found and model.plan.mask is not None:
-        found[-1] += " (masks are the caller's)"
-    return found
+                lines.append(f"{which}: {'; '.join(map(str, masks))}")
+    if lines and model.plan.mask is not None:
+        lines[-1] += " (masks are the caller's)"
+    return lines
 
 
-def _places(arrays: list[Any]) -> str:
+def _devices(arrays: list[Any]) -> str:
     """The mesh or the devices on which the parameters are."""
     if not all(isinstance(leaf, jax.Array) for leaf in arrays):
         return "none: shapes only"

@@ -1,5 +1,4 @@
-"""Rows with padding in front, and tokens that others look ahead to: what a causal model is told of
-them."""
+"""Causal models over rows with padding in front, and the tokens to which earlier ones attend."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from transformers_jax.nn.embed import nodes_of
 
 def places_of_tokens(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """(a causal model, its inputs) such that padding in front of a row does not count: not in
-    positions, unless the inputs say them, nor in masks that read places. As they are without an
+    positions, unless the inputs hold them, nor in masks that compare columns. Unchanged without an
     `attention_mask`."""
     mask, tags = inputs.get("attention_mask"), inputs.get("tags") or {}
     if mask is None:
@@ -31,18 +30,18 @@ def places_of_tokens(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str,
     names += [] if counting is model else [PLACE]
     if not names:
         return model, inputs
-    places = jnp.maximum(jnp.cumsum(mask > 0, axis=1) - 1, 0).astype(jnp.int32)
-    return counting, {**inputs, "tags": {**tags, **dict.fromkeys(names, places)}}
+    indices = jnp.maximum(jnp.cumsum(mask > 0, axis=1) - 1, 0).astype(jnp.int32)
+    return counting, {**inputs, "tags": {**tags, **dict.fromkeys(names, indices)}}
 
 
 def reading_of(model: Any) -> Reading:
-    """How a model reads its tokens; a function in place of one says nothing of it."""
+    """How a model reads its tokens; for a function in its place, the default."""
     return model.reading if isinstance(model, Model) else Reading()
 
 
 def by_first_token(model: Any) -> Any:
     """The model whose masks read the tag `PLACE` in place of the columns of a row
-    (`graph.from_first_token`); the model itself, if no mask that it was given reads them."""
+    (`graph.from_first_token`); the model itself, if none of its masks reads them."""
     mask = model.plan.masks if reading_of(model).masks else None
     if not isinstance(mask, Mask) or (counting := from_first_token(mask)) == mask:
         return model
@@ -52,7 +51,7 @@ def by_first_token(model: Any) -> Any:
 
 def unattended(reading: Reading, inputs: Mapping[str, Any]) -> Bool[Array, "b T"] | None:
     """Which tokens no token before them attends to, in one layer or over several: those whose
-    probability can be told. None: all of them, as the masks keep the order of the text."""
+    probability is defined. None: all of them, as the masks are causal."""
     masks = [mask for mask in reading.masks if attends_ahead(mask, prefix=True)]
     if not masks:
         return None

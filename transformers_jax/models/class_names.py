@@ -29,7 +29,7 @@ OF_ROWS = ("sequence_classification", "multiple_choice")
 """Those of them that answer for a whole row."""
 
 WRITING = ("none", "seq2seq_lm", "causal_lm")
-"""The heads of an encoder-decoder whose decoder also writes alone."""
+"""The heads of an encoder-decoder whose decoder is a language model of its own as well."""
 
 
 def heads_of(family: str, *heads: str, **others: str) -> dict[str, str]:

@@ -44,7 +44,7 @@ class CLIPTower(DualTower):
         return InitialCLIP(std, depth=depth, factor=self.initializer_factor)
 
 
-L = "tower.encoder.layers.{i}"
+L = "encoder.layers.{i}"
 BLOCKS = block_rows(L, S, "self_attn", PROJECTIONS, "mlp.fc1 mlp.fc2", "layer_norm1 layer_norm2")
 
 
@@ -56,10 +56,10 @@ class CLIPTextConfig(CLIPTower, TextTower):
     SIDE = "text"
     HEADS = heads_of("CLIPText", "none", "projection")
     ROWS = f"""
-tower.embeddings.token_embedding.weight    | embed.table
-tower.embeddings.position_embedding.weight | embed.position
+embeddings.token_embedding.weight    | embed.table
+embeddings.position_embedding.weight | embed.position
 {BLOCKS}
-{norm("tower.final_layer_norm", "stack.norm")}
+{norm("final_layer_norm", "stack.norm")}
 """
 
     vocab_size: int = 49408
@@ -89,12 +89,12 @@ class CLIPVisionConfig(CLIPTower, ImageTower):
     SIDE = "vision"
     HEADS = heads_of("CLIPVision", "none", "projection")
     ROWS = f"""
-tower.embeddings.class_embedding           | embed.cls
-tower.embeddings.patch_embedding.weight    | embed.patch | d c p q -> c p q d
-tower.embeddings.position_embedding.weight | embed.position
-{norm("tower.pre_layrnorm", "embed.norm")}
+embeddings.class_embedding           | embed.cls
+embeddings.patch_embedding.weight    | embed.patch | d c p q -> c p q d
+embeddings.position_embedding.weight | embed.position
+{norm("pre_layrnorm", "embed.norm")}
 {BLOCKS}
-{norm("tower.post_layernorm", "pooler.norm")}
+{norm("post_layernorm", "pooler.norm")}
 """
 
     patch_size: int | tuple[int, ...] = 32

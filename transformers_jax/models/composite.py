@@ -9,8 +9,7 @@ from transformers_jax.models.config import FamilyConfig, thaw
 
 
 class CompositeConfig(FamilyConfig):
-    """A config with configs inside (`PARTS`), each given as such or as the content of its
-    config.json."""
+    """A config with configs inside (`PARTS`), each a config or the content of its config.json."""
 
     @classmethod
     def from_dict(cls, values, *, ignore=()):

@@ -33,7 +33,7 @@ IGNORED = frozenset(
     """language name sentence_transformers sbert_ce_default_activation_function _commit_hash
     transformers.js_config mask_token_id cls_token_id unk_token_id
     """
-    # generation settings, which v4 kept here and v5 keeps in generation_config.json
+    # generation settings, which v4 stored here and v5 stores in generation_config.json
     """max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty
     temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
     encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores
@@ -42,8 +42,8 @@ IGNORED = frozenset(
     max_new_tokens min_new_tokens renormalize_logits
     """.split()
 )
-KEPT = "transformers_jax"
-"""The one key of config.json that is ours: what PyTorch's transformers have no word for."""
+OWN_KEY = "transformers_jax"
+"""The one key of config.json that is ours: for what PyTorch's transformers have no key."""
 HUB = ("revision", "token", "cache_dir", "local_files_only")
 FIXED_EVERYWHERE: dict[str, Any] = {
     "pruned_heads": {},
@@ -61,13 +61,17 @@ class FamilyConfig:
 
     Class attributes:
         model_type: the name of the family in config.json.
-        FIXED: keys that must have the given value if they occur.
+        FIXED: keys that must have this value if they occur.
         SPELLINGS: older names of fields.
         UNUSED: keys of this family that change nothing here.
         HEADS: Hugging Face's class names and the heads they mean.
         PARTS: the names of the fields that are configs of families of their own.
         TIES: the names on disk that are one array where the tables are tied, the embeddings and
             the output table first.
+        PREFIX: in front of the names of the backbone in files.
+        PREFIXES: by head, where files of this head have another one.
+        ALIASES, IGNORE: of the table of weights (`hub.table.Table`).
+        HEAD_ROWS: the rows of each head, where they need nothing of the config.
     """
 
     model_type: ClassVar[str]
@@ -77,6 +81,11 @@ class FamilyConfig:
     HEADS: ClassVar[Mapping[str, str]] = {}
     PARTS: ClassVar[tuple[str, ...]] = ()
     TIES: ClassVar[tuple[Tying, ...]] = ()
+    PREFIX: ClassVar[str] = ""
+    PREFIXES: ClassVar[Mapping[str, str]] = {}
+    ALIASES: ClassVar[tuple[tuple[str, str], ...]] = ()
+    IGNORE: ClassVar[tuple[str, ...]] = ()
+    HEAD_ROWS: ClassVar[Mapping[str, str]] = {}
     is_encoder_decoder: ClassVar[bool] = False
 
     architectures: tuple[str, ...] = ()
@@ -96,18 +105,18 @@ class FamilyConfig:
         cls.__repr__ = FamilyConfig.__repr__  # type: ignore[method-assign]  # not a dataclass's own
 
     def __repr__(self) -> str:
-        """The fields that are not as the family has them by itself."""
-        told = []
+        """The fields that do not have their default."""
+        changed = []
         for field in dataclasses.fields(self):
-            usual, value = field.default, getattr(self, field.name)
-            if usual is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
-                usual = field.default_factory()
-            if value != freeze(usual):
-                told.append(f"{field.name}={value!r}")
-        return f"{type(self).__name__}({', '.join(told)})"
+            default, value = field.default, getattr(self, field.name)
+            if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
+                default = field.default_factory()
+            if value != freeze(default):
+                changed.append(f"{field.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(changed)})"
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):  # what was given as a list, a dict or by NumPy
+        for field in dataclasses.fields(self):  # lists, dicts and numbers of NumPy
             object.__setattr__(self, field.name, freeze(getattr(self, field.name)))
         wrong = [p for f in dataclasses.fields(self) for p in wrong_type(f, getattr(self, f.name))]
         if wrong := wrong or out_of_range(self):
@@ -178,12 +187,12 @@ class FamilyConfig:
         from transformers_jax.models import load_config
 
         hub = {name: options.pop(name) for name in HUB if name in options}
-        found = load_config(path, ignore=ignore, reader=cls, **hub)
-        if cls not in (FamilyConfig, type(found)):
+        config = load_config(path, ignore=ignore, reader=cls, **hub)
+        if cls not in (FamilyConfig, type(config)):
             raise ValueError(
-                f"{path} is of {found.model_type}, not {cls.model_type}; tj.AutoConfig reads any"
+                f"{path} is of {config.model_type}, not {cls.model_type}; tj.AutoConfig reads any"
             )
-        return found.replace(**options)  # type: ignore[return-value]
+        return config.replace(**options)  # type: ignore[return-value]
 
     @classmethod
     def modernise(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -200,12 +209,19 @@ class FamilyConfig:
     def to_dict(self) -> dict[str, Any]:
         """The content of a config.json that transformers v5 reads."""
         fields = {f.name: thaw(getattr(self, f.name)) for f in dataclasses.fields(self)}
-        optional = ("id2label", "label2id", "problem_type", "dtype", "decoder_start_token_id", KEPT)
-        kept = {k: v for k, v in fields.items() if v is not None or k not in optional}
+        optional = (
+            "id2label",
+            "label2id",
+            "problem_type",
+            "dtype",
+            "decoder_start_token_id",
+            OWN_KEY,
+        )
+        fields = {k: v for k, v in fields.items() if v is not None or k not in optional}
         return {
             "model_type": self.model_type,
             "is_encoder_decoder": self.is_encoder_decoder,
-            **kept,
+            **fields,
             "architectures": list(self.architectures),
         }
 
@@ -228,9 +244,8 @@ class FamilyConfig:
         """
         changes = {name: freeze(value) for name, value in labelled(changes).items()}
         known = {f.name: f for f in dataclasses.fields(self)}
-        problems = [f"unknown field {k!r}{nearest(k, known)}" for k in changes if k not in known]
-        problems += [p for k, v in changes.items() if k in known for p in wrong_type(known[k], v)]
-        if problems:
+        if unknown := [name for name in changes if name not in known]:
+            problems = (f"unknown field {name!r}{nearest(name, known)}" for name in unknown)
             raise ValueError(f"{type(self).__name__}: " + "; ".join(problems))
         return dataclasses.replace(self, **changes)
 
@@ -255,27 +270,31 @@ class FamilyConfig:
         if head is None:
             only = next(iter(self.HEADS.values())) if len(self.HEADS) == 1 else "none"
             head = self.architectures[0] if self.architectures else only
-        found = self.HEADS.get(head, head) if isinstance(head, str) else None
         if not isinstance(head, str):
             raise ValueError(f"head={head!r}: expected the name of a head, such as 'causal_lm'")
-        if found not in self.HEADS.values():
+        name = self.HEADS.get(head, head)
+        if name not in self.HEADS.values():
             heads = {*self.HEADS.values()}
             if "encoder" in heads or ("none" in heads and not self.is_encoder_decoder):
-                heads.add("embedding")  # stands behind any single stack; see `pretrained`
+                heads.add("embedding")  # fits any single stack; see `pretrained`
             names = sorted(heads) + sorted(self.HEADS)
             raise ValueError(
                 f"{self.model_type} has no head {head!r}{nearest(head, names)}; "
                 f"it has {', '.join(names)}"
             )
-        return found
+        return name
+
+    def prefix(self, head: str) -> str:
+        """What is in front of the names of the backbone in files of this head."""
+        return self.PREFIXES.get(head, self.PREFIX)
 
     def mask_names(self, head: str) -> tuple[str, ...]:
-        """By which names masks may be given where there are several; () where there is one."""
+        """The names of the masks where there are several; () where there is one."""
         return ("encoder", "decoder", "cross") if self.is_encoder_decoder else ()
 
     @property
     def target_vocab(self) -> int:
-        """How many words are scored and, on the deciding side, read."""
+        """The size of the vocabulary that is predicted."""
         return self.vocab_size  # type: ignore[attr-defined]
 
     @property
@@ -284,7 +303,7 @@ class FamilyConfig:
         return self.TIES
 
     def resolved(self, same: Callable[[str, str], bool | None]) -> Self:
-        """The config as a file tells it, which `tie_word_embeddings` alone does not.
+        """The config with what only the stored tensors say.
 
         `same(a, b)`: whether the tensors of these names are equal; None if not both are stored.
         Where embeddings and output table are both stored and differ, they are not tied, whatever

@@ -13,15 +13,15 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from transformers_jax.graph import FULL, given
-from transformers_jax.hub.table import Table, Tying
+from transformers_jax.hub.table import Table
 from transformers_jax.models.bert import MLP, BertConfig
 from transformers_jax.models.class_names import CHOOSING, OF_ROWS, heads_of
+from transformers_jax.models.encoder_heads import words_rows
 from transformers_jax.models.task_heads import first_of
 from transformers_jax.models.weight_rows import (
     HEADS_OUT,
     S,
     attention,
-    backbone,
     dense,
     embeddings,
     feed_forward,
@@ -32,8 +32,7 @@ from transformers_jax.models.weight_rows import (
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.attention import Attention, AttentionSpec
 from transformers_jax.nn.convolution import ConvolutionSpec
-from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.spec import Branch, Disentangled, RelativeTable, StackSpec
+from transformers_jax.spec import Branch, Disentangled, RelativeTable
 
 TERMS = {"c2p": "key", "p2c": "query"}
 """By what the relative positions of a term are projected: queries meet them as keys (c2p), keys
@@ -75,10 +74,7 @@ class DebertaV2Config(BertConfig):
     model_type = "deberta-v2"
     FIXED = {"talking_head": False}
     UNUSED = frozenset("classifier_dropout padding_idx z_steps".split())
-    TIES = (
-        Tying("deberta.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
-        *BertConfig.TIES[1:],
-    )
+    PREFIX = "deberta."
     POOLED = ()
     HEADS = heads_of("DebertaV2", "none", "masked_lm", *CHOOSING)
     classifier_dropout: ClassVar[None] = None  # no field here: it is called cls_dropout
@@ -168,7 +164,7 @@ class DebertaV2Config(BertConfig):
         scale = (whole.kv * self.products) ** -0.5
         return UniformPaddingSpec(**{**vars(whole), "scale": scale, "score": self.score()})
 
-    def spec(self, mask=None, cross=None) -> StackSpec:
+    def spec(self, mask=None, cross=None):
         """BERT's blocks; beside the first one, maybe, a convolution of what enters it."""
         stack = super().spec(mask, cross)
         first, *others = stack.blocks
@@ -184,7 +180,7 @@ class DebertaV2Config(BertConfig):
             first = (*first, Branch("conv", conv, norm, "post", reads="block", zero_padding=True))
         return replace(stack, blocks=(first, *others), score=self.relative_table())
 
-    def embed(self) -> EmbedSpec:
+    def embed(self):
         """Words + positions + types, brought to the width of the stream and normalised."""
         D, width = self.hidden_size, self.embedding_size or self.hidden_size
         return replace(
@@ -226,15 +222,15 @@ class DebertaV2Config(BertConfig):
     def table(self, head) -> Table:
         if not self.legacy and not self.tie_word_embeddings:
             return self.replace(tie_word_embeddings=True).table(head)
-        found = super().table(head)
+        table = super().table(head)
         foreign = {"other_masked_lm": self.words_rows(not self.legacy), "replaced_token": DETECTOR}
         # v3 trained its words as the generator's plus a difference, which it also stores
         stray = ("*position_embeddings*", "*._weight")
-        rows = (*found.rows, *of_heads(foreign, head))
-        return replace(found, rows=rows, ignore=(*found.ignore, *stray))
+        rows = (*table.rows, *of_heads(foreign, head))
+        return replace(table, rows=rows, ignore=(*table.ignore, *stray))
 
-    def backbone(self, prefix):
-        return backbone(BACKBONE + self.attention_rows(), self.spec().slots)
+    def backbone(self):
+        return BACKBONE + self.attention_rows()
 
     def attention_rows(self) -> str:
         """The rows of a layer's projections."""
@@ -256,26 +252,23 @@ class DebertaV2Config(BertConfig):
         return super().head_rows("masked_lm", tied) if legacy else RELEASED
 
 
+HEAD = "lm_predictions.lm_head"
 NAMES = "self.query_proj self.key_proj self.value_proj output.dense"
-L = "deberta.encoder.layer.{i}"
+L = "encoder.layer.{i}"
 BACKBONE = f"""
-{embeddings("deberta.embeddings", "type")}
-deberta.embeddings.embed_proj.weight  | embed.project.weight | e d -> d e
-deberta.encoder.rel_embeddings.weight | stack.score.table
-{norm("deberta.encoder.LayerNorm", "stack.score.norm")}
-deberta.encoder.conv.conv.weight      | stack.blocks.0.conv.weight | (g e) c n -> 1 n g c e
-deberta.encoder.conv.conv.bias        | stack.blocks.0.conv.bias | d -> 1 d
-deberta.encoder.conv.LayerNorm.weight | stack.blocks.0.conv_norm.scale | d -> 1 d
-deberta.encoder.conv.LayerNorm.bias   | stack.blocks.0.conv_norm.shift | d -> 1 d
+{embeddings("embeddings", "type")}
+embeddings.embed_proj.weight  | embed.project.weight | e d -> d e
+encoder.rel_embeddings.weight | stack.score.table
+{norm("encoder.LayerNorm", "stack.score.norm")}
+encoder.conv.conv.weight      | stack.blocks.0.conv.weight | (g e) c n -> 1 n g c e
+encoder.conv.conv.bias        | stack.blocks.0.conv.bias | d -> 1 d
+encoder.conv.LayerNorm.weight | stack.blocks.0.conv_norm.scale | d -> 1 d
+encoder.conv.LayerNorm.bias   | stack.blocks.0.conv_norm.shift | d -> 1 d
 {norm(f"{L}.attention.output.LayerNorm", f"{S}.self_norm")}
 {feed_forward(L, f"{S}.ffn", MLP)}
 {norm(f"{L}.output.LayerNorm", f"{S}.ffn_norm")}
 """
-RELEASED = f"""
-{layer("lm_predictions.lm_head.dense", "head.transform")}
-{norm("lm_predictions.lm_head.LayerNorm", "head.transform.norm")}
-lm_predictions.lm_head.bias | head.bias
-"""
+RELEASED = words_rows(f"{HEAD}.dense {HEAD}.LayerNorm {HEAD}")
 DETECTOR = f"""
 {layer("mask_predictions.dense", "head.transform")}
 {norm("mask_predictions.LayerNorm", "head.transform.norm")}

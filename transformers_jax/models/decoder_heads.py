@@ -16,7 +16,7 @@ from transformers_jax.spec import Initial
 
 def decoder_head(
     config: FamilyConfig, head: str, width: int, initial: Initial, rate: float
-) -> heads.Head | None:
+) -> heads.Head:
     """The head of this name behind a decoder of this width; `rate` is the dropout in front of the
     labels of tokens. A row's label is read at its last token that is no padding."""
     if head == "causal_lm":
@@ -26,8 +26,6 @@ def decoder_head(
         "sequence_classification": dict(pooling=Last(config.pad_token_id), bias=False),
         "token_classification": dict(rate=rate),
     }
-    if head == "none":
-        return None
     return task_head(config, head, width, initial, **options.get(head, {}))
 
 

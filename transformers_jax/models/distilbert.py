@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers_jax.graph import FULL, given
-from transformers_jax.hub.table import Table, Tying, slots
+from transformers_jax.hub.table import Tying
 from transformers_jax.models.blocks import attention, block
 from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.encoder_heads import words_head, words_rows
 from transformers_jax.models.task_heads import task_head
-from transformers_jax.models.weight_rows import OLDER, S, block_rows, embeddings, layer, of_heads
+from transformers_jax.models.weight_rows import OLDER, S, block_rows, embeddings, layer
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
@@ -32,6 +32,10 @@ class InitialSinusoids(Initial):
         return Draw("sinusoids", 1.0) if role == "position" else super().draw(role, sizes)
 
 
+PROJECTIONS = "q_lin k_lin v_lin out_lin"
+L = "transformer.layer.{i}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DistilBertConfig(OneTower):
     """The fields of a DistilBERT config.json; defaults are distilbert-base-uncased (66M)."""
@@ -43,7 +47,14 @@ class DistilBertConfig(OneTower):
         "num_hidden_layers": "n_layers",
     }
     UNUSED = frozenset({"tie_weights_"})
+    PREFIX = "distilbert."
+    ALIASES = OLDER
+    IGNORE = ("*.position_ids",)
     TIES = (Tying("distilbert.embeddings.word_embeddings.weight", "vocab_projector.weight"),)
+    ROWS = f"""
+{embeddings("embeddings")}
+{block_rows(L, S, "attention", PROJECTIONS, "ffn.lin1 ffn.lin2", "sa_layer_norm output_layer_norm")}
+"""
     HEADS = heads_of("DistilBert", "none", "masked_lm", *CHOOSING)
 
     vocab_size: int = 30522
@@ -66,7 +77,7 @@ class DistilBertConfig(OneTower):
         """normal(0.02), as BERT (Devlin et al. 2018, released code)."""
         return (InitialSinusoids if self.sinusoidal_pos_embds else Initial)(self.initializer_range)
 
-    def spec(self, mask=None) -> StackSpec:
+    def spec(self, mask=None):
         """BERT's blocks, without noise between the attention and the stream."""
         mask = given(mask, FULL)
         own = attention(self, "dim", "n_heads", mask, dropout=self.attention_dropout)
@@ -75,7 +86,7 @@ class DistilBertConfig(OneTower):
         one = (attends, replace(computes, dropout=self.dropout))
         return StackSpec(self.dim, (one,) * self.n_layers, initial=self.initial)
 
-    def embed(self) -> EmbedSpec:
+    def embed(self):
         """Words + positions, normalised."""
         return EmbedSpec(
             vocab=self.vocab_size,
@@ -87,8 +98,7 @@ class DistilBertConfig(OneTower):
             initial=self.initial,
         )
 
-    def head(self, head: str) -> heads.Head | None:
-        """The head of this name."""
+    def head(self, head):
         D, initial, rate = self.dim, self.initial, self.seq_classif_dropout
         if head == "masked_lm":
             return words_head(self, D, initial, (self.activation, NORM))
@@ -99,27 +109,13 @@ class DistilBertConfig(OneTower):
             "multiple_choice": dict(rate=rate, **first),
             "question_answering": dict(rate=self.qa_dropout),
         }
-        return None if head == "none" else task_head(self, head, D, initial, **options[head])
+        return task_head(self, head, D, initial, **options[head])
 
-    def table(self, head) -> Table:
-        tied = self.tie_word_embeddings
-        texts = {"masked_lm": words_rows(WORDS, tied=tied and head == "masked_lm"), **TASK_ROWS}
-        return Table(
-            (*slots(BACKBONE), *of_heads(texts, head)),
-            prefix="distilbert.",
-            aliases=OLDER,
-            ignore=("*.position_ids",),
-            ties=self.TIES if tied else (),
-        )
+    def head_rows(self, head, tied):
+        return words_rows(WORDS, tied=tied) if head == "masked_lm" else TASK_ROWS.get(head, "")
 
 
 WORDS = "vocab_transform vocab_layer_norm vocab_projector"
-PROJECTIONS = "q_lin k_lin v_lin out_lin"
-L = "distilbert.transformer.layer.{i}"
-BACKBONE = f"""
-{embeddings("distilbert.embeddings")}
-{block_rows(L, S, "attention", PROJECTIONS, "ffn.lin1 ffn.lin2", "sa_layer_norm output_layer_norm")}
-"""
 CLASSIFIER = layer("classifier", "head.classify")
 FIRST = layer("pre_classifier", "head.inner") + CLASSIFIER
 TASK_ROWS = {

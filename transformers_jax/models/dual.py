@@ -10,7 +10,7 @@ from transformers_jax.models.composite import CompositeConfig
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.masks import by_stack
 from transformers_jax.models.standard import StandardTower
-from transformers_jax.models.weight_rows import backbone, nested, of_heads
+from transformers_jax.models.weight_rows import nested
 from transformers_jax.models.wiring import DualEncoder
 from transformers_jax.nn.head import Contrastive, Projected
 from transformers_jax.spec import Initial
@@ -36,11 +36,9 @@ class DualTower(StandardTower):
 
     Class attributes:
         SIDE: which of the two it is, "text" or "vision".
-        ROWS: the rows of the tower, whose names begin with "tower.".
     """
 
     SIDE: ClassVar[str]
-    ROWS: ClassVar[str]
     FIXED = {"dropout": 0.0}
     # no fields here
     hidden_dropout_prob: ClassVar[float] = 0.0  # type: ignore[misc]
@@ -55,22 +53,19 @@ class DualTower(StandardTower):
 
     def head(self, head):
         size, initial = self.projection_dim, self.initial
-        projected = Projected(self.hidden_size, size, initial, SIDES[self.SIDE].field)
-        return None if head == "none" else projected
+        return Projected(self.hidden_size, size, initial, SIDES[self.SIDE].field)
+
+    def prefix(self, head):
+        return f"{SIDES[self.SIDE].tower}."
+
+    def head_rows(self, head, tied):
+        row = f"{SIDES[self.SIDE].projection} | head.projection.weight | e d -> d e"
+        return row if head == "projection" else ""
 
     def table(self, head) -> Table:
-        tower, projection, _ = SIDES[self.SIDE]
-        row = f"{projection} | head.projection.weight | e d -> d e"
         others = [side for name, side in SIDES.items() if name != self.SIDE]
         ignore = [name for side in others for name in (f"{side.tower}.*", side.projection)]
-        return Table(
-            (
-                *backbone(self.ROWS.replace("tower.", f"{tower}.")),
-                *of_heads({"projection": row}, head),
-            ),
-            prefix=f"{tower}.",
-            ignore=("*.position_ids", *ignore, "logit_scale"),
-        )
+        return replace(super().table(head), ignore=("*.position_ids", *ignore, "logit_scale"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +82,8 @@ class DualConfig(CompositeConfig):
 
     @classmethod
     def from_dict(cls, values, *, ignore=()):
-        """The older `text_config_dict` and `vision_config_dict` stand for the whole of a tower:
-        what they leave out is as the family has it, as in the reference."""
+        """The older `text_config_dict` and `vision_config_dict` replace the whole config of a
+        tower: what they leave out has the family's default, as in the reference."""
         values = dict(values)
         for name in cls.PARTS:
             if (older := values.pop(f"{name}_dict", None)) is not None:

@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transformers_jax.hub.table import Tying, rows
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.weight_rows import layer
 from transformers_jax.nn import head as heads
-from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.pooling import Name
 
 SUMMARIES: dict[str, Name] = {
@@ -33,7 +31,7 @@ class ElectraConfig(BertConfig):
     model_type = "electra"
     FIXED = {"position_embedding_type": "absolute"}
     UNUSED = frozenset({"summary_proj_to_labels"})  # runs only where it changes nothing
-    TIES = (Tying("electra.embeddings.word_embeddings.weight", "generator_lm_head.weight"),)
+    PREFIX = "electra."
     POOLED = ()
     WORDS = "generator_predictions.dense generator_predictions.LayerNorm generator_lm_head"
     WORDS_ACT = "gelu"  # whatever hidden_act says
@@ -58,7 +56,7 @@ class ElectraConfig(BertConfig):
         """Whether the embeddings are brought to the width of the stream."""
         return self.embedding_size != self.hidden_size
 
-    def embed(self) -> EmbedSpec:
+    def embed(self):
         stream = self.hidden_size if self.projects else None
         return replace(super().embed(), width=self.embedding_size, project=stream)
 
@@ -75,7 +73,7 @@ class ElectraConfig(BertConfig):
         return self.summary() if head == "multiple_choice" else super().task_options(head)
 
     def summary(self) -> dict[str, Any]:
-        """What stands in front of multiple choice, as the fields that begin with `summary_` say."""
+        """What is in front of multiple choice, as the fields that begin with `summary_` say."""
         D, kind, act = self.hidden_size, self.summary_type, self.summary_activation
         if kind not in SUMMARIES:
             raise ValueError(
@@ -88,9 +86,9 @@ class ElectraConfig(BertConfig):
         rates = dict(rate=self.summary_last_dropout, pooled_rate=self.summary_first_dropout)
         return {**rates, "pooling": SUMMARIES[kind], "inner": inner}
 
-    def backbone(self, prefix):
-        project = layer(f"{prefix}embeddings_project", "embed.project")
-        return (*super().backbone(prefix), *(rows(project) if self.projects else ()))
+    def backbone(self):
+        project = layer("embeddings_project", "embed.project") if self.projects else ""
+        return super().backbone() + project
 
     def head_rows(self, head, tied):
         if head == "replaced_token":

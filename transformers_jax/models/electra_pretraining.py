@@ -1,5 +1,5 @@
-"""ELECTRA's pretraining pair (Clark et al. 2020): a generator fills masks, a discriminator tells
-which tokens are not the original ones. Both read one set of embeddings."""
+"""ELECTRA's pretraining pair (Clark et al. 2020): a generator fills masks, a discriminator predicts
+which tokens are not the original ones. Both share the embeddings."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from transformers_jax.arrays import Array, Float, Int, Key, Params, to_dtype, wi
 from transformers_jax.graph import Mask
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.labels import per_token
-from transformers_jax.models.base import Model, Plan, masks_of
+from transformers_jax.models.base import Model
 from transformers_jax.models.electra import ElectraConfig
-from transformers_jax.models.masks import Masks
+from transformers_jax.models.masks import Masks, masks_of
 from transformers_jax.models.output import Output
+from transformers_jax.models.plan import Plan
 from transformers_jax.models.wiring import Network, Tower
 from transformers_jax.nn.embed import Projection, TokenEmbedder
 from transformers_jax.nn.head import binary_cross_entropy, loss_of
@@ -30,7 +31,7 @@ from transformers_jax.nn.param import axes, bind, initialise, params
 from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Execution
 
-CHUNKS = 8  # masked places are 15 % of a row: two or three of eight chunks have logits at all
+CHUNKS = 8  # 15 % of the positions are masked: two or three of eight chunks have logits at all
 GENERATOR = "generator_"
 
 
@@ -53,12 +54,12 @@ class PairPlan(Plan):
 
     @property
     def discriminator(self) -> Plan:
-        """Of the discriminator alone."""
+        """That of the discriminator."""
         return Plan(self.config, "replaced_token", self.execution, self.mask)
 
     @property
     def generator(self) -> Plan:
-        """Of the generator alone."""
+        """That of the generator."""
         config = generator_config(self.config, self.fraction)
         return Plan(config, "masked_lm", self.execution, self.mask)
 
@@ -128,15 +129,15 @@ def make_pair(
 
 
 class Filled(NamedTuple):
-    """What the generator made of the masked places."""
+    """The sum of the generator's losses, and the ids that it draws at masked positions."""
 
     total: Float[Array, ""]
-    sampled: Int[Array, "B T"]
+    ids: Int[Array, "B T"]
 
 
 class ReplacedTokenPair(Model):
-    """A discriminator (`embed`, `stack`, `head`) and the generator that reads with the same
-    word, position and type embeddings and their norm, and whose output table are the words."""
+    """A discriminator (`embed`, `stack`, `head`) and a generator with the same word, position and
+    type embeddings and their norm, and whose output table are the word embeddings."""
 
     plan: PairPlan
 
@@ -151,10 +152,8 @@ class ReplacedTokenPair(Model):
         self.stack = Stack(config.spec(mask), execution)
         self.head = config.head("replaced_token")
         embed = generator.embed()
-        self.generator_project = (
-            Projection(embed.width, embed.project, embed.initial, embed.project_bias)
-            if embed.project
-            else None
+        self.generator_project = embed.project and Projection(
+            embed.width, embed.project, embed.initial, embed.project_bias
         )
         self.generator_stack = Stack(generator.spec(mask), execution)
         self.generator_head = generator.head("masked_lm")
@@ -170,74 +169,70 @@ class ReplacedTokenPair(Model):
     ) -> Output:
         """Losses of both on rows whose `input_ids` are masked already.
 
-        `labels` are the original ids at masked places and -100 elsewhere. A replacement is drawn
+        `labels` are the original ids at masked positions and -100 elsewhere. A replacement is drawn
         from the generator's distribution (without a key: its likeliest word); one that is equal to
         the original is no replacement. No gradient passes through the drawing.
 
         Returns:
             loss (= generator_loss + weight * discriminator_loss), generator_loss (mean over masked
-            places), discriminator_loss (mean over all tokens), masked_count, token_count,
-            replaced_logits [B T], corrupted_ids [B T] and replaced [B T], what was really so.
+            positions), discriminator_loss (mean over all tokens), masked_count, token_count,
+            replaced_logits [B T], corrupted_ids [B T] and replaced [B T], which of them differ.
         """
         if labels is None:
-            raise ValueError("give labels: the original ids at masked places, -100 elsewhere")
+            raise ValueError("give labels: the original ids at masked positions, -100 elsewhere")
         noise, first, second = split_key(key, 3)
-        around = dict(attention_mask=attention_mask, token_type_ids=token_type_ids, tags=tags)
-        stream = (
-            self._alone(True).forward(input_ids=input_ids, key=first, **around).last_hidden_state
-        )
-        filled = self._fill(stream, labels, noise)
+        others = dict(attention_mask=attention_mask, token_type_ids=token_type_ids, tags=tags)
+        generated = self._generator().forward(input_ids=input_ids, key=first, **others)
+        filled = self._fill(generated.last_hidden_state, labels, noise)
         masked = labels != IGNORED
-        ids = jnp.where(masked, filled.sampled, input_ids)
+        ids = jnp.where(masked, filled.ids, input_ids)
         replaced = masked & (ids != labels)
-        logits = self._alone(False).forward(input_ids=ids, key=second, **around).logits
+        logits = self._discriminator().forward(input_ids=ids, key=second, **others).logits
         tokens = jnp.ones(ids.shape, bool) if attention_mask is None else attention_mask > 0
         total, count = binary_cross_entropy(logits, replaced, tokens)
-        asked = masked.sum().astype(jnp.float32)
-        generator_loss = filled.total / jnp.maximum(asked, 1.0)
-        discriminator_loss = total / jnp.maximum(count, 1.0)
+        masked_count = masked.sum().astype(jnp.float32)
         terms = loss_of(
-            generator_loss=(filled.total, asked),
+            generator_loss=(filled.total, masked_count),
             discriminator_part=(self.plan.weight * total, count),
         )
         return Output(
             **terms,
-            generator_loss=generator_loss,
-            discriminator_loss=discriminator_loss,
-            masked_count=asked,
+            generator_loss=filled.total / jnp.maximum(masked_count, 1.0),
+            discriminator_loss=total / jnp.maximum(count, 1.0),
+            masked_count=masked_count,
             token_count=count,
             replaced_logits=logits,
             corrupted_ids=ids,
             replaced=replaced,
         )
 
-    def _alone(self, generator: bool) -> Network:
-        """One of the two as a model that holds the shared parameters; it lives inside a trace."""
-        if not generator:
-            plan, head = self.plan.discriminator, self.head
-            tower = Tower(self.embed, self.stack)
-        else:
-            plan, head = self.plan.generator, None
-            narrow = generator_config(self.plan.config, self.plan.fraction).embed()
-            embed = self.embed.sharing(narrow, self.generator_project)
-            tower = Tower(embed, self.generator_stack)
-        return plan.prepared(Network({"stack": tower}, head))
+    def _discriminator(self) -> Network:
+        """The discriminator as a model, within a trace: it holds the pair's own modules."""
+        tower = Tower(self.embed, self.stack)
+        return self.plan.discriminator.prepared(Network({"stack": tower}, self.head))
+
+    def _generator(self) -> Network:
+        """The generator likewise, without its head."""
+        plan = self.plan.generator
+        config: Any = plan.config
+        embed = self.embed.sharing(config.embed(), self.generator_project)
+        return plan.prepared(Network({"stack": Tower(embed, self.generator_stack)}))
 
     def _fill(self, x: Float[Array, "B T D"], labels: Int[Array, "B T"], key: Key | None) -> Filled:
-        """The generator's loss and words at masked places.
+        """The generator's loss and words at masked positions.
 
-        Masked places are sorted to the front of their rows, and a chunk of columns in which no
-        row has any is left out: logits, the largest array by far, are made for few others.
+        Masked positions are sorted to the front of their rows, and a chunk of columns in which no
+        row has any is skipped: logits, the largest array by far, are computed for few others.
         """
-        assert self.embed.table is not None  # the words of both
+        assert self.embed.table is not None  # the word embeddings of both
         table, (B, T), kind = self.embed.table[...], labels.shape, wide(x)
         order = jnp.argsort(labels == IGNORED, axis=1, stable=True)
         width = -(-T // CHUNKS)
-        more = ((0, 0), (0, width * CHUNKS - T))
-        asked = jnp.pad(jnp.take_along_axis(labels, order, 1), more, constant_values=IGNORED)
-        x = jnp.pad(jnp.take_along_axis(x, order[..., None], 1), (*more, (0, 0)))
+        padding = ((0, 0), (0, width * CHUNKS - T))
+        labels = jnp.pad(jnp.take_along_axis(labels, order, 1), padding, constant_values=IGNORED)
+        x = jnp.pad(jnp.take_along_axis(x, order[..., None], 1), (*padding, (0, 0)))
 
-        def answer(x, labels, number):
+        def predict(x, labels, number):
             logits = self.generator_head.logits(x, table)
             total, _ = cross_entropy(logits, labels)
             scores = jax.lax.stop_gradient(logits.astype(kind))
@@ -246,41 +241,36 @@ class ReplacedTokenPair(Model):
                 scores = scores + jax.random.gumbel(own, scores.shape, jnp.float32)
             return total, jnp.argmax(scores, -1).astype(jnp.int32)
 
-        def none(x, labels, number):
+        def skip(x, labels, number):
             return jnp.zeros((), kind), jnp.zeros(labels.shape, jnp.int32)
 
-        def step(so_far, chunk):
-            some = (chunk[1] != IGNORED).any()
-            total, sampled = jax.lax.cond(some, jax.checkpoint(answer), none, *chunk)
-            return so_far + total, sampled
+        def step(total, chunk):
+            has_masked = (chunk[1] != IGNORED).any()
+            loss, ids = jax.lax.cond(has_masked, jax.checkpoint(predict), skip, *chunk)
+            return total + loss, ids
 
-        columns = lambda a: jnp.moveaxis(a.reshape(B, CHUNKS, width, *a.shape[2:]), 1, 0)
-        chunks = (columns(x), columns(asked), jnp.arange(CHUNKS))
-        total, sampled = jax.lax.scan(step, jnp.zeros((), kind), chunks)
-        sampled = jnp.moveaxis(sampled, 0, 1).reshape(B, -1)[:, :T]
-        return Filled(total, jnp.take_along_axis(sampled, jnp.argsort(order, axis=1), 1))
+        by_chunk = lambda a: jnp.moveaxis(a.reshape(B, CHUNKS, width, *a.shape[2:]), 1, 0)
+        xs = (by_chunk(x), by_chunk(labels), jnp.arange(CHUNKS))
+        total, ids = jax.lax.scan(step, jnp.zeros((), kind), xs)
+        ids = jnp.moveaxis(ids, 0, 1).reshape(B, -1)[:, :T]
+        return Filled(total, jnp.take_along_axis(ids, jnp.argsort(order, axis=1), 1))
 
-    # ------------------------------------------------------------ each alone
+    # ------------------------------------------------------------ each as a model of its own
 
     def discriminator_model(self, params_of_pair: Params | None = None) -> Network:
         """The discriminator as a model of its own: ElectraForPreTraining in Hugging Face."""
         values = params(self) if params_of_pair is None else params_of_pair
         own = {name: x for name, x in values.items() if not name.startswith(GENERATOR)}
-        alone: Any = self.plan.discriminator.build()
-        return bind(alone, own)
+        return bind(self.plan.discriminator.build(), own)
 
     def generator_model(self, params_of_pair: Params | None = None) -> Network:
         """The generator as a model of its own: ElectraForMaskedLM in Hugging Face."""
-        values = params(self) if params_of_pair is None else params_of_pair
-        own = {
-            name.removeprefix(GENERATOR): x
-            for name, x in values.items()
-            if name.startswith(GENERATOR)
-        }
-        project = {name: own.pop(name) for name in ("project",) if name in own}
-        shared = {name: x for name, x in values["embed"].items() if name != "project"}
-        alone: Any = self.plan.generator.build()
-        return bind(alone, {**own, "embed": {**shared, **project}})
+        values = dict(params(self) if params_of_pair is None else params_of_pair)
+        embed = {name: x for name, x in values["embed"].items() if name != "project"}
+        if (project := values.pop(f"{GENERATOR}project", None)) is not None:
+            embed["project"] = project
+        own = {name: values[f"{GENERATOR}{name}"] for name in ("stack", "head")}
+        return bind(self.plan.generator.build(), {**own, "embed": embed})
 
     def save_pretrained(self, directory: Any, **options: Any) -> None:
         """Writes both, as `discriminator` and `generator` in the directory."""
@@ -296,7 +286,7 @@ class ReplacedTokenPair(Model):
     def check(self, inputs: Mapping[str, Any], method: str = "forward") -> None:
         ids, labels = inputs.get("input_ids"), inputs.get("labels")
         if ids is None or labels is None:
-            raise ValueError("give input_ids, and labels: the original ids at masked places")
+            raise ValueError("give input_ids, and labels: the original ids at masked positions")
         self.embed.check(inputs)
         masks = self.stack.masks("self")
         checks.tags("tags", inputs.get("tags"), masks, np.shape(ids), self.positions)

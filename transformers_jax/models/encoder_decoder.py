@@ -2,8 +2,8 @@
 checkpoints"). Hugging Face model_type "encoder-decoder".
 
 BERT and BERT, RoBERTa and GPT-2, ...: any family here that is one stack can be the encoder, any
-that has the head "causal_lm" and cross-attention the decoder. Nothing is built twice: both are made
-as models of their own, and taken apart into the wiring `Network`; so are their tables.
+that has the head "causal_lm" and cross-attention the decoder. Both are built
+as models of their own, whose towers and tables are then those of one `Network`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from transformers_jax.nn.embed import Projection
 
 READER = {"embed": "embed", "stack": "encoder", "pooler": "pooler"}
 WRITER = {"embed": "decoder_embed", "stack": "decoder", "head": "head"}
-"""Where the parts of the two models stand in the one that is made of them."""
+"""The paths of the parts of the two models in the whole."""
 
 
 def bert_decoder() -> BertConfig:
@@ -54,14 +54,14 @@ class EncoderDecoderConfig(CompositeConfig):
             )
         if not getattr(self.decoder, "add_cross_attention", False):
             raise ValueError(
-                f"decoder: {self.decoder.model_type} without add_cross_attention=True cannot hear "
-                "the encoder; bert, roberta, electra and gpt2 have such a switch (is_decoder=True "
-                "beside it)"
+                f"decoder: {self.decoder.model_type} without add_cross_attention=True cannot "
+                "attend to the encoder; bert, roberta, electra and gpt2 have such a switch "
+                "(is_decoder=True beside it)"
             )
 
     @classmethod
     def modernise(cls, values):
-        # the decoder's config says what is tied; of the whole it says nothing, as in transformers
+        # as in transformers, the decoder's config alone says what is tied
         values = super().modernise(values)
         return {name: value for name, value in values.items() if name != "tie_word_embeddings"}
 

@@ -22,7 +22,7 @@ KINDS: dict[str, tuple[type, ...]] = {
 
 
 def wrong_type(field: dataclasses.Field, value: Any) -> list[str]:
-    """A complaint if a value is of none of the types that a field is declared with."""
+    """What is wrong with a value that has none of the declared types of its field."""
     names = [part.split("[")[0].strip() for part in _alternatives(str(field.type))]
     if not set(names) <= set(KINDS):
         return []
@@ -32,8 +32,8 @@ def wrong_type(field: dataclasses.Field, value: Any) -> list[str]:
     flag_for_number = isinstance(value, bool) and bool not in kinds
     if isinstance(value, kinds) and not flag_for_number:
         return []
-    wanted = str(field.type).replace("Frozen", "dict")
-    return [f"{field.name}={value!r} should be of type {wanted}"]
+    declared = str(field.type).replace("Frozen", "dict")
+    return [f"{field.name}={value!r} should be of type {declared}"]
 
 
 def _alternatives(text: str) -> list[str]:
@@ -49,24 +49,24 @@ def _alternatives(text: str) -> list[str]:
 
 
 def out_of_range(config: Any) -> list[str]:
-    """Complaints about sizes below one, shares that are none, and an unknown problem."""
+    """What is wrong with sizes below one, rates outside [0, 1], and an unknown problem type."""
     fields = [(f.name, f.type, getattr(config, f.name)) for f in dataclasses.fields(config)]
     numbers = [(name, value) for name, _, value in fields if isinstance(value, (int, float))]
     small = [f"{name}={value}" for name, kind, value in fields if kind == "int" and value < 1]
-    found = [", ".join(small) + ": sizes are at least 1"] if small else []
-    found += [
+    problems = [", ".join(small) + ": sizes are at least 1"] if small else []
+    problems += [
         f"{name}={value}: a rate of dropout lies in [0, 1]"
         for name, value in numbers
         if "drop" in name and not 0 <= value <= 1
     ]
-    found += [
+    problems += [
         f"{name}={value}: a number that keeps from dividing by zero is not negative"
         for name, value in numbers
         if name.endswith(("eps", "epsilon")) and not value >= 0
     ]
     if (problem := config.problem_type) is not None and problem not in PROBLEMS:
-        found += [f"problem_type={problem!r}: expected one of {', '.join(PROBLEMS)}"]
-    return found
+        problems += [f"problem_type={problem!r}: expected one of {', '.join(PROBLEMS)}"]
+    return problems
 
 
 def label_names(count: Any) -> dict[str, str]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.graph import CAUSAL, FULL, given
-from transformers_jax.hub.table import Table, Tying
+from transformers_jax.hub.table import Tying
 from transformers_jax.models.blocks import attention, block
 from transformers_jax.models.class_names import LABELLING, heads_of
 from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
 from transformers_jax.models.task_heads import first_of
-from transformers_jax.models.weight_rows import S, backbone, dense, norm, of_heads
+from transformers_jax.models.weight_rows import S, dense, norm
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.spec import Block, Initial, LayerNorm, StackSpec
+
+# Conv1D holds (in, out), unlike torch's Linear, and query, key and value are one tensor.
+FUSED = f"{S}.self.query{{0}} {S}.self.key{{0}} {S}.self.value{{0}}"
+H = "h.{i}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,30 @@ class GPT2Config(OneTower):
         "num_attention_heads": "n_head",
         "max_position_embeddings": "n_positions",
     }
+    PREFIX = "transformer."
     TIES = (Tying("transformer.wte.weight", "lm_head.weight"),)
+    IGNORE = tuple(  # causal masks, which v4 stored
+        f"*.{part}.{mask}"
+        for part in ("attn", "crossattention")
+        for mask in ("bias", "masked_bias")
+    )
+    ROWS = f"""
+wte.weight   | embed.table
+wpe.weight   | embed.position
+{norm(f"{H}.ln_1", f"{S}.self_norm")}
+{H}.attn.c_attn.weight   | {FUSED.replace("{0}", "")} | d (n h k) -> n d h k
+{H}.attn.c_attn.bias     | {FUSED.replace("{0}", "_bias")} | (n h k) -> n h k
+{dense(f"{H}.attn.c_proj", f"{S}.self.out", "(h k) d -> h k d")}
+{norm(f"{H}.ln_cross_attn", f"{S}.cross_norm")}
+{dense(f"{H}.crossattention.q_attn", f"{S}.cross.query", "d (h k) -> d h k", "(h k) -> h k")}
+{H}.crossattention.c_attn.weight | {S}.cross.key {S}.cross.value | d (n h k) -> n d h k
+{H}.crossattention.c_attn.bias   | {S}.cross.key_bias {S}.cross.value_bias | (n h k) -> n h k
+{dense(f"{H}.crossattention.c_proj", f"{S}.cross.out", "(h k) d -> h k d")}
+{norm(f"{H}.ln_2", f"{S}.ffn_norm")}
+{dense(f"{H}.mlp.c_fc", f"{S}.ffn.up", "")}
+{dense(f"{H}.mlp.c_proj", f"{S}.ffn.down", "")}
+{norm("ln_f", "stack.norm")}
+"""
     HEADS = heads_of("GPT2", "none", *LABELLING, GPT2LMHeadModel="causal_lm")
 
     vocab_size: int = 50257
@@ -57,8 +84,8 @@ class GPT2Config(OneTower):
     bos_token_id: int | None = 50256
     eos_token_id: int | tuple[int, ...] | None = 50256
 
-    def spec(self, mask=None, cross=None) -> StackSpec:
-        """Pre-norm blocks of causal self-attention, cross-attention if wanted, and an MLP."""
+    def spec(self, mask=None, cross=None):
+        """Pre-norm blocks of causal self-attention, cross-attention if configured, and an MLP."""
         crosses, norm = self.add_cross_attention, LayerNorm(self.layer_norm_epsilon)
         mask, other = given(mask, CAUSAL), given(cross, FULL) if crosses else None
         own = attention(self, "n_embd", "n_head", mask, dropout=self.attn_pdrop)
@@ -79,7 +106,7 @@ class GPT2Config(OneTower):
         std = self.initializer_range
         return Initial(std, residual=std / (2 * self.n_layer) ** 0.5)
 
-    def embed(self) -> EmbedSpec:
+    def embed(self):
         """Words + positions; types are looked up among the words."""
         return EmbedSpec(
             vocab=self.vocab_size,
@@ -98,34 +125,5 @@ class GPT2Config(OneTower):
         """Dropout in front of the labels of tokens."""
         return first_of(self.classifier_dropout, self.hidden_dropout, 0.1)
 
-    def table(self, head) -> Table:
-        stray = tuple(f"*.{n}.{b}" for n in ("attn", "crossattention") for b in BUFFERS)
-        return Table(
-            (*backbone(BACKBONE, self.spec().slots), *of_heads(decoder_rows("classifier"), head)),
-            prefix="transformer.",
-            ignore=stray,
-            ties=self.TIES if self.tie_word_embeddings else (),
-        )
-
-
-BUFFERS = ("bias", "masked_bias")  # causal masks, which v4 stored
-# Conv1D holds (in, out), unlike torch's Linear, and query, key and value are one tensor.
-FUSED = f"{S}.self.query{{0}} {S}.self.key{{0}} {S}.self.value{{0}}"
-H = "transformer.h.{i}"
-BACKBONE = f"""
-transformer.wte.weight   | embed.table
-transformer.wpe.weight   | embed.position
-{norm(f"{H}.ln_1", f"{S}.self_norm")}
-{H}.attn.c_attn.weight   | {FUSED.replace("{0}", "")} | d (n h k) -> n d h k
-{H}.attn.c_attn.bias     | {FUSED.replace("{0}", "_bias")} | (n h k) -> n h k
-{dense(f"{H}.attn.c_proj", f"{S}.self.out", "(h k) d -> h k d")}
-{norm(f"{H}.ln_cross_attn", f"{S}.cross_norm")}
-{dense(f"{H}.crossattention.q_attn", f"{S}.cross.query", "d (h k) -> d h k", "(h k) -> h k")}
-{H}.crossattention.c_attn.weight | {S}.cross.key {S}.cross.value | d (n h k) -> n d h k
-{H}.crossattention.c_attn.bias   | {S}.cross.key_bias {S}.cross.value_bias | (n h k) -> n h k
-{dense(f"{H}.crossattention.c_proj", f"{S}.cross.out", "(h k) d -> h k d")}
-{norm(f"{H}.ln_2", f"{S}.ffn_norm")}
-{dense(f"{H}.mlp.c_fc", f"{S}.ffn.up", "")}
-{dense(f"{H}.mlp.c_proj", f"{S}.ffn.down", "")}
-{norm("transformer.ln_f", "stack.norm")}
-"""
+    def head_rows(self, head, tied):
+        return decoder_rows("classifier").get(head, "")

@@ -11,20 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from transformers_jax.models import longformer
 from transformers_jax.models.bart import LEGACY, BartConfig
 from transformers_jax.models.class_names import heads_of
-from transformers_jax.models.longformer import (
-    DefaultGlobal,
-    GlobalTokens,
-    check_per_layer,
-    local,
-    relation,
-    windowed,
-)
 from transformers_jax.nn.embed import TagArgument
-from transformers_jax.spec import StackSpec
-
-QUERIES = "query key value"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +25,7 @@ class LEDConfig(BartConfig):
     """
 
     model_type = "led"
+    PREFIX = "led."
     LABELS = 2
     FIXED = {**LEGACY, "static_position_embeddings": False, "scale_embedding": False}
     SPELLINGS = {
@@ -56,58 +47,32 @@ class LEDConfig(BartConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        check_per_layer(self, "attention_window", self.windows, "encoder_layers")
+        self.windows()  # checked
 
-    @property
     def windows(self) -> tuple[int, ...]:
         """The width of the window in each layer of the encoder."""
-        width = self.attention_window
-        return (width,) * self.encoder_layers if isinstance(width, int) else width
+        return longformer.per_layer(self, "attention_window", "encoder_layers")
 
     def embed(self, decoder):
         name = f"max_{'decoder' if decoder else 'encoder'}_position_embeddings"
-        tag = TagArgument("global_attention_mask", "global", DefaultGlobal(None, None))
+        tag = TagArgument("global_attention_mask", "global", longformer.DefaultGlobal())
         tags = () if decoder else (tag,)
         return replace(super().embed(decoder), positions=getattr(self, name), offset=0, tags=tags)
 
-    def spec(self, decoder, own=None, cross=None) -> StackSpec:
+    def spec(self, decoder, own=None, cross=None):
         """BART's blocks; on the encoder's side in two relations."""
-        plain = super().spec(decoder, own, cross)
+        stack = super().spec(decoder, own, cross)
         if decoder:
-            return plain
-        blocks = tuple(
-            (replace(attend, op=windowed(attend.op, own, local(width // 2, 1))), feed)
-            for (attend, feed), width in zip(plain.blocks, self.windows)
-        )
-        return replace(plain, blocks=blocks, layout=GlobalTokens())
+            return stack
+        return longformer.windowed(stack, own, self.windows(), (1,) * stack.depth)
 
     # ------------------------------------------------------------ the table
-
-    @property
-    def ties(self):
-        return tuple(tie.renamed(named) for tie in self.TIES)
-
-    def resolved(self, same):
-        return super().resolved(lambda *names: same(*map(named, names)))
 
     def side_rows(self, name, ours, embed):
         if name == "decoder":
             return super().side_rows(name, ours, embed)
-        inner = " ".join(f"longformer_self_attn.{role}" for role in QUERIES.split())
-        text = super().side_rows(name, ours, embed, f"{inner} output")
-        attention = "model.encoder.layers.{i}.self_attn.longformer_self_attn"
-        return text + relation(attention, f"{ours}.blocks.{{slot}}.self")
-
-    def table(self, head):
-        found = super().table(head)
-        return replace(
-            found,
-            rows=tuple(replace(row, theirs=named(row.theirs)) for row in found.rows),
-            prefix=named(found.prefix),
-            ties=tuple(tie.renamed(named) for tie in found.ties),
-        )
-
-
-def named(name: str) -> str:
-    """A name of BART's as LED has it."""
-    return f"led.{name.removeprefix('model.')}" if name.startswith("model.") else name
+        inner = "longformer_self_attn"
+        names = f"{inner}.query {inner}.key {inner}.value output"
+        theirs = f"encoder.layers.{{i}}.self_attn.{inner}"
+        relation = longformer.relation(theirs, f"{ours}.blocks.{{slot}}.self")
+        return super().side_rows(name, ours, embed, names) + relation

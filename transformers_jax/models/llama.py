@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from transformers_jax.graph import CAUSAL, given
-from transformers_jax.hub.table import Table, Tying, slots
+from transformers_jax.hub.table import Tying
 from transformers_jax.models.blocks import BIASES, block
 from transformers_jax.models.class_names import LABELLING, heads_of
 from transformers_jax.models.config import Frozen
 from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
 from transformers_jax.models.rope import modern_rope, rotary
 from transformers_jax.models.task_heads import first_of
-from transformers_jax.models.weight_rows import S, attention, feed_forward, norm, of_heads
+from transformers_jax.models.weight_rows import S, attention, feed_forward, norm
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
@@ -25,6 +25,9 @@ class LlamaConfig(OneTower):
     """The fields of a Llama config.json; defaults are Llama 1 7B."""
 
     model_type = "llama"
+    PREFIX = "model."
+    PREFIXES = {"question_answering": "transformer."}  # Hugging Face's name in this one class
+    IGNORE = ("*.rotary_emb.inv_freq",)
     TIES = (Tying("model.embed_tokens.weight", "lm_head.weight"),)
     HEADS = heads_of("Llama", "none", "causal_lm", *LABELLING)
 
@@ -57,7 +60,7 @@ class LlamaConfig(OneTower):
         """normal(initializer_range) everywhere, as transformers initialises it."""
         return Initial(self.initializer_range)
 
-    def spec(self, mask=None) -> StackSpec:
+    def spec(self, mask=None):
         """Pre-norm blocks of causal rotary attention (grouped heads) and a gated MLP."""
         norm = RMSNorm(self.rms_norm_eps)
         # transformers' Llama rotates whole heads, whatever the factor says
@@ -77,36 +80,27 @@ class LlamaConfig(OneTower):
         blocks = (block(own, ffn, norm),) * self.num_hidden_layers
         return StackSpec(self.hidden_size, blocks, norm, initial=self.initial)
 
-    def embed(self) -> EmbedSpec:
-        """Words alone."""
+    def embed(self):
+        """Words without positions."""
         return EmbedSpec(vocab=self.vocab_size, width=self.hidden_size, initial=self.initial)
 
     def head(self, head):
         rate = first_of(self.classifier_dropout, 0.1)
         return decoder_head(self, head, self.hidden_size, self.initial, rate)
 
-    def table(self, head) -> Table:
-        # Hugging Face calls the backbone of this one class by another name.
-        prefix = "transformer." if head == "question_answering" else "model."
-        return Table(
-            (*slots(self.backbone(prefix)), *of_heads(decoder_rows("score"), head)),
-            prefix=prefix,
-            prefixes=("model.", "transformer."),
-            ignore=("*.rotary_emb.inv_freq",),
-            ties=self.TIES if self.tie_word_embeddings else (),
-        )
+    def head_rows(self, head, tied):
+        return decoder_rows("score").get(head, "")
 
-    def backbone(self, prefix: str) -> str:
-        """The rows of words and stack, whose names begin with `prefix`."""
-        layer = f"{prefix}layers.{{i}}"
+    def backbone(self):
         return f"""
-{prefix}embed_tokens.weight | embed.table
-{norm(f"{layer}.input_layernorm", f"{S}.self_norm", bias=False)}
-{attention(f"{layer}.self_attn", f"{S}.self", PROJECTIONS, self.attention_bias)}
-{norm(f"{layer}.post_attention_layernorm", f"{S}.ffn_norm", bias=False)}
-{feed_forward(f"{layer}.mlp", f"{S}.ffn", "gate_proj up_proj down_proj", self.mlp_bias)}
-{norm(f"{prefix}norm", "stack.norm", bias=False)}
+embed_tokens.weight | embed.table
+{norm(f"{L}.input_layernorm", f"{S}.self_norm", bias=False)}
+{attention(f"{L}.self_attn", f"{S}.self", PROJECTIONS, self.attention_bias)}
+{norm(f"{L}.post_attention_layernorm", f"{S}.ffn_norm", bias=False)}
+{feed_forward(f"{L}.mlp", f"{S}.ffn", "gate_proj up_proj down_proj", self.mlp_bias)}
+{norm("norm", "stack.norm", bias=False)}
 """
 
 
+L = "layers.{i}"
 PROJECTIONS = "q_proj k_proj v_proj o_proj"

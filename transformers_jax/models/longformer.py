@@ -8,8 +8,9 @@ relation; Hugging Face gives the window's diagonals and `global_attentions` apar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,17 +18,21 @@ import numpy as np
 from transformers_jax.arrays import Array, Int
 from transformers_jax.graph import FULL, Mask, Near, Strided, Where, given
 from transformers_jax.graph.layouts import with_global
-from transformers_jax.hub.table import Row, Tying
-from transformers_jax.models.bert import BACKBONE
 from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.roberta import RobertaConfig
-from transformers_jax.models.weight_rows import HEADS_OUT, S, backbone, dense
+from transformers_jax.models.weight_rows import HEADS_OUT, S, dense
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import TagArgument, TokenEmbedder
-from transformers_jax.spec import Layout, OpSpec, StackSpec
+from transformers_jax.spec import Layout, StackSpec
 
 GLOBAL = Where("global", of="query")
 REAL = Where("real", of="query")  # padding attends to nothing, as in the reference
+
+GLOBAL_BY_TASK: dict[str, Literal["first", "question", "choice"]] = {
+    "sequence_classification": "first",
+    "question_answering": "question",
+    "multiple_choice": "choice",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +53,8 @@ class LongformerConfig(RobertaConfig):
         "ignore_attention_mask": False,
     }
     UNUSED = frozenset({"onnx_export"})
-    TIES = (
-        Tying("longformer.embeddings.word_embeddings.weight", "lm_head.decoder.weight"),
-        *RobertaConfig.TIES[1:],
-    )
+    PREFIX = "longformer."
     HEADS = heads_of("Longformer", "none", "masked_lm", *CHOOSING)
-    LISTS: ClassVar[tuple[str, ...]] = ("attention_window", "attention_dilation")
     classifier_dropout: ClassVar[None] = None  # type: ignore[misc]  # the reference has no such
 
     vocab_size: int = 30522
@@ -63,8 +64,12 @@ class LongformerConfig(RobertaConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in self.LISTS:
-            check_per_layer(self, name, self.per_layer(name), "num_hidden_layers")
+        self.lists()  # checked
+
+    def lists(self) -> tuple[tuple[int, ...], ...]:
+        """The window and the dilation of each layer."""
+        names = ("attention_window", "attention_dilation")
+        return tuple(per_layer(self, name, "num_hidden_layers") for name in names)
 
     @classmethod
     def modernise(cls, values):
@@ -73,25 +78,15 @@ class LongformerConfig(RobertaConfig):
             values["attention_mode"] = "longformer"
         return values
 
-    def per_layer(self, name: str) -> tuple[int, ...]:
-        """A field that may be one number for all layers."""
-        value = getattr(self, name)
-        return (value,) * self.num_hidden_layers if isinstance(value, int) else value
-
     def to_dict(self) -> dict[str, Any]:
         values = super().to_dict()
-        if set(self.per_layer("attention_dilation")) == {1}:
+        if set(self.lists()[1]) == {1}:
             del values["attention_dilation"]
         return values
 
-    def spec(self, mask=None, cross=None) -> StackSpec:
+    def spec(self, mask=None, cross=None):
         """RoBERTa's blocks with two relations: a window and the global tokens; global to all."""
-        plain, blocks = super().spec(cross=cross), []
-        windows, dilations = (self.per_layer(name) for name in self.LISTS)
-        for (attend, feed), window, step in zip(plain.blocks, windows, dilations):
-            op = windowed(attend.op, mask, local(window // 2, step))
-            blocks.append((replace(attend, op=op), feed))
-        return replace(plain, blocks=tuple(blocks), layout=GlobalTokens())
+        return windowed(super().spec(cross=cross), mask, *self.lists())
 
     def embedder(self, head):
         tag = TagArgument("global_attention_mask", "global", self.default_global(head))
@@ -99,40 +94,44 @@ class LongformerConfig(RobertaConfig):
 
     def default_global(self, head: str) -> DefaultGlobal:
         """Which tokens are global where the caller does not say (section 3.1: by task)."""
-        tasks = {
-            "sequence_classification": "first",
-            "question_answering": "before",
-            "multiple_choice": "after",
-        }
-        return DefaultGlobal(tasks.get(head), self.sep_token_id)
+        return DefaultGlobal(GLOBAL_BY_TASK.get(head), self.sep_token_id)
 
-    def backbone(self, prefix: str) -> tuple[Row, ...]:
-        text = (BACKBONE + RELATION).replace("bert.", prefix)
-        return backbone(text, self.spec().slots)
+    def backbone(self):
+        return super().backbone() + relation("encoder.layer.{i}.attention.self", f"{S}.self")
 
 
-def check_per_layer(config: Any, name: str, values: tuple[int, ...], count: str) -> None:
-    """Raises ValueError unless there is a positive number (of a window: an even one) for each of
-    the layers, of which there are as many as the field `count` says."""
-    layers = getattr(config, count)
-    odd = name == "attention_window" and any(v % 2 for v in values)
-    if len(values) != layers or odd or min(values) < 1:
+def per_layer(config: Any, name: str, count: str) -> tuple[int, ...]:
+    """A field that may be one number for all of the layers, of which there are as many as the field
+    `count` says.
+
+    Raises:
+        ValueError: another count of numbers, one that is not positive, or an odd window.
+    """
+    value, layers = getattr(config, name), getattr(config, count)
+    values = (value,) * layers if isinstance(value, int) else value
+    even = "even " if name == "attention_window" else ""
+    if len(values) != layers or min(values) < 1 or (even and any(v % 2 for v in values)):
         raise ValueError(
-            f"{type(config).__name__}: {name} {list(values)}: expected a positive "
-            f"{'even ' if name == 'attention_window' else ''}number, or one for each of "
-            f"the {layers} layers ({count})"
+            f"{type(config).__name__}: {name} {list(values)}: expected a positive {even}number, or "
+            f"one for each of the {layers} layers ({count})"
         )
+    return values
 
 
-def windowed(attend: OpSpec, mask: Mask | None, near: Mask) -> AttentionSpec:
-    """Attention in two relations: tokens attend to a window and to the global tokens; global
-    tokens, with projections of their own, to all."""
-    assert isinstance(attend, AttentionSpec)
-    return replace(
-        attend,
-        mask=REAL & ~GLOBAL & given(mask, near | Where("global")),
-        relations=(REAL & GLOBAL & given(mask, FULL),),
-    )
+def windowed(
+    stack: StackSpec, mask: Mask | None, windows: Sequence[int], dilations: Sequence[int]
+) -> StackSpec:
+    """The stack with attention in two relations: tokens attend to the window of their layer and to
+    the global tokens; global tokens, with projections of their own, to all."""
+    blocks = []
+    for (attend, feed), window, step in zip(stack.blocks, windows, dilations):
+        near = local(window // 2, step) | Where("global")
+        relations = (REAL & GLOBAL & given(mask, FULL),)
+        own = REAL & ~GLOBAL & given(mask, near)
+        assert isinstance(attend.op, AttentionSpec)
+        op = replace(attend.op, mask=own, relations=relations)
+        blocks.append((replace(attend, op=op), feed))
+    return replace(stack, blocks=tuple(blocks), layout=GlobalTokens())
 
 
 def local(reach: int, step: int) -> Mask:
@@ -153,25 +152,25 @@ class GlobalTokens(Layout):
 
 @dataclass(frozen=True)
 class DefaultGlobal:
-    """The tokens that are global by default: none, the first, those before the first separator (a
-    question), or those behind the first two (an answer to choose)."""
+    """The tokens that are global by default: none; the first; the question, which is before the
+    first separator; or the choice, which is behind the first two."""
 
-    place: str | None
-    separator: int | None
+    part: Literal["first", "question", "choice"] | None = None
+    separator: int | None = None
 
     def __call__(self, ids: Int[Array, "B T"] | None, shape: tuple[int, int]) -> Array | np.ndarray:
         index = np.arange(shape[1], dtype=np.int32)[None]
-        if self.place == "first":
+        if self.part == "first":
             return (index == 0).astype(np.int32)
-        if self.place is None or ids is None:
+        if self.part is None or ids is None:
             return np.zeros_like(index)
         first = jnp.argmax(ids == self.separator, axis=1)[:, None]
-        asked = index < first if self.place == "before" else index > first + 1
-        return asked.astype(jnp.int32)
+        is_global = index < first if self.part == "question" else index > first + 1
+        return is_global.astype(jnp.int32)
 
     def check(self, ids: Int[Array, "... T"]) -> None:
         """Raises ValueError for a row in which the separators do not tell where a question ends."""
-        if self.place in ("before", "after"):
+        if self.part in ("question", "choice"):
             counts = (np.asarray(ids) == self.separator).sum(-1)
             if wrong := [tuple(map(int, row)) for row in np.argwhere(counts != 3)]:
                 row = ", ".join(map(str, wrong[0]))
@@ -188,6 +187,3 @@ def relation(theirs: str, ours: str) -> str:
         dense(f"{theirs}.{role}_global", f"{ours}.relations.0.{role}", HEADS_OUT, "(h k) -> h k")
         for role in ("query", "key", "value")
     )
-
-
-RELATION = relation("bert.encoder.layer.{i}.attention.self", f"{S}.self")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from transformers_jax.models.bart import BARE_PRE_NORM, BartConfig
 from transformers_jax.models.class_names import heads_of
-from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.sinusoidal import Sinusoids
 
 
@@ -25,6 +24,7 @@ class M2M100Config(BartConfig):
     LABELS = 2
     FIXED = {**BARE_PRE_NORM, "static_position_embeddings": True}
     UNUSED = BartConfig.UNUSED | {"extra_pos_embeddings"}
+    IGNORE = (*BartConfig.IGNORE, "*.embed_positions.weights")  # early files hold the sinusoids
     HEADS = heads_of("M2M100", "none", "seq2seq_lm")
 
     vocab_size: int = 128112
@@ -35,7 +35,7 @@ class M2M100Config(BartConfig):
     decoder_layerdrop: float = 0.05
     forced_eos_token_id: int | tuple[int, ...] | None = None
 
-    def embed(self, decoder: bool) -> EmbedSpec:
+    def embed(self, decoder):
         if self.pad_token_id is None:
             raise ValueError("M2M100Config: pad_token_id is None, but positions are counted by it")
         return replace(
@@ -45,7 +45,3 @@ class M2M100Config(BartConfig):
             padding=self.pad_token_id,
             norm=None,
         )
-
-    def table(self, head):
-        found = super().table(head)  # files of early releases hold the sinusoids
-        return replace(found, ignore=(*found.ignore, "*.embed_positions.weights"))

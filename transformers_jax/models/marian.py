@@ -1,6 +1,6 @@
 """Marian (Junczys-Dowmunt et al. 2018; OPUS-MT, Tiedemann 2020). Hugging Face model_type "marian".
 
-Post-norm blocks as in the 2017 Transformer, with positions whose sines stand before their cosines.
+Post-norm blocks as in the 2017 Transformer, with positions whose sines are before their cosines.
 Source and target may have vocabularies of their own. The decoder begins with the padding token,
 which must not be generated: generation_config.json bans it.
 """
@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from transformers_jax.models.bart import LEGACY, BartConfig
 from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.sinusoidal import SinusoidalConfig
-from transformers_jax.models.wiring.family import SIDES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,7 @@ class MarianConfig(SinusoidalConfig):
 
     def to_dict(self):
         written = super().to_dict()
-        if not self.share_encoder_decoder_embeddings:  # then the output alone is meant
+        if not self.share_encoder_decoder_embeddings:  # then it means the output only
             written["tie_word_embeddings"] = self.tie_word_embeddings
         return written
 
@@ -48,24 +47,16 @@ class MarianConfig(SinusoidalConfig):
         return own or self.vocab_size
 
     @property
-    def ties(self):
-        return self.TIES if self.share_encoder_decoder_embeddings else self.TIES[1:]
-
-    @property
-    def apart(self):
-        return super().apart if self.share_encoder_decoder_embeddings else SIDES
-
-    def shared_row(self, head):
-        return super().shared_row(head) if self.share_encoder_decoder_embeddings else None
+    def shares_words(self):
+        return self.share_encoder_decoder_embeddings
 
     def resolved(self, same):
-        found = super().resolved(same)
-        shares = self.share_encoder_decoder_embeddings
-        return found if shares else found.replace(own_words=self.own_words)
+        config = super().resolved(same)
+        return config if self.shares_words else config.replace(own_words=self.own_words)
 
     def table(self, head):
-        found = super().table(head)
-        if head == "seq2seq_lm":  # only files of early releases hold the sinusoids then
-            ignored = (*found.ignore, "*.embed_positions.weight")
-            return replace(found, ignore=ignored, computed=())
-        return found
+        table = super().table(head)
+        if head != "seq2seq_lm":
+            return table
+        # only files of early releases hold the sinusoids then
+        return replace(table, ignore=(*table.ignore, "*.embed_positions.weight"), computed=())

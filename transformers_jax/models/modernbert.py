@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers_jax.graph import FULL, Near, given
-from transformers_jax.hub.table import Table, Tying
+from transformers_jax.hub.table import Tying
 from transformers_jax.models.blocks import BIASES, attention, block
 from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.config import Frozen
 from transformers_jax.models.rope import modern_rope, rotary
 from transformers_jax.models.task_heads import task_head
-from transformers_jax.models.weight_rows import HEADS_IN, S, backbone, layer, norm, of_heads
+from transformers_jax.models.weight_rows import HEADS_IN, S, layer, norm
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
@@ -28,12 +28,15 @@ BASES = {"full_attention": 160000.0, "sliding_attention": 10000.0}  # section 2.
 OLD_BASES = {"full_attention": "global_rope_theta", "sliding_attention": "local_rope_theta"}
 
 
+L = "layers.{i}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModernBertConfig(OneTower):
     """The fields of a ModernBERT config.json; defaults are ModernBERT-base (149M).
 
     `sparse_prediction` is not read: where there are labels the reference then answers for the
-    masked words alone, with the same loss; here all words have logits.
+    masked words only, with the same loss; here all words have logits.
     """
 
     model_type = "modernbert"
@@ -42,7 +45,23 @@ class ModernBertConfig(OneTower):
         reference_compile repad_logits_with_grad sparse_prediction sparse_pred_ignore_index
         """.split()
     )
+    PREFIX = "model."
     TIES = (Tying("model.embeddings.tok_embeddings.weight", "decoder.weight"),)
+    ROWS = f"""
+embeddings.tok_embeddings.weight | embed.table
+{norm("embeddings.norm", "embed.norm")}
+{norm(f"{L}.attn_norm", f"{S}.self_norm")}
+{L}.attn.Wqkv.weight | {S}.self.query {S}.self.key {S}.self.value | (n h k) d -> n d h k
+{L}.attn.Wo.weight | {S}.self.out | {HEADS_IN}
+{norm(f"{L}.mlp_norm", f"{S}.ffn_norm")}
+{L}.mlp.Wi.weight | {S}.ffn.gate {S}.ffn.up | (n f) d -> n d f
+{L}.mlp.Wo.weight | {S}.ffn.down | d f -> f d
+{norm("final_norm", "stack.norm")}
+{L}.attn.Wqkv.bias | {S}.self.query_bias {S}.self.key_bias {S}.self.value_bias | (n h k) -> n h k
+{L}.attn.Wo.bias | {S}.self.out_bias
+{L}.mlp.Wi.bias | {S}.ffn.gate_bias {S}.ffn.up_bias | (n f) -> n f
+{L}.mlp.Wo.bias | {S}.ffn.down_bias
+"""
     HEADS = heads_of("ModernBert", "none", "masked_lm", *CHOOSING)
 
     vocab_size: int = 50368
@@ -131,13 +150,9 @@ class ModernBertConfig(OneTower):
     @property
     def initial(self) -> Initial:
         """truncated normal(0.02); what writes into the stream, narrower by sqrt(2 L)."""
-        return Initial(
-            self.initializer_range,
-            self.narrow,
-            self.normal(0.0).cut,
-        )
+        return Initial(self.initializer_range, self.narrow, self.normal(0.0).cut)
 
-    def spec(self, mask=None) -> StackSpec:
+    def spec(self, mask=None):
         """Pre-norm blocks; the first reads the normalised embeddings without another norm."""
         blocks = tuple(self.block(n, kind, mask) for n, kind in enumerate(self.types))
         return StackSpec(self.hidden_size, blocks, self.layer_norm, initial=self.initial)
@@ -168,7 +183,7 @@ class ModernBertConfig(OneTower):
         own_norm, rate = self.layer_norm if number else None, self.attention_dropout
         return (replace(attends, norm=own_norm, dropout=rate), computes)
 
-    def embed(self) -> EmbedSpec:
+    def embed(self):
         """Words, normalised."""
         return EmbedSpec(
             vocab=self.vocab_size,
@@ -179,10 +194,8 @@ class ModernBertConfig(OneTower):
             initial=self.initial,
         )
 
-    def head(self, head: str) -> heads.Head | None:
-        """The head of this name; all but "none" begin with the same transform."""
-        if head == "none":
-            return None
+    def head(self, head: str) -> heads.Head:
+        """The head of this name; all begin with the same transform."""
         D, narrow = self.hidden_size, self.normal(self.narrow)
         act, rate, bias = self.classifier_activation, self.classifier_dropout, self.classifier_bias
         inner = heads.Square(D, act, narrow, self.layer_norm, bias=bias)
@@ -197,16 +210,11 @@ class ModernBertConfig(OneTower):
         wide = self.normal(D**-0.5)
         return task_head(self, head, D, wide, rate=rate, inner=inner, **pooled.get(head, {}))
 
-    def table(self, head) -> Table:
+    def head_rows(self, head, tied):
         # rows of biases and norms' shifts that this model does not have lead nowhere
-        inner = {name: INNER.replace("inner", "transform") if name == "masked_lm" else INNER
-                 for name in self.HEADS.values()}  # fmt: skip
-        texts = {name: text + ANSWERS.get(name, CLASSIFY) for name, text in inner.items()}
-        return Table(
-            (*backbone(BACKBONE, self.spec().slots), *of_heads({**texts, "none": ""}, head)),
-            prefix="model.",
-            ties=self.TIES if self.tie_word_embeddings else (),
-        )
+        if head == "none":
+            return ""
+        return TRANSFORM + WORDS if head == "masked_lm" else INNER + CLASSIFY
 
 
 def types_of(depth: int, every: int = 3) -> tuple[str, ...]:
@@ -214,22 +222,7 @@ def types_of(depth: int, every: int = 3) -> tuple[str, ...]:
     return tuple("sliding_attention" if n % every else "full_attention" for n in range(depth))
 
 
-L = "model.layers.{i}"
-BACKBONE = f"""
-model.embeddings.tok_embeddings.weight | embed.table
-{norm("model.embeddings.norm", "embed.norm")}
-{norm(f"{L}.attn_norm", f"{S}.self_norm")}
-{L}.attn.Wqkv.weight | {S}.self.query {S}.self.key {S}.self.value | (n h k) d -> n d h k
-{L}.attn.Wo.weight | {S}.self.out | {HEADS_IN}
-{norm(f"{L}.mlp_norm", f"{S}.ffn_norm")}
-{L}.mlp.Wi.weight | {S}.ffn.gate {S}.ffn.up | (n f) d -> n d f
-{L}.mlp.Wo.weight | {S}.ffn.down | d f -> f d
-{norm("model.final_norm", "stack.norm")}
-{L}.attn.Wqkv.bias | {S}.self.query_bias {S}.self.key_bias {S}.self.value_bias | (n h k) -> n h k
-{L}.attn.Wo.bias | {S}.self.out_bias
-{L}.mlp.Wi.bias | {S}.ffn.gate_bias {S}.ffn.up_bias | (n f) -> n f
-{L}.mlp.Wo.bias | {S}.ffn.down_bias
-"""
 INNER = layer("head.dense", "head.inner") + norm("head.norm", "head.inner.norm")
+TRANSFORM = INNER.replace("inner", "transform")
 CLASSIFY = layer("classifier", "head.classify")
-ANSWERS = {"masked_lm": "\ndecoder.weight | head.table\ndecoder.bias | head.bias"}
+WORDS = "\ndecoder.weight | head.table\ndecoder.bias | head.bias"

@@ -9,16 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from transformers_jax.hub.table import Tying, slots
 from transformers_jax.models.bert import MLP, BertConfig
 from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.roberta import RobertaConfig
 from transformers_jax.models.weight_rows import S, block_rows, embeddings
-from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.spec import Buckets, StackSpec
+from transformers_jax.spec import Buckets
 
 PADDING = 1
 BUCKETS = 32
+
+
+L = "encoder.layer.{i}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +28,12 @@ class MPNetConfig(RobertaConfig):
     and eps 1e-5."""
 
     model_type = "mpnet"
-    TIES = (
-        Tying("mpnet.embeddings.word_embeddings.weight", "lm_head.decoder.weight"),
-        *RobertaConfig.TIES[1:],
-    )
+    PREFIX = "mpnet."
+    ROWS = f"""
+{embeddings("embeddings")}
+encoder.relative_attention_bias.weight | stack.score.table
+{block_rows(L, S, "attention.attn", "q k v o", MLP, "attention.LayerNorm output.LayerNorm")}
+"""
     HEADS = heads_of("MPNet", "none", "masked_lm", *CHOOSING)
     # no fields here
     type_vocab_size: ClassVar[None] = None
@@ -41,33 +44,16 @@ class MPNetConfig(RobertaConfig):
     vocab_size: int = 30527
     relative_attention_num_buckets: int = 32
 
-    def spec(self, mask=None, cross=None) -> StackSpec:
+    def spec(self, mask=None, cross=None):
         rows = self.relative_attention_num_buckets
         if rows < BUCKETS:
             raise ValueError(
                 f"MPNetConfig: relative_attention_num_buckets ({rows}) must be at least {BUCKETS}: "
                 "distances fall into so many buckets, however many rows the table has"
             )
-        return replace(
-            super().spec(mask, cross), score=Buckets(buckets=BUCKETS, far=128, rows=rows)
-        )
+        score = Buckets(buckets=BUCKETS, far=128, rows=rows)
+        return replace(super().spec(mask, cross), score=score)
 
-    def embed(self) -> EmbedSpec:
-        return replace(
-            BertConfig.embed(self),
-            types=None,
-            offset=PADDING + 1,
-            padding=PADDING,
-            padding_idx=PADDING,
-        )
-
-    def backbone(self, prefix):
-        return slots(BACKBONE)
-
-
-L = "mpnet.encoder.layer.{i}"
-BACKBONE = f"""
-{embeddings("mpnet.embeddings")}
-mpnet.encoder.relative_attention_bias.weight | stack.score.table
-{block_rows(L, S, "attention.attn", "q k v o", MLP, "attention.LayerNorm output.LayerNorm")}
-"""
+    def embed(self):
+        counted = dict(offset=PADDING + 1, padding=PADDING, padding_idx=PADDING)
+        return replace(BertConfig.embed(self), types=None, **counted)

@@ -1,8 +1,8 @@
 """Nomic BERT (Nussbaum et al. 2024, section 3.1). Hugging Face model_type "nomic_bert".
 
 BERT with rotary positions, gated feed-forwards and no biases in its blocks: nomic-bert-2048 and the
-encoders of nomic-embed-text. Their files were made by code of the authors, whose config names its
-fields as GPT-2's; transformers v5 has a class, which writes tensors under the authors' names.
+encoders of nomic-embed-text. Their files were written by code of the authors, whose config names
+its fields as GPT-2's; transformers v5 has a class, which writes tensors under the authors' names.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from transformers_jax.hub.table import Table, Tying, slots
+from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.config import Frozen
 from transformers_jax.models.rope import modern_rope, rotary
-from transformers_jax.models.weight_rows import HEADS_IN, S, attention, feed_forward, norm
-from transformers_jax.nn.attention import AttentionSpec
-from transformers_jax.nn.embed import EmbedSpec
+from transformers_jax.models.weight_rows import HEADS_IN, S, attention, behind, feed_forward, norm
 
 BASE = 1000.0
 AUTHORS: dict[str, Any] = {  # the values of the authors' class where their config says nothing
@@ -46,6 +44,9 @@ RENAMED = {
 BIASES = ("cls.predictions.transform.dense.bias", "cls.predictions.bias")
 MULTIPLE = 256  # the authors' gated networks are as wide as the next multiple
 GATED = {"swiglu": "silu", "geglu": "gelu"}
+
+
+L = "encoder.layers.{i}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +82,19 @@ class NomicBertConfig(BertConfig):
         summary_type summary_use_proj use_flash_attn use_xentropy
         """.split()
     )
-    TIES = (
-        Tying("nomic_bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
-        *BertConfig.TIES[1:],
-    )
+    PREFIX = "nomic_bert."
     POOLED = ("sequence_classification",)
     WORDS = BertConfig.WORDS.replace("LayerNorm", "layer_norm")
+    ROWS = f"""
+embeddings.word_embeddings.weight       | embed.table
+embeddings.token_type_embeddings.weight | embed.type
+{norm("emb_ln", "embed.norm")}
+{L}.attn.Wqkv.weight | {S}.self.query {S}.self.key {S}.self.value | (n h k) d -> n d h k
+{L}.attn.out_proj.weight | {S}.self.out | {HEADS_IN}
+{norm(f"{L}.norm1", f"{S}.self_norm")}
+{feed_forward(f"{L}.mlp", f"{S}.ffn", "fc12 fc11 fc2", bias=False)}
+{norm(f"{L}.norm2", f"{S}.ffn_norm")}
+"""
     HEADS = heads_of(
         *("NomicBert", "none", "masked_lm", *CHOOSING[:2]),
         NomicBertForPreTraining="masked_lm",  # the authors' class
@@ -114,7 +122,7 @@ class NomicBertConfig(BertConfig):
         """The numbers of one head."""
         return self.head_dim or self.head_width("hidden_size", "num_attention_heads")
 
-    def attend(self, mask) -> AttentionSpec:
+    def attend(self, mask):
         kv = self.width_of_head
         rotation = rotary(self.rope_parameters, self.max_position_embeddings)
         return replace(super().attend(mask), kv=kv, bias=(), rotary=rotation)
@@ -122,27 +130,23 @@ class NomicBertConfig(BertConfig):
     def feed_forward(self):
         return replace(super().feed_forward(), gated=True, bias=False)
 
-    def embed(self) -> EmbedSpec:
+    def embed(self):
         return replace(super().embed(), positions=None)
 
     # ------------------------------------------------------------ the table
 
     def table(self, head) -> Table:
-        found = super().table(head)
-        prefix = found.prefix
+        table = super().table(head)
         # files of the authors may lack the biases of the head: each is a group of its own
-        others = found.rows[len(self.backbone(prefix)) :]
-        others = tuple(replace(r, group=r.theirs) if r.theirs in BIASES else r for r in others)
-        running = slots(RUNNING.replace("bert.", prefix))
+        rows = tuple(replace(r, group=r.theirs) if r.theirs in BIASES else r for r in table.rows)
+        count = len(slots(self.ROWS))
+        running = behind(self.PREFIX, slots(RUNNING))
         return replace(
-            found,
-            rows=(*self.backbone(prefix), *others),
+            table,
+            rows=rows,
             prefixes=("bert.",),
-            variants=(replace(found, rows=(*running, *others)),),
+            variants=(replace(table, rows=(*running, *rows[count:])),),
         )
-
-    def backbone(self, prefix):
-        return slots(BACKBONE.replace("bert.", prefix))
 
 
 def of_authors(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,22 +173,11 @@ def of_authors(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-L = "bert.encoder.layers.{i}"
-BACKBONE = f"""
-bert.embeddings.word_embeddings.weight       | embed.table
-bert.embeddings.token_type_embeddings.weight | embed.type
-{norm("bert.emb_ln", "embed.norm")}
-{L}.attn.Wqkv.weight | {S}.self.query {S}.self.key {S}.self.value | (n h k) d -> n d h k
-{L}.attn.out_proj.weight | {S}.self.out | {HEADS_IN}
-{norm(f"{L}.norm1", f"{S}.self_norm")}
-{feed_forward(f"{L}.mlp", f"{S}.ffn", "fc12 fc11 fc2", bias=False)}
-{norm(f"{L}.norm2", f"{S}.ffn_norm")}
-"""
-R = "bert.layers.{i}"
+R = "layers.{i}"
 RUNNING = f"""
-bert.embeddings.word_embeddings.weight       | embed.table
-bert.embeddings.token_type_embeddings.weight | embed.type
-{norm("bert.embeddings.LayerNorm", "embed.norm")}
+embeddings.word_embeddings.weight       | embed.table
+embeddings.token_type_embeddings.weight | embed.type
+{norm("embeddings.LayerNorm", "embed.norm")}
 {attention(f"{R}.self_attn", f"{S}.self", "q_proj k_proj v_proj o_proj", bias=False)}
 {norm(f"{R}.post_attention_layernorm", f"{S}.self_norm")}
 {feed_forward(f"{R}.mlp", f"{S}.ffn", "gate_proj up_proj down_proj", bias=False)}

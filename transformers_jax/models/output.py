@@ -11,7 +11,7 @@ from transformers_jax.arrays import Array, Bool, Float, Int
 from transformers_jax.nn.unembedding import Unembedding
 from transformers_jax.spelling import nearest
 
-ASKED = {  # how a call asks for fields
+OPTIONS = {  # which arguments of a call give fields
     "loss": "give labels= (where an answer is marked, start_positions= and end_positions=)",
     "hidden_states": "give output_hidden_states=True",
     "attentions": "give output_attentions=True",
@@ -22,7 +22,7 @@ ASKED = {  # how a call asks for fields
 
 @jax.tree_util.register_pytree_with_keys_class
 class Output(Mapping[str, Any]):
-    """An immutable record, and a pytree. Fields that a call did not ask for are absent.
+    """An immutable record, and a pytree. Fields that a call does not request are absent.
 
     Beside its fields, which are those of Hugging Face, a record with a loss has `loss_terms`:
     {name: (sum, count)}, of which the loss is the sum of sum / count. Otherwise they are None.
@@ -111,9 +111,9 @@ class Output(Mapping[str, Any]):
     def _lacks(self, name: Any) -> str:
         fields = self.__dict__.get("_fields", ())
         hint = ""
-        if isinstance(name, str):  # encoder_hidden_states are asked for as hidden_states are
-            kind = next((field for field in ASKED if name.endswith(field)), None)
-            hint = nearest(name, fields) if kind is None else f"; {ASKED[kind]}"
+        if isinstance(name, str):  # encoder_hidden_states have the option of hidden_states
+            kind = next((field for field in OPTIONS if name.endswith(field)), None)
+            hint = nearest(name, fields) if kind is None else f"; {OPTIONS[kind]}"
         return f"this output has no {name!r}{hint}; it has {', '.join(fields)}"
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,17 +1,17 @@
 """A recurrent translator with additive attention (Bahdanau et al. 2014), where attention began.
 
-A bidirectional GRU reads; a GRU writes, and before each word its state asks all states of the
-source which of them matter now. That question is `nn.attention.Attention` with one head: the query
-is one node, the keys are the source's tokens, the values are their states as they are, and the
-score is v . tanh(W s + U h) in place of a scaled product. `config["module"]` is
-"RecurrentTranslator": the names of the weights are those of torch's own modules.
+A bidirectional GRU encodes; a GRU decodes, whose state attends to all states of the source before
+each word. That is `nn.attention.Attention` with one head: the query is the decoder's state, the
+keys are the source's tokens, the values are their states without a projection, and the score is
+v . tanh(W s + U h) in place of a scaled product. `config["module"]` is "RecurrentTranslator": the
+names of the weights are those of torch's own modules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,15 +19,17 @@ import numpy as np
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int
-from transformers_jax.graph import FULL, Nodes, connect, given, sequence
+from transformers_jax.graph import FULL, Mask, Nodes, connect, given, sequence
 from transformers_jax.hub.table import Table, rows
 from transformers_jax.inputs import checks
+from transformers_jax.models.masks import by_stack
 from transformers_jax.models.output import Output
 from transformers_jax.models.reading import Reading
 from transformers_jax.models.torch_attention import ModuleConfig
 from transformers_jax.models.torch_modules import Translates
 from transformers_jax.models.weight_rows import HEADS_OUT, dense, layer
 from transformers_jax.models.wiring import ShiftRight
+from transformers_jax.models.wiring.decoding import cache_of_source
 from transformers_jax.nn.attention import Attention, AttentionSpec
 from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder, nodes_of
@@ -36,8 +38,8 @@ from transformers_jax.nn.recurrent import BothWays, Gru
 
 
 class InitialBahdanau(spec.Initial):
-    """Orthogonal recurrent matrices, normal(0.001) where queries and keys are made, zero for the
-    vector that scores them, normal(0.01) elsewhere (Bahdanau et al. 2014, appendix B.1)."""
+    """Orthogonal recurrent matrices, normal(0.001) where queries and keys are projected, zero for
+    the vector that scores them, normal(0.01) elsewhere (Bahdanau et al. 2014, appendix B.1)."""
 
     def draw(self, role: str, sizes: spec.Sizes) -> spec.Draw:
         rules = {
@@ -64,7 +66,7 @@ class InitialTorch(spec.Initial):
 class RecurrentConfig(ModuleConfig):
     """Sizes of a RecurrentTranslator; defaults are those of RNNsearch (appendix A.2).
 
-    `context` says what the decoder hears of the source: "attention" to all of its states, or the
+    `context` says what the decoder reads of the source: by "attention" all of its states, or the
     "last" ones of the two directions alone, a bottleneck of fixed size (Cho et al. 2014). `init`
     is the rule of first weights: "bahdanau", the paper's, or "torch", from which AdamW learns in a
     tenth of the steps or fewer (docs/attention-history.md).
@@ -74,6 +76,10 @@ class RecurrentConfig(ModuleConfig):
     module = "RecurrentTranslator"
     is_encoder_decoder = True
     HEADS = {"RecurrentTranslator": "seq2seq_lm"}
+    CHOICES: ClassVar[dict[str, tuple[str, str]]] = {
+        "context": ("attention", "last"),
+        "init": ("bahdanau", "torch"),
+    }
 
     vocab_size: int = 30000
     embedding_size: int = 620
@@ -86,7 +92,7 @@ class RecurrentConfig(ModuleConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name, known in (("context", ("attention", "last")), ("init", ("bahdanau", "torch"))):
+        for name, known in self.CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"RecurrentConfig: {name}={getattr(self, name)!r}: not of {known}")
 
@@ -94,43 +100,12 @@ class RecurrentConfig(ModuleConfig):
         return ("cross",)
 
     def to_dict(self):
-        fields = super().to_dict()
-        own = {
-            "context": "attention",
-            "init": "bahdanau",
-            "pad_token_id": 0,
-            "decoder_start_token_id": 1,
-        }
-        return {k: v for k, v in fields.items() if k not in own or v != own[k]}
+        fields, cls = super().to_dict(), type(self)
+        optional = (*self.CHOICES, "pad_token_id", "decoder_start_token_id")
+        return {k: v for k, v in fields.items() if k not in optional or v != getattr(cls, k)}
 
     def build(self, head, execution, mask=None) -> RecurrentTranslator:
-        initial = InitialBahdanau() if self.init == "bahdanau" else InitialTorch()
-        E, H = self.embedding_size, self.hidden_size
-        embed = EmbedSpec(self.vocab_size, E, initial=initial)
-        attention = AttentionSpec(
-            heads=1,
-            kv=H,
-            source=2 * H,
-            value=2 * H,
-            mask=given(mask.get("cross") if isinstance(mask, Mapping) else mask, FULL),
-            projects=("query", "key"),
-            bias=("key",),
-            score=spec.Additive(),
-        )
-        words = LanguageModel(
-            self.vocab_size, 3 * H + E, initial, tied=False, shift=False, bias=True
-        )
-        return RecurrentTranslator(
-            (TokenEmbedder(embed), TokenEmbedder(embed)),
-            BothWays(E, H, self.layers, initial),
-            Square(H, "tanh", initial),
-            Attention(attention, H, initial),
-            Gru(E + 2 * H, H, initial),
-            words,
-            bottleneck=self.context == "last",
-            start=self.decoder_start_token_id,
-            pad=self.pad_token_id,
-        )
+        return RecurrentTranslator(self, by_stack(mask, "cross").get("cross"))
 
     def table(self, head) -> Table:
         text = "source.weight | embed.table\ntarget.weight | decoder_embed.table"
@@ -141,10 +116,7 @@ class RecurrentConfig(ModuleConfig):
         text += dense("attention.query", "attention.query", HEADS_OUT, None)
         text += dense("attention.key", "attention.key", HEADS_OUT, "(h k) -> h k")
         text += dense("attention.score", "attention.score.vector", "h k -> h k", None)
-        return Table(rows(text + dense("output", "head.table", "", None) + OUTPUT_BIAS))
-
-
-OUTPUT_BIAS = "\noutput.bias | head.bias"
+        return Table(rows(text + "\noutput.weight | head.table\noutput.bias | head.bias"))
 
 
 def unit(theirs: str, ours: str) -> str:
@@ -161,33 +133,35 @@ def unit(theirs: str, ours: str) -> str:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Written:
-    """What a recurrent decoder remembers: its state, the source's keys and values, their nodes."""
+class DecoderCache:
+    """What decoding continues from: the state of the decoder, the keys and values of the source,
+    the source's nodes, and how many words have been read."""
 
     state: Float[Array, "B H"]
-    heard: KeyValues
+    source: KeyValues
     nodes: Nodes
     length: Int[Array, ""]
 
-    def gather(self, rows: Int[Array, " B"]) -> Written:
+    def gather(self, rows: Int[Array, " B"]) -> DecoderCache:
         """The rows of the batch in another order, possibly repeated."""
-        return self._rows(lambda leaf: jnp.take(leaf, rows, axis=0))
+        return self._map(lambda leaf: jnp.take(leaf, rows, axis=0))
 
-    def repeat(self, times: int) -> Written:
+    def repeat(self, times: int) -> DecoderCache:
         """Every row `times` times, side by side."""
-        return self._rows(lambda leaf: jnp.repeat(leaf, times, axis=0))
+        return self._map(lambda leaf: jnp.repeat(leaf, times, axis=0))
 
-    def reorder(self, rows: Int[Array, " B"]) -> Written:
+    def reorder(self, rows: Int[Array, " B"]) -> DecoderCache:
         """`gather` for rows that move only among the beams of one source, which stays."""
         return replace(self, state=jnp.take(self.state, rows, axis=0))
 
-    def _rows(self, change) -> Written:
-        state, heard, nodes = jax.tree.map(change, (self.state, self.heard, self.nodes))
-        return Written(state, heard, nodes, self.length)
+    def _map(self, change) -> DecoderCache:
+        """The cache with each array of rows changed."""
+        state, source, nodes = jax.tree.map(change, (self.state, self.source, self.nodes))
+        return DecoderCache(state, source, nodes, self.length)
 
 
 class RecurrentTranslator(Translates):
-    """Reads with a bidirectional GRU, writes with a GRU that attends.
+    """Encodes with a bidirectional GRU, decodes with a GRU that attends.
 
         c_t = attend(s_{t-1}, h_1 ... h_S)        s_t = GRU([word_t, c_t], s_{t-1})
         logits_t = W [s_t, c_t, word_t] + b       s_0 = tanh(W_s h_1 backward + b_s)
@@ -199,23 +173,29 @@ class RecurrentTranslator(Translates):
 
     is_encoder_decoder = True
 
-    def __init__(
-        self,
-        embeds: tuple[TokenEmbedder, TokenEmbedder],
-        encoder: BothWays,
-        bridge: Square,
-        attention: Attention,
-        writer: Gru,
-        head: LanguageModel,
-        *,
-        bottleneck: bool,
-        start: int | None,
-        pad: int | None,
-    ):
-        self.embed, self.decoder_embed = embeds
-        self.encoder, self.bridge, self.attention = encoder, bridge, attention
-        self.writer, self.head, self.bottleneck = writer, head, bottleneck
-        self.shift = ShiftRight(start, pad)
+    def __init__(self, config: RecurrentConfig, mask: Mask | None):
+        initial = InitialBahdanau() if config.init == "bahdanau" else InitialTorch()
+        V, E, H = config.vocab_size, config.embedding_size, config.hidden_size
+        self.embed, self.decoder_embed = (
+            TokenEmbedder(EmbedSpec(V, E, initial=initial)) for _ in range(2)
+        )
+        self.encoder = BothWays(E, H, config.layers, initial)
+        self.bridge = Square(H, "tanh", initial)
+        attention = AttentionSpec(
+            heads=1,
+            kv=H,
+            source=2 * H,
+            value=2 * H,
+            mask=given(mask, FULL),
+            projects=("query", "key"),
+            bias=("key",),
+            score=spec.Additive(),
+        )
+        self.attention = Attention(attention, H, initial)
+        self.writer = Gru(E + 2 * H, H, initial)
+        self.head = LanguageModel(V, 3 * H + E, initial, tied=False, shift=False, bias=True)
+        self.bottleneck = config.context == "last"
+        self.shift = ShiftRight(config.decoder_start_token_id, config.pad_token_id)
 
     def encoder_forward(self, input_ids=None, attention_mask=None) -> Output:
         """The states of the source (zero at padding), and the last ones of both directions."""
@@ -234,52 +214,55 @@ class RecurrentTranslator(Translates):
         cache=None,
         **labels,
     ) -> Output:
-        """The logits of each next word, given those before it."""
-        heard = encoder_outputs
-        if heard is None and cache is None:
-            heard = self.encoder_forward(input_ids, attention_mask)
+        """The logits of each next word, from those before it."""
+        if encoder_outputs is None and cache is None:
+            encoder_outputs = self.encoder_forward(input_ids, attention_mask)
         if decoder_input_ids is None:
             decoder_input_ids = self.shift.shifted(input_ids, labels.get("labels"))
-        batch = decoder_input_ids.shape[0]
-        held = cache if heard is None else self.init_cache(batch, 0, heard, attention_mask)
+        carry = cache
+        if encoder_outputs is not None:
+            carry = self.init_cache(len(decoder_input_ids), 0, encoder_outputs, attention_mask)
         words = self.decoder_embed.words(decoder_input_ids, self.dtype)
 
-        def write(held: Written, word):
-            context, weights = self._ask(held)
-            state = self.writer.step(jnp.concatenate([word, context], -1), held.state)
-            held = replace(held, state=state, length=held.length + 1)
-            return held, (jnp.concatenate([state, context, word], -1), weights)
+        def step(carry: DecoderCache, word):
+            context, weights = self._attend(carry)
+            state = self.writer.step(jnp.concatenate([word, context], -1), carry.state)
+            carry = replace(carry, state=state, length=carry.length + 1)
+            return carry, (jnp.concatenate([state, context, word], -1), weights)
 
-        held, written = jax.lax.scan(write, held, jnp.moveaxis(words, 1, 0))
-        x, weights = (jnp.moveaxis(part, 0, 1) for part in written)
+        carry, steps = jax.lax.scan(step, carry, jnp.moveaxis(words, 1, 0))
+        x, weights = (jnp.moveaxis(part, 0, 1) for part in steps)
         inputs = HeadInputs({"input_ids": input_ids}, None, None, None, targets=True)
         return Output(
             **self.head(x, inputs, **labels),
-            cache=None if cache is None else held,
+            cache=None if cache is None else carry,
             attention=weights,
-            encoder_states=None if heard is None else heard["last_hidden_state"],
+            encoder_states=encoder_outputs and encoder_outputs["last_hidden_state"],
         )
 
-    def _ask(self, held: Written) -> tuple[Float[Array, "B 2*H"], Float[Array, "B S"]]:
-        """What the source says to the decoder's state, and to which of its nodes it listened."""
-        edges = connect(self.attention.spec.mask, sequence(1, start=held.length), held.nodes)
-        asked = self.attention(held.state[:, None], edges, cache=held.heard, with_weights=True)
-        assert asked.weights is not None  # with_weights
-        return asked.x[:, 0], asked.weights[:, 0, 0]
+    def _attend(self, cache: DecoderCache) -> tuple[Float[Array, "B 2*H"], Float[Array, "B S"]]:
+        """(the context that the decoder's state reads from the source, its attention weights)."""
+        edges = connect(self.attention.spec.mask, sequence(1, start=cache.length), cache.nodes)
+        query = cache.state[:, None]
+        result = self.attention(query, edges, cache=cache.source, with_weights=True)
+        assert result.weights is not None  # with_weights
+        return result.x[:, 0], result.weights[:, 0, 0]
 
-    def init_cache(self, batch, length, encoder_outputs, attention_mask=None, tags=None) -> Written:
-        """The memory of a decoder that has heard the encoder and written nothing."""
+    def init_cache(
+        self, batch, length, encoder_outputs, attention_mask=None, tags=None
+    ) -> DecoderCache:
+        """The cache of a decoder that has read the encoder's states and no word."""
         states = encoder_outputs["last_hidden_state"]
         onward, backward = encoder_outputs["onward_state"], encoder_outputs["backward_state"]
-        if self.bottleneck:  # one node stands for the source
+        if self.bottleneck:  # one node for the whole source
             states, attention_mask = jnp.concatenate([onward, backward], -1)[:, None], None
         valid = jnp.ones(states.shape[:2], jnp.int32) if attention_mask is None else attention_mask
         nodes = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, states.shape[:2]),
             nodes_of(states.shape[1], valid, tags),
         )
-        heard = KeyValues(*self.attention.project(states), kind="cross")
-        return Written(self.bridge(backward), heard, nodes, jnp.zeros((), jnp.int32))
+        source = KeyValues(*self.attention.project(states), kind="cross")
+        return DecoderCache(self.bridge(backward), source, nodes, jnp.zeros((), jnp.int32))
 
     @property
     def reading(self):
@@ -293,11 +276,7 @@ class RecurrentTranslator(Translates):
         return self.call("encoder_forward", input_ids=input_ids, **inputs)
 
     def begin(self, batch, length, source):
-        inputs = dict(source)
-        outputs = inputs.pop("encoder_outputs", None)
-        shared = {n: inputs[n] for n in ("attention_mask", "tags") if n in inputs}
-        outputs = self.encode(**inputs) if outputs is None else outputs
-        return self.init_cache(batch, length, outputs, **shared)
+        return cache_of_source(self, batch, length, source)
 
     def advance(self, ids, columns, cache, **arguments):
         out = self(decoder_input_ids=ids, cache=cache, **arguments)
@@ -305,30 +284,28 @@ class RecurrentTranslator(Translates):
 
     def check(self, inputs: Mapping[str, Any], method: str = "forward") -> None:
         ids, target = inputs.get("input_ids"), inputs.get("decoder_input_ids")
-        outputs: Any = inputs.get("encoder_outputs")
+        outputs, labels = inputs.get("encoder_outputs"), inputs.get("labels")
         cache: Any = inputs.get("cache")
         if ids is None and outputs is None and cache is None:
-            raise ValueError("give source_ids (or encoder_outputs, or a cache that heard them)")
+            raise ValueError("give source_ids (or encoder_outputs, or a cache that has read them)")
         checks.unread_beside(cache, inputs, ("input_ids",))
-        vocab = self.config.target_vocab
         for name, value in (("source_ids", ids), ("target_ids", target)):
             if value is not None:
-                checks.ids(name, value, vocab)
+                checks.ids(name, value, self.config.target_vocab)
         source = None if ids is None else np.shape(ids)
         if outputs is not None:
             checks.encoded(outputs)
-            made = np.shape(outputs["last_hidden_state"])[:2]
-            checks.encoded_from(inputs, source or made, made, "source_ids")
-            source = made
+            encoded = np.shape(outputs["last_hidden_state"])[:2]
+            checks.encoded_from(inputs, source or encoded, encoded, "source_ids")
+            source = encoded
         if source is not None and "attention_mask" in inputs:
             checks.mask("source_mask", inputs["attention_mask"], source, "source_ids")
-        labels = inputs.get("labels")
         if labels is not None:
             checks.integers("labels", labels, 2)
-        made, name = (labels, "labels") if target is None else (target, "target_ids")
-        if made is None:
+        words, name = (labels, "labels") if target is None else (target, "target_ids")
+        if words is None:
             return
         rows = len(cache.state) if source is None else source[0]
-        if rows != np.shape(made)[0]:
-            raise ValueError(f"source_ids have {rows} rows, {name} {np.shape(made)[0]}")
-        self.head.check(inputs, np.shape(made), name)
+        if rows != np.shape(words)[0]:
+            raise ValueError(f"source_ids have {rows} rows, {name} {np.shape(words)[0]}")
+        self.head.check(inputs, np.shape(words), name)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.hub.table import Tying
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.class_names import CHOOSING, heads_of
-from transformers_jax.nn.embed import EmbedSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +19,7 @@ class RobertaConfig(BertConfig):
 
     model_type = "roberta"
     UNUSED = frozenset()
-    TIES = (
-        Tying("roberta.embeddings.word_embeddings.weight", "lm_head.decoder.weight"),
-        Tying("lm_head.bias", "lm_head.decoder.bias"),
-    )
+    PREFIX = "roberta."
     POOLED = ("none", "multiple_choice")
     WORDS = "lm_head.dense lm_head.layer_norm lm_head"
     WORDS_ACT = "gelu"  # whatever hidden_act says
@@ -35,7 +30,7 @@ class RobertaConfig(BertConfig):
     eos_token_id: int | tuple[int, ...] | None = 2
     pad_token_id: int | None = 1
 
-    def embed(self) -> EmbedSpec:
+    def embed(self):
         if self.pad_token_id is None:
             raise ValueError("RobertaConfig: pad_token_id is None, but positions are counted by it")
         pad = self.pad_token_id

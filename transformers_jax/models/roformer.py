@@ -1,6 +1,6 @@
 """RoFormer (Su et al. 2021). Hugging Face model_type "roformer".
 
-BERT's network whose queries and keys (and values, if wanted) are rotated by their position;
+BERT's network whose queries and keys (and values, if configured) are rotated by their position;
 embeddings may be narrower than the stream, as ELECTRA's. Files hold the sines and cosines of all
 positions.
 """
@@ -11,12 +11,10 @@ import functools
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from transformers_jax.hub.table import Computed, Tying
+from transformers_jax.hub.table import Computed
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.electra import ElectraConfig
-from transformers_jax.nn.attention import AttentionSpec
-from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.sinusoidal import Sinusoids
 from transformers_jax.spec import Rotary
 
@@ -31,10 +29,7 @@ class RoFormerConfig(ElectraConfig):
     model_type = "roformer"
     FIXED = ElectraConfig.FIXED
     UNUSED = ElectraConfig.UNUSED | {"pooler_activation"}
-    TIES = (
-        Tying("roformer.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
-        *BertConfig.TIES[1:],
-    )
+    PREFIX = "roformer."
     WORDS, WORDS_ACT, UNUSED_BIAS = BertConfig.WORDS, None, True
     HEADS = heads_of("RoFormer", "none", "masked_lm", "causal_lm", *CHOOSING)
     classifier_dropout: ClassVar[None] = None  # no field here
@@ -61,11 +56,11 @@ class RoFormerConfig(ElectraConfig):
                 f"({self.num_attention_heads}) = {width} must be even: numbers are rotated in pairs"
             )
 
-    def attend(self, mask) -> AttentionSpec:
+    def attend(self, mask):
         rotary = Rotary(interleaved=True, values=self.rotary_value)
         return replace(super().attend(mask), rotary=rotary)
 
-    def embed(self) -> EmbedSpec:
+    def embed(self):
         # Hugging Face gives it no positions
         return replace(super().embed(), positions=None, counted="columns")
 

@@ -66,7 +66,7 @@ def rotary(rope: Mapping[str, Any], positions: int) -> spec.Rotary:
 
 
 def long_scaling(rope: dict[str, Any], positions: int, original: int) -> spec.LongScaling:
-    """LongRoPE's settings; scores are warmed by how far the trained length was stretched."""
+    """LongRoPE's settings; the attention factor grows with the extension of the trained length."""
     factor, attention_factor = rope.pop("factor", None), rope.pop("attention_factor", None)
     factor = positions / original if factor is None else factor
     if attention_factor is None:

@@ -167,10 +167,10 @@ class StandardSides(EncoderDecoderFamily):
     def side_rows(self, name, ours, embed, own=PROJECTIONS):
         """The rows of one side: positions, norms, blocks. What a family lacks fills no row; `own`
         are the projections of self-attention, where they have other names than BART's."""
-        theirs, slot = f"model.{name}.layers.{{i}}", f"{ours}.blocks.{{slot}}"
+        theirs, slot = f"{name}.layers.{{i}}", f"{ours}.blocks.{{slot}}"
         attends = "self_attn" if name == "encoder" else "self_attn encoder_attn"
         norms = "".join(f"{each}_layer_norm " for each in attends.split()) + "final_layer_norm"
-        text = f"\nmodel.{name}.embed_positions.weight | {embed}.position"
-        text += norm(f"model.{name}.layernorm_embedding", f"{embed}.norm")
-        text += norm(f"model.{name}.layer_norm", f"{ours}.norm")
+        text = f"\n{name}.embed_positions.weight | {embed}.position"
+        text += norm(f"{name}.layernorm_embedding", f"{embed}.norm")
+        text += norm(f"{name}.layer_norm", f"{ours}.norm")
         return text + block_rows(theirs, slot, attends, own, "fc1 fc2", norms)

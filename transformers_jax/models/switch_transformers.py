@@ -71,11 +71,11 @@ class SwitchTransformersConfig(T5Config):
         return {**values, "tie_word_embeddings": tied, "own_words": () if tied else SIDES}
 
     def resolved(self, same):
-        found = super().resolved(same)
+        config = super().resolved(same)
         if self.tie_word_embeddings:
-            return found
-        stored = (side for side, name in self.TABLES.items() if same(name, name))
-        return found.replace(own_words=tuple(stored))
+            return config
+        stored = (s for s, name in zip(SIDES, self.word_tables[1:]) if same(name, name))
+        return config.replace(own_words=tuple(stored))
 
     def to_dict(self):
         written = {f"{side}_sparse_step": self.sparse_step(side == "decoder") for side in SIDES}

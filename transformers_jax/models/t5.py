@@ -6,33 +6,32 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
-from transformers_jax.hub.table import Table, Tying, rows
 from transformers_jax.models.blocks import block
 from transformers_jax.models.class_names import LABELLING, heads_of
 from transformers_jax.models.encoder_decoder_heads import LABELLING_ROWS, encoder_decoder_head
 from transformers_jax.models.task_heads import first_of
-from transformers_jax.models.weight_rows import block_rows, norm, of_heads
+from transformers_jax.models.weight_rows import block_rows, norm
 from transformers_jax.models.wiring import EncoderDecoderFamily
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.spec import Branch, Buckets, InitialT5, RMSNorm, StackSpec
 
-OUTPUT = "lm_head.weight"
-WITHIN, INNER = ("sequence_classification", "token_classification"), "transformer."
-"""Heads whose files have a prefix in front of the backbone, and the prefix."""
+INNER = "transformer."
+"""In front of the backbone, in files of some heads."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class T5Config(EncoderDecoderFamily):
     """The fields of a T5 config.json; defaults are T5-small (60M).
 
-    `own_words` is in no file: it names the sides whose words are stored apart from the shared ones.
+    `own_words` is in no file: it names the sides whose embeddings are stored apart from the shared
+    ones.
     """
 
     model_type = "t5"
     is_encoder_decoder = True
-    ALONE = {"encoder": "encoder", "token_classification": "encoder"}
+    SINGLE = {"encoder": "encoder", "token_classification": "encoder"}
     UNUSED = frozenset({"n_positions", "output_router_logits"})
     SPELLINGS = {
         "hidden_size": "d_model",
@@ -41,9 +40,9 @@ class T5Config(EncoderDecoderFamily):
         "head_dim": "d_kv",
     }
     MLP: ClassVar[str] = "DenseReluDense"
-    SHARED = "shared.weight"
-    TABLES = {"encoder": "encoder.embed_tokens.weight", "decoder": "decoder.embed_tokens.weight"}
-    TIES = (Tying(SHARED, OUTPUT),)
+    PREFIXES = dict.fromkeys(("sequence_classification", "token_classification"), INNER)
+    IGNORE = ("*.EncDecAttention.relative_attention_bias.weight",)
+    HEAD_ROWS = LABELLING_ROWS
     EVERY: ClassVar[tuple[str, ...]] = ("none", "seq2seq_lm", "encoder", *LABELLING)
     HEADS = heads_of("T5", *EVERY, T5WithLMHeadModel="seq2seq_lm")
     UNWRITTEN: ClassVar[frozenset[str]] = frozenset()
@@ -82,19 +81,20 @@ class T5Config(EncoderDecoderFamily):
         return {**values, "scale_decoder_outputs": scaled, "tie_word_embeddings": True}
 
     def resolved(self, same):
-        """The config with what the file tells: tables that are stored and differ are not tied."""
+        """The config with what only the file says: tables that are stored and differ are not
+        tied."""
 
         def equal(a: str, b: str) -> bool | None:
-            found = same(a, b)
-            return same(INNER + a, INNER + b) if found is None else found
+            alike = same(a, b)
+            return same(INNER + a, INNER + b) if alike is None else alike
 
-        shared, own = self.stored_apart(equal, (self.SHARED, *self.TABLES.values(), OUTPUT))
-        tied = self.tie_word_embeddings and equal(shared, OUTPUT) is not False
+        shared, own = self.stored_apart(equal, (*self.word_tables, self.OUTPUT))
+        tied = self.tie_word_embeddings and equal(shared, self.OUTPUT) is not False
         return self.replace(own_words=own, tie_word_embeddings=tied)
 
     def to_dict(self):
         ffn = self.feed_forward()
-        # v5 always says "tied", and lets the stored tables tell whether they are
+        # v5 always says "tied": whether they are, the stored tables show
         written = {"tie_word_embeddings": True, "dense_act_fn": ffn.activation}
         written = {**super().to_dict(), **written, "is_gated_act": ffn.gated}
         return {name: value for name, value in written.items() if name not in self.UNWRITTEN}
@@ -158,24 +158,6 @@ class T5Config(EncoderDecoderFamily):
         return encoder_decoder_head(self, head, self.classifier_dropout, scale=scale)
 
     # ------------------------------------------------------------ the table
-
-    def table(self, head) -> Table:
-        output = "" if self.tie_word_embeddings else f"{OUTPUT} | head.table"
-        texts = {**LABELLING_ROWS, "seq2seq_lm": output}
-        inner = INNER if head in WITHIN else ""
-        found = (*rows(self.words_rows(head)), *self.backbone_rows(head))
-        named = {row.theirs for row in found}
-        copies = [*self.TABLES.values(), *([] if output else [OUTPUT])]
-        stray = [name for name in (self.SHARED, *copies) if name not in named]
-        stray += ["decoder.*"] if head in self.ALONE else []
-        ignore = (prefix + name for name in stray for prefix in ("", INNER))
-        return Table(
-            (*(replace(row, theirs=inner + row.theirs) for row in found), *of_heads(texts, head)),
-            prefix=inner,
-            prefixes=(INNER,),
-            ignore=(*ignore, "*.EncDecAttention.relative_attention_bias.weight"),
-            ties=tuple(Tying(inner + self.SHARED, name) for name in copies),
-        )
 
     def side_rows(self, name, ours, embed):
         decoder, slot = name == "decoder", f"{ours}.blocks.{{slot}}"

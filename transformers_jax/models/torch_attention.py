@@ -110,7 +110,7 @@ class TorchAttentionConfig(ModuleConfig):
             source=self.kdim,
             value_source=self.vdim or self.embed_dim,
             bias=BIASES if self.bias else (),
-            appended=tuple(name for name, wanted in appended if wanted),
+            appended=tuple(name for name, is_set in appended if is_set),
             dropout=self.dropout,
         )
         core = attention.build(self.embed_dim, spec.InitialXavier())
@@ -164,7 +164,8 @@ def read_masks(
 ) -> tuple[Bool[Array, "b T S"], Bool[Array, "B S"] | None, Score | None]:
     """(edges, valid keys, what is added to the scores) of an attention mask and a padding mask.
 
-    torch marks what is *not* heard: True, or -inf in a float mask, whose other numbers are added.
+    torch marks what is *not* attended to: True, or -inf in a float mask, whose other numbers are
+    added to the scores.
     A mask is [T S], or [B * heads T S] with a matrix per row and head.
     """
     edges: Any = np.ones((1, T, S), bool)  # NumPy while every edge is there
@@ -190,27 +191,30 @@ def read_masks(
 
 
 def check_mask(name: str, value: Any, shapes: tuple[tuple[int, ...], ...]) -> None:
-    """A mask is boolean or float and has one of the shapes.
-
-    Raises:
-        ValueError: naming the mask, what came and what was expected.
-    """
+    """Raises ValueError for a mask that is neither boolean nor float, or of another shape."""
     if not holds(value, jnp.bool_, jnp.floating):
         raise ValueError(
-            f"{name} has dtype {dtype_of(value)}; torch's masks are boolean (True: not heard) or "
-            "float (added to the scores, -inf: not heard)"
+            f"{name} has dtype {dtype_of(value)}; torch's masks are boolean (True: no edge) or "
+            "float (added to the scores, -inf: no edge)"
         )
     if np.shape(value) not in shapes:
         expected = " or ".join(map(str, shapes))
         raise ValueError(f"{name} has shape {np.shape(value)}; expected {expected}")
 
 
-def check_sides(shapes: Mapping[str, tuple[int, ...]], first: int) -> None:
-    """Inputs have as many rows, and values as many tokens as their keys.
+def check_vectors(
+    inputs: Mapping[str, Any], widths: Mapping[str, int], batch_first: bool
+) -> tuple[int, list[int]]:
+    """(how many rows the inputs of these names have, how many tokens each has).
 
     Raises:
-        ValueError: naming the two that do not fit.
+        ValueError: another rank or width, unequal rows, or another number of values than keys.
     """
+    first, shapes = 0 if batch_first else 1, {}
+    for name, width in widths.items():
+        shapes[name] = shape = np.shape(inputs.get(name, ()))
+        if len(shape) != 3 or shape[-1] != width:
+            raise ValueError(f"{name} has shape {shape}; expected 3 axes, the last of {width}")
     (name, shape), *others = shapes.items()
     for other, its in others:
         if its[first] != shape[first]:
@@ -222,6 +226,7 @@ def check_sides(shapes: Mapping[str, tuple[int, ...]], first: int) -> None:
         raise ValueError(
             f"key {shapes['key']} and value {shapes['value']}: expected a value for each key"
         )
+    return shape[first], [its[1 - first] for its in shapes.values()]
 
 
 # ---------------------------------------------------------------- the model
@@ -232,12 +237,6 @@ class TorchAttention(Model):
 
     def __init__(self, attention: Attention, batch_first: bool):
         self.attention, self.batch_first = attention, batch_first
-
-    @property
-    def config(self) -> TorchAttentionConfig:
-        config = self.plan.config
-        assert isinstance(config, TorchAttentionConfig)
-        return config
 
     def forward(
         self, query, key, value, key_padding_mask=None, attn_mask=None, noise=None
@@ -265,16 +264,10 @@ class TorchAttention(Model):
         return Output(output=output, weights=attended.weights)
 
     def check(self, inputs: Any, method: str = "forward") -> None:
-        config = self.config
-        widths = (config.embed_dim, config.kdim, config.vdim)
-        for name, width in zip(("query", "key", "value"), widths):
-            width, shape = width or config.embed_dim, np.shape(inputs.get(name, ()))
-            if len(shape) != 3 or shape[-1] != width:
-                raise ValueError(f"{name} has shape {shape}; expected 3 axes, the last of {width}")
-        first = 0 if self.batch_first else 1
-        B, T = (np.shape(inputs["query"])[n] for n in (first, 1 - first))
-        S = np.shape(inputs["key"])[1 - first]
-        check_sides({n: np.shape(inputs[n]) for n in ("query", "key", "value")}, first)
+        config: Any = self.config
+        width = config.embed_dim
+        widths = {"query": width, "key": config.kdim or width, "value": config.vdim or width}
+        B, (T, S, _) = check_vectors(inputs, widths, self.batch_first)
         if "attn_mask" in inputs:
             check_mask("attn_mask", inputs["attn_mask"], ((T, S), (B * config.num_heads, T, S)))
         if "key_padding_mask" in inputs:

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
-import numpy as np
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, is_traced
 from transformers_jax.graph import CAUSAL, FULL, Dense, Mask, given, sequence
-from transformers_jax.hub.table import Table, slots
+from transformers_jax.hub.table import Table, rows, slots
 from transformers_jax.models.base import Model
 from transformers_jax.models.blocks import BIASES, attention, block
 from transformers_jax.models.masks import by_stack
@@ -25,11 +24,11 @@ from transformers_jax.models.output import Output
 from transformers_jax.models.torch_attention import (
     ModuleConfig,
     check_mask,
-    check_sides,
+    check_vectors,
     packed,
     read_masks,
 )
-from transformers_jax.models.weight_rows import feed_forward, norm
+from transformers_jax.models.weight_rows import behind, feed_forward, norm
 from transformers_jax.models.wiring import Network, ShiftRight, Tower
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.feedforward import FeedForwardSpec
@@ -84,13 +83,13 @@ class TorchTransformerConfig(ModuleConfig):
         return TorchTransformer(*stacks, self.batch_first)
 
     def table(self, head) -> Table:
-        return Table(slots(self.backbone("")))
+        return Table(slots(self.backbone()))
 
-    def backbone(self, prefix: str) -> str:
+    def backbone(self) -> str:
         """The rows of both stacks."""
         text = ""
         for side, last in (("encoder", 2), ("decoder", 3)):
-            theirs, ours = f"{prefix}{side}.layers.{{i}}", f"{side}.blocks.{{slot}}"
+            theirs, ours = f"{side}.layers.{{i}}", f"{side}.blocks.{{slot}}"
             text += packed(f"{theirs}.self_attn", f"{ours}.self", self.bias)
             text += norm(f"{theirs}.norm1", f"{ours}.self_norm", self.bias)
             if side == "decoder":
@@ -98,7 +97,7 @@ class TorchTransformerConfig(ModuleConfig):
                 text += norm(f"{theirs}.norm2", f"{ours}.cross_norm", self.bias)
             text += feed_forward(theirs, f"{ours}.ffn", "linear1 linear2", self.bias)
             text += norm(f"{theirs}.norm{last}", f"{ours}.ffn_norm", self.bias)
-            text += norm(f"{prefix}{side}.norm", f"{side}.norm", self.bias)
+            text += norm(f"{side}.norm", f"{side}.norm", self.bias)
         return text
 
 
@@ -143,8 +142,8 @@ class TransformerConfig(TorchTransformerConfig):
         return Translator(towers, head, shift=shift)
 
     def table(self, head) -> Table:
-        text = "embedding.weight | embed.table" + self.backbone("transformer.")
-        return Table(slots(text))
+        words = rows("embedding.weight | embed.table")
+        return Table((*words, *behind("transformer.", slots(self.backbone()))))
 
 
 # ---------------------------------------------------------------- the models
@@ -187,12 +186,6 @@ class TorchTransformer(Model):
     def __init__(self, encoder: Stack, decoder: Stack, batch_first: bool):
         self.encoder, self.decoder, self.batch_first = encoder, decoder, batch_first
 
-    @property
-    def config(self) -> TorchTransformerConfig:
-        config = self.plan.config
-        assert isinstance(config, TorchTransformerConfig)
-        return config
-
     def forward(
         self,
         src,
@@ -209,7 +202,8 @@ class TorchTransformer(Model):
         key=None,
     ) -> Output:
         src, tgt = (x if self.batch_first else jnp.swapaxes(x, 0, 1) for x in (src, tgt))
-        S, T, heads = src.shape[1], tgt.shape[1], self.config.nhead
+        config: Any = self.config
+        S, T, heads = src.shape[1], tgt.shape[1], config.nhead
         keys = split_key(key, 2)
         edges, valid, score = read_masks(src_mask, src_key_padding_mask, S, S, heads)
         memory = self.encoder(
@@ -220,13 +214,13 @@ class TorchTransformer(Model):
             key=keys[0],
         ).x
         own, valid, own_score = read_masks(tgt_mask, tgt_key_padding_mask, T, T, heads)
-        cross, heard, score = read_masks(memory_mask, memory_key_padding_mask, T, S, heads)
+        cross, source_valid, score = read_masks(memory_mask, memory_key_padding_mask, T, S, heads)
         output = self.decoder(
             tgt.astype(self.dtype),
             sequence(T, valid=valid),
             pairs={"tgt_mask": own, "memory_mask": cross},
             source=memory,
-            source_nodes=sequence(S, valid=heard),
+            source_nodes=sequence(S, valid=source_valid),
             scores={"self": own_score, "cross": score},
             key=keys[1],
         ).x
@@ -235,23 +229,18 @@ class TorchTransformer(Model):
         return Output(memory=memory, output=output)
 
     def check(self, inputs: Mapping[str, Any], method: str = "forward") -> None:
-        width, first = self.config.d_model, 0 if self.batch_first else 1
-        for name in ("src", "tgt"):
-            shape = np.shape(inputs.get(name, ()))
-            if len(shape) != 3 or shape[-1] != width:
-                raise ValueError(f"{name} has shape {shape}; expected 3 axes, the last of {width}")
-        B, S = (np.shape(inputs["src"])[n] for n in (first, 1 - first))
-        T = np.shape(inputs["tgt"])[1 - first]
-        check_sides({name: np.shape(inputs[name]) for name in ("src", "tgt")}, first)
+        config: Any = self.config
+        widths = dict.fromkeys(("src", "tgt"), config.d_model)
+        B, (S, T) = check_vectors(inputs, widths, self.batch_first)
         squares = {"src_mask": (S, S), "tgt_mask": (T, T), "memory_mask": (T, S)}
         paddings = {"src_": (B, S), "tgt_": (B, T), "memory_": (B, S)}
         for name, shape in squares.items():
             if name in inputs:
-                check_mask(name, inputs[name], (shape, (B * self.config.nhead, *shape)))
+                check_mask(name, inputs[name], (shape, (B * config.nhead, *shape)))
                 continue
             hint = name.replace("mask", "is_causal")
-            given = inputs.get(hint)
-            if is_traced(given) or given:  # traced, it may be one
+            value = inputs.get(hint)
+            if is_traced(value) or value:  # a traced value may be True
                 raise ValueError(f"{hint} is a hint about {name}: give it")
         for prefix, shape in paddings.items():
             name = f"{prefix}key_padding_mask"

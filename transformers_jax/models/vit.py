@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.hub.table import Table, rows
 from transformers_jax.models.bert import MLP
 from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.standard import ImageTower
 from transformers_jax.models.task_heads import task_head
-from transformers_jax.models.weight_rows import S, backbone, block_rows, layer, norm, of_heads
+from transformers_jax.models.weight_rows import S, block_rows, layer, norm
 from transformers_jax.nn import head as heads
 from transformers_jax.spec import Initial
+
+IN_MEMORY = (  # the names of transformers v5 in memory, which some files hold
+    (r"^((?:vit\.)?)layers\.", r"\1encoder.layer."),
+    (r"\.attention\.([qkv])_proj\.", r".attention.attention.\1_proj."),
+    (r"\.q_proj\.", ".query."),
+    (r"\.k_proj\.", ".key."),
+    (r"\.v_proj\.", ".value."),
+    (r"\.attention\.o_proj\.", ".attention.output.dense."),
+    (r"\.mlp\.fc1\.", ".intermediate.dense."),
+    (r"\.mlp\.fc2\.", ".output.dense."),
+)
+
+
+PROJECTIONS = "attention.query attention.key attention.value output.dense"
+L = "encoder.layer.{i}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +35,18 @@ class ViTConfig(ImageTower):
 
     model_type = "vit"
     UNUSED = frozenset({"encoder_stride"})  # of masked image modelling
+    PREFIX = "vit."
+    POOLER = "pooler.dense"
+    ALIASES = IN_MEMORY
+    HEAD_ROWS = {"image_classification": layer("classifier", "head.classify")}
+    ROWS = f"""
+embeddings.cls_token                          | embed.cls        | 1 1 d -> d
+embeddings.position_embeddings                | embed.position   | 1 t d -> t d
+embeddings.patch_embeddings.projection.weight | embed.patch      | d c p q -> c p q d
+embeddings.patch_embeddings.projection.bias   | embed.patch_bias
+{norm("layernorm", "stack.norm")}
+{block_rows(L, S, "attention", PROJECTIONS, MLP, "layernorm_before layernorm_after")}
+"""
     HEADS = heads_of("ViT", "none", "image_classification")
 
     hidden_dropout_prob: float = 0.0
@@ -49,38 +75,5 @@ class ViTConfig(ImageTower):
         return heads.Pooler(width, self.initial, self.pooler_act, out) if head == "none" else None
 
     def head(self, head):
-        if head == "none":
-            return None
         width, initial = self.hidden_size, self.initial
         return task_head(self, "sequence_classification", width, initial, pooling="first")
-
-    def table(self, head) -> Table:
-        pooler = rows(layer("pooler.dense", "pooler"), group="pooler")
-        classify = {"image_classification": layer("classifier", "head.classify")}
-        return Table(
-            (*backbone(BACKBONE), *pooler, *of_heads(classify, head)),
-            prefix="vit.",
-            aliases=IN_MEMORY,
-        )
-
-
-IN_MEMORY = (  # the names of transformers v5 in memory, which some files hold
-    (r"^((?:vit\.)?)layers\.", r"\1encoder.layer."),
-    (r"\.attention\.([qkv])_proj\.", r".attention.attention.\1_proj."),
-    (r"\.q_proj\.", ".query."),
-    (r"\.k_proj\.", ".key."),
-    (r"\.v_proj\.", ".value."),
-    (r"\.attention\.o_proj\.", ".attention.output.dense."),
-    (r"\.mlp\.fc1\.", ".intermediate.dense."),
-    (r"\.mlp\.fc2\.", ".output.dense."),
-)
-PROJECTIONS = "attention.query attention.key attention.value output.dense"
-L = "vit.encoder.layer.{i}"
-BACKBONE = f"""
-vit.embeddings.cls_token                          | embed.cls        | 1 1 d -> d
-vit.embeddings.position_embeddings                | embed.position   | 1 t d -> t d
-vit.embeddings.patch_embeddings.projection.weight | embed.patch      | d c p q -> c p q d
-vit.embeddings.patch_embeddings.projection.bias   | embed.patch_bias
-{norm("vit.layernorm", "stack.norm")}
-{block_rows(L, S, "attention", PROJECTIONS, MLP, "layernorm_before layernorm_after")}
-"""

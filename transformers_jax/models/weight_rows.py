@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from transformers_jax.hub.table import BACKBONE, Row, Table, rows, slots
@@ -71,14 +71,19 @@ def block_rows(
 
 
 def embeddings(theirs: str, *names: str) -> str:
-    """The embeddings of BERT's kin, with the norm behind them: words, positions, and `names` of
-    further tables ("type")."""
+    """The embeddings of BERT and its variants, with the norm behind them: words, positions, and
+    `names` of further tables ("type")."""
     tables = {"table": "word", "position": "position", "type": "token_type"}
     text = "".join(
         f"\n{theirs}.{tables[ours]}_embeddings.weight | embed.{ours}"
         for ours in ("table", "position", *names)
     )
     return text + norm(f"{theirs}.LayerNorm", "embed.norm")
+
+
+def behind(prefix: str, table: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows with this prefix in front of their names."""
+    return tuple(replace(row, theirs=prefix + row.theirs) for row in table)
 
 
 def backbone(text: str, layers: Sequence[range] = (range(1),)) -> tuple[Row, ...]:
@@ -94,17 +99,18 @@ def of_heads(texts: Mapping[str, str], chosen: str) -> tuple[Row, ...]:
 
     A file may hold heads that the model does not have; their rows lead to no parameter.
     """
-    found = list(rows(texts.get(chosen, ""), group=chosen))
+    table = list(rows(texts.get(chosen, ""), group=chosen))
     for head, text in texts.items():
         if head != chosen:
             foreign = rows(text, group=head)
-            found += [replace(r, ours=tuple(f"{head}:{path}" for path in r.ours)) for r in foreign]
-    return tuple(found)
+            table += [replace(r, ours=tuple(f"{head}:{path}" for path in r.ours)) for r in foreign]
+    return tuple(table)
 
 
 def nested(table: Table, theirs: str, ours: Mapping[str, str], bare: bool = False) -> Table:
-    """The table of a model that is part of another: every name behind `theirs`, every parameter
-    where `ours` says that its part stands. `bare`: as a model without a head is saved."""
+    """The table of a model that is part of another: `theirs` in front of every name, every
+    parameter at the path that `ours` says for its part. `bare`: as a model without a head is
+    saved."""
 
     def named(row: Row) -> Row:
         name = (

@@ -5,15 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers_jax.hub.table import Table, Tying, rows
 from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.encoder_decoder_heads import encoder_decoder_head
 from transformers_jax.models.standard import StandardSides
-from transformers_jax.models.weight_rows import of_heads
-from transformers_jax.nn.embed import EmbedSpec, FrameEmbedder, FrameSpec
-
-WORDS = "model.decoder.embed_tokens.weight"
-OUTPUT = "proj_out.weight"
+from transformers_jax.nn.embed import FrameEmbedder, FrameSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +27,8 @@ class WhisperConfig(StandardSides):
         num_hidden_layers forced_decoder_ids
         """.split()
     )
-    TIES = (Tying(WORDS, OUTPUT),)
+    PREFIX, OUTPUT = "model.", "proj_out.weight"
+    shares_words = False  # only the decoder has words
     SPELLINGS = {
         "hidden_size": "d_model",
         "num_attention_heads": "encoder_attention_heads",
@@ -57,14 +53,7 @@ class WhisperConfig(StandardSides):
     pad_token_id: int | None = 50256
     decoder_start_token_id: int | None = 50257
 
-    @property
-    def apart(self):
-        return ("encoder", "decoder")  # one side alone has words
-
-    def shared_row(self, head):
-        return None
-
-    def embed(self, decoder) -> EmbedSpec:
+    def embed(self, decoder):
         return self.words_and_positions(decoder, self.max_target_positions)
 
     def embedder(self, decoder, **changes):
@@ -76,20 +65,13 @@ class WhisperConfig(StandardSides):
     def head(self, head):
         return encoder_decoder_head(self, head)
 
-    def table(self, head) -> Table:
-        untied = "" if self.tie_word_embeddings else f"{OUTPUT} | head.table"
-        return Table(
-            (*rows(FRAMES), *self.backbone_rows(head), *of_heads({"seq2seq_lm": untied}, head)),
-            prefix="model.",
-            ignore=(OUTPUT,) if self.tie_word_embeddings else (),
-            ties=self.ties,
-        )
+    def side_rows(self, name, ours, embed):
+        return super().side_rows(name, ours, embed) + (FRAMES if name == "encoder" else "")
 
 
-FRAMES = f"""
-model.encoder.conv1.weight | embed.first  | d m k -> k m d
-model.encoder.conv1.bias   | embed.first_bias
-model.encoder.conv2.weight | embed.second | d m k -> k m d
-model.encoder.conv2.bias   | embed.second_bias
-{WORDS}                 | decoder_embed.table
+FRAMES = """
+encoder.conv1.weight | embed.first  | d m k -> k m d
+encoder.conv1.bias   | embed.first_bias
+encoder.conv2.weight | embed.second | d m k -> k m d
+encoder.conv2.bias   | embed.second_bias
 """

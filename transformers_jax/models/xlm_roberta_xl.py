@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.hub.table import rows, slots
-from transformers_jax.models.bert import BACKBONE
 from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.roberta import RobertaConfig
 from transformers_jax.models.weight_rows import norm
-from transformers_jax.nn.embed import EmbedSpec
-from transformers_jax.spec import LayerNorm, StackSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,23 +29,22 @@ class XLMRobertaXLConfig(RobertaConfig):
     type_vocab_size: int = 1
     layer_norm_eps: float = 1e-5
 
-    def spec(self, mask=None, cross=None) -> StackSpec:
+    def spec(self, mask=None, cross=None):
         """Pre-norm blocks; nothing of what the feed-forward networks say is dropped."""
         post = super().spec(mask, cross)
-        block = tuple(
-            replace(
-                branch, placement="pre", dropout=0.0 if branch.name == "ffn" else branch.dropout
-            )
-            for branch in post.blocks[0]
-        )
-        blocks = (block,) * self.num_hidden_layers
-        return replace(post, blocks=blocks, final_norm=LayerNorm(self.layer_norm_eps))
+        *attends, computes = (replace(branch, placement="pre") for branch in post.blocks[0])
+        blocks = ((*attends, replace(computes, dropout=0.0)),) * self.num_hidden_layers
+        return replace(post, blocks=blocks, final_norm=self.layer_norm)
 
-    def embed(self) -> EmbedSpec:
+    def embed(self):
         return replace(super().embed(), norm=None)
 
-    def backbone(self, prefix):
-        text = BACKBONE.replace("bert.", prefix)
-        text = text.replace("attention.output.LayerNorm", "attention.self_attn_layer_norm")
-        text = text.replace(".output.LayerNorm", ".LayerNorm")
-        return (*slots(text), *rows(norm(f"{prefix}encoder.LayerNorm", "stack.norm")))
+    def backbone(self):
+        text = (
+            super()
+            .backbone()
+            .replace("attention.output.LayerNorm", "attention.self_attn_layer_norm")
+        )
+        return text.replace(".output.LayerNorm", ".LayerNorm") + norm(
+            "encoder.LayerNorm", "stack.norm"
+        )

@@ -37,10 +37,10 @@ def check_call(network: Any, inputs: Mapping[str, Any], chosen: Sequence[str]) -
         elif tower.source is not None:
             _check_target(network, name, tower, inputs, shapes)
         else:
-            _check_alone(network, name, tower, inputs, shapes)
+            _check_single(network, name, tower, inputs, shapes)
 
 
-def _check_alone(
+def _check_single(
     network: Any, name: str, tower: Tower, inputs: Mapping[str, Any], shapes: Shapes
 ) -> None:
     """A tower without a source, to which no other attends."""
@@ -65,7 +65,7 @@ def _check_alone(
 def _check_source(
     name: str, tower: Tower, readers: list[Tower], inputs: Mapping[str, Any], shapes: Shapes
 ) -> None:
-    """A tower to which another attends: its tokens, or what it made of them."""
+    """A tower to which another attends: its tokens, or its output."""
     outputs: Any = inputs.get(f"{name}_outputs")
     cache: Any = inputs.get("cache")
     raw = tower.prefix + tower.embed.raw[0]

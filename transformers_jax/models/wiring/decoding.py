@@ -59,11 +59,7 @@ class Decoding(Model):
         name = self.wires[-1][1]
         if name is None:
             return self.init_cache(batch, length)
-        inputs = dict(source)
-        outputs = inputs.pop(f"{name}_outputs", None)
-        shared = {n: inputs[n] for n in ("attention_mask", "tags") if n in inputs}
-        shared["encoder_outputs"] = self.encode(**inputs) if outputs is None else outputs
-        return self.init_cache(batch, length, **shared)
+        return cache_of_source(self, batch, length, source, f"{name}_outputs")
 
     def advance(self, ids, columns, cache, **arguments):
         prefix, tags = self.last.prefix, dict(columns.tags)
@@ -107,3 +103,15 @@ class Decoding(Model):
         nodes = nodes_of(shape[1], attention_mask, tags)
         states = self.as_source(source, jnp.asarray(states))
         return stack.init_cache(batch, length, self.dtype, source=states, source_nodes=nodes)
+
+
+def cache_of_source(
+    model: Any, batch: int, length: int, source: Mapping[str, Any], outputs: str = "encoder_outputs"
+) -> Any:
+    """The empty cache of an encoder-decoder, of the arguments of its encoder or of its output,
+    which has the name `outputs` among them."""
+    inputs = dict(source)
+    encoded = inputs.pop(outputs, None)
+    shared = {name: inputs[name] for name in ("attention_mask", "tags") if name in inputs}
+    encoded = model.encode(**inputs) if encoded is None else encoded
+    return model.init_cache(batch, length, encoder_outputs=encoded, **shared)

@@ -13,22 +13,22 @@ class DualEncoder(Network):
     """Towers "text" and "vision", and a head that has a projection for each (`head.project`)."""
 
     def get_text_features(self, input_ids=None, **inputs: Any) -> Output:
-        """The text tower alone; `pooler_output` Float[B E] are the features of each text, as the
-        head compares them (before they have unit length)."""
+        """The text tower by itself; `pooler_output` Float[B E] are the features of each text, as
+        the head compares them (before they have unit length)."""
         return self.call("text_forward", input_ids=input_ids, **inputs)
 
     def get_image_features(self, pixel_values=None, **inputs: Any) -> Output:
-        """The vision tower alone; `pooler_output` Float[B E] are the features of each image."""
+        """The vision tower by itself; `pooler_output` Float[B E] are the features of each image."""
         return self.call("vision_forward", pixel_values=pixel_values, **inputs)
 
     @by_name
     def text_forward(self, **arguments: Any) -> Output:
-        """The text tower alone."""
+        """The text tower by itself."""
         return self._features("text", arguments)
 
     @by_name
     def vision_forward(self, **arguments: Any) -> Output:
-        """The vision tower alone."""
+        """The vision tower by itself."""
         return self._features("vision", arguments)
 
     def _features(self, name: str, arguments: dict[str, Any]) -> Output:

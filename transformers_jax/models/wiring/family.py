@@ -8,11 +8,12 @@ from typing import Any, ClassVar, Literal
 
 from flax import nnx
 
-from transformers_jax.hub.table import Row
+from transformers_jax.hub.table import Row, Table, Tying, rows
 from transformers_jax.models.base import by_name
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.masks import by_stack
-from transformers_jax.models.weight_rows import backbone
+from transformers_jax.models.reading import WRITERS
+from transformers_jax.models.weight_rows import backbone, behind, layer, of_heads
 from transformers_jax.models.wiring.network import Network
 from transformers_jax.models.wiring.shift import ShiftRight
 from transformers_jax.models.wiring.tower import Tower
@@ -24,12 +25,22 @@ from transformers_jax.spec import Initial, StackSpec
 
 Side = Literal["encoder", "decoder"]
 SIDES: tuple[Side, Side] = ("encoder", "decoder")
+SHARED = "shared.weight"  # the table of words that both sides read, in files
+TABLES = {side: f"{side}.embed_tokens.weight" for side in SIDES}
 UNUSED = "embed.unused"
 
 
 class OneTower(FamilyConfig):
     """A family of one tower. It says what its tokens are (`embed`), what is computed of them
-    (`spec`) and how its heads answer (`head`)."""
+    (`spec`), how its heads answer (`head`), and what files call all that (`backbone`, `head_rows`).
+
+    Class attributes:
+        ROWS: the rows of tokens and stack, without the prefix of their names.
+        POOLER: the layer of the pooler in files.
+    """
+
+    ROWS: ClassVar[str]
+    POOLER: ClassVar[str] = ""
 
     def embed(self) -> Any:
         """How ids become vectors (`EmbedSpec`)."""
@@ -48,8 +59,8 @@ class OneTower(FamilyConfig):
         """What makes one vector of a row in front of this head."""
         return None
 
-    def head(self, head: str) -> Head | None:
-        """The head of this name."""
+    def head(self, head: str) -> Head:
+        """The head of this name, which is not "none"."""
         raise NotImplementedError
 
     def build(self, head, execution, mask=None) -> Network:
@@ -57,21 +68,48 @@ class OneTower(FamilyConfig):
         cross = {"cross": masks["cross"]} if masks.get("cross") else {}
         stack = Stack(self.spec(masks.get("decoder"), **cross), execution)
         tower = Tower(self.embedder(head), stack, pooler=self.pooler(head))
-        return Network({"stack": tower}, self.head(head))
+        return Network({"stack": tower}, None if head == "none" else self.head(head))
+
+    # ------------------------------------------------------------ the table
+
+    def backbone(self) -> str:
+        """The rows of tokens and stack, where they depend on the config."""
+        return self.ROWS
+
+    def head_rows(self, head: str, tied: bool) -> str:
+        """The rows of one head; `tied`: its output table is the embeddings."""
+        return self.HEAD_ROWS.get(head, "")
+
+    def table(self, head) -> Table:
+        tied, prefix = self.tie_word_embeddings, self.prefix(head)
+        texts = {name: self.head_rows(name, tied and name == head) for name in self.HEADS.values()}
+        # a model without a head is saved without the prefix, its pooler included
+        pooler = f"{'' if head == 'none' else prefix}{self.POOLER}"
+        return Table(
+            (
+                *behind(prefix, backbone(self.backbone(), self.spec().slots)),
+                *rows(layer(pooler, "pooler") if self.POOLER else "", group="pooler"),
+                *of_heads(texts, head),
+            ),
+            prefix=prefix,
+            prefixes=(self.PREFIX, *self.PREFIXES.values()),
+            aliases=self.ALIASES,
+            ignore=self.IGNORE,
+            # v4 shared the bias of untied words as well
+            ties=self.ties if tied else tuple(replace(tie, apart=True) for tie in self.ties[1:]),
+        )
 
 
 class EncoderDecoderFamily(FamilyConfig):
     """A family of an encoder and a decoder that attends to it.
 
     Class attributes:
-        ALONE: the heads that one side answers alone, and the side.
-        SHARED: the table of shared words in files.
-        TABLES: the tables of words of either side.
+        SINGLE: the heads for which there is one side only, and the side.
+        OUTPUT: the output table in files.
     """
 
-    ALONE: ClassVar[dict[str, Side]] = {}
-    SHARED: ClassVar[str]
-    TABLES: ClassVar[dict[Side, str]]
+    SINGLE: ClassVar[dict[str, Side]] = {}
+    OUTPUT: ClassVar[str] = "lm_head.weight"
 
     d_model: int
     own_words: tuple[str, ...] = ()
@@ -106,12 +144,30 @@ class EncoderDecoderFamily(FamilyConfig):
         return None
 
     @property
+    def shares_words(self) -> bool:
+        """Whether files hold a table of words that both sides may read."""
+        return True
+
+    @property
     def apart(self) -> tuple[str, ...]:
         """The sides that do not read the table of shared words."""
-        return self.own_words
+        return self.own_words if self.shares_words else SIDES
+
+    @property
+    def word_tables(self) -> tuple[str, ...]:
+        """The names in files of the shared words, the encoder's and the decoder's."""
+        return tuple(self.PREFIX + name for name in (SHARED, *TABLES.values()))
+
+    @property
+    def ties(self):
+        shared, _, decoder = self.word_tables  # of a decoder without encoder, the second
+        ties = (Tying(shared, self.OUTPUT), Tying(decoder, self.OUTPUT))
+        return ties if self.shares_words else ties[1:]
 
     def shared_row(self, head: str) -> str | None:
         """Which parameter of ours the table of shared words is; None where files have no such."""
+        if not self.shares_words:
+            return None
         if "encoder" not in self.apart:
             return "embed.table"
         if "decoder" not in self.apart:
@@ -123,26 +179,26 @@ class EncoderDecoderFamily(FamilyConfig):
     ) -> tuple[str, tuple[str, ...]]:
         """The first of these tables that a file holds, which is the shared one, and the sides
         whose tables are stored and differ from it. `same` is that of `resolved`."""
-        shared = next((name for name in candidates if same(name, name)), self.SHARED)
-        sides = (side for side, name in self.TABLES.items() if same(shared, name) is False)
-        return shared, tuple(sides)
+        usual, *tables = self.word_tables
+        shared = next((name for name in candidates if same(name, name)), usual)
+        return shared, tuple(s for s, name in zip(SIDES, tables) if same(shared, name) is False)
 
     def to_dict(self):
         written = super().to_dict()
-        written.pop("own_words", None)  # no key of the file, whose tables tell
+        written.pop("own_words", None)  # no key of the file: its tables show it
         return written
 
     # ------------------------------------------------------------ the table
 
     def side_rows(self, name: Side, ours: str, embed: str) -> str:
-        """The rows of a side, whose stack and embeddings stand at these paths."""
+        """The rows of a side, whose stack and embeddings have these paths."""
         raise NotImplementedError
 
     def backbone_rows(self, head: str) -> tuple[Row, ...]:
-        """The rows of both sides, or of the one that answers alone; without the words."""
+        """The rows of both sides, or of the only one; without the tables of words."""
         paths = {"encoder": ("encoder", "embed"), "decoder": ("decoder", "decoder_embed")}
-        if (alone := self.ALONE.get(head)) is not None:
-            paths = {alone: ("stack", "embed")}
+        if (only := self.SINGLE.get(head)) is not None:
+            paths = {only: ("stack", "embed")}
         parts: tuple[Row, ...] = ()
         for side, (ours, embed) in paths.items():
             layers = self.spec(side == "decoder").slots
@@ -150,25 +206,41 @@ class EncoderDecoderFamily(FamilyConfig):
         return parts
 
     def words_rows(self, head: str) -> str:
-        """The rows of the tables of words: of the shared one, unless the only side has its own,
-        and of those that are apart from it."""
-        alone, own = self.ALONE.get(head), {"encoder": "embed.table"}
-        own |= {} if alone else {"decoder": "decoder_embed.table"}
-        shared = None if alone in self.apart else self.shared_row(head)
-        text = "" if shared is None else f"{self.SHARED} | {shared}"
-        for side, name in self.TABLES.items():
-            if side in self.apart and side in own:
-                text += f"\n{name} | {own[side]}"
+        """The rows of the tables of words: of the shared one, and of those that are read apart from
+        it, as that of a decoder without encoder; the others are copies, and ignored."""
+        only, shared = self.SINGLE.get(head), self.shared_row(head)
+        own = ("decoder",) if only == "decoder" else self.apart
+        text = "" if shared is None else f"{SHARED} | {'' if only in own else shared}"
+        for side, name in TABLES.items():
+            path = "embed.table" if side in ("encoder", only) else "decoder_embed.table"
+            text += f"\n{name} | {path if side in own and only in (None, side) else ''}"
         return text
+
+    def table(self, head) -> Table:
+        prefix, only = self.prefix(head), self.SINGLE.get(head)
+        body = (*rows(self.words_rows(head)), *self.backbone_rows(head))
+        output = "" if self.tie_word_embeddings else f"{self.OUTPUT} | head.table"
+        texts = dict(self.HEAD_ROWS) | {h: output for h in WRITERS if h in self.HEADS.values()}
+        starts = {"", prefix, *self.PREFIXES.values()}
+        absent = [side for side in SIDES if only not in (None, side)]
+        shared, encoder, decoder = (prefix + name for name in (SHARED, *TABLES.values()))
+        copies = (Tying(shared, encoder), Tying(shared, decoder), Tying(decoder, shared))
+        return Table(
+            (*behind(prefix, body), *of_heads(texts, head)),
+            prefix=prefix,
+            prefixes=tuple(self.PREFIXES.values()),
+            ignore=(*self.IGNORE, *(f"{start}{side}.*" for side in absent for start in starts)),
+            ties=(*(copies if self.shares_words else ()), *self.ties),
+        )
 
     # ------------------------------------------------------------ the model
 
     def mask_names(self, head):
-        side = self.ALONE.get(head)
+        side = self.SINGLE.get(head)
         return super().mask_names(head) if side is None else ("encoder",) * (side == "encoder")
 
     def build(self, head, execution, mask=None) -> Network:
-        side = self.ALONE.get(head)
+        side = self.SINGLE.get(head)
         masks = by_stack(mask, side or "decoder")
 
         def stack(name: Side, **changes: Any) -> Stack:

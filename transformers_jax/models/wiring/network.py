@@ -38,7 +38,7 @@ class Network(Decoding):
     Args:
         towers: by name. That of a model with one tower is called "stack".
         shift: how decoder inputs are made where the caller gives none.
-        routing: what the routers of experts add to the loss, where their scores are asked for.
+        routing: what the routers of experts add to the loss, where their scores are outputs.
         output_of: the tower whose words a tied output shares; the last by default.
     """
 
@@ -66,7 +66,7 @@ class Network(Decoding):
 
     @property
     def towers(self) -> dict[str, Tower]:  # type: ignore[override]
-        """The towers by name, in their order. A tower without an embedder of its own reads with its
+        """The towers by name, in their order. A tower without an embedder of its own uses its
         source's."""
         towers: dict[str, Tower] = {}
         for name, source, prefix in self.wires:
@@ -157,8 +157,8 @@ class Network(Decoding):
         for name, tower_key in zip(towers, keys):
             last = name == self.wires[-1][0]
             embed_key, stack_key, head_key = split_key(tower_key, 3)
-            if (given := arguments.get(f"{name}_outputs")) is not None:
-                outputs[name] = dict(given)
+            if (encoded := arguments.get(f"{name}_outputs")) is not None:
+                outputs[name] = dict(encoded)
             elif last or cache is None:
                 ran = self._run(
                     name, arguments, outputs, collect, (embed_key, stack_key),
@@ -192,7 +192,7 @@ class Network(Decoding):
         pairs: Mapping[str, Array] | None = None,
         cache: Cache | None = None,
     ) -> TowerOutput:
-        """A tower over its arguments, and over what its source made."""
+        """A tower over its arguments, and over the output of its source."""
         tower, source, nodes = self.towers[name], None, None
         if tower.source is not None and tower.source in outputs:
             source = outputs[tower.source]["last_hidden_state"]
@@ -229,7 +229,7 @@ class Network(Decoding):
         head: Any = no_head if self.head is None else self.head
         fields: dict[str, Any] = dict(head(own.x, inputs, **labels))
         ran = own.ran
-        if source is None and len(outputs) > 1:  # the head has told of each
+        if source is None and len(outputs) > 1:  # the head has answered for each
             return Output(**fields)
         if source is None:
             return Output(
@@ -255,7 +255,7 @@ class Network(Decoding):
     # ------------------------------------------------------------ one tower
 
     def tower_output(self, name: str, *, key=None, **arguments: Any) -> Output:
-        """What one tower makes of its arguments, without a head."""
+        """The output of one tower, without a head."""
         flags = [arguments.pop(f"output_{n}", False) for n in ("hidden_states", "attentions")]
         routers = arguments.pop("output_router_logits", False)
         embed_key, stack_key, _ = split_key(key, 3)
@@ -264,11 +264,11 @@ class Network(Decoding):
 
     @by_name
     def encoder_forward(self, **arguments: Any) -> Output:
-        """The encoder alone."""
+        """The encoder by itself."""
         return self.tower_output("encoder", **arguments)
 
     def encode(self, input_ids=None, **inputs: Any) -> Any:
-        """The encoder alone, of its arguments: `last_hidden_state` and what else is asked for. A
+        """The encoder by itself, of its arguments: `last_hidden_state` and the collected fields. A
         model of one tower encodes texts (`transformers_jax.encode`)."""
         if not self.is_encoder_decoder:
             return super().encode(input_ids, **inputs)
@@ -279,6 +279,6 @@ class Network(Decoding):
 
 
 def collected(output_hidden_states: bool, output_attentions: bool) -> frozenset[str]:
-    """What a stack is asked to hand out of every layer."""
-    wanted = (("hidden", output_hidden_states), ("weights", output_attentions))
-    return frozenset(name for name, collect in wanted if collect)
+    """What a stack collects of every layer."""
+    fields = (("hidden", output_hidden_states), ("weights", output_attentions))
+    return frozenset(name for name, collect in fields if collect)

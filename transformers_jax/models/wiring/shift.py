@@ -1,4 +1,4 @@
-"""Decoder inputs, where the caller gives none: what the decoder is to write, one place later."""
+"""Decoder inputs, where the caller gives none: the labels, shifted right by one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ShiftRight:
         start: the id with which decoder inputs begin; "last" is the last token of each row that is
             no padding (mBART: the code of its language).
         pad: the id of padding.
-        of_input_ids: whether they are made of the input ids where there are no labels (BART).
+        of_input_ids: whether they are the shifted input ids where there are no labels (BART).
         pads_masked: whether pads among them are padding.
     """
 
@@ -31,14 +31,14 @@ class ShiftRight:
 
     def __call__(self, arguments: Mapping[str, Any], labels: Array | None) -> dict[str, Any]:
         """The arguments of a call with decoder inputs among them."""
-        given = ("decoder_input_ids", "decoder_inputs_embeds")
-        if any(arguments.get(name) is not None for name in given):
+        names = ("decoder_input_ids", "decoder_inputs_embeds")
+        if any(arguments.get(name) is not None for name in names):
             return dict(arguments)
         ids = self.shifted(arguments.get("input_ids"), labels)
-        made: dict[str, Any] = {"decoder_input_ids": ids}
+        shifted: dict[str, Any] = {"decoder_input_ids": ids}
         if self.pads_masked and arguments.get("decoder_attention_mask") is None:
-            made["decoder_attention_mask"] = ids != self.pad
-        return {**arguments, **made}
+            shifted["decoder_attention_mask"] = ids != self.pad
+        return {**arguments, **shifted}
 
     def shifted(
         self, input_ids: Int[Array, "B S"] | None, labels: Int[Array, "B T"] | None

@@ -21,7 +21,7 @@ PLAIN = ("stack", "encoder")
 
 
 class TowerOutput(NamedTuple):
-    """What a tower makes of its tokens.
+    """The output of a tower.
 
     Attributes:
         x: the stream behind its stack, of the tokens that come from the input.
@@ -48,7 +48,7 @@ class TowerOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class Tower:
-    """An embedder and its stack, and what may stand behind.
+    """An embedder and its stack, and what may follow it.
 
     Attributes:
         source: the name of the tower to whose tokens the stack attends.
@@ -110,7 +110,7 @@ class Tower:
 
 
 def paths(name: str) -> dict[str, str]:
-    """The attributes of a network under which the parts of this tower stand."""
+    """The attributes of a network that are the parts of this tower."""
     parts = ("embed", "pooler", "project")
     prefix = "" if name in PLAIN else f"{name}_"
     return {"stack": name, **{part: prefix + part for part in parts}}
