@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from transformers_jax.arrays import Array
-from transformers_jax.graph import mask as masks
 from transformers_jax.graph.edges import Edges
+from transformers_jax.graph.mask import All, Mask
 from transformers_jax.graph.nodes import Nodes
+from transformers_jax.graph.primitives import Before, Full, Near, Same
 
 
 class Refused(ValueError):
@@ -49,13 +50,13 @@ def lower(edges: Edges) -> Lowered:
     causal, left, right, segments = False, None, None, set()
     for part in _conjuncts(edges.mask):
         match part:
-            case masks.Full():
+            case Full():
                 continue
-            case masks.Same(tag):
+            case Same(tag):
                 segments.add(tag)
-            case masks.Before("index"):
+            case Before("index"):
                 causal = True
-            case masks.Near(near_left, near_right, "index"):
+            case Near(near_left, near_right, "index"):
                 left, right = _narrower(left, near_left), _narrower(right, near_right)
             case _:
                 raise Refused(f"kernels have no word for {part}")
@@ -68,8 +69,8 @@ def lower(edges: Edges) -> Lowered:
     return Lowered(causal, left, right, lengths, tuple(sorted(segments)))
 
 
-def _conjuncts(mask: masks.Mask) -> Iterator[masks.Mask]:
-    if isinstance(mask, masks.All):
+def _conjuncts(mask: Mask) -> Iterator[Mask]:
+    if isinstance(mask, All):
         yield from _conjuncts(mask.a)
         yield from _conjuncts(mask.b)
     else:

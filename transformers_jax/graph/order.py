@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from transformers_jax.graph.mask import All, Any, Before, Full, Mask, Near, Not, Where
+from transformers_jax.graph.mask import All, Any, Mask, Not
+from transformers_jax.graph.primitives import Before, Full, Near, Where
 
 PLACE = "place in the text"
 """A tag that counts the tokens of a row from its first, where `index` counts its columns."""

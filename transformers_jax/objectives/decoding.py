@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from transformers_jax.arrays import Int
-from transformers_jax.graph.mask import CAUSAL, Mask, Same, Where
+from transformers_jax.graph import CAUSAL, Mask, Same, Where
 from transformers_jax.objectives.example import IGNORED, Causal, Example
 
 

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from transformers_jax.arrays import Int
-from transformers_jax.graph.mask import OWN, Mask, Same
+from transformers_jax.graph import OWN, Mask, Same
 from transformers_jax.nn.loss import IGNORED as IGNORED
 from transformers_jax.objectives.vocabulary import Vocabulary
 
