@@ -40,16 +40,10 @@ from transformers_jax.objectives.spans import SpanCorruption as SpanCorruption
 from transformers_jax.objectives.vocabulary import Vocabulary as Vocabulary
 
 OBJECTIVES: dict[str, type[Corruption]] = {
-    "CausalLM": CausalLM,
-    "PrefixLM": PrefixLM,
-    "FillInTheMiddle": FillInTheMiddle,
-    "MaskedLM": MaskedLM,
-    "ReplacedToken": ReplacedToken,
-    "NextSentence": NextSentence,
-    "SentenceOrder": SentenceOrder,
-    "GapSentences": GapSentences,
-    "SpanCorruption": SpanCorruption,
-    "UL2": UL2,
-    "Denoising": Denoising,
+    record.__name__: record
+    for record in (
+        *(CausalLM, PrefixLM, FillInTheMiddle, MaskedLM, ReplacedToken, NextSentence),
+        *(SentenceOrder, GapSentences, SpanCorruption, UL2, Denoising),
+    )
 }
 """The records by name, as a run's config.json names them."""

@@ -47,11 +47,8 @@ class PrefixLM(Causal):
     """fewest tokens of a prefix"""
 
     def __post_init__(self) -> None:
-        if self.minimum < 1:
-            raise ValueError(
-                f"PrefixLM: expected a minimum of at least 1 token, came {self.minimum}; without a "
-                "prefix it is CausalLM"
-            )
+        expected = "a prefix of at least 1 token (without one it is CausalLM)"
+        self.expect(self.minimum >= 1, expected, minimum=self.minimum)
 
     def example(self, piece, rng, words, other) -> Example:
         ids = self.ids(piece).copy()

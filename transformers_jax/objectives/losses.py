@@ -68,9 +68,7 @@ class Loss:
 
     def of(self, words: Any, labels: Array) -> VocabularyLoss:
         """The sums over the labels, from what the model says of its words."""
-        return vocabulary_loss(
-            words, labels, smoothing=self.smoothing, z=self.z, chunk=self.chunk, vocab=self.vocab
-        )
+        return vocabulary_loss(words, labels, **vars(self))
 
 
 PLAIN = Loss()
@@ -98,12 +96,11 @@ def _shifted(model: Any, batch: Batch) -> list[Batch]:
 
 
 def _without_pair_labels(model: Any, batch: Batch) -> list[Batch]:
-    _pair_labels(batch)
-    return [{name: value for name, value in batch.items() if name != "next_sentence_label"}]
+    return [_pair_labels(batch)[1]]
 
 
-def _pair_labels(batch: Batch) -> Array:
-    """The label of each pair of sentences, one per row, of the name that the batch has for it.
+def _pair_labels(batch: Batch) -> tuple[Array, Batch]:
+    """The label of each pair of sentences, one per row, and the rest of the batch.
 
     Raises:
         ValueError: what the head refuses as its labels.
@@ -114,7 +111,8 @@ def _pair_labels(batch: Batch) -> Array:
     read = [batch[name] for name in ("input_ids", "inputs_embeds") if name in batch]
     if read and np.ndim(read[0]):  # the model refuses what is no batch
         checks.per_row("next_sentence_label", label, np.shape(read[0])[0])
-    return jnp.asarray(label).reshape(-1)
+    rest = {name: value for name, value in batch.items() if name != "next_sentence_label"}
+    return jnp.asarray(label).reshape(-1), rest
 
 
 def _require(batch: Batch, *names: str) -> None:
@@ -184,10 +182,10 @@ def seq2seq_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) ->
     2.2) and reported as `router_loss`.
     """
     _require(batch, "labels")
-    made: dict[str, Any] = {} if "decoder_input_ids" in batch else {"labels": batch["labels"]}
+    extra: dict[str, Any] = {} if "decoder_input_ids" in batch else {"labels": batch["labels"]}
     routing = model.routing if isinstance(model, Model) else None
-    made |= {} if routing is None else {"output_router_logits": True}
-    output, labels = _forward(model, batch, key, **made)
+    extra |= {} if routing is None else {"output_router_logits": True}
+    output, labels = _forward(model, batch, key, **extra)
     words, metrics = _report(loss, loss.of(output.unembedding, labels))
     if routing is None:
         return words, metrics
@@ -211,8 +209,7 @@ def pretraining(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -
     Raises:
         ValueError: not one label per row, or one that is neither 0, 1 nor -100 (ignored).
     """
-    pairs = _pair_labels(batch)
-    batch = {name: value for name, value in batch.items() if name != "next_sentence_label"}
+    pairs, batch = _pair_labels(batch)
     output, labels = _forward(model, batch, key)
     metrics = _report(loss, loss.of(output.unembedding, labels))[1]
     logits = next(output[name] for name in PAIR_LOGITS if name in output)
@@ -231,8 +228,8 @@ def replaced_token(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN
         raise ValueError(f"loss={loss}: the pair of ELECTRA computes its own losses; leave it out")
     output = model(**batch, key=key)
     tokens = output.token_count
-    alone = {"discriminator_loss": (output.discriminator_loss * tokens, tokens)}
-    return output.loss, {"loss": output.loss_terms, **alone}
+    discriminator = output.discriminator_loss * tokens, tokens
+    return output.loss, {"loss": output.loss_terms, "discriminator_loss": discriminator}
 
 
 @_with_inputs(_whole)
