@@ -26,8 +26,6 @@ from transformers_jax.generation.search import (
     score_buffer,
 )
 
-__all__ = ["beam_search"]
-
 NEVER = -1e20
 """Score of a running beam that is none: below every sum of log-probabilities, as far as options may
 stretch them, and above what is banned. A hypothesis that is none is worth -inf: the worth of others

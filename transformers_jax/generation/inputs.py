@@ -15,24 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Bool, Int, is_symbolic, is_traced
+from transformers_jax.generation import rows
 from transformers_jax.generation.job import Prompt
 from transformers_jax.generation.options import Options, check_length_penalty
-from transformers_jax.generation.rows import (
-    Call,
-    Rows,
-    bucket,
-    check_ids,
-    positions,
-    text_config,
-    text_mask,
-    to_the_right,
-    vocabulary_of,
-)
+from transformers_jax.generation.rows import Call, Rows
 from transformers_jax.generation.source import read_source
 from transformers_jax.generation.tags import TagReader, needed_tags
 from transformers_jax.models.reading import WRITERS
-
-__all__ = ["Request", "check_head", "read"]
 
 DEFAULT_NEW_TOKENS = 20  # as transformers
 
@@ -61,8 +50,8 @@ def read(call: Call) -> Request:
         start, order = array.zeros(ids.shape[0], np.int32), array.arange(ids.shape[1])[None]
     else:
         inputs, source = dict(call.inputs), None
-        ids, start, order = to_the_right(*_prompt(call))
-    columns, most = ids.shape[1], positions(model, text_config(model, "decoder"))
+        ids, start, order = rows.to_the_right(*_prompt(call))
+    columns, most = ids.shape[1], rows.positions(model, "decoder")
     new = _new_tokens(options, columns, most)
     if not is_symbolic(new):
         check_length_penalty(options, new)
@@ -97,10 +86,10 @@ def _widths(model: Any, columns: int, new: int, most: int | None) -> tuple[int, 
     lengths share a compiled program; a symbolic length is its own."""
     if is_symbolic(columns):
         return columns, columns + new
-    wide = columns if model.is_encoder_decoder else bucket(columns, 16, 256)
+    wide = columns if model.is_encoder_decoder else rows.bucket(columns, 16, 256)
     if most is not None and wide + new > most:
         wide = max(columns, most - new)
-    width = bucket(wide + new, 128, 1024)
+    width = rows.bucket(wide + new, 128, 1024)
     return wide, width if most is None else max(wide + new, min(width, most))
 
 
@@ -130,8 +119,8 @@ def _prompt(call: Call) -> tuple[Int[Rows, "B T"], Bool[Rows, "B T"]]:
     ids: Any = call.input_ids
     if ids is None:
         ids = _start(call, "bos_token_id", "input_ids", _batch(call.inputs))
-    ids = check_ids("input_ids", ids, vocabulary_of(call.model))
-    return ids, text_mask("input_ids", ids, call.attention_mask, call.options)
+    ids = rows.check_ids("input_ids", ids, rows.vocabulary_of(call.model))
+    return ids, rows.text_mask("input_ids", ids, call.attention_mask, call.options)
 
 
 def _decoder_prompt(call: Call, batch: int) -> Int[Rows, "B T"]:
@@ -140,7 +129,7 @@ def _decoder_prompt(call: Call, batch: int) -> Int[Rows, "B T"]:
     column = _start(call, "decoder_start_token_id", "decoder_input_ids", batch)
     if ids is None:
         return column
-    ids = check_ids("decoder_input_ids", ids, vocabulary_of(call.model))
+    ids = rows.check_ids("decoder_input_ids", ids, rows.vocabulary_of(call.model))
     if ids.shape[0] != batch:
         raise ValueError(f"decoder_input_ids have {ids.shape[0]} rows, the source {batch}")
     if is_traced(ids) or (ids[:, :1] == column).any():
@@ -150,7 +139,7 @@ def _decoder_prompt(call: Call, batch: int) -> Int[Rows, "B T"]:
 
 def _start(call: Call, option: str, argument: str, batch: int) -> Int[Rows, "B 1"]:
     """The column with which a text begins where `argument` says nothing of it."""
-    token, vocabulary = getattr(call.options, option), vocabulary_of(call.model)
+    token, vocabulary = getattr(call.options, option), rows.vocabulary_of(call.model)
     token = call.options.bos_token_id if token is None else token
     if token is None:
         raise ValueError(f"nothing to begin with: pass {argument} or {option}")

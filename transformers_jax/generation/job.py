@@ -11,8 +11,6 @@ import jax.numpy as jnp
 from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.generation.options import Options
 
-__all__ = ["Dials", "Ids", "Job", "Prompt", "Result", "Text"]
-
 Dials = dict[str, Array]
 """Numbers that may change from call to call without compiling anew. Their presence is static."""
 

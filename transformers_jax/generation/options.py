@@ -21,8 +21,6 @@ from typing import Any
 
 from transformers_jax.arrays import is_traced
 
-__all__ = ["Options", "as_mapping", "check_length_penalty", "dials", "resolve"]
-
 log = logging.getLogger(__name__)
 
 

@@ -18,8 +18,6 @@ from transformers_jax.arrays import MASKED as BANNED
 from transformers_jax.arrays import Array, Bool, Float, Int
 from transformers_jax.generation.job import Job, Text
 
-__all__ = ["Processor", "apply", "build"]
-
 Processor = Callable[[Text, Float[Array, "R V"]], Float[Array, "R V"]]
 
 

@@ -14,20 +14,6 @@ from transformers_jax.generation.options import Options
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import concrete
 
-__all__ = [
-    "Call",
-    "Rows",
-    "bucket",
-    "check_ids",
-    "positions",
-    "read_mask",
-    "text_config",
-    "text_mask",
-    "to_the_left",
-    "to_the_right",
-    "vocabulary_of",
-]
-
 Rows = np.ndarray | Array  # checked on the host, or traced inside a transformation
 
 
@@ -125,8 +111,10 @@ def text_config(model: Any, side: str) -> Any:
     return next((part for part in parts if hasattr(part, "vocab_size")), model.config)
 
 
-def positions(model: Any, config: Any) -> int | None:
-    """How many positions a text model has (learned, or stated by its config); None: no limit."""
+def positions(model: Any, side: str) -> int | None:
+    """How many positions the text model of a side has (learned, or stated by its config); None: no
+    limit."""
+    config = text_config(model, side)
     if model.positions is not None:
         return int(model.positions)
     if getattr(config, "alibi", False) or hasattr(config, "relative_attention_num_buckets"):

@@ -10,8 +10,6 @@ from transformers_jax.arrays import Array, Float, Int, Key
 from transformers_jax.generation.job import Job, Text
 from transformers_jax.generation.processors import Processor
 
-__all__ = ["build", "draw", "draw_without_replacement"]
-
 
 def build(job: Job) -> tuple[Processor, ...]:
     """The processors that reshape the distribution before a draw, in Hugging Face's order."""

@@ -21,8 +21,6 @@ from transformers_jax.models.reading import Columns
 from transformers_jax.nn.param import params
 from transformers_jax.shard import varying
 
-__all__ = ["search"]
-
 
 class _State(NamedTuple):
     text: Text

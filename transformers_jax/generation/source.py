@@ -13,22 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Bool, Int, is_symbolic
+from transformers_jax.generation import rows
 from transformers_jax.generation.job import Ids
-from transformers_jax.generation.rows import (
-    Call,
-    Rows,
-    bucket,
-    check_ids,
-    positions,
-    read_mask,
-    text_config,
-    text_mask,
-    to_the_left,
-)
+from transformers_jax.generation.rows import Call, Rows
 from transformers_jax.generation.tags import TagReader, tags_of
 from transformers_jax.inputs.checks import encoded, same_shape
-
-__all__ = ["read_source"]
 
 
 def read_source(call: Call) -> tuple[dict[str, Any], Ids | None]:
@@ -81,7 +70,7 @@ def _states(call: Call) -> tuple[dict[str, Any], Ids | None]:
         "encoder_no_repeat_ngram_size=None",
     )
     if call.attention_mask is not None:
-        inputs["attention_mask"] = jnp.asarray(read_mask(call.attention_mask, shape[:2], like))
+        inputs["attention_mask"] = jnp.asarray(rows.read_mask(call.attention_mask, shape[:2], like))
     return inputs, None
 
 
@@ -89,27 +78,27 @@ def _ids(call: Call) -> tuple[dict[str, Any], Ids]:
     """Of ids that are yet to be encoded."""
     reading = call.model.reading
     ids, mask = _ids_and_mask(call)
-    order, length = jnp.asarray(to_the_left(mask)), ids.shape[1]
-    most = reading.source_positions or positions(call.model, text_config(call.model, "encoder"))
+    order, length = jnp.asarray(rows.to_the_left(mask)), ids.shape[1]
+    most = reading.source_positions or rows.positions(call.model, "encoder")
     # what computes in blocks tells whole rows from longer ones by their width
     whole = is_symbolic(length) or reading.blocks
-    wide = length if whole else bucket(length, 16, 256)
+    wide = length if whole else rows.bucket(length, 16, 256)
     extra = 0 if whole else (wide if most is None else max(length, min(wide, most))) - length
-    rows: dict[str, Any] = {"input_ids": ids.astype(np.int32), "attention_mask": mask}
+    padded: dict[str, Any] = {"input_ids": ids.astype(np.int32), "attention_mask": mask}
     for name in (name for name in reading.source_arguments if name in call.inputs):
         same_shape(name, call.inputs[name], ids.shape, "input_ids")
-        rows[name] = jnp.asarray(call.inputs[name], jnp.int32)
-    rows |= _tags(call, ids.shape, encodes=True)
+        padded[name] = jnp.asarray(call.inputs[name], jnp.int32)
+    padded |= _tags(call, ids.shape, encodes=True)
     move = lambda x: jnp.take_along_axis(jnp.asarray(x), order, axis=1)
-    moved = jax.tree.map(lambda x: jnp.pad(move(x), ((0, 0), (0, extra))), rows)
+    moved = jax.tree.map(lambda x: jnp.pad(move(x), ((0, 0), (0, extra))), padded)
     return {**call.inputs, **moved}, (moved["input_ids"], moved["attention_mask"])
 
 
 def _ids_and_mask(call: Call) -> tuple[Int[Rows, "B S"], Bool[Rows, "B S"]]:
     """The ids of the source, and which of them are text."""
-    text = text_config(call.model, "encoder")
-    ids = check_ids("input_ids", call.input_ids, getattr(text, "vocab_size", None))
-    return ids, text_mask("input_ids", ids, call.attention_mask, call.options)
+    text = rows.text_config(call.model, "encoder")
+    ids = rows.check_ids("input_ids", call.input_ids, getattr(text, "vocab_size", None))
+    return ids, rows.text_mask("input_ids", ids, call.attention_mask, call.options)
 
 
 def _tags(call: Call, shape: tuple[int, ...], *, encodes: bool) -> dict[str, Any]:

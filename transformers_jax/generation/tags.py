@@ -13,8 +13,6 @@ from transformers_jax.graph import Mask, Same, Where
 from transformers_jax.inputs.checks import shown
 from transformers_jax.models.reading import Reading
 
-__all__ = ["TagReader", "needed_tags", "tags_of"]
-
 EVERYWHERE = frozenset({"index", "position"})
 
 
