@@ -42,7 +42,7 @@ def read_source(call: Call) -> tuple[dict[str, Any], Ids | None]:
 
 
 def _states(call: Call) -> tuple[dict[str, Any], Ids | None]:
-    """Of an encoder that has run. Ids beside its states tell of their padding, and are what
+    """Of an encoder that has run. Ids beside its states show their padding, and are what
     `encoder_no_repeat_ngram_size` compares."""
     outputs, like = call.inputs["encoder_outputs"], "encoder_outputs"
     if ignored := sorted(set(call.inputs) - {like}):
@@ -80,7 +80,7 @@ def _ids(call: Call) -> tuple[dict[str, Any], Ids]:
     ids, mask = _ids_and_mask(call)
     order, length = jnp.asarray(rows.to_the_left(mask)), ids.shape[1]
     most = reading.source_positions or rows.positions(call.model, "encoder")
-    # what computes in blocks tells whole rows from longer ones by their width
+    # what computes in blocks depends on the width of its rows
     whole = is_symbolic(length) or reading.blocks
     wide = length if whole else rows.bucket(length, 16, 256)
     extra = 0 if whole else (wide if most is None else max(length, min(wide, most))) - length

@@ -1,4 +1,4 @@
-"""Who may speak to whom: nodes, masks and the edges between them. No parameters, no flax."""
+"""Which token may attend to which: nodes, masks, edges between them. No parameters, no flax."""
 
 from transformers_jax.graph.blocks import Block as Block
 from transformers_jax.graph.blocks import Scattered as Scattered

@@ -43,7 +43,7 @@ class Block(Comparison):
 class Scattered(Mask):
     """Each block of queries attends to `count` blocks of keys drawn at random (Zaheer et al. 2020).
 
-    Blocks are numbered by the tag `tag`; `of` tells how many there are. The blocks drawn are
+    Blocks are numbered by the tag `tag`; `of` is their number. The blocks drawn are
     different ones, and none that a block attends to anyway: not itself, its two neighbours, the
     first or the last. The first and the last block draw none, and so do all where there are too
     few. The others are divided into `count` equal parts, and one block of each is drawn.

@@ -1,4 +1,4 @@
-"""What a fixed-function kernel can be told instead of a matrix, or why it cannot be told.
+"""The words of a fixed-function kernel for a graph, in place of a matrix, or why it has none.
 
 Kernels such as cuDNN's know a few graphs by name: causal, a window, one length per row, segments.
 A graph is lowered only if those words describe it exactly; any part without a word refuses the
@@ -29,7 +29,7 @@ class Lowered:
 
     Attributes:
         causal: the queries at the index of a key and after it attend to it.
-        left, right: how far a window reaches from the query's place; None: without limit.
+        left, right: how far a window reaches from the query's index; None: without limit.
         lengths: Int[b], each row's keys that are valid, which come first; None: all of them.
         segments: tags whose values must agree.
     """
@@ -61,7 +61,7 @@ def lower(edges: Edges) -> Lowered:
             case _:
                 raise Refused(f"kernels have no word for {part}")
     if causal or left is not None or right is not None:
-        _require_places(edges.q, edges.k)
+        _require_columns(edges.q, edges.k)
     if right == 0:
         causal = True
     right = None if causal else right
@@ -81,8 +81,8 @@ def _narrower(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else min(a, b)
 
 
-def _require_places(q: Nodes, k: Nodes) -> None:
-    """A kernel compares places in the arrays, so `index` must be just that, on both sides."""
+def _require_columns(q: Nodes, k: Nodes) -> None:
+    """A kernel compares columns of the arrays, so `index` must be just that, on both sides."""
     for name, index in (("queries", q.tag("index")), ("keys", k.tag("index"))):
         if not isinstance(index, np.ndarray):
             raise Refused(f"the index of the {name} is known only at run time")

@@ -28,7 +28,7 @@ def from_first_token(mask: Mask) -> Mask:
 def attends_ahead(mask: Mask, *, prefix: bool) -> bool:
     """Whether an edge of the mask may start at a token that comes after the query.
 
-    `prefix`: the later token may carry a tag that `Where` asks of keys. Tokens that are being
+    `prefix`: the later token may carry a tag that `Where` reads of keys. Tokens that are being
     written carry none: CAUSAL | Where("prefix") attends ahead in its prefix only.
     """
     return _edge(mask, prefix) is not False

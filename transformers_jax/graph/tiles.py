@@ -215,7 +215,7 @@ class Live:
 
 def live(may: Bool[Array, "b n m"]) -> Live:
     """Lists the tiles that may hold an edge: exactly as many as there are if `may` is NumPy, else
-    in arrays long enough for all, of which the first `count` are meant."""
+    in arrays long enough for all, of which only the first `count` are tiles."""
     if isinstance(may, np.ndarray):
         row, query, key = (part.astype(np.int32) for part in np.nonzero(may))
         return Live(row, query, key, len(row))

@@ -1,7 +1,7 @@
 """What a step of training makes smaller, and what becomes of a text before the model reads it.
 
 losses.py       objective(model, batch, key) -> (loss, {name: (sum, weight)})
-metrics.py      the contract of an objective: Metrics, and the means that they stand for
+metrics.py      the contract of an objective: Metrics, and their means
 pairs.py        the same, on the vectors of rows that belong together
 example.py      Piece, Example, Corruption: what all records below share
 vocabulary.py   Vocabulary: what a record must know of a tokenizer

@@ -129,7 +129,7 @@ class MaskedLM(Corruption):
 
 @dataclass(frozen=True)
 class ReplacedToken(MaskedLM):
-    """ELECTRA: a small generator fills masked positions; the model tells which tokens it replaced.
+    """ELECTRA: a small generator fills masked positions; the model finds which tokens it replaced.
 
     The example is that of masked language modelling; the pair of models does the rest.
 

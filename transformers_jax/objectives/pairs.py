@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from transformers_jax.arrays import Array, Float, Key, wide
 from transformers_jax.nn.head.contrastive import check_pairs
 from transformers_jax.nn.norm import unit
-from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Metrics
+from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Metrics, require
 
 Vectors = Sequence[Float[Array, "B E"]]
 
@@ -35,11 +35,8 @@ class ComparesRows:
         Raises:
             ValueError: a batch without anchor and positive, or a model without sentence_embedding.
         """
-        if missing := [name for name in ("anchor", "positive") if name not in batch]:
-            raise ValueError(
-                f"the batch has {', '.join(batch)}, but no {' and no '.join(missing)}: it is "
-                "{'anchor': inputs, 'positive': inputs}, and negatives under further names"
-            )
+        form = ": it is {'anchor': inputs, 'positive': inputs}, and negatives under further names"
+        require(batch, "anchor", "positive", expected=form)
         negatives = sorted(name for name in batch if name not in ("anchor", "positive"))
         names = ("anchor", "positive", *negatives)
         keys = [None] * len(names) if key is None else jax.random.split(key, len(names))

@@ -94,7 +94,7 @@ class SentenceOrder(_Segments):
     """ALBERT: hidden words, and whether two consecutive segments are in order (0) or swapped (1).
 
     The piece is cut at a random sentence start; one of a single sentence, at its middle token. A
-    piece of one token stands alone, and has no label (-100). The label goes by the name
+    piece of one token has no second segment and no label (-100). The label goes by the name
     of the head's two-way question, `next_sentence_label`.
 
     Source: Lan et al. 2019, section 3.1 (order), section 4.1 (words hidden in spans of up to 3).
@@ -210,7 +210,7 @@ class Denoising(Seq2Seq):
     `rate` of the tokens is hidden (the number is rounded at random, so the expected rate is exact)
     in spans of Poisson lengths. A span of length 0 puts in a mask that hides nothing. There are at
     most as many spans as hidden tokens, so the encoder's side is never longer than the text.
-    Both sides stand between bos and eos; the decoder's input is one behind and starts with eos.
+    Both sides are framed by bos and eos; the decoder's input is one behind and starts with eos.
     A piece of one sentence has nothing to shuffle.
 
     Source: Lewis et al. 2019, sections 2.2 and 5 (30 %, lambda = 3, all sentences permuted).

@@ -51,7 +51,7 @@ def span_starts(
 ) -> Int[np.ndarray, " m"]:
     """Starts of spans of these lengths among `total` positions; all arrangements equally likely.
 
-    Spans do not overlap, but may touch; one of length 0 stands between two positions.
+    Spans do not overlap, but may touch; one of length 0 lies between two positions.
     """
     count = len(lengths)
     slots = choose(count, total - int(lengths.sum()) + count, rng)
@@ -217,7 +217,7 @@ class UL2(_Spans):
 
     Each example draws a denoiser by weight and starts with its mode token. R (regular) and X
     (extreme: long spans or many tokens) are T5's span corruption; S (sequential) hides one suffix,
-    which stands for a sentinel too, of a length uniform around `rate`.
+    which becomes a sentinel too, of a length uniform around `rate`.
 
     Since a short suffix leaves nearly all of a piece, room(length) is length - 2: rows of R and X
     examples are shorter than that, which packing makes up for.

@@ -28,7 +28,7 @@ class Vocabulary:
     special: Mapping[str, int] = field(default_factory=dict)
     """role -> id; roles may share an id (GPT-2's bos and eos), absent roles are not had"""
     sentinels: tuple[int, ...] = ()
-    """ids of <extra_id_0>, <extra_id_1>, ...: what stands for hidden spans, in order"""
+    """ids of <extra_id_0>, <extra_id_1>, ...: what replaces hidden spans, in order"""
     modes: Mapping[str, int] = field(default_factory=dict)
     """UL2's mode tokens: "R", "S", "X" -> id"""
     continues: Bool[np.ndarray, " V"] | None = None
