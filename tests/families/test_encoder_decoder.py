@@ -10,6 +10,7 @@ import pytest
 import transformers_jax as tj
 from transformers_jax.generation.inputs import read
 from transformers_jax.generation.options import resolve
+from transformers_jax.generation.rows import Call
 from transformers_jax.models import load_config
 from transformers_jax.models.base import Plan
 from transformers_jax.nn.param import bind, flatten, params
@@ -112,8 +113,8 @@ def test_a_long_encoder_reads_as_it_does_alone(family, marks):
     alone = bind(Plan(joined.encoder, "none").build(), parts)
     mine, theirs = model.encode(ids, **marks), alone(ids, **marks)
     np.testing.assert_allclose(mine.last_hidden_state, theirs.last_hidden_state, atol=1e-5)
-    asked = resolve({}, {}, {}, joined)
-    inputs = read(model, asked, ids, None, None, marks).prompt.inputs
+    call = Call(model, resolve({}, {}, {}, joined), ids, inputs=marks)
+    inputs = read(call).prompt.inputs
     told = {name: x.shape for name, x in inputs.items()}
     if marks:
         assert told["global_attention_mask"] == told["input_ids"] == (2, 32)

@@ -192,13 +192,13 @@ def test_all_wrong_values_are_told_at_once():
 @pytest.mark.parametrize(
     ("ids", "mask", "match"),
     [
-        (np.array([[1, 2], [3, 7]]), None, r"input_ids\[1, 1\] = 7 is outside .*\[0, 7\)"),
-        (np.array([[-1, 2]]), None, r"input_ids\[0, 0\] = -1"),
-        (np.array([[2**31 + 5, 2]]), None, r"input_ids\[0, 0\] = 2147483653"),
-        (np.array([[1.0, 2.0]]), None, "integers, got dtype float64"),
+        (np.array([[1, 2], [3, 7]]), None, r"input_ids\[1, 1\] is 7, outside .*\[0, 7\)"),
+        (np.array([[-1, 2]]), None, r"input_ids\[0, 0\] is -1"),
+        (np.array([[2**31 + 5, 2]]), None, r"input_ids\[0, 0\] is 2147483653"),
+        (np.array([[1.0, 2.0]]), None, "integers, but its dtype is float64"),
         (np.zeros((0, 3), int), None, r"shape \(0, 3\)"),
         (np.zeros((2, 0), int), None, r"shape \(2, 0\)"),
-        (np.array([1, 2]), None, r"shape \(2,\)"),
+        (np.array([1, 2]), None, r"shape is \(2,\)"),
         (np.array([[1, 2, 3]]), np.array([[1, 2, 0]]), r"attention_mask\[0, 1\] is 2"),
         (np.array([[1, 2]]), np.array([[0.0, -1e9]]), "attention_mask must hold integers"),
         (np.array([[1, 2]]), np.array([[0, 0]]), "row 0 of attention_mask is empty"),

@@ -11,7 +11,7 @@ import transformers_jax as tj
 from tests.generation.markov import Markov, MarkovConfig, log_probabilities
 from transformers_jax import generation
 from transformers_jax.generation import generate
-from transformers_jax.generation.inputs import bucket
+from transformers_jax.generation.rows import bucket
 
 V, EOS, PAD = 7, 3, 0
 
@@ -207,7 +207,7 @@ def test_a_row_with_an_id_out_of_range_is_padding_where_it_cannot_be_refused(how
 
 def test_a_traced_mask_that_may_be_additive_is_refused():
     _, model = language(1)
-    with pytest.raises(ValueError, match=r"attention_mask has dtype float32.*integers"):
+    with pytest.raises(ValueError, match=r"attention_mask must hold integers.*float32"):
         compiled(model)(input_ids=np.array([[1, 2]]), attention_mask=np.zeros((1, 2), np.float32))
 
 

@@ -81,7 +81,7 @@ def sentence(call):
     [
         (dict(ids=SOURCE[:, :3]), "input_ids has shape (2, 3), but encoder_outputs"),
         (dict(ids=SOURCE[:1]), "input_ids has shape (1, 4), but encoder_outputs"),
-        (dict(ids=SOURCE * 1.0), "input_ids must be integers"),
+        (dict(ids=SOURCE * 1.0), "input_ids must hold integers"),
         (
             dict(states={"last_hidden_state": np.ones((2, 4))}),
             "encoder_outputs['last_hidden_state'] has shape (2, 4); expected 3 axes",

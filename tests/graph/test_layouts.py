@@ -1,4 +1,4 @@
-"""Layouts of nodes, the picture of a mask, and what a kernel can be told about it."""
+"""Packed rows and caches as nodes, the picture of a mask, and what a kernel knows of it."""
 
 import jax
 import jax.numpy as jnp
@@ -7,24 +7,17 @@ import pytest
 
 import transformers_jax as tj
 from transformers_jax.graph import CAUSAL, FULL, Before, Near, Same, Where, connect, sequence
-from transformers_jax.graph.layouts import cached, documents_of, packed, restart
 from transformers_jax.graph.lower import Lowered, Refused, lower
 
-DOCUMENTS = documents_of([[2, 3], [4]])
+DOCUMENTS = sequence(
+    5,
+    valid=np.array([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]], bool),
+    tags={"document": np.array([[0, 0, 1, 1, 1], [0, 0, 0, 0, -1]], np.int32)},
+)
 
 
-def test_positions_restart_in_every_document_and_the_index_runs_on():
-    nodes = packed(DOCUMENTS)
-    np.testing.assert_array_equal(nodes.position, [[0, 1, 0, 1, 2], [0, 1, 2, 3, 0]])
-    np.testing.assert_array_equal(nodes.tag("index"), [[0, 1, 2, 3, 4]])
-    np.testing.assert_array_equal(nodes.valid, [[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]])
-    assert packed(DOCUMENTS[:1]).valid is None
-    traced = jax.jit(restart)(jnp.asarray(DOCUMENTS))
-    np.testing.assert_array_equal(traced, nodes.position)
-
-
-def test_packed_documents_do_not_hear_each_other():
-    drawn = (CAUSAL & Same("document")).draw(packed(DOCUMENTS))
+def test_packed_documents_do_not_attend_to_each_other():
+    drawn = (CAUSAL & Same("document")).draw(DOCUMENTS)
     assert drawn.splitlines() == [
         "1 . . . .",
         "1 1 . . .",
@@ -35,15 +28,10 @@ def test_packed_documents_do_not_hear_each_other():
     assert drawn != CAUSAL.draw(5)
 
 
-def test_documents_that_do_not_fit_are_all_named():
-    with pytest.raises(ValueError, match="rows of 4 tokens: row 0: 5, row 2: 9"):
-        documents_of([[2, 3], [4], [9]], 4)
-
-
-def test_a_cache_is_heard_as_far_as_it_is_written():
-    keys = cached(7, 4, valid=np.array([[0, 1, 1, 1, 1, 1, 1]], bool))
-    row = connect(CAUSAL, sequence(1, start=3), keys).allowed()
-    np.testing.assert_array_equal(row, [[[0, 1, 1, 1, 0, 0, 0]]])
+def test_a_cache_is_read_as_far_as_it_is_written():
+    written = np.array([[0, 1, 1, 1, 0, 0, 0]], bool)  # behind a column of padding
+    row = connect(CAUSAL, sequence(1, start=3), sequence(7, valid=written)).allowed()
+    np.testing.assert_array_equal(row, written[None])
 
 
 @pytest.mark.parametrize(
@@ -99,7 +87,7 @@ def test_a_mask_may_name_a_tag_that_only_the_keys_carry():
         connect(Where("prefix", of="query"), sequence(2), keys)
 
 
-@pytest.mark.parametrize("arguments", [(8,), (60,), (4, 7), (packed(DOCUMENTS),)])
+@pytest.mark.parametrize("arguments", [(8,), (60,), (4, 7), (DOCUMENTS,)])
 def test_a_plot_is_a_picture(arguments, tmp_path):
     mask = CAUSAL & Near(left=5)
     figure = mask.plot(*arguments, path=tmp_path / "graph.png")

@@ -1,174 +1,22 @@
 """Well-formed calls of every kind of model, and what may be wrong with each of their arguments."""
 
-import functools
-
-import jax
 import numpy as np
 
 import transformers_jax as tj
-from transformers_jax import CAUSAL, FULL, Dense, Same
-from transformers_jax.models.electra_pretraining import make_pair
-from transformers_jax.models.torch_attention import TorchAttentionConfig
-from transformers_jax.models.torch_modules import TorchTransformerConfig
-
-B, T, S, V, D = 2, 5, 6, 32, 24
-BERT = dict(
-    vocab_size=V,
-    hidden_size=D,
-    num_hidden_layers=1,
-    num_attention_heads=4,
-    intermediate_size=16,
-    max_position_embeddings=8,
+from tests.laws.malformed import (
+    ids,
+    named,
+    number,
+    per_row,
+    per_token,
+    places,
+    real,
+    square,
+    vectors,
 )
-BART = dict(
-    vocab_size=V,
-    d_model=D,
-    encoder_layers=1,
-    decoder_layers=1,
-    encoder_attention_heads=4,
-    decoder_attention_heads=4,
-    encoder_ffn_dim=16,
-    decoder_ffn_dim=16,
-    max_position_embeddings=8,
-)
-T5 = dict(vocab_size=V, d_model=D, d_kv=6, d_ff=16, num_layers=1, num_heads=4)
-GPT = dict(vocab_size=V, n_positions=8, n_embd=D, n_layer=1, n_head=4)
-LLAMA = dict(
-    vocab_size=V,
-    hidden_size=D,
-    intermediate_size=16,
-    num_hidden_layers=1,
-    num_attention_heads=4,
-    max_position_embeddings=16,
-)
-TOWER = dict(hidden_size=D, intermediate_size=16, num_hidden_layers=1, num_attention_heads=4)
-IMAGES = dict(image_size=12, patch_size=4)
-CONFIGS = {
-    "bart": lambda: tj.BartConfig(**BART, eos_token_id=2).replace(num_labels=3),
-    "bert": lambda: tj.BertConfig(**BERT).replace(num_labels=3),
-    "clip": lambda: tj.CLIPConfig(
-        text_config=tj.CLIPTextConfig(**TOWER, vocab_size=V, max_position_embeddings=8),
-        vision_config=tj.CLIPVisionConfig(**TOWER, **IMAGES),
-        projection_dim=6,
-    ),
-    "big_bird": lambda: tj.BigBirdConfig(**BERT, block_size=4, num_random_blocks=1),
-    "distilbert": lambda: tj.DistilBertConfig(
-        vocab_size=V, dim=D, n_layers=1, n_heads=4, hidden_dim=16, max_position_embeddings=8
-    ),
-    "electra": lambda: tj.ElectraConfig(**BERT, embedding_size=12),
-    "gpt2": lambda: tj.GPT2Config(**GPT, pad_token_id=0).replace(num_labels=3),
-    "llama": lambda: tj.LlamaConfig(**LLAMA),
-    "longformer": lambda: tj.LongformerConfig(**BERT, attention_window=4),
-    "recurrent": lambda: tj.RecurrentConfig(vocab_size=V, embedding_size=8, hidden_size=12),
-    "t5": lambda: tj.T5Config(**T5),
-    "transformer": lambda: tj.TransformerConfig(
-        vocab_size=V,
-        d_model=D,
-        nhead=4,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-        dim_feedforward=16,
-        max_position_embeddings=8,
-    ),
-    "vit": lambda: tj.ViTConfig(**TOWER, **IMAGES).replace(num_labels=3),
-    "whisper": lambda: tj.WhisperConfig(
-        **{name: size for name, size in BART.items() if name != "max_position_embeddings"},
-        num_mel_bins=5,
-        max_source_positions=S,
-        max_target_positions=8,
-        pad_token_id=0,
-    ),
-    "MultiheadAttention": lambda: TorchAttentionConfig(embed_dim=D, num_heads=4, batch_first=True),
-    "nn.Transformer": lambda: TorchTransformerConfig(
-        d_model=D, nhead=4, num_encoder_layers=1, num_decoder_layers=1, batch_first=True
-    ),
-}
-DOCUMENTS = {
-    "encoder": Same("document"),
-    "decoder": CAUSAL & Same("document") & Dense("own"),
-    "cross": FULL & Dense("between"),
-}
-MASKS = {"gpt2": CAUSAL & Same("document") & Dense("own"), "t5": DOCUMENTS}
+from tests.laws.refusal_models import D, S, model_of
 
-
-def number(*shape):
-    """Int32 of small numbers, which are in range everywhere."""
-    return np.arange(np.prod(shape), dtype=np.int32).reshape(shape) % 2
-
-
-def places(*shape):
-    """Int32 of the places in rows."""
-    return np.broadcast_to(np.arange(shape[-1], dtype=np.int32), shape)
-
-
-def real(*shape):
-    return np.ones(shape, np.float32)
-
-
-@functools.cache
-def model_of(family, head):
-    if head == "pair":
-        return make_pair(CONFIGS[family](), key=jax.random.key(0))
-    masked = dict(mask=MASKS[family]) if family in MASKS and head.endswith("_lm") else {}
-    return tj.from_config(CONFIGS[family](), head=head, key=jax.random.key(0), **masked)
-
-
-# ---------------------------------------------------------------- what may be wrong
-
-
-def ids(*shape, name="id", long=True):
-    """Malformations of ids, one per token."""
-    found = {
-        "one axis": number(*shape[-1:]),
-        "floats": real(*shape),
-        "an axis more": number(*shape, 1),
-    }
-    return {**found, "too wide": number(*shape[:-1], 9)} if long else found
-
-
-def per_token(*shape, shared=False):
-    """Malformations of what has a value per token; `shared`: one row may stand for all."""
-    found = {
-        "[B 1]": number(*shape[:-1], 1),
-        "one axis": number(shape[-1]),
-        "an axis more": number(*shape, 1),
-        "floats": real(*shape),
-        "wider": number(*shape[:-1], shape[-1] + 1),
-    }
-    return found if shared else {**found, "[1 T]": number(1, *shape[1:])}
-
-
-def per_row(rows):
-    return {
-        "one row": number(1),
-        "[1 B]": number(1, rows),
-        "[B 2]": number(rows, 2),
-        "floats": real(rows),
-    }
-
-
-def vectors(*shape):
-    return {
-        "narrower": real(*shape[:-1], shape[-1] - 1),
-        "an axis less": real(*shape[1:]),
-        "integers": number(*shape),
-    }
-
-
-def square(rows, queries, keys):
-    return {
-        "[T S]": real(queries, keys),
-        "[B T 1]": real(rows, queries, 1),
-        "[B 1 S]": real(rows, 1, keys),
-        "other rows": real(rows + 1, queries, keys),
-    }
-
-
-def named(name, wrongs, **around):
-    """The same for an entry of a dict of arrays."""
-    return {what: {**around, name: wrong} for what, wrong in wrongs.items()}
-
-
+B, T = 2, 5
 MASK = {**per_token(B, T), "additive": np.where(number(B, T) > 0, 0.0, -np.inf).astype(np.float32)}
 SOURCE = {**per_token(B, S), "additive": np.zeros((B, S), np.float32)}
 UNREAD = {"read by no mask": {"segment": number(B, T)}}
@@ -199,7 +47,7 @@ WRONG_BOTH = dict(
     decoder_attention_mask=MASK,
     labels=per_token(B, T),
 )
-HEARD = {"last_hidden_state": real(B, S, D)}
+ENCODED = {"last_hidden_state": real(B, S, D)}
 PIXELS = {"pixel_values": real(B, 3, 12, 12)}
 WRONG_PIXELS = {
     "height, width, channels": real(B, 12, 12, 3),
@@ -349,7 +197,7 @@ CASES = {
     ),
     ("t5", "none"): (
         {
-            "encoder_outputs": HEARD,
+            "encoder_outputs": ENCODED,
             "attention_mask": 1 + 0 * number(B, S),
             "decoder_inputs_embeds": real(B, T, D),
         },

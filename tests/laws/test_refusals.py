@@ -12,7 +12,9 @@ import pytest
 
 import transformers_jax as tj
 from tests.laws import objective_cases
-from tests.laws.refusal_cases import ALONE, CASES, HEARD, TOKENS, B, S, T, model_of, number, real
+from tests.laws.malformed import number, real
+from tests.laws.refusal_cases import ALONE, CASES, ENCODED, TOKENS, B, T
+from tests.laws.refusal_models import S, model_of
 from transformers_jax.inputs.arguments import FLAGS
 
 
@@ -60,7 +62,7 @@ def test_what_does_not_go_together_is_refused_alike(what):
 def test_a_source_beside_a_cache_that_heard_one_is_refused_alike(wrong):
     model = model_of("t5", "none")
     mask = 1 + 0 * number(B, S)
-    cache = tj.init_cache(model, B, 4, encoder_outputs=HEARD, attention_mask=mask)
+    cache = tj.init_cache(model, B, 4, encoder_outputs=ENCODED, attention_mask=mask)
     whole = {"decoder_input_ids": number(B, 1), "cache": cache, "attention_mask": mask}
     run = lambda given: model(**given)
     jax.eval_shape(run, whole)
@@ -99,7 +101,7 @@ def test_what_is_done_with_a_model_refuses_what_the_model_refuses(name):
 def test_a_cache_hears_what_fits():
     model = model_of("t5", "none")
     make = lambda rows, mask: tj.init_cache(
-        model, rows, 4, encoder_outputs=HEARD, attention_mask=mask
+        model, rows, 4, encoder_outputs=ENCODED, attention_mask=mask
     )
     make(B, number(B, S))
     for rows, mask, words in (

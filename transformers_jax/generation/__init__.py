@@ -1,10 +1,11 @@
 """Text generation: `generate`, with Hugging Face's names and semantics.
 
-options.py     what may be asked, its defaults, who decides
+options.py     the options, their defaults, who decides
 rows.py        ids, their padding, and how many a model takes
-source.py      what an encoder is given, or what it gave
-inputs.py      all of a request: checks on the host; widths in buckets
+source.py      the inputs of an encoder, or its outputs
+inputs.py      the whole request: checks on the host; widths in buckets
 tags.py        what masks compare of the prompt, and of the tokens to come
+job.py         the record of a search, its text and its result
 processors.py  constraints on the text, as functions from scores to scores
 sampling.py    temperature, top-k, top-p, and the draw
 search.py      prefill and the loop: greedy and sampling
@@ -14,7 +15,8 @@ beam.py        beam search
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, overload
 
 import jax
@@ -23,10 +25,19 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced, ordinary
 from transformers_jax.generation.beam import beam_search
-from transformers_jax.generation.inputs import Request, check_head, read, vocabulary_of
-from transformers_jax.generation.options import Options, dials, resolve
-from transformers_jax.generation.processors import Dials
-from transformers_jax.generation.search import Found, Job, Prompt, search
+from transformers_jax.generation.inputs import Request, check_head, read
+from transformers_jax.generation.job import Job, Result
+from transformers_jax.generation.options import (
+    IRRELEVANT,
+    NAMES,
+    UNSUPPORTED,
+    Options,
+    as_mapping,
+    dials,
+    resolve,
+)
+from transformers_jax.generation.rows import Call, vocabulary_of
+from transformers_jax.generation.search import search
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.causal import by_first_token
 from transformers_jax.models.output import Output
@@ -106,117 +117,96 @@ def generate(
     """
     check_model(model, "generate")
     check_head(model)
-    names = model.reading.source_arguments
-    per_token = {name: options.pop(name) for name in names if name in options}
-    _refuse_unknown(options)
-    asked = resolve(
+    per_token = {n: options.pop(n) for n in model.reading.source_arguments if n in options}
+    generation_config = as_mapping(generation_config)
+    _refuse_unknown([*options, *generation_config])
+    chosen = resolve(
         options,
         generation_config,
         model.generation_config or {},
         _special_tokens(model.config),
         vocabulary_of(model),
     )
-    if asked.do_sample and key is None:
+    if chosen.do_sample and key is None:
         raise ValueError("do_sample=True draws at random: pass key=jax.random.key(seed)")
     if key is not None:
         check_key(key)
-    others = {
+    inputs = {
         "encoder_outputs": encoder_outputs,
         "pixel_values": pixel_values,
         "input_features": input_features,
         **per_token,
     }
-    others = {name: value for name, value in others.items() if value is not None}
-    request = read(
-        model, asked, input_ids, attention_mask, decoder_input_ids, others, tags, decoder_tags
+    inputs = {name: value for name, value in inputs.items() if value is not None}
+    call = Call(
+        model, chosen, input_ids, attention_mask, decoder_input_ids, inputs, tags, decoder_tags
     )
+    request = read(call)
     if request.new == 0:
-        ids = request.prompt.ids[:, request.prompt.ids.shape[1] - request.given :]
-        ids = jnp.repeat(ids, asked.num_return_sequences, axis=0)
+        ids = request.prompt.ids[:, request.prompt.ids.shape[1] - request.columns :]
+        ids = jnp.repeat(ids, chosen.num_return_sequences, axis=0)
         return Output(sequences=ids) if return_dict_in_generate else ids
-    found = _write(model, asked, request, key, output_scores and return_dict_in_generate)
-    return _finish(found, request, return_dict_in_generate, fixed_width)
-
-
-def _write(
-    model: Any, asked: Options, request: Request, key: Key | None, with_scores: bool
-) -> Found:
-    """Runs the program of these options: found if there is one, else compiled."""
-    static, numbers = dials(asked)
-    definition, params = split(model)
-    return _run(
-        definition,
-        static,
-        request.width,
-        with_scores,
-        params,
-        request.prompt,
-        {name: jnp.float32(value) for name, value in numbers.items()},
-        jnp.int32(request.new),
-        key if asked.do_sample else None,
+    static, numbers = dials(chosen)
+    job = Job(
+        prompt=request.prompt,
+        dials={name: jnp.float32(value) for name, value in numbers.items()},
+        limit=jnp.int32(request.new),
+        key=key if chosen.do_sample else None,
+        options=static,
+        width=request.width,
+        with_scores=output_scores and return_dict_in_generate,
     )
+    result = _run(*split(model), job)
+    return _finish(result, request, return_dict_in_generate, fixed_width)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _run(
-    definition: Any,
-    options: Options,
-    width: int,
-    with_scores: bool,
-    params: Params,
-    prompt: Prompt,
-    numbers: Dials,
-    limit: Int[Array, ""],
-    key: Key | None,
-) -> Found:
-    """Prefill and loop in one program, found again by the static arguments and the shapes.
+@functools.partial(jax.jit, static_argnums=0)
+def _run(definition: Any, params: Params, job: Job) -> Result:
+    """Prefill and loop in one program, found again by the static fields of the job and the shapes.
 
     The stacked parameters are taken apart once, before the loop: slicing them in every step costs
     a copy of all weights per token.
     """
     model = merge(definition, params).decoding()
     model = model if model.is_encoder_decoder else by_first_token(model)  # prompts were moved
-    job = Job(prompt, numbers, limit, key, options, width)
-    return (beam_search if options.num_beams > 1 else search)(model, job, with_scores)
+    return (beam_search if job.options.num_beams > 1 else search)(model, job)
 
 
-def _finish(found: Found, request: Request, as_output: bool, fixed_width: bool) -> Any:
-    """The columns that the caller knows of: without the bucket's, and as wide as asked for."""
-    first = request.prompt.ids.shape[1] - request.given
+def _finish(result: Result, request: Request, as_output: bool, fixed_width: bool) -> Any:
+    """The columns that the caller knows of: without the bucket's, and as wide as the longest row
+    (or `fixed_width`)."""
+    first = request.prompt.ids.shape[1] - request.columns
     if fixed_width:
         steps = request.new
-        ids = found.ids[:, first : first + request.given + steps]
+        ids = result.ids[:, first : first + request.columns + steps]
     else:
-        if is_traced(found.ids):
+        if is_traced(result.ids):
             raise ValueError("inside a transformation the width must be known: fixed_width=True")
-        steps = int(found.steps)
+        steps = int(result.steps)
         # sliced on the host: every other width would compile a slice of its own
-        ids = jnp.asarray(np.asarray(found.ids)[:, first : first + request.given + steps])
+        ids = jnp.asarray(np.asarray(result.ids)[:, first : first + request.columns + steps])
     if not as_output:
         return ids
     fields: dict[str, Any] = {"sequences": ids}
-    if found.row_scores is not None:
-        fields["sequences_scores"] = found.row_scores
-    if found.scores is not None:
-        banned = jnp.where(found.scores <= -1e29, -jnp.inf, found.scores)  # as transformers
+    if result.row_scores is not None:
+        fields["sequences_scores"] = result.row_scores
+    if result.scores is not None:
+        banned = jnp.where(result.scores <= -1e29, -jnp.inf, result.scores)  # as transformers
         fields["scores"] = tuple(banned[step] for step in range(steps))
     return Output(**fields)
 
 
-def _refuse_unknown(options: dict[str, Any]) -> None:
-    """Misspelt arguments of `generate` itself; misspelt options are told by `resolve`."""
-    import inspect
-
-    if "position_ids" in options:
-        raise TypeError(
-            "generate() has no argument 'position_ids': positions are counted from attention_mask; "
-            "give each document of a packed row a row of its own"
-        )
-
-    names = [name for name in inspect.signature(generate).parameters if name != "options"]
-    for name in options:
-        if hint := nearest(name, names, cutoff=0.85):
-            raise TypeError(f"generate() has no argument {name!r}{hint}")
+def _refuse_unknown(names: Iterable[str]) -> None:
+    """Raises TypeError for what is neither an option nor an argument, with the nearest name."""
+    known = (*NAMES, *UNSUPPORTED, *inspect.signature(generate).parameters)
+    positions = (
+        "positions are counted from attention_mask; give each document of a packed row a row of "
+        "its own"
+    )
+    for name in names:
+        if name not in (*NAMES, *UNSUPPORTED, *IRRELEVANT):
+            hint = nearest(name, known, otherwise={"position_ids": positions})
+            raise TypeError(f"generate() has no argument and no option {name!r}{hint}")
 
 
 def _special_tokens(config: Any) -> Any:

@@ -16,23 +16,15 @@ import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool, Float, Int
 from transformers_jax.generation import processors, sampling
-from transformers_jax.generation.options import Options
-from transformers_jax.generation.processors import Text
+from transformers_jax.generation.job import Job, Result, Text
 from transformers_jax.generation.search import (
-    Found,
-    Job,
     advance,
-    begin_text,
-    ends,
-    keep,
     loop,
     pipeline,
     prefill,
-    room,
-    spread,
+    record,
+    score_buffer,
 )
-
-__all__ = ["beam_search"]
 
 NEVER = -1e20
 """Score of a running beam that is none: below every sum of log-probabilities, as far as options may
@@ -60,31 +52,31 @@ class _State(NamedTuple):
     scores: Float[Array, "width R V"] | None
 
 
-def beam_search(model: Any, job: Job, with_scores: bool = False) -> Found:
+def beam_search(model: Any, job: Job) -> Result:
     """The best `num_return_sequences` hypotheses of each row, best first."""
-    begin, process = job.prompt.ids.shape[1], pipeline(job)
+    process = pipeline(job)
 
     def choose(state: _State, logits: Float[Array, "R V"], cache: Any) -> _State:
         chance = processors.apply(process, state.text, jax.nn.log_softmax(logits))
-        kept = keep(state.scores, chance, state.text.end - begin)
-        return _step(state._replace(cache=cache, scores=kept), chance, job)
+        scores = record(state.scores, chance, state.text.new)
+        return _step(state._replace(cache=cache, scores=scores), chance, job)
 
     def step(state: _State) -> _State:
         return choose(state, *advance(model, state.text, state.cache.reorder(state.parent)))
 
     first, cache = prefill(model, job, job.options.num_beams)
-    state = _beginning(model, job, cache, with_scores)
+    state = _beginning(model, job, cache)
     state = state if first is None else choose(state, first, cache)
     state = loop(model, lambda state: state.going, step, state)
     best = jax.tree.map(lambda x: x[:, : job.options.num_return_sequences], state.finished)
     ids = best.ids.reshape(-1, job.width)
-    return Found(ids, best.length.max(), best.score.reshape(-1), state.scores)
+    return Result(ids, best.length.max(), best.score.reshape(-1), state.scores)
 
 
-def _beginning(model: Any, job: Job, cache: Any, with_scores: bool) -> _State:
+def _beginning(model: Any, job: Job, cache: Any) -> _State:
     """All beams of a row hold the prompt; only the first counts, or all would be the same."""
     batch, beams = job.prompt.ids.shape[0], job.options.num_beams
-    text = spread(begin_text(job), beams)
+    text = job.begin_text(beams)
     nothing = _Hypotheses(
         ids=text.ids.reshape(batch, beams, -1),
         score=jnp.full((batch, beams), -jnp.inf),
@@ -99,7 +91,7 @@ def _beginning(model: Any, job: Job, cache: Any, with_scores: bool) -> _State:
         open=job.prompt.start < job.prompt.ids.shape[1],  # a row without text stays empty
         going=jnp.bool_(True),
         cache=cache,
-        scores=room(model, job, text, cache) if with_scores else None,
+        scores=score_buffer(model, job, text, cache),
     )
 
 
@@ -108,14 +100,14 @@ def _step(state: _State, chance: Float[Array, "R V"], job: Job) -> _State:
     options = job.options
     (batch, beams), vocab = state.score.shape, chance.shape[1]
     total = (chance.reshape(batch, beams, vocab) + state.score[..., None]).reshape(batch, -1)
-    length = state.text.end - state.text.begin + 1  # in generated tokens, this one included
-    score, index = _candidates(total, options, job, length - 1)
+    length = state.text.new + 1  # in generated tokens, this one included
+    score, index = _candidates(total, job, state.text.new)
     still_open = state.open & ~jnp.isnan(score).all(axis=1)  # NaN: of ids that are out of range
     parent, token = index // vocab, (index % vocab).astype(state.text.ids.dtype)
 
     ids = _pick(state.text.ids.reshape(batch, beams, -1), parent)  # (B, candidates, W)
     ids = jax.lax.dynamic_update_slice_in_dim(ids, token[..., None], state.text.end, axis=2)
-    stops = ends(token, options) | (length >= job.limit)
+    stops = job.ends(token) | (length >= job.limit)
 
     running, best = jax.lax.top_k(jnp.where(stops, score + NEVER, score), beams)
     rows = jnp.arange(batch)[:, None] * beams + _pick(parent, best)
@@ -143,12 +135,12 @@ def _step(state: _State, chance: Float[Array, "R V"], job: Job) -> _State:
 
 
 def _candidates(
-    total: Float[Array, "B N*V"], options: Options, job: Job, step: Int[Array, ""]
+    total: Float[Array, "B N*V"], job: Job, step: Int[Array, ""]
 ) -> tuple[Float[Array, "B C"], Int[Array, "B C"]]:
     """The continuations to look at, best first (or drawn): so many that num_beams run on."""
-    count = max(2, 1 + len(options.eos_token_id)) * options.num_beams
+    count = max(2, 1 + len(job.options.eos_token_id)) * job.options.num_beams
     count = min(count, total.shape[1])
-    if options.do_sample:
+    if job.options.do_sample:
         return sampling.draw_without_replacement(job.step_key(step), total, count)
     return jax.lax.top_k(total, count)
 

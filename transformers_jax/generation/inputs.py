@@ -1,4 +1,4 @@
-"""What `generate` is given: checked on the host, then padded to widths that come in buckets.
+"""The request of a call: checked on the host, then padded to widths that come in buckets.
 
 Prompts of different lengths would each need their own program; so widths are rounded up. Wherever
 the caller's padding lies, a prompt is brought to the right end of its row and a source to the left
@@ -14,112 +14,82 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Int, is_symbolic, is_traced
+from transformers_jax.arrays import Bool, Int, is_symbolic, is_traced
+from transformers_jax.generation import rows
+from transformers_jax.generation.job import Prompt
 from transformers_jax.generation.options import Options, check_length_penalty
-from transformers_jax.generation.rows import (
-    Rows,
-    bucket,
-    check_ids,
-    positions,
-    text_config,
-    text_mask,
-    to_the_right,
-    vocabulary_of,
-)
-from transformers_jax.generation.search import Prompt
+from transformers_jax.generation.rows import Call, Rows
 from transformers_jax.generation.source import read_source
-from transformers_jax.generation.tags import check_tags, continued, needed_tags
+from transformers_jax.generation.tags import TagReader, needed_tags
 from transformers_jax.models.reading import WRITERS
-
-__all__ = ["Request", "bucket", "check_head", "read", "vocabulary_of"]
 
 DEFAULT_NEW_TOKENS = 20  # as transformers
 
 
 class Request(NamedTuple):
-    """A prompt in its bucket, and the numbers that lead back to what the caller gave."""
+    """A prompt in its bucket, and the numbers that lead back to what the caller passed."""
 
     prompt: Prompt
-    given: int  # columns of the caller's prompt
+    columns: int  # of the caller's prompt, the last of those in the bucket
     new: int  # most new tokens
     width: int  # of text and cache: at least prompt and new tokens
 
 
-def read(
-    model: Any,
-    options: Options,
-    input_ids: Any,
-    attention_mask: Any,
-    decoder_input_ids: Any,
-    others: Mapping[str, Array],
-    tags: Mapping[str, Any] | None = None,
-    decoder_tags: Mapping[str, Any] | None = None,
-) -> Request:
+def read(call: Call) -> Request:
     """The request, checked.
 
     Raises:
         ValueError: for wrong shapes, dtypes, ids outside the vocabulary, rows without text, and
             more tokens than the model has positions; the message names the place.
     """
-    text = text_config(model.config, "decoder")
-    if not model.is_encoder_decoder:
-        if decoder_input_ids is not None:
-            raise ValueError("decoder_input_ids: this model has no encoder; pass input_ids")
-        batch = _batch(others)
-        if input_ids is None:
-            input_ids = _start(options.bos_token_id, batch, "input_ids", "bos_token_id")
-        ids = check_ids("input_ids", input_ids, getattr(text, "vocab_size", None))
-        valid = text_mask("input_ids", ids, attention_mask, options)
-        ids, start, order = to_the_right(ids, valid)
-        inputs = dict(others)
-        if decoder_tags is not None:
-            raise ValueError("decoder_tags: this model has no encoder; pass tags")
-    else:
-        inputs, source = read_source(model, options, input_ids, attention_mask, others, tags)
-        ids = _decoder_prompt(options, decoder_input_ids, _batch(inputs), text)
+    model, options, paired = call.model, call.options, call.model.is_encoder_decoder
+    if paired:
+        inputs, source = read_source(call)
+        ids = _decoder_prompt(call, _batch(inputs))
         array = jnp if is_symbolic(*ids.shape) else np
         start, order = array.zeros(ids.shape[0], np.int32), array.arange(ids.shape[1])[None]
-        tags = decoder_tags
-    check_first(ids, vocabulary_of(model))
-    given, most = ids.shape[1], positions(model, text)
-    new = _new_tokens(options, given, most)
+    else:
+        inputs, source = dict(call.inputs), None
+        ids, start, order = rows.to_the_right(*_prompt(call))
+    columns, most = ids.shape[1], rows.positions(model, "decoder")
+    new = _new_tokens(options, columns, most)
     if not is_symbolic(new):
         check_length_penalty(options, new)
-    longest = given if is_traced(start) else int((given - start).max())
+    longest = columns if is_traced(start) else int((columns - start).max())
     if most is not None and not is_symbolic(longest) and longest + new > most:
         raise ValueError(
             f"prompt ({longest}) plus new tokens ({new}) = {longest + new}, but the model has "
             f"{most} positions; shorten the prompt or pass max_new_tokens={max(most - longest, 0)}"
         )
-    wide, width = _widths(model, given, new, most)
-    shift = wide - given
+    wide, width = _widths(model, columns, new, most)
+    shift = wide - columns
     reading = model.reading
-    masks, needed = [*reading.masks, *reading.cross], needed_tags(reading)
-    named = "decoder_tags" if model.is_encoder_decoder else "tags"
-    checked = check_tags(named, tags, masks, needed, ids.shape, new)
+    argument, passed = ("decoder_tags", call.decoder_tags) if paired else ("tags", call.tags)
+    reader = TagReader(argument, [*reading.masks, *reading.cross], needed_tags(reading))
     order = jnp.broadcast_to(order, ids.shape)
-    carried = {
-        name: continued(named, name, tag, order, masks, shift, width)
-        for name, tag in checked.items()
+    tags = {
+        name: reader.continued(name, tag, order, shift, width)
+        for name, tag in reader.check(passed, ids.shape, new).items()
     }
-    padded, start = _pad(ids, shift, 0), jnp.asarray(start + shift)
+    padded = jnp.pad(jnp.asarray(ids, jnp.int32), ((0, 0), (shift, 0)))
+    start = jnp.asarray(start + shift)
     if not options.encoder_no_repeat_ngram_size:
         source = None
-    elif not model.is_encoder_decoder:  # its source is its prompt, as in transformers
+    elif not paired:  # its source is its prompt, as in transformers
         source = padded, jnp.arange(wide) >= start[:, None]
-    prompt = Prompt(padded, start, jnp.int32(shift), inputs, carried, source)
-    return Request(prompt, given, new, width)
+    prompt = Prompt(padded, start, jnp.int32(shift), inputs, tags, source)
+    return Request(prompt, columns, new, width)
 
 
-def _widths(model: Any, given: int, new: int, most: int | None) -> tuple[int, int]:
+def _widths(model: Any, columns: int, new: int, most: int | None) -> tuple[int, int]:
     """(columns of the prompt, columns in all), of which there are few, so that prompts of many
     lengths share a compiled program; a symbolic length is its own."""
-    if is_symbolic(given):
-        return given, given + new
-    wide = given if model.is_encoder_decoder else bucket(given, 16, 256)
+    if is_symbolic(columns):
+        return columns, columns + new
+    wide = columns if model.is_encoder_decoder else rows.bucket(columns, 16, 256)
     if most is not None and wide + new > most:
-        wide = max(given, most - new)
-    width = bucket(wide + new, 128, 1024)
+        wide = max(columns, most - new)
+    width = rows.bucket(wide + new, 128, 1024)
     return wide, width if most is None else max(wide + new, min(width, most))
 
 
@@ -140,34 +110,41 @@ def check_head(model: Any) -> None:
     model.reading.check_causal("generate")
 
 
-def check_first(prompt: Rows, vocabulary: int | None) -> None:
-    """A prompt that an option makes begins with a token of the vocabulary."""
-    token = 0 if is_traced(prompt) else int(prompt[0, 0])
-    if not 0 <= token < (vocabulary or np.inf):
-        raise ValueError(
-            f"the first token (decoder_start_token_id, bos_token_id) is {token}, outside the "
-            f"vocabulary [0, {vocabulary})"
-        )
+def _prompt(call: Call) -> tuple[Int[Rows, "B T"], Bool[Rows, "B T"]]:
+    """The ids of a decoder's prompt, and which of them are text."""
+    for name in ("decoder_input_ids", "decoder_tags"):
+        if getattr(call, name) is not None:
+            instead = name.removeprefix("decoder_")
+            raise ValueError(f"{name}: this model has no encoder; pass {instead}")
+    ids: Any = call.input_ids
+    if ids is None:
+        ids = _start(call, "bos_token_id", "input_ids", _batch(call.inputs))
+    ids = rows.check_ids("input_ids", ids, rows.vocabulary_of(call.model))
+    return ids, rows.text_mask("input_ids", ids, call.attention_mask, call.options)
 
 
-def _decoder_prompt(options: Options, ids: Any, batch: int, text: Any) -> Int[Rows, "B T"]:
+def _decoder_prompt(call: Call, batch: int) -> Int[Rows, "B T"]:
     """One column of decoder_start_token_id, then what the caller gave (which may include it)."""
-    start = options.decoder_start_token_id
-    start = options.bos_token_id if start is None else start
-    column = _start(start, batch, "decoder_input_ids", "decoder_start_token_id")
+    ids: Any = call.decoder_input_ids
+    column = _start(call, "decoder_start_token_id", "decoder_input_ids", batch)
     if ids is None:
         return column
-    ids = check_ids("decoder_input_ids", ids, getattr(text, "target_vocab", None))
+    ids = rows.check_ids("decoder_input_ids", ids, rows.vocabulary_of(call.model))
     if ids.shape[0] != batch:
         raise ValueError(f"decoder_input_ids have {ids.shape[0]} rows, the source {batch}")
-    if is_traced(ids) or (np.asarray(ids)[:, 0] == start).any():
+    if is_traced(ids) or (ids[:, :1] == column).any():
         return ids
     return np.concatenate([column, ids], axis=1)
 
 
-def _start(token: int | None, batch: int, argument: str, option: str) -> np.ndarray:
+def _start(call: Call, option: str, argument: str, batch: int) -> Int[Rows, "B 1"]:
+    """The column with which a text begins where `argument` says nothing of it."""
+    token, vocabulary = getattr(call.options, option), rows.vocabulary_of(call.model)
+    token = call.options.bos_token_id if token is None else token
     if token is None:
         raise ValueError(f"nothing to begin with: pass {argument} or {option}")
+    if not 0 <= token < (vocabulary or np.inf):
+        raise ValueError(f"{option} is {token}, outside the vocabulary [0, {vocabulary})")
     return (jnp if is_symbolic(batch) else np).full((batch, 1), token, np.int32)
 
 
@@ -178,19 +155,15 @@ def _batch(inputs: Mapping[str, Any]) -> int:
     return leaves[0].shape[0] if leaves else 1
 
 
-def _new_tokens(options: Options, given: int, most: int | None) -> int:
+def _new_tokens(options: Options, columns: int, most: int | None) -> int:
     """The greatest number of new tokens, from max_new_tokens, max_length or the default."""
     if options.max_new_tokens is not None:
         return int(options.max_new_tokens)
     if options.max_length is not None:
-        if options.max_length < given:
+        if options.max_length < columns:
             raise ValueError(
-                f"max_length ({options.max_length}) counts the prompt, which has {given} tokens; "
+                f"max_length ({options.max_length}) counts the prompt, which has {columns} tokens; "
                 "pass max_new_tokens, or a greater max_length"
             )
-        return int(options.max_length) - given
-    return DEFAULT_NEW_TOKENS if most is None else max(0, min(DEFAULT_NEW_TOKENS, most - given))
-
-
-def _pad(ids: Int[Rows, "B T"], before: int, value: int) -> Int[Array, "B W"]:
-    return jnp.pad(jnp.asarray(ids, jnp.int32), ((0, 0), (before, 0)), constant_values=value)
+        return int(options.max_length) - columns
+    return DEFAULT_NEW_TOKENS if most is None else max(0, min(DEFAULT_NEW_TOKENS, most - columns))

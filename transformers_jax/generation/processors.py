@@ -8,7 +8,7 @@ repetition penalty, but counts the ids under the padding as n-grams.)
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,46 +16,7 @@ import numpy as np
 
 from transformers_jax.arrays import MASKED as BANNED
 from transformers_jax.arrays import Array, Bool, Float, Int
-from transformers_jax.generation.options import Options
-
-__all__ = ["Dials", "Processor", "Text", "apply", "build"]
-
-Dials = dict[str, Array]
-"""Numbers that may change from call to call without compiling anew. Their presence is static."""
-
-
-class Text(NamedTuple):
-    """What has been written: row r holds its text in the columns start[r] to end, excluded.
-
-    R rows (batch x beams). The columns before `offset` exist only because widths come in buckets;
-    those from `offset` to `start` are the caller's own padding. New tokens begin at `begin`. Tags
-    are of all columns, those that are not written yet included.
-    """
-
-    ids: Int[Array, "R W"]
-    start: Int[Array, " R"]
-    offset: Int[Array, ""]
-    begin: int
-    end: Int[Array, ""]
-    tags: dict[str, Int[Array, "R W"]] = {}
-
-    @property
-    def length(self) -> Int[Array, ""]:
-        """The width that the caller would see: prompt, its padding, and new tokens."""
-        return self.end - self.offset
-
-    @property
-    def written(self) -> Bool[Array, "R W"]:
-        """Which columns hold text."""
-        column = jnp.arange(self.ids.shape[1])
-        return (column >= self.start[:, None]) & (column < self.end)
-
-    def last(self, count: int) -> tuple[Int[Array, "R count"], Bool[Array, " R"]]:
-        """The last `count` tokens of each row, and whether the row has as many."""
-        first = self.end - count
-        ids = jax.lax.dynamic_slice_in_dim(self.ids, first, count, axis=1)
-        return ids, first >= self.start
-
+from transformers_jax.generation.job import Job, Text
 
 Processor = Callable[[Text, Float[Array, "R V"]], Float[Array, "R V"]]
 
@@ -69,83 +30,72 @@ def apply(
     return scores
 
 
-def build(
-    options: Options,
-    dials: Dials,
-    limit: Int[Array, ""],
-    source: tuple[Int[Array, "B S"], Bool[Array, "B S"]] | None = None,
-) -> tuple[Processor, ...]:
-    """The processors that the options ask for, in Hugging Face's order.
-
-    `limit` is the number of new tokens; `source` the ids of the source and their
-    validity, which `encoder_no_repeat_ngram_size` needs.
-    """
-    eos = options.eos_token_id
-    found: list[Processor] = []
+def build(job: Job) -> tuple[Processor, ...]:
+    """The processors that the options of a job need, in Hugging Face's order."""
+    options, dials, eos = job.options, job.dials, job.options.eos_token_id
+    processors: list[Processor] = []
     if "repetition_penalty" in dials:
-        found.append(penalise_repetition(dials["repetition_penalty"]))
+        processors.append(penalise_repetition(dials["repetition_penalty"]))
     if options.no_repeat_ngram_size:
-        found.append(ban_repeated_ngrams(options.no_repeat_ngram_size))
+        processors.append(ban_repeated_ngrams(options.no_repeat_ngram_size))
     if options.encoder_no_repeat_ngram_size:
-        assert source is not None
-        found.append(ban_source_ngrams(options.encoder_no_repeat_ngram_size, *source))
-    if options.bad_words_ids:
-        found.append(ban_words(tuple(w for w in options.bad_words_ids if w not in _single(eos))))
-    if "min_length" in dials and eos:
-        least = dials["min_length"]
-        found.append(ban_when(eos, lambda text: text.length < least))
-    if "min_new_tokens" in dials and eos:
-        fewest = dials["min_new_tokens"]
-        found.append(ban_when(eos, lambda text: text.end - text.begin < fewest))
-    if options.forced_bos_token_id is not None:
-        found.append(force_when((options.forced_bos_token_id,), lambda text: text.length == 1))
-    if options.forced_eos_token_id:
-        final = limit - 1
-        found.append(
-            force_when(options.forced_eos_token_id, lambda text: text.end - text.begin == final)
+        assert job.prompt.source is not None
+        processors.append(
+            ban_source_ngrams(options.encoder_no_repeat_ngram_size, *job.prompt.source)
         )
+    if options.bad_words_ids:
+        ends = {(token,) for token in eos}
+        processors.append(ban_words(tuple(w for w in options.bad_words_ids if w not in ends)))
+    if "min_length" in dials and eos:
+        processors.append(ban_when(eos, lambda text: text.length < dials["min_length"]))
+    if "min_new_tokens" in dials and eos:
+        processors.append(ban_when(eos, lambda text: text.new < dials["min_new_tokens"]))
+    if (first := options.forced_bos_token_id) is not None:
+        processors.append(force_when((first,), lambda text: text.length == 1))
+    if last := options.forced_eos_token_id:
+        processors.append(force_when(last, lambda text: text.new == job.limit - 1))
     if options.suppress_tokens:
-        found.append(ban_when(options.suppress_tokens, lambda text: jnp.bool_(True)))
+        processors.append(ban_when(options.suppress_tokens, lambda text: jnp.bool_(True)))
     if options.begin_suppress_tokens:
-        shift = int(options.forced_bos_token_id is not None)
+        shift = int(first is not None)
 
         def at_the_beginning(text: Text) -> Bool[Array, ""]:
-            alone = text.begin - text.offset == 1  # a lone start token is followed by forced BOS
-            return text.end - text.begin == jnp.where(alone, shift, 0)
+            single = text.begin - text.offset == 1  # a start token is followed by forced BOS
+            return text.new == jnp.where(single, shift, 0)
 
-        found.append(ban_when(options.begin_suppress_tokens, at_the_beginning))
-    return tuple(found)
+        processors.append(ban_when(options.begin_suppress_tokens, at_the_beginning))
+    return tuple(processors)
 
 
 def penalise_repetition(penalty: Float[Array, ""]) -> Processor:
     """Makes every token of the text less likely. Source: CTRL (Keskar et al. 2019), section 4.1."""
 
     def process(text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
-        seen = _marked(text.ids, text.written, scores.shape)
-        return jnp.where(seen, jnp.where(scores < 0, scores * penalty, scores / penalty), scores)
+        penalised = jnp.where(scores < 0, scores * penalty, scores / penalty)
+        return jnp.where(_marked(text.ids, text.written, scores.shape), penalised, scores)
 
     return process
+
+
+def banning(banned: Callable[[Text, tuple[int, ...]], Any]) -> Processor:
+    """Bans the tokens that `banned` marks, of a text and the shape of its scores."""
+    return lambda text, scores: jnp.where(banned(text, scores.shape), BANNED, scores)
 
 
 def ban_repeated_ngrams(size: int) -> Processor:
     """No n-gram of `size` tokens occurs twice in a row's text."""
-
-    def process(text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
-        banned = _completions(size, text, text.ids, text.written, scores.shape)
-        return jnp.where(banned, BANNED, scores)
-
-    return process
+    return banning(lambda text, shape: _completions(size, text, text.ids, text.written, shape))
 
 
 def ban_source_ngrams(size: int, ids: Int[Array, "B S"], valid: Bool[Array, "B S"]) -> Processor:
     """No n-gram of `size` tokens of the source is repeated."""
 
-    def process(text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
-        times = scores.shape[0] // ids.shape[0]
-        among, known = jnp.repeat(ids, times, axis=0), jnp.repeat(valid, times, axis=0)
-        return jnp.where(_completions(size, text, among, known, scores.shape), BANNED, scores)
+    def completions(text: Text, shape: tuple[int, ...]) -> Bool[Array, "R V"]:
+        copies = shape[0] // ids.shape[0]
+        source, known = jnp.repeat(ids, copies, axis=0), jnp.repeat(valid, copies, axis=0)
+        return _completions(size, text, source, known, shape)
 
-    return process
+    return banning(completions)
 
 
 def ban_words(words: tuple[tuple[int, ...], ...]) -> Processor:
@@ -156,9 +106,8 @@ def ban_words(words: tuple[tuple[int, ...], ...]) -> Processor:
         if len(word) > 1:
             longer.setdefault(len(word) - 1, []).append(word)
 
-    def process(text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
-        rows, vocab = scores.shape
-        banned = jnp.broadcast_to(jnp.asarray(_among(single, vocab)), scores.shape)
+    def completions(text: Text, shape: tuple[int, ...]) -> Bool[Array, "R V"]:
+        banned = jnp.broadcast_to(jnp.asarray(_among(single, shape[1])), shape)
         for count, group in longer.items():
             if count >= text.ids.shape[1]:
                 continue
@@ -166,19 +115,15 @@ def ban_words(words: tuple[tuple[int, ...], ...]) -> Processor:
             tail, enough = text.last(count)
             match = (tail[:, None, :] == table[None, :, :-1]).all(-1) & enough[:, None]
             last = jnp.broadcast_to(table[:, -1], match.shape)
-            banned |= _marked(last, match, (rows, vocab))
-        return jnp.where(banned, BANNED, scores)
+            banned |= _marked(last, match, shape)
+        return banned
 
-    return process
+    return banning(completions)
 
 
 def ban_when(tokens: tuple[int, ...], holds: Callable[[Text], Bool[Array, ""]]) -> Processor:
     """The tokens cannot be chosen while the condition on the text holds."""
-
-    def process(text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
-        return jnp.where(_among(tokens, scores.shape[1]) & holds(text), BANNED, scores)
-
-    return process
+    return banning(lambda text, shape: _among(tokens, shape[1]) & holds(text))
 
 
 def force_when(tokens: tuple[int, ...], holds: Callable[[Text], Bool[Array, ""]]) -> Processor:
@@ -209,9 +154,9 @@ def _completions(
         return jnp.zeros(shape, bool)
     tail, enough = text.last(size - 1)
     match = known[:, size - 1 :] & enough[:, None]
-    for place in range(size - 1):
-        window = slice(place, place + width)
-        match &= known[:, window] & (ids[:, window] == tail[:, place, None])
+    for step in range(size - 1):
+        window = slice(step, step + width)
+        match &= known[:, window] & (ids[:, window] == tail[:, step, None])
     return _marked(ids[:, size - 1 :], match, shape)
 
 
@@ -226,7 +171,3 @@ def _marked(
 
 def _among(tokens: tuple[int, ...], vocab: int) -> np.ndarray:
     return np.isin(np.arange(vocab), np.array(tokens, int))
-
-
-def _single(tokens: tuple[int, ...]) -> set[tuple[int, ...]]:
-    return {(token,) for token in tokens}

@@ -1,32 +1,34 @@
-"""Rows of ids as the caller gives them: checked, their padding found, and brought to one end; and
-how long the model lets them be."""
+"""What the caller of `generate` passed: rows of ids, checked, their padding found, and brought to
+one end; and how long the model lets them be."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Array, Bool, Int, is_traced
 from transformers_jax.generation.options import Options
-from transformers_jax.inputs.checks import mask as values
-from transformers_jax.inputs.checks import same_shape
-
-__all__ = [
-    "Rows",
-    "bucket",
-    "check_ids",
-    "given_mask",
-    "positions",
-    "text_config",
-    "text_mask",
-    "to_the_left",
-    "to_the_right",
-    "vocabulary_of",
-]
+from transformers_jax.inputs import checks
+from transformers_jax.inputs.arguments import concrete
 
 Rows = np.ndarray | Array  # checked on the host, or traced inside a transformation
+
+
+class Call(NamedTuple):
+    """The arguments of `generate`, with the options in force. `inputs` are the others by name, such
+    as `pixel_values`, `encoder_outputs` and the arguments by which an encoder marks its tokens."""
+
+    model: Any
+    options: Options
+    input_ids: Any = None
+    attention_mask: Any = None
+    decoder_input_ids: Any = None
+    inputs: Mapping[str, Any] = {}
+    tags: Mapping[str, Any] | None = None
+    decoder_tags: Mapping[str, Any] | None = None
 
 
 def bucket(length: int, least: int, step: int) -> int:
@@ -41,29 +43,10 @@ def bucket(length: int, least: int, step: int) -> int:
 
 def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[Rows, "B T"]:
     """The ids as an integer matrix inside the vocabulary."""
-    try:
-        array = ids if is_traced(ids) else np.asarray(ids)
-    except ValueError:
-        raise ValueError(
-            f"{name}: rows of different lengths; pad them and pass attention_mask"
-        ) from None
-    if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(
-            f"{name} must be a matrix of at least one row and one column (batch, length), "
-            f"got shape {tuple(array.shape)}"
-        )
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise ValueError(f"{name} must be integers, got dtype {array.dtype}")
-    if is_traced(array):
-        return array
-    outside: np.ndarray = (array < 0) | (array >= (vocabulary or np.inf))
-    if outside.any():
-        row, column = np.argwhere(outside)[0]
-        raise ValueError(
-            f"{name}[{row}, {column}] = {array[row, column]} is outside the vocabulary "
-            f"[0, {vocabulary}) ({outside.sum()} such ids)"
-        )
-    return array.astype(np.int32)
+    array = concrete(name, ids)
+    array = array if is_traced(array) else np.asarray(array)
+    checks.ids(name, array, vocabulary or np.iinfo(np.int32).max)
+    return array if is_traced(array) else array.astype(np.int32)
 
 
 def text_mask(name: str, ids: Int[Rows, "B T"], mask: Any, options: Options) -> Bool[Rows, "B T"]:
@@ -74,31 +57,24 @@ def text_mask(name: str, ids: Int[Rows, "B T"], mask: Any, options: Options) -> 
         ValueError: a mask of another shape, or with other values than 0 and 1; a row without text.
     """
     if mask is not None:
-        return given_mask(mask, ids.shape, name)
+        return read_mask(mask, ids.shape, name)
     array: Any = jnp if is_traced(ids) else np
     pad, none = options.pad_token_id, (None, *options.eos_token_id)
     text = array.ones(ids.shape, bool) if pad in none else array.not_equal(ids, pad)
     behind = array.cumsum(text, axis=1) > 0
-    found = behind & (array.cumsum(text[:, ::-1], axis=1)[:, ::-1] > 0)
-    return _every_row(found, f"{name} holds pad_token_id ({pad}) only")
+    before = array.cumsum(text[:, ::-1], axis=1)[:, ::-1] > 0
+    return _every_row(behind & before, f"{name} holds pad_token_id ({pad}) only")
 
 
-def given_mask(mask: Any, shape: tuple[int, ...], like: str) -> Bool[Rows, "B T"]:
+def read_mask(mask: Any, shape: tuple[int, ...], like: str) -> Bool[Rows, "B T"]:
     """The caller's attention mask as truth values; `like` has its `shape`.
 
     Raises:
         ValueError: a mask of another shape, or with other values than 0 and 1; a row without text.
     """
-    found = mask if is_traced(mask) else np.asarray(mask)
-    same_shape("attention_mask", found, shape, like)
-    if not is_traced(found):
-        values("attention_mask", found, shape, like)
-    elif jnp.issubdtype(found.dtype, jnp.floating):
-        raise ValueError(
-            f"attention_mask has dtype {found.dtype}, which may be an additive mask; expected "
-            "integers or truth values, 1 for a token and 0 for padding"
-        )
-    return _every_row(found.astype(bool), "attention_mask is empty (0 only)")
+    array = mask if is_traced(mask) else np.asarray(mask)
+    checks.mask("attention_mask", array, shape, like)
+    return _every_row(array.astype(bool), "attention_mask is empty (0 only)")
 
 
 def _every_row(text: Bool[Rows, "B T"], what: str) -> Bool[Rows, "B T"]:
@@ -129,23 +105,22 @@ def to_the_left(mask: Bool[Rows, "B T"]) -> Int[Rows, "B T"]:
     return (array.arange(mask.shape[1]) + first[:, None]) % mask.shape[1]
 
 
-def text_config(config: Any, side: str) -> Any:
+def text_config(model: Any, side: str) -> Any:
     """The part of a composite config that describes the text model of one side."""
-    for name in (side, "text_config"):
-        part = getattr(config, name, None)
-        if part is not None and hasattr(part, "vocab_size"):
-            return part
-    return config
+    parts = [getattr(model.config, name, None) for name in (side, "text_config")]
+    return next((part for part in parts if hasattr(part, "vocab_size")), model.config)
 
 
-def positions(model: Any, config: Any) -> int | None:
-    """How many positions a text model has (learned, or stated by its config); None: no limit."""
+def positions(model: Any, side: str) -> int | None:
+    """How many positions the text model of a side has (learned, or stated by its config); None: no
+    limit."""
+    config = text_config(model, side)
     if model.positions is not None:
         return int(model.positions)
     if getattr(config, "alibi", False) or hasattr(config, "relative_attention_num_buckets"):
         return None
     rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") == "dynamic":  # turns more slowly beyond the positions of training
+    if rope.get("rope_type") == "dynamic":  # lower frequencies beyond the positions of training
         return None
     for name in ("max_target_positions", "max_position_embeddings", "n_positions"):
         if getattr(config, name, None) is not None:
@@ -155,5 +130,5 @@ def positions(model: Any, config: Any) -> int | None:
 
 def vocabulary_of(model: Any) -> int | None:
     """How many tokens the model scores."""
-    text = text_config(model.config, "decoder")
+    text = text_config(model, "decoder")
     return getattr(text, "target_vocab", getattr(text, "vocab_size", None))

@@ -7,31 +7,25 @@ import jax.numpy as jnp
 
 from transformers_jax.arrays import MASKED as BANNED
 from transformers_jax.arrays import Array, Float, Int, Key
-from transformers_jax.generation.options import Options
-from transformers_jax.generation.processors import Dials, Processor, Text
-
-__all__ = ["build", "draw", "draw_without_replacement"]
+from transformers_jax.generation.job import Job, Text
+from transformers_jax.generation.processors import Processor
 
 
-def build(options: Options, dials: Dials) -> tuple[Processor, ...]:
+def build(job: Job) -> tuple[Processor, ...]:
     """The processors that reshape the distribution before a draw, in Hugging Face's order."""
+    options, dials = job.options, job.dials
     if not options.do_sample:
         return ()
     # beams must keep one candidate more than can end the text, or none could go on
     least = len(options.eos_token_id or (0,)) + 1 if options.num_beams > 1 else 1
-    found: list[Processor] = []
+    processors: list[Processor] = []
     if "temperature" in dials:
-        found.append(heat(dials["temperature"]))
+        processors.append(lambda text, scores: scores / dials["temperature"])
     if options.top_k:
-        found.append(keep_best(max(options.top_k, least)))
+        processors.append(keep_best(max(options.top_k, least)))
     if "top_p" in dials:
-        found.append(keep_nucleus(dials["top_p"], least))
-    return tuple(found)
-
-
-def heat(temperature: Float[Array, ""]) -> Processor:
-    """Divides the scores by the temperature."""
-    return lambda text, scores: scores / temperature
+        processors.append(keep_nucleus(dials["top_p"], least))
+    return tuple(processors)
 
 
 def keep_best(count: int) -> Processor:

@@ -1,21 +1,12 @@
-"""Who may speak to whom: nodes, masks and the edges between them. No parameters, no flax."""
+"""Which token may attend to which: nodes, masks, edges between them. No parameters, no flax."""
 
 from transformers_jax.graph.blocks import Block as Block
 from transformers_jax.graph.blocks import Scattered as Scattered
 from transformers_jax.graph.edges import Edges as Edges
 from transformers_jax.graph.edges import connect as connect
-from transformers_jax.graph.mask import CAUSAL as CAUSAL
-from transformers_jax.graph.mask import FULL as FULL
 from transformers_jax.graph.mask import OWN as OWN
-from transformers_jax.graph.mask import Before as Before
-from transformers_jax.graph.mask import Dense as Dense
-from transformers_jax.graph.mask import Full as Full
 from transformers_jax.graph.mask import Mask as Mask
-from transformers_jax.graph.mask import Near as Near
 from transformers_jax.graph.mask import PerLayer as PerLayer
-from transformers_jax.graph.mask import Same as Same
-from transformers_jax.graph.mask import Strided as Strided
-from transformers_jax.graph.mask import Where as Where
 from transformers_jax.graph.mask import given as given
 from transformers_jax.graph.nodes import Nodes as Nodes
 from transformers_jax.graph.nodes import concatenate as concatenate
@@ -24,3 +15,12 @@ from transformers_jax.graph.order import PLACE as PLACE
 from transformers_jax.graph.order import attends_ahead as attends_ahead
 from transformers_jax.graph.order import from_first_token as from_first_token
 from transformers_jax.graph.parse import parse as parse
+from transformers_jax.graph.primitives import CAUSAL as CAUSAL
+from transformers_jax.graph.primitives import FULL as FULL
+from transformers_jax.graph.primitives import Before as Before
+from transformers_jax.graph.primitives import Dense as Dense
+from transformers_jax.graph.primitives import Full as Full
+from transformers_jax.graph.primitives import Near as Near
+from transformers_jax.graph.primitives import Same as Same
+from transformers_jax.graph.primitives import Strided as Strided
+from transformers_jax.graph.primitives import Where as Where

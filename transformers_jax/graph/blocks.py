@@ -14,10 +14,11 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Int, UInt32, mix
 from transformers_jax.graph.mask import Mask
+from transformers_jax.graph.primitives import Comparison
 
 
 @dataclass(frozen=True)
-class Block(Mask):
+class Block(Comparison):
     """Query and key lie in the same block of `size` tokens.
 
     Block(2):  1 1 . .
@@ -28,21 +29,21 @@ class Block(Mask):
 
     size: int
     tag: str = "index"
+    relative = False
 
     def __post_init__(self):
         if self.size < 1:
             raise ValueError(f"Block({self.size}): the size must be at least 1")
 
-    def edges(self, q, k, pairs=None):
-        row, column = q.tag(self.tag)[:, :, None], k.tag(self.tag)[:, None, :]
-        return row // self.size == column // self.size
+    def compare(self, query, key):
+        return query // self.size == key // self.size
 
 
 @dataclass(frozen=True)
 class Scattered(Mask):
     """Each block of queries attends to `count` blocks of keys drawn at random (Zaheer et al. 2020).
 
-    Blocks are numbered by the tag `tag`; `of` tells how many there are. The blocks drawn are
+    Blocks are numbered by the tag `tag`; `of` is their number. The blocks drawn are
     different ones, and none that a block attends to anyway: not itself, its two neighbours, the
     first or the last. The first and the last block draw none, and so do all where there are too
     few. The others are divided into `count` equal parts, and one block of each is drawn.
@@ -89,10 +90,10 @@ class Scattered(Mask):
         free = blocks - 2 - near
         start = draw * free // self.count
         size = _at_least((draw + 1) * free // self.count - start, 1)
-        place = start + (self._bits(block, draw) % size.astype(np.uint32)).astype(np.int32) + 1
-        place = place + near * (place >= low)
+        key = start + (self._bits(block, draw) % size.astype(np.uint32)).astype(np.int32) + 1
+        key = key + near * (key >= low)
         draws = (block > 0) & (block < blocks - 1) & (free >= self.count)
-        return place * draws - 1 * ~draws
+        return key * draws - 1 * ~draws
 
     def _bits(self, block: Int[Array, "..."], draw: int) -> UInt32[Array, "..."]:
         # NumPy's numbers warn when they overflow, its arrays do not

@@ -1,81 +1,40 @@
-"""Pictures of graphs: a mask over given nodes as text, and as a figure with its matrix and arcs.
+"""Pictures of graphs: a figure with the matrix of the edges and with their arcs.
 
-matplotlib is an extra (`pip install "transformers_jax[viz]"`), imported when a figure is asked for.
+matplotlib is an extra (`pip install "transformers_jax[viz]"`), imported when a figure is drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from transformers_jax.arrays import Array
-from transformers_jax.graph.nodes import Nodes, sequence
-
-Given = Nodes | int | None
-
-
-class Drawable(Protocol):
-    """What is known of a mask here, which draws itself by these functions."""
-
-    def check(self, q: Nodes, k: Nodes, pairs: Mapping[str, Array]) -> None: ...
-    def edges(self, q: Nodes, k: Nodes, pairs: Mapping[str, Array]) -> Array: ...
-
-
-def matrix(
-    mask: Drawable, q: Given = 8, k: Given = None, pairs: Mapping[str, Array] | None = None
-) -> np.ndarray:
-    """Bool[T S] of the first row of the nodes; a number stands for so many tokens in sequence."""
-    queries = _nodes(q)
-    keys, pairs = queries if k is None else _nodes(k), pairs or {}
-    mask.check(queries, keys, pairs)
-    allowed = np.asarray(mask.edges(queries, keys, pairs))
-    allowed = allowed if keys.valid is None else allowed & np.asarray(keys.valid)[:, None, :]
-    return np.broadcast_to(allowed, (len(allowed), queries.length, keys.length))[0]
-
-
-def _nodes(nodes: Given) -> Nodes:
-    return nodes if isinstance(nodes, Nodes) else sequence(int(nodes or 8))
-
-
-def draw(
-    mask: Drawable, q: Given = 8, k: Given = None, pairs: Mapping[str, Array] | None = None
-) -> str:
-    """See `Mask.draw`."""
-    rows = matrix(mask, q, k, pairs)
-    return "\n".join(" ".join("1" if edge else "." for edge in row) for row in rows)
-
+from transformers_jax.arrays import Bool
 
 MANY = 48  # tokens, beyond which not every arc is drawn
 INK, PAPER, EDGE, LOOP = "#1f2933", "#ffffff", "#2f6f9f", "#d9822b"
 
 
 def plot(
-    mask: Drawable,
-    q: Given = 8,
-    k: Given = None,
-    pairs: Mapping[str, Array] | None = None,
+    edges: Bool[np.ndarray, "T S"],
+    title: str,
     *,
+    across: bool = False,
     labels: Sequence[str] | None = None,
-    title: str | None = None,
     path: Any = None,
 ):
     """A figure: on the left the matrix, on the right the same graph with its edges as arcs.
 
     Arrows lead from a key to the query that attends to it; a token that attends to itself has
-    a ring. `labels` name the tokens, `path` saves the figure.
+    a ring. `across`: queries and keys are different tokens, in two rows. `labels` name the tokens,
+    `path` saves the figure.
     """
     from matplotlib.figure import Figure
 
-    edges = matrix(mask, q, k, pairs)
-    T, S = edges.shape
-    across = k is not None and (T != S or not isinstance(k, int) or k != q)
     figure = Figure(figsize=(10.0, 4.6), facecolor=PAPER, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.25))
-    figure.suptitle(
-        str(mask) if title is None else title, color=INK, family="monospace", fontsize=12
-    )
+    figure.suptitle(title, color=INK, family="monospace", fontsize=12)
     _square(left, edges, labels if not across else None)
     if across:
         _bipartite(right, edges)
@@ -105,8 +64,8 @@ def _square(axes, edges: np.ndarray, labels: Sequence[str] | None) -> None:
     axes.xaxis.tick_top()
     for axis, length in ((axes.xaxis, S), (axes.yaxis, T)):
         step = max(1, -(-length // 16))
-        places = np.arange(0, length, step)
-        axis.set_ticks(places + 0.5, [labels[p] if labels else str(p) for p in places])
+        tokens = np.arange(0, length, step)
+        axis.set_ticks(tokens + 0.5, [labels[n] if labels else str(n) for n in tokens])
     axes.tick_params(length=0, labelsize=8, colors=INK, rotation=0)
     if labels:
         axes.tick_params(axis="x", rotation=60)
@@ -135,14 +94,14 @@ def _arcs(axes, edges: np.ndarray, labels: Sequence[str] | None) -> None:
                 color=EDGE, alpha=alpha, linewidth=1.0, shrinkA=0, shrinkB=0,
             )
         )  # fmt: skip
-    for place in range(length):
-        axes.add_patch(Circle((place, 0), radius, color=INK, zorder=3))
+    for token in range(length):
+        axes.add_patch(Circle((token, 0), radius, color=INK, zorder=3))
         if labels:
             below = {"rotation": 60, "rotation_mode": "anchor", "ha": "right", "va": "center"}
-            axes.text(place + 0.1, -0.42, labels[place], color=INK, fontsize=8, **below)
+            axes.text(token + 0.1, -0.42, labels[token], color=INK, fontsize=8, **below)
         elif length <= 32:
             number = {"ha": "center", "va": "center_baseline", "fontsize": 90 / (length + 6)}
-            axes.text(place, -0.01, str(place), color=PAPER, zorder=4, **number)
+            axes.text(token, -0.01, str(token), color=PAPER, zorder=4, **number)
     reach = max((abs(int(a) - int(b)) for a, b in zip(*np.nonzero(edges))), default=1) * 0.27 + 0.6
     up = reach if np.tril(edges, -1).any() else 0.6
     down = reach if np.triu(edges, 1).any() else 2.0 if labels else 0.6

@@ -23,7 +23,7 @@ class Edges:
     """The graph between queries `q` and keys `k` that `mask` describes.
 
     Attributes:
-        drawn: the Bool[b T S] of it, if a backend that needs the array asked for it (`draw`).
+        drawn: the Bool[b T S] of it, if a backend needs the array (`draw`).
     """
 
     q: Nodes

@@ -1,4 +1,4 @@
-"""What a fixed-function kernel can be told instead of a matrix, or why it cannot be told.
+"""The words of a fixed-function kernel for a graph, in place of a matrix, or why it has none.
 
 Kernels such as cuDNN's know a few graphs by name: causal, a window, one length per row, segments.
 A graph is lowered only if those words describe it exactly; any part without a word refuses the
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from transformers_jax.arrays import Array
-from transformers_jax.graph import mask as masks
 from transformers_jax.graph.edges import Edges
+from transformers_jax.graph.mask import All, Mask
 from transformers_jax.graph.nodes import Nodes
+from transformers_jax.graph.primitives import Before, Full, Near, Same
 
 
 class Refused(ValueError):
@@ -28,7 +29,7 @@ class Lowered:
 
     Attributes:
         causal: the queries at the index of a key and after it attend to it.
-        left, right: how far a window reaches from the query's place; None: without limit.
+        left, right: how far a window reaches from the query's index; None: without limit.
         lengths: Int[b], each row's keys that are valid, which come first; None: all of them.
         segments: tags whose values must agree.
     """
@@ -49,18 +50,18 @@ def lower(edges: Edges) -> Lowered:
     causal, left, right, segments = False, None, None, set()
     for part in _conjuncts(edges.mask):
         match part:
-            case masks.Full():
+            case Full():
                 continue
-            case masks.Same(tag):
+            case Same(tag):
                 segments.add(tag)
-            case masks.Before("index"):
+            case Before("index"):
                 causal = True
-            case masks.Near(near_left, near_right, "index"):
+            case Near(near_left, near_right, "index"):
                 left, right = _narrower(left, near_left), _narrower(right, near_right)
             case _:
                 raise Refused(f"kernels have no word for {part}")
     if causal or left is not None or right is not None:
-        _require_places(edges.q, edges.k)
+        _require_columns(edges.q, edges.k)
     if right == 0:
         causal = True
     right = None if causal else right
@@ -68,8 +69,8 @@ def lower(edges: Edges) -> Lowered:
     return Lowered(causal, left, right, lengths, tuple(sorted(segments)))
 
 
-def _conjuncts(mask: masks.Mask) -> Iterator[masks.Mask]:
-    if isinstance(mask, masks.All):
+def _conjuncts(mask: Mask) -> Iterator[Mask]:
+    if isinstance(mask, All):
         yield from _conjuncts(mask.a)
         yield from _conjuncts(mask.b)
     else:
@@ -80,8 +81,8 @@ def _narrower(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else min(a, b)
 
 
-def _require_places(q: Nodes, k: Nodes) -> None:
-    """A kernel compares places in the arrays, so `index` must be just that, on both sides."""
+def _require_columns(q: Nodes, k: Nodes) -> None:
+    """A kernel compares columns of the arrays, so `index` must be just that, on both sides."""
     for name, index in (("queries", q.tag("index")), ("keys", k.tag("index"))):
         if not isinstance(index, np.ndarray):
             raise Refused(f"the index of the {name} is known only at run time")

@@ -1,5 +1,8 @@
 """The mask algebra: which directed edges key -> query exist. No parameters, no arrays.
 
+Here are expressions and what combines them; what compares the tags of two nodes is in
+primitives.py.
+
 A mask is an expression over the tags of two nodes. It is frozen and hashable (so it can be a
 static argument), it prints as the expression that made it, and it draws itself:
 
@@ -18,10 +21,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
+
+import numpy as np
 
 from transformers_jax.arrays import Array, Bool
-from transformers_jax.graph.nodes import Nodes
+from transformers_jax.graph.nodes import Nodes, sequence
 
 
 class Mask:
@@ -89,9 +94,14 @@ class Mask:
         return (self.tag,) if hasattr(self, "tag") else ()
 
     @property
+    def reads_pairs(self) -> tuple[str, ...]:
+        """Names of the pair arrays that this part reads by itself."""
+        return ()
+
+    @property
     def pairs(self) -> frozenset[str]:
         """Names of the pair arrays that the expression reads."""
-        return frozenset(p.name for p in self.parts() if isinstance(p, Dense))
+        return frozenset(name for part in self.parts() for name in part.reads_pairs)
 
     def __and__(self, other: Mask) -> Mask:
         return All(self, other)
@@ -116,6 +126,18 @@ class Mask:
         for tag in self.reads:
             q.tag(tag), k.tag(tag)
 
+    def matrix(
+        self, q: Nodes | int = 8, k: Nodes | int | None = None, pairs=None
+    ) -> Bool[np.ndarray, "T S"]:
+        """The edges of the first row of the nodes; a number stands for so many tokens in sequence;
+        without keys, they are the queries."""
+        q = q if isinstance(q, Nodes) else sequence(q)
+        k = q if k is None else k if isinstance(k, Nodes) else sequence(k)
+        self.check(q, k, pairs or {})
+        edges = np.asarray(self.edges(q, k, pairs or {}))
+        edges = edges if k.valid is None else edges & np.asarray(k.valid)[:, None, :]
+        return np.broadcast_to(edges[0], (q.length, k.length))
+
     def draw(self, q: Nodes | int = 8, k: Nodes | int | None = None, pairs=None) -> str:
         """The matrix as text: a row per query, a column per key, `1` for an edge, `.` for none.
 
@@ -124,171 +146,16 @@ class Mask:
         1 1 .
         1 1 1
         """
-        from transformers_jax.graph.draw import draw
-
-        return draw(self, q, k, pairs)
+        rows = self.matrix(q, k, pairs)
+        return "\n".join(" ".join("1" if edge else "." for edge in row) for row in rows)
 
     def plot(self, q: Nodes | int = 8, k: Nodes | int | None = None, pairs=None, **options):
         """A matplotlib figure of the graph: its matrix beside its arcs (`pip` extra `viz`)."""
         from transformers_jax.graph.draw import plot
 
-        return plot(self, q, k, pairs, **options)
-
-
-def _everywhere(k: Nodes) -> Bool[Array, "b 1 S"]:
-    """True for each key. Made from a tag, because a Pallas kernel may not close over an array."""
-    index = k.tag("index")
-    return (index == index)[:, None, :]
-
-
-def _columns(q: Array, k: Array) -> tuple[Array, Array]:
-    """[b T] and [b S] as [b T 1] and [b 1 S]."""
-    return q[:, :, None], k[:, None, :]
-
-
-@dataclass(frozen=True)
-class Full(Mask):
-    """Every token attends to every token: an encoder.
-
-    1 1 1
-    1 1 1
-    1 1 1
-    """
-
-    def edges(self, q, k, pairs=None):
-        return _everywhere(k)
-
-
-@dataclass(frozen=True)
-class Before(Mask):
-    """Queries that do not come before a key attend to it: a decoder.
-
-    1 . .
-    1 1 .
-    1 1 1
-    """
-
-    tag: str = "index"
-    relative = True
-
-    def edges(self, q, k, pairs=None):
-        row, column = _columns(q.tag(self.tag), k.tag(self.tag))
-        return column <= row
-
-    def __str__(self) -> str:
-        return "CAUSAL" if self.tag == "index" else super().__str__()
-
-
-@dataclass(frozen=True)
-class Near(Mask):
-    """A window: the key lies at most `left` before and `right` after the query (None: no limit).
-
-    Near(1, 0):  1 . .
-                 1 1 .
-                 . 1 1
-    """
-
-    left: int | None = None
-    right: int | None = None
-    tag: str = "index"
-    relative = True
-
-    def __post_init__(self):
-        for side, reach in (("left", self.left), ("right", self.right)):
-            if reach is not None and reach < 0:
-                raise ValueError(
-                    f"Near({side}={reach}): a window reaches 0 or more tokens, or None"
-                )
-
-    def edges(self, q, k, pairs=None):
-        row, column = _columns(q.tag(self.tag), k.tag(self.tag))
-        gap = row - column
-        if self.left is None and self.right is None:
-            return _everywhere(k)
-        if self.left is None or self.right is None:
-            return -gap <= self.right if self.left is None else gap <= self.left
-        return (gap <= self.left) & (-gap <= self.right)
-
-
-@dataclass(frozen=True)
-class Same(Mask):
-    """Both carry the same value of a tag: packed documents, windows, images.
-
-    Same("document") over documents 0 0 1:  1 1 .
-                                            1 1 .
-                                            . . 1
-    """
-
-    tag: str
-    relative = True
-
-    def edges(self, q, k, pairs=None):
-        row, column = _columns(q.tag(self.tag), k.tag(self.tag))
-        return row == column
-
-
-@dataclass(frozen=True)
-class Where(Mask):
-    """The key (or the query) carries a tag above zero: a prefix, global tokens.
-
-    Where("prefix") over prefix 1 0 0:  1 . .
-                                        1 . .
-                                        1 . .
-    """
-
-    tag: str
-    of: Literal["key", "query"] = "key"
-
-    def __post_init__(self):
-        if self.of not in ("key", "query"):
-            raise ValueError(f"Where(of={self.of!r}): expected 'key' or 'query'")
-
-    def edges(self, q, k, pairs=None):
-        if self.of == "key":
-            return (k.tag(self.tag) > 0)[:, None, :]
-        return (q.tag(self.tag) > 0)[:, :, None]
-
-    def check_tags(self, q, k):
-        (k if self.of == "key" else q).tag(self.tag)  # of one side alone
-
-
-@dataclass(frozen=True)
-class Strided(Mask):
-    """The distance between query and key is a multiple of `step`: dilation.
-
-    Strided(2):  1 . 1
-                 . 1 .
-                 1 . 1
-    """
-
-    step: int
-    tag: str = "index"
-    relative = True
-
-    def __post_init__(self):
-        if self.step < 1:
-            raise ValueError(f"Strided({self.step}): the step must be at least 1")
-
-    def edges(self, q, k, pairs=None):
-        row, column = _columns(q.tag(self.tag), k.tag(self.tag))
-        return (row - column) % self.step == 0
-
-
-@dataclass(frozen=True)
-class Dense(Mask):
-    """An arbitrary graph, given as `pairs[name]`: Bool[b T S], or numbers, edges where above 0."""
-
-    name: str
-
-    def edges(self, q, k, pairs=None):
-        if self.name not in (pairs or {}):
-            raise ValueError(
-                f"the mask reads the pair array {self.name!r}, but pairs has "
-                f"{sorted(pairs or {})}; "
-                f"pass it as pairs={{{self.name!r}: Bool[b T S]}}"
-            )
-        array = pairs[self.name]
-        return array if array.dtype == bool else array > 0
+        edges = self.matrix(q, k, pairs)
+        across = k is not None and (not isinstance(k, int) or k != q)
+        return plot(edges, options.pop("title", None) or str(self), across=across, **options)
 
 
 @dataclass(frozen=True)
@@ -391,8 +258,6 @@ class PerLayer(Mask):
         return f"[{', '.join(map(str, self.masks))}]"
 
 
-CAUSAL = Before("index")
-FULL = Full()
 OWN = Own()
 
 

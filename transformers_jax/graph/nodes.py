@@ -1,6 +1,6 @@
 """Nodes: what the graph may know about each token. No parameters, no embeddings.
 
-A token is a node; a *tag* is an integer that it carries. Masks compare tags, never places in an
+A token is a node; a *tag* is an integer that it carries. Masks compare tags, never columns of an
 array, which is why the same mask serves training, packed rows, ring buffers and cached decoding.
 """
 
@@ -23,7 +23,7 @@ class Nodes:
     """The tokens of `b` rows (b is the batch size, or 1 where all rows agree).
 
     Attributes:
-        tags: integers per token, by name: `index` (place in the row: what masks compare),
+        tags: integers per token, by name: `index` (column of the row: what masks compare),
             `position` (what positional encodings read), `document`, `prefix`, ... Tags that are
             known while tracing stay NumPy arrays, so that live tiles can be listed statically.
         valid: False where there is no token (padding, or a cache slot not written yet).

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from transformers_jax.graph.mask import All, Any, Before, Full, Mask, Near, Not, Where
+from transformers_jax.graph.mask import All, Any, Mask, Not
+from transformers_jax.graph.primitives import Before, Full, Near, Where
 
 PLACE = "place in the text"
 """A tag that counts the tokens of a row from its first, where `index` counts its columns."""
@@ -27,7 +28,7 @@ def from_first_token(mask: Mask) -> Mask:
 def attends_ahead(mask: Mask, *, prefix: bool) -> bool:
     """Whether an edge of the mask may start at a token that comes after the query.
 
-    `prefix`: the later token may carry a tag that `Where` asks of keys. Tokens that are being
+    `prefix`: the later token may carry a tag that `Where` reads of keys. Tokens that are being
     written carry none: CAUSAL | Where("prefix") attends ahead in its prefix only.
     """
     return _edge(mask, prefix) is not False

@@ -10,16 +10,18 @@ import inspect
 from typing import Any
 
 from transformers_jax.graph import mask as algebra
+from transformers_jax.graph import primitives
 from transformers_jax.graph.blocks import Block, Scattered
-from transformers_jax.graph.mask import CAUSAL, FULL, OWN, All, Mask, Not, PerLayer
+from transformers_jax.graph.mask import OWN, Mask
+from transformers_jax.graph.primitives import CAUSAL, FULL
 from transformers_jax.spelling import nearest
 
 NAMED = {"CAUSAL": CAUSAL, "FULL": FULL, "OWN": OWN}
 MAKERS: dict[str, type[Mask]] = {
     kind.__name__: kind
     for kind in (
-        *(algebra.Before, algebra.Dense, algebra.Full, algebra.Near, algebra.Same),
-        *(algebra.Strided, algebra.Where, Block, Scattered),
+        *(primitives.Before, primitives.Dense, primitives.Full, primitives.Near, primitives.Same),
+        *(primitives.Strided, primitives.Where, Block, Scattered),
     )
 }
 LONGEST = 10_000  # letters: Python's parser is not made for texts of strangers without an end
@@ -44,21 +46,21 @@ def parse(text: str) -> Mask:
 
 def _mask(node: ast.AST) -> Mask:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd):
-        return All(_mask(node.left), _mask(node.right))
+        return algebra.All(_mask(node.left), _mask(node.right))
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return algebra.Any(_mask(node.left), _mask(node.right))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert):
-        return Not(_mask(node.operand))
+        return algebra.Not(_mask(node.operand))
     if isinstance(node, ast.List):
-        return PerLayer(tuple(_mask(part) for part in node.elts))
+        return algebra.PerLayer(tuple(_mask(part) for part in node.elts))
     if isinstance(node, ast.Name):
         return NAMED[_known(node.id, NAMED)]
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        return _made(MAKERS[_known(node.func.id, MAKERS)], node)
+        return _leaf(MAKERS[_known(node.func.id, MAKERS)], node)
     raise ValueError(f"{ast.unparse(node)!r} is no mask")
 
 
-def _made(kind: type[Mask], call: ast.Call) -> Mask:
+def _leaf(kind: type[Mask], call: ast.Call) -> Mask:
     """A leaf of the algebra, from numbers and names of tags."""
     names = {keyword.arg or "**": _plain(keyword.value) for keyword in call.keywords}
     values = [_plain(value) for value in call.args]

@@ -26,6 +26,7 @@ import numpy as np
 
 from transformers_jax.arrays import Array, Bool
 from transformers_jax.graph import mask as masks
+from transformers_jax.graph import primitives
 from transformers_jax.graph.blocks import Block, Scattered
 from transformers_jax.graph.edges import Edges
 from transformers_jax.graph.nodes import Nodes
@@ -65,34 +66,36 @@ class Ranges:
         """(least, greatest), each [b n 1] for queries and [b 1 m] for keys."""
         tag = self._cut(self.nodes.tag(name))
         if self.valid is None:
-            return self._place(tag.min(-1)), self._place(tag.max(-1))
+            return self._column(tag.min(-1)), self._column(tag.max(-1))
         least, greatest = np.iinfo(np.int32).min, np.iinfo(np.int32).max
         xp = np if isinstance(tag, np.ndarray) and isinstance(self.valid, np.ndarray) else jnp
         some = self.valid.any(-1)
         low = xp.where(some, xp.where(self.valid, tag, greatest).min(-1), 0)
         high = xp.where(some, xp.where(self.valid, tag, least).max(-1), 0)
-        return self._place(low), self._place(high)
+        return self._column(low), self._column(high)
 
     def some_valid(self) -> Answer:
         """Whether any and whether all of a tile's nodes are valid."""
         if self.valid is None:
             return _YES
-        return self._place(self.valid.any(-1)), self._place(self.valid.all(-1))
+        return self._column(self.valid.any(-1)), self._column(self.valid.all(-1))
 
     def _cut(self, array: Array) -> Array:
         return array.reshape(array.shape[0], -1, self.size)
 
-    def _place(self, array: Array) -> Array:
+    def _column(self, array: Array) -> Array:
         return array[:, :, None] if self.axis == 1 else array[:, None, :]
 
 
 _YES = np.ones((1, 1, 1), bool), np.ones((1, 1, 1), bool)
+_UNKNOWN = np.ones((1, 1, 1), bool), np.zeros((1, 1, 1), bool)
+"""An edge may exist and none must, which is always sound."""
 
 
 def answer(mask: masks.Mask, q: Ranges, k: Ranges, dense: Mapping[str, Answer]) -> Answer:
     """(may, must) of an expression over every pair of tiles."""
     match mask:
-        case masks.Full():
+        case primitives.Full():
             return _YES
         case masks.All(a, b):
             (may, must), (may2, must2) = answer(a, q, k, dense), answer(b, q, k, dense)
@@ -103,16 +106,16 @@ def answer(mask: masks.Mask, q: Ranges, k: Ranges, dense: Mapping[str, Answer]) 
         case masks.Not(part):
             may, must = answer(part, q, k, dense)
             return ~must, ~may
-        case masks.Dense(name):
+        case primitives.Dense(name):
             return dense[name]
-        case masks.Where(tag, of):
+        case primitives.Where(tag, of):
             low, high = k(tag) if of == "key" else q(tag)
             return high > 0, low > 0
-        case masks.Before() | masks.Near() | masks.Same() | masks.Strided() | Block():
+        case primitives.Comparison():
             return _compare(mask, q(mask.tag), k(mask.tag))
         case Scattered():
             return _by_value(mask, q, k)
-    return _YES[0], ~_YES[1]  # a mask that is not ours: nothing is known, which is always sound
+    return _UNKNOWN  # a mask that is not ours
 
 
 def _by_value(mask: masks.Mask, q: Ranges, k: Ranges) -> Answer:
@@ -120,7 +123,7 @@ def _by_value(mask: masks.Mask, q: Ranges, k: Ranges) -> Answer:
     the tags that it reads: blocks are few where tokens are many. Otherwise nothing is known."""
     sides = [[ranges.nodes.tag(name) for name in mask.reads] for ranges in (q, k)]
     if not all(isinstance(tag, np.ndarray) for tags in sides for tag in tags):
-        return _YES[0], ~_YES[1]
+        return _UNKNOWN
     rows = max(tag.shape[0] for tags in sides for tag in tags)
     answers = []
     for row in range(rows):
@@ -145,22 +148,24 @@ def _compare(mask: masks.Mask, q: tuple[Array, Array], k: tuple[Array, Array]) -
     """The primitives that compare one tag of the query with the same tag of the key."""
     (q_low, q_high), (k_low, k_high) = q, k
     match mask:
-        case masks.Before():
+        case primitives.Before():
             return k_low <= q_high, k_high <= q_low
-        case masks.Near(left, right):
+        case primitives.Near(left, right):
             may, must = _YES
             if left is not None:
                 may, must = may & (q_low - k_high <= left), must & (q_high - k_low <= left)
             if right is not None:
                 may, must = may & (k_low - q_high <= right), must & (k_high - q_low <= right)
             return may, must
-        case masks.Strided(step):
+        case primitives.Strided(step):
             least, greatest = q_low - k_high, q_high - k_low  # of the gaps in the tile
             may = greatest // step * step >= least
             return may, may & ((least == greatest) | (step == 1))
         case Block(size):
             return _same(q_low // size, q_high // size, k_low // size, k_high // size)
-    return _same(q_low, q_high, k_low, k_high)
+        case primitives.Same():
+            return _same(q_low, q_high, k_low, k_high)
+    return _UNKNOWN  # a comparison that is not ours
 
 
 def _same(q_low: Array, q_high: Array, k_low: Array, k_high: Array) -> Answer:
@@ -210,7 +215,7 @@ class Live:
 
 def live(may: Bool[Array, "b n m"]) -> Live:
     """Lists the tiles that may hold an edge: exactly as many as there are if `may` is NumPy, else
-    in arrays long enough for all, of which the first `count` are meant."""
+    in arrays long enough for all, of which only the first `count` are tiles."""
     if isinstance(may, np.ndarray):
         row, query, key = (part.astype(np.int32) for part in np.nonzero(may))
         return Live(row, query, key, len(row))

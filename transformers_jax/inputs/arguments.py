@@ -26,9 +26,10 @@ OTHERWISE = {  # what Hugging Face's models take, and how it is said here
     "return_dict": "what comes back is always a record: out.logits, out['logits'] or out[0]",
     "use_cache": "give cache=tj.init_cache(model, batch, length)",
     "past_key_values": "give cache=, made by tj.init_cache or the .cache of the call before",
-    "training": "a call with key=jax.random.key(n) has dropout, one without has none",
-    "train": "a call with key=jax.random.key(n) has dropout, one without has none",
-    "deterministic": "a call with key=jax.random.key(n) has dropout, one without has none",
+    **dict.fromkeys(
+        ("training", "train", "deterministic"),
+        "a call with key=jax.random.key(n) has dropout, one without has none",
+    ),
     "dropout_rng": "noise is drawn from key=",
     "rngs": "noise is drawn from key=",
 }
@@ -41,11 +42,10 @@ LOADING = {  # the same of from_pretrained and from_config
     "attn_implementation": "give attention='auto', or the name of an engine",
     "low_cpu_mem_usage": "leave it out: host memory never grows with the model",
     "use_safetensors": "leave it out: nothing else is read",
-    "load_in_8bit": "parameters are floating-point: give dtype='bfloat16'",
-    "load_in_4bit": "parameters are floating-point: give dtype='bfloat16'",
-    "from_tf": "only safetensors are read",
-    "from_flax": "only safetensors are read",
-    "from_pt": "only safetensors are read",
+    **dict.fromkeys(
+        ("load_in_8bit", "load_in_4bit"), "parameters are floating-point: give dtype='bfloat16'"
+    ),
+    **dict.fromkeys(("from_tf", "from_flax", "from_pt"), "only safetensors are read"),
     "subfolder": "give the path of that folder",
     "output_hidden_states": "that is an argument of a call: model(..., output_hidden_states=True)",
     "output_attentions": "that is an argument of a call: model(..., output_attentions=True)",
@@ -96,19 +96,15 @@ def concrete(name: str, value: Any) -> Any:
         try:
             array = np.asarray(value)
         except ValueError:
-            raise ValueError(_uneven(name)) from None
+            array = np.array(None)
         if array.dtype == object:
-            raise ValueError(_uneven(name))
+            mask = " and give attention_mask, 1 for a token and 0 for padding"
+            raise ValueError(
+                f"{name}: rows of different lengths; pad them to one width"
+                f"{mask if name == 'input_ids' else ''}"
+            )
         return array
     return value
-
-
-def _uneven(name: str) -> str:
-    """What is wrong with rows of several lengths, and how padding is told from tokens."""
-    said = f"{name}: rows of different lengths; pad them to one width"
-    if name != "input_ids":
-        return said
-    return f"{said} and give attention_mask, 1 for a token and 0 for padding"
 
 
 def narrow(value: Any) -> Any:
@@ -141,8 +137,8 @@ def readable(value: Any) -> np.ndarray | None:
 
 def dtype_of(value: Any) -> np.dtype:
     """The dtype of an array, a tracer or a list."""
-    found = getattr(value, "dtype", None)
-    return np.asarray(value).dtype if found is None else found
+    dtype = getattr(value, "dtype", None)
+    return np.asarray(value).dtype if dtype is None else dtype
 
 
 def kind_of(value: Any) -> str:
@@ -165,15 +161,13 @@ def at_hand(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs with only the values that can be read without waiting: what lies on an accelerator
     or is still being computed is replaced by its shape and dtype."""
 
-    def ready(array: Any) -> bool:  # jax declares no such method of arrays
-        return array.is_ready()
-
     def known(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
             return leaf
         if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):  # a key, whose numbers nobody reads
             return leaf
-        if all(device.platform == "cpu" for device in leaf.devices()) and ready(leaf):
+        local: Any = leaf  # jax declares no is_ready of arrays
+        if all(device.platform == "cpu" for device in leaf.devices()) and local.is_ready():
             return leaf
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
 

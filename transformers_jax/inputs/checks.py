@@ -3,8 +3,8 @@
 JAX clamps, wraps or drops indices that are out of range, each silently, and broadcasts what has the
 wrong shape. Every check names the argument, the place, what came and what was expected.
 
-Names, shapes and dtypes are known under any transformation of JAX, so what they tell is told there
-in the same words; values are read where there are some (`readable`). What a value alone would tell
+Names, shapes and dtypes are known under any transformation of JAX, so they are checked there
+in the same words; values are read where there are some (`readable`). What only a value would show
 is then NaN in the result: a compiled program cannot raise.
 """
 
@@ -22,9 +22,9 @@ from transformers_jax.inputs.arguments import dtype_of, holds, kind_of, readable
 
 
 def at(array: np.ndarray, wrong: np.ndarray) -> str:
-    """The place and the value of the first wrong entry: "[1, 7] is 99"."""
-    place = tuple(int(i) for i in np.argwhere(wrong)[0])
-    return f"{list(place)} is {array[place]}"
+    """The index and the value of the first wrong entry: "[1, 7] is 99"."""
+    index = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return f"{list(index)} is {array[index]}"
 
 
 def exceeds(count: Any, limit: Any) -> bool:
@@ -84,13 +84,13 @@ def encoded(outputs: Any, width: int | None = None) -> None:
 
 
 def encoded_from(
-    inputs: Mapping[str, Any], shape: tuple[int, ...], made: tuple[int, ...], ids: str = "input_ids"
+    inputs: Mapping[str, Any], shape: tuple[int, ...], of: tuple[int, ...], ids: str = "input_ids"
 ) -> None:
-    """The source beside an encoder's states [B S D] is what was encoded: [B S]."""
-    if tuple(shape) != tuple(made):
+    """The source beside an encoder's states [B S D], which are `of` [B S], is what was encoded."""
+    if tuple(shape) != tuple(of):
         name = "inputs_embeds" if "inputs_embeds" in inputs else ids
         raise ValueError(
-            f"{name} have {tuple(shape)} and encoder_outputs are of {tuple(made)} (rows, "
+            f"{name} have {tuple(shape)} and encoder_outputs are of {tuple(of)} (rows, "
             f"tokens); give the {name} that were encoded, or encoder_outputs alone"
         )
 
@@ -149,45 +149,43 @@ def length(name: str, count: int | None, limit: int | None) -> None:
 
 def tags(
     argument: str,
-    given: Mapping[str, Any] | None,
+    values: Mapping[str, Any] | None,
     masks: Sequence[Mask],
     shape: tuple[int, ...],
     positions: int | None = None,
 ) -> None:
-    """Every tag that is given is read by some mask, or is `position`; one integer per token."""
-    if not given:
+    """Every tag that is passed is read by some mask, or is `position`; one integer per token."""
+    if not values:
         return
-    unread = sorted(set(given) - {"position"}.union(*(mask.tags for mask in masks)))
-    if unread:
+    if ignored := sorted(set(values) - {"position"}.union(*(mask.tags for mask in masks))):
         raise ValueError(
-            f"{argument} {unread} are read by no mask of this model ({shown(masks)}); "
-            f"load it with a mask that compares them, e.g. mask=tj.OWN & tj.Same({unread[0]!r})"
+            f"{argument} {ignored} are read by no mask of this model ({shown(masks)}); "
+            f"load it with a mask that compares them, e.g. mask=tj.OWN & tj.Same({ignored[0]!r})"
         )
-    for name, tag in given.items():
+    for name, tag in values.items():
         integers(f"{argument}[{name!r}]", tag)
         shared_shape(f"{argument}[{name!r}]", tag, shape, "the input")
-    if "position" in given and positions is not None:
-        ids(f"{argument}['position']", given["position"], positions, "positions")
+    if "position" in values and positions is not None:
+        ids(f"{argument}['position']", values["position"], positions, "positions")
 
 
 def pairs(
-    given: Mapping[str, Any] | None,
+    values: Mapping[str, Any] | None,
     masks: Sequence[Mask],
     rows: int | None = None,
     sides: Mapping[str, tuple[Any, Any]] | None = None,
     features: frozenset[str] = frozenset(),
 ) -> None:
-    """Every array of pairs that is given is read by some mask, or by scores (`features`), and has
-    the queries and keys that `sides` tells of it, as far as these are known (None: not)."""
-    if not given:
+    """Every array of pairs that is passed is read by some mask, or by scores (`features`), and has
+    the queries and keys that `sides` says of it, as far as these are known (None: not)."""
+    if not values:
         return
-    unread = sorted(set(given) - features.union(*(mask.pairs for mask in masks)))
-    if unread:
+    if ignored := sorted(set(values) - features.union(*(mask.pairs for mask in masks))):
         raise ValueError(
-            f"pairs {unread} are read by no mask of this model ({shown(masks)}); "
-            f"load it with a mask that reads them, e.g. mask=tj.Dense({unread[0]!r})"
+            f"pairs {ignored} are read by no mask of this model ({shown(masks)}); "
+            f"load it with a mask that reads them, e.g. mask=tj.Dense({ignored[0]!r})"
         )
-    for name, array in given.items():
+    for name, array in values.items():
         queries, keys = (sides or {}).get(name, (None, None))
         shape = np.shape(array)
         expected = (("b", (1, rows)), ("T", (queries,)), ("S", (keys,)))
@@ -244,25 +242,25 @@ def apart(
         )
 
 
-def present(name: str, given: Any, token: int) -> None:
+def present(name: str, value: Any, token: int) -> None:
     """Every row holds the token by which it is pooled."""
-    array = None if given is None else readable(given)
+    array = None if value is None else readable(value)
     missing: np.ndarray | list[int] = (
         [] if array is None else np.flatnonzero(~(array == token).any(1))
     )
     if len(missing):
         raise ValueError(
-            f"{name}: row {missing[0]} holds no token {token} (eos_token_id), at whose last place "
+            f"{name}: row {missing[0]} holds no token {token} (eos_token_id), at the last of which "
             "this head reads its answer; end every row with it"
         )
 
 
 def unread_beside(cache: Any, inputs: Mapping[str, Any], names: Sequence[str]) -> None:
     """A cache has read its source: arguments of another are refused."""
-    given = [name for name in names if name in inputs]
-    if cache is not None and given:
+    beside = [name for name in names if name in inputs]
+    if cache is not None and beside:
         raise ValueError(
-            f"{', '.join(given)}: not read beside a cache, which has read its source; give them "
+            f"{', '.join(beside)}: not read beside a cache, which has read its source; give them "
             "to model.encode, and what comes of it to init_cache(..., encoder_outputs=)"
         )
 

@@ -30,8 +30,6 @@ def draw_graphs(
 
     `labels` are the tokens of each side ("encoder", "decoder", or "stack").
     """
-    from transformers_jax.graph import draw
-
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     labels = labels or {}
@@ -46,7 +44,7 @@ def draw_graphs(
         title = f"{model.config.model_type}: {name}-attention, {mask}"
         shown = own if own is not None and len(own) <= LABELLED and kind != "cross" else None
         queries = len(own) if own else NODES
-        draw.plot(mask, queries, keys, labels=shown, title=title, path=path)
+        mask.plot(queries, keys, labels=shown, title=title, path=path)
         written.append(path)
     return written
 

@@ -1,7 +1,7 @@
 """What a step of training makes smaller, and what becomes of a text before the model reads it.
 
 losses.py       objective(model, batch, key) -> (loss, {name: (sum, weight)})
-metrics.py      the contract of an objective: Metrics, and the means that they stand for
+metrics.py      the contract of an objective: Metrics, and their means
 pairs.py        the same, on the vectors of rows that belong together
 example.py      Piece, Example, Corruption: what all records below share
 vocabulary.py   Vocabulary: what a record must know of a tokenizer
@@ -40,16 +40,10 @@ from transformers_jax.objectives.spans import SpanCorruption as SpanCorruption
 from transformers_jax.objectives.vocabulary import Vocabulary as Vocabulary
 
 OBJECTIVES: dict[str, type[Corruption]] = {
-    "CausalLM": CausalLM,
-    "PrefixLM": PrefixLM,
-    "FillInTheMiddle": FillInTheMiddle,
-    "MaskedLM": MaskedLM,
-    "ReplacedToken": ReplacedToken,
-    "NextSentence": NextSentence,
-    "SentenceOrder": SentenceOrder,
-    "GapSentences": GapSentences,
-    "SpanCorruption": SpanCorruption,
-    "UL2": UL2,
-    "Denoising": Denoising,
+    record.__name__: record
+    for record in (
+        *(CausalLM, PrefixLM, FillInTheMiddle, MaskedLM, ReplacedToken, NextSentence),
+        *(SentenceOrder, GapSentences, SpanCorruption, UL2, Denoising),
+    )
 }
 """The records by name, as a run's config.json names them."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from transformers_jax.arrays import Int
-from transformers_jax.graph.mask import CAUSAL, Mask, Same, Where
+from transformers_jax.graph import CAUSAL, Mask, Same, Where
 from transformers_jax.objectives.example import IGNORED, Causal, Example
 
 
@@ -47,11 +47,8 @@ class PrefixLM(Causal):
     """fewest tokens of a prefix"""
 
     def __post_init__(self) -> None:
-        if self.minimum < 1:
-            raise ValueError(
-                f"PrefixLM: expected a minimum of at least 1 token, came {self.minimum}; without a "
-                "prefix it is CausalLM"
-            )
+        expected = "a prefix of at least 1 token (without one it is CausalLM)"
+        self.expect(self.minimum >= 1, expected, minimum=self.minimum)
 
     def example(self, piece, rng, words, other) -> Example:
         ids = self.ids(piece).copy()

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from transformers_jax.arrays import Int
-from transformers_jax.graph.mask import OWN, Mask, Same
+from transformers_jax.graph import OWN, Mask, Same
 from transformers_jax.nn.loss import IGNORED as IGNORED
 from transformers_jax.objectives.vocabulary import Vocabulary
 
@@ -67,11 +67,14 @@ class Corruption:
 
     def __post_init__(self) -> None:
         values = {name: getattr(self, name) for name in self.fractions}
-        if wrong := [f"{name}={x}" for name, x in values.items() if not 0 <= x <= 1]:
-            raise ValueError(
-                f"{type(self).__name__}: expected fractions between 0 and 1, came "
-                f"{', '.join(wrong)}"
-            )
+        wrong = {name: value for name, value in values.items() if not 0 <= value <= 1}
+        self.expect(not wrong, "fractions between 0 and 1", **wrong)
+
+    def expect(self, holds: bool, expected: str, **fields: Any) -> None:
+        """Raises ValueError if it does not hold, with what is expected of the fields."""
+        if not holds:
+            came = ", ".join(f"{name}={value!r}" for name, value in fields.items())
+            raise ValueError(f"{type(self).__name__}: expected {expected}, came {came}")
 
     def example(
         self,
@@ -126,7 +129,7 @@ class Corruption:
         return 0
 
     def ends(self, documents: bool) -> bool:
-        """Whether a token must end each document: a decoder that reads whole documents is told."""
+        """Whether a token must end each document, so that a decoder of whole documents sees it."""
         return documents and self.loss == "causal_lm"
 
     def learned_roles(self, documents: bool) -> tuple[str, ...]:
@@ -139,7 +142,7 @@ class Corruption:
     def mask(self, packed: bool) -> Mask | dict[str, Mask] | None:
         """The mask to build the model with; None: the family's own.
 
-        `packed`: rows hold several documents, told apart by the tag "document".
+        `packed`: rows hold several documents, which the tag "document" numbers.
         """
         if not packed:
             return None

@@ -15,7 +15,7 @@ step that accumulates differentiates the means of the entry, not the loss.
 
 What compares rows with one another is no mean over them: see objectives/pairs.py for an objective
 in two stages. An objective may have `inputs(model, batch)`: the arguments for which
-`model.check` can tell what is wrong with a batch before it is sent off.
+`model.check` finds what is wrong with a batch before it is sent off.
 
 Losses over a vocabulary ask the model for `output_unembedding=True`: no logits are made that the
 loss does not need at once.
@@ -37,13 +37,12 @@ from transformers_jax.models.base import Model
 from transformers_jax.models.causal import places_of_tokens, reading_of, unattended
 from transformers_jax.nn.loss import (
     IGNORED,
-    VocabularyLoss,
     check_labels,
     cross_entropy,
     sum_of_means,
     vocabulary_loss,
 )
-from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Objective
+from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Objective, require
 from transformers_jax.objectives.pairs import ComparesRows, contrastive, image_text
 
 
@@ -66,11 +65,15 @@ class Loss:
                 f"loss: smoothing ({self.smoothing}) must lie in [0, 1), z ({self.z}) be at least 0"
             )
 
-    def of(self, words: Any, labels: Array) -> VocabularyLoss:
-        """The sums over the labels, from what the model says of its words."""
-        return vocabulary_loss(
-            words, labels, smoothing=self.smoothing, z=self.z, chunk=self.chunk, vocab=self.vocab
-        )
+    def of(self, words: Any, labels: Array) -> LossAndMetrics:
+        """(mean loss over the labels, what is reported of it), from the output embedding."""
+        sums = vocabulary_loss(words, labels, **vars(self))
+        metrics = {"loss": (sums.total, sums.count), "accuracy": (sums.correct, sums.count)}
+        if self.smoothing or self.z:
+            metrics["cross_entropy"] = (sums.entropy, sums.count)
+        if self.z:
+            metrics["z_loss"] = (sums.z, sums.count)
+        return sums.total / jnp.maximum(sums.count, 1.0), metrics
 
 
 PLAIN = Loss()
@@ -93,36 +96,28 @@ def _whole(model: Any, batch: Batch) -> list[Batch]:
 
 
 def _shifted(model: Any, batch: Batch) -> list[Batch]:
-    _require(batch, "input_ids")
+    require(batch, "input_ids")
     return [{**_inputs_of(batch), "labels": batch.get("labels", batch["input_ids"])[:, 1:]}]
 
 
 def _without_pair_labels(model: Any, batch: Batch) -> list[Batch]:
-    _pair_labels(batch)
-    return [{name: value for name, value in batch.items() if name != "next_sentence_label"}]
+    return [_pair_labels(batch)[1]]
 
 
-def _pair_labels(batch: Batch) -> Array:
-    """The label of each pair of sentences, one per row, of the name that the batch has for it.
+def _pair_labels(batch: Batch) -> tuple[Array, Batch]:
+    """The label of each pair of sentences, one per row, and the rest of the batch.
 
     Raises:
         ValueError: what the head refuses as its labels.
     """
-    _require(batch, "next_sentence_label")
+    require(batch, "next_sentence_label")
     label = batch["next_sentence_label"]
     checks.labels("next_sentence_label", label, 2)
     read = [batch[name] for name in ("input_ids", "inputs_embeds") if name in batch]
     if read and np.ndim(read[0]):  # the model refuses what is no batch
         checks.per_row("next_sentence_label", label, np.shape(read[0])[0])
-    return jnp.asarray(label).reshape(-1)
-
-
-def _require(batch: Batch, *names: str) -> None:
-    """Raises ValueError for what a batch lacks."""
-    if missing := [name for name in names if name not in batch]:
-        raise ValueError(
-            f"the batch has {', '.join(batch) or 'nothing'}, but no {' and no '.join(missing)}"
-        )
+    rest = {name: value for name, value in batch.items() if name != "next_sentence_label"}
+    return jnp.asarray(label).reshape(-1), rest
 
 
 @_with_inputs(_shifted)
@@ -138,13 +133,13 @@ def causal_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> 
     positions do not count it. Without labels, a token that those before it attend to (of a prefix)
     is no target.
     """
-    _require(batch, "input_ids")
+    require(batch, "input_ids")
     answers = _next_tokens(batch)
     model, placed = places_of_tokens(model, dict(batch))
     if "labels" not in batch and (free := unattended(reading_of(model), placed)) is not None:
         answers = jnp.where(free[:, 1:], answers, IGNORED)
     output = model(**_inputs_of(placed), key=key, output_unembedding=True)
-    return _report(loss, loss.of(output.unembedding, answers))
+    return loss.of(output.unembedding, answers)
 
 
 def _inputs_of(batch: Batch) -> dict[str, Any]:
@@ -172,23 +167,23 @@ def _next_tokens(batch: Batch) -> Array:
 def masked_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> LossAndMetrics:
     """Recovers the tokens at the positions of `labels` (Devlin et al. 2018, task 1)."""
     output, labels = _forward(model, batch, key)
-    return _report(loss, loss.of(output.unembedding, labels))
+    return loss.of(output.unembedding, labels)
 
 
 @_with_inputs(_whole)
 def seq2seq_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> LossAndMetrics:
-    """Predicts the target from the source: `labels` Int[B T] stand where the decoder answers.
+    """Predicts the target from the source: `labels` Int[B T] are the tokens that are predicted.
 
     Without `decoder_input_ids` the model makes them from the labels, shifted by one to the right.
     Where routers choose experts, what keeps these balanced is added (Fedus et al. 2021, section
     2.2) and reported as `router_loss`.
     """
-    _require(batch, "labels")
-    made: dict[str, Any] = {} if "decoder_input_ids" in batch else {"labels": batch["labels"]}
+    require(batch, "labels")
+    extra: dict[str, Any] = {} if "decoder_input_ids" in batch else {"labels": batch["labels"]}
     routing = model.routing if isinstance(model, Model) else None
-    made |= {} if routing is None else {"output_router_logits": True}
-    output, labels = _forward(model, batch, key, **made)
-    words, metrics = _report(loss, loss.of(output.unembedding, labels))
+    extra |= {} if routing is None else {"output_router_logits": True}
+    output, labels = _forward(model, batch, key, **extra)
+    words, metrics = loss.of(output.unembedding, labels)
     if routing is None:
         return words, metrics
     rows = len(output.encoder_last_hidden_state)
@@ -211,10 +206,9 @@ def pretraining(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -
     Raises:
         ValueError: not one label per row, or one that is neither 0, 1 nor -100 (ignored).
     """
-    pairs = _pair_labels(batch)
-    batch = {name: value for name, value in batch.items() if name != "next_sentence_label"}
+    pairs, batch = _pair_labels(batch)
     output, labels = _forward(model, batch, key)
-    metrics = _report(loss, loss.of(output.unembedding, labels))[1]
+    metrics = loss.of(output.unembedding, labels)[1]
     logits = next(output[name] for name in PAIR_LOGITS if name in output)
     total, count = cross_entropy(logits, pairs)
     right = (logits.argmax(-1) == pairs) & (pairs != IGNORED)
@@ -225,21 +219,21 @@ def pretraining(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -
 
 @_with_inputs(_whole)
 def replaced_token(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> LossAndMetrics:
-    """ELECTRA (Clark et al. 2020, section 2): a generator fills masks, a discriminator tells which
+    """ELECTRA (Clark et al. 2020, section 2): a generator fills masks, a discriminator finds which
     tokens it replaced. The model is the pair of the two and computes its own losses."""
     if loss != PLAIN:
         raise ValueError(f"loss={loss}: the pair of ELECTRA computes its own losses; leave it out")
     output = model(**batch, key=key)
     tokens = output.token_count
-    alone = {"discriminator_loss": (output.discriminator_loss * tokens, tokens)}
-    return output.loss, {"loss": output.loss_terms, **alone}
+    discriminator = output.discriminator_loss * tokens, tokens
+    return output.loss, {"loss": output.loss_terms, "discriminator_loss": discriminator}
 
 
 @_with_inputs(_whole)
 def supervised(model: Any, batch: Batch, key: Key | None) -> LossAndMetrics:
     """The loss that the model's own head computes from its labels: fine-tuning of any kind.
 
-    Labels are taken as they are: all but -100 count, also where a mask tells of padding.
+    Labels are taken as they are: all but -100 count, also where a mask says padding.
 
     Raises:
         ValueError: a model whose output does not say what its loss is a mean over.
@@ -308,17 +302,7 @@ def objective(name: str, loss: Loss = PLAIN) -> Objective:
 
 def _forward(model: Any, batch: Batch, key: Key | None, **more: Any) -> tuple[Any, Array]:
     """What the model says of its words, and the labels."""
-    _require(batch, "labels")
+    require(batch, "labels")
     check_labels(batch["labels"])  # before the model runs
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     return model(**inputs, **more, key=key, output_unembedding=True), batch["labels"]
-
-
-def _report(loss: Loss, sums: VocabularyLoss) -> LossAndMetrics:
-    """(mean loss, what is reported of it)."""
-    metrics = {"loss": (sums.total, sums.count), "accuracy": (sums.correct, sums.count)}
-    if loss.smoothing or loss.z:
-        metrics["cross_entropy"] = (sums.entropy, sums.count)
-    if loss.z:
-        metrics["z_loss"] = (sums.z, sums.count)
-    return sums.total / jnp.maximum(sums.count, 1.0), metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +12,18 @@ from transformers_jax.arrays import Bool, Int
 from transformers_jax.objectives.example import IGNORED, Corruption, Example
 from transformers_jax.objectives.spans import choose, cover, lengths_to, round_randomly, span_starts
 from transformers_jax.objectives.vocabulary import Vocabulary
+
+Hidden = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
+"""Ids of which some are hidden, and the labels: what these were, -100 elsewhere."""
+
+
+def framed(parts: Sequence[Hidden], words: Vocabulary) -> Hidden:
+    """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]: one or two parts between special tokens."""
+    inputs, labels = [np.array([words.need("cls")])], [np.array([IGNORED])]
+    for ids, answers in parts:
+        inputs += [ids, np.array([words.need("sep")])]
+        labels += [answers, np.array([IGNORED])]
+    return np.concatenate(inputs, dtype=np.int32), np.concatenate(labels, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -46,13 +59,11 @@ class MaskedLM(Corruption):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.expect(0 < self.rate <= 1, "0 < rate <= 1", rate=self.rate)
         # 0.1 above 1 is an error; 1e-9 is how binary fractions add up.
-        if not 0 < self.rate <= 1 or self.masked + self.random > 1 + 1e-9 or self.ngram < 1:
-            raise ValueError(
-                f"{type(self).__name__}: expected 0 < rate <= 1, masked + random <= 1 and "
-                f"ngram >= 1, came rate={self.rate}, masked={self.masked}, random={self.random}, "
-                f"ngram={self.ngram}"
-            )
+        fits = self.masked + self.random <= 1 + 1e-9
+        self.expect(fits, "masked + random <= 1", masked=self.masked, random=self.random)
+        self.expect(self.ngram >= 1, "ngram >= 1", ngram=self.ngram)
 
     @property
     def roles(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -60,19 +71,13 @@ class MaskedLM(Corruption):
         return ("mask", "cls", "sep") if self.frame else ("mask",)
 
     def example(self, piece, rng, words, other) -> Example:
-        ids = self.ids(piece, words)
-        if not self.frame:
-            inputs, labels = self.hide(ids, rng, words)
-            return Example({"input_ids": inputs, "labels": labels})
-        inputs = np.empty(len(ids) + 2, np.int32)
-        labels = np.full(len(ids) + 2, IGNORED, np.int32)
-        inputs[0], inputs[-1] = words.need("cls"), words.need("sep")
-        inputs[1:-1], labels[1:-1] = self.hide(ids, rng, words)
+        hidden = self.hide(self.ids(piece, words), rng, words)
+        inputs, labels = framed([hidden], words) if self.frame else hidden
         return Example({"input_ids": inputs, "labels": labels})
 
     def hide(
         self, ids: Int[np.ndarray, " n"], rng: np.random.Generator, words: Vocabulary
-    ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    ) -> Hidden:
         """The ids with some tokens hidden, and the labels: what these were, -100 elsewhere."""
         chosen = np.flatnonzero(self._chosen(ids, rng, words))
         inputs, labels = ids.copy(), np.full(len(ids), IGNORED, np.int32)
@@ -124,7 +129,7 @@ class MaskedLM(Corruption):
 
 @dataclass(frozen=True)
 class ReplacedToken(MaskedLM):
-    """ELECTRA: a small generator fills masked positions; the model tells which tokens it replaced.
+    """ELECTRA: a small generator fills masked positions; the model finds which tokens it replaced.
 
     The example is that of masked language modelling; the pair of models does the rest.
 
@@ -145,8 +150,5 @@ class ReplacedToken(MaskedLM):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.fraction <= 1 or self.weight < 0:
-            raise ValueError(
-                "ReplacedToken: expected 0 < fraction <= 1 and weight >= 0, came "
-                f"fraction={self.fraction}, weight={self.weight}"
-            )
+        self.expect(0 < self.fraction <= 1, "0 < fraction <= 1", fraction=self.fraction)
+        self.expect(self.weight >= 0, "weight >= 0", weight=self.weight)

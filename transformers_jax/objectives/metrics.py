@@ -25,3 +25,10 @@ def means(sums: Metrics) -> dict[str, Array]:
         each = {part: total / jnp.maximum(n, 1e-9) for part, (total, n) in parts.items()}
         figures |= {name: sum(each.values()), **each} if isinstance(value, Mapping) else each
     return figures
+
+
+def require(batch: Batch, *names: str, expected: str = "") -> None:
+    """Raises ValueError for what a batch lacks, with what is `expected` of it."""
+    if missing := [name for name in names if name not in batch]:
+        came = ", ".join(batch) or "nothing"
+        raise ValueError(f"the batch has {came}, but no {' and no '.join(missing)}{expected}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +17,9 @@ import jax.numpy as jnp
 from transformers_jax.arrays import Array, Float, Key, wide
 from transformers_jax.nn.head.contrastive import check_pairs
 from transformers_jax.nn.norm import unit
-from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Metrics
+from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Metrics, require
 
 Vectors = Sequence[Float[Array, "B E"]]
-
-
-class LossOfVectors(Protocol):
-    """A loss of the vectors of anchors, positives and negatives."""
-
-    def of(self, vectors: Vectors) -> LossAndMetrics:
-        """(mean loss, what is reported of it)."""
 
 
 class ComparesRows:
@@ -37,8 +30,22 @@ class ComparesRows:
         return self.of(self.vectors(model, batch, key))
 
     def vectors(self, model: Any, batch: Batch, key: Key | None) -> Vectors:
-        """Those of anchors, positives and negatives."""
-        return vectors_of(model, batch, key)
+        """Those of all parts of a batch: anchors, positives, then negatives by their names.
+
+        Raises:
+            ValueError: a batch without anchor and positive, or a model without sentence_embedding.
+        """
+        form = ": it is {'anchor': inputs, 'positive': inputs}, and negatives under further names"
+        require(batch, "anchor", "positive", expected=form)
+        negatives = sorted(name for name in batch if name not in ("anchor", "positive"))
+        names = ("anchor", "positive", *negatives)
+        keys = [None] * len(names) if key is None else jax.random.split(key, len(names))
+        outputs = [model(**batch[name], key=own) for name, own in zip(names, keys)]
+        if any("sentence_embedding" not in output for output in outputs):
+            raise ValueError(
+                "this model makes no sentence_embedding; load it with head='embedding'"
+            )
+        return [output["sentence_embedding"] for output in outputs]
 
     def of(self, vectors: Vectors) -> LossAndMetrics:
         """(mean loss, what is reported of it)."""
@@ -84,12 +91,8 @@ class Contrastive(ComparesRows):
         cosine = self.similarity == "cosine"
         anchor, *others = (unit(x) if cosine else x for x in _floats(vectors))
         scores = _scores(anchor, jnp.concatenate(others)) * self.scale
-        own, count = jnp.arange(len(anchor)), jnp.float32(len(anchor))
-        loss = _misses(scores, own)
-        if self.symmetric:
-            loss = (loss + _misses(_scores(others[0], anchor) * self.scale, own)) / 2
-        right = (scores.argmax(1) == own).sum().astype(jnp.float32)
-        return loss / count, {"loss": (loss, count), "accuracy": (right, count)}
+        back = _scores(others[0], anchor) * self.scale if self.symmetric else None
+        return _info_nce(scores, back)
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,7 @@ class ImageText(ComparesRows):
         """(mean loss, what is reported of it) of texts, images and scales."""
         text, image, scale = _floats(vectors)
         scores = _scores(text, image) * scale.mean()
-        own, count = jnp.arange(len(text)), jnp.float32(len(text))
-        loss = (_misses(scores, own) + _misses(scores.T, own)) / 2
-        right = (scores.argmax(1) == own).sum().astype(jnp.float32)
-        return loss / count, {"loss": (loss, count), "accuracy": (right, count)}
+        return _info_nce(scores, scores.T)
 
     def inputs(self, model: Any, batch: Batch) -> list[Batch]:
         """What the model is called with."""
@@ -125,7 +125,7 @@ class ImageText(ComparesRows):
 class Matryoshka(ComparesRows):
     """A loss of vectors and of their beginnings, each of length one again (see `matryoshka`)."""
 
-    loss: LossOfVectors
+    loss: ComparesRows
     dims: tuple[int, ...]
     weights: tuple[float, ...]
 
@@ -137,15 +137,15 @@ class Matryoshka(ComparesRows):
         total: Float[Array, ""] = jnp.zeros((), wide(*vectors))
         metrics: Metrics = {}
         for dim, weight in zip(self.dims, self.weights):
-            loss, said = self.loss.of([unit(x[:, :dim]) for x in _floats(vectors)])
+            loss, figures = self.loss.of([unit(x[:, :dim]) for x in _floats(vectors)])
             total = total + weight * loss
-            metrics |= {f"{name}_{dim}": pair for name, pair in said.items()}
+            metrics |= {f"{name}_{dim}": figure for name, figure in figures.items()}
         count = metrics[f"loss_{self.dims[0]}"][1]
         return total, {"loss": (total * count, count), **metrics}
 
 
 def matryoshka(
-    loss: LossOfVectors, dims: Sequence[int], weights: Sequence[float] | None = None
+    loss: ComparesRows, dims: Sequence[int], weights: Sequence[float] | None = None
 ) -> Matryoshka:
     """An objective by which the first d numbers of a vector, for each d of `dims`, are a vector of
     their own: the weighted sum of a loss on each (Kusupati et al. 2022, equation 1).
@@ -176,32 +176,25 @@ image_text = ImageText()
 """The loss of CLIP (see `ImageText`)."""
 
 
-def vectors_of(model: Any, batch: Batch, key: Key | None) -> Vectors:
-    """The vectors of all parts of a batch: anchors, positives, then negatives by their names.
-
-    Raises:
-        ValueError: a batch without anchor and positive, or a model without sentence_embedding.
-    """
-    if missing := [name for name in ("anchor", "positive") if name not in batch]:
-        raise ValueError(
-            f"the batch has {', '.join(batch)}, but no {' and no '.join(missing)}: it is "
-            "{'anchor': inputs, 'positive': inputs}, and negatives under further names"
-        )
-    negatives = sorted(name for name in batch if name not in ("anchor", "positive"))
-    names = ("anchor", "positive", *negatives)
-    keys = [None] * len(names) if key is None else jax.random.split(key, len(names))
-    found = [model(**batch[name], key=own) for name, own in zip(names, keys)]
-    if any("sentence_embedding" not in out for out in found):
-        raise ValueError("this model makes no sentence_embedding; load it with head='embedding'")
-    return [out["sentence_embedding"] for out in found]
-
-
 def _floats(vectors: Vectors) -> list[Float[Array, "B E"]]:
     return [x.astype(wide(x)) for x in vectors]
 
 
 def _scores(a: Float[Array, "N E"], b: Float[Array, "M E"]) -> Float[Array, "N M"]:
     return jnp.einsum("ne,me->nm", a, b, precision="highest")
+
+
+def _info_nce(
+    scores: Float[Array, "N M"], back: Float[Array, "N N"] | None = None
+) -> LossAndMetrics:
+    """(mean of -log p of each row's own column, what is reported of it), the mean of both
+    directions where there are the scores of the way `back`."""
+    own, count = jnp.arange(len(scores)), jnp.float32(len(scores))
+    loss = _misses(scores, own)
+    if back is not None:
+        loss = (loss + _misses(back, own)) / 2
+    right = (scores.argmax(1) == own).sum().astype(jnp.float32)
+    return loss / count, {"loss": (loss, count), "accuracy": (right, count)}
 
 
 def _misses(scores: Float[Array, "N M"], own: Array) -> Float[Array, ""]:

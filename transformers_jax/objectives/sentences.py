@@ -10,7 +10,7 @@ import numpy as np
 
 from transformers_jax.arrays import Bool, Float, Int
 from transformers_jax.objectives.example import IGNORED, Corruption, Example, Piece, Seq2Seq
-from transformers_jax.objectives.masking import MaskedLM
+from transformers_jax.objectives.masking import MaskedLM, framed
 from transformers_jax.objectives.spans import answer, cover, lengths_to, round_randomly, span_starts
 from transformers_jax.objectives.vocabulary import Vocabulary
 
@@ -26,16 +26,12 @@ class _Segments(Corruption):
 
     masking: MaskedLM
 
-    def _made(self, first, second, label: int, rng, words: Vocabulary) -> Example:
-        n, m = len(first), len(second)
-        inputs = np.empty(n + m + 3, np.int32)
-        labels = np.full(n + m + 3, IGNORED, np.int32)
-        inputs[0] = words.need("cls")
-        inputs[[n + 1, -1]] = words.need("sep")
-        # Apart, so that no hidden span runs from one segment into the other.
-        inputs[1 : n + 1], labels[1 : n + 1] = self.masking.hide(first, rng, words)
-        inputs[n + 2 : -1], labels[n + 2 : -1] = self.masking.hide(second, rng, words)
-        types = (np.arange(n + m + 3) > n + 1).astype(np.int32)
+    def pair(self, first, second, label: int, rng, words: Vocabulary) -> Example:
+        """The example of two segments and their label."""
+        # hidden apart, so that no hidden span runs from one segment into the other
+        hidden = [self.masking.hide(segment, rng, words) for segment in (first, second)]
+        inputs, labels = framed(hidden, words)
+        types = (np.arange(len(inputs)) > len(first) + 1).astype(np.int32)
         tokens = {"input_ids": inputs, "labels": labels, "token_type_ids": types}
         return Example(tokens, once={"next_sentence_label": label})
 
@@ -84,7 +80,7 @@ class NextSentence(_Segments):
         elsewhere = rng.random() < self.random or not len(second)
         if elsewhere:
             second = self._from(other(), max(len(second), 1), rng)
-        return self._made(first, second, int(elsewhere), rng, words)
+        return self.pair(first, second, int(elsewhere), rng, words)
 
     def _from(self, piece: Piece, count: int, rng: np.random.Generator) -> Int[np.ndarray, " m"]:
         ids, breaks = self.ids(piece), np.asarray(piece.breaks)
@@ -98,7 +94,7 @@ class SentenceOrder(_Segments):
     """ALBERT: hidden words, and whether two consecutive segments are in order (0) or swapped (1).
 
     The piece is cut at a random sentence start; one of a single sentence, at its middle token. A
-    piece of one token stands alone, and has no label (-100). The label goes by the name
+    piece of one token has no second segment and no label (-100). The label goes by the name
     of the head's two-way question, `next_sentence_label`.
 
     Source: Lan et al. 2019, section 3.1 (order), section 4.1 (words hidden in spans of up to 3).
@@ -116,11 +112,11 @@ class SentenceOrder(_Segments):
         cut = _cut(np.asarray(piece.breaks), len(ids), rng)
         first, second = ids[:cut], ids[cut:]
         if not len(second):
-            return self._made(first, second, IGNORED, rng, words)
+            return self.pair(first, second, IGNORED, rng, words)
         swapped = rng.random() < self.swapped
         if swapped:
             first, second = second, first
-        return self._made(first, second, int(swapped), rng, words)
+        return self.pair(first, second, int(swapped), rng, words)
 
 
 Choice = Literal["principal", "random", "lead"]
@@ -153,11 +149,8 @@ class GapSentences(Seq2Seq):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.choice not in get_args(Choice):
-            raise ValueError(
-                f"GapSentences: expected choice to be one of {get_args(Choice)}, came "
-                f"{self.choice!r}"
-            )
+        choices = get_args(Choice)
+        self.expect(self.choice in choices, f"choice to be one of {choices}", choice=self.choice)
 
     def example(self, piece, rng, words, other) -> Example:
         ids = self.ids(piece, words)
@@ -168,12 +161,12 @@ class GapSentences(Seq2Seq):
         hidden = self._hidden(ids, sentence, len(starts), rng)
         source = ids.copy()
         source[starts[hidden]] = words.need("mask")
-        gone = hidden[sentence]
-        kept = ~gone
-        kept[starts] = True
+        removed = hidden[sentence]
+        visible = ~removed
+        visible[starts] = True
         eos = np.int32(words.need("eos"))
-        target = answer(np.append(ids[gone], eos), words)
-        return Example({"input_ids": np.append(source[kept], eos)}, target)
+        target = answer(np.append(ids[removed], eos), words)
+        return Example({"input_ids": np.append(source[visible], eos)}, target)
 
     def _hidden(self, ids, sentence, total: int, rng) -> Bool[np.ndarray, " total"]:
         """True at the sentences that are hidden."""
@@ -217,7 +210,7 @@ class Denoising(Seq2Seq):
     `rate` of the tokens is hidden (the number is rounded at random, so the expected rate is exact)
     in spans of Poisson lengths. A span of length 0 puts in a mask that hides nothing. There are at
     most as many spans as hidden tokens, so the encoder's side is never longer than the text.
-    Both sides stand between bos and eos; the decoder's input is one behind and starts with eos.
+    Both sides are framed by bos and eos; the decoder's input is one behind and starts with eos.
     A piece of one sentence has nothing to shuffle.
 
     Source: Lewis et al. 2019, sections 2.2 and 5 (30 %, lambda = 3, all sentences permuted).
@@ -235,8 +228,7 @@ class Denoising(Seq2Seq):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.mean_span <= 0:
-            raise ValueError(f"Denoising: expected mean_span > 0, came {self.mean_span}")
+        self.expect(self.mean_span > 0, "mean_span > 0", mean_span=self.mean_span)
 
     @property
     def sentences(self) -> bool:  # type: ignore[override]
@@ -266,14 +258,14 @@ class Denoising(Seq2Seq):
             return ids
         lengths = lengths_to(count, lambda size: rng.poisson(self.mean_span, size), rng)
         starts = span_starts(lengths, len(ids), rng)
-        kept = ~cover(starts, lengths, len(ids))
-        # Each mask goes before the first kept token at or after its span.
-        before = np.concatenate([[0], np.cumsum(kept)])[starts]
+        visible = ~cover(starts, lengths, len(ids))
+        # Each mask goes before the first visible token at or after its span.
+        before = np.concatenate([[0], np.cumsum(visible)])[starts]
         out = np.empty(len(ids) - count + len(lengths), np.int32)
         masks = np.zeros(len(out), bool)
         masks[before + np.arange(len(lengths))] = True
         out[masks] = words.need("mask")
-        out[~masks] = ids[kept]
+        out[~masks] = ids[visible]
         return out
 
     def room(self, length: int) -> int:

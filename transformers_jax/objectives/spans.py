@@ -1,7 +1,7 @@
 """Hidden spans: where they lie, and span corruption (T5) and mixtures of it (UL2).
 
 SpanCorruption   thank you <0> me to your party <1> week  ->  <0> for inviting <1> last
-UL2              a mixture of span corruptions and one hidden suffix, told by a mode token
+UL2              a mixture of span corruptions and one hidden suffix, named by a mode token
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def span_starts(
 ) -> Int[np.ndarray, " m"]:
     """Starts of spans of these lengths among `total` positions; all arrangements equally likely.
 
-    Spans do not overlap, but may touch; one of length 0 stands between two positions.
+    Spans do not overlap, but may touch; one of length 0 lies between two positions.
     """
     count = len(lengths)
     slots = choose(count, total - int(lengths.sum()) + count, rng)
@@ -83,43 +83,18 @@ def noise_counts(length: int, rate: float, mean_span: float) -> tuple[int, int]:
 def noise_mask(
     length: int, rate: float, mean_span: float, rng: np.random.Generator
 ) -> Bool[np.ndarray, " length"]:
-    """True at hidden tokens: kept and hidden spans take turns, and the first one is kept.
+    """True at hidden tokens: visible and hidden spans alternate, and the first one is visible.
 
     All masks with the counts of `noise_counts` are equally likely.
     """
     noise, spans = noise_counts(length, rate, mean_span)
     if not spans:
         return np.zeros(length, bool)
-    turns = np.empty((spans, 2), np.int64)
+    sizes = np.empty((spans, 2), np.int64)
     for column, total in enumerate((length - noise, noise)):
         ends = np.append(choose(spans - 1, total - 1, rng) + 1, total)
-        turns[:, column] = np.diff(ends, prepend=0)
-    return np.repeat(np.tile([False, True], spans), turns.ravel())
-
-
-def span_example(
-    who: str, ids: Int[np.ndarray, " n"], hidden: Bool[np.ndarray, " n"], words: Vocabulary
-) -> Example:
-    """Each hidden span becomes a sentinel; the answer lists them, each before its span.
-
-    Both sides end with eos; the decoder starts with pad (Raffel et al. 2019, section 3.1.4 and
-    figure 2).
-    """
-    first = hidden.copy()
-    first[1:] &= ~hidden[:-1]
-    number = np.flatnonzero(first)
-    words.require(who, roles=("pad", "eos"), sentinels=len(number))
-    sentinels = np.array(words.sentinels[: len(number)], np.int32)
-    eos = np.int32(words.need("eos"))
-    source = ids.copy()
-    source[number] = sentinels
-    starts = first[hidden]
-    where = np.arange(len(starts)) + np.cumsum(starts)
-    labels = np.empty(len(starts) + len(number) + 1, np.int32)
-    labels[where] = ids[hidden]
-    labels[where[starts] - 1] = sentinels
-    labels[-1] = eos
-    return Example({"input_ids": np.append(source[first | ~hidden], eos)}, answer(labels, words))
+        sizes[:, column] = np.diff(ends, prepend=0)
+    return np.repeat(np.tile([False, True], spans), sizes.ravel())
 
 
 def answer(labels: Int[np.ndarray, " m"], words: Vocabulary) -> dict[str, np.ndarray]:
@@ -128,14 +103,6 @@ def answer(labels: Int[np.ndarray, " m"], words: Vocabulary) -> dict[str, np.nda
     shifted[0] = words.need("pad")
     shifted[1:] = labels[:-1]
     return {"decoder_input_ids": shifted, "labels": labels}
-
-
-def _check(who: str, rate: float, mean_span: float | None) -> None:
-    if not 0 < rate < 1 or (mean_span is not None and mean_span < 1):
-        raise ValueError(
-            f"{who}: expected 0 < rate < 1 and a mean span of at least 1 token, came rate={rate} "
-            f"and mean_span={mean_span}"
-        )
 
 
 class _Spans(Seq2Seq):
@@ -149,6 +116,38 @@ class _Spans(Seq2Seq):
     def widths(self, n: int) -> tuple[int, int]:
         """Columns of both sides for a piece of n tokens; neither falls as n grows."""
         raise NotImplementedError
+
+    def check(self, rate: float, mean_span: float | None) -> None:
+        """Raises ValueError for spans that cannot be."""
+        fits = 0 < rate < 1 and (mean_span is None or mean_span >= 1)
+        expected = "0 < rate < 1 and a mean span of at least 1 token"
+        self.expect(fits, expected, rate=rate, mean_span=mean_span)
+
+    def corrupted(
+        self, ids: Int[np.ndarray, " n"], hidden: Bool[np.ndarray, " n"], words: Vocabulary
+    ) -> Example:
+        """Each hidden span becomes a sentinel; the answer lists them, each before its span.
+
+        Both sides end with eos; the decoder starts with pad (Raffel et al. 2019, section 3.1.4 and
+        figure 2).
+        """
+        first = hidden.copy()
+        first[1:] &= ~hidden[:-1]
+        number = np.flatnonzero(first)
+        words.require(type(self).__name__, roles=self.roles, sentinels=len(number))
+        sentinels = np.array(words.sentinels[: len(number)], np.int32)
+        eos = np.int32(words.need("eos"))
+        source = ids.copy()
+        source[number] = sentinels
+        starts = first[hidden]
+        where = np.arange(len(starts)) + np.cumsum(starts)
+        labels = np.empty(len(starts) + len(number) + 1, np.int32)
+        labels[where] = ids[hidden]
+        labels[where[starts] - 1] = sentinels
+        labels[-1] = eos
+        return Example(
+            {"input_ids": np.append(source[first | ~hidden], eos)}, answer(labels, words)
+        )
 
     def room(self, length: int) -> int:
         self.beside(length, self.added)
@@ -174,12 +173,12 @@ class SpanCorruption(_Spans):
     """mean length of a hidden span, in tokens"""
 
     def __post_init__(self) -> None:
-        _check("SpanCorruption", self.rate, self.mean_span)
+        self.check(self.rate, self.mean_span)
 
     def example(self, piece, rng, words, other) -> Example:
         ids = self.ids(piece)
         hidden = noise_mask(len(ids), self.rate, self.mean_span, rng)
-        return span_example("SpanCorruption", ids, hidden, words)
+        return self.corrupted(ids, hidden, words)
 
     def widths(self, n: int) -> tuple[int, int]:
         """Columns of both sides for a piece of n tokens; neither falls as n grows."""
@@ -218,7 +217,7 @@ class UL2(_Spans):
 
     Each example draws a denoiser by weight and starts with its mode token. R (regular) and X
     (extreme: long spans or many tokens) are T5's span corruption; S (sequential) hides one suffix,
-    which stands for a sentinel too, of a length uniform around `rate`.
+    which becomes a sentinel too, of a length uniform around `rate`.
 
     Since a short suffix leaves nearly all of a piece, room(length) is length - 2: rows of R and X
     examples are shorter than that, which packing makes up for.
@@ -233,20 +232,14 @@ class UL2(_Spans):
 
     def __post_init__(self) -> None:
         # A run's config.json holds lists.
-        found = tuple(Denoiser(*d) for d in self.denoisers)
-        object.__setattr__(self, "denoisers", found)
-        for d in found:
-            _check("UL2", d.rate, d.mean_span)
-            if d.mean_span is None and d.rate > 0.5:
-                raise ValueError(
-                    "UL2: expected rate <= 0.5 of a suffix: its length is uniform up to twice its "
-                    f"mean, came {d.rate}"
-                )
-        if any(d.weight < 0 for d in found) or not sum(d.weight for d in found) > 0:
-            raise ValueError(
-                "UL2: expected denoisers with weights of at least 0 and a positive sum, came "
-                f"{[d.weight for d in found]}"
-            )
+        object.__setattr__(self, "denoisers", tuple(Denoiser(*d) for d in self.denoisers))
+        for d in self.denoisers:
+            self.check(d.rate, d.mean_span)
+            expected = "rate <= 0.5 of a suffix: its length is uniform up to twice its mean"
+            self.expect(d.mean_span is not None or d.rate <= 0.5, expected, rate=d.rate)
+        weights = [d.weight for d in self.denoisers]
+        fits = min(weights, default=0) >= 0 and sum(weights) > 0
+        self.expect(fits, "weights of at least 0 with a positive sum", weights=weights)
 
     @property
     def modes(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -259,16 +252,16 @@ class UL2(_Spans):
         ends = np.cumsum([d.weight for d in self.denoisers])
         drawn = self.denoisers[np.searchsorted(ends, rng.random() * ends[-1], side="right")]
         if drawn.mean_span is None:
-            kept = len(ids)
-            if kept > 1:
-                kept -= int(rng.integers(1, _longest_suffix(len(ids), drawn.rate) + 1))
-            hidden = np.arange(len(ids)) >= kept
+            cut = len(ids)
+            if cut > 1:
+                cut -= int(rng.integers(1, _longest_suffix(len(ids), drawn.rate) + 1))
+            hidden = np.arange(len(ids)) >= cut
         else:
             hidden = noise_mask(len(ids), drawn.rate, drawn.mean_span, rng)
-        made = span_example("UL2", ids, hidden, words)
+        example = self.corrupted(ids, hidden, words)
         mode = np.array([words.modes[drawn.mode]], np.int32)
-        source = np.concatenate([mode, made.tokens["input_ids"]])
-        return Example({"input_ids": source}, made.target)
+        source = np.concatenate([mode, example.tokens["input_ids"]])
+        return Example({"input_ids": source}, example.target)
 
     def widths(self, n: int) -> tuple[int, int]:
         """Most columns of both sides over the denoisers that are drawn at all."""

@@ -28,7 +28,7 @@ class Vocabulary:
     special: Mapping[str, int] = field(default_factory=dict)
     """role -> id; roles may share an id (GPT-2's bos and eos), absent roles are not had"""
     sentinels: tuple[int, ...] = ()
-    """ids of <extra_id_0>, <extra_id_1>, ...: what stands for hidden spans, in order"""
+    """ids of <extra_id_0>, <extra_id_1>, ...: what replaces hidden spans, in order"""
     modes: Mapping[str, int] = field(default_factory=dict)
     """UL2's mode tokens: "R", "S", "X" -> id"""
     continues: Bool[np.ndarray, " V"] | None = None
@@ -36,10 +36,15 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sentinels", tuple(int(i) for i in self.sentinels))
-        wrong = [f"{r!r} is no role (there are {', '.join(ROLES)})" for r in self._unknown()]
+        wrong = [
+            f"{role!r} is no role (there are {', '.join(ROLES)})"
+            for role in self.special
+            if role not in ROLES
+        ]
         ids = [*self.special.items(), *self.modes.items()]
         ids += [(f"sentinel {n}", i) for n, i in enumerate(self.sentinels)]
-        wrong += [f"{name}: id {i} is not in [0, {self.size})" for name, i in ids if self._out(i)]
+        outside = [(name, i) for name, i in ids if not 0 <= i < self.size]
+        wrong += [f"{name}: id {i} is not in [0, {self.size})" for name, i in outside]
         distinct = [*self.sentinels, *self.modes.values()]
         shared = sorted(
             {i for i in distinct if distinct.count(i) > 1 or i in self.special.values()}
@@ -51,20 +56,13 @@ class Vocabulary:
         if wrong:
             raise ValueError("this vocabulary cannot be meant: " + "; ".join(wrong))
 
-    def _unknown(self) -> list[str]:
-        return [role for role in self.special if role not in ROLES]
-
-    def _out(self, i: int) -> bool:
-        return not 0 <= i < self.size
-
     def need(self, role: str) -> int:
         """The id of a special token.
 
         Raises:
             ValueError: if the tokenizer has no token for the role.
         """
-        if role not in self.special:
-            raise ValueError(self._lacks("this objective", [f"the special token {role!r}"]))
+        self.require("this objective", roles=(role,))
         return self.special[role]
 
     def require(
@@ -85,15 +83,12 @@ class Vocabulary:
         if sentinels > len(self.sentinels):
             missing.append(f"{sentinels} sentinels (<extra_id_0>, ...)")
         if missing:
-            raise ValueError(self._lacks(who, missing))
-
-    def _lacks(self, who: str, missing: list[str]) -> str:
-        return (
-            f"{who} needs {', '.join(missing)}; this vocabulary has the special tokens "
-            f"{sorted(self.special)}, {len(self.sentinels)} sentinels and the modes "
-            f"{sorted(self.modes)}: choose a tokenizer that has them, learn one in the run, "
-            "or add them to the tokenizer and name their roles"
-        )
+            raise ValueError(
+                f"{who} needs {', '.join(missing)}; this vocabulary has the special tokens "
+                f"{sorted(self.special)}, {len(self.sentinels)} sentinels and the modes "
+                f"{sorted(self.modes)}: choose a tokenizer that has them, learn one in the run, "
+                "or add them to the tokenizer and name their roles"
+            )
 
     @cached_property
     def is_ordinary(self) -> Bool[np.ndarray, " V"]:
