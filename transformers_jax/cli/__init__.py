@@ -1,6 +1,6 @@
 """The console script: `transformers-jax {pretrain,generate,inspect,convert,check-checkpoint,env}`.
 
-flags.py       what may be typed
+flags.py       what may be typed, from the docstrings of the commands
 commands.py    what each command does; everything heavy is imported by the command that needs it
 texts.py       prompts in, texts out
 
@@ -68,7 +68,7 @@ def run(arguments: list[str]) -> int:
         flags = [flag for action in own._actions for flag in action.option_strings]
         kind = "flag" if word.startswith("-") else "argument"
         own.error(f"unknown {kind} {word}{nearest(word, flags)}")
-    return getattr(commands, options.command.replace("-", "_"))(options)
+    return options.run(options)
 
 
 def one_line(error: BaseException) -> str:

@@ -1,4 +1,8 @@
-"""What each command does: a few lines, which call the package."""
+"""What each command does: a few lines, which call the package.
+
+The docstring of a command is its help, and says what may be typed (flags.py): what it does; a line
+for each flag, or several alike, under Hugging Face's names; and what else is to be said.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.cli import texts
-from transformers_jax.cli.flags import GENERATION
 from transformers_jax.runs.pretrain import keep_compiled_programs
+
+GENERATION = """max_new_tokens min_new_tokens top_k num_beams num_return_sequences
+    no_repeat_ngram_size temperature top_p repetition_penalty length_penalty do_sample""".split()
+"""The settings of generation among the flags of `generate`."""
 
 
 def print_json(values: Any) -> int:
@@ -20,14 +27,34 @@ def print_json(values: Any) -> int:
 
 
 def pretrain(arguments: list[str]) -> int:
-    """Trains a model from a config: the same main as `python -m train.pretrain`."""
+    """Train a model from a config, as python -m train.pretrain does.
+
+    config                      a Python file with config(), or a run's config.json
+
+    transformers-jax pretrain CONFIG --help lists every setting.
+    """
     from transformers_jax.runs.pretrain import main as train
 
     return train(arguments, program="transformers-jax pretrain")
 
 
 def generate(options: Namespace) -> int:
-    """Continues the prompts, all as one batch."""
+    """Continue prompts, or answer them, all as one batch.
+
+    model                       a directory, a run of pretraining, or a hub id
+    --prompt TEXT...            may be given several times
+    --ids '5 17 3'...           a prompt as token ids
+    --max-new-tokens, --min-new-tokens, --num-beams, --num-return-sequences N
+    --no-repeat-ngram-size, --top-k N
+    --temperature, --top-p, --repetition-penalty, --length-penalty X
+    --do-sample                 draw tokens instead of taking the likeliest
+    --seed N=0                  of --do-sample; same seed, same text
+    --dtype NAME=float32        of the parameters: float32, bfloat16, auto, ...
+    --ignore KEY...             accept this unknown key of config.json
+    --json                      a JSON object a line: prompt, text
+
+    Without --prompt, every line of standard input is a prompt.
+    """
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -67,7 +94,19 @@ def generate(options: Namespace) -> int:
 
 
 def inspect(options: Namespace) -> int:
-    """Shows what a checkpoint or a config is."""
+    """Show what a checkpoint or a config is: tables, graphs, attention maps.
+
+    model                       a directory, a config.json, a run of pretraining, or a hub id
+    --head NAME                 show the model with this head (default: that of the config)
+    --ignore KEY...             accept this unknown key of config.json
+    --out DIR                   draw the attention graphs as PNG files into DIR
+    --text TEXT                 draw the attention maps over this text, too
+    --ids '5 17 3'              the text as token ids
+    --target TEXT               what the decoder of an encoder-decoder reads
+    --json                      the description as JSON
+
+    Exits with 1 if a checkpoint does not fit its family.
+    """
     from transformers_jax.inspection import tables
     from transformers_jax.inspection.description import describe, to_json
 
@@ -127,7 +166,21 @@ def draw(source: Any, options: Namespace, out: Path) -> list[Path]:
 
 
 def convert(options: Namespace) -> int:
-    """Writes a checkpoint as PyTorch transformers writes it today, and says what changed."""
+    """Write a checkpoint as PyTorch transformers writes it today, and say what changed.
+
+    source                      a directory, a run of pretraining, or a hub id
+    target                      a new directory
+    --dtype NAME=auto           of what is written; auto: as it is stored
+    --head NAME                 a head, or a Hugging Face class name (default: the config's)
+    --ignore KEY...             accept this unknown key of config.json
+    --max-shard-size SIZE=50GB  such as 5GB
+    --seed N                    draw a head that the source lacks from this seed
+    --overwrite                 write into a directory that is not empty
+    --all                       list every change, not the first ten of a kind
+    --json                      what changed, as JSON
+
+    Weights are loaded strictly; nothing is unpickled.
+    """
     import jax
 
     from transformers_jax.inspection.conversion import convert as write
@@ -168,7 +221,13 @@ def convert(options: Namespace) -> int:
 
 
 def check_checkpoint(options: Namespace) -> int:
-    """Compares every leaf of checkpoints with what was saved."""
+    """Compare every leaf of the checkpoints of a run with what was saved.
+
+    folder DIR                  a run, its checkpoints, or one step
+    --json                      as JSON: {step: {leaf: ...}}
+
+    Needs no model and writes nothing. Exits with 1 if anything is wrong.
+    """
     from transformers_jax.training.recorded import find_steps, verify_step
 
     steps = {path: verify_step(path) for path in find_steps(options.folder)}
@@ -190,7 +249,10 @@ def check_checkpoint(options: Namespace) -> int:
 
 
 def env(options: Namespace) -> int:
-    """Prints what a report of a bug should say."""
+    """Print versions, devices and folders, for a report of a bug.
+
+    --json                      as JSON
+    """
     from transformers_jax.inspection.environment import environment
 
     sections = environment()
@@ -205,7 +267,12 @@ def env(options: Namespace) -> int:
 
 
 def runs(options: Namespace) -> int:
-    """Lists runs of pretraining: what they are, how far they are, how good they are."""
+    """List runs of pretraining: how far they are, and how good.
+
+    folders DIR*                runs, or folders of runs (default: runs)
+    --sort FIELD                such as eval_loss, step, parameters (default: when)
+    --json                      all that is known, as JSON
+    """
     import dataclasses
 
     from transformers_jax.runs import summary
@@ -225,7 +292,14 @@ def runs(options: Namespace) -> int:
 
 
 def report(options: Namespace) -> int:
-    """Writes one page about a run, or about several side by side; or fits scaling laws to them."""
+    """Write a page about a run, or about several side by side.
+
+    runs RUN+                   a run, or a folder of runs
+    --out FILE                  a page: .html (pictures inside) or .md (beside it)
+    --scaling                   fit scaling laws to the runs instead
+
+    Without --out: report.md in the folder of the one run, or report.html here.
+    """
     from transformers_jax.runs import compare, scaling
     from transformers_jax.runs.report import write_report
     from transformers_jax.runs.summary import find_runs
@@ -242,7 +316,23 @@ def report(options: Namespace) -> int:
 
 
 def tokenize(options: Namespace) -> int:
-    """Makes a source token ids, once, in a folder."""
+    """Make a source token ids once, in a folder that data.path reads.
+
+    source    a text, folder, pattern, .jsonl, .parquet, python_docs, tfds:NAME, hf:NAME
+    --tokenizer PATH_OR_KIND!  a file or folder, or byte, character, bpe, wordpiece, unigram
+    --out DIR!                  a new folder, or one that was begun
+    --field NAME=text           of a record that holds the text
+    --documents file|paragraph|line   what a document of a plain text is
+    --objective NAME            such as MaskedLM: special tokens, sentences, ends that it needs
+    --eos                       put the token eos behind every document
+    --sentences                 record where sentences start
+    --eval-fraction X=0.1       held out
+    --shard-size SIZE=256MiB    of ids
+    --vocab-size N=32768        of a tokenizer that is learned
+    --processes N=1             1 uses threads on all cores already
+
+    Stopped, it goes on where it was, with the same arguments.
+    """
     from transformers_jax.data import tokenize as work
     from transformers_jax.objectives import OBJECTIVES
     from transformers_jax.sizes import parse_bytes

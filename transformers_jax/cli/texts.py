@@ -7,7 +7,6 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.cli.flags import PROGRAM
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.together import check_together
 
@@ -21,7 +20,7 @@ def model_folder(path: str) -> Path:
     if not exports:
         raise ValueError(
             f"{path} is a run without an exported model, so it has not ended; continue it with "
-            f"{PROGRAM} pretrain {folder / 'config.json'} --out {path}"
+            f"transformers-jax pretrain {folder / 'config.json'} --out {path}"
         )
     return max(exports, key=lambda file: file.stat().st_mtime).parent
 
