@@ -1,6 +1,6 @@
 """The optimizers as frozen records: plain values, which a config file can hold.
 
-All share what is asked of single parameters, by glob patterns over their names, where `*` crosses
+All share settings of single parameters, by glob patterns over their names, where `*` crosses
 dots, layers have numbers (`stack.layers.3.self.query`) and the last pattern that matches counts:
 `decay` (another weight decay), `rates` (a factor of the learning rate) and `freeze` (no change).
 `layer_decay` makes lower layers learn more slowly. `average` keeps a moving average of the
@@ -81,13 +81,8 @@ class Optimization:
         raise NotImplementedError
 
     def leaves(self, axes: Any) -> dict[str, Leaf]:
-        """What the record asks of each parameter, by path.
-
-        Raises:
-            ValueError: a pattern that matches no parameter.
-        """
-        asked = self.decay, self.rates, self.freeze, self.layer_decay
-        return leaves(axes, self.weight_decay, *asked)
+        """The settings of each parameter, by path: `leaves.leaves`."""
+        return leaves(axes, self)
 
     def build(self, axes: Any, steps: int) -> Optimizer:
         """The optimizer of parameters whose axis names are `axes`, over a schedule of `steps`.

@@ -49,14 +49,14 @@ def override(config: TrainConfig, arguments: Sequence[str], program: str) -> Tra
 
 def _with_mappings(chosen: Any, config: Any) -> Any:
     """Mappings such as rope_parameters as they were: no flag sets them, and tyro empties them."""
-    kept = {}
+    mappings = {}
     for field in dataclasses.fields(config):
         before, now = getattr(config, field.name), getattr(chosen, field.name)
         if isinstance(before, Mapping):
-            kept[field.name] = before
+            mappings[field.name] = before
         elif dataclasses.is_dataclass(before) and type(now) is type(before):
-            kept[field.name] = _with_mappings(now, before)
-    return dataclasses.replace(chosen, **kept) if kept else chosen
+            mappings[field.name] = _with_mappings(now, before)
+    return dataclasses.replace(chosen, **mappings) if mappings else chosen
 
 
 def flags(config: object, prefix: str = "") -> list[str]:

@@ -99,7 +99,7 @@ def plot_runs(runs: Mapping[str, Sequence[Line]], file: Path) -> None:
 def plot_sweep(name: str, points: Mapping[str, Sequence[tuple[str, float]]], file: Path) -> None:
     """The held-out loss against the values of a setting: a line for each choice of the others.
 
-    Values that are numbers, spread over more than a factor of ten, stand on a logarithmic axis.
+    Values that are numbers, spread over more than a factor of ten, have a logarithmic axis.
     """
     figure, (axes,) = _figure(6, 4)
     values = list(dict.fromkeys(value for line in points.values() for value, _ in line))

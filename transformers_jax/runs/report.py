@@ -1,4 +1,4 @@
-"""The report of a run: report.md and its curves, made from the files of its folder alone.
+"""The report of a run, and the card of its model, made from the files of its folder alone.
 
 Needs no run: a report can be made again at any time, elsewhere, of any run.
 """
@@ -40,6 +40,11 @@ PIPELINES = {
 }
 """End of a class name -> the task under which a hub lists it."""
 
+CARD_FACTS = """objective, parameters, steps, tokens seen, training compute (FLOPs),
+    training loss (nats per token), held-out loss (nats per token), held-out bits per byte, text,
+    text fingerprint, devices, started, ended, commit, versions"""
+"""The rows of a report that the card of the exported model has too."""
+
 
 def task_of(model: Path) -> str | None:
     """The task of an exported model, as a hub calls it; None where there is no name for it."""
@@ -66,7 +71,7 @@ def write_report(folder: Path) -> Path:
 
 
 def describe(folder: Path, images: list[str], where: str = "") -> str:
-    """The report of a run as Markdown; `where` stands before the names of its images."""
+    """The report of a run as Markdown; `where` is the path to its images."""
     summary, run, config = (
         summarise(folder),
         read_run(folder),
@@ -197,3 +202,42 @@ def next_steps(folder: Path, summary: Summary) -> str:
 def _fence(text: str) -> str:
     cut = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
     return f"```text\n{cut.rstrip().replace('```', chr(39) * 3)}\n```"
+
+
+# ---------------------------------------------------------------- the exported model
+
+
+def write_card(run: Path) -> Path:
+    """Writes RUN/model/README.md, beside the exported model of a run; returns its path.
+
+    No license and no language are stated: they are for the owner of the model and of its text.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    model = run / "model"
+    summary = summarise(run)
+    rows = facts(run, summary)
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag=task_of(model),
+        tags=[t for t in ("transformers_jax", "jax", summary.model, summary.objective) if t],
+    )
+    names = [name for name in " ".join(CARD_FACTS.split()).split(", ") if name in rows]
+    class_name = (json_or_empty(model / "config.json").get("architectures") or ["AutoModel"])[0]
+    with_tokenizer = (model / "tokenizer.json").exists()
+    reads = ", with its tokenizer" if with_tokenizer else ", without a tokenizer: it reads ids"
+    text = (
+        f"# {summary.name}\n\n"
+        f"A {summary.model or 'model'} trained from scratch with transformers_jax{reads}. No "
+        "license has been stated, and nothing is known here of the language of the text or of what "
+        "the model should not be used for.\n\n"
+        f"## Training\n\n{table(['', ''], [[name, rows[name]] for name in names])}\n\n"
+        f"```sh\n{read_run(run).get('command') or 'not recorded'}\n```\n\n"
+        f"## Use\n\n```python\nimport transformers_jax as tj\n\n"
+        'model = tj.from_pretrained("path/to/this/folder")\n```\n\n'
+        f"```python\nimport transformers\n\n"
+        f'model = transformers.{class_name}.from_pretrained("path/to/this/folder")\n```\n'
+    )
+    file = model / "README.md"
+    ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}").save(file)
+    return file

@@ -39,7 +39,7 @@ class Summary:
     parameters: int | None = None
     step: int = 0
     steps: int | None = None
-    """the number that was asked for"""
+    """of the config"""
     loss: float | None = None
     eval_loss: float | None = None
     bits_per_byte: float | None = None

@@ -48,7 +48,7 @@ class Point:
     settings: Settings
     folder: Path
     steps: int
-    """the number that is asked for"""
+    """of the config"""
     fingerprint: str
     """of the config: what must be the same for a run to be this one"""
 
@@ -187,7 +187,7 @@ class Sweep:
             if self.jobs > 1:
                 log = stack.enter_context(self._log(point).open("ab"))
                 streams = dict(stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-                # JAX takes three quarters of a GPU for itself, unless told how much.
+                # JAX takes three quarters of a GPU by default.
                 share = f"{0.9 / self.jobs:.3f}"
                 environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", share)
             print(f"--- {point.label}: {shlex.join(command)}", flush=True)
@@ -231,7 +231,7 @@ class Sweep:
                 signal.signal(number, handler)
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
-        if number != signal.SIGUSR1:  # which asks to save and to go on
+        if number != signal.SIGUSR1:  # which makes a run save and go on
             self.stopped_by = signal.Signals(number)
         self._send(_passed_on(number))
 
@@ -291,11 +291,11 @@ def _flags(settings: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _passed_on(number: int) -> int:
-    """The signal that a run is sent: a terminal that closes asks it to save and stop, too."""
+    """The signal that a run is sent: where a terminal closes it saves and stops, too."""
     return signal.SIGTERM if number == signal.SIGHUP else number
 
 
 def _stops(by: signal.Signals) -> set[int]:
-    """Statuses of a run that was asked to stop: it saved, or had not come so far."""
+    """Statuses of a run that a signal has stopped: it saved, or had not come so far."""
     known = {signal.SIGTERM, signal.SIGINT, by}
     return {128 + number for number in known} | {-number for number in known}

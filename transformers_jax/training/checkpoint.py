@@ -4,7 +4,7 @@
         6/                              a step, complete: its folder got this name by a rename
         8.orbax-checkpoint-tmp/         a step being written; what a killed process left of one is
                                         removed by the next start and is never read
-        4.damaged/                      a step that was passed over, kept to be examined
+        4.damaged/                      a damaged step, which is left for examination
 
 Orbax reads a flipped bit in a saved array back without an error. So each step records a checksum of
 every leaf, and one of the record itself.
@@ -48,11 +48,11 @@ class Checkpoints:
     """The checkpoints of a run: the newest `keep` (at least 2), and with `best` also the best one.
 
     `save` copies the state to the host and returns; a thread writes. An error of that thread is
-    raised by the next `check`, `save` or `wait`. The folder must be this run's alone (RunFolder).
+    raised by the next `check`, `save` or `wait`. No other run may use the folder (RunFolder).
 
     Args:
         best: keep the step whose metric is the lowest, too.
-        say: is called with a line about each attempt to write that is made again.
+        say: prints a line, about each attempt to write that is repeated.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Checkpoints:
 
         Args:
             meta: what else a later run must know, as JSON.
-            metric: what `best` goes by, lower is better.
+            metric: by which `best` is chosen, lower is better.
 
         Raises:
             ValueError: a leaf that is no array, a metric that is not finite, a step that is saved
@@ -212,8 +212,8 @@ class Checkpoints:
 
     def _remove_older(self) -> None:
         steps = self.steps()
-        kept = {*steps[-self.keep :], self.best_step() if self.best else None}
-        for step in {*steps} - kept:
+        retained = {*steps[-self.keep :], self.best_step() if self.best else None}
+        for step in {*steps} - retained:
             # renamed first: half a step must not look like one
             (self.folder / str(step)).rename(self.folder / f"{step}{REMOVED}")
             self._remove(f"{step}{REMOVED}")
@@ -255,10 +255,12 @@ class Checkpoints:
         """
         path, record, args = self.folder / str(step), self.meta(step), self._args
         lacking = LACKING[record["format"]]
-        wanted = {name: part for name, part in snapshot.plain(like).items() if name not in lacking}
-        snapshot.check_same_leaves(path, record, wanted)
+        expected = {
+            name: part for name, part in snapshot.plain(like).items() if name not in lacking
+        }
+        snapshot.check_same_leaves(path, record, expected)
         abstract = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
-        what = args.Composite(state=args.StandardRestore(jax.tree.map(abstract, wanted)))
+        what = args.Composite(state=args.StandardRestore(jax.tree.map(abstract, expected)))
         read = lambda: self._handler.restore(path, args=what)["state"]
         try:
             fields = disk.retried(read, self.say, f"checkpoint {path}")

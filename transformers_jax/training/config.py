@@ -9,14 +9,16 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union
 
 from transformers_jax.data.config import Data
+from transformers_jax.json_files import read_json
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.gpt2 import GPT2Config
+from transformers_jax.nn.param import flatten
 from transformers_jax.objectives import OBJECTIVES, CausalLM, Loss
 from transformers_jax.optim import OPTIMIZERS, SCHEDULES, AdamW
 from transformers_jax.spelling import nearest
@@ -87,7 +89,7 @@ class TrainConfig:
     epochs: int | None = None
     """passes over the data, in place of steps"""
     schedule_steps: int | None = None
-    """length of the learning-rate schedule; the same as steps if not given"""
+    """length of the learning-rate schedule; steps by default"""
     accumulate: int = 1
     """micro-batches per step"""
     clip: float = 1.0
@@ -106,7 +108,7 @@ class TrainConfig:
     dtype: str = "float32"
     """of the parameters"""
     compute_dtype: str | None = None
-    """of the activations, e.g. bfloat16; that of the parameters if not given; mixed: bfloat16
+    """of the activations, e.g. bfloat16; by default that of the parameters; mixed: bfloat16
     operands and float32 results of matrix products"""
     remat: str | None = None
     """what the backward pass recomputes to save memory: full, dots, or a policy of JAX"""
@@ -118,9 +120,9 @@ class TrainConfig:
     save_every: int = 500
     """steps between checkpoints; the last step is always saved"""
     keep: int = 3
-    """checkpoints that are kept, at least 2"""
+    """the newest checkpoints that stay on disk, at least 2"""
     keep_best: bool = False
-    """keep the checkpoint with the lowest evaluation loss as well; it is what is exported"""
+    """the checkpoint with the lowest evaluation loss stays as well; it is what is exported"""
     log_every: int = 10
     trackers: tuple[str, ...] = ()
     """wandb, trackio: beside metrics.jsonl and TensorBoard"""
@@ -263,16 +265,7 @@ def fingerprint(config: TrainConfig) -> str:
 def identity(config: TrainConfig) -> dict[str, Any]:
     """{"model.n_layer": 4, ...}: what must be the same when a run is continued."""
     values = {k: v for k, v in to_dict(config).items() if k not in NOT_THE_RUN}
-    return json.loads(json.dumps(dict(flat(values))))
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """("model.n_layer", 4), ...: the values of nested dicts, by dotted names."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+    return json.loads(json.dumps(flatten(values)))
 
 
 # ---------------------------------------------------------------- from files
@@ -294,11 +287,7 @@ def load(path: str | Path) -> TrainConfig:
             "a Python file with config(), or the config.json of a run"
         )
     if file.suffix == ".json":
-        try:
-            values = json.loads(file.read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{file} is not JSON: {error}") from None
-        return from_dict(values, str(file))
+        return from_dict(read_json(file), str(file))
     return _run_file(file)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,7 @@ class Run:
 
     Attributes:
         evaluation: the batches of each held-out set; "" is the main one.
-        limit: rows of the whole run, where passes were asked for.
+        limit: rows of the whole run, where the config has `epochs`.
         progress: what else a checkpoint remembers: the best evaluation, and how many were worse.
     """
 
@@ -67,8 +68,6 @@ class Run:
     limit: int | None
     progress: dict[str, Any]
     start: int
-    flops: float
-    peak_flops: float | None
 
     def __repr__(self) -> str:
         first = repr(self.model).splitlines()[0]
@@ -79,12 +78,24 @@ class Run:
         """Positions of a batch, on both sides."""
         return self.config.data.batch * (self.config.data.length + self.stream.layout.target)
 
-    def places(self, batch: Batch) -> int:
+    def positions(self, batch: Batch) -> int:
         """Positions of a batch; the one that a decoder's row has in addition does not count."""
         data, rows = self.config.data, len(batch["input_ids"])
         extra = self.config.objective.width(data.length) - data.length
         sides = [batch[name] for name in ("input_ids", "decoder_input_ids") if name in batch]
         return sum(side.size for side in sides) - rows * extra
+
+    @functools.cached_property
+    def flops(self) -> float:
+        """FLOPs of a step."""
+        data, target = self.config.data, self.stream.layout.target or None
+        return flops.flops_per_step(self.model, data.batch, data.length, target)
+
+    @functools.cached_property
+    def peak_flops(self) -> float | None:
+        """FLOP/s that all devices of the run can do at most; None if that is not known."""
+        peak = flops.peak(jax.devices()[0].device_kind)
+        return peak and peak * (1 if self.mesh is None else self.mesh.size)
 
     def take_state(self) -> TrainState:
         """The state, once: the first step takes its memory over."""
@@ -99,7 +110,7 @@ class Run:
     def examples(self, count: int) -> list[Example]:
         """The first examples of the held-out text."""
         part = held_out(self.config, self.corpus.evaluation[""], self.vocabulary)
-        return [part.example(0, turn) for turn in range(min(count, part.pieces.count))]
+        return [part.example(0, number) for number in range(min(count, part.pieces.count))]
 
     def rows_at(self, step: int) -> int:
         """Rows of the batch of a step, counted from 0."""
@@ -136,12 +147,9 @@ def prepare(
     vocabulary = vocabulary_of(corpus, size)
     stream = make_stream(config, corpus, vocabulary)
     config, limit = _with_steps(config, stream)
-    schedule_steps = config.schedule_steps or config.steps
     if saved is not None:
         check_same_run(config, corpus.fingerprint, saved)
-        if config.schedule_steps is None and saved["schedule_steps"] != schedule_steps:
-            schedule_steps = saved["schedule_steps"]
-            say(f"the schedule stays {schedule_steps} steps; --schedule-steps N changes it")
+    schedule_steps = _schedule_steps(config, saved, say)
     check_positions(config, stream)
     evaluation = {
         name: evaluation_batches(held_out(config, tokens, vocabulary), name or config.data.path)
@@ -157,11 +165,7 @@ def prepare(
     if newest is not None:
         state, meta = newest
         start, progress = int(meta["step"]), dict(meta["progress"])
-        check_same_run(config, corpus.fingerprint, meta)
-        if meta["data"] == corpus.fingerprint:
-            position = Position.from_json(meta["position"])
-        else:
-            say(f"the text is another one than at step {start}: it is read from its beginning")
+        position = _position(config, corpus, stream, meta, say)
     folder.write_json("config.json", to_dict(config))
     if corpus.tokenizer is not None:
         corpus.tokenizer.save(folder.path)
@@ -178,15 +182,37 @@ def prepare(
         on_nonfinite=config.on_nonfinite,
         nan_at=config.debug.nan_at,
     )
-    data, peak = config.data, flops.peak(jax.devices()[0].device_kind)
-    cost = flops.flops_per_step(model, data.batch, data.length, stream.layout.target or None)
     run = Run(
         config, folder, checkpoints, corpus, stream, evaluation, vocabulary, mesh, model.abstract(),
-        loss, optimizer, state, step, schedule_steps, position, limit, progress, start, cost,
-        None if peak is None else peak * (1 if mesh is None else mesh.size),
+        loss, optimizer, state, step, schedule_steps, position, limit, progress, start,
     )  # fmt: skip
     _describe(run, say)
     return run
+
+
+def _schedule_steps(
+    config: TrainConfig, saved: dict[str, Any] | None, say: Callable[[str], None]
+) -> int:
+    """The length of the learning-rate schedule: unless set, it stays that of the saved run."""
+    if config.schedule_steps is None and saved and saved["schedule_steps"] != config.steps:
+        say(f"the schedule stays {saved['schedule_steps']} steps; --schedule-steps N changes it")
+        return saved["schedule_steps"]
+    return config.schedule_steps or config.steps
+
+
+def _position(
+    config: TrainConfig,
+    corpus: Corpus,
+    stream: Stream,
+    meta: dict[str, Any],
+    say: Callable[[str], None],
+) -> Position:
+    """Where a run goes on in the data, by the record of the checkpoint that it goes on from."""
+    check_same_run(config, corpus.fingerprint, meta)
+    if meta["data"] == corpus.fingerprint:
+        return Position.from_json(meta["position"])
+    say(f"the text is another one than at step {meta['step']}: it is read from its beginning")
+    return stream.start
 
 
 def _describe(run: Run, say: Callable[[str], None]) -> None:

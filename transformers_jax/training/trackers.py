@@ -19,7 +19,7 @@ from transformers_jax.training.metrics import Line, is_number, measured, parse
 
 
 class Tracker:
-    """A place that figures are written to; anything with these methods is one."""
+    """Where figures are written; anything with these methods is one."""
 
     def start(self, run: dict[str, Any]) -> None:
         """What the run is: the content of run.json, and the config under "config"."""
