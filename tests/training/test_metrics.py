@@ -66,7 +66,7 @@ def test_losses_of_several_sets_stand_together():
 
 
 def test_speed_and_waiting_are_of_the_last_steps(monkeypatch):
-    now = iter([0.0, 2.0, 4.0, 5.0])
+    now = iter([0.0, 2.0, 4.0, 5.0, 6.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(now))
     speed = Speed(over=2)
     assert speed.tick(0.0, 100) == {}

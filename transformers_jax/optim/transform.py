@@ -28,7 +28,7 @@ class Optimizer(NamedTuple):
 
     Attributes:
         transformation: the optax transformation, for any training loop.
-        schedule: the learning rate of each update, counted from 0.
+        schedule: the learning rate of each update, counted from 0; None if it is not known.
         averaged: (its state, parameters) -> the parameters that are evaluated, sampled and
             exported: an average, if the optimizer keeps one.
         frozen: which parameters never change: a tree of booleans, or, where only some of a
@@ -36,7 +36,7 @@ class Optimizer(NamedTuple):
     """
 
     transformation: optax.GradientTransformation
-    schedule: Rate
+    schedule: Rate | None
     averaged: Evaluated = lambda state, params: params
     frozen: Any = None
 

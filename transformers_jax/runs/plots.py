@@ -38,12 +38,11 @@ def curve(
 
 def smooth(y: Float[np.ndarray, " n"], share: float = 0.02) -> Float[np.ndarray, " n"]:
     """The exponential moving average over about `share` of a curve, without a bias to its start."""
+    from scipy.signal import lfilter
+
     keep = 1 - 1 / max(1.0, share * len(y))
-    out, total, weight = np.empty_like(y), 0.0, 0.0
-    for n, value in enumerate(y):
-        total, weight = keep * total + value, keep * weight + 1
-        out[n] = total / weight
-    return out
+    decayed = lambda x: lfilter([1.0], [1.0, -keep], x)
+    return decayed(y) / decayed(np.ones_like(y))
 
 
 def plot_loss(lines: Sequence[Line], file: Path) -> None:

@@ -17,16 +17,8 @@ from transformers_jax.publish import publish
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import sections, table
 from transformers_jax.runs.summary import Summary, summarise
+from transformers_jax.training import metrics
 from transformers_jax.training.clock import KINDS
-from transformers_jax.training.metrics import (
-    Line,
-    figures,
-    measured,
-    read,
-    show_bytes,
-    show_count,
-    show_time,
-)
 from transformers_jax.training.provenance import commit, read_run, versions
 from transformers_jax.training.samples import read_samples
 
@@ -54,7 +46,7 @@ def task_of(model: Path) -> str | None:
 
 def plot_run(folder: Path) -> list[str]:
     """Draws loss.png and curves.png of a run, as far as there is something to draw; their names."""
-    lines, drawn = read(folder / "metrics.jsonl"), []
+    lines, drawn = metrics.read(folder / "metrics.jsonl"), []
     if any("loss" in line for line in lines):
         plots.plot_loss(lines, folder / "loss.png")
         drawn.append("loss.png")
@@ -85,7 +77,7 @@ def describe(folder: Path, images: list[str], where: str = "") -> str:
                 f"{table(['', ''], rows)}"
             ),
             "## Curves": "\n\n".join(f"![{Path(name).stem}]({where}{name})" for name in images),
-            "## Held-out text": evaluations(read(folder / "metrics.jsonl")),
+            "## Held-out text": evaluations(metrics.read(folder / "metrics.jsonl")),
             "## Where the time went": goodput(folder),
             "## Samples": samples(folder),
             "## Go on from here": next_steps(folder, summary),
@@ -97,7 +89,7 @@ def describe(folder: Path, images: list[str], where: str = "") -> str:
 def facts(folder: Path, summary: Summary) -> dict[str, str]:
     """The figures and the circumstances of a run; what is not known is left out."""
     run, spent = read_run(folder), json_or_empty(folder / "goodput.json")
-    lines, source = read(folder / "metrics.jsonl"), run.get("data") or {}
+    lines, source = metrics.read(folder / "metrics.jsonl"), run.get("data") or {}
     columns = {
         name: [line[name] for line in lines if name in line]
         for name in ("memory", "tokens_per_second", "mfu", "fill")
@@ -115,13 +107,13 @@ def facts(folder: Path, summary: Summary) -> dict[str, str]:
         "training loss (nats per token)": form("{:.4f}", summary.loss),
         "held-out loss (nats per token)": form("{:.4f}", summary.eval_loss),
         "held-out bits per byte": form("{:.4f}", summary.bits_per_byte),
-        "tokens seen": None if summary.tokens is None else show_count(summary.tokens),
+        "tokens seen": None if summary.tokens is None else metrics.show_count(summary.tokens),
         "training compute (FLOPs)": form("{:.3g}", summary.flops),
         "tokens per second (median)": median("{:,.0f}", "tokens_per_second"),
         "model FLOPs utilisation (median)": median("{:.1%}", "mfu"),
         "positions of a row that hold a token": median("{:.1%}", "fill"),
-        "memory at most": show_bytes(max(columns["memory"])) if columns["memory"] else None,
-        "wall time": show_time(spent["total"]) if "total" in spent else None,
+        "memory at most": metrics.show_bytes(max(columns["memory"])) if columns["memory"] else None,
+        "wall time": metrics.show_time(spent["total"]) if "total" in spent else None,
         "goodput": form("{:.1%}", spent.get("goodput")),
         "text": source.get("origin"),
         "text fingerprint": source.get("fingerprint"),
@@ -137,15 +129,18 @@ def facts(folder: Path, summary: Summary) -> dict[str, str]:
     return {name: str(value) for name, value in rows.items() if value}
 
 
-def evaluations(lines: Sequence[Line]) -> str:
+def evaluations(lines: Sequence[metrics.Line]) -> str:
     """A table of evaluations: the last one and others evenly before it."""
-    evaluated = [line for line in lines if measured(line)]
+    evaluated = [line for line in lines if metrics.measured(line)]
     if not evaluated:
         return ""
     every = -(-len(evaluated) // SHOWN_EVALUATIONS)
     shown = evaluated[::-1][::every][::-1]
-    of_a_step = {name for line in lines if not measured(line) for name in line} - {"loss"}
-    rows = [dict(figures({k: v for k, v in line.items() if k not in of_a_step})) for line in shown]
+    of_a_step = {name for line in lines if not metrics.measured(line) for name in line} - {"loss"}
+    rows = [
+        dict(metrics.figures({k: v for k, v in line.items() if k not in of_a_step}))
+        for line in shown
+    ]
     names = list(dict.fromkeys(name for row in rows for name in row))
     texts = [
         [f"{line['step']:,}", *(row.get(name, "") for name in names)]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
+import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,18 +147,15 @@ class TrainConfig:
             _check_stages(name, getattr(self, name))
         if any(self.data.length % length for _, length in self.length_warmup):
             raise ValueError(f"lengths of length_warmup must divide data.length {self.data.length}")
-        if self.length_warmup and (self.data.rows not in ("stream", "crops") or self.sides == 2):
+        if self.length_warmup and (
+            self.data.rows not in ("stream", "crops") or self.objective.sides == 2
+        ):
             raise ValueError(
                 "length_warmup cuts rows of one side: data.rows must be stream or crops, and the "
                 "objective one of decoders or encoders"
             )
         if self.batch_warmup and self.data.rows == "bucketed":
             raise ValueError("batch_warmup and data.rows=bucketed exclude each other")
-
-    @property
-    def sides(self) -> int:
-        """How many sides an example has: 2 for encoder-decoders."""
-        return self.objective.sides
 
     def replace(self, **changes: Any) -> TrainConfig:
         """This config with other values."""
@@ -292,12 +289,10 @@ def load(path: str | Path) -> TrainConfig:
 
 
 def _run_file(file: Path) -> TrainConfig:
-    spec = importlib.util.spec_from_file_location(f"_config_{file.stem}", file)
-    if spec is None or spec.loader is None:
+    if file.suffix != ".py":
         raise ValueError(f"{file} is not a Python file; a config is one with config()")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not callable(make := getattr(module, "config", None)):
+    make = runpy.run_path(str(file)).get("config")
+    if not callable(make):
         raise ValueError(f"{file} has no function config()")
     config = make()
     if not isinstance(config, TrainConfig):

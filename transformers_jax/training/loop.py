@@ -277,13 +277,10 @@ class Pace:
             progress[name] = progress.get(name, 0) + inputs[name]
         flops = run.flops / run.tokens_per_step  # of a position
         speed = self.speed.tick(inputs["waited"], inputs["tokens"])
+        steps = speed.get("steps_per_second")
         figures = {
             **speed,
-            "mfu": utilisation(
-                flops * inputs["places"], 1 / speed["steps_per_second"], run.peak_flops
-            )
-            if speed
-            else None,
+            "mfu": steps and utilisation(flops * inputs["places"], 1 / steps, run.peak_flops),
             "epoch": inputs["epoch"],
             "fill": round(inputs["fill"], 4) if inputs["fill"] < 1 else None,
             "tokens": progress["tokens"],

@@ -171,7 +171,19 @@ def prepare(
         corpus.tokenizer.save(folder.path)
     settings = config.loss if known == size else dataclasses.replace(config.loss, vocab=known)
     loss = objective(config.objective.loss, settings)
-    step = make_step(
+    step = _make_step(config, model, loss, optimizer, mesh)
+    run = Run(
+        config, folder, checkpoints, corpus, stream, evaluation, vocabulary, mesh, model.abstract(),
+        loss, optimizer, state, step, schedule_steps, position, limit, progress, start,
+    )  # fmt: skip
+    _describe(run, say)
+    return run
+
+
+def _make_step(
+    config: TrainConfig, model: Model, loss: Objective, optimizer: Optimizer, mesh: Mesh | None
+) -> Step:
+    return make_step(
         model,
         loss,
         optimizer,
@@ -182,12 +194,6 @@ def prepare(
         on_nonfinite=config.on_nonfinite,
         nan_at=config.debug.nan_at,
     )
-    run = Run(
-        config, folder, checkpoints, corpus, stream, evaluation, vocabulary, mesh, model.abstract(),
-        loss, optimizer, state, step, schedule_steps, position, limit, progress, start,
-    )  # fmt: skip
-    _describe(run, say)
-    return run
 
 
 def _schedule_steps(

@@ -81,7 +81,7 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainStep:
     """`step(state, batch) -> (state, metrics)`, compiled; the memory of the passed state is reused.
 
@@ -105,9 +105,7 @@ class TrainStep:
 
     model_of: Callable[[Params], Callable[..., Any]]
     objective: Objective
-    optimizer: optax.GradientTransformationExtraArgs
-    frozen: Any
-    schedule: Callable[[Array], Array] | None
+    optimizer: Optimizer
     check: Callable[[Batch], None]
     mesh: Mesh | None
     shardings: TrainState | None
@@ -158,8 +156,8 @@ class TrainStep:
                 "first_nonfinite": jnp.where(finite, bad_update, bad_gradient),
                 "skipped": skipped,
             }
-            if self.schedule is not None:
-                metrics["learning_rate"] = self.schedule(state.step - state.skipped)
+            if self.optimizer.schedule is not None:
+                metrics["learning_rate"] = self.optimizer.schedule(state.step - state.skipped)
             return TrainState(number, params, opt, state.key, skipped), metrics
 
     def _gradients(self, loss: BatchLoss, state: TrainState) -> tuple[Params, Metrics]:
@@ -169,8 +167,8 @@ class TrainStep:
             factor = jnp.where(state.step + 1 == self.nan_at, jnp.nan, 1.0)
             grads = jax.tree.map(lambda g: g * factor.astype(g.dtype), grads)
             sums = {**sums, "loss": jax.tree.map(lambda x: x * factor, sums["loss"])}
-        if self.frozen is not None:
-            grads = without_frozen(grads, self.frozen)
+        if self.optimizer.frozen is not None:
+            grads = without_frozen(grads, self.optimizer.frozen)
         if self.shardings is not None:
             grads = jax.lax.with_sharding_constraint(grads, self.shardings.params)
         return grads, means(sums)
@@ -179,14 +177,15 @@ class TrainStep:
         self, loss: BatchLoss, value: Array, grads: Params, norm: Array
     ) -> Callable[[guard.Written], guard.Written]:
         """From parameters and optimizer's state to the next, by the gradient after clipping."""
-        extras = _extras(self.optimizer, loss, value, grads)
+        optimizer: Any = self.optimizer.transformation
+        extras = _extras(optimizer, loss, value, grads)
         if self.clip is not None:
             scale = jnp.minimum(1.0, self.clip / jnp.maximum(norm, 1e-12))
             grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
 
         def update(old: guard.Written) -> guard.Written:
             params, state = old
-            updates, state = self.optimizer.update(grads, state, params, **extras)
+            updates, state = optimizer.update(grads, state, params, **extras)
             return optax.apply_updates(params, updates), state
 
         return update
@@ -241,19 +240,16 @@ def make_step(
             objective, "inputs", None
         ):  # without arrays, which would stay alive
             check = functools.partial(_check_batch, model.abstract(), inputs_of)
-    model_of, update = _model_of(model, compute_dtype), _optax(optimizer)
+    model_of, optimizer = _model_of(model, compute_dtype), _optimizer(optimizer, schedule)
     shardings = None
     if mesh is not None:
         if axes is None or params is None:
             raise ValueError("make_step(apply, ..., mesh=) needs axes= and params=")
-        shardings = state_shardings(axes, params, update, mesh)
-    frozen = None
-    if isinstance(optimizer, Optimizer):
-        frozen, schedule = optimizer.frozen, schedule or optimizer.schedule
+        shardings = state_shardings(axes, params, optimizer, mesh)
+    skips = on_nonfinite == "skip"
     return TrainStep(
-        model_of, objective, update, frozen, schedule, check, mesh, shardings,
-        accumulate, clip, on_nonfinite == "skip", nan_at,
-    )  # fmt: skip
+        model_of, objective, optimizer, check, mesh, shardings, accumulate, clip, skips, nan_at
+    )
 
 
 def _check_settings(objective: Any, accumulate: Any, clip: Any, on_nonfinite: Any) -> None:
@@ -298,9 +294,9 @@ def init_state(
     over the memory of the state, so the model's own arrays are copied.
     """
     check_key(key)
-    update, params, shardings = _optax(optimizer), functional(model)[1], None
+    optimizer, params, shardings = _optimizer(optimizer), functional(model)[1], None
     if mesh is not None:
-        shardings = state_shardings(axes_of(model), params, update, mesh)
+        shardings = state_shardings(axes_of(model), params, optimizer, mesh)
         params = jax.device_put(params, shardings.params)
         key = jax.device_put(key, shard.replicated(mesh))
 
@@ -308,7 +304,9 @@ def init_state(
         """Of copies: jit hands untouched inputs through, and the first step overwrites them."""
         copies, numbers = jax.tree.map(jnp.copy, (params, jax.random.key_data(key)))
         noise = jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(key))
-        return TrainState(jnp.zeros((), jnp.int32), copies, update.init(params), noise)
+        return TrainState(
+            jnp.zeros((), jnp.int32), copies, optimizer.transformation.init(params), noise
+        )
 
     return jax.jit(fresh, out_shardings=shardings)(params, key)
 
@@ -333,23 +331,26 @@ def state_shardings(
         own = state_axes(path, leaf.shape, names, shapes)
         return everywhere if own is None else shard.shardings(own, leaf, mesh)
 
-    opt = jax.eval_shape(_optax(optimizer).init, params)
+    opt = jax.eval_shape(_optimizer(optimizer).transformation.init, params)
     opt = jax.tree_util.tree_map_with_path(sharding, opt)
     of_params: Any = shard.shardings(axes, params, mesh)
     return TrainState(everywhere, of_params, opt, everywhere, everywhere)  # type: ignore[arg-type]
 
 
-def _optax(
-    optimizer: Optimizer | optax.GradientTransformation,
-) -> optax.GradientTransformationExtraArgs:
-    """The transformation of an optimizer of ours or of optax."""
-    if isinstance(optimizer, Optimizer):
-        optimizer = optimizer.transformation
-    if not hasattr(optimizer, "update"):
+def _optimizer(
+    optimizer: Optimizer | optax.GradientTransformation, schedule: Any = None
+) -> Optimizer:
+    """An optimizer of ours, which takes extra arguments, of one of ours or of optax."""
+    if not isinstance(optimizer, Optimizer):
+        optimizer = Optimizer(optimizer, None)
+    if not hasattr(optimizer.transformation, "update"):
         raise TypeError(
-            f"optimizer is {optimizer!r}; expected one of optax, such as optax.adamw(1e-4)"
+            f"optimizer is {optimizer.transformation!r}; expected one of optax, such as "
+            "optax.adamw(1e-4)"
         )
-    return optax.with_extra_args_support(optimizer)
+    transformation = optax.with_extra_args_support(optimizer.transformation)
+    schedule = schedule or optimizer.schedule
+    return optimizer._replace(transformation=transformation, schedule=schedule)
 
 
 def _extras(optimizer: Any, loss: BatchLoss, value: Array, grads: Params) -> dict[str, Any]:
