@@ -64,40 +64,32 @@ def write_report(folder: Path) -> Path:
 
 def describe(folder: Path, images: list[str], where: str = "") -> str:
     """The report of a run as Markdown; `where` is the path to its images."""
-    summary, run, config = (
-        summarise(folder),
-        read_run(folder),
-        json_or_empty(folder / "config.json"),
-    )
+    summary, config = summarise(folder), json_or_empty(folder / "config.json")
+    title = f"# {summary.name}: {summary.model or 'unknown model'}, {summary.step:,} steps"
+    command = read_run(folder).get("command") or "command not recorded"
     rows = list(facts(folder, summary).items())
-    return sections(
-        {
-            f"# {summary.name}: {summary.model or 'unknown model'}, {summary.step:,} steps": (
-                f"```sh\n{run.get('command') or 'command not recorded'}\n```\n\n"
-                f"{table(['', ''], rows)}"
-            ),
-            "## Curves": "\n\n".join(f"![{Path(name).stem}]({where}{name})" for name in images),
-            "## Held-out text": evaluations(metrics.read(folder / "metrics.jsonl")),
-            "## Where the time went": goodput(folder),
-            "## Samples": samples(folder),
-            "## Go on from here": next_steps(folder, summary),
-            "## Config": f"```json\n{json.dumps(config, indent=2)}\n```" if config else "",
-        }
-    )
+    parts = {
+        title: f"```sh\n{command}\n```\n\n{table(['', ''], rows)}",
+        "## Curves": "\n\n".join(f"![{Path(name).stem}]({where}{name})" for name in images),
+        "## Held-out text": evaluations(metrics.read(folder / "metrics.jsonl")),
+        "## Where the time went": goodput(folder),
+        "## Samples": samples(folder),
+        "## Go on from here": next_steps(folder, summary),
+        "## Config": f"```json\n{json.dumps(config, indent=2)}\n```" if config else "",
+    }
+    return sections(parts)
 
 
 def facts(folder: Path, summary: Summary) -> dict[str, str]:
     """The figures and the circumstances of a run; what is not known is left out."""
     run, spent = read_run(folder), json_or_empty(folder / "goodput.json")
     lines, source = metrics.read(folder / "metrics.jsonl"), run.get("data") or {}
-    columns = {
-        name: [line[name] for line in lines if name in line]
-        for name in ("memory", "tokens_per_second", "mfu", "fill")
-    }
+    column = lambda name: [line[name] for line in lines if name in line]
     form = lambda template, value: None if value is None else template.format(value)
     median = lambda template, name: form(
-        template, float(np.median(columns[name])) if columns[name] else None
+        template, np.median(values) if (values := column(name)) else None
     )
+    memory = max(column("memory"), default=None)
     resumed = run.get("resumed", 0)
     rows = {
         "state": f"{summary.state}: {summary.why}" if summary.why else summary.state,
@@ -112,7 +104,7 @@ def facts(folder: Path, summary: Summary) -> dict[str, str]:
         "tokens per second (median)": median("{:,.0f}", "tokens_per_second"),
         "model FLOPs utilisation (median)": median("{:.1%}", "mfu"),
         "positions of a row that hold a token": median("{:.1%}", "fill"),
-        "memory at most": metrics.show_bytes(max(columns["memory"])) if columns["memory"] else None,
+        "memory at most": None if memory is None else metrics.show_bytes(memory),
         "wall time": metrics.show_time(spent["total"]) if "total" in spent else None,
         "goodput": form("{:.1%}", spent.get("goodput")),
         "text": source.get("origin"),
@@ -137,10 +129,8 @@ def evaluations(lines: Sequence[metrics.Line]) -> str:
     every = -(-len(evaluated) // SHOWN_EVALUATIONS)
     shown = evaluated[::-1][::every][::-1]
     of_a_step = {name for line in lines if not metrics.measured(line) for name in line} - {"loss"}
-    rows = [
-        dict(metrics.figures({k: v for k, v in line.items() if k not in of_a_step}))
-        for line in shown
-    ]
+    of_evaluation = lambda line: {k: v for k, v in line.items() if k not in of_a_step}
+    rows = [dict(metrics.figures(of_evaluation(line))) for line in shown]
     names = list(dict.fromkeys(name for row in rows for name in row))
     texts = [
         [f"{line['step']:,}", *(row.get(name, "") for name in names)]

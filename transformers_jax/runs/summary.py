@@ -92,9 +92,7 @@ def is_run(folder: Path) -> bool:
     """Whether a run has been started in a folder."""
     if (folder / METRICS).exists() or (folder / "run.json").exists():
         return True
-    config = json_or_empty(
-        folder / CONFIG
-    )  # of a run, not of a model; a broken one may be of a run
+    config = json_or_empty(folder / CONFIG)  # of a run or of a model; if broken, maybe of a run
     return (folder / CONFIG).exists() and (not config or {"model", "steps"} <= set(config))
 
 

@@ -194,10 +194,10 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _save_failed(self, path: Path, size: int) -> Iterator[None]:
-        """Within this, an error is a SaveFailed that names the path and the bytes."""
+        """Within this, an error of the disk is a SaveFailed that names the path and the bytes."""
         try:
             yield
-        except SaveFailed:
+        except (SaveFailed, FloatingPointError):  # of what is to be saved
             raise
         except Exception as error:
             if jax.process_count() == 1:  # else others may still be writing

@@ -68,7 +68,7 @@ class Loop:
                 self.report_saved()
                 watchdog.beat(number)
                 self.clock.step(number)
-                if self.is_milestone(number):
+                if self.due(number):
                     with watchdog.patient(f"what follows step {number}"):
                         self.milestone(number)
             with watchdog.patient("the end of the run"):
@@ -111,37 +111,35 @@ class Loop:
 
     # ------------------------------------------------------------ milestones
 
-    def is_milestone(self, number: int) -> bool:
-        """Whether an evaluation, samples or a checkpoint follow a step."""
-        config = self.run.config
-        return self.is_saved(number) or any(
-            _every(number, every) for every in (config.evaluation.every, config.sample.every)
-        )
-
-    def is_saved(self, number: int) -> bool:
-        """Whether a checkpoint follows a step."""
+    def due(self, number: int) -> set[str]:
+        """What follows a step, by the config and the signals so far: evaluation, sample, save."""
         config, stop = self.run.config, self.stop
         last = number == config.steps
-        return last or bool(stop.by) or stop.save or number % config.save_every == 0
+        every = dict(evaluation=config.evaluation.every, sample=config.sample.every)
+        due = {what for what, steps in every.items() if steps and number % steps == 0}
+        if last:
+            due = {"evaluation"}  # samples of the end are drawn from the exported model
+        if last or stop.by or stop.save or number % config.save_every == 0:
+            due.add("save")
+        return due
 
     def milestone(self, number: int) -> None:
         """An evaluation, samples, a checkpoint: each if it is due."""
-        config, clock = self.run.config, self.clock
-        last = number == config.steps
+        due, clock, last = self.due(number), self.clock, number == self.run.config.steps
         assert self.pending is not None
         self.check_finite(number, self.pending[1])
         evaluation: dict[str, float] = {}
-        if last or _every(number, config.evaluation.every):
+        if "evaluation" in due:
             self.screen.status("evaluating")
             with clock("evaluation"):
                 evaluation = self.evaluate(self.run.averaged(self.state), last, self.stop)
             self.count_evaluation(evaluation)
         self.record_pending(evaluation)
         self.screen.status("")
-        if _every(number, config.sample.every) and not last:
+        if "sample" in due:
             with clock("sampling"):
                 sample(self.run, exportable(self.run, self.state), number, self.trackers)
-        if self.is_saved(number):
+        if "save" in self.due(number):  # a signal may have come meanwhile
             self.save(number, evaluation.get("eval_loss"))
             self.stop.save = False
         self.pace.speed.pause()
@@ -289,7 +287,3 @@ class Pace:
             "seconds": round(time.perf_counter() - self._began, 3),
         }
         return {name: value for name, value in figures.items() if value is not None}
-
-
-def _every(number: int, every: int) -> bool:
-    return bool(every) and number % every == 0

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -37,6 +37,9 @@ from transformers_jax.training.samples import POSITIONS
 from transformers_jax.training.state import Step, TrainState, init_state, make_step
 from transformers_jax.training.vocabulary import fit_vocabulary, vocabulary_of
 
+Say = Callable[[str], None]
+"""Prints a line."""
+
 PART_SEED = 1_000_003  # parts of a mixture have noise of their own
 
 
@@ -66,8 +69,8 @@ class Run:
     schedule_steps: int
     position: Position
     limit: int | None
-    progress: dict[str, Any]
-    start: int
+    progress: dict[str, Any] = field(default_factory=dict)
+    start: int = 0
 
     def __repr__(self) -> str:
         first = repr(self.model).splitlines()[0]
@@ -123,11 +126,7 @@ class Run:
 
 
 def prepare(
-    config: TrainConfig,
-    folder: RunFolder,
-    checkpoints: Checkpoints,
-    say: Callable[[str], None],
-    clock: Clock,
+    config: TrainConfig, folder: RunFolder, checkpoints: Checkpoints, say: Say, clock: Clock
 ) -> Run:
     """From a config to a run that is ready for its next step.
 
@@ -159,31 +158,9 @@ def prepare(
     optimizer = config.optimizer.build(axes_of(model), schedule_steps)
     state = init_state(model, optimizer, jax.random.key(config.seed + 1), mesh=mesh)
     disk.room(folder.path, disk.size_of(state))
-    with clock("restoring"):
-        newest = checkpoints.newest(state, strict=config.resume == "strict", say=say)
-    start, position, progress = 0, stream.start, {}
-    if newest is not None:
-        state, meta = newest
-        start, progress = int(meta["step"]), dict(meta["progress"])
-        position = _position(config, corpus, stream, meta, say)
-    folder.write_json("config.json", to_dict(config))
-    if corpus.tokenizer is not None:
-        corpus.tokenizer.save(folder.path)
     settings = config.loss if known == size else dataclasses.replace(config.loss, vocab=known)
     loss = objective(config.objective.loss, settings)
-    step = _make_step(config, model, loss, optimizer, mesh)
-    run = Run(
-        config, folder, checkpoints, corpus, stream, evaluation, vocabulary, mesh, model.abstract(),
-        loss, optimizer, state, step, schedule_steps, position, limit, progress, start,
-    )  # fmt: skip
-    _describe(run, say)
-    return run
-
-
-def _make_step(
-    config: TrainConfig, model: Model, loss: Objective, optimizer: Optimizer, mesh: Mesh | None
-) -> Step:
-    return make_step(
+    step = make_step(
         model,
         loss,
         optimizer,
@@ -194,11 +171,35 @@ def _make_step(
         on_nonfinite=config.on_nonfinite,
         nan_at=config.debug.nan_at,
     )
+    run = Run(
+        config, folder, checkpoints, corpus, stream, evaluation, vocabulary, mesh, model.abstract(),
+        loss, optimizer, state, step, schedule_steps, stream.start, limit,
+    )  # fmt: skip
+    with clock("restoring"):
+        _restore(run, say)
+    folder.write_json("config.json", to_dict(config))
+    if corpus.tokenizer is not None:
+        corpus.tokenizer.save(folder.path)
+    _describe(run, say)
+    return run
 
 
-def _schedule_steps(
-    config: TrainConfig, saved: dict[str, Any] | None, say: Callable[[str], None]
-) -> int:
+def _restore(run: Run, say: Say) -> None:
+    """Puts the run where its newest good checkpoint is, if it has one."""
+    strict, fingerprint = run.config.resume == "strict", run.corpus.fingerprint
+    newest = run.checkpoints.newest(run.state, strict=strict, say=say)
+    if newest is None:
+        return
+    run.state, meta = newest
+    run.start, run.progress = int(meta["step"]), dict(meta["progress"])
+    check_same_run(run.config, fingerprint, meta)
+    if meta["data"] == fingerprint:
+        run.position = Position.from_json(meta["position"])
+    else:
+        say(f"the text is another one than at step {run.start}: it is read from its beginning")
+
+
+def _schedule_steps(config: TrainConfig, saved: dict[str, Any] | None, say: Say) -> int:
     """The length of the learning-rate schedule: unless set, it stays that of the saved run."""
     if config.schedule_steps is None and saved and saved["schedule_steps"] != config.steps:
         say(f"the schedule stays {saved['schedule_steps']} steps; --schedule-steps N changes it")
@@ -206,22 +207,7 @@ def _schedule_steps(
     return config.schedule_steps or config.steps
 
 
-def _position(
-    config: TrainConfig,
-    corpus: Corpus,
-    stream: Stream,
-    meta: dict[str, Any],
-    say: Callable[[str], None],
-) -> Position:
-    """Where a run goes on in the data, by the record of the checkpoint that it goes on from."""
-    check_same_run(config, corpus.fingerprint, meta)
-    if meta["data"] == corpus.fingerprint:
-        return Position.from_json(meta["position"])
-    say(f"the text is another one than at step {meta['step']}: it is read from its beginning")
-    return stream.start
-
-
-def _describe(run: Run, say: Callable[[str], None]) -> None:
+def _describe(run: Run, say: Say) -> None:
     config, mesh = run.config, run.mesh
     shape = "one device" if mesh is None else " x ".join(f"{k} {v}" for k, v in mesh.shape.items())
     say(f"{run.corpus.origin}; text {run.corpus.fingerprint}")
