@@ -4,7 +4,7 @@
 learn it from the same examples, in the order in which they were invented:
 
     bottleneck   a GRU reads, a GRU writes; between them one vector  (Cho et al. 2014)
-    attention    the writer asks all states of the reader            (Bahdanau et al. 2014)
+    attention    the writer attends to all states of the reader      (Bahdanau et al. 2014)
     transformer  nothing but attention                               (Vaswani et al. 2017)
 
 The chapters:
@@ -13,7 +13,7 @@ The chapters:
     2. models    two configs of one recurrent family, and the 2017 one    `MODELS`
     3. training  the engine's step and optimizer, a dozen lines           `train`
     4. score     exact answers on days that no model was trained on       `exact`
-    5. picture   who listens to whom, from the weights of attention       `alignment`, `plot`
+    5. picture   who attends to whom, from the weights of attention       `alignment`, `plot`
 
 The story, and what was measured: docs/attention-history.md.
 """
@@ -42,7 +42,7 @@ from transformers_jax.optim import AdamW, Cosine
 FIRST, LAST = datetime.date(1950, 1, 1), datetime.date(2049, 12, 31)
 DAYS = (LAST - FIRST).days + 1
 HELD_OUT = 10
-"""Every so many days one is kept for the score."""
+"""Every so many days one is held out for the score."""
 
 
 def ordinal(day: int) -> str:
@@ -79,17 +79,17 @@ WIDTH, ANSWER = 28, 10
 def example(seed: int, number: int, held_out: bool = False) -> tuple[str, str]:
     """("May 3rd, 1979", "1979-05-03"): a pure function of the seed and of the example's number."""
     rng = np.random.default_rng((seed, number, held_out))
-    place = int(rng.integers(DAYS // HELD_OUT)) * HELD_OUT
+    number_of_day = int(rng.integers(DAYS // HELD_OUT)) * HELD_OUT
     if not held_out:
-        place += int(rng.integers(1, HELD_OUT))
-    day = FIRST + datetime.timedelta(min(place, DAYS - 1))
+        number_of_day += int(rng.integers(1, HELD_OUT))
+    day = FIRST + datetime.timedelta(min(number_of_day, DAYS - 1))
     return WRITINGS[rng.integers(len(WRITINGS))](day), day.isoformat()
 
 
 def ids(text: str, width: int) -> np.ndarray:
     """Int[width]: its characters, then padding."""
-    known = [LETTERS.index(letter) + 2 for letter in text]
-    return np.array(known + [PAD] * (width - len(known)), np.int32)
+    letters = [LETTERS.index(letter) + 2 for letter in text]
+    return np.array(letters + [PAD] * (width - len(letters)), np.int32)
 
 
 def text_of(row: np.ndarray) -> str:
@@ -100,10 +100,10 @@ def text_of(row: np.ndarray) -> str:
 def batch(seed: int, step: int, rows: int, held_out: bool = False) -> dict[str, np.ndarray]:
     """Inputs and labels of one step."""
     pairs = [example(seed, step * rows + row, held_out) for row in range(rows)]
-    asked = np.stack([ids(text, WIDTH) for text, _ in pairs])
+    texts = np.stack([ids(text, WIDTH) for text, _ in pairs])
     return {
-        "input_ids": asked,
-        "attention_mask": (asked != PAD).astype(np.int32),
+        "input_ids": texts,
+        "attention_mask": (texts != PAD).astype(np.int32),
         "labels": np.stack([ids(answer, ANSWER) for _, answer in pairs]),
     }
 
@@ -150,27 +150,27 @@ def train(
 
 def exact(model: tj.Model, rows: int = 2000, seed: int = 0) -> float:
     """The share of texts of held-out days whose answer has no mistake."""
-    asked = batch(seed, 0, rows, held_out=True)
-    wanted = asked.pop("labels")
-    said = model.translate(asked["input_ids"], asked["attention_mask"], start=START, tokens=ANSWER)
-    return float((np.asarray(said)[:, 1:] == wanted).all(1).mean())
+    inputs = batch(seed, 0, rows, held_out=True)
+    labels = inputs.pop("labels")
+    answers = model.translate(*inputs.values(), start=START, tokens=ANSWER)
+    return float((np.asarray(answers)[:, 1:] == labels).all(1).mean())
 
 
 # ---------------------------------------------------------------- 5. picture
 
 
 def alignment(model: tj.Model, text: str) -> tuple[str, np.ndarray]:
-    """(the answer, Float[answer text]): how much each of its characters listens to those of the
+    """(the answer, Float[answer text]): how much each of its characters attends to those of the
     text. Of a Transformer the mean over the heads of the last cross-attention."""
-    asked = ids(text, WIDTH)[None]
-    given = {"input_ids": asked, "attention_mask": (asked != PAD).astype(np.int32)}
-    said = np.asarray(model.translate(*given.values(), start=START, tokens=ANSWER))
-    given["decoder_input_ids"] = said[:, :-1]
+    row = ids(text, WIDTH)[None]
+    inputs = {"input_ids": row, "attention_mask": (row != PAD).astype(np.int32)}
+    answers = np.asarray(model.translate(*inputs.values(), start=START, tokens=ANSWER))
+    inputs["decoder_input_ids"] = answers[:, :-1]
     if isinstance(model.config, RecurrentConfig):
-        weights = model(**given).attention[0]
+        weights = model(**inputs).attention[0]
     else:
-        weights = model(**given, output_attentions=True).cross_attentions[-1][0].mean(0)
-    return text_of(said[0]), np.asarray(weights)[:, : len(text)]
+        weights = model(**inputs, output_attentions=True).cross_attentions[-1][0].mean(0)
+    return text_of(answers[0]), np.asarray(weights)[:, : len(text)]
 
 
 def plot(models: dict[str, tj.Model], texts: Sequence[str], path: Path) -> None:
@@ -190,36 +190,36 @@ def plot(models: dict[str, tj.Model], texts: Sequence[str], path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Trains the models, prints what they reached, and draws who listens to whom."""
+    """Trains the models, prints what they reached, and draws who attends to whom."""
     parser = argparse.ArgumentParser(prog="python -m train.dates", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("names", nargs="*", default=[*MODELS], metavar="MODEL")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a directory for models and pictures")
-    given = parser.parse_args(arguments)
-    if unknown := set(given.names) - set(MODELS):
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - set(MODELS):
         parser.error(f"no model is called {', '.join(sorted(unknown))}; there are {[*MODELS]}")
     trained = {}
     print("model          parameters   loss     exact    seconds (CPU)")
-    for name in given.names:
+    for name in options.names:
         began, cpu = time.perf_counter(), time.process_time()
-        model, losses = train(name, steps=given.steps, seed=given.seed)
+        model, losses = train(name, steps=options.steps, seed=options.seed)
         spent = f"{time.perf_counter() - began:.0f} ({time.process_time() - cpu:.0f})"
-        score = f"{100 * exact(model, seed=given.seed):.1f} %"
+        score = f"{100 * exact(model, seed=options.seed):.1f} %"
         last = np.mean(losses[-20:])
         print(
             f"{name:14} {model.parameter_count:10,}   {last:.4f}   {score:7}  {spent}", flush=True
         )
         trained[name] = model
-    if given.out:
-        given.out.mkdir(parents=True, exist_ok=True)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
         for name, model in trained.items():
-            model.save_pretrained(given.out / name)
-        listening = {name: m for name, m in trained.items() if name != "bottleneck"}
-        if listening:
+            model.save_pretrained(options.out / name)
+        attentive = {name: m for name, m in trained.items() if name != "bottleneck"}
+        if attentive:
             texts = ("May 3rd, 1979", "Friday, 26 September 2025")
-            plot(listening, texts, given.out / "alignment.png")
+            plot(attentive, texts, options.out / "alignment.png")
     return 0
 
 

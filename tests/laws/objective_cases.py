@@ -200,8 +200,8 @@ def gradient(name: str, accumulate: int, mesh: Any = None, asked: Any = None):
     from transformers_jax import shard
     from transformers_jax.nn.param import merge, split
     from transformers_jax.objectives import means
-    from transformers_jax.training.devices import place
-    from transformers_jax.training.gradients import gradients
+    from transformers_jax.training.devices import to_devices
+    from transformers_jax.training.gradients import BatchLoss
 
     case = CASES[name]
     definition, values = split(case.model)
@@ -209,18 +209,18 @@ def gradient(name: str, accumulate: int, mesh: Any = None, asked: Any = None):
     @jax.jit
     def run(values, batch):
         with shard.use(mesh):
-            grads, sums = gradients(
-                values,
+            loss = BatchLoss(
                 model_of=functools.partial(merge, definition),
                 objective=Quiet(case.objective) if asked is None else asked,
                 batch=batch,
                 noise=KEY,
                 accumulate=accumulate,
             )
+            grads, sums = loss.gradients(values)
             return means(sums), grads
 
     if mesh is not None:
         values = jax.device_put(values, shard.replicated(mesh))
-    found, grads = run(values, place(batch(case), mesh))
+    found, grads = run(values, to_devices(batch(case), mesh))
     flat = np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(grads)])
     return {name: float(x) for name, x in found.items()}, flat

@@ -12,10 +12,9 @@ import transformers_jax as tj
 from tests.runs.folders import make_run
 from transformers_jax.objectives.example import Example
 from transformers_jax.runs import plots
-from transformers_jax.runs.card import write_card
 from transformers_jax.runs.compare import differing, write_page
 from transformers_jax.runs.page import to_html
-from transformers_jax.runs.report import evaluations, write_report
+from transformers_jax.runs.report import evaluations, write_card, write_report
 from transformers_jax.runs.summary import summarise
 from transformers_jax.training.config import Sample
 from transformers_jax.training.metrics import thin
@@ -179,11 +178,11 @@ def test_an_encoder_fills_gaps_and_changes_nothing_else():
         (text,) = draw_samples(
             model, head, Sample(), prompt=labels, examples=[example], tokenizer=Words()
         )
-        given, wanted, filled, right = (line.split()[1:] for line in text.splitlines())
-        assert given == "w2 w1 w5 w1 w3".split()
-        assert wanted == "w2 w4 w5 w6 w3".split()
+        inputs, target, filled, correct = (line.split()[1:] for line in text.splitlines())
+        assert inputs == "w2 w1 w5 w1 w3".split()
+        assert target == "w2 w4 w5 w6 w3".split()
         assert [filled[n] for n in (0, 2, 4)] == ["w2", "w5", "w3"]
-        assert right == [str((filled[1] == "w4") + (filled[3] == "w6")), "of", "2"]
+        assert correct == [str((filled[1] == "w4") + (filled[3] == "w6")), "of", "2"]
 
 
 def test_an_encoder_decoder_answers():
@@ -197,10 +196,10 @@ def test_an_encoder_decoder_answers():
     (text,) = draw_samples(
         model, "seq2seq_lm", Sample(count=1), prompt=np.array([1]), examples=[example]
     )
-    given, wanted, said = text.splitlines()
-    assert given == "given:  5 6 30 1"
-    assert wanted == "wanted: 30 7 1"
-    assert 1 <= len(said.split()) - 1 <= 14
+    inputs, target, output = text.splitlines()
+    assert inputs == "input:   5 6 30 1"
+    assert target == "target:  30 7 1"
+    assert 1 <= len(output.split()) - 1 <= 14
 
 
 def test_samples_through_time_are_kept_and_the_newest_is_at_hand(tmp_path):

@@ -132,10 +132,10 @@ def test_another_sweep_is_not_taken_for_this_one(pretend, tmp_path):
 
 
 def test_folders_have_names_that_a_folder_can_have(tmp_path):
-    assert folder_name([("optimizer.peak", "1e-4"), ("seed", "1")]) == "optimizer.peak=1e-4,seed=1"
-    one, two = (folder_name([("data.path", path)]) for path in ("a/b.txt", "a_b.txt"))
+    assert folder_name({"optimizer.peak": "1e-4", "seed": "1"}) == "optimizer.peak=1e-4,seed=1"
+    one, two = (folder_name({"data.path": path}) for path in ("a/b.txt", "a_b.txt"))
     assert "/" not in one
-    assert one != two != folder_name([("data.path", "a b.txt")])
+    assert one != two != folder_name({"data.path": "a b.txt"})
     points = make_points(CONFIG, [], {"seed": ["1", "2"], "data.batch": ["8", "16"]}, tmp_path)
     assert [point.label for point in points][:2] == ["seed=1,data.batch=8", "seed=1,data.batch=16"]
 

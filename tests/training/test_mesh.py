@@ -11,7 +11,7 @@ PROGRAM = """
     from transformers_jax.objectives.losses import Loss, causal_lm, objective
     from transformers_jax.optim import Adafactor, AdamW, Constant, Cosine, Muon, ScheduleFreeAdamW
     from transformers_jax.shard import make_mesh
-    from transformers_jax.training.devices import place
+    from transformers_jax.training.devices import to_devices
     from transformers_jax.training.state import init_state, make_step
 
     config = tj.GPT2Config(n_layer=1, n_head=8, n_embd=32, n_positions=16, vocab_size=64,
@@ -44,7 +44,7 @@ PROGRAM = """
             traces.append(1)
             return loss(*arguments)
         step = make_step(model, counted, tx, mesh=mesh, accumulate=accumulate)
-        losses, batch = [], place({"input_ids": ids}, mesh)
+        losses, batch = [], to_devices({"input_ids": ids}, mesh)
         for _ in range(3):
             state, metrics = step(state, batch)
             losses.append(float(metrics["loss"]))

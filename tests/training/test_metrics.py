@@ -66,18 +66,18 @@ def test_losses_of_several_sets_stand_together():
 
 
 def test_speed_and_waiting_are_of_the_last_steps(monkeypatch):
-    now = iter([0.0, 2.0, 4.0, 5.0])
+    now = iter([0.0, 2.0, 4.0, 5.0, 6.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(now))
-    speed = Speed(100, over=2)
-    assert speed.tick() is None
-    assert speed.input_wait is None
-    assert speed.tick(waited=0.5) == 50
-    assert speed.tick(waited=0.5) == 50
-    assert speed.input_wait == 0.25
-    assert speed.tick(waited=0.25, tokens=500) == 600 / 3  # the first step has left the window
-    assert speed.steps_per_second == pytest.approx(2 / 3)
+    speed = Speed(over=2)
+    assert speed.tick(0.0, 100) == {}
+    assert speed.tick(0.5, 100)["tokens_per_second"] == 50
+    figures = speed.tick(0.5, 100)
+    assert (figures["tokens_per_second"], figures["input_wait"]) == (50, 0.25)
+    figures = speed.tick(0.25, 500)  # the first step has left the window
+    assert figures["tokens_per_second"] == 600 / 3
+    assert figures["steps_per_second"] == pytest.approx(2 / 3)
     speed.pause()
-    assert speed.steps_per_second is None
+    assert speed.tick(0.0, 100) == {}
 
 
 def test_memory_is_what_the_process_holds_where_the_backend_is_silent():

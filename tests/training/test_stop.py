@@ -133,12 +133,12 @@ AGREE = """
         for step in range(1, 200):
             if index == 1 and step == 3:
                 os.kill(os.getpid(), signal.SIGUSR1)
-                while not stop._asks_save:  # until the thread that reads signals has had its turn
+                while not stop._received_save:  # until the thread has read the signal
                     time.sleep(0.005)
                 assert not stop.save
             if index == 1 and step == 9:
                 os.kill(os.getpid(), signal.SIGTERM)
-                while stop._asked is None:
+                while stop._received is None:
                     time.sleep(0.005)
                 assert stop.by is None  # the signal is there, and is not believed alone
             time.sleep(0.02)

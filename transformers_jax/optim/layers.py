@@ -1,24 +1,23 @@
 """Optimizers of one matrix, for parameters that hold a matrix per layer.
 
 Muon and Adafactor look at a matrix as a whole. Parameters are stored stacked over layers and
-experts, and with heads apart; given such an array as it stands, they would mix layers and factor
-the wrong sides. Muon of optax can be told the sides; for all others there is `per_layer`.
+experts, and with heads apart; of such an array as it is, they would mix layers and factor
+the wrong sides. Muon of optax has an argument for the sides; for all others there is `per_layer`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import optax
+from einops import rearrange
 from optax.contrib import MuonDimensionNumbers
 
-from transformers_jax.arrays import Array, Float
+from transformers_jax.arrays import Array
 from transformers_jax.optim.leaves import Leaf
-
-Fold = tuple[Callable[[Array], Array], Callable[[Array], Array]]
 
 
 def per_layer(
@@ -26,49 +25,47 @@ def per_layer(
 ) -> optax.GradientTransformation:
     """`transformation`, which is for one matrix or vector, of every layer's parameter by itself.
 
-    The state has, at the place of each parameter, the states of `transformation` of all its
-    layers, stacked: counts are one per layer, moments are [*layers rows columns].
+    The state has, in place of each parameter, the states of `transformation` of all its layers,
+    stacked: counts are one per layer, moments are [*layers rows columns].
     """
 
     def init(params: Any) -> Any:
-        def one(path, p):
-            leaf = known[path_of(path)]
-            return _each(transformation.init, leaf)(_folding(leaf, p)[0](p))
-
-        return jax.tree_util.tree_map_with_path(one, params)
+        return map_leaves(
+            lambda leaf, p: _each(transformation.init, leaf)(_fold(leaf, p)), known, params
+        )
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        flat, _ = jax.tree_util.tree_flatten_with_path(updates)
-        tree: Any = jax.tree.structure(updates)
-        after = []
-        for (path, g), moments, p in zip(
-            flat, tree.flatten_up_to(state), tree.flatten_up_to(params), strict=True
-        ):
-            leaf = known[path_of(path)]
-            fold, unfold = _folding(leaf, p)
-            change, moments = _each(transformation.update, leaf)(fold(g), moments, fold(p))
-            after.append((unfold(change), moments))
-        return tree.unflatten(u for u, _ in after), tree.unflatten(s for _, s in after)
+        def one(leaf: Leaf, g: Array, moments: Any, p: Array) -> tuple[Array, Any]:
+            rule = _each(transformation.update, leaf)
+            change, moments = rule(_fold(leaf, g), moments, _fold(leaf, p))
+            return _unfold(leaf, change, p.shape), moments
+
+        pairs = map_leaves(one, known, updates, state, params)
+        part = lambda number: jax.tree.map(lambda _, pair: pair[number], updates, pairs)
+        return part(0), part(1)
 
     return optax.GradientTransformation(init, update)
 
 
 def muon_sides(known: Mapping[str, Leaf], updates: Any) -> Any:
     """A tree of the sides of each layer's matrix, as Muon of optax takes them."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: MuonDimensionNumbers(*_sides(known[path_of(path)])), updates
-    )
+    return map_leaves(lambda leaf, _: MuonDimensionNumbers(*leaf.rows_and_columns), known, updates)
 
 
 def orthogonal_rms(rms: float, sides: Callable[[Any], Any]) -> optax.GradientTransformation:
     """Gives orthogonal matrices, whose root mean square is 1 / sqrt(the longer side), that of
     `rms` (Liu et al. 2025, equation 4)."""
 
-    def scaled(u: Array, places: MuonDimensionNumbers) -> Array:
-        longer = max(math.prod(u.shape[place] for place in side) for side in places)
+    def scaled(u: Array, sides: MuonDimensionNumbers) -> Array:
+        longer = max(math.prod(u.shape[axis] for axis in side) for side in sides)
         return u * (rms * longer**0.5)
 
     return optax.stateless(lambda updates, params: jax.tree.map(scaled, updates, sides(updates)))
+
+
+def map_leaves(function: Callable[..., Any], known: Mapping[str, Leaf], *trees: Any) -> Any:
+    """The tree of function(what is known of a parameter, its entry in each of the trees)."""
+    return jax.tree.map_with_path(lambda path, *xs: function(known[path_of(path)], *xs), *trees)
 
 
 def path_of(path: tuple[Any, ...]) -> str:
@@ -84,29 +81,20 @@ def _each(function: Callable, leaf: Leaf) -> Callable:
     return function
 
 
-def _folded(leaf: Leaf) -> list[tuple[int, ...]]:
-    """The places of the axes that become one: those of layers and experts, then the sides."""
-    lead = [(place,) for place in range(len(leaf.axes)) if place not in leaf.own]
-    return [*lead, *(side for side in _sides(leaf) if side)]
+def _fold(leaf: Leaf, x: Array) -> Array:
+    """[*layers rows columns] of an array like the parameter."""
+    return rearrange(x, f"{_pattern(leaf.stored)} -> {_pattern(leaf.folded)}")
 
 
-def _sides(leaf: Leaf) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The places of the axes of the rows and of the columns; vectors have no columns."""
-    rows, *columns = leaf.sides or ((),)
-    return rows, tuple(place for side in columns for place in side)
+def _unfold(leaf: Leaf, x: Array, shape: Sequence[int]) -> Array:
+    """The inverse of `_fold`, to the parameter's shape."""
+    sizes = {f"axis{number}": size for number, size in enumerate(shape)}
+    return rearrange(x, f"{_pattern(leaf.folded)} -> {_pattern(leaf.stored)}", **sizes)
 
 
-def _folding(leaf: Leaf, p: Float[Array, "..."]) -> Fold:
-    """([*layers rows columns] of an array like the parameter, the way back)."""
-    groups = _folded(leaf)
-    order = tuple(place for group in groups for place in group)
-    back = tuple(order.index(place) for place in range(p.ndim))
-    turned = tuple(p.shape[place] for place in order)
-    shape = tuple(math.prod(p.shape[place] for place in group) for group in groups)
-    return (
-        lambda x: x.transpose(order).reshape(shape),
-        lambda x: x.reshape(turned).transpose(back),
-    )
+def _pattern(groups: Sequence[Sequence[int]]) -> str:
+    """ "(axis0) (axis2 axis3)" of ((0,), (2, 3)), as einops reads it."""
+    return " ".join(f"({' '.join(f'axis{number}' for number in group)})" for group in groups)
 
 
 def state_axes(
@@ -115,7 +103,7 @@ def state_axes(
     axes: Mapping[str, tuple[str, ...]],
     shapes: Mapping[str, tuple[int, ...]],
 ) -> tuple[str, ...] | None:
-    """The names of the axes of an array of an optimizer's state, to be placed by.
+    """The names of the axes of an array of an optimizer's state, by which it is sharded.
 
     Works for the states made here and for any optax state that holds trees like the parameters.
     Sides that are several axes of the parameter, as heads and their width, bear the first's name.
@@ -134,8 +122,9 @@ def state_axes(
     name = next((name for name in names if name in axes), None)
     if name is None:
         return None
-    stored, groups = [(place,) for place in range(len(axes[name]))], _folded(Leaf("", axes[name]))
-    for sides in (stored, groups, groups[:-1], [*groups[:-2], *groups[-1:]]):
-        if shape == tuple(math.prod(shapes[name][place] for place in group) for group in sides):
+    leaf = Leaf("", axes[name])
+    folded = leaf.folded
+    for sides in (leaf.stored, folded, folded[:-1], (*folded[:-2], *folded[-1:])):
+        if shape == tuple(math.prod(shapes[name][axis] for axis in group) for group in sides):
             return tuple(axes[name][group[0]] for group in sides)
     return None

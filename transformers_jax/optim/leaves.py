@@ -23,6 +23,9 @@ from transformers_jax.spelling import closest
 
 Value = TypeVar("Value", bool, float)
 
+Sides = tuple[tuple[int, ...], ...]
+"""Groups of the axes of an array, by number."""
+
 REPEATED = ("layers", "experts")
 """Axes along which there are several parameters, one per layer or expert."""
 STORED = re.compile(r"(^|\.)blocks\.\d+\.")
@@ -31,7 +34,7 @@ STORED = re.compile(r"(^|\.)blocks\.\d+\.")
 
 @dataclass(frozen=True)
 class Leaf:
-    """One parameter: its path, the names of its axes, and what the record asks for it.
+    """One parameter: its path, the names of its axes, and what its optimizer is set to do with it.
 
     Where the layers of a stacked parameter differ, a value is a tuple, with one entry per layer.
 
@@ -56,23 +59,40 @@ class Leaf:
 
     @property
     def own(self) -> tuple[int, ...]:
-        """The places of the axes of one layer's (and expert's) parameter."""
-        return tuple(place for place, name in enumerate(self.axes) if name not in REPEATED)
+        """Which of the axes are those of one layer's (and expert's) parameter."""
+        return tuple(axis for axis, name in enumerate(self.axes) if name not in REPEATED)
 
     @property
-    def sides(self) -> tuple[tuple[int, ...], ...]:
-        """The places of the axes of each side of one layer's parameter; a matrix has two.
+    def sides(self) -> Sides:
+        """The axes of each side of one layer's parameter; a matrix has two.
 
         Heads and their width are one side: ("embed",), ("heads", "kv") of a projection.
         """
         sides: list[tuple[int, ...]] = []
-        for place in self.own:
+        for axis in self.own:
             before = self.axes[sides[-1][-1]] if sides else ""
-            if self.axes[place] == "kv" and before in ("heads", "kv_heads"):
-                sides[-1] = (*sides[-1], place)
+            if self.axes[axis] == "kv" and before in ("heads", "kv_heads"):
+                sides[-1] = (*sides[-1], axis)
             else:
-                sides.append((place,))
+                sides.append((axis,))
         return tuple(sides)
+
+    @property
+    def rows_and_columns(self) -> Sides:
+        """The axes of the rows and those of the columns; vectors have no columns."""
+        rows, *columns = self.sides or ((),)
+        return rows, tuple(axis for side in columns for axis in side)
+
+    @property
+    def stored(self) -> Sides:
+        """Every axis by itself, as the parameter is stored."""
+        return tuple((axis,) for axis in range(len(self.axes)))
+
+    @property
+    def folded(self) -> Sides:
+        """The axes that become one in a matrix per layer: layers and experts first, then sides."""
+        lead = [(axis,) for axis in range(len(self.axes)) if axis not in self.own]
+        return (*lead, *(side for side in self.rows_and_columns if side))
 
     @property
     def matrix(self) -> bool:
@@ -96,20 +116,14 @@ def matrices(axes: Any) -> Any:
     return jax.tree.map(is_matrix, axes, is_leaf=lambda node: isinstance(node, tuple))
 
 
-def leaves(
-    axes: Mapping[str, Any],
-    weight_decay: float,
-    decay: Sequence[tuple[str, float]] = (),
-    rates: Sequence[tuple[str, float]] = (),
-    freeze: Sequence[str] = (),
-    layer_decay: float = 1.0,
-) -> dict[str, Leaf]:
-    """{"stack.norm.scale": Leaf, ...} of the parameters whose axis names are the tree `axes`.
+def leaves(axes: Mapping[str, Any], record: Any) -> dict[str, Leaf]:
+    """{"stack.norm.scale": Leaf, ...} of parameters whose axis names are the tree `axes`, by the
+    record of an optimizer (`Optimization`) sets them.
 
-    Matrices decay by `weight_decay`, vectors do not. `decay`, `rates` and `freeze` are glob
+    Matrices decay by its `weight_decay`, vectors do not. `decay`, `rates` and `freeze` are glob
     patterns over the names of parameters ("embed.*", "*.layers.3.*", "*.ffn.*"; `*` crosses dots);
     where several patterns of one list match, the last one counts. `layer_decay` multiplies the
-    rates (`Optimization.layer_decay`).
+    rates.
 
     Raises:
         ValueError: patterns that match no parameter, with the nearest names; values that cannot be;
@@ -117,39 +131,51 @@ def leaves(
     """
     axes_of = flatten(axes)
     named = {path: _names(path, each) for path, each in axes_of.items()}
-    numbered = [each.layers for each in axes_of.values() if isinstance(each, Axes) and each.layers]
-    patterns = [("decay", *pair) for pair in decay] + [("rates", *pair) for pair in rates]
-    patterns += [("freeze", pattern, 0.0) for pattern in freeze]
-    every = [name for names in named.values() for name in names]
-    problems = [
-        f"{field}: {pattern!r} {_unmatched(pattern, every, numbered)}"
-        for field, pattern, _ in patterns
-        if not fnmatch.filter(every, pattern)
-    ]
-    problems += [
-        f"{field}: {pattern!r} has {value}; expected at least 0"
-        for field, pattern, value in patterns
-        if not value >= 0
-    ]
-    if layer_decay != 1 and not numbered:
-        problems += ["layer_decay needs the layers' numbers: build with axes(model) of a model"]
-    elif layer_decay != 1 and any(layers.shared for layers in numbered):
-        problems += ["layer_decay: the layers of this model share their parameters; use rates="]
-    if problems:
-        raise ValueError("optimizer." + "; optimizer.".join(problems))
+    _check(record, axes_of, [name for names in named.values() for name in names])
+    counts = {
+        STORED.split(path)[0]: each.layers.count
+        for path, each in axes_of.items()
+        if getattr(each, "layers", None)
+    }
     known = {}
     for path, names in named.items():
-        own = weight_decay if is_matrix(axes_of[path]) else 0.0
+        decay = record.weight_decay if is_matrix(axes_of[path]) else 0.0
         fixed = not getattr(axes_of[path], "learned", True)
-        slow = _factors(path, axes_of, layer_decay)
+        factors = [record.layer_decay**depth for depth in _depths(path, axes_of, counts)]
+        rates = [_last(name, record.rates, 1.0) * x for name, x in zip(names, factors)]
+        frozen = [fixed or any(fnmatch.fnmatchcase(n, p) for p in record.freeze) for n in names]
         known[path] = Leaf(
             path,
             tuple(axes_of[path]),
-            decay=_one([_last(name, decay, own) for name in names]),
-            rate=_one([_last(n, rates, 1.0) * factor for n, factor in zip(names, slow)]),
-            frozen=_one([fixed or any(fnmatch.fnmatchcase(n, p) for p in freeze) for n in names]),
+            decay=_one([_last(name, record.decay, decay) for name in names]),
+            rate=_one(rates),
+            frozen=_one(frozen),
         )
     return known
+
+
+def _check(record: Any, axes_of: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raises ValueError for settings that no parameter can have, all of them at once."""
+    numbered = [each.layers for each in axes_of.values() if isinstance(each, Axes) and each.layers]
+    settings = [("decay", *pair) for pair in record.decay]
+    settings += [("rates", *pair) for pair in record.rates]
+    settings += [("freeze", pattern, 0.0) for pattern in record.freeze]
+    problems = [
+        f"{field}: {pattern!r} {_unmatched(pattern, names, numbered)}"
+        for field, pattern, _ in settings
+        if not fnmatch.filter(names, pattern)
+    ]
+    problems += [
+        f"{field}: {pattern!r} has {value}; expected at least 0"
+        for field, pattern, value in settings
+        if not value >= 0
+    ]
+    if record.layer_decay != 1 and not numbered:
+        problems += ["layer_decay needs the layers' numbers: build with axes(model) of a model"]
+    elif record.layer_decay != 1 and any(layers.shared for layers in numbered):
+        problems += ["layer_decay: the layers of this model share their parameters; use rates="]
+    if problems:
+        raise ValueError("optimizer." + "; optimizer.".join(problems))
 
 
 def _names(path: str, axes: Any) -> tuple[str, ...]:
@@ -160,20 +186,16 @@ def _names(path: str, axes: Any) -> tuple[str, ...]:
     return tuple(STORED.sub(rf"\1layers.{n}.", path, count=1) for n in layers.numbers)
 
 
-def _factors(path: str, axes_of: Mapping[str, Any], decay: float) -> list[float]:
-    """decay^(how many layers lie between the top and what is in this array), per layer of it.
+def _depths(path: str, axes_of: Mapping[str, Any], counts: Mapping[str, int]) -> list[int]:
+    """How many layers lie between the top and what is in this array, per layer of it.
 
-    The highest layer of each stack has one factor, its embeddings have one more than the lowest.
+    The highest layer of each stack is 1 deep, its embeddings are one deeper than the lowest.
+    `counts` are the layers of each stack.
     """
     if layers := getattr(axes_of[path], "layers", None):
-        return [decay ** (layers.count - n) for n in layers.numbers]
-    counts = {
-        STORED.split(other)[0]: axes.layers.count
-        for other, axes in axes_of.items()
-        if getattr(axes, "layers", None)
-    }
-    readers = [counts[name] for name in _embedded(path, axes_of, counts)]
-    return [decay ** (1 + max(readers)) if readers else 1.0]
+        return [layers.count - number for number in layers.numbers]
+    depths = [counts[name] for name in _embedded(path, axes_of, counts)]
+    return [1 + max(depths) if depths else 0]
 
 
 def _embedded(path: str, axes_of: Mapping[str, Any], stacks: Iterable[str]) -> list[str]:
@@ -210,7 +232,7 @@ def _unmatched(pattern: str, names: Sequence[str], numbered: Sequence[Layers]) -
     if numbered and "blocks" in parts:
         instead = re.sub(r"\bblocks\b", "layers", pattern)
         return (
-            "names how layers are stored, which depends on the layout: a place in `blocks` may "
+            "names how layers are stored, which depends on the layout: an entry of `blocks` may "
             f"hold many layers. Layers are named by number: {instead!r}, or '*.layers.*' for all"
         )
     if "layers" in parts and any(layers.shared for layers in numbered):

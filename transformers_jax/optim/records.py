@@ -1,6 +1,6 @@
 """The optimizers as frozen records: plain values, which a config file can hold.
 
-All share what is asked of single parameters, by glob patterns over their names, where `*` crosses
+All share settings of single parameters, by glob patterns over their names, where `*` crosses
 dots, layers have numbers (`stack.layers.3.self.query`) and the last pattern that matches counts:
 `decay` (another weight decay), `rates` (a factor of the learning rate) and `freeze` (no change).
 `layer_decay` makes lower layers learn more slowly. `average` keeps a moving average of the
@@ -18,16 +18,10 @@ import optax
 from optax import contrib
 
 from transformers_jax.nn.param import unflatten
+from transformers_jax.optim import transform
 from transformers_jax.optim.layers import muon_sides, orthogonal_rms, per_layer
 from transformers_jax.optim.leaves import Leaf, leaves
 from transformers_jax.optim.schedules import Constant, Cosine, InverseRoot, Rate, Schedule
-from transformers_jax.optim.transform import (
-    Evaluated,
-    Optimizer,
-    applied,
-    moving_average,
-    optimizer,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,29 +75,24 @@ class Optimization:
         raise NotImplementedError
 
     def leaves(self, axes: Any) -> dict[str, Leaf]:
-        """What the record asks of each parameter, by path.
+        """The settings of each parameter, by path: `leaves.leaves`."""
+        return leaves(axes, self)
 
-        Raises:
-            ValueError: a pattern that matches no parameter.
-        """
-        asked = self.decay, self.rates, self.freeze, self.layer_decay
-        return leaves(axes, self.weight_decay, *asked)
-
-    def build(self, axes: Any, steps: int) -> Optimizer:
+    def build(self, axes: Any, steps: int) -> transform.Optimizer:
         """The optimizer of parameters whose axis names are `axes`, over a schedule of `steps`.
 
         Raises:
             ValueError: a pattern that matches no parameter; a schedule that `steps` cannot hold.
         """
         known, rate = self.leaves(axes), self.schedule.rate(self.peak, steps)
-        inner = optax.chain(self.direction(known), applied(known, rate))
+        inner = optax.chain(self.direction(known), transform.applied(known, rate))
         inner, evaluated = self._averaging(inner, rate)
-        return optimizer(known, inner, rate, evaluated)
+        return transform.optimizer(known, inner, rate, evaluated)
 
     def _averaging(
         self, inner: optax.GradientTransformation, rate: Rate
-    ) -> tuple[optax.GradientTransformation, Evaluated | None]:
-        return moving_average(inner, self.average) if self.average else (inner, None)
+    ) -> tuple[optax.GradientTransformation, transform.Evaluated | None]:
+        return transform.moving_average(inner, self.average) if self.average else (inner, None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,12 +51,12 @@ class Warmed:
         def rate(step: Int[Array, ""]) -> Float[Array, ""]:
             step = jnp.minimum(jnp.asarray(step, jnp.float32), steps)
             rising = peak * (step + 1) / max(warmup, 1)
-            return jnp.where(step < warmup, rising, after(step))
+            return jnp.where(step < warmup, rising, after(step - warmup))
 
         return rate
 
     def after(self, peak: float, first: int, steps: int) -> Rate:
-        """The learning rate from step `first` on, behind the warm-up."""
+        """The learning rate of steps that are counted from the end of the warm-up, of `first`."""
         raise NotImplementedError
 
 
@@ -68,8 +68,7 @@ class Cosine(Warmed):
     """the last rate, as a fraction of the peak"""
 
     def after(self, peak: float, first: int, steps: int) -> Rate:
-        falling = optax.cosine_decay_schedule(peak, max(steps - first, 1), self.final)
-        return lambda step: falling(step - first)
+        return optax.cosine_decay_schedule(peak, max(steps - first, 1), self.final)
 
 
 @dataclass(frozen=True)
@@ -80,13 +79,12 @@ class Linear(Warmed):
     """the last rate, as a fraction of the peak"""
 
     def after(self, peak: float, first: int, steps: int) -> Rate:
-        falling = optax.linear_schedule(peak, peak * self.final, max(steps - first, 1))
-        return lambda step: falling(step - first)
+        return optax.linear_schedule(peak, peak * self.final, max(steps - first, 1))
 
 
 @dataclass(frozen=True)
 class WSD(Warmed):
-    """Warm-up, stable, decay: the peak is kept until the last part, which falls as 1 - sqrt
+    """Warm-up, stable, decay: the peak stays until the last part, which falls as 1 - sqrt
     (Hu et al. 2024, MiniCPM, section 4; the shape: Hägele et al. 2024, section 3)."""
 
     decay: float = 0.2
@@ -101,10 +99,10 @@ class WSD(Warmed):
                 f"optimizer.schedule, WSD: {self.warmup} steps of warmup and {falls} of decay "
                 f"({self.decay} of the schedule) do not fit into {steps} steps; lower one of them"
             )
-        start, low = max(steps - falls, first), peak * self.final
+        stable, low = max(steps - falls - first, 0), peak * self.final
 
         def falling(step: Array) -> Array:
-            done = jnp.clip((step - start) / max(steps - start, 1), 0.0, 1.0)
+            done = jnp.clip((step - stable) / max(steps - first - stable, 1), 0.0, 1.0)
             return low + (peak - low) * (1 - jnp.sqrt(done))
 
         return falling

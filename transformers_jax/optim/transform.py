@@ -15,7 +15,7 @@ import optax
 
 from transformers_jax.arrays import Params
 from transformers_jax.nn.param import flatten, unflatten
-from transformers_jax.optim.layers import path_of
+from transformers_jax.optim.layers import map_leaves
 from transformers_jax.optim.leaves import Leaf
 from transformers_jax.optim.schedules import Rate
 
@@ -28,7 +28,7 @@ class Optimizer(NamedTuple):
 
     Attributes:
         transformation: the optax transformation, for any training loop.
-        schedule: the learning rate of each update, counted from 0.
+        schedule: the learning rate of each update, counted from 0; None if it is not known.
         averaged: (its state, parameters) -> the parameters that are evaluated, sampled and
             exported: an average, if the optimizer keeps one.
         frozen: which parameters never change: a tree of booleans, or, where only some of a
@@ -36,7 +36,7 @@ class Optimizer(NamedTuple):
     """
 
     transformation: optax.GradientTransformation
-    schedule: Rate
+    schedule: Rate | None
     averaged: Evaluated = lambda state, params: params
     frozen: Any = None
 
@@ -95,11 +95,7 @@ def applied(known: Mapping[str, Leaf], rate: Rate) -> optax.GradientTransformati
 
     def each(change: Callable[[Leaf, Any, Any], Any]) -> optax.GradientTransformation:
         """`change` of every parameter: (what is known of it, its update, itself)."""
-        return optax.stateless(
-            lambda updates, params: jax.tree_util.tree_map_with_path(
-                lambda path, u, p: change(known[path_of(path)], u, p), updates, params
-            )
-        )
+        return optax.stateless(lambda updates, params: map_leaves(change, known, updates, params))
 
     decays = any(leaf.decay != 0 for leaf in known.values())
     rated = any(leaf.rate != 1 for leaf in known.values())

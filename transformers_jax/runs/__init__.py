@@ -3,6 +3,6 @@
 fit.py         one run: the engine of training/, then its card and its report
 pretrain.py    the command: a config, flags over it (flags.py), and fit
 summary.py     the folder of a run in one row, and the table of many
-report.py      the report of a run, with plots.py and card.py;  compare.py  a page about several
+report.py      the report of a run and the card of its model, with plots.py;  compare.py  of several
 sweep.py       the same run with each choice of some settings;  scaling.py  laws fitted to runs
 """

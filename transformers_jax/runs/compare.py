@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transformers_jax.json_files import json_or_empty
+from transformers_jax.nn.param import flatten
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import sections, table, to_html
 from transformers_jax.runs.report import describe, plot_run, samples
 from transformers_jax.runs.summary import COLUMNS, Summary, names, rows, summarise, tokens_per_step
-from transformers_jax.training.config import flat
 from transformers_jax.training.metrics import Line, read
 from transformers_jax.training.provenance import read_run
 
@@ -69,7 +69,7 @@ def compare(runs: Sequence[Summary], image: str) -> str:
 
 def differing(runs: Sequence[Summary], labels: Sequence[str]) -> str:
     """A table of the fields of the configs that are not the same in all runs."""
-    configs = [dict(flat(json_or_empty(Path(run.folder) / "config.json"))) for run in runs]
+    configs = [flatten(json_or_empty(Path(run.folder) / "config.json")) for run in runs]
     known = [config for config in configs if config]
     keys = sorted({key for config in known for key in config} - {"out"})
     absent = object()

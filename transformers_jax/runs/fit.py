@@ -16,8 +16,7 @@ from typing import Any
 import jax
 
 from transformers_jax.models.base import Model
-from transformers_jax.runs.card import write_card
-from transformers_jax.runs.report import write_report
+from transformers_jax.runs.report import write_card, write_report
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig, to_dict

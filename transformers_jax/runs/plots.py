@@ -38,12 +38,11 @@ def curve(
 
 def smooth(y: Float[np.ndarray, " n"], share: float = 0.02) -> Float[np.ndarray, " n"]:
     """The exponential moving average over about `share` of a curve, without a bias to its start."""
+    from scipy.signal import lfilter
+
     keep = 1 - 1 / max(1.0, share * len(y))
-    out, total, weight = np.empty_like(y), 0.0, 0.0
-    for n, value in enumerate(y):
-        total, weight = keep * total + value, keep * weight + 1
-        out[n] = total / weight
-    return out
+    decayed = lambda x: lfilter([1.0], [1.0, -keep], x)
+    return decayed(y) / decayed(np.ones_like(y))
 
 
 def plot_loss(lines: Sequence[Line], file: Path) -> None:
@@ -99,7 +98,7 @@ def plot_runs(runs: Mapping[str, Sequence[Line]], file: Path) -> None:
 def plot_sweep(name: str, points: Mapping[str, Sequence[tuple[str, float]]], file: Path) -> None:
     """The held-out loss against the values of a setting: a line for each choice of the others.
 
-    Values that are numbers, spread over more than a factor of ten, stand on a logarithmic axis.
+    Values that are numbers, spread over more than a factor of ten, have a logarithmic axis.
     """
     figure, (axes,) = _figure(6, 4)
     values = list(dict.fromkeys(value for line in points.values() for value, _ in line))

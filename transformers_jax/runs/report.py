@@ -1,4 +1,4 @@
-"""The report of a run: report.md and its curves, made from the files of its folder alone.
+"""The report of a run, and the card of its model, made from the files of its folder alone.
 
 Needs no run: a report can be made again at any time, elsewhere, of any run.
 """
@@ -17,16 +17,8 @@ from transformers_jax.publish import publish
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import sections, table
 from transformers_jax.runs.summary import Summary, summarise
+from transformers_jax.training import metrics
 from transformers_jax.training.clock import KINDS
-from transformers_jax.training.metrics import (
-    Line,
-    figures,
-    measured,
-    read,
-    show_bytes,
-    show_count,
-    show_time,
-)
 from transformers_jax.training.provenance import commit, read_run, versions
 from transformers_jax.training.samples import read_samples
 
@@ -40,6 +32,11 @@ PIPELINES = {
 }
 """End of a class name -> the task under which a hub lists it."""
 
+CARD_FACTS = """objective, parameters, steps, tokens seen, training compute (FLOPs),
+    training loss (nats per token), held-out loss (nats per token), held-out bits per byte, text,
+    text fingerprint, devices, started, ended, commit, versions"""
+"""The rows of a report that the card of the exported model has too."""
+
 
 def task_of(model: Path) -> str | None:
     """The task of an exported model, as a hub calls it; None where there is no name for it."""
@@ -49,7 +46,7 @@ def task_of(model: Path) -> str | None:
 
 def plot_run(folder: Path) -> list[str]:
     """Draws loss.png and curves.png of a run, as far as there is something to draw; their names."""
-    lines, drawn = read(folder / "metrics.jsonl"), []
+    lines, drawn = metrics.read(folder / "metrics.jsonl"), []
     if any("loss" in line for line in lines):
         plots.plot_loss(lines, folder / "loss.png")
         drawn.append("loss.png")
@@ -66,41 +63,33 @@ def write_report(folder: Path) -> Path:
 
 
 def describe(folder: Path, images: list[str], where: str = "") -> str:
-    """The report of a run as Markdown; `where` stands before the names of its images."""
-    summary, run, config = (
-        summarise(folder),
-        read_run(folder),
-        json_or_empty(folder / "config.json"),
-    )
+    """The report of a run as Markdown; `where` is the path to its images."""
+    summary, config = summarise(folder), json_or_empty(folder / "config.json")
+    title = f"# {summary.name}: {summary.model or 'unknown model'}, {summary.step:,} steps"
+    command = read_run(folder).get("command") or "command not recorded"
     rows = list(facts(folder, summary).items())
-    return sections(
-        {
-            f"# {summary.name}: {summary.model or 'unknown model'}, {summary.step:,} steps": (
-                f"```sh\n{run.get('command') or 'command not recorded'}\n```\n\n"
-                f"{table(['', ''], rows)}"
-            ),
-            "## Curves": "\n\n".join(f"![{Path(name).stem}]({where}{name})" for name in images),
-            "## Held-out text": evaluations(read(folder / "metrics.jsonl")),
-            "## Where the time went": goodput(folder),
-            "## Samples": samples(folder),
-            "## Go on from here": next_steps(folder, summary),
-            "## Config": f"```json\n{json.dumps(config, indent=2)}\n```" if config else "",
-        }
-    )
+    parts = {
+        title: f"```sh\n{command}\n```\n\n{table(['', ''], rows)}",
+        "## Curves": "\n\n".join(f"![{Path(name).stem}]({where}{name})" for name in images),
+        "## Held-out text": evaluations(metrics.read(folder / "metrics.jsonl")),
+        "## Where the time went": goodput(folder),
+        "## Samples": samples(folder),
+        "## Go on from here": next_steps(folder, summary),
+        "## Config": f"```json\n{json.dumps(config, indent=2)}\n```" if config else "",
+    }
+    return sections(parts)
 
 
 def facts(folder: Path, summary: Summary) -> dict[str, str]:
     """The figures and the circumstances of a run; what is not known is left out."""
     run, spent = read_run(folder), json_or_empty(folder / "goodput.json")
-    lines, source = read(folder / "metrics.jsonl"), run.get("data") or {}
-    columns = {
-        name: [line[name] for line in lines if name in line]
-        for name in ("memory", "tokens_per_second", "mfu", "fill")
-    }
+    lines, source = metrics.read(folder / "metrics.jsonl"), run.get("data") or {}
+    column = lambda name: [line[name] for line in lines if name in line]
     form = lambda template, value: None if value is None else template.format(value)
     median = lambda template, name: form(
-        template, float(np.median(columns[name])) if columns[name] else None
+        template, np.median(values) if (values := column(name)) else None
     )
+    memory = max(column("memory"), default=None)
     resumed = run.get("resumed", 0)
     rows = {
         "state": f"{summary.state}: {summary.why}" if summary.why else summary.state,
@@ -110,13 +99,13 @@ def facts(folder: Path, summary: Summary) -> dict[str, str]:
         "training loss (nats per token)": form("{:.4f}", summary.loss),
         "held-out loss (nats per token)": form("{:.4f}", summary.eval_loss),
         "held-out bits per byte": form("{:.4f}", summary.bits_per_byte),
-        "tokens seen": None if summary.tokens is None else show_count(summary.tokens),
+        "tokens seen": None if summary.tokens is None else metrics.show_count(summary.tokens),
         "training compute (FLOPs)": form("{:.3g}", summary.flops),
         "tokens per second (median)": median("{:,.0f}", "tokens_per_second"),
         "model FLOPs utilisation (median)": median("{:.1%}", "mfu"),
         "positions of a row that hold a token": median("{:.1%}", "fill"),
-        "memory at most": show_bytes(max(columns["memory"])) if columns["memory"] else None,
-        "wall time": show_time(spent["total"]) if "total" in spent else None,
+        "memory at most": None if memory is None else metrics.show_bytes(memory),
+        "wall time": metrics.show_time(spent["total"]) if "total" in spent else None,
         "goodput": form("{:.1%}", spent.get("goodput")),
         "text": source.get("origin"),
         "text fingerprint": source.get("fingerprint"),
@@ -132,15 +121,16 @@ def facts(folder: Path, summary: Summary) -> dict[str, str]:
     return {name: str(value) for name, value in rows.items() if value}
 
 
-def evaluations(lines: Sequence[Line]) -> str:
+def evaluations(lines: Sequence[metrics.Line]) -> str:
     """A table of evaluations: the last one and others evenly before it."""
-    evaluated = [line for line in lines if measured(line)]
+    evaluated = [line for line in lines if metrics.measured(line)]
     if not evaluated:
         return ""
     every = -(-len(evaluated) // SHOWN_EVALUATIONS)
     shown = evaluated[::-1][::every][::-1]
-    of_a_step = {name for line in lines if not measured(line) for name in line} - {"loss"}
-    rows = [dict(figures({k: v for k, v in line.items() if k not in of_a_step})) for line in shown]
+    of_a_step = {name for line in lines if not metrics.measured(line) for name in line} - {"loss"}
+    of_evaluation = lambda line: {k: v for k, v in line.items() if k not in of_a_step}
+    rows = [dict(metrics.figures(of_evaluation(line))) for line in shown]
     names = list(dict.fromkeys(name for row in rows for name in row))
     texts = [
         [f"{line['step']:,}", *(row.get(name, "") for name in names)]
@@ -197,3 +187,42 @@ def next_steps(folder: Path, summary: Summary) -> str:
 def _fence(text: str) -> str:
     cut = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
     return f"```text\n{cut.rstrip().replace('```', chr(39) * 3)}\n```"
+
+
+# ---------------------------------------------------------------- the exported model
+
+
+def write_card(run: Path) -> Path:
+    """Writes RUN/model/README.md, beside the exported model of a run; returns its path.
+
+    No license and no language are stated: they are for the owner of the model and of its text.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    model = run / "model"
+    summary = summarise(run)
+    rows = facts(run, summary)
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag=task_of(model),
+        tags=[t for t in ("transformers_jax", "jax", summary.model, summary.objective) if t],
+    )
+    names = [name for name in " ".join(CARD_FACTS.split()).split(", ") if name in rows]
+    class_name = (json_or_empty(model / "config.json").get("architectures") or ["AutoModel"])[0]
+    with_tokenizer = (model / "tokenizer.json").exists()
+    reads = ", with its tokenizer" if with_tokenizer else ", without a tokenizer: it reads ids"
+    text = (
+        f"# {summary.name}\n\n"
+        f"A {summary.model or 'model'} trained from scratch with transformers_jax{reads}. No "
+        "license has been stated, and nothing is known here of the language of the text or of what "
+        "the model should not be used for.\n\n"
+        f"## Training\n\n{table(['', ''], [[name, rows[name]] for name in names])}\n\n"
+        f"```sh\n{read_run(run).get('command') or 'not recorded'}\n```\n\n"
+        f"## Use\n\n```python\nimport transformers_jax as tj\n\n"
+        'model = tj.from_pretrained("path/to/this/folder")\n```\n\n'
+        f"```python\nimport transformers\n\n"
+        f'model = transformers.{class_name}.from_pretrained("path/to/this/folder")\n```\n'
+    )
+    file = model / "README.md"
+    ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}").save(file)
+    return file

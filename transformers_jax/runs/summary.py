@@ -39,7 +39,7 @@ class Summary:
     parameters: int | None = None
     step: int = 0
     steps: int | None = None
-    """the number that was asked for"""
+    """of the config"""
     loss: float | None = None
     eval_loss: float | None = None
     bits_per_byte: float | None = None
@@ -92,9 +92,7 @@ def is_run(folder: Path) -> bool:
     """Whether a run has been started in a folder."""
     if (folder / METRICS).exists() or (folder / "run.json").exists():
         return True
-    config = json_or_empty(
-        folder / CONFIG
-    )  # of a run, not of a model; a broken one may be of a run
+    config = json_or_empty(folder / CONFIG)  # of a run or of a model; if broken, maybe of a run
     return (folder / CONFIG).exists() and (not config or {"model", "steps"} <= set(config))
 
 

@@ -37,18 +37,16 @@ PROGRAM = (sys.executable, "-m", "transformers_jax", "pretrain")
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 SHOWN = ("state", "step", "loss", "eval_loss", "bits_per_byte", "tokens_per_second")
 
-Settings = tuple[tuple[str, str], ...]
-"""(name, value) of each swept setting"""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Point:
     """One run of a sweep."""
 
-    settings: Settings
+    settings: dict[str, str]
+    """the value of each swept setting, by name"""
     folder: Path
     steps: int
-    """the number that is asked for"""
+    """of the config"""
     fingerprint: str
     """of the config: what must be the same for a run to be this one"""
 
@@ -104,7 +102,7 @@ def make_points(
         raise ValueError(f"--sweep: {problem}; expected NAME=V1,V2, as in optimizer.peak=1e-4,3e-4")
     base, points = config.load(config_path), []
     for values in itertools.product(*grid.values()):
-        settings = tuple(zip(grid, values))
+        settings = dict(zip(grid, values))
         try:
             chosen = override(base, [*arguments, *_flags(settings)], "pretrain")
         except ValueError as error:
@@ -121,12 +119,12 @@ def make_points(
     return points
 
 
-def label_of(settings: Sequence[tuple[str, str]]) -> str:
+def label_of(settings: Mapping[str, str]) -> str:
     """ "optimizer.peak=1e-4,data.batch=16" """
-    return ",".join(f"{name}={value}" for name, value in settings)
+    return ",".join(f"{name}={value}" for name, value in settings.items())
 
 
-def folder_name(settings: Sequence[tuple[str, str]]) -> str:
+def folder_name(settings: Mapping[str, str]) -> str:
     """The label of a choice as the name of a folder: other characters are replaced, and a digest
     tells apart labels that then look alike."""
     label = label_of(settings)
@@ -187,7 +185,7 @@ class Sweep:
             if self.jobs > 1:
                 log = stack.enter_context(self._log(point).open("ab"))
                 streams = dict(stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-                # JAX takes three quarters of a GPU for itself, unless told how much.
+                # JAX takes three quarters of a GPU by default.
                 share = f"{0.9 / self.jobs:.3f}"
                 environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", share)
             print(f"--- {point.label}: {shlex.join(command)}", flush=True)
@@ -205,10 +203,8 @@ class Sweep:
         run = summarise(point.folder)
         how = "finished" if status == 0 else f"ended with status {status}"
         if status != 0 and not (self.stopped_by and status in _stops(self.stopped_by)):
-            lines = (
-                self._log(point).read_text(errors="replace").splitlines() if self.jobs > 1 else []
-            )
-            self.failed[point] = how + (f": {lines[-1][:300]}" if lines else "")
+            log = self._log(point).read_text(errors="replace") if self.jobs > 1 else ""
+            self.failed[point] = how + "".join(f": {line[:300]}" for line in log.splitlines()[-1:])
         loss = "" if run.eval_loss is None else f", eval loss {run.eval_loss:.4f}"
         count = f"[{ended}/{len(self.points)}]"
         print(f"{count} {point.label}: {how}{loss}, {show_time(seconds)}", flush=True)
@@ -231,7 +227,7 @@ class Sweep:
                 signal.signal(number, handler)
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
-        if number != signal.SIGUSR1:  # which asks to save and to go on
+        if number != signal.SIGUSR1:  # which makes a run save and go on
             self.stopped_by = signal.Signals(number)
         self._send(_passed_on(number))
 
@@ -244,10 +240,10 @@ class Sweep:
     def _write(self) -> None:
         """sweep.md and sweep.png, of the runs that have begun."""
         drawn = self._draw()
-        names = [name for name, _ in self.points[0].settings]
+        names = list(self.points[0].settings)
         command = shlex.join(["transformers-jax", "pretrain", self.config_path, *self.arguments])
         for name in names:
-            values = dict.fromkeys(dict(point.settings)[name] for point in self.points)
+            values = dict.fromkeys(point.settings[name] for point in self.points)
             command += f" --sweep {shlex.quote(name + '=' + ','.join(values))}"
         text = f"# Sweep of {', '.join(names)}\n\n```sh\n{command} --out {self.out}\n```\n\n"
         text += self._table() + ("\n\n![held-out loss](sweep.png)\n" if drawn else "\n")
@@ -266,36 +262,34 @@ class Sweep:
                 texts["state"] = "waiting"
             if best is not None and run.eval_loss == best:
                 texts["eval_loss"] += " (best)"
-            rows.append([value for _, value in point.settings] + [texts[name] for name in SHOWN])
-        names = [name for name, _ in self.points[0].settings]
-        return table([*names, *(COLUMNS[name][0] for name in SHOWN)], rows)
+            rows.append([*point.settings.values()] + [texts[name] for name in SHOWN])
+        return table([*self.points[0].settings, *(COLUMNS[name][0] for name in SHOWN)], rows)
 
     def _draw(self) -> bool:
         """Plots the held-out loss over the setting with most values; whether there was any."""
-        names = [name for name, _ in self.points[0].settings]
-        count = lambda name: len({dict(point.settings)[name] for point in self.points})
-        along = max(names, key=count)
+        count = lambda name: len({point.settings[name] for point in self.points})
+        along = max(self.points[0].settings, key=count)
         lines: dict[str, list[tuple[str, float]]] = {}
         for point in self.points:
             loss = summarise(point.folder).eval_loss
             if loss is not None:
-                label = ", ".join(f"{n}={v}" for n, v in point.settings if n != along)
-                lines.setdefault(label, []).append((dict(point.settings)[along], loss))
+                label = ", ".join(f"{n}={v}" for n, v in point.settings.items() if n != along)
+                lines.setdefault(label, []).append((point.settings[along], loss))
         if lines:
             plots.plot_sweep(along, lines, self.out / "sweep.png")
         return bool(lines)
 
 
-def _flags(settings: Sequence[tuple[str, str]]) -> list[str]:
-    return [f"--{name.replace('_', '-')}={value}" for name, value in settings]
+def _flags(settings: Mapping[str, str]) -> list[str]:
+    return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
 
 
 def _passed_on(number: int) -> int:
-    """The signal that a run is sent: a terminal that closes asks it to save and stop, too."""
+    """The signal that a run is sent: where a terminal closes it saves and stops, too."""
     return signal.SIGTERM if number == signal.SIGHUP else number
 
 
 def _stops(by: signal.Signals) -> set[int]:
-    """Statuses of a run that was asked to stop: it saved, or had not come so far."""
+    """Statuses of a run that a signal has stopped: it saved, or had not come so far."""
     known = {signal.SIGTERM, signal.SIGINT, by}
     return {128 + number for number in known} | {-number for number in known}

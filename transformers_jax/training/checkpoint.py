@@ -4,7 +4,7 @@
         6/                              a step, complete: its folder got this name by a rename
         8.orbax-checkpoint-tmp/         a step being written; what a killed process left of one is
                                         removed by the next start and is never read
-        4.damaged/                      a step that was passed over, kept to be examined
+        4.damaged/                      a damaged step, which is left for examination
 
 Orbax reads a flipped bit in a saved array back without an error. So each step records a checksum of
 every leaf, and one of the record itself.
@@ -48,11 +48,11 @@ class Checkpoints:
     """The checkpoints of a run: the newest `keep` (at least 2), and with `best` also the best one.
 
     `save` copies the state to the host and returns; a thread writes. An error of that thread is
-    raised by the next `check`, `save` or `wait`. The folder must be this run's alone (RunFolder).
+    raised by the next `check`, `save` or `wait`. No other run may use the folder (RunFolder).
 
     Args:
         best: keep the step whose metric is the lowest, too.
-        say: is called with a line about each attempt to write that is made again.
+        say: prints a line, about each attempt to write that is repeated.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Checkpoints:
 
         Args:
             meta: what else a later run must know, as JSON.
-            metric: what `best` goes by, lower is better.
+            metric: by which `best` is chosen, lower is better.
 
         Raises:
             ValueError: a leaf that is no array, a metric that is not finite, a step that is saved
@@ -123,7 +123,8 @@ class Checkpoints:
             write = self._begin_async(step, tree, snapshot.completed(record, sums))
         self.saving = step
         name = f"save-{step}"
-        self._thread = threading.Thread(target=self._finish, args=(step, write), name=name)
+        arguments = step, disk.size_of(tree), write
+        self._thread = threading.Thread(target=self._finish, args=arguments, name=name)
         self._thread.start()
 
     def check(self) -> None:
@@ -147,10 +148,11 @@ class Checkpoints:
         except Exception as error:
             self.say(f"error: {disk.line_of(error)}")
 
-    def _finish(self, step: int, write: Callable[[], None]) -> None:
+    def _finish(self, step: int, size: int, write: Callable[[], None]) -> None:
         """In the thread: writes, syncs, and only then removes what is older."""
         try:
-            write()
+            with self._save_failed(self.folder / str(step), size):
+                write()
             if jax.process_index() == 0:
                 disk.sync(self.folder / str(step))
                 self._remove_older()
@@ -163,8 +165,9 @@ class Checkpoints:
     def _write(self, step: int, tree: Any, record: dict[str, Any]) -> None:
         path = self.folder / str(step)
         if is_step(path):
-            if snapshot.same_content(path, record):
-                return
+            with contextlib.suppress(ValueError):  # damaged: its content is another one
+                if self.meta(step)["checksums"] == record["checksums"]:
+                    return
             raise SaveFailed(
                 f"checkpoint {path} holds another state of step {step}; choose another --out"
             )
@@ -173,7 +176,7 @@ class Checkpoints:
             self._remove(f"{step}{UNFINISHED}*")
             self._handler.save(path, args=self._content(tree, record), force=True)
 
-        with self._save_failed(path, tree), disk.quiet_threads("orbax"):
+        with disk.quiet_threads("orbax"):
             disk.retried(attempt, self.say, f"checkpoint {path}")
 
     def _begin_async(self, step: int, tree: Any, record: dict[str, Any]) -> Callable[[], None]:
@@ -181,39 +184,36 @@ class Checkpoints:
         if self._async_handler is None:
             handler = self._ocp.CompositeCheckpointHandler()
             self._async_handler = self._ocp.AsyncCheckpointer(handler)
-        with self._save_failed(path, tree):
+        with self._save_failed(path, disk.size_of(tree)):
             self._async_handler.save(path, args=self._content(tree, record), force=True)
-
-        def finish() -> None:
-            with self._save_failed(path, tree):
-                self._async_handler.wait_until_finished()
-
-        return finish
+        return self._async_handler.wait_until_finished
 
     def _content(self, tree: Any, record: dict[str, Any]) -> Any:
         args = self._args
         return args.Composite(state=args.StandardSave(tree), meta=args.JsonSave(record))
 
     @contextlib.contextmanager
-    def _save_failed(self, path: Path, tree: Any) -> Iterator[None]:
-        """Within this, an error is a SaveFailed that names the path and the bytes."""
+    def _save_failed(self, path: Path, size: int) -> Iterator[None]:
+        """Within this, an error of the disk is a SaveFailed that names the path and the bytes."""
         try:
             yield
+        except (SaveFailed, FloatingPointError):  # of what is to be saved
+            raise
         except Exception as error:
             if jax.process_count() == 1:  # else others may still be writing
                 self._remove(f"{path.name}{UNFINISHED}*")
             steps = ", ".join(map(str, self.steps())) or "none"
             raise SaveFailed(
                 f"checkpoint {path} cannot be written: {disk.cause(error)}. It needs "
-                f"{disk.size_of(tree):,} bytes and {disk.free(self.folder):,} are free on that "
+                f"{size:,} bytes and {disk.free(self.folder):,} are free on that "
                 "disk; free some space, or lift the limit on the size of files. Steps that are "
                 f"intact: {steps}"
             ) from error
 
     def _remove_older(self) -> None:
         steps = self.steps()
-        kept = {*steps[-self.keep :], self.best_step() if self.best else None}
-        for step in {*steps} - kept:
+        retained = {*steps[-self.keep :], self.best_step() if self.best else None}
+        for step in {*steps} - retained:
             # renamed first: half a step must not look like one
             (self.folder / str(step)).rename(self.folder / f"{step}{REMOVED}")
             self._remove(f"{step}{REMOVED}")
@@ -255,10 +255,10 @@ class Checkpoints:
         """
         path, record, args = self.folder / str(step), self.meta(step), self._args
         lacking = LACKING[record["format"]]
-        wanted = {name: part for name, part in snapshot.plain(like).items() if name not in lacking}
-        snapshot.check_same_leaves(path, record, wanted)
+        arrays = {name: part for name, part in snapshot.plain(like).items() if name not in lacking}
+        snapshot.check_same_leaves(path, record, arrays)
         abstract = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
-        what = args.Composite(state=args.StandardRestore(jax.tree.map(abstract, wanted)))
+        what = args.Composite(state=args.StandardRestore(jax.tree.map(abstract, arrays)))
         read = lambda: self._handler.restore(path, args=what)["state"]
         try:
             fields = disk.retried(read, self.say, f"checkpoint {path}")

@@ -1,4 +1,4 @@
-"""Goodput: into what the wall time of a run went, and which part of it left something behind."""
+"""Goodput: what the wall time of a run was spent on, and the share of it whose steps lasted."""
 
 from __future__ import annotations
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+import runpy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union
 
 from transformers_jax.data.config import Data
+from transformers_jax.json_files import read_json
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.gpt2 import GPT2Config
+from transformers_jax.nn.param import flatten
 from transformers_jax.objectives import OBJECTIVES, CausalLM, Loss
 from transformers_jax.optim import OPTIMIZERS, SCHEDULES, AdamW
 from transformers_jax.spelling import nearest
@@ -87,7 +89,7 @@ class TrainConfig:
     epochs: int | None = None
     """passes over the data, in place of steps"""
     schedule_steps: int | None = None
-    """length of the learning-rate schedule; the same as steps if not given"""
+    """length of the learning-rate schedule; steps by default"""
     accumulate: int = 1
     """micro-batches per step"""
     clip: float = 1.0
@@ -106,7 +108,7 @@ class TrainConfig:
     dtype: str = "float32"
     """of the parameters"""
     compute_dtype: str | None = None
-    """of the activations, e.g. bfloat16; that of the parameters if not given; mixed: bfloat16
+    """of the activations, e.g. bfloat16; by default that of the parameters; mixed: bfloat16
     operands and float32 results of matrix products"""
     remat: str | None = None
     """what the backward pass recomputes to save memory: full, dots, or a policy of JAX"""
@@ -118,9 +120,9 @@ class TrainConfig:
     save_every: int = 500
     """steps between checkpoints; the last step is always saved"""
     keep: int = 3
-    """checkpoints that are kept, at least 2"""
+    """the newest checkpoints that stay on disk, at least 2"""
     keep_best: bool = False
-    """keep the checkpoint with the lowest evaluation loss as well; it is what is exported"""
+    """the checkpoint with the lowest evaluation loss stays as well; it is what is exported"""
     log_every: int = 10
     trackers: tuple[str, ...] = ()
     """wandb, trackio: beside metrics.jsonl and TensorBoard"""
@@ -145,18 +147,15 @@ class TrainConfig:
             _check_stages(name, getattr(self, name))
         if any(self.data.length % length for _, length in self.length_warmup):
             raise ValueError(f"lengths of length_warmup must divide data.length {self.data.length}")
-        if self.length_warmup and (self.data.rows not in ("stream", "crops") or self.sides == 2):
+        if self.length_warmup and (
+            self.data.rows not in ("stream", "crops") or self.objective.sides == 2
+        ):
             raise ValueError(
                 "length_warmup cuts rows of one side: data.rows must be stream or crops, and the "
                 "objective one of decoders or encoders"
             )
         if self.batch_warmup and self.data.rows == "bucketed":
             raise ValueError("batch_warmup and data.rows=bucketed exclude each other")
-
-    @property
-    def sides(self) -> int:
-        """How many sides an example has: 2 for encoder-decoders."""
-        return self.objective.sides
 
     def replace(self, **changes: Any) -> TrainConfig:
         """This config with other values."""
@@ -263,16 +262,7 @@ def fingerprint(config: TrainConfig) -> str:
 def identity(config: TrainConfig) -> dict[str, Any]:
     """{"model.n_layer": 4, ...}: what must be the same when a run is continued."""
     values = {k: v for k, v in to_dict(config).items() if k not in NOT_THE_RUN}
-    return json.loads(json.dumps(dict(flat(values))))
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """("model.n_layer", 4), ...: the values of nested dicts, by dotted names."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+    return json.loads(json.dumps(flatten(values)))
 
 
 # ---------------------------------------------------------------- from files
@@ -294,21 +284,15 @@ def load(path: str | Path) -> TrainConfig:
             "a Python file with config(), or the config.json of a run"
         )
     if file.suffix == ".json":
-        try:
-            values = json.loads(file.read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{file} is not JSON: {error}") from None
-        return from_dict(values, str(file))
+        return from_dict(read_json(file), str(file))
     return _run_file(file)
 
 
 def _run_file(file: Path) -> TrainConfig:
-    spec = importlib.util.spec_from_file_location(f"_config_{file.stem}", file)
-    if spec is None or spec.loader is None:
+    if file.suffix != ".py":
         raise ValueError(f"{file} is not a Python file; a config is one with config()")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not callable(make := getattr(module, "config", None)):
+    make = runpy.run_path(str(file)).get("config")
+    if not callable(make):
         raise ValueError(f"{file} has no function config()")
     config = make()
     if not isinstance(config, TrainConfig):

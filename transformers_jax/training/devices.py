@@ -1,4 +1,4 @@
-"""The devices of a run: their mesh, and how a batch is placed on them."""
+"""The devices of a run: their mesh, and how a batch gets onto them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_batch(batch: int, accumulate: int, mesh: Mesh | None) -> None:
         )
 
 
-def place(batch: Batch, mesh: Mesh | None) -> Batch:
+def to_devices(batch: Batch, mesh: Mesh | None) -> Batch:
     """The batch on the devices. Every process makes the whole batch and keeps its own rows."""
     if mesh is None:
         return jax.device_put(batch)

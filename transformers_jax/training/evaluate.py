@@ -13,7 +13,7 @@ from transformers_jax import shard
 from transformers_jax.arrays import Params
 from transformers_jax.nn.param import merge, split
 from transformers_jax.objectives import CausalLM
-from transformers_jax.training.devices import place
+from transformers_jax.training.devices import to_devices
 from transformers_jax.training.prepare import Run
 from transformers_jax.training.stop import Stop
 
@@ -24,7 +24,7 @@ def evaluator(run: Run) -> Evaluate:
     """A function of (parameters, all batches or some, stop) that evaluates every held-out set.
 
     It gives eval_loss, and eval_NAME for whatever else the objective reports; those of a further
-    set end in /SET. Bits per byte are given where every token of a text is asked for. An
+    set end in /SET. Bits per byte are given where every token of a text is predicted. An
     evaluation that is stopped gives nothing.
     """
     mesh, model, count = run.mesh, run.model, run.config.evaluation.batches
@@ -47,7 +47,7 @@ def evaluator(run: Run) -> Evaluate:
             for batch in batches if whole else batches[::stride][:count]:
                 if stop.by:
                     return {}
-                measured = measure(params, place(batch, mesh))
+                measured = measure(params, to_devices(batch, mesh))
                 sums = measured if sums is None else add(sums, measured)
             values |= _means(run, sums, name)
         return values

@@ -102,7 +102,7 @@ def flops_per_row(model: Model, length: int, target_length: int | None = None) -
         if isinstance(part, LanguageModel):
             own = paths(model.output_of)["embed"] if isinstance(model, Network) else "embed"
             shared = f"{own}.table" if f"{own}.table" in sizes else "embed.table"
-            table = sizes[shared] if part.table is None else part.table[...]
+            table = sizes[shared] if part.table is None else part.table.get_value()
             unembedding += 2.0 * table.shape[0] * table.shape[1] * target
     projections, attention = (sum(cost[n] for cost in costs) for n in (0, 1))
     return Flops(projections, attention, unembedding, others)
@@ -128,7 +128,7 @@ def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, floa
 def _edges(mask: Mask, length: int, keys: int, block: int = 1024) -> int:
     """How many edges a mask draws in a row that is one document without a prefix.
 
-    Masks that read pairs given at run time are counted as if those allowed every edge.
+    Masks that read pairs of run time are counted as if those allowed every edge.
     """
     if mask.pairs:
         return length * keys
@@ -179,7 +179,7 @@ def peak(device_kind: str) -> float | None:
 
 def measured_peak(dtype: Any = "float32", size: int = 1536, seconds: float = 0.5) -> float:
     """FLOP/s of the best of several square products on the default device, with a result in
-    float32: what stands for a peak on a CPU, whose maker names none."""
+    float32: the peak of a CPU, whose maker names none."""
     a = jnp.ones((size, size), dtype)
     run = jax.jit(lambda a: jnp.matmul(a, a, preferred_element_type=jnp.float32))
     jax.block_until_ready(run(a))

@@ -13,6 +13,7 @@ after the other (GradCache: Gao et al. 2021, section 3).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -24,66 +25,111 @@ from transformers_jax.arrays import Array, Key, Params
 from transformers_jax.inputs.arguments import BY_NAME
 from transformers_jax.objectives import Metrics, means
 
-ModelOf = Callable[[Params], Callable[..., Any]]
-
 ONE_FOR_ALL = (*BY_NAME, "position_ids")
 LEAST = 1e-9  # a batch without labels has loss 0, not 0 / 0
 
 
-def gradients(
-    params: Params,
-    *,
-    model_of: ModelOf,
-    objective: Any,
-    batch: Mapping[str, Any],
-    noise: Key,
-    accumulate: int,
-) -> tuple[Params, Metrics]:
-    """(gradient of the loss of the whole batch, {name: (sum, weight)} over all micro-batches).
+@dataclass(frozen=True)
+class BatchLoss:
+    """The loss of a whole batch, which may be cut into micro-batches, and its gradient.
 
-    Args:
+    Attributes:
         model_of: the model with these parameters, which the objective calls.
-
-    Raises:
-        ValueError: a batch that cannot be cut into so many micro-batches.
-        TypeError: an objective that returns something else than (loss, metrics).
+        noise: of the batch; each micro-batch has a key of its own.
+        accumulate: the number of micro-batches.
     """
 
-    def loss_of(params, part, key):
-        return checked(objective, objective(model_of(params), part, key))
+    model_of: Callable[[Params], Callable[..., Any]]
+    objective: Any
+    batch: Mapping[str, Any]
+    noise: Key
+    accumulate: int
 
-    if accumulate == 1:
-        (_, sums), grads = jax.value_and_grad(loss_of, has_aux=True)(params, batch, noise)
-        return grads, sums
-    parts = _micro_batches_and_keys(batch, noise, accumulate)
-    if compares_rows(objective):
-        return _through_vectors(model_of, objective, params, parts)
-    return _accumulated(loss_of, params, parts)
+    def gradients(self, params: Params) -> tuple[Params, Metrics]:
+        """(gradient of the loss, {name: (sum, weight)} over all micro-batches).
 
+        Raises:
+            ValueError: a batch that cannot be cut into so many micro-batches.
+            TypeError: an objective that returns something else than (loss, metrics).
+        """
+        if self.accumulate == 1:
+            of_batch = jax.value_and_grad(self._of_part, has_aux=True)
+            (_, sums), grads = of_batch(params, self.batch, self.noise)
+            return grads, sums
+        if compares_rows(self.objective):
+            return self._through_vectors(params)
+        return self._accumulated(params)
 
-def loss_value(
-    params: Params,
-    *,
-    model_of: ModelOf,
-    objective: Any,
-    batch: Mapping[str, Any],
-    noise: Key,
-    accumulate: int,
-) -> Array:
-    """The loss that `gradients` differentiates, for optimizers with a line search."""
-    if accumulate == 1:
-        return checked(objective, objective(model_of(params), batch, noise))[0]
-    parts = _micro_batches_and_keys(batch, noise, accumulate)
-    if compares_rows(objective):
-        vectors = _vectors(model_of, objective, params, parts)
-        return checked(objective, objective.of(vectors))[0]
+    def value(self, params: Params) -> Array:
+        """The loss, for optimizers with a line search."""
+        if self.accumulate == 1:
+            return self._of_part(params, self.batch, self.noise)[0]
+        if compares_rows(self.objective):
+            return checked(self.objective, self.objective.of(self._vectors(params)))[0]
+        sums = jax.lax.map(lambda part: self._of_part(params, *part)[1]["loss"], self._parts())
+        return means({"loss": jax.tree.map(lambda x: x.sum(0), sums)})["loss"]
 
-    def sums_of(part_and_key):
-        part, key = part_and_key
-        return checked(objective, objective(model_of(params), part, key))[1]["loss"]
+    def _of_part(self, params: Params, part: Any, key: Key) -> tuple[Array, Metrics]:
+        """What the objective returns of a micro-batch."""
+        return checked(self.objective, self.objective(self.model_of(params), part, key))
 
-    sums = jax.lax.map(sums_of, parts)
-    return means({"loss": jax.tree.map(lambda x: x.sum(0), sums)})["loss"]
+    def _parts(self) -> tuple[dict[str, Any], Key]:
+        """The micro-batches and their keys, stacked."""
+        fold = lambda number: jax.random.fold_in(self.noise, number)
+        keys = jax.vmap(fold)(jnp.arange(self.accumulate))
+        return micro_batches(self.batch, self.accumulate), keys
+
+    # ------------------------------------------------------------ sums of means
+
+    def _accumulated(self, params: Params) -> tuple[Params, Metrics]:
+        """The sum over micro-batches, each with its share of every mean in the loss."""
+        parts = self._parts()
+
+        def counts(part):  # of the labels alone: XLA leaves the model out
+            loss = self._of_part(params, *part)[1]["loss"]
+            return {name: count for name, (_, count) in _terms(loss).items()}
+
+        whole = {n: jnp.maximum(c.sum(), LEAST) for n, c in jax.lax.map(counts, parts).items()}
+
+        def share(params, part, key):
+            loss, sums = self._of_part(params, part, key)
+            terms = _terms(sums["loss"])
+            if len(terms) == 1:
+                ((name, (_, count)),) = terms.items()
+                return loss * jax.lax.stop_gradient(count / whole[name]), sums
+            return sum(total / whole[name] for name, (total, _) in terms.items()), sums
+
+        def add(carry, part):
+            (_, sums), grads = jax.value_and_grad(share, has_aux=True)(params, *part)
+            return jax.tree.map(jnp.add, carry, (grads, sums)), None
+
+        first = jax.tree.map(lambda x: x[0], parts)
+        shapes = jax.eval_shape(lambda: (params, self._of_part(params, *first)[1]))
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        return jax.lax.scan(add, zeros, parts)[0]
+
+    # ------------------------------------------------------------ in-batch negatives
+
+    def _vectors(self, params: Params) -> Any:
+        """The vectors of the whole batch, in the order of its rows, computed part by part."""
+        of_part = lambda part: self.objective.vectors(self.model_of(params), *part)
+        return jax.tree.map(_joined, jax.lax.map(of_part, self._parts()))
+
+    def _through_vectors(self, params: Params) -> tuple[Params, Metrics]:
+        """The vectors of all micro-batches, the gradient of the loss by them, and its way back
+        through each micro-batch, which is computed again with the same noise."""
+        loss = lambda vectors: checked(self.objective, self.objective.of(vectors))
+        of_vectors = jax.value_and_grad(loss, has_aux=True)
+        (_, sums), by_vectors = of_vectors(self._vectors(params))
+        by_parts = jax.tree.map(lambda x: _cut(x, self.accumulate), by_vectors)
+
+        def add(grads, part_and_gradient):
+            (part, key), by_part = part_and_gradient
+            _, back = jax.vjp(lambda p: self.objective.vectors(self.model_of(p), part, key), params)
+            return jax.tree.map(jnp.add, grads, back(by_part)[0]), None
+
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return jax.lax.scan(add, zeros, (self._parts(), by_parts))[0], sums
 
 
 def compares_rows(objective: Any) -> bool:
@@ -91,71 +137,8 @@ def compares_rows(objective: Any) -> bool:
     return callable(getattr(objective, "vectors", None))
 
 
-def _micro_batches_and_keys(batch: Mapping[str, Any], noise: Key, count: int) -> Any:
-    keys = jax.vmap(lambda number: jax.random.fold_in(noise, number))(jnp.arange(count))
-    return micro_batches(batch, count), keys
-
-
-# ---------------------------------------------------------------- sums of means
-
-
-def _accumulated(loss_of: Callable[..., Any], params: Params, parts: Any) -> tuple[Params, Metrics]:
-    """The sum over micro-batches, each with its share of every mean in the loss."""
-
-    def counts(part_and_key):  # of the labels alone: XLA leaves the model out
-        loss = loss_of(params, *part_and_key)[1]["loss"]
-        return {name: count for name, (_, count) in _terms(loss).items()}
-
-    whole = {n: jnp.maximum(c.sum(), LEAST) for n, c in jax.lax.map(counts, parts).items()}
-
-    def share(params, part, key):
-        loss, sums = loss_of(params, part, key)
-        terms = _terms(sums["loss"])
-        if len(terms) == 1:
-            ((name, (_, count)),) = terms.items()
-            return loss * jax.lax.stop_gradient(count / whole[name]), sums
-        return sum(total / whole[name] for name, (total, _) in terms.items()), sums
-
-    def add(carry, part_and_key):
-        (_, sums), grads = jax.value_and_grad(share, has_aux=True)(params, *part_and_key)
-        return jax.tree.map(jnp.add, carry, (grads, sums)), None
-
-    first = jax.tree.map(lambda x: x[0], parts)
-    shapes = jax.eval_shape(lambda: (params, loss_of(params, *first)[1]))
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return jax.lax.scan(add, zeros, parts)[0]
-
-
 def _terms(loss: Any) -> Mapping[str, Any]:
     return loss if isinstance(loss, Mapping) else {"loss": loss}
-
-
-# ---------------------------------------------------------------- in-batch negatives
-
-
-def _vectors(model_of: ModelOf, objective: Any, params: Params, parts: Any) -> Any:
-    """The vectors of the whole batch, in the order of its rows, computed part by part."""
-    of_part = lambda part_and_key: objective.vectors(model_of(params), *part_and_key)
-    return jax.tree.map(_joined, jax.lax.map(of_part, parts))
-
-
-def _through_vectors(
-    model_of: ModelOf, objective: Any, params: Params, parts: Any
-) -> tuple[Params, Metrics]:
-    """The vectors of all micro-batches, the gradient of the loss by them, and its way back through
-    each micro-batch, which is computed again with the same noise."""
-    vectors = _vectors(model_of, objective, params, parts)
-    loss = lambda vectors: checked(objective, objective.of(vectors))
-    (_, sums), by_vectors = jax.value_and_grad(loss, has_aux=True)(vectors)
-    cut = jax.tree.map(lambda x: _cut(x, len(parts[1])), by_vectors)
-
-    def add(grads, parts_and_vectors):
-        (part, key), by_part = parts_and_vectors
-        _, back = jax.vjp(lambda p: objective.vectors(model_of(p), part, key), params)
-        return jax.tree.map(jnp.add, grads, back(by_part)[0]), None
-
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    return jax.lax.scan(add, zeros, (parts, cut))[0], sums
 
 
 # ---------------------------------------------------------------- rows

@@ -74,20 +74,10 @@ def guarded(
 def is_elementwise(update: Callable[[Written], Written], old: Written) -> bool:
     """Whether an update has no products of matrices, sorting or loops, so that computing it again
     costs less than keeping it."""
-    return _costly.isdisjoint(_primitives(jax.make_jaxpr(update)(old).jaxpr))
+    return _COSTLY.isdisjoint(_primitives(jax.make_jaxpr(update)(old).jaxpr))
 
 
-_costly = {
-    "dot_general",
-    "conv_general_dilated",
-    "while",
-    "scan",
-    "sort",
-    "fft",
-    "eigh",
-    "qr",
-    "svd",
-}
+_COSTLY = frozenset("dot_general conv_general_dilated while scan sort fft eigh qr svd".split())
 
 
 def _primitives(jaxpr: Any) -> set[str]:

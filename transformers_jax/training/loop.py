@@ -18,7 +18,7 @@ from transformers_jax.training.checksums import names
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import at_stage
 from transformers_jax.training.console import Console
-from transformers_jax.training.devices import place
+from transformers_jax.training.devices import to_devices
 from transformers_jax.training.evaluate import evaluator
 from transformers_jax.training.finish import exportable, sample
 from transformers_jax.training.flops import utilisation
@@ -68,7 +68,7 @@ class Loop:
                 self.report_saved()
                 watchdog.beat(number)
                 self.clock.step(number)
-                if self.is_milestone(number):
+                if self.due(number):
                     with watchdog.patient(f"what follows step {number}"):
                         self.milestone(number)
             with watchdog.patient("the end of the run"):
@@ -81,7 +81,7 @@ class Loop:
         with self.clock("input"):
             batch, position = next(batches)
         inputs = self.input_figures(batch, position, time.perf_counter() - began)
-        batch = place(self.shortened(batch, number), self.run.mesh)
+        batch = to_devices(self.shortened(batch, number), self.run.mesh)
         if number == self.run.start + 1:
             self.screen.status("compiling")
             with self.clock("compile"), self.stop.hurry(START_GRACE):
@@ -111,40 +111,38 @@ class Loop:
 
     # ------------------------------------------------------------ milestones
 
-    def is_milestone(self, number: int) -> bool:
-        """Whether an evaluation, samples or a checkpoint follow a step."""
-        config = self.run.config
-        return self.is_saved(number) or any(
-            _every(number, every) for every in (config.evaluation.every, config.sample.every)
-        )
-
-    def is_saved(self, number: int) -> bool:
-        """Whether a checkpoint follows a step."""
+    def due(self, number: int) -> set[str]:
+        """What follows a step, by the config and the signals so far: evaluation, sample, save."""
         config, stop = self.run.config, self.stop
         last = number == config.steps
-        return last or bool(stop.by) or stop.save or number % config.save_every == 0
+        every = dict(evaluation=config.evaluation.every, sample=config.sample.every)
+        due = {what for what, steps in every.items() if steps and number % steps == 0}
+        if last:
+            due = {"evaluation"}  # samples of the end are drawn from the exported model
+        if last or stop.by or stop.save or number % config.save_every == 0:
+            due.add("save")
+        return due
 
     def milestone(self, number: int) -> None:
         """An evaluation, samples, a checkpoint: each if it is due."""
-        config, clock = self.run.config, self.clock
-        last = number == config.steps
+        due, clock, last = self.due(number), self.clock, number == self.run.config.steps
         assert self.pending is not None
         self.check_finite(number, self.pending[1])
         evaluation: dict[str, float] = {}
-        if last or _every(number, config.evaluation.every):
+        if "evaluation" in due:
             self.screen.status("evaluating")
             with clock("evaluation"):
                 evaluation = self.evaluate(self.run.averaged(self.state), last, self.stop)
             self.count_evaluation(evaluation)
         self.record_pending(evaluation)
         self.screen.status("")
-        if _every(number, config.sample.every) and not last:
+        if "sample" in due:
             with clock("sampling"):
                 sample(self.run, exportable(self.run, self.state), number, self.trackers)
-        if self.is_saved(number):
+        if "save" in self.due(number):  # a signal may have come meanwhile
             self.save(number, evaluation.get("eval_loss"))
             self.stop.save = False
-        self.pace.pause()
+        self.pace.speed.pause()
 
     def save(self, number: int, metric: float | None = None) -> None:
         """Begins to save the state, and the position in the data."""
@@ -185,10 +183,14 @@ class Loop:
         self, batch: dict[str, Any], position: Position, waited: float
     ) -> dict[str, Any]:
         """The figures of a batch before it is used."""
-        places, filled = self.run.places(batch), fill(batch)
-        epoch = round(self.run.stream.epoch(position), 4)
-        tokens = round(places * filled)
-        return dict(places=places, tokens=tokens, fill=filled, epoch=epoch, waited=waited)
+        positions, filled = self.run.positions(batch), fill(batch)
+        return {
+            "places": positions,  # the name that checkpoints have for them
+            "tokens": round(positions * filled),
+            "fill": filled,
+            "epoch": round(self.run.stream.epoch(position), 4),
+            "waited": waited,
+        }
 
     # ------------------------------------------------------------ metrics, a step late
 
@@ -263,35 +265,25 @@ class Pace:
     """The figures of a step that are not the model's: speed, waiting, memory, compute."""
 
     def __init__(self, run: Run) -> None:
-        self.peak, self.progress = run.peak_flops, run.progress
-        self.flops_per_place = run.flops / run.tokens_per_step
+        self.run, self.speed = run, Speed(OVER)
         self._began = time.perf_counter()
-        self._speed = Speed(run.tokens_per_step, OVER)
 
     def tick(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Call when a step has ended; figures of speed are there once there are two."""
+        run, progress = self.run, self.run.progress
         for name in ("tokens", "places"):
-            self.progress[name] = self.progress.get(name, 0) + inputs[name]
-        rate, flops = self._speed.tick(inputs["waited"], inputs["tokens"]), self.flops_per_place
-        steps = self._speed.steps_per_second
+            progress[name] = progress.get(name, 0) + inputs[name]
+        flops = run.flops / run.tokens_per_step  # of a position
+        speed = self.speed.tick(inputs["waited"], inputs["tokens"])
+        steps = speed.get("steps_per_second")
         figures = {
-            "tokens_per_second": rate,
-            "steps_per_second": steps,
-            "mfu": steps and utilisation(flops * inputs["places"], 1 / steps, self.peak),
-            "input_wait": self._speed.input_wait,
+            **speed,
+            "mfu": steps and utilisation(flops * inputs["places"], 1 / steps, run.peak_flops),
             "epoch": inputs["epoch"],
             "fill": round(inputs["fill"], 4) if inputs["fill"] < 1 else None,
-            "tokens": self.progress["tokens"],
-            "flops": flops * self.progress["places"],
+            "tokens": progress["tokens"],
+            "flops": flops * progress["places"],
             "memory": memory(),
             "seconds": round(time.perf_counter() - self._began, 3),
         }
         return {name: value for name, value in figures.items() if value is not None}
-
-    def pause(self) -> None:
-        """The next step does not follow at once."""
-        self._speed.pause()
-
-
-def _every(number: int, every: int) -> bool:
-    return bool(every) and number % every == 0

@@ -127,39 +127,29 @@ def thin(values: Float[np.ndarray, " n"], most: int) -> Float[np.ndarray, " m"]:
 class Speed:
     """Tokens and steps a second over the last steps, and the share of time spent waiting."""
 
-    def __init__(self, tokens: int, over: int = 50):
-        self.tokens = tokens
+    def __init__(self, over: int = 50):
         self._ends: deque[tuple[float, float, float]] = deque(maxlen=over + 1)
 
-    def tick(self, waited: float = 0.0, tokens: float | None = None) -> float | None:
-        """Call when a step has ended: tokens a second, or None until there are two ends.
+    def tick(self, waited: float, tokens: float) -> dict[str, float]:
+        """Call when a step has ended: its figures, or none until there are two ends.
 
         `waited` is how many seconds of this step were spent waiting for data; `tokens` is how many
-        this step had, if it is not the same number in each.
+        this step had.
         """
-        now = time.perf_counter()
-        self._ends.append((now, waited, self.tokens if tokens is None else tokens))
-        return self._per_second(lambda end: end[2])
-
-    @property
-    def steps_per_second(self) -> float | None:
-        """Over the same steps."""
-        return self._per_second(lambda end: 1.0)
-
-    @property
-    def input_wait(self) -> float | None:
-        """Share of the time, from 0 to 1, that went into waiting for data."""
-        return self._per_second(lambda end: end[1])
+        self._ends.append((time.perf_counter(), waited, tokens))
+        (began, *_), *ends = self._ends
+        if not ends:
+            return {}
+        seconds = max(ends[-1][0] - began, 1e-9)
+        return {
+            "tokens_per_second": sum(tokens for _, _, tokens in ends) / seconds,
+            "steps_per_second": len(ends) / seconds,
+            "input_wait": sum(waited for _, waited, _ in ends) / seconds,
+        }
 
     def pause(self) -> None:
         """The next step does not follow at once: there was an evaluation or a save."""
         self._ends.clear()
-
-    def _per_second(self, amount: Callable[[tuple[float, float, float]], float]) -> float | None:
-        if len(self._ends) < 2:
-            return None
-        first, *ends = self._ends
-        return sum(map(amount, ends)) / max(ends[-1][0] - first[0], 1e-9)
 
 
 def memory() -> int:

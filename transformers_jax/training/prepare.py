@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -36,6 +37,9 @@ from transformers_jax.training.samples import POSITIONS
 from transformers_jax.training.state import Step, TrainState, init_state, make_step
 from transformers_jax.training.vocabulary import fit_vocabulary, vocabulary_of
 
+Say = Callable[[str], None]
+"""Prints a line."""
+
 PART_SEED = 1_000_003  # parts of a mixture have noise of their own
 
 
@@ -45,7 +49,7 @@ class Run:
 
     Attributes:
         evaluation: the batches of each held-out set; "" is the main one.
-        limit: rows of the whole run, where passes were asked for.
+        limit: rows of the whole run, where the config has `epochs`.
         progress: what else a checkpoint remembers: the best evaluation, and how many were worse.
     """
 
@@ -65,10 +69,8 @@ class Run:
     schedule_steps: int
     position: Position
     limit: int | None
-    progress: dict[str, Any]
-    start: int
-    flops: float
-    peak_flops: float | None
+    progress: dict[str, Any] = field(default_factory=dict)
+    start: int = 0
 
     def __repr__(self) -> str:
         first = repr(self.model).splitlines()[0]
@@ -79,12 +81,24 @@ class Run:
         """Positions of a batch, on both sides."""
         return self.config.data.batch * (self.config.data.length + self.stream.layout.target)
 
-    def places(self, batch: Batch) -> int:
+    def positions(self, batch: Batch) -> int:
         """Positions of a batch; the one that a decoder's row has in addition does not count."""
         data, rows = self.config.data, len(batch["input_ids"])
         extra = self.config.objective.width(data.length) - data.length
         sides = [batch[name] for name in ("input_ids", "decoder_input_ids") if name in batch]
         return sum(side.size for side in sides) - rows * extra
+
+    @functools.cached_property
+    def flops(self) -> float:
+        """FLOPs of a step."""
+        data, target = self.config.data, self.stream.layout.target or None
+        return flops.flops_per_step(self.model, data.batch, data.length, target)
+
+    @functools.cached_property
+    def peak_flops(self) -> float | None:
+        """FLOP/s that all devices of the run can do at most; None if that is not known."""
+        peak = flops.peak(jax.devices()[0].device_kind)
+        return peak and peak * (1 if self.mesh is None else self.mesh.size)
 
     def take_state(self) -> TrainState:
         """The state, once: the first step takes its memory over."""
@@ -99,7 +113,7 @@ class Run:
     def examples(self, count: int) -> list[Example]:
         """The first examples of the held-out text."""
         part = held_out(self.config, self.corpus.evaluation[""], self.vocabulary)
-        return [part.example(0, turn) for turn in range(min(count, part.pieces.count))]
+        return [part.example(0, number) for number in range(min(count, part.pieces.count))]
 
     def rows_at(self, step: int) -> int:
         """Rows of the batch of a step, counted from 0."""
@@ -112,11 +126,7 @@ class Run:
 
 
 def prepare(
-    config: TrainConfig,
-    folder: RunFolder,
-    checkpoints: Checkpoints,
-    say: Callable[[str], None],
-    clock: Clock,
+    config: TrainConfig, folder: RunFolder, checkpoints: Checkpoints, say: Say, clock: Clock
 ) -> Run:
     """From a config to a run that is ready for its next step.
 
@@ -136,12 +146,9 @@ def prepare(
     vocabulary = vocabulary_of(corpus, size)
     stream = make_stream(config, corpus, vocabulary)
     config, limit = _with_steps(config, stream)
-    schedule_steps = config.schedule_steps or config.steps
     if saved is not None:
         check_same_run(config, corpus.fingerprint, saved)
-        if config.schedule_steps is None and saved["schedule_steps"] != schedule_steps:
-            schedule_steps = saved["schedule_steps"]
-            say(f"the schedule stays {schedule_steps} steps; --schedule-steps N changes it")
+    schedule_steps = _schedule_steps(config, saved, say)
     check_positions(config, stream)
     evaluation = {
         name: evaluation_batches(held_out(config, tokens, vocabulary), name or config.data.path)
@@ -151,20 +158,6 @@ def prepare(
     optimizer = config.optimizer.build(axes_of(model), schedule_steps)
     state = init_state(model, optimizer, jax.random.key(config.seed + 1), mesh=mesh)
     disk.room(folder.path, disk.size_of(state))
-    with clock("restoring"):
-        newest = checkpoints.newest(state, strict=config.resume == "strict", say=say)
-    start, position, progress = 0, stream.start, {}
-    if newest is not None:
-        state, meta = newest
-        start, progress = int(meta["step"]), dict(meta["progress"])
-        check_same_run(config, corpus.fingerprint, meta)
-        if meta["data"] == corpus.fingerprint:
-            position = Position.from_json(meta["position"])
-        else:
-            say(f"the text is another one than at step {start}: it is read from its beginning")
-    folder.write_json("config.json", to_dict(config))
-    if corpus.tokenizer is not None:
-        corpus.tokenizer.save(folder.path)
     settings = config.loss if known == size else dataclasses.replace(config.loss, vocab=known)
     loss = objective(config.objective.loss, settings)
     step = make_step(
@@ -178,18 +171,43 @@ def prepare(
         on_nonfinite=config.on_nonfinite,
         nan_at=config.debug.nan_at,
     )
-    data, peak = config.data, flops.peak(jax.devices()[0].device_kind)
-    cost = flops.flops_per_step(model, data.batch, data.length, stream.layout.target or None)
     run = Run(
         config, folder, checkpoints, corpus, stream, evaluation, vocabulary, mesh, model.abstract(),
-        loss, optimizer, state, step, schedule_steps, position, limit, progress, start, cost,
-        None if peak is None else peak * (1 if mesh is None else mesh.size),
+        loss, optimizer, state, step, schedule_steps, stream.start, limit,
     )  # fmt: skip
+    with clock("restoring"):
+        _restore(run, say)
+    folder.write_json("config.json", to_dict(config))
+    if corpus.tokenizer is not None:
+        corpus.tokenizer.save(folder.path)
     _describe(run, say)
     return run
 
 
-def _describe(run: Run, say: Callable[[str], None]) -> None:
+def _restore(run: Run, say: Say) -> None:
+    """Puts the run where its newest good checkpoint is, if it has one."""
+    strict, fingerprint = run.config.resume == "strict", run.corpus.fingerprint
+    newest = run.checkpoints.newest(run.state, strict=strict, say=say)
+    if newest is None:
+        return
+    run.state, meta = newest
+    run.start, run.progress = int(meta["step"]), dict(meta["progress"])
+    check_same_run(run.config, fingerprint, meta)
+    if meta["data"] == fingerprint:
+        run.position = Position.from_json(meta["position"])
+    else:
+        say(f"the text is another one than at step {run.start}: it is read from its beginning")
+
+
+def _schedule_steps(config: TrainConfig, saved: dict[str, Any] | None, say: Say) -> int:
+    """The length of the learning-rate schedule: unless set, it stays that of the saved run."""
+    if config.schedule_steps is None and saved and saved["schedule_steps"] != config.steps:
+        say(f"the schedule stays {saved['schedule_steps']} steps; --schedule-steps N changes it")
+        return saved["schedule_steps"]
+    return config.schedule_steps or config.steps
+
+
+def _describe(run: Run, say: Say) -> None:
     config, mesh = run.config, run.mesh
     shape = "one device" if mesh is None else " x ".join(f"{k} {v}" for k, v in mesh.shape.items())
     say(f"{run.corpus.origin}; text {run.corpus.fingerprint}")

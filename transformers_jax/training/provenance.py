@@ -23,8 +23,8 @@ def start_run(
 ) -> dict[str, Any]:
     """Writes run.json when a process is about to make its first step; returns its content.
 
-    `about` describes the run: `model_type`, `parameters`, `objective`, `steps` (the number asked
-    for), `tokens_per_step`, `data` ({"origin", "fingerprint", ...}) and more. What an earlier
+    `about` describes the run: `model_type`, `parameters`, `objective`, `steps` (of the
+    config), `tokens_per_step`, `data` ({"origin", "fingerprint", ...}) and more. What an earlier
     process wrote stays: its start is the run's start.
     """
     from transformers_jax.inspection.environment import devices, packages, system

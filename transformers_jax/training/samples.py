@@ -79,12 +79,12 @@ def fill_in(model: Any, example: Example, tokenizer: Any = None) -> str:
     logits = out["logits"] if "logits" in out else out["prediction_logits"]
     masked = labels != IGNORED
     filled = np.where(masked, np.asarray(jnp.argmax(logits[0], axis=-1)), ids)
-    right = int((filled == labels)[masked].sum())
+    correct = int((filled == labels)[masked].sum())
     return _lines(
-        given=spell(tokenizer, ids),
-        wanted=spell(tokenizer, np.where(masked, labels, ids)),
+        input=spell(tokenizer, ids),
+        target=spell(tokenizer, np.where(masked, labels, ids)),
         filled=spell(tokenizer, filled),
-        right=f"{right} of {int(masked.sum())}",
+        correct=f"{correct} of {int(masked.sum())}",
     )
 
 
@@ -97,11 +97,11 @@ def answer(model: Any, example: Example, tokenizer: Any = None, tokens: int = 20
     most = min(tokens, 2 * len(labels) + 8)  # a longer answer only repeats itself
     rows = jnp.asarray(ids)[None]
     ones = jnp.ones_like(rows)
-    said = generate(model, input_ids=rows, attention_mask=ones, max_new_tokens=most)
+    output = generate(model, input_ids=rows, attention_mask=ones, max_new_tokens=most)
     return _lines(
-        given=spell(tokenizer, ids),
-        wanted=spell(tokenizer, labels),
-        said=spell(tokenizer, np.asarray(said)[0, 1:]),  # behind the start token
+        input=spell(tokenizer, ids),
+        target=spell(tokenizer, labels),
+        output=spell(tokenizer, np.asarray(output)[0, 1:]),  # behind the start token
     )
 
 
@@ -130,4 +130,4 @@ def read_samples(folder: Path) -> dict[int, list[str]]:
 
 
 def _lines(**parts: str) -> str:
-    return "\n".join(f"{name + ':':<8}{text}" for name, text in parts.items())
+    return "\n".join(f"{name + ':':<9}{text}" for name, text in parts.items())

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from transformers_jax.training.checksums import names
-from transformers_jax.training.recorded import read_record, seal, spell
+from transformers_jax.training.recorded import seal, spell
 from transformers_jax.training.state import TrainState
 
 
@@ -76,14 +76,6 @@ def completed(record: dict[str, Any], measured: Any) -> dict[str, Any]:
             "the checkpoints before it are intact"
         )
     return seal({**record, "checksums": dict(zip(record["arrays"], map(int, sums)))})
-
-
-def same_content(path: Path, record: dict[str, Any]) -> bool:
-    """Whether the step at `path` can be read and has the checksums of the record."""
-    try:
-        return read_record(path)["checksums"] == record["checksums"]
-    except ValueError:
-        return False
 
 
 def all_processes(good: bool) -> bool:

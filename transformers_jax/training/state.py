@@ -1,8 +1,8 @@
 """TrainState and make_step: one step of training as one compiled program.
 
-A step differentiates the objective (over micro-batches, if asked), clips the gradient by its
-global norm, lets the optimizer update, and returns the new state in the memory of the old one. If
-the loss, the gradient or what would be written is not finite, parameters and optimizer are
+A step differentiates the objective (over micro-batches, if there are several), clips the gradient
+by its global norm, lets the optimizer update, and returns the new state in the memory of the old
+one. If the loss, the gradient or what would be written is not finite, parameters and optimizer are
 returned bit for bit as they were.
 """
 
@@ -31,10 +31,11 @@ from transformers_jax.nn.param import flatten, merge, split
 from transformers_jax.objectives import Objective, means
 from transformers_jax.optim import Optimizer, state_axes, without_frozen
 from transformers_jax.training import guard
-from transformers_jax.training.gradients import gradients, loss_value
+from transformers_jax.training.gradients import BatchLoss
 
 Batch = Mapping[str, ArrayLike]
-Step = Callable[["TrainState", Batch], tuple["TrainState", dict[str, Float[Array, ""]]]]
+Metrics = dict[str, Float[Array, ""]]
+Step = Callable[["TrainState", Batch], tuple["TrainState", Metrics]]
 
 
 @functools.partial(
@@ -80,6 +81,116 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainStep:
+    """`step(state, batch) -> (state, metrics)`, compiled; the memory of the passed state is reused.
+
+    Metrics are means over the batch: `loss` and whatever the objective reports, `gradient_norm`
+    (of all that is trained, before clipping), `finite` (whether the update was made: loss,
+    gradient, new parameters and optimizer state are all finite), `first_nonfinite` (the index, in
+    the order of `jax.tree.leaves(params)`, of the first gradient that is not finite, or of the
+    first parameter where only the update is not; -1 for none, or the optimizer's state alone),
+    `skipped` (so far), and `learning_rate` if a schedule is known.
+
+    A batch of NumPy arrays is checked as a call of the model checks its arguments, before it is
+    sent off. Arrays on a device are not read, which would wait for all of the device's work: their
+    shapes are checked once, when the step is traced, and a label outside the classes then gives a
+    step that is not finite.
+
+    Attributes:
+        model_of: the model with these parameters, which the objective calls.
+        check: raises ValueError for a batch that the model cannot take.
+        skips: whether a step that is not finite is counted.
+    """
+
+    model_of: Callable[[Params], Callable[..., Any]]
+    objective: Objective
+    optimizer: Optimizer
+    check: Callable[[Batch], None]
+    mesh: Mesh | None
+    shardings: TrainState | None
+    accumulate: int
+    clip: float | None
+    skips: bool
+    nan_at: int | None
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        names = "a dict of arrays by the names of the model's arguments"
+        expected = ((state, TrainState, "what tj.init_state gives"), (batch, Mapping, names))
+        for value, kind, description in expected:
+            if not isinstance(value, kind):
+                message = f"step(state, batch): expected {description}; {type(value)} came"
+                raise TypeError(message)
+        if all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(batch)):
+            self.check(batch)
+        return self.program(state, batch)
+
+    def __getattr__(self, name: str) -> Any:
+        """The attributes of the compiled function: `lower`, `trace`, ..."""
+        return getattr(self.program, name)
+
+    @functools.cached_property
+    def program(self) -> Any:
+        """The compiled function. Its results' shardings are pinned: left alone, XLA gave gradients
+        and Adam's moments back without the fsdp cut."""
+        outs = None if self.mesh is None else (self.shardings, shard.replicated(self.mesh))
+        return jax.jit(self._traced, donate_argnums=0, out_shardings=outs)
+
+    def _traced(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        with shard.use(self.mesh), ordinary():
+            self.check(batch)  # the model may be called with micro-batches only
+            noise = jax.random.fold_in(state.key, state.step)
+            loss = BatchLoss(self.model_of, self.objective, batch, noise, self.accumulate)
+            grads, metrics = self._gradients(loss, state)
+            norm, bad_gradient = guard.measured(grads)
+            finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
+            update = self._update(loss, metrics["loss"], grads, norm)
+            old, on_cpu = (state.params, state.opt), jax.default_backend() == "cpu"
+            (params, opt), good, bad_update = guard.guarded(finite, update, old, branch=on_cpu)
+            left_out = 1 - good.astype(jnp.int32)
+            skipped = state.skipped + (left_out if self.skips else 0)
+            number = state.step + (1 if self.skips else 1 - left_out)
+            metrics |= {
+                "gradient_norm": norm,
+                "finite": good,
+                "first_nonfinite": jnp.where(finite, bad_update, bad_gradient),
+                "skipped": skipped,
+            }
+            if self.optimizer.schedule is not None:
+                metrics["learning_rate"] = self.optimizer.schedule(state.step - state.skipped)
+            return TrainState(number, params, opt, state.key, skipped), metrics
+
+    def _gradients(self, loss: BatchLoss, state: TrainState) -> tuple[Params, Metrics]:
+        """(the gradient of all that is trained, the means that the objective reports)."""
+        grads, sums = loss.gradients(state.params)
+        if self.nan_at is not None:
+            factor = jnp.where(state.step + 1 == self.nan_at, jnp.nan, 1.0)
+            grads = jax.tree.map(lambda g: g * factor.astype(g.dtype), grads)
+            sums = {**sums, "loss": jax.tree.map(lambda x: x * factor, sums["loss"])}
+        if self.optimizer.frozen is not None:
+            grads = without_frozen(grads, self.optimizer.frozen)
+        if self.shardings is not None:
+            grads = jax.lax.with_sharding_constraint(grads, self.shardings.params)
+        return grads, means(sums)
+
+    def _update(
+        self, loss: BatchLoss, value: Array, grads: Params, norm: Array
+    ) -> Callable[[guard.Written], guard.Written]:
+        """From parameters and optimizer's state to the next, by the gradient after clipping."""
+        optimizer: Any = self.optimizer.transformation
+        extras = _extras(optimizer, loss, value, grads)
+        if self.clip is not None:
+            scale = jnp.minimum(1.0, self.clip / jnp.maximum(norm, 1e-12))
+            grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
+
+        def update(old: guard.Written) -> guard.Written:
+            params, state = old
+            updates, state = optimizer.update(grads, state, params, **extras)
+            return optax.apply_updates(params, updates), state
+
+        return update
+
+
 def make_step(
     model: Model | Callable[..., Any],
     objective: Objective,
@@ -95,18 +206,7 @@ def make_step(
     on_nonfinite: Literal["abort", "skip"] = "abort",
     nan_at: int | None = None,
 ) -> Step:
-    """A jitted `step(state, batch) -> (state, metrics)`; the given state's memory is reused.
-
-    Metrics are means over the batch: `loss` and whatever the objective reports, `gradient_norm`
-    (of all that is trained, before clipping), `finite` (whether the update was made: loss,
-    gradient, new parameters and optimizer state are all finite), `first_nonfinite` (the index, in
-    the order of `jax.tree.leaves(params)`, of the first gradient that is not finite, or of the
-    first parameter where only the update is not; -1 for none, or the optimizer's state alone),
-    `skipped` (so far), and `learning_rate` if a schedule is known.
-
-    A batch of NumPy arrays is checked as a call of the model checks its arguments, before it is
-    sent off; arrays that are on a device are not read, and a label outside the classes then gives
-    a step that is not finite.
+    """The compiled `step(state, batch) -> (state, metrics)` that is described by `TrainStep`.
 
     Args:
         model: a Model, or `apply(params, **inputs)`; a mesh then needs `axes` and `params` too
@@ -115,8 +215,8 @@ def make_step(
             -> (mean loss, {name: (sum, weight)}), of which the entry "loss" is needed: its
             sum / weight (of its parts, added up) is the mean loss.
         optimizer: what a record of `transformers_jax.optim` builds, or any optax transformation;
-            those that ask for more are given `value`, `grad` (before clipping), `value_fn`,
-            `obj_fn` and `grad_fn`, of the whole batch.
+            those that take more arguments get `value`, `grad` (before clipping),
+            `value_fn`, `obj_fn` and `grad_fn`, of the whole batch.
         accumulate: micro-batches per step, of the rows of one batch; loss and gradient are those
             of the whole batch. Its arrays have as many rows each; `tags`, `pairs` and
             `position_ids` may have one for all, and what has no axes is in every micro-batch.
@@ -132,6 +232,27 @@ def make_step(
             step, a batch that the model cannot take or that micro-batches do not divide.
         TypeError: from a step, an objective that returns something else.
     """
+    _check_settings(objective, accumulate, clip, on_nonfinite)
+    check: Any = lambda batch: None
+    if isinstance(model, Model):
+        axes, params = axes_of(model), functional(model)[1]
+        if inputs_of := getattr(
+            objective, "inputs", None
+        ):  # without arrays, which would stay alive
+            check = functools.partial(_check_batch, model.abstract(), inputs_of)
+    model_of, optimizer = _model_of(model, compute_dtype), _optimizer(optimizer, schedule)
+    shardings = None
+    if mesh is not None:
+        if axes is None or params is None:
+            raise ValueError("make_step(apply, ..., mesh=) needs axes= and params=")
+        shardings = state_shardings(axes, params, optimizer, mesh)
+    skips = on_nonfinite == "skip"
+    return TrainStep(
+        model_of, objective, optimizer, check, mesh, shardings, accumulate, clip, skips, nan_at
+    )
+
+
+def _check_settings(objective: Any, accumulate: Any, clip: Any, on_nonfinite: Any) -> None:
     if on_nonfinite not in ("abort", "skip"):
         raise ValueError(f"on_nonfinite={on_nonfinite!r}: expected 'abort' or 'skip'")
     if not isinstance(accumulate, int) or accumulate < 1:
@@ -140,106 +261,24 @@ def make_step(
         raise ValueError(f"clip={clip!r}: expected a norm above 0, or None for no clipping")
     if not callable(objective):
         raise TypeError(f"objective is {objective!r}; expected one such as tj.supervised")
-    update = _optax(optimizer)
-    frozen = optimizer.frozen if isinstance(optimizer, Optimizer) else None
-    schedule = schedule or (optimizer.schedule if isinstance(optimizer, Optimizer) else None)
-    skips, check = on_nonfinite == "skip", None
-    inputs_of = getattr(objective, "inputs", None)
-    model_of: Callable[[Params], Callable[..., Any]]
+
+
+def _model_of(model: Any, compute_dtype: str | None) -> Callable[[Params], Callable[..., Any]]:
+    """From parameters to what an objective calls, without parameters of its own."""
     if isinstance(model, Model):
-        axes, params = axes_of(model), functional(model)[1]
-        if inputs_of is not None:  # without arrays, which would stay alive
-            check = functools.partial(_check_batch, model.abstract(), inputs_of)
         model = model if compute_dtype is None else model.abstract(compute=compute_dtype)
-        model_of = functools.partial(merge, split(model)[0])
-    elif not callable(model):
+        return functools.partial(merge, split(model)[0])
+    if not callable(model):
         check_model(model, "make_step")
-    else:
-        model_of = lambda params: functools.partial(model, params)
-        if compute_dtype is not None:
-            raise ValueError("compute_dtype needs the Model itself; a function has its own")
-    shardings = None
-    if mesh is not None:
-        if axes is None or params is None:
-            raise ValueError("make_step(apply, ..., mesh=) needs axes= and params=")
-        shardings = state_shardings(axes, params, update, mesh)
-
-    def step(state: TrainState, batch: Batch):
-        expected = "step(state, batch): expected "
-        if not isinstance(state, TrainState):
-            raise TypeError(f"{expected}what tj.init_state gives; {type(state)} came")
-        if not isinstance(batch, Mapping):
-            names = "a dict of arrays by the names of the model's arguments"
-            raise TypeError(f"{expected}{names}; {type(batch)} came")
-        with shard.use(mesh), ordinary():
-            if check is not None:  # the model may be called with micro-batches only
-                check(batch)
-            noise = jax.random.fold_in(state.key, state.step)
-            of_loss: Any = dict(model_of=model_of, objective=objective, batch=batch, noise=noise)
-            of_loss["accumulate"] = accumulate
-            grads, sums = gradients(state.params, **of_loss)
-            if nan_at is not None:
-                factor = jnp.where(state.step + 1 == nan_at, jnp.nan, 1.0)
-                grads = jax.tree.map(lambda g: g * factor.astype(g.dtype), grads)
-                sums = {**sums, "loss": jax.tree.map(lambda x: x * factor, sums["loss"])}
-            if frozen is not None:
-                grads = without_frozen(grads, frozen)
-            if shardings is not None:
-                grads = jax.lax.with_sharding_constraint(grads, shardings.params)
-            metrics = means(sums)
-            norm, first = guard.measured(grads)
-            finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
-            more = _extras(update, metrics["loss"], grads, of_loss)
-            if clip is not None:
-                scale = jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-12))
-                grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
-
-            def updated(old: guard.Written) -> guard.Written:
-                updates, opt = update.update(grads, old[1], old[0], **more)
-                return optax.apply_updates(old[0], updates), opt
-
-            old, on_cpu = (state.params, state.opt), jax.default_backend() == "cpu"
-            (new, opt), good, spoiled = guard.guarded(finite, updated, old, branch=on_cpu)
-            left_out = 1 - good.astype(jnp.int32)
-            skipped = state.skipped + (left_out if skips else 0)
-            number = state.step + (1 if skips else 1 - left_out)
-            first = jnp.where(finite, spoiled, first)
-            metrics |= {"gradient_norm": norm, "finite": good, "first_nonfinite": first}
-            metrics["skipped"] = skipped
-            if schedule is not None:
-                metrics["learning_rate"] = schedule(state.step - state.skipped)
-            return TrainState(number, new, opt, state.key, skipped), metrics
-
-    # pinned: left alone, XLA gave gradients and Adam's moments back without the fsdp cut
-    outs = None if mesh is None else (shardings, shard.replicated(mesh))
-    program = jax.jit(step, donate_argnums=0, out_shardings=outs)
-    return program if check is None else _Checked(program, check)
+    if compute_dtype is not None:
+        raise ValueError("compute_dtype needs the Model itself; a function has its own")
+    return lambda params: functools.partial(model, params)
 
 
 def _check_batch(model: Model, inputs_of: Callable[..., list[Mapping[str, Any]]], batch: Batch):
     """Raises ValueError for a batch that the model cannot take: of tracers, by their shapes."""
     for inputs in inputs_of(model, batch):
         model.check({n: traceable(n, value) for n, value in inputs.items() if value is not None})
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """A step that checks the values of a batch of NumPy arrays before it is sent off. Arrays on a
-    device are not read, which would wait for all of the device's work: their shapes are checked
-    once, when the program is traced."""
-
-    program: Any
-    check: Callable[[Batch], None]
-
-    def __call__(self, state: TrainState, batch: Batch) -> Any:
-        leaves = jax.tree.leaves(batch) if isinstance(batch, Mapping) else [None]
-        if all(isinstance(leaf, np.ndarray) for leaf in leaves):
-            self.check(batch)
-        return self.program(state, batch)
-
-    def __getattr__(self, name: str) -> Any:
-        """The attributes of the compiled function: `lower`, `trace`, ..."""
-        return getattr(self.program, name)
 
 
 def init_state(
@@ -255,9 +294,9 @@ def init_state(
     over the memory of the state, so the model's own arrays are copied.
     """
     check_key(key)
-    update, params, shardings = _optax(optimizer), functional(model)[1], None
+    optimizer, params, shardings = _optimizer(optimizer), functional(model)[1], None
     if mesh is not None:
-        shardings = state_shardings(axes_of(model), params, update, mesh)
+        shardings = state_shardings(axes_of(model), params, optimizer, mesh)
         params = jax.device_put(params, shardings.params)
         key = jax.device_put(key, shard.replicated(mesh))
 
@@ -265,7 +304,9 @@ def init_state(
         """Of copies: jit hands untouched inputs through, and the first step overwrites them."""
         copies, numbers = jax.tree.map(jnp.copy, (params, jax.random.key_data(key)))
         noise = jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(key))
-        return TrainState(jnp.zeros((), jnp.int32), copies, update.init(params), noise)
+        return TrainState(
+            jnp.zeros((), jnp.int32), copies, optimizer.transformation.init(params), noise
+        )
 
     return jax.jit(fresh, out_shardings=shardings)(params, key)
 
@@ -290,32 +331,35 @@ def state_shardings(
         own = state_axes(path, leaf.shape, names, shapes)
         return everywhere if own is None else shard.shardings(own, leaf, mesh)
 
-    opt = jax.eval_shape(_optax(optimizer).init, params)
+    opt = jax.eval_shape(_optimizer(optimizer).transformation.init, params)
     opt = jax.tree_util.tree_map_with_path(sharding, opt)
     of_params: Any = shard.shardings(axes, params, mesh)
     return TrainState(everywhere, of_params, opt, everywhere, everywhere)  # type: ignore[arg-type]
 
 
-def _optax(
-    optimizer: Optimizer | optax.GradientTransformation,
-) -> optax.GradientTransformationExtraArgs:
-    """The transformation of an optimizer of ours or of optax."""
-    if isinstance(optimizer, Optimizer):
-        optimizer = optimizer.transformation
-    if not hasattr(optimizer, "update"):
+def _optimizer(
+    optimizer: Optimizer | optax.GradientTransformation, schedule: Any = None
+) -> Optimizer:
+    """An optimizer of ours, which takes extra arguments, of one of ours or of optax."""
+    if not isinstance(optimizer, Optimizer):
+        optimizer = Optimizer(optimizer, None)
+    if not hasattr(optimizer.transformation, "update"):
         raise TypeError(
-            f"optimizer is {optimizer!r}; expected one of optax, such as optax.adamw(1e-4)"
+            f"optimizer is {optimizer.transformation!r}; expected one of optax, such as "
+            "optax.adamw(1e-4)"
         )
-    return optax.with_extra_args_support(optimizer)
+    transformation = optax.with_extra_args_support(optimizer.transformation)
+    schedule = schedule or optimizer.schedule
+    return optimizer._replace(transformation=transformation, schedule=schedule)
 
 
-def _extras(update: Any, value: Array, grads: Params, of_loss: dict[str, Any]) -> dict[str, Any]:
+def _extras(optimizer: Any, loss: BatchLoss, value: Array, grads: Params) -> dict[str, Any]:
     """The extra arguments of transformations of optax, as far as this one takes them. A line search
     passes all others on to its function."""
-    value_fn = lambda params, *, obj_fn=None, grad_fn=None: loss_value(params, **of_loss)
-    grad_fn = lambda params, number=0: gradients(params, **of_loss)[0]
+    value_fn = lambda params, *, obj_fn=None, grad_fn=None: loss.value(params)
+    grad_fn = lambda params, number=0: loss.gradients(params)[0]
     every = dict(value=value, grad=grads, value_fn=value_fn, obj_fn=value_fn, grad_fn=grad_fn)
-    parameters = inspect.signature(update.update).parameters
+    parameters = inspect.signature(optimizer.update).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return every
     return {name: x for name, x in every.items() if name in parameters}

@@ -1,4 +1,4 @@
-"""Signals: SIGTERM and SIGINT ask a run to save and to end, SIGUSR1 to save and go on.
+"""Signals: SIGTERM and SIGINT make a run save and end, SIGUSR1 makes it save and go on.
 
 Python runs signal handlers between two of its own instructions: not while XLA compiles, nor while a
 step is awaited. So the system writes the number of a signal into a pipe, and a thread that reads
@@ -20,33 +20,32 @@ from typing import Any
 import numpy as np
 
 GRACE = 60.0
-"""Seconds that a run has to save and to end once it was asked to."""
+"""Seconds that a run has to save and to end once it has received a signal."""
 
 _CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Stop:
-    """What signals have asked for; read between steps, between batches of evaluation, before a
-    save.
+    """What signals request; read between steps, between batches of evaluation, before a save.
 
-    A second SIGINT ends the process at once. Outside the main thread signals are left alone. Where
-    there are several processes, the attributes are what all have agreed on, and set by `agreed`.
+    A second SIGINT ends the process at once. Outside the main thread signals keep their handlers.
+    Where there are several processes, the attributes are what all have agreed on, in `agreed`.
 
     Args:
         grace: seconds after which the process is ended by force.
-        leave: ends the process with a code, `os._exit` if not given.
+        leave: ends the process with a code, `os._exit` by default.
 
     Attributes:
-        by: the signal that asked to end, or None.
-        save: whether a save was asked for; set it to False when it is begun.
+        by: the signal that ends the run, or None.
+        save: whether a save was requested; set it to False when it is begun.
     """
 
     def __init__(self, grace: float = GRACE, leave: Callable[[int], Any] | None = None) -> None:
         self.by: signal.Signals | None = None
         self.save = False
         self._grace, self._leave = grace, leave or os._exit
-        self._asked: signal.Signals | None = None  # of this process alone
-        self._asks_save = False
+        self._received: signal.Signals | None = None  # of this process alone
+        self._received_save = False
         self._several = False
         self._flags: Any = None  # gathered from all processes at the step before
         self._gather: Any = None
@@ -87,8 +86,8 @@ class Stop:
 
     def _set_grace(self, seconds: float) -> None:
         self._grace = seconds
-        if self._asked is not None and self._clock is not None:
-            self._start_clock(self._asked, seconds)
+        if self._received is not None and self._clock is not None:
+            self._start_clock(self._received, seconds)
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
@@ -121,12 +120,12 @@ class Stop:
 
     def _receive(self, number: signal.Signals) -> None:
         if number == signal.SIGUSR1:
-            self._asks_save = True
+            self._received_save = True
             self.save = self.save or not self._several
-        elif number == signal.SIGINT and self._asked == signal.SIGINT:
+        elif number == signal.SIGINT and self._received == signal.SIGINT:
             self._leave(130)
         else:
-            first, self._asked = self._asked is None, number
+            first, self._received = self._received is None, number
             self.by = self.by if self._several else number
             if first:
                 self._start_clock(number, self._grace)
@@ -148,7 +147,7 @@ class Stop:
         self._leave(128 + int(number))
 
     def _send(self) -> Any:
-        """Asks every device for the greatest [signal, save] of all processes; does not wait."""
+        """Gathers on the devices the greatest [signal, save] of all processes; does not wait."""
         import jax
         from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -161,8 +160,8 @@ class Stop:
                     cut, np.tile(flags, (jax.local_device_count(), 1))
                 )
             )
-        saving, self._asks_save = self._asks_save, False
-        return self._gather(np.asarray([[int(self._asked or 0), int(saving)]], np.int32))
+        saving, self._received_save = self._received_save, False
+        return self._gather(np.asarray([[int(self._received or 0), int(saving)]], np.int32))
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

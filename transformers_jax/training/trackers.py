@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from transformers_jax.training.metrics import Line, is_number, measured, parse
 
 
 class Tracker:
-    """A place that figures are written to; anything with these methods is one."""
+    """Where figures are written; anything with these methods is one."""
 
     def start(self, run: dict[str, Any]) -> None:
         """What the run is: the content of run.json, and the config under "config"."""
@@ -228,17 +229,14 @@ def _import(package: str, extra: str) -> Any:
 
 
 def _truncate(file: Path, start: int) -> int:
-    """Ends a metrics.jsonl behind the step `start`; returns the number of lines removed."""
-    size = dropped = 0
-    if file.exists():
-        with file.open("rb") as stream:
-            for text in stream:
-                line = parse(text)
-                whole = line is not None and line["step"] <= start and text.endswith(b"\n")
-                if whole and not dropped:
-                    size += len(text)
-                else:
-                    dropped += 1
-    if dropped:
-        os.truncate(file, size)
-    return dropped
+    """Ends a metrics.jsonl after the step `start`; returns the number of lines removed."""
+
+    def lasts(text: bytes) -> bool:
+        line = parse(text)
+        return line is not None and line["step"] <= start and text.endswith(b"\n")
+
+    lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
+    lasting = list(takewhile(lasts, lines))
+    if len(lasting) < len(lines):
+        os.truncate(file, sum(map(len, lasting)))
+    return len(lines) - len(lasting)

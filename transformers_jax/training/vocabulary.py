@@ -1,4 +1,4 @@
-"""The vocabulary of a run: its size, its special tokens, and what the objective is told of it."""
+"""The vocabulary of a run: its size, its special tokens, and what the objective knows of it."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Watchdog:
         folder: of the run; the stacks of all threads are added to stacks.txt in it.
         least: seconds.
         first: seconds until the first step is finished, compilation included.
-        leave: ends the process with a code, `os._exit` if not given.
+        leave: ends the process with a code, `os._exit` by default.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Watchdog:
         self._leave(EXIT_CODE)
 
     def _report(self, task: str, limit: float) -> None:
-        """Prints one line, and where every thread stands."""
+        """Prints one line, and the stack of every thread."""
         last = "no step" if self._step is None else f"step {self._step}"
         line = (
             f"watchdog: {task} has not ended within {limit:.1f} s ({last} was the last to be "
