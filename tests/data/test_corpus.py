@@ -64,7 +64,7 @@ def digest(ids):
 def test_a_stream_of_text_is_the_same_for_ever(docs, text, source, kind, train, held):
     path = "python_docs" if source == "docs" else text
     corpus = load_corpus(Data(path=path, tokenizer=kind, vocab_size=300))
-    assert digest(corpus.train) == train
+    assert digest(corpus.parts[0].tokens.ids) == train
     assert digest(corpus.evaluation[""].ids) == held
 
 
@@ -127,8 +127,6 @@ def test_shares_are_given_or_follow_from_sizes(text, lines):
     settings = Data(mixture=(f"{text}=0.25", f"{lines}=0.75"), tokenizer="byte", documents="line")
     corpus = load_corpus(settings)
     assert [(part.name, part.share) for part in corpus.parts] == [(text, 0.25), (lines, 0.75)]
-    with pytest.raises(ValueError, match="go by its parts"):
-        _ = corpus.train
     sizes = np.array([len(part.tokens.ids) for part in corpus.parts])
     for temperature in (1.0, 2.0):
         by_size = load_corpus(

@@ -17,11 +17,11 @@ import numpy as np
 
 from transformers_jax.arrays import Int
 from transformers_jax.data.tokens import (
-    CHUNK,
     DTYPES,
     Encoded,
     Joined,
     Tokens,
+    chunks,
     collect,
     fingerprint,
 )
@@ -240,8 +240,7 @@ def _read_shards(
 
 def largest(ids: Any) -> int:
     """The largest id, read in chunks; -1 if there is none."""
-    starts = range(0, len(ids), CHUNK)
-    return max((int(np.max(ids[start : start + CHUNK])) for start in starts), default=-1)
+    return max((int(part.max()) for _, part in chunks(ids)), default=-1)
 
 
 def _npy(array: np.ndarray) -> bytes:

@@ -22,8 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.data.documents import batches, encode_batch, split_source
-from transformers_jax.data.sources import open_source
+from transformers_jax.data.documents import batches, encode_batch, open_documents
 from transformers_jax.data.token_folders import META, SHARD_SIZE, Writer, check_tokens, read_meta
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, smallest_dtype
@@ -87,18 +86,20 @@ def tokenize(
     if processes < 1:
         raise ValueError(f"--processes ({processes}) must be at least 1")
     out = Path(out).expanduser()
-    source = open_source(request.source, request.field, request.documents)
+    fraction = request.eval_fraction or None
+    source = open_documents(request.source, request.field, request.documents, fraction, request.eos)
     if source.ids:
         raise ValueError(f"{request.source} holds ids already; there is nothing to tokenize")
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         arguments = json.loads(json.dumps(asdict(request)))
         _claim(out, {**arguments, "source_fingerprint": source.fingerprint})
-        parts, single = split_source(source, request.eval_fraction or None)
-        tail = "" if request.eos or single else source.separator
-        tokenizer = _tokenizer(request, out, (text + tail for text in parts["train"]))
+        parts, separator = source.splits, source.separator
+        tokenizer = _tokenizer(request, out, (text + separator for text in parts["train"]))
         end = tokenizer.vocabulary().need("eos") if request.eos else None
-        work = functools.partial(encode_batch, tail=tail, eos=end, sentences=request.sentences)
+        work = functools.partial(
+            encode_batch, separator=separator, eos=end, sentences=request.sentences
+        )
         began = time.perf_counter()
         encoded = sum(
             _write(out / split, texts, request, tokenizer, work, processes, say)

@@ -8,7 +8,7 @@ token_folders.py writes and reads them; here is what they are once they are read
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 from transformers_jax.arrays import Int
 
 DTYPES = ("uint16", "uint32", "int32")
-CHUNK = 1 << 22  # ids that are looked at together
+CHUNK = 1 << 22  # ids that are read together
 
 
 class Joined:
@@ -142,11 +142,17 @@ class Tokens:
         return self._fingerprint or fingerprint(self.ids, self.starts, self.sentences)
 
 
+def chunks(ids: Any) -> Iterator[tuple[int, np.ndarray]]:
+    """(start, ids from there on) in pieces that fit into memory."""
+    for start in range(0, len(ids), CHUNK):
+        yield start, np.asarray(ids[start : start + CHUNK])
+
+
 def fingerprint(ids: Any, starts: np.ndarray, sentences: np.ndarray | None) -> str:
     """16 hex digits that do not depend on the ids' dtype, nor on how they are cut into shards."""
     digest = hashlib.sha256(f"{len(ids)} {len(starts)} {sentences is not None}".encode())
-    for start in range(0, len(ids), CHUNK):
-        digest.update(np.asarray(ids[start : start + CHUNK]).astype("<u4").tobytes())
+    for _, part in chunks(ids):
+        digest.update(part.astype("<u4").tobytes())
     digest.update(starts.astype("<i8").tobytes())
     if sentences is not None:
         digest.update(sentences.astype("<i8").tobytes())
