@@ -83,6 +83,14 @@ def test_texts_of_the_target_side_are_read_by_the_target_tokenizer(name, tmp_pat
     assert rows(tokenizer.target.batch(texts())) == case["target_ids"]
 
 
+def test_tokens_of_languages_are_in_an_order_that_no_hash_seed_changes(tmp_path):
+    """A run that is continued in a new process compares the fingerprint of its tokenizer."""
+    tokenizer = load_tokenizer(write("marian", tmp_path))
+    codes = [t for t in tokenizer.inner.inner.get_vocab() if t.startswith(slow.CODE)]
+    assert len(codes) > 1
+    assert sorted(codes, key=tokenizer.inner.inner.token_to_id) == sorted(codes)
+
+
 def test_languages_are_told_by_their_codes(tmp_path):
     folder = write("mbart", tmp_path)
     given = load_tokenizer(folder, src_lang="en_XX", tgt_lang="ro_RO")

@@ -125,17 +125,17 @@ class Writer:
         """Writes what waits, then meta.json, with `more` in it; the folder is then whole."""
         if self._waiting:
             self._finish_shard()
-        ids, starts, sentences = _read_shards(self.folder, self.shards, self.dtype, self.sentences)
+        tokens = _read_shards(self.folder, self.shards, self.dtype, self.sentences)
         meta = {
             "format": FORMAT,
             "version": VERSION,
             "dtype": self.dtype,
-            "documents": len(starts) - 1,
-            "ids": len(ids),
-            "largest": largest(ids),
+            "documents": len(tokens),
+            "ids": len(tokens.ids),
+            "largest": largest(tokens.ids),
             "sentences": self.sentences,
             "text_bytes": sum(shard["text_bytes"] for shard in self.shards) or None,
-            "fingerprint": fingerprint(ids, starts, sentences),
+            "fingerprint": tokens.fingerprint,
             "shards": self.shards,
             **more,
             "complete": True,
@@ -180,15 +180,17 @@ def load_tokens(folder: str | Path) -> Tokens:
         ValueError: a file is missing, has another size, or counts do not agree.
     """
     folder, meta = Path(folder), read_meta(folder)
-    ids, starts, sentences = _read_shards(folder, meta["shards"], meta["dtype"], meta["sentences"])
-    if (len(starts) - 1, len(ids)) != (meta["documents"], meta["ids"]):
+    tokens = _read_shards(
+        folder,
+        *(meta[name] for name in ("shards", "dtype", "sentences")),
+        **{name: meta[name] for name in ("fingerprint", "text_bytes")},
+    )
+    if (len(tokens), len(tokens.ids)) != (meta["documents"], meta["ids"]):
         raise ValueError(
-            f"{folder} holds {len(starts) - 1} documents of {len(ids)} ids; {META} says "
+            f"{folder} holds {len(tokens)} documents of {len(tokens.ids)} ids; {META} says "
             f"{meta['documents']} of {meta['ids']}: make it anew"
         )
-    return Tokens(
-        ids, starts, sentences, fingerprint=meta["fingerprint"], text_bytes=meta["text_bytes"]
-    )
+    return tokens
 
 
 def check_tokens(folder: str | Path) -> Tokens:
@@ -216,9 +218,13 @@ def check_tokens(folder: str | Path) -> Tokens:
 
 
 def _read_shards(
-    folder: Path, shards: list[dict[str, Any]], dtype: str, with_sentences: bool
-) -> tuple[Any, np.ndarray, np.ndarray | None]:
-    """Ids as memory maps, starts of documents, and starts of sentences."""
+    folder: Path, shards: list[dict[str, Any]], dtype: str, with_sentences: bool, **known: Any
+) -> Tokens:
+    """The documents of shards, their ids as memory maps; `known`: what `Tokens` need not count.
+
+    Raises:
+        ValueError: a file is missing, or has another size than its record says.
+    """
     for name, size in [file for shard in shards for file in shard["bytes"].items()]:
         actual = (folder / name).stat().st_size if (folder / name).is_file() else None
         if actual != size:
@@ -234,8 +240,8 @@ def _read_shards(
             sentences.append(np.load(folder / f"sentences-{number:05d}.npy") + offset)
         offset += shard["ids"]
     ids = maps[0] if len(maps) == 1 else Joined(maps, dtype)
-    all_starts = np.concatenate([*starts, np.array([offset])])
-    return ids, all_starts, np.concatenate(sentences) if with_sentences else None
+    marks = np.concatenate(sentences) if with_sentences else None
+    return Tokens(ids, np.concatenate([*starts, np.array([offset])]), marks, **known)
 
 
 def largest(ids: Any) -> int:

@@ -1,4 +1,4 @@
-"""Tokenizers from directories: made as their class makes them, or refused.
+"""Tokenizers from directories: built as their class does it, or refused.
 
 The class is the one that tokenizer_config.json names, else config.json (`tokenizer_class`, then
 `model_type`); data/classes/ has what each does. A tokenizer.json without any class is read as it
@@ -8,6 +8,7 @@ lies, and so is a SentencePiece model, with the ids of its pieces.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from transformers_jax.models import family_of
 
 __all__ = ["KINDS", "Tokenizer", "load_tokenizer", "train_tokenizer"]
 
-Reader = tuple[Path, Callable[[Options], make.Made], str | None]
+Reader = tuple[Path, Callable[[Path, Options], make.Loaded], str | None]
 WHOLE_FILE = "tokenizer.json"
 FILES = "tokenizer.json, vocab.json with merges.txt, vocab.txt, or a SentencePiece .model"
 USUAL = {  # what special tokens are called where no file says what they are for
@@ -59,7 +60,7 @@ def load_tokenizer(
     """The tokenizer of a run, of a model's folder, of one of its files, or of a model on the hub
     (`hub`: `revision`, `token`, `cache_dir`, `local_files_only`, as in `from_pretrained`).
 
-    It is made as its class makes it: numbering, normalizer, frame, special tokens, sides. What the
+    It is built as its class does it: numbering, normalizer, frame, special tokens, sides. What the
     files say wins over the class. A role whose token is not in the vocabulary is not had.
 
     Args:
@@ -84,32 +85,30 @@ def load_tokenizer(
     file, build, name = _reader(path, name, named)
     config = {**read_json(folder / CONFIG, optional=True), **languages}
     with refusing(f"{file} is not a tokenizer"):
-        made = build(options.read_options(folder, languages))
+        loaded = build(file, options.read_options(folder, languages))
         options.read_whole.cache_clear()
-        for inner in (made.inner, made.target):
+        for inner in (loaded.inner, loaded.target):
             if inner is not None:
                 inner.no_padding()  # a tokenizer.json may fill or cut every row to one length
                 inner.no_truncation()
-        if languages and not made.languages:
+        if languages and not loaded.languages:
             raise ValueError(f"{name} has no languages, so src_lang and tgt_lang mean nothing")
         settled = settings({**config, "tokenizer_class": name} if name else config)
-        settled = {"padding_side": made.padding_side, **settled, "config": config}
-        special = _special(made, bool(config) or (folder / options.MAP).is_file())
+        settled = {"padding_side": loaded.padding_side, **settled, "config": config}
+        special = _special(loaded, bool(config) or (folder / options.MAP).is_file())
         kind = config["kind"] if config.get("kind") in KINDS else "loaded"
         of = lambda inner, **more: Tokenizer(
             inner, kind, special, _chat(file, config), **settled, **more
         )
-        target = None if made.target is None else of(made.target)
-        return of(made.inner, languages=made.languages, target=target, files=made.files)
+        target = None if loaded.target is None else of(loaded.target)
+        return of(loaded.inner, languages=loaded.languages, target=target, files=loaded.files)
 
 
 def _class_of(folder: Path, tokenizer_class: str | None) -> tuple[str | None, bool]:
     """The name of the class, without "Fast" (None where there is none), and whether it is given by
     name, not by the model's type alone."""
-    config, model = (
-        read_json(folder / CONFIG, optional=True),
-        read_json(folder / "config.json", optional=True),
-    )
+    config = read_json(folder / CONFIG, optional=True)
+    model = read_json(folder / "config.json", optional=True)
     kind = model.get("model_type")
     if kind is None and "architectures" in model:  # a config.json of 2019
         kind = family_of(model["architectures"] or ())
@@ -126,21 +125,21 @@ def _class_of(folder: Path, tokenizer_class: str | None) -> tuple[str | None, bo
 
 
 def _reader(path: Path, name: str | None, named: bool) -> Reader:
-    """The file of a class, what makes a tokenizer of it and of options, and the class."""
+    """The file of a class, (file, options) -> its tokenizer, and the class."""
     folder = path.parent if path.is_file() else path
     whole = path if path.name.endswith(".json") and path.name != "vocab.json" else None
     if whole is None and not path.is_file() and (folder / WHOLE_FILE).is_file():
         whole = folder / WHOLE_FILE
     if name in slow.CLASSES:
         one = slow.CLASSES[name]
-        return folder / one.files[0], lambda options: one.build(folder, options), name
+        return folder / one.files[0], lambda file, options: one.build(folder, options), name
     if name in UNSUPPORTED:
         raise ValueError(f"{name} needs {UNSUPPORTED[name]}, which is not had; {_remedy(whole)}")
     if name in CLASSES:
         one = CLASSES[name]
         file = whole or _vocabulary(path, one.files, name)
         if whole is None or _of_kind(whole, one, named):
-            return file, lambda options: make.of_class(one, file, options), name
+            return file, partial(make.of_class, one), name
     elif whole is None and name not in (None, *AS_IT_LIES):
         raise ValueError(
             f"{folder} asks for {name}, a class that is not had; it has no {WHOLE_FILE} either. "
@@ -148,7 +147,7 @@ def _reader(path: Path, name: str | None, named: bool) -> Reader:
         )
     if whole is not None and whole.is_file():
         name = None if name is None else AS_IT_LIES[0]
-        return whole, lambda options: make.as_it_lies(whole, options), name
+        return whole, make.as_it_lies, name
     return _without_class(path)
 
 
@@ -174,15 +173,15 @@ def _vocabulary(path: Path, files: tuple[str, ...], name: str | None) -> Path:
     models = sorted(path.glob("*.model")) if files[0].endswith(".model") else []
     if len(models) == 1:
         return models[0]
-    wanted = " with ".join(files)
-    raise ValueError(f"{path} has neither {WHOLE_FILE} nor {wanted}, which {name} reads")
+    names = " with ".join(files)
+    raise ValueError(f"{path} has neither {WHOLE_FILE} nor {names}, which {name} reads")
 
 
 def _without_class(path: Path) -> Reader:
     """A SentencePiece model, which needs no class; nothing else does without one."""
     models = [path] if path.suffix == ".model" else sorted(path.glob("*.model"))
     if len(models) == 1 and models[0].is_file():
-        return models[0], lambda options: make.as_pieces(models[0], options), None
+        return models[0], make.as_pieces, None
     if models:
         names = ", ".join(model.name for model in models)
         raise ValueError(f"{path} has several SentencePiece models ({names}); name one")
@@ -216,12 +215,12 @@ def _of_kind(file: Path, one: table.TokenizerClass, named: bool) -> bool:
     return False
 
 
-def _special(made: make.Made, named: bool) -> dict[str, str]:
+def _special(loaded: make.Loaded, named: bool) -> dict[str, str]:
     """role -> token; by the usual names where no file says what tokens are for."""
-    special = {role: text for role in options.ROLES if (text := made.options.token(role))}
+    special = {role: text for role in options.ROLES if (text := loaded.options.token(role))}
     if named or special:
         return special
-    added = made.inner.get_added_tokens_decoder().values()
+    added = loaded.inner.get_added_tokens_decoder().values()
     texts = [token.content for token in added if token.special]
     usual = {role: [name for name in names if name in texts] for role, names in USUAL.items()}
     return {role: names[0] for role, names in usual.items() if names}

@@ -23,7 +23,7 @@ CHUNK = 1 << 22  # ids that are read together
 class Joined:
     """Several flat arrays, say the memory maps of shards, read as if they were one.
 
-    `ids[a:b]` copies only where it crosses from one array to the next; `ids[i]` is one id.
+    `ids[a:b]` copies only where it crosses from one array to the next.
     """
 
     ndim = 1
@@ -36,18 +36,9 @@ class Joined:
     def __len__(self) -> int:
         return int(self.ends[-1])
 
-    @property
-    def shape(self) -> tuple[int]:
-        return (len(self),)
-
-    def __getitem__(self, index: Any) -> Any:
-        if not isinstance(index, slice):
-            index = range(len(self))[index]  # negative ones, and IndexError
-            part = int(np.searchsorted(self.ends, index, side="right")) - 1
-            return self.parts[part][index - self.ends[part]]
+    def __getitem__(self, index: slice) -> np.ndarray:
         start, stop, step = index.indices(len(self))
-        if step != 1:
-            raise ValueError(f"ids are cut in steps of 1, not {step}; np.asarray(ids) is an array")
+        assert step == 1, "np.asarray(ids) is an array"
         parts = self.between(start, stop)
         if len(parts) == 1:
             return np.asarray(parts[0])
@@ -114,27 +105,14 @@ class Tokens:
         if (np.diff(marks) <= 0).any() or (len(marks) and not 0 <= marks[0] <= marks[-1] < n):
             raise ValueError(f"sentence starts must rise and lie in [0, {n})")
         firsts = starts[:-1][np.diff(starts) > 0]
-        if len(lost := np.setdiff1d(firsts, marks)):
-            raise ValueError(f"a document starts at {lost[0]} and no sentence does")
+        if len(unmarked := np.setdiff1d(firsts, marks)):
+            raise ValueError(f"a document starts at {unmarked[0]} and no sentence does")
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     def __repr__(self) -> str:
         return f"Tokens({len(self):,} documents, {len(self.ids):,} ids of {self.ids.dtype})"
-
-    def document(self, d: int) -> Int[np.ndarray, " n"]:
-        """The ids of document d."""
-        d = range(len(self))[d]
-        return self.ids[int(self.starts[d]) : int(self.starts[d + 1])]
-
-    def breaks(self, d: int) -> Int[np.ndarray, " s"]:
-        """Where sentences start within document d; [0] if that is not known."""
-        d = range(len(self))[d]
-        if self.sentences is None:
-            return np.zeros(1, np.int64)
-        low, high = np.searchsorted(self.sentences, self.starts[d : d + 2])
-        return self.sentences[low:high] - self.starts[d]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""A tokenizer made of a directory as its class makes it, or as its tokenizer.json lies."""
+"""The tokenizer of a directory, built as its class does it, or as its tokenizer.json says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BEHIND = Frame("A eos language", "A B eos language")
 
 
 @dataclass
-class Made:
+class Loaded:
     """What becomes a `Tokenizer`.
 
     Attributes:
@@ -30,7 +30,7 @@ class Made:
         padding_side: where the class fills rows, unless the files say it.
         languages: code -> id of its token.
         target: the same for texts of the target language, where they are read in another way.
-        files: what it was made of, where no tokenizer.json can hold it: name -> content.
+        files: those that it was read from, where no tokenizer.json can hold it: name -> content.
     """
 
     inner: Any
@@ -41,7 +41,7 @@ class Made:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def as_it_lies(file: Path, options: Options) -> Made:
+def as_it_lies(file: Path, options: Options) -> Loaded:
     """A tokenizer.json, with the tokens that the files beside it add.
 
     Raises:
@@ -50,10 +50,10 @@ def as_it_lies(file: Path, options: Options) -> Made:
     inner = tokenizers.Tokenizer.from_file(str(file))
     side = _padding(inner.padding, options)
     add_tokens(inner, options, options.extra or [])
-    return Made(inner, options, side or "right")
+    return Loaded(inner, options, side or "right")
 
 
-def as_pieces(file: Path, options: Options) -> Made:
+def as_pieces(file: Path, options: Options) -> Loaded:
     """A SentencePiece model with its own ids, and nothing around a text unless the files say so.
 
     Raises:
@@ -62,10 +62,10 @@ def as_pieces(file: Path, options: Options) -> Made:
     inner = read_model(file, options)
     add_tokens(inner, options, options.extra or [])
     put_frame(inner, _ends(options), options)
-    return Made(inner, options)
+    return Loaded(inner, options)
 
 
-def of_class(one: TokenizerClass, file: Path, options: Options) -> Made:
+def of_class(one: TokenizerClass, file: Path, options: Options) -> Loaded:
     """A tokenizer of a vocabulary (or of the one in a tokenizer.json) as a class makes it.
 
     Raises:
@@ -75,19 +75,18 @@ def of_class(one: TokenizerClass, file: Path, options: Options) -> Made:
     vocab = _vocab(one, file, options)
     side = _padding(vocab.padding, options)
     inner = one.build(vocab, options)
-    named = options.extra if options.extra is not None else (vocab.tokens or None)
-    extra = options.extra if options.extra is not None else one.extra(named, options)
-    add_tokens(inner, options, extra)
-    made = Made(inner, options, side or one.padding_side)
+    extra = options.extra
+    add_tokens(inner, options, one.extra(vocab.tokens or None, options) if extra is None else extra)
+    loaded = Loaded(inner, options, side or one.padding_side)
     if one.languages:
-        _between_languages(one, made)
+        _between_languages(one, loaded)
     elif one.frame is not None:
         put_frame(inner, one.frame, options)
     elif vocab.frame is not None:
         inner.post_processor = vocab.frame
     else:
         put_frame(inner, _ends(options), options)
-    return made
+    return loaded
 
 
 def _vocab(one: TokenizerClass, file: Path, options: Options) -> Vocab:
@@ -163,34 +162,35 @@ def _need(inner: Any, options: Options, role: str) -> tuple[str, int]:
 # ------------------------------------------------------------ translation
 
 
-def _between_languages(one: TokenizerClass, made: Made) -> None:
+def _between_languages(one: TokenizerClass, loaded: Loaded) -> None:
     """The token of the source language around a text, and a second tokenizer for the target's."""
-    inner, options = made.inner, made.options
+    inner, options = loaded.inner, loaded.options
     codes = {*one.languages, *(text(token) for token in options.extra or [])}
     ids = {code: inner.token_to_id(code) for code in sorted(filter(None, codes))}
-    made.languages = {code: number for code, number in ids.items() if number is not None}
+    loaded.languages = {code: number for code, number in ids.items() if number is not None}
     source = options.get("src_lang", one.default_language)
     target = options.get("tgt_lang", source)
     suffix = one.suffix or bool(options.get("legacy_behaviour", False))
-    made.target = inner
+    loaded.target = inner
     if target != source:
-        made.target = tokenizers.Tokenizer.from_str(inner.to_str())
-    for tokenizer, code in ((inner, source), (made.target, target)):
-        put_language(tokenizer, code, made.languages, options, suffix)
+        loaded.target = tokenizers.Tokenizer.from_str(inner.to_str())
+    for tokenizer, code in ((inner, source), (loaded.target, target)):
+        put_language(tokenizer, code, loaded.languages, options, suffix)
 
 
 def put_language(
-    inner: Any, code: str, known: Mapping[str, int], options: Options, suffix: bool
+    inner: Any, code: str, languages: Mapping[str, int], options: Options, suffix: bool
 ) -> None:
     """The template of a translation model: the language before a text or behind </s>.
 
     Raises:
         ValueError: the vocabulary has no token of the language.
     """
-    if code not in known:
+    if code not in languages:
         raise ValueError(
-            f"{code!r} is none of its languages ({', '.join(sorted(known)[:6])}, ...); src_lang "
-            "and tgt_lang are codes of them"
+            f"{code!r} is none of its languages ({', '.join(sorted(languages)[:6])}, ...); "
+            "src_lang and tgt_lang are codes of them"
         )
+    number = languages[code]
     frame = BEHIND if suffix else BEFORE
-    put_frame(inner, frame, options, language=(code, known[code]))
+    put_frame(inner, frame, options, language=(inner.id_to_token(number), number))

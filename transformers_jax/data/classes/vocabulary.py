@@ -100,13 +100,12 @@ def from_merges(file: Path) -> Vocab:
     merges = file.with_name("merges.txt")
     if not merges.is_file():
         raise ValueError("merges.txt is not beside it")
-    ids = json.loads(file.read_text(encoding="utf-8"))
+    ids, pairs = models.BPE.read_file(str(file), str(merges))
     if any(token.endswith("</w>") for token in ids):
         raise ValueError(
             "its tokens end with </w>: no byte-level BPE; save tokenizer.json with the library "
             "that it comes from"
         )
-    ids, pairs = models.BPE.read_file(str(file), str(merges))
     return Vocab(ids=ids, merges=list(pairs))
 
 
