@@ -7,12 +7,14 @@ their ids), modes and sentinels at the end, <extra_id_0> last, as T5 has them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from transformers_jax.data.classes.table import ANGLES
 from transformers_jax.data.classes.vocabulary import byte_symbols
 from transformers_jax.data.special import MODES
 from transformers_jax.data.tokenizer import KINDS, Tokenizer
@@ -20,15 +22,6 @@ from transformers_jax.data.wrapped import refusing
 from transformers_jax.objectives.vocabulary import ROLES
 
 BERT = {role: f"[{role.upper()}]" for role in ("pad", "unk", "bos", "eos", "cls", "sep", "mask")}
-OTHERS = {
-    "pad": "<pad>",
-    "unk": "<unk>",
-    "bos": "<s>",
-    "eos": "</s>",
-    "cls": "<s>",  # as RoBERTa: one token starts, one ends
-    "sep": "</s>",
-    "mask": "<mask>",
-}
 FIM = {role: f"<|{role}|>" for role in ("fim_prefix", "fim_middle", "fim_suffix")}
 
 
@@ -61,40 +54,38 @@ def train_tokenizer(
         raise ValueError(
             f"tokenizer {kind!r} is unknown; it is one of {', '.join(KINDS)} or a path"
         )
-    wanted = list(roles) + (["unk"] if kind in ("wordpiece", "unigram") else [])
-    unknown = [r for r in wanted if r not in ROLES] + [m for m in modes if m not in MODES]
+    roles = [*roles, *(["unk"] if kind in ("wordpiece", "unigram") else [])]
+    unknown = [r for r in roles if r not in ROLES] + [m for m in modes if m not in MODES]
     if unknown:
         raise ValueError(
             f"{', '.join(unknown)}: no role of {', '.join(ROLES)}, nor mode of {', '.join(MODES)}"
         )
-    spelled = {**(BERT if kind == "wordpiece" else OTHERS), **FIM}
-    special = {role: spelled[role] for role in ROLES if role in wanted}
+    # without [CLS] and [SEP], as in RoBERTa: one token starts a text, one ends it
+    spelled = {**(BERT if kind == "wordpiece" else ANGLES), **FIM}
+    special = {role: spelled[role] for role in ROLES if role in roles}
     first = list(dict.fromkeys(special.values()))
     last = [MODES[mode][0] for mode in modes]
     last += [f"<extra_id_{n}>" for n in reversed(range(sentinels))]
-    inner = _make(kind, texts, vocab_size - len(last), first)
+    if kind in ("byte", "character"):
+        inner = _of_symbols(kind, texts)
+    else:
+        inner = _train(kind, texts, vocab_size - len(last), first)
     inner.add_special_tokens([*first, *last])
     _frame(inner, special)
     return Tokenizer(inner, kind, special)
 
 
-def _make(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
-    if kind == "byte":
-        symbols: Iterable[str] = byte_symbols()
-        pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    elif kind == "character":
-        characters: set[str] = set()
-        for text in texts:
-            characters.update(text)
-        if not characters:
-            raise ValueError("a character tokenizer is made from text; there is none")
-        symbols, pre_tokenizer = sorted(characters), None
-    else:
-        return _train(kind, texts, size, first)
+def _of_symbols(kind: str, texts: Iterable[str]) -> Any:
+    """Bytes, or the characters of the texts, none of them merged."""
+    byte = kind == "byte"
+    symbols = byte_symbols() if byte else sorted(set(itertools.chain.from_iterable(texts)))
+    if not symbols:
+        raise ValueError("a character tokenizer is made from text; there is none")
     vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
     inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    inner.pre_tokenizer = pre_tokenizer
-    inner.decoder = decoders.ByteLevel() if kind == "byte" else decoders.Fuse()
+    if byte:
+        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner.decoder = decoders.ByteLevel() if byte else decoders.Fuse()
     return inner
 
 
@@ -123,7 +114,7 @@ def _train(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
         if kind == "bpe":
             model, trainer = models.BPE(), trainers.BpeTrainer(**options)
         else:
-            options["unk_token"] = OTHERS["unk"]
+            options["unk_token"] = ANGLES["unk"]
             model, trainer = models.Unigram(), trainers.UnigramTrainer(**options)
         inner = tokenizers.Tokenizer(model)
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -72,14 +72,11 @@ def read_model(file: Path, options: Options) -> Any:
     """
     model = parse(file.read_bytes())
     inner = tokenizer_of(model)
-    for text, _, kind in model.pieces:
-        if kind in (CONTROL, UNKNOWN):
-            inner.add_special_tokens([text])
-        elif kind == USER:
-            inner.add_tokens([text])
-    texts = {text for text, _, kind in model.pieces if kind in (CONTROL, UNKNOWN)}
+    special = [text for text, _, kind in model.pieces if kind in (CONTROL, UNKNOWN)]
+    inner.add_special_tokens(special)
+    inner.add_tokens([text for text, _, kind in model.pieces if kind == USER])
     for role, text in {"unk": "<unk>", "bos": "<s>", "eos": "</s>", "pad": "<pad>"}.items():
-        if text in texts:
+        if text in special:
             options.values.setdefault(f"{role}_token", text)
     return inner
 
