@@ -52,12 +52,8 @@ def evaluation_batches(part: Part, where: str) -> list[Batch]:
             f"{part.pieces.size}; raise --data.eval-fraction or lower --data.length"
         )
     stream = Stream([part], [1.0], part.data)
-    position, limit, batches = stream.start, part.rows_of_pass(0), []
-    while sum(position.rows) < limit:
-        batch, position = stream.batch(position, part.data.batch, limit)
-        check_ids(batch, part.words.size)
-        batches.append(batch)
-    return batches
+    size, limit = lambda step: part.data.batch, part.rows_of_pass(0)
+    return [batch for batch, _ in _batches(stream, stream.start, size, 0, limit)]
 
 
 def shorten(batch: Batch, width: int, length: int) -> Batch:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,6 @@ def open_tfds(name: str, field: str) -> Source:
         raise ValueError(f"{folder} is no prepared data set of TFDS: {error}") from None
     _check_features(builder, folder, field)
     ids = type(builder.info.features[field]).__name__ == "Tensor"
-    there = [split for split in SPLITS if split in builder.info.splits]
-    if "train" not in there:
-        raise ValueError(f"{folder} has no split train; it has {sorted(builder.info.splits)}")
 
     def rows(split: str) -> Iterator[Any]:
         data = builder.as_data_source(split)
@@ -45,8 +43,21 @@ def open_tfds(name: str, field: str) -> Source:
             where = f"{folder}, {split} {number}"
             yield np.asarray(value) if ids else text_of({field: value}, field, where)
 
-    splits = {split: Texts(lambda split=split: rows(split)) for split in there}
+    splits = _texts_of(builder.info.splits, rows, str(folder))
     return Source(f"tfds:{name}", splits, ids=ids, fingerprint=str(builder.info.full_name))
+
+
+def _texts_of(
+    splits: Collection[str], rows: Callable[[str], Iterator[Any]], where: str
+) -> dict[str, Texts]:
+    """The splits that are read, of those that a data set has.
+
+    Raises:
+        ValueError: there is none to train on.
+    """
+    if "train" not in splits:
+        raise ValueError(f"{where} has no split train; it has {sorted(splits)}")
+    return {split: Texts(partial(rows, split)) for split in SPLITS if split in splits}
 
 
 def _find_version(name: str) -> Path:
@@ -118,13 +129,11 @@ def open_hf(name: str, field: str) -> Source:
     except Exception as error:  # the library has many of its own
         raise ValueError(f"hf:{name} cannot be loaded: {error}") from None
     parts = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
-    if "train" not in parts:
-        raise ValueError(f"hf:{name} has no split train; it has {sorted(parts)}")
 
     def rows(split: str) -> Iterator[str]:
         for number, row in enumerate(parts[split]):
             yield text_of(row, field, f"hf:{name}, {split} {number}")
 
-    splits = {s: Texts(lambda s=s: rows(s)) for s in SPLITS if s in parts}
+    splits = _texts_of(parts, rows, f"hf:{name}")
     digest = "".join(str(getattr(parts[s], "_fingerprint", len(parts[s]))) for s in splits)
     return Source(f"hf:{name}", splits, fingerprint=digest)

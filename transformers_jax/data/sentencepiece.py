@@ -141,10 +141,13 @@ def _prepare(inner: Any, model: Model) -> None:
     # may have ▁▁, so they see the whole text
     split = model.type == UNIGRAM
     inner.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=split)
-    tail = [decoders.Strip(" ", 1, 0)] if model.add_dummy_prefix else []
-    inner.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *tail]
-    )
+    inner.decoder = pieces_to_text(model.add_dummy_prefix)
+
+
+def pieces_to_text(prefix: bool) -> Any:
+    """Pieces and bytes joined, ▁ as a space; `prefix`: without the one in front."""
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    return decoders.Sequence([*steps, *([decoders.Strip(" ", 1, 0)] if prefix else [])])
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, Any]]:

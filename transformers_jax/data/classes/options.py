@@ -79,7 +79,6 @@ def read_options(folder: Path, languages: dict[str, Any]) -> Options:
         options.added = {int(number): token(one) for number, one in listed.items()}
     else:
         _older(folder, options, languages)
-    values = options.values
     extra = values.pop("extra_special_tokens", None)
     more = values.pop("additional_special_tokens", None)
     if isinstance(extra, dict):

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from transformers_jax.data import sentencepiece
 from transformers_jax.data.classes import languages
 from transformers_jax.data.classes.make import Loaded, put_frame, put_language
+from transformers_jax.data.classes.models import assembled
 from transformers_jax.data.classes.options import ROLES, Options, add_tokens, token
 from transformers_jax.data.classes.renumbered import Renumbered
 from transformers_jax.data.classes.table import ANGLES, Frame, sentinels
@@ -226,14 +226,12 @@ def _blenderbot_small(folder: Path, options: Options) -> Loaded:
     model = models.BPE(
         table, merges, unk_token=UNKNOWN_CODE, end_of_word_suffix="</w>", fuse_unk=False
     )
-    inner = tokenizers.Tokenizer(model)
     new_line = normalizers.Replace(Regex(r"(?<=[^\s\x1c-\x1f'])\n"), " __newln__ ")
-    inner.normalizer = normalizers.Sequence([new_line, normalizers.Lowercase()])
+    normalizer = normalizers.Sequence([new_line, normalizers.Lowercase()])
     spaces, words = Regex(r"[\s\x1c-\x1f]+"), Regex(r"'|[.,!?()]?[^.,!?()']+|[.,!?()]")
     split = pre_tokenizers.Split
-    inner.pre_tokenizer = pre_tokenizers.Sequence(
-        [split(spaces, behavior="removed"), split(words, behavior="isolated")]
-    )
+    parts_of_text = [split(spaces, behavior="removed"), split(words, behavior="isolated")]
+    inner = assembled(model, pre_tokenizers.Sequence(parts_of_text), None, normalizer)
     inner.add_special_tokens([*special.values()])
     join = lambda tokens, marks: " ".join(tokens).replace("@@ ", "").strip()
     return Loaded(Renumbered(inner, known, unknown, join), options, files=files)
@@ -249,9 +247,8 @@ def _byt5(folder: Path, options: Options) -> Loaded:
     options.default(roles, {role: {"lstrip": True, "rstrip": True} for role in roles})
     front = [options.token(role) or roles[role] for role in roles]
     ids = {text: number for number, text in enumerate([*front, *byte_symbols()])}
-    inner = tokenizers.Tokenizer(models.BPE(ids, []))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    inner.decoder = decoders.ByteLevel()
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner = assembled(models.BPE(ids, []), byte_level, decoders.ByteLevel())
     add_tokens(inner, options, options.extra or sentinels(options))
     put_frame(inner, Frame("A eos", "A eos B eos"), options)
     return Loaded(inner, options)
