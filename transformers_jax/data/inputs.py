@@ -70,11 +70,7 @@ def batch(
     form = Format(tokenizer, len(sides) == 2, options)
     if split:
         _check_words(tokenizer, [*sides[0], *sides[-1]])
-    settings = {
-        "add_special_tokens": options.get("add_special_tokens", True),
-        "is_pretokenized": split,
-    }
-    rows = _encode(tokenizer, sides, form, settings)
+    rows = _encode(tokenizer, sides, form)
     if form.truncation is None and form.max_length is not None:
         _check_lengths(rows, form.max_length, len(sides) == 2)
     if form.windows:
@@ -104,6 +100,7 @@ class Format:
         padding: "longest", "max_length", or None.
         windows: whether what is truncated comes in further rows, which share `stride` tokens.
         multiple: what the width is a multiple of.
+        settings: whether special tokens are added, and whether texts are lists of words.
         special: how many special tokens are added to each row.
         types: whether there are token types; None: where one is not 0.
         columns: names of the arrays beyond the inputs of a model.
@@ -117,12 +114,12 @@ class Format:
         self.padding = _one_of("padding", options.get("padding", True), PADDINGS)
         self.windows = options.get("return_overflowing_tokens", False)
         self.stride = _integer("stride", options.get("stride", 0), 0)
-        self.multiple = 1
-        if options.get("pad_to_multiple_of") is not None:
-            self.multiple = _integer("pad_to_multiple_of", options["pad_to_multiple_of"], 1)
-        self.special = 0
-        if options.get("add_special_tokens", True):
-            self.special = tokenizer.inner.num_special_tokens_to_add(pairs)
+        multiple = options.get("pad_to_multiple_of")
+        self.multiple = 1 if multiple is None else _integer("pad_to_multiple_of", multiple, 1)
+        adds = options.get("add_special_tokens", True)
+        words = options.get("is_split_into_words", False)
+        self.settings = {"add_special_tokens": adds, "is_pretokenized": words}
+        self.special = tokenizer.inner.num_special_tokens_to_add(pairs) if adds else 0
         self.max_length = options.get("max_length")
         if self.max_length is None and (self.truncation or self.padding == "max_length"):
             self.max_length = tokenizer.model_max_length
@@ -140,8 +137,7 @@ class Format:
             raise ValueError("truncation='only_second', and there is no text_pair")
         if self.windows and self.truncation is None:
             raise ValueError(
-                "return_overflowing_tokens=True gives what truncation cuts off: pass truncation, "
-                "too"
+                "return_overflowing_tokens=True: what overflows is cut off; pass truncation, too"
             )
         if self.stride and not self.windows:
             raise ValueError(
@@ -166,8 +162,7 @@ class Format:
             )
         if length <= self.special:
             raise ValueError(
-                f"max_length ({length}) leaves no room: {self.special} special tokens are put "
-                "around"
+                f"max_length ({length}) leaves no room beside {self.special} special tokens"
             )
         if self.truncation and length - self.special <= self.stride:
             raise ValueError(
@@ -206,9 +201,7 @@ def _check_words(tokenizer: Wrapped, texts: Iterable[Sequence[str]]) -> None:
 # ---------------------------------------------------------------- rows
 
 
-def _encode(
-    tokenizer: Wrapped, sides: Sequence[Sequence[Any]], form: Format, settings: dict[str, Any]
-) -> list[Any]:
+def _encode(tokenizer: Wrapped, sides: Sequence[Sequence[Any]], form: Format) -> list[Any]:
     """An encoding of the Rust library for each text or pair, with `overflowing` encodings.
 
     Raises:
@@ -217,12 +210,12 @@ def _encode(
     texts = list(sides[0]) if len(sides) == 1 else list(zip(*sides))
     method = "encode_batch" if form.columns else "encode_batch_fast"
     if form.truncation is None:
-        return tokenizer.run(method, texts, **settings)
+        return tokenizer.run(method, texts, **form.settings)
     rules = {"max_length": form.max_length, "strategy": form.truncation, "stride": form.stride}
     rules["direction"] = form.truncation_side
-    whole = lambda: tokenizer.run("encode_batch_fast", texts, **settings)
+    whole = lambda: tokenizer.run("encode_batch_fast", texts, **form.settings)
     try:
-        rows = tokenizer.run(method, texts, truncation=rules, **settings)
+        rows = tokenizer.run(method, texts, truncation=rules, **form.settings)
     except ValueError:
         _check_truncated(whole(), len(sides), form)
         raise
@@ -244,20 +237,13 @@ def _check_truncated(rows: Sequence[Any], sides: int, form: Format) -> None:
             lengths = [most - shorter] if sides == 1 else [shorter, most - shorter]
             lengths = lengths if sizes[0] <= sizes[-1] else lengths[::-1]
         else:
-            side = int(form.truncation == "only_second")
             lengths = list(sizes)
-            lengths[side] -= sum(sizes) - most
-            if lengths[side] < 1:
-                raise ValueError(
-                    f"text {number}: the other of the pair alone leaves no room in max_length "
-                    f"({form.max_length}), and truncation={form.truncation!r} keeps it; use "
-                    "'longest_first'"
-                )
+            lengths[form.truncation == "only_second"] -= sum(sizes) - most
         for side, (length, size) in enumerate(zip(lengths, sizes)):
-            if length == 0 < size:
+            if length < 1 <= size:
                 raise ValueError(
-                    f"text {number}: max_length ({form.max_length}) leaves no room for any token "
-                    f"of {'its pair' if side else 'it beside its pair'}"
+                    f"text {number}: truncation={form.truncation!r} leaves no room in max_length "
+                    f"({form.max_length}) for {'its pair' if side else 'it beside its pair'}"
                 )
             if length < size and length <= form.stride:
                 raise ValueError(

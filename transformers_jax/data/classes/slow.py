@@ -177,8 +177,9 @@ def _marian(folder: Path, options: Options) -> Loaded:
         # with one vocabulary, ids of both sides are joined as the source's pieces are
         join = sides[0].join if sides and not apart else _joined(model, " ")
         surfaces = {piece: number for piece, number in ids.items() if piece not in own}
-        more = dict(alias=alias, surfaces=surfaces, prepare=_mark_code(codes))
-        sides.append(Renumbered(inner, known, ids[options.token("unk") or ""], join, **more))
+        unknown = ids[options.token("unk") or ""]
+        mark = _mark_code(codes)
+        sides.append(Renumbered(inner, known, unknown, join, alias, surfaces, mark))
     return Loaded(sides[0], options, target=sides[1], files=files)
 
 
