@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.data.token_writing import breaks, document, write_tokens
 from transformers_jax.data import token_folders as folders
-from transformers_jax.data.tokens import Joined, Tokens, cut_documents, fingerprint, join
+from transformers_jax.data.tokens import Encoded, Joined, Tokens, cut_documents, fingerprint, join
 
 
 def make(lengths, seed=0, sentences=True):
@@ -82,7 +82,7 @@ def test_a_stopped_writer_goes_on_and_writes_the_same_bytes(tmp_path):
         writer = folders.Writer(folder, "uint16", True, 16)
         assert writer.documents <= low
         for d in range(writer.documents, high):
-            writer.add(document(tokens, d), breaks(tokens, d))
+            writer.add(Encoded(document(tokens, d), breaks(tokens, d)))
         return writer
 
     write(tmp_path / "once", 0, 7).close()
@@ -158,7 +158,7 @@ def test_tokens_that_do_not_fit_together_are_refused(make_it, message):
 def test_ids_that_do_not_fit_the_dtype_are_refused(tmp_path):
     writer = folders.Writer(tmp_path)
     with pytest.raises(ValueError, match="do not fit uint16"):
-        writer.add(np.array([70_000]))
+        writer.add(Encoded(np.array([70_000])))
     with pytest.raises(ValueError, match="'int8' is not one of"):
         folders.Writer(tmp_path, "int8")
     big = write_tokens(tmp_path / "big", Tokens(np.array([70_000, 1])))

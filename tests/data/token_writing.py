@@ -3,7 +3,7 @@
 import numpy as np
 
 from transformers_jax.data.token_folders import SHARD_SIZE, Writer, largest
-from transformers_jax.data.tokens import smallest_dtype
+from transformers_jax.data.tokens import Encoded, smallest_dtype
 
 
 def document(tokens, d):
@@ -22,5 +22,5 @@ def write_tokens(folder, tokens, shard_size=SHARD_SIZE):
     dtype, marked = smallest_dtype(largest(tokens.ids)), tokens.sentences is not None
     writer = Writer(folder, dtype, marked, shard_size)
     for d in range(len(tokens)):
-        writer.add(document(tokens, d), breaks(tokens, d) if marked else None)
+        writer.add(Encoded(document(tokens, d), breaks(tokens, d) if marked else None))
     return writer.close(**({"text_bytes": tokens.text_bytes} if tokens.text_bytes else {}))

@@ -6,7 +6,6 @@ documents to evaluate on; a tokenizer that is learned in the run sees the first 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,7 +14,7 @@ import numpy as np
 
 from transformers_jax.data.config import Data
 from transformers_jax.data.documents import batches, encode_batch, open_documents
-from transformers_jax.data.texts import Source
+from transformers_jax.data.texts import Source, digest
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, Tokens, chunks, collect, join, smallest_dtype
 
@@ -51,12 +50,9 @@ class Corpus:
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits: which ids these are, in which shares."""
-        digest = hashlib.sha256()
-        for part in self.parts:
-            digest.update(f"{part.tokens.fingerprint} {part.share:.9g}\n".encode())
-        for name, tokens in self.evaluation.items():
-            digest.update(f"{name} {tokens.fingerprint}\n".encode())
-        return digest.hexdigest()[:16]
+        lines = [f"{part.tokens.fingerprint} {part.share:.9g}\n" for part in self.parts]
+        lines += [f"{name} {tokens.fingerprint}\n" for name, tokens in self.evaluation.items()]
+        return digest("".join(lines))
 
     @property
     def documents(self) -> dict[str, int]:
@@ -265,7 +261,7 @@ def _encode(
         rows = map(np.asarray, documents)
         if end is not None:
             rows = (np.append(ids, ids.dtype.type(end)) for ids in rows)
-        return collect((Encoded(ids, None, 0) for ids in rows), None, False)
+        return collect(map(Encoded, rows), None, False)
     assert tokenizer is not None
     encoded = (
         document

@@ -17,7 +17,7 @@ import numpy as np
 
 from transformers_jax.arrays import Int
 from transformers_jax.data.sources import open_source
-from transformers_jax.data.texts import Source, Texts
+from transformers_jax.data.texts import Source, Texts, digest
 from transformers_jax.data.token_folders import is_token_folder, load_tokens, read_meta
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokens import Encoded, Tokens, cut_documents
@@ -57,13 +57,13 @@ def _open_file(path: str, fraction: float | None) -> Source:
     """One document, whose end is held out."""
     ids = _read_ids(path)
     edges = np.concatenate([ids[:4096], ids[-4096:]]).astype(np.int64)  # the file may be huge
-    digest = hashlib.sha256(f"{len(ids)}".encode() + edges.tobytes()).hexdigest()[:16]
-    splits = {"train": Tokens(ids, fingerprint=digest)}
+    name = digest(f"{len(ids)}".encode() + edges.tobytes())
+    splits = {"train": Tokens(ids, fingerprint=name)}
     if fraction is not None:
         cut = int(len(ids) * (1 - fraction))
         splits = {
-            "train": Tokens(ids[:cut], fingerprint=f"{digest}[:{cut}]"),
-            "validation": Tokens(ids[cut:], fingerprint=f"{digest}[{cut}:]"),
+            "train": Tokens(ids[:cut], fingerprint=f"{name}[:{cut}]"),
+            "validation": Tokens(ids[cut:], fingerprint=f"{name}[{cut}:]"),
         }
     return Source(path, splits, ids=True)
 

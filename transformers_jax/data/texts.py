@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,12 @@ class Source:
     fingerprint: str = ""
     meta: Mapping[str, Any] | None = None
     tokenizer: Path | None = None
+
+
+def digest(content: str | bytes) -> str:
+    """16 hex digits that tell contents apart."""
+    data = content.encode() if isinstance(content, str) else content
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def text_of(record: Any, field: str, where: str) -> str:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from transformers_jax.arrays import Int
 from transformers_jax.data.tokens import (
     DTYPES,
     Encoded,
@@ -78,24 +77,17 @@ class Writer:
         """How many documents there are, on the disk and waiting."""
         return sum(shard["documents"] for shard in self.shards) + len(self._waiting)
 
-    def add(
-        self,
-        ids: Int[np.ndarray, " n"],
-        breaks: Int[np.ndarray, " s"] | None = None,
-        text_bytes: int = 0,
-    ) -> bool:
-        """One more document; `breaks` are its sentence starts. True if a shard was finished."""
-        ids, limits = np.asarray(ids), np.iinfo(self.dtype)
+    def add(self, one: Encoded) -> None:
+        """One more document."""
+        ids, limits = np.asarray(one.ids), np.iinfo(self.dtype)
         if ids.size and not limits.min <= int(ids.min()) <= int(ids.max()) <= limits.max:
             raise ValueError(f"ids in [{ids.min()}, {ids.max()}] do not fit {self.dtype}")
-        if self.sentences and breaks is None:
+        if self.sentences and one.breaks is None:
             raise ValueError("this writer keeps sentences; say where they start")
-        self._waiting.append(Encoded(ids.astype(self.dtype), breaks, text_bytes))
+        self._waiting.append(one._replace(ids=ids.astype(self.dtype)))
         self._size += self._waiting[-1].ids.nbytes
-        if self._size < self.shard_size:
-            return False
-        self._finish_shard()
-        return True
+        if self._size >= self.shard_size:
+            self._finish_shard()
 
     def _finish_shard(self) -> None:
         """Data first, then the record that says that it is there."""

@@ -145,7 +145,7 @@ def _write(
     count = 0
     with _progress(split, say) as show:
         for one in encode(batches(rest)):
-            writer.add(one.ids, one.breaks, one.text_bytes)
+            writer.add(one)
             count += len(one.ids)
             show(writer.documents, count)
     writer.close(tokenizer=tokenizer.fingerprint, eos=request.eos)

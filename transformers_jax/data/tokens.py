@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transformers_jax.arrays import Int
+from transformers_jax.data.texts import digest
 
 DTYPES = ("uint16", "uint32", "int32")
 CHUNK = 1 << 22  # ids that are read together
@@ -128,21 +129,20 @@ def chunks(ids: Any) -> Iterator[tuple[int, np.ndarray]]:
 
 def fingerprint(ids: Any, starts: np.ndarray, sentences: np.ndarray | None) -> str:
     """16 hex digits that do not depend on the ids' dtype, nor on how they are cut into shards."""
-    digest = hashlib.sha256(f"{len(ids)} {len(starts)} {sentences is not None}".encode())
+    content = hashlib.sha256(f"{len(ids)} {len(starts)} {sentences is not None}".encode())
     for _, part in chunks(ids):
-        digest.update(part.astype("<u4").tobytes())
-    digest.update(starts.astype("<i8").tobytes())
-    if sentences is not None:
-        digest.update(sentences.astype("<i8").tobytes())
-    return digest.hexdigest()[:16]
+        content.update(part.astype("<u4").tobytes())
+    for positions in (starts, *([] if sentences is None else [sentences])):
+        content.update(positions.astype("<i8").tobytes())
+    return content.hexdigest()[:16]
 
 
 class Encoded(NamedTuple):
     """One document: its ids, its sentence starts, and its size in UTF-8 bytes."""
 
     ids: np.ndarray
-    breaks: np.ndarray | None
-    text_bytes: int
+    breaks: np.ndarray | None = None
+    text_bytes: int = 0
 
 
 def collect(encoded: Iterable[Encoded], dtype: str | None, sentences: bool) -> Tokens:
@@ -182,12 +182,11 @@ def join(several: Sequence[Tokens]) -> Tokens:
     if all(one.sentences is not None for one in several):
         sentences = np.concatenate([one.sentences + o for one, o in zip(several, offsets)])
     sizes = [one.text_bytes for one in several]
-    names = "".join(one.fingerprint for one in several)
     return Tokens(
         Joined([one.ids for one in several]),
         np.concatenate([*starts, offsets[-1:]]),
         sentences,
-        fingerprint=hashlib.sha256(names.encode()).hexdigest()[:16],
+        fingerprint=digest("".join(one.fingerprint for one in several)),
         text_bytes=None if None in sizes else sum(size for size in sizes if size is not None),
     )
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 import tokenizers
 
 from transformers_jax.arrays import Int
+from transformers_jax.data.texts import digest
 from transformers_jax.objectives.vocabulary import ROLES
 
 SPELLED = {  # how the tokens of roles without a key are written, by those who have them
@@ -260,4 +260,4 @@ class Wrapped:
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits: tokens, their ids, and how text is cut into them."""
-        return hashlib.sha256(self.inner.to_str().encode()).hexdigest()[:16]
+        return digest(self.inner.to_str())
