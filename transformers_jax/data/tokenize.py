@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.data.documents import batches, encode_batch, open_documents
-from transformers_jax.data.token_folders import META, SHARD_SIZE, Writer, check_tokens, read_meta
+from transformers_jax.data.token_folders import META, SHARD_SIZE, Writer, check_tokens
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, smallest_dtype
 from transformers_jax.publish import forget_drafts, publish_json
@@ -109,16 +109,14 @@ def tokenize(
             for split, texts in parts.items()
         )
         seconds = time.perf_counter() - began
-        metas = {split: read_meta(out / split) for split in parts}
-        for split in parts:
-            check_tokens(out / split)
-    documents = {split: meta["documents"] for split, meta in metas.items()}
+        tokens = {split: check_tokens(out / split) for split in parts}
+    documents = {split: len(one) for split, one in tokens.items()}
     if not documents["train"]:
         raise ValueError(f"{request.source}: all documents are held out; lower --eval-fraction")
     if documents.get("validation") == 0:
         say("no document is held out: raise --eval-fraction, or give data.eval_path when training")
-    tokens = {split: meta["ids"] for split, meta in metas.items()}
-    return Written(documents, tokens, encoded, seconds)
+    counts = {split: len(one.ids) for split, one in tokens.items()}
+    return Written(documents, counts, encoded, seconds)
 
 
 Work = Callable[[list[str]], list[Encoded]]
