@@ -1,7 +1,7 @@
 """A run's text as ids: what is trained on, in which shares, and what it is measured on.
 
 A source (sources.py), a file of token ids, or a folder of tokens becomes documents to train on and
-documents to evaluate on; a tokenizer that is learned in the run sees the first alone.
+documents to evaluate on; a tokenizer that is learned in the run is learned from the first only.
 """
 
 from __future__ import annotations

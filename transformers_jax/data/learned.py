@@ -71,7 +71,7 @@ def train_tokenizer(
     else:
         inner = _train(kind, texts, vocab_size - len(last), first)
     inner.add_special_tokens([*first, *last])
-    _frame(inner, special)
+    _put_template(inner, special)
     return Tokenizer(inner, kind, special)
 
 
@@ -80,7 +80,7 @@ def _of_symbols(kind: str, texts: Iterable[str]) -> Any:
     byte = kind == "byte"
     symbols = byte_symbols() if byte else sorted(set(itertools.chain.from_iterable(texts)))
     if not symbols:
-        raise ValueError("a character tokenizer is made from text; there is none")
+        raise ValueError("a character tokenizer is learned from text; there is none")
     vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
     inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     if byte:
@@ -124,7 +124,7 @@ def _train(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
     return inner
 
 
-def _frame(inner: Any, special: dict[str, str]) -> None:
+def _put_template(inner: Any, special: dict[str, str]) -> None:
     """[CLS] text [SEP], where there are both; `batch` puts it around, `encode` does not."""
     if {"cls", "sep"} <= set(special):
         cls, sep = special["cls"], special["sep"]

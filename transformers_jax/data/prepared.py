@@ -1,4 +1,4 @@
-"""Data sets that lie prepared on the disk: TensorFlow Datasets and Hugging Face datasets.
+"""Data sets that are prepared on the disk: TensorFlow Datasets and Hugging Face datasets.
 
 Of TFDS only what needs no TensorFlow: array_record and Parquet, and features of text and numbers.
 Nothing of TFDS is ever downloaded.

@@ -1,4 +1,4 @@
-"""SentencePiece models, read as they lie: pieces, scores and how text is normalized.
+"""SentencePiece models: pieces, scores and how text is normalized.
 
 A .model is a protocol buffer. Its few fields that matter are read here, so that neither protobuf
 nor sentencepiece is needed: ModelProto in sentencepiece_model.proto of github.com/google/

@@ -44,7 +44,7 @@ class Position:
 
     Attributes:
         parts: the next row of each part.
-        rows: how many rows each part has had: what keeps a mixture at its shares.
+        rows: how many rows are from each part so far: what keeps a mixture at its shares.
     """
 
     parts: tuple[Cursor, ...]
@@ -267,7 +267,7 @@ class Stream:
         return sum(self.parts[0].rows_of_pass(epoch) for epoch in range(epochs))
 
     def epoch(self, position: Position) -> float:
-        """Passes made, of the part that has made the most."""
+        """Passes over the text so far, of the part that is read most often."""
         cursors = zip(self.parts, position.parts)
         return max(cursor.epoch + part.done(cursor) for part, cursor in cursors)
 

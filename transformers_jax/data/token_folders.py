@@ -36,8 +36,8 @@ class Writer:
     """Puts documents into a folder: `add` each, then `close`.
 
     Args:
-        folder: made if it is not there; whole shards that lie there already are kept, and
-            `documents` says how many documents they hold: the caller goes on behind them.
+        folder: created if it does not exist; whole shards in it stay, and `documents` says how many
+            documents they hold: the caller goes on behind them.
         dtype: uint16, uint32 or int32.
         sentences: whether `add` gets the starts of sentences.
         shard_size: bytes of ids after which a shard ends, with its document.

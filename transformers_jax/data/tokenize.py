@@ -1,7 +1,7 @@
 """`transformers-jax tokenize`: a source as a folder of tokens, on all cores, and again if stopped.
 
-The folder says first with which arguments it is made. Where a run was stopped, the same arguments
-go on behind the last whole shard; others are refused.
+The arguments are written into the folder first. Where a run was stopped, the same arguments go on
+behind the last whole shard; others are refused.
 """
 
 from __future__ import annotations

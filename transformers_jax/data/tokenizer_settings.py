@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from transformers_jax.data.classes.options import FLAGS, text
-from transformers_jax.data.classes.table import AS_IT_LIES
+from transformers_jax.data.classes.table import GENERIC
 from transformers_jax.data.wrapped import Wrapped
 
 NAMED = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")  # roles with a key of Hugging Face
@@ -49,7 +49,7 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     inputs = config.get("model_input_names")
     if inputs is not None:
         settled["returns_types"] = "token_type_ids" in inputs
-    elif name is not None and name not in AS_IT_LIES:
+    elif name is not None and name not in GENERIC:
         settled["returns_types"] = name.removesuffix("Fast").removesuffix("Tokenizer") in TYPED
     return settled
 

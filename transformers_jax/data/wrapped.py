@@ -109,7 +109,7 @@ class Wrapped:
         languages: code -> id of its token, of a translation model: the `forced_bos_token_id` of
             `generate` is the one of the target language.
         target: the `Tokenizer` of texts of the target language, where they are read in another way.
-        files: name -> content of the files that it was made of, where no tokenizer.json can hold
+        files: name -> content of the files that it was read from, where no tokenizer.json can hold
             it; `save` writes them.
     """
 
@@ -183,7 +183,7 @@ class Wrapped:
             first = ids.index(None)
             raise ValueError(
                 f"character {text[first]!r} at {first} does not occur in the text that this "
-                "character tokenizer was made from; use tokenizer 'byte' or 'bpe'"
+                "character tokenizer was learned from; use tokenizer 'byte' or 'bpe'"
             )
         return np.array(ids, np.int32)
 
@@ -209,7 +209,7 @@ class Wrapped:
     @cached_property
     def gives_types(self) -> bool:
         """Whether `batch` gives token types for pairs of texts: by the class if it is known, else
-        if the tokenizer frames texts as BERT's does ([CLS] a [SEP] b [SEP]) and numbers them."""
+        if the tokenizer's template is BERT's ([CLS] a [SEP] b [SEP]) and numbers them."""
         if self.returns_types is not None:
             return self.returns_types
         if not {"cls", "sep"} <= set(self.special):

@@ -12,12 +12,13 @@ from tokenizers import processors
 
 from transformers_jax.data.classes import vocabulary
 from transformers_jax.data.classes.options import Options, add_tokens, text
-from transformers_jax.data.classes.table import Frame, TokenizerClass
+from transformers_jax.data.classes.table import Template, TokenizerClass
 from transformers_jax.data.classes.vocabulary import Vocab
 from transformers_jax.data.sentencepiece import read_model
 
-BEFORE = Frame("language A eos", "language A B eos")
-BEHIND = Frame("A eos language", "A B eos language")
+Token = tuple[str, int]  # its text and its id
+BEFORE = Template("language A eos", "language A B eos")
+BEHIND = Template("A eos language", "A B eos language")
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Loaded:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def as_it_lies(file: Path, options: Options) -> Loaded:
+def generic(file: Path, options: Options) -> Loaded:
     """A tokenizer.json, with the tokens that the files beside it add.
 
     Raises:
@@ -53,7 +54,7 @@ def as_it_lies(file: Path, options: Options) -> Loaded:
     return Loaded(inner, options, side or "right")
 
 
-def as_pieces(file: Path, options: Options) -> Loaded:
+def of_pieces(file: Path, options: Options) -> Loaded:
     """A SentencePiece model with its own ids, and nothing around a text unless the files say so.
 
     Raises:
@@ -61,7 +62,7 @@ def as_pieces(file: Path, options: Options) -> Loaded:
     """
     inner = read_model(file, options)
     add_tokens(inner, options, options.extra or [])
-    put_frame(inner, _ends(options), options)
+    put_template(inner, _ends(options), options)
     return Loaded(inner, options)
 
 
@@ -71,7 +72,7 @@ def of_class(one: TokenizerClass, file: Path, options: Options) -> Loaded:
     Raises:
         ValueError: the file is not what the class reads, or lacks a token that it needs.
     """
-    options.default(one.special, one.shape)
+    options.default(one.special, one.flags)
     vocab = _vocab(one, file, options)
     side = _padding(vocab.padding, options)
     inner = one.build(vocab, options)
@@ -80,24 +81,23 @@ def of_class(one: TokenizerClass, file: Path, options: Options) -> Loaded:
     loaded = Loaded(inner, options, side or one.padding_side)
     if one.languages:
         _between_languages(one, loaded)
-    elif one.frame is not None:
-        put_frame(inner, one.frame, options)
-    elif vocab.frame is not None:
-        inner.post_processor = vocab.frame
+    elif one.template is not None:
+        put_template(inner, one.template, options)
+    elif vocab.post_processor is not None:
+        inner.post_processor = vocab.post_processor
     else:
-        put_frame(inner, _ends(options), options)
+        put_template(inner, _ends(options), options)
     return loaded
 
 
 def _vocab(one: TokenizerClass, file: Path, options: Options) -> Vocab:
-    if file.name == "tokenizer.json":
-        return vocabulary.from_json(file)
     if file.suffix == ".model":
         number = lambda pieces: one.number(pieces, options)
         return vocabulary.from_pieces(file, number, one.kind == "BPE")
-    if file.suffix == ".json":
-        return vocabulary.from_merges(file)
-    return vocabulary.from_lines(file)
+    if file.suffix == ".txt":
+        return vocabulary.from_lines(file)
+    from_file = vocabulary.from_merges if file.name == "vocab.json" else vocabulary.from_json
+    return from_file(file)
 
 
 def _padding(padding: Any, options: Options) -> str | None:
@@ -108,26 +108,27 @@ def _padding(padding: Any, options: Options) -> str | None:
     return str(padding["direction"])
 
 
-def _ends(options: Options) -> Frame:
+def _ends(options: Options) -> Template:
     """bos and eos, as `add_bos_token` and `add_eos_token` say; a tokenizer.json has its own."""
     bos, eos = (
-        not options.whole and options.get(f"add_{role}_token") and options.token(role)
+        not options.has_json and options.get(f"add_{role}_token") and options.token(role)
         for role in ("bos", "eos")
     )
     side = lambda text, kind: [f"bos{kind}"] * bool(bos) + [text] + [f"eos{kind}"] * bool(eos)
     single = side("A", "")
-    return Frame(" ".join(single), " ".join([*single, *side("B:1", ":1")]))
+    return Template(" ".join(single), " ".join([*single, *side("B:1", ":1")]))
 
 
-def put_frame(inner: Any, frame: Frame, options: Options, **tokens: tuple[str, int]) -> None:
+def put_template(inner: Any, template: Template, options: Options, **tokens: Token) -> None:
     """Makes a tokenizer put special tokens around texts; `tokens`: those that are no role's.
 
     Raises:
-        ValueError: a role of the frame has no token.
+        ValueError: a role of the template has no token.
     """
-    roles = {part.split(":")[0] for part in f"{frame.single} {frame.pair}".split()} - {"A", "B"}
+    parts = f"{template.single} {template.pair}".split()
+    roles = {part.split(":")[0] for part in parts} - {"A", "B"}
     tokens |= {role: _need(inner, options, role) for role in sorted(roles - tokens.keys())}
-    if frame.trim:
+    if template.trim:
         inner.post_processor = processors.RobertaProcessing(
             tokens["sep"],
             tokens["cls"],
@@ -136,19 +137,19 @@ def put_frame(inner: Any, frame: Frame, options: Options, **tokens: tuple[str, i
         )
         return
     inner.post_processor = processors.TemplateProcessing(
-        single=[_piece(part, tokens) for part in frame.single.split()],
-        pair=[_piece(part, tokens) for part in frame.pair.split()],
+        single=[_piece(part, tokens) for part in template.single.split()],
+        pair=[_piece(part, tokens) for part in template.pair.split()],
         special_tokens=sorted(set(tokens.values())),
     )
 
 
-def _piece(part: str, tokens: Mapping[str, tuple[str, int]]) -> str:
+def _piece(part: str, tokens: Mapping[str, Token]) -> str:
     role, _, kind = part.partition(":")
     shown = f"${role}" if role in ("A", "B") else tokens[role][0]
     return f"{shown}:{kind or 0}"
 
 
-def _need(inner: Any, options: Options, role: str) -> tuple[str, int]:
+def _need(inner: Any, options: Options, role: str) -> Token:
     content = options.token(role)
     number = None if content is None else inner.token_to_id(content)
     if content is None or number is None:
@@ -192,5 +193,5 @@ def put_language(
             "src_lang and tgt_lang are codes of them"
         )
     number = languages[code]
-    frame = BEHIND if suffix else BEFORE
-    put_frame(inner, frame, options, language=(inner.id_to_token(number), number))
+    template = BEHIND if suffix else BEFORE
+    put_template(inner, template, options, language=(inner.id_to_token(number), number))

@@ -22,7 +22,7 @@ SPACES = " {2,}"
 
 
 def assembled(model: Any, pre_tokenizer: Any, decoder: Any, normalizer: Any = None) -> Any:
-    """A tokenizer of its parts, without added tokens and frame."""
+    """A tokenizer of its parts, without added tokens and template."""
     inner = tokenizers.Tokenizer(model)
     inner.normalizer, inner.pre_tokenizer, inner.decoder = normalizer, pre_tokenizer, decoder
     return inner
@@ -63,7 +63,7 @@ def nllb_pairs(vocab: Vocab, options: Options) -> Any:
 
 def llama_pairs(vocab: Vocab, options: Options) -> Any:
     """Llama's: SentencePiece's pairs, what they lack in bytes; `legacy` puts ▁ before every part
-    of a text that special tokens cut, not before the first alone."""
+    of a text that special tokens cut, not only before the first."""
     model = models.BPE(vocab.ids, vocab.merges, fuse_unk=True, byte_fallback=True)
     space = options.get("add_prefix_space", True)
     scheme = ("always" if options.get("legacy", False) else "first") if space else "never"
@@ -157,9 +157,9 @@ def deberta_v2_steps(vocab: Vocab, options: Options) -> list[Any]:
 
 
 def punctuation(vocab: Vocab, options: Options) -> list[Any]:
-    """Punctuation stands apart with the option `split_by_punct`."""
-    apart = options.get("split_by_punct", False)
-    return [pre_tokenizers.Punctuation(behavior="isolated")] if apart else []
+    """Punctuation is split off with the option `split_by_punct`."""
+    split = options.get("split_by_punct", False)
+    return [pre_tokenizers.Punctuation(behavior="isolated")] if split else []
 
 
 def quotes(vocab: Vocab, options: Options, accents: bool, lower: bool) -> list[Any]:

@@ -24,7 +24,7 @@ class Renumbered:
         join: (tokens, which of them are special) -> their text.
         alias: id of the inner tokenizer -> id that others see.
         surfaces: token -> id, of what the vocabulary has though no piece is it: characters that
-            the model does not know are looked up as they stand in the text.
+            the model does not know are looked up as they are in the text.
         prepare: what is done to a text first; it may not change its length.
     """
 

@@ -16,11 +16,11 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from transformers_jax.data import sentencepiece
 from transformers_jax.data.classes import languages
-from transformers_jax.data.classes.make import Loaded, put_frame, put_language
+from transformers_jax.data.classes.make import Loaded, put_language, put_template
 from transformers_jax.data.classes.models import assembled
 from transformers_jax.data.classes.options import ROLES, Options, add_tokens, token
 from transformers_jax.data.classes.renumbered import Renumbered
-from transformers_jax.data.classes.table import ANGLES, Frame, sentinels
+from transformers_jax.data.classes.table import ANGLES, Template, sentinels
 from transformers_jax.data.classes.vocabulary import byte_symbols
 
 CODE, UNKNOWN_CODE = "\ue000", "\ue001"  # stand for Marian's language codes at the start of a text
@@ -130,7 +130,7 @@ def _joined(model: sentencepiece.Model, space: str) -> Callable[[list[str], list
 
 
 def _m2m_100(folder: Path, options: Options) -> Loaded:
-    """M2M-100: the language before a text, as __de__; its tokens lie behind the vocabulary."""
+    """M2M-100: the language before a text, as __de__; its tokens are behind the vocabulary."""
     files = _files(folder, ("vocab.json", "sentencepiece.bpe.model"))
     ids, model = _ids(files["vocab.json"]), sentencepiece.parse(files["sentencepiece.bpe.model"])
     options.default({role: ANGLES[role] for role in ("bos", "eos", "sep", "pad", "unk")}, {})
@@ -172,7 +172,7 @@ def _marian(folder: Path, options: Options) -> Loaded:
         marks = {f"{CODE}{code[1:]}": ids[code] for code in sorted(codes)} | {UNKNOWN_CODE: -1}
         marked = known | dict(enumerate(marks, max(known) + 1 + len(model.pieces)))
         inner = _looked_up(model, marked, options, {*marks})
-        put_frame(inner, Frame("A eos", "A B eos"), options)
+        put_template(inner, Template("A eos", "A B eos"), options)
         alias = {number: marks[text] for number, text in marked.items() if marks.get(text, -1) >= 0}
         # with one vocabulary, ids of both sides are joined as the source's pieces are
         join = sides[0].join if sides and not apart else _joined(model, " ")
@@ -251,7 +251,7 @@ def _byt5(folder: Path, options: Options) -> Loaded:
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     inner = assembled(models.BPE(ids, []), byte_level, decoders.ByteLevel())
     add_tokens(inner, options, options.extra or sentinels(options))
-    put_frame(inner, Frame("A eos", "A eos B eos"), options)
+    put_template(inner, Template("A eos", "A eos B eos"), options)
     return Loaded(inner, options)
 
 

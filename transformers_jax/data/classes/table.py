@@ -21,7 +21,7 @@ from transformers_jax.data.classes.vocabulary import Scored, Vocab
 
 
 @dataclass(frozen=True)
-class Frame:
+class Template:
     """What is put around a text and around a pair: roles of tokens, "A" and "B" for the texts; ":1"
     and ":2" behind one are its token type.
 
@@ -35,10 +35,10 @@ class Frame:
 
 Extra = Callable[[list[Any] | None, Options], list[Any]]
 Number = Callable[[Scored, Options], Scored]
-BERT = Frame("cls A sep", "cls A sep B:1 sep:1")
-DEBERTA = Frame("cls A sep", "cls A sep sep B sep")
+BERT = Template("cls A sep", "cls A sep B:1 sep:1")
+DEBERTA = Template("cls A sep", "cls A sep sep B sep")
 ROBERTA = replace(DEBERTA, trim=True)
-FAIR = Frame("bos A eos", "bos A eos eos B eos")
+FAIR = Template("bos A eos", "bos A eos eos B eos")
 
 Roles = dict[str, str]
 BRACKETS: Roles = dict(unk="[UNK]", sep="[SEP]", pad="[PAD]", cls="[CLS]", mask="[MASK]")
@@ -53,30 +53,30 @@ ALL = {**{role: {} for role in ANGLES}, **MASK}
 
 @dataclass(frozen=True)
 class TokenizerClass:
-    """How a class makes a tokenizer of its files.
+    """How a class builds a tokenizer from its files.
 
     Attributes:
         models: values of `model_type` whose tokenizers are of this class.
         special: role -> its token, where the files name none.
-        frame: what is put around a text; None: as tokenizer.json or `add_bos_token` say.
-        build: (vocabulary, options) -> a tokenizer of the Rust library, still without frame.
+        template: what is put around a text; None: as tokenizer.json or `add_bos_token` say.
+        build: (vocabulary, options) -> a tokenizer of the Rust library, still without template.
         files: what it reads where there is no tokenizer.json; the first is the vocabulary.
-        shape: role -> how its token is found in a text, where the files give a text alone.
+        flags: role -> flags of its token, where the files name its text and no flags.
         number: pieces of a SentencePiece model, in the order of the class's ids.
         extra: (tokens that files or model name, options) -> special tokens without a role.
         languages: codes of its languages, whose tokens are the codes.
         default_language: the source language where the files name none.
-        suffix: whether the language stands behind the text; else before it.
+        suffix: whether the language is behind the text; else before it.
         padding_side: where rows are padded.
     """
 
     name: str
     models: str
     special: Roles
-    frame: Frame | None = None
+    template: Template | None = None
     build: Callable[[Vocab, Options], Any] = Unigrams(2)
     files: tuple[str, ...] = ("spiece.model",)
-    shape: dict[str, dict[str, bool]] = field(default_factory=dict)
+    flags: dict[str, dict[str, bool]] = field(default_factory=dict)
     number: Number = lambda pieces, options: pieces
     extra: Extra = lambda named, options: named or []
     languages: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ class TokenizerClass:
 
 
 def _scored(names: Iterable[str], options: Options) -> Scored:
-    """The tokens of roles, and texts that are none; those that no text has score -100."""
+    """The tokens of roles, and texts that are none, with their scores; unused ones have -100."""
     texts = [options.token(name) or ANGLES.get(name, name) for name in names]
     return [(text, -100.0 if NOT_USED.fullmatch(text) else 0.0) for text in texts]
 
@@ -166,11 +166,11 @@ NOT_USED = re.compile(r"<unk_\d+>|<unk>NOTUSED")
 _words = partial(TokenizerClass, build=word_pieces, files=("vocab.txt",))
 _bytes = partial(TokenizerClass, build=byte_pairs, files=("vocab.json", "merges.txt"))
 _fairseq = partial(TokenizerClass, files=("sentencepiece.bpe.model",))
-_mbart = partial(_fairseq, default_language="en_XX", shape=MASK)
+_mbart = partial(_fairseq, default_language="en_XX", flags=MASK)
 _TABLE = (
     _words("BertTokenizer", "bert electra nomic_bert", BRACKETS, BERT),
     _words("DistilBertTokenizer", "distilbert", BRACKETS, BERT),
-    _words("MPNetTokenizer", "mpnet", {**ANGLES, "unk": "[UNK]"}, ROBERTA, shape=ALL),
+    _words("MPNetTokenizer", "mpnet", {**ANGLES, "unk": "[UNK]"}, ROBERTA, flags=ALL),
     _bytes("GPT2Tokenizer", "gpt2", END_OF_TEXT),
     _bytes("RobertaTokenizer", "roberta bart longformer led", ANGLES, ROBERTA),
     _bytes("DebertaTokenizer", "deberta", CLS_SEP, DEBERTA),
@@ -179,7 +179,7 @@ _TABLE = (
         "blenderbot",
         ANGLES,
         build=partial(byte_pairs, space=True),
-        shape={"mask": {"lstrip": True, "normalized": False}},
+        flags={"mask": {"lstrip": True, "normalized": False}},
     ),
     TokenizerClass(
         "LlamaTokenizer",
@@ -202,7 +202,7 @@ _TABLE = (
         {**ANGLES, "sep": "[SEP]", "cls": "[CLS]", "mask": "[MASK]"},
         BERT,
         Unigrams(kinds.big_bird_unknown, kinds.big_bird_steps, kinds.no_steps, "never"),
-        shape=ALL,
+        flags=ALL,
     ),
     TokenizerClass(
         "DebertaV2Tokenizer",
@@ -216,9 +216,9 @@ _TABLE = (
         "XLNetTokenizer",
         "xlnet",
         {**ANGLES, "sep": "<sep>", "cls": "<cls>"},
-        Frame("A sep cls:2", "A sep B:1 sep:1 cls:2"),
+        Template("A sep cls:2", "A sep B:1 sep:1 cls:2"),
         Unigrams(kinds.xlnet_unknown, kinds.xlnet_steps),
-        shape=MASK,
+        flags=MASK,
         extra=_unless("<eop>", "<eod>"),
         padding_side="left",
     ),
@@ -236,7 +236,7 @@ _TABLE = (
         ANGLES,
         FAIR,
         Unigrams(kinds.camembert_unknown, without_space="never"),
-        shape={"mask": {"lstrip": True, "special": True}},
+        flags={"mask": {"lstrip": True, "special": True}},
         number=numbered("<s>NOTUSED pad </s>NOTUSED unk <unk>NOTUSED", 1),
         extra=_unless("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"),
     ),
@@ -244,7 +244,7 @@ _TABLE = (
         "T5Tokenizer",
         "t5 mt5 umt5 longt5 switch_transformers",
         dict(eos="</s>", unk="<unk>", pad="<pad>"),
-        Frame("A eos", "A eos B eos"),
+        Template("A eos", "A eos B eos"),
         number=t5,
         extra=_t5_extra,
     ),
@@ -252,7 +252,7 @@ _TABLE = (
         "PegasusTokenizer",
         "pegasus",
         dict(pad="<pad>", eos="</s>", unk="<unk>", mask="<mask_2>"),
-        Frame("A eos", "A B eos"),
+        Template("A eos", "A B eos"),
         Unigrams(kinds.pegasus_unknown, kinds.pegasus_steps, kinds.no_steps),
         number=pegasus,
         extra=_pegasus_extra,
@@ -281,7 +281,7 @@ _TABLE = (
         "nllb nllb-moe",
         ANGLES,
         build=kinds.nllb_pairs,
-        shape={"mask": {"lstrip": True, "normalized": True, "special": True}},
+        flags={"mask": {"lstrip": True, "normalized": True, "special": True}},
         number=nllb,
         extra=_unless(*languages.NLLB),
         languages=languages.NLLB,
@@ -289,16 +289,16 @@ _TABLE = (
     ),
 )
 CLASSES = {one.name: one for one in _TABLE}
-AS_IT_LIES = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer")
+GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer")
 _SAME = {
     "BertTokenizer": "Electra MobileBert ConvBert",
     "RobertaTokenizer": "Bart LED Longformer Mvp",
     "XLMRobertaTokenizer": "XLMRobertaXL",
     "T5Tokenizer": "MT5 UMT5 LongT5",
 }
-ALIKE = {f"{model}Tokenizer": name for name, models in _SAME.items() for model in models.split()}
-"""Names of classes that do what another does."""
-OURS = {
+ALIASES = {f"{model}Tokenizer": name for name, models in _SAME.items() for model in models.split()}
+"""Names of classes that do what another does -> that class."""
+CLASS_OF_MODEL = {
     **{model: one.name for one in _TABLE for model in one.models.split()},
     "blenderbot-small": "BlenderbotSmallTokenizer",
     "byt5": "ByT5Tokenizer",
@@ -308,4 +308,8 @@ OURS = {
     "roformer": "RoFormerTokenizer",
 }
 """model_type -> the class of its tokenizers."""
-WHOLE = ("modernbert", "umt5", "xlm-roberta-xl")  # their tokenizer.json says all there is to say
+GENERIC_MODELS = (
+    "modernbert",
+    "umt5",
+    "xlm-roberta-xl",
+)  # their classes add nothing to tokenizer.json
