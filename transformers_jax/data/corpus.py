@@ -20,7 +20,7 @@ from transformers_jax.data.tokens import Encoded, Tokens, chunks, collect, join,
 
 
 @dataclass(frozen=True)
-class Part:
+class Component:
     """One source to train on; `share` of the rows come from it."""
 
     name: str
@@ -38,7 +38,7 @@ class Corpus:
         tokenizer: None for token files without one.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[Component, ...]
     evaluation: Mapping[str, Tokens]
     tokenizer: Tokenizer | None
 
@@ -131,7 +131,7 @@ def load_corpus(
                 f"data.eval_fraction ({data.eval_fraction}) or give data.eval_path"
             )
         evaluation = {"": join(held_out), **evaluation}
-    parts = tuple(map(Part, paths, trained, _shares(data, shares, trained)))
+    parts = tuple(map(Component, paths, trained, _shares(data, shares, trained)))
     return Corpus(parts, evaluation, tokenizer)
 
 

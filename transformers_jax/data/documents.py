@@ -174,8 +174,7 @@ def encode_batch(
     whole = [text + separator for text in texts]
     breaks: list[Any] = [None] * len(texts)
     if sentences:
-        marked = tokenizer.encode_marked(whole, [sentence_starts(text) for text in texts])
-        rows, breaks = [ids for ids, _ in marked], [marks for _, marks in marked]
+        rows, breaks = tokenizer.encode_marked(whole, [sentence_starts(text) for text in texts])
     else:
         rows = tokenizer.encode_many(whole, parse_special=False)
     if eos is not None:

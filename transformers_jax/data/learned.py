@@ -91,25 +91,20 @@ def _of_symbols(kind: str, texts: Iterable[str]) -> Any:
 
 def _train(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
     """WordPiece; or byte pairs or unigrams, both over GPT-2's bytes, so that nothing is unknown."""
+    least = len(first) + (1 if kind == "wordpiece" else 256)
+    if size < least:
+        raise ValueError(
+            f"data.vocab_size leaves {size} tokens to a {kind} tokenizer; it must be at least "
+            f"{least}: {len(first)} special tokens and {least - len(first)} more"
+        )
     options: dict[str, Any] = dict(vocab_size=size, special_tokens=first, show_progress=False)
     if kind == "wordpiece":
-        if size < len(first) + 1:
-            raise ValueError(
-                f"data.vocab_size leaves {size} tokens; {len(first)} of them are special"
-            )
         inner = tokenizers.Tokenizer(models.WordPiece(unk_token=BERT["unk"]))
         inner.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
         inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         inner.decoder = decoders.WordPiece(cleanup=False)
         trainer: Any = trainers.WordPieceTrainer(**options, limit_alphabet=max(size // 2, 1))
     else:
-        if size < 256 + len(first):
-            raise ValueError(
-                f"data.vocab_size leaves {size} tokens to a {kind} tokenizer; it must be at least "
-                f"{256 + len(first)}, the bytes and {len(first)} special tokens"
-                if first
-                else f"data.vocab_size ({size}) must be at least 256, the bytes"
-            )
         options["initial_alphabet"] = pre_tokenizers.ByteLevel.alphabet()
         if kind == "bpe":
             model, trainer = models.BPE(), trainers.BpeTrainer(**options)

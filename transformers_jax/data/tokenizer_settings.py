@@ -29,8 +29,11 @@ TYPED = (  # classes whose models tell the two texts of a pair apart by token ty
 )
 
 
-def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def settings(config: Mapping[str, Any], tokenizer_class: str | None = None) -> dict[str, Any]:
     """The arguments of `Tokenizer` that a tokenizer_config.json gives.
+
+    Args:
+        tokenizer_class: in place of the one that it names.
 
     Raises:
         ValueError: a side that is neither left nor right, or a length that is no number.
@@ -44,7 +47,7 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(length, bool) or not isinstance(length, (int, float)) or length < 1:
             raise ValueError(f"model_max_length={length!r} must be a number of tokens, at least 1")
         settled["model_max_length"] = int(length) if length < UNBOUNDED else None
-    name = config.get("tokenizer_class")
+    name = tokenizer_class or config.get("tokenizer_class")
     settled["tokenizer_class"] = name
     inputs = config.get("model_input_names")
     if inputs is not None:

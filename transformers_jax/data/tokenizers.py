@@ -93,8 +93,7 @@ def load_tokenizer(
                 inner.no_truncation()
         if languages and not loaded.languages:
             raise ValueError(f"{name} has no languages, so src_lang and tgt_lang mean nothing")
-        settled = settings({**config, "tokenizer_class": name} if name else config)
-        settled = {"padding_side": loaded.padding_side, **settled, "config": config}
+        settled = {"padding_side": loaded.padding_side, **settings(config, name)}
         special = _special(loaded, bool(config) or (folder / options.MAP).is_file())
         kind = config["kind"] if config.get("kind") in KINDS else "loaded"
         of = lambda inner, **more: Tokenizer(

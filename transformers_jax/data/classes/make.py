@@ -110,13 +110,12 @@ def _padding(padding: Any, options: Options) -> str | None:
 
 def _ends(options: Options) -> Template:
     """bos and eos, as `add_bos_token` and `add_eos_token` say; a tokenizer.json has its own."""
+    adds = lambda role: options.get(f"add_{role}_token") and options.token(role)
     bos, eos = (
-        not options.has_json and options.get(f"add_{role}_token") and options.token(role)
-        for role in ("bos", "eos")
+        f"{role} " if adds(role) and not options.has_json else "" for role in ("bos", "eos")
     )
-    side = lambda text, kind: [f"bos{kind}"] * bool(bos) + [text] + [f"eos{kind}"] * bool(eos)
-    single = side("A", "")
-    return Template(" ".join(single), " ".join([*single, *side("B:1", ":1")]))
+    single = f"{bos}A {eos}"
+    return Template(single, single + f"{bos}B {eos}".replace(" ", ":1 "))
 
 
 def put_template(inner: Any, template: Template, options: Options, **tokens: Token) -> None:
