@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -18,9 +19,10 @@ PADDINGS = {True: "longest", False: None, "do_not_pad": None, "longest": "longes
 PADDINGS |= {"max_length": "max_length"}
 TRUNCATIONS = {True: "longest_first", False: None, "do_not_truncate": None}
 TRUNCATIONS |= {name: name for name in ("longest_first", "only_first", "only_second")}
-COLUMNS = {"offset_mapping": "return_offsets_mapping"}  # array -> its option
-COLUMNS |= {name: f"return_{name}" for name in ("special_tokens_mask", "word_ids", "sequence_ids")}
-FILL = {"special_tokens_mask": 1, "word_ids": -1, "sequence_ids": -1}  # others with 0
+COLUMNS = {"input_ids": "ids", "token_type_ids": "type_ids", "offset_mapping": "offsets"}
+"""array -> its name in the Rust library, where that is another"""
+OPTIONAL = {"offset_mapping": "return_offsets_mapping"}  # array -> its option
+OPTIONAL |= {name: f"return_{name}" for name in ("special_tokens_mask", "word_ids", "sequence_ids")}
 OTHERWISE = {  # options of Hugging Face's __call__ that say nothing here
     "return_tensors": "the arrays are NumPy's, which JAX takes as they are",
     "return_attention_mask": "attention_mask is always there",
@@ -76,17 +78,15 @@ def batch(
     if form.windows:
         samples = [n for n, row in enumerate(rows) for _ in (row, *row.overflowing)]
         rows = [window for row in rows for window in (row, *row.overflowing)]
-    columns = {"input_ids": [np.array(row.ids, np.int32) for row in rows]}
-    if form.types is not False:
-        types = [np.array(row.type_ids, np.int32) for row in rows]
-        if form.types or any(row.any() for row in types):
-            columns["token_type_ids"] = types
-    columns["attention_mask"] = [np.ones_like(row) for row in columns["input_ids"]]
-    columns |= {name: [_column(row, name) for row in rows] for name in form.columns}
-    padded = _pad(tokenizer, columns, form)
+    columns: dict[str, Any] = {name: [_column(row, name) for row in rows] for name in form.columns}
+    if form.types is None and not any(row.any() for row in columns["token_type_ids"]):
+        del columns["token_type_ids"]
+    if form.padding is not None:
+        _check_width(columns["input_ids"], form)
+        columns = {name: np.stack(rows) for name, rows in columns.items()}
     if form.windows:
-        padded["overflow_to_sample_mapping"] = np.array(samples, np.int32)
-    return padded
+        columns["overflow_to_sample_mapping"] = np.array(samples, np.int32)
+    return columns
 
 
 # ---------------------------------------------------------------- options
@@ -103,7 +103,8 @@ class Format:
         settings: whether special tokens are added, and whether texts are lists of words.
         special: how many special tokens are added to each row.
         types: whether there are token types; None: where one is not 0.
-        columns: names of the arrays beyond the inputs of a model.
+        columns: names of the arrays.
+        aligned: those among them that say where tokens are in the texts.
     """
 
     def __init__(self, tokenizer: Wrapped, pairs: bool, options: Mapping[str, Any]):
@@ -128,7 +129,9 @@ class Format:
         self.types = options.get("return_token_type_ids")
         if self.types is None and not (pairs and tokenizer.gives_types):
             self.types = False
-        self.columns = [name for name, option in COLUMNS.items() if options.get(option)]
+        types = [] if self.types is False else ["token_type_ids"]
+        self.aligned = [name for name, option in OPTIONAL.items() if options.get(option)]
+        self.columns = ["input_ids", *types, "attention_mask", *self.aligned]
         self._check(pairs)
         self._check_length()
 
@@ -208,19 +211,25 @@ def _encode(tokenizer: Wrapped, sides: Sequence[Sequence[Any]], form: Format) ->
         ValueError: a text of which truncation would leave nothing.
     """
     texts = list(sides[0]) if len(sides) == 1 else list(zip(*sides))
-    method = "encode_batch" if form.columns else "encode_batch_fast"
-    if form.truncation is None:
-        return tokenizer.run(method, texts, **form.settings)
-    rules = {"max_length": form.max_length, "strategy": form.truncation, "stride": form.stride}
-    rules["direction"] = form.truncation_side
-    whole = lambda: tokenizer.run("encode_batch_fast", texts, **form.settings)
+    method = "encode_batch" if form.aligned else "encode_batch_fast"
+    truncation: dict[str, Any] | None = None
+    padding: dict[str, Any] | None = None
+    if form.truncation is not None:
+        truncation = dict(max_length=form.max_length, strategy=form.truncation, stride=form.stride)
+        truncation["direction"] = form.truncation_side
+    if form.padding is not None and "pad" in tokenizer.special:
+        padding = dict(pad_id=tokenizer.special_id("pad"), pad_token=tokenizer.special["pad"])
+        padding |= dict(direction=form.padding_side, pad_to_multiple_of=form.multiple)
+        padding["length"] = form.max_length if form.padding == "max_length" else None
+    run = partial(tokenizer.run, texts=texts, **form.settings)
     try:
-        rows = tokenizer.run(method, texts, truncation=rules, **form.settings)
+        rows = run(method, truncation=truncation, padding=padding)
     except ValueError:
-        _check_truncated(whole(), len(sides), form)
+        if truncation is not None:
+            _check_truncated(run("encode_batch_fast"), len(sides), form)
         raise
     if len(sides) == 2 and any(r.overflowing and not {0, 1} <= {*r.sequence_ids} for r in rows):
-        _check_truncated(whole(), 2, form)
+        _check_truncated(run("encode_batch_fast"), 2, form)
     return rows
 
 
@@ -254,7 +263,7 @@ def _check_truncated(rows: Sequence[Any], sides: int, form: Format) -> None:
 
 
 def _check_lengths(rows: Sequence[Any], max_length: int, pairs: bool) -> None:
-    lengths = [len(row.ids) for row in rows]
+    lengths = [sum(row.attention_mask) for row in rows]
     longest = int(np.argmax(lengths))
     if lengths[longest] > max_length:
         raise ValueError(
@@ -264,38 +273,25 @@ def _check_lengths(rows: Sequence[Any], max_length: int, pairs: bool) -> None:
         )
 
 
-def _column(row: Any, name: str) -> Int[np.ndarray, " T"]:
-    """A value, or the two of an offset, for each token of a row; -1 for None."""
-    if name == "offset_mapping":
-        return np.array(row.offsets, np.int32).reshape(-1, 2)
-    return np.array([-1 if value is None else value for value in getattr(row, name)], np.int32)
+def _check_width(rows: Sequence[np.ndarray], form: Format) -> None:
+    """Rows are of one width, as they are where the library fills them with a pad token.
 
-
-def _pad(
-    tokenizer: Wrapped, columns: dict[str, list[Any]], form: Format
-) -> dict[str, Int[np.ndarray, "B T"] | Any]:
-    """The arrays, padded to one width; lists of arrays without padding."""
-    if form.padding is None:
-        return dict(columns)
-    lengths = np.array([len(row) for row in columns["input_ids"]])
-    width: Any = form.max_length if form.padding == "max_length" else lengths.max()
-    width = -(-int(width) // form.multiple) * form.multiple
-    if (lengths < width).any() and "pad" not in tokenizer.special:
+    Raises:
+        ValueError: they are not, for there is no such token.
+    """
+    lengths = {len(row) for row in rows}
+    width: Any = form.max_length if form.padding == "max_length" else max(lengths)
+    if lengths != {-(-int(width) // form.multiple) * form.multiple}:
         raise ValueError(
             "rows of unlike length are filled with the pad token, and this tokenizer has none; "
             'name one, as tokenizer.add_special_tokens({"pad_token": "<pad>"}) does, or batch '
             "texts of one length"
         )
-    columns_of_row = np.arange(width)
-    if form.padding_side == "left":
-        columns_of_row = columns_of_row[::-1]
-    inside = columns_of_row < lengths[:, None]
-    fill = dict(FILL)
-    if "pad" in tokenizer.special:
-        fill["input_ids"] = tokenizer.special_id("pad")
-    padded = {}
-    for name, rows in columns.items():
-        shape = (*inside.shape, *rows[0].shape[1:])
-        padded[name] = np.full(shape, fill.get(name, 0), np.int32)
-        padded[name][inside] = np.concatenate(rows)
-    return padded
+
+
+def _column(row: Any, name: str) -> Int[np.ndarray, " T"]:
+    """A value, or the two of an offset, for each token of a row; -1 for None."""
+    values = getattr(row, COLUMNS.get(name, name))
+    if name == "offset_mapping":
+        return np.array(values, np.int32).reshape(-1, 2)
+    return np.array([-1 if value is None else value for value in values], np.int32)

@@ -229,9 +229,10 @@ class Wrapped:
         add_special_tokens: bool = False,
         is_pretokenized: bool = False,
         truncation: Mapping[str, Any] | None = None,
+        padding: Mapping[str, Any] | None = None,
     ) -> list[Any]:
-        """The Rust library's records of texts. How it cuts and parses is set, and set back, on a
-        tokenizer that threads share: one at a time."""
+        """The Rust library's records of texts. How it parses, cuts and fills them is set, and set
+        back, on a tokenizer that threads share: one at a time."""
         texts, inner = list(texts), self.inner
         if self.kind == "character" and "unk" in self.special:
             inner = self._with_unknown
@@ -245,6 +246,8 @@ class Wrapped:
                     inner.encode_special_tokens = not parse_special
                     if truncation is not None:
                         inner.enable_truncation(**truncation)
+                    if padding is not None:
+                        inner.enable_padding(**padding)
                     return getattr(inner, method)(
                         texts,
                         add_special_tokens=add_special_tokens,
@@ -256,6 +259,7 @@ class Wrapped:
             finally:
                 inner.encode_special_tokens = False
                 inner.no_truncation()
+                inner.no_padding()
 
     @cached_property
     def fingerprint(self) -> str:
