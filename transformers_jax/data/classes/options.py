@@ -83,8 +83,7 @@ def read_options(folder: Path, languages: dict[str, Any]) -> Options:
     more = values.pop("additional_special_tokens", None)
     if isinstance(extra, dict):
         named, extra = [*named, *extra.values()], None
-    if extra is None and more is not None:
-        extra = more
+    extra = more if extra is None else extra
     if extra is not None or named:
         options.extra = [token(one) for one in [*(extra or []), *named]]
     by_text = {one.content: one for one in options.added.values()}
