@@ -12,8 +12,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from transformers_jax.data.classes import table
+from transformers_jax.data.classes.make import put_template
+from transformers_jax.data.classes.options import Options
 from transformers_jax.data.classes.table import ANGLES
 from transformers_jax.data.classes.vocabulary import byte_symbols
 from transformers_jax.data.special import MODES
@@ -71,7 +74,9 @@ def train_tokenizer(
     else:
         inner = _train(kind, texts, vocab_size - len(last), first)
     inner.add_special_tokens([*first, *last])
-    _put_template(inner, special)
+    if {"cls", "sep"} <= special.keys():  # `batch` puts them around a text, `encode` does not
+        ends = {role: (special[role], inner.token_to_id(special[role])) for role in ("cls", "sep")}
+        put_template(inner, table.BERT, Options(), **ends)
     return Tokenizer(inner, kind, special)
 
 
@@ -117,14 +122,3 @@ def _train(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
     with refusing(f"a {kind} tokenizer cannot be learned from these texts"):
         inner.train_from_iterator(texts, trainer)
     return inner
-
-
-def _put_template(inner: Any, special: dict[str, str]) -> None:
-    """[CLS] text [SEP], where there are both; `batch` puts it around, `encode` does not."""
-    if {"cls", "sep"} <= set(special):
-        cls, sep = special["cls"], special["sep"]
-        inner.post_processor = processors.TemplateProcessing(
-            single=f"{cls} $A {sep}",
-            pair=f"{cls} $A {sep} $B:1 {sep}:1",
-            special_tokens=[(token, inner.token_to_id(token)) for token in {cls, sep}],
-        )
