@@ -82,7 +82,7 @@ def continuing() -> dict[str, float]:
     """Seconds until the first batch at step 0 and at a step far on."""
     from transformers_jax.data.batches import prefetched
     from transformers_jax.data.config import Data
-    from transformers_jax.data.stream import Part, Place, Position, Stream
+    from transformers_jax.data.stream import Cursor, Part, Position, Stream
     from transformers_jax.objectives import CausalLM
 
     data, tokens, vocabulary = Data(rows="packed", length=LENGTH, batch=BATCH), text(), words()
@@ -92,7 +92,7 @@ def continuing() -> dict[str, float]:
         rows = len(part.rows(0, 0))
         windows, row = divmod(step * BATCH, rows)  # about: windows differ by a few rows
         epoch, window = divmod(windows, part.windows)
-        position = Position((Place(epoch, window, row % rows // 2),), (step * BATCH,))
+        position = Position((Cursor(epoch, window, row % rows // 2),), (step * BATCH,))
         part = Part(tokens, data, CausalLM(), vocabulary, 0)
         began = time.perf_counter()
         next(prefetched(Stream([part], [1.0], data), position, lambda _: BATCH, first=step))

@@ -14,14 +14,14 @@ def test_text_is_split_and_its_fingerprint_tells_it_apart(tmp_path):
     path.write_text("abcdefghij" * 10)
     settings = Data(path=str(path), tokenizer="byte", eval_fraction=0.2)
     corpus = data.load_corpus(settings)
-    assert (len(corpus.train), len(corpus.evaluation[""].ids)) == (80, 20)
+    assert (len(corpus.parts[0].tokens.ids), len(corpus.evaluation[""].ids)) == (80, 20)
     assert corpus.bytes_per_token[""] == 1.0
     path.write_text("abcdefghij" * 9 + "abcdefghiJ")
     assert data.load_corpus(settings).fingerprint != corpus.fingerprint
     other = tmp_path / "b.txt"
     other.write_text("held out")
     apart = data.load_corpus(dataclasses.replace(settings, eval_path=str(other)))
-    assert (len(apart.train), len(apart.evaluation[""].ids)) == (100, 8)
+    assert (len(apart.parts[0].tokens.ids), len(apart.evaluation[""].ids)) == (100, 8)
 
 
 def test_bits_per_byte_count_bytes_and_not_characters(tmp_path):
@@ -37,8 +37,8 @@ def test_token_files_are_read_as_they_lie(tmp_path, suffix):
     ids = (np.arange(200) * 7 % 50).astype(np.uint16)
     np.save(path, ids) if suffix == ".npy" else ids.tofile(path)
     corpus = data.load_corpus(Data(path=str(path), tokenizer="none"))
-    assert isinstance(corpus.train, np.memmap)
-    np.testing.assert_array_equal(corpus.train, ids[:180])
+    assert isinstance(corpus.parts[0].tokens.ids, np.memmap)
+    np.testing.assert_array_equal(corpus.parts[0].tokens.ids, ids[:180])
     data.check_ids(corpus, 50, str(path))
     with pytest.raises(ValueError, match=r"id 49 at 7 of the training part .* \[0, 49\)"):
         data.check_ids(corpus, 49, str(path))

@@ -166,7 +166,9 @@ def test_a_character_that_was_never_seen_is_refused_or_unknown():
 
 def test_marks_are_the_tokens_that_hold_the_characters(equipped):
     texts, places = ["def end\nreturn f", "x return"], [[0, 8], [0, 2, 2]]
-    for (ids, marks), text, asked in zip(equipped.encode_marked(texts, places), texts, places):
+    for (ids, marks), text, asked in zip(
+        zip(*equipped.encode_marked(texts, places)), texts, places
+    ):
         np.testing.assert_array_equal(ids, equipped.encode(text))
         assert marks[0] == 0
         assert len(marks) == 2

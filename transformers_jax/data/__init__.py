@@ -8,5 +8,5 @@ tokenizers.py    tokenizers from files;  learned.py  from text;  wrapped.py,
 tokens.py        documents as ids;  token_folders.py  on a disk;  tokenize.py  made by a command
 documents.py     what is at a path, split and as ids;  corpus.py  all that a run reads
 pieces.py        documents, cut into pieces;  packing.py  examples as the rows of a batch
-stream.py        which batch comes when;  batches.py  made ahead of the loop, and checked
+stream.py        which batch comes when;  batches.py  made ahead of the loop
 """

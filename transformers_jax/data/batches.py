@@ -1,4 +1,4 @@
-"""Batches made ahead of the loop, and checked; those of an evaluation; shorter rows."""
+"""Batches made ahead of the loop; those of an evaluation; shorter rows."""
 
 from __future__ import annotations
 
@@ -10,29 +10,8 @@ import numpy as np
 
 from transformers_jax.data.packing import Batch
 from transformers_jax.data.stream import Part, Position, Stream
-from transformers_jax.nn.loss import IGNORED
 
 AHEAD = 2  # batches that wait for the loop
-
-
-def check_ids(batch: Batch, size: int) -> None:
-    """Every id lies in the vocabulary: on a device, one that does not would train silently.
-
-    Raises:
-        ValueError: the first that does not, with its row and column.
-    """
-    for name in ("input_ids", "decoder_input_ids", "labels"):
-        ids = batch.get(name)
-        if ids is None or (ids.max() < size and ids.min() >= 0):
-            continue
-        wrong = (ids >= size) | ((ids < 0) & (ids != IGNORED if name == "labels" else True))
-        if not wrong.any():
-            continue
-        row, column = np.argwhere(wrong)[0]
-        raise ValueError(
-            f"{name}: {ids[row, column]} at row {row}, place {column} of a batch is outside the "
-            f"vocabulary [0, {size})"
-        )
 
 
 def evaluation_batches(part: Part, where: str) -> list[Batch]:
@@ -41,7 +20,7 @@ def evaluation_batches(part: Part, where: str) -> list[Batch]:
 
     Args:
         part: the text, not shuffled.
-        where: what it is called, for people.
+        where: its name, for the error.
 
     Raises:
         ValueError: there is not one row.
@@ -52,12 +31,8 @@ def evaluation_batches(part: Part, where: str) -> list[Batch]:
             f"{part.pieces.size}; raise --data.eval-fraction or lower --data.length"
         )
     stream = Stream([part], [1.0], part.data)
-    position, limit, batches = stream.start, part.rows_of_pass(0), []
-    while sum(position.rows) < limit:
-        batch, position = stream.batch(position, part.data.batch, limit)
-        check_ids(batch, part.words.size)
-        batches.append(batch)
-    return batches
+    size, limit = lambda step: part.data.batch, part.rows_of_pass(0)
+    return [batch for batch, _ in _batches(stream, stream.start, size, 0, limit)]
 
 
 def shorten(batch: Batch, width: int, length: int) -> Batch:
@@ -110,6 +85,5 @@ def _batches(
 ) -> Iterator[tuple[Batch, Position]]:
     while limit is None or sum(position.rows) < limit:
         batch, position = stream.batch(position, size(step), limit)
-        check_ids(batch, stream.parts[0].words.size)
         yield batch, position
         step += 1

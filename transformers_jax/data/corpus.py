@@ -1,29 +1,26 @@
 """A run's text as ids: what is trained on, in which shares, and what it is measured on.
 
 A source (sources.py), a file of token ids, or a folder of tokens becomes documents to train on and
-documents to evaluate on; a tokenizer that is learned in the run sees the first alone.
+documents to evaluate on; a tokenizer that is learned in the run is learned from the first only.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
 
 from transformers_jax.data.config import Data
-from transformers_jax.data.documents import Opened, encode_batch, encode_texts, open_documents
+from transformers_jax.data.documents import batches, encode_batch, open_documents
+from transformers_jax.data.texts import Source, digest
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
-from transformers_jax.data.tokens import Encoded, Tokens, collect, join, smallest_dtype
-
-CHUNK = 1 << 24  # ids that are looked at together when a token file is checked
+from transformers_jax.data.tokens import Encoded, Tokens, chunks, collect, join, smallest_dtype
 
 
 @dataclass(frozen=True)
-class Part:
+class Component:
     """One source to train on; `share` of the rows come from it."""
 
     name: str
@@ -41,16 +38,9 @@ class Corpus:
         tokenizer: None for token files without one.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[Component, ...]
     evaluation: Mapping[str, Tokens]
     tokenizer: Tokenizer | None
-
-    @property
-    def train(self) -> Any:
-        """The ids to train on, of a corpus of one part."""
-        if len(self.parts) > 1:
-            raise ValueError("a mixture has no single stream; go by its parts")
-        return self.parts[0].tokens.ids
 
     @property
     def trained_tokenizer(self) -> bool:
@@ -60,12 +50,9 @@ class Corpus:
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits: which ids these are, in which shares."""
-        digest = hashlib.sha256()
-        for part in self.parts:
-            digest.update(f"{part.tokens.fingerprint} {part.share:.9g}\n".encode())
-        for name, tokens in self.evaluation.items():
-            digest.update(f"{name} {tokens.fingerprint}\n".encode())
-        return digest.hexdigest()[:16]
+        lines = [f"{part.tokens.fingerprint} {part.share:.9g}\n" for part in self.parts]
+        lines += [f"{name} {tokens.fingerprint}\n" for name, tokens in self.evaluation.items()]
+        return digest("".join(lines))
 
     @property
     def documents(self) -> dict[str, int]:
@@ -121,28 +108,30 @@ def load_corpus(
     """
     paths, shares = parse_mixture(data)
     fraction = data.eval_fraction if data.eval_path is None else None
-    opened = [open_documents(path, data, fraction, eos) for path in paths]
-    sets = _evaluation_paths(data)
-    apart = {name: open_documents(path, data, None, eos) for name, path in sets.items()}
+    open_at = partial(open_documents, field=data.field, documents=data.documents, eos=eos)
+    sources = [open_at(path, fraction=fraction) for path in paths]
+    sets = {name: open_at(path, fraction=None) for name, path in _evaluation_paths(data).items()}
     if tokenizer is None:
-        wanted = tuple(dict.fromkeys([*roles, "eos"] if eos else roles))
-        tokenizer = _tokenizer(data, opened, [*apart.values()], wanted, sentinels, modes)
-    _check_folders([*opened, *apart.values()], tokenizer, sentences, eos)
+        roles = tuple(dict.fromkeys([*roles, "eos"] if eos else roles))
+        learn = partial(train_tokenizer, roles=roles, sentinels=sentinels, modes=modes)
+        tokenizer = _tokenizer(data, sources, [*sets.values()], learn)
+    for source in (*sources, *sets.values()):
+        _check_folder(source, tokenizer, sentences, eos)
     encode = partial(_encode, tokenizer=tokenizer, sentences=sentences, eos=eos)
-    trained = [encode(one, one.train) for one in opened]
+    trained = [encode(source, "train") for source in sources]
     evaluation = {
-        name: encode(one, one.train if one.held is None else one.held)
-        for name, one in apart.items()
+        name: encode(source, "validation" if "validation" in source.splits else "train")
+        for name, source in sets.items()
     }
     if data.eval_path is None:
-        held = [encode(one, one.held) for one in opened if one.held is not None]
-        if not sum(map(len, held)):
+        held_out = [encode(one, "validation") for one in sources if "validation" in one.splits]
+        if not sum(map(len, held_out)):
             raise ValueError(
                 f"{', '.join(paths)}: no document is held out for evaluation; raise "
                 f"data.eval_fraction ({data.eval_fraction}) or give data.eval_path"
             )
-        evaluation = {"": join(held), **evaluation}
-    parts = tuple(map(Part, paths, trained, _shares(data, shares, trained)))
+        evaluation = {"": join(held_out), **evaluation}
+    parts = tuple(map(Component, paths, trained, _shares(data, shares, trained)))
     return Corpus(parts, evaluation, tokenizer)
 
 
@@ -203,76 +192,83 @@ def _evaluation_paths(data: Data) -> dict[str, str]:
 
 
 def _tokenizer(
-    data: Data,
-    trained: list[Opened],
-    apart: list[Opened],
-    roles: Sequence[str],
-    sentinels: int,
-    modes: Sequence[str],
+    data: Data, sources: list[Source], sets: list[Source], learn: Callable[..., Tokenizer]
 ) -> Tokenizer | None:
     """The one that is named, that of a folder of tokens, or one that is learned."""
-    opened = [*trained, *apart]
-    texts = [one.path for one in opened if one.is_text]
+    texts = [source.path for source in (*sources, *sets) if not source.ids]
     if data.tokenizer == "none":
         if texts:
             raise ValueError(f"{texts[0]} is text, and data.tokenizer is none; name a tokenizer")
         return None
     if data.tokenizer not in KINDS:
         return load_tokenizer(data.tokenizer)
-    if own := [one.tokenizer for one in opened if one.tokenizer is not None]:
+    if own := [source.tokenizer for source in (*sources, *sets) if source.tokenizer is not None]:
         return load_tokenizer(own[0])
     if not texts:
         return None
-    parts = [(one, one.train) for one in trained]
-    if data.tokenizer == "character":  # a character that was not seen cannot be written
-        parts += [(one, one.held) for one in trained if one.held is not None]
-        parts += [(one, one.train) for one in apart]
-    learned = (text + one.tail for one, some in parts if one.is_text for text in some)
-    return train_tokenizer(data.tokenizer, learned, data.vocab_size, roles, sentinels, modes)
+    parts = [(source, "train") for source in sources]
+    if data.tokenizer == "character":  # a character that is not in the vocabulary has no id
+        parts += [(source, "validation") for source in sources if "validation" in source.splits]
+        parts += [(source, "train") for source in sets]
+    documents = (
+        text + source.separator
+        for source, split in parts
+        if not source.ids
+        for text in source.splits[split]
+    )
+    return learn(data.tokenizer, documents, data.vocab_size)
 
 
-def _check_folders(
-    every: list[Opened], tokenizer: Tokenizer | None, sentences: bool, eos: bool
-) -> None:
-    for one in every:
-        if one.meta is not None:
-            expected = one.meta.get("tokenizer")
-            if tokenizer is not None and expected not in (None, tokenizer.fingerprint):
-                raise ValueError(
-                    f"{one.path} was made with the tokenizer {expected}, and this run has "
-                    f"{tokenizer.fingerprint}; leave data.tokenizer out, or tokenize it anew"
-                )
-            if eos and not one.meta.get("eos", False):
-                raise ValueError(
-                    f"{one.path} has no token behind its documents, which this run needs; make it "
-                    "with transformers-jax tokenize --eos"
-                )
-        tokens = one.train if isinstance(one.train, Tokens) else None
-        if sentences and (one.ids or (tokens is not None and tokens.sentences is None)):
+def _check_folder(source: Source, tokenizer: Tokenizer | None, sentences: bool, eos: bool) -> None:
+    """A folder of tokens is of the run's tokenizer, and has the ends and sentences that it needs.
+
+    Raises:
+        ValueError: it is not, or has not.
+    """
+    if source.meta is not None:
+        expected = source.meta.get("tokenizer")
+        if tokenizer is not None and expected not in (None, tokenizer.fingerprint):
             raise ValueError(
-                f"{one.path} does not say where sentences start, which this objective needs; give "
-                "text, or make it with transformers-jax tokenize --sentences"
+                f"{source.path} was made with the tokenizer {expected}, and this run has "
+                f"{tokenizer.fingerprint}; leave data.tokenizer out, or tokenize it anew"
             )
+        if eos and not source.meta.get("eos", False):
+            raise ValueError(
+                f"{source.path} has no token behind its documents, which this run needs; make it "
+                "with transformers-jax tokenize --eos"
+            )
+    if sentences and source.ids and getattr(source.splits["train"], "sentences", None) is None:
+        raise ValueError(
+            f"{source.path} does not say where sentences start, which this objective needs; give "
+            "text, or make it with transformers-jax tokenize --sentences"
+        )
 
 
 def _encode(
-    one: Opened, documents: Any, *, tokenizer: Tokenizer | None, sentences: bool, eos: bool
+    source: Source, split: str, *, tokenizer: Tokenizer | None, sentences: bool, eos: bool
 ) -> Tokens:
+    documents = source.splits[split]
     if isinstance(documents, Tokens):
         return documents
     end = None
     if eos:
         if tokenizer is None:
-            raise ValueError(f"{one.path}: a token ends each document, and there is no tokenizer")
+            raise ValueError(
+                f"{source.path}: a token ends each document, and there is no tokenizer"
+            )
         end = tokenizer.vocabulary().need("eos")
-    if one.ids:
+    if source.ids:
         rows = map(np.asarray, documents)
         if end is not None:
             rows = (np.append(ids, ids.dtype.type(end)) for ids in rows)
-        return collect((Encoded(ids, None, 0) for ids in rows), None, False)
+        return collect(map(Encoded, rows), None, False)
     assert tokenizer is not None
-    encode = lambda texts: encode_batch(tokenizer, texts, one.tail, end, sentences)
-    return collect(encode_texts(documents, encode), smallest_dtype(tokenizer.max_id), sentences)
+    encoded = (
+        document
+        for texts in batches(documents)
+        for document in encode_batch(tokenizer, texts, source.separator, end, sentences)
+    )
+    return collect(encoded, smallest_dtype(tokenizer.max_id), sentences)
 
 
 def check_ids(corpus: Corpus, size: int, path: str) -> None:
@@ -287,16 +283,14 @@ def check_ids(corpus: Corpus, size: int, path: str) -> None:
             f"the tokenizer's largest id ({tokenizer.max_id}) does not fit model.vocab_size "
             f"({size}); pass --model.vocab-size {tokenizer.max_id + 1}"
         )
-    several = len(corpus.parts) > 1
-    named = [(part.name if several else path, "training", part.tokens) for part in corpus.parts]
-    named += [(n or path, "evaluation", tokens) for n, tokens in corpus.evaluation.items()]
+    named = [(part.name, "training", part.tokens) for part in corpus.parts]
+    named += [(name or path, "evaluation", tokens) for name, tokens in corpus.evaluation.items()]
     for source, name, tokens in named:
-        for start in range(0, len(tokens.ids), CHUNK):
-            part = tokens.ids[start : start + CHUNK]
-            wrong = (part < 0) | (part >= size) if part.dtype.kind == "i" else part >= size
+        for start, ids in chunks(tokens.ids):
+            wrong = (ids < 0) | (ids >= size)
             if wrong.any():
                 index = int(np.argmax(wrong))
                 raise ValueError(
-                    f"{source}: id {part[index]} at {start + index} of the {name} part is outside "
+                    f"{source}: id {ids[index]} at {start + index} of the {name} part is outside "
                     f"the vocabulary [0, {size}) of model.vocab_size; do they belong together?"
                 )

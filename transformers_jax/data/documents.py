@@ -5,20 +5,19 @@ A document of text is marked with its sentences, and becomes ids together with o
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from transformers_jax.arrays import Int
-from transformers_jax.data.config import Data
 from transformers_jax.data.sources import open_source
-from transformers_jax.data.texts import Source, Texts
+from transformers_jax.data.texts import Source, Texts, digest
 from transformers_jax.data.token_folders import is_token_folder, load_tokens, read_meta
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokens import Encoded, Tokens, cut_documents
@@ -32,27 +31,13 @@ SENTENCE = re.compile(
 """Behind . ! or ? and a space, before a capital, a digit or a quote; and behind a blank line."""
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A source whose documents are split, and are not encoded yet; Tokens are already ids."""
-
-    path: str
-    train: Any
-    held: Any
-    tail: str = ""
-    ids: bool = False
-    meta: Mapping[str, Any] | None = None
-    tokenizer: Path | None = None
-
-    @property
-    def is_text(self) -> bool:
-        return not self.ids and not isinstance(self.train, Tokens)
-
-
-def open_documents(path: str, data: Data, fraction: float | None, eos: bool) -> Opened:
-    """What is at a path.
+def open_documents(
+    path: str, field: str, documents: str, fraction: float | None, eos: bool
+) -> Source:
+    """What is at a path, split.
 
     Args:
+        field, documents: as in `open_source`.
         fraction: of the documents that is held out, where the source holds none out itself; None:
             nothing is.
         eos: whether a token will end each document, so that no text need part them.
@@ -65,36 +50,38 @@ def open_documents(path: str, data: Data, fraction: float | None, eos: bool) -> 
         return _open_file(path, fraction)
     if is_token_folder(folder) or is_token_folder(folder / "train"):
         return _open_folder(path, folder, fraction)
-    source = open_source(path, data.field, data.documents)
-    splits, single = split_source(source, fraction)
-    tail = "" if eos or single or source.ids else source.separator
-    return Opened(path, splits["train"], splits.get("validation"), tail, source.ids)
+    return _split(open_source(path, field, documents), fraction, eos)
 
 
-def _open_file(path: str, fraction: float | None) -> Opened:
+def _open_file(path: str, fraction: float | None) -> Source:
     """One document, whose end is held out."""
     ids = _read_ids(path)
     edges = np.concatenate([ids[:4096], ids[-4096:]]).astype(np.int64)  # the file may be huge
-    digest = hashlib.sha256(f"{len(ids)}".encode() + edges.tobytes()).hexdigest()[:16]
-    if fraction is None:
-        return Opened(path, Tokens(ids, fingerprint=digest), None)
-    cut = int(len(ids) * (1 - fraction))
-    train = Tokens(ids[:cut], fingerprint=f"{digest}[:{cut}]")
-    return Opened(path, train, Tokens(ids[cut:], fingerprint=f"{digest}[{cut}:]"))
+    name = digest(f"{len(ids)}".encode() + edges.tobytes())
+    splits = {"train": Tokens(ids, fingerprint=name)}
+    if fraction is not None:
+        cut = int(len(ids) * (1 - fraction))
+        splits = {
+            "train": Tokens(ids[:cut], fingerprint=f"{name}[:{cut}]"),
+            "validation": Tokens(ids[cut:], fingerprint=f"{name}[{cut}:]"),
+        }
+    return Source(path, splits, ids=True)
 
 
-def _open_folder(path: str, folder: Path, fraction: float | None) -> Opened:
+def _open_folder(path: str, folder: Path, fraction: float | None) -> Source:
     """A folder of `tokenize`, with train and validation; or bare tokens, whose end is held out."""
     inner = folder / "train" if is_token_folder(folder / "train") else folder
-    meta, train, held = read_meta(inner), load_tokens(inner), None
+    train = load_tokens(inner)
+    splits = {"train": train}
     if inner != folder and is_token_folder(folder / "validation"):
-        held = load_tokens(folder / "validation")
+        splits["validation"] = load_tokens(folder / "validation")
     elif fraction is not None:
         first = int(np.searchsorted(train.starts, len(train.ids) * (1 - fraction)))
         first = min(first, len(train))
-        train, held = cut_documents(train, 0, first), cut_documents(train, first, len(train))
+        splits["train"] = cut_documents(train, 0, first)
+        splits["validation"] = cut_documents(train, first, len(train))
     own = next((f for f in (folder, inner) if (f / "tokenizer.json").is_file()), None)
-    return Opened(path, train, held, meta=meta, tokenizer=own)
+    return Source(path, splits, ids=True, meta=read_meta(inner), tokenizer=own)
 
 
 def _read_ids(path: str) -> Int[np.ndarray, " N"]:
@@ -125,31 +112,37 @@ def is_held_out(text: str | bytes, fraction: float) -> bool:
     return int.from_bytes(hashlib.sha256(content).digest()[:8]) < fraction * 2**64
 
 
-def split_source(source: Source, fraction: float | None) -> tuple[dict[str, Texts], bool]:
-    """The splits train and validation, and whether they are halves of a single document.
+def _split(source: Source, fraction: float | None, eos: bool) -> Source:
+    """The source with the splits train and validation.
 
-    A source's own split is used; several documents are split by their hashes; a single one is cut
-    near its end. With no fraction all is to train on.
+    Its own split is used; several documents are split by their hashes; a single one is cut near
+    its end, and nothing separates its halves. With no fraction all is to train on.
     """
-    train = source.splits["train"]
-    if "validation" in source.splits:
-        return {"train": train, "validation": source.splits["validation"]}, False
-    several = len(list(itertools.islice(iter(train), 2))) > 1
-    if fraction is None:
-        return {"train": train}, not several
-    if several:
-        key = (lambda d: np.asarray(d).tobytes()) if source.ids else (lambda d: d)
-        pick = lambda held: Texts(
-            lambda: (d for d in train if is_held_out(key(d), fraction) is held)
-        )
-        return {"train": pick(False), "validation": pick(True)}, False
+    train, splits, single = source.splits["train"], dict(source.splits), False
+    if "validation" not in splits:
+        single = len(list(itertools.islice(iter(train), 2))) < 2
+        if fraction is not None:
+            splits = _halves(train, fraction) if single else _by_hash(source, fraction)
+    separator = "" if eos or single or source.ids else source.separator
+    return dataclasses.replace(source, splits=splits, separator=separator)
 
+
+def _by_hash(source: Source, fraction: float) -> dict[str, Texts]:
+    content = (lambda ids: np.asarray(ids).tobytes()) if source.ids else (lambda text: text)
+    documents = source.splits["train"]
+    select = lambda held_out: Texts(
+        lambda: (d for d in documents if is_held_out(content(d), fraction) is held_out)
+    )
+    return {"train": select(False), "validation": select(True)}
+
+
+def _halves(documents: Texts, fraction: float) -> dict[str, Texts]:
     def half(first: bool) -> Iterator[Any]:
-        for text in train:
+        for text in documents:
             cut = int(len(text) * (1 - fraction))
             yield text[:cut] if first else text[cut:]
 
-    return {"train": Texts(lambda: half(True)), "validation": Texts(lambda: half(False))}, True
+    return {"train": Texts(lambda: half(True)), "validation": Texts(lambda: half(False))}
 
 
 # ---------------------------------------------------------------- ids
@@ -175,14 +168,13 @@ def batches(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def encode_batch(
-    tokenizer: Tokenizer, texts: list[str], tail: str, eos: int | None, sentences: bool
+    tokenizer: Tokenizer, texts: list[str], separator: str, eos: int | None, sentences: bool
 ) -> list[Encoded]:
-    """Documents as ids, each with `tail`, or the token eos, behind it."""
-    whole = [text + tail for text in texts]
+    """Documents as ids, each with `separator`, or the token eos, behind it."""
+    whole = [text + separator for text in texts]
     breaks: list[Any] = [None] * len(texts)
     if sentences:
-        marked = tokenizer.encode_marked(whole, [sentence_starts(text) for text in texts])
-        rows, breaks = [ids for ids, _ in marked], [marks for _, marks in marked]
+        rows, breaks = tokenizer.encode_marked(whole, [sentence_starts(text) for text in texts])
     else:
         rows = tokenizer.encode_many(whole, parse_special=False)
     if eos is not None:
@@ -191,11 +183,3 @@ def encode_batch(
         first = np.zeros(1, np.int64)
         breaks = [np.union1d(first[: len(ids)], marks) for ids, marks in zip(rows, breaks)]
     return [Encoded(r, b, len(t.encode())) for r, b, t in zip(rows, breaks, whole)]
-
-
-def encode_texts(
-    texts: Iterable[str], encode: Callable[[list[str]], list[Encoded]]
-) -> Iterator[Encoded]:
-    """Documents as ids, one by one."""
-    for some in batches(texts):
-        yield from encode(some)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -18,9 +19,10 @@ PADDINGS = {True: "longest", False: None, "do_not_pad": None, "longest": "longes
 PADDINGS |= {"max_length": "max_length"}
 TRUNCATIONS = {True: "longest_first", False: None, "do_not_truncate": None}
 TRUNCATIONS |= {name: name for name in ("longest_first", "only_first", "only_second")}
-COLUMNS = {"offset_mapping": "return_offsets_mapping"}  # array -> its option
-COLUMNS |= {name: f"return_{name}" for name in ("special_tokens_mask", "word_ids", "sequence_ids")}
-FILL = {"special_tokens_mask": 1, "word_ids": -1, "sequence_ids": -1}  # others with 0
+COLUMNS = {"input_ids": "ids", "token_type_ids": "type_ids", "offset_mapping": "offsets"}
+"""array -> its name in the Rust library, where that is another"""
+OPTIONAL = {"offset_mapping": "return_offsets_mapping"}  # array -> its option
+OPTIONAL |= {name: f"return_{name}" for name in ("special_tokens_mask", "word_ids", "sequence_ids")}
 OTHERWISE = {  # options of Hugging Face's __call__ that say nothing here
     "return_tensors": "the arrays are NumPy's, which JAX takes as they are",
     "return_attention_mask": "attention_mask is always there",
@@ -70,27 +72,21 @@ def batch(
     form = Format(tokenizer, len(sides) == 2, options)
     if split:
         _check_words(tokenizer, [*sides[0], *sides[-1]])
-    settings = {
-        "add_special_tokens": options.get("add_special_tokens", True),
-        "is_pretokenized": split,
-    }
-    rows = _encode(tokenizer, sides, form, settings)
+    rows = _encode(tokenizer, sides, form)
     if form.truncation is None and form.max_length is not None:
         _check_lengths(rows, form.max_length, len(sides) == 2)
     if form.windows:
         samples = [n for n, row in enumerate(rows) for _ in (row, *row.overflowing)]
         rows = [window for row in rows for window in (row, *row.overflowing)]
-    columns = {"input_ids": [np.array(row.ids, np.int32) for row in rows]}
-    if form.types is not False:
-        types = [np.array(row.type_ids, np.int32) for row in rows]
-        if form.types or any(row.any() for row in types):
-            columns["token_type_ids"] = types
-    columns["attention_mask"] = [np.ones_like(row) for row in columns["input_ids"]]
-    columns |= {name: [_column(row, name) for row in rows] for name in form.columns}
-    padded = _pad(tokenizer, columns, form)
+    columns: dict[str, Any] = {name: [_column(row, name) for row in rows] for name in form.columns}
+    if form.types is None and not any(row.any() for row in columns["token_type_ids"]):
+        del columns["token_type_ids"]
+    if form.padding is not None:
+        _check_width(columns["input_ids"], form)
+        columns = {name: np.stack(rows) for name, rows in columns.items()}
     if form.windows:
-        padded["overflow_to_sample_mapping"] = np.array(samples, np.int32)
-    return padded
+        columns["overflow_to_sample_mapping"] = np.array(samples, np.int32)
+    return columns
 
 
 # ---------------------------------------------------------------- options
@@ -104,9 +100,11 @@ class Format:
         padding: "longest", "max_length", or None.
         windows: whether what is truncated comes in further rows, which share `stride` tokens.
         multiple: what the width is a multiple of.
+        settings: whether special tokens are added, and whether texts are lists of words.
         special: how many special tokens are added to each row.
         types: whether there are token types; None: where one is not 0.
-        columns: names of the arrays beyond the inputs of a model.
+        columns: names of the arrays.
+        aligned: those among them that say where tokens are in the texts.
     """
 
     def __init__(self, tokenizer: Wrapped, pairs: bool, options: Mapping[str, Any]):
@@ -117,12 +115,12 @@ class Format:
         self.padding = _one_of("padding", options.get("padding", True), PADDINGS)
         self.windows = options.get("return_overflowing_tokens", False)
         self.stride = _integer("stride", options.get("stride", 0), 0)
-        self.multiple = 1
-        if options.get("pad_to_multiple_of") is not None:
-            self.multiple = _integer("pad_to_multiple_of", options["pad_to_multiple_of"], 1)
-        self.special = 0
-        if options.get("add_special_tokens", True):
-            self.special = tokenizer.inner.num_special_tokens_to_add(pairs)
+        multiple = options.get("pad_to_multiple_of")
+        self.multiple = 1 if multiple is None else _integer("pad_to_multiple_of", multiple, 1)
+        adds = options.get("add_special_tokens", True)
+        words = options.get("is_split_into_words", False)
+        self.settings = {"add_special_tokens": adds, "is_pretokenized": words}
+        self.special = tokenizer.inner.num_special_tokens_to_add(pairs) if adds else 0
         self.max_length = options.get("max_length")
         if self.max_length is None and (self.truncation or self.padding == "max_length"):
             self.max_length = tokenizer.model_max_length
@@ -131,7 +129,9 @@ class Format:
         self.types = options.get("return_token_type_ids")
         if self.types is None and not (pairs and tokenizer.gives_types):
             self.types = False
-        self.columns = [name for name, option in COLUMNS.items() if options.get(option)]
+        types = [] if self.types is False else ["token_type_ids"]
+        self.aligned = [name for name, option in OPTIONAL.items() if options.get(option)]
+        self.columns = ["input_ids", *types, "attention_mask", *self.aligned]
         self._check(pairs)
         self._check_length()
 
@@ -140,8 +140,7 @@ class Format:
             raise ValueError("truncation='only_second', and there is no text_pair")
         if self.windows and self.truncation is None:
             raise ValueError(
-                "return_overflowing_tokens=True gives what truncation cuts off: pass truncation, "
-                "too"
+                "return_overflowing_tokens=True: what overflows is cut off; pass truncation, too"
             )
         if self.stride and not self.windows:
             raise ValueError(
@@ -166,8 +165,7 @@ class Format:
             )
         if length <= self.special:
             raise ValueError(
-                f"max_length ({length}) leaves no room: {self.special} special tokens are put "
-                "around"
+                f"max_length ({length}) leaves no room beside {self.special} special tokens"
             )
         if self.truncation and length - self.special <= self.stride:
             raise ValueError(
@@ -206,28 +204,32 @@ def _check_words(tokenizer: Wrapped, texts: Iterable[Sequence[str]]) -> None:
 # ---------------------------------------------------------------- rows
 
 
-def _encode(
-    tokenizer: Wrapped, sides: Sequence[Sequence[Any]], form: Format, settings: dict[str, Any]
-) -> list[Any]:
+def _encode(tokenizer: Wrapped, sides: Sequence[Sequence[Any]], form: Format) -> list[Any]:
     """An encoding of the Rust library for each text or pair, with `overflowing` encodings.
 
     Raises:
         ValueError: a text of which truncation would leave nothing.
     """
     texts = list(sides[0]) if len(sides) == 1 else list(zip(*sides))
-    method = "encode_batch" if form.columns else "encode_batch_fast"
-    if form.truncation is None:
-        return tokenizer.run(method, texts, **settings)
-    rules = {"max_length": form.max_length, "strategy": form.truncation, "stride": form.stride}
-    rules["direction"] = form.truncation_side
-    whole = lambda: tokenizer.run("encode_batch_fast", texts, **settings)
+    method = "encode_batch" if form.aligned else "encode_batch_fast"
+    truncation: dict[str, Any] | None = None
+    padding: dict[str, Any] | None = None
+    if form.truncation is not None:
+        truncation = dict(max_length=form.max_length, strategy=form.truncation, stride=form.stride)
+        truncation["direction"] = form.truncation_side
+    if form.padding is not None and "pad" in tokenizer.special:
+        padding = dict(pad_id=tokenizer.special_id("pad"), pad_token=tokenizer.special["pad"])
+        padding |= dict(direction=form.padding_side, pad_to_multiple_of=form.multiple)
+        padding["length"] = form.max_length if form.padding == "max_length" else None
+    run = partial(tokenizer.run, texts=texts, **form.settings)
     try:
-        rows = tokenizer.run(method, texts, truncation=rules, **settings)
+        rows = run(method, truncation=truncation, padding=padding)
     except ValueError:
-        _check_truncated(whole(), len(sides), form)
+        if truncation is not None:
+            _check_truncated(run("encode_batch_fast"), len(sides), form)
         raise
     if len(sides) == 2 and any(r.overflowing and not {0, 1} <= {*r.sequence_ids} for r in rows):
-        _check_truncated(whole(), 2, form)
+        _check_truncated(run("encode_batch_fast"), 2, form)
     return rows
 
 
@@ -244,20 +246,13 @@ def _check_truncated(rows: Sequence[Any], sides: int, form: Format) -> None:
             lengths = [most - shorter] if sides == 1 else [shorter, most - shorter]
             lengths = lengths if sizes[0] <= sizes[-1] else lengths[::-1]
         else:
-            side = int(form.truncation == "only_second")
             lengths = list(sizes)
-            lengths[side] -= sum(sizes) - most
-            if lengths[side] < 1:
-                raise ValueError(
-                    f"text {number}: the other of the pair alone leaves no room in max_length "
-                    f"({form.max_length}), and truncation={form.truncation!r} keeps it; use "
-                    "'longest_first'"
-                )
+            lengths[form.truncation == "only_second"] -= sum(sizes) - most
         for side, (length, size) in enumerate(zip(lengths, sizes)):
-            if length == 0 < size:
+            if length < 1 <= size:
                 raise ValueError(
-                    f"text {number}: max_length ({form.max_length}) leaves no room for any token "
-                    f"of {'its pair' if side else 'it beside its pair'}"
+                    f"text {number}: truncation={form.truncation!r} leaves no room in max_length "
+                    f"({form.max_length}) for {'its pair' if side else 'it beside its pair'}"
                 )
             if length < size and length <= form.stride:
                 raise ValueError(
@@ -268,7 +263,7 @@ def _check_truncated(rows: Sequence[Any], sides: int, form: Format) -> None:
 
 
 def _check_lengths(rows: Sequence[Any], max_length: int, pairs: bool) -> None:
-    lengths = [len(row.ids) for row in rows]
+    lengths = [sum(row.attention_mask) for row in rows]
     longest = int(np.argmax(lengths))
     if lengths[longest] > max_length:
         raise ValueError(
@@ -278,38 +273,25 @@ def _check_lengths(rows: Sequence[Any], max_length: int, pairs: bool) -> None:
         )
 
 
-def _column(row: Any, name: str) -> Int[np.ndarray, " T"]:
-    """A value, or the two of an offset, for each token of a row; -1 for None."""
-    if name == "offset_mapping":
-        return np.array(row.offsets, np.int32).reshape(-1, 2)
-    return np.array([-1 if value is None else value for value in getattr(row, name)], np.int32)
+def _check_width(rows: Sequence[np.ndarray], form: Format) -> None:
+    """Rows are of one width, as they are where the library fills them with a pad token.
 
-
-def _pad(
-    tokenizer: Wrapped, columns: dict[str, list[Any]], form: Format
-) -> dict[str, Int[np.ndarray, "B T"] | Any]:
-    """The arrays, padded to one width; lists of arrays without padding."""
-    if form.padding is None:
-        return dict(columns)
-    lengths = np.array([len(row) for row in columns["input_ids"]])
-    width: Any = form.max_length if form.padding == "max_length" else lengths.max()
-    width = -(-int(width) // form.multiple) * form.multiple
-    if (lengths < width).any() and "pad" not in tokenizer.special:
+    Raises:
+        ValueError: they are not, for there is no such token.
+    """
+    lengths = {len(row) for row in rows}
+    width: Any = form.max_length if form.padding == "max_length" else max(lengths)
+    if lengths != {-(-int(width) // form.multiple) * form.multiple}:
         raise ValueError(
             "rows of unlike length are filled with the pad token, and this tokenizer has none; "
             'name one, as tokenizer.add_special_tokens({"pad_token": "<pad>"}) does, or batch '
             "texts of one length"
         )
-    columns_of_row = np.arange(width)
-    if form.padding_side == "left":
-        columns_of_row = columns_of_row[::-1]
-    inside = columns_of_row < lengths[:, None]
-    fill = dict(FILL)
-    if "pad" in tokenizer.special:
-        fill["input_ids"] = tokenizer.special_id("pad")
-    padded = {}
-    for name, rows in columns.items():
-        shape = (*inside.shape, *rows[0].shape[1:])
-        padded[name] = np.full(shape, fill.get(name, 0), np.int32)
-        padded[name][inside] = np.concatenate(rows)
-    return padded
+
+
+def _column(row: Any, name: str) -> Int[np.ndarray, " T"]:
+    """A value, or the two of an offset, for each token of a row; -1 for None."""
+    values = getattr(row, COLUMNS.get(name, name))
+    if name == "offset_mapping":
+        return np.array(values, np.int32).reshape(-1, 2)
+    return np.array([-1 if value is None else value for value in values], np.int32)

@@ -7,12 +7,17 @@ their ids), modes and sentinels at the end, <extra_id_0> last, as T5 has them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from transformers_jax.data.classes import table
+from transformers_jax.data.classes.make import put_template
+from transformers_jax.data.classes.options import Options
+from transformers_jax.data.classes.table import ANGLES
 from transformers_jax.data.classes.vocabulary import byte_symbols
 from transformers_jax.data.special import MODES
 from transformers_jax.data.tokenizer import KINDS, Tokenizer
@@ -20,15 +25,6 @@ from transformers_jax.data.wrapped import refusing
 from transformers_jax.objectives.vocabulary import ROLES
 
 BERT = {role: f"[{role.upper()}]" for role in ("pad", "unk", "bos", "eos", "cls", "sep", "mask")}
-OTHERS = {
-    "pad": "<pad>",
-    "unk": "<unk>",
-    "bos": "<s>",
-    "eos": "</s>",
-    "cls": "<s>",  # as RoBERTa: one token starts, one ends
-    "sep": "</s>",
-    "mask": "<mask>",
-}
 FIM = {role: f"<|{role}|>" for role in ("fim_prefix", "fim_middle", "fim_suffix")}
 
 
@@ -61,69 +57,64 @@ def train_tokenizer(
         raise ValueError(
             f"tokenizer {kind!r} is unknown; it is one of {', '.join(KINDS)} or a path"
         )
-    wanted = list(roles) + (["unk"] if kind in ("wordpiece", "unigram") else [])
-    unknown = [r for r in wanted if r not in ROLES] + [m for m in modes if m not in MODES]
+    roles = [*roles, *(["unk"] if kind in ("wordpiece", "unigram") else [])]
+    unknown = [r for r in roles if r not in ROLES] + [m for m in modes if m not in MODES]
     if unknown:
         raise ValueError(
             f"{', '.join(unknown)}: no role of {', '.join(ROLES)}, nor mode of {', '.join(MODES)}"
         )
-    spelled = {**(BERT if kind == "wordpiece" else OTHERS), **FIM}
-    special = {role: spelled[role] for role in ROLES if role in wanted}
+    # without [CLS] and [SEP], as in RoBERTa: one token starts a text, one ends it
+    spelled = {**(BERT if kind == "wordpiece" else ANGLES), **FIM}
+    special = {role: spelled[role] for role in ROLES if role in roles}
     first = list(dict.fromkeys(special.values()))
     last = [MODES[mode][0] for mode in modes]
     last += [f"<extra_id_{n}>" for n in reversed(range(sentinels))]
-    inner = _make(kind, texts, vocab_size - len(last), first)
+    if kind in ("byte", "character"):
+        inner = _of_symbols(kind, texts)
+    else:
+        inner = _train(kind, texts, vocab_size - len(last), first)
     inner.add_special_tokens([*first, *last])
-    _frame(inner, special)
+    if {"cls", "sep"} <= special.keys():  # `batch` puts them around a text, `encode` does not
+        ends = {role: (special[role], inner.token_to_id(special[role])) for role in ("cls", "sep")}
+        put_template(inner, table.BERT, Options(), **ends)
     return Tokenizer(inner, kind, special)
 
 
-def _make(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
-    if kind == "byte":
-        symbols: Iterable[str] = byte_symbols()
-        pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    elif kind == "character":
-        characters: set[str] = set()
-        for text in texts:
-            characters.update(text)
-        if not characters:
-            raise ValueError("a character tokenizer is made from text; there is none")
-        symbols, pre_tokenizer = sorted(characters), None
-    else:
-        return _train(kind, texts, size, first)
+def _of_symbols(kind: str, texts: Iterable[str]) -> Any:
+    """Bytes, or the characters of the texts, none of them merged."""
+    byte = kind == "byte"
+    symbols = byte_symbols() if byte else sorted(set(itertools.chain.from_iterable(texts)))
+    if not symbols:
+        raise ValueError("a character tokenizer is learned from text; there is none")
     vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
     inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    inner.pre_tokenizer = pre_tokenizer
-    inner.decoder = decoders.ByteLevel() if kind == "byte" else decoders.Fuse()
+    if byte:
+        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner.decoder = decoders.ByteLevel() if byte else decoders.Fuse()
     return inner
 
 
 def _train(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
     """WordPiece; or byte pairs or unigrams, both over GPT-2's bytes, so that nothing is unknown."""
+    least = len(first) + (1 if kind == "wordpiece" else 256)
+    if size < least:
+        raise ValueError(
+            f"data.vocab_size leaves {size} tokens to a {kind} tokenizer; it must be at least "
+            f"{least}: {len(first)} special tokens and {least - len(first)} more"
+        )
     options: dict[str, Any] = dict(vocab_size=size, special_tokens=first, show_progress=False)
     if kind == "wordpiece":
-        if size < len(first) + 1:
-            raise ValueError(
-                f"data.vocab_size leaves {size} tokens; {len(first)} of them are special"
-            )
         inner = tokenizers.Tokenizer(models.WordPiece(unk_token=BERT["unk"]))
         inner.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
         inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         inner.decoder = decoders.WordPiece(cleanup=False)
         trainer: Any = trainers.WordPieceTrainer(**options, limit_alphabet=max(size // 2, 1))
     else:
-        if size < 256 + len(first):
-            raise ValueError(
-                f"data.vocab_size leaves {size} tokens to a {kind} tokenizer; it must be at least "
-                f"{256 + len(first)}, the bytes and {len(first)} special tokens"
-                if first
-                else f"data.vocab_size ({size}) must be at least 256, the bytes"
-            )
         options["initial_alphabet"] = pre_tokenizers.ByteLevel.alphabet()
         if kind == "bpe":
             model, trainer = models.BPE(), trainers.BpeTrainer(**options)
         else:
-            options["unk_token"] = OTHERS["unk"]
+            options["unk_token"] = ANGLES["unk"]
             model, trainer = models.Unigram(), trainers.UnigramTrainer(**options)
         inner = tokenizers.Tokenizer(model)
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -131,14 +122,3 @@ def _train(kind: str, texts: Iterable[str], size: int, first: list[str]) -> Any:
     with refusing(f"a {kind} tokenizer cannot be learned from these texts"):
         inner.train_from_iterator(texts, trainer)
     return inner
-
-
-def _frame(inner: Any, special: dict[str, str]) -> None:
-    """[CLS] text [SEP], where there are both; `batch` puts it around, `encode` does not."""
-    if {"cls", "sep"} <= set(special):
-        cls, sep = special["cls"], special["sep"]
-        inner.post_processor = processors.TemplateProcessing(
-            single=f"{cls} $A {sep}",
-            pair=f"{cls} $A {sep} $B:1 {sep}:1",
-            special_tokens=[(token, inner.token_to_id(token)) for token in {cls, sep}],
-        )

@@ -4,8 +4,8 @@ Windows     the ids of all documents in a row, cut every so many ids, wherever t
 Crops       the same, cut at random positions
 Documents   each document by itself, in as many pieces as it takes
 
-A piece is found by its number, without those before it. Where `overlap` is 1 a piece begins with
-the last id of the one before, so that a decoder predicts every id once.
+The number of a piece says where it is, without those before it. Where `overlap` is 1 a piece begins
+with the last id of the one before, so that a decoder predicts every id once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from transformers_jax.objectives import Piece
 
 
 class Windows:
-    """Consecutive ids; what is left at the end of the text, less than a piece, has no turn.
+    """Consecutive ids; what is left at the end of the text, less than a piece, is not used.
 
     Attributes:
         size: the most ids of a piece.

@@ -1,4 +1,4 @@
-"""Data sets that lie prepared on the disk: TensorFlow Datasets and Hugging Face datasets.
+"""Data sets that are prepared on the disk: TensorFlow Datasets and Hugging Face datasets.
 
 Of TFDS only what needs no TensorFlow: array_record and Parquet, and features of text and numbers.
 Nothing of TFDS is ever downloaded.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,7 @@ def open_tfds(name: str, field: str) -> Source:
         builder = tfds.builder_from_directory(str(folder))
     except Exception as error:  # TFDS has many of its own
         raise ValueError(f"{folder} is no prepared data set of TFDS: {error}") from None
-    _check_features(builder, folder, field)
-    ids = type(builder.info.features[field]).__name__ == "Tensor"
-    there = [split for split in SPLITS if split in builder.info.splits]
-    if "train" not in there:
-        raise ValueError(f"{folder} has no split train; it has {sorted(builder.info.splits)}")
+    ids = _holds_ids(builder, folder, field)
 
     def rows(split: str) -> Iterator[Any]:
         data = builder.as_data_source(split)
@@ -45,8 +42,21 @@ def open_tfds(name: str, field: str) -> Source:
             where = f"{folder}, {split} {number}"
             yield np.asarray(value) if ids else text_of({field: value}, field, where)
 
-    splits = {split: Texts(lambda split=split: rows(split)) for split in there}
+    splits = _texts_of(builder.info.splits, rows, str(folder))
     return Source(f"tfds:{name}", splits, ids=ids, fingerprint=str(builder.info.full_name))
+
+
+def _texts_of(
+    splits: Collection[str], rows: Callable[[str], Iterator[Any]], where: str
+) -> dict[str, Texts]:
+    """The splits that are read, of those that a data set has.
+
+    Raises:
+        ValueError: there is none to train on.
+    """
+    if "train" not in splits:
+        raise ValueError(f"{where} has no split train; it has {sorted(splits)}")
+    return {split: Texts(partial(rows, split)) for split in SPLITS if split in splits}
 
 
 def _find_version(name: str) -> Path:
@@ -72,9 +82,13 @@ def _find_version(name: str) -> Path:
     return max(versions, key=lambda p: [int(n) for n in re.findall(r"\d+", p.name)])
 
 
-def _check_features(builder: Any, folder: Path, field: str) -> None:
-    form = builder.info.file_format
-    form = getattr(form, "value", form)
+def _holds_ids(builder: Any, folder: Path, field: str) -> bool:
+    """Whether a feature holds token ids; else it is text.
+
+    Raises:
+        ValueError: it is neither, or the data set is stored in a form that needs TensorFlow.
+    """
+    form = getattr(builder.info.file_format, "value", builder.info.file_format)
     if form not in ("array_record", "parquet"):
         raise ValueError(
             f"{folder} is stored as {form}, which needs TensorFlow; convert it where TensorFlow "
@@ -84,23 +98,22 @@ def _check_features(builder: Any, folder: Path, field: str) -> None:
     features = builder.info.features
     if field not in features:
         raise ValueError(f"{folder} has no feature {field!r}; it has {sorted(features)}")
-    for name, feature in features.items():
-        if type(feature).__name__ not in PLAIN_FEATURES:
+    kinds = {name: type(feature).__name__ for name, feature in features.items()}
+    for name, kind in kinds.items():
+        if kind not in PLAIN_FEATURES:
             raise ValueError(
-                f"{folder}: feature {name!r} is {type(feature).__name__}, which is not read here "
+                f"{folder}: feature {name!r} is {kind}, which is not read here "
                 f"({', '.join(PLAIN_FEATURES)} are); write its text where TensorFlow is, as a line "
                 "of JSON each, and pass the .jsonl"
             )
-    feature = features[field]
-    if type(feature).__name__ == "Tensor" and (
-        len(feature.shape) != 1 or np.dtype(feature.np_dtype).kind not in "iu"
-    ):
+    shape, dtype = features[field].shape, np.dtype(features[field].np_dtype)
+    ids = kinds[field] == "Tensor" and len(shape) == 1 and dtype.kind in "iu"
+    if not ids and kinds[field] != "Text":
         raise ValueError(
-            f"{folder}: {field!r} is a Tensor of {feature.np_dtype}{list(feature.shape)}; ids are "
-            "one row of integers"
+            f"{folder}: {field!r} is {kinds[field]} of {dtype}{list(shape)}, neither text nor one "
+            "row of integers"
         )
-    if type(feature).__name__ in ("ClassLabel", "Scalar"):
-        raise ValueError(f"{folder}: {field!r} is {type(feature).__name__}, neither text nor ids")
+    return ids
 
 
 def open_hf(name: str, field: str) -> Source:
@@ -118,13 +131,11 @@ def open_hf(name: str, field: str) -> Source:
     except Exception as error:  # the library has many of its own
         raise ValueError(f"hf:{name} cannot be loaded: {error}") from None
     parts = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
-    if "train" not in parts:
-        raise ValueError(f"hf:{name} has no split train; it has {sorted(parts)}")
 
     def rows(split: str) -> Iterator[str]:
         for number, row in enumerate(parts[split]):
             yield text_of(row, field, f"hf:{name}, {split} {number}")
 
-    splits = {s: Texts(lambda s=s: rows(s)) for s in SPLITS if s in parts}
+    splits = _texts_of(parts, rows, f"hf:{name}")
     digest = "".join(str(getattr(parts[s], "_fingerprint", len(parts[s]))) for s in splits)
     return Source(f"hf:{name}", splits, fingerprint=digest)

@@ -1,4 +1,4 @@
-"""SentencePiece models, read as they lie: pieces, scores and how text is normalized.
+"""SentencePiece models: pieces, scores and how text is normalized.
 
 A .model is a protocol buffer. Its few fields that matter are read here, so that neither protobuf
 nor sentencepiece is needed: ModelProto in sentencepiece_model.proto of github.com/google/
@@ -72,14 +72,11 @@ def read_model(file: Path, options: Options) -> Any:
     """
     model = parse(file.read_bytes())
     inner = tokenizer_of(model)
-    for text, _, kind in model.pieces:
-        if kind in (CONTROL, UNKNOWN):
-            inner.add_special_tokens([text])
-        elif kind == USER:
-            inner.add_tokens([text])
-    texts = {text for text, _, kind in model.pieces if kind in (CONTROL, UNKNOWN)}
+    special = [text for text, _, kind in model.pieces if kind in (CONTROL, UNKNOWN)]
+    inner.add_special_tokens(special)
+    inner.add_tokens([text for text, _, kind in model.pieces if kind == USER])
     for role, text in {"unk": "<unk>", "bos": "<s>", "eos": "</s>", "pad": "<pad>"}.items():
-        if text in texts:
+        if text in special:
             options.values.setdefault(f"{role}_token", text)
     return inner
 
@@ -144,10 +141,13 @@ def _prepare(inner: Any, model: Model) -> None:
     # may have ▁▁, so they see the whole text
     split = model.type == UNIGRAM
     inner.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=split)
-    tail = [decoders.Strip(" ", 1, 0)] if model.add_dummy_prefix else []
-    inner.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *tail]
-    )
+    inner.decoder = pieces_to_text(model.add_dummy_prefix)
+
+
+def pieces_to_text(prefix: bool) -> Any:
+    """Pieces and bytes joined, ▁ as a space; `prefix`: without the one in front."""
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    return decoders.Sequence([*steps, *([decoders.Strip(" ", 1, 0)] if prefix else [])])
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, Any]]:

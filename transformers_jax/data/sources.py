@@ -9,7 +9,6 @@ from __future__ import annotations
 import bz2
 import glob
 import gzip
-import hashlib
 import io
 import itertools
 import json
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from transformers_jax.data import prepared, python_docs
-from transformers_jax.data.texts import Source, Texts, need, text_of
+from transformers_jax.data.texts import Source, Texts, digest, need, text_of
 
 BUILT_IN = ("python_docs",)
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -59,8 +58,7 @@ def open_source(path: str, field: str = "text", documents: str = "file") -> Sour
     read = lambda some: Texts(lambda: _read_all(some, field, documents))
     splits = {split: read(some) for split, some in _by_split(files, path).items()}
     sizes = "".join(f"{file.name} {file.stat().st_size}\n" for file in files)
-    digest = hashlib.sha256(sizes.encode()).hexdigest()[:16]
-    return Source(path, splits, SEPARATORS[documents], fingerprint=digest)
+    return Source(path, splits, SEPARATORS[documents], fingerprint=digest(sizes))
 
 
 def find_files(path: str) -> list[Path]:
@@ -160,8 +158,8 @@ def _read_plain(file: Path, documents: str) -> Iterator[str]:
     if documents != "paragraph":
         yield from lines
         return
-    for blank, paragraph in itertools.groupby(lines, key=lambda line: not line.strip()):
-        if not blank:
+    for written, paragraph in itertools.groupby(lines, key=lambda line: bool(line.strip())):
+        if written:
             yield "\n".join(paragraph)
 
 

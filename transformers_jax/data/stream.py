@@ -27,9 +27,10 @@ from transformers_jax.objectives import Example, Vocabulary
 BUCKETS = 8  # widths that the rows of `bucketed` may have: multiples of an eighth
 CACHED = 2  # windows that stay in memory: batches reach from one into the next
 CUTS = {"stream": Windows, "crops": Crops}
+GROUPED = ("packed", "bucketed")  # rows that are ordered by the lengths of their examples
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """The next row of one part of a mixture."""
 
     epoch: int = 0
@@ -43,20 +44,20 @@ class Position:
 
     Attributes:
         parts: the next row of each part.
-        rows: how many rows each part has had: what keeps a mixture at its shares.
+        rows: how many rows are from each part so far: what keeps a mixture at its shares.
     """
 
-    parts: tuple[Place, ...]
+    parts: tuple[Cursor, ...]
     rows: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Less than a kilobyte."""
-        return {"parts": [list(place) for place in self.parts], "rows": list(self.rows)}
+        return {"parts": [list(cursor) for cursor in self.parts], "rows": list(self.rows)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Position:
         """The inverse of `to_json`."""
-        return cls(tuple(Place(*place) for place in values["parts"]), tuple(values["rows"]))
+        return cls(tuple(Cursor(*numbers) for numbers in values["parts"]), tuple(values["rows"]))
 
 
 class Part:
@@ -88,15 +89,13 @@ class Part:
             window = -(-window // data.batch) * data.batch
         self.size = min(window, max(self.pieces.count, 1))
         self.windows = -(-self.pieces.count // self.size)
-        self._rows = functools.lru_cache(CACHED)(self._make_rows)
+        cached = CACHED * self.size if data.rows in GROUPED else 0
+        self.example = functools.lru_cache(cached)(self._make_example)
+        self.rows = functools.lru_cache(CACHED)(self._make_rows)
 
-    def rows(self, epoch: int, window: int) -> Sequence[Row]:
-        """The rows of a window, in the order in which they are used."""
-        return self._rows(epoch, window)
-
-    def example(self, epoch: int, turn: int) -> Example:
-        """The example whose turn it is in a pass."""
-        number = self._shuffled(epoch, turn)
+    def _make_example(self, epoch: int, index: int) -> Example:
+        """`example(epoch, index)`: the one at an index in the order of a pass."""
+        number = self._shuffled(epoch, index)
         noise = self._generator(epoch, number)
         piece = self.pieces.piece(number, noise)
         example = self.objective.example(
@@ -105,20 +104,20 @@ class Part:
         packing.check_fits(example, self.layout)
         return example
 
-    def take(self, place: Place, count: int) -> tuple[list[Row], Place]:
+    def take(self, cursor: Cursor, count: int) -> tuple[list[Row], Cursor]:
         """The next rows, and the position after them."""
         taken: list[Row] = []
-        epoch, window, row = place
+        epoch, window, row = cursor
         while len(taken) < count:
             rows = self.rows(epoch, window)
             more = rows[row : row + count - len(taken)]
-            taken += more
+            taken += [[self.example(epoch, index) for index in indices] for indices in more]
             row += len(more)
             if row == len(rows):
                 window, row = window + 1, 0
             if window == self.windows:
                 epoch, window = epoch + 1, 0
-        return taken, Place(epoch, window, row)
+        return taken, Cursor(epoch, window, row)
 
     def rows_of_pass(self, epoch: int) -> int:
         """How many rows a pass has; with packing they are counted by packing them."""
@@ -126,57 +125,44 @@ class Part:
             return sum(len(self._make_rows(epoch, window)) for window in range(self.windows))
         return self.pieces.count
 
-    def done(self, place: Place) -> float:
+    def done(self, cursor: Cursor) -> float:
         """The fraction of a pass before a position."""
-        row = 0 if self.data.rows == "packed" else place.row
-        return min((place.window * self.size + row) / max(self.pieces.count, 1), 1.0)
+        row = 0 if self.data.rows == "packed" else cursor.row
+        return min((cursor.window * self.size + row) / max(self.pieces.count, 1), 1.0)
 
-    def _make_rows(self, epoch: int, window: int) -> Sequence[Row]:
-        turns = range(window * self.size, min((window + 1) * self.size, self.pieces.count))
-        if self.data.rows not in ("packed", "bucketed"):
-            return _Lazy(self, epoch, turns)
-        examples = [self.example(epoch, turn) for turn in turns]
+    def _make_rows(self, epoch: int, window: int) -> list[list[int]]:
+        """`rows(epoch, window)`: the indices of the examples of each row of a window, in order."""
+        first, last = window * self.size, min((window + 1) * self.size, self.pieces.count)
+        if self.data.rows not in GROUPED:
+            return [[index] for index in range(first, last)]
+        lengths = lengths_of([self.example(epoch, index) for index in range(first, last)])
         order = self._generator(epoch, window, kind=1)
         if self.data.rows == "packed":
-            rows = packing.first_fit(lengths_of(examples), (self.layout.width, self.layout.target))
+            rows = packing.first_fit(lengths, (self.layout.width, self.layout.target))
             if self.shuffle:  # the first ones hold the longest documents
                 rows = [rows[n] for n in order.permutation(len(rows))]
-            return [[examples[n] for n in row] for row in rows]
-        by_length = np.argsort(lengths_of(examples).max(axis=1), kind="stable")
-        batch = self.data.batch
-        groups = [by_length[n : n + batch] for n in range(0, len(by_length), batch)]
-        if self.shuffle:  # a group that is not whole stays the last
-            whole = len(by_length) // batch
-            groups = [groups[n] for n in order.permutation(whole)] + groups[whole:]
-        return [[examples[n]] for group in groups for n in group]
+            return [[first + n for n in row] for row in rows]
+        by_length = np.argsort(lengths.max(axis=1), kind="stable").tolist()
+        size = self.data.batch
+        batches = [by_length[n : n + size] for n in range(0, len(by_length), size)]
+        if self.shuffle:  # a batch that is not whole stays the last
+            whole = len(by_length) // size
+            batches = [batches[n] for n in order.permutation(whole)] + batches[whole:]
+        return [[first + n] for batch in batches for n in batch]
 
-    def _shuffled(self, epoch: int, turn: int) -> int:
+    def _shuffled(self, epoch: int, index: int) -> int:
+        """The number of the piece at an index in the order of a pass."""
         if not self.shuffle:
-            return turn
+            return index
         seed = (self.seed * 2654435761 + epoch * 40503 + 1) % 2**32  # another order every pass
         last = self.pieces.count - 1
-        return grain.experimental.index_shuffle(turn, max_index=last, seed=seed, rounds=4)
+        return grain.experimental.index_shuffle(index, max_index=last, seed=seed, rounds=4)
 
     def _generator(self, epoch: int, number: int, kind: int = 0) -> np.random.Generator:
         """The noise of one piece (or window) in one pass: counters, so that none needs another."""
         return np.random.Generator(
             np.random.Philox(key=[self.seed % 2**64, kind], counter=[0, 0, epoch, number])
         )
-
-
-class _Lazy(Sequence):
-    """Rows of one example each, made when they are read."""
-
-    def __init__(self, part: Part, epoch: int, turns: range):
-        self.part, self.epoch, self.turns = part, epoch, turns
-
-    def __len__(self) -> int:
-        return len(self.turns)
-
-    def __getitem__(self, where: Any) -> Any:
-        if isinstance(where, slice):
-            return [[self.part.example(self.epoch, turn)] for turn in self.turns[where]]
-        return [self.part.example(self.epoch, self.turns[where])]
 
 
 def layout_of(data: Data, objective: Any, words: Vocabulary) -> Layout:
@@ -224,7 +210,7 @@ class Stream:
     @property
     def start(self) -> Position:
         """Where a run begins."""
-        return Position((Place(),) * len(self.parts), (0,) * len(self.parts))
+        return Position((Cursor(),) * len(self.parts), (0,) * len(self.parts))
 
     def batch(
         self, position: Position, size: int, limit: int | None = None
@@ -240,39 +226,35 @@ class Stream:
         layout = self.layout
         if self.data.rows == "bucketed":
             layout = bucket(rows, layout)
-        like = rows[0] if rows else self.parts[0].rows(0, 0)[0]
+        like = rows[0] if rows else self.parts[0].take(Cursor(), 1)[0][0]
         batch = packing.assemble([*rows, *[[]] * (size - len(rows))], layout, like)
         return batch, position
 
     def _rows(self, position: Position, count: int) -> tuple[list[Row], Position]:
-        counts, places = list(position.rows), list(position.parts)
-        turns = self._turns(counts, count)
+        counts, cursors = list(position.rows), list(position.parts)
+        numbers = self._parts_of(counts, count)
         taken = []
         for number, part in enumerate(self.parts):
-            wanted = turns.count(number)
+            cursor, share = cursors[number], numbers.count(number)
             if self.data.rows == "bucketed":  # a batch of one bucket ends with its window
-                place = places[number]
-                wanted = min(wanted, len(part.rows(place.epoch, place.window)) - place.row)
-            rows, places[number] = part.take(places[number], wanted)
+                share = min(share, len(part.rows(cursor.epoch, cursor.window)) - cursor.row)
+            rows, cursors[number] = part.take(cursor, share)
             counts[number] += len(rows)
             taken.append(iter(rows))
-        rows = [row for number in turns if (row := next(taken[number], None)) is not None]
-        return rows, Position(tuple(places), tuple(counts))
+        rows = [row for number in numbers if (row := next(taken[number], None)) is not None]
+        return rows, Position(tuple(cursors), tuple(counts))
 
-    def _turns(self, counts: list[int], count: int) -> list[int]:
+    def _parts_of(self, counts: list[int], count: int) -> list[int]:
         """Which part each of the next rows is from: always the one furthest behind its share, so
         that after any number of rows no part is more than a row or two away from it."""
-        if len(self.parts) == 1:
-            return [0] * count
-        drawn, turns = np.array(counts, np.float64), []
+        drawn, numbers = np.array(counts, np.float64), list[int]()
         total = drawn.sum()
         if self.data.rows == "bucketed":  # rows of a batch are from one part
             return [int(np.argmax(self.shares * (total + count) - drawn))] * count
-        for _ in range(count):
-            total += 1
-            turns.append(int(np.argmax(self.shares * total - drawn)))
-            drawn[turns[-1]] += 1
-        return turns
+        for step in range(1, count + 1):
+            numbers.append(int(np.argmax(self.shares * (total + step) - drawn)))
+            drawn[numbers[-1]] += 1
+        return numbers
 
     def rows_of(self, epochs: int) -> int:
         """Rows of so many passes.
@@ -285,10 +267,9 @@ class Stream:
         return sum(self.parts[0].rows_of_pass(epoch) for epoch in range(epochs))
 
     def epoch(self, position: Position) -> float:
-        """Passes made, of the part that has made the most."""
-        return max(
-            place.epoch + part.done(place) for part, place in zip(self.parts, position.parts)
-        )
+        """Passes over the text so far, of the part that is read most often."""
+        cursors = zip(self.parts, position.parts)
+        return max(cursor.epoch + part.done(cursor) for part, cursor in cursors)
 
     def check(self, batch: int) -> None:
         """There is enough text for a batch.

@@ -1,16 +1,18 @@
-"""What a source of text is: documents by split, gone through again and again."""
+"""What a source is: documents by split, which can be read again and again."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts that can be gone through again and again; for sources of ids, arrays of ids."""
+    """Texts that can be read again and again; for sources of ids, arrays of ids."""
 
     start: Callable[[], Iterator[Any]]
 
@@ -23,18 +25,28 @@ class Source:
     """Documents by split.
 
     Attributes:
-        origin: for people.
-        splits: "train", and "validation" if the source has one of its own.
-        separator: what stands between documents where no token does.
+        path: its name, as the user wrote it.
+        splits: "train", and "validation" if there is one: `Texts`, or `Tokens` of a folder or file.
+        separator: the text behind each document where no token is.
         ids: whether documents are token ids already.
         fingerprint: of the files' names and sizes, or the data set's name and version.
+        meta: what the meta.json of a folder of tokens says.
+        tokenizer: the folder with the tokenizer of a folder of tokens.
     """
 
-    origin: str
-    splits: Mapping[str, Texts]
+    path: str
+    splits: Mapping[str, Any]
     separator: str = "\n\n"
     ids: bool = False
     fingerprint: str = ""
+    meta: Mapping[str, Any] | None = None
+    tokenizer: Path | None = None
+
+
+def digest(content: str | bytes) -> str:
+    """16 hex digits that tell contents apart."""
+    data = content.encode() if isinstance(content, str) else content
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def text_of(record: Any, field: str, where: str) -> str:

@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from transformers_jax.arrays import Int
 from transformers_jax.data.tokens import (
-    CHUNK,
     DTYPES,
     Encoded,
     Joined,
     Tokens,
+    chunks,
     collect,
     fingerprint,
 )
@@ -37,8 +36,8 @@ class Writer:
     """Puts documents into a folder: `add` each, then `close`.
 
     Args:
-        folder: made if it is not there; whole shards that lie there already are kept, and
-            `documents` says how many documents they hold: the caller goes on behind them.
+        folder: created if it does not exist; whole shards in it stay, and `documents` says how many
+            documents they hold: the caller goes on behind them.
         dtype: uint16, uint32 or int32.
         sentences: whether `add` gets the starts of sentences.
         shard_size: bytes of ids after which a shard ends, with its document.
@@ -78,24 +77,17 @@ class Writer:
         """How many documents there are, on the disk and waiting."""
         return sum(shard["documents"] for shard in self.shards) + len(self._waiting)
 
-    def add(
-        self,
-        ids: Int[np.ndarray, " n"],
-        breaks: Int[np.ndarray, " s"] | None = None,
-        text_bytes: int = 0,
-    ) -> bool:
-        """One more document; `breaks` are its sentence starts. True if a shard was finished."""
-        ids, limits = np.asarray(ids), np.iinfo(self.dtype)
+    def add(self, one: Encoded) -> None:
+        """One more document."""
+        ids, limits = np.asarray(one.ids), np.iinfo(self.dtype)
         if ids.size and not limits.min <= int(ids.min()) <= int(ids.max()) <= limits.max:
             raise ValueError(f"ids in [{ids.min()}, {ids.max()}] do not fit {self.dtype}")
-        if self.sentences and breaks is None:
+        if self.sentences and one.breaks is None:
             raise ValueError("this writer keeps sentences; say where they start")
-        self._waiting.append(Encoded(ids.astype(self.dtype), breaks, text_bytes))
+        self._waiting.append(one._replace(ids=ids.astype(self.dtype)))
         self._size += self._waiting[-1].ids.nbytes
-        if self._size < self.shard_size:
-            return False
-        self._finish_shard()
-        return True
+        if self._size >= self.shard_size:
+            self._finish_shard()
 
     def _finish_shard(self) -> None:
         """Data first, then the record that says that it is there."""
@@ -125,17 +117,17 @@ class Writer:
         """Writes what waits, then meta.json, with `more` in it; the folder is then whole."""
         if self._waiting:
             self._finish_shard()
-        ids, starts, sentences = _read_shards(self.folder, self.shards, self.dtype, self.sentences)
+        tokens = _read_shards(self.folder, self.shards, self.dtype, self.sentences)
         meta = {
             "format": FORMAT,
             "version": VERSION,
             "dtype": self.dtype,
-            "documents": len(starts) - 1,
-            "ids": len(ids),
-            "largest": largest(ids),
+            "documents": len(tokens),
+            "ids": len(tokens.ids),
+            "largest": largest(tokens.ids),
             "sentences": self.sentences,
             "text_bytes": sum(shard["text_bytes"] for shard in self.shards) or None,
-            "fingerprint": fingerprint(ids, starts, sentences),
+            "fingerprint": tokens.fingerprint,
             "shards": self.shards,
             **more,
             "complete": True,
@@ -180,15 +172,17 @@ def load_tokens(folder: str | Path) -> Tokens:
         ValueError: a file is missing, has another size, or counts do not agree.
     """
     folder, meta = Path(folder), read_meta(folder)
-    ids, starts, sentences = _read_shards(folder, meta["shards"], meta["dtype"], meta["sentences"])
-    if (len(starts) - 1, len(ids)) != (meta["documents"], meta["ids"]):
+    tokens = _read_shards(
+        folder,
+        *(meta[name] for name in ("shards", "dtype", "sentences")),
+        **{name: meta[name] for name in ("fingerprint", "text_bytes")},
+    )
+    if (len(tokens), len(tokens.ids)) != (meta["documents"], meta["ids"]):
         raise ValueError(
-            f"{folder} holds {len(starts) - 1} documents of {len(ids)} ids; {META} says "
+            f"{folder} holds {len(tokens)} documents of {len(tokens.ids)} ids; {META} says "
             f"{meta['documents']} of {meta['ids']}: make it anew"
         )
-    return Tokens(
-        ids, starts, sentences, fingerprint=meta["fingerprint"], text_bytes=meta["text_bytes"]
-    )
+    return tokens
 
 
 def check_tokens(folder: str | Path) -> Tokens:
@@ -216,9 +210,13 @@ def check_tokens(folder: str | Path) -> Tokens:
 
 
 def _read_shards(
-    folder: Path, shards: list[dict[str, Any]], dtype: str, with_sentences: bool
-) -> tuple[Any, np.ndarray, np.ndarray | None]:
-    """Ids as memory maps, starts of documents, and starts of sentences."""
+    folder: Path, shards: list[dict[str, Any]], dtype: str, with_sentences: bool, **known: Any
+) -> Tokens:
+    """The documents of shards, their ids as memory maps; `known`: what `Tokens` need not count.
+
+    Raises:
+        ValueError: a file is missing, or has another size than its record says.
+    """
     for name, size in [file for shard in shards for file in shard["bytes"].items()]:
         actual = (folder / name).stat().st_size if (folder / name).is_file() else None
         if actual != size:
@@ -234,14 +232,13 @@ def _read_shards(
             sentences.append(np.load(folder / f"sentences-{number:05d}.npy") + offset)
         offset += shard["ids"]
     ids = maps[0] if len(maps) == 1 else Joined(maps, dtype)
-    all_starts = np.concatenate([*starts, np.array([offset])])
-    return ids, all_starts, np.concatenate(sentences) if with_sentences else None
+    marks = np.concatenate(sentences) if with_sentences else None
+    return Tokens(ids, np.concatenate([*starts, np.array([offset])]), marks, **known)
 
 
 def largest(ids: Any) -> int:
     """The largest id, read in chunks; -1 if there is none."""
-    starts = range(0, len(ids), CHUNK)
-    return max((int(np.max(ids[start : start + CHUNK])) for start in starts), default=-1)
+    return max((int(part.max()) for _, part in chunks(ids)), default=-1)
 
 
 def _npy(array: np.ndarray) -> bytes:

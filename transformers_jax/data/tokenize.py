@@ -1,7 +1,7 @@
 """`transformers-jax tokenize`: a source as a folder of tokens, on all cores, and again if stopped.
 
-The folder says first with which arguments it is made. Where a run was stopped, the same arguments
-go on behind the last whole shard; others are refused.
+The arguments are written into the folder first. Where a run was stopped, the same arguments go on
+behind the last whole shard; others are refused.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.data.documents import batches, encode_batch, split_source
-from transformers_jax.data.sources import open_source
-from transformers_jax.data.token_folders import META, SHARD_SIZE, Writer, check_tokens, read_meta
+from transformers_jax.data.documents import batches, encode_batch, open_documents
+from transformers_jax.data.token_folders import META, SHARD_SIZE, Writer, check_tokens
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, smallest_dtype
 from transformers_jax.publish import forget_drafts, publish_json
@@ -57,7 +56,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Made:
+class Written:
     """What was written, and how fast (of what this call encoded)."""
 
     documents: dict[str, int]
@@ -72,7 +71,7 @@ def tokenize(
     *,
     processes: int = 1,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
-) -> Made:
+) -> Written:
     """Writes out/train and out/validation, with the tokenizer beside them, and checks them.
 
     Args:
@@ -87,37 +86,40 @@ def tokenize(
     if processes < 1:
         raise ValueError(f"--processes ({processes}) must be at least 1")
     out = Path(out).expanduser()
-    source = open_source(request.source, request.field, request.documents)
+    fraction = request.eval_fraction or None
+    source = open_documents(request.source, request.field, request.documents, fraction, request.eos)
     if source.ids:
         raise ValueError(f"{request.source} holds ids already; there is nothing to tokenize")
     out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with _locked(out):
         arguments = json.loads(json.dumps(asdict(request)))
         _claim(out, {**arguments, "source_fingerprint": source.fingerprint})
-        parts, single = split_source(source, request.eval_fraction or None)
-        tail = "" if request.eos or single else source.separator
-        tokenizer = _tokenizer(request, out, (text + tail for text in parts["train"]))
+        parts, separator = source.splits, source.separator
+        tokenizer = _tokenizer(request, out, (text + separator for text in parts["train"]))
         end = tokenizer.vocabulary().need("eos") if request.eos else None
-        work = functools.partial(encode_batch, tail=tail, eos=end, sentences=request.sentences)
+        work = functools.partial(
+            encode_batch, tokenizer, separator=separator, eos=end, sentences=request.sentences
+        )
+        if tokenizer.files:  # what no tokenizer.json holds goes to no other process
+            processes = 1
+        encode = functools.partial(_encoded, work=work, processes=processes)
         began = time.perf_counter()
         encoded = sum(
-            _write(out / split, texts, request, tokenizer, work, processes, say)
+            _write(out / split, texts, request, tokenizer, encode, say)
             for split, texts in parts.items()
         )
         seconds = time.perf_counter() - began
-        metas = {split: read_meta(out / split) for split in parts}
-        for split in parts:
-            check_tokens(out / split)
-    documents = {split: meta["documents"] for split, meta in metas.items()}
+        tokens = {split: check_tokens(out / split) for split in parts}
+    documents = {split: len(one) for split, one in tokens.items()}
     if not documents["train"]:
         raise ValueError(f"{request.source}: all documents are held out; lower --eval-fraction")
     if documents.get("validation") == 0:
         say("no document is held out: raise --eval-fraction, or give data.eval_path when training")
-    tokens = {split: meta["ids"] for split, meta in metas.items()}
-    return Made(documents, tokens, encoded, seconds)
+    counts = {split: len(one.ids) for split, one in tokens.items()}
+    return Written(documents, counts, encoded, seconds)
 
 
-Work = Callable[..., list[Encoded]]
+Work = Callable[[list[str]], list[Encoded]]
 
 
 def _write(
@@ -125,8 +127,7 @@ def _write(
     texts: Iterable[str],
     request: Request,
     tokenizer: Tokenizer,
-    work: Work,
-    processes: int,
+    encode: Callable[[Iterator[list[str]]], Iterator[Encoded]],
     say: Callable[[str], None],
 ) -> int:
     """Writes one split; how many tokens were encoded now."""
@@ -134,64 +135,55 @@ def _write(
     if (folder / META).is_file():
         say(f"{split}: done before")
         return 0
-    dtype = smallest_dtype(tokenizer.max_id)
-    writer = Writer(folder, dtype, request.sentences, request.shard_size)
+    writer = Writer(folder, smallest_dtype(tokenizer.max_id), request.sentences, request.shard_size)
     before = writer.documents
     if before:
         say(f"{split}: going on behind {before:,} documents")
     rest = itertools.islice(iter(texts), before, None)
     count = 0
-    with _progress(split, say) as tell:
-        for one in _encoded(batches(rest), tokenizer, work, processes):
-            writer.add(one.ids, one.breaks, one.text_bytes)
+    with _progress(split, say) as show:
+        for one in encode(batches(rest)):
+            writer.add(one)
             count += len(one.ids)
-            tell(writer.documents, count)
+            show(writer.documents, count)
     writer.close(tokenizer=tokenizer.fingerprint, eos=request.eos)
     return count
 
 
-def _encoded(
-    some: Iterator[list[str]], tokenizer: Tokenizer, work: Work, processes: int
-) -> Iterator[Encoded]:
+def _encoded(some: Iterator[list[str]], work: Work, processes: int) -> Iterator[Encoded]:
     """Documents in order, whatever encodes them; no more batches wait than keep all busy."""
-    if processes == 1 or tokenizer.files:  # what no tokenizer.json holds goes to no other process
+    if processes == 1:
         for texts in some:
-            yield from work(tokenizer, texts)
+            yield from work(texts)
         return
     waiting: collections.deque[Future[list[Encoded]]] = collections.deque()
-    with ProcessPoolExecutor(
-        processes,
-        multiprocessing.get_context("spawn"),
-        initializer=_prepare,
-        initargs=(tokenizer.inner.to_str(), tokenizer.kind, tokenizer.special),
-    ) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, initializer=_prepare, initargs=(work,)) as pool:
         for texts in some:
-            waiting.append(pool.submit(_work, work, texts))
+            waiting.append(pool.submit(_work, texts))
             if len(waiting) >= 2 * processes:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
 
 
-_OWN: list[Tokenizer] = []  # of a worker process, filled once when it starts
+_OWN: list[Work] = []  # of a worker process, filled once when it starts
 
 
-def _prepare(content: str, kind: str, special: dict[str, str]) -> None:
-    import tokenizers
-
+def _prepare(work: Work) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _OWN[:] = [Tokenizer(tokenizers.Tokenizer.from_str(content), kind, special)]
+    _OWN[:] = [work]
 
 
-def _work(work: Work, texts: list[str]) -> list[Encoded]:
-    return work(_OWN[0], texts)
+def _work(texts: list[str]) -> list[Encoded]:
+    return _OWN[0](texts)
 
 
 # ---------------------------------------------------------------- the folder
 
 
 @contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
+def _locked(out: Path) -> Iterator[None]:
     """One process writes at a time; the lock ends with the process."""
     with open(out / ".lock", "w") as file:
         try:
@@ -241,19 +233,19 @@ def _progress(split: str, say: Callable[[str], None]) -> Iterator[Callable[[int,
     """A live line on a terminal, and plain lines now and then elsewhere."""
     began = last = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        show, pause = say, PLAIN_EVERY
+        write, pause = say, PLAIN_EVERY
         if sys.stderr.isatty():
             from rich.console import Console
 
             status = Console(stderr=True).status(f"{split} ...")
-            show, pause = stack.enter_context(status).update, 0.2
+            write, pause = stack.enter_context(status).update, 0.2
 
-        def tell(documents: int, tokens: int) -> None:
+        def show(documents: int, tokens: int) -> None:
             nonlocal last
             now = time.perf_counter()
             if now - last > pause:
                 rate = tokens / (now - began)
-                show(f"{split}: {documents:,} documents, {tokens:,} tokens, {rate:,.0f} tokens/s")
+                write(f"{split}: {documents:,} documents, {tokens:,} tokens, {rate:,.0f} tokens/s")
                 last = now
 
-        yield tell
+        yield show

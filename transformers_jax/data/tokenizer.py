@@ -64,21 +64,19 @@ class Tokenizer(Wrapped):
 
     def encode_marked(
         self, texts: Sequence[str], positions: Sequence[Sequence[int]]
-    ) -> list[tuple[Int[np.ndarray, " T"], Int[np.ndarray, " s"]]]:
+    ) -> tuple[list[Int[np.ndarray, " T"]], list[Int[np.ndarray, " s"]]]:
         """The ids of texts, and the tokens in which the characters at `positions` lie, each once.
 
         Positions in what becomes no token count for the next one; special tokens are not parsed.
         """
-        marked = []
+        marks = []
         rows = self.run("encode_batch", check_texts(texts), parse_special=False)
         for row, starts in zip(rows, positions):
             ends = np.array([end for _, end in row.offsets], np.int64)
             ends = np.maximum.accumulate(ends) if len(ends) else ends
             tokens = np.unique(np.searchsorted(ends, np.asarray(starts, np.int64), side="right"))
-            marked.append(
-                (np.array(row.ids, np.int32), tokens[tokens < len(ends)].astype(np.int64))
-            )
-        return marked
+            marks.append(tokens[tokens < len(ends)].astype(np.int64))
+        return [np.array(row.ids, np.int32) for row in rows], marks
 
     def batch(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from transformers_jax.data.classes.options import FLAGS, text
-from transformers_jax.data.classes.table import AS_IT_LIES
+from transformers_jax.data.classes.table import GENERIC
 from transformers_jax.data.wrapped import Wrapped
 
 NAMED = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")  # roles with a key of Hugging Face
@@ -29,8 +29,11 @@ TYPED = (  # classes whose models tell the two texts of a pair apart by token ty
 )
 
 
-def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def settings(config: Mapping[str, Any], tokenizer_class: str | None = None) -> dict[str, Any]:
     """The arguments of `Tokenizer` that a tokenizer_config.json gives.
+
+    Args:
+        tokenizer_class: in place of the one that it names.
 
     Raises:
         ValueError: a side that is neither left nor right, or a length that is no number.
@@ -44,12 +47,12 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(length, bool) or not isinstance(length, (int, float)) or length < 1:
             raise ValueError(f"model_max_length={length!r} must be a number of tokens, at least 1")
         settled["model_max_length"] = int(length) if length < UNBOUNDED else None
-    name = config.get("tokenizer_class")
+    name = tokenizer_class or config.get("tokenizer_class")
     settled["tokenizer_class"] = name
     inputs = config.get("model_input_names")
     if inputs is not None:
         settled["returns_types"] = "token_type_ids" in inputs
-    elif name is not None and name not in AS_IT_LIES:
+    elif name is not None and name not in GENERIC:
         settled["returns_types"] = name.removesuffix("Fast").removesuffix("Tokenizer") in TYPED
     return settled
 

@@ -8,22 +8,23 @@ token_folders.py writes and reads them; here is what they are once they are read
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from transformers_jax.arrays import Int
+from transformers_jax.data.texts import digest
 
 DTYPES = ("uint16", "uint32", "int32")
-CHUNK = 1 << 22  # ids that are looked at together
+CHUNK = 1 << 22  # ids that are read together
 
 
 class Joined:
     """Several flat arrays, say the memory maps of shards, read as if they were one.
 
-    `ids[a:b]` copies only where it crosses from one array to the next; `ids[i]` is one id.
+    `ids[a:b]` copies only where it crosses from one array to the next.
     """
 
     ndim = 1
@@ -36,18 +37,9 @@ class Joined:
     def __len__(self) -> int:
         return int(self.ends[-1])
 
-    @property
-    def shape(self) -> tuple[int]:
-        return (len(self),)
-
-    def __getitem__(self, index: Any) -> Any:
-        if not isinstance(index, slice):
-            index = range(len(self))[index]  # negative ones, and IndexError
-            part = int(np.searchsorted(self.ends, index, side="right")) - 1
-            return self.parts[part][index - self.ends[part]]
+    def __getitem__(self, index: slice) -> np.ndarray:
         start, stop, step = index.indices(len(self))
-        if step != 1:
-            raise ValueError(f"ids are cut in steps of 1, not {step}; np.asarray(ids) is an array")
+        assert step == 1, "np.asarray(ids) is an array"
         parts = self.between(start, stop)
         if len(parts) == 1:
             return np.asarray(parts[0])
@@ -114,8 +106,8 @@ class Tokens:
         if (np.diff(marks) <= 0).any() or (len(marks) and not 0 <= marks[0] <= marks[-1] < n):
             raise ValueError(f"sentence starts must rise and lie in [0, {n})")
         firsts = starts[:-1][np.diff(starts) > 0]
-        if len(lost := np.setdiff1d(firsts, marks)):
-            raise ValueError(f"a document starts at {lost[0]} and no sentence does")
+        if len(unmarked := np.setdiff1d(firsts, marks)):
+            raise ValueError(f"a document starts at {unmarked[0]} and no sentence does")
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -123,42 +115,34 @@ class Tokens:
     def __repr__(self) -> str:
         return f"Tokens({len(self):,} documents, {len(self.ids):,} ids of {self.ids.dtype})"
 
-    def document(self, d: int) -> Int[np.ndarray, " n"]:
-        """The ids of document d."""
-        d = range(len(self))[d]
-        return self.ids[int(self.starts[d]) : int(self.starts[d + 1])]
-
-    def breaks(self, d: int) -> Int[np.ndarray, " s"]:
-        """Where sentences start within document d; [0] if that is not known."""
-        d = range(len(self))[d]
-        if self.sentences is None:
-            return np.zeros(1, np.int64)
-        low, high = np.searchsorted(self.sentences, self.starts[d : d + 2])
-        return self.sentences[low:high] - self.starts[d]
-
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits of ids, starts and sentences: the same in memory and from any shards."""
         return self._fingerprint or fingerprint(self.ids, self.starts, self.sentences)
 
 
+def chunks(ids: Any) -> Iterator[tuple[int, np.ndarray]]:
+    """(start, ids from there on) in pieces that fit into memory."""
+    for start in range(0, len(ids), CHUNK):
+        yield start, np.asarray(ids[start : start + CHUNK])
+
+
 def fingerprint(ids: Any, starts: np.ndarray, sentences: np.ndarray | None) -> str:
     """16 hex digits that do not depend on the ids' dtype, nor on how they are cut into shards."""
-    digest = hashlib.sha256(f"{len(ids)} {len(starts)} {sentences is not None}".encode())
-    for start in range(0, len(ids), CHUNK):
-        digest.update(np.asarray(ids[start : start + CHUNK]).astype("<u4").tobytes())
-    digest.update(starts.astype("<i8").tobytes())
-    if sentences is not None:
-        digest.update(sentences.astype("<i8").tobytes())
-    return digest.hexdigest()[:16]
+    content = hashlib.sha256(f"{len(ids)} {len(starts)} {sentences is not None}".encode())
+    for _, part in chunks(ids):
+        content.update(part.astype("<u4").tobytes())
+    for positions in (starts, *([] if sentences is None else [sentences])):
+        content.update(positions.astype("<i8").tobytes())
+    return content.hexdigest()[:16]
 
 
 class Encoded(NamedTuple):
     """One document: its ids, its sentence starts, and its size in UTF-8 bytes."""
 
     ids: np.ndarray
-    breaks: np.ndarray | None
-    text_bytes: int
+    breaks: np.ndarray | None = None
+    text_bytes: int = 0
 
 
 def collect(encoded: Iterable[Encoded], dtype: str | None, sentences: bool) -> Tokens:
@@ -198,12 +182,11 @@ def join(several: Sequence[Tokens]) -> Tokens:
     if all(one.sentences is not None for one in several):
         sentences = np.concatenate([one.sentences + o for one, o in zip(several, offsets)])
     sizes = [one.text_bytes for one in several]
-    names = "".join(one.fingerprint for one in several)
     return Tokens(
         Joined([one.ids for one in several]),
         np.concatenate([*starts, offsets[-1:]]),
         sentences,
-        fingerprint=hashlib.sha256(names.encode()).hexdigest()[:16],
+        fingerprint=digest("".join(one.fingerprint for one in several)),
         text_bytes=None if None in sizes else sum(size for size in sizes if size is not None),
     )
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 import tokenizers
 
 from transformers_jax.arrays import Int
+from transformers_jax.data.texts import digest
 from transformers_jax.objectives.vocabulary import ROLES
 
 SPELLED = {  # how the tokens of roles without a key are written, by those who have them
@@ -109,7 +109,7 @@ class Wrapped:
         languages: code -> id of its token, of a translation model: the `forced_bos_token_id` of
             `generate` is the one of the target language.
         target: the `Tokenizer` of texts of the target language, where they are read in another way.
-        files: name -> content of the files that it was made of, where no tokenizer.json can hold
+        files: name -> content of the files that it was read from, where no tokenizer.json can hold
             it; `save` writes them.
     """
 
@@ -183,7 +183,7 @@ class Wrapped:
             first = ids.index(None)
             raise ValueError(
                 f"character {text[first]!r} at {first} does not occur in the text that this "
-                "character tokenizer was made from; use tokenizer 'byte' or 'bpe'"
+                "character tokenizer was learned from; use tokenizer 'byte' or 'bpe'"
             )
         return np.array(ids, np.int32)
 
@@ -209,7 +209,7 @@ class Wrapped:
     @cached_property
     def gives_types(self) -> bool:
         """Whether `batch` gives token types for pairs of texts: by the class if it is known, else
-        if the tokenizer frames texts as BERT's does ([CLS] a [SEP] b [SEP]) and numbers them."""
+        if the tokenizer's template is BERT's ([CLS] a [SEP] b [SEP]) and numbers them."""
         if self.returns_types is not None:
             return self.returns_types
         if not {"cls", "sep"} <= set(self.special):
@@ -229,9 +229,10 @@ class Wrapped:
         add_special_tokens: bool = False,
         is_pretokenized: bool = False,
         truncation: Mapping[str, Any] | None = None,
+        padding: Mapping[str, Any] | None = None,
     ) -> list[Any]:
-        """The Rust library's records of texts. How it cuts and parses is set, and set back, on a
-        tokenizer that threads share: one at a time."""
+        """The Rust library's records of texts. How it parses, cuts and fills them is set, and set
+        back, on a tokenizer that threads share: one at a time."""
         texts, inner = list(texts), self.inner
         if self.kind == "character" and "unk" in self.special:
             inner = self._with_unknown
@@ -245,6 +246,8 @@ class Wrapped:
                     inner.encode_special_tokens = not parse_special
                     if truncation is not None:
                         inner.enable_truncation(**truncation)
+                    if padding is not None:
+                        inner.enable_padding(**padding)
                     return getattr(inner, method)(
                         texts,
                         add_special_tokens=add_special_tokens,
@@ -256,8 +259,9 @@ class Wrapped:
             finally:
                 inner.encode_special_tokens = False
                 inner.no_truncation()
+                inner.no_padding()
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits: tokens, their ids, and how text is cut into them."""
-        return hashlib.sha256(self.inner.to_str().encode()).hexdigest()[:16]
+        return digest(self.inner.to_str())

@@ -1,1 +1,1 @@
-"""Tokenizers made as their classes make them: which file, numbering, normalizer, frame, roles."""
+"""Tokenizers built as their classes do it: files, numbering, normalizer, template, roles."""

@@ -1,4 +1,4 @@
-"""A tokenizer made of a directory as its class makes it, or as its tokenizer.json lies."""
+"""The tokenizer of a directory, built as its class does it, or as its tokenizer.json says."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from tokenizers import processors
 
 from transformers_jax.data.classes import vocabulary
 from transformers_jax.data.classes.options import Options, add_tokens, text
-from transformers_jax.data.classes.table import Frame, TokenizerClass
+from transformers_jax.data.classes.table import Template, TokenizerClass
 from transformers_jax.data.classes.vocabulary import Vocab
 from transformers_jax.data.sentencepiece import read_model
 
-BEFORE = Frame("language A eos", "language A B eos")
-BEHIND = Frame("A eos language", "A B eos language")
+Token = tuple[str, int]  # its text and its id
+BEFORE = Template("language A eos", "language A B eos")
+BEHIND = Template("A eos language", "A B eos language")
 
 
 @dataclass
-class Made:
+class Loaded:
     """What becomes a `Tokenizer`.
 
     Attributes:
@@ -30,7 +31,7 @@ class Made:
         padding_side: where the class fills rows, unless the files say it.
         languages: code -> id of its token.
         target: the same for texts of the target language, where they are read in another way.
-        files: what it was made of, where no tokenizer.json can hold it: name -> content.
+        files: those that it was read from, where no tokenizer.json can hold it: name -> content.
     """
 
     inner: Any
@@ -41,7 +42,7 @@ class Made:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def as_it_lies(file: Path, options: Options) -> Made:
+def generic(file: Path, options: Options) -> Loaded:
     """A tokenizer.json, with the tokens that the files beside it add.
 
     Raises:
@@ -50,10 +51,10 @@ def as_it_lies(file: Path, options: Options) -> Made:
     inner = tokenizers.Tokenizer.from_file(str(file))
     side = _padding(inner.padding, options)
     add_tokens(inner, options, options.extra or [])
-    return Made(inner, options, side or "right")
+    return Loaded(inner, options, side or "right")
 
 
-def as_pieces(file: Path, options: Options) -> Made:
+def of_pieces(file: Path, options: Options) -> Loaded:
     """A SentencePiece model with its own ids, and nothing around a text unless the files say so.
 
     Raises:
@@ -61,44 +62,42 @@ def as_pieces(file: Path, options: Options) -> Made:
     """
     inner = read_model(file, options)
     add_tokens(inner, options, options.extra or [])
-    put_frame(inner, _ends(options), options)
-    return Made(inner, options)
+    put_template(inner, _ends(options), options)
+    return Loaded(inner, options)
 
 
-def of_class(one: TokenizerClass, file: Path, options: Options) -> Made:
+def of_class(one: TokenizerClass, file: Path, options: Options) -> Loaded:
     """A tokenizer of a vocabulary (or of the one in a tokenizer.json) as a class makes it.
 
     Raises:
         ValueError: the file is not what the class reads, or lacks a token that it needs.
     """
-    options.default(one.special, one.shape)
+    options.default(one.special, one.flags)
     vocab = _vocab(one, file, options)
     side = _padding(vocab.padding, options)
     inner = one.build(vocab, options)
-    named = options.extra if options.extra is not None else (vocab.tokens or None)
-    extra = options.extra if options.extra is not None else one.extra(named, options)
-    add_tokens(inner, options, extra)
-    made = Made(inner, options, side or one.padding_side)
+    extra = options.extra
+    add_tokens(inner, options, one.extra(vocab.tokens or None, options) if extra is None else extra)
+    loaded = Loaded(inner, options, side or one.padding_side)
     if one.languages:
-        _between_languages(one, made)
-    elif one.frame is not None:
-        put_frame(inner, one.frame, options)
-    elif vocab.frame is not None:
-        inner.post_processor = vocab.frame
+        _between_languages(one, loaded)
+    elif one.template is not None:
+        put_template(inner, one.template, options)
+    elif vocab.post_processor is not None:
+        inner.post_processor = vocab.post_processor
     else:
-        put_frame(inner, _ends(options), options)
-    return made
+        put_template(inner, _ends(options), options)
+    return loaded
 
 
 def _vocab(one: TokenizerClass, file: Path, options: Options) -> Vocab:
-    if file.name == "tokenizer.json":
-        return vocabulary.from_json(file)
     if file.suffix == ".model":
         number = lambda pieces: one.number(pieces, options)
         return vocabulary.from_pieces(file, number, one.kind == "BPE")
-    if file.suffix == ".json":
-        return vocabulary.from_merges(file)
-    return vocabulary.from_lines(file)
+    if file.suffix == ".txt":
+        return vocabulary.from_lines(file)
+    from_file = vocabulary.from_merges if file.name == "vocab.json" else vocabulary.from_json
+    return from_file(file)
 
 
 def _padding(padding: Any, options: Options) -> str | None:
@@ -109,26 +108,26 @@ def _padding(padding: Any, options: Options) -> str | None:
     return str(padding["direction"])
 
 
-def _ends(options: Options) -> Frame:
+def _ends(options: Options) -> Template:
     """bos and eos, as `add_bos_token` and `add_eos_token` say; a tokenizer.json has its own."""
+    adds = lambda role: options.get(f"add_{role}_token") and options.token(role)
     bos, eos = (
-        not options.whole and options.get(f"add_{role}_token") and options.token(role)
-        for role in ("bos", "eos")
+        f"{role} " if adds(role) and not options.has_json else "" for role in ("bos", "eos")
     )
-    side = lambda text, kind: [f"bos{kind}"] * bool(bos) + [text] + [f"eos{kind}"] * bool(eos)
-    single = side("A", "")
-    return Frame(" ".join(single), " ".join([*single, *side("B:1", ":1")]))
+    single = f"{bos}A {eos}"
+    return Template(single, single + f"{bos}B {eos}".replace(" ", ":1 "))
 
 
-def put_frame(inner: Any, frame: Frame, options: Options, **tokens: tuple[str, int]) -> None:
+def put_template(inner: Any, template: Template, options: Options, **tokens: Token) -> None:
     """Makes a tokenizer put special tokens around texts; `tokens`: those that are no role's.
 
     Raises:
-        ValueError: a role of the frame has no token.
+        ValueError: a role of the template has no token.
     """
-    roles = {part.split(":")[0] for part in f"{frame.single} {frame.pair}".split()} - {"A", "B"}
+    parts = f"{template.single} {template.pair}".split()
+    roles = {part.split(":")[0] for part in parts} - {"A", "B"}
     tokens |= {role: _need(inner, options, role) for role in sorted(roles - tokens.keys())}
-    if frame.trim:
+    if template.trim:
         inner.post_processor = processors.RobertaProcessing(
             tokens["sep"],
             tokens["cls"],
@@ -137,19 +136,19 @@ def put_frame(inner: Any, frame: Frame, options: Options, **tokens: tuple[str, i
         )
         return
     inner.post_processor = processors.TemplateProcessing(
-        single=[_piece(part, tokens) for part in frame.single.split()],
-        pair=[_piece(part, tokens) for part in frame.pair.split()],
+        single=[_piece(part, tokens) for part in template.single.split()],
+        pair=[_piece(part, tokens) for part in template.pair.split()],
         special_tokens=sorted(set(tokens.values())),
     )
 
 
-def _piece(part: str, tokens: Mapping[str, tuple[str, int]]) -> str:
+def _piece(part: str, tokens: Mapping[str, Token]) -> str:
     role, _, kind = part.partition(":")
     shown = f"${role}" if role in ("A", "B") else tokens[role][0]
     return f"{shown}:{kind or 0}"
 
 
-def _need(inner: Any, options: Options, role: str) -> tuple[str, int]:
+def _need(inner: Any, options: Options, role: str) -> Token:
     content = options.token(role)
     number = None if content is None else inner.token_to_id(content)
     if content is None or number is None:
@@ -163,34 +162,35 @@ def _need(inner: Any, options: Options, role: str) -> tuple[str, int]:
 # ------------------------------------------------------------ translation
 
 
-def _between_languages(one: TokenizerClass, made: Made) -> None:
+def _between_languages(one: TokenizerClass, loaded: Loaded) -> None:
     """The token of the source language around a text, and a second tokenizer for the target's."""
-    inner, options = made.inner, made.options
+    inner, options = loaded.inner, loaded.options
     codes = {*one.languages, *(text(token) for token in options.extra or [])}
     ids = {code: inner.token_to_id(code) for code in sorted(filter(None, codes))}
-    made.languages = {code: number for code, number in ids.items() if number is not None}
+    loaded.languages = {code: number for code, number in ids.items() if number is not None}
     source = options.get("src_lang", one.default_language)
     target = options.get("tgt_lang", source)
     suffix = one.suffix or bool(options.get("legacy_behaviour", False))
-    made.target = inner
+    loaded.target = inner
     if target != source:
-        made.target = tokenizers.Tokenizer.from_str(inner.to_str())
-    for tokenizer, code in ((inner, source), (made.target, target)):
-        put_language(tokenizer, code, made.languages, options, suffix)
+        loaded.target = tokenizers.Tokenizer.from_str(inner.to_str())
+    for tokenizer, code in ((inner, source), (loaded.target, target)):
+        put_language(tokenizer, code, loaded.languages, options, suffix)
 
 
 def put_language(
-    inner: Any, code: str, known: Mapping[str, int], options: Options, suffix: bool
+    inner: Any, code: str, languages: Mapping[str, int], options: Options, suffix: bool
 ) -> None:
     """The template of a translation model: the language before a text or behind </s>.
 
     Raises:
         ValueError: the vocabulary has no token of the language.
     """
-    if code not in known:
+    if code not in languages:
         raise ValueError(
-            f"{code!r} is none of its languages ({', '.join(sorted(known)[:6])}, ...); src_lang "
-            "and tgt_lang are codes of them"
+            f"{code!r} is none of its languages ({', '.join(sorted(languages)[:6])}, ...); "
+            "src_lang and tgt_lang are codes of them"
         )
-    frame = BEHIND if suffix else BEFORE
-    put_frame(inner, frame, options, language=(code, known[code]))
+    number = languages[code]
+    template = BEHIND if suffix else BEFORE
+    put_template(inner, template, options, language=(inner.id_to_token(number), number))

@@ -15,23 +15,30 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from transformers_jax.data.classes.options import Options
 from transformers_jax.data.classes.vocabulary import Vocab
+from transformers_jax.data.sentencepiece import pieces_to_text
 
 Replace = normalizers.Replace
 SPACES = " {2,}"
 
 
+def assembled(model: Any, pre_tokenizer: Any, decoder: Any, normalizer: Any = None) -> Any:
+    """A tokenizer of its parts, without added tokens and template."""
+    inner = tokenizers.Tokenizer(model)
+    inner.normalizer, inner.pre_tokenizer, inner.decoder = normalizer, pre_tokenizer, decoder
+    return inner
+
+
 def word_pieces(vocab: Vocab, options: Options) -> Any:
     """BERT's: words and punctuation, cut into the longest pieces from the left."""
-    inner = tokenizers.Tokenizer(models.WordPiece(vocab.ids, unk_token=options.token("unk")))
-    inner.normalizer = normalizers.BertNormalizer(
+    normalizer = normalizers.BertNormalizer(
         clean_text=True,
         handle_chinese_chars=options.get("tokenize_chinese_chars", True),
         strip_accents=options.get("strip_accents"),
         lowercase=options.get("do_lower_case", True),
     )
-    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    inner.decoder = decoders.WordPiece(prefix="##")
-    return inner
+    model = models.WordPiece(vocab.ids, unk_token=options.token("unk"))
+    words = pre_tokenizers.BertPreTokenizer()
+    return assembled(model, words, decoders.WordPiece(prefix="##"), normalizer)
 
 
 def byte_pairs(vocab: Vocab, options: Options, space: bool = False) -> Any:
@@ -40,11 +47,9 @@ def byte_pairs(vocab: Vocab, options: Options, space: bool = False) -> Any:
     model = models.BPE(
         vocab.ids, vocab.merges, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False
     )
-    inner = tokenizers.Tokenizer(model)
     space = bool(options.values.setdefault("add_prefix_space", space))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=space)
-    inner.decoder = decoders.ByteLevel()
-    return inner
+    words = pre_tokenizers.ByteLevel(add_prefix_space=space)
+    return assembled(model, words, decoders.ByteLevel())
 
 
 def nllb_pairs(vocab: Vocab, options: Options) -> Any:
@@ -52,26 +57,30 @@ def nllb_pairs(vocab: Vocab, options: Options) -> Any:
     model = models.BPE(
         vocab.ids, vocab.merges, unk_token=options.token("unk"), fuse_unk=True, byte_fallback=False
     )
-    inner = tokenizers.Tokenizer(model)
-    if vocab.charsmap:
-        inner.normalizer = normalizers.Sequence([*characters(vocab, options), one_space()])
-    inner.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="always", split=True)
-    inner.decoder = decoders.Metaspace("▁", prepend_scheme="always", split=True)
-    return inner
+    steps = mbart50_steps(vocab, options) if vocab.charsmap else []
+    return assembled(model, *metaspace("always"), _sequence(steps))
 
 
 def llama_pairs(vocab: Vocab, options: Options) -> Any:
     """Llama's: SentencePiece's pairs, what they lack in bytes; `legacy` puts ▁ before every part
-    of a text that special tokens cut, not before the first alone."""
-    inner = tokenizers.Tokenizer(
-        models.BPE(vocab.ids, vocab.merges, fuse_unk=True, byte_fallback=True)
-    )
+    of a text that special tokens cut, not only before the first."""
+    model = models.BPE(vocab.ids, vocab.merges, fuse_unk=True, byte_fallback=True)
     space = options.get("add_prefix_space", True)
     scheme = ("always" if options.get("legacy", False) else "first") if space else "never"
-    inner.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=False)
-    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    inner.decoder = decoders.Sequence([*steps, *([decoders.Strip(" ", 1, 0)] if space else [])])
-    return inner
+    words = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=False)
+    return assembled(model, words, pieces_to_text(space))
+
+
+def metaspace(scheme: str) -> tuple[Any, Any]:
+    """Words with ▁ in place of the spaces before them, and back."""
+    return (
+        pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=True),
+        decoders.Metaspace("▁", prepend_scheme=scheme, split=True),
+    )
+
+
+def _sequence(steps: list[Any]) -> Any:
+    return normalizers.Sequence(steps) if steps else None
 
 
 # ------------------------------------------------------------ SentencePiece's unigrams
@@ -119,15 +128,12 @@ class Unigrams:
 
     def __call__(self, vocab: Vocab, options: Options) -> Any:
         unknown = self.unknown if isinstance(self.unknown, int) else self.unknown(vocab, options)
-        inner = tokenizers.Tokenizer(models.Unigram(vocab.scored, unk_id=unknown))
-        if steps := self.steps(vocab, options):
-            inner.normalizer = normalizers.Sequence(steps)
+        model = models.Unigram(vocab.scored, unk_id=unknown)
         scheme = "always" if options.get("add_prefix_space", True) else self.without_space
-        last = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=True)
-        before = self.before(vocab, options)
-        inner.pre_tokenizer = pre_tokenizers.Sequence([*before, last]) if before else last
-        inner.decoder = decoders.Metaspace("▁", prepend_scheme=scheme, split=True)
-        return inner
+        words, decoder = metaspace(scheme)
+        if before := self.before(vocab, options):
+            words = pre_tokenizers.Sequence([*before, words])
+        return assembled(model, words, decoder, _sequence(self.steps(vocab, options)))
 
 
 def pegasus_unknown(vocab: Vocab, options: Options) -> int:
@@ -151,9 +157,9 @@ def deberta_v2_steps(vocab: Vocab, options: Options) -> list[Any]:
 
 
 def punctuation(vocab: Vocab, options: Options) -> list[Any]:
-    """Punctuation stands apart with the option `split_by_punct`."""
-    apart = options.get("split_by_punct", False)
-    return [pre_tokenizers.Punctuation(behavior="isolated")] if apart else []
+    """Punctuation is split off with the option `split_by_punct`."""
+    split = options.get("split_by_punct", False)
+    return [pre_tokenizers.Punctuation(behavior="isolated")] if split else []
 
 
 def quotes(vocab: Vocab, options: Options, accents: bool, lower: bool) -> list[Any]:

@@ -32,13 +32,13 @@ class Options:
         added: id -> token, of those that have ids in the files.
         extra: special tokens without a role (`additional_special_tokens`, in newer files
             `extra_special_tokens`), or None where no file names any.
-        whole: whether there is a tokenizer.json, which has a frame of its own.
+        has_json: whether there is a tokenizer.json, which has a template of its own.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     added: dict[int, Any] = field(default_factory=dict)
     extra: list[Any] | None = None
-    whole: bool = False
+    has_json: bool = False
 
     def get(self, name: str, default: Any = None) -> Any:
         """An option, or its default where the files say nothing or null."""
@@ -49,13 +49,13 @@ class Options:
         """The text of a role's token."""
         return text(self.values.get(f"{role}_token"))
 
-    def default(self, special: dict[str, str], shape: dict[str, dict[str, bool]]) -> None:
+    def default(self, special: dict[str, str], flags: dict[str, dict[str, bool]]) -> None:
         """Special tokens of a class, for the roles that no file names, and the flags of those
-        of which the files give a text alone."""
+        that the files name without flags."""
         for role, content in special.items():
             value = self.values.setdefault(f"{role}_token", content)
-            if role in shape and isinstance(value, str):
-                self.values[f"{role}_token"] = {"content": value, **shape[role]}
+            if role in flags and isinstance(value, str):
+                self.values[f"{role}_token"] = {"content": value, **flags[role]}
 
 
 def read_options(folder: Path, languages: dict[str, Any]) -> Options:
@@ -73,19 +73,17 @@ def read_options(folder: Path, languages: dict[str, Any]) -> Options:
         if key.endswith("_token") and key.removesuffix("_token") not in ROLES
         if isinstance(values[key], (str, dict)) and text(values[key])
     ]
-    options = Options(values, whole=(folder / "tokenizer.json").is_file())
+    options = Options(values, has_json=(folder / "tokenizer.json").is_file())
     if "added_tokens_decoder" in values:
         listed = values["added_tokens_decoder"] or {}
         options.added = {int(number): token(one) for number, one in listed.items()}
     else:
         _older(folder, options, languages)
-    values = options.values
     extra = values.pop("extra_special_tokens", None)
     more = values.pop("additional_special_tokens", None)
     if isinstance(extra, dict):
         named, extra = [*named, *extra.values()], None
-    if extra is None and more is not None:
-        extra = more
+    extra = more if extra is None else extra
     if extra is not None or named:
         options.extra = [token(one) for one in [*(extra or []), *named]]
     by_text = {one.content: one for one in options.added.values()}
@@ -110,7 +108,7 @@ def _older(folder: Path, options: Options, languages: dict[str, Any]) -> None:
         options.added[int(number)] = token(
             {"content": content, "special": mark, "normalized": not mark}
         )
-    for one in read_whole(folder / "tokenizer.json").get("added_tokens", []):
+    for one in cached_json(folder / "tokenizer.json").get("added_tokens", []):
         options.added[int(one["id"])] = token(one)
 
 
@@ -142,7 +140,7 @@ def add_tokens(inner: Any, options: Options, extra: Iterable[Any]) -> None:
     rest; what the vocabulary has keeps its id.
 
     Raises:
-        ValueError: a token comes to lie at another id than the one that the files give it.
+        ValueError: a token gets another id than the one that the files give it.
     """
     listed = [one for _, one in sorted(options.added.items())]
     known = {one.content for one in inner.get_added_tokens_decoder().values()}
@@ -158,14 +156,14 @@ def add_tokens(inner: Any, options: Options, extra: Iterable[Any]) -> None:
     for number, one in options.added.items():
         if one.content and inner.token_to_id(one.content) != number:
             raise ValueError(
-                f"the files have {one.content!r} at {number}; it comes to lie at "
+                f"the files have {one.content!r} at {number}; its id here is "
                 f"{inner.token_to_id(one.content)}: the vocabulary is not the one they were "
                 "written for"
             )
 
 
 @functools.lru_cache(maxsize=1)
-def read_whole(file: Path) -> dict[str, Any]:
+def cached_json(file: Path) -> dict[str, Any]:
     """The object in a tokenizer.json, which is long and read several times; not to be changed. Who
     loads a tokenizer clears the cache before and after.
 

@@ -8,9 +8,11 @@ their own behind the vocabulary, which nobody sees.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 
+@dataclass(eq=False, repr=False)
 class Renumbered:
     """What `Tokenizer` needs of a tokenizer of the Rust library; ids that `known` has not are
     `unknown`. All else is read from, and set on, the tokenizer within.
@@ -19,26 +21,20 @@ class Renumbered:
         inner: the tokenizer with all pieces.
         known: id -> token, of the vocabulary that others see.
         unknown: the id of what is not in it.
+        join: (tokens, which of them are special) -> their text.
         alias: id of the inner tokenizer -> id that others see.
         surfaces: token -> id, of what the vocabulary has though no piece is it: characters that
-            the model does not know are looked up as they stand in the text.
+            the model does not know are looked up as they are in the text.
         prepare: what is done to a text first; it may not change its length.
-        join: (tokens, which of them are special) -> their text.
     """
 
-    alias: Mapping[int, int] = {}
-    surfaces: Mapping[str, int] = {}
+    inner: Any
+    known: Mapping[int, str]
+    unknown: int
+    join: Callable[[list[str], list[bool]], str]
+    alias: Mapping[int, int] = field(default_factory=dict)
+    surfaces: Mapping[str, int] = field(default_factory=dict)
     prepare: Callable[[str], str] | None = None
-
-    def __init__(
-        self,
-        inner: Any,
-        known: dict[int, str],
-        unknown: int,
-        join: Callable[[list[str], list[bool]], str],
-        **more: Any,
-    ):
-        vars(self).update(inner=inner, known=known, unknown=unknown, join=join, **more)
 
     def __getattr__(self, name: str) -> Any:
         if name == "inner":  # not there yet, while it is copied
@@ -46,7 +42,10 @@ class Renumbered:
         return getattr(self.inner, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self.inner, name, value)
+        if name in self.__dataclass_fields__:
+            vars(self)[name] = value
+        else:
+            setattr(self.inner, name, value)
 
     def encode_batch(self, texts: Sequence[Any], fast: bool = False, **options: Any) -> list[Row]:
         """Texts or pairs of texts, on all cores."""
@@ -94,12 +93,12 @@ class Row:
     @property
     def ids(self) -> list[int]:
         """The ids of the vocabulary, unknown ones as the unknown token's."""
-        known, unknown, alias = (getattr(self.tokenizer, n) for n in ("known", "unknown", "alias"))
-        ids = [alias.get(number, number) for number in self.inner.ids]
-        ids = [number if number in known else unknown for number in ids]
-        if surfaces := self.tokenizer.surfaces:
+        own, unknown = self.tokenizer, self.tokenizer.unknown
+        ids = [own.alias.get(number, number) for number in self.inner.ids]
+        ids = [number if number in own.known else unknown for number in ids]
+        if own.surfaces:
             ids = [
-                surfaces.get(token, number) if number == unknown else number
+                own.surfaces.get(token, number) if number == unknown else number
                 for token, number in zip(self.inner.tokens, ids)
             ]
         return ids

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from transformers_jax.data import sentencepiece
 from transformers_jax.data.classes import languages
-from transformers_jax.data.classes.make import Made, put_frame, put_language
+from transformers_jax.data.classes.make import Loaded, put_language, put_template
+from transformers_jax.data.classes.models import assembled
 from transformers_jax.data.classes.options import ROLES, Options, add_tokens, token
 from transformers_jax.data.classes.renumbered import Renumbered
-from transformers_jax.data.classes.table import ANGLES, Frame, sentinels
+from transformers_jax.data.classes.table import ANGLES, Template, sentinels
 from transformers_jax.data.classes.vocabulary import byte_symbols
 
 CODE, UNKNOWN_CODE = "\ue000", "\ue001"  # stand for Marian's language codes at the start of a text
@@ -32,7 +32,7 @@ class SlowClass:
     """A class: what it reads, and (folder, options) -> a tokenizer."""
 
     files: tuple[str, ...]
-    build: Callable[[Path, Options], Made]
+    build: Callable[[Path, Options], Loaded]
 
 
 def _files(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
@@ -129,8 +129,8 @@ def _joined(model: sentencepiece.Model, space: str) -> Callable[[list[str], list
     return join
 
 
-def _m2m_100(folder: Path, options: Options) -> Made:
-    """M2M-100: the language before a text, as __de__; its tokens lie behind the vocabulary."""
+def _m2m_100(folder: Path, options: Options) -> Loaded:
+    """M2M-100: the language before a text, as __de__; its tokens are behind the vocabulary."""
     files = _files(folder, ("vocab.json", "sentencepiece.bpe.model"))
     ids, model = _ids(files["vocab.json"]), sentencepiece.parse(files["sentencepiece.bpe.model"])
     options.default({role: ANGLES[role] for role in ("bos", "eos", "sep", "pad", "unk")}, {})
@@ -141,25 +141,23 @@ def _m2m_100(folder: Path, options: Options) -> Made:
     numbers = {code: number for number, code in enumerate(codes, len(ids))}
     spelled = {f"__{code}__": number for code, number in numbers.items()}
     known = _known(ids, options, spelled)
-    sides = {"src_lang": options.get("src_lang", "en"), "tgt_lang": options.get("tgt_lang")}
-    for side, code in sides.items():
-        if code not in (None, *numbers):
-            raise ValueError(
-                f"{side}={code!r} is none of its languages ({', '.join(codes[:6])}, ...)"
-            )
 
-    def of_language(code: str | None) -> Any:
-        if code is None:
-            return None
+    def of_language(code: str) -> Renumbered:
         inner = _looked_up(model, known, options, {*spelled})
-        put_language(inner, f"__{code}__", spelled, options, suffix=False)
+        put_language(inner, code, numbers, options, suffix=False)
         return Renumbered(inner, known, ids[options.token("unk") or ""], _joined(model, ""))
 
-    source, target = map(of_language, sides.values())
-    return Made(source, options, languages=numbers, target=target, files=files)
+    target = options.get("tgt_lang")
+    return Loaded(
+        of_language(options.get("src_lang", "en")),
+        options,
+        languages=numbers,
+        target=None if target is None else of_language(target),
+        files=files,
+    )
 
 
-def _marian(folder: Path, options: Options) -> Made:
+def _marian(folder: Path, options: Options) -> Loaded:
     """Marian: a model of pieces for each side; a text may start with a code, as >>fr<<."""
     apart = bool(options.get("separate_vocabs", False))
     names = ("vocab.json", "source.spm", "target.spm", *(["target_vocab.json"] * apart))
@@ -171,17 +169,18 @@ def _marian(folder: Path, options: Options) -> Made:
         known = _known(ids, options, {})
         codes = {piece for piece in ids if piece.startswith(">>") and piece.endswith("<<")}
         own = {piece for piece, _, _ in model.pieces} | codes
-        marks = {f"{CODE}{code[1:]}": ids[code] for code in codes} | {UNKNOWN_CODE: -1}
+        marks = {f"{CODE}{code[1:]}": ids[code] for code in sorted(codes)} | {UNKNOWN_CODE: -1}
         marked = known | dict(enumerate(marks, max(known) + 1 + len(model.pieces)))
         inner = _looked_up(model, marked, options, {*marks})
-        put_frame(inner, Frame("A eos", "A B eos"), options)
+        put_template(inner, Template("A eos", "A B eos"), options)
         alias = {number: marks[text] for number, text in marked.items() if marks.get(text, -1) >= 0}
         # with one vocabulary, ids of both sides are joined as the source's pieces are
         join = sides[0].join if sides and not apart else _joined(model, " ")
         surfaces = {piece: number for piece, number in ids.items() if piece not in own}
-        more = dict(alias=alias, surfaces=surfaces, prepare=_mark_code(codes))
-        sides.append(Renumbered(inner, known, ids[options.token("unk") or ""], join, **more))
-    return Made(sides[0], options, target=sides[1], files=files)
+        unknown = ids[options.token("unk") or ""]
+        mark = _mark_code(codes)
+        sides.append(Renumbered(inner, known, unknown, join, alias, surfaces, mark))
+    return Loaded(sides[0], options, target=sides[1], files=files)
 
 
 def _mark_code(codes: set[str]) -> Callable[[str], str]:
@@ -201,7 +200,7 @@ def _mark_code(codes: set[str]) -> Callable[[str], str]:
 # ------------------------------------------------------------ BlenderBot-small
 
 
-def _blenderbot_small(folder: Path, options: Options) -> Made:
+def _blenderbot_small(folder: Path, options: Options) -> Loaded:
     """BlenderBot-small's: words in lower case, what goes on within a word ends with @@."""
     files = _files(folder, ("vocab.json", "merges.txt"))
     ids = _ids(files["vocab.json"])
@@ -228,42 +227,32 @@ def _blenderbot_small(folder: Path, options: Options) -> Made:
     model = models.BPE(
         table, merges, unk_token=UNKNOWN_CODE, end_of_word_suffix="</w>", fuse_unk=False
     )
-    inner = tokenizers.Tokenizer(model)
-    space = r"[\s\x1c-\x1f]"
-    inner.normalizer = normalizers.Sequence(
-        [
-            normalizers.Replace(Regex(r"(?<=[^\s\x1c-\x1f'])\n"), " __newln__ "),
-            normalizers.Lowercase(),
-        ]
-    )
-    inner.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(f"{space}+"), behavior="removed"),
-            pre_tokenizers.Split(Regex(r"'|[.,!?()]?[^.,!?()']+|[.,!?()]"), behavior="isolated"),
-        ]
-    )
+    new_line = normalizers.Replace(Regex(r"(?<=[^\s\x1c-\x1f'])\n"), " __newln__ ")
+    normalizer = normalizers.Sequence([new_line, normalizers.Lowercase()])
+    spaces, words = Regex(r"[\s\x1c-\x1f]+"), Regex(r"'|[.,!?()]?[^.,!?()']+|[.,!?()]")
+    split = pre_tokenizers.Split
+    parts_of_text = [split(spaces, behavior="removed"), split(words, behavior="isolated")]
+    inner = assembled(model, pre_tokenizers.Sequence(parts_of_text), None, normalizer)
     inner.add_special_tokens([*special.values()])
     join = lambda tokens, marks: " ".join(tokens).replace("@@ ", "").strip()
-    return Made(Renumbered(inner, known, unknown, join), options, files=files)
+    return Loaded(Renumbered(inner, known, unknown, join), options, files=files)
 
 
 # ------------------------------------------------------------ ByT5
 
 
-def _byt5(folder: Path, options: Options) -> Made:
+def _byt5(folder: Path, options: Options) -> Loaded:
     """ByT5's: three special tokens, the 256 bytes, and the sentinels of T5."""
     options.values.setdefault("extra_ids", 125)
     roles = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
     options.default(roles, {role: {"lstrip": True, "rstrip": True} for role in roles})
     front = [options.token(role) or roles[role] for role in roles]
     ids = {text: number for number, text in enumerate([*front, *byte_symbols()])}
-    inner = tokenizers.Tokenizer(models.BPE(ids, []))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    inner.decoder = decoders.ByteLevel()
-    extra = options.extra if options.extra else sentinels(options)
-    add_tokens(inner, options, extra)
-    put_frame(inner, Frame("A eos", "A eos B eos"), options)
-    return Made(inner, options)
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner = assembled(models.BPE(ids, []), byte_level, decoders.ByteLevel())
+    add_tokens(inner, options, options.extra or sentinels(options))
+    put_template(inner, Template("A eos", "A eos B eos"), options)
+    return Loaded(inner, options)
 
 
 CLASSES = {

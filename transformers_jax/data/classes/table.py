@@ -7,7 +7,8 @@ pads. Classes are those of Hugging Face's transformers, version 5.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,12 +19,9 @@ from transformers_jax.data.classes.models import Unigrams, byte_pairs, word_piec
 from transformers_jax.data.classes.options import Options, text
 from transformers_jax.data.classes.vocabulary import Scored, Vocab
 
-MERGED, LINES = ("vocab.json", "merges.txt"), ("vocab.txt",)
-SPIECE, FAIRSEQ = ("spiece.model",), ("sentencepiece.bpe.model",)
-
 
 @dataclass(frozen=True)
-class Frame:
+class Template:
     """What is put around a text and around a pair: roles of tokens, "A" and "B" for the texts; ":1"
     and ":2" behind one are its token type.
 
@@ -36,46 +34,55 @@ class Frame:
 
 
 Extra = Callable[[list[Any] | None, Options], list[Any]]
-BERT = Frame("cls A sep", "cls A sep B:1 sep:1")
-DEBERTA = Frame("cls A sep", "cls A sep sep B sep")
+Number = Callable[[Scored, Options], Scored]
+BERT = Template("cls A sep", "cls A sep B:1 sep:1")
+DEBERTA = Template("cls A sep", "cls A sep sep B sep")
 ROBERTA = replace(DEBERTA, trim=True)
-FAIR = Frame("bos A eos", "bos A eos eos B eos")
+FAIR = Template("bos A eos", "bos A eos eos B eos")
+
+Roles = dict[str, str]
+BRACKETS: Roles = dict(unk="[UNK]", sep="[SEP]", pad="[PAD]", cls="[CLS]", mask="[MASK]")
+ANGLES: Roles = dict(
+    bos="<s>", eos="</s>", sep="</s>", cls="<s>", unk="<unk>", pad="<pad>", mask="<mask>"
+)
+END_OF_TEXT = dict.fromkeys(("unk", "bos", "eos"), "<|endoftext|>")
+CLS_SEP = {**BRACKETS, "bos": "[CLS]", "eos": "[SEP]"}
+MASK = {"mask": {"lstrip": True}}  # the space before a mask is part of it
+ALL = {**{role: {} for role in ANGLES}, **MASK}
 
 
 @dataclass(frozen=True)
 class TokenizerClass:
-    """How a class makes a tokenizer of its files.
+    """How a class builds a tokenizer from its files.
 
     Attributes:
         models: values of `model_type` whose tokenizers are of this class.
-        files: what it reads where there is no tokenizer.json; the first is the vocabulary.
-        build: (vocabulary, options) -> a tokenizer of the Rust library, still without frame.
         special: role -> its token, where the files name none.
-        shape: role -> how its token is found in a text, where the files give a text alone.
-        frame: what is put around a text; None: as tokenizer.json or `add_bos_token` say.
+        template: what is put around a text; None: as tokenizer.json or `add_bos_token` say.
+        build: (vocabulary, options) -> a tokenizer of the Rust library, still without template.
+        files: what it reads where there is no tokenizer.json; the first is the vocabulary.
+        flags: role -> flags of its token, where the files name its text and no flags.
         number: pieces of a SentencePiece model, in the order of the class's ids.
         extra: (tokens that files or model name, options) -> special tokens without a role.
         languages: codes of its languages, whose tokens are the codes.
         default_language: the source language where the files name none.
-        suffix: whether the language stands behind the text; else before it.
+        suffix: whether the language is behind the text; else before it.
         padding_side: where rows are padded.
-        alike: other classes that do the same.
     """
 
     name: str
     models: str
-    files: tuple[str, ...]
-    build: Callable[[Vocab, Options], Any]
-    special: dict[str, str]
-    frame: Frame | None = None
-    shape: dict[str, dict[str, bool]] = field(default_factory=dict)
-    number: Callable[[Scored, Options], Scored] = lambda pieces, options: pieces
+    special: Roles
+    template: Template | None = None
+    build: Callable[[Vocab, Options], Any] = Unigrams(2)
+    files: tuple[str, ...] = ("spiece.model",)
+    flags: dict[str, dict[str, bool]] = field(default_factory=dict)
+    number: Number = lambda pieces, options: pieces
     extra: Extra = lambda named, options: named or []
     languages: tuple[str, ...] = ()
     default_language: str = ""
     suffix: bool = False
     padding_side: str = "right"
-    alike: str = ""
 
     @property
     def kind(self) -> str:
@@ -85,68 +92,48 @@ class TokenizerClass:
         return "WordPiece" if self.build is word_pieces else "BPE"
 
 
-Roles = dict[str, str]
-BRACKETS: Roles = dict(unk="[UNK]", sep="[SEP]", pad="[PAD]", cls="[CLS]", mask="[MASK]")
-ANGLES: Roles = dict(
-    bos="<s>", eos="</s>", sep="</s>", cls="<s>", unk="<unk>", pad="<pad>", mask="<mask>"
-)
-MASK = {"mask": {"lstrip": True}}  # the space before a mask is part of it
-ALL = {**{role: {} for role in ANGLES}, **MASK}
-
-
 # ------------------------------------------------------------ numbering of SentencePiece's pieces
 
 
-def _token(options: Options, role: str) -> tuple[str, float]:
-    return (options.token(role) or ANGLES[role], 0.0)
+def _scored(names: Iterable[str], options: Options) -> Scored:
+    """The tokens of roles, and texts that are none, with their scores; unused ones have -100."""
+    texts = [options.token(name) or ANGLES.get(name, name) for name in names]
+    return [(text, -100.0 if NOT_USED.fullmatch(text) else 0.0) for text in texts]
 
 
-def fairseq(pieces: Scored, options: Options) -> Scored:
-    """fairseq's: <s> <pad> </s> <unk> in place of the model's <unk> <s> </s>, <mask> at the end."""
-    front = [_token(options, role) for role in ("bos", "pad", "eos", "unk")]
-    return [*front, *pieces[3:], _token(options, "mask")]
-
-
-def camembert(pieces: Scored, options: Options) -> Scored:
-    """CamemBERT's: four entries of fairseq's dictionary before fairseq's own, unused."""
-    front = [("<s>NOTUSED", 0.0), _token(options, "pad"), ("</s>NOTUSED", 0.0)]
-    front += [_token(options, "unk"), ("<unk>NOTUSED", -100.0)]
-    return [*front, *pieces[1:], _token(options, "mask")]
-
-
-def with_languages(codes: tuple[str, ...]) -> Callable[[Scored, Options], Scored]:
-    """fairseq's, with a token for each language before <mask>."""
-
-    def number(pieces: Scored, options: Options) -> Scored:
-        *rest, mask = fairseq(pieces, options)
-        return [*rest, *((code, 0.0) for code in codes), mask]
-
-    return number
+def numbered(front: str, replaced: int, codes: tuple[str, ...] = ()) -> Number:
+    """The pieces but the first few, behind other tokens; then language codes and the mask."""
+    return lambda pieces, options: [
+        *_scored(front.split(), options),
+        *pieces[replaced:],
+        *_scored((*codes, "mask"), options),
+    ]
 
 
 def nllb(pieces: Scored, options: Options) -> Scored:
-    """NLLB's: <s> <pad> </s> <unk>, every piece that is none of them, the languages, <mask>."""
-    front = [_token(options, role) for role in ("bos", "pad", "eos", "unk")]
+    """NLLB's: fairseq's, but every piece that is none of the first four."""
+    front = _scored(FAIRSEQ_FRONT.split(), options)
     rest = [piece for piece in pieces if piece[0] not in dict(front)]
-    codes = [(code, 0.0) for code in languages.NLLB]
-    return [*front, *rest, *codes, _token(options, "mask")]
+    return [*front, *rest, *_scored((*languages.NLLB, "mask"), options)]
 
 
 def pegasus(pieces: Scored, options: Options) -> Scored:
     """Pegasus': <pad> </s>, two masks and the unused tokens of its pretraining, up to `offset`."""
-    sentence = options.get("mask_token_sent", "<mask_1>")
-    masks = dict.fromkeys([sentence, options.token("mask") or "<mask_2>"])
-    front = [_token(options, "pad"), _token(options, "eos"), *((mask, 0.0) for mask in masks)]
-    return [*front, *_unused(options), *pieces[2:]]
+    masks = dict.fromkeys([_sentence_mask(options), options.token("mask") or "<mask_2>"])
+    return [*_scored(["pad", "eos", *masks, *_unused(options)], options), *pieces[2:]]
 
 
-def _unused(options: Options) -> Scored:
-    return [(f"<unk_{n}>", -100.0) for n in range(2, int(options.get("offset", 103)))]
+def _sentence_mask(options: Options) -> str:
+    return options.get("mask_token_sent", "<mask_1>")
+
+
+def _unused(options: Options) -> list[str]:
+    return [f"<unk_{n}>" for n in range(2, int(options.get("offset", 103)))]
 
 
 def t5(pieces: Scored, options: Options) -> Scored:
     """T5's: the sentinels behind the pieces, <extra_id_0> last."""
-    return [*pieces, *((token, 0.0) for token in reversed(sentinels(options)))]
+    return [*pieces, *_scored(reversed(sentinels(options)), options)]
 
 
 def sentinels(options: Options) -> list[str]:
@@ -155,178 +142,146 @@ def sentinels(options: Options) -> list[str]:
 
 
 def _t5_extra(named: list[Any] | None, options: Options) -> list[Any]:
-    named = named or []
-    has = any("<extra_id_" in str(text(token)) for token in named)
-    return [*named, *([] if has else sentinels(options))]
+    has = any("<extra_id_" in str(text(token)) for token in named or [])
+    return [*(named or []), *([] if has else sentinels(options))]
 
 
 def _pegasus_extra(named: list[Any] | None, options: Options) -> list[Any]:
-    sentence = options.get("mask_token_sent", "<mask_1>")
-    unused = [token for token, _ in _unused(options)]
-    return [*([] if sentence in map(text, named or []) else [sentence]), *unused]
+    sentence = _sentence_mask(options)
+    return [*([] if sentence in map(text, named or []) else [sentence]), *_unused(options)]
 
 
 def _unless(*tokens: str) -> Extra:
     return lambda named, options: [*tokens] if named is None else named
 
 
+def _and(codes: tuple[str, ...]) -> Extra:
+    return lambda named, options: [*codes, *(named or [])]
+
+
 # ------------------------------------------------------------ the classes
 
-
-_MBART = TokenizerClass(
-    "MBartTokenizer",
-    "mbart",
-    FAIRSEQ,
-    Unigrams(3, kinds.no_steps),
-    ANGLES,
-    shape=MASK,
-    number=with_languages(languages.MBART),
-    extra=lambda named, options: [*languages.MBART, *(named or [])],
-    languages=languages.MBART,
-    default_language="en_XX",
-    suffix=True,
-)
-END_OF_TEXT = dict.fromkeys(("unk", "bos", "eos"), "<|endoftext|>")
-CLS_SEP = {**BRACKETS, "bos": "[CLS]", "eos": "[SEP]"}
-_BERT = TokenizerClass(
-    "BertTokenizer",
-    "bert electra nomic_bert",
-    LINES,
-    word_pieces,
-    BRACKETS,
-    BERT,
-    alike="ElectraTokenizer MobileBertTokenizer ConvBertTokenizer",
-)
+FAIRSEQ_FRONT = "bos pad eos unk"  # in place of SentencePiece's <unk> <s> </s>
+NOT_USED = re.compile(r"<unk_\d+>|<unk>NOTUSED")
+_words = partial(TokenizerClass, build=word_pieces, files=("vocab.txt",))
+_bytes = partial(TokenizerClass, build=byte_pairs, files=("vocab.json", "merges.txt"))
+_fairseq = partial(TokenizerClass, files=("sentencepiece.bpe.model",))
+_mbart = partial(_fairseq, default_language="en_XX", flags=MASK)
 _TABLE = (
-    _BERT,
-    replace(_BERT, name="DistilBertTokenizer", models="distilbert", alike=""),
-    TokenizerClass(
-        "MPNetTokenizer", "mpnet", LINES, word_pieces, {**ANGLES, "unk": "[UNK]"}, ROBERTA, ALL
-    ),
-    TokenizerClass("GPT2Tokenizer", "gpt2", MERGED, byte_pairs, END_OF_TEXT),
-    TokenizerClass(
-        "RobertaTokenizer",
-        "roberta bart longformer led",
-        MERGED,
-        byte_pairs,
-        ANGLES,
-        ROBERTA,
-        alike="BartTokenizer LEDTokenizer LongformerTokenizer MvpTokenizer",
-    ),
-    TokenizerClass("DebertaTokenizer", "deberta", MERGED, byte_pairs, CLS_SEP, DEBERTA),
-    TokenizerClass(
+    _words("BertTokenizer", "bert electra nomic_bert", BRACKETS, BERT),
+    _words("DistilBertTokenizer", "distilbert", BRACKETS, BERT),
+    _words("MPNetTokenizer", "mpnet", {**ANGLES, "unk": "[UNK]"}, ROBERTA, flags=ALL),
+    _bytes("GPT2Tokenizer", "gpt2", END_OF_TEXT),
+    _bytes("RobertaTokenizer", "roberta bart longformer led", ANGLES, ROBERTA),
+    _bytes("DebertaTokenizer", "deberta", CLS_SEP, DEBERTA),
+    _bytes(
         "BlenderbotTokenizer",
         "blenderbot",
-        MERGED,
-        partial(byte_pairs, space=True),
         ANGLES,
-        shape={"mask": {"lstrip": True, "normalized": False}},
+        build=partial(byte_pairs, space=True),
+        flags={"mask": {"lstrip": True, "normalized": False}},
     ),
     TokenizerClass(
         "LlamaTokenizer",
         "",
-        ("tokenizer.model",),
-        kinds.llama_pairs,
         dict(unk="<unk>", bos="<s>", eos="</s>"),
+        build=kinds.llama_pairs,
+        files=("tokenizer.model",),
         padding_side="left",
     ),
     TokenizerClass(
         "AlbertTokenizer",
         "albert",
-        SPIECE,
-        Unigrams(1, kinds.albert_steps, without_space="never"),
         {**CLS_SEP, "unk": "<unk>", "pad": "<pad>"},
         BERT,
+        Unigrams(1, kinds.albert_steps, without_space="never"),
     ),
     TokenizerClass(
         "BigBirdTokenizer",
         "big_bird",
-        SPIECE,
-        Unigrams(kinds.big_bird_unknown, kinds.big_bird_steps, kinds.no_steps, "never"),
         {**ANGLES, "sep": "[SEP]", "cls": "[CLS]", "mask": "[MASK]"},
         BERT,
-        ALL,
+        Unigrams(kinds.big_bird_unknown, kinds.big_bird_steps, kinds.no_steps, "never"),
+        flags=ALL,
     ),
     TokenizerClass(
         "DebertaV2Tokenizer",
         "deberta-v2",
-        ("spm.model",),
-        Unigrams(kinds.deberta_v2_unknown, kinds.deberta_v2_steps, kinds.punctuation, "first"),
         CLS_SEP,
         BERT,
+        Unigrams(kinds.deberta_v2_unknown, kinds.deberta_v2_steps, kinds.punctuation, "first"),
+        ("spm.model",),
     ),
     TokenizerClass(
         "XLNetTokenizer",
         "xlnet",
-        SPIECE,
-        Unigrams(kinds.xlnet_unknown, kinds.xlnet_steps),
         {**ANGLES, "sep": "<sep>", "cls": "<cls>"},
-        Frame("A sep cls:2", "A sep B:1 sep:1 cls:2"),
-        MASK,
+        Template("A sep cls:2", "A sep B:1 sep:1 cls:2"),
+        Unigrams(kinds.xlnet_unknown, kinds.xlnet_steps),
+        flags=MASK,
         extra=_unless("<eop>", "<eod>"),
         padding_side="left",
     ),
-    TokenizerClass(
+    _fairseq(
         "XLMRobertaTokenizer",
         "xlm-roberta xlm-roberta-xl",
-        FAIRSEQ,
-        Unigrams(3, without_space="never"),
         ANGLES,
         FAIR,
-        number=fairseq,
-        alike="XLMRobertaXLTokenizer",
+        Unigrams(3, without_space="never"),
+        number=numbered(FAIRSEQ_FRONT, 3),
     ),
-    TokenizerClass(
+    _fairseq(  # four entries of fairseq's dictionary before fairseq's own, unused
         "CamembertTokenizer",
         "camembert",
-        FAIRSEQ,
-        Unigrams(kinds.camembert_unknown, without_space="never"),
         ANGLES,
         FAIR,
-        {"mask": {"lstrip": True, "special": True}},
-        number=camembert,
+        Unigrams(kinds.camembert_unknown, without_space="never"),
+        flags={"mask": {"lstrip": True, "special": True}},
+        number=numbered("<s>NOTUSED pad </s>NOTUSED unk <unk>NOTUSED", 1),
         extra=_unless("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"),
     ),
     TokenizerClass(
         "T5Tokenizer",
         "t5 mt5 umt5 longt5 switch_transformers",
-        SPIECE,
-        Unigrams(2),
         dict(eos="</s>", unk="<unk>", pad="<pad>"),
-        Frame("A eos", "A eos B eos"),
+        Template("A eos", "A eos B eos"),
         number=t5,
         extra=_t5_extra,
-        alike="MT5Tokenizer UMT5Tokenizer LongT5Tokenizer",
     ),
     TokenizerClass(
         "PegasusTokenizer",
         "pegasus",
-        SPIECE,
-        Unigrams(kinds.pegasus_unknown, kinds.pegasus_steps, kinds.no_steps),
         dict(pad="<pad>", eos="</s>", unk="<unk>", mask="<mask_2>"),
-        Frame("A eos", "A B eos"),
+        Template("A eos", "A B eos"),
+        Unigrams(kinds.pegasus_unknown, kinds.pegasus_steps, kinds.no_steps),
         number=pegasus,
         extra=_pegasus_extra,
     ),
-    _MBART,
-    replace(
-        _MBART,
-        name="MBart50Tokenizer",
-        models="",
-        build=Unigrams(3, kinds.mbart50_steps, kinds.no_steps),
-        special={role: token for role, token in ANGLES.items() if role != "bos"},
-        number=with_languages(languages.MBART50),
-        extra=lambda named, options: [*(named or []), *languages.MBART50],
-        languages=languages.MBART50,
-        suffix=False,
+    _mbart(
+        "MBartTokenizer",
+        "mbart",
+        ANGLES,
+        build=Unigrams(3, kinds.no_steps),
+        number=numbered(FAIRSEQ_FRONT, 3, languages.MBART),
+        extra=_and(languages.MBART),
+        languages=languages.MBART,
+        suffix=True,
     ),
-    TokenizerClass(
+    _mbart(
+        "MBart50Tokenizer",
+        "",
+        {role: token for role, token in ANGLES.items() if role != "bos"},
+        build=Unigrams(3, kinds.mbart50_steps, kinds.no_steps),
+        number=numbered(FAIRSEQ_FRONT, 3, languages.MBART50),
+        extra=_and(languages.MBART50),
+        languages=languages.MBART50,
+    ),
+    _fairseq(
         "NllbTokenizer",
         "nllb nllb-moe",
-        FAIRSEQ,
-        kinds.nllb_pairs,
         ANGLES,
-        shape={"mask": {"lstrip": True, "normalized": True, "special": True}},
+        build=kinds.nllb_pairs,
+        flags={"mask": {"lstrip": True, "normalized": True, "special": True}},
         number=nllb,
         extra=_unless(*languages.NLLB),
         languages=languages.NLLB,
@@ -334,10 +289,16 @@ _TABLE = (
     ),
 )
 CLASSES = {one.name: one for one in _TABLE}
-AS_IT_LIES = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer")
-ALIKE = {name: one.name for one in _TABLE for name in one.alike.split()}
-"""Names of classes that do what another does."""
-OURS = {
+GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer")
+_SAME = {
+    "BertTokenizer": "Electra MobileBert ConvBert",
+    "RobertaTokenizer": "Bart LED Longformer Mvp",
+    "XLMRobertaTokenizer": "XLMRobertaXL",
+    "T5Tokenizer": "MT5 UMT5 LongT5",
+}
+ALIASES = {f"{model}Tokenizer": name for name, models in _SAME.items() for model in models.split()}
+"""Names of classes that do what another does -> that class."""
+CLASS_OF_MODEL = {
     **{model: one.name for one in _TABLE for model in one.models.split()},
     "blenderbot-small": "BlenderbotSmallTokenizer",
     "byt5": "ByT5Tokenizer",
@@ -347,4 +308,8 @@ OURS = {
     "roformer": "RoFormerTokenizer",
 }
 """model_type -> the class of its tokenizers."""
-WHOLE = ("modernbert", "umt5", "xlm-roberta-xl")  # their tokenizer.json says all there is to say
+GENERIC_MODELS = (
+    "modernbert",
+    "umt5",
+    "xlm-roberta-xl",
+)  # their classes add nothing to tokenizer.json

@@ -1,4 +1,4 @@
-"""A vocabulary as it lies in files: tokens with ids or scores, merges, a table of characters."""
+"""A vocabulary, read from files: tokens with ids or scores, merges, a table of characters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, models
 
-from transformers_jax.data.classes.options import read_whole
+from transformers_jax.data.classes.options import cached_json
 from transformers_jax.data.sentencepiece import CONTROL, PAIRS, UNIGRAM, USER, cuts, parse
 
 Scored = list[tuple[str, float]]
@@ -21,14 +21,14 @@ Merges = list[tuple[str, str]]
 
 @dataclass
 class Vocab:
-    """What a tokenizer's model is made of.
+    """What a tokenizer's model is built from.
 
     Attributes:
         ids: token -> id, of models without scores.
         scored: tokens with scores, in the order of their ids (SentencePiece's Unigram).
         merges: pairs of tokens, in the order in which they are merged.
         charsmap: SentencePiece's compiled table of characters, or nothing.
-        frame: the post-processor of a tokenizer.json, or None.
+        post_processor: of a tokenizer.json, or None.
         tokens: control and user-defined pieces of a SentencePiece model, which become tokens.
         padding: the "padding" of a tokenizer.json: side and token, or None.
     """
@@ -37,23 +37,23 @@ class Vocab:
     scored: Scored = field(default_factory=list)
     merges: Merges = field(default_factory=list)
     charsmap: bytes = b""
-    frame: Any = None
+    post_processor: Any = None
     tokens: list[Any] = field(default_factory=list)
     padding: dict[str, Any] | None = None
 
 
 def from_json(file: Path) -> Vocab:
-    """The model of a tokenizer.json, with its frame and table of characters.
+    """The model of a tokenizer.json, with its post-processor and table of characters.
 
     Raises:
         ValueError: it is no tokenizer.json, or one that the Rust library cannot read.
     """
-    whole = read_whole(file)
+    whole = cached_json(file)
     model = whole["model"]
     small = {"type": "WordLevel", "vocab": {"<unk>": 0}, "unk_token": "<unk>"}  # fast to build
     rest = json.dumps({**whole, "model": small, "added_tokens": []})
     inner = tokenizers.Tokenizer.from_str(rest)
-    vocab = Vocab(frame=inner.post_processor, padding=inner.padding)
+    vocab = Vocab(post_processor=inner.post_processor, padding=inner.padding)
     vocabulary = model["vocab"]
     if isinstance(vocabulary, list):
         vocab.scored = [(piece, float(score)) for piece, score in vocabulary]
@@ -70,7 +70,7 @@ def from_json(file: Path) -> Vocab:
 def kind_of(file: Path) -> str:
     """The kind of model in a tokenizer.json, "BPE", "Unigram", "WordPiece" or "WordLevel"; older
     files do not say it, but lists of pieces with scores are Unigram's."""
-    model = read_whole(file).get("model")
+    model = cached_json(file).get("model")
     if not isinstance(model, dict):
         return "none"
     pairs = "BPE" if "merges" in model else "WordPiece"
@@ -100,13 +100,12 @@ def from_merges(file: Path) -> Vocab:
     merges = file.with_name("merges.txt")
     if not merges.is_file():
         raise ValueError("merges.txt is not beside it")
-    ids = json.loads(file.read_text(encoding="utf-8"))
+    ids, pairs = models.BPE.read_file(str(file), str(merges))
     if any(token.endswith("</w>") for token in ids):
         raise ValueError(
             "its tokens end with </w>: no byte-level BPE; save tokenizer.json with the library "
             "that it comes from"
         )
-    ids, pairs = models.BPE.read_file(str(file), str(merges))
     return Vocab(ids=ids, merges=list(pairs))
 
 
@@ -114,7 +113,7 @@ def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) ->
     """A SentencePiece model, numbered as a class numbers it.
 
     Args:
-        number: pieces as they lie -> pieces in the order of the class's ids.
+        number: pieces in the order of the model -> pieces in the order of the class's ids.
         merged: whether the class merges pairs, whose order is the one of the pieces that they make.
 
     Raises:
@@ -125,7 +124,7 @@ def from_pieces(file: Path, number: Callable[[Scored], Scored], merged: bool) ->
         kinds = {UNIGRAM: "unigram", PAIRS: "BPE"}
         raise ValueError(
             f"it is a model of type {kinds.get(model.type, 'word or char')}, and its class reads "
-            f"{'BPE' if merged else 'unigram'}; without a class it is read as it lies"
+            f"{'BPE' if merged else 'unigram'}; without a class it is read as it is"
         )
     scored = [(piece, score) for piece, score, _ in model.pieces]
     ids = {piece: number for number, (piece, _) in enumerate(scored)}

@@ -4,20 +4,81 @@ The language reference's topics (pydoc) and the docstrings of the standard libra
 TFDS dataset that is built on the spot: nothing is downloaded, nothing is carried along. The text
 differs from one Python to the next, so every run records a fingerprint of it.
 
-documents.py   the texts, as Python has them
 builder.py     the TFDS builder
 """
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import importlib
+import itertools
 import os
+import platform
+import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from transformers_jax.data.python_docs.documents import Document, documents, split_of, version
 from transformers_jax.data.texts import need
 
-__all__ = ["Document", "cache_dir", "documents", "load", "split_of", "version"]
+SKIPPED = frozenset("test tests idlelib lib2to3 site-packages __pycache__ turtledemo".split())
+
+
+class Document(NamedTuple):
+    """One piece of text: where it is from and what it describes."""
+
+    module: str
+    name: str
+    text: str
+
+
+def documents() -> Iterator[Document]:
+    """The topics, then the docstrings module by module; a text that occurs twice comes once."""
+    texts: set[str] = set()
+    for document in itertools.chain(_topics(), _docstrings()):
+        text = document.text.strip()
+        if len(text) >= 20 and text not in texts:
+            texts.add(text)
+            yield document._replace(text=text)
+
+
+def split_of(module: str) -> str:
+    """ "train" or "validation" (one module in ten): all of a module is on one side."""
+    digest = hashlib.sha256(module.encode()).digest()
+    return "validation" if digest[0] % 10 == 0 else "train"
+
+
+def version() -> str:
+    """Which interpreter's documentation: text differs between patch releases too."""
+    return f"{platform.python_implementation().lower()}-{platform.python_version()}"
+
+
+def _topics() -> Iterator[Document]:
+    try:
+        topics = importlib.import_module("pydoc_data.topics").topics
+    except ImportError:  # some distributions leave it out
+        return
+    for name in sorted(topics):
+        yield Document(f"topics.{name}", name, topics[name])
+
+
+def _docstrings() -> Iterator[Document]:
+    root = Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        if SKIPPED.intersection(parts) or parts[0] == "pydoc_data":
+            continue
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):
+            continue
+        module = ".".join(parts).removesuffix(".__init__")
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                text = ast.get_docstring(node)
+                if text:
+                    yield Document(module, getattr(node, "name", module), text)
 
 
 def cache_dir() -> Path:

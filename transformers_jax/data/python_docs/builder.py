@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow_datasets as tfds
 
-from transformers_jax.data.python_docs.documents import documents, split_of, version
+from transformers_jax.data.python_docs import documents, split_of, version
 
 
 def quietly(function: Callable[[], object]) -> None:
