@@ -131,12 +131,13 @@ def _collect(tree: Any, path: tuple[str, ...], arrays: dict[str, Tensor]) -> Non
 
 def _joined(tree: dict[str, Any], name: str) -> FlaxTensor:
     """The array of which a map holds shape and parts, both numbered by text."""
-    sides, members = (
+    lists: list[list[Any]] = [
         list(part.values())
         if isinstance(part, dict) and list(part) == [str(n) for n in range(len(part))]
         else [None]
         for part in (tree.get("shape"), tree.get("chunks"))
-    )
+    ]
+    sides, members = lists
     if not all(type(n) is int for n in sides) or not members or not all(
         isinstance(part, FlaxTensor) and part.dtype == members[0].dtype for part in members
     ):  # fmt: skip
