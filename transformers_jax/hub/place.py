@@ -43,10 +43,14 @@ def load(
             finite: all of them in one error, by name.
     """
     _check_kinds(checkpoint, report, targets)
-    wanted = dict.fromkeys(path for fill in report.fills for path in fill.row.ours)
-    on_host = {p: host_zeros(targets[p]) for p in _on_host(report, targets)}
-    arrays = {path: _empty(targets[path]) for path in wanted if path not in on_host}
-    infinite: list[str] = []
+    paths = dict.fromkeys(path for fill in report.fills for path in fill.row.ours)
+    on_host = {path: host_zeros(targets[path]) for path in _on_host(report, targets)}
+    arrays = {
+        path: jnp.zeros(targets[path].shape, targets[path].dtype, device=targets[path].sharding)
+        for path in paths
+        if path not in on_host
+    }
+    infinite = []
     for fill in report.fills:
         finite = True
         for piece in fill.pieces:
@@ -59,27 +63,23 @@ def load(
     if infinite:
         raise ValueError(f"{checkpoint.path}: NaN or infinity in {', '.join(infinite)}")
     arrays |= {path: jax.device_put(a, targets[path].sharding) for path, a in on_host.items()}
-    return {path: arrays[path] for path in wanted}
+    return {path: arrays[path] for path in paths}
 
 
 def _on_host(report: Report, targets: Mapping[str, jax.ShapeDtypeStruct]) -> set[str]:
     """Parameters to put together on the host: those on one device that is a CPU, or that are small,
     as are all that share a tensor with them."""
-    usual = jnp.zeros(()).devices()
+    default = jnp.zeros(()).devices()
 
-    def fits_host(target: jax.ShapeDtypeStruct) -> bool:
-        devices = usual if target.sharding is None else target.sharding.device_set
+    def fits_host(path: str) -> bool:
+        target = targets[path]
+        devices = default if target.sharding is None else target.sharding.device_set
         small = math.prod(target.shape) * target.dtype.itemsize <= SMALL
         return len(devices) == 1 and (small or next(iter(devices)).platform == "cpu")
 
-    fits = {path for path, target in targets.items() if fits_host(target)}
-    mixed = {
-        path
-        for fill in report.fills
-        if not fits.issuperset(fill.row.ours)
-        for path in fill.row.ours
-    }
-    return {path for fill in report.fills for path in fill.row.ours if path not in mixed}
+    shared = [fill.row.ours for fill in report.fills]
+    mixed = {path for paths in shared if not all(map(fits_host, paths)) for path in paths}
+    return {path for paths in shared for path in paths} - mixed
 
 
 def export(
@@ -125,11 +125,11 @@ def verify(checkpoint: Checkpoint, report: Report) -> None:
             model here would ignore that.
     """
     for name, each in report.computed.items():
-        stored, wanted = checkpoint.read(name), each.value()
+        stored, value = checkpoint.read(name), each.value()
         if not jnp.issubdtype(stored.dtype, jnp.floating):
             raise ValueError(f"{name} is stored as {stored.dtype}, expected floating-point numbers")
-        error = float(np.abs(stored.astype(np.float32) - wanted).max(initial=0.0))
-        bound = 4 * float(jnp.finfo(stored.dtype).eps) * max(1.0, float(np.abs(wanted).max()))
+        error = float(np.abs(stored.astype(np.float32) - value).max(initial=0.0))
+        bound = 4 * float(jnp.finfo(stored.dtype).eps) * max(1.0, float(np.abs(value).max()))
         bound = max(bound, 1e-4)  # float32 angles of far positions
         if not error <= bound:
             raise ValueError(
@@ -141,27 +141,21 @@ def verify(checkpoint: Checkpoint, report: Report) -> None:
 def _check_kinds(
     checkpoint: Checkpoint, report: Report, targets: Mapping[str, jax.ShapeDtypeStruct]
 ) -> None:
-    wrong = []
-    for fill in report.fills:
-        stored = checkpoint.tensors[fill.name][1].dtype
-        for path in fill.row.ours:
-            wanted = targets[path].dtype
-            if jnp.issubdtype(stored, jnp.floating) != jnp.issubdtype(wanted, jnp.floating):
-                wrong.append(f"{fill.name}: stored as {stored}, expected a kind of {wanted}")
-    if wrong:
+    real = lambda dtype: jnp.issubdtype(dtype, jnp.floating)
+    pairs = [
+        (fill.name, checkpoint.tensors[fill.name][1].dtype, targets[path].dtype)
+        for fill in report.fills
+        for path in fill.row.ours
+    ]
+    if wrong := [
+        f"{name}: stored as {stored}, expected a kind of {dtype}"
+        for name, stored, dtype in pairs
+        if real(stored) != real(dtype)
+    ]:
         raise ValueError(f"{checkpoint.path}: wrong dtypes\n  " + "\n  ".join(wrong))
 
 
 # ---------------------------------------------------------------- from a file to parameters
-
-
-def _empty(target: jax.ShapeDtypeStruct) -> jax.Array:
-    return _zeros(tuple(target.shape), np.dtype(target.dtype), target.sharding)()
-
-
-@functools.lru_cache(maxsize=256)
-def _zeros(shape: tuple[int, ...], dtype: Any, sharding: Any) -> Callable[[], jax.Array]:
-    return jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=sharding)
 
 
 def _fill(checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, jax.Array]) -> bool:
