@@ -78,7 +78,7 @@ class Tensor:
 
 
 def read_array(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """The array at a place of a file, in memory of its own, aligned for use without a copy.
+    """The array at an offset of a file, in memory of its own, aligned for use without a copy.
 
     Raises:
         ValueError: the file has become shorter.
@@ -184,14 +184,14 @@ def _parse(raw: bytes, begin: int, size: int) -> tuple[dict[str, Tensor], dict[s
     if len(header) > MAX_TENSORS:
         raise ValueError(f"{len(header)} tensors, at most {MAX_TENSORS} are accepted")
     tensors = {name: _tensor(name, entry, begin) for name, entry in header.items()}
-    place = begin
+    end = begin
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].offset, item[1].nbytes)):
-        if tensor.offset != place:
-            raise ValueError(f"tensor {name!r} begins at byte {tensor.offset}, not at {place}: "
+        if tensor.offset != end:
+            raise ValueError(f"tensor {name!r} begins at byte {tensor.offset}, not at {end}: "
                              "tensors must lie end to end, without holes or overlaps")  # fmt: skip
-        place += tensor.nbytes
-    if place != size:
-        raise ValueError(f"the tensors end at byte {place} and the file at {size}: it is truncated "
+        end += tensor.nbytes
+    if end != size:
+        raise ValueError(f"the tensors end at byte {end} and the file at {size}: it is truncated "
                          "or has bytes that belong to no tensor")  # fmt: skip
     return tensors, metadata
 

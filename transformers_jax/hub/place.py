@@ -33,7 +33,7 @@ SMALL = 2**20  # bytes of a parameter that is not worth a program
 def load(
     checkpoint: Checkpoint, report: Report, targets: Mapping[str, jax.ShapeDtypeStruct]
 ) -> dict[str, jax.Array]:
-    """The parameters {path: array} that a checkpoint fills, as `Table.check` found.
+    """The parameters {path: array} that a checkpoint fills, by the report of `Table.check`.
 
     `targets` tells shape, dtype and sharding (None: the default device) of each path. Paths of
     absent groups are left out.

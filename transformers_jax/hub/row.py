@@ -20,7 +20,7 @@ class Row:
     `{i}` and `{e}` (any single letter) are indices in their name; our parameters then have one
     leading axis each, in the order of the letters. The first index of theirs is
     `start + step * n` for the n-th layer of ours. `{i//3}` and `{i%3}` are layers numbered by group
-    and by place in a group of three. Empty `ours`: ignored, and never written.
+    and within a group of three. Empty `ours`: ignored, and never written.
     """
 
     theirs: str
@@ -33,10 +33,10 @@ class Row:
 
     def __post_init__(self) -> None:
         try:
-            found = parts(self.ours, self.layout) if self.ours else ()
+            split = parts(self.ours, self.layout) if self.ours else ()
         except ValueError as error:
             raise ValueError(f"table row {self.theirs!r}: {error}") from None
-        object.__setattr__(self, "parts", found)
+        object.__setattr__(self, "parts", split)
 
     @property
     def letters(self) -> tuple[str, ...]:
@@ -50,8 +50,8 @@ class Row:
 
         def index(match: re.Match[str]) -> str:
             letter, operator, count = match.groups()
-            group, place = divmod(values[letter], int(count or 1))
-            return str(place if operator == "%" else group)
+            group, member = divmod(values[letter], int(count or 1))
+            return str(member if operator == "%" else group)
 
         return INDEX.sub(index, self.theirs)
 

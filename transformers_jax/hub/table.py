@@ -55,7 +55,7 @@ class Computed:
 
 @dataclass(frozen=True)
 class Report:
-    """What `Table.check` found. `str(report)` lists all of it."""
+    """How a file fits a model, as `Table.check` gives it. `str(report)` lists all of it."""
 
     fills: tuple[Fill, ...] = ()
     missing: tuple[str, ...] = ()  # their names that the model needs and the file lacks
@@ -193,7 +193,7 @@ class Table:
         fills = self.fills(ours, sizes)
         computed = self._computed(theirs)
         rest = {name: shape for name, shape in theirs.items() if name not in computed}
-        stored, unread = self._assign(rest, fills, ours)
+        stored, unassigned = self._assign(rest, fills, ours)
         filled = [replace(fills[name], name=stored[name][0]) for name in fills if name in stored]
         present = {BACKBONE, *(fill.row.group for fill in filled)}
         absent: dict[str, dict[str, None]] = {}  # ordered sets
@@ -212,7 +212,7 @@ class Table:
             unfilled=tuple(sorted(set(ours) - {p for row in self.rows for p in row.ours})),
             absent={group: tuple(paths) for group, paths in absent.items()},
             computed=computed,
-            **{kind: tuple(names) for kind, names in unread.items()},
+            **{kind: tuple(names) for kind, names in unassigned.items()},
         )  # fmt: skip
         if strict and not report.ok:
             raise ValueError(f"the checkpoint does not fit the model\n{report}")
@@ -244,7 +244,7 @@ class Table:
             stored.setdefault(self._canonical(name, fills, index), []).append(name)
         self._tie(stored, fills)
         ignored = (*self.ignore, *(tie.copy for tie in self.ties if not tie.apart))
-        unread: dict[str, list[str]] = {"unexpected": [], "left_out": [], "ignored": []}
+        unassigned: dict[str, list[str]] = {"unexpected": [], "left_out": [], "ignored": []}
         for canonical, names in stored.items():
             if canonical in fills:
                 continue
@@ -255,8 +255,8 @@ class Table:
                     kind = "ignored"
                 else:
                     kind = "unexpected" if row is None or row.group in present else "left_out"
-                unread[kind].append(name)
-        return {name: stored[name] for name in stored if name in fills}, unread
+                unassigned[kind].append(name)
+        return {name: stored[name] for name in stored if name in fills}, unassigned
 
     def _tie(self, stored: dict[str, list[str]], fills: Mapping[str, Fill]) -> None:
         """Gives each tensor that the file lacks the names of what is the same array."""
