@@ -55,11 +55,11 @@ def fill_host(
 ) -> bool:
     """Moves one piece of a tensor into NumPy arrays, `budget` bytes at a time; False if something
     in it was not finite."""
-    part, axis, finite = piece.part, piece.axis, True
+    axis, finite = piece.axis, True
     for start, stop in blocks(piece, fill, checkpoint, piece.stop - piece.start, budget):
         block = checkpoint.read(fill.name, start, stop)
         first = (start - piece.start) // piece.unit
-        for path, values in zip(part.paths, piece.ours(block)):
+        for path, values in zip(piece.paths, piece.ours(block)):
             where: tuple[Any, ...] = (*fill.lead, ...)  # a view, of one number too
             _copy(values, arrays[path][where], axis, first)
         finite &= _is_finite(block)

@@ -54,7 +54,7 @@ def load(
     for fill in report.fills:
         finite = True
         for piece in fill.pieces:
-            if piece.part.paths[0] in on_host:
+            if piece.paths[0] in on_host:
                 finite &= fill_host(checkpoint, fill, piece, on_host, BLOCK)
             else:
                 finite &= _fill(checkpoint, fill, piece, arrays)
@@ -160,7 +160,7 @@ def _check_kinds(
 
 def _fill(checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, jax.Array]) -> bool:
     """Moves one piece of a tensor into place; False if something in it was not finite."""
-    paths = piece.part.paths
+    paths = piece.paths
     leaves = tuple(arrays.pop(path) for path in paths)
     sharding = leaves[0].sharding
     lead = len(fill.lead)
@@ -260,7 +260,7 @@ class _Step:
 def _gather(fill: Fill, params: Mapping[str, Any]) -> np.ndarray:
     """One tensor of theirs from its parameters."""
     rows = [
-        piece.theirs([_at(params[path], fill.lead) for path in piece.part.paths])
+        piece.theirs([_at(params[path], fill.lead) for path in piece.paths])
         for piece in fill.pieces
     ]
     return np.ascontiguousarray(np.concatenate(rows) if len(rows) > 1 else rows[0])
