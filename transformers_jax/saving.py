@@ -22,7 +22,7 @@ from transformers_jax.together import check_together
 log = logging.getLogger("transformers_jax")
 
 
-def kept_masks(model: Model) -> Frozen | None:
+def masks_to_save(model: Model) -> Frozen | None:
     """What config.json says of the masks of a model; None where they are its family's own."""
     plan = model.plan
     masks = written(plan.masks, plan.config.mask_names(plan.head))
@@ -60,7 +60,7 @@ def save_pretrained(
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; a model is saved in a directory")
     folder.mkdir(parents=True, exist_ok=True)
-    uniform, masks = model.plan.uniform, kept_masks(model)
+    uniform, masks = model.plan.uniform, masks_to_save(model)
     whole = model if uniform is model.plan else rebuilt(model, uniform)
     values = flatten(params(whole.with_layers("stacked")))
     entries = place.export(model.plan.table, values, bare=head == "none")
