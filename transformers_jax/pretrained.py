@@ -236,7 +236,7 @@ def from_pretrained(
         ) from None
     place.verify(checkpoint, report)
     report = report if strict else usable(report, table.fills(shapes))
-    dtypes = {n: checkpoint.tensors[f.name][1].dtype for f in report.fills for n in f.row.ours}
+    dtypes = {n: checkpoint.tensors[f.name].dtype for f in report.fills for n in f.row.ours}
     new = tuple(name for name in leaves if name not in dtypes)
     if key is None and (random := [name for name in new if not param.is_constant(model, name)]):
         raise ValueError(

@@ -57,7 +57,8 @@ def test_what_is_read_is_what_was_written(tmp_path):
     save(entries(MANY), tmp_path)
     checkpoint = open_checkpoint(tmp_path)
     assert checkpoint.metadata == {"format": "pt"}
-    assert checkpoint.names == {k: (v.shape, v.dtype) for k, v in MANY.items()}
+    kinds = {name: (tensor.shape, tensor.dtype) for name, tensor in checkpoint.tensors.items()}
+    assert kinds == {k: (v.shape, v.dtype) for k, v in MANY.items()}
     for name, array in MANY.items():
         found = checkpoint.read(name)
         assert found.ctypes.data % 64 == 0

@@ -26,7 +26,7 @@ def blocks(
     if piece.axis is None or piece.stop == piece.start:
         return [(piece.start, piece.stop)]
     unit = piece.unit
-    tensor = checkpoint.tensors[fill.name][1]
+    tensor = checkpoint.tensors[fill.name]
     row = max(1, tensor.nbytes // max(1, fill.shape[0]))
     count = max(1, min(local // unit, budget // (row * unit)))
     length = count * unit

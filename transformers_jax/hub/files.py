@@ -47,30 +47,23 @@ class Checkpoint:
     """The tensors of one or several files; nothing is in memory until it is read."""
 
     path: Path
-    tensors: Mapping[str, tuple[Path, Tensor]]
+    tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
-
-    @property
-    def names(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-        """{name: (shape, dtype)}."""
-        return {name: (tensor.shape, tensor.dtype) for name, (_, tensor) in self.tensors.items()}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """{name: shape}, which `Table.check` compares."""
-        return {name: tensor.shape for name, (_, tensor) in self.tensors.items()}
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The tensor called `name`, or its rows `start` to `stop` along axis 0, without reading the
-        others; in memory of its own, aligned for use without a copy.
+        """The tensor called `name`, or its rows `start` to `stop` along axis 0 (`Tensor.read`).
 
         Raises:
             ValueError: there is no such tensor, or the file has become shorter.
         """
         if name not in self.tensors:
             raise ValueError(f"{self.path} has no tensor {name!r}")
-        path, tensor = self.tensors[name]
-        return tensor.read(path, start, stop)
+        return self.tensors[name].read(start, stop)
 
 
 def confined(path: Path, origin: Path) -> Path:
@@ -115,7 +108,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             return _open_index(path)
         if path.suffix == ".json":
             raise ValueError(f"{path} holds no weights; give its directory, {path.parent}")
-        return _open_single(path, path, _FLAX if path.suffix == _FLAX else _SAFE)
+        return Checkpoint(path, *_open_file(path, _FLAX if path.suffix == _FLAX else _SAFE))
     if (path / SINGLE).exists() and (problem := adapter_beside(path)):
         raise ValueError(problem)
     for suffix, single, index in (
@@ -123,7 +116,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         (_FLAX, flax_msgpack.SINGLE, flax_msgpack.INDEX),
     ):
         if os.path.lexists(path / single):
-            return _open_single(path, _inside(path, single, suffix), suffix)
+            return Checkpoint(path, *_open_file(_inside(path, single, suffix), suffix))
         if (path / index).exists():
             return _open_index(path / index)
     raise ValueError(other_weights(path) or _without_weights(path))
@@ -222,11 +215,6 @@ def _open_file(path: Path, suffix: str = _SAFE) -> tuple[dict[str, Tensor], dict
     return read_header(path)
 
 
-def _open_single(path: Path, file: Path, suffix: str) -> Checkpoint:
-    tensors, metadata = _open_file(file, suffix)
-    return Checkpoint(path, {name: (file, tensor) for name, tensor in tensors.items()}, metadata)
-
-
 def _open_index(path: Path) -> Checkpoint:
     with open_regular(path) as file:
         raw = file.read(MAX_HEADER + 1)
@@ -248,16 +236,16 @@ def _open_index(path: Path) -> Checkpoint:
         )
     if suffix == _FLAX:
         shards = {flax_msgpack.torch_name(name): shard for name, shard in shards.items()}
-    tensors: dict[str, tuple[Path, Tensor]] = {}
+    tensors: dict[str, Tensor] = {}
     metadata: dict[str, str] = {}
     for shard, file in files.items():
         members, notes = _open_file(file, suffix)
         if twice := sorted(set(members) & set(tensors)):
             raise ValueError(f"{path}: tensor {twice[0]!r} is in two shards, also in {shard}")
-        tensors |= {name: (file, tensor) for name, tensor in members.items()}
+        tensors |= members
         metadata |= notes
     expected = {name: files[shard] for name, shard in shards.items()}
-    wrong = {*expected.items()} ^ {(name, file) for name, (file, _) in tensors.items()}
+    wrong = {*expected.items()} ^ {(name, tensor.path) for name, tensor in tensors.items()}
     if wrong:
         names = ", ".join(sorted({name for name, _ in wrong})[:10])
         raise ValueError(f"{path}: index and shards disagree about {names}")

@@ -11,14 +11,12 @@ transpose of a Linear's; with that said, names are those of PyTorch's files, whi
 
 from __future__ import annotations
 
-import math
 import mmap
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgpack
-import numpy as np
 
 from transformers_jax.hub.header import (
     DTYPES,
@@ -27,7 +25,6 @@ from transformers_jax.hub.header import (
     Tensor,
     check_name,
     open_regular,
-    read_array,
 )
 
 SINGLE = "flax_model.msgpack"
@@ -40,40 +37,8 @@ IN_PARTS = "__msgpack_chunked_array__"  # Flax's mark of an array that is a map 
 ARRAYS = (1, 3)  # Flax's codes of arrays and of scalars among extension values
 
 
-@dataclass(frozen=True, slots=True)
-class FlaxTensor(Tensor):
-    """A tensor in a msgpack file: `parts` are (offset, bytes) of its parts, one after the other.
-
-    `shape` is PyTorch's; `transposed` says that the file holds the transpose.
-    """
-
-    parts: tuple[tuple[int, int], ...] = ()
-    transposed: bool = False
-
-    def read(self, path: Path, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows `start` to `stop`, or all of it. Of a transpose the whole is read and cut."""
-        if not self.shape or self.transposed:
-            whole = self._bytes(path, 0, self.nbytes).view(self.dtype)
-            whole = whole.reshape(self.shape[::-1]).T
-            return np.ascontiguousarray(whole[start:stop] if self.shape else whole)
-        stop = self.shape[0] if stop is None else stop
-        row = math.prod(self.shape[1:]) * self.dtype.itemsize
-        raw = self._bytes(path, start * row, stop * row)
-        return raw.view(self.dtype).reshape(stop - start, *self.shape[1:])
-
-    def _bytes(self, path: Path, begin: int, end: int) -> np.ndarray:
-        """The bytes from `begin` to `end` of all parts together."""
-        runs, before = [np.empty(0, np.uint8)], 0
-        for offset, size in self.parts:
-            first, last = max(begin - before, 0), min(end - before, size)
-            if first < last:
-                runs.append(read_array(path, offset + first, (last - first,), np.dtype(np.uint8)))
-            before += size
-        return runs[1] if len(runs) == 2 else np.concatenate(runs)
-
-
 def read_names(path: Path) -> dict[str, Tensor]:
-    """{PyTorch's name: FlaxTensor} of the arrays of a msgpack file.
+    """{PyTorch's name: Tensor} of the arrays of a msgpack file.
 
     Raises:
         ValueError: anything about the file that is not as it should be.
@@ -81,7 +46,7 @@ def read_names(path: Path) -> dict[str, Tensor]:
     with open_regular(path) as file:
         try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                walk = _Walk(data)
+                walk = _Walk(path, data)
                 tree = walk.value()
                 if not isinstance(tree, dict) or walk.offset != len(data):
                     raise ValueError(
@@ -113,7 +78,7 @@ def _collect(tree: Any, path: tuple[str, ...], arrays: dict[str, Tensor]) -> Non
         for name, below in tree.items():
             _collect(below, (*path, name), arrays)
         return
-    if not isinstance(tree, FlaxTensor):
+    if not isinstance(tree, Tensor):
         raise ValueError(f"{'.'.join(path)[:100]!r} is no array of parameters")
     name = torch_name("/".join(path))
     check_name(name)
@@ -129,7 +94,7 @@ def _collect(tree: Any, path: tuple[str, ...], arrays: dict[str, Tensor]) -> Non
     arrays[name] = tree
 
 
-def _joined(tree: dict[str, Any], name: str) -> FlaxTensor:
+def _joined(tree: dict[str, Any], name: str) -> Tensor:
     """The array of which a map holds shape and parts, both numbered by text."""
     lists: list[list[Any]] = [
         list(part.values())
@@ -139,7 +104,7 @@ def _joined(tree: dict[str, Any], name: str) -> FlaxTensor:
     ]
     sides, members = lists
     if not all(type(n) is int for n in sides) or not members or not all(
-        isinstance(part, FlaxTensor) and part.dtype == members[0].dtype for part in members
+        isinstance(part, Tensor) and part.dtype == members[0].dtype for part in members
     ):  # fmt: skip
         raise ValueError(f"{name[:100]!r} is in chunks that cannot be put together")
     parts = tuple(run for part in members for run in part.parts)
@@ -153,8 +118,8 @@ class _Walk:
     """The values of a msgpack file in their order; of an array where it lies. The library's own
     reader would take the bytes of all arrays into memory, so it sees what is between them."""
 
-    def __init__(self, data: mmap.mmap):
-        self.data, self.offset, self.values = data, 0, 0
+    def __init__(self, path: Path, data: mmap.mmap):
+        self.path, self.data, self.offset, self.values = path, data, 0, 0
 
     def value(self, depth: int = 0) -> Any:
         """The next value: a map, text, a count, a truth value, or where an array lies."""
@@ -175,7 +140,7 @@ class _Walk:
             return self.array(1 << tag - 0xD4)
         return self.array(self.count(tag - 0xC7)) if 0xC7 <= tag <= 0xC9 else self.unpack()
 
-    def array(self, length: int) -> FlaxTensor:
+    def array(self, length: int) -> Tensor:
         """The array in an extension value of `length` bytes: [shape, dtype's name, bytes]."""
         begin, stop = self.offset, self.offset + 1 + length
         if stop > len(self.data) or self.data[begin] not in ARRAYS:
@@ -191,7 +156,7 @@ class _Walk:
             raise ValueError(f"an array at byte {begin} of the shape {str(shape)[:40]} and the "
                              f"dtype {str(name)[:20]!r}, which is not known")  # fmt: skip
         size = self.count(self.data[self.offset] - 0xC4)
-        tensor = FlaxTensor(tuple(shape), dtype, self.offset, ((self.offset, size),))
+        tensor = Tensor(tuple(shape), dtype, self.path, ((self.offset, size),))
         if tensor.nbytes != size or self.offset + size != stop:
             raise ValueError(f"an array at byte {begin} of {name} and shape {shape} does not have "
                              f"{tensor.nbytes} bytes")  # fmt: skip

@@ -53,36 +53,52 @@ CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Where a tensor lies: `offset` counts bytes from the beginning of its file."""
+    """Where a tensor lies: `parts` are (offset, bytes) in its file, one after the other.
+
+    `transposed` says that the file holds the transpose of this shape.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    offset: int
+    path: Path
+    parts: tuple[tuple[int, int], ...]
+    transposed: bool = False
 
     @property
     def nbytes(self) -> int:
         """Its size in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def read(self, path: Path, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows `start` to `stop` (all, of a scalar its number) from its file."""
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows `start` to `stop` (all, of a scalar its number), in memory of their own, aligned for
+        use without a copy if they are of one part. Of a transpose the whole is read and cut.
+
+        Raises:
+            ValueError: the file has become shorter.
+        """
         if not self.shape:
-            return read_array(path, self.offset, (), self.dtype)
+            return self._bytes(0, self.nbytes).view(self.dtype).reshape(())
         stop = self.shape[0] if stop is None else stop
         assert 0 <= start <= stop <= self.shape[0], (start, stop, self.shape)
+        if self.transposed:
+            whole = self._bytes(0, self.nbytes).view(self.dtype).reshape(self.shape[::-1])
+            return np.ascontiguousarray(whole.T[start:stop])
         row = math.prod(self.shape[1:]) * self.dtype.itemsize
-        return read_array(
-            path, self.offset + start * row, (stop - start, *self.shape[1:]), self.dtype
-        )
+        rows = self._bytes(start * row, stop * row).view(self.dtype)
+        return rows.reshape(stop - start, *self.shape[1:])
+
+    def _bytes(self, begin: int, end: int) -> np.ndarray:
+        """The bytes from `begin` to `end` of all parts together."""
+        runs, before = [], 0
+        for offset, size in self.parts:
+            first, last = max(begin - before, 0), min(end - before, size)
+            if first < last or len(self.parts) == 1:
+                runs.append(_read_bytes(self.path, offset + first, last - first))
+            before += size
+        return runs[0] if len(runs) == 1 else np.concatenate([np.empty(0, np.uint8), *runs])
 
 
-def read_array(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """The array at an offset of a file, in memory of its own, aligned for use without a copy.
-
-    Raises:
-        ValueError: the file has become shorter.
-    """
-    size = math.prod(shape) * dtype.itemsize
+def _read_bytes(path: Path, offset: int, size: int) -> np.ndarray:
     # XLA takes a host array on a 64-byte boundary as it is; others it copies.
     raw = np.empty(size + 64, np.uint8)
     data = raw[-raw.ctypes.data % 64 :][:size]
@@ -94,7 +110,7 @@ def read_array(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[
             if not count:
                 raise ValueError(f"{path}: ends at byte {offset + done}, within a tensor")
             done += count
-    return data.view(dtype).reshape(shape)
+    return data
 
 
 def read_header(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -200,7 +216,8 @@ def _parse(path: Path, raw: bytes, begin: int) -> tuple[dict[str, Tensor], dict[
         if dtype is None or huge or len(entry) > 3:
             raise ValueError(f"tensor {name!r} is {str(entry)[:200]}; expected dtype, shape and "
                              f"data_offsets, of the dtypes {', '.join(DTYPES)}")  # fmt: skip
-        tensors[name] = Tensor(shape, dtype, begin + entry["data_offsets"][0])
+        first, last = entry["data_offsets"]
+        tensors[name] = Tensor(shape, dtype, path, ((begin + first, last - first),))
     return tensors, metadata
 
 

@@ -143,7 +143,7 @@ def _check_kinds(
 ) -> None:
     real = lambda dtype: jnp.issubdtype(dtype, jnp.floating)
     pairs = [
-        (fill.name, checkpoint.tensors[fill.name][1].dtype, targets[path].dtype)
+        (fill.name, checkpoint.tensors[fill.name].dtype, targets[path].dtype)
         for fill in report.fills
         for path in fill.row.ours
     ]

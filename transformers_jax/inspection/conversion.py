@@ -89,9 +89,7 @@ def convert(
     copied = tuple(copy_companions(origin, written))
     before, after = opened(model_path, loaded.model), opened(folder, loaded.model)
     pairs = names_in_both(loaded)
-    dtypes = [
-        (new, before.tensors[old][1].dtype, after.tensors[new][1].dtype) for old, new in pairs
-    ]
+    dtypes = [(new, before.tensors[old].dtype, after.tensors[new].dtype) for old, new in pairs]
     return Conversion(
         head=chosen,
         files=tuple(sorted(path.name for path in folder.iterdir() if path.name not in copied)),

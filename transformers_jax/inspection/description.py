@@ -147,7 +147,7 @@ def describe(
         report, tensors = Report(fills=tuple(fills)), {}
     else:
         report = table.check(checkpoint.shapes, shapes, strict=False)
-        tensors = {name: tensor for name, (_, tensor) in checkpoint.tensors.items()}
+        tensors = dict(checkpoint.tensors)
     stored: Counter[str] = Counter()
     for tensor in tensors.values():
         stored[str(tensor.dtype)] += math.prod(tensor.shape)
