@@ -14,10 +14,10 @@ import numpy as np
 
 from transformers_jax import shard
 from transformers_jax.arrays import Key, check_key, to_dtype
-from transformers_jax.embedding.plan import backbone, sentence_for, with_sentence
+from transformers_jax.embedding.plan import abstract, backbone, sentence_for, with_sentence
 from transformers_jax.generation.options import FORCED, FROM_CONFIG, NAMES, UNSUPPORTED
 from transformers_jax.graph import Mask
-from transformers_jax.hub import place
+from transformers_jax.hub import transfer
 from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Fill, Report
@@ -34,7 +34,7 @@ from transformers_jax.spec import Execution
 log = logging.getLogger("transformers_jax")
 
 Masking = Mask | Sequence[Mask] | Mapping[str, Mask | Sequence[Mask]] | None
-"""What a model is given as `mask`."""
+"""What `mask` may be."""
 
 
 # ---------------------------------------------------------------- new models
@@ -85,14 +85,8 @@ def from_config(
 
 
 def head_of(config: FamilyConfig, head: str | None) -> str:
-    """The head of the family by a name; that of sentences stands behind a backbone."""
+    """The head of the family by a name; that of sentences follows a backbone."""
     return backbone(config) if head == "embedding" else config.head_named(head)
-
-
-def abstract(plan: Plan) -> Model:
-    """The model without arrays, its parameters stacked as weight tables name them."""
-    execution = dataclasses.replace(plan.execution, layers="stacked")
-    return dataclasses.replace(plan.uniform, execution=execution).build()
 
 
 def finished(model: Model, plan: Plan) -> Model:
@@ -234,7 +228,7 @@ def from_pretrained(
             f"{path}: {error}\n(strict=False with key=jax.random.key(0) takes what fits and draws "
             "the rest anew)"
         ) from None
-    place.verify(checkpoint, report)
+    transfer.verify(checkpoint, report)
     report = report if strict else usable(report, table.fills(shapes))
     dtypes = {n: checkpoint.tensors[f.name].dtype for f in report.fills for n in f.row.ours}
     new = tuple(name for name in leaves if name not in dtypes)
@@ -255,7 +249,7 @@ def from_pretrained(
         )
         for name, shape in shapes.items()
     }
-    arrays = place.load(checkpoint, report, targets)
+    arrays = transfer.load(checkpoint, report, targets)
     key = jax.random.key(0) if key is None else key  # of constants
     for name in new:
         arrays[name] = param.draw(model, name, key, targets[name].sharding, targets[name].dtype)
@@ -266,7 +260,7 @@ def from_pretrained(
 
 def usable(report: Report, fills: Mapping[str, Fill]) -> Report:
     """Without strict, a parameter is loaded if all its tensors fit, and drawn anew otherwise: one
-    layer of a stacked parameter cannot be drawn alone."""
+    layer of a stacked parameter cannot be drawn by itself."""
     wrong = {name for name, _, _ in report.misshaped}
     broken = {path for fill in report.fills if fill.name in wrong for path in fill.row.ours}
     broken |= {path for name in report.missing for path in fills[name].row.ours}
@@ -275,7 +269,7 @@ def usable(report: Report, fills: Mapping[str, Fill]) -> Report:
 
 
 def resolve_ties(config: FamilyConfig, checkpoint: Checkpoint) -> FamilyConfig:
-    """The config with what the file tells about tables that are tied (`FamilyConfig.resolved`)."""
+    """The config with what the file says about tied tables (`FamilyConfig.resolved`)."""
     prefix = config.table("none").prefix
 
     def spelled(name: str) -> str | None:

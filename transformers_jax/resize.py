@@ -1,4 +1,4 @@
-"""A model for more words: tables of a vocabulary with further rows, the old ones kept."""
+"""A model for more words: tables of a vocabulary with further rows behind the old ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def resize_embeddings(
     """The model for a vocabulary of another size, with a config that says so: its word
     embeddings, the table of its logits (tied tables stay tied) and their biases get further rows.
 
-    Rows that were there are kept bit for bit, so old words have the logits that they had.
+    The old rows stay bit for bit as they were, so old words have the logits that they had.
 
     Args:
         vocab_size: of the new model; for a tokenizer, `tokenizer.max_id + 1`.
@@ -39,7 +39,7 @@ def resize_embeddings(
             words are as likely as an average one. Biases begin at 0.
         pad_to_multiple_of: makes the size a multiple, for a mesh or for faster products; the rows
             beyond `vocab_size` belong to no word.
-        side: of a model whose encoder and decoder have vocabularies of their own, whose is meant.
+        side: which vocabulary to resize, of a model with one for each of its sides.
         shrink: whether the last rows may be cut off. Their words are gone.
 
     The optimizer's state is of the old shapes: make a new one.
@@ -131,7 +131,7 @@ def _check_shrinking(model: Model, old: int, size: int, shrink: bool) -> None:
     if not shrink:
         raise ValueError(
             f"vocab_size ({size}) is less than the {old} rows that there are: the last "
-            f"{old - size} words would be cut off; pass shrink=True if that is meant"
+            f"{old - size} words would be cut off; pass shrink=True to cut them off"
         )
     gone = [
         f"{name}={i}"

@@ -43,14 +43,14 @@ def score(
 
     A causal model gives log p(token | those before it); the first of a row is not scored, nor is
     padding, on either side, nor a token that those before it attend to: of a prefix language model
-    (`tags={"prefix": ...}`) what stands behind the prefix is scored. An encoder-decoder gives
+    (`tags={"prefix": ...}`) the tokens behind the prefix are scored. An encoder-decoder gives
     log p(label | source, labels before it), also of a source that is no text (`input_features=` of
     Whisper). A masked model gives the pseudo-log-likelihood of
     Salazar et al. 2020 (equation 1): each token is hidden by itself and predicted, T runs of a row.
 
     Args:
-        labels: the target of an encoder-decoder. Otherwise `input_ids` again, with -100 at places
-            that are not to be scored, such as a question, or [CLS] and [SEP].
+        labels: the target of an encoder-decoder. Otherwise `input_ids` again, with -100 where
+            nothing is to be scored, such as a question, or [CLS] and [SEP].
         mask_token_id: what hides a token, of masked models.
         batch_size: rows that a masked model reads at once.
         chunk: words at a time; 0: all at once; by default all while a device has at most 2^25.

@@ -24,7 +24,7 @@ from transformers_jax.nn.sentence import Pool, Project, Standardise, Step
 
 MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"
 TRANSFORMER = tuple(
-    f"sentence_{name}_config.json"  # before "bert" stood for all of them, each had its own
+    f"sentence_{name}_config.json"  # each had its own before "bert" was used for all of them
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 ROWS = {  # of the weights of a step; those that it does not have lead nowhere
@@ -63,7 +63,7 @@ class Sentence:
         transformer: the folder of the transformer; "" is the directory itself.
         prompts, default_prompt: texts that are put in front of sentences, by name.
         similarity: how vectors are compared, of `SIMILARITIES`.
-        truncate: how many numbers of a vector are kept; None for all.
+        truncate: the length to which a vector is cut; None: whole.
         longest: the most tokens of a sentence; None where the model and its tokenizer say.
         lower: whether texts are made lower case first.
         texts: the JSON files, by their path in the directory.

@@ -62,7 +62,7 @@ def encode(
             ("query", "document", ...), and "" means none. By default the directory's own default.
         normalize: whether vectors get length one, after truncation. By default they are as the
             directory's modules leave them.
-        truncate_dim: how many numbers of each vector are kept (Matryoshka, Kusupati et al. 2022);
+        truncate_dim: the length to which each vector is cut (Matryoshka, Kusupati et al. 2022);
             by default as many as the directory says, or all.
         output: "numpy" or "jax"; float32, or float64 of a model that is.
         show_progress: a bar on stderr; by default on a terminal, if there are several batches.
@@ -232,7 +232,7 @@ def _tokenizer_of(sentence: Sentence) -> Any:
 
 
 def _stamps(source: str) -> tuple[tuple[str, int, int], ...]:
-    """What tells whether a tokenizer's files are those that were read: others may be there now."""
+    """Times and sizes of a tokenizer's files, which may have been replaced since they were read."""
     files = sorted(companions(Path(source)))
     return tuple((str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in files)
 

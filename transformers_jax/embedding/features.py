@@ -32,7 +32,7 @@ def features(
     Args:
         layer: 0 is what goes into the first layer, -1 what leaves the last (and the final norm);
             several layers give a tuple, in their order. Of an encoder-decoder, the encoder's.
-        pooling: a vector per row, Float[B D], in place of one per token: "mean", "cls", "max",
+        pooling: a vector per row, Float[B D], instead of one per token: "mean", "cls", "max",
             "mean_sqrt_len_tokens", "weightedmean" or "lasttoken", over what `attention_mask` keeps.
         inputs: as of the model (of an encoder-decoder: of its encoder).
 

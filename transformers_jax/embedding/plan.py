@@ -109,10 +109,14 @@ def with_sentence(
     return dataclasses.replace(whole, pooler=pooled)
 
 
+def abstract(plan: Plan) -> Model:
+    """The model without arrays, its parameters stacked as weight tables name them."""
+    execution = dataclasses.replace(plan.execution, layers="stacked")
+    return dataclasses.replace(plan.uniform, execution=execution).build()
+
+
 def _has_pooler(plan: EmbeddingPlan, checkpoint: Checkpoint) -> bool:
-    execution = dataclasses.replace(plan.execution, layers="stacked")  # as tables see it
-    model = dataclasses.replace(plan.uniform, execution=execution).build()
-    shapes = {path: leaf.shape for path, leaf in flatten(params(model)).items()}
+    shapes = {path: leaf.shape for path, leaf in flatten(params(abstract(plan))).items()}
     report = plan.table.check(checkpoint.shapes, shapes, strict=False)
     absent = itertools.chain.from_iterable(report.absent.values())
     return not any(path.startswith("pooler.") for path in absent)

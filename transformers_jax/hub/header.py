@@ -222,7 +222,7 @@ def _parse(path: Path, raw: bytes, begin: int) -> tuple[dict[str, Tensor], dict[
 
 
 def _what_else(start: bytes) -> str:
-    """What a file is that does not begin as a safetensors file does, if that can be told."""
+    """What a file is that does not begin as a safetensors file does, if its first bytes say so."""
     if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         return "this is a pickle (torch.save), not safetensors; it is not opened"
     if start == b"version ":

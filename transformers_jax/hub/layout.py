@@ -1,6 +1,6 @@
 """Patterns such as `d (n h k) -> n d h k`, taken apart: which axis of theirs is which axis of ours.
 
-Only shapes live here. Names are in `table`; arrays are moved in `place`.
+Only shapes live here. Names are in `table`; arrays are moved in `transfer`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Part:
     def fitted(self, ours: Shape, letters: Mapping[str, int]) -> tuple[Side, Side, dict[str, int]]:
         """Both sides and the length of each letter, for parameters of a shape of ours.
 
-        `letters` gives lengths that the shape alone does not tell.
+        `letters` gives lengths that do not follow from the shape.
 
         Raises:
             ValueError: our shape does not have the axes of the pattern.

@@ -79,7 +79,7 @@ def rows(text: str, *, group: str = BACKBONE, start: int = 0, step: int = 1) -> 
 def slots(
     text: str, layers: Sequence[range] = (range(1),), *, group: str = BACKBONE
 ) -> tuple[Row, ...]:
-    """The rows of all slots of a stack; `{slot}` in our paths stands for the slot's number.
+    """The rows of all slots of a stack; `{slot}` in our paths is the slot's number.
 
     `layers` says for each slot which layers it holds (`StackSpec.slots`); where all layers of a
     stack are alike there is one slot.

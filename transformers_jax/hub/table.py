@@ -148,7 +148,7 @@ class Table:
         """{their name: Fill} of every tensor that a model with parameters {path: shape} has.
 
         In the order of the layers. Rows whose parameters the model does not have are skipped.
-        `sizes` gives letters that our shapes alone do not tell.
+        `sizes` gives lengths of letters that do not follow from our shapes.
 
         Raises:
             ValueError: the table itself is wrong: a path or a name twice, or a pattern that does

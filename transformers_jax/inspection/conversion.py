@@ -56,7 +56,7 @@ def convert(
 ) -> Conversion:
     """Writes the model of `source` to the directory `target`, with its tokenizer's files.
 
-    A directory of sentence-transformers stays one, unless another head is asked for. `ignore` are
+    A directory of sentence-transformers stays one, unless another head is requested. `ignore` are
     unknown keys of config.json to accept, which are not written.
 
     Raises:
@@ -76,7 +76,7 @@ def convert(
     chosen = "embedding" if config is None else head_of(config, head)
     loaded = from_pretrained(
         model_path,
-        head=chosen if config is None else config.architecture(chosen),  # which tells the family
+        head=chosen if config is None else config.architecture(chosen),  # which decides the family
         dtype=dtype,
         key=key,
         ignore=ignore,

@@ -89,8 +89,8 @@ def find_config(
 ) -> tuple[FamilyConfig, Path | None]:
     """The config of a path, and the folder or file with its weights, if there are any.
 
-    A config alone will do: a directory without weights, or a .json file. `ignore` are unknown keys
-    to accept; a class of Hugging Face's as `head` tells the family where the file does not.
+    No weights are needed: a directory with a config will do, or a .json file. `ignore` are unknown
+    keys to accept; a class of Hugging Face's as `head` decides the family where the file does not.
 
     Raises:
         ValueError: nothing is there, or it is no model.

@@ -16,7 +16,7 @@ SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD", "PROXY")
 
 
 def environment() -> dict[str, dict[str, str]]:
-    """{section: {name: value}}. Starts JAX's backend, to name the devices; tells no secrets."""
+    """{section: {name: value}}. Starts JAX's backend, to name the devices; shows no secrets."""
     return {
         "system": system(),
         "packages": packages(),
@@ -72,7 +72,7 @@ def devices() -> dict[str, str]:
 
 
 def folders() -> dict[str, str]:
-    """Where models and data are kept between runs."""
+    """Where models and data are cached between runs."""
     from huggingface_hub import constants
 
     own = os.environ.get("TRANSFORMERS_JAX_CACHE", "~/.cache/transformers_jax")
@@ -84,7 +84,7 @@ def folders() -> dict[str, str]:
 
 
 def variables() -> dict[str, str]:
-    """Environment variables that change what is computed or where; secrets are only said to be."""
+    """Environment variables that change what is computed or where; secrets are not shown."""
     values = {}
     for name, value in sorted(os.environ.items()):
         if name.startswith(PREFIXES):

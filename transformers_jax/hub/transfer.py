@@ -1,6 +1,6 @@
 """Tensors on their way: from a file into (sharded) parameters, and from parameters to a file.
 
-A parameter is filled in place, block by block: a donated buffer, born in its final sharding and
+A parameter is filled block by block: a donated buffer, allocated in its final sharding and
 dtype, takes some megabytes of the file at a time. Host memory beside the parameters therefore does
 not grow with the model, nor with its largest tensor. Where no program is needed NumPy puts a
 parameter together, as many bytes at a time: on a CPU that is one device, which then takes over the
@@ -35,7 +35,7 @@ def load(
 ) -> dict[str, jax.Array]:
     """The parameters {path: array} that a checkpoint fills, by the report of `Table.check`.
 
-    `targets` tells shape, dtype and sharding (None: the default device) of each path. Paths of
+    `targets` gives shape, dtype and sharding (None: the default device) of each path. Paths of
     absent groups are left out.
 
     Raises:
@@ -159,7 +159,7 @@ def _check_kinds(
 
 
 def _fill(checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, jax.Array]) -> bool:
-    """Moves one piece of a tensor into place; False if something in it was not finite."""
+    """Moves one piece of a tensor into its parameters; False if something in it was not finite."""
     paths = piece.paths
     leaves = tuple(arrays.pop(path) for path in paths)
     sharding = leaves[0].sharding
