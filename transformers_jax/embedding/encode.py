@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -28,10 +29,6 @@ from transformers_jax.sizes import check_count
 from transformers_jax.spelling import nearest
 from transformers_jax.together import check_together
 
-OPTIONS = (
-    *("batch_size", "prompt", "prompt_name", "normalize", "truncate_dim", "output"),
-    *("show_progress", "tokenizer"),
-)
 OTHERWISE = {  # what sentence-transformers calls them
     "normalize_embeddings": "that is normalize= here",
     "convert_to_numpy": "give output='numpy', as it is by default",
@@ -78,8 +75,9 @@ def encode(
 
     sentence = sentence_of(model)
     for name in others:
-        hint = nearest(name, OPTIONS, otherwise=OTHERWISE)
-        raise TypeError(f"encode has no option {name!r}{hint}; it takes {', '.join(OPTIONS)}")
+        known = [*inspect.signature(encode).parameters][2:-1]
+        hint = nearest(name, known, otherwise=OTHERWISE)
+        raise TypeError(f"encode has no option {name!r}{hint}; it takes {', '.join(known)}")
     check_count("batch_size", batch_size)
     if output not in ("numpy", "jax"):
         raise ValueError(f"output={output!r}: expected 'numpy' or 'jax'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -45,13 +46,11 @@ def packages() -> dict[str, str]:
     """Versions as installed; nothing is imported."""
     import transformers_jax
 
-    where = Path(transformers_jax.__file__).parent
-    versions = {"transformers_jax": f"{transformers_jax.__version__} ({where})"}
+    folder = Path(transformers_jax.__file__).parent
+    versions = {"transformers_jax": f"{transformers_jax.__version__} ({folder})"}
     for name in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions
 
 
@@ -85,8 +84,8 @@ def folders() -> dict[str, str]:
 
 def variables() -> dict[str, str]:
     """Environment variables that change what is computed or where; secrets are not shown."""
-    values = {}
-    for name, value in sorted(os.environ.items()):
-        if name.startswith(PREFIXES):
-            values[name] = "(set)" if any(word in name for word in SECRET) else value
-    return values
+    return {
+        name: "(set)" if any(word in name for word in SECRET) else value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(PREFIXES)
+    }
