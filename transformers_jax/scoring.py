@@ -14,14 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Float, Int, is_traced, ordinary, wide
+from transformers_jax.arrays import Array, Float, Int, Params, is_traced, ordinary, wide
 from transformers_jax.inputs import checks
-from transformers_jax.inputs.arguments import traceable
+from transformers_jax.inputs.arguments import narrow, traceable
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.causal import places_of_tokens, unattended
 from transformers_jax.models.output import Output
 from transformers_jax.nn.loss import IGNORED, token_log_probs
-from transformers_jax.nn.unembedding import Unembedding
+from transformers_jax.nn.param import merge, split
 from transformers_jax.sizes import check_count
 
 HEADS = ("causal_lm", "seq2seq_lm", "masked_lm", "pretraining")
@@ -79,6 +79,7 @@ def score(
     if head == "causal_lm":
         model.reading.check_causal("score")
     model.check(inputs)
+    inputs = {name: narrow(value) for name, value in inputs.items()}
     if head == "seq2seq_lm":
         return _seq2seq(model, inputs, chunk)
     if head == "causal_lm":
@@ -104,9 +105,7 @@ def _causal(model: Any, inputs: dict[str, Any], chunk: int | None) -> Output:
             model, inputs = places_of_tokens(model, inputs)
     if (scored := unattended(model.reading, inputs)) is not None:
         labels = jnp.where(scored, labels, IGNORED)
-    unembedding = model(**inputs, output_unembedding=True).unembedding
-    unembedding = replace(unembedding, features=unembedding.features[:, :-1])
-    each = _log_probs(unembedding, labels[:, 1:], chunk)
+    each = _log_probs(*split(model), inputs, labels[:, 1:], chunk=chunk)
     return _summed(jnp.pad(each, ((0, 0), (1, 0))), labels[:, 1:] != IGNORED)
 
 
@@ -116,8 +115,7 @@ def _seq2seq(model: Model, inputs: dict[str, Any], chunk: int | None) -> Output:
     labels = jnp.asarray(inputs["labels"])
     if "decoder_input_ids" in inputs:
         inputs.pop("labels")
-    unembedding = model(**inputs, output_unembedding=True).unembedding
-    return _summed(_log_probs(unembedding, labels, chunk), labels != IGNORED)
+    return _summed(_log_probs(*split(model), inputs, labels, chunk=chunk), labels != IGNORED)
 
 
 def _masked(
@@ -138,19 +136,29 @@ def _masked(
         copies = jax.tree.map(
             lambda x, r=row: x[r] if np.shape(x)[:1] == (len(ids),) else x, inputs
         )
-        hidden = ids[row]
-        hidden[number, column] = mask_token
-        unembedding = model(input_ids=hidden, **copies, output_unembedding=True).unembedding
-        unembedding = replace(unembedding, features=unembedding.features[number, column][:, None])
-        each[row, column] = _log_probs(unembedding, labels[row, column][:, None], chunk)[:, 0]
+        copies["input_ids"] = ids[row]
+        copies["input_ids"][number, column] = mask_token
+        tokens = labels[row, column][:, None]
+        each[row, column] = _log_probs(*split(model), copies, tokens, column, chunk=chunk)[:, 0]
     return _summed(jnp.asarray(each), jnp.asarray(scored))
 
 
-@functools.partial(jax.jit, static_argnames="chunk")
+@functools.partial(jax.jit, static_argnums=0, static_argnames="chunk")
 def _log_probs(
-    unembedding: Unembedding, labels: Int[Array, "B T"], chunk: int | None
+    definition: Any,
+    values: Params,
+    inputs: dict[str, Any],
+    labels: Int[Array, "B T"],
+    columns: Int[Array, " B"] | None = None,
+    *,
+    chunk: int | None,
 ) -> Float[Array, "B T"]:
-    return token_log_probs(unembedding, labels, chunk=chunk)
+    """log p of the labels by the logits of as many first tokens, or of one column of each row."""
+    unembedding = merge(definition, values)(**inputs, output_unembedding=True).unembedding
+    features = unembedding.features[:, : labels.shape[1]]
+    if columns is not None:
+        features = unembedding.features[jnp.arange(len(columns)), columns][:, None]
+    return token_log_probs(replace(unembedding, features=features), labels, chunk=chunk)
 
 
 def _summed(each: Float[Array, "B T"], scored: Array) -> Output:

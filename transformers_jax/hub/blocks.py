@@ -12,8 +12,7 @@ import numpy as np
 
 from transformers_jax.hub.files import Checkpoint
 from transformers_jax.hub.fill import Fill, Piece
-
-ALIGNED = 64  # bytes: what the CPU's runtime asks of memory that it takes over
+from transformers_jax.hub.header import ALIGNED, aligned_bytes
 
 
 def blocks(
@@ -41,9 +40,7 @@ def host_zeros(target: jax.ShapeDtypeStruct) -> np.ndarray:
     """Zeros in memory that a CPU device can take over without a copy."""
     dtype = np.dtype(target.dtype)
     size = math.prod(target.shape) * dtype.itemsize
-    memory = np.zeros(size + ALIGNED, np.uint8)
-    start = -memory.ctypes.data % ALIGNED
-    return memory[start : start + size].view(dtype).reshape(target.shape)
+    return aligned_bytes(size).view(dtype).reshape(target.shape)
 
 
 def fill_host(

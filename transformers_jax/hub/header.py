@@ -27,6 +27,7 @@ from transformers_jax.json_files import parse_json
 MAX_HEADER = 25 * 10**6
 MAX_TENSORS = 200_000
 MAX_NAME = 1024
+ALIGNED = 64  # bytes
 
 # In the order in which the format's own writer ranks them, which decides where tensors lie.
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -98,10 +99,15 @@ class Tensor:
         return runs[0] if len(runs) == 1 else np.concatenate([np.empty(0, np.uint8), *runs])
 
 
+def aligned_bytes(size: int) -> np.ndarray:
+    """Zeros on a boundary of 64 bytes: the memory of such host arrays XLA takes as it is; others it
+    copies."""
+    memory = np.zeros(size + ALIGNED, np.uint8)
+    return memory[-memory.ctypes.data % ALIGNED :][:size]
+
+
 def _read_bytes(path: Path, offset: int, size: int) -> np.ndarray:
-    # XLA takes a host array on a 64-byte boundary as it is; others it copies.
-    raw = np.empty(size + 64, np.uint8)
-    data = raw[-raw.ctypes.data % 64 :][:size]
+    data = aligned_bytes(size)
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
         done = 0

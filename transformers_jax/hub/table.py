@@ -9,6 +9,7 @@ names and shapes only: `check` compares a file with a model before any tensor is
 from __future__ import annotations
 
 import fnmatch
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -131,8 +132,7 @@ class Table:
         names = tuple(theirs)
 
         def known(table: Table) -> int:
-            index = _Index(table.rows)
-            return sum(index.find(table._canonical(name, {}, index)) is not None for name in names)
+            return sum(table._row(table._canonical(name, {})) is not None for name in names)
 
         return max((replace(self, variants=()), *self.variants), key=known)
 
@@ -237,18 +237,17 @@ class Table:
     ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
         """{canonical name: its names in the file} of the tensors that are read, and the names that
         are not, by the field of `Report` for them."""
-        index = _Index(self.rows)
         present = {row.group for row in self.rows if any(path in ours for path in row.ours)}
         stored: dict[str, list[str]] = {}  # canonical name -> the names that the file has for it
         for name in theirs:
-            stored.setdefault(self._canonical(name, fills, index), []).append(name)
+            stored.setdefault(self._canonical(name, fills), []).append(name)
         self._tie(stored, fills)
         ignored = (*self.ignore, *(tie.copy for tie in self.ties if not tie.apart))
         unassigned: dict[str, list[str]] = {"unexpected": [], "left_out": [], "ignored": []}
         for canonical, names in stored.items():
             if canonical in fills:
                 continue
-            row = index.find(canonical)
+            row = self._row(canonical)
             for name in names:
                 stray = any(fnmatch.fnmatchcase(n, p) for n in (name, canonical) for p in ignored)
                 if stray or (row is not None and not row.ours):
@@ -270,7 +269,7 @@ class Table:
                 elif other not in fills:
                     stored[absent] = stored.pop(other)
 
-    def _canonical(self, name: str, fills: Mapping[str, Fill], index: _Index) -> str:
+    def _canonical(self, name: str, fills: Mapping[str, Fill]) -> str:
         """The name as the rows spell it, or unchanged where none of the spellings is known."""
         alias = name
         for pattern, new in self.aliases:
@@ -283,20 +282,20 @@ class Table:
         for spelling in spellings:
             if spelling in fills:
                 return spelling
-        return next((text for text in spellings if index.find(text) is not None), name)
+        return next((text for text in spellings if self._row(text) is not None), name)
 
+    def _row(self, name: str) -> Row | None:
+        """The row that a name belongs to."""
+        near = self._patterns.get(re.sub(r"\d+", "#", name), ())
+        return next((row for pattern, row in near if pattern.fullmatch(name)), None)
 
-class _Index:
-    """Finds the row of a name; rows are sorted by their name with all numbers blotted out."""
-
-    def __init__(self, rows: Iterable[Row]):
-        self.rows: dict[str, list[tuple[re.Pattern[str], Row]]] = {}
-        for row in rows:
+    @functools.cached_property
+    def _patterns(self) -> dict[str, list[tuple[re.Pattern[str], Row]]]:
+        """The rows and what their names look like, by the name with # for every number."""
+        patterns: dict[str, list[tuple[re.Pattern[str], Row]]] = {}
+        for row in self.rows:
             pieces = re.split(r"{[^}]+}", row.theirs)
             pattern = re.compile(r"\d+".join(map(re.escape, pieces)))
-            blot = re.sub(r"\d+", "#", "0".join(pieces))
-            self.rows.setdefault(blot, []).append((pattern, row))
-
-    def find(self, name: str) -> Row | None:
-        near = self.rows.get(re.sub(r"\d+", "#", name), ())
-        return next((row for pattern, row in near if pattern.fullmatch(name)), None)
+            key = re.sub(r"\d+", "#", "0".join(pieces))
+            patterns.setdefault(key, []).append((pattern, row))
+        return patterns
