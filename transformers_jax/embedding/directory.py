@@ -7,9 +7,10 @@ a directory is written back byte for byte, in whatever layout it came.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from transformers_jax.embedding.modules import FLAGS, KEYS, check_keys, step_of
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Row, rows
-from transformers_jax.json_files import parse_json, read_json
+from transformers_jax.json_files import errors_of, parse_json, read_json
 from transformers_jax.models.frozen import Frozen
 from transformers_jax.models.weight_rows import layer, norm
 from transformers_jax.nn.sentence import Pool, Project, Standardise, Step
@@ -143,107 +144,84 @@ def read(directory: Path, *, ignore: Iterable[str] = ()) -> Sentence:
     Raises:
         ValueError: a module, a pooling mode or a setting that is not known; the known are listed.
     """
-    files = _Files(directory, frozenset(ignore))
-    (first, transformer), *modules = files.modules() or [("nothing", "")]
+    accepted, texts = frozenset(ignore), dict[str, str]()
+
+    def parsed(name: str, parse: Callable[..., Any], optional: bool = True) -> Any:
+        """What a function makes of the JSON in a file, {} where there is none."""
+        path = directory / name
+        values = read_json(path, optional=optional)
+        if path.is_file():
+            texts[name] = path.read_text(encoding="utf-8")
+        with errors_of(path):
+            return parse(values, accepted)
+
+    listed = _modules(directory / MODULES)
+    texts[MODULES] = (directory / MODULES).read_text(encoding="utf-8")
+    (first, transformer), *modules = listed or [("nothing", "")]
     if first != "Transformer":
         raise ValueError(f"{directory / MODULES}: the first module is {first}, not a Transformer")
     if not modules:
         raise ValueError(f"{directory / MODULES}: no module pools tokens; add a Pooling")
-    prefix = f"{transformer}/" if transformer else ""
-    names = [prefix + name for name in TRANSFORMER]
-    name = next((name for name in names if (directory / name).is_file()), names[0])
-    limits = files.checked(name, LIMITS, NOT_IMPLEMENTED)
+    steps = tuple(
+        parsed(f"{folder}/config.json", functools.partial(step_of, kind), kind == "Normalize")
+        for kind, folder in modules
+    )
+    names = [f"{transformer}/{name}" if transformer else name for name in TRANSFORMER]
+    limits = next((name for name in names if (directory / name).is_file()), names[0])
+    settings = parsed(limits, _limits) | parsed(SETTINGS, _settings)
     return Sentence(
-        steps=tuple(files.step(kind, folder) for kind, folder in modules),
+        steps=steps,
         folders=tuple(folder for _, folder in modules),
         transformer=transformer,
-        longest=limits.get("max_seq_length"),
-        lower=bool(limits.get("do_lower_case")),
+        texts=Frozen(texts),
         source=str(directory / transformer),
-        **files.settings(),
-        texts=Frozen(files.texts),
+        **settings,
     )
 
 
-@dataclass(frozen=True)
-class _Files:
-    """The JSON files of a directory; `texts` are those that were read."""
-
-    directory: Path
-    ignore: frozenset[str]
-    texts: dict[str, str] = field(default_factory=dict)
-
-    def modules(self) -> list[tuple[str, str]]:
-        """(kind, folder) of every module of modules.json."""
-        path = self.directory / MODULES
-        values = parse_json(path.read_bytes(), path)
-        try:
-            entries = [(str(one["type"]), str(one["path"])) for one in values]
-        except (TypeError, KeyError) as error:
+def _modules(path: Path) -> list[tuple[str, str]]:
+    """(kind, folder) of every module of modules.json."""
+    values = parse_json(path.read_bytes(), path)
+    try:
+        entries = [(str(one["type"]), str(one["path"])) for one in values]
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{path} is no list of modules with 'type' and 'path': {error}") from None
+    modules = []
+    for kind, folder in entries:
+        library, *_, name = kind.split(".")
+        if library != "sentence_transformers" or name not in ("Transformer", *KEYS):
             raise ValueError(
-                f"{path} is no list of modules with 'type' and 'path': {error}"
-            ) from None
-        self.texts[MODULES] = path.read_text(encoding="utf-8")
-        modules = []
-        for kind, folder in entries:
-            library, *_, name = kind.split(".")
-            if library != "sentence_transformers" or name not in ("Transformer", *KEYS):
-                raise ValueError(
-                    f"{path}: module {kind!r} is not supported; supported are Transformer, "
-                    f"{', '.join(KEYS)} of sentence_transformers (no code of a checkpoint is run)"
-                )
-            if not re.fullmatch(r"\w[\w.-]*" + ("|" if name == "Transformer" else ""), folder):
-                raise ValueError(f"{path}: {folder!r} is not the plain name of a folder")
-            modules.append((name, folder))
-        return modules
-
-    def json(self, name: str, optional: bool = True) -> dict[str, Any]:
-        """The JSON object in a file; {} where there is none."""
-        path = self.directory / name
-        values = read_json(path, optional=optional)
-        if path.is_file():
-            self.texts[name] = path.read_text(encoding="utf-8")
-        return values
-
-    def checked(
-        self, name: str, known: Mapping[str, Any], only: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """The JSON object in a file, all of whose keys are known; {} where there is none."""
-        values = self.json(name)
-        try:
-            check_keys(values, known, self.ignore, only)
-        except ValueError as error:
-            raise ValueError(f"{self.directory / name}: {error}") from None
-        return values
-
-    def step(self, kind: str, folder: str) -> Step:
-        """The step of a module behind the transformer."""
-        name = f"{folder}/config.json"
-        values = self.json(name, optional=kind == "Normalize")
-        try:
-            return step_of(kind, values, self.ignore)
-        except ValueError as error:
-            raise ValueError(f"{self.directory / name}: {error}") from None
-
-    def settings(self) -> dict[str, Any]:
-        """Prompts, similarity and truncation, from config_sentence_transformers.json."""
-        values = self.checked(SETTINGS, DEFAULTS, {"model_type": "SentenceTransformer"})
-        similarity = values.get("similarity_fn_name") or "cosine"
-        if similarity not in SIMILARITIES:
-            raise ValueError(
-                f"{self.directory / SETTINGS}: similarity_fn_name={similarity!r}; known are "
-                f"{', '.join(SIMILARITIES)}"
+                f"{path}: module {kind!r} is not supported; supported are Transformer, "
+                f"{', '.join(KEYS)} of sentence_transformers (no code of a checkpoint is run)"
             )
-        prompts = {name: text or "" for name, text in (values.get("prompts") or {}).items()}
-        default = values.get("default_prompt_name")
-        if default is not None and default not in prompts:
-            raise ValueError(
-                f"{self.directory / SETTINGS}: default_prompt_name={default!r} is none of the "
-                f"prompts ({', '.join(prompts) or 'there are none'})"
-            )
-        return {
-            "prompts": Frozen(prompts),
-            "default_prompt": default,
-            "similarity": similarity,
-            "truncate": values.get("truncate_dim"),
-        }
+        if not re.fullmatch(r"\w[\w.-]*" + ("|" if name == "Transformer" else ""), folder):
+            raise ValueError(f"{path}: {folder!r} is not the plain name of a folder")
+        modules.append((name, folder))
+    return modules
+
+
+def _limits(values: dict[str, Any], ignore: frozenset[str]) -> dict[str, Any]:
+    """`longest` and `lower`, from sentence_bert_config.json or one of its older names."""
+    check_keys(values, LIMITS, ignore, NOT_IMPLEMENTED)
+    return {"longest": values.get("max_seq_length"), "lower": bool(values.get("do_lower_case"))}
+
+
+def _settings(values: dict[str, Any], ignore: frozenset[str]) -> dict[str, Any]:
+    """Prompts, similarity and truncation, from config_sentence_transformers.json."""
+    check_keys(values, DEFAULTS, ignore, {"model_type": "SentenceTransformer"})
+    similarity = values.get("similarity_fn_name") or "cosine"
+    if similarity not in SIMILARITIES:
+        raise ValueError(f"similarity_fn_name={similarity!r}; known are {', '.join(SIMILARITIES)}")
+    prompts = {name: text or "" for name, text in (values.get("prompts") or {}).items()}
+    default = values.get("default_prompt_name")
+    if default is not None and default not in prompts:
+        raise ValueError(
+            f"default_prompt_name={default!r} is none of the prompts "
+            f"({', '.join(prompts) or 'there are none'})"
+        )
+    return {
+        "prompts": Frozen(prompts),
+        "default_prompt": default,
+        "similarity": similarity,
+        "truncate": values.get("truncate_dim"),
+    }

@@ -32,6 +32,7 @@ from transformers_jax.hub.header import (
     parse_header,
     read_header,
 )
+from transformers_jax.json_files import errors_of
 from transformers_jax.publish import publish, publish_json
 from transformers_jax.sizes import parse_bytes
 
@@ -218,15 +219,13 @@ def _open_file(path: Path, suffix: str = _SAFE) -> tuple[dict[str, Tensor], dict
 def _open_index(path: Path) -> Checkpoint:
     with open_regular(path) as file:
         raw = file.read(MAX_HEADER + 1)
-    try:
+    with errors_of(path):
         index = parse_header(raw, "the index")
         shards = index.get("weight_map") if isinstance(index, dict) else None
         if not isinstance(shards, dict) or any(not isinstance(v, str) for v in shards.values()):
             raise ValueError("the index needs a 'weight_map' from tensor names to file names")
         for name in shards:
             check_name(name)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
     suffix = _FLAX if path.name == flax_msgpack.INDEX else _SAFE
     files = {n: _inside(path.parent, n, suffix, path) for n in sorted({*shards.values()})}
     if absent := [name for name, file in files.items() if not file.exists()]:

@@ -13,6 +13,7 @@ from einops import rearrange
 
 from transformers_jax.hub.layout import Shape, Side, show
 from transformers_jax.hub.row import Row
+from transformers_jax.json_files import errors_of
 
 
 @dataclass(frozen=True)
@@ -106,24 +107,20 @@ def fill_of(
     """
     shapes = {path: tuple(ours[path][len(lead) :]) for path in row.ours}
     pieces: list[Piece] = []
-    for part in row.parts:
-        shape = shapes[part.paths[0]]
-        for path in part.paths:
-            if shapes[path] != shape:
-                raise ValueError(
-                    f"table row {row.theirs!r}: {path} has another shape, {shapes[path]}"
-                )
-        try:
+    with errors_of(f"table row {row.theirs!r}"):
+        for part in row.parts:
+            shape = shapes[part.paths[0]]
+            for path in part.paths:
+                if shapes[path] != shape:
+                    raise ValueError(f"{path} has another shape, {shapes[path]}")
             left, right, lengths = part.fitted(shape, sizes)
-        except ValueError as error:
-            raise ValueError(f"table row {row.theirs!r}: {error}") from None
-        theirs = tuple(math.prod(lengths[letter] for letter in axis) for axis in left)
-        letters = tuple((letter, size) for letter, size in lengths.items() if letter != "1")
-        start = pieces[-1].stop if pieces else 0
-        pieces.append(Piece(part.paths, left, right, letters, theirs, start))
-    behind = pieces[0].shape[1:]
-    if len(pieces) > 1 and any(not p.shape or p.shape[1:] != behind for p in pieces):
-        raise ValueError(f"table row {row.theirs!r}: the parts differ beyond axis 0")
+            theirs = tuple(math.prod(lengths[letter] for letter in axis) for axis in left)
+            letters = tuple((letter, size) for letter, size in lengths.items() if letter != "1")
+            start = pieces[-1].stop if pieces else 0
+            pieces.append(Piece(part.paths, left, right, letters, theirs, start))
+        behind = pieces[0].shape[1:]
+        if len(pieces) > 1 and any(not p.shape or p.shape[1:] != behind for p in pieces):
+            raise ValueError("the parts differ beyond axis 0")
     shape = (pieces[-1].stop, *behind) if pieces[0].shape else ()
     name = row.name(lead)
     return Fill(name, name, row, lead, shape, tuple(pieces))

@@ -26,6 +26,7 @@ from transformers_jax.hub.header import (
     check_name,
     open_regular,
 )
+from transformers_jax.json_files import errors_of
 
 SINGLE = "flax_model.msgpack"
 INDEX = "flax_model.msgpack.index.json"
@@ -43,24 +44,19 @@ def read_names(path: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: anything about the file that is not as it should be.
     """
-    with open_regular(path) as file:
-        try:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                walk = _Walk(path, data)
-                tree = walk.value()
-                if not isinstance(tree, dict) or walk.offset != len(data):
-                    raise ValueError(
-                        "not a msgpack file of Flax parameters: it is no map of names from its "
-                        "first byte to its last (a Git LFS pointer is fetched with git lfs pull)"
-                    )
-            if set(tree) == {"params"}:  # as Flax's `init` gives them
-                tree = tree["params"]
-            arrays: dict[str, Tensor] = {}
-            _collect(tree, (), arrays)
-        except IndexError:
-            raise ValueError(f"{path}: truncated") from None
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+    with open_regular(path) as file, errors_of(path):
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            walk = _Walk(path, data)
+            tree = walk.value()
+            if not isinstance(tree, dict) or walk.offset != len(data):
+                raise ValueError(
+                    "not a msgpack file of Flax parameters: it is no map of names from its first "
+                    "byte to its last (a Git LFS pointer is fetched with git lfs pull)"
+                )
+        if set(tree) == {"params"}:  # as Flax's `init` gives them
+            tree = tree["params"]
+        arrays: dict[str, Tensor] = {}
+        _collect(tree, (), arrays)
     return arrays
 
 
@@ -126,7 +122,7 @@ class _Walk:
         self.values += 1
         if depth > DEEPEST or self.values > 4 * MAX_TENSORS:
             raise ValueError("nested too deeply, or more values than a model has parameters")
-        tag = self.data[self.offset]
+        tag = self.tag()
         if 0x80 <= tag <= 0x8F or tag in (0xDE, 0xDF):
             tree: dict[str, Any] = {}
             for _ in range(self.unpack("read_map_header")):
@@ -139,6 +135,12 @@ class _Walk:
             self.offset += 1
             return self.array(1 << tag - 0xD4)
         return self.array(self.count(tag - 0xC7)) if 0xC7 <= tag <= 0xC9 else self.unpack()
+
+    def tag(self) -> int:
+        """The byte that says what kind of value comes next."""
+        if self.offset >= len(self.data):
+            raise ValueError(f"truncated at byte {len(self.data)}")
+        return self.data[self.offset]
 
     def array(self, length: int) -> Tensor:
         """The array in an extension value of `length` bytes: [shape, dtype's name, bytes]."""
@@ -155,7 +157,7 @@ class _Walk:
         if not sides or len(shape) > 32 or dtype is None:
             raise ValueError(f"an array at byte {begin} of the shape {str(shape)[:40]} and the "
                              f"dtype {str(name)[:20]!r}, which is not known")  # fmt: skip
-        size = self.count(self.data[self.offset] - 0xC4)
+        size = self.count(self.tag() - 0xC4)
         tensor = Tensor(tuple(shape), dtype, self.path, ((self.offset, size),))
         if tensor.nbytes != size or self.offset + size != stop:
             raise ValueError(f"an array at byte {begin} of {name} and shape {shape} does not have "

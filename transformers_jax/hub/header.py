@@ -22,7 +22,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from transformers_jax.json_files import parse_json
+from transformers_jax.json_files import errors_of, parse_json
 
 MAX_HEADER = 25 * 10**6
 MAX_TENSORS = 200_000
@@ -140,9 +140,8 @@ def read_header(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     collecting = gc.isenabled()
     gc.disable()  # nothing here is cyclic, and looking for cycles doubles the time of a huge header
     try:
-        return _parse(path, raw, 8 + length)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        with errors_of(path):
+            return _parse(path, raw, 8 + length)
     finally:
         if collecting:
             gc.enable()

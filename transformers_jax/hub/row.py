@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from transformers_jax.hub.layout import Part, parts
+from transformers_jax.json_files import errors_of
 
 BACKBONE = "backbone"
 INDEX = re.compile(r"{(\w)(?:(//|%)(\d+))?}")
@@ -32,10 +33,8 @@ class Row:
     parts: tuple[Part, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        try:
+        with errors_of(f"table row {self.theirs!r}"):
             split = parts(self.ours, self.layout) if self.ours else ()
-        except ValueError as error:
-            raise ValueError(f"table row {self.theirs!r}: {error}") from None
         object.__setattr__(self, "parts", split)
 
     @property
