@@ -51,7 +51,7 @@ def load(folder: str, devices: int = 1) -> dict[str, float]:
         jax.block_until_ready(params(tj.from_pretrained(small, mesh=mesh)))
     del model
     checkpoint = open_checkpoint(Path(folder))
-    largest = max(stored.nbytes for _, stored in checkpoint.tensors.values())
+    largest = max(stored.nbytes for stored in checkpoint.tensors.values())
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before = status("VmRSS")
     model = tj.from_pretrained(folder, mesh=mesh)

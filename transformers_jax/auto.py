@@ -53,13 +53,12 @@ class Auto:
                 "tj.from_pretrained (tj.from_config)"
             )
         available = set(config.HEADS.values())
-        found = next((head for head in self.heads if head in available), None)
-        if found is None:
-            raise ValueError(
-                f"{config.model_type} has no head {self.heads[0]!r}; "
-                f"it has {', '.join(sorted(available))}"
-            )
-        return found
+        if heads := [head for head in self.heads if head in available]:
+            return heads[0]
+        raise ValueError(
+            f"{config.model_type} has no head {self.heads[0]!r}; "
+            f"it has {', '.join(sorted(available))}"
+        )
 
 
 AutoModel = Auto("none", "contrastive")
@@ -103,16 +102,16 @@ class EncoderDecoderModel:
         reader = from_pretrained(encoder, head="none", key=key, dtype=dtype)
         decoding: dict[str, Any] = dict(is_decoder=True, add_cross_attention=True)
         loose: dict[str, Any] = dict(strict=False, return_report=True, **decoding)
-        found = from_pretrained(decoder, head="causal_lm", key=key, dtype=dtype, **loose)
-        lacks = [path for path in found.initialised if ".cross" not in path]
-        if lacks or found.report.unexpected or found.report.misshaped:
+        writer = from_pretrained(decoder, head="causal_lm", key=key, dtype=dtype, **loose)
+        lacks = [path for path in writer.initialised if ".cross" not in path]
+        if lacks or writer.report.unexpected or writer.report.misshaped:
             raise ValueError(
                 f"{decoder} does not fit a decoder: {', '.join(lacks) or 'nothing'} would have to "
-                f"be drawn\n{found.report}"
+                f"be drawn\n{writer.report}"
             )
-        config = EncoderDecoderConfig(encoder=reader.config, decoder=found.model.config, **fields)
+        config = EncoderDecoderConfig(encoder=reader.config, decoder=writer.model.config, **fields)
         model = Plan(config, "seq2seq_lm", reader.execution).build()
-        sides = ((reader, READER), (found.model, WRITER))
+        sides = ((reader, READER), (writer.model, WRITER))
         parts = {ours[n]: x for side, ours in sides for n, x in functional(side)[1].items()}
         values = flatten(parts)
         for path in flatten(params(model)).keys() - values.keys():  # the bridge between two widths

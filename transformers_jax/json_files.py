@@ -1,11 +1,22 @@
-"""JSON that others wrote: one reader, whose errors name the file, the line and what to do."""
+"""Files that others wrote: errors that name them, and one reader of JSON, whose errors say the line
+and what to do."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+
+@contextlib.contextmanager
+def errors_of(source: Any) -> Iterator[None]:
+    """Every ValueError that is raised inside begins with its source, such as a path."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
 
 
 def parse_json(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +14,10 @@ import numpy as np
 
 from transformers_jax import shard
 from transformers_jax.arrays import Key, check_key, to_dtype
-from transformers_jax.embedding.plan import (
-    asked,
-    backbone,
-    planned,
-)
+from transformers_jax.embedding.plan import abstract, backbone, sentence_for, with_sentence
 from transformers_jax.generation.options import FORCED, FROM_CONFIG, NAMES, UNSUPPORTED
 from transformers_jax.graph import Mask
-from transformers_jax.hub import place
+from transformers_jax.hub import transfer
 from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Fill, Report
@@ -32,22 +27,14 @@ from transformers_jax.models import load_config
 from transformers_jax.models.base import Model, Plan, rebuilt
 from transformers_jax.models.config import FamilyConfig, Frozen, freeze
 from transformers_jax.models.masks import masks_of
-from transformers_jax.nn.param import (
-    axes,
-    bind,
-    draw,
-    flatten,
-    initialise,
-    is_constant,
-    params,
-    unflatten,
-)
+from transformers_jax.nn import param
+from transformers_jax.nn.param import flatten, params
 from transformers_jax.spec import Execution
 
 log = logging.getLogger("transformers_jax")
 
 Masking = Mask | Sequence[Mask] | Mapping[str, Mask | Sequence[Mask]] | None
-"""What a model is given as `mask`."""
+"""What `mask` may be."""
 
 
 # ---------------------------------------------------------------- new models
@@ -85,30 +72,27 @@ def from_config(
         ValueError: an unknown head, field or backend, or sizes that the mesh does not divide.
     """
     check_key(key)
-    sentence = asked(head, None, pooling)
+    sentence = sentence_for(head, None, pooling)
     config = load_config(config, ignore=ignore, reader=head)
     check_options(overrides, vars(config))
     config = config.replace(**overrides)
     execution = Execution(attention, layers, unroll, remat, compute_dtype)
     plan = Plan(config, head_of(config, head), execution, masks_of(mask))
-    plan = plan if sentence is None else planned(plan, sentence)
-    model = stacked_plan(plan.uniform).build()
-    named = axes(model)
-    placed = None if mesh is None else shard.shardings(named, params(model), mesh)
-    model = initialise(model, key, shardings=placed, dtype=to_dtype(dtype)).with_layers(layers)
-    return model if plan.uniform is plan else rebuilt(model, plan)
+    plan = plan if sentence is None else with_sentence(plan, sentence)
+    model = abstract(plan)
+    placed = None if mesh is None else shard.shardings(param.axes(model), params(model), mesh)
+    return finished(param.initialise(model, key, shardings=placed, dtype=to_dtype(dtype)), plan)
 
 
 def head_of(config: FamilyConfig, head: str | None) -> str:
-    """The head of the family by a name; that of sentences stands behind a backbone."""
+    """The head of the family by a name; that of sentences follows a backbone."""
     return backbone(config) if head == "embedding" else config.head_named(head)
 
 
-def stacked_plan(plan: Plan) -> Plan:
-    """The plan with stacked parameters, in which models are drawn, loaded and saved."""
-    return dataclasses.replace(
-        plan, execution=dataclasses.replace(plan.execution, layers="stacked")
-    )
+def finished(model: Model, plan: Plan) -> Model:
+    """A model with stacked parameters as the plan lays them out."""
+    model = model.with_layers(plan.execution.layers)
+    return model if plan.uniform is plan else rebuilt(model, plan)
 
 
 # ---------------------------------------------------------------- from checkpoints
@@ -116,7 +100,8 @@ def stacked_plan(plan: Plan) -> Plan:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What `from_pretrained(..., return_report=True)` returns: the model, and what was found."""
+    """What `from_pretrained(..., return_report=True)` returns: the model, how the file fits it, and
+    the parameters that were drawn."""
 
     model: Model
     report: Report
@@ -182,8 +167,8 @@ def from_pretrained(
 
     Args:
         head: a head ("sequence_classification", ...), a Hugging Face class name, or None for
-            `architectures[0]`. A head that the file wholly lacks is drawn from `key`; rows of heads
-            that are not asked for are left out. Both are in the report and in one log line.
+            `architectures[0]`. A head that the file wholly lacks is drawn from `key`; rows of other
+            heads are left out. Both are in the report and in one log line.
             "embedding" makes one vector of a row (docs/embeddings.md): as the modules.json of a
             directory of sentence-transformers says, otherwise by `pooling`.
         dtype: of the parameters: a floating-point type, or "auto" for what is stored.
@@ -209,15 +194,15 @@ def from_pretrained(
         raise ValueError("trust_remote_code=True is not supported: no code of a checkpoint is run")
     if key is not None:
         check_key(key)
-    found = resolve(
+    model_path = resolve(
         path,
         revision=revision,
         token=token,
         cache_dir=cache_dir,
         local_files_only=local_files_only,
     )
-    folder = found if found.is_dir() else found.parent
-    if sentence := asked(head, found, pooling, ignore):
+    folder = model_path if model_path.is_dir() else model_path.parent
+    if sentence := sentence_for(head, model_path, pooling, ignore):
         folder = folder / sentence.transformer
     config = load_config(folder, ignore=ignore, reader=head)
     check_options(overrides, vars(config))
@@ -225,23 +210,17 @@ def from_pretrained(
         overrides["num_labels"] = num_labels
     config = config.replace(**overrides)
     if sentence is None:
-        checkpoint = open_checkpoint(found)
+        checkpoint = open_checkpoint(model_path)
     else:
-        checkpoint, sentence = sentence.open(found)
+        checkpoint, sentence = sentence.open(model_path)
     config = resolve_ties(config, checkpoint)
     execution = Execution(attention, layers, unroll, remat, compute_dtype)
-    plan = Plan(
-        config,
-        head_of(config, head),
-        execution,
-        masks_of(mask),
-        generation_settings(folder, config),
-    )
-    plan = plan if sentence is None else planned(plan, sentence, checkpoint)
-    model = stacked_plan(plan.uniform).build()
-    wanted, named = flatten(params(model)), flatten(axes(model))
-    table = plan.table.fitting(checkpoint.shapes)
-    shapes = {path: leaf.shape for path, leaf in wanted.items()}
+    settings = generation_settings(folder, config)
+    plan = Plan(config, head_of(config, head), execution, masks_of(mask), settings)
+    plan = plan if sentence is None else with_sentence(plan, sentence, checkpoint)
+    model = abstract(plan)
+    leaves, table = flatten(params(model)), plan.table.fitting(checkpoint.shapes)
+    shapes = {name: leaf.shape for name, leaf in leaves.items()}
     try:
         report = table.check(checkpoint.shapes, shapes, strict=strict)
     except ValueError as error:
@@ -249,42 +228,39 @@ def from_pretrained(
             f"{path}: {error}\n(strict=False with key=jax.random.key(0) takes what fits and draws "
             "the rest anew)"
         ) from None
-    place.verify(checkpoint, report)
+    transfer.verify(checkpoint, report)
     report = report if strict else usable(report, table.fills(shapes))
-    placed = (
-        {} if mesh is None else flatten(shard.shardings(unflatten(named), unflatten(wanted), mesh))
-    )
-    stored = {p: checkpoint.names[fill.name][1] for fill in report.fills for p in fill.row.ours}
-    default = to_dtype("float32" if dtype == "auto" else dtype)
-    targets = {
-        path: jax.ShapeDtypeStruct(
-            leaf.shape,
-            stored.get(path, default) if dtype == "auto" else default,
-            sharding=placed.get(path),
-        )
-        for path, leaf in wanted.items()
-    }
-    filled = {name for fill in report.fills for name in fill.row.ours}
-    new = tuple(name for name in wanted if name not in filled)
-    if key is None and (random := [name for name in new if not is_constant(model, name)]):
+    dtypes = {n: checkpoint.tensors[f.name].dtype for f in report.fills for n in f.row.ours}
+    new = tuple(name for name in leaves if name not in dtypes)
+    if key is None and (random := [name for name in new if not param.is_constant(model, name)]):
         raise ValueError(
             f"{path} has no weights for {', '.join(random)}; "
             "give key=jax.random.key(seed) to draw them"
         )
-    arrays = place.load(checkpoint, report, targets)
-    key = jax.random.key(0) if key is None and new else key  # of constants
+    default = to_dtype("float32" if dtype == "auto" else dtype)
+    placed = (
+        {} if mesh is None else flatten(shard.shardings(param.axes(model), params(model), mesh))
+    )
+    targets = {
+        name: jax.ShapeDtypeStruct(
+            shape,
+            dtypes.get(name, default) if dtype == "auto" else default,
+            sharding=placed.get(name),
+        )
+        for name, shape in shapes.items()
+    }
+    arrays = transfer.load(checkpoint, report, targets)
+    key = jax.random.key(0) if key is None else key  # of constants
     for name in new:
-        assert key is not None
-        arrays[name] = draw(model, name, key, targets[name].sharding, targets[name].dtype)
+        arrays[name] = param.draw(model, name, key, targets[name].sharding, targets[name].dtype)
     announce(path, plan, report, new)
-    model = bind(model, unflatten(arrays)).with_layers(layers)
-    model = model if plan.uniform is plan else rebuilt(model, plan)
+    model = finished(param.bind(model, param.unflatten(arrays)), plan)
     return Loaded(model, report, new) if return_report else model
 
 
 def usable(report: Report, fills: Mapping[str, Fill]) -> Report:
     """Without strict, a parameter is loaded if all its tensors fit, and drawn anew otherwise: one
-    layer of a stacked parameter cannot be drawn alone."""
+    layer of a stacked parameter cannot be drawn by itself."""
     wrong = {name for name, _, _ in report.misshaped}
     broken = {path for fill in report.fills if fill.name in wrong for path in fill.row.ours}
     broken |= {path for name in report.missing for path in fills[name].row.ours}
@@ -293,23 +269,20 @@ def usable(report: Report, fills: Mapping[str, Fill]) -> Report:
 
 
 def resolve_ties(config: FamilyConfig, checkpoint: Checkpoint) -> FamilyConfig:
-    """The config with what the file tells about tables that are tied (`FamilyConfig.resolved`)."""
-    return config.resolved(functools.partial(stored_equal, config, checkpoint))
+    """The config with what the file says about tied tables (`FamilyConfig.resolved`)."""
+    prefix = config.table("none").prefix
 
+    def spelled(name: str) -> str | None:
+        names = (name, name.removeprefix(prefix))  # which may be missing
+        return next((each for each in names if each in checkpoint.tensors), None)
 
-def stored_equal(
-    config: FamilyConfig, checkpoint: Checkpoint, first: str, second: str
-) -> bool | None:
-    """Whether two tensors of a file are equal; None if it has not both. Prefixes may be missing."""
-    prefix, tensors = config.table("none").prefix, []
-    for name in (first, second):
-        spelled = (name, name.removeprefix(prefix))
-        stored = next((n for n in spelled if n in checkpoint.names), None)
-        if stored is None:
+    def equal(first: str, second: str) -> bool | None:
+        one, other = spelled(first), spelled(second)
+        if one is None or other is None:
             return None
-        tensors.append(checkpoint.read(stored))
-    one, other = tensors
-    return np.array_equal(one, other)
+        return np.array_equal(checkpoint.read(one), checkpoint.read(other))
+
+    return config.resolved(equal)
 
 
 def generation_settings(folder: Path, config: FamilyConfig) -> Frozen:
@@ -329,8 +302,8 @@ def older_settings(folder: Path) -> dict[str, Any]:
     file, values = folder / "config.json", dict[str, Any]()
     whole = read_json(file, optional=True)
     for part in (whole.get("text_config"), whole.get("decoder"), whole):
-        told = part.items() if isinstance(part, Mapping) else ()
-        values |= {n: v for n, v in told if n in (*NAMES, *UNSUPPORTED) and v is not None}
+        items = part.items() if isinstance(part, Mapping) else ()
+        values |= {n: v for n, v in items if n in (*NAMES, *UNSUPPORTED) and v is not None}
     return values
 
 

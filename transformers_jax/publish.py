@@ -14,7 +14,7 @@ def publish(
     content: str | bytes | Callable[[IO[bytes]], Any],
     check: Callable[[Path], Any] | None = None,
 ) -> None:
-    """Writes a file beside its place, and moves it there once all of it is on the disk.
+    """Writes a file under another name, and renames it once all of it is on the disk.
 
     `content` is text (UTF-8), bytes, or a function that writes to the open file. `check` sees the
     finished file before it gets its name, and may raise.
@@ -47,6 +47,6 @@ def publish_json(path: Path, values: Any, *, sort_keys: bool = False, default: A
 
 
 def forget_drafts(folder: Path) -> None:
-    """Removes what killed processes left beside; for a folder that this process alone writes."""
+    """Removes the drafts of killed processes; for a folder that no other process writes."""
     for draft in folder.glob(".*.tmp"):
         draft.unlink()

@@ -1,4 +1,4 @@
-"""A model for more words: tables of a vocabulary with further rows, the old ones kept."""
+"""A model for more words: tables of a vocabulary with further rows behind the old ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def resize_embeddings(
     """The model for a vocabulary of another size, with a config that says so: its word
     embeddings, the table of its logits (tied tables stay tied) and their biases get further rows.
 
-    Rows that were there are kept bit for bit, so old words have the logits that they had.
+    The old rows stay bit for bit as they were, so old words have the logits that they had.
 
     Args:
         vocab_size: of the new model; for a tokenizer, `tokenizer.max_id + 1`.
@@ -39,7 +39,7 @@ def resize_embeddings(
             words are as likely as an average one. Biases begin at 0.
         pad_to_multiple_of: makes the size a multiple, for a mesh or for faster products; the rows
             beyond `vocab_size` belong to no word.
-        side: of a model whose encoder and decoder have vocabularies of their own, whose is meant.
+        side: which vocabulary to resize, of a model with one for each of its sides.
         shrink: whether the last rows may be cut off. Their words are gone.
 
     The optimizer's state is of the old shapes: make a new one.
@@ -95,43 +95,34 @@ def resized(config: Any, size: int, side: str | None) -> tuple[FamilyConfig, int
     parts: dict[str, Any] = {name: getattr(config, name, None) for name in ("encoder", "decoder")}
     if all(isinstance(part, FamilyConfig) for part in parts.values()):  # two families
         old = {name: part.vocab_size for name, part in parts.items()}
-        chosen = _chosen(side, old)
-        return config.replace(**{chosen: parts[chosen].replace(vocab_size=size)}), old[chosen]
-    if getattr(config, "vocab_size", None) is None:
+        new = {name: {name: part.replace(vocab_size=size)} for name, part in parts.items()}
+    elif getattr(config, "vocab_size", None) is None:
         raise ValueError(f"{config.model_type} has no vocabulary: there are no rows to add")
-    if not hasattr(config, "decoder_vocab_size"):
+    elif not getattr(config, "share_encoder_decoder_embeddings", True):
+        old = {"encoder": config.vocab_size, "decoder": config.target_vocab}
+        own = {"encoder": "vocab_size", "decoder": "decoder_vocab_size"}
+        both = {own[name]: rows for name, rows in old.items()}
+        new = {name: {**both, field: size} for name, field in own.items()}
+    else:
         if side is not None:
             raise ValueError(f"side={side!r}: {config.model_type} has one vocabulary; leave it out")
-        return config.replace(vocab_size=size), config.vocab_size
-    if getattr(config, "share_encoder_decoder_embeddings", True):
-        if side is not None:
-            raise ValueError(f"side={side!r}: both sides read one vocabulary; leave it out")
-        own = {} if config.decoder_vocab_size is None else {"decoder_vocab_size": size}
-        return config.replace(vocab_size=size, **own), config.vocab_size
-    old = {"encoder": config.vocab_size, "decoder": config.target_vocab}
-    chosen = _chosen(side, old)
-    sizes = {**old, chosen: size}
-    return (
-        config.replace(vocab_size=sizes["encoder"], decoder_vocab_size=sizes["decoder"]),
-        old[chosen],
-    )
-
-
-def _chosen(side: str | None, old: dict[str, int]) -> str:
+        second = getattr(config, "decoder_vocab_size", None)
+        fields = {} if second is None else {"decoder_vocab_size": size}
+        return config.replace(vocab_size=size, **fields), config.vocab_size
     if side not in old:
-        said = ", ".join(f"the {name} {size} words" for name, size in old.items())
+        words = ", ".join(f"the {name} {rows} words" for name, rows in old.items())
         raise ValueError(
-            f"side={side!r}: this model has two vocabularies ({said}); say side='encoder' or "
+            f"side={side!r}: this model has two vocabularies ({words}); say side='encoder' or "
             "side='decoder'"
         )
-    return side
+    return config.replace(**new[side]), old[side]
 
 
 def _check_shrinking(model: Model, old: int, size: int, shrink: bool) -> None:
     if not shrink:
         raise ValueError(
             f"vocab_size ({size}) is less than the {old} rows that there are: the last "
-            f"{old - size} words would be cut off; pass shrink=True if that is meant"
+            f"{old - size} words would be cut off; pass shrink=True to cut them off"
         )
     gone = [
         f"{name}={i}"

@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from transformers_jax.embedding.plan import EmbeddingPlan, copy_tokenizer, write_modules
-from transformers_jax.hub import files, place
+from transformers_jax.hub import files, transfer
 from transformers_jax.models.base import Model, check_model, rebuilt
 from transformers_jax.models.config import OWN_KEY, Frozen, freeze, thaw
 from transformers_jax.models.masks import without, written
@@ -22,7 +22,7 @@ from transformers_jax.together import check_together
 log = logging.getLogger("transformers_jax")
 
 
-def kept_masks(model: Model) -> Frozen | None:
+def masks_to_save(model: Model) -> Frozen | None:
     """What config.json says of the masks of a model; None where they are its family's own."""
     plan = model.plan
     masks = written(plan.masks, plan.config.mask_names(plan.head))
@@ -43,7 +43,7 @@ def save_pretrained(
     """Writes config.json, generation_config.json and safetensors that PyTorch transformers loads.
 
     Names, layouts and the order of bytes are those of transformers v5; parameters keep their dtype.
-    A mask that is not the family's own is kept in config.json, under a key that PyTorch ignores;
+    A mask that is not the family's own is saved in config.json, under a key that PyTorch ignores;
     one line says so. A model of sentences is written as a directory of sentence-transformers.
 
     Args:
@@ -60,10 +60,10 @@ def save_pretrained(
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; a model is saved in a directory")
     folder.mkdir(parents=True, exist_ok=True)
-    uniform, masks = model.plan.uniform, kept_masks(model)
+    uniform, masks = model.plan.uniform, masks_to_save(model)
     whole = model if uniform is model.plan else rebuilt(model, uniform)
     values = flatten(params(whole.with_layers("stacked")))
-    entries = place.export(model.plan.table, values, bare=head == "none")
+    entries = transfer.export(model.plan.table, values, bare=head == "none")
     if isinstance(model.plan, EmbeddingPlan):
         entries, folder = write_modules(model, entries, folder)
     files.save(entries, folder, max_shard_size=max_shard_size)

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
-from transformers_jax.embedding import features as home
-from transformers_jax.nn.param import split
 
 CASES = Path(__file__).parent.parent / "conformance" / "cases"
 IDS = np.array([[5, 6, 7, 8, 9], [4, 5, 9, 0, 0]])
@@ -53,13 +51,11 @@ def test_tokens_are_pooled_without_padding():
 
 
 def test_what_lies_above_is_not_computed():
-    definition, values = split(home.alone(loaded("gpt2"), "stack"))
     depth = loaded("gpt2").stack.spec.depth
 
     def flops(layer):
-        inputs = {"input_ids": IDS.astype(np.int32)}
-        run = home._run.lower(definition, (layer,), None, values, inputs)
-        return run.cost_analysis()["flops"]
+        run = jax.jit(lambda ids: tj.features(loaded("gpt2"), ids, layer=layer))
+        return run.lower(IDS.astype(np.int32)).cost_analysis()["flops"]
 
     costs = [flops(layer) for layer in range(depth + 1)]
     one = costs[2] - costs[1]

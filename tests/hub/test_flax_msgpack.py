@@ -96,7 +96,8 @@ def test_arrays_whole_or_in_chunks_are_read_by_pytorchs_names(largest, tmp_path,
         "model.norm.bias": model["norm"]["bias"],
         "one": np.asarray(TREE["one"]),
     }
-    assert found.names == {name: (x.shape, x.dtype) for name, x in expected.items()}
+    kinds = {name: (tensor.shape, tensor.dtype) for name, tensor in found.tensors.items()}
+    assert kinds == {name: (x.shape, x.dtype) for name, x in expected.items()}
     for name, values in expected.items():
         assert found.read(name).tobytes() == np.ascontiguousarray(values).tobytes(), name
         for start, stop in [(0, 1), (1, 3), (0, 0)] if values.ndim else ():
@@ -115,7 +116,7 @@ def opened(folder):
     """What is told of a directory; nothing if it can be read to its last tensor."""
     try:
         found = open_checkpoint(folder)
-        for name in found.names:
+        for name in found.tensors:
             found.read(name)
     except ValueError as error:
         return str(error)

@@ -1,30 +1,31 @@
 """What a directory of sentence-transformers says beside the weights of its transformer.
 
 `modules.json` names the modules in order, each with a folder of its own; the transformer's is the
-directory itself (in older ones a folder, too). Texts are kept as they stand, so that a directory is
-written back byte for byte, in whatever layout it came.
+directory itself (in older ones a folder, too). The record has the texts of all these files, so that
+a directory is written back byte for byte, in whatever layout it came.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.embedding.modules import FLAGS, READERS, check_keys
+from transformers_jax.embedding.modules import FLAGS, KEYS, check_keys, step_of
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Row, rows
-from transformers_jax.json_files import parse_json, read_json
+from transformers_jax.json_files import errors_of, parse_json, read_json
 from transformers_jax.models.frozen import Frozen
 from transformers_jax.models.weight_rows import layer, norm
 from transformers_jax.nn.sentence import Pool, Project, Standardise, Step
 
 MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"
 TRANSFORMER = tuple(
-    f"sentence_{name}_config.json"  # before "bert" stood for all of them, each had its own
+    f"sentence_{name}_config.json"  # each had its own before "bert" was used for all of them
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 ROWS = {  # of the weights of a step; those that it does not have lead nowhere
@@ -33,6 +34,25 @@ ROWS = {  # of the weights of a step; those that it does not have lead nowhere
     Standardise: norm("{0}/norm", "{1}.norm"),
 }
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+
+# The keys of sentence_bert_config.json: those that are read, and those of one value only.
+LIMITS = {"max_seq_length": int, "do_lower_case": bool, "unpad_inputs": bool}
+NOT_IMPLEMENTED = {
+    "transformer_task": "feature-extraction",
+    "module_output_name": "token_embeddings",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+    **dict.fromkeys(("processing_kwargs", "query_expansion", "model_args", "model_kwargs")),
+    **dict.fromkeys(("tokenizer_args", "processor_kwargs", "config_args", "config_kwargs")),
+    **dict.fromkeys(("query_length", "document_length", "tokenizer_name_or_path")),
+}
+DEFAULTS = {  # the keys of config_sentence_transformers.json
+    "prompts": dict,
+    "default_prompt_name": str,
+    "similarity_fn_name": str,
+    "truncate_dim": int,
+    "__version__": dict,
+    "requirements": (list, dict),
+}
 
 
 @dataclass(frozen=True)
@@ -44,11 +64,11 @@ class Sentence:
         transformer: the folder of the transformer; "" is the directory itself.
         prompts, default_prompt: texts that are put in front of sentences, by name.
         similarity: how vectors are compared, of `SIMILARITIES`.
-        truncate: how many numbers of a vector are kept; None for all.
-        longest: the most tokens of a sentence; None where the model and its tokenizer tell.
+        truncate: the length to which a vector is cut; None: whole.
+        longest: the most tokens of a sentence; None where the model and its tokenizer say.
         lower: whether texts are made lower case first.
-        texts: the JSON files, by their place in the directory.
-        metadata: what stands in the safetensors of a folder beside its tensors.
+        texts: the JSON files, by their path in the directory.
+        metadata: what the safetensors of a folder say beside their tensors.
         source: where tokenizer files are; None for a new model.
     """
 
@@ -93,7 +113,7 @@ class Sentence:
         for folder in self.weighted:
             one = open_checkpoint(model_path / folder)
             metadata[folder] = one.metadata
-            tensors |= {f"{folder}/{name}": place for name, place in one.tensors.items()}
+            tensors |= {f"{folder}/{name}": tensor for name, tensor in one.tensors.items()}
         checkpoint = Checkpoint(whole.path, tensors, whole.metadata)
         return checkpoint, replace(self, metadata=Frozen(metadata))
 
@@ -110,14 +130,9 @@ class Sentence:
             {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
             for n, (path, kind) in enumerate(kinds)
         ]
-        settings: dict[str, Any] = {
-            "prompts": {},
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
-        }
-        contents = {
+        contents: dict[str, Any] = {
             MODULES: modules,
-            SETTINGS: settings,
+            SETTINGS: dict(prompts={}, default_prompt_name=None, similarity_fn_name="cosine"),
             f"{self.folders[0]}/config.json": {"word_embedding_dimension": width, **flags},
         }
         return {name: json.dumps(content, indent=2) for name, content in contents.items()}
@@ -129,30 +144,34 @@ def read(directory: Path, *, ignore: Iterable[str] = ()) -> Sentence:
     Raises:
         ValueError: a module, a pooling mode or a setting that is not known; the known are listed.
     """
-    ignore = frozenset(ignore)
-    texts: dict[str, str] = {}
-    listed = _modules(directory, texts)
-    if not listed or listed[0][0] != "Transformer":
-        came = listed[0][0] if listed else "nothing"
-        raise ValueError(f"{directory / MODULES}: the first module is {came}, not a Transformer")
-    if not listed[1:]:
+    accepted, texts = frozenset(ignore), dict[str, str]()
+
+    def parsed(name: str, parse: Callable[..., Any], optional: bool = True) -> Any:
+        """What a function makes of the JSON in a file, {} where there is none."""
+        path = directory / name
+        values = read_json(path, optional=optional)
+        if path.is_file():
+            texts[name] = path.read_text(encoding="utf-8")
+        with errors_of(path):
+            return parse(values, accepted)
+
+    listed = _modules(directory / MODULES)
+    texts[MODULES] = (directory / MODULES).read_text(encoding="utf-8")
+    (first, transformer), *modules = listed or [("nothing", "")]
+    if first != "Transformer":
+        raise ValueError(f"{directory / MODULES}: the first module is {first}, not a Transformer")
+    if not modules:
         raise ValueError(f"{directory / MODULES}: no module pools tokens; add a Pooling")
-    _, transformer = listed[0]
-    steps: list[Step] = []
-    folders: list[str] = []
-    for kind, folder in listed[1:]:
-        name = f"{folder}/config.json"
-        values = _texts_of(directory, name, texts, needed=kind != "Normalize")
-        try:
-            steps.append(READERS[kind](values, ignore))
-        except ValueError as error:
-            raise ValueError(f"{directory / name}: {error}") from None
-        folders.append(folder)
-    settings = _transformer(directory, transformer, texts, ignore)
-    settings |= _settings(directory, texts, ignore)
+    steps = tuple(
+        parsed(f"{folder}/config.json", functools.partial(step_of, kind), kind == "Normalize")
+        for kind, folder in modules
+    )
+    names = [f"{transformer}/{name}" if transformer else name for name in TRANSFORMER]
+    limits = next((name for name in names if (directory / name).is_file()), names[0])
+    settings = parsed(limits, _limits) | parsed(SETTINGS, _settings)
     return Sentence(
-        steps=tuple(steps),
-        folders=tuple(folders),
+        steps=steps,
+        folders=tuple(folder for _, folder in modules),
         transformer=transformer,
         texts=Frozen(texts),
         source=str(directory / transformer),
@@ -160,88 +179,44 @@ def read(directory: Path, *, ignore: Iterable[str] = ()) -> Sentence:
     )
 
 
-# ---------------------------------------------------------------- the files of a directory
-
-
-def _modules(directory: Path, texts: dict[str, str]) -> list[tuple[str, str]]:
+def _modules(path: Path) -> list[tuple[str, str]]:
     """(kind, folder) of every module of modules.json."""
-    path = directory / MODULES
     values = parse_json(path.read_bytes(), path)
     try:
         entries = [(str(one["type"]), str(one["path"])) for one in values]
     except (TypeError, KeyError) as error:
         raise ValueError(f"{path} is no list of modules with 'type' and 'path': {error}") from None
-    texts[MODULES] = path.read_text(encoding="utf-8")
-    listed = []
+    modules = []
     for kind, folder in entries:
         library, *_, name = kind.split(".")
-        if library != "sentence_transformers" or name not in ("Transformer", *READERS):
+        if library != "sentence_transformers" or name not in ("Transformer", *KEYS):
             raise ValueError(
                 f"{path}: module {kind!r} is not supported; supported are Transformer, "
-                f"{', '.join(READERS)} of sentence_transformers (no code of a checkpoint is run)"
+                f"{', '.join(KEYS)} of sentence_transformers (no code of a checkpoint is run)"
             )
         if not re.fullmatch(r"\w[\w.-]*" + ("|" if name == "Transformer" else ""), folder):
             raise ValueError(f"{path}: {folder!r} is not the plain name of a folder")
-        listed.append((name, folder))
-    return listed
+        modules.append((name, folder))
+    return modules
 
 
-def _texts_of(
-    directory: Path, name: str, texts: dict[str, str], needed: bool = False
-) -> dict[str, Any]:
-    """The JSON object in a file of the directory, whose text is kept; {} where there is none."""
-    path = directory / name
-    values = read_json(path, optional=not needed)
-    if path.is_file():
-        texts[name] = path.read_text(encoding="utf-8")
-    return values
-
-
-def _transformer(
-    directory: Path, folder: str, texts: dict[str, str], ignore: frozenset[str]
-) -> dict[str, Any]:
+def _limits(values: dict[str, Any], ignore: frozenset[str]) -> dict[str, Any]:
     """`longest` and `lower`, from sentence_bert_config.json or one of its older names."""
-    prefix = f"{folder}/" if folder else ""
-    names = (prefix + name for name in TRANSFORMER if (directory / prefix / name).is_file())
-    name = next(names, prefix + TRANSFORMER[0])
-    values = _texts_of(directory, name, texts)
-    text = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
-    only = {
-        "transformer_task": "feature-extraction",
-        "module_output_name": "token_embeddings",
-        "modality_config": text,
-        **dict.fromkeys(("processing_kwargs", "query_expansion", "model_args", "model_kwargs")),
-        **dict.fromkeys(("tokenizer_args", "processor_kwargs", "config_args", "config_kwargs")),
-        **dict.fromkeys(("query_length", "document_length", "tokenizer_name_or_path")),
-    }
-    known = {"max_seq_length": int, "do_lower_case": bool, "unpad_inputs": bool}
-    check_keys(directory / name, values, known, only, ignore)
+    check_keys(values, LIMITS, ignore, NOT_IMPLEMENTED)
     return {"longest": values.get("max_seq_length"), "lower": bool(values.get("do_lower_case"))}
 
 
-def _settings(directory: Path, texts: dict[str, str], ignore: frozenset[str]) -> dict[str, Any]:
+def _settings(values: dict[str, Any], ignore: frozenset[str]) -> dict[str, Any]:
     """Prompts, similarity and truncation, from config_sentence_transformers.json."""
-    values = _texts_of(directory, SETTINGS, texts)
-    known = {
-        "prompts": dict,
-        "default_prompt_name": str,
-        "similarity_fn_name": str,
-        "truncate_dim": int,
-        "__version__": dict,
-        "requirements": (list, dict),
-    }
-    check_keys(directory / SETTINGS, values, known, {"model_type": "SentenceTransformer"}, ignore)
+    check_keys(values, DEFAULTS, ignore, {"model_type": "SentenceTransformer"})
     similarity = values.get("similarity_fn_name") or "cosine"
     if similarity not in SIMILARITIES:
-        raise ValueError(
-            f"{directory / SETTINGS}: similarity_fn_name={similarity!r}; known are "
-            f"{', '.join(SIMILARITIES)}"
-        )
+        raise ValueError(f"similarity_fn_name={similarity!r}; known are {', '.join(SIMILARITIES)}")
     prompts = {name: text or "" for name, text in (values.get("prompts") or {}).items()}
     default = values.get("default_prompt_name")
     if default is not None and default not in prompts:
         raise ValueError(
-            f"{directory / SETTINGS}: default_prompt_name={default!r} is none of the prompts "
+            f"default_prompt_name={default!r} is none of the prompts "
             f"({', '.join(prompts) or 'there are none'})"
         )
     return {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -28,10 +29,6 @@ from transformers_jax.sizes import check_count
 from transformers_jax.spelling import nearest
 from transformers_jax.together import check_together
 
-OPTIONS = (
-    *("batch_size", "prompt", "prompt_name", "normalize", "truncate_dim", "output"),
-    *("show_progress", "tokenizer"),
-)
 OTHERWISE = {  # what sentence-transformers calls them
     "normalize_embeddings": "that is normalize= here",
     "convert_to_numpy": "give output='numpy', as it is by default",
@@ -62,7 +59,7 @@ def encode(
             ("query", "document", ...), and "" means none. By default the directory's own default.
         normalize: whether vectors get length one, after truncation. By default they are as the
             directory's modules leave them.
-        truncate_dim: how many numbers of each vector are kept (Matryoshka, Kusupati et al. 2022);
+        truncate_dim: the length to which each vector is cut (Matryoshka, Kusupati et al. 2022);
             by default as many as the directory says, or all.
         output: "numpy" or "jax"; float32, or float64 of a model that is.
         show_progress: a bar on stderr; by default on a terminal, if there are several batches.
@@ -74,80 +71,77 @@ def encode(
             vectors do not have, texts that are none, or no tokenizer that belongs to the model.
     """
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import track
 
     sentence = sentence_of(model)
     for name in others:
-        hint = nearest(name, OPTIONS, otherwise=OTHERWISE)
-        raise TypeError(f"encode has no option {name!r}{hint}; it takes {', '.join(OPTIONS)}")
+        known = [*inspect.signature(encode).parameters][2:-1]
+        hint = nearest(name, known, otherwise=OTHERWISE)
+        raise TypeError(f"encode has no option {name!r}{hint}; it takes {', '.join(known)}")
     check_count("batch_size", batch_size)
-    check_count("truncate_dim", 1 if truncate_dim is None else truncate_dim)
     if output not in ("numpy", "jax"):
         raise ValueError(f"output={output!r}: expected 'numpy' or 'jax'")
     size = model.head.spec.size
-    keep = sentence.truncate if truncate_dim is None else truncate_dim
-    if keep is not None and keep > size:
-        raise ValueError(f"truncate_dim ({keep}) is more than the {size} numbers of a vector")
+    width = sentence.truncate or size
+    if truncate_dim is not None:
+        check_count("truncate_dim", truncate_dim)
+        width = truncate_dim
+    if width > size:
+        raise ValueError(f"truncate_dim ({width}) is more than the {size} numbers of a vector")
     front = chosen_prompt(sentence, prompt, prompt_name)
     tokenizer = _tokenizer_of(sentence) if tokenizer is None else tokenizer
     check_together(model, tokenizer)
-    one = isinstance(texts, str)
     if isinstance(texts, (bytes, Mapping)) or not isinstance(texts, Iterable):
         raise ValueError(f"texts are {type(texts).__name__}; expected a str, or several of them")
     strings = [texts] if isinstance(texts, str) else list(texts)
     for number, text in enumerate(strings):
         if not isinstance(text, str):
             raise ValueError(f"text {number} is {type(text).__name__}, not str")
-    embedded = np.zeros((len(strings), size), wide(model.dtype))
-    longest = most_tokens(model, sentence)
-    skip = _prompt_length(tokenizer, front, longest) if front and _skips(sentence) else None
-    order = np.argsort([-len(text) for text in strings], kind="stable")
     count = -(-len(strings) // batch_size)
     show = count > 1 and sys.stderr.isatty() if show_progress is None else show_progress
-    with Progress(console=Console(stderr=True), disable=not show) as progress:
-        task = progress.add_task("encoding", total=count)
-        span = -(-TOGETHER // batch_size) * batch_size
-        for start in range(0, len(strings), span):
-            places = order[start : start + span]
-            rows = tokenizer.batch(
-                [front + strings[n] for n in places],
-                max_length=longest,
-                truncation=longest is not None,
-                padding_side="right",  # rows are cut and filled further on
-            )
-            for some, vectors in _run(model, rows, batch_size, longest, skip):
-                embedded[places[some]] = np.asarray(vectors[: len(some)], embedded.dtype)
-                progress.advance(task)
-    embedded = embedded if keep is None else embedded[:, :keep]
+    embedded = np.zeros((len(strings), size), wide(model.dtype))
+    batches = _batches(model, tokenizer, [front + text for text in strings], batch_size, front)
+    for numbers, vectors in track(
+        batches, "encoding", total=count, console=Console(stderr=True), disable=not show
+    ):
+        embedded[numbers] = np.asarray(vectors[: len(numbers)], embedded.dtype)
+    embedded = embedded[:, :width]
     if normalize:
         embedded = embedded / np.maximum(np.linalg.norm(embedded, axis=1, keepdims=True), 1e-12)
-    embedded = embedded[0] if one else embedded
+    embedded = embedded[0] if isinstance(texts, str) else embedded
     return jnp.asarray(embedded) if output == "jax" else np.ascontiguousarray(embedded)
 
 
-def _run(
-    model: Any,
-    rows: dict[str, np.ndarray],
-    batch_size: int,
-    longest: int | None,
-    skip: int | None,
+def _batches(
+    model: Any, tokenizer: Any, texts: list[str], batch_size: int, prompt: str
 ) -> Iterator[tuple[np.ndarray, Array]]:
-    """(which rows, their vectors), batch by batch; the next is under way while one is read."""
-    lengths = rows["attention_mask"].sum(1)
-    order = np.argsort(-lengths, kind="stable")
-    more = {} if skip is None else {"prompt_length": np.int32(skip)}
+    """(the numbers of some texts, their vectors), batch by batch, texts of like length together;
+    the next is under way while one is read."""
+    sentence = sentence_of(model)
+    longest = most_tokens(model, sentence)
+    cut = {"max_length": longest, "truncation": longest is not None}
+    extra: dict[str, Any] = {}
+    if prompt and any(isinstance(s, Pool) and not s.include_prompt for s in sentence.steps):
+        extra = {"prompt_length": np.int32(_prompt_length(tokenizer, prompt, cut))}
+    by_size = np.argsort([-len(text) for text in texts], kind="stable")
+    span = -(-TOGETHER // batch_size) * batch_size
     waiting = []
-    for start in range(0, len(order), batch_size):
-        some = order[start : start + batch_size]
-        width, height = shape_of(int(lengths[some[0]]), len(some), batch_size, longest)
-        filled = np.resize(some, height)  # rows again, which nobody reads
-        inputs = {
-            name: np.pad(array[filled, :width], ((0, 0), (0, max(0, width - array.shape[1]))))
-            for name, array in rows.items()
-        }
-        waiting.append((some, model(**inputs, **more).sentence_embedding))
-        if len(waiting) > 1:
-            yield waiting.pop(0)
+    for start in range(0, len(texts), span):
+        numbers = by_size[start : start + span]
+        # rows are cut and filled further on
+        rows = tokenizer.batch([texts[n] for n in numbers], **cut, padding_side="right")
+        lengths = rows["attention_mask"].sum(1)
+        order = np.argsort(-lengths, kind="stable")
+        for batch in (order[n : n + batch_size] for n in range(0, len(order), batch_size)):
+            width, height = shape_of(int(lengths[batch[0]]), len(batch), batch_size, longest)
+            filled = np.resize(batch, height)  # rows again, which nobody reads
+            inputs = {
+                name: np.pad(array[filled, :width], ((0, 0), (0, max(0, width - array.shape[1]))))
+                for name, array in rows.items()
+            }
+            waiting.append((numbers[batch], model(**inputs, **extra).sentence_embedding))
+            if len(waiting) > 1:
+                yield waiting.pop(0)
     yield from waiting
 
 
@@ -218,14 +212,9 @@ def most_tokens(model: Any, sentence: Sentence) -> int | None:
     return min(real, default=None)
 
 
-def _skips(sentence: Sentence) -> bool:
-    return any(isinstance(step, Pool) and not step.include_prompt for step in sentence.steps)
-
-
-def _prompt_length(tokenizer: Any, prompt: str, longest: int | None) -> int:
+def _prompt_length(tokenizer: Any, prompt: str, cut: Mapping[str, Any]) -> int:
     """How many tokens of a text are its prompt: those in front, without what closes a text."""
-    rows = tokenizer.batch([prompt], max_length=longest, truncation=longest is not None)
-    ids = rows["input_ids"][0]
+    ids = tokenizer.batch([prompt], **cut)["input_ids"][0]
     added = tokenizer.inner.get_added_tokens_decoder()
     closed = int(ids[-1]) in added and added[int(ids[-1])].special
     return len(ids) - closed
@@ -241,7 +230,7 @@ def _tokenizer_of(sentence: Sentence) -> Any:
 
 
 def _stamps(source: str) -> tuple[tuple[str, int, int], ...]:
-    """What tells whether a tokenizer's files are those that were read: others may be there now."""
+    """Times and sizes of a tokenizer's files, which may have been replaced since they were read."""
     files = sorted(companions(Path(source)))
     return tuple((str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in files)
 

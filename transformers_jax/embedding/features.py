@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import jax
 import numpy as np
 from flax import nnx
 
-from transformers_jax.arrays import Array, Float, Params, is_traced
-from transformers_jax.explicit_axes import refuse_explicit, refuse_explicit_values
-from transformers_jax.inputs.arguments import concrete, narrow, traceable
-from transformers_jax.models.base import Model, check_model
+from transformers_jax.arrays import Array, Float
+from transformers_jax.models.base import Model, by_name, check_model
+from transformers_jax.models.output import Output
 from transformers_jax.models.wiring import Network
 from transformers_jax.nn.layers import unstack
-from transformers_jax.nn.param import bind, merge, mixed, params, split
+from transformers_jax.nn.param import bind, mixed, params
 from transformers_jax.nn.pooling import Pooling, pool
 from transformers_jax.nn.stack import Stack
 
@@ -35,7 +32,7 @@ def features(
     Args:
         layer: 0 is what goes into the first layer, -1 what leaves the last (and the final norm);
             several layers give a tuple, in their order. Of an encoder-decoder, the encoder's.
-        pooling: a vector per row, Float[B D], in place of one per token: "mean", "cls", "max",
+        pooling: a vector per row, Float[B D], instead of one per token: "mean", "cls", "max",
             "mean_sqrt_len_tokens", "weightedmean" or "lasttoken", over what `attention_mask` keeps.
         inputs: as of the model (of an encoder-decoder: of its encoder).
 
@@ -61,30 +58,37 @@ def features(
             f"layer {came}: there are 0 (the embeddings) to {depth}, or -1 to {-depth - 1} from "
             "the end"
         )
-    how = None if pooling is None else Pooling(mode=pooling)
-    places = tuple(int(n) % (depth + 1) for n in layers)
-    arguments = {"input_ids": input_ids, **inputs}
-    arguments = {name: value for name, value in arguments.items() if value is not None}
-    own = alone(model, name)
-    own.known(arguments)
-    definition, values = split(own)
-    refuse_explicit(arguments)
-    read = traceable if is_traced(arguments, values) else concrete
-    arguments = {name: read(name, value) for name, value in arguments.items()}
-    own.check(arguments)
-    arguments = {name: narrow(value) for name, value in arguments.items()}
-    states = _run(definition, places, how, values, arguments)
+    below = LayersBelow(model, name)
+    below.layers = tuple(int(n) % (depth + 1) for n in layers)
+    below.pooling = None if pooling is None else Pooling(mode=pooling)
+    states = below.call("forward", input_ids=input_ids, **inputs).hidden_states
     return states[0] if one else states
 
 
-def alone(model: Any, name: str, layers: int | None = None) -> Network:
-    """One tower of a model, without pooler and head, and with its first layers only; arrays are
-    shared."""
-    tower = model.towers[name]
-    stack = tower.stack if layers is None else shallow(tower.stack, layers)
-    own = Network({"stack": replace(tower, stack=stack, pooler=None, project=None)})
-    own.plan = model.plan
-    return own
+class LayersBelow(Network):
+    """One tower of a model, without pooler and head, of which a call computes the hidden states of
+    some layers only; arrays are shared."""
+
+    layers: tuple[int, ...]
+    pooling: Pooling | None
+
+    def __init__(self, model: Any, name: str, stack: Stack | None = None):
+        tower = model.towers[name]
+        parts = {"stack": tower.stack if stack is None else stack, "pooler": None, "project": None}
+        super().__init__({"stack": replace(tower, **parts)})
+        self.plan = model.plan
+
+    @by_name
+    def forward(self, **inputs: Any) -> Output:
+        last, several = max(self.layers), len(set(self.layers)) > 1
+        lower = LayersBelow(self, "stack", shallow(self.towers["stack"].stack, last))
+        out = Network.forward(lower, **inputs, output_hidden_states=several)
+        states = [out.hidden_states[n] if several else out.last_hidden_state for n in self.layers]
+        if self.pooling is not None:
+            valid = inputs.get("attention_mask")
+            valid = None if valid is None else valid > 0
+            states = [pool(x, self.pooling, valid) for x in states]
+        return Output(hidden_states=tuple(states))
 
 
 def shallow(stack: Stack, count: int) -> Stack:
@@ -102,23 +106,3 @@ def shallow(stack: Stack, count: int) -> Stack:
         cut.spec = replace(own, order=())
         cut.blocks = nnx.List(list(cut.blocks)[:count])
     return cut
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _run(
-    definition: Any,
-    places: tuple[int, ...],
-    pooling: Pooling | None,
-    values: Params,
-    inputs: dict[str, Any],
-) -> tuple[Array, ...]:
-    refuse_explicit_values(values, inputs)
-    model = alone(merge(definition, values), "stack", max(places))
-    several = len(set(places)) > 1
-    out = model.forward(**inputs, output_hidden_states=several)
-    states = [out.hidden_states[n] if several else out.last_hidden_state for n in places]
-    if pooling is not None:
-        valid = inputs.get("attention_mask")
-        valid = None if valid is None else valid > 0
-        states = [pool(x, pooling, valid) for x in states]
-    return tuple(states)

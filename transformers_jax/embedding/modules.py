@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from transformers_jax.nn.sentence import Drop, Normalise, Pool, Project, Standardise, Step
@@ -24,14 +25,38 @@ ACTIVATIONS = {  # classes of torch.nn, and what Hugging Face calls the function
 }
 
 
+FIELDS = dict(module_input_name=str, module_output_name=str)
+KEYS: dict[str, dict[str, Any]] = {  # of the config of each kind of module, and their types
+    "Pooling": dict(
+        embedding_dimension=int,
+        word_embedding_dimension=int,
+        include_prompt=bool,
+        pooling_mode=(str, list),
+        **dict.fromkeys(FLAGS, bool),
+    ),
+    "Dense": dict(
+        in_features=int,
+        out_features=int,
+        bias=bool,
+        use_residual=bool,
+        activation_function=str,
+        **FIELDS,
+    ),
+    "Normalize": FIELDS,
+    "LayerNorm": dict(dimension=int),
+    "Dropout": dict(dropout=(int, float)),
+}
+REQUIRED = {"Dense": ("in_features", "out_features"), "LayerNorm": ("dimension",)}
+
+
 def check_keys(
-    where: Any,
     values: Mapping[str, Any],
     known: Mapping[str, Any],
-    only: Mapping[str, Any],
     ignore: frozenset[str],
+    only: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Every key is known and of its type, or has the only value that is implemented."""
+    """Raises ValueError unless every key is known and of its type, or has the only value that is
+    implemented."""
     problems = []
     for key, value in values.items():
         if key in ignore or value is None:
@@ -47,33 +72,36 @@ def check_keys(
         elif known[key] is int and value < 1:
             problems.append(f"{key}={value!r} must be at least 1")
     if problems:
-        prefix = f"{where}: " if where else ""
-        raise ValueError(prefix + "; ".join(problems))
+        raise ValueError("; ".join(problems))
 
 
-# ---------------------------------------------------------------- the configs of the modules
+def step_of(kind: str, values: Mapping[str, Any], ignore: frozenset[str]) -> Step:
+    """The step that a module's config describes.
+
+    Raises:
+        ValueError: keys that are unknown or missing, or of values that are.
+    """
+    modes = [key for key in values if key.startswith("pooling_mode_") and key not in FLAGS]
+    if kind == "Pooling" and modes:
+        raise ValueError(f"pooling mode {modes[0]!r} is unknown; known are {', '.join(FLAGS)}")
+    check_keys(values, KEYS[kind], ignore)
+    if missing := [key for key in REQUIRED.get(kind, ()) if key not in values]:
+        raise ValueError(f"{' and '.join(missing)} missing")
+    return STEPS[kind](values)
 
 
-FIELDS = {"module_input_name": str, "module_output_name": str}
-
-
-def _ends(values: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """Which field a module reads, and which it writes."""
     reads = values.get("module_input_name") or "sentence_embedding"
     writes = values.get("module_output_name") or reads
     names = ("sentence_embedding", "token_embeddings")
-    for key, name in (("module_input_name", reads), ("module_output_name", writes)):
+    for key, name in zip(FIELDS, (reads, writes)):
         if name not in names:
             raise ValueError(f"{key}={name!r}: expected one of {', '.join(names)}")
     return {"reads": reads, "writes": writes}
 
 
-def _pool(values: Mapping[str, Any], ignore: frozenset[str]) -> Pool:
-    known: dict[str, Any] = {"embedding_dimension": int, "word_embedding_dimension": int}
-    known |= {"include_prompt": bool, **dict.fromkeys(FLAGS, bool), "pooling_mode": (str, list)}
-    if wrong := [key for key in values if key.startswith("pooling_mode_") and key not in known]:
-        raise ValueError(f"pooling mode {wrong[0]!r} is unknown; known are {', '.join(FLAGS)}")
-    check_keys(None, values, known, {}, ignore)
+def _pool(values: Mapping[str, Any]) -> Pool:
     modes = values.get("pooling_mode")
     if modes is None:
         modes = [mode for key, mode in FLAGS.items() if values.get(key)] or ["mean"]
@@ -82,11 +110,7 @@ def _pool(values: Mapping[str, Any], ignore: frozenset[str]) -> Pool:
     return Pool(modes, included is None or included)
 
 
-def _project(values: Mapping[str, Any], ignore: frozenset[str]) -> Project:
-    known = {"in_features": int, "out_features": int, "bias": bool, "use_residual": bool, **FIELDS}
-    check_keys(None, values, {**known, "activation_function": str}, {}, ignore)
-    if missing := [key for key in ("in_features", "out_features") if key not in values]:
-        raise ValueError(f"{' and '.join(missing)} missing")
+def _project(values: Mapping[str, Any]) -> Project:
     path = values.get("activation_function") or "torch.nn.modules.activation.Tanh"
     act = ACTIVATIONS.get(path.rpartition(".")[2]) if path.startswith("torch.nn.") else None
     if act is None:
@@ -94,37 +118,15 @@ def _project(values: Mapping[str, Any], ignore: frozenset[str]) -> Project:
             f"activation_function={path!r} is unknown; known are, of torch.nn, "
             f"{', '.join(ACTIVATIONS)}"
         )
-    return Project(
-        width=values["in_features"],
-        size=values["out_features"],
-        act=act,
-        bias=values.get("bias", True),
-        residual=values.get("use_residual", False),
-        **_ends(values),
-    )
+    width, size = values["in_features"], values["out_features"]
+    bias, residual = values.get("bias", True), values.get("use_residual", False)
+    return Project(width, size, act, bias, residual, **_fields(values))
 
 
-def _standardise(values: Mapping[str, Any], ignore: frozenset[str]) -> Standardise:
-    check_keys(None, values, {"dimension": int}, {}, ignore)
-    if "dimension" not in values:
-        raise ValueError("dimension missing")
-    return Standardise(values["dimension"])
-
-
-def _normalise(values: Mapping[str, Any], ignore: frozenset[str]) -> Normalise:
-    check_keys(None, values, FIELDS, {}, ignore)
-    return Normalise(**_ends(values))
-
-
-def _drop(values: Mapping[str, Any], ignore: frozenset[str]) -> Drop:
-    check_keys(None, values, {"dropout": (int, float)}, {}, ignore)
-    return Drop(float(values.get("dropout", 0.2)))
-
-
-READERS: dict[str, Callable[[Mapping[str, Any], frozenset[str]], Step]] = {
+STEPS: dict[str, Callable[[Mapping[str, Any]], Step]] = {
     "Pooling": _pool,
     "Dense": _project,
-    "Normalize": _normalise,
-    "LayerNorm": _standardise,
-    "Dropout": _drop,
+    "Normalize": lambda values: Normalise(**_fields(values)),
+    "LayerNorm": lambda values: Standardise(values["dimension"]),
+    "Dropout": lambda values: Drop(float(values.get("dropout", 0.2))),
 }

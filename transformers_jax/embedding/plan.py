@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +65,11 @@ def backbone(config: FamilyConfig) -> str:
     return "encoder" if "encoder" in config.HEADS.values() else "none"
 
 
-def asked(
+def sentence_for(
     head: str | None, model_path: Path | None, pooling: str | None, ignore: Iterable[str] = ()
 ) -> Sentence | None:
-    """What a directory (or, where there is none, `pooling`) says of sentences; None if another
-    head is asked for.
+    """What a directory (or, where there is none, `pooling`) says of sentences; None for another
+    head.
 
     Raises:
         ValueError: a pooling for another head, or beside a modules.json; see `directory.read`.
@@ -77,42 +78,48 @@ def asked(
         if pooling is not None:
             raise ValueError(f"pooling={pooling!r} belongs to head='embedding', not to {head!r}")
         return None
-    if model_path is not None and model_path.is_dir() and (model_path / MODULES).is_file():
+    folder = model_path if model_path is None or model_path.is_dir() else model_path.parent
+    if folder is not None and folder == model_path and (folder / MODULES).is_file():
         if pooling is not None:
             raise ValueError(
-                f"pooling={pooling!r}, but {model_path / MODULES} says how tokens are pooled; "
+                f"pooling={pooling!r}, but {folder / MODULES} says how tokens are pooled; "
                 "leave it out, or load the transformer's own folder"
             )
-        return read(model_path, ignore=ignore)
-    folder = (
-        None if model_path is None else model_path if model_path.is_dir() else model_path.parent
-    )
+        return read(folder, ignore=ignore)
     steps = () if pooling is None else (Pool((pooling,)),)
     return Sentence(steps, source=None if folder is None else str(folder))
 
 
-def planned(plan: Plan, sentence: Sentence, checkpoint: Checkpoint | None = None) -> EmbeddingPlan:
+def with_sentence(
+    plan: Plan, sentence: Sentence, checkpoint: Checkpoint | None = None
+) -> EmbeddingPlan:
     """The plan with the steps of sentences behind it.
 
-    Without any pooling given, tokens are averaged; those of a causal language model are stood for
-    by the last, which alone attends to all (as in sentence-transformers).
+    Without any pooling given, tokens are averaged; of a causal language model the last is taken,
+    which alone attends to all (as in sentence-transformers).
     """
-    architecture = next(iter(plan.config.architectures), "")
-    usual = "lasttoken" if architecture.endswith("ForCausalLM") else "mean"
-    sentence = (
-        sentence if sentence.steps else dataclasses.replace(sentence, steps=(Pool((usual,)),))
-    )
+    if not sentence.steps:
+        causal = next(iter(plan.config.architectures), "").endswith("ForCausalLM")
+        sentence = dataclasses.replace(
+            sentence, steps=(Pool(("lasttoken" if causal else "mean",)),)
+        )
     values = {field.name: getattr(plan, field.name) for field in dataclasses.fields(Plan)}
     whole = EmbeddingPlan(**values, sentence=sentence)
-    if checkpoint is None:
-        return dataclasses.replace(whole, pooler=False)
-    execution = dataclasses.replace(plan.execution, layers="stacked")  # as tables see it
-    model = dataclasses.replace(whole.uniform, execution=execution).build()
-    ours = {path: leaf.shape for path, leaf in flatten(params(model)).items()}
-    report = whole.table.check(checkpoint.shapes, ours, strict=False)
-    absent = [path for paths in report.absent.values() for path in paths]
-    lacks = any(path.startswith("pooler.") for path in absent)
-    return dataclasses.replace(whole, pooler=not lacks)
+    pooled = checkpoint is not None and _has_pooler(whole, checkpoint)
+    return dataclasses.replace(whole, pooler=pooled)
+
+
+def abstract(plan: Plan) -> Model:
+    """The model without arrays, its parameters stacked as weight tables name them."""
+    execution = dataclasses.replace(plan.execution, layers="stacked")
+    return dataclasses.replace(plan.uniform, execution=execution).build()
+
+
+def _has_pooler(plan: EmbeddingPlan, checkpoint: Checkpoint) -> bool:
+    shapes = {path: leaf.shape for path, leaf in flatten(params(abstract(plan))).items()}
+    report = plan.table.check(checkpoint.shapes, shapes, strict=False)
+    absent = itertools.chain.from_iterable(report.absent.values())
+    return not any(path.startswith("pooler.") for path in absent)
 
 
 def write_modules(

@@ -12,8 +12,7 @@ import numpy as np
 
 from transformers_jax.hub.files import Checkpoint
 from transformers_jax.hub.fill import Fill, Piece
-
-ALIGNED = 64  # bytes: what the CPU's runtime asks of memory that it takes over
+from transformers_jax.hub.header import ALIGNED, aligned_bytes
 
 
 def blocks(
@@ -26,7 +25,7 @@ def blocks(
     if piece.axis is None or piece.stop == piece.start:
         return [(piece.start, piece.stop)]
     unit = piece.unit
-    tensor = checkpoint.tensors[fill.name][1]
+    tensor = checkpoint.tensors[fill.name]
     row = max(1, tensor.nbytes // max(1, fill.shape[0]))
     count = max(1, min(local // unit, budget // (row * unit)))
     length = count * unit
@@ -41,9 +40,7 @@ def host_zeros(target: jax.ShapeDtypeStruct) -> np.ndarray:
     """Zeros in memory that a CPU device can take over without a copy."""
     dtype = np.dtype(target.dtype)
     size = math.prod(target.shape) * dtype.itemsize
-    memory = np.zeros(size + ALIGNED, np.uint8)
-    start = -memory.ctypes.data % ALIGNED
-    return memory[start : start + size].view(dtype).reshape(target.shape)
+    return aligned_bytes(size).view(dtype).reshape(target.shape)
 
 
 def fill_host(
@@ -55,11 +52,11 @@ def fill_host(
 ) -> bool:
     """Moves one piece of a tensor into NumPy arrays, `budget` bytes at a time; False if something
     in it was not finite."""
-    part, axis, finite = piece.part, piece.axis, True
+    axis, finite = piece.axis, True
     for start, stop in blocks(piece, fill, checkpoint, piece.stop - piece.start, budget):
         block = checkpoint.read(fill.name, start, stop)
         first = (start - piece.start) // piece.unit
-        for path, values in zip(part.paths, piece.ours(block)):
+        for path, values in zip(piece.paths, piece.ours(block)):
             where: tuple[Any, ...] = (*fill.lead, ...)  # a view, of one number too
             _copy(values, arrays[path][where], axis, first)
         finite &= _is_finite(block)

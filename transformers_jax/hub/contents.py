@@ -84,8 +84,9 @@ def adapter_beside(folder: Path) -> str | None:
     if not (folder / ADAPTER).is_file():
         return None
     return (
-        f"{folder} holds a PEFT adapter ({ADAPTER}) beside {SINGLE}, and which of the two is meant "
-        f"is not told: the file {folder / SINGLE} is the model without it; {merging(folder)}"
+        f"{folder} holds a PEFT adapter ({ADAPTER}) beside {SINGLE}, and it is not clear "
+        f"which of the two to load: the file {folder / SINGLE} is the model without it; "
+        f"{merging(folder)}"
     )
 
 

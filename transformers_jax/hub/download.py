@@ -6,6 +6,7 @@ a cached model needs no network at all, and that an unreachable hub says so with
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -133,19 +134,15 @@ def _cached(model: str, where: _Where, subfolder: str) -> Path | None:
 
 
 def _has_weights(folder: Path) -> bool:
-    kinds = (("model.safetensors", "safetensors"), ("flax_model.msgpack", "msgpack"))
-    return any(_is_whole(folder, single, kind) for single, kind in kinds)
-
-
-def _is_whole(folder: Path, single: str, kind: str) -> bool:
     """Whether the weights are there, in one file or in all the shards that an index names."""
-    if (folder / single).exists():
-        return True
-    index = folder / f"{single}.index.json"
-    if not index.exists():
-        return False
-    shards = set(re.findall(rf'"([^"]+\.{kind})"', index.read_text(errors="replace")))
-    return bool(shards) and all("/" not in name and (folder / name).exists() for name in shards)
+    for single, kind in (("model.safetensors", "safetensors"), ("flax_model.msgpack", "msgpack")):
+        index = folder / f"{single}.index.json"
+        text = index.read_text(errors="replace") if index.exists() else ""
+        shards = set(re.findall(rf'"([^"]+\.{kind})"', text))
+        whole = shards and all("/" not in name and (folder / name).exists() for name in shards)
+        if whole or (folder / single).exists():
+            return True
+    return False
 
 
 def _folder(path: Path, subfolder: str) -> Path:
@@ -177,17 +174,15 @@ def _reachable(endpoint: str) -> bool:
     if proxy and not urllib.request.proxy_bypass(url.hostname or ""):
         url = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     port = url.port or (443 if url.scheme == "https" else 80)
-    answers: list[bool] = []
+    connected: list[bool] = []
 
-    def ask() -> None:
-        try:
+    def connect() -> None:
+        with contextlib.suppress(OSError):
             socket.create_connection((url.hostname, port), PATIENCE).close()
-            answers.append(True)
-        except OSError:
-            pass
+            connected.append(True)
 
     # In a thread, because looking up a name has no time limit of its own.
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(PATIENCE + 0.5)
-    return bool(answers)
+    return bool(connected)

@@ -1,7 +1,7 @@
 """Checkpoints on disk: safetensors files, alone or sharded with an index, read tensor by tensor.
 
-Files that others made are opened only after `header` has looked at them and after the safetensors
-library has accepted them too. Where there are none, Flax's are read (`flax_msgpack`). Nothing here
+Files that others made are opened only after `header` and the safetensors library have accepted
+them. Where there are none, Flax's are read (`flax_msgpack`). Nothing here
 ever unpickles. Writing streams one tensor at a time and is laid out as PyTorch's `save_pretrained`
 lays it out, byte for byte.
 """
@@ -32,6 +32,7 @@ from transformers_jax.hub.header import (
     parse_header,
     read_header,
 )
+from transformers_jax.json_files import errors_of
 from transformers_jax.publish import publish, publish_json
 from transformers_jax.sizes import parse_bytes
 
@@ -47,30 +48,23 @@ class Checkpoint:
     """The tensors of one or several files; nothing is in memory until it is read."""
 
     path: Path
-    tensors: Mapping[str, tuple[Path, Tensor]]
+    tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
 
     @property
-    def names(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-        """{name: (shape, dtype)}."""
-        return {name: (tensor.shape, tensor.dtype) for name, (_, tensor) in self.tensors.items()}
-
-    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """{name: shape}, what `Table.check` wants."""
-        return {name: tensor.shape for name, (_, tensor) in self.tensors.items()}
+        """{name: shape}, which `Table.check` compares."""
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The tensor called `name`, or its rows `start` to `stop` along axis 0, without reading the
-        others; in memory of its own, aligned for use without a copy.
+        """The tensor called `name`, or its rows `start` to `stop` along axis 0 (`Tensor.read`).
 
         Raises:
             ValueError: there is no such tensor, or the file has become shorter.
         """
         if name not in self.tensors:
             raise ValueError(f"{self.path} has no tensor {name!r}")
-        path, tensor = self.tensors[name]
-        return tensor.read(path, start, stop)
+        return self.tensors[name].read(start, stop)
 
 
 def confined(path: Path, origin: Path) -> Path:
@@ -99,7 +93,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Opens a .safetensors file, or a directory with `model.safetensors` or its index and shards,
     or, where it has neither, with `flax_model.msgpack` or its index and shards.
 
-    Only headers are read. Every tensor's place is checked; files that an index names must lie in
+    Only headers are read. Where every tensor lies is checked; files that an index names must lie in
     the directory itself.
 
     Raises:
@@ -115,31 +109,34 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             return _open_index(path)
         if path.suffix == ".json":
             raise ValueError(f"{path} holds no weights; give its directory, {path.parent}")
-        return _alone(path, path, _FLAX if path.suffix == _FLAX else _SAFE)
+        return Checkpoint(path, *_open_file(path, _FLAX if path.suffix == _FLAX else _SAFE))
     if (path / SINGLE).exists() and (problem := adapter_beside(path)):
         raise ValueError(problem)
-    for kind, single, index in (
+    for suffix, single, index in (
         (_SAFE, SINGLE, INDEX),
         (_FLAX, flax_msgpack.SINGLE, flax_msgpack.INDEX),
     ):
         if os.path.lexists(path / single):
-            return _alone(path, _inside(path, single, None, kind), kind)
+            return Checkpoint(path, *_open_file(_inside(path, single, suffix), suffix))
         if (path / index).exists():
             return _open_index(path / index)
-    here = sorted(os.listdir(path))
-    if problem := other_weights(path):
-        raise ValueError(problem)
-    others = [name for name in here if name.endswith(".safetensors")]
+    raise ValueError(other_weights(path) or _without_weights(path))
+
+
+def _without_weights(folder: Path) -> str:
+    """What a directory is that holds no weights of any kind, and what to do with it."""
+    names = sorted(os.listdir(folder))
+    others = [name for name in names if name.endswith(_SAFE)]
     hint = f"; give one of its files instead: {', '.join(others[:5])}" if others else ""
-    if not others and "config.json" in here:
+    if not others and "config.json" in names:
         hint = "; a config alone makes a new model: tj.from_config(path, key=jax.random.key(0))"
-    if path.parent.name == "snapshots":  # of the hub's cache
+    if folder.parent.name == "snapshots":  # of the hub's cache
         hint += (
             ". Of a hub id only JSON, safetensors and tokenizer files are downloaded: if the hub "
             "shows weights of another kind, download them (hf download ID --local-dir DIR) and "
             "give DIR, which tells what to do with them"
         )
-    raise ValueError(f"{path} has neither {SINGLE} nor {INDEX}{hint}")
+    return f"{folder} has neither {SINGLE} nor {INDEX}{hint}"
 
 
 @dataclass(frozen=True)
@@ -213,68 +210,53 @@ def save(
     return [directory / name for name in names]
 
 
-def _open_file(path: Path, kind: str = _SAFE) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    if kind == _FLAX:
+def _open_file(path: Path, suffix: str = _SAFE) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if suffix == _FLAX:
         return flax_msgpack.read_names(path), {"format": "flax"}
-    tensors, metadata = read_header(path)
-    try:  # a second opinion: the reference reader must accept the file and see the same names
-        with safe_open(path, framework="numpy") as file:
-            agreed = set(file.keys()) == set(tensors)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{path}: refused by safetensors ({error})") from None
-    if not agreed:
-        raise ValueError(f"{path}: safetensors sees other names in it")
-    return tensors, metadata
-
-
-def _alone(path: Path, file: Path, kind: str = _SAFE) -> Checkpoint:
-    tensors, metadata = _open_file(file, kind)
-    return Checkpoint(path, {name: (file, tensor) for name, tensor in tensors.items()}, metadata)
+    return read_header(path)
 
 
 def _open_index(path: Path) -> Checkpoint:
     with open_regular(path) as file:
         raw = file.read(MAX_HEADER + 1)
-    try:
+    with errors_of(path):
         index = parse_header(raw, "the index")
-        places = index.get("weight_map") if isinstance(index, dict) else None
-        if not isinstance(places, dict) or any(not isinstance(v, str) for v in places.values()):
+        shards = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(shards, dict) or any(not isinstance(v, str) for v in shards.values()):
             raise ValueError("the index needs a 'weight_map' from tensor names to file names")
-        for name in places:
+        for name in shards:
             check_name(name)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    kind = _FLAX if path.name == flax_msgpack.INDEX else _SAFE
-    files = {name: _inside(path.parent, name, path, kind) for name in sorted({*places.values()})}
+    suffix = _FLAX if path.name == flax_msgpack.INDEX else _SAFE
+    files = {n: _inside(path.parent, n, suffix, path) for n in sorted({*shards.values()})}
     if absent := [name for name, file in files.items() if not file.exists()]:
         raise ValueError(
             f"{path}: these shards are missing: {', '.join(absent)} ({len(absent)} of "
             f"{len(files)}); copy or download them into {path.parent}"
         )
-    tensors: dict[str, tuple[Path, Tensor]] = {}
+    if suffix == _FLAX:
+        shards = {flax_msgpack.torch_name(name): shard for name, shard in shards.items()}
+    tensors: dict[str, Tensor] = {}
     metadata: dict[str, str] = {}
-    for name, file in files.items():
-        members, notes = _open_file(file, kind)
+    for shard, file in files.items():
+        members, notes = _open_file(file, suffix)
         if twice := sorted(set(members) & set(tensors)):
-            raise ValueError(f"{path}: tensor {twice[0]!r} is in two shards, also in {name}")
-        tensors.update({key: (file, tensor) for key, tensor in members.items()})
-        metadata.update(notes)
-    if kind == _FLAX:
-        places = {flax_msgpack.torch_name(name): file for name, file in places.items()}
-    wrong = [k for k, v in places.items() if k not in tensors or tensors[k][0] != files[v]]
-    if wrong or len(tensors) != len(places):
-        wrong += sorted(set(tensors) - set(places))
-        raise ValueError(f"{path}: index and shards disagree about {', '.join(wrong[:10])}")
+            raise ValueError(f"{path}: tensor {twice[0]!r} is in two shards, also in {shard}")
+        tensors |= members
+        metadata |= notes
+    expected = {name: files[shard] for name, shard in shards.items()}
+    wrong = {*expected.items()} ^ {(name, tensor.path) for name, tensor in tensors.items()}
+    if wrong:
+        names = ", ".join(sorted({name for name, _ in wrong})[:10])
+        raise ValueError(f"{path}: index and shards disagree about {names}")
     return Checkpoint(path.parent, tensors, metadata)
 
 
-def _inside(directory: Path, name: str, index: Path | None = None, kind: str = _SAFE) -> Path:
+def _inside(directory: Path, name: str, suffix: str, index: Path | None = None) -> Path:
     """The file `name` of a directory, which must be a plain name and really lie there."""
-    if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,250}}{re.escape(kind)}", name):
-        where = index or directory
-        raise ValueError(f"{where}: {name[:200]!r} is not a plain file name ending in {kind}")
+    if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,250}}{re.escape(suffix)}", name):
+        raise ValueError(
+            f"{index or directory}: {name[:200]!r} is not a plain file name ending in {suffix}"
+        )
     return confined(directory / name, directory)
 
 
@@ -305,8 +287,8 @@ def _write(path: Path, entries: Mapping[str, Entry], metadata: Mapping[str, str]
     def check(draft: Path) -> None:
         read_back, notes = _open_file(draft)
         written = {name: (tensor.shape, tensor.dtype) for name, tensor in read_back.items()}
-        wanted = {name: (tuple(e.shape), np.dtype(e.dtype)) for name, e in entries.items()}
-        if written != wanted or notes != dict(metadata):
+        expected = {name: (tuple(e.shape), np.dtype(e.dtype)) for name, e in entries.items()}
+        if written != expected or notes != dict(metadata):
             raise ValueError(f"{draft}: the header read back is not the one written")
 
     publish(path, write, check)

@@ -11,48 +11,54 @@ from typing import Any
 import numpy as np
 from einops import rearrange
 
-from transformers_jax.hub.layout import Part, Shape, show
+from transformers_jax.hub.layout import Shape, Side, show
 from transformers_jax.hub.row import Row
+from transformers_jax.json_files import errors_of
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows `start` to `stop` (axis 0) of a tensor of theirs; `part` says what they are.
+    """Rows `start` to `stop` (axis 0) of a tensor of theirs, which hold the parameters `paths`.
 
-    `axis` is the axis of our parameters along which rows of theirs follow one another; None: none.
+    `left` and `right` are the pattern of theirs and ours, `sizes` the lengths of its letters.
     """
 
-    part: Part
-    start: int
-    stop: int
+    paths: tuple[str, ...]
+    left: Side
+    right: Side
     sizes: tuple[tuple[str, int], ...]
-    axis: int | None
+    shape: Shape
+    start: int
+
+    @property
+    def stop(self) -> int:
+        """Where the rows end."""
+        return self.start + (self.shape[0] if self.shape else 1)
+
+    @property
+    def axis(self) -> int | None:
+        """The axis of our parameters along which rows of theirs follow one another; None: none."""
+        right = self.right[1:] if len(self.paths) > 1 else self.right
+        first = self.left[0][:1] if self.left else ("1",)
+        return right.index(first) if first != ("1",) and first in right else None
 
     @property
     def unit(self) -> int:
         """How many rows of theirs make one step along `axis`."""
-        if self.axis is None or self.part.left is None:
-            return 1
-        sizes = dict(self.sizes)
-        return math.prod(sizes.get(letter, 1) for letter in self.part.left[0][1:])
+        sizes = {"1": 1, **dict(self.sizes)}
+        return 1 if self.axis is None else math.prod(sizes[name] for name in self.left[0][1:])
 
     def ours(self, rows: Any) -> list[Any]:
         """The values of each of our parameters in a run of rows of theirs."""
-        left, right = self.part.left, self.part.right
-        if left is None:
-            return [rows]
-        run = left[0][0] if self.axis is not None else ""  # as long as the run is
-        known = {letter: size for letter, size in self.sizes if letter != run}
-        values = rearrange(rows, f"{show(left)} -> {show(right)}", **known)
-        return [values[n] for n in range(len(self.part.paths))] if self.part.fused else [values]
+        run = "" if self.axis is None else self.left[0][0]  # as long as the run is
+        sizes = {letter: size for letter, size in self.sizes if letter != run}
+        values = rearrange(rows, f"{show(self.left)} -> {show(self.right)}", **sizes)
+        return list(values) if len(self.paths) > 1 else [values]
 
     def theirs(self, values: list[np.ndarray]) -> np.ndarray:
         """All rows of theirs from the values of our parameters."""
-        left, right = self.part.left, self.part.right
-        if left is None:
-            return values[0]
-        ours = np.stack(values) if self.part.fused else values[0]
-        return rearrange(ours, f"{show(right)} -> {show(left)}", **dict(self.sizes))
+        ours = np.stack(values) if len(self.paths) > 1 else values[0]
+        return rearrange(ours, f"{show(self.right)} -> {show(self.left)}", **dict(self.sizes))
 
 
 @dataclass(frozen=True)
@@ -99,25 +105,22 @@ def fill_of(
     Raises:
         ValueError: a pattern that does not fit the shapes of our parameters.
     """
-    pieces, start, tail = [], 0, None
-    for part in row.parts:
-        for path in part.paths:
-            shape = tuple(ours[path][len(lead) :])
-            if shape != tuple(ours[part.paths[0]][len(lead) :]):
-                raise ValueError(f"table row {row.theirs!r}: {path} has another shape, {shape}")
-        shape = tuple(ours[part.paths[0]][len(lead) :])
-        try:
-            whole = part.shape(shape, sizes)
-            letters = {} if part.left is None else part.sizes(shape, sizes)
-        except ValueError as error:
-            raise ValueError(f"table row {row.theirs!r}: {error}") from None
-        if len(row.parts) > 1 and (not whole or tail not in (None, whole[1:])):
-            raise ValueError(f"table row {row.theirs!r}: the parts differ beyond axis 0")
-        tail, rows_here = whole[1:], whole[0] if whole else 1
-        known = tuple((k, v) for k, v in letters.items() if k != "1")
-        axis = part.rows_are() if whole else None
-        pieces.append(Piece(part, start, start + rows_here, known, axis))
-        start += rows_here
-    shape = (start, *tail) if len(row.parts) > 1 else whole
+    shapes = {path: tuple(ours[path][len(lead) :]) for path in row.ours}
+    pieces: list[Piece] = []
+    with errors_of(f"table row {row.theirs!r}"):
+        for part in row.parts:
+            shape = shapes[part.paths[0]]
+            for path in part.paths:
+                if shapes[path] != shape:
+                    raise ValueError(f"{path} has another shape, {shapes[path]}")
+            left, right, lengths = part.fitted(shape, sizes)
+            theirs = tuple(math.prod(lengths[letter] for letter in axis) for axis in left)
+            letters = tuple((letter, size) for letter, size in lengths.items() if letter != "1")
+            start = pieces[-1].stop if pieces else 0
+            pieces.append(Piece(part.paths, left, right, letters, theirs, start))
+        behind = pieces[0].shape[1:]
+        if len(pieces) > 1 and any(not p.shape or p.shape[1:] != behind for p in pieces):
+            raise ValueError("the parts differ beyond axis 0")
+    shape = (pieces[-1].stop, *behind) if pieces[0].shape else ()
     name = row.name(lead)
     return Fill(name, name, row, lead, shape, tuple(pieces))

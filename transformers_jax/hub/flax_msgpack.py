@@ -1,9 +1,9 @@
 """Flax's msgpack files, as transformers wrote them up to its version 4: flax_model.msgpack.
 
-Nested maps of names, at whose ends arrays lie as extension values: msgpack again, of a shape, the
-name of a dtype and bytes; beyond a gigabyte as a map of chunks. A file is walked once, past the
-bytes of its arrays, and every length in it is checked against the file, so that nothing is in
-memory until it is read, and nothing is ever executed.
+Nested maps of names, whose leaves are extension values: msgpack again, of an array's shape, the
+name of its dtype and its bytes; an array beyond a gigabyte is a map of its parts. A file is walked
+once, past the bytes of its arrays, and every length in it is checked against the file, so that
+nothing is in memory until it is read, and nothing is ever executed.
 
 Flax's modules call `kernel`, `embedding` and `scale` what PyTorch's call `weight`, and keep the
 transpose of a Linear's; with that said, names are those of PyTorch's files, which the tables know.
@@ -11,13 +11,12 @@ transpose of a Linear's; with that said, names are those of PyTorch's files, whi
 
 from __future__ import annotations
 
-import math
-import os
-from dataclasses import dataclass
+import mmap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import msgpack
 
 from transformers_jax.hub.header import (
     DTYPES,
@@ -26,8 +25,8 @@ from transformers_jax.hub.header import (
     Tensor,
     check_name,
     open_regular,
-    read_array,
 )
+from transformers_jax.json_files import errors_of
 
 SINGLE = "flax_model.msgpack"
 INDEX = "flax_model.msgpack.index.json"
@@ -35,66 +34,29 @@ INDEX = "flax_model.msgpack.index.json"
 WEIGHTS = ("kernel", "embedding", "scale")
 """What PyTorch calls `weight`, at the end of a name."""
 DEEPEST = 64  # maps within maps; models have about ten
-CHUNKED = "__msgpack_chunked_array__"
-NDARRAY, SCALAR = 1, 3  # Flax's codes of extension values; 2 is a complex number
-
-
-@dataclass(frozen=True, slots=True)
-class FlaxTensor(Tensor):
-    """A tensor in a msgpack file: `parts` are (offset, bytes) of its chunks, one after the other.
-
-    `shape` is PyTorch's; `turned` says that the file holds the transpose.
-    """
-
-    parts: tuple[tuple[int, int], ...] = ()
-    turned: bool = False
-
-    def read(self, path: Path, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows `start` to `stop`, or all of it. Of a transpose the whole is read and cut."""
-        if not self.shape or self.turned:
-            whole = self._bytes(path, 0, self.nbytes).view(self.dtype)
-            whole = whole.reshape(self.shape[::-1]).T
-            return np.ascontiguousarray(whole[start:stop] if self.shape else whole)
-        stop = self.shape[0] if stop is None else stop
-        row = math.prod(self.shape[1:]) * self.dtype.itemsize
-        raw = self._bytes(path, start * row, stop * row)
-        return raw.view(self.dtype).reshape(stop - start, *self.shape[1:])
-
-    def _bytes(self, path: Path, begin: int, end: int) -> np.ndarray:
-        """The bytes from `begin` to `end` of all parts together."""
-        chunks, place = [], 0
-        for offset, size in self.parts:
-            first, last = max(begin - place, 0), min(end - place, size)
-            if first < last:
-                chunks.append(read_array(path, offset + first, (last - first,), np.dtype(np.uint8)))
-            place += size
-        if len(chunks) == 1:
-            return chunks[0]
-        return np.concatenate([np.empty(0, np.uint8), *chunks])
+IN_PARTS = "__msgpack_chunked_array__"  # Flax's mark of an array that is a map of its parts
+ARRAYS = (1, 3)  # Flax's codes of arrays and of scalars among extension values
 
 
 def read_names(path: Path) -> dict[str, Tensor]:
-    """{PyTorch's name: FlaxTensor} of the arrays of a msgpack file.
+    """{PyTorch's name: Tensor} of the arrays of a msgpack file.
 
     Raises:
         ValueError: anything about the file that is not as it should be.
     """
-    with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        try:
-            walk = _Walk(file, size)
-            tree = walk.value(0)
-            if not isinstance(tree, dict) or walk.place != size:
+    with open_regular(path) as file, errors_of(path):
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            walk = _Walk(path, data)
+            tree = walk.value()
+            if not isinstance(tree, dict) or walk.offset != len(data):
                 raise ValueError(
                     "not a msgpack file of Flax parameters: it is no map of names from its first "
                     "byte to its last (a Git LFS pointer is fetched with git lfs pull)"
                 )
-            if set(tree) == {"params"}:  # as Flax's `init` gives them
-                tree = tree["params"]
-            arrays: dict[str, Tensor] = {}
-            _named(tree, (), arrays)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+        if set(tree) == {"params"}:  # as Flax's `init` gives them
+            tree = tree["params"]
+        arrays: dict[str, Tensor] = {}
+        _collect(tree, (), arrays)
     return arrays
 
 
@@ -104,146 +66,121 @@ def torch_name(path: str) -> str:
     return ".".join([*parents, "weight" if last in WEIGHTS else last])
 
 
-def _named(tree: Any, path: tuple[str, ...], arrays: dict[str, Tensor]) -> None:
+def _collect(tree: Any, path: tuple[str, ...], arrays: dict[str, Tensor]) -> None:
     """Puts the arrays below a node into `arrays`, by PyTorch's names."""
-    if isinstance(tree, dict) and CHUNKED in tree:
+    if isinstance(tree, dict) and IN_PARTS in tree:
         tree = _joined(tree, ".".join(path))
     if isinstance(tree, dict):
         for name, below in tree.items():
-            _named(below, (*path, name), arrays)
+            _collect(below, (*path, name), arrays)
         return
-    if not isinstance(tree, FlaxTensor):
+    if not isinstance(tree, Tensor):
         raise ValueError(f"{'.'.join(path)[:100]!r} is no array of parameters")
-    name, last = torch_name("/".join(path)), path[-1] if path else ""
+    name = torch_name("/".join(path))
     check_name(name)
     if name in arrays:
         raise ValueError(f"tensor {name!r} is there under two names of Flax's")
-    if last == "kernel":
+    if path[-1] == "kernel":
         if len(tree.shape) != 2:
             raise ValueError(
                 f"{'.'.join(path)} has the shape {list(tree.shape)}; a kernel of a Linear has two "
                 "sides, and no family here has another"
             )
-        shape = tree.shape[::-1]
-        tree = FlaxTensor(shape, tree.dtype, tree.offset, tree.parts, turned=True)
+        tree = replace(tree, shape=tree.shape[::-1], transposed=True)
     arrays[name] = tree
 
 
-def _joined(tree: dict[str, Any], name: str) -> FlaxTensor:
-    """The array of which a map holds chunks and shape, both numbered by text."""
-    sides, parts = (_listed(tree.get(key)) for key in ("shape", "chunks"))
-    if not parts or not all(type(n) is int for n in sides) or not all(
-        isinstance(part, FlaxTensor) and part.dtype == parts[0].dtype for part in parts
+def _joined(tree: dict[str, Any], name: str) -> Tensor:
+    """The array of which a map holds shape and parts, both numbered by text."""
+    lists: list[list[Any]] = [
+        list(part.values())
+        if isinstance(part, dict) and list(part) == [str(n) for n in range(len(part))]
+        else [None]
+        for part in (tree.get("shape"), tree.get("chunks"))
+    ]
+    sides, members = lists
+    if not all(type(n) is int for n in sides) or not members or not all(
+        isinstance(part, Tensor) and part.dtype == members[0].dtype for part in members
     ):  # fmt: skip
         raise ValueError(f"{name[:100]!r} is in chunks that cannot be put together")
-    whole = FlaxTensor(
-        tuple(sides),
-        parts[0].dtype,
-        parts[0].offset,
-        tuple(p for part in parts for p in part.parts),
-    )
-    if whole.nbytes != sum(size for _, size in whole.parts):
+    parts = tuple(run for part in members for run in part.parts)
+    whole = replace(members[0], shape=tuple(sides), parts=parts)
+    if whole.nbytes != sum(size for _, size in parts):
         raise ValueError(f"{name[:100]!r}: its chunks do not have the bytes of {list(sides)}")
     return whole
 
 
-def _listed(tree: Any) -> list[Any]:
-    """The values of a map whose names are "0", "1", ...; [None] of anything else."""
-    if not isinstance(tree, dict) or list(tree) != [str(n) for n in range(len(tree))]:
-        return [None]
-    return list(tree.values())
-
-
 class _Walk:
-    """Values of a msgpack file in their order; arrays by their places."""
+    """The values of a msgpack file in their order; of an array where it lies. The library's own
+    reader would take the bytes of all arrays into memory, so it sees what is between them."""
 
-    def __init__(self, file: Any, size: int):
-        self.file, self.end, self.place, self.values = file, size, 0, 0
+    def __init__(self, path: Path, data: mmap.mmap):
+        self.path, self.data, self.offset, self.values = path, data, 0, 0
 
-    def value(self, depth: int) -> Any:
-        """The next value: a map, text, a count, a truth value, or the place of an array."""
+    def value(self, depth: int = 0) -> Any:
+        """The next value: a map, text, a count, a truth value, or where an array lies."""
         self.values += 1
         if depth > DEEPEST or self.values > 4 * MAX_TENSORS:
             raise ValueError("nested too deeply, or more values than a model has parameters")
-        tag = self.count(1)
-        if tag < 0x80:
-            return tag
-        if 0xCC <= tag <= 0xCF:
-            return self.count(1 << tag - 0xCC)
-        if tag in (0xC2, 0xC3):
-            return tag == 0xC3
-        if (length := self.length(tag, 0xA0, 0xBF, 0xD9)) is not None:
-            return self.text(length)
-        if (length := self.length(tag, 0x80, 0x8F, 0xDE, smallest=2)) is not None:
-            return self.map(length, depth)
-        if tag in (0xC7, 0xC8, 0xC9):
-            return self.array(self.count(1 << tag - 0xC7))
-        if 0xD4 <= tag <= 0xD8:
+        tag = self.tag()
+        if 0x80 <= tag <= 0x8F or tag in (0xDE, 0xDF):
+            tree: dict[str, Any] = {}
+            for _ in range(self.unpack("read_map_header")):
+                name = self.value(depth + 1)
+                if not isinstance(name, str) or name in tree:
+                    raise ValueError(f"{str(name)[:100]!r} is no name, or is there twice")
+                tree[name] = self.value(depth + 1)
+            return tree
+        if 0xD4 <= tag <= 0xD8:  # an extension value of 1, 2, 4, 8 or 16 bytes
+            self.offset += 1
             return self.array(1 << tag - 0xD4)
-        raise ValueError(f"a value of the kind {tag:#x} at byte {self.place - 1}, where names and "
-                         "arrays are expected")  # fmt: skip
+        return self.array(self.count(tag - 0xC7)) if 0xC7 <= tag <= 0xC9 else self.unpack()
 
-    def map(self, length: int, depth: int) -> dict[str, Any]:
-        entries: dict[str, Any] = {}
-        for _ in range(length):
-            name = self.value(depth + 1)
-            if not isinstance(name, str) or name in entries:
-                raise ValueError(f"{str(name)[:100]!r} is no name, or is there twice")
-            entries[name] = self.value(depth + 1)
-        return entries
+    def tag(self) -> int:
+        """The byte that says what kind of value comes next."""
+        if self.offset >= len(self.data):
+            raise ValueError(f"truncated at byte {len(self.data)}")
+        return self.data[self.offset]
 
-    def array(self, length: int) -> FlaxTensor:
+    def array(self, length: int) -> Tensor:
         """The array in an extension value of `length` bytes: [shape, dtype's name, bytes]."""
-        code = self.count(1)
-        stop = self.place + length
-        if code not in (NDARRAY, SCALAR) or stop > self.end:
-            raise ValueError(f"an extension value of kind {code} at byte {self.place}, which is no "
-                             "array, or reaches beyond the file")  # fmt: skip
-        if self.length(self.count(1), 0x90, 0x9F, 0xDC, smallest=2) != 3:
-            raise ValueError(f"an array at byte {self.place} without shape, dtype and bytes")
-        sides = self.length(self.count(1), 0x90, 0x9F, 0xDC, smallest=2)
-        shape = tuple(self.value(DEEPEST) for _ in range(min(sides or 0, 33)))
-        name = self.value(DEEPEST)
-        size = self.length(self.count(1), 1, 0, 0xC4)
-        dtype = next((d for d in DTYPES.values() if d.name == name), None)
-        if sides is None or len(shape) > 32 or dtype is None or size is None or not all(
-            type(n) is int for n in shape
-        ):  # fmt: skip
-            raise ValueError(f"an array before byte {self.place} of the shape {list(shape)[:9]} "
-                             f"and the dtype {str(name)[:20]!r}, which is not known")  # fmt: skip
-        tensor = FlaxTensor(shape, dtype, self.place, ((self.place, size),))
-        if tensor.nbytes != size or self.place + size != stop:
-            raise ValueError(
-                f"an array of {name} and shape {list(shape)} has {tensor.nbytes} bytes; {size} are "
-                f"at byte {self.place}"
-            )
-        self.place = stop
-        self.file.seek(stop)
+        begin, stop = self.offset, self.offset + 1 + length
+        if stop > len(self.data) or self.data[begin] not in ARRAYS:
+            raise ValueError(f"an extension value at byte {begin} that is no array, or reaches "
+                             "beyond the file")  # fmt: skip
+        self.offset += 1
+        if self.unpack("read_array_header") != 3:
+            raise ValueError(f"an array at byte {begin} without shape, dtype and bytes")
+        shape, name = self.unpack(), self.unpack()
+        dtype = next((dtype for dtype in DTYPES.values() if dtype.name == name), None)
+        sides = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
+        if not sides or len(shape) > 32 or dtype is None:
+            raise ValueError(f"an array at byte {begin} of the shape {str(shape)[:40]} and the "
+                             f"dtype {str(name)[:20]!r}, which is not known")  # fmt: skip
+        size = self.count(self.tag() - 0xC4)
+        tensor = Tensor(tuple(shape), dtype, self.path, ((self.offset, size),))
+        if tensor.nbytes != size or self.offset + size != stop:
+            raise ValueError(f"an array at byte {begin} of {name} and shape {shape} does not have "
+                             f"{tensor.nbytes} bytes")  # fmt: skip
+        self.offset = stop
         return tensor
 
-    def length(self, tag: int, first: int, last: int, longer: int, smallest: int = 1) -> int | None:
-        """How long what a tag begins is, of a kind whose short tags are `first` to `last`, and
-        whose tags from `longer` on are followed by a length; None for another kind."""
-        if first <= tag <= last:
-            return tag - first
-        widths = [width for width in (1, 2, 4) if width >= smallest]
-        if longer <= tag < longer + len(widths):
-            return self.count(widths[tag - longer])
-        return None
+    def count(self, kind: int) -> int:
+        """The length behind a tag: of 1, 2 or 4 bytes for the kinds 0, 1 and 2."""
+        if not 0 <= kind <= 2:
+            raise ValueError(f"no bytes of an array at byte {self.offset}")
+        begin, self.offset = self.offset + 1, self.offset + 1 + (1 << kind)
+        return int.from_bytes(self.data[begin : self.offset], "big")
 
-    def count(self, width: int) -> int:
-        return int.from_bytes(self.take(width), "big")
-
-    def text(self, length: int) -> str:
-        if length > MAX_NAME:
-            raise ValueError(f"a name of {length} bytes at byte {self.place}")
+    def unpack(self, method: str = "unpack") -> Any:
+        """What msgpack's own reader gives of the next bytes."""
+        reader = msgpack.Unpacker(max_map_len=4 * MAX_TENSORS)
+        reader.feed(self.data[self.offset : self.offset + 2 * MAX_NAME])
         try:
-            return self.take(length).decode()
-        except UnicodeDecodeError:
-            raise ValueError(f"a name at byte {self.place} that is not UTF-8") from None
-
-    def take(self, length: int) -> bytes:
-        if length > self.end - self.place:
-            raise ValueError(f"truncated at byte {self.end}")
-        self.place += length
-        return bytes(self.file.read(length))
+            value = getattr(reader, method)()
+        except (msgpack.UnpackException, ValueError) as error:
+            raise ValueError(
+                f"no name, count or array at byte {self.offset}, or truncated ({error!r})"
+            ) from None
+        self.offset += reader.tell()
+        return value

@@ -1,9 +1,9 @@
 """The header of a safetensors file, read with suspicion before anything else opens the file.
 
-A file from the internet may lie about every number in it. `read_header` refuses what the format
-forbids, and also what it allows but no checkpoint needs: huge headers, hundreds of thousands of
-tensors, one name twice, names that look like paths. Every refusal is one ValueError with file and
-reason; none takes more than a second or a few hundred megabytes.
+A file from the internet may lie about every number in it. The safetensors library refuses what the
+format forbids; `read_header` refuses first what the format allows but no checkpoint needs: huge
+headers, hundreds of thousands of tensors, one name twice, names that look like paths. Every refusal
+is one ValueError with file and reason; none takes more than a second or a few hundred megabytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import re
 import stat
 import struct
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from transformers_jax.json_files import parse_json
+from transformers_jax.json_files import errors_of, parse_json
 
 MAX_HEADER = 25 * 10**6
 MAX_TENSORS = 200_000
 MAX_NAME = 1024
+ALIGNED = 64  # bytes
 
 # In the order in which the format's own writer ranks them, which decides where tensors lie.
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -54,39 +54,60 @@ CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Where a tensor lies: `offset` counts bytes from the beginning of its file."""
+    """Where a tensor lies: `parts` are (offset, bytes) in its file, one after the other.
+
+    `transposed` says that the file holds the transpose of this shape.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    offset: int
+    path: Path
+    parts: tuple[tuple[int, int], ...]
+    transposed: bool = False
 
     @property
     def nbytes(self) -> int:
         """Its size in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def read(self, path: Path, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows `start` to `stop` (all, of a scalar its number) from its file."""
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows `start` to `stop` (all, of a scalar its number), in memory of their own, aligned for
+        use without a copy if they are of one part. Of a transpose the whole is read and cut.
+
+        Raises:
+            ValueError: the file has become shorter.
+        """
         if not self.shape:
-            return read_array(path, self.offset, (), self.dtype)
+            return self._bytes(0, self.nbytes).view(self.dtype).reshape(())
         stop = self.shape[0] if stop is None else stop
         assert 0 <= start <= stop <= self.shape[0], (start, stop, self.shape)
+        if self.transposed:
+            whole = self._bytes(0, self.nbytes).view(self.dtype).reshape(self.shape[::-1])
+            return np.ascontiguousarray(whole.T[start:stop])
         row = math.prod(self.shape[1:]) * self.dtype.itemsize
-        return read_array(
-            path, self.offset + start * row, (stop - start, *self.shape[1:]), self.dtype
-        )
+        rows = self._bytes(start * row, stop * row).view(self.dtype)
+        return rows.reshape(stop - start, *self.shape[1:])
+
+    def _bytes(self, begin: int, end: int) -> np.ndarray:
+        """The bytes from `begin` to `end` of all parts together."""
+        runs, before = [], 0
+        for offset, size in self.parts:
+            first, last = max(begin - before, 0), min(end - before, size)
+            if first < last or len(self.parts) == 1:
+                runs.append(_read_bytes(self.path, offset + first, last - first))
+            before += size
+        return runs[0] if len(runs) == 1 else np.concatenate([np.empty(0, np.uint8), *runs])
 
 
-def read_array(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """The array at a place of a file, in memory of its own, aligned for use without a copy.
+def aligned_bytes(size: int) -> np.ndarray:
+    """Zeros on a boundary of 64 bytes: the memory of such host arrays XLA takes as it is; others it
+    copies."""
+    memory = np.zeros(size + ALIGNED, np.uint8)
+    return memory[-memory.ctypes.data % ALIGNED :][:size]
 
-    Raises:
-        ValueError: the file has become shorter.
-    """
-    size = math.prod(shape) * dtype.itemsize
-    # XLA takes a host array on a 64-byte boundary as it is; others it copies.
-    raw = np.empty(size + 64, np.uint8)
-    data = raw[-raw.ctypes.data % 64 :][:size]
+
+def _read_bytes(path: Path, offset: int, size: int) -> np.ndarray:
+    data = aligned_bytes(size)
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
         done = 0
@@ -95,7 +116,7 @@ def read_array(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[
             if not count:
                 raise ValueError(f"{path}: ends at byte {offset + done}, within a tensor")
             done += count
-    return data.view(dtype).reshape(shape)
+    return data
 
 
 def read_header(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -119,9 +140,8 @@ def read_header(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     collecting = gc.isenabled()
     gc.disable()  # nothing here is cyclic, and looking for cycles doubles the time of a huge header
     try:
-        return _parse(raw, 8 + length, size)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        with errors_of(path):
+            return _parse(path, raw, 8 + length)
     finally:
         if collecting:
             gc.enable()
@@ -174,50 +194,40 @@ def check_name(name: str) -> None:
         raise ValueError(f"{name[:100]!r} is not a name that a tensor may have")
 
 
-def _parse(raw: bytes, begin: int, size: int) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if raw[:1] != b"{":
-        raise ValueError("the header does not begin with '{'")
+def _parse(path: Path, raw: bytes, begin: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
     header = parse_header(raw, "the header")
+    if not isinstance(header, dict):
+        raise ValueError("the header is no JSON object")
     metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or any(not isinstance(v, str) for v in metadata.values()):
-        raise ValueError("the metadata must be text")
     if len(header) > MAX_TENSORS:
         raise ValueError(f"{len(header)} tensors, at most {MAX_TENSORS} are accepted")
-    tensors = {name: _tensor(name, entry, begin) for name, entry in header.items()}
-    place = begin
-    for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].offset, item[1].nbytes)):
-        if tensor.offset != place:
-            raise ValueError(f"tensor {name!r} begins at byte {tensor.offset}, not at {place}: "
-                             "tensors must lie end to end, without holes or overlaps")  # fmt: skip
-        place += tensor.nbytes
-    if place != size:
-        raise ValueError(f"the tensors end at byte {place} and the file at {size}: it is truncated "
-                         "or has bytes that belong to no tensor")  # fmt: skip
+    for name in header:
+        check_name(name)
+    try:  # numbers, offsets and sizes are checked by the library
+        with safe_open(path, framework="numpy") as file:
+            agreed = set(file.keys()) == set(header)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            f"refused by safetensors ({error}): it is truncated or damaged; download it anew"
+        ) from None
+    if not agreed:
+        raise ValueError("safetensors sees other names in it")
+    tensors = {}
+    for name, entry in header.items():
+        shape, dtype = tuple(entry["shape"]), DTYPES.get(entry["dtype"])
+        huge = math.prod(side for side in shape if side) >= 2**60  # beside a zero it takes no bytes
+        if dtype is None or huge or len(entry) > 3:
+            raise ValueError(f"tensor {name!r} is {str(entry)[:200]}; expected dtype, shape and "
+                             f"data_offsets, of the dtypes {', '.join(DTYPES)}")  # fmt: skip
+        first, last = entry["data_offsets"]
+        tensors[name] = Tensor(shape, dtype, path, ((begin + first, last - first),))
     return tensors, metadata
 
 
-def _tensor(name: str, entry: Any, begin: int) -> Tensor:
-    check_name(name)
-    if not isinstance(entry, Mapping) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"tensor {name!r} must have dtype, shape and data_offsets, nothing else")
-    code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(code, str) or code not in DTYPES:
-        raise ValueError(f"tensor {name!r} has the dtype {str(code)[:20]!r}, which is not known")
-    for numbers in (shape, offsets):
-        whole = isinstance(numbers, list) and all(type(n) is int and n >= 0 for n in numbers)
-        if not whole or len(numbers) > 32 or any(n >= 2**63 for n in numbers):
-            raise ValueError(f"tensor {name!r}: shape and data_offsets must be lists of counts")
-    tensor = Tensor(tuple(shape), DTYPES[code], begin + (offsets[0] if offsets else 0))
-    if math.prod(n for n in shape if n) >= 2**60:  # with a zero beside it, no bytes at all
-        raise ValueError(f"tensor {name!r} has the shape {shape}, larger than any memory")
-    if len(offsets) != 2 or offsets[1] - offsets[0] != tensor.nbytes:
-        raise ValueError(f"tensor {name!r}: {code} of shape {shape} has {tensor.nbytes} bytes, "
-                         f"its data_offsets are {offsets}")  # fmt: skip
-    return tensor
-
-
 def _what_else(start: bytes) -> str:
-    """What a file is that does not begin as a safetensors file does, if that can be told."""
+    """What a file is that does not begin as a safetensors file does, if its first bytes say so."""
     if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         return "this is a pickle (torch.save), not safetensors; it is not opened"
     if start == b"version ":

@@ -1,13 +1,13 @@
 """Patterns such as `d (n h k) -> n d h k`, taken apart: which axis of theirs is which axis of ours.
 
-Only shapes live here. Names are in `table`; arrays are moved in `place`.
+Only shapes live here. Names are in `table`; arrays are moved in `transfer`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 Side = tuple[tuple[str, ...], ...]
@@ -18,37 +18,30 @@ Shape = tuple[int, ...]
 class Part:
     """A run of rows (axis 0) of one tensor of theirs, which holds the parameters `paths`.
 
-    With several paths our side begins with an axis `n` that counts them. `left` is None where the
-    layout is the identity.
+    With several paths our side begins with an axis `n` that counts them. No sides: the layout is
+    the identity.
     """
 
     paths: tuple[str, ...]
     left: Side | None = None
-    right: Side = ()
+    right: Side | None = None
 
-    @property
-    def fused(self) -> bool:
-        """Whether one block of rows holds pieces of several parameters."""
-        return len(self.paths) > 1
+    def fitted(self, ours: Shape, letters: Mapping[str, int]) -> tuple[Side, Side, dict[str, int]]:
+        """Both sides and the length of each letter, for parameters of a shape of ours.
 
-    def shape(self, ours: Sequence[int], sizes: Mapping[str, int]) -> Shape:
-        """The shape of theirs that gives a parameter of shape `ours`.
+        `letters` gives lengths that do not follow from the shape.
 
         Raises:
             ValueError: our shape does not have the axes of the pattern.
         """
-        if self.left is None:
-            return tuple(ours)
-        known = self.sizes(ours, sizes)
-        return tuple(math.prod(known[letter] for letter in axis) for axis in self.left)
-
-    def sizes(self, ours: Sequence[int], letters: Mapping[str, int]) -> dict[str, int]:
-        """The length of each letter of the pattern, from a parameter's shape and `letters`."""
-        right = self.right[1:] if self.fused else self.right
-        if len(right) != len(ours):
-            raise ValueError(f"pattern axes {show(right)!r} do not fit our shape {tuple(ours)}")
-        known = {"1": 1} | ({"n": len(self.paths)} if self.fused else {})
-        for axis, length in sorted(zip(right, ours), key=lambda pair: len(pair[0])):
+        identity = tuple((f"x{n}",) for n in range(len(ours)))
+        left, right = (identity if side is None else side for side in (self.left, self.right))
+        known = {"n": len(self.paths)} if len(self.paths) > 1 else {}
+        own = right[len(known) :]
+        if len(own) != len(ours):
+            raise ValueError(f"pattern axes {show(own)!r} do not fit our shape {ours}")
+        known["1"] = 1
+        for axis, length in sorted(zip(own, ours), key=lambda pair: len(pair[0])):
             unknown = [letter for letter in axis if letter not in known]
             for letter in unknown[1:]:
                 if letter not in letters:
@@ -59,17 +52,7 @@ class Part:
                 known[unknown[0]] = length // rest
             if math.prod(known[letter] for letter in axis) != length:
                 raise ValueError(f"pattern axis {show((axis,))!r} does not fit length {length}")
-        return known
-
-    def rows_are(self) -> int | None:
-        """The axis of ours (without `n`) along which a run of rows of theirs is a run of ours."""
-        if self.left is None:
-            return 0
-        if not self.left or self.left[0][0] == "1":
-            return None
-        right = self.right[1:] if self.fused else self.right
-        first = (self.left[0][0],)
-        return right.index(first) if first in right else None
+        return left, right, known
 
 
 def parts(paths: tuple[str, ...], layout: str) -> tuple[Part, ...]:
@@ -87,7 +70,7 @@ def parts(paths: tuple[str, ...], layout: str) -> tuple[Part, ...]:
             raise ValueError(f"layout {layout!r} has {len(terms)} terms for {len(paths)} paths")
         return tuple(_part((path,), term) for path, term in zip(paths, terms))
     whole = _part(paths, layout)
-    if not whole.fused or not whole.left or whole.left[0][0] != "n":
+    if not whole.left or not whole.right or whole.left[0][0] != "n":
         return (whole,)
     rest = whole.left[0][1:]
     left = ((rest,) if rest else ()) + whole.left[1:]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from transformers_jax.hub.layout import Part, parts
+from transformers_jax.json_files import errors_of
 
 BACKBONE = "backbone"
 INDEX = re.compile(r"{(\w)(?:(//|%)(\d+))?}")
@@ -20,7 +21,7 @@ class Row:
     `{i}` and `{e}` (any single letter) are indices in their name; our parameters then have one
     leading axis each, in the order of the letters. The first index of theirs is
     `start + step * n` for the n-th layer of ours. `{i//3}` and `{i%3}` are layers numbered by group
-    and by place in a group of three. Empty `ours`: ignored, and never written.
+    and within a group of three. Empty `ours`: ignored, and never written.
     """
 
     theirs: str
@@ -32,11 +33,9 @@ class Row:
     parts: tuple[Part, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        try:
-            found = parts(self.ours, self.layout) if self.ours else ()
-        except ValueError as error:
-            raise ValueError(f"table row {self.theirs!r}: {error}") from None
-        object.__setattr__(self, "parts", found)
+        with errors_of(f"table row {self.theirs!r}"):
+            split = parts(self.ours, self.layout) if self.ours else ()
+        object.__setattr__(self, "parts", split)
 
     @property
     def letters(self) -> tuple[str, ...]:
@@ -50,8 +49,8 @@ class Row:
 
         def index(match: re.Match[str]) -> str:
             letter, operator, count = match.groups()
-            group, place = divmod(values[letter], int(count or 1))
-            return str(place if operator == "%" else group)
+            group, member = divmod(values[letter], int(count or 1))
+            return str(member if operator == "%" else group)
 
         return INDEX.sub(index, self.theirs)
 
@@ -79,7 +78,7 @@ def rows(text: str, *, group: str = BACKBONE, start: int = 0, step: int = 1) -> 
 def slots(
     text: str, layers: Sequence[range] = (range(1),), *, group: str = BACKBONE
 ) -> tuple[Row, ...]:
-    """The rows of all slots of a stack; `{slot}` in our paths stands for the slot's number.
+    """The rows of all slots of a stack; `{slot}` in our paths is the slot's number.
 
     `layers` says for each slot which layers it holds (`StackSpec.slots`); where all layers of a
     stack are alike there is one slot.

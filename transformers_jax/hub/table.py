@@ -9,6 +9,7 @@ names and shapes only: `check` compares a file with a model before any tensor is
 from __future__ import annotations
 
 import fnmatch
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -55,7 +56,7 @@ class Computed:
 
 @dataclass(frozen=True)
 class Report:
-    """What `Table.check` found. `str(report)` lists all of it."""
+    """How a file fits a model, as `Table.check` gives it. `str(report)` lists all of it."""
 
     fills: tuple[Fill, ...] = ()
     missing: tuple[str, ...] = ()  # their names that the model needs and the file lacks
@@ -131,8 +132,7 @@ class Table:
         names = tuple(theirs)
 
         def known(table: Table) -> int:
-            index = _Index(table.rows)
-            return sum(index.find(table._canonical(name, {}, index)) is not None for name in names)
+            return sum(table._row(table._canonical(name, {})) is not None for name in names)
 
         return max((replace(self, variants=()), *self.variants), key=known)
 
@@ -148,7 +148,7 @@ class Table:
         """{their name: Fill} of every tensor that a model with parameters {path: shape} has.
 
         In the order of the layers. Rows whose parameters the model does not have are skipped.
-        `sizes` gives letters that our shapes alone do not tell.
+        `sizes` gives lengths of letters that do not follow from our shapes.
 
         Raises:
             ValueError: the table itself is wrong: a path or a name twice, or a pattern that does
@@ -193,7 +193,7 @@ class Table:
         fills = self.fills(ours, sizes)
         computed = self._computed(theirs)
         rest = {name: shape for name, shape in theirs.items() if name not in computed}
-        stored, unread = self._assign(rest, fills, ours)
+        stored, unassigned = self._assign(rest, fills, ours)
         filled = [replace(fills[name], name=stored[name][0]) for name in fills if name in stored]
         present = {BACKBONE, *(fill.row.group for fill in filled)}
         absent: dict[str, dict[str, None]] = {}  # ordered sets
@@ -212,7 +212,7 @@ class Table:
             unfilled=tuple(sorted(set(ours) - {p for row in self.rows for p in row.ours})),
             absent={group: tuple(paths) for group, paths in absent.items()},
             computed=computed,
-            **{kind: tuple(names) for kind, names in unread.items()},
+            **{kind: tuple(names) for kind, names in unassigned.items()},
         )  # fmt: skip
         if strict and not report.ok:
             raise ValueError(f"the checkpoint does not fit the model\n{report}")
@@ -237,26 +237,25 @@ class Table:
     ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
         """{canonical name: its names in the file} of the tensors that are read, and the names that
         are not, by the field of `Report` for them."""
-        index = _Index(self.rows)
         present = {row.group for row in self.rows if any(path in ours for path in row.ours)}
         stored: dict[str, list[str]] = {}  # canonical name -> the names that the file has for it
         for name in theirs:
-            stored.setdefault(self._canonical(name, fills, index), []).append(name)
+            stored.setdefault(self._canonical(name, fills), []).append(name)
         self._tie(stored, fills)
         ignored = (*self.ignore, *(tie.copy for tie in self.ties if not tie.apart))
-        unread: dict[str, list[str]] = {"unexpected": [], "left_out": [], "ignored": []}
+        unassigned: dict[str, list[str]] = {"unexpected": [], "left_out": [], "ignored": []}
         for canonical, names in stored.items():
             if canonical in fills:
                 continue
-            row = index.find(canonical)
+            row = self._row(canonical)
             for name in names:
                 stray = any(fnmatch.fnmatchcase(n, p) for n in (name, canonical) for p in ignored)
                 if stray or (row is not None and not row.ours):
                     kind = "ignored"
                 else:
                     kind = "unexpected" if row is None or row.group in present else "left_out"
-                unread[kind].append(name)
-        return {name: stored[name] for name in stored if name in fills}, unread
+                unassigned[kind].append(name)
+        return {name: stored[name] for name in stored if name in fills}, unassigned
 
     def _tie(self, stored: dict[str, list[str]], fills: Mapping[str, Fill]) -> None:
         """Gives each tensor that the file lacks the names of what is the same array."""
@@ -270,7 +269,7 @@ class Table:
                 elif other not in fills:
                     stored[absent] = stored.pop(other)
 
-    def _canonical(self, name: str, fills: Mapping[str, Fill], index: _Index) -> str:
+    def _canonical(self, name: str, fills: Mapping[str, Fill]) -> str:
         """The name as the rows spell it, or unchanged where none of the spellings is known."""
         alias = name
         for pattern, new in self.aliases:
@@ -283,20 +282,20 @@ class Table:
         for spelling in spellings:
             if spelling in fills:
                 return spelling
-        return next((text for text in spellings if index.find(text) is not None), name)
+        return next((text for text in spellings if self._row(text) is not None), name)
 
+    def _row(self, name: str) -> Row | None:
+        """The row that a name belongs to."""
+        near = self._patterns.get(re.sub(r"\d+", "#", name), ())
+        return next((row for pattern, row in near if pattern.fullmatch(name)), None)
 
-class _Index:
-    """Finds the row of a name; rows are sorted by their name with all numbers blotted out."""
-
-    def __init__(self, rows: Iterable[Row]):
-        self.rows: dict[str, list[tuple[re.Pattern[str], Row]]] = {}
-        for row in rows:
+    @functools.cached_property
+    def _patterns(self) -> dict[str, list[tuple[re.Pattern[str], Row]]]:
+        """The rows and what their names look like, by the name with # for every number."""
+        patterns: dict[str, list[tuple[re.Pattern[str], Row]]] = {}
+        for row in self.rows:
             pieces = re.split(r"{[^}]+}", row.theirs)
             pattern = re.compile(r"\d+".join(map(re.escape, pieces)))
-            blot = re.sub(r"\d+", "#", "0".join(pieces))
-            self.rows.setdefault(blot, []).append((pattern, row))
-
-    def find(self, name: str) -> Row | None:
-        near = self.rows.get(re.sub(r"\d+", "#", name), ())
-        return next((row for pattern, row in near if pattern.fullmatch(name)), None)
+            key = re.sub(r"\d+", "#", "0".join(pieces))
+            patterns.setdefault(key, []).append((pattern, row))
+        return patterns

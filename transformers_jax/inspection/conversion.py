@@ -20,7 +20,7 @@ from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.inspection.description import head_of
 from transformers_jax.json_files import read_json
-from transformers_jax.pretrained import from_pretrained, load_config
+from transformers_jax.pretrained import Loaded, from_pretrained, load_config
 from transformers_jax.saving import save_pretrained
 
 
@@ -56,7 +56,7 @@ def convert(
 ) -> Conversion:
     """Writes the model of `source` to the directory `target`, with its tokenizer's files.
 
-    A directory of sentence-transformers stays one, unless another head is asked for. `ignore` are
+    A directory of sentence-transformers stays one, unless another head is requested. `ignore` are
     unknown keys of config.json to accept, which are not written.
 
     Raises:
@@ -76,7 +76,7 @@ def convert(
     chosen = "embedding" if config is None else head_of(config, head)
     loaded = from_pretrained(
         model_path,
-        head=chosen if config is None else config.architecture(chosen),  # which tells the family
+        head=chosen if config is None else config.architecture(chosen),  # which decides the family
         dtype=dtype,
         key=key,
         ignore=ignore,
@@ -85,15 +85,19 @@ def convert(
     save_pretrained(loaded.model, folder, max_shard_size=max_shard_size)
     plan = loaded.model.plan
     inner = plan.sentence.transformer if isinstance(plan, EmbeddingPlan) else ""
-    origin, written = (place / inner for place in (origin, folder))
+    origin, written = origin / inner, folder / inner
     copied = tuple(copy_companions(origin, written))
     before, after = opened(model_path, loaded.model), opened(folder, loaded.model)
+    pairs = names_in_both(loaded)
+    dtypes = [(new, before.tensors[old].dtype, after.tensors[new].dtype) for old, new in pairs]
     return Conversion(
         head=chosen,
         files=tuple(sorted(path.name for path in folder.iterdir() if path.name not in copied)),
         copied=copied,
-        tensors=len(after.names),
-        **_changes(before, after, loaded),
+        tensors=len(after.tensors),
+        renamed=tuple((old, new) for old, new in pairs if old != new),
+        retyped=tuple((name, str(old), str(new)) for name, old, new in dtypes if old != new),
+        dropped=tuple(name for name in before.tensors if name not in dict(pairs)),
         drawn=loaded.initialised,
         config=tuple(_changed_keys(origin, written)),
     )
@@ -106,20 +110,13 @@ def opened(path: Path, model: Any) -> Checkpoint:
     return open_checkpoint(path)
 
 
-def _changes(before: Checkpoint, after: Checkpoint, loaded: Any) -> dict[str, Any]:
-    """Names, dtypes and what was left behind."""
+def names_in_both(loaded: Loaded) -> list[tuple[str, str]]:
+    """(the name in the source, the name as it is written) of every tensor that was read."""
     table, bare = loaded.model.plan.table, loaded.model.plan.head == "none"
-    pairs = [
+    return [
         (fill.name, table.bare(fill.canonical, fill.row.group) if bare else fill.canonical)
         for fill in loaded.report.fills
     ]
-    there, here = before.names, after.names
-    dtypes = [(new, there[old][1], here[new][1]) for old, new in pairs]
-    return dict(
-        renamed=tuple((old, new) for old, new in pairs if old != new),
-        retyped=tuple((name, str(old), str(new)) for name, old, new in dtypes if old != new),
-        dropped=tuple(name for name in there if name not in dict(pairs)),
-    )
 
 
 def _changed_keys(origin: Path, folder: Path) -> Iterator[tuple[str, Any, Any]]:

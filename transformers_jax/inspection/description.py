@@ -1,6 +1,6 @@
 """The facts about a model, from its config and the headers of its file: no weight is read.
 
-`describe` gives a `Description`, a plain record that `tables` shows and `to_dict` turns into JSON.
+`describe` gives a `Description`, a plain record that `tables` shows and `to_json` writes.
 """
 
 from __future__ import annotations
@@ -76,12 +76,8 @@ class Description:
     fits: bool
     modules: tuple[str, ...]  # behind the transformer, in a directory of sentence-transformers
 
-    def to_dict(self) -> dict[str, Any]:
-        """The record as JSON knows it."""
-        return dataclasses.asdict(self)
 
-
-# ---------------------------------------------------------------- finding things
+# ---------------------------------------------------------------- from a path to a description
 
 
 def find_config(
@@ -93,8 +89,8 @@ def find_config(
 ) -> tuple[FamilyConfig, Path | None]:
     """The config of a path, and the folder or file with its weights, if there are any.
 
-    A config alone will do: a directory without weights, or a .json file. `ignore` are unknown keys
-    to accept; a class of Hugging Face's as `head` tells the family where the file does not.
+    No weights are needed: a directory with a config will do, or a .json file. `ignore` are unknown
+    keys to accept; a class of Hugging Face's as `head` decides the family where the file does not.
 
     Raises:
         ValueError: nothing is there, or it is no model.
@@ -111,7 +107,7 @@ def find_config(
 
 
 def head_of(config: FamilyConfig, head: str | None) -> str:
-    """The head asked for; else that of the config; else the only one that there is."""
+    """The head by this name; without one that of the config, or the only one that there is."""
     if head is None and not config.architectures and "none" not in config.HEADS.values():
         head = next(iter(config.HEADS.values()))
     return config.head_named(head)
@@ -135,8 +131,8 @@ def describe(
     Raises:
         ValueError: it is no model, or a file that is not to be trusted.
     """
-    config, where = find_config(path, ignore=ignore, head=head, **hub)
-    checkpoint = None if where is None else open_checkpoint(where)
+    config, weights_path = find_config(path, ignore=ignore, head=head, **hub)
+    checkpoint = None if weights_path is None else open_checkpoint(weights_path)
     if checkpoint is not None:
         config = resolve_ties(config, checkpoint)
     chosen = head_of(config, head)
@@ -148,11 +144,16 @@ def describe(
         fills = table.fills(shapes).values()
         if chosen == "none":  # which is saved without the prefix
             fills = [replace(f, name=table.bare(f.name, f.row.group)) for f in fills]
-        report = Report(fills=tuple(fills))
+        report, tensors = Report(fills=tuple(fills)), {}
     else:
         report = table.check(checkpoint.shapes, shapes, strict=False)
-    dtypes = {} if checkpoint is None else {n: str(d) for n, (_, d) in checkpoint.names.items()}
-    tensors = [] if checkpoint is None else [tensor for _, tensor in checkpoint.tensors.values()]
+        tensors = dict(checkpoint.tensors)
+    stored: Counter[str] = Counter()
+    for tensor in tensors.values():
+        stored[str(tensor.dtype)] += math.prod(tensor.shape)
+    modules: tuple[str, ...] = ()
+    if weights_path is not None and (weights_path / MODULES).is_file():
+        modules = tuple(map(str, read(weights_path).steps))
     return Description(
         source=name or str(path),
         family=config.model_type,
@@ -162,32 +163,17 @@ def describe(
         heads=tuple(dict.fromkeys(config.HEADS.values())),
         sizes=sizes(model),
         positions=positions(model),
-        total=sum(math.prod(shape) for shape in shapes.values()),
+        total=sum(map(math.prod, shapes.values())),
         parts=parts(shapes),
-        stored=stored(tensors),
-        file_bytes=sum(tensor.nbytes for tensor in tensors),
+        stored=dict(stored.most_common()),
+        file_bytes=sum(tensor.nbytes for tensor in tensors.values()),
         layers=tuple(describe_layers(model)),
         drawings=drawings(model),
-        weights=tuple(weights(report, model, shapes, dtypes)),
+        weights=tuple(weights(report, model, shapes, tensors)),
         report=report.findings(),
         fits=report.ok,
-        modules=modules(where),
+        modules=modules,
     )
-
-
-def modules(where: Path | None) -> tuple[str, ...]:
-    """What makes vectors of sentences behind the transformer of a directory."""
-    if where is None or not (where / MODULES).is_file():
-        return ()
-    return tuple(map(str, read(where).steps))
-
-
-def stored(tensors: Iterable[Tensor]) -> dict[str, int]:
-    """How many numbers of each dtype there are."""
-    counts: Counter[str] = Counter()
-    for tensor in tensors:
-        counts[str(tensor.dtype)] += math.prod(tensor.shape)
-    return dict(counts.most_common())
 
 
 # ---------------------------------------------------------------- the model in words
@@ -207,11 +193,11 @@ def sizes(model: Model) -> dict[str, int]:
 
 
 def positions(model: Model) -> str:
-    """What is added to the tokens about their place, before the first layer."""
+    """What is added to the tokens about their positions, before the first layer."""
     first = getattr(model, "embed", None)
     every = [part for part in vars(model).values() if isinstance(part, Embedder)]
-    told = [_positions_of(embed) for embed in (every if first is None else [first])]
-    return "; ".join(dict.fromkeys(told)) or "nothing at the input"
+    each = map(_positions_of, every if first is None else [first])
+    return "; ".join(dict.fromkeys(each)) or "nothing at the input"
 
 
 def _positions_of(embed: Any) -> str:
@@ -236,8 +222,8 @@ def parts(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Part, ...]:
         else:
             kind = "final norm" if inner[0] == "norm" and module != "embed" else inner[0]
         counts[f"{module}: {kind}" if module in FIRST[:-1] else module] += math.prod(shape)
-    place = lambda name: (*FIRST, name.split(":")[0]).index(name.split(":")[0])
-    return tuple(Part(name, counts[name]) for name in sorted(counts, key=place))
+    order = lambda name: (*FIRST, name.split(":")[0]).index(name.split(":")[0])
+    return tuple(Part(name, counts[name]) for name in sorted(counts, key=order))
 
 
 FIRST = ("embed", "stack", "encoder", "decoder", "pooler")  # as a token meets them
@@ -251,7 +237,7 @@ def weights(
     report: Report,
     model: Model,
     shapes: Mapping[str, tuple[int, ...]],
-    dtypes: Mapping[str, str],
+    tensors: Mapping[str, Tensor],
 ) -> Iterator[Weight]:
     """One record per row of the weight table, in the order of the file's rows."""
     names = flatten(axes(model))
@@ -260,12 +246,12 @@ def weights(
         groups.setdefault((fill.row, fill.shape), []).append(fill)
     for (row, shape), fills in groups.items():
         first = row.ours[0]
-        kinds = {dtypes.get(fill.name) for fill in fills}
+        dtypes = {str(tensors[fill.name].dtype) for fill in fills if fill.name in tensors}
         yield Weight(
             theirs=brace([fill.name for fill in fills]),
             tensors=len(fills),
             shape=shape,
-            dtype=", ".join(sorted(k for k in kinds if k)) or None,
+            dtype=", ".join(sorted(dtypes)) or None,
             ours=row.ours,
             layout=row.layout,
             our_shape=shapes[first],
@@ -294,4 +280,4 @@ def brace(names: list[str]) -> str:
 
 def to_json(description: Description) -> str:
     """The description as JSON text."""
-    return json.dumps(description.to_dict(), indent=2)
+    return json.dumps(dataclasses.asdict(description), indent=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -16,7 +17,7 @@ SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD", "PROXY")
 
 
 def environment() -> dict[str, dict[str, str]]:
-    """{section: {name: value}}. Starts JAX's backend, to name the devices; tells no secrets."""
+    """{section: {name: value}}. Starts JAX's backend, to name the devices; shows no secrets."""
     return {
         "system": system(),
         "packages": packages(),
@@ -45,13 +46,11 @@ def packages() -> dict[str, str]:
     """Versions as installed; nothing is imported."""
     import transformers_jax
 
-    where = Path(transformers_jax.__file__).parent
-    versions = {"transformers_jax": f"{transformers_jax.__version__} ({where})"}
+    folder = Path(transformers_jax.__file__).parent
+    versions = {"transformers_jax": f"{transformers_jax.__version__} ({folder})"}
     for name in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions
 
 
@@ -72,7 +71,7 @@ def devices() -> dict[str, str]:
 
 
 def folders() -> dict[str, str]:
-    """Where models and data are kept between runs."""
+    """Where models and data are cached between runs."""
     from huggingface_hub import constants
 
     own = os.environ.get("TRANSFORMERS_JAX_CACHE", "~/.cache/transformers_jax")
@@ -84,9 +83,9 @@ def folders() -> dict[str, str]:
 
 
 def variables() -> dict[str, str]:
-    """Environment variables that change what is computed or where; secrets are only said to be."""
-    values = {}
-    for name, value in sorted(os.environ.items()):
-        if name.startswith(PREFIXES):
-            values[name] = "(set)" if any(word in name for word in SECRET) else value
-    return values
+    """Environment variables that change what is computed or where; secrets are not shown."""
+    return {
+        name: "(set)" if any(word in name for word in SECRET) else value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(PREFIXES)
+    }

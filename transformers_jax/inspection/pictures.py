@@ -1,6 +1,6 @@
-"""Pictures of attention: the graph over given tokens, and the weights on its edges.
+"""Pictures of attention: the graph over tokens, and the weights on its edges.
 
-matplotlib is an extra (`pip install "transformers_jax[viz]"`), imported when a figure is asked for.
+matplotlib is an extra (`pip install "transformers_jax[viz]"`), imported when a figure is drawn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FINE = 5  # pixels a cell in the image, a whole number of them to a gap
 MOST = 26.0  # inches of a figure's longer side
 LABELLED = 40  # tokens, beyond which maps bear no labels
 FAINT = 0.5  # weights are shown as weight ** FAINT, so that small ones are seen
-NODES = 12  # tokens in the graph of a model that was given no text
+NODES = 12  # tokens in the graph of a model without a text
 
 
 def draw_graphs(
@@ -117,9 +117,9 @@ def _name(axis, other, word, length, count, tokens, cell, **style) -> None:
     """Names the tokens of each map along one axis of the figure, and the maps along the other."""
     starts = np.arange(count) * (length + GAP)
     shown = list(tokens or ()) if length <= LABELLED else []
-    places = (starts[:, None] + np.arange(len(shown)) + 0.5).ravel()
+    centres = (starts[:, None] + np.arange(len(shown)) + 0.5).ravel()
     size = float(np.clip(cell * 72 * 0.62, 3.0, 8.5))  # points that fit the height of a cell
-    axis.set_ticks(places, shown * count, fontsize=size, **style)
+    axis.set_ticks(centres, shown * count, fontsize=size, **style)
     other.set_ticks(starts + length / 2, [f"{word} {n}" for n in range(count)], fontsize=9)
     for each in (axis, other):
         each.set_tick_params(length=0, labelcolor=INK)

@@ -1,4 +1,4 @@
-"""A model as a table: every parameter with its shape, its axes, its bytes and where it lies."""
+"""A model as a table: every parameter with its shape, its axes, its bytes and its sharding."""
 
 from __future__ import annotations
 
@@ -53,20 +53,16 @@ class Summary:
         return sum(row.parameters for row in self.rows)
 
     def __str__(self) -> str:
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            show_footer=True,
-            pad_edge=False,
-            expand=False,
-            title_justify="left",
-        )
+        table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
         on_device = sum(row.device_bytes for row in self.rows)
         total = sum(row.bytes for row in self.rows)
-        foot = {"parameters": f"{self.parameters:,}", "bytes": decimal(total)}
-        foot["sharding"] = f"{decimal(on_device)} a device" if on_device != total else ""
-        for name in ("parameter", "axes", "parameters", "bytes", "dtype", "sharding"):
-            table.add_column(name, footer=foot.get(name, ""), overflow="fold")
-        table.columns[2].justify = table.columns[3].justify = "right"
+        share = f"{decimal(on_device)} a device" if on_device != total else ""
+        table.add_column("parameter", overflow="fold")
+        table.add_column("axes", overflow="fold")
+        table.add_column("parameters", f"{self.parameters:,}", overflow="fold", justify="right")
+        table.add_column("bytes", decimal(total), overflow="fold", justify="right")
+        table.add_column("dtype", overflow="fold")
+        table.add_column("sharding", share, overflow="fold")
         for row in self.rows:
             sides = ", ".join(f"{name} {length}" for name, length in row.axes)
             cells = (row.path, sides, f"{row.parameters:,}", decimal(row.bytes), row.dtype)

@@ -95,5 +95,5 @@ def drawings(model: Model) -> dict[str, str]:
 
 
 def plain(mask: Mask) -> bool:
-    """Whether a mask compares nothing but the tokens' places."""
+    """Whether a mask compares nothing but the tokens' positions."""
     return not mask.pairs and mask.tags <= {"index", "position"}

@@ -1,6 +1,6 @@
 """Tensors on their way: from a file into (sharded) parameters, and from parameters to a file.
 
-A parameter is filled in place, block by block: a donated buffer, born in its final sharding and
+A parameter is filled block by block: a donated buffer, allocated in its final sharding and
 dtype, takes some megabytes of the file at a time. Host memory beside the parameters therefore does
 not grow with the model, nor with its largest tensor. Where no program is needed NumPy puts a
 parameter together, as many bytes at a time: on a CPU that is one device, which then takes over the
@@ -33,9 +33,9 @@ SMALL = 2**20  # bytes of a parameter that is not worth a program
 def load(
     checkpoint: Checkpoint, report: Report, targets: Mapping[str, jax.ShapeDtypeStruct]
 ) -> dict[str, jax.Array]:
-    """The parameters {path: array} that a checkpoint fills, as `Table.check` found.
+    """The parameters {path: array} that a checkpoint fills, by the report of `Table.check`.
 
-    `targets` tells shape, dtype and sharding (None: the default device) of each path. Paths of
+    `targets` gives shape, dtype and sharding (None: the default device) of each path. Paths of
     absent groups are left out.
 
     Raises:
@@ -43,14 +43,18 @@ def load(
             finite: all of them in one error, by name.
     """
     _check_kinds(checkpoint, report, targets)
-    wanted = dict.fromkeys(path for fill in report.fills for path in fill.row.ours)
-    on_host = {p: host_zeros(targets[p]) for p in _on_host(report, targets)}
-    arrays = {path: _empty(targets[path]) for path in wanted if path not in on_host}
-    infinite: list[str] = []
+    paths = dict.fromkeys(path for fill in report.fills for path in fill.row.ours)
+    on_host = {path: host_zeros(targets[path]) for path in _on_host(report, targets)}
+    arrays = {
+        path: jnp.zeros(targets[path].shape, targets[path].dtype, device=targets[path].sharding)
+        for path in paths
+        if path not in on_host
+    }
+    infinite = []
     for fill in report.fills:
         finite = True
         for piece in fill.pieces:
-            if piece.part.paths[0] in on_host:
+            if piece.paths[0] in on_host:
                 finite &= fill_host(checkpoint, fill, piece, on_host, BLOCK)
             else:
                 finite &= _fill(checkpoint, fill, piece, arrays)
@@ -59,27 +63,23 @@ def load(
     if infinite:
         raise ValueError(f"{checkpoint.path}: NaN or infinity in {', '.join(infinite)}")
     arrays |= {path: jax.device_put(a, targets[path].sharding) for path, a in on_host.items()}
-    return {path: arrays[path] for path in wanted}
+    return {path: arrays[path] for path in paths}
 
 
 def _on_host(report: Report, targets: Mapping[str, jax.ShapeDtypeStruct]) -> set[str]:
     """Parameters to put together on the host: those on one device that is a CPU, or that are small,
     as are all that share a tensor with them."""
-    usual = jnp.zeros(()).devices()
+    default = jnp.zeros(()).devices()
 
-    def fits_host(target: jax.ShapeDtypeStruct) -> bool:
-        devices = usual if target.sharding is None else target.sharding.device_set
+    def fits_host(path: str) -> bool:
+        target = targets[path]
+        devices = default if target.sharding is None else target.sharding.device_set
         small = math.prod(target.shape) * target.dtype.itemsize <= SMALL
         return len(devices) == 1 and (small or next(iter(devices)).platform == "cpu")
 
-    fits = {path for path, target in targets.items() if fits_host(target)}
-    mixed = {
-        path
-        for fill in report.fills
-        if not fits.issuperset(fill.row.ours)
-        for path in fill.row.ours
-    }
-    return {path for fill in report.fills for path in fill.row.ours if path not in mixed}
+    shared = [fill.row.ours for fill in report.fills]
+    mixed = {path for paths in shared if not all(map(fits_host, paths)) for path in paths}
+    return {path for paths in shared for path in paths} - mixed
 
 
 def export(
@@ -125,11 +125,11 @@ def verify(checkpoint: Checkpoint, report: Report) -> None:
             model here would ignore that.
     """
     for name, each in report.computed.items():
-        stored, wanted = checkpoint.read(name), each.value()
+        stored, value = checkpoint.read(name), each.value()
         if not jnp.issubdtype(stored.dtype, jnp.floating):
             raise ValueError(f"{name} is stored as {stored.dtype}, expected floating-point numbers")
-        error = float(np.abs(stored.astype(np.float32) - wanted).max(initial=0.0))
-        bound = 4 * float(jnp.finfo(stored.dtype).eps) * max(1.0, float(np.abs(wanted).max()))
+        error = float(np.abs(stored.astype(np.float32) - value).max(initial=0.0))
+        bound = 4 * float(jnp.finfo(stored.dtype).eps) * max(1.0, float(np.abs(value).max()))
         bound = max(bound, 1e-4)  # float32 angles of far positions
         if not error <= bound:
             raise ValueError(
@@ -141,32 +141,26 @@ def verify(checkpoint: Checkpoint, report: Report) -> None:
 def _check_kinds(
     checkpoint: Checkpoint, report: Report, targets: Mapping[str, jax.ShapeDtypeStruct]
 ) -> None:
-    wrong = []
-    for fill in report.fills:
-        stored = checkpoint.tensors[fill.name][1].dtype
-        for path in fill.row.ours:
-            wanted = targets[path].dtype
-            if jnp.issubdtype(stored, jnp.floating) != jnp.issubdtype(wanted, jnp.floating):
-                wrong.append(f"{fill.name}: stored as {stored}, expected a kind of {wanted}")
-    if wrong:
+    real = lambda dtype: jnp.issubdtype(dtype, jnp.floating)
+    pairs = [
+        (fill.name, checkpoint.tensors[fill.name].dtype, targets[path].dtype)
+        for fill in report.fills
+        for path in fill.row.ours
+    ]
+    if wrong := [
+        f"{name}: stored as {stored}, expected a kind of {dtype}"
+        for name, stored, dtype in pairs
+        if real(stored) != real(dtype)
+    ]:
         raise ValueError(f"{checkpoint.path}: wrong dtypes\n  " + "\n  ".join(wrong))
 
 
 # ---------------------------------------------------------------- from a file to parameters
 
 
-def _empty(target: jax.ShapeDtypeStruct) -> jax.Array:
-    return _zeros(tuple(target.shape), np.dtype(target.dtype), target.sharding)()
-
-
-@functools.lru_cache(maxsize=256)
-def _zeros(shape: tuple[int, ...], dtype: Any, sharding: Any) -> Callable[[], jax.Array]:
-    return jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=sharding)
-
-
 def _fill(checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, jax.Array]) -> bool:
-    """Moves one piece of a tensor into place; False if something in it was not finite."""
-    paths = piece.part.paths
+    """Moves one piece of a tensor into its parameters; False if something in it was not finite."""
+    paths = piece.paths
     leaves = tuple(arrays.pop(path) for path in paths)
     sharding = leaves[0].sharding
     lead = len(fill.lead)
@@ -266,7 +260,7 @@ class _Step:
 def _gather(fill: Fill, params: Mapping[str, Any]) -> np.ndarray:
     """One tensor of theirs from its parameters."""
     rows = [
-        piece.theirs([_at(params[path], fill.lead) for path in piece.part.paths])
+        piece.theirs([_at(params[path], fill.lead) for path in piece.paths])
         for piece in fill.pieces
     ]
     return np.ascontiguousarray(np.concatenate(rows) if len(rows) > 1 else rows[0])

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from einops import rearrange
 
-from transformers_jax.hub import place
+from transformers_jax.hub import transfer
 from transformers_jax.hub.files import Entry, open_checkpoint, save
-from transformers_jax.hub.place import export, load
 from transformers_jax.hub.table import Table, rows
+from transformers_jax.hub.transfer import export, load
 
 L, D, H, G, K, F, V, E = 2, 5, 4, 2, 3, 13, 17, 3
 RNG = np.random.default_rng(0)
@@ -61,9 +61,9 @@ def read(folder, dtype=jnp.float32, shapes=SHAPES):
 @pytest.mark.parametrize("block", [1, 100, 16 * 2**20])
 @pytest.mark.parametrize("by", ["NumPy", "programs"])
 def test_every_number_arrives_where_the_pattern_says(block, by, tmp_path, monkeypatch):
-    monkeypatch.setattr(place, "BLOCK", block)
+    monkeypatch.setattr(transfer, "BLOCK", block)
     if by == "programs":
-        monkeypatch.setattr(place, "_on_host", lambda report, targets: set())
+        monkeypatch.setattr(transfer, "_on_host", lambda report, targets: set())
     theirs, ours = write(tmp_path), read(tmp_path)
     np.testing.assert_array_equal(ours["embed"], theirs["m.wte"])
     np.testing.assert_array_equal(ours["scale"], theirs["scale"])
@@ -111,7 +111,7 @@ def test_a_bare_export_has_no_prefix_and_can_be_read_again(tmp_path):
     write(tmp_path / "a", shapes=body)
     ours = read(tmp_path / "a", shapes=body)
     save(export(TABLE, ours, bare=True), tmp_path / "b")
-    assert "wte" in open_checkpoint(tmp_path / "b").names
+    assert "wte" in open_checkpoint(tmp_path / "b").tensors
     again = read(tmp_path / "b", shapes=body)
     assert all(np.array_equal(ours[path], again[path]) for path in body)
 
@@ -162,11 +162,11 @@ def test_eight_devices_hold_what_one_holds(run, tmp_path):
         import json, sys
         import jax, jax.numpy as jnp, numpy as np
         from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-        from transformers_jax.hub import place
+        from transformers_jax.hub import transfer
         from transformers_jax.hub.files import Entry, open_checkpoint, save
         from transformers_jax.hub.table import Table, rows
 
-        place.BLOCK = 64  # many blocks a shard, some of them overlapping
+        transfer.BLOCK = 64  # many blocks a shard, some of them overlapping
         table = Table(rows('''
             embed       | embed
             l.{i}.q     | a b c | d (n h k) -> n d h k
@@ -185,19 +185,19 @@ def test_eight_devices_hold_what_one_holds(run, tmp_path):
         save({name: Entry.of(x) for name, x in theirs.items()}, sys.argv[1])
         checkpoint = open_checkpoint(sys.argv[1])
         report = table.check(checkpoint.shapes, shapes)
-        one = place.load(checkpoint, report, {
+        one = transfer.load(checkpoint, report, {
             k: jax.ShapeDtypeStruct(s, jnp.float32) for k, s in shapes.items()})
         wrong = []
         for cut in (specs, {k: P(("x", "y")) if k == "embed" else P() for k in specs}):
             targets = {k: jax.ShapeDtypeStruct(s, jnp.float32,
                 sharding=NamedSharding(mesh, cut[k])) for k, s in shapes.items()}
-            many = place.load(checkpoint, report, targets)
+            many = transfer.load(checkpoint, report, targets)
             for k in shapes:
                 if many[k].sharding != targets[k].sharding or not np.array_equal(many[k], one[k]):
                     wrong.append(k)
             files = []
             for x in (one, many):
-                save(place.export(table, x), sys.argv[1] + "/out")
+                save(transfer.export(table, x), sys.argv[1] + "/out")
                 files.append(open(sys.argv[1] + "/out/model.safetensors", "rb").read())
             if files[0] != files[1]:
                 wrong.append("file")
@@ -212,12 +212,12 @@ MEMORY = """
     import json, sys
     import jax, jax.numpy as jnp, numpy as np
     from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-    from transformers_jax.hub import place
+    from transformers_jax.hub import transfer
     from transformers_jax.hub.files import open_checkpoint
     from transformers_jax.hub.table import Table, rows
 
     MB = 2**20
-    place.BLOCK = int(sys.argv[3])
+    transfer.BLOCK = int(sys.argv[3])
     table = Table(rows('''
         embed | embed
         head  | head | v d -> d v
@@ -237,7 +237,7 @@ MEMORY = """
 
     before = held("VmRSS")
     checkpoint = open_checkpoint(sys.argv[1])
-    arrays = place.load(checkpoint, table.check(checkpoint.shapes, shapes), targets)
+    arrays = transfer.load(checkpoint, table.check(checkpoint.shapes, shapes), targets)
     peak = held("VmHWM")
     loaded = sum(leaf.nbytes for leaf in arrays.values()) / MB
     print(json.dumps([peak - before - loaded, loaded]))
@@ -245,7 +245,7 @@ MEMORY = """
 
 
 @pytest.mark.parametrize(
-    ("devices", "block"), [("one", place.BLOCK), ("cut", place.BLOCK), ("cut", 2**40)]
+    ("devices", "block"), [("one", transfer.BLOCK), ("cut", transfer.BLOCK), ("cut", 2**40)]
 )
 def test_loading_needs_less_than_one_tensor_beside_the_parameters(run, devices, block, tmp_path):
     embed = np.ones((16384, 1024), np.float32)  # the largest: 64 MB
@@ -254,4 +254,4 @@ def test_loading_needs_less_than_one_tensor_beside_the_parameters(run, devices, 
     beside, loaded = run(MEMORY, tmp_path, devices, block)
     assert loaded == 192
     # The control takes tensors whole, and must be seen to.
-    assert (beside < 1.3 * 64) == (block == place.BLOCK), beside
+    assert (beside < 1.3 * 64) == (block == transfer.BLOCK), beside
