@@ -61,6 +61,12 @@ CONFIGS = {
         norm_rel_ebd="layer_norm",
         share_att_key=True,
     ),
+    "deberta": lambda: tj.DebertaConfig(
+        **BERT, relative_attention=True, pos_att_type=("c2p", "p2c"), position_biased_input=False
+    ),
+    "distilbert": lambda: tj.DistilBertConfig(
+        vocab_size=53, dim=20, n_layers=2, n_heads=4, hidden_dim=28, max_position_embeddings=37
+    ),
     "electra": lambda: tj.ElectraConfig(**BERT, embedding_size=12),
     "encoder_decoder": lambda: tj.EncoderDecoderConfig(
         encoder=tj.BertConfig(**BERT),
@@ -80,7 +86,10 @@ CONFIGS = {
         attention_window=6,
     ),
     "llama": lambda: tj.LlamaConfig(**LLAMA),
+    "blenderbot": lambda: tj.BlenderbotConfig(**BART),
+    "blenderbot_small": lambda: tj.BlenderbotSmallConfig(**BART),
     "m2m_100": lambda: tj.M2M100Config(**BART),
+    "marian": lambda: tj.MarianConfig(**BART, pad_token_id=0, decoder_start_token_id=0),
     "big_bird": lambda: tj.BigBirdConfig(**BERT, block_size=4, num_random_blocks=1),
     "longformer": lambda: tj.LongformerConfig(**BERT, attention_window=6),
     "modernbert": lambda: tj.ModernBertConfig(
@@ -90,6 +99,7 @@ CONFIGS = {
     "mpnet": lambda: tj.MPNetConfig(**BERT),
     "nomic_bert": lambda: tj.NomicBertConfig(**{**BERT, "hidden_size": 24}),
     "roberta": lambda: tj.RobertaConfig(**BERT),
+    "xlm_roberta_xl": lambda: tj.XLMRobertaXLConfig(**BERT),
     "roformer": lambda: tj.RoFormerConfig(
         **{**BERT, "hidden_size": 24}, embedding_size=12, rotary_value=True
     ),
@@ -138,12 +148,11 @@ OTHERS = {  # families that read no text alone: (config, head); their laws are i
         "seq2seq_lm",
     ),
 }
-KIN = {  # families whose networks are those of another, at other values
-    **dict.fromkeys(("camembert", "xlm-roberta", "xlm-roberta-xl"), "roberta"),
-    **dict.fromkeys(("blenderbot", "blenderbot-small", "marian", "mbart"), "bart"),
-    "deberta": "deberta_v2",
-    "distilbert": "bert",
+KIN = {  # families whose networks are those of another, at other values (test_families.py)
+    "camembert": "roberta",
+    "mbart": "bart",
     "mt5": "t5",
+    "xlm-roberta": "roberta",
 }
 HEADS = {
     "albert": "masked_lm",
@@ -151,11 +160,17 @@ HEADS = {
     "bert": "masked_lm",
     "bert_decoder": "causal_lm",
     "deberta_v2": "masked_lm",
+    "deberta": "masked_lm",
+    "distilbert": "masked_lm",
+    "xlm_roberta_xl": "masked_lm",
     "electra": "replaced_token",
     "encoder_decoder": "seq2seq_lm",
     "gpt2": "causal_lm",
     "led": "seq2seq_lm",
     "llama": "causal_lm",
+    "blenderbot": "seq2seq_lm",
+    "blenderbot_small": "seq2seq_lm",
+    "marian": "seq2seq_lm",
     "m2m_100": "seq2seq_lm",
     "big_bird": "masked_lm",
     "longformer": "masked_lm",

@@ -2,7 +2,7 @@
 
 from tests.laws.families import test_graphs, test_modalities, test_packing
 from tests.laws.families.conftest import CONFIGS, HEADS, KIN, OTHERS
-from transformers_jax.models import FAMILIES
+from transformers_jax.models import FAMILIES, config_class
 
 
 def listed(names):
@@ -27,6 +27,17 @@ def test_a_family_without_the_laws_of_texts_has_those_of_its_modality():
             assert family in test_modalities.having(law)
     every = set().union(*test_modalities.LAWS.values())
     assert every == test_modalities.tested  # each law has a test
+
+
+def test_kin_are_built_by_the_methods_of_their_relative():
+    kinds = {config().model_type: config for config in CONFIGS.values()}
+    builds = ("embed", "spec", "attend", "score", "backbone", "network", "head", "pooler")
+    for family, other in KIN.items():
+        own, relative = config_class({"model_type": family}), type(kinds[other]())
+        for name in builds:
+            assert getattr(own, name, None) is getattr(relative, name, None), (family, name)
+    marian, bart = (type(kinds[name]()) for name in ("marian", "bart"))
+    assert any(getattr(marian, name, None) is not getattr(bart, name, None) for name in builds)
 
 
 def test_no_family_is_the_kin_of_another_and_has_a_model_too():

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.laws.families.conftest import CONFIGS
 from transformers_jax import FULL
 
 CLOSE = dict(rtol=2e-5, atol=2e-5)  # float32, other orders of summation
@@ -15,31 +16,7 @@ def answer(model, **inputs):
     return np.asarray(out["logits"] if "logits" in out else out["last_hidden_state"])
 
 
-FAMILIES = [
-    "albert",
-    "bart",
-    "bert",
-    "big_bird",
-    "deberta_v2",
-    "electra",
-    "encoder_decoder",
-    "gpt2",
-    "led",
-    "llama",
-    "longformer",
-    "modernbert",
-    "mpnet",
-    "nomic_bert",
-    "roberta",
-    "roformer",
-    "longt5",
-    "switch_transformers",
-    "t5",
-    "umt5",
-    "transformer",
-    "m2m_100",
-    "pegasus",
-]
+FAMILIES = list(CONFIGS)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
+from tests.laws.families.conftest import CONFIGS, HEADS
 from transformers_jax import CAUSAL, FULL, OWN, Same
 
 CLOSE = dict(rtol=1e-5, atol=1e-6)  # float32, other orders of summation
@@ -16,31 +17,11 @@ ROUGHER = {"umt5": 2e-6}
 GRADIENT = 1e-5  # of the norm of the whole
 SAME = Same("document")
 BOTH = {"encoder": SAME, "decoder": CAUSAL & SAME, "cross": SAME}
-MASKS = {
-    "albert": SAME,
-    "bert": SAME,
-    "deberta_v2": OWN & SAME,
-    "mpnet": SAME,
-    "nomic_bert": SAME,
-    "roformer": SAME,
-    "roberta": SAME,
-    "electra": SAME,
-    "big_bird": OWN & SAME,
-    "longformer": OWN & SAME,
-    "modernbert": OWN & SAME,
-    "gpt2": CAUSAL & SAME,
-    "llama": CAUSAL & SAME,
-    "led": {**BOTH, "encoder": OWN & SAME},
-    "longt5": {**BOTH, "encoder": OWN & SAME},
-    "switch_transformers": BOTH,
-    "encoder_decoder": BOTH,
-    "t5": BOTH,
-    "umt5": BOTH,
-    "bart": BOTH,
-    "m2m_100": BOTH,
-    "pegasus": BOTH,
-    "transformer": BOTH,
-}
+USUAL = {"causal_lm": CAUSAL & SAME, "seq2seq_lm": BOTH}
+MASKS = {family: USUAL.get(HEADS[family], SAME) for family in CONFIGS}
+OWN_MASKS = ("big_bird", "deberta", "deberta_v2", "longformer", "modernbert")
+MASKS |= dict.fromkeys(OWN_MASKS, OWN & SAME)
+MASKS |= dict.fromkeys(("led", "longt5"), {**BOTH, "encoder": OWN & SAME})
 SOURCE, TARGET = (5, 8), (4, 6)
 ALIKE = (6, 6), (4, 4)  # one program less, where no block is numbered from the ends of a row
 BLOCKS = ("big_bird", "led", "longformer", "longt5", "modernbert")
