@@ -13,7 +13,7 @@ from transformers_jax import CAUSAL, FULL, sequence
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.nn.operation import Op, OpResult
+from transformers_jax.nn.operation import Op, OpResult, Source
 from transformers_jax.nn.param import bind, initialise, param, params
 from transformers_jax.nn.residual import Gate, LayerScale, Modulate
 from transformers_jax.nn.stack import Stack
@@ -28,6 +28,7 @@ from transformers_jax.spec import (
     RMSNorm,
     Rotary,
     StackSpec,
+    Summaries,
 )
 from transformers_jax.training.flops import _stack as flops_of
 
@@ -106,12 +107,48 @@ def test_two_branches_of_one_name_are_refused():
         ("rotary", Rotary(1e4)),
         ("relations", (FULL,)),
         ("score", Buckets(8, 16, directed=False)),
+        ("extend", Summaries(2, RMSNorm())),
     ],
 )
 def test_what_would_not_be_computed_of_a_source_is_refused(name, value):
     with pytest.raises(ValueError, match=f"attends to 'encoder', and its {name} would not"):
         Branch("cross", AttentionSpec(3, 4, **{name: value}), source="encoder")
     Branch("self", AttentionSpec(3, 4, **{name: value}))  # the control: of the stream it is
+
+
+def test_a_branch_of_unknown_settings_or_with_a_source_it_does_not_read_is_refused():
+    with pytest.raises(ValueError, match="placement of the branch 'ffn' is 'poost'; not 'pre', 'p"):
+        Branch("ffn", FEED, placement="poost")
+    with pytest.raises(ValueError, match="reads of the branch 'ffn' is 'blok'; not 'stream', 'bl"):
+        Branch("ffn", FEED, reads="blok")
+    with pytest.raises(ValueError, match="source 'encoder', and its operation attends to nothing"):
+        Branch("ffn", FEED, source="encoder")
+
+
+def test_each_branch_attends_to_the_source_of_its_name():
+    cross = AttentionSpec(heads=3, kv=4)
+    block = tuple(Branch(name, cross, source=name) for name in ("image", "text"))
+    stack = stack_of(block)
+    x, nodes = stream()
+    image, text = (Source(s * rows_of(5), sequence(T)) for s in (1.0, -1.0))
+    both = stack(x, nodes, sources={"image": image, "text": text}).x
+    other = stack(x, nodes, sources={"image": text, "text": image}).x
+    assert jnp.abs(both - other).max() > 1e-3
+    cache = stack.init_cache(2, T, jnp.float32, {"image": image, "text": text})
+    np.testing.assert_allclose(stack(x, nodes, cache=cache).x, both, atol=1e-6)
+    with pytest.raises(ValueError, match="this stack attends to 'text': it needs those tokens"):
+        stack(x, nodes, sources={"image": image})
+    with pytest.raises(ValueError, match="no branch of this stack attends to 'sound'; they attend"):
+        stack(x, nodes, sources={"image": image, "text": text, "sound": text})
+
+
+def test_further_results_of_any_operation_are_given_out_layer_by_layer():
+    stack = stack_of(*(((Branch("scale", ScaleSpec(2.0)),),) * 2))
+    x, nodes = stream()
+    ran = stack(x, nodes, collect=frozenset({"scaled"}))
+    first, second = ran.collected["scaled"]
+    np.testing.assert_allclose(ran.x, x + first + second, atol=1e-6)
+    assert not stack(x, nodes).collected
 
 
 def test_two_attentions_of_a_block_have_caches_and_weights_of_their_own():

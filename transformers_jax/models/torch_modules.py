@@ -34,6 +34,7 @@ from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.head import LanguageModel
 from transformers_jax.nn.noise import split_key
+from transformers_jax.nn.operation import Source
 from transformers_jax.nn.sinusoidal import Sinusoids
 from transformers_jax.nn.stack import Stack
 
@@ -219,9 +220,8 @@ class TorchTransformer(Model):
             tgt.astype(self.dtype),
             sequence(T, valid=valid),
             pairs={"tgt_mask": own, "memory_mask": cross},
-            source=memory,
-            source_nodes=sequence(S, valid=source_valid),
-            scores={"self": own_score, "cross": score},
+            sources={"encoder": Source(memory, sequence(S, valid=source_valid))},
+            scores={"self": own_score, "encoder": score},
             key=keys[1],
         ).x
         if not self.batch_first:

@@ -71,13 +71,13 @@ class Cache:
         layers: one entry per slot of the stack's pattern (leaves stacked over its repeats), or per
             layer if the stack has its layers as a list; each maps a branch to its KeyValues.
         nodes: the nodes of `full` caches and of rings, by their number of slots.
-        source: the nodes that cross-attention attends to, if any.
+        sources: the nodes that cross-attention attends to, by the name of what it attends to.
         length: tokens written so far, the same for all rows (prompts are padded on the left).
     """
 
     layers: tuple[dict[str, KeyValues], ...]
     nodes: dict[str, Nodes]
-    source: Nodes | None
+    sources: dict[str, Nodes]
     length: Int[Array, ""]
     size: int = field(metadata={"static": True})
     stacked: bool = field(default=True, metadata={"static": True})
@@ -115,13 +115,13 @@ class Cache:
             {name: old if old.kind == "cross" else new[name] for name, old in layer.items()}
             for layer, new in zip(self.layers, gathered.layers)
         )
-        return replace(gathered, layers=layers, source=self.source)
+        return replace(gathered, layers=layers, sources=self.sources)
 
     def _rows(self, change) -> Cache:
         axis = 1 if self.stacked else 0
         layers = jax.tree.map(lambda leaf: change(leaf, axis), self.layers)
-        nodes, source = jax.tree.map(lambda leaf: change(leaf, 0), (self.nodes, self.source))
-        return replace(self, layers=layers, nodes=nodes, source=source)
+        nodes, sources = jax.tree.map(lambda leaf: change(leaf, 0), (self.nodes, self.sources))
+        return replace(self, layers=layers, nodes=nodes, sources=sources)
 
 
 def reach(mask: Mask) -> int | None:

@@ -14,6 +14,13 @@ from transformers_jax.graph import Edges, Mask, Nodes
 from transformers_jax.nn.cache import KeyValues
 
 
+class Source(NamedTuple):
+    """Tokens beside the stream, which branches attend to by name."""
+
+    x: Float[Array, "B S E"]
+    nodes: Nodes
+
+
 @dataclass(frozen=True)
 class Context:
     """What all layers of one forward pass share: drawn once, outside the loop over layers.

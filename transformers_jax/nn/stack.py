@@ -8,8 +8,9 @@ every step would copy all weights for every token.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +28,7 @@ from transformers_jax.nn.extend import extended
 from transformers_jax.nn.layers import layer_of
 from transformers_jax.nn.noise import dropout, split_key
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.operation import Context
+from transformers_jax.nn.operation import Context, Source
 from transformers_jax.nn.param import Layers, merge, numbered, split, stacked
 from transformers_jax.nn.position import rotation, score_module
 from transformers_jax.shard import constrain
@@ -40,15 +41,39 @@ LAYER = np.uint32(2**32 - 1)
 """What the key of a whole layer has folded in: no branch has this number."""
 
 
+NO_SOURCES: Mapping[str, Source] = MappingProxyType({})
+
+
 class StackOutput(NamedTuple):
-    """The result of a stack; tuples have one entry per layer and are empty unless collected."""
+    """The result of a stack.
+
+    Attributes:
+        x: the stream behind the last layer, and the final norm.
+        cache: after these tokens, if there was one.
+        hidden: the stream before the first layer and behind every layer, if it was collected.
+        collected: further results of operations, by name; those of cross-attention have the name
+            "cross_...". One entry for each branch that has such a result, in the order of layers.
+    """
 
     x: Float[Array, "B T D"]
     cache: Cache | None
     hidden: tuple[Float[Array, "B T D"], ...]
-    weights: tuple[Float[Array, "B H T S"], ...]
-    cross_weights: tuple[Float[Array, "B H T S"], ...]
-    routers: tuple[Float[Array, "B T E"], ...]  # scores, of the layers that have experts
+    collected: Mapping[str, tuple[Array, ...]]
+
+    @property
+    def weights(self) -> tuple[Float[Array, "B H T S"], ...]:
+        """The weights of self-attention."""
+        return self.collected.get("weights", ())
+
+    @property
+    def cross_weights(self) -> tuple[Float[Array, "B H T S"], ...]:
+        """The weights of cross-attention."""
+        return self.collected.get("cross_weights", ())
+
+    @property
+    def routers(self) -> tuple[Float[Array, "B T E"], ...]:
+        """The scores of routers, of the layers that have experts."""
+        return self.collected.get("router", ())
 
 
 class Stack(nnx.Module):
@@ -75,33 +100,33 @@ class Stack(nnx.Module):
         nodes: Nodes,
         *,
         pairs: Mapping[str, Array] | None = None,
-        source: Float[Array, "B S E"] | None = None,
-        source_nodes: Nodes | None = None,
+        sources: Mapping[str, Source] = NO_SOURCES,
         scores: Mapping[str, Score | None] | None = None,
         condition: Float[Array, "B E"] | None = None,
         cache: Cache | None = None,
         key: Key | None = None,
         collect: frozenset[str] = frozenset(),
     ) -> StackOutput:
-        """Runs the blocks over the tokens `nodes`, with cross-attention to `source`.
+        """Runs the blocks over the tokens `nodes`, with cross-attention to `sources`, by name.
 
-        With a cache the tokens are the next ones; keys of earlier tokens and of the source are
-        read from it. `scores` are those of "self" and "cross", instead of the stack's own.
+        With a cache the tokens are the next ones; keys of earlier tokens and of the sources are
+        read from it. `scores` are those of "self" and of each source, instead of the stack's own.
         `condition` is what residuals are modulated by (`nn.residual.Modulate`).
 
         Raises:
-            ValueError: branches that are modulated, and no condition of their width.
+            ValueError: branches that are modulated, and no condition of their width; a source that
+                is missing, or to which no branch attends.
         """
         self._check_condition(condition)
         if self.spec.layout is not None:
             check_counted(nodes.length)
             noise: Any = np.full((1, nodes.length), key is not None, np.int32)
             nodes = self.spec.layout(nodes.with_tags(noise=noise))
-        context = self._context(nodes, pairs, source, source_nodes, cache, collect)
+        context = self._context(nodes, pairs, sources, cache, collect)
         context = replace(context, condition=condition)
         if scores:
             own = scores.get("self") or context.scores.get(None)
-            named: dict[str | None, Any] = dict.fromkeys(self._sources, scores.get("cross"))
+            named: dict[str | None, Any] = {name: scores.get(name) for name in self.sources}
             context = replace(context, scores={None: own, **named})
         first = constrain(x, "batch length embed")
         key, last_key = split_key(key, 2)
@@ -114,15 +139,20 @@ class Stack(nnx.Module):
         hidden = tuple(layer["hidden"] for layer in collected) if "hidden" in collect else ()
         if hidden:  # index 0 is what went in
             hidden = (first, *hidden[:-1], x if self.spec.norm_hidden else hidden[-1])
-        pick = lambda what, cross=False: tuple(
-            layer[f"{branch.name}.{what}"]
-            for layer, branches in zip(collected, self.spec.applied)
-            for branch in branches
-            if f"{branch.name}.{what}" in layer and (branch.source is not None) == cross
-        )
         if cache is not None:
             cache = cache.advance(nodes, caches)
-        return StackOutput(x, cache, hidden, pick("weights"), pick("weights", True), pick("router"))
+        return StackOutput(x, cache, hidden, self._by_name(collected))
+
+    def _by_name(self, collected: Sequence[Mapping[str, Array]]) -> dict[str, tuple[Array, ...]]:
+        """What was collected of every layer's branches, by what it is."""
+        results: dict[str, tuple[Array, ...]] = {}
+        for layer, branches in zip(collected, self.spec.applied):
+            for branch in branches:
+                for what in sorted(branch.op.collects):
+                    if (value := layer.get(f"{branch.name}.{what}")) is not None:
+                        name = what if branch.source is None else f"cross_{what}"
+                        results[name] = (*results.get(name, ()), value)
+        return results
 
     def _check_condition(self, condition: Array | None) -> None:
         residuals = {b.residual for block in self.spec.blocks for b in block if b.residual}
@@ -231,9 +261,9 @@ class Stack(nnx.Module):
         return list(dict.fromkeys(m for b in self._attends(kind == "cross") for m in b.op.masks))
 
     @property
-    def _sources(self) -> list[str]:
+    def sources(self) -> list[str]:
         """The names of what the branches attend to, beside the stream."""
-        return list(dict.fromkeys(branch.source for branch in self._attends(True)))
+        return list(dict.fromkeys(b.source for b in self._attends(True) if b.source is not None))
 
     def _attends(self, cross: bool) -> list[spec.Branch]:
         """The different branches whose edges the stack draws, to the stream or to a source."""
@@ -241,7 +271,7 @@ class Stack(nnx.Module):
         drawn = (branch for branch in every if branch.op.drawn and branch.op.masks)
         return [branch for branch in drawn if (branch.source is not None) == cross]
 
-    def _context(self, nodes, pairs, source, source_nodes, cache, collect) -> Context:
+    def _context(self, nodes, pairs, sources, cache, collect) -> Context:
         how = self.execution.attention
         edges: dict[tuple[str | None, Mask, Any], Edges] = {}
         rotations: dict[tuple[spec.Rotary, int], tuple[Array, Array]] = {}
@@ -254,27 +284,35 @@ class Stack(nnx.Module):
                     edges[None, mask, op.extend] = prepare(drawn, how)
             if op.rotary is not None and (op.rotary, op.kv) not in rotations:
                 rotations[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes.position)
-        source_nodes = source_nodes if cache is None else cache.source
+        present = {name: source.nodes for name, source in sources.items()}
+        present = present if cache is None else cache.sources
+        self._check_sources(present)
         for branch in self._attends(True):
-            if source_nodes is None and self.spec.source_optional:
-                break
-            if source_nodes is None:
-                raise ValueError(
-                    f"this stack attends to {branch.source!r}: it needs those tokens as a source"
-                )
-            for mask in branch.op.masks:
-                drawn = connect(mask, nodes, source_nodes, pairs)
+            for mask in branch.op.masks if branch.source in present else ():
+                drawn = connect(mask, nodes, present[branch.source], pairs)
                 edges[branch.source, mask, None] = prepare(drawn, how)
         return Context(
             nodes=nodes,
             edges=edges,
             rotations=rotations,
             scores={} if self.score is None else {None: self.score()},
-            sources={} if source is None else dict.fromkeys(self._sources, source),
+            sources={name: source.x for name, source in sources.items()},
             how=how,
             collect=collect,
             remat=self.execution.remat,
         )
+
+    def _check_sources(self, present: Mapping[str, Any]) -> None:
+        if unread := present.keys() - {*self.sources}:
+            raise ValueError(
+                f"no branch of this stack attends to {min(unread)!r}; they attend to "
+                f"{', '.join(map(repr, self.sources)) or 'the stream alone'}"
+            )
+        missing = [name for name in self.sources if name not in present]
+        if missing and not self.spec.source_optional:
+            raise ValueError(
+                f"this stack attends to {missing[0]!r}: it needs those tokens as a source"
+            )
 
     # ------------------------------------------------------------ the cache
 
@@ -283,11 +321,10 @@ class Stack(nnx.Module):
         batch: int,
         size: int,
         dtype: jnp.dtype,
-        *,
-        source: Float[Array, "B S E"] | None = None,
-        source_nodes: Nodes | None = None,
+        sources: Mapping[str, Source] = NO_SOURCES,
     ) -> Cache:
         """An empty cache for `size` tokens; cross-attention's keys are computed here, once."""
+        self._check_sources(sources)
         listed = self.execution.layers == "list"
         layers: list[dict[str, KeyValues]] = []
         nodes: dict[int, frozenset[str]] = {}
@@ -296,8 +333,9 @@ class Stack(nnx.Module):
             for branch in (branch for branch in branches if branch.op.drawn and branch.op.masks):
                 op = branch.op
                 if branch.source is not None:
-                    if not (source is None and self.spec.source_optional):
-                        entry[branch.name] = self._source_keys(block, branch, source, listed)
+                    if branch.source in sources:
+                        x = sources[branch.source].x
+                        entry[branch.name] = self._source_keys(block, branch, x, listed)
                     continue
                 if len(op.masks) > 1 or op.extend:
                     raise ValueError(
@@ -314,16 +352,10 @@ class Stack(nnx.Module):
                 )
                 nodes[slots] = nodes.get(slots, frozenset()) | mask.tags
             layers.append(entry)
-        if source_nodes is not None:
-            assert source is not None  # the tokens of these nodes
-            shape = source.shape[:2]
-            valid = jnp.ones(shape, bool) if source_nodes.valid is None else source_nodes.valid
-            source_nodes = Nodes(source_nodes.tags, valid)
-            source_nodes = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape), source_nodes)
         return Cache(
             layers=tuple(layers),
             nodes={str(n): empty_nodes(tags, batch, n) for n, tags in nodes.items()},
-            source=source_nodes,
+            sources={name: whole_nodes(source) for name, source in sources.items()},
             length=jnp.zeros((), jnp.int32),
             size=size,
             stacked=not listed,
@@ -341,9 +373,15 @@ class Stack(nnx.Module):
 
     @staticmethod
     def _source_keys(block: Block, branch: spec.Branch, source, listed: bool) -> KeyValues:
-        if source is None:
-            raise ValueError("this stack has cross-attention: its cache needs encoder_outputs")
         definition, params = split(getattr(block, branch.name))
         project = lambda params: merge(definition, params).project(source)
         key, value = project(params) if listed else jax.vmap(project)(params)
         return KeyValues(key, value, kind="cross")
+
+
+def whole_nodes(source: Source) -> Nodes:
+    """The nodes of a source with tags and validity of every row [B S], which a cache reorders."""
+    shape = source.x.shape[:2]
+    valid = jnp.ones(shape, bool) if source.nodes.valid is None else source.nodes.valid
+    nodes = Nodes(source.nodes.tags, valid)
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape), nodes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from transformers_jax.spec.norm import Norm
 from transformers_jax.spec.operation import OpSpec, ResidualSpec
@@ -18,6 +18,10 @@ class Summaries:
 
     block: int
     norm: Norm
+
+
+Placement = Literal["pre", "post", "both"]
+Reads = Literal["stream", "block"]
 
 
 @dataclass(frozen=True)
@@ -40,16 +44,25 @@ class Branch:
     name: str
     op: OpSpec
     norm: Norm | None = None
-    placement: Literal["pre", "post", "both"] = "pre"
+    placement: Placement = "pre"
     dropout: float = 0.0
     source: str | None = None
-    reads: Literal["stream", "block"] = "stream"
+    reads: Reads = "stream"
     zero_padding: bool = False
     residual: ResidualSpec | None = None
 
     def __post_init__(self):
+        for name, kind in (("placement", Placement), ("reads", Reads)):
+            if (value := getattr(self, name)) not in get_args(kind):
+                choices = ", ".join(map(repr, get_args(kind)))
+                raise ValueError(f"{name} of the branch {self.name!r} is {value!r}; not {choices}")
         if self.source is None:
             return
+        if not self.op.masks:
+            raise ValueError(
+                f"the branch {self.name!r} has the source {self.source!r}, and its operation "
+                "attends to nothing; leave the source out, or choose one with a mask"
+            )
         present = {"rotary": self.op.rotary, "extend": self.op.extend, "score": self.op.score}
         present["relations"] = self.op.masks[1:]
         if refused := [name for name, value in present.items() if value]:

@@ -17,6 +17,7 @@ from transformers_jax.models.reading import WRITERS, Reading
 from transformers_jax.models.wiring.tower import Tower
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import nodes_of
+from transformers_jax.nn.operation import Source
 
 
 class Decoding(Model):
@@ -102,7 +103,7 @@ class Decoding(Model):
         checks.tags("tags", tags, stack.masks("cross"), shape)
         nodes = nodes_of(shape[1], attention_mask, tags)
         states = self.as_source(source, jnp.asarray(states))
-        return stack.init_cache(batch, length, self.dtype, source=states, source_nodes=nodes)
+        return stack.init_cache(batch, length, self.dtype, {source: Source(states, nodes)})
 
 
 def cache_of_source(

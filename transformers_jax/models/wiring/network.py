@@ -11,11 +11,12 @@ from transformers_jax.models.output import Output
 from transformers_jax.models.wiring.check import check_call
 from transformers_jax.models.wiring.decoding import Decoding
 from transformers_jax.models.wiring.shift import ShiftRight
-from transformers_jax.models.wiring.tower import Tower, TowerOutput, paths
+from transformers_jax.models.wiring.tower import Tower, TowerOutput, check_towers, paths
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import nodes_of
 from transformers_jax.nn.head import Head, HeadInputs, no_head
 from transformers_jax.nn.noise import split_key
+from transformers_jax.nn.operation import Source
 from transformers_jax.nn.router_losses import RouterLosses
 
 POSITIONAL = (
@@ -40,6 +41,9 @@ class Network(Decoding):
         shift: how decoder inputs are made where the caller gives none.
         routing: what the routers of experts add to the loss, where their scores are outputs.
         output_of: the tower whose words a tied output shares; the last by default.
+
+    Raises:
+        ValueError: towers that cannot be wired (`check_towers`).
     """
 
     def __init__(
@@ -51,6 +55,9 @@ class Network(Decoding):
         routing: RouterLosses | None = None,
         output_of: str | None = None,
     ):
+        check_towers(
+            towers, taken=(*vars(Network), "head", "shift", "routing", "output_of", "wires")
+        )
         self.wires = tuple((name, tower.source, tower.prefix) for name, tower in towers.items())
         embedders: list[Any] = []
         for name, tower in towers.items():
@@ -193,20 +200,19 @@ class Network(Decoding):
         cache: Cache | None = None,
     ) -> TowerOutput:
         """A tower over its arguments, and over the output of its source."""
-        tower, source, nodes = self.towers[name], None, None
+        tower, sources = self.towers[name], {}
         if tower.source is not None and tower.source in outputs:
             source = outputs[tower.source]["last_hidden_state"]
             own = self.towers[tower.source].own(arguments)
             nodes = nodes_of(source.shape[1], own.get("attention_mask"), own.get("tags"))
-            source = self.as_source(tower.source, source)
+            sources[tower.source] = Source(self.as_source(tower.source, source), nodes)
         return tower.run(
             arguments,
             dtype=self.dtype,
             collect=collect,
             keys=keys,
             pairs=pairs,
-            source=source,
-            source_nodes=nodes,
+            sources=sources,
             cache=cache,
             table=self.words(name),
         )

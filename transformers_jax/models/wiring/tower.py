@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from transformers_jax.arrays import Array, Bool, Float, Key
-from transformers_jax.graph import Nodes
 from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import Embedder
-from transformers_jax.nn.stack import Stack, StackOutput
+from transformers_jax.nn.operation import Source
+from transformers_jax.nn.stack import NO_SOURCES, Stack, StackOutput
 
 PLAIN = ("stack", "encoder")
 """The towers whose embedder is called `embed`; that of another, `text`, is `text_embed`."""
@@ -82,8 +82,7 @@ class Tower:
         collect: frozenset[str],
         keys: tuple[Key | None, Key | None],
         pairs: Mapping[str, Array] | None = None,
-        source: Float[Array, "B S E"] | None = None,
-        source_nodes: Nodes | None = None,
+        sources: Mapping[str, Source] = NO_SOURCES,
         cache: Cache | None = None,
         table: Float[Array, "V D"] | None = None,
     ) -> TowerOutput:
@@ -95,8 +94,7 @@ class Tower:
             x,
             nodes,
             pairs=pairs,
-            source=source,
-            source_nodes=source_nodes,
+            sources=sources,
             cache=cache,
             key=stack_key,
             collect=collect,
@@ -114,3 +112,35 @@ def paths(name: str) -> dict[str, str]:
     parts = ("embed", "pooler", "project")
     prefix = "" if name in PLAIN else f"{name}_"
     return {"stack": name, **{part: prefix + part for part in parts}}
+
+
+def check_towers(towers: Mapping[str, Tower], taken: Iterable[str]) -> None:
+    """Whether a network can be made of towers; `taken` are the names of its other attributes.
+
+    Raises:
+        ValueError: all that is wrong: a source that is no earlier tower, or to which no branch
+            attends; a branch that attends to something else; an embedder that is shared with
+            another tower than the source; parts that would have one name.
+    """
+    wrong: list[str] = []
+    owners = dict.fromkeys(taken, "the network")
+    earlier: dict[str, Tower] = {}
+    for name, tower in towers.items():
+        source, attended = tower.source, tower.stack.sources
+        if source is not None and source not in earlier:
+            known = ", ".join(map(repr, earlier)) or "none"
+            wrong.append(f"the source of {name!r} is {source!r}; the towers before it are {known}")
+        elif attended != ([] if source is None else [source]):
+            branches = ", ".join(map(repr, attended)) or "the stream alone"
+            wrong.append(f"{name!r} has the source {source!r}, and its stack attends to {branches}")
+        for other in earlier:
+            if earlier[other].embed is tower.embed and other != source:
+                wrong.append(f"{name!r} has the embedder of {other!r}, which is not its source")
+        for part, path in paths(name).items():
+            if getattr(tower, part) is None or path not in owners:
+                owners.setdefault(path, f"the tower {name!r}")
+            else:
+                wrong.append(f"{path!r} of the tower {name!r} is a name of {owners[path]}")
+        earlier[name] = tower
+    if wrong:
+        raise ValueError(f"these towers make no network: {'; '.join(wrong)}")
