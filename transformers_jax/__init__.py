@@ -10,9 +10,12 @@ imported when it is first used: importing the package starts no backend and touc
 
 import lazy_loader as _lazy_loader
 
+from transformers_jax import face as _face
+
 __version__ = "0.1.0"
 
 _public, __dir__, __all__ = _lazy_loader.attach_stub(__name__, __file__)
+_face.provide(_public)
 
 _OTHERWISE = {  # what Hugging Face's package has, and how it is said here
     "AutoTokenizer": "tj.load_tokenizer(path) reads a tokenizer",

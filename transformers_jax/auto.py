@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -18,7 +18,28 @@ from transformers_jax.pretrained import Loaded, from_config, from_pretrained
 class AutoConfig:
     """`AutoConfig.from_pretrained(path)`: the config of any family."""
 
-    from_pretrained = staticmethod(FamilyConfig.from_pretrained)
+    @staticmethod
+    def from_pretrained(
+        path: str | Path,
+        *,
+        ignore: Iterable[str] = (),
+        family: type[FamilyConfig] = FamilyConfig,
+        **options: Any,
+    ) -> Any:
+        """The config of a directory or a hub id; fields may be changed by name (`num_labels=3`).
+
+        Raises:
+            ValueError: what the directory holds is of another family than `family`; see
+                `FamilyConfig.from_dict`.
+        """
+        hub = {name: options.pop(name) for name in HUB if name in options}
+        config = load_config(path, ignore=ignore, reader=family, **hub)
+        if family not in (FamilyConfig, type(config)):
+            raise ValueError(
+                f"{path} is of {config.model_type}, not {family.model_type}; "
+                "tj.AutoConfig reads any"
+            )
+        return config.replace(**options)
 
 
 class Auto:

@@ -7,7 +7,6 @@ so that a corpus of any size needs a handful of compiled programs. The order com
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ import numpy as np
 from transformers_jax.arrays import Array, Float, wide
 from transformers_jax.embedding.directory import SIMILARITIES, Sentence
 from transformers_jax.embedding.plan import EmbeddingPlan
+from transformers_jax.face import public
 from transformers_jax.hub.companions import companions
 from transformers_jax.json_files import read_json
 from transformers_jax.nn.norm import unit
@@ -237,9 +237,8 @@ def _stamps(source: str) -> tuple[tuple[str, int, int], ...]:
 
 @functools.lru_cache(maxsize=8)
 def _loaded(source: str, lower: bool, stamps: Any) -> Any:
-    """The tokenizer of a folder, through the package's face: it lies above this file. `stamps` tell
-    apart what the folder held at different times."""
-    tokenizer = importlib.import_module("transformers_jax").load_tokenizer(source)
+    """The tokenizer of a folder. `stamps` tell apart what the folder held at different times."""
+    tokenizer = public("load_tokenizer")(source)
     if lower:
         from tokenizers import normalizers
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Self, TypeVar, overload
@@ -20,6 +19,7 @@ from flax import nnx
 
 from transformers_jax.arrays import Array, Float, Int, Params, is_traced, ordinary, to_dtype
 from transformers_jax.explicit_axes import refuse_explicit, refuse_explicit_values
+from transformers_jax.face import public
 from transformers_jax.inputs.arguments import (
     FLAGS,
     OTHERWISE,
@@ -256,16 +256,16 @@ class Model(nnx.Module):
     ) -> Int[Array, "B T"]: ...
     def generate(self, *ids: Any, **options: Any) -> Any:
         """`transformers_jax.generate(model, ...)`."""
-        return _public("generate")(self, *ids, **options)
+        return public("generate")(self, *ids, **options)
 
     @by_name
     def encode(self, texts: Any, **options: Any) -> Any:
         """`transformers_jax.encode(model, texts, ...)`: the vectors of texts."""
-        return _public("encode")(self, texts, **options)
+        return public("encode")(self, texts, **options)
 
     def save_pretrained(self, directory: Any, **options: Any) -> None:
         """`transformers_jax.save_pretrained(model, directory)`."""
-        return _public("save_pretrained")(self, directory, **options)
+        return public("save_pretrained")(self, directory, **options)
 
     def eval(self, **attributes: Any) -> Self:  # PyTorch's idiom, which nnx would answer with None
         """The model itself: a call without `key` has no noise."""
@@ -301,11 +301,6 @@ def _run(
 ) -> Output:
     refuse_explicit_values(values, inputs)
     return getattr(merge(definition, values), method)(**inputs, **dict(flags))
-
-
-def _public(name: str) -> Callable[..., Any]:
-    """A function of the package's face, found at call time: the face lies above this file."""
-    return getattr(importlib.import_module("transformers_jax"), name)
 
 
 def functional(model: Model) -> tuple[Callable[..., Output], Params]:

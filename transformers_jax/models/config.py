@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from transformers_jax import shard, spec
+from transformers_jax.face import public
 from transformers_jax.hub.table import Tying
 from transformers_jax.models.fields import label_names, labelled, out_of_range, wrong_type
 from transformers_jax.models.frozen import Frozen, freeze, thaw
@@ -184,15 +185,7 @@ class FamilyConfig:
         Raises:
             ValueError: what the directory holds is of another family; see `from_dict`.
         """
-        from transformers_jax.models import load_config
-
-        hub = {name: options.pop(name) for name in HUB if name in options}
-        config = load_config(path, ignore=ignore, reader=cls, **hub)
-        if cls not in (FamilyConfig, type(config)):
-            raise ValueError(
-                f"{path} is of {config.model_type}, not {cls.model_type}; tj.AutoConfig reads any"
-            )
-        return config.replace(**options)  # type: ignore[return-value]
+        return public("AutoConfig").from_pretrained(path, ignore=ignore, family=cls, **options)
 
     @classmethod
     def modernise(cls, values: dict[str, Any]) -> dict[str, Any]:

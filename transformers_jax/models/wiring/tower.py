@@ -130,6 +130,8 @@ def check_towers(towers: Mapping[str, Tower], taken: Iterable[str]) -> None:
         if source is not None and source not in earlier:
             known = ", ".join(map(repr, earlier)) or "none"
             wrong.append(f"the source of {name!r} is {source!r}; the towers before it are {known}")
+        elif source is None and tower.stack.spec.source_optional:
+            pass  # without a source its cross-attention is left out
         elif attended != ([] if source is None else [source]):
             branches = ", ".join(map(repr, attended)) or "the stream alone"
             wrong.append(f"{name!r} has the source {source!r}, and its stack attends to {branches}")
