@@ -146,18 +146,23 @@ def generate(
         ids = request.prompt.ids[:, request.prompt.ids.shape[1] - request.columns :]
         ids = jnp.repeat(ids, chosen.num_return_sequences, axis=0)
         return Output(sequences=ids) if return_dict_in_generate else ids
-    static, numbers = dials(chosen)
-    job = Job(
+    job = _job(request, chosen, key, output_scores and return_dict_in_generate)
+    result = _run(*split(model), job)
+    return _finish(result, request, return_dict_in_generate, fixed_width)
+
+
+def _job(request: Request, options: Options, key: Key | None, with_scores: bool) -> Job:
+    """The record of a search; numbers among the options are arrays, the rest is static."""
+    static, numbers = dials(options)
+    return Job(
         prompt=request.prompt,
         dials={name: jnp.float32(value) for name, value in numbers.items()},
         limit=jnp.int32(request.new),
-        key=key if chosen.do_sample else None,
+        key=key if options.do_sample else None,
         options=static,
         width=request.width,
-        with_scores=output_scores and return_dict_in_generate,
+        with_scores=with_scores,
     )
-    result = _run(*split(model), job)
-    return _finish(result, request, return_dict_in_generate, fixed_width)
 
 
 @functools.partial(jax.jit, static_argnums=0)
