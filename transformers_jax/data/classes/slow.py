@@ -6,7 +6,9 @@ BlenderBot-small writes the ends of words its own way; ByT5 has the bytes of a t
 
 from __future__ import annotations
 
+import itertools
 import json
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +111,7 @@ def _looked_up(
 def _joined(model: sentencepiece.Model, space: str) -> Callable[[list[str], list[bool]], str]:
     """Pieces as text: what the model joins, with special tokens between."""
 
-    def spoken(pieces: list[str]) -> str:
+    def of_pieces(pieces: list[str]) -> str:
         text = ""
         for number, piece in enumerate(pieces):
             first = not text and (model.remove_extra_whitespaces or number == 0)
@@ -117,14 +119,12 @@ def _joined(model: sentencepiece.Model, space: str) -> Callable[[list[str], list
             text += piece.removeprefix("▁") if first and prefix else piece
         return text.replace("▁", " ")
 
-    def join(tokens: list[str], marks: list[bool]) -> str:
-        text, pieces = "", list[str]()
-        for one, mark in zip(tokens, marks):
-            if mark:
-                text, pieces = text + spoken(pieces) + one + space, []
-            else:
-                pieces.append(one)
-        return (text + spoken(pieces)).strip()
+    def join(tokens: list[str], special: list[bool]) -> str:
+        text = ""
+        for is_special, group in itertools.groupby(zip(tokens, special), operator.itemgetter(1)):
+            part = [token for token, _ in group]
+            text += "".join(token + space for token in part) if is_special else of_pieces(part)
+        return text.strip()
 
     return join
 
@@ -135,9 +135,9 @@ def _m2m_100(folder: Path, options: Options) -> Loaded:
     ids, model = _ids(files["vocab.json"]), sentencepiece.parse(files["sentencepiece.bpe.model"])
     options.default({role: ANGLES[role] for role in ("bos", "eos", "sep", "pad", "unk")}, {})
     dictionary = options.get("language_codes", "m2m100")
-    if dictionary not in ("m2m100", "wmt21"):
+    codes = {"m2m100": languages.M2M100, "wmt21": languages.WMT21}.get(dictionary)
+    if codes is None:
         raise ValueError(f"language_codes={dictionary!r}: expected 'm2m100' or 'wmt21'")
-    codes = languages.M2M100 if dictionary == "m2m100" else languages.WMT21
     numbers = {code: number for number, code in enumerate(codes, len(ids))}
     spelled = {f"__{code}__": number for code, number in numbers.items()}
     known = _known(ids, options, spelled)
@@ -234,7 +234,7 @@ def _blenderbot_small(folder: Path, options: Options) -> Loaded:
     parts_of_text = [split(spaces, behavior="removed"), split(words, behavior="isolated")]
     inner = assembled(model, pre_tokenizers.Sequence(parts_of_text), None, normalizer)
     inner.add_special_tokens([*special.values()])
-    join = lambda tokens, marks: " ".join(tokens).replace("@@ ", "").strip()
+    join = lambda tokens, special: " ".join(tokens).replace("@@ ", "").strip()
     return Loaded(Renumbered(inner, known, unknown, join), options, files=files)
 
 
