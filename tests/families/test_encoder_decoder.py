@@ -53,7 +53,7 @@ def test_a_config_of_the_releases_before_is_read():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (dict(decoder=READER), "decoder: bert without add_cross_attention=True cannot hear"),
+        (dict(decoder=READER), "decoder: bert without add_cross_attention=True cannot attend"),
         (dict(decoder={**READER, "add_cross_attention": True}), "needs is_decoder=True"),
         (dict(encoder={"model_type": "t5"}), "encoder: t5 has two stacks"),
         (dict(encoder={**READER, "hidden_layers": 2}), "unknown key 'hidden_layers'"),
