@@ -26,7 +26,7 @@ from transformers_jax.nn.block import Block
 from transformers_jax.nn.cache import Cache, KeyValues, empty_nodes, slots_for
 from transformers_jax.nn.extend import extended
 from transformers_jax.nn.layers import layer_of
-from transformers_jax.nn.noise import dropout, split_key
+from transformers_jax.nn.noise import dropout, numbered_key, split_key
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Context, Source
 from transformers_jax.nn.param import Layers, merge, numbered, split, stacked
@@ -223,7 +223,7 @@ class Stack(nnx.Module):
         """The key of layer `number`, and the probability with which its branches are left out."""
         if key is None:
             return None, None
-        layer_key = jax.random.fold_in(key, number)
+        layer_key = numbered_key(key, number)
         if not self.execution.drop_path:
             return layer_key, None
         rate = np.float32(self.execution.drop_path / self.spec.depth)
@@ -234,7 +234,7 @@ class Stack(nnx.Module):
         whole layer is left out."""
         y, cache, collected = block(x, context, cache, key, drop_rate)
         if key is not None and self.spec.layerdrop:
-            own = jax.random.fold_in(key, LAYER)
+            own = numbered_key(key, LAYER)
             y = jnp.where(jax.random.uniform(own) < self.spec.layerdrop, x, y)
         return constrain(y, "batch length embed"), cache, collected
 
