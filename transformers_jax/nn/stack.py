@@ -347,5 +347,4 @@ def _source_keys(block: Block, name: str, source: Array, stacked: bool = False) 
     """The keys and values that the branch of a name computes from its source."""
     definition, params = split(getattr(block, name))
     project = lambda params: merge(definition, params).project(source)
-    key, value = jax.vmap(project)(params) if stacked else project(params)
-    return KeyValues(key, value, kind="cross")
+    return KeyValues(*(jax.vmap(project) if stacked else project)(params), kind="cross")
