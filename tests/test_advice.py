@@ -291,14 +291,14 @@ ADVICE = {
 
 
 @pytest.mark.parametrize("name", ADVICE)
-def test_what_an_error_says_to_do_works(name, made):
+def test_the_advice_of_an_error_works(name, made):
     each = ADVICE[name]
     with pytest.raises(each.kinds) as error:
         each.mistake(made)
     each.follow(made, error.value)
 
 
-def test_no_sentence_names_what_there_is_not():
+def test_messages_only_name_what_exists():
     found = {place: bad for place, text in advice.sentences() if (bad := advice.wrong(text))}
     assert not found
     calls = [text for _, text in advice.sentences() if "tj." in text or "--" in text]
@@ -314,11 +314,11 @@ def test_no_sentence_names_what_there_is_not():
         "tj.from_pretrained(path, hed='x')",
     ],
 )
-def test_a_sentence_that_names_something_else_is_found(text):
+def test_a_message_that_names_something_missing_is_detected(text):
     assert advice.wrong(text)  # the control
 
 
-def test_what_the_console_says_to_do_works(made, tmp_path, capsys):
+def test_the_advice_of_the_command_line_works(made, tmp_path, capsys):
     from transformers_jax.cli import main
 
     (tmp_path / "there").mkdir()

@@ -137,7 +137,7 @@ BY_NAME = {  # imports of a computed name: those of families, by the table of th
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
-def test_no_import_is_hidden(path):
+def test_no_import_is_dynamic(path):
     if path.as_posix() not in BY_NAME:
         assert not hidden((PACKAGE / path).read_text())
 
@@ -150,7 +150,7 @@ def test_no_import_is_hidden(path):
         "f = lambda: importlib.import_module('transformers_jax.models.base')\n",
     ],
 )
-def test_an_import_from_above_is_seen_wherever_it_stands(text):
+def test_an_import_from_above_is_detected_wherever_it_is(text):
     assert layer("transformers_jax.models") > layer("graph.mask")
     assert imports(text) == {"transformers_jax.models.base"}
 
@@ -166,6 +166,6 @@ def test_an_import_from_above_is_seen_wherever_it_stands(text):
         "load = importlib.import_module\n",
     ],
 )
-def test_an_import_that_hides_its_name_is_seen(text):
+def test_a_dynamic_import_is_detected(text):
     assert hidden(text)
     assert not hidden("importlib.import_module('tensorboardX.proto')\nimport jax\n")

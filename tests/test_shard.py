@@ -73,7 +73,7 @@ def test_a_mesh_that_the_devices_cannot_fill_is_refused():
         make_mesh({"data": -1, "fsdp": -1})
 
 
-def test_nearest_multiples_are_told():
+def test_nearest_multiples_are_suggested():
     assert nearest(6, 4) == "4 and 8"
     assert nearest(3, 4) == "4"
 

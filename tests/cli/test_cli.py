@@ -173,7 +173,7 @@ def test_the_folder_of_a_run_stands_for_the_model_in_it(worded, tmp_path, here):
     assert "13,632" in here("inspect", tmp_path)
 
 
-def test_inspect_tells_the_facts_of_a_checkpoint():
+def test_inspect_summarises_a_checkpoint():
     out, _ = run("inspect", T5)
     for words in ("T5ForConditionalGeneration", "37,216", "CAUSAL", "Full()", "■ · · ·",
                   "encoder.block.{0-1}.layer.0.SelfAttention.q.weight", "(h k) d -> d h k",
@@ -189,7 +189,7 @@ def test_inspect_as_json_maps_every_weight(here):
     assert len(facts["report"]["ignored"]) == 4
 
 
-def test_inspect_of_a_config_alone_needs_no_weights(tmp_path, here):
+def test_inspect_of_a_config_needs_no_weights(tmp_path, here):
     shutil.copy(GPT2 / "config.json", tmp_path)
     out = here("inspect", tmp_path, "--head", "sequence_classification")
     assert "no weights here" in out
@@ -254,7 +254,7 @@ def test_convert_changes_the_dtype_and_splits(tmp_path, here):
     assert list(facts["stored"]) == ["bfloat16"]
 
 
-def test_convert_keeps_what_makes_vectors_of_sentences(tmp_path, here):
+def test_convert_copies_the_modules_of_a_sentence_embedding_model(tmp_path, here):
     source, target = SENTENCES, tmp_path / "half"
     done = json.loads(here("convert", source, target, "--dtype", "bfloat16", "--json"))
     assert (done["head"], done["dropped"]) == ("embedding", [])

@@ -181,13 +181,13 @@ def test_offsets_cut_the_answer_out_of_its_text(both):
         (dict(is_split_into_words=True), ValueError, "a text is a list of its words"),
     ],
 )
-def test_what_a_batch_cannot_be_is_told(call, error, words):
+def test_invalid_batch_arguments_are_refused(call, error, words):
     tokenizer = train_tokenizer("byte", [], 0, roles=("pad", "cls", "sep"))
     with pytest.raises(error, match=words):
         tokenizer.batch(["some text", "more"], **call)
 
 
-def test_words_without_the_option_are_told_the_option():
+def test_an_error_about_split_words_names_the_option():
     tokenizer = train_tokenizer("byte", [], 0, roles=("pad",))
     with pytest.raises(ValueError, match="is_split_into_words=True"):
         tokenizer.batch([["some", "words"]])
@@ -210,7 +210,7 @@ def test_rows_may_stay_as_long_as_they_are():
     assert [row.tolist() for row in found["attention_mask"]] == [[1], [1, 1, 1]]
 
 
-def test_a_pad_token_is_named_as_the_error_says():
+def test_a_pad_token_can_be_added_as_the_error_says():
     tokenizer = train_tokenizer("byte", [], 0)
     with pytest.raises(ValueError, match=r"add_special_tokens\(\{\"pad_token\": \"<pad>\"\}\)"):
         tokenizer.batch(["a", "bcd"])
@@ -218,7 +218,7 @@ def test_a_pad_token_is_named_as_the_error_says():
     assert tokenizer.batch(["a", "bcd"])["input_ids"].tolist() == [[97, 256, 256], [98, 99, 100]]
 
 
-def test_a_batch_is_continued_as_each_text_alone_on_whichever_side_it_is_padded():
+def test_a_batch_is_continued_as_each_text_by_itself_with_padding_on_either_side():
     tokenizer = train_tokenizer("byte", [], 0, roles=("pad",))
     config = tj.GPT2Config(vocab_size=257, n_positions=32, n_embd=8, n_layer=1, n_head=2)
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))

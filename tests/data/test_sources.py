@@ -99,7 +99,7 @@ def test_folders_and_patterns_are_read_in_order_with_their_splits(tmp_path):
         ("a.txt.gz", gzip.compress(b"text" * 99, mtime=0)[:-9], "cannot be unpacked"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place(tmp_path, name, content, message):
+def test_an_error_in_a_source_names_file_and_line(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read(tmp_path / name)

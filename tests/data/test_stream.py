@@ -64,7 +64,7 @@ KINDS = ["stream", "crops", "packed", "padded", "bucketed"]
 
 
 @pytest.mark.parametrize("rows", KINDS)
-def test_a_batch_depends_on_the_seed_and_the_position_alone(rows):
+def test_a_batch_depends_only_on_the_seed_and_the_position(rows):
     one, two = stream(rows), stream(rows)
     first, middle = run(one, 7)
     later, _ = run(one, 9, middle)
@@ -76,7 +76,7 @@ def test_a_batch_depends_on_the_seed_and_the_position_alone(rows):
 
 
 @pytest.mark.parametrize("rows", ["packed", "padded", "bucketed"])
-def test_a_pass_asks_for_every_token_but_the_first_of_each_document_once(rows):
+def test_an_epoch_predicts_every_token_but_the_first_of_each_document_once(rows):
     one = stream(rows)
     limit, position, batches = one.rows_of(1), one.start, []
     while position.parts[0].epoch == 0:
@@ -88,7 +88,7 @@ def test_a_pass_asks_for_every_token_but_the_first_of_each_document_once(rows):
     assert asked(batches) == wanted
 
 
-def test_a_stream_asks_for_every_token_of_its_rows_once():
+def test_a_stream_predicts_every_token_of_its_rows_once():
     one = stream("stream")
     limit = one.rows_of(1)
     batches, position = run(one, -(-limit // 4), limit=limit)
@@ -96,7 +96,7 @@ def test_a_stream_asks_for_every_token_of_its_rows_once():
     assert asked(batches) == text().ids[1 : limit * 16 + 1].tolist()
 
 
-def test_passes_have_orders_of_their_own():
+def test_each_epoch_has_its_own_order():
     one = stream("padded")
     limit = one.rows_of(1)
     (first,), position = run(one, 1, size=limit)
@@ -106,7 +106,7 @@ def test_passes_have_orders_of_their_own():
     assert sorted(map(bytes, first["input_ids"])) == sorted(map(bytes, second["input_ids"]))
 
 
-def test_packed_rows_keep_documents_whole_and_apart():
+def test_packed_rows_hold_whole_separate_documents():
     batches, _ = run(stream("packed"), 4)
     tokens = text()
     for batch in batches:
@@ -177,7 +177,7 @@ def test_a_mixture_keeps_its_shares_after_every_row():
     assert position.parts[0].epoch > position.parts[2].epoch
 
 
-def test_passes_end_with_rows_that_are_not_asked_for():
+def test_an_epoch_ends_with_rows_without_labels():
     one = stream("padded", tokens=text([6] * 103), batch=8, tokenizer="none")
     limit = one.rows_of(1)
     assert limit == 103
@@ -189,19 +189,19 @@ def test_passes_end_with_rows_that_are_not_asked_for():
     assert sorted(seen.tolist()) == list(range(10, 10 + 6 * 103, 6))
 
 
-def test_a_mixture_has_no_passes():
+def test_a_mixture_has_no_epochs():
     one = stream("padded")
     two = Stream([*one.parts, *one.parts], [0.5, 0.5], one.data)
     with pytest.raises(ValueError, match="--steps instead of --epochs"):
         two.rows_of(1)
 
 
-def test_too_little_text_is_told_before_the_first_step():
+def test_too_little_text_is_refused_before_the_first_step():
     with pytest.raises(ValueError, match=r"fewer than one batch of 4; lower --data\.batch"):
         stream("stream", tokens=text([20])).check(4)
 
 
-def test_one_question_a_row_cannot_be_packed():
+def test_an_objective_with_one_label_per_row_cannot_be_packed():
     with pytest.raises(ValueError, match="padded or bucketed, not packed"):
         stream("packed", NextSentence())
 
@@ -223,7 +223,7 @@ def test_evaluation_reads_all_of_the_text_in_order_and_always_alike(rows):
     assert {b["input_ids"].shape[0] for b in batches} == {4}
 
 
-def test_batches_made_ahead_are_the_same_batches():
+def test_prefetched_batches_are_the_same_batches():
     one = stream("packed")
     expected, _ = run(one, 6)
     ahead = prefetched(one, one.start, lambda step: 4)
@@ -233,7 +233,7 @@ def test_batches_made_ahead_are_the_same_batches():
     assert same(next(later)[0], expected[3])
 
 
-def test_batches_made_ahead_end_with_the_rows_and_raise_what_goes_wrong():
+def test_prefetching_ends_with_the_rows_and_raises_errors():
     one = stream("padded")
     limit = one.rows_of(1)
     batches = list(prefetched(one, one.start, lambda step: 4, limit=limit))
@@ -245,14 +245,14 @@ def test_batches_made_ahead_end_with_the_rows_and_raise_what_goes_wrong():
         next(prefetched(Stream([part], [1.0], small), one.start, lambda step: 4))
 
 
-def test_shorter_rows_ask_for_the_same_tokens():
+def test_shorter_rows_predict_the_same_tokens():
     (batch,), _ = run(stream("stream"), 1)
     short = shorten(batch, 16, 4)
     assert short["input_ids"].shape == (16, 5)
     assert asked([short]) == asked([batch])
 
 
-def test_masked_text_is_masked_anew_in_every_pass():
+def test_text_is_masked_anew_in_every_epoch():
     one = stream("padded", MaskedLM())
     limit = one.rows_of(1)
     (first,), position = run(one, 1, size=limit)
@@ -262,7 +262,7 @@ def test_masked_text_is_masked_anew_in_every_pass():
     assert not np.array_equal(first["labels"][order(first)], second["labels"][order(second)])
 
 
-def test_the_layout_of_two_sides_may_be_chosen():
+def test_source_and_target_lengths_can_be_set():
     one = stream("padded", SpanCorruption(), length=64, target_length=40)
     assert one.layout.target == 40
     with pytest.raises(ValueError, match="CausalLM has one"):

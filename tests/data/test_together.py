@@ -57,7 +57,7 @@ def bert(tokenizer, **options):
         ("PreTrainedTokenizerFast", True),  # says nothing: [CLS] a [SEP] b [SEP] decides
     ],
 )
-def test_types_are_given_by_classes_that_have_them(name, given):
+def test_token_types_are_returned_by_classes_that_use_them(name, given):
     tokenizer = typed(learned(), name)
     found = tokenizer.batch(TEXTS[:2], TEXTS[1:])
     assert ("token_type_ids" in found) is given
@@ -130,7 +130,7 @@ def test_vectors_do_not_depend_on_the_side_of_padding():
     np.testing.assert_allclose(model.encode(TEXTS, tokenizer=left), want, atol=1e-6)
 
 
-def test_added_tokens_are_found_and_left_out_where_they_are_special():
+def test_added_tokens_are_encoded_and_skipped_in_decoding_where_special():
     tokenizer = learned()
     size = tokenizer.max_id + 1
     assert tokenizer.add_tokens(["cat mat"]) == 1
@@ -171,7 +171,7 @@ CONFIG = {
 }
 
 
-def test_what_a_directory_said_is_what_is_saved(tmp_path):
+def test_settings_of_a_tokenizer_directory_are_saved_unchanged(tmp_path):
     tokenizer = learned(roles=("pad", "unk", "cls", "sep", "mask"))
     tokenizer.inner.save(str(tmp_path / "tokenizer.json"))
     told = {f"{role}_token": text for role, text in tokenizer.special.items()}
@@ -207,7 +207,7 @@ def test_what_a_directory_said_is_what_is_saved(tmp_path):
         assert (tmp_path / "third" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_a_learned_tokenizer_tells_pytorch_of_its_types(tmp_path):
+def test_a_learned_tokenizer_saves_that_it_returns_token_types(tmp_path):
     learned().save(tmp_path)
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())
     assert "token_type_ids" in config["model_input_names"]
@@ -223,7 +223,7 @@ def test_a_learned_tokenizer_tells_pytorch_of_its_types(tmp_path):
         ({"model_max_length": "long"}, "model_max_length='long' must be a number of tokens"),
     ],
 )
-def test_settings_that_say_nothing_are_refused(tmp_path, config, words):
+def test_settings_without_effect_are_refused(tmp_path, config, words):
     learned().save(tmp_path)
     file = tmp_path / "tokenizer_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **config}))
@@ -231,7 +231,7 @@ def test_settings_that_say_nothing_are_refused(tmp_path, config, words):
         load_tokenizer(tmp_path)
 
 
-def test_a_tokenizer_says_what_it_is_within_a_screen():
+def test_the_repr_of_a_tokenizer_is_short_and_complete():
     tokenizer = typed(learned(), "BertTokenizer", model_max_length=512)
     lines = repr(tokenizer).splitlines()
     assert len(lines) <= 5

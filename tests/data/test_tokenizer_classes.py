@@ -93,7 +93,7 @@ def test_tokens_of_languages_are_in_an_order_that_no_hash_seed_changes(tmp_path)
     assert sorted(codes, key=tokenizer.inner.inner.token_to_id) == sorted(codes)
 
 
-def test_languages_are_told_by_their_codes(tmp_path):
+def test_languages_are_selected_by_their_codes(tmp_path):
     folder = write("mbart", tmp_path)
     given = load_tokenizer(folder, src_lang="en_XX", tgt_lang="ro_RO")
     ids = given.batch(["the cat"])["input_ids"][0].tolist()
@@ -166,7 +166,7 @@ def test_the_class_is_read_from_whatever_names_it(tmp_path):
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat".split()
 
 
-def test_added_tokens_are_found_in_a_text(tmp_path):
+def test_added_tokens_are_matched_in_a_text(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     bare = load_tokenizer(tmp_path).batch(["the <user> [E1] cat"])["input_ids"][0]
@@ -181,7 +181,7 @@ def test_added_tokens_are_found_in_a_text(tmp_path):
         load_tokenizer(tmp_path)
 
 
-def test_a_class_that_is_not_had_is_refused_by_name(tmp_path):
+def test_an_unsupported_tokenizer_class_is_refused_by_name(tmp_path):
     folder = write("bert", tmp_path)
     config = folder / "tokenizer_config.json"
     config.write_text('{"tokenizer_class": "BertJapaneseTokenizer"}')
@@ -247,7 +247,7 @@ def test_a_tokenizer_json_of_another_kind_than_the_class(tmp_path):
     )
 
 
-def test_what_a_class_reads_is_downloaded_and_kept_by_convert(tmp_path):
+def test_tokenizer_files_are_downloaded_and_copied_by_convert(tmp_path):
     files = {file for one in [*CLASSES.values(), *slow.CLASSES.values()] for file in one.files}
     assert files <= {*COMPANIONS}
     assert all(any(fnmatch.fnmatch(file, pattern) for pattern in PATTERNS) for file in COMPANIONS)
@@ -261,7 +261,7 @@ def test_what_a_class_reads_is_downloaded_and_kept_by_convert(tmp_path):
         assert rows(load_tokenizer(kept).batch(texts())) == MADE["cases"][name]["ids"]
 
 
-def test_a_config_without_model_type_tells_the_class_by_its_architectures(tmp_path):
+def test_the_tokenizer_class_follows_from_architectures_without_model_type(tmp_path):
     """As prot_bert's and distilgpt2's files of 2019 do."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))

@@ -194,7 +194,7 @@ def test_templates_that_reach_out_or_fail_are_refused(tmp_path, template):
         talker(tmp_path, template).chat([{"role": "user", "content": "hi"}])
 
 
-def test_no_template_or_no_jinja_is_said(monkeypatch):
+def test_a_missing_template_or_jinja_is_reported(monkeypatch):
     with pytest.raises(ValueError, match="has no chat template"):
         train_tokenizer("byte", [], 0).chat([])
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)

@@ -76,6 +76,6 @@ b
 '''
 
 
-def test_lines_of_code_are_those_that_say_something():
+def test_code_lines_exclude_comments_blanks_and_docstrings():
     assert zoo.code_lines(TEXT) == 3 + 1 + 4
     assert zoo.code_lines(TEXT + 'def f():\n    """Says."""\n    return x\n') == 3 + 1 + 4 + 2

@@ -48,7 +48,7 @@ def test_padding_changes_nothing(mode):
     np.testing.assert_array_equal(nothing, np.zeros_like(nothing))
 
 
-def test_sums_of_halves_are_made_in_float32():
+def test_half_precision_is_summed_in_float32():
     x = jnp.full((1, 4096, 2), 1.0078125, jnp.bfloat16)
     assert pool_tokens(x, "mean").dtype == jnp.bfloat16
     np.testing.assert_array_equal(pool_tokens(x, "mean"), x[:, 0])
@@ -62,7 +62,7 @@ def test_a_zero_vector_has_a_finite_gradient():
     assert np.isfinite(jax.grad(lambda x: unit(x).sum())(x)).all()
 
 
-def test_unknown_modes_are_told():
+def test_unknown_pooling_modes_are_refused():
     with pytest.raises(ValueError, match="'middle' is unknown; known are cls, max, mean,"):
         pool_tokens(expected()["pool_x"], "middle")
     with pytest.raises(ValueError, match="'middle'; known are cls"):
@@ -94,7 +94,7 @@ def test_the_poolings_of_heads_choose_their_tokens(pooling, vectors):
     np.testing.assert_allclose(found, jnp.stack(vectors), rtol=1e-6)
 
 
-def test_tokens_that_cannot_be_told_are_refused():
+def test_pooling_without_the_inputs_it_needs_is_refused():
     np.testing.assert_array_equal(pool(X[:1], Last(None)), X[:1, -1])
     np.testing.assert_array_equal(pool(X, Last(0)), X[:, -1])
     with pytest.raises(ValueError, match=r"needs config\.pad_token_id"):

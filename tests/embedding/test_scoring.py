@@ -66,7 +66,7 @@ def test_an_encoder_decoder_scores_its_target():
         tj.score(model, IDS, MASK)
 
 
-def test_a_masked_model_is_asked_for_every_token_in_turn():
+def test_a_masked_model_scores_each_token_masked_in_turn():
     model = loaded("bert-mlm")
     found = tj.score(model, IDS, MASK, mask_token_id=4, batch_size=5)
     np.testing.assert_array_equal(found.count, [5, 3])
@@ -86,7 +86,7 @@ def test_scores_can_be_compiled_into_a_program():
     np.testing.assert_allclose(apply(IDS, MASK), padded().log_prob, **CLOSE)
 
 
-def test_what_is_missing_is_told():
+def test_missing_arguments_are_named():
     with pytest.raises(ValueError, match="give mask_token_id="):
         tj.score(loaded("bert-mlm"), IDS)
     with pytest.raises(ValueError, match=r"mask_token_id\[0, 0\] is 999"):

@@ -78,7 +78,7 @@ def test_vectors_are_cut_before_they_get_length_one():
     np.testing.assert_allclose(cut(normalize=True), again, **CLOSE)
 
 
-def test_neither_order_nor_company_changes_a_vector():
+def test_a_vector_depends_on_neither_order_nor_batch():
     order = [3, 0, 1, 2, 0, 4]
     other = model().encode([TEXTS[n] for n in order])
     np.testing.assert_allclose(other, vectors()[order], **CLOSE)
@@ -101,7 +101,7 @@ def test_texts_of_any_number_and_length_need_few_shapes():
         assert width == 500 if length > 448 else length <= width < length + 64
 
 
-def test_a_bar_is_shown_if_asked_for(capfd):
+def test_show_progress_shows_a_progress_bar(capfd):
     model().encode(TEXTS, show_progress=True)
     assert "encoding" in capfd.readouterr().err
 
@@ -123,7 +123,7 @@ def test_a_model_of_sentences_is_a_function_of_its_parameters():
     assert np.abs(other - out.sentence_embedding).max() > 0.01
 
 
-def test_a_new_model_pools_as_asked():
+def test_a_new_model_pools_as_requested():
     config = tj.GPT2Config(vocab_size=40, n_positions=8, n_embd=12, n_layer=1, n_head=3)
     new = lambda **options: tj.from_config(
         config, head="embedding", key=jax.random.key(0), **options
@@ -267,7 +267,7 @@ SETTINGS = "config_sentence_transformers.json"
         (changed(SETTINGS, truncate_dim="3"), "truncate_dim='3' has the wrong type"),
     ],
 )
-def test_what_is_wrong_with_a_directory_is_told(tmp_path, files, words):
+def test_errors_in_a_directory_are_reported(tmp_path, files, words):
     with pytest.raises(ValueError, match=words):
         tj.from_pretrained(copied(tmp_path / "a", files), head="embedding")
 
@@ -279,7 +279,7 @@ def test_weights_of_modules_are_never_unpickled(tmp_path):
         tj.from_pretrained(folder, head="embedding")
 
 
-def test_what_is_wrong_with_a_call_is_told():
+def test_errors_in_a_call_are_reported():
     with pytest.raises(ValueError, match=r"truncate_dim \(9\) is more than the 8 numbers"):
         model().encode(TEXTS, truncate_dim=9)
     with pytest.raises(ValueError, match=r"'querry' is none.*did you mean 'query'"):
@@ -330,7 +330,7 @@ def test_similarities_are_those_of_the_reference(how):
     assert tj.similarity(a[0], b, how).shape == (1, 5)
 
 
-def test_a_model_says_how_its_vectors_are_compared(tmp_path):
+def test_similarity_uses_the_function_of_the_model(tmp_path):
     files = changed(SETTINGS, similarity_fn_name="dot")
     other = tj.from_pretrained(copied(tmp_path / "a", files), head="embedding")
     a, b = expected()["anchor"], expected()["positive"]
@@ -338,7 +338,7 @@ def test_a_model_says_how_its_vectors_are_compared(tmp_path):
         np.testing.assert_array_equal(tj.similarity(a, b, own), tj.similarity(a, b, how))
 
 
-def test_wrong_similarities_are_told():
+def test_wrong_similarities_are_refused():
     with pytest.raises(ValueError, match="'cosin' is unknown; did you mean 'cosine'"):
         tj.similarity(vectors(), vectors(), "cosin")
     with pytest.raises(ValueError, match=r"\(5, 8\) and \(5, 3\); expected rows of one width"):

@@ -130,7 +130,7 @@ def test_source_and_target_may_have_vocabularies_of_their_own(tmp_path):
 
 
 @pytest.mark.parametrize("side", ["encoder", "decoder"])
-def test_vectors_in_place_of_words_are_scaled_by_two_decoders_only(side):
+def test_inputs_embeds_are_scaled_by_two_decoders_only(side):
     kin = ["bart", "mbart", "m2m_100", "marian", "pegasus", "blenderbot", "blenderbot-small"]
     scaled = {"marian", "pegasus"} if side == "decoder" else set()  # as transformers does
     for family in kin:
@@ -140,7 +140,7 @@ def test_vectors_in_place_of_words_are_scaled_by_two_decoders_only(side):
         assert jnp.allclose(given, 12**0.5 if family in scaled else 1.0), family
 
 
-def test_reading_the_padding_teaches_it_nothing():
+def test_the_padding_embedding_gets_no_gradient():
     embed = TokenEmbedder(EmbedSpec(vocab=7, width=3, padding_idx=2))
     ids = jnp.array([[2, 5, 2, 1]])
 
@@ -212,7 +212,7 @@ def test_a_row_of_mbart_begins_with_the_code_of_its_language():
     assert shifted("bart") == [[2, 5, 6, 2], [2, 7, 2, 45]]  # the control
 
 
-def test_a_decoder_alone_keeps_its_cross_attention_and_does_not_read_it():
+def test_a_decoder_without_encoder_stores_its_cross_attention_and_does_not_use_it():
     model = tiny({"model_type": "bart"}, "causal_lm")
     ids = np.array([[4, 9, 30, 2]])
     logits = model(input_ids=ids).logits
@@ -226,7 +226,7 @@ def test_a_decoder_alone_keeps_its_cross_attention_and_does_not_read_it():
     assert not np.allclose(again("self"), logits)  # the control
 
 
-def test_a_decoder_alone_numbers_columns_and_not_tokens():
+def test_a_decoder_without_encoder_numbers_columns_and_not_tokens():
     model = tiny({"model_type": "bart"}, "causal_lm")
     row = {"input_ids": [[1, 1, 1, 4, 9, 30]], "attention_mask": [[0, 0, 0, 1, 1, 1]]}
     asked = dict(max_new_tokens=2, return_dict_in_generate=True, output_scores=True)

@@ -154,7 +154,7 @@ def test_configs_of_the_hub_are_read_and_written_back(name):
         load_config({**HUB[name], "shared_layers": 3})
 
 
-def test_what_a_family_lacks_is_no_field_of_its_config():
+def test_options_a_family_does_not_have_are_no_fields_of_its_config():
     for kind in (tj.MPNetConfig, tj.AlbertConfig, tj.RoFormerConfig):
         assert "classifier_dropout" not in kind().to_dict()
     for kind in (tj.MPNetConfig, tj.AlbertConfig, tj.DistilBertConfig):
@@ -242,7 +242,7 @@ def test_distilbert_may_begin_with_sinusoids():
     assert np.abs(plain.embed.position[...]).max() < 0.2
 
 
-def test_stored_positions_of_roformer_are_held_to_their_formula(tmp_path):
+def test_stored_positions_of_roformer_must_match_their_formula(tmp_path):
     name = "roformer.encoder.embed_positions.weight"
     wrong = load_file(CASES / "roformer-mlm" / "model.safetensors")[name] + np.float32(0.1)
     folder = resaved("roformer-mlm", tmp_path, lambda key: key, {name: wrong}.items())
@@ -274,7 +274,7 @@ def test_choices_are_summarised_as_the_config_says(kind, how, weights):
         assert ("sequence_summary" in config.head_rows("multiple_choice", True)) == stored
 
 
-def test_roformer_writes_by_columns_what_turns_with_its_place():
+def test_roformer_with_rotary_values_generates_by_column_positions():
     config = tj.RoFormerConfig(**TINY, rotary_value=True, is_decoder=True, pad_token_id=0)
     model = tiny(config, "causal_lm")
     prompt, options = np.array([[0, 0, 5, 6, 7]]), dict(max_new_tokens=4, eos_token_id=None)
@@ -304,7 +304,7 @@ def tiny(config, head):
 
 
 @pytest.mark.parametrize("position_ids", [None, np.array([[2, 3, 4, 1], [0, 3, 4, 5]], np.int32)])
-def test_a_padding_vector_learns_nothing_from_being_read(position_ids):
+def test_the_padding_embedding_gets_no_gradient_from_inputs(position_ids):
     apply, params = tj.functional(tiny(tj.RobertaConfig(**TINY), "question_answering"))
     ids = np.array([[5, 6, 7, 1], [8, 9, 2, 3]], np.int32)
     places = dict(start_positions=np.array([1, 2]), end_positions=np.array([2, 3]))

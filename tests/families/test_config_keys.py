@@ -102,7 +102,7 @@ def test_the_authors_names_of_longformers_engines_mean_the_same_window():
         assert cls.from_dict({"attention_mode": mode}) == cls()
 
 
-def test_keys_of_2019_that_say_something_are_read():
+def test_meaningful_config_keys_of_2019_are_read():
     bert, bart = (config_class({"model_type": name}) for name in ("bert", "bart"))
     assert bert.from_dict({"vocab_size_or_config_json_file": 30}).vocab_size == 30
     assert bert.from_dict({"vocab_size_or_config_json_file": -1}).vocab_size == 30522
@@ -115,7 +115,7 @@ def test_keys_of_2019_that_say_something_are_read():
     assert bart.from_dict({"num_hidden_layers": 3, "encoder_layers": 6}).encoder_layers == 6
 
 
-def test_the_switch_of_bart_large_cnn_forces_the_first_word():
+def test_the_switch_of_bart_large_cnn_forces_the_first_token():
     bart = config_class({"model_type": "bart"})
     switch = {"force_bos_token_to_be_generated": True, "bos_token_id": 4}
     assert bart.from_dict(switch).forced_bos_token_id == 4
@@ -124,7 +124,7 @@ def test_the_switch_of_bart_large_cnn_forces_the_first_word():
     assert bart.from_dict(off).forced_bos_token_id is None
 
 
-def test_the_first_word_is_forced_where_the_config_alone_says_so(tmp_path):
+def test_the_first_token_is_forced_only_where_the_config_says_so(tmp_path):
     said = json.loads((CASES / "bart" / "config.json").read_text())
     shutil.copy(CASES / "bart" / "model.safetensors", tmp_path)
     switch = {"bos_token_id": 77, "force_bos_token_to_be_generated": True}

@@ -92,7 +92,7 @@ def test_type_ids_are_taken_where_there_are_no_types(hub):
         ({"talking_head": True}, "talking_head=True is not implemented"),
     ],
 )
-def test_switches_that_cannot_be_are_refused_by_name(changes, complaint):
+def test_invalid_switches_are_refused_by_name(changes, complaint):
     with pytest.raises(ValueError, match=complaint):
         tj.DebertaV2Config.from_dict(changes)
 
@@ -119,7 +119,7 @@ def test_a_table_too_small_for_its_buckets_is_refused():
 # ---------------------------------------------------------------- the convolution
 
 
-def test_a_convolution_hears_the_neighbours_that_its_mask_lets_speak():
+def test_a_convolution_reads_only_the_neighbours_that_its_mask_allows():
     rng, documents = np.random.default_rng(0), np.array([[0, 0, 0, 1, 1, 1, 1]], np.int32)
     x = rng.normal(size=(2, 7, 6)).astype(np.float32)
     valid = jnp.array([[True] * 7, [True] * 5 + [False] * 2])

@@ -61,7 +61,7 @@ def test_a_config_of_the_releases_before_is_read():
         (dict(tie_encoder_decoder=True), "tie_encoder_decoder=True is not implemented"),
     ],
 )
-def test_what_cannot_be_joined_is_told_why(given, words):
+def test_pairs_that_do_not_fit_are_refused_with_the_reason(given, words):
     with pytest.raises(ValueError, match=words):
         config(**given)
 
@@ -101,7 +101,7 @@ def test_each_side_has_its_own_limit_of_positions():
         (dict(model_type="longformer", attention_window=4), {"global_attention_mask": [0, 3]}),
     ],
 )
-def test_a_long_encoder_reads_as_it_does_alone(family, marks):
+def test_a_long_encoder_in_a_pair_computes_what_it_does_by_itself(family, marks):
     ids = np.random.default_rng(1).integers(4, 53, (2, 17))
     marks = {name: np.isin(np.arange(17), at)[None].repeat(2, 0) * 1 for name, at in marks.items()}
     joined, rng = config({**READER, **family}, decoder_start_token_id=1), np.random.default_rng(0)
@@ -124,7 +124,7 @@ def test_a_long_encoder_reads_as_it_does_alone(family, marks):
         assert told["input_ids"] == (2, 17)
 
 
-def test_heads_do_not_decide_who_hears_whom():
+def test_heads_do_not_decide_the_attention_mask():
     masks = [
         str(Plan(load_config({**READER, **more}), head).build().stack.masks("self")[0])
         for head in ("causal_lm", "masked_lm")
@@ -135,7 +135,7 @@ def test_heads_do_not_decide_who_hears_whom():
         load_config({"model_type": "albert", "is_decoder": True})
 
 
-def test_labels_are_what_is_said_at_each_place_and_pads_are_hidden():
+def test_labels_are_shifted_right_and_padding_is_masked():
     model, ids = tj.from_pretrained(CASE, unroll=False), np.array([[5, 6, 7, 8]], np.int32)
     labels = np.array([[9, 0, 11, 12]], np.int32)  # 0 is the pad
     made = model(input_ids=ids, labels=labels)
@@ -158,7 +158,7 @@ def saved(values, head, folder):
     return folder
 
 
-def test_two_checkpoints_become_one_model_that_hears(tmp_path):
+def test_two_checkpoints_become_one_model_with_cross_attention(tmp_path):
     gpt2 = dict(model_type="gpt2", vocab_size=53, n_embd=16, n_layer=2, n_head=4, n_positions=37)
     encoder = saved(READER, "masked_lm", tmp_path / "bert")
     decoder = saved(gpt2, "causal_lm", tmp_path / "gpt2")

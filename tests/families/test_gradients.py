@@ -111,7 +111,7 @@ def test_every_family_has_a_fixture():
     assert found >= {*FAMILIES, *MODULES} - without_loss
 
 
-def test_a_wrong_gradient_would_be_seen():
+def test_a_wrong_gradient_exceeds_the_tolerance():
     want = {"w": np.ones(3), "v": np.ones(5)}
     got = {"w": np.ones(3), "v": np.ones(5) * (1 + 2 * TOLERANCE)}
     assert largest_error(got, want)[0] > TOLERANCE

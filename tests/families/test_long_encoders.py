@@ -141,7 +141,7 @@ def test_random_blocks_are_there_in_calls_with_a_key_and_alike_in_all_of_them():
     assert len(set(masks)) == 2, "each layer has a graph of its own"
 
 
-def test_short_rows_hear_all():
+def test_queries_of_short_rows_attend_to_all_keys():
     spec = CONFIGS["big_bird"].spec()
     hears = lambda length, mask: connect(mask, spec.layout(sequence(length))).allowed()
     for attend, _ in spec.blocks:
@@ -178,14 +178,14 @@ def test_each_task_has_its_global_tokens():
         model(input_ids=np.concatenate([ids, np.full_like(ids, 7)]))
 
 
-def test_big_bird_scales_vectors_in_place_of_words_as_it_does_words():
+def test_big_bird_scales_inputs_embeds_like_token_embeddings():
     for on, scale in ((True, 24**0.5), (False, 1.0)):
         config = tj.BigBirdConfig(vocab_size=9, hidden_size=24, rescale_embeddings=on)
         given = TokenEmbedder(config.embed()).scaled(jnp.ones((1, 2, 24)), jnp.float32)
         assert jnp.allclose(given, scale)
 
 
-def test_big_bird_that_hears_an_encoder_hears_whole_rows():
+def test_big_bird_with_cross_attention_uses_full_attention():
     decoder = tj.BigBirdConfig(**SIZES, is_decoder=True, add_cross_attention=True)
     assert decoder.attention_type == "block_sparse"
     assert not decoder.sparse

@@ -101,7 +101,7 @@ def test_longer_rows_of_the_authors_config_scale_the_base():
         ("use_rms_norm", True),
     ],
 )
-def test_what_the_authors_code_can_do_beside_is_refused(key, value):
+def test_further_options_of_the_authors_code_are_refused(key, value):
     with pytest.raises(ValueError, match=f"{key}=.* is not implemented for nomic_bert"):
         tj.NomicBertConfig.from_dict({**AUTHORS, key: value})
 
@@ -148,7 +148,7 @@ def test_names_within_transformers_are_read_like_those_of_the_files():
     assert np.array_equal(one(input_ids=ids).logits, other(input_ids=ids).logits)
 
 
-def test_a_tensor_that_lacks_is_named_as_the_file_names_it(tmp_path):
+def test_a_missing_tensor_has_the_name_of_the_files_layout(tmp_path):
     for name, lost in (("nomic-bert-mlm", "attn.Wqkv"), ("runtime-nomic-bert", "self_attn.q_proj")):
         folder = tmp_path / name
         folder.mkdir()
@@ -161,7 +161,7 @@ def test_a_tensor_that_lacks_is_named_as_the_file_names_it(tmp_path):
             tj.from_pretrained(folder)
 
 
-def test_a_directory_of_sentences_reads_either_layout(tmp_path):
+def test_a_sentence_embedding_directory_is_read_in_either_layout(tmp_path):
     """nomic-embed-text: the mean of the encoder's states."""
     ids = np.array([[5, 6, 7, 8]])
     found = {}

@@ -59,7 +59,7 @@ def by_hand(pair, batch, ids=None):
     return out.loss, seen.loss, ids
 
 
-def test_its_losses_are_those_of_the_two_models_apart(pair, batch):
+def test_its_losses_are_those_of_the_two_separate_models(pair, batch):
     out = pair(**batch)
     generator, discriminator, ids = by_hand(pair, batch)
     np.testing.assert_array_equal(out.corrupted_ids, ids)
@@ -97,7 +97,7 @@ def test_a_drawn_word_that_is_the_original_is_no_replacement(pair, batch):
     assert np.asarray(pair(**batch).replaced).sum() == (likeliest != batch["labels"])[masked].sum()
 
 
-def test_the_generator_learns_from_its_own_loss_alone(pair, batch):
+def test_the_generator_learns_only_from_its_own_loss(pair, batch):
     apply, params = tj.functional(pair)
 
     def gradients(field):
@@ -137,7 +137,7 @@ def test_every_parameter_has_its_axes_named(pair):
     assert sum(name.endswith("table") for name in leaves) == 1
 
 
-def test_what_cannot_be_a_generator_is_refused(batch):
+def test_invalid_generators_are_refused(batch):
     with pytest.raises(ValueError, match=r"width 6, .* head \(5\); 1/4, 2/4, 3/4 would do"):
         generator_config(CONFIG, 0.3)
     with pytest.raises(ValueError, match="more than 0 and at most 1"):

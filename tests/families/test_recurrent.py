@@ -98,7 +98,7 @@ def test_steps_with_a_memory_are_the_whole_row(model):
     np.testing.assert_allclose(after.logits, before.logits[::-1], atol=1e-6)
 
 
-def test_the_score_of_a_beam_is_what_the_model_says_of_its_text(model):
+def test_the_score_of_a_beam_is_the_log_probability_of_its_text(model):
     source = rows(0, 2, 9)
     found = model.generate(
         input_ids=source,
@@ -113,7 +113,7 @@ def test_the_score_of_a_beam_is_what_the_model_says_of_its_text(model):
     np.testing.assert_allclose(found.sequences_scores, each.mean(1), atol=1e-5)
 
 
-def test_a_bottleneck_hears_one_node():
+def test_a_bottleneck_attends_to_one_node():
     config = RecurrentConfig(**{**SIZES, "context": "last"})
     model = filled(Plan(config, "seq2seq_lm").build())
     source = rows(0, 2, 9)
@@ -158,7 +158,7 @@ def test_additive_scores_agree_on_every_backend():
     assert np.abs(run("reference", 2 * vector)[0] - wanted).max() > 1e-2  # the control
 
 
-def test_first_weights_are_as_the_paper_says():
+def test_initial_weights_are_those_of_the_paper():
     config = RecurrentConfig(**{**SIZES, "hidden_size": 40, "init": "bahdanau"})
     model = Plan(config, "seq2seq_lm").build()
     drawn = lambda path: np.asarray(draw(model, path, jax.random.key(0)))
@@ -181,12 +181,12 @@ def test_first_weights_are_as_the_paper_says():
         (dict(source_ids=[[2]]), "give decoder_input_ids"),
     ],
 )
-def test_wrong_inputs_are_told_their_place(model, given, words):
+def test_an_error_about_inputs_names_the_wrong_element(model, given, words):
     with pytest.raises(ValueError, match=words):
         model(**given)
 
 
-def test_wrong_settings_are_told_what_there_is():
+def test_wrong_settings_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="context='first': not of"):
         RecurrentConfig(**{**SIZES, "context": "first"})
     with pytest.raises(ValueError, match="mask has encoder"):
@@ -205,7 +205,7 @@ def test_own_stands_for_all_of_the_source_in_its_mask_too():
     assert np.abs(behind - plain).max() > 1e-7
 
 
-def test_a_source_beside_states_is_the_one_that_was_encoded(model):
+def test_source_ids_next_to_encoder_outputs_must_match_them(model):
     ids, target = rows(0, 2, 5), rows(1, 2, 3)
     states = model.encode(input_ids=ids)
     np.testing.assert_array_equal(

@@ -46,7 +46,7 @@ SIDED = {"encoder-decoder": ("encoder", "decoder")}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_old_rows_are_kept_and_new_ones_are_there_after_loading(name, tmp_path):
+def test_old_rows_are_unchanged_and_new_ones_survive_saving(name, tmp_path):
     model = load(name)
     before = flatten(params(model))
     for side in SIDED.get(name, (None,)):
@@ -123,7 +123,7 @@ def test_a_table_may_be_padded_and_cut():
     assert same.config == model.config
 
 
-def test_a_resized_table_lies_where_it_lay():
+def test_a_resized_table_has_the_sharding_it_had():
     mesh = tj.make_mesh({"tensor": 1})
     config = tj.GPT2Config(vocab_size=20, n_positions=16, n_embd=8, n_layer=1, n_head=2)
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(0), mesh=mesh)
@@ -134,7 +134,7 @@ def test_a_resized_table_lies_where_it_lay():
     assert tj.resize_embeddings(apart, 24, key=KEY).execution.layers == "list"
 
 
-def test_what_cannot_be_resized_is_told():
+def test_invalid_resizes_are_refused():
     model = small(eos_token_id=19)
     for size, options, words in [
         (24, {}, r"rows of embed.table are drawn: give key=jax.random.key"),

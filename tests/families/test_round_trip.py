@@ -104,7 +104,7 @@ def test_a_list_of_layers_is_saved_like_a_stack(tmp_path):
     assert tensors(tmp_path) == tensors(CASES / "t5-v1.1")
 
 
-def test_heads_that_are_not_asked_for_are_left_out_and_reported():
+def test_heads_that_are_not_requested_are_left_out_and_reported():
     loaded = load("bert-pretraining", return_report=True)
     assert not loaded.initialised
     bare = tj.from_pretrained(CASES / "bert-pretraining", head="none", return_report=True)

@@ -135,7 +135,7 @@ def test_experts_stand_in_every_nth_layer():
     assert kinds(num_layers=3, num_sparse_encoder_layers=9) == "fff"
 
 
-def test_only_models_with_experts_tell_what_routers_say():
+def test_only_models_with_experts_return_router_logits():
     for family, tells in (("t5", False), ("switch_transformers", True)):
         config = config_class({"model_type": family}).from_dict({"num_layers": 12})
         for head in ("seq2seq_lm", "encoder"):

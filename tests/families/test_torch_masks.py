@@ -89,7 +89,7 @@ def test_a_transformer_reads_masks_of_every_form_alike():
         ("tgt_is_causal", True, "tgt_is_causal is a hint about tgt_mask"),
     ],
 )
-def test_wrong_masks_are_told_their_shape(name, mask, words):
+def test_an_error_about_a_mask_names_its_shape(name, mask, words):
     model = tj.from_pretrained(CASES / "nn-transformer")
     with pytest.raises(ValueError, match=words):
         model(src=normal(B, S, D), tgt=normal(B, T, D), **{name: mask})

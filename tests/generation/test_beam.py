@@ -59,7 +59,7 @@ def test_one_beam_too_few_can_miss_the_best_sentence():
     assert missed > 0
 
 
-def test_rows_do_not_hear_each_other():
+def test_rows_do_not_affect_each_other():
     """A ragged, left-padded batch gives each row the sentence that it gets alone."""
     _, model = language(11)
     prompts = [[1, 2, 4, 2, 1], [4], [2, 2, 1]]
@@ -127,7 +127,7 @@ def left_padded(prompts, pad=PAD):
 
 
 @pytest.mark.parametrize("penalty", [-18.0, -4.0, 18.0])
-def test_a_text_is_found_under_every_length_penalty_that_is_taken(penalty):
+def test_a_text_is_generated_under_every_accepted_length_penalty(penalty):
     table, model = language(4)
     table[:, :, EOS] = -1e4  # nobody ends: the text has as many tokens as there may be
     model = Markov(MarkovConfig(vocab_size=V, pad_token_id=PAD), table)
@@ -142,7 +142,7 @@ def test_a_text_is_found_under_every_length_penalty_that_is_taken(penalty):
 
 
 @pytest.mark.parametrize("options", [{"temperature": 1e-15}, {"repetition_penalty": 1e9}])
-def test_beams_find_a_text_however_far_options_stretch_scores(options):
+def test_beams_generate_a_text_however_far_options_stretch_scores(options):
     _, model = language(4)
     key = {"do_sample": True, "key": jax.random.key(0)} if "temperature" in options else {}
     out = generate(

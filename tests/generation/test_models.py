@@ -28,7 +28,7 @@ def test_the_method_is_the_function():
     np.testing.assert_array_equal(model().generate(input_ids=IDS, **OPTIONS), want())
 
 
-def test_steps_with_a_cache_write_what_a_whole_forward_would():
+def test_steps_with_a_cache_generate_what_whole_forward_passes_do():
     best = model()(input_ids=want()[:, :-1]).logits.argmax(-1)
     np.testing.assert_array_equal(want()[:, 5:], best[:, 4:])
 
@@ -46,7 +46,7 @@ def test_parameters_may_be_arguments_of_a_compiled_function(beams):
     np.testing.assert_array_equal(write(params, IDS), outside)
 
 
-def test_layers_that_are_already_a_list_write_the_same():
+def test_layers_that_are_already_a_list_generate_the_same():
     listed = model().with_layers("list")
     np.testing.assert_array_equal(tj.generate(listed, input_ids=IDS, **OPTIONS), want())
 
@@ -67,7 +67,7 @@ def test_a_model_that_scores_no_next_token_is_refused():
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_the_scores_of_a_row_do_not_know_its_neighbours(beams):
+def test_the_scores_of_a_row_do_not_depend_on_its_neighbours(beams):
     """Bit for bit: neither what they say, nor how long they are, nor when they end."""
     options = dict(OPTIONS, num_beams=beams, return_dict_in_generate=True, output_scores=True)
     neighbours = [([40, 8, 8, 19, 3], [1] * 5), ([9, 9, 9, 2, 51], [0, 0, 0, 1, 1])]

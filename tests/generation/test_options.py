@@ -80,7 +80,7 @@ def test_an_unknown_option_is_refused_with_the_nearest_name():
         generate(model(), input_ids=np.array([[1]]), generation_config={"tempratur": 1.0})
 
 
-def test_an_option_that_is_not_supported_is_refused_wherever_it_is_found():
+def test_an_unsupported_option_is_refused_wherever_it_is_set():
     for given, file in [({"typical_p": 0.9}, {}), ({}, {"typical_p": 0.9})]:
         with pytest.raises(ValueError, match=r"typical_p=0.9.*typical_p=None"):
             resolve(given, None, file, CONFIG)
@@ -155,7 +155,7 @@ def test_a_traced_option_is_named_with_what_to_do(option):
     assert advised(value=3).shape[0] == 1
 
 
-def test_a_default_token_of_the_family_that_a_small_vocabulary_lacks_is_no_token():
+def test_a_default_token_of_the_family_outside_a_small_vocabulary_is_no_token():
     small = types.SimpleNamespace(eos_token_id=50256, pad_token_id=None)
     family = type("Config", (), {"eos_token_id": 50256, "pad_token_id": None})
     assert resolve({}, None, {"eos_token_id": 50256}, family(), 7).eos_token_id == ()
@@ -184,7 +184,7 @@ def test_old_switches_of_a_config_change_the_text_as_they_did(tmp_path):
     assert "forced_eos_token_id" not in generation_settings(tmp_path, config)
 
 
-def test_all_wrong_values_are_told_at_once():
+def test_all_wrong_values_are_reported_at_once():
     with pytest.raises(ValueError, match=r"num_beams.*temperature.*top_p"):
         generate(model(), input_ids=np.array([[1]]), num_beams=0, temperature=-1.0, top_p=2.0)
 
@@ -205,7 +205,7 @@ def test_all_wrong_values_are_told_at_once():
         (np.array([[1, 2]]), np.array([[1, 1, 1]]), "attention_mask has shape"),
     ],
 )
-def test_wrong_prompts_are_refused_with_their_place(ids, mask, match):
+def test_wrong_prompts_are_refused_with_the_position(ids, mask, match):
     with pytest.raises(ValueError, match=match):
         generate(model(), input_ids=ids, attention_mask=mask)
 
@@ -233,7 +233,7 @@ def test_lengths():
     np.testing.assert_array_equal(same, ids)
 
 
-def test_a_prompt_may_begin_with_the_first_token_alone():
+def test_a_prompt_may_be_only_the_start_token():
     assert generate(model(bos_token_id=2), max_new_tokens=3)[0, 0] == 2
     with pytest.raises(ValueError, match="pass input_ids or bos_token_id"):
         generate(model(), max_new_tokens=3)
@@ -260,7 +260,7 @@ def test_a_list_is_as_good_as_an_array():
         ({"task_specific_params": {"summarization": {"num_beams": 4}}}, {}, None, {}),
     ],
 )
-def test_config_json_tells_of_generation_where_no_other_file_does(
+def test_generation_options_are_read_from_config_json_without_generation_config(
     whole, inner, file, told, tmp_path
 ):
     bert = {"model_type": "bert"}

@@ -48,7 +48,7 @@ def test_scores_equal_those_of_transformers(name):
         np.testing.assert_allclose(np.where(going, got, 0), np.where(going, step, 0), atol=2e-4)
 
 
-def test_the_fixtures_tell_the_options_apart():
+def test_the_fixtures_distinguish_the_options():
     """The negative control: the options matter, so a dropped one would be seen."""
     for name in ("gpt2", "t5"):
         _, calls, arrays = case(name)

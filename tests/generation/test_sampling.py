@@ -63,7 +63,7 @@ def test_frequencies_are_those_of_the_distribution(options):
     assert (got[want == 0] == 0).all()
 
 
-def test_another_distribution_is_told_apart():
+def test_another_distribution_exceeds_the_bound():
     """The negative control of the bound."""
     assert np.abs(frequencies(temperature=0.8) - expected()).max() > BOUND
 

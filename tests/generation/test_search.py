@@ -30,7 +30,7 @@ def greedy(table, prompt, count, eos=None):
     return history
 
 
-def test_the_likeliest_token_follows():
+def test_greedy_search_takes_the_most_probable_token():
     table, model = language()
     ids = generate(model, input_ids=np.array([[1, 4]]), max_new_tokens=9)
     assert ids.dtype == jnp.int32
@@ -38,7 +38,7 @@ def test_the_likeliest_token_follows():
 
 
 @pytest.mark.parametrize("position_weight", [0.0, 0.7])
-def test_a_row_is_written_in_a_ragged_batch_as_it_is_alone(position_weight):
+def test_a_row_of_a_ragged_batch_is_generated_as_by_itself(position_weight):
     _, model = language(1, position_weight)
     prompts = [[1, 4, 6, 2, 5], [2], [5, 1, 6]]
     ids = np.full((3, 5), 6)  # what stands under the padding does not matter
@@ -113,7 +113,7 @@ SIDES = {"left": [0, 0, 1, 1, 1], "right": [1, 1, 1, 0, 0], "both": [0, 1, 1, 1,
 
 @pytest.mark.parametrize("way", ["concrete", "traced"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_prompt_is_continued_as_alone_wherever_its_padding_lies(kind, way):
+def test_a_prompt_is_continued_as_without_padding_wherever_its_padding_is(kind, way):
     _, model = language(1, 0.7)
     options = {"max_new_tokens": 7, **KINDS[kind]}
     write = (
@@ -139,7 +139,7 @@ def test_a_prompt_is_continued_as_alone_wherever_its_padding_lies(kind, way):
 
 @pytest.mark.parametrize("way", ["concrete", "traced"])
 @pytest.mark.parametrize("beams", [1, 3])
-def test_a_source_is_answered_as_alone_wherever_its_padding_lies(beams, way):
+def test_a_source_is_decoded_as_without_padding_wherever_its_padding_is(beams, way):
     model = tj.from_config(
         tj.BartConfig(
             vocab_size=31,
@@ -180,7 +180,7 @@ def test_a_source_is_answered_as_alone_wherever_its_padding_lies(beams, way):
 
 
 @pytest.mark.parametrize("beams", [1, 2])
-def test_a_row_without_text_stays_empty_where_it_cannot_be_refused(beams):
+def test_under_jit_a_row_without_text_stays_empty(beams):
     _, model = language(1)
     ids, mask = np.array([[1, 4, 2], [1, 4, 2]]), np.array([[0, 1, 1], [0, 0, 0]])
     write = compiled(model, max_new_tokens=4, num_beams=beams)
@@ -193,7 +193,7 @@ def test_a_row_without_text_stays_empty_where_it_cannot_be_refused(beams):
 @pytest.mark.parametrize(
     "how", [{}, {"do_sample": True, "key": jax.random.key(0)}, {"num_beams": 2}]
 )
-def test_a_row_with_an_id_out_of_range_is_padding_where_it_cannot_be_refused(how):
+def test_under_jit_a_row_with_an_id_out_of_range_generates_padding(how):
     config = tj.GPT2Config(vocab_size=31, n_positions=32, n_embd=16, n_layer=1, n_head=2,
                            eos_token_id=1, pad_token_id=7)  # fmt: skip
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(3))

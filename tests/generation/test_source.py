@@ -38,7 +38,7 @@ def traced(ids, states, **options):
     return np.asarray(jax.jit(run)(ids, states))
 
 
-def test_ids_beside_states_tell_of_padding():
+def test_ids_next_to_encoder_outputs_mark_the_padding():
     want = write(SOURCE)
     np.testing.assert_array_equal(write(SOURCE, STATES), want)
     np.testing.assert_array_equal(traced(SOURCE, STATES), want)
@@ -50,7 +50,7 @@ def test_ids_beside_states_tell_of_padding():
 
 
 @pytest.mark.parametrize("beams", [1, 2])
-def test_ids_beside_states_are_what_may_not_be_repeated(beams):
+def test_ids_next_to_encoder_outputs_count_for_repetition_options(beams):
     options = dict(REPEATS, num_beams=beams)
     want = write(SOURCE, **options)
     assert not set(want[0, 1:]) & set(SOURCE[0])

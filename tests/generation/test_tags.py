@@ -61,7 +61,7 @@ def naive(model, ids, tags):
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_a_prefix_model_writes_what_whole_forward_passes_would(name):
+def test_a_prefix_model_generates_what_whole_forward_passes_do(name):
     model, tags = plain().with_mask(MASKS[name]), tags_for(name)
     want = naive(model, IDS, tags)
     np.testing.assert_array_equal(tj.generate(model, IDS, tags=tags, **LIKELY), want)
@@ -73,7 +73,7 @@ def test_a_prefix_model_writes_what_whole_forward_passes_would(name):
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_padded_rows_with_tags_are_written_as_alone(side):
+def test_padded_rows_with_tags_are_generated_as_without_padding(side):
     model = plain().with_mask(PREFIX)
     edge = ((0, 0), (2, 0) if side == "left" else (0, 2))
     ids, mask = np.pad(IDS, edge, constant_values=9), np.pad(np.ones_like(IDS), edge)
@@ -101,7 +101,7 @@ def test_beams_of_a_prefix_model_are_scored_as_whole_rows_are():
     np.testing.assert_allclose(out.sequences_scores, each[:, 6:, 0].sum(1), rtol=1e-4)
 
 
-def test_tags_of_new_tokens_may_be_given():
+def test_tags_of_new_tokens_can_be_passed():
     model = plain().with_mask(CAUSAL & Before("time"))
     time = np.arange(7)[None].repeat(3, 0)
     with pytest.raises(ValueError, match=r"tags\['time'\].*Int\[B, T \+ max_new_tokens\]"):
@@ -130,7 +130,7 @@ def test_tags_of_new_tokens_may_be_given():
         (CAUSAL | Where("prefix", of="query"), TAGS, "may attend to later ones"),
     ],
 )
-def test_what_cannot_be_written_on_is_refused_with_its_reason(mask, tags, match):
+def test_masks_that_cannot_generate_are_refused_with_the_reason(mask, tags, match):
     with pytest.raises(ValueError, match=match):
         tj.generate(plain().with_mask(mask), IDS, tags=tags, **LIKELY)
 
@@ -167,7 +167,7 @@ def test_an_encoder_decoder_reads_tags_of_both_sides():
     "mask", [CAUSAL, PREFIX, CAUSAL & Same("a"), Near(3, 0), ~(FULL & ~CAUSAL), PREFIX & Near(2, 2),
              FULL, Near(1, 1), ~CAUSAL, Same("a"), CAUSAL | Same("a"), ~Where("prefix")], ids=str,
 )  # fmt: skip
-def test_a_mask_that_is_said_to_keep_the_order_draws_no_edge_to_later_tokens(mask):
+def test_a_mask_declared_causal_draws_no_edge_to_later_tokens(mask):
     rng = np.random.default_rng(0)
     tags = {name: rng.integers(0, 2, (4, 9)).astype(np.int32) for name in ("a", "prefix")}
     for prefix in (False, True):
@@ -187,7 +187,7 @@ ABSOLUTE = {
 
 
 @pytest.mark.parametrize("name", ABSOLUTE)
-def test_masks_of_places_count_from_the_first_token_of_a_row(name):
+def test_masks_by_index_count_from_the_first_token_of_a_row(name):
     model, width = plain().with_mask(ABSOLUTE[name]), IDS.shape[1]
     want = naive(model, IDS, {})  # neither padding nor buckets
     np.testing.assert_array_equal(tj.generate(model, IDS, **LIKELY), want)
@@ -215,7 +215,7 @@ def test_padding_in_front_moves_no_edge_of_score_and_causal_lm(name):
         np.testing.assert_allclose(lost[side], lost["alone"], rtol=1e-4)
 
 
-def test_a_mask_tells_whether_it_reads_places_or_compares_them():
+def test_masks_that_read_an_index_differ_from_masks_that_compare_them():
     for mask in (
         CAUSAL & Near(left=3),
         OWN & Same("document"),
@@ -228,7 +228,7 @@ def test_a_mask_tells_whether_it_reads_places_or_compares_them():
     assert parse(str(found)) == found
 
 
-def test_a_mask_that_a_directory_keeps_counts_from_the_first_token_too(tmp_path):
+def test_a_mask_saved_in_a_directory_counts_from_the_first_token_too(tmp_path):
     tj.save_pretrained(plain().with_mask(OWN & tj.graph.Block(4)), tmp_path)
     model = tj.from_pretrained(tmp_path, head="causal_lm")
     np.testing.assert_array_equal(tj.generate(model, IDS, **LIKELY), naive(model, IDS, {}))

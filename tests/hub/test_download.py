@@ -176,7 +176,7 @@ def test_importing_costs_no_client(tmp_path):
     assert done.stdout.strip() == "False"
 
 
-def test_a_tokenizer_is_found_by_the_id_of_its_model(tmp_path, monkeypatch, closed):
+def test_a_tokenizer_is_loaded_by_the_id_of_its_model(tmp_path, monkeypatch, closed):
     snapshot = cache(tmp_path, WHOLE)
     train_tokenizer("byte", [], 256).save(snapshot)
     found = load_tokenizer("some/model", cache_dir=tmp_path)

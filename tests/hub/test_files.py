@@ -283,7 +283,7 @@ class Canary:
         return open, (self.path, "w")
 
 
-def test_a_pickle_is_never_opened_and_the_way_out_is_told(tmp_path):
+def test_a_pickle_is_never_opened_and_the_error_says_how_to_convert(tmp_path):
     trap = tmp_path / "trap"
     folder = tmp_path / "model"
     folder.mkdir()
@@ -306,7 +306,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
         open_checkpoint(tmp_path)
 
 
-def test_a_folder_without_weights_says_what_was_looked_for(tmp_path):
+def test_a_folder_without_weights_is_refused_with_the_expected_files(tmp_path):
     with pytest.raises(ValueError, match=r"neither model.safetensors nor"):
         open_checkpoint(tmp_path)
     (tmp_path / "config.json").write_text("{}")
@@ -321,6 +321,6 @@ def test_a_folder_without_weights_says_what_was_looked_for(tmp_path):
     assert open_checkpoint(tmp_path / "adapter.safetensors").shapes == {"w": (3,)}
 
 
-def test_a_shard_size_that_cannot_be_read_is_refused(tmp_path):
+def test_an_invalid_shard_size_is_refused(tmp_path):
     with pytest.raises(ValueError, match="'5 apples'"):
         save(entries(MANY), tmp_path, max_shard_size="5 apples")

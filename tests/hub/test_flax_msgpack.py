@@ -54,7 +54,7 @@ def test_there_is_a_case_of_every_family_that_had_flax():
     assert len(kinds) >= 18
 
 
-def test_a_kernel_that_is_not_turned_is_another_model(tmp_path):
+def test_a_kernel_that_is_not_transposed_gives_another_model(tmp_path):
     """The control of the law above: square kernels fit either way round."""
     shutil.copytree(CASES / "t5", tmp_path / "t5")
     tree = serialization.msgpack_restore((tmp_path / "t5/flax_model.msgpack").read_bytes())
@@ -123,7 +123,7 @@ def opened(folder):
     return ""
 
 
-def test_any_byte_that_is_cut_off_or_changed_is_told_or_harmless(tmp_path):
+def test_any_truncated_or_changed_byte_is_refused_or_harmless(tmp_path):
     file = written({"a": TREE["model"]}, tmp_path)
     raw = file.read_bytes()
     for length in range(0, len(raw), 3):
@@ -154,7 +154,7 @@ def test_what_no_family_has_is_refused(tree, told, tmp_path):
         open_checkpoint(tmp_path)
 
 
-def test_shards_lie_in_their_directory_and_agree_with_their_index(tmp_path):
+def test_shards_must_be_in_their_directory_and_match_their_index(tmp_path):
     folder = tmp_path / "llama"
     shutil.copytree(CASES / "llama", folder)
     index = folder / "flax_model.msgpack.index.json"
@@ -172,7 +172,7 @@ def test_shards_lie_in_their_directory_and_agree_with_their_index(tmp_path):
         open_checkpoint(folder)
 
 
-def test_a_model_that_the_weights_do_not_fit_is_told_all_that_is_wrong(tmp_path):
+def test_all_mismatches_between_weights_and_model_are_reported(tmp_path):
     shutil.copytree(CASES / "bert", tmp_path / "bert")
     tree = serialization.msgpack_restore((tmp_path / "bert/flax_model.msgpack").read_bytes())
     del tree["bert"]["pooler"]["dense"]["kernel"]

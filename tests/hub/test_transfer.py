@@ -247,7 +247,7 @@ MEMORY = """
 @pytest.mark.parametrize(
     ("devices", "block"), [("one", transfer.BLOCK), ("cut", transfer.BLOCK), ("cut", 2**40)]
 )
-def test_loading_needs_less_than_one_tensor_beside_the_parameters(run, devices, block, tmp_path):
+def test_loading_needs_less_than_one_tensor_on_top_of_the_parameters(run, devices, block, tmp_path):
     embed = np.ones((16384, 1024), np.float32)  # the largest: 64 MB
     layers = {f"l.{i}": Entry.of(np.ones((4096, 1024), np.float32)) for i in range(4)}
     save({"embed": Entry.of(embed), "head": Entry.of(embed)} | layers, tmp_path)

@@ -64,7 +64,7 @@ def refused(name, accumulate, given):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_one_row_beside_others_is_never_given_to_every_micro_batch(name):
+def test_a_single_row_is_never_broadcast_to_every_micro_batch(name):
     """With as many micro-batches as rows each would have one row, and would be well-formed."""
     whole, rows = batch(CASES[name]), len(LENGTHS)
     for path, _ in jax.tree_util.tree_flatten_with_path(whole)[0]:
@@ -112,6 +112,6 @@ def by_rows(name):
 
 
 @pytest.mark.parametrize("name", ["supervised-question_answering", "masked_lm", "contrastive"])
-def test_weighed_by_rows_it_would_be_another_gradient(name):
+def test_weighting_by_rows_gives_another_gradient(name):
     _, grads = gradient(name, 4, asked=by_rows(name))
     assert np.linalg.norm(grads - whole(name)[1]) > 1e-2 * np.linalg.norm(whole(name)[1])

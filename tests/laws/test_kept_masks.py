@@ -38,7 +38,7 @@ def kept(folder):
     return json.loads((folder / "config.json").read_text()).get("transformers_jax")
 
 
-def test_a_mask_comes_back_with_its_model_and_one_line_tells_of_it(tmp_path, caplog):
+def test_a_mask_is_loaded_with_its_model_and_saving_logs_it(tmp_path, caplog):
     model = gpt2(mask=PREFIX)
     with caplog.at_level(logging.WARNING):
         model.save_pretrained(tmp_path)
@@ -61,7 +61,7 @@ def test_a_mask_comes_back_with_its_model_and_one_line_tells_of_it(tmp_path, cap
     assert kept(tmp_path / "twice") == kept(tmp_path)
 
 
-def test_a_mask_of_the_family_is_not_kept(tmp_path, caplog):
+def test_a_mask_of_the_family_is_not_saved(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         for number, mask in enumerate((None, OWN, CAUSAL)):
             gpt2(mask=mask).save_pretrained(tmp_path / str(number))
@@ -71,7 +71,7 @@ def test_a_mask_of_the_family_is_not_kept(tmp_path, caplog):
     assert not caplog.records
 
 
-def test_the_masks_of_two_stacks_are_kept_by_their_names(tmp_path):
+def test_the_masks_of_two_stacks_are_saved_by_their_names(tmp_path):
     given = {"encoder": Near(2, 2), "decoder": OWN & Near(left=3), "cross": OWN}
     model = bart(mask=given)
     model.save_pretrained(tmp_path)
@@ -87,7 +87,7 @@ def test_the_masks_of_two_stacks_are_kept_by_their_names(tmp_path):
     assert other.decoder.masks("self") == [CAUSAL & Near(left=3)]  # nothing was said of it
 
 
-def test_a_model_of_sentences_keeps_its_mask(tmp_path):
+def test_a_sentence_embedding_model_saves_its_mask(tmp_path):
     model = gpt2(mask=PREFIX)
     model.save_pretrained(tmp_path / "model")
     sentences = tj.from_pretrained(tmp_path / "model", head="embedding", pooling="mean")
@@ -97,7 +97,7 @@ def test_a_model_of_sentences_keeps_its_mask(tmp_path):
     assert again.stack.masks("self") == [PREFIX]
 
 
-def test_an_encoder_and_a_decoder_bring_their_masks_along(tmp_path):
+def test_an_encoder_and_a_decoder_keep_their_masks_when_joined(tmp_path):
     bert = tj.BertConfig(
         vocab_size=31,
         hidden_size=16,
@@ -118,7 +118,7 @@ def test_an_encoder_and_a_decoder_bring_their_masks_along(tmp_path):
         assert found.decoder.masks("self") == [CAUSAL & Near(left=4)]
 
 
-def test_convert_and_inspect_keep_and_show_it(tmp_path):
+def test_convert_copies_the_mask_and_inspect_shows_it(tmp_path):
     from transformers_jax.inspection.conversion import convert
     from transformers_jax.inspection.description import describe
 
@@ -179,7 +179,7 @@ def _nodes(tags):
     return sequence(9, tags=tags)
 
 
-def test_masks_of_a_loaded_model_are_exchanged_and_given_back():
+def test_masks_of_a_loaded_model_can_be_replaced_and_restored():
     plain = gpt2()
     alike = plain.with_mask([OWN, OWN])
     assert alike.stack.spec == plain.stack.spec
@@ -234,7 +234,7 @@ def test_a_run_exports_the_mask_of_its_objective_without_that_of_packed_rows(tmp
         assert tj.from_pretrained(tmp_path / str(mask)).stack.masks("self") == [mask]
 
 
-def test_a_mask_that_a_tower_keeps_is_that_of_the_whole():
+def test_a_mask_saved_in_a_towers_config_is_that_of_the_whole_model():
     sizes = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12)
     kept = {"mask": str(FULL)}
     text = tj.CLIPTextConfig(**sizes, vocab_size=31, transformers_jax=kept)

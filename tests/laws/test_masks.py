@@ -75,7 +75,7 @@ def test_a_backend_honours_an_option_or_refuses(found, option, backend):
         assert verdict == "exact"
 
 
-def test_the_published_table_is_what_was_found(found):
+def test_the_published_table_is_what_was_measured(found):
     text = mask_docs.page(
         {place: verdict() for place, verdict in found["graphs"].items()},
         {place: verdict() for place, verdict in found["options"].items()},
@@ -124,12 +124,12 @@ def _gradient_of_everything(q, k, v, edges, **options):
         (_gradient_of_everything, "packed", "gradient"),
     ],
 )
-def test_a_broken_backend_is_found_out(monkeypatch, broken, case, way):
+def test_a_broken_backend_is_detected(monkeypatch, broken, case, way):
     monkeypatch.setitem(BACKENDS, broken.__name__, broken)
     assert judge(NAMES[case], broken.__name__)[way].startswith("wrong")
 
 
-def test_perturbation_alone_finds_a_backend_that_hears_too_much(monkeypatch):
+def test_perturbation_detects_a_backend_that_attends_too_widely(monkeypatch):
     monkeypatch.setitem(BACKENDS, "deaf to masks", _without_mask)
     assert mask_cases.silence(NAMES["packed"], "deaf to masks")
     monkeypatch.setitem(BACKENDS, "leaks back", _gradient_of_everything)
@@ -145,7 +145,7 @@ LAYER = [CAUSAL, Near(2, 1), CAUSAL & Same("document"), Dense("links") & ~Stride
 
 @pytest.mark.parametrize("backend", ["reference", "tiled"])
 @pytest.mark.parametrize("mask", LAYER, ids=str)
-def test_a_layer_lets_through_what_the_graph_lets_through(mask, backend):
+def test_the_jacobian_of_a_layer_is_nonzero_on_edges_only(mask, backend):
     """Support of the Jacobian of x + attend(x) = the mask and the residual's own loop."""
     rng = np.random.default_rng(3)
     length, width = 11, 3
@@ -167,7 +167,7 @@ def test_a_layer_lets_through_what_the_graph_lets_through(mask, backend):
 
 
 @pytest.mark.parametrize("case", ["causal", "window", "packed", "prefix", "global", "dead rows"])
-def test_a_row_drawn_alone_is_that_row(case):
+def test_a_single_query_equals_its_row_of_the_matrix(case):
     """Decoding with a cache is one row of the same matrix."""
     arrays = mask_cases.inputs(NAMES[case])
     edges = mask_cases.edges_of(NAMES[case], arrays)
@@ -289,7 +289,7 @@ def test_a_local_mask_with_relative_positions_is_a_convolution(backend):
 # ---------------------------------------------------------------- the choice of a backend
 
 
-def test_auto_on_a_cpu_is_the_matrix_when_short_and_tiles_when_long(monkeypatch):
+def test_auto_on_a_cpu_is_dense_when_short_and_tiled_when_long(monkeypatch):
     from transformers_jax.nn.attend import _preferred
 
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
@@ -308,7 +308,7 @@ def test_a_refusal_names_its_reason():
         attend(*arguments, scale=1.0, how="flash")
 
 
-def test_a_fallback_is_said_once_with_its_reason(monkeypatch, caplog):
+def test_a_fallback_is_logged_once_with_its_reason(monkeypatch, caplog):
     from transformers_jax.nn import attend as package
 
     monkeypatch.setattr(package, "_preferred", lambda edges: ("cudnn", "reference"))

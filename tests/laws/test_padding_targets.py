@@ -52,7 +52,7 @@ def test_padding_on_the_left_changes_no_loss():
         assert loss(name, padded(rows, ROW)) == pytest.approx(loss(name, batch), rel=2e-6), name
 
 
-def test_without_its_mask_padding_would_be_a_target():
+def test_without_its_mask_padding_is_a_target():
     one = row("text", ROW, 3)
     batch = padded([one], WIDTH)
     del batch["attention_mask"]
@@ -60,7 +60,7 @@ def test_without_its_mask_padding_would_be_a_target():
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_the_causal_loss_is_what_score_says(side):
+def test_the_causal_loss_equals_score(side):
     model = CASES["causal_lm"].model
     batch = padded([row("text", length, 3) for length in (5, 9, 2)], WIDTH, side)
     found = tj.score(model, **batch)
@@ -69,7 +69,7 @@ def test_the_causal_loss_is_what_score_says(side):
     assert float(count) == found.count.sum() == 4 + 8 + 1
 
 
-def test_labels_ask_for_what_they_say_but_not_from_padding():
+def test_labels_set_the_targets_except_after_padding():
     model, one = CASES["causal_lm"].model, row("text", ROW, 3)
     batch = padded([one], WIDTH)
     labels = np.where(batch["attention_mask"] > 0, batch["input_ids"], -100)

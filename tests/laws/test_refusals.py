@@ -59,7 +59,7 @@ def test_what_does_not_go_together_is_refused_alike(what):
 
 
 @pytest.mark.parametrize("wrong", ["input_ids", "tags", "attention_mask"])
-def test_a_source_beside_a_cache_that_heard_one_is_refused_alike(wrong):
+def test_a_source_next_to_a_cache_that_holds_one_is_refused_alike(wrong):
     model = model_of("t5", "none")
     mask = 1 + 0 * number(B, S)
     cache = tj.init_cache(model, B, 4, encoder_outputs=ENCODED, attention_mask=mask)
@@ -87,7 +87,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_what_is_done_with_a_model_refuses_what_the_model_refuses(name):
+def test_functions_over_a_model_refuse_what_the_model_refuses(name):
     family, head, wrong = ASKED[name]
     model, whole = model_of(family, head), TOKENS
     run = lambda given: FUNCTIONS[name](model, **given)
@@ -98,7 +98,7 @@ def test_what_is_done_with_a_model_refuses_what_the_model_refuses(name):
         assert sentence(lambda given=inputs: jax.eval_shape(run, given)) == told
 
 
-def test_a_cache_hears_what_fits():
+def test_a_cache_accepts_only_a_source_that_fits():
     model = model_of("t5", "none")
     make = lambda rows, mask: tj.init_cache(
         model, rows, 4, encoder_outputs=ENCODED, attention_mask=mask

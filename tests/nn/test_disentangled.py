@@ -48,7 +48,7 @@ def test_scores_are_the_two_terms_of_the_paper():
     assert np.abs(looped(params, q, k, rows, -distance, 0.3) - want).max() > 0.1
 
 
-def test_rows_move_to_their_places():
+def test_skewed_shifts_each_row_to_relative_positions():
     x = np.array([[10, 11, 12, 13], [20, 21, 22, 23], [30, 31, 32, 33]])
     np.testing.assert_array_equal(skewed(x, 2), [[12, 13], [21, 22], [30, 31]])
 
@@ -67,7 +67,7 @@ def test_near_distances_have_rows_of_their_own_and_far_ones_share():
 
 
 @pytest.mark.parametrize("far", [None, 12])
-def test_places_beyond_the_table_read_its_ends(far):
+def test_distances_beyond_the_table_read_its_ends(far):
     rule = DisentangledRule(4, far, 1.0)
     ends = rule.rows(np.array([-1000, -4 if far is None else -12, 1000]))
     np.testing.assert_array_equal(ends, [0, 0, 7])

@@ -65,7 +65,7 @@ def counted():
     return {remat: products(remat) for remat in (None, *spec.REMAT)}
 
 
-def test_every_policy_recomputes_what_it_says(counted):
+def test_every_policy_recomputes_what_its_name_says(counted):
     none, full = counted[None], counted["full"]
     assert counted["everything_saveable"] == none
     assert counted["dots_saveable"] == counted["checkpoint_dots"] == none
@@ -76,7 +76,7 @@ def test_every_policy_recomputes_what_it_says(counted):
     assert counted["dots"] < full
 
 
-def test_unknown_settings_are_told_with_the_known_ones():
+def test_unknown_settings_are_reported_with_the_known_ones():
     with pytest.raises(ValueError, match=r"remat='most'.*'attention', 'ffn', 'nothing_saveable'"):
         spec.Execution(remat="most")
     with pytest.raises(ValueError, match=r"drop_path \(1.0\) must lie in"):

@@ -75,7 +75,7 @@ def stream(length=T):
 
 @pytest.mark.parametrize("layers", ["stacked", "list"])
 @pytest.mark.parametrize("remat", [None, "ffn", "full"])
-def test_a_stack_runs_an_operation_that_it_does_not_know(layers, remat):
+def test_a_stack_runs_a_custom_operation(layers, remat):
     block = (Branch("self", ATTEND, RMSNorm()), Branch("scale", ScaleSpec(factor=3.0)))
     stack = stack_of(block, block, execution=Execution(layers=layers, remat=remat))
     x, nodes = stream()
@@ -142,7 +142,7 @@ def test_each_branch_attends_to_the_source_of_its_name():
         stack(x, nodes, sources={"image": image, "text": text, "sound": text})
 
 
-def test_further_results_of_any_operation_are_given_out_layer_by_layer():
+def test_further_outputs_of_any_operation_are_collected_per_layer():
     stack = stack_of(*(((Branch("scale", ScaleSpec(2.0)),),) * 2))
     x, nodes = stream()
     ran = stack(x, nodes, collect=frozenset({"scaled"}))

@@ -42,7 +42,7 @@ def segments(text):
     )
 
 
-def test_a_pattern_that_repeats_is_found():
+def test_a_repeating_pattern_is_detected():
     assert segments("AAAA") == "Ax4"
     assert segments("ABABAB") == "ABx3"
     assert segments("AABAAB") == "AABx2"
@@ -52,7 +52,7 @@ def test_a_pattern_that_repeats_is_found():
     assert segments("AAABBB") == "Ax3 Bx3"
 
 
-def test_every_layer_lies_in_one_slot_that_holds_its_like():
+def test_every_layer_is_in_one_slot_of_equal_layers():
     for text in map("".join, itertools.product("ABC", repeat=5)):
         stack = spec.StackSpec(D, tuple(LAYERS[name] for name in text))
         held = sorted(n for layers in stack.slots for n in layers)
@@ -91,7 +91,7 @@ def test_layers_of_several_segments_agree_however_they_are_run(how):
     assert np.abs(run(turned, given()) - run(stack, given())).max() > 1e-2
 
 
-def test_a_list_of_layers_is_stacked_again_as_it_was():
+def test_a_list_of_layers_is_restacked_as_it_was():
     stack = made(MIXED)
     values = params(stack)
     again = restack(unstack(values, stack.spec), stack.spec)
@@ -99,7 +99,7 @@ def test_a_list_of_layers_is_stacked_again_as_it_was():
     assert list(unstack(values, stack.spec)["blocks"]) == list("012345")
 
 
-def test_a_memory_of_several_segments_is_the_whole_row():
+def test_a_cache_of_several_segments_equals_the_whole_row():
     blocks = (block(CAUSAL & Near(left=3)), *(block(CAUSAL), block(CAUSAL & Near(left=2))) * 2)
     stack, x = made(blocks), given()
     cache, parts = stack.init_cache(2, T, jnp.dtype("float32")), []

@@ -102,13 +102,13 @@ def answers_what_was_hidden(record, given, example):
 
 
 @EACH
-def test_labels_are_what_was_hidden(record):
+def test_labels_are_the_masked_tokens(record):
     for given, example in examples(record):
         assert answers_what_was_hidden(record, given, example)
 
 
 @EACH
-def test_a_label_too_few_is_seen(record):
+def test_a_missing_label_is_detected(record):
     given, example = piece(29), make(record, piece(29))
     side = "target" if record.sides == 2 else "tokens"
     labels = getattr(example, side)["labels"].copy()
@@ -209,7 +209,7 @@ def test_a_length_without_room_is_refused(record):
 
 
 @EACH
-def test_what_is_missing_is_named_at_once(record):
+def test_all_missing_special_tokens_are_named_at_once(record):
     bare = Vocabulary(SIZE, {}, (), {}, WORDS.continues)
     if not record.roles:
         make(record, piece(9), words=bare)
@@ -283,10 +283,10 @@ def test_masks_follow_from_the_record():
         (lambda: OBJECTIVES["FillInTheMiddle"](spm=1.5), "spm=1.5"),
     ],
 )
-def test_numbers_that_cannot_be_meant_are_refused(make_record, said):
+def test_invalid_numbers_are_refused(make_record, said):
     with pytest.raises(ValueError, match=said):
         make_record()
 
 
-def test_an_example_has_nothing_it_was_not_given():
+def test_an_example_is_empty_by_default():
     assert Example({}) == Example({}, {}, {}, {})

@@ -14,13 +14,13 @@ PREFIX, MIDDLE, SUFFIX = (WORDS.special[f"fim_{n}"] for n in ("prefix", "middle"
 EOS = WORDS.special["eos"]
 
 
-def test_all_but_the_first_are_asked():
+def test_all_tokens_but_the_first_are_labels():
     tokens = make(CausalLM(), piece(5)).tokens
     np.testing.assert_array_equal(tokens["input_ids"], piece(5).ids)
     np.testing.assert_array_equal(tokens["labels"], [-100, *piece(5).ids[1:]])
 
 
-def test_cuts_are_uniform_and_leave_something_to_ask():
+def test_prefix_lengths_are_uniform_and_leave_a_label():
     for minimum, kinds in ((1, 9), (4, 6)):
         cuts = Counter()
         for seed in range(1000):
@@ -35,7 +35,7 @@ def test_cuts_are_uniform_and_leave_something_to_ask():
 
 
 @pytest.mark.parametrize(("n", "asked"), [(1, 0), (2, 1), (3, 1), (4, 1)])
-def test_pieces_of_up_to_the_minimum_ask_their_last(n, asked):
+def test_pieces_of_up_to_the_minimum_predict_their_last_token(n, asked):
     labels = make(PrefixLM(minimum=4), piece(n)).tokens["labels"]
     assert np.sum(labels != -100) == asked
 
@@ -46,7 +46,7 @@ def kind(ids):
     return "spm" if ids[1] == SUFFIX else "psm"
 
 
-def test_half_are_moved_and_half_of_these_suffix_first():
+def test_half_are_rearranged_and_half_of_these_suffix_first():
     """A piece in order of prefix, suffix, middle has an empty prefix in about one of n."""
     kinds = Counter()
     for seed in range(1200):
@@ -70,7 +70,7 @@ def test_the_two_layouts():
             np.testing.assert_array_equal(found["labels"], [-100, *moved[1:]])
 
 
-def test_cuts_of_the_middle_are_two_uniform_places():
+def test_the_middle_is_cut_at_two_uniform_positions():
     places = Counter()
     for seed in range(2000):
         ids = list(make(FillInTheMiddle(1.0, 0.0), piece(4), seed).tokens["input_ids"])

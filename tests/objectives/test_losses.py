@@ -96,7 +96,7 @@ def test_every_part_of_the_gradient_is_needed():
         assert np.abs(plain - other).max() > 1e-2
 
 
-def test_rows_beyond_the_vocabulary_take_no_part():
+def test_table_rows_beyond_the_vocabulary_do_not_count():
     one, asked = words(), labels(top=20)
     loud = Unembedding(one.features, one.table.at[20:].mul(50.0), one.bias)
     for chunk in (0, 4):
@@ -124,7 +124,7 @@ def test_labels_with_the_largest_logit_are_correct(chunk):
     assert float(vocabulary_loss(one, (best + 1) % V, chunk=chunk).correct) == 0
 
 
-def test_wrong_settings_are_told():
+def test_wrong_settings_are_refused():
     for options, message in (
         ({"vocab": 24}, "between 1 and the 23 rows"),
         ({"chunk": -1}, "at least 0"),

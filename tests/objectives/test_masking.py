@@ -44,7 +44,7 @@ def test_every_token_is_chosen_equally_often(whole_word):
         assert_rate(hits, SEEDS, 0.2)
 
 
-def test_what_the_chosen_become():
+def test_chosen_tokens_are_masked_replaced_or_unchanged():
     record, given = MaskedLM(rate=0.5), piece(101)
     masked = random = total = 0
     for seed in range(100):
@@ -85,7 +85,7 @@ def test_special_tokens_are_never_chosen():
             np.testing.assert_array_equal(here, special)
 
 
-def test_a_piece_of_special_tokens_asks_nothing():
+def test_a_piece_of_special_tokens_has_no_labels():
     given = Piece(np.array([2, 3], np.int32), np.zeros(1, int))
     for record in (MaskedLM(), MaskedLM(whole_word=True), MaskedLM(ngram=2)):
         tokens = make(record, given).tokens
@@ -94,7 +94,7 @@ def test_a_piece_of_special_tokens_asks_nothing():
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_short_pieces_ask_one_token(n):
+def test_short_pieces_have_one_masked_token(n):
     for seed in range(20):
         assert chosen(MaskedLM(rate=0.01), piece(n), 20).sum(1).tolist() == [1] * 20, seed
 
@@ -115,7 +115,7 @@ def test_words_are_chosen_whole(ngram):
         assert not set(word[found]) & set(word[~found])
 
 
-def test_tokens_alone_cut_words():
+def test_masking_single_tokens_cuts_words():
     given = piece(71)
     word = words_of(given)
     found = chosen(MaskedLM(rate=0.3), given, 1)[0]

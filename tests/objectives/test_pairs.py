@@ -64,7 +64,7 @@ def test_the_symmetric_loss_is_the_mean_of_both_directions():
     np.testing.assert_allclose(both, ways, rtol=1e-6)
 
 
-def test_what_belongs_together_is_learned():
+def test_training_brings_pairs_together():
     ids = np.random.default_rng(0).integers(0, 16, (6, 4))
     batch = {"anchor": {"ids": ids}, "positive": {"ids": ids[:, ::-1] ^ 1}}
     nested = tj.matryoshka(tj.contrastive, (8, 4))
@@ -95,7 +95,7 @@ def test_an_objective_takes_a_model_of_sentences():
         objective("contrastive", Loss(z=1e-4))
 
 
-def test_what_is_wrong_is_told():
+def test_wrong_arguments_are_refused():
     model = lambda key=None, **inputs: {"logits": inputs["x"]}
     with pytest.raises(ValueError, match=r"the batch has rows, but no anchor and no positive"):
         tj.contrastive(model, {"rows": {}}, None)

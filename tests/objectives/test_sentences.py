@@ -110,7 +110,7 @@ def test_order_is_swapped_half_of_the_time():
     assert_rate(swaps, 600, 0.5)
 
 
-def test_both_segments_have_hidden_words_and_the_frame_has_none():
+def test_both_segments_have_masked_words_and_special_tokens_are_never_masked():
     for seed in range(30):
         tokens = make(LONG, piece(40), seed).tokens
         asked = tokens["labels"] != -100
@@ -120,7 +120,7 @@ def test_both_segments_have_hidden_words_and_the_frame_has_none():
         assert not asked[[0, middle, -1]].any()
 
 
-def test_segments_hide_at_the_rate_of_their_masking():
+def test_segments_are_masked_at_the_rate_of_their_masking():
     record = NextSentence(masking=MaskedLM(rate=0.4), short=0.0, random=0.0)
     given = piece(60, sentences=1)
     asked = [np.sum(make(record, given, s).tokens["labels"] != -100) for s in range(50)]
@@ -157,7 +157,7 @@ def test_scores_are_rouge(seed):
     np.testing.assert_allclose(found, [slow_rouge(sentences, k) for k in range(6)], rtol=1e-12)
 
 
-def test_the_sentence_that_says_most_of_the_rest_is_asked():
+def test_the_sentence_with_the_highest_rouge_is_the_target():
     example = make(GapSentences(), text("wxyz", "abcd", "ab", "cdw"))
     assert letters(example.tokens["input_ids"]) == "wxyz_abcdw."
     assert letters(example.target["labels"]) == "abcd."

@@ -57,7 +57,7 @@ def test_a_piece_of_room_fills_the_row_exactly():
     assert len(make(record, piece(569)).tokens["input_ids"]) == 513
 
 
-def test_spans_of_a_mask_are_as_many_as_counted_and_the_first_is_kept():
+def test_a_noise_mask_has_the_expected_spans_and_starts_unmasked():
     for n in (2, 3, 10, 57):
         for rate, mean_span in ((0.15, 3.0), (0.5, 2.0), (0.9, 1.0)):
             noise, spans = noise_counts(n, rate, mean_span)
@@ -74,7 +74,7 @@ def test_all_masks_are_equally_likely():
     assert_even(counts, 3 * 3)  # 4 as an ordered sum of 2, twice
 
 
-def test_masks_with_a_favourite_are_caught():
+def test_a_biased_distribution_of_masks_is_detected():
     rng = np.random.default_rng(0)
     counts = Counter(noise_mask(8, 0.5, 2.0, rng).tobytes() for _ in range(3000))
     counts[next(iter(counts))] += 150
@@ -139,7 +139,7 @@ def test_modes_are_mixed_by_weight_and_stand_in_front():
     assert {make(only, given, s).tokens["input_ids"][0] for s in range(30)} == {WORDS.modes["X"]}
 
 
-def test_a_sequential_denoiser_hides_a_suffix_of_uniform_length():
+def test_a_sequential_denoiser_masks_a_suffix_of_uniform_length():
     n = 40
     record = UL2(denoisers=(Denoiser("S", None, 0.25),))
     assert record.modes == ("S",)
@@ -159,7 +159,7 @@ def test_records_read_from_a_file_are_the_same():
 
 
 @pytest.mark.parametrize("rate", [0.3, 0.5])
-def test_infilling_hides_the_rate_exactly_on_average(rate):
+def test_infilling_masks_the_rate_exactly_on_average(rate):
     n = 51
     hidden = [n - len(set(_seen(Denoising(rate=rate), n, s))) for s in range(600)]
     assert set(hidden) == {int(rate * n), int(rate * n) + 1}

@@ -35,7 +35,7 @@ def test_runs_are_found_wherever_they_are(folders):
         find_runs([folders / "nowhere"])
 
 
-def test_a_row_says_how_far_and_how_good(folders):
+def test_a_row_shows_progress_and_losses(folders):
     run = summarise(folders / "good")
     assert (run.state, run.step, run.steps, run.parameters) == ("finished", 60, 60, 120_576)
     assert run.eval_loss == pytest.approx(run.loss + 0.1)
@@ -85,13 +85,13 @@ def test_a_run_of_an_older_version_is_a_run(folders):
         lambda run: [file.unlink() for file in run.iterdir() if file.is_file()],
     ],
 )
-def test_no_damage_stops_the_list(folders, damage, capsys):
+def test_damaged_runs_are_still_listed(folders, damage, capsys):
     damage(folders / "good")
     assert cli.main(["runs", str(folders)]) == 0
     assert "peak=1" in capsys.readouterr().out
 
 
-def test_runs_are_sorted_and_what_is_not_known_is_last(folders):
+def test_runs_are_sorted_with_unknown_values_last(folders):
     found = [summarise(path) for path in find_runs([folders])]
     names = [run.name for run in sort_runs(found, "eval_loss")]
     assert names[:4] == ["good", "peak=1", "peak=2", "stopped"]
@@ -100,7 +100,7 @@ def test_runs_are_sorted_and_what_is_not_known_is_last(folders):
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_the_table_fits_and_says_what_it_leaves_out(folders, width, capsys):
+def test_the_table_fits_and_names_the_columns_it_leaves_out(folders, width, capsys):
     show([summarise(path) for path in find_runs([folders])], width=width)
     out = capsys.readouterr().out
     head = out.splitlines()[0]

@@ -113,7 +113,7 @@ def test_a_signal_is_passed_on_and_the_same_command_goes_on(tmp_path, pretend):
         (["--stepz=3"], {"seed": ["1"]}, r"unknown flag --stepz"),
     ],
 )
-def test_what_cannot_be_swept_is_refused_before_anything_runs(
+def test_invalid_sweeps_are_refused_before_anything_runs(
     pretend, tmp_path, arguments, grid, message
 ):
     with pytest.raises(ValueError, match=message):

@@ -28,7 +28,7 @@ def test_the_newest_state_comes_back_bit_by_bit(saved):
     assert (meta["note"], meta["step"], steps, said) == (6, 6, [4, 6], [])
 
 
-def test_one_flipped_bit_sends_back_to_the_step_before_and_says_so(saved):
+def test_one_flipped_bit_falls_back_to_the_step_before_and_is_reported(saved):
     damage(saved, 6)
     (found, meta), said, steps = newest(saved)
     assert same(found, state(4))
@@ -44,7 +44,7 @@ def test_strict_refuses_a_damaged_step(saved):
         newest(saved, strict=True)
 
 
-def test_a_truncated_step_sends_back_too(saved):
+def test_a_truncated_step_falls_back_too(saved):
     file = max((saved / "6").rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
     file.write_bytes(file.read_bytes()[:100])
     (found, _), said, _ = newest(saved)
@@ -60,7 +60,7 @@ def test_nothing_intact_is_an_error_and_nothing_saved_is_none(saved, tmp_path):
     assert newest(tmp_path / "empty")[0] is None
 
 
-def test_what_is_no_step_is_said_and_what_was_interrupted_is_removed(saved):
+def test_other_files_are_reported_and_interrupted_saves_are_removed(saved):
     for name in ("8.orbax-checkpoint-tmp", "4.removed", "999999", "notes"):
         (saved / name / "d").mkdir(parents=True)
     shutil.copytree(saved / "6", saved / "007")  # complete, but no name that we give
@@ -84,7 +84,7 @@ def test_a_step_is_listed_only_when_it_is_complete(tmp_path, monkeypatch):
     assert (checkpoints.steps(), checkpoints.saving, checkpoints.saved) == ([3], None, 3)
 
 
-def test_the_best_step_outlives_newer_ones(tmp_path):
+def test_the_best_step_is_retained_when_newer_ones_are_deleted(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2, best=True)
     for step, metric in ((1, 3.0), (2, 0.5), (3, 0.7), (4, None), (5, 2.0), (6, 0.5)):
         checkpoints.save(state(step), {}, metric)
@@ -98,7 +98,7 @@ def test_the_best_step_outlives_newer_ones(tmp_path):
         again.save(state(7), {}, float("nan"))
 
 
-def test_without_best_only_the_newest_are_kept_and_never_fewer_than_two(tmp_path):
+def test_without_best_only_the_newest_steps_remain_and_never_fewer_than_two(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=1)
     for step, metric in ((1, 0.1), (2, 3.0), (3, 2.0)):
         checkpoints.save(state(step), {}, metric)
@@ -154,7 +154,7 @@ def failing(checkpoints, monkeypatch, times, error):
     return attempts
 
 
-def test_a_disk_that_hiccups_is_tried_three_times_again(tmp_path, monkeypatch):
+def test_a_transient_disk_error_is_retried_three_times(tmp_path, monkeypatch):
     said = []
     checkpoints = Checkpoints(tmp_path, say=said.append)
     attempts = failing(checkpoints, monkeypatch, 3, OSError(errno.EIO, "Input/output error"))
@@ -183,7 +183,7 @@ def poll(checkpoints):
         ValueError("RESOURCE_EXHAUSTED: Error writing: No space left on device"),
     ],
 )
-def test_a_full_disk_is_told_at_once_with_path_and_bytes(saved, monkeypatch, error):
+def test_a_full_disk_is_reported_at_once_with_path_and_bytes(saved, monkeypatch, error):
     checkpoints = Checkpoints(saved)
     attempts = failing(checkpoints, monkeypatch, 9, error)
     checkpoints.save(state(8), {})
@@ -194,7 +194,7 @@ def test_a_full_disk_is_told_at_once_with_path_and_bytes(saved, monkeypatch, err
     assert same(newest(saved)[0][0], state(6))
 
 
-def test_room_for_two_checkpoints_is_asked_for_before_the_first_step(tmp_path, monkeypatch):
+def test_space_for_two_checkpoints_is_required_before_the_first_step(tmp_path, monkeypatch):
     size = disk.size_of(state(0))
     assert size == 4 * (64 * 128 + 5 + 128 + 3 + 2)
     monkeypatch.setattr(disk, "free", lambda folder: 2 * size)

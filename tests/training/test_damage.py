@@ -90,7 +90,7 @@ def test_no_file_can_be_lost_silently(two, kind):
     assert "refused" in outcomes
 
 
-def test_the_record_itself_cannot_be_changed(saved):
+def test_a_changed_metadata_file_is_detected(saved):
     file = saved / "6" / "meta" / "metadata"
     record = json.loads(file.read_text())
     file.write_text(json.dumps({**record, "note": 7}))
@@ -99,7 +99,7 @@ def test_the_record_itself_cannot_be_changed(saved):
     assert "meta/metadata changed on disk" in said[0]
 
 
-def test_a_damaged_step_is_kept_aside_to_be_looked_at(saved):
+def test_a_damaged_step_is_moved_aside_for_inspection(saved):
     damage(saved, 6)
     newest(saved)
     assert (saved / "6.damaged").is_dir()
@@ -163,7 +163,7 @@ def test_the_first_format_is_read_and_a_later_one_is_refused_by_name(saved):
     assert (saved / "4").exists()
 
 
-def test_another_model_is_told_by_its_leaves_and_is_not_called_damage(saved):
+def test_a_different_model_is_reported_by_its_leaves_and_not_as_damage(saved):
     like = dataclasses.replace(state(0), params={"w": jnp.zeros((64, 127)), "c": jnp.zeros(5)})
     with pytest.raises(ValueError, match="of another model") as caught:
         Checkpoints(saved).newest(like, strict=False, say=print)

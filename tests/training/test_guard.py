@@ -49,7 +49,7 @@ def test_adam_in_float16_writes_nothing_that_is_not_finite(half):
     assert not metrics["finite"]
 
 
-def test_a_second_moment_that_overflows_is_seen_where_parameters_stay_finite(half):
+def test_an_overflowing_second_moment_is_detected_where_parameters_stay_finite(half):
     loud = optax.chain(optax.scale(1e5), optax.scale_by_rms(eps=1e-3), optax.scale(-1e-4))
     before, after, metrics = taken(half, loud, on_nonfinite="skip")
     assert kept(before, after)
@@ -69,7 +69,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizers_that_ask_for_more_are_given_it(name):
+def test_optimizers_that_need_value_gradient_and_loss_function_get_them(name):
     """The value, the gradient and the function of the loss, over micro-batches as well."""
     x, y = np.arange(8, dtype=np.float32), 2 * np.arange(8, dtype=np.float32) + 1
 
@@ -105,7 +105,7 @@ WRONG = {
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("kind", WRONG)
-def test_an_objective_that_returns_something_else_is_told_the_contract(model, kind, accumulate):
+def test_an_error_about_an_objective_names_the_expected_return_value(model, kind, accumulate):
     def mine(model, batch, key):
         return WRONG[kind](tj.causal_lm(model, batch, key)[0])
 
@@ -115,7 +115,7 @@ def test_an_objective_that_returns_something_else_is_told_the_contract(model, ki
         taken(model, optax.sgd(0.1), asked=mine, accumulate=accumulate)
 
 
-def test_the_advice_for_an_objective_is_a_right_one(model):
+def test_the_advice_for_an_objective_works(model):
     def mine(model, batch, key):
         total, count = tj.causal_lm(model, batch, key)[1]["loss"]
         return total / count, {"loss": (total, count)}
@@ -127,7 +127,7 @@ def test_the_advice_for_an_objective_is_a_right_one(model):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_a_batch_is_looked_at_before_it_is_sent_off(model):
+def test_a_batch_is_checked_before_it_is_sent_to_the_devices(model):
     labels = IDS.copy()
     labels[1, 4] = 37
     wrong = {"input_ids": IDS, "labels": labels}

@@ -162,7 +162,7 @@ def test_a_pattern_that_means_something_else_than_it_looks_like_is_refused(famil
             AdamW(**asked).build(axes(model), 10)
 
 
-def test_what_the_messages_say_to_type_works():
+def test_the_advice_of_the_messages_works():
     for model in models("bert"):
         for pattern in ("*.layers.0.*", "*.layers.*", "*.layers.*.ffn.*"):
             assert AdamW(freeze=(pattern,)).build(axes(model), 10).frozen is not None
@@ -189,13 +189,13 @@ ZOO = [pair for pair in ZOO if pair[0] != "albert" and pair[1] in CONFIGS[pair[0
 
 
 @pytest.mark.parametrize(("family", "head"), ZOO)
-def test_only_what_lies_behind_a_stack_has_the_whole_rate(family, head):
+def test_only_parameters_above_a_stack_have_the_full_rate(family, head):
     known = known_of(Plan(CONFIGS[family](), head).build())
     for path, leaf in known.items():
         assert (leaf.rate == 1.0) == bool(WHOLE.match(path)), (path, leaf.rate)
 
 
-def test_embeddings_and_tables_of_positions_lie_below_the_stack_that_reads_them():
+def test_embeddings_and_position_tables_are_below_the_stack_that_reads_them():
     bart = known_of(Plan(CONFIGS["bart"](), "seq2seq_lm").build())  # 2 layers read 3 that write
     assert bart["embed.position"].rate == 0.5**3
     assert bart["decoder_embed.position"].rate == 0.5**4

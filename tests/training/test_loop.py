@@ -38,7 +38,7 @@ def records(tmp_path):
     return file
 
 
-def test_a_pass_shows_every_record_once(quiet, records, tmp_path, capsys):
+def test_an_epoch_contains_every_record_once(quiet, records, tmp_path, capsys):
     held = tmp_path / "held.jsonl"
     held.write_text(json.dumps({"text": "record 999: held out"}) + "\n")
     config = data(
@@ -73,7 +73,7 @@ def test_a_run_ends_when_evaluations_do_not_improve(quiet, capsys):
     assert len(again.metrics) == len(run.metrics)
 
 
-def test_the_best_checkpoint_is_kept_and_exported(quiet, monkeypatch):
+def test_the_best_checkpoint_is_retained_and_exported(quiet, monkeypatch):
     """With evaluations that say which one is the best."""
     from transformers_jax.training import loop
 
@@ -99,7 +99,7 @@ def test_further_sets_are_evaluated_by_name(quiet, text_file, tmp_path):
     assert last["bits_per_byte/other"] == pytest.approx(last["eval_loss/other"] / np.log(2))
 
 
-def test_a_number_that_is_none_ends_the_run_before_the_update(quiet):
+def test_a_nonfinite_loss_ends_the_run_before_the_update(quiet):
     config = quiet.replace(debug=dataclasses.replace(quiet.debug, nan_at=3), save_every=1)
     with pytest.raises(FloatingPointError, match="step 3 is nan, first in the gradient of"):
         fit(config)
@@ -117,7 +117,7 @@ def test_a_step_may_be_skipped(quiet, capsys):
     assert np.isfinite(run.metrics[-1]["eval_loss"])
 
 
-def test_samples_are_drawn_on_the_way(quiet):
+def test_samples_are_generated_during_training(quiet):
     sample = dataclasses.replace(quiet.sample, count=1, tokens=4, every=2)
     config = quiet.replace(sample=sample)
     fit(config)

@@ -100,7 +100,7 @@ def test_every_optimizer_is_the_same_on_a_mesh_and_stays_cut(found, optimizer):
     assert cut["opt"] < (0.55 if optimizer == "adafactor" else 0.40) * one["opt"]
 
 
-def test_what_a_schedule_free_optimizer_keeps_is_cut_as_well(found):
+def test_the_state_of_a_schedule_free_optimizer_is_sharded_too(found):
     assert found["free-all"]["opt"] < 0.40 * found["free-one"]["opt"]
 
 

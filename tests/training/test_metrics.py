@@ -52,7 +52,7 @@ def test_numbers_are_written_short(shown, text):
     assert shown == text
 
 
-def test_names_that_nobody_foresaw_are_shown_too():
+def test_unknown_metrics_are_shown_too():
     shown = dict(figures(line(1, eval_loss=2.0, accuracy=0.25, router_entropy=1.5, mfu=0.381)))
     assert shown["accuracy"] == "25.0%"
     assert shown["router entropy"] == "1.5"
@@ -80,7 +80,7 @@ def test_speed_and_waiting_are_of_the_last_steps(monkeypatch):
     assert speed.tick(0.0, 100) == {}
 
 
-def test_memory_is_what_the_process_holds_where_the_backend_is_silent():
+def test_memory_is_that_of_the_process_where_the_backend_reports_none():
     before = memory()
     ballast = b"x" * (64 << 20)
     assert 2**20 < before < memory()
@@ -90,7 +90,7 @@ def test_memory_is_what_the_process_holds_where_the_backend_is_silent():
 # ---------------------------------------------------------------- reading back
 
 
-def test_the_last_lines_are_found_from_the_end(tmp_path):
+def test_the_last_lines_are_read_from_the_end(tmp_path):
     file = tmp_path / "metrics.jsonl"
     assert newest(file) == ({}, {})
     lines = [
@@ -148,7 +148,7 @@ class Fake(types.ModuleType):
 
 
 @pytest.mark.parametrize("name", ["wandb", "trackio"])
-def test_a_service_goes_on_in_the_same_run(name, tmp_path, monkeypatch):
+def test_a_tracking_service_resumes_the_same_run(name, tmp_path, monkeypatch):
     fake = Fake()
     monkeypatch.setitem(sys.modules, name, fake)
     for start in (0, 4):
@@ -185,7 +185,7 @@ def test_an_unknown_tracker_is_refused_with_the_nearest(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["start", "log", "text", "finish"])
-def test_a_tracker_that_fails_is_dropped_and_training_goes_on(method, tmp_path, monkeypatch):
+def test_a_tracker_that_fails_is_dropped_and_training_continues(method, tmp_path, monkeypatch):
     fake, said = Fake(), []
     monkeypatch.setitem(sys.modules, "trackio", fake)
     tracker = make_trackers(["trackio", "tensorboard"], tmp_path, 0, 1, said.append)
@@ -234,7 +234,7 @@ def test_texts_and_truths_are_not_drawn():
     assert numbers(line(1, done=True, why="x", n=3)) == {"loss": 2.5, "learning_rate": 3e-4, "n": 3}
 
 
-def test_keeping_figures_costs_a_step_next_to_nothing(tmp_path):
+def test_metrics_add_almost_no_time_to_a_step(tmp_path):
     """A bound that holds on a busy machine; alone, a step takes 7 microseconds for metrics.jsonl
     and a line that goes to TensorBoard 120 more."""
     tracker, values = make_trackers(["tensorboard"], tmp_path, 0, every=10), line(1, mfu=0.1)

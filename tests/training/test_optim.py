@@ -132,7 +132,7 @@ def test_muon_trains_all_but_the_matrices_of_blocks_as_adamw_does():
     assert np.abs(muon["stack.blocks.0.ffn.up"] - adam["stack.blocks.0.ffn.up"]).max() > 0.01
 
 
-def test_matrices_are_told_by_the_names_of_their_axes():
+def test_matrices_are_recognised_by_the_names_of_their_axes():
     assert is_matrix(("layers", "embed", "heads", "kv"))
     assert is_matrix(("vocab", "embed"))
     assert is_matrix(("layers", "experts", "embed", "mlp"))
@@ -208,7 +208,7 @@ def test_a_pattern_that_matches_nothing_is_an_error_with_the_nearest_paths():
             AdamW(**{field: value}).build(tree(lambda a, s: a), 10)
 
 
-def test_values_that_cannot_be_are_told_at_once():
+def test_invalid_values_are_reported_at_once():
     with pytest.raises(ValueError, match=r"peak \(0\) must be positive; b1 \(1.0\) must be from"):
         AdamW(peak=0, b1=1.0)
     with pytest.raises(ValueError, match="is an average itself"):

@@ -90,7 +90,7 @@ def test_every_checkpoint_leads_to_the_same_bits(config, whole, tmp_path):
         assert state_of(run) == final
 
 
-def test_what_a_checkpoint_forgets_would_show(config, whole, tmp_path):
+def test_an_incomplete_checkpoint_changes_the_losses(config, whole, tmp_path):
     """The control: the same, but for the place in the data."""
     out = tmp_path / "elsewhere"
     shutil.copytree(config.out, out)
@@ -113,7 +113,7 @@ class _Two:
     parts = (None, None)
 
 
-def test_the_place_in_the_data_takes_less_than_a_kilobyte(config, whole):
+def test_the_position_in_the_data_takes_less_than_a_kilobyte(config, whole):
     step = Path(config.out) / "checkpoints"
     meta = Checkpoints(step).meta(14)
     assert len(json.dumps(meta["position"])) < 1000

@@ -57,7 +57,7 @@ def test_every_restart_continues_from_the_newest_complete_step(run):
             assert each.replayed <= 2 * EVERY
 
 
-def test_every_loss_that_was_ever_logged_has_the_bits_of_a_run_left_alone(run, whole):
+def test_every_logged_loss_has_the_bits_of_an_uninterrupted_run(run, whole):
     assert run.wrong == []
     assert run.compared >= STEPS
     assert sorted(whole.losses()) == list(range(1, STEPS + 1))
@@ -79,7 +79,7 @@ def test_a_signal_loses_no_step_and_ends_in_time(run, how, code):
     assert stopped.seconds < 10
 
 
-def test_usr1_has_saved_and_gone_on(run):
+def test_usr1_saves_and_continues(run):
     stopped = life(run, "SIGTERM")
     assert stopped.left >= stopped.newest + 4  # two steps, the save, two more steps, the end
 

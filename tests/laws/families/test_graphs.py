@@ -20,7 +20,7 @@ FAMILIES = list(CONFIGS)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_stands_in_padding_changes_nothing(family, tiny, ids):
+def test_padding_contents_change_nothing(family, tiny, ids):
     model = tiny(family)
     mask = np.ones(ids.shape, np.int32)
     mask[0, :4] = mask[1, :1] = 0
@@ -53,7 +53,7 @@ def test_what_stands_in_padding_changes_nothing(family, tiny, ids):
         "roformer",
     ],
 )
-def test_only_positions_tell_the_order(family, tiny, ids):
+def test_only_positions_carry_the_order(family, tiny, ids):
     model = tiny(family, mask=FULL)
     order = np.random.default_rng(0).permutation(13)
     places = np.arange(13)[None].repeat(2, 0) + model.embed.spec.offset

@@ -13,7 +13,7 @@ from transformers_jax.nn.param import axes, params
 from transformers_jax.training.flops import flops_per_row
 
 
-def test_what_a_model_is_told_in_words(tiny):
+def test_models_of_images_and_audio_are_described(tiny):
     told = {family: describe(tiny(family).config) for family in MODALITIES}
     assert told["vit"].positions == "a learned table of 10, for 3 x 3 patches"
     assert told["whisper"].positions == "sinusoids of 8 positions"
@@ -38,7 +38,7 @@ def test_flops_are_counted_of_patches_and_frames(tiny):
         flops_per_row(tiny("clip"), tokens)
 
 
-def test_what_does_not_go_with_images_says_so(tiny):
+def test_calls_that_do_not_fit_images_are_refused(tiny):
     vit, whisper, clip = (tiny(family) for family in ("vit", "whisper", "clip"))
     pixels = inputs_of(vit)["pixel_values"]
     for call, words in (
@@ -67,7 +67,7 @@ def test_sounds_are_encoded_by_position_and_by_name(tiny):
     same(first.last_hidden_state, second.last_hidden_state)
 
 
-def test_what_is_said_has_a_probability(tiny):
+def test_the_score_of_a_transcript_is_its_loss(tiny):
     whisper = tiny("whisper")
     given = inputs_of(whisper)
     scored = tj.score(whisper, **given)
@@ -91,7 +91,7 @@ def test_a_table_that_files_hold_is_changed_by_no_optimizer_of_ours(tiny):
 
 
 @pytest.mark.parametrize("family", MODALITIES)
-def test_what_is_saved_is_what_is_loaded(family, tiny, tmp_path):
+def test_a_saved_model_is_loaded_unchanged(family, tiny, tmp_path):
     mask = {"vision": Near(left=2)} if family == "clip" else None
     model = tiny(family, mask=mask)
     model.save_pretrained(tmp_path)

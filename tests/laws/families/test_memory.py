@@ -47,7 +47,7 @@ def test_one_tree_per_layer_decodes_the_same(family, tiny, ids):
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_a_ring_remembers_all_that_its_window_reaches(family, tiny, ids):
+def test_a_ring_cache_holds_all_that_its_window_reaches(family, tiny, ids):
     mask = CAUSAL & Near(left=3)
     model = tiny(family, mask=mask)
     stepped, cache = decode(model, ids, 16)
@@ -72,7 +72,7 @@ def test_a_ring_remembers_all_that_its_window_reaches(family, tiny, ids):
         "umt5",
     ],
 )
-def test_a_decoder_hears_its_encoder_through_the_cache(family, tiny, ids):
+def test_a_decoder_attends_to_its_encoder_through_the_cache(family, tiny, ids):
     model = tiny(family)
     mask = jnp.ones(ids.shape, jnp.int32).at[1, 9:].set(0)
     whole = model(input_ids=ids, attention_mask=mask, decoder_input_ids=ids[:, ::-1]).logits

@@ -120,7 +120,7 @@ def test_recomputing_changes_no_gradient(family, noisy):
 
 
 @law("rows")
-def test_a_row_is_answered_by_itself(family, tiny):
+def test_a_row_does_not_depend_on_the_rest_of_the_batch(family, tiny):
     model, order = tiny(family), np.array([2, 0, 1])
     given = inputs_of(model, labels=False)
     whole = answers(model(**given))
@@ -144,7 +144,7 @@ def test_noise_comes_from_a_key_and_from_nothing_else(family, noisy, tiny):
 
 
 @law("padding")
-def test_what_stands_in_padding_changes_nothing(family, tiny):
+def test_padding_contents_change_nothing(family, tiny):
     model = tiny(family)
     given = inputs_of(model)
     clean, dirty = (
@@ -181,7 +181,7 @@ NEAR = {"clip": "vision", "whisper": "encoder"}
 
 
 @law("near")
-def test_no_further_than_its_edges_reach_does_a_token_see(family, tiny):
+def test_a_token_attends_no_further_than_its_edges_reach(family, tiny):
     """Two layers in which each token attends to its neighbours: the last one tells the first
     nothing."""
     near = Near(left=1, right=1)
@@ -202,7 +202,7 @@ def test_no_further_than_its_edges_reach_does_a_token_see(family, tiny):
 
 
 @law("strict")
-def test_strict_rules_of_the_callers_do_not_reach_inside(family, noisy):
+def test_models_run_under_strict_jax_settings_of_the_caller(family, noisy):
     model = noisy(family)
     given, params = inputs_of(model), tj.functional(model)[1]
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
@@ -212,7 +212,7 @@ def test_strict_rules_of_the_callers_do_not_reach_inside(family, noisy):
 
 
 @law("widths")
-def test_64_bits_are_for_models_of_64_bits_alone(family, tiny):
+def test_only_models_of_64_bits_compute_in_64_bits(family, tiny):
     model = tiny(family)
     given = {name: np.asarray(x) for name, x in inputs_of(model).items()}
     params = tj.functional(model)[1]
@@ -259,7 +259,7 @@ def test_a_program_of_any_batch_is_exported_and_has_a_forward_derivative(family,
 
 @law("writing")
 @pytest.mark.parametrize("options", [{}, {"num_beams": 2}], ids=["greedy", "beams"])
-def test_text_is_written_alike_in_steps_and_in_whole_rows(family, options, tiny):
+def test_generation_in_steps_equals_whole_forward_passes(family, options, tiny):
     model = tiny(family)
     given = inputs_of(model, labels=False)
     ids, source = given["decoder_input_ids"], {"input_features": given["input_features"]}

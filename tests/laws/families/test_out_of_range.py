@@ -37,7 +37,7 @@ def lookups(model, ids):
 
 
 @pytest.mark.parametrize("family", CONFIGS)
-def test_an_id_that_there_is_not_is_nan_and_harms_its_own_row_only(family, tiny, ids):
+def test_an_id_out_of_range_gives_nan_in_its_own_row_only(family, tiny, ids):
     model = tiny(family)
     inputs, sizes = lookups(model, ids[:, :7])
     run = jax.jit(lambda given: model(**given).logits)
@@ -63,7 +63,7 @@ def test_a_position_before_the_first_is_not_the_row_before_the_table_s_first(fam
         assert np.isnan(run(place.at[0, 3].set(wrong))[0]).any()
 
 
-def test_in_range_a_lookup_is_what_it_was_and_so_is_its_gradient():
+def test_in_range_a_lookup_and_its_gradient_are_plain_indexing():
     rng = np.random.default_rng(0)
     table = jnp.asarray(rng.normal(size=(300, 5)), jnp.float32)
     for kind in (np.int8, np.uint8, np.int16, np.int32, np.uint32):
@@ -90,7 +90,7 @@ LABELS = {  # head: (argument, its shape, how many classes)
 
 
 @pytest.mark.parametrize("head", LABELS)
-def test_a_label_that_is_no_class_makes_the_loss_nan(head, tiny, ids):
+def test_a_label_out_of_range_makes_the_loss_nan(head, tiny, ids):
     model = tiny("bert", head, num_labels=3)
     name, shape, count = LABELS[head]
     run = jax.jit(lambda labels: model(input_ids=ids[:, :6], **{name: labels}).loss)
@@ -122,7 +122,7 @@ QUESTIONS = {"bert": (2, 9), "big_bird": (9, 2)}
 
 
 @pytest.mark.parametrize("family", QUESTIONS)
-def test_a_place_of_an_answer_is_in_the_row_or_ignored(family, tiny, ids):
+def test_an_answer_position_outside_the_row_is_ignored(family, tiny, ids):
     model = tiny(family, "question_answering")
     more = {"question_lengths": np.array([1, 1])} if family == "big_bird" else {}
     places = lambda start, end: {"start_positions": start, "end_positions": end, **more}
@@ -184,7 +184,7 @@ def test_a_class_that_is_minus_100_in_eight_bits_is_a_class():
 
 
 @pytest.mark.parametrize("chunk", [0, 8])
-def test_a_loss_in_chunks_and_a_score_know_no_label_beyond_the_words(chunk):
+def test_a_chunked_loss_and_a_score_are_nan_for_labels_outside_the_vocabulary(chunk):
     rng = np.random.default_rng(0)
     words = Unembedding(
         jnp.asarray(rng.normal(size=(1, 3, 4)), jnp.float32),
@@ -219,7 +219,7 @@ def test_a_cache_written_beyond_its_size_gives_nan(family, tiny, ids):
     assert not np.isfinite(out.logits[:, -1]).any()
 
 
-def test_a_ring_forgets_what_no_edge_reaches_however_long_it_runs(tiny, ids):
+def test_a_ring_cache_drops_what_no_edge_reaches_however_long_it_runs(tiny, ids):
     mask = CAUSAL & Near(left=3)
     model = tiny("llama", mask=mask)
     run = jax.jit(lambda token, cache: model(input_ids=token, cache=cache))

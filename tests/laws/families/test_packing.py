@@ -86,7 +86,7 @@ def run(model, batches):
 
 
 @pytest.mark.parametrize("family", MASKS)
-def test_a_packed_row_is_its_documents_apart(family, tiny):
+def test_a_packed_row_equals_its_separate_documents(family, tiny):
     packed, plain = tiny(family, mask=MASKS[family]), tiny(family)
     alike = family not in BLOCKS
     whole, alone, places = packed_and_apart(packed, lengths=ALIKE if alike else (SOURCE, TARGET))

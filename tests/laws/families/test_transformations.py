@@ -29,7 +29,7 @@ def written(model, ids, **options):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_strict_rules_of_the_callers_do_not_reach_inside(family, tiny, ids):
+def test_models_run_under_strict_jax_settings_of_the_caller(family, tiny, ids):
     model = tiny(family)
     key, params = jax.random.key(0), tj.functional(model)[1]
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
@@ -126,7 +126,7 @@ def test_disentangled_scores_are_exported_at_any_length(tiny, ids):
         np.testing.assert_allclose(program.call(params, given), forward(params, given), rtol=1e-5)
 
 
-def test_what_needs_a_length_that_is_known_says_so(tiny):
+def test_models_that_need_a_static_length_refuse_a_symbolic_one(tiny):
     size = jax.export.symbolic_shape("b, t")
     for model in (tiny("longformer"), tiny("gpt2").abstract(attention="tiled")):
         apply, params = tj.functional(model)[0], tj.functional(tiny(model.config.model_type))[1]
@@ -135,7 +135,7 @@ def test_what_needs_a_length_that_is_known_says_so(tiny):
             program(params, jax.ShapeDtypeStruct(size, jnp.int32))
 
 
-def test_flax_idioms_work_on_a_model_and_the_one_that_cannot_says_what_can(tiny, ids):
+def test_flax_idioms_work_on_a_model_and_tabulate_names_its_replacement(tiny, ids):
     model = tiny("gpt2")
     want = model(input_ids=ids).logits
     others = nnx.merge(*nnx.split(model)), nnx.clone(model), jax.tree.map(lambda x: x, model)
