@@ -151,10 +151,10 @@ PACKED = np.array([[0, 1, 2, 0, 1]])
 
 
 def test_packed_positions_without_a_mask_are_refused_with_the_mask_to_use(model):
-    told = r"position_ids: positions start anew at \[0, 3\].*mask=tj.OWN & tj.Same\('document'\)"
-    for given in (dict(position_ids=PACKED), dict(position_ids=PACKED + [[2, 2, 2, 0, 0]])):
-        with pytest.raises(ValueError, match=told):
-            model(ROW, **given)
+    message = r"position_ids: positions start anew at \[0, 3\].*mask=tj.OWN & tj.Same\('document'\)"
+    for arguments in (dict(position_ids=PACKED), dict(position_ids=PACKED + [[2, 2, 2, 0, 0]])):
+        with pytest.raises(ValueError, match=message):
+            model(ROW, **arguments)
     with pytest.raises(ValueError, match=r"tags\['position'\]: positions start anew"):
         model(ROW, tags={"position": PACKED})
     with pytest.raises(ValueError, match="positions start anew"):  # closed over, inside of a trace

@@ -66,8 +66,8 @@ def test_each_side_has_errors_of_its_own(pair, inputs, words):
 def test_forced_tokens_are_words_of_the_model(pair, options, words):
     with pytest.raises((TypeError, ValueError), match=words):
         pair.generate(IDS, max_new_tokens=2, **options)
-    asked = dict(decoder_start_token_id=31, forced_bos_token_id=0, max_new_tokens=0)
-    assert pair.generate(IDS, **asked).tolist() == [[31]]
+    call_options = dict(decoder_start_token_id=31, forced_bos_token_id=0, max_new_tokens=0)
+    assert pair.generate(IDS, **call_options).tolist() == [[31]]
 
 
 # ---------------------------------------------------------------- images and audio

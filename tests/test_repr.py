@@ -55,11 +55,11 @@ def test_every_kind_of_model_fits_a_screen_without_arrays_and_traced(config):
     assert lines[-1] == "  arrays: none: shapes only"
     assert len(lines) <= 12
     assert max(map(len, lines)) <= 100
-    seen = []
+    reprs = []
     values = tj.functional(model)[1]
-    jax.eval_shape(lambda values: seen.append(repr(tj.bind(model, values))), values)
-    assert seen[0].splitlines()[:-1] == lines[:-1]
-    assert seen[0].endswith("arrays: traced")
+    jax.eval_shape(lambda values: reprs.append(repr(tj.bind(model, values))), values)
+    assert reprs[0].splitlines()[:-1] == lines[:-1]
+    assert reprs[0].endswith("arrays: traced")
 
 
 def test_the_repr_of_a_config_shows_non_defaults_and_evaluates_to_it():
@@ -114,8 +114,8 @@ def test_a_run_and_a_state_fit_a_line(tmp_path):
     state = tj.init_state(model, optimizer, jax.random.key(1))
     count = f"{model.parameter_count:,} parameters"
     assert repr(state) == f"TrainState(step=0, {count}, skipped=0)"
-    told = f"after step 0; gpt2 (causal_lm), {count}; {tmp_path})"
-    assert repr(Fitted(0, model, state, tmp_path)) == f"Fitted(finished {told}"
-    assert repr(Fitted(143, model, state, tmp_path)) == f"Fitted(stopped, exit code 143 {told}"
+    suffix = f"after step 0; gpt2 (causal_lm), {count}; {tmp_path})"
+    assert repr(Fitted(0, model, state, tmp_path)) == f"Fitted(finished {suffix}"
+    assert repr(Fitted(143, model, state, tmp_path)) == f"Fitted(stopped, exit code 143 {suffix}"
     (tmp_path / "metrics.jsonl").write_text('{"step": 3, "loss": 2.5}\n')
     assert "after step 0, loss 2.5; " in repr(Fitted(0, model, state, tmp_path))

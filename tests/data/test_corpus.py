@@ -51,7 +51,7 @@ def digest(ids):
 
 
 @pytest.mark.parametrize(
-    ("source", "kind", "train", "held"),
+    ("source", "kind", "train", "held_out"),
     [  # pinned: runs that were begun go on with the very same ids
         ("docs", "byte", "2d1b8652baf3dc8c", "e46b6f75aff1cfce"),
         ("docs", "character", "e46a74de6de71157", "fc4a9f8752e8e5cb"),
@@ -61,11 +61,11 @@ def digest(ids):
         ("text", "bpe", "457da6589dfc625c", "09b1d4b6568fc244"),
     ],
 )
-def test_a_stream_of_text_is_the_same_for_ever(docs, text, source, kind, train, held):
+def test_a_stream_of_text_is_the_same_for_ever(docs, text, source, kind, train, held_out):
     path = "python_docs" if source == "docs" else text
     corpus = load_corpus(Data(path=path, tokenizer=kind, vocab_size=300))
     assert digest(corpus.parts[0].tokens.ids) == train
-    assert digest(corpus.evaluation[""].ids) == held
+    assert digest(corpus.evaluation[""].ids) == held_out
 
 
 def test_documents_are_held_out_by_their_text_and_duplicates_with_them(tmp_path):
@@ -116,11 +116,11 @@ def test_sentence_offsets_point_at_the_starts_of_sentences(lines, kind):
 
 
 def test_the_rule_of_sentences():
-    found = documents.sentence_starts(
+    starts = documents.sentence_starts(
         "One. Two? \u201cThree!\u201d 4 is e.g. five.\n\nsix (a.) Seven.  "
     )
     text = "One. Two? \u201cThree!\u201d 4 is e.g. five.\n\nsix (a.) Seven.  "
-    assert [text[i : i + 3] for i in found] == ["One", "Two", "\u201cTh", "4 i", "six", "Sev"]
+    assert [text[i : i + 3] for i in starts] == ["One", "Two", "\u201cTh", "4 i", "six", "Sev"]
     assert documents.sentence_starts("") == [0]
 
 

@@ -54,7 +54,7 @@ def same(one, two):
     return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
 
 
-def asked(batches):
+def label_ids(batches):
     """The ids that a causal model is asked for, in order of size."""
     labels = np.concatenate([batch["labels"][:, 1:].ravel() for batch in batches])
     return sorted(labels[labels >= 0].tolist())
@@ -85,7 +85,7 @@ def test_an_epoch_predicts_every_token_but_the_first_of_each_document_once(rows)
     tokens = text()
     firsts = {int(tokens.ids[s]) for s, n in zip(tokens.starts, LENGTHS) if n}
     wanted = sorted(set(tokens.ids.tolist()) - firsts)
-    assert asked(batches) == wanted
+    assert label_ids(batches) == wanted
 
 
 def test_a_stream_predicts_every_token_of_its_rows_once():
@@ -93,7 +93,7 @@ def test_a_stream_predicts_every_token_of_its_rows_once():
     limit = one.rows_of(1)
     batches, position = run(one, -(-limit // 4), limit=limit)
     assert position.parts[0].epoch == 1
-    assert asked(batches) == text().ids[1 : limit * 16 + 1].tolist()
+    assert label_ids(batches) == text().ids[1 : limit * 16 + 1].tolist()
 
 
 def test_each_epoch_has_its_own_order():
@@ -169,10 +169,10 @@ def test_a_mixture_keeps_its_shares_after_every_row():
     mixed, position = Stream(parts, shares, data), None
     for step in range(1, 41):
         _, position = mixed.batch(position or mixed.start, 4)
-        given = np.array(position.rows)
-        assert given.sum() == 4 * step
-        assert np.abs(given - 4 * step * np.array(shares)).max() <= 1.5
-    wrong = np.abs(given - 160 * np.array((1 / 3, 1 / 3, 1 / 3))).max()
+        predicted = np.array(position.rows)
+        assert predicted.sum() == 4 * step
+        assert np.abs(predicted - 4 * step * np.array(shares)).max() <= 1.5
+    wrong = np.abs(predicted - 160 * np.array((1 / 3, 1 / 3, 1 / 3))).max()
     assert wrong > 10  # the control
     assert position.parts[0].epoch > position.parts[2].epoch
 
@@ -185,8 +185,8 @@ def test_an_epoch_ends_with_rows_without_labels():
     empty = batches[-1]["attention_mask"].sum(axis=1) == 0
     assert empty.sum() == 1
     assert (batches[-1]["labels"][empty] == -100).all()
-    seen = np.concatenate([batch["input_ids"][:, 0] for batch in batches])[:103]
-    assert sorted(seen.tolist()) == list(range(10, 10 + 6 * 103, 6))
+    ids = np.concatenate([batch["input_ids"][:, 0] for batch in batches])[:103]
+    assert sorted(ids.tolist()) == list(range(10, 10 + 6 * 103, 6))
 
 
 def test_a_mixture_has_no_epochs():
@@ -209,17 +209,17 @@ def test_an_objective_with_one_label_per_row_cannot_be_packed():
 @pytest.mark.parametrize("rows", KINDS)
 def test_evaluation_reads_all_of_the_text_in_order_and_always_alike(rows):
     data = Data(rows="stream" if rows == "crops" else rows, length=16, batch=4, window=5)
-    held = lambda: Part(text(), data, CausalLM(), WORDS, 0, shuffle=False)
-    batches, again = evaluation_batches(held(), "it"), evaluation_batches(held(), "it")
+    part_of = lambda: Part(text(), data, CausalLM(), WORDS, 0, shuffle=False)
+    batches, again = evaluation_batches(part_of(), "it"), evaluation_batches(part_of(), "it")
     assert all(same(a, b) for a, b in zip(batches, again))
-    found = asked(batches)
-    assert len(found) == len(set(found))
+    labels = label_ids(batches)
+    assert len(labels) == len(set(labels))
     ids = text().ids
     rows_of_stream = (len(ids) - 1) // 16
     if rows in ("stream", "crops"):
-        assert found == ids[1 : 16 * rows_of_stream + 1].tolist()
+        assert labels == ids[1 : 16 * rows_of_stream + 1].tolist()
     else:
-        assert len(found) == len(ids) - sum(n > 0 for n in LENGTHS)
+        assert len(labels) == len(ids) - sum(n > 0 for n in LENGTHS)
     assert {b["input_ids"].shape[0] for b in batches} == {4}
 
 
@@ -227,9 +227,9 @@ def test_prefetched_batches_are_the_same_batches():
     one = stream("packed")
     expected, _ = run(one, 6)
     ahead = prefetched(one, one.start, lambda step: 4)
-    found = [next(ahead) for _ in range(6)]
-    assert all(same(a, b) for a, (b, _) in zip(expected, found))
-    later = prefetched(one, found[2][1], lambda step: 4, first=3)
+    batches = [next(ahead) for _ in range(6)]
+    assert all(same(a, b) for a, (b, _) in zip(expected, batches))
+    later = prefetched(one, batches[2][1], lambda step: 4, first=3)
     assert same(next(later)[0], expected[3])
 
 
@@ -249,7 +249,7 @@ def test_shorter_rows_predict_the_same_tokens():
     (batch,), _ = run(stream("stream"), 1)
     short = shorten(batch, 16, 4)
     assert short["input_ids"].shape == (16, 5)
-    assert asked([short]) == asked([batch])
+    assert label_ids([short]) == label_ids([batch])
 
 
 def test_text_is_masked_anew_in_every_epoch():

@@ -114,13 +114,13 @@ def test_damage_is_detected_and_named(tmp_path):
     (short / "ids-00000.bin").write_bytes(b"ab")
     with pytest.raises(ValueError, match=r"ids-00000\.bin has 2 bytes; expected 10"):
         folders.load_tokens(short)
-    gone = fresh("gone")
-    (gone / "starts-00001.npy").unlink()
+    deleted = fresh("gone")
+    (deleted / "starts-00001.npy").unlink()
     with pytest.raises(ValueError, match=r"starts-00001\.npy is missing"):
-        folders.load_tokens(gone)
-    (gone / "meta.json").unlink()
+        folders.load_tokens(deleted)
+    (deleted / "meta.json").unlink()
     with pytest.raises(ValueError, match=r"meta\.json is missing; it was not finished"):
-        folders.load_tokens(gone)
+        folders.load_tokens(deleted)
 
     other = fresh("other")
     meta = json.loads((other / "meta.json").read_text())

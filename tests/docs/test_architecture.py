@@ -29,7 +29,7 @@ def test_each_answer_names_existing_files_and_names(question, answer):
 
 
 def test_the_documented_layers_are_those_of_the_layer_test():
-    drawn = PAGE.split("## The layers of the package")[1].split("```")[1]
+    layers = PAGE.split("## The layers of the package")[1].split("```")[1]
     for names in LAYERS:
         for name in names:
-            assert name == "__main__" or name in drawn, name
+            assert name == "__main__" or name in layers, name

@@ -50,8 +50,8 @@ def test_every_case_and_every_step_has_been_measured():
 
 def test_every_measured_case_conforms_and_is_written_back(families):
     for family in families:
-        for name, found in [*family.cases.items(), *family.steps.items()]:
-            assert zoo.is_good(found), name
+        for name, result in [*family.cases.items(), *family.steps.items()]:
+            assert zoo.is_good(result), name
 
 
 def test_the_page_changes_with_what_was_measured(families):

@@ -31,8 +31,8 @@ def states(case):
 def test_features_of_a_layer_equal_its_hidden_states(case):
     whole, real = states(case), MASK[..., None]
     for layer in (0, -2, -1):
-        found = tj.features(loaded(case), IDS, attention_mask=MASK, layer=layer)
-        np.testing.assert_allclose(found * real, whole[layer] * real, **CLOSE)
+        features = tj.features(loaded(case), IDS, attention_mask=MASK, layer=layer)
+        np.testing.assert_allclose(features * real, whole[layer] * real, **CLOSE)
     assert np.abs(whole[-2] - whole[-1]).max() > 0.1
 
 
@@ -45,9 +45,9 @@ def test_several_layers_come_in_the_requested_order():
 
 
 def test_tokens_are_pooled_without_padding():
-    found = tj.features(loaded("gpt2"), IDS, attention_mask=MASK, layer=1, pooling="mean")
+    features = tj.features(loaded("gpt2"), IDS, attention_mask=MASK, layer=1, pooling="mean")
     one = states("gpt2")[1]
-    np.testing.assert_allclose(found[1], one[1, :3].mean(0), **CLOSE)
+    np.testing.assert_allclose(features[1], one[1, :3].mean(0), **CLOSE)
 
 
 def test_layers_above_the_requested_one_are_not_computed():

@@ -37,13 +37,13 @@ def test_tokens_are_pooled_as_in_the_reference(mode, side, skip):
 def test_padding_changes_nothing(mode):
     x, mask = expected()["pool_x"], expected()["pool_mask_left"] > 0
     garbage = np.where(mask[..., None], x, 1e6)
-    found = pool_tokens(x, mode, mask)
-    np.testing.assert_array_equal(pool_tokens(garbage, mode, mask), found)
+    pooled = pool_tokens(x, mode, mask)
+    np.testing.assert_array_equal(pool_tokens(garbage, mode, mask), pooled)
     if mode != "lasttoken":  # behind padding in front the last token is the last of all
-        assert np.abs(pool_tokens(garbage, mode) - found).max() > 0.1
+        assert np.abs(pool_tokens(garbage, mode) - pooled).max() > 0.1
     moved = np.stack([np.roll(row, -int(np.argmax(m)), 0) for row, m in zip(x, mask)])
     right = expected()["pool_mask_left"][:, ::-1] > 0
-    np.testing.assert_allclose(pool_tokens(moved, mode, right), found, atol=1e-6)
+    np.testing.assert_allclose(pool_tokens(moved, mode, right), pooled, atol=1e-6)
     nothing = pool_tokens(x, mode, np.zeros_like(mask))
     np.testing.assert_array_equal(nothing, np.zeros_like(nothing))
 
@@ -90,8 +90,8 @@ NOTHING = jnp.full(3, jnp.nan)
     ],
 )
 def test_the_poolings_of_heads_choose_their_tokens(pooling, vectors):
-    found = pool(X, pooling, VALID, ids=IDS)
-    np.testing.assert_allclose(found, jnp.stack(vectors), rtol=1e-6)
+    pooled = pool(X, pooling, VALID, ids=IDS)
+    np.testing.assert_allclose(pooled, jnp.stack(vectors), rtol=1e-6)
 
 
 def test_pooling_without_the_inputs_it_needs_is_refused():

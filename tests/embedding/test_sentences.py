@@ -64,9 +64,11 @@ def read(name):
 
 def test_texts_become_the_vectors_of_the_reference():
     np.testing.assert_allclose(vectors(), expected()["texts"], **CLOSE)
-    asked = model().encode(TEXTS, prompt_name="query")
-    np.testing.assert_allclose(asked, expected()["texts_query"], **CLOSE)
-    assert np.abs(asked - vectors()).max() > 1e-3  # the prompt is heard, though it is not pooled
+    with_prompt = model().encode(TEXTS, prompt_name="query")
+    np.testing.assert_allclose(with_prompt, expected()["texts_query"], **CLOSE)
+    assert (
+        np.abs(with_prompt - vectors()).max() > 1e-3
+    )  # the prompt is heard, though it is not pooled
 
 
 def test_vectors_are_cut_before_they_get_length_one():
@@ -144,21 +146,21 @@ def test_layers_in_a_list_are_the_same_model(tmp_path):
 
 def test_a_plain_directory_is_averaged(tmp_path):
     plain = copied(tmp_path / "plain", only=OWN)
-    found = tj.from_pretrained(plain, head="embedding", unroll=False)
-    np.testing.assert_allclose(found.encode(TEXTS), expected()["texts_plain"], **CLOSE)
-    found.save_pretrained(tmp_path / "saved")
+    sentence_model = tj.from_pretrained(plain, head="embedding", unroll=False)
+    np.testing.assert_allclose(sentence_model.encode(TEXTS), expected()["texts_plain"], **CLOSE)
+    sentence_model.save_pretrained(tmp_path / "saved")
     again = tj.from_pretrained(tmp_path / "saved", head="embedding")
-    assert again.plan.sentence.steps == found.plan.sentence.steps == (Pool(("mean",)),)
+    assert again.plan.sentence.steps == sentence_model.plan.sentence.steps == (Pool(("mean",)),)
     first = tj.from_pretrained(plain, head="embedding", pooling="cls")
     assert first.plan.sentence.steps == (Pool(("cls",)),)
 
 
 def test_a_backbone_is_taken_from_a_file_with_another_head():
-    found = tj.from_pretrained(CASES / "bert-mlm", head="embedding")  # it stores no pooler
+    sentence_model = tj.from_pretrained(CASES / "bert-mlm", head="embedding")  # it stores no pooler
     ids = np.array([[4, 5, 6, 7]])
-    out = found(input_ids=ids)
+    out = sentence_model(input_ids=ids)
     np.testing.assert_allclose(out.sentence_embedding, out.token_embeddings.mean(1), **CLOSE)
-    assert "pooler" not in tj.functional(found)[1]
+    assert "pooler" not in tj.functional(sentence_model)[1]
 
 
 # ---------------------------------------------------------------- directories
@@ -211,16 +213,16 @@ def older(folder):
 
 
 def test_an_older_directory_gives_the_same_vectors(tmp_path):
-    found = tj.from_pretrained(older(tmp_path / "older"), head="embedding", unroll=False)
-    np.testing.assert_allclose(found.encode(TEXTS), vectors(), **CLOSE)
-    found.save_pretrained(tmp_path / "saved")
+    sentence_model = tj.from_pretrained(older(tmp_path / "older"), head="embedding", unroll=False)
+    np.testing.assert_allclose(sentence_model.encode(TEXTS), vectors(), **CLOSE)
+    sentence_model.save_pretrained(tmp_path / "saved")
     for name in ("modules.json", "1_Pooling/config.json", "0_Transformer/tokenizer.json"):
         assert (tmp_path / "saved" / name).read_bytes() == (tmp_path / "older" / name).read_bytes()
-    lower, kept = (
+    lower, cased = (
         _loaded(str(tmp_path / "saved/0_Transformer"), flag, ()) for flag in (True, False)
     )
     assert lower.encode("CAT").tolist() == model_words().encode("cat").tolist()
-    assert kept.encode("CAT").tolist() != lower.encode("CAT").tolist()
+    assert cased.encode("CAT").tolist() != lower.encode("CAT").tolist()
 
 
 def test_settings_of_a_directory_are_its_defaults(tmp_path):
@@ -311,10 +313,10 @@ def test_a_model_without_a_directory_needs_a_tokenizer(tmp_path):
     with pytest.raises(ValueError, match="so it has no tokenizer"):
         new.encode(TEXTS)
     assert new.encode([], tokenizer=model_words()).shape == (0, 12)
-    gone = tj.from_pretrained(copied(tmp_path / "a"), head="embedding")
+    directory = tj.from_pretrained(copied(tmp_path / "a"), head="embedding")
     shutil.rmtree(tmp_path / "a")
     with pytest.raises(ValueError, match=r"saved in .*but without its tokenizer"):
-        gone.save_pretrained(tmp_path / "b")
+        directory.save_pretrained(tmp_path / "b")
     assert (tmp_path / "b/2_Dense/model.safetensors").exists()
 
 

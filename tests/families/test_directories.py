@@ -70,8 +70,8 @@ def test_the_family_follows_from_architectures_without_model_type(
     assert type(read) is config
     assert read.num_labels == 3
     ids = np.array([[5, 6, 7]])
-    want = tj.from_pretrained(CASES / case)(input_ids=ids).logits
-    assert np.array_equal(tj.from_pretrained(folder)(input_ids=ids).logits, want)
+    expected = tj.from_pretrained(CASES / case)(input_ids=ids).logits
+    assert np.array_equal(tj.from_pretrained(folder)(input_ids=ids).logits, expected)
     assert describe(folder).family == config.model_type
     convert(folder, tmp_path / "b")
     assert json.loads((tmp_path / "b" / "config.json").read_text())["model_type"]
@@ -83,9 +83,9 @@ def test_without_architectures_the_config_class_decides_the_family(tmp_path):
         tj.from_pretrained(folder)
     assert type(tj.RobertaConfig.from_pretrained(folder)) is tj.RobertaConfig
     ids = np.array([[5, 6, 7]])
-    want = tj.from_pretrained(CASES / "roberta-mlm")(input_ids=ids).logits
+    expected = tj.from_pretrained(CASES / "roberta-mlm")(input_ids=ids).logits
     named = tj.from_pretrained(folder, head="RobertaForMaskedLM")
-    assert np.array_equal(named(input_ids=ids).logits, want)
+    assert np.array_equal(named(input_ids=ids).logits, expected)
     assert describe(folder, head="RobertaForMaskedLM").fits
     assert convert(folder, tmp_path / "b", head="RobertaForMaskedLM").head == "masked_lm"
     with pytest.raises(ValueError, match="does not fit"):  # the weights are named as RoBERTa's
@@ -204,10 +204,10 @@ def test_missing_shards_are_named_and_counted(tmp_path):
     model = tj.from_pretrained(CASES / "bert-mlm")
     model.save_pretrained(tmp_path, max_shard_size="40KB")
     shards = sorted(tmp_path.glob("model-*.safetensors"))
-    kept = shards[0].rename(tmp_path / "aside")
+    shard = shards[0].rename(tmp_path / "aside")
     with pytest.raises(ValueError, match=f"missing: {shards[0].name} .1 of {len(shards)}.; copy"):
         tj.from_pretrained(tmp_path)
-    kept.rename(shards[0])
+    shard.rename(shards[0])
     assert tj.from_pretrained(tmp_path).config == model.config.replace(
         architectures=("BertForMaskedLM",)
     )
@@ -283,7 +283,7 @@ def test_byt5_is_t5_with_words_of_bytes_and_an_output_of_its_own(tmp_path):
     """google/byt5-small's config.json, at another size, and its untied output."""
     from safetensors.numpy import load_file, save_file
 
-    said = dict(
+    changes = dict(
         architectures=["T5ForConditionalGeneration"],
         gradient_checkpointing=False,
         tie_word_embeddings=False,
@@ -292,13 +292,13 @@ def test_byt5_is_t5_with_words_of_bytes_and_an_output_of_its_own(tmp_path):
         dense_act_fn=None,
         is_gated_act=None,
     )
-    folder = directory(tmp_path, "t5-v1.1", **said)
+    folder = directory(tmp_path, "t5-v1.1", **changes)
     stored = load_file(folder / "model.safetensors")
     stored["lm_head.weight"] = stored["shared.weight"][::-1].copy()
     save_file(stored, folder / "model.safetensors")
     model = tj.from_pretrained(folder)
     assert not model.config.tie_word_embeddings
-    asked = dict(input_ids=[[5, 6, 7]], decoder_input_ids=[[0, 4]])
-    states = model(**asked, output_hidden_states=True).decoder_hidden_states[-1]
-    want = np.asarray(states) @ stored["lm_head.weight"].T
-    np.testing.assert_allclose(model(**asked).logits, want, rtol=1e-4, atol=1e-4)
+    inputs = dict(input_ids=[[5, 6, 7]], decoder_input_ids=[[0, 4]])
+    states = model(**inputs, output_hidden_states=True).decoder_hidden_states[-1]
+    expected = np.asarray(states) @ stored["lm_head.weight"].T
+    np.testing.assert_allclose(model(**inputs).logits, expected, rtol=1e-4, atol=1e-4)

@@ -29,8 +29,8 @@ def read(kind, **values):
 def own_field(kind):
     """A field that families do not share."""
     shared = {field.name for field in dataclasses.fields(FamilyConfig)}
-    found = [field.name for field in dataclasses.fields(config_of(kind))]
-    return next(name for name in found if name not in shared)
+    names = [field.name for field in dataclasses.fields(config_of(kind))]
+    return next(name for name in names if name not in shared)
 
 
 def another(value):

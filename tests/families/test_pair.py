@@ -48,15 +48,15 @@ def batch():
 
 def by_hand(pair, batch, ids=None):
     """(generator's loss, discriminator's loss, replaced ids) of the models apart."""
-    given = {name: x for name, x in batch.items() if name != "labels"}
+    inputs = {name: x for name, x in batch.items() if name != "labels"}
     generator, labels = pair.generator_model(), batch["labels"]
-    out = generator(**given, labels=labels)
+    out = generator(**inputs, labels=labels)
     masked = labels != -100
     if ids is None:
         ids = np.where(masked, np.asarray(out.logits).argmax(-1), batch["input_ids"])
     replaced = (masked & (ids != labels)).astype(np.int32)
-    seen = pair.discriminator_model()(**{**given, "input_ids": ids}, labels=replaced)
-    return out.loss, seen.loss, ids
+    discriminated = pair.discriminator_model()(**{**inputs, "input_ids": ids}, labels=replaced)
+    return out.loss, discriminated.loss, ids
 
 
 def test_its_losses_are_those_of_the_two_separate_models(pair, batch):
@@ -74,15 +74,15 @@ def test_its_losses_are_those_of_the_two_separate_models(pair, batch):
 def test_drawn_words_follow_the_generator(pair, batch):
     apply, params = tj.functional(pair)
     draw = jax.jit(lambda key: apply(params, key=key, **quiet(batch)).corrupted_ids)
-    drawn = np.stack([draw(jax.random.key(n)) for n in range(400)])
+    samples = np.stack([draw(jax.random.key(n)) for n in range(400)])
     masked = batch["labels"] != -100
-    assert (drawn[:, ~masked] == batch["input_ids"][~masked]).all()
-    given = {name: x for name, x in batch.items() if name != "labels"}
-    wanted = jax.nn.softmax(pair.generator_model()(**given).logits, -1)[masked]
-    found = (drawn[:, masked][..., None] == np.arange(53)).mean(0)
-    assert np.abs(found - wanted).max() < 0.1  # 4 deviations of 400 draws
-    assert np.abs(found - np.eye(53)[np.argmax(wanted, -1)]).max() > 0.2  # not the likeliest
-    assert np.array_equal(draw(jax.random.key(0)), drawn[0])
+    assert (samples[:, ~masked] == batch["input_ids"][~masked]).all()
+    inputs = {name: x for name, x in batch.items() if name != "labels"}
+    wanted = jax.nn.softmax(pair.generator_model()(**inputs).logits, -1)[masked]
+    frequencies = (samples[:, masked][..., None] == np.arange(53)).mean(0)
+    assert np.abs(frequencies - wanted).max() < 0.1  # 4 deviations of 400 draws
+    assert np.abs(frequencies - np.eye(53)[np.argmax(wanted, -1)]).max() > 0.2  # not the likeliest
+    assert np.array_equal(draw(jax.random.key(0)), samples[0])
 
 
 def quiet(batch):
@@ -118,7 +118,7 @@ def test_the_generator_learns_only_from_its_own_loss(pair, batch):
 
 def test_both_are_saved_and_read_as_models_of_their_own(pair, batch, tmp_path):
     pair.save_pretrained(tmp_path)
-    given = {name: x for name, x in batch.items() if name != "labels"}
+    inputs = {name: x for name, x in batch.items() if name != "labels"}
     for name, kind in (
         ("discriminator", "ElectraForPreTraining"),
         ("generator", "ElectraForMaskedLM"),
@@ -128,7 +128,7 @@ def test_both_are_saved_and_read_as_models_of_their_own(pair, batch, tmp_path):
             getattr(pair, f"{name}_model")(),
         )
         assert again.config.architectures == (kind,)
-        np.testing.assert_array_equal(again(**given).logits, model(**given).logits)
+        np.testing.assert_array_equal(again(**inputs).logits, model(**inputs).logits)
 
 
 def test_every_parameter_has_its_axes_named(pair):

@@ -41,8 +41,8 @@ def load(name, **options):
 def tensors(folder):
     """{name: (dtype, shape, bytes)} of a saved model."""
     with safe_open(Path(folder) / "model.safetensors", "np") as file:
-        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return {name: (x.dtype, x.shape, x.tobytes()) for name, x in found.items()}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return {name: (x.dtype, x.shape, x.tobytes()) for name, x in arrays.items()}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in OLDER])

@@ -29,20 +29,20 @@ def test_an_argument_beats_the_config_argument_beats_the_file_beats_the_config()
         "num_beams": 2,
         "transformers_version": "5",
     }
-    found = resolve({"num_beams": 4}, {"max_new_tokens": 9}, file, CONFIG)
-    assert found.eos_token_id == (4, 5)
-    assert found.bos_token_id == 1
-    assert found.max_new_tokens == 9
-    assert found.num_beams == 4
+    options = resolve({"num_beams": 4}, {"max_new_tokens": 9}, file, CONFIG)
+    assert options.eos_token_id == (4, 5)
+    assert options.bos_token_id == 1
+    assert options.max_new_tokens == 9
+    assert options.num_beams == 4
     assert resolve({}, None, {}, CONFIG).eos_token_id == (3,)
 
 
 def test_none_switches_an_option_off():
     file = {"eos_token_id": 4, "suppress_tokens": [1], "num_beams": 2}
-    found = resolve(dict.fromkeys(file), None, file, CONFIG)
-    assert found.eos_token_id == ()
-    assert found.suppress_tokens == ()
-    assert found.num_beams == 1
+    options = resolve(dict.fromkeys(file), None, file, CONFIG)
+    assert options.eos_token_id == ()
+    assert options.suppress_tokens == ()
+    assert options.num_beams == 1
     assert resolve({"do_sample": True}, None, {}, CONFIG).top_k == 50
     assert not resolve({"do_sample": True, "top_k": None}, None, {}, CONFIG).top_k
 
@@ -54,8 +54,8 @@ def test_pad_is_the_end_token_where_there_is_none():
 
 
 def test_an_explicit_length_beats_the_other_length_of_the_file():
-    found = resolve({"max_length": 12}, None, {"max_new_tokens": 5}, CONFIG)
-    assert (found.max_length, found.max_new_tokens) == (12, None)
+    options = resolve({"max_length": 12}, None, {"max_new_tokens": 5}, CONFIG)
+    assert (options.max_length, options.max_new_tokens) == (12, None)
 
 
 def test_numbers_do_not_select_the_program():
@@ -81,9 +81,9 @@ def test_an_unknown_option_is_refused_with_the_nearest_name():
 
 
 def test_an_unsupported_option_is_refused_wherever_it_is_set():
-    for given, file in [({"typical_p": 0.9}, {}), ({}, {"typical_p": 0.9})]:
+    for arguments, file in [({"typical_p": 0.9}, {}), ({}, {"typical_p": 0.9})]:
         with pytest.raises(ValueError, match=r"typical_p=0.9.*typical_p=None"):
-            resolve(given, None, file, CONFIG)
+            resolve(arguments, None, file, CONFIG)
     assert resolve({"typical_p": None}, None, {"typical_p": 0.9}, CONFIG) == Options(
         eos_token_id=(3,), pad_token_id=3, bos_token_id=1, top_k=None
     )
@@ -160,9 +160,9 @@ def test_a_default_token_of_the_family_outside_a_small_vocabulary_is_no_token():
     family = type("Config", (), {"eos_token_id": 50256, "pad_token_id": None})
     assert resolve({}, None, {"eos_token_id": 50256}, family(), 7).eos_token_id == ()
     assert resolve({}, None, {}, family(), 50257).eos_token_id == (50256,)
-    for asked in [({"eos_token_id": 50256}, None), ({}, {"eos_token_id": 50256})]:
+    for sources in [({"eos_token_id": 50256}, None), ({}, {"eos_token_id": 50256})]:
         with pytest.raises(ValueError, match="eos_token_id is 50256"):
-            resolve(*asked, {}, family(), 7)
+            resolve(*sources, {}, family(), 7)
     with pytest.raises(ValueError, match="eos_token_id is 50256"):  # the control: somebody's word
         resolve({}, None, {}, small, 7)
 
@@ -171,12 +171,12 @@ def test_old_switches_of_a_config_change_the_text_as_they_did(tmp_path):
     old = {"model_type": "bart", "force_bos_token_to_be_generated": True, "bos_token_id": 5}
     (tmp_path / "config.json").write_text(json.dumps(old))
     config = tj.BartConfig.from_pretrained(tmp_path)
-    found = generation_settings(tmp_path, config)
-    assert (found["forced_bos_token_id"], found["forced_eos_token_id"]) == (5, 2)
+    settings = generation_settings(tmp_path, config)
+    assert (settings["forced_bos_token_id"], settings["forced_eos_token_id"]) == (5, 2)
     plain = tj.BartConfig.from_dict({**old, "force_bos_token_to_be_generated": False})
     assert plain.forced_bos_token_id is None
-    told = tj.BartConfig.from_dict({**old, "forced_bos_token_id": 7})
-    assert told.forced_bos_token_id == 7  # today's name wins
+    renamed = tj.BartConfig.from_dict({**old, "forced_bos_token_id": 7})
+    assert renamed.forced_bos_token_id == 7  # today's name wins
     # a model that was never saved writes what it does when it is loaded again
     assert resolve({}, None, {}, config).forced_eos_token_id == (2,)
     assert resolve({}, None, {"max_length": 9}, config).forced_eos_token_id == ()  # the control
@@ -249,7 +249,7 @@ def test_a_list_is_as_good_as_an_array():
 
 
 @pytest.mark.parametrize(
-    ("whole", "inner", "file", "told"),
+    ("whole", "inner", "file", "expected"),
     [  # of the whole, of its decoder, generation_config.json; what holds
         ({"num_beams": 4, "min_length": 5}, {}, None, {"num_beams": 4, "min_length": 5}),
         ({"num_beams": 4}, {}, {"top_k": 7}, {"top_k": 7}),
@@ -261,7 +261,7 @@ def test_a_list_is_as_good_as_an_array():
     ],
 )
 def test_generation_options_are_read_from_config_json_without_generation_config(
-    whole, inner, file, told, tmp_path
+    whole, inner, file, expected, tmp_path
 ):
     bert = {"model_type": "bert"}
     parts = {"encoder": bert, "decoder": {**bert, "is_decoder": True, "add_cross_attention": True}}
@@ -271,4 +271,4 @@ def test_generation_options_are_read_from_config_json_without_generation_config(
     if file is not None:
         (tmp_path / "generation_config.json").write_text(json.dumps(file))
     config = EncoderDecoderConfig(pad_token_id=0)
-    assert generation_settings(tmp_path, config) == {**told, "pad_token_id": 0}
+    assert generation_settings(tmp_path, config) == {**expected, "pad_token_id": 0}

@@ -17,15 +17,15 @@ DOCUMENTS = sequence(
 
 
 def test_packed_documents_do_not_attend_to_each_other():
-    drawn = (CAUSAL & Same("document")).draw(DOCUMENTS)
-    assert drawn.splitlines() == [
+    picture = (CAUSAL & Same("document")).draw(DOCUMENTS)
+    assert picture.splitlines() == [
         "1 . . . .",
         "1 1 . . .",
         ". . 1 . .",
         ". . 1 1 .",
         ". . 1 1 1",
     ]
-    assert drawn != CAUSAL.draw(5)
+    assert picture != CAUSAL.draw(5)
 
 
 def test_only_the_written_part_of_a_cache_is_read():
@@ -35,7 +35,7 @@ def test_only_the_written_part_of_a_cache_is_read():
 
 
 @pytest.mark.parametrize(
-    ("mask", "told"),
+    ("mask", "arguments"),
     [
         (FULL, Lowered()),
         (CAUSAL, Lowered(causal=True)),
@@ -46,8 +46,11 @@ def test_only_the_written_part_of_a_cache_is_read():
     ],
     ids=str,
 )
-def test_a_mask_is_lowered_to_exactly_its_kernel_arguments(mask, told):
-    assert lower(connect(mask, sequence(7, tags={"document": np.zeros((1, 7), np.int32)}))) == told
+def test_a_mask_is_lowered_to_exactly_its_kernel_arguments(mask, arguments):
+    assert (
+        lower(connect(mask, sequence(7, tags={"document": np.zeros((1, 7), np.int32)})))
+        == arguments
+    )
 
 
 def _reversed(length):
@@ -99,11 +102,11 @@ def test_a_plot_is_a_picture(arguments, tmp_path):
 
 
 def test_positions_default_to_the_index_in_the_row():
-    places = np.array([[0, 1, 0, 1]], np.int32)
+    positions = np.array([[0, 1, 0, 1]], np.int32)
     mask = CAUSAL & Before("position")
-    own, given = sequence(4), sequence(4, tags={"position": places})
+    own, explicit = sequence(4), sequence(4, tags={"position": positions})
     np.testing.assert_array_equal(connect(mask, own).allowed(), connect(CAUSAL, own).allowed())
-    assert connect(mask, given).allowed().sum() < connect(CAUSAL, given).allowed().sum()
+    assert connect(mask, explicit).allowed().sum() < connect(CAUSAL, explicit).allowed().sum()
 
 
 def test_a_mask_that_compares_positions_needs_no_tag_of_the_caller():

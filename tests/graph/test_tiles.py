@@ -131,16 +131,16 @@ def test_tiles_of_a_random_graph_are_exactly_those_with_an_edge():
 def test_random_blocks_are_distinct_and_outside_the_window():
     block = np.arange(23, dtype=np.int32)[None]
     nodes = sequence(23, tags={"block": block, "blocks": np.full((1, 23), 23, np.int32)})
-    heard = np.asarray(connect(Near(1, 1), nodes).allowed())[0]
-    seen = np.zeros((23, 23), int)
+    window = np.asarray(connect(Near(1, 1), nodes).allowed())[0]
+    counts = np.zeros((23, 23), int)
     for seed in range(40):
         drawn = np.asarray(connect(Scattered(3, seed), nodes).allowed())[0]
         np.testing.assert_array_equal(drawn.sum(1), [0, *[3] * 21, 0])
-        assert not (drawn & heard).any()
+        assert not (drawn & window).any()
         assert not drawn[:, [0, -1]].any()
-        seen += drawn
+        counts += drawn
     far = np.abs(np.subtract.outer(np.arange(23), np.arange(23))) > 1
-    assert (seen[1:-1, 1:-1] > 0)[far[1:-1, 1:-1]].mean() > 0.99, "every other block is drawn"
+    assert (counts[1:-1, 1:-1] > 0)[far[1:-1, 1:-1]].mean() > 0.99, "every other block is drawn"
 
 
 def test_tiles_computed_at_run_time_are_those_computed_while_tracing():
@@ -148,8 +148,8 @@ def test_tiles_computed_at_run_time_are_those_computed_while_tracing():
     mask = CAUSAL & Same("document") & ~Where("prefix") | Strided(5)
     nodes = nodes_of(rng, 2, 23, True)
     known = tiles(connect(mask, nodes), (4, 8))
-    found = jax.jit(lambda nodes: tiles(connect(mask, nodes), (4, 8)))(nodes)
-    for a, b in zip(known, found):
+    traced = jax.jit(lambda nodes: tiles(connect(mask, nodes), (4, 8)))(nodes)
+    for a, b in zip(known, traced):
         np.testing.assert_array_equal(a, b)
     static, moving = live(known[0]), live(jnp.asarray(known[0]))
     count = int(moving.count)

@@ -60,9 +60,9 @@ def test_what_is_read_is_what_was_written(tmp_path):
     kinds = {name: (tensor.shape, tensor.dtype) for name, tensor in checkpoint.tensors.items()}
     assert kinds == {k: (v.shape, v.dtype) for k, v in MANY.items()}
     for name, array in MANY.items():
-        found = checkpoint.read(name)
-        assert found.ctypes.data % 64 == 0
-        assert found.tobytes() == array.tobytes()
+        values = checkpoint.read(name)
+        assert values.ctypes.data % 64 == 0
+        assert values.tobytes() == array.tobytes()
     np.testing.assert_array_equal(checkpoint.read("z.weight", 1, 3), MANY["z.weight"][1:3])
     with pytest.raises(ValueError, match="has no tensor 'nobody'"):
         checkpoint.read("nobody")

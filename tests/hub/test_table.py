@@ -110,8 +110,8 @@ def test_one_of_two_tied_parameters_is_both(stored):
     pair, ours = ("one.bias", "two.bias"), {"one": (V,), "two": (V,)}
     table = Table(rows("one.bias | one\n two.bias | two"), ties=(Tying(*pair, apart=True),))
     theirs = dict.fromkeys(stored, (V,))
-    found = {fill.canonical: fill.name for fill in table.check(theirs, ours).fills}
-    assert found == {name: name if name in stored else stored[0] for name in pair}
+    sources = {fill.canonical: fill.name for fill in table.check(theirs, ours).fills}
+    assert sources == {name: name if name in stored else stored[0] for name in pair}
     with pytest.raises(ValueError, match="missing"):  # the control
         replace(table, ties=()).check({"one.bias": (V,)}, ours)
 
@@ -120,9 +120,9 @@ def test_a_pattern_of_slots_takes_every_second_layer():
     table = Table(slots("l.{i}.w | blocks.{slot}.w", (range(0, 4, 2), range(1, 4, 2))))
     report = table.check({f"l.{i}.w": (D,) for i in range(5)},
                          {"blocks.0.w": (3, D), "blocks.1.w": (2, D)})  # fmt: skip
-    found = {fill.name: (fill.row.ours[0], fill.lead) for fill in report.fills}
-    assert found["l.4.w"] == ("blocks.0.w", (2,))
-    assert found["l.3.w"] == ("blocks.1.w", (1,))
+    targets = {fill.name: (fill.row.ours[0], fill.lead) for fill in report.fills}
+    assert targets["l.4.w"] == ("blocks.0.w", (2,))
+    assert targets["l.3.w"] == ("blocks.1.w", (1,))
     assert [table.bare(f.canonical) for f in report.fills][:3] == ["l.0.w", "l.2.w", "l.4.w"]
 
 

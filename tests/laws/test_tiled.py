@@ -48,11 +48,11 @@ def test_tiles_work_inside_scan_and_checkpoint():
         x, _ = jax.lax.scan(jax.checkpoint(layer), x, weights)
         return jnp.square(x).sum()
 
-    expected, found = (
+    expected, actual = (
         jax.jit(jax.grad(functools.partial(loss, attend), (0, 1)))(weights, x, document)
         for attend in (reference.attend, functools.partial(tiled.attend, size=(8, 8)))
     )
-    for a, b in zip(found, expected):
+    for a, b in zip(actual, expected):
         np.testing.assert_allclose(a, b, atol=2e-5 * float(jnp.abs(b).max()))
 
 

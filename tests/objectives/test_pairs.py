@@ -14,20 +14,20 @@ from transformers_jax.nn.norm import unit
 from transformers_jax.objectives.losses import Loss, objective
 from transformers_jax.objectives.pairs import Contrastive
 
-MADE = Path(__file__).parent.parent / "embedding" / "outputs.npz"
+REFERENCE = Path(__file__).parent.parent / "embedding" / "outputs.npz"
 
 
 @functools.cache
 def expected():
-    return {name: jnp.asarray(value) for name, value in np.load(MADE).items()}
+    return {name: jnp.asarray(value) for name, value in np.load(REFERENCE).items()}
 
 
 def vectors(names=("anchor", "positive", "negative")):
     return [expected()[name] for name in names]
 
 
-def loss(objective, given):
-    return objective.of(given)[0]
+def loss(objective, arguments):
+    return objective.of(arguments)[0]
 
 
 def test_losses_and_gradients_are_those_of_the_reference():
@@ -120,10 +120,10 @@ def test_texts_and_images_have_the_loss_of_the_model_itself():
     case = objective_cases.CASES["image_text"]
     batch = objective_cases.batch(case)
     loss, sums = tj.image_text(case.model, batch, None)
-    want = case.model(**batch, return_loss=True).loss
-    np.testing.assert_allclose(loss, want, rtol=1e-6)
+    expected_loss = case.model(**batch, return_loss=True).loss
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
     assert sums["accuracy"][1] == len(batch["input_ids"])
     other = dict(batch, pixel_values=batch["pixel_values"][::-1])
-    assert abs(tj.image_text(case.model, other, None)[0] - want) > 1e-6  # the control
+    assert abs(tj.image_text(case.model, other, None)[0] - expected_loss) > 1e-6  # the control
     with pytest.raises(ValueError, match=r"train it by tj\.image_text"):
         tj.supervised(case.model, batch, None)

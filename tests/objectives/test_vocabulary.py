@@ -30,7 +30,7 @@ def test_all_missing_roles_are_reported_at_once():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ((5, {"pad": 5}), r"pad: id 5 is not in \[0, 5\)"),
         ((5, {}, (-1,)), "sentinel 0: id -1"),
@@ -41,8 +41,8 @@ def test_all_missing_roles_are_reported_at_once():
         ((5, {}, (), {}, np.zeros(4, bool)), r"shape \(4,\), not \(5,\)"),
     ],
 )
-def test_invalid_vocabularies_are_refused(arguments, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_vocabularies_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
         Vocabulary(*arguments)
 
 

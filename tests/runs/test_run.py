@@ -178,10 +178,10 @@ def test_a_signal_saves_the_step_and_the_run_continues_bit_by_bit(whole, small):
     while len(read(metrics)) < 5 and time.time() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == 143, said
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 143, output
     done = len(read(metrics))
-    assert f"SIGTERM: saved step {done}" in said
+    assert f"SIGTERM: saved step {done}" in output
     assert 5 <= done < 2000
     few = dict(steps=done + 2, evaluation=dataclasses.replace(config.evaluation, every=0))
     assert fit(config.replace(**few)).exit_code == 0

@@ -28,8 +28,8 @@ def folders(tmp_path):
 
 
 def test_runs_are_found_wherever_they_are(folders):
-    found = [path.relative_to(folders).as_posix() for path in find_runs([folders])]
-    assert found == ["broken", "good", "notes", "stopped", "sweep/peak=1", "sweep/peak=2"]
+    names = [path.relative_to(folders).as_posix() for path in find_runs([folders])]
+    assert names == ["broken", "good", "notes", "stopped", "sweep/peak=1", "sweep/peak=2"]
     assert find_runs([folders / "good", folders / "good"]) == [folders / "good"]
     with pytest.raises(ValueError, match="is not a folder"):
         find_runs([folders / "nowhere"])
@@ -92,11 +92,11 @@ def test_damaged_runs_are_still_listed(folders, damage, capsys):
 
 
 def test_runs_are_sorted_with_unknown_values_last(folders):
-    found = [summarise(path) for path in find_runs([folders])]
-    names = [run.name for run in sort_runs(found, "eval_loss")]
+    runs = [summarise(path) for path in find_runs([folders])]
+    names = [run.name for run in sort_runs(runs, "eval_loss")]
     assert names[:4] == ["good", "peak=1", "peak=2", "stopped"]
     with pytest.raises(ValueError, match="did you mean 'eval_loss'"):
-        sort_runs(found, "evalloss")
+        sort_runs(runs, "evalloss")
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

@@ -22,19 +22,19 @@ def saved(tmp_path):
 
 
 def test_the_newest_state_comes_back_bit_by_bit(saved):
-    (found, meta), said, steps = newest(saved)
-    assert same(found, state(6))
-    assert not same(found, state(4))
-    assert (meta["note"], meta["step"], steps, said) == (6, 6, [4, 6], [])
+    (restored, meta), messages, steps = newest(saved)
+    assert same(restored, state(6))
+    assert not same(restored, state(4))
+    assert (meta["note"], meta["step"], steps, messages) == (6, 6, [4, 6], [])
 
 
 def test_one_flipped_bit_falls_back_to_the_step_before_and_is_reported(saved):
     damage(saved, 6)
-    (found, meta), said, steps = newest(saved)
-    assert same(found, state(4))
+    (restored, meta), messages, steps = newest(saved)
+    assert same(restored, state(4))
     assert meta["note"] == 4
-    assert len(said) == 1
-    assert "params.w" in said[0].splitlines()[0]
+    assert len(messages) == 1
+    assert "params.w" in messages[0].splitlines()[0]
     assert steps == [4]  # so that step 6 can be saved again
 
 
@@ -47,9 +47,9 @@ def test_strict_refuses_a_damaged_step(saved):
 def test_a_truncated_step_falls_back_too(saved):
     file = max((saved / "6").rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
     file.write_bytes(file.read_bytes()[:100])
-    (found, _), said, _ = newest(saved)
-    assert same(found, state(4))
-    assert "cannot be read" in said[0]
+    (restored, _), messages, _ = newest(saved)
+    assert same(restored, state(4))
+    assert "cannot be read" in messages[0]
 
 
 def test_nothing_intact_is_an_error_and_nothing_saved_is_none(saved, tmp_path):
@@ -64,9 +64,9 @@ def test_other_files_are_reported_and_interrupted_saves_are_removed(saved):
     for name in ("8.orbax-checkpoint-tmp", "4.removed", "999999", "notes"):
         (saved / name / "d").mkdir(parents=True)
     shutil.copytree(saved / "6", saved / "007")  # complete, but no name that we give
-    found, said, steps = newest(saved)
-    assert (found[1]["step"], steps) == (6, [4, 6])
-    assert said == [
+    restored, messages, steps = newest(saved)
+    assert (restored[1]["step"], steps) == (6, [4, 6])
+    assert messages == [
         "removed what an interrupted save left: 4.removed, 8.orbax-checkpoint-tmp",
         f"ignored in {saved}, not checkpoints: 007, 999999, notes",
     ]
@@ -75,8 +75,10 @@ def test_other_files_are_reported_and_interrupted_saves_are_removed(saved):
 
 def test_a_step_is_listed_only_when_it_is_complete(tmp_path, monkeypatch):
     checkpoints, go = Checkpoints(tmp_path, keep=2), threading.Event()
-    put = checkpoints._handler.save
-    monkeypatch.setattr(checkpoints._handler, "save", lambda *a, **k: (go.wait(), put(*a, **k)))
+    real_save = checkpoints._handler.save
+    monkeypatch.setattr(
+        checkpoints._handler, "save", lambda *a, **k: (go.wait(), real_save(*a, **k))
+    )
     checkpoints.save(state(3), {})
     assert (checkpoints.steps(), checkpoints.saving, checkpoints.saved) == ([], 3, None)
     go.set()
@@ -141,13 +143,13 @@ def test_the_same_step_twice_is_nothing_new_and_another_state_of_it_is_refused(s
 
 def failing(checkpoints, monkeypatch, times, error):
     """Makes the next attempts to write fail; returns the list of all attempts."""
-    put, attempts = checkpoints._handler.save, []
+    real_save, attempts = checkpoints._handler.save, []
 
     def save(*arguments, **options):
         attempts.append(1)
         if len(attempts) <= times:
             raise error
-        return put(*arguments, **options)
+        return real_save(*arguments, **options)
 
     monkeypatch.setattr(checkpoints._handler, "save", save)
     monkeypatch.setattr(disk, "FIRST_PAUSE", 0.001)
@@ -155,13 +157,13 @@ def failing(checkpoints, monkeypatch, times, error):
 
 
 def test_a_transient_disk_error_is_retried_three_times(tmp_path, monkeypatch):
-    said = []
-    checkpoints = Checkpoints(tmp_path, say=said.append)
+    messages = []
+    checkpoints = Checkpoints(tmp_path, say=messages.append)
     attempts = failing(checkpoints, monkeypatch, 3, OSError(errno.EIO, "Input/output error"))
     checkpoints.save(state(2), {})
     checkpoints.wait()
-    assert (checkpoints.steps(), len(attempts), len(said)) == ([2], 4, 3)
-    assert "Input/output error" in said[0]
+    assert (checkpoints.steps(), len(attempts), len(messages)) == ([2], 4, 3)
+    assert "Input/output error" in messages[0]
     attempts = failing(checkpoints, monkeypatch, 4, OSError(errno.EIO, "Input/output error"))
     checkpoints.save(state(3), {})
     with pytest.raises(SaveFailed, match=r"cannot be written: OSError.*intact: 2$"):

@@ -59,10 +59,10 @@ def test_repeated_steps_count_as_lost(at, tmp_path):
     with second("steps"):
         at(130)
     second.step(55)
-    found = second.save()
-    assert found["seconds"] == {"other": 0, "steps": 110, "lost": 20}
-    assert found["total"] == 130
-    assert found["goodput"] == pytest.approx(110 / 130)
+    times = second.save()
+    assert times["seconds"] == {"other": 0, "steps": 110, "lost": 20}
+    assert times["total"] == 130
+    assert times["goodput"] == pytest.approx(110 / 130)
     third = Clock(tmp_path)  # the control: it goes on where the second ended
     third.resume(55)
     assert third.summary()["seconds"]["lost"] == 20
@@ -70,8 +70,8 @@ def test_repeated_steps_count_as_lost(at, tmp_path):
 
 def test_a_step_is_lost_once_in_each_process_that_computed_it():
     session = lambda first, last: {"from": first, "to": last, "seconds": {"steps": last - first}}
-    found = summarise([session(0, 10), session(8, 12), session(5, 20)])
-    assert found["seconds"] == {"steps": 20, "lost": 2 + 3 + 4}
+    times = summarise([session(0, 10), session(8, 12), session(5, 20)])
+    assert times["seconds"] == {"steps": 20, "lost": 2 + 3 + 4}
     assert summarise([]) == {"goodput": 0.0, "total": 0, "seconds": {}, "sessions": []}
 
 
@@ -110,11 +110,11 @@ def test_a_broken_run_json_is_no_error(tmp_path):
 
 def test_the_commit_is_that_of_the_working_directory(tmp_path):
     assert git(tmp_path) is None
-    made = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run([*made, "init", "-q"], check=True)
+    git_command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git_command, "init", "-q"], check=True)
     (tmp_path / "a").write_text("1")
-    subprocess.run([*made, "add", "a"], check=True)
-    subprocess.run([*made, "commit", "-qm", "one"], check=True)
+    subprocess.run([*git_command, "add", "a"], check=True)
+    subprocess.run([*git_command, "commit", "-qm", "one"], check=True)
     clean = git(tmp_path)
     assert len(clean["commit"]) == 40
     assert not clean["changed"]

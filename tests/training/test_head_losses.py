@@ -18,10 +18,10 @@ def test_ignored_labels_do_not_count(model):
     ids = np.arange(22).reshape(2, 11) % 37
     labels = np.where(np.arange(2)[:, None] == 0, ids, -100)
     loss, metrics = causal_lm(model, {"input_ids": ids, "labels": labels}, None)
-    alone, _ = causal_lm(model, {"input_ids": ids[:1]}, None)
+    single, _ = causal_lm(model, {"input_ids": ids[:1]}, None)
     both, _ = causal_lm(model, {"input_ids": ids}, None)
     assert float(metrics["loss"][1]) == 10
-    np.testing.assert_allclose(loss, alone, rtol=1e-5)
+    np.testing.assert_allclose(loss, single, rtol=1e-5)
     assert abs(float(loss - both)) > 1e-5
 
 

@@ -36,7 +36,7 @@ MODELS = {
     "t5": lambda: (tj.T5Config(**T5, num_heads=2), "seq2seq_lm"),
 }
 FREEZE = ("embed.*", "*.layers.0.*", "*.layers.1.self.query")
-ASKED = dict(
+SETTINGS = dict(
     freeze=FREEZE,
     decay=(("*.layers.1.*", 0.5),),
     rates=(("*.layers.[12].*", 0.25),),
@@ -90,8 +90,8 @@ PAIRS += [("muon", "bert"), ("lion", "t5"), ("adafactor", "t5"), ("schedule_free
 
 @pytest.mark.parametrize(("name", "family"), PAIRS)
 def test_a_stacked_model_is_trained_as_a_list_of_layers_is(name, family):
-    asked = dict(ASKED, layer_decay=1.0) if family == "albert" else ASKED
-    start, whole, parts = both(dataclasses.replace(RECORDS[name], **asked), family)
+    settings = dict(SETTINGS, layer_decay=1.0) if family == "albert" else SETTINGS
+    start, whole, parts = both(dataclasses.replace(RECORDS[name], **settings), family)
     for ours, theirs in zip(whole, parts):
         for path in theirs:
             np.testing.assert_allclose(ours[path], theirs[path], rtol=2e-5, atol=2e-6, err_msg=path)
@@ -123,26 +123,26 @@ def test_a_step_moves_and_measures_only_the_layers_that_are_trained():
     stacked = tj.from_config(config, head="masked_lm", key=jax.random.key(0))
     record = AdamW(peak=1e-2, schedule=Constant(0), freeze=("embed.*", "*.layers.[01].*"))
     batch = {"input_ids": np.arange(10).reshape(2, 5), "labels": np.arange(10).reshape(2, 5)}
-    found = []
+    results = []
     for model in (stacked, stacked.with_layers("list")):
         optimizer = record.build(axes(model), 20)
         step = tj.make_step(model, tj.supervised, optimizer)
         state, metrics = step(tj.init_state(model, optimizer, jax.random.key(1)), batch)
         flat = flatten(state.params)
-        found.append((listed(stacked, flat) if model is stacked else flat, metrics))
-    (ours, metrics), (theirs, listed_metrics) = found
+        results.append((listed(stacked, flat) if model is stacked else flat, metrics))
+    (ours, metrics), (theirs, listed_metrics) = results
     start = listed(stacked, flatten(params(stacked)))
     moved = {path for path in start if bits(ours[path]) != bits(start[path])}
     assert {path.split(".")[2] for path in moved if "blocks" in path} == {"2"}
     assert {path for path in start if bits(theirs[path]) != bits(start[path])} == moved
-    norms = [float(found["gradient_norm"]) for found in (metrics, listed_metrics)]
+    norms = [float(values["gradient_norm"]) for values in (metrics, listed_metrics)]
     assert norms[0] == pytest.approx(norms[1], rel=1e-4)
     for path in moved:
         np.testing.assert_allclose(ours[path], theirs[path], rtol=1e-3, atol=1e-5, err_msg=path)
 
 
 @pytest.mark.parametrize(
-    ("family", "asked", "told"),
+    ("family", "settings", "message"),
     [
         ("bert", dict(freeze=("*.blocks.0.*",)), r"named by number: '\*\.layers\.0\.\*'"),
         ("bert", dict(rates=(("*.blocks.*.ffn.*", 1.0),)), r"'\*\.layers\.\*\.ffn\.\*'"),
@@ -156,10 +156,12 @@ def test_a_step_moves_and_measures_only_the_layers_that_are_trained():
         ("albert", dict(layer_decay=0.9), "share their parameters"),
     ],
 )
-def test_a_pattern_that_means_something_else_than_it_looks_like_is_refused(family, asked, told):
+def test_a_pattern_that_means_something_else_than_it_looks_like_is_refused(
+    family, settings, message
+):
     for model in models(family):
-        with pytest.raises(ValueError, match=told):
-            AdamW(**asked).build(axes(model), 10)
+        with pytest.raises(ValueError, match=message):
+            AdamW(**settings).build(axes(model), 10)
 
 
 def test_the_advice_of_the_messages_works():

@@ -39,25 +39,25 @@ def records(tmp_path):
 
 
 def test_an_epoch_contains_every_record_once(quiet, records, tmp_path, capsys):
-    held = tmp_path / "held.jsonl"
-    held.write_text(json.dumps({"text": "record 999: held out"}) + "\n")
+    held_out = tmp_path / "held.jsonl"
+    held_out.write_text(json.dumps({"text": "record 999: held out"}) + "\n")
     config = data(
-        quiet, path=str(records), eval_path=str(held), rows="padded", length=24, batch=8
+        quiet, path=str(records), eval_path=str(held_out), rows="padded", length=24, batch=8
     ).replace(epochs=1)
     assert fit(config).exit_code == 0
-    found = lines(config)
-    assert len(found) == 13
-    assert found[-1]["epoch"] == 1
-    said = capsys.readouterr().out
-    assert "1 passes are 103 rows, 13 steps; the last batch is filled with 1 empty rows" in said
+    metric_lines = lines(config)
+    assert len(metric_lines) == 13
+    assert metric_lines[-1]["epoch"] == 1
+    output = capsys.readouterr().out
+    assert "1 passes are 103 rows, 13 steps; the last batch is filled with 1 empty rows" in output
     assert json.loads((Path(config.out) / "config.json").read_text())["steps"] == 13
 
 
 def test_batches_and_rows_grow_in_stages(quiet):
     config = quiet.replace(batch_warmup=((2, 2),), length_warmup=((1, 4),), steps=3)
     run = fit(config)
-    seen = np.diff([0, *(line["tokens"] for line in run.metrics)]).tolist()
-    assert seen == [2 * 16, 2 * 16, 4 * 16]  # the first two rows are cut into eight of 4
+    token_counts = np.diff([0, *(line["tokens"] for line in run.metrics)]).tolist()
+    assert token_counts == [2 * 16, 2 * 16, 4 * 16]  # the first two rows are cut into eight of 4
     assert int(fit(config).state.step) == 3  # nothing is left to do
 
 
@@ -77,14 +77,16 @@ def test_the_best_checkpoint_is_retained_and_exported(quiet, monkeypatch):
     """With evaluations that say which one is the best."""
     from transformers_jax.training import loop
 
-    said = iter([3.0, 2.0, 4.0, 5.0, 6.0, 7.0, 3.0, 2.0])
-    monkeypatch.setattr(loop, "evaluator", lambda run: lambda *arguments: {"eval_loss": next(said)})
+    losses = iter([3.0, 2.0, 4.0, 5.0, 6.0, 7.0, 3.0, 2.0])
+    monkeypatch.setattr(
+        loop, "evaluator", lambda run: lambda *arguments: {"eval_loss": next(losses)}
+    )
     evaluation = dataclasses.replace(quiet.evaluation, every=1)
     config = quiet.replace(evaluation=evaluation, steps=6, save_every=1, keep=2, keep_best=True)
     run = fit(config)
     assert int(run.state.step) == 2
-    kept = (Path(config.out) / "checkpoints").iterdir()
-    assert sorted(int(p.name) for p in kept) == [2, 5, 6]
+    folders = (Path(config.out) / "checkpoints").iterdir()
+    assert sorted(int(p.name) for p in folders) == [2, 5, 6]
     again = fit(config.replace(keep_best=False, steps=2, out=config.out + "-2"))
     same = jax.tree.map(np.array_equal, run.state.params, again.state.params)
     assert all(jax.tree.leaves(same))

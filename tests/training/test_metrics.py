@@ -186,9 +186,9 @@ def test_an_unknown_tracker_is_refused_with_the_nearest(tmp_path):
 
 @pytest.mark.parametrize("method", ["start", "log", "text", "finish"])
 def test_a_tracker_that_fails_is_dropped_and_training_continues(method, tmp_path, monkeypatch):
-    fake, said = Fake(), []
+    fake, messages = Fake(), []
     monkeypatch.setitem(sys.modules, "trackio", fake)
-    tracker = make_trackers(["trackio", "tensorboard"], tmp_path, 0, 1, said.append)
+    tracker = make_trackers(["trackio", "tensorboard"], tmp_path, 0, 1, messages.append)
     failing = tracker.others[0]
 
     def fail(*arguments):
@@ -200,9 +200,9 @@ def test_a_tracker_that_fails_is_dropped_and_training_continues(method, tmp_path
     tracker.log(2, line(2))
     tracker.text("sample", 2, "text")
     tracker.finish()
-    assert len(said) == 1
-    assert "WARNING: tracker Trackio failed" in said[0]
-    assert "no route to host" in said[0]
+    assert len(messages) == 1
+    assert "WARNING: tracker Trackio failed" in messages[0]
+    assert "no route to host" in messages[0]
     assert len(read(tmp_path / "metrics.jsonl")) == 2
     assert list(tmp_path.glob("events.out.tfevents.*"))  # the other one went on
 
@@ -222,12 +222,15 @@ def test_tensorboard_reads_what_was_written(tmp_path):
     for step in (1, 2):
         tracker.log(step, line(step, eval_loss=step / 2))
     tracker.finish()
-    data, found = next(tmp_path.glob("events.out.tfevents.*")).read_bytes(), []
+    data, scalars = next(tmp_path.glob("events.out.tfevents.*")).read_bytes(), []
     while data:  # records: length (8 bytes), checksum (4), event, checksum (4)
         size = int.from_bytes(data[:8], "little")
         event, data = Event.FromString(data[12 : 12 + size]), data[16 + size :]
-        found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
-    assert [x for x in found if x[1] == "eval_loss"] == [(1, "eval_loss", 0.5), (2, "eval_loss", 1)]
+        scalars += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+    assert [x for x in scalars if x[1] == "eval_loss"] == [
+        (1, "eval_loss", 0.5),
+        (2, "eval_loss", 1),
+    ]
 
 
 def test_texts_and_truths_are_not_drawn():
@@ -261,11 +264,11 @@ def test_a_log_has_a_line_every_so_often(capsys):
     screen.saved(10)
     screen.status("compiling")
     screen.close()
-    said = capsys.readouterr().out.splitlines()
-    assert [text.split()[1] for text in said[:-2]] == ["1/10", "4/10", "6/10", "8/10", "10/10"]
-    assert "loss 2.5000  eval loss 2.0000  lr 3.00e-04" in said[2]
-    assert said[-2] == "saving 10 ..."
-    assert said[-1].startswith("saved 10 in 0.")
+    lines = capsys.readouterr().out.splitlines()
+    assert [text.split()[1] for text in lines[:-2]] == ["1/10", "4/10", "6/10", "8/10", "10/10"]
+    assert "loss 2.5000  eval loss 2.0000  lr 3.00e-04" in lines[2]
+    assert lines[-2] == "saving 10 ..."
+    assert lines[-1].startswith("saved 10 in 0.")
 
 
 def test_time_left_goes_by_the_pace_of_the_run_and_not_by_its_first_step():
@@ -299,11 +302,11 @@ def test_the_panel_fits_its_terminal(width):
 
 
 def test_a_curve_of_any_length_is_drawn_in_a_line():
-    drawn = sparkline([float(n) for n in range(100_000)], 16)
-    assert drawn == "".join(sorted(drawn))
-    assert len(drawn) == 16
-    assert drawn[0] == "▁"
-    assert drawn[-1] == "█"
+    curve = sparkline([float(n) for n in range(100_000)], 16)
+    assert curve == "".join(sorted(curve))
+    assert len(curve) == 16
+    assert curve[0] == "▁"
+    assert curve[-1] == "█"
     assert sparkline([1.0, 1.0], 8, ASCII_BLOCKS).isascii()
 
 

@@ -50,10 +50,10 @@ def test_every_array_of_a_state_has_named_axes_and_counts_have_none(name):
     built = RECORDS[name].build(tree(lambda a, s: a), 10).transformation
     state = jax.eval_shape(built.init, unflatten(gradients(0)))
     flat, _ = jax.tree_util.tree_flatten_with_path(state)
-    found = [(leaf, state_axes(path, leaf.shape, names, shapes)) for path, leaf in flat]
-    assert all(len(axes) == leaf.ndim for leaf, axes in found if axes is not None)
-    assert all(np.prod(leaf.shape) <= 6 for leaf, axes in found if axes is None)
-    assert sum(axes is not None for _, axes in found) >= len(names)
+    leaf_axes = [(leaf, state_axes(path, leaf.shape, names, shapes)) for path, leaf in flat]
+    assert all(len(axes) == leaf.ndim for leaf, axes in leaf_axes if axes is not None)
+    assert all(np.prod(leaf.shape) <= 6 for leaf, axes in leaf_axes if axes is None)
+    assert sum(axes is not None for _, axes in leaf_axes) >= len(names)
 
 
 def test_means_over_rows_and_columns_have_the_names_of_the_remaining_axes():

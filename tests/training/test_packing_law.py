@@ -112,10 +112,10 @@ def test_packed_documents_equal_separate_ones(name):
     model = model() if callable(model) else model
     gradient = name in DIFFERENTIATED
     total, weight, rows, grads = measured(model, record, "packed", gradient=gradient)
-    alone, apart, count, wanted = measured(model, record, "padded", gradient=gradient)
+    separate, separate_weight, count, wanted = measured(model, record, "padded", gradient=gradient)
     assert rows < count == len(LENGTHS)
-    assert weight == apart
-    assert total == pytest.approx(alone, rel=1e-6)
+    assert weight == separate_weight
+    assert total == pytest.approx(separate, rel=1e-6)
     if gradient:
         scale = max(float(np.abs(g).max()) for g in wanted)
         assert max(float(np.abs(a - b).max()) for a, b in zip(grads, wanted)) <= 2e-6 * scale

@@ -78,12 +78,12 @@ def whole(config):
 def test_every_checkpoint_leads_to_the_same_bits(config, whole, tmp_path):
     wanted, final = losses(config.out), state_of(whole)
     assert len(set(wanted.values())) == STEPS
-    kept = Checkpoints(Path(config.out) / "checkpoints").steps()
-    assert kept == [3, 6, 9, 12, 14]
-    for step in kept[:-1]:
+    steps = Checkpoints(Path(config.out) / "checkpoints").steps()
+    assert steps == [3, 6, 9, 12, 14]
+    for step in steps[:-1]:
         out = tmp_path / f"from-{step}"
         shutil.copytree(config.out, out)
-        for later in kept[kept.index(step) + 1 :]:
+        for later in steps[steps.index(step) + 1 :]:
             shutil.rmtree(out / "checkpoints" / str(later))
         run = fit(config.replace(out=str(out)))
         assert losses(out) == wanted

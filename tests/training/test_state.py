@@ -93,8 +93,8 @@ def test_gradients_are_clipped_by_their_global_norm(model, optimizer):
         return float(metrics["gradient_norm"]), np.concatenate(first)
 
     norm, free = moments(None)
-    told, clipped = moments(norm / 2)
-    assert told == pytest.approx(norm)
+    unclipped, clipped = moments(norm / 2)
+    assert unclipped == pytest.approx(norm)
     np.testing.assert_allclose(clipped, free / 2, atol=1e-7)
 
 
@@ -148,8 +148,8 @@ def test_both_ways_to_skip_an_update_are_the_same(branch):
         new, good, first = choose(finite, factor, old)
         assert int(first) == expected
         assert bool(good) == (finite and np.isfinite(factor))
-        kept = [a.tobytes() == b.tobytes() for a, b in zip(leaves(new), leaves(old))]
-        assert kept == [True, not good, True]
+        unchanged = [a.tobytes() == b.tobytes() for a, b in zip(leaves(new), leaves(old))]
+        assert unchanged == [True, not good, True]
 
 
 def test_the_first_nonfinite_gradient_is_named():
@@ -231,8 +231,8 @@ def test_the_repr_of_a_state_is_one_line_whatever_its_leaves_are(model, optimize
     assert shown == [without_values]
     step(state, {"input_ids": IDS})  # takes over the memory of the state
     assert repr(state) == without_values.replace("[]", "[] (deleted)")
-    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    places = len(jax.tree.leaves(state.params))
-    name = type(place).__name__
-    shown = repr(jax.tree.map(lambda _: place, state))
-    assert shown == f"TrainState(step={name}, {places} leaves, skipped={name})"
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    leaf_count = len(jax.tree.leaves(state.params))
+    name = type(sharding).__name__
+    shown = repr(jax.tree.map(lambda _: sharding, state))
+    assert shown == f"TrainState(step={name}, {leaf_count} leaves, skipped={name})"

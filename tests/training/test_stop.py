@@ -166,12 +166,12 @@ def test_two_processes_stop_at_the_same_step_when_one_gets_the_signal():
         for index in range(2)
     ]
     try:
-        said = [process.communicate(timeout=300) for process in both]
+        outputs = [process.communicate(timeout=300) for process in both]
     finally:
         for process in both:
             process.kill()
-    assert [process.returncode for process in both] == [0, 0], said
-    ends = [out.split()[-4:] for out, _ in said]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    ends = [out.split()[-4:] for out, _ in outputs]
     assert ends[0] == ends[1]
     word, step, code, saves = ends[0]
     assert (word, code) == ("stopped", "143")

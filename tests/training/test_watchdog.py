@@ -34,9 +34,9 @@ def test_a_step_that_hangs_ends_the_process_and_shows_where(tmp_path):
     assert done.returncode == EXIT_CODE == 124
     assert time.monotonic() - began < 20
     stacks = (tmp_path / STACKS).read_text()
-    for told in (stacks, done.stderr):
-        assert "stuck_in_a_collective" in told
-        assert "step 5 has not ended within 0.3 s (step 4 was the last" in told
+    for output in (stacks, done.stderr):
+        assert "stuck_in_a_collective" in output
+        assert "step 5 has not ended within 0.3 s (step 4 was the last" in output
 
 
 def test_steps_in_time_and_extended_limits_keep_it_quiet(tmp_path, left):
