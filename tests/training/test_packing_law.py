@@ -1,4 +1,5 @@
-"""Several documents in a row compute what they compute apart: loss and gradient."""
+"""Several documents in a row compute what they compute apart: the loss of every objective, and the
+gradient of one for each shape of model (that of every family: tests/laws/families)."""
 
 import jax
 import numpy as np

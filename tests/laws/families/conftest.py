@@ -187,6 +187,9 @@ HEADS = {
     "transformer": "seq2seq_lm",
 }
 
+DECODERS = [family for family, head in HEADS.items() if head == "causal_lm"]
+ENCODER_DECODERS = [family for family, head in HEADS.items() if head == "seq2seq_lm"]
+
 
 @functools.lru_cache(maxsize=64)
 def _tiny(family, head, mask, overrides):
