@@ -91,7 +91,7 @@ def sentence(call):
         (dict(attention_mask=np.ones((2, 4))), "attention_mask"),
         (dict(ids=None, attention_mask=np.ones((2, 3), int)), "attention_mask has shape (2, 3)"),
         (dict(ids=None, **REPEATS), "encoder_no_repeat_ngram_size=1 compares the ids"),
-        (dict(pixel_values=np.ones((2, 4))), "pixel_values beside encoder_outputs"),
+        (dict(pixel_values=np.ones((2, 4))), "pixel_values passed with encoder_outputs"),
     ],
 )
 def test_what_does_not_go_with_states_is_refused_whether_traced_or_not(given, words):
@@ -120,5 +120,5 @@ def test_a_source_without_ids_has_none_to_repeat():
     told = sentence(lambda: write(pixel_values=np.ones((2, 4)), **REPEATS))
     assert "only pixel_values came; turn it off: encoder_no_repeat_ngram_size=None" in told
     told = sentence(lambda: write(None, STATES, **REPEATS))
-    assert "pass the input_ids that were encoded beside them, or turn it off" in told
+    assert "pass the input_ids that were encoded with them, or turn it off" in told
     write(None, STATES, encoder_no_repeat_ngram_size=None)  # as advised
