@@ -1,4 +1,4 @@
-"""Whether a tokenizer and a model belong together: checked wherever the two meet."""
+"""Whether a tokenizer and a model belong together: checked wherever both are used."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ ENDS = ("eos",)  # and what it writes
 
 
 def check_together(model: Any, tokenizer: Any) -> None:
-    """A tokenizer gives what the model reads: ids of its table, and special tokens that mean the
-    same to both.
+    """A tokenizer gives what the model reads: ids of its vocabulary, and special tokens that mean
+    the same to both.
 
-    Token types are not compared: a directory may have them on one side alone (DeBERTa-v3), and a
+    Token types are not compared: a directory may have them on one side only (DeBERTa-v3), and a
     call with types that a model does not have is refused by the model.
 
     Raises:

@@ -194,7 +194,7 @@ def test_an_adapter_alone_has_no_config_and_says_so(tmp_path):
 def test_an_adapter_beside_a_model_is_not_passed_over(tmp_path):
     folder = directory(tmp_path / "a", "bert-mlm")
     (folder / "adapter_config.json").write_text(json.dumps(ADAPTER))
-    with pytest.raises(ValueError, match=r"beside model\.safetensors.*without it") as error:
+    with pytest.raises(ValueError, match=r"as well as model\.safetensors.*without it") as error:
         tj.from_pretrained(folder)
     file = re.search(r"the file (\S+) is the model without it", str(error.value))[1]
     assert tj.from_pretrained(file).config.model_type == "bert"  # the advice

@@ -293,12 +293,12 @@ def dead(case: Case, backend: str) -> list[tuple[str, str]]:
     return found
 
 
-def told(case: Case) -> str:
-    """What cuDNN would be told about the graph on a machine that has it."""
+def cudnn_options(case: Case) -> str:
+    """The options that cuDNN would get for the graph on a machine that has it."""
     try:
         arrays = jax.tree.map(jnp.asarray, inputs(case))  # not NumPy: known at run time only
-        words = fused.lowered(edges_of(case, arrays), (B, T, H, 64), jnp.bfloat16)
+        options = fused.lowered(edges_of(case, arrays), (B, T, H, 64), jnp.bfloat16)
     except Refused as reason:
         return f"refuses: {reason}"
-    told = ["causal"] * words.causal + [f"left={words.left}"] * (words.left is not None)
-    return "told: " + (", ".join(told) or "nothing (all edges)")
+    names = ["causal"] * options.causal + [f"left={options.left}"] * (options.left is not None)
+    return "options: " + (", ".join(names) or "none (all edges)")

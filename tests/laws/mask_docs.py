@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.laws import mask_cases
-from tests.laws.mask_cases import BACKENDS, CASES, OPTIONS, Case, told
+from tests.laws.mask_cases import BACKENDS, CASES, OPTIONS, Case, cudnn_options
 from transformers_jax.graph import connect, sequence
 
 HEAD = """# Masks and backends
@@ -28,9 +28,9 @@ with tiles of 8 x 16, so that each graph is cut). *exact* means all of:
 - *perturbation*: changing a key and value to which a query does not attend leaves its output
   unchanged in every bit, and the gradient it sends there is exactly zero.
 
-`cudnn` does not run on a CPU: its column says what it would be told about the graph (bfloat16,
-heads of 64), or why it refuses. A backend that refuses raises an error if it was asked for by name;
-`auto` goes on to the next one and says so once.
+`cudnn` does not run on a CPU: its column has the options that it would get for the graph
+(bfloat16, heads of 64), or why it refuses. A backend that is chosen by name and refuses raises an
+error; `auto` goes on to the next one and says so once.
 
 """
 
@@ -49,7 +49,7 @@ def page(graphs: dict[tuple[str, str], dict[str, str]], options: dict[tuple[str,
     rows = [["graph", *names, "cudnn"]]
     for case in CASES:
         cells = [graphs[case.name, n][way] for n in BACKENDS for way in ("forward", "gradient")]
-        rows.append([case.name, *cells, told(case)])
+        rows.append([case.name, *cells, cudnn_options(case)])
     parts += [_table(rows), OPTION]
     rows = [["option", "meaning", *BACKENDS]]
     rows += [[o, OPTIONS[o], *(options[o, n] for n in BACKENDS)] for o in OPTIONS]

@@ -136,8 +136,8 @@ SpanCorruption(rate=0.15, mean_span=3.0).room(512)  # 568: tokens of text that f
 
 `example(piece, rng, vocabulary, other)` is a pure function of its arguments: the same state of the
 generator gives the same example, so a run can be resumed, and a new epoch draws anew. `vocabulary`
-is a `Vocabulary`: the ids of special tokens by role, of sentinels and of mode tokens. What is missing
-there is listed in one error, with what to do.
+is a `Vocabulary`: the ids of special tokens by role, of sentinels and of mode tokens. What is
+missing there is listed in one error, with what to do.
 
 """
 

@@ -111,7 +111,7 @@ def generate(
 
     Raises:
         TypeError: for an unknown option (with the nearest name).
-        ValueError: for values out of range and for wrong inputs (with their place).
+        ValueError: for values out of range and for wrong inputs (with their index).
 
     Shapes: Int[B * num_return_sequences, width].
     """

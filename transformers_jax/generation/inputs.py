@@ -40,7 +40,7 @@ def read(call: Call) -> Request:
 
     Raises:
         ValueError: for wrong shapes, dtypes, ids outside the vocabulary, rows without text, and
-            more tokens than the model has positions; the message names the place.
+            more tokens than the model has positions; the message names the index.
     """
     model, options, paired = call.model, call.options, call.model.is_encoder_decoder
     if paired:

@@ -35,7 +35,7 @@ class Text(NamedTuple):
 
     @property
     def length(self) -> Int[Array, ""]:
-        """The width that the caller would see: prompt, its padding, and new tokens."""
+        """The width that the caller gets: prompt, its padding, and new tokens."""
         return self.end - self.offset
 
     @property

@@ -290,5 +290,5 @@ class ReplacedTokenPair(Model):
         self.embed.check(inputs)
         masks = self.stack.masks("self")
         checks.tags("tags", inputs.get("tags"), masks, np.shape(ids), self.positions)
-        checks.apart(masks, inputs, self.embed.offset)
+        checks.packed_documents(masks, inputs, self.embed.offset)
         per_token("labels", labels, self.embed.spec.vocab, np.shape(ids), "input_ids")

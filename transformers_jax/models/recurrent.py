@@ -288,7 +288,7 @@ class RecurrentTranslator(Translates):
         cache: Any = inputs.get("cache")
         if ids is None and outputs is None and cache is None:
             raise ValueError("give source_ids (or encoder_outputs, or a cache that has read them)")
-        checks.unread_beside(cache, inputs, ("input_ids",))
+        checks.source_with_cache(cache, inputs, ("input_ids",))
         for name, value in (("source_ids", ids), ("target_ids", target)):
             if value is not None:
                 checks.ids(name, value, self.config.target_vocab)

@@ -112,8 +112,7 @@ class Corruption:
         raise NotImplementedError
 
     def remaining(self, length: int, extra: int, least: int = 1) -> int:
-        """length - extra: the ids that fit next to `extra` tokens; ValueError if fewer than
-        `least`."""
+        """length - extra, the ids that fit with `extra` tokens; ValueError if below `least`."""
         if length - extra < least:
             raise ValueError(
                 f"{type(self).__name__}: a length of {length} is too short: the shortest piece "
@@ -130,7 +129,7 @@ class Corruption:
         return 0
 
     def ends(self, documents: bool) -> bool:
-        """Whether a token must end each document, so that a decoder of whole documents sees it."""
+        """Whether a token must end each document, for a decoder of whole documents."""
         return documents and self.loss == "causal_lm"
 
     def learned_roles(self, documents: bool) -> tuple[str, ...]:

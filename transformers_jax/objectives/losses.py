@@ -15,7 +15,7 @@ step that accumulates differentiates the means of the entry, not the loss.
 
 A loss that compares rows with one another is no mean over them: see objectives/pairs.py for
 objectives in two stages. An objective may have `inputs(model, batch)`: the arguments for which
-`model.check` finds what is wrong with a batch before it is sent off.
+`model.check` checks a batch before it is sent to the device.
 
 Losses over a vocabulary call the model with `output_unembedding=True`, so that logits are computed
 a part of the vocabulary at a time.

@@ -129,8 +129,7 @@ class MaskedLM(Corruption):
 
 @dataclass(frozen=True)
 class ReplacedToken(MaskedLM):
-    """ELECTRA: a small generator fills masked positions; the model detects which tokens it
-    replaced.
+    """ELECTRA: a generator fills masked positions, a discriminator detects replaced tokens.
 
     The example is that of masked language modelling; the model has a generator and a
     discriminator (`models/electra_pretraining.py`).

@@ -211,8 +211,7 @@ def rouge_1(
 
 @dataclass(frozen=True)
 class Denoising(Seq2Seq):
-    """BART: sentences are shuffled, spans become a mask token, and the decoder writes the whole
-    text.
+    """BART: sentences are shuffled, spans are masked, and the decoder writes the whole text.
 
     `rate` of the tokens is masked (the number is rounded at random, so the expected rate is exact)
     in spans of Poisson lengths. A span of length 0 inserts a mask token. There are at

@@ -98,8 +98,7 @@ def noise_mask(
 
 
 def target_side(labels: Int[np.ndarray, " m"], vocabulary: Vocabulary) -> dict[str, np.ndarray]:
-    """The second side: labels, and the decoder's input, which is shifted by one and starts with
-    pad."""
+    """The second side: labels, and the decoder's input, shifted by one and starting with pad."""
     shifted = np.empty_like(labels)
     shifted[0] = vocabulary.need("pad")
     shifted[1:] = labels[:-1]

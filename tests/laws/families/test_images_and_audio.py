@@ -73,7 +73,7 @@ def test_what_is_said_has_a_probability(tiny):
     scored = tj.score(whisper, **given)
     loss = whisper(**given).loss
     np.testing.assert_allclose(-scored.log_prob.sum() / scored.count.sum(), loss, rtol=1e-5)
-    with pytest.raises(ValueError, match="head 'image_classification' gives words no probability"):
+    with pytest.raises(ValueError, match="head 'image_classification' gives tokens no probability"):
         tj.score(tiny("vit"), pixel_values=given["input_features"])
 
 

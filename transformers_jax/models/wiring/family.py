@@ -96,7 +96,7 @@ class OneTower(FamilyConfig):
             aliases=self.ALIASES,
             ignore=self.IGNORE,
             # v4 shared the bias of untied words as well
-            ties=self.ties if tied else tuple(replace(tie, apart=True) for tie in self.ties[1:]),
+            ties=self.ties if tied else tuple(replace(tie, separate=True) for tie in self.ties[1:]),
         )
 
 
