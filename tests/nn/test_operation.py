@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from transformers_jax import CAUSAL, FULL, sequence
+from transformers_jax import CAUSAL, FULL, connect, sequence
 from transformers_jax.nn.attend import Score, ScoreRule
-from transformers_jax.nn.attention import AttentionSpec
+from transformers_jax.nn.attention import Attention, AttentionSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.operation import Op, OpResult, Source
 from transformers_jax.nn.param import bind, initialise, param, params
+from transformers_jax.nn.position import rotation
 from transformers_jax.nn.residual import Gate, LayerScale, Modulate
 from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import (
@@ -123,6 +124,22 @@ def test_a_branch_of_unknown_settings_or_with_a_source_it_does_not_read_is_refus
         Branch("ffn", FEED, reads="blok")
     with pytest.raises(ValueError, match="source 'encoder', and its operation attends to nothing"):
         Branch("ffn", FEED, source="encoder")
+
+
+def test_an_attention_needs_the_rotation_and_the_relations_that_it_declares():
+    x, nodes = stream()
+    edges = connect(CAUSAL, nodes)
+    rotary = initialise(Attention(AttentionSpec(3, 4, rotary=Rotary(1e4)), D), jax.random.key(0))
+    with pytest.raises(ValueError, match="this attention needs a rotation"):
+        rotary(x, edges)
+    plain = initialise(Attention(AttentionSpec(3, 4), D), jax.random.key(0))
+    with pytest.raises(ValueError, match="has no rotary position, and takes no rotation"):
+        plain(x, edges, rotation=rotation(Rotary(1e4), 4, nodes.position))
+    both = AttentionSpec(3, 4, relations=(FULL,))
+    related = initialise(Attention(both, D), jax.random.key(0))
+    with pytest.raises(ValueError, match="1 relations beside its mask, and the edges of 0 came"):
+        related(x, edges)
+    assert related(x, edges, more=(connect(FULL, nodes),)).x.shape == x.shape
 
 
 def test_each_branch_attends_to_the_source_of_its_name():

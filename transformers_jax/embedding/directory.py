@@ -20,7 +20,7 @@ from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Row, rows
 from transformers_jax.json_files import errors_of, parse_json, read_json
 from transformers_jax.models.frozen import Frozen
-from transformers_jax.models.weight_rows import layer, norm
+from transformers_jax.models.shared.weight_rows import layer, norm
 from transformers_jax.nn.sentence import Pool, Project, Standardise, Step
 
 MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"

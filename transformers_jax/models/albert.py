@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from transformers_jax.models.bert import BertConfig
-from transformers_jax.models.class_names import CHOOSING, heads_of
-from transformers_jax.models.task_heads import first_of
-from transformers_jax.models.weight_rows import S, block_rows, embeddings, layer
+from transformers_jax.models.shared.class_names import CHOOSING, heads_of
+from transformers_jax.models.shared.task_heads import first_of
+from transformers_jax.models.shared.weight_rows import S, block_rows, embeddings, layer
 
 
 @dataclass(frozen=True, kw_only=True)

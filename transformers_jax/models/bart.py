@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from transformers_jax.hub.table import Table, rows
-from transformers_jax.models.class_names import WRITING, heads_of
-from transformers_jax.models.encoder_decoder_heads import TASK_ROWS, encoder_decoder_head
-from transformers_jax.models.standard import StandardSides
+from transformers_jax.models.shared.class_names import WRITING, heads_of
+from transformers_jax.models.shared.encoder_decoder_heads import TASK_ROWS, encoder_decoder_head
+from transformers_jax.models.shared.standard import StandardSides
 from transformers_jax.models.wiring import ShiftRight
 from transformers_jax.models.wiring.family import SIDES
 from transformers_jax.spec import LayerNorm

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from transformers_jax.graph import CAUSAL, FULL, given
 from transformers_jax.hub.table import Tying
-from transformers_jax.models.class_names import CHOOSING, OF_ROWS, heads_of
-from transformers_jax.models.encoder_heads import words_head, words_rows
-from transformers_jax.models.standard import TextTower
-from transformers_jax.models.task_heads import classifier_rows, first_of, task_head
-from transformers_jax.models.weight_rows import OLDER, S, block_rows, embeddings, layer
+from transformers_jax.models.shared.class_names import CHOOSING, OF_ROWS, heads_of
+from transformers_jax.models.shared.encoder_heads import words_head, words_rows
+from transformers_jax.models.shared.standard import TextTower
+from transformers_jax.models.shared.task_heads import classifier_rows, first_of, task_head
+from transformers_jax.models.shared.weight_rows import OLDER, S, block_rows, embeddings, layer
 from transformers_jax.nn import head as heads
 
 NORMS = "attention.output.LayerNorm crossattention.output.LayerNorm output.LayerNorm"

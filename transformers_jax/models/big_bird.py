@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from transformers_jax.graph import Near, Scattered, Where, given
 from transformers_jax.graph.layouts import blocked
 from transformers_jax.models.bert import MLP, BertConfig
-from transformers_jax.models.class_names import CHOOSING, heads_of
-from transformers_jax.models.weight_rows import feed_forward, layer, norm
+from transformers_jax.models.shared.class_names import CHOOSING, heads_of
+from transformers_jax.models.shared.weight_rows import feed_forward, layer, norm
 from transformers_jax.nn.embed import PadToMultiple
 from transformers_jax.nn.head.refined import QuestionFirst, Refined
 from transformers_jax.spec import Counted, Layout

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.models.bart import BartConfig
-from transformers_jax.models.class_names import WRITING, heads_of
+from transformers_jax.models.shared.class_names import WRITING, heads_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.roberta import RobertaConfig
+from transformers_jax.models.shared.class_names import heads_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from transformers_jax.graph import CAUSAL, given
-from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.dual import DualConfig, DualTower
-from transformers_jax.models.standard import ImageTower, TextTower
-from transformers_jax.models.weight_rows import PROJECTIONS, S, block_rows, norm
+from transformers_jax.models.shared.class_names import heads_of
+from transformers_jax.models.shared.dual import DualConfig, DualTower
+from transformers_jax.models.shared.standard import ImageTower, TextTower
+from transformers_jax.models.shared.weight_rows import PROJECTIONS, S, block_rows, norm
 from transformers_jax.nn.head import TokenPooler
 from transformers_jax.spec import Draw, Initial
 

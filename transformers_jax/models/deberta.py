@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from transformers_jax.models.class_names import LABELLING, heads_of
 from transformers_jax.models.deberta_v2 import DebertaV2Config, L
-from transformers_jax.models.weight_rows import HEADS_IN, HEADS_OUT, S, dense
+from transformers_jax.models.shared.class_names import LABELLING, heads_of
+from transformers_jax.models.shared.weight_rows import HEADS_IN, HEADS_OUT, S, dense
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from transformers_jax.graph import FULL, given
 from transformers_jax.hub.table import Table
 from transformers_jax.models.bert import MLP, BertConfig
-from transformers_jax.models.class_names import CHOOSING, OF_ROWS, heads_of
-from transformers_jax.models.encoder_heads import words_rows
-from transformers_jax.models.task_heads import first_of
-from transformers_jax.models.weight_rows import (
+from transformers_jax.models.shared.class_names import CHOOSING, OF_ROWS, heads_of
+from transformers_jax.models.shared.encoder_heads import words_rows
+from transformers_jax.models.shared.task_heads import first_of
+from transformers_jax.models.shared.weight_rows import (
     HEADS_OUT,
     S,
     attention,

@@ -10,11 +10,11 @@ from typing import Any
 
 from transformers_jax.graph import FULL, given
 from transformers_jax.hub.table import Tying
-from transformers_jax.models.blocks import attention, block
-from transformers_jax.models.class_names import CHOOSING, heads_of
-from transformers_jax.models.encoder_heads import words_head, words_rows
-from transformers_jax.models.task_heads import task_head
-from transformers_jax.models.weight_rows import OLDER, S, block_rows, embeddings, layer
+from transformers_jax.models.shared.blocks import attention, block
+from transformers_jax.models.shared.class_names import CHOOSING, heads_of
+from transformers_jax.models.shared.encoder_heads import words_head, words_rows
+from transformers_jax.models.shared.task_heads import task_head
+from transformers_jax.models.shared.weight_rows import OLDER, S, block_rows, embeddings, layer
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec

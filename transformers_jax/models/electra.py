@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers_jax.models.bert import BertConfig
-from transformers_jax.models.class_names import CHOOSING, heads_of
-from transformers_jax.models.weight_rows import layer
+from transformers_jax.models.shared.class_names import CHOOSING, heads_of
+from transformers_jax.models.shared.weight_rows import layer
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.pooling import Name
 

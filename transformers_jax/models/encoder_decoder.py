@@ -17,7 +17,7 @@ from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.composite import CompositeConfig
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.masks import by_stack
-from transformers_jax.models.weight_rows import layer, nested
+from transformers_jax.models.shared.weight_rows import layer, nested
 from transformers_jax.models.wiring import Network, ShiftRight
 from transformers_jax.nn.embed import Projection
 

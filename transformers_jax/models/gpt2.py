@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 from transformers_jax.graph import CAUSAL, FULL, given
 from transformers_jax.hub.table import Tying
-from transformers_jax.models.blocks import attention, block
-from transformers_jax.models.class_names import LABELLING, heads_of
-from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
-from transformers_jax.models.task_heads import first_of
-from transformers_jax.models.weight_rows import S, dense, norm
+from transformers_jax.models.shared.blocks import attention, block
+from transformers_jax.models.shared.class_names import LABELLING, heads_of
+from transformers_jax.models.shared.decoder_heads import decoder_head, decoder_rows
+from transformers_jax.models.shared.task_heads import first_of
+from transformers_jax.models.shared.weight_rows import S, dense, norm
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec

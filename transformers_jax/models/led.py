@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from transformers_jax.models import longformer
 from transformers_jax.models.bart import LEGACY, BartConfig
-from transformers_jax.models.class_names import heads_of
+from transformers_jax.models.shared.class_names import heads_of
 from transformers_jax.nn.embed import TagArgument
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from transformers_jax.graph import CAUSAL, given
 from transformers_jax.hub.table import Tying
-from transformers_jax.models.blocks import BIASES, block
-from transformers_jax.models.class_names import LABELLING, heads_of
 from transformers_jax.models.config import Frozen
-from transformers_jax.models.decoder_heads import decoder_head, decoder_rows
-from transformers_jax.models.rope import modern_rope, rotary
-from transformers_jax.models.task_heads import first_of
-from transformers_jax.models.weight_rows import S, attention, feed_forward, norm
+from transformers_jax.models.shared.blocks import BIASES, block
+from transformers_jax.models.shared.class_names import LABELLING, heads_of
+from transformers_jax.models.shared.decoder_heads import decoder_head, decoder_rows
+from transformers_jax.models.shared.rope import modern_rope, rotary
+from transformers_jax.models.shared.task_heads import first_of
+from transformers_jax.models.shared.weight_rows import S, attention, feed_forward, norm
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec

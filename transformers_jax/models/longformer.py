@@ -18,9 +18,9 @@ import numpy as np
 from transformers_jax.arrays import Array, Int
 from transformers_jax.graph import FULL, Mask, Near, Strided, Where, given
 from transformers_jax.graph.layouts import with_global
-from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.roberta import RobertaConfig
-from transformers_jax.models.weight_rows import HEADS_OUT, S, dense
+from transformers_jax.models.shared.class_names import CHOOSING, heads_of
+from transformers_jax.models.shared.weight_rows import HEADS_OUT, S, dense
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import TagArgument, TokenEmbedder
 from transformers_jax.spec import Layout, StackSpec

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.graph import Near, Where, given
-from transformers_jax.models.class_names import heads_of
+from transformers_jax.models.shared.class_names import heads_of
+from transformers_jax.models.shared.weight_rows import norm
 from transformers_jax.models.t5 import T5Config
-from transformers_jax.models.weight_rows import norm
 from transformers_jax.nn.extend import SummaryBlocks
 from transformers_jax.spec import RMSNorm, Summaries
 

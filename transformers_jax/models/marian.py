@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.models.bart import LEGACY, BartConfig
-from transformers_jax.models.class_names import heads_of
-from transformers_jax.models.sinusoidal import SinusoidalConfig
+from transformers_jax.models.shared.class_names import heads_of
+from transformers_jax.models.shared.sinusoidal import SinusoidalConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,12 @@ from typing import Any
 
 from transformers_jax.graph import FULL, Near, given
 from transformers_jax.hub.table import Tying
-from transformers_jax.models.blocks import BIASES, attention, block
-from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.config import Frozen
-from transformers_jax.models.rope import modern_rope, rotary
-from transformers_jax.models.task_heads import task_head
-from transformers_jax.models.weight_rows import HEADS_IN, S, layer, norm
+from transformers_jax.models.shared.blocks import BIASES, attention, block
+from transformers_jax.models.shared.class_names import CHOOSING, heads_of
+from transformers_jax.models.shared.rope import modern_rope, rotary
+from transformers_jax.models.shared.task_heads import task_head
+from transformers_jax.models.shared.weight_rows import HEADS_IN, S, layer, norm
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec

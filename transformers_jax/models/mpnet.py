@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from transformers_jax.models.bert import MLP, BertConfig
-from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.roberta import RobertaConfig
-from transformers_jax.models.weight_rows import S, block_rows, embeddings
+from transformers_jax.models.shared.class_names import CHOOSING, heads_of
+from transformers_jax.models.shared.weight_rows import S, block_rows, embeddings
 from transformers_jax.spec import Buckets
 
 PADDING = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers_jax.models.class_names import heads_of
+from transformers_jax.models.shared.class_names import heads_of
 from transformers_jax.models.t5 import T5Config
 
 

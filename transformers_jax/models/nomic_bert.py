@@ -13,10 +13,17 @@ from typing import Any, ClassVar
 
 from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.bert import BertConfig
-from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.config import Frozen
-from transformers_jax.models.rope import modern_rope, rotary
-from transformers_jax.models.weight_rows import HEADS_IN, S, attention, behind, feed_forward, norm
+from transformers_jax.models.shared.class_names import CHOOSING, heads_of
+from transformers_jax.models.shared.rope import modern_rope, rotary
+from transformers_jax.models.shared.weight_rows import (
+    HEADS_IN,
+    S,
+    attention,
+    behind,
+    feed_forward,
+    norm,
+)
 
 BASE = 1000.0
 AUTHORS: dict[str, Any] = {  # the values of the authors' class where their config says nothing

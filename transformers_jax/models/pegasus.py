@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from transformers_jax.models.bart import BARE_PRE_NORM, BartConfig
-from transformers_jax.models.class_names import WRITING, heads_of
-from transformers_jax.models.sinusoidal import SinusoidalConfig
+from transformers_jax.models.shared.class_names import WRITING, heads_of
+from transformers_jax.models.shared.sinusoidal import SinusoidalConfig
 
 
 @dataclass(frozen=True, kw_only=True)

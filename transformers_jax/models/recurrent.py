@@ -25,9 +25,9 @@ from transformers_jax.inputs import checks
 from transformers_jax.models.masks import by_stack
 from transformers_jax.models.output import Output
 from transformers_jax.models.reading import Reading
+from transformers_jax.models.shared.weight_rows import HEADS_OUT, dense, layer
 from transformers_jax.models.torch_attention import ModuleConfig
 from transformers_jax.models.torch_modules import Translates
-from transformers_jax.models.weight_rows import HEADS_OUT, dense, layer
 from transformers_jax.models.wiring import ShiftRight
 from transformers_jax.models.wiring.decoding import cache_of_source
 from transformers_jax.nn.attention import Attention, AttentionSpec

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.models.bert import BertConfig
-from transformers_jax.models.class_names import CHOOSING, heads_of
+from transformers_jax.models.shared.class_names import CHOOSING, heads_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from transformers_jax.hub.table import Computed
 from transformers_jax.models.bert import BertConfig
-from transformers_jax.models.class_names import CHOOSING, heads_of
 from transformers_jax.models.electra import ElectraConfig
+from transformers_jax.models.shared.class_names import CHOOSING, heads_of
 from transformers_jax.nn.sinusoidal import Sinusoids
 from transformers_jax.spec import Rotary
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers_jax.models.class_names import heads_of
+from transformers_jax.models.shared.class_names import heads_of
+from transformers_jax.models.shared.weight_rows import dense, feed_forward, norm
 from transformers_jax.models.t5 import T5Config
-from transformers_jax.models.weight_rows import dense, feed_forward, norm
 from transformers_jax.models.wiring.family import SIDES
 from transformers_jax.nn.experts import ExpertsSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec

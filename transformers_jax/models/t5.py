@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
-from transformers_jax.models.blocks import block
-from transformers_jax.models.class_names import LABELLING, heads_of
-from transformers_jax.models.encoder_decoder_heads import LABELLING_ROWS, encoder_decoder_head
-from transformers_jax.models.task_heads import first_of
-from transformers_jax.models.weight_rows import block_rows, norm
+from transformers_jax.models.shared.blocks import block
+from transformers_jax.models.shared.class_names import LABELLING, heads_of
+from transformers_jax.models.shared.encoder_decoder_heads import (
+    LABELLING_ROWS,
+    encoder_decoder_head,
+)
+from transformers_jax.models.shared.task_heads import first_of
+from transformers_jax.models.shared.weight_rows import block_rows, norm
 from transformers_jax.models.wiring import EncoderDecoderFamily
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec

@@ -15,10 +15,10 @@ from transformers_jax.graph import Dense, connect, sequence
 from transformers_jax.hub.table import Table, rows
 from transformers_jax.inputs.arguments import dtype_of, holds
 from transformers_jax.models.base import Model
-from transformers_jax.models.blocks import BIASES
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.output import Output
-from transformers_jax.models.weight_rows import HEADS_IN, HEADS_OUT, dense
+from transformers_jax.models.shared.blocks import BIASES
+from transformers_jax.models.shared.weight_rows import HEADS_IN, HEADS_OUT, dense
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.attention import Attention, AttentionSpec
 from transformers_jax.nn.param import param

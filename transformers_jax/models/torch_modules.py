@@ -18,9 +18,10 @@ from transformers_jax.arrays import Array, is_traced
 from transformers_jax.graph import CAUSAL, FULL, Dense, Mask, given, sequence
 from transformers_jax.hub.table import Table, rows, slots
 from transformers_jax.models.base import Model
-from transformers_jax.models.blocks import BIASES, attention, block
 from transformers_jax.models.masks import by_stack
 from transformers_jax.models.output import Output
+from transformers_jax.models.shared.blocks import BIASES, attention, block
+from transformers_jax.models.shared.weight_rows import behind, feed_forward, norm
 from transformers_jax.models.torch_attention import (
     ModuleConfig,
     check_mask,
@@ -28,7 +29,6 @@ from transformers_jax.models.torch_attention import (
     packed,
     read_masks,
 )
-from transformers_jax.models.weight_rows import behind, feed_forward, norm
 from transformers_jax.models.wiring import Network, ShiftRight, Tower
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder
 from transformers_jax.nn.feedforward import FeedForwardSpec

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.models.bert import MLP
-from transformers_jax.models.class_names import heads_of
-from transformers_jax.models.standard import ImageTower
-from transformers_jax.models.task_heads import task_head
-from transformers_jax.models.weight_rows import S, block_rows, layer, norm
+from transformers_jax.models.shared.class_names import heads_of
+from transformers_jax.models.shared.standard import ImageTower
+from transformers_jax.models.shared.task_heads import task_head
+from transformers_jax.models.shared.weight_rows import S, block_rows, layer, norm
 from transformers_jax.nn import head as heads
 from transformers_jax.spec import Initial
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.models.class_names import heads_of
 from transformers_jax.models.roberta import RobertaConfig
-from transformers_jax.models.weight_rows import norm
+from transformers_jax.models.shared.class_names import heads_of
+from transformers_jax.models.shared.weight_rows import norm
 
 
 @dataclass(frozen=True, kw_only=True)

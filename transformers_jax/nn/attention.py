@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -21,6 +20,7 @@ from transformers_jax.graph import FULL, Edges, Mask, Nodes
 from transformers_jax.nn.attend import attend, reference
 from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.extend import Summaries
+from transformers_jax.nn.noise import numbered_key
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Op, OpResult
 from transformers_jax.nn.param import add, contract, param
@@ -172,6 +172,17 @@ class Relation(Op):
         v = self._rotated(v, rotation) if self.spec.rotary and self.spec.rotary.values else v
         return constrain(k, "batch length kv_heads kv"), constrain(v, "batch length kv_heads kv")
 
+    def keys(self, tokens, edges: Edges, cache: KeyValues | None, value_source, rotation):
+        """(keys, values, cache) of all nodes that `edges` lead from: those of the tokens, behind
+        those in the cache; those of a source that is cached are computed once."""
+        if cache is not None and cache.kind == "cross":
+            return cache.key, cache.value, cache
+        k, v = self.project(tokens, value_source, rotation)
+        if cache is None:
+            return k, v, None
+        k, v, cache = cache.extend(k, v, edges.q.tag("index")[0, 0])
+        return k.astype(tokens.dtype), v.astype(tokens.dtype), cache
+
     def _rotated(self, x: Array, rotation: tuple[Array, Array] | None) -> Array:
         interleaved = self.spec.rotary is not None and self.spec.rotary.interleaved
         return x if rotation is None else rotate(x, rotation, interleaved)
@@ -218,7 +229,7 @@ class Attention(Relation):
         how: str = "auto",
         with_weights: bool = False,
     ) -> AttentionOutput:
-        """Messages along `edges` into the tokens of `x`.
+        """Messages along `edges` into the tokens of `x`: project, attend, out.
 
         Args:
             more: the edges of `spec.relations`.
@@ -229,31 +240,44 @@ class Attention(Relation):
             score: the stack's `Score`, or the stack's input of this layer's own score.
             cache: keys computed earlier; `edges` must lead from them as well.
             with_weights: also return the weights, which forces the reference backend.
+
+        Raises:
+            ValueError: a rotation or edges of relations that are missing, or that the spec has not.
         """
-        if self.score is not None:
-            score = self.score(score, self, None if key is None else jax.random.fold_in(key, 0))
-        tokens = x if source is None else source
-        if self.extend is not None:
-            assert nodes is not None  # of the tokens that are summarised
-            tokens = jnp.concatenate([tokens, self.extend(tokens, nodes)], 1)
-        y, weights = None, None
+        self._check_call(more, rotation)
+        options = dict(score=self._score(score, key), how=how, with_weights=with_weights)
+        tokens = self._keys_from(x if source is None else source, nodes)
+        y: Any = None
+        weights: Any = None
         for number, (relation, graph) in enumerate(zip((self, *self.relations), (edges, *more))):
             q = relation.queries(x, rotation)
-            if cache is not None and cache.kind == "cross":
-                k, v = cache.key, cache.value
-            else:
-                k, v = relation.project(tokens, value_source, rotation)
-                if cache is not None:
-                    k, v, cache = cache.extend(k, v, graph.q.tag("index")[0, 0])
-                    k, v = k.astype(x.dtype), v.astype(x.dtype)
-            own_key = key if key is None or not number else jax.random.fold_in(key, number)
-            options = dict(score=score, key=own_key, how=how, with_weights=with_weights)
-            message, own = self.messages(q, k, v, graph, **options)
+            k, v, cache = relation.keys(tokens, graph, cache, value_source, rotation)
+            own_key = numbered_key(key, number) if number else key
+            message, own = self.messages(q, k, v, graph, key=own_key, **options)
             y = message if y is None else y + message
             weights = own if weights is None or own is None else weights + own
-        return AttentionOutput(
-            self._project_out(constrain(y, "batch length heads kv")), cache, weights
-        )
+        return AttentionOutput(self._out(constrain(y, "batch length heads kv")), cache, weights)
+
+    def _check_call(self, more: tuple[Edges, ...], rotation: Any) -> None:
+        if len(more) != len(self.relations):
+            raise ValueError(
+                f"this attention has {len(self.relations)} relations beside its mask, and the "
+                f"edges of {len(more)} came (more=)"
+            )
+        if (rotation is None) != (self.spec.rotary is None):
+            which = "needs a" if rotation is None else "has no rotary position, and takes no"
+            raise ValueError(f"this attention {which} rotation (nn.position.rotation)")
+
+    def _score(self, score: Any, key: Key | None) -> Any:
+        """The score of this layer; the stack's, if it has none of its own."""
+        return score if self.score is None else self.score(score, self, numbered_key(key, 0))
+
+    def _keys_from(self, tokens: Float[Array, "B S E"], nodes: Nodes | None) -> Array:
+        """What keys and values are computed from: the tokens, and those that extend them."""
+        if self.extend is None:
+            return tokens
+        assert nodes is not None  # of the tokens that are summarised
+        return jnp.concatenate([tokens, self.extend(tokens, nodes)], 1)
 
     def messages(self, q, k, v, edges: Edges, *, with_weights, how, **options):
         """(output of each head Float[B T H U], the weights Float[B H T S] if requested, else None),
@@ -265,7 +289,7 @@ class Attention(Relation):
             return reference.attend_with_weights(q, k, v, edges, **options)
         return attend(q, k, v, edges, how=how, **options), None
 
-    def _project_out(self, y: Float[Array, "B T H U"]) -> Float[Array, "B T D"]:
+    def _out(self, y: Float[Array, "B T H U"]) -> Float[Array, "B T D"]:
         if self.out is None:
             return y.reshape(*y.shape[:2], -1)
         return add(contract("bthk,hkd->btd", y, self.out), self.out_bias)

@@ -8,7 +8,7 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.nn.cache import KeyValues
-from transformers_jax.nn.noise import drop_path, dropout, split_key
+from transformers_jax.nn.noise import drop_path, dropout, numbered_key, split_key
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Context, OpResult
 from transformers_jax.nn.residual import Residual
@@ -55,7 +55,7 @@ class Block(nnx.Module):
             collected |= {f"{branch.name}.{name}": z for name, z in result.collected.items()}
             y = dropout(result.delta, branch.dropout, key_behind)
             if drop_rate is not None and key_behind is not None:
-                y = drop_path(y, drop_rate, jax.random.fold_in(key_behind, 1))
+                y = drop_path(y, drop_rate, numbered_key(key_behind, 1))
             if branch.placement == "both" and branch.norm:
                 y = getattr(self, f"{branch.name}_norm_behind")(y)
             x = join(x, y, context)
@@ -77,5 +77,5 @@ class Block(nnx.Module):
 
 def split_at(key: Key | None, number: int) -> tuple[Key | None, Key | None]:
     """The keys of branch `number`: of its operation, and of the dropout behind it."""
-    first, second = split_key(None if key is None else jax.random.fold_in(key, number), 2)
+    first, second = split_key(numbered_key(key, number), 2)
     return first, second

@@ -7,8 +7,9 @@ which stores tags per slot and is attended to with the new tokens before they ar
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ import numpy as np
 from transformers_jax.arrays import Array, Bool, Float, Int, is_symbolic
 from transformers_jax.graph import Mask, Near, Nodes, concatenate
 from transformers_jax.graph.mask import All, Any
+from transformers_jax.spec import Block
 
 
 @jax.tree_util.register_dataclass
@@ -164,3 +166,69 @@ def _like(q: Nodes, old: Nodes) -> Nodes:
 
 def _written(old: Nodes, q: Nodes, start: Int[Array, ""], ring: bool) -> Nodes:
     return jax.tree.map(lambda a, b: write(a, b, start, ring), old, _like(q, old))
+
+
+class CacheEntry(NamedTuple):
+    """What is cached of a layer, or of the layers of a slot.
+
+    Attributes:
+        branches: those of its block.
+        leading: axes in front of the batch.
+        source_keys: the keys and values of a branch, by its name, of what it attends to.
+    """
+
+    branches: Block
+    leading: tuple[int, ...]
+    source_keys: Callable[[str, Array], KeyValues]
+
+
+def empty_cache(
+    entries: Iterable[CacheEntry],
+    batch: int,
+    size: int,
+    dtype: jnp.dtype,
+    sources: Mapping[str, tuple[Float[Array, "B S E"], Nodes]],
+    *,
+    stacked: bool,
+) -> Cache:
+    """A cache for `size` tokens, none written; cross-attention's keys are computed here, once."""
+    layers: list[dict[str, KeyValues]] = []
+    tags: dict[int, frozenset[str]] = {}
+    for branches, leading, source_keys in entries:
+        entry: dict[str, KeyValues] = {}
+        for branch in (branch for branch in branches if branch.op.drawn and branch.op.masks):
+            op = branch.op
+            if branch.source is not None:
+                if branch.source in sources:
+                    entry[branch.name] = source_keys(branch.name, sources[branch.source][0])
+                continue
+            if len(op.masks) > 1 or op.extend:
+                raise ValueError(
+                    "an attention with several relations, or with keys beyond its tokens, "
+                    "keeps no cache: call the model with whole rows"
+                )
+            (mask,) = op.masks
+            slots = slots_for(mask, size)
+            shape = (*leading, batch, slots, op.groups)
+            entry[branch.name] = KeyValues(
+                key=jnp.zeros((*shape, op.kv), dtype),
+                value=jnp.zeros((*shape, op.value or op.kv), dtype),
+                kind="full" if slots == size else "ring",
+            )
+            tags[slots] = tags.get(slots, frozenset()) | mask.tags
+        layers.append(entry)
+    return Cache(
+        layers=tuple(layers),
+        nodes={str(slots): empty_nodes(names, batch, slots) for slots, names in tags.items()},
+        sources={name: _whole(x.shape[:2], nodes) for name, (x, nodes) in sources.items()},
+        length=jnp.zeros((), jnp.int32),
+        size=size,
+        stacked=stacked,
+    )
+
+
+def _whole(shape: tuple[int, ...], nodes: Nodes) -> Nodes:
+    """The nodes with tags and validity of every row [B S], which a cache reorders."""
+    valid = jnp.ones(shape, bool) if nodes.valid is None else nodes.valid
+    nodes = Nodes(nodes.tags, valid)
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape), nodes)

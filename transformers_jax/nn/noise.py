@@ -19,6 +19,11 @@ def split_key(key: Key | None, count: int) -> list[Key | None]:
     return [None] * count if key is None else list(jax.random.split(key, count))
 
 
+def numbered_key(key: Key | None, number: int | Array) -> Key | None:
+    """The key of the source of noise with this number; no key, no noise."""
+    return None if key is None else jax.random.fold_in(key, number)
+
+
 def words(key: Key) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
     """The two 32-bit words of a key, typed (`jax.random.key`) or raw."""
     data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -18,7 +17,7 @@ from transformers_jax.arrays import Array, Key
 from transformers_jax.inputs import checks
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.head import Dense, Head, HeadInputs
-from transformers_jax.nn.noise import dropout
+from transformers_jax.nn.noise import dropout, numbered_key
 from transformers_jax.nn.norm import Norm, unit
 from transformers_jax.nn.pooling import MODES, Pooling, pool
 
@@ -186,6 +185,6 @@ class SentenceEmbedding(Head):
         fields: Fields = {"token_embeddings": x}
         prompt = 0 if prompt_length is None else prompt_length
         for number, step in enumerate(self.steps):
-            key = None if inputs.key is None else jax.random.fold_in(inputs.key, number)
+            key = numbered_key(inputs.key, number)
             fields = step(fields, inputs.valid, prompt, key)
         return {name: fields[name] for name in ("sentence_embedding", "token_embeddings")}

@@ -8,6 +8,7 @@ every step would copy all weights for every token.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -23,10 +24,10 @@ from transformers_jax.arrays import Array, Float, Key, check_counted
 from transformers_jax.graph import Edges, Mask, Nodes, connect
 from transformers_jax.nn.attend import Score, prepare
 from transformers_jax.nn.block import Block
-from transformers_jax.nn.cache import Cache, KeyValues, empty_nodes, slots_for
+from transformers_jax.nn.cache import Cache, CacheEntry, KeyValues, empty_cache
 from transformers_jax.nn.extend import extended
 from transformers_jax.nn.layers import layer_of
-from transformers_jax.nn.noise import dropout, split_key
+from transformers_jax.nn.noise import dropout, numbered_key, split_key
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Context, Source
 from transformers_jax.nn.param import Layers, merge, numbered, split, stacked
@@ -223,7 +224,7 @@ class Stack(nnx.Module):
         """The key of layer `number`, and the probability with which its branches are left out."""
         if key is None:
             return None, None
-        layer_key = jax.random.fold_in(key, number)
+        layer_key = numbered_key(key, number)
         if not self.execution.drop_path:
             return layer_key, None
         rate = np.float32(self.execution.drop_path / self.spec.depth)
@@ -234,7 +235,7 @@ class Stack(nnx.Module):
         whole layer is left out."""
         y, cache, collected = block(x, context, cache, key, drop_rate)
         if key is not None and self.spec.layerdrop:
-            own = jax.random.fold_in(key, LAYER)
+            own = numbered_key(key, LAYER)
             y = jnp.where(jax.random.uniform(own) < self.spec.layerdrop, x, y)
         return constrain(y, "batch length embed"), cache, collected
 
@@ -325,63 +326,25 @@ class Stack(nnx.Module):
     ) -> Cache:
         """An empty cache for `size` tokens; cross-attention's keys are computed here, once."""
         self._check_sources(sources)
-        listed = self.execution.layers == "list"
-        layers: list[dict[str, KeyValues]] = []
-        nodes: dict[int, frozenset[str]] = {}
-        for block, leading, branches in self._cache_entries(listed):
-            entry: dict[str, KeyValues] = {}
-            for branch in (branch for branch in branches if branch.op.drawn and branch.op.masks):
-                op = branch.op
-                if branch.source is not None:
-                    if branch.source in sources:
-                        x = sources[branch.source].x
-                        entry[branch.name] = self._source_keys(block, branch, x, listed)
-                    continue
-                if len(op.masks) > 1 or op.extend:
-                    raise ValueError(
-                        "an attention with several relations, or with keys beyond its tokens, "
-                        "keeps no cache: call the model with whole rows"
-                    )
-                (mask,) = op.masks
-                slots = slots_for(mask, size)
-                shape = (*leading, batch, slots, op.groups)
-                entry[branch.name] = KeyValues(
-                    key=jnp.zeros((*shape, op.kv), dtype),
-                    value=jnp.zeros((*shape, op.value or op.kv), dtype),
-                    kind="full" if slots == size else "ring",
-                )
-                nodes[slots] = nodes.get(slots, frozenset()) | mask.tags
-            layers.append(entry)
-        return Cache(
-            layers=tuple(layers),
-            nodes={str(n): empty_nodes(tags, batch, n) for n, tags in nodes.items()},
-            sources={name: whole_nodes(source) for name, source in sources.items()},
-            length=jnp.zeros((), jnp.int32),
-            size=size,
-            stacked=not listed,
-        )
+        stacked = self.execution.layers != "list"
+        entries = self._cache_entries(stacked)
+        return empty_cache(entries, batch, size, dtype, sources, stacked=stacked)
 
-    def _cache_entries(self, listed: bool) -> Iterator[tuple[Block, tuple[int, ...], spec.Block]]:
-        """(block, leading axes, branches) of each entry of a cache: one per step, or per slot."""
-        if listed:
+    def _cache_entries(self, stacked: bool) -> Iterator[CacheEntry]:
+        """What a cache holds: an entry per slot, its leaves stacked, or one per step."""
+        if not stacked:
             for owner in self.spec.order or range(len(self.blocks)):
-                yield self.blocks[owner], (), self.spec.blocks[owner]
-        else:
-            for block, layers in zip(self.blocks, self.spec.slots):
-                count = len(self.spec.order) or len(layers)
-                yield block, (count,), self.spec.blocks[layers[0]]
-
-    @staticmethod
-    def _source_keys(block: Block, branch: spec.Branch, source, listed: bool) -> KeyValues:
-        definition, params = split(getattr(block, branch.name))
-        project = lambda params: merge(definition, params).project(source)
-        key, value = project(params) if listed else jax.vmap(project)(params)
-        return KeyValues(key, value, kind="cross")
+                keys = functools.partial(_source_keys, self.blocks[owner])
+                yield CacheEntry(self.spec.blocks[owner], (), keys)
+            return
+        for block, layers in zip(self.blocks, self.spec.slots):
+            keys = functools.partial(_source_keys, block, stacked=True)
+            count = len(self.spec.order) or len(layers)
+            yield CacheEntry(self.spec.blocks[layers[0]], (count,), keys)
 
 
-def whole_nodes(source: Source) -> Nodes:
-    """The nodes of a source with tags and validity of every row [B S], which a cache reorders."""
-    shape = source.x.shape[:2]
-    valid = jnp.ones(shape, bool) if source.nodes.valid is None else source.nodes.valid
-    nodes = Nodes(source.nodes.tags, valid)
-    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape), nodes)
+def _source_keys(block: Block, name: str, source: Array, stacked: bool = False) -> KeyValues:
+    """The keys and values that the branch of a name computes from its source."""
+    definition, params = split(getattr(block, name))
+    project = lambda params: merge(definition, params).project(source)
+    return KeyValues(*(jax.vmap(project) if stacked else project)(params), kind="cross")

@@ -13,7 +13,7 @@ from transformers_jax.models.base import by_name
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.masks import by_stack
 from transformers_jax.models.reading import WRITERS
-from transformers_jax.models.weight_rows import backbone, behind, layer, of_heads
+from transformers_jax.models.shared.weight_rows import backbone, behind, layer, of_heads
 from transformers_jax.models.wiring.network import Network
 from transformers_jax.models.wiring.shift import ShiftRight
 from transformers_jax.models.wiring.tower import Tower

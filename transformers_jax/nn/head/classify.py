@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from transformers_jax import spec
@@ -22,7 +21,7 @@ from transformers_jax.nn.head.base import (
     scored,
 )
 from transformers_jax.nn.loss import IGNORED, check_labels, classification_loss
-from transformers_jax.nn.noise import dropout, split_key
+from transformers_jax.nn.noise import dropout, numbered_key, split_key
 from transformers_jax.nn.pooling import LastOf, Name, Pooling, pool
 
 
@@ -133,7 +132,7 @@ class MultipleChoice(Head):
     def __call__(self, x, inputs, *, labels=None):
         pooled = pool(x, self.pooling, inputs.valid, ids=inputs.ids, pooled=inputs.pooled)
         if self.pooled_rate and inputs.key is not None:
-            pooled = dropout(pooled, self.pooled_rate, jax.random.fold_in(inputs.key, 1))
+            pooled = dropout(pooled, self.pooled_rate, numbered_key(inputs.key, 1))
         pooled = pooled if self.inner is None else self.inner(pooled)
         scores = self.classify(dropout(pooled, self.rate, inputs.key))
         logits = scores.reshape(-1, inputs.arguments["choices"])

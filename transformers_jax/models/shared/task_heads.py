@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.weight_rows import layer
+from transformers_jax.models.shared.weight_rows import layer
 from transformers_jax.nn import head as heads
 from transformers_jax.spec import Initial
 

@@ -9,8 +9,8 @@ from transformers_jax.hub.table import BACKBONE, Table, rows
 from transformers_jax.models.composite import CompositeConfig
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.masks import by_stack
-from transformers_jax.models.standard import StandardTower
-from transformers_jax.models.weight_rows import nested
+from transformers_jax.models.shared.standard import StandardTower
+from transformers_jax.models.shared.weight_rows import nested
 from transformers_jax.models.wiring import DualEncoder
 from transformers_jax.nn.head import Contrastive, Projected
 from transformers_jax.spec import Initial

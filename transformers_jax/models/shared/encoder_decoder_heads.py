@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers_jax.models.task_heads import classifier_rows, task_head
-from transformers_jax.models.weight_rows import layer
+from transformers_jax.models.shared.task_heads import classifier_rows, task_head
+from transformers_jax.models.shared.weight_rows import layer
 from transformers_jax.models.wiring import EncoderDecoderFamily
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.pooling import LastOf

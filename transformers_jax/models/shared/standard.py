@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from transformers_jax.graph import CAUSAL, FULL, Mask, given
-from transformers_jax.models.blocks import BIASES, attention, block
-from transformers_jax.models.weight_rows import PROJECTIONS, block_rows, norm
+from transformers_jax.models.shared.blocks import BIASES, attention, block
+from transformers_jax.models.shared.weight_rows import PROJECTIONS, block_rows, norm
 from transformers_jax.models.wiring import EncoderDecoderFamily, OneTower
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, PatchEmbedder, PatchSpec, pair

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.task_heads import task_head
-from transformers_jax.models.weight_rows import layer
+from transformers_jax.models.shared.task_heads import task_head
+from transformers_jax.models.shared.weight_rows import layer
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.pooling import Last
 from transformers_jax.spec import Initial
