@@ -18,7 +18,7 @@ from transformers_jax.arrays import Array, Float, Int, Params, is_traced, ordina
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import narrow, traceable
 from transformers_jax.models.base import Model, check_model
-from transformers_jax.models.causal import places_of_tokens, unattended
+from transformers_jax.models.causal import unattended, with_text_positions
 from transformers_jax.models.output import Output
 from transformers_jax.nn.loss import IGNORED, token_log_probs
 from transformers_jax.nn.param import merge, split
@@ -102,7 +102,7 @@ def _causal(model: Any, inputs: dict[str, Any], chunk: int | None) -> Output:
         scored = (mask > 0) & (jnp.pad(mask[:, :-1], ((0, 0), (1, 0))) > 0)
         labels = jnp.where(scored, labels, IGNORED)
         if is_traced(mask) or not np.asarray(mask)[:, 0].all():  # padding in front does not count
-            model, inputs = places_of_tokens(model, inputs)
+            model, inputs = with_text_positions(model, inputs)
     if (scored := unattended(model.reading, inputs)) is not None:
         labels = jnp.where(scored, labels, IGNORED)
     each = _log_probs(*split(model), inputs, labels[:, 1:], chunk=chunk)

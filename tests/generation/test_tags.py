@@ -10,7 +10,7 @@ import pytest
 import transformers_jax as tj
 from transformers_jax import CAUSAL, FULL, OWN, Near, Same, Where
 from transformers_jax.graph import (
-    PLACE,
+    TEXT_POSITION,
     Before,
     Dense,
     attends_ahead,
@@ -224,7 +224,7 @@ def test_a_mask_tells_whether_it_reads_places_or_compares_them():
     ):
         assert from_first_token(mask) == mask
     found = from_first_token((CAUSAL & ~tj.graph.Block(4)) | Same("index"))
-    assert found == (CAUSAL & ~tj.graph.Block(4, PLACE)) | Same("index")
+    assert found == (CAUSAL & ~tj.graph.Block(4, TEXT_POSITION)) | Same("index")
     assert parse(str(found)) == found
 
 

@@ -39,7 +39,7 @@ from transformers_jax.generation.options import (
 from transformers_jax.generation.padding import Call, vocabulary_of
 from transformers_jax.generation.search import search
 from transformers_jax.models.base import Model, check_model
-from transformers_jax.models.causal import by_first_token
+from transformers_jax.models.causal import with_text_position_masks
 from transformers_jax.models.output import Output
 from transformers_jax.nn.param import merge, split
 from transformers_jax.spelling import nearest
@@ -173,7 +173,8 @@ def _run(definition: Any, params: Params, job: Job) -> Result:
     costs a copy of all weights per token.
     """
     model = merge(definition, params).decoding()
-    model = model if model.is_encoder_decoder else by_first_token(model)  # prompts were moved
+    if not model.is_encoder_decoder:
+        model = with_text_position_masks(model)  # because prompts were moved
     return (beam_search if job.options.num_beams > 1 else search)(model, job)
 
 

@@ -261,6 +261,6 @@ class PerLayer(Mask):
 OWN = Own()
 
 
-def given(mask: Mask | None, own: Mask) -> Mask:
-    """The mask of a model: its `own`, or the caller's, in which `OWN` stands for it."""
+def with_own(mask: Mask | None, own: Mask) -> Mask:
+    """The mask of a model: `mask` with `own` in place of `OWN`, or `own` if `mask` is None."""
     return own if mask is None else mask.over(own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from transformers_jax.graph import CAUSAL, FULL, given
+from transformers_jax.graph import CAUSAL, FULL, with_own
 from transformers_jax.hub.table import Tying
 from transformers_jax.models.shared.class_names import CHOOSING, OF_ROWS, heads_of
 from transformers_jax.models.shared.encoder_heads import words_head, words_rows
@@ -82,12 +82,12 @@ class BertConfig(TextTower):
     # ------------------------------------------------------------ the network
 
     def attend(self, mask):
-        return super().attend(given(mask, CAUSAL if self.is_decoder else FULL))
+        return super().attend(with_own(mask, CAUSAL if self.is_decoder else FULL))
 
     def spec(self, mask=None, cross=None):
         """Post-norm blocks of self-attention, cross-attention if configured, and an MLP."""
         crosses = self.add_cross_attention
-        other = given(cross, FULL) if crosses else None
+        other = with_own(cross, FULL) if crosses else None
         return self.stack(mask, "post", other, source_optional=crosses)
 
     def embed(self):

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from transformers_jax.graph import FULL, given
+from transformers_jax.graph import FULL, with_own
 from transformers_jax.hub.table import Table
 from transformers_jax.models.bert import MLP, BertConfig
 from transformers_jax.models.shared.class_names import CHOOSING, OF_ROWS, heads_of
@@ -173,7 +173,7 @@ class DebertaV2Config(BertConfig):
                 kernel=self.conv_kernel_size,
                 groups=self.conv_groups,
                 activation=self.conv_act,
-                mask=given(mask, FULL),
+                mask=with_own(mask, FULL),
                 dropout=self.hidden_dropout_prob,
             )
             norm = self.layer_norm

@@ -19,7 +19,7 @@ import numpy as np
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int
-from transformers_jax.graph import FULL, Mask, Nodes, connect, given, sequence
+from transformers_jax.graph import FULL, Mask, Nodes, connect, sequence, with_own
 from transformers_jax.hub.table import Table, rows
 from transformers_jax.inputs import checks
 from transformers_jax.models.masks import by_stack
@@ -67,7 +67,7 @@ class RecurrentConfig(ModuleConfig):
     """Sizes of a RecurrentTranslator; defaults are those of RNNsearch (appendix A.2).
 
     `context` says what the decoder reads of the source: by "attention" all of its states, or the
-    "last" ones of the two directions alone, a bottleneck of fixed size (Cho et al. 2014). `init`
+    only the "last" ones of the two directions, a bottleneck of fixed size (Cho et al. 2014). `init`
     is the rule of first weights: "bahdanau", the paper's, or "torch", from which AdamW learns in a
     tenth of the steps or fewer (docs/attention-history.md).
     """
@@ -186,7 +186,7 @@ class RecurrentTranslator(Translates):
             kv=H,
             source=2 * H,
             value=2 * H,
-            mask=given(mask, FULL),
+            mask=with_own(mask, FULL),
             projects=("query", "key"),
             bias=("key",),
             score=spec.Additive(),

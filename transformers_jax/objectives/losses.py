@@ -34,7 +34,7 @@ import numpy as np
 from transformers_jax.arrays import Array, Key
 from transformers_jax.inputs import labels as checks
 from transformers_jax.models.base import Model
-from transformers_jax.models.causal import places_of_tokens, reading_of, unattended
+from transformers_jax.models.causal import reading_of, unattended, with_text_positions
 from transformers_jax.nn.loss import (
     IGNORED,
     check_labels,
@@ -135,7 +135,7 @@ def causal_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> 
     """
     require(batch, "input_ids")
     targets = _next_tokens(batch)
-    model, placed = places_of_tokens(model, dict(batch))
+    model, placed = with_text_positions(model, dict(batch))
     if "labels" not in batch and (free := unattended(reading_of(model), placed)) is not None:
         targets = jnp.where(free[:, 1:], targets, IGNORED)
     output = model(**_inputs_of(placed), key=key, output_unembedding=True)

@@ -139,7 +139,7 @@ class ReplacedToken(MaskedLM):
     that of its small model (its base has 1/3).
     """
 
-    head: ClassVar[str] = "pair"
+    head: ClassVar[str] = "replaced_token_detection"
     loss: ClassVar[str] = "replaced_token"
 
     masked: float = 0.85

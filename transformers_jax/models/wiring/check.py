@@ -104,7 +104,7 @@ def _check_target(
     if predicts_ids and labels is not None:
         checks.integers("labels", labels, 2)
         shape, like = np.shape(labels), "labels"
-        if name not in shapes and embed.count_apart is None:
+        if name not in shapes and embed.uncounted_id is None:
             checks.length("labels", shape[1], embed.positions)
     mask = f"{prefix}attention_mask"
     if name in shapes:

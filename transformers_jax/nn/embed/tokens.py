@@ -42,7 +42,7 @@ class TokenEmbedder(Embedder):
 
     def __init__(self, embed: EmbedSpec):
         self.spec = embed
-        self.offset, self.count_apart = embed.offset, embed.padding
+        self.offset, self.uncounted_id = embed.offset, embed.padding
         self.counted, self.blocks = embed.counted, embed.pad_to is not None
         self.tag_arguments = tuple(tag.argument for tag in embed.tags)
         sizes = {"embed": embed.width}
@@ -190,7 +190,7 @@ class TokenEmbedder(Embedder):
         return tags
 
     def _counted(self, ids: Int[Array, "B T"], start: Int[Array, ""] | int) -> Int[Array, "B T"]:
-        """The positions of words that are counted apart from padding; `start` came before."""
+        """The positions of tokens, counted without padding; `start` came before."""
         real = ids != self.spec.padding
         return jnp.where(real, jnp.cumsum(real, axis=1) - 1 + start, -1).astype(jnp.int32)
 
