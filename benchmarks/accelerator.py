@@ -54,11 +54,11 @@ def ours(setting: dict[str, int], steps: int) -> float:
     rates = (training.RATE, *training.BETAS)
     tx = optax.adamw(*rates, weight_decay=training.DECAY, mask=matrices(axes(model)))
     step = make_step(model, causal_lm, tx, clip=training.CLIP, compute_dtype="bfloat16")
-    held = [init_state(model, tx, jax.random.key(0))]
+    state = [init_state(model, tx, jax.random.key(0))]
     batch = {"input_ids": jnp.asarray(training.tokens(setting), jnp.int32)}
 
     def run():
-        held[0], metrics = step(held[0], batch)
+        state[0], metrics = step(state[0], batch)
         return float(metrics["loss"])
 
     return timed(run, steps)

@@ -160,11 +160,11 @@ def load(side: str, name: str, folder: str) -> dict[str, float]:
     watch.start()
     began, used = time.perf_counter(), time.process_time()
     size = run()
-    took = dict(wall=time.perf_counter() - began, cpu=time.process_time() - used)
+    usage = dict(wall=time.perf_counter() - began, cpu=time.process_time() - used)
     watch.stopped.set()
     watch.join()
     memory = dict(peak=status("VmHWM") - before, own=watch.highest - own)
-    return took | memory | dict(parameters=size)
+    return usage | memory | dict(parameters=size)
 
 
 # ---------------------------------------------------------------- both sides
@@ -181,30 +181,30 @@ def measure(name: str, torch_python: str, rounds: int = 3) -> dict[str, Any]:
         size = sum(file.stat().st_size for file in weights)
         for file in weights:
             subprocess.run(["cat", str(file)], stdout=subprocess.DEVNULL, check=True)
-        found: dict[str, list[dict[str, float]]] = {side: [] for side in pythons}
+        results: dict[str, list[dict[str, float]]] = {side: [] for side in pythons}
         for number in range(rounds):
             for side in list(pythons)[:: 1 if number % 2 == 0 else -1]:
                 command = [pythons[side], "-m", "benchmarks.checkpoints", side, name, folder]
                 out = subprocess.run(
                     command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
                 )
-                found[side].append(json.loads(out.stdout.splitlines()[-1]))
-    return summary(found) | {"file": size, "shards": len(weights)}
+                results[side].append(json.loads(out.stdout.splitlines()[-1]))
+    return summary(results) | {"file": size, "shards": len(weights)}
 
 
-def summary(found: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+def summary(runs_by_side: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     """Medians of each side, and PyTorch over ours in each round.
 
     Raises:
         RuntimeError: the sides did not load as many bytes.
     """
     sides = {
-        side: {key: statistics.median(took[key] for took in runs) for key in runs[0]}
-        for side, runs in found.items()
+        side: {key: statistics.median(usage[key] for usage in runs) for key in runs[0]}
+        for side, runs in runs_by_side.items()
     }
     if len({side["parameters"] for side in sides.values()}) > 1:
         raise RuntimeError(f"the sides did not load the same: {sides}")
-    pairs = list(zip(found["PyTorch"], found["ours"]))
+    pairs = list(zip(runs_by_side["PyTorch"], runs_by_side["ours"]))
     ratios = {kind: [theirs[kind] / ours[kind] for theirs, ours in pairs] for kind in TIMES}
     return {"sides": sides, "ratios": ratios}
 

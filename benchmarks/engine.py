@@ -57,7 +57,7 @@ def reading() -> dict[str, dict[str, float]]:
     from transformers_jax.data.stream import Part, Stream
     from transformers_jax.objectives import OBJECTIVES
 
-    tokens, vocabulary, found = text(), words(), {}
+    tokens, vocabulary, speeds = text(), words(), {}
     for rows in ROWS:
         for name, record in OBJECTIVES.items():
             objective = record()
@@ -74,8 +74,8 @@ def reading() -> dict[str, dict[str, float]]:
                     batch[n].size for n in ("input_ids", "decoder_input_ids") if n in batch
                 )
             rate = count * float(np.mean(fills)) / (time.perf_counter() - began)
-            found[f"{rows} {name}"] = {"tokens_per_second": rate, "fill": float(np.mean(fills))}
-    return found
+            speeds[f"{rows} {name}"] = {"tokens_per_second": rate, "fill": float(np.mean(fills))}
+    return speeds
 
 
 def continuing() -> dict[str, float]:
@@ -86,7 +86,7 @@ def continuing() -> dict[str, float]:
     from transformers_jax.objectives import CausalLM
 
     data, tokens, vocabulary = Data(rows="packed", length=LENGTH, batch=BATCH), text(), words()
-    took = {}
+    seconds = {}
     for name, step in (("at step 0", 0), (f"at step {FAR:,}", FAR)):
         part = Part(tokens, data, CausalLM(), vocabulary, 0)
         rows = len(part.rows(0, 0))
@@ -96,8 +96,8 @@ def continuing() -> dict[str, float]:
         part = Part(tokens, data, CausalLM(), vocabulary, 0)
         began = time.perf_counter()
         next(prefetched(Stream([part], [1.0], data), position, lambda _: BATCH, first=step))
-        took[name] = time.perf_counter() - began
-    return took
+        seconds[name] = time.perf_counter() - began
+    return seconds
 
 
 def in_pairs(one: Callable[[], Any], other: Callable[[], Any], rounds: int = ROUNDS) -> float:
@@ -122,7 +122,7 @@ def guards() -> dict[str, float]:
     from benchmarks.cases import training
     from transformers_jax.training.state import init_state, make_step
 
-    found = {}
+    ratios = {}
     for case, repeats in (("train nano", 20), ("train 6x384", 1)):
         setting = training.CASES[case]
         with tempfile.TemporaryDirectory() as folder:
@@ -144,18 +144,18 @@ def guards() -> dict[str, float]:
             return _replace(state, new), {"loss": value}
 
         plain = jax.jit(bare, donate_argnums=0)
-        held = [init_state(model, tx, jax.random.key(0)) for _ in range(2)]
+        states = [init_state(model, tx, jax.random.key(0)) for _ in range(2)]
 
-        def run(which, step, held=held, batch=batch, repeats=repeats):
+        def run(which, step, states=states, batch=batch, repeats=repeats):
             for _ in range(repeats):
-                held[which], metrics = step(held[which], batch)
+                states[which], metrics = step(states[which], batch)
             metrics["loss"].block_until_ready()
 
         one = lambda run=run, guarded=guarded: run(0, guarded)
         other = lambda run=run, plain=plain: run(1, plain)
         one(), other()
-        found[case] = in_pairs(one, other)
-    return found
+        ratios[case] = in_pairs(one, other)
+    return ratios
 
 
 def _replace(state: Any, values: dict[str, Any]) -> Any:

@@ -18,10 +18,10 @@ STATEMENTS = {
 
 def measure(rounds: int = 9) -> dict[str, float]:
     """Median wall seconds of a process that imports and ends, for each statement."""
-    found: dict[str, list[float]] = {name: [] for name in STATEMENTS}
+    durations: dict[str, list[float]] = {name: [] for name in STATEMENTS}
     for _ in range(rounds):
         for name, statement in STATEMENTS.items():
             began = time.perf_counter()
             subprocess.run([sys.executable, "-c", statement], cwd=ROOT, check=True)
-            found[name].append(time.perf_counter() - began)
-    return {name: statistics.median(times) for name, times in found.items()}
+            durations[name].append(time.perf_counter() - began)
+    return {name: statistics.median(times) for name, times in durations.items()}

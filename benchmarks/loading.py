@@ -56,8 +56,8 @@ def load(folder: str, devices: int = 1) -> dict[str, float]:
     before = status("VmRSS")
     model = tj.from_pretrained(folder, mesh=mesh)
     leaves = jax.block_until_ready(jax.tree.leaves(params(model)))
-    taken = sum(shard.data.nbytes for leaf in leaves for shard in leaf.addressable_shards)
-    return {"peak": status("VmHWM") - before, "parameters": taken, "largest": largest}
+    loaded = sum(shard.data.nbytes for leaf in leaves for shard in leaf.addressable_shards)
+    return {"peak": status("VmHWM") - before, "parameters": loaded, "largest": largest}
 
 
 def write(folder: str, shards: str = "50GB", devices: int = 1, **sizes: int) -> None:
@@ -73,7 +73,7 @@ def write(folder: str, shards: str = "50GB", devices: int = 1, **sizes: int) -> 
 
 def measure() -> dict[str, dict[str, float]]:
     """{checkpoint: {"peak", "parameters", "largest", "above": in largest tensors}}."""
-    found = {}
+    results = {}
     for name, setting in CHECKPOINTS.items():
         with tempfile.TemporaryDirectory() as folder:
             code = f"from benchmarks.loading import write; write({folder!r}, **{setting!r})"
@@ -88,10 +88,10 @@ def measure() -> dict[str, dict[str, float]]:
                 capture_output=True,
                 text=True,
             )
-        took = json.loads(out.stdout.splitlines()[-1])
-        took["above"] = (took["peak"] - took["parameters"]) / took["largest"]
-        found[name] = took
-    return found
+        usage = json.loads(out.stdout.splitlines()[-1])
+        usage["above"] = (usage["peak"] - usage["parameters"]) / usage["largest"]
+        results[name] = usage
+    return results
 
 
 if __name__ == "__main__":

@@ -65,22 +65,22 @@ def text(results: dict[str, Any], order: list[str]) -> str:
         parts.append(checkpoints({case: results[case]["all cores"] for case in loaded}))
     for name, section in SECTIONS.items():
         if name in results:
-            found = results[name]["all cores"]
-            parts.append(section(found["figures"]) + f"\n\n({stamp(found)})\n")
+            result = results[name]["all cores"]
+            parts.append(section(result["figures"]) + f"\n\n({stamp(result)})\n")
     return "\n".join(parts) + BEHIND + ACCELERATOR
 
 
 def about(results: dict[str, Any]) -> str:
     """Machine and versions of the newest case."""
-    every = [found for kinds in results.values() for found in kinds.values()]
-    newest = max(every, key=lambda found: found["when"])["about"]
+    every = [result for kinds in results.values() for result in kinds.values()]
+    newest = max(every, key=lambda result: result["when"])["about"]
     listed = ", ".join(f"{name} {value}" for name, value in newest.items() if name != "machine")
     return f"Machine: {newest['machine']}. Versions: {listed}.\n"
 
 
-def stamp(found: dict[str, Any]) -> str:
+def stamp(result: dict[str, Any]) -> str:
     """When it was measured, and how busy the machine was before."""
-    return f"{found['when']} UTC, load {found['load']:.1f}"
+    return f"{result['when']} UTC, load {result['load']:.1f}"
 
 
 def table(results: dict[str, Any], cases: list[str]) -> str:
@@ -93,8 +93,8 @@ def table(results: dict[str, Any], cases: list[str]) -> str:
     notes = {}
     for case in cases:
         kinds = results[case]
-        whole, alone = kinds.get("all cores"), kinds.get("one core")
-        shown = whole or alone
+        all_cores, one_core = kinds.get("all cores"), kinds.get("one core")
+        shown = all_cores or one_core
         figures = shown["figures"]
         rates, best = figures["rates"], figures["best"]
         sides = ", ".join(
@@ -103,15 +103,15 @@ def table(results: dict[str, Any], cases: list[str]) -> str:
             if side != "ours"
         )
         lines.append(
-            f"| {case} | {number(rates['ours'])} {figures['unit']} | {sides} | {in_pairs(whole)} "
-            f"| {on_one_core(alone)} | {memory(figures)} | {figures['difference']:.0e} "
-            f"| {stamp(shown)} |"
+            f"| {case} | {number(rates['ours'])} {figures['unit']} | {sides} "
+            f"| {in_pairs(all_cores)} | {on_one_core(one_core)} | {memory(figures)} "
+            f"| {figures['difference']:.0e} | {stamp(shown)} |"
         )
         notes |= {f"- {case}, {side}: {why}": None for side, why in figures["failed"].items()}
     return "\n".join(lines) + "\n" + ("\nDid not run:\n\n" + "\n".join(notes) if notes else "")
 
 
-ALONE = "PyTorch did not run"
+NO_PYTORCH = "PyTorch did not run"
 
 
 def memory(figures: dict[str, Any]) -> str:
@@ -127,22 +127,22 @@ def number(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
-def in_pairs(found: dict[str, Any] | None) -> str:
+def in_pairs(result: dict[str, Any] | None) -> str:
     """The ratio of wall times."""
-    if found is None:
+    if result is None:
         return "not measured"
-    if found["figures"]["best"] is None:
-        return ALONE
-    pairs = found["figures"]["ratios"][found["figures"]["best"]]
+    if result["figures"]["best"] is None:
+        return NO_PYTORCH
+    pairs = result["figures"]["ratios"][result["figures"]["best"]]
     return f"**{statistics.median(pairs):.2f}** ({min(pairs):.2f}-{max(pairs):.2f})"
 
 
-def on_one_core(found: dict[str, Any] | None) -> str:
+def on_one_core(result: dict[str, Any] | None) -> str:
     """The ratio of CPU times to the side that takes the least."""
-    if found is None:
+    if result is None:
         return "not measured"
-    theirs = [ratio for side, ratio in found["figures"]["cpu"].items() if side != "ours"]
-    return f"**{min(theirs):.2f}**" if theirs else ALONE
+    theirs = [ratio for side, ratio in result["figures"]["cpu"].items() if side != "ours"]
+    return f"**{min(theirs):.2f}**" if theirs else NO_PYTORCH
 
 
 def starts(figures: dict[str, dict[str, float]]) -> str:
@@ -169,9 +169,11 @@ def loads(figures: dict[str, dict[str, float]]) -> str:
         "| checkpoint | parameters | largest tensor | peak growth | above parameters |",
         "|---|---|---|---|---|",
     ]
-    for name, took in figures.items():
-        sizes = " | ".join(f"{took[n] / 2**20:,.0f} MiB" for n in ("parameters", "largest", "peak"))
-        lines.append(f"| {name} | {sizes} | **{took['above']:.2f}** |")
+    for name, usage in figures.items():
+        sizes = " | ".join(
+            f"{usage[n] / 2**20:,.0f} MiB" for n in ("parameters", "largest", "peak")
+        )
+        lines.append(f"| {name} | {sizes} | **{usage['above']:.2f}** |")
     return "\n".join(lines)
 
 
@@ -187,9 +189,9 @@ def checkpoints(results: dict[str, Any]) -> str:
         "| measured |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for case, found in results.items():
-        figures, sides = found["figures"], found["figures"]["sides"]
-        took = " | ".join(
+    for case, result in results.items():
+        figures, sides = result["figures"], result["figures"]["sides"]
+        seconds = " | ".join(
             f"{side['wall']:.2f} s ({side['cpu']:.2f} s CPU)" for side in sides.values()
         )
         ratios = " | ".join(
@@ -202,7 +204,7 @@ def checkpoints(results: dict[str, Any]) -> str:
         )
         file = f"{figures['file'] / 2**20:,.0f} MiB in {figures['shards']}"
         name = case.removeprefix("load ")
-        lines.append(f"| {name} | {file} | {took} | {ratios} | {memory} | {stamp(found)} |")
+        lines.append(f"| {name} | {file} | {seconds} | {ratios} | {memory} | {stamp(result)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -229,13 +231,13 @@ def engines(figures: dict[str, Any]) -> str:
         "| rows and objective | tokens/s | fill |",
         "|---|---|---|",
     ]
-    for name, found in figures["reading"].items():
-        lines.append(f"| {name} | {number(found['tokens_per_second'])} | {found['fill']:.3f} |")
+    for name, speed in figures["reading"].items():
+        lines.append(f"| {name} | {number(speed['tokens_per_second'])} | {speed['fill']:.3f} |")
     lines += ["", "| | |", "|---|---|"]
-    for name, took in figures["continuing"].items():
-        lines.append(f"| first packed batch, continued {name} | {took * 1000:.0f} ms |")
-    for name, took in figures["saving"].items():
-        lines.append(f"| a save of GPT-2 124M with Adam: {name} | {took:.2f} s |")
+    for name, seconds in figures["continuing"].items():
+        lines.append(f"| first packed batch, continued {name} | {seconds * 1000:.0f} ms |")
+    for name, seconds in figures["saving"].items():
+        lines.append(f"| a save of GPT-2 124M with Adam: {name} | {seconds:.2f} s |")
     for name, ratio in figures["guards"].items():
         lines.append(f"| step with checks over step without, {name} | **{ratio:.3f}** |")
     return "\n".join(lines)

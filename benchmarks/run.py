@@ -77,11 +77,11 @@ def main(arguments: list[str]) -> None:
     known = [*all_cases(), *WHOLE]
     chosen: list[str] = []
     for name in options.cases:
-        found = [case for case in known if f"{case} ".startswith(f"{name} ")]
-        if not found:
+        matches = [case for case in known if f"{case} ".startswith(f"{name} ")]
+        if not matches:
             parser.error(f"no case {name!r}; there are {', '.join(known)}")
-        chosen += [name] if name in found else found
-    kept = HERE / "results.json"
+        chosen += [name] if name in matches else matches
+    results_file = HERE / "results.json"
     about = {
         "machine": machine(),
         "python": platform.python_version(),
@@ -93,10 +93,10 @@ def main(arguments: list[str]) -> None:
         figures = measured(case, options)
         when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M")
         kind = "one core" if options.one_core and case not in WHOLE else "all cores"
-        found = {"figures": figures, "when": when, "load": busy, "about": about}
-        results = json.loads(kept.read_text()) if kept.exists() else {}
-        results.setdefault(case, {})[kind] = found
-        kept.write_text(json.dumps(results, indent=1) + "\n")
+        entry = {"figures": figures, "when": when, "load": busy, "about": about}
+        results = json.loads(results_file.read_text()) if results_file.exists() else {}
+        results.setdefault(case, {})[kind] = entry
+        results_file.write_text(json.dumps(results, indent=1) + "\n")
         (HERE / "RESULTS.md").write_text(report.text(results, known))
         print(case, json.dumps(figures), flush=True)
 

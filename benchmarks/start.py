@@ -49,16 +49,16 @@ def seconds_to_first_step(python: str, side: str, folder: str, cache: str) -> fl
         text=True,
     )
     line = process.stdout.readline()
-    took = time.perf_counter() - began
+    seconds = time.perf_counter() - began
     process.communicate()
     if not line.strip():
         raise RuntimeError(f"{side} did no step")
-    return took
+    return seconds
 
 
 def measure(torch_python: str, rounds: int = 5) -> dict[str, dict[str, float]]:
     """{"cold": {side: median seconds}, "second": ...}."""
-    found: dict[str, dict[str, list[float]]] = {"cold": {}, "second": {}}
+    durations: dict[str, dict[str, list[float]]] = {"cold": {}, "second": {}}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "benchmarks.worker", CASE, "prepare", folder]
         subprocess.run(command, cwd=ROOT, check=True)
@@ -67,11 +67,11 @@ def measure(torch_python: str, rounds: int = 5) -> dict[str, dict[str, float]]:
                 python = sys.executable if side == "ours" else torch_python
                 with tempfile.TemporaryDirectory() as cache:
                     for kind in ("cold", "second"):
-                        took = seconds_to_first_step(python, side, folder, cache)
-                        found[kind].setdefault(side, []).append(took)
+                        seconds = seconds_to_first_step(python, side, folder, cache)
+                        durations[kind].setdefault(side, []).append(seconds)
     return {
         kind: {side: statistics.median(times) for side, times in sides.items()}
-        for kind, sides in found.items()
+        for kind, sides in durations.items()
     }
 
 

@@ -45,7 +45,7 @@ class Life:
     code: int
     seconds: float
     """from what was done to it until it was gone"""
-    said: str
+    output: str
 
     @property
     def replayed(self) -> int:
@@ -96,9 +96,9 @@ class Survival:
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
             "TRANSFORMERS_JAX_CACHE": str(self.cache),
         }
-        with log.open("w") as said:
+        with log.open("w") as output:
             process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=said, stderr=subprocess.STDOUT
+                command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
             )
             try:
                 do(process, self)
@@ -108,17 +108,17 @@ class Survival:
                 process.kill()
                 process.wait()
         seconds, words = time.monotonic() - done, log.read_text()
-        found = re.search(r"continuing from step (\d+)", words)
+        continued = re.search(r"continuing from step (\d+)", words)
         losses = self.losses()
         life = Life(
             how=how,
-            began=int(found.group(1)) if found else 0,
+            began=int(continued.group(1)) if continued else 0,
             newest=newest,
             reached=max(losses, default=0),
             left=self.newest(),
             code=code,
             seconds=seconds,
-            said=words,
+            output=words,
         )
         if self.expected:
             mine = {step: loss for step, loss in losses.items() if step > life.began}
@@ -129,15 +129,15 @@ class Survival:
 
     def losses(self) -> dict[int, str]:
         """{step: bits of the loss} of what has been logged; a line that was cut off is not."""
-        file, found = self.out / "metrics.jsonl", {}
+        file, losses = self.out / "metrics.jsonl", {}
         for line in file.read_text().splitlines() if file.exists() else ():
             try:
                 values = json.loads(line)
             except json.JSONDecodeError:
                 continue
             if "loss_hex" in values:
-                found[values["step"]] = values["loss_hex"]
-        return found
+                losses[values["step"]] = values["loss_hex"]
+        return losses
 
     def checkpoints(self) -> list[int]:
         """The steps that are complete."""
@@ -217,20 +217,22 @@ def kill_often(run: Survival, kills: int, until: int, seed: int = 0) -> None:
 
 def problems(run: Survival, whole: Survival) -> list[str]:
     """What was promised and not kept."""
-    found = [f"step {step} has other bits" for step in run.wrong]
+    failures = [f"step {step} has other bits" for step in run.wrong]
     for number, life in enumerate(run.lives, 1):
         if life.began != life.newest:
-            found.append(f"life {number} continued from {life.began}, complete was {life.newest}")
+            failures.append(
+                f"life {number} continued from {life.began}, complete was {life.newest}"
+            )
         # what is in writing when it dies is not complete: the interval, and the one in flight
         if life.how == "SIGKILL" and life.replayed > 2 * run.every:
-            found.append(f"life {number} has lost {life.replayed} steps")
+            failures.append(f"life {number} has lost {life.replayed} steps")
         if life.how in ("SIGTERM", "SIGINT") and life.replayed:
-            found.append(f"life {number} was asked to stop and has lost {life.replayed} steps")
+            failures.append(f"life {number} was asked to stop and has lost {life.replayed} steps")
     if run.losses() != whole.losses():
-        found.append("metrics.jsonl has not every step once, as it was")
+        failures.append("metrics.jsonl has not every step once, as it was")
     if run.checksums(run.steps) != whole.checksums(run.steps):
-        found.append("the last checkpoints differ")
-    return found
+        failures.append("the last checkpoints differ")
+    return failures
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -242,12 +244,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     steps = 5 * (options.kills + 8)
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        text = write_text(place / "text.txt")
-        whole = Survival(place / "whole", text, steps, options.save_every, place / "cache")
+        root = Path(folder)
+        text = write_text(root / "text.txt")
+        whole = Survival(root / "whole", text, steps, options.save_every, root / "cache")
         whole.live("left alone", leave_alone)
         run = Survival(
-            place / "run", text, steps, options.save_every, place / "cache", whole.losses()
+            root / "run", text, steps, options.save_every, root / "cache", whole.losses()
         )
         kill_often(run, options.kills, steps - 40, options.seed)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -74,7 +74,7 @@ class Worker:
             preexec_fn=None if cores is None else lambda: limit(cores),
         )
 
-    def hear(self) -> dict[str, Any]:
+    def next_answer(self) -> dict[str, Any]:
         """The next answer.
 
         Raises:
@@ -92,7 +92,7 @@ class Worker:
         """The times of some runs."""
         self.process.stdin.write(f"{seconds}\n")
         self.process.stdin.flush()
-        return self.hear()
+        return self.next_answer()
 
     def stop(self) -> None:
         """Ends the process."""
@@ -123,7 +123,7 @@ def run(
             python = sys.executable if side == "ours" else torch_python
             worker = Worker(python, case, side, folder, cores)
             try:
-                ready = worker.hear()
+                ready = worker.next_answer()
             except RuntimeError as error:
                 result.failed[side] = str(error)
                 continue
@@ -140,12 +140,12 @@ def run(
     if "ours" not in times:
         raise RuntimeError(f"{case}: our side failed: {result.failed['ours']}")
     middle = {
-        side: [[statistics.median(r[kind]) for kind in ("wall", "cpu")] for r in found]
-        for side, found in times.items()
+        side: [[statistics.median(r[kind]) for kind in ("wall", "cpu")] for r in runs]
+        for side, runs in times.items()
     }
-    for side, found in middle.items():
-        result.rates[side] = work / statistics.median(wall for wall, _ in found)
-        pairs = list(zip(found, middle["ours"]))
+    for side, medians in middle.items():
+        result.rates[side] = work / statistics.median(wall for wall, _ in medians)
+        pairs = list(zip(medians, middle["ours"]))
         result.ratios[side] = [theirs[0] / ours[0] for theirs, ours in pairs]
         result.memory[side] = max(r["memory"][-1] for r in times[side])
         result.cpu[side] = statistics.median(theirs[1] / ours[1] for theirs, ours in pairs)

@@ -42,11 +42,11 @@ def main(case: str, side: str, folder: str) -> None:
         if hasattr(module, "prepare"):
             module.prepare(setting, folder)
         return
-    made = module.SIDES[side](setting, folder)
-    ready = {"answer": made.answer, "work": made.work}
+    prepared = module.SIDES[side](setting, folder)
+    ready = {"answer": prepared.answer, "work": prepared.work}
     print(json.dumps(ready | {"ready": time.perf_counter() - began}), file=out, flush=True)
     for line in sys.stdin:
-        print(json.dumps(measure(made.run, float(line))), file=out, flush=True)
+        print(json.dumps(measure(prepared.run, float(line))), file=out, flush=True)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def build(config, head="causal_lm", **options):
     return tj.from_config(config, head=head, key=KEY, **options)
 
 
-def found(error, pattern):
+def advice_in(error, pattern):
     """What an error says to type, by a pattern with one group."""
     match = re.search(pattern, str(error))
     assert match, f"{pattern!r} is not in: {error}"
@@ -47,7 +47,7 @@ def found(error, pattern):
 
 def typed(error, pattern, **names):
     """The value of what an error says to type."""
-    return eval(found(error, pattern), {**WORDS, **names})
+    return eval(advice_in(error, pattern), {**WORDS, **names})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Advice:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def folders(tmp_path_factory):
     """Models, and a directory with one."""
 
     class Made:
@@ -75,7 +75,7 @@ def made(tmp_path_factory):
 
 def misspelt(call):
     """A call with a name that is told right: `call(wrong or right)`."""
-    return lambda m, error: call(m, found(error, r"did you mean '(\w+)'"))
+    return lambda m, error: call(m, advice_in(error, r"did you mean '(\w+)'"))
 
 
 def with_field(m, name):
@@ -107,7 +107,7 @@ ADVICE = {
     ),
     "a width that heads do not divide": Advice(
         lambda m: GPT2.replace(n_embd=26).spec(),
-        lambda m, e: GPT2.replace(n_embd=int(found(e, r"the nearest are .*?(\d+)$"))).spec(),
+        lambda m, e: GPT2.replace(n_embd=int(advice_in(e, r"the nearest are .*?(\d+)$"))).spec(),
     ),
     "a config of another family": Advice(
         lambda m: tj.GPT2Config.from_pretrained(m.folder),
@@ -146,7 +146,7 @@ ADVICE = {
     ),
     "masks of stacks that are not there": Advice(
         lambda m: build(BART, "seq2seq_lm", mask={"encodr": FULL}),
-        lambda m, e: build(BART, "seq2seq_lm", mask={found(e, r"\{'(\w+)': \.\.\."): FULL}),
+        lambda m, e: build(BART, "seq2seq_lm", mask={advice_in(e, r"\{'(\w+)': \.\.\."): FULL}),
     ),
     "pairs that nobody reads": Advice(
         lambda m: m.gpt2(IDS, pairs={"near": np.ones((1, 4, 4), bool)}),
@@ -208,7 +208,7 @@ ADVICE = {
     "more text than positions": Advice(
         lambda m: tj.generate(m.gpt2, IDS, max_new_tokens=40),
         lambda m, e: tj.generate(
-            m.gpt2, IDS, max_new_tokens=int(found(e, r"pass max_new_tokens=(\d+)"))
+            m.gpt2, IDS, max_new_tokens=int(advice_in(e, r"pass max_new_tokens=(\d+)"))
         ),
     ),
     "a head that writes nothing": Advice(
@@ -232,17 +232,17 @@ ADVICE = {
     "decoder inputs that cannot be made": Advice(
         lambda m: build(BART.replace(decoder_start_token_id=None), "seq2seq_lm")(IDS),
         lambda m, e: build(BART.replace(decoder_start_token_id=None), "seq2seq_lm")(
-            IDS, **{found(e, r"give (decoder_input_ids)$"): IDS}
+            IDS, **{advice_in(e, r"give (decoder_input_ids)$"): IDS}
         ),
     ),
     "no input": Advice(
         lambda m: m.gpt2(),
-        lambda m, e: m.gpt2(**{found(e, r"give (input_ids) or"): IDS}),
+        lambda m, e: m.gpt2(**{advice_in(e, r"give (input_ids) or"): IDS}),
     ),
     "a question without separators": Advice(
         lambda m: build(LONG, "question_answering")(IDS),
         lambda m, e: build(LONG, "question_answering")(
-            IDS, **{found(e, r"give (global_attention_mask)$"): np.array([[1, 0, 0, 0]])}
+            IDS, **{advice_in(e, r"give (global_attention_mask)$"): np.array([[1, 0, 0, 0]])}
         ),
     ),
     "vectors of a decoder": Advice(
@@ -258,13 +258,14 @@ ADVICE = {
     "names of labels that contradict their number": Advice(
         lambda m: GPT2.replace(num_labels=2, id2label={"0": "a", "1": "b", "2": "c"}),
         lambda m, e: GPT2.replace(
-            num_labels=int(found(e, r"but (\d+) labels")), id2label={"0": "a", "1": "b", "2": "c"}
+            num_labels=int(advice_in(e, r"but (\d+) labels")),
+            id2label={"0": "a", "1": "b", "2": "c"},
         ),
     ),
     "torch_dtype": Advice(
         lambda m: tj.from_pretrained(m.folder, torch_dtype="bfloat16"),
         lambda m, e: tj.from_pretrained(
-            m.folder, **{found(e, r"that is (dtype)= here"): "bfloat16"}
+            m.folder, **{advice_in(e, r"that is (dtype)= here"): "bfloat16"}
         ),
     ),
     "device_map": Advice(
@@ -291,16 +292,18 @@ ADVICE = {
 
 
 @pytest.mark.parametrize("name", ADVICE)
-def test_what_an_error_says_to_do_works(name, made):
+def test_the_advice_of_an_error_works(name, folders):
     each = ADVICE[name]
     with pytest.raises(each.kinds) as error:
-        each.mistake(made)
-    each.follow(made, error.value)
+        each.mistake(folders)
+    each.follow(folders, error.value)
 
 
-def test_no_sentence_names_what_there_is_not():
-    found = {place: bad for place, text in advice.sentences() if (bad := advice.wrong(text))}
-    assert not found
+def test_messages_only_name_what_exists():
+    wrong_names = {
+        source: bad for source, text in advice.sentences() if (bad := advice.wrong(text))
+    }
+    assert not wrong_names
     calls = [text for _, text in advice.sentences() if "tj." in text or "--" in text]
     assert len(calls) > 50
 
@@ -314,20 +317,20 @@ def test_no_sentence_names_what_there_is_not():
         "tj.from_pretrained(path, hed='x')",
     ],
 )
-def test_a_sentence_that_names_something_else_is_found(text):
+def test_a_message_that_names_something_missing_is_detected(text):
     assert advice.wrong(text)  # the control
 
 
-def test_what_the_console_says_to_do_works(made, tmp_path, capsys):
+def test_the_advice_of_the_command_line_works(folders, tmp_path, capsys):
     from transformers_jax.cli import main
 
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").write_text("")
-    convert = ["convert", str(made.folder), str(tmp_path / "there")]
+    convert = ["convert", str(folders.folder), str(tmp_path / "there")]
     assert main(convert) != 0
-    assert main([*convert, found(capsys.readouterr().err, r"or (--overwrite)")]) == 0
+    assert main([*convert, advice_in(capsys.readouterr().err, r"or (--overwrite)")]) == 0
     config = tmp_path / "config.json"
     config.write_text(json.dumps({**GPT2.to_dict(), "floor": 1}))
     assert main(["inspect", str(config)]) != 0
-    flag, key = found(capsys.readouterr().err, r"or (--ignore \w+)").split()
+    flag, key = advice_in(capsys.readouterr().err, r"or (--ignore \w+)").split()
     assert main(["inspect", str(config), flag, key]) == 0

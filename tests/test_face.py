@@ -113,12 +113,12 @@ IDS = np.array([[3, 4, 5], [6, 7, 8]])
         (dict(input_ids=IDS, tags={"document": IDS}), "read by no mask of this model"),
     ],
 )
-def test_wrong_inputs_are_told_their_place(gpt2, inputs, words):
+def test_an_error_about_inputs_names_the_wrong_element(gpt2, inputs, words):
     with pytest.raises(ValueError, match=words):
         gpt2(**inputs)
 
 
-def test_wrong_names_of_inputs_are_told_the_nearest(gpt2):
+def test_unknown_names_of_inputs_are_reported_with_the_nearest_name(gpt2):
     with pytest.raises(TypeError, match="'atention_mask'; did you mean 'attention_mask'"):
         gpt2(input_ids=IDS, atention_mask=IDS > 0)
 
@@ -228,7 +228,7 @@ def broken(tensors):
     return tensors
 
 
-def test_all_that_is_wrong_with_a_file_is_told_at_once(copy):
+def test_all_errors_of_a_file_are_reported_at_once(copy):
     folder = copy("gpt2", tensors=broken)
     with pytest.raises(ValueError) as error:  # noqa: PT011 - each part is looked for below
         tj.from_pretrained(folder)
@@ -236,7 +236,7 @@ def test_all_that_is_wrong_with_a_file_is_told_at_once(copy):
         assert words in str(error.value)
 
 
-def test_tables_that_are_stored_apart_stay_apart(copy):
+def test_tables_that_are_stored_separately_stay_separate(copy):
     changed = lambda t: {**t, "encoder.embed_tokens.weight": t["shared.weight"] + 1}
     one = tj.from_pretrained(CASES / "t5-v1.0").parameter_count
     two = tj.from_pretrained(copy("t5-v1.0", tensors=changed)).parameter_count
@@ -295,7 +295,7 @@ def test_auto_classes_of_images_and_audio_are_heads():
     assert tower.config.model_type == "clip_vision_model"
 
 
-def test_dtypes_are_as_asked_and_auto_is_as_stored(tmp_path):
+def test_dtypes_are_as_requested_and_auto_is_as_stored(tmp_path):
     half = tj.from_pretrained(CASES / "gpt2-base", dtype="bfloat16")
     half.save_pretrained(tmp_path)
     leaves = lambda model: {leaf.dtype.name for leaf in jax.tree.leaves(tj.functional(model)[1])}

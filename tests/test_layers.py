@@ -57,18 +57,18 @@ MODULES = {module_of(path) for path in FILES}
 def imports(text):
     """Modules of the package that a file names in an import: at its head, in a function, for type
     checking, or by `importlib`."""
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            modules.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found.update(names & MODULES)
+            modules.update(names & MODULES)
             if names - MODULES:
-                found.add(node.module)
+                modules.add(node.module)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            found.update(ast.literal_eval(x) for x in node.args if isinstance(x, ast.Constant))
-    return {name for name in found if name.split(".")[0] == "transformers_jax"}
+            modules.update(ast.literal_eval(x) for x in node.args if isinstance(x, ast.Constant))
+    return {name for name in modules if name.split(".")[0] == "transformers_jax"}
 
 
 def hidden(text):
@@ -111,15 +111,15 @@ def test_a_file_imports_from_below_only(path):
 
 def test_there_are_no_cycles():
     edges = {module_of(path): edges_of(path) for path in FILES}
-    seen, done = [], set()
+    path, done = [], set()
 
     def walk(name):
-        assert name not in seen, " -> ".join([*seen[seen.index(name) :], name])
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
         if name not in done:
-            seen.append(name)
+            path.append(name)
             for target in edges[name]:
                 walk(target)
-            done.add(seen.pop())
+            done.add(path.pop())
 
     for name in edges:
         walk(name)
@@ -137,7 +137,7 @@ BY_NAME = {  # imports of a computed name: those of families, by the table of th
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
-def test_no_import_is_hidden(path):
+def test_no_import_is_dynamic(path):
     if path.as_posix() not in BY_NAME:
         assert not hidden((PACKAGE / path).read_text())
 
@@ -150,7 +150,7 @@ def test_no_import_is_hidden(path):
         "f = lambda: importlib.import_module('transformers_jax.models.base')\n",
     ],
 )
-def test_an_import_from_above_is_seen_wherever_it_stands(text):
+def test_an_import_from_above_is_detected_wherever_it_is(text):
     assert layer("transformers_jax.models") > layer("graph.mask")
     assert imports(text) == {"transformers_jax.models.base"}
 
@@ -166,6 +166,6 @@ def test_an_import_from_above_is_seen_wherever_it_stands(text):
         "load = importlib.import_module\n",
     ],
 )
-def test_an_import_that_hides_its_name_is_seen(text):
+def test_a_dynamic_import_is_detected(text):
     assert hidden(text)
     assert not hidden("importlib.import_module('tensorboardX.proto')\nimport jax\n")

@@ -50,7 +50,7 @@ def model():
         (lambda m, p: tj.init_cache(m, 1, 0), "init_cache: length=0: expected a whole number"),
     ],
 )
-def test_a_mistaken_call_is_told_what_to_type(model, call, words):
+def test_an_error_about_a_call_says_what_to_type(model, call, words):
     with pytest.raises((TypeError, ValueError), match=words):
         call(model, tj.functional(model)[1])
 
@@ -82,7 +82,7 @@ def test_a_mistaken_call_is_told_what_to_type(model, call, words):
         (lambda: tj.from_pretraned, "did you mean 'from_pretrained'"),
     ],
 )
-def test_a_mistaken_setting_is_told_what_to_type(make, words):
+def test_an_error_about_a_setting_says_what_to_type(make, words):
     with pytest.raises((TypeError, ValueError, AttributeError), match=words):
         make()
 
@@ -96,7 +96,7 @@ def test_configs_are_read_and_written_by_their_own_class(tmp_path):
         tj.BertConfig.from_pretrained(tmp_path / "new")
 
 
-def test_names_of_labels_are_kept_and_may_not_contradict():
+def test_names_of_labels_are_saved_and_may_not_contradict():
     named = SMALL.replace(num_labels=2, id2label={0: "no", 1: "yes"})
     assert (named.num_labels, dict(named.id2label)) == (2, {"0": "no", "1": "yes"})
     assert SMALL.replace(label2id={"no": 0, "yes": 1}) == named
@@ -109,7 +109,7 @@ def test_names_of_labels_are_kept_and_may_not_contradict():
             SMALL.replace(**changes)
 
 
-def test_an_output_is_read_by_place_too_and_tells_how_to_ask_for_more():
+def test_an_output_can_be_indexed_and_says_how_to_request_more():
     out = Output(loss=None, logits=1, hidden_states=(2, 3))
     assert (out[0], out[-1], out[:1], out.to_tuple()) == (1, (2, 3), (1,), (1, (2, 3)))
     assert "logits" in out
@@ -125,13 +125,13 @@ def test_an_output_is_read_by_place_too_and_tells_how_to_ask_for_more():
             out[name]
 
 
-def test_what_pytorch_users_type_is_understood(model):
+def test_calls_of_pytorch_users_are_understood(model):
     assert model.eval() is model
     ids = model.generate(IDS, max_new_tokens=0)
     assert np.array_equal(ids, IDS)
 
 
-def test_a_decoder_s_head_on_an_encoder_writes_nothing_and_scores_nothing():
+def test_a_decoder_head_on_an_encoder_neither_generates_nor_scores():
     sizes = dict(vocab_size=32, hidden_size=24, num_hidden_layers=1, num_attention_heads=4)
     config = tj.BertConfig(**sizes, intermediate_size=16, max_position_embeddings=16)
     build = lambda **options: tj.from_config(
@@ -150,11 +150,11 @@ ROW = np.array([[3, 4, 5, 6, 7]])
 PACKED = np.array([[0, 1, 2, 0, 1]])
 
 
-def test_packed_rows_are_told_by_their_positions_and_how_to_keep_them_apart(model):
-    told = r"position_ids: positions start anew at \[0, 3\].*mask=tj.OWN & tj.Same\('document'\)"
-    for given in (dict(position_ids=PACKED), dict(position_ids=PACKED + [[2, 2, 2, 0, 0]])):
-        with pytest.raises(ValueError, match=told):
-            model(ROW, **given)
+def test_packed_positions_without_a_mask_are_refused_with_the_mask_to_use(model):
+    message = r"position_ids: positions start anew at \[0, 3\].*mask=tj.OWN & tj.Same\('document'\)"
+    for arguments in (dict(position_ids=PACKED), dict(position_ids=PACKED + [[2, 2, 2, 0, 0]])):
+        with pytest.raises(ValueError, match=message):
+            model(ROW, **arguments)
     with pytest.raises(ValueError, match=r"tags\['position'\]: positions start anew"):
         model(ROW, tags={"position": PACKED})
     with pytest.raises(ValueError, match="positions start anew"):  # closed over, inside of a trace
@@ -187,7 +187,7 @@ def test_packed_rows_are_told_by_their_positions_and_how_to_keep_them_apart(mode
         ([[0, 0, 0, 0, 0]], None),
     ],
 )
-def test_positions_that_tell_of_no_packing_are_taken(model, positions, mask):
+def test_positions_without_packing_are_accepted(model, positions, mask):
     logits = model(ROW, position_ids=positions, attention_mask=mask).logits
     assert np.isfinite(logits).all()
 
@@ -204,7 +204,7 @@ def test_an_additive_mask_is_never_read_as_one_of_tokens(model):
         np.testing.assert_allclose(padded[:, :3], short, atol=1e-6)
 
 
-def test_a_batch_is_checked_without_a_call_as_far_as_it_is_at_hand(model):
+def test_a_batch_is_checked_without_a_call_as_far_as_values_are_known(model):
     model.check_batch({"input_ids": ROW, "labels": None, "key": jax.random.key(0)})
     far = {"input_ids": ROW + 30}
     for batch, words in (
@@ -224,7 +224,7 @@ def test_a_batch_is_checked_without_a_call_as_far_as_it_is_at_hand(model):
 # ---------------------------------------------------------------- training
 
 
-def test_a_mistaken_step_is_told_what_to_type(model):
+def test_an_error_about_a_training_step_says_what_to_type(model):
     params, optimizer = tj.functional(model)[1], optax.sgd(0.1)
     state = jax.eval_shape(lambda key: tj.init_state(model, optimizer, key), jax.random.key(0))
     step = tj.make_step(model, tj.supervised, optimizer)

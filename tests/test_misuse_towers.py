@@ -43,7 +43,7 @@ def pair():
         ),
     ],
 )
-def test_sides_that_do_not_fit_are_told_apart(pair, inputs, words):
+def test_each_side_has_errors_of_its_own(pair, inputs, words):
     with pytest.raises(ValueError, match=words):
         pair(**inputs)
 
@@ -66,8 +66,8 @@ def test_sides_that_do_not_fit_are_told_apart(pair, inputs, words):
 def test_forced_tokens_are_words_of_the_model(pair, options, words):
     with pytest.raises((TypeError, ValueError), match=words):
         pair.generate(IDS, max_new_tokens=2, **options)
-    asked = dict(decoder_start_token_id=31, forced_bos_token_id=0, max_new_tokens=0)
-    assert pair.generate(IDS, **asked).tolist() == [[31]]
+    call_options = dict(decoder_start_token_id=31, forced_bos_token_id=0, max_new_tokens=0)
+    assert pair.generate(IDS, **call_options).tolist() == [[31]]
 
 
 # ---------------------------------------------------------------- images and audio
@@ -103,12 +103,12 @@ WRONG_CALLS = [
 
 
 @pytest.mark.parametrize(("case", "inputs", "words"), WRONG_CALLS)
-def test_wrong_images_and_audio_are_told_what_is_expected(case, inputs, words):
+def test_errors_about_images_and_audio_say_what_is_expected(case, inputs, words):
     with pytest.raises((ValueError, TypeError), match=words):
         tj.from_pretrained(CASES / case)(**inputs)
 
 
-def test_text_is_written_of_audio_alone():
+def test_text_is_generated_from_audio_only():
     model = tj.from_pretrained(CASES / "whisper")
     with pytest.raises(ValueError, match="input_features"):
         model.generate(max_new_tokens=2)

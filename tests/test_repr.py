@@ -14,7 +14,7 @@ SIZES = dict(
 )
 
 
-def test_a_model_says_family_head_sizes_dtypes_masks_and_places():
+def test_the_repr_of_a_model_shows_family_head_sizes_dtypes_masks_and_devices():
     config = tj.BertConfig(**SIZES, is_decoder=True)
     model = tj.from_config(
         config, head="causal_lm", key=jax.random.key(0), dtype="bfloat16", compute_dtype="float32",
@@ -55,14 +55,14 @@ def test_every_kind_of_model_fits_a_screen_without_arrays_and_traced(config):
     assert lines[-1] == "  arrays: none: shapes only"
     assert len(lines) <= 12
     assert max(map(len, lines)) <= 100
-    seen = []
+    reprs = []
     values = tj.functional(model)[1]
-    jax.eval_shape(lambda values: seen.append(repr(tj.bind(model, values))), values)
-    assert seen[0].splitlines()[:-1] == lines[:-1]
-    assert seen[0].endswith("arrays: traced")
+    jax.eval_shape(lambda values: reprs.append(repr(tj.bind(model, values))), values)
+    assert reprs[0].splitlines()[:-1] == lines[:-1]
+    assert reprs[0].endswith("arrays: traced")
 
 
-def test_a_config_says_what_is_not_as_usual_and_is_read_back_from_it():
+def test_the_repr_of_a_config_shows_non_defaults_and_evaluates_to_it():
     config = tj.BertConfig(**SIZES, id2label={0: "no", 1: "yes"})
     text = repr(config)
     assert text.startswith("BertConfig(")
@@ -89,7 +89,7 @@ def test_the_table_of_a_model_sums_to_the_model():
         tj.summary({"w": np.zeros(3)})
 
 
-def test_a_sharded_model_says_over_what(on_eight_devices):
+def test_the_repr_of_a_sharded_model_shows_its_mesh(on_eight_devices):
     program = """
         import jax, transformers_jax as tj
         config = tj.BertConfig(vocab_size=64, hidden_size=24, num_hidden_layers=2,
@@ -114,8 +114,8 @@ def test_a_run_and_a_state_fit_a_line(tmp_path):
     state = tj.init_state(model, optimizer, jax.random.key(1))
     count = f"{model.parameter_count:,} parameters"
     assert repr(state) == f"TrainState(step=0, {count}, skipped=0)"
-    told = f"after step 0; gpt2 (causal_lm), {count}; {tmp_path})"
-    assert repr(Fitted(0, model, state, tmp_path)) == f"Fitted(finished {told}"
-    assert repr(Fitted(143, model, state, tmp_path)) == f"Fitted(stopped, exit code 143 {told}"
+    suffix = f"after step 0; gpt2 (causal_lm), {count}; {tmp_path})"
+    assert repr(Fitted(0, model, state, tmp_path)) == f"Fitted(finished {suffix}"
+    assert repr(Fitted(143, model, state, tmp_path)) == f"Fitted(stopped, exit code 143 {suffix}"
     (tmp_path / "metrics.jsonl").write_text('{"step": 3, "loss": 2.5}\n')
     assert "after step 0, loss 2.5; " in repr(Fitted(0, model, state, tmp_path))

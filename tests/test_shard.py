@@ -73,7 +73,7 @@ def test_a_mesh_that_the_devices_cannot_fill_is_refused():
         make_mesh({"data": -1, "fsdp": -1})
 
 
-def test_nearest_multiples_are_told():
+def test_nearest_multiples_are_suggested():
     assert nearest(6, 4) == "4 and 8"
     assert nearest(3, 4) == "4"
 
@@ -127,10 +127,10 @@ def test_a_mesh_with_axes_that_no_rule_knows_is_refused_with_what_to_do():
     for call in (lambda: shardings(WEIGHT, SHAPES, mesh), lambda: use(mesh).__enter__()):
         with pytest.raises(ValueError, match="dp 2, mp 2, and no rule names dp, mp") as caught:
             call()
-    told = str(caught.value)
-    assert "embed -> fsdp, heads -> tensor" in told
-    assert "batch over data and fsdp and experts" in told
-    assert "use_rules(transformers_jax.shard.named({'dp': 'data'}))" in told
+    message = str(caught.value)
+    assert "embed -> fsdp, heads -> tensor" in message
+    assert "batch over data and fsdp and experts" in message
+    assert "use_rules(transformers_jax.shard.named({'dp': 'data'}))" in message
     with pytest.raises(ValueError, match="no rule names pipe"):  # one of several counts, too
         shardings(WEIGHT, SHAPES, foreign(data=2, pipe=2))
     shardings(WEIGHT, SHAPES, foreign(pipe=1, data=2))  # nothing to cut

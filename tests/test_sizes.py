@@ -10,13 +10,13 @@ def test_sizes_are_decimal_unless_they_say_otherwise():
     assert parse_bytes("size", "1GiB") == 2**30
     assert parse_bytes("size", "256 MiB") == 256 * 2**20
     assert parse_bytes("size", "1.5kB") == 1500
-    assert [parse_bytes("size", given) for given in ("4096", 4096, "4096B")] == [4096] * 3
+    assert [parse_bytes("size", size) for size in ("4096", 4096, "4096B")] == [4096] * 3
 
 
-@pytest.mark.parametrize("given", ["", "MB", "0", 0, -1, "3 cats", "1XB", "-1GB", "1e9", None])
-def test_what_is_no_size_is_refused(given):
+@pytest.mark.parametrize("size", ["", "MB", "0", 0, -1, "3 cats", "1XB", "-1GB", "1e9", None])
+def test_what_is_no_size_is_refused(size):
     with pytest.raises(ValueError, match=r"--shard-size is .*expected bytes above 0.*'5GiB'"):
-        parse_bytes("--shard-size", given)
+        parse_bytes("--shard-size", size)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, True, None, "2"])

@@ -90,9 +90,9 @@ def checked(folder, text):
 def test_a_strict_type_checker_sees_real_types_and_finds_misspelt_names(tmp_path):
     """An ignored error that is none is an error to --strict: every mistake is found. The last line
     shows that a wrong type is one."""
-    said = checked(tmp_path, USER + MISTAKES + "assert_type(out.logits, int)\n")
-    errors = [line for line in said.splitlines() if ": error:" in line]
-    assert len(errors) == 1, said
+    output = checked(tmp_path, USER + MISTAKES + "assert_type(out.logits, int)\n")
+    errors = [line for line in output.splitlines() if ": error:" in line]
+    assert len(errors) == 1, output
     assert 'Expression is of type "Array", not "int"' in errors[0]
 
 

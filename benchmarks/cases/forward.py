@@ -19,10 +19,10 @@ def arrays(setting: dict[str, Any]) -> dict[str, Any]:
 
     rng, vocab = np.random.default_rng(0), setting["config"]["vocab_size"]
     ids = rng.integers(0, vocab, (setting["batch"], setting["length"]))
-    found = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     if setting["config"]["model_type"] == "t5":
-        found["decoder_input_ids"] = ids[:, : setting["length"] // 4]
-    return found
+        inputs["decoder_input_ids"] = ids[:, : setting["length"] // 4]
+    return inputs
 
 
 def tokens(read: dict[str, Any]) -> int:
@@ -65,15 +65,15 @@ def torch_side(setting: dict[str, Any], folder: str, compiled: bool) -> Side:
 
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     called = torch.compile(model) if compiled else model
-    given = arrays(setting)
-    read = {name: torch.tensor(rows) for name, rows in given.items()}
+    inputs = arrays(setting)
+    read = {name: torch.tensor(rows) for name, rows in inputs.items()}
 
     def run():
         with torch.inference_mode():
             return called(**read).last_hidden_state
 
     run()
-    return Side(run, tokens(given), some(run()))
+    return Side(run, tokens(inputs), some(run()))
 
 
 def eager(setting: dict[str, Any], folder: str) -> Side:

@@ -102,10 +102,10 @@ def arrays(setting: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     ids = np.random.default_rng(0).integers(3, VOCAB, (1, setting["length"]))
-    found = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     if setting["config"]["model_type"] == "longformer":
-        found["global_attention_mask"] = (np.arange(ids.size) == 0).astype(ids.dtype)[None]
-    return found
+        inputs["global_attention_mask"] = (np.arange(ids.size) == 0).astype(ids.dtype)[None]
+    return inputs
 
 
 def prepare(setting: dict[str, Any], folder: str) -> None:

@@ -131,11 +131,11 @@ def ours(setting: dict[str, Any], folder: str, steps: int = STEPS) -> Side:
     model = tj.from_pretrained(folder, head=HEADS[setting["loss"]])
     tx = optax.adamw(RATE, *BETAS, weight_decay=DECAY, mask=matrices(axes(model)))
     step = make_step(model, objective(setting["loss"], Loss()), tx, clip=CLIP)
-    held = [init_state(model, tx, jax.random.key(0))]
+    state = [init_state(model, tx, jax.random.key(0))]
     read = {name: jnp.asarray(rows, jnp.int32) for name, rows in batch(setting).items()}
 
     def run():
-        held[0], metrics = step(held[0], read)
+        state[0], metrics = step(state[0], read)
         return float(metrics["loss"])
 
     losses = [run() for _ in range(steps)]

@@ -61,11 +61,11 @@ def ours(setting: dict[str, int], folder: str, steps: int = STEPS) -> Side:
     model = tj.from_pretrained(folder)
     tx = optax.adamw(RATE, *BETAS, weight_decay=DECAY, mask=matrices(axes(model)))
     step = make_step(model, causal_lm, tx, clip=CLIP)
-    held = [init_state(model, tx, jax.random.key(0))]
+    state = [init_state(model, tx, jax.random.key(0))]
     batch = {"input_ids": jnp.asarray(tokens(setting), jnp.int32)}
 
     def run():
-        held[0], metrics = step(held[0], batch)
+        state[0], metrics = step(state[0], batch)
         return float(metrics["loss"])
 
     losses = [run() for _ in range(steps)]

@@ -67,8 +67,8 @@ def torch_side(setting: dict[str, Any], attend: Any) -> Side:
     """`attend(q, k, v)` on [B H T K], forward or with its gradient."""
     import torch
 
-    made = [torch.tensor(x).transpose(1, 2).contiguous() for x in arrays(setting)]
-    *leaves, back = made
+    tensors = [torch.tensor(x).transpose(1, 2).contiguous() for x in arrays(setting)]
+    *leaves, back = tensors
     if setting["gradient"]:
         leaves = [x.requires_grad_() for x in leaves]
 
@@ -84,8 +84,8 @@ def torch_side(setting: dict[str, Any], attend: Any) -> Side:
 
     run()
     out, grads = run()
-    turned = [g.transpose(1, 2) for g in grads]
-    return Side(run, setting["length"], some(out.detach().transpose(1, 2), turned))
+    transposed = [g.transpose(1, 2) for g in grads]
+    return Side(run, setting["length"], some(out.detach().transpose(1, 2), transposed))
 
 
 def flex(setting: dict[str, Any], folder: str) -> Side:

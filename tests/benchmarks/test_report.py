@@ -44,7 +44,7 @@ def test_report_names_what_ran_and_what_did_not():
     assert "has not been run" in text
 
 
-def test_unknown_case_is_told_with_the_known_ones():
+def test_unknown_case_is_refused_with_the_known_ones():
     assert module_of("train nano").UNIT == "tokens/s"
     with pytest.raises(ValueError, match="there are train nano"):
         module_of("train micro")

@@ -85,8 +85,8 @@ def test_help_imports_nothing_heavy():
         "import sys; from transformers_jax.cli import main; main(['generate', '--help']); "
         "print([m for m in ('jax', 'flax', 'numpy', 'rich', 'torch') if m in sys.modules])"
     )
-    said = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True)
-    assert said.stdout.decode().splitlines()[-1] == "[]"
+    process = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True)
+    assert process.stdout.decode().splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_debug_shows_the_traceback():
 
 def test_generate_continues_prompts_and_lines(worded, here):
     several = ["--prompt", "w5 w17", "--prompt", "w9", "--json"]
-    said = here("generate", worded, *several, "--max-new-tokens", 4)
-    first, second = map(json.loads, said.splitlines())
+    output = here("generate", worded, *several, "--max-new-tokens", 4)
+    first, second = map(json.loads, output.splitlines())
     assert (first["prompt"], second["prompt"]) == ("w5 w17", "w9")
     ids = json.loads(here("generate", GPT2, "--ids", "5 17", "--max-new-tokens", 4, "--json"))
     assert [f"w{i}" for i in ids["text"].split()] == first["text"].split()
@@ -158,8 +158,8 @@ def test_generate_continues_prompts_and_lines(worded, here):
 
 
 def test_sampling_repeats_with_its_seed(here):
-    drawn = ["generate", GPT2, "--ids", "5", "--do-sample", "--max-new-tokens", "12", "--seed"]
-    once, again, other = (here(*drawn, seed) for seed in (3, 3, 4))
+    command = ["generate", GPT2, "--ids", "5", "--do-sample", "--max-new-tokens", "12", "--seed"]
+    once, again, other = (here(*command, seed) for seed in (3, 3, 4))
     assert once == again != other
 
 
@@ -173,7 +173,7 @@ def test_the_folder_of_a_run_stands_for_the_model_in_it(worded, tmp_path, here):
     assert "13,632" in here("inspect", tmp_path)
 
 
-def test_inspect_tells_the_facts_of_a_checkpoint():
+def test_inspect_summarises_a_checkpoint():
     out, _ = run("inspect", T5)
     for words in ("T5ForConditionalGeneration", "37,216", "CAUSAL", "Full()", "■ · · ·",
                   "encoder.block.{0-1}.layer.0.SelfAttention.q.weight", "(h k) d -> d h k",
@@ -189,7 +189,7 @@ def test_inspect_as_json_maps_every_weight(here):
     assert len(facts["report"]["ignored"]) == 4
 
 
-def test_inspect_of_a_config_alone_needs_no_weights(tmp_path, here):
+def test_inspect_of_a_config_needs_no_weights(tmp_path, here):
     shutil.copy(GPT2 / "config.json", tmp_path)
     out = here("inspect", tmp_path, "--head", "sequence_classification")
     assert "no weights here" in out
@@ -217,9 +217,9 @@ def test_inspect_draws_graphs_and_maps_over_a_text(worded, tmp_path, here):
         "t5": {"graph-encoder-self", "graph-decoder-self", "graph-decoder-cross",
                "encoder-attentions", "decoder-attentions", "cross-attentions"},
     }.items():  # fmt: skip
-        drawn = {path.stem: path for path in (tmp_path / name).glob("*.png")}
-        assert set(drawn) == files
-        assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn.values())
+        pictures = {path.stem: path for path in (tmp_path / name).glob("*.png")}
+        assert set(pictures) == files
+        assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures.values())
 
 
 def test_a_map_shows_weights_and_leaves_grey_what_has_no_edge():
@@ -254,17 +254,21 @@ def test_convert_changes_the_dtype_and_splits(tmp_path, here):
     assert list(facts["stored"]) == ["bfloat16"]
 
 
-def test_convert_keeps_what_makes_vectors_of_sentences(tmp_path, here):
+def test_convert_copies_the_modules_of_a_sentence_embedding_model(tmp_path, here):
     source, target = SENTENCES, tmp_path / "half"
     done = json.loads(here("convert", source, target, "--dtype", "bfloat16", "--json"))
     assert (done["head"], done["dropped"]) == ("embedding", [])
     assert ["2_Dense/linear.weight", "float32", "bfloat16"] in done["retyped"]
-    folders = lambda place: {f.relative_to(place) for f in place.rglob("*") if f.is_file()}
+    folders = lambda root: {f.relative_to(root) for f in root.rglob("*") if f.is_file()}
     assert folders(target) == folders(source)
     facts = json.loads(here("inspect", target, "--json"))
     assert [step.partition("(")[0] for step in facts["modules"]][:2] == ["Pool", "Project"]
-    alone = json.loads(here("convert", source, tmp_path / "bare", "--head", "none", "--json"))
-    assert "modules.json" not in alone["files"]  # asked for, the transformer alone is written
+    without_head = json.loads(
+        here("convert", source, tmp_path / "bare", "--head", "none", "--json")
+    )
+    assert (
+        "modules.json" not in without_head["files"]
+    )  # asked for, the transformer alone is written
 
 
 def test_convert_copies_no_file_from_elsewhere(tmp_path):
@@ -282,8 +286,8 @@ def test_convert_copies_no_file_from_elsewhere(tmp_path):
 
 def test_env_names_versions_and_hides_secrets():
     out, _ = run("env", "--json", HF_TOKEN="hf_secret")
-    found = json.loads(out)
-    assert {"jax", "flax", "numpy"} <= set(found["packages"])
-    assert found["devices"]["backend"] == "cpu"
-    assert found["variables"]["HF_TOKEN"] == "(set)"
+    environment = json.loads(out)
+    assert {"jax", "flax", "numpy"} <= set(environment["packages"])
+    assert environment["devices"]["backend"] == "cpu"
+    assert environment["variables"]["HF_TOKEN"] == "(set)"
     assert "hf_secret" not in out

@@ -8,8 +8,8 @@ import transformers_jax as tj
 def run(case_dir, case, inputs):
     """All outputs that case.json describes."""
     model = tj.from_pretrained(case_dir, head=case["architecture"])
-    given = {name: inputs[name] for name in case["forward"]["inputs"]}
-    outputs = flat(model(**given, **case["forward"]["kwargs"]))
+    model_inputs = {name: inputs[name] for name in case["forward"]["inputs"]}
+    outputs = flat(model(**model_inputs, **case["forward"]["kwargs"]))
     for call in case["calls"]:
         arguments = {name: inputs[key] for name, key in call["inputs"].items()}
         result = getattr(model, call["method"])(**arguments, **call["kwargs"])
@@ -23,12 +23,12 @@ def run(case_dir, case, inputs):
 
 def flat(fields, prefix=""):
     """Fields by name, tuples numbered: hidden_states_0, ..."""
-    found = {}
+    outputs = {}
     for name, value in fields.items():
         if isinstance(value, tuple):
-            found |= {f"{prefix}{name}_{i}": np.asarray(part) for i, part in enumerate(value)}
+            outputs |= {f"{prefix}{name}_{i}": np.asarray(part) for i, part in enumerate(value)}
         elif hasattr(value, "items"):
-            found |= flat(value, f"{prefix}{name}.")
+            outputs |= flat(value, f"{prefix}{name}.")
         else:
-            found[prefix + name] = np.asarray(value)
-    return found
+            outputs[prefix + name] = np.asarray(value)
+    return outputs

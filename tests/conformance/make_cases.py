@@ -110,15 +110,15 @@ def generated(model, inputs):
     if not model.can_generate():
         return [], {}
     names = [n for n in ("input_ids", "attention_mask", "global_attention_mask") if n in inputs]
-    given = {name: torch.tensor(inputs[name]) for name in names}
+    tensors = {name: torch.tensor(inputs[name]) for name in names}
     calls, outputs = [], {}
     for key, options in GENERATED.items():
         kwargs = {"max_new_tokens": 8, "do_sample": False, **options}
         kwargs |= {"return_dict_in_generate": True, "output_scores": True}
-        found = model.generate(**given, **kwargs)
-        outputs[key] = found.sequences
+        result = model.generate(**tensors, **kwargs)
+        outputs[key] = result.sequences
         if options["num_beams"] > 1:
-            outputs[f"{key}_scores"] = found.sequences_scores
+            outputs[f"{key}_scores"] = result.sequences_scores
         arguments = {name: name for name in names}
         calls += [{"output": key, "method": "generate", "inputs": arguments, "kwargs": kwargs}]
     return calls, outputs
@@ -139,9 +139,9 @@ def make(name, architecture, settings):
     model.save_pretrained(folder, save_original_format=not name.startswith("runtime"))
     inputs, masks = inputs_of(rng, architecture, config)
     kwargs = {"output_hidden_states": True}
-    found = model(**{key: torch.tensor(x) for key, x in inputs.items()}, **kwargs)
+    result = model(**{key: torch.tensor(x) for key, x in inputs.items()}, **kwargs)
     outputs = {}
-    for key, value in found.items():
+    for key, value in result.items():
         if isinstance(value, tuple):
             outputs |= {f"{key}_{n}": state for n, state in enumerate(value)}
         elif isinstance(value, torch.Tensor):

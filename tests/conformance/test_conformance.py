@@ -30,5 +30,5 @@ def test_the_case_conforms(path):
 
 def test_every_family_has_a_case():
     configs = [json.loads((path.parent / "config.json").read_text()) for path in CASES]
-    found = {config.get("module", config.get("model_type")) for config in configs}
-    assert found >= {*FAMILIES, *MODULES}
+    families = {config.get("module", config.get("model_type")) for config in configs}
+    assert families >= {*FAMILIES, *MODULES}

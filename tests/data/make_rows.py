@@ -11,15 +11,15 @@ import tempfile
 from pathlib import Path
 
 import transformers
-from row_cases import ARRAYS, BESIDE, TEXTS, WORDS, cases
+from row_cases import ARRAYS, SECOND_TEXTS, TEXTS, WORDS, cases
 
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokenizers import train_tokenizer
 
 HERE = Path(__file__).parent
-CORPUS = [*TEXTS, *BESIDE, *(" ".join(words) for words in WORDS)] * 3
+CORPUS = [*TEXTS, *SECOND_TEXTS, *(" ".join(words) for words in WORDS)] * 3
 ROLES = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")
-MADE = {  # kind of model, and what tokenizer_config.json says
+TOKENIZERS = {  # kind of model, and what tokenizer_config.json says
     "bert": ("wordpiece", {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}),
     "roberta": ("bpe", {"model_input_names": ["input_ids", "attention_mask"]}),
     "t5": ("unigram", {"padding_side": "left", "truncation_side": "left", "model_max_length": 12}),
@@ -55,27 +55,27 @@ def pieces():
     return Tokenizer(inner, "loaded", {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"})
 
 
-def rows(tokenizer, texts, beside, options):
+def rows(tokenizer, texts, pairs, options):
     """What transformers makes of a call; None where it refuses."""
     options = dict(options)
     tokenizer.truncation_side = options.pop(
         "truncation_side", tokenizer.init_kwargs.get("truncation_side", "right")
     )
     try:
-        found = tokenizer(texts, beside, **{"padding": True, **ARRAYS, **options})
+        encoding = tokenizer(texts, pairs, **{"padding": True, **ARRAYS, **options})
     except BaseException:  # a panic of the Rust library is no Exception
         return None
-    found = dict(
-        found.data,
-        word_ids=[found.word_ids(n) for n in range(len(found["input_ids"]))],
-        sequence_ids=[found.sequence_ids(n) for n in range(len(found["input_ids"]))],
+    encoding = dict(
+        encoding.data,
+        word_ids=[encoding.word_ids(n) for n in range(len(encoding["input_ids"]))],
+        sequence_ids=[encoding.sequence_ids(n) for n in range(len(encoding["input_ids"]))],
     )
-    return found
+    return encoding
 
 
 def main():
-    made = {}
-    for name, (kind, config) in MADE.items():
+    stored = {}
+    for name, (kind, config) in TOKENIZERS.items():
         size = 90 if kind == "wordpiece" else 320
         own = train_tokenizer(kind, CORPUS, size, roles=ROLES) if name != "t5" else pieces()
         framed(name, own.inner)
@@ -86,16 +86,18 @@ def main():
             (Path(folder) / "tokenizer.json").write_text(json.dumps(content))
             (Path(folder) / "tokenizer_config.json").write_text(json.dumps(config))
             theirs = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
-        found = [rows(theirs, *case) for case in cases()]
-        sample = theirs(TEXTS, BESIDE)["input_ids"]
+        encodings = [rows(theirs, *case) for case in cases()]
+        sample = theirs(TEXTS, SECOND_TEXTS)["input_ids"]
         texts = {
             str(skip): theirs.batch_decode(sample, skip_special_tokens=skip)
             for skip in (True, False)
         }
-        made[name] = dict(tokenizer=content, config=config, rows=found, decoded=[sample, texts])
-        refused = sum(row is None for row in found)
-        print(f"{name}: {len(found)} cases, {refused} refused")
-    packed = lzma.compress(json.dumps(made, separators=(",", ":")).encode())
+        stored[name] = dict(
+            tokenizer=content, config=config, rows=encodings, decoded=[sample, texts]
+        )
+        refused = sum(row is None for row in encodings)
+        print(f"{name}: {len(encodings)} cases, {refused} refused")
+    packed = lzma.compress(json.dumps(stored, separators=(",", ":")).encode())
     (HERE / "rows.json.xz").write_bytes(packed)
     print(f"rows.json.xz: {len(packed)} bytes, by transformers {transformers.__version__}")
 

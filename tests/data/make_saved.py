@@ -11,7 +11,7 @@ from pathlib import Path
 
 import transformers
 from make_rows import CORPUS, ROLES, framed, pieces
-from row_cases import BESIDE, TEXTS
+from row_cases import SECOND_TEXTS, TEXTS
 
 from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
 
@@ -27,7 +27,7 @@ CLASSES = {  # kind of tokens, and what tokenizer_config.json says
 
 
 def main():
-    made = {}
+    cases = {}
     for name, (kind, more) in CLASSES.items():
         roles = ("pad", "unk", "bos", "eos") if name == "GPT2Tokenizer" else ROLES
         size = 90 if kind == "wordpiece" else 320
@@ -50,16 +50,16 @@ def main():
             }
             theirs = transformers.AutoTokenizer.from_pretrained(second)
         texts = [*TEXTS, "the [E1] two words"]
-        found = {
+        encodings = {
             "single": dict(theirs(texts, padding=True)),
-            "pairs": dict(theirs(TEXTS, BESIDE, padding=True)),
+            "pairs": dict(theirs(TEXTS, SECOND_TEXTS, padding=True)),
             "cut": dict(theirs(texts, padding=True, truncation=True, max_length=9)),
             "length": theirs.model_max_length,
             "sides": [theirs.padding_side, theirs.truncation_side],
         }
-        print(name, type(theirs).__name__, found["pairs"].keys())
-        made[name] = dict(source=content, config=config, saved=saved, theirs=found)
-    packed = lzma.compress(json.dumps(made, separators=(",", ":")).encode())
+        print(name, type(theirs).__name__, encodings["pairs"].keys())
+        cases[name] = dict(source=content, config=config, saved=saved, theirs=encodings)
+    packed = lzma.compress(json.dumps(cases, separators=(",", ":")).encode())
     (HERE / "saved.json.xz").write_bytes(packed)
     print(f"saved.json.xz: {len(packed)} bytes, by transformers {transformers.__version__}")
 

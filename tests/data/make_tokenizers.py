@@ -82,9 +82,9 @@ def small_pairs():
         inner.model.save(folder)
         merges = (Path(folder) / "merges.txt").read_bytes()
     special = ["__null__", "__start__", "__end__", "__unk__", "__newln__"]
-    found = sorted(inner.get_vocab())
-    found = [t.removesuffix("</w>") if t.endswith("</w>") else f"{t}@@" for t in found[:-12]]
-    ids = {token: n for n, token in enumerate(dict.fromkeys([*special, *found]))}
+    tokens = sorted(inner.get_vocab())
+    tokens = [t.removesuffix("</w>") if t.endswith("</w>") else f"{t}@@" for t in tokens[:-12]]
+    ids = {token: n for n, token in enumerate(dict.fromkeys([*special, *tokens]))}
     return {"vocab.json": json.dumps(ids, ensure_ascii=False).encode(), "merges.txt": merges}
 
 
@@ -250,8 +250,8 @@ def _languages(nllb):
 def _m2m():
     spm = pieces("sentencepiece.bpe.model", model_type="bpe", vocab_size=400)
     known = sentencepiece.SentencePieceProcessor(model_proto=spm["sentencepiece.bpe.model"])
-    found = [known.id_to_piece(n) for n in range(3, known.get_piece_size()) if n % 11]
-    ids = {token: n for n, token in enumerate([*FAIR, *found])}
+    tokens = [known.id_to_piece(n) for n in range(3, known.get_piece_size()) if n % 11]
+    ids = {token: n for n, token in enumerate([*FAIR, *tokens])}
     codes = transformers.models.m2m_100.tokenization_m2m_100.FAIRSEQ_LANGUAGE_CODES["m2m100"]
     special = {"additional_special_tokens": [f"__{code}__" for code in codes]}
     return (
@@ -267,11 +267,11 @@ def _m2m():
 def _marian():
     source = pieces("source.spm", vocab_size=240)
     target = pieces("target.spm", vocab_size=200, character_coverage=0.98)
-    found = dict.fromkeys(["</s>", "<unk>", ">>fr<<", ">>de<<"])
+    tokens = dict.fromkeys(["</s>", "<unk>", ">>fr<<", ">>de<<"])
     for spm in (source, target):
         known = sentencepiece.SentencePieceProcessor(model_proto=next(iter(spm.values())))
-        found |= {known.id_to_piece(n): None for n in range(3, known.get_piece_size()) if n % 13}
-    ids = {token: n for n, token in enumerate([*found, "<pad>"])}
+        tokens |= {known.id_to_piece(n): None for n in range(3, known.get_piece_size()) if n % 13}
+    ids = {token: n for n, token in enumerate([*tokens, "<pad>"])}
     return (
         source
         | target
@@ -314,13 +314,13 @@ def write(files, folder):
 
 def whole_directories(slow, folder):
     """Directories that transformers saved; "json-" ones say no class: they are read as they lie."""
-    found = {}
+    directories = {}
     for name, changes in WHOLE.items():
-        kept = folder / f"whole-{name}"
-        transformers.AutoTokenizer.from_pretrained(folder / name).save_pretrained(kept)
-        values = json.loads((kept / "tokenizer_config.json").read_text()) | changes
-        files = config(**values) | {"tokenizer.json": (kept / "tokenizer.json").read_bytes()}
-        found[f"whole-{name}"] = files
+        saved = folder / f"whole-{name}"
+        transformers.AutoTokenizer.from_pretrained(folder / name).save_pretrained(saved)
+        values = json.loads((saved / "tokenizer_config.json").read_text()) | changes
+        files = config(**values) | {"tokenizer.json": (saved / "tokenizer.json").read_bytes()}
+        directories[f"whole-{name}"] = files
         if name in ("bert", "t5", "roberta"):
             values = {k: v for k, v in values.items() if k.endswith("_token")}
             files = (
@@ -328,10 +328,12 @@ def whole_directories(slow, folder):
                 | files
                 | config(tokenizer_class="PreTrainedTokenizerFast", **values)
             )
-            found[f"json-{name}"] = files
+            directories[f"json-{name}"] = files
     values = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>"}
-    found["modernbert"] = found["json-roberta"] | config(**values) | model_type("modernbert")
-    return found
+    directories["modernbert"] = (
+        directories["json-roberta"] | config(**values) | model_type("modernbert")
+    )
+    return directories
 
 
 def measure(folder, target):
@@ -340,7 +342,7 @@ def measure(folder, target):
     first, second = zip(*pairs())
     both = one(list(first), list(second), return_token_type_ids=True)
     typed = one.is_fast  # the others have types of BERT's, which none of their models reads
-    found = {
+    expected = {
         "ids": rows,
         "pair_ids": both["input_ids"],
         "pair_types": both["token_type_ids"] if typed else None,
@@ -349,8 +351,8 @@ def measure(folder, target):
         "special": {k: str(v) for k, v in one.special_tokens_map.items() if isinstance(v, str)},
     }
     if target:
-        found["target_ids"] = one(text_target=texts())["input_ids"]
-    return found
+        expected["target_ids"] = one(text_target=texts())["input_ids"]
+    return expected
 
 
 def main(only=()):
@@ -368,9 +370,9 @@ def main(only=()):
         for name, files in (slow | whole).items():
             if only and name not in only:
                 continue
-            place = folder / name if name in slow else folder / "again" / name
+            source = folder / name if name in slow else folder / "again" / name
             try:
-                case = measure(place, name in ("m2m_100", "marian", "mbart", "nllb"))
+                case = measure(source, name in ("m2m_100", "marian", "mbart", "nllb"))
             except Exception as error:
                 print(f"{name}: {type(error).__name__}: {error}")
                 continue
@@ -380,8 +382,8 @@ def main(only=()):
                 case["files"][file] = key
                 blobs[key] = base64.b64encode(content).decode()
             cases[name] = case
-    made = {"version": transformers.__version__, "blobs": blobs, "cases": cases}
-    content = json.dumps(made, ensure_ascii=True, separators=(",", ":")).encode()
+    stored = {"version": transformers.__version__, "blobs": blobs, "cases": cases}
+    content = json.dumps(stored, ensure_ascii=True, separators=(",", ":")).encode()
     OUT.write_bytes(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME))
     print(f"{len(cases)} directories, {OUT.stat().st_size} bytes")
 

@@ -1,9 +1,9 @@
 """Calls of `batch` whose rows are compared with those of PyTorch's tokenizers."""
 
 TEXTS = ["The reader reads a text, and gives it back.", "a", "naïve 雪 🙂 readers", ""]
-BESIDE = ["What is read?", "the reader of texts gives them back and back again", "x", "a b"]
+SECOND_TEXTS = ["What is read?", "the reader of texts gives them back and back again", "x", "a b"]
 WORDS = [["The", "reader", "reads"], ["naïve", "texts,", "back"], ["a"]]
-WORDS_BESIDE = [["it", "is"], ["read", "again"], ["gives"]]
+SECOND_WORDS = [["it", "is"], ["read", "again"], ["gives"]]
 ARRAYS = dict(return_offsets_mapping=True, return_special_tokens_mask=True)
 WINDOWS = dict(truncation=True, return_overflowing_tokens=True)
 OPTIONS = [
@@ -36,8 +36,8 @@ def cases():
     """(texts, text_pair, options), each with what it returns beside ids and masks."""
     for options in OPTIONS:
         yield TEXTS, None, options
-        yield TEXTS, BESIDE, options
+        yield TEXTS, SECOND_TEXTS, options
         yield WORDS, None, dict(options, is_split_into_words=True)
     for options in PAIRED:
-        yield TEXTS, BESIDE, options
-        yield WORDS, WORDS_BESIDE, dict(options, is_split_into_words=True)
+        yield TEXTS, SECOND_TEXTS, options
+        yield WORDS, SECOND_WORDS, dict(options, is_split_into_words=True)

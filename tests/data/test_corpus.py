@@ -51,7 +51,7 @@ def digest(ids):
 
 
 @pytest.mark.parametrize(
-    ("source", "kind", "train", "held"),
+    ("source", "kind", "train", "held_out"),
     [  # pinned: runs that were begun go on with the very same ids
         ("docs", "byte", "2d1b8652baf3dc8c", "e46b6f75aff1cfce"),
         ("docs", "character", "e46a74de6de71157", "fc4a9f8752e8e5cb"),
@@ -61,11 +61,11 @@ def digest(ids):
         ("text", "bpe", "457da6589dfc625c", "09b1d4b6568fc244"),
     ],
 )
-def test_a_stream_of_text_is_the_same_for_ever(docs, text, source, kind, train, held):
+def test_a_stream_of_text_is_the_same_for_ever(docs, text, source, kind, train, held_out):
     path = "python_docs" if source == "docs" else text
     corpus = load_corpus(Data(path=path, tokenizer=kind, vocab_size=300))
     assert digest(corpus.parts[0].tokens.ids) == train
-    assert digest(corpus.evaluation[""].ids) == held
+    assert digest(corpus.evaluation[""].ids) == held_out
 
 
 def test_documents_are_held_out_by_their_text_and_duplicates_with_them(tmp_path):
@@ -104,7 +104,7 @@ def test_a_token_or_a_separator_is_behind_every_document(lines):
 
 
 @pytest.mark.parametrize("kind", ["byte", "character", "bpe", "wordpiece", "unigram"])
-def test_sentences_start_where_they_are_said_to(lines, kind):
+def test_sentence_offsets_point_at_the_starts_of_sentences(lines, kind):
     settings = Data(path=lines, tokenizer=kind, documents="line", vocab_size=320)
     corpus = load_corpus(settings, sentences=True, eos=True)
     tokens, tokenizer = corpus.parts[0].tokens, corpus.tokenizer
@@ -116,15 +116,15 @@ def test_sentences_start_where_they_are_said_to(lines, kind):
 
 
 def test_the_rule_of_sentences():
-    found = documents.sentence_starts(
+    starts = documents.sentence_starts(
         "One. Two? \u201cThree!\u201d 4 is e.g. five.\n\nsix (a.) Seven.  "
     )
     text = "One. Two? \u201cThree!\u201d 4 is e.g. five.\n\nsix (a.) Seven.  "
-    assert [text[i : i + 3] for i in found] == ["One", "Two", "\u201cTh", "4 i", "six", "Sev"]
+    assert [text[i : i + 3] for i in starts] == ["One", "Two", "\u201cTh", "4 i", "six", "Sev"]
     assert documents.sentence_starts("") == [0]
 
 
-def test_shares_are_given_or_follow_from_sizes(text, lines):
+def test_mixture_shares_are_explicit_or_follow_from_sizes(text, lines):
     settings = Data(mixture=(f"{text}=0.25", f"{lines}=0.75"), tokenizer="byte", documents="line")
     corpus = load_corpus(settings)
     assert [(part.name, part.share) for part in corpus.parts] == [(text, 0.25), (lines, 0.75)]
@@ -150,7 +150,7 @@ def test_shares_are_given_or_follow_from_sizes(text, lines):
         (("a=0.5", "a=0.5"), "twice"),
     ],
 )
-def test_shares_that_cannot_be_meant_are_refused(mixture, message):
+def test_invalid_mixture_shares_are_refused(mixture, message):
     with pytest.raises(ValueError, match=message):
         corpora.parse_mixture(Data(mixture=mixture))
 
@@ -188,7 +188,7 @@ def test_a_folder_of_tokens_is_read_with_its_own_tokenizer(lines, tmp_path):
         corpora.check_ids(dataclasses.replace(bare, tokenizer=None), 50, "p")
 
 
-def test_what_leaves_nothing_to_measure_is_refused(tmp_path, text):
+def test_settings_without_evaluation_text_are_refused(tmp_path, text):
     path = tmp_path / "few.txt"
     path.write_text("one\ntwo\n")
     settings = Data(path=str(path), documents="line", tokenizer="byte", eval_fraction=1e-9)
@@ -197,7 +197,7 @@ def test_what_leaves_nothing_to_measure_is_refused(tmp_path, text):
     assert load_corpus(dataclasses.replace(settings, eval_path=text)).documents["train"] == 2
 
 
-def test_a_tokenizer_must_fit_what_is_asked(text):
+def test_a_tokenizer_must_fit_the_dataset(text):
     with pytest.raises(ValueError, match=r"is text, and data\.tokenizer is none"):
         load_corpus(Data(path=text, tokenizer="none"))
     with pytest.raises(ValueError, match="needs the special token 'eos'"):

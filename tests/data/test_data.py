@@ -9,7 +9,7 @@ from transformers_jax.data import corpus as data
 from transformers_jax.data.config import Data
 
 
-def test_text_is_split_and_its_fingerprint_tells_it_apart(tmp_path):
+def test_text_is_split_and_its_fingerprint_changes_with_it(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("abcdefghij" * 10)
     settings = Data(path=str(path), tokenizer="byte", eval_fraction=0.2)
@@ -32,7 +32,7 @@ def test_bits_per_byte_count_bytes_and_not_characters(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".bin"])
-def test_token_files_are_read_as_they_lie(tmp_path, suffix):
+def test_token_files_are_read_as_stored(tmp_path, suffix):
     path = tmp_path / f"ids{suffix}"
     ids = (np.arange(200) * 7 % 50).astype(np.uint16)
     np.save(path, ids) if suffix == ".npy" else ids.tofile(path)

@@ -21,21 +21,21 @@ def test_the_documentation_is_real_text_and_comes_once(some):
 
 
 def test_about_one_module_in_ten_is_held_out():
-    held = sum(python_docs.split_of(f"module{n}") == "validation" for n in range(1000))
-    assert 60 < held < 140
+    count = sum(python_docs.split_of(f"module{n}") == "validation" for n in range(1000))
+    assert 60 < count < 140
 
 
 def test_the_dataset_is_built_once_and_read_in_order(monkeypatch, tmp_path):
     modules = [f"module{n // 3}" for n in range(60)]
-    made = [Document(name, f"f{n}", f"text number {n}, é") for n, name in enumerate(modules)]
+    documents = [Document(name, f"f{n}", f"text number {n}, é") for n, name in enumerate(modules)]
     calls = []
-    monkeypatch.setattr(builder, "documents", lambda: calls.append(1) or iter(made))
+    monkeypatch.setattr(builder, "documents", lambda: calls.append(1) or iter(documents))
     monkeypatch.setenv("TRANSFORMERS_JAX_CACHE", str(tmp_path))
     first, second = python_docs.load(), python_docs.load()
     assert len(calls) == 1
     assert first == second
-    assert sorted(first["train"] + first["validation"]) == sorted(made)
-    assert first["train"] == [d for d in made if python_docs.split_of(d.module) == "train"]
+    assert sorted(first["train"] + first["validation"]) == sorted(documents)
+    assert first["train"] == [d for d in documents if python_docs.split_of(d.module) == "train"]
     sides = [{d.module for d in first[split]} for split in ("train", "validation")]
     assert all(sides)
     assert not sides[0] & sides[1]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import transformers_jax as tj
-from tests.data.row_cases import ARRAYS, BESIDE, TEXTS, WINDOWS, cases
+from tests.data.row_cases import ARRAYS, SECOND_TEXTS, TEXTS, WINDOWS, cases
 from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
 
 THEIRS = json.loads(lzma.decompress(Path(__file__).with_name("rows.json.xz").read_bytes()))
@@ -38,32 +38,36 @@ def numbers(value):
 def test_rows_are_those_of_transformers(both):
     tokenizer, theirs = both
     refused = 0
-    for (texts, beside, options), want in zip(cases(), theirs["rows"], strict=True):
+    for (texts, pairs, options), expected in zip(cases(), theirs["rows"], strict=True):
         call = {**EXTRA, **options}
-        if want is None:
+        if expected is None:
             refused += 1
             with pytest.raises(ValueError, match=r"stride|room"):
-                tokenizer.batch(texts, beside, **call)
+                tokenizer.batch(texts, pairs, **call)
             continue
-        found = tokenizer.batch(texts, beside, **call)
-        for name, array in found.items():
+        encoding = tokenizer.batch(texts, pairs, **call)
+        for name, array in encoding.items():
             if name in ("word_ids", "sequence_ids"):
-                filled = numbers(want[name])
-            elif name == "token_type_ids" and name not in want:
-                pytest.fail(f"types of {texts}, {beside}, {options}")
+                filled = numbers(expected[name])
+            elif name == "token_type_ids" and name not in expected:
+                pytest.fail(f"types of {texts}, {pairs}, {options}")
             else:
-                filled = want[name]
-            assert array.tolist() == filled, (name, texts, beside, options)
-        if beside is not None and "token_type_ids" in want and not np.any(want["token_type_ids"]):
-            assert "token_type_ids" not in found
+                filled = expected[name]
+            assert array.tolist() == filled, (name, texts, pairs, options)
+        if (
+            pairs is not None
+            and "token_type_ids" in expected
+            and not np.any(expected["token_type_ids"])
+        ):
+            assert "token_type_ids" not in encoding
     assert refused < len(theirs["rows"]) / 3
 
 
 def test_texts_come_back_as_those_of_transformers(both):
     tokenizer, theirs = both
     sample, texts = theirs["decoded"]
-    for skip, want in ((True, texts["True"]), (False, texts["False"])):
-        assert tokenizer.batch_decode(sample, skip_special_tokens=skip) == want
+    for skip, expected in ((True, texts["True"]), (False, texts["False"])):
+        assert tokenizer.batch_decode(sample, skip_special_tokens=skip) == expected
     with pytest.raises(ValueError, match="batch_decode for several"):
         tokenizer.decode(np.ones((2, 3), int))
 
@@ -71,7 +75,7 @@ def test_texts_come_back_as_those_of_transformers(both):
 @pytest.mark.parametrize("kind", ["byte", "character"])
 @pytest.mark.parametrize("roles", [ROLES, ("pad", "mask")])
 def test_ids_that_are_looked_up_are_those_of_the_library(kind, roles):
-    letters = sorted({c for text in (*TEXTS, *BESIDE) for c in text})
+    letters = sorted({c for text in (*TEXTS, *SECOND_TEXTS) for c in text})
     own = train_tokenizer(kind, letters, 0, roles=roles)
 
     @settings(max_examples=60, deadline=None)
@@ -79,10 +83,10 @@ def test_ids_that_are_looked_up_are_those_of_the_library(kind, roles):
     def law(text, parse):
         if kind == "byte" or parse:
             text = f"{text}{own.special['mask']}b"
-        found = own.encode(text, parse_special=parse)
-        assert found.dtype == np.int32
-        want = own.run("encode_batch", [text], parse_special=parse)[0].ids
-        assert found.tolist() == want
+        ids = own.encode(text, parse_special=parse)
+        assert ids.dtype == np.int32
+        expected = own.run("encode_batch", [text], parse_special=parse)[0].ids
+        assert ids.tolist() == expected
 
     law()
 
@@ -117,10 +121,10 @@ def test_twelve_batches_compile_one_program():
 def test_labels_of_words_find_their_tokens(both):
     tokenizer, _ = both
     tags = np.array([3, 1, 4])
-    found = tokenizer.batch(
+    batch = tokenizer.batch(
         [["reader", "reads", "again"]], is_split_into_words=True, return_word_ids=True
     )
-    words = found["word_ids"][0]
+    words = batch["word_ids"][0]
     labels = np.where(words >= 0, tags[words], -100)
     assert labels[words >= 0].tolist() == tags[words[words >= 0]].tolist()
     assert (labels == -100).sum() == (words == -1).sum() > 0
@@ -130,7 +134,7 @@ def test_labels_of_words_find_their_tokens(both):
 def test_offsets_cut_the_answer_out_of_its_text(both):
     tokenizer, _ = both
     context = "The reader reads a text, and gives it back again" + " and again" * 12 + "."
-    found = tokenizer.batch(
+    windows = tokenizer.batch(
         ["What?"] * 2,
         [context, "The text."],
         max_length=34,
@@ -141,16 +145,16 @@ def test_offsets_cut_the_answer_out_of_its_text(both):
         padding_side="right",
         **dict(WINDOWS, truncation="only_second"),
     )
-    samples = found["overflow_to_sample_mapping"]
+    samples = windows["overflow_to_sample_mapping"]
     assert samples.tolist() == sorted(samples.tolist())
     assert (samples == 0).sum() > 1
     assert (samples == 1).sum() == 1
-    seen = np.zeros(len(context), int)
+    covered = np.zeros(len(context), int)
     for row in np.flatnonzero(samples == 0):
-        for (start, end), side in zip(found["offset_mapping"][row], found["sequence_ids"][row]):
+        for (start, end), side in zip(windows["offset_mapping"][row], windows["sequence_ids"][row]):
             if side == 1:
-                seen[start:end] = 1
-    assert all(seen[n] for n, c in enumerate(context) if c != " ")
+                covered[start:end] = 1
+    assert all(covered[n] for n, c in enumerate(context) if c != " ")
 
 
 @pytest.mark.parametrize(
@@ -181,13 +185,13 @@ def test_offsets_cut_the_answer_out_of_its_text(both):
         (dict(is_split_into_words=True), ValueError, "a text is a list of its words"),
     ],
 )
-def test_what_a_batch_cannot_be_is_told(call, error, words):
+def test_invalid_batch_arguments_are_refused(call, error, words):
     tokenizer = train_tokenizer("byte", [], 0, roles=("pad", "cls", "sep"))
     with pytest.raises(error, match=words):
         tokenizer.batch(["some text", "more"], **call)
 
 
-def test_words_without_the_option_are_told_the_option():
+def test_an_error_about_split_words_names_the_option():
     tokenizer = train_tokenizer("byte", [], 0, roles=("pad",))
     with pytest.raises(ValueError, match="is_split_into_words=True"):
         tokenizer.batch([["some", "words"]])
@@ -199,18 +203,18 @@ def test_words_do_not_run_into_each_other():
     tokenizer = train_tokenizer("bpe", ["the cat sat on the mat"] * 9, 290)
     with pytest.raises(ValueError, match="run into the word before; write ' cat'"):
         tokenizer.batch([["the", "cat"]], is_split_into_words=True)
-    found = tokenizer.batch([["the", " cat"]], is_split_into_words=True)  # as the error says
-    assert found["input_ids"].tolist() == tokenizer.batch(["the cat"])["input_ids"].tolist()
+    batch = tokenizer.batch([["the", " cat"]], is_split_into_words=True)  # as the error says
+    assert batch["input_ids"].tolist() == tokenizer.batch(["the cat"])["input_ids"].tolist()
 
 
 def test_rows_may_stay_as_long_as_they_are():
     tokenizer = train_tokenizer("byte", [], 0)
-    found = tokenizer.batch(["a", "bcd"], padding=False)
-    assert [row.tolist() for row in found["input_ids"]] == [[97], [98, 99, 100]]
-    assert [row.tolist() for row in found["attention_mask"]] == [[1], [1, 1, 1]]
+    batch = tokenizer.batch(["a", "bcd"], padding=False)
+    assert [row.tolist() for row in batch["input_ids"]] == [[97], [98, 99, 100]]
+    assert [row.tolist() for row in batch["attention_mask"]] == [[1], [1, 1, 1]]
 
 
-def test_a_pad_token_is_named_as_the_error_says():
+def test_a_pad_token_can_be_added_as_the_error_says():
     tokenizer = train_tokenizer("byte", [], 0)
     with pytest.raises(ValueError, match=r"add_special_tokens\(\{\"pad_token\": \"<pad>\"\}\)"):
         tokenizer.batch(["a", "bcd"])
@@ -218,12 +222,12 @@ def test_a_pad_token_is_named_as_the_error_says():
     assert tokenizer.batch(["a", "bcd"])["input_ids"].tolist() == [[97, 256, 256], [98, 99, 100]]
 
 
-def test_a_batch_is_continued_as_each_text_alone_on_whichever_side_it_is_padded():
+def test_a_batch_is_continued_as_each_text_by_itself_with_padding_on_either_side():
     tokenizer = train_tokenizer("byte", [], 0, roles=("pad",))
     config = tj.GPT2Config(vocab_size=257, n_positions=32, n_embd=8, n_layer=1, n_head=2)
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
-    alone = model.generate(**tokenizer.batch(["some"]), max_new_tokens=3, pad_token_id=256)
+    single = model.generate(**tokenizer.batch(["some"]), max_new_tokens=3, pad_token_id=256)
     for side in ("left", "right"):
         batch = tokenizer.batch(["some", "longer text"], padding_side=side)
         both = model.generate(**batch, max_new_tokens=3, pad_token_id=256)
-        assert jnp.array_equal(both[0, -3:], alone[0, -3:]), side
+        assert jnp.array_equal(both[0, -3:], single[0, -3:]), side

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.row_cases import BESIDE, TEXTS
+from tests.data.row_cases import SECOND_TEXTS, TEXTS
 from transformers_jax.data.tokenizers import load_tokenizer
 
 SAVED = json.loads(lzma.decompress(Path(__file__).with_name("saved.json.xz").read_bytes()))
@@ -30,11 +30,11 @@ def test_pytorch_reads_what_is_saved_as_it_is_read_here(name, tmp_path):
     for one in (loaded, load_tokenizer(tmp_path / "saved")):
         rows = {
             "single": one.batch(texts),
-            "pairs": one.batch(TEXTS, BESIDE),
+            "pairs": one.batch(TEXTS, SECOND_TEXTS),
             "cut": one.batch(texts, truncation=True, max_length=9),
         }
-        for call, found in rows.items():
-            for key, array in found.items():
+        for call, batch in rows.items():
+            for key, array in batch.items():
                 assert array.tolist() == theirs[call][key], (call, key)
             types = theirs[call].get("token_type_ids")
-            assert "token_type_ids" in found or not any(map(any, types or []))
+            assert "token_type_ids" in batch or not any(map(any, types or []))

@@ -99,7 +99,7 @@ def test_folders_and_patterns_are_read_in_order_with_their_splits(tmp_path):
         ("a.txt.gz", gzip.compress(b"text" * 99, mtime=0)[:-9], "cannot be unpacked"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place(tmp_path, name, content, message):
+def test_an_error_in_a_source_names_file_and_line(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read(tmp_path / name)
@@ -124,9 +124,9 @@ def test_sources_that_are_not_there_are_refused(tmp_path, monkeypatch):
 class Prepared:
     """What `open_hf` asks of the library."""
 
-    def __init__(self, found):
-        self.load_dataset = lambda *name: found
-        self.load_from_disk = lambda folder: found
+    def __init__(self, dataset):
+        self.load_dataset = lambda *name: dataset
+        self.load_from_disk = lambda folder: dataset
 
 
 def test_data_sets_of_hugging_face_are_read_by_split(monkeypatch):
@@ -161,9 +161,9 @@ def prepare(folder, features, rows, form="array_record"):
 
     from transformers_jax.data.python_docs.builder import quietly
 
-    made = Small(data_dir=str(folder), file_format=form)
-    quietly(made.download_and_prepare)
-    return made
+    builder = Small(data_dir=str(folder), file_format=form)
+    quietly(builder.download_and_prepare)
+    return builder
 
 
 def test_data_sets_of_tfds_are_read_without_tensorflow(tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ def same(one, two):
     return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
 
 
-def asked(batches):
+def label_ids(batches):
     """The ids that a causal model is asked for, in order of size."""
     labels = np.concatenate([batch["labels"][:, 1:].ravel() for batch in batches])
     return sorted(labels[labels >= 0].tolist())
@@ -64,7 +64,7 @@ KINDS = ["stream", "crops", "packed", "padded", "bucketed"]
 
 
 @pytest.mark.parametrize("rows", KINDS)
-def test_a_batch_depends_on_the_seed_and_the_position_alone(rows):
+def test_a_batch_depends_only_on_the_seed_and_the_position(rows):
     one, two = stream(rows), stream(rows)
     first, middle = run(one, 7)
     later, _ = run(one, 9, middle)
@@ -76,7 +76,7 @@ def test_a_batch_depends_on_the_seed_and_the_position_alone(rows):
 
 
 @pytest.mark.parametrize("rows", ["packed", "padded", "bucketed"])
-def test_a_pass_asks_for_every_token_but_the_first_of_each_document_once(rows):
+def test_an_epoch_predicts_every_token_but_the_first_of_each_document_once(rows):
     one = stream(rows)
     limit, position, batches = one.rows_of(1), one.start, []
     while position.parts[0].epoch == 0:
@@ -85,18 +85,18 @@ def test_a_pass_asks_for_every_token_but_the_first_of_each_document_once(rows):
     tokens = text()
     firsts = {int(tokens.ids[s]) for s, n in zip(tokens.starts, LENGTHS) if n}
     wanted = sorted(set(tokens.ids.tolist()) - firsts)
-    assert asked(batches) == wanted
+    assert label_ids(batches) == wanted
 
 
-def test_a_stream_asks_for_every_token_of_its_rows_once():
+def test_a_stream_predicts_every_token_of_its_rows_once():
     one = stream("stream")
     limit = one.rows_of(1)
     batches, position = run(one, -(-limit // 4), limit=limit)
     assert position.parts[0].epoch == 1
-    assert asked(batches) == text().ids[1 : limit * 16 + 1].tolist()
+    assert label_ids(batches) == text().ids[1 : limit * 16 + 1].tolist()
 
 
-def test_passes_have_orders_of_their_own():
+def test_each_epoch_has_its_own_order():
     one = stream("padded")
     limit = one.rows_of(1)
     (first,), position = run(one, 1, size=limit)
@@ -106,7 +106,7 @@ def test_passes_have_orders_of_their_own():
     assert sorted(map(bytes, first["input_ids"])) == sorted(map(bytes, second["input_ids"]))
 
 
-def test_packed_rows_keep_documents_whole_and_apart():
+def test_packed_rows_hold_whole_separate_documents():
     batches, _ = run(stream("packed"), 4)
     tokens = text()
     for batch in batches:
@@ -169,15 +169,15 @@ def test_a_mixture_keeps_its_shares_after_every_row():
     mixed, position = Stream(parts, shares, data), None
     for step in range(1, 41):
         _, position = mixed.batch(position or mixed.start, 4)
-        given = np.array(position.rows)
-        assert given.sum() == 4 * step
-        assert np.abs(given - 4 * step * np.array(shares)).max() <= 1.5
-    wrong = np.abs(given - 160 * np.array((1 / 3, 1 / 3, 1 / 3))).max()
+        predicted = np.array(position.rows)
+        assert predicted.sum() == 4 * step
+        assert np.abs(predicted - 4 * step * np.array(shares)).max() <= 1.5
+    wrong = np.abs(predicted - 160 * np.array((1 / 3, 1 / 3, 1 / 3))).max()
     assert wrong > 10  # the control
     assert position.parts[0].epoch > position.parts[2].epoch
 
 
-def test_passes_end_with_rows_that_are_not_asked_for():
+def test_an_epoch_ends_with_rows_without_labels():
     one = stream("padded", tokens=text([6] * 103), batch=8, tokenizer="none")
     limit = one.rows_of(1)
     assert limit == 103
@@ -185,23 +185,23 @@ def test_passes_end_with_rows_that_are_not_asked_for():
     empty = batches[-1]["attention_mask"].sum(axis=1) == 0
     assert empty.sum() == 1
     assert (batches[-1]["labels"][empty] == -100).all()
-    seen = np.concatenate([batch["input_ids"][:, 0] for batch in batches])[:103]
-    assert sorted(seen.tolist()) == list(range(10, 10 + 6 * 103, 6))
+    ids = np.concatenate([batch["input_ids"][:, 0] for batch in batches])[:103]
+    assert sorted(ids.tolist()) == list(range(10, 10 + 6 * 103, 6))
 
 
-def test_a_mixture_has_no_passes():
+def test_a_mixture_has_no_epochs():
     one = stream("padded")
     two = Stream([*one.parts, *one.parts], [0.5, 0.5], one.data)
     with pytest.raises(ValueError, match="--steps instead of --epochs"):
         two.rows_of(1)
 
 
-def test_too_little_text_is_told_before_the_first_step():
+def test_too_little_text_is_refused_before_the_first_step():
     with pytest.raises(ValueError, match=r"fewer than one batch of 4; lower --data\.batch"):
         stream("stream", tokens=text([20])).check(4)
 
 
-def test_one_question_a_row_cannot_be_packed():
+def test_an_objective_with_one_label_per_row_cannot_be_packed():
     with pytest.raises(ValueError, match="padded or bucketed, not packed"):
         stream("packed", NextSentence())
 
@@ -209,31 +209,31 @@ def test_one_question_a_row_cannot_be_packed():
 @pytest.mark.parametrize("rows", KINDS)
 def test_evaluation_reads_all_of_the_text_in_order_and_always_alike(rows):
     data = Data(rows="stream" if rows == "crops" else rows, length=16, batch=4, window=5)
-    held = lambda: Part(text(), data, CausalLM(), WORDS, 0, shuffle=False)
-    batches, again = evaluation_batches(held(), "it"), evaluation_batches(held(), "it")
+    part_of = lambda: Part(text(), data, CausalLM(), WORDS, 0, shuffle=False)
+    batches, again = evaluation_batches(part_of(), "it"), evaluation_batches(part_of(), "it")
     assert all(same(a, b) for a, b in zip(batches, again))
-    found = asked(batches)
-    assert len(found) == len(set(found))
+    labels = label_ids(batches)
+    assert len(labels) == len(set(labels))
     ids = text().ids
     rows_of_stream = (len(ids) - 1) // 16
     if rows in ("stream", "crops"):
-        assert found == ids[1 : 16 * rows_of_stream + 1].tolist()
+        assert labels == ids[1 : 16 * rows_of_stream + 1].tolist()
     else:
-        assert len(found) == len(ids) - sum(n > 0 for n in LENGTHS)
+        assert len(labels) == len(ids) - sum(n > 0 for n in LENGTHS)
     assert {b["input_ids"].shape[0] for b in batches} == {4}
 
 
-def test_batches_made_ahead_are_the_same_batches():
+def test_prefetched_batches_are_the_same_batches():
     one = stream("packed")
     expected, _ = run(one, 6)
     ahead = prefetched(one, one.start, lambda step: 4)
-    found = [next(ahead) for _ in range(6)]
-    assert all(same(a, b) for a, (b, _) in zip(expected, found))
-    later = prefetched(one, found[2][1], lambda step: 4, first=3)
+    batches = [next(ahead) for _ in range(6)]
+    assert all(same(a, b) for a, (b, _) in zip(expected, batches))
+    later = prefetched(one, batches[2][1], lambda step: 4, first=3)
     assert same(next(later)[0], expected[3])
 
 
-def test_batches_made_ahead_end_with_the_rows_and_raise_what_goes_wrong():
+def test_prefetching_ends_with_the_rows_and_raises_errors():
     one = stream("padded")
     limit = one.rows_of(1)
     batches = list(prefetched(one, one.start, lambda step: 4, limit=limit))
@@ -245,14 +245,14 @@ def test_batches_made_ahead_end_with_the_rows_and_raise_what_goes_wrong():
         next(prefetched(Stream([part], [1.0], small), one.start, lambda step: 4))
 
 
-def test_shorter_rows_ask_for_the_same_tokens():
+def test_shorter_rows_predict_the_same_tokens():
     (batch,), _ = run(stream("stream"), 1)
     short = shorten(batch, 16, 4)
     assert short["input_ids"].shape == (16, 5)
-    assert asked([short]) == asked([batch])
+    assert label_ids([short]) == label_ids([batch])
 
 
-def test_masked_text_is_masked_anew_in_every_pass():
+def test_text_is_masked_anew_in_every_epoch():
     one = stream("padded", MaskedLM())
     limit = one.rows_of(1)
     (first,), position = run(one, 1, size=limit)
@@ -262,7 +262,7 @@ def test_masked_text_is_masked_anew_in_every_pass():
     assert not np.array_equal(first["labels"][order(first)], second["labels"][order(second)])
 
 
-def test_the_layout_of_two_sides_may_be_chosen():
+def test_source_and_target_lengths_can_be_set():
     one = stream("padded", SpanCorruption(), length=64, target_length=40)
     assert one.layout.target == 40
     with pytest.raises(ValueError, match="CausalLM has one"):

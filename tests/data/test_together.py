@@ -44,7 +44,7 @@ def bert(tokenizer, **options):
 
 
 @pytest.mark.parametrize(
-    ("name", "given"),
+    ("name", "has_types"),
     [
         ("BertTokenizer", True),
         ("BertTokenizerFast", True),
@@ -57,10 +57,10 @@ def bert(tokenizer, **options):
         ("PreTrainedTokenizerFast", True),  # says nothing: [CLS] a [SEP] b [SEP] decides
     ],
 )
-def test_types_are_given_by_classes_that_have_them(name, given):
+def test_token_types_are_returned_by_classes_that_use_them(name, has_types):
     tokenizer = typed(learned(), name)
-    found = tokenizer.batch(TEXTS[:2], TEXTS[1:])
-    assert ("token_type_ids" in found) is given
+    batch = tokenizer.batch(TEXTS[:2], TEXTS[1:])
+    assert ("token_type_ids" in batch) is has_types
     assert tokenizer.batch(TEXTS[:1], TEXTS[1:2], return_token_type_ids=True)[
         "token_type_ids"
     ].any()
@@ -89,9 +89,9 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     model.save_pretrained(tmp_path / "both", tokenizer=tokenizer)
     both = tj.from_pretrained(tmp_path / "both", head="embedding")
     again = load_tokenizer(tmp_path / "both")
-    want = model.encode(TEXTS, tokenizer=tokenizer)
-    np.testing.assert_allclose(both.encode(TEXTS, tokenizer=again), want, atol=1e-6)
-    np.testing.assert_allclose(both.encode(TEXTS), want, atol=1e-6)
+    expected = model.encode(TEXTS, tokenizer=tokenizer)
+    np.testing.assert_allclose(both.encode(TEXTS, tokenizer=again), expected, atol=1e-6)
+    np.testing.assert_allclose(both.encode(TEXTS), expected, atol=1e-6)
     more = learned()
     more.add_tokens(["cat mat"])
     other = learned(roles=("cls", "pad", "sep"))
@@ -118,19 +118,19 @@ def test_what_the_refusal_advises_helps():
     assert np.isfinite(grown.encode(TEXTS, tokenizer=tokenizer)).all()
     other = learned()
     other.special = {**other.special, "pad": "[SEP]"}
-    told = bert(other)  # made with pad_token_id= as it says
-    assert np.isfinite(told.encode(TEXTS, tokenizer=other)).all()
+    corrected = bert(other)  # made with pad_token_id= as it says
+    assert np.isfinite(corrected.encode(TEXTS, tokenizer=other)).all()
 
 
 def test_vectors_do_not_depend_on_the_side_of_padding():
     tokenizer = learned()
     model = bert(tokenizer)
     left = Tokenizer(tokenizer.inner, "loaded", tokenizer.special, padding_side="left")
-    want = model.encode(TEXTS, tokenizer=tokenizer)
-    np.testing.assert_allclose(model.encode(TEXTS, tokenizer=left), want, atol=1e-6)
+    expected = model.encode(TEXTS, tokenizer=tokenizer)
+    np.testing.assert_allclose(model.encode(TEXTS, tokenizer=left), expected, atol=1e-6)
 
 
-def test_added_tokens_are_found_and_left_out_where_they_are_special():
+def test_added_tokens_are_encoded_and_skipped_in_decoding_where_special():
     tokenizer = learned()
     size = tokenizer.max_id + 1
     assert tokenizer.add_tokens(["cat mat"]) == 1
@@ -171,19 +171,19 @@ CONFIG = {
 }
 
 
-def test_what_a_directory_said_is_what_is_saved(tmp_path):
+def test_settings_of_a_tokenizer_directory_are_saved_unchanged(tmp_path):
     tokenizer = learned(roles=("pad", "unk", "cls", "sep", "mask"))
     tokenizer.inner.save(str(tmp_path / "tokenizer.json"))
-    told = {f"{role}_token": text for role, text in tokenizer.special.items()}
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**told, **CONFIG}))
+    special_tokens = {f"{role}_token": text for role, text in tokenizer.special.items()}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**special_tokens, **CONFIG}))
     loaded = load_tokenizer(tmp_path)
     loaded.chat_template = "{{ messages }}"
     loaded.add_tokens(AddedToken("[E1]", lstrip=True, special=True))
     loaded.save(tmp_path / "again")
     again = load_tokenizer(tmp_path / "again")
     config = json.loads((tmp_path / "again" / "tokenizer_config.json").read_text())
-    kept = {name: value for name, value in CONFIG.items() if name != "name_or_path"}
-    assert {name: config[name] for name in kept} == kept
+    unchanged = {name: value for name, value in CONFIG.items() if name != "name_or_path"}
+    assert {name: config[name] for name in unchanged} == unchanged
     assert "name_or_path" not in config
     assert config["model_input_names"] == ["input_ids", "token_type_ids", "attention_mask"]
     assert config["additional_special_tokens"] == ["[E1]"]
@@ -197,9 +197,9 @@ def test_what_a_directory_said_is_what_is_saved(tmp_path):
     assert again.chat([{"role": "user", "content": "x"}]) == loaded.chat(
         [{"role": "user", "content": "x"}]
     )
-    said = ["the cat [E1] mat", "a dog"]
-    for name, array in loaded.batch(said, TEXTS[:2], truncation=True).items():
-        np.testing.assert_array_equal(array, again.batch(said, TEXTS[:2], truncation=True)[name])
+    texts = ["the cat [E1] mat", "a dog"]
+    for name, array in loaded.batch(texts, TEXTS[:2], truncation=True).items():
+        np.testing.assert_array_equal(array, again.batch(texts, TEXTS[:2], truncation=True)[name])
     roles = json.loads((tmp_path / "again" / "special_tokens_map.json").read_text())
     assert roles["cls_token"] == "[CLS]"
     again.save(tmp_path / "third")
@@ -207,7 +207,7 @@ def test_what_a_directory_said_is_what_is_saved(tmp_path):
         assert (tmp_path / "third" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_a_learned_tokenizer_tells_pytorch_of_its_types(tmp_path):
+def test_a_learned_tokenizer_saves_that_it_returns_token_types(tmp_path):
     learned().save(tmp_path)
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())
     assert "token_type_ids" in config["model_input_names"]
@@ -223,7 +223,7 @@ def test_a_learned_tokenizer_tells_pytorch_of_its_types(tmp_path):
         ({"model_max_length": "long"}, "model_max_length='long' must be a number of tokens"),
     ],
 )
-def test_settings_that_say_nothing_are_refused(tmp_path, config, words):
+def test_settings_without_effect_are_refused(tmp_path, config, words):
     learned().save(tmp_path)
     file = tmp_path / "tokenizer_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **config}))
@@ -231,7 +231,7 @@ def test_settings_that_say_nothing_are_refused(tmp_path, config, words):
         load_tokenizer(tmp_path)
 
 
-def test_a_tokenizer_says_what_it_is_within_a_screen():
+def test_the_repr_of_a_tokenizer_is_short_and_complete():
     tokenizer = typed(learned(), "BertTokenizer", model_max_length=512)
     lines = repr(tokenizer).splitlines()
     assert len(lines) <= 5
@@ -272,14 +272,14 @@ def test_prompts_are_read_with_what_the_tokenizer_puts_around():
     config = SimpleNamespace(vocab_size=tokenizer.max_id + 1)
     bare = tokenizer.encode(TEXTS[0]).tolist()
     cls, sep = tokenizer.special_id("cls"), tokenizer.special_id("sep")
-    for head, both, want in (
+    for head, both, expected in (
         ("seq2seq_lm", True, [cls, *bare, sep]),
         ("masked_lm", False, [cls, *bare, sep]),
         ("causal_lm", False, [cls, *bare]),
     ):
         plan = SimpleNamespace(head=head)
         model = SimpleNamespace(config=config, plan=plan, is_encoder_decoder=both)
-        assert read_by(model, tokenizer, TEXTS[0]) == want
+        assert read_by(model, tokenizer, TEXTS[0]) == expected
     model.config = SimpleNamespace(vocab_size=3)
     with pytest.raises(ValueError, match="do not belong together: the tokenizer has ids up to"):
         read_by(model, tokenizer, TEXTS[0])

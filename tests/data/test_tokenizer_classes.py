@@ -15,18 +15,18 @@ from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.hub.companions import COMPANIONS, copy_companions
 from transformers_jax.hub.download import PATTERNS
 
-MADE = json.loads(lzma.decompress(Path(__file__).with_name("tokenizers.json.xz").read_bytes()))
+STORED = json.loads(lzma.decompress(Path(__file__).with_name("tokenizers.json.xz").read_bytes()))
 
 
 def blob(key):
     """The content of a file."""
-    return base64.b64decode(MADE["blobs"][key])
+    return base64.b64decode(STORED["blobs"][key])
 
 
 def write(name, folder):
     """A directory of the made ones."""
     folder.mkdir(exist_ok=True)
-    for file, key in MADE["cases"][name]["files"].items():
+    for file, key in STORED["cases"][name]["files"].items():
         (folder / file).write_bytes(blob(key))
     return folder
 
@@ -38,9 +38,9 @@ def rows(batch, key="input_ids"):
     ]
 
 
-@pytest.mark.parametrize("name", sorted(MADE["cases"]))
+@pytest.mark.parametrize("name", sorted(STORED["cases"]))
 def test_a_directory_gives_the_ids_that_its_class_gives(name, tmp_path):
-    case = MADE["cases"][name]
+    case = STORED["cases"][name]
     tokenizer = load_tokenizer(write(name, tmp_path))
     if "pad" not in tokenizer.special:
         tokenizer.special["pad"] = next(iter(tokenizer.special.values()))
@@ -61,26 +61,28 @@ def test_a_directory_gives_the_ids_that_its_class_gives(name, tmp_path):
 
 
 def test_the_fixtures_are_of_every_family_with_a_tokenizer():
-    asked = set()
-    for case in MADE["cases"].values():
+    kinds = set()
+    for case in STORED["cases"].values():
         files = {
             name: json.loads(blob(key)) for name, key in case["files"].items() if "config" in name
         }
-        asked |= {str(found.get("model_type")) for found in files.values()}
-        asked |= {
-            str(found.get("tokenizer_class")).removesuffix("Fast") for found in files.values()
+        kinds |= {str(content.get("model_type")) for content in files.values()}
+        kinds |= {
+            str(content.get("tokenizer_class")).removesuffix("Fast") for content in files.values()
         }
-    made = {ALIASES.get(name, name) for name in asked} | {
-        CLASS_OF_MODEL.get(kind) for kind in asked
+    classes = {ALIASES.get(name, name) for name in kinds} | {
+        CLASS_OF_MODEL.get(kind) for kind in kinds
     }
-    assert set(CLASS_OF_MODEL.values()) - made == {"RoFormerTokenizer"}  # refused: it needs jieba
-    assert {*CLASSES, *slow.CLASSES} - made == set()
-    assert MADE["version"].startswith("5.")
+    assert set(CLASS_OF_MODEL.values()) - classes == {
+        "RoFormerTokenizer"
+    }  # refused: it needs jieba
+    assert {*CLASSES, *slow.CLASSES} - classes == set()
+    assert STORED["version"].startswith("5.")
 
 
 @pytest.mark.parametrize("name", ["m2m_100", "marian", "mbart", "nllb"])
 def test_texts_of_the_target_side_are_read_by_the_target_tokenizer(name, tmp_path):
-    case = MADE["cases"][name]
+    case = STORED["cases"][name]
     tokenizer = load_tokenizer(write(name, tmp_path))
     assert rows(tokenizer.target.batch(texts())) == case["target_ids"]
 
@@ -93,14 +95,14 @@ def test_tokens_of_languages_are_in_an_order_that_no_hash_seed_changes(tmp_path)
     assert sorted(codes, key=tokenizer.inner.inner.token_to_id) == sorted(codes)
 
 
-def test_languages_are_told_by_their_codes(tmp_path):
+def test_languages_are_selected_by_their_codes(tmp_path):
     folder = write("mbart", tmp_path)
-    given = load_tokenizer(folder, src_lang="en_XX", tgt_lang="ro_RO")
-    ids = given.batch(["the cat"])["input_ids"][0].tolist()
-    assert ids[-2:] == [2, given.languages["en_XX"]]
-    target = given.target.batch(["the cat"])["input_ids"][0].tolist()
-    assert target == [*ids[:-1], given.languages["ro_RO"]]
-    assert given.inner.id_to_token(given.languages["ro_RO"]) == "ro_RO"
+    tokenizer = load_tokenizer(folder, src_lang="en_XX", tgt_lang="ro_RO")
+    ids = tokenizer.batch(["the cat"])["input_ids"][0].tolist()
+    assert ids[-2:] == [2, tokenizer.languages["en_XX"]]
+    target = tokenizer.target.batch(["the cat"])["input_ids"][0].tolist()
+    assert target == [*ids[:-1], tokenizer.languages["ro_RO"]]
+    assert tokenizer.inner.id_to_token(tokenizer.languages["ro_RO"]) == "ro_RO"
     with pytest.raises(ValueError, match=r"'de' is none of its languages \(ar_AR, cs_CZ"):
         load_tokenizer(folder, src_lang="de")
     m2m = load_tokenizer(write("m2m_100", tmp_path / "m2m"), src_lang="de")
@@ -132,26 +134,26 @@ def test_nllb_without_a_list_of_its_tokens_numbers_languages_behind_its_pieces(t
     folder = write("nllb", tmp_path)
     whole = load_tokenizer(folder, src_lang="deu_Latn")
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "NllbTokenizer"}')
-    alone = load_tokenizer(folder, src_lang="deu_Latn")
-    assert alone.languages == whole.languages
-    assert rows(alone.batch(texts())) == rows(whole.batch(texts()))
+    from_source = load_tokenizer(folder, src_lang="deu_Latn")
+    assert from_source.languages == whole.languages
+    assert rows(from_source.batch(texts())) == rows(whole.batch(texts()))
 
 
 def test_models_decide_where_transformers_5_reads_their_files_without_a_class(tmp_path):
     for kind, like in {"xlm-roberta-xl": "xlm-roberta", "umt5": "t5"}.items():
         folder = write(like, tmp_path / kind)
         (folder / "config.json").write_text(json.dumps({"model_type": kind}))
-        assert rows(load_tokenizer(folder).batch(texts())) == MADE["cases"][like]["ids"]
+        assert rows(load_tokenizer(folder).batch(texts())) == STORED["cases"][like]["ids"]
     folder = write("pegasus", tmp_path / "pegasus")
     special = {"mask_token": "<mask_2>", "additional_special_tokens": ["<mask_1>", "<unk_2>"]}
     (folder / "special_tokens_map.json").write_text(json.dumps(special))
     tokenizer = load_tokenizer(folder)
     assert [tokenizer.inner.token_to_id(f"<mask_{n}>") for n in (1, 2)] == [2, 3]
-    assert rows(tokenizer.batch(texts()[:40])) == MADE["cases"]["pegasus"]["ids"][:40]
+    assert rows(tokenizer.batch(texts()[:40])) == STORED["cases"]["pegasus"]["ids"][:40]
 
 
 def test_the_class_is_read_from_whatever_names_it(tmp_path):
-    bert = MADE["cases"]["bert"]["ids"][:40]
+    bert = STORED["cases"]["bert"]["ids"][:40]
     folder = write("bert", tmp_path)
     for model in (
         {"model_type": "encoder-decoder", "encoder": {"model_type": "bert"}},
@@ -166,7 +168,7 @@ def test_the_class_is_read_from_whatever_names_it(tmp_path):
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat".split()
 
 
-def test_added_tokens_are_found_in_a_text(tmp_path):
+def test_added_tokens_are_matched_in_a_text(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     bare = load_tokenizer(tmp_path).batch(["the <user> [E1] cat"])["input_ids"][0]
@@ -174,14 +176,14 @@ def test_added_tokens_are_found_in_a_text(tmp_path):
     (tmp_path / "added_tokens.json").write_text('{"<user>": 8, "[E1]": 7}')
     config = {"additional_special_tokens": ["[E1]"]}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    found = load_tokenizer(tmp_path).batch(["the <user> [E1] cat"])
-    assert found["input_ids"].tolist() == [[2, 5, 8, 7, 6, 3]]
+    batch = load_tokenizer(tmp_path).batch(["the <user> [E1] cat"])
+    assert batch["input_ids"].tolist() == [[2, 5, 8, 7, 6, 3]]
     (tmp_path / "added_tokens.json").write_text('{"<user>": 9}')
     with pytest.raises(ValueError, match="have '<user>' at 9; its id here is 7"):
         load_tokenizer(tmp_path)
 
 
-def test_a_class_that_is_not_had_is_refused_by_name(tmp_path):
+def test_an_unsupported_tokenizer_class_is_refused_by_name(tmp_path):
     folder = write("bert", tmp_path)
     config = folder / "tokenizer_config.json"
     config.write_text('{"tokenizer_class": "BertJapaneseTokenizer"}')
@@ -207,7 +209,7 @@ def test_a_vocabulary_of_no_class_is_refused_until_one_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"vocab\.txt is a vocabulary, and nothing says of which"):
         load_tokenizer(folder)
     named = load_tokenizer(folder, tokenizer_class="BertTokenizer")
-    assert rows(named.batch(texts())) == MADE["cases"]["bert"]["ids"]
+    assert rows(named.batch(texts())) == STORED["cases"]["bert"]["ids"]
     cased = load_tokenizer(folder / "vocab.txt", tokenizer_class="MPNetTokenizer")
     assert "[CLS]" not in cased.special.values()
     with pytest.raises(ValueError, match=r"nor vocab\.json with merges\.txt, which Roberta"):
@@ -236,7 +238,7 @@ def test_a_tokenizer_json_of_another_kind_than_the_class(tmp_path):
     folder = write("json-bert", tmp_path)
     (folder / "tokenizer_config.json").unlink()
     (folder / "config.json").write_text('{"model_type": "gpt2"}')  # a model on words of its own
-    assert rows(load_tokenizer(folder).batch(texts())) == MADE["cases"]["json-bert"]["ids"]
+    assert rows(load_tokenizer(folder).batch(texts())) == STORED["cases"]["json-bert"]["ids"]
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
     with pytest.raises(ValueError, match="has a WordPiece model, and GPT2Tokenizer has BPE"):
         load_tokenizer(folder)
@@ -247,21 +249,21 @@ def test_a_tokenizer_json_of_another_kind_than_the_class(tmp_path):
     )
 
 
-def test_what_a_class_reads_is_downloaded_and_kept_by_convert(tmp_path):
+def test_tokenizer_files_are_downloaded_and_copied_by_convert(tmp_path):
     files = {file for one in [*CLASSES.values(), *slow.CLASSES.values()] for file in one.files}
     assert files <= {*COMPANIONS}
     assert all(any(fnmatch.fnmatch(file, pattern) for pattern in PATTERNS) for file in COMPANIONS)
     assert "flax_model.msgpack" not in COMPANIONS
     for name in ("marian", "m2m_100", "nllb"):
-        folder, kept = write(name, tmp_path / name), tmp_path / f"{name}-kept"
-        kept.mkdir()
-        copied = set(copy_companions(folder, kept))
+        folder, copy = write(name, tmp_path / name), tmp_path / f"{name}-kept"
+        copy.mkdir()
+        copied = set(copy_companions(folder, copy))
         assert {path.name for path in folder.iterdir()} - copied <= {"config.json"}
-        (kept / "config.json").write_text(json.dumps({"model_type": name}))
-        assert rows(load_tokenizer(kept).batch(texts())) == MADE["cases"][name]["ids"]
+        (copy / "config.json").write_text(json.dumps({"model_type": name}))
+        assert rows(load_tokenizer(copy).batch(texts())) == STORED["cases"][name]["ids"]
 
 
-def test_a_config_without_model_type_tells_the_class_by_its_architectures(tmp_path):
+def test_the_tokenizer_class_follows_from_architectures_without_model_type(tmp_path):
     """As prot_bert's and distilgpt2's files of 2019 do."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))

@@ -31,16 +31,16 @@ def test_a_vocabulary_of_word_pieces(tmp_path):
 
 
 def test_byte_pairs_with_their_merges(tmp_path):
-    made = train_tokenizer("bpe", CORPUS, 320, roles=("eos",))
-    made.inner.model.save(str(tmp_path))
+    trained = train_tokenizer("bpe", CORPUS, 320, roles=("eos",))
+    trained.inner.model.save(str(tmp_path))
     config = {"eos_token": {"content": "</s>", "lstrip": False}, "add_prefix_space": False}
     config |= {"tokenizer_class": "GPT2Tokenizer", "bos_token": None, "unk_token": None}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     tokenizer = load_tokenizer(tmp_path)
-    np.testing.assert_array_equal(tokenizer.encode(TEXT), made.encode(TEXT))
+    np.testing.assert_array_equal(tokenizer.encode(TEXT), trained.encode(TEXT))
     assert tokenizer.decode(tokenizer.encode(TEXT)) == TEXT
     assert tokenizer.special == {"eos": "</s>"}
-    assert tokenizer.encode("</s>").tolist() == made.encode("</s>").tolist() == [0]
+    assert tokenizer.encode("</s>").tolist() == trained.encode("</s>").tolist() == [0]
     (tmp_path / "vocab.json").write_text('{"a</w>": 0}')
     with pytest.raises(ValueError, match="end with </w>"):
         load_tokenizer(tmp_path)
@@ -144,9 +144,9 @@ def test_folders_that_do_not_say_which_are_refused(tmp_path):
 
 
 def test_roles_come_from_the_map_then_the_config_then_the_names(tmp_path):
-    made = train_tokenizer("bpe", CORPUS, 300, roles=("pad", "unk", "eos", "mask"))
-    made.inner.save(str(tmp_path / "tokenizer.json"))
-    assert load_tokenizer(tmp_path).special == made.special
+    tokenizer = train_tokenizer("bpe", CORPUS, 300, roles=("pad", "unk", "eos", "mask"))
+    tokenizer.inner.save(str(tmp_path / "tokenizer.json"))
+    assert load_tokenizer(tmp_path).special == tokenizer.special
     (tmp_path / "special_tokens_map.json").write_text('{"bos_token": "</s>", "pad_token": null}')
     assert load_tokenizer(tmp_path).special == {"bos": "</s>"}
     (tmp_path / "special_tokens_map.json").unlink()
@@ -164,9 +164,9 @@ TEMPLATE = """{{ bos_token }}{% for message in messages %}
 
 
 def talker(tmp_path, template):
-    made = train_tokenizer("bpe", CORPUS, 300, roles=("bos",))
-    made.chat_template = template
-    made.save(tmp_path)
+    tokenizer = train_tokenizer("bpe", CORPUS, 300, roles=("bos",))
+    tokenizer.chat_template = template
+    tokenizer.save(tmp_path)
     return load_tokenizer(tmp_path)
 
 
@@ -194,7 +194,7 @@ def test_templates_that_reach_out_or_fail_are_refused(tmp_path, template):
         talker(tmp_path, template).chat([{"role": "user", "content": "hi"}])
 
 
-def test_no_template_or_no_jinja_is_said(monkeypatch):
+def test_a_missing_template_or_jinja_is_reported(monkeypatch):
     with pytest.raises(ValueError, match="has no chat template"):
         train_tokenizer("byte", [], 0).chat([])
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)

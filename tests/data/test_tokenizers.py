@@ -69,8 +69,8 @@ def test_words_come_back_from_word_pieces_and_again(text):
 
 def test_word_pieces_lose_spaces_only():
     tokenizer = make("wordpiece")
-    found = tokenizer.decode(tokenizer.encode(TEXT))
-    assert found == "def f ( x ) : return x # naïve 雪 🙂 end"
+    decoded = tokenizer.decode(tokenizer.encode(TEXT))
+    assert decoded == "def f ( x ) : return x # naïve 雪 🙂 end"
 
 
 def test_the_saved_file_encodes_alike(tokenizer, tmp_path):
@@ -95,7 +95,7 @@ def test_many_texts_are_encoded_as_one_by_one(equipped):
         np.testing.assert_array_equal(ids, equipped.encode(text))
 
 
-def test_roles_sentinels_and_modes_are_told_by_a_vocabulary(equipped, tmp_path):
+def test_a_vocabulary_lists_roles_sentinels_and_modes(equipped, tmp_path):
     equipped.save(tmp_path)
     for tokenizer in (equipped, load_tokenizer(tmp_path)):
         words = tokenizer.vocabulary()
@@ -129,9 +129,9 @@ def test_no_roles_change_nothing():
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram", "wordpiece"])
-def test_a_vocabulary_is_as_large_as_asked_at_most(kind):
-    made = train_tokenizer(kind, [TEXT * 3], 290, roles=("pad",), sentinels=5)
-    assert made.max_id < 290
+def test_a_vocabulary_is_at_most_as_large_as_requested(kind):
+    tokenizer = train_tokenizer(kind, [TEXT * 3], 290, roles=("pad",), sentinels=5)
+    assert tokenizer.max_id < 290
 
 
 def test_continuations_are_what_follows_within_a_word():
@@ -156,7 +156,7 @@ def test_learned_pieces_are_fewer_than_bytes(kind):
     assert sum(map(len, tokenizer.encode_many(texts))) < 0.6 * sum(map(len, texts))
 
 
-def test_a_character_that_was_never_seen_is_refused_or_unknown():
+def test_an_unknown_character_is_refused_or_becomes_the_unknown_token():
     tokenizer = train_tokenizer("character", ["abc"], 0)
     assert tokenizer.max_id == 2
     with pytest.raises(ValueError, match="character 'z' at 1"):
@@ -166,21 +166,21 @@ def test_a_character_that_was_never_seen_is_refused_or_unknown():
 
 def test_marks_are_the_tokens_that_hold_the_characters(equipped):
     texts, places = ["def end\nreturn f", "x return"], [[0, 8], [0, 2, 2]]
-    for (ids, marks), text, asked in zip(
+    for (ids, marks), text, positions in zip(
         zip(*equipped.encode_marked(texts, places)), texts, places
     ):
         np.testing.assert_array_equal(ids, equipped.encode(text))
         assert marks[0] == 0
         assert len(marks) == 2
         rest = equipped.decode(ids[marks[1] :])
-        assert rest.strip() == equipped.decode(equipped.encode(text[asked[1] :])).strip()
+        assert rest.strip() == equipped.decode(equipped.encode(text[positions[1] :])).strip()
 
 
-def test_batches_are_filled_and_masked(equipped):
-    found = equipped.batch(["return", "end end x"])
-    assert found["input_ids"].shape == found["attention_mask"].shape
+def test_batches_are_padded_and_masked(equipped):
+    batch = equipped.batch(["return", "end end x"])
+    assert batch["input_ids"].shape == batch["attention_mask"].shape
     words = equipped.vocabulary()
-    for row, mask, text in zip(*found.values(), ("return", "end end x")):
+    for row, mask, text in zip(*batch.values(), ("return", "end end x")):
         inside = row[mask == 1].tolist()
         bare = equipped.encode(text).tolist()
         assert inside == [words.special["cls"], *bare, words.special["sep"]]
@@ -195,11 +195,11 @@ def test_batches_are_filled_and_masked(equipped):
 PAIRS = (["return", "end end x end", ""], ["end x", "return", "def"])
 
 
-def test_pairs_are_told_apart(equipped):
-    found = equipped.batch(*PAIRS)
-    assert list(found) == ["input_ids", "token_type_ids", "attention_mask"]
+def test_pairs_have_token_types(equipped):
+    batch = equipped.batch(*PAIRS)
+    assert list(batch) == ["input_ids", "token_type_ids", "attention_mask"]
     special = equipped.vocabulary().special
-    for ids, types, mask, a, b in zip(*found.values(), *PAIRS):
+    for ids, types, mask, a, b in zip(*batch.values(), *PAIRS):
         first = [special["cls"], *equipped.encode(a), special["sep"]]
         second = [*equipped.encode(b), special["sep"]]
         assert ids[mask == 1].tolist() == first + second
@@ -224,15 +224,15 @@ def test_pairs_are_cut_as_the_library_cuts_them(truncation, room):
         inner.enable_truncation(max_length, strategy=truncation)
         cut = dict(max_length=max_length, truncation=truncation)
         try:
-            want = inner.encode(first, second).ids
+            expected = inner.encode(first, second).ids
         except Exception:  # nothing would be left of the one that is cut
             with pytest.raises(ValueError, match="leaves no room in max_length"):
                 theirs.batch([first], [second], **cut)
         else:
-            assert theirs.batch([first], [second], **cut)["input_ids"].tolist() == [want]
+            assert theirs.batch([first], [second], **cut)["input_ids"].tolist() == [expected]
 
 
-def test_pairs_that_cannot_be_made_are_refused(equipped):
+def test_invalid_pairs_are_refused(equipped):
     with pytest.raises(ValueError, match="3 texts and 2 in text_pair"):
         equipped.batch(PAIRS[0], PAIRS[1][:2])
     with pytest.raises(ValueError, match="several texts are a list"):
@@ -247,7 +247,7 @@ def test_pairs_that_cannot_be_made_are_refused(equipped):
         equipped.batch(["x"], ["end " * 9], max_length=6, truncation="only_first")
 
 
-def test_batches_that_cannot_be_made_are_refused():
+def test_invalid_batches_are_refused():
     plain = make("byte")
     assert plain.batch(["ab", "cd"])["input_ids"].tolist() == [[97, 98], [99, 100]]
     with pytest.raises(ValueError, match="pad token"):
@@ -266,13 +266,13 @@ def test_what_is_no_text_is_refused(equipped, bad):
         equipped.encode(bad)
 
 
-def test_lone_surrogates_are_refused_with_their_place(equipped):
+def test_lone_surrogates_are_refused_with_their_position(equipped):
     for parse in (True, False):
         with pytest.raises(ValueError, match=r"text 1 has a lone surrogate .* at 2"):
             equipped.encode_many(["end", "en\ud800"], parse_special=parse)
 
 
-def test_ids_that_cannot_be_are_refused(equipped):
+def test_ids_out_of_range_are_refused(equipped):
     for bad in (-1, 2**32):
         with pytest.raises(ValueError, match=f"id {bad} is not in"):
             equipped.decode([1, bad])

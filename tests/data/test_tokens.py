@@ -40,7 +40,7 @@ def test_documents_and_breaks_are_cut_where_they_start():
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.integers(1, 30), st.booleans())
-def test_a_folder_holds_what_memory_held_whatever_the_shards(tmp_path_factory, sizes, limit, marks):
+def test_a_folder_reads_back_as_written_with_any_shard_size(tmp_path_factory, sizes, limit, marks):
     tokens = make(sizes, sentences=marks)
     folder = tmp_path_factory.mktemp("tokens") / "t"
     read = write_tokens(folder, tokens, shard_size=limit)
@@ -57,7 +57,7 @@ def test_joined_arrays_are_cut_as_one(sizes, low, high):
     np.testing.assert_array_equal(np.asarray(joined), whole)
 
 
-def test_what_is_joined_can_be_cut_apart():
+def test_joined_documents_can_be_split_again():
     parts = make([3, 5], 1), make([2, 0, 4], 2), make([6], 3)
     whole = join(parts)
     assert len(whole) == 6
@@ -66,7 +66,7 @@ def test_what_is_joined_can_be_cut_apart():
     assert whole.fingerprint != join(parts[::-1]).fingerprint
 
 
-def test_the_fingerprint_sees_ids_starts_and_sentences_but_no_dtype():
+def test_the_fingerprint_covers_ids_starts_and_sentences_but_not_the_dtype():
     tokens = make([5, 6])
     assert fingerprint(tokens.ids.astype(np.int32), tokens.starts, tokens.sentences) == (
         tokens.fingerprint
@@ -97,7 +97,7 @@ def test_a_stopped_writer_goes_on_and_writes_the_same_bytes(tmp_path):
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "often" / name).read_bytes()
 
 
-def test_damage_is_found_and_named(tmp_path):
+def test_damage_is_detected_and_named(tmp_path):
     def fresh(name):
         write_tokens(tmp_path / name, make([5, 6, 7]), shard_size=8)
         return tmp_path / name
@@ -114,13 +114,13 @@ def test_damage_is_found_and_named(tmp_path):
     (short / "ids-00000.bin").write_bytes(b"ab")
     with pytest.raises(ValueError, match=r"ids-00000\.bin has 2 bytes; expected 10"):
         folders.load_tokens(short)
-    gone = fresh("gone")
-    (gone / "starts-00001.npy").unlink()
+    deleted = fresh("gone")
+    (deleted / "starts-00001.npy").unlink()
     with pytest.raises(ValueError, match=r"starts-00001\.npy is missing"):
-        folders.load_tokens(gone)
-    (gone / "meta.json").unlink()
+        folders.load_tokens(deleted)
+    (deleted / "meta.json").unlink()
     with pytest.raises(ValueError, match=r"meta\.json is missing; it was not finished"):
-        folders.load_tokens(gone)
+        folders.load_tokens(deleted)
 
     other = fresh("other")
     meta = json.loads((other / "meta.json").read_text())

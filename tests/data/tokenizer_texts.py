@@ -38,14 +38,14 @@ SPACES = [" ", " ", " ", " ", " ", "", "  ", "\t", "\n", "\r\n", "\u00a0", "\u30
 def texts(count=240, seed=0):
     """Whole lines, single atoms, and atoms thrown together with all kinds of white space."""
     draw = random.Random(seed)
-    found = ["", " ", "  ", "\n", "\t a", "a ", " a", " a  b ", *LINES, *ATOMS]
-    found += [line.upper() for line in LINES[:6]]
-    while len(found) < count:
+    strings = ["", " ", "  ", "\n", "\t a", "a ", " a", " a  b ", *LINES, *ATOMS]
+    strings += [line.upper() for line in LINES[:6]]
+    while len(strings) < count:
         words = draw.choices(ATOMS, k=draw.randint(2, 9))
         edge = lambda: draw.choice(["", "", "", " ", "\n"])
         body = words[0] + "".join(draw.choice(SPACES) + word for word in words[1:])
-        found.append(edge() + body + edge())
-    return found[:count]
+        strings.append(edge() + body + edge())
+    return strings[:count]
 
 
 def pairs(count=40, seed=1):

@@ -25,11 +25,11 @@ def case_result(name: str) -> dict[str, Any]:
     """How a case conforms: status, worst output, its share of the tolerance and its error."""
     folder = zoo.CASES / name
     case = json.loads((folder / "case.json").read_text())
-    found = load("check").check(folder, case, load("adapter"), slack=1.0)
-    kept = {key: found[key] for key in ("status", "key", "used", "relative") if key in found}
-    if found["status"] != "ok":
-        kept["why"] = found["why"]
-    return {"architecture": case["architecture"], **kept, "export": export_result(name)}
+    report = load("check").check(folder, case, load("adapter"), slack=1.0)
+    result = {key: report[key] for key in ("status", "key", "used", "relative") if key in report}
+    if report["status"] != "ok":
+        result["why"] = report["why"]
+    return {"architecture": case["architecture"], **result, "export": export_result(name)}
 
 
 def export_result(name: str) -> str:
@@ -53,10 +53,10 @@ def step_result(name: str) -> dict[str, Any]:
     """The relative error of the loss, of the worst gradient and of the worst parameter."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found = test_gradients.errors(zoo.FIXTURES / f"{name}.npz", Path(folder))
+            errors = test_gradients.errors(zoo.FIXTURES / f"{name}.npz", Path(folder))
         except Exception as error:  # a failure is a result, not the end
             return {"status": f"{type(error).__name__}: {error}"[:200]}
-    return {kind: float(error) for kind, (error, _) in found.items()}
+    return {kind: float(error) for kind, (error, _) in errors.items()}
 
 
 def rounded(values: dict[str, Any]) -> dict[str, Any]:
@@ -72,8 +72,8 @@ def main(arguments: list[str]) -> None:
         named = {key for key in old if key.split("/")[1] in arguments}
         old = named if arguments else set(zoo.unmeasured(measured, there))
     for kind, measure in (("cases", case_result), ("steps", step_result)):
-        gone = set(measured[kind]) - set(there[kind])
-        measured[kind] = {n: r for n, r in sorted(measured[kind].items()) if n not in gone}
+        removed = set(measured[kind]) - set(there[kind])
+        measured[kind] = {n: r for n, r in sorted(measured[kind].items()) if n not in removed}
         for name, content in there[kind].items():
             if f"{kind}/{name}" in old and zoo.family_of(name) in {*FAMILIES, *MODULES}:
                 known = {"family": zoo.family_of(name), "digest": content}

@@ -12,12 +12,12 @@ PAGE = (ROOT / "docs/architecture.md").read_text()
 QUESTIONS = re.findall(r"^\| (where .*?|what .*?|which .*?) \| (.*) \|$", PAGE, re.MULTILINE)
 
 
-def test_a_newcomer_finds_thirty_answers():
+def test_the_architecture_page_answers_thirty_questions():
     assert len(QUESTIONS) >= 30
 
 
 @pytest.mark.parametrize(("question", "answer"), QUESTIONS, ids=[q for q, _ in QUESTIONS])
-def test_the_place_is_there(question, answer):
+def test_each_answer_names_existing_files_and_names(question, answer):
     quoted = re.findall(r"`([^`]+)`", answer)
     files = [word for word in quoted if word.endswith((".py", "/"))]
     for file in files:
@@ -28,8 +28,8 @@ def test_the_place_is_there(question, answer):
         assert any(last in text for text in texts), name
 
 
-def test_the_layers_are_those_of_the_test():
-    drawn = PAGE.split("## The layers of the package")[1].split("```")[1]
+def test_the_documented_layers_are_those_of_the_layer_test():
+    layers = PAGE.split("## The layers of the package")[1].split("```")[1]
     for names in LAYERS:
         for name in names:
-            assert name == "__main__" or name in drawn, name
+            assert name == "__main__" or name in layers, name

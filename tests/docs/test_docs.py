@@ -17,8 +17,8 @@ PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
 def blocks(page: Path) -> list[tuple[int, str]]:
     """(line, code) of each block of Python."""
     text = page.read_text()
-    found = re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    return [(text[: match.start(1)].count("\n"), match[1]) for match in found]
+    matches = re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [(text[: match.start(1)].count("\n"), match[1]) for match in matches]
 
 
 WITH_CODE = [page for page in PAGES if blocks(page)]

@@ -50,8 +50,8 @@ def test_every_case_and_every_step_has_been_measured():
 
 def test_every_measured_case_conforms_and_is_written_back(families):
     for family in families:
-        for name, found in [*family.cases.items(), *family.steps.items()]:
-            assert zoo.is_good(found), name
+        for name, result in [*family.cases.items(), *family.steps.items()]:
+            assert zoo.is_good(result), name
 
 
 def test_the_page_changes_with_what_was_measured(families):
@@ -76,6 +76,6 @@ b
 '''
 
 
-def test_lines_of_code_are_those_that_say_something():
+def test_code_lines_exclude_comments_blanks_and_docstrings():
     assert zoo.code_lines(TEXT) == 3 + 1 + 4
     assert zoo.code_lines(TEXT + 'def f():\n    """Says."""\n    return x\n') == 3 + 1 + 4 + 2

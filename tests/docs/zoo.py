@@ -57,10 +57,10 @@ def is_docstring(node: ast.AST) -> bool:
 
 def digest(files: list[Path]) -> str:
     """A short name of the content of files."""
-    found = hashlib.sha256()
+    checksum = hashlib.sha256()
     for file in files:
-        found.update(file.name.encode() + b"\0" + file.read_bytes())
-    return found.hexdigest()[:12]
+        checksum.update(file.name.encode() + b"\0" + file.read_bytes())
+    return checksum.hexdigest()[:12]
 
 
 def present() -> dict[str, dict[str, str]]:
@@ -85,12 +85,12 @@ def is_good(result: dict[str, Any]) -> bool:
 
 def unmeasured(measured: dict[str, Any], there: dict[str, dict[str, str]]) -> list[str]:
     """Cases and fixtures whose content no good result is of, and results of what is gone."""
-    found = []
+    missing = []
     for kind, digests in there.items():
         known = {name: r["digest"] for name, r in measured[kind].items() if is_good(r)}
         changed = {name for name in digests.keys() | known if digests.get(name) != known.get(name)}
-        found += sorted(f"{kind}/{name}" for name in changed)
-    return found
+        missing += sorted(f"{kind}/{name}" for name in changed)
+    return missing
 
 
 def family_of(case: str) -> str:
@@ -121,16 +121,16 @@ class Family:
         text = self.config.__doc__ or ""
         fields, arguments = r"The fields of an? (.+?) config\.json", r"The arguments of (.+?)\.$"
         for form in (fields, arguments, r"(The .+?);"):
-            if found := re.match(form, text):
-                return found[1]
+            if match := re.match(form, text):
+                return match[1]
         return self.kind if self.kind in MODULES else self.config.__name__.removesuffix("Config")
 
     @property
     def source(self) -> str:
         """The paper: "Radford et al. 2019"."""
         for text in (self.config.__doc__ or "", ast.get_docstring(ast.parse(self.text)) or ""):
-            if found := re.search(r"\(([^()]*(?:et al\.| and )[^()]*)\)", text):
-                return " ".join(re.sub(r', (section|").*', "", found[1], flags=re.S).split())
+            if match := re.search(r"\(([^()]*(?:et al\.| and )[^()]*)\)", text):
+                return " ".join(re.sub(r', (section|").*', "", match[1], flags=re.S).split())
         return ""
 
     @property
@@ -176,13 +176,13 @@ class Family:
     @property
     def generates(self) -> str:
         """How its cases generate: "greedy, beams"."""
-        found = set()
+        modes = set()
         for name in self.cases:
             calls = json.loads((CASES / name / "case.json").read_text())["calls"]
             for call in calls:
                 if call["method"] in ("generate", "translate"):
-                    found.add("beams" if call["kwargs"].get("num_beams", 1) > 1 else "greedy")
-        return ", ".join(sorted(found, reverse=True))
+                    modes.add("beams" if call["kwargs"].get("num_beams", 1) > 1 else "greedy")
+        return ", ".join(sorted(modes, reverse=True))
 
     @property
     def can_generate(self) -> bool:
@@ -192,7 +192,7 @@ class Family:
 
 def families() -> list[Family]:
     """All of them: by shape, then by `model_type`."""
-    measured, found = results(), []
+    measured, entries = results(), []
     for kind, home in {**FAMILIES, **MODULES}.items():
         file, attribute = home.split(":")
         config = getattr(importlib.import_module(f"transformers_jax.models.{file}"), attribute)
@@ -200,7 +200,7 @@ def families() -> list[Family]:
             part: {n: r for n, r in measured[part].items() if r["family"] == kind}
             for part in ("cases", "steps")
         }
-        found.append(Family(kind, config, MODELS / f"{file}.py", **own))
+        entries.append(Family(kind, config, MODELS / f"{file}.py", **own))
     order = ("encoders", "decoders", "encoder-decoders", "images, and images with texts")
     order += ("modules of PyTorch code",)
-    return sorted(found, key=lambda f: (order.index(f.shape), f.kind))
+    return sorted(entries, key=lambda f: (order.index(f.shape), f.kind))

@@ -37,7 +37,7 @@ def tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=inner, model_max_length=24, **names)
 
 
-def drawn(module, std=0.3):
+def randomised(module, std=0.3):
     """The module with random parameters; scales of norms lie around one."""
     for name, leaf in module.named_parameters():
         scale = "norm" in name.lower() and name.endswith("weight")
@@ -56,13 +56,13 @@ def directory(plain):
         intermediate_size=20,
         max_position_embeddings=24,
     )
-    drawn(BertModel(config)).save_pretrained(plain)
+    randomised(BertModel(config)).save_pretrained(plain)
     words.save_pretrained(plain)
     parts = [
         modules.Transformer(plain),
         modules.Pooling(WIDTH, ("cls", "mean"), include_prompt=False),
-        drawn(modules.Dense(24, 8, activation_function=torch.nn.GELU(), use_residual=True)),
-        drawn(modules.LayerNorm(8)),
+        randomised(modules.Dense(24, 8, activation_function=torch.nn.GELU(), use_residual=True)),
+        randomised(modules.LayerNorm(8)),
         modules.Dropout(0.1),
         modules.Normalize(),
     ]
@@ -77,40 +77,40 @@ def pooled():
     """Every way of pooling, of rows that are filled on the right and on the left."""
     x = torch.randn(3, 7, 5)
     masks = {"right": [7, 4, 2], "left": [7, 5, 3]}
-    found = {"pool_x": x.numpy()}
+    outputs = {"pool_x": x.numpy()}
     for side, lengths in masks.items():
         mask = torch.tensor([[n < length for n in range(7)] for length in lengths]).int()
         mask = mask if side == "right" else mask.flip(1)
-        found[f"pool_mask_{side}"] = mask.numpy()
+        outputs[f"pool_mask_{side}"] = mask.numpy()
         for mode in MODES:
             for skip in (0, 2):
                 layer = modules.Pooling(5, mode, include_prompt=False)
                 fields = {"token_embeddings": x, "attention_mask": mask, "prompt_length": skip}
                 key = f"pool_{mode}_{side}_{skip}"
-                found[key] = layer(fields)["sentence_embedding"].numpy()
-    return found
+                outputs[key] = layer(fields)["sentence_embedding"].numpy()
+    return outputs
 
 
 def compared(model):
     """Similarities and losses of random vectors."""
     anchor, positive, negative = (torch.randn(5, 8) for _ in range(3))
-    found = {"anchor": anchor, "positive": positive, "negative": negative}
+    outputs = {"anchor": anchor, "positive": positive, "negative": negative}
     for how in ("cosine", "dot", "euclidean", "manhattan"):
         model.similarity_fn_name = how
-        found[f"{how}_all"] = model.similarity(anchor, positive[:3])
-        found[f"{how}_paired"] = model.similarity_pairwise(anchor, positive)
+        outputs[f"{how}_all"] = model.similarity(anchor, positive[:3])
+        outputs[f"{how}_paired"] = model.similarity_pairwise(anchor, positive)
     vectors = [anchor, positive, negative]
     for part in vectors:
         part.requires_grad_()
     ranking = losses.MultipleNegativesRankingLoss(model)
     loss = ranking.compute_loss_from_embeddings(vectors, None)
-    found["contrastive"] = loss
-    found["contrastive_gradient"] = torch.autograd.grad(loss, anchor)[0]
-    found["matryoshka"] = sum(
+    outputs["contrastive"] = loss
+    outputs["contrastive_gradient"] = torch.autograd.grad(loss, anchor)[0]
+    outputs["matryoshka"] = sum(
         ranking.compute_loss_from_embeddings([shrink(part, dim) for part in vectors], None)
         for dim in (8, 4, 2)
     )
-    return {name: value.detach().numpy() for name, value in found.items()}
+    return {name: value.detach().numpy() for name, value in outputs.items()}
 
 
 def main():
@@ -120,7 +120,7 @@ def main():
         directory(plain)
         averaged = SentenceTransformer(plain).encode(TEXTS)
     model = SentenceTransformer(str(HERE))
-    found = {
+    outputs = {
         "texts": model.encode(TEXTS, batch_size=2),
         "texts_query": model.encode(TEXTS, prompt_name="query"),
         "texts_cut": model.encode(TEXTS, truncate_dim=3, normalize_embeddings=True),
@@ -129,7 +129,7 @@ def main():
         **pooled(),
         **compared(model),
     }
-    np.savez_compressed(HERE.parent / "outputs.npz", **found)
+    np.savez_compressed(HERE.parent / "outputs.npz", **outputs)
 
 
 if __name__ == "__main__":

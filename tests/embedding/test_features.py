@@ -28,15 +28,15 @@ def states(case):
 
 
 @pytest.mark.parametrize("case", ["bert-mlm", "gpt2", "bart-base"])
-def test_a_layer_is_that_of_the_whole_model(case):
+def test_features_of_a_layer_equal_its_hidden_states(case):
     whole, real = states(case), MASK[..., None]
     for layer in (0, -2, -1):
-        found = tj.features(loaded(case), IDS, attention_mask=MASK, layer=layer)
-        np.testing.assert_allclose(found * real, whole[layer] * real, **CLOSE)
+        features = tj.features(loaded(case), IDS, attention_mask=MASK, layer=layer)
+        np.testing.assert_allclose(features * real, whole[layer] * real, **CLOSE)
     assert np.abs(whole[-2] - whole[-1]).max() > 0.1
 
 
-def test_several_layers_come_in_the_order_asked_for():
+def test_several_layers_come_in_the_requested_order():
     last, first = tj.features(loaded("gpt2"), IDS, attention_mask=MASK, layer=(2, 1))
     np.testing.assert_allclose(last * MASK[..., None], states("gpt2")[2] * MASK[..., None], **CLOSE)
     np.testing.assert_allclose(
@@ -45,12 +45,12 @@ def test_several_layers_come_in_the_order_asked_for():
 
 
 def test_tokens_are_pooled_without_padding():
-    found = tj.features(loaded("gpt2"), IDS, attention_mask=MASK, layer=1, pooling="mean")
+    features = tj.features(loaded("gpt2"), IDS, attention_mask=MASK, layer=1, pooling="mean")
     one = states("gpt2")[1]
-    np.testing.assert_allclose(found[1], one[1, :3].mean(0), **CLOSE)
+    np.testing.assert_allclose(features[1], one[1, :3].mean(0), **CLOSE)
 
 
-def test_what_lies_above_is_not_computed():
+def test_layers_above_the_requested_one_are_not_computed():
     depth = loaded("gpt2").stack.spec.depth
 
     def flops(layer):
@@ -63,7 +63,7 @@ def test_what_lies_above_is_not_computed():
     np.testing.assert_allclose(np.diff(costs[1:depth]), one, rtol=1e-3)
 
 
-def test_wrong_layers_are_told():
+def test_wrong_layers_are_refused():
     depth = loaded("gpt2").stack.spec.depth
     for layer in (depth + 1, -depth - 2):
         with pytest.raises(ValueError, match=rf"layer {layer}: there are 0 .* to {depth}"):

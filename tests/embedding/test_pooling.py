@@ -37,18 +37,18 @@ def test_tokens_are_pooled_as_in_the_reference(mode, side, skip):
 def test_padding_changes_nothing(mode):
     x, mask = expected()["pool_x"], expected()["pool_mask_left"] > 0
     garbage = np.where(mask[..., None], x, 1e6)
-    found = pool_tokens(x, mode, mask)
-    np.testing.assert_array_equal(pool_tokens(garbage, mode, mask), found)
+    pooled = pool_tokens(x, mode, mask)
+    np.testing.assert_array_equal(pool_tokens(garbage, mode, mask), pooled)
     if mode != "lasttoken":  # behind padding in front the last token is the last of all
-        assert np.abs(pool_tokens(garbage, mode) - found).max() > 0.1
+        assert np.abs(pool_tokens(garbage, mode) - pooled).max() > 0.1
     moved = np.stack([np.roll(row, -int(np.argmax(m)), 0) for row, m in zip(x, mask)])
     right = expected()["pool_mask_left"][:, ::-1] > 0
-    np.testing.assert_allclose(pool_tokens(moved, mode, right), found, atol=1e-6)
+    np.testing.assert_allclose(pool_tokens(moved, mode, right), pooled, atol=1e-6)
     nothing = pool_tokens(x, mode, np.zeros_like(mask))
     np.testing.assert_array_equal(nothing, np.zeros_like(nothing))
 
 
-def test_sums_of_halves_are_made_in_float32():
+def test_half_precision_is_summed_in_float32():
     x = jnp.full((1, 4096, 2), 1.0078125, jnp.bfloat16)
     assert pool_tokens(x, "mean").dtype == jnp.bfloat16
     np.testing.assert_array_equal(pool_tokens(x, "mean"), x[:, 0])
@@ -62,7 +62,7 @@ def test_a_zero_vector_has_a_finite_gradient():
     assert np.isfinite(jax.grad(lambda x: unit(x).sum())(x)).all()
 
 
-def test_unknown_modes_are_told():
+def test_unknown_pooling_modes_are_refused():
     with pytest.raises(ValueError, match="'middle' is unknown; known are cls, max, mean,"):
         pool_tokens(expected()["pool_x"], "middle")
     with pytest.raises(ValueError, match="'middle'; known are cls"):
@@ -90,11 +90,11 @@ NOTHING = jnp.full(3, jnp.nan)
     ],
 )
 def test_the_poolings_of_heads_choose_their_tokens(pooling, vectors):
-    found = pool(X, pooling, VALID, ids=IDS)
-    np.testing.assert_allclose(found, jnp.stack(vectors), rtol=1e-6)
+    pooled = pool(X, pooling, VALID, ids=IDS)
+    np.testing.assert_allclose(pooled, jnp.stack(vectors), rtol=1e-6)
 
 
-def test_tokens_that_cannot_be_told_are_refused():
+def test_pooling_without_the_inputs_it_needs_is_refused():
     np.testing.assert_array_equal(pool(X[:1], Last(None)), X[:1, -1])
     np.testing.assert_array_equal(pool(X, Last(0)), X[:, -1])
     with pytest.raises(ValueError, match=r"needs config\.pad_token_id"):

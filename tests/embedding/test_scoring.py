@@ -26,56 +26,58 @@ def padded():
 
 
 def test_the_sum_is_the_loss_times_the_count():
-    found = padded()
+    scores = padded()
     labels = np.where(MASK > 0, IDS, -100)
     loss = loaded("gpt2")(input_ids=IDS, attention_mask=MASK, labels=labels).loss
-    np.testing.assert_array_equal(found.count, [4, 2])
-    np.testing.assert_allclose(found.log_prob.sum(), -loss * 6, rtol=1e-5)
-    np.testing.assert_allclose(found.token_log_probs.sum(1), found.log_prob, rtol=1e-6)
-    np.testing.assert_allclose(found.perplexity, np.exp(-found.log_prob / found.count), rtol=1e-5)
-    assert not np.asarray(found.token_log_probs)[:, 0].any()
+    np.testing.assert_array_equal(scores.count, [4, 2])
+    np.testing.assert_allclose(scores.log_prob.sum(), -loss * 6, rtol=1e-5)
+    np.testing.assert_allclose(scores.token_log_probs.sum(1), scores.log_prob, rtol=1e-6)
+    np.testing.assert_allclose(
+        scores.perplexity, np.exp(-scores.log_prob / scores.count), rtol=1e-5
+    )
+    assert not np.asarray(scores.token_log_probs)[:, 0].any()
 
 
 def test_padding_changes_nothing_on_either_side():
-    alone = tj.score(loaded("gpt2"), IDS[1:, :3])
-    np.testing.assert_allclose(padded().log_prob[1:], alone.log_prob, **CLOSE)
+    single = tj.score(loaded("gpt2"), IDS[1:, :3])
+    np.testing.assert_allclose(padded().log_prob[1:], single.log_prob, **CLOSE)
     left = np.array([IDS[0], [0, 0, 4, 5, 9]])
-    found = tj.score(loaded("gpt2"), left, np.array([MASK[0], [0, 0, 1, 1, 1]]))
-    np.testing.assert_allclose(found.log_prob, padded().log_prob, **CLOSE)
-    np.testing.assert_allclose(found.token_log_probs[1, 2:], alone.token_log_probs[0], **CLOSE)
+    scores = tj.score(loaded("gpt2"), left, np.array([MASK[0], [0, 0, 1, 1, 1]]))
+    np.testing.assert_allclose(scores.log_prob, padded().log_prob, **CLOSE)
+    np.testing.assert_allclose(scores.token_log_probs[1, 2:], single.token_log_probs[0], **CLOSE)
     counted = tj.score(loaded("gpt2"), left)  # without a mask the padding is text
-    assert np.abs(counted.log_prob[1] - alone.log_prob[0]) > 1
+    assert np.abs(counted.log_prob[1] - single.log_prob[0]) > 1
 
 
 def test_labels_say_what_is_scored_and_chunks_change_nothing():
     labels = np.where(np.arange(5) < 3, -100, IDS)[:1]
-    found = tj.score(loaded("gpt2"), IDS[:1], labels=labels, chunk=7)
+    scores = tj.score(loaded("gpt2"), IDS[:1], labels=labels, chunk=7)
     whole = padded().token_log_probs[0]
-    np.testing.assert_allclose(found.token_log_probs[0, 3:], whole[3:], **CLOSE)
-    np.testing.assert_array_equal(found.count, [2])
+    np.testing.assert_allclose(scores.token_log_probs[0, 3:], whole[3:], **CLOSE)
+    np.testing.assert_array_equal(scores.count, [2])
 
 
 def test_an_encoder_decoder_scores_its_target():
     labels = np.array([[5, 6, 2], [4, 2, -100]])
     model = loaded("bart")
-    found = tj.score(model, IDS, MASK, labels)
+    scores = tj.score(model, IDS, MASK, labels)
     loss = model(input_ids=IDS, attention_mask=MASK, labels=labels).loss
-    np.testing.assert_array_equal(found.count, [3, 2])
-    np.testing.assert_allclose(found.log_prob.sum(), -loss * 5, rtol=1e-5)
+    np.testing.assert_array_equal(scores.count, [3, 2])
+    np.testing.assert_allclose(scores.log_prob.sum(), -loss * 5, rtol=1e-5)
     with pytest.raises(ValueError, match="scores labels"):
         tj.score(model, IDS, MASK)
 
 
-def test_a_masked_model_is_asked_for_every_token_in_turn():
+def test_a_masked_model_scores_each_token_masked_in_turn():
     model = loaded("bert-mlm")
-    found = tj.score(model, IDS, MASK, mask_token_id=4, batch_size=5)
-    np.testing.assert_array_equal(found.count, [5, 3])
+    scores = tj.score(model, IDS, MASK, mask_token_id=4, batch_size=5)
+    np.testing.assert_array_equal(scores.count, [5, 3])
     hidden = np.repeat(IDS[1:], 3, 0)
     hidden[np.arange(3), np.arange(3)] = 4
     logits = model(input_ids=hidden, attention_mask=np.repeat(MASK[1:], 3, 0)).logits
     logs = np.asarray(jax.nn.log_softmax(logits))
     wanted = [logs[n, n, IDS[1, n]] for n in range(3)]
-    np.testing.assert_allclose(found.token_log_probs[1, :3], wanted, **CLOSE)
+    np.testing.assert_allclose(scores.token_log_probs[1, :3], wanted, **CLOSE)
     labels = np.where(np.arange(5) == 0, -100, IDS)  # [CLS] is not scored
     some = tj.score(model, IDS, MASK, labels, mask_token_id=4, batch_size=5)
     np.testing.assert_array_equal(some.count, [4, 2])
@@ -86,7 +88,7 @@ def test_scores_can_be_compiled_into_a_program():
     np.testing.assert_allclose(apply(IDS, MASK), padded().log_prob, **CLOSE)
 
 
-def test_what_is_missing_is_told():
+def test_missing_arguments_are_named():
     with pytest.raises(ValueError, match="give mask_token_id="):
         tj.score(loaded("bert-mlm"), IDS)
     with pytest.raises(ValueError, match=r"mask_token_id\[0, 0\] is 999"):
@@ -110,22 +112,22 @@ def test_tokens_that_those_before_them_attend_to_are_not_scored():
         "prefix": np.array([[1, 1, 1, 0, 0, 0, 0, 0], [1, 0, 1, 0, 1, 0, 0, 0]]),
         "document": np.array([[0] * 8, [0, 0, 0, 0, 1, 1, 1, 1]]),
     }
-    found = tj.score(model, ids, tags=tags)
-    asked = np.array([[0, 0, 0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1, 1]])
-    np.testing.assert_array_equal(np.asarray(found.token_log_probs) != 0, asked > 0)
-    np.testing.assert_array_equal(found["count"], asked.sum(1))
+    scores = tj.score(model, ids, tags=tags)
+    scored = np.array([[0, 0, 0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1, 1]])
+    np.testing.assert_array_equal(np.asarray(scores.token_log_probs) != 0, scored > 0)
+    np.testing.assert_array_equal(scores["count"], scored.sum(1))
     # what is scored depends on no token from its place on
-    clean = np.asarray(found.token_log_probs)
-    for place in (3, 5, 7):
+    clean = np.asarray(scores.token_log_probs)
+    for position in (3, 5, 7):
         other = ids.copy()
-        other[:, place:] = (other[:, place:] + 7) % 28 + 3
+        other[:, position:] = (other[:, position:] + 7) % 28 + 3
         changed = np.asarray(tj.score(model, other, tags=tags).token_log_probs)
-        np.testing.assert_allclose(changed[:, :place], clean[:, :place], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(changed[:, :position], clean[:, :position], rtol=1e-5, atol=1e-6)
     logits = jax.nn.log_softmax(model(input_ids=ids, tags=tags).logits)
     own = np.take_along_axis(np.asarray(logits)[:, :-1], ids[:, 1:, None], 2)[..., 0]
-    np.testing.assert_allclose(clean[:, 1:], own * asked[:, 1:], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(clean[:, 1:], own * scored[:, 1:], rtol=1e-5, atol=1e-6)
     loss, metrics = tj.causal_lm(model, {"input_ids": ids, "tags": tags}, None)
-    assert float(metrics["loss"][1]) == asked.sum()  # the objective asks for the same
-    np.testing.assert_allclose(loss, -clean.sum() / asked.sum(), rtol=1e-5)
+    assert float(metrics["loss"][1]) == scored.sum()  # the objective asks for the same
+    np.testing.assert_allclose(loss, -clean.sum() / scored.sum(), rtol=1e-5)
     none = {**tags, "prefix": 0 * tags["prefix"]}  # the control: without a prefix all are asked
     assert float(tj.score(model, ids, tags=none)["count"].sum()) == 14

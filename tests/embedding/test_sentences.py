@@ -64,9 +64,11 @@ def read(name):
 
 def test_texts_become_the_vectors_of_the_reference():
     np.testing.assert_allclose(vectors(), expected()["texts"], **CLOSE)
-    asked = model().encode(TEXTS, prompt_name="query")
-    np.testing.assert_allclose(asked, expected()["texts_query"], **CLOSE)
-    assert np.abs(asked - vectors()).max() > 1e-3  # the prompt is heard, though it is not pooled
+    with_prompt = model().encode(TEXTS, prompt_name="query")
+    np.testing.assert_allclose(with_prompt, expected()["texts_query"], **CLOSE)
+    assert (
+        np.abs(with_prompt - vectors()).max() > 1e-3
+    )  # the prompt is heard, though it is not pooled
 
 
 def test_vectors_are_cut_before_they_get_length_one():
@@ -78,7 +80,7 @@ def test_vectors_are_cut_before_they_get_length_one():
     np.testing.assert_allclose(cut(normalize=True), again, **CLOSE)
 
 
-def test_neither_order_nor_company_changes_a_vector():
+def test_a_vector_depends_on_neither_order_nor_batch():
     order = [3, 0, 1, 2, 0, 4]
     other = model().encode([TEXTS[n] for n in order])
     np.testing.assert_allclose(other, vectors()[order], **CLOSE)
@@ -101,7 +103,7 @@ def test_texts_of_any_number_and_length_need_few_shapes():
         assert width == 500 if length > 448 else length <= width < length + 64
 
 
-def test_a_bar_is_shown_if_asked_for(capfd):
+def test_show_progress_shows_a_progress_bar(capfd):
     model().encode(TEXTS, show_progress=True)
     assert "encoding" in capfd.readouterr().err
 
@@ -123,7 +125,7 @@ def test_a_model_of_sentences_is_a_function_of_its_parameters():
     assert np.abs(other - out.sentence_embedding).max() > 0.01
 
 
-def test_a_new_model_pools_as_asked():
+def test_a_new_model_pools_as_requested():
     config = tj.GPT2Config(vocab_size=40, n_positions=8, n_embd=12, n_layer=1, n_head=3)
     new = lambda **options: tj.from_config(
         config, head="embedding", key=jax.random.key(0), **options
@@ -144,21 +146,21 @@ def test_layers_in_a_list_are_the_same_model(tmp_path):
 
 def test_a_plain_directory_is_averaged(tmp_path):
     plain = copied(tmp_path / "plain", only=OWN)
-    found = tj.from_pretrained(plain, head="embedding", unroll=False)
-    np.testing.assert_allclose(found.encode(TEXTS), expected()["texts_plain"], **CLOSE)
-    found.save_pretrained(tmp_path / "saved")
+    sentence_model = tj.from_pretrained(plain, head="embedding", unroll=False)
+    np.testing.assert_allclose(sentence_model.encode(TEXTS), expected()["texts_plain"], **CLOSE)
+    sentence_model.save_pretrained(tmp_path / "saved")
     again = tj.from_pretrained(tmp_path / "saved", head="embedding")
-    assert again.plan.sentence.steps == found.plan.sentence.steps == (Pool(("mean",)),)
+    assert again.plan.sentence.steps == sentence_model.plan.sentence.steps == (Pool(("mean",)),)
     first = tj.from_pretrained(plain, head="embedding", pooling="cls")
     assert first.plan.sentence.steps == (Pool(("cls",)),)
 
 
 def test_a_backbone_is_taken_from_a_file_with_another_head():
-    found = tj.from_pretrained(CASES / "bert-mlm", head="embedding")  # it stores no pooler
+    sentence_model = tj.from_pretrained(CASES / "bert-mlm", head="embedding")  # it stores no pooler
     ids = np.array([[4, 5, 6, 7]])
-    out = found(input_ids=ids)
+    out = sentence_model(input_ids=ids)
     np.testing.assert_allclose(out.sentence_embedding, out.token_embeddings.mean(1), **CLOSE)
-    assert "pooler" not in tj.functional(found)[1]
+    assert "pooler" not in tj.functional(sentence_model)[1]
 
 
 # ---------------------------------------------------------------- directories
@@ -211,16 +213,16 @@ def older(folder):
 
 
 def test_an_older_directory_gives_the_same_vectors(tmp_path):
-    found = tj.from_pretrained(older(tmp_path / "older"), head="embedding", unroll=False)
-    np.testing.assert_allclose(found.encode(TEXTS), vectors(), **CLOSE)
-    found.save_pretrained(tmp_path / "saved")
+    sentence_model = tj.from_pretrained(older(tmp_path / "older"), head="embedding", unroll=False)
+    np.testing.assert_allclose(sentence_model.encode(TEXTS), vectors(), **CLOSE)
+    sentence_model.save_pretrained(tmp_path / "saved")
     for name in ("modules.json", "1_Pooling/config.json", "0_Transformer/tokenizer.json"):
         assert (tmp_path / "saved" / name).read_bytes() == (tmp_path / "older" / name).read_bytes()
-    lower, kept = (
+    lower, cased = (
         _loaded(str(tmp_path / "saved/0_Transformer"), flag, ()) for flag in (True, False)
     )
     assert lower.encode("CAT").tolist() == model_words().encode("cat").tolist()
-    assert kept.encode("CAT").tolist() != lower.encode("CAT").tolist()
+    assert cased.encode("CAT").tolist() != lower.encode("CAT").tolist()
 
 
 def test_settings_of_a_directory_are_its_defaults(tmp_path):
@@ -267,7 +269,7 @@ SETTINGS = "config_sentence_transformers.json"
         (changed(SETTINGS, truncate_dim="3"), "truncate_dim='3' has the wrong type"),
     ],
 )
-def test_what_is_wrong_with_a_directory_is_told(tmp_path, files, words):
+def test_errors_in_a_directory_are_reported(tmp_path, files, words):
     with pytest.raises(ValueError, match=words):
         tj.from_pretrained(copied(tmp_path / "a", files), head="embedding")
 
@@ -279,7 +281,7 @@ def test_weights_of_modules_are_never_unpickled(tmp_path):
         tj.from_pretrained(folder, head="embedding")
 
 
-def test_what_is_wrong_with_a_call_is_told():
+def test_errors_in_a_call_are_reported():
     with pytest.raises(ValueError, match=r"truncate_dim \(9\) is more than the 8 numbers"):
         model().encode(TEXTS, truncate_dim=9)
     with pytest.raises(ValueError, match=r"'querry' is none.*did you mean 'query'"):
@@ -311,10 +313,10 @@ def test_a_model_without_a_directory_needs_a_tokenizer(tmp_path):
     with pytest.raises(ValueError, match="so it has no tokenizer"):
         new.encode(TEXTS)
     assert new.encode([], tokenizer=model_words()).shape == (0, 12)
-    gone = tj.from_pretrained(copied(tmp_path / "a"), head="embedding")
+    directory = tj.from_pretrained(copied(tmp_path / "a"), head="embedding")
     shutil.rmtree(tmp_path / "a")
     with pytest.raises(ValueError, match=r"saved in .*but without its tokenizer"):
-        gone.save_pretrained(tmp_path / "b")
+        directory.save_pretrained(tmp_path / "b")
     assert (tmp_path / "b/2_Dense/model.safetensors").exists()
 
 
@@ -330,7 +332,7 @@ def test_similarities_are_those_of_the_reference(how):
     assert tj.similarity(a[0], b, how).shape == (1, 5)
 
 
-def test_a_model_says_how_its_vectors_are_compared(tmp_path):
+def test_similarity_uses_the_function_of_the_model(tmp_path):
     files = changed(SETTINGS, similarity_fn_name="dot")
     other = tj.from_pretrained(copied(tmp_path / "a", files), head="embedding")
     a, b = expected()["anchor"], expected()["positive"]
@@ -338,7 +340,7 @@ def test_a_model_says_how_its_vectors_are_compared(tmp_path):
         np.testing.assert_array_equal(tj.similarity(a, b, own), tj.similarity(a, b, how))
 
 
-def test_wrong_similarities_are_told():
+def test_wrong_similarities_are_refused():
     with pytest.raises(ValueError, match="'cosin' is unknown; did you mean 'cosine'"):
         tj.similarity(vectors(), vectors(), "cosin")
     with pytest.raises(ValueError, match=r"\(5, 8\) and \(5, 3\); expected rows of one width"):

@@ -130,7 +130,7 @@ FAMILY = {  # {model_type: UNUSED}; a family that inherits has its parent's reas
 FAMILY["marian"] = FAMILY["pegasus"] = FAMILY["m2m_100"]
 
 # Fields of ours that are no key of the reference's class.
-BESIDE = {
+FURTHER_FIELDS = {
     "transformers_jax": "ours: the mask that a model was trained with, which the reference ignores",
     "decoder_start_token_id": "begins what an encoder-decoder of two families writes",
     "own_words": "in no file: which tables of words are stored apart",

@@ -27,12 +27,12 @@ def keys(model_type):
     read = {name for pair in READ.findall(code) for name in pair}
     renamed = dict(cls.attribute_map)
     read |= {renamed[name] for name in read if name in renamed}
-    made = {} if model_type == "encoder-decoder" else cls().to_dict()
-    names = {*made, *getattr(cls, "__annotations__", {}), *renamed}
+    defaults = {} if model_type == "encoder-decoder" else cls().to_dict()
+    names = {*defaults, *getattr(cls, "__annotations__", {}), *renamed}
     return {name: name in read for name in sorted(names) if not name.startswith("_")}
 
 
 if __name__ == "__main__":
-    found = {model_type: keys(model_type) for model_type in sorted(FAMILIES)}
-    content = {"transformers": transformers.__version__, "families": found}
+    keys_of = {model_type: keys(model_type) for model_type in sorted(FAMILIES)}
+    content = {"transformers": transformers.__version__, "families": keys_of}
     FILE.write_text(json.dumps(content, indent=1) + "\n")

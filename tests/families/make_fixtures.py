@@ -95,8 +95,8 @@ class RecurrentTranslator(nn.Module):
         closed = source_mask[:, : states.shape[1], None] == 0
         hidden, keys, logits = torch.tanh(self.bridge(last[-1])), self.attention["key"](states), []
         for word in self.target(target_ids).unbind(1):
-            asked = self.attention["query"](hidden)[:, None]
-            scores = self.attention["score"](torch.tanh(asked + keys))
+            query = self.attention["query"](hidden)[:, None]
+            scores = self.attention["score"](torch.tanh(query + keys))
             context = (scores.masked_fill(closed, -torch.inf).softmax(1) * states).sum(1)
             hidden = self.decoder(torch.cat([word, context], 1), hidden)
             logits.append(self.output(torch.cat([hidden, context, word], 1)))
@@ -122,9 +122,9 @@ def load(folder, case):
         return model.eval()
     cls = getattr(transformers, case["architecture"])
     model = cls.from_pretrained(folder, dtype=torch.float32)
-    made = dict(cls(model.config).named_parameters())
+    parameters = dict(cls(model.config).named_parameters())
     for name, parameter in model.named_parameters():  # reading a file forgets what is not learned
-        parameter.requires_grad_(made[name].requires_grad)
+        parameter.requires_grad_(parameters[name].requires_grad)
     return model.eval()
 
 
@@ -134,12 +134,12 @@ def main():
         case = json.loads((folder / "case.json").read_text())
         model = load(folder, case)
         inputs = dict(np.load(folder / "inputs.npz"))
-        given = {key: torch.tensor(inputs[key]) for key in case["forward"]["inputs"]}
+        arguments = {key: torch.tensor(inputs[key]) for key in case["forward"]["inputs"]}
         optimizer = torch.optim.AdamW(model.parameters(), **ADAMW)
-        asked = {key: x for key, x in case["forward"]["kwargs"].items() if key == "return_loss"}
-        loss = model(**given, **asked)["loss"]
+        flags = {key: x for key, x in case["forward"]["kwargs"].items() if key == "return_loss"}
+        loss = model(**arguments, **flags)["loss"]
         loss.backward()
-        found = {"loss": loss.detach().numpy()}
+        outputs = {"loss": loss.detach().numpy()}
         stored = load_file(folder / "model.safetensors")
         learned = [  # what has no gradient and is not stored is a formula's (Marian's sinusoids)
             (path, parameter)
@@ -154,8 +154,8 @@ def main():
         after = {path: parameter.detach() for path, parameter in learned}
         for kind, values in (("gradient", gradients), ("after", after)):
             named = on_disk(model, values).items()
-            found |= {f"{kind}/{path}": value.numpy() for path, value in named}
-        np.savez(HERE / "fixtures" / f"{name}.npz", **found)
+            outputs |= {f"{kind}/{path}": value.numpy() for path, value in named}
+        np.savez(HERE / "fixtures" / f"{name}.npz", **outputs)
 
 
 if __name__ == "__main__":

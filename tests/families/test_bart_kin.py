@@ -69,7 +69,7 @@ def test_untied_words_are_four_tables_in_a_file(family, tmp_path):
         assert np.array_equal(again[path], array), path
 
 
-SHARED, READ, SAID, OUT = "model.shared.weight", *sorted(TABLES)[1::-1], "lm_head.weight"
+SHARED, ENCODER, DECODER, OUT = "model.shared.weight", *sorted(TABLES)[1::-1], "lm_head.weight"
 
 
 @pytest.mark.parametrize("family", ["bart", "pegasus"])
@@ -77,15 +77,15 @@ SHARED, READ, SAID, OUT = "model.shared.weight", *sorted(TABLES)[1::-1], "lm_hea
     ("words", "tied", "reads"),
     [  # seeds of the tables in the file; those that encoder, decoder and output read
         ({SHARED: 1}, True, (1, 1, 1)),
-        ({READ: 2, SAID: 3}, True, (2, 3, 3)),
-        ({SHARED: 1, READ: 2}, True, (2, 1, 1)),
-        ({SHARED: 1, SAID: 3}, True, (1, 3, 1)),
-        ({SHARED: 1, READ: 1, SAID: 3}, True, (1, 3, 1)),
-        ({SHARED: 1, READ: 2, SAID: 3}, True, (2, 3, 1)),
-        ({SHARED: 1, READ: 2, SAID: 3, OUT: 4}, True, (2, 3, 4)),
-        ({SHARED: 1, READ: 2, SAID: 3, OUT: 4}, False, (2, 3, 4)),
-        ({SHARED: 1, READ: 1, SAID: 1, OUT: 4}, False, (1, 1, 4)),
-        ({READ: 2, SAID: 3, OUT: 4}, False, (2, 3, 4)),
+        ({ENCODER: 2, DECODER: 3}, True, (2, 3, 3)),
+        ({SHARED: 1, ENCODER: 2}, True, (2, 1, 1)),
+        ({SHARED: 1, DECODER: 3}, True, (1, 3, 1)),
+        ({SHARED: 1, ENCODER: 1, DECODER: 3}, True, (1, 3, 1)),
+        ({SHARED: 1, ENCODER: 2, DECODER: 3}, True, (2, 3, 1)),
+        ({SHARED: 1, ENCODER: 2, DECODER: 3, OUT: 4}, True, (2, 3, 4)),
+        ({SHARED: 1, ENCODER: 2, DECODER: 3, OUT: 4}, False, (2, 3, 4)),
+        ({SHARED: 1, ENCODER: 1, DECODER: 1, OUT: 4}, False, (1, 1, 4)),
+        ({ENCODER: 2, DECODER: 3, OUT: 4}, False, (2, 3, 4)),
         ({SHARED: 1, OUT: 4}, False, (1, 1, 4)),
     ],
 )
@@ -99,11 +99,11 @@ def test_each_side_reads_its_own_words_where_they_are_stored(family, words, tied
     theirs = {n: x for n, x in theirs.items() if n not in {*TABLES, OUT}} | dict.fromkeys(
         words, (53, 12)
     )
-    found = {f.row.ours[0]: words.get(f.name) for f in table.check(theirs, ours).fills}
-    read = found["embed.table"]
-    said = found.get("decoder_embed.table", read)
-    tie = read if model.output_of == "encoder" else said
-    assert (read, said, found.get("head.table", tie)) == reads
+    tables = {f.row.ours[0]: words.get(f.name) for f in table.check(theirs, ours).fills}
+    read = tables["embed.table"]
+    target = tables.get("decoder_embed.table", read)
+    tie = read if model.output_of == "encoder" else target
+    assert (read, target, tables.get("head.table", tie)) == reads
 
 
 def test_files_of_v4_share_the_words_that_they_call_untied(tmp_path):
@@ -130,17 +130,17 @@ def test_source_and_target_may_have_vocabularies_of_their_own(tmp_path):
 
 
 @pytest.mark.parametrize("side", ["encoder", "decoder"])
-def test_vectors_in_place_of_words_are_scaled_by_two_decoders_only(side):
+def test_inputs_embeds_are_scaled_by_two_decoders_only(side):
     kin = ["bart", "mbart", "m2m_100", "marian", "pegasus", "blenderbot", "blenderbot-small"]
     scaled = {"marian", "pegasus"} if side == "decoder" else set()  # as transformers does
     for family in kin:
         values = {**TINY, "model_type": family, "scale_embedding": True}
         embed = TokenEmbedder(config_class(values).from_dict(values).embed(side == "decoder"))
-        given = embed.scaled(jnp.ones((1, 2, 12)), jnp.float32)
-        assert jnp.allclose(given, 12**0.5 if family in scaled else 1.0), family
+        embedded = embed.scaled(jnp.ones((1, 2, 12)), jnp.float32)
+        assert jnp.allclose(embedded, 12**0.5 if family in scaled else 1.0), family
 
 
-def test_reading_the_padding_teaches_it_nothing():
+def test_the_padding_embedding_gets_no_gradient():
     embed = TokenEmbedder(EmbedSpec(vocab=7, width=3, padding_idx=2))
     ids = jnp.array([[2, 5, 2, 1]])
 
@@ -156,20 +156,20 @@ def test_reading_the_padding_teaches_it_nothing():
 
 @pytest.mark.parametrize("width", [6, 7])
 def test_waves_are_those_of_the_formulas(width):
-    place = np.arange(11)[:, None]
+    position = np.arange(11)[:, None]
     pair = 1e4 ** (-2 * (np.arange(width) // 2) / width)
-    angles = place * pair
+    angles = position * pair
     alternate = np.where(np.arange(width) % 2, np.cos(angles), np.sin(angles))
     halves = np.concatenate([np.sin(angles[:, ::2]), np.cos(angles[:, 1::2])], 1)
-    last = place * np.exp(-np.arange(3) * np.log(1e4) / 2)  # 1, 1/100, 1/10000
+    last = position * np.exp(-np.arange(3) * np.log(1e4) / 2)  # 1, 1/100, 1/10000
     closed = np.concatenate([np.sin(last), np.cos(last), np.zeros((11, width - 6))], 1)
     for kind, wanted in (
         (Sinusoids(), alternate),
         (Sinusoids(halves=True, rows=11), halves),
         (Sinusoids(halves=True, closed=True), closed),
     ):
-        found = sinusoids(kind, width, np.arange(11)[None])
-        np.testing.assert_allclose(found[0], wanted, atol=1e-6)
+        waves = sinusoids(kind, width, np.arange(11)[None])
+        np.testing.assert_allclose(waves[0], wanted, atol=1e-6)
     beyond = sinusoids(Sinusoids(halves=True, rows=11), width, np.array([[10, 11]]))
     assert np.isnan(beyond[0, 1]).all()
     assert not np.isnan(beyond[0, 0]).any()
@@ -212,7 +212,7 @@ def test_a_row_of_mbart_begins_with_the_code_of_its_language():
     assert shifted("bart") == [[2, 5, 6, 2], [2, 7, 2, 45]]  # the control
 
 
-def test_a_decoder_alone_keeps_its_cross_attention_and_does_not_read_it():
+def test_a_decoder_without_encoder_stores_its_cross_attention_and_does_not_use_it():
     model = tiny({"model_type": "bart"}, "causal_lm")
     ids = np.array([[4, 9, 30, 2]])
     logits = model(input_ids=ids).logits
@@ -226,11 +226,11 @@ def test_a_decoder_alone_keeps_its_cross_attention_and_does_not_read_it():
     assert not np.allclose(again("self"), logits)  # the control
 
 
-def test_a_decoder_alone_numbers_columns_and_not_tokens():
+def test_a_decoder_without_encoder_numbers_columns_and_not_tokens():
     model = tiny({"model_type": "bart"}, "causal_lm")
     row = {"input_ids": [[1, 1, 1, 4, 9, 30]], "attention_mask": [[0, 0, 0, 1, 1, 1]]}
-    asked = dict(max_new_tokens=2, return_dict_in_generate=True, output_scores=True)
-    first = tj.generate(model, **row, **asked)["scores"][0]
+    options = dict(max_new_tokens=2, return_dict_in_generate=True, output_scores=True)
+    first = tj.generate(model, **row, **options)["scores"][0]
     np.testing.assert_allclose(first, model(**row).logits[:, -1], rtol=1e-4, atol=1e-5)
     bare = model(input_ids=[[4, 9, 30]]).logits[:, -1]
     assert np.abs(first - bare).max() > 1e-2  # the control

@@ -154,7 +154,7 @@ def test_configs_of_the_hub_are_read_and_written_back(name):
         load_config({**HUB[name], "shared_layers": 3})
 
 
-def test_what_a_family_lacks_is_no_field_of_its_config():
+def test_options_a_family_does_not_have_are_no_fields_of_its_config():
     for kind in (tj.MPNetConfig, tj.AlbertConfig, tj.RoFormerConfig):
         assert "classifier_dropout" not in kind().to_dict()
     for kind in (tj.MPNetConfig, tj.AlbertConfig, tj.DistilBertConfig):
@@ -186,8 +186,8 @@ def test_older_files_are_the_same_model(name, prefix, tmp_path):
     output = tj.from_pretrained(CASES / name).config.ties[0].copy
     extra = {output: words, f"{prefix}embeddings.position_ids": np.arange(40)[None]}
     older = resaved(name, tmp_path, lambda key: TENSORFLOW(key.removeprefix(prefix)), extra.items())
-    want, got = (tj.functional(tj.from_pretrained(x))[1] for x in (CASES / name, older))
-    assert jax.tree.all(jax.tree.map(np.array_equal, got, want))
+    expected, actual = (tj.functional(tj.from_pretrained(x))[1] for x in (CASES / name, older))
+    assert jax.tree.all(jax.tree.map(np.array_equal, actual, expected))
 
 
 @pytest.mark.parametrize("kind", [tj.BertConfig, tj.RobertaConfig, tj.AlbertConfig])
@@ -237,12 +237,12 @@ def test_distilbert_may_begin_with_sinusoids():
         tj.from_config(config.replace(sinusoidal_pos_embds=on), key=jax.random.key(0))
         for on in (True, False)
     )
-    want = [0.841471, 0.540302, 0.010000, 0.999950]  # sin 1, cos 1, sin 1/100, cos 1/100
-    np.testing.assert_allclose(waves.embed.position[...][1], want, atol=1e-6)
+    expected = [0.841471, 0.540302, 0.010000, 0.999950]  # sin 1, cos 1, sin 1/100, cos 1/100
+    np.testing.assert_allclose(waves.embed.position[...][1], expected, atol=1e-6)
     assert np.abs(plain.embed.position[...]).max() < 0.2
 
 
-def test_stored_positions_of_roformer_are_held_to_their_formula(tmp_path):
+def test_stored_positions_of_roformer_must_match_their_formula(tmp_path):
     name = "roformer.encoder.embed_positions.weight"
     wrong = load_file(CASES / "roformer-mlm" / "model.safetensors")[name] + np.float32(0.1)
     folder = resaved("roformer-mlm", tmp_path, lambda key: key, {name: wrong}.items())
@@ -267,21 +267,21 @@ def test_choices_are_summarised_as_the_config_says(kind, how, weights):
     x, padded = jnp.array([[[-3.0, 1.0], [5.0, 2.0]]]), jnp.array([[True, False]])
     bare = dict(summary_type=how, summary_use_proj=False, summary_activation="relu")
     head = kind(**TINY, **bare).head("multiple_choice")
-    found = head.inner(pool(x, head.pooling, padded))
-    assert np.array_equal(found[0], np.maximum(weights @ np.asarray(x[0]), 0))
+    pooled = head.inner(pool(x, head.pooling, padded))
+    assert np.array_equal(pooled[0], np.maximum(weights @ np.asarray(x[0]), 0))
     projected = kind(**TINY, **{**bare, "summary_use_proj": True})
     for config, stored in ((kind(**TINY, **bare), False), (projected, True)):
         assert ("sequence_summary" in config.head_rows("multiple_choice", True)) == stored
 
 
-def test_roformer_writes_by_columns_what_turns_with_its_place():
+def test_roformer_with_rotary_values_generates_by_column_positions():
     config = tj.RoFormerConfig(**TINY, rotary_value=True, is_decoder=True, pad_token_id=0)
     model = tiny(config, "causal_lm")
     prompt, options = np.array([[0, 0, 5, 6, 7]]), dict(max_new_tokens=4, eos_token_id=None)
     mask = (prompt > 0).astype(np.int32)
     written = np.asarray(model.generate(input_ids=prompt, attention_mask=mask, **options))
-    kept = np.concatenate([mask, np.ones((1, 4), np.int32)], 1)
-    logits = model(input_ids=written, attention_mask=kept).logits
+    full_mask = np.concatenate([mask, np.ones((1, 4), np.int32)], 1)
+    logits = model(input_ids=written, attention_mask=full_mask).logits
     assert np.array_equal(np.argmax(logits[0, 4:-1], -1), written[0, 5:])
     # the control: with the padding left out it stands elsewhere, and values turned otherwise
     apart = model(input_ids=written[:, 2:]).logits
@@ -304,16 +304,16 @@ def tiny(config, head):
 
 
 @pytest.mark.parametrize("position_ids", [None, np.array([[2, 3, 4, 1], [0, 3, 4, 5]], np.int32)])
-def test_a_padding_vector_learns_nothing_from_being_read(position_ids):
+def test_the_padding_embedding_gets_no_gradient_from_inputs(position_ids):
     apply, params = tj.functional(tiny(tj.RobertaConfig(**TINY), "question_answering"))
     ids = np.array([[5, 6, 7, 1], [8, 9, 2, 3]], np.int32)
-    places = dict(start_positions=np.array([1, 2]), end_positions=np.array([2, 3]))
-    loss = lambda p: apply(p, input_ids=ids, position_ids=position_ids, **places).loss
-    found = jax.jit(jax.grad(loss))(params)["embed"]
+    positions = dict(start_positions=np.array([1, 2]), end_positions=np.array([2, 3]))
+    loss = lambda p: apply(p, input_ids=ids, position_ids=position_ids, **positions).loss
+    gradients = jax.jit(jax.grad(loss))(params)["embed"]
     for table, read in (("table", 5), ("position", 2)):
-        assert not found[table][1].any()
-        assert found[table][read].any()
-    assert found["position"][0].any() == (position_ids is not None)
+        assert not gradients[table][1].any()
+        assert gradients[table][read].any()
+    assert gradients["position"][0].any() == (position_ids is not None)
 
 
 def test_the_objective_of_two_sentences_trains_albert():
@@ -323,8 +323,8 @@ def test_the_objective_of_two_sentences_trains_albert():
     labels = np.where(ids % 3, -100, ids).astype(np.int32)
     batch = {"input_ids": ids, "labels": labels, "next_sentence_label": np.array([1, 0])}
     loss, metrics = objective("pretraining")(model, batch, None)
-    want = model(input_ids=ids, labels=labels, sentence_order_label=np.array([1, 0])).loss
-    np.testing.assert_allclose(loss, want, rtol=1e-5)
+    expected = model(input_ids=ids, labels=labels, sentence_order_label=np.array([1, 0])).loss
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
     other = model(input_ids=ids, labels=labels, sentence_order_label=np.array([0, 1])).loss
-    assert abs(other - want) > 1e-3  # the control
+    assert abs(other - expected) > 1e-3  # the control
     assert int(metrics["loss"]["next_sentence"][1]) == 2

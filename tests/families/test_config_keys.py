@@ -22,20 +22,20 @@ OF_EVERY = {"model_type", "is_encoder_decoder"}
 
 def reasons(cls):
     """Why keys of a family change nothing, those of its parents included."""
-    found = dict(config_keys.EVERYWHERE)
+    explained = dict(config_keys.EVERYWHERE)
     for parent in reversed(cls.__mro__):
         if "model_type" in vars(parent):
-            found |= config_keys.FAMILY.get(parent.model_type, {})
-    return found
+            explained |= config_keys.FAMILY.get(parent.model_type, {})
+    return explained
 
 
 def unexplained(cls, keys):
     """The keys that are no field, not fixed and without a reason, or that are refused."""
     fields = {field.name for field in dataclasses.fields(cls)}
-    told = fields | {*FIXED_EVERYWHERE, *cls.FIXED, *OF_EVERY}
+    covered = fields | {*FIXED_EVERYWHERE, *cls.FIXED, *OF_EVERY}
     ignored = {key for key in reasons(cls) if key in IGNORED | cls.UNUSED}
     modern = {key for key in keys if key not in cls.modernise({key: None})}
-    spelled = {key for key in keys if cls.SPELLINGS.get(key, key) in told | ignored}
+    spelled = {key for key in keys if cls.SPELLINGS.get(key, key) in covered | ignored}
     return sorted(set(keys) - spelled - modern)
 
 
@@ -64,10 +64,10 @@ def test_each_field_is_a_key_of_the_reference(family):
     """What the reference does not read must not change a number here."""
     cls = config_class({"model_type": family})
     theirs = {cls.SPELLINGS.get(key, key) for key in KEYS[family]}
-    known = {*config_keys.BESIDE, *config_keys.READ_WITH_A_DEFAULT.get(family, "").split()}
+    known = {*config_keys.FURTHER_FIELDS, *config_keys.READ_WITH_A_DEFAULT.get(family, "").split()}
     every = {field.name for field in dataclasses.fields(FamilyConfig)}
-    beside = {field.name for field in dataclasses.fields(cls)} - theirs
-    assert beside <= known | (every if family == "encoder-decoder" else set())
+    further = {field.name for field in dataclasses.fields(cls)} - theirs
+    assert further <= known | (every if family == "encoder-decoder" else set())
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_authors_names_of_longformers_engines_mean_the_same_window():
         assert cls.from_dict({"attention_mode": mode}) == cls()
 
 
-def test_keys_of_2019_that_say_something_are_read():
+def test_meaningful_config_keys_of_2019_are_read():
     bert, bart = (config_class({"model_type": name}) for name in ("bert", "bart"))
     assert bert.from_dict({"vocab_size_or_config_json_file": 30}).vocab_size == 30
     assert bert.from_dict({"vocab_size_or_config_json_file": -1}).vocab_size == 30522
@@ -115,7 +115,7 @@ def test_keys_of_2019_that_say_something_are_read():
     assert bart.from_dict({"num_hidden_layers": 3, "encoder_layers": 6}).encoder_layers == 6
 
 
-def test_the_switch_of_bart_large_cnn_forces_the_first_word():
+def test_the_switch_of_bart_large_cnn_forces_the_first_token():
     bart = config_class({"model_type": "bart"})
     switch = {"force_bos_token_to_be_generated": True, "bos_token_id": 4}
     assert bart.from_dict(switch).forced_bos_token_id == 4
@@ -124,13 +124,13 @@ def test_the_switch_of_bart_large_cnn_forces_the_first_word():
     assert bart.from_dict(off).forced_bos_token_id is None
 
 
-def test_the_first_word_is_forced_where_the_config_alone_says_so(tmp_path):
-    said = json.loads((CASES / "bart" / "config.json").read_text())
+def test_the_first_token_is_forced_only_where_the_config_says_so(tmp_path):
+    config = json.loads((CASES / "bart" / "config.json").read_text())
     shutil.copy(CASES / "bart" / "model.safetensors", tmp_path)
     switch = {"bos_token_id": 77, "force_bos_token_to_be_generated": True}
     firsts = {}
     for name, more in (("forced", switch), ("free", {"bos_token_id": 77})):
-        (tmp_path / "config.json").write_text(json.dumps({**said, **more}))
+        (tmp_path / "config.json").write_text(json.dumps({**config, **more}))
         model = tj.from_pretrained(tmp_path)
         firsts[name] = int(model.generate([[5, 6, 7]], max_new_tokens=2)[0, 1])
     assert firsts["forced"] == 77 != firsts["free"]

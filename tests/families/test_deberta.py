@@ -30,16 +30,16 @@ def hub(tmp_path_factory):
     values = {key: value for key, value in values.items() if key not in drop}
     values |= {"pos_att_type": "p2c|c2p", "padding_idx": 0, "attention_head_size": 6}
     (folder / "config.json").write_text(json.dumps(values))
-    found = load_file(CASES / "deberta-v2-mlm" / "model.safetensors")
-    head = {name: x for name, x in found.items() if name.startswith("cls.")}
-    found = {name: x for name, x in found.items() if name not in head}
+    weights = load_file(CASES / "deberta-v2-mlm" / "model.safetensors")
+    head = {name: x for name, x in weights.items() if name.startswith("cls.")}
+    weights = {name: x for name, x in weights.items() if name not in head}
     for ours, theirs in (
         ("transform.", "lm_predictions.lm_head."),
         ("", "lm_predictions.lm_head."),
     ):
         for name in [name for name in head if f"predictions.{ours}" in name]:
-            found[theirs + name.split(f"predictions.{ours}")[1]] = head.pop(name)
-    found |= {
+            weights[theirs + name.split(f"predictions.{ours}")[1]] = head.pop(name)
+    weights |= {
         "mask_predictions.dense.weight": np.zeros((24, 24), np.float32),
         "mask_predictions.LayerNorm.bias": np.zeros(24, np.float32),
         "mask_predictions.classifier.weight": np.zeros((1, 24), np.float32),
@@ -47,7 +47,7 @@ def hub(tmp_path_factory):
         "deberta.embeddings.word_embeddings._weight": np.zeros((96, 24), np.float32),
         "deberta.embeddings.position_ids": np.zeros((1, 40), np.int64),
     }
-    save_file(found, folder / "model.safetensors")
+    save_file(weights, folder / "model.safetensors")
     return folder
 
 
@@ -92,7 +92,7 @@ def test_type_ids_are_taken_where_there_are_no_types(hub):
         ({"talking_head": True}, "talking_head=True is not implemented"),
     ],
 )
-def test_switches_that_cannot_be_are_refused_by_name(changes, complaint):
+def test_invalid_switches_are_refused_by_name(changes, complaint):
     with pytest.raises(ValueError, match=complaint):
         tj.DebertaV2Config.from_dict(changes)
 
@@ -119,7 +119,7 @@ def test_a_table_too_small_for_its_buckets_is_refused():
 # ---------------------------------------------------------------- the convolution
 
 
-def test_a_convolution_hears_the_neighbours_that_its_mask_lets_speak():
+def test_a_convolution_reads_only_the_neighbours_that_its_mask_allows():
     rng, documents = np.random.default_rng(0), np.array([[0, 0, 0, 1, 1, 1, 1]], np.int32)
     x = rng.normal(size=(2, 7, 6)).astype(np.float32)
     valid = jnp.array([[True] * 7, [True] * 5 + [False] * 2])

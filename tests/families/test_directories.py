@@ -62,7 +62,7 @@ def of_2019(folder, case, **changes):
         ("gpt2", "GPT2LMHeadModel", tj.GPT2Config),
     ],
 )
-def test_a_config_without_model_type_is_told_by_its_architectures(
+def test_the_family_follows_from_architectures_without_model_type(
     case, architecture, config, tmp_path
 ):
     folder = of_2019(tmp_path / "a", case, architectures=[architecture])
@@ -70,29 +70,29 @@ def test_a_config_without_model_type_is_told_by_its_architectures(
     assert type(read) is config
     assert read.num_labels == 3
     ids = np.array([[5, 6, 7]])
-    want = tj.from_pretrained(CASES / case)(input_ids=ids).logits
-    assert np.array_equal(tj.from_pretrained(folder)(input_ids=ids).logits, want)
+    expected = tj.from_pretrained(CASES / case)(input_ids=ids).logits
+    assert np.array_equal(tj.from_pretrained(folder)(input_ids=ids).logits, expected)
     assert describe(folder).family == config.model_type
     convert(folder, tmp_path / "b")
     assert json.loads((tmp_path / "b" / "config.json").read_text())["model_type"]
 
 
-def test_without_architectures_the_class_that_reads_it_tells(tmp_path):
+def test_without_architectures_the_config_class_decides_the_family(tmp_path):
     folder = of_2019(tmp_path / "a", "roberta-mlm")
     with pytest.raises(ValueError, match="names no model_type and no class of a known family"):
         tj.from_pretrained(folder)
     assert type(tj.RobertaConfig.from_pretrained(folder)) is tj.RobertaConfig
     ids = np.array([[5, 6, 7]])
-    want = tj.from_pretrained(CASES / "roberta-mlm")(input_ids=ids).logits
+    expected = tj.from_pretrained(CASES / "roberta-mlm")(input_ids=ids).logits
     named = tj.from_pretrained(folder, head="RobertaForMaskedLM")
-    assert np.array_equal(named(input_ids=ids).logits, want)
+    assert np.array_equal(named(input_ids=ids).logits, expected)
     assert describe(folder, head="RobertaForMaskedLM").fits
     assert convert(folder, tmp_path / "b", head="RobertaForMaskedLM").head == "masked_lm"
     with pytest.raises(ValueError, match="does not fit"):  # the weights are named as RoBERTa's
         tj.from_pretrained(folder, head="BertForMaskedLM")
 
 
-def test_what_the_file_says_wins_over_the_class_that_reads_it(tmp_path):
+def test_the_family_in_the_file_overrides_the_config_class(tmp_path):
     folder = of_2019(tmp_path, "roberta-mlm", architectures=["RobertaForMaskedLM"])
     with pytest.raises(ValueError, match="is of roberta, not bert"):
         tj.BertConfig.from_pretrained(folder)
@@ -169,7 +169,7 @@ KINDS = {  # files beside config.json: what the sentence names, and what it says
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "flax"])
-def test_weights_of_another_kind_are_said_in_one_sentence(kind, tmp_path):
+def test_unsupported_weight_formats_are_named_in_one_sentence(kind, tmp_path):
     files, what, advice = KINDS[kind]
     shutil.copy(CASES / "bert-mlm" / "config.json", tmp_path)
     for name, content in files.items():
@@ -183,7 +183,7 @@ def test_weights_of_another_kind_are_said_in_one_sentence(kind, tmp_path):
         compile(code[1], kind, "exec")  # the libraries are not here; what is typed is Python
 
 
-def test_an_adapter_alone_has_no_config_and_says_so(tmp_path):
+def test_an_adapter_without_a_model_is_refused_as_one(tmp_path):
     (tmp_path / "adapter_config.json").write_text(json.dumps(ADAPTER))
     (tmp_path / "adapter_model.safetensors").write_text("")
     for read in (tj.from_pretrained, tj.AutoConfig.from_pretrained, describe):
@@ -191,7 +191,7 @@ def test_an_adapter_alone_has_no_config_and_says_so(tmp_path):
             read(tmp_path)
 
 
-def test_an_adapter_beside_a_model_is_not_passed_over(tmp_path):
+def test_an_adapter_next_to_a_model_is_not_ignored(tmp_path):
     folder = directory(tmp_path / "a", "bert-mlm")
     (folder / "adapter_config.json").write_text(json.dumps(ADAPTER))
     with pytest.raises(ValueError, match=r"as well as model\.safetensors.*without it") as error:
@@ -204,10 +204,10 @@ def test_missing_shards_are_named_and_counted(tmp_path):
     model = tj.from_pretrained(CASES / "bert-mlm")
     model.save_pretrained(tmp_path, max_shard_size="40KB")
     shards = sorted(tmp_path.glob("model-*.safetensors"))
-    kept = shards[0].rename(tmp_path / "aside")
+    shard = shards[0].rename(tmp_path / "aside")
     with pytest.raises(ValueError, match=f"missing: {shards[0].name} .1 of {len(shards)}.; copy"):
         tj.from_pretrained(tmp_path)
-    kept.rename(shards[0])
+    shard.rename(shards[0])
     assert tj.from_pretrained(tmp_path).config == model.config.replace(
         architectures=("BertForMaskedLM",)
     )
@@ -259,7 +259,7 @@ def test_the_advice_about_pickles_converts_every_shard(tmp_path):
     assert tj.from_pretrained(folder).plan.head == "masked_lm"
 
 
-def test_a_config_alone_makes_a_new_model_as_the_error_says(tmp_path):
+def test_a_config_without_weights_makes_a_new_model_as_the_error_says(tmp_path):
     shutil.copy(CASES / "bert-mlm" / "config.json", tmp_path)
     with pytest.raises(ValueError, match=r"tj\.from_config\(path, key=jax\.random\.key\(0\)\)"):
         tj.from_pretrained(tmp_path)
@@ -283,7 +283,7 @@ def test_byt5_is_t5_with_words_of_bytes_and_an_output_of_its_own(tmp_path):
     """google/byt5-small's config.json, at another size, and its untied output."""
     from safetensors.numpy import load_file, save_file
 
-    said = dict(
+    changes = dict(
         architectures=["T5ForConditionalGeneration"],
         gradient_checkpointing=False,
         tie_word_embeddings=False,
@@ -292,13 +292,13 @@ def test_byt5_is_t5_with_words_of_bytes_and_an_output_of_its_own(tmp_path):
         dense_act_fn=None,
         is_gated_act=None,
     )
-    folder = directory(tmp_path, "t5-v1.1", **said)
+    folder = directory(tmp_path, "t5-v1.1", **changes)
     stored = load_file(folder / "model.safetensors")
     stored["lm_head.weight"] = stored["shared.weight"][::-1].copy()
     save_file(stored, folder / "model.safetensors")
     model = tj.from_pretrained(folder)
     assert not model.config.tie_word_embeddings
-    asked = dict(input_ids=[[5, 6, 7]], decoder_input_ids=[[0, 4]])
-    states = model(**asked, output_hidden_states=True).decoder_hidden_states[-1]
-    want = np.asarray(states) @ stored["lm_head.weight"].T
-    np.testing.assert_allclose(model(**asked).logits, want, rtol=1e-4, atol=1e-4)
+    inputs = dict(input_ids=[[5, 6, 7]], decoder_input_ids=[[0, 4]])
+    states = model(**inputs, output_hidden_states=True).decoder_hidden_states[-1]
+    expected = np.asarray(states) @ stored["lm_head.weight"].T
+    np.testing.assert_allclose(model(**inputs).logits, expected, rtol=1e-4, atol=1e-4)

@@ -51,18 +51,18 @@ def batch():
 
 def by_hand(pair, batch, ids=None):
     """(generator's loss, discriminator's loss, replaced ids) of the models apart."""
-    given = {name: x for name, x in batch.items() if name != "labels"}
+    inputs = {name: x for name, x in batch.items() if name != "labels"}
     generator, labels = pair.generator_model(), batch["labels"]
-    out = generator(**given, labels=labels)
+    out = generator(**inputs, labels=labels)
     masked = labels != -100
     if ids is None:
         ids = np.where(masked, np.asarray(out.logits).argmax(-1), batch["input_ids"])
     replaced = (masked & (ids != labels)).astype(np.int32)
-    seen = pair.discriminator_model()(**{**given, "input_ids": ids}, labels=replaced)
-    return out.loss, seen.loss, ids
+    discriminated = pair.discriminator_model()(**{**inputs, "input_ids": ids}, labels=replaced)
+    return out.loss, discriminated.loss, ids
 
 
-def test_its_losses_are_those_of_the_two_models_apart(pair, batch):
+def test_its_losses_are_those_of_the_two_separate_models(pair, batch):
     out = pair(**batch)
     generator, discriminator, ids = by_hand(pair, batch)
     np.testing.assert_array_equal(out.corrupted_ids, ids)
@@ -77,15 +77,15 @@ def test_its_losses_are_those_of_the_two_models_apart(pair, batch):
 def test_drawn_words_follow_the_generator(pair, batch):
     apply, params = tj.functional(pair)
     draw = jax.jit(lambda key: apply(params, key=key, **quiet(batch)).corrupted_ids)
-    drawn = np.stack([draw(jax.random.key(n)) for n in range(400)])
+    samples = np.stack([draw(jax.random.key(n)) for n in range(400)])
     masked = batch["labels"] != -100
-    assert (drawn[:, ~masked] == batch["input_ids"][~masked]).all()
-    given = {name: x for name, x in batch.items() if name != "labels"}
-    wanted = jax.nn.softmax(pair.generator_model()(**given).logits, -1)[masked]
-    found = (drawn[:, masked][..., None] == np.arange(53)).mean(0)
-    assert np.abs(found - wanted).max() < 0.1  # 4 deviations of 400 draws
-    assert np.abs(found - np.eye(53)[np.argmax(wanted, -1)]).max() > 0.2  # not the likeliest
-    assert np.array_equal(draw(jax.random.key(0)), drawn[0])
+    assert (samples[:, ~masked] == batch["input_ids"][~masked]).all()
+    inputs = {name: x for name, x in batch.items() if name != "labels"}
+    wanted = jax.nn.softmax(pair.generator_model()(**inputs).logits, -1)[masked]
+    frequencies = (samples[:, masked][..., None] == np.arange(53)).mean(0)
+    assert np.abs(frequencies - wanted).max() < 0.1  # 4 deviations of 400 draws
+    assert np.abs(frequencies - np.eye(53)[np.argmax(wanted, -1)]).max() > 0.2  # not the likeliest
+    assert np.array_equal(draw(jax.random.key(0)), samples[0])
 
 
 def quiet(batch):
@@ -100,7 +100,7 @@ def test_a_drawn_word_that_is_the_original_is_no_replacement(pair, batch):
     assert np.asarray(pair(**batch).replaced).sum() == (likeliest != batch["labels"])[masked].sum()
 
 
-def test_the_generator_learns_from_its_own_loss_alone(pair, batch):
+def test_the_generator_learns_only_from_its_own_loss(pair, batch):
     apply, params = tj.functional(pair)
 
     def gradients(field):
@@ -121,7 +121,7 @@ def test_the_generator_learns_from_its_own_loss_alone(pair, batch):
 
 def test_both_are_saved_and_read_as_models_of_their_own(pair, batch, tmp_path):
     pair.save_pretrained(tmp_path)
-    given = {name: x for name, x in batch.items() if name != "labels"}
+    inputs = {name: x for name, x in batch.items() if name != "labels"}
     for name, kind in (
         ("discriminator", "ElectraForPreTraining"),
         ("generator", "ElectraForMaskedLM"),
@@ -131,7 +131,7 @@ def test_both_are_saved_and_read_as_models_of_their_own(pair, batch, tmp_path):
             getattr(pair, f"{name}_model")(),
         )
         assert again.config.architectures == (kind,)
-        np.testing.assert_array_equal(again(**given).logits, model(**given).logits)
+        np.testing.assert_array_equal(again(**inputs).logits, model(**inputs).logits)
 
 
 def test_every_parameter_has_its_axes_named(pair):
@@ -140,7 +140,7 @@ def test_every_parameter_has_its_axes_named(pair):
     assert sum(name.endswith("table") for name in leaves) == 1
 
 
-def test_what_cannot_be_a_generator_is_refused(batch):
+def test_invalid_generators_are_refused(batch):
     with pytest.raises(ValueError, match=r"width 6, .* head \(5\); 1/4, 2/4, 3/4 would do"):
         generator_config(CONFIG, 0.3)
     with pytest.raises(ValueError, match="more than 0 and at most 1"):

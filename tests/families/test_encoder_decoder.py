@@ -51,7 +51,7 @@ def test_a_config_of_the_releases_before_is_read():
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("arguments", "words"),
     [
         (dict(decoder=READER), "decoder: bert without add_cross_attention=True cannot attend"),
         (dict(decoder={**READER, "add_cross_attention": True}), "needs is_decoder=True"),
@@ -61,9 +61,9 @@ def test_a_config_of_the_releases_before_is_read():
         (dict(tie_encoder_decoder=True), "tie_encoder_decoder=True is not implemented"),
     ],
 )
-def test_what_cannot_be_joined_is_told_why(given, words):
+def test_pairs_that_do_not_fit_are_refused_with_the_reason(arguments, words):
     with pytest.raises(ValueError, match=words):
-        config(**given)
+        config(**arguments)
 
 
 def test_a_bridge_stands_where_widths_differ_and_only_there():
@@ -101,7 +101,7 @@ def test_each_side_has_its_own_limit_of_positions():
         (dict(model_type="longformer", attention_window=4), {"global_attention_mask": [0, 3]}),
     ],
 )
-def test_a_long_encoder_reads_as_it_does_alone(family, marks):
+def test_a_long_encoder_in_a_pair_computes_what_it_does_by_itself(family, marks):
     ids = np.random.default_rng(1).integers(4, 53, (2, 17))
     marks = {name: np.isin(np.arange(17), at)[None].repeat(2, 0) * 1 for name, at in marks.items()}
     joined, rng = config({**READER, **family}, decoder_start_token_id=1), np.random.default_rng(0)
@@ -110,21 +110,21 @@ def test_a_long_encoder_reads_as_it_does_alone(family, marks):
     model = bind(model, jax.tree.map(some, params(model)))
     parts = params(model)
     parts = dict(embed=parts["embed"], stack=parts["encoder"], pooler=parts["pooler"])
-    alone = bind(Plan(joined.encoder, "none").build(), parts)
-    mine, theirs = model.encode(ids, **marks), alone(ids, **marks)
+    encoder = bind(Plan(joined.encoder, "none").build(), parts)
+    mine, theirs = model.encode(ids, **marks), encoder(ids, **marks)
     np.testing.assert_allclose(mine.last_hidden_state, theirs.last_hidden_state, atol=1e-5)
     call = Call(model, resolve({}, {}, {}, joined), ids, inputs=marks)
     inputs = read(call).prompt.inputs
-    told = {name: x.shape for name, x in inputs.items()}
+    input_shapes = {name: x.shape for name, x in inputs.items()}
     if marks:
-        assert told["global_attention_mask"] == told["input_ids"] == (2, 32)
+        assert input_shapes["global_attention_mask"] == input_shapes["input_ids"] == (2, 32)
         with pytest.raises(TypeError, match="has no argument 'labels'"):
             model.encode(ids, labels=ids)
     else:  # written texts begin with sources as they came: more blocks would be other blocks
-        assert told["input_ids"] == (2, 17)
+        assert input_shapes["input_ids"] == (2, 17)
 
 
-def test_heads_do_not_decide_who_hears_whom():
+def test_heads_do_not_decide_the_attention_mask():
     masks = [
         str(Plan(load_config({**READER, **more}), head).build().stack.masks("self")[0])
         for head in ("causal_lm", "masked_lm")
@@ -135,19 +135,21 @@ def test_heads_do_not_decide_who_hears_whom():
         load_config({"model_type": "albert", "is_decoder": True})
 
 
-def test_labels_are_what_is_said_at_each_place_and_pads_are_hidden():
+def test_labels_are_shifted_right_and_padding_is_masked():
     model, ids = tj.from_pretrained(CASE, unroll=False), np.array([[5, 6, 7, 8]], np.int32)
     labels = np.array([[9, 0, 11, 12]], np.int32)  # 0 is the pad
-    made = model(input_ids=ids, labels=labels)
+    from_labels = model(input_ids=ids, labels=labels)
     shifted = np.array([[2, 9, 0, 11]], np.int32)
-    said = model(
+    from_ids = model(
         input_ids=ids,
         decoder_input_ids=shifted,
         decoder_attention_mask=(shifted != 0).astype(np.int32),
         labels=labels,
     )
-    np.testing.assert_allclose(made.logits, said.logits, rtol=1e-5, atol=5e-6)  # they reach 5
-    np.testing.assert_allclose(made.loss, said.loss, rtol=1e-6)
+    np.testing.assert_allclose(
+        from_labels.logits, from_ids.logits, rtol=1e-5, atol=5e-6
+    )  # they reach 5
+    np.testing.assert_allclose(from_labels.loss, from_ids.loss, rtol=1e-6)
 
 
 def saved(values, head, folder):
@@ -158,24 +160,24 @@ def saved(values, head, folder):
     return folder
 
 
-def test_two_checkpoints_become_one_model_that_hears(tmp_path):
+def test_two_checkpoints_become_one_model_with_cross_attention(tmp_path):
     gpt2 = dict(model_type="gpt2", vocab_size=53, n_embd=16, n_layer=2, n_head=4, n_positions=37)
     encoder = saved(READER, "masked_lm", tmp_path / "bert")
     decoder = saved(gpt2, "causal_lm", tmp_path / "gpt2")
     join = tj.EncoderDecoderModel.from_encoder_decoder_pretrained
     model = join(encoder, decoder, key=jax.random.key(0), decoder_start_token_id=1, pad_token_id=0)
     values = flatten(tj.functional(model)[1])
-    alone = {
+    separate = {
         "encoder": flatten(tj.functional(tj.from_pretrained(encoder))[1]),
         "decoder": flatten(tj.functional(tj.from_pretrained(decoder))[1]),
     }
-    for side, found in alone.items():
-        blocks = {path: x for path, x in found.items() if path.startswith("stack.blocks")}
+    for side, weights in separate.items():
+        blocks = {path: x for path, x in weights.items() if path.startswith("stack.blocks")}
         for path, x in blocks.items():
             slot = path.replace("stack", side)
             assert np.array_equal(values[slot], x), path
-    drawn = {path for path in values if ".cross" in path or path.startswith("project")}
-    assert {"decoder.blocks.0.cross.query", "project.weight"} <= drawn
+    initialised = {path for path in values if ".cross" in path or path.startswith("project")}
+    assert {"decoder.blocks.0.cross.query", "project.weight"} <= initialised
     model.save_pretrained(tmp_path / "both")
     again = flatten(tj.functional(tj.from_pretrained(tmp_path / "both"))[1])
     assert all(np.array_equal(again[path], x) for path, x in values.items())

@@ -29,8 +29,8 @@ def read(kind, **values):
 def own_field(kind):
     """A field that families do not share."""
     shared = {field.name for field in dataclasses.fields(FamilyConfig)}
-    found = [field.name for field in dataclasses.fields(config_of(kind))]
-    return next(name for name in found if name not in shared)
+    names = [field.name for field in dataclasses.fields(config_of(kind))]
+    return next(name for name in names if name not in shared)
 
 
 def another(value):
@@ -41,7 +41,7 @@ def another(value):
 
 
 @pytest.mark.parametrize("kind", KNOWN)
-def test_an_unknown_key_is_told_with_the_nearest(kind):
+def test_an_unknown_key_is_reported_with_the_nearest_name(kind):
     name = own_field(kind)
     with pytest.raises(ValueError, match=f"unknown key '{name}z'; did you mean '{name}'") as error:
         read(kind, **{f"{name}z": 4, "wormhole": True})
@@ -49,7 +49,7 @@ def test_an_unknown_key_is_told_with_the_nearest(kind):
 
 
 @pytest.mark.parametrize("kind", KNOWN)
-def test_a_wrong_type_is_told_with_the_right_one(kind):
+def test_a_wrong_type_is_reported_with_the_right_one(kind):
     wrong = {"int": "two", "float": "a tenth", "bool": "yes", "str": 3, "int | None": "none"}
     wrong["FamilyConfig"] = "bert"
     fields = [f for f in dataclasses.fields(config_of(kind)) if f.type in wrong]
@@ -63,7 +63,7 @@ def test_a_wrong_type_is_told_with_the_right_one(kind):
 
 
 @pytest.mark.parametrize("kind", KNOWN)
-def test_a_value_that_is_not_implemented_is_told_by_its_key(kind):
+def test_a_value_that_is_not_implemented_is_reported_by_its_key(kind):
     for key, value in {**FIXED_EVERYWHERE, **config_of(kind).FIXED}.items():
         if key in {field.name for field in dataclasses.fields(config_of(kind))}:
             continue  # this family has implemented what others have not
@@ -72,7 +72,7 @@ def test_a_value_that_is_not_implemented_is_told_by_its_key(kind):
 
 
 @pytest.mark.parametrize("kind", KNOWN)
-def test_an_unknown_head_is_told_with_those_that_there_are(kind):
+def test_an_unknown_head_is_reported_with_the_known_ones(kind):
     config = config_of(kind)
     head = list(config.HEADS)[-1]
     with pytest.raises(ValueError, match=f"no head '{head}z'; did you mean '{head}'") as error:
@@ -81,14 +81,14 @@ def test_an_unknown_head_is_told_with_those_that_there_are(kind):
 
 
 @pytest.mark.parametrize("kind", KNOWN)
-def test_an_unknown_field_is_told_with_the_nearest(kind):
+def test_an_unknown_field_is_reported_with_the_nearest_name(kind):
     name = own_field(kind)
     with pytest.raises(ValueError, match=f"unknown field '{name}z'; did you mean '{name}'"):
         tj.from_config(config_of(kind)(), key=jax.random.key(0), **{f"{name}z": 4})
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_misspelt_family_is_told_with_the_nearest(kind, tmp_path):
+def test_a_misspelt_family_is_reported_with_the_nearest_name(kind, tmp_path):
     values = {"model_type": f"{kind.upper()}-x"}
     (tmp_path / "config.json").write_text(json.dumps(values))
     for read in (
@@ -113,7 +113,7 @@ def test_up_to_three_families_are_offered_and_all_are_listed():
         tj.AutoConfig.from_pretrained({"model_type": ["bert"]})
 
 
-def test_what_is_as_it_should_be_is_read():
+def test_valid_configs_are_read():
     for kind in KNOWN:
         config = config_of(kind)
         assert isinstance(read(kind, **config.FIXED, architectures=None), config)

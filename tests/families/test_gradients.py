@@ -34,12 +34,13 @@ def under_their_names(model, tree, folder):
     return load_file(folder / "model.safetensors")
 
 
-def largest_error(got, want, floor=0.0):
+def largest_error(actual, expected, floor=0.0):
     """(relative error, name) of the worst tensor; `floor` is a norm that counts as nothing."""
-    assert set(got) == set(want)
+    assert set(actual) == set(expected)
     errors = {
-        name: np.linalg.norm(got[name] - want[name]) / max(np.linalg.norm(want[name]), floor)
-        for name in want
+        name: np.linalg.norm(actual[name] - expected[name])
+        / max(np.linalg.norm(expected[name]), floor)
+        for name in expected
     }
     worst = max(errors, key=errors.get)
     return errors[worst], worst
@@ -55,7 +56,7 @@ def errors(fixture, tmp_path):
     names = INPUTS.get(fixture.stem, {})
     inputs = {names.get(n, n): x for n, x in np.load(folder / "inputs.npz").items()}
     inputs = {n: x for n, x in inputs.items() if "generate" not in n}
-    asked = {"return_loss": True} if fixture.stem == "clip-loss" else {}
+    flags = {"return_loss": True} if fixture.stem == "clip-loss" else {}
     if "decoder_input_ids" in inputs:
         inputs.setdefault("labels", inputs["decoder_input_ids"])
     model = tj.from_pretrained(folder)
@@ -64,37 +65,37 @@ def errors(fixture, tmp_path):
 
     @jax.jit
     def step(params, inputs):
-        loss, grads = jax.value_and_grad(lambda p: apply(p, **inputs, **asked).loss)(params)
+        loss, grads = jax.value_and_grad(lambda p: apply(p, **inputs, **flags).loss)(params)
         updates, _ = optimizer.update(grads, optimizer.init(params), params)
         return loss, grads, optax.apply_updates(params, updates)
 
     loss, grads, after = step(params, {n: narrow(x) for n, x in inputs.items()})
-    found = {"loss": (abs(float(loss / stored["loss"]) - 1), "loss")}
-    got = under_their_names(model, grads, tmp_path / "gradient")
+    differences = {"loss": (abs(float(loss / stored["loss"]) - 1), "loss")}
+    gradient = under_their_names(model, grads, tmp_path / "gradient")
     formulas = {each.name for each in model.config.table(model.plan.head).computed}
     expected = {k: {n: x for n, x in v.items() if n not in formulas} for k, v in expected.items()}
-    buffers = {name: got.pop(name) for name in set(got) - set(expected["gradient"])}
+    buffers = {name: gradient.pop(name) for name in set(gradient) - set(expected["gradient"])}
     assert set(buffers) <= {*STORED, *formulas}  # stored, but never learned
     assert not any(x.any() for name, x in buffers.items() if name not in formulas)
     whole = np.sqrt(sum(np.square(x).sum() for x in expected["gradient"].values()))
     # A key's bias has no gradient at all (softmax cancels it): rounding is measured by the whole.
-    found["gradient"] = largest_error(got, expected["gradient"], floor=1e-3 * whole)
+    differences["gradient"] = largest_error(gradient, expected["gradient"], floor=1e-3 * whole)
 
-    got = under_their_names(model, after, tmp_path / "after")
-    learned = {name: x for name, x in got.items() if name not in buffers}
+    updated = under_their_names(model, after, tmp_path / "after")
+    learned = {name: x for name, x in updated.items() if name not in buffers}
     # Adam makes steps of any gradient, and so of rounding where there is no gradient at all.
     size = {name: np.linalg.norm(x) for name, x in expected["gradient"].items()}
     noise = {name for name in size if 0 < size[name] < 1e-6 * whole}
     without = lambda values: {name: x for name, x in values.items() if name not in noise}
-    found["after"] = largest_error(without(learned), without(expected["after"]))
-    return found
+    differences["after"] = largest_error(without(learned), without(expected["after"]))
+    return differences
 
 
 @pytest.mark.parametrize("fixture", FIXTURES, ids=lambda path: path.stem)
 def test_one_step_of_training_is_that_of_pytorch(fixture, tmp_path):
-    found = errors(fixture, tmp_path)
-    assert found["loss"][0] <= 1e-5
-    for error, name in found.values():
+    differences = errors(fixture, tmp_path)
+    assert differences["loss"][0] <= 1e-5
+    for error, name in differences.values():
         assert error <= TOLERANCE, name
 
 
@@ -105,13 +106,13 @@ def narrow(array):
 
 def test_every_family_has_a_fixture():
     configs = [json.loads((CASES / path.stem / "config.json").read_text()) for path in FIXTURES]
-    found = {config.get("module", config.get("model_type")) for config in configs}
+    families = {config.get("module", config.get("model_type")) for config in configs}
     without_loss = {"torch.nn.Transformer", "torch.nn.MultiheadAttention"}
     without_loss |= {"clip_text_model", "clip_vision_model"}  # a tower apart compares nothing
-    assert found >= {*FAMILIES, *MODULES} - without_loss
+    assert families >= {*FAMILIES, *MODULES} - without_loss
 
 
-def test_a_wrong_gradient_would_be_seen():
-    want = {"w": np.ones(3), "v": np.ones(5)}
-    got = {"w": np.ones(3), "v": np.ones(5) * (1 + 2 * TOLERANCE)}
-    assert largest_error(got, want)[0] > TOLERANCE
+def test_a_wrong_gradient_exceeds_the_tolerance():
+    expected = {"w": np.ones(3), "v": np.ones(5)}
+    actual = {"w": np.ones(3), "v": np.ones(5) * (1 + 2 * TOLERANCE)}
+    assert largest_error(actual, expected)[0] > TOLERANCE

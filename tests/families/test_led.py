@@ -37,7 +37,7 @@ def test_no_token_is_global_by_itself(model):
 
 
 @pytest.mark.parametrize(
-    ("says", "error"),
+    ("changes", "error"),
     [
         ({"attention_window": 5}, r"attention_window \[5, 5\].*even"),
         ({"attention_window": [4]}, r"each of the 2 layers \(encoder_layers\)"),
@@ -46,9 +46,9 @@ def test_no_token_is_global_by_itself(model):
         ({"is_decoder": True}, "is_decoder=True is not implemented for led"),
     ],
 )
-def test_what_the_family_has_not_is_refused(says, error):
+def test_what_the_family_has_not_is_refused(changes, error):
     with pytest.raises(ValueError, match=error):
-        tj.LEDConfig.from_dict({"encoder_layers": 2, **says})
+        tj.LEDConfig.from_dict({"encoder_layers": 2, **changes})
 
 
 def test_tables_that_are_stored_and_differ_are_not_tied(tmp_path):
@@ -59,7 +59,7 @@ def test_tables_that_are_stored_and_differ_are_not_tied(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     untied, tied = tj.from_pretrained(tmp_path), load("led")
     assert (untied.config.tie_word_embeddings, tied.config.tie_word_embeddings) == (False, True)
-    asked = dict(input_ids=IDS, decoder_input_ids=IDS[:, :3])
-    last = untied(**asked, output_hidden_states=True)
+    inputs = dict(input_ids=IDS, decoder_input_ids=IDS[:, :3])
+    last = untied(**inputs, output_hidden_states=True)
     change = np.asarray(last.decoder_hidden_states[-1]).sum(-1, keepdims=True)
-    np.testing.assert_allclose(last.logits, tied(**asked).logits + change, atol=1e-4)
+    np.testing.assert_allclose(last.logits, tied(**inputs).logits + change, atol=1e-4)

@@ -53,12 +53,12 @@ def model_of(family, head="masked_lm", attention="auto", **overrides):
 
 def inputs_of(family, length=LENGTH):
     rng = np.random.default_rng(1)
-    found = {"input_ids": rng.integers(5, 53, (2, length)).astype(np.int32)}
+    inputs = {"input_ids": rng.integers(5, 53, (2, length)).astype(np.int32)}
     if family != "big_bird":  # whose tiles are listed while tracing where nothing is padding
-        found["attention_mask"] = (np.arange(length) < [[length], [length - 9]]).astype(np.int32)
+        inputs["attention_mask"] = (np.arange(length) < [[length], [length - 9]]).astype(np.int32)
     if family == "longformer":
-        found["global_attention_mask"] = np.isin(np.arange(length), [0, 40])[None].repeat(2, 0) * 1
-    return found
+        inputs["global_attention_mask"] = np.isin(np.arange(length), [0, 40])[None].repeat(2, 0) * 1
+    return inputs
 
 
 QUICKLY = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
@@ -133,27 +133,27 @@ def test_live_tiles_grow_with_the_length_and_not_with_its_square(family):
 def test_random_blocks_are_there_in_calls_with_a_key_and_alike_in_all_of_them():
     model = model_of("big_bird", attention="reference", **ONE["big_bird"])
     inputs = inputs_of("big_bird")
-    drawn = forward(model, {**inputs, "key": jax.random.key(1)})
+    with_key = forward(model, {**inputs, "key": jax.random.key(1)})
     again = forward(model, {**inputs, "key": jax.random.key(2)})
-    np.testing.assert_array_equal(drawn, again)  # without dropout nothing else is random
-    assert np.abs(drawn - forward(model, inputs)).max() > 1e-2
+    np.testing.assert_array_equal(with_key, again)  # without dropout nothing else is random
+    assert np.abs(with_key - forward(model, inputs)).max() > 1e-2
     masks = [attend.op.mask for attend, _ in CONFIGS["big_bird"].spec().blocks]
     assert len(set(masks)) == 2, "each layer has a graph of its own"
 
 
-def test_short_rows_hear_all():
+def test_queries_of_short_rows_attend_to_all_keys():
     spec = CONFIGS["big_bird"].spec()
-    hears = lambda length, mask: connect(mask, spec.layout(sequence(length))).allowed()
+    allowed = lambda length, mask: connect(mask, spec.layout(sequence(length))).allowed()
     for attend, _ in spec.blocks:
-        assert hears(36, attend.op.mask).all()
-        assert not hears(37, attend.op.mask).all()
+        assert allowed(36, attend.op.mask).all()
+        assert not allowed(37, attend.op.mask).all()
     short = spec.layout(sequence(36))
     assert not short.tag("repeats").any(), "no key counts twice"
 
 
 def test_a_dilated_window_takes_every_so_many_th_key():
-    drawn = np.asarray(connect(local(2, 3), sequence(15)).allowed())[0, 7]
-    np.testing.assert_array_equal(np.flatnonzero(drawn), [1, 4, 7, 10, 13])
+    allowed = np.asarray(connect(local(2, 3), sequence(15)).allowed())[0, 7]
+    np.testing.assert_array_equal(np.flatnonzero(allowed), [1, 4, 7, 10, 13])
     config = CONFIGS["longformer"].replace(attention_dilation=(1, 2))
     assert config.to_dict()["attention_dilation"] == [1, 2]
     assert "attention_dilation" not in CONFIGS["longformer"].to_dict()
@@ -166,11 +166,13 @@ def test_each_task_has_its_global_tokens():
     ids[0, [2, 3, 8]] = 2
     config = CONFIGS["longformer"]
     rules = {head: config.default_global(head) for head in config.HEADS.values()}
-    found = {head: rule(jnp.asarray(ids), ids.shape)[0].tolist() for head, rule in rules.items()}
-    assert found["sequence_classification"] == [1, 0, 0, 0, 0, 0, 0, 0, 0]
-    assert found["question_answering"] == [1, 1, 0, 0, 0, 0, 0, 0, 0]
-    assert found["multiple_choice"] == [0, 0, 0, 0, 1, 1, 1, 1, 1]
-    assert found["masked_lm"] == found["token_classification"] == [0] * 9
+    global_tokens = {
+        head: rule(jnp.asarray(ids), ids.shape)[0].tolist() for head, rule in rules.items()
+    }
+    assert global_tokens["sequence_classification"] == [1, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert global_tokens["question_answering"] == [1, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert global_tokens["multiple_choice"] == [0, 0, 0, 0, 1, 1, 1, 1, 1]
+    assert global_tokens["masked_lm"] == global_tokens["token_classification"] == [0] * 9
     model = model_of("longformer", "question_answering")
     with pytest.raises(
         ValueError, match=r"row 1 holds 0 separators 2 \(sep_token_id\), expected 3"
@@ -178,14 +180,14 @@ def test_each_task_has_its_global_tokens():
         model(input_ids=np.concatenate([ids, np.full_like(ids, 7)]))
 
 
-def test_big_bird_scales_vectors_in_place_of_words_as_it_does_words():
+def test_big_bird_scales_inputs_embeds_like_token_embeddings():
     for on, scale in ((True, 24**0.5), (False, 1.0)):
         config = tj.BigBirdConfig(vocab_size=9, hidden_size=24, rescale_embeddings=on)
-        given = TokenEmbedder(config.embed()).scaled(jnp.ones((1, 2, 24)), jnp.float32)
-        assert jnp.allclose(given, scale)
+        scaled = TokenEmbedder(config.embed()).scaled(jnp.ones((1, 2, 24)), jnp.float32)
+        assert jnp.allclose(scaled, scale)
 
 
-def test_big_bird_that_hears_an_encoder_hears_whole_rows():
+def test_big_bird_with_cross_attention_uses_full_attention():
     decoder = tj.BigBirdConfig(**SIZES, is_decoder=True, add_cross_attention=True)
     assert decoder.attention_type == "block_sparse"
     assert not decoder.sparse
@@ -193,20 +195,20 @@ def test_big_bird_that_hears_an_encoder_hears_whole_rows():
 
 
 @pytest.mark.parametrize(
-    ("given", "scored"),  # which of the two have a loss: BigBird, BERT
+    ("label_names", "scored"),  # which of the two have a loss: BigBird, BERT
     [
         (("labels",), (True, False)),
         (("next_sentence_label",), (False, False)),
         (("labels", "next_sentence_label"), (True, True)),
     ],
 )
-def test_big_bird_needs_no_second_label_for_a_loss(given, scored):
+def test_big_bird_needs_no_second_label_for_a_loss(label_names, scored):
     ids, every = np.ones((2, 7), np.int32), {"labels": (2, 7), "next_sentence_label": (2,)}
-    labels = {name: np.ones(every[name], np.int32) for name in given}
+    labels = {name: np.ones(every[name], np.int32) for name in label_names}
     for kind, has in zip((tj.BigBirdConfig, tj.BertConfig), scored):
         apply, values = tj.functional(Plan(kind(**SIZES), "pretraining").build())
-        found = jax.eval_shape(lambda p, f=apply: f(p, input_ids=ids, **labels), values)
-        assert ("loss" in found) == has
+        outputs = jax.eval_shape(lambda p, f=apply: f(p, input_ids=ids, **labels), values)
+        assert ("loss" in outputs) == has
 
 
 HUB = {  # keys of well-known files beside those that today's classes write

@@ -65,7 +65,7 @@ AUTHORS = {  # the config of nomic-embed-text-v1.5 at the size of the case
 
 def test_the_authors_config_becomes_one_of_transformers():
     config = tj.NomicBertConfig.from_dict(AUTHORS)
-    want = tj.NomicBertConfig(
+    expected = tj.NomicBertConfig(
         vocab_size=128,  # 90 rounded up to a multiple of 64
         hidden_size=24,
         num_attention_heads=4,
@@ -75,7 +75,7 @@ def test_the_authors_config_becomes_one_of_transformers():
         architectures=("NomicBertForPreTraining",),
         dtype="float32",
     )
-    assert config == want
+    assert config == expected
     assert tj.NomicBertConfig.from_dict(config.to_dict()) == config
     rounded = tj.NomicBertConfig.from_dict({**AUTHORS, "n_inner": 257})
     assert rounded.intermediate_size == 512  # a gated network of theirs
@@ -101,7 +101,7 @@ def test_longer_rows_of_the_authors_config_scale_the_base():
         ("use_rms_norm", True),
     ],
 )
-def test_what_the_authors_code_can_do_beside_is_refused(key, value):
+def test_further_options_of_the_authors_code_are_refused(key, value):
     with pytest.raises(ValueError, match=f"{key}=.* is not implemented for nomic_bert"):
         tj.NomicBertConfig.from_dict({**AUTHORS, key: value})
 
@@ -112,8 +112,8 @@ def of_the_authors(folder):
     folder.mkdir()
     stored = load_file(CASES / "nomic-bert-mlm" / "model.safetensors")
     bare = ("cls.predictions.bias", "cls.predictions.transform.dense.bias")
-    kept = {n.replace("nomic_bert.", "bert."): x for n, x in stored.items() if n not in bare}
-    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    weights = {n.replace("nomic_bert.", "bert."): x for n, x in stored.items() if n not in bare}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
     config = json.loads((CASES / "nomic-bert-mlm" / "config.json").read_text())
     sizes = dict(vocab_size=96, pad_vocab_size_multiple=1, rotary_emb_base=50, n_positions=40)
     values = {**AUTHORS, **sizes, "layer_norm_epsilon": config["layer_norm_eps"]}
@@ -126,16 +126,16 @@ def test_a_directory_of_the_authors_loads_and_has_no_biases_in_its_head(tmp_path
     monkeypatch.setattr("transformers_jax.models.nomic_bert.MULTIPLE", 1)
     monkeypatch.setitem(AUTHORS, "n_inner", 48)
     of_the_authors(tmp_path / "theirs")
-    found = tj.from_pretrained(tmp_path / "theirs", return_report=True)
-    assert found.model.plan.head == "masked_lm"
-    assert set(found.initialised) == {"head.bias", "head.transform.bias"}
+    loaded = tj.from_pretrained(tmp_path / "theirs", return_report=True)
+    assert loaded.model.plan.head == "masked_lm"
+    assert set(loaded.initialised) == {"head.bias", "head.transform.bias"}
     ids = np.array([[5, 6, 7, 8]])
     bare, whole = tj.from_pretrained(tmp_path / "theirs", head="none"), load("nomic-bert-base")
     assert bare(input_ids=ids).last_hidden_state.shape == (1, 4, 24)
     assert whole(input_ids=ids).last_hidden_state.shape == (1, 4, 24)
-    found.model.save_pretrained(tmp_path / "ours")
+    loaded.model.save_pretrained(tmp_path / "ours")
     again = tj.from_pretrained(tmp_path / "ours")
-    same = [np.asarray(m(input_ids=ids).logits) for m in (found.model, again)]
+    same = [np.asarray(m(input_ids=ids).logits) for m in (loaded.model, again)]
     assert np.array_equal(*same)
     written = tensors(tmp_path / "ours")
     assert not any(np.frombuffer(written[n][2], np.float32).any() for n in
@@ -148,23 +148,26 @@ def test_names_within_transformers_are_read_like_those_of_the_files():
     assert np.array_equal(one(input_ids=ids).logits, other(input_ids=ids).logits)
 
 
-def test_a_tensor_that_lacks_is_named_as_the_file_names_it(tmp_path):
-    for name, lost in (("nomic-bert-mlm", "attn.Wqkv"), ("runtime-nomic-bert", "self_attn.q_proj")):
+def test_a_missing_tensor_has_the_name_of_the_files_layout(tmp_path):
+    for name, missing in (
+        ("nomic-bert-mlm", "attn.Wqkv"),
+        ("runtime-nomic-bert", "self_attn.q_proj"),
+    ):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "config.json").write_text((CASES / name / "config.json").read_text())
-        kept = load_file(CASES / name / "model.safetensors")
-        gone = next(n for n in kept if lost in n)
-        del kept[gone]
-        save_file(kept, folder / "model.safetensors")
-        with pytest.raises(ValueError, match=rf"missing \(1\):\n  {gone}"):
+        weights = load_file(CASES / name / "model.safetensors")
+        dropped = next(n for n in weights if missing in n)
+        del weights[dropped]
+        save_file(weights, folder / "model.safetensors")
+        with pytest.raises(ValueError, match=rf"missing \(1\):\n  {dropped}"):
             tj.from_pretrained(folder)
 
 
-def test_a_directory_of_sentences_reads_either_layout(tmp_path):
+def test_a_sentence_embedding_directory_is_read_in_either_layout(tmp_path):
     """nomic-embed-text: the mean of the encoder's states."""
     ids = np.array([[5, 6, 7, 8]])
-    found = {}
+    embeddings = {}
     for name in ("nomic-bert-mlm", "runtime-nomic-bert"):
         folder = tmp_path / name
         (folder / "1_Pooling").mkdir(parents=True)
@@ -179,8 +182,8 @@ def test_a_directory_of_sentences_reads_either_layout(tmp_path):
         pooling = {"word_embedding_dimension": 24, "pooling_mode_mean_tokens": True}
         (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
         model = tj.from_pretrained(folder, head="embedding")
-        found[name] = np.asarray(model(input_ids=ids).sentence_embedding)
+        embeddings[name] = np.asarray(model(input_ids=ids).sentence_embedding)
     states = tj.from_pretrained(CASES / "nomic-bert-mlm", head="none")(input_ids=ids)
-    want = np.asarray(states.last_hidden_state).mean(1)
-    for vectors in found.values():
-        np.testing.assert_allclose(vectors, want, rtol=1e-5, atol=1e-5)
+    expected = np.asarray(states.last_hidden_state).mean(1)
+    for vectors in embeddings.values():
+        np.testing.assert_allclose(vectors, expected, rtol=1e-5, atol=1e-5)

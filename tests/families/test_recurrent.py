@@ -40,14 +40,14 @@ def test_a_gru_is_the_loop_over_its_equations():
     x = np.random.default_rng(1).normal(size=(2, 5, 3)).astype(np.float32)
     states, last = jax.jit(gru)(x)
     weights, memory = np.asarray(gru.input[...]), np.asarray(gru.memory[...])
-    bias, kept = np.asarray(gru.input_bias[...]), np.asarray(gru.memory_bias[...])
+    bias, hidden_bias = np.asarray(gru.input_bias[...]), np.asarray(gru.memory_bias[...])
     sigmoid = lambda a: 1 / (1 + np.exp(-a))
     h = np.zeros((2, 4))
     for t in range(5):
         r, z, n = (x[:, t] @ w + b for w, b in zip(weights, bias))
-        u_r, u_z, u_n = (h @ u + c for u, c in zip(memory, kept))
+        u_r, u_z, u_n = (h @ u + c for u, c in zip(memory, hidden_bias))
         r, z = sigmoid(r + u_r), sigmoid(z + u_z)
-        inside = n + (r * h) @ memory[2] + kept[2]
+        inside = n + (r * h) @ memory[2] + hidden_bias[2]
         h = (1 - z) * np.tanh(n + r * u_n) + z * h
         np.testing.assert_allclose(states[:, t], h, atol=1e-6)
     np.testing.assert_array_equal(last, states[:, -1])
@@ -61,8 +61,8 @@ def test_padding_is_not_read_from_either_end():
     valid = np.stack([valid, valid[::-1]])  # padded on the right, and on the left
     read = jax.jit(both)
     states, ends = read(x, valid)
-    alone, wanted = read(x[valid].reshape(2, 4, 3))
-    np.testing.assert_allclose(states[valid], alone.reshape(8, 8), atol=1e-6)
+    unpadded, wanted = read(x[valid].reshape(2, 4, 3))
+    np.testing.assert_allclose(states[valid], unpadded.reshape(8, 8), atol=1e-6)
     np.testing.assert_allclose(ends, wanted, atol=1e-6)
     assert not states[~valid].any()
     all_valid = read(x, np.ones_like(valid))[1]
@@ -74,8 +74,8 @@ def test_garbage_in_the_padding_changes_nothing(model):
     mask = np.ones((2, 9), np.int32)
     mask[1, 5:] = 0
     dirty = np.where(mask > 0, source, (source * 7) % 23)
-    given = dict(source_mask=mask, target_ids=target)
-    clean, same = (model(source_ids=ids, **given) for ids in (source, dirty))
+    inputs = dict(source_mask=mask, target_ids=target)
+    clean, same = (model(source_ids=ids, **inputs) for ids in (source, dirty))
     assert np.array_equal(clean.logits, same.logits)
     assert not np.asarray(clean.attention)[1, :, 5:].any()
     np.testing.assert_allclose(clean.attention.sum(-1), 1, atol=1e-6)
@@ -84,45 +84,45 @@ def test_garbage_in_the_padding_changes_nothing(model):
 
 def test_steps_with_a_memory_are_the_whole_row(model):
     source, target = rows(0, 2, 9), rows(1, 2, 6)
-    heard = model.encode(source)
-    cache, found = tj.init_cache(model, 2, 6, encoder_outputs=heard), []
+    encoded = model.encode(source)
+    cache, logits = tj.init_cache(model, 2, 6, encoder_outputs=encoded), []
     for part in (target[:, :3], target[:, 3:4], target[:, 4:]):
         out = model(decoder_input_ids=part, cache=cache)
-        cache, found = out.cache, [*found, out.logits]
+        cache, logits = out.cache, [*logits, out.logits]
     whole = model(source_ids=source, target_ids=target).logits
-    np.testing.assert_allclose(np.concatenate(found, 1), whole, atol=1e-6)
-    turned = cache.gather(jnp.array([1, 0]))
+    np.testing.assert_allclose(np.concatenate(logits, 1), whole, atol=1e-6)
+    reordered = cache.gather(jnp.array([1, 0]))
     after, before = (
-        model(decoder_input_ids=rows(2, 1, 1).repeat(2, 0), cache=c) for c in (turned, cache)
+        model(decoder_input_ids=rows(2, 1, 1).repeat(2, 0), cache=c) for c in (reordered, cache)
     )
     np.testing.assert_allclose(after.logits, before.logits[::-1], atol=1e-6)
 
 
-def test_the_score_of_a_beam_is_what_the_model_says_of_its_text(model):
+def test_the_score_of_a_beam_is_the_log_probability_of_its_text(model):
     source = rows(0, 2, 9)
-    found = model.generate(
+    beams = model.generate(
         input_ids=source,
         num_beams=3,
         max_new_tokens=5,
         eos_token_id=None,
         return_dict_in_generate=True,
     )
-    target, said = found.sequences[:, :-1], found.sequences[:, 1:]
+    target, written = beams.sequences[:, :-1], beams.sequences[:, 1:]
     chance = jax.nn.log_softmax(model(source_ids=source, target_ids=target).logits)
-    each = np.take_along_axis(np.asarray(chance), np.asarray(said)[..., None], -1)[..., 0]
-    np.testing.assert_allclose(found.sequences_scores, each.mean(1), atol=1e-5)
+    each = np.take_along_axis(np.asarray(chance), np.asarray(written)[..., None], -1)[..., 0]
+    np.testing.assert_allclose(beams.sequences_scores, each.mean(1), atol=1e-5)
 
 
-def test_a_bottleneck_hears_one_node():
+def test_a_bottleneck_attends_to_one_node():
     config = RecurrentConfig(**{**SIZES, "context": "last"})
     model = filled(Plan(config, "seq2seq_lm").build())
     source = rows(0, 2, 9)
     out = model(source_ids=source, target_ids=rows(1, 2, 6))
     assert out.attention.shape == (2, 6, 1)
     assert (out.attention == 1).all()
-    heard = model.encode(source)
-    middle = heard.last_hidden_state.at[:, 1:-1].set(0)
-    blind = {**heard, "last_hidden_state": middle}
+    encoded = model.encode(source)
+    middle = encoded.last_hidden_state.at[:, 1:-1].set(0)
+    blind = {**encoded, "last_hidden_state": middle}
     again = model(encoder_outputs=blind, target_ids=rows(1, 2, 6))
     assert np.array_equal(again.logits, out.logits)
 
@@ -138,12 +138,12 @@ def test_additive_scores_agree_on_every_backend():
     def run(how, vector):
         """(messages, the gradient of their squares by the vector)."""
 
-        def hear(vector):
+        def decode(vector):
             score = Score(AdditiveRule(), {"vector": vector})
             y = tj.attend(q, k, v, edges, scale=1.0, score=score, how=how)
             return jnp.square(y).sum(), y
 
-        gradient, y = jax.grad(hear, has_aux=True)(vector)
+        gradient, y = jax.grad(decode, has_aux=True)(vector)
         return y, gradient
 
     inner = np.tanh(q[:, :, None] + np.repeat(k, H // G, 2)[:, None])
@@ -158,19 +158,19 @@ def test_additive_scores_agree_on_every_backend():
     assert np.abs(run("reference", 2 * vector)[0] - wanted).max() > 1e-2  # the control
 
 
-def test_first_weights_are_as_the_paper_says():
+def test_initial_weights_are_those_of_the_paper():
     config = RecurrentConfig(**{**SIZES, "hidden_size": 40, "init": "bahdanau"})
     model = Plan(config, "seq2seq_lm").build()
-    drawn = lambda path: np.asarray(draw(model, path, jax.random.key(0)))
-    for matrix in drawn("encoder.backward.0.memory"):
+    initial = lambda path: np.asarray(draw(model, path, jax.random.key(0)))
+    for matrix in initial("encoder.backward.0.memory"):
         np.testing.assert_allclose(matrix @ matrix.T, np.eye(40), atol=1e-5)
-    assert not drawn("attention.score.vector").any()
-    assert abs(drawn("attention.key").std() - 1e-3) < 1e-4
-    assert abs(drawn("embed.table").std() - 1e-2) < 1e-3
+    assert not initial("attention.score.vector").any()
+    assert abs(initial("attention.key").std() - 1e-3) < 1e-4
+    assert abs(initial("embed.table").std() - 1e-2) < 1e-3
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("inputs", "words"),
     [
         (dict(target_ids=[[1]]), "give source_ids"),
         (dict(source_ids=[[23]], target_ids=[[1]]), r"source_ids\[0, 0\] is 23, outside"),
@@ -181,12 +181,12 @@ def test_first_weights_are_as_the_paper_says():
         (dict(source_ids=[[2]]), "give decoder_input_ids"),
     ],
 )
-def test_wrong_inputs_are_told_their_place(model, given, words):
+def test_an_error_about_inputs_names_the_wrong_element(model, inputs, words):
     with pytest.raises(ValueError, match=words):
-        model(**given)
+        model(**inputs)
 
 
-def test_wrong_settings_are_told_what_there_is():
+def test_wrong_settings_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="context='first': not of"):
         RecurrentConfig(**{**SIZES, "context": "first"})
     with pytest.raises(ValueError, match="mask has encoder"):
@@ -205,7 +205,7 @@ def test_own_stands_for_all_of_the_source_in_its_mask_too():
     assert np.abs(behind - plain).max() > 1e-7
 
 
-def test_a_source_beside_states_is_the_one_that_was_encoded(model):
+def test_source_ids_next_to_encoder_outputs_must_match_them(model):
     ids, target = rows(0, 2, 5), rows(1, 2, 3)
     states = model.encode(input_ids=ids)
     np.testing.assert_array_equal(

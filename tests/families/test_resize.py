@@ -29,16 +29,16 @@ def has_words(name):
 
 def one_of_each():
     """A case of each family, with its words scored if there is such a head."""
-    found = {}
+    case_of = {}
     for path in sorted(CASES.glob("*/case.json")):
         name = path.parent.name
         if name.startswith(OLDER) or not has_words(name):
             continue
         case = json.loads(path.read_text())
         family = json.loads((path.parent / "config.json").read_text())["model_type"]
-        if family not in found or any(w in case["architecture"] for w in ("LM", "Generation")):
-            found[family] = name
-    return sorted(found.values())
+        if family not in case_of or any(w in case["architecture"] for w in ("LM", "Generation")):
+            case_of[family] = name
+    return sorted(case_of.values())
 
 
 NAMES = one_of_each()
@@ -46,7 +46,7 @@ SIDED = {"encoder-decoder": ("encoder", "decoder")}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_old_rows_are_kept_and_new_ones_are_there_after_loading(name, tmp_path):
+def test_old_rows_are_unchanged_and_new_ones_survive_saving(name, tmp_path):
     model = load(name)
     before = flatten(params(model))
     for side in SIDED.get(name, (None,)):
@@ -61,8 +61,8 @@ def test_old_rows_are_kept_and_new_ones_are_there_after_loading(name, tmp_path):
                 np.testing.assert_array_equal(after[path], before[path], err_msg=path)
                 continue
             axis = named[path].index("vocab")
-            kept, new = np.split(np.asarray(after[path]), [old], axis)
-            np.testing.assert_array_equal(kept, before[path], err_msg=path)
+            unchanged, new = np.split(np.asarray(after[path]), [old], axis)
+            np.testing.assert_array_equal(unchanged, before[path], err_msg=path)
             assert new.shape[axis] == 7
             assert np.isfinite(new).all()
             if new.ndim > 1:  # tables; biases begin at 0
@@ -123,7 +123,7 @@ def test_a_table_may_be_padded_and_cut():
     assert same.config == model.config
 
 
-def test_a_resized_table_lies_where_it_lay():
+def test_a_resized_table_has_the_sharding_it_had():
     mesh = tj.make_mesh({"tensor": 1})
     config = tj.GPT2Config(vocab_size=20, n_positions=16, n_embd=8, n_layer=1, n_head=2)
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(0), mesh=mesh)
@@ -134,7 +134,7 @@ def test_a_resized_table_lies_where_it_lay():
     assert tj.resize_embeddings(apart, 24, key=KEY).execution.layers == "list"
 
 
-def test_what_cannot_be_resized_is_told():
+def test_invalid_resizes_are_refused():
     model = small(eos_token_id=19)
     for size, options, words in [
         (24, {}, r"rows of embed.table are drawn: give key=jax.random.key"),
@@ -172,13 +172,13 @@ def test_tables_of_their_own_grow_one_by_one():
     )
     model = tj.from_config(config, head="seq2seq_lm", key=jax.random.key(0))
     read = tj.resize_embeddings(model, 33, key=KEY, side="encoder")
-    said = tj.resize_embeddings(read, 26, key=KEY, side="decoder")
-    assert (said.config.vocab_size, said.config.decoder_vocab_size) == (33, 26)
+    resized = tj.resize_embeddings(read, 26, key=KEY, side="decoder")
+    assert (resized.config.vocab_size, resized.config.decoder_vocab_size) == (33, 26)
     ids = jnp.arange(4)[None] + 20
-    out = said(input_ids=ids + 9, decoder_input_ids=ids + 2)
+    out = resized(input_ids=ids + 9, decoder_input_ids=ids + 2)
     assert out.logits.shape == (1, 4, 26)
     np.testing.assert_allclose(
-        said(input_ids=ids, decoder_input_ids=ids).logits[..., :24],
+        resized(input_ids=ids, decoder_input_ids=ids).logits[..., :24],
         model(input_ids=ids, decoder_input_ids=ids).logits,
         atol=2e-6,
     )

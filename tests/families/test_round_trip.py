@@ -41,8 +41,8 @@ def load(name, **options):
 def tensors(folder):
     """{name: (dtype, shape, bytes)} of a saved model."""
     with safe_open(Path(folder) / "model.safetensors", "np") as file:
-        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return {name: (x.dtype, x.shape, x.tobytes()) for name, x in found.items()}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return {name: (x.dtype, x.shape, x.tobytes()) for name, x in arrays.items()}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in OLDER])
@@ -104,7 +104,7 @@ def test_a_list_of_layers_is_saved_like_a_stack(tmp_path):
     assert tensors(tmp_path) == tensors(CASES / "t5-v1.1")
 
 
-def test_heads_that_are_not_asked_for_are_left_out_and_reported():
+def test_heads_that_are_not_requested_are_left_out_and_reported():
     loaded = load("bert-pretraining", return_report=True)
     assert not loaded.initialised
     bare = tj.from_pretrained(CASES / "bert-pretraining", head="none", return_report=True)

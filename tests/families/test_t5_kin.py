@@ -65,15 +65,15 @@ def tables_of(model, folder):
     draws = {n: np.random.default_rng(n).normal(size=shape).astype(np.float32) for n in range(1, 5)}
     output = model.words(model.output_of) if model.head.table is None else model.head.table
     tables = (model.words("encoder"), model.words("decoder"), output)
-    found = lambda table: next(n for n, x in draws.items() if np.array_equal(x, table[...]))
-    return tuple(found(table) for table in tables)
+    name_of = lambda table: next(n for n, x in draws.items() if np.array_equal(x, table[...]))
+    return tuple(name_of(table) for table in tables)
 
 
 def test_a_classifier_loads_a_file_with_and_without_its_prefix(tmp_path):
-    kept = tj.from_pretrained(
+    classifier = tj.from_pretrained(
         CASES / "t5-v1.0", head="token_classification", num_labels=3, key=jax.random.key(0)
     )
-    tj.save_pretrained(kept, tmp_path)
+    tj.save_pretrained(classifier, tmp_path)
     names = load_file(tmp_path / "model.safetensors")
     assert "transformer.shared.weight" in names
     assert "classifier.weight" in names
@@ -84,7 +84,7 @@ def test_a_classifier_loads_a_file_with_and_without_its_prefix(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("family", "says", "scales"),
+    ("family", "changes", "scales"),
     [
         ("t5", {}, True),
         ("t5", {"tie_word_embeddings": False}, False),
@@ -96,8 +96,8 @@ def test_a_classifier_loads_a_file_with_and_without_its_prefix(tmp_path):
         ("switch_transformers", {}, True),
     ],
 )
-def test_states_are_scaled_before_the_output_as_transformers_does(family, says, scales):
-    config = config_class({"model_type": family}).from_dict(says)
+def test_states_are_scaled_before_the_output_as_transformers_does(family, changes, scales):
+    config = config_class({"model_type": family}).from_dict(changes)
     assert config.scale_decoder_outputs is scales
     written = config.to_dict()
     assert config.from_dict(written).to_dict() == written
@@ -106,14 +106,14 @@ def test_states_are_scaled_before_the_output_as_transformers_does(family, says, 
 
 
 def test_untied_switch_keeps_all_four_tables():
-    says = {
+    values = {
         "tie_word_embeddings": False,
         "num_layers": 2,
         "d_model": 12,
         "d_ff": 16,
         "num_heads": 2,
     }
-    config = config_class({"model_type": "switch_transformers"}).from_dict(says)
+    config = config_class({"model_type": "switch_transformers"}).from_dict(values)
     model = Plan(config, "seq2seq_lm").build()
     ours = {path: leaf.shape for path, leaf in flatten(params(model)).items()}
     words = [n for n in config.table("seq2seq_lm").fills(ours) if "block" not in n]
@@ -124,8 +124,8 @@ def test_untied_switch_keeps_all_four_tables():
 def test_experts_stand_in_every_nth_layer():
     config = config_class({"model_type": "switch_transformers"})
 
-    def kinds(**says):
-        blocks = config.from_dict(says).spec(False).blocks
+    def kinds(**changes):
+        blocks = config.from_dict(changes).spec(False).blocks
         return "".join(block[-1].name[0] for block in blocks)
 
     assert kinds(num_layers=6, num_sparse_encoder_layers=3) == "fefefe"
@@ -135,18 +135,18 @@ def test_experts_stand_in_every_nth_layer():
     assert kinds(num_layers=3, num_sparse_encoder_layers=9) == "fff"
 
 
-def test_only_models_with_experts_tell_what_routers_say():
-    for family, tells in (("t5", False), ("switch_transformers", True)):
+def test_only_models_with_experts_return_router_logits():
+    for family, has_experts in (("t5", False), ("switch_transformers", True)):
         config = config_class({"model_type": family}).from_dict({"num_layers": 12})
         for head in ("seq2seq_lm", "encoder"):
             model = Plan(config, head).build()
-            assert ("output_router_logits" in model.arguments()) == tells
+            assert ("output_router_logits" in model.arguments()) == has_experts
 
 
 def test_blocks_join_their_orphans_and_leave_padding_out():
     valid = np.array([[1] * 11, [1] * 7 + [0] * 4, [0] * 6 + [1] * 5, [1] * 3 + [0] * 8]) > 0
-    found = SummaryBlocks(4)(sequence(11, valid=valid)).tag("block")
-    assert found.tolist() == [
+    blocks = SummaryBlocks(4)(sequence(11, valid=valid)).tag("block")
+    assert blocks.tolist() == [
         [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1],
         [0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1],
         [-1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0],  # one block ends in a token, and all join it

@@ -53,13 +53,15 @@ def test_multihead_attention_reads_every_mask(name):
     model = tj.from_pretrained(folder)
     inputs = {"query": normal(B, T, D), "key": normal(B, S, D), "value": normal(B, S, D)}
     added = np.zeros((B, H, T, S))
-    for given, lift in ((mask, by_head), (padding, lambda x: x[:, None, None, :])):
-        if given is not None:
-            added = added + lift(np.where(given, -np.inf, 0) if given.dtype == bool else given)
-    want, shares = plain_attention(load_file(folder / "model.safetensors"), **inputs, added=added)
-    got = model(**inputs, attn_mask=mask, key_padding_mask=padding)
-    np.testing.assert_allclose(got.weights, shares, atol=2e-6)
-    np.testing.assert_allclose(got.output, want, atol=2e-5)
+    for tensor, lift in ((mask, by_head), (padding, lambda x: x[:, None, None, :])):
+        if tensor is not None:
+            added = added + lift(np.where(tensor, -np.inf, 0) if tensor.dtype == bool else tensor)
+    expected, shares = plain_attention(
+        load_file(folder / "model.safetensors"), **inputs, added=added
+    )
+    output = model(**inputs, attn_mask=mask, key_padding_mask=padding)
+    np.testing.assert_allclose(output.weights, shares, atol=2e-6)
+    np.testing.assert_allclose(output.output, expected, atol=2e-5)
 
 
 def by_head(mask):
@@ -72,12 +74,12 @@ def test_a_transformer_reads_masks_of_every_form_alike():
     closed = CLOSED[0]
     additive = np.where(closed, -np.inf, 0).astype(np.float32)
     each = np.broadcast_to(closed, (B * H, T, S))
-    want = model(src=src, tgt=tgt, memory_mask=closed).output
+    expected = model(src=src, tgt=tgt, memory_mask=closed).output
     for form in (additive, each, np.where(each, -np.inf, 0).astype(np.float32)):
-        got = model(src=src, tgt=tgt, memory_mask=form).output
-        np.testing.assert_allclose(got, want, atol=1e-5)
+        output = model(src=src, tgt=tgt, memory_mask=form).output
+        np.testing.assert_allclose(output, expected, atol=1e-5)
     other = model(src=src, tgt=tgt, memory_mask=CLOSED).output
-    assert np.abs(other - want).max() > 1e-2  # the control: heads that differ are not merged
+    assert np.abs(other - expected).max() > 1e-2  # the control: heads that differ are not merged
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_a_transformer_reads_masks_of_every_form_alike():
         ("tgt_is_causal", True, "tgt_is_causal is a hint about tgt_mask"),
     ],
 )
-def test_wrong_masks_are_told_their_shape(name, mask, words):
+def test_an_error_about_a_mask_names_its_shape(name, mask, words):
     model = tj.from_pretrained(CASES / "nn-transformer")
     with pytest.raises(ValueError, match=words):
         model(src=normal(B, S, D), tgt=normal(B, T, D), **{name: mask})

@@ -59,7 +59,7 @@ def test_towers_that_make_no_network_are_refused(message):
         Network(WRONG[message])
 
 
-def test_all_that_is_wrong_is_said_at_once():
+def test_all_errors_are_reported_at_once():
     towers = {"encoder": tower(), "head": tower("audio")}
     with pytest.raises(ValueError, match=r"source of 'head' is 'audio'.*'head' of the tower"):
         Network(towers)

@@ -82,15 +82,15 @@ class Markov(nnx.Module):
 
     def advance(self, ids, columns, cache):
         valid = jnp.ones(ids.shape, bool) if columns.valid is None else columns.valid
-        place = (0, cache.length)
+        index = (0, cache.length)
         cache = replace(
             cache,
-            ids=jax.lax.dynamic_update_slice(cache.ids, ids.astype(jnp.int32), place),
-            valid=jax.lax.dynamic_update_slice(cache.valid, valid, place),
+            ids=jax.lax.dynamic_update_slice(cache.ids, ids.astype(jnp.int32), index),
+            valid=jax.lax.dynamic_update_slice(cache.valid, valid, index),
             length=cache.length + ids.shape[1],
         )
         history = jnp.cumsum(cache.ids * cache.valid, axis=1) + cache.source[:, None]
-        state = jax.lax.dynamic_slice_in_dim(history, place[1], ids.shape[1], axis=1)
+        state = jax.lax.dynamic_slice_in_dim(history, index[1], ids.shape[1], axis=1)
         logits = self.table[...][state % STATES, ids]
         if not self.is_encoder_decoder:
             logits = logits + self.position_weight * jnp.sin(columns.tokens + 1.0)[..., None] * (
@@ -108,7 +108,7 @@ def log_probabilities(table: np.ndarray, history: list[int], source: int = 0) ->
 def best_sentences(table, prompt, limit, eos, length_penalty, source=0):
     """Every finished continuation of the prompt with its worth, best first, by enumeration."""
     vocabulary = range(table.shape[1])
-    found = []
+    sentences = []
     for length in range(1, limit + 1):
         for tail in itertools.product(vocabulary, repeat=length):
             ended = tail[-1] == eos
@@ -118,5 +118,5 @@ def best_sentences(table, prompt, limit, eos, length_penalty, source=0):
             for token in tail:
                 total += log_probabilities(table, history, source)[token]
                 history.append(token)
-            found.append((total / length**length_penalty, tail))
-    return sorted(found, key=lambda pair: -pair[0])
+            sentences.append((total / length**length_penalty, tail))
+    return sorted(sentences, key=lambda pair: -pair[0])

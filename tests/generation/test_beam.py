@@ -40,8 +40,8 @@ def test_enough_beams_find_the_best_sentences(penalty, stopping):
         best = best_sentences(table, prompt, LIMIT, EOS, penalty)
         for row in range(3):
             worth, tail = best[row]
-            got = out.sequences[row, len(prompt) :].tolist()
-            assert got == list(tail) + [PAD] * (len(got) - len(tail))
+            text = out.sequences[row, len(prompt) :].tolist()
+            assert text == list(tail) + [PAD] * (len(text) - len(tail))
             np.testing.assert_allclose(out.sequences_scores[row], worth, rtol=1e-5)
 
 
@@ -54,12 +54,12 @@ def test_one_beam_too_few_can_miss_the_best_sentence():
             model, input_ids=np.array([[1]]), max_new_tokens=LIMIT, eos_token_id=EOS, num_beams=1
         )
         tail = best_sentences(table, [1], LIMIT, EOS, 0.0)[0][1]
-        got = ids[0, 1:].tolist()
-        missed += got != list(tail) + [PAD] * (len(got) - len(tail))
+        text = ids[0, 1:].tolist()
+        missed += text != list(tail) + [PAD] * (len(text) - len(tail))
     assert missed > 0
 
 
-def test_rows_do_not_hear_each_other():
+def test_rows_do_not_affect_each_other():
     """A ragged, left-padded batch gives each row the sentence that it gets alone."""
     _, model = language(11)
     prompts = [[1, 2, 4, 2, 1], [4], [2, 2, 1]]
@@ -68,11 +68,11 @@ def test_rows_do_not_hear_each_other():
         model, input_ids=ids, attention_mask=mask, max_new_tokens=6, num_beams=3, eos_token_id=EOS
     )
     for row, prompt in enumerate(prompts):
-        alone = generate(
+        single = generate(
             model, input_ids=np.array([prompt]), max_new_tokens=6, num_beams=3, eos_token_id=EOS
         )
         tail = together[row, ids.shape[1] :].tolist()
-        short = alone[0, len(prompt) :].tolist()
+        short = single[0, len(prompt) :].tolist()
         assert tail[: len(short)] == short
         assert set(tail[len(short) :]) <= {PAD}
 
@@ -94,8 +94,8 @@ def test_the_source_of_an_encoder_decoder_follows_its_beams():
     )
     for row, source in enumerate([6, 1]):
         worth, tail = best_sentences(table, [1], LIMIT, EOS, 0.0, source)[0]
-        got = out.sequences[row].tolist()
-        assert got[: len(tail) + 1] == [1, *tail]
+        text = out.sequences[row].tolist()
+        assert text[: len(tail) + 1] == [1, *tail]
         np.testing.assert_allclose(out.sequences_scores[row], worth, rtol=1e-5)
 
 
@@ -127,7 +127,7 @@ def left_padded(prompts, pad=PAD):
 
 
 @pytest.mark.parametrize("penalty", [-18.0, -4.0, 18.0])
-def test_a_text_is_found_under_every_length_penalty_that_is_taken(penalty):
+def test_a_text_is_generated_under_every_accepted_length_penalty(penalty):
     table, model = language(4)
     table[:, :, EOS] = -1e4  # nobody ends: the text has as many tokens as there may be
     model = Markov(MarkovConfig(vocab_size=V, pad_token_id=PAD), table)
@@ -135,14 +135,14 @@ def test_a_text_is_found_under_every_length_penalty_that_is_taken(penalty):
     write = lambda penalty: generate(
         model, np.array([[1, 2]]), length_penalty=penalty, return_dict_in_generate=True, **options
     )
-    found, plain = write(penalty), write(0.0)
-    assert np.array_equal(found.sequences, plain.sequences)  # all are of one length
-    want = np.asarray(plain.sequences_scores, np.float64) / 30.0**penalty
-    np.testing.assert_allclose(found.sequences_scores, want, rtol=1e-4)
+    penalised, plain = write(penalty), write(0.0)
+    assert np.array_equal(penalised.sequences, plain.sequences)  # all are of one length
+    expected = np.asarray(plain.sequences_scores, np.float64) / 30.0**penalty
+    np.testing.assert_allclose(penalised.sequences_scores, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("options", [{"temperature": 1e-15}, {"repetition_penalty": 1e9}])
-def test_beams_find_a_text_however_far_options_stretch_scores(options):
+def test_beams_generate_a_text_however_far_options_stretch_scores(options):
     _, model = language(4)
     key = {"do_sample": True, "key": jax.random.key(0)} if "temperature" in options else {}
     out = generate(

@@ -20,17 +20,17 @@ def model():
 
 
 @functools.cache
-def want():
+def expected():
     return np.asarray(tj.generate(model(), input_ids=IDS, **OPTIONS))
 
 
 def test_the_method_is_the_function():
-    np.testing.assert_array_equal(model().generate(input_ids=IDS, **OPTIONS), want())
+    np.testing.assert_array_equal(model().generate(input_ids=IDS, **OPTIONS), expected())
 
 
-def test_steps_with_a_cache_write_what_a_whole_forward_would():
-    best = model()(input_ids=want()[:, :-1]).logits.argmax(-1)
-    np.testing.assert_array_equal(want()[:, 5:], best[:, 4:])
+def test_steps_with_a_cache_generate_what_whole_forward_passes_do():
+    best = model()(input_ids=expected()[:, :-1]).logits.argmax(-1)
+    np.testing.assert_array_equal(expected()[:, 5:], best[:, 4:])
 
 
 @pytest.mark.parametrize("beams", [1, 2])
@@ -46,9 +46,9 @@ def test_parameters_may_be_arguments_of_a_compiled_function(beams):
     np.testing.assert_array_equal(write(params, IDS), outside)
 
 
-def test_layers_that_are_already_a_list_write_the_same():
+def test_layers_that_are_already_a_list_generate_the_same():
     listed = model().with_layers("list")
-    np.testing.assert_array_equal(tj.generate(listed, input_ids=IDS, **OPTIONS), want())
+    np.testing.assert_array_equal(tj.generate(listed, input_ids=IDS, **OPTIONS), expected())
 
 
 def test_a_long_prompt_crosses_buckets_and_reaches_the_last_position():
@@ -67,20 +67,20 @@ def test_a_model_that_scores_no_next_token_is_refused():
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_the_scores_of_a_row_do_not_know_its_neighbours(beams):
+def test_the_scores_of_a_row_do_not_depend_on_its_neighbours(beams):
     """Bit for bit: neither what they say, nor how long they are, nor when they end."""
     options = dict(OPTIONS, num_beams=beams, return_dict_in_generate=True, output_scores=True)
     neighbours = [([40, 8, 8, 19, 3], [1] * 5), ([9, 9, 9, 2, 51], [0, 0, 0, 1, 1])]
-    found = []
+    outputs = []
     for ids, mask in neighbours:
         both = dict(input_ids=[IDS[0], ids], attention_mask=[[1] * 5, mask])
         out = tj.generate(model(), **jax.tree.map(np.asarray, both, is_leaf=_is_list), **options)
-        found.append((np.stack(out.scores)[:, :beams], out.sequences[0]))
-    for one, other in zip(*found):
+        outputs.append((np.stack(out.scores)[:, :beams], out.sequences[0]))
+    for one, other in zip(*outputs):
         np.testing.assert_array_equal(one, other)
-    alone = tj.generate(model(), input_ids=IDS[:1], **options)
-    np.testing.assert_array_equal(alone.sequences[0], found[0][1])
-    np.testing.assert_allclose(np.stack(alone.scores), found[0][0], rtol=1e-4, atol=1e-4)
+    single = tj.generate(model(), input_ids=IDS[:1], **options)
+    np.testing.assert_array_equal(single.sequences[0], outputs[0][1])
+    np.testing.assert_allclose(np.stack(single.scores), outputs[0][0], rtol=1e-4, atol=1e-4)
 
 
 def _is_list(value):

@@ -29,20 +29,20 @@ def test_an_argument_beats_the_config_argument_beats_the_file_beats_the_config()
         "num_beams": 2,
         "transformers_version": "5",
     }
-    found = resolve({"num_beams": 4}, {"max_new_tokens": 9}, file, CONFIG)
-    assert found.eos_token_id == (4, 5)
-    assert found.bos_token_id == 1
-    assert found.max_new_tokens == 9
-    assert found.num_beams == 4
+    options = resolve({"num_beams": 4}, {"max_new_tokens": 9}, file, CONFIG)
+    assert options.eos_token_id == (4, 5)
+    assert options.bos_token_id == 1
+    assert options.max_new_tokens == 9
+    assert options.num_beams == 4
     assert resolve({}, None, {}, CONFIG).eos_token_id == (3,)
 
 
 def test_none_switches_an_option_off():
     file = {"eos_token_id": 4, "suppress_tokens": [1], "num_beams": 2}
-    found = resolve(dict.fromkeys(file), None, file, CONFIG)
-    assert found.eos_token_id == ()
-    assert found.suppress_tokens == ()
-    assert found.num_beams == 1
+    options = resolve(dict.fromkeys(file), None, file, CONFIG)
+    assert options.eos_token_id == ()
+    assert options.suppress_tokens == ()
+    assert options.num_beams == 1
     assert resolve({"do_sample": True}, None, {}, CONFIG).top_k == 50
     assert not resolve({"do_sample": True, "top_k": None}, None, {}, CONFIG).top_k
 
@@ -54,8 +54,8 @@ def test_pad_is_the_end_token_where_there_is_none():
 
 
 def test_an_explicit_length_beats_the_other_length_of_the_file():
-    found = resolve({"max_length": 12}, None, {"max_new_tokens": 5}, CONFIG)
-    assert (found.max_length, found.max_new_tokens) == (12, None)
+    options = resolve({"max_length": 12}, None, {"max_new_tokens": 5}, CONFIG)
+    assert (options.max_length, options.max_new_tokens) == (12, None)
 
 
 def test_numbers_do_not_select_the_program():
@@ -80,10 +80,10 @@ def test_an_unknown_option_is_refused_with_the_nearest_name():
         generate(model(), input_ids=np.array([[1]]), generation_config={"tempratur": 1.0})
 
 
-def test_an_option_that_is_not_supported_is_refused_wherever_it_is_found():
-    for given, file in [({"typical_p": 0.9}, {}), ({}, {"typical_p": 0.9})]:
+def test_an_unsupported_option_is_refused_wherever_it_is_set():
+    for arguments, file in [({"typical_p": 0.9}, {}), ({}, {"typical_p": 0.9})]:
         with pytest.raises(ValueError, match=r"typical_p=0.9.*typical_p=None"):
-            resolve(given, None, file, CONFIG)
+            resolve(arguments, None, file, CONFIG)
     assert resolve({"typical_p": None}, None, {"typical_p": 0.9}, CONFIG) == Options(
         eos_token_id=(3,), pad_token_id=3, bos_token_id=1, top_k=None
     )
@@ -155,14 +155,14 @@ def test_a_traced_option_is_named_with_what_to_do(option):
     assert advised(value=3).shape[0] == 1
 
 
-def test_a_default_token_of_the_family_that_a_small_vocabulary_lacks_is_no_token():
+def test_a_default_token_of_the_family_outside_a_small_vocabulary_is_no_token():
     small = types.SimpleNamespace(eos_token_id=50256, pad_token_id=None)
     family = type("Config", (), {"eos_token_id": 50256, "pad_token_id": None})
     assert resolve({}, None, {"eos_token_id": 50256}, family(), 7).eos_token_id == ()
     assert resolve({}, None, {}, family(), 50257).eos_token_id == (50256,)
-    for asked in [({"eos_token_id": 50256}, None), ({}, {"eos_token_id": 50256})]:
+    for sources in [({"eos_token_id": 50256}, None), ({}, {"eos_token_id": 50256})]:
         with pytest.raises(ValueError, match="eos_token_id is 50256"):
-            resolve(*asked, {}, family(), 7)
+            resolve(*sources, {}, family(), 7)
     with pytest.raises(ValueError, match="eos_token_id is 50256"):  # the control: somebody's word
         resolve({}, None, {}, small, 7)
 
@@ -171,12 +171,12 @@ def test_old_switches_of_a_config_change_the_text_as_they_did(tmp_path):
     old = {"model_type": "bart", "force_bos_token_to_be_generated": True, "bos_token_id": 5}
     (tmp_path / "config.json").write_text(json.dumps(old))
     config = tj.BartConfig.from_pretrained(tmp_path)
-    found = generation_settings(tmp_path, config)
-    assert (found["forced_bos_token_id"], found["forced_eos_token_id"]) == (5, 2)
+    settings = generation_settings(tmp_path, config)
+    assert (settings["forced_bos_token_id"], settings["forced_eos_token_id"]) == (5, 2)
     plain = tj.BartConfig.from_dict({**old, "force_bos_token_to_be_generated": False})
     assert plain.forced_bos_token_id is None
-    told = tj.BartConfig.from_dict({**old, "forced_bos_token_id": 7})
-    assert told.forced_bos_token_id == 7  # today's name wins
+    renamed = tj.BartConfig.from_dict({**old, "forced_bos_token_id": 7})
+    assert renamed.forced_bos_token_id == 7  # today's name wins
     # a model that was never saved writes what it does when it is loaded again
     assert resolve({}, None, {}, config).forced_eos_token_id == (2,)
     assert resolve({}, None, {"max_length": 9}, config).forced_eos_token_id == ()  # the control
@@ -184,7 +184,7 @@ def test_old_switches_of_a_config_change_the_text_as_they_did(tmp_path):
     assert "forced_eos_token_id" not in generation_settings(tmp_path, config)
 
 
-def test_all_wrong_values_are_told_at_once():
+def test_all_wrong_values_are_reported_at_once():
     with pytest.raises(ValueError, match=r"num_beams.*temperature.*top_p"):
         generate(model(), input_ids=np.array([[1]]), num_beams=0, temperature=-1.0, top_p=2.0)
 
@@ -205,7 +205,7 @@ def test_all_wrong_values_are_told_at_once():
         (np.array([[1, 2]]), np.array([[1, 1, 1]]), "attention_mask has shape"),
     ],
 )
-def test_wrong_prompts_are_refused_with_their_place(ids, mask, match):
+def test_wrong_prompts_are_refused_with_the_position(ids, mask, match):
     with pytest.raises(ValueError, match=match):
         generate(model(), input_ids=ids, attention_mask=mask)
 
@@ -233,7 +233,7 @@ def test_lengths():
     np.testing.assert_array_equal(same, ids)
 
 
-def test_a_prompt_may_begin_with_the_first_token_alone():
+def test_a_prompt_may_be_only_the_start_token():
     assert generate(model(bos_token_id=2), max_new_tokens=3)[0, 0] == 2
     with pytest.raises(ValueError, match="pass input_ids or bos_token_id"):
         generate(model(), max_new_tokens=3)
@@ -249,7 +249,7 @@ def test_a_list_is_as_good_as_an_array():
 
 
 @pytest.mark.parametrize(
-    ("whole", "inner", "file", "told"),
+    ("whole", "inner", "file", "expected"),
     [  # of the whole, of its decoder, generation_config.json; what holds
         ({"num_beams": 4, "min_length": 5}, {}, None, {"num_beams": 4, "min_length": 5}),
         ({"num_beams": 4}, {}, {"top_k": 7}, {"top_k": 7}),
@@ -260,8 +260,8 @@ def test_a_list_is_as_good_as_an_array():
         ({"task_specific_params": {"summarization": {"num_beams": 4}}}, {}, None, {}),
     ],
 )
-def test_config_json_tells_of_generation_where_no_other_file_does(
-    whole, inner, file, told, tmp_path
+def test_generation_options_are_read_from_config_json_without_generation_config(
+    whole, inner, file, expected, tmp_path
 ):
     bert = {"model_type": "bert"}
     parts = {"encoder": bert, "decoder": {**bert, "is_decoder": True, "add_cross_attention": True}}
@@ -271,4 +271,4 @@ def test_config_json_tells_of_generation_where_no_other_file_does(
     if file is not None:
         (tmp_path / "generation_config.json").write_text(json.dumps(file))
     config = EncoderDecoderConfig(pad_token_id=0)
-    assert generation_settings(tmp_path, config) == {**told, "pad_token_id": 0}
+    assert generation_settings(tmp_path, config) == {**expected, "pad_token_id": 0}

@@ -41,14 +41,14 @@ def test_tokens_equal_those_of_transformers(name, number):
 
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
 def test_scores_equal_those_of_transformers(name):
-    out, want = run(name, 0, output_scores=True), case(name)[2]["first_scores"]
-    assert len(out.scores) == len(want)
-    for got, step in zip(out.scores, want):
+    out, expected = run(name, 0, output_scores=True), case(name)[2]["first_scores"]
+    assert len(out.scores) == len(expected)
+    for scores, step in zip(out.scores, expected):
         going = np.abs(step) < 1e9
-        np.testing.assert_allclose(np.where(going, got, 0), np.where(going, step, 0), atol=2e-4)
+        np.testing.assert_allclose(np.where(going, scores, 0), np.where(going, step, 0), atol=2e-4)
 
 
-def test_the_fixtures_tell_the_options_apart():
+def test_the_fixtures_distinguish_the_options():
     """The negative control: the options matter, so a dropped one would be seen."""
     for name in ("gpt2", "t5"):
         _, calls, arrays = case(name)

@@ -37,12 +37,12 @@ def expected(temperature=1.0, top_k=V, top_p=1.0):
     scores = language()[0][5 % 5, 4].astype(np.float64) / temperature
     order = np.argsort(-scores)
     share = np.exp(scores) / np.exp(scores).sum()
-    kept = np.zeros(V, bool)
-    kept[order[:top_k]] = True
-    share = np.where(kept, share, 0) / share[kept].sum()
+    candidates = np.zeros(V, bool)
+    candidates[order[:top_k]] = True
+    share = np.where(candidates, share, 0) / share[candidates].sum()
     before = np.cumsum(share[order]) - share[order]
-    kept[order[before >= top_p]] = False
-    return np.where(kept, share, 0) / share[kept].sum()
+    candidates[order[before >= top_p]] = False
+    return np.where(candidates, share, 0) / share[candidates].sum()
 
 
 @pytest.mark.parametrize(
@@ -58,12 +58,12 @@ def expected(temperature=1.0, top_k=V, top_p=1.0):
     ],
 )
 def test_frequencies_are_those_of_the_distribution(options):
-    got, want = frequencies(**options), expected(**options)
-    assert np.abs(got - want).max() < BOUND
-    assert (got[want == 0] == 0).all()
+    observed, probabilities = frequencies(**options), expected(**options)
+    assert np.abs(observed - probabilities).max() < BOUND
+    assert (observed[probabilities == 0] == 0).all()
 
 
-def test_another_distribution_is_told_apart():
+def test_another_distribution_exceeds_the_bound():
     """The negative control of the bound."""
     assert np.abs(frequencies(temperature=0.8) - expected()).max() > BOUND
 
@@ -127,7 +127,9 @@ def test_beams_are_drawn_without_replacement():
         for one, two in np.asarray(ids):
             pairs[one, two] += 1
     share = expected()
-    want = share[:, None] * share / (1 - share[:, None]) * (1 - np.eye(V))
-    want = want + want.T  # hypotheses are sorted by score: the order of the draw is lost
-    got = (pairs + pairs.T) / pairs.sum()
-    assert np.abs(got - want).max() < 4.5 * np.sqrt(0.25 / pairs.sum())
+    probabilities = share[:, None] * share / (1 - share[:, None]) * (1 - np.eye(V))
+    probabilities = (
+        probabilities + probabilities.T
+    )  # hypotheses are sorted by score: the order of the draw is lost
+    observed = (pairs + pairs.T) / pairs.sum()
+    assert np.abs(observed - probabilities).max() < 4.5 * np.sqrt(0.25 / pairs.sum())

@@ -30,7 +30,7 @@ def greedy(table, prompt, count, eos=None):
     return history
 
 
-def test_the_likeliest_token_follows():
+def test_greedy_search_takes_the_most_probable_token():
     table, model = language()
     ids = generate(model, input_ids=np.array([[1, 4]]), max_new_tokens=9)
     assert ids.dtype == jnp.int32
@@ -38,7 +38,7 @@ def test_the_likeliest_token_follows():
 
 
 @pytest.mark.parametrize("position_weight", [0.0, 0.7])
-def test_a_row_is_written_in_a_ragged_batch_as_it_is_alone(position_weight):
+def test_a_row_of_a_ragged_batch_is_generated_as_by_itself(position_weight):
     _, model = language(1, position_weight)
     prompts = [[1, 4, 6, 2, 5], [2], [5, 1, 6]]
     ids = np.full((3, 5), 6)  # what stands under the padding does not matter
@@ -48,26 +48,26 @@ def test_a_row_is_written_in_a_ragged_batch_as_it_is_alone(position_weight):
     options = dict(max_new_tokens=9, no_repeat_ngram_size=2, repetition_penalty=1.2)
     together = generate(model, input_ids=ids, attention_mask=mask, **options)
     for row, prompt in enumerate(prompts):
-        alone = generate(model, input_ids=np.array([prompt]), **options)
-        assert together[row, 5:].tolist() == alone[0, len(prompt) :].tolist()
+        single = generate(model, input_ids=np.array([prompt]), **options)
+        assert together[row, 5:].tolist() == single[0, len(prompt) :].tolist()
 
 
 def test_positions_count_the_text_and_not_the_padding():
     """The negative control of the last test: with padding taken for text, rows differ."""
     _, model = language(1, 0.7)
-    alone = generate(model, input_ids=np.array([[2]]), max_new_tokens=9)
+    single = generate(model, input_ids=np.array([[2]]), max_new_tokens=9)
     padded = generate(model, input_ids=np.array([[6, 6, 2]]), max_new_tokens=9)
-    assert padded[0, 3:].tolist() != alone[0, 1:].tolist()
+    assert padded[0, 3:].tolist() != single[0, 1:].tolist()
 
 
 def test_ended_rows_are_filled_with_padding_and_the_width_is_that_of_the_longest():
     table, model = language(4)
     prompts = [[token] for token in range(1, V)]
-    want = [greedy(table, p, 12, EOS) for p in prompts]
-    assert len({len(row) for row in want}) > 1  # or this shows nothing
+    expected = [greedy(table, p, 12, EOS) for p in prompts]
+    assert len({len(row) for row in expected}) > 1  # or this shows nothing
     ids = generate(model, input_ids=np.array(prompts), max_new_tokens=12, eos_token_id=EOS)
-    assert ids.shape[1] == max(map(len, want))
-    for row, text in zip(ids.tolist(), want):
+    assert ids.shape[1] == max(map(len, expected))
+    for row, text in zip(ids.tolist(), expected):
         assert row == text + [PAD] * (len(row) - len(text))
     fixed = generate(
         model, input_ids=np.array(prompts), max_new_tokens=12, eos_token_id=EOS, fixed_width=True
@@ -95,10 +95,10 @@ def test_pad_tokens_at_the_ends_are_padding_without_a_mask():
     _, model = language(2)
     ids = np.array([[PAD, PAD, 5, 1], [2, PAD, 4, 1], [5, 1, PAD, PAD]])
     mask = np.array([[0, 0, 1, 1], [1, 1, 1, 1], [1, 1, 0, 0]])
-    told = generate(model, input_ids=ids, attention_mask=mask, max_new_tokens=6)
-    assert told[0].tolist() == told[2].tolist() != told[1].tolist()
-    np.testing.assert_array_equal(generate(model, input_ids=ids, max_new_tokens=6), told)
-    np.testing.assert_array_equal(compiled(model, max_new_tokens=6)(input_ids=ids), told)
+    masked = generate(model, input_ids=ids, attention_mask=mask, max_new_tokens=6)
+    assert masked[0].tolist() == masked[2].tolist() != masked[1].tolist()
+    np.testing.assert_array_equal(generate(model, input_ids=ids, max_new_tokens=6), masked)
+    np.testing.assert_array_equal(compiled(model, max_new_tokens=6)(input_ids=ids), masked)
     nothing = generate(model, input_ids=ids, max_new_tokens=6, pad_token_id=None)
     assert nothing[2, :4].tolist() == [5, 1, PAD, PAD]  # the control: no token means padding
 
@@ -113,7 +113,7 @@ SIDES = {"left": [0, 0, 1, 1, 1], "right": [1, 1, 1, 0, 0], "both": [0, 1, 1, 1,
 
 @pytest.mark.parametrize("way", ["concrete", "traced"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_prompt_is_continued_as_alone_wherever_its_padding_lies(kind, way):
+def test_a_prompt_is_continued_as_without_padding_wherever_its_padding_is(kind, way):
     _, model = language(1, 0.7)
     options = {"max_new_tokens": 7, **KINDS[kind]}
     write = (
@@ -122,7 +122,7 @@ def test_a_prompt_is_continued_as_alone_wherever_its_padding_lies(kind, way):
         else functools.partial(generate, model, fixed_width=True, **options)
     )
     prompt, whole = [2, 4, 6], [5, 1, 6, 2, 4]
-    alone = write(input_ids=np.array([prompt, [6, 1, 2]]))[0, 3:]
+    single = write(input_ids=np.array([prompt, [6, 1, 2]]))[0, 3:]
     texts = []
     for mask in SIDES.values():
         ids = np.full(5, 5)  # what stands under the padding does not matter
@@ -131,15 +131,15 @@ def test_a_prompt_is_continued_as_alone_wherever_its_padding_lies(kind, way):
         texts.append(write(**both))
         assert texts[-1][0, 2:5].tolist() == prompt  # text stands before what follows it
         assert texts[-1][1, :5].tolist() == whole
-        assert texts[-1][0, 5:].tolist() == alone.tolist()
+        assert texts[-1][0, 5:].tolist() == single.tolist()
     assert all(np.array_equal(text[1], texts[0][1]) for text in texts)
     read = write(input_ids=np.array([[*prompt, 5, 5], whole]), attention_mask=np.ones((2, 5), int))
-    assert read[0, 5:].tolist() != alone.tolist()  # the control: padding taken for text
+    assert read[0, 5:].tolist() != single.tolist()  # the control: padding taken for text
 
 
 @pytest.mark.parametrize("way", ["concrete", "traced"])
 @pytest.mark.parametrize("beams", [1, 3])
-def test_a_source_is_answered_as_alone_wherever_its_padding_lies(beams, way):
+def test_a_source_is_decoded_as_without_padding_wherever_its_padding_is(beams, way):
     model = tj.from_config(
         tj.BartConfig(
             vocab_size=31,
@@ -166,42 +166,42 @@ def test_a_source_is_answered_as_alone_wherever_its_padding_lies(beams, way):
     )
     source = [7, 11, 4]
     scores = lambda **arrays: np.stack(write(**arrays).scores).reshape(6, -1, beams, 31)
-    alone = scores(input_ids=np.array([source]))
+    single = scores(input_ids=np.array([source]))
     rows = np.full((3, 5), 9)
     mask = np.array(list(SIDES.values()))
     rows[mask > 0] = source * 3
     np.testing.assert_allclose(
-        scores(input_ids=rows, attention_mask=mask), alone.repeat(3, 1), rtol=1e-5, atol=1e-5
+        scores(input_ids=rows, attention_mask=mask), single.repeat(3, 1), rtol=1e-5, atol=1e-5
     )
     rows[mask == 0] = model.config.pad_token_id
-    np.testing.assert_allclose(scores(input_ids=rows), alone.repeat(3, 1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(scores(input_ids=rows), single.repeat(3, 1), rtol=1e-5, atol=1e-5)
     read = scores(input_ids=rows, attention_mask=np.ones_like(mask))
-    assert np.abs(read - alone)[:1].max() > 1e-2  # the control: padding taken for text
+    assert np.abs(read - single)[:1].max() > 1e-2  # the control: padding taken for text
 
 
 @pytest.mark.parametrize("beams", [1, 2])
-def test_a_row_without_text_stays_empty_where_it_cannot_be_refused(beams):
+def test_under_jit_a_row_without_text_stays_empty(beams):
     _, model = language(1)
     ids, mask = np.array([[1, 4, 2], [1, 4, 2]]), np.array([[0, 1, 1], [0, 0, 0]])
     write = compiled(model, max_new_tokens=4, num_beams=beams)
-    found = write(input_ids=ids, attention_mask=mask)
-    assert found[1, 3:].tolist() == [PAD] * 4
-    alone = generate(model, input_ids=ids[:1, 1:], max_new_tokens=4, num_beams=beams)
-    assert found[0, 3:].tolist() == alone[0, 2:].tolist()
+    output = write(input_ids=ids, attention_mask=mask)
+    assert output[1, 3:].tolist() == [PAD] * 4
+    single = generate(model, input_ids=ids[:1, 1:], max_new_tokens=4, num_beams=beams)
+    assert output[0, 3:].tolist() == single[0, 2:].tolist()
 
 
 @pytest.mark.parametrize(
     "how", [{}, {"do_sample": True, "key": jax.random.key(0)}, {"num_beams": 2}]
 )
-def test_a_row_with_an_id_out_of_range_is_padding_where_it_cannot_be_refused(how):
+def test_under_jit_a_row_with_an_id_out_of_range_generates_padding(how):
     config = tj.GPT2Config(vocab_size=31, n_positions=32, n_embd=16, n_layer=1, n_head=2,
                            eos_token_id=1, pad_token_id=7)  # fmt: skip
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(3))
     write = compiled(model, max_new_tokens=4, **how)
-    found = write(input_ids=np.array([[5, 31, 9], [5, 6, 9]]))
-    assert found[0, 3:].tolist() == [7] * 4
+    output = write(input_ids=np.array([[5, 31, 9], [5, 6, 9]]))
+    assert output[0, 3:].tolist() == [7] * 4
     whole = write(input_ids=np.array([[5, 6, 9], [5, 6, 9]]))
-    assert found[1].tolist() == whole[1].tolist()
+    assert output[1].tolist() == whole[1].tolist()
     assert whole[0, 3:].tolist() != [7] * 4  # the control
 
 
@@ -214,9 +214,9 @@ def test_a_traced_mask_that_may_be_additive_is_refused():
 def test_generate_runs_inside_jit():
     _, model = language(3)
     ids = np.array([[1, 4, 2], [5, 5, 1]])
-    want = generate(model, input_ids=ids, max_new_tokens=5, fixed_width=True)
+    expected = generate(model, input_ids=ids, max_new_tokens=5, fixed_width=True)
     inside = jax.jit(lambda ids: generate(model, input_ids=ids, max_new_tokens=5, fixed_width=True))
-    np.testing.assert_array_equal(inside(ids), want)
+    np.testing.assert_array_equal(inside(ids), expected)
     with pytest.raises(ValueError, match="fixed_width=True"):
         jax.jit(lambda ids: generate(model, input_ids=ids, max_new_tokens=5))(ids)
 
@@ -259,9 +259,9 @@ def test_the_output_holds_the_scores_that_were_compared():
     assert out.scores[0].shape == (1, V)
     history = [1, 4]
     for step, token in zip(out.scores, out["sequences"][0, 2:].tolist()):
-        want = table[sum(history) % 5, history[-1]].copy()
-        want[2] = -np.inf
-        np.testing.assert_allclose(step[0], want, rtol=1e-6)
+        expected = table[sum(history) % 5, history[-1]].copy()
+        expected[2] = -np.inf
+        np.testing.assert_allclose(step[0], expected, rtol=1e-6)
         history.append(token)
     assert "sequences_scores" not in dict(out.items())
 

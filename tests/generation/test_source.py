@@ -24,9 +24,9 @@ def language(both: bool):
 
 
 def write(ids=None, states=None, both=True, **options):
-    made = {} if states is None else {"encoder_outputs": states}
+    source = {} if states is None else {"encoder_outputs": states}
     options = dict(max_new_tokens=6, fixed_width=True, suppress_tokens=[PAD]) | options
-    return np.asarray(generate(language(both), ids, **made, **options))
+    return np.asarray(generate(language(both), ids, **source, **options))
 
 
 def traced(ids, states, **options):
@@ -38,33 +38,33 @@ def traced(ids, states, **options):
     return np.asarray(jax.jit(run)(ids, states))
 
 
-def test_ids_beside_states_tell_of_padding():
-    want = write(SOURCE)
-    np.testing.assert_array_equal(write(SOURCE, STATES), want)
-    np.testing.assert_array_equal(traced(SOURCE, STATES), want)
+def test_ids_next_to_encoder_outputs_mark_the_padding():
+    expected = write(SOURCE)
+    np.testing.assert_array_equal(write(SOURCE, STATES), expected)
+    np.testing.assert_array_equal(traced(SOURCE, STATES), expected)
     mask = (SOURCE != PAD).astype(np.int32)
-    np.testing.assert_array_equal(write(None, STATES, attention_mask=mask), want)
+    np.testing.assert_array_equal(write(None, STATES, attention_mask=mask), expected)
     whole = write(None, STATES)  # nothing says that there is padding
-    assert not np.array_equal(whole, want)
+    assert not np.array_equal(whole, expected)
     np.testing.assert_array_equal(write(SOURCE, STATES, attention_mask=1 + 0 * mask), whole)
 
 
 @pytest.mark.parametrize("beams", [1, 2])
-def test_ids_beside_states_are_what_may_not_be_repeated(beams):
+def test_ids_next_to_encoder_outputs_count_for_repetition_options(beams):
     options = dict(REPEATS, num_beams=beams)
-    want = write(SOURCE, **options)
-    assert not set(want[0, 1:]) & set(SOURCE[0])
-    assert not np.array_equal(write(SOURCE, num_beams=beams), want)  # the control
-    np.testing.assert_array_equal(write(SOURCE, STATES, **options), want)
-    np.testing.assert_array_equal(traced(SOURCE, STATES, **options), want)
+    expected = write(SOURCE, **options)
+    assert not set(expected[0, 1:]) & set(SOURCE[0])
+    assert not np.array_equal(write(SOURCE, num_beams=beams), expected)  # the control
+    np.testing.assert_array_equal(write(SOURCE, STATES, **options), expected)
+    np.testing.assert_array_equal(traced(SOURCE, STATES, **options), expected)
 
 
 def test_the_source_of_a_decoder_is_its_prompt():
     prompt = np.array([[1, 4, 2], [PAD, PAD, 5]])
-    for found, row in zip(write(prompt, both=False, **REPEATS), prompt):
-        assert not set(found[3:]) & (set(row) - {PAD})
+    for text, row in zip(write(prompt, both=False, **REPEATS), prompt):
+        assert not set(text[3:]) & (set(row) - {PAD})
     free = write(prompt, both=False)
-    assert any(set(found[3:]) & set(row) for found, row in zip(free, prompt))  # the control
+    assert any(set(text[3:]) & set(row) for text, row in zip(free, prompt))  # the control
 
 
 def sentence(call):
@@ -77,7 +77,7 @@ def sentence(call):
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("arguments", "words"),
     [
         (dict(ids=SOURCE[:, :3]), "input_ids has shape (2, 3), but encoder_outputs"),
         (dict(ids=SOURCE[:1]), "input_ids has shape (1, 4), but encoder_outputs"),
@@ -94,11 +94,11 @@ def sentence(call):
         (dict(pixel_values=np.ones((2, 4))), "pixel_values passed with encoder_outputs"),
     ],
 )
-def test_what_does_not_go_with_states_is_refused_whether_traced_or_not(given, words):
-    given, model = {"ids": SOURCE, "states": STATES, **given}, language(True)
-    assert words in sentence(lambda: write(**given))
-    arrays = {name: x for name, x in given.items() if name not in REPEATS and x is not None}
-    rest = {name: x for name, x in given.items() if name not in arrays}
+def test_what_does_not_go_with_states_is_refused_whether_traced_or_not(arguments, words):
+    arguments, model = {"ids": SOURCE, "states": STATES, **arguments}, language(True)
+    assert words in sentence(lambda: write(**arguments))
+    arrays = {name: x for name, x in arguments.items() if name not in REPEATS and x is not None}
+    rest = {name: x for name, x in arguments.items() if name not in arrays}
     run = lambda arrays: generate(
         model, arrays.get("ids"), encoder_outputs=arrays["states"], fixed_width=True,
         **{name: x for name, x in (arrays | rest).items() if name not in ("ids", "states")},
@@ -117,8 +117,8 @@ def test_masks_of_states_hold_zeros_and_ones_and_every_row_a_token():
 
 
 def test_a_source_without_ids_has_none_to_repeat():
-    told = sentence(lambda: write(pixel_values=np.ones((2, 4)), **REPEATS))
-    assert "only pixel_values came; turn it off: encoder_no_repeat_ngram_size=None" in told
-    told = sentence(lambda: write(None, STATES, **REPEATS))
-    assert "pass the input_ids that were encoded with them, or turn it off" in told
+    error = sentence(lambda: write(pixel_values=np.ones((2, 4)), **REPEATS))
+    assert "only pixel_values came; turn it off: encoder_no_repeat_ngram_size=None" in error
+    error = sentence(lambda: write(None, STATES, **REPEATS))
+    assert "pass the input_ids that were encoded with them, or turn it off" in error
     write(None, STATES, encoder_no_repeat_ngram_size=None)  # as advised

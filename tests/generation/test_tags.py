@@ -61,31 +61,31 @@ def naive(model, ids, tags):
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_a_prefix_model_writes_what_whole_forward_passes_would(name):
+def test_a_prefix_model_generates_what_whole_forward_passes_do(name):
     model, tags = plain().with_mask(MASKS[name]), tags_for(name)
-    want = naive(model, IDS, tags)
-    np.testing.assert_array_equal(tj.generate(model, IDS, tags=tags, **LIKELY), want)
-    assert not np.array_equal(tj.generate(plain(), IDS, **LIKELY), want)  # the control
+    expected = naive(model, IDS, tags)
+    np.testing.assert_array_equal(tj.generate(model, IDS, tags=tags, **LIKELY), expected)
+    assert not np.array_equal(tj.generate(plain(), IDS, **LIKELY), expected)  # the control
     beams = tj.generate(model, IDS, tags=tags, num_beams=1, do_sample=True, top_k=1,
                         key=jax.random.key(0), num_return_sequences=2, **LIKELY)  # fmt: skip
-    np.testing.assert_array_equal(beams[::2], want)  # copies of a row carry its tags
-    np.testing.assert_array_equal(beams[1::2], want)
+    np.testing.assert_array_equal(beams[::2], expected)  # copies of a row carry its tags
+    np.testing.assert_array_equal(beams[1::2], expected)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_padded_rows_with_tags_are_written_as_alone(side):
+def test_padded_rows_with_tags_are_generated_as_without_padding(side):
     model = plain().with_mask(PREFIX)
     edge = ((0, 0), (2, 0) if side == "left" else (0, 2))
     ids, mask = np.pad(IDS, edge, constant_values=9), np.pad(np.ones_like(IDS), edge)
     tags = {"prefix": np.pad(TAGS["prefix"], edge, constant_values=1)}
-    want = naive(model, IDS, {"prefix": TAGS["prefix"]})[:, 7:]
+    expected = naive(model, IDS, {"prefix": TAGS["prefix"]})[:, 7:]
     write = jax.jit(lambda ids, mask, tags: tj.generate(model, ids, attention_mask=mask,
                                                         tags=tags, **LIKELY))  # fmt: skip
-    for found in (
+    for output in (
         tj.generate(model, ids, attention_mask=mask, tags=tags, **LIKELY),
         write(ids, mask, tags),
     ):
-        np.testing.assert_array_equal(found[:, 9:], want)
+        np.testing.assert_array_equal(output[:, 9:], expected)
 
 
 def test_beams_of_a_prefix_model_are_scored_as_whole_rows_are():
@@ -101,17 +101,17 @@ def test_beams_of_a_prefix_model_are_scored_as_whole_rows_are():
     np.testing.assert_allclose(out.sequences_scores, each[:, 6:, 0].sum(1), rtol=1e-4)
 
 
-def test_tags_of_new_tokens_may_be_given():
+def test_tags_of_new_tokens_can_be_passed():
     model = plain().with_mask(CAUSAL & Before("time"))
     time = np.arange(7)[None].repeat(3, 0)
     with pytest.raises(ValueError, match=r"tags\['time'\].*Int\[B, T \+ max_new_tokens\]"):
         tj.generate(model, IDS, tags={"time": time}, **LIKELY)
     whole = np.arange(7 + NEW)[None].repeat(3, 0)
-    found = tj.generate(model, IDS, tags={"time": whole}, **LIKELY)
-    np.testing.assert_array_equal(found, tj.generate(plain(), IDS, **LIKELY))
+    output = tj.generate(model, IDS, tags={"time": whole}, **LIKELY)
+    np.testing.assert_array_equal(output, tj.generate(plain(), IDS, **LIKELY))
     hidden = np.where(whole > 6, whole, -whole)  # none of the prompt attends to what came before
     other = tj.generate(model, IDS, tags={"time": hidden}, **LIKELY)
-    assert not np.array_equal(other, found)
+    assert not np.array_equal(other, output)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_tags_of_new_tokens_may_be_given():
         (CAUSAL | Where("prefix", of="query"), TAGS, "may attend to later ones"),
     ],
 )
-def test_what_cannot_be_written_on_is_refused_with_its_reason(mask, tags, match):
+def test_masks_that_cannot_generate_are_refused_with_the_reason(mask, tags, match):
     with pytest.raises(ValueError, match=match):
         tj.generate(plain().with_mask(mask), IDS, tags=tags, **LIKELY)
 
@@ -147,7 +147,7 @@ def test_an_encoder_decoder_reads_tags_of_both_sides():
     source, part = IDS, np.array([[0, 0, 1, 1, 1, 2, 2]] * 3)
     begun = np.concatenate([np.full((3, 1), 2), IDS[:, :3]], axis=1)
     own = {"prefix": np.array([[1, 1, 1, 1]] * 3), "part": np.array([[0, 0, 1, 1]] * 3)}
-    found = tj.generate(
+    output = tj.generate(
         model, source, tags={"part": part}, decoder_input_ids=begun, decoder_tags=own, **LIKELY
     )
     ids = begun
@@ -156,7 +156,7 @@ def test_an_encoder_decoder_reads_tags_of_both_sides():
         ids = np.concatenate([ids, np.asarray(out.logits)[:, -1:].argmax(-1)], axis=1)
         own = {"prefix": np.pad(own["prefix"], ((0, 0), (0, 1))),
                "part": np.pad(own["part"], ((0, 0), (0, 1)), mode="edge")}  # fmt: skip
-    np.testing.assert_array_equal(found, ids)
+    np.testing.assert_array_equal(output, ids)
     with pytest.raises(ValueError, match=r"compares the tag 'part': pass tags="):
         tj.generate(model, source, decoder_input_ids=begun, decoder_tags=own, **LIKELY)
     with pytest.raises(ValueError, match=r"pass decoder_tags=\{'part'"):
@@ -167,7 +167,7 @@ def test_an_encoder_decoder_reads_tags_of_both_sides():
     "mask", [CAUSAL, PREFIX, CAUSAL & Same("a"), Near(3, 0), ~(FULL & ~CAUSAL), PREFIX & Near(2, 2),
              FULL, Near(1, 1), ~CAUSAL, Same("a"), CAUSAL | Same("a"), ~Where("prefix")], ids=str,
 )  # fmt: skip
-def test_a_mask_that_is_said_to_keep_the_order_draws_no_edge_to_later_tokens(mask):
+def test_a_mask_declared_causal_draws_no_edge_to_later_tokens(mask):
     rng = np.random.default_rng(0)
     tags = {name: rng.integers(0, 2, (4, 9)).astype(np.int32) for name in ("a", "prefix")}
     for prefix in (False, True):
@@ -187,35 +187,35 @@ ABSOLUTE = {
 
 
 @pytest.mark.parametrize("name", ABSOLUTE)
-def test_masks_of_places_count_from_the_first_token_of_a_row(name):
+def test_masks_by_index_count_from_the_first_token_of_a_row(name):
     model, width = plain().with_mask(ABSOLUTE[name]), IDS.shape[1]
-    want = naive(model, IDS, {})  # neither padding nor buckets
-    np.testing.assert_array_equal(tj.generate(model, IDS, **LIKELY), want)
+    expected = naive(model, IDS, {})  # neither padding nor buckets
+    np.testing.assert_array_equal(tj.generate(model, IDS, **LIKELY), expected)
     ids, mask = np.pad(IDS, ((0, 0), (2, 0))), np.pad(np.ones_like(IDS), ((0, 0), (2, 0)))
-    found = tj.generate(model, ids, attention_mask=mask, **LIKELY)
-    np.testing.assert_array_equal(found[:, 2 + width :], want[:, width:])
+    output = tj.generate(model, ids, attention_mask=mask, **LIKELY)
+    np.testing.assert_array_equal(output[:, 2 + width :], expected[:, width:])
     if name == "blocks":
         beams = tj.generate(model, ids, attention_mask=mask, num_beams=2, **LIKELY)
-        alone = tj.generate(model, IDS, num_beams=2, **LIKELY)
-        np.testing.assert_array_equal(beams[:, 2:], alone)
-    assert not np.array_equal(tj.generate(plain(), IDS, **LIKELY), want)  # the control
+        unpadded = tj.generate(model, IDS, num_beams=2, **LIKELY)
+        np.testing.assert_array_equal(beams[:, 2:], unpadded)
+    assert not np.array_equal(tj.generate(plain(), IDS, **LIKELY), expected)  # the control
 
 
 @pytest.mark.parametrize("name", ["blocks", "layers"])
 def test_padding_in_front_moves_no_edge_of_score_and_causal_lm(name):
     model = plain().with_mask(ABSOLUTE[name])
-    told = {"alone": tj.score(model, IDS).perplexity}
-    lost = {"alone": tj.causal_lm(model, {"input_ids": IDS}, None)[0]}
+    perplexities = {"alone": tj.score(model, IDS).perplexity}
+    losses = {"alone": tj.causal_lm(model, {"input_ids": IDS}, None)[0]}
     for side, edge in {"left": (3, 0), "right": (0, 3)}.items():
         ids, mask = (np.pad(x, ((0, 0), edge)) for x in (IDS, np.ones_like(IDS)))
-        told[side] = tj.score(model, ids, mask).perplexity
-        lost[side] = tj.causal_lm(model, {"input_ids": ids, "attention_mask": mask}, None)[0]
+        perplexities[side] = tj.score(model, ids, mask).perplexity
+        losses[side] = tj.causal_lm(model, {"input_ids": ids, "attention_mask": mask}, None)[0]
     for side in ("left", "right"):
-        np.testing.assert_allclose(told[side], told["alone"], rtol=1e-4)
-        np.testing.assert_allclose(lost[side], lost["alone"], rtol=1e-4)
+        np.testing.assert_allclose(perplexities[side], perplexities["alone"], rtol=1e-4)
+        np.testing.assert_allclose(losses[side], losses["alone"], rtol=1e-4)
 
 
-def test_a_mask_tells_whether_it_reads_places_or_compares_them():
+def test_masks_that_read_an_index_differ_from_masks_that_compare_them():
     for mask in (
         CAUSAL & Near(left=3),
         OWN & Same("document"),
@@ -223,12 +223,12 @@ def test_a_mask_tells_whether_it_reads_places_or_compares_them():
         Dense("index"),
     ):
         assert from_first_token(mask) == mask
-    found = from_first_token((CAUSAL & ~tj.graph.Block(4)) | Same("index"))
-    assert found == (CAUSAL & ~tj.graph.Block(4, TEXT_POSITION)) | Same("index")
-    assert parse(str(found)) == found
+    rewritten = from_first_token((CAUSAL & ~tj.graph.Block(4)) | Same("index"))
+    assert rewritten == (CAUSAL & ~tj.graph.Block(4, TEXT_POSITION)) | Same("index")
+    assert parse(str(rewritten)) == rewritten
 
 
-def test_a_mask_that_a_directory_keeps_counts_from_the_first_token_too(tmp_path):
+def test_a_mask_saved_in_a_directory_counts_from_the_first_token_too(tmp_path):
     tj.save_pretrained(plain().with_mask(OWN & tj.graph.Block(4)), tmp_path)
     model = tj.from_pretrained(tmp_path, head="causal_lm")
     np.testing.assert_array_equal(tj.generate(model, IDS, **LIKELY), naive(model, IDS, {}))

@@ -17,25 +17,25 @@ DOCUMENTS = sequence(
 
 
 def test_packed_documents_do_not_attend_to_each_other():
-    drawn = (CAUSAL & Same("document")).draw(DOCUMENTS)
-    assert drawn.splitlines() == [
+    picture = (CAUSAL & Same("document")).draw(DOCUMENTS)
+    assert picture.splitlines() == [
         "1 . . . .",
         "1 1 . . .",
         ". . 1 . .",
         ". . 1 1 .",
         ". . 1 1 1",
     ]
-    assert drawn != CAUSAL.draw(5)
+    assert picture != CAUSAL.draw(5)
 
 
-def test_a_cache_is_read_as_far_as_it_is_written():
+def test_only_the_written_part_of_a_cache_is_read():
     written = np.array([[0, 1, 1, 1, 0, 0, 0]], bool)  # behind a column of padding
     row = connect(CAUSAL, sequence(1, start=3), sequence(7, valid=written)).allowed()
     np.testing.assert_array_equal(row, written[None])
 
 
 @pytest.mark.parametrize(
-    ("mask", "told"),
+    ("mask", "arguments"),
     [
         (FULL, Lowered()),
         (CAUSAL, Lowered(causal=True)),
@@ -46,8 +46,11 @@ def test_a_cache_is_read_as_far_as_it_is_written():
     ],
     ids=str,
 )
-def test_a_kernel_is_told_exactly_the_graph(mask, told):
-    assert lower(connect(mask, sequence(7, tags={"document": np.zeros((1, 7), np.int32)}))) == told
+def test_a_mask_is_lowered_to_exactly_its_kernel_arguments(mask, arguments):
+    assert (
+        lower(connect(mask, sequence(7, tags={"document": np.zeros((1, 7), np.int32)})))
+        == arguments
+    )
 
 
 def _reversed(length):
@@ -98,12 +101,12 @@ def test_a_plot_is_a_picture(arguments, tmp_path):
     assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_positions_are_places_in_the_row_where_no_others_are_given():
-    places = np.array([[0, 1, 0, 1]], np.int32)
+def test_positions_default_to_the_index_in_the_row():
+    positions = np.array([[0, 1, 0, 1]], np.int32)
     mask = CAUSAL & Before("position")
-    own, given = sequence(4), sequence(4, tags={"position": places})
+    own, explicit = sequence(4), sequence(4, tags={"position": positions})
     np.testing.assert_array_equal(connect(mask, own).allowed(), connect(CAUSAL, own).allowed())
-    assert connect(mask, given).allowed().sum() < connect(CAUSAL, given).allowed().sum()
+    assert connect(mask, explicit).allowed().sum() < connect(CAUSAL, explicit).allowed().sum()
 
 
 def test_a_mask_that_compares_positions_needs_no_tag_of_the_caller():

@@ -20,5 +20,5 @@ def test_own_is_replaced_wherever_it_stands():
 def test_own_draws_nothing_by_itself():
     with pytest.raises(ValueError, match="OWN stands for a model's own mask"):
         (OWN & CAUSAL).edges(sequence(3), sequence(3))
-    drawn = np.asarray(with_own(OWN, CAUSAL).edges(sequence(3), sequence(3)))
-    assert np.array_equal(drawn[0], np.tril(np.ones((3, 3), bool)))
+    edges = np.asarray(with_own(OWN, CAUSAL).edges(sequence(3), sequence(3)))
+    assert np.array_equal(edges[0], np.tril(np.ones((3, 3), bool)))

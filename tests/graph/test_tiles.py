@@ -88,7 +88,7 @@ def test_empty_tiles_are_empty_and_full_tiles_are_full(mask, seed, ordered, rows
     assert (may | ~must).all()
 
 
-def test_an_unsound_answer_is_noticed():
+def test_an_unsound_tile_map_is_detected():
     edges = connect(CAUSAL, sequence(12))
     may, _ = tiles(edges, (4, 4))
     wrong = may & ~np.eye(3, dtype=bool)  # forgets the diagonal
@@ -128,28 +128,28 @@ def test_tiles_of_a_random_graph_are_exactly_those_with_an_edge():
     assert (other != may).any(), "the control: another seed is another graph"
 
 
-def test_a_random_block_is_none_that_is_heard_anyway_and_none_twice():
+def test_random_blocks_are_distinct_and_outside_the_window():
     block = np.arange(23, dtype=np.int32)[None]
     nodes = sequence(23, tags={"block": block, "blocks": np.full((1, 23), 23, np.int32)})
-    heard = np.asarray(connect(Near(1, 1), nodes).allowed())[0]
-    seen = np.zeros((23, 23), int)
+    window = np.asarray(connect(Near(1, 1), nodes).allowed())[0]
+    counts = np.zeros((23, 23), int)
     for seed in range(40):
         drawn = np.asarray(connect(Scattered(3, seed), nodes).allowed())[0]
         np.testing.assert_array_equal(drawn.sum(1), [0, *[3] * 21, 0])
-        assert not (drawn & heard).any()
+        assert not (drawn & window).any()
         assert not drawn[:, [0, -1]].any()
-        seen += drawn
+        counts += drawn
     far = np.abs(np.subtract.outer(np.arange(23), np.arange(23))) > 1
-    assert (seen[1:-1, 1:-1] > 0)[far[1:-1, 1:-1]].mean() > 0.99, "every other block is drawn"
+    assert (counts[1:-1, 1:-1] > 0)[far[1:-1, 1:-1]].mean() > 0.99, "every other block is drawn"
 
 
-def test_tiles_found_at_run_time_are_those_found_while_tracing():
+def test_tiles_computed_at_run_time_are_those_computed_while_tracing():
     rng = np.random.default_rng(0)
     mask = CAUSAL & Same("document") & ~Where("prefix") | Strided(5)
     nodes = nodes_of(rng, 2, 23, True)
     known = tiles(connect(mask, nodes), (4, 8))
-    found = jax.jit(lambda nodes: tiles(connect(mask, nodes), (4, 8)))(nodes)
-    for a, b in zip(known, found):
+    traced = jax.jit(lambda nodes: tiles(connect(mask, nodes), (4, 8)))(nodes)
+    for a, b in zip(known, traced):
         np.testing.assert_array_equal(a, b)
     static, moving = live(known[0]), live(jnp.asarray(known[0]))
     count = int(moving.count)

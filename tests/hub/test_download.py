@@ -78,7 +78,7 @@ def test_a_cached_model_of_flax_needs_no_network_either(tmp_path, closed):
 def test_flax_weights_are_fetched_only_where_there_are_no_safetensors(tmp_path, monkeypatch):
     hub = {"both/model": {**WHOLE, "flax_model.msgpack": ""}, "flax/model": {"config.json": "{}"}}
     hub["flax/model"]["flax_model-00001-of-00001.msgpack"] = ""
-    asked = []
+    requests = []
 
     def snapshot_download(model, *, allow_patterns, local_files_only=False, **rest):
         if local_files_only:
@@ -88,7 +88,7 @@ def test_flax_weights_are_fetched_only_where_there_are_no_safetensors(tmp_path, 
         for name, text in hub[model].items():
             if any(fnmatch.fnmatchcase(name, pattern) for pattern in allow_patterns):
                 (folder / name).write_text(text)
-        asked.append(model)
+        requests.append(model)
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
@@ -97,7 +97,7 @@ def test_flax_weights_are_fetched_only_where_there_are_no_safetensors(tmp_path, 
         monkeypatch.delenv(name, raising=False)
     assert sorted(os.listdir(resolve("both/model"))) == sorted(WHOLE)
     assert sorted(os.listdir(resolve("flax/model"))) == sorted(hub["flax/model"])
-    assert asked == ["both/model", "flax/model", "flax/model"]
+    assert requests == ["both/model", "flax/model", "flax/model"]
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,10 @@ def test_an_unreachable_hub_says_so_at_once_in_one_line(tmp_path, closed):
 
 
 def test_a_hub_that_never_answers_is_not_waited_for(tmp_path, monkeypatch, closed):
-    with socket.socket() as deaf:  # full backlog: connections are neither taken nor refused
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen(0)
-        address = deaf.getsockname()
+    with socket.socket() as server:  # full backlog: connections are neither taken nor refused
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        address = server.getsockname()
         crowd = [socket.socket() for _ in range(4)]
         for one in crowd:
             one.setblocking(False)
@@ -176,11 +176,11 @@ def test_importing_costs_no_client(tmp_path):
     assert done.stdout.strip() == "False"
 
 
-def test_a_tokenizer_is_found_by_the_id_of_its_model(tmp_path, monkeypatch, closed):
+def test_a_tokenizer_is_loaded_by_the_id_of_its_model(tmp_path, monkeypatch, closed):
     snapshot = cache(tmp_path, WHOLE)
     train_tokenizer("byte", [], 256).save(snapshot)
-    found = load_tokenizer("some/model", cache_dir=tmp_path)
-    assert found.decode(found.encode("a cat")) == "a cat"
+    tokenizer = load_tokenizer("some/model", cache_dir=tmp_path)
+    assert tokenizer.decode(tokenizer.encode("a cat")) == "a cat"
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ConnectionError, match="neither a local directory nor completely in"):
         load_tokenizer("another/model", cache_dir=tmp_path)

@@ -60,9 +60,9 @@ def test_what_is_read_is_what_was_written(tmp_path):
     kinds = {name: (tensor.shape, tensor.dtype) for name, tensor in checkpoint.tensors.items()}
     assert kinds == {k: (v.shape, v.dtype) for k, v in MANY.items()}
     for name, array in MANY.items():
-        found = checkpoint.read(name)
-        assert found.ctypes.data % 64 == 0
-        assert found.tobytes() == array.tobytes()
+        values = checkpoint.read(name)
+        assert values.ctypes.data % 64 == 0
+        assert values.tobytes() == array.tobytes()
     np.testing.assert_array_equal(checkpoint.read("z.weight", 1, 3), MANY["z.weight"][1:3])
     with pytest.raises(ValueError, match="has no tensor 'nobody'"):
         checkpoint.read("nobody")
@@ -283,7 +283,7 @@ class Canary:
         return open, (self.path, "w")
 
 
-def test_a_pickle_is_never_opened_and_the_way_out_is_told(tmp_path):
+def test_a_pickle_is_never_opened_and_the_error_says_how_to_convert(tmp_path):
     trap = tmp_path / "trap"
     folder = tmp_path / "model"
     folder.mkdir()
@@ -306,7 +306,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
         open_checkpoint(tmp_path)
 
 
-def test_a_folder_without_weights_says_what_was_looked_for(tmp_path):
+def test_a_folder_without_weights_is_refused_with_the_expected_files(tmp_path):
     with pytest.raises(ValueError, match=r"neither model.safetensors nor"):
         open_checkpoint(tmp_path)
     (tmp_path / "config.json").write_text("{}")
@@ -321,6 +321,6 @@ def test_a_folder_without_weights_says_what_was_looked_for(tmp_path):
     assert open_checkpoint(tmp_path / "adapter.safetensors").shapes == {"w": (3,)}
 
 
-def test_a_shard_size_that_cannot_be_read_is_refused(tmp_path):
+def test_an_invalid_shard_size_is_refused(tmp_path):
     with pytest.raises(ValueError, match="'5 apples'"):
         save(entries(MANY), tmp_path, max_shard_size="5 apples")

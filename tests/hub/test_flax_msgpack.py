@@ -31,21 +31,21 @@ TREE = {
 
 def case(name):
     values = dict(np.load(CASES / name / "case.npz"))
-    taken = ("input_ids", "attention_mask", "decoder_input_ids")
-    return {k: values.pop(k) for k in taken if k in values}, values
+    arguments = ("input_ids", "attention_mask", "decoder_input_ids")
+    return {k: values.pop(k) for k in arguments if k in values}, values
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_directory_of_flax_is_the_model_that_flax_computed(name):
     inputs, expected = case(name)
     model = tj.from_pretrained(CASES / name, head=HEADS.get(name), unroll=False)
-    found = model(**inputs)
+    outputs = model(**inputs)
     assert expected
     for key, values in expected.items():
         valid = np.ones(values.shape[:2], bool)
         if "decoder_input_ids" not in inputs and values.shape[:2] == inputs["input_ids"].shape:
             valid = inputs["attention_mask"].astype(bool)  # what stands in padding means nothing
-        ours = np.asarray(found[key])[valid]
+        ours = np.asarray(outputs[key])[valid]
         np.testing.assert_allclose(ours, values[valid], atol=2e-5, rtol=2e-5, err_msg=key)
 
 
@@ -54,7 +54,7 @@ def test_there_is_a_case_of_every_family_that_had_flax():
     assert len(kinds) >= 18
 
 
-def test_a_kernel_that_is_not_turned_is_another_model(tmp_path):
+def test_a_kernel_that_is_not_transposed_gives_another_model(tmp_path):
     """The control of the law above: square kernels fit either way round."""
     shutil.copytree(CASES / "t5", tmp_path / "t5")
     tree = serialization.msgpack_restore((tmp_path / "t5/flax_model.msgpack").read_bytes())
@@ -62,8 +62,8 @@ def test_a_kernel_that_is_not_turned_is_another_model(tmp_path):
     own["q"]["kernel"] = own["q"]["kernel"].T
     (tmp_path / "t5/flax_model.msgpack").write_bytes(serialization.msgpack_serialize(tree))
     inputs, expected = case("t5")
-    found = tj.from_pretrained(tmp_path / "t5", unroll=False)(**inputs)
-    assert np.abs(np.asarray(found["logits"]) - expected["logits"]).max() > 1e-2
+    outputs = tj.from_pretrained(tmp_path / "t5", unroll=False)(**inputs)
+    assert np.abs(np.asarray(outputs["logits"]) - expected["logits"]).max() > 1e-2
 
 
 def test_what_is_read_of_flax_is_saved_as_safetensors_and_read_again(tmp_path):
@@ -86,7 +86,7 @@ def written(tree, folder):
 def test_arrays_whole_or_in_chunks_are_read_by_pytorchs_names(largest, tmp_path, monkeypatch):
     monkeypatch.setattr(serialization, "MAX_CHUNK_SIZE", largest)
     written(TREE, tmp_path)
-    found = open_checkpoint(tmp_path)
+    checkpoint = open_checkpoint(tmp_path)
     model = TREE["model"]
     expected = {
         "model.dense.weight": model["dense"]["kernel"].T,
@@ -96,12 +96,12 @@ def test_arrays_whole_or_in_chunks_are_read_by_pytorchs_names(largest, tmp_path,
         "model.norm.bias": model["norm"]["bias"],
         "one": np.asarray(TREE["one"]),
     }
-    kinds = {name: (tensor.shape, tensor.dtype) for name, tensor in found.tensors.items()}
+    kinds = {name: (tensor.shape, tensor.dtype) for name, tensor in checkpoint.tensors.items()}
     assert kinds == {name: (x.shape, x.dtype) for name, x in expected.items()}
     for name, values in expected.items():
-        assert found.read(name).tobytes() == np.ascontiguousarray(values).tobytes(), name
+        assert checkpoint.read(name).tobytes() == np.ascontiguousarray(values).tobytes(), name
         for start, stop in [(0, 1), (1, 3), (0, 0)] if values.ndim else ():
-            rows = found.read(name, start, stop)
+            rows = checkpoint.read(name, start, stop)
             assert rows.tobytes() == np.ascontiguousarray(values[start:stop]).tobytes(), name
 
 
@@ -115,31 +115,31 @@ def test_scalars_and_a_tree_as_init_gives_it_are_read_too(tmp_path):
 def opened(folder):
     """What is told of a directory; nothing if it can be read to its last tensor."""
     try:
-        found = open_checkpoint(folder)
-        for name in found.tensors:
-            found.read(name)
+        checkpoint = open_checkpoint(folder)
+        for name in checkpoint.tensors:
+            checkpoint.read(name)
     except ValueError as error:
         return str(error)
     return ""
 
 
-def test_any_byte_that_is_cut_off_or_changed_is_told_or_harmless(tmp_path):
+def test_any_truncated_or_changed_byte_is_refused_or_harmless(tmp_path):
     file = written({"a": TREE["model"]}, tmp_path)
     raw = file.read_bytes()
     for length in range(0, len(raw), 3):
         file.write_bytes(raw[:length])
         assert opened(tmp_path).startswith(f"{file}: ")
-    told = []
-    for place in range(len(raw)):
-        byte = (0x00, 0x7F, 0x91, 0xC1, 0xDF, 0xFF)[place % 6]
-        file.write_bytes(raw[:place] + bytes([byte]) + raw[place + 1 :])
-        told.append(opened(tmp_path))
-    assert all(str(file) in text for text in told if text)
-    assert sum(map(bool, told)) > 100
+    errors = []
+    for position in range(len(raw)):
+        byte = (0x00, 0x7F, 0x91, 0xC1, 0xDF, 0xFF)[position % 6]
+        file.write_bytes(raw[:position] + bytes([byte]) + raw[position + 1 :])
+        errors.append(opened(tmp_path))
+    assert all(str(file) in text for text in errors if text)
+    assert sum(map(bool, errors)) > 100
 
 
 @pytest.mark.parametrize(
-    ("tree", "told"),
+    ("tree", "message"),
     [
         ({"conv": {"kernel": np.zeros((3, 4, 5))}}, "a kernel of a Linear has two sides"),
         ({"a": {"kernel": np.zeros((2, 2)), "scale": np.zeros(2)}}, "'a.weight' is there under"),
@@ -148,13 +148,13 @@ def test_any_byte_that_is_cut_off_or_changed_is_told_or_harmless(tmp_path):
         ({"a\\b": {"c": np.zeros(3)}}, "not a name that a tensor may have"),
     ],
 )
-def test_what_no_family_has_is_refused(tree, told, tmp_path):
+def test_what_no_family_has_is_refused(tree, message, tmp_path):
     (tmp_path / "flax_model.msgpack").write_bytes(serialization.msgpack_serialize(tree))
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         open_checkpoint(tmp_path)
 
 
-def test_shards_lie_in_their_directory_and_agree_with_their_index(tmp_path):
+def test_shards_must_be_in_their_directory_and_match_their_index(tmp_path):
     folder = tmp_path / "llama"
     shutil.copytree(CASES / "llama", folder)
     index = folder / "flax_model.msgpack.index.json"
@@ -172,7 +172,7 @@ def test_shards_lie_in_their_directory_and_agree_with_their_index(tmp_path):
         open_checkpoint(folder)
 
 
-def test_a_model_that_the_weights_do_not_fit_is_told_all_that_is_wrong(tmp_path):
+def test_all_mismatches_between_weights_and_model_are_reported(tmp_path):
     shutil.copytree(CASES / "bert", tmp_path / "bert")
     tree = serialization.msgpack_restore((tmp_path / "bert/flax_model.msgpack").read_bytes())
     del tree["bert"]["pooler"]["dense"]["kernel"]

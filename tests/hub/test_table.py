@@ -66,7 +66,7 @@ def test_names_of_a_head_that_is_not_wanted_are_left_out():
     assert report.left_out == ("head.weight", "head.bias")
 
 
-def test_a_head_that_the_file_wholly_lacks_is_absent_but_half_a_head_is_an_error():
+def test_a_head_missing_from_the_file_is_absent_but_half_a_head_is_an_error():
     report = GPT.check(THEIRS, OURS | HEAD)
     assert report.absent == {"head": ("head.kernel", "head.shift")}
     with pytest.raises(ValueError, match=r"missing \(1\):\n  head\.bias"):
@@ -110,8 +110,8 @@ def test_one_of_two_tied_parameters_is_both(stored):
     pair, ours = ("one.bias", "two.bias"), {"one": (V,), "two": (V,)}
     table = Table(rows("one.bias | one\n two.bias | two"), ties=(Tying(*pair, separate=True),))
     theirs = dict.fromkeys(stored, (V,))
-    found = {fill.canonical: fill.name for fill in table.check(theirs, ours).fills}
-    assert found == {name: name if name in stored else stored[0] for name in pair}
+    sources = {fill.canonical: fill.name for fill in table.check(theirs, ours).fills}
+    assert sources == {name: name if name in stored else stored[0] for name in pair}
     with pytest.raises(ValueError, match="missing"):  # the control
         replace(table, ties=()).check({"one.bias": (V,)}, ours)
 
@@ -120,9 +120,9 @@ def test_a_pattern_of_slots_takes_every_second_layer():
     table = Table(slots("l.{i}.w | blocks.{slot}.w", (range(0, 4, 2), range(1, 4, 2))))
     report = table.check({f"l.{i}.w": (D,) for i in range(5)},
                          {"blocks.0.w": (3, D), "blocks.1.w": (2, D)})  # fmt: skip
-    found = {fill.name: (fill.row.ours[0], fill.lead) for fill in report.fills}
-    assert found["l.4.w"] == ("blocks.0.w", (2,))
-    assert found["l.3.w"] == ("blocks.1.w", (1,))
+    targets = {fill.name: (fill.row.ours[0], fill.lead) for fill in report.fills}
+    assert targets["l.4.w"] == ("blocks.0.w", (2,))
+    assert targets["l.3.w"] == ("blocks.1.w", (1,))
     assert [table.bare(f.canonical) for f in report.fills][:3] == ["l.0.w", "l.2.w", "l.4.w"]
 
 
@@ -143,7 +143,7 @@ def test_a_sum_is_a_concatenation_of_unequal_parts():
         (0, H * K), (H * K, (H + G) * K), ((H + G) * K, (H + 2 * G) * K)]  # fmt: skip
 
 
-def test_a_row_whose_parameters_the_model_lacks_is_no_part_of_it():
+def test_a_row_whose_parameters_are_not_in_the_model_is_skipped():
     table = Table(rows("w | w\n b | b"))
     assert list(table.fills({"w": (D,)})) == ["w"]
     with pytest.raises(ValueError, match="unexpected"):
@@ -170,14 +170,14 @@ def test_a_table_that_is_wrong_says_where(text, ours, reason):
         Table(rows(text)).fills(ours)
 
 
-def test_a_size_that_our_shapes_do_not_tell_is_asked_for():
+def test_a_size_that_does_not_follow_from_our_shapes_must_be_given():
     table = Table((Row("a", ("p",), "h k d -> (h k) d"),))
     with pytest.raises(ValueError, match="give the size of 'k'"):
         table.fills({"p": (H * K, D)})
     assert table.fills({"p": (H * K, D)}, {"k": K})["a"].shape == (H, K, D)
 
 
-def test_the_variant_that_knows_most_of_a_files_names_reads_it():
+def test_the_variant_that_matches_most_names_of_a_file_reads_it():
     ours = {"query": (4, 4), "key": (4, 4), "norm": (4,)}
     split = Table(rows("q.weight | query\nk.weight | key\nnorm | norm"))
     fused = Table(rows("qk.weight | query key | (n e) d -> n e d\nnorm | norm"), variants=(split,))

@@ -153,11 +153,11 @@ def test_a_parameter_without_a_row_is_not_dropped_in_silence(tmp_path):
 @pytest.fixture
 def run(on_eight_devices):
     """run(program, *arguments): what it printed last, as JSON."""
-    return lambda *given: json.loads(on_eight_devices(*given).stdout.splitlines()[-1])
+    return lambda *arguments: json.loads(on_eight_devices(*arguments).stdout.splitlines()[-1])
 
 
 def test_eight_devices_hold_what_one_holds(run, tmp_path):
-    found = run(
+    output = run(
         """
         import json, sys
         import jax, jax.numpy as jnp, numpy as np
@@ -205,7 +205,7 @@ def test_eight_devices_hold_what_one_holds(run, tmp_path):
         """,
         tmp_path,
     )
-    assert found == []
+    assert output == []
 
 
 MEMORY = """
@@ -247,11 +247,11 @@ MEMORY = """
 @pytest.mark.parametrize(
     ("devices", "block"), [("one", transfer.BLOCK), ("cut", transfer.BLOCK), ("cut", 2**40)]
 )
-def test_loading_needs_less_than_one_tensor_beside_the_parameters(run, devices, block, tmp_path):
+def test_loading_needs_less_than_one_tensor_on_top_of_the_parameters(run, devices, block, tmp_path):
     embed = np.ones((16384, 1024), np.float32)  # the largest: 64 MB
     layers = {f"l.{i}": Entry.of(np.ones((4096, 1024), np.float32)) for i in range(4)}
     save({"embed": Entry.of(embed), "head": Entry.of(embed)} | layers, tmp_path)
-    beside, loaded = run(MEMORY, tmp_path, devices, block)
+    extra, loaded = run(MEMORY, tmp_path, devices, block)
     assert loaded == 192
     # The control takes tensors whole, and must be seen to.
-    assert (beside < 1.3 * 64) == (block == transfer.BLOCK), beside
+    assert (extra < 1.3 * 64) == (block == transfer.BLOCK), extra

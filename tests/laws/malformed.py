@@ -8,7 +8,7 @@ def number(*shape):
     return np.arange(np.prod(shape), dtype=np.int32).reshape(shape) % 2
 
 
-def places(*shape):
+def positions(*shape):
     """Int32 of the places in rows."""
     return np.broadcast_to(np.arange(shape[-1], dtype=np.int32), shape)
 
@@ -19,24 +19,24 @@ def real(*shape):
 
 def ids(*shape, name="id", long=True):
     """Malformations of ids, one per token."""
-    found = {
+    arrays = {
         "one axis": number(*shape[-1:]),
         "floats": real(*shape),
         "an axis more": number(*shape, 1),
     }
-    return {**found, "too wide": number(*shape[:-1], 9)} if long else found
+    return {**arrays, "too wide": number(*shape[:-1], 9)} if long else arrays
 
 
 def per_token(*shape, shared=False):
     """Malformations of what has a value per token; `shared`: one row may stand for all."""
-    found = {
+    arrays = {
         "[B 1]": number(*shape[:-1], 1),
         "one axis": number(shape[-1]),
         "an axis more": number(*shape, 1),
         "floats": real(*shape),
         "wider": number(*shape[:-1], shape[-1] + 1),
     }
-    return found if shared else {**found, "[1 T]": number(1, *shape[1:])}
+    return arrays if shared else {**arrays, "[1 T]": number(1, *shape[1:])}
 
 
 def per_row(rows):

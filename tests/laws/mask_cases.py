@@ -201,7 +201,7 @@ def program(case: Case, backend: str, option: str | None = None):
     return small
 
 
-def drawn(case: Case, arrays) -> np.ndarray:
+def allowed_edges(case: Case, arrays) -> np.ndarray:
     """Bool[B T S]."""
     allowed = np.asarray(edges_of(case, arrays).allowed())
     return np.broadcast_to(allowed, (B, *allowed.shape[1:]))
@@ -225,11 +225,11 @@ def judge(case: Case, backend: str) -> dict[str, str]:
     except Refused as reason:
         return dict.fromkeys(("forward", "gradient"), f"refuses: {reason}")
     expected, expected_grads = program(case, "reference")(arrays)
-    found = {"forward": _problem(far(out, expected))}
-    found["gradient"] = _problem(furthest(grads, expected_grads))
+    problems = {"forward": _problem(far(out, expected))}
+    problems["gradient"] = _problem(furthest(grads, expected_grads))
     for way, problem in (*silence(case, backend), *dead(case, backend)):
-        found[way] = problem if found[way] == "exact" else found[way]
-    return found
+        problems[way] = problem if problems[way] == "exact" else problems[way]
+    return problems
 
 
 def _problem(difference: float) -> str:
@@ -239,17 +239,17 @@ def _problem(difference: float) -> str:
 
 def judge_option(option: str, backend: str) -> str:
     """The same, of an option of `attend`, on the packed decoder."""
-    case, asked = NAMES["packed"], None if option == "grouped heads" else option
+    case, variant = NAMES["packed"], None if option == "grouped heads" else option
     arrays = inputs(case, 7 if option == "wide values" else U)
     tolerance = 3e-6
     if option == "bfloat16":
         half = {n: arrays[n].astype(jnp.bfloat16) for n in ("q", "k", "v", "flow")}
         arrays, tolerance = {**arrays, **half}, 2e-2  # bfloat16 has 8 bits
     try:
-        found = program(case, backend, asked)(arrays)
+        outputs = program(case, backend, variant)(arrays)
     except Refused as reason:
         return f"refuses: {reason}"
-    difference = furthest(found, program(case, "reference", asked)(arrays))
+    difference = furthest(outputs, program(case, "reference", variant)(arrays))
     return "exact" if difference < tolerance else f"wrong: differs by {difference:.0e}"
 
 
@@ -257,43 +257,43 @@ def silence(case: Case, backend: str) -> list[tuple[str, str]]:
     """Perturbation: a key that a query does not hear changes nothing in it, not a bit, and receives
     exactly no gradient from it."""
     arrays = inputs(case)
-    allowed = drawn(case, arrays)
-    heard = allowed.sum(1)
-    if (heard == T).all():
+    allowed = allowed_edges(case, arrays)
+    counts = allowed.sum(1)
+    if (counts == T).all():
         return []
-    key = np.where(heard < T, heard, -1).argmax(1)  # per row, the one most heard but not by all
+    key = np.where(counts < T, counts, -1).argmax(1)  # per row, the one most heard but not by all
     row = np.arange(B)
-    deaf = ~allowed[row, :, key]
-    deaf[heard[row, key] == T] = False
+    without_edge = ~allowed[row, :, key]
+    without_edge[counts[row, key] == T] = False
     out, _ = program(case, backend)(arrays)
     loud = {n: arrays[n].copy() for n in "kv"}
     for array in loud.values():
         array[row, key] = 5.0 - 77.0 * array[row, key]
     again, _ = program(case, backend)({**arrays, **loud})
-    found = []
-    if not np.array_equal(np.asarray(out)[deaf], np.asarray(again)[deaf]):
-        found.append(("forward", "wrong: hears a key without an edge"))
-    only_deaf = arrays["flow"] * deaf[:, :, None, None]
-    _, grads = program(case, backend)({**arrays, "flow": only_deaf})
+    problems = []
+    if not np.array_equal(np.asarray(out)[without_edge], np.asarray(again)[without_edge]):
+        problems.append(("forward", "wrong: hears a key without an edge"))
+    cotangent = arrays["flow"] * without_edge[:, :, None, None]
+    _, grads = program(case, backend)({**arrays, "flow": cotangent})
     if any(np.asarray(grads[name])[row, key].any() for name in "kv"):
-        found.append(("gradient", "wrong: sends gradient to a key without an edge"))
-    return found
+        problems.append(("gradient", "wrong: sends gradient to a key without an edge"))
+    return problems
 
 
 def dead(case: Case, backend: str) -> list[tuple[str, str]]:
     """A query without edges receives exactly zero and sends exactly zero back."""
     arrays = inputs(case)
-    alone = ~drawn(case, arrays).any(-1)
+    empty = ~allowed_edges(case, arrays).any(-1)
     out, grads = program(case, backend)(arrays)
-    found = []
-    if np.asarray(out)[alone].any():
-        found.append(("forward", "wrong: a query without edges is not zero"))
-    if np.asarray(grads["q"])[alone].any() or not all(np.isfinite(grads[n]).all() for n in "qkv"):
-        found.append(("gradient", "wrong: a query without edges has a gradient"))
-    return found
+    problems = []
+    if np.asarray(out)[empty].any():
+        problems.append(("forward", "wrong: a query without edges is not zero"))
+    if np.asarray(grads["q"])[empty].any() or not all(np.isfinite(grads[n]).all() for n in "qkv"):
+        problems.append(("gradient", "wrong: a query without edges has a gradient"))
+    return problems
 
 
-def cudnn_options(case: Case) -> str:
+def kernel_arguments(case: Case) -> str:
     """The options that cuDNN would get for the graph on a machine that has it."""
     try:
         arrays = jax.tree.map(jnp.asarray, inputs(case))  # not NumPy: known at run time only

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.laws import mask_cases
-from tests.laws.mask_cases import BACKENDS, CASES, OPTIONS, Case, cudnn_options
+from tests.laws.mask_cases import BACKENDS, CASES, OPTIONS, Case, kernel_arguments
 from transformers_jax.graph import connect, sequence
 
 HEAD = """# Masks and backends
@@ -49,7 +49,7 @@ def page(graphs: dict[tuple[str, str], dict[str, str]], options: dict[tuple[str,
     rows = [["graph", *names, "cudnn"]]
     for case in CASES:
         cells = [graphs[case.name, n][way] for n in BACKENDS for way in ("forward", "gradient")]
-        rows.append([case.name, *cells, cudnn_options(case)])
+        rows.append([case.name, *cells, kernel_arguments(case)])
     parts += [_table(rows), OPTION]
     rows = [["option", "meaning", *BACKENDS]]
     rows += [[o, OPTIONS[o], *(options[o, n] for n in BACKENDS)] for o in OPTIONS]

@@ -61,12 +61,12 @@ FAMILY = {
 
 def heads() -> list[str]:
     """Every head of every family that computes a loss."""
-    found = set()
-    for place in FAMILIES.values():
-        file, name = place.split(":")
+    all_heads = set()
+    for config in FAMILIES.values():
+        file, name = config.split(":")
         module = importlib.import_module(f"transformers_jax.models.{file}")
-        found |= set(getattr(module, name).HEADS.values())
-    return sorted(found - WITHOUT_LOSS)
+        all_heads |= set(getattr(module, name).HEADS.values())
+    return sorted(all_heads - WITHOUT_LOSS)
 
 
 @dataclass(frozen=True)
@@ -126,21 +126,21 @@ def row(kind: str, length: int, number: int) -> dict[str, Any]:
     draw = lambda top, *shape: rng.integers(1, top, shape or (length,)).astype(np.int32)
     chance = (0.9, 0.3, 0.6)[number % 3]
     some = lambda values: np.where(rng.random(len(values)) < chance, values, -100).astype(np.int32)
-    found: dict[str, Any] = {"input_ids": draw(WORDS), "attention_mask": np.ones(length, np.int32)}
+    inputs: dict[str, Any] = {"input_ids": draw(WORDS), "attention_mask": np.ones(length, np.int32)}
     once = np.int32(-100 if number % 4 == 1 else number % 2)
     if kind == "pairs":
         other = {"input_ids": draw(WORDS, length), "attention_mask": np.ones(length, np.int32)}
-        return {"anchor": found, "positive": other}
+        return {"anchor": inputs, "positive": other}
     pixels = rng.normal(size=(1, 8, 8)).astype(np.float32)
     if kind == "image_classification":
         return {"pixel_values": pixels, "labels": once}
     if kind == "image_text":
-        return {**found, "pixel_values": pixels}
+        return {**inputs, "pixel_values": pixels}
     if kind == "multiple_choice":
-        found = {name: np.stack([x, x[::-1]]) for name, x in found.items()}
+        inputs = {name: np.stack([x, x[::-1]]) for name, x in inputs.items()}
     more: dict[str, Any] = {
         "text": {},
-        "causal_lm": {"labels": np.r_[np.int32(-100), some(found["input_ids"][..., 1:].ravel())]},
+        "causal_lm": {"labels": np.r_[np.int32(-100), some(inputs["input_ids"][..., 1:].ravel())]},
         "masked_lm": {"labels": some(draw(WORDS))},
         "token_classification": {"labels": some(draw(2) % 2)},
         "replaced_token": {"labels": some(draw(9) % 2)},
@@ -156,7 +156,7 @@ def row(kind: str, length: int, number: int) -> dict[str, Any]:
             "end_positions": np.int32(99 if number % 3 else length - 1),  # 99: beyond the row
         },
     }
-    return {**found, **more[kind]}
+    return {**inputs, **more[kind]}
 
 
 def padded(rows: list[dict[str, Any]], width: int, side: str = "right") -> dict[str, Any]:
@@ -197,7 +197,7 @@ class Quiet:
         return self.wrapped(model, batch, None)
 
 
-def gradient(name: str, accumulate: int, mesh: Any = None, asked: Any = None):
+def gradient(name: str, accumulate: int, mesh: Any = None, objective: Any = None):
     """({figure: value}, gradient as one vector) of a case."""
     from transformers_jax import shard
     from transformers_jax.nn.param import merge, split
@@ -213,7 +213,7 @@ def gradient(name: str, accumulate: int, mesh: Any = None, asked: Any = None):
         with shard.use(mesh):
             loss = BatchLoss(
                 model_of=functools.partial(merge, definition),
-                objective=Quiet(case.objective) if asked is None else asked,
+                objective=Quiet(case.objective) if objective is None else objective,
                 batch=batch,
                 noise=KEY,
                 accumulate=accumulate,
@@ -223,6 +223,6 @@ def gradient(name: str, accumulate: int, mesh: Any = None, asked: Any = None):
 
     if mesh is not None:
         values = jax.device_put(values, shard.replicated(mesh))
-    found, grads = run(values, to_devices(batch(case), mesh))
+    losses, grads = run(values, to_devices(batch(case), mesh))
     flat = np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(grads)])
-    return {name: float(x) for name, x in found.items()}, flat
+    return {name: float(x) for name, x in losses.items()}, flat

@@ -9,7 +9,7 @@ from tests.laws.malformed import (
     number,
     per_row,
     per_token,
-    places,
+    positions,
     real,
     square,
     vectors,
@@ -24,7 +24,7 @@ UNREAD = {"read by no mask": {"segment": number(B, T)}}
 # (family, head): (a well-formed call, the malformations of its arguments)
 TOKENS = dict(input_ids=number(B, T), attention_mask=1 + 0 * number(B, T))
 WRONG_TOKENS = dict(input_ids=ids(B, T), attention_mask=MASK)
-TYPED = {**TOKENS, "token_type_ids": number(B, T), "position_ids": places(B, T)}
+TYPED = {**TOKENS, "token_type_ids": number(B, T), "position_ids": positions(B, T)}
 WRONG_TYPED = {
     **WRONG_TOKENS,
     "token_type_ids": per_token(B, T),
@@ -93,7 +93,7 @@ CASES = {
             "input_ids": number(*CHOICES),
             "attention_mask": 1 + 0 * number(*CHOICES),
             "token_type_ids": number(*CHOICES),
-            "position_ids": places(*CHOICES),
+            "position_ids": positions(*CHOICES),
             "labels": number(B),
         },
         {
@@ -148,7 +148,7 @@ CASES = {
         {"labels": per_row(B)},
     ),
     ("llama", "causal_lm"): (
-        {**TOKENS, "position_ids": places(1, T), "labels": number(B, T)},
+        {**TOKENS, "position_ids": positions(1, T), "labels": number(B, T)},
         {
             "position_ids": per_token(B, T, shared=True),
             "labels": per_token(B, T),
@@ -268,7 +268,7 @@ def cached(family, rows, length):
 
 
 LONG = number(B, 9)
-ALONE = {
+INVALID_CALLS = {
     "a row beyond the positions": ("bert", "none", {"input_ids": LONG}),
     "a target beyond the positions": (
         "bart",

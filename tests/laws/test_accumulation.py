@@ -39,8 +39,8 @@ def whole(name):
     return gradient(name, 1)
 
 
-def same(found, expected):
-    (figures, grads), (right, whole) = found, expected
+def same(actual, expected):
+    (figures, grads), (right, whole) = actual, expected
     assert figures.keys() == right.keys()
     for name, value in right.items():
         assert abs(figures[name] - value) <= TOLERANCE * max(1, abs(value)), name
@@ -53,31 +53,31 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(name):
     same(gradient(name, 4), whole(name))
 
 
-def refused(name, accumulate, given):
+def refused(name, accumulate, inputs):
     """What a step says of a batch, which is not computed."""
     model, optimizer = CASES[name].model, optax.sgd(0.1)
     state = jax.eval_shape(lambda key: tj.init_state(model, optimizer, key), jax.random.key(0))
     step = tj.make_step(model, CASES[name].objective, optimizer, accumulate=accumulate)
     with pytest.raises(ValueError) as error:  # noqa: PT011, sentences are compared by the test
-        step(state, given)
+        step(state, inputs)
     return str(error.value)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_one_row_beside_others_is_never_given_to_every_micro_batch(name):
+def test_a_single_row_is_never_broadcast_to_every_micro_batch(name):
     """With as many micro-batches as rows each would have one row, and would be well-formed."""
     whole, rows = batch(CASES[name]), len(LENGTHS)
     for path, _ in jax.tree_util.tree_flatten_with_path(whole)[0]:
         cut = lambda p, x, path=path: x[:1] if p == path else x
         wrong = jax.tree_util.tree_map_with_path(cut, whole)
-        told = refused(name, rows, jax.tree.map(jnp.asarray, wrong))
+        error = refused(name, rows, jax.tree.map(jnp.asarray, wrong))
         others = ("for 1 rows of input", "source has 16 rows and the decoder 1")
-        assert any(words in told for words in (path[-1].key, *others)), path
+        assert any(words in error for words in (path[-1].key, *others)), path
     if name.startswith("contrastive"):  # each part is well-formed, and they do not fit together
         for part in whole:
             wrong = {**whole, part: jax.tree.map(lambda x: x[:1], whole[part])}
-            told = refused(name, rows, jax.tree.map(jnp.asarray, wrong))
-            assert f"batch['{part}']['attention_mask'] has 1 rows, not the 16 of batch['" in told
+            error = refused(name, rows, jax.tree.map(jnp.asarray, wrong))
+            assert f"batch['{part}']['attention_mask'] has 1 rows, not the 16 of batch['" in error
             assert "expected two or more of one shape" in refused(name, 1, wrong)
 
 
@@ -107,15 +107,15 @@ def test_every_head_is_among_the_cases():
 def by_rows(name):
     """The control: each micro-batch counts by its rows."""
 
-    def asked(model, batch, key):
+    def weighted(model, batch, key):
         loss, _ = CASES[name].objective(model, batch, None)
         rows = np.float32(len(jax.tree.leaves(batch)[0]))
         return loss, {"loss": (loss * rows, jax.numpy.float32(rows))}
 
-    return asked
+    return weighted
 
 
 @pytest.mark.parametrize("name", ["supervised-question_answering", "masked_lm", "contrastive"])
-def test_weighed_by_rows_it_would_be_another_gradient(name):
-    _, grads = gradient(name, 4, asked=by_rows(name))
+def test_weighting_by_rows_gives_another_gradient(name):
+    _, grads = gradient(name, 4, objective=by_rows(name))
     assert np.linalg.norm(grads - whole(name)[1]) > 1e-2 * np.linalg.norm(whole(name)[1])

@@ -34,11 +34,11 @@ def logits(model, **inputs):
     return np.asarray(model(input_ids=IDS, **inputs).logits)
 
 
-def kept(folder):
+def saved_mask(folder):
     return json.loads((folder / "config.json").read_text()).get("transformers_jax")
 
 
-def test_a_mask_comes_back_with_its_model_and_one_line_tells_of_it(tmp_path, caplog):
+def test_a_mask_is_loaded_with_its_model_and_saving_logs_it(tmp_path, caplog):
     model = gpt2(mask=PREFIX)
     with caplog.at_level(logging.WARNING):
         model.save_pretrained(tmp_path)
@@ -46,7 +46,7 @@ def test_a_mask_comes_back_with_its_model_and_one_line_tells_of_it(tmp_path, cap
         f"{tmp_path} keeps the mask CAUSAL | Where('prefix') for transformers_jax; "
         "PyTorch's transformers use the mask of gpt2"
     ]
-    assert kept(tmp_path) == {"mask": "CAUSAL | Where('prefix')"}
+    assert saved_mask(tmp_path) == {"mask": "CAUSAL | Where('prefix')"}
     again = tj.from_pretrained(tmp_path)
     np.testing.assert_array_equal(logits(again, tags=TAGS), logits(model, tags=TAGS))
     causal = tj.from_pretrained(tmp_path, mask=CAUSAL)  # a mask given at load wins
@@ -58,36 +58,36 @@ def test_a_mask_comes_back_with_its_model_and_one_line_tells_of_it(tmp_path, cap
     assert new.stack.masks("self") == [PREFIX]
     assert tj.AutoConfig.from_pretrained(tmp_path) == new.config
     again.save_pretrained(tmp_path / "twice")
-    assert kept(tmp_path / "twice") == kept(tmp_path)
+    assert saved_mask(tmp_path / "twice") == saved_mask(tmp_path)
 
 
-def test_a_mask_of_the_family_is_not_kept(tmp_path, caplog):
+def test_a_mask_of_the_family_is_not_saved(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         for number, mask in enumerate((None, OWN, CAUSAL)):
             gpt2(mask=mask).save_pretrained(tmp_path / str(number))
-            assert kept(tmp_path / str(number)) is None
+            assert saved_mask(tmp_path / str(number)) is None
         bart(mask={"encoder": FULL, "cross": OWN}).save_pretrained(tmp_path / "bart")
-    assert kept(tmp_path / "bart") is None
+    assert saved_mask(tmp_path / "bart") is None
     assert not caplog.records
 
 
-def test_the_masks_of_two_stacks_are_kept_by_their_names(tmp_path):
-    given = {"encoder": Near(2, 2), "decoder": OWN & Near(left=3), "cross": OWN}
-    model = bart(mask=given)
+def test_the_masks_of_two_stacks_are_saved_by_their_names(tmp_path):
+    masks = {"encoder": Near(2, 2), "decoder": OWN & Near(left=3), "cross": OWN}
+    model = bart(mask=masks)
     model.save_pretrained(tmp_path)
-    assert kept(tmp_path) == {
+    assert saved_mask(tmp_path) == {
         "mask": {"encoder": "Near(left=2, right=2)", "decoder": "OWN & Near(left=3)"}
     }
     again = tj.from_pretrained(tmp_path)
     np.testing.assert_array_equal(logits(again), logits(model))
-    alone = tj.from_pretrained(tmp_path, head="causal_lm")  # the decoder, with the decoder's
-    assert alone.stack.masks("self") == [CAUSAL & Near(left=3)]
+    decoder = tj.from_pretrained(tmp_path, head="causal_lm")  # the decoder, with the decoder's
+    assert decoder.stack.masks("self") == [CAUSAL & Near(left=3)]
     other = tj.from_pretrained(tmp_path, mask={"encoder": FULL})
     assert other.encoder.masks("self") == [FULL]
     assert other.decoder.masks("self") == [CAUSAL & Near(left=3)]  # nothing was said of it
 
 
-def test_a_model_of_sentences_keeps_its_mask(tmp_path):
+def test_a_sentence_embedding_model_saves_its_mask(tmp_path):
     model = gpt2(mask=PREFIX)
     model.save_pretrained(tmp_path / "model")
     sentences = tj.from_pretrained(tmp_path / "model", head="embedding", pooling="mean")
@@ -97,7 +97,7 @@ def test_a_model_of_sentences_keeps_its_mask(tmp_path):
     assert again.stack.masks("self") == [PREFIX]
 
 
-def test_an_encoder_and_a_decoder_bring_their_masks_along(tmp_path):
+def test_an_encoder_and_a_decoder_keep_their_masks_when_joined(tmp_path):
     bert = tj.BertConfig(
         vocab_size=31,
         hidden_size=16,
@@ -113,18 +113,18 @@ def test_an_encoder_and_a_decoder_bring_their_masks_along(tmp_path):
         tmp_path / "encoder", tmp_path / "decoder", key=jax.random.key(0)
     )
     pair.save_pretrained(tmp_path / "pair")
-    for found in (pair, tj.from_pretrained(tmp_path / "pair")):
-        assert found.encoder.masks("self") == [Near(2, 2)]
-        assert found.decoder.masks("self") == [CAUSAL & Near(left=4)]
+    for joined in (pair, tj.from_pretrained(tmp_path / "pair")):
+        assert joined.encoder.masks("self") == [Near(2, 2)]
+        assert joined.decoder.masks("self") == [CAUSAL & Near(left=4)]
 
 
-def test_convert_and_inspect_keep_and_show_it(tmp_path):
+def test_convert_copies_the_mask_and_inspect_shows_it(tmp_path):
     from transformers_jax.inspection.conversion import convert
     from transformers_jax.inspection.description import describe
 
     gpt2(mask=[OWN, PREFIX]).save_pretrained(tmp_path / "from")
     convert(tmp_path / "from", tmp_path / "to")
-    assert kept(tmp_path / "to") == {"mask": "[OWN, CAUSAL | Where('prefix')]"}
+    assert saved_mask(tmp_path / "to") == {"mask": "[OWN, CAUSAL | Where('prefix')]"}
     shown = describe(tmp_path / "to")
     assert shown.fits
     assert [dict(layer.masks)["self"] for layer in shown.layers] == ["CAUSAL", str(PREFIX)]
@@ -169,8 +169,8 @@ def test_layers_with_masks_of_their_own_compute_what_layers_of_two_models_do(tmp
     mixed.save_pretrained(tmp_path)
     again = tj.from_pretrained(tmp_path)
     np.testing.assert_array_equal(logits(again, tags=TAGS), logits(mixed, tags=TAGS))
-    given = tj.from_pretrained(tmp_path, mask=[b, OWN])
-    assert given.stack.masks("self") == [b]  # layer 1 keeps what the directory says of it
+    loaded = tj.from_pretrained(tmp_path, mask=[b, OWN])
+    assert loaded.stack.masks("self") == [b]  # layer 1 keeps what the directory says of it
 
 
 def _nodes(tags):
@@ -179,7 +179,7 @@ def _nodes(tags):
     return sequence(9, tags=tags)
 
 
-def test_masks_of_a_loaded_model_are_exchanged_and_given_back():
+def test_masks_of_a_loaded_model_can_be_replaced_and_restored():
     plain = gpt2()
     alike = plain.with_mask([OWN, OWN])
     assert alike.stack.spec == plain.stack.spec
@@ -234,10 +234,10 @@ def test_a_run_exports_the_mask_of_its_objective_without_that_of_packed_rows(tmp
         assert tj.from_pretrained(tmp_path / str(mask)).stack.masks("self") == [mask]
 
 
-def test_a_mask_that_a_tower_keeps_is_that_of_the_whole():
+def test_a_mask_saved_in_a_towers_config_is_that_of_the_whole_model():
     sizes = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12)
-    kept = {"mask": str(FULL)}
-    text = tj.CLIPTextConfig(**sizes, vocab_size=31, transformers_jax=kept)
+    saved_mask = {"mask": str(FULL)}
+    text = tj.CLIPTextConfig(**sizes, vocab_size=31, transformers_jax=saved_mask)
     vision = tj.CLIPVisionConfig(**sizes, image_size=8, patch_size=4)
     config = tj.CLIPConfig(text_config=text, vision_config=vision)
     plain = config.replace(text_config=text.replace(transformers_jax=None))  # the control

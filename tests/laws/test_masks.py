@@ -36,7 +36,7 @@ RUNNING = ["tiled", "pallas", "xla"]
 
 
 @pytest.fixture(scope="session")
-def found():
+def verdicts():
     """What each backend does with each graph and each option; judged once."""
     return {
         "graphs": {
@@ -59,8 +59,8 @@ def _once(function, *arguments):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("case", [case.name for case in CASES])
-def test_a_backend_computes_exactly_the_graph_or_refuses(found, case, backend):
-    verdict = found["graphs"][case, backend]()
+def test_a_backend_computes_exactly_the_graph_or_refuses(verdicts, case, backend):
+    verdict = verdicts["graphs"][case, backend]()
     assert all(word == "exact" or word.startswith("refuses") for word in verdict.values()), verdict
     if backend in ("reference", "tiled"):
         assert set(verdict.values()) == {"exact"}, "these two never refuse"
@@ -68,17 +68,17 @@ def test_a_backend_computes_exactly_the_graph_or_refuses(found, case, backend):
 
 @pytest.mark.parametrize("backend", RUNNING)
 @pytest.mark.parametrize("option", OPTIONS)
-def test_a_backend_honours_an_option_or_refuses(found, option, backend):
-    verdict = found["options"][option, backend]()
+def test_a_backend_honours_an_option_or_refuses(verdicts, option, backend):
+    verdict = verdicts["options"][option, backend]()
     assert verdict == "exact" or verdict.startswith("refuses"), verdict
     if backend == "tiled":
         assert verdict == "exact"
 
 
-def test_the_published_table_is_what_was_found(found):
+def test_the_published_table_is_what_was_measured(verdicts):
     text = mask_docs.page(
-        {place: verdict() for place, verdict in found["graphs"].items()},
-        {place: verdict() for place, verdict in found["options"].items()},
+        {place: verdict() for place, verdict in verdicts["graphs"].items()},
+        {place: verdict() for place, verdict in verdicts["options"].items()},
     )
     if os.environ.get("TRANSFORMERS_JAX_WRITE_DOCS"):
         DOCS.write_text(text)
@@ -98,9 +98,9 @@ def _one_too_far(q, k, v, edges, **options):
 
 
 def _mean_where_dead(q, k, v, edges, **options):
-    alone = ~edges.allowed().any(-1)[:, :, None, None]
+    empty = ~edges.allowed().any(-1)[:, :, None, None]
     mean = jnp.repeat(v.mean(1, keepdims=True), q.shape[2] // k.shape[2], 2)
-    return jnp.where(alone, mean, reference.attend(q, k, v, edges, **options))
+    return jnp.where(empty, mean, reference.attend(q, k, v, edges, **options))
 
 
 @jax.custom_vjp
@@ -124,12 +124,12 @@ def _gradient_of_everything(q, k, v, edges, **options):
         (_gradient_of_everything, "packed", "gradient"),
     ],
 )
-def test_a_broken_backend_is_found_out(monkeypatch, broken, case, way):
+def test_a_broken_backend_is_detected(monkeypatch, broken, case, way):
     monkeypatch.setitem(BACKENDS, broken.__name__, broken)
     assert judge(NAMES[case], broken.__name__)[way].startswith("wrong")
 
 
-def test_perturbation_alone_finds_a_backend_that_hears_too_much(monkeypatch):
+def test_perturbation_detects_a_backend_that_attends_too_widely(monkeypatch):
     monkeypatch.setitem(BACKENDS, "deaf to masks", _without_mask)
     assert mask_cases.silence(NAMES["packed"], "deaf to masks")
     monkeypatch.setitem(BACKENDS, "leaks back", _gradient_of_everything)
@@ -145,7 +145,7 @@ LAYER = [CAUSAL, Near(2, 1), CAUSAL & Same("document"), Dense("links") & ~Stride
 
 @pytest.mark.parametrize("backend", ["reference", "tiled"])
 @pytest.mark.parametrize("mask", LAYER, ids=str)
-def test_a_layer_lets_through_what_the_graph_lets_through(mask, backend):
+def test_the_jacobian_of_a_layer_is_nonzero_on_edges_only(mask, backend):
     """Support of the Jacobian of x + attend(x) = the mask and the residual's own loop."""
     rng = np.random.default_rng(3)
     length, width = 11, 3
@@ -167,15 +167,15 @@ def test_a_layer_lets_through_what_the_graph_lets_through(mask, backend):
 
 
 @pytest.mark.parametrize("case", ["causal", "window", "packed", "prefix", "global", "dead rows"])
-def test_a_row_drawn_alone_is_that_row(case):
+def test_a_single_query_equals_its_row_of_the_matrix(case):
     """Decoding with a cache is one row of the same matrix."""
     arrays = mask_cases.inputs(NAMES[case])
     edges = mask_cases.edges_of(NAMES[case], arrays)
     whole = reference.attend(*(arrays[n] for n in "qkv"), edges, scale=0.4)
     for t in (0, 13, 28):
-        alone = connect(edges.mask, edges.q[t : t + 1], edges.k)
+        edge_row = connect(edges.mask, edges.q[t : t + 1], edges.k)
         row = tiled.attend(
-            arrays["q"][:, t : t + 1], arrays["k"], arrays["v"], alone, scale=0.4, size=(1, 16)
+            arrays["q"][:, t : t + 1], arrays["k"], arrays["v"], edge_row, scale=0.4, size=(1, 16)
         )
         np.testing.assert_allclose(row[:, 0], whole[:, t], atol=2e-6)
         if case == "window" and t == 28:  # the control: the row of another place
@@ -213,8 +213,8 @@ def test_masks_are_a_boolean_algebra(a, b):
     nodes = sequence(9, tags=tags)
 
     def same(x, y):
-        drawn = [np.asarray(connect(m, nodes).allowed()) for m in (x, y)]
-        return np.array_equal(*drawn)
+        allowed = [np.asarray(connect(m, nodes).allowed()) for m in (x, y)]
+        return np.array_equal(*allowed)
 
     assert same(~(a & b), ~a | ~b)
     assert same(~(a | b), ~a & ~b)
@@ -241,9 +241,9 @@ def test_dropout_does_not_depend_on_the_backend_or_on_the_tiles():
     keys = jax.random.split(jax.random.key(3), 200)
     once = functools.partial(reference.attend, *arguments, scale=0.4, dropout=0.4)
     many = np.mean(jax.jit(jax.vmap(lambda key: once(key=key)))(keys), 0)
-    kept = np.asarray(reference.attend(*arguments, scale=0.4))
-    assert np.abs(many - kept).max() < 0.6
-    assert np.abs(many - kept).mean() < 0.05
+    undropped = np.asarray(reference.attend(*arguments, scale=0.4))
+    assert np.abs(many - undropped).max() < 0.6
+    assert np.abs(many - undropped).mean() < 0.05
 
 
 def test_the_scale_keeps_the_variance_of_scores():
@@ -289,7 +289,7 @@ def test_a_local_mask_with_relative_positions_is_a_convolution(backend):
 # ---------------------------------------------------------------- the choice of a backend
 
 
-def test_auto_on_a_cpu_is_the_matrix_when_short_and_tiles_when_long(monkeypatch):
+def test_auto_on_a_cpu_is_dense_when_short_and_tiled_when_long(monkeypatch):
     from transformers_jax.nn.attend import _preferred
 
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
@@ -308,7 +308,7 @@ def test_a_refusal_names_its_reason():
         attend(*arguments, scale=1.0, how="flash")
 
 
-def test_a_fallback_is_said_once_with_its_reason(monkeypatch, caplog):
+def test_a_fallback_is_logged_once_with_its_reason(monkeypatch, caplog):
     from transformers_jax.nn import attend as package
 
     monkeypatch.setattr(package, "_preferred", lambda edges: ("cudnn", "reference"))
@@ -316,9 +316,9 @@ def test_a_fallback_is_said_once_with_its_reason(monkeypatch, caplog):
     arrays = mask_cases.inputs(NAMES["causal"])
     for _ in range(2):
         attend(*(arrays[n] for n in "qkv"), connect(CAUSAL, sequence(29)), scale=1.0)
-    said = [record.message for record in caplog.records if record.name == "transformers_jax"]
-    assert len(said) == 1
-    assert "from 'cudnn' to 'reference': cuDNN" in said[0]
+    messages = [record.message for record in caplog.records if record.name == "transformers_jax"]
+    assert len(messages) == 1
+    assert "from 'cudnn' to 'reference': cuDNN" in messages[0]
 
 
 def test_wrong_shapes_are_named_all_at_once():

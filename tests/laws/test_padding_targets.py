@@ -29,16 +29,16 @@ def two(name):
 
 def with_places(inputs):
     """The inputs, padded on the left, with the places that tokens have in the row alone."""
-    places = np.maximum(np.cumsum(inputs["attention_mask"], axis=1) - 1, 0)
-    return {**inputs, "tags": {"position": places.astype(np.int32)}}
+    positions = np.maximum(np.cumsum(inputs["attention_mask"], axis=1) - 1, 0)
+    return {**inputs, "tags": {"position": positions.astype(np.int32)}}
 
 
 def test_padding_on_the_right_changes_no_loss():
     for name in RIGHT:
         rows = two(name)
-        alone = loss(name, padded(rows, ROW))
-        assert alone == pytest.approx(loss(name, padded(rows, WIDTH)), rel=2e-6), name
-        assert alone != 0, name
+        unpadded = loss(name, padded(rows, ROW))
+        assert unpadded == pytest.approx(loss(name, padded(rows, WIDTH)), rel=2e-6), name
+        assert unpadded != 0, name
 
 
 def test_padding_on_the_left_changes_no_loss():
@@ -52,7 +52,7 @@ def test_padding_on_the_left_changes_no_loss():
         assert loss(name, padded(rows, ROW)) == pytest.approx(loss(name, batch), rel=2e-6), name
 
 
-def test_without_its_mask_padding_would_be_a_target():
+def test_without_its_mask_padding_is_a_target():
     one = row("text", ROW, 3)
     batch = padded([one], WIDTH)
     del batch["attention_mask"]
@@ -60,16 +60,16 @@ def test_without_its_mask_padding_would_be_a_target():
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_the_causal_loss_is_what_score_says(side):
+def test_the_causal_loss_equals_score(side):
     model = CASES["causal_lm"].model
     batch = padded([row("text", length, 3) for length in (5, 9, 2)], WIDTH, side)
-    found = tj.score(model, **batch)
+    scores = tj.score(model, **batch)
     total, count = tj.causal_lm(model, batch, None)[1]["loss"]
-    np.testing.assert_allclose(total, -found.log_prob.sum(), rtol=1e-6)
-    assert float(count) == found.count.sum() == 4 + 8 + 1
+    np.testing.assert_allclose(total, -scores.log_prob.sum(), rtol=1e-6)
+    assert float(count) == scores.count.sum() == 4 + 8 + 1
 
 
-def test_labels_ask_for_what_they_say_but_not_from_padding():
+def test_labels_set_the_targets_except_after_padding():
     model, one = CASES["causal_lm"].model, row("text", ROW, 3)
     batch = padded([one], WIDTH)
     labels = np.where(batch["attention_mask"] > 0, batch["input_ids"], -100)
@@ -80,8 +80,8 @@ def test_labels_ask_for_what_they_say_but_not_from_padding():
     assert count({**batch, "labels": ends}) == ROW
     assert count({**batch, "labels": np.full_like(labels, 1)}) == ROW  # padding predicts nothing
     left = padded([one], WIDTH, "left")
-    asked = np.where(left["attention_mask"] > 0, left["input_ids"], -100)
-    assert count({**left, "labels": asked}) == ROW - 1  # none stands before the first
+    real_labels = np.where(left["attention_mask"] > 0, left["input_ids"], -100)
+    assert count({**left, "labels": real_labels}) == ROW - 1  # none stands before the first
 
 
 def test_pairs_of_tokens_are_cut_on_both_sides():
@@ -91,5 +91,5 @@ def test_pairs_of_tokens_are_cut_on_both_sides():
     ids = np.arange(2 * 6).reshape(2, 6).astype(np.int32) % WORDS
     edges = np.ones((1, 6, 6), bool)
     plain = tj.causal_lm(CASES["causal_lm"].model, {"input_ids": ids}, None)[0]
-    found = tj.causal_lm(model, {"input_ids": ids, "pairs": {"edge": edges}}, None)[0]
-    np.testing.assert_allclose(found, plain, rtol=1e-6)
+    actual = tj.causal_lm(model, {"input_ids": ids, "pairs": {"edge": edges}}, None)[0]
+    np.testing.assert_allclose(actual, plain, rtol=1e-6)

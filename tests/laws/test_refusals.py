@@ -13,7 +13,7 @@ import pytest
 import transformers_jax as tj
 from tests.laws import objective_cases
 from tests.laws.malformed import number, real
-from tests.laws.refusal_cases import ALONE, CASES, ENCODED, TOKENS, B, T
+from tests.laws.refusal_cases import CASES, ENCODED, INVALID_CALLS, TOKENS, B, T
 from tests.laws.refusal_models import S, model_of
 from transformers_jax.inputs.arguments import FLAGS
 
@@ -34,52 +34,57 @@ def as_arrays(inputs):
 @pytest.mark.parametrize(("family", "head"), CASES, ids=lambda name: name)
 def test_what_is_malformed_is_refused_alike_whether_traced_or_not(family, head):
     model, (whole, wrongs) = model_of(family, head), CASES[family, head]
-    trace = lambda inputs: jax.eval_shape(lambda given: model(**given), inputs)
+    trace = lambda inputs: jax.eval_shape(lambda arguments: model(**arguments), inputs)
     trace(whole)  # the control: as it should be it passes
     model.check_batch(whole)
     for argument, malformed in wrongs.items():
         for what, value in malformed.items():
             inputs = as_arrays({**whole, argument: value})
-            told = sentence(lambda given=inputs: model(**given))
-            assert told, f"{argument} ({what}) is taken"
-            assert sentence(lambda given=inputs: trace(given)) == told, f"{argument} ({what})"
+            message = sentence(lambda arguments=inputs: model(**arguments))
+            assert message, f"{argument} ({what}) is taken"
+            assert sentence(lambda arguments=inputs: trace(arguments)) == message, (
+                f"{argument} ({what})"
+            )
             shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs)
-            assert sentence(lambda given=shapes: model.check_batch(given)) == told
+            assert sentence(lambda arguments=shapes: model.check_batch(arguments)) == message
 
 
-@pytest.mark.parametrize("what", ALONE)
+@pytest.mark.parametrize("what", INVALID_CALLS)
 def test_what_does_not_go_together_is_refused_alike(what):
-    family, head, inputs = ALONE[what]
+    family, head, inputs = INVALID_CALLS[what]
     model = model_of(family, head)
     inputs = {name: x() if callable(x) else as_arrays(x) for name, x in inputs.items()}
     flags = {name: inputs.pop(name) for name in inputs.keys() & FLAGS}
-    told = sentence(lambda: model(**inputs, **flags))
-    assert told
-    assert sentence(lambda: jax.eval_shape(lambda given: model(**given, **flags), inputs)) == told
+    message = sentence(lambda: model(**inputs, **flags))
+    assert message
+    assert (
+        sentence(lambda: jax.eval_shape(lambda arguments: model(**arguments, **flags), inputs))
+        == message
+    )
 
 
 @pytest.mark.parametrize("wrong", ["input_ids", "tags", "attention_mask"])
-def test_a_source_beside_a_cache_that_heard_one_is_refused_alike(wrong):
+def test_a_source_next_to_a_cache_that_holds_one_is_refused_alike(wrong):
     model = model_of("t5", "none")
     mask = 1 + 0 * number(B, S)
     cache = tj.init_cache(model, B, 4, encoder_outputs=ENCODED, attention_mask=mask)
     whole = {"decoder_input_ids": number(B, 1), "cache": cache, "attention_mask": mask}
-    run = lambda given: model(**given)
+    run = lambda arguments: model(**arguments)
     jax.eval_shape(run, whole)
     values = {"input_ids": number(B, S), "tags": {"position": number(B, S)}}
     inputs = as_arrays({**whole, **values, wrong: values.get(wrong, number(B, 1))})
     inputs = {name: x for name, x in inputs.items() if name in (*whole, wrong)}
-    told = sentence(lambda: run(inputs))
-    assert wrong in told
-    assert sentence(lambda: jax.eval_shape(run, inputs)) == told
+    message = sentence(lambda: run(inputs))
+    assert wrong in message
+    assert sentence(lambda: jax.eval_shape(run, inputs)) == message
 
 
 FUNCTIONS = {
-    "features": lambda model, **given: tj.features(model, **given),
-    "score": lambda model, **given: tj.score(model, **given).log_prob,
-    "encode": lambda model, **given: model.encode(**given).last_hidden_state,
+    "features": lambda model, **arguments: tj.features(model, **arguments),
+    "score": lambda model, **arguments: tj.score(model, **arguments).log_prob,
+    "encode": lambda model, **arguments: model.encode(**arguments).last_hidden_state,
 }
-ASKED = {
+FUNCTION_CASES = {
     "features": ("bert", "masked_lm", {"attention_mask": number(B, 1)}),
     "score": ("llama", "causal_lm", {"labels": number(B, 1)}),
     "encode": ("bart", "seq2seq_lm", {"attention_mask": real(B, T)}),
@@ -87,18 +92,18 @@ ASKED = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_what_is_done_with_a_model_refuses_what_the_model_refuses(name):
-    family, head, wrong = ASKED[name]
+def test_functions_over_a_model_refuse_what_the_model_refuses(name):
+    family, head, wrong = FUNCTION_CASES[name]
     model, whole = model_of(family, head), TOKENS
-    run = lambda given: FUNCTIONS[name](model, **given)
+    run = lambda arguments: FUNCTIONS[name](model, **arguments)
     jax.eval_shape(run, whole)
     for inputs in (as_arrays({**whole, **wrong}), as_arrays({**whole, "input_ids": real(B, T)})):
-        told = sentence(lambda given=inputs: run(given))
-        assert told
-        assert sentence(lambda given=inputs: jax.eval_shape(run, given)) == told
+        message = sentence(lambda arguments=inputs: run(arguments))
+        assert message
+        assert sentence(lambda arguments=inputs: jax.eval_shape(run, arguments)) == message
 
 
-def test_a_cache_hears_what_fits():
+def test_a_cache_accepts_only_a_source_that_fits():
     model = model_of("t5", "none")
     make = lambda rows, mask: tj.init_cache(
         model, rows, 4, encoder_outputs=ENCODED, attention_mask=mask
@@ -115,11 +120,13 @@ def test_a_cache_hears_what_fits():
 
 
 TRANSFORMED = {
-    "jit": lambda model, inputs: jax.jit(lambda given: model(**given).loss)(inputs),
-    "vmap": lambda model, inputs: jax.vmap(lambda given: model(**given).loss)(
+    "jit": lambda model, inputs: jax.jit(lambda arguments: model(**arguments).loss)(inputs),
+    "vmap": lambda model, inputs: jax.vmap(lambda arguments: model(**arguments).loss)(
         jax.tree.map(lambda x: x[None], inputs)
     ),
-    "checkpoint": lambda model, inputs: jax.checkpoint(lambda given: model(**given).loss)(inputs),
+    "checkpoint": lambda model, inputs: jax.checkpoint(lambda arguments: model(**arguments).loss)(
+        inputs
+    ),
     "grad": lambda model, inputs: jax.grad(lambda p: tj.functional(model)[0](p, **inputs).loss)(
         tj.functional(model)[1]
     ),
@@ -130,8 +137,8 @@ TRANSFORMED = {
 def test_no_transformation_takes_what_a_call_refuses(transformation):
     model = model_of("gpt2", "sequence_classification")
     run = lambda labels: TRANSFORMED[transformation](model, as_arrays({**TOKENS, "labels": labels}))
-    told = r"labels has shape \(1,\); expected \(2,\) for 2 rows of input"
-    with pytest.raises(ValueError, match=told):
+    message = r"labels has shape \(1,\); expected \(2,\) for 2 rows of input"
+    with pytest.raises(ValueError, match=message):
         run(number(1))
 
 
@@ -150,9 +157,12 @@ def test_a_step_refuses_what_a_call_refuses():
         ("tags", {"document": number(B, T)}),
         ("token_type_ids", number(B, T)),
     ):
-        told = sentence(lambda given={**whole, argument: value}: model(**given))
-        assert told
-        assert sentence(lambda given={**whole, argument: value}: step.trace(state, given)) == told
+        message = sentence(lambda arguments={**whole, argument: value}: model(**arguments))
+        assert message
+        assert (
+            sentence(lambda arguments={**whole, argument: value}: step.trace(state, arguments))
+            == message
+        )
 
 
 KINDS = ("sequence_classification", "image_classification")
@@ -173,16 +183,16 @@ def test_objectives_refuse_labels_that_are_no_integers(name):
     if case.head == "seq2seq_lm":
         whole["decoder_input_ids"] = 0 * whole["labels"]
     whole = jax.tree.map(lambda x: jnp.asarray(x[:2]), whole)
-    run = lambda given: case.objective(model, given, None)[0]
+    run = lambda arguments: case.objective(model, arguments, None)[0]
     jax.eval_shape(run, whole)  # the control
     for argument in LABELS & whole.keys():
         # a number for each class is a label of another kind, where the config says no kind
         for dtype in (bool, jnp.float32)[case.rows in KINDS :]:
-            given = {**whole, argument: whole[argument].astype(dtype)}
-            told = sentence(lambda given=given: run(given))
+            arguments = {**whole, argument: whole[argument].astype(dtype)}
+            message = sentence(lambda arguments=arguments: run(arguments))
             if case.rows in KINDS:
-                assert told.startswith(f"{argument} has shape")
+                assert message.startswith(f"{argument} has shape")
             else:
                 dtype = jnp.dtype(dtype)
-                assert told == f"{argument} must hold integers, but its dtype is {dtype}"
-            assert sentence(lambda given=given: jax.eval_shape(run, given)) == told
+                assert message == f"{argument} must hold integers, but its dtype is {dtype}"
+            assert sentence(lambda arguments=arguments: jax.eval_shape(run, arguments)) == message

@@ -48,11 +48,11 @@ def test_tiles_work_inside_scan_and_checkpoint():
         x, _ = jax.lax.scan(jax.checkpoint(layer), x, weights)
         return jnp.square(x).sum()
 
-    expected, found = (
+    expected, actual = (
         jax.jit(jax.grad(functools.partial(loss, attend), (0, 1)))(weights, x, document)
         for attend in (reference.attend, functools.partial(tiled.attend, size=(8, 8)))
     )
-    for a, b in zip(found, expected):
+    for a, b in zip(actual, expected):
         np.testing.assert_allclose(a, b, atol=2e-5 * float(jnp.abs(b).max()))
 
 
@@ -85,7 +85,7 @@ def test_tiles_leave_little_over_at_the_ends():
     assert size.cut(connect(FULL, sequence(1025), sequence(7)), 512) == (344, 7)
 
 
-def test_edges_are_drawn_only_for_those_who_read_the_matrix():
+def test_the_edge_matrix_is_computed_only_for_backends_that_read_it():
     short, long = connect(CAUSAL, sequence(16)), connect(CAUSAL, sequence(4096))
     assert prepare(short).drawn is not None
     assert prepare(long).drawn is None

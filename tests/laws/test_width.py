@@ -43,7 +43,7 @@ def abstract(case):
 def narrowed(jaxpr):
     """The shapes of what a program, with all that it calls, makes float32 of float64, but for
     Python's numbers."""
-    found = [
+    shapes = [
         eqn.outvars[0].aval.shape
         for eqn in jaxpr.eqns
         if eqn.primitive.name == "convert_element_type"
@@ -51,7 +51,7 @@ def narrowed(jaxpr):
         and (eqn.invars[0].aval.dtype, eqn.outvars[0].aval.dtype) == (np.float64, np.float32)
     ]
     inner = [part for eqn in jaxpr.eqns for part in jaxprs_in_params(eqn.params)]
-    return found + [shape for part in inner for shape in narrowed(part)]
+    return shapes + [shape for part in inner for shape in narrowed(part)]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -60,13 +60,13 @@ def test_a_model_of_64_bits_has_losses_of_64_bits_and_narrows_nothing(name):
         definition, values = split(abstract(CASES[name]))
         values = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, np.float64), values)
         loss = jax.value_and_grad(of(name, definition, "float64"), has_aux=True)
-        program, found = jax.make_jaxpr(loss, return_shape=True)(values)
+        program, shapes = jax.make_jaxpr(loss, return_shape=True)(values)
         assert narrowed(program.jaxpr) == []
         control = jax.make_jaxpr(lambda x: jnp.sin(x.astype("float32")))(np.float64(1))
         assert narrowed(control.jaxpr) == [()]
-    (value, metrics), _ = found
-    told = metrics["loss"]
-    parts = told.values() if isinstance(told, dict) else [told]
+    (value, metrics), _ = shapes
+    losses = metrics["loss"]
+    parts = losses.values() if isinstance(losses, dict) else [losses]
     assert {value.dtype, *(total.dtype for total, _ in parts)} == {np.dtype("float64")}
 
 
@@ -93,9 +93,9 @@ def test_scores_and_similarities_have_the_width_of_the_model(width):
             values = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), width), values)
             rows = {name: x[:1] for name, x in batch(CASES[name]).items()}
             hidden = {"mask_token_id": 3} if name == "masked_lm" else {}
-            found = tj.score(merge(definition, values), **rows, **hidden)
+            scores = tj.score(merge(definition, values), **rows, **hidden)
             for field in ("token_log_probs", "log_prob", "perplexity"):
-                assert found[field].dtype == width, (name, field)
+                assert scores[field].dtype == width, (name, field)
         vectors = np.random.default_rng(0).normal(size=(3, 4)).astype(width)
         for how in ("cosine", "dot", "euclidean", "manhattan"):
             assert tj.similarity(vectors, vectors[:2], how).dtype == width

@@ -28,9 +28,9 @@ def derivatives(function, at, along):
 
 
 def compare(function, plain, at, along, tolerance=1e-4):
-    got, want = (jax.jit(lambda x, t, f=f: derivatives(f, x, t))(at, along)
+    actual, expected = (jax.jit(lambda x, t, f=f: derivatives(f, x, t))(at, along)
                  for f in (function, plain))  # fmt: skip
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 

@@ -47,9 +47,9 @@ def test_what_is_recomputed_changes_no_number():
     plain, grads = loss_and_gradients(gpt(), values)
     for remat in ("full", "attention", "ffn"):
         model = gpt().abstract(remat=remat, unroll=False)
-        loss, found = loss_and_gradients(model, values)
+        loss, gradients = loss_and_gradients(model, values)
         np.testing.assert_allclose(loss, plain, rtol=1e-6)
-        for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(found), strict=True):
+        for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(gradients), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-6)
 
 
@@ -65,7 +65,7 @@ def counted():
     return {remat: products(remat) for remat in (None, *spec.REMAT)}
 
 
-def test_every_policy_recomputes_what_it_says(counted):
+def test_every_policy_recomputes_what_its_name_says(counted):
     none, full = counted[None], counted["full"]
     assert counted["everything_saveable"] == none
     assert counted["dots_saveable"] == counted["checkpoint_dots"] == none
@@ -76,7 +76,7 @@ def test_every_policy_recomputes_what_it_says(counted):
     assert counted["dots"] < full
 
 
-def test_unknown_settings_are_told_with_the_known_ones():
+def test_unknown_settings_are_reported_with_the_known_ones():
     with pytest.raises(ValueError, match=r"remat='most'.*'attention', 'ffn', 'nothing_saveable'"):
         spec.Execution(remat="most")
     with pytest.raises(ValueError, match=r"drop_path \(1.0\) must lie in"):
@@ -174,10 +174,10 @@ def test_a_mixed_model_multiplies_parameters_in_halves_and_nothing_else():
     values, mixed = params(gpt()), gpt().abstract(compute="mixed")
     assert mixed.dtype == jnp.float32
     plain, grads = loss_and_gradients(gpt(), values)
-    loss, found = loss_and_gradients(mixed, values)
+    loss, gradients = loss_and_gradients(mixed, values)
     assert 0 < abs(float(loss - plain)) < 1e-2
     for path, a in flatten(grads).items():
-        b = flatten(found)[path]
+        b = flatten(gradients)[path]
         assert b.dtype == jnp.float32
         assert np.linalg.norm(a - b) < 0.03 * np.linalg.norm(a) + 1e-6, path
     text = str(jax.make_jaxpr(lambda p: tj.functional(mixed)[0](p, input_ids=IDS).logits)(values))

@@ -51,8 +51,8 @@ def compiled(experts):
 
     @functools.partial(jax.jit, compiler_options=HASTE)
     def run(x, key=None):
-        y, seen = module(x, key=key)
-        return Served(y, seen["router"])
+        y, collected = module(x, key=key)
+        return Served(y, collected["router"])
 
     return run
 
@@ -89,8 +89,8 @@ def test_blocks_compute_what_all_experts_of_all_tokens_compute(name):
         step = jax.jit(jax.value_and_grad(loss, (0, 1)), compiler_options=HASTE)
         return step(params(module), x)
 
-    found, wanted = graded(lambda m, x: m(x)[0]), graded(by_all)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted)):
+    actual, wanted = graded(lambda m, x: m(x)[0]), graded(by_all)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(wanted)):
         assert jnp.linalg.norm(a - b) <= 5e-6 * (jnp.linalg.norm(b) + 1e-3 * abs(wanted[0]))
     others = bind(module, jax.tree.map(lambda x: jnp.roll(x, 1, 0), params(module)))
     assert jnp.abs(by_all(others, x) - by_all(module, x)).max() > 1e-2  # the control
@@ -113,14 +113,14 @@ def test_weights_are_those_of_the_largest_scores(router):
 def test_tokens_beyond_the_capacity_receive_exactly_zero_and_no_others_change():
     tight, x = VARIANTS["Switch"], draw(B, T, D)
     roomy = dataclasses.replace(tight, capacity=T)
-    found, free = compiled(tight)(x), compiled(roomy)(x)
+    tight_output, free = compiled(tight)(x), compiled(roomy)(x)
     chosen = np.asarray(route(free.logits, roomy).expert)[..., 0]
     late = np.array([[(row[: t + 1] == row[t]).sum() > 4 for t in range(T)] for row in chosen])
     assert late.any()
     assert not late.all()
-    zero = (np.asarray(found.x) == 0).all(-1)
+    zero = (np.asarray(tight_output.x) == 0).all(-1)
     assert np.array_equal(zero, late)
-    assert np.array_equal(found.x[~late], free.x[~late])
+    assert np.array_equal(tight_output.x[~late], free.x[~late])
     without = dataclasses.replace(tight, capacity=None)
     assert np.array_equal(free.x, compiled(without)(x).x)
 
@@ -157,8 +157,8 @@ def test_the_primitive_of_accelerators_computes_the_same_blocks():
     find = lambda run: jax.value_and_grad(lambda x, w: (run(x, w, group) * flow).sum(), (0, 1))
     accelerated = lambda x, w, group: _ragged(x, w, group, False)
     blocks = lambda x, w, group: _by_group(jnp.dtype("float32"), x, w, group)
-    found, wanted = (find(run)(x, weight) for run in (accelerated, blocks))
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted)):
+    actual, wanted = (find(run)(x, weight) for run in (accelerated, blocks))
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(wanted)):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
     assert not wanted[1][1][1].any()
     assert not np.allclose(wanted[0], find(blocks)(x, weight[::-1])[0])

@@ -76,13 +76,13 @@ def stream(length=T):
 
 @pytest.mark.parametrize("layers", ["stacked", "list"])
 @pytest.mark.parametrize("remat", [None, "ffn", "full"])
-def test_a_stack_runs_an_operation_that_it_does_not_know(layers, remat):
+def test_a_stack_runs_a_custom_operation(layers, remat):
     block = (Branch("self", ATTEND, RMSNorm()), Branch("scale", ScaleSpec(factor=3.0)))
     stack = stack_of(block, block, execution=Execution(layers=layers, remat=remat))
     x, nodes = stream()
     ran = stack(x, nodes, collect=frozenset({"hidden"}))
-    alone = stack_of(block[:1], block[:1])(x, nodes)
-    assert not np.allclose(ran.x, alone.x)
+    single = stack_of(block[:1], block[:1])(x, nodes)
+    assert not np.allclose(ran.x, single.x)
     assert len(ran.hidden) == 3
     assert flops_of(stack.spec, T, T)[0] > 2 * 2.0 * D * T
     grads = jax.grad(lambda x: stack(x, nodes).x.sum())(x)
@@ -97,9 +97,9 @@ def test_two_branches_of_one_name_are_refused():
     with pytest.raises(ValueError, match="are called 'ffn_norm'"):
         stack_of((Branch("ffn", FeedForwardSpec(16)), Branch("ffn_norm", FeedForwardSpec(16))))
     apart = stack_of((twice[0], Branch("ffn2", FeedForwardSpec(16))))
-    held = params(apart)["blocks"]["0"]
-    assert held["ffn"]["up"].shape == held["ffn2"]["up"].shape
-    assert not np.array_equal(held["ffn"]["up"], held["ffn2"]["up"])
+    weights = params(apart)["blocks"]["0"]
+    assert weights["ffn"]["up"].shape == weights["ffn2"]["up"].shape
+    assert not np.array_equal(weights["ffn"]["up"], weights["ffn2"]["up"])
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_each_branch_attends_to_the_source_of_its_name():
         stack(x, nodes, sources={"image": image, "text": text, "sound": text})
 
 
-def test_further_results_of_any_operation_are_given_out_layer_by_layer():
+def test_further_outputs_of_any_operation_are_collected_per_layer():
     stack = stack_of(*(((Branch("scale", ScaleSpec(2.0)),),) * 2))
     x, nodes = stream()
     ran = stack(x, nodes, collect=frozenset({"scaled"}))
@@ -259,8 +259,8 @@ def test_a_condition_modulates_each_row_and_is_needed():
     open_ = filled(stack, 0.3)
     both, other = (open_(x, nodes, condition=c).x for c in (condition, condition[::-1]))
     assert jnp.abs(both - other).max() > 1e-3
-    alone = open_(x[:1], nodes, condition=condition[:1]).x
-    np.testing.assert_allclose(both[:1], alone, atol=1e-6)
+    single = open_(x[:1], nodes, condition=condition[:1]).x
+    np.testing.assert_allclose(both[:1], single, atol=1e-6)
     with pytest.raises(ValueError, match=r"modulated by a condition \[B 5\]; None came"):
         stack(x, nodes)
     with pytest.raises(ValueError, match="modulated by no condition; 5 came"):
@@ -316,10 +316,10 @@ def test_features_of_edges_are_scores(categories, where):
             return params
 
     score = Score(Given(), jnp.moveaxis(by_hand, -1, 1))
-    want = bind(plain, own)(x, nodes, scores={"self": score}).x
-    np.testing.assert_allclose(of(values, bond), want, atol=1e-5)
+    expected = bind(plain, own)(x, nodes, scores={"self": score}).x
+    np.testing.assert_allclose(of(values, bond), expected, atol=1e-5)
     unlike = of(values, (bond + 1) % 4 if categories else bond + jnp.arange(T)[:, None])
-    assert jnp.abs(unlike - want).max() > 1e-4  # the control
+    assert jnp.abs(unlike - expected).max() > 1e-4  # the control
     if not categories:  # features are learned through
         assert jnp.abs(jax.grad(lambda b: of(values, b).sum())(bond)).max() > 0
     with pytest.raises(ValueError, match="scores read the features"):

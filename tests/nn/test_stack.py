@@ -35,14 +35,14 @@ LAYERS = {name: block(Near(n, n)) for n, name in enumerate("ABCDEF")}
 
 def segments(text):
     """The segments of layers that are named by letters, as text."""
-    found = spec.segments_of(tuple(LAYERS[name] for name in text))
+    parts = spec.segments_of(tuple(LAYERS[name] for name in text))
     names = {layer: name for name, layer in LAYERS.items()}
     return " ".join(
-        f"{''.join(names[layer] for layer in part.pattern)}x{part.repeats}" for part in found
+        f"{''.join(names[layer] for layer in part.pattern)}x{part.repeats}" for part in parts
     )
 
 
-def test_a_pattern_that_repeats_is_found():
+def test_a_repeating_pattern_is_detected():
     assert segments("AAAA") == "Ax4"
     assert segments("ABABAB") == "ABx3"
     assert segments("AABAAB") == "AABx2"
@@ -52,23 +52,23 @@ def test_a_pattern_that_repeats_is_found():
     assert segments("AAABBB") == "Ax3 Bx3"
 
 
-def test_every_layer_lies_in_one_slot_that_holds_its_like():
+def test_every_layer_is_in_one_slot_of_equal_layers():
     for text in map("".join, itertools.product("ABC", repeat=5)):
         stack = spec.StackSpec(D, tuple(LAYERS[name] for name in text))
-        held = sorted(n for layers in stack.slots for n in layers)
-        assert held == list(range(5)), text
+        indices = sorted(n for layers in stack.slots for n in layers)
+        assert indices == list(range(5)), text
         assert all(len({text[n] for n in layers}) == 1 for layers in stack.slots), text
         assert len(stack.slots) >= len(set(text))  # the control: never fewer than kinds
 
 
-def made(blocks, *, seed=0, **options):
+def stack_of(blocks, *, seed=0, **options):
     large = spec.Initial(std=0.3)
     described = spec.StackSpec(D, blocks, initial=large, **options)
     stack = Stack(described, Execution(unroll=False))
     return initialise(stack, jax.random.key(seed))
 
 
-def given(seed=0):
+def inputs(seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=(2, T, D)), jnp.float32)
 
 
@@ -81,47 +81,47 @@ MIXED = (block(Near(0, 0)), *(block(CAUSAL), block(FULL)) * 2, block(CAUSAL))
 
 @pytest.mark.parametrize("how", [dict(unroll=True), dict(layers="list")])
 def test_layers_of_several_segments_agree_however_they_are_run(how):
-    stack = made(MIXED)
+    stack = stack_of(MIXED)
     assert [len(layers) for layers in stack.spec.slots] == [1, 1, 2, 2]
     other = Stack(stack.spec, Execution(**how))
     values = params(stack)
     values = unstack(values, stack.spec) if "layers" in how else values
-    np.testing.assert_allclose(run(bind(other, values), given()), run(stack, given()), atol=2e-6)
-    turned = made((MIXED[1], MIXED[0], *MIXED[2:]))  # the control: the order of layers counts
-    assert np.abs(run(turned, given()) - run(stack, given())).max() > 1e-2
+    np.testing.assert_allclose(run(bind(other, values), inputs()), run(stack, inputs()), atol=2e-6)
+    swapped = stack_of((MIXED[1], MIXED[0], *MIXED[2:]))  # the control: the order of layers counts
+    assert np.abs(run(swapped, inputs()) - run(stack, inputs())).max() > 1e-2
 
 
-def test_a_list_of_layers_is_stacked_again_as_it_was():
-    stack = made(MIXED)
+def test_a_list_of_layers_is_restacked_as_it_was():
+    stack = stack_of(MIXED)
     values = params(stack)
     again = restack(unstack(values, stack.spec), stack.spec)
     assert jax.tree.all(jax.tree.map(jnp.array_equal, again, values))
     assert list(unstack(values, stack.spec)["blocks"]) == list("012345")
 
 
-def test_a_memory_of_several_segments_is_the_whole_row():
+def test_a_cache_of_several_segments_equals_the_whole_row():
     blocks = (block(CAUSAL & Near(left=3)), *(block(CAUSAL), block(CAUSAL & Near(left=2))) * 2)
-    stack, x = made(blocks), given()
+    stack, x = stack_of(blocks), inputs()
     cache, parts = stack.init_cache(2, T, jnp.dtype("float32")), []
     step = jax.jit(lambda x, cache: stack(x, sequence(1, start=cache.length), cache=cache)[:2])
-    for place in range(T):
-        out, cache = step(x[:, place : place + 1], cache)
+    for position in range(T):
+        out, cache = step(x[:, position : position + 1], cache)
         parts.append(out)
     np.testing.assert_allclose(jnp.concatenate(parts, 1), run(stack, x), rtol=1e-5, atol=3e-6)
 
 
 @pytest.mark.parametrize("unroll", [False, True])
 def test_layers_that_share_parameters_are_copies(unroll):
-    shared = made((block(),) * 2, order=(0, 0, 1))
-    apart = made((block(),) * 3)
+    shared = stack_of((block(),) * 2, order=(0, 0, 1))
+    apart = stack_of((block(),) * 3)
     copies = jax.tree.map(lambda leaf: leaf[np.array([0, 0, 1])], params(shared))
     same = Stack(shared.spec, Execution(unroll=unroll))
-    wanted = run(bind(apart, copies), given())
-    np.testing.assert_allclose(run(bind(same, params(shared)), given()), wanted, atol=2e-6)
+    wanted = run(bind(apart, copies), inputs())
+    np.testing.assert_allclose(run(bind(same, params(shared)), inputs()), wanted, atol=2e-6)
     listed = Stack(shared.spec, Execution(layers="list"))
     values = unstack(params(shared), shared.spec)
-    np.testing.assert_allclose(run(bind(listed, values), given()), wanted, atol=2e-6)
-    assert np.abs(run(made((block(),) * 2), given()) - wanted).max() > 1e-2  # the control
+    np.testing.assert_allclose(run(bind(listed, values), inputs()), wanted, atol=2e-6)
+    assert np.abs(run(stack_of((block(),) * 2), inputs()) - wanted).max() > 1e-2  # the control
 
 
 def test_only_layers_that_are_alike_can_share():
@@ -130,35 +130,35 @@ def test_only_layers_that_are_alike_can_share():
 
 
 def test_a_branch_may_read_what_entered_the_block():
-    x, stack = given(), made((block(reads="block"),))
+    x, stack = inputs(), stack_of((block(reads="block"),))
     one = jax.tree.map(lambda leaf: leaf[0], params(stack)["blocks"]["0"])
-    part = lambda *names: made((tuple(b for b in block() if b.name in names),))
-    alone = {}
+    part = lambda *names: stack_of((tuple(b for b in block() if b.name in names),))
+    single = {}
     for kind in ("self", "ffn"):
         other = part(kind)
         values = {n: jax.tree.map(lambda leaf: leaf[None], one[n]) for n in (kind, f"{kind}_norm")}
-        alone[kind] = run(bind(other, {**params(other), "blocks": {"0": values}}), x) - x
-    np.testing.assert_allclose(run(stack, x), x + alone["self"] + alone["ffn"], atol=2e-6)
-    after = bind(made((block(),)), params(stack))  # the control: one after the other
+        single[kind] = run(bind(other, {**params(other), "blocks": {"0": values}}), x) - x
+    np.testing.assert_allclose(run(stack, x), x + single["self"] + single["ffn"], atol=2e-6)
+    after = bind(stack_of((block(),)), params(stack))  # the control: one after the other
     assert np.abs(run(after, x) - run(stack, x)).max() > 1e-2
 
 
 def test_relations_add_their_messages():
     local, chosen = ~Where("chosen", of="query") & Near(1, 1), Where("chosen", of="query")
-    x, tag = given(), np.array([[1, 0, 0, 0, 1, 0, 0, 0, 0]], np.int32)
+    x, tag = inputs(), np.array([[1, 0, 0, 0, 1, 0, 0, 0, 0]], np.int32)
     nodes = sequence(T, tags={"chosen": tag})
     call = lambda stack: stack(x, nodes).x
-    both = made((block(local, relations=(chosen,))[:1],))
+    both = stack_of((block(local, relations=(chosen,))[:1],))
     values = params(both)["blocks"]["0"]
     own = {n: leaf for n, leaf in values["self"].items() if n != "relations"}
     rest = {**own, **values["self"]["relations"]["0"]}
-    alone = []
+    single = []
     for mask, part in ((local, own), (chosen, rest)):
-        stack = made((block(mask)[:1],))
-        alone.append(call(bind(stack, {"blocks": {"0": {**values, "self": part}}})) - x)
-    np.testing.assert_allclose(call(both), x + alone[0] + alone[1], atol=2e-6)
-    assert np.abs(alone[1][:, [0, 4]]).max() > 1e-2
-    assert not np.abs(alone[1][:, 1:4]).any()  # a query without edges receives nothing
+        stack = stack_of((block(mask)[:1],))
+        single.append(call(bind(stack, {"blocks": {"0": {**values, "self": part}}})) - x)
+    np.testing.assert_allclose(call(both), x + single[0] + single[1], atol=2e-6)
+    assert np.abs(single[1][:, [0, 4]]).max() > 1e-2
+    assert not np.abs(single[1][:, 1:4]).any()  # a query without edges receives nothing
     with pytest.raises(ValueError, match="keeps no cache"):
         both.init_cache(2, T, jnp.dtype("float32"))
 
@@ -172,9 +172,9 @@ def test_summaries_are_keys_of_their_own():
     norm = LayerNorm()
     near = Near(0, 0) & ~Where("summary")
     extend = spec.Summaries(3, norm)
-    stack = made((block(near | Where("summary"), extend=extend)[:1],), layout=Blocks(), seed=3)
+    stack = stack_of((block(near | Where("summary"), extend=extend)[:1],), layout=Blocks(), seed=3)
     valid = np.array([[1, 1, 1, 1, 1, 1, 0, 0, 0]] * 2, bool)
-    x = given()
+    x = inputs()
     answer = jax.jit(lambda x: stack(x, sequence(T, valid=valid)).x)
     moved = answer(x.at[:, 5].add(1.0)) - answer(x)
     assert np.abs(moved[:, :6]).min(0).max(-1).all()  # all hear the summary of the second block

@@ -68,13 +68,13 @@ def other_piece(n):
     return Piece(np.arange(900, 900 + n).astype(np.int32) % 1000, np.unique([0, n // 3]))
 
 
-def make(record, given, seed=0, words=WORDS):
+def make(record, original, seed=0, words=WORDS):
     """The example of a piece; the other document is as long as the piece."""
     rng = np.random.default_rng(seed)
-    return record.example(given, rng, words, lambda: other_piece(min(len(given.ids), 9)))
+    return record.example(original, rng, words, lambda: other_piece(min(len(original.ids), 9)))
 
 
-def restore(record, example, given):
+def restore(record, example, original):
     """The ids of the piece, from its example (and where sentences start, for what hides them)."""
     ids = example.tokens["input_ids"]
     special = WORDS.special
@@ -90,18 +90,20 @@ def restore(record, example, given):
     if isinstance(record, FillInTheMiddle):
         return _in_order(ids)
     if isinstance(record, GapSentences):
-        source, said = list(ids[:-1]), list(example.target["labels"][:-1])
-        starts = given.breaks if len(given.breaks) > 1 else np.unique([0, len(given.ids) // 2])
+        source, labels = list(ids[:-1]), list(example.target["labels"][:-1])
+        starts = (
+            original.breaks if len(original.breaks) > 1 else np.unique([0, len(original.ids) // 2])
+        )
         out = []
-        for size in np.diff(starts, append=len(given.ids)):
+        for size in np.diff(starts, append=len(original.ids)):
             hidden = source[0] == special["mask"]
-            out += [said.pop(0) for _ in range(size)] if hidden else source[:size]
+            out += [labels.pop(0) for _ in range(size)] if hidden else source[:size]
             del source[: 1 if hidden else size]
         assert not source
-        assert not said
+        assert not labels
         return np.array(out)
     if isinstance(record, Denoising):
-        assert_infilled(record, ids[1:-1], given)
+        assert_infilled(record, ids[1:-1], original)
         return example.target["labels"][1:-1]
     return ids
 
@@ -149,21 +151,21 @@ def _in_order(ids):
     return np.concatenate([rest, back, end])
 
 
-def assert_infilled(record, source, given):
+def assert_infilled(record, source, original):
     """What is seen is the text, its sentences in some order, with masks where some is missing."""
-    place = {int(i): p for p, i in enumerate(given.ids)}
-    seen = [place[int(i)] for i in source if i != WORDS.special["mask"]]
-    sentence = np.searchsorted(given.breaks, seen, side="right")
+    position_of = {int(i): p for p, i in enumerate(original.ids)}
+    positions = [position_of[int(i)] for i in source if i != WORDS.special["mask"]]
+    sentence = np.searchsorted(original.breaks, positions, side="right")
     if record.permute:
         runs = np.flatnonzero(np.diff(sentence, prepend=-1))
         assert len(runs) == len(set(sentence)), "a sentence is in pieces"
-        assert all(np.diff(seen)[np.diff(sentence) == 0] > 0), "a sentence is out of order"
+        assert all(np.diff(positions)[np.diff(sentence) == 0] > 0), "a sentence is out of order"
         return
     masked, last = False, -1
     for i in [*source, None]:
         if i == WORDS.special["mask"]:
             masked = True
             continue
-        here = len(given.ids) if i is None else place[int(i)]
+        here = len(original.ids) if i is None else position_of[int(i)]
         assert here == last + 1 or (here > last and masked), "something is missing without a mask"
         last, masked = here, False

@@ -210,8 +210,8 @@ def piece_of(sentences: tuple[str, ...]) -> Piece:
 
 def _shown(record, seed: int) -> str:
     """One example: its call, and its arrays as text in columns."""
-    given = piece_of(THREE if record.sentences else (ONE,))
-    example = record.example(given, np.random.default_rng(seed), WORDS, lambda: piece_of(FAR))
+    original = piece_of(THREE if record.sentences else (ONE,))
+    example = record.example(original, np.random.default_rng(seed), WORDS, lambda: piece_of(FAR))
     sides = [example.tokens | example.tags, example.target]
     rows = [row for side in sides if side for row in _columns(side)]
     rows += [f"{name:<19}  {value}" for name, value in example.once.items()]
@@ -221,12 +221,12 @@ def _shown(record, seed: int) -> str:
 def _call(record) -> str:
     """The record as one would type it: what differs from its defaults."""
     plain = type(record)()
-    given = {
+    arguments = {
         name: value
         for name, value in vars(record).items()
         if name in type(record).__dataclass_fields__ and value != getattr(plain, name)
     }
-    inner = ", ".join(f"{name}={_value(value)}" for name, value in given.items())
+    inner = ", ".join(f"{name}={_value(value)}" for name, value in arguments.items())
     return f"{type(record).__name__}({inner})"
 
 

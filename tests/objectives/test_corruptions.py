@@ -29,16 +29,16 @@ EACH = pytest.mark.parametrize("record", CASES.values(), ids=CASES)
 def examples(record, sizes=SIZES, seeds=12):
     for n in sizes:
         for seed in range(seeds):
-            given = piece(n, seed)
-            yield given, make(record, given, seed)
+            original = piece(n, seed)
+            yield original, make(record, original, seed)
 
 
-def expected(record, given, example):
+def expected(record, original, example):
     """What can be restored: the piece, or as much of it as stands in the example."""
     if not isinstance(record, NextSentence):
-        return given.ids
+        return original.ids
     sizes = len(example.tokens["input_ids"]) - 3
-    return given.ids[:sizes]
+    return original.ids[:sizes]
 
 
 def arrays(example):
@@ -47,17 +47,17 @@ def arrays(example):
 
 @EACH
 def test_the_text_can_be_restored(record):
-    for given, example in examples(record):
+    for original, example in examples(record):
         if example.once.get("next_sentence_label") == 1 and isinstance(record, NextSentence):
             continue  # B is from elsewhere: tests of sentences
-        found = restore(record, example, given)
-        np.testing.assert_array_equal(found, expected(record, given, example))
+        restored = restore(record, example, original)
+        np.testing.assert_array_equal(restored, expected(record, original, example))
 
 
 @EACH
 def test_a_changed_token_is_not_restored(record):
     caught = total = 0
-    for given, example in examples(record, [29], 20):
+    for original, example in examples(record, [29], 20):
         if example.once.get("next_sentence_label") == 1:
             continue
         ids = example.tokens["input_ids"].copy()
@@ -70,8 +70,8 @@ def test_a_changed_token_is_not_restored(record):
         broken = dataclasses.replace(example, tokens=example.tokens | {"input_ids": ids})
         total += 1
         try:
-            found = restore(record, broken, given)
-            caught += not np.array_equal(found, expected(record, given, broken))
+            restored = restore(record, broken, original)
+            caught += not np.array_equal(restored, expected(record, original, broken))
         except (AssertionError, IndexError):
             caught += 1
     # BART's shuffled sentences can be exchanged: two of one token each are a text as well.
@@ -79,44 +79,44 @@ def test_a_changed_token_is_not_restored(record):
     assert caught >= (total if not isinstance(record, Denoising) else total // 2)
 
 
-def answers_what_was_hidden(record, given, example):
+def answers_what_was_hidden(record, original, example):
     """Whether the labels are the hidden tokens, and nothing but them."""
     ids = example.tokens["input_ids"]
     if record.sides == 2:
         labels, behind = example.target["labels"], example.target["decoder_input_ids"]
         start = WORDS.special["eos" if isinstance(record, Denoising) else "pad"]
         text = labels[(labels >= TEXT[0]) & (labels < 900)]
-        seen = set(ids.tolist())
+        visible = set(ids.tolist())
         whole = isinstance(record, Denoising)
-        hidden = given.ids if whole else [i for i in given.ids if int(i) not in seen]
+        hidden = original.ids if whole else [i for i in original.ids if int(i) not in visible]
         shifted = behind[0] == start and np.array_equal(behind[1:], labels[:-1])
         return shifted and labels[-1] == WORDS.special["eos"] and np.array_equal(text, hidden)
     labels = example.tokens["labels"]
-    asked = labels != -100
+    labelled = labels != -100
     if record.loss == "causal_lm":
         prefix = example.tags.get("prefix", np.arange(len(ids)) < 1)
-        return np.array_equal(asked, (prefix == 0) & (np.arange(len(ids)) > 0)) and np.array_equal(
-            labels[asked], ids[asked]
-        )
-    return bool(np.all(asked[ids == WORDS.special["mask"]])) and asked.any()
+        return np.array_equal(
+            labelled, (prefix == 0) & (np.arange(len(ids)) > 0)
+        ) and np.array_equal(labels[labelled], ids[labelled])
+    return bool(np.all(labelled[ids == WORDS.special["mask"]])) and labelled.any()
 
 
 @EACH
-def test_labels_are_what_was_hidden(record):
-    for given, example in examples(record):
-        assert answers_what_was_hidden(record, given, example)
+def test_labels_are_the_masked_tokens(record):
+    for original, example in examples(record):
+        assert answers_what_was_hidden(record, original, example)
 
 
 @EACH
-def test_a_label_too_few_is_seen(record):
-    given, example = piece(29), make(record, piece(29))
+def test_a_missing_label_is_detected(record):
+    original, example = piece(29), make(record, piece(29))
     side = "target" if record.sides == 2 else "tokens"
     labels = getattr(example, side)["labels"].copy()
     masks = example.tokens["input_ids"] == WORDS.special["mask"]
     wrong = masks if record.loss not in ("causal_lm", "seq2seq_lm") else slice(-1, None)
     labels[wrong] = -100
     broken = dataclasses.replace(example, **{side: getattr(example, side) | {"labels": labels}})
-    assert not answers_what_was_hidden(record, given, broken)
+    assert not answers_what_was_hidden(record, original, broken)
 
 
 @EACH
@@ -132,12 +132,12 @@ def test_arrays_of_a_side_are_int32_of_one_length_with_ids_of_the_vocabulary(rec
 
 @EACH
 def test_the_same_state_gives_the_same_example(record):
-    given = piece(61)
-    one, same = make(record, given, 3), make(record, given, 3)
+    original = piece(61)
+    one, same = make(record, original, 3), make(record, original, 3)
     for name, value in arrays(one).items():
         np.testing.assert_array_equal(value, arrays(same)[name])
     assert one.once == same.once
-    narrow = make(record, Piece(given.ids.astype(np.uint16), given.breaks), 3)
+    narrow = make(record, Piece(original.ids.astype(np.uint16), original.breaks), 3)
     for name, value in arrays(one).items():
         np.testing.assert_array_equal(value, arrays(narrow)[name])
         assert arrays(narrow)[name].dtype == np.int32
@@ -146,9 +146,9 @@ def test_the_same_state_gives_the_same_example(record):
 def test_another_state_gives_another_example():
     still = {"CausalLM", "GapSentences", "GapSentences lead"}  # these draw nothing
     for name, record in CASES.items():
-        found = {make(record, piece(61), s).tokens["input_ids"].tobytes() for s in range(9)}
+        distinct = {make(record, piece(61), s).tokens["input_ids"].tobytes() for s in range(9)}
         tags = {str(make(record, piece(61), s).tags) for s in range(9)}
-        assert (len(found) > 1 or len(tags) > 1) == (name not in still), name
+        assert (len(distinct) > 1 or len(tags) > 1) == (name not in still), name
 
 
 def widths(example):
@@ -168,20 +168,20 @@ def shapes(n, seed):
 @pytest.mark.parametrize("length", [5, 8, 13, 40])
 def test_every_piece_that_fits_the_room_fits_the_row_and_no_longer_one_does(record, length):
     room, width, target = record.room(length), record.width(length), record.target_width(length)
-    found = [
-        widths(make(record, given, seed))
+    lengths = [
+        widths(make(record, original, seed))
         for n in {1, 2, 3, room // 2, room - 1, room} & set(range(1, room + 1))
         for seed in range(12)
-        for given in shapes(n, seed)
+        for original in shapes(n, seed)
     ]
-    assert max(a for a, _ in found) <= width
-    assert max(b for _, b in found) <= target
+    assert max(a for a, _ in lengths) <= width
+    assert max(b for _, b in lengths) <= target
     if isinstance(record, Denoising) and length > 13:
         return  # one mask for each of a dozen hidden tokens: too rare to wait for
     more = (
-        widths(make(record, given, seed))[0]
+        widths(make(record, original, seed))[0]
         for seed in range(3000)
-        for given in shapes(room + 1, seed)
+        for original in shapes(room + 1, seed)
     )
     assert any(a > width for a in more)
 
@@ -189,12 +189,12 @@ def test_every_piece_that_fits_the_room_fits_the_row_and_no_longer_one_does(reco
 @EACH
 def test_the_width_of_the_second_side_is_reached(record):
     length = 13
-    found = (
-        widths(make(record, given, seed))[1]
+    lengths = (
+        widths(make(record, original, seed))[1]
         for seed in range(300)
-        for given in shapes(record.room(length), seed)
+        for original in shapes(record.room(length), seed)
     )
-    assert any(b == record.target_width(length) for b in found)
+    assert any(b == record.target_width(length) for b in lengths)
 
 
 @EACH
@@ -209,7 +209,7 @@ def test_a_length_without_room_is_refused(record):
 
 
 @EACH
-def test_what_is_missing_is_named_at_once(record):
+def test_all_missing_special_tokens_are_named_at_once(record):
     bare = Vocabulary(SIZE, {}, (), {}, WORDS.continues)
     if not record.roles:
         make(record, piece(9), words=bare)
@@ -262,7 +262,7 @@ def test_masks_follow_from_the_record():
 
 
 @pytest.mark.parametrize(
-    ("make_record", "said"),
+    ("make_record", "message"),
     [
         (lambda: MaskedLM(rate=0), "rate=0"),
         (lambda: MaskedLM(masked=0.95), "masked=0.95, random=0.1"),
@@ -283,10 +283,10 @@ def test_masks_follow_from_the_record():
         (lambda: OBJECTIVES["FillInTheMiddle"](spm=1.5), "spm=1.5"),
     ],
 )
-def test_numbers_that_cannot_be_meant_are_refused(make_record, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_numbers_are_refused(make_record, message):
+    with pytest.raises(ValueError, match=message):
         make_record()
 
 
-def test_an_example_has_nothing_it_was_not_given():
+def test_an_example_is_empty_by_default():
     assert Example({}) == Example({}, {}, {}, {})

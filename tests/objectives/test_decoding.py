@@ -14,13 +14,13 @@ PREFIX, MIDDLE, SUFFIX = (WORDS.special[f"fim_{n}"] for n in ("prefix", "middle"
 EOS = WORDS.special["eos"]
 
 
-def test_all_but_the_first_are_asked():
+def test_all_tokens_but_the_first_are_labels():
     tokens = make(CausalLM(), piece(5)).tokens
     np.testing.assert_array_equal(tokens["input_ids"], piece(5).ids)
     np.testing.assert_array_equal(tokens["labels"], [-100, *piece(5).ids[1:]])
 
 
-def test_cuts_are_uniform_and_leave_something_to_ask():
+def test_prefix_lengths_are_uniform_and_leave_a_label():
     for minimum, kinds in ((1, 9), (4, 6)):
         cuts = Counter()
         for seed in range(1000):
@@ -34,10 +34,10 @@ def test_cuts_are_uniform_and_leave_something_to_ask():
         assert max(cuts) == 9
 
 
-@pytest.mark.parametrize(("n", "asked"), [(1, 0), (2, 1), (3, 1), (4, 1)])
-def test_pieces_of_up_to_the_minimum_ask_their_last(n, asked):
+@pytest.mark.parametrize(("n", "count"), [(1, 0), (2, 1), (3, 1), (4, 1)])
+def test_pieces_of_up_to_the_minimum_predict_their_last_token(n, count):
     labels = make(PrefixLM(minimum=4), piece(n)).tokens["labels"]
-    assert np.sum(labels != -100) == asked
+    assert np.sum(labels != -100) == count
 
 
 def kind(ids):
@@ -46,7 +46,7 @@ def kind(ids):
     return "spm" if ids[1] == SUFFIX else "psm"
 
 
-def test_half_are_moved_and_half_of_these_suffix_first():
+def test_half_are_rearranged_and_half_of_these_suffix_first():
     """A piece in order of prefix, suffix, middle has an empty prefix in about one of n."""
     kinds = Counter()
     for seed in range(1200):
@@ -59,31 +59,31 @@ def test_the_two_layouts():
     ids = piece(6).ids
     for seed in range(40):
         for spm in (0.0, 1.0):
-            found = make(FillInTheMiddle(rate=1.0, spm=spm), piece(6), seed).tokens
-            moved = list(found["input_ids"])
+            tokens = make(FillInTheMiddle(rate=1.0, spm=spm), piece(6), seed).tokens
+            moved = list(tokens["input_ids"])
             s, m = moved.index(SUFFIX), moved.index(MIDDLE)
             back, rest = moved[s + 1 : m], moved[m + 1 :]
             front = moved[1:s]
             assert moved[0] == PREFIX
             assert [*front, *rest, *back] == ids.tolist()
             assert spm == 0.0 or not front
-            np.testing.assert_array_equal(found["labels"], [-100, *moved[1:]])
+            np.testing.assert_array_equal(tokens["labels"], [-100, *moved[1:]])
 
 
-def test_cuts_of_the_middle_are_two_uniform_places():
-    places = Counter()
+def test_the_middle_is_cut_at_two_uniform_positions():
+    cuts = Counter()
     for seed in range(2000):
         ids = list(make(FillInTheMiddle(1.0, 0.0), piece(4), seed).tokens["input_ids"])
         front = ids.index(SUFFIX) - 1
-        places[front, 4 - (ids.index(MIDDLE) - ids.index(SUFFIX) - 1)] += 1
-    assert len(places) == 15
-    for (low, high), hits in places.items():
+        cuts[front, 4 - (ids.index(MIDDLE) - ids.index(SUFFIX) - 1)] += 1
+    assert len(cuts) == 15
+    for (low, high), hits in cuts.items():
         assert_rate(hits, 2000, (1 if low == high else 2) / 25)
 
 
 def test_the_end_of_a_document_stays_at_the_end():
     ids = np.append(piece(8).ids, np.int32(EOS))
     for seed in range(40):
-        found = make(FillInTheMiddle(), Piece(ids, np.zeros(1, int)), seed).tokens["input_ids"]
-        assert found[-1] == EOS
-        assert np.sum(found == EOS) == 1
+        arranged = make(FillInTheMiddle(), Piece(ids, np.zeros(1, int)), seed).tokens["input_ids"]
+        assert arranged[-1] == EOS
+        assert np.sum(arranged == EOS) == 1

@@ -48,8 +48,8 @@ def by_hand(words, labels, smoothing=0.0, z=0.0, vocab=V):
     logits = logits[..., :vocab]
     log_z = np.log(np.exp(logits).sum(-1))
     total = 0.0
-    for place in np.argwhere(np.asarray(labels) != IGNORED):
-        b, t = place
+    for position in np.argwhere(np.asarray(labels) != IGNORED):
+        b, t = position
         logs = logits[b, t] - log_z[b, t]
         total += -(1 - smoothing) * logs[labels[b, t]] - smoothing * logs.mean()
         total += z * log_z[b, t] ** 2
@@ -60,19 +60,19 @@ def by_hand(words, labels, smoothing=0.0, z=0.0, vocab=V):
 @pytest.mark.parametrize("softcap", [None, 3.0])
 @pytest.mark.parametrize("chunk", [0, 4, 23, 100])
 def test_the_loss_is_that_of_the_textbook(options, softcap, chunk):
-    one, asked = words(softcap=softcap), labels(top=20)
-    found = vocabulary_loss(one, asked, chunk=chunk, **options)
-    np.testing.assert_allclose(found.total, by_hand(one, asked, **options), rtol=2e-6)
-    assert float(found.count) == (asked != IGNORED).sum()
+    one, targets = words(softcap=softcap), labels(top=20)
+    loss = vocabulary_loss(one, targets, chunk=chunk, **options)
+    np.testing.assert_allclose(loss.total, by_hand(one, targets, **options), rtol=2e-6)
+    assert float(loss.count) == (targets != IGNORED).sum()
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_chunks_change_neither_loss_nor_gradients(options):
-    one, asked = words(softcap=3.0), labels(top=20)
+    one, targets = words(softcap=3.0), labels(top=20)
 
     def total(chunk):
         return jax.jit(
-            jax.value_and_grad(lambda w: vocabulary_loss(w, asked, chunk=chunk, **options).total)
+            jax.value_and_grad(lambda w: vocabulary_loss(w, targets, chunk=chunk, **options).total)
         )(one)
 
     (a, grads), (b, chunked) = total(0), total(5)
@@ -84,34 +84,34 @@ def test_chunks_change_neither_loss_nor_gradients(options):
 
 def test_every_part_of_the_gradient_is_needed():
     """The control: another softcap, smoothing or vocabulary is another gradient."""
-    asked = labels(top=20)
+    targets = labels(top=20)
 
     def grad(softcap, **options):
         one = words(softcap=softcap)
-        found = jax.grad(lambda w: vocabulary_loss(w, asked, chunk=5, **options).total)(one)
-        return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(found)])
+        gradient = jax.grad(lambda w: vocabulary_loss(w, targets, chunk=5, **options).total)(one)
+        return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(gradient)])
 
     plain = grad(3.0)
     for other in (grad(None), grad(3.0, smoothing=0.1), grad(3.0, z=0.01), grad(3.0, vocab=20)):
         assert np.abs(plain - other).max() > 1e-2
 
 
-def test_rows_beyond_the_vocabulary_take_no_part():
-    one, asked = words(), labels(top=20)
+def test_table_rows_beyond_the_vocabulary_do_not_count():
+    one, targets = words(), labels(top=20)
     loud = Unembedding(one.features, one.table.at[20:].mul(50.0), one.bias)
     for chunk in (0, 4):
-        find = lambda w, c=chunk: vocabulary_loss(w, asked, chunk=c, vocab=20).total
+        find = lambda w, c=chunk: vocabulary_loss(w, targets, chunk=c, vocab=20).total
         assert float(find(one)) == float(find(loud))
         assert np.abs(jax.grad(find)(loud).table[20:]).max() == 0
-        free = vocabulary_loss(loud, asked, chunk=chunk).total
+        free = vocabulary_loss(loud, targets, chunk=chunk).total
         assert abs(float(free - find(loud))) > 1
 
 
 @pytest.mark.parametrize("chunk", [0, 4])
 def test_a_label_outside_the_vocabulary_is_not_a_number(chunk):
     for wrong, vocab in ((V, None), (-5, None), (20, 20)):
-        asked = labels(top=20).at[0, 0].set(wrong)
-        assert np.isnan(vocabulary_loss(words(), asked, chunk=chunk, vocab=vocab).total)
+        targets = labels(top=20).at[0, 0].set(wrong)
+        assert np.isnan(vocabulary_loss(words(), targets, chunk=chunk, vocab=vocab).total)
     empty = vocabulary_loss(words(), jnp.full((B, T), IGNORED), chunk=chunk)
     assert (float(empty.total), float(empty.count)) == (0, 0)
 
@@ -124,7 +124,7 @@ def test_labels_with_the_largest_logit_are_correct(chunk):
     assert float(vocabulary_loss(one, (best + 1) % V, chunk=chunk).correct) == 0
 
 
-def test_wrong_settings_are_told():
+def test_wrong_settings_are_refused():
     for options, message in (
         ({"vocab": 24}, "between 1 and the 23 rows"),
         ({"chunk": -1}, "at least 0"),
@@ -149,9 +149,9 @@ def test_memory_does_not_depend_on_the_vocabulary():
             jax.ShapeDtypeStruct((4, 64, 32), jnp.float32),
             jax.ShapeDtypeStruct((vocab, 32), jnp.float32),
         )
-        asked = jax.ShapeDtypeStruct((4, 64), jnp.int32)
+        targets = jax.ShapeDtypeStruct((4, 64), jnp.int32)
         grad = jax.grad(lambda w, y: vocabulary_loss(w, y, chunk=chunk).total)
-        return jax.jit(grad).lower(shapes, asked).compile().memory_analysis().temp_size_in_bytes
+        return jax.jit(grad).lower(shapes, targets).compile().memory_analysis().temp_size_in_bytes
 
     small, large, row = temporary(4096, 512), temporary(32768, 512), 4 * 32
     assert large - small <= 2 * row * (32768 - 4096)  # a copy of the table's gradient at most
@@ -189,9 +189,9 @@ def bert():
 
 def masked(rows=4):
     rng = np.random.default_rng(3)
-    asked = np.where(rng.random((rows, 12)) < 0.3, IDS[:rows], IGNORED)
-    asked[0], asked[1, :6] = IGNORED, IDS[1, :6]  # rows of different weight, one without any
-    return {"input_ids": IDS[:rows], "labels": asked}
+    targets = np.where(rng.random((rows, 12)) < 0.3, IDS[:rows], IGNORED)
+    targets[0], targets[1, :6] = IGNORED, IDS[1, :6]  # rows of different weight, one without any
+    return {"input_ids": IDS[:rows], "labels": targets}
 
 
 def test_masked_words_are_the_loss_of_the_head(bert):
@@ -217,7 +217,7 @@ def test_pretraining_is_the_sum_of_two_means(bert):
 @pytest.mark.parametrize("family", ["bert", "albert"])
 def test_pairs_of_sentences_have_one_label_per_row(bert, family):
     """Whatever the shape: refused in the words of the head, eager, traced and by a step."""
-    model, asked = bert("pretraining"), objective("pretraining")
+    model, loss_function = bert("pretraining"), objective("pretraining")
     if family == "albert":
         sizes = dict(vocab_size=37, embedding_size=8, hidden_size=16, num_hidden_layers=1)
         sizes |= dict(num_attention_heads=2, intermediate_size=32, max_position_embeddings=16)
@@ -225,24 +225,29 @@ def test_pairs_of_sentences_have_one_label_per_row(bert, family):
         model = tj.from_config(config, head="pretraining", key=jax.random.key(0))
     optimizer = optax.sgd(0.1)
     state = jax.eval_shape(lambda: tj.init_state(model, optimizer, jax.random.key(0)))
-    steps = [tj.make_step(model, asked, optimizer, accumulate=n) for n in (1, 2, 4)]
+    steps = [tj.make_step(model, loss_function, optimizer, accumulate=n) for n in (1, 2, 4)]
     for wrong in (np.int32([1]), np.int32([0, 1]), np.zeros((4, 2), int), np.zeros((1, 4), int)):
         batch = {**masked(), "next_sentence_label": wrong}
-        own = {**masked(), model.head.asked: wrong}
+        own = {**masked(), model.head.label: wrong}
         with pytest.raises(ValueError, match=r"expected \(4,\) for 4 rows of input") as error:
             model(**own)
-        told = str(error.value).replace(model.head.asked, "next_sentence_label")
-        calls = [lambda b: asked(model, b, None), jax.jit(lambda b: asked(model, b, None))]
+        message = str(error.value).replace(model.head.label, "next_sentence_label")
+        calls = [
+            lambda b: loss_function(model, b, None),
+            jax.jit(lambda b: loss_function(model, b, None)),
+        ]
         calls += [functools.partial(step, state) for step in steps]
         calls += [lambda b, s=step: s(state, jax.tree.map(jnp.asarray, b)) for step in steps]
         for call in calls:
             with pytest.raises(ValueError) as error:  # noqa: PT011, the whole sentence is compared
                 call(batch)
-            assert str(error.value) == told
+            assert str(error.value) == message
     with pytest.raises(ValueError, match="next_sentence_label must hold integers"):
-        asked(model, {**masked(), "next_sentence_label": np.ones(4)}, None)
+        loss_function(model, {**masked(), "next_sentence_label": np.ones(4)}, None)
     for right in (np.array([0, 1, 1, 0]), np.array([[0], [1], [1], [0]]), [0, 1, 1, 0]):
-        assert np.isfinite(asked(model, {**masked(), "next_sentence_label": right}, None)[0])
+        assert np.isfinite(
+            loss_function(model, {**masked(), "next_sentence_label": right}, None)[0]
+        )
 
 
 def test_labels_are_never_stretched_over_rows():
@@ -261,9 +266,9 @@ def test_a_target_is_predicted_from_its_source():
     batch = {"input_ids": IDS[:2], "labels": np.where(IDS[:2] % 5, IDS[:2], IGNORED)}
     loss, _ = objective("seq2seq_lm")(model, batch, None)
     np.testing.assert_allclose(loss, model(**batch).loss, rtol=1e-5)
-    given = {**batch, "decoder_input_ids": np.roll(IDS[:2], 1, 1)}
-    other, _ = objective("seq2seq_lm")(model, given, None)
-    np.testing.assert_allclose(other, model(**given).loss, rtol=1e-5)
+    inputs = {**batch, "decoder_input_ids": np.roll(IDS[:2], 1, 1)}
+    other, _ = objective("seq2seq_lm")(model, inputs, None)
+    np.testing.assert_allclose(other, model(**inputs).loss, rtol=1e-5)
     assert abs(float(loss - other)) > 1e-4
 
 
@@ -298,8 +303,8 @@ def test_micro_batches_make_the_gradient_of_the_whole_batch(gpt, bert, name):
         batch["next_sentence_label"] = np.array([0, 1, 1, 0])
     optimizer = AdamW(peak=1e-3, schedule=Constant(0)).build(axes(model), 10)
 
-    def run(accumulate, asked):
-        step = make_step(model, asked, optimizer, accumulate=accumulate, clip=None)
+    def run(accumulate, loss_function):
+        step = make_step(model, loss_function, optimizer, accumulate=accumulate, clip=None)
         state, metrics = step(init_state(model, optimizer, jax.random.key(1)), batch)
         return [x for x in jax.tree.leaves(state.opt) if x.ndim], metrics
 
@@ -327,11 +332,11 @@ def test_the_pair_of_electra_reports_its_parts():
             "discriminator_part": (jnp.float32(500), jnp.float32(20)),
         }
 
-    asked = objective("replaced_token")
-    loss, metrics = asked(lambda **inputs: Found, {"input_ids": IDS}, None)
+    loss_function = objective("replaced_token")
+    loss, metrics = loss_function(lambda **inputs: Found, {"input_ids": IDS}, None)
     assert float(loss) == 27
-    found = means(metrics)
-    assert {name: float(value) for name, value in found.items()} == {
+    averages = means(metrics)
+    assert {name: float(value) for name, value in averages.items()} == {
         "loss": 27, "generator_loss": 2, "discriminator_part": 25, "discriminator_loss": 0.5
     }  # fmt: skip
     with pytest.raises(ValueError, match="computes its own losses"):

@@ -14,20 +14,20 @@ from transformers_jax.nn.norm import unit
 from transformers_jax.objectives.losses import Loss, objective
 from transformers_jax.objectives.pairs import Contrastive
 
-MADE = Path(__file__).parent.parent / "embedding" / "outputs.npz"
+REFERENCE = Path(__file__).parent.parent / "embedding" / "outputs.npz"
 
 
 @functools.cache
 def expected():
-    return {name: jnp.asarray(value) for name, value in np.load(MADE).items()}
+    return {name: jnp.asarray(value) for name, value in np.load(REFERENCE).items()}
 
 
 def vectors(names=("anchor", "positive", "negative")):
     return [expected()[name] for name in names]
 
 
-def loss(objective, given):
-    return objective.of(given)[0]
+def loss(objective, arguments):
+    return objective.of(arguments)[0]
 
 
 def test_losses_and_gradients_are_those_of_the_reference():
@@ -64,7 +64,7 @@ def test_the_symmetric_loss_is_the_mean_of_both_directions():
     np.testing.assert_allclose(both, ways, rtol=1e-6)
 
 
-def test_what_belongs_together_is_learned():
+def test_training_brings_pairs_together():
     ids = np.random.default_rng(0).integers(0, 16, (6, 4))
     batch = {"anchor": {"ids": ids}, "positive": {"ids": ids[:, ::-1] ^ 1}}
     nested = tj.matryoshka(tj.contrastive, (8, 4))
@@ -95,7 +95,7 @@ def test_an_objective_takes_a_model_of_sentences():
         objective("contrastive", Loss(z=1e-4))
 
 
-def test_what_is_wrong_is_told():
+def test_wrong_arguments_are_refused():
     model = lambda key=None, **inputs: {"logits": inputs["x"]}
     with pytest.raises(ValueError, match=r"the batch has rows, but no anchor and no positive"):
         tj.contrastive(model, {"rows": {}}, None)
@@ -120,10 +120,10 @@ def test_texts_and_images_have_the_loss_of_the_model_itself():
     case = objective_cases.CASES["image_text"]
     batch = objective_cases.batch(case)
     loss, sums = tj.image_text(case.model, batch, None)
-    want = case.model(**batch, return_loss=True).loss
-    np.testing.assert_allclose(loss, want, rtol=1e-6)
+    expected_loss = case.model(**batch, return_loss=True).loss
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
     assert sums["accuracy"][1] == len(batch["input_ids"])
     other = dict(batch, pixel_values=batch["pixel_values"][::-1])
-    assert abs(tj.image_text(case.model, other, None)[0] - want) > 1e-6  # the control
+    assert abs(tj.image_text(case.model, other, None)[0] - expected_loss) > 1e-6  # the control
     with pytest.raises(ValueError, match=r"train it by tj\.image_text"):
         tj.supervised(case.model, batch, None)

@@ -26,35 +26,35 @@ def letters(ids):
 
 
 def test_half_of_the_second_segments_follow():
-    given = piece(40)
-    labels = [make(NextSentence(), given, s).once["next_sentence_label"] for s in range(800)]
+    original = piece(40)
+    labels = [make(NextSentence(), original, s).once["next_sentence_label"] for s in range(800)]
     assert_rate(sum(labels), 800, 0.5)
     with pytest.raises(AssertionError):
         assert_rate(sum(labels), 800, 0.4)
 
 
 def test_a_segment_that_follows_is_the_rest_and_another_is_from_elsewhere():
-    given = piece(40)
+    original = piece(40)
     other = set(other_piece(9).ids.tolist())
     for seed in range(60):
-        example = make(LONG, given, seed)
+        example = make(LONG, original, seed)
         first, second = segments(example)
-        np.testing.assert_array_equal(first, given.ids[: len(first)])
-        assert len(first) in given.breaks[1:]
+        np.testing.assert_array_equal(first, original.ids[: len(first)])
+        assert len(first) in original.breaks[1:]
         if example.once["next_sentence_label"] == 0:
-            np.testing.assert_array_equal(second, given.ids[len(first) :])
+            np.testing.assert_array_equal(second, original.ids[len(first) :])
         else:
             assert set(second.tolist()) <= other
-            assert 1 <= len(second) <= len(given.ids) - len(first)
+            assert 1 <= len(second) <= len(original.ids) - len(first)
 
 
 def test_a_segment_from_elsewhere_is_as_long_as_the_one_it_replaces():
     """Where its document is long enough; so its length does not tell the answer."""
     record = NextSentence(random=1.0, short=0.0)
-    given, far = piece(30), piece(200, seed=1)
+    original, far = piece(30), piece(200, seed=1)
     starts = set()
     for seed in range(60):
-        example = record.example(given, np.random.default_rng(seed), WORDS, lambda: far)
+        example = record.example(original, np.random.default_rng(seed), WORDS, lambda: far)
         second = segments(example)[1]
         assert len(example.tokens["input_ids"]) == 33
         starts.add(int(np.flatnonzero(far.ids == second[0])[0]))
@@ -63,8 +63,10 @@ def test_a_segment_from_elsewhere_is_as_long_as_the_one_it_replaces():
 
 
 def test_some_examples_are_short():
-    given = piece(40)
-    sizes = [len(make(NextSentence(random=0.0), given, s).tokens["input_ids"]) for s in range(1500)]
+    original = piece(40)
+    sizes = [
+        len(make(NextSentence(random=0.0), original, s).tokens["input_ids"]) for s in range(1500)
+    ]
     short = np.array([size - 3 for size in sizes if size < 43])
     # Uniform from 2 to 40: one in 39 of the short ones keeps its length.
     assert_rate(len(short), 1500, 0.1 * 38 / 39)
@@ -74,10 +76,10 @@ def test_some_examples_are_short():
 
 @pytest.mark.parametrize("record", [LONG, SentenceOrder()], ids=["next", "order"])
 def test_a_single_sentence_is_cut_at_its_middle_token(record):
-    given = piece(11, sentences=1)
+    original = piece(11, sentences=1)
     labels = Counter()
     for seed in range(400):
-        example = make(record, given, seed)
+        example = make(record, original, seed)
         first, second = segments(example)
         label = example.once["next_sentence_label"]
         labels[label] += 1
@@ -88,43 +90,43 @@ def test_a_single_sentence_is_cut_at_its_middle_token(record):
 
 def test_pairs_of_short_pieces():
     for seed in range(20):
-        alone = make(NextSentence(), piece(1), seed)
-        assert alone.once == {"next_sentence_label": 1}
-        assert [len(s) for s in segments(alone)] == [1, 1]
+        single = make(NextSentence(), piece(1), seed)
+        assert single.once == {"next_sentence_label": 1}
+        assert [len(s) for s in segments(single)] == [1, 1]
         assert [len(s) for s in segments(make(NextSentence(), piece(2), seed))] == [1, 1]
-        unasked = make(SentenceOrder(), piece(1), seed)
-        assert unasked.once == {"next_sentence_label": -100}
-        assert [len(s) for s in segments(unasked)] == [1, 0]
+        single = make(SentenceOrder(), piece(1), seed)
+        assert single.once == {"next_sentence_label": -100}
+        assert [len(s) for s in segments(single)] == [1, 0]
 
 
 def test_order_is_swapped_half_of_the_time():
-    given = piece(40)
+    original = piece(40)
     swaps = 0
     for seed in range(600):
-        example = make(SentenceOrder(), given, seed)
+        example = make(SentenceOrder(), original, seed)
         first, second = segments(example)
         label = example.once["next_sentence_label"]
         swaps += label
         both = [second, first] if label else [first, second]
-        np.testing.assert_array_equal(np.concatenate(both), given.ids)
+        np.testing.assert_array_equal(np.concatenate(both), original.ids)
     assert_rate(swaps, 600, 0.5)
 
 
-def test_both_segments_have_hidden_words_and_the_frame_has_none():
+def test_both_segments_have_masked_words_and_special_tokens_are_never_masked():
     for seed in range(30):
         tokens = make(LONG, piece(40), seed).tokens
-        asked = tokens["labels"] != -100
+        labelled = tokens["labels"] != -100
         middle = int(np.flatnonzero(tokens["input_ids"] == SEP)[0])
-        assert asked[1:middle].any()
-        assert asked[middle + 1 : -1].any()
-        assert not asked[[0, middle, -1]].any()
+        assert labelled[1:middle].any()
+        assert labelled[middle + 1 : -1].any()
+        assert not labelled[[0, middle, -1]].any()
 
 
-def test_segments_hide_at_the_rate_of_their_masking():
+def test_segments_are_masked_at_the_rate_of_their_masking():
     record = NextSentence(masking=MaskedLM(rate=0.4), short=0.0, random=0.0)
-    given = piece(60, sentences=1)
-    asked = [np.sum(make(record, given, s).tokens["labels"] != -100) for s in range(50)]
-    assert asked == [24] * 50
+    original = piece(60, sentences=1)
+    counts = [np.sum(make(record, original, s).tokens["labels"] != -100) for s in range(50)]
+    assert counts == [24] * 50
 
 
 def test_rows_hold_one_pair_and_need_sentences():
@@ -153,11 +155,11 @@ def test_scores_are_rouge(seed):
     sentences = ["".join(rng.choice(list("abcdefg"), rng.integers(1, 9))) for _ in range(6)]
     ids = text(*sentences).ids
     number = np.repeat(np.arange(6), [len(s) for s in sentences])
-    found = rouge_1(ids, number, 6)
-    np.testing.assert_allclose(found, [slow_rouge(sentences, k) for k in range(6)], rtol=1e-12)
+    scores = rouge_1(ids, number, 6)
+    np.testing.assert_allclose(scores, [slow_rouge(sentences, k) for k in range(6)], rtol=1e-12)
 
 
-def test_the_sentence_that_says_most_of_the_rest_is_asked():
+def test_the_sentence_with_the_highest_rouge_is_the_target():
     example = make(GapSentences(), text("wxyz", "abcd", "ab", "cdw"))
     assert letters(example.tokens["input_ids"]) == "wxyz_abcdw."
     assert letters(example.target["labels"]) == "abcd."
@@ -165,24 +167,24 @@ def test_the_sentence_that_says_most_of_the_rest_is_asked():
 
 
 def test_other_choices():
-    given = text("ab", "cd", "ef", "gh", "ij", "kl")
-    lead = make(GapSentences(choice="lead"), given)
+    original = text("ab", "cd", "ef", "gh", "ij", "kl")
+    lead = make(GapSentences(choice="lead"), original)
     assert letters(lead.tokens["input_ids"]) == "__efghijkl."
     assert letters(lead.target["labels"]) == "abcd."
-    drawn = Counter()
+    counts = Counter()
     for seed in range(600):
-        drawn.update(letters(make(GapSentences(choice="random"), given, seed).target["labels"]))
+        counts.update(letters(make(GapSentences(choice="random"), original, seed).target["labels"]))
     for letter in "abcdefghijkl":
-        assert_rate(drawn[letter], 600, 1 / 3)
+        assert_rate(counts[letter], 600, 1 / 3)
 
 
 @pytest.mark.parametrize(("count", "hidden"), [(2, 1), (3, 1), (4, 1), (5, 2), (10, 3), (20, 6)])
 def test_the_number_of_gaps_is_rounded_and_one_sentence_stays(count, hidden):
-    given = piece(2 * count, sentences=None)
-    given = Piece(given.ids, np.arange(0, 2 * count, 2))
-    source = make(GapSentences(), given).tokens["input_ids"]
+    original = piece(2 * count, sentences=None)
+    original = Piece(original.ids, np.arange(0, 2 * count, 2))
+    source = make(GapSentences(), original).tokens["input_ids"]
     assert np.sum(source == MASK) == hidden
-    everything = make(GapSentences(rate=1.0), given).tokens["input_ids"]
+    everything = make(GapSentences(rate=1.0), original).tokens["input_ids"]
     assert np.sum(everything == MASK) == count - 1
 
 

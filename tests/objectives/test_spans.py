@@ -44,9 +44,9 @@ def test_lengths_are_those_of_t5(length, rate, mean_span, room, target):
         spans = round(noise / mean_span)
         return n - noise + spans + 1, noise + spans + 1
 
-    found = max(n for n in range(1, 4 * length) if columns(n)[0] <= length)
-    assert (record.room(length), record.target_width(length)) == (found, columns(found)[1])
-    assert (found, columns(found)[1]) == (room, target)
+    longest = max(n for n in range(1, 4 * length) if columns(n)[0] <= length)
+    assert (record.room(length), record.target_width(length)) == (longest, columns(longest)[1])
+    assert (longest, columns(longest)[1]) == (room, target)
 
 
 def test_a_piece_of_room_fills_the_row_exactly():
@@ -57,7 +57,7 @@ def test_a_piece_of_room_fills_the_row_exactly():
     assert len(make(record, piece(569)).tokens["input_ids"]) == 513
 
 
-def test_spans_of_a_mask_are_as_many_as_counted_and_the_first_is_kept():
+def test_a_noise_mask_has_the_expected_spans_and_starts_unmasked():
     for n in (2, 3, 10, 57):
         for rate, mean_span in ((0.15, 3.0), (0.5, 2.0), (0.9, 1.0)):
             noise, spans = noise_counts(n, rate, mean_span)
@@ -74,7 +74,7 @@ def test_all_masks_are_equally_likely():
     assert_even(counts, 3 * 3)  # 4 as an ordered sum of 2, twice
 
 
-def test_masks_with_a_favourite_are_caught():
+def test_a_biased_distribution_of_masks_is_detected():
     rng = np.random.default_rng(0)
     counts = Counter(noise_mask(8, 0.5, 2.0, rng).tobytes() for _ in range(3000))
     counts[next(iter(counts))] += 150
@@ -106,9 +106,9 @@ def test_drawn_lengths_add_up_and_are_no_more_than_tokens():
 
 def test_rounding_is_right_on_average():
     rng = np.random.default_rng(3)
-    found = [round_randomly(2.3, rng) for _ in range(2000)]
-    assert set(found) == {2, 3}
-    assert_rate(sum(found) - 2 * 2000, 2000, 0.3)
+    rounded = [round_randomly(2.3, rng) for _ in range(2000)]
+    assert set(rounded) == {2, 3}
+    assert_rate(sum(rounded) - 2 * 2000, 2000, 0.3)
 
 
 def test_short_pieces_of_span_corruption():
@@ -130,27 +130,27 @@ def test_too_few_sentinels_are_one_clear_error():
 
 
 def test_modes_are_mixed_by_weight_and_stand_in_front():
-    given = piece(40)
+    original = piece(40)
     modes = {i: mode for mode, i in WORDS.modes.items()}
-    drawn = Counter(modes[make(UL2(), given, s).tokens["input_ids"][0]] for s in range(1400))
+    counts = Counter(modes[make(UL2(), original, s).tokens["input_ids"][0]] for s in range(1400))
     for mode, part in {"R": 2 / 7, "S": 1 / 7, "X": 4 / 7}.items():
-        assert_rate(drawn[mode], 1400, part)
+        assert_rate(counts[mode], 1400, part)
     only = UL2(denoisers=(Denoiser("X", 3, 0.5), Denoiser("S", None, 0.25, 0.0)))
-    assert {make(only, given, s).tokens["input_ids"][0] for s in range(30)} == {WORDS.modes["X"]}
+    assert {make(only, original, s).tokens["input_ids"][0] for s in range(30)} == {WORDS.modes["X"]}
 
 
-def test_a_sequential_denoiser_hides_a_suffix_of_uniform_length():
+def test_a_sequential_denoiser_masks_a_suffix_of_uniform_length():
     n = 40
     record = UL2(denoisers=(Denoiser("S", None, 0.25),))
     assert record.modes == ("S",)
-    kept = []
+    lengths = []
     for seed in range(1900):
         source = make(record, piece(n), seed).tokens["input_ids"]
-        kept.append(len(source) - 3)
-        np.testing.assert_array_equal(source[1:-2], piece(n).ids[: kept[-1]])
+        lengths.append(len(source) - 3)
+        np.testing.assert_array_equal(source[1:-2], piece(n).ids[: lengths[-1]])
         assert source[-2] == WORDS.sentinels[0]
-    assert_even(Counter(kept), 19)
-    assert abs(np.mean(kept) - 0.75 * n) < 0.6  # 4.5 * 5.5 / sqrt(1900)
+    assert_even(Counter(lengths), 19)
+    assert abs(np.mean(lengths) - 0.75 * n) < 0.6  # 4.5 * 5.5 / sqrt(1900)
 
 
 def test_records_read_from_a_file_are_the_same():
@@ -159,7 +159,7 @@ def test_records_read_from_a_file_are_the_same():
 
 
 @pytest.mark.parametrize("rate", [0.3, 0.5])
-def test_infilling_hides_the_rate_exactly_on_average(rate):
+def test_infilling_masks_the_rate_exactly_on_average(rate):
     n = 51
     hidden = [n - len(set(_seen(Denoising(rate=rate), n, s))) for s in range(600)]
     assert set(hidden) == {int(rate * n), int(rate * n) + 1}
@@ -189,15 +189,15 @@ def test_infilling_draws_poisson_lengths_with_spans_of_none():
 
 def test_sentences_are_shuffled_in_every_order():
     record = Denoising(rate=0.0)
-    given = piece(6, 0, sentences=3)
-    orders = Counter(make(record, given, s).tokens["input_ids"].tobytes() for s in range(1500))
+    original = piece(6, 0, sentences=3)
+    orders = Counter(make(record, original, s).tokens["input_ids"].tobytes() for s in range(1500))
     assert_even(orders, 6)
-    alone = Denoising(rate=0.0, permute=False)
-    assert {make(alone, given, s).tokens["input_ids"].tobytes() for s in range(9)} == {
-        np.array([2, *given.ids, 3], np.int32).tobytes()
+    unchanged = Denoising(rate=0.0, permute=False)
+    assert {make(unchanged, original, s).tokens["input_ids"].tobytes() for s in range(9)} == {
+        np.array([2, *original.ids, 3], np.int32).tobytes()
     }
     assert record.sentences
-    assert not alone.sentences
+    assert not unchanged.sentences
 
 
 def test_bart_starts_its_decoder_with_the_end():

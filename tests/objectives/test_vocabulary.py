@@ -13,16 +13,16 @@ def test_ordinary_ids_are_the_others():
     assert np.flatnonzero(words.is_ordinary).tolist() == words.ordinary.tolist()
 
 
-def test_a_role_that_is_had_has_an_id():
+def test_a_special_token_of_the_vocabulary_has_an_id():
     assert Vocabulary(5, {"mask": 3}).need("mask") == 3
 
 
-def test_a_role_that_is_not_had_is_named_with_those_there_are():
+def test_a_missing_special_token_is_named_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'mask'.*\['eos', 'pad'\].*choose a tokenizer"):
         Vocabulary(5, {"pad": 0, "eos": 1}).need("mask")
 
 
-def test_all_that_is_missing_is_said_at_once():
+def test_all_missing_roles_are_reported_at_once():
     words = Vocabulary(5, {"pad": 0}, (4,))
     words.require("This", roles=("pad",), sentinels=1)
     with pytest.raises(ValueError, match=r"That needs .*'eos'.*'R', 2 sentinels"):
@@ -30,7 +30,7 @@ def test_all_that_is_missing_is_said_at_once():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ((5, {"pad": 5}), r"pad: id 5 is not in \[0, 5\)"),
         ((5, {}, (-1,)), "sentinel 0: id -1"),
@@ -41,8 +41,8 @@ def test_all_that_is_missing_is_said_at_once():
         ((5, {}, (), {}, np.zeros(4, bool)), r"shape \(4,\), not \(5,\)"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(arguments, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_vocabularies_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
         Vocabulary(*arguments)
 
 

@@ -36,17 +36,17 @@ def test_transformers_computes_the_same(family, name, tmp_path):
     model = tj.from_config(CONFIGS[family](), head=name, key=jax.random.key(0))
     model.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == [name]
-    theirs, found = getattr(transformers, name).from_pretrained(tmp_path, output_loading_info=True)
-    assert not any(found.values()), found
+    theirs, report = getattr(transformers, name).from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report.values()), report
     ids = IDS.reshape(2, 3, 4) if name.endswith("MultipleChoice") else IDS
     inputs = {"input_ids": ids}
     if model.is_encoder_decoder:
         inputs["decoder_input_ids"] = ids
     with torch.no_grad():
-        want = theirs.eval()(**{key: torch.tensor(x) for key, x in inputs.items()})
-    for key, got in model(**inputs).items():
-        if hasattr(got, "shape") and key in want:
-            np.testing.assert_allclose(got, want[key].numpy(), atol=1e-5, err_msg=key)
+        expected = theirs.eval()(**{key: torch.tensor(x) for key, x in inputs.items()})
+    for key, actual in model(**inputs).items():
+        if hasattr(actual, "shape") and key in expected:
+            np.testing.assert_allclose(actual, expected[key].numpy(), atol=1e-5, err_msg=key)
 
 
 @pytest.mark.parametrize("family", list(CONFIGS))
@@ -55,6 +55,6 @@ def test_transformers_reads_a_resized_vocabulary(family, tmp_path):
     model = tj.from_config(CONFIGS[family](), head=name, key=jax.random.key(0))
     grown = tj.resize_embeddings(model, 60, key=jax.random.key(1))
     grown.save_pretrained(tmp_path)
-    theirs, found = getattr(transformers, name).from_pretrained(tmp_path, output_loading_info=True)
-    assert not any(found.values()), found
+    theirs, report = getattr(transformers, name).from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report.values()), report
     assert theirs.get_output_embeddings().weight.shape[0] == theirs.config.vocab_size == 60

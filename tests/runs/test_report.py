@@ -36,7 +36,7 @@ def run(tmp_path_factory):
 # ---------------------------------------------------------------- one run
 
 
-def test_a_report_says_what_was_run_and_what_came_out(run):
+def test_a_report_lists_command_settings_and_results(run):
     text = (run / "report.md").read_text()
     for word in (
         f"pretrain nano.py --out {run}", "120,576", "held-out bits per byte", "0123456789abcdef",
@@ -70,7 +70,7 @@ def test_evaluations_are_a_few_rows_and_the_last_is_one():
     assert evaluations(lines[1:2]) == ""
 
 
-def test_every_figure_has_a_panel_even_one_that_nobody_foresaw(run, tmp_path):
+def test_every_metric_has_a_panel_even_an_unknown_one(run, tmp_path):
     lines = [{"step": n, "loss": 1.0, "router_entropy": n, "loss_hex": "0x1"} for n in (1, 2)]
     lines += [{"step": 3, "loss": 1.0, "gradient_norm": math.nan, "finite": True}]
     assert plots.plot_curves(lines, tmp_path / "c.png") == ["router_entropy"]
@@ -121,7 +121,7 @@ def test_a_page_of_html_needs_no_other_file(pair, count, tmp_path):
     assert "<table>" in page
 
 
-def test_what_a_model_says_is_not_html(tmp_path):
+def test_text_of_a_model_is_escaped_in_html(tmp_path):
     text = "```text\n<script>alert(1)</script>\n```\n\n<script>alert(2)</script>\n"
     assert "<script>" not in to_html(text, tmp_path, "<script>")
 
@@ -134,7 +134,7 @@ def test_a_page_about_nothing_is_refused(tmp_path):
         write_page([tmp_path / "empty"], tmp_path / "a.pdf")
 
 
-def test_a_broken_run_stands_beside_the_good_ones(pair, tmp_path):
+def test_a_broken_run_is_listed_with_the_good_ones(pair, tmp_path):
     bad = tmp_path / "bad"
     bad.mkdir()
     (bad / "metrics.jsonl").write_bytes(b"\x00\xff\x00")
@@ -202,7 +202,7 @@ def test_an_encoder_decoder_answers():
     assert 1 <= len(output.split()) - 1 <= 14
 
 
-def test_samples_through_time_are_kept_and_the_newest_is_at_hand(tmp_path):
+def test_samples_of_every_step_are_saved_and_the_newest_is_in_samples_txt(tmp_path):
     assert save_samples([], tmp_path, 5) is None
     save_samples(["one", "two\nlines"], tmp_path, 500)
     save_samples(["later"], tmp_path, 1000)
@@ -211,7 +211,7 @@ def test_samples_through_time_are_kept_and_the_newest_is_at_hand(tmp_path):
     assert read_samples(tmp_path) == {500: ["one", "two\nlines"], 1000: ["later"]}
 
 
-def test_an_exported_model_has_a_card(tmp_path, model):
+def test_an_exported_model_has_a_model_card(tmp_path, model):
     from huggingface_hub import ModelCard
 
     run = make_run(tmp_path / "run")

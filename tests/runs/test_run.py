@@ -37,7 +37,7 @@ def whole(text_file, tmp_path_factory):
     return config
 
 
-def test_the_folder_of_a_run_holds_all_that_is_promised(whole):
+def test_the_folder_of_a_run_holds_all_documented_files(whole):
     folder = Path(whole.out)
     for name in (
         "config.json", "metrics.jsonl", "checkpoints", "samples.txt", "loss.png", "report.md",
@@ -74,7 +74,7 @@ def test_the_exported_model_is_the_trained_one(whole):
     assert loss == pytest.approx(last["eval_loss"], abs=1e-4)
 
 
-def test_stopping_and_continuing_changes_no_bit(whole, small):
+def test_a_stopped_and_resumed_run_changes_no_bit(whole, small):
     config = dataclasses.replace(small, out=small.out + "-halves")
     assert fit(config.replace(steps=3)).exit_code == 0
     assert sorted(losses(config.out)) == [1, 2, 3]
@@ -139,7 +139,7 @@ def test_other_text_is_another_run(whole, tmp_path):
         fit(whole.replace(data=dataclasses.replace(whole.data, path=str(other))))
 
 
-def test_a_prompt_of_the_first_id_is_text_and_not_padding(small):
+def test_a_prompt_of_token_zero_is_text_and_not_padding(small):
     data = dataclasses.replace(small.data, tokenizer="character")
     sample = Sample(prompt="\n", count=1, tokens=8)
     assert fit(small.replace(steps=1, data=data, sample=sample, seed=3)).exit_code == 0
@@ -159,7 +159,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
         RunFolder(tmp_path / "a", "never")
 
 
-def test_a_signal_saves_the_step_and_the_run_goes_on_as_if_nothing_had_been(whole, small):
+def test_a_signal_saves_the_step_and_the_run_continues_bit_by_bit(whole, small):
     """A real process and a real SIGTERM."""
     config = small.replace(out=small.out + "-term", steps=2000, schedule_steps=2000, save_every=500)
     straight = config.replace(out=config.out + "-straight")
@@ -178,10 +178,10 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_as_if_nothing_had_been(whol
     while len(read(metrics)) < 5 and time.time() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == 143, said
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 143, output
     done = len(read(metrics))
-    assert f"SIGTERM: saved step {done}" in said
+    assert f"SIGTERM: saved step {done}" in output
     assert 5 <= done < 2000
     few = dict(steps=done + 2, evaluation=dataclasses.replace(config.evaluation, every=0))
     assert fit(config.replace(**few)).exit_code == 0
@@ -204,7 +204,7 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_as_if_nothing_had_been(whol
         (["configs/nano.py", "--accumulate=3"], "the nearest are 15 and 18"),
     ],
 )
-def test_what_goes_wrong_is_told_in_one_line(arguments, message, capsys, tmp_path):
+def test_errors_are_reported_in_one_line(arguments, message, capsys, tmp_path):
     import re
 
     assert main([*arguments, "--out", str(tmp_path / "run")]) == 1

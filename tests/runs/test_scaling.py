@@ -30,7 +30,7 @@ def noisy(loss, seed):
     return loss * np.exp(0.003 * np.random.default_rng(seed).normal(size=loss.shape))
 
 
-def test_exponents_of_exact_curves_are_found(runs):
+def test_exponents_of_exact_curves_are_recovered(runs):
     law = fit_size_and_data(*runs, resamples=0)
     for name, value in TRUE.items():
         assert law.values[name] == pytest.approx(value, rel=1e-3), name
@@ -66,7 +66,7 @@ def test_an_outlier_is_outvoted(runs):
 
 
 @pytest.mark.parametrize(("floor", "power"), [(1.8, 0.15), (0.3, 0.05)])
-def test_the_law_of_compute_is_found(floor, power):
+def test_the_law_of_compute_is_recovered(floor, power):
     compute = np.geomspace(1e15, 1e21, 9)
     law = fit_compute(compute, floor + 300 * compute**-power, resamples=20)
     assert law.values["b"] == pytest.approx(power, rel=0.01)
@@ -108,7 +108,7 @@ def test_the_best_size_is_the_least_loss_at_its_compute(runs):
         (lambda: fit_compute([1, 2, 3], [4, 3]), "as many values of each"),
     ],
 )
-def test_what_cannot_be_told_is_refused(fit, message):
+def test_fits_without_enough_data_are_refused(fit, message):
     with pytest.raises(ValueError, match=message):
         fit()
 

@@ -28,14 +28,14 @@ def folders(tmp_path):
 
 
 def test_runs_are_found_wherever_they_are(folders):
-    found = [path.relative_to(folders).as_posix() for path in find_runs([folders])]
-    assert found == ["broken", "good", "notes", "stopped", "sweep/peak=1", "sweep/peak=2"]
+    names = [path.relative_to(folders).as_posix() for path in find_runs([folders])]
+    assert names == ["broken", "good", "notes", "stopped", "sweep/peak=1", "sweep/peak=2"]
     assert find_runs([folders / "good", folders / "good"]) == [folders / "good"]
     with pytest.raises(ValueError, match="is not a folder"):
         find_runs([folders / "nowhere"])
 
 
-def test_a_row_says_how_far_and_how_good(folders):
+def test_a_row_shows_progress_and_losses(folders):
     run = summarise(folders / "good")
     assert (run.state, run.step, run.steps, run.parameters) == ("finished", 60, 60, 120_576)
     assert run.eval_loss == pytest.approx(run.loss + 0.1)
@@ -85,22 +85,22 @@ def test_a_run_of_an_older_version_is_a_run(folders):
         lambda run: [file.unlink() for file in run.iterdir() if file.is_file()],
     ],
 )
-def test_no_damage_stops_the_list(folders, damage, capsys):
+def test_damaged_runs_are_still_listed(folders, damage, capsys):
     damage(folders / "good")
     assert cli.main(["runs", str(folders)]) == 0
     assert "peak=1" in capsys.readouterr().out
 
 
-def test_runs_are_sorted_and_what_is_not_known_is_last(folders):
-    found = [summarise(path) for path in find_runs([folders])]
-    names = [run.name for run in sort_runs(found, "eval_loss")]
+def test_runs_are_sorted_with_unknown_values_last(folders):
+    runs = [summarise(path) for path in find_runs([folders])]
+    names = [run.name for run in sort_runs(runs, "eval_loss")]
     assert names[:4] == ["good", "peak=1", "peak=2", "stopped"]
     with pytest.raises(ValueError, match="did you mean 'eval_loss'"):
-        sort_runs(found, "evalloss")
+        sort_runs(runs, "evalloss")
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_the_table_fits_and_says_what_it_leaves_out(folders, width, capsys):
+def test_the_table_fits_and_names_the_columns_it_leaves_out(folders, width, capsys):
     show([summarise(path) for path in find_runs([folders])], width=width)
     out = capsys.readouterr().out
     head = out.splitlines()[0]

@@ -60,10 +60,10 @@ def test_a_sweep_is_resumed_and_finished_runs_are_not_made_again(pretend, tmp_pa
     out = tmp_path / "sweep"
     grid = {"seed": ["1", "13", "2"]}
     assert run_sweep(CONFIG, FEW, grid, str(out), 1) == 1
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     assert order(out) == ["seed=1", "seed=13", "seed=2"]  # the rest goes on
-    assert "failed: seed=13: ended with status 1" in said.err
-    assert "| 1 | finished | 3/3 | 2.0000 | 3.0000 (best) | - | - |" in said.out
+    assert "failed: seed=13: ended with status 1" in output.err
+    assert "| 1 | finished | 3/3 | 2.0000 | 3.0000 (best) | - | - |" in output.out
     assert run_sweep(CONFIG, FEW, {"seed": ["1", "2", "3"]}, str(out), 1) == 0
     assert order(out)[3:] == ["seed=3"]
     text = (out / "sweep.md").read_text()
@@ -94,10 +94,10 @@ def test_a_signal_is_passed_on_and_the_same_command_goes_on(tmp_path, pretend):
     while not (out / "seed=77/ready").exists() and time.time() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=60)[0].decode()
-    assert process.returncode == 143, said
+    output = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 143, output
     assert order(out) == ["seed=77"]  # none is begun after a signal
-    assert "| 77 | stopped | 1/3 |" in said
+    assert "| 77 | stopped | 1/3 |" in output
     assert run_sweep(CONFIG, FEW, {"seed": ["77", "5"]}, str(out), 1) == 0
     assert order(out) == ["seed=77", "seed=77", "seed=5"]
 
@@ -113,7 +113,7 @@ def test_a_signal_is_passed_on_and_the_same_command_goes_on(tmp_path, pretend):
         (["--stepz=3"], {"seed": ["1"]}, r"unknown flag --stepz"),
     ],
 )
-def test_what_cannot_be_swept_is_refused_before_anything_runs(
+def test_invalid_sweeps_are_refused_before_anything_runs(
     pretend, tmp_path, arguments, grid, message
 ):
     with pytest.raises(ValueError, match=message):

@@ -50,9 +50,9 @@ def gradients(step):
     }  # layers of different sizes, so that mixing them shows
 
 
-def alone(flat):
+def unstacked(flat):
     """Each layer's and expert's parameter by itself, as a plain matrix or vector."""
-    found = {}
+    leaves = {}
     for path, value in flat.items():
         names = STACKED[path][0]
         lead = [n for n, name in enumerate(names) if name in ("layers", "experts")]
@@ -63,11 +63,11 @@ def alone(flat):
                 one = one.reshape(-1)
             elif "heads" in own:
                 one = one.reshape(6, -1) if own[0] == "embed" else one.reshape(-1, 6)
-            found[".".join([path, *map(str, index)])] = one
-    return found
+            leaves[".".join([path, *map(str, index)])] = one
+    return leaves
 
 
-def alone_axes(flat):
+def unstacked_axes(flat):
     return {path: ("mlp",) if leaf.ndim == 1 else ("embed", "mlp") for path, leaf in flat.items()}
 
 

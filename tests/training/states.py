@@ -44,12 +44,12 @@ def write(folder, steps=(2, 4, 6), keep=2):
 
 
 def newest(folder, strict=False):
-    said = []
+    messages = []
     checkpoints = Checkpoints(folder, keep=2)
     try:
         return (
-            checkpoints.newest(state(0), strict=strict, say=said.append),
-            said,
+            checkpoints.newest(state(0), strict=strict, say=messages.append),
+            messages,
             checkpoints.steps(),
         )
     finally:

@@ -22,19 +22,19 @@ def saved(tmp_path):
 
 
 def test_the_newest_state_comes_back_bit_by_bit(saved):
-    (found, meta), said, steps = newest(saved)
-    assert same(found, state(6))
-    assert not same(found, state(4))
-    assert (meta["note"], meta["step"], steps, said) == (6, 6, [4, 6], [])
+    (restored, meta), messages, steps = newest(saved)
+    assert same(restored, state(6))
+    assert not same(restored, state(4))
+    assert (meta["note"], meta["step"], steps, messages) == (6, 6, [4, 6], [])
 
 
-def test_one_flipped_bit_sends_back_to_the_step_before_and_says_so(saved):
+def test_one_flipped_bit_falls_back_to_the_step_before_and_is_reported(saved):
     damage(saved, 6)
-    (found, meta), said, steps = newest(saved)
-    assert same(found, state(4))
+    (restored, meta), messages, steps = newest(saved)
+    assert same(restored, state(4))
     assert meta["note"] == 4
-    assert len(said) == 1
-    assert "params.w" in said[0].splitlines()[0]
+    assert len(messages) == 1
+    assert "params.w" in messages[0].splitlines()[0]
     assert steps == [4]  # so that step 6 can be saved again
 
 
@@ -44,12 +44,12 @@ def test_strict_refuses_a_damaged_step(saved):
         newest(saved, strict=True)
 
 
-def test_a_truncated_step_sends_back_too(saved):
+def test_a_truncated_step_falls_back_too(saved):
     file = max((saved / "6").rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
     file.write_bytes(file.read_bytes()[:100])
-    (found, _), said, _ = newest(saved)
-    assert same(found, state(4))
-    assert "cannot be read" in said[0]
+    (restored, _), messages, _ = newest(saved)
+    assert same(restored, state(4))
+    assert "cannot be read" in messages[0]
 
 
 def test_nothing_intact_is_an_error_and_nothing_saved_is_none(saved, tmp_path):
@@ -60,13 +60,13 @@ def test_nothing_intact_is_an_error_and_nothing_saved_is_none(saved, tmp_path):
     assert newest(tmp_path / "empty")[0] is None
 
 
-def test_what_is_no_step_is_said_and_what_was_interrupted_is_removed(saved):
+def test_other_files_are_reported_and_interrupted_saves_are_removed(saved):
     for name in ("8.orbax-checkpoint-tmp", "4.removed", "999999", "notes"):
         (saved / name / "d").mkdir(parents=True)
     shutil.copytree(saved / "6", saved / "007")  # complete, but no name that we give
-    found, said, steps = newest(saved)
-    assert (found[1]["step"], steps) == (6, [4, 6])
-    assert said == [
+    restored, messages, steps = newest(saved)
+    assert (restored[1]["step"], steps) == (6, [4, 6])
+    assert messages == [
         "removed what an interrupted save left: 4.removed, 8.orbax-checkpoint-tmp",
         f"ignored in {saved}, not checkpoints: 007, 999999, notes",
     ]
@@ -75,8 +75,10 @@ def test_what_is_no_step_is_said_and_what_was_interrupted_is_removed(saved):
 
 def test_a_step_is_listed_only_when_it_is_complete(tmp_path, monkeypatch):
     checkpoints, go = Checkpoints(tmp_path, keep=2), threading.Event()
-    put = checkpoints._handler.save
-    monkeypatch.setattr(checkpoints._handler, "save", lambda *a, **k: (go.wait(), put(*a, **k)))
+    real_save = checkpoints._handler.save
+    monkeypatch.setattr(
+        checkpoints._handler, "save", lambda *a, **k: (go.wait(), real_save(*a, **k))
+    )
     checkpoints.save(state(3), {})
     assert (checkpoints.steps(), checkpoints.saving, checkpoints.saved) == ([], 3, None)
     go.set()
@@ -84,7 +86,7 @@ def test_a_step_is_listed_only_when_it_is_complete(tmp_path, monkeypatch):
     assert (checkpoints.steps(), checkpoints.saving, checkpoints.saved) == ([3], None, 3)
 
 
-def test_the_best_step_outlives_newer_ones(tmp_path):
+def test_the_best_step_is_retained_when_newer_ones_are_deleted(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2, best=True)
     for step, metric in ((1, 3.0), (2, 0.5), (3, 0.7), (4, None), (5, 2.0), (6, 0.5)):
         checkpoints.save(state(step), {}, metric)
@@ -98,7 +100,7 @@ def test_the_best_step_outlives_newer_ones(tmp_path):
         again.save(state(7), {}, float("nan"))
 
 
-def test_without_best_only_the_newest_are_kept_and_never_fewer_than_two(tmp_path):
+def test_without_best_only_the_newest_steps_remain_and_never_fewer_than_two(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=1)
     for step, metric in ((1, 0.1), (2, 3.0), (3, 2.0)):
         checkpoints.save(state(step), {}, metric)
@@ -141,27 +143,27 @@ def test_the_same_step_twice_is_nothing_new_and_another_state_of_it_is_refused(s
 
 def failing(checkpoints, monkeypatch, times, error):
     """Makes the next attempts to write fail; returns the list of all attempts."""
-    put, attempts = checkpoints._handler.save, []
+    real_save, attempts = checkpoints._handler.save, []
 
     def save(*arguments, **options):
         attempts.append(1)
         if len(attempts) <= times:
             raise error
-        return put(*arguments, **options)
+        return real_save(*arguments, **options)
 
     monkeypatch.setattr(checkpoints._handler, "save", save)
     monkeypatch.setattr(disk, "FIRST_PAUSE", 0.001)
     return attempts
 
 
-def test_a_disk_that_hiccups_is_tried_three_times_again(tmp_path, monkeypatch):
-    said = []
-    checkpoints = Checkpoints(tmp_path, say=said.append)
+def test_a_transient_disk_error_is_retried_three_times(tmp_path, monkeypatch):
+    messages = []
+    checkpoints = Checkpoints(tmp_path, say=messages.append)
     attempts = failing(checkpoints, monkeypatch, 3, OSError(errno.EIO, "Input/output error"))
     checkpoints.save(state(2), {})
     checkpoints.wait()
-    assert (checkpoints.steps(), len(attempts), len(said)) == ([2], 4, 3)
-    assert "Input/output error" in said[0]
+    assert (checkpoints.steps(), len(attempts), len(messages)) == ([2], 4, 3)
+    assert "Input/output error" in messages[0]
     attempts = failing(checkpoints, monkeypatch, 4, OSError(errno.EIO, "Input/output error"))
     checkpoints.save(state(3), {})
     with pytest.raises(SaveFailed, match=r"cannot be written: OSError.*intact: 2$"):
@@ -183,7 +185,7 @@ def poll(checkpoints):
         ValueError("RESOURCE_EXHAUSTED: Error writing: No space left on device"),
     ],
 )
-def test_a_full_disk_is_told_at_once_with_path_and_bytes(saved, monkeypatch, error):
+def test_a_full_disk_is_reported_at_once_with_path_and_bytes(saved, monkeypatch, error):
     checkpoints = Checkpoints(saved)
     attempts = failing(checkpoints, monkeypatch, 9, error)
     checkpoints.save(state(8), {})
@@ -194,7 +196,7 @@ def test_a_full_disk_is_told_at_once_with_path_and_bytes(saved, monkeypatch, err
     assert same(newest(saved)[0][0], state(6))
 
 
-def test_room_for_two_checkpoints_is_asked_for_before_the_first_step(tmp_path, monkeypatch):
+def test_space_for_two_checkpoints_is_required_before_the_first_step(tmp_path, monkeypatch):
     size = disk.size_of(state(0))
     assert size == 4 * (64 * 128 + 5 + 128 + 3 + 2)
     monkeypatch.setattr(disk, "free", lambda folder: 2 * size)

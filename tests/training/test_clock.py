@@ -39,7 +39,7 @@ def test_every_second_belongs_to_the_innermost_kind(at, tmp_path):
     assert sum(clock.seconds().values()) == 13
 
 
-def test_it_is_written_now_and_then_and_not_at_every_step(at, tmp_path):
+def test_the_clock_is_written_now_and_then_and_not_at_every_step(at, tmp_path):
     clock = Clock(tmp_path, every=10)
     for number in range(1, 15):
         at(number)
@@ -48,7 +48,7 @@ def test_it_is_written_now_and_then_and_not_at_every_step(at, tmp_path):
     assert json.loads(clock.file.read_text())["sessions"][0]["to"] == 11
 
 
-def test_steps_that_are_made_again_were_lost(at, tmp_path):
+def test_repeated_steps_count_as_lost(at, tmp_path):
     first = Clock(tmp_path)
     with first("steps"):
         at(100)
@@ -59,19 +59,19 @@ def test_steps_that_are_made_again_were_lost(at, tmp_path):
     with second("steps"):
         at(130)
     second.step(55)
-    found = second.save()
-    assert found["seconds"] == {"other": 0, "steps": 110, "lost": 20}
-    assert found["total"] == 130
-    assert found["goodput"] == pytest.approx(110 / 130)
+    times = second.save()
+    assert times["seconds"] == {"other": 0, "steps": 110, "lost": 20}
+    assert times["total"] == 130
+    assert times["goodput"] == pytest.approx(110 / 130)
     third = Clock(tmp_path)  # the control: it goes on where the second ended
     third.resume(55)
     assert third.summary()["seconds"]["lost"] == 20
 
 
-def test_a_step_is_lost_once_in_each_process_that_made_it():
+def test_a_step_is_lost_once_in_each_process_that_computed_it():
     session = lambda first, last: {"from": first, "to": last, "seconds": {"steps": last - first}}
-    found = summarise([session(0, 10), session(8, 12), session(5, 20)])
-    assert found["seconds"] == {"steps": 20, "lost": 2 + 3 + 4}
+    times = summarise([session(0, 10), session(8, 12), session(5, 20)])
+    assert times["seconds"] == {"steps": 20, "lost": 2 + 3 + 4}
     assert summarise([]) == {"goodput": 0.0, "total": 0, "seconds": {}, "sessions": []}
 
 
@@ -84,7 +84,7 @@ def test_the_clock_costs_microseconds(tmp_path):
     assert (time.perf_counter() - began) / 1000 < 1e-4  # measured: 1 microsecond
 
 
-def test_run_json_tells_what_was_run_and_how_it_ended(tmp_path):
+def test_run_json_records_command_and_outcome(tmp_path):
     about = {"model_type": "gpt2", "parameters": 120_576, "steps": 10, "data": {"origin": "x"}}
     run = start_run(tmp_path, "pretrain nano.py", about=about)
     assert read_run(tmp_path) == run
@@ -102,7 +102,7 @@ def test_run_json_tells_what_was_run_and_how_it_ended(tmp_path):
     assert end_run(tmp_path, "failed", 7, "the loss is nan")["why"] == "the loss is nan"
 
 
-def test_a_broken_run_json_stops_nobody(tmp_path):
+def test_a_broken_run_json_is_no_error(tmp_path):
     (tmp_path / "run.json").write_text('{"state": "runn')
     assert read_run(tmp_path) == {}
     assert start_run(tmp_path, "again")["resumed"] == 0
@@ -110,11 +110,11 @@ def test_a_broken_run_json_stops_nobody(tmp_path):
 
 def test_the_commit_is_that_of_the_working_directory(tmp_path):
     assert git(tmp_path) is None
-    made = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run([*made, "init", "-q"], check=True)
+    git_command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git_command, "init", "-q"], check=True)
     (tmp_path / "a").write_text("1")
-    subprocess.run([*made, "add", "a"], check=True)
-    subprocess.run([*made, "commit", "-qm", "one"], check=True)
+    subprocess.run([*git_command, "add", "a"], check=True)
+    subprocess.run([*git_command, "commit", "-qm", "one"], check=True)
     clean = git(tmp_path)
     assert len(clean["commit"]) == 40
     assert not clean["changed"]

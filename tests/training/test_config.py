@@ -34,7 +34,7 @@ def test_a_config_is_the_same_after_json():
         assert configs.from_dict(json.loads(text)) == config
 
 
-def test_unknown_keys_are_all_told_with_the_nearest():
+def test_unknown_keys_are_all_reported_with_the_nearest_name():
     with pytest.raises(ValueError, match="unknown key") as caught:
         configs.from_dict({"stepz": 3, "data": {"batchs": 4}, "mesh": []})
     message = str(caught.value)

@@ -45,13 +45,13 @@ def two(tmp_path):
 
 def equal_or_refused(folder):
     """ "equal" or "refused" of what is read after damage; an assertion fails where it is silent."""
-    (found, meta), said, _ = newest(folder)
+    (restored, meta), messages, _ = newest(folder)
     if meta["step"] == 6:
-        assert same(found, state(6))
+        assert same(restored, state(6))
         assert meta["note"] == 6
         return "equal"
-    assert same(found, state(4))
-    assert len(said) == 1
+    assert same(restored, state(4))
+    assert len(messages) == 1
     return "refused"
 
 
@@ -90,16 +90,16 @@ def test_no_file_can_be_lost_silently(two, kind):
     assert "refused" in outcomes
 
 
-def test_the_record_itself_cannot_be_changed(saved):
+def test_a_changed_metadata_file_is_detected(saved):
     file = saved / "6" / "meta" / "metadata"
     record = json.loads(file.read_text())
     file.write_text(json.dumps({**record, "note": 7}))
-    found, said, _ = newest(saved)
-    assert found[1]["step"] == 4
-    assert "meta/metadata changed on disk" in said[0]
+    restored, messages, _ = newest(saved)
+    assert restored[1]["step"] == 4
+    assert "meta/metadata changed on disk" in messages[0]
 
 
-def test_a_damaged_step_is_kept_aside_to_be_looked_at(saved):
+def test_a_damaged_step_is_moved_aside_for_inspection(saved):
     damage(saved, 6)
     newest(saved)
     assert (saved / "6.damaged").is_dir()
@@ -146,8 +146,8 @@ def test_the_first_format_is_read_and_a_later_one_is_refused_by_name(saved):
     meta = {"format": 1, "step": 8, "checksums": sums}
     what = ocp.args.Composite(state=ocp.args.StandardSave(old), meta=ocp.args.JsonSave(meta))
     checkpoints._handler.save(saved / "8", args=what)
-    (found, meta), said, _ = newest(saved)
-    assert (same(found, state(6)), meta["format"], said) == (True, 1, [])
+    (restored, meta), messages, _ = newest(saved)
+    assert (same(restored, state(6)), meta["format"], messages) == (True, 1, [])
     shutil.rmtree(saved / "8")
 
     def later(record):
@@ -163,7 +163,7 @@ def test_the_first_format_is_read_and_a_later_one_is_refused_by_name(saved):
     assert (saved / "4").exists()
 
 
-def test_another_model_is_told_by_its_leaves_and_is_not_called_damage(saved):
+def test_a_different_model_is_reported_by_its_leaves_and_not_as_damage(saved):
     like = dataclasses.replace(state(0), params={"w": jnp.zeros((64, 127)), "c": jnp.zeros(5)})
     with pytest.raises(ValueError, match="of another model") as caught:
         Checkpoints(saved).newest(like, strict=False, say=print)
@@ -225,9 +225,13 @@ def test_the_command_prints_a_verdict_on_every_leaf_and_its_status_says_it(saved
     damage(run / "checkpoints", 6)
     with pytest.raises(ValueError, match="step 6 is damaged"):
         cli.run(["check-checkpoint", str(run), "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert found["4"]["params.w"]["verdict"] == "ok"
-    assert found["6"]["params.w"] == {"shape": [64, 128], "dtype": "float32", "verdict": "changed"}
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["4"]["params.w"]["verdict"] == "ok"
+    assert printed["6"]["params.w"] == {
+        "shape": [64, 128],
+        "dtype": "float32",
+        "verdict": "changed",
+    }
     assert cli.run(["check-checkpoint", str(run / "checkpoints" / "4")]) == 0
     with pytest.raises(ValueError, match="does not exist"):
         cli.run(["check-checkpoint", str(run / "nothing")])

@@ -24,14 +24,14 @@ def abstract(config, head, **execution):
 
 def test_gpt2_124m_by_hand():
     T, D, L, V = 1024, 768, 12, 50257
-    found = flops_per_row(abstract(tj.GPT2Config(), "causal_lm"), T)
-    assert found.projections == L * 2 * 12 * D**2 * T  # 4 of attention, 8 of the MLP
-    assert found.attention == L * 2 * 2 * D * T * (T + 1) / 2
-    assert found.unembedding == 2 * V * D * T
-    assert found.others == 0
-    assert found.training == pytest.approx(8.17e11, rel=1e-2)
+    flops = flops_per_row(abstract(tj.GPT2Config(), "causal_lm"), T)
+    assert flops.projections == L * 2 * 12 * D**2 * T  # 4 of attention, 8 of the MLP
+    assert flops.attention == L * 2 * 2 * D * T * (T + 1) / 2
+    assert flops.unembedding == 2 * V * D * T
+    assert flops.others == 0
+    assert flops.training == pytest.approx(8.17e11, rel=1e-2)
     # Kaplan et al. 2020, 2.1: 6 N a token for N parameters outside of tables, without attention
-    assert 3 * found.projections / T == pytest.approx(6 * 85e6, rel=1e-2)
+    assert 3 * flops.projections / T == pytest.approx(6 * 85e6, rel=1e-2)
 
 
 def test_bert_base_and_t5_base_by_hand():
@@ -42,11 +42,11 @@ def test_bert_base_and_t5_base_by_hand():
     assert (bert.unembedding, bert.others) == (2 * V * D * T, 2 * D**2 * T)
     S, T, H, F = 512, 114, 768, 3072
     t5 = tj.T5Config(d_model=768, d_kv=64, d_ff=F, num_layers=12, num_heads=12)
-    found = flops_per_row(abstract(t5, "seq2seq_lm"), S, T)
+    flops = flops_per_row(abstract(t5, "seq2seq_lm"), S, T)
     encoder = 12 * (8 * D * H + 4 * D * F) * S
     decoder = 12 * ((8 * D * H + 4 * D * F + 4 * D * H) * T + 4 * D * H * S)
-    assert found.projections == encoder + decoder
-    assert found.attention == 12 * 4 * H * (S * S + T * (T + 1) / 2 + T * S)
+    assert flops.projections == encoder + decoder
+    assert flops.attention == 12 * 4 * H * (S * S + T * (T + 1) / 2 + T * S)
 
 
 def test_edges_are_those_of_the_mask():

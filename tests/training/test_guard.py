@@ -12,16 +12,16 @@ from transformers_jax.objectives.losses import objective
 IDS = np.arange(4 * 12, dtype=np.int32).reshape(4, 12) * 7 % 37
 
 
-def taken(model, optimizer, batch=None, asked=tj.causal_lm, **options):
+def one_step(model, optimizer, batch=None, loss_function=tj.causal_lm, **options):
     """(parameters and optimizer before, after, metrics) of a step."""
-    step = tj.make_step(model, asked, optimizer, **options)
+    step = tj.make_step(model, loss_function, optimizer, **options)
     state = tj.init_state(model, optimizer, jax.random.key(0))
     before = [np.asarray(x) for x in jax.tree.leaves((state.params, state.opt))]
     state, metrics = step(state, {"input_ids": IDS} if batch is None else batch)
     return before, [np.asarray(x) for x in jax.tree.leaves((state.params, state.opt))], metrics
 
 
-def kept(before, after):
+def unchanged(before, after):
     return all(a.tobytes() == b.tobytes() for a, b in zip(before, after, strict=True))
 
 
@@ -33,26 +33,26 @@ def half(model):
 
 
 def test_a_learning_rate_that_is_no_number_writes_nothing(model):
-    before, after, metrics = taken(model, optax.sgd(float("nan")))
-    assert kept(before, after)
+    before, after, metrics = one_step(model, optax.sgd(float("nan")))
+    assert unchanged(before, after)
     assert not metrics["finite"]
     assert int(metrics["first_nonfinite"]) == 0
     assert np.isfinite(metrics["gradient_norm"])
-    before, after, metrics = taken(model, optax.sgd(1e-3))  # the control
+    before, after, metrics = one_step(model, optax.sgd(1e-3))  # the control
     assert metrics["finite"]
-    assert not kept(before, after)
+    assert not unchanged(before, after)
 
 
 def test_adam_in_float16_writes_nothing_that_is_not_finite(half):
-    before, after, metrics = taken(half, optax.adam(1e-3))  # eps of 1e-8 is zero in float16
-    assert kept(before, after)
+    before, after, metrics = one_step(half, optax.adam(1e-3))  # eps of 1e-8 is zero in float16
+    assert unchanged(before, after)
     assert not metrics["finite"]
 
 
-def test_a_second_moment_that_overflows_is_seen_where_parameters_stay_finite(half):
+def test_an_overflowing_second_moment_is_detected_where_parameters_stay_finite(half):
     loud = optax.chain(optax.scale(1e5), optax.scale_by_rms(eps=1e-3), optax.scale(-1e-4))
-    before, after, metrics = taken(half, loud, on_nonfinite="skip")
-    assert kept(before, after)
+    before, after, metrics = one_step(half, loud, on_nonfinite="skip")
+    assert unchanged(before, after)
     assert not metrics["finite"]
     assert int(metrics["skipped"]) == 1
 
@@ -69,7 +69,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizers_that_ask_for_more_are_given_it(name):
+def test_optimizers_that_need_value_gradient_and_loss_function_get_them(name):
     """The value, the gradient and the function of the loss, over micro-batches as well."""
     x, y = np.arange(8, dtype=np.float32), 2 * np.arange(8, dtype=np.float32) + 1
 
@@ -79,7 +79,7 @@ def test_optimizers_that_ask_for_more_are_given_it(name):
 
     line = lambda params, x: params["slope"] * x + params["offset"]
     optimizer = OPTIMIZERS[name]
-    found = []
+    losses = []
     for accumulate in (1, 2):
         step = tj.make_step(line, squares, optimizer, accumulate=accumulate, clip=None)
         values = {"slope": jnp.zeros(()), "offset": jnp.zeros(())}
@@ -90,8 +90,8 @@ def test_optimizers_that_ask_for_more_are_given_it(name):
         assert first["finite"]
         assert second["finite"]
         assert second["loss"] < first["loss"]
-        found.append([float(first["loss"]), float(second["loss"])])
-    np.testing.assert_allclose(*found, rtol=1e-5)
+        losses.append([float(first["loss"]), float(second["loss"])])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 WRONG = {
@@ -105,62 +105,62 @@ WRONG = {
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("kind", WRONG)
-def test_an_objective_that_returns_something_else_is_told_the_contract(model, kind, accumulate):
+def test_an_error_about_an_objective_names_the_expected_return_value(model, kind, accumulate):
     def mine(model, batch, key):
         return WRONG[kind](tj.causal_lm(model, batch, key)[0])
 
     with pytest.raises(
         TypeError, match=r"the objective mine returned .*expected \(loss, metrics\)"
     ):
-        taken(model, optax.sgd(0.1), asked=mine, accumulate=accumulate)
+        one_step(model, optax.sgd(0.1), loss_function=mine, accumulate=accumulate)
 
 
-def test_the_advice_for_an_objective_is_a_right_one(model):
+def test_the_advice_for_an_objective_works(model):
     def mine(model, batch, key):
         total, count = tj.causal_lm(model, batch, key)[1]["loss"]
         return total / count, {"loss": (total, count)}
 
-    _, after, metrics = taken(model, optax.sgd(0.1), asked=mine, accumulate=2)
-    _, expected, _ = taken(model, optax.sgd(0.1))
+    _, after, metrics = one_step(model, optax.sgd(0.1), loss_function=mine, accumulate=2)
+    _, expected, _ = one_step(model, optax.sgd(0.1))
     assert metrics["finite"]
     for a, b in zip(after, expected, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_a_batch_is_looked_at_before_it_is_sent_off(model):
+def test_a_batch_is_checked_before_it_is_sent_to_the_devices(model):
     labels = IDS.copy()
     labels[1, 4] = 37
     wrong = {"input_ids": IDS, "labels": labels}
-    for asked in (tj.causal_lm, objective("causal_lm"), tj.supervised):
+    for loss_function in (tj.causal_lm, objective("causal_lm"), tj.supervised):
         with pytest.raises(ValueError, match=r"labels\[1, [34]\] is 37; expected -100"):
-            taken(model, optax.sgd(0.1), wrong, asked)
+            one_step(model, optax.sgd(0.1), wrong, loss_function)
     with pytest.raises(ValueError, match=r"input_ids\[1, 4\] is 37, outside the vocabulary"):
-        taken(model, optax.sgd(0.1), {"input_ids": labels})
+        one_step(model, optax.sgd(0.1), {"input_ids": labels})
     # what is on a device is not read: such a label is no number, and the step says so
     on_device = jax.tree.map(jnp.asarray, wrong)
-    before, after, metrics = taken(model, optax.sgd(0.1), on_device, on_nonfinite="skip")
-    assert kept(before, after)
+    before, after, metrics = one_step(model, optax.sgd(0.1), on_device, on_nonfinite="skip")
+    assert unchanged(before, after)
     assert not metrics["finite"]
     assert int(metrics["skipped"]) == 1
 
 
 def test_rows_may_be_one_longer_than_the_positions(model):
     ids = np.arange(17, dtype=np.int32)[None]
-    assert taken(model, optax.sgd(0.1), {"input_ids": ids})[2]["finite"]
+    assert one_step(model, optax.sgd(0.1), {"input_ids": ids})[2]["finite"]
     with pytest.raises(ValueError, match="17 tokens, but the model has 16 positions"):
-        taken(model, optax.sgd(0.1), {"input_ids": np.arange(18, dtype=np.int32)[None]})
+        one_step(model, optax.sgd(0.1), {"input_ids": np.arange(18, dtype=np.int32)[None]})
 
 
 def test_what_has_one_row_for_all_is_in_every_micro_batch(model):
-    places = {"position": np.arange(12, dtype=np.int32)[None]}
-    batch = {"input_ids": IDS, "tags": places}
-    _, after, _ = taken(model, optax.sgd(0.1), batch, accumulate=2)
-    _, expected, _ = taken(model, optax.sgd(0.1))
+    tags = {"position": np.arange(12, dtype=np.int32)[None]}
+    batch = {"input_ids": IDS, "tags": tags}
+    _, after, _ = one_step(model, optax.sgd(0.1), batch, accumulate=2)
+    _, expected, _ = one_step(model, optax.sgd(0.1))
     for a, b in zip(after, expected, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     wrong = {"input_ids": jnp.asarray(IDS), "labels": jnp.asarray(IDS[:2])}
     with pytest.raises(ValueError, match=r"labels has shape \(2, 11\), but .* has \(4, 11\)"):
-        taken(model, optax.sgd(0.1), wrong, accumulate=2)
+        one_step(model, optax.sgd(0.1), wrong, accumulate=2)
 
 
 @pytest.mark.parametrize("accumulate", [2, 4])

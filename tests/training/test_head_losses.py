@@ -5,7 +5,7 @@ import numpy as np
 from transformers_jax.objectives import causal_lm, supervised
 
 
-def test_the_causal_loss_is_the_one_that_the_head_computes(model):
+def test_the_causal_loss_is_that_of_the_head(model):
     ids = np.arange(22).reshape(2, 11) % 37
     loss, metrics = causal_lm(model, {"input_ids": ids}, None)
     total, weight = metrics["loss"]
@@ -14,14 +14,14 @@ def test_the_causal_loss_is_the_one_that_the_head_computes(model):
     np.testing.assert_allclose(total / weight, loss, rtol=1e-6)
 
 
-def test_answers_that_are_not_asked_for_do_not_count(model):
+def test_ignored_labels_do_not_count(model):
     ids = np.arange(22).reshape(2, 11) % 37
     labels = np.where(np.arange(2)[:, None] == 0, ids, -100)
     loss, metrics = causal_lm(model, {"input_ids": ids, "labels": labels}, None)
-    alone, _ = causal_lm(model, {"input_ids": ids[:1]}, None)
+    single, _ = causal_lm(model, {"input_ids": ids[:1]}, None)
     both, _ = causal_lm(model, {"input_ids": ids}, None)
     assert float(metrics["loss"][1]) == 10
-    np.testing.assert_allclose(loss, alone, rtol=1e-5)
+    np.testing.assert_allclose(loss, single, rtol=1e-5)
     assert abs(float(loss - both)) > 1e-5
 
 

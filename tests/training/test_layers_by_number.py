@@ -36,7 +36,7 @@ MODELS = {
     "t5": lambda: (tj.T5Config(**T5, num_heads=2), "seq2seq_lm"),
 }
 FREEZE = ("embed.*", "*.layers.0.*", "*.layers.1.self.query")
-ASKED = dict(
+SETTINGS = dict(
     freeze=FREEZE,
     decay=(("*.layers.1.*", 0.5),),
     rates=(("*.layers.[12].*", 0.25),),
@@ -90,8 +90,8 @@ PAIRS += [("muon", "bert"), ("lion", "t5"), ("adafactor", "t5"), ("schedule_free
 
 @pytest.mark.parametrize(("name", "family"), PAIRS)
 def test_a_stacked_model_is_trained_as_a_list_of_layers_is(name, family):
-    asked = dict(ASKED, layer_decay=1.0) if family == "albert" else ASKED
-    start, whole, parts = both(dataclasses.replace(RECORDS[name], **asked), family)
+    settings = dict(SETTINGS, layer_decay=1.0) if family == "albert" else SETTINGS
+    start, whole, parts = both(dataclasses.replace(RECORDS[name], **settings), family)
     for ours, theirs in zip(whole, parts):
         for path in theirs:
             np.testing.assert_allclose(ours[path], theirs[path], rtol=2e-5, atol=2e-6, err_msg=path)
@@ -123,26 +123,26 @@ def test_a_step_moves_and_measures_only_the_layers_that_are_trained():
     stacked = tj.from_config(config, head="masked_lm", key=jax.random.key(0))
     record = AdamW(peak=1e-2, schedule=Constant(0), freeze=("embed.*", "*.layers.[01].*"))
     batch = {"input_ids": np.arange(10).reshape(2, 5), "labels": np.arange(10).reshape(2, 5)}
-    found = []
+    results = []
     for model in (stacked, stacked.with_layers("list")):
         optimizer = record.build(axes(model), 20)
         step = tj.make_step(model, tj.supervised, optimizer)
         state, metrics = step(tj.init_state(model, optimizer, jax.random.key(1)), batch)
         flat = flatten(state.params)
-        found.append((listed(stacked, flat) if model is stacked else flat, metrics))
-    (ours, metrics), (theirs, listed_metrics) = found
+        results.append((listed(stacked, flat) if model is stacked else flat, metrics))
+    (ours, metrics), (theirs, listed_metrics) = results
     start = listed(stacked, flatten(params(stacked)))
     moved = {path for path in start if bits(ours[path]) != bits(start[path])}
     assert {path.split(".")[2] for path in moved if "blocks" in path} == {"2"}
     assert {path for path in start if bits(theirs[path]) != bits(start[path])} == moved
-    norms = [float(found["gradient_norm"]) for found in (metrics, listed_metrics)]
+    norms = [float(values["gradient_norm"]) for values in (metrics, listed_metrics)]
     assert norms[0] == pytest.approx(norms[1], rel=1e-4)
     for path in moved:
         np.testing.assert_allclose(ours[path], theirs[path], rtol=1e-3, atol=1e-5, err_msg=path)
 
 
 @pytest.mark.parametrize(
-    ("family", "asked", "told"),
+    ("family", "settings", "message"),
     [
         ("bert", dict(freeze=("*.blocks.0.*",)), r"named by number: '\*\.layers\.0\.\*'"),
         ("bert", dict(rates=(("*.blocks.*.ffn.*", 1.0),)), r"'\*\.layers\.\*\.ffn\.\*'"),
@@ -156,13 +156,15 @@ def test_a_step_moves_and_measures_only_the_layers_that_are_trained():
         ("albert", dict(layer_decay=0.9), "share their parameters"),
     ],
 )
-def test_a_pattern_that_means_something_else_than_it_looks_like_is_refused(family, asked, told):
+def test_a_pattern_that_means_something_else_than_it_looks_like_is_refused(
+    family, settings, message
+):
     for model in models(family):
-        with pytest.raises(ValueError, match=told):
-            AdamW(**asked).build(axes(model), 10)
+        with pytest.raises(ValueError, match=message):
+            AdamW(**settings).build(axes(model), 10)
 
 
-def test_what_the_messages_say_to_type_works():
+def test_the_advice_of_the_messages_works():
     for model in models("bert"):
         for pattern in ("*.layers.0.*", "*.layers.*", "*.layers.*.ffn.*"):
             assert AdamW(freeze=(pattern,)).build(axes(model), 10).frozen is not None
@@ -189,13 +191,13 @@ ZOO = [pair for pair in ZOO if pair[0] != "albert" and pair[1] in CONFIGS[pair[0
 
 
 @pytest.mark.parametrize(("family", "head"), ZOO)
-def test_only_what_lies_behind_a_stack_has_the_whole_rate(family, head):
+def test_only_parameters_above_a_stack_have_the_full_rate(family, head):
     known = known_of(Plan(CONFIGS[family](), head).build())
     for path, leaf in known.items():
         assert (leaf.rate == 1.0) == bool(WHOLE.match(path)), (path, leaf.rate)
 
 
-def test_embeddings_and_tables_of_positions_lie_below_the_stack_that_reads_them():
+def test_embeddings_and_position_tables_are_below_the_stack_that_reads_them():
     bart = known_of(Plan(CONFIGS["bart"](), "seq2seq_lm").build())  # 2 layers read 3 that write
     assert bart["embed.position"].rate == 0.5**3
     assert bart["decoder_embed.position"].rate == 0.5**4

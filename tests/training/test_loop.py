@@ -38,26 +38,26 @@ def records(tmp_path):
     return file
 
 
-def test_a_pass_shows_every_record_once(quiet, records, tmp_path, capsys):
-    held = tmp_path / "held.jsonl"
-    held.write_text(json.dumps({"text": "record 999: held out"}) + "\n")
+def test_an_epoch_contains_every_record_once(quiet, records, tmp_path, capsys):
+    held_out = tmp_path / "held.jsonl"
+    held_out.write_text(json.dumps({"text": "record 999: held out"}) + "\n")
     config = data(
-        quiet, path=str(records), eval_path=str(held), rows="padded", length=24, batch=8
+        quiet, path=str(records), eval_path=str(held_out), rows="padded", length=24, batch=8
     ).replace(epochs=1)
     assert fit(config).exit_code == 0
-    found = lines(config)
-    assert len(found) == 13
-    assert found[-1]["epoch"] == 1
-    said = capsys.readouterr().out
-    assert "1 passes are 103 rows, 13 steps; the last batch is filled with 1 empty rows" in said
+    metric_lines = lines(config)
+    assert len(metric_lines) == 13
+    assert metric_lines[-1]["epoch"] == 1
+    output = capsys.readouterr().out
+    assert "1 passes are 103 rows, 13 steps; the last batch is filled with 1 empty rows" in output
     assert json.loads((Path(config.out) / "config.json").read_text())["steps"] == 13
 
 
 def test_batches_and_rows_grow_in_stages(quiet):
     config = quiet.replace(batch_warmup=((2, 2),), length_warmup=((1, 4),), steps=3)
     run = fit(config)
-    seen = np.diff([0, *(line["tokens"] for line in run.metrics)]).tolist()
-    assert seen == [2 * 16, 2 * 16, 4 * 16]  # the first two rows are cut into eight of 4
+    token_counts = np.diff([0, *(line["tokens"] for line in run.metrics)]).tolist()
+    assert token_counts == [2 * 16, 2 * 16, 4 * 16]  # the first two rows are cut into eight of 4
     assert int(fit(config).state.step) == 3  # nothing is left to do
 
 
@@ -73,18 +73,20 @@ def test_a_run_ends_when_evaluations_do_not_improve(quiet, capsys):
     assert len(again.metrics) == len(run.metrics)
 
 
-def test_the_best_checkpoint_is_kept_and_exported(quiet, monkeypatch):
+def test_the_best_checkpoint_is_retained_and_exported(quiet, monkeypatch):
     """With evaluations that say which one is the best."""
     from transformers_jax.training import loop
 
-    said = iter([3.0, 2.0, 4.0, 5.0, 6.0, 7.0, 3.0, 2.0])
-    monkeypatch.setattr(loop, "evaluator", lambda run: lambda *arguments: {"eval_loss": next(said)})
+    losses = iter([3.0, 2.0, 4.0, 5.0, 6.0, 7.0, 3.0, 2.0])
+    monkeypatch.setattr(
+        loop, "evaluator", lambda run: lambda *arguments: {"eval_loss": next(losses)}
+    )
     evaluation = dataclasses.replace(quiet.evaluation, every=1)
     config = quiet.replace(evaluation=evaluation, steps=6, save_every=1, keep=2, keep_best=True)
     run = fit(config)
     assert int(run.state.step) == 2
-    kept = (Path(config.out) / "checkpoints").iterdir()
-    assert sorted(int(p.name) for p in kept) == [2, 5, 6]
+    folders = (Path(config.out) / "checkpoints").iterdir()
+    assert sorted(int(p.name) for p in folders) == [2, 5, 6]
     again = fit(config.replace(keep_best=False, steps=2, out=config.out + "-2"))
     same = jax.tree.map(np.array_equal, run.state.params, again.state.params)
     assert all(jax.tree.leaves(same))
@@ -99,7 +101,7 @@ def test_further_sets_are_evaluated_by_name(quiet, text_file, tmp_path):
     assert last["bits_per_byte/other"] == pytest.approx(last["eval_loss/other"] / np.log(2))
 
 
-def test_a_number_that_is_none_ends_the_run_before_the_update(quiet):
+def test_a_nonfinite_loss_ends_the_run_before_the_update(quiet):
     config = quiet.replace(debug=dataclasses.replace(quiet.debug, nan_at=3), save_every=1)
     with pytest.raises(FloatingPointError, match="step 3 is nan, first in the gradient of"):
         fit(config)
@@ -117,7 +119,7 @@ def test_a_step_may_be_skipped(quiet, capsys):
     assert np.isfinite(run.metrics[-1]["eval_loss"])
 
 
-def test_samples_are_drawn_on_the_way(quiet):
+def test_samples_are_generated_during_training(quiet):
     sample = dataclasses.replace(quiet.sample, count=1, tokens=4, every=2)
     config = quiet.replace(sample=sample)
     fit(config)

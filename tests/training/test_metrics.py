@@ -52,7 +52,7 @@ def test_numbers_are_written_short(shown, text):
     assert shown == text
 
 
-def test_names_that_nobody_foresaw_are_shown_too():
+def test_unknown_metrics_are_shown_too():
     shown = dict(figures(line(1, eval_loss=2.0, accuracy=0.25, router_entropy=1.5, mfu=0.381)))
     assert shown["accuracy"] == "25.0%"
     assert shown["router entropy"] == "1.5"
@@ -80,7 +80,7 @@ def test_speed_and_waiting_are_of_the_last_steps(monkeypatch):
     assert speed.tick(0.0, 100) == {}
 
 
-def test_memory_is_what_the_process_holds_where_the_backend_is_silent():
+def test_memory_is_that_of_the_process_where_the_backend_reports_none():
     before = memory()
     ballast = b"x" * (64 << 20)
     assert 2**20 < before < memory()
@@ -90,7 +90,7 @@ def test_memory_is_what_the_process_holds_where_the_backend_is_silent():
 # ---------------------------------------------------------------- reading back
 
 
-def test_the_last_lines_are_found_from_the_end(tmp_path):
+def test_the_last_lines_are_read_from_the_end(tmp_path):
     file = tmp_path / "metrics.jsonl"
     assert newest(file) == ({}, {})
     lines = [
@@ -148,7 +148,7 @@ class Fake(types.ModuleType):
 
 
 @pytest.mark.parametrize("name", ["wandb", "trackio"])
-def test_a_service_goes_on_in_the_same_run(name, tmp_path, monkeypatch):
+def test_a_tracking_service_resumes_the_same_run(name, tmp_path, monkeypatch):
     fake = Fake()
     monkeypatch.setitem(sys.modules, name, fake)
     for start in (0, 4):
@@ -185,10 +185,10 @@ def test_an_unknown_tracker_is_refused_with_the_nearest(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["start", "log", "text", "finish"])
-def test_a_tracker_that_fails_is_dropped_and_training_goes_on(method, tmp_path, monkeypatch):
-    fake, said = Fake(), []
+def test_a_tracker_that_fails_is_dropped_and_training_continues(method, tmp_path, monkeypatch):
+    fake, messages = Fake(), []
     monkeypatch.setitem(sys.modules, "trackio", fake)
-    tracker = make_trackers(["trackio", "tensorboard"], tmp_path, 0, 1, said.append)
+    tracker = make_trackers(["trackio", "tensorboard"], tmp_path, 0, 1, messages.append)
     failing = tracker.others[0]
 
     def fail(*arguments):
@@ -200,9 +200,9 @@ def test_a_tracker_that_fails_is_dropped_and_training_goes_on(method, tmp_path, 
     tracker.log(2, line(2))
     tracker.text("sample", 2, "text")
     tracker.finish()
-    assert len(said) == 1
-    assert "WARNING: tracker Trackio failed" in said[0]
-    assert "no route to host" in said[0]
+    assert len(messages) == 1
+    assert "WARNING: tracker Trackio failed" in messages[0]
+    assert "no route to host" in messages[0]
     assert len(read(tmp_path / "metrics.jsonl")) == 2
     assert list(tmp_path.glob("events.out.tfevents.*"))  # the other one went on
 
@@ -222,19 +222,22 @@ def test_tensorboard_reads_what_was_written(tmp_path):
     for step in (1, 2):
         tracker.log(step, line(step, eval_loss=step / 2))
     tracker.finish()
-    data, found = next(tmp_path.glob("events.out.tfevents.*")).read_bytes(), []
+    data, scalars = next(tmp_path.glob("events.out.tfevents.*")).read_bytes(), []
     while data:  # records: length (8 bytes), checksum (4), event, checksum (4)
         size = int.from_bytes(data[:8], "little")
         event, data = Event.FromString(data[12 : 12 + size]), data[16 + size :]
-        found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
-    assert [x for x in found if x[1] == "eval_loss"] == [(1, "eval_loss", 0.5), (2, "eval_loss", 1)]
+        scalars += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+    assert [x for x in scalars if x[1] == "eval_loss"] == [
+        (1, "eval_loss", 0.5),
+        (2, "eval_loss", 1),
+    ]
 
 
 def test_texts_and_truths_are_not_drawn():
     assert numbers(line(1, done=True, why="x", n=3)) == {"loss": 2.5, "learning_rate": 3e-4, "n": 3}
 
 
-def test_keeping_figures_costs_a_step_next_to_nothing(tmp_path):
+def test_metrics_add_almost_no_time_to_a_step(tmp_path):
     """A bound that holds on a busy machine; alone, a step takes 7 microseconds for metrics.jsonl
     and a line that goes to TensorBoard 120 more."""
     tracker, values = make_trackers(["tensorboard"], tmp_path, 0, every=10), line(1, mfu=0.1)
@@ -261,11 +264,11 @@ def test_a_log_has_a_line_every_so_often(capsys):
     screen.saved(10)
     screen.status("compiling")
     screen.close()
-    said = capsys.readouterr().out.splitlines()
-    assert [text.split()[1] for text in said[:-2]] == ["1/10", "4/10", "6/10", "8/10", "10/10"]
-    assert "loss 2.5000  eval loss 2.0000  lr 3.00e-04" in said[2]
-    assert said[-2] == "saving 10 ..."
-    assert said[-1].startswith("saved 10 in 0.")
+    lines = capsys.readouterr().out.splitlines()
+    assert [text.split()[1] for text in lines[:-2]] == ["1/10", "4/10", "6/10", "8/10", "10/10"]
+    assert "loss 2.5000  eval loss 2.0000  lr 3.00e-04" in lines[2]
+    assert lines[-2] == "saving 10 ..."
+    assert lines[-1].startswith("saved 10 in 0.")
 
 
 def test_time_left_goes_by_the_pace_of_the_run_and_not_by_its_first_step():
@@ -299,11 +302,11 @@ def test_the_panel_fits_its_terminal(width):
 
 
 def test_a_curve_of_any_length_is_drawn_in_a_line():
-    drawn = sparkline([float(n) for n in range(100_000)], 16)
-    assert drawn == "".join(sorted(drawn))
-    assert len(drawn) == 16
-    assert drawn[0] == "▁"
-    assert drawn[-1] == "█"
+    curve = sparkline([float(n) for n in range(100_000)], 16)
+    assert curve == "".join(sorted(curve))
+    assert len(curve) == 16
+    assert curve[0] == "▁"
+    assert curve[-1] == "█"
     assert sparkline([1.0, 1.0], 8, ASCII_BLOCKS).isascii()
 
 

@@ -12,12 +12,12 @@ import pytest
 from tests.training.optim_cases import (
     RECORDS,
     STACKED,
-    alone,
-    alone_axes,
     gradients,
     remembered,
     train,
     tree,
+    unstacked,
+    unstacked_axes,
 )
 from transformers_jax.nn.param import axes, flatten, params, unflatten
 from transformers_jax.optim import (
@@ -43,12 +43,12 @@ def test_a_stacked_update_is_that_of_each_layer_by_itself(name):
     every = [gradients(step) for step in (1, 2, 3, 4)]
     stacked = train(RECORDS[name].build(tree(lambda a, s: a), 10), gradients(0), every)
     single = train(
-        RECORDS[name].build(unflatten(alone_axes(alone(gradients(0)))), 10),
-        alone(gradients(0)),
-        [alone(g) for g in every],
+        RECORDS[name].build(unflatten(unstacked_axes(unstacked(gradients(0)))), 10),
+        unstacked(gradients(0)),
+        [unstacked(g) for g in every],
     )
     for ours, theirs in zip(stacked, single):
-        for path, leaf in alone(ours).items():
+        for path, leaf in unstacked(ours).items():
             np.testing.assert_allclose(leaf, theirs[path], rtol=2e-5, atol=2e-6, err_msg=path)
 
 
@@ -64,8 +64,8 @@ def test_optax_on_stacked_leaves_would_be_another_optimizer(name):
     theirs, _ = jax.jit(whole.update)({"w": g}, whole.init({"w": p}), {"w": p})
     record = dataclasses.replace(RECORDS[name], weight_decay=0.0)
     built = record.build({"blocks": {"w": STACKED[query][0]}}, 10).transformation
-    given = {"blocks": {"w": p}}
-    ours, _ = jax.jit(built.update)({"blocks": {"w": g}}, jax.jit(built.init)(given), given)
+    params = {"blocks": {"w": p}}
+    ours, _ = jax.jit(built.update)({"blocks": {"w": g}}, jax.jit(built.init)(params), params)
     assert np.abs(ours["blocks"]["w"] - theirs["w"]).max() > 1e-3
 
 
@@ -132,7 +132,7 @@ def test_muon_trains_all_but_the_matrices_of_blocks_as_adamw_does():
     assert np.abs(muon["stack.blocks.0.ffn.up"] - adam["stack.blocks.0.ffn.up"]).max() > 0.01
 
 
-def test_matrices_are_told_by_the_names_of_their_axes():
+def test_matrices_are_recognised_by_the_names_of_their_axes():
     assert is_matrix(("layers", "embed", "heads", "kv"))
     assert is_matrix(("vocab", "embed"))
     assert is_matrix(("layers", "experts", "embed", "mlp"))
@@ -151,9 +151,9 @@ def test_biases_and_norms_of_a_model_do_not_decay(model):
 
 def test_muon_takes_the_matrices_of_blocks_and_no_others(model):
     built = Muon().build(axes(model), 10).transformation
-    kept = remembered(built, params(model), "nu")
-    assert "stack.blocks.0.self.query" not in kept
-    assert {"embed.table", "stack.blocks.0.self.query_bias", "stack.norm.scale"} <= kept
+    state_paths = remembered(built, params(model), "nu")
+    assert "stack.blocks.0.self.query" not in state_paths
+    assert {"embed.table", "stack.blocks.0.self.query_bias", "stack.norm.scale"} <= state_paths
 
 
 def test_patterns_choose_decay_and_rate_and_the_last_one_counts():
@@ -191,9 +191,9 @@ def test_frozen_parameters_keep_their_bits_and_have_no_state(name):
         for path in ("embed.table", "stack.blocks.0.self.query"):
             assert np.asarray(values[path]).tobytes() == np.asarray(start[path]).tobytes()
         assert np.abs(values["stack.blocks.0.ffn.up"] - start["stack.blocks.0.ffn.up"]).max() > 1e-3
-    kept = remembered(built.transformation, unflatten(start))
-    assert not any(path.startswith("embed.") or path.endswith(".query") for path in kept)
-    assert "stack.blocks.0.ffn.up" in kept
+    state_paths = remembered(built.transformation, unflatten(start))
+    assert not any(path.startswith("embed.") or path.endswith(".query") for path in state_paths)
+    assert "stack.blocks.0.ffn.up" in state_paths
     assert flatten(built.frozen)["embed.table"]
     assert AdamW().build(tree(lambda a, s: a), 10).frozen is None
 
@@ -208,7 +208,7 @@ def test_a_pattern_that_matches_nothing_is_an_error_with_the_nearest_paths():
             AdamW(**{field: value}).build(tree(lambda a, s: a), 10)
 
 
-def test_values_that_cannot_be_are_told_at_once():
+def test_invalid_values_are_reported_at_once():
     with pytest.raises(ValueError, match=r"peak \(0\) must be positive; b1 \(1.0\) must be from"):
         AdamW(peak=0, b1=1.0)
     with pytest.raises(ValueError, match="is an average itself"):
@@ -221,17 +221,17 @@ def test_values_that_cannot_be_are_told_at_once():
 
 def test_the_average_is_that_of_the_parameters_so_far():
     built = AdamW(peak=0.1, schedule=Constant(0), average=0.9).build({"w": ("embed",)}, 10)
-    p, seen = {"w": jnp.ones(3)}, []
+    p, iterates = {"w": jnp.ones(3)}, []
     state = built.transformation.init(p)
     np.testing.assert_array_equal(built.averaged(state, p)["w"], p["w"])
     for n in range(5):
         updates, state = built.transformation.update({"w": jnp.full(3, 0.1 * n)}, state, p)
         p = optax.apply_updates(p, updates)
-        seen.append(np.asarray(p["w"]))
+        iterates.append(np.asarray(p["w"]))
     weights = 0.9 ** np.arange(4, -1, -1)
-    expected = (weights[:, None] * np.array(seen)).sum(0) / weights.sum()
+    expected = (weights[:, None] * np.array(iterates)).sum(0) / weights.sum()
     np.testing.assert_allclose(jax.jit(built.averaged)(state, p)["w"], expected, rtol=1e-6)
-    assert np.abs(expected - seen[-1]).max() > 0.01
+    assert np.abs(expected - iterates[-1]).max() > 0.01
 
 
 def test_schedule_free_is_evaluated_at_the_mean_of_its_iterates():

@@ -19,7 +19,7 @@ from transformers_jax.optim import (
 from transformers_jax.optim.layers import state_axes
 
 
-def test_moments_are_float32_beside_parameters_of_less_precision(model):
+def test_moments_are_float32_for_parameters_of_less_precision(model):
     low = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params(model))
     for record in RECORDS.values():
         built = record.build(axes(model), 10).transformation
@@ -45,18 +45,18 @@ def test_parameters_of_bfloat16_move_as_those_of_float32_do(name):
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_every_array_of_a_state_knows_its_axes_and_counts_have_none(name):
+def test_every_array_of_a_state_has_named_axes_and_counts_have_none(name):
     names, shapes = flatten(tree(lambda a, s: a)), flatten(tree(lambda a, s: s))
     built = RECORDS[name].build(tree(lambda a, s: a), 10).transformation
     state = jax.eval_shape(built.init, unflatten(gradients(0)))
     flat, _ = jax.tree_util.tree_flatten_with_path(state)
-    found = [(leaf, state_axes(path, leaf.shape, names, shapes)) for path, leaf in flat]
-    assert all(len(axes) == leaf.ndim for leaf, axes in found if axes is not None)
-    assert all(np.prod(leaf.shape) <= 6 for leaf, axes in found if axes is None)
-    assert sum(axes is not None for _, axes in found) >= len(names)
+    leaf_axes = [(leaf, state_axes(path, leaf.shape, names, shapes)) for path, leaf in flat]
+    assert all(len(axes) == leaf.ndim for leaf, axes in leaf_axes if axes is not None)
+    assert all(np.prod(leaf.shape) <= 6 for leaf, axes in leaf_axes if axes is None)
+    assert sum(axes is not None for _, axes in leaf_axes) >= len(names)
 
 
-def test_means_over_rows_and_columns_are_named_by_what_they_still_have():
+def test_means_over_rows_and_columns_have_the_names_of_the_remaining_axes():
     path = (jax.tree_util.DictKey("w"), jax.tree_util.GetAttrKey("v_row"))
     names, shapes = {"w": ("layers", "embed", "heads", "kv")}, {"w": (3, 6, 2, 4)}
     expected = {

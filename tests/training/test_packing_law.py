@@ -107,15 +107,15 @@ DIFFERENTIATED = ("causal, learned positions", "masked", "spans")  # others: law
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_together_is_apart(name):
+def test_packed_documents_equal_separate_ones(name):
     model, record = CASES[name]
     model = model() if callable(model) else model
     gradient = name in DIFFERENTIATED
     total, weight, rows, grads = measured(model, record, "packed", gradient=gradient)
-    alone, apart, count, wanted = measured(model, record, "padded", gradient=gradient)
+    separate, separate_weight, count, wanted = measured(model, record, "padded", gradient=gradient)
     assert rows < count == len(LENGTHS)
-    assert weight == apart
-    assert total == pytest.approx(alone, rel=1e-6)
+    assert weight == separate_weight
+    assert total == pytest.approx(separate, rel=1e-6)
     if gradient:
         scale = max(float(np.abs(g).max()) for g in wanted)
         assert max(float(np.abs(a - b).max()) for a, b in zip(grads, wanted)) <= 2e-6 * scale
@@ -125,7 +125,7 @@ def test_together_is_apart(name):
     ("model", "record", "mask"),
     [(DECODER, CausalLM(), CAUSAL & EVERY), (ENCODER, MaskedLM(), EVERY)],
 )
-def test_documents_that_see_each_other_are_not_apart(model, record, mask):
+def test_documents_that_attend_to_each_other_are_not_separate(model, record, mask):
     """The control: a mask that compares documents, and joins them all."""
     total, *_ = measured(model, record, "packed", mask)
     apart, *_ = measured(model, record, "padded")

@@ -36,12 +36,12 @@ def changed(config, **changes):
         ({"target_length": 9}, "CausalLM has one"),
     ],
 )
-def test_settings_of_the_data_that_cannot_be_are_told(small, changes, message):
+def test_invalid_settings_of_the_data_are_reported(small, changes, message):
     with pytest.raises(ValueError, match=message):
         fit(changed(small, **changes))
 
 
-def test_what_the_objective_lacks_is_told(small, tmp_path):
+def test_missing_special_tokens_of_an_objective_are_reported(small, tmp_path):
     ids = tmp_path / "ids.bin"
     ids.write_bytes(bytes([1, 0, 2, 0]) * 2000)
     config = changed(small, path=str(ids), tokenizer="none").replace(objective=MaskedLM())
@@ -49,7 +49,7 @@ def test_what_the_objective_lacks_is_told(small, tmp_path):
         fit(config.replace(model=tj.BertConfig(num_hidden_layers=1, hidden_size=12)))
 
 
-def test_a_model_that_has_no_such_head_is_told(small):
+def test_a_model_without_the_head_of_the_objective_is_reported(small):
     with pytest.raises(ValueError, match="seq2seq_lm"):
         fit(changed(small, length=16).replace(objective=SpanCorruption()))
 

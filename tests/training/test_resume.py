@@ -78,19 +78,19 @@ def whole(config):
 def test_every_checkpoint_leads_to_the_same_bits(config, whole, tmp_path):
     wanted, final = losses(config.out), state_of(whole)
     assert len(set(wanted.values())) == STEPS
-    kept = Checkpoints(Path(config.out) / "checkpoints").steps()
-    assert kept == [3, 6, 9, 12, 14]
-    for step in kept[:-1]:
+    steps = Checkpoints(Path(config.out) / "checkpoints").steps()
+    assert steps == [3, 6, 9, 12, 14]
+    for step in steps[:-1]:
         out = tmp_path / f"from-{step}"
         shutil.copytree(config.out, out)
-        for later in kept[kept.index(step) + 1 :]:
+        for later in steps[steps.index(step) + 1 :]:
             shutil.rmtree(out / "checkpoints" / str(later))
         run = fit(config.replace(out=str(out)))
         assert losses(out) == wanted
         assert state_of(run) == final
 
 
-def test_what_a_checkpoint_forgets_would_show(config, whole, tmp_path):
+def test_an_incomplete_checkpoint_changes_the_losses(config, whole, tmp_path):
     """The control: the same, but for the place in the data."""
     out = tmp_path / "elsewhere"
     shutil.copytree(config.out, out)
@@ -113,7 +113,7 @@ class _Two:
     parts = (None, None)
 
 
-def test_the_place_in_the_data_takes_less_than_a_kilobyte(config, whole):
+def test_the_position_in_the_data_takes_less_than_a_kilobyte(config, whole):
     step = Path(config.out) / "checkpoints"
     meta = Checkpoints(step).meta(14)
     assert len(json.dumps(meta["position"])) < 1000

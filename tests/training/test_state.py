@@ -54,7 +54,7 @@ def test_the_models_own_arrays_outlive_the_steps(model, optimizer, step):
     assert np.abs(leaves(state.params)[0] - before[0]).max() > 0
 
 
-def test_the_metrics_tell_rate_and_gradient(model, optimizer, step):
+def test_the_metrics_include_learning_rate_and_gradient_norm(model, optimizer, step):
     _, metrics = step(new(model, optimizer), {"input_ids": IDS})
     assert float(metrics["learning_rate"]) == pytest.approx(5e-3)
     grads = jax.grad(lambda p: causal_lm(tj.bind(model, p), {"input_ids": IDS}, None)[0])
@@ -75,7 +75,7 @@ def test_micro_batches_make_the_same_step_as_one_batch(model, optimizer, step):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_means_of_means_would_have_been_another_gradient(model):
+def test_a_mean_of_means_gives_another_gradient(model):
     """The control of the test above: unequal weights matter."""
     labels = IDS.copy()
     labels[1, 3:] = -100
@@ -93,12 +93,12 @@ def test_gradients_are_clipped_by_their_global_norm(model, optimizer):
         return float(metrics["gradient_norm"]), np.concatenate(first)
 
     norm, free = moments(None)
-    told, clipped = moments(norm / 2)
-    assert told == pytest.approx(norm)
+    unclipped, clipped = moments(norm / 2)
+    assert unclipped == pytest.approx(norm)
     np.testing.assert_allclose(clipped, free / 2, atol=1e-7)
 
 
-def test_a_loss_that_is_not_finite_leaves_the_state_as_it_was(model, optimizer):
+def test_a_nonfinite_loss_leaves_the_state_unchanged(model, optimizer):
     def spoiled(model, batch, key):
         loss, _ = causal_lm(model, {"input_ids": batch["input_ids"]}, key)
         return loss * batch["factor"][0], {"loss": (loss * batch["factor"][0], jnp.float32(1))}
@@ -115,7 +115,7 @@ def test_a_loss_that_is_not_finite_leaves_the_state_as_it_was(model, optimizer):
 
 
 @pytest.mark.parametrize("on_nonfinite", ["abort", "skip"])
-def test_a_step_that_is_not_finite_changes_no_bit(model, optimizer, on_nonfinite):
+def test_a_nonfinite_step_changes_no_bit(model, optimizer, on_nonfinite):
     step = make_step(model, causal_lm, optimizer, on_nonfinite=on_nonfinite, nan_at=2)
     state, metrics = step(new(model, optimizer), {"input_ids": IDS})
     assert (int(metrics["first_nonfinite"]), int(metrics["skipped"])) == (-1, 0)
@@ -136,7 +136,7 @@ def test_a_step_that_is_not_finite_changes_no_bit(model, optimizer, on_nonfinite
 
 
 @pytest.mark.parametrize("branch", [True, False])
-def test_both_ways_to_leave_an_update_out_are_the_same(branch):
+def test_both_ways_to_skip_an_update_are_the_same(branch):
     old = ({"a": jnp.array([1.0]), "b": jnp.array([-0.0, 1.0])}, {"best": jnp.array(jnp.inf)})
     change = lambda old, factor: ({**old[0], "b": old[0]["b"] * factor}, old[1])
     choose = jax.jit(
@@ -148,11 +148,11 @@ def test_both_ways_to_leave_an_update_out_are_the_same(branch):
         new, good, first = choose(finite, factor, old)
         assert int(first) == expected
         assert bool(good) == (finite and np.isfinite(factor))
-        kept = [a.tobytes() == b.tobytes() for a, b in zip(leaves(new), leaves(old))]
-        assert kept == [True, not good, True]
+        unchanged = [a.tobytes() == b.tobytes() for a, b in zip(leaves(new), leaves(old))]
+        assert unchanged == [True, not good, True]
 
 
-def test_the_first_gradient_that_is_not_finite_is_named():
+def test_the_first_nonfinite_gradient_is_named():
     def apply(params, *, x, key):
         return params["b"] * x + params["a"] + params["c"] * 0
 
@@ -168,7 +168,7 @@ def test_the_first_gradient_that_is_not_finite_is_named():
     assert int(metrics["first_nonfinite"]) == 1  # a has gradient 2, b an infinite one
 
 
-def test_what_is_not_trained_takes_no_part_in_the_norm(model):
+def test_frozen_parameters_do_not_count_in_the_norm(model):
     frozen = AdamW(peak=1e-2, schedule=Constant(0), freeze=("embed.*",)).build(axes(model), 20)
     step = make_step(model, causal_lm, frozen)
     state, metrics = step(init_state(model, frozen, jax.random.key(3)), {"input_ids": IDS})
@@ -220,7 +220,7 @@ def test_a_plain_function_can_be_trained_too():
         make_step(line, squares, built, compute_dtype="bfloat16")
 
 
-def test_a_state_is_shown_in_a_line_whatever_its_leaves_are(model, optimizer, step):
+def test_the_repr_of_a_state_is_one_line_whatever_its_leaves_are(model, optimizer, step):
     state = new(model, optimizer)
     count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     assert repr(state) == f"TrainState(step=0, {count:,} parameters, skipped=0)"
@@ -231,8 +231,8 @@ def test_a_state_is_shown_in_a_line_whatever_its_leaves_are(model, optimizer, st
     assert shown == [without_values]
     step(state, {"input_ids": IDS})  # takes over the memory of the state
     assert repr(state) == without_values.replace("[]", "[] (deleted)")
-    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    places = len(jax.tree.leaves(state.params))
-    name = type(place).__name__
-    shown = repr(jax.tree.map(lambda _: place, state))
-    assert shown == f"TrainState(step={name}, {places} leaves, skipped={name})"
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    leaf_count = len(jax.tree.leaves(state.params))
+    name = type(sharding).__name__
+    shown = repr(jax.tree.map(lambda _: sharding, state))
+    assert shown == f"TrainState(step={name}, {leaf_count} leaves, skipped={name})"

@@ -28,7 +28,7 @@ def left():
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_asks_to_stop_and_gives_the_code(number, code, left):
+def test_a_signal_requests_a_stop_and_sets_the_exit_code(number, code, left):
     with Stop(leave=left.append) as stop:
         assert (stop.by, stop.agreed(), stop.exit_code) == (None, False, 0)
         os.kill(os.getpid(), number)
@@ -37,7 +37,7 @@ def test_a_signal_asks_to_stop_and_gives_the_code(number, code, left):
     assert left == []
 
 
-def test_usr1_asks_to_save_and_not_to_stop(left):
+def test_usr1_requests_a_save_and_not_a_stop(left):
     with Stop(leave=left.append) as stop:
         os.kill(os.getpid(), signal.SIGUSR1)
         assert until(lambda: stop.save)
@@ -67,7 +67,7 @@ def test_handlers_are_put_back():
     assert signal.set_wakeup_fd(-1) == -1
 
 
-def test_a_run_that_does_not_end_is_ended_after_its_grace(left, capfd):
+def test_a_run_that_does_not_end_is_killed_after_its_grace_period(left, capfd):
     with Stop(grace=0.05, leave=left.append) as stop:
         time.sleep(0.1)
         assert left == []  # the control: no signal, no clock
@@ -77,7 +77,7 @@ def test_a_run_that_does_not_end_is_ended_after_its_grace(left, capfd):
     assert "did not end within 0.05 s" in capfd.readouterr().err
 
 
-def test_a_run_that_ends_in_time_is_left_alone(left):
+def test_a_run_that_ends_in_time_is_not_killed(left):
     with Stop(grace=0.2, leave=left.append) as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         assert until(lambda: stop.by is not None)
@@ -85,13 +85,13 @@ def test_a_run_that_ends_in_time_is_left_alone(left):
     assert left == []
 
 
-def test_phases_in_which_nothing_is_lost_have_a_grace_of_their_own(left):
+def test_phases_in_which_nothing_is_lost_have_their_own_grace_period(left):
     with Stop(grace=600, leave=left.append) as stop, stop.short_grace(0.05):
         os.kill(os.getpid(), signal.SIGINT)
         assert until(lambda: left == [130])
 
 
-def test_a_signal_while_the_interpreter_does_not_run_is_heard():
+def test_a_signal_during_a_blocking_native_call_is_handled():
     code = """
         import ctypes
         from transformers_jax.training.stop import Stop
@@ -150,7 +150,7 @@ AGREE = """
 """
 
 
-def test_two_processes_stop_at_the_same_step_though_one_was_asked():
+def test_two_processes_stop_at_the_same_step_when_one_gets_the_signal():
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -166,12 +166,12 @@ def test_two_processes_stop_at_the_same_step_though_one_was_asked():
         for index in range(2)
     ]
     try:
-        said = [process.communicate(timeout=300) for process in both]
+        outputs = [process.communicate(timeout=300) for process in both]
     finally:
         for process in both:
             process.kill()
-    assert [process.returncode for process in both] == [0, 0], said
-    ends = [out.split()[-4:] for out, _ in said]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    ends = [out.split()[-4:] for out, _ in outputs]
     assert ends[0] == ends[1]
     word, step, code, saves = ends[0]
     assert (word, code) == ("stopped", "143")

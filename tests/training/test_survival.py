@@ -18,30 +18,30 @@ STEPS, EVERY, KILLS = 60, 5, 4
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def root(tmp_path_factory):
     return tmp_path_factory.mktemp("survival")
 
 
 @pytest.fixture(scope="module")
-def whole(place):
+def whole(root):
     """A run that nothing happens to."""
-    text = write_text(place / "text.txt")
-    run = Survival(place / "whole", text, STEPS, EVERY, place / "cache")
+    text = write_text(root / "text.txt")
+    run = Survival(root / "whole", text, STEPS, EVERY, root / "cache")
     life = run.live("left alone", leave_alone)
-    assert life.code == 0, life.said
+    assert life.code == 0, life.output
     return run
 
 
 @pytest.fixture(scope="module")
-def run(whole, place):
+def run(whole, root):
     """A run that everything happens to, one thing after another."""
-    made = Survival(place / "run", whole.text, STEPS, EVERY, whole.cache, whole.losses())
-    kill_often(made, KILLS, until=34)
-    made.live("full disk", leave_alone, limit_kilobytes=100)
-    made.live("SIGTERM", save_on_request(made.newest() + 2, signal.SIGTERM))
-    made.live("SIGINT", send(signal.SIGINT, made.newest() + 3))
-    made.live("left alone", leave_alone)
-    return made
+    survival = Survival(root / "run", whole.text, STEPS, EVERY, whole.cache, whole.losses())
+    kill_often(survival, KILLS, until=34)
+    survival.live("full disk", leave_alone, limit_kilobytes=100)
+    survival.live("SIGTERM", save_on_request(survival.newest() + 2, signal.SIGTERM))
+    survival.live("SIGINT", send(signal.SIGINT, survival.newest() + 3))
+    survival.live("left alone", leave_alone)
+    return survival
 
 
 def life(run, how):
@@ -51,13 +51,13 @@ def life(run, how):
 def test_every_restart_continues_from_the_newest_complete_step(run):
     assert [x.how for x in run.lives].count("SIGKILL") == KILLS
     for each in run.lives:
-        assert each.began == each.newest, each.said
+        assert each.began == each.newest, each.output
         if each.how == "SIGKILL":
             assert each.code == -signal.SIGKILL
             assert each.replayed <= 2 * EVERY
 
 
-def test_every_loss_that_was_ever_logged_has_the_bits_of_a_run_left_alone(run, whole):
+def test_every_logged_loss_has_the_bits_of_an_uninterrupted_run(run, whole):
     assert run.wrong == []
     assert run.compared >= STEPS
     assert sorted(whole.losses()) == list(range(1, STEPS + 1))
@@ -73,13 +73,13 @@ def test_the_last_checkpoint_is_equal_leaf_by_leaf(run, whole):
 @pytest.mark.parametrize(("how", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_signal_loses_no_step_and_ends_in_time(run, how, code):
     stopped = life(run, how)
-    assert stopped.code == code, stopped.said
+    assert stopped.code == code, stopped.output
     assert stopped.replayed == 0
     assert stopped.left > stopped.newest
     assert stopped.seconds < 10
 
 
-def test_usr1_has_saved_and_gone_on(run):
+def test_usr1_saves_and_continues(run):
     stopped = life(run, "SIGTERM")
     assert stopped.left >= stopped.newest + 4  # two steps, the save, two more steps, the end
 
@@ -87,8 +87,8 @@ def test_usr1_has_saved_and_gone_on(run):
 def test_a_full_disk_ends_the_run_and_costs_no_complete_step(run):
     full = life(run, "full disk")
     assert full.code not in (0, None)
-    assert "cannot be written" in full.said
-    assert "bytes" in full.said
-    assert full.said.splitlines()[-1].startswith("error: checkpoint ")
+    assert "cannot be written" in full.output
+    assert "bytes" in full.output
+    assert full.output.splitlines()[-1].startswith("error: checkpoint ")
     assert full.left == full.newest > 0
     assert full.reached - full.newest <= 2 * EVERY

@@ -34,12 +34,12 @@ def test_a_step_that_hangs_ends_the_process_and_shows_where(tmp_path):
     assert done.returncode == EXIT_CODE == 124
     assert time.monotonic() - began < 20
     stacks = (tmp_path / STACKS).read_text()
-    for told in (stacks, done.stderr):
-        assert "stuck_in_a_collective" in told
-        assert "step 5 has not ended within 0.3 s (step 4 was the last" in told
+    for output in (stacks, done.stderr):
+        assert "stuck_in_a_collective" in output
+        assert "step 5 has not ended within 0.3 s (step 4 was the last" in output
 
 
-def test_steps_in_time_and_patience_keep_it_quiet(tmp_path, left):
+def test_steps_in_time_and_extended_limits_keep_it_quiet(tmp_path, left):
     with Watchdog(tmp_path, least=0.2, leave=left.append) as watchdog:
         for step in range(4):
             time.sleep(0.05)
@@ -51,7 +51,7 @@ def test_steps_in_time_and_patience_keep_it_quiet(tmp_path, left):
     assert not (tmp_path / STACKS).exists()
 
 
-def test_patience_ends_too(tmp_path, left, capfd):
+def test_extended_limits_end_too(tmp_path, left, capfd):
     with Watchdog(tmp_path, least=5, leave=left.append) as watchdog:
         watchdog.step_finished(1)
         with watchdog.allow("saving", 0.1):
@@ -78,6 +78,6 @@ def test_the_limit_is_ten_median_steps_or_the_least(tmp_path, monkeypatch):
     assert Watchdog(tmp_path, least=120).limit() == 120
 
 
-def test_a_limit_of_nothing_is_refused(tmp_path):
+def test_a_limit_of_zero_is_refused(tmp_path):
     with pytest.raises(ValueError, match="least"):
         Watchdog(tmp_path, least=0)

@@ -160,6 +160,21 @@ class DecoderCache:
         return DecoderCache(state, source, nodes, self.length)
 
 
+class AttentionOverStates(Attention):
+    """Attention of one head whose values are the states of the source themselves, and whose output
+    is their average (Bahdanau et al. 2014, section 3.1)."""
+
+    def __init__(self, attention: AttentionSpec, width: int, initial: spec.Initial):
+        super().__init__(attention, width, initial)
+        self.value = self.out = None
+
+    def values_of(self, source, rotation=None):
+        return source[:, :, None]
+
+    def output(self, y):
+        return y[:, :, 0]
+
+
 class RecurrentTranslator(Translates):
     """Encodes with a bidirectional GRU, decodes with a GRU that attends.
 
@@ -187,11 +202,10 @@ class RecurrentTranslator(Translates):
             source=2 * H,
             value=2 * H,
             mask=with_own(mask, FULL),
-            projects=("query", "key"),
             bias=("key",),
             score=spec.Additive(),
         )
-        self.attention = Attention(attention, H, initial)
+        self.attention = AttentionOverStates(attention, H, initial)
         self.writer = Gru(E + 2 * H, H, initial)
         self.head = LanguageModel(V, 3 * H + E, initial, tied=False, shift=False, bias=True)
         self.bottleneck = config.context == "last"

@@ -26,25 +26,34 @@ from transformers_jax.nn.param import param
 
 @dataclass(frozen=True)
 class AppendedSpec(AttentionSpec):
-    """Attention whose keys have more behind them: one that is `learned`, and one of `zero`."""
+    """Attention whose keys have more behind them: one that is `learned`, and one of `zero`; its
+    values are computed from a source of their own, of the width `value_source`."""
 
     appended: tuple[str, ...] = ()
+    value_source: int | None = None
 
     def build(self, width, initial, source=None) -> AppendedAttention:
         return AppendedAttention(self, width, initial, source)
 
 
 class AppendedAttention(Attention):
-    """torch's `add_bias_kv` and `add_zero_attn`."""
+    """torch's `add_bias_kv` and `add_zero_attn`, and a source of values beside that of keys."""
 
     def __init__(self, attention: AppendedSpec, width: int, initial, source=None):
         super().__init__(attention, width, initial, source)
-        sizes = {"kv_heads": attention.groups, "kv": attention.kv}
+        sizes = {"embed": width, "heads": attention.heads}
+        sizes |= {"kv_heads": attention.groups, "kv": attention.kv}
+        of_values = {**sizes, "embed": attention.value_source or width}
+        self.value = param("embed kv_heads kv", of_values, initial.draw("value", sizes))
         self.appended_key = self.appended_value = None
         if "learned" in attention.appended:
             draw = spec.Draw("normal", 1.0)
             self.appended_key = param("kv_heads kv", sizes, draw)
             self.appended_value = param("kv_heads kv", sizes, draw)
+
+    def project(self, source, rotation=None):
+        keys_from, values_from = source
+        return self.keys_of(keys_from, rotation), self.values_of(values_from, rotation)
 
     def messages(self, q, k, v, edges, **options):
         for kind in self.spec.appended:
@@ -258,7 +267,7 @@ class TorchAttention(Model):
         keys = sequence(S + more, valid=valid)
         edges = connect(Dense("attn_mask"), sequence(T), keys, pairs)
         attended = self.attention(
-            q, edges, source=k, value_source=v, score=score, key=noise, with_weights=True
+            q, edges, source=(k, v), score=score, key=noise, with_weights=True
         )
         output = attended.x if self.batch_first else jnp.swapaxes(attended.x, 0, 1)
         return Output(output=output, weights=attended.weights)

@@ -34,7 +34,7 @@ class AttentionSpec(spec.OpSpec):
 
     Attributes:
         heads, kv, kv_heads, value: H, K, G (default H) and U (default K).
-        source, value_source: width of what keys (and values) are computed from, if not the stream.
+        source: width of what keys and values are computed from, if not the stream.
         scale: multiplies q . k; default 1 / sqrt(K).
         bias: which projections have one, of query, key, value, out.
         relations: masks of further relations. Each has queries, keys and values of its own, and the
@@ -42,8 +42,6 @@ class AttentionSpec(spec.OpSpec):
         score: what positions add to the scores, learned by this layer; the result of the stack's
             score is its input. None: the stack's score, if any.
         extend: keys beyond those of the source, computed from it.
-        projects: which of query, key, value and out have a matrix; without one the states are cut
-            into heads as they are (values that are the source's own: Bahdanau et al. 2014).
         norm: normalises queries and keys per head.
         softcap: scores become softcap * tanh(scores / softcap).
         sinks: a learned logit per head that takes weight and has no value.
@@ -55,7 +53,6 @@ class AttentionSpec(spec.OpSpec):
     kv_heads: int | None = None
     value: int | None = None
     source: int | None = None
-    value_source: int | None = None
     mask: Mask = FULL
     scale: float | None = None
     rotary: spec.Rotary | None = None
@@ -63,7 +60,6 @@ class AttentionSpec(spec.OpSpec):
     relations: tuple[Mask, ...] = ()
     score: spec.ScoreSpec | None = None
     extend: spec.Summaries | None = None
-    projects: tuple[str, ...] = ("query", "key", "value", "out")
     norm: spec.Norm | None = None
     softcap: float | None = None
     sinks: bool = False
@@ -96,8 +92,7 @@ class AttentionSpec(spec.OpSpec):
     def flops(self, width, queries, keys, edges) -> spec.OpFlops:
         values, keys_from = self.value or self.kv, self.source or width
         projected = width * self.heads * self.kv * queries
-        values_from = self.value_source or keys_from
-        projected += self.groups * (keys_from * self.kv + values_from * values) * keys
+        projected += self.groups * keys_from * (self.kv + values) * keys
         projected *= 1 + len(self.relations)
         dense = 2.0 * (projected + self.heads * values * width * queries)
         attention = 2.0 * self.heads * (self.kv + values) * sum(map(edges, self.masks))
@@ -134,8 +129,6 @@ class Relation(Op):
         of_values = {**sizes, "kv": a.value or K}
 
         def weight(role: str, axes: str, sizes, source: int | None = None):
-            if role not in a.projects:
-                return None
             return param(axes, {**sizes, "embed": source or width}, initial.draw(role, sizes))
 
         def bias(role: str, axes: str, sizes):
@@ -143,7 +136,7 @@ class Relation(Op):
 
         self.query = weight("query", "embed heads kv", sizes)
         self.key = weight("key", "embed kv_heads kv", sizes, a.source)
-        self.value = weight("value", "embed kv_heads kv", of_values, a.value_source or a.source)
+        self.value: Any = weight("value", "embed kv_heads kv", of_values, a.source)
         self.query_bias = bias("query", "heads kv", sizes)
         self.key_bias = bias("key", "kv_heads kv", sizes)
         self.value_bias = bias("value", "kv_heads kv", of_values)
@@ -154,30 +147,38 @@ class Relation(Op):
         self, x: Array, rotation: tuple[Array, Array] | None = None
     ) -> Float[Array, "B T H K"]:
         """Queries of the tokens of `x`, rotated if there is a rotation."""
-        q = into_heads(x, self.query, self.query_bias, self.spec.heads)
+        q = into_heads(x, self.query, self.query_bias)
         q = q if self.query_norm is None else self.query_norm(q)
         return constrain(self._rotated(q, rotation), "batch length heads kv")
 
     def project(
-        self,
-        source: Array,
-        value_source: Array | None = None,
-        rotation: tuple[Array, Array] | None = None,
+        self, source: Array, rotation: tuple[Array, Array] | None = None
     ) -> tuple[Float[Array, "B S G K"], Float[Array, "B S G U"]]:
         """Keys, rotated if there is a rotation, and values of a source."""
-        values_from = source if value_source is None else value_source
-        k = into_heads(source, self.key, self.key_bias, self.spec.groups)
-        v = into_heads(values_from, self.value, self.value_bias, self.spec.groups)
-        k = self._rotated(k if self.key_norm is None else self.key_norm(k), rotation)
-        v = self._rotated(v, rotation) if self.spec.rotary and self.spec.rotary.values else v
-        return constrain(k, "batch length kv_heads kv"), constrain(v, "batch length kv_heads kv")
+        return self.keys_of(source, rotation), self.values_of(source, rotation)
 
-    def keys(self, tokens, edges: Edges, cache: KeyValues | None, value_source, rotation):
+    def keys_of(
+        self, source: Array, rotation: tuple[Array, Array] | None = None
+    ) -> Float[Array, "B S G K"]:
+        """The keys of a source, rotated if there is a rotation."""
+        k = into_heads(source, self.key, self.key_bias)
+        k = self._rotated(k if self.key_norm is None else self.key_norm(k), rotation)
+        return constrain(k, "batch length kv_heads kv")
+
+    def values_of(
+        self, source: Array, rotation: tuple[Array, Array] | None = None
+    ) -> Float[Array, "B S G U"]:
+        """The values of a source, rotated where the rotation is of values, too."""
+        v = into_heads(source, self.value, self.value_bias)
+        v = self._rotated(v, rotation) if self.spec.rotary and self.spec.rotary.values else v
+        return constrain(v, "batch length kv_heads kv")
+
+    def keys(self, tokens, edges: Edges, cache: KeyValues | None, rotation):
         """(keys, values, cache) of all nodes that `edges` lead from: those of the tokens, behind
         those in the cache; those of a source that is cached are computed once."""
         if cache is not None and cache.kind == "cross":
             return cache.key, cache.value, cache
-        k, v = self.project(tokens, value_source, rotation)
+        k, v = self.project(tokens, rotation)
         if cache is None:
             return k, v, None
         k, v, cache = cache.extend(k, v, edges.q.tag("index")[0, 0])
@@ -206,7 +207,7 @@ class Attention(Relation):
         sizes = {"embed": width, "heads": a.heads, "kv_heads": a.groups, "kv": a.kv}
         of_values = {**sizes, "kv": a.value or a.kv}
         out = initial.draw("out", of_values)
-        self.out = param("heads kv embed", of_values, out) if "out" in a.projects else None
+        self.out: Any = param("heads kv embed", of_values, out)
         self.out_bias = param("embed", sizes, spec.ZEROS) if "out" in a.bias else None
         self.relations = nnx.List(Relation(a, width, initial) for _ in a.relations)
         self.score = score_module(a.score, a, width, initial) if a.score else None
@@ -219,8 +220,7 @@ class Attention(Relation):
         edges: Edges,
         *,
         more: tuple[Edges, ...] = (),
-        source: Float[Array, "B S E"] | None = None,
-        value_source: Float[Array, "B S E"] | None = None,
+        source: Float[Array, "B S E"] | tuple[Array, ...] | None = None,
         nodes: Nodes | None = None,
         rotation: tuple[Array, Array] | None = None,
         score: Any = None,
@@ -229,12 +229,11 @@ class Attention(Relation):
         how: str = "auto",
         with_weights: bool = False,
     ) -> AttentionOutput:
-        """Messages along `edges` into the tokens of `x`: project, attend, out.
+        """Messages along `edges` into the tokens of `x`: project, attend, output.
 
         Args:
             more: the edges of `spec.relations`.
-            source: what keys are computed from (and values, if there is no `value_source`);
-                None for self-attention.
+            source: what keys and values are computed from; None for self-attention.
             nodes: the nodes of the source, from which `spec.extend` makes more keys.
             rotation: that of the tokens of `x` (`nn.position.rotation`).
             score: the stack's `Score`, or the stack's input of this layer's own score.
@@ -251,12 +250,12 @@ class Attention(Relation):
         weights: Any = None
         for number, (relation, graph) in enumerate(zip((self, *self.relations), (edges, *more))):
             q = relation.queries(x, rotation)
-            k, v, cache = relation.keys(tokens, graph, cache, value_source, rotation)
+            k, v, cache = relation.keys(tokens, graph, cache, rotation)
             own_key = numbered_key(key, number) if number else key
             message, own = self.messages(q, k, v, graph, key=own_key, **options)
             y = message if y is None else y + message
             weights = own if weights is None or own is None else weights + own
-        return AttentionOutput(self._out(constrain(y, "batch length heads kv")), cache, weights)
+        return AttentionOutput(self.output(constrain(y, "batch length heads kv")), cache, weights)
 
     def _check_call(self, more: tuple[Edges, ...], rotation: Any) -> None:
         if len(more) != len(self.relations):
@@ -272,7 +271,7 @@ class Attention(Relation):
         """The score of this layer; the stack's, if it has none of its own."""
         return score if self.score is None else self.score(score, self, numbered_key(key, 0))
 
-    def _keys_from(self, tokens: Float[Array, "B S E"], nodes: Nodes | None) -> Array:
+    def _keys_from(self, tokens: Any, nodes: Nodes | None) -> Any:
         """What keys and values are computed from: the tokens, and those that extend them."""
         if self.extend is None:
             return tokens
@@ -289,9 +288,8 @@ class Attention(Relation):
             return reference.attend_with_weights(q, k, v, edges, **options)
         return attend(q, k, v, edges, how=how, **options), None
 
-    def _out(self, y: Float[Array, "B T H U"]) -> Float[Array, "B T D"]:
-        if self.out is None:
-            return y.reshape(*y.shape[:2], -1)
+    def output(self, y: Float[Array, "B T H U"]) -> Float[Array, "B T D"]:
+        """The stream of what the heads give: a hook of families."""
         return add(contract("bthk,hkd->btd", y, self.out), self.out_bias)
 
     def apply(self, x, context, *, cache=None, key=None) -> OpResult:
@@ -315,9 +313,7 @@ class Attention(Relation):
 
 
 def into_heads(
-    x: Float[Array, "B T D"], weight: nnx.Param | None, bias: nnx.Param | None, heads: int
+    x: Float[Array, "B T D"], weight: nnx.Param, bias: nnx.Param | None
 ) -> Float[Array, "B T H K"]:
-    """The projection of a stream into heads; without a matrix the stream, cut into heads."""
-    if weight is None:
-        return x.reshape(*x.shape[:2], heads, -1)
+    """The projection of a stream into heads."""
     return add(contract("btd,dhk->bthk", x, weight), bias)

@@ -105,11 +105,11 @@ def make(name, architecture, settings):
         inputs |= {"decoder_attention_mask": np.ones((2, 4), np.int32)}
     # Flax's ELECTRA takes all tokens for second sentences if it is told nothing
     types = {"token_type_ids": np.zeros_like(ids)} if name.startswith("electra") else {}
-    found = model(**inputs, **types)
+    result = model(**inputs, **types)
     wanted = (
         "logits prediction_logits seq_relationship_logits start_logits end_logits last_hidden_state"
     )
-    outputs = {key: np.asarray(found[key]) for key in wanted.split() if key in found}
+    outputs = {key: np.asarray(result[key]) for key in wanted.split() if key in result}
     inputs.pop("decoder_attention_mask", None)
     np.savez(folder / "case.npz", **inputs, **outputs)
 

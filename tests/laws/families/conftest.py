@@ -44,7 +44,7 @@ BART = dict(
 T5 = dict(
     vocab_size=53, d_model=20, d_kv=6, d_ff=28, num_layers=2, num_decoder_layers=3, num_heads=4
 )
-HEARING = dict(is_decoder=True, add_cross_attention=True)
+CROSS_ATTENTION = dict(is_decoder=True, add_cross_attention=True)
 CONFIGS = {
     "albert": lambda: tj.AlbertConfig(
         **{**BERT, "num_hidden_layers": 3}, embedding_size=12, num_hidden_groups=2
@@ -71,7 +71,7 @@ CONFIGS = {
     "encoder_decoder": lambda: tj.EncoderDecoderConfig(
         encoder=tj.BertConfig(**BERT),
         decoder=tj.GPT2Config(
-            **dict(vocab_size=53, n_embd=16, n_layer=2, n_head=4, n_positions=37), **HEARING
+            **dict(vocab_size=53, n_embd=16, n_layer=2, n_head=4, n_positions=37), **CROSS_ATTENTION
         ),
         pad_token_id=0,
         decoder_start_token_id=1,

@@ -22,9 +22,9 @@ def inputs_of(model, ids):
 
 @pytest.mark.parametrize("family", ["gpt2", "t5"])
 def test_scanned_unrolled_and_listed_layers_agree(family, tiny, ids):
-    model, given = tiny(family), inputs_of(None, ids)
-    scanned, unrolled = (run_otherwise(model, unroll=flag)(**given) for flag in (False, True))
-    listed = model.with_layers("list")(**given)
+    model, inputs = tiny(family), inputs_of(None, ids)
+    scanned, unrolled = (run_otherwise(model, unroll=flag)(**inputs) for flag in (False, True))
+    listed = model.with_layers("list")(**inputs)
     for other in (unrolled, listed):
         np.testing.assert_allclose(other.logits, scanned.logits, **CLOSE)
     back = model.with_layers("list").with_layers("stacked")
@@ -42,21 +42,23 @@ def test_recomputing_changes_no_gradient(family, remat, unroll, tiny, ids):
         return jax.jit(jax.grad(loss))(params)
 
     model = run_otherwise(tiny(family, attention_dropout=0.2), unroll=unroll)
-    want, got = gradient(model), gradient(run_otherwise(model, remat=remat))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), got, want)
+    expected, actual = gradient(model), gradient(run_otherwise(model, remat=remat))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), actual, expected
+    )
 
 
 @pytest.mark.parametrize("family", ["bart", "bert", "electra", "gpt2", "t5", "transformer"])
 def test_noise_comes_from_a_key_and_from_nothing_else(family, tiny, ids):
-    model, given = tiny(family), inputs_of(None, ids)
+    model, inputs = tiny(family), inputs_of(None, ids)
     if model.plan.head == "replaced_token":
-        given["labels"] = ids % 2
-    quiet = model(**given).logits
-    noisy = [model(key=jax.random.key(seed), **given).logits for seed in (5, 5, 6)]
+        inputs["labels"] = ids % 2
+    quiet = model(**inputs).logits
+    noisy = [model(key=jax.random.key(seed), **inputs).logits for seed in (5, 5, 6)]
     assert np.array_equal(noisy[0], noisy[1])
     assert not np.array_equal(noisy[0], noisy[2])
     assert not np.array_equal(noisy[0], quiet)
-    assert np.array_equal(quiet, model(**given).logits)
+    assert np.array_equal(quiet, model(**inputs).logits)
 
 
 @pytest.mark.parametrize("family", ["gpt2"])

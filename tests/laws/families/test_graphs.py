@@ -20,7 +20,7 @@ FAMILIES = list(CONFIGS)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_stands_in_padding_changes_nothing(family, tiny, ids):
+def test_padding_contents_change_nothing(family, tiny, ids):
     model = tiny(family)
     mask = np.ones(ids.shape, np.int32)
     mask[0, :4] = mask[1, :1] = 0
@@ -28,14 +28,14 @@ def test_what_stands_in_padding_changes_nothing(family, tiny, ids):
     options = {"attention_mask": mask}
     if model.is_encoder_decoder:
         options["decoder_input_ids"] = ids[:, :6]
-        seen = np.ones((2, 6), bool)
+        real = np.ones((2, 6), bool)
     else:
-        seen = mask > 0
+        real = mask > 0
     clean, dirty = (answer(model, input_ids=x, **options) for x in (ids, garbage))
-    assert np.array_equal(clean[seen], dirty[seen])  # bit for bit
+    assert np.array_equal(clean[real], dirty[real])  # bit for bit
     options["attention_mask"] = np.ones_like(mask)
     clean, dirty = (answer(model, input_ids=x, **options) for x in (ids, garbage))
-    assert not np.array_equal(clean[seen], dirty[seen])  # the control: as tokens they count
+    assert not np.array_equal(clean[real], dirty[real])  # the control: as tokens they count
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_what_stands_in_padding_changes_nothing(family, tiny, ids):
         "roformer",
     ],
 )
-def test_only_positions_tell_the_order(family, tiny, ids):
+def test_only_positions_carry_the_order(family, tiny, ids):
     model = tiny(family, mask=FULL)
     order = np.random.default_rng(0).permutation(13)
-    places = np.arange(13)[None].repeat(2, 0) + model.embed.spec.offset
-    straight = answer(model, input_ids=ids, position_ids=places)
-    turned = answer(model, input_ids=ids[:, order], position_ids=places[:, order])
-    np.testing.assert_allclose(turned, straight[:, order], **CLOSE)
-    unmoved = answer(model, input_ids=ids[:, order], position_ids=places)
+    positions = np.arange(13)[None].repeat(2, 0) + model.embed.spec.offset
+    straight = answer(model, input_ids=ids, position_ids=positions)
+    shuffled = answer(model, input_ids=ids[:, order], position_ids=positions[:, order])
+    np.testing.assert_allclose(shuffled, straight[:, order], **CLOSE)
+    unmoved = answer(model, input_ids=ids[:, order], position_ids=positions)
     assert np.abs(unmoved - straight[:, order]).max() > 1e-2  # the control

@@ -13,12 +13,12 @@ from transformers_jax.nn.param import axes, params
 from transformers_jax.training.flops import flops_per_row
 
 
-def test_what_a_model_is_told_in_words(tiny):
-    told = {family: describe(tiny(family).config) for family in MODALITIES}
-    assert told["vit"].positions == "a learned table of 10, for 3 x 3 patches"
-    assert told["whisper"].positions == "sinusoids of 8 positions"
-    assert "a learned table of 9; a learned table of 10" in told["clip"].positions
-    for family, description in told.items():
+def test_models_of_images_and_audio_are_described(tiny):
+    descriptions = {family: describe(tiny(family).config) for family in MODALITIES}
+    assert descriptions["vit"].positions == "a learned table of 10, for 3 x 3 patches"
+    assert descriptions["whisper"].positions == "sinusoids of 8 positions"
+    assert "a learned table of 9; a learned table of 10" in descriptions["clip"].positions
+    for family, description in descriptions.items():
         assert description.total == sum(part.count for part in description.parts)
         model = tiny(family)
         assert tj.summary(model).parameters == model.parameter_count
@@ -28,17 +28,17 @@ def test_what_a_model_is_told_in_words(tiny):
 def test_flops_are_counted_of_patches_and_frames(tiny):
     width, inner, tokens, words = 20, 28, 10, 54
     layer = 2 * tokens * (4 * width**2 + 2 * width * inner)
-    found = flops_per_row(tiny("vit"), tokens)
-    assert found.projections == 2 * layer
-    assert found.others == 2 * tokens * (3 * 4 * 4 * width) + 2 * tokens * 2 * width
-    found = flops_per_row(tiny("whisper"), 8, 6)
-    assert found.others == 2 * 16 * (3 * 5 * width) + 2 * 8 * (3 * width * width)
-    assert found.unembedding == 2 * 6 * words * width
+    flops = flops_per_row(tiny("vit"), tokens)
+    assert flops.projections == 2 * layer
+    assert flops.others == 2 * tokens * (3 * 4 * 4 * width) + 2 * tokens * 2 * width
+    flops = flops_per_row(tiny("whisper"), 8, 6)
+    assert flops.others == 2 * 16 * (3 * 5 * width) + 2 * 8 * (3 * width * width)
+    assert flops.unembedding == 2 * 6 * words * width
     with pytest.raises(ValueError, match="count each tower by itself"):
         flops_per_row(tiny("clip"), tokens)
 
 
-def test_what_does_not_go_with_images_says_so(tiny):
+def test_calls_that_do_not_fit_images_are_refused(tiny):
     vit, whisper, clip = (tiny(family) for family in ("vit", "whisper", "clip"))
     pixels = inputs_of(vit)["pixel_values"]
     for call, words in (
@@ -56,8 +56,8 @@ def test_what_does_not_go_with_images_says_so(tiny):
             call()
     assert tj.features(vit, pixel_values=pixels, pooling="cls").shape == (3, 20)
     grown = tj.resize_embeddings(whisper, 60, key=jax.random.key(0))
-    given = inputs_of(whisper, labels=False)
-    same(grown(**given).logits[..., :54], whisper(**given).logits)
+    inputs = inputs_of(whisper, labels=False)
+    same(grown(**inputs).logits[..., :54], whisper(**inputs).logits)
 
 
 def test_sounds_are_encoded_by_position_and_by_name(tiny):
@@ -67,14 +67,14 @@ def test_sounds_are_encoded_by_position_and_by_name(tiny):
     same(first.last_hidden_state, second.last_hidden_state)
 
 
-def test_what_is_said_has_a_probability(tiny):
+def test_the_score_of_a_transcript_is_its_loss(tiny):
     whisper = tiny("whisper")
-    given = inputs_of(whisper)
-    scored = tj.score(whisper, **given)
-    loss = whisper(**given).loss
+    inputs = inputs_of(whisper)
+    scored = tj.score(whisper, **inputs)
+    loss = whisper(**inputs).loss
     np.testing.assert_allclose(-scored.log_prob.sum() / scored.count.sum(), loss, rtol=1e-5)
     with pytest.raises(ValueError, match="head 'image_classification' gives tokens no probability"):
-        tj.score(tiny("vit"), pixel_values=given["input_features"])
+        tj.score(tiny("vit"), pixel_values=inputs["input_features"])
 
 
 def test_a_table_that_files_hold_is_changed_by_no_optimizer_of_ours(tiny):
@@ -91,12 +91,12 @@ def test_a_table_that_files_hold_is_changed_by_no_optimizer_of_ours(tiny):
 
 
 @pytest.mark.parametrize("family", MODALITIES)
-def test_what_is_saved_is_what_is_loaded(family, tiny, tmp_path):
+def test_a_saved_model_is_loaded_unchanged(family, tiny, tmp_path):
     mask = {"vision": Near(left=2)} if family == "clip" else None
     model = tiny(family, mask=mask)
     model.save_pretrained(tmp_path)
-    given = inputs_of(model, labels=False)
-    same(answers(tj.from_pretrained(tmp_path)(**given)), answers(model(**given)))
+    inputs = inputs_of(model, labels=False)
+    same(answers(tj.from_pretrained(tmp_path)(**inputs)), answers(model(**inputs)))
 
 
 @pytest.mark.parametrize("family", ["vit", "whisper"])

@@ -14,18 +14,18 @@ CHUNKS = (5, 1, 1, 5, 1)
 
 def decode(model, ids, length, mask=None, positions=None, **source):
     """Logits of chunks and single steps, one after the other."""
-    cache, start, found = tj.init_cache(model, ids.shape[0], length, **source), 0, []
+    cache, start, logits = tj.init_cache(model, ids.shape[0], length, **source), 0, []
     name = "decoder_input_ids" if model.is_encoder_decoder else "input_ids"
     for chunk in CHUNKS:
         part = slice(start, start + chunk)
-        given = {name: ids[:, part], "cache": cache}
+        inputs = {name: ids[:, part], "cache": cache}
         if mask is not None:
-            given |= {"attention_mask": mask[:, part], "position_ids": positions[:, part]}
-        out = model(**given)
+            inputs |= {"attention_mask": mask[:, part], "position_ids": positions[:, part]}
+        out = model(**inputs)
         cache, start = out.cache, start + chunk
-        found.append(out.logits)
+        logits.append(out.logits)
     assert int(cache.length) == start == ids.shape[1]
-    return np.concatenate(found, axis=1), cache
+    return np.concatenate(logits, axis=1), cache
 
 
 @pytest.mark.parametrize("family", ["bert_decoder", "gpt2", "llama"])
@@ -47,7 +47,7 @@ def test_one_tree_per_layer_decodes_the_same(family, tiny, ids):
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_a_ring_remembers_all_that_its_window_reaches(family, tiny, ids):
+def test_a_ring_cache_holds_all_that_its_window_reaches(family, tiny, ids):
     mask = CAUSAL & Near(left=3)
     model = tiny(family, mask=mask)
     stepped, cache = decode(model, ids, 16)
@@ -72,12 +72,12 @@ def test_a_ring_remembers_all_that_its_window_reaches(family, tiny, ids):
         "umt5",
     ],
 )
-def test_a_decoder_hears_its_encoder_through_the_cache(family, tiny, ids):
+def test_a_decoder_attends_to_its_encoder_through_the_cache(family, tiny, ids):
     model = tiny(family)
     mask = jnp.ones(ids.shape, jnp.int32).at[1, 9:].set(0)
     whole = model(input_ids=ids, attention_mask=mask, decoder_input_ids=ids[:, ::-1]).logits
-    heard = model.encode(input_ids=ids, attention_mask=mask)
-    stepped, _ = decode(model, ids[:, ::-1], 16, encoder_outputs=heard, attention_mask=mask)
+    encoded = model.encode(input_ids=ids, attention_mask=mask)
+    stepped, _ = decode(model, ids[:, ::-1], 16, encoder_outputs=encoded, attention_mask=mask)
     np.testing.assert_allclose(stepped, whole, **CLOSE)
 
 
@@ -86,7 +86,7 @@ def test_rows_of_a_cache_can_be_reordered_and_repeated(family, tiny, ids):
     model = tiny(family)
     cache = model(input_ids=ids[:, :5], cache=tj.init_cache(model, 2, 16)).cache
     after = model(input_ids=ids[:, 5:6], cache=cache).logits
-    turned = model(input_ids=ids[::-1, 5:6], cache=cache.gather(jnp.array([1, 0]))).logits
-    np.testing.assert_allclose(turned, after[::-1], **CLOSE)
+    reordered = model(input_ids=ids[::-1, 5:6], cache=cache.gather(jnp.array([1, 0]))).logits
+    np.testing.assert_allclose(reordered, after[::-1], **CLOSE)
     twice = model(input_ids=jnp.repeat(ids[:, 5:6], 2, axis=0), cache=cache.repeat(2)).logits
     np.testing.assert_allclose(twice, jnp.repeat(after, 2, axis=0), **CLOSE)

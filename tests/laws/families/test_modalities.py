@@ -68,10 +68,10 @@ def inputs_of(model, rows=3, labels=True):
         "attention_mask": jnp.ones((rows, 6), jnp.int32).at[0, 4:].set(0),
         "decoder_input_ids": ids,
     }
-    given = {name: every[name] for name in every if name in model.arguments()}
+    inputs = {name: every[name] for name in every if name in model.arguments()}
     if labels and "labels" in model.arguments():
-        given["labels"] = ids if model.is_encoder_decoder else jnp.arange(rows, dtype="int32") % 2
-    return given
+        inputs["labels"] = ids if model.is_encoder_decoder else jnp.arange(rows, dtype="int32") % 2
+    return inputs
 
 
 def answers(out):
@@ -80,30 +80,32 @@ def answers(out):
     return {name: out[name] for name in names if name in out}
 
 
-def gradient(model, given, **more):
+def gradient(model, inputs, **more):
     """Loss and gradient, as a function of parameters; what has no loss has a sum of squares."""
     apply, _ = tj.functional(model)
     more |= {"return_loss": True} if "return_loss" in model.arguments() else {}
 
     def loss(params):
-        out = apply(params, **given, **more)
+        out = apply(params, **inputs, **more)
         return out.loss if "loss" in out else sum((x**2).sum() for x in answers(out).values())
 
     return jax.value_and_grad(loss)
 
 
-def same(got, want, **close):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **{**CLOSE, **close}), got, want)
+def same(actual, expected, **close):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, **{**CLOSE, **close}), actual, expected
+    )
 
 
 @law("layers")
 def test_scanned_unrolled_and_listed_layers_agree(family, tiny):
     model = tiny(family)
-    given, (_, params) = inputs_of(model), tj.functional(model)
-    want = answers(model(**given))
-    same(answers(tj.bind(model.abstract(unroll=True), params)(**given)), want)
+    inputs, (_, params) = inputs_of(model), tj.functional(model)
+    expected = answers(model(**inputs))
+    same(answers(tj.bind(model.abstract(unroll=True), params)(**inputs)), expected)
     listed = model.with_layers("list")
-    same(answers(listed(**given)), want)
+    same(answers(listed(**inputs)), expected)
     back = tj.functional(listed.with_layers("stacked"))[1]
     assert jax.tree.all(jax.tree.map(np.array_equal, back, params))
 
@@ -111,44 +113,44 @@ def test_scanned_unrolled_and_listed_layers_agree(family, tiny):
 @law("recomputing")
 def test_recomputing_changes_no_gradient(family, noisy):
     model = noisy(family)
-    given, params, key = inputs_of(model), tj.functional(model)[1], jax.random.key(3)
-    got, want = (
-        jax.jit(gradient(model.abstract(remat=how), given, key=key))(params)
+    inputs, params, key = inputs_of(model), tj.functional(model)[1], jax.random.key(3)
+    actual, expected = (
+        jax.jit(gradient(model.abstract(remat=how), inputs, key=key))(params)
         for how in ("full", None)
     )
-    same(got, want, rtol=1e-4, atol=1e-4)
+    same(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 @law("rows")
-def test_a_row_is_answered_by_itself(family, tiny):
+def test_a_row_does_not_depend_on_the_rest_of_the_batch(family, tiny):
     model, order = tiny(family), np.array([2, 0, 1])
-    given = inputs_of(model, labels=False)
-    whole = answers(model(**given))
-    turned = answers(model(**{name: x[order] for name, x in given.items()}))
-    same(turned, {name: x[order] for name, x in whole.items()})
-    assert any(np.abs(turned[name] - whole[name]).max() > 1e-2 for name in whole)  # the control
+    inputs = inputs_of(model, labels=False)
+    whole = answers(model(**inputs))
+    shuffled = answers(model(**{name: x[order] for name, x in inputs.items()}))
+    same(shuffled, {name: x[order] for name, x in whole.items()})
+    assert any(np.abs(shuffled[name] - whole[name]).max() > 1e-2 for name in whole)  # the control
 
 
 @law("noise")
 def test_noise_comes_from_a_key_and_from_nothing_else(family, noisy, tiny):
-    model, given = noisy(family), inputs_of(noisy(family))
-    name = next(iter(answers(model(**given))))
-    quiet = model(**given)[name]
-    noise = [model(key=jax.random.key(seed), **given)[name] for seed in (5, 5, 6)]
+    model, inputs = noisy(family), inputs_of(noisy(family))
+    name = next(iter(answers(model(**inputs))))
+    quiet = model(**inputs)[name]
+    noise = [model(key=jax.random.key(seed), **inputs)[name] for seed in (5, 5, 6)]
     assert np.array_equal(noise[0], noise[1])
     assert not np.array_equal(noise[0], noise[2])
     assert not np.array_equal(noise[0], quiet)
-    assert np.array_equal(quiet, model(**given)[name])
+    assert np.array_equal(quiet, model(**inputs)[name])
     still = tiny(family)  # without dropout
-    same(still(key=jax.random.key(0), **given)[name], still(**given)[name])
+    same(still(key=jax.random.key(0), **inputs)[name], still(**inputs)[name])
 
 
 @law("padding")
-def test_what_stands_in_padding_changes_nothing(family, tiny):
+def test_padding_contents_change_nothing(family, tiny):
     model = tiny(family)
-    given = inputs_of(model)
+    inputs = inputs_of(model)
     clean, dirty = (
-        model(**{**given, "input_ids": given["input_ids"].at[0, 4:].set(word)}).text_embeds
+        model(**{**inputs, "input_ids": inputs["input_ids"].at[0, 4:].set(word)}).text_embeds
         for word in (5, 6)
     )
     assert np.array_equal(clean, dirty)
@@ -166,30 +168,30 @@ MASKS = {  # what a family's own masks are
 @law("masks")
 def test_a_mask_that_is_the_familys_own_changes_nothing_and_another_does(family, tiny):
     model = tiny(family)
-    given = inputs_of(model, labels=False)
-    want = answers(model(**given))
-    same(answers(model.with_mask(MASKS[family])(**given)), want)
+    inputs = inputs_of(model, labels=False)
+    expected = answers(model(**inputs))
+    same(answers(model.with_mask(MASKS[family])(**inputs)), expected)
     near = lambda mask: mask & Near(left=0, right=0)
     mask = MASKS[family]
     narrow = {n: near(m) for n, m in mask.items()} if isinstance(mask, dict) else near(mask)
     narrow = narrow | {"cross": FULL} if family == "whisper" else narrow
-    other = answers(model.with_mask(narrow)(**given))
-    assert all(np.abs(other[name] - want[name]).max() > 1e-3 for name in want)
+    other = answers(model.with_mask(narrow)(**inputs))
+    assert all(np.abs(other[name] - expected[name]).max() > 1e-3 for name in expected)
 
 
 NEAR = {"clip": "vision", "whisper": "encoder"}
 
 
 @law("near")
-def test_no_further_than_its_edges_reach_does_a_token_see(family, tiny):
+def test_a_token_attends_no_further_than_its_edges_reach(family, tiny):
     """Two layers in which each token attends to its neighbours: the last one tells the first
     nothing."""
     near = Near(left=1, right=1)
     model = tiny(family, mask={NEAR[family]: near} if family in NEAR else near)
-    given = inputs_of(model, labels=False)
-    raw, far = given.get("pixel_values"), (..., slice(8, 12), slice(8, 12))
+    inputs = inputs_of(model, labels=False)
+    raw, far = inputs.get("pixel_values"), (..., slice(8, 12), slice(8, 12))
     if raw is None:
-        raw, far = given["input_features"], (..., slice(12, 16))
+        raw, far = inputs["input_features"], (..., slice(12, 16))
     read = {
         "clip": lambda x: model.get_image_features(x).last_hidden_state,
         "whisper": lambda x: model.encode(input_features=x).last_hidden_state,
@@ -202,74 +204,74 @@ def test_no_further_than_its_edges_reach_does_a_token_see(family, tiny):
 
 
 @law("strict")
-def test_strict_rules_of_the_callers_do_not_reach_inside(family, noisy):
+def test_models_run_under_strict_jax_settings_of_the_caller(family, noisy):
     model = noisy(family)
-    given, params = inputs_of(model), tj.functional(model)[1]
+    inputs, params = inputs_of(model), tj.functional(model)[1]
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
-        jax.eval_shape(gradient(model, given, key=jax.random.key(0)), params)
+        jax.eval_shape(gradient(model, inputs, key=jax.random.key(0)), params)
         tile = model.abstract(attention="tiled", unroll=False)
-        jax.eval_shape(gradient(tile, given), params)
+        jax.eval_shape(gradient(tile, inputs), params)
 
 
 @law("widths")
-def test_64_bits_are_for_models_of_64_bits_alone(family, tiny):
+def test_only_models_of_64_bits_compute_in_64_bits(family, tiny):
     model = tiny(family)
-    given = {name: np.asarray(x) for name, x in inputs_of(model).items()}
+    inputs = {name: np.asarray(x) for name, x in inputs_of(model).items()}
     params = tj.functional(model)[1]
-    want = jax.jit(gradient(model, given))(params)
+    expected = jax.jit(gradient(model, inputs))(params)
     with jax.enable_x64(True):
-        found = jax.eval_shape(gradient(model, given, key=jax.random.key(3)), params)
-        assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype("float32")}
+        gradients = jax.eval_shape(gradient(model, inputs, key=jax.random.key(3)), params)
+        assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {np.dtype("float32")}
         wide = jax.tree.map(lambda x: jnp.asarray(x, "float64"), params)
-        real = {n: x.astype(float) if x.dtype == np.float32 else x for n, x in given.items()}
-        got = jax.jit(gradient(model, real))(wide)
-        assert {leaf.dtype for leaf in jax.tree.leaves(got)} == {np.dtype("float64")}
-    whole = np.sqrt(sum(np.square(x).sum() for x in jax.tree.leaves(want[1])))
-    same(got, want, rtol=1e-4, atol=2e-6 * float(whole))
+        real = {n: x.astype(float) if x.dtype == np.float32 else x for n, x in inputs.items()}
+        actual = jax.jit(gradient(model, real))(wide)
+        assert {leaf.dtype for leaf in jax.tree.leaves(actual)} == {np.dtype("float64")}
+    whole = np.sqrt(sum(np.square(x).sum() for x in jax.tree.leaves(expected[1])))
+    same(actual, expected, rtol=1e-4, atol=2e-6 * float(whole))
 
 
 @law("half")
 def test_half_precision_is_near(family, tiny):
     model = tiny(family)
-    given, params = inputs_of(model), tj.functional(model)[1]
-    want = answers(model(**given))
+    inputs, params = inputs_of(model), tj.functional(model)[1]
+    expected = answers(model(**inputs))
     half = tj.bind(model, jax.tree.map(lambda x: x.astype("bfloat16"), params))
     for other in (half, tj.bind(model.abstract(compute="mixed"), params)):
-        for name, x in answers(other(**given)).items():
-            size = np.abs(want[name]).max()
-            assert np.abs(np.asarray(x, np.float32) - want[name]).max() < 0.1 * size, name
-    assert {x.dtype.name for x in answers(half(**given)).values()} == {"bfloat16"}
+        for name, x in answers(other(**inputs)).items():
+            size = np.abs(expected[name]).max()
+            assert np.abs(np.asarray(x, np.float32) - expected[name]).max() < 0.1 * size, name
+    assert {x.dtype.name for x in answers(half(**inputs)).values()} == {"bfloat16"}
 
 
 @law("export")
 def test_a_program_of_any_batch_is_exported_and_has_a_forward_derivative(family, tiny):
     model = tiny(family)
     apply, params = tj.functional(model)
-    given = inputs_of(model, labels=False)
+    inputs = inputs_of(model, labels=False)
     rows = jax.export.symbolic_shape("b")
     shape = lambda x, *first: jax.ShapeDtypeStruct((*first, *x.shape[len(first) :]), x.dtype)
-    shapes = {name: shape(x, *rows) for name, x in given.items()}
-    forward = jax.jit(lambda params, given: answers(apply(params, **given)))
+    shapes = {name: shape(x, *rows) for name, x in inputs.items()}
+    forward = jax.jit(lambda params, inputs: answers(apply(params, **inputs)))
     program = jax.export.export(forward)(jax.tree.map(shape, params), shapes)
-    two = {name: x[:2] for name, x in given.items()}
+    two = {name: x[:2] for name, x in inputs.items()}
     same(program.call(params, two), forward(params, two))
-    _, moved = jax.jvp(lambda p: forward(p, given), (params,), (params,))
+    _, moved = jax.jvp(lambda p: forward(p, inputs), (params,), (params,))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(moved))
 
 
 @law("writing")
 @pytest.mark.parametrize("options", [{}, {"num_beams": 2}], ids=["greedy", "beams"])
-def test_text_is_written_alike_in_steps_and_in_whole_rows(family, options, tiny):
+def test_generation_in_steps_equals_whole_forward_passes(family, options, tiny):
     model = tiny(family)
-    given = inputs_of(model, labels=False)
-    ids, source = given["decoder_input_ids"], {"input_features": given["input_features"]}
-    whole = model(**given).logits
-    cache, found = tj.init_cache(model, 3, 8, encoder_outputs=model.encode(**source)), []
+    inputs = inputs_of(model, labels=False)
+    ids, source = inputs["decoder_input_ids"], {"input_features": inputs["input_features"]}
+    whole = model(**inputs).logits
+    cache, logits = tj.init_cache(model, 3, 8, encoder_outputs=model.encode(**source)), []
     for part in (slice(0, 3), slice(3, 4), slice(4, 6)):
         out = model(decoder_input_ids=ids[:, part], cache=cache)
         cache = out.cache
-        found.append(out.logits)
-    same(np.concatenate(found, axis=1), whole)
+        logits.append(out.logits)
+    same(np.concatenate(logits, axis=1), whole)
     write = lambda params, source: tj.generate(
         tj.bind(model, params),
         **source,

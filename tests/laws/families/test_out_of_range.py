@@ -37,33 +37,33 @@ def lookups(model, ids):
 
 
 @pytest.mark.parametrize("family", CONFIGS)
-def test_an_id_that_there_is_not_is_nan_and_harms_its_own_row_only(family, tiny, ids):
+def test_an_id_out_of_range_gives_nan_in_its_own_row_only(family, tiny, ids):
     model = tiny(family)
     inputs, sizes = lookups(model, ids[:, :7])
-    run = jax.jit(lambda given: model(**given).logits)
+    run = jax.jit(lambda inputs: model(**inputs).logits)
     whole = run(inputs)
     assert np.isfinite(whole).all()
     for name, size in sizes.items():
         for wrong in (-1, -size, size):
-            found = run({**inputs, name: inputs[name].at[0, 3].set(wrong)})
-            assert np.isnan(found[0]).any(), f"{name}={wrong} is read as another"
+            logits = run({**inputs, name: inputs[name].at[0, 3].set(wrong)})
+            assert np.isnan(logits[0]).any(), f"{name}={wrong} is read as another"
             if family != "switch_transformers":  # rows share the room of the experts
-                np.testing.assert_array_equal(found[1], whole[1])
+                np.testing.assert_array_equal(logits[1], whole[1])
 
 
 @pytest.mark.parametrize("family", ["bart", "m2m_100", "roberta"])
 def test_a_position_before_the_first_is_not_the_row_before_the_table_s_first(family, tiny, ids):
     model, ids = tiny(family), ids[:, :7]
     two = model.is_encoder_decoder
-    place = jnp.broadcast_to(jnp.arange(7), ids.shape)
-    given = {"input_ids": ids, **({"decoder_input_ids": ids} if two else {})}
-    run = jax.jit(lambda tag: model(**given, tags={"position": tag}).logits)
-    assert np.isfinite(run(place)).all()
+    positions = jnp.broadcast_to(jnp.arange(7), ids.shape)
+    token_inputs = {"input_ids": ids, **({"decoder_input_ids": ids} if two else {})}
+    run = jax.jit(lambda tag: model(**token_inputs, tags={"position": tag}).logits)
+    assert np.isfinite(run(positions)).all()
     for wrong in (-2, -3) if family == "m2m_100" else (-2, 37):  # sinusoids have no end
-        assert np.isnan(run(place.at[0, 3].set(wrong))[0]).any()
+        assert np.isnan(run(positions.at[0, 3].set(wrong))[0]).any()
 
 
-def test_in_range_a_lookup_is_what_it_was_and_so_is_its_gradient():
+def test_in_range_a_lookup_and_its_gradient_are_plain_indexing():
     rng = np.random.default_rng(0)
     table = jnp.asarray(rng.normal(size=(300, 5)), jnp.float32)
     for kind in (np.int8, np.uint8, np.int16, np.int32, np.uint32):
@@ -90,7 +90,7 @@ LABELS = {  # head: (argument, its shape, how many classes)
 
 
 @pytest.mark.parametrize("head", LABELS)
-def test_a_label_that_is_no_class_makes_the_loss_nan(head, tiny, ids):
+def test_a_label_out_of_range_makes_the_loss_nan(head, tiny, ids):
     model = tiny("bert", head, num_labels=3)
     name, shape, count = LABELS[head]
     run = jax.jit(lambda labels: model(input_ids=ids[:, :6], **{name: labels}).loss)
@@ -122,21 +122,21 @@ QUESTIONS = {"bert": (2, 9), "big_bird": (9, 2)}
 
 
 @pytest.mark.parametrize("family", QUESTIONS)
-def test_a_place_of_an_answer_is_in_the_row_or_ignored(family, tiny, ids):
+def test_an_answer_position_outside_the_row_is_ignored(family, tiny, ids):
     model = tiny(family, "question_answering")
     more = {"question_lengths": np.array([1, 1])} if family == "big_bird" else {}
-    places = lambda start, end: {"start_positions": start, "end_positions": end, **more}
-    run = jax.jit(lambda *both: model(input_ids=ids[:, :12], **places(*both)).loss)
+    positions = lambda start, end: {"start_positions": start, "end_positions": end, **more}
+    run = jax.jit(lambda *both: model(input_ids=ids[:, :12], **positions(*both)).loss)
     end = np.array([3, 4])
     one = [float(run(np.array([2, beyond]), end)) for beyond in (12, 99, -100)]
     np.testing.assert_allclose(one, one[0], rtol=1e-6)
     assert abs(one[0] - run(np.array([2, 0]), end)) > 1e-5  # the control: a place counts
     assert run(np.array([-100, -100]), np.array([-100, -100])) == 0
-    assert model(input_ids=ids[:, :12], **places([2, -100], [3, -100])).loss > 0
+    assert model(input_ids=ids[:, :12], **positions([2, -100], [3, -100])).loss > 0
     for wrong in (-1, -99, -101, -(2**31)):
         assert np.isnan(run(np.array([2, wrong], np.int32), end)), wrong
         with pytest.raises(ValueError, match=rf"start_positions\[1\] is {wrong}; .* or -100"):
-            model(input_ids=ids[:, :12], **places([2, wrong], end))
+            model(input_ids=ids[:, :12], **positions([2, wrong], end))
 
 
 def test_answers_that_are_ignored_weigh_nothing_in_micro_batches(tiny, ids):
@@ -147,14 +147,14 @@ def test_answers_that_are_ignored_weigh_nothing_in_micro_batches(tiny, ids):
         "start_positions": np.array([2, -100], np.int32),
         "end_positions": np.array([3, 5], np.int32),
     }
-    found = []
+    results = []
     for count in (1, 2):
         step = tj.make_step(model, tj.supervised, optimizer, accumulate=count, clip=None)
         state, metrics = step(tj.init_state(model, optimizer, jax.random.key(1)), batch)
-        found.append((metrics["loss"], state.params))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *found)
+        results.append((metrics["loss"], state.params))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *results)
     beyond = model(**{**batch, "start_positions": np.array([2, 99], np.int32)})
-    np.testing.assert_allclose(found[0][0], beyond.loss, rtol=1e-4)
+    np.testing.assert_allclose(results[0][0], beyond.loss, rtol=1e-4)
     counts = {name: float(count) for name, (_, count) in beyond.loss_terms.items()}
     assert counts == {"start_loss": 1, "end_loss": 2}
 
@@ -165,10 +165,10 @@ def test_labels_of_a_narrow_dtype_do_not_wrap_into_the_classes(dtype):
     wanted = float(cross_entropy(logits, jnp.array([3, 100]))[0])
     labels = jnp.array([3, 100], dtype)
     np.testing.assert_allclose(cross_entropy(logits, labels)[0], wanted, rtol=1e-6)
-    places = np.array([3, 2**32 - 7 if dtype == np.uint32 else 100], dtype)
+    positions = np.array([3, 2**32 - 7 if dtype == np.uint32 else 100], dtype)
     # numbers beyond the row are ignored, none of them comes back into it
-    kept = [3, -100] if dtype == np.uint32 else [3, 100]
-    np.testing.assert_array_equal(labels_of(jnp.asarray(places), 300), kept)
+    expected = [3, -100] if dtype == np.uint32 else [3, 100]
+    np.testing.assert_array_equal(labels_of(jnp.asarray(positions), 300), expected)
     if dtype == np.int8:
         assert np.isnan(cross_entropy(logits, jnp.array([3, -1], dtype))[0])
 
@@ -184,7 +184,7 @@ def test_a_class_that_is_minus_100_in_eight_bits_is_a_class():
 
 
 @pytest.mark.parametrize("chunk", [0, 8])
-def test_a_loss_in_chunks_and_a_score_know_no_label_beyond_the_words(chunk):
+def test_a_chunked_loss_and_a_score_are_nan_for_labels_outside_the_vocabulary(chunk):
     rng = np.random.default_rng(0)
     words = Unembedding(
         jnp.asarray(rng.normal(size=(1, 3, 4)), jnp.float32),
@@ -208,25 +208,25 @@ def test_a_cache_written_beyond_its_size_gives_nan(family, tiny, ids):
     source = {"encoder_outputs": model.encode(input_ids=ids)} if two else {}
     name = "decoder_input_ids" if two else "input_ids"
     run = jax.jit(lambda token, cache: model(**{name: token, "cache": cache}))
-    cache, found = tj.init_cache(model, 2, 4, **source), []
-    for place in range(6):
-        out = run(ids[:, place : place + 1], cache)
+    cache, finite = tj.init_cache(model, 2, 4, **source), []
+    for position in range(6):
+        out = run(ids[:, position : position + 1], cache)
         cache = out.cache
-        found.append(np.isfinite(out.logits).all())
-    assert found == [True] * 4 + [False] * 2
+        finite.append(np.isfinite(out.logits).all())
+    assert finite == [True] * 4 + [False] * 2
     cache = run(ids[:, :1], tj.init_cache(model, 2, 4, **source)).cache
     out = run(ids[:, :4], cache)  # of a chunk that does not fit, nothing is kept in part
     assert not np.isfinite(out.logits[:, -1]).any()
 
 
-def test_a_ring_forgets_what_no_edge_reaches_however_long_it_runs(tiny, ids):
+def test_a_ring_cache_drops_what_no_edge_reaches_however_long_it_runs(tiny, ids):
     mask = CAUSAL & Near(left=3)
     model = tiny("llama", mask=mask)
     run = jax.jit(lambda token, cache: model(input_ids=token, cache=cache))
-    cache, found = tj.init_cache(model, 2, 6), []
-    for place in range(13):
-        out = run(ids[:, place : place + 1], cache)
+    cache, logits = tj.init_cache(model, 2, 6), []
+    for position in range(13):
+        out = run(ids[:, position : position + 1], cache)
         cache = out.cache
-        found.append(out.logits[:, 0])
+        logits.append(out.logits[:, 0])
     whole = model(input_ids=ids).logits
-    np.testing.assert_allclose(np.stack(found, 1), whole, rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(np.stack(logits, 1), whole, rtol=2e-5, atol=2e-5)

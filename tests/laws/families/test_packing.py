@@ -47,26 +47,28 @@ def row(parts, pad, fill):
 def packed_and_apart(model, pad=2, lengths=(SOURCE, TARGET)):
     """Inputs of the packed row, of each document, and where the answers of each stand."""
     two, (source, target) = model.is_encoder_decoder, lengths
-    sources, asked = documents(source, 1), documents(target if two else source, 2)
-    asked = [np.where(np.arange(part.shape[1]) == 1, -100, part) for part in asked]
+    sources, targets = documents(source, 1), documents(target if two else source, 2)
+    targets = [np.where(np.arange(part.shape[1]) == 1, -100, part) for part in targets]
     if not two:  # a decoder's first word has no label, or the one before would be asked for it
-        asked = [np.where(np.arange(part.shape[1]) == 0, -100, part) for part in asked]
+        targets = [np.where(np.arange(part.shape[1]) == 0, -100, part) for part in targets]
     if model.plan.head == "replaced_token":
-        asked = [np.where(part == -100, part, part % 2) for part in asked]
+        targets = [np.where(part == -100, part, part % 2) for part in targets]
     empty = model.config.pad_token_id or 0
     whole = {"input_ids": row(sources, pad, empty), "tags": tags(source, pad)}
     whole["attention_mask"] = (whole["tags"]["document"] >= 0).astype(np.int32)
-    whole["labels"] = row(asked, pad, -100)
-    alone = [{"input_ids": ids, "labels": labels} for ids, labels in zip(sources, asked)]
+    whole["labels"] = row(targets, pad, -100)
+    separate = [{"input_ids": ids, "labels": labels} for ids, labels in zip(sources, targets)]
     if two:
-        heard = documents(target, 3)
-        whole["decoder_input_ids"] = row(heard, pad, empty)
+        decoder_ids = documents(target, 3)
+        whole["decoder_input_ids"] = row(decoder_ids, pad, empty)
         whole["decoder_tags"] = tags(target, pad)
         mask = whole["decoder_tags"]["document"] >= 0
         whole["decoder_attention_mask"] = mask.astype(np.int32)
-        alone = [{**given, "decoder_input_ids": ids} for given, ids in zip(alone, heard)]
+        separate = [
+            {**inputs, "decoder_input_ids": ids} for inputs, ids in zip(separate, decoder_ids)
+        ]
     edges = np.cumsum([0, *(target if two else source)])
-    return whole, alone, [slice(a, b) for a, b in itertools.pairwise(edges)]
+    return whole, separate, [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 def mean_loss(apply, params, batches):
@@ -86,20 +88,20 @@ def run(model, batches):
 
 
 @pytest.mark.parametrize("family", MASKS)
-def test_a_packed_row_is_its_documents_apart(family, tiny):
+def test_a_packed_row_equals_its_separate_documents(family, tiny):
     packed, plain = tiny(family, mask=MASKS[family]), tiny(family)
     alike = family not in BLOCKS
-    whole, alone, places = packed_and_apart(packed, lengths=ALIKE if alike else (SOURCE, TARGET))
+    whole, separate, slices = packed_and_apart(packed, lengths=ALIKE if alike else (SOURCE, TARGET))
     if alike:
-        alone = [{name: np.concatenate([x[name] for x in alone]) for name in alone[0]}]
+        separate = [{name: np.concatenate([x[name] for x in separate]) for name in separate[0]}]
     (loss, (logits,)), gradient = run(packed, [whole])
-    (want, apart), wanted = run(plain, alone)
-    apart = [row for part in apart for row in part]
-    for place, part in zip(places, apart, strict=True):
+    (expected, separate_logits), wanted = run(plain, separate)
+    separate_logits = [row for part in separate_logits for row in part]
+    for place, part in zip(slices, separate_logits, strict=True):
         # sums round with their terms: logits of 4 are four times as far apart as those of 1
         atol = ROUGHER.get(family, CLOSE["atol"]) * max(1.0, np.abs(part).max())
         np.testing.assert_allclose(logits[0, place], part, rtol=CLOSE["rtol"], atol=atol)
-    np.testing.assert_allclose(loss, want, rtol=1e-6)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
     norm = lambda tree: np.sqrt(sum(np.square(x).sum() for x in jax.tree.leaves(tree)))
     errors = jax.tree.map(lambda a, b: np.asarray(a - b), gradient, wanted)
     assert norm(wanted) > 1e-3  # there is a gradient
@@ -107,28 +109,28 @@ def test_a_packed_row_is_its_documents_apart(family, tiny):
 
     # the control: with the tags of one document, the second hears the first
     one = {n: {**x, "document": 0 * x["document"]} for n, x in whole.items() if n.endswith("tags")}
-    leaking = packed(**{**whole, **one}).logits[:, places[1]]
-    assert np.abs(leaking[0] - apart[1]).max() > 1e-2
+    leaking = packed(**{**whole, **one}).logits[:, slices[1]]
+    assert np.abs(leaking[0] - separate_logits[1]).max() > 1e-2
 
 
 @pytest.mark.parametrize("family", ["t5", "bart", "transformer"])
 @pytest.mark.parametrize("stack", ["encoder", "decoder", "cross"])
 def test_each_of_the_three_masks_is_needed(family, stack, tiny):
     packed = tiny(family, mask={**BOTH, stack: CAUSAL if stack == "decoder" else FULL})
-    whole, alone, places = packed_and_apart(packed)
-    leaking = packed(**whole).logits[:, places[1]]
-    assert np.abs(leaking - tiny(family)(**alone[1]).logits).max() > 1e-2
+    whole, separate, slices = packed_and_apart(packed)
+    leaking = packed(**whole).logits[:, slices[1]]
+    assert np.abs(leaking - tiny(family)(**separate[1]).logits).max() > 1e-2
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "roberta", "electra", "bart", "llama"])
 def test_positions_that_run_on_are_another_model(family, tiny):
     packed = tiny(family, mask=MASKS[family])
-    whole, alone, places = packed_and_apart(packed)
+    whole, separate, slices = packed_and_apart(packed)
     for name in ("tags", "decoder_tags"):
         if name in whole:
             place = np.arange(whole[name]["position"].shape[1])[None].astype(np.int32)
             whole[name] = {**whole[name], "position": place}
-    logits, wanted = packed(**whole).logits[:, places[1]], tiny(family)(**alone[1]).logits
+    logits, wanted = packed(**whole).logits[:, slices[1]], tiny(family)(**separate[1]).logits
     if family == "llama":  # rotary positions are relative: only their differences are read
         np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-5)
     else:

@@ -19,8 +19,8 @@ def gradient(model, ids, **more):
     mask = jnp.ones(ids.shape, jnp.int32).at[0, 9:].set(0)
     labels = ids % 2 if model.plan.head == "replaced_token" else ids
     labels = jnp.where(mask == 1, labels, -100)
-    given = dict(input_ids=ids, attention_mask=mask, labels=labels, **more)
-    return jax.value_and_grad(lambda params: apply(params, **given).loss)
+    inputs = dict(input_ids=ids, attention_mask=mask, labels=labels, **more)
+    return jax.value_and_grad(lambda params: apply(params, **inputs).loss)
 
 
 def written(model, ids, **options):
@@ -29,7 +29,7 @@ def written(model, ids, **options):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_strict_rules_of_the_callers_do_not_reach_inside(family, tiny, ids):
+def test_models_run_under_strict_jax_settings_of_the_caller(family, tiny, ids):
     model = tiny(family)
     key, params = jax.random.key(0), tj.functional(model)[1]
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
@@ -50,14 +50,14 @@ def test_with_64_bits_no_loop_changes_its_types_and_no_number_its_width(family, 
     model, ids = tiny(family), np.asarray(ids)
     params = tj.functional(model)[1]
     with jax.enable_x64(True):
-        given = jnp.asarray(ids)
+        token_ids = jnp.asarray(ids)
         write = lambda params: written(
-            tj.bind(model, params), given, num_beams=2, fixed_width=True, min_new_tokens=1
+            tj.bind(model, params), token_ids, num_beams=2, fixed_width=True, min_new_tokens=1
         )
         assert jax.eval_shape(write, params).dtype == np.int32
         tile = model.abstract(attention="tiled", unroll=False)
-        found = jax.eval_shape(gradient(tile, given, key=jax.random.key(3)), params)
-    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype("float32")}
+        gradients = jax.eval_shape(gradient(tile, token_ids, key=jax.random.key(3)), params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {np.dtype("float32")}
 
 
 @pytest.mark.parametrize("family", ["gpt2"])
@@ -71,10 +71,10 @@ def test_with_64_bits_a_model_computes_what_it_computes_without(family, tiny, id
         yield written(model, ids, do_sample=True, key=jax.random.key(0), top_k=5, top_p=0.9)
         yield written(model, ids, num_beams=2)
 
-    want = list(everything())
+    expected = list(everything())
     with jax.enable_x64(True):
-        got = list(everything())
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        actual = list(everything())
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
 
@@ -108,10 +108,10 @@ def test_a_program_of_any_batch_and_length_is_exported(family, tiny, ids):
     write = lambda params, ids: written(tj.bind(model, params), ids, fixed_width=True)
     for function in (forward, write):
         program = jax.export.export(jax.jit(function))(shapes, any_ids)
-        for given in (ids[:1, :6],):
-            got, want = program.call(params, given), function(params, given)
+        for arguments in (ids[:1, :6],):
+            actual, expected = program.call(params, arguments), function(params, arguments)
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
-                         got, want)  # fmt: skip
+                         actual, expected)  # fmt: skip
 
 
 def test_disentangled_scores_are_exported_at_any_length(tiny, ids):
@@ -122,11 +122,13 @@ def test_disentangled_scores_are_exported_at_any_length(tiny, ids):
     forward = lambda p, x: apply(p, input_ids=x, attention_mask=x > 0, labels=x).loss
     program = jax.export.export(jax.jit(forward))(shapes, any_ids)
     for length in (4, 13):  # fewer distances than rows of the table, and more
-        given = ids[:, :length]
-        np.testing.assert_allclose(program.call(params, given), forward(params, given), rtol=1e-5)
+        arguments = ids[:, :length]
+        np.testing.assert_allclose(
+            program.call(params, arguments), forward(params, arguments), rtol=1e-5
+        )
 
 
-def test_what_needs_a_length_that_is_known_says_so(tiny):
+def test_models_that_need_a_static_length_refuse_a_symbolic_one(tiny):
     size = jax.export.symbolic_shape("b, t")
     for model in (tiny("longformer"), tiny("gpt2").abstract(attention="tiled")):
         apply, params = tj.functional(model)[0], tj.functional(tiny(model.config.model_type))[1]
@@ -135,17 +137,17 @@ def test_what_needs_a_length_that_is_known_says_so(tiny):
             program(params, jax.ShapeDtypeStruct(size, jnp.int32))
 
 
-def test_flax_idioms_work_on_a_model_and_the_one_that_cannot_says_what_can(tiny, ids):
+def test_flax_idioms_work_on_a_model_and_tabulate_names_its_replacement(tiny, ids):
     model = tiny("gpt2")
-    want = model(input_ids=ids).logits
+    expected = model(input_ids=ids).logits
     others = nnx.merge(*nnx.split(model)), nnx.clone(model), jax.tree.map(lambda x: x, model)
     for other in others:
-        np.testing.assert_array_equal(other(input_ids=ids).logits, want)
-    got = nnx.jit(lambda model, ids: model(input_ids=ids).logits)(model, ids)
-    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(other(input_ids=ids).logits, expected)
+    actual = nnx.jit(lambda model, ids: model(input_ids=ids).logits)(model, ids)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(TypeError, match="summary"):
         nnx.tabulate(model, input_ids=ids)
-    np.testing.assert_array_equal(model(input_ids=ids).logits, want)
+    np.testing.assert_array_equal(model(input_ids=ids).logits, expected)
 
 
 SHARDED = """
