@@ -86,8 +86,8 @@ def check_key(value: Any, name: str = "key") -> None:
     if isinstance(value, int):
         raise ValueError(f"{name}={value}: expected a key; give {name}=jax.random.key({value})")
     dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
-    words = dtype == np.uint32 and shape is not None and len(shape) == 1 and shape[0] in (2, 4)
-    if not words and (dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or shape):
+    is_raw = dtype == np.uint32 and shape is not None and len(shape) == 1 and shape[0] in (2, 4)
+    if not is_raw and (dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or shape):
         came = f"{value!r:.60}" if dtype is None else f"{dtype}{list(shape or ())}"
         raise ValueError(f"{name} is {came}; expected one key, such as jax.random.key(0)")
 

@@ -86,8 +86,8 @@ def score(
         return _causal(model, inputs, chunk)
     if mask_token_id is None:
         raise ValueError("a masked model predicts the tokens that are masked: give mask_token_id=")
-    table = len(model.words("stack"))  # type: ignore[attr-defined]
-    checks.ids("mask_token_id", np.array([[mask_token_id]]), table)
+    vocabulary = len(model.token_table("stack"))  # type: ignore[attr-defined]
+    checks.ids("mask_token_id", np.array([[mask_token_id]]), vocabulary)
     check_count("batch_size", batch_size)
     if is_traced(inputs):
         raise ValueError("masked models are scored outside of jax.jit: how many runs they need "

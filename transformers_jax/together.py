@@ -31,10 +31,10 @@ def check_together(model: Any, tokenizer: Any) -> None:
     if target is not None and model.is_encoder_decoder:
         tables.append(("the decoder's vocab_size", config.target_vocab, target))
     problems = [
-        f"the tokenizer has ids up to {words.max_id}, and {name} is {size} "
-        f"(tj.resize_embeddings(model, {words.max_id + 1}, key=key) adds rows)"
-        for name, size, words in tables
-        if size is not None and words.max_id >= size
+        f"the tokenizer has ids up to {each.max_id}, and {name} is {size} "
+        f"(tj.resize_embeddings(model, {each.max_id + 1}, key=key) adds rows)"
+        for name, size, each in tables
+        if size is not None and each.max_id >= size
     ]
     writes = model.plan.head in ("causal_lm", "seq2seq_lm")
     for role in (*ROLES, *(ENDS if writes else ())):

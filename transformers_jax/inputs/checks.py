@@ -4,8 +4,8 @@ JAX clamps, wraps or drops indices that are out of range, each silently, and bro
 wrong shape. Every check names the argument, the index, the value and what was expected.
 
 Names, shapes and dtypes are known under any transformation of JAX, so they are checked there
-in the same words; values are read where there are some (`readable`). What only a value would show
-is then NaN in the result: a compiled program cannot raise.
+with the same errors; values are read where there are some (`readable`). A wrong value is otherwise
+NaN in the result: a compiled program cannot raise.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ def draw_maps(
         maps = np.stack([np.asarray(layer[0], np.float32) for layer in fields[name]])
         path = folder / f"{name.replace('_', '-')}.png"
         kind = name.removesuffix("attentions").replace("_", " ")
-        words = f"{title}: {kind}attention of every layer and head"
-        draw_grid(maps, labels.get(queries), labels.get(keys), words, path)
+        heading = f"{title}: {kind}attention of every layer and head"
+        draw_grid(maps, labels.get(queries), labels.get(keys), heading, path)
         written.append(path)
     return written
 

@@ -205,8 +205,8 @@ class DebertaV2Config(BertConfig):
         pooled = dict(pooling="first", inner=inner, rate=rate, pooled_rate=self.pooler_dropout)
         return {**numbers, **pooled}
 
-    def words(self, shift=False):
-        """Logits of masked words. The authors' weights are those of `legacy=False`, whose table is
+    def language_model(self, shift=False):
+        """The language model head. The authors' weights are those of `legacy=False`, whose table is
         always the embeddings; the default is Hugging Face's own and was never trained by them."""
         D, E = self.hidden_size, self.embedding_size
         if not self.legacy and E not in (None, D):
@@ -215,7 +215,7 @@ class DebertaV2Config(BertConfig):
                 f"embedding_size ({E}) must be hidden_size ({D})"
             )
         config = self if self.legacy else self.replace(tie_word_embeddings=True)
-        return super(DebertaV2Config, config).words(shift)
+        return super(DebertaV2Config, config).language_model(shift)
 
     # ------------------------------------------------------------ the table
 

@@ -213,7 +213,7 @@ class RecurrentTranslator(Translates):
 
     def encoder_forward(self, input_ids=None, attention_mask=None) -> Output:
         """The states of the source (zero at padding), and the last ones of both directions."""
-        words = self.embed.words(input_ids, self.dtype)
+        words = self.embed.embed_ids(input_ids, self.dtype)
         valid = None if attention_mask is None else jnp.asarray(attention_mask) > 0
         states, last = self.encoder(words, valid)
         return Output(last_hidden_state=states, onward_state=last[0], backward_state=last[1])
@@ -236,7 +236,7 @@ class RecurrentTranslator(Translates):
         carry = cache
         if encoder_outputs is not None:
             carry = self.init_cache(len(decoder_input_ids), 0, encoder_outputs, attention_mask)
-        words = self.decoder_embed.words(decoder_input_ids, self.dtype)
+        words = self.decoder_embed.embed_ids(decoder_input_ids, self.dtype)
 
         def step(carry: DecoderCache, word):
             context, weights = self._attend(carry)
