@@ -2,7 +2,7 @@
 
 import pytest
 
-from transformers_jax.publish import forget_drafts, publish, publish_json
+from transformers_jax.publish import publish, publish_json, remove_drafts
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,6 @@ def test_what_fails_leaves_what_was_there(tmp_path):
 def test_drafts_of_killed_processes_are_forgotten(tmp_path):
     publish_json(tmp_path / "a.json", {"b": 1, "a": 2}, sort_keys=True)
     (tmp_path / ".a.json.12345.tmp").write_bytes(b"half")
-    forget_drafts(tmp_path)
+    remove_drafts(tmp_path)
     assert (tmp_path / "a.json").read_text() == '{\n  "a": 2,\n  "b": 1\n}\n'
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -7,7 +7,7 @@ and in weight tables:
     K head width             U value width            F hidden         V vocabulary
     L layers    E experts    C channels   P patch     b  B, or 1 where all rows agree
 
-Axis *names*, by which parameters and activations are sharded, are words: ``layers embed heads
+Axis *names*, by which parameters and activations are sharded, are names: ``layers embed heads
 kv_heads kv mlp vocab position type label batch length``.
 """
 
@@ -81,13 +81,13 @@ def check_key(value: Any, name: str = "key") -> None:
     """Noise and first weights are drawn from one key, not from a number or an array of keys.
 
     Raises:
-        ValueError: anything but one `jax.random.key` (or `PRNGKey`, which is its words).
+        ValueError: anything but one `jax.random.key` (or `PRNGKey`, which is its raw numbers).
     """
     if isinstance(value, int):
         raise ValueError(f"{name}={value}: expected a key; give {name}=jax.random.key({value})")
     dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
-    words = dtype == np.uint32 and shape is not None and len(shape) == 1 and shape[0] in (2, 4)
-    if not words and (dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or shape):
+    is_raw = dtype == np.uint32 and shape is not None and len(shape) == 1 and shape[0] in (2, 4)
+    if not is_raw and (dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or shape):
         came = f"{value!r:.60}" if dtype is None else f"{dtype}{list(shape or ())}"
         raise ValueError(f"{name} is {came}; expected one key, such as jax.random.key(0)")
 

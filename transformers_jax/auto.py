@@ -70,7 +70,7 @@ class Auto:
     def _head(self, config: FamilyConfig, options: Mapping[str, Any]) -> str:
         if "head" in options:
             raise TypeError(
-                f"head={options['head']!r} beside a class that says which: leave it out, or call "
+                f"head={options['head']!r} of a class that implies its head: leave it out, or call "
                 "tj.from_pretrained (tj.from_config)"
             )
         available = set(config.HEADS.values())

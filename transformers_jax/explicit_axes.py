@@ -1,6 +1,7 @@
 """Explicit axes of meshes, which are refused: here layouts are left to the compiler and the rules.
 
-`jax.make_mesh` makes such axes by default; on them every operation must say how its result is cut.
+`jax.make_mesh` makes such axes by default; on them every operation must say how its result is
+sharded.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ def refuse_explicit(arrays: Mapping[str, Any]) -> None:
 
 
 def refuse_explicit_values(values: Any, inputs: Mapping[str, Any]) -> None:
-    """Raises ValueError for parameters that are cut along an explicit axis, and for those that lie
-    on a mesh of such beside a cache that does not: what they compute cannot be written into it.
-    (Under `jax.set_mesh` of that mesh, what is made on the way lies on it.)"""
+    """Raises ValueError for parameters that are cut along an explicit axis, and for those on
+    a mesh with such axes if the cache is not: their results cannot be written into it.
+    (Under `jax.set_mesh` of that mesh, intermediate arrays are on it.)"""
     refuse_explicit({"a parameter": values})
     if "cache" not in inputs:
         return
@@ -42,7 +43,7 @@ def refuse_explicit_values(values: Any, inputs: Mapping[str, Any]) -> None:
         if (explicit := explicit_axes(mesh)) and not _meshes(needed) <= {mesh}:
             axes = ", ".join(explicit)
             raise ValueError(
-                f"the parameters lie on a mesh with explicit axes, {axes}, and the cache does not; "
+                f"the parameters are on a mesh with explicit axes, {axes}, and the cache does not; "
                 f"{AUTO}, or make the cache and call under jax.set_mesh"
             )
 

@@ -1,4 +1,4 @@
-"""The public functions of the package, for methods that hand on to them.
+"""The public functions of the package, for methods that call them.
 
 `model.generate(...)` is `tj.generate(model, ...)`, which is defined in a higher layer than models.
 The package gives its own lookup of public names here when it is imported, so that no file imports

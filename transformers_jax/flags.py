@@ -1,4 +1,4 @@
-"""What is typed, by tyro: every field of a record is a flag, that of a record in it dotted.
+"""Flags of commands, parsed by tyro: one for every field of a record, dotted for records in it.
 
 A wrong flag is one line of an error, which names the nearest.
 """

@@ -163,7 +163,7 @@ def from_pretrained(
     trust_remote_code: bool = False,
     **overrides: Any,
 ) -> Model | Loaded:
-    """A model from a directory, a .safetensors beside its config.json, or the hub.
+    """A model from a directory, a .safetensors next to its config.json, or the hub.
 
     Args:
         head: a head ("sequence_classification", ...), a Hugging Face class name, or None for

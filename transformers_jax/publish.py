@@ -1,4 +1,4 @@
-"""Files that appear under their names whole, or not at all: also after a kill or a power cut."""
+"""Atomic writing: a file appears complete or not at all, also after a kill or a power cut."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def publish_json(path: Path, values: Any, *, sort_keys: bool = False, default: A
     publish(path, f"{text}\n")
 
 
-def forget_drafts(folder: Path) -> None:
+def remove_drafts(folder: Path) -> None:
     """Removes the drafts of killed processes; for a folder that no other process writes."""
     for draft in folder.glob(".*.tmp"):
         draft.unlink()

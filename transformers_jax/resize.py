@@ -1,4 +1,4 @@
-"""A model for more words: tables of a vocabulary with further rows behind the old ones."""
+"""Resizes the vocabulary of a model: embeddings and output embeddings get further rows."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def resize_embeddings(
     side: Literal["encoder", "decoder"] | None = None,
     shrink: bool = False,
 ) -> Model:
-    """The model for a vocabulary of another size, with a config that says so: its word
-    embeddings, the table of its logits (tied tables stay tied) and their biases get further rows.
+    """The model for a vocabulary of another size, with a config that says so: its token
+    embeddings, its output embedding (tied ones stay tied) and their biases get further rows.
 
-    The old rows stay bit for bit as they were, so old words have the logits that they had.
+    The old rows stay bit for bit as they were, so old tokens keep their logits.
 
     Args:
         vocab_size: of the new model; for a tokenizer, `tokenizer.max_id + 1`.
         key: from which new rows are drawn, each as the family draws its table.
         rows: "draw", or "mean": new rows are the mean of the old ones (Hewitt 2021), so that new
-            words are as likely as an average one. Biases begin at 0.
+            tokens are as likely as an average one. Biases begin at 0.
         pad_to_multiple_of: makes the size a multiple, for a mesh or for faster products; the rows
-            beyond `vocab_size` belong to no word.
+            beyond `vocab_size` belong to no token.
         side: which vocabulary to resize, of a model with one for each of its sides.
-        shrink: whether the last rows may be cut off. Their words are gone.
+        shrink: whether the last rows may be cut off. Their tokens are lost.
 
     The optimizer's state is of the old shapes: make a new one.
 
     Raises:
         ValueError: fewer rows without `shrink`, special tokens of the config that would be cut
-            off, no key where rows are drawn, a model without words, or with two vocabularies and
-            no `side`, or a size that its mesh does not divide.
+            off, no key where rows are drawn, a model without a vocabulary, or with two vocabularies
+            and no `side`, or a size that its mesh does not divide.
     """
     check_model(model, "resize_embeddings")
     multiple = 1 if pad_to_multiple_of is None else pad_to_multiple_of
@@ -110,9 +110,9 @@ def resized(config: Any, size: int, side: str | None) -> tuple[FamilyConfig, int
         fields = {} if second is None else {"decoder_vocab_size": size}
         return config.replace(vocab_size=size, **fields), config.vocab_size
     if side not in old:
-        words = ", ".join(f"the {name} {rows} words" for name, rows in old.items())
+        sizes = ", ".join(f"{rows} tokens of the {name}" for name, rows in old.items())
         raise ValueError(
-            f"side={side!r}: this model has two vocabularies ({words}); say side='encoder' or "
+            f"side={side!r}: this model has two vocabularies ({sizes}); say side='encoder' or "
             "side='decoder'"
         )
     return config.replace(**new[side]), old[side]
@@ -122,7 +122,7 @@ def _check_shrinking(model: Model, old: int, size: int, shrink: bool) -> None:
     if not shrink:
         raise ValueError(
             f"vocab_size ({size}) is less than the {old} rows that there are: the last "
-            f"{old - size} words would be cut off; pass shrink=True to cut them off"
+            f"{old - size} tokens would be cut off; pass shrink=True to cut them off"
         )
     gone = [
         f"{name}={i}"
@@ -139,7 +139,7 @@ def _check_shrinking(model: Model, old: int, size: int, shrink: bool) -> None:
 
 
 def _fresh(new: Model, path: str, old: Array, axis: int, rows: str, key: Key | None) -> Array:
-    """The rows behind the old ones."""
+    """The rows after the old ones."""
     count = old.shape[axis]
     if rows == "mean" and old.ndim > 1:
         mean = old.astype(jnp.float32).mean(axis, keepdims=True).astype(old.dtype)
@@ -151,7 +151,7 @@ def _fresh(new: Model, path: str, old: Array, axis: int, rows: str, key: Key | N
 
 
 def _sharding(path: str, old: Any, shape: tuple[int, ...]) -> Any:
-    """Where the old array lies, for the new shape."""
+    """The sharding of the old array, for the new shape."""
     try:
         old.sharding.shard_shape(shape)
     except ValueError:

@@ -47,10 +47,10 @@ def save_pretrained(
     one line says so. A model of sentences is written as a directory of sentence-transformers.
 
     Args:
-        tokenizer: what `tj.load_tokenizer` gives, to be written beside the model.
+        tokenizer: what `tj.load_tokenizer` gives, to be written with the model.
 
     Raises:
-        ValueError: parameters that lie partly on other processes, or a tokenizer that does not
+        ValueError: parameters that are partly on other processes, or a tokenizer that does not
             belong to the model (other special tokens, ids outside the vocabulary).
     """
     check_model(model, "save_pretrained")

@@ -1,7 +1,7 @@
-"""How probable a model finds a text: token by token, and row by row.
+"""The log-probability of a text under a model: token by token, and row by row.
 
 Log-probabilities are natural, and float32 (float64 of a model that is). Logits of a large
-vocabulary are made in chunks, as in `nn/loss.py`, so that none of [B T V] numbers exist at once.
+vocabulary are computed in chunks, as in `nn/loss.py`, so that no array [B T V] exists.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from transformers_jax.arrays import Array, Float, Int, Params, is_traced, ordina
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import narrow, traceable
 from transformers_jax.models.base import Model, check_model
-from transformers_jax.models.causal import places_of_tokens, unattended
+from transformers_jax.models.causal import unattended, with_text_positions
 from transformers_jax.models.output import Output
 from transformers_jax.nn.loss import IGNORED, token_log_probs
 from transformers_jax.nn.param import merge, split
@@ -46,14 +46,14 @@ def score(
     (`tags={"prefix": ...}`) the tokens behind the prefix are scored. An encoder-decoder gives
     log p(label | source, labels before it), also of a source that is no text (`input_features=` of
     Whisper). A masked model gives the pseudo-log-likelihood of
-    Salazar et al. 2020 (equation 1): each token is hidden by itself and predicted, T runs of a row.
+    Salazar et al. 2020 (equation 1): each token is masked by itself and predicted, T runs of a row.
 
     Args:
         labels: the target of an encoder-decoder. Otherwise `input_ids` again, with -100 where
             nothing is to be scored, such as a question, or [CLS] and [SEP].
-        mask_token_id: what hides a token, of masked models.
+        mask_token_id: the mask token, of masked models.
         batch_size: rows that a masked model reads at once.
-        chunk: words at a time; 0: all at once; by default all while a device has at most 2^25.
+        chunk: tokens of the vocabulary at a time; 0: all; by default all up to 2^25 logits.
         inputs: further arguments of the model.
 
     Returns:
@@ -61,14 +61,14 @@ def score(
         Float[B], and perplexity Float[B] = exp(-log_prob / count).
 
     Raises:
-        ValueError: a head that knows no words, labels or a mask token that are missing, and inputs
+        ValueError: a head without logits of a vocabulary, missing labels or mask token, and inputs
             that the model would refuse.
     """
     check_model(model, "score")
     head = getattr(model.plan, "head", None)
     if head not in HEADS:
         raise ValueError(
-            f"a model with head {head!r} gives words no probability; load it with one of "
+            f"a model with head {head!r} gives tokens no probability; load it with one of "
             f"{', '.join(HEADS)}"
         )
     inputs |= {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
@@ -85,9 +85,9 @@ def score(
     if head == "causal_lm":
         return _causal(model, inputs, chunk)
     if mask_token_id is None:
-        raise ValueError("a masked model predicts the tokens that are hidden: give mask_token_id=")
-    table = len(model.words("stack"))  # type: ignore[attr-defined]
-    checks.ids("mask_token_id", np.array([[mask_token_id]]), table)
+        raise ValueError("a masked model predicts the tokens that are masked: give mask_token_id=")
+    vocabulary = len(model.token_table("stack"))  # type: ignore[attr-defined]
+    checks.ids("mask_token_id", np.array([[mask_token_id]]), vocabulary)
     check_count("batch_size", batch_size)
     if is_traced(inputs):
         raise ValueError("masked models are scored outside of jax.jit: how many runs they need "
@@ -102,7 +102,7 @@ def _causal(model: Any, inputs: dict[str, Any], chunk: int | None) -> Output:
         scored = (mask > 0) & (jnp.pad(mask[:, :-1], ((0, 0), (1, 0))) > 0)
         labels = jnp.where(scored, labels, IGNORED)
         if is_traced(mask) or not np.asarray(mask)[:, 0].all():  # padding in front does not count
-            model, inputs = places_of_tokens(model, inputs)
+            model, inputs = with_text_positions(model, inputs)
     if (scored := unattended(model.reading, inputs)) is not None:
         labels = jnp.where(scored, labels, IGNORED)
     each = _log_probs(*split(model), inputs, labels[:, 1:], chunk=chunk)
@@ -121,7 +121,7 @@ def _seq2seq(model: Model, inputs: dict[str, Any], chunk: int | None) -> Output:
 def _masked(
     model: Model, inputs: dict[str, Any], mask_token: int, batch_size: int, chunk: int | None
 ) -> Output:
-    """Each token to be scored is hidden in a copy of its row; copies are run in batches."""
+    """Each token to be scored is masked in a copy of its row; copies are run in batches."""
     ids = np.asarray(inputs.pop("input_ids"))
     labels = np.asarray(inputs.pop("labels", ids))
     scored = labels != IGNORED

@@ -317,7 +317,7 @@ def _varies(x: Any) -> frozenset[str]:
 
 
 def nearest(value: int, step: int) -> str:
-    """The multiples of `step` beside `value`, as text: "4 and 8", or "8" when below it is none."""
+    """The multiples of `step` around `value`, as text: "4 and 8", or "8" if there is none below."""
     below = value // step * step
     return f"{below} and {below + step}" if below else str(step)
 

@@ -1,4 +1,4 @@
-"""Numbers that people give: sizes of files and memory, and counts."""
+"""Numbers from users: sizes of files and memory, and counts."""
 
 from __future__ import annotations
 

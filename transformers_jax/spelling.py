@@ -33,7 +33,7 @@ def nearest(
 ) -> str:
     """ "; did you mean 'n_layer'?", or "; did you mean 'bart', 'bert' or 'mbart'?", or nothing.
 
-    `otherwise` are names that others use, and what is to be done here instead.
+    `otherwise` are names of other libraries, and what to do here instead.
     """
     if name in otherwise:
         return f"; {otherwise[name]}"

@@ -1,4 +1,4 @@
-"""Whether a tokenizer and a model belong together: checked wherever the two meet."""
+"""Whether a tokenizer and a model belong together: checked wherever both are used."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ ENDS = ("eos",)  # and what it writes
 
 
 def check_together(model: Any, tokenizer: Any) -> None:
-    """A tokenizer gives what the model reads: ids of its table, and special tokens that mean the
-    same to both.
+    """A tokenizer gives what the model reads: ids of its vocabulary, and special tokens that mean
+    the same to both.
 
-    Token types are not compared: a directory may have them on one side alone (DeBERTa-v3), and a
+    Token types are not compared: a directory may have them on one side only (DeBERTa-v3), and a
     call with types that a model does not have is refused by the model.
 
     Raises:
@@ -31,10 +31,10 @@ def check_together(model: Any, tokenizer: Any) -> None:
     if target is not None and model.is_encoder_decoder:
         tables.append(("the decoder's vocab_size", config.target_vocab, target))
     problems = [
-        f"the tokenizer has ids up to {words.max_id}, and {name} is {size} "
-        f"(tj.resize_embeddings(model, {words.max_id + 1}, key=key) adds rows)"
-        for name, size, words in tables
-        if size is not None and words.max_id >= size
+        f"the tokenizer has ids up to {each.max_id}, and {name} is {size} "
+        f"(tj.resize_embeddings(model, {each.max_id + 1}, key=key) adds rows)"
+        for name, size, each in tables
+        if size is not None and each.max_id >= size
     ]
     writes = model.plan.head in ("causal_lm", "seq2seq_lm")
     for role in (*ROLES, *(ENDS if writes else ())):

@@ -199,8 +199,8 @@ def test_an_unsupported_tokenizer_class_is_refused_by_name(tmp_path):
     config.unlink()
     with pytest.raises(ValueError, match=r"RoFormerTokenizer needs jieba.*PreTrainedTokenizerFast"):
         load_tokenizer(folder)
-    as_it_lies = load_tokenizer(folder, tokenizer_class="PreTrainedTokenizerFast")
-    assert as_it_lies.encode("the").tolist()
+    without_class_rules = load_tokenizer(folder, tokenizer_class="PreTrainedTokenizerFast")
+    assert without_class_rules.encode("the").tolist()
 
 
 def test_a_vocabulary_of_no_class_is_refused_until_one_is_named(tmp_path):

@@ -45,7 +45,7 @@ def test_byte_pairs_with_their_merges(tmp_path):
     with pytest.raises(ValueError, match="end with </w>"):
         load_tokenizer(tmp_path)
     (tmp_path / "merges.txt").unlink()
-    with pytest.raises(ValueError, match=r"merges\.txt is not beside"):
+    with pytest.raises(ValueError, match=r"merges\.txt is not in the same folder"):
         load_tokenizer(tmp_path / "vocab.json")
 
 

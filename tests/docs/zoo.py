@@ -168,7 +168,7 @@ class Family:
 
     def can_learn(self, record: Any) -> bool:
         """Whether it has the head of an objective."""
-        if record.head == "pair":
+        if record.head == "replaced_token_detection":
             heads = self.config.HEADS.values()
             return issubclass(self.config, ElectraConfig) and "replaced_token" in heads
         return record.head in self.heads

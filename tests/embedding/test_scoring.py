@@ -93,7 +93,7 @@ def test_missing_arguments_are_named():
         tj.score(loaded("bert-mlm"), IDS)
     with pytest.raises(ValueError, match=r"mask_token_id\[0, 0\] is 999"):
         tj.score(loaded("bert-mlm"), IDS, mask_token_id=999)
-    with pytest.raises(ValueError, match=r"head 'none' gives words no probability.*causal_lm"):
+    with pytest.raises(ValueError, match=r"head 'none' gives tokens no probability.*causal_lm"):
         tj.score(loaded("bart-base"), IDS)
     with pytest.raises(TypeError, match="no argument 'token_types'"):
         tj.score(loaded("gpt2"), IDS, token_types=IDS)

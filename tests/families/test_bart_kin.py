@@ -145,7 +145,7 @@ def test_the_padding_embedding_gets_no_gradient():
     ids = jnp.array([[2, 5, 2, 1]])
 
     def total(table):
-        return bind(embed, {"table": table}).words(ids, jnp.float32).sum()
+        return bind(embed, {"table": table}).embed_ids(ids, jnp.float32).sum()
 
     learned = jax.grad(total)(jnp.ones((7, 3))).any(axis=1)
     assert learned.tolist() == [False, True, False, False, False, True, False]
@@ -177,7 +177,7 @@ def test_waves_are_those_of_the_formulas(width):
 
 def test_m2m_counts_what_is_no_padding():
     embed = filled(TokenEmbedder(tj.M2M100Config(**TINY, dropout=0.0).embed(decoder=False)))
-    words = lambda ids: embed.words(jnp.array(ids), jnp.float32)
+    words = lambda ids: embed.embed_ids(jnp.array(ids), jnp.float32)
     zero = jnp.zeros((1, 4, 12))
     ids = jnp.array([[7, 1, 9, 8]])  # 1 is padding
     counted = embed({"input_ids": ids}, dtype=jnp.float32).nodes

@@ -154,16 +154,16 @@ KINDS = {  # files beside config.json: what the sentence names, and what it says
         "peft.AutoPeftModelForSequenceClassification.from_pretrained('{0}').merge_and_unload()",
     ),
     "pytorch": ({"pytorch_model.bin": ""}, "may be a pickle", "weights_only=True"),
-    "tensorflow": ({"tf_model.h5": ""}, "weights of TensorFlow alone", "from_tf=True"),
-    "flax": ({"flax_model.msgpack": ""}, "weights of Flax alone", "from_flax=True"),
+    "tensorflow": ({"tf_model.h5": ""}, "only the weights of TensorFlow", "from_tf=True"),
+    "flax": ({"flax_model.msgpack": ""}, "only the weights of Flax", "from_flax=True"),
     "tensorflow 1": (
         {"bert_model.ckpt.index": "", "bert_model.ckpt.data-00000-of-00001": ""},
-        "checkpoint of TensorFlow 1 alone",
+        "only a checkpoint of TensorFlow 1",
         "--tf_checkpoint {0}/bert_model.ckpt",
     ),
-    "gguf": ({"model-q4.gguf": ""}, "GGUF alone", "gguf_file='model-q4.gguf'"),
-    "onnx": ({"onnx/model.onnx": ""}, "export for ONNX Runtime alone", "exported from"),
-    "openvino": ({"openvino_model.bin": ""}, "export for OpenVINO alone", "exported from"),
+    "gguf": ({"model-q4.gguf": ""}, "only GGUF", "gguf_file='model-q4.gguf'"),
+    "onnx": ({"onnx/model.onnx": ""}, "only an export for ONNX Runtime", "exported from"),
+    "openvino": ({"openvino_model.bin": ""}, "only an export for OpenVINO", "exported from"),
     "training only": ({"training_args.bin": "", "optimizer.pt": ""}, "neither", "tj.from_config"),
 }
 
@@ -194,7 +194,7 @@ def test_an_adapter_without_a_model_is_refused_as_one(tmp_path):
 def test_an_adapter_next_to_a_model_is_not_ignored(tmp_path):
     folder = directory(tmp_path / "a", "bert-mlm")
     (folder / "adapter_config.json").write_text(json.dumps(ADAPTER))
-    with pytest.raises(ValueError, match=r"beside model\.safetensors.*without it") as error:
+    with pytest.raises(ValueError, match=r"as well as model\.safetensors.*without it") as error:
         tj.from_pretrained(folder)
     file = re.search(r"the file (\S+) is the model without it", str(error.value))[1]
     assert tj.from_pretrained(file).config.model_type == "bert"  # the advice

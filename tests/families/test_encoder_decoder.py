@@ -10,7 +10,7 @@ import pytest
 import transformers_jax as tj
 from transformers_jax.generation.inputs import read
 from transformers_jax.generation.options import resolve
-from transformers_jax.generation.rows import Call
+from transformers_jax.generation.padding import Call
 from transformers_jax.models import load_config
 from transformers_jax.models.base import Plan
 from transformers_jax.nn.param import bind, flatten, params

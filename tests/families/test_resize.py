@@ -138,7 +138,7 @@ def test_invalid_resizes_are_refused():
     model = small(eos_token_id=19)
     for size, options, words in [
         (24, {}, r"rows of embed.table are drawn: give key=jax.random.key"),
-        (18, {}, r"the last 2 words would be cut off; pass shrink=True"),
+        (18, {}, r"the last 2 tokens would be cut off; pass shrink=True"),
         (18, {"shrink": True}, "with 18 rows there is no eos_token_id=19"),
         (0, {}, "vocab_size=0 must be a whole number"),
         (24, {"rows": "zero"}, "rows='zero': expected 'draw' or 'mean'"),

@@ -63,8 +63,8 @@ def tables_of(model, folder):
     first = load_file(folder / "model.safetensors")
     shape = next(x.shape for name, x in first.items() if "embed" in name or "shared" in name)
     draws = {n: np.random.default_rng(n).normal(size=shape).astype(np.float32) for n in range(1, 5)}
-    output = model.words(model.output_of) if model.head.table is None else model.head.table
-    tables = (model.words("encoder"), model.words("decoder"), output)
+    output = model.token_table(model.output_of) if model.head.table is None else model.head.table
+    tables = (model.token_table("encoder"), model.token_table("decoder"), output)
     name_of = lambda table: next(n for n, x in draws.items() if np.array_equal(x, table[...]))
     return tuple(name_of(table) for table in tables)
 

@@ -47,7 +47,7 @@ WRONG = {
     "'decoder' has the source None, and its stack attends to 'encoder'": {
         "encoder": tower(), "decoder": Tower(embedder(), stack("encoder")),
     },
-    "'decoder' has the source 'encoder', and its stack attends to the stream alone": {
+    "'decoder' has the source 'encoder', and its stack attends to only the stream": {
         "encoder": tower(), "decoder": Tower(embedder(), stack(), "encoder"),
     },
 }  # fmt: skip

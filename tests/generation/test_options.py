@@ -10,7 +10,7 @@ import pytest
 import transformers_jax as tj
 from tests.generation.markov import Markov, MarkovConfig
 from transformers_jax.generation import generate
-from transformers_jax.generation.options import Options, dials, resolve
+from transformers_jax.generation.options import Options, resolve, split_traced
 from transformers_jax.models.encoder_decoder import EncoderDecoderConfig
 from transformers_jax.pretrained import generation_settings
 
@@ -61,12 +61,12 @@ def test_an_explicit_length_beats_the_other_length_of_the_file():
 def test_numbers_do_not_select_the_program():
     one = resolve({"do_sample": True, "temperature": 0.5, "max_new_tokens": 3}, None, {}, CONFIG)
     two = resolve({"do_sample": True, "temperature": 0.7, "max_new_tokens": 9}, None, {}, CONFIG)
-    assert dials(one)[0] == dials(two)[0]
+    assert split_traced(one)[0] == split_traced(two)[0]
     assert hash(one) != hash(two)
-    assert dials(one)[1] == {"temperature": 0.5}
+    assert split_traced(one)[1] == {"temperature": 0.5}
     greedy = resolve({}, None, {}, CONFIG)
-    assert dials(greedy)[1] == {}
-    assert dials(greedy)[0] != dials(one)[0]
+    assert split_traced(greedy)[1] == {}
+    assert split_traced(greedy)[0] != split_traced(one)[0]
 
 
 def test_an_unknown_option_is_refused_with_the_nearest_name():

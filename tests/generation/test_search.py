@@ -11,7 +11,7 @@ import transformers_jax as tj
 from tests.generation.markov import Markov, MarkovConfig, log_probabilities
 from transformers_jax import generation
 from transformers_jax.generation import generate
-from transformers_jax.generation.rows import bucket
+from transformers_jax.generation.padding import bucket
 
 V, EOS, PAD = 7, 3, 0
 

@@ -91,7 +91,7 @@ def sentence(call):
         (dict(attention_mask=np.ones((2, 4))), "attention_mask"),
         (dict(ids=None, attention_mask=np.ones((2, 3), int)), "attention_mask has shape (2, 3)"),
         (dict(ids=None, **REPEATS), "encoder_no_repeat_ngram_size=1 compares the ids"),
-        (dict(pixel_values=np.ones((2, 4))), "pixel_values beside encoder_outputs"),
+        (dict(pixel_values=np.ones((2, 4))), "pixel_values passed with encoder_outputs"),
     ],
 )
 def test_what_does_not_go_with_states_is_refused_whether_traced_or_not(arguments, words):
@@ -120,5 +120,5 @@ def test_a_source_without_ids_has_none_to_repeat():
     error = sentence(lambda: write(pixel_values=np.ones((2, 4)), **REPEATS))
     assert "only pixel_values came; turn it off: encoder_no_repeat_ngram_size=None" in error
     error = sentence(lambda: write(None, STATES, **REPEATS))
-    assert "pass the input_ids that were encoded beside them, or turn it off" in error
+    assert "pass the input_ids that were encoded with them, or turn it off" in error
     write(None, STATES, encoder_no_repeat_ngram_size=None)  # as advised

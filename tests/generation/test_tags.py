@@ -10,7 +10,7 @@ import pytest
 import transformers_jax as tj
 from transformers_jax import CAUSAL, FULL, OWN, Near, Same, Where
 from transformers_jax.graph import (
-    PLACE,
+    TEXT_POSITION,
     Before,
     Dense,
     attends_ahead,
@@ -224,7 +224,7 @@ def test_masks_that_read_an_index_differ_from_masks_that_compare_them():
     ):
         assert from_first_token(mask) == mask
     rewritten = from_first_token((CAUSAL & ~tj.graph.Block(4)) | Same("index"))
-    assert rewritten == (CAUSAL & ~tj.graph.Block(4, PLACE)) | Same("index")
+    assert rewritten == (CAUSAL & ~tj.graph.Block(4, TEXT_POSITION)) | Same("index")
     assert parse(str(rewritten)) == rewritten
 
 

@@ -60,8 +60,8 @@ def _reversed(length):
 @pytest.mark.parametrize(
     ("mask", "q", "k", "reason"),
     [
-        (CAUSAL | Near(1, 1), sequence(7), None, "no word for CAUSAL | Near"),
-        (~CAUSAL, sequence(7), None, "no word for ~CAUSAL"),
+        (CAUSAL | Near(1, 1), sequence(7), None, "no option for CAUSAL | Near"),
+        (~CAUSAL, sequence(7), None, "no option for ~CAUSAL"),
         (CAUSAL, sequence(1, start=6), sequence(7), "do not begin at the same index"),
         (CAUSAL, _reversed(7), None, "do not stand in order"),
         (CAUSAL, sequence(7, start=jnp.int32(0)), None, "known only at run time"),

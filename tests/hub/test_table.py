@@ -108,7 +108,7 @@ def test_a_copy_is_read_only_where_the_tensor_is_absent():
 @pytest.mark.parametrize("stored", [("one.bias",), ("two.bias",), ("one.bias", "two.bias")])
 def test_one_of_two_tied_parameters_is_both(stored):
     pair, ours = ("one.bias", "two.bias"), {"one": (V,), "two": (V,)}
-    table = Table(rows("one.bias | one\n two.bias | two"), ties=(Tying(*pair, apart=True),))
+    table = Table(rows("one.bias | one\n two.bias | two"), ties=(Tying(*pair, separate=True),))
     theirs = dict.fromkeys(stored, (V,))
     sources = {fill.canonical: fill.name for fill in table.check(theirs, ours).fills}
     assert sources == {name: name if name in stored else stored[0] for name in pair}

@@ -294,11 +294,11 @@ def dead(case: Case, backend: str) -> list[tuple[str, str]]:
 
 
 def kernel_arguments(case: Case) -> str:
-    """What cuDNN would be told about the graph on a machine that has it."""
+    """The options that cuDNN would get for the graph on a machine that has it."""
     try:
         arrays = jax.tree.map(jnp.asarray, inputs(case))  # not NumPy: known at run time only
-        words = fused.lowered(edges_of(case, arrays), (B, T, H, 64), jnp.bfloat16)
+        options = fused.lowered(edges_of(case, arrays), (B, T, H, 64), jnp.bfloat16)
     except Refused as reason:
         return f"refuses: {reason}"
-    options = ["causal"] * words.causal + [f"left={words.left}"] * (words.left is not None)
-    return "told: " + (", ".join(options) or "nothing (all edges)")
+    names = ["causal"] * options.causal + [f"left={options.left}"] * (options.left is not None)
+    return "options: " + (", ".join(names) or "none (all edges)")

@@ -28,9 +28,9 @@ with tiles of 8 x 16, so that each graph is cut). *exact* means all of:
 - *perturbation*: changing a key and value to which a query does not attend leaves its output
   unchanged in every bit, and the gradient it sends there is exactly zero.
 
-`cudnn` does not run on a CPU: its column says what it would be told about the graph (bfloat16,
-heads of 64), or why it refuses. A backend that refuses raises an error if it was asked for by name;
-`auto` goes on to the next one and says so once.
+`cudnn` does not run on a CPU: its column has the options that it would get for the graph
+(bfloat16, heads of 64), or why it refuses. A backend that is chosen by name and refuses raises an
+error; `auto` goes on to the next one and says so once.
 
 """
 

@@ -16,7 +16,7 @@ import numpy as np
 
 import transformers_jax as tj
 from transformers_jax.models import FAMILIES
-from transformers_jax.models.electra_pretraining import make_pair
+from transformers_jax.models.electra_pretraining import make_replaced_token_detection
 from transformers_jax.objectives.losses import LOSSES, objective
 
 WORDS, KEY = 31, jax.random.key(0)
@@ -82,8 +82,8 @@ class Case:
     @functools.cached_property
     def model(self):
         options = dict(self.options)
-        if self.head == "pair":
-            return make_pair(CONFIGS["electra"], key=KEY, fraction=1.0)
+        if self.head == "replaced_token_detection":
+            return make_replaced_token_detection(CONFIGS["electra"], key=KEY, fraction=1.0)
         return tj.from_config(CONFIGS[self.family], head=self.head, key=KEY, **options)
 
 
@@ -103,7 +103,9 @@ CASES |= {
     "seq2seq_lm-routed": Case(
         objective("seq2seq_lm"), "switch_transformers", "seq2seq_lm", "seq2seq_lm"
     ),
-    "replaced_token": Case(objective("replaced_token"), "electra", "pair", "masked_lm"),
+    "replaced_token": Case(
+        objective("replaced_token"), "electra", "replaced_token_detection", "masked_lm"
+    ),
     "contrastive": Case(objective("contrastive"), "bert", "embedding", "pairs"),
     "image_text": Case(objective("image_text"), "clip", "contrastive", "image_text"),
     "contrastive-matryoshka": Case(

@@ -113,7 +113,7 @@ CASES = {
         {**TOKENS, "labels": number(B, T)},
         {"labels": per_token(B, T)},
     ),
-    ("electra", "pair"): (
+    ("electra", "replaced_token_detection"): (
         {**TOKENS, "token_type_ids": number(B, T), "labels": number(B, T)},
         {
             **WRONG_TOKENS,

@@ -6,7 +6,7 @@ import jax
 
 import transformers_jax as tj
 from transformers_jax import CAUSAL, FULL, Dense, Same
-from transformers_jax.models.electra_pretraining import make_pair
+from transformers_jax.models.electra_pretraining import make_replaced_token_detection
 from transformers_jax.models.torch_attention import TorchAttentionConfig
 from transformers_jax.models.torch_modules import TorchTransformerConfig
 
@@ -92,7 +92,7 @@ MASKS = {"gpt2": CAUSAL & Same("document") & Dense("own"), "t5": DOCUMENTS}
 
 @functools.cache
 def model_of(family, head):
-    if head == "pair":
-        return make_pair(CONFIGS[family](), key=jax.random.key(0))
+    if head == "replaced_token_detection":
+        return make_replaced_token_detection(CONFIGS[family](), key=jax.random.key(0))
     masked = dict(mask=MASKS[family]) if family in MASKS and head.endswith("_lm") else {}
     return tj.from_config(CONFIGS[family](), head=head, key=jax.random.key(0), **masked)

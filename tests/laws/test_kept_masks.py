@@ -136,7 +136,7 @@ def test_convert_copies_the_mask_and_inspect_shows_it(tmp_path):
         ({"mask": "CAUSUL"}, r"key 'transformers_jax'.*'CAUSUL' is unknown.*take the key out"),
         ({"mask": {"middle": "CAUSAL"}}, r"key 'transformers_jax'.*'encoder'"),
         ({"mask": "[CAUSAL]"}, r"1 entries.*2 layers"),
-        ({"masks": "CAUSAL"}, r"expected the key 'mask' alone, got \['masks'\]"),
+        ({"masks": "CAUSAL"}, r"expected only the key 'mask', got \['masks'\]"),
         ({"mask": 3}, "3 came"),
         ("CAUSAL", "transformers_jax='CAUSAL' should be of type"),
     ],

@@ -9,7 +9,7 @@ from jax.extend.core import jaxprs_in_params
 import transformers_jax as tj
 from tests.laws.objective_cases import CASES, CONFIGS, Quiet, batch
 from transformers_jax.models.base import Plan
-from transformers_jax.models.electra_pretraining import PairPlan
+from transformers_jax.models.electra_pretraining import ReplacedTokenDetectionPlan
 from transformers_jax.nn.param import merge, split
 
 
@@ -31,8 +31,10 @@ def losses(name, width):
 
 def abstract(case):
     """The model of a case without arrays."""
-    if case.head == "pair":
-        return PairPlan(CONFIGS["electra"], "pair", fraction=1.0).build()
+    if case.head == "replaced_token_detection":
+        return ReplacedTokenDetectionPlan(
+            CONFIGS["electra"], "replaced_token_detection", fraction=1.0
+        ).build()
     if case.head == "embedding":
         return case.model
     return Plan(CONFIGS[case.family].replace(**dict(case.options)), case.head).build()

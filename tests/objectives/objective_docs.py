@@ -70,26 +70,26 @@ TABLE = {
         "gpt2, llama",
     ),
     "MaskedLM": (
-        "the text with 15 % of its tokens hidden",
-        "the hidden tokens, in place",
+        "the text with 15 % of its tokens masked",
+        "the masked tokens, in place",
         "Devlin et al. 2018; Liu et al. 2019",
         "bert, roberta, electra (generator)",
     ),
     "ReplacedToken": (
         "the text with 15 % of its tokens filled in by a small generator",
-        "of each token, whether it was replaced; of the generator, the hidden tokens",
+        "of each token, whether it was replaced; of the generator, the masked tokens",
         "Clark et al. 2020",
         "electra",
     ),
     "NextSentence": (
-        "two segments with hidden tokens",
-        "the hidden tokens, and whether the second segment follows the first",
+        "two segments with masked tokens",
+        "the masked tokens, and whether the second segment follows the first",
         "Devlin et al. 2018",
         "bert",
     ),
     "SentenceOrder": (
-        "two consecutive segments with hidden tokens",
-        "the hidden tokens, and whether the segments were swapped",
+        "two consecutive segments with masked tokens",
+        "the masked tokens, and whether the segments were swapped",
         "Lan et al. 2019",
         "bert",
     ),
@@ -112,7 +112,7 @@ TABLE = {
         "bart",
     ),
     "GapSentences": (
-        "the text with its most telling sentences replaced by mask tokens",
+        "the text with its principal sentences replaced by mask tokens",
         "these sentences",
         "Zhang et al. 2019",
         "bart, t5",
@@ -124,7 +124,7 @@ HEAD = """# Objectives
 *Written by the test run (`tests/objectives/test_objective_docs.py`), which fails if it finds
 anything else.*
 
-What becomes of a piece of text before a model sees it, and what the model predicts. Each objective
+How a piece of text becomes the input of a model, and its targets. Each objective
 is a frozen record; every number in it has its source in the docstring:
 
 ```python
@@ -134,10 +134,10 @@ MaskedLM(rate=0.15, whole_word=True)
 SpanCorruption(rate=0.15, mean_span=3.0).room(512)  # 568: tokens of text that fill a row of 512
 ```
 
-`example(piece, rng, words, other)` is a pure function of its arguments: the same state of the
-generator gives the same example, so a run can be resumed, and a new epoch draws anew. `words` is a
-`Vocabulary`: the ids of special tokens by role, of sentinels and of mode tokens. What is missing
-there is one error that says what, and what to do.
+`example(piece, rng, vocabulary, other)` is a pure function of its arguments: the same state of the
+generator gives the same example, so a run can be resumed, and a new epoch draws anew. `vocabulary`
+is a `Vocabulary`: the ids of special tokens by role, of sentinels and of mode tokens. What is
+missing there is listed in one error, with what to do.
 
 """
 
@@ -167,7 +167,7 @@ text is too short to show them; the call above each example says which.
 
 def page() -> str:
     """The whole page."""
-    head = ["record", "the model sees", "it predicts", "source", "families", "head"]
+    head = ["record", "input", "targets", "source", "families", "head"]
     rows = [[f"`{n}`", *TABLE[n], f"`{OBJECTIVES[n].head}`"] for n in OBJECTIVES]
     parts = [HEAD, _table([head, *rows])]
     parts += [LENGTHS, _lengths()]

@@ -13,7 +13,7 @@ from tests.training.states import damage, newest, same, state, write
 from transformers_jax import cli
 from transformers_jax.training import snapshot
 from transformers_jax.training.checkpoint import Checkpoints, checksums
-from transformers_jax.training.recorded import find_steps, seal, verify_step
+from transformers_jax.training.recorded import find_steps, verify_step, with_digest
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_the_first_format_is_read_and_a_later_one_is_refused_by_name(saved):
 
     def later(record):
         del record["digest"]
-        return seal({**record, "format": 9})
+        return with_digest({**record, "format": 9})
 
     rewrite(saved / "4", later)
     with pytest.raises(ValueError, match=r"is of format 9, and this version reads 1, 2; continue"):

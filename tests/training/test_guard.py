@@ -181,7 +181,9 @@ def test_what_a_micro_batch_is_to_share_with_all_has_no_rows(accumulate):
 
     assert slope(accumulate, 3) == pytest.approx(slope(1, 3))
     for rows in (1, 2):
-        with pytest.raises(ValueError, match=rf"batch\['scale'\] has {rows} rows beside 4 of") as e:
+        with pytest.raises(
+            ValueError, match=rf"batch\['scale'\] has {rows} rows, not the 4 of"
+        ) as e:
             slope(accumulate, [3] * rows)
         assert "Give 4 rows, or a number for the whole batch as an array of shape ()" in str(
             e.value

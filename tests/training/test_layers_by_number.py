@@ -12,7 +12,7 @@ import transformers_jax as tj
 from tests.laws.families.conftest import CONFIGS, HEADS
 from tests.training.optim_cases import RECORDS, train
 from transformers_jax.models.base import Plan
-from transformers_jax.models.electra_pretraining import PairPlan
+from transformers_jax.models.electra_pretraining import ReplacedTokenDetectionPlan
 from transformers_jax.nn.layers import unstack
 from transformers_jax.nn.param import axes, flatten, params, unflatten
 from transformers_jax.optim import AdamW, Constant
@@ -209,7 +209,9 @@ def test_embeddings_and_position_tables_are_below_the_stack_that_reads_them():
     apart = known_of(Plan(both.replace(encoder=both.encoder.replace(num_hidden_layers=1))).build())
     assert apart["embed.table"].rate == 0.5**2
     assert apart["decoder_embed.table"].rate == 0.5**3
-    pair = known_of(PairPlan(CONFIGS["electra"](), "pair").build())
+    pair = known_of(
+        ReplacedTokenDetectionPlan(CONFIGS["electra"](), "replaced_token_detection").build()
+    )
     assert pair["generator_project.weight"].rate == pair["embed.project.weight"].rate == 0.5**3
     assert {path.split(".")[0] for path, leaf in pair.items() if leaf.rate == 1.0} == {
         "head",

@@ -86,7 +86,7 @@ def test_a_run_that_ends_in_time_is_not_killed(left):
 
 
 def test_phases_in_which_nothing_is_lost_have_their_own_grace_period(left):
-    with Stop(grace=600, leave=left.append) as stop, stop.hurry(0.05):
+    with Stop(grace=600, leave=left.append) as stop, stop.short_grace(0.05):
         os.kill(os.getpid(), signal.SIGINT)
         assert until(lambda: left == [130])
 

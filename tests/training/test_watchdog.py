@@ -24,7 +24,7 @@ def test_a_step_that_hangs_ends_the_process_and_shows_where(tmp_path):
             time.sleep(60)
         with Watchdog({str(tmp_path)!r}, least=0.3) as watchdog:
             for step in range(1, 5):
-                watchdog.beat(step)
+                watchdog.step_finished(step)
             stuck_in_a_collective()
     """
     began = time.monotonic()
@@ -43,18 +43,18 @@ def test_steps_in_time_and_extended_limits_keep_it_quiet(tmp_path, left):
     with Watchdog(tmp_path, least=0.2, leave=left.append) as watchdog:
         for step in range(4):
             time.sleep(0.05)
-            watchdog.beat(step)
-        with watchdog.patient("evaluating", 30):
+            watchdog.step_finished(step)
+        with watchdog.allow("evaluating", 30):
             time.sleep(0.5)
-        watchdog.beat(5)
+        watchdog.step_finished(5)
     assert left == []
     assert not (tmp_path / STACKS).exists()
 
 
 def test_extended_limits_end_too(tmp_path, left, capfd):
     with Watchdog(tmp_path, least=5, leave=left.append) as watchdog:
-        watchdog.beat(1)
-        with watchdog.patient("saving", 0.1):
+        watchdog.step_finished(1)
+        with watchdog.allow("saving", 0.1):
             time.sleep(0.2)
             end = time.monotonic() + 5
             while not left and time.monotonic() < end:
@@ -69,11 +69,11 @@ def test_the_limit_is_ten_median_steps_or_the_least(tmp_path, monkeypatch):
     watchdog = Watchdog(tmp_path, least=120)
     for step, seconds in enumerate((500, 30, 30, 4000, 30)):  # the first is no step's time
         now[0] += seconds
-        watchdog.beat(step)
+        watchdog.step_finished(step)
     assert watchdog.limit() == 300
-    with watchdog.patient("evaluating"):
+    with watchdog.allow("evaluating"):
         now[0] += 900
-    watchdog.beat(9)
+    watchdog.step_finished(9)
     assert watchdog.limit() == 300  # that time was no step's either
     assert Watchdog(tmp_path, least=120).limit() == 120
 

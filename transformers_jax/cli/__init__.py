@@ -37,7 +37,7 @@ FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 
 
 class Misuse(ValueError):
-    """What was typed is no command with its flags."""
+    """The arguments are no command with its flags."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,7 +89,7 @@ def run(arguments: list[str]) -> int:
 
 
 def show_help(arguments: list[str]) -> int:
-    """Prints the version, or what there is to be typed."""
+    """Prints the version, or the commands and their flags."""
     import transformers_jax
 
     if arguments[:1] == ["--version"]:
@@ -102,7 +102,7 @@ def show_help(arguments: list[str]) -> int:
         print(f"  {name:<18}{text.splitlines()[0]}")
     print(
         f"\n{PROGRAM} COMMAND --help lists the flags of a command. With any of them:\n"
-        "  --debug           shows tracebacks\n  --version         prints the version, alone"
+        "  --debug           shows tracebacks\n  --version         prints only the version"
     )
     return 0 if arguments else MISUSED
 

@@ -36,7 +36,7 @@ class Tokenize:
     sentences: bool = False
     """record where sentences start"""
     eval_fraction: float = 0.1
-    """held out"""
+    """fraction of the documents held out for evaluation"""
     shard_size: str = "256MiB"
     """of ids"""
     vocab_size: int = 32768
@@ -114,7 +114,7 @@ class Report:
     runs: Positional[tuple[str, ...]]
     """a run, or a folder of runs"""
     out: DisallowNone[str | None] = None
-    """a page: .html (pictures inside) or .md (beside it)"""
+    """a page: .html (pictures inside) or .md (pictures next to it)"""
     scaling: bool = False
     """fit scaling laws to the runs instead"""
 
@@ -171,7 +171,7 @@ class CheckCheckpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Env:
-    """Print versions, devices and folders, for a report of a bug."""
+    """Print versions, devices and folders, for a bug report."""
 
     json: bool = False
     """as JSON"""

@@ -84,7 +84,7 @@ def decode(tokenizer: Any, ids: list[int]) -> str:
 
 
 def continued(tokenizer: Any, before: list[int], new: list[int]) -> str:
-    """The text of new tokens behind others: decoded alone they would lose their first space."""
+    """The text of new tokens after others; decoded by itself it would lose its first space."""
     head, whole = decode(tokenizer, before), decode(tokenizer, [*before, *new])
     return whole[len(head) :] if whole.startswith(head) else decode(tokenizer, new)
 

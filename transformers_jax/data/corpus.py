@@ -136,7 +136,7 @@ def load_corpus(
 
 
 def parse_mixture(data: Data) -> tuple[list[str], list[float] | None]:
-    """Paths and shares of data.mixture, or data.path alone; no shares: by their sizes.
+    """Paths and shares of data.mixture, or only data.path; no shares: by their sizes.
 
     Raises:
         ValueError: some have shares and some not, shares do not sum to 1, or a path comes twice.
@@ -272,7 +272,7 @@ def _encode(
 
 
 def check_ids(corpus: Corpus, size: int, path: str) -> None:
-    """Every id lies in the vocabulary; a text's ids do once its tokenizer's largest id does.
+    """Every id is in the vocabulary; a text's ids do once its tokenizer's largest id does.
 
     Raises:
         ValueError: the first id outside, with its position.

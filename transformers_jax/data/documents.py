@@ -28,7 +28,7 @@ CLOSING, OPENING = r"\"'\u201d\u2019)\]", r"\"'\u201c\u2018(\["  # quotes and br
 SENTENCE = re.compile(
     rf"[.!?][{CLOSING}]*\s+(?=[{OPENING}]*[A-Z0-9\u00c0-\u00de\"'\u201c\u2018])|\n[ \t]*\n\s*"
 )
-"""Behind . ! or ? and a space, before a capital, a digit or a quote; and behind a blank line."""
+"""After . ! or ? and a space, before a capital, a digit or a quote; and after a blank line."""
 
 
 def open_documents(

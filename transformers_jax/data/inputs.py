@@ -65,7 +65,7 @@ def batch(
         sides.append(check_texts(text_pair, split))
         if len(sides[0]) != len(sides[1]):
             raise ValueError(
-                f"{len(sides[0])} texts and {len(sides[1])} in text_pair; each text has one beside"
+                f"{len(sides[0])} texts and {len(sides[1])} in text_pair; each text needs one"
             )
     if not sides[0]:
         raise ValueError("a batch has at least one text; this one has none")
@@ -165,7 +165,7 @@ class Format:
             )
         if length <= self.special:
             raise ValueError(
-                f"max_length ({length}) leaves no room beside {self.special} special tokens"
+                f"max_length ({length}) leaves no room next to {self.special} special tokens"
             )
         if self.truncation and length - self.special <= self.stride:
             raise ValueError(
@@ -252,7 +252,7 @@ def _check_truncated(rows: Sequence[Any], sides: int, form: Format) -> None:
             if length < 1 <= size:
                 raise ValueError(
                     f"text {number}: truncation={form.truncation!r} leaves no room in max_length "
-                    f"({form.max_length}) for {'its pair' if side else 'it beside its pair'}"
+                    f"({form.max_length}) for {'its pair' if side else 'it with its pair'}"
                 )
             if length < size and length <= form.stride:
                 raise ValueError(

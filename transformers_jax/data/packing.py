@@ -1,7 +1,7 @@
 """From examples to rows, and from rows to the arrays of a batch.
 
-A row holds one example, or several that do not attend to each other: the tag `document` tells them
-apart and the tag `position` starts anew in each.
+A row holds one example, or several that do not attend to each other: the tag `document` numbers
+them and the tag `position` starts anew in each.
 """
 
 from __future__ import annotations

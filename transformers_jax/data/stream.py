@@ -3,7 +3,7 @@
 A pass over a text is a permutation of its pieces, taken in windows. The pieces of a window become
 examples, each by its own noise, and the examples become rows. A position is (pass, window, row) of
 every part of a mixture: a few numbers, which a checkpoint keeps. Continuing there takes one window,
-however far the run has come, and any number of processes sees the same rows.
+however far the run has come, and any number of processes reads the same rows.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Source:
 
 
 def digest(content: str | bytes) -> str:
-    """16 hex digits that tell contents apart."""
+    """A fingerprint of the contents: 16 hex digits."""
     data = content.encode() if isinstance(content, str) else content
     return hashlib.sha256(data).hexdigest()[:16]
 

@@ -24,7 +24,7 @@ from transformers_jax.data.tokens import (
     collect,
     fingerprint,
 )
-from transformers_jax.publish import forget_drafts, publish, publish_json
+from transformers_jax.publish import publish, publish_json, remove_drafts
 
 FORMAT, VERSION = "transformers_jax tokens", 1
 META = "meta.json"
@@ -59,7 +59,7 @@ class Writer:
             raise ValueError(f"a shard has at least 1 byte, not {self.shard_size}")
         self.folder = Path(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        forget_drafts(self.folder)
+        remove_drafts(self.folder)
         while (record := self.folder / f"shard-{len(self.shards):05d}.json").is_file():
             self.shards.append(json.loads(record.read_text()))
         for shard in self.shards:

@@ -26,7 +26,7 @@ from transformers_jax.data.documents import batches, encode_batch, open_document
 from transformers_jax.data.token_folders import META, SHARD_SIZE, Writer, check_tokens
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, smallest_dtype
-from transformers_jax.publish import forget_drafts, publish_json
+from transformers_jax.publish import publish_json, remove_drafts
 
 ARGUMENTS = "arguments.json"
 LEARNED = "tokenizer_fingerprint.json"  # written once the tokenizer is there, whole
@@ -190,7 +190,7 @@ def _locked(out: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ValueError(f"{out} is being written by another process") from None
-        forget_drafts(out)
+        remove_drafts(out)
         yield
 
 

@@ -98,7 +98,7 @@ class Tokenizer(Wrapped):
             max_length: the most tokens of a row; where truncation or padding need it, by default
                 `model_max_length`.
             truncation: cuts rows that are longer; otherwise they are an error. Of a pair the
-                longer text is cut first (True, "longest_first"), or one alone ("only_first",
+                longer text is cut first (True, "longest_first"), or only one ("only_first",
                 "only_second").
             return_overflowing_tokens: what is cut off comes in further rows, of which each shares
                 `stride` tokens with the one before; "overflow_to_sample_mapping" Int[B] says of

@@ -10,7 +10,7 @@ from transformers_jax.data.classes.table import GENERIC
 from transformers_jax.data.wrapped import Wrapped
 
 NAMED = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")  # roles with a key of Hugging Face
-OF_FILES = (  # keys that tell where a tokenizer was read from, and so say nothing of the copy
+OF_FILES = (  # keys about where a tokenizer was read from, which do not apply to a copy
     *("name_or_path", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file"),
     *("tokenizer_file_name", "chat_template"),
 )
@@ -22,7 +22,7 @@ CLEANED = (  # a space goes before punctuation and the ends of short forms
 Side = Literal["left", "right"]
 SIDES = ("left", "right")
 UNBOUNDED = 10**9  # model_max_length of tokenizers that know no limit is 1e30
-TYPED = (  # classes whose models tell the two texts of a pair apart by token types
+TYPED = (  # classes whose models distinguish the texts of a pair by token types
     *("Bert", "BertJapanese", "Albert", "Electra", "Deberta", "DebertaV2", "RoFormer"),
     *("MobileBert", "SqueezeBert", "ConvBert", "LayoutLM", "Funnel", "Splinter", "XLNet"),
     *("Herbert", "Retribert", "RealmBert", "Rembert", "RemBert", "Lxmert", "FNet", "Tapas"),

@@ -93,7 +93,7 @@ def strings_of(text: Any) -> Iterator[str]:
 
 @dataclass(eq=False, repr=False)
 class Wrapped:
-    """A tokenizer of the Rust library, and what files say of it beside its tokens.
+    """A tokenizer of the Rust library, and its settings in other files.
 
     Attributes:
         kind: byte, character, bpe, wordpiece or unigram if learned by us, else "loaded".

@@ -1,4 +1,4 @@
-"""What a directory of sentence-transformers says beside the weights of its transformer.
+"""The settings in a directory of sentence-transformers: modules, prompts, limits, similarity.
 
 `modules.json` names the modules in order, each with a folder of its own; the transformer's is the
 directory itself (in older ones a folder, too). The record has the texts of all these files, so that
@@ -28,7 +28,7 @@ TRANSFORMER = tuple(
     f"sentence_{name}_config.json"  # each had its own before "bert" was used for all of them
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-ROWS = {  # of the weights of a step; those that it does not have lead nowhere
+ROWS = {  # of the weights of a step; rows of parameters that it does not have are skipped
     Project: layer("{0}/linear", "{1}.linear")
     + "\n{0}/residual.weight | {1}.residual.weight | e d -> d e",
     Standardise: norm("{0}/norm", "{1}.norm"),
@@ -68,7 +68,7 @@ class Sentence:
         longest: the most tokens of a sentence; None where the model and its tokenizer say.
         lower: whether texts are made lower case first.
         texts: the JSON files, by their path in the directory.
-        metadata: what the safetensors of a folder say beside their tensors.
+        metadata: the metadata in the safetensors of a folder.
         source: where tokenizer files are; None for a new model.
     """
 

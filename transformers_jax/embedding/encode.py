@@ -1,7 +1,8 @@
-"""Texts to vectors, and how near two vectors are.
+"""Texts to vectors, and the similarity of vectors.
 
 Texts are sorted by their length, filled up to one of few widths and stacked to one of few heights,
-so that a corpus of any size needs a handful of compiled programs. The order comes back.
+so that a corpus of any size needs a handful of compiled programs. The order of the texts is
+restored.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ def encode(
 
     Raises:
         TypeError: an unknown option (with the nearest name), and what is no text.
-        ValueError: a model that makes no vectors of sentences, an unknown prompt, a dimension that
-            vectors do not have, texts that are none, or no tokenizer that belongs to the model.
+        ValueError: a model without sentence embeddings, an unknown prompt, a dimension that
+            vectors do not have, texts that are no strings, or no tokenizer that belongs to the
+            model.
     """
     from rich.console import Console
     from rich.progress import track
@@ -115,8 +117,8 @@ def encode(
 def _batches(
     model: Any, tokenizer: Any, texts: list[str], batch_size: int, prompt: str
 ) -> Iterator[tuple[np.ndarray, Array]]:
-    """(the numbers of some texts, their vectors), batch by batch, texts of like length together;
-    the next is under way while one is read."""
+    """(the numbers of some texts, their vectors), batch by batch, texts of similar length together;
+    the next is being computed while one is read."""
     sentence = sentence_of(model)
     longest = most_tokens(model, sentence)
     cut = {"max_length": longest, "truncation": longest is not None}
@@ -134,7 +136,7 @@ def _batches(
         order = np.argsort(-lengths, kind="stable")
         for batch in (order[n : n + batch_size] for n in range(0, len(order), batch_size)):
             width, height = shape_of(int(lengths[batch[0]]), len(batch), batch_size, longest)
-            filled = np.resize(batch, height)  # rows again, which nobody reads
+            filled = np.resize(batch, height)  # repeated rows, whose results are dropped
             inputs = {
                 name: np.pad(array[filled, :width], ((0, 0), (0, max(0, width - array.shape[1]))))
                 for name, array in rows.items()
@@ -237,7 +239,7 @@ def _stamps(source: str) -> tuple[tuple[str, int, int], ...]:
 
 @functools.lru_cache(maxsize=8)
 def _loaded(source: str, lower: bool, stamps: Any) -> Any:
-    """The tokenizer of a folder. `stamps` tell apart what the folder held at different times."""
+    """The tokenizer of a folder. `stamps` are part of the cache's key: files may be replaced."""
     tokenizer = public("load_tokenizer")(source)
     if lower:
         from tokenizers import normalizers
@@ -254,7 +256,7 @@ def _loaded(source: str, lower: bool, stamps: Any) -> Any:
 def similarity(
     a: Float[Any, "N E"], b: Float[Any, "M E"], how: Any = "cosine", *, paired: bool = False
 ) -> Float[Array, "N M"]:
-    """How near each vector of `a` is to each of `b`, greater for nearer.
+    """The similarity of each vector of `a` to each of `b`, greater for nearer.
 
     `how` is "cosine", "dot", "euclidean" or "manhattan" (the last two are distances with a minus),
     or a model of sentences, whose directory says which. A single vector is one row. `paired`
@@ -280,7 +282,7 @@ def similarity(
     if how in ("cosine", "dot"):
         equation = "ne,ne->n" if paired else "ne,me->nm"
         return jnp.einsum(equation, x, y, precision="highest")
-    # differences, not |a|^2 - 2ab + |b|^2, which is nothing but rounding where vectors are near
+    # differences, not |a|^2 - 2ab + |b|^2, which is mostly rounding error where vectors are near
     distance = lambda d: jnp.linalg.norm(d, ord=2 if how == "euclidean" else 1, axis=-1)
     return -distance(x - y) if paired else jax.lax.map(lambda one: -distance(one - y), x)
 

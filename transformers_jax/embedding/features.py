@@ -1,4 +1,4 @@
-"""The hidden states of one layer: what lies above it is not computed."""
+"""The hidden states of one layer: the layers above it are not computed."""
 
 from __future__ import annotations
 

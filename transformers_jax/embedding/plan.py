@@ -25,7 +25,7 @@ from transformers_jax.publish import publish
 
 @dataclass(frozen=True)
 class EmbeddingPlan(Plan):
-    """What a model of sentences was built from.
+    """The plan of a model of sentences.
 
     Attributes:
         sentence: the modules behind the transformer, and everything else that its directory says.
@@ -68,11 +68,11 @@ def backbone(config: FamilyConfig) -> str:
 def sentence_for(
     head: str | None, model_path: Path | None, pooling: str | None, ignore: Iterable[str] = ()
 ) -> Sentence | None:
-    """What a directory (or, where there is none, `pooling`) says of sentences; None for another
-    head.
+    """The sentence embedding of a directory, or where it has none, that of `pooling`; None for
+    another head.
 
     Raises:
-        ValueError: a pooling for another head, or beside a modules.json; see `directory.read`.
+        ValueError: a pooling for another head, or with a modules.json; see `directory.read`.
     """
     if head != "embedding":
         if pooling is not None:
@@ -93,10 +93,10 @@ def sentence_for(
 def with_sentence(
     plan: Plan, sentence: Sentence, checkpoint: Checkpoint | None = None
 ) -> EmbeddingPlan:
-    """The plan with the steps of sentences behind it.
+    """The plan with the modules behind the transformer.
 
     Without any pooling given, tokens are averaged; of a causal language model the last is taken,
-    which alone attends to all (as in sentence-transformers).
+    the only one that attends to all (as in sentence-transformers).
     """
     if not sentence.steps:
         causal = next(iter(plan.config.architectures), "").endswith("ForCausalLM")
@@ -149,7 +149,7 @@ def copy_tokenizer(sentence: Sentence, target: Path) -> None:
     """Copies the files of the tokenizer, as they are.
 
     Raises:
-        ValueError: the directory that the model was loaded from has gone, or links to elsewhere.
+        ValueError: the directory of the loaded model no longer exists, or links elsewhere.
     """
     if sentence.source is None or Path(sentence.source).resolve() == target.resolve():
         return
@@ -157,6 +157,6 @@ def copy_tokenizer(sentence: Sentence, target: Path) -> None:
     if not source.is_dir():
         raise ValueError(
             f"the model is saved in {target}, but without its tokenizer: {source}, where it was, "
-            "is gone; copy tokenizer.json and tokenizer_config.json there"
+            "no longer exists; copy tokenizer.json and tokenizer_config.json there"
         )
     list(copy_companions(source, target))

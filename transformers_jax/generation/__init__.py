@@ -1,7 +1,7 @@
 """Text generation: `generate`, with Hugging Face's names and semantics.
 
 options.py     the options, their defaults, who decides
-rows.py        ids, their padding, and how many a model takes
+padding.py     ids, their padding, and how many a model takes
 source.py      the inputs of an encoder, or its outputs
 inputs.py      the whole request: checks on the host; widths in buckets
 tags.py        what masks compare of the prompt, and of the tokens to come
@@ -33,13 +33,13 @@ from transformers_jax.generation.options import (
     UNSUPPORTED,
     Options,
     as_mapping,
-    dials,
     resolve,
+    split_traced,
 )
-from transformers_jax.generation.rows import Call, vocabulary_of
+from transformers_jax.generation.padding import Call, vocabulary_of
 from transformers_jax.generation.search import search
 from transformers_jax.models.base import Model, check_model
-from transformers_jax.models.causal import by_first_token
+from transformers_jax.models.causal import with_text_position_masks
 from transformers_jax.models.output import Output
 from transformers_jax.nn.param import merge, split
 from transformers_jax.spelling import nearest
@@ -87,17 +87,17 @@ def generate(
 
     A decoder returns prompt and new tokens. Prompts of different lengths may be padded on either
     side; those returned are padded on the left, so that the new tokens of all rows begin in the
-    same column. A row's text is the same as it would be alone. An encoder-decoder returns the
-    decoder's tokens, the start token included; inside `jax.jit`, where values are not seen,
+    same column. A row's text does not depend on the other rows. An encoder-decoder returns the
+    decoder's tokens, the start token included; inside `jax.jit`, where values are not known,
     `decoder_input_ids` must begin with it. Rows that have ended are filled with `pad_token_id`.
 
     The first call compiles; later ones reuse the program for other prompt lengths of the same
     bucket, other numbers of new tokens, temperatures and penalties.
 
     Args:
-        encoder_outputs: what `model.encode` gave, in place of a source. `input_ids` beside it are
-            those that were encoded: their pad tokens are padding (where no `attention_mask` says
-            so), and `encoder_no_repeat_ngram_size` compares them.
+        encoder_outputs: what `model.encode` returned, in place of a source. `input_ids` passed with
+            it are those that were encoded: their pad tokens are padding (where no `attention_mask`
+            says so), and `encoder_no_repeat_ngram_size` compares them.
         tags: of the prompt's tokens (the source's, where there is an encoder), for a model whose
             mask compares them: {"prefix": Int[B T]}. For new tokens a tag that marks (`Where`) is
             0, and one that groups (`Same`) goes on as the prompt ended; Int[B, T + max_new_tokens]
@@ -111,7 +111,7 @@ def generate(
 
     Raises:
         TypeError: for an unknown option (with the nearest name).
-        ValueError: for values out of range and for wrong inputs (with their place).
+        ValueError: for values out of range and for wrong inputs (with their index).
 
     Shapes: Int[B * num_return_sequences, width].
     """
@@ -152,11 +152,11 @@ def generate(
 
 
 def _job(request: Request, options: Options, key: Key | None, with_scores: bool) -> Job:
-    """The record of a search; numbers among the options are arrays, the rest is static."""
-    static, numbers = dials(options)
+    """The record of a search; the options that are numbers are arrays, the others static."""
+    static, numbers = split_traced(options)
     return Job(
         prompt=request.prompt,
-        dials={name: jnp.float32(value) for name, value in numbers.items()},
+        traced={name: jnp.float32(value) for name, value in numbers.items()},
         limit=jnp.int32(request.new),
         key=key if options.do_sample else None,
         options=static,
@@ -167,13 +167,14 @@ def _job(request: Request, options: Options, key: Key | None, with_scores: bool)
 
 @functools.partial(jax.jit, static_argnums=0)
 def _run(definition: Any, params: Params, job: Job) -> Result:
-    """Prefill and loop in one program, found again by the static fields of the job and the shapes.
+    """Prefill and loop in one program, cached by the static fields of the job and the shapes.
 
-    The stacked parameters are taken apart once, before the loop: slicing them in every step costs
-    a copy of all weights per token.
+    The stacked parameters are split into layers once, before the loop: slicing them in every step
+    costs a copy of all weights per token.
     """
     model = merge(definition, params).decoding()
-    model = model if model.is_encoder_decoder else by_first_token(model)  # prompts were moved
+    if not model.is_encoder_decoder:
+        model = with_text_position_masks(model)  # because prompts were moved
     return (beam_search if job.options.num_beams > 1 else search)(model, job)
 
 

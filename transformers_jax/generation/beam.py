@@ -3,8 +3,8 @@
 Each row keeps `num_beams` running beams and as many finished hypotheses. A step continues every
 beam by every token and looks at the best 2 x num_beams of them: that many, because half could end
 at once. Those that end become hypotheses if they are among the best num_beams; the best of the
-others run on. A hypothesis is worth (sum of log-probabilities) / length ** length_penalty, where
-the length counts generated tokens, the end included.
+others run on. The score of a hypothesis is (sum of log-probabilities) / length ** length_penalty,
+where the length counts generated tokens, the end included.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from transformers_jax.generation.search import (
 )
 
 NEVER = -1e20
-"""Score of a running beam that is none: below every sum of log-probabilities, as far as options may
-stretch them, and above what is banned. A hypothesis that is none is worth -inf: the worth of others
-grows with `length_penalty` without such a bound."""
+"""Score of an unused slot among the running beams: below every sum of log-probabilities (which
+options may scale within `SCALE_LIMITS`) and above the score of banned tokens. An unused slot among
+the hypotheses has the score -inf, because `length_penalty` may make theirs arbitrarily low."""
 
 
 class _Hypotheses(NamedTuple):
@@ -46,7 +46,7 @@ class _State(NamedTuple):
     score: Float[Array, "B N"]
     parent: Int[Array, " R"]  # the row that each running beam continues: where its cache is
     finished: _Hypotheses
-    open: Bool[Array, " B"]  # a running beam may still beat the worst hypothesis
+    open: Bool[Array, " B"]  # a running beam may still become better than the worst hypothesis
     going: Bool[Array, ""]
     cache: Any
     scores: Float[Array, "width R V"] | None
@@ -102,7 +102,7 @@ def _step(state: _State, chance: Float[Array, "R V"], job: Job) -> _State:
     total = (chance.reshape(batch, beams, vocab) + state.score[..., None]).reshape(batch, -1)
     length = state.text.new + 1  # in generated tokens, this one included
     score, index = _candidates(total, job, state.text.new)
-    still_open = state.open & ~jnp.isnan(score).all(axis=1)  # NaN: of ids that are out of range
+    still_open = state.open & ~jnp.isnan(score).all(axis=1)  # NaN: some id is out of range
     parent, token = index // vocab, (index % vocab).astype(state.text.ids.dtype)
 
     ids = _pick(state.text.ids.reshape(batch, beams, -1), parent)  # (B, candidates, W)
@@ -115,13 +115,16 @@ def _step(state: _State, chance: Float[Array, "R V"], job: Job) -> _State:
         ids=_pick(ids, best).reshape(batch * beams, -1), end=state.text.end + 1
     )
 
-    worth = score / length.astype(jnp.float32) ** job.dials["length_penalty"]
+    normalised = score / length.astype(jnp.float32) ** job.traced["length_penalty"]
     among_best = jnp.arange(score.shape[1]) < beams
     accepted = stops & among_best & still_open[:, None]
     if options.early_stopping is True:
         accepted &= ~state.finished.real.all(axis=1, keepdims=True)
     fresh = _Hypotheses(
-        ids, jnp.where(accepted, worth, -jnp.inf), jnp.broadcast_to(length, worth.shape), accepted
+        ids,
+        jnp.where(accepted, normalised, -jnp.inf),
+        jnp.broadcast_to(length, score.shape),
+        accepted,
     )
     finished = _best_of(state.finished, fresh, beams)
 
@@ -156,15 +159,15 @@ def _may_improve(
 ) -> Bool[Array, " B"]:
     """Whether the best running beam could still become better than the worst hypothesis.
 
-    By default its worth is taken at the present length; with early_stopping="never" and a
-    penalty that favours long texts, at the greatest length it could reach.
+    By default its score is normalised by the present length; with early_stopping="never" and a
+    penalty that favours long texts, by the greatest length it could reach.
     """
-    penalty = job.dials["length_penalty"]
+    penalty = job.traced["length_penalty"]
     if job.options.early_stopping == "never":
         length = jnp.where(penalty > 0, job.limit, length)
-    hoped = best_running / length.astype(jnp.float32) ** penalty
+    attainable = best_running / length.astype(jnp.float32) ** penalty
     worst = jnp.where(finished.real.all(axis=1), finished.score.min(axis=1), -jnp.inf)
-    return (best_running > NEVER / 2) & (hoped > worst)  # where all have ended, none runs on
+    return (best_running > NEVER / 2) & (attainable > worst)  # where all have ended, none runs on
 
 
 def _pick(x: Array, index: Int[Array, "B C"]) -> Array:

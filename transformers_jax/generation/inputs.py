@@ -1,8 +1,8 @@
 """The request of a call: checked on the host, then padded to widths that come in buckets.
 
-Prompts of different lengths would each need their own program; so widths are rounded up. Wherever
-the caller's padding lies, a prompt is brought to the right end of its row and a source to the left
-end, in the program if the arrays are traced; so a row is computed as it would be alone.
+Prompts of different lengths would each need their own program; so widths are rounded up. On
+whichever side the caller pads, a prompt is moved to the right end of its row and a source to the
+left end, in the program if the arrays are traced; so a row's result does not depend on the others.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Bool, Int, is_symbolic, is_traced
-from transformers_jax.generation import rows
+from transformers_jax.generation import padding
 from transformers_jax.generation.job import Prompt
 from transformers_jax.generation.options import Options, check_length_penalty
-from transformers_jax.generation.rows import Call, Rows
+from transformers_jax.generation.padding import Call, HostOrTraced
 from transformers_jax.generation.source import read_source
 from transformers_jax.generation.tags import TagReader, needed_tags
 from transformers_jax.models.reading import WRITERS
@@ -27,7 +27,7 @@ DEFAULT_NEW_TOKENS = 20  # as transformers
 
 
 class Request(NamedTuple):
-    """A prompt in its bucket, and the numbers that lead back to what the caller passed."""
+    """A prompt in its bucket, and how its columns correspond to the caller's."""
 
     prompt: Prompt
     columns: int  # of the caller's prompt, the last of those in the bucket
@@ -40,7 +40,7 @@ def read(call: Call) -> Request:
 
     Raises:
         ValueError: for wrong shapes, dtypes, ids outside the vocabulary, rows without text, and
-            more tokens than the model has positions; the message names the place.
+            more tokens than the model has positions; the message names the index.
     """
     model, options, paired = call.model, call.options, call.model.is_encoder_decoder
     if paired:
@@ -50,8 +50,8 @@ def read(call: Call) -> Request:
         start, order = array.zeros(ids.shape[0], np.int32), array.arange(ids.shape[1])[None]
     else:
         inputs, source = dict(call.inputs), None
-        ids, start, order = rows.to_the_right(*_prompt(call))
-    columns, most = ids.shape[1], rows.positions(model, "decoder")
+        ids, start, order = padding.to_the_right(*_prompt(call))
+    columns, most = ids.shape[1], padding.positions(model, "decoder")
     new = _new_tokens(options, columns, most)
     if not is_symbolic(new):
         check_length_penalty(options, new)
@@ -86,10 +86,10 @@ def _widths(model: Any, columns: int, new: int, most: int | None) -> tuple[int, 
     lengths share a compiled program; a symbolic length is its own."""
     if is_symbolic(columns):
         return columns, columns + new
-    wide = columns if model.is_encoder_decoder else rows.bucket(columns, 16, 256)
+    wide = columns if model.is_encoder_decoder else padding.bucket(columns, 16, 256)
     if most is not None and wide + new > most:
         wide = max(columns, most - new)
-    width = rows.bucket(wide + new, 128, 1024)
+    width = padding.bucket(wide + new, 128, 1024)
     return wide, width if most is None else max(wide + new, min(width, most))
 
 
@@ -110,7 +110,7 @@ def check_head(model: Any) -> None:
     model.reading.check_causal("generate")
 
 
-def _prompt(call: Call) -> tuple[Int[Rows, "B T"], Bool[Rows, "B T"]]:
+def _prompt(call: Call) -> tuple[Int[HostOrTraced, "B T"], Bool[HostOrTraced, "B T"]]:
     """The ids of a decoder's prompt, and which of them are text."""
     for name in ("decoder_input_ids", "decoder_tags"):
         if getattr(call, name) is not None:
@@ -119,17 +119,17 @@ def _prompt(call: Call) -> tuple[Int[Rows, "B T"], Bool[Rows, "B T"]]:
     ids: Any = call.input_ids
     if ids is None:
         ids = _start(call, "bos_token_id", "input_ids", _batch(call.inputs))
-    ids = rows.check_ids("input_ids", ids, rows.vocabulary_of(call.model))
-    return ids, rows.text_mask("input_ids", ids, call.attention_mask, call.options)
+    ids = padding.check_ids("input_ids", ids, padding.vocabulary_of(call.model))
+    return ids, padding.text_mask("input_ids", ids, call.attention_mask, call.options)
 
 
-def _decoder_prompt(call: Call, batch: int) -> Int[Rows, "B T"]:
-    """One column of decoder_start_token_id, then what the caller gave (which may include it)."""
+def _decoder_prompt(call: Call, batch: int) -> Int[HostOrTraced, "B T"]:
+    """One column of decoder_start_token_id, then decoder_input_ids (which may include it)."""
     ids: Any = call.decoder_input_ids
     column = _start(call, "decoder_start_token_id", "decoder_input_ids", batch)
     if ids is None:
         return column
-    ids = rows.check_ids("decoder_input_ids", ids, rows.vocabulary_of(call.model))
+    ids = padding.check_ids("decoder_input_ids", ids, padding.vocabulary_of(call.model))
     if ids.shape[0] != batch:
         raise ValueError(f"decoder_input_ids have {ids.shape[0]} rows, the source {batch}")
     if is_traced(ids) or (ids[:, :1] == column).any():
@@ -137,9 +137,9 @@ def _decoder_prompt(call: Call, batch: int) -> Int[Rows, "B T"]:
     return np.concatenate([column, ids], axis=1)
 
 
-def _start(call: Call, option: str, argument: str, batch: int) -> Int[Rows, "B 1"]:
-    """The column with which a text begins where `argument` says nothing of it."""
-    token, vocabulary = getattr(call.options, option), rows.vocabulary_of(call.model)
+def _start(call: Call, option: str, argument: str, batch: int) -> Int[HostOrTraced, "B 1"]:
+    """The column with which a text begins where `argument` is not passed."""
+    token, vocabulary = getattr(call.options, option), padding.vocabulary_of(call.model)
     token = call.options.bos_token_id if token is None else token
     if token is None:
         raise ValueError(f"nothing to begin with: pass {argument} or {option}")

@@ -1,4 +1,4 @@
-"""What a search works from, the text that it writes, and what it hands back."""
+"""The input of a search, the text that it writes, and its result."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import jax.numpy as jnp
 from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.generation.options import Options
 
-Dials = dict[str, Array]
-"""Numbers that may change from call to call without compiling anew. Their presence is static."""
+Traced = dict[str, Array]
+"""Traced options: another value needs no compilation, but which of them are set is static."""
 
 Ids = tuple[Int[Array, "B S"], Bool[Array, "B S"]]
 """The ids of a source, and which of them are text."""
 
 
 class Text(NamedTuple):
-    """What has been written: row r holds its text in the columns start[r] to end, excluded.
+    """The text written so far: row r holds its text in the columns start[r] to end, excluded.
 
     R rows (batch x beams). The columns before `offset` exist only because widths come in buckets;
     those from `offset` to `start` are the caller's own padding. New tokens begin at `begin`. Tags
@@ -35,7 +35,7 @@ class Text(NamedTuple):
 
     @property
     def length(self) -> Int[Array, ""]:
-        """The width that the caller would see: prompt, its padding, and new tokens."""
+        """The width that the caller gets: prompt, its padding, and new tokens."""
         return self.end - self.offset
 
     @property
@@ -64,7 +64,7 @@ class Text(NamedTuple):
 class Prompt(NamedTuple):
     """The caller's prompt at the right end of a bucket; row r begins at column start[r].
 
-    `inputs` is what is read once: the inputs of `encode`, or what else a decoder reads. `tags`
+    `inputs` is read once: the inputs of `encode`, or further inputs of a decoder. `tags`
     are those of prompt and new tokens, as wide as the cache. `source` is what
     `encoder_no_repeat_ngram_size` compares.
     """
@@ -80,13 +80,13 @@ class Prompt(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Job:
-    """Everything that a search works from; its static fields choose the program.
+    """The input of a search; its static fields determine the compiled program.
 
     The key is there if and only if the options say `do_sample`.
     """
 
     prompt: Prompt
-    dials: Dials
+    traced: Traced
     limit: Int[Array, ""]  # most new tokens
     key: Key | None
     options: Options = field(metadata={"static": True})
@@ -119,7 +119,7 @@ class Job:
 
 
 class Result(NamedTuple):
-    """What a search hands back. R rows: batch x returned sequences."""
+    """The result of a search. R rows: batch x returned sequences."""
 
     ids: Int[Array, "R width"]
     steps: Int[Array, ""]  # the longest row's number of new tokens

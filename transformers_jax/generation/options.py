@@ -1,4 +1,4 @@
-"""The options of generation: Hugging Face's names, their defaults, and who decides what.
+"""The options of generation: Hugging Face's names, their defaults, and their precedence.
 
 Precedence, first match wins:
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Options:
-    """The options of `generate`. Frozen and hashable: compiled code is found by it.
+    """The options of `generate`. Frozen and hashable: compiled programs are cached by it.
 
     Lengths are counted in tokens. `max_length` and `min_length` count the prompt and its padding,
     `max_new_tokens` and `min_new_tokens` do not, and win.
@@ -39,7 +39,7 @@ class Options:
 
     do_sample: bool = False
     temperature: float = 1.0
-    top_k: int | None = 50  # as transformers: sampling sees 50 candidates by default
+    top_k: int | None = 50  # as transformers: sampling draws from 50 candidates by default
     top_p: float = 1.0
 
     num_beams: int = 1
@@ -71,12 +71,12 @@ FROM_CONFIG = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_to
 FORCED = ("forced_bos_token_id", "forced_eos_token_id")  # of a config without generation settings
 TRACED = ("temperature", "top_p", "repetition_penalty", "min_length", "min_new_tokens")
 LENGTHS = ("max_new_tokens", "max_length", "bos_token_id", "decoder_start_token_id")
-STRETCH = (1e-15, 1e9)
-"""What scores may be divided by or multiplied with: float32 holds the results, and their sums stay
-apart from the scores of what is banned and of beams that are none."""
-DECADES = 28
-"""`length ** length_penalty` lies between 10**-DECADES and 10**DECADES, so that the worth of a beam
-is neither 0 nor infinite in float32."""
+SCALE_LIMITS = (1e-15, 1e9)
+"""By what scores may be divided or multiplied: float32 holds the results, and their sums stay above
+the scores of banned tokens and of unused beams."""
+MAX_EXPONENT = 28
+"""`length ** length_penalty` lies between 10**-MAX_EXPONENT and 10**MAX_EXPONENT, so that the score
+of a beam is neither 0 nor infinite in float32."""
 
 # Options of transformers that change what is generated and that we do not have, by the value that
 # means "off", as None does. Any other value raises, wherever it was set.
@@ -118,7 +118,7 @@ def resolve(
         values.update({name: v for name, v in source.items() if v is not None})
     values.update(explicit)
     if explicit.get("max_length") is not None and explicit.get("max_new_tokens") is None:
-        values["max_new_tokens"] = None  # an explicit length beats the file's other one
+        values["max_new_tokens"] = None  # an explicit length wins over the file's other one
     if "top_k" in explicit and explicit["top_k"] is None:
         values["top_k"] = 0  # the only option whose default is not "off"
     _refuse_unsupported(values)
@@ -144,7 +144,7 @@ def check_length_penalty(options: Options, new: int) -> None:
     Raises:
         ValueError: a penalty under which their scores would be 0 or infinite, with the bound.
     """
-    bound = DECADES / math.log10(max(new, 2))
+    bound = MAX_EXPONENT / math.log10(max(new, 2))
     if options.num_beams > 1 and abs(options.length_penalty) > bound:
         bound = math.floor(bound * 10) / 10
         raise ValueError(
@@ -154,10 +154,10 @@ def check_length_penalty(options: Options, new: int) -> None:
         )
 
 
-def dials(options: Options) -> tuple[Options, dict[str, float]]:
-    """The options without their numbers, and the numbers that are in force.
+def split_traced(options: Options) -> tuple[Options, dict[str, float]]:
+    """(the static options, the traced ones as numbers).
 
-    Compiled code depends on the former only: another temperature needs no other program.
+    The compiled program depends on the former only: another temperature needs no other program.
     """
     numbers = {name: getattr(options, name) for name in TRACED}
     numbers = {n: v for n, v in numbers.items() if v not in (None, 0) and v != DEFAULTS[n]}
@@ -202,7 +202,7 @@ def _of_this_vocabulary(
 
 
 def _check_tokens(options: Options, vocabulary: int | None) -> None:
-    """JAX drops the score of a token that there is not, so that it would silently never end a text
+    """JAX drops the score of a token outside the vocabulary, which would silently never end a text
     or never be banned.
 
     Raises:
@@ -279,8 +279,9 @@ def _is_count(value: int | None) -> bool:
     return (value or 0) >= 0
 
 
-def _is_stretch(value: float) -> bool:
-    return value <= 0 or STRETCH[0] <= value <= STRETCH[1]  # below 0 another rule says more
+def _is_scale(value: float) -> bool:
+    low, high = SCALE_LIMITS
+    return value <= 0 or low <= value <= high  # below 0 another rule says more
 
 
 TYPES = {  # by the annotation of a field: whether a value is right, and what is expected
@@ -298,7 +299,7 @@ TYPES = {  # by the annotation of a field: whether a value is right, and what is
         "a list of words, each a list of ids of tokens: [[5], [7, 8]]",
     ),
 }
-STRETCHED = "from {:g} to {:g}, as scores are float32".format(*STRETCH)
+SCALE_RANGE = "from {:g} to {:g}, as scores are float32".format(*SCALE_LIMITS)
 LIKELIEST = "; for the likeliest token pass do_sample=False"
 RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("max_new_tokens", _is_count, ">= 0"),
@@ -307,9 +308,9 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("num_beams", lambda value: value >= 1, ">= 1"),
     ("num_return_sequences", lambda value: value >= 1, ">= 1"),
     ("temperature", lambda value: value > 0, "> 0"),
-    ("temperature", _is_stretch, STRETCHED + LIKELIEST),
+    ("temperature", _is_scale, SCALE_RANGE + LIKELIEST),
     ("repetition_penalty", lambda value: value > 0, "> 0"),
-    ("repetition_penalty", _is_stretch, STRETCHED),
+    ("repetition_penalty", _is_scale, SCALE_RANGE),
     ("top_p", lambda value: 0 < value <= 1, "in (0, 1]"),
     ("top_k", _is_count, ">= 0 (0: off)"),
     ("no_repeat_ngram_size", _is_count, ">= 0 (0: off)"),

@@ -1,8 +1,8 @@
 """Logit processors: small pure functions from (the text so far, scores) to scores.
 
 They run in Hugging Face's order. What is banned gets a large finite negative score. Padding is not
-text: a row is treated alike alone and in a ragged batch. (transformers holds the same for its
-repetition penalty, but counts the ids under the padding as n-grams.)
+text: a row's scores do not depend on the padding of a ragged batch. (transformers agrees for its
+repetition penalty, but counts padding ids in n-grams.)
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def apply(
 
 def build(job: Job) -> tuple[Processor, ...]:
     """The processors that the options of a job need, in Hugging Face's order."""
-    options, dials, eos = job.options, job.dials, job.options.eos_token_id
+    options, traced, eos = job.options, job.traced, job.options.eos_token_id
     processors: list[Processor] = []
-    if "repetition_penalty" in dials:
-        processors.append(penalise_repetition(dials["repetition_penalty"]))
+    if "repetition_penalty" in traced:
+        processors.append(penalise_repetition(traced["repetition_penalty"]))
     if options.no_repeat_ngram_size:
         processors.append(ban_repeated_ngrams(options.no_repeat_ngram_size))
     if options.encoder_no_repeat_ngram_size:
@@ -46,10 +46,10 @@ def build(job: Job) -> tuple[Processor, ...]:
     if options.bad_words_ids:
         ends = {(token,) for token in eos}
         processors.append(ban_words(tuple(w for w in options.bad_words_ids if w not in ends)))
-    if "min_length" in dials and eos:
-        processors.append(ban_when(eos, lambda text: text.length < dials["min_length"]))
-    if "min_new_tokens" in dials and eos:
-        processors.append(ban_when(eos, lambda text: text.new < dials["min_new_tokens"]))
+    if "min_length" in traced and eos:
+        processors.append(ban_when(eos, lambda text: text.length < traced["min_length"]))
+    if "min_new_tokens" in traced and eos:
+        processors.append(ban_when(eos, lambda text: text.new < traced["min_new_tokens"]))
     if (first := options.forced_bos_token_id) is not None:
         processors.append(force_when((first,), lambda text: text.length == 1))
     if last := options.forced_eos_token_id:
@@ -99,7 +99,7 @@ def ban_source_ngrams(size: int, ids: Int[Array, "B S"], valid: Bool[Array, "B S
 
 
 def ban_words(words: tuple[tuple[int, ...], ...]) -> Processor:
-    """No word (a sequence of tokens) is completed; single tokens never occur."""
+    """No word (a sequence of tokens) is completed; words of one token are banned."""
     single = tuple(word[0] for word in words if len(word) == 1)
     longer: dict[int, list[tuple[int, ...]]] = {}
     for word in words:
@@ -148,7 +148,7 @@ def _completions(
     known: Bool[Array, "R S"],
     shape: tuple[int, ...],
 ) -> Bool[Array, "R V"]:
-    """Tokens that would turn the end of each row's text into an n-gram that stands in `ids`."""
+    """Tokens that would complete, at the end of each row's text, an n-gram that occurs in `ids`."""
     width = ids.shape[1] - size + 1
     if width < 1 or size > text.ids.shape[1]:
         return jnp.zeros(shape, bool)

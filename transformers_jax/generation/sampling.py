@@ -1,4 +1,4 @@
-"""Sampling: which part of the distribution is kept (temperature, top-k, top-p), and the draw."""
+"""Sampling: temperature, top-k and top-p, and the draw from what they leave of the distribution."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from transformers_jax.generation.processors import Processor
 
 def build(job: Job) -> tuple[Processor, ...]:
     """The processors that reshape the distribution before a draw, in Hugging Face's order."""
-    options, dials = job.options, job.dials
+    options, traced = job.options, job.traced
     if not options.do_sample:
         return ()
     # beams must keep one candidate more than can end the text, or none could go on
     least = len(options.eos_token_id or (0,)) + 1 if options.num_beams > 1 else 1
     processors: list[Processor] = []
-    if "temperature" in dials:
-        processors.append(lambda text, scores: scores / dials["temperature"])
+    if "temperature" in traced:
+        processors.append(lambda text, scores: scores / traced["temperature"])
     if options.top_k:
         processors.append(keep_best(max(options.top_k, least)))
-    if "top_p" in dials:
-        processors.append(keep_nucleus(dials["top_p"], least))
+    if "top_p" in traced:
+        processors.append(keep_nucleus(traced["top_p"], least))
     return tuple(processors)
 
 

@@ -16,7 +16,7 @@ from transformers_jax.arrays import Array, Bool, Float, Int
 from transformers_jax.generation import processors, sampling
 from transformers_jax.generation.job import Job, Prompt, Result, Text
 from transformers_jax.generation.processors import Processor
-from transformers_jax.graph import PLACE
+from transformers_jax.graph import TEXT_POSITION
 from transformers_jax.models.reading import Columns
 from transformers_jax.nn.param import params
 from transformers_jax.shard import varying
@@ -114,8 +114,8 @@ def columns_of(
     and among the columns that the caller knows of, and their tags."""
     tokens = jnp.maximum(column - text.start[:, None], 0)
     tags = {name: tag[:, : column.shape[1]] for name, tag in text.tags.items()}
-    if any(PLACE in mask.tags for mask in model.reading.masks):
-        tags = {**tags, PLACE: tokens}
+    if any(TEXT_POSITION in mask.tags for mask in model.reading.masks):
+        tags = {**tags, TEXT_POSITION: tokens}
     return Columns(valid, tokens, jnp.maximum(column - text.offset, 0), tags)
 
 

@@ -1,4 +1,4 @@
-"""The source of an encoder-decoder, as the caller gives it: ids, or what an encoder made of them.
+"""The source of an encoder-decoder, as the caller passes it: ids, or the states of an encoder.
 
 Ids are brought to the left end of their rows and padded to a bucket; the states of an encoder are
 the caller's, and their columns stay where they are.
@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Bool, Int, is_symbolic
-from transformers_jax.generation import rows
+from transformers_jax.generation import padding
 from transformers_jax.generation.job import Ids
-from transformers_jax.generation.rows import Call, Rows
+from transformers_jax.generation.padding import Call, HostOrTraced
 from transformers_jax.generation.tags import TagReader, tags_of
 from transformers_jax.inputs.checks import encoded, same_shape
 
@@ -42,13 +42,13 @@ def read_source(call: Call) -> tuple[dict[str, Any], Ids | None]:
 
 
 def _states(call: Call) -> tuple[dict[str, Any], Ids | None]:
-    """Of an encoder that has run. Ids beside its states show their padding, and are what
-    `encoder_no_repeat_ngram_size` compares."""
+    """Of an encoder that has run. Ids that come with its states show their padding, and
+    are what `encoder_no_repeat_ngram_size` compares."""
     outputs, like = call.inputs["encoder_outputs"], "encoder_outputs"
     if ignored := sorted(set(call.inputs) - {like}):
         raise ValueError(
-            f"{', '.join(ignored)} beside encoder_outputs: the encoder has run and would not read "
-            "it; give it to model.encode, or leave out encoder_outputs"
+            f"{', '.join(ignored)} passed with encoder_outputs: the encoder has run and would not "
+            "read it; give it to model.encode, or leave out encoder_outputs"
         )
     encoded(outputs)
     states, shape = f"{like}['last_hidden_state']", np.shape(outputs["last_hidden_state"])
@@ -66,23 +66,25 @@ def _states(call: Call) -> tuple[dict[str, Any], Ids | None]:
     _need_no_ids(
         call,
         like,
-        "pass the input_ids that were encoded beside them, or turn it off: "
+        "pass the input_ids that were encoded with them, or turn it off: "
         "encoder_no_repeat_ngram_size=None",
     )
     if call.attention_mask is not None:
-        inputs["attention_mask"] = jnp.asarray(rows.read_mask(call.attention_mask, shape[:2], like))
+        inputs["attention_mask"] = jnp.asarray(
+            padding.read_mask(call.attention_mask, shape[:2], like)
+        )
     return inputs, None
 
 
 def _ids(call: Call) -> tuple[dict[str, Any], Ids]:
-    """Of ids that are yet to be encoded."""
+    """Of ids that are not encoded yet."""
     reading = call.model.reading
     ids, mask = _ids_and_mask(call)
-    order, length = jnp.asarray(rows.to_the_left(mask)), ids.shape[1]
-    most = reading.source_positions or rows.positions(call.model, "encoder")
+    order, length = jnp.asarray(padding.to_the_left(mask)), ids.shape[1]
+    most = reading.source_positions or padding.positions(call.model, "encoder")
     # what computes in blocks depends on the width of its rows
     whole = is_symbolic(length) or reading.blocks
-    wide = length if whole else rows.bucket(length, 16, 256)
+    wide = length if whole else padding.bucket(length, 16, 256)
     extra = 0 if whole else (wide if most is None else max(length, min(wide, most))) - length
     padded: dict[str, Any] = {"input_ids": ids.astype(np.int32), "attention_mask": mask}
     for name in (name for name in reading.source_arguments if name in call.inputs):
@@ -94,11 +96,11 @@ def _ids(call: Call) -> tuple[dict[str, Any], Ids]:
     return {**call.inputs, **moved}, (moved["input_ids"], moved["attention_mask"])
 
 
-def _ids_and_mask(call: Call) -> tuple[Int[Rows, "B S"], Bool[Rows, "B S"]]:
+def _ids_and_mask(call: Call) -> tuple[Int[HostOrTraced, "B S"], Bool[HostOrTraced, "B S"]]:
     """The ids of the source, and which of them are text."""
-    text = rows.text_config(call.model, "encoder")
-    ids = rows.check_ids("input_ids", call.input_ids, getattr(text, "vocab_size", None))
-    return ids, rows.text_mask("input_ids", ids, call.attention_mask, call.options)
+    text = padding.text_config(call.model, "encoder")
+    ids = padding.check_ids("input_ids", call.input_ids, getattr(text, "vocab_size", None))
+    return ids, padding.text_mask("input_ids", ids, call.attention_mask, call.options)
 
 
 def _tags(call: Call, shape: tuple[int, ...], *, encodes: bool) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def needed_tags(reading: Reading) -> frozenset[str]:
 
 
 class TagReader(NamedTuple):
-    """What reads the tags of some tokens.
+    """Checks the tags of some tokens, and continues them for new tokens.
 
     Attributes:
         argument: by which the caller passes them: "tags" or "decoder_tags".
@@ -119,7 +119,7 @@ class TagReader(NamedTuple):
             after = jnp.broadcast_to(prompt[:, -1:], (prompt.shape[0], rest))
         else:
             raise ValueError(
-                f"{self.argument}[{name!r}]: what new tokens carry is unknown, as "
+                f"{self.argument}[{name!r}]: the tags of new tokens are unknown, as "
                 f"{shown(self.masks)} compares more than equality; give one number per token of "
                 "the prompt and of the new tokens, Int[B, T + max_new_tokens]"
             )

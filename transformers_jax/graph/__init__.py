@@ -7,11 +7,11 @@ from transformers_jax.graph.edges import connect as connect
 from transformers_jax.graph.mask import OWN as OWN
 from transformers_jax.graph.mask import Mask as Mask
 from transformers_jax.graph.mask import PerLayer as PerLayer
-from transformers_jax.graph.mask import given as given
+from transformers_jax.graph.mask import with_own as with_own
 from transformers_jax.graph.nodes import Nodes as Nodes
 from transformers_jax.graph.nodes import concatenate as concatenate
 from transformers_jax.graph.nodes import sequence as sequence
-from transformers_jax.graph.order import PLACE as PLACE
+from transformers_jax.graph.order import TEXT_POSITION as TEXT_POSITION
 from transformers_jax.graph.order import attends_ahead as attends_ahead
 from transformers_jax.graph.order import from_first_token as from_first_token
 from transformers_jax.graph.parse import parse as parse

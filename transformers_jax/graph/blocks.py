@@ -2,7 +2,7 @@
 
 A random graph is a pure function of its seed. Nothing is drawn from a stream and nothing is stored:
 a counter hash of (seed, block of the query, number of the draw) names a block of keys. Every tile
-of the matrix, on every backend, therefore sees the same graph.
+of the matrix, on every backend, therefore has the same graph.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Block(Comparison):
 class Scattered(Mask):
     """Each block of queries attends to `count` blocks of keys drawn at random (Zaheer et al. 2020).
 
-    Blocks are numbered by the tag `tag`; `of` is their number. The blocks drawn are
-    different ones, and none that a block attends to anyway: not itself, its two neighbours, the
-    first or the last. The first and the last block draw none, and so do all where there are too
-    few. The others are divided into `count` equal parts, and one block of each is drawn.
+    Blocks are numbered by the tag `tag`; `of` is their number. The blocks drawn are different ones,
+    and none that a block attends to by other masks: not itself, its two neighbours, the first or
+    the last. The first and the last block draw none, and so do all where there are too few. The
+    others are divided into `count` equal parts, and one block of each is drawn.
 
     Scattered(1, 3) over blocks of one token:  . . . . . . .
                                                . . . 1 . . .

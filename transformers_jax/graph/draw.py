@@ -50,12 +50,12 @@ def _square(axes, edges: np.ndarray, labels: Sequence[str] | None) -> None:
     from matplotlib.colors import ListedColormap
 
     T, S = edges.shape
-    shade = edges.astype(int)
+    colour = edges.astype(int)
     if T == S:
-        shade[np.eye(T, dtype=bool) & edges] = 2
+        colour[np.eye(T, dtype=bool) & edges] = 2
     colours = ListedColormap(["#edf0f3", EDGE, LOOP])
     axes.pcolormesh(
-        shade, cmap=colours, vmin=0, vmax=2, edgecolors=PAPER, linewidth=1.2 if S <= 48 else 0
+        colour, cmap=colours, vmin=0, vmax=2, edgecolors=PAPER, linewidth=1.2 if S <= 48 else 0
     )
     axes.set(xlim=(0, S), ylim=(T, 0), aspect="equal")
     axes.set_xlabel("key", color=INK)
@@ -78,7 +78,7 @@ def _arcs(axes, edges: np.ndarray, labels: Sequence[str] | None) -> None:
 
     length = len(edges)
     radius = 0.16 if length <= MANY else 0.3
-    if length > MANY:  # the messages into a few tokens show the pattern, all of them are a blot
+    if length > MANY:  # the messages into a few tokens show the pattern, all of them would cover it
         few = np.linspace(0, length - 1, 7).round().astype(int)[1:-1]
         edges = edges & np.isin(np.arange(length), few)[:, None]
     each = max(edges.sum() / max(length, 1), 1)

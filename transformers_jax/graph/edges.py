@@ -52,7 +52,7 @@ class Edges:
         return jnp.broadcast_to(allowed, (allowed.shape[0], *self.shape))
 
     def draw(self) -> Edges:
-        """The same edges with the matrix kept, for backends that read it in every layer."""
+        """The same edges with their matrix, for backends that read it in every layer."""
         return replace(self, drawn=self.allowed())
 
 

@@ -1,8 +1,8 @@
-"""The words of a fixed-function kernel for a graph, in place of a matrix, or why it has none.
+"""A graph as the options of a fixed-function kernel, in place of a matrix.
 
-Kernels such as cuDNN's know a few graphs by name: causal, a window, one length per row, segments.
-A graph is lowered only if those words describe it exactly; any part without a word refuses the
-whole. A mask part that is silently dropped is the characteristic bug of this field.
+Kernels such as cuDNN's have options for a few graphs: causal, a window, one length per row,
+segments. A graph is lowered only if these options describe it exactly; any part without one refuses
+the whole. A mask part that is silently dropped is the characteristic bug of this field.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Lowered:
-    """A graph in a kernel's words; their conjunction is the graph.
+    """A graph as the options of a kernel; their conjunction is the graph.
 
     Attributes:
         causal: the queries at the index of a key and after it attend to it.
@@ -42,10 +42,10 @@ class Lowered:
 
 
 def lower(edges: Edges) -> Lowered:
-    """The graph in a kernel's words.
+    """The graph as the options of a kernel.
 
     Raises:
-        Refused: naming the part of the mask, or the nodes, that the words cannot describe.
+        Refused: naming the part of the mask, or the nodes, that the options cannot describe.
     """
     causal, left, right, segments = False, None, None, set()
     for part in _conjuncts(edges.mask):
@@ -59,7 +59,7 @@ def lower(edges: Edges) -> Lowered:
             case Near(near_left, near_right, "index"):
                 left, right = _narrower(left, near_left), _narrower(right, near_right)
             case _:
-                raise Refused(f"kernels have no word for {part}")
+                raise Refused(f"kernels have no option for {part}")
     if causal or left is not None or right is not None:
         _require_columns(edges.q, edges.k)
     if right == 0:

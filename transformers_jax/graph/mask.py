@@ -34,7 +34,7 @@ class Mask:
 
     Attributes:
         relative: a part that only compares a tag of two nodes, so that its edges are the same where
-            the tag counts from another number; False: what the values themselves are matters.
+            the tag counts from another number; False: the values themselves matter.
     """
 
     relative = False
@@ -69,8 +69,8 @@ class Mask:
         return self.mapped(lambda child: child.at(layer))
 
     def __str__(self) -> str:
-        """What one would type to make it: fields that are not as usual, by name from the first on
-        that is left out."""
+        """What one would type to make it: fields that differ from their defaults, by name after the
+        first default."""
         if not dataclasses.is_dataclass(self):
             return repr(self)
         cells, by_name = [], False
@@ -150,7 +150,7 @@ class Mask:
         return "\n".join(" ".join("1" if edge else "." for edge in row) for row in rows)
 
     def plot(self, q: Nodes | int = 8, k: Nodes | int | None = None, pairs=None, **options):
-        """A matplotlib figure of the graph: its matrix beside its arcs (`pip` extra `viz`)."""
+        """A matplotlib figure of the graph: its matrix and its arcs (`pip` extra `viz`)."""
         from transformers_jax.graph.draw import plot
 
         edges = self.matrix(q, k, pairs)
@@ -161,7 +161,7 @@ class Mask:
 @dataclass(frozen=True)
 class Own(Mask):
     """Stands for the mask that a model has by itself: `OWN & Same("document")` keeps documents
-    apart whatever else the model's mask says."""
+    from attending to each other, whatever else the model's mask says."""
 
     def edges(self, q, k, pairs=None):
         raise ValueError("OWN stands for a model's own mask; give it as mask= to a model")
@@ -237,7 +237,7 @@ class Not(Mask):
 
 @dataclass(frozen=True)
 class PerLayer(Mask):
-    """One mask for each layer of a stack; what a model is given as a list of masks."""
+    """One mask for each layer of a stack; made of a list of masks that is passed to a model."""
 
     masks: tuple[Mask, ...]
 
@@ -261,6 +261,6 @@ class PerLayer(Mask):
 OWN = Own()
 
 
-def given(mask: Mask | None, own: Mask) -> Mask:
-    """The mask of a model: its `own`, or the caller's, in which `OWN` stands for it."""
+def with_own(mask: Mask | None, own: Mask) -> Mask:
+    """The mask of a model: `mask` with `own` in place of `OWN`, or `own` if `mask` is None."""
     return own if mask is None else mask.over(own)

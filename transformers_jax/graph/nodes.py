@@ -1,4 +1,4 @@
-"""Nodes: what the graph may know about each token. No parameters, no embeddings.
+"""Nodes: the tags of each token, which masks compare. No parameters, no embeddings.
 
 A token is a node; a *tag* is an integer that it carries. Masks compare tags, never columns of an
 array, which is why the same mask serves training, packed rows, ring buffers and cached decoding.
@@ -43,7 +43,7 @@ class Nodes:
         return self.tags.get("position", self.tags["index"])
 
     def tag(self, name: str) -> Int[Array, "b T"]:
-        """The tag called `name`; `position` is `index` where no other is given.
+        """The tag called `name`; `position` is `index` where it is not set.
 
         Raises:
             ValueError: if these nodes do not carry it; the tags present are listed.

@@ -1,5 +1,5 @@
-"""Masks and the order of a text: may a token attend to one behind it, and does it matter where in
-its row a text begins?"""
+"""Masks and the order of a text: whether tokens attend to later ones, and whether edges depend on
+the column at which a text begins."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import dataclasses
 from transformers_jax.graph.mask import All, Any, Mask, Not
 from transformers_jax.graph.primitives import Before, Full, Near, Where
 
-PLACE = "place in the text"
-"""A tag that counts the tokens of a row from its first, where `index` counts its columns."""
+TEXT_POSITION = "position in the text"
+"""A tag that counts the tokens of a row from its first token; `index` counts columns."""
 
 
 def from_first_token(mask: Mask) -> Mask:
-    """The mask that reads `PLACE` wherever a part of `mask` reads the value of `index` itself
-    (`Block`, `Where`): under it, padding in front of a text moves no edge. Parts that compare only
-    distances or order stay as they are, and so does a mask that is made of such parts alone.
+    """The mask that reads `TEXT_POSITION` wherever a part of `mask` reads the value of `index`
+    itself (`Block`, `Where`): under it, padding in front of a text moves no edge. Parts that
+    compare only distances or order stay as they are, and so does a mask made only of such parts.
     """
     if mask.children:
         return mask.mapped(from_first_token)
     if mask.relative or "index" not in mask.reads or not dataclasses.is_dataclass(mask):
         return mask
     names = [f.name for f in dataclasses.fields(mask) if getattr(mask, f.name) == "index"]
-    return dataclasses.replace(mask, **dict.fromkeys(names, PLACE))
+    return dataclasses.replace(mask, **dict.fromkeys(names, TEXT_POSITION))
 
 
 def attends_ahead(mask: Mask, *, prefix: bool) -> bool:
@@ -35,7 +35,7 @@ def attends_ahead(mask: Mask, *, prefix: bool) -> bool:
 
 
 def _edge(mask: Mask, prefix: bool) -> bool | None:
-    """True, False, or None (it depends) for a key behind the query."""
+    """True, False, or None (it depends) for a key after the query."""
     if isinstance(mask, Full):
         return True
     if isinstance(mask, Before | Near) and mask.tag == "index":

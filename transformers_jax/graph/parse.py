@@ -1,6 +1,6 @@
-"""Masks from their text: the inverse of `str(mask)`, which is how a directory keeps them.
+"""Masks from their text: the inverse of `str(mask)`, which is how config.json stores them.
 
-Only the words of the mask algebra are read; nothing is evaluated.
+Only names of the mask algebra are read; nothing is evaluated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAKERS: dict[str, type[Mask]] = {
         *(primitives.Strided, primitives.Where, Block, Scattered),
     )
 }
-LONGEST = 10_000  # letters: Python's parser is not made for texts of strangers without an end
+LONGEST = 10_000  # letters: Python's parser is not safe for untrusted texts of any length
 
 
 def parse(text: str) -> Mask:

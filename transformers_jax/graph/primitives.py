@@ -57,7 +57,7 @@ class Before(Comparison):
 
 @dataclass(frozen=True)
 class Near(Comparison):
-    """A window: the key lies at most `left` before and `right` after the query (None: no limit).
+    """A window: the key is at most `left` before and `right` after the query (None: no limit).
 
     Near(1, 0):  1 . .
                  1 1 .
@@ -121,7 +121,7 @@ class Where(Mask):
         return (q.tag(self.tag) > 0)[:, :, None]
 
     def check_tags(self, q, k):
-        (k if self.of == "key" else q).tag(self.tag)  # of one side alone
+        (k if self.of == "key" else q).tag(self.tag)  # of one side only
 
 
 @dataclass(frozen=True)

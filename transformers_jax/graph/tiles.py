@@ -7,8 +7,8 @@ primitive answers a pair:
     must    every query attends to every key                   (must:     no mask inside it)
 
 and the connectives follow: `a & b` is (may & may, must & must), `a | b` is (may | may,
-must | must), `~a` is (~must, ~may). Sound for every expression; exact only where the parts do
-not conspire.
+must | must), `~a` is (~must, ~may). Sound for every expression; exact only where the parts are
+independent of each other.
 
 Whatever is known while tracing (NumPy tags) stays NumPy, so the list of live tiles is then a
 constant of the program; otherwise the same lines run on the device.
@@ -56,7 +56,7 @@ def pad_nodes(nodes: Nodes, size: int) -> Nodes:
 
 
 class Ranges:
-    """The least and greatest value of any tag in each tile, over the nodes that count."""
+    """The least and greatest value of any tag in each tile, over the nodes that are valid."""
 
     def __init__(self, nodes: Nodes, size: int, axis: int, valid: Any):
         self.nodes, self.size, self.axis = nodes, size, axis

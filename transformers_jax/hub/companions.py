@@ -1,4 +1,4 @@
-"""The files beside the weights that belong to the tokenizer or the processor."""
+"""The files of the tokenizer or the processor in the directory of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a directory holds where it holds no safetensors of a model, and what to do with that.
+"""What a directory without safetensors of a model holds instead, and how to convert it.
 
 One sentence for each kind of file that people have: adapters, PyTorch's pickles, TensorFlow's and
 Flax's weights, GGUF, ONNX and what other runtimes read. Nothing is opened but small JSON files.
@@ -15,7 +15,7 @@ from transformers_jax.json_files import json_or_empty
 
 SINGLE = "model.safetensors"
 ADAPTER = "adapter_config.json"
-NO_WEIGHTS = (  # of training, beside the weights
+NO_WEIGHTS = (  # of training, in the folder of the weights
     *("training_args.bin", "optimizer.*", "scheduler.*", "rng_state*", "scaler.pt"),
     "random_states_*",
 )
@@ -30,12 +30,12 @@ TASKS = {  # PEFT's names, and the class that loads such an adapter with its mod
 
 
 _ANOTHER_LIBRARY = (
-    "{{folder}} holds the weights of {0} alone ({{names}}); convert them once where {0}, PyTorch "
+    "{{folder}} holds only the weights of {0} ({{names}}); convert them once where {0}, PyTorch "
     'and transformers 4 are installed: python -c "import transformers as t; '
     "t.{{architecture}}.from_pretrained('{{folder}}', {1}).save_pretrained('{{folder}}')\""
 )
 _EXPORT = (
-    "{{folder}} holds an export for {0} alone ({{names}}), which is a graph and not a checkpoint; "
+    "{{folder}} holds only an export for {0} ({{names}}), which is a graph and not a checkpoint; "
     "give the directory that it was exported from"
 )
 KINDS = {  # patterns of file names, and what is said of the first kind that is there
@@ -47,18 +47,18 @@ KINDS = {  # patterns of file names, and what is said of the first kind that is 
     "tf_model*.h5 *.h5": _ANOTHER_LIBRARY.format("TensorFlow", "from_tf=True"),
     "flax_model*.msgpack *.msgpack": _ANOTHER_LIBRARY.format("Flax", "from_flax=True"),
     "*.ckpt.index *.ckpt.data-* *.ckpt.meta": (  # BERT's own release
-        "{folder} holds a checkpoint of TensorFlow 1 alone ({names}); convert it once where "
+        "{folder} holds only a checkpoint of TensorFlow 1 ({names}); convert it once where "
         "TensorFlow and transformers 4 are installed: transformers-cli convert --model_type bert "
         "--tf_checkpoint {folder}/{stem} --config {folder}/bert_config.json --pytorch_dump_output "
         "{folder}/pytorch_model.bin"
     ),
     "*.bin *.ckpt": "{pickle}",
     "*.gguf": (
-        "{folder} holds GGUF alone ({names}), weights that are quantised for llama.cpp as a rule; "
+        "{folder} holds only GGUF ({names}), weights that are quantised for llama.cpp as a rule; "
         "take the directory that it was made from, or, with what quantising cost, where PyTorch "
         'and gguf are installed: python -c "import transformers as t; '
         "t.AutoModelForCausalLM.from_pretrained('{folder}', gguf_file='{first}')"
-        ".save_pretrained('{beside}-unpacked')\""
+        ".save_pretrained('{sibling}-unpacked')\""
     ),
     "*.onnx onnx/*.onnx": _EXPORT.format("ONNX Runtime"),
     "*.tflite": _EXPORT.format("TensorFlow Lite"),
@@ -68,7 +68,7 @@ KINDS = {  # patterns of file names, and what is said of the first kind that is 
 
 def other_weights(folder: Path) -> str | None:
     """A sentence about the weights in a directory that are no safetensors of a model: what is
-    there, and what makes a directory that can be read of it. None: there are none."""
+    there, and how to convert it to a directory that can be read. None: there are none."""
     names = sorted(os.listdir(folder))
     if (folder / "onnx").is_dir():
         names += [f"onnx/{name}" for name in sorted(os.listdir(folder / "onnx"))]
@@ -79,12 +79,12 @@ def other_weights(folder: Path) -> str | None:
     return None
 
 
-def adapter_beside(folder: Path) -> str | None:
+def adapter_of_model(folder: Path) -> str | None:
     """A sentence about an adapter in the directory of a whole model; None where there is none."""
     if not (folder / ADAPTER).is_file():
         return None
     return (
-        f"{folder} holds a PEFT adapter ({ADAPTER}) beside {SINGLE}, and it is not clear "
+        f"{folder} holds a PEFT adapter ({ADAPTER}) as well as {SINGLE}, and it is not clear "
         f"which of the two to load: the file {folder / SINGLE} is the model without it; "
         f"{merging(folder)}"
     )
@@ -109,18 +109,18 @@ def merging(folder: Path) -> str:
     return (
         "to merge the two, once, where PyTorch and PEFT are installed: python -c "
         f"\"import peft; peft.{adapted}.from_pretrained('{folder}').merge_and_unload()"
-        f".save_pretrained('{_beside(folder)}-merged')\""
+        f".save_pretrained('{_sibling(folder)}-merged')\""
     )
 
 
 def _facts(folder: Path, files: list[str]) -> dict[str, Any]:
-    """What the sentences of `KINDS` speak of."""
+    """The values of the fields in the sentences of `KINDS`."""
     base = _small_json(folder / ADAPTER).get("base_model_name_or_path")
     classes = _small_json(folder / "config.json").get("architectures")
     index = next((name for name in files if name.endswith(".index")), files[0])
     return {
         "folder": folder,
-        "beside": _beside(folder),
+        "sibling": _sibling(folder),
         "names": ", ".join(files),
         "first": files[0],
         "stem": index.removesuffix(".index"),
@@ -131,8 +131,8 @@ def _facts(folder: Path, files: list[str]) -> dict[str, Any]:
     }
 
 
-def _beside(folder: Path) -> Path:
-    """The directory's own name, to which a word is appended for a directory beside it."""
+def _sibling(folder: Path) -> Path:
+    """The directory's path, to which a suffix is appended for a directory next to it."""
     return folder.with_name(folder.resolve().name) if folder.name else folder.resolve()
 
 

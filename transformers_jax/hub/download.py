@@ -20,7 +20,7 @@ PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja")
 FLAX = ("flax_model*.msgpack",)  # fetched where there are no safetensors
 _Where = tuple[str | None, str | None]  # revision, cache directory
 
-PATIENCE = 3.0  # seconds to reach the hub; its client alone retries for more than twenty
+TIMEOUT = 3.0  # seconds to reach the hub; its own client retries for more than twenty
 
 
 def resolve(
@@ -39,7 +39,7 @@ def resolve(
     `TRANSFORMERS_OFFLINE=1`, like `local_files_only`, keeps to the cache.
 
     Raises:
-        ValueError: a path that does not exist, an id that is none, or a model that the hub does
+        ValueError: a path that does not exist, a malformed id, or a model that the hub does
             not have or show to this token.
         ConnectionError: it is not cached, and the hub is not reached or not to be used.
     """
@@ -178,11 +178,11 @@ def _reachable(endpoint: str) -> bool:
 
     def connect() -> None:
         with contextlib.suppress(OSError):
-            socket.create_connection((url.hostname, port), PATIENCE).close()
+            socket.create_connection((url.hostname, port), TIMEOUT).close()
             connected.append(True)
 
     # In a thread, because looking up a name has no time limit of its own.
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
-    thread.join(PATIENCE + 0.5)
+    thread.join(TIMEOUT + 0.5)
     return bool(connected)

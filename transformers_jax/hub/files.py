@@ -1,4 +1,4 @@
-"""Checkpoints on disk: safetensors files, alone or sharded with an index, read tensor by tensor.
+"""Checkpoints on disk: safetensors files, single or sharded with an index, read tensor by tensor.
 
 Files that others made are opened only after `header` and the safetensors library have accepted
 them. Where there are none, Flax's are read (`flax_msgpack`). Nothing here
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.hub import flax_msgpack
-from transformers_jax.hub.contents import adapter_beside, other_weights, pickle_message
+from transformers_jax.hub.contents import adapter_of_model, other_weights, pickle_message
 from transformers_jax.hub.header import (
     CODES,
     MAX_HEADER,
@@ -68,7 +68,7 @@ class Checkpoint:
 
 
 def confined(path: Path, origin: Path) -> Path:
-    """The real place of a file of a directory, which may be a link within it or the hub's cache:
+    """The resolved path of a file of a directory, which may be a link within it or the hub's cache:
     that keeps files as links from `snapshots/<revision>` to `blobs` of the same model.
 
     Raises:
@@ -93,8 +93,8 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Opens a .safetensors file, or a directory with `model.safetensors` or its index and shards,
     or, where it has neither, with `flax_model.msgpack` or its index and shards.
 
-    Only headers are read. Where every tensor lies is checked; files that an index names must lie in
-    the directory itself.
+    Only headers are read. The offsets of every tensor are checked; files that an index names must
+    be in the directory itself.
 
     Raises:
         ValueError: no such file, not safetensors, or a file that is not to be trusted.
@@ -110,7 +110,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         if path.suffix == ".json":
             raise ValueError(f"{path} holds no weights; give its directory, {path.parent}")
         return Checkpoint(path, *_open_file(path, _FLAX if path.suffix == _FLAX else _SAFE))
-    if (path / SINGLE).exists() and (problem := adapter_beside(path)):
+    if (path / SINGLE).exists() and (problem := adapter_of_model(path)):
         raise ValueError(problem)
     for suffix, single, index in (
         (_SAFE, SINGLE, INDEX),
@@ -129,12 +129,12 @@ def _without_weights(folder: Path) -> str:
     others = [name for name in names if name.endswith(_SAFE)]
     hint = f"; give one of its files instead: {', '.join(others[:5])}" if others else ""
     if not others and "config.json" in names:
-        hint = "; a config alone makes a new model: tj.from_config(path, key=jax.random.key(0))"
+        hint = "; a config is enough for a new model: tj.from_config(path, key=jax.random.key(0))"
     if folder.parent.name == "snapshots":  # of the hub's cache
         hint += (
             ". Of a hub id only JSON, safetensors and tokenizer files are downloaded: if the hub "
             "shows weights of another kind, download them (hf download ID --local-dir DIR) and "
-            "give DIR, which tells what to do with them"
+            "give DIR: the error then says how to convert them"
         )
     return f"{folder} has neither {SINGLE} nor {INDEX}{hint}"
 
@@ -167,8 +167,8 @@ def save(
 ) -> list[Path]:
     """Writes tensors to `model.safetensors`, or to shards and an index; returns the files.
 
-    One tensor at a time is in memory. Each file is written beside its name, flushed to disk, read
-    back (the header) and renamed, so a reader finds the old checkpoint or the new one, whole.
+    One tensor at a time is in memory. Each file is written under a temporary name, flushed to disk,
+    read back (the header) and renamed, so a reader finds the old checkpoint or the new one, whole.
     Files of an earlier save under these names are replaced or removed.
 
     Units: `max_shard_size` is in bytes, or text like "5GB" (decimal).
@@ -252,7 +252,7 @@ def _open_index(path: Path) -> Checkpoint:
 
 
 def _inside(directory: Path, name: str, suffix: str, index: Path | None = None) -> Path:
-    """The file `name` of a directory, which must be a plain name and really lie there."""
+    """The file `name` of a directory, whose plain name must not lead out of it."""
     if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,250}}{re.escape(suffix)}", name):
         raise ValueError(
             f"{index or directory}: {name[:200]!r} is not a plain file name ending in {suffix}"

@@ -102,7 +102,7 @@ def _joined(tree: dict[str, Any], name: str) -> Tensor:
     if not all(type(n) is int for n in sides) or not members or not all(
         isinstance(part, Tensor) and part.dtype == members[0].dtype for part in members
     ):  # fmt: skip
-        raise ValueError(f"{name[:100]!r} is in chunks that cannot be put together")
+        raise ValueError(f"{name[:100]!r} is in chunks that cannot be joined")
     parts = tuple(run for part in members for run in part.parts)
     whole = replace(members[0], shape=tuple(sides), parts=parts)
     if whole.nbytes != sum(size for _, size in parts):
@@ -111,14 +111,14 @@ def _joined(tree: dict[str, Any], name: str) -> Tensor:
 
 
 class _Walk:
-    """The values of a msgpack file in their order; of an array where it lies. The library's own
-    reader would take the bytes of all arrays into memory, so it sees what is between them."""
+    """The values of a msgpack file in their order; of an array its offset. The library's own
+    reader would take the bytes of all arrays into memory, so it reads only what is between them."""
 
     def __init__(self, path: Path, data: mmap.mmap):
         self.path, self.data, self.offset, self.values = path, data, 0, 0
 
     def value(self, depth: int = 0) -> Any:
-        """The next value: a map, text, a count, a truth value, or where an array lies."""
+        """The next value: a map, text, a count, a truth value, or the offset of an array."""
         self.values += 1
         if depth > DEEPEST or self.values > 4 * MAX_TENSORS:
             raise ValueError("nested too deeply, or more values than a model has parameters")

@@ -1,6 +1,6 @@
 """The header of a safetensors file, read with suspicion before anything else opens the file.
 
-A file from the internet may lie about every number in it. The safetensors library refuses what the
+A file from the internet may have wrong numbers anywhere. The safetensors library refuses what the
 format forbids; `read_header` refuses first what the format allows but no checkpoint needs: huge
 headers, hundreds of thousands of tensors, one name twice, names that look like paths. Every refusal
 is one ValueError with file and reason; none takes more than a second or a few hundred megabytes.
@@ -29,7 +29,7 @@ MAX_TENSORS = 200_000
 MAX_NAME = 1024
 ALIGNED = 64  # bytes
 
-# In the order in which the format's own writer ranks them, which decides where tensors lie.
+# In the order in which the format's own writer ranks them, which decides the order of tensors.
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
     "U8": np.dtype(np.uint8),
@@ -54,7 +54,7 @@ CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Where a tensor lies: `parts` are (offset, bytes) in its file, one after the other.
+    """A tensor of a file: `parts` are (offset, bytes) in its file, one after the other.
 
     `transposed` says that the file holds the transpose of this shape.
     """
@@ -213,11 +213,12 @@ def _parse(path: Path, raw: bytes, begin: int) -> tuple[dict[str, Tensor], dict[
             f"refused by safetensors ({error}): it is truncated or damaged; download it anew"
         ) from None
     if not agreed:
-        raise ValueError("safetensors sees other names in it")
+        raise ValueError("safetensors reads other names in it")
     tensors = {}
     for name, entry in header.items():
         shape, dtype = tuple(entry["shape"]), DTYPES.get(entry["dtype"])
-        huge = math.prod(side for side in shape if side) >= 2**60  # beside a zero it takes no bytes
+        # without sides of zero, with which a shape of any size takes no bytes
+        huge = math.prod(side for side in shape if side) >= 2**60
         if dtype is None or huge or len(entry) > 3:
             raise ValueError(f"tensor {name!r} is {str(entry)[:200]}; expected dtype, shape and "
                              f"data_offsets, of the dtypes {', '.join(DTYPES)}")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Patterns such as `d (n h k) -> n d h k`, taken apart: which axis of theirs is which axis of ours.
+"""Patterns such as `d (n h k) -> n d h k`, parsed: which axis of theirs is which axis of ours.
 
 Only shapes live here. Names are in `table`; arrays are moved in `transfer`.
 """

@@ -58,7 +58,7 @@ class Row:
 def rows(text: str, *, group: str = BACKBONE, start: int = 0, step: int = 1) -> tuple[Row, ...]:
     """One row a line: `their name | our path(s) | pattern theirs -> ours`.
 
-    A blank pattern is the identity. Blank paths: the name is ignored. Lines that begin with `#`
+    An empty pattern is the identity. Empty paths: the name is ignored. Lines that begin with `#`
     are comments. A slot that holds the layers s, s + P, ... is `rows(text, start=s, step=P)`.
 
     Raises:

@@ -32,12 +32,13 @@ class Tying:
 
     `name` is a row's, so export writes it, and it is read where a file has both. Usually `copy`
     has no parameter of its own: it is read where a file lacks `name`, and ignored elsewhere. With
-    `apart` both names have one, and where a file holds one of the two, either is filled from it.
+    `separate` both names have a parameter, and where a file holds one of the two, both are filled
+    from it.
     """
 
     name: str
     copy: str
-    apart: bool = False
+    separate: bool = False
 
     def renamed(self, name: Callable[[str], str]) -> Tying:
         """The same tying under other names."""
@@ -71,7 +72,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether file and model fit; wholly absent groups (a new head) are the caller's matter."""
+        """Whether file and model fit; wholly absent groups (a new head) are left to the caller."""
         return not (
             self.missing or self.unexpected or self.misshaped or self.repeated or self.unfilled
         )
@@ -242,7 +243,7 @@ class Table:
         for name in theirs:
             stored.setdefault(self._canonical(name, fills), []).append(name)
         self._tie(stored, fills)
-        ignored = (*self.ignore, *(tie.copy for tie in self.ties if not tie.apart))
+        ignored = (*self.ignore, *(tie.copy for tie in self.ties if not tie.separate))
         unassigned: dict[str, list[str]] = {"unexpected": [], "left_out": [], "ignored": []}
         for canonical, names in stored.items():
             if canonical in fills:
@@ -261,10 +262,10 @@ class Table:
         """Gives each tensor that the file lacks the names of what is the same array."""
         for tie in self.ties:
             pairs = [(tie.name, tie.copy), (tie.copy, tie.name)]
-            for absent, other in pairs if tie.apart else pairs[:1]:
+            for absent, other in pairs if tie.separate else pairs[:1]:
                 if absent not in fills or absent in stored or other not in stored:
                     continue
-                if tie.apart:
+                if tie.separate:
                     stored[absent] = stored[other][:1]
                 elif other not in fills:
                     stored[absent] = stored.pop(other)

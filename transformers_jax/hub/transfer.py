@@ -1,7 +1,7 @@
-"""Tensors on their way: from a file into (sharded) parameters, and from parameters to a file.
+"""Moves tensors from a file into (sharded) parameters, and from parameters to a file.
 
-A parameter is filled block by block: a donated buffer, allocated in its final sharding and
-dtype, takes some megabytes of the file at a time. Host memory beside the parameters therefore does
+A parameter is filled block by block: a donated buffer, allocated in its final sharding and dtype,
+takes some megabytes of the file at a time. Host memory, apart from the parameters, therefore does
 not grow with the model, nor with its largest tensor. Where no program is needed NumPy puts a
 parameter together, as many bytes at a time: on a CPU that is one device, which then takes over the
 memory as it is, and small ones on any device, whose programs would cost more than all their copies.
@@ -104,7 +104,7 @@ def export(
         raise ValueError(f"no row of the table writes {', '.join(unknown)}")
     for path, leaf in params.items():
         if not getattr(leaf, "is_fully_addressable", True):
-            raise ValueError(f"{path} lies partly on other processes; gather it before saving")
+            raise ValueError(f"{path} is partly on other processes; gather it before saving")
     entries = {}
     for name, fill in fills.items():
         written = table.bare(name, fill.row.group) if bare else name
@@ -231,7 +231,7 @@ class _Step:
         return tuple(done), jnp.asarray(finite)
 
     def _write(self, leaf: Any, value: Any, where: Any, sharding: Any) -> Any:
-        """Writes `value` at `where`; with a sharding only what lies in this device's shard."""
+        """Writes `value` at `where`; with a sharding only the part in this device's shard."""
         indexed = {n: where[n] for n in range(self.lead)}
         if self.piece.axis is not None:
             indexed[self.lead + self.piece.axis] = where[self.lead]

@@ -1,1 +1,1 @@
-"""The arguments of a call: which there are, what may be in them, and what is said of wrong ones."""
+"""The arguments of a call: their names, their checks, and the errors about wrong ones."""

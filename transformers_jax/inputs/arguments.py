@@ -22,8 +22,8 @@ FLAGS = (
     "return_loss",
 )
 BY_NAME = ("tags", "decoder_tags", "pairs")
-OTHERWISE = {  # what Hugging Face's models take, and how it is said here
-    "return_dict": "what comes back is always a record: out.logits, out['logits'] or out[0]",
+OTHERWISE = {  # arguments of Hugging Face's models, and what to pass here
+    "return_dict": "the output is always a record: out.logits, out['logits'] or out[0]",
     "use_cache": "give cache=tj.init_cache(model, batch, length)",
     "past_key_values": "give cache=, made by tj.init_cache or the .cache of the call before",
     **dict.fromkeys(
@@ -33,7 +33,7 @@ OTHERWISE = {  # what Hugging Face's models take, and how it is said here
     "dropout_rng": "noise is drawn from key=",
     "rngs": "noise is drawn from key=",
 }
-LOADING = {  # the same of from_pretrained and from_config
+LOADING = {  # the same for from_pretrained and from_config
     "torch_dtype": "that is dtype= here",
     "ignore_mismatched_sizes": "strict=False with key=jax.random.key(n) draws anew what is of "
     "another shape",
@@ -71,7 +71,7 @@ def flag(name: str, value: Any) -> bool:
 
 
 def traceable(name: str, value: Any) -> Any:
-    """An argument inside of a transformation; an argument of it, a list is one of tracers."""
+    """An argument inside of a transformation; a list that is an argument of it holds tracers."""
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields") and is_traced(value):
         raise ValueError(
             f"{name} is a {type(value).__name__} under a transformation of JAX, which would trace "
@@ -119,7 +119,7 @@ def narrow(value: Any) -> Any:
     return value
 
 
-# ---------------------------------------------------------------- what is known of an array
+# ---------------------------------------------------------------- values and dtypes of arrays
 
 
 def readable(value: Any) -> np.ndarray | None:
@@ -157,8 +157,8 @@ def _is(dtype: Any, kinds: tuple[Any, ...]) -> bool:
 
 
 def at_hand(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs with only the values that can be read without waiting: what lies on an accelerator
-    or is still being computed is replaced by its shape and dtype."""
+    """The inputs with only the values that can be read without waiting: an array that is on an
+    accelerator or still being computed is replaced by its shape and dtype."""
 
     def known(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):

@@ -1,11 +1,11 @@
 """Checks of inputs, before anything is compiled.
 
 JAX clamps, wraps or drops indices that are out of range, each silently, and broadcasts what has the
-wrong shape. Every check names the argument, the place, what came and what was expected.
+wrong shape. Every check names the argument, the index, the value and what was expected.
 
 Names, shapes and dtypes are known under any transformation of JAX, so they are checked there
-in the same words; values are read where there are some (`readable`). What only a value would show
-is then NaN in the result: a compiled program cannot raise.
+with the same errors; values are read where there are some (`readable`). A wrong value is otherwise
+NaN in the result: a compiled program cannot raise.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def at(array: np.ndarray, wrong: np.ndarray) -> str:
 
 
 def exceeds(count: Any, limit: Any) -> bool:
-    """Whether count > limit; no where a symbolic size (of jax.export) does not tell."""
+    """Whether count > limit; False where a symbolic size (of jax.export) leaves it open."""
     try:
         return bool(count > limit)
     except jax.errors.InconclusiveDimensionOperation:
@@ -58,7 +58,7 @@ def ids(name: str, value: Any, size: int, what: str = "vocabulary", rank: int | 
 
 
 def vectors(name: str, value: Any, width: int, rank: int = 3) -> None:
-    """What stands for embedded words has their width."""
+    """Embeddings that are passed in place of ids have the width of the model's."""
     if np.ndim(value) != rank or np.shape(value)[-1] != width:
         raise ValueError(
             f"{name} has shape {np.shape(value)}; expected {rank} axes, the last of {width}"
@@ -73,7 +73,7 @@ def floats(name: str, value: Any) -> None:
 
 
 def encoded(outputs: Any, width: int | None = None) -> None:
-    """What an encoder gave is a record of states of its width."""
+    """The output of an encoder is a record of states of its width."""
     if not isinstance(outputs, Mapping) or "last_hidden_state" not in outputs:
         raise ValueError(
             f"encoder_outputs is {kind_of(outputs)}; expected what model.encode(...)"
@@ -86,12 +86,12 @@ def encoded(outputs: Any, width: int | None = None) -> None:
 def encoded_from(
     inputs: Mapping[str, Any], shape: tuple[int, ...], of: tuple[int, ...], ids: str = "input_ids"
 ) -> None:
-    """The source beside an encoder's states [B S D], which are `of` [B S], is what was encoded."""
+    """The source passed with an encoder's states [B S D] is the one encoded, `of` [B S]."""
     if tuple(shape) != tuple(of):
         name = "inputs_embeds" if "inputs_embeds" in inputs else ids
         raise ValueError(
             f"{name} have {tuple(shape)} and encoder_outputs are of {tuple(of)} (rows, "
-            f"tokens); give the {name} that were encoded, or encoder_outputs alone"
+            f"tokens); give the {name} that were encoded, or only encoder_outputs"
         )
 
 
@@ -114,7 +114,7 @@ def mask(name: str, value: Any, shape: tuple[int, ...], like: str) -> None:
     """An attention mask is 1 (or True) for tokens and 0 for padding, one number per token.
 
     It is never of floats: an additive mask has 0 for a token, which would be read as padding, and
-    nothing but the values tells the two apart.
+    the two differ only in their values.
     """
     if not holds(value, jnp.integer, jnp.bool_):
         raise ValueError(
@@ -206,11 +206,11 @@ def shown(masks: Sequence[Mask]) -> str:
     return ", ".join(sorted({str(mask) for mask in masks}))
 
 
-def apart(
+def packed_documents(
     masks: Sequence[Mask], inputs: Mapping[str, Any], offset: int = 0, prefix: str = ""
 ) -> None:
-    """Positions that start anew within a row tell of packed documents, which some mask must keep
-    apart. `offset` is that of position 0 among `position_ids`."""
+    """Positions that start anew within a row mean packed documents, which some mask must separate.
+    `offset` is that of position 0 among `position_ids`."""
     name, placed = f"{prefix}tags['position']", inputs.get(f"{prefix}tags", {}).get("position")
     first = 0
     if placed is None:  # these are rows of the table
@@ -237,36 +237,36 @@ def apart(
         row, column = (int(i) for i in np.argwhere(anew)[0])
         raise ValueError(
             f"{name}: positions start anew at {[row, column + 1]}, as in rows of several documents,"
-            f" but no mask of this model ({shown(masks)}) keeps documents apart; load it with "
+            f" but no mask of this model ({shown(masks)}) separates documents; load it with "
             f"mask=tj.OWN & tj.Same('document') and give {prefix}tags={{'document': Int[B T]}}"
         )
 
 
 def present(name: str, value: Any, token: int) -> None:
-    """Every row holds the token by which it is pooled."""
+    """Every row holds the token whose state is pooled."""
     array = None if value is None else readable(value)
     missing: np.ndarray | list[int] = (
         [] if array is None else np.flatnonzero(~(array == token).any(1))
     )
     if len(missing):
         raise ValueError(
-            f"{name}: row {missing[0]} holds no token {token} (eos_token_id), at the last of which "
-            "this head reads its answer; end every row with it"
+            f"{name}: row {missing[0]} holds no token {token} (eos_token_id), the last of which "
+            "this head pools; end every row with it"
         )
 
 
-def unread_beside(cache: Any, inputs: Mapping[str, Any], names: Sequence[str]) -> None:
-    """A cache has read its source: arguments of another are refused."""
-    beside = [name for name in names if name in inputs]
-    if cache is not None and beside:
+def source_with_cache(cache: Any, inputs: Mapping[str, Any], names: Sequence[str]) -> None:
+    """With a cache, which was made from a source, arguments of another source are refused."""
+    passed = [name for name in names if name in inputs]
+    if cache is not None and passed:
         raise ValueError(
-            f"{', '.join(beside)}: not read beside a cache, which has read its source; give them "
-            "to model.encode, and what comes of it to init_cache(..., encoder_outputs=)"
+            f"{', '.join(passed)}: not read with a cache, which was made from its source; give "
+            "them to model.encode, and its output to init_cache(..., encoder_outputs=)"
         )
 
 
 def room(cache: Any, shape: tuple[int, ...]) -> None:
-    """The next tokens fit behind those already written."""
+    """The next tokens fit after those already written."""
     if cache is None:
         return
     if not hasattr(cache, "nodes"):

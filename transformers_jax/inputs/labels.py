@@ -31,16 +31,16 @@ def labels(name: str, value: Any, size: int, rank: int | None = None) -> None:
         )
 
 
-def places(name: str, value: Any) -> None:
-    """Places in rows, or -100 where there is nothing to predict; beyond a row they are ignored."""
+def positions(name: str, value: Any) -> None:
+    """Positions in rows, or -100 for nothing to predict; those beyond a row are ignored."""
     array = integers(name, value, None)
     if array is None:
         return
     wrong = (array < 0) & (array != -100)
     if wrong.any():
         raise ValueError(
-            f"{name}{at(array, wrong)}; expected a place in the row, counted from 0, or -100 "
-            "(ignored, as are places beyond the row)"
+            f"{name}{at(array, wrong)}; expected a position in the row, counted from 0, or -100 "
+            "(ignored, as are positions beyond the row)"
         )
 
 

@@ -1,9 +1,9 @@
-"""What a checkpoint or a config is, for a reader: facts, tables and pictures.
+"""Descriptions of checkpoints and configs: facts, tables and pictures.
 
 description.py   the facts about a model and its file, as a plain record
 words.py         layers, positions and masks in words
 tables.py        that record on a terminal
 pictures.py      graphs of attention, and attention maps, as PNG
 conversion.py    a checkpoint written anew, and what changed by it
-environment.py   versions, devices and folders, for a report of a bug
+environment.py   versions, devices and folders, for bug reports
 """

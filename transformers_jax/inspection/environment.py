@@ -1,4 +1,4 @@
-"""Versions, devices and folders: what a report of a bug should say."""
+"""Versions, devices and folders: what a bug report should contain."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ from transformers_jax.models.base import Model
 
 INK, PAPER, NO_EDGE = "#1f2933", "#ffffff", "#e8ebee"
 GAP = 1.2  # cells between two maps
-FINE = 5  # pixels a cell in the image, a whole number of them to a gap
-MOST = 26.0  # inches of a figure's longer side
+PIXELS = 5  # of a cell in the image; a gap is a whole number of them
+MAX_SIDE = 26.0  # inches of a figure's longer side
 LABELLED = 40  # tokens, beyond which maps bear no labels
-FAINT = 0.5  # weights are shown as weight ** FAINT, so that small ones are seen
+GAMMA = 0.5  # weights are drawn as weight ** GAMMA, so that small ones are visible
 NODES = 12  # tokens in the graph of a model without a text
 
 
@@ -67,8 +67,8 @@ def draw_maps(
         maps = np.stack([np.asarray(layer[0], np.float32) for layer in fields[name]])
         path = folder / f"{name.replace('_', '-')}.png"
         kind = name.removesuffix("attentions").replace("_", " ")
-        words = f"{title}: {kind}attention of every layer and head"
-        draw_grid(maps, labels.get(queries), labels.get(keys), words, path)
+        heading = f"{title}: {kind}attention of every layer and head"
+        draw_grid(maps, labels.get(queries), labels.get(keys), heading, path)
         written.append(path)
     return written
 
@@ -93,8 +93,8 @@ def draw_grid(
 
     L, H, T, S = maps.shape
     tall, wide = L * T + (L - 1) * GAP, H * S + (H - 1) * GAP
-    cell = min(0.2 if max(T, S) <= LABELLED else 0.05, MOST / max(tall, wide))
-    cell = max(cell, 1.1 / max(T, S)) if max(T, S) * cell < 1.1 <= MOST / max(L, H) else cell
+    cell = min(0.2 if max(T, S) <= LABELLED else 0.05, MAX_SIDE / max(tall, wide))
+    cell = max(cell, 1.1 / max(T, S)) if max(T, S) * cell < 1.1 <= MAX_SIDE / max(L, H) else cell
     size = (max(wide * cell + 2.5, 5.0), tall * cell + 1.5)
     figure = Figure(figsize=size, facecolor=PAPER, layout="constrained")
     axes = figure.add_subplot()
@@ -106,7 +106,7 @@ def draw_grid(
     upright = max(map(len, keys or [""])) <= 2
     _name(axes.yaxis, layers.yaxis, "layer", T, L, queries, cell)
     _name(axes.xaxis, heads.xaxis, "head", S, H, keys, cell, rotation=0 if upright else 90)
-    legend = ScalarMappable(PowerNorm(FAINT, 0, 1), "Blues")
+    legend = ScalarMappable(PowerNorm(GAMMA, 0, 1), "Blues")
     bar = figure.colorbar(legend, ax=axes, ticks=[0, 0.1, 0.3, 0.6, 1], shrink=0.6, aspect=30)
     bar.ax.tick_params(length=2, labelsize=7, colors=INK)
     bar.outline.set_visible(False)
@@ -126,23 +126,23 @@ def _name(axis, other, word, length, count, tokens, cell, **style) -> None:
 
 
 def mosaic(maps: np.ndarray) -> np.ndarray:
-    """All maps as one image: FINE x FINE pixels a cell, white between the maps."""
+    """All maps as one image: PIXELS x PIXELS pixels a cell, white between the maps."""
     L, H, T, S = maps.shape
-    gap = round(GAP * FINE)
-    canvas = np.ones((L * (T * FINE + gap) - gap, H * (S * FINE + gap) - gap, 3))
+    gap = round(GAP * PIXELS)
+    canvas = np.ones((L * (T * PIXELS + gap) - gap, H * (S * PIXELS + gap) - gap, 3))
     for layer, head in np.ndindex(L, H):
-        top, left = layer * (T * FINE + gap), head * (S * FINE + gap)
-        tile = shades(maps[layer, head]).repeat(FINE, 0).repeat(FINE, 1)
-        canvas[top : top + T * FINE, left : left + S * FINE] = tile
+        top, left = layer * (T * PIXELS + gap), head * (S * PIXELS + gap)
+        tile = map_colours(maps[layer, head]).repeat(PIXELS, 0).repeat(PIXELS, 1)
+        canvas[top : top + T * PIXELS, left : left + S * PIXELS] = tile
     return canvas
 
 
-def shades(weights: np.ndarray) -> np.ndarray:
+def map_colours(weights: np.ndarray) -> np.ndarray:
     """The colours of a map: grey where the weight is exactly zero, which is where no edge is."""
     from matplotlib import colormaps
     from matplotlib.colors import to_rgb
 
-    colours = colormaps["Blues"](np.clip(weights, 0, 1) ** FAINT)[..., :3]
+    colours = colormaps["Blues"](np.clip(weights, 0, 1) ** GAMMA)[..., :3]
     return np.where(weights[..., None] == 0, np.array(to_rgb(NO_EDGE)), colours)
 
 

@@ -103,11 +103,11 @@ class BartConfig(StandardSides):
     def resolved(self, same):
         """The config with what only the file says: tables that are stored and differ are not
         tied."""
-        shared, encoder, decoder = self.word_tables
+        shared, encoder, decoder = self.embedding_names
         own = self.own_words
-        if not own or not all(same(name, name) for name in self.word_tables):
+        if not own or not all(same(name, name) for name in self.embedding_names):
             # v4 shared the words also where it called them untied
-            own = self.stored_apart(same, (shared, decoder, encoder, self.OUTPUT))[1]
+            own = self.separately_stored(same, (shared, decoder, encoder, self.OUTPUT))[1]
         return super().resolved(same).replace(own_words=own)
 
     def to_dict(self):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from transformers_jax.graph import CAUSAL, FULL, given
+from transformers_jax.graph import CAUSAL, FULL, with_own
 from transformers_jax.hub.table import Tying
 from transformers_jax.models.shared.class_names import CHOOSING, OF_ROWS, heads_of
 from transformers_jax.models.shared.encoder_heads import words_head, words_rows
@@ -82,12 +82,12 @@ class BertConfig(TextTower):
     # ------------------------------------------------------------ the network
 
     def attend(self, mask):
-        return super().attend(given(mask, CAUSAL if self.is_decoder else FULL))
+        return super().attend(with_own(mask, CAUSAL if self.is_decoder else FULL))
 
     def spec(self, mask=None, cross=None):
         """Post-norm blocks of self-attention, cross-attention if configured, and an MLP."""
         crosses = self.add_cross_attention
-        other = given(cross, FULL) if crosses else None
+        other = with_own(cross, FULL) if crosses else None
         return self.stack(mask, "post", other, source_optional=crosses)
 
     def embed(self):
@@ -115,8 +115,8 @@ class BertConfig(TextTower):
         the pooler is read."""
         return None
 
-    def words(self, shift: bool = False) -> heads.LanguageModel:
-        """Logits of masked or next words."""
+    def language_model(self, shift: bool = False) -> heads.LanguageModel:
+        """The language model head: logits of masked or next tokens."""
         transform, out = (self.WORDS_ACT or self.hidden_act, self.layer_norm), self.embed().width
         options: dict[str, Any] = dict(shift=shift, unused_bias=self.UNUSED_BIAS)
         return words_head(self, self.hidden_size, self.initial, transform, out, **options)
@@ -135,9 +135,9 @@ class BertConfig(TextTower):
 
     def head(self, head):
         if head in ("masked_lm", "causal_lm"):
-            return self.words(shift=head == "causal_lm")
+            return self.language_model(shift=head == "causal_lm")
         if head == "pretraining":
-            return heads.Pretraining(self.words(), self.sentence(), *self.QUESTION)
+            return heads.Pretraining(self.language_model(), self.sentence(), *self.QUESTION)
         if head == "next_sentence":
             return self.sentence()
         return task_head(self, head, self.hidden_size, self.initial, **self.task_options(head))

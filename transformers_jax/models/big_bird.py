@@ -15,13 +15,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from transformers_jax.graph import Near, Scattered, Where, given
+from transformers_jax.graph import Near, Scattered, Where, with_own
 from transformers_jax.graph.layouts import blocked
 from transformers_jax.models.bert import MLP, BertConfig
 from transformers_jax.models.shared.class_names import CHOOSING, heads_of
 from transformers_jax.models.shared.weight_rows import feed_forward, layer, norm
 from transformers_jax.nn.embed import PadToMultiple
-from transformers_jax.nn.head.refined import QuestionFirst, Refined
+from transformers_jax.nn.head.big_bird import BigBirdQuestionAnswering, QuestionAnsweringBlock
 from transformers_jax.spec import Counted, Layout
 
 KINDS = ("block_sparse", "original_full")
@@ -39,7 +39,7 @@ class BigBirdConfig(BertConfig):
         *("none", "pretraining", "masked_lm", "causal_lm", "sequence_classification"),
         *("token_classification", "multiple_choice"),
     )
-    QUESTION = (*BertConfig.QUESTION, ("labels",))
+    QUESTION_ANSWERING = (*BertConfig.QUESTION, ("labels",))
     HEADS = heads_of("BigBird", "none", "masked_lm", "pretraining", "causal_lm", *CHOOSING)
 
     vocab_size: int = 50358
@@ -90,7 +90,7 @@ class BigBirdConfig(BertConfig):
         blocks = []
         for number, (attend, feed) in enumerate(plain.blocks):
             own = REAL & (NEIGHBOURS | (NOISE & Scattered(count, number)) if count else NEIGHBOURS)
-            op = replace(self.attend(None), mask=given(mask, own), dropout=0.0)
+            op = replace(self.attend(None), mask=with_own(mask, own), dropout=0.0)
             blocks.append((replace(attend, op=op), feed))
         score = Counted(1 + count, "repeats", "first") if count else None
         layout = Blocks(self.block_size, self.longest)
@@ -115,11 +115,11 @@ class BigBirdConfig(BertConfig):
         D, initial, rate = self.hidden_size, self.initial, self.hidden_dropout_prob
         if head != "question_answering":
             return super().head(head)
-        refined = Refined(self.feed_forward(), D, self.layer_norm, initial, rate)
-        return QuestionFirst(D, initial, refined, self.sep_token_id)
+        refined = QuestionAnsweringBlock(self.feed_forward(), D, self.layer_norm, initial, rate)
+        return BigBirdQuestionAnswering(D, initial, refined, self.sep_token_id)
 
     def head_rows(self, head, tied):
-        return QUESTION if head == "question_answering" else super().head_rows(head, tied)
+        return QUESTION_ANSWERING if head == "question_answering" else super().head_rows(head, tied)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Blocks(Layout):
 REAL = Where("real", of="query")  # padding attends to nothing, as in the reference
 NOISE = Where("noise", of="query")
 NEIGHBOURS = Where("edge", of="query") | Where("edge") | Near(1, 1, "block")
-QUESTION = (
+QUESTION_ANSWERING = (
     feed_forward("qa_classifier", "head.refined.ffn", MLP)
     + norm("qa_classifier.output.LayerNorm", "head.refined.norm")
     + layer("qa_classifier.qa_outputs", "head.classify")

@@ -11,23 +11,23 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool
-from transformers_jax.graph import PLACE, Mask, attends_ahead, connect, from_first_token
+from transformers_jax.graph import TEXT_POSITION, Mask, attends_ahead, connect, from_first_token
 from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.masks import without
 from transformers_jax.models.reading import Reading
 from transformers_jax.nn.embed import nodes_of
 
 
-def places_of_tokens(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def with_text_positions(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """(a causal model, its inputs) such that padding in front of a row does not count: not in
     positions, unless the inputs hold them, nor in masks that compare columns. Unchanged without an
     `attention_mask`."""
     mask, tags = inputs.get("attention_mask"), inputs.get("tags") or {}
     if mask is None:
         return model, inputs
-    counting = by_first_token(model)
+    counting = with_text_position_masks(model)
     names = [] if "position_ids" in inputs or "position" in tags else ["position"]
-    names += [] if counting is model else [PLACE]
+    names += [] if counting is model else [TEXT_POSITION]
     if not names:
         return model, inputs
     indices = jnp.maximum(jnp.cumsum(mask > 0, axis=1) - 1, 0).astype(jnp.int32)
@@ -39,8 +39,8 @@ def reading_of(model: Any) -> Reading:
     return model.reading if isinstance(model, Model) else Reading()
 
 
-def by_first_token(model: Any) -> Any:
-    """The model whose masks read the tag `PLACE` in place of the columns of a row
+def with_text_position_masks(model: Any) -> Any:
+    """The model whose masks read the tag `TEXT_POSITION` in place of the columns of a row
     (`graph.from_first_token`); the model itself, if none of its masks reads them."""
     mask = model.plan.masks if reading_of(model).masks else None
     if not isinstance(mask, Mask) or (counting := from_first_token(mask)) == mask:

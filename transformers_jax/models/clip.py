@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from transformers_jax.graph import CAUSAL, given
+from transformers_jax.graph import CAUSAL, with_own
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.shared.class_names import heads_of
 from transformers_jax.models.shared.dual import DualConfig, DualTower
@@ -73,7 +73,7 @@ embeddings.position_embedding.weight | embed.position
 
     def spec(self, mask=None):
         """Each token attends to those before it."""
-        return self.stack(given(mask, CAUSAL), final_norm=self.layer_norm, norm_hidden=False)
+        return self.stack(with_own(mask, CAUSAL), final_norm=self.layer_norm, norm_hidden=False)
 
     def pooler(self, head):
         # the first files say 2, which is not the token that ends their texts

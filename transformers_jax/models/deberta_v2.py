@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from transformers_jax.graph import FULL, given
+from transformers_jax.graph import FULL, with_own
 from transformers_jax.hub.table import Table
 from transformers_jax.models.bert import MLP, BertConfig
 from transformers_jax.models.shared.class_names import CHOOSING, OF_ROWS, heads_of
@@ -173,7 +173,7 @@ class DebertaV2Config(BertConfig):
                 kernel=self.conv_kernel_size,
                 groups=self.conv_groups,
                 activation=self.conv_act,
-                mask=given(mask, FULL),
+                mask=with_own(mask, FULL),
                 dropout=self.hidden_dropout_prob,
             )
             norm = self.layer_norm
@@ -205,8 +205,8 @@ class DebertaV2Config(BertConfig):
         pooled = dict(pooling="first", inner=inner, rate=rate, pooled_rate=self.pooler_dropout)
         return {**numbers, **pooled}
 
-    def words(self, shift=False):
-        """Logits of masked words. The authors' weights are those of `legacy=False`, whose table is
+    def language_model(self, shift=False):
+        """The language model head. The authors' weights are those of `legacy=False`, whose table is
         always the embeddings; the default is Hugging Face's own and was never trained by them."""
         D, E = self.hidden_size, self.embedding_size
         if not self.legacy and E not in (None, D):
@@ -215,7 +215,7 @@ class DebertaV2Config(BertConfig):
                 f"embedding_size ({E}) must be hidden_size ({D})"
             )
         config = self if self.legacy else self.replace(tie_word_embeddings=True)
-        return super(DebertaV2Config, config).words(shift)
+        return super(DebertaV2Config, config).language_model(shift)
 
     # ------------------------------------------------------------ the table
 

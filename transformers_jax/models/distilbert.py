@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transformers_jax.graph import FULL, given
+from transformers_jax.graph import FULL, with_own
 from transformers_jax.hub.table import Tying
 from transformers_jax.models.shared.blocks import attention, block
 from transformers_jax.models.shared.class_names import CHOOSING, heads_of
@@ -79,7 +79,7 @@ class DistilBertConfig(OneTower):
 
     def spec(self, mask=None):
         """BERT's blocks, without noise between the attention and the stream."""
-        mask = given(mask, FULL)
+        mask = with_own(mask, FULL)
         own = attention(self, "dim", "n_heads", mask, dropout=self.attention_dropout)
         ffn = FeedForwardSpec(self.hidden_dim, self.activation)
         attends, computes = block(own, ffn, NORM, "post")

@@ -1,5 +1,5 @@
-"""ELECTRA's pretraining pair (Clark et al. 2020): a generator fills masks, a discriminator predicts
-which tokens are not the original ones. Both share the embeddings."""
+"""ELECTRA's pretraining (Clark et al. 2020): a generator fills masked positions, a discriminator
+predicts which tokens were replaced. Both share the embeddings."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from transformers_jax.nn.param import axes, bind, initialise, params
 from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Execution
 
-CHUNKS = 8  # 15 % of the positions are masked: two or three of eight chunks have logits at all
+CHUNKS = 8  # 15 % of the positions are masked: logits are computed in two or three of eight chunks
 GENERATOR = "generator_"
 
 
 @dataclass(frozen=True)
-class PairPlan(Plan):
-    """What a pair was built from; `config` is the discriminator's.
+class ReplacedTokenDetectionPlan(Plan):
+    """The plan of generator and discriminator; `config` is the discriminator's.
 
     Attributes:
         fraction: the generator's width, by the discriminator's (Clark et al. 2020, section 3.2).
@@ -48,9 +48,11 @@ class PairPlan(Plan):
     fraction: float = 0.25
     weight: float = 50.0
 
-    def build(self) -> ReplacedTokenPair:
+    def build(self) -> ReplacedTokenDetection:
         generator = generator_config(self.config, self.fraction)
-        return self.prepared(ReplacedTokenPair(self.config, generator, self.execution, self.masks))
+        return self.prepared(
+            ReplacedTokenDetection(self.config, generator, self.execution, self.masks)
+        )
 
     @property
     def discriminator(self) -> Plan:
@@ -93,7 +95,7 @@ def generator_config(config: ElectraConfig, fraction: float) -> ElectraConfig:
     )
 
 
-def make_pair(
+def make_replaced_token_detection(
     config: ElectraConfig,
     *,
     key: Key,
@@ -105,8 +107,8 @@ def make_pair(
     remat: str | None = None,
     compute_dtype: str | None = None,
     **execution: Any,
-) -> ReplacedTokenPair:
-    """A new generator and discriminator, every parameter born in its sharding.
+) -> ReplacedTokenDetection:
+    """A new generator and discriminator, every parameter created in its sharding.
 
     Args:
         config: the discriminator's.
@@ -121,9 +123,11 @@ def make_pair(
     """
     # a subclass that has no such discriminator could not be saved
     if not isinstance(config, ElectraConfig) or "replaced_token" not in config.HEADS.values():
-        raise ValueError(f"config is {type(config).__name__}; a pair is made of an ElectraConfig")
+        raise ValueError(f"config is {type(config).__name__}; expected an ElectraConfig")
     how = Execution(remat=remat, compute=compute_dtype, **execution)
-    model = PairPlan(config, "pair", how, masks_of(mask), fraction=fraction, weight=weight).build()
+    model = ReplacedTokenDetectionPlan(
+        config, "replaced_token_detection", how, masks_of(mask), fraction=fraction, weight=weight
+    ).build()
     placed = None if mesh is None else shard.shardings(axes(model), params(model), mesh)
     return initialise(model, key, shardings=placed, dtype=to_dtype(dtype))
 
@@ -135,11 +139,11 @@ class Filled(NamedTuple):
     ids: Int[Array, "B T"]
 
 
-class ReplacedTokenPair(Model):
+class ReplacedTokenDetection(Model):
     """A discriminator (`embed`, `stack`, `head`) and a generator with the same word, position and
-    type embeddings and their norm, and whose output table are the word embeddings."""
+    type embeddings and their norm, whose output embedding is the word embedding."""
 
-    plan: PairPlan
+    plan: ReplacedTokenDetectionPlan
 
     def __init__(
         self,
@@ -170,7 +174,7 @@ class ReplacedTokenPair(Model):
         """Losses of both on rows whose `input_ids` are masked already.
 
         `labels` are the original ids at masked positions and -100 elsewhere. A replacement is drawn
-        from the generator's distribution (without a key: its likeliest word); one that is equal to
+        from the generator's distribution (without a key: its likeliest token); one that is equal to
         the original is no replacement. No gradient passes through the drawing.
 
         Returns:
@@ -207,7 +211,7 @@ class ReplacedTokenPair(Model):
         )
 
     def _discriminator(self) -> Network:
-        """The discriminator as a model, within a trace: it holds the pair's own modules."""
+        """The discriminator as a model, within a trace: it holds the modules themselves."""
         tower = Tower(self.embed, self.stack)
         return self.plan.discriminator.prepared(Network({"stack": tower}, self.head))
 
@@ -219,7 +223,7 @@ class ReplacedTokenPair(Model):
         return plan.prepared(Network({"stack": Tower(embed, self.generator_stack)}))
 
     def _fill(self, x: Float[Array, "B T D"], labels: Int[Array, "B T"], key: Key | None) -> Filled:
-        """The generator's loss and words at masked positions.
+        """The generator's loss and its tokens at masked positions.
 
         Masked positions are sorted to the front of their rows, and a chunk of columns in which no
         row has any is skipped: logits, the largest array by far, are computed for few others.
@@ -257,15 +261,15 @@ class ReplacedTokenPair(Model):
 
     # ------------------------------------------------------------ each as a model of its own
 
-    def discriminator_model(self, params_of_pair: Params | None = None) -> Network:
+    def discriminator_model(self, all_params: Params | None = None) -> Network:
         """The discriminator as a model of its own: ElectraForPreTraining in Hugging Face."""
-        values = params(self) if params_of_pair is None else params_of_pair
+        values = params(self) if all_params is None else all_params
         own = {name: x for name, x in values.items() if not name.startswith(GENERATOR)}
         return bind(self.plan.discriminator.build(), own)
 
-    def generator_model(self, params_of_pair: Params | None = None) -> Network:
+    def generator_model(self, all_params: Params | None = None) -> Network:
         """The generator as a model of its own: ElectraForMaskedLM in Hugging Face."""
-        values = dict(params(self) if params_of_pair is None else params_of_pair)
+        values = dict(params(self) if all_params is None else all_params)
         embed = {name: x for name, x in values["embed"].items() if name != "project"}
         if (project := values.pop(f"{GENERATOR}project", None)) is not None:
             embed["project"] = project
@@ -290,5 +294,5 @@ class ReplacedTokenPair(Model):
         self.embed.check(inputs)
         masks = self.stack.masks("self")
         checks.tags("tags", inputs.get("tags"), masks, np.shape(ids), self.positions)
-        checks.apart(masks, inputs, self.embed.offset)
+        checks.packed_documents(masks, inputs, self.embed.offset)
         per_token("labels", labels, self.embed.spec.vocab, np.shape(ids), "input_ids")

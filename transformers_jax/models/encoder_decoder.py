@@ -56,12 +56,12 @@ class EncoderDecoderConfig(CompositeConfig):
             raise ValueError(
                 f"decoder: {self.decoder.model_type} without add_cross_attention=True cannot "
                 "attend to the encoder; bert, roberta, electra and gpt2 have such a switch "
-                "(is_decoder=True beside it)"
+                "(with is_decoder=True)"
             )
 
     @classmethod
     def modernise(cls, values):
-        # as in transformers, the decoder's config alone says what is tied
+        # as in transformers, only the decoder's config says what is tied
         values = super().modernise(values)
         return {name: value for name, value in values.items() if name != "tie_word_embeddings"}
 

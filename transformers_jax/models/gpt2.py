@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.graph import CAUSAL, FULL, given
+from transformers_jax.graph import CAUSAL, FULL, with_own
 from transformers_jax.hub.table import Tying
 from transformers_jax.models.shared.blocks import attention, block
 from transformers_jax.models.shared.class_names import LABELLING, heads_of
@@ -87,7 +87,7 @@ wpe.weight   | embed.position
     def spec(self, mask=None, cross=None):
         """Pre-norm blocks of causal self-attention, cross-attention if configured, and an MLP."""
         crosses, norm = self.add_cross_attention, LayerNorm(self.layer_norm_epsilon)
-        mask, other = given(mask, CAUSAL), given(cross, FULL) if crosses else None
+        mask, other = with_own(mask, CAUSAL), with_own(cross, FULL) if crosses else None
         own = attention(self, "n_embd", "n_head", mask, dropout=self.attn_pdrop)
         ffn = FeedForwardSpec(self.n_inner or 4 * self.n_embd, self.activation_function)
         scale = own.kv**-0.5 if self.scale_attn_weights else 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers_jax.graph import CAUSAL, given
+from transformers_jax.graph import CAUSAL, with_own
 from transformers_jax.hub.table import Tying
 from transformers_jax.models.config import Frozen
 from transformers_jax.models.shared.blocks import BIASES, block
@@ -69,7 +69,7 @@ class LlamaConfig(OneTower):
             heads=self.num_attention_heads,
             kv=self.head_dim or self.head_width("hidden_size", "num_attention_heads"),
             kv_heads=self.num_key_value_heads,
-            mask=given(mask, CAUSAL),
+            mask=with_own(mask, CAUSAL),
             rotary=rotary(rope, self.max_position_embeddings),
             bias=BIASES if self.attention_bias else (),
             dropout=self.attention_dropout,

@@ -3,7 +3,7 @@
 RoBERTa in which most tokens attend to a window and to the few tokens that are global, which attend
 to all. Global tokens have queries, keys and values of their own: a second relation between tokens.
 `attentions` are one matrix per layer, [B H T S], the rows of global tokens being those of that
-relation; Hugging Face gives the window's diagonals and `global_attentions` apart.
+relation; Hugging Face gives the window's diagonals and `global_attentions` separately.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Array, Int
-from transformers_jax.graph import FULL, Mask, Near, Strided, Where, given
+from transformers_jax.graph import FULL, Mask, Near, Strided, Where, with_own
 from transformers_jax.graph.layouts import with_global
 from transformers_jax.models.roberta import RobertaConfig
 from transformers_jax.models.shared.class_names import CHOOSING, heads_of
@@ -126,8 +126,8 @@ def windowed(
     blocks = []
     for (attend, feed), window, step in zip(stack.blocks, windows, dilations):
         near = local(window // 2, step) | Where("global")
-        relations = (REAL & GLOBAL & given(mask, FULL),)
-        own = REAL & ~GLOBAL & given(mask, near)
+        relations = (REAL & GLOBAL & with_own(mask, FULL),)
+        own = REAL & ~GLOBAL & with_own(mask, near)
         assert isinstance(attend.op, AttentionSpec)
         op = replace(attend.op, mask=own, relations=relations)
         blocks.append((replace(attend, op=op), feed))
@@ -169,7 +169,7 @@ class DefaultGlobal:
         return is_global.astype(jnp.int32)
 
     def check(self, ids: Int[Array, "... T"]) -> None:
-        """Raises ValueError for a row in which the separators do not tell where a question ends."""
+        """Raises ValueError for a row in which separators do not mark the end of the question."""
         if self.part in ("question", "choice"):
             counts = (np.asarray(ids) == self.separator).sum(-1)
             if wrong := [tuple(map(int, row)) for row in np.argwhere(counts != 3)]:

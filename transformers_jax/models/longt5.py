@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from transformers_jax.graph import Near, Where, given
+from transformers_jax.graph import Near, Where, with_own
 from transformers_jax.models.shared.class_names import heads_of
 from transformers_jax.models.shared.weight_rows import norm
 from transformers_jax.models.t5 import T5Config
@@ -45,8 +45,8 @@ class LongT5Config(T5Config):
             return super().attend(decoder, mask)
         near = Near(self.local_radius, self.local_radius)
         if not self.summarises(decoder):
-            return super().attend(decoder, given(mask, near))
-        own = given(mask, near | Where("summary"))
+            return super().attend(decoder, with_own(mask, near))
+        own = with_own(mask, near | Where("summary"))
         if others := own.tags - {"index", "summary", "block"}:
             raise ValueError(
                 f"LongT5Config: the encoder's mask {own} compares {', '.join(sorted(others))}, but "

@@ -47,12 +47,12 @@ class MarianConfig(SinusoidalConfig):
         return own or self.vocab_size
 
     @property
-    def shares_words(self):
+    def shares_embeddings(self):
         return self.share_encoder_decoder_embeddings
 
     def resolved(self, same):
         config = super().resolved(same)
-        return config if self.shares_words else config.replace(own_words=self.own_words)
+        return config if self.shares_embeddings else config.replace(own_words=self.own_words)
 
     def table(self, head):
         table = super().table(head)

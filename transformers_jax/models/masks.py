@@ -77,7 +77,7 @@ def _read(config: FamilyConfig) -> Masks:
         return None
     try:
         if set(entry) != {"mask"}:
-            raise ValueError(f"expected the key 'mask' alone, got {sorted(entry)}")
+            raise ValueError(f"expected only the key 'mask', got {sorted(entry)}")
         texts = entry["mask"]
         if isinstance(texts, Mapping):
             return masks_of({name: parse(text) for name, text in texts.items()})

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transformers_jax.graph import FULL, Near, given
+from transformers_jax.graph import FULL, Near, with_own
 from transformers_jax.hub.table import Tying
 from transformers_jax.models.config import Frozen
 from transformers_jax.models.shared.blocks import BIASES, attention, block
@@ -165,7 +165,7 @@ embeddings.tok_embeddings.weight | embed.table
     def block(self, number: int, kind: str, mask) -> Block:
         """What a layer does."""
         reach = self.local_attention // 2  # to either side, the key at that distance included
-        mask = given(mask, FULL if kind == "full_attention" else Near(reach, reach))
+        mask = with_own(mask, FULL if kind == "full_attention" else Near(reach, reach))
         own = replace(
             attention(self, "hidden_size", "num_attention_heads", mask),
             rotary=rotary(self.rope_parameters[kind], self.max_position_embeddings),

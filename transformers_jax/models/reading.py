@@ -29,7 +29,7 @@ class Reading:
         layout: what gives the tokens these tags, before masks read them.
         positions: how many tokens have a learned position; None without a table.
         source_positions: the same of the source.
-        source_arguments: arguments with one value for each token of the source, beside its ids.
+        source_arguments: arguments with one value per token of the source, except its ids.
         counted: what positions number: the "tokens" of a row, or its "columns", padding included.
         blocks: whether the source is computed in blocks, so that the width of its rows matters.
     """

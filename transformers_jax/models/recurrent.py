@@ -19,7 +19,7 @@ import numpy as np
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int
-from transformers_jax.graph import FULL, Mask, Nodes, connect, given, sequence
+from transformers_jax.graph import FULL, Mask, Nodes, connect, sequence, with_own
 from transformers_jax.hub.table import Table, rows
 from transformers_jax.inputs import checks
 from transformers_jax.models.masks import by_stack
@@ -67,7 +67,7 @@ class RecurrentConfig(ModuleConfig):
     """Sizes of a RecurrentTranslator; defaults are those of RNNsearch (appendix A.2).
 
     `context` says what the decoder reads of the source: by "attention" all of its states, or the
-    "last" ones of the two directions alone, a bottleneck of fixed size (Cho et al. 2014). `init`
+    only the "last" ones of the two directions, a bottleneck of fixed size (Cho et al. 2014). `init`
     is the rule of first weights: "bahdanau", the paper's, or "torch", from which AdamW learns in a
     tenth of the steps or fewer (docs/attention-history.md).
     """
@@ -201,7 +201,7 @@ class RecurrentTranslator(Translates):
             kv=H,
             source=2 * H,
             value=2 * H,
-            mask=given(mask, FULL),
+            mask=with_own(mask, FULL),
             bias=("key",),
             score=spec.Additive(),
         )
@@ -213,7 +213,7 @@ class RecurrentTranslator(Translates):
 
     def encoder_forward(self, input_ids=None, attention_mask=None) -> Output:
         """The states of the source (zero at padding), and the last ones of both directions."""
-        words = self.embed.words(input_ids, self.dtype)
+        words = self.embed.embed_ids(input_ids, self.dtype)
         valid = None if attention_mask is None else jnp.asarray(attention_mask) > 0
         states, last = self.encoder(words, valid)
         return Output(last_hidden_state=states, onward_state=last[0], backward_state=last[1])
@@ -236,7 +236,7 @@ class RecurrentTranslator(Translates):
         carry = cache
         if encoder_outputs is not None:
             carry = self.init_cache(len(decoder_input_ids), 0, encoder_outputs, attention_mask)
-        words = self.decoder_embed.words(decoder_input_ids, self.dtype)
+        words = self.decoder_embed.embed_ids(decoder_input_ids, self.dtype)
 
         def step(carry: DecoderCache, word):
             context, weights = self._attend(carry)
@@ -302,7 +302,7 @@ class RecurrentTranslator(Translates):
         cache: Any = inputs.get("cache")
         if ids is None and outputs is None and cache is None:
             raise ValueError("give source_ids (or encoder_outputs, or a cache that has read them)")
-        checks.unread_beside(cache, inputs, ("input_ids",))
+        checks.source_with_cache(cache, inputs, ("input_ids",))
         for name, value in (("source_ids", ids), ("target_ids", target)):
             if value is not None:
                 checks.ids(name, value, self.config.target_vocab)

@@ -74,7 +74,7 @@ class SwitchTransformersConfig(T5Config):
         config = super().resolved(same)
         if self.tie_word_embeddings:
             return config
-        stored = (s for s, name in zip(SIDES, self.word_tables[1:]) if same(name, name))
+        stored = (s for s, name in zip(SIDES, self.embedding_names[1:]) if same(name, name))
         return config.replace(own_words=tuple(stored))
 
     def to_dict(self):

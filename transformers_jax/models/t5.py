@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from transformers_jax.graph import CAUSAL, FULL, Mask, given
+from transformers_jax.graph import CAUSAL, FULL, Mask, with_own
 from transformers_jax.models.shared.blocks import block
 from transformers_jax.models.shared.class_names import LABELLING, heads_of
 from transformers_jax.models.shared.encoder_decoder_heads import (
@@ -28,8 +28,8 @@ INNER = "transformer."
 class T5Config(EncoderDecoderFamily):
     """The fields of a T5 config.json; defaults are T5-small (60M).
 
-    `own_words` is in no file: it names the sides whose embeddings are stored apart from the shared
-    ones.
+    `own_words` is in no file: it names the sides whose embeddings are stored separately from the
+    shared ones.
     """
 
     model_type = "t5"
@@ -76,7 +76,7 @@ class T5Config(EncoderDecoderFamily):
 
     @classmethod
     def modernise(cls, values):
-        # v4's flag meant two things at once; v5 always ties and says the scaling apart.
+        # v4's flag meant two things at once; v5 always ties and has another flag for the scaling
         values = super().modernise(values)
         tied = values.pop("tie_word_embeddings", True)
         scaled = values.get("scale_decoder_outputs")
@@ -91,7 +91,7 @@ class T5Config(EncoderDecoderFamily):
             alike = same(a, b)
             return same(INNER + a, INNER + b) if alike is None else alike
 
-        shared, own = self.stored_apart(equal, (*self.word_tables, self.OUTPUT))
+        shared, own = self.separately_stored(equal, (*self.embedding_names, self.OUTPUT))
         tied = self.tie_word_embeddings and equal(shared, self.OUTPUT) is not False
         return self.replace(own_words=own, tie_word_embeddings=tied)
 
@@ -132,13 +132,13 @@ class T5Config(EncoderDecoderFamily):
 
     def attend(self, decoder: bool, mask: Mask | None) -> AttentionSpec:
         """Self-attention of a side: scores are unscaled."""
-        mask, rate = given(mask, CAUSAL if decoder else FULL), self.dropout_rate
+        mask, rate = with_own(mask, CAUSAL if decoder else FULL), self.dropout_rate
         return AttentionSpec(self.num_heads, self.d_kv, scale=1.0, dropout=rate, mask=mask)
 
     def spec(self, decoder: bool, mask=None, cross=None) -> StackSpec:
         """Pre-norm blocks without biases, whose scores carry bucketed distances."""
         norm, rate = RMSNorm(self.layer_norm_epsilon), self.dropout_rate
-        own, other = self.attend(decoder, mask), given(cross, FULL) if decoder else None
+        own, other = self.attend(decoder, mask), with_own(cross, FULL) if decoder else None
         computes = (self.compute(decoder, number) for number in range(self.depth(decoder)))
         blocks = tuple(block(own, one, norm, "pre", rate, other) for one in computes)
         score, initial = None if own.score else self.buckets(decoder), self.initial

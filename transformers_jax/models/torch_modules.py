@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, is_traced
-from transformers_jax.graph import CAUSAL, FULL, Dense, Mask, given, sequence
+from transformers_jax.graph import CAUSAL, FULL, Dense, Mask, sequence, with_own
 from transformers_jax.hub.table import Table, rows, slots
 from transformers_jax.models.base import Model
 from transformers_jax.models.masks import by_stack
@@ -118,8 +118,8 @@ class TransformerConfig(TorchTransformerConfig):
 
     def build(self, head, execution, mask=None) -> Translator:
         masks, initial = by_stack(mask), spec.InitialXavier()
-        encoder = self.spec(False, given(masks.get("encoder"), FULL), FULL)
-        own, cross = given(masks.get("decoder"), CAUSAL), given(masks.get("cross"), FULL)
+        encoder = self.spec(False, with_own(masks.get("encoder"), FULL), FULL)
+        own, cross = with_own(masks.get("decoder"), CAUSAL), with_own(masks.get("cross"), FULL)
         embed = EmbedSpec(
             vocab=self.vocab_size,
             width=self.d_model,

@@ -28,7 +28,7 @@ class WhisperConfig(StandardSides):
         """.split()
     )
     PREFIX, OUTPUT = "model.", "proj_out.weight"
-    shares_words = False  # only the decoder has words
+    shares_embeddings = False  # only the decoder has words
     SPELLINGS = {
         "hidden_size": "d_model",
         "num_attention_heads": "encoder_attention_heads",

@@ -77,7 +77,7 @@ class Convolution(Op):
         activation(conv.activation)  # refuse an unknown one before any work
         self.spec = conv
         part = width // conv.groups
-        # as torch draws a Conv1d, whatever `initial` says: the released code leaves it alone
+        # as torch draws a Conv1d, whatever `initial` says: the released code does not change it
         draw = Draw("uniform", (conv.kernel * part) ** -0.5)
         sizes = {"taps": conv.kernel, "groups": conv.groups, "inner": part, "embed": part}
         self.weight = param("taps groups inner embed", sizes, draw)

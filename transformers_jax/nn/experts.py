@@ -37,7 +37,7 @@ class ExpertsSpec(OpSpec):
         ffn: what each of them computes.
         router: how scores become weights: "softmax" over all experts, the k largest of which are
             taken (Switch, Mixtral); "softmax_of_top", over the k that are taken (gpt-oss);
-            "sigmoid", of each score alone (DeepSeek-V3).
+            "sigmoid", of each score by itself (DeepSeek-V3).
         normalise: whether the weights of a token are divided by their sum.
         scale: multiplies the weights.
         bias: whether the router has one.
@@ -205,7 +205,7 @@ def _take(rows: Array, indices: Array) -> Array:
 
 
 def _serve_on_mesh(experts: ExpertsSpec, x, routes: Routes, weights, key, mixed) -> Array:
-    """`_serve` under the current mesh; the compiler alone would gather all experts everywhere."""
+    """`_serve` under the current mesh; the compiler would gather all experts everywhere."""
     bits = None if key is None else noise.words(key)
     sizes = mesh_sizes()
     if not sizes:
@@ -227,7 +227,7 @@ def _serve_on_mesh(experts: ExpertsSpec, x, routes: Routes, weights, key, mixed)
                 jax.lax.all_gather(a, shared, axis=0, tiled=True) for a in (x, expert, weight)
             )
         index = lambda names: jax.lax.axis_index(names) if names else 0
-        # gathered rows are those of all devices that differ in `shared` alone
+        # gathered rows are those of all devices that differ only in `shared`
         whole = tuple(axis for axis in rows if axis not in shared)
         part = Part(
             expert=index(owners) * weights["up"].shape[0],

@@ -1,4 +1,4 @@
-"""The token-wise phase of a layer: after tokens have communicated, each computes alone."""
+"""The token-wise phase of a layer: after tokens have communicated, each computes by itself."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from transformers_jax.nn.cache import KeyValues
 
 
 class Source(NamedTuple):
-    """Tokens beside the stream, which branches attend to by name."""
+    """Tokens other than the stream's, which branches attend to by name."""
 
     x: Float[Array, "B S E"]
     nodes: Nodes

@@ -110,7 +110,7 @@ def mixed_einsum(
     """An einsum of two arrays as bfloat16, its result float32; so are its gradients, whose
     cotangent is rounded to bfloat16 as well.
 
-    `preferred_element_type` alone would leave the backward products float32 times bfloat16, and
+    only `preferred_element_type` would leave the backward products float32 times bfloat16, and
     nothing would be gained: these are two thirds of the work.
     """
     if "..." in equation:

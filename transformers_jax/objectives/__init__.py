@@ -1,9 +1,9 @@
-"""What a step of training makes smaller, and what becomes of a text before the model reads it.
+"""Objectives of training: losses, and the corruption of texts into inputs and targets.
 
 losses.py       objective(model, batch, key) -> (loss, {name: (sum, weight)})
 metrics.py      the contract of an objective: Metrics, and their means
-pairs.py        the same, on the vectors of rows that belong together
-example.py      Piece, Example, Corruption: what all records below share
+pairs.py        contrastive losses, on the vectors of rows that belong together
+example.py      Piece, Example, Corruption: the base of all records below
 vocabulary.py   Vocabulary: what a record must know of a tokenizer
 decoding.py     CausalLM, PrefixLM, FillInTheMiddle
 masking.py      MaskedLM, ReplacedToken

@@ -29,7 +29,7 @@ class CausalLM(Causal):
     Source: Radford et al. 2018, section 3.1, equation 1.
     """
 
-    def example(self, piece, rng, words, other) -> Example:
+    def example(self, piece, rng, vocabulary, other) -> Example:
         return Example(_after(self.ids(piece).copy()))
 
 
@@ -50,7 +50,7 @@ class PrefixLM(Causal):
         expected = "a prefix of at least 1 token (without one it is CausalLM)"
         self.expect(self.minimum >= 1, expected, minimum=self.minimum)
 
-    def example(self, piece, rng, words, other) -> Example:
+    def example(self, piece, rng, vocabulary, other) -> Example:
         ids = self.ids(piece).copy()
         last = len(ids) - 1
         cut = int(rng.integers(self.minimum, last + 1)) if last > self.minimum else last
@@ -87,19 +87,19 @@ class FillInTheMiddle(Causal):
     spm: float = 0.5
     """fraction of these in which the suffix comes first"""
 
-    def example(self, piece, rng, words, other) -> Example:
-        ids = self.ids(piece, words)
+    def example(self, piece, rng, vocabulary, other) -> Example:
+        ids = self.ids(piece, vocabulary)
         if rng.random() >= self.rate:
             return Example(_after(ids.copy()))
-        ended = len(ids) - int(ids[-1] == words.special.get("eos", -1))
+        ended = len(ids) - int(ids[-1] == vocabulary.special.get("eos", -1))
         body, end = ids[:ended], ids[ended:]
         low, high = np.sort(rng.integers(0, ended + 1, size=2))
         front, middle, back = body[:low], body[low:high], body[high:]
-        prefix, mid, suffix = (np.array([words.need(r)], np.int32) for r in self.roles)
+        prefix, mid, suffix = (np.array([vocabulary.need(r)], np.int32) for r in self.roles)
         parts = [prefix, front, suffix, back, mid, middle, end]
         if rng.random() < self.spm:
             parts = [prefix, suffix, back, mid, front, middle, end]
         return Example(_after(np.concatenate(parts)))
 
     def room(self, length: int) -> int:
-        return self.beside(length, 2)
+        return self.remaining(length, 2)

@@ -3,7 +3,7 @@
     document -> Piece -> corruption.example(...) -> Example -> a row of a batch
 
 A corruption is a frozen record. Its `example` is a pure function of the piece, the state of the
-generator and the vocabulary, in numpy; masks and lengths follow from the record alone.
+generator and the vocabulary, in numpy; masks and lengths depend on the record only.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Corruption:
         self,
         piece: Piece,
         rng: np.random.Generator,
-        words: Vocabulary,
+        vocabulary: Vocabulary,
         other: Callable[[], Piece],
     ) -> Example:
         """The example of a piece; `other()` gives a random piece of another document.
@@ -92,15 +92,15 @@ class Corruption:
         """
         raise NotImplementedError
 
-    def ids(self, piece: Piece, words: Vocabulary | None = None) -> Int[np.ndarray, " n"]:
-        """The ids of a piece as int32; checks that there are any, and the roles in `words`."""
+    def ids(self, piece: Piece, vocabulary: Vocabulary | None = None) -> Int[np.ndarray, " n"]:
+        """The ids of a piece as int32; checks that there are any, and the roles in `vocabulary`."""
         if not len(piece.ids):
             raise ValueError(
                 f"{type(self).__name__}: expected a piece of at least one id, came an empty one; "
                 "leave empty documents out"
             )
-        if words is not None:
-            words.require(type(self).__name__, roles=self.roles)
+        if vocabulary is not None:
+            vocabulary.require(type(self).__name__, roles=self.roles)
         return np.asarray(piece.ids, np.int32)
 
     def room(self, length: int) -> int:
@@ -111,12 +111,12 @@ class Corruption:
         """
         raise NotImplementedError
 
-    def beside(self, length: int, extra: int, least: int = 1) -> int:
-        """length - extra, what `extra` tokens leave of a row; ValueError if less than `least`."""
+    def remaining(self, length: int, extra: int, least: int = 1) -> int:
+        """length - extra, the ids that fit with `extra` tokens; ValueError if below `least`."""
         if length - extra < least:
             raise ValueError(
                 f"{type(self).__name__}: a length of {length} is too short: the shortest piece "
-                f"and the tokens beside it need a length of {least + extra} or more"
+                f"and the tokens added to it need a length of {least + extra} or more"
             )
         return length - extra
 
@@ -129,7 +129,7 @@ class Corruption:
         return 0
 
     def ends(self, documents: bool) -> bool:
-        """Whether a token must end each document, so that a decoder of whole documents sees it."""
+        """Whether a token must end each document, for a decoder of whole documents."""
         return documents and self.loss == "causal_lm"
 
     def learned_roles(self, documents: bool) -> tuple[str, ...]:
@@ -159,7 +159,7 @@ class Causal(Corruption):
     loss: ClassVar[str] = "causal_lm"
 
     def room(self, length: int) -> int:
-        return self.beside(length, -1, 2)
+        return self.remaining(length, -1, 2)
 
 
 class Seq2Seq(Corruption):

@@ -1,24 +1,24 @@
-"""Objectives: what a step of training makes smaller.
+"""Objectives: the losses that training minimises.
 
     objective(model, batch, key) -> (loss, {name: (sum, weight)})
 
 `model` is called with Hugging Face's keywords, `batch` is a dict of arrays with the rows in front
 (or of dicts of them), and `key` is the noise of this step. `loss` is the mean over the batch that
 is differentiated. Metrics are sums and weights, so that they average correctly over micro-batches
-and devices. The entry `loss` is that of the loss: its weight is what the loss was divided by, from
-labels and masks alone. A loss that is a sum of several means has each of them there,
+and devices. The entry `loss` is that of the loss: its weight is what the loss was divided by,
+computed from labels and masks only. A loss that is a sum of several means has each of them there,
 `{"loss": {part: (sum, weight), ...}}`, and each is reported by its name.
 
 The loss is the sum of the means of its entry, sum / weight of each: nothing can hold an objective
 to that without computing it twice. Otherwise what is reported is not what is differentiated, and a
 step that accumulates differentiates the means of the entry, not the loss.
 
-What compares rows with one another is no mean over them: see objectives/pairs.py for an objective
-in two stages. An objective may have `inputs(model, batch)`: the arguments for which
-`model.check` finds what is wrong with a batch before it is sent off.
+A loss that compares rows with one another is no mean over them: see objectives/pairs.py for
+objectives in two stages. An objective may have `inputs(model, batch)`: the arguments for which
+`model.check` checks a batch before it is sent to the device.
 
-Losses over a vocabulary ask the model for `output_unembedding=True`: no logits are made that the
-loss does not need at once.
+Losses over a vocabulary call the model with `output_unembedding=True`, so that logits are computed
+a part of the vocabulary at a time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import numpy as np
 from transformers_jax.arrays import Array, Key
 from transformers_jax.inputs import labels as checks
 from transformers_jax.models.base import Model
-from transformers_jax.models.causal import places_of_tokens, reading_of, unattended
+from transformers_jax.models.causal import reading_of, unattended, with_text_positions
 from transformers_jax.nn.loss import (
     IGNORED,
     check_labels,
@@ -51,13 +51,13 @@ class Loss:
     """How a loss over a vocabulary is computed."""
 
     smoothing: float = 0.0
-    """the part of the answer that is spread over all words (Szegedy et al. 2015, section 7)"""
+    """label smoothing: the probability shared by all tokens (Szegedy et al. 2015, section 7)"""
     z: float = 0.0
     """weight of the squared log of the softmax' denominator (PaLM, section 5: 1e-4)"""
     chunk: int | None = None
-    """words at a time; 0: all at once; by default all while a device has at most 2^25 logits"""
+    """tokens of the vocabulary at a time; 0: all; by default all up to 2^25 logits a device"""
     vocab: int | None = None
-    """rows of the table that are words, where it was padded; by default all"""
+    """rows of the output embedding that are tokens, where it was padded; by default all"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.smoothing < 1 or self.z < 0:
@@ -65,9 +65,9 @@ class Loss:
                 f"loss: smoothing ({self.smoothing}) must lie in [0, 1), z ({self.z}) be at least 0"
             )
 
-    def of(self, words: Any, labels: Array) -> LossAndMetrics:
+    def of(self, unembedding: Any, labels: Array) -> LossAndMetrics:
         """(mean loss over the labels, what is reported of it), from the output embedding."""
-        sums = vocabulary_loss(words, labels, **vars(self))
+        sums = vocabulary_loss(unembedding, labels, **vars(self))
         metrics = {"loss": (sums.total, sums.count), "accuracy": (sums.correct, sums.count)}
         if self.smoothing or self.z:
             metrics["cross_entropy"] = (sums.entropy, sums.count)
@@ -82,7 +82,7 @@ Inputs = Callable[[Any, Mapping[str, Any]], list[Batch]]
 
 
 def _with_inputs(inputs: Inputs) -> Callable[[Any], Any]:
-    """An objective that can say what it calls the model with, and with which labels."""
+    """Adds to an objective the function by which it derives the model's inputs from a batch."""
 
     def objective_with_inputs(objective: Any) -> Any:
         objective.inputs = inputs
@@ -129,17 +129,17 @@ def causal_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> 
     everything else in the batch goes to the model, without its last column.
 
     With an `attention_mask` this is what `score` gives of each row: padding is no target (unless
-    `labels` hold it) and predicts none, so that the first token behind it is no target, and
+    `labels` hold it) and predicts none, so that the first token after it is no target, and
     positions do not count it. Without labels, a token that those before it attend to (of a prefix)
     is no target.
     """
     require(batch, "input_ids")
-    answers = _next_tokens(batch)
-    model, placed = places_of_tokens(model, dict(batch))
+    targets = _next_tokens(batch)
+    model, placed = with_text_positions(model, dict(batch))
     if "labels" not in batch and (free := unattended(reading_of(model), placed)) is not None:
-        answers = jnp.where(free[:, 1:], answers, IGNORED)
+        targets = jnp.where(free[:, 1:], targets, IGNORED)
     output = model(**_inputs_of(placed), key=key, output_unembedding=True)
-    return loss.of(output.unembedding, answers)
+    return loss.of(output.unembedding, targets)
 
 
 def _inputs_of(batch: Batch) -> dict[str, Any]:
@@ -156,11 +156,11 @@ def _next_tokens(batch: Batch) -> Array:
     labels, mask = batch.get("labels"), batch.get("attention_mask")
     if labels is not None:
         check_labels(labels)
-    answers = (batch["input_ids"] if labels is None else labels)[:, 1:]
+    targets = (batch["input_ids"] if labels is None else labels)[:, 1:]
     if mask is None:
-        return answers
+        return targets
     counted = mask[:, :-1] > 0 if labels is not None else (mask[:, :-1] > 0) & (mask[:, 1:] > 0)
-    return jnp.where(counted, answers, IGNORED)
+    return jnp.where(counted, targets, IGNORED)
 
 
 @_with_inputs(_whole)
@@ -175,7 +175,7 @@ def seq2seq_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) ->
     """Predicts the target from the source: `labels` Int[B T] are the tokens that are predicted.
 
     Without `decoder_input_ids` the model makes them from the labels, shifted by one to the right.
-    Where routers choose experts, what keeps these balanced is added (Fedus et al. 2021, section
+    The auxiliary load-balancing loss of routers of experts is added (Fedus et al. 2021, section
     2.2) and reported as `router_loss`.
     """
     require(batch, "labels")
@@ -183,9 +183,9 @@ def seq2seq_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) ->
     routing = model.routing if isinstance(model, Model) else None
     extra |= {} if routing is None else {"output_router_logits": True}
     output, labels = _forward(model, batch, key, **extra)
-    words, metrics = loss.of(output.unembedding, labels)
+    total, metrics = loss.of(output.unembedding, labels)
     if routing is None:
-        return words, metrics
+        return total, metrics
     rows = len(output.encoder_last_hidden_state)
     terms = {"word_loss": metrics["loss"], "router_loss": routing.term(output, rows)}
     return sum_of_means(terms), {"cross_entropy": metrics["loss"], **metrics, "loss": terms}
@@ -197,7 +197,7 @@ PAIR_LOGITS = ("seq_relationship_logits", "sop_logits")
 
 @_with_inputs(_without_pair_labels)
 def pretraining(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> LossAndMetrics:
-    """BERT's (or ALBERT's) two tasks: the mean over masked words plus the mean over pairs of
+    """BERT's (or ALBERT's) two tasks: the mean over masked tokens plus the mean over pairs of
     sentences.
 
     `next_sentence_label` Int[B]: 0 where the second sentence follows the first (or, to ALBERT,
@@ -219,10 +219,10 @@ def pretraining(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -
 
 @_with_inputs(_whole)
 def replaced_token(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> LossAndMetrics:
-    """ELECTRA (Clark et al. 2020, section 2): a generator fills masks, a discriminator finds which
-    tokens it replaced. The model is the pair of the two and computes its own losses."""
+    """ELECTRA (Clark et al. 2020, section 2): a generator fills masks, a discriminator detects
+    which tokens it replaced. The model holds both and computes its own losses."""
     if loss != PLAIN:
-        raise ValueError(f"loss={loss}: the pair of ELECTRA computes its own losses; leave it out")
+        raise ValueError(f"loss={loss}: ELECTRA's model computes its own losses; leave it out")
     output = model(**batch, key=key)
     tokens = output.token_count
     discriminator = output.discriminator_loss * tokens, tokens
@@ -301,7 +301,7 @@ def objective(name: str, loss: Loss = PLAIN) -> Objective:
 
 
 def _forward(model: Any, batch: Batch, key: Key | None, **more: Any) -> tuple[Any, Array]:
-    """What the model says of its words, and the labels."""
+    """The model's output, and the labels."""
     require(batch, "labels")
     check_labels(batch["labels"])  # before the model runs
     inputs = {name: value for name, value in batch.items() if name != "labels"}

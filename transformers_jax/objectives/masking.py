@@ -1,4 +1,4 @@
-"""Hidden tokens: masked language modelling (BERT) and replaced tokens (ELECTRA)."""
+"""Masked language modelling (BERT) and replaced-token detection (ELECTRA)."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from transformers_jax.objectives.example import IGNORED, Corruption, Example
 from transformers_jax.objectives.spans import choose, cover, lengths_to, round_randomly, span_starts
 from transformers_jax.objectives.vocabulary import Vocabulary
 
-Hidden = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
-"""Ids of which some are hidden, and the labels: what these were, -100 elsewhere."""
+Masked = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
+"""Ids of which some are masked, and the labels: the original ids of these, -100 elsewhere."""
 
 
-def framed(parts: Sequence[Hidden], words: Vocabulary) -> Hidden:
+def framed(parts: Sequence[Masked], vocabulary: Vocabulary) -> Masked:
     """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]: one or two parts between special tokens."""
-    inputs, labels = [np.array([words.need("cls")])], [np.array([IGNORED])]
-    for ids, answers in parts:
-        inputs += [ids, np.array([words.need("sep")])]
-        labels += [answers, np.array([IGNORED])]
+    inputs, labels = [np.array([vocabulary.need("cls")])], [np.array([IGNORED])]
+    for ids, originals in parts:
+        inputs += [ids, np.array([vocabulary.need("sep")])]
+        labels += [originals, np.array([IGNORED])]
     return np.concatenate(inputs, dtype=np.int32), np.concatenate(labels, dtype=np.int32)
 
 
 @dataclass(frozen=True)
 class MaskedLM(Corruption):
-    """BERT: some tokens are hidden, and the model predicts them.
+    """BERT: some tokens are masked, and the model predicts them.
 
     `rate` of the tokens is chosen: the number is rounded at random, so that the expected rate is
     exact, but at least one is chosen. Of these `masked` become the mask token, `random` become a
     random ordinary token, and the rest stays as it is. Special tokens are never chosen; a piece
-    of special tokens alone has no label. Each call chooses anew (dynamic masking: Liu et al. 2019,
-    section 4.1).
+    that holds only special tokens has no label. Each call chooses anew (dynamic masking: Liu et al.
+    2019, section 4.1).
 
     Source: Devlin et al. 2018, section 3.1 (15 %, 80-10-10); whole words: its later models; spans:
     Lan et al. 2019, section 4.1 (ngram=3, lengths with p(n) ~ 1/n), after Joshi et al. 2019.
@@ -70,39 +70,39 @@ class MaskedLM(Corruption):
         """The special tokens that are needed."""
         return ("mask", "cls", "sep") if self.frame else ("mask",)
 
-    def example(self, piece, rng, words, other) -> Example:
-        hidden = self.hide(self.ids(piece, words), rng, words)
-        inputs, labels = framed([hidden], words) if self.frame else hidden
+    def example(self, piece, rng, vocabulary, other) -> Example:
+        masked = self.mask_tokens(self.ids(piece, vocabulary), rng, vocabulary)
+        inputs, labels = framed([masked], vocabulary) if self.frame else masked
         return Example({"input_ids": inputs, "labels": labels})
 
-    def hide(
-        self, ids: Int[np.ndarray, " n"], rng: np.random.Generator, words: Vocabulary
-    ) -> Hidden:
-        """The ids with some tokens hidden, and the labels: what these were, -100 elsewhere."""
-        chosen = np.flatnonzero(self._chosen(ids, rng, words))
+    def mask_tokens(
+        self, ids: Int[np.ndarray, " n"], rng: np.random.Generator, vocabulary: Vocabulary
+    ) -> Masked:
+        """The ids with some tokens masked, and the labels: their original ids, -100 elsewhere."""
+        chosen = np.flatnonzero(self._chosen(ids, rng, vocabulary))
         inputs, labels = ids.copy(), np.full(len(ids), IGNORED, np.int32)
         labels[chosen] = ids[chosen]
-        fate = rng.random(len(chosen))
-        inputs[chosen[fate < self.masked]] = words.need("mask")
+        choice = rng.random(len(chosen))
+        inputs[chosen[choice < self.masked]] = vocabulary.need("mask")
         if self.random:
-            drawn = chosen[(fate >= self.masked) & (fate < self.masked + self.random)]
-            ordinary = words.ordinary
+            drawn = chosen[(choice >= self.masked) & (choice < self.masked + self.random)]
+            ordinary = vocabulary.ordinary
             inputs[drawn] = ordinary[rng.integers(len(ordinary), size=len(drawn))]
         return inputs, labels
 
-    def _chosen(self, ids, rng, words) -> Bool[np.ndarray, " n"]:
+    def _chosen(self, ids, rng, vocabulary) -> Bool[np.ndarray, " n"]:
         """True at the tokens that are chosen."""
-        ordinary = words.is_ordinary[ids]
+        ordinary = vocabulary.is_ordinary[ids]
         starts = ordinary
         if self.whole_word:
-            if words.continues is None:
+            if vocabulary.continues is None:
                 raise ValueError(
                     f"{type(self).__name__}(whole_word=True) needs to know which tokens continue a "
                     "word, which this vocabulary does not say: give Vocabulary(continues=...) or "
                     "set whole_word=False"
                 )
-            # What follows a special token, or nothing, starts a word whatever it looks like.
-            inside = np.asarray(words.continues)[ids]
+            # The first token, and one after a special token, start a word whatever they look like.
+            inside = np.asarray(vocabulary.continues)[ids]
             starts = ordinary & ~inside
             starts[1:] |= ordinary[1:] & ~ordinary[:-1]
             starts[0] = ordinary[0]
@@ -124,21 +124,22 @@ class MaskedLM(Corruption):
         return 1 + np.searchsorted(ends, rng.random(size) * ends[-1], side="right")
 
     def room(self, length: int) -> int:
-        return self.beside(length, 2 if self.frame else 0)
+        return self.remaining(length, 2 if self.frame else 0)
 
 
 @dataclass(frozen=True)
 class ReplacedToken(MaskedLM):
-    """ELECTRA: a small generator fills masked positions; the model finds which tokens it replaced.
+    """ELECTRA: a generator fills masked positions, a discriminator detects replaced tokens.
 
-    The example is that of masked language modelling; the pair of models does the rest.
+    The example is that of masked language modelling; the model has a generator and a
+    discriminator (`models/electra_pretraining.py`).
 
     Source: Clark et al. 2020, sections 2 and 3.2 and appendix A: 15 %, weight 50. The paper masks
     all chosen tokens; its released code, followed here, 85 % and leaves the others. `fraction` is
     that of its small model (its base has 1/3).
     """
 
-    head: ClassVar[str] = "pair"
+    head: ClassVar[str] = "replaced_token_detection"
     loss: ClassVar[str] = "replaced_token"
 
     masked: float = 0.85
@@ -146,7 +147,7 @@ class ReplacedToken(MaskedLM):
     fraction: float = 0.25
     """width of the generator, relative to the discriminator's"""
     weight: float = 50.0
-    """of the discriminator's loss beside the generator's"""
+    """of the discriminator's loss, relative to the generator's"""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""What every objective gives: its loss, and sums and weights of what is reported."""
+"""What every objective returns: its loss, and sums and weights of what is reported."""
 
 from __future__ import annotations
 

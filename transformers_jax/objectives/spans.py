@@ -1,7 +1,7 @@
-"""Hidden spans: where they lie, and span corruption (T5) and mixtures of it (UL2).
+"""Spans of noise: how they are drawn, span corruption (T5) and mixtures of denoisers (UL2).
 
 SpanCorruption   thank you <0> me to your party <1> week  ->  <0> for inviting <1> last
-UL2              a mixture of span corruptions and one hidden suffix, named by a mode token
+UL2              span corruptions and prefix language modelling, named by a mode token
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def span_starts(
 ) -> Int[np.ndarray, " m"]:
     """Starts of spans of these lengths among `total` positions; all arrangements equally likely.
 
-    Spans do not overlap, but may touch; one of length 0 lies between two positions.
+    Spans do not overlap, but may touch; one of length 0 is between two positions.
     """
     count = len(lengths)
     slots = choose(count, total - int(lengths.sum()) + count, rng)
@@ -69,10 +69,10 @@ def cover(
 
 
 def noise_counts(length: int, rate: float, mean_span: float) -> tuple[int, int]:
-    """How many of `length` tokens T5 hides, and in how many spans.
+    """How many of `length` tokens T5 corrupts, and in how many spans.
 
     Both are rounded, at least 1, and leave a token in front of every span. A single token is not
-    hidden. Source: Raffel et al. 2019, section 3.3.4, and `random_spans_noise_mask` of its code.
+    corrupted. Source: Raffel et al. 2019, section 3.3.4, and `random_spans_noise_mask` of its code.
     """
     if length < 2:
         return 0, 0
@@ -83,7 +83,7 @@ def noise_counts(length: int, rate: float, mean_span: float) -> tuple[int, int]:
 def noise_mask(
     length: int, rate: float, mean_span: float, rng: np.random.Generator
 ) -> Bool[np.ndarray, " length"]:
-    """True at hidden tokens: visible and hidden spans alternate, and the first one is visible.
+    """True at corrupted tokens: spans of text and of noise alternate, and text is first.
 
     All masks with the counts of `noise_counts` are equally likely.
     """
@@ -97,21 +97,21 @@ def noise_mask(
     return np.repeat(np.tile([False, True], spans), sizes.ravel())
 
 
-def answer(labels: Int[np.ndarray, " m"], words: Vocabulary) -> dict[str, np.ndarray]:
-    """The second side: labels, and the decoder's input, which is one behind and starts with pad."""
+def target_side(labels: Int[np.ndarray, " m"], vocabulary: Vocabulary) -> dict[str, np.ndarray]:
+    """The second side: labels, and the decoder's input, shifted by one and starting with pad."""
     shifted = np.empty_like(labels)
-    shifted[0] = words.need("pad")
+    shifted[0] = vocabulary.need("pad")
     shifted[1:] = labels[:-1]
     return {"decoder_input_ids": shifted, "labels": labels}
 
 
 class _Spans(Seq2Seq):
-    """What hides spans behind sentinels, so that both sides have a width of their own."""
+    """Objectives that replace spans by sentinels, so that both sides have a width of their own."""
 
     roles: ClassVar[tuple[str, ...]] = ("pad", "eos")
     sentinels: ClassVar[int] = SENTINELS
     added: ClassVar[int] = 1
-    """tokens of the first side that are none of the text: eos"""
+    """tokens of the first side that are not of the text: eos"""
 
     def widths(self, n: int) -> tuple[int, int]:
         """Columns of both sides for a piece of n tokens; neither falls as n grows."""
@@ -124,33 +124,33 @@ class _Spans(Seq2Seq):
         self.expect(fits, expected, rate=rate, mean_span=mean_span)
 
     def corrupted(
-        self, ids: Int[np.ndarray, " n"], hidden: Bool[np.ndarray, " n"], words: Vocabulary
+        self, ids: Int[np.ndarray, " n"], noise: Bool[np.ndarray, " n"], vocabulary: Vocabulary
     ) -> Example:
-        """Each hidden span becomes a sentinel; the answer lists them, each before its span.
+        """Each span of noise becomes a sentinel; the target lists them, each before its span.
 
         Both sides end with eos; the decoder starts with pad (Raffel et al. 2019, section 3.1.4 and
         figure 2).
         """
-        first = hidden.copy()
-        first[1:] &= ~hidden[:-1]
+        first = noise.copy()
+        first[1:] &= ~noise[:-1]
         number = np.flatnonzero(first)
-        words.require(type(self).__name__, roles=self.roles, sentinels=len(number))
-        sentinels = np.array(words.sentinels[: len(number)], np.int32)
-        eos = np.int32(words.need("eos"))
+        vocabulary.require(type(self).__name__, roles=self.roles, sentinels=len(number))
+        sentinels = np.array(vocabulary.sentinels[: len(number)], np.int32)
+        eos = np.int32(vocabulary.need("eos"))
         source = ids.copy()
         source[number] = sentinels
-        starts = first[hidden]
+        starts = first[noise]
         where = np.arange(len(starts)) + np.cumsum(starts)
         labels = np.empty(len(starts) + len(number) + 1, np.int32)
-        labels[where] = ids[hidden]
+        labels[where] = ids[noise]
         labels[where[starts] - 1] = sentinels
         labels[-1] = eos
         return Example(
-            {"input_ids": np.append(source[first | ~hidden], eos)}, answer(labels, words)
+            {"input_ids": np.append(source[first | ~noise], eos)}, target_side(labels, vocabulary)
         )
 
     def room(self, length: int) -> int:
-        self.beside(length, self.added)
+        self.remaining(length, self.added)
         return bisect.bisect_right(range(1, 1 << 40), length, key=lambda n: self.widths(n)[0])
 
     def target_width(self, length: int) -> int:
@@ -159,26 +159,26 @@ class _Spans(Seq2Seq):
 
 @dataclass(frozen=True)
 class SpanCorruption(_Spans):
-    """T5: spans are replaced by sentinels, and the decoder writes what they hid.
+    """T5: spans are replaced by sentinels, and the decoder writes the spans.
 
-    A piece of one token hides nothing: the answer is eos alone.
+    A piece of one token is not corrupted: the target is only eos.
 
     Source: Raffel et al. 2019, sections 3.1.4 and 3.3.4 (15 %, mean span 3), and the arithmetic of
-    its code: a row of 512 takes 568 tokens, and their answer 114 columns.
+    its code: a row of 512 takes 568 tokens, and their target 114 columns.
     """
 
     rate: float = 0.15
-    """fraction of tokens that are hidden"""
+    """fraction of tokens that are corrupted"""
     mean_span: float = 3.0
-    """mean length of a hidden span, in tokens"""
+    """mean length of a corrupted span, in tokens"""
 
     def __post_init__(self) -> None:
         self.check(self.rate, self.mean_span)
 
-    def example(self, piece, rng, words, other) -> Example:
+    def example(self, piece, rng, vocabulary, other) -> Example:
         ids = self.ids(piece)
-        hidden = noise_mask(len(ids), self.rate, self.mean_span, rng)
-        return self.corrupted(ids, hidden, words)
+        noise = noise_mask(len(ids), self.rate, self.mean_span, rng)
+        return self.corrupted(ids, noise, vocabulary)
 
     def widths(self, n: int) -> tuple[int, int]:
         """Columns of both sides for a piece of n tokens; neither falls as n grows."""
@@ -187,14 +187,14 @@ class SpanCorruption(_Spans):
 
 
 class Denoiser(NamedTuple):
-    """One of UL2's ways to hide: spans of some mean length, or (None) one suffix."""
+    """One of UL2's denoisers: spans of some mean length, or (None) one suffix."""
 
     mode: str
     """the mode token in front: R, S or X"""
     mean_span: float | None
-    """in tokens; None hides a suffix"""
+    """in tokens; None corrupts one suffix"""
     rate: float
-    """fraction of tokens that are hidden; of a suffix, on average"""
+    """fraction of tokens that are corrupted; of a suffix, on average"""
     weight: float = 1.0
     """how often it is drawn, relative to the others"""
 
@@ -216,8 +216,8 @@ class UL2(_Spans):
     """UL2's mixture of denoisers, for encoder-decoders.
 
     Each example draws a denoiser by weight and starts with its mode token. R (regular) and X
-    (extreme: long spans or many tokens) are T5's span corruption; S (sequential) hides one suffix,
-    which becomes a sentinel too, of a length uniform around `rate`.
+    (extreme: long spans or many tokens) are T5's span corruption; S (sequential) corrupts one
+    suffix, which becomes a sentinel too, of a length uniform around `rate`.
 
     Since a short suffix leaves nearly all of a piece, room(length) is length - 2: rows of R and X
     examples are shorter than that, which packing makes up for.
@@ -246,20 +246,20 @@ class UL2(_Spans):
         """The mode tokens that are needed."""
         return tuple(dict.fromkeys(d.mode for d in self.denoisers))
 
-    def example(self, piece, rng, words, other) -> Example:
+    def example(self, piece, rng, vocabulary, other) -> Example:
         ids = self.ids(piece)
-        words.require("UL2", roles=self.roles, sentinels=1, modes=self.modes)
+        vocabulary.require("UL2", roles=self.roles, sentinels=1, modes=self.modes)
         ends = np.cumsum([d.weight for d in self.denoisers])
         drawn = self.denoisers[np.searchsorted(ends, rng.random() * ends[-1], side="right")]
         if drawn.mean_span is None:
             cut = len(ids)
             if cut > 1:
                 cut -= int(rng.integers(1, _longest_suffix(len(ids), drawn.rate) + 1))
-            hidden = np.arange(len(ids)) >= cut
+            noise = np.arange(len(ids)) >= cut
         else:
-            hidden = noise_mask(len(ids), drawn.rate, drawn.mean_span, rng)
-        example = self.corrupted(ids, hidden, words)
-        mode = np.array([words.modes[drawn.mode]], np.int32)
+            noise = noise_mask(len(ids), drawn.rate, drawn.mean_span, rng)
+        example = self.corrupted(ids, noise, vocabulary)
+        mode = np.array([vocabulary.modes[drawn.mode]], np.int32)
         source = np.concatenate([mode, example.tokens["input_ids"]])
         return Example({"input_ids": source}, example.target)
 
@@ -281,5 +281,5 @@ class UL2(_Spans):
 
 
 def _longest_suffix(n: int, rate: float) -> int:
-    """The most tokens that a suffix hides: lengths are uniform from 1, with mean rate * n."""
+    """The most tokens of a corrupted suffix: lengths are uniform from 1, with mean rate * n."""
     return max(round(2 * rate * n) - 1, 1)

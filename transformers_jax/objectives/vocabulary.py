@@ -26,9 +26,9 @@ class Vocabulary:
     size: int
     """rows of the embedding table; ids lie in [0, size)"""
     special: Mapping[str, int] = field(default_factory=dict)
-    """role -> id; roles may share an id (GPT-2's bos and eos), absent roles are not had"""
+    """role -> id; roles may share an id (GPT-2's bos and eos), a role may be absent"""
     sentinels: tuple[int, ...] = ()
-    """ids of <extra_id_0>, <extra_id_1>, ...: what replaces hidden spans, in order"""
+    """ids of <extra_id_0>, <extra_id_1>, ...: what replaces corrupted spans, in order"""
     modes: Mapping[str, int] = field(default_factory=dict)
     """UL2's mode tokens: "R", "S", "X" -> id"""
     continues: Bool[np.ndarray, " V"] | None = None
@@ -54,7 +54,7 @@ class Vocabulary:
         if self.continues is not None and np.shape(self.continues) != (self.size,):
             wrong.append(f"continues has shape {np.shape(self.continues)}, not ({self.size},)")
         if wrong:
-            raise ValueError("this vocabulary cannot be meant: " + "; ".join(wrong))
+            raise ValueError("this vocabulary contradicts itself: " + "; ".join(wrong))
 
     def need(self, role: str) -> int:
         """The id of a special token.

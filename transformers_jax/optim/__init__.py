@@ -1,4 +1,4 @@
-"""Optimizers, from frozen records to optax; each sees one layer's matrices.
+"""Optimizers, from frozen records to optax; each is applied to one layer's matrices.
 
     AdamW(peak=6e-4, schedule=Cosine(warmup=2000)).build(axes(model), steps) -> Optimizer
 

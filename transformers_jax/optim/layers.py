@@ -1,7 +1,7 @@
 """Optimizers of one matrix, for parameters that hold a matrix per layer.
 
 Muon and Adafactor look at a matrix as a whole. Parameters are stored stacked over layers and
-experts, and with heads apart; of such an array as it is, they would mix layers and factor
+experts, and with an axis of heads; of such an array as it is, they would mix layers and factor
 the wrong sides. Muon of optax has an argument for the sides; for all others there is `per_layer`.
 """
 

@@ -1,7 +1,8 @@
 """What an optimizer knows of one parameter, from its path and from the names of its axes.
 
-Parameters are stored stacked over the layers and with heads apart, so that the number of axes of
-an array does not tell a matrix from a vector, nor where one layer ends: the names of its axes do.
+Parameters are stored stacked over the layers and with an axis of heads, so that the number of axes
+of an array does not distinguish a matrix from a vector, nor where one layer ends: the names of its
+axes do.
 
 Patterns choose parameters by the names of their layers, `stack.layers.3.self.query`, in which a
 layer has the number at which it is applied, however it is stored.
@@ -29,7 +30,7 @@ Sides = tuple[tuple[int, ...], ...]
 REPEATED = ("layers", "experts")
 """Axes along which there are several parameters, one per layer or expert."""
 STORED = re.compile(r"(^|\.)blocks\.\d+\.")
-"""The part of a path that tells where a layer is stored, which is not its number."""
+"""The part of a path that says where a layer is stored, which is not its number."""
 
 
 @dataclass(frozen=True)
@@ -212,8 +213,8 @@ def _embedded(path: str, axes_of: Mapping[str, Any], stacks: Iterable[str]) -> l
         owner = re.sub("_(embed|project)$", "", first)
         return [name for name in stacks if first != owner and name.split("_")[0] == owner]
     own = "decoder_embed.table" if rest == "table" else "decoder_embed."
-    apart = any(other.startswith(own) for other in axes_of)
-    return [name for name in stacks if not (apart and name == "decoder")]
+    separate = any(other.startswith(own) for other in axes_of)
+    return [name for name in stacks if not (separate and name == "decoder")]
 
 
 def _one(values: Sequence[Value]) -> Value | tuple[Value, ...]:

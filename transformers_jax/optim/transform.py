@@ -49,7 +49,7 @@ def optimizer(
 ) -> Optimizer:
     """The optimizer that gives everything but what is frozen to `inner`, in float32.
 
-    `evaluated` is of the state of `inner` and of the parameters that it sees.
+    `evaluated` is of the state of `inner` and of the parameters that it is applied to.
     """
     frozen = unflatten({path: leaf.along(leaf.frozen) for path, leaf in known.items()})
     some = any(np.any(leaf) for leaf in jax.tree.leaves(frozen))

@@ -20,7 +20,7 @@ SUFFIXES = (".html", ".md")
 
 def write_page(folders: Sequence[Path], out: Path) -> Path:
     """The report of one run, or of several side by side, as HTML with its pictures inside, or as
-    Markdown with its pictures beside it, by the ending of `out`; returns `out`.
+    Markdown with pictures next to it, by the ending of `out`; returns `out`.
 
     Raises:
         ValueError: another ending, or no folder that is a run.

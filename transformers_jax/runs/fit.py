@@ -76,7 +76,7 @@ def fit(config: TrainConfig, command: str = "") -> Fitted:
         say = Console(config.steps).say
         checkpoints = Checkpoints(folder.checkpoints, config.keep, best=config.keep_best, say=say)
         stack.callback(checkpoints.close)
-        with stop.hurry(START_GRACE):
+        with stop.short_grace(START_GRACE):
             run = prepare(config, folder, checkpoints, say, clock)
         stack.callback(clock.save)  # a start that failed leaves nothing
         screen = console(run.config.steps, run.start, run.config.log_every, title=folder.path.name)

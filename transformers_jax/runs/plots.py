@@ -13,7 +13,7 @@ from transformers_jax.arrays import Float
 from transformers_jax.publish import publish
 from transformers_jax.training.metrics import HIDDEN, SHOWN, Line, is_loss, is_number, thin
 
-POINTS = 2000  # of a curve in a picture: more cannot be seen
+POINTS = 2000  # of a curve in a picture: more are not visible
 LABELS = {
     "learning_rate": "learning rate",
     "gradient_norm": "gradient norm",
@@ -98,7 +98,7 @@ def plot_runs(runs: Mapping[str, Sequence[Line]], file: Path) -> None:
 def plot_sweep(name: str, points: Mapping[str, Sequence[tuple[str, float]]], file: Path) -> None:
     """The held-out loss against the values of a setting: a line for each choice of the others.
 
-    Values that are numbers, spread over more than a factor of ten, have a logarithmic axis.
+    Values that are numbers, over more than a factor of ten, have a logarithmic axis.
     """
     figure, (axes,) = _figure(6, 4)
     values = list(dict.fromkeys(value for line in points.values() for value, _ in line))

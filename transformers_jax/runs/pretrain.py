@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m train
 
 @dataclass(frozen=True)
 class Sweeping:
-    """The flags of a sweep, beside those of the config."""
+    """The flags of a sweep, in addition to those of the config."""
 
     sweep: UseAppendAction[tuple[str, ...]] = ()
     """a setting and its values, such as optimizer.peak=1e-4,3e-4"""

@@ -1,4 +1,4 @@
-"""The report of a run, and the card of its model, made from the files of its folder alone.
+"""The report of a run, and the card of its model, made only from the files of its folder.
 
 Needs no run: a report can be made again at any time, elsewhere, of any run.
 """
@@ -193,7 +193,7 @@ def _fence(text: str) -> str:
 
 
 def write_card(run: Path) -> Path:
-    """Writes RUN/model/README.md, beside the exported model of a run; returns its path.
+    """Writes RUN/model/README.md, next to the exported model of a run; returns its path.
 
     No license and no language are stated: they are for the owner of the model and of its text.
     """

@@ -7,7 +7,7 @@ N are parameters, D training tokens, C training FLOPs, L the held-out loss in na
 
 Source: Hoffmann et al. 2022 (arXiv:2203.15556), section 3.3 and appendix D.3: the Huber loss
 (delta 1e-3) of log L, from a grid of starts. Their optimiser had stopped early, as Besiroglu et al.
-2024 (arXiv:2404.10102) found: so here the tolerance is far below what a fit can tell.
+2024 (arXiv:2404.10102) found: so here the tolerance is far below the resolution of a fit.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def fit_compute(compute: Vector, loss: Vector, *, resamples: int = RESAMPLES, se
     """L(C) = E + a C^-b of runs that are the best at their compute.
 
     Raises:
-        ValueError: fewer than four runs at different compute, which cannot tell three parameters.
+        ValueError: fewer than four runs at different compute, which do not determine three
+        parameters.
     """
     compute, loss = _checked(C=compute, L=loss)
     if len(set(compute)) < 4:
@@ -76,7 +77,7 @@ def fit_size_and_data(
 
     Raises:
         ValueError: fewer than six runs, or fewer than three sizes or amounts of data: they cannot
-            tell five parameters.
+            determine five parameters.
     """
     size, data, loss = _checked(N=size, D=data, L=loss)
     if len(loss) < 6 or min(len(set(size)), len(set(data))) < 3:
@@ -90,7 +91,7 @@ def fit_size_and_data(
 
 
 def frontier(compute: Vector, loss: Vector) -> list[int]:
-    """The runs that no other run beats with the same or less compute, by compute."""
+    """The runs whose loss no other run reaches with the same or less compute, by compute."""
     order = np.lexsort((loss, compute))
     best_before = np.minimum.accumulate(np.concatenate([[np.inf], loss[order][:-1]]))
     return order[loss[order] < best_before].tolist()
@@ -198,7 +199,7 @@ def _checked(**arrays: Sequence[float] | np.ndarray) -> list[np.ndarray]:
 
 
 def write_scaling(folders: Sequence[Path], out: Path) -> Path:
-    """Fits both laws to the finished runs of folders; writes OUT.md and, beside it, OUT.png.
+    """Fits both laws to the finished runs of folders; writes OUT.md and OUT.png.
 
     Raises:
         ValueError: another ending than .md, or too few finished runs for either law.

@@ -1,4 +1,4 @@
-"""One row for the folder of a run, read from its files alone, and the table of many runs.
+"""One row for the folder of a run, read only from its files, and the table of many runs.
 
 A folder may hold a run of another version, an unfinished or broken one, one that another process
 is training, or none at all: the row says which, and nothing raises.
@@ -239,13 +239,13 @@ def cells(run: Summary) -> dict[str, str]:
 
 
 def names(runs: Sequence[Summary]) -> list[str]:
-    """The names of runs; their folders, where names are not enough to tell them apart."""
+    """The names of runs; their folders, where names are not unique."""
     short = [run.name for run in runs]
     return [run.folder if short.count(run.name) > 1 else run.name for run in runs]
 
 
 def rows(runs: Sequence[Summary]) -> list[dict[str, str]]:
-    """`cells` of several runs, under names that tell them apart."""
+    """`cells` of several runs, under unique names."""
     return [{**cells(run), "name": label} for label, run in zip(names(runs), runs)]
 
 

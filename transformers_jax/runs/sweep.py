@@ -126,7 +126,7 @@ def label_of(settings: Mapping[str, str]) -> str:
 
 def folder_name(settings: Mapping[str, str]) -> str:
     """The label of a choice as the name of a folder: other characters are replaced, and a digest
-    tells apart labels that then look alike."""
+    distinguishes labels that are equal after that."""
     label = label_of(settings)
     safe = re.sub(r"[^\w.,=+-]", "_", label)[:150]
     return safe if safe == label else f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"

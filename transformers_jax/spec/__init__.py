@@ -1,6 +1,6 @@
 """What a stack computes: frozen descriptions into which every family is translated.
 
-One slot holds one value: a rotary position is `rotary=Rotary(base=1e4)`, never a flag beside a
+One slot holds one value: a rotary position is `rotary=Rotary(base=1e4)`, never a flag and a
 number. Nothing here has parameters; `nn/` builds modules from these records. `Execution` is the
 one record that says *how* a model is run, which changes speed and memory and never the result.
 """

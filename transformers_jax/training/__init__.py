@@ -7,5 +7,5 @@ gradients.py     of a whole batch, in micro-batches;  guard.py  what a step refu
 loop.py          the steps of a run;  evaluate.py;  finish.py  samples and the exported model
 checkpoint.py    saved states, with snapshot.py, recorded.py, checksums.py, disk.py
 folder.py        whose a run's folder is;  stop.py  signals;  watchdog.py  a run that hangs
-console.py       what a person sees;  trackers.py, metrics.py, clock.py, provenance.py  the records
+console.py       console output;  trackers.py, metrics.py, clock.py, provenance.py  the records
 """

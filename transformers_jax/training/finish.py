@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.models.base import Model, rebuilt
-from transformers_jax.models.electra_pretraining import ReplacedTokenPair
+from transformers_jax.models.electra_pretraining import ReplacedTokenDetection
 from transformers_jax.models.masks import masks_of
 from transformers_jax.nn.param import bind
 from transformers_jax.saving import save_pretrained
@@ -25,7 +25,7 @@ def exportable(run: Run, state: TrainState) -> Model:
     A generator and a discriminator are separated only when they are written.
     """
     params = run.averaged(state)
-    if isinstance(run.model, ReplacedTokenPair):
+    if isinstance(run.model, ReplacedTokenDetection):
         return bind(run.model, params)
     mask = masks_of(run.config.objective.mask(packed=False))
     return rebuilt(bind(run.model, params), dataclasses.replace(run.model.plan, mask=mask))
@@ -67,7 +67,7 @@ def finish(
     for text in sample(run, model, last, trackers):
         screen.say(f"--- sample ---\n{text}")
     folder = run.folder.path / "model"
-    if isinstance(model, ReplacedTokenPair):
+    if isinstance(model, ReplacedTokenDetection):
         params = run.averaged(state)
         save_pretrained(model.discriminator_model(params), folder)
         save_pretrained(model.generator_model(params), folder / "generator")

@@ -85,7 +85,7 @@ class BatchLoss:
         """The sum over micro-batches, each with its share of every mean in the loss."""
         parts = self._parts()
 
-        def counts(part):  # of the labels alone: XLA leaves the model out
+        def counts(part):  # only of the labels: XLA leaves the model out
             loss = self._of_part(params, *part)[1]["loss"]
             return {name: count for name, (_, count) in _terms(loss).items()}
 
@@ -159,7 +159,7 @@ def micro_batches(batch: Mapping[str, Any], count: int) -> dict[str, Any]:
     for path, x in named:
         if np.ndim(x) and np.shape(x)[0] not in ((1, rows) if _for_all(path) else (rows,)):
             raise ValueError(
-                f"batch{jax.tree_util.keystr(path)} has {np.shape(x)[0]} rows beside {rows} of "
+                f"batch{jax.tree_util.keystr(path)} has {np.shape(x)[0]} rows, not the {rows} of "
                 f"batch{jax.tree_util.keystr(most)}; a batch that is cut into micro-batches has as "
                 f"many rows in every array ({', '.join(ONE_FOR_ALL)} may have 1 for all). Give "
                 f"{rows} rows, or a number for the whole batch as an array of shape ()"

@@ -41,34 +41,34 @@ def guarded(
     and five times as long on a CPU. One with products of matrices or loops (Muon, line searches) is
     computed once.
 
-    With a `branch` no number is selected, and the spoiled leaf is searched for only where there is
-    one: right on a CPU. On an accelerator the selection is part of the update's own loop, and a
-    branch would have to wait on the host.
+    With a `branch` no number is selected, and the leaf that is not finite is searched for only
+    where there is one: right on a CPU. On an accelerator the selection is part of the update's own
+    loop, and a branch would have to wait on the host.
     """
-    first_of = lambda spoiled: _first(spoiled[: len(jax.tree.leaves(old[0]))])
+    first_of = lambda nonfinite: _first(nonfinite[: len(jax.tree.leaves(old[0]))])
     twice, count = is_elementwise(update, old), len(jax.tree.leaves(old))
     if branch:
         none = jnp.zeros(count, bool)
         if twice:
-            good = finite & ~is_spoiled(old, update(old))
-            named = lambda: (old, finite & spoils(old, update(old)))
-            chosen, spoiled = jax.lax.cond(good, lambda: (update(old), none), named)
-            return chosen, good, first_of(spoiled)
+            good = finite & ~any_became_nonfinite(old, update(old))
+            named = lambda: (old, finite & became_nonfinite(old, update(old)))
+            chosen, nonfinite = jax.lax.cond(good, lambda: (update(old), none), named)
+            return chosen, good, first_of(nonfinite)
 
         def attempt() -> tuple[Written, Array]:
             new = update(old)
-            spoiled = spoils(old, new)
-            return jax.lax.cond(spoiled.any(), lambda: old, lambda: new), spoiled
+            nonfinite = became_nonfinite(old, new)
+            return jax.lax.cond(nonfinite.any(), lambda: old, lambda: new), nonfinite
 
-        chosen, spoiled = jax.lax.cond(finite, attempt, lambda: (old, none))
-        return chosen, finite & ~spoiled.any(), first_of(spoiled)
+        chosen, nonfinite = jax.lax.cond(finite, attempt, lambda: (old, none))
+        return chosen, finite & ~nonfinite.any(), first_of(nonfinite)
     new = update(old)
-    spoiled = finite & spoils(old, new)
-    good = finite & ~spoiled.any()
+    nonfinite = finite & became_nonfinite(old, new)
+    good = finite & ~nonfinite.any()
     if twice:  # behind a barrier, so that the compiler does not store what was checked
         new = update(jax.lax.optimization_barrier(old))
     chosen = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)
-    return chosen, good, first_of(spoiled)
+    return chosen, good, first_of(nonfinite)
 
 
 def is_elementwise(update: Callable[[Written], Written], old: Written) -> bool:
@@ -89,24 +89,25 @@ def _primitives(jaxpr: Any) -> set[str]:
     return names
 
 
-def spoils(old: Any, new: Any) -> Bool[Array, " n"]:
+def became_nonfinite(old: Any, new: Any) -> Bool[Array, " n"]:
     """Of each leaf, whether a number in it was finite and is not any more. A number that was
     infinite before, such as the best loss so far, may stay infinite."""
     pairs = zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True)
-    return jnp.stack([_spoiled(a, b).any() for a, b in pairs])
+    return jnp.stack([_became_nonfinite(a, b).any() for a, b in pairs])
 
 
-def is_spoiled(old: Any, new: Any) -> Bool[Array, ""]:
-    """Whether `spoils` names a leaf: one loop over all leaves of a shape, each number of the update
-    computed once, and truth values read by four. This halves what the guard costs on a CPU."""
+def any_became_nonfinite(old: Any, new: Any) -> Bool[Array, ""]:
+    """Whether `became_nonfinite` names a leaf: one loop over all leaves of a shape, each number of
+    the update computed once, and truth values read by four. This halves what the guard costs on a
+    CPU."""
     by_shape: dict[tuple[int, ...], Array] = {}
     for a, b in zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True):
-        spoiled = _spoiled(a, b)
-        by_shape[b.shape] = by_shape[b.shape] | spoiled if b.shape in by_shape else spoiled
+        nonfinite = _became_nonfinite(a, b)
+        by_shape[b.shape] = by_shape[b.shape] | nonfinite if b.shape in by_shape else nonfinite
     return jnp.stack([_by_fours(x).any() for x in by_shape.values()]).any()
 
 
-def _spoiled(old: Array, new: Array) -> Bool[Array, "..."]:
+def _became_nonfinite(old: Array, new: Array) -> Bool[Array, "..."]:
     if not jnp.issubdtype(new.dtype, jnp.inexact):
         return jnp.zeros(new.shape, bool)
     return ~jnp.isfinite(new) & jnp.isfinite(old)

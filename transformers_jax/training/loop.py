@@ -66,12 +66,12 @@ class Loop:
                     time.sleep(1e9)
                 self.step(number, batches)
                 self.report_saved()
-                watchdog.beat(number)
+                watchdog.step_finished(number)
                 self.clock.step(number)
                 if self.due(number):
-                    with watchdog.patient(f"what follows step {number}"):
+                    with watchdog.allow(f"what follows step {number}"):
                         self.milestone(number)
-            with watchdog.patient("the end of the run"):
+            with watchdog.allow("the end of the run"):
                 self.end()
         return self.state
 
@@ -84,7 +84,7 @@ class Loop:
         batch = to_devices(self.shortened(batch, number), self.run.mesh)
         if number == self.run.start + 1:
             self.screen.status("compiling")
-            with self.clock("compile"), self.stop.hurry(START_GRACE):
+            with self.clock("compile"), self.stop.short_grace(START_GRACE):
                 self.state, metrics = self.run.step(self.state, batch)
         else:
             self.state, metrics = self.run.step(self.state, batch)

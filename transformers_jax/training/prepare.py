@@ -21,7 +21,7 @@ from transformers_jax.data.stream import Part, Position, Stream
 from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.models.base import Model
-from transformers_jax.models.electra_pretraining import make_pair
+from transformers_jax.models.electra_pretraining import make_replaced_token_detection
 from transformers_jax.nn.param import axes as axes_of
 from transformers_jax.nn.param import bind, params
 from transformers_jax.objectives import Example, Objective, Vocabulary, objective
@@ -120,7 +120,7 @@ class Run:
         return at_stage(self.config.batch_warmup, step, self.config.data.batch)
 
     def meta(self, position: Position) -> dict[str, Any]:
-        """What a checkpoint records beside the state."""
+        """What a checkpoint records in addition to the state."""
         identity = record(self.config, self.corpus.fingerprint, self.schedule_steps)
         return {**identity, "position": position.to_json(), "progress": self.progress}
 
@@ -293,9 +293,11 @@ def make_model(config: TrainConfig, mesh: Mesh | None) -> Model:
         mask=target.mask(config.data.rows == "packed"),
         remat=config.remat,
     )
-    if target.head == "pair":
-        family: Any = config.model  # make_pair refuses any but ELECTRA's
-        model = make_pair(family, fraction=target.fraction, weight=target.weight, **options)
+    if target.head == "replaced_token_detection":
+        family: Any = config.model  # others than ELECTRA's are refused below
+        model = make_replaced_token_detection(
+            family, fraction=target.fraction, weight=target.weight, **options
+        )
     else:
         model = from_config(config.model, head=target.head, **options)
     if not config.stochastic_depth:

@@ -78,7 +78,7 @@ def spell(x: Any) -> str:
     return f"{x.dtype}[{','.join(map(str, x.shape))}]"
 
 
-def seal(record: dict[str, Any]) -> dict[str, Any]:
+def with_digest(record: dict[str, Any]) -> dict[str, Any]:
     """The record as JSON gives it back, with a digest of itself."""
     record = json.loads(json.dumps(record))
     return {**record, "digest": _digest(record)}
@@ -103,14 +103,14 @@ def read_record(path: Path) -> dict[str, Any]:
     except Exception as error:
         message = f"checkpoint {path}: meta/metadata cannot be read ({cause(error)})"
         raise Damaged(message) from error
-    sealed = digest == _digest(record)
-    if version not in LACKING and sealed:
+    intact = digest == _digest(record)
+    if version not in LACKING and intact:
         raise ValueError(
             f"checkpoint {path} is of format {version}, and this version reads "
             f"{', '.join(map(str, LACKING))}; continue with the version that wrote it"
         )
     first = version == 1 and digest is None and "arrays" not in record
-    if not has_sums or not (sealed or first):
+    if not has_sums or not (intact or first):
         raise Damaged(f"checkpoint {path}: damaged, meta/metadata changed on disk")
     return record
 

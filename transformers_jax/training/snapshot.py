@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from transformers_jax.training.checksums import names
-from transformers_jax.training.recorded import seal, spell
+from transformers_jax.training.recorded import spell, with_digest
 from transformers_jax.training.state import TrainState
 
 
@@ -75,7 +75,7 @@ def completed(record: dict[str, Any], measured: Any) -> dict[str, Any]:
             f"{', '.join(wrong[:5])}{f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''}; "
             "the checkpoints before it are intact"
         )
-    return seal({**record, "checksums": dict(zip(record["arrays"], map(int, sums)))})
+    return with_digest({**record, "checksums": dict(zip(record["arrays"], map(int, sums)))})
 
 
 def all_processes(good: bool) -> bool:

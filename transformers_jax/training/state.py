@@ -89,7 +89,7 @@ class TrainStep:
     (of all that is trained, before clipping), `finite` (whether the update was made: loss,
     gradient, new parameters and optimizer state are all finite), `first_nonfinite` (the index, in
     the order of `jax.tree.leaves(params)`, of the first gradient that is not finite, or of the
-    first parameter where only the update is not; -1 for none, or the optimizer's state alone),
+    first parameter where only the update is not; -1 for none, or only the optimizer's state),
     `skipped` (so far), and `learning_rate` if a schedule is known.
 
     A batch of NumPy arrays is checked as a call of the model checks its arguments, before it is
@@ -126,7 +126,7 @@ class TrainStep:
 
     @functools.cached_property
     def program(self) -> Any:
-        """The compiled function. Its results' shardings are pinned: left alone, XLA gave gradients
+        """The compiled function. Its results' shardings are pinned: otherwise XLA gave gradients
         and Adam's moments back without the fsdp cut."""
         outs = None if self.mesh is None else (self.shardings, shard.replicated(self.mesh))
         return jax.jit(self._traced, donate_argnums=0, out_shardings=outs)
@@ -219,7 +219,7 @@ def make_step(
         compute_dtype: of the activations, e.g. "bfloat16"; parameters and optimizer keep theirs.
         schedule: the learning rate of an update, for the metrics; by default the optimizer's.
         on_nonfinite: of an update that would not be finite, "abort" returns the state as it was,
-            `step` included, and only the metrics tell (`finite`); "skip" counts the step, also in
+            `step` included, and only the metric `finite` shows it; "skip" counts the step, also in
             `skipped`, and changes neither parameters nor optimizer.
         nan_at: for drills: the loss of the step that makes `state.step` this number is NaN.
 

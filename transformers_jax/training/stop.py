@@ -44,7 +44,7 @@ class Stop:
         self.by: signal.Signals | None = None
         self.save = False
         self._grace, self._leave = grace, leave or os._exit
-        self._received: signal.Signals | None = None  # of this process alone
+        self._received: signal.Signals | None = None  # of this process only
         self._received_save = False
         self._several = False
         self._flags: Any = None  # gathered from all processes at the step before
@@ -74,9 +74,9 @@ class Stop:
         return self.by is not None
 
     @contextlib.contextmanager
-    def hurry(self, seconds: float) -> Iterator[None]:
-        """Within this, a signal leaves the process that many seconds: for phases in which nothing
-        can be lost, such as reading the text and compiling the first step."""
+    def short_grace(self, seconds: float) -> Iterator[None]:
+        """Within this, the process ends that many seconds after a signal: for phases in which
+        nothing can be lost, such as reading the text and compiling the first step."""
         before = self._grace
         self._set_grace(seconds)
         try:

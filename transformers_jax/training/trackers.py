@@ -125,7 +125,7 @@ class Trackio(Service):
     package = "trackio"
 
     def init(self, known: str | None, name: str, options: dict[str, Any]) -> str:
-        # trackio identifies a run by its name alone, so that no other run may have it
+        # trackio identifies a run only by its name, so that no other run may have it
         name = known or f"{name}-{os.urandom(3).hex()}"
         self.module.init(name=name, **options)
         return name

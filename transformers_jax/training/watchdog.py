@@ -30,7 +30,7 @@ class Watchdog:
     """A thread that ends the process when no step has been finished for too long.
 
     Too long is the greater of `least` seconds and ten times the median of the last steps. Before
-    the first step, and within `patient`, only a limit of its own counts.
+    the first step, and within `allow`, only a limit of its own counts.
 
     Args:
         folder: of the run; the stacks of all threads are added to stacks.txt in it.
@@ -54,14 +54,14 @@ class Watchdog:
         self._durations: collections.deque[float] = collections.deque(maxlen=REMEMBERED)
         self._step: int | None = None
         self._task, self._limit = "the first step", first
-        self._is_step = False  # whether the time since the last beat is that of a step
+        self._is_step = False  # whether the time since then is that of a step
         self._since = time.monotonic()
         self._change = threading.Condition()
         self._ended = False
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
-    def beat(self, step: int) -> None:
-        """Call when a step is finished; costs a few microseconds."""
+    def step_finished(self, step: int) -> None:
+        """Records that a step is finished; costs a few microseconds."""
         now = time.monotonic()
         with self._change:
             if self._is_step:
@@ -74,8 +74,8 @@ class Watchdog:
         return max(self.least, FACTOR * statistics.median(self._durations or [0.0]))
 
     @contextlib.contextmanager
-    def patient(self, task: str, seconds: float = 3600.0) -> Iterator[None]:
-        """Within this, another limit counts: for compiling, evaluating and saving."""
+    def allow(self, task: str, seconds: float = 3600.0) -> Iterator[None]:
+        """Within this, the task has a limit of its own: for compiling, evaluating and saving."""
         with self._change:
             before = self._task, self._limit
             self._task, self._limit, self._since = task, seconds, time.monotonic()

@@ -73,7 +73,7 @@ def test_the_score_of_a_transcript_is_its_loss(tiny):
     scored = tj.score(whisper, **inputs)
     loss = whisper(**inputs).loss
     np.testing.assert_allclose(-scored.log_prob.sum() / scored.count.sum(), loss, rtol=1e-5)
-    with pytest.raises(ValueError, match="head 'image_classification' gives words no probability"):
+    with pytest.raises(ValueError, match="head 'image_classification' gives tokens no probability"):
         tj.score(tiny("vit"), pixel_values=inputs["input_features"])
 
 

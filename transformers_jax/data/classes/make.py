@@ -43,7 +43,7 @@ class Loaded:
 
 
 def generic(file: Path, options: Options) -> Loaded:
-    """A tokenizer.json, with the tokens that the files beside it add.
+    """A tokenizer.json, with the tokens that the other files of its folder add.
 
     Raises:
         ValueError: the Rust library cannot read it.

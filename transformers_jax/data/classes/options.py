@@ -1,4 +1,4 @@
-"""What the files beside a vocabulary say: options of the class, special and added tokens.
+"""The settings in the files next to a vocabulary: options of the class, special and added tokens.
 
 tokenizer_config.json says most. Where it does not list the added tokens with their ids
 (`added_tokens_decoder`), as files before 2023 do not, special_tokens_map.json wins over it, and

@@ -2,7 +2,7 @@
 
 Some classes look up the pieces of one file in the vocabulary of another, and a piece that is not
 there is unknown. No model of the Rust library gives one id to several pieces, so those have ids of
-their own behind the vocabulary, which nobody sees.
+their own after the vocabulary, which are not exposed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class Renumbered:
 
     Attributes:
         inner: the tokenizer with all pieces.
-        known: id -> token, of the vocabulary that others see.
+        known: id -> token, of the exposed vocabulary.
         unknown: the id of what is not in it.
         join: (tokens, which of them are special) -> their text.
-        alias: id of the inner tokenizer -> id that others see.
+        alias: id of the inner tokenizer -> exposed id.
         surfaces: token -> id, of what the vocabulary has though no piece is it: characters that
             the model does not know are looked up as they are in the text.
         prepare: what is done to a text first; it may not change its length.
@@ -65,7 +65,7 @@ class Renumbered:
         return type(text)(self._prepared(one) for one in text)
 
     def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]:
-        """The vocabulary that others see."""
+        """The exposed vocabulary."""
         added = {} if with_added_tokens else self.inner.get_added_tokens_decoder()
         return {token: number for number, token in self.known.items() if number not in added}
 
@@ -82,7 +82,7 @@ class Renumbered:
 
 
 class Row:
-    """An encoding of the Rust library with the ids that others see."""
+    """An encoding of the Rust library with the exposed ids."""
 
     def __init__(self, inner: Any, tokenizer: Renumbered):
         self.inner, self.tokenizer = inner, tokenizer

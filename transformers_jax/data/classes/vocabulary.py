@@ -92,14 +92,14 @@ def from_lines(file: Path) -> Vocab:
 
 
 def from_merges(file: Path) -> Vocab:
-    """vocab.json, with merges.txt beside it.
+    """vocab.json, with merges.txt in the same folder.
 
     Raises:
-        ValueError: there are no merges beside it, or its tokens are not those of bytes.
+        ValueError: there are no merges in its folder, or its tokens are not those of bytes.
     """
     merges = file.with_name("merges.txt")
     if not merges.is_file():
-        raise ValueError("merges.txt is not beside it")
+        raise ValueError("merges.txt is not in the same folder")
     ids, pairs = models.BPE.read_file(str(file), str(merges))
     if any(token.endswith("</w>") for token in ids):
         raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from transformers_jax.graph import CAUSAL, FULL, Mask, given
+from transformers_jax.graph import CAUSAL, FULL, Mask, with_own
 from transformers_jax.models.shared.blocks import BIASES, attention, block
 from transformers_jax.models.shared.weight_rows import PROJECTIONS, block_rows, norm
 from transformers_jax.models.wiring import EncoderDecoderFamily, OneTower
@@ -42,7 +42,7 @@ class StandardTower(OneTower):
     def attend(self, mask: Mask | None) -> AttentionSpec:
         """Self-attention under this mask; by itself every token attends to every token."""
         rate = self.attention_probs_dropout_prob
-        own = given(mask, FULL)
+        own = with_own(mask, FULL)
         return attention(self, "hidden_size", "num_attention_heads", own, dropout=rate)
 
     def feed_forward(self) -> FeedForwardSpec:
@@ -142,7 +142,7 @@ class StandardSides(EncoderDecoderFamily):
         side = "decoder" if decoder else "encoder"
         get = lambda name: getattr(self, f"{side}_{name}")
         options: dict[str, Any] = dict(bias=self.BIASES, dropout=self.attention_dropout)
-        mask, other = given(own, CAUSAL if decoder else FULL), given(cross, FULL)
+        mask, other = with_own(own, CAUSAL if decoder else FULL), with_own(cross, FULL)
         attend = attention(self, "d_model", f"{side}_attention_heads", mask, **options)
         act, rate = self.activation_function, self.activation_dropout
         ffn = FeedForwardSpec(get("ffn_dim"), act, dropout=rate)

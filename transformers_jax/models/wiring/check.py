@@ -51,7 +51,7 @@ def _check_single(
     rows = (shape[0] * shape[1], shape[2]) if len(shape) == 3 else shape  # candidates are rows
     if "tags" in tower.embed.arguments:
         checks.tags("tags", inputs.get("tags"), masks, rows, tower.embed.positions)
-        checks.apart(masks, inputs, tower.embed.offset)
+        checks.packed_documents(masks, inputs, tower.embed.offset)
     if name == network.wires[-1][0]:
         if pairs := inputs.get("pairs"):
             keys = rows[1] if inputs.get("cache") is None else None
@@ -72,7 +72,7 @@ def _check_source(
     if name not in shapes and outputs is None and cache is None:
         raise ValueError(f"give {raw} (or {name}_outputs, or a cache that has read them)")
     mask = f"{tower.prefix}attention_mask"
-    checks.unread_beside(cache, inputs, [a for a in tower.arguments if a != mask])
+    checks.source_with_cache(cache, inputs, [a for a in tower.arguments if a != mask])
     cached = getattr(cache, "source", None)
     if cached is not None and mask in inputs:
         shape = (jax.tree.leaves(cache.nodes)[0].shape[0], cached.length)
@@ -87,7 +87,7 @@ def _check_source(
         masks = tower.stack.masks("self") + [m for t in readers for m in t.stack.masks("cross")]
         tags = f"{tower.prefix}tags"
         checks.tags(tags, inputs.get(tags), masks, shapes[name], tower.embed.positions)
-        checks.apart(masks, inputs, tower.embed.offset, tower.prefix)
+        checks.packed_documents(masks, inputs, tower.embed.offset, tower.prefix)
 
 
 def _check_target(
@@ -104,7 +104,7 @@ def _check_target(
     if predicts_ids and labels is not None:
         checks.integers("labels", labels, 2)
         shape, like = np.shape(labels), "labels"
-        if name not in shapes and embed.count_apart is None:
+        if name not in shapes and embed.uncounted_id is None:
             checks.length("labels", shape[1], embed.positions)
     mask = f"{prefix}attention_mask"
     if name in shapes:
@@ -118,7 +118,7 @@ def _check_target(
     own, cross = tower.stack.masks("self"), tower.stack.masks("cross")
     tags = f"{prefix}tags"
     checks.tags(tags, inputs.get(tags), own + cross, shape, embed.positions)
-    checks.apart(own + cross, inputs, embed.offset, prefix)
+    checks.packed_documents(own + cross, inputs, embed.offset, prefix)
     queries = shape[1] if shape else None
     keys = queries if inputs.get("cache") is None else None
     features = tower.stack.spec.features

@@ -96,7 +96,7 @@ class OneTower(FamilyConfig):
             aliases=self.ALIASES,
             ignore=self.IGNORE,
             # v4 shared the bias of untied words as well
-            ties=self.ties if tied else tuple(replace(tie, apart=True) for tie in self.ties[1:]),
+            ties=self.ties if tied else tuple(replace(tie, separate=True) for tie in self.ties[1:]),
         )
 
 
@@ -140,46 +140,46 @@ class EncoderDecoderFamily(FamilyConfig):
         return ShiftRight(self.decoder_start_token_id, self.pad_token_id)
 
     def routing(self, head: str) -> RouterLosses | None:
-        """What the routers of experts add to the loss."""
+        """The auxiliary losses of the routers of experts."""
         return None
 
     @property
-    def shares_words(self) -> bool:
-        """Whether files hold a table of words that both sides may read."""
+    def shares_embeddings(self) -> bool:
+        """Whether files hold token embeddings that both sides may share."""
         return True
 
     @property
-    def apart(self) -> tuple[str, ...]:
-        """The sides that do not read the table of shared words."""
-        return self.own_words if self.shares_words else SIDES
+    def separate_sides(self) -> tuple[str, ...]:
+        """The sides with token embeddings of their own."""
+        return self.own_words if self.shares_embeddings else SIDES
 
     @property
-    def word_tables(self) -> tuple[str, ...]:
-        """The names in files of the shared words, the encoder's and the decoder's."""
+    def embedding_names(self) -> tuple[str, ...]:
+        """The names in files of the shared, the encoder's and the decoder's token embeddings."""
         return tuple(self.PREFIX + name for name in (SHARED, *TABLES.values()))
 
     @property
     def ties(self):
-        shared, _, decoder = self.word_tables  # of a decoder without encoder, the second
+        shared, _, decoder = self.embedding_names  # of a decoder without encoder, the second
         ties = (Tying(shared, self.OUTPUT), Tying(decoder, self.OUTPUT))
-        return ties if self.shares_words else ties[1:]
+        return ties if self.shares_embeddings else ties[1:]
 
     def shared_row(self, head: str) -> str | None:
-        """Which parameter of ours the table of shared words is; None where files have no such."""
-        if not self.shares_words:
+        """The parameter that the shared token embeddings fill; None where files have none."""
+        if not self.shares_embeddings:
             return None
-        if "encoder" not in self.apart:
+        if "encoder" not in self.separate_sides:
             return "embed.table"
-        if "decoder" not in self.apart:
+        if "decoder" not in self.separate_sides:
             return "decoder_embed.table"
         return "head.table" if self.tie_word_embeddings and head == "seq2seq_lm" else UNUSED
 
-    def stored_apart(
+    def separately_stored(
         self, same: Callable[[str, str], bool | None], candidates: Sequence[str]
     ) -> tuple[str, tuple[str, ...]]:
-        """The first of these tables that a file holds, which is the shared one, and the sides
-        whose tables are stored and differ from it. `same` is that of `resolved`."""
-        usual, *tables = self.word_tables
+        """(the first of these embeddings that a file holds, which is the shared one; the sides
+        whose embeddings are stored and differ from it). `same` is that of `resolved`."""
+        usual, *tables = self.embedding_names
         shared = next((name for name in candidates if same(name, name)), usual)
         return shared, tuple(s for s, name in zip(SIDES, tables) if same(shared, name) is False)
 
@@ -195,7 +195,7 @@ class EncoderDecoderFamily(FamilyConfig):
         raise NotImplementedError
 
     def backbone_rows(self, head: str) -> tuple[Row, ...]:
-        """The rows of both sides, or of the only one; without the tables of words."""
+        """The rows of both sides, or of the only one; without the token embeddings."""
         paths = {"encoder": ("encoder", "embed"), "decoder": ("decoder", "decoder_embed")}
         if (only := self.SINGLE.get(head)) is not None:
             paths = {only: ("stack", "embed")}
@@ -206,10 +206,10 @@ class EncoderDecoderFamily(FamilyConfig):
         return parts
 
     def words_rows(self, head: str) -> str:
-        """The rows of the tables of words: of the shared one, and of those that are read apart from
-        it, as that of a decoder without encoder; the others are copies, and ignored."""
+        """The rows of the token embeddings: of the shared ones, and of those of separate sides,
+        such as a decoder without encoder; the others are copies, and ignored."""
         only, shared = self.SINGLE.get(head), self.shared_row(head)
-        own = ("decoder",) if only == "decoder" else self.apart
+        own = ("decoder",) if only == "decoder" else self.separate_sides
         text = "" if shared is None else f"{SHARED} | {'' if only in own else shared}"
         for side, name in TABLES.items():
             path = "embed.table" if side in ("encoder", only) else "decoder_embed.table"
@@ -230,7 +230,7 @@ class EncoderDecoderFamily(FamilyConfig):
             prefix=prefix,
             prefixes=tuple(self.PREFIXES.values()),
             ignore=(*self.IGNORE, *(f"{start}{side}.*" for side in absent for start in starts)),
-            ties=(*(copies if self.shares_words else ()), *self.ties),
+            ties=(*(copies if self.shares_embeddings else ()), *self.ties),
         )
 
     # ------------------------------------------------------------ the model
@@ -256,7 +256,7 @@ class EncoderDecoderFamily(FamilyConfig):
         towers = {
             "encoder": Tower(self.embedder(False, **unused), stack("encoder")),
             "decoder": Tower(
-                self.embedder(True, shared=not self.apart),
+                self.embedder(True, shared=not self.separate_sides),
                 stack("decoder"),
                 source="encoder",
                 prefix="decoder_",
@@ -267,5 +267,5 @@ class EncoderDecoderFamily(FamilyConfig):
             self.head(head),
             shift=self.shift(head),
             routing=self.routing(head),
-            output_of="encoder" if self.apart == ("decoder",) else "decoder",
+            output_of="encoder" if self.separate_sides == ("decoder",) else "decoder",
         )

@@ -104,11 +104,11 @@ class Network(Decoding):
         """How many tokens of the last tower have a learned position; None without a table."""
         return self.last.embed.positions
 
-    def words(self, name: str) -> Array | None:
-        """The word embeddings [V D] that a tower reads; None where it reads no words."""
+    def token_table(self, name: str) -> Array | None:
+        """The token embeddings [V D] that a tower reads; None where it reads no ids."""
         tower = self.towers[name]
         if getattr(tower.embed, "table", None) is None and tower.source is not None:
-            return self.words(tower.source)
+            return self.token_table(tower.source)
         table: Any = getattr(tower.embed, "table", None)
         return None if table is None else table[...]
 
@@ -214,7 +214,7 @@ class Network(Decoding):
             pairs=pairs,
             sources=sources,
             cache=cache,
-            table=self.words(name),
+            table=self.token_table(name),
         )
 
     def _answer_of(
@@ -229,7 +229,7 @@ class Network(Decoding):
         name, source, _ = self.wires[-1]
         own: TowerOutput = outputs[name]
         inputs = HeadInputs(
-            arguments, self.words(self.output_of), own.pooled, key, own.valid,
+            arguments, self.token_table(self.output_of), own.pooled, key, own.valid,
             targets=self.shift is not None, towers=outputs,
         )  # fmt: skip
         head: Any = no_head if self.head is None else self.head

@@ -133,7 +133,7 @@ def check_towers(towers: Mapping[str, Tower], taken: Iterable[str]) -> None:
         elif source is None and tower.stack.spec.source_optional:
             pass  # without a source its cross-attention is left out
         elif attended != ([] if source is None else [source]):
-            branches = ", ".join(map(repr, attended)) or "the stream alone"
+            branches = ", ".join(map(repr, attended)) or "only the stream"
             wrong.append(f"{name!r} has the source {source!r}, and its stack attends to {branches}")
         for other in earlier:
             if earlier[other].embed is tower.embed and other != source:

@@ -20,7 +20,7 @@ def refuse_extras(q, v, weighting: Weighting, *, scores: bool) -> None:
     whether something may be added to the scores."""
     score, widths = weighting.score, (v.shape[-1], q.shape[-1])
     if widths[0] != widths[1]:
-        raise Refused("values are as wide as queries there, not {} beside {}".format(*widths))
+        raise Refused("values must be as wide as queries, {} and {} came".format(*widths))
     if score is not None and (not scores or score.replaces):
         raise Refused(f"the score rule {type(score.rule).__name__} has no place there")
     if weighting.softcap is not None:

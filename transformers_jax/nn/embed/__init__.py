@@ -1,4 +1,4 @@
-"""Embedders: they turn a modality into tokens.
+"""Embedders: from the inputs of a modality to tokens.
 
 An embedder reads arguments of a call (`Embedder.arguments`), checks them, and makes `Tokens`:
 vectors and nodes. What a family says of its raw inputs is a setting of its embedder.

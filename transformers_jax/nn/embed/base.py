@@ -36,7 +36,7 @@ class Embedder(nnx.Module):
             ("decoder_").
         positions: how many tokens have a learned position; None without a table.
         offset: the number that position 0 has among `position_ids`.
-        count_apart: the id that has no position of its own; None where every token has one.
+        uncounted_id: the id that has no position of its own; None where every token has one.
         counted: what generation numbers: the "tokens" of a row, or its "columns".
         tag_arguments: arguments with one value for each token, which are tags.
         blocks: whether it fills rows up to whole blocks, so that their width matters.
@@ -46,7 +46,7 @@ class Embedder(nnx.Module):
     arguments: tuple[str, ...] = ()
     positions: int | None = None
     offset: int = 0
-    count_apart: int | None = None
+    uncounted_id: int | None = None
     counted: str = "tokens"
     tag_arguments: tuple[str, ...] = ()
     blocks: bool = False

@@ -42,7 +42,7 @@ class TokenEmbedder(Embedder):
 
     def __init__(self, embed: EmbedSpec):
         self.spec = embed
-        self.offset, self.count_apart = embed.offset, embed.padding
+        self.offset, self.uncounted_id = embed.offset, embed.padding
         self.counted, self.blocks = embed.counted, embed.pad_to is not None
         self.tag_arguments = tuple(tag.argument for tag in embed.tags)
         sizes = {"embed": embed.width}
@@ -90,13 +90,13 @@ class TokenEmbedder(Embedder):
             per_token = pad_to(per_token, length, rows)
             tags = {n: jnp.pad(x, ((0, 0), (0, missing))) for n, x in tags.items()}
         if vectors is None:
-            words = self.words(per_token["input_ids"], dtype, table)
+            embeddings = self.embed_ids(per_token["input_ids"], dtype, table)
         else:
-            words = jnp.pad(self.scaled(vectors, dtype), ((0, 0), (0, missing), (0, 0)))
+            embeddings = jnp.pad(self.scaled(vectors, dtype), ((0, 0), (0, missing), (0, 0)))
         tags = self._positioned(tags, per_token["position_ids"], ids, cache)
-        tags = self._tagged(tags, per_token, (words.shape[0], words.shape[1]))
-        nodes = nodes_of(words.shape[1], per_token["attention_mask"], tags, cache)
-        x = self.embedded(words, nodes, per_token["token_type_ids"], key)
+        tags = self._tagged(tags, per_token, (embeddings.shape[0], embeddings.shape[1]))
+        nodes = nodes_of(embeddings.shape[1], per_token["attention_mask"], tags, cache)
+        x = self.embedded(embeddings, nodes, per_token["token_type_ids"], key)
         return Tokens(x, nodes, length)
 
     def sharing(self, embed: EmbedSpec, project: Projection | None) -> TokenEmbedder:
@@ -110,7 +110,7 @@ class TokenEmbedder(Embedder):
 
     # ------------------------------------------------------------ vectors
 
-    def words(
+    def embed_ids(
         self, ids: Int[Array, "B T"], dtype: jnp.dtype, table: Float[Array, "V D"] | None = None
     ) -> Float[Array, "B T D"]:
         """The vectors of ids, in a `table` if this embedder has none of its own; an id outside of
@@ -143,7 +143,7 @@ class TokenEmbedder(Embedder):
             type_ids = jnp.zeros((1, x.shape[1]), jnp.int32) if type_ids is None else type_ids
             x = x + rows(self.type[...], type_ids).astype(dtype)
         elif self.spec.types == "words" and type_ids is not None:
-            x = x + self.words(type_ids, dtype)
+            x = x + self.embed_ids(type_ids, dtype)
         row = nodes.position + self.spec.offset
         if self.position is not None:
             vectors = rows(self.position[...], row)
@@ -190,7 +190,7 @@ class TokenEmbedder(Embedder):
         return tags
 
     def _counted(self, ids: Int[Array, "B T"], start: Int[Array, ""] | int) -> Int[Array, "B T"]:
-        """The positions of words that are counted apart from padding; `start` came before."""
+        """The positions of tokens, counted without padding; `start` came before."""
         real = ids != self.spec.padding
         return jnp.where(real, jnp.cumsum(real, axis=1) - 1 + start, -1).astype(jnp.int32)
 

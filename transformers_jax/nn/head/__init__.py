@@ -1,4 +1,4 @@
-"""Heads: what turns tokens into an answer, and the answer and labels into a loss.
+"""Heads: from hidden states to outputs, and from outputs and labels to a loss.
 
 A head is called with the stream, the nodes and the labels that it names in `labels`; it returns
 the fields of the output under Hugging Face's names, the loss and what it is a mean over first.

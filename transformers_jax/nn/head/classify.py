@@ -155,7 +155,7 @@ class QuestionAnswering(TokenClassification):
     def check(self, arguments, shape, like="the input"):
         for name in ("start_positions", "end_positions"):
             if (positions := arguments.get(name)) is not None:
-                check.places(name, positions)
+                check.positions(name, positions)
                 check.per_row(name, positions, shape[0])
 
     def __call__(self, x, inputs, *, start_positions=None, end_positions=None, added=None):

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
-from transformers_jax.models.electra_pretraining import generator_config, make_pair
+from transformers_jax.models.electra_pretraining import (
+    generator_config,
+    make_replaced_token_detection,
+)
 from transformers_jax.nn.param import axes, flatten
 
 CONFIG = tj.ElectraConfig(
@@ -26,7 +29,7 @@ MASK = 4
 @pytest.fixture(scope="module")
 def pair():
     """With parameters large enough that the two disagree with chance."""
-    model = make_pair(CONFIG, key=jax.random.key(0), fraction=0.5, unroll=False)
+    model = make_replaced_token_detection(CONFIG, key=jax.random.key(0), fraction=0.5, unroll=False)
     return tj.bind(model, jax.tree.map(lambda x: 7 * x, tj.functional(model)[1]))
 
 
@@ -143,7 +146,7 @@ def test_invalid_generators_are_refused(batch):
     with pytest.raises(ValueError, match="more than 0 and at most 1"):
         generator_config(CONFIG, 1.5)
     with pytest.raises(ValueError, match="made of an ElectraConfig"):
-        make_pair(tj.BertConfig(), key=jax.random.key(0))
+        make_replaced_token_detection(tj.BertConfig(), key=jax.random.key(0))
 
 
 def test_the_small_pair_has_the_published_widths():

@@ -1,5 +1,5 @@
-"""What the caller of `generate` passed: rows of ids, checked, their padding found, and brought to
-one end; and how long the model lets them be."""
+"""The arguments of `generate`, and token ids in padded rows: checked, moved to one end of the row,
+and counted against the positions that the model has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers_jax.generation.options import Options
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import concrete
 
-Rows = np.ndarray | Array  # checked on the host, or traced inside a transformation
+HostOrTraced = np.ndarray | Array  # checked on the host, or traced inside a transformation
 
 
 class Call(NamedTuple):
@@ -41,7 +41,7 @@ def bucket(length: int, least: int, step: int) -> int:
     return size
 
 
-def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[Rows, "B T"]:
+def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[HostOrTraced, "B T"]:
     """The ids as an integer matrix inside the vocabulary."""
     array = concrete(name, ids)
     array = array if is_traced(array) else np.asarray(array)
@@ -49,7 +49,9 @@ def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[Rows, "B T"]:
     return array if is_traced(array) else array.astype(np.int32)
 
 
-def text_mask(name: str, ids: Int[Rows, "B T"], mask: Any, options: Options) -> Bool[Rows, "B T"]:
+def text_mask(
+    name: str, ids: Int[HostOrTraced, "B T"], mask: Any, options: Options
+) -> Bool[HostOrTraced, "B T"]:
     """Which ids are text: what the mask says. Without one, pad tokens at the ends of a row are
     padding (unless pad also ends the text), as in transformers.
 
@@ -61,12 +63,12 @@ def text_mask(name: str, ids: Int[Rows, "B T"], mask: Any, options: Options) -> 
     array: Any = jnp if is_traced(ids) else np
     pad, none = options.pad_token_id, (None, *options.eos_token_id)
     text = array.ones(ids.shape, bool) if pad in none else array.not_equal(ids, pad)
-    behind = array.cumsum(text, axis=1) > 0
-    before = array.cumsum(text[:, ::-1], axis=1)[:, ::-1] > 0
-    return _every_row(behind & before, f"{name} holds pad_token_id ({pad}) only")
+    begun = array.cumsum(text, axis=1) > 0
+    unfinished = array.cumsum(text[:, ::-1], axis=1)[:, ::-1] > 0
+    return _every_row(begun & unfinished, f"{name} holds pad_token_id ({pad}) only")
 
 
-def read_mask(mask: Any, shape: tuple[int, ...], like: str) -> Bool[Rows, "B T"]:
+def read_mask(mask: Any, shape: tuple[int, ...], like: str) -> Bool[HostOrTraced, "B T"]:
     """The caller's attention mask as truth values; `like` has its `shape`.
 
     Raises:
@@ -77,7 +79,7 @@ def read_mask(mask: Any, shape: tuple[int, ...], like: str) -> Bool[Rows, "B T"]
     return _every_row(array.astype(bool), "attention_mask is empty (0 only)")
 
 
-def _every_row(text: Bool[Rows, "B T"], what: str) -> Bool[Rows, "B T"]:
+def _every_row(text: Bool[HostOrTraced, "B T"], what: str) -> Bool[HostOrTraced, "B T"]:
     """The mask, in which every row has a token."""
     if not is_traced(text) and not text.any(axis=1).all():
         row = int(np.argmin(text.any(axis=1)))
@@ -86,11 +88,11 @@ def _every_row(text: Bool[Rows, "B T"], what: str) -> Bool[Rows, "B T"]:
 
 
 def to_the_right(
-    ids: Int[Rows, "B T"], mask: Bool[Rows, "B T"]
-) -> tuple[Int[Rows, "B T"], Int[Rows, " B"], Int[Rows, "B T"]]:
-    """The rows with their text at the right end, its first columns, and where each came from.
+    ids: Int[HostOrTraced, "B T"], mask: Bool[HostOrTraced, "B T"]
+) -> tuple[Int[HostOrTraced, "B T"], Int[HostOrTraced, " B"], Int[HostOrTraced, "B T"]]:
+    """(rows with their text at the right end, its first columns, the column each id came from).
 
-    A row without text, which only a traced mask may have, begins behind its last column.
+    A row without text, which only a traced mask may have, begins after its last column.
     """
     array = jnp if is_traced((ids, mask)) else np
     order = array.argsort(mask, axis=1, stable=True)
@@ -98,7 +100,7 @@ def to_the_right(
     return array.take_along_axis(ids, order, axis=1), start, order
 
 
-def to_the_left(mask: Bool[Rows, "B T"]) -> Int[Rows, "B T"]:
+def to_the_left(mask: Bool[HostOrTraced, "B T"]) -> Int[HostOrTraced, "B T"]:
     """The columns in an order in which the text of every row begins with the first."""
     array = jnp if is_traced(mask) else np
     first = array.argmax(mask, axis=1)

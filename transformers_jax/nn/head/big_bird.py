@@ -1,5 +1,4 @@
-"""BigBird's head for questions about a text: the question is in the same row, and no answer begins
-or ends in it."""
+"""BigBird's question answering head, which masks the logits of the question's tokens."""
 
 from __future__ import annotations
 
@@ -17,10 +16,10 @@ from transformers_jax.nn.head import HeadInputs, QuestionAnswering
 from transformers_jax.nn.noise import dropout, split_key
 from transformers_jax.nn.norm import Norm
 
-REFUSED = -1e6  # of a logit in the question; the number that the reference subtracts
+MASKED_LOGIT = -1e6  # added to logits of the question, as in the reference
 
 
-class Refined(nnx.Module):
+class QuestionAnsweringBlock(nnx.Module):
     """norm(x + dropout(mlp(dropout(x))))."""
 
     def __init__(
@@ -30,13 +29,13 @@ class Refined(nnx.Module):
         self.ffn, self.norm = Mlp(ffn, width, initial), Norm(norm, width)
 
     def __call__(self, x: Float[Array, "B T D"], key: Key | None = None) -> Float[Array, "B T D"]:
-        before, behind = split_key(key, 2)
+        before, after = split_key(key, 2)
         y = self.ffn(dropout(x, self.rate, before))
-        return self.norm(x + dropout(y, self.rate, behind))
+        return self.norm(x + dropout(y, self.rate, after))
 
 
-class QuestionFirst(QuestionAnswering):
-    """Where the answer starts and ends, in rows of <cls> question <sep> text <sep>.
+class BigBirdQuestionAnswering(QuestionAnswering):
+    """Start and end logits of the answer, in rows of <cls> question <sep> text <sep>.
 
     A question is as long as `question_lengths` says, Int[B] or Int[B 1], or else it ends with the
     first separator. No answer begins or ends in its tokens, but for the first; where a call has no
@@ -45,14 +44,20 @@ class QuestionFirst(QuestionAnswering):
 
     labels = ("question_lengths", *QuestionAnswering.labels)
 
-    def __init__(self, width: int, initial: spec.Initial, refined: Refined, separator: int | None):
+    def __init__(
+        self,
+        width: int,
+        initial: spec.Initial,
+        refined: QuestionAnsweringBlock,
+        separator: int | None,
+    ):
         super().__init__(width, initial)
         self.refined, self.separator = refined, separator
 
     def __call__(self, x, inputs: HeadInputs, *, question_lengths=None, **positions):
-        question, added = self.question(inputs.ids, x.shape[1], question_lengths), None
+        question, added = self.question_mask(inputs.ids, x.shape[1], question_lengths), None
         if question is not None:
-            added = REFUSED * ((question > 0) & (jnp.arange(x.shape[1]) > 0)).astype(x.dtype)
+            added = MASKED_LOGIT * ((question > 0) & (jnp.arange(x.shape[1]) > 0)).astype(x.dtype)
         x = self.refined(x, inputs.key)
         return super().__call__(x, dataclasses.replace(inputs, key=None), added=added, **positions)
 
@@ -61,7 +66,7 @@ class QuestionFirst(QuestionAnswering):
             return arguments
         ids, vectors = arguments.get("input_ids"), arguments.get("inputs_embeds")
         length = (vectors if ids is None else ids).shape[1]
-        question = self.question(ids, length, arguments.get("question_lengths"))
+        question = self.question_mask(ids, length, arguments.get("question_lengths"))
         return arguments if question is None else {**arguments, "token_type_ids": 1 - question}
 
     def check(self, arguments, shape, like="the input"):
@@ -70,7 +75,7 @@ class QuestionFirst(QuestionAnswering):
             checks.integers("question_lengths", lengths, None)
             check.per_row("question_lengths", lengths, shape[0])
 
-    def question(
+    def question_mask(
         self, ids: Int[Array, "B T"] | None, length: int, lengths: Int[Array, " B"] | None
     ) -> Array | None:
         """Int[B T]: 1 for the tokens of the question; None where its length is unknown."""
