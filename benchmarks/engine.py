@@ -1,4 +1,4 @@
-"""What the engine costs beside the step: reading, packing, saving, checking, continuing.
+"""What the engine adds to the time of a step: reading, packing, saving, checking, continuing.
 
     python -m benchmarks.run engine
 

@@ -1,9 +1,10 @@
 """Does a run survive what happens to runs?   python -m benchmarks.survival --kills 50
 
-One run is left alone. Another of the same config is killed (-9) at random moments, started again
-each time, driven into a full disk, and stopped by signals. It has survived if every loss that was
-ever logged, the replayed ones too, has the bits of the first run's, if every start continued from
-the newest step that was complete when the one before died, and if the last checkpoints are equal.
+One run is not interrupted. Another of the same config is killed (-9) at random moments, started
+again each time, driven into a full disk, and stopped by signals. It has survived if every loss that
+was ever logged, the replayed ones too, has the bits of the first run's, if every start continued
+from the newest step that was complete when the one before died, and if the last checkpoints are
+equal.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Life:
 
 @dataclass
 class Survival:
-    """A run under hardship, in a folder, against the losses of one that was left alone."""
+    """A run in a folder, killed and restarted, against the losses of an uninterrupted one."""
 
     out: Path
     text: Path
@@ -172,7 +173,7 @@ def until_step(step: int, process: subprocess.Popen, run: Survival) -> None:
         time.sleep(0.004)
 
 
-def leave_alone(process: subprocess.Popen, run: Survival) -> None:
+def wait_for_end(process: subprocess.Popen, run: Survival) -> None:
     """Nothing happens to it."""
     process.wait(timeout=WAIT)
 
@@ -247,14 +248,14 @@ def main(arguments: list[str] | None = None) -> int:
         root = Path(folder)
         text = write_text(root / "text.txt")
         whole = Survival(root / "whole", text, steps, options.save_every, root / "cache")
-        whole.live("left alone", leave_alone)
+        whole.live("not interrupted", wait_for_end)
         run = Survival(
             root / "run", text, steps, options.save_every, root / "cache", whole.losses()
         )
         kill_often(run, options.kills, steps - 40, options.seed)
         for number in (signal.SIGTERM, signal.SIGINT):
             run.live(number.name, send(number, run.newest() + 3))
-        run.live("left alone", leave_alone)
+        run.live("not interrupted", wait_for_end)
         print("| life | how | from | reached | complete | again | code | s |")
         print("|---|---|---|---|---|---|---|---|")
         for number, x in enumerate(run.lives, 1):

@@ -72,5 +72,5 @@ def few_programs_at_a_time():
         jax.clear_caches()
         gc.collect()
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:  # glibc keeps what is freed, unless it is told
+        if trim is not None:  # glibc keeps freed memory unless asked to return it
             trim(0)

@@ -52,7 +52,7 @@ def typed(error, pattern, **names):
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """A mistake, and how what is told is followed; both get the fixture `made`."""
+    """A mistake, and how the advice of its error is followed; both get the fixture `folders`."""
 
     mistake: Callable[[Any], Any]
     follow: Callable[[Any, Exception], Any]
@@ -63,18 +63,18 @@ class Advice:
 def folders(tmp_path_factory):
     """Models, and a directory with one."""
 
-    class Made:
+    class Folders:
         gpt2 = build(GPT2)
         bart = build(BART, "seq2seq_lm")
         bert = build(tj.BertConfig(**BERT), "masked_lm")
         folder = tmp_path_factory.mktemp("model")
 
-    Made.bert.save_pretrained(Made.folder)
-    return Made
+    Folders.bert.save_pretrained(Folders.folder)
+    return Folders
 
 
 def misspelt(call):
-    """A call with a name that is told right: `call(wrong or right)`."""
+    """A call whose error names the right spelling: `call(wrong or right)`."""
     return lambda m, error: call(m, advice_in(error, r"did you mean '(\w+)'"))
 
 

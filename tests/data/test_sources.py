@@ -122,7 +122,7 @@ def test_sources_that_are_not_there_are_refused(tmp_path, monkeypatch):
 
 
 class Prepared:
-    """What `open_hf` asks of the library."""
+    """What `open_hf` calls of the library."""
 
     def __init__(self, dataset):
         self.load_dataset = lambda *name: dataset

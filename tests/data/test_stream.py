@@ -55,7 +55,7 @@ def same(one, two):
 
 
 def label_ids(batches):
-    """The ids that a causal model is asked for, in order of size."""
+    """The ids that a causal model has to predict, in order of size."""
     labels = np.concatenate([batch["labels"][:, 1:].ravel() for batch in batches])
     return sorted(labels[labels >= 0].tolist())
 
@@ -84,8 +84,8 @@ def test_an_epoch_predicts_every_token_but_the_first_of_each_document_once(rows)
         batches.append(batch)
     tokens = text()
     firsts = {int(tokens.ids[s]) for s, n in zip(tokens.starts, LENGTHS) if n}
-    wanted = sorted(set(tokens.ids.tolist()) - firsts)
-    assert label_ids(batches) == wanted
+    expected = sorted(set(tokens.ids.tolist()) - firsts)
+    assert label_ids(batches) == expected
 
 
 def test_a_stream_predicts_every_token_of_its_rows_once():

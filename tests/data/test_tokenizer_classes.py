@@ -242,9 +242,9 @@ def test_a_tokenizer_json_of_another_kind_than_the_class(tmp_path):
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
     with pytest.raises(ValueError, match="has a WordPiece model, and GPT2Tokenizer has BPE"):
         load_tokenizer(folder)
-    lies = load_tokenizer(folder, tokenizer_class="PreTrainedTokenizerFast")
+    unconverted = load_tokenizer(folder, tokenizer_class="PreTrainedTokenizerFast")
     assert (
-        lies.encode("the cat").tolist()
+        unconverted.encode("the cat").tolist()
         == load_tokenizer(folder, tokenizer_class="BertTokenizer").encode("the cat").tolist()
     )
 

@@ -145,7 +145,7 @@ class Family:
 
     @property
     def shape(self) -> str:
-        """What it is beside the others."""
+        """How it differs from the others."""
         if self.kind in MODULES:
             return "modules of PyTorch code"
         if {"image_classification", "contrastive", "projection"} & set(self.heads):

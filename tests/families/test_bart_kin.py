@@ -163,13 +163,13 @@ def test_waves_are_those_of_the_formulas(width):
     halves = np.concatenate([np.sin(angles[:, ::2]), np.cos(angles[:, 1::2])], 1)
     last = position * np.exp(-np.arange(3) * np.log(1e4) / 2)  # 1, 1/100, 1/10000
     closed = np.concatenate([np.sin(last), np.cos(last), np.zeros((11, width - 6))], 1)
-    for kind, wanted in (
+    for kind, expected in (
         (Sinusoids(), alternate),
         (Sinusoids(halves=True, rows=11), halves),
         (Sinusoids(halves=True, closed=True), closed),
     ):
         waves = sinusoids(kind, width, np.arange(11)[None])
-        np.testing.assert_allclose(waves[0], wanted, atol=1e-6)
+        np.testing.assert_allclose(waves[0], expected, atol=1e-6)
     beyond = sinusoids(Sinusoids(halves=True, rows=11), width, np.array([[10, 11]]))
     assert np.isnan(beyond[0, 1]).all()
     assert not np.isnan(beyond[0, 0]).any()
@@ -250,7 +250,7 @@ def test_what_is_left_after_a_ban_is_a_distribution_again():
     np.testing.assert_allclose(jnp.exp(renormalise(None, scores)), [[0.0, 0.5, 0.5]], atol=1e-6)
 
 
-HUB = {  # what files of the hub say beside the fields
+HUB = {  # what files of the hub hold besides the fields
     "bart": {"normalize_before": False, "extra_pos_embeddings": 2, "add_bias_logits": False},
     "mbart": {"normalize_before": True, "add_final_layer_norm": True, "_num_labels": 3},
     "m2m_100": {"decoder_layerdrop": 0, "num_hidden_layers": 12},

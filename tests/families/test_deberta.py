@@ -1,4 +1,4 @@
-"""DeBERTa: what files of the hub hold, which switches are refused, whom the convolution hears."""
+"""DeBERTa: files of the hub, switches that are refused, and the neighbours a convolution reads."""
 
 import json
 from pathlib import Path
@@ -132,15 +132,15 @@ def test_a_convolution_reads_only_the_neighbours_that_its_mask_allows():
         return np.asarray(y), values
 
     y, values = convolved(x, FULL, sequence(7, valid=valid))
-    wanted = np.tile(values["bias"], (2, 7, 1))
+    expected = np.tile(values["bias"], (2, 7, 1))
     for b, t, n in np.ndindex(2, 7, 5):
         s = t + n - 2
         if 0 <= s < 7 and valid[b, s]:
             for g in range(2):
                 part = slice(3 * g, 3 * g + 3)
-                wanted[b, t, part] += x[b, s, part] @ values["weight"][n, g]
-    wanted = np.where(valid[..., None], wanted, 0)
-    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-5)
+                expected[b, t, part] += x[b, s, part] @ values["weight"][n, g]
+    expected = np.where(valid[..., None], expected, 0)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
 
     packed, _ = convolved(x, Same("document"), sequence(7, tags={"document": documents}))
     first, _ = convolved(x[:, :3], FULL, sequence(3))

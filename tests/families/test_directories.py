@@ -17,7 +17,7 @@ from transformers_jax.inspection.conversion import convert
 from transformers_jax.inspection.description import describe
 from transformers_jax.models import FAMILIES, config_class
 
-OLD = {  # what a config.json of 2019 says beside the sizes (roberta-base, prot_bert, distilgpt2)
+OLD = {  # what a config.json of 2019 holds besides the sizes (roberta-base, prot_bert, distilgpt2)
     "finetuning_task": None,
     "num_labels": 3,
     "output_attentions": False,
@@ -147,7 +147,7 @@ def test_a_stray_key_of_one_side_is_accepted_too(tmp_path):
 # ---------------------------------------------------------------- other weights
 
 ADAPTER = {"base_model_name_or_path": "org/base", "task_type": "SEQ_CLS", "peft_type": "LORA"}
-KINDS = {  # files beside config.json: what the sentence names, and what it says to do
+KINDS = {  # files next to config.json: what the error names, and what it says to do
     "adapter": (
         {"adapter_config.json": json.dumps(ADAPTER), "adapter_model.safetensors": ""},
         r"PEFT adapter of org/base \(adapter_config.json, adapter_model.safetensors\)",
@@ -240,7 +240,7 @@ sys.modules["safetensors.torch"] = safetensors.torch
 
 
 def test_the_advice_about_pickles_converts_every_shard(tmp_path):
-    """What is told is typed, with a stand-in for PyTorch."""
+    """The advice of the error is followed, with a stand-in for PyTorch."""
     from safetensors.numpy import load_file
 
     folder = directory(tmp_path / "a", "bert-mlm")

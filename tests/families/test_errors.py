@@ -45,7 +45,7 @@ def test_an_unknown_key_is_reported_with_the_nearest_name(kind):
     name = own_field(kind)
     with pytest.raises(ValueError, match=f"unknown key '{name}z'; did you mean '{name}'") as error:
         read(kind, **{f"{name}z": 4, "wormhole": True})
-    assert "'wormhole'" in str(error.value), "all that is wrong is told at once"
+    assert "'wormhole'" in str(error.value), "all errors are reported at once"
 
 
 @pytest.mark.parametrize("kind", KNOWN)

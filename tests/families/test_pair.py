@@ -78,10 +78,12 @@ def test_drawn_words_follow_the_generator(pair, batch):
     masked = batch["labels"] != -100
     assert (samples[:, ~masked] == batch["input_ids"][~masked]).all()
     inputs = {name: x for name, x in batch.items() if name != "labels"}
-    wanted = jax.nn.softmax(pair.generator_model()(**inputs).logits, -1)[masked]
+    probabilities = jax.nn.softmax(pair.generator_model()(**inputs).logits, -1)[masked]
     frequencies = (samples[:, masked][..., None] == np.arange(53)).mean(0)
-    assert np.abs(frequencies - wanted).max() < 0.1  # 4 deviations of 400 draws
-    assert np.abs(frequencies - np.eye(53)[np.argmax(wanted, -1)]).max() > 0.2  # not the likeliest
+    assert np.abs(frequencies - probabilities).max() < 0.1  # 4 deviations of 400 draws
+    assert (
+        np.abs(frequencies - np.eye(53)[np.argmax(probabilities, -1)]).max() > 0.2
+    )  # not the likeliest
     assert np.array_equal(draw(jax.random.key(0)), samples[0])
 
 

@@ -165,7 +165,7 @@ def test_tiles_compute_windows_and_summaries_as_the_whole_matrix_does():
     garbage = np.where(mask > 0, IDS, 7)
     again = model(input_ids=garbage, attention_mask=mask).last_hidden_state
     assert np.array_equal(np.asarray(again)[mask > 0], np.asarray(answers[1])[mask > 0])
-    mask[:] = 1  # the control: padding that counts is heard
+    mask[:] = 1  # the control: unmasked padding is attended to
     whole = model(input_ids=IDS, attention_mask=mask).last_hidden_state
     assert not np.allclose(np.asarray(whole)[1, :10], np.asarray(answers[1])[1, :10], atol=1e-3)
 

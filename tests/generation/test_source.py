@@ -1,4 +1,4 @@
-"""What an encoder gave, in place of a source: the ids beside it say of it what they say alone."""
+"""encoder_outputs in place of a source: ids next to them mean what they mean by themselves."""
 
 import functools
 

@@ -159,7 +159,7 @@ def test_tiles_computed_at_run_time_are_those_computed_while_tracing():
 
 
 def test_an_unknown_mask_is_computed_everywhere():
-    class Other(Mask):  # of which tiles.py has never heard
+    class Other(Mask):  # unknown to tiles.py
         def edges(self, q, k, pairs=None):
             return np.ones((1, 1, 1), bool)
 

@@ -113,7 +113,7 @@ def test_scalars_and_a_tree_as_init_gives_it_are_read_too(tmp_path):
 
 
 def opened(folder):
-    """What is told of a directory; nothing if it can be read to its last tensor."""
+    """The error about a directory; empty if it can be read to its last tensor."""
     try:
         checkpoint = open_checkpoint(folder)
         for name in checkpoint.tensors:

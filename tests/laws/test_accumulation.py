@@ -21,11 +21,11 @@ ON_A_MESH = """
     from transformers_jax.shard import make_mesh
 
     mesh = make_mesh({"data": 4, "fsdp": 2})
-    found, vectors = {}, {}
+    results, vectors = {}, {}
     for name in sys.argv[2:]:
-        found[name], vectors[name] = gradient(name, 2, mesh)
+        results[name], vectors[name] = gradient(name, 2, mesh)
     np.savez(sys.argv[1], **vectors)
-    print(json.dumps(found))
+    print(json.dumps(results))
 """
 
 

@@ -1,4 +1,4 @@
-"""Padding is no target: a padded row has the loss of the row alone, in every objective."""
+"""Padding is no target: a padded row has the loss of the unpadded row, in every objective."""
 
 import jax
 import numpy as np
@@ -18,17 +18,17 @@ LEFT = [name for name in RIGHT if CASES[name].rows in ONE_SIDED]
 
 def loss(name, batch):
     figures = means(CASES[name].objective(CASES[name].model, batch, None)[1])
-    # routers are asked to balance padding as well, as in PyTorch: it is no target, but it is served
+    # routers balance padding as well, as in PyTorch: it is no target, but it is served
     return float(figures.get("word_loss", figures["loss"]))
 
 
 def two(name):
-    """Two rows without padding: a pair alone has nothing to be told from."""
+    """Two rows without padding: a single pair has no negatives."""
     return [row(CASES[name].rows, ROW, number) for number in (3, 4)]
 
 
 def with_places(inputs):
-    """The inputs, padded on the left, with the places that tokens have in the row alone."""
+    """The inputs, padded on the left, with the positions that tokens have in the unpadded row."""
     positions = np.maximum(np.cumsum(inputs["attention_mask"], axis=1) - 1, 0)
     return {**inputs, "tags": {"position": positions.astype(np.int32)}}
 
@@ -74,7 +74,7 @@ def test_labels_set_the_targets_except_after_padding():
     batch = padded([one], WIDTH)
     labels = np.where(batch["attention_mask"] > 0, batch["input_ids"], -100)
     ends = labels.copy()
-    ends[0, ROW] = 1  # the end of the text, where the padding begins: asked by the last token
+    ends[0, ROW] = 1  # the end of the text, where the padding begins: the target of the last token
     count = lambda batch: float(tj.causal_lm(model, batch, None)[1]["loss"][1])
     assert count({**batch, "labels": labels}) == count(batch) == ROW - 1
     assert count({**batch, "labels": ends}) == ROW

@@ -294,11 +294,11 @@ def test_features_of_edges_are_scores(categories, where):
         n: v for n, v in own["blocks"]["0"]["self"].items() if n != "score"
     }
 
-    class Given(ScoreRule):
+    class Constant(ScoreRule):
         def __call__(self, params, q, k, qn, kn, pairs):
             return params
 
-    score = Score(Given(), jnp.moveaxis(by_hand, -1, 1))
+    score = Score(Constant(), jnp.moveaxis(by_hand, -1, 1))
     expected = bind(plain, own)(x, nodes, scores={"self": score}).x
     np.testing.assert_allclose(of(values, bond), expected, atol=1e-5)
     unlike = of(values, (bond + 1) % 4 if categories else bond + jnp.arange(T)[:, None])

@@ -116,12 +116,12 @@ def test_layers_that_share_parameters_are_copies(unroll):
     apart = stack_of((block(),) * 3)
     copies = jax.tree.map(lambda leaf: leaf[np.array([0, 0, 1])], params(shared))
     same = Stack(shared.spec, Execution(unroll=unroll))
-    wanted = run(bind(apart, copies), inputs())
-    np.testing.assert_allclose(run(bind(same, params(shared)), inputs()), wanted, atol=2e-6)
+    expected = run(bind(apart, copies), inputs())
+    np.testing.assert_allclose(run(bind(same, params(shared)), inputs()), expected, atol=2e-6)
     listed = Stack(shared.spec, Execution(layers="list"))
     values = unstack(params(shared), shared.spec)
-    np.testing.assert_allclose(run(bind(listed, values), inputs()), wanted, atol=2e-6)
-    assert np.abs(run(stack_of((block(),) * 2), inputs()) - wanted).max() > 1e-2  # the control
+    np.testing.assert_allclose(run(bind(listed, values), inputs()), expected, atol=2e-6)
+    assert np.abs(run(stack_of((block(),) * 2), inputs()) - expected).max() > 1e-2  # the control
 
 
 def test_only_layers_that_are_alike_can_share():
@@ -177,7 +177,9 @@ def test_summaries_are_keys_of_their_own():
     x = inputs()
     answer = jax.jit(lambda x: stack(x, sequence(T, valid=valid)).x)
     moved = answer(x.at[:, 5].add(1.0)) - answer(x)
-    assert np.abs(moved[:, :6]).min(0).max(-1).all()  # all hear the summary of the second block
+    assert (
+        np.abs(moved[:, :6]).min(0).max(-1).all()
+    )  # all attend to the summary of the second block
     unseen = answer(x.at[:, 7].add(1.0)) - answer(x)
     assert not np.abs(unseen[:, :6]).any()  # padding is part of no summary
 

@@ -79,7 +79,7 @@ def restore(record, example, original):
     ids = example.tokens["input_ids"]
     special = WORDS.special
     if isinstance(record, MaskedLM):
-        whole = _answered(example)
+        whole = _with_labels(example)
         return whole[1:-1] if record.frame else whole
     if isinstance(record, (NextSentence, SentenceOrder)):
         first, second = segments(example)
@@ -110,7 +110,7 @@ def restore(record, example, original):
 
 def segments(example):
     """A and B of [CLS] A [SEP] B [SEP], with hidden words restored."""
-    whole = _answered(example)
+    whole = _with_labels(example)
     middle, last = np.flatnonzero(whole == WORDS.special["sep"])
     assert last == len(whole) - 1
     types = example.tokens["token_type_ids"]
@@ -118,7 +118,7 @@ def segments(example):
     return whole[1:middle], whole[middle + 1 : -1]
 
 
-def _answered(example):
+def _with_labels(example):
     ids, labels = example.tokens["input_ids"], example.tokens["labels"]
     return np.where(labels == -100, ids, labels)
 

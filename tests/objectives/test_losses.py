@@ -324,7 +324,7 @@ def test_micro_batches_make_the_gradient_of_the_whole_batch(gpt, bert, name):
 
 
 def test_the_pair_of_electra_reports_its_parts():
-    class Found:
+    class Output:
         generator_loss, discriminator_loss = jnp.float32(2.0), jnp.float32(0.5)
         loss, masked_count, token_count = jnp.float32(27.0), jnp.int32(3), jnp.int32(20)
         loss_terms = {
@@ -333,7 +333,7 @@ def test_the_pair_of_electra_reports_its_parts():
         }
 
     loss_function = objective("replaced_token")
-    loss, metrics = loss_function(lambda **inputs: Found, {"input_ids": IDS}, None)
+    loss, metrics = loss_function(lambda **inputs: Output, {"input_ids": IDS}, None)
     assert float(loss) == 27
     averages = means(metrics)
     assert {name: float(value) for name, value in averages.items()} == {

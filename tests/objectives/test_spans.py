@@ -161,12 +161,12 @@ def test_records_read_from_a_file_are_the_same():
 @pytest.mark.parametrize("rate", [0.3, 0.5])
 def test_infilling_masks_the_rate_exactly_on_average(rate):
     n = 51
-    hidden = [n - len(set(_seen(Denoising(rate=rate), n, s))) for s in range(600)]
+    hidden = [n - len(set(_unmasked_ids(Denoising(rate=rate), n, s))) for s in range(600)]
     assert set(hidden) == {int(rate * n), int(rate * n) + 1}
     assert_rate(sum(hidden) - 600 * int(rate * n), 600, rate * n % 1)
 
 
-def _seen(record, n, seed):
+def _unmasked_ids(record, n, seed):
     source = make(record, piece(n), seed).tokens["input_ids"][1:-1]
     return [i for i in source if i != MASK]
 

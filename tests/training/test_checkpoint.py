@@ -192,7 +192,7 @@ def test_a_full_disk_is_reported_at_once_with_path_and_bytes(saved, monkeypatch,
     with pytest.raises(SaveFailed, match=r"/8 cannot be written.*needs 33,\d+ bytes and .*4, 6$"):
         poll(checkpoints)
     assert len(attempts) == 1
-    checkpoints.check()  # told once
+    checkpoints.check()  # reported once
     assert same(newest(saved)[0][0], state(6))
 
 

@@ -1,4 +1,4 @@
-"""What a step refuses to write, what it tells of it, and what is told before it is sent off."""
+"""What a step refuses to write, what it reports, and what is checked before a batch is sent."""
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +98,7 @@ WRONG = {
     "a number": lambda loss: loss,
     "a list": lambda loss: [loss, {}],
     "no figures": lambda loss: (loss, {}),
-    "a mean alone": lambda loss: (loss, {"loss": loss}),
+    "only a mean": lambda loss: (loss, {"loss": loss}),
     "a loss of rows": lambda loss: (jnp.stack([loss, loss]), {"loss": (loss, loss)}),
 }
 

@@ -1,4 +1,4 @@
-"""What a run can be asked for beside steps: passes, stages, patience, faults on purpose."""
+"""Options of a run besides steps: epochs, stages, patience, faults on purpose."""
 
 import dataclasses
 import json

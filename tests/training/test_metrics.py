@@ -238,8 +238,8 @@ def test_texts_and_truths_are_not_drawn():
 
 
 def test_metrics_add_almost_no_time_to_a_step(tmp_path):
-    """A bound that holds on a busy machine; alone, a step takes 7 microseconds for metrics.jsonl
-    and a line that goes to TensorBoard 120 more."""
+    """A bound that holds on a busy machine; on an idle one, a step takes 7 microseconds for
+    metrics.jsonl and a line that goes to TensorBoard 120 more."""
     tracker, values = make_trackers(["tensorboard"], tmp_path, 0, every=10), line(1, mfu=0.1)
     best = float("inf")
     for _ in range(5):

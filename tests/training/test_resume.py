@@ -76,8 +76,8 @@ def whole(config):
 
 
 def test_every_checkpoint_leads_to_the_same_bits(config, whole, tmp_path):
-    wanted, final = losses(config.out), state_of(whole)
-    assert len(set(wanted.values())) == STEPS
+    expected, final = losses(config.out), state_of(whole)
+    assert len(set(expected.values())) == STEPS
     steps = Checkpoints(Path(config.out) / "checkpoints").steps()
     assert steps == [3, 6, 9, 12, 14]
     for step in steps[:-1]:
@@ -86,7 +86,7 @@ def test_every_checkpoint_leads_to_the_same_bits(config, whole, tmp_path):
         for later in steps[steps.index(step) + 1 :]:
             shutil.rmtree(out / "checkpoints" / str(later))
         run = fit(config.replace(out=str(out)))
-        assert losses(out) == wanted
+        assert losses(out) == expected
         assert state_of(run) == final
 
 

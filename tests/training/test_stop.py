@@ -1,4 +1,4 @@
-"""What a signal asks for, that asking twice is an order, and that every process agrees."""
+"""What a signal requests, that a second one ends at once, and that every process agrees."""
 
 import os
 import signal
@@ -140,7 +140,7 @@ AGREE = """
                 os.kill(os.getpid(), signal.SIGTERM)
                 while stop._received is None:
                     time.sleep(0.005)
-                assert stop.by is None  # the signal is there, and is not believed alone
+                assert stop.by is None  # one process does not stop by itself
             time.sleep(0.02)
             if stop.agreed():
                 break

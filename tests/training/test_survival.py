@@ -7,10 +7,10 @@ import pytest
 from benchmarks.survival import (
     Survival,
     kill_often,
-    leave_alone,
     problems,
     save_on_request,
     send,
+    wait_for_end,
     write_text,
 )
 
@@ -27,7 +27,7 @@ def whole(root):
     """A run that nothing happens to."""
     text = write_text(root / "text.txt")
     run = Survival(root / "whole", text, STEPS, EVERY, root / "cache")
-    life = run.live("left alone", leave_alone)
+    life = run.live("not interrupted", wait_for_end)
     assert life.code == 0, life.output
     return run
 
@@ -37,10 +37,10 @@ def run(whole, root):
     """A run that everything happens to, one thing after another."""
     survival = Survival(root / "run", whole.text, STEPS, EVERY, whole.cache, whole.losses())
     kill_often(survival, KILLS, until=34)
-    survival.live("full disk", leave_alone, limit_kilobytes=100)
+    survival.live("full disk", wait_for_end, limit_kilobytes=100)
     survival.live("SIGTERM", save_on_request(survival.newest() + 2, signal.SIGTERM))
     survival.live("SIGINT", send(signal.SIGINT, survival.newest() + 3))
-    survival.live("left alone", leave_alone)
+    survival.live("not interrupted", wait_for_end)
     return survival
 
 

@@ -24,7 +24,7 @@ def test_a_family_without_the_laws_of_texts_has_those_of_its_modality():
     assert {*test_modalities.MODALITIES.values()} == test_modalities.LAWS.keys()
     for family, modality in test_modalities.MODALITIES.items():
         for law in test_modalities.LAWS[modality]:
-            assert family in test_modalities.having(law)
+            assert family in test_modalities.families_with(law)
     every = set().union(*test_modalities.LAWS.values())
     assert every == test_modalities.tested  # each law has a test
 

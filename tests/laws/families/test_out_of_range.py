@@ -69,8 +69,8 @@ def test_in_range_a_lookup_and_its_gradient_are_plain_indexing():
     for kind in (np.int8, np.uint8, np.int16, np.int32, np.uint32):
         ids = rng.integers(0, 100, (3, 7)).astype(kind)
         np.testing.assert_array_equal(jax.jit(rows)(table, ids), table[ids.astype(int)])
-    wanted = jax.grad(lambda t: jnp.sin(t[ids.astype(np.int32)]).sum())(table)
-    np.testing.assert_array_equal(jax.grad(lambda t: jnp.sin(rows(t, ids)).sum())(table), wanted)
+    expected = jax.grad(lambda t: jnp.sin(t[ids.astype(np.int32)]).sum())(table)
+    np.testing.assert_array_equal(jax.grad(lambda t: jnp.sin(rows(t, ids)).sum())(table), expected)
     for kind in (np.int8, np.int16, np.int32):
         assert np.isnan(jax.jit(rows)(table, np.array([[-1, -100]], kind))).all()
     kind = Sinusoids(rows=9)
@@ -162,9 +162,9 @@ def test_answers_that_are_ignored_weigh_nothing_in_micro_batches(tiny, ids):
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint32])
 def test_labels_of_a_narrow_dtype_do_not_wrap_into_the_classes(dtype):
     logits = jnp.asarray(np.random.default_rng(0).normal(size=(2, 300)), jnp.float32)
-    wanted = float(cross_entropy(logits, jnp.array([3, 100]))[0])
+    expected_loss = float(cross_entropy(logits, jnp.array([3, 100]))[0])
     labels = jnp.array([3, 100], dtype)
-    np.testing.assert_allclose(cross_entropy(logits, labels)[0], wanted, rtol=1e-6)
+    np.testing.assert_allclose(cross_entropy(logits, labels)[0], expected_loss, rtol=1e-6)
     positions = np.array([3, 2**32 - 7 if dtype == np.uint32 else 100], dtype)
     # numbers beyond the row are ignored, none of them comes back into it
     expected = [3, -100] if dtype == np.uint32 else [3, 100]

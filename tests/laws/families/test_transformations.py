@@ -170,10 +170,10 @@ SHARDED = """
 
     spread = lambda f, out: jax.jit(jax.shard_map(f, mesh=mesh, in_specs=(P(), P("rows")),
                                                   out_specs=out))
-    got = spread(both, P())(params, ids)
-    want = jax.grad(loss)(params, ids), jax.jvp(lambda p: loss(p, ids), (params,), (params,))
+    actual = spread(both, P())(params, ids)
+    expected = jax.grad(loss)(params, ids), jax.jvp(lambda p: loss(p, ids), (params,), (params,))
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
-    jax.tree.map(close, got, want)
+    jax.tree.map(close, actual, expected)
     for options in ({}, {"num_beams": 2}):
         write = lambda p, x: tj.generate(tj.bind(model, p), x, max_new_tokens=3, pad_token_id=0,
                                          eos_token_id=1, fixed_width=True, **options)
