@@ -42,10 +42,10 @@ class Life:
     reached: int
     """the last step that it logged"""
     left: int
-    """the newest complete step when it was gone"""
+    """the newest complete step after its end"""
     code: int
     seconds: float
-    """from what was done to it until it was gone"""
+    """from the signal to the end of the process"""
     output: str
 
     @property
@@ -174,7 +174,7 @@ def until_step(step: int, process: subprocess.Popen, run: Survival) -> None:
 
 
 def wait_for_end(process: subprocess.Popen, run: Survival) -> None:
-    """Nothing happens to it."""
+    """Waits for the end of the process."""
     process.wait(timeout=WAIT)
 
 
@@ -217,7 +217,7 @@ def kill_often(run: Survival, kills: int, until: int, seed: int = 0) -> None:
 
 
 def problems(run: Survival, whole: Survival) -> list[str]:
-    """What was promised and not kept."""
+    """The promises that were broken."""
     failures = [f"step {step} has other bits" for step in run.wrong]
     for number, life in enumerate(run.lives, 1):
         if life.began != life.newest:

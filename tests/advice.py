@@ -1,4 +1,4 @@
-"""Finds the advice in the package's sentences: calls, options and flags that one would type."""
+"""Finds the advice in the package's messages: calls, options and flags that one would type."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def text_of(node: ast.AST) -> str:
 
 
 def wrong(text: str) -> list[str]:
-    """What a sentence names that there is not: a public name, an option of a call, a flag."""
+    """Names in a message that do not exist: a public name, an option of a call, a flag."""
     if OTHER_PROGRAMS.search(text):
         return []
     unknown = [f"tj.{n}" for n in re.findall(r"\btj\.(\w+)", text) if not hasattr(tj, n)]

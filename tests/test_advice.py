@@ -1,4 +1,4 @@
-"""What an error says to do is done, and then it works; and no sentence names what there is not."""
+"""The advice of each error is followed and works; and no message names what does not exist."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ def advice_in(error, pattern):
 
 
 def typed(error, pattern, **names):
-    """The value of what an error says to type."""
+    """The value of the code that an error says to type."""
     return eval(advice_in(error, pattern), {**WORDS, **names})
 
 

@@ -1,4 +1,4 @@
-"""What is typed by mistake of models of several towers, or of images and audio."""
+"""Mistaken calls of models of several towers, or of images and audio."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The console script through a real command line, and its pieces through Python."""
+"""The command line in processes of its own, and its functions in this process."""
 
 import json
 import os
@@ -29,7 +29,7 @@ ENVIRONMENT = {
 
 
 def run(*arguments, status=0, text="", **environment) -> tuple[str, str]:
-    """What a command says on both streams, in a process of its own; its status is as expected."""
+    """stdout and stderr of a command in a process of its own; its exit status is checked."""
     command = [sys.executable, "-m", "transformers_jax", *map(str, arguments)]
     options = dict(text=True, capture_output=True, input=text, timeout=240)
     done = subprocess.run(command, env={**ENVIRONMENT, **environment}, **options)
@@ -39,7 +39,7 @@ def run(*arguments, status=0, text="", **environment) -> tuple[str, str]:
 
 @pytest.fixture
 def here(capsys, monkeypatch):
-    """The same in this process, where JAX is loaded already."""
+    """stdout of a command in this process, where JAX is loaded already."""
     monkeypatch.setattr(cli.models, "keep_compiled_programs", lambda: None)
 
     def call(*arguments) -> str:

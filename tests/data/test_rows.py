@@ -1,4 +1,4 @@
-"""Rows of texts: those that PyTorch's tokenizers make, and what goes wrong."""
+"""Encoded rows equal those of PyTorch's tokenizers, and errors."""
 
 import json
 import lzma

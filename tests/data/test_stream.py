@@ -1,4 +1,4 @@
-"""Batches are pure functions of a seed and a place; every piece has its turn, once a pass."""
+"""Batches are pure functions of a seed and a position; every piece comes once an epoch."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ WORDS = Vocabulary(
 
 
 def text(lengths=LENGTHS, first=10):
-    """Documents in which every id occurs once, so that it can be found again."""
+    """Documents in which every id occurs once, so that it can be located."""
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return Tokens(ids=np.arange(first, first + starts[-1]).astype(np.int32), starts=starts)
 

@@ -24,7 +24,7 @@ def blob(key):
 
 
 def write(name, folder):
-    """A directory of the made ones."""
+    """One of the stored directories."""
     folder.mkdir(exist_ok=True)
     for file, key in STORED["cases"][name]["files"].items():
         (folder / file).write_bytes(blob(key))
@@ -32,7 +32,7 @@ def write(name, folder):
 
 
 def rows(batch, key="input_ids"):
-    """Rows without what fills them."""
+    """Rows without padding."""
     return [
         row[mask.astype(bool)].tolist() for row, mask in zip(batch[key], batch["attention_mask"])
     ]

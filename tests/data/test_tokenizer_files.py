@@ -1,4 +1,4 @@
-"""Tokenizers in every form in which they are published, and files that are none."""
+"""Tokenizers in every published format, and files that are none."""
 
 import io
 import json

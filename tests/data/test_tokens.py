@@ -1,4 +1,4 @@
-"""Documents as ids: in memory, joined, cut, and in folders that are whole or refused."""
+"""Documents as ids: in memory, joined, split, and in folders that are complete or refused."""
 
 import itertools
 import json

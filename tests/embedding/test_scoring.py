@@ -1,4 +1,4 @@
-"""How probable a text is, by each kind of language model."""
+"""The log-probability of a text under each kind of language model."""
 
 import functools
 from pathlib import Path

@@ -177,7 +177,7 @@ def test_a_directory_comes_back_byte_for_byte(tmp_path):
 
 
 def older(folder):
-    """The directory as releases before 2.0 wrote it, with a tokenizer.json that fills its rows."""
+    """The directory as releases before 2.0 wrote it, with a tokenizer.json that pads its rows."""
     copied(folder)
     kinds = ("Transformer", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
     modules = [

@@ -1,4 +1,4 @@
-"""Sampling follows the distribution that the options leave, and nothing but the key."""
+"""Sampling follows the distribution after the options, and depends only on the key."""
 
 import jax
 import numpy as np

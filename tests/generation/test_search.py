@@ -1,4 +1,4 @@
-"""Greedy search: what a step may and may not depend on, and which calls share a program."""
+"""Greedy search: what a step may depend on, and which calls share a compiled program."""
 
 import functools
 
@@ -23,7 +23,7 @@ def language(seed=0, position_weight=0.0, **config):
 
 
 def greedy(table, prompt, count, eos=None):
-    """The same by hand: the likeliest token after the whole history, until the end token."""
+    """Greedy search by hand: the most probable token after the history, until the end token."""
     history = list(prompt)
     while len(history) < len(prompt) + count and eos not in history[len(prompt) :]:
         history.append(int(log_probabilities(table, history).argmax()))
@@ -87,7 +87,7 @@ def test_any_of_several_end_tokens_ends():
 
 
 def compiled(model, **options):
-    """`generate` of a model inside `jax.jit`, where values of arrays are not seen."""
+    """`generate` of a model inside `jax.jit`, where values of arrays are unknown."""
     return jax.jit(lambda **arrays: generate(model, fixed_width=True, **arrays, **options))
 
 

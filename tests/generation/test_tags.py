@@ -1,4 +1,4 @@
-"""Masks that compare tags generate: what a loop of whole forward passes would write."""
+"""Generation with masks over tags equals a loop of whole forward passes."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Packed rows and caches as nodes, the picture of a mask, and what a kernel knows of it."""
+"""Packed rows and caches as nodes, plots of a mask, and the kernel arguments it lowers to."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Directories of Flax's own weights: what comes out is what Flax's modules computed of them."""
+"""Directories of Flax weights give the outputs that Flax's modules computed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Tensors from files to parameters and back: the same numbers on any mesh, in little memory."""
+"""Tensors from files to parameters and back: equal on any mesh, in little memory."""
 
 import json
 
@@ -152,7 +152,7 @@ def test_a_parameter_without_a_row_is_not_dropped_in_silence(tmp_path):
 
 @pytest.fixture
 def run(on_eight_devices):
-    """run(program, *arguments): what it printed last, as JSON."""
+    """run(program, *arguments): the last line of its output, as JSON."""
     return lambda *arguments: json.loads(on_eight_devices(*arguments).stdout.splitlines()[-1])
 
 

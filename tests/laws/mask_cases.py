@@ -47,7 +47,7 @@ MOVING = ("q", "k", "v", "sinks", "score")
 
 @dataclass(frozen=True)
 class Case:
-    """A graph: a mask between T queries and S keys, and what is known of them."""
+    """A graph: a mask between T queries and S keys, and their tags."""
 
     name: str
     mask: Mask
@@ -102,7 +102,7 @@ BACKENDS = {
 
 
 def inputs(case: Case, width: int = U) -> dict[str, Any]:
-    """Queries, keys, values, the flow into the output, and the arrays of the graph."""
+    """Queries, keys, values, the cotangent of the output, and the arrays of the graph."""
     rng = np.random.default_rng(len(case.name))
     keys = T if case.self else S
     shapes = {"q": (B, T, H, K), "k": (B, keys, G, K), "v": (B, keys, G, width)}
@@ -179,7 +179,7 @@ def chosen(option: str | None, moving) -> dict:
 
 @functools.cache
 def program(case: Case, backend: str, option: str | None = None):
-    """(arrays) -> (output, gradients of all that moves), compiled once per graph and backend."""
+    """(arrays) -> (output, all gradients), compiled once per graph and backend."""
 
     def run(arrays):
         def attend(moving):
@@ -241,7 +241,7 @@ def _problem(difference: float) -> str:
 
 
 def judge_option(option: str, backend: str) -> str:
-    """The same, of an option of `attend`, on the packed decoder."""
+    """The verdict on an option of `attend`, on the packed decoder."""
     case, variant = NAMES["packed"], None if option == "grouped heads" else option
     arrays = inputs(case, 7 if option == "wide values" else U)
     tolerance = 3e-6
@@ -286,7 +286,7 @@ def changes_without_edges(case: Case, backend: str) -> list[tuple[str, str]]:
 
 
 def nonzero_without_edges(case: Case, backend: str) -> list[tuple[str, str]]:
-    """A query without edges receives exactly zero and sends exactly zero back."""
+    """A query without edges has an output and a gradient of exactly zero."""
     arrays = inputs(case)
     empty = ~allowed_edges(case, arrays).any(-1)
     out, grads = program(case, backend)(arrays)

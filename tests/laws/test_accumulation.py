@@ -54,7 +54,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(name):
 
 
 def refused(name, accumulate, inputs):
-    """What a step says of a batch, which is not computed."""
+    """The error of a step about a batch; nothing is computed."""
     model, optimizer = CASES[name].model, optax.sgd(0.1)
     state = jax.eval_shape(lambda key: tj.init_state(model, optimizer, key), jax.random.key(0))
     step = tj.make_step(model, CASES[name].objective, optimizer, accumulate=accumulate)

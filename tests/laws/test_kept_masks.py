@@ -1,4 +1,4 @@
-"""What is saved is what was trained: a directory keeps the masks of a model, layer by layer."""
+"""Saved directories hold the attention masks of a model, layer by layer."""
 
 import json
 import logging

@@ -37,7 +37,7 @@ RUNNING = ["tiled", "pallas", "xla"]
 
 @pytest.fixture(scope="session")
 def verdicts():
-    """What each backend does with each graph and each option; judged once."""
+    """The verdict on each backend for each graph and each option; computed once."""
     return {
         "graphs": {
             (c.name, name): functools.partial(_once, judge, c, name)

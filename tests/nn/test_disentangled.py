@@ -1,4 +1,4 @@
-"""Disentangled attention: the terms of the paper, whichever way they are computed."""
+"""Disentangled attention: the terms of the paper, in every way they are computed."""
 
 import jax
 import jax.numpy as jnp

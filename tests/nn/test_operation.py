@@ -1,4 +1,4 @@
-"""Operations: a new one is a record and a module; what a branch declares is used or refused."""
+"""Custom operations are a record and a module; settings of a branch are used or refused."""
 
 import collections
 import dataclasses
@@ -37,7 +37,7 @@ D, T = 12, 7
 
 @dataclass(frozen=True)
 class ScaleSpec(OpSpec):
-    """An operation that the package does not know: x times a vector."""
+    """A custom operation: x times a vector."""
 
     factor: float = 1.0
     collects = frozenset({"scaled"})
@@ -89,7 +89,7 @@ def test_a_stack_runs_a_custom_operation(layers, remat):
 
 
 def test_two_branches_of_one_name_are_refused():
-    """The second would have taken the parameters of the first."""
+    """Otherwise the second would use the parameters of the first."""
     twice = (Branch("ffn", FeedForwardSpec(16)), Branch("ffn", FeedForwardSpec(16)))
     with pytest.raises(ValueError, match="two branches of a block are called 'ffn'"):
         stack_of(twice)

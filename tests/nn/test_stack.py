@@ -1,4 +1,4 @@
-"""Stacks: which layers share an array, and that it changes nothing how they are stored."""
+"""Stacks: which layers share an array, and that storage changes no result."""
 
 import itertools
 
@@ -188,7 +188,7 @@ def test_summaries_are_keys_of_their_own():
     "layout", [Blocks(4, 8), GlobalTokens(), SummaryBlocks(4)], ids=lambda layout: str(layout)
 )
 def test_a_layout_declares_the_tags_that_it_writes(layout):
-    """What it does not declare, `generate` would ask the caller for."""
+    """`generate` would require an undeclared tag from the caller."""
     nodes = sequence(12, valid=np.ones((1, 12), bool))
     assert set(layout(nodes).tags) - set(nodes.tags) == layout.tags
     ours = {c for c in Layout.__subclasses__() if c.__module__.startswith("transformers_jax.")}

@@ -109,7 +109,7 @@ def restore(record, example, original):
 
 
 def segments(example):
-    """A and B of [CLS] A [SEP] B [SEP], with hidden words restored."""
+    """A and B of [CLS] A [SEP] B [SEP], with masked tokens restored."""
     whole = _with_labels(example)
     middle, last = np.flatnonzero(whole == WORDS.special["sep"])
     assert last == len(whole) - 1
@@ -152,7 +152,7 @@ def _in_order(ids):
 
 
 def assert_infilled(record, source, original):
-    """What is seen is the text, its sentences in some order, with masks where some is missing."""
+    """The unmasked tokens are the text with its sentences in some order and masks for the rest."""
     position_of = {int(i): p for p, i in enumerate(original.ids)}
     positions = [position_of[int(i)] for i in source if i != WORDS.special["mask"]]
     sentence = np.searchsorted(original.breaks, positions, side="right")

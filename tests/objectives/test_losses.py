@@ -1,4 +1,4 @@
-"""Losses by hand, over micro-batches, and over a vocabulary that is never made whole."""
+"""Losses against hand-written ones, over micro-batches, and over a chunked vocabulary."""
 
 import functools
 
@@ -40,7 +40,7 @@ OPTIONS = [
 
 
 def by_hand(words, labels, smoothing=0.0, z=0.0, vocab=V):
-    """The textbook, in float64."""
+    """The textbook loss, in float64."""
     x, table, bias = (np.asarray(a, np.float64) for a in (words.features, words.table, words.bias))
     logits = x @ table.T + bias
     if words.softcap:
@@ -216,7 +216,7 @@ def test_pretraining_is_the_sum_of_two_means(bert):
 
 @pytest.mark.parametrize("family", ["bert", "albert"])
 def test_pairs_of_sentences_have_one_label_per_row(bert, family):
-    """Whatever the shape: refused in the words of the head, eager, traced and by a step."""
+    """Any shape is refused with the error of the head, eager, traced and by a step."""
     model, loss_function = bert("pretraining"), objective("pretraining")
     if family == "albert":
         sizes = dict(vocab_size=37, embedding_size=8, hidden_size=16, num_hidden_layers=1)

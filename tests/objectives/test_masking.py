@@ -1,4 +1,4 @@
-"""Hidden words in place: rates, what they become, words and spans."""
+"""Masked language modelling: rates, replacements, whole words and spans."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Objectives over sentences: pairs of segments, and gaps that say most of the rest."""
+"""Objectives over sentences: pairs of segments, and gap sentences."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Hidden spans: T5's arithmetic, UL2's mixture, BART's infilling, and what they are drawn from."""
+"""Span corruption: T5's arithmetic, UL2's mixture, BART's infilling, and their distributions."""
 
 from collections import Counter
 from itertools import combinations
@@ -172,7 +172,7 @@ def _unmasked_ids(record, n, seed):
 
 
 def test_infilling_draws_poisson_lengths_with_spans_of_none():
-    """Spans per hidden token are about 1 / lambda, and one in e ** 3 hides nothing."""
+    """Spans per masked token are about 1 / lambda, and one in e ** 3 masks nothing."""
     spans = nothing = total = 0
     for seed in range(300):
         source = make(Denoising(permute=False), piece(200), seed).tokens["input_ids"][1:-1]

@@ -1,4 +1,4 @@
-"""The list of runs: right for good folders, calm about others."""
+"""The list of runs: correct for good folders, without errors for others."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from transformers_jax.training.folder import RunFolder
 
 @pytest.fixture
 def folders(tmp_path):
-    """Good runs, a sweep, and what else may lie about."""
+    """Good runs, a sweep, and other files."""
     root = tmp_path / "runs"
     make_run(root / "good", level=1.0)
     make_run(root / "stopped", done=30, state="stopped")

@@ -1,4 +1,4 @@
-"""Sweeps: with runs that only pretend, and once with real ones."""
+"""Sweeps: with a fake training program, and once with the real one."""
 
 import json
 import os
@@ -42,7 +42,7 @@ write("finished", steps)
 
 @pytest.fixture
 def fake_pretrain(tmp_path, monkeypatch):
-    """A program that takes the place of pretrain; seed 13 fails, seed 77 waits to be stopped."""
+    """A program in place of pretrain; seed 13 fails, seed 77 waits to be stopped."""
     program = tmp_path / "pretend.py"
     program.write_text(FAKE_PRETRAIN)
     monkeypatch.setattr(sweep, "PROGRAM", (sys.executable, str(program)))

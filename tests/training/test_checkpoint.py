@@ -1,4 +1,4 @@
-"""What was saved is what is restored, or it is refused; a damaged step costs only itself."""
+"""Checkpoints are restored as saved or refused; a damaged step falls back to the one before."""
 
 import dataclasses
 import errno
@@ -172,7 +172,7 @@ def test_a_transient_disk_error_is_retried_three_times(tmp_path, monkeypatch):
 
 
 def poll(checkpoints):
-    """As the loop does, for a second at most."""
+    """Polls as the training loop does, for a second at most."""
     for _ in range(100):
         checkpoints.check()
         time.sleep(0.01)

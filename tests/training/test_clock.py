@@ -1,4 +1,4 @@
-"""Where the time went, and what run.json says."""
+"""The breakdown of wall time, and the contents of run.json."""
 
 import json
 import subprocess

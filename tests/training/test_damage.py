@@ -27,7 +27,7 @@ def files(folder):
 
 @pytest.fixture
 def two(tmp_path):
-    """Steps 4 and 6, and a function that puts step 6 back as it was."""
+    """Steps 4 and 6, and a function that restores step 6."""
     folder = tmp_path / "c"
     checkpoints = Checkpoints(folder)
     for step in (4, 6):

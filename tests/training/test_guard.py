@@ -165,7 +165,7 @@ def test_what_has_one_row_for_all_is_in_every_micro_batch(model):
 
 @pytest.mark.parametrize("accumulate", [2, 4])
 def test_what_a_micro_batch_is_to_share_with_all_has_no_rows(accumulate):
-    """In a batch for a function of one's own, too, whose arrays have no other meaning."""
+    """In a batch for a custom function, too, whose arrays have no other meaning."""
     line = lambda params, x: params["slope"] * x
 
     def scaled(model, batch, key):

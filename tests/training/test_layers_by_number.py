@@ -1,4 +1,4 @@
-"""Layers have numbers: a stacked model is frozen, slowed and decayed as a list of layers is."""
+"""Layers by number: freezing, learning rates and decay of stacked layers are those of a list."""
 
 import dataclasses
 import re

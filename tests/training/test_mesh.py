@@ -1,4 +1,4 @@
-"""Eight devices compute what one computes, and hold an eighth of what they share."""
+"""Eight devices compute what one computes; sharded arrays take an eighth on each."""
 
 import json
 

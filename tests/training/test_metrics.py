@@ -1,4 +1,4 @@
-"""Figures, the console, and where figures are kept."""
+"""Metrics, console output, and trackers."""
 
 import io
 import json
@@ -121,7 +121,7 @@ def test_lines_after_the_checkpoint_are_dropped_and_counted(tmp_path):
 
 
 class Fake(types.ModuleType):
-    """A module that remembers how it was called, in the shape of wandb and of trackio."""
+    """A module that records its calls, with the interface of wandb and of trackio."""
 
     def __init__(self):
         super().__init__("fake")
@@ -208,7 +208,7 @@ def test_a_tracker_that_fails_is_dropped_and_training_continues(method, tmp_path
 
 
 def test_metrics_jsonl_is_not_dropped(tmp_path, monkeypatch):
-    """The control: what resuming is made from may stop a run."""
+    """The control: metrics.jsonl is needed to resume, so its errors end a run."""
     tracker = make_trackers([], tmp_path, 0, 1)
     tracker.jsonl._stream.close()
     with pytest.raises(ValueError, match="closed"):

@@ -1,4 +1,4 @@
-"""Which parameters decay, how fast one learns when, and that each layer is trained by itself."""
+"""Optimizers: weight decay, schedules, and updates of stacked layers one by one."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Several documents in a row compute what they compute apart: loss and gradient."""
+"""Packed documents have the loss and the gradient of separate ones."""
 
 import jax
 import numpy as np

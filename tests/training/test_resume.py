@@ -38,7 +38,7 @@ def _key(state):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """Two sources of which one is read through several times; everything that draws is on."""
+    """Two sources, one of them read for several epochs; everything random is on."""
     folder = tmp_path_factory.mktemp("resume")
     for name, count in (("long", 300), ("short", 12)):
         texts = [f"{name} {n}: " + "the words of a document. " * (1 + n % 4) for n in range(count)]
@@ -91,7 +91,7 @@ def test_every_checkpoint_leads_to_the_same_bits(config, whole, tmp_path):
 
 
 def test_an_incomplete_checkpoint_changes_the_losses(config, whole, tmp_path):
-    """The control: the same, but for the place in the data."""
+    """The control: a checkpoint without the position in the data."""
     out = tmp_path / "elsewhere"
     shutil.copytree(config.out, out)
     for later in (9, 12, 14):

@@ -1,4 +1,4 @@
-"""One step: what it computes, what it leaves unchanged, and what it does with bad numbers."""
+"""One training step: what it computes, what it leaves unchanged, and nonfinite numbers."""
 
 import jax
 import jax.numpy as jnp

@@ -14,7 +14,7 @@ from transformers_jax.training.stop import Stop
 
 
 def until(claim, seconds=5.0):
-    """Whether it becomes true in time."""
+    """Whether the condition becomes true within the time limit."""
     end = time.monotonic() + seconds
     while not claim() and time.monotonic() < end:
         time.sleep(0.005)

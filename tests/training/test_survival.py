@@ -1,4 +1,4 @@
-"""Real processes: killed, stopped, without a disk; and not one bit is different."""
+"""Real processes, killed, stopped or on a full disk, continue with equal bits."""
 
 import signal
 
@@ -24,7 +24,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(root):
-    """A run that nothing happens to."""
+    """An uninterrupted run."""
     text = write_text(root / "text.txt")
     run = Survival(root / "whole", text, STEPS, EVERY, root / "cache")
     life = run.live("not interrupted", wait_for_end)
@@ -34,7 +34,7 @@ def whole(root):
 
 @pytest.fixture(scope="module")
 def run(whole, root):
-    """A run that everything happens to, one thing after another."""
+    """A run that is killed, stopped and runs out of disk, one after another."""
     survival = Survival(root / "run", whole.text, STEPS, EVERY, whole.cache, whole.losses())
     kill_often(survival, KILLS, until=34)
     survival.live("full disk", wait_for_end, limit_kilobytes=100)

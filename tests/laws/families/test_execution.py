@@ -11,7 +11,7 @@ CLOSE = dict(rtol=1e-5, atol=1e-6)
 
 
 def run_otherwise(model, **execution):
-    """The same parameters, run in another way."""
+    """The same parameters with other execution settings."""
     _, params = tj.functional(model)
     return tj.bind(model.abstract(**execution), params)
 

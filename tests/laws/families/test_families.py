@@ -1,4 +1,4 @@
-"""Every family of the zoo stands in the lists of the laws, or is the kin of one that does."""
+"""Every family is in the lists of the laws, or is built like one that is."""
 
 from tests.laws.families import test_graphs, test_modalities, test_packing
 from tests.laws.families.conftest import CONFIGS, HEADS, KIN, OTHERS
@@ -6,7 +6,7 @@ from transformers_jax.models import FAMILIES, config_class
 
 
 def listed(names):
-    """The families that these names stand for."""
+    """The families that these names refer to."""
     known = {config().model_type for name, config in CONFIGS.items() if name in names}
     return known | {family for family, other in KIN.items() if other in names}
 

@@ -1,4 +1,4 @@
-"""What is out of range is NaN in a compiled program, in every family: never a neighbour's numbers.
+"""Indices out of range give NaN in a compiled program, in every family, never another row's values.
 
 JAX counts a negative index from the end, clamps one that is too large, and moves a slice back to
 where it fits. Concrete inputs are refused by a check; these laws are of what is traced.

@@ -1,4 +1,4 @@
-"""Two documents in one row are as the two apart: outputs, loss and gradients, in every family."""
+"""A packed row equals its separate documents: outputs, loss and gradients, in every family."""
 
 import itertools
 
@@ -34,7 +34,7 @@ def documents(lengths, seed):
 
 
 def tags(lengths, pad):
-    """What a packed row carries: -1 and position 0 in its padding."""
+    """The tags of a packed row: document -1 and position 0 in its padding."""
     document = np.repeat([*range(len(lengths)), -1], [*lengths, pad])[None]
     position = np.concatenate([*(np.arange(n) for n in lengths), np.zeros(pad, int)])[None]
     return {"document": document.astype(np.int32), "position": position.astype(np.int32)}
@@ -45,7 +45,7 @@ def row(parts, pad, fill):
 
 
 def packed_and_apart(model, pad=2, lengths=(SOURCE, TARGET)):
-    """Inputs of the packed row, of each document, and where the answers of each stand."""
+    """Inputs of the packed row, of each document, and the slice of each document's outputs."""
     two, (source, target) = model.is_encoder_decoder, lengths
     sources, targets = documents(source, 1), documents(target if two else source, 2)
     targets = [np.where(np.arange(part.shape[1]) == 1, -100, part) for part in targets]

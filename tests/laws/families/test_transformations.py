@@ -1,4 +1,4 @@
-"""A model is a function like any other, under whatever a caller's own code sets or does."""
+"""Models work under JAX transformations and under settings of the caller's code."""
 
 import jax
 import jax.numpy as jnp
