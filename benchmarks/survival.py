@@ -224,7 +224,7 @@ def problems(run: Survival, whole: Survival) -> list[str]:
             failures.append(
                 f"life {number} continued from {life.began}, complete was {life.newest}"
             )
-        # what is in writing when it dies is not complete: the interval, and the one in flight
+        # at most the interval, and the checkpoint that was being written
         if life.how == "SIGKILL" and life.replayed > 2 * run.every:
             failures.append(f"life {number} has lost {life.replayed} steps")
         if life.how in ("SIGTERM", "SIGINT") and life.replayed:

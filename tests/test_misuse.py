@@ -218,7 +218,7 @@ def test_a_batch_is_checked_without_a_call_as_far_as_values_are_known(model):
     with pytest.raises(TypeError, match="no argument 'label'"):
         model.check_batch({"input_ids": ROW, "label": ROW})
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), far)
-    model.check_batch(shapes)  # what cannot be read is not waited for
+    model.check_batch(shapes)  # arrays without values are not waited for
 
 
 # ---------------------------------------------------------------- training

@@ -180,7 +180,7 @@ def test_a_model_is_trained_on_a_mesh_with_other_names(on_eight_devices):
             again = losses(theirs)
         np.testing.assert_allclose(ours[0], again[0], rtol=1e-6)
         print(ours[1], again[1])
-        with jax.set_mesh(theirs):  # no rules: what lies where is the caller's
+        with jax.set_mesh(theirs):  # no rules: placement is up to the caller
             x = jax.device_put(np.ones((4, 8), "f"), jax.NamedSharding(theirs, jax.P("dp", "mp")))
             print(jax.jit(lambda x: constrain(x * 2, "batch embed"))(x).sharding.spec)
     """

@@ -163,7 +163,7 @@ def test_sampling_repeats_with_its_seed(here):
     assert once == again != other
 
 
-def test_the_folder_of_a_run_stands_for_the_model_in_it(with_tokenizer, tmp_path, here):
+def test_the_folder_of_a_run_is_read_as_its_model(with_tokenizer, tmp_path, here):
     (tmp_path / "metrics.jsonl").touch()
     (tmp_path / "config.json").write_text('{"steps": 3, "model": {"model_type": "gpt2"}}')
     with pytest.raises(ValueError, match="has not ended; continue it with"):

@@ -207,7 +207,7 @@ def test_an_objective_with_one_label_per_row_cannot_be_packed():
 
 
 @pytest.mark.parametrize("rows", KINDS)
-def test_evaluation_reads_all_of_the_text_in_order_and_always_alike(rows):
+def test_evaluation_reads_all_of_the_text_in_a_fixed_order(rows):
     data = Data(rows="stream" if rows == "crops" else rows, length=16, batch=4, window=5)
     part_of = lambda: Part(text(), data, CausalLM(), WORDS, 0, shuffle=False)
     batches, again = evaluation_batches(part_of(), "it"), evaluation_batches(part_of(), "it")

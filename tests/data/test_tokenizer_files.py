@@ -95,7 +95,7 @@ def test_what_t5_puts_around_a_text_and_behind_its_pieces(pieces, tmp_path):
         t5 = load_tokenizer(tmp_path)
         assert t5.vocabulary().sentinels == tuple(theirs.vocab_size() + n for n in (2, 1, 0))
         assert t5.batch(["The reader"])["input_ids"].tolist() == [[*bare, theirs.eos_id()]]
-    config.write_text('{"add_bos_token": true}')  # no class: the model as it lies
+    config.write_text('{"add_bos_token": true}')  # no class: the model as stored
     assert load_tokenizer(tmp_path).batch(["The reader"])["input_ids"].tolist() == [
         [theirs.bos_id(), *bare]
     ]

@@ -116,7 +116,7 @@ def test_tokens_that_those_before_them_attend_to_are_not_scored():
     scored = np.array([[0, 0, 0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1, 1]])
     np.testing.assert_array_equal(np.asarray(scores.token_log_probs) != 0, scored > 0)
     np.testing.assert_array_equal(scores["count"], scored.sum(1))
-    # what is scored depends on no token from its place on
+    # a score depends on no token from its position on
     clean = np.asarray(scores.token_log_probs)
     for position in (3, 5, 7):
         other = ids.copy()

@@ -51,7 +51,7 @@ def hub(tmp_path_factory):
     return folder
 
 
-def test_the_released_head_of_masked_words_is_read(hub):
+def test_the_released_masked_lm_head_is_read(hub):
     released = tj.from_pretrained(hub, head="masked_lm", legacy=False, return_report=True)
     assert not released.initialised
     assert "mask_predictions.dense.weight" in released.report.left_out
@@ -97,7 +97,7 @@ def test_invalid_switches_are_refused_by_name(changes, complaint):
         tj.DebertaV2Config.from_dict(changes)
 
 
-def test_narrow_embeddings_are_refused_only_where_they_score_words():
+def test_narrow_embeddings_are_refused_only_with_a_masked_lm_head():
     config = tj.DebertaV2Config(legacy=False, embedding_size=8)
     with pytest.raises(ValueError, match=r"embedding_size \(8\) must be hidden_size \(1536\)"):
         config.head("masked_lm")

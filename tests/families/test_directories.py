@@ -279,7 +279,7 @@ def test_a_hub_id_without_safetensors_says_what_is_downloaded(tmp_path):
     assert "hub id" not in str(error.value)  # the control: a directory of one's own
 
 
-def test_byt5_is_t5_with_words_of_bytes_and_an_output_of_its_own(tmp_path):
+def test_byt5_is_t5_over_bytes_with_an_untied_output(tmp_path):
     """google/byt5-small's config.json, at another size, and its untied output."""
     from safetensors.numpy import load_file, save_file
 

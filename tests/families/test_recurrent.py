@@ -193,7 +193,7 @@ def test_wrong_settings_are_refused_with_the_known_ones():
         tj.from_config(RecurrentConfig(**SIZES), mask={"encoder": tj.CAUSAL}, key=jax.random.key(0))
 
 
-def test_own_stands_for_all_of_the_source_in_its_mask_too():
+def test_own_means_the_whole_source_in_its_mask_too():
     sizes = dict(vocab_size=23, embedding_size=6, hidden_size=8)
     build = lambda mask: tj.from_config(
         tj.RecurrentConfig(**sizes), key=jax.random.key(0), mask=mask

@@ -49,7 +49,7 @@ def stored(folder, words, **config):
         ({DECODER: 3, "lm_head.weight": 4}, (3, 3, 4)),
     ],
 )
-def test_each_side_reads_its_own_words_where_they_are_stored(words, reads, tmp_path):
+def test_each_side_reads_its_own_embeddings_where_they_are_stored(words, reads, tmp_path):
     stored(tmp_path, words)
     model = tj.from_pretrained(tmp_path, head="seq2seq_lm")
     assert tables_of(model, tmp_path) == reads
@@ -121,7 +121,7 @@ def test_untied_switch_keeps_all_four_tables():
     assert config.to_dict()["tie_word_embeddings"] is False
 
 
-def test_experts_stand_in_every_nth_layer():
+def test_every_nth_layer_has_experts():
     config = config_class({"model_type": "switch_transformers"})
 
     def kinds(**changes):

@@ -41,7 +41,7 @@ def test_greedy_search_takes_the_most_probable_token():
 def test_a_row_of_a_ragged_batch_is_generated_as_by_itself(position_weight):
     _, model = language(1, position_weight)
     prompts = [[1, 4, 6, 2, 5], [2], [5, 1, 6]]
-    ids = np.full((3, 5), 6)  # what stands under the padding does not matter
+    ids = np.full((3, 5), 6)  # ids under the padding do not matter
     mask = np.zeros((3, 5), int)
     for row, prompt in enumerate(prompts):
         ids[row, 5 - len(prompt) :], mask[row, 5 - len(prompt) :] = prompt, 1
@@ -125,11 +125,11 @@ def test_a_prompt_is_continued_as_without_padding_wherever_its_padding_is(kind, 
     single = write(input_ids=np.array([prompt, [6, 1, 2]]))[0, 3:]
     texts = []
     for mask in SIDES.values():
-        ids = np.full(5, 5)  # what stands under the padding does not matter
+        ids = np.full(5, 5)  # ids under the padding do not matter
         ids[np.array(mask) > 0] = prompt
         both = {"input_ids": np.array([ids, whole]), "attention_mask": np.array([mask, [1] * 5])}
         texts.append(write(**both))
-        assert texts[-1][0, 2:5].tolist() == prompt  # text stands before what follows it
+        assert texts[-1][0, 2:5].tolist() == prompt  # text comes before its continuation
         assert texts[-1][1, :5].tolist() == whole
         assert texts[-1][0, 5:].tolist() == single.tolist()
     assert all(np.array_equal(text[1], texts[0][1]) for text in texts)

@@ -9,7 +9,7 @@ from transformers_jax.graph import given
 WINDOW = CAUSAL & Near(left=2)
 
 
-def test_own_is_replaced_wherever_it_stands():
+def test_own_is_replaced_everywhere_in_a_mask():
     assert given(None, WINDOW) == WINDOW
     assert given(OWN & Same("document"), WINDOW) == WINDOW & Same("document")
     assert given(~OWN | Where("prefix"), ~WINDOW) == WINDOW | Where("prefix")

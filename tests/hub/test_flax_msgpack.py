@@ -44,7 +44,7 @@ def test_a_directory_of_flax_is_the_model_that_flax_computed(name):
     for key, values in expected.items():
         valid = np.ones(values.shape[:2], bool)
         if "decoder_input_ids" not in inputs and values.shape[:2] == inputs["input_ids"].shape:
-            valid = inputs["attention_mask"].astype(bool)  # what stands in padding means nothing
+            valid = inputs["attention_mask"].astype(bool)  # values in padding do not matter
         ours = np.asarray(outputs[key])[valid]
         np.testing.assert_allclose(ours, values[valid], atol=2e-5, rtol=2e-5, err_msg=key)
 

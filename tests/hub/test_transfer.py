@@ -253,5 +253,5 @@ def test_loading_needs_less_than_one_tensor_on_top_of_the_parameters(run, device
     save({"embed": Entry.of(embed), "head": Entry.of(embed)} | layers, tmp_path)
     extra, loaded = run(MEMORY, tmp_path, devices, block)
     assert loaded == 192
-    # The control takes tensors whole, and must be seen to.
+    # The control reads whole tensors, and must exceed the limit.
     assert (extra < 1.3 * 64) == (block == transfer.BLOCK), extra

@@ -51,7 +51,7 @@ class Case:
 
     name: str
     mask: Mask
-    of: str  # what it is used for, for the docs
+    of: str  # its use, for the docs
     self: bool = True  # queries are keys
     valid: str | None = None  # which keys are valid: "ragged", or "dead" (a whole row is not)
     tags: tuple[str, ...] = field(default=())

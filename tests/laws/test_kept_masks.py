@@ -170,7 +170,7 @@ def test_layers_with_masks_of_their_own_compute_what_layers_of_two_models_do(tmp
     again = tj.from_pretrained(tmp_path)
     np.testing.assert_array_equal(logits(again, tags=TAGS), logits(mixed, tags=TAGS))
     loaded = tj.from_pretrained(tmp_path, mask=[b, OWN])
-    assert loaded.stack.masks("self") == [b]  # layer 1 keeps what the directory says of it
+    assert loaded.stack.masks("self") == [b]  # layer 1 keeps the mask of the directory
 
 
 def _nodes(tags):

@@ -180,7 +180,7 @@ def test_a_single_query_equals_its_row_of_the_matrix(case):
             arrays["q"][:, t : t + 1], arrays["k"], arrays["v"], edge_row, scale=0.4, size=(1, 16)
         )
         np.testing.assert_allclose(row[:, 0], whole[:, t], atol=2e-6)
-        if case == "window" and t == 28:  # the control: the row of another place
+        if case == "window" and t == 28:  # the control: the row of another position
             other = connect(edges.mask, edges.q[t - 9 : t - 8], edges.k)
             row = reference.attend(
                 arrays["q"][:, t : t + 1], arrays["k"], arrays["v"], other, scale=0.4

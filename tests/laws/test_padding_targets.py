@@ -9,9 +9,9 @@ from tests.laws.objective_cases import CASES, WORDS, padded, row
 from transformers_jax.objectives import means
 
 ROW, WIDTH = 5, 9
-# The softmax of an answer's place goes over all places of the row, padding included, as in PyTorch.
+# The softmax of an answer's position is over the whole row, padding included, as in PyTorch.
 RIGHT = [name for name in CASES if name != "supervised-question_answering"]
-# Of the others the first token stands for the row, or it has two sides.
+# In the others the first token is pooled, or the model has two sides.
 ONE_SIDED = ("text", "causal_lm", "masked_lm", "token_classification", "replaced_token", "pairs")
 LEFT = [name for name in RIGHT if CASES[name].rows in ONE_SIDED]
 
@@ -47,7 +47,7 @@ def test_padding_on_the_left_changes_no_loss():
         batch = padded(rows, WIDTH, "left")
         if CASES[name].rows == "pairs":
             batch = {part: with_places(inputs) for part, inputs in batch.items()}
-        elif name != "causal_lm":  # which finds the places itself, as `score` does
+        elif name != "causal_lm":  # which computes the positions itself, as `score` does
             batch = with_places(batch)
         assert loss(name, padded(rows, ROW)) == pytest.approx(loss(name, batch), rel=2e-6), name
 
@@ -81,7 +81,7 @@ def test_labels_set_the_targets_except_after_padding():
     assert count({**batch, "labels": np.full_like(labels, 1)}) == ROW  # padding predicts nothing
     left = padded([one], WIDTH, "left")
     real_labels = np.where(left["attention_mask"] > 0, left["input_ids"], -100)
-    assert count({**left, "labels": real_labels}) == ROW - 1  # none stands before the first
+    assert count({**left, "labels": real_labels}) == ROW - 1  # the first token has no label
 
 
 def test_pairs_of_tokens_are_cut_on_both_sides():

@@ -55,7 +55,7 @@ def test_a_rule_is_used_in_both_directions_under_every_transformation():
     np.testing.assert_allclose(linear(t), 2 * x * t, rtol=1e-6)
     scanned = lambda f: lambda x: jax.lax.scan(lambda c, y: (c + f(y), f(c)), x, x[:, None])[1]
     compare(scanned(jax.checkpoint(f)), scanned(plain), x, t)
-    with pytest.raises(AssertionError):  # the control: a wrong tangent is seen
+    with pytest.raises(AssertionError):  # the control: a wrong tangent is detected
         compare(square(3), plain, x, t)
 
 

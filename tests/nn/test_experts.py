@@ -133,12 +133,12 @@ def test_first_choices_are_served_before_second_ones():
 def test_permuted_tokens_give_permuted_outputs():
     x, order = draw(B, T, D), np.random.default_rng(1).permutation(T)
     for experts, agrees in ((SPEC, True), (VARIANTS["Switch"], False)):  # where there is no room,
-        run = compiled(experts)  # places count: the control
+        run = compiled(experts)  # the control: positions matter
         error = jnp.abs(run(x[:, order]).x - run(x).x[:, order]).max()
         assert (error < 1e-5) == agrees
 
 
-def test_every_row_stands_in_a_block_of_its_group():
+def test_every_row_is_in_a_block_of_its_group():
     group = jnp.array([2, 0, 2, 7, 2, -1, 0, 2, 2, 2, 2, 2, 2, 2])
     slot, row, owner = arrange(group, 4)
     size = row.shape[0] // owner.shape[0]

@@ -46,7 +46,7 @@ def test_a_repeating_pattern_is_detected():
     assert segments("AAAA") == "Ax4"
     assert segments("ABABAB") == "ABx3"
     assert segments("AABAAB") == "AABx2"
-    assert segments("ABABA") == "ABx2 Ax1"  # the remainder stands at the end
+    assert segments("ABABA") == "ABx2 Ax1"  # the remainder comes last
     assert segments("CBBABBABBA") == "Cx1 BBAx3"
     assert segments("ABCDEF") == "ABCDEFx1"
     assert segments("AAABBB") == "Ax3 Bx3"

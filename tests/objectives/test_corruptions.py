@@ -177,7 +177,7 @@ def test_every_piece_that_fits_the_room_fits_the_row_and_no_longer_one_does(reco
     assert max(a for a, _ in lengths) <= width
     assert max(b for _, b in lengths) <= target
     if isinstance(record, Denoising) and length > 13:
-        return  # one mask for each of a dozen hidden tokens: too rare to wait for
+        return  # one mask for each of a dozen masked tokens: too rare to wait for
     more = (
         widths(make(record, original, seed))[0]
         for seed in range(3000)

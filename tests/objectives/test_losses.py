@@ -194,7 +194,7 @@ def masked(rows=4):
     return {"input_ids": IDS[:rows], "labels": targets}
 
 
-def test_masked_words_are_the_loss_of_the_head(bert):
+def test_the_masked_lm_loss_is_that_of_the_head(bert):
     model, batch = bert("masked_lm"), masked()
     loss, metrics = objective("masked_lm")(model, batch, None)
     np.testing.assert_allclose(loss, model(**batch).loss, rtol=1e-5)

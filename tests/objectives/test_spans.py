@@ -129,7 +129,7 @@ def test_too_few_sentinels_are_one_clear_error():
         make(SpanCorruption(), piece(120), words=words)
 
 
-def test_modes_are_mixed_by_weight_and_stand_in_front():
+def test_modes_are_mixed_by_weight_and_prefixed():
     original = piece(40)
     modes = {i: mode for mode, i in WORDS.modes.items()}
     counts = Counter(modes[make(UL2(), original, s).tokens["input_ids"][0]] for s in range(1400))
@@ -178,7 +178,7 @@ def test_infilling_draws_poisson_lengths_with_spans_of_none():
         source = make(Denoising(permute=False), piece(200), seed).tokens["input_ids"][1:-1]
         spans += np.sum(source == MASK)
         total += 60
-        # Between neighbours of the text a mask hides nothing.
+        # A mask between neighbours of the text replaces no token.
         place_of = {int(i): p for p, i in enumerate(piece(200).ids)}
         for a, mask, b in zip(source, source[1:], source[2:]):
             if mask == MASK and a != MASK and b != MASK:

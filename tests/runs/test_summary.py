@@ -27,7 +27,7 @@ def folders(tmp_path):
     return root
 
 
-def test_runs_are_found_wherever_they_are(folders):
+def test_runs_are_found_in_nested_folders(folders):
     names = [path.relative_to(folders).as_posix() for path in find_runs([folders])]
     assert names == ["broken", "good", "notes", "stopped", "sweep/peak=1", "sweep/peak=2"]
     assert find_runs([folders / "good", folders / "good"]) == [folders / "good"]

@@ -56,7 +56,7 @@ def order(out):
 FEW = ["--steps=3"]
 
 
-def test_a_sweep_is_resumed_and_finished_runs_are_not_made_again(fake_pretrain, tmp_path, capsys):
+def test_a_sweep_is_resumed_without_repeating_finished_runs(fake_pretrain, tmp_path, capsys):
     out = tmp_path / "sweep"
     grid = {"seed": ["1", "13", "2"]}
     assert run_sweep(CONFIG, FEW, grid, str(out), 1) == 1
@@ -82,7 +82,7 @@ def test_several_at_a_time_have_logs(fake_pretrain, tmp_path, capsys):
     assert (out / "seed=13,data.batch=8.log").read_text() == "error: unlucky\n"
 
 
-def test_a_signal_is_passed_on_and_the_same_command_goes_on(tmp_path, fake_pretrain):
+def test_a_signal_is_forwarded_and_the_same_command_resumes(tmp_path, fake_pretrain):
     out = tmp_path / "sweep"
     call = (
         "import sys; from transformers_jax.runs import sweep; "

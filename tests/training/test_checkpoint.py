@@ -108,7 +108,7 @@ def test_without_best_only_the_newest_steps_remain_and_never_fewer_than_two(tmp_
     assert checkpoints.steps() == [2, 3]
 
 
-# ---------------------------------------------------------------- what is not saved
+# ---------------------------------------------------------------- refused saves
 
 
 def test_a_state_that_is_not_finite_is_never_saved(tmp_path):

@@ -216,7 +216,7 @@ def test_every_mesh_restores_what_every_mesh_saved_bit_by_bit(on_eight_devices, 
     assert done.stdout.split() == ["equal", "{'ok'}"]
 
 
-def test_the_command_prints_a_verdict_on_every_leaf_and_its_status_says_it(saved, capsys):
+def test_the_command_prints_a_verdict_on_every_leaf_and_sets_its_status(saved, capsys):
     run = saved.parent
     saved.rename(run / "checkpoints")
     assert cli.run(["check-checkpoint", str(run)]) == 0

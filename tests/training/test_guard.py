@@ -136,7 +136,7 @@ def test_a_batch_is_checked_before_it_is_sent_to_the_devices(model):
             one_step(model, optax.sgd(0.1), wrong, loss_function)
     with pytest.raises(ValueError, match=r"input_ids\[1, 4\] is 37, outside the vocabulary"):
         one_step(model, optax.sgd(0.1), {"input_ids": labels})
-    # what is on a device is not read: such a label is no number, and the step says so
+    # arrays on a device are not read: such a label gives NaN, which the step reports
     on_device = jax.tree.map(jnp.asarray, wrong)
     before, after, metrics = one_step(model, optax.sgd(0.1), on_device, on_nonfinite="skip")
     assert unchanged(before, after)

@@ -60,7 +60,7 @@ def test_unknown_metrics_are_shown_too():
     assert not {"step", "loss hex"} & set(shown)
 
 
-def test_losses_of_several_sets_stand_together():
+def test_losses_of_several_sets_are_adjacent():
     labels = [label for label, _ in figures(line(1, **{"eval_loss/b": 1.0, "eval_loss": 2.0}))]
     assert labels[labels.index("eval loss") + 1] == "eval loss b"
 
@@ -271,7 +271,7 @@ def test_a_log_has_a_line_every_so_often(capsys):
     assert lines[-1].startswith("saved 10 in 0.")
 
 
-def test_time_left_goes_by_the_pace_of_the_run_and_not_by_its_first_step():
+def test_remaining_time_follows_the_mean_pace_and_not_the_first_step():
     screen = Console(101)
     assert screen.seconds_left(1, now=60.0) is None  # a minute of compiling is behind us
     assert screen.seconds_left(11, now=65.0) == pytest.approx(45.0)
@@ -310,7 +310,7 @@ def test_a_curve_of_any_length_is_drawn_in_a_line():
     assert sparkline([1.0, 1.0], 8, ASCII_BLOCKS).isascii()
 
 
-def test_words_put_units_behind_their_number():
+def test_units_follow_their_number():
     assert words({"step": 1, "loss": 2.0, "tokens_per_second": 1234.0}) == (
         "loss 2.0000  1,234 tokens/s"
     )

@@ -29,7 +29,7 @@ def test_a_family_without_the_laws_of_texts_has_those_of_its_modality():
     assert every == test_modalities.tested  # each law has a test
 
 
-def test_kin_are_built_by_the_methods_of_their_relative():
+def test_kin_are_built_by_the_methods_of_their_base_family():
     kinds = {config().model_type: config for config in CONFIGS.values()}
     builds = ("embed", "spec", "attend", "score", "backbone", "network", "head", "pooler")
     for family, other in KIN.items():

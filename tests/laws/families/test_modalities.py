@@ -17,7 +17,7 @@ MODALITIES = {
     "whisper": "audio",
 }
 EVERY = {"layers", "recomputing", "rows", "noise", "masks", "strict", "widths", "export", "half"}
-LAWS = {  # laws of ids (packing, a cache of words) are for what writes words
+LAWS = {  # laws of ids (packing, a cache) are for models that generate text
     "images": EVERY | {"near"},
     "texts to compare": EVERY | {"padding"},
     "images and texts": EVERY | {"padding", "near"},

@@ -130,7 +130,7 @@ def test_an_answer_position_outside_the_row_is_ignored(family, tiny, ids):
     end = np.array([3, 4])
     one = [float(run(np.array([2, beyond]), end)) for beyond in (12, 99, -100)]
     np.testing.assert_allclose(one, one[0], rtol=1e-6)
-    assert abs(one[0] - run(np.array([2, 0]), end)) > 1e-5  # the control: a place counts
+    assert abs(one[0] - run(np.array([2, 0]), end)) > 1e-5  # the control: in the row
     assert run(np.array([-100, -100]), np.array([-100, -100])) == 0
     assert model(input_ids=ids[:, :12], **positions([2, -100], [3, -100])).loss > 0
     for wrong in (-1, -99, -101, -(2**31)):
@@ -215,7 +215,7 @@ def test_a_cache_written_beyond_its_size_gives_nan(family, tiny, ids):
         finite.append(np.isfinite(out.logits).all())
     assert finite == [True] * 4 + [False] * 2
     cache = run(ids[:, :1], tj.init_cache(model, 2, 4, **source)).cache
-    out = run(ids[:, :4], cache)  # of a chunk that does not fit, nothing is kept in part
+    out = run(ids[:, :4], cache)  # a chunk that does not fit is not written in part
     assert not np.isfinite(out.logits[:, -1]).any()
 
 

@@ -184,7 +184,7 @@ SHARDED = """
     put = lambda x, *cut: jax.device_put(x, NamedSharding(explicit, P(*cut[:x.shape[0] % 8 == 0])))
     on_it = lambda *cut: tj.bind(model, jax.tree.map(lambda x: put(x, *cut), params))
     write = lambda m: tj.generate(m, ids, max_new_tokens=3, pad_token_id=0, eos_token_id=1)
-    with jax.set_mesh(explicit):  # the control: what is made on the way lies on the mesh
+    with jax.set_mesh(explicit):  # the control: intermediate arrays are on the mesh
         np.testing.assert_array_equal(write(on_it()), write(model))
     calls = (lambda: model(input_ids=rows), lambda: jax.jit(apply)(params, input_ids=rows),
              lambda: tj.features(model, rows, layer=1), lambda: on_it("data")(input_ids=ids),
