@@ -1,4 +1,4 @@
-"""Decoding with a cache is the forward, one row at a time; rings forget what no edge reaches."""
+"""Decoding with a cache equals the forward pass; ring caches drop what no edge reaches."""
 
 import jax
 import jax.numpy as jnp
