@@ -1,13 +1,17 @@
 """JSON files: what is read, and the errors of those that cannot be read."""
 
+from pathlib import Path
+
 import pytest
 
-from transformers_jax.json_files import json_or_empty, parse_json, read_json
+import transformers_jax
+from transformers_jax.json_files import as_json, json_or_empty, parse_json, read_json
 
 BROKEN = {
     "comma": (b'{"a": 1,\n"b" 2}', r"a\.json is not JSON \(Expecting ':'.*line 2.*download it"),
     "latin": (b'{"a": "\xe9"}', r"a\.json is not UTF-8 \(at byte 7\)"),
     "deep": (b"[" * 100_000, r"a\.json is nested too deeply"),
+    "digits": (b"1" * 5000, r"a\.json is not JSON \(.*digits"),
     "list": (b"[1]", r"a\.json holds list, not a JSON object"),
 }
 
@@ -38,3 +42,19 @@ def test_a_missing_file_is_an_error_unless_it_is_optional(tmp_path):
 def test_values_are_read_from_bytes_too():
     assert parse_json(b"[1, 2]", "the list") == [1, 2]
     assert parse_json(b'{"a": 1, "a": 2}', "it", pairs_hook=len) == 2
+
+
+def test_a_line_of_text_is_read_with_advice_of_its_own():
+    assert parse_json('{"a": "é"}', "a line") == {"a": "é"}
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 7 is not JSON .*; write one a line"):
+        parse_json("[", "a.jsonl, line 7", advice="write one a line")
+
+
+def test_values_are_given_back_as_json_holds_them():
+    assert as_json({"a": (1, 2), 3: None}) == {"a": [1, 2], "3": None}
+
+
+def test_nothing_else_reads_json():
+    package = Path(transformers_jax.__file__).parent
+    texts = {str(f.relative_to(package)): f.read_text() for f in package.rglob("*.py")}
+    assert [name for name, text in texts.items() if "json.load" in text] == ["json_files.py"]

@@ -1,5 +1,5 @@
-"""Files that others wrote: errors that name them, and one reader of JSON, whose errors say the line
-and what to do."""
+"""Files that others wrote: errors that name them, and the one reader of JSON, whose errors say the
+line and what to do."""
 
 from __future__ import annotations
 
@@ -19,24 +19,31 @@ def errors_of(source: Any) -> Iterator[None]:
         raise ValueError(f"{source}: {error}") from None
 
 
+MEND = "mend it there, or copy or download it anew"
+
+
 def parse_json(
-    text: bytes, source: Any, *, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None
+    text: str | bytes,
+    source: Any,
+    *,
+    pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+    advice: str = MEND,
 ) -> Any:
-    """The value of JSON in UTF-8; `source` is what messages call it, `pairs_hook` is json's.
+    """The value of JSON in UTF-8; `source` is what messages call it, such as a file or a line of
+    one, `advice` what they say to do, `pairs_hook` is json's.
 
     Raises:
         ValueError: it is not UTF-8, not JSON, or nested too deeply.
     """
     try:
-        return json.loads(text.decode("utf-8"), object_pairs_hook=pairs_hook)
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        return json.loads(text, object_pairs_hook=pairs_hook)
     except UnicodeDecodeError as error:
         raise ValueError(f"{source} is not UTF-8 (at byte {error.start})") from None
     except RecursionError:
         raise ValueError(f"{source} is nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{source} is not JSON ({error}); mend it there, or copy or download it anew"
-        ) from None
+    except ValueError as error:
+        raise ValueError(f"{source} is not JSON ({error}); {advice}") from None
 
 
 def read_json(file: Path, *, optional: bool = False, advice: str = "") -> dict[str, Any]:
@@ -57,6 +64,11 @@ def read_json(file: Path, *, optional: bool = False, advice: str = "") -> dict[s
     if not isinstance(values, dict):
         raise ValueError(f"{file} holds {type(values).__name__}, not a JSON object")
     return values
+
+
+def as_json(values: Any) -> Any:
+    """Values as JSON gives them back: tuples are lists, keys are strings."""
+    return json.loads(json.dumps(values))
 
 
 def json_or_empty(file: Path) -> dict[str, Any]:

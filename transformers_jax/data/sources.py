@@ -11,7 +11,6 @@ import glob
 import gzip
 import io
 import itertools
-import json
 import lzma
 import zlib
 from collections.abc import Iterator
@@ -20,12 +19,14 @@ from typing import IO, Any, cast
 
 from transformers_jax.data import prepared, python_docs
 from transformers_jax.data.texts import Source, Texts, digest, need, text_of
+from transformers_jax.json_files import MEND, parse_json
 
 BUILT_IN = ("python_docs",)
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 PACKED = (*OPENERS, ".zst")
 RECORDS = (".jsonl", ".ndjson", ".json")
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
+ARRAY = "a record is a line, not an array of them"
 SEPARATORS = {"file": "\n\n", "paragraph": "\n\n", "line": "\n"}
 
 
@@ -167,12 +168,9 @@ def _read_records(file: Path, field: str) -> Iterator[str]:
     for number, line in _lines(file):
         if not line.strip():
             continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            hint = "; a record is a line, not an array of them" if line.strip()[0] == "[" else ""
-            raise ValueError(f"{file}, line {number} is not JSON: {error}{hint}") from None
-        yield text_of(record, field, f"{file}, line {number}")
+        where = f"{file}, line {number}"
+        advice = ARRAY if line.lstrip().startswith("[") else MEND
+        yield text_of(parse_json(line, where, advice=advice), field, where)
 
 
 def _read_parquet(file: Path, field: str) -> Iterator[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from transformers_jax.data.tokens import (
     collect,
     fingerprint,
 )
+from transformers_jax.json_files import parse_json, read_json
 from transformers_jax.publish import publish, publish_json, remove_drafts
 
 FORMAT, VERSION = "transformers_jax tokens", 1
@@ -61,7 +61,7 @@ class Writer:
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_drafts(self.folder)
         while (record := self.folder / f"shard-{len(self.shards):05d}.json").is_file():
-            self.shards.append(json.loads(record.read_text()))
+            self.shards.append(read_json(record))
         for shard in self.shards:
             if (shard["dtype"], shard["with_sentences"]) != (self.dtype, self.sentences):
                 raise ValueError(
@@ -154,10 +154,8 @@ def read_meta(folder: str | Path) -> dict[str, Any]:
         if is_token_folder(folder):
             hint = "it was not finished: run the same command again"
         raise ValueError(f"{folder} is no folder of tokens: {META} is missing; {hint}")
-    try:
-        meta = json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged ({error}); make the folder anew") from None
+    anew = "the folder is damaged, make it anew"
+    meta = parse_json(file.read_bytes(), file, advice=anew)
     if not isinstance(meta, dict) or meta.get("format") != FORMAT or not meta.get("complete"):
         raise ValueError(f"{file} does not describe a whole folder of tokens; make it anew")
     if meta.get("version") != VERSION:

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import functools
 import itertools
-import json
 import multiprocessing
 import os
 import sys
@@ -26,6 +25,7 @@ from transformers_jax.data.documents import batches, encode_batch, open_document
 from transformers_jax.data.token_folders import META, SHARD_SIZE, Writer, check_tokens
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, smallest_dtype
+from transformers_jax.json_files import as_json, read_json
 from transformers_jax.publish import publish_json, remove_drafts
 
 ARGUMENTS = "arguments.json"
@@ -92,7 +92,7 @@ def tokenize(
         raise ValueError(f"{request.source} holds ids already; there is nothing to tokenize")
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
-        arguments = json.loads(json.dumps(asdict(request)))
+        arguments = as_json(asdict(request))
         _claim(out, {**arguments, "source_fingerprint": source.fingerprint})
         parts, separator = source.splits, source.separator
         tokenizer = _tokenizer(request, out, (text + separator for text in parts["train"]))
@@ -202,7 +202,7 @@ def _claim(out: Path, arguments: dict[str, Any]) -> None:
             raise ValueError(f"{out} holds {', '.join(others[:5])}; give a new folder")
         publish_json(file, arguments)
         return
-    before = json.loads(file.read_text())
+    before = read_json(file)
     names = [name for name in arguments if before.get(name) != arguments[name]]
     if names:
         changes = ", ".join(f"{n}: {before.get(n)!r} -> {arguments[n]!r}" for n in names)

@@ -7,7 +7,7 @@ logits (`BIAS`), how a row begins (`START`). Each is a subclass that says which.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from transformers_jax.hub.table import Table, rows
@@ -129,16 +129,17 @@ class BartConfig(StandardSides):
 
     def embed(self, decoder):
         """What the words of a side are and what is added to them."""
-        return self.words_and_positions(
-            decoder,
-            self.max_position_embeddings + RESERVED,
+        positions = self.max_position_embeddings + RESERVED
+        return replace(
+            self.words_and_positions(decoder, positions),
             offset=RESERVED,
             norm=LayerNorm(),
             scale=self.d_model**0.5 if self.scale_embedding else 1.0,
         )
 
     def shift(self, head):
-        start = "last" if self.START == "last" else self.decoder_start_token_id
+        last = self.START == "last"
+        start: int | Literal["last"] | None = "last" if last else self.decoder_start_token_id
         return ShiftRight(start, self.pad_token_id, of_input_ids=self.INPUT_IDS_SHIFTED)
 
     def head(self, head):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from transformers_jax.graph import CAUSAL, FULL, with_own
@@ -10,7 +10,12 @@ from transformers_jax.hub.table import Tying
 from transformers_jax.models.shared.class_names import CHOOSING, OF_ROWS, heads_of
 from transformers_jax.models.shared.encoder_heads import words_head, words_rows
 from transformers_jax.models.shared.standard import TextTower
-from transformers_jax.models.shared.task_heads import classifier_rows, first_of, task_head
+from transformers_jax.models.shared.task_heads import (
+    TaskOptions,
+    classifier_rows,
+    first_of,
+    task_head,
+)
 from transformers_jax.models.shared.weight_rows import OLDER, S, block_rows, embeddings, layer
 from transformers_jax.nn import head as heads
 
@@ -88,11 +93,12 @@ class BertConfig(TextTower):
         """Post-norm blocks of self-attention, cross-attention if configured, and an MLP."""
         crosses = self.add_cross_attention
         other = with_own(cross, FULL) if crosses else None
-        return self.stack(mask, "post", other, source_optional=crosses)
+        return replace(self.stack(mask, "post", other), source_optional=crosses)
 
     def embed(self):
         """Words + positions + types, normalised."""
-        return self.words_and_positions(
+        return replace(
+            super().embed(),
             padding_idx=self.pad_token_id,
             types=self.type_vocab_size,
             norm=self.layer_norm,
@@ -118,10 +124,10 @@ class BertConfig(TextTower):
     def language_model(self, shift: bool = False) -> heads.LanguageModel:
         """The language model head: logits of masked or next tokens."""
         transform, out = (self.WORDS_ACT or self.hidden_act, self.layer_norm), self.embed().width
-        options: dict[str, Any] = dict(shift=shift, unused_bias=self.UNUSED_BIAS)
-        return words_head(self, self.hidden_size, self.initial, transform, out, **options)
+        bias = self.UNUSED_BIAS
+        return words_head(self, self.hidden_size, self.initial, transform, out, bias, shift)
 
-    def task_options(self, head: str) -> dict[str, Any]:
+    def task_options(self, head: str) -> TaskOptions:
         """What a head of fine-tuning has between the stream and its answer."""
         rate = 0.0 if head == "question_answering" else self.classifier_rate
         if head != "sequence_classification" or self.classifier_act is None:
@@ -129,9 +135,9 @@ class BertConfig(TextTower):
         inner = heads.Square(self.hidden_size, self.classifier_act, self.initial)
         return {"rate": rate, "pooling": "first", "inner": inner}
 
-    def sentence(self, labels: int = 2, rate: float = 0.0) -> heads.NextSentence:
+    def sentence(self) -> heads.NextSentence:
         """The head that predicts whether the second sentence of a pair follows the first."""
-        return heads.NextSentence(self.hidden_size, self.initial, labels, rate)
+        return heads.NextSentence(self.hidden_size, self.initial)
 
     def head(self, head):
         if head in ("masked_lm", "causal_lm"):

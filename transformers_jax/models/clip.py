@@ -3,7 +3,8 @@ each tower apart is "clip_text_model" and "clip_vision_model"."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from transformers_jax.graph import CAUSAL, with_own
 from transformers_jax.models.config import FamilyConfig
@@ -73,10 +74,17 @@ embeddings.position_embedding.weight | embed.position
 
     def spec(self, mask=None):
         """Each token attends to those before it."""
-        return self.stack(with_own(mask, CAUSAL), final_norm=self.layer_norm, norm_hidden=False)
+        stack = self.stack(with_own(mask, CAUSAL))
+        return replace(stack, final_norm=self.layer_norm, norm_hidden=False)
 
     def pooler(self, head):
         # the first files say 2, which is not the token that ends their texts
+        end: int | Literal["largest"] | None
+        if isinstance(self.eos_token_id, tuple):
+            raise ValueError(
+                f"{type(self).__name__}: eos_token_id={self.eos_token_id!r}, but a text is read at "
+                "the one token that ends it; give one id"
+            )
         end = "largest" if self.eos_token_id == 2 else self.eos_token_id
         return TokenPooler(self.hidden_size, end=end)
 
@@ -99,8 +107,8 @@ embeddings.position_embedding.weight | embed.position
 
     patch_size: int | tuple[int, ...] = 32
 
-    def embedder(self, head):
-        return self.patches(bias=False, norm=self.layer_norm)
+    def patches(self):
+        return replace(super().patches(), bias=False, norm=self.layer_norm)
 
     def pooler(self, head):
         return TokenPooler(self.hidden_size, self.layer_norm)

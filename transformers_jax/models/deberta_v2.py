@@ -17,7 +17,7 @@ from transformers_jax.hub.table import Table
 from transformers_jax.models.bert import MLP, BertConfig
 from transformers_jax.models.shared.class_names import CHOOSING, OF_ROWS, heads_of
 from transformers_jax.models.shared.encoder_heads import words_rows
-from transformers_jax.models.shared.task_heads import first_of
+from transformers_jax.models.shared.task_heads import TaskOptions, first_of
 from transformers_jax.models.shared.weight_rows import (
     HEADS_OUT,
     S,
@@ -201,9 +201,13 @@ class DebertaV2Config(BertConfig):
             return super().task_options(head)
         rate = first_of(self.cls_dropout, self.hidden_dropout_prob)
         inner = heads.Square(self.hidden_size, self.pooler_hidden_act, self.initial)
-        numbers = {"numbers": "distribution"} if head == "sequence_classification" else {}
-        pooled = dict(pooling="first", inner=inner, rate=rate, pooled_rate=self.pooler_dropout)
-        return {**numbers, **pooled}
+        return TaskOptions(
+            rate=rate,
+            pooling="first",
+            inner=inner,
+            pooled_rate=self.pooler_dropout,
+            numbers="distribution",
+        )
 
     def language_model(self, shift=False):
         """The language model head. The authors' weights are those of `legacy=False`, whose table is

@@ -6,7 +6,6 @@ BERT's network with every other layer, and without token types and pooler (secti
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from transformers_jax.graph import FULL, with_own
 from transformers_jax.hub.table import Tying
@@ -79,8 +78,8 @@ class DistilBertConfig(OneTower):
 
     def spec(self, mask=None):
         """BERT's blocks, without noise between the attention and the stream."""
-        mask = with_own(mask, FULL)
-        own = attention(self, "dim", "n_heads", mask, dropout=self.attention_dropout)
+        own = attention(self, "dim", "n_heads", with_own(mask, FULL))
+        own = replace(own, dropout=self.attention_dropout)
         ffn = FeedForwardSpec(self.hidden_dim, self.activation)
         attends, computes = block(own, ffn, NORM, "post")
         one = (attends, replace(computes, dropout=self.dropout))
@@ -102,14 +101,13 @@ class DistilBertConfig(OneTower):
         D, initial, rate = self.dim, self.initial, self.seq_classif_dropout
         if head == "masked_lm":
             return words_head(self, D, initial, (self.activation, NORM))
-        first: dict[str, Any] = dict(pooling="first", inner=heads.Square(D, "relu", initial))
-        options: dict[str, Any] = {
-            "sequence_classification": dict(rate=rate, pooled_rate=0.0, **first),
-            "token_classification": dict(rate=self.dropout),
-            "multiple_choice": dict(rate=rate, **first),
-            "question_answering": dict(rate=self.qa_dropout),
-        }
-        return task_head(self, head, D, initial, **options[head])
+        if head in ("token_classification", "question_answering"):
+            rate = self.dropout if head == "token_classification" else self.qa_dropout
+            return task_head(self, head, D, initial, rate=rate)
+        inner = heads.Square(D, "relu", initial)
+        return task_head(
+            self, head, D, initial, rate=rate, pooling="first", inner=inner, pooled_rate=0.0
+        )
 
     def head_rows(self, head, tied):
         return words_rows(WORDS, tied=tied) if head == "masked_lm" else TASK_ROWS.get(head, "")

@@ -7,10 +7,10 @@ together is `models.electra_pretraining`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.shared.class_names import CHOOSING, heads_of
+from transformers_jax.models.shared.task_heads import TaskOptions
 from transformers_jax.models.shared.weight_rows import layer
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.pooling import Name
@@ -72,7 +72,7 @@ class ElectraConfig(BertConfig):
     def task_options(self, head):
         return self.summary() if head == "multiple_choice" else super().task_options(head)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> TaskOptions:
         """What is in front of multiple choice, as the fields that begin with `summary_` say."""
         D, kind, act = self.hidden_size, self.summary_type, self.summary_activation
         if kind not in SUMMARIES:
@@ -83,8 +83,12 @@ class ElectraConfig(BertConfig):
         inner: heads.Square | heads.Activated | None = heads.Activated(act) if act else None
         if self.summary_use_proj:
             inner = heads.Square(D, act or "linear", self.initial)
-        rates = dict(rate=self.summary_last_dropout, pooled_rate=self.summary_first_dropout)
-        return {**rates, "pooling": SUMMARIES[kind], "inner": inner}
+        return TaskOptions(
+            rate=self.summary_last_dropout,
+            pooled_rate=self.summary_first_dropout,
+            pooling=SUMMARIES[kind],
+            inner=inner,
+        )
 
     def backbone(self):
         project = layer("embeddings_project", "embed.project") if self.projects else ""

@@ -26,7 +26,7 @@ from transformers_jax.models.wiring import Network, Tower
 from transformers_jax.nn.embed import Projection, TokenEmbedder
 from transformers_jax.nn.head import binary_cross_entropy, loss_of
 from transformers_jax.nn.loss import IGNORED, cross_entropy
-from transformers_jax.nn.noise import numbered_key, split_key
+from transformers_jax.nn.noise import split_key
 from transformers_jax.nn.param import axes, bind, initialise, params
 from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Execution
@@ -241,7 +241,7 @@ class ReplacedTokenDetection(Model):
             total, _ = cross_entropy(logits, labels)
             scores = jax.lax.stop_gradient(logits.astype(kind))
             if key is not None:  # the largest of logits plus Gumbel noise is a draw from softmax
-                own = numbered_key(key, number)
+                own = jax.random.fold_in(key, number)
                 scores = scores + jax.random.gumbel(own, scores.shape, jnp.float32)
             return total, jnp.argmax(scores, -1).astype(jnp.int32)
 

@@ -88,13 +88,13 @@ wpe.weight   | embed.position
         """Pre-norm blocks of causal self-attention, cross-attention if configured, and an MLP."""
         crosses, norm = self.add_cross_attention, LayerNorm(self.layer_norm_epsilon)
         mask, other = with_own(mask, CAUSAL), with_own(cross, FULL) if crosses else None
-        own = attention(self, "n_embd", "n_head", mask, dropout=self.attn_pdrop)
+        own = attention(self, "n_embd", "n_head", mask)
         ffn = FeedForwardSpec(self.n_inner or 4 * self.n_embd, self.activation_function)
         scale = own.kv**-0.5 if self.scale_attn_weights else 1.0
 
         def layer(number: int) -> Block:
             divisor = number + 1 if self.scale_attn_by_inverse_layer_idx else 1
-            scaled = replace(own, scale=scale / divisor)
+            scaled = replace(own, scale=scale / divisor, dropout=self.attn_pdrop)
             return block(scaled, ffn, norm, "pre", self.resid_pdrop, other)
 
         blocks = tuple(layer(number) for number in range(self.n_layer))

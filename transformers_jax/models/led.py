@@ -68,11 +68,17 @@ class LEDConfig(BartConfig):
 
     # ------------------------------------------------------------ the table
 
+    def projections(self, side):
+        if side == "decoder":
+            return super().projections(side)
+        return f"{INNER}.query {INNER}.key {INNER}.value output"
+
     def side_rows(self, name, ours, embed):
         if name == "decoder":
             return super().side_rows(name, ours, embed)
-        inner = "longformer_self_attn"
-        names = f"{inner}.query {inner}.key {inner}.value output"
-        theirs = f"encoder.layers.{{i}}.self_attn.{inner}"
+        theirs = f"encoder.layers.{{i}}.self_attn.{INNER}"
         relation = longformer.relation(theirs, f"{ours}.blocks.{{slot}}.self")
-        return super().side_rows(name, ours, embed, names) + relation
+        return super().side_rows(name, ours, embed) + relation
+
+
+INNER = "longformer_self_attn"

@@ -8,7 +8,6 @@ without padding; here that is a packed row, `mask=OWN & Same("document")`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from transformers_jax.graph import FULL, Near, with_own
 from transformers_jax.hub.table import Tying
@@ -22,6 +21,7 @@ from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
+from transformers_jax.nn.pooling import Name
 from transformers_jax.spec import Block, Initial, LayerNorm, StackSpec
 
 BASES = {"full_attention": 160000.0, "sliding_attention": 10000.0}  # section 2.1.2
@@ -200,15 +200,27 @@ embeddings.tok_embeddings.weight | embed.table
         act, rate, bias = self.classifier_activation, self.classifier_dropout, self.classifier_bias
         inner = heads.Square(D, act, narrow, self.layer_norm, bias=bias)
         if head == "masked_lm":
-            options = dict(tied=self.tie_word_embeddings, shift=False, bias=self.decoder_bias)
-            return heads.LanguageModel(self.vocab_size, D, narrow, transform=inner, **options)
-        mean = self.classifier_pooling == "mean"
-        pooled: dict[str, dict[str, Any]] = {
-            "multiple_choice": dict(pooling="mean" if mean else "first valid"),
-            "sequence_classification": dict(pooling="mean" if mean else "first", pooled_rate=0.0),
-        }
-        wide = self.normal(D**-0.5)
-        return task_head(self, head, D, wide, rate=rate, inner=inner, **pooled.get(head, {}))
+            return heads.LanguageModel(
+                self.vocab_size,
+                D,
+                narrow,
+                tied=self.tie_word_embeddings,
+                shift=False,
+                bias=self.decoder_bias,
+                transform=inner,
+            )
+        first: Name = "first valid" if head == "multiple_choice" else "first"
+        pooling: Name = "mean" if self.classifier_pooling == "mean" else first
+        return task_head(
+            self,
+            head,
+            D,
+            self.normal(D**-0.5),
+            rate=rate,
+            pooling=pooling,
+            inner=inner,
+            pooled_rate=0.0,
+        )
 
     def head_rows(self, head, tied):
         # rows of biases and norms' shifts that this model does not have lead nowhere

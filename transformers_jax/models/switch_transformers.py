@@ -104,9 +104,15 @@ class SwitchTransformersConfig(T5Config):
         step = self.sparse_step(decoder)
         if step < 1 or (step > 1 and number % step != 1):
             return super().compute(decoder, number)
-        expert, jitter = self.feed_forward(), self.router_jitter_noise
-        routing = dict(bias=self.router_bias, capacity=self.expert_capacity, jitter=jitter)
-        return Branch("experts", ExpertsSpec(self.num_experts, 1, expert, **routing))
+        experts = ExpertsSpec(
+            self.num_experts,
+            1,
+            self.feed_forward(),
+            bias=self.router_bias,
+            capacity=self.expert_capacity,
+            jitter=self.router_jitter_noise,
+        )
+        return Branch("experts", experts)
 
     def routing(self, head):
         # where every layer has experts, transformers counts none of them

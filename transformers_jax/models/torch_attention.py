@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import MASKED, Array, Bool
@@ -39,6 +40,8 @@ class AppendedSpec(AttentionSpec):
 class AppendedAttention(Attention):
     """torch's `add_bias_kv` and `add_zero_attn`, and a source of values beside that of keys."""
 
+    spec: AppendedSpec
+
     def __init__(self, attention: AppendedSpec, width: int, initial, source=None):
         super().__init__(attention, width, initial, source)
         sizes = {"embed": width, "heads": attention.heads}
@@ -57,13 +60,15 @@ class AppendedAttention(Attention):
 
     def messages(self, q, k, v, edges, **options):
         for kind in self.spec.appended:
-            learned = (self.appended_key, self.appended_value)
-            more = [jnp.zeros(k.shape[2:]) if kind == "zero" else leaf[...] for leaf in learned]
-            k, v = (
-                jnp.concatenate([x, jnp.broadcast_to(one, (len(x), 1, *one.shape))], 1)
-                for x, one in zip((k, v), (one.astype(k.dtype) for one in more))
-            )
+            k = self._append(k, self.appended_key if kind == "learned" else None)
+            v = self._append(v, self.appended_value if kind == "learned" else None)
         return super().messages(q, k, v, edges, **options)
+
+    def _append(self, x: Array, learned: nnx.Param | None) -> Array:
+        """The keys or values with one more behind them: zeros where none is learned."""
+        one = jnp.zeros(x.shape[2:]) if learned is None else learned[...]
+        one = jnp.broadcast_to(one.astype(x.dtype), (len(x), 1, *x.shape[2:]))
+        return jnp.concatenate([x, one], 1)
 
 
 @dataclass(frozen=True, kw_only=True)

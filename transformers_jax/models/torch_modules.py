@@ -8,7 +8,7 @@ checkpoints from their own PyTorch code; `config["module"]` says which module a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
@@ -65,8 +65,8 @@ class TorchTransformerConfig(ModuleConfig):
     def spec(self, decoder: bool, own: Mask, cross: Mask) -> spec.StackSpec:
         """Blocks of (self, cross, ffn) or (self, ffn), each branch normalised before or after."""
         norm = spec.LayerNorm(self.layer_norm_eps, shift=self.bias)
-        biases = BIASES if self.bias else ()
-        attend = attention(self, "d_model", "nhead", own, bias=biases, dropout=self.dropout)
+        attend = attention(self, "d_model", "nhead", own)
+        attend = replace(attend, bias=BIASES if self.bias else (), dropout=self.dropout)
         ffn = FeedForwardSpec(
             self.dim_feedforward, self.activation, bias=self.bias, dropout=self.dropout
         )

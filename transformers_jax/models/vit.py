@@ -60,8 +60,8 @@ embeddings.patch_embeddings.projection.bias   | embed.patch_bias
         """normal(0.02), cut off at two deviations (the released code)."""
         return Initial(self.initializer_range, cut=2.0)
 
-    def embedder(self, head):
-        return self.patches(dropout=self.hidden_dropout_prob)
+    def patches(self):
+        return replace(super().patches(), dropout=self.hidden_dropout_prob)
 
     def attend(self, mask):
         own = super().attend(mask)

@@ -9,6 +9,7 @@ keys and values come from, nowhere else. MHA, GQA and MQA differ in the number G
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
@@ -244,7 +245,7 @@ class Attention(Relation):
             ValueError: a rotation or edges of relations that are missing, or that the spec has not.
         """
         self._check_call(more, rotation)
-        options = dict(score=self._score(score, key), how=how, with_weights=with_weights)
+        own_score = self._score(score, key)
         tokens = self._keys_from(x if source is None else source, nodes)
         y: Any = None
         weights: Any = None
@@ -252,7 +253,9 @@ class Attention(Relation):
             q = relation.queries(x, rotation)
             k, v, cache = relation.keys(tokens, graph, cache, rotation)
             own_key = numbered_key(key, number) if number else key
-            message, own = self.messages(q, k, v, graph, key=own_key, **options)
+            message, own = self.messages(
+                q, k, v, graph, score=own_score, key=own_key, how=how, with_weights=with_weights
+            )
             y = message if y is None else y + message
             weights = own if weights is None or own is None else weights + own
         return AttentionOutput(self.output(constrain(y, "batch length heads kv")), cache, weights)
@@ -278,15 +281,23 @@ class Attention(Relation):
         assert nodes is not None  # of the tokens that are summarised
         return jnp.concatenate([tokens, self.extend(tokens, nodes)], 1)
 
-    def messages(self, q, k, v, edges: Edges, *, with_weights, how, **options):
-        """(output of each head Float[B T H U], the weights Float[B H T S] if requested, else None),
-        with `score` and `key` among the options: a hook of families."""
-        options["scale"] = self.spec.kv**-0.5 if self.spec.scale is None else self.spec.scale
-        options["sinks"] = None if self.sinks is None else self.sinks[...]
-        options |= dict(softcap=self.spec.softcap, dropout=self.spec.dropout)
-        if with_weights:
-            return reference.attend_with_weights(q, k, v, edges, **options)
-        return attend(q, k, v, edges, how=how, **options), None
+    def messages(self, q, k, v, edges: Edges, *, score, key, how: str, with_weights: bool):
+        """(output of each head Float[B T H U], the weights Float[B H T S] if requested, else None):
+        a hook of families."""
+        engine: Any = reference.attend_with_weights if with_weights else partial(attend, how=how)
+        result = engine(
+            q,
+            k,
+            v,
+            edges,
+            scale=self.spec.kv**-0.5 if self.spec.scale is None else self.spec.scale,
+            score=score,
+            softcap=self.spec.softcap,
+            sinks=None if self.sinks is None else self.sinks[...],
+            dropout=self.spec.dropout,
+            key=key,
+        )
+        return result if with_weights else (result, None)
 
     def output(self, y: Float[Array, "B T H U"]) -> Float[Array, "B T D"]:
         """The stream of what the heads give: a hook of families."""

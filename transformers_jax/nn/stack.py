@@ -235,7 +235,7 @@ class Stack(nnx.Module):
         whole layer is left out."""
         y, cache, collected = block(x, context, cache, key, drop_rate)
         if key is not None and self.spec.layerdrop:
-            own = numbered_key(key, LAYER)
+            own = jax.random.fold_in(key, LAYER)
             y = jnp.where(jax.random.uniform(own) < self.spec.layerdrop, x, y)
         return constrain(y, "batch length embed"), cache, collected
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from transformers_jax.data.config import Data
-from transformers_jax.json_files import read_json
+from transformers_jax.json_files import as_json, read_json
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.gpt2 import GPT2Config
 from transformers_jax.nn.param import flatten
@@ -262,7 +262,7 @@ def fingerprint(config: TrainConfig) -> str:
 def identity(config: TrainConfig) -> dict[str, Any]:
     """{"model.n_layer": 4, ...}: what must be the same when a run is continued."""
     values = {k: v for k, v in to_dict(config).items() if k not in NOT_THE_RUN}
-    return json.loads(json.dumps(flatten(values)))
+    return as_json(flatten(values))
 
 
 # ---------------------------------------------------------------- from files

@@ -6,7 +6,6 @@ console (console.py) and the trackers (trackers.py) write it.
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import resource
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.arrays import Float
+from transformers_jax.json_files import parse_json
 
 Line = Mapping[str, Any]
 
@@ -186,7 +186,7 @@ def read(file: str | Path) -> list[dict[str, Any]]:
 def parse(text: bytes) -> dict[str, Any] | None:
     """A line of metrics.jsonl; None if it is not one, or not all of one."""
     try:
-        line = json.loads(text)
+        line = parse_json(text, "a line")
     except ValueError:
         return None
     return line if isinstance(line, dict) and isinstance(line.get("step"), int) else None

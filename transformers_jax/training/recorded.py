@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from transformers_jax.json_files import as_json, parse_json
 from transformers_jax.training.checksums import checksum_on_host
 from transformers_jax.training.disk import cause, line_of
 
@@ -80,7 +81,7 @@ def spell(x: Any) -> str:
 
 def with_digest(record: dict[str, Any]) -> dict[str, Any]:
     """The record as JSON gives it back, with a digest of itself."""
-    record = json.loads(json.dumps(record))
+    record = as_json(record)
     return {**record, "digest": _digest(record)}
 
 
@@ -97,7 +98,7 @@ def read_record(path: Path) -> dict[str, Any]:
         ValueError: it is of a later format.
     """
     try:
-        record = json.loads((path / "meta" / "metadata").read_bytes())
+        record = parse_json((path / "meta" / "metadata").read_bytes(), "the record")
         digest = record.pop("digest", None)
         version, has_sums = record["format"], isinstance(record["checksums"], dict)
     except Exception as error:

@@ -7,7 +7,6 @@ BlenderBot-small writes the ends of words its own way; ByT5 has the bytes of a t
 from __future__ import annotations
 
 import itertools
-import json
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from transformers_jax.data.classes.options import ROLES, Options, add_tokens, to
 from transformers_jax.data.classes.renumbered import Renumbered
 from transformers_jax.data.classes.table import ANGLES, Template, sentinels
 from transformers_jax.data.classes.vocabulary import byte_symbols
+from transformers_jax.json_files import parse_json
 
 CODE, UNKNOWN_CODE = "\ue000", "\ue001"  # stand for Marian's language codes at the start of a text
 NOTHING = "\ue002"  # with a number, the name of an id that no text gives
@@ -44,7 +44,7 @@ def _files(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
 
 
 def _ids(content: bytes) -> dict[str, int]:
-    ids = json.loads(content)
+    ids = parse_json(content, "vocab.json")
     if not isinstance(ids, dict) or not all(isinstance(number, int) for number in ids.values()):
         raise ValueError("vocab.json is no object of tokens and their ids")
     return ids

@@ -4,7 +4,7 @@ decoder, and a token-wise feed-forward network."""
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from transformers_jax.graph import Mask
 from transformers_jax.models.config import FamilyConfig
@@ -14,18 +14,15 @@ from transformers_jax.spec import Block, Branch, Norm, OpSpec
 BIASES = ("query", "key", "value", "out")
 
 
-def attention(
-    config: FamilyConfig, width: str, heads: str, mask: Mask, **options: Any
-) -> AttentionSpec:
+def attention(config: FamilyConfig, width: str, heads: str, mask: Mask) -> AttentionSpec:
     """Attention whose heads, of which there are as many as the field `heads` says, divide the width
-    of the stream, which the field `width` says. All projections have a bias, unless `options`, the
-    further fields of `AttentionSpec`, say otherwise.
+    of the stream, which the field `width` says. All projections have a bias.
 
     Raises:
         ValueError: the heads do not divide the width.
     """
     count, kv = getattr(config, heads), config.head_width(width, heads)
-    return AttentionSpec(count, kv, mask=mask, **{"bias": BIASES, **options})
+    return AttentionSpec(count, kv, mask=mask, bias=BIASES)
 
 
 def block(
@@ -41,10 +38,11 @@ def block(
     Cross-attention has the sizes of self-attention, and nothing that is said of positions. All
     branches have the same norm, placement and dropout; `ffn` may be a branch of another name.
     """
-    placed: dict[str, Any] = dict(norm=norm, placement=placement, dropout=dropout)
-    branches = [Branch("self", own, **placed)]
+    branches = [Branch("self", own)]
     if cross is not None:
         other = replace(own, mask=cross, rotary=None, score=None)
-        branches.append(Branch("cross", other, source="encoder", **placed))
-    last = replace(ffn, **placed) if isinstance(ffn, Branch) else Branch("ffn", ffn, **placed)
-    return (*branches, last)
+        branches.append(Branch("cross", other, source="encoder"))
+    branches.append(ffn if isinstance(ffn, Branch) else Branch("ffn", ffn))
+    return tuple(
+        replace(branch, norm=norm, placement=placement, dropout=dropout) for branch in branches
+    )

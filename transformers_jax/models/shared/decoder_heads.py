@@ -4,7 +4,6 @@ answers to questions. A family says its width, the dropout and the name of the c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.shared.task_heads import task_head
@@ -22,11 +21,9 @@ def decoder_head(
     if head == "causal_lm":
         tied = config.tie_word_embeddings
         return heads.LanguageModel(config.target_vocab, width, initial, tied=tied, shift=True)
-    options: dict[str, dict[str, Any]] = {
-        "sequence_classification": dict(pooling=Last(config.pad_token_id), bias=False),
-        "token_classification": dict(rate=rate),
-    }
-    return task_head(config, head, width, initial, **options.get(head, {}))
+    rate = rate if head == "token_classification" else 0.0
+    last = Last(config.pad_token_id)
+    return task_head(config, head, width, initial, rate=rate, pooling=last, bias=False)
 
 
 def decoder_rows(tokens: str) -> Mapping[str, str]:

@@ -3,7 +3,7 @@ questions. A family says the dropout, and what the logits of words are scaled by
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 from transformers_jax.models.shared.task_heads import classifier_rows, task_head
 from transformers_jax.models.shared.weight_rows import layer
@@ -19,10 +19,15 @@ LABELLING_ROWS = {**TASK_ROWS, "token_classification": layer("classifier", "head
 
 
 def encoder_decoder_head(
-    config: EncoderDecoderFamily, head: str, rate: float = 0.0, **output: Any
+    config: EncoderDecoderFamily,
+    head: str,
+    rate: float = 0.0,
+    *,
+    bias: bool | Literal["fixed"] = False,
+    scale: float = 1.0,
 ) -> heads.Head | None:
-    """The head of this name; `rate` is the dropout in front of labels, `output` are further options
-    of `LanguageModel`. A row's class is read at its last token that ends a sentence.
+    """The head of this name; `rate` is the dropout in front of labels, `bias` and `scale` are those
+    of the logits of words. A row's class is read at its last token that ends a sentence.
 
     Raises:
         ValueError: several such tokens, or none.
@@ -32,8 +37,9 @@ def encoder_decoder_head(
         tied = config.tie_word_embeddings and config.shared_row(head) != "head.table"
         size = config.target_vocab
         # labels are never shifted here: decoder inputs are, also of a decoder alone
-        return heads.LanguageModel(size, width, initial, tied=tied, shift=False, **output)
-    options: dict[str, Any] = {}
+        return heads.LanguageModel(
+            size, width, initial, tied=tied, shift=False, bias=bias, scale=scale
+        )
     if head == "sequence_classification":
         if not isinstance(config.eos_token_id, int):
             raise ValueError(
@@ -41,9 +47,8 @@ def encoder_decoder_head(
                 "sequence_classification reads its answer at the last such token; give one id"
             )
         inner = heads.Square(width, "tanh", initial)
-        options = dict(rate=rate, pooling=LastOf(config.eos_token_id), inner=inner)
-    elif head == "token_classification":
-        options = dict(rate=rate)
-    elif head != "question_answering":
-        return None
-    return task_head(config, head, width, initial, **options)
+        last = LastOf(config.eos_token_id)
+        return task_head(config, head, width, initial, rate=rate, pooling=last, inner=inner)
+    if head == "token_classification":
+        return task_head(config, head, width, initial, rate=rate)
+    return task_head(config, head, width, initial) if head == "question_answering" else None

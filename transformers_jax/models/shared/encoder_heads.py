@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.shared.weight_rows import layer, norm
 from transformers_jax.nn import head as heads
@@ -17,17 +15,23 @@ def words_head(
     transform: tuple[str, Norm | None],
     out: int | None = None,
     unused_bias: bool = False,
-    **options: Any,
+    shift: bool = False,
 ) -> heads.LanguageModel:
     """Logits of masked words (with `shift`, of the next ones): the stream is transformed by a layer
     with this activation and norm to the width `out` of the embeddings, and compared with them.
     `unused_bias` is that of `words_rows`."""
     size, out = config.target_vocab, width if out is None else out
     tied = config.tie_word_embeddings
-    options = {"shift": False, **options, "unused_bias": unused_bias and not tied}
     square = heads.Square(width, transform[0], initial, transform[1], out=out)
     return heads.LanguageModel(
-        size, out, initial, tied=tied, bias=True, transform=square, **options
+        size,
+        out,
+        initial,
+        tied=tied,
+        shift=shift,
+        bias=True,
+        transform=square,
+        unused_bias=unused_bias and not tied,
     )
 
 

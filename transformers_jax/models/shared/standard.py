@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 from transformers_jax.graph import CAUSAL, FULL, Mask, with_own
 from transformers_jax.models.shared.blocks import BIASES, attention, block
 from transformers_jax.models.shared.weight_rows import PROJECTIONS, block_rows, norm
 from transformers_jax.models.wiring import EncoderDecoderFamily, OneTower
+from transformers_jax.models.wiring.family import Side
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec, PatchEmbedder, PatchSpec, pair
 from transformers_jax.nn.feedforward import FeedForwardSpec
@@ -41,9 +42,8 @@ class StandardTower(OneTower):
 
     def attend(self, mask: Mask | None) -> AttentionSpec:
         """Self-attention under this mask; by itself every token attends to every token."""
-        rate = self.attention_probs_dropout_prob
-        own = with_own(mask, FULL)
-        return attention(self, "hidden_size", "num_attention_heads", own, dropout=rate)
+        own = attention(self, "hidden_size", "num_attention_heads", with_own(mask, FULL))
+        return replace(own, dropout=self.attention_probs_dropout_prob)
 
     def feed_forward(self) -> FeedForwardSpec:
         """What each token computes."""
@@ -54,14 +54,12 @@ class StandardTower(OneTower):
         mask: Mask | None,
         placement: Literal["pre", "post"] = "pre",
         cross: Mask | None = None,
-        **options: Any,
     ) -> StackSpec:
-        """Standard blocks under this mask, and with cross-attention under the mask `cross`;
-        `options` are further fields of `StackSpec`."""
+        """Standard blocks under this mask, and with cross-attention under the mask `cross`."""
         own, rate = self.attend(mask), self.hidden_dropout_prob
         one = block(own, self.feed_forward(), self.layer_norm, placement, rate, cross)
         blocks = (one,) * self.num_hidden_layers
-        return StackSpec(self.hidden_size, blocks, initial=self.initial, **options)
+        return StackSpec(self.hidden_size, blocks, initial=self.initial)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +69,10 @@ class TextTower(StandardTower):
     vocab_size: int = 30522
     max_position_embeddings: int = 512
 
-    def words_and_positions(self, **options: Any) -> EmbedSpec:
-        """How ids become vectors; `options` are further fields of `EmbedSpec`."""
-        vocab, width, positions = self.vocab_size, self.hidden_size, self.max_position_embeddings
-        return EmbedSpec(vocab, width, positions=positions, initial=self.initial, **options)
-
     def embed(self) -> EmbedSpec:
         """Words + positions."""
-        return self.words_and_positions()
+        vocab, width, positions = self.vocab_size, self.hidden_size, self.max_position_embeddings
+        return EmbedSpec(vocab, width, positions=positions, initial=self.initial)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,18 +83,17 @@ class ImageTower(StandardTower):
     patch_size: int | tuple[int, ...] = 16
     num_channels: int = 3
 
-    def patches(self, **options: Any) -> PatchEmbedder:
-        """The embedder; `options` are further fields of `PatchSpec`."""
+    def patches(self) -> PatchSpec:
+        """How an image becomes vectors."""
         image, patch = pair(self.image_size), pair(self.patch_size)
-        sizes = (image, patch, self.num_channels, self.hidden_size)
-        return PatchEmbedder(PatchSpec(*sizes, initial=self.initial, **options))
+        return PatchSpec(image, patch, self.num_channels, self.hidden_size, initial=self.initial)
 
     def embedder(self, head):
-        return self.patches()
+        return PatchEmbedder(self.patches())
 
     def spec(self, mask=None):
         """Pre-norm blocks in which every patch attends to every patch."""
-        return self.stack(mask, norm_hidden=False)
+        return replace(self.stack(mask), norm_hidden=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,9 +134,9 @@ class StandardSides(EncoderDecoderFamily):
         """Blocks of (self, ffn) or (self, cross, ffn)."""
         side = "decoder" if decoder else "encoder"
         get = lambda name: getattr(self, f"{side}_{name}")
-        options: dict[str, Any] = dict(bias=self.BIASES, dropout=self.attention_dropout)
         mask, other = with_own(own, CAUSAL if decoder else FULL), with_own(cross, FULL)
-        attend = attention(self, "d_model", f"{side}_attention_heads", mask, **options)
+        attend = attention(self, "d_model", f"{side}_attention_heads", mask)
+        attend = replace(attend, bias=self.BIASES, dropout=self.attention_dropout)
         act, rate = self.activation_function, self.activation_dropout
         ffn = FeedForwardSpec(get("ffn_dim"), act, dropout=rate)
         placed = (LayerNorm(), self.PLACEMENT, self.dropout)
@@ -152,8 +145,8 @@ class StandardSides(EncoderDecoderFamily):
         drop = get("layerdrop")
         return StackSpec(self.d_model, blocks, last, layerdrop=drop, initial=self.initial)
 
-    def words_and_positions(self, decoder: bool, positions: int, **options: Any) -> EmbedSpec:
-        """How the ids of a side become vectors; `options` are further fields of `EmbedSpec`."""
+    def words_and_positions(self, decoder: bool, positions: int) -> EmbedSpec:
+        """How the ids of a side become vectors."""
         return EmbedSpec(
             vocab=self.target_vocab if decoder else self.vocab_size,  # type: ignore[attr-defined]
             width=self.d_model,
@@ -161,16 +154,18 @@ class StandardSides(EncoderDecoderFamily):
             positions=positions,
             dropout=self.dropout,
             initial=self.initial,
-            **options,
         )
 
-    def side_rows(self, name, ours, embed, own=PROJECTIONS):
-        """The rows of one side: positions, norms, blocks. What a family lacks fills no row; `own`
-        are the projections of self-attention, where they have other names than BART's."""
+    def projections(self, side: Side) -> str:
+        """The names of the projections of a side's self-attention."""
+        return PROJECTIONS
+
+    def side_rows(self, name, ours, embed):
+        """The rows of one side: positions, norms, blocks. What a family lacks fills no row."""
         theirs, slot = f"{name}.layers.{{i}}", f"{ours}.blocks.{{slot}}"
         attends = "self_attn" if name == "encoder" else "self_attn encoder_attn"
         norms = "".join(f"{each}_layer_norm " for each in attends.split()) + "final_layer_norm"
         text = f"\n{name}.embed_positions.weight | {embed}.position"
         text += norm(f"{name}.layernorm_embedding", f"{embed}.norm")
         text += norm(f"{name}.layer_norm", f"{ours}.norm")
-        return text + block_rows(theirs, slot, attends, own, "fc1 fc2", norms)
+        return text + block_rows(theirs, slot, attends, self.projections(name), "fc1 fc2", norms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -47,7 +47,7 @@ class Embedder(nnx.Module):
     positions: int | None = None
     offset: int = 0
     uncounted_id: int | None = None
-    counted: str = "tokens"
+    counted: Literal["tokens", "columns"] = "tokens"
     tag_arguments: tuple[str, ...] = ()
     blocks: bool = False
 

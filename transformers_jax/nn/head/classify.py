@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
 
@@ -40,7 +39,7 @@ class SequenceClassification(Head):
         initial: spec.Initial,
         *,
         pooling: Pooling | Name = "pooler",
-        inner: Square | None = None,
+        inner: Square | Activated | None = None,
         problem: str | None = None,
         bias: bool = True,
         rate: float = 0.0,
@@ -68,8 +67,8 @@ class SequenceClassification(Head):
             checks.present("input_ids", arguments.get("input_ids"), self.pooling.token)
 
 
-class TokenClassification(Head):
-    """A class per token, through `inner` if there is one."""
+class TokenScores(Head):
+    """Scores of each token, through `inner` if there is one: what two heads begin with."""
 
     def __init__(
         self,
@@ -78,19 +77,23 @@ class TokenClassification(Head):
         initial: spec.Initial,
         rate: float = 0.0,
         *,
-        inner: Square | None = None,
+        inner: Square | Activated | None = None,
     ):
         self.rate, self.inner, self.count = rate, inner, count
         self.classify = Dense(width, count, "label", initial)
-
-    def check(self, arguments, shape, like="the input"):
-        if (labels := arguments.get("labels")) is not None:
-            check.per_token("labels", labels, self.count, shape, like)
 
     def logits(self, x: Float[Array, "B T D"], inputs: HeadInputs) -> Float[Array, "B T N"]:
         """The scores of each token."""
         x = x if self.inner is None else self.inner(x)
         return self.classify(dropout(x, self.rate, inputs.key))
+
+
+class TokenClassification(TokenScores):
+    """A class per token."""
+
+    def check(self, arguments, shape, like="the input"):
+        if (labels := arguments.get("labels")) is not None:
+            check.per_token("labels", labels, self.count, shape, like)
 
     def __call__(self, x, inputs, *, labels=None):
         return scored(self.logits(x, inputs), labels)
@@ -139,7 +142,7 @@ class MultipleChoice(Head):
         return scored(logits, None if labels is None else labels.reshape(-1))
 
 
-class QuestionAnswering(TokenClassification):
+class QuestionAnswering(TokenScores):
     """Where the answer starts and where it ends.
 
     `start_positions` and `end_positions` are indices in the row, Int[B] or Int[B 1]. One that is
@@ -149,8 +152,15 @@ class QuestionAnswering(TokenClassification):
 
     labels: tuple[str, ...] = ("start_positions", "end_positions")
 
-    def __init__(self, width: int, initial: spec.Initial, rate: float = 0.0, **options: Any):
-        super().__init__(width, 2, initial, rate, **options)
+    def __init__(
+        self,
+        width: int,
+        initial: spec.Initial,
+        rate: float = 0.0,
+        *,
+        inner: Square | Activated | None = None,
+    ):
+        super().__init__(width, 2, initial, rate, inner=inner)
 
     def check(self, arguments, shape, like="the input"):
         for name in ("start_positions", "end_positions"):
