@@ -1,4 +1,4 @@
-"""One GPU: a training step of GPT-2 124M in bfloat16, batch 32 x 1024, beside torch.compile.
+"""One GPU: a training step of GPT-2 124M in bfloat16, batch 32 x 1024, against torch.compile.
 
     python -m benchmarks.accelerator prepare --weights FOLDER
     python -m benchmarks.accelerator ours | torch --weights FOLDER  [--batch 32] [--length 1024]

@@ -1,4 +1,4 @@
-"""Time and peak host memory of loading a checkpoint, beside PyTorch's `from_pretrained`.
+"""Time and peak host memory of loading a checkpoint, against PyTorch's `from_pretrained`.
 
     python -m benchmarks.checkpoints SIDE NAME FOLDER
 

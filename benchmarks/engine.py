@@ -1,4 +1,4 @@
-"""What the engine costs beside the step: reading, packing, saving, checking, continuing.
+"""What the engine adds to the time of a step: reading, packing, saving, checking, continuing.
 
     python -m benchmarks.run engine
 
@@ -38,7 +38,7 @@ def text(documents: int = 20_000) -> Any:
 
 
 def words() -> Any:
-    """A vocabulary with all that objectives ask for."""
+    """A vocabulary with all special tokens of the objectives."""
     from transformers_jax.objectives import Vocabulary
 
     return Vocabulary(

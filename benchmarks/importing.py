@@ -1,4 +1,4 @@
-"""Seconds to import the package, beside `import jax, flax.nnx`, in processes that take turns."""
+"""Seconds to import the package, compared with `import jax, flax.nnx`, in alternating processes."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def loads(figures: dict[str, dict[str, float]]) -> str:
 
 
 def checkpoints(results: dict[str, Any]) -> str:
-    """Time and memory of loading, beside PyTorch."""
+    """Time and memory of loading, compared with PyTorch."""
     lines = [
         "\n## Loading, beside PyTorch\n",
         "From the call of `from_pretrained` until one byte of every page of every parameter has "
@@ -223,7 +223,7 @@ def imports(figures: dict[str, float]) -> str:
 
 
 def engines(figures: dict[str, Any]) -> str:
-    """What the engine costs beside the step."""
+    """What the engine adds to the time of a step."""
     lines = [
         "\n## The engine beside the step\n",
         "Rows of 512 made by one thread, corruption and packing included; fill: the share of "

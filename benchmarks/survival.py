@@ -1,9 +1,10 @@
 """Does a run survive what happens to runs?   python -m benchmarks.survival --kills 50
 
-One run is left alone. Another of the same config is killed (-9) at random moments, started again
-each time, driven into a full disk, and stopped by signals. It has survived if every loss that was
-ever logged, the replayed ones too, has the bits of the first run's, if every start continued from
-the newest step that was complete when the one before died, and if the last checkpoints are equal.
+One run is not interrupted. Another of the same config is killed (-9) at random moments, started
+again each time, driven into a full disk, and stopped by signals. It has survived if every loss that
+was ever logged, the replayed ones too, has the bits of the first run's, if every start continued
+from the newest step that was complete when the one before died, and if the last checkpoints are
+equal.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ class Life:
     reached: int
     """the last step that it logged"""
     left: int
-    """the newest complete step when it was gone"""
+    """the newest complete step after its end"""
     code: int
     seconds: float
-    """from what was done to it until it was gone"""
+    """from the signal to the end of the process"""
     output: str
 
     @property
@@ -55,7 +56,7 @@ class Life:
 
 @dataclass
 class Survival:
-    """A run under hardship, in a folder, against the losses of one that was left alone."""
+    """A run in a folder, killed and restarted, against the losses of an uninterrupted one."""
 
     out: Path
     text: Path
@@ -172,8 +173,8 @@ def until_step(step: int, process: subprocess.Popen, run: Survival) -> None:
         time.sleep(0.004)
 
 
-def leave_alone(process: subprocess.Popen, run: Survival) -> None:
-    """Nothing happens to it."""
+def wait_for_end(process: subprocess.Popen, run: Survival) -> None:
+    """Waits for the end of the process."""
     process.wait(timeout=WAIT)
 
 
@@ -216,14 +217,14 @@ def kill_often(run: Survival, kills: int, until: int, seed: int = 0) -> None:
 
 
 def problems(run: Survival, whole: Survival) -> list[str]:
-    """What was promised and not kept."""
+    """The promises that were broken."""
     failures = [f"step {step} has other bits" for step in run.wrong]
     for number, life in enumerate(run.lives, 1):
         if life.began != life.newest:
             failures.append(
                 f"life {number} continued from {life.began}, complete was {life.newest}"
             )
-        # what is in writing when it dies is not complete: the interval, and the one in flight
+        # at most the interval, and the checkpoint that was being written
         if life.how == "SIGKILL" and life.replayed > 2 * run.every:
             failures.append(f"life {number} has lost {life.replayed} steps")
         if life.how in ("SIGTERM", "SIGINT") and life.replayed:
@@ -247,14 +248,14 @@ def main(arguments: list[str] | None = None) -> int:
         root = Path(folder)
         text = write_text(root / "text.txt")
         whole = Survival(root / "whole", text, steps, options.save_every, root / "cache")
-        whole.live("left alone", leave_alone)
+        whole.live("not interrupted", wait_for_end)
         run = Survival(
             root / "run", text, steps, options.save_every, root / "cache", whole.losses()
         )
         kill_often(run, options.kills, steps - 40, options.seed)
         for number in (signal.SIGTERM, signal.SIGINT):
             run.live(number.name, send(number, run.newest() + 3))
-        run.live("left alone", leave_alone)
+        run.live("not interrupted", wait_for_end)
         print("| life | how | from | reached | complete | again | code | s |")
         print("|---|---|---|---|---|---|---|---|")
         for number, x in enumerate(run.lives, 1):

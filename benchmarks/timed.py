@@ -26,7 +26,7 @@ AGREE = 2e-3  # relative: float32 on both sides, and a training step or two in b
 
 @dataclass
 class Result:
-    """What a case gave.
+    """The results of a case.
 
     Attributes:
         rates: median units per second of each side.
@@ -101,7 +101,7 @@ class Worker:
 
 
 def limit(cores: int) -> None:
-    """Keeps this process to the last cores of those that it may use."""
+    """Limits this process to the last cores of those that it may use."""
     os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[-cores:]))
 
 

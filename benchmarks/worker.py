@@ -1,8 +1,8 @@
-"""One side of one case in a process of its own: builds, warms up, then runs when it is told to.
+"""One side of one case in a process of its own: builds, warms up, then runs on request.
 
     python -m benchmarks.worker CASE SIDE FOLDER
 
-Speaks JSON lines: first {"answer", "work", "ready"}, then for every line `SECONDS` read from its
+Writes JSON lines: first {"answer", "work", "ready"}, then for every line `SECONDS` read from its
 standard input the times of as many runs as fit (at least two), until the input ends.
 """
 

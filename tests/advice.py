@@ -1,4 +1,4 @@
-"""Finds the advice in the package's sentences: calls, options and flags that one would type."""
+"""Finds the advice in the package's messages: calls, options and flags that one would type."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ def text_of(node: ast.AST) -> str:
 
 
 def wrong(text: str) -> list[str]:
-    """What a sentence names that there is not: a public name, an option of a call, a flag."""
+    """Names in a message that do not exist: a public name, an option of a call, a flag."""
     if OTHER_PROGRAMS.search(text):
         return []
-    found = [f"tj.{n}" for n in re.findall(r"\btj\.(\w+)", text) if not hasattr(tj, n)]
+    unknown = [f"tj.{n}" for n in re.findall(r"\btj\.(\w+)", text) if not hasattr(tj, n)]
     for name, arguments in re.findall(r"\b(?:tj\.)?(\w+)\(((?:[^()]|\([^()]*\))*)\)", text):
         function = getattr(tj, name, None) if name in tj.__all__ else None
         if function is None or not callable(function):
             continue
-        taken = inspect.signature(function).parameters.values()
-        if any(p.kind is p.VAR_KEYWORD for p in taken) and name not in ("from_pretrained",):
+        parameters = inspect.signature(function).parameters.values()
+        if any(p.kind is p.VAR_KEYWORD for p in parameters) and name not in ("from_pretrained",):
             continue
         bare = re.sub(r"\([^()]*\)", "", arguments)
-        given = re.findall(r"\b(\w+)=", bare)
-        found += [f"{name}({n}=)" for n in given if n not in {p.name for p in taken}]
+        keywords = re.findall(r"\b(\w+)=", bare)
+        unknown += [f"{name}({n}=)" for n in keywords if n not in {p.name for p in parameters}]
     named = re.findall(r"(?<![\w-])--([a-z][\w.-]*\w)(?![\w.-]*…)", text)
-    return found + [f"--{n}" for n in named if f"--{n}" not in known_flags()]
+    return unknown + [f"--{n}" for n in named if f"--{n}" not in known_flags()]
 
 
 def known_flags() -> set[str]:

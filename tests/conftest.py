@@ -1,4 +1,4 @@
-"""What tests of several folders share."""
+"""Fixtures of several folders."""
 
 import ctypes
 import gc
@@ -39,7 +39,7 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def on_eight_devices():
-    """on_eight_devices(program, *arguments): what it said, run on a host of eight devices."""
+    """on_eight_devices(program, *arguments): the process, run on a host of eight devices."""
 
     def run(program, *arguments):
         eight = "--xla_force_host_platform_device_count=8"
@@ -72,5 +72,5 @@ def few_programs_at_a_time():
         jax.clear_caches()
         gc.collect()
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:  # glibc keeps what is freed, unless it is told
+        if trim is not None:  # glibc keeps freed memory unless asked to return it
             trim(0)

@@ -1,4 +1,4 @@
-"""What an error says to do is done, and then it works; and no sentence names what there is not."""
+"""The advice of each error is followed and works; and no message names what does not exist."""
 
 import dataclasses
 import json
@@ -46,13 +46,13 @@ def advice_in(error, pattern):
 
 
 def typed(error, pattern, **names):
-    """The value of what an error says to type."""
+    """The value of the code that an error says to type."""
     return eval(advice_in(error, pattern), {**WORDS, **names})
 
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """A mistake, and how what is told is followed; both get the fixture `made`."""
+    """A mistake, and how the advice of its error is followed; both get the fixture `folders`."""
 
     mistake: Callable[[Any], Any]
     follow: Callable[[Any, Exception], Any]
@@ -63,18 +63,18 @@ class Advice:
 def folders(tmp_path_factory):
     """Models, and a directory with one."""
 
-    class Made:
+    class Folders:
         gpt2 = build(GPT2)
         bart = build(BART, "seq2seq_lm")
         bert = build(tj.BertConfig(**BERT), "masked_lm")
         folder = tmp_path_factory.mktemp("model")
 
-    Made.bert.save_pretrained(Made.folder)
-    return Made
+    Folders.bert.save_pretrained(Folders.folder)
+    return Folders
 
 
 def misspelt(call):
-    """A call with a name that is told right: `call(wrong or right)`."""
+    """A call whose error names the right spelling: `call(wrong or right)`."""
     return lambda m, error: call(m, advice_in(error, r"did you mean '(\w+)'"))
 
 

@@ -1,4 +1,4 @@
-"""The face: what an import costs, and what a wrong input is told before anything is compiled."""
+"""The public interface: the cost of an import, and errors about inputs before anything compiles."""
 
 import dataclasses
 import json

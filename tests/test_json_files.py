@@ -1,4 +1,4 @@
-"""JSON files: what is read, and what is said of those that cannot be read."""
+"""JSON files: what is read, and the errors of those that cannot be read."""
 
 import pytest
 

@@ -104,7 +104,7 @@ def layer(module):
 def test_a_file_imports_from_below_only(path):
     mine = layer(module_of(path))
     assert mine is not None, f"{path} has no layer; add it to LAYERS"
-    face = layer("inspection")  # from here on, what a user has is used as a user does
+    face = layer("inspection")  # from here on, the package is used as a user does
     above = lambda name: (face if name == "transformers_jax" else layer(name) or 0) > mine
     assert not {name for name in edges_of(path) if above(name)}
 

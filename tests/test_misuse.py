@@ -1,4 +1,4 @@
-"""What is typed by mistake, or as in other libraries, is told what to type instead."""
+"""Calls typed by mistake, or as in other libraries, raise an error that says what to type."""
 
 import jax
 import numpy as np
@@ -160,7 +160,7 @@ def test_packed_positions_without_a_mask_are_refused_with_the_mask_to_use(model)
     with pytest.raises(ValueError, match="positions start anew"):  # closed over, inside of a trace
         jax.eval_shape(lambda ids: model(ids, position_ids=PACKED), ROW)
 
-    # the advice: each document is what it is alone
+    # the advice: each document is what it is by itself
     apart = tj.bind(
         tj.from_config(
             SMALL,
@@ -218,7 +218,7 @@ def test_a_batch_is_checked_without_a_call_as_far_as_values_are_known(model):
     with pytest.raises(TypeError, match="no argument 'label'"):
         model.check_batch({"input_ids": ROW, "label": ROW})
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), far)
-    model.check_batch(shapes)  # what cannot be read is not waited for
+    model.check_batch(shapes)  # arrays without values are not waited for
 
 
 # ---------------------------------------------------------------- training

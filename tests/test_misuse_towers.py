@@ -1,4 +1,4 @@
-"""What is typed by mistake of models of several towers, or of images and audio."""
+"""Mistaken calls of models of several towers, or of images and audio."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def test_each_side_has_errors_of_its_own(pair, inputs, words):
         (dict(generation_config="greedy"), "generation_config is 'greedy'; expected a dict"),
     ],
 )
-def test_forced_tokens_are_words_of_the_model(pair, options, words):
+def test_forced_tokens_are_in_the_vocabulary(pair, options, words):
     with pytest.raises((TypeError, ValueError), match=words):
         pair.generate(IDS, max_new_tokens=2, **options)
     call_options = dict(decoder_start_token_id=31, forced_bos_token_id=0, max_new_tokens=0)

@@ -1,4 +1,4 @@
-"""A file is there whole, or what was there before."""
+"""Files are replaced atomically."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What models, configs, states and runs say of themselves fits a screen, and is true."""
+"""The repr of models, configs, states and runs is short and correct."""
 
 import jax
 import numpy as np

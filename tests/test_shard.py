@@ -112,7 +112,7 @@ def test_a_constraint_holds_inside_and_outside_of_tracing(on_eight_devices):
     assert done.stdout.split("\n")[0] == "(1, 3, 3) (1, 3, 3) True (1, 3, 3)"
 
 
-def foreign(**sizes):
+def mesh_of(**sizes):
     return AbstractMesh(
         tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes)
     )
@@ -123,7 +123,7 @@ SHAPES = {"w": jnp.zeros((8, 4, 2))}
 
 
 def test_a_mesh_with_axes_that_no_rule_knows_is_refused_with_what_to_do():
-    mesh = foreign(dp=2, mp=2)
+    mesh = mesh_of(dp=2, mp=2)
     for call in (lambda: shardings(WEIGHT, SHAPES, mesh), lambda: use(mesh).__enter__()):
         with pytest.raises(ValueError, match="dp 2, mp 2, and no rule names dp, mp") as caught:
             call()
@@ -132,21 +132,21 @@ def test_a_mesh_with_axes_that_no_rule_knows_is_refused_with_what_to_do():
     assert "batch over data and fsdp and experts" in message
     assert "use_rules(transformers_jax.shard.named({'dp': 'data'}))" in message
     with pytest.raises(ValueError, match="no rule names pipe"):  # one of several counts, too
-        shardings(WEIGHT, SHAPES, foreign(data=2, pipe=2))
-    shardings(WEIGHT, SHAPES, foreign(pipe=1, data=2))  # nothing to cut
+        shardings(WEIGHT, SHAPES, mesh_of(data=2, pipe=2))
+    shardings(WEIGHT, SHAPES, mesh_of(pipe=1, data=2))  # nothing to cut
 
 
 def test_rules_by_other_names_place_arrays_as_the_usual_ones_do():
-    ours = shardings(WEIGHT, SHAPES, foreign(fsdp=2, tensor=4))["w"].spec
+    ours = shardings(WEIGHT, SHAPES, mesh_of(fsdp=2, tensor=4))["w"].spec
     with use_rules(named({"rows": "fsdp", "mp": "tensor", "pipe": None})):
-        mesh = foreign(rows=2, mp=4, pipe=3)
+        mesh = mesh_of(rows=2, mp=4, pipe=3)
         theirs = shardings(WEIGHT, SHAPES, mesh)["w"].spec
         assert batch_shards(mesh) == 2
         with pytest.raises(ValueError, match="no rule names tensor"):
-            shardings(WEIGHT, SHAPES, foreign(tensor=2))
+            shardings(WEIGHT, SHAPES, mesh_of(tensor=2))
     assert ours == PartitionSpec("fsdp", "tensor", None)
     assert theirs == PartitionSpec("rows", "mp", None)
-    assert batch_shards(foreign(data=3, fsdp=2, tensor=4)) == 6
+    assert batch_shards(mesh_of(data=3, fsdp=2, tensor=4)) == 6
     for wrong in ({"dp": "rows"}, {"a": "data", "b": "data"}):
         with pytest.raises(ValueError, match="each of data, fsdp, experts, tensor once"):
             named(wrong)
@@ -169,18 +169,18 @@ def test_a_model_is_trained_on_a_mesh_with_other_names(on_eight_devices):
             optimizer = AdamW(schedule=Constant(0)).build(axes(model), 9)
             step = tj.make_step(model, tj.causal_lm, optimizer, mesh=mesh)
             state = tj.init_state(model, optimizer, jax.random.key(1), mesh=mesh)
-            found = []
+            values = []
             for _ in range(2):
                 state, metrics = step(state, {"input_ids": np.arange(32).reshape(4, 8)})
-                found.append(float(metrics["loss"]))
+                values.append(float(metrics["loss"]))
             query = state.params["stack"]["blocks"]["0"]["self"]["query"]
-            return found, query.sharding.spec
+            return values, query.sharding.spec
         ours = losses(tj.make_mesh({"data": 2, "tensor": 4}))
         with use_rules(named({"dp": "data", "mp": "tensor"})):
             again = losses(theirs)
         np.testing.assert_allclose(ours[0], again[0], rtol=1e-6)
         print(ours[1], again[1])
-        with jax.set_mesh(theirs):  # no rules: what lies where is the caller's
+        with jax.set_mesh(theirs):  # no rules: placement is up to the caller
             x = jax.device_put(np.ones((4, 8), "f"), jax.NamedSharding(theirs, jax.P("dp", "mp")))
             print(jax.jit(lambda x: constrain(x * 2, "batch embed"))(x).sharding.spec)
     """

@@ -1,4 +1,4 @@
-"""One reading of sizes, wherever one is given."""
+"""Sizes are parsed in one way everywhere."""
 
 import pytest
 

@@ -77,7 +77,7 @@ def torch_side(setting: dict[str, Any], folder: str, compiled: bool) -> Side:
 
 
 def eager(setting: dict[str, Any], folder: str) -> Side:
-    """PyTorch as it stands."""
+    """PyTorch in eager mode."""
     return torch_side(setting, folder, compiled=False)
 
 

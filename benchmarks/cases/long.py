@@ -1,6 +1,6 @@
 """Encoders for long documents: two layers of base width, 1k to 16k tokens, one row, float32.
 
-Forward alone, and with the gradient by every parameter. PyTorch runs its own implementation of the
+Forward only, and with the gradient by every parameter. PyTorch runs its own implementation of the
 same model, with its eager attention and, where it has that, scaled_dot_product_attention. What a
 process may allocate is bounded, so that T x S matrices that do not fit end a side, not the machine.
 """
@@ -93,7 +93,7 @@ SHARE = 0.6  # of the machine's memory
 
 
 def head(setting: dict[str, Any]) -> str:
-    """The head of the encoder alone."""
+    """The head without a decoder."""
     return "encoder" if setting["config"]["model_type"] == "longt5" else "none"
 
 

@@ -85,7 +85,7 @@ def config(setting: dict[str, Any]) -> dict[str, Any]:
 
 
 def batch(setting: dict[str, Any]) -> dict[str, Any]:
-    """What a step reads, the same on all sides; encoder-decoders are asked for a quarter."""
+    """What a step reads, the same on all sides; encoder-decoders have labels for a quarter."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -174,7 +174,7 @@ def torch_side(setting: dict[str, Any], folder: str, compiled: bool, steps: int)
 
 
 def eager(setting: dict[str, Any], folder: str, steps: int = STEPS) -> Side:
-    """PyTorch as it stands."""
+    """PyTorch in eager mode."""
     return torch_side(setting, folder, compiled=False, steps=steps)
 
 

@@ -151,7 +151,7 @@ def torch_side(setting: dict[str, int], folder: str, compiled: bool, steps: int)
 
 
 def eager(setting: dict[str, int], folder: str, steps: int = STEPS) -> Side:
-    """PyTorch as it stands."""
+    """PyTorch in eager mode."""
     return torch_side(setting, folder, compiled=False, steps=steps)
 
 

@@ -1,7 +1,7 @@
-"""Causal sliding-window attention (256 keys a query), forward alone and with its gradient.
+"""Causal sliding-window attention (256 keys a query), forward only and with its gradient.
 
-Beside flex_attention (compiled, with a block mask) and scaled_dot_product_attention with a mask.
-One row, two heads of 64, float32.
+Compared with flex_attention (compiled, with a block mask) and scaled_dot_product_attention with a
+mask. One row, two heads of 64, float32.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def figures(**changes):
     return {**vars(result), "best": result.best, "ratio": result.ratio, **changes}
 
 
-def found(**changes):
+def entry(**changes):
     about = {"machine": "a box", "torch": "2"}
     return {"figures": figures(**changes), "when": "2026-01-02 03:04", "load": 0.5, "about": about}
 
@@ -36,7 +36,7 @@ def test_sides_that_agree_are_timed_and_others_refused():
 
 def test_report_names_what_ran_and_what_did_not():
     text = report.text(
-        {"train nano": {"all cores": found(failed={"sdpa": "no memory"}), "one core": found()}},
+        {"train nano": {"all cores": entry(failed={"sdpa": "no memory"}), "one core": entry()}},
         all_cases(),
     )
     assert "| **2.00** (1.50-4.00) | **1.25** |" in text
@@ -51,14 +51,17 @@ def test_unknown_case_is_refused_with_the_known_ones():
 
 
 def loads(**changes):
-    took = {"wall": 2.0, "cpu": 1.0, "peak": 3 * 2**20, "own": 2**20, "parameters": 7.0}
-    return {"ours": [took] * 3, "PyTorch": [{**took, "wall": wall} | changes for wall in (1, 2, 4)]}
+    usage = {"wall": 2.0, "cpu": 1.0, "peak": 3 * 2**20, "own": 2**20, "parameters": 7.0}
+    return {
+        "ours": [usage] * 3,
+        "PyTorch": [{**usage, "wall": wall} | changes for wall in (1, 2, 4)],
+    }
 
 
 def test_loading_is_compared_round_by_round_and_only_of_the_same_bytes():
     figures = checkpoints.summary(loads()) | {"file": 5 * 2**20, "shards": 2}
     assert figures["ratios"]["wall"] == [0.5, 1.0, 2.0]
-    text = report.text({"load t5-3b": {"all cores": {**found(), "figures": figures}}}, [])
+    text = report.text({"load t5-3b": {"all cores": {**entry(), "figures": figures}}}, [])
     assert "| t5-3b | 5 MiB in 2 | 2.00 s (1.00 s CPU) | 2.00 s" in text
     assert "**1.00** (0.50-2.00)" in text
     with pytest.raises(RuntimeError, match="did not load the same"):

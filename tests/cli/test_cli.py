@@ -1,4 +1,4 @@
-"""The console script through a real command line, and its pieces through Python."""
+"""The command line in processes of its own, and its functions in this process."""
 
 import json
 import os
@@ -29,7 +29,7 @@ ENVIRONMENT = {
 
 
 def run(*arguments, status=0, text="", **environment) -> tuple[str, str]:
-    """What a command says on both streams, in a process of its own; its status is as expected."""
+    """stdout and stderr of a command in a process of its own; its exit status is checked."""
     command = [sys.executable, "-m", "transformers_jax", *map(str, arguments)]
     options = dict(text=True, capture_output=True, input=text, timeout=240)
     done = subprocess.run(command, env={**ENVIRONMENT, **environment}, **options)
@@ -39,7 +39,7 @@ def run(*arguments, status=0, text="", **environment) -> tuple[str, str]:
 
 @pytest.fixture
 def here(capsys, monkeypatch):
-    """The same in this process, where JAX is loaded already."""
+    """stdout of a command in this process, where JAX is loaded already."""
     monkeypatch.setattr(cli.models, "keep_compiled_programs", lambda: None)
 
     def call(*arguments) -> str:
@@ -56,7 +56,7 @@ def _clean_up():
 
 
 @pytest.fixture(scope="module")
-def worded(tmp_path_factory) -> Path:
+def with_tokenizer(tmp_path_factory) -> Path:
     """The small GPT-2 with a tokenizer: the words w0 ... w95."""
     import tokenizers
 
@@ -146,14 +146,14 @@ def test_debug_shows_the_traceback():
     assert "Traceback" in err
 
 
-def test_generate_continues_prompts_and_lines(worded, here):
+def test_generate_continues_prompts_and_lines(with_tokenizer, here):
     several = ["--prompt", "w5 w17", "--prompt", "w9", "--json"]
-    output = here("generate", worded, *several, "--max-new-tokens", 4)
+    output = here("generate", with_tokenizer, *several, "--max-new-tokens", 4)
     first, second = map(json.loads, output.splitlines())
     assert (first["prompt"], second["prompt"]) == ("w5 w17", "w9")
     ids = json.loads(here("generate", GPT2, "--ids", "5 17", "--max-new-tokens", 4, "--json"))
     assert [f"w{i}" for i in ids["text"].split()] == first["text"].split()
-    lines, _ = run("generate", worded, "--max-new-tokens", "4", text="w5 w17\n")
+    lines, _ = run("generate", with_tokenizer, "--max-new-tokens", "4", text="w5 w17\n")
     assert lines == f"w5 w17{first['text']}\n"
 
 
@@ -163,13 +163,13 @@ def test_sampling_repeats_with_its_seed(here):
     assert once == again != other
 
 
-def test_the_folder_of_a_run_stands_for_the_model_in_it(worded, tmp_path, here):
+def test_the_folder_of_a_run_is_read_as_its_model(with_tokenizer, tmp_path, here):
     (tmp_path / "metrics.jsonl").touch()
     (tmp_path / "config.json").write_text('{"steps": 3, "model": {"model_type": "gpt2"}}')
     with pytest.raises(ValueError, match="has not ended; continue it with"):
         here("generate", tmp_path, "--prompt", "w5")
     assert "124,439,808" in here("inspect", tmp_path / "config.json")  # GPT-2 small
-    shutil.copytree(worded, tmp_path / "model")
+    shutil.copytree(with_tokenizer, tmp_path / "model")
     assert "13,632" in here("inspect", tmp_path)
 
 
@@ -209,9 +209,9 @@ def test_inspect_shows_what_does_not_fit(tmp_path):
     assert "does not fit GPT2LMHeadModel" in err
 
 
-def test_inspect_draws_graphs_and_maps_over_a_text(worded, tmp_path, here):
+def test_inspect_draws_graphs_and_maps_over_a_text(with_tokenizer, tmp_path, here):
     here("inspect", T5, "--ids", "5 17 3", "--out", tmp_path / "t5")
-    here("inspect", worded, "--text", "w5 w17 w3 w8", "--out", tmp_path / "gpt2")
+    here("inspect", with_tokenizer, "--text", "w5 w17 w3 w8", "--out", tmp_path / "gpt2")
     for name, files in {
         "gpt2": {"graph-stack-self", "attentions"},
         "t5": {"graph-encoder-self", "graph-decoder-self", "graph-decoder-cross",
@@ -234,9 +234,9 @@ def test_a_map_shows_weights_and_leaves_grey_what_has_no_edge():
     assert dark[0, 0] < dark[-1, -1] < dark[-1, 0] < grey[0] + 0.1
 
 
-def test_convert_modernises_names_and_says_so(worded, tmp_path, here):
+def test_convert_modernises_names_and_says_so(with_tokenizer, tmp_path, here):
     shutil.copytree(OLDER, tmp_path / "old")
-    shutil.copy(worded / "tokenizer.json", tmp_path / "old")
+    shutil.copy(with_tokenizer / "tokenizer.json", tmp_path / "old")
     done = json.loads(here("convert", tmp_path / "old", tmp_path / "new", "--json"))
     assert ["wte.weight", "transformer.wte.weight"] in done["renamed"]
     assert done["copied"] == ["tokenizer.json"]
@@ -266,9 +266,7 @@ def test_convert_copies_the_modules_of_a_sentence_embedding_model(tmp_path, here
     without_head = json.loads(
         here("convert", source, tmp_path / "bare", "--head", "none", "--json")
     )
-    assert (
-        "modules.json" not in without_head["files"]
-    )  # asked for, the transformer alone is written
+    assert "modules.json" not in without_head["files"]  # on request only the transformer is written
 
 
 def test_convert_copies_no_file_from_elsewhere(tmp_path):

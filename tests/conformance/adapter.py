@@ -1,4 +1,4 @@
-"""How the checker talks to the package: by its public face alone."""
+"""How the checker calls the package: only through its public interface."""
 
 import numpy as np
 

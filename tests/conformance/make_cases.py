@@ -70,7 +70,7 @@ CHOSEN = {
 ATOL, RTOL = 5e-5, 1e-5  # float32, other orders of summation
 
 
-GENERATED = {  # what is generated where the head writes text
+GENERATED = {  # generated tokens where the head is a language model
     "generated": {"num_beams": 1},
     "generated_beam": {"num_beams": 3, "length_penalty": 2.0, "early_stopping": True},
 }

@@ -56,7 +56,7 @@ def pieces():
 
 
 def rows(tokenizer, texts, pairs, options):
-    """What transformers makes of a call; None where it refuses."""
+    """The encoding of transformers for a call; None where it raises an error."""
     options = dict(options)
     tokenizer.truncation_side = options.pop(
         "truncation_side", tokenizer.init_kwargs.get("truncation_side", "right")

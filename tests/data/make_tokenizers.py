@@ -4,7 +4,7 @@
 
 Small vocabularies are learned offline; each class has a directory of its own files, and one that
 transformers saved; options and added tokens vary. Needs transformers 5, tokenizers and
-sentencepiece; the tests need the written file alone.
+sentencepiece; the tests need only the written file.
 """
 
 import base64
@@ -283,7 +283,7 @@ def _marian():
     )
 
 
-WHOLE = {  # saved by transformers with a tokenizer.json, then told otherwise by its config
+WHOLE = {  # saved by transformers with a tokenizer.json, then overridden by its config
     "bert": {"do_lower_case": False, "truncation_side": "left"},
     "distilbert": {},
     "mpnet": {"do_lower_case": False},

@@ -33,7 +33,7 @@ PAIRED = [
 
 
 def cases():
-    """(texts, text_pair, options), each with what it returns beside ids and masks."""
+    """(texts, text_pair, options), each with what it returns besides ids and masks."""
     for options in OPTIONS:
         yield TEXTS, None, options
         yield TEXTS, SECOND_TEXTS, options

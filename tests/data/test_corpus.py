@@ -1,4 +1,4 @@
-"""What a run reads: splits, shares, separators, sentences, and folders of tokens as memory."""
+"""The corpus of a run: splits, mixture shares, separators, sentences, and folders of tokens."""
 
 import dataclasses
 import hashlib

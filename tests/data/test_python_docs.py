@@ -1,4 +1,4 @@
-"""The text that every machine has: each piece once, whole modules on one side of the split."""
+"""The Python documentation as a dataset: each text once, whole modules on one side of the split."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Rows of texts: those that PyTorch's tokenizers make, and what goes wrong."""
+"""Encoded rows equal those of PyTorch's tokenizers, and errors."""
 
 import json
 import lzma
@@ -118,7 +118,7 @@ def test_twelve_batches_compile_one_program():
     assert programs(pad_to_multiple_of=32) == 2
 
 
-def test_labels_of_words_find_their_tokens(both):
+def test_word_ids_map_labels_of_words_to_tokens(both):
     tokenizer, _ = both
     tags = np.array([3, 1, 4])
     batch = tokenizer.batch(
@@ -199,7 +199,7 @@ def test_an_error_about_split_words_names_the_option():
         tokenizer.batch([["some", 5]], is_split_into_words=True)
 
 
-def test_words_do_not_run_into_each_other():
+def test_split_words_must_keep_their_spaces():
     tokenizer = train_tokenizer("bpe", ["the cat sat on the mat"] * 9, 290)
     with pytest.raises(ValueError, match="run into the word before; write ' cat'"):
         tokenizer.batch([["the", "cat"]], is_split_into_words=True)

@@ -1,4 +1,4 @@
-"""What is saved of a tokenizer is what PyTorch's needs to give the same rows."""
+"""Saved tokenizers give the same rows in PyTorch's transformers."""
 
 import json
 import lzma
@@ -14,7 +14,7 @@ SAVED = json.loads(lzma.decompress(Path(__file__).with_name("saved.json.xz").rea
 
 @pytest.mark.parametrize("name", list(SAVED))
 def test_pytorch_reads_what_is_saved_as_it_is_read_here(name, tmp_path):
-    """The files are those that transformers was given, and the rows are those that it made."""
+    """The files are those that transformers read, and the rows are those that it returned."""
     case = SAVED[name]
     (tmp_path / "tokenizer.json").write_text(json.dumps(case["source"]))
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(case["config"]))

@@ -1,4 +1,4 @@
-"""Every form in which text comes, gone through twice, and every way in which it can be wrong."""
+"""Every file format of text, read twice, and every error in one."""
 
 import bz2
 import gzip
@@ -122,7 +122,7 @@ def test_sources_that_are_not_there_are_refused(tmp_path, monkeypatch):
 
 
 class Prepared:
-    """What `open_hf` asks of the library."""
+    """What `open_hf` calls of the library."""
 
     def __init__(self, dataset):
         self.load_dataset = lambda *name: dataset
@@ -141,7 +141,7 @@ def test_data_sets_of_hugging_face_are_read_by_split(monkeypatch):
 
 
 def prepare(folder, features, rows, form="array_record"):
-    """A small prepared data set of TFDS, as its own writer writes it."""
+    """A small prepared TFDS dataset, written by TFDS."""
     import tensorflow_datasets as tfds
 
     class Small(tfds.core.GeneratorBasedBuilder, skip_registration=True):

@@ -1,4 +1,4 @@
-"""Batches are pure functions of a seed and a place; every piece has its turn, once a pass."""
+"""Batches are pure functions of a seed and a position; every piece comes once an epoch."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ WORDS = Vocabulary(
 
 
 def text(lengths=LENGTHS, first=10):
-    """Documents in which every id occurs once, so that it can be found again."""
+    """Documents in which every id occurs once, so that it can be located."""
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return Tokens(ids=np.arange(first, first + starts[-1]).astype(np.int32), starts=starts)
 
@@ -55,7 +55,7 @@ def same(one, two):
 
 
 def label_ids(batches):
-    """The ids that a causal model is asked for, in order of size."""
+    """The ids that a causal model has to predict, in order of size."""
     labels = np.concatenate([batch["labels"][:, 1:].ravel() for batch in batches])
     return sorted(labels[labels >= 0].tolist())
 
@@ -84,8 +84,8 @@ def test_an_epoch_predicts_every_token_but_the_first_of_each_document_once(rows)
         batches.append(batch)
     tokens = text()
     firsts = {int(tokens.ids[s]) for s, n in zip(tokens.starts, LENGTHS) if n}
-    wanted = sorted(set(tokens.ids.tolist()) - firsts)
-    assert label_ids(batches) == wanted
+    expected = sorted(set(tokens.ids.tolist()) - firsts)
+    assert label_ids(batches) == expected
 
 
 def test_a_stream_predicts_every_token_of_its_rows_once():
@@ -207,7 +207,7 @@ def test_an_objective_with_one_label_per_row_cannot_be_packed():
 
 
 @pytest.mark.parametrize("rows", KINDS)
-def test_evaluation_reads_all_of_the_text_in_order_and_always_alike(rows):
+def test_evaluation_reads_all_of_the_text_in_a_fixed_order(rows):
     data = Data(rows="stream" if rows == "crops" else rows, length=16, batch=4, window=5)
     part_of = lambda: Part(text(), data, CausalLM(), WORDS, 0, shuffle=False)
     batches, again = evaluation_batches(part_of(), "it"), evaluation_batches(part_of(), "it")

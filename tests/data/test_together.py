@@ -1,4 +1,4 @@
-"""Where a tokenizer meets a model, and what is saved of both."""
+"""Tokenizers together with models, and what is saved of both."""
 
 import json
 from types import SimpleNamespace
@@ -68,8 +68,8 @@ def test_token_types_are_returned_by_classes_that_use_them(name, has_types):
     assert "token_type_ids" not in named.batch(TEXTS[:2], TEXTS[1:])
 
 
-def test_pairs_of_texts_add_nothing_to_the_words_of_gpt2():
-    """Its types are words of its table: what numbers the texts of a pair would be added to them."""
+def test_pairs_of_texts_have_no_token_types_for_gpt2():
+    """Its types are rows of its word table: text numbers would be added to the words."""
     tokenizer = learned("bpe", 290, roles=("pad",))
     config = tj.GPT2Config(
         vocab_size=tokenizer.max_id + 1, n_positions=64, n_embd=8, n_layer=1, n_head=2

@@ -1,4 +1,4 @@
-"""The tokenize command: as in memory, on any number of processes, and after any kill."""
+"""The tokenize command: as in memory, with any number of processes, and after a kill."""
 
 import os
 import signal

@@ -24,7 +24,7 @@ def blob(key):
 
 
 def write(name, folder):
-    """A directory of the made ones."""
+    """One of the stored directories."""
     folder.mkdir(exist_ok=True)
     for file, key in STORED["cases"][name]["files"].items():
         (folder / file).write_bytes(blob(key))
@@ -32,7 +32,7 @@ def write(name, folder):
 
 
 def rows(batch, key="input_ids"):
-    """Rows without what fills them."""
+    """Rows without padding."""
     return [
         row[mask.astype(bool)].tolist() for row, mask in zip(batch[key], batch["attention_mask"])
     ]
@@ -242,9 +242,9 @@ def test_a_tokenizer_json_of_another_kind_than_the_class(tmp_path):
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
     with pytest.raises(ValueError, match="has a WordPiece model, and GPT2Tokenizer has BPE"):
         load_tokenizer(folder)
-    lies = load_tokenizer(folder, tokenizer_class="PreTrainedTokenizerFast")
+    unconverted = load_tokenizer(folder, tokenizer_class="PreTrainedTokenizerFast")
     assert (
-        lies.encode("the cat").tolist()
+        unconverted.encode("the cat").tolist()
         == load_tokenizer(folder, tokenizer_class="BertTokenizer").encode("the cat").tolist()
     )
 

@@ -1,4 +1,4 @@
-"""Tokenizers in every form in which they are published, and files that are none."""
+"""Tokenizers in every published format, and files that are none."""
 
 import io
 import json
@@ -95,7 +95,7 @@ def test_what_t5_puts_around_a_text_and_behind_its_pieces(pieces, tmp_path):
         t5 = load_tokenizer(tmp_path)
         assert t5.vocabulary().sentinels == tuple(theirs.vocab_size() + n for n in (2, 1, 0))
         assert t5.batch(["The reader"])["input_ids"].tolist() == [[*bare, theirs.eos_id()]]
-    config.write_text('{"add_bos_token": true}')  # no class: the model as it lies
+    config.write_text('{"add_bos_token": true}')  # no class: the model as stored
     assert load_tokenizer(tmp_path).batch(["The reader"])["input_ids"].tolist() == [
         [theirs.bos_id(), *bare]
     ]
@@ -163,7 +163,7 @@ TEMPLATE = """{{ bos_token }}{% for message in messages %}
 {% if add_generation_prompt %}<assistant>{% endif %}"""
 
 
-def talker(tmp_path, template):
+def chat_tokenizer(tmp_path, template):
     tokenizer = train_tokenizer("bpe", CORPUS, 300, roles=("bos",))
     tokenizer.chat_template = template
     tokenizer.save(tmp_path)
@@ -171,7 +171,7 @@ def talker(tmp_path, template):
 
 
 def test_a_conversation_is_written_by_the_template(tmp_path):
-    tokenizer = talker(tmp_path, TEMPLATE)
+    tokenizer = chat_tokenizer(tmp_path, TEMPLATE)
     messages = [{"role": "user", "content": " hi "}, {"role": "assistant", "content": "yes"}]
     assert tokenizer.chat(messages) == "<s><user>hi\n<assistant>yes\n"
     assert tokenizer.chat(messages[:1], add_generation_prompt=True).endswith("hi\n<assistant>")
@@ -191,7 +191,7 @@ def test_a_conversation_is_written_by_the_template(tmp_path):
 )
 def test_templates_that_reach_out_or_fail_are_refused(tmp_path, template):
     with pytest.raises(ValueError, match="the chat template fails"):
-        talker(tmp_path, template).chat([{"role": "user", "content": "hi"}])
+        chat_tokenizer(tmp_path, template).chat([{"role": "user", "content": "hi"}])
 
 
 def test_a_missing_template_or_jinja_is_reported(monkeypatch):

@@ -26,7 +26,7 @@ def tokenizer(request):
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def equipped(request):
+def full_tokenizer(request):
     return train_tokenizer(
         request.param, [TEXT] * 3, 320, roles=ROLES, sentinels=4, modes=("R", "S", "X")
     )
@@ -84,40 +84,48 @@ def test_the_saved_file_encodes_alike(tokenizer, tmp_path):
     assert others.decode(list(ids)) == tokenizer.decode(ids)
 
 
-def test_the_largest_id_bounds_all_ids(equipped):
-    ids = equipped.encode(TEXT + "<extra_id_0>")
-    assert 0 <= min(ids) <= max(ids) == equipped.max_id == equipped.vocabulary().sentinels[0]
+def test_the_largest_id_bounds_all_ids(full_tokenizer):
+    ids = full_tokenizer.encode(TEXT + "<extra_id_0>")
+    assert (
+        0
+        <= min(ids)
+        <= max(ids)
+        == full_tokenizer.max_id
+        == full_tokenizer.vocabulary().sentinels[0]
+    )
 
 
-def test_many_texts_are_encoded_as_one_by_one(equipped):
-    many = equipped.encode_many([TEXT, "return <extra_id_1>", ""])
+def test_many_texts_are_encoded_as_one_by_one(full_tokenizer):
+    many = full_tokenizer.encode_many([TEXT, "return <extra_id_1>", ""])
     for ids, text in zip(many, (TEXT, "return <extra_id_1>", "")):
-        np.testing.assert_array_equal(ids, equipped.encode(text))
+        np.testing.assert_array_equal(ids, full_tokenizer.encode(text))
 
 
-def test_a_vocabulary_lists_roles_sentinels_and_modes(equipped, tmp_path):
-    equipped.save(tmp_path)
-    for tokenizer in (equipped, load_tokenizer(tmp_path)):
+def test_a_vocabulary_lists_roles_sentinels_and_modes(full_tokenizer, tmp_path):
+    full_tokenizer.save(tmp_path)
+    for tokenizer in (full_tokenizer, load_tokenizer(tmp_path)):
         words = tokenizer.vocabulary()
         assert set(ROLES) <= set(words.special)
         assert words.sentinels == tuple(words.size - 1 - n for n in range(4))  # as T5
         assert set(words.modes) == {"R", "S", "X"}
         for role, token in tokenizer.special.items():
             assert tokenizer.encode(token).tolist() == [words.special[role]]
-        assert (words.special["bos"] == words.special["cls"]) == (equipped.kind != "wordpiece")
+        assert (words.special["bos"] == words.special["cls"]) == (
+            full_tokenizer.kind != "wordpiece"
+        )
         assert not words.continues[[*words.special.values(), *words.sentinels]].any()
-    assert load_tokenizer(tmp_path).kind == equipped.kind
+    assert load_tokenizer(tmp_path).kind == full_tokenizer.kind
     with pytest.raises(ValueError, match="is not in"):
-        equipped.vocabulary(3)
+        full_tokenizer.vocabulary(3)
 
 
-def test_special_tokens_in_a_document_may_stay_text(equipped):
-    for token in equipped.special.values():
-        assert len(equipped.encode(token)) == 1
-        if equipped.kind != "character":  # it has no "<"
-            apart = equipped.encode(token, parse_special=False)
-            assert not np.isin(apart, list(equipped.vocabulary().sentinels)).any()
-            assert len(apart) > 1 or equipped.kind == "wordpiece"
+def test_special_tokens_in_a_document_may_stay_text(full_tokenizer):
+    for token in full_tokenizer.special.values():
+        assert len(full_tokenizer.encode(token)) == 1
+        if full_tokenizer.kind != "character":  # it has no "<"
+            apart = full_tokenizer.encode(token, parse_special=False)
+            assert not np.isin(apart, list(full_tokenizer.vocabulary().sentinels)).any()
+            assert len(apart) > 1 or full_tokenizer.kind == "wordpiece"
 
 
 def test_no_roles_change_nothing():
@@ -164,30 +172,33 @@ def test_an_unknown_character_is_refused_or_becomes_the_unknown_token():
     assert train_tokenizer("character", ["abc"], 0, roles=("unk",)).encode("az").tolist() == [0, 3]
 
 
-def test_marks_are_the_tokens_that_hold_the_characters(equipped):
-    texts, places = ["def end\nreturn f", "x return"], [[0, 8], [0, 2, 2]]
+def test_marks_are_the_tokens_that_hold_the_characters(full_tokenizer):
+    texts, offsets = ["def end\nreturn f", "x return"], [[0, 8], [0, 2, 2]]
     for (ids, marks), text, positions in zip(
-        zip(*equipped.encode_marked(texts, places)), texts, places
+        zip(*full_tokenizer.encode_marked(texts, offsets)), texts, offsets
     ):
-        np.testing.assert_array_equal(ids, equipped.encode(text))
+        np.testing.assert_array_equal(ids, full_tokenizer.encode(text))
         assert marks[0] == 0
         assert len(marks) == 2
-        rest = equipped.decode(ids[marks[1] :])
-        assert rest.strip() == equipped.decode(equipped.encode(text[positions[1] :])).strip()
+        rest = full_tokenizer.decode(ids[marks[1] :])
+        assert (
+            rest.strip()
+            == full_tokenizer.decode(full_tokenizer.encode(text[positions[1] :])).strip()
+        )
 
 
-def test_batches_are_padded_and_masked(equipped):
-    batch = equipped.batch(["return", "end end x"])
+def test_batches_are_padded_and_masked(full_tokenizer):
+    batch = full_tokenizer.batch(["return", "end end x"])
     assert batch["input_ids"].shape == batch["attention_mask"].shape
-    words = equipped.vocabulary()
+    words = full_tokenizer.vocabulary()
     for row, mask, text in zip(*batch.values(), ("return", "end end x")):
         inside = row[mask == 1].tolist()
-        bare = equipped.encode(text).tolist()
+        bare = full_tokenizer.encode(text).tolist()
         assert inside == [words.special["cls"], *bare, words.special["sep"]]
         assert (row[mask == 0] == words.special["pad"]).all()
     with pytest.raises(ValueError, match="max_length is 4"):
-        equipped.batch(["return end x"] * 2, max_length=4)
-    cut = equipped.batch(["return end x"] * 2, max_length=4, truncation=True)
+        full_tokenizer.batch(["return end x"] * 2, max_length=4)
+    cut = full_tokenizer.batch(["return end x"] * 2, max_length=4, truncation=True)
     assert cut["input_ids"].shape == (2, 4)
     assert (cut["input_ids"][:, -1] == words.special["sep"]).all()
 
@@ -195,20 +206,27 @@ def test_batches_are_padded_and_masked(equipped):
 PAIRS = (["return", "end end x end", ""], ["end x", "return", "def"])
 
 
-def test_pairs_have_token_types(equipped):
-    batch = equipped.batch(*PAIRS)
+def test_pairs_have_token_types(full_tokenizer):
+    batch = full_tokenizer.batch(*PAIRS)
     assert list(batch) == ["input_ids", "token_type_ids", "attention_mask"]
-    special = equipped.vocabulary().special
+    special = full_tokenizer.vocabulary().special
     for ids, types, mask, a, b in zip(*batch.values(), *PAIRS):
-        first = [special["cls"], *equipped.encode(a), special["sep"]]
-        second = [*equipped.encode(b), special["sep"]]
+        first = [special["cls"], *full_tokenizer.encode(a), special["sep"]]
+        second = [*full_tokenizer.encode(b), special["sep"]]
         assert ids[mask == 1].tolist() == first + second
         assert types[mask == 1].tolist() == [0] * len(first) + [1] * len(second)
         assert not types[mask == 0].any()
-    bare = equipped.batch(["x"], ["end"], add_special_tokens=False, return_token_type_ids=False)
-    assert bare["input_ids"].tolist() == [[*equipped.encode("x"), *equipped.encode("end")]]
+    bare = full_tokenizer.batch(
+        ["x"], ["end"], add_special_tokens=False, return_token_type_ids=False
+    )
+    assert bare["input_ids"].tolist() == [
+        [*full_tokenizer.encode("x"), *full_tokenizer.encode("end")]
+    ]
     assert list(bare) == ["input_ids", "attention_mask"]
-    assert equipped.batch(["x"], return_token_type_ids=True)["token_type_ids"].tolist()[0][0] == 0
+    assert (
+        full_tokenizer.batch(["x"], return_token_type_ids=True)["token_type_ids"].tolist()[0][0]
+        == 0
+    )
 
 
 @pytest.mark.parametrize("truncation", ["longest_first", "only_first", "only_second"])
@@ -232,19 +250,19 @@ def test_pairs_are_cut_as_the_library_cuts_them(truncation, room):
             assert theirs.batch([first], [second], **cut)["input_ids"].tolist() == [expected]
 
 
-def test_invalid_pairs_are_refused(equipped):
+def test_invalid_pairs_are_refused(full_tokenizer):
     with pytest.raises(ValueError, match="3 texts and 2 in text_pair"):
-        equipped.batch(PAIRS[0], PAIRS[1][:2])
+        full_tokenizer.batch(PAIRS[0], PAIRS[1][:2])
     with pytest.raises(ValueError, match="several texts are a list"):
-        equipped.batch(["x"], "end")
+        full_tokenizer.batch(["x"], "end")
     with pytest.raises(ValueError, match=r"text 1 has \d+ tokens with its pair; max_length is 6"):
-        equipped.batch(*PAIRS, max_length=6)
+        full_tokenizer.batch(*PAIRS, max_length=6)
     with pytest.raises(ValueError, match="truncation='longest'"):
-        equipped.batch(*PAIRS, max_length=6, truncation="longest")
+        full_tokenizer.batch(*PAIRS, max_length=6, truncation="longest")
     with pytest.raises(ValueError, match="no text_pair"):
-        equipped.batch(["x"], max_length=6, truncation="only_second")
+        full_tokenizer.batch(["x"], max_length=6, truncation="only_second")
     with pytest.raises(ValueError, match="leaves no room in max_length"):
-        equipped.batch(["x"], ["end " * 9], max_length=6, truncation="only_first")
+        full_tokenizer.batch(["x"], ["end " * 9], max_length=6, truncation="only_first")
 
 
 def test_invalid_batches_are_refused():
@@ -259,29 +277,29 @@ def test_invalid_batches_are_refused():
 
 
 @pytest.mark.parametrize("bad", [b"bytes", None, 5, ["a"]])
-def test_what_is_no_text_is_refused(equipped, bad):
+def test_what_is_no_text_is_refused(full_tokenizer, bad):
     with pytest.raises(ValueError, match="text 1 is"):
-        equipped.encode_many(["ok", bad])
+        full_tokenizer.encode_many(["ok", bad])
     with pytest.raises(ValueError, match=", not str"):
-        equipped.encode(bad)
+        full_tokenizer.encode(bad)
 
 
-def test_lone_surrogates_are_refused_with_their_position(equipped):
+def test_lone_surrogates_are_refused_with_their_position(full_tokenizer):
     for parse in (True, False):
         with pytest.raises(ValueError, match=r"text 1 has a lone surrogate .* at 2"):
-            equipped.encode_many(["end", "en\ud800"], parse_special=parse)
+            full_tokenizer.encode_many(["end", "en\ud800"], parse_special=parse)
 
 
-def test_ids_out_of_range_are_refused(equipped):
+def test_ids_out_of_range_are_refused(full_tokenizer):
     for bad in (-1, 2**32):
         with pytest.raises(ValueError, match=f"id {bad} is not in"):
-            equipped.decode([1, bad])
-    assert equipped.decode([equipped.max_id + 1]) == ""
+            full_tokenizer.decode([1, bad])
+    assert full_tokenizer.decode([full_tokenizer.max_id + 1]) == ""
 
 
-def test_a_long_word_is_no_trouble(equipped):
+def test_a_long_word_is_no_trouble(full_tokenizer):
     text = "d" * 200_000
-    assert len(equipped.encode(text)) >= 1
+    assert len(full_tokenizer.encode(text)) >= 1
 
 
 def test_settings_that_make_no_tokenizer_are_refused():

@@ -1,4 +1,4 @@
-"""Documents as ids: in memory, joined, cut, and in folders that are whole or refused."""
+"""Documents as ids: in memory, joined, split, and in folders that are complete or refused."""
 
 import itertools
 import json
@@ -75,7 +75,7 @@ def test_the_fingerprint_covers_ids_starts_and_sentences_but_not_the_dtype():
     assert len({tokens.fingerprint, *(other.fingerprint for other in others)}) == 4
 
 
-def test_a_stopped_writer_goes_on_and_writes_the_same_bytes(tmp_path):
+def test_a_resumed_writer_writes_the_same_bytes(tmp_path):
     tokens = make([3, 9, 2, 8, 1, 7, 4])
 
     def write(folder, low, high):
@@ -86,7 +86,7 @@ def test_a_stopped_writer_goes_on_and_writes_the_same_bytes(tmp_path):
         return writer
 
     write(tmp_path / "once", 0, 7).close()
-    for stop in (3, 5, 6):  # what waits for its shard is lost with the process
+    for stop in (3, 5, 6):  # documents of an unwritten shard are lost with the process
         write(tmp_path / "often", stop, stop)
     (tmp_path / "often" / ".ids-00007.bin.12345.tmp").write_bytes(b"half")
     write(tmp_path / "often", 7, 7).close()

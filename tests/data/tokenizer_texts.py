@@ -49,6 +49,6 @@ def texts(count=240, seed=0):
 
 
 def pairs(count=40, seed=1):
-    """Texts beside texts."""
+    """Pairs of texts."""
     draw, known = random.Random(seed), texts()
     return [(draw.choice(known), draw.choice(known)) for _ in range(count)]

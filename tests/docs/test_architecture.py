@@ -1,4 +1,4 @@
-"""What docs/architecture.md says of files and names is so."""
+"""Files and names in docs/architecture.md exist."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is known of every family: read from the code, and from what has been measured.
+"""Facts about every family: read from the code, and from measured results.
 
 `tests/conformance/results.json` holds the measured part; `python -m tests.docs.measure_zoo` writes
 it anew for cases that are new or have changed.
@@ -84,7 +84,7 @@ def is_good(result: dict[str, Any]) -> bool:
 
 
 def unmeasured(measured: dict[str, Any], there: dict[str, dict[str, str]]) -> list[str]:
-    """Cases and fixtures whose content no good result is of, and results of what is gone."""
+    """Cases and fixtures without a good result of their content, and results of removed ones."""
     missing = []
     for kind, digests in there.items():
         known = {name: r["digest"] for name, r in measured[kind].items() if is_good(r)}
@@ -145,7 +145,7 @@ class Family:
 
     @property
     def shape(self) -> str:
-        """What it is beside the others."""
+        """How it differs from the others."""
         if self.kind in MODULES:
             return "modules of PyTorch code"
         if {"image_classification", "contrastive", "projection"} & set(self.heads):

@@ -143,7 +143,7 @@ def readme_table(families: list[Family]) -> str:
                 ticks(group, [any("gradient" in s for s in f.steps.values()) for f in group]),
                 ticks(group, write),
                 ticks(group, [bool(family.generates) for family in group]),
-                ", ".join(spoken(head) for head in heads),
+                ", ".join(head_in_words(head) for head in heads),
             ]
         )
     count = sum(len(family.cases) for family in families)
@@ -163,6 +163,6 @@ def ticks(group: list[Family], holds: list[bool]) -> str:
     return ", ".join(names)
 
 
-def spoken(head: str) -> str:
+def head_in_words(head: str) -> str:
     """A head in words."""
     return WORDS.get(head, head.removesuffix("_classification").replace("_", " "))

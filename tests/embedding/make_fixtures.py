@@ -74,7 +74,7 @@ def directory(plain):
 
 
 def pooled():
-    """Every way of pooling, of rows that are filled on the right and on the left."""
+    """Every pooling mode, of rows padded on the right and on the left."""
     x = torch.randn(3, 7, 5)
     masks = {"right": [7, 4, 2], "left": [7, 5, 3]}
     outputs = {"pool_x": x.numpy()}

@@ -1,4 +1,4 @@
-"""The hidden states of a layer are those of the whole model, for less work."""
+"""Features of a layer equal the hidden states of the whole model, with fewer FLOPs."""
 
 import functools
 from pathlib import Path

@@ -53,7 +53,7 @@ def test_half_precision_is_summed_in_float32():
     assert pool_tokens(x, "mean").dtype == jnp.bfloat16
     np.testing.assert_array_equal(pool_tokens(x, "mean"), x[:, 0])
     halves = np.cumsum(np.asarray(x[0, :, 0]), dtype=x.dtype)[-1]
-    assert float(halves) / 4096 < 0.5  # what sums of halves would have made of it
+    assert float(halves) / 4096 < 0.5  # the mean from a sum in half precision
 
 
 def test_a_zero_vector_has_a_finite_gradient():

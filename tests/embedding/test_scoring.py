@@ -1,4 +1,4 @@
-"""How probable a text is, by each kind of language model."""
+"""The log-probability of a text under each kind of language model."""
 
 import functools
 from pathlib import Path
@@ -76,8 +76,8 @@ def test_a_masked_model_scores_each_token_masked_in_turn():
     hidden[np.arange(3), np.arange(3)] = 4
     logits = model(input_ids=hidden, attention_mask=np.repeat(MASK[1:], 3, 0)).logits
     logs = np.asarray(jax.nn.log_softmax(logits))
-    wanted = [logs[n, n, IDS[1, n]] for n in range(3)]
-    np.testing.assert_allclose(scores.token_log_probs[1, :3], wanted, **CLOSE)
+    expected = [logs[n, n, IDS[1, n]] for n in range(3)]
+    np.testing.assert_allclose(scores.token_log_probs[1, :3], expected, **CLOSE)
     labels = np.where(np.arange(5) == 0, -100, IDS)  # [CLS] is not scored
     some = tj.score(model, IDS, MASK, labels, mask_token_id=4, batch_size=5)
     np.testing.assert_array_equal(some.count, [4, 2])
@@ -102,7 +102,7 @@ def test_missing_arguments_are_named():
 
 
 def test_tokens_that_those_before_them_attend_to_are_not_scored():
-    """A prefix is attended in both directions: asked for its tokens, it sees its own answers."""
+    """A prefix attends in both directions: if its tokens were scored, they would see themselves."""
     config = tj.GPT2Config(vocab_size=31, n_positions=16, n_embd=16, n_layer=2, n_head=2)
     plain = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
     model = plain.with_mask((tj.CAUSAL | tj.Where("prefix")) & tj.Same("document"))
@@ -116,7 +116,7 @@ def test_tokens_that_those_before_them_attend_to_are_not_scored():
     scored = np.array([[0, 0, 0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1, 1]])
     np.testing.assert_array_equal(np.asarray(scores.token_log_probs) != 0, scored > 0)
     np.testing.assert_array_equal(scores["count"], scored.sum(1))
-    # what is scored depends on no token from its place on
+    # a score depends on no token from its position on
     clean = np.asarray(scores.token_log_probs)
     for position in (3, 5, 7):
         other = ids.copy()
@@ -127,7 +127,7 @@ def test_tokens_that_those_before_them_attend_to_are_not_scored():
     own = np.take_along_axis(np.asarray(logits)[:, :-1], ids[:, 1:, None], 2)[..., 0]
     np.testing.assert_allclose(clean[:, 1:], own * scored[:, 1:], rtol=1e-5, atol=1e-6)
     loss, metrics = tj.causal_lm(model, {"input_ids": ids, "tags": tags}, None)
-    assert float(metrics["loss"][1]) == scored.sum()  # the objective asks for the same
+    assert float(metrics["loss"][1]) == scored.sum()  # the objective has the same labels
     np.testing.assert_allclose(loss, -clean.sum() / scored.sum(), rtol=1e-5)
-    none = {**tags, "prefix": 0 * tags["prefix"]}  # the control: without a prefix all are asked
+    none = {**tags, "prefix": 0 * tags["prefix"]}  # the control: without a prefix all are scored
     assert float(tj.score(model, ids, tags=none)["count"].sum()) == 14

@@ -68,7 +68,7 @@ def test_texts_become_the_vectors_of_the_reference():
     np.testing.assert_allclose(with_prompt, expected()["texts_query"], **CLOSE)
     assert (
         np.abs(with_prompt - vectors()).max() > 1e-3
-    )  # the prompt is heard, though it is not pooled
+    )  # the prompt is attended to, though it is not pooled
 
 
 def test_vectors_are_cut_before_they_get_length_one():
@@ -177,7 +177,7 @@ def test_a_directory_comes_back_byte_for_byte(tmp_path):
 
 
 def older(folder):
-    """The directory as releases before 2.0 wrote it, with a tokenizer.json that fills its rows."""
+    """The directory as releases before 2.0 wrote it, with a tokenizer.json that pads its rows."""
     copied(folder)
     kinds = ("Transformer", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
     modules = [

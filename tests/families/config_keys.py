@@ -5,8 +5,8 @@ AUTHORS = "a note of who made the file"
 GENERATION = "read by `generate` from the file itself (`pretrained.older_settings`)"
 MEMORY = "how much memory the reference takes, with the same numbers"
 PIPELINES = "read by the reference's pipelines, not by its models"
-SUMMARY = "read by GPT2DoubleHeadsModel alone, which is no head here"
-TOKENIZERS = "read by tokenizers alone"
+SUMMARY = "read only by GPT2DoubleHeadsModel, which is no head here"
+TOKENIZERS = "read only by tokenizers"
 TRAINING = "how the reference was run"
 NOTHING = "no released code of the reference reads it"
 
@@ -83,7 +83,7 @@ FAMILY = {  # {model_type: UNUSED}; a family that inherits has its parent's reas
         "position_embedding_type": "positions are rotary",
         **dict.fromkeys(
             "sparse_prediction sparse_pred_ignore_index".split(),
-            "the same loss, with logits of the masked words alone",
+            "the same loss, with logits of the masked tokens only",
         ),
     },
     "nomic_bert": {
@@ -93,7 +93,7 @@ FAMILY = {  # {model_type: UNUSED}; a family that inherits has its parent's reas
         "dense_seq_output": NOTHING,
         "embd_pdrop": "the embeddings have the dropout resid_pdrop",
         "max_trained_positions": "read where rotary_scaling_factor is set",
-        "parallel_block_tied_norm": "says something of parallel_block alone, which is refused",
+        "parallel_block_tied_norm": "applies only to parallel_block, which is refused",
         **dict.fromkeys(
             """summary_type summary_use_proj summary_activation summary_proj_to_labels
             summary_first_dropout""".split(),

@@ -58,7 +58,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("family", ["bart", "marian"])
-def test_untied_words_are_four_tables_in_a_file(family, tmp_path):
+def test_untied_embeddings_are_four_tables_in_a_file(family, tmp_path):
     model = tiny({"model_type": family, "tie_word_embeddings": False})
     model.save_pretrained(tmp_path)
     stored = load_file(tmp_path / "model.safetensors")
@@ -89,7 +89,7 @@ SHARED, ENCODER, DECODER, OUT = "model.shared.weight", *sorted(TABLES)[1::-1], "
         ({SHARED: 1, OUT: 4}, False, (1, 1, 4)),
     ],
 )
-def test_each_side_reads_its_own_words_where_they_are_stored(family, words, tied, reads):
+def test_each_side_reads_its_own_embeddings_where_they_are_stored(family, words, tied, reads):
     same = lambda a, b: words[a] == words[b] if {a, b} <= words.keys() else None
     values = {**TINY, "model_type": family, "tie_word_embeddings": tied}
     config = config_class(values).from_dict(values).resolved(same)
@@ -106,7 +106,7 @@ def test_each_side_reads_its_own_words_where_they_are_stored(family, words, tied
     assert (read, target, tables.get("head.table", tie)) == reads
 
 
-def test_files_of_v4_share_the_words_that_they_call_untied(tmp_path):
+def test_files_of_v4_share_the_embeddings_that_they_call_untied(tmp_path):
     tiny({"model_type": "bart", "tie_word_embeddings": False}).save_pretrained(tmp_path)
     stored = load_file(tmp_path / "model.safetensors")
     fewer = {n: x for n, x in stored.items() if n == "model.shared.weight" or n not in TABLES}
@@ -163,13 +163,13 @@ def test_waves_are_those_of_the_formulas(width):
     halves = np.concatenate([np.sin(angles[:, ::2]), np.cos(angles[:, 1::2])], 1)
     last = position * np.exp(-np.arange(3) * np.log(1e4) / 2)  # 1, 1/100, 1/10000
     closed = np.concatenate([np.sin(last), np.cos(last), np.zeros((11, width - 6))], 1)
-    for kind, wanted in (
+    for kind, expected in (
         (Sinusoids(), alternate),
         (Sinusoids(halves=True, rows=11), halves),
         (Sinusoids(halves=True, closed=True), closed),
     ):
         waves = sinusoids(kind, width, np.arange(11)[None])
-        np.testing.assert_allclose(waves[0], wanted, atol=1e-6)
+        np.testing.assert_allclose(waves[0], expected, atol=1e-6)
     beyond = sinusoids(Sinusoids(halves=True, rows=11), width, np.array([[10, 11]]))
     assert np.isnan(beyond[0, 1]).all()
     assert not np.isnan(beyond[0, 0]).any()
@@ -183,9 +183,9 @@ def test_m2m_counts_what_is_no_padding():
     counted = embed({"input_ids": ids}, dtype=jnp.float32).nodes
     added = embed.embedded(zero, counted)[0]
     straight = embed.embedded(zero, sequence(4))[0]
-    assert not added[1].any()  # the padding itself stands nowhere
+    assert not added[1].any()  # the padding has no position
     np.testing.assert_array_equal(added[jnp.array([0, 2, 3])], straight[:3])
-    assert np.abs(added[2] - straight[2]).max() > 0.1  # the control: not its place in the row
+    assert np.abs(added[2] - straight[2]).max() > 0.1  # the control: not its index in the row
     assert words(ids).shape == (1, 4, 12)
 
 
@@ -206,7 +206,7 @@ def test_a_stored_table_that_is_not_the_formulas_is_refused(tmp_path):
 
 
 def test_a_row_of_mbart_begins_with_the_code_of_its_language():
-    labels = jnp.array([[5, 6, 2, 44], [7, 2, 45, -100]])  # the code stands at the end
+    labels = jnp.array([[5, 6, 2, 44], [7, 2, 45, -100]])  # the code is at the end
     shifted = lambda family: tiny({"model_type": family}).shift.shifted(None, labels).tolist()
     assert shifted("mbart") == [[44, 5, 6, 2], [45, 7, 2, 45]]
     assert shifted("bart") == [[2, 5, 6, 2], [2, 7, 2, 45]]  # the control
@@ -250,7 +250,7 @@ def test_what_is_left_after_a_ban_is_a_distribution_again():
     np.testing.assert_allclose(jnp.exp(renormalise(None, scores)), [[0.0, 0.5, 0.5]], atol=1e-6)
 
 
-HUB = {  # what files of the hub say beside the fields
+HUB = {  # what files of the hub hold besides the fields
     "bart": {"normalize_before": False, "extra_pos_embeddings": 2, "add_bias_logits": False},
     "mbart": {"normalize_before": True, "add_final_layer_norm": True, "_num_labels": 3},
     "m2m_100": {"decoder_layerdrop": 0, "num_hidden_layers": 12},

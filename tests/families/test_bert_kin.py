@@ -191,7 +191,7 @@ def test_older_files_are_the_same_model(name, prefix, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [tj.BertConfig, tj.RobertaConfig, tj.AlbertConfig])
-def test_the_bias_of_untied_words_is_stored_once_by_v4(kind):
+def test_the_bias_of_an_untied_output_is_stored_once_by_v4(kind):
     config = kind(**TINY, tie_word_embeddings=False)
     plan = Plan(config, "masked_lm")
     ours = {path: leaf.shape for path, leaf in flatten(params(plan.build())).items()}
@@ -283,7 +283,7 @@ def test_roformer_with_rotary_values_generates_by_column_positions():
     full_mask = np.concatenate([mask, np.ones((1, 4), np.int32)], 1)
     logits = model(input_ids=written, attention_mask=full_mask).logits
     assert np.array_equal(np.argmax(logits[0, 4:-1], -1), written[0, 5:])
-    # the control: with the padding left out it stands elsewhere, and values turned otherwise
+    # the control: without the padding it has other positions, and other rotations of values
     apart = model(input_ids=written[:, 2:]).logits
     assert np.abs(apart[0] - logits[0, 2:]).max() > 1e-2
 

@@ -1,4 +1,4 @@
-"""DeBERTa: what files of the hub hold, which switches are refused, whom the convolution hears."""
+"""DeBERTa: files of the hub, switches that are refused, and the neighbours a convolution reads."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def hub(tmp_path_factory):
     return folder
 
 
-def test_the_released_head_of_masked_words_is_read(hub):
+def test_the_released_masked_lm_head_is_read(hub):
     released = tj.from_pretrained(hub, head="masked_lm", legacy=False, return_report=True)
     assert not released.initialised
     assert "mask_predictions.dense.weight" in released.report.left_out
@@ -97,7 +97,7 @@ def test_invalid_switches_are_refused_by_name(changes, complaint):
         tj.DebertaV2Config.from_dict(changes)
 
 
-def test_narrow_embeddings_are_refused_only_where_they_score_words():
+def test_narrow_embeddings_are_refused_only_with_a_masked_lm_head():
     config = tj.DebertaV2Config(legacy=False, embedding_size=8)
     with pytest.raises(ValueError, match=r"embedding_size \(8\) must be hidden_size \(1536\)"):
         config.head("masked_lm")
@@ -132,15 +132,15 @@ def test_a_convolution_reads_only_the_neighbours_that_its_mask_allows():
         return np.asarray(y), values
 
     y, values = convolved(x, FULL, sequence(7, valid=valid))
-    wanted = np.tile(values["bias"], (2, 7, 1))
+    expected = np.tile(values["bias"], (2, 7, 1))
     for b, t, n in np.ndindex(2, 7, 5):
         s = t + n - 2
         if 0 <= s < 7 and valid[b, s]:
             for g in range(2):
                 part = slice(3 * g, 3 * g + 3)
-                wanted[b, t, part] += x[b, s, part] @ values["weight"][n, g]
-    wanted = np.where(valid[..., None], wanted, 0)
-    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-5)
+                expected[b, t, part] += x[b, s, part] @ values["weight"][n, g]
+    expected = np.where(valid[..., None], expected, 0)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
 
     packed, _ = convolved(x, Same("document"), sequence(7, tags={"document": documents}))
     first, _ = convolved(x[:, :3], FULL, sequence(3))

@@ -17,7 +17,7 @@ from transformers_jax.inspection.conversion import convert
 from transformers_jax.inspection.description import describe
 from transformers_jax.models import FAMILIES, config_class
 
-OLD = {  # what a config.json of 2019 says beside the sizes (roberta-base, prot_bert, distilgpt2)
+OLD = {  # what a config.json of 2019 holds besides the sizes (roberta-base, prot_bert, distilgpt2)
     "finetuning_task": None,
     "num_labels": 3,
     "output_attentions": False,
@@ -147,7 +147,7 @@ def test_a_stray_key_of_one_side_is_accepted_too(tmp_path):
 # ---------------------------------------------------------------- other weights
 
 ADAPTER = {"base_model_name_or_path": "org/base", "task_type": "SEQ_CLS", "peft_type": "LORA"}
-KINDS = {  # files beside config.json: what the sentence names, and what it says to do
+KINDS = {  # files next to config.json: what the error names, and what it says to do
     "adapter": (
         {"adapter_config.json": json.dumps(ADAPTER), "adapter_model.safetensors": ""},
         r"PEFT adapter of org/base \(adapter_config.json, adapter_model.safetensors\)",
@@ -240,7 +240,7 @@ sys.modules["safetensors.torch"] = safetensors.torch
 
 
 def test_the_advice_about_pickles_converts_every_shard(tmp_path):
-    """What is told is typed, with a stand-in for PyTorch."""
+    """The advice of the error is followed, with a stand-in for PyTorch."""
     from safetensors.numpy import load_file
 
     folder = directory(tmp_path / "a", "bert-mlm")
@@ -279,7 +279,7 @@ def test_a_hub_id_without_safetensors_says_what_is_downloaded(tmp_path):
     assert "hub id" not in str(error.value)  # the control: a directory of one's own
 
 
-def test_byt5_is_t5_with_words_of_bytes_and_an_output_of_its_own(tmp_path):
+def test_byt5_is_t5_over_bytes_with_an_untied_output(tmp_path):
     """google/byt5-small's config.json, at another size, and its untied output."""
     from safetensors.numpy import load_file, save_file
 

@@ -74,17 +74,19 @@ def test_its_losses_are_those_of_the_two_separate_models(pair, batch):
     assert abs(plain - out.discriminator_loss) > 1e-3
 
 
-def test_drawn_words_follow_the_generator(pair, batch):
+def test_sampled_tokens_follow_the_generator(pair, batch):
     apply, params = tj.functional(pair)
     draw = jax.jit(lambda key: apply(params, key=key, **quiet(batch)).corrupted_ids)
     samples = np.stack([draw(jax.random.key(n)) for n in range(400)])
     masked = batch["labels"] != -100
     assert (samples[:, ~masked] == batch["input_ids"][~masked]).all()
     inputs = {name: x for name, x in batch.items() if name != "labels"}
-    wanted = jax.nn.softmax(pair.generator_model()(**inputs).logits, -1)[masked]
+    probabilities = jax.nn.softmax(pair.generator_model()(**inputs).logits, -1)[masked]
     frequencies = (samples[:, masked][..., None] == np.arange(53)).mean(0)
-    assert np.abs(frequencies - wanted).max() < 0.1  # 4 deviations of 400 draws
-    assert np.abs(frequencies - np.eye(53)[np.argmax(wanted, -1)]).max() > 0.2  # not the likeliest
+    assert np.abs(frequencies - probabilities).max() < 0.1  # 4 deviations of 400 draws
+    assert (
+        np.abs(frequencies - np.eye(53)[np.argmax(probabilities, -1)]).max() > 0.2
+    )  # not the likeliest
     assert np.array_equal(draw(jax.random.key(0)), samples[0])
 
 
@@ -92,7 +94,7 @@ def quiet(batch):
     return {name: jnp.asarray(x) for name, x in batch.items()}
 
 
-def test_a_drawn_word_that_is_the_original_is_no_replacement(pair, batch):
+def test_a_sampled_token_equal_to_the_original_is_no_replacement(pair, batch):
     likeliest = np.asarray(pair(**batch).corrupted_ids)
     masked = batch["labels"] != -100
     right = {**batch, "labels": np.where(masked, likeliest, -100).astype(np.int32)}

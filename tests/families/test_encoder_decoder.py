@@ -66,7 +66,7 @@ def test_pairs_that_do_not_fit_are_refused_with_the_reason(arguments, words):
         config(**arguments)
 
 
-def test_a_bridge_stands_where_widths_differ_and_only_there():
+def test_a_projection_joins_only_sides_of_different_widths():
     wide = config(encoder={**READER, "hidden_size": 28})
     assert shapes(wide)["project.weight"] == (28, 20)
     assert not any(path.startswith("project") for path in shapes(config()))

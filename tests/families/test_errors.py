@@ -45,7 +45,7 @@ def test_an_unknown_key_is_reported_with_the_nearest_name(kind):
     name = own_field(kind)
     with pytest.raises(ValueError, match=f"unknown key '{name}z'; did you mean '{name}'") as error:
         read(kind, **{f"{name}z": 4, "wormhole": True})
-    assert "'wormhole'" in str(error.value), "all that is wrong is told at once"
+    assert "'wormhole'" in str(error.value), "all errors are reported at once"
 
 
 @pytest.mark.parametrize("kind", KNOWN)
@@ -66,7 +66,7 @@ def test_a_wrong_type_is_reported_with_the_right_one(kind):
 def test_a_value_that_is_not_implemented_is_reported_by_its_key(kind):
     for key, value in {**FIXED_EVERYWHERE, **config_of(kind).FIXED}.items():
         if key in {field.name for field in dataclasses.fields(config_of(kind))}:
-            continue  # this family has implemented what others have not
+            continue  # implemented in this family only
         with pytest.raises(ValueError, match=f"{key}=.* is not implemented"):
             read(kind, **{key: another(value)})
 

@@ -29,7 +29,7 @@ CONFIGS = {
     "longformer": tj.LongformerConfig(**SIZES, **STILL, attention_window=(6, 10), sep_token_id=2),
     "big_bird": tj.BigBirdConfig(**SIZES, **STILL, block_size=4, num_random_blocks=2),
 }
-ONE = {  # a layer that is sparse, alone
+ONE = {  # a single sparse layer
     "modernbert": dict(num_hidden_layers=1, layer_types=("sliding_attention",)),
     "longformer": dict(num_hidden_layers=1, attention_window=6),
     "big_bird": dict(num_hidden_layers=1),
@@ -80,7 +80,7 @@ def run(model, inputs):
 
 
 def forward(model, inputs):
-    """The logits alone."""
+    """Only the logits."""
     apply, values = tj.functional(model)
     inputs = jax.tree.map(jnp.asarray, inputs)
     run = lambda values: apply(values, **inputs).logits
@@ -93,12 +93,14 @@ def test_tiles_compute_what_the_matrix_does(family):
     if family == "big_bird":
         inputs["key"] = jax.random.key(3)  # random blocks
     logits, gradient = run(model_of(family, attention="tiled", **ONE[family]), inputs)
-    expected, wanted = run(model_of(family, attention="reference", **ONE[family]), inputs)
+    expected, expected_gradient = run(
+        model_of(family, attention="reference", **ONE[family]), inputs
+    )
     valid = inputs.get("attention_mask", np.ones((2, LENGTH))) > 0
     np.testing.assert_allclose(logits[valid], expected[valid], atol=1e-5)
     norm = lambda tree: np.sqrt(sum(np.square(x).sum() for x in jax.tree.leaves(tree)))
-    error = norm(jax.tree.map(jnp.subtract, gradient, wanted))
-    assert error <= 1e-5 * norm(wanted)
+    error = norm(jax.tree.map(jnp.subtract, gradient, expected_gradient))
+    assert error <= 1e-5 * norm(expected_gradient)
     # the control: the graph of another model
     other = {**ONE[family], **OTHER[family]}
     far = forward(model_of(family, attention="reference", **other), inputs)
@@ -125,7 +127,7 @@ def test_live_tiles_grow_with_the_length_and_not_with_its_square(family):
         counts = [live(layout, mask, length) for length in (2048, 4096, 8192)]
         assert counts[2] - counts[1] <= 2.1 * (counts[1] - counts[0])
         assert counts[1] < 0.35 * 64**2
-    # the control: where all hear all
+    # the control: full attention
     whole = [live(layout, tj.FULL, length) for length in (2048, 4096, 8192)]
     assert whole[2] - whole[1] > 3.9 * (whole[1] - whole[0])
 
@@ -211,7 +213,7 @@ def test_big_bird_needs_no_second_label_for_a_loss(label_names, scored):
         assert ("loss" in outputs) == has
 
 
-HUB = {  # keys of well-known files beside those that today's classes write
+HUB = {  # keys of well-known files besides those that today's classes write
     "modernbert": dict(
         global_attn_every_n_layers=3, global_rope_theta=160000.0, local_rope_theta=10000.0,
         layer_norm_eps=1e-5, position_embedding_type="absolute", gradient_checkpointing=False,

@@ -169,7 +169,7 @@ def test_two_classes_may_have_one_name():
 
 
 def test_what_stood_in_a_towers_older_dict_is_what_counts():
-    """openai/clip-vit-large-patch14 tells its towers twice."""
+    """openai/clip-vit-large-patch14 describes its towers twice."""
     large = dict(hidden_size=1024, intermediate_size=4096, num_attention_heads=16, patch_size=14)
     config = tj.AutoConfig.from_pretrained(
         {**CLIP, "vision_config": {**VISION, **large}, "vision_config_dict": large}

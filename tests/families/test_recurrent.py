@@ -61,12 +61,12 @@ def test_padding_is_not_read_from_either_end():
     valid = np.stack([valid, valid[::-1]])  # padded on the right, and on the left
     read = jax.jit(both)
     states, ends = read(x, valid)
-    unpadded, wanted = read(x[valid].reshape(2, 4, 3))
+    unpadded, expected = read(x[valid].reshape(2, 4, 3))
     np.testing.assert_allclose(states[valid], unpadded.reshape(8, 8), atol=1e-6)
-    np.testing.assert_allclose(ends, wanted, atol=1e-6)
+    np.testing.assert_allclose(ends, expected, atol=1e-6)
     assert not states[~valid].any()
     all_valid = read(x, np.ones_like(valid))[1]
-    assert np.abs(all_valid[1] - wanted[1]).max() > 1e-3  # the control: read, it counts
+    assert np.abs(all_valid[1] - expected[1]).max() > 1e-3  # the control: read, it counts
 
 
 def test_garbage_in_the_padding_changes_nothing(model):
@@ -150,12 +150,12 @@ def test_additive_scores_agree_on_every_backend():
     scores = np.einsum("hk,btshk->bhts", vector, inner)
     weights = np.where(np.asarray(edges.allowed())[:, None], np.exp(scores), 0)
     weights /= weights.sum(-1, keepdims=True)
-    wanted = np.einsum("bhts,bshu->bthu", weights, np.repeat(v, H // G, 2))
+    expected = np.einsum("bhts,bshu->bthu", weights, np.repeat(v, H // G, 2))
     (plain, gradient), (tiled, by_tiles) = (run(how, vector) for how in ("reference", "tiled"))
-    np.testing.assert_allclose(plain, wanted, atol=1e-5)
-    np.testing.assert_allclose(tiled, wanted, atol=1e-5)
+    np.testing.assert_allclose(plain, expected, atol=1e-5)
+    np.testing.assert_allclose(tiled, expected, atol=1e-5)
     np.testing.assert_allclose(by_tiles, gradient, rtol=1e-4, atol=1e-5)
-    assert np.abs(run("reference", 2 * vector)[0] - wanted).max() > 1e-2  # the control
+    assert np.abs(run("reference", 2 * vector)[0] - expected).max() > 1e-2  # the control
 
 
 def test_initial_weights_are_those_of_the_paper():
@@ -193,7 +193,7 @@ def test_wrong_settings_are_refused_with_the_known_ones():
         tj.from_config(RecurrentConfig(**SIZES), mask={"encoder": tj.CAUSAL}, key=jax.random.key(0))
 
 
-def test_own_stands_for_all_of_the_source_in_its_mask_too():
+def test_own_means_the_whole_source_in_its_mask_too():
     sizes = dict(vocab_size=23, embedding_size=6, hidden_size=8)
     build = lambda mask: tj.from_config(
         tj.RecurrentConfig(**sizes), key=jax.random.key(0), mask=mask

@@ -77,7 +77,7 @@ def test_old_rows_are_unchanged_and_new_ones_survive_saving(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bert-mlm", "bart", "t5-v1.1"])
-def test_logits_of_old_words_are_what_they_were(name):
+def test_logits_of_old_tokens_are_unchanged(name):
     model = load(name)
     old = model.config.vocab_size
     ids = jnp.arange(12).reshape(2, 6) + 3
@@ -103,7 +103,7 @@ def small(**options):
     return tj.from_config(config, head="causal_lm", key=jax.random.key(0))
 
 
-def test_new_words_may_begin_as_the_mean():
+def test_new_embeddings_may_start_as_the_mean():
     model = small(tie_word_embeddings=False)
     grown = tj.resize_embeddings(model, 22, rows="mean")
     for path, value in flatten(params(grown)).items():

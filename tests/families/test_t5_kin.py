@@ -49,7 +49,7 @@ def stored(folder, words, **config):
         ({DECODER: 3, "lm_head.weight": 4}, (3, 3, 4)),
     ],
 )
-def test_each_side_reads_its_own_words_where_they_are_stored(words, reads, tmp_path):
+def test_each_side_reads_its_own_embeddings_where_they_are_stored(words, reads, tmp_path):
     stored(tmp_path, words)
     model = tj.from_pretrained(tmp_path, head="seq2seq_lm")
     assert tables_of(model, tmp_path) == reads
@@ -121,7 +121,7 @@ def test_untied_switch_keeps_all_four_tables():
     assert config.to_dict()["tie_word_embeddings"] is False
 
 
-def test_experts_stand_in_every_nth_layer():
+def test_every_nth_layer_has_experts():
     config = config_class({"model_type": "switch_transformers"})
 
     def kinds(**changes):
@@ -165,7 +165,7 @@ def test_tiles_compute_windows_and_summaries_as_the_whole_matrix_does():
     garbage = np.where(mask > 0, IDS, 7)
     again = model(input_ids=garbage, attention_mask=mask).last_hidden_state
     assert np.array_equal(np.asarray(again)[mask > 0], np.asarray(answers[1])[mask > 0])
-    mask[:] = 1  # the control: padding that counts is heard
+    mask[:] = 1  # the control: unmasked padding is attended to
     whole = model(input_ids=IDS, attention_mask=mask).last_hidden_state
     assert not np.allclose(np.asarray(whole)[1, :10], np.asarray(answers[1])[1, :10], atol=1e-3)
 

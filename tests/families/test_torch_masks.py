@@ -33,7 +33,7 @@ def plain_attention(weights, query, key, value, added):
 
 
 CLOSED = RNG.random((B * H, T, S)) < 0.4
-CLOSED[:, :, 0] = False  # torch gives NaN where nothing is heard
+CLOSED[:, :, 0] = False  # torch gives NaN where a query has no key
 PADDING = np.arange(S)[None] >= np.array([[S], [4]])
 MASKS = {
     "none": (None, None),

@@ -33,7 +33,7 @@ class MarkovConfig:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class MarkovCache:
-    """The ids written so far, which of them count, and what the source added."""
+    """The ids generated so far, their mask, and the contribution of the source."""
 
     ids: jax.Array
     valid: jax.Array
@@ -106,7 +106,7 @@ def log_probabilities(table: np.ndarray, history: list[int], source: int = 0) ->
 
 
 def best_sentences(table, prompt, limit, eos, length_penalty, source=0):
-    """Every finished continuation of the prompt with its worth, best first, by enumeration."""
+    """Every finished continuation of the prompt with its score, best first, by enumeration."""
     vocabulary = range(table.shape[1])
     sentences = []
     for length in range(1, limit + 1):

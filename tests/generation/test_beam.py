@@ -60,7 +60,7 @@ def test_one_beam_too_few_can_miss_the_best_sentence():
 
 
 def test_rows_do_not_affect_each_other():
-    """A ragged, left-padded batch gives each row the sentence that it gets alone."""
+    """A ragged, left-padded batch gives each row the sentence that it gets by itself."""
     _, model = language(11)
     prompts = [[1, 2, 4, 2, 1], [4], [2, 2, 1]]
     ids, mask = left_padded(prompts)
@@ -129,7 +129,7 @@ def left_padded(prompts, pad=PAD):
 @pytest.mark.parametrize("penalty", [-18.0, -4.0, 18.0])
 def test_a_text_is_generated_under_every_accepted_length_penalty(penalty):
     table, model = language(4)
-    table[:, :, EOS] = -1e4  # nobody ends: the text has as many tokens as there may be
+    table[:, :, EOS] = -1e4  # no beam ends: the text has as many tokens as there may be
     model = Markov(MarkovConfig(vocab_size=V, pad_token_id=PAD), table)
     options = dict(max_new_tokens=30, num_beams=2, num_return_sequences=2, eos_token_id=EOS)
     write = lambda penalty: generate(

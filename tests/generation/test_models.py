@@ -68,7 +68,7 @@ def test_a_model_that_scores_no_next_token_is_refused():
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_the_scores_of_a_row_do_not_depend_on_its_neighbours(beams):
-    """Bit for bit: neither what they say, nor how long they are, nor when they end."""
+    """Bit for bit: neither their tokens, nor their length, nor their end."""
     options = dict(OPTIONS, num_beams=beams, return_dict_in_generate=True, output_scores=True)
     neighbours = [([40, 8, 8, 19, 3], [1] * 5), ([9, 9, 9, 2, 51], [0, 0, 0, 1, 1])]
     outputs = []

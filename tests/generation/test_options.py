@@ -1,4 +1,4 @@
-"""Who decides an option, and what is refused before anything is compiled."""
+"""Where generation options come from, and what is refused before anything compiles."""
 
 import json
 import types

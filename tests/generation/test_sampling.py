@@ -1,4 +1,4 @@
-"""Sampling follows the distribution that the options leave, and nothing but the key."""
+"""Sampling follows the distribution after the options, and depends only on the key."""
 
 import jax
 import numpy as np
@@ -96,7 +96,7 @@ def test_every_step_and_every_row_draws_anew():
     assert len({tuple(column) for column in ids.T}) == 40
 
 
-def test_several_samples_of_a_prompt_stand_side_by_side():
+def test_several_samples_of_a_prompt_are_adjacent_rows():
     _, model = language()
     ids = generate(
         model,

@@ -1,4 +1,4 @@
-"""Greedy search: what a step may and may not depend on, and which calls share a program."""
+"""Greedy search: what a step may depend on, and which calls share a compiled program."""
 
 import functools
 
@@ -23,7 +23,7 @@ def language(seed=0, position_weight=0.0, **config):
 
 
 def greedy(table, prompt, count, eos=None):
-    """The same by hand: the likeliest token after the whole history, until the end token."""
+    """Greedy search by hand: the most probable token after the history, until the end token."""
     history = list(prompt)
     while len(history) < len(prompt) + count and eos not in history[len(prompt) :]:
         history.append(int(log_probabilities(table, history).argmax()))
@@ -41,7 +41,7 @@ def test_greedy_search_takes_the_most_probable_token():
 def test_a_row_of_a_ragged_batch_is_generated_as_by_itself(position_weight):
     _, model = language(1, position_weight)
     prompts = [[1, 4, 6, 2, 5], [2], [5, 1, 6]]
-    ids = np.full((3, 5), 6)  # what stands under the padding does not matter
+    ids = np.full((3, 5), 6)  # ids under the padding do not matter
     mask = np.zeros((3, 5), int)
     for row, prompt in enumerate(prompts):
         ids[row, 5 - len(prompt) :], mask[row, 5 - len(prompt) :] = prompt, 1
@@ -87,7 +87,7 @@ def test_any_of_several_end_tokens_ends():
 
 
 def compiled(model, **options):
-    """`generate` of a model inside `jax.jit`, where values of arrays are not seen."""
+    """`generate` of a model inside `jax.jit`, where values of arrays are unknown."""
     return jax.jit(lambda **arrays: generate(model, fixed_width=True, **arrays, **options))
 
 
@@ -125,11 +125,11 @@ def test_a_prompt_is_continued_as_without_padding_wherever_its_padding_is(kind, 
     single = write(input_ids=np.array([prompt, [6, 1, 2]]))[0, 3:]
     texts = []
     for mask in SIDES.values():
-        ids = np.full(5, 5)  # what stands under the padding does not matter
+        ids = np.full(5, 5)  # ids under the padding do not matter
         ids[np.array(mask) > 0] = prompt
         both = {"input_ids": np.array([ids, whole]), "attention_mask": np.array([mask, [1] * 5])}
         texts.append(write(**both))
-        assert texts[-1][0, 2:5].tolist() == prompt  # text stands before what follows it
+        assert texts[-1][0, 2:5].tolist() == prompt  # text comes before its continuation
         assert texts[-1][1, :5].tolist() == whole
         assert texts[-1][0, 5:].tolist() == single.tolist()
     assert all(np.array_equal(text[1], texts[0][1]) for text in texts)

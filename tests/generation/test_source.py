@@ -1,4 +1,4 @@
-"""What an encoder gave, in place of a source: the ids beside it say of it what they say alone."""
+"""encoder_outputs in place of a source: ids next to them mean what they mean by themselves."""
 
 import functools
 
@@ -68,7 +68,7 @@ def test_the_source_of_a_decoder_is_its_prompt():
 
 
 def sentence(call):
-    """What a call is refused with; empty if it is not."""
+    """The error message of a call; empty without an error."""
     try:
         call()
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Masks that compare tags generate: what a loop of whole forward passes would write."""
+"""Generation with masks over tags equals a loop of whole forward passes."""
 
 import functools
 
@@ -109,7 +109,7 @@ def test_tags_of_new_tokens_can_be_passed():
     whole = np.arange(7 + NEW)[None].repeat(3, 0)
     output = tj.generate(model, IDS, tags={"time": whole}, **LIKELY)
     np.testing.assert_array_equal(output, tj.generate(plain(), IDS, **LIKELY))
-    hidden = np.where(whole > 6, whole, -whole)  # none of the prompt attends to what came before
+    hidden = np.where(whole > 6, whole, -whole)  # no prompt token attends to an earlier one
     other = tj.generate(model, IDS, tags={"time": hidden}, **LIKELY)
     assert not np.array_equal(other, output)
 

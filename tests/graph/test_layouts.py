@@ -1,4 +1,4 @@
-"""Packed rows and caches as nodes, the picture of a mask, and what a kernel knows of it."""
+"""Packed rows and caches as nodes, plots of a mask, and the kernel arguments it lowers to."""
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +69,7 @@ def _reversed(length):
         (FULL, sequence(3), sequence(3, valid=np.array([[0, 1, 1]], bool)), "not its first ones"),
     ],
 )
-def test_a_graph_without_words_is_refused(mask, q, k, reason):
+def test_a_mask_without_kernel_arguments_is_refused(mask, q, k, reason):
     with pytest.raises(Refused, match=reason.replace("|", r"\|")):
         lower(connect(mask, q, k))
 

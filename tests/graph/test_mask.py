@@ -1,4 +1,4 @@
-"""Masks as values: what stands for a model's own mask."""
+"""Masks as values: the placeholder for a model's own mask."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The text of a mask is the mask: what a directory keeps is read back, and nothing else is."""
+"""Masks print as text that is parsed back; any other text is refused."""
 
 import re
 

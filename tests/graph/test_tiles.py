@@ -1,4 +1,4 @@
-"""Tiles are sound: what they call empty is empty, and what they call full is full."""
+"""Tile maps are sound: tiles marked empty are empty, tiles marked full are full."""
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,7 @@ def nodes_of(rng, rows: int, length: int, ordered: bool) -> Nodes:
 
 
 def squares(drawn: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """[b T S] as [b n m t s]; the ends are filled by repeating, so that they cannot decide."""
+    """[b T S] as [b n m t s]; the ends are padded by repetition, so that they change nothing."""
     b, T, S = drawn.shape
     rows = np.minimum(np.arange(-(-T // size[0]) * size[0]), T - 1)
     columns = np.minimum(np.arange(-(-S // size[1]) * size[1]), S - 1)
@@ -159,7 +159,7 @@ def test_tiles_computed_at_run_time_are_those_computed_while_tracing():
 
 
 def test_an_unknown_mask_is_computed_everywhere():
-    class Other(Mask):  # of which tiles.py has never heard
+    class Other(Mask):  # unknown to tiles.py
         def edges(self, q, k, pairs=None):
             return np.ones((1, 1, 1), bool)
 

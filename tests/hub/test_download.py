@@ -21,7 +21,7 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def closed(monkeypatch):
-    """An endpoint on which nobody listens."""
+    """An endpoint without a server."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{probe.getsockname()[1]}"

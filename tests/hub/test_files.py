@@ -191,7 +191,7 @@ def test_a_name_with_a_star_is_a_name(tmp_path):
 
 
 def canary(tmp_path):
-    """A folder to attack from, and another model's weights beside it."""
+    """A folder to attack from, and another model's weights next to it."""
     for name in ("victim", "model"):
         save(entries({"w": np.ones(3, np.float32)}), tmp_path / name)
     (tmp_path / "model" / "model.safetensors").unlink()

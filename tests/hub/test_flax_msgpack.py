@@ -1,4 +1,4 @@
-"""Directories of Flax's own weights: what comes out is what Flax's modules computed of them."""
+"""Directories of Flax weights give the outputs that Flax's modules computed."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def test_a_directory_of_flax_is_the_model_that_flax_computed(name):
     for key, values in expected.items():
         valid = np.ones(values.shape[:2], bool)
         if "decoder_input_ids" not in inputs and values.shape[:2] == inputs["input_ids"].shape:
-            valid = inputs["attention_mask"].astype(bool)  # what stands in padding means nothing
+            valid = inputs["attention_mask"].astype(bool)  # values in padding do not matter
         ours = np.asarray(outputs[key])[valid]
         np.testing.assert_allclose(ours, values[valid], atol=2e-5, rtol=2e-5, err_msg=key)
 
@@ -113,7 +113,7 @@ def test_scalars_and_a_tree_as_init_gives_it_are_read_too(tmp_path):
 
 
 def opened(folder):
-    """What is told of a directory; nothing if it can be read to its last tensor."""
+    """The error about a directory; empty if it can be read to its last tensor."""
     try:
         checkpoint = open_checkpoint(folder)
         for name in checkpoint.tensors:

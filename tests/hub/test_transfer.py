@@ -1,4 +1,4 @@
-"""Tensors from files to parameters and back: the same numbers on any mesh, in little memory."""
+"""Tensors from files to parameters and back: equal on any mesh, in little memory."""
 
 import json
 
@@ -152,7 +152,7 @@ def test_a_parameter_without_a_row_is_not_dropped_in_silence(tmp_path):
 
 @pytest.fixture
 def run(on_eight_devices):
-    """run(program, *arguments): what it printed last, as JSON."""
+    """run(program, *arguments): the last line of its output, as JSON."""
     return lambda *arguments: json.loads(on_eight_devices(*arguments).stdout.splitlines()[-1])
 
 
@@ -253,5 +253,5 @@ def test_loading_needs_less_than_one_tensor_on_top_of_the_parameters(run, device
     save({"embed": Entry.of(embed), "head": Entry.of(embed)} | layers, tmp_path)
     extra, loaded = run(MEMORY, tmp_path, devices, block)
     assert loaded == 192
-    # The control takes tensors whole, and must be seen to.
+    # The control reads whole tensors, and must exceed the limit.
     assert (extra < 1.3 * 64) == (block == transfer.BLOCK), extra

@@ -1,4 +1,4 @@
-"""Values of arguments, and what may be wrong with each kind of them."""
+"""Valid and malformed values of each kind of argument."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ def number(*shape):
 
 
 def positions(*shape):
-    """Int32 of the places in rows."""
+    """Int32 positions in rows."""
     return np.broadcast_to(np.arange(shape[-1], dtype=np.int32), shape)
 
 

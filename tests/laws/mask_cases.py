@@ -47,11 +47,11 @@ MOVING = ("q", "k", "v", "sinks", "score")
 
 @dataclass(frozen=True)
 class Case:
-    """A graph: a mask between T queries and S keys, and what is known of them."""
+    """A graph: a mask between T queries and S keys, and their tags."""
 
     name: str
     mask: Mask
-    of: str  # what it is used for, for the docs
+    of: str  # its use, for the docs
     self: bool = True  # queries are keys
     valid: str | None = None  # which keys are valid: "ragged", or "dead" (a whole row is not)
     tags: tuple[str, ...] = field(default=())
@@ -102,7 +102,7 @@ BACKENDS = {
 
 
 def inputs(case: Case, width: int = U) -> dict[str, Any]:
-    """Queries, keys, values, the flow into the output, and the arrays of the graph."""
+    """Queries, keys, values, the cotangent of the output, and the arrays of the graph."""
     rng = np.random.default_rng(len(case.name))
     keys = T if case.self else S
     shapes = {"q": (B, T, H, K), "k": (B, keys, G, K), "v": (B, keys, G, width)}
@@ -179,7 +179,7 @@ def chosen(option: str | None, moving) -> dict:
 
 @functools.cache
 def program(case: Case, backend: str, option: str | None = None):
-    """(arrays) -> (output, gradients of all that moves), compiled once per graph and backend."""
+    """(arrays) -> (output, all gradients), compiled once per graph and backend."""
 
     def run(arrays):
         def attend(moving):
@@ -190,7 +190,7 @@ def program(case: Case, backend: str, option: str | None = None):
         out, pull = jax.vjp(attend, {name: arrays[name] for name in MOVING})
         return out, pull(arrays["flow"])[0]
 
-    # Options are many and differ in arithmetic alone, and Pallas is interpreted: compile quickly.
+    # Options are many and differ only in arithmetic, and Pallas is interpreted: compile quickly.
     quickly = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
     compiled = jax.jit(run, compiler_options=quickly if option or backend == "pallas" else None)
 
@@ -207,14 +207,14 @@ def allowed_edges(case: Case, arrays) -> np.ndarray:
     return np.broadcast_to(allowed, (B, *allowed.shape[1:]))
 
 
-def far(a, b) -> float:
+def largest_difference(a, b) -> float:
     """The largest difference relative to the largest number."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-9))
 
 
-def furthest(a, b) -> float:
-    return max(jax.tree.leaves(jax.tree.map(far, a, b)))
+def largest_tree_difference(a, b) -> float:
+    return max(jax.tree.leaves(jax.tree.map(largest_difference, a, b)))
 
 
 def judge(case: Case, backend: str) -> dict[str, str]:
@@ -225,9 +225,12 @@ def judge(case: Case, backend: str) -> dict[str, str]:
     except Refused as reason:
         return dict.fromkeys(("forward", "gradient"), f"refuses: {reason}")
     expected, expected_grads = program(case, "reference")(arrays)
-    problems = {"forward": _problem(far(out, expected))}
-    problems["gradient"] = _problem(furthest(grads, expected_grads))
-    for way, problem in (*silence(case, backend), *dead(case, backend)):
+    problems = {"forward": _problem(largest_difference(out, expected))}
+    problems["gradient"] = _problem(largest_tree_difference(grads, expected_grads))
+    for way, problem in (
+        *changes_without_edges(case, backend),
+        *nonzero_without_edges(case, backend),
+    ):
         problems[way] = problem if problems[way] == "exact" else problems[way]
     return problems
 
@@ -238,7 +241,7 @@ def _problem(difference: float) -> str:
 
 
 def judge_option(option: str, backend: str) -> str:
-    """The same, of an option of `attend`, on the packed decoder."""
+    """The verdict on an option of `attend`, on the packed decoder."""
     case, variant = NAMES["packed"], None if option == "grouped heads" else option
     arrays = inputs(case, 7 if option == "wide values" else U)
     tolerance = 3e-6
@@ -249,19 +252,21 @@ def judge_option(option: str, backend: str) -> str:
         outputs = program(case, backend, variant)(arrays)
     except Refused as reason:
         return f"refuses: {reason}"
-    difference = furthest(outputs, program(case, "reference", variant)(arrays))
+    difference = largest_tree_difference(outputs, program(case, "reference", variant)(arrays))
     return "exact" if difference < tolerance else f"wrong: differs by {difference:.0e}"
 
 
-def silence(case: Case, backend: str) -> list[tuple[str, str]]:
-    """Perturbation: a key that a query does not hear changes nothing in it, not a bit, and receives
-    exactly no gradient from it."""
+def changes_without_edges(case: Case, backend: str) -> list[tuple[str, str]]:
+    """Perturbation: a key that a query does not attend to changes nothing in it, not a bit, and
+    receives exactly no gradient from it."""
     arrays = inputs(case)
     allowed = allowed_edges(case, arrays)
     counts = allowed.sum(1)
     if (counts == T).all():
         return []
-    key = np.where(counts < T, counts, -1).argmax(1)  # per row, the one most heard but not by all
+    key = np.where(counts < T, counts, -1).argmax(
+        1
+    )  # per row, the key with most but not all queries
     row = np.arange(B)
     without_edge = ~allowed[row, :, key]
     without_edge[counts[row, key] == T] = False
@@ -272,7 +277,7 @@ def silence(case: Case, backend: str) -> list[tuple[str, str]]:
     again, _ = program(case, backend)({**arrays, **loud})
     problems = []
     if not np.array_equal(np.asarray(out)[without_edge], np.asarray(again)[without_edge]):
-        problems.append(("forward", "wrong: hears a key without an edge"))
+        problems.append(("forward", "wrong: attends to a key without an edge"))
     cotangent = arrays["flow"] * without_edge[:, :, None, None]
     _, grads = program(case, backend)({**arrays, "flow": cotangent})
     if any(np.asarray(grads[name])[row, key].any() for name in "kv"):
@@ -280,8 +285,8 @@ def silence(case: Case, backend: str) -> list[tuple[str, str]]:
     return problems
 
 
-def dead(case: Case, backend: str) -> list[tuple[str, str]]:
-    """A query without edges receives exactly zero and sends exactly zero back."""
+def nonzero_without_edges(case: Case, backend: str) -> list[tuple[str, str]]:
+    """A query without edges has an output and a gradient of exactly zero."""
     arrays = inputs(case)
     empty = ~allowed_edges(case, arrays).any(-1)
     out, grads = program(case, backend)(arrays)

@@ -1,4 +1,4 @@
-"""Renders docs/masks.md from what the laws found."""
+"""Renders docs/masks.md from the results of the laws."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ PADDED = {"input_ids": 0, "attention_mask": 0, "position": 0, "question_lengths"
 
 
 def row(kind: str, length: int, number: int) -> dict[str, Any]:
-    """The arrays of one row, of `length` tokens; some ask for much, some for little or nothing."""
+    """The arrays of one row, of `length` tokens; some have many labels, some few or none."""
     rng = np.random.default_rng(100 * number + length)
     draw = lambda top, *shape: rng.integers(1, top, shape or (length,)).astype(np.int32)
     chance = (0.9, 0.3, 0.6)[number % 3]

@@ -1,4 +1,4 @@
-"""Well-formed calls of every kind of model, and what may be wrong with each of their arguments."""
+"""Well-formed calls of every kind of model, and malformed values of each argument."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Small models of every kind, whose calls are refused."""
+"""Small models of every kind, for calls that are refused."""
 
 import functools
 

@@ -21,11 +21,11 @@ ON_A_MESH = """
     from transformers_jax.shard import make_mesh
 
     mesh = make_mesh({"data": 4, "fsdp": 2})
-    found, vectors = {}, {}
+    results, vectors = {}, {}
     for name in sys.argv[2:]:
-        found[name], vectors[name] = gradient(name, 2, mesh)
+        results[name], vectors[name] = gradient(name, 2, mesh)
     np.savez(sys.argv[1], **vectors)
-    print(json.dumps(found))
+    print(json.dumps(results))
 """
 
 
@@ -54,7 +54,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(name):
 
 
 def refused(name, accumulate, inputs):
-    """What a step says of a batch, which is not computed."""
+    """The error of a step about a batch; nothing is computed."""
     model, optimizer = CASES[name].model, optax.sgd(0.1)
     state = jax.eval_shape(lambda key: tj.init_state(model, optimizer, key), jax.random.key(0))
     step = tj.make_step(model, CASES[name].objective, optimizer, accumulate=accumulate)

@@ -1,4 +1,4 @@
-"""What is saved is what was trained: a directory keeps the masks of a model, layer by layer."""
+"""Saved directories hold the attention masks of a model, layer by layer."""
 
 import json
 import logging
@@ -159,7 +159,7 @@ def test_layers_with_masks_of_their_own_compute_what_layers_of_two_models_do(tmp
     states = mixed(input_ids=IDS, tags=TAGS, output_hidden_states=True).hidden_states
     first = plain.with_mask(a)(input_ids=IDS, output_hidden_states=True).hidden_states
     np.testing.assert_array_equal(states[1], first[1])
-    # the second layer alone, over what the first gave
+    # only the second layer, over the output of the first
     second = plain.with_mask(b).with_layers("list")
     context = second.stack._context(*(_nodes(TAGS), None, None, None, None, frozenset()))
     x = second.stack.blocks[1](first[1], context, None, None, None)[0]
@@ -170,7 +170,7 @@ def test_layers_with_masks_of_their_own_compute_what_layers_of_two_models_do(tmp
     again = tj.from_pretrained(tmp_path)
     np.testing.assert_array_equal(logits(again, tags=TAGS), logits(mixed, tags=TAGS))
     loaded = tj.from_pretrained(tmp_path, mask=[b, OWN])
-    assert loaded.stack.masks("self") == [b]  # layer 1 keeps what the directory says of it
+    assert loaded.stack.masks("self") == [b]  # layer 1 keeps the mask of the directory
 
 
 def _nodes(tags):

@@ -1,4 +1,4 @@
-"""Padding is no target: a padded row has the loss of the row alone, in every objective."""
+"""Padding is no target: a padded row has the loss of the unpadded row, in every objective."""
 
 import jax
 import numpy as np
@@ -9,26 +9,26 @@ from tests.laws.objective_cases import CASES, WORDS, padded, row
 from transformers_jax.objectives import means
 
 ROW, WIDTH = 5, 9
-# The softmax of an answer's place goes over all places of the row, padding included, as in PyTorch.
+# The softmax of an answer's position is over the whole row, padding included, as in PyTorch.
 RIGHT = [name for name in CASES if name != "supervised-question_answering"]
-# Of the others the first token stands for the row, or it has two sides.
+# In the others the first token is pooled, or the model has two sides.
 ONE_SIDED = ("text", "causal_lm", "masked_lm", "token_classification", "replaced_token", "pairs")
 LEFT = [name for name in RIGHT if CASES[name].rows in ONE_SIDED]
 
 
 def loss(name, batch):
     figures = means(CASES[name].objective(CASES[name].model, batch, None)[1])
-    # routers are asked to balance padding as well, as in PyTorch: it is no target, but it is served
+    # routers balance padding as well, as in PyTorch: it is no target, but it is served
     return float(figures.get("word_loss", figures["loss"]))
 
 
 def two(name):
-    """Two rows without padding: a pair alone has nothing to be told from."""
+    """Two rows without padding: a single pair has no negatives."""
     return [row(CASES[name].rows, ROW, number) for number in (3, 4)]
 
 
 def with_places(inputs):
-    """The inputs, padded on the left, with the places that tokens have in the row alone."""
+    """The inputs, padded on the left, with the positions that tokens have in the unpadded row."""
     positions = np.maximum(np.cumsum(inputs["attention_mask"], axis=1) - 1, 0)
     return {**inputs, "tags": {"position": positions.astype(np.int32)}}
 
@@ -47,7 +47,7 @@ def test_padding_on_the_left_changes_no_loss():
         batch = padded(rows, WIDTH, "left")
         if CASES[name].rows == "pairs":
             batch = {part: with_places(inputs) for part, inputs in batch.items()}
-        elif name != "causal_lm":  # which finds the places itself, as `score` does
+        elif name != "causal_lm":  # which computes the positions itself, as `score` does
             batch = with_places(batch)
         assert loss(name, padded(rows, ROW)) == pytest.approx(loss(name, batch), rel=2e-6), name
 
@@ -74,14 +74,14 @@ def test_labels_set_the_targets_except_after_padding():
     batch = padded([one], WIDTH)
     labels = np.where(batch["attention_mask"] > 0, batch["input_ids"], -100)
     ends = labels.copy()
-    ends[0, ROW] = 1  # the end of the text, where the padding begins: asked by the last token
+    ends[0, ROW] = 1  # the end of the text, where the padding begins: the target of the last token
     count = lambda batch: float(tj.causal_lm(model, batch, None)[1]["loss"][1])
     assert count({**batch, "labels": labels}) == count(batch) == ROW - 1
     assert count({**batch, "labels": ends}) == ROW
     assert count({**batch, "labels": np.full_like(labels, 1)}) == ROW  # padding predicts nothing
     left = padded([one], WIDTH, "left")
     real_labels = np.where(left["attention_mask"] > 0, left["input_ids"], -100)
-    assert count({**left, "labels": real_labels}) == ROW - 1  # none stands before the first
+    assert count({**left, "labels": real_labels}) == ROW - 1  # the first token has no label
 
 
 def test_pairs_of_tokens_are_cut_on_both_sides():

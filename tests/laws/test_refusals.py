@@ -1,4 +1,4 @@
-"""What is malformed is refused alike: by a call, inside `jax.jit` and in a step of training.
+"""Malformed inputs are refused alike: by a call, inside `jax.jit` and in a step of training.
 
 Names, shapes and dtypes are known under every transformation of JAX, so a call that is traced may
 say no less than one that is not. Each case is a whole, well-formed call of which one argument is
@@ -19,7 +19,7 @@ from transformers_jax.inputs.arguments import FLAGS
 
 
 def sentence(call):
-    """What a call is refused with, or None; only ever a sentence of ours."""
+    """The error message of a call, or None; it must come from the package."""
     try:
         call()
     except ValueError as error:

@@ -41,10 +41,10 @@ def check(axes, G):
         place = lambda a: NamedSharding(mesh, parts if a.shape[2] > 1 else by_row)
         split = [jax.device_put(a, place(a)) for a in arrays[:3]]
         compiled = graded("tiled").lower(*split, *arrays[3:], document).compile()
-        found = compiled(*split, *arrays[3:], document)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected)):
+        outputs = compiled(*split, *arrays[3:], document)
+    for a, b in zip(jax.tree.leaves(outputs), jax.tree.leaves(expected)):
         np.testing.assert_allclose(a, b, atol=3e-5 * float(jnp.abs(b).max()))
-    assert found[1][0].sharding.spec == parts, found[1][0].sharding
+    assert outputs[1][0].sharding.spec == parts, outputs[1][0].sharding
     collective = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter"
     text = compiled.as_text()
     bodies = set(re.findall(r"body=%?([\\w.-]+)", text))

@@ -1,4 +1,4 @@
-"""What the tiled backend promises beside its results: memory, transformations, accelerators."""
+"""What the tiled backend promises besides its results: memory, transformations, accelerators."""
 
 import functools
 
@@ -13,7 +13,7 @@ from transformers_jax.nn.attend.score import Weighting
 
 
 def temporary_bytes(backend, length: int) -> int:
-    """What a gradient of causal attention needs beside its arguments and results."""
+    """What a gradient of causal attention needs besides its arguments and results."""
 
     def loss(q, k, v):
         return backend(q, k, v, connect(CAUSAL, sequence(length)), scale=0.1).sum()

@@ -1,4 +1,4 @@
-"""Every function with a derivative of its own has it in both directions, and of every order."""
+"""Custom derivative rules work in forward and reverse mode, and to every order."""
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ def test_a_rule_is_used_in_both_directions_under_every_transformation():
     np.testing.assert_allclose(linear(t), 2 * x * t, rtol=1e-6)
     scanned = lambda f: lambda x: jax.lax.scan(lambda c, y: (c + f(y), f(c)), x, x[:, None])[1]
     compare(scanned(jax.checkpoint(f)), scanned(plain), x, t)
-    with pytest.raises(AssertionError):  # the control: a wrong tangent is seen
+    with pytest.raises(AssertionError):  # the control: a wrong tangent is detected
         compare(square(3), plain, x, t)
 
 

@@ -1,4 +1,4 @@
-"""Disentangled attention: the terms of the paper, whichever way they are computed."""
+"""Disentangled attention: the terms of the paper, in every way they are computed."""
 
 import jax
 import jax.numpy as jnp
@@ -57,9 +57,9 @@ def test_near_distances_have_rows_of_their_own_and_far_ones_share():
     # 6 buckets up to a distance of 40, as PyTorch numbers them: 0 to 3 apart, 4 to 10, 11 to 39
     rows = rows_of(6, 40)
     middle = len(rows) // 2
-    wanted = [6, 7, 8, 9, *[10] * 7, *[11] * 29]
-    np.testing.assert_array_equal(rows[middle : middle + 40], wanted)
-    np.testing.assert_array_equal(rows[middle - 39 : middle + 1][::-1], [12 - n for n in wanted])
+    expected = [6, 7, 8, 9, *[10] * 7, *[11] * 29]
+    np.testing.assert_array_equal(rows[middle : middle + 40], expected)
+    np.testing.assert_array_equal(rows[middle - 39 : middle + 1][::-1], [12 - n for n in expected])
     assert rows[0] == 0  # beyond 39 the bucket -6, which the other side does not have
     np.testing.assert_array_equal(rows_of(3, None), [0, 1, 2, 3, 4, 5, 5])
     for reach, far in ((256, 512), (7, 23), (4, 33), (3, 9)):

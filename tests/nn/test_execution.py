@@ -1,4 +1,4 @@
-"""How a model is run: what is recomputed, left out or multiplied in halves, and what it changes."""
+"""Execution settings: rematerialisation, dropped paths, mixed precision, and their effects."""
 
 import functools
 
@@ -54,7 +54,7 @@ def test_what_is_recomputed_changes_no_number():
 
 
 def products(remat):
-    """How many matrix products one layer's training takes, by what is recomputed."""
+    """The number of matrix products in one layer's training step, by remat policy."""
     apply, values = tj.functional(gpt().abstract(remat=remat, unroll=False))
     loss = lambda p: apply(p, input_ids=IDS, labels=IDS).loss
     return str(jax.make_jaxpr(jax.grad(loss))(values)).count("dot_general")
@@ -129,7 +129,7 @@ def test_a_dropped_path_is_right_on_average_and_whole_rows_at_a_time():
 
 
 def test_later_layers_are_left_out_more_often():
-    """In a stack of one branch per block, what each block adds can be seen apart."""
+    """In a stack of one branch per block, the contribution of each block can be separated."""
     width, depth, rate = 8, 4, 0.8
     branch = spec.Branch("ffn", FeedForwardSpec(16), spec.LayerNorm())
     described = spec.StackSpec(width, ((branch,),) * depth)

@@ -89,9 +89,9 @@ def test_blocks_compute_what_all_experts_of_all_tokens_compute(name):
         step = jax.jit(jax.value_and_grad(loss, (0, 1)), compiler_options=HASTE)
         return step(params(module), x)
 
-    actual, wanted = graded(lambda m, x: m(x)[0]), graded(by_all)
-    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(wanted)):
-        assert jnp.linalg.norm(a - b) <= 5e-6 * (jnp.linalg.norm(b) + 1e-3 * abs(wanted[0]))
+    actual, expected = graded(lambda m, x: m(x)[0]), graded(by_all)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
+        assert jnp.linalg.norm(a - b) <= 5e-6 * (jnp.linalg.norm(b) + 1e-3 * abs(expected[0]))
     others = bind(module, jax.tree.map(lambda x: jnp.roll(x, 1, 0), params(module)))
     assert jnp.abs(by_all(others, x) - by_all(module, x)).max() > 1e-2  # the control
 
@@ -133,12 +133,12 @@ def test_first_choices_are_served_before_second_ones():
 def test_permuted_tokens_give_permuted_outputs():
     x, order = draw(B, T, D), np.random.default_rng(1).permutation(T)
     for experts, agrees in ((SPEC, True), (VARIANTS["Switch"], False)):  # where there is no room,
-        run = compiled(experts)  # places count: the control
+        run = compiled(experts)  # the control: positions matter
         error = jnp.abs(run(x[:, order]).x - run(x).x[:, order]).max()
         assert (error < 1e-5) == agrees
 
 
-def test_every_row_stands_in_a_block_of_its_group():
+def test_every_row_is_in_a_block_of_its_group():
     group = jnp.array([2, 0, 2, 7, 2, -1, 0, 2, 2, 2, 2, 2, 2, 2])
     slot, row, owner = arrange(group, 4)
     size = row.shape[0] // owner.shape[0]
@@ -157,15 +157,15 @@ def test_the_primitive_of_accelerators_computes_the_same_blocks():
     find = lambda run: jax.value_and_grad(lambda x, w: (run(x, w, group) * flow).sum(), (0, 1))
     accelerated = lambda x, w, group: _ragged(x, w, group, False)
     blocks = lambda x, w, group: _by_group(jnp.dtype("float32"), x, w, group)
-    actual, wanted = (find(run)(x, weight) for run in (accelerated, blocks))
-    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(wanted)):
+    actual, expected = (find(run)(x, weight) for run in (accelerated, blocks))
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
-    assert not wanted[1][1][1].any()
-    assert not np.allclose(wanted[0], find(blocks)(x, weight[::-1])[0])
+    assert not expected[1][1][1].any()
+    assert not np.allclose(expected[0], find(blocks)(x, weight[::-1])[0])
 
 
 def test_the_balance_loss_is_one_at_perfect_balance_and_the_number_of_experts_at_worst():
-    even = 30.0 * jnp.eye(4)[None].repeat(3, 1)  # [1, 12, 4]: each expert is asked by three tokens
+    even = 30.0 * jnp.eye(4)[None].repeat(3, 1)  # [1, 12, 4]: each expert is chosen by three tokens
     np.testing.assert_allclose(balance_loss(even), 1.0, rtol=1e-6)
     np.testing.assert_allclose(balance_loss(even.at[..., 0].add(99.0)), 4.0, rtol=1e-6)
     pairs = even + 10.0 * jnp.roll(jnp.eye(4), 1, 1)[None].repeat(3, 1)
@@ -220,17 +220,18 @@ def run(values, x):
     loss = lambda p, x: (bind(module, p)(x, key=jax.random.key(2))[0] ** 2).sum()
     return jax.jit(jax.value_and_grad(loss, (0, 1)))(values, x)
 
-want = run(values, x)
+expected = run(values, x)
 for shape in ({"experts": 2, "fsdp": 2, "tensor": 2},):
     mesh = shard.make_mesh(shape)
     placed = jax.device_put(values, shard.shardings(axes(module), values, mesh))
     held = shape.get("experts", 1) * shape.get("tensor", 1) * shape.get("fsdp", 1)
     assert placed["up"].addressable_shards[0].data.size * held == values["up"].size
     with shard.use(mesh):
-        got = run(placed, jax.device_put(x, shard.batch_sharding(mesh)))
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want)):
+        actual = run(placed, jax.device_put(x, shard.batch_sharding(mesh)))
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * float(jnp.abs(b).max()))
-assert not np.allclose(want[0], run(values, x[::-1])[0], rtol=1e-6), "the control: noise has places"
+shuffled = run(values, x[::-1])
+assert not np.allclose(expected[0], shuffled[0], rtol=1e-6), "the control: noise has positions"
 print("agrees")
 """
 

@@ -1,4 +1,4 @@
-"""Operations: a new one is a record and a module; what a branch declares is used or refused."""
+"""Custom operations are a record and a module; settings of a branch are used or refused."""
 
 import collections
 import dataclasses
@@ -38,7 +38,7 @@ D, T = 12, 7
 
 @dataclass(frozen=True)
 class ScaleSpec(OpSpec):
-    """An operation that the package does not know: x times a vector."""
+    """A custom operation: x times a vector."""
 
     factor: float = 1.0
     collects = frozenset({"scaled"})
@@ -90,7 +90,7 @@ def test_a_stack_runs_a_custom_operation(layers, remat):
 
 
 def test_two_branches_of_one_name_are_refused():
-    """The second would have taken the parameters of the first."""
+    """Otherwise the second would use the parameters of the first."""
     twice = (Branch("ffn", FeedForwardSpec(16)), Branch("ffn", FeedForwardSpec(16)))
     with pytest.raises(ValueError, match="two branches of a block are called 'ffn'"):
         stack_of(twice)
@@ -311,11 +311,11 @@ def test_features_of_edges_are_scores(categories, where):
         n: v for n, v in own["blocks"]["0"]["self"].items() if n != "score"
     }
 
-    class Given(ScoreRule):
+    class Constant(ScoreRule):
         def __call__(self, params, q, k, qn, kn, pairs):
             return params
 
-    score = Score(Given(), jnp.moveaxis(by_hand, -1, 1))
+    score = Score(Constant(), jnp.moveaxis(by_hand, -1, 1))
     expected = bind(plain, own)(x, nodes, scores={"self": score}).x
     np.testing.assert_allclose(of(values, bond), expected, atol=1e-5)
     unlike = of(values, (bond + 1) % 4 if categories else bond + jnp.arange(T)[:, None])

@@ -1,4 +1,4 @@
-"""Stacks: which layers share an array, and that it changes nothing how they are stored."""
+"""Stacks: which layers share an array, and that storage changes no result."""
 
 import itertools
 
@@ -46,7 +46,7 @@ def test_a_repeating_pattern_is_detected():
     assert segments("AAAA") == "Ax4"
     assert segments("ABABAB") == "ABx3"
     assert segments("AABAAB") == "AABx2"
-    assert segments("ABABA") == "ABx2 Ax1"  # the remainder stands at the end
+    assert segments("ABABA") == "ABx2 Ax1"  # the remainder comes last
     assert segments("CBBABBABBA") == "Cx1 BBAx3"
     assert segments("ABCDEF") == "ABCDEFx1"
     assert segments("AAABBB") == "Ax3 Bx3"
@@ -116,12 +116,12 @@ def test_layers_that_share_parameters_are_copies(unroll):
     apart = stack_of((block(),) * 3)
     copies = jax.tree.map(lambda leaf: leaf[np.array([0, 0, 1])], params(shared))
     same = Stack(shared.spec, Execution(unroll=unroll))
-    wanted = run(bind(apart, copies), inputs())
-    np.testing.assert_allclose(run(bind(same, params(shared)), inputs()), wanted, atol=2e-6)
+    expected = run(bind(apart, copies), inputs())
+    np.testing.assert_allclose(run(bind(same, params(shared)), inputs()), expected, atol=2e-6)
     listed = Stack(shared.spec, Execution(layers="list"))
     values = unstack(params(shared), shared.spec)
-    np.testing.assert_allclose(run(bind(listed, values), inputs()), wanted, atol=2e-6)
-    assert np.abs(run(stack_of((block(),) * 2), inputs()) - wanted).max() > 1e-2  # the control
+    np.testing.assert_allclose(run(bind(listed, values), inputs()), expected, atol=2e-6)
+    assert np.abs(run(stack_of((block(),) * 2), inputs()) - expected).max() > 1e-2  # the control
 
 
 def test_only_layers_that_are_alike_can_share():
@@ -177,7 +177,9 @@ def test_summaries_are_keys_of_their_own():
     x = inputs()
     answer = jax.jit(lambda x: stack(x, sequence(T, valid=valid)).x)
     moved = answer(x.at[:, 5].add(1.0)) - answer(x)
-    assert np.abs(moved[:, :6]).min(0).max(-1).all()  # all hear the summary of the second block
+    assert (
+        np.abs(moved[:, :6]).min(0).max(-1).all()
+    )  # all attend to the summary of the second block
     unseen = answer(x.at[:, 7].add(1.0)) - answer(x)
     assert not np.abs(unseen[:, :6]).any()  # padding is part of no summary
 
@@ -186,7 +188,7 @@ def test_summaries_are_keys_of_their_own():
     "layout", [Blocks(4, 8), GlobalTokens(), SummaryBlocks(4)], ids=lambda layout: str(layout)
 )
 def test_a_layout_declares_the_tags_that_it_writes(layout):
-    """What it does not declare, `generate` would ask the caller for."""
+    """`generate` would require an undeclared tag from the caller."""
     nodes = sequence(12, valid=np.ones((1, 12), bool))
     assert set(layout(nodes).tags) - set(nodes.tags) == layout.tags
     ours = {c for c in Layout.__subclasses__() if c.__module__.startswith("transformers_jax.")}

@@ -79,7 +79,7 @@ def restore(record, example, original):
     ids = example.tokens["input_ids"]
     special = WORDS.special
     if isinstance(record, MaskedLM):
-        whole = _answered(example)
+        whole = _with_labels(example)
         return whole[1:-1] if record.frame else whole
     if isinstance(record, (NextSentence, SentenceOrder)):
         first, second = segments(example)
@@ -109,8 +109,8 @@ def restore(record, example, original):
 
 
 def segments(example):
-    """A and B of [CLS] A [SEP] B [SEP], with hidden words restored."""
-    whole = _answered(example)
+    """A and B of [CLS] A [SEP] B [SEP], with masked tokens restored."""
+    whole = _with_labels(example)
     middle, last = np.flatnonzero(whole == WORDS.special["sep"])
     assert last == len(whole) - 1
     types = example.tokens["token_type_ids"]
@@ -118,7 +118,7 @@ def segments(example):
     return whole[1:middle], whole[middle + 1 : -1]
 
 
-def _answered(example):
+def _with_labels(example):
     ids, labels = example.tokens["input_ids"], example.tokens["labels"]
     return np.where(labels == -100, ids, labels)
 
@@ -152,7 +152,7 @@ def _in_order(ids):
 
 
 def assert_infilled(record, source, original):
-    """What is seen is the text, its sentences in some order, with masks where some is missing."""
+    """The unmasked tokens are the text with its sentences in some order and masks for the rest."""
     position_of = {int(i): p for p, i in enumerate(original.ids)}
     positions = [position_of[int(i)] for i in source if i != WORDS.special["mask"]]
     sentence = np.searchsorted(original.breaks, positions, side="right")

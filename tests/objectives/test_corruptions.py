@@ -34,7 +34,7 @@ def examples(record, sizes=SIZES, seeds=12):
 
 
 def expected(record, original, example):
-    """What can be restored: the piece, or as much of it as stands in the example."""
+    """The restorable ids: the piece, or the part of it in the example."""
     if not isinstance(record, NextSentence):
         return original.ids
     sizes = len(example.tokens["input_ids"]) - 3
@@ -80,7 +80,7 @@ def test_a_changed_token_is_not_restored(record):
 
 
 def answers_what_was_hidden(record, original, example):
-    """Whether the labels are the hidden tokens, and nothing but them."""
+    """Whether the labels are exactly the masked tokens."""
     ids = example.tokens["input_ids"]
     if record.sides == 2:
         labels, behind = example.target["labels"], example.target["decoder_input_ids"]
@@ -177,7 +177,7 @@ def test_every_piece_that_fits_the_room_fits_the_row_and_no_longer_one_does(reco
     assert max(a for a, _ in lengths) <= width
     assert max(b for _, b in lengths) <= target
     if isinstance(record, Denoising) and length > 13:
-        return  # one mask for each of a dozen hidden tokens: too rare to wait for
+        return  # one mask for each of a dozen masked tokens: too rare to wait for
     more = (
         widths(make(record, original, seed))[0]
         for seed in range(3000)
@@ -228,7 +228,7 @@ def test_an_empty_piece_is_refused(record):
 
 @EACH
 def test_roles_suffice(record):
-    """Nothing is used that the record does not ask for: without the rest the same is made."""
+    """Only declared special tokens are used: without the others the example is the same."""
     words = Vocabulary(
         SIZE,
         {role: WORDS.special[role] for role in record.roles},

@@ -1,4 +1,4 @@
-"""Predictions from left to right: what is asked, cuts of prefixes, and moved middles."""
+"""Predictions from left to right: labels, cuts of prefixes, and moved middles."""
 
 from collections import Counter
 

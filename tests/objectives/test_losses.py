@@ -1,4 +1,4 @@
-"""Losses by hand, over micro-batches, and over a vocabulary that is never made whole."""
+"""Losses against hand-written ones, over micro-batches, and over a chunked vocabulary."""
 
 import functools
 
@@ -40,7 +40,7 @@ OPTIONS = [
 
 
 def by_hand(words, labels, smoothing=0.0, z=0.0, vocab=V):
-    """The textbook, in float64."""
+    """The textbook loss, in float64."""
     x, table, bias = (np.asarray(a, np.float64) for a in (words.features, words.table, words.bias))
     logits = x @ table.T + bias
     if words.softcap:
@@ -194,7 +194,7 @@ def masked(rows=4):
     return {"input_ids": IDS[:rows], "labels": targets}
 
 
-def test_masked_words_are_the_loss_of_the_head(bert):
+def test_the_masked_lm_loss_is_that_of_the_head(bert):
     model, batch = bert("masked_lm"), masked()
     loss, metrics = objective("masked_lm")(model, batch, None)
     np.testing.assert_allclose(loss, model(**batch).loss, rtol=1e-5)
@@ -216,7 +216,7 @@ def test_pretraining_is_the_sum_of_two_means(bert):
 
 @pytest.mark.parametrize("family", ["bert", "albert"])
 def test_pairs_of_sentences_have_one_label_per_row(bert, family):
-    """Whatever the shape: refused in the words of the head, eager, traced and by a step."""
+    """Any shape is refused with the error of the head, eager, traced and by a step."""
     model, loss_function = bert("pretraining"), objective("pretraining")
     if family == "albert":
         sizes = dict(vocab_size=37, embedding_size=8, hidden_size=16, num_hidden_layers=1)
@@ -324,7 +324,7 @@ def test_micro_batches_make_the_gradient_of_the_whole_batch(gpt, bert, name):
 
 
 def test_the_pair_of_electra_reports_its_parts():
-    class Found:
+    class Output:
         generator_loss, discriminator_loss = jnp.float32(2.0), jnp.float32(0.5)
         loss, masked_count, token_count = jnp.float32(27.0), jnp.int32(3), jnp.int32(20)
         loss_terms = {
@@ -333,7 +333,7 @@ def test_the_pair_of_electra_reports_its_parts():
         }
 
     loss_function = objective("replaced_token")
-    loss, metrics = loss_function(lambda **inputs: Found, {"input_ids": IDS}, None)
+    loss, metrics = loss_function(lambda **inputs: Output, {"input_ids": IDS}, None)
     assert float(loss) == 27
     averages = means(metrics)
     assert {name: float(value) for name, value in averages.items()} == {

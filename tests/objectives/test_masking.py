@@ -1,4 +1,4 @@
-"""Hidden words in place: rates, what they become, words and spans."""
+"""Masked language modelling: rates, replacements, whole words and spans."""
 
 import numpy as np
 import pytest
@@ -122,7 +122,7 @@ def test_masking_single_tokens_cuts_words():
     assert set(word[mask]) & set(word[~mask])
 
 
-def test_whole_words_need_to_know_where_words_continue():
+def test_whole_word_masking_needs_word_continuations():
     words = Vocabulary(SIZE, WORDS.special)
     with pytest.raises(ValueError, match="which tokens continue a word"):
         make(MaskedLM(whole_word=True), piece(9), words=words)

@@ -1,4 +1,4 @@
-"""Losses of vectors that belong together."""
+"""Contrastive losses of pairs of vectors."""
 
 import functools
 from pathlib import Path

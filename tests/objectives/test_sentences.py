@@ -1,4 +1,4 @@
-"""Objectives over sentences: pairs of segments, and gaps that say most of the rest."""
+"""Objectives over sentences: pairs of segments, and gap sentences."""
 
 from collections import Counter
 
@@ -49,7 +49,7 @@ def test_a_segment_that_follows_is_the_rest_and_another_is_from_elsewhere():
 
 
 def test_a_segment_from_elsewhere_is_as_long_as_the_one_it_replaces():
-    """Where its document is long enough; so its length does not tell the answer."""
+    """Where its document is long enough; so its length does not reveal the label."""
     record = NextSentence(random=1.0, short=0.0)
     original, far = piece(30), piece(200, seed=1)
     starts = set()

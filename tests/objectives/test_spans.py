@@ -1,4 +1,4 @@
-"""Hidden spans: T5's arithmetic, UL2's mixture, BART's infilling, and what they are drawn from."""
+"""Span corruption: T5's arithmetic, UL2's mixture, BART's infilling, and their distributions."""
 
 from collections import Counter
 from itertools import combinations
@@ -129,7 +129,7 @@ def test_too_few_sentinels_are_one_clear_error():
         make(SpanCorruption(), piece(120), words=words)
 
 
-def test_modes_are_mixed_by_weight_and_stand_in_front():
+def test_modes_are_mixed_by_weight_and_prefixed():
     original = piece(40)
     modes = {i: mode for mode, i in WORDS.modes.items()}
     counts = Counter(modes[make(UL2(), original, s).tokens["input_ids"][0]] for s in range(1400))
@@ -161,24 +161,24 @@ def test_records_read_from_a_file_are_the_same():
 @pytest.mark.parametrize("rate", [0.3, 0.5])
 def test_infilling_masks_the_rate_exactly_on_average(rate):
     n = 51
-    hidden = [n - len(set(_seen(Denoising(rate=rate), n, s))) for s in range(600)]
+    hidden = [n - len(set(_unmasked_ids(Denoising(rate=rate), n, s))) for s in range(600)]
     assert set(hidden) == {int(rate * n), int(rate * n) + 1}
     assert_rate(sum(hidden) - 600 * int(rate * n), 600, rate * n % 1)
 
 
-def _seen(record, n, seed):
+def _unmasked_ids(record, n, seed):
     source = make(record, piece(n), seed).tokens["input_ids"][1:-1]
     return [i for i in source if i != MASK]
 
 
 def test_infilling_draws_poisson_lengths_with_spans_of_none():
-    """Spans per hidden token are about 1 / lambda, and one in e ** 3 hides nothing."""
+    """Spans per masked token are about 1 / lambda, and one in e ** 3 masks nothing."""
     spans = nothing = total = 0
     for seed in range(300):
         source = make(Denoising(permute=False), piece(200), seed).tokens["input_ids"][1:-1]
         spans += np.sum(source == MASK)
         total += 60
-        # Between neighbours of the text a mask hides nothing.
+        # A mask between neighbours of the text replaces no token.
         place_of = {int(i): p for p, i in enumerate(piece(200).ids)}
         for a, mask, b in zip(source, source[1:], source[2:]):
             if mask == MASK and a != MASK and b != MASK:

@@ -1,4 +1,4 @@
-"""What an objective knows of a tokenizer."""
+"""The vocabulary that an objective reads."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Folders of runs that were never run: their files, with figures one would expect."""
+"""Folders of synthetic runs: their files, with plausible metrics."""
 
 import json
 import math

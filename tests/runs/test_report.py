@@ -160,7 +160,7 @@ def test_a_decoder_continues_its_prompt(model):
     prompt, two = np.array([0, 5, 7]), Sample(count=2, tokens=50)
     texts = draw_samples(model, "causal_lm", two, prompt=prompt, seed=3)
     assert all(text.startswith("0 5 7 ") for text in texts)
-    assert max(len(text.split()) for text in texts) <= 16  # it has no more places
+    assert max(len(text.split()) for text in texts) <= 16  # it has no more positions
     assert texts == draw_samples(model, "causal_lm", two, prompt=prompt, seed=3)
     assert draw_samples(model, "causal_lm", Sample(count=0), prompt=prompt) == []
     assert draw_samples(model, "replaced_token", two, prompt=prompt) == []

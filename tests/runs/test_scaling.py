@@ -1,4 +1,4 @@
-"""Laws are found again in curves that were made from them."""
+"""Scaling laws are recovered from curves that were generated with them."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_intervals_hold_the_truth_and_noise_widens_them(runs):
 
 
 def test_another_law_has_other_exponents(runs):
-    """The control: the fit reads the curves and does not recite the paper."""
+    """The control: the fit depends on the curves."""
     size, data, _ = runs
     law = fit_size_and_data(size, data, 0.5 + 20 / size**0.2 + 3000 / data**0.5, resamples=0)
     assert law.values["alpha"] == pytest.approx(0.2, rel=0.01)

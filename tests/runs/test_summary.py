@@ -1,4 +1,4 @@
-"""The list of runs: right for good folders, calm about others."""
+"""The list of runs: correct for good folders, without errors for others."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from transformers_jax.training.folder import RunFolder
 
 @pytest.fixture
 def folders(tmp_path):
-    """Good runs, a sweep, and what else may lie about."""
+    """Good runs, a sweep, and other files."""
     root = tmp_path / "runs"
     make_run(root / "good", level=1.0)
     make_run(root / "stopped", done=30, state="stopped")
@@ -27,7 +27,7 @@ def folders(tmp_path):
     return root
 
 
-def test_runs_are_found_wherever_they_are(folders):
+def test_runs_are_found_in_nested_folders(folders):
     names = [path.relative_to(folders).as_posix() for path in find_runs([folders])]
     assert names == ["broken", "good", "notes", "stopped", "sweep/peak=1", "sweep/peak=2"]
     assert find_runs([folders / "good", folders / "good"]) == [folders / "good"]

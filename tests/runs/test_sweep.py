@@ -1,4 +1,4 @@
-"""Sweeps: with runs that only pretend, and once with real ones."""
+"""Sweeps: with a fake training program, and once with the real one."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from transformers_jax.runs.sweep import folder_name, make_points, run_sweep
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs/nano.py")
 
-PRETENDER = """
+FAKE_PRETRAIN = """
 import json, pathlib, signal, sys, time
 flags = dict(a[2:].split("=", 1) for a in sys.argv[2:] if "=" in a)
 out = pathlib.Path(flags["out"]); out.mkdir(parents=True, exist_ok=True)
@@ -41,10 +41,10 @@ write("finished", steps)
 
 
 @pytest.fixture
-def pretend(tmp_path, monkeypatch):
-    """A program that takes the place of pretrain; seed 13 fails, seed 77 waits to be stopped."""
+def fake_pretrain(tmp_path, monkeypatch):
+    """A program in place of pretrain; seed 13 fails, seed 77 waits to be stopped."""
     program = tmp_path / "pretend.py"
-    program.write_text(PRETENDER)
+    program.write_text(FAKE_PRETRAIN)
     monkeypatch.setattr(sweep, "PROGRAM", (sys.executable, str(program)))
     return program
 
@@ -56,12 +56,12 @@ def order(out):
 FEW = ["--steps=3"]
 
 
-def test_a_sweep_is_resumed_and_finished_runs_are_not_made_again(pretend, tmp_path, capsys):
+def test_a_sweep_is_resumed_without_repeating_finished_runs(fake_pretrain, tmp_path, capsys):
     out = tmp_path / "sweep"
     grid = {"seed": ["1", "13", "2"]}
     assert run_sweep(CONFIG, FEW, grid, str(out), 1) == 1
     output = capsys.readouterr()
-    assert order(out) == ["seed=1", "seed=13", "seed=2"]  # the rest goes on
+    assert order(out) == ["seed=1", "seed=13", "seed=2"]  # the rest continues
     assert "failed: seed=13: ended with status 1" in output.err
     assert "| 1 | finished | 3/3 | 2.0000 | 3.0000 (best) | - | - |" in output.out
     assert run_sweep(CONFIG, FEW, {"seed": ["1", "2", "3"]}, str(out), 1) == 0
@@ -73,7 +73,7 @@ def test_a_sweep_is_resumed_and_finished_runs_are_not_made_again(pretend, tmp_pa
     assert order(out)[4:] == ["seed=3"]  # it has to go on to the fourth step
 
 
-def test_several_at_a_time_have_logs(pretend, tmp_path, capsys):
+def test_several_at_a_time_have_logs(fake_pretrain, tmp_path, capsys):
     out = tmp_path / "sweep"
     grid = {"seed": ["1", "13"], "data.batch": ["8", "16"]}
     assert run_sweep(CONFIG, FEW, grid, str(out), 3) == 1
@@ -82,11 +82,11 @@ def test_several_at_a_time_have_logs(pretend, tmp_path, capsys):
     assert (out / "seed=13,data.batch=8.log").read_text() == "error: unlucky\n"
 
 
-def test_a_signal_is_passed_on_and_the_same_command_goes_on(tmp_path, pretend):
+def test_a_signal_is_forwarded_and_the_same_command_resumes(tmp_path, fake_pretrain):
     out = tmp_path / "sweep"
     call = (
         "import sys; from transformers_jax.runs import sweep; "
-        f"sweep.PROGRAM = (sys.executable, {str(pretend)!r}); "
+        f"sweep.PROGRAM = (sys.executable, {str(fake_pretrain)!r}); "
         f"sys.exit(sweep.run_sweep({CONFIG!r}, {FEW}, {{'seed': ['77', '5']}}, {str(out)!r}, 1))"
     )
     process = subprocess.Popen([sys.executable, "-c", call], cwd=ROOT, stdout=subprocess.PIPE)
@@ -114,7 +114,7 @@ def test_a_signal_is_passed_on_and_the_same_command_goes_on(tmp_path, pretend):
     ],
 )
 def test_invalid_sweeps_are_refused_before_anything_runs(
-    pretend, tmp_path, arguments, grid, message
+    fake_pretrain, tmp_path, arguments, grid, message
 ):
     with pytest.raises(ValueError, match=message):
         run_sweep(CONFIG, arguments, grid, str(tmp_path / "sweep"), 1)
@@ -123,7 +123,7 @@ def test_invalid_sweeps_are_refused_before_anything_runs(
     assert not (tmp_path / "sweep").exists()
 
 
-def test_another_sweep_is_not_taken_for_this_one(pretend, tmp_path):
+def test_another_sweep_is_not_taken_for_this_one(fake_pretrain, tmp_path):
     out = tmp_path / "sweep"
     assert run_sweep(CONFIG, FEW, {"seed": ["1"]}, str(out), 1) == 0
     with pytest.raises(ValueError, match="holds a sweep of another config: seed=1"):

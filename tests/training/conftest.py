@@ -60,7 +60,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def without_pictures():
-    """Drawing takes longer than a small run; other tests look at the pictures."""
+    """Plotting takes longer than a small run; other tests check the plots."""
     patch = pytest.MonkeyPatch()
     patch.setattr("transformers_jax.runs.report.plot_run", lambda folder: [])
     yield

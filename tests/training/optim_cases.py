@@ -71,7 +71,7 @@ def unstacked_axes(flat):
     return {path: ("mlp",) if leaf.ndim == 1 else ("embed", "mlp") for path, leaf in flat.items()}
 
 
-def remembered(transformation, values, *fields):
+def with_state(transformation, values, *fields):
     """The parameters (of those moments) that have arrays in the state."""
     flat, _ = jax.tree_util.tree_flatten_with_path(jax.eval_shape(transformation.init, values))
     return {

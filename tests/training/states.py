@@ -1,4 +1,4 @@
-"""States that are cheap to save, and what the tests of checkpoints do with them."""
+"""States that are cheap to save, and helpers for the tests of checkpoints."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What was saved is what is restored, or it is refused; a damaged step costs only itself."""
+"""Checkpoints are restored as saved or refused; a damaged step falls back to the one before."""
 
 import dataclasses
 import errno
@@ -108,7 +108,7 @@ def test_without_best_only_the_newest_steps_remain_and_never_fewer_than_two(tmp_
     assert checkpoints.steps() == [2, 3]
 
 
-# ---------------------------------------------------------------- what is not saved
+# ---------------------------------------------------------------- refused saves
 
 
 def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
@@ -172,7 +172,7 @@ def test_a_transient_disk_error_is_retried_three_times(tmp_path, monkeypatch):
 
 
 def poll(checkpoints):
-    """As the loop does, for a second at most."""
+    """Polls as the training loop does, for a second at most."""
     for _ in range(100):
         checkpoints.check()
         time.sleep(0.01)
@@ -192,7 +192,7 @@ def test_a_full_disk_is_reported_at_once_with_path_and_bytes(saved, monkeypatch,
     with pytest.raises(SaveFailed, match=r"/8 cannot be written.*needs 33,\d+ bytes and .*4, 6$"):
         poll(checkpoints)
     assert len(attempts) == 1
-    checkpoints.check()  # told once
+    checkpoints.check()  # reported once
     assert same(newest(saved)[0][0], state(6))
 
 

@@ -1,4 +1,4 @@
-"""Where the time went, and what run.json says."""
+"""The breakdown of wall time, and the contents of run.json."""
 
 import json
 import subprocess
@@ -63,7 +63,7 @@ def test_repeated_steps_count_as_lost(at, tmp_path):
     assert times["seconds"] == {"other": 0, "steps": 110, "lost": 20}
     assert times["total"] == 130
     assert times["goodput"] == pytest.approx(110 / 130)
-    third = Clock(tmp_path)  # the control: it goes on where the second ended
+    third = Clock(tmp_path)  # the control: it continues where the second ended
     third.resume(55)
     assert third.summary()["seconds"]["lost"] == 20
 

@@ -1,4 +1,4 @@
-"""A run can be written down and read again; what is misspelt is refused with the nearest name."""
+"""Configs of runs are saved and loaded; misspelt names are refused with the nearest one."""
 
 import dataclasses
 import json

@@ -27,7 +27,7 @@ def files(folder):
 
 @pytest.fixture
 def two(tmp_path):
-    """Steps 4 and 6, and a function that puts step 6 back as it was."""
+    """Steps 4 and 6, and a function that restores step 6."""
     folder = tmp_path / "c"
     checkpoints = Checkpoints(folder)
     for step in (4, 6):
@@ -35,12 +35,12 @@ def two(tmp_path):
     checkpoints.close()
     shutil.copytree(folder / "6", tmp_path / "whole")
 
-    def mend():
+    def restore():
         for name in ("6", "6.damaged"):
             shutil.rmtree(folder / name, ignore_errors=True)
         shutil.copytree(tmp_path / "whole", folder / "6")
 
-    return folder, mend
+    return folder, restore
 
 
 def equal_or_refused(folder):
@@ -57,11 +57,11 @@ def equal_or_refused(folder):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of orbax
 def test_no_flipped_bit_in_any_file_is_read_silently(two):
-    folder, mend = two
+    folder, restore = two
     generator = np.random.default_rng(0)
     outcomes = []
     for number in range(50):
-        mend()
+        restore()
         all_files = files(folder / "6")
         file = all_files[number % len(all_files)]
         content = bytearray(file.read_bytes())
@@ -76,10 +76,10 @@ def test_no_flipped_bit_in_any_file_is_read_silently(two):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of orbax
 @pytest.mark.parametrize("kind", ["truncated", "deleted", "zeroed"])
 def test_no_file_can_be_lost_silently(two, kind):
-    folder, mend = two
+    folder, restore = two
     outcomes = []
     for name in [path.relative_to(folder) for path in files(folder / "6")]:
-        mend()
+        restore()
         file = folder / name
         if kind == "deleted":
             file.unlink()
@@ -186,26 +186,27 @@ MESHES = """
     numbers = np.random.default_rng(0).integers(0, 2**30, (64, 128), np.int32).view(np.float32)
     shapes = {"one": (1, 1), "two": (2, 1), "eight": (8, 1), "both": (2, 4)}
 
-    def made(shape, step):
+    def make_state(shape, step):
         mesh = jax.make_mesh(shape, ("fsdp", "tensor"), devices=jax.devices()[:np.prod(shape)])
-        put = lambda x, *axes: jax.device_put(x, NamedSharding(mesh, P(*axes)))
-        params = {"w": put(numbers, "fsdp", "tensor"), "b": put(numbers[0])}
-        return TrainState(put(jnp.int32(step)), params, {"mu": put(numbers.T, "tensor", "fsdp")},
-                          put(jax.random.key(3)), put(jnp.int32(0)))
+        place = lambda x, *axes: jax.device_put(x, NamedSharding(mesh, P(*axes)))
+        params = {"w": place(numbers, "fsdp", "tensor"), "b": place(numbers[0])}
+        moments = {"mu": place(numbers.T, "tensor", "fsdp")}
+        return TrainState(place(jnp.int32(step)), params, moments, place(jax.random.key(3)),
+                          place(jnp.int32(0)))
 
     for number, (name, shape) in enumerate(shapes.items(), 1):
         checkpoints = Checkpoints(sys.argv[1], keep=9)
-        checkpoints.save(made(shape, number), {})
+        checkpoints.save(make_state(shape, number), {})
         checkpoints.close()
     for number in range(1, 5):
         for name, shape in shapes.items():
-            like = made(shape, 0)
-            found = checkpoints.restore(number, like)
-            assert found.params["w"].sharding == like.params["w"].sharding
-            assert found.params["w"].addressable_shards[0].data.size * np.prod(shape) == 64 * 128
-            for x, y in ((found.params["w"], numbers), (found.opt["mu"], numbers.T)):
+            like = make_state(shape, 0)
+            restored = checkpoints.restore(number, like)
+            assert restored.params["w"].sharding == like.params["w"].sharding
+            assert restored.params["w"].addressable_shards[0].data.size * np.prod(shape) == 64 * 128
+            for x, y in ((restored.params["w"], numbers), (restored.opt["mu"], numbers.T)):
                 assert np.asarray(x).tobytes() == y.tobytes(), (number, name)
-            assert int(found.step) == number
+            assert int(restored.step) == number
     print("equal", {leaf.verdict for leaf in verify_step(checkpoints.folder / "4").values()})
 """
 
@@ -215,7 +216,7 @@ def test_every_mesh_restores_what_every_mesh_saved_bit_by_bit(on_eight_devices, 
     assert done.stdout.split() == ["equal", "{'ok'}"]
 
 
-def test_the_command_prints_a_verdict_on_every_leaf_and_its_status_says_it(saved, capsys):
+def test_the_command_prints_a_verdict_on_every_leaf_and_sets_its_status(saved, capsys):
     run = saved.parent
     saved.rename(run / "checkpoints")
     assert cli.run(["check-checkpoint", str(run)]) == 0

@@ -1,4 +1,4 @@
-"""FLOPs counted by hand, by XLA, and for models whose papers tell them."""
+"""FLOPs counted by hand, by XLA, and for models whose papers state them."""
 
 import jax
 import numpy as np

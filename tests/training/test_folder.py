@@ -1,4 +1,4 @@
-"""One process at a time, whole files, and a run that continues itself and no other."""
+"""The folder of a run: one process at a time, and only the run itself continues it."""
 
 import json
 import os

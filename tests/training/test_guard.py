@@ -1,4 +1,4 @@
-"""What a step refuses to write, what it tells of it, and what is told before it is sent off."""
+"""What a step refuses to write, what it reports, and what is checked before a batch is sent."""
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +98,7 @@ WRONG = {
     "a number": lambda loss: loss,
     "a list": lambda loss: [loss, {}],
     "no figures": lambda loss: (loss, {}),
-    "a mean alone": lambda loss: (loss, {"loss": loss}),
+    "only a mean": lambda loss: (loss, {"loss": loss}),
     "a loss of rows": lambda loss: (jnp.stack([loss, loss]), {"loss": (loss, loss)}),
 }
 
@@ -136,7 +136,7 @@ def test_a_batch_is_checked_before_it_is_sent_to_the_devices(model):
             one_step(model, optax.sgd(0.1), wrong, loss_function)
     with pytest.raises(ValueError, match=r"input_ids\[1, 4\] is 37, outside the vocabulary"):
         one_step(model, optax.sgd(0.1), {"input_ids": labels})
-    # what is on a device is not read: such a label is no number, and the step says so
+    # arrays on a device are not read: such a label gives NaN, which the step reports
     on_device = jax.tree.map(jnp.asarray, wrong)
     before, after, metrics = one_step(model, optax.sgd(0.1), on_device, on_nonfinite="skip")
     assert unchanged(before, after)
@@ -165,7 +165,7 @@ def test_what_has_one_row_for_all_is_in_every_micro_batch(model):
 
 @pytest.mark.parametrize("accumulate", [2, 4])
 def test_what_a_micro_batch_is_to_share_with_all_has_no_rows(accumulate):
-    """In a batch for a function of one's own, too, whose arrays have no other meaning."""
+    """In a batch for a custom function, too, whose arrays have no other meaning."""
     line = lambda params, x: params["slope"] * x
 
     def scaled(model, batch, key):

@@ -1,4 +1,4 @@
-"""Layers have numbers: a stacked model is frozen, slowed and decayed as a list of layers is."""
+"""Layers by number: freezing, learning rates and decay of stacked layers are those of a list."""
 
 import dataclasses
 import re
@@ -182,7 +182,7 @@ def known_of(model):
     return AdamW(layer_decay=0.5).leaves(axes(model))
 
 
-# behind a stack: poolers, the norm after the last layer, what leads from an encoder to a decoder
+# above a stack: poolers, the final norm, the projection from an encoder to a decoder
 WHOLE = re.compile(
     r"(generator_)?head\.|pooler\.|(stack|encoder|decoder|generator_stack)\.norm\.|project\."
 )

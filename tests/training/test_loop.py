@@ -1,4 +1,4 @@
-"""What a run can be asked for beside steps: passes, stages, patience, faults on purpose."""
+"""Options of a run besides steps: epochs, stages, patience, faults on purpose."""
 
 import dataclasses
 import json
@@ -74,7 +74,7 @@ def test_a_run_ends_when_evaluations_do_not_improve(quiet, capsys):
 
 
 def test_the_best_checkpoint_is_retained_and_exported(quiet, monkeypatch):
-    """With evaluations that say which one is the best."""
+    """With given evaluation losses."""
     from transformers_jax.training import loop
 
     losses = iter([3.0, 2.0, 4.0, 5.0, 6.0, 7.0, 3.0, 2.0])

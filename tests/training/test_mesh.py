@@ -1,4 +1,4 @@
-"""Eight devices compute what one computes, and hold an eighth of what they share."""
+"""Eight devices compute what one computes; sharded arrays take an eighth on each."""
 
 import json
 
@@ -19,11 +19,11 @@ PROGRAM = """
     ids = np.random.default_rng(0).integers(0, 64, (16, 17)).astype(np.int32)
     shapes = {"one": None, "data": {"data": 8}, "fsdp": {"fsdp": 8},
               "tensor": {"data": 2, "tensor": 4}, "all": {"data": 2, "fsdp": 2, "tensor": 2}}
-    drawn = {None: tj.from_config(config, head="causal_lm", key=jax.random.key(0))}
+    models = {None: tj.from_config(config, head="causal_lm", key=jax.random.key(0))}
     mesh = make_mesh(shapes["all"])
-    drawn["all"] = tj.from_config(config, head="causal_lm", key=jax.random.key(0), mesh=mesh)
+    models["all"] = tj.from_config(config, head="causal_lm", key=jax.random.key(0), mesh=mesh)
 
-    def held(tree):
+    def local_bytes(tree):
         leaves = [x for x in jax.tree.leaves(tree) if hasattr(x, "addressable_shards")]
         return sum(x.addressable_shards[0].data.nbytes for x in leaves)
 
@@ -36,7 +36,7 @@ PROGRAM = """
 
     def run(name, shape, accumulate=1, optimizer="adamw", loss=causal_lm):
         mesh = None if shape is None else make_mesh(shape)
-        model = drawn.get(name, drawn[None])
+        model = models.get(name, models[None])
         tx = optimizers[optimizer].build(axes(model), 10)
         state = init_state(model, tx, jax.random.key(1), mesh=mesh)
         traces = []
@@ -49,21 +49,22 @@ PROGRAM = """
             state, metrics = step(state, batch)
             losses.append(float(metrics["loss"]))
         average = jax.jit(tx.averaged)(state.opt, state.params)
-        return {"losses": losses, "params": held(state.params), "opt": held(state.opt),
-                "average": held(average), "traces": len(traces)}
+        return {"losses": losses, "params": local_bytes(state.params),
+                "opt": local_bytes(state.opt), "average": local_bytes(average),
+                "traces": len(traces)}
 
-    found = {name: run(name, shape) for name, shape in shapes.items()}
-    found["micro"] = run("micro", {"data": 2, "fsdp": 2}, accumulate=2)
+    results = {name: run(name, shape) for name, shape in shapes.items()}
+    results["micro"] = run("micro", {"data": 2, "fsdp": 2}, accumulate=2)
     for optimizer in ("adafactor", "muon"):
         for name, shape in (("one", None), ("all", shapes["all"])):
-            found[f"{optimizer}-{name}"] = run(name, shape, optimizer=optimizer)
+            results[f"{optimizer}-{name}"] = run(name, shape, optimizer=optimizer)
     # the words of a device (32) in chunks of 5, the last of which overlaps
-    found["chunks"] = run("all", shapes["all"], loss=objective("causal_lm", Loss(chunk=5)))
-    free = optimizers["free"].build(axes(drawn[None]), 10)  # needs no program to be placed
+    results["chunks"] = run("all", shapes["all"], loss=objective("causal_lm", Loss(chunk=5)))
+    free = optimizers["free"].build(axes(models[None]), 10)  # needs no program to be placed
     for name, shape in (("free-one", None), ("free-all", mesh)):
-        state = init_state(drawn[None], free, jax.random.key(1), mesh=shape)
-        found[name] = {"opt": held(state.opt)}
-    print(json.dumps(found))
+        state = init_state(models[None], free, jax.random.key(1), mesh=shape)
+        results[name] = {"opt": local_bytes(state.opt)}
+    print(json.dumps(results))
 """
 
 

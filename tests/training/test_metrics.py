@@ -1,4 +1,4 @@
-"""Figures, the console, and where figures are kept."""
+"""Metrics, console output, and trackers."""
 
 import io
 import json
@@ -60,7 +60,7 @@ def test_unknown_metrics_are_shown_too():
     assert not {"step", "loss hex"} & set(shown)
 
 
-def test_losses_of_several_sets_stand_together():
+def test_losses_of_several_sets_are_adjacent():
     labels = [label for label, _ in figures(line(1, **{"eval_loss/b": 1.0, "eval_loss": 2.0}))]
     assert labels[labels.index("eval loss") + 1] == "eval loss b"
 
@@ -121,7 +121,7 @@ def test_lines_after_the_checkpoint_are_dropped_and_counted(tmp_path):
 
 
 class Fake(types.ModuleType):
-    """A module that remembers how it was called, in the shape of wandb and of trackio."""
+    """A module that records its calls, with the interface of wandb and of trackio."""
 
     def __init__(self):
         super().__init__("fake")
@@ -208,7 +208,7 @@ def test_a_tracker_that_fails_is_dropped_and_training_continues(method, tmp_path
 
 
 def test_metrics_jsonl_is_not_dropped(tmp_path, monkeypatch):
-    """The control: what resuming is made from may stop a run."""
+    """The control: metrics.jsonl is needed to resume, so its errors end a run."""
     tracker = make_trackers([], tmp_path, 0, 1)
     tracker.jsonl._stream.close()
     with pytest.raises(ValueError, match="closed"):
@@ -238,8 +238,8 @@ def test_texts_and_truths_are_not_drawn():
 
 
 def test_metrics_add_almost_no_time_to_a_step(tmp_path):
-    """A bound that holds on a busy machine; alone, a step takes 7 microseconds for metrics.jsonl
-    and a line that goes to TensorBoard 120 more."""
+    """A bound that holds on a busy machine; on an idle one, a step takes 7 microseconds for
+    metrics.jsonl and a line that goes to TensorBoard 120 more."""
     tracker, values = make_trackers(["tensorboard"], tmp_path, 0, every=10), line(1, mfu=0.1)
     best = float("inf")
     for _ in range(5):
@@ -271,7 +271,7 @@ def test_a_log_has_a_line_every_so_often(capsys):
     assert lines[-1].startswith("saved 10 in 0.")
 
 
-def test_time_left_goes_by_the_pace_of_the_run_and_not_by_its_first_step():
+def test_remaining_time_follows_the_mean_pace_and_not_the_first_step():
     screen = Console(101)
     assert screen.seconds_left(1, now=60.0) is None  # a minute of compiling is behind us
     assert screen.seconds_left(11, now=65.0) == pytest.approx(45.0)
@@ -310,7 +310,7 @@ def test_a_curve_of_any_length_is_drawn_in_a_line():
     assert sparkline([1.0, 1.0], 8, ASCII_BLOCKS).isascii()
 
 
-def test_words_put_units_behind_their_number():
+def test_units_follow_their_number():
     assert words({"step": 1, "loss": 2.0, "tokens_per_second": 1234.0}) == (
         "loss 2.0000  1,234 tokens/s"
     )

@@ -1,4 +1,4 @@
-"""Which parameters decay, how fast one learns when, and that each layer is trained by itself."""
+"""Optimizers: weight decay, schedules, and updates of stacked layers one by one."""
 
 import dataclasses
 import json
@@ -13,11 +13,11 @@ from tests.training.optim_cases import (
     RECORDS,
     STACKED,
     gradients,
-    remembered,
     train,
     tree,
     unstacked,
     unstacked_axes,
+    with_state,
 )
 from transformers_jax.nn.param import axes, flatten, params, unflatten
 from transformers_jax.optim import (
@@ -151,7 +151,7 @@ def test_biases_and_norms_of_a_model_do_not_decay(model):
 
 def test_muon_takes_the_matrices_of_blocks_and_no_others(model):
     built = Muon().build(axes(model), 10).transformation
-    state_paths = remembered(built, params(model), "nu")
+    state_paths = with_state(built, params(model), "nu")
     assert "stack.blocks.0.self.query" not in state_paths
     assert {"embed.table", "stack.blocks.0.self.query_bias", "stack.norm.scale"} <= state_paths
 
@@ -191,7 +191,7 @@ def test_frozen_parameters_keep_their_bits_and_have_no_state(name):
         for path in ("embed.table", "stack.blocks.0.self.query"):
             assert np.asarray(values[path]).tobytes() == np.asarray(start[path]).tobytes()
         assert np.abs(values["stack.blocks.0.ffn.up"] - start["stack.blocks.0.ffn.up"]).max() > 1e-3
-    state_paths = remembered(built.transformation, unflatten(start))
+    state_paths = with_state(built.transformation, unflatten(start))
     assert not any(path.startswith("embed.") or path.endswith(".query") for path in state_paths)
     assert "stack.blocks.0.ffn.up" in state_paths
     assert flatten(built.frozen)["embed.table"]

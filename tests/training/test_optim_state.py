@@ -1,4 +1,4 @@
-"""What optimizers keep: its dtype, and the names of its axes."""
+"""The state of optimizers: its dtypes, and the names of its axes."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,5 @@
-"""Several documents in a row compute what they compute apart: loss and gradient."""
+"""Several documents in a row compute what they compute apart: the loss of every objective, and the
+gradient of one for each shape of model (that of every family: tests/laws/families)."""
 
 import jax
 import numpy as np
@@ -112,13 +113,18 @@ def test_packed_documents_equal_separate_ones(name):
     model = model() if callable(model) else model
     gradient = name in DIFFERENTIATED
     total, weight, rows, grads = measured(model, record, "packed", gradient=gradient)
-    separate, separate_weight, count, wanted = measured(model, record, "padded", gradient=gradient)
+    separate, separate_weight, count, expected_gradient = measured(
+        model, record, "padded", gradient=gradient
+    )
     assert rows < count == len(LENGTHS)
     assert weight == separate_weight
     assert total == pytest.approx(separate, rel=1e-6)
     if gradient:
-        scale = max(float(np.abs(g).max()) for g in wanted)
-        assert max(float(np.abs(a - b).max()) for a, b in zip(grads, wanted)) <= 2e-6 * scale
+        scale = max(float(np.abs(g).max()) for g in expected_gradient)
+        assert (
+            max(float(np.abs(a - b).max()) for a, b in zip(grads, expected_gradient))
+            <= 2e-6 * scale
+        )
 
 
 @pytest.mark.parametrize(

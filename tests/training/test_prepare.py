@@ -1,4 +1,4 @@
-"""What can be wrong is found before the first step."""
+"""Errors in a config are reported before the first step."""
 
 import dataclasses
 

@@ -38,7 +38,7 @@ def _key(state):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """Two sources of which one is read through several times; everything that draws is on."""
+    """Two sources, one of them read for several epochs; everything random is on."""
     folder = tmp_path_factory.mktemp("resume")
     for name, count in (("long", 300), ("short", 12)):
         texts = [f"{name} {n}: " + "the words of a document. " * (1 + n % 4) for n in range(count)]
@@ -76,8 +76,8 @@ def whole(config):
 
 
 def test_every_checkpoint_leads_to_the_same_bits(config, whole, tmp_path):
-    wanted, final = losses(config.out), state_of(whole)
-    assert len(set(wanted.values())) == STEPS
+    expected, final = losses(config.out), state_of(whole)
+    assert len(set(expected.values())) == STEPS
     steps = Checkpoints(Path(config.out) / "checkpoints").steps()
     assert steps == [3, 6, 9, 12, 14]
     for step in steps[:-1]:
@@ -86,12 +86,12 @@ def test_every_checkpoint_leads_to_the_same_bits(config, whole, tmp_path):
         for later in steps[steps.index(step) + 1 :]:
             shutil.rmtree(out / "checkpoints" / str(later))
         run = fit(config.replace(out=str(out)))
-        assert losses(out) == wanted
+        assert losses(out) == expected
         assert state_of(run) == final
 
 
 def test_an_incomplete_checkpoint_changes_the_losses(config, whole, tmp_path):
-    """The control: the same, but for the place in the data."""
+    """The control: a checkpoint without the position in the data."""
     out = tmp_path / "elsewhere"
     shutil.copytree(config.out, out)
     for later in (9, 12, 14):

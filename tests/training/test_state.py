@@ -1,4 +1,4 @@
-"""One step: what it computes, what it leaves alone, and what it does with bad numbers."""
+"""One training step: what it computes, what it leaves unchanged, and nonfinite numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -127,7 +127,7 @@ def test_a_nonfinite_step_changes_no_bit(model, optimizer, on_nonfinite):
     skips = on_nonfinite == "skip"
     assert (int(state.step), int(state.skipped)) == ((2, 1) if skips else (1, 0))
     state, metrics = step(state, {"input_ids": IDS})
-    if skips:  # the schedule goes on where it was: at the second update
+    if skips:  # the schedule continues where it was: at the second update
         assert (int(state.step), int(state.skipped)) == (3, 1)
         assert float(metrics["learning_rate"]) == pytest.approx(float(optimizer.schedule(1)))
         assert [leaf.tobytes() for leaf in leaves((state.params, state.opt))] != before

@@ -1,4 +1,4 @@
-"""What a signal asks for, that asking twice is an order, and that every process agrees."""
+"""What a signal requests, that a second one ends at once, and that every process agrees."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from transformers_jax.training.stop import Stop
 
 
 def until(claim, seconds=5.0):
-    """Whether it becomes true in time."""
+    """Whether the condition becomes true within the time limit."""
     end = time.monotonic() + seconds
     while not claim() and time.monotonic() < end:
         time.sleep(0.005)
@@ -140,7 +140,7 @@ AGREE = """
                 os.kill(os.getpid(), signal.SIGTERM)
                 while stop._received is None:
                     time.sleep(0.005)
-                assert stop.by is None  # the signal is there, and is not believed alone
+                assert stop.by is None  # one process does not stop by itself
             time.sleep(0.02)
             if stop.agreed():
                 break

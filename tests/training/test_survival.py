@@ -1,4 +1,4 @@
-"""Real processes: killed, stopped, without a disk; and not one bit is different."""
+"""Real processes, killed, stopped or on a full disk, continue with equal bits."""
 
 import signal
 
@@ -7,10 +7,10 @@ import pytest
 from benchmarks.survival import (
     Survival,
     kill_often,
-    leave_alone,
     problems,
     save_on_request,
     send,
+    wait_for_end,
     write_text,
 )
 
@@ -24,23 +24,23 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(root):
-    """A run that nothing happens to."""
+    """An uninterrupted run."""
     text = write_text(root / "text.txt")
     run = Survival(root / "whole", text, STEPS, EVERY, root / "cache")
-    life = run.live("left alone", leave_alone)
+    life = run.live("not interrupted", wait_for_end)
     assert life.code == 0, life.output
     return run
 
 
 @pytest.fixture(scope="module")
 def run(whole, root):
-    """A run that everything happens to, one thing after another."""
+    """A run that is killed, stopped and runs out of disk, one after another."""
     survival = Survival(root / "run", whole.text, STEPS, EVERY, whole.cache, whole.losses())
     kill_often(survival, KILLS, until=34)
-    survival.live("full disk", leave_alone, limit_kilobytes=100)
+    survival.live("full disk", wait_for_end, limit_kilobytes=100)
     survival.live("SIGTERM", save_on_request(survival.newest() + 2, signal.SIGTERM))
     survival.live("SIGINT", send(signal.SIGINT, survival.newest() + 3))
-    survival.live("left alone", leave_alone)
+    survival.live("not interrupted", wait_for_end)
     return survival
 
 

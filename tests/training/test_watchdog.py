@@ -1,4 +1,4 @@
-"""A run that hangs ends and says where; a slow one is left alone."""
+"""A run that hangs is ended with a stack trace; a slow one is not ended."""
 
 import subprocess
 import sys

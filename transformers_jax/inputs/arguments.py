@@ -71,16 +71,13 @@ def flag(name: str, value: Any) -> bool:
 
 
 def traceable(name: str, value: Any) -> Any:
-    """An argument inside of a transformation; a list that is an argument of it holds tracers. Whole
-    numbers have 32 bits at least: in uint8 a class 156 would be equal to -100."""
+    """An argument inside of a transformation; a list that is an argument of it holds tracers."""
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields") and is_traced(value):
         raise ValueError(
             f"{name} is a {type(value).__name__} under a transformation of JAX, which would trace "
             f"each of its numbers; give an array, such as np.array({name})"
         )
-    value = concrete(name, value)
-    narrow_ints = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.integer)
-    return value.astype(jnp.int32) if narrow_ints and value.dtype.itemsize < 4 else value
+    return concrete(name, value)
 
 
 def concrete(name: str, value: Any) -> Any:
@@ -108,15 +105,17 @@ def concrete(name: str, value: Any) -> Any:
 
 
 def narrow(value: Any) -> Any:
-    """64-bit NumPy arrays as the 32-bit ones that JAX computes with (checked before). With
-    `jax_enable_x64` floats stay what they are: a model may be of 64 bits."""
-    if isinstance(value, np.ndarray) and value.dtype == np.int64:
-        return value.astype(np.int32)
-    if isinstance(value, np.ndarray) and value.dtype == np.float64:
-        return value.astype(jax.dtypes.canonicalize_dtype(value.dtype))
+    """Arrays in the dtypes that JAX computes with (checked before): whole numbers of 32 bits, where
+    in uint8 a class 156 would be equal to -100; floats of 32, or with `jax_enable_x64` what they
+    are, because a model may be of 64 bits."""
     if type(value) is dict:
         parts = {name: v if is_traced(v) else concrete(name, v) for name, v in value.items()}
         return {name: narrow(part) for name, part in parts.items()}
+    whole = isinstance(value, (np.ndarray, jax.Array)) and jnp.issubdtype(value.dtype, jnp.integer)
+    if whole and (value.dtype.itemsize < 4 or value.dtype == np.int64):
+        return value.astype(jnp.int32)
+    if isinstance(value, np.ndarray) and value.dtype == np.float64:
+        return value.astype(jax.dtypes.canonicalize_dtype(value.dtype))
     return value
 
 

@@ -115,12 +115,7 @@ class TrainStep:
     nan_at: int | None
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        names = "a dict of arrays by the names of the model's arguments"
-        expected = ((state, TrainState, "what tj.init_state gives"), (batch, Mapping, names))
-        for value, kind, description in expected:
-            if not isinstance(value, kind):
-                message = f"step(state, batch): expected {description}; {type(value)} came"
-                raise TypeError(message)
+        _check_types(state, batch)
         if all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(batch)):
             self.check(batch)
         return self.program(state, batch)
@@ -137,6 +132,7 @@ class TrainStep:
         return jax.jit(self._traced, donate_argnums=0, out_shardings=outs)
 
     def _traced(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        _check_types(state, batch)  # `lower` and `trace` come here directly
         with shard.use(self.mesh), ordinary():
             self.check(batch)  # the model may be called with micro-batches only
             noise = jax.random.fold_in(state.key, state.step)
@@ -250,6 +246,14 @@ def make_step(
     return TrainStep(
         model_of, objective, optimizer, check, mesh, shardings, accumulate, clip, skips, nan_at
     )
+
+
+def _check_types(state: Any, batch: Any) -> None:
+    names = "a dict of arrays by the names of the model's arguments"
+    expected = ((state, TrainState, "what tj.init_state gives"), (batch, Mapping, names))
+    for value, kind, description in expected:
+        if not isinstance(value, kind):
+            raise TypeError(f"step(state, batch): expected {description}; {type(value)} came")
 
 
 def _check_settings(objective: Any, accumulate: Any, clip: Any, on_nonfinite: Any) -> None:

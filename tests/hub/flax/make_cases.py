@@ -103,7 +103,7 @@ def make(name, architecture, settings):
     if model.config.is_encoder_decoder:
         inputs |= {"decoder_input_ids": rng.integers(5, 23, (2, 4))}
         inputs |= {"decoder_attention_mask": np.ones((2, 4), np.int32)}
-    # Flax's ELECTRA takes all tokens for second sentences if it is told nothing
+    # Flax's ELECTRA takes all tokens for second sentences without token types
     types = {"token_type_ids": np.zeros_like(ids)} if name.startswith("electra") else {}
     result = model(**inputs, **types)
     wanted = (

@@ -122,7 +122,7 @@ TOWER = dict(hidden_size=20, num_hidden_layers=2, num_attention_heads=4, interme
 IMAGES = dict(image_size=12, patch_size=4)
 TEXT = dict(**TOWER, vocab_size=54, max_position_embeddings=9, projection_dim=6, eos_token_id=52)
 VISION = dict(**TOWER, **IMAGES, projection_dim=6)
-OTHERS = {  # families that read no text alone: (config, head); their laws are in test_modalities.py
+OTHERS = {  # families of images and audio: (config, head); their laws are in test_modalities.py
     "clip": (
         lambda: tj.CLIPConfig(
             text_config=tj.CLIPTextConfig(**TEXT),
@@ -186,6 +186,9 @@ HEADS = {
     "umt5": "seq2seq_lm",
     "transformer": "seq2seq_lm",
 }
+
+DECODERS = [family for family, head in HEADS.items() if head == "causal_lm"]
+ENCODER_DECODERS = [family for family, head in HEADS.items() if head == "seq2seq_lm"]
 
 
 @functools.lru_cache(maxsize=64)

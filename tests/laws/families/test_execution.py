@@ -1,4 +1,4 @@
-"""How a model is run changes speed and memory, never the result; noise comes from keys alone."""
+"""How a model is run changes speed and memory, never the result; noise comes only from keys."""
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ CLOSE = dict(rtol=1e-5, atol=1e-6)
 
 
 def run_otherwise(model, **execution):
-    """The same parameters, run in another way."""
+    """The same parameters with other execution settings."""
     _, params = tj.functional(model)
     return tj.bind(model.abstract(**execution), params)
 
@@ -81,20 +81,20 @@ MESHES = """
     mixed = {"data": 2, "fsdp": 2, "tensor": 2}
     runs = [(gpt2, "causal_lm", m) for m in ({"data": 8}, {"fsdp": 8}, {"tensor": 8}, mixed)]
     runs += [(llama, "causal_lm", mixed), (t5, "seq2seq_lm", mixed)]
-    alone = {}
+    single_device = {}
     for config, head, axes in runs:
-        if head + config.model_type not in alone:
+        if head + config.model_type not in single_device:
             model = tj.from_config(config, head=head, key=jax.random.key(0), unroll=False)
-            alone[head + config.model_type] = model(input_ids=ids, labels=ids)
-        want = alone[head + config.model_type]
+            single_device[head + config.model_type] = model(input_ids=ids, labels=ids)
+        expected = single_device[head + config.model_type]
         mesh = tj.make_mesh(axes)
         model = tj.from_config(config, head=head, key=jax.random.key(0), mesh=mesh, unroll=False)
         leaves = jax.tree.leaves(tj.functional(model)[1])
         assert axes == {"data": 8} or any(not x.sharding.is_fully_replicated for x in leaves)
         with shard.use(mesh):
-            got = model(input_ids=jax.device_put(ids, shard.batch_sharding(mesh)), labels=ids)
-        np.testing.assert_allclose(got.logits, want.logits, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(got.loss, want.loss, rtol=1e-5)
+            sharded = model(input_ids=jax.device_put(ids, shard.batch_sharding(mesh)), labels=ids)
+        np.testing.assert_allclose(sharded.logits, expected.logits, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(sharded.loss, expected.loss, rtol=1e-5)
     try:
         tj.from_config(llama, head="causal_lm", key=jax.random.key(0),
                        mesh=tj.make_mesh({"tensor": 8}))

@@ -1,4 +1,4 @@
-"""Every family of the zoo stands in the lists of the laws, or is the kin of one that does."""
+"""Every family is in the lists of the laws, or is built like one that is."""
 
 from tests.laws.families import test_graphs, test_modalities, test_packing
 from tests.laws.families.conftest import CONFIGS, HEADS, KIN, OTHERS
@@ -6,7 +6,7 @@ from transformers_jax.models import FAMILIES, config_class
 
 
 def listed(names):
-    """The families that these names stand for."""
+    """The families that these names refer to."""
     known = {config().model_type for name, config in CONFIGS.items() if name in names}
     return known | {family for family, other in KIN.items() if other in names}
 
@@ -24,12 +24,12 @@ def test_a_family_without_the_laws_of_texts_has_those_of_its_modality():
     assert {*test_modalities.MODALITIES.values()} == test_modalities.LAWS.keys()
     for family, modality in test_modalities.MODALITIES.items():
         for law in test_modalities.LAWS[modality]:
-            assert family in test_modalities.having(law)
+            assert family in test_modalities.families_with(law)
     every = set().union(*test_modalities.LAWS.values())
     assert every == test_modalities.tested  # each law has a test
 
 
-def test_kin_are_built_by_the_methods_of_their_relative():
+def test_kin_are_built_by_the_methods_of_their_base_family():
     kinds = {config().model_type: config for config in CONFIGS.values()}
     builds = ("embed", "spec", "attend", "score", "backbone", "network", "head", "pooler")
     for family, other in KIN.items():

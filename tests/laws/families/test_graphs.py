@@ -1,4 +1,4 @@
-"""What a model may depend on: padding, the order of tokens."""
+"""Models depend on neither padding contents nor, without positions, the order of tokens."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""What a user does with models of images and audio: looks at them, saves, fine-tunes, misuses."""
+"""Models of images and audio in use: summaries, saving, fine-tuning, misuse."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Decoding with a cache is the forward, one row at a time; rings forget what no edge reaches."""
+"""Decoding with a cache equals the forward pass; ring caches drop what no edge reaches."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
+from tests.laws.families.conftest import DECODERS, ENCODER_DECODERS
 from transformers_jax import CAUSAL, Near
 
 CLOSE = dict(rtol=2e-5, atol=2e-5)  # float32, other orders of summation
@@ -28,7 +29,7 @@ def decode(model, ids, length, mask=None, positions=None, **source):
     return np.concatenate(logits, axis=1), cache
 
 
-@pytest.mark.parametrize("family", ["bert_decoder", "gpt2", "llama"])
+@pytest.mark.parametrize("family", DECODERS)
 def test_chunks_and_steps_are_the_forward(family, tiny, ids):
     model = tiny(family)
     mask = np.ones(ids.shape, np.int32)
@@ -58,20 +59,7 @@ def test_a_ring_cache_holds_all_that_its_window_reaches(family, tiny, ids):
     assert np.abs(stepped - wider).max() > 1e-2  # the control: the window matters
 
 
-@pytest.mark.parametrize(
-    "family",
-    [
-        "bart",
-        "encoder_decoder",
-        "led",
-        "m2m_100",
-        "pegasus",
-        "switch_transformers",
-        "t5",
-        "transformer",
-        "umt5",
-    ],
-)
+@pytest.mark.parametrize("family", ENCODER_DECODERS)
 def test_a_decoder_attends_to_its_encoder_through_the_cache(family, tiny, ids):
     model = tiny(family)
     mask = jnp.ones(ids.shape, jnp.int32).at[1, 9:].set(0)

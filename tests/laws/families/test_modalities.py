@@ -17,7 +17,7 @@ MODALITIES = {
     "whisper": "audio",
 }
 EVERY = {"layers", "recomputing", "rows", "noise", "masks", "strict", "widths", "export", "half"}
-LAWS = {  # laws of ids (packing, a cache of words) are for what writes words
+LAWS = {  # laws of ids (packing, a cache) are for models that generate text
     "images": EVERY | {"near"},
     "texts to compare": EVERY | {"padding"},
     "images and texts": EVERY | {"padding", "near"},
@@ -26,7 +26,7 @@ LAWS = {  # laws of ids (packing, a cache of words) are for what writes words
 tested = set()
 
 
-def having(law):
+def families_with(law):
     """The families whose modality has a law."""
     return [family for family, modality in MODALITIES.items() if law in LAWS[modality]]
 
@@ -34,7 +34,7 @@ def having(law):
 def law(name):
     """A test of a law, for each family that has it."""
     tested.add(name)
-    return pytest.mark.parametrize("family", having(name))
+    return pytest.mark.parametrize("family", families_with(name))
 
 
 QUIET = dict(attention_dropout=0.2)
@@ -184,7 +184,7 @@ NEAR = {"clip": "vision", "whisper": "encoder"}
 
 @law("near")
 def test_a_token_attends_no_further_than_its_edges_reach(family, tiny):
-    """Two layers in which each token attends to its neighbours: the last one tells the first
+    """Two layers in which each token attends to its neighbours: the last one informs the first
     nothing."""
     near = Near(left=1, right=1)
     model = tiny(family, mask={NEAR[family]: near} if family in NEAR else near)
@@ -303,18 +303,18 @@ MESHES = """
         make, head = OTHERS[family]
         build = lambda **on: tj.from_config(make(), head=head, key=jax.random.key(0), **on)
         model = build(unroll=False)
-        given, params = inputs_of(model, rows=8), tj.functional(model)[1]
-        want = jax.jit(gradient(model, given))(params)
+        inputs, params = inputs_of(model, rows=8), tj.functional(model)[1]
+        expected = jax.jit(gradient(model, inputs))(params)
         spread = build(unroll=False, mesh=mesh)
         leaves = jax.tree.leaves(tj.functional(spread)[1])
         assert any(not x.sharding.is_fully_replicated for x in leaves), family
         with shard.use(mesh):
-            put = jax.device_put(given, shard.batch_sharding(mesh))
-            got = jax.jit(gradient(spread, put))(tj.functional(spread)[1])
-        same(jax.device_get(got), want, rtol=1e-4, atol=1e-4)
+            placed = jax.device_put(inputs, shard.batch_sharding(mesh))
+            actual = jax.jit(gradient(spread, placed))(tj.functional(spread)[1])
+        same(jax.device_get(actual), expected, rtol=1e-4, atol=1e-4)
         forward = lambda p, x: answers(tj.functional(model)[0](p, **x))
         cut = jax.shard_map(forward, mesh=rows, in_specs=(P(), P("rows")), out_specs=P("rows"))
-        same(jax.jit(cut)(params, given), forward(params, given))
+        same(jax.jit(cut)(params, inputs), forward(params, inputs))
     print("agrees")
 """
 

@@ -1,4 +1,4 @@
-"""What is out of range is NaN in a compiled program, in every family: never a neighbour's numbers.
+"""Indices out of range give NaN in a compiled program, in every family, never another row's values.
 
 JAX counts a negative index from the end, clamps one that is too large, and moves a slice back to
 where it fits. Concrete inputs are refused by a check; these laws are of what is traced.
@@ -69,8 +69,8 @@ def test_in_range_a_lookup_and_its_gradient_are_plain_indexing():
     for kind in (np.int8, np.uint8, np.int16, np.int32, np.uint32):
         ids = rng.integers(0, 100, (3, 7)).astype(kind)
         np.testing.assert_array_equal(jax.jit(rows)(table, ids), table[ids.astype(int)])
-    wanted = jax.grad(lambda t: jnp.sin(t[ids.astype(np.int32)]).sum())(table)
-    np.testing.assert_array_equal(jax.grad(lambda t: jnp.sin(rows(t, ids)).sum())(table), wanted)
+    expected = jax.grad(lambda t: jnp.sin(t[ids.astype(np.int32)]).sum())(table)
+    np.testing.assert_array_equal(jax.grad(lambda t: jnp.sin(rows(t, ids)).sum())(table), expected)
     for kind in (np.int8, np.int16, np.int32):
         assert np.isnan(jax.jit(rows)(table, np.array([[-1, -100]], kind))).all()
     kind = Sinusoids(rows=9)
@@ -130,7 +130,7 @@ def test_an_answer_position_outside_the_row_is_ignored(family, tiny, ids):
     end = np.array([3, 4])
     one = [float(run(np.array([2, beyond]), end)) for beyond in (12, 99, -100)]
     np.testing.assert_allclose(one, one[0], rtol=1e-6)
-    assert abs(one[0] - run(np.array([2, 0]), end)) > 1e-5  # the control: a place counts
+    assert abs(one[0] - run(np.array([2, 0]), end)) > 1e-5  # the control: in the row
     assert run(np.array([-100, -100]), np.array([-100, -100])) == 0
     assert model(input_ids=ids[:, :12], **positions([2, -100], [3, -100])).loss > 0
     for wrong in (-1, -99, -101, -(2**31)):
@@ -162,9 +162,9 @@ def test_answers_that_are_ignored_weigh_nothing_in_micro_batches(tiny, ids):
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint32])
 def test_labels_of_a_narrow_dtype_do_not_wrap_into_the_classes(dtype):
     logits = jnp.asarray(np.random.default_rng(0).normal(size=(2, 300)), jnp.float32)
-    wanted = float(cross_entropy(logits, jnp.array([3, 100]))[0])
+    expected_loss = float(cross_entropy(logits, jnp.array([3, 100]))[0])
     labels = jnp.array([3, 100], dtype)
-    np.testing.assert_allclose(cross_entropy(logits, labels)[0], wanted, rtol=1e-6)
+    np.testing.assert_allclose(cross_entropy(logits, labels)[0], expected_loss, rtol=1e-6)
     positions = np.array([3, 2**32 - 7 if dtype == np.uint32 else 100], dtype)
     # numbers beyond the row are ignored, none of them comes back into it
     expected = [3, -100] if dtype == np.uint32 else [3, 100]
@@ -215,7 +215,7 @@ def test_a_cache_written_beyond_its_size_gives_nan(family, tiny, ids):
         finite.append(np.isfinite(out.logits).all())
     assert finite == [True] * 4 + [False] * 2
     cache = run(ids[:, :1], tj.init_cache(model, 2, 4, **source)).cache
-    out = run(ids[:, :4], cache)  # of a chunk that does not fit, nothing is kept in part
+    out = run(ids[:, :4], cache)  # a chunk that does not fit is not written in part
     assert not np.isfinite(out.logits[:, -1]).any()
 
 

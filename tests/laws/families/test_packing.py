@@ -1,4 +1,4 @@
-"""Two documents in one row are as the two apart: outputs, loss and gradients, in every family."""
+"""A packed row equals its separate documents: outputs, loss and gradients, in every family."""
 
 import itertools
 
@@ -34,7 +34,7 @@ def documents(lengths, seed):
 
 
 def tags(lengths, pad):
-    """What a packed row carries: -1 and position 0 in its padding."""
+    """The tags of a packed row: document -1 and position 0 in its padding."""
     document = np.repeat([*range(len(lengths)), -1], [*lengths, pad])[None]
     position = np.concatenate([*(np.arange(n) for n in lengths), np.zeros(pad, int)])[None]
     return {"document": document.astype(np.int32), "position": position.astype(np.int32)}
@@ -45,11 +45,11 @@ def row(parts, pad, fill):
 
 
 def packed_and_apart(model, pad=2, lengths=(SOURCE, TARGET)):
-    """Inputs of the packed row, of each document, and where the answers of each stand."""
+    """Inputs of the packed row, of each document, and the slice of each document's outputs."""
     two, (source, target) = model.is_encoder_decoder, lengths
     sources, targets = documents(source, 1), documents(target if two else source, 2)
     targets = [np.where(np.arange(part.shape[1]) == 1, -100, part) for part in targets]
-    if not two:  # a decoder's first word has no label, or the one before would be asked for it
+    if not two:  # a decoder's first word has no label, or the token before would have to predict it
         targets = [np.where(np.arange(part.shape[1]) == 0, -100, part) for part in targets]
     if model.plan.head == "replaced_token":
         targets = [np.where(part == -100, part, part % 2) for part in targets]
@@ -95,7 +95,7 @@ def test_a_packed_row_equals_its_separate_documents(family, tiny):
     if alike:
         separate = [{name: np.concatenate([x[name] for x in separate]) for name in separate[0]}]
     (loss, (logits,)), gradient = run(packed, [whole])
-    (expected, separate_logits), wanted = run(plain, separate)
+    (expected, separate_logits), expected_gradient = run(plain, separate)
     separate_logits = [row for part in separate_logits for row in part]
     for place, part in zip(slices, separate_logits, strict=True):
         # sums round with their terms: logits of 4 are four times as far apart as those of 1
@@ -103,11 +103,11 @@ def test_a_packed_row_equals_its_separate_documents(family, tiny):
         np.testing.assert_allclose(logits[0, place], part, rtol=CLOSE["rtol"], atol=atol)
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     norm = lambda tree: np.sqrt(sum(np.square(x).sum() for x in jax.tree.leaves(tree)))
-    errors = jax.tree.map(lambda a, b: np.asarray(a - b), gradient, wanted)
-    assert norm(wanted) > 1e-3  # there is a gradient
-    assert norm(errors) <= GRADIENT * norm(jax.tree.map(np.asarray, wanted))
+    errors = jax.tree.map(lambda a, b: np.asarray(a - b), gradient, expected_gradient)
+    assert norm(expected_gradient) > 1e-3  # there is a gradient
+    assert norm(errors) <= GRADIENT * norm(jax.tree.map(np.asarray, expected_gradient))
 
-    # the control: with the tags of one document, the second hears the first
+    # the control: with the tags of one document, the second attends to the first
     one = {n: {**x, "document": 0 * x["document"]} for n, x in whole.items() if n.endswith("tags")}
     leaking = packed(**{**whole, **one}).logits[:, slices[1]]
     assert np.abs(leaking[0] - separate_logits[1]).max() > 1e-2
@@ -130,11 +130,11 @@ def test_positions_that_run_on_are_another_model(family, tiny):
         if name in whole:
             place = np.arange(whole[name]["position"].shape[1])[None].astype(np.int32)
             whole[name] = {**whole[name], "position": place}
-    logits, wanted = packed(**whole).logits[:, slices[1]], tiny(family)(**separate[1]).logits
+    logits, expected = packed(**whole).logits[:, slices[1]], tiny(family)(**separate[1]).logits
     if family == "llama":  # rotary positions are relative: only their differences are read
-        np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
     else:
-        assert np.abs(logits - wanted).max() > 1e-2
+        assert np.abs(logits - expected).max() > 1e-2
 
 
 def test_masks_and_tags_that_fit_nothing_are_refused(tiny, ids):
@@ -151,6 +151,6 @@ def test_masks_and_tags_that_fit_nothing_are_refused(tiny, ids):
     bart, far = tiny("bart"), {"position": np.full((2, 13), 37, np.int32)}
     with pytest.raises(ValueError, match=r"position'\]\[0, 0\] is 37, outside the positions"):
         bart(input_ids=ids, decoder_input_ids=ids, decoder_tags=far)
-    gpt2, place = tiny("gpt2"), np.zeros((2, 13), np.int32)
+    gpt2, zeros = tiny("gpt2"), np.zeros((2, 13), np.int32)
     with pytest.raises(ValueError, match=r"tags\['position'\] or position_ids, one of the two"):
-        gpt2(input_ids=ids, position_ids=place, tags={"position": place})
+        gpt2(input_ids=ids, position_ids=zeros, tags={"position": zeros})

@@ -1,4 +1,4 @@
-"""A model is a function like any other, under whatever a caller's own code sets or does."""
+"""Models work under JAX transformations and under settings of the caller's code."""
 
 import jax
 import jax.numpy as jnp
@@ -170,10 +170,10 @@ SHARDED = """
 
     spread = lambda f, out: jax.jit(jax.shard_map(f, mesh=mesh, in_specs=(P(), P("rows")),
                                                   out_specs=out))
-    got = spread(both, P())(params, ids)
-    want = jax.grad(loss)(params, ids), jax.jvp(lambda p: loss(p, ids), (params,), (params,))
+    actual = spread(both, P())(params, ids)
+    expected = jax.grad(loss)(params, ids), jax.jvp(lambda p: loss(p, ids), (params,), (params,))
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
-    jax.tree.map(close, got, want)
+    jax.tree.map(close, actual, expected)
     for options in ({}, {"num_beams": 2}):
         write = lambda p, x: tj.generate(tj.bind(model, p), x, max_new_tokens=3, pad_token_id=0,
                                          eos_token_id=1, fixed_width=True, **options)
@@ -184,7 +184,7 @@ SHARDED = """
     put = lambda x, *cut: jax.device_put(x, NamedSharding(explicit, P(*cut[:x.shape[0] % 8 == 0])))
     on_it = lambda *cut: tj.bind(model, jax.tree.map(lambda x: put(x, *cut), params))
     write = lambda m: tj.generate(m, ids, max_new_tokens=3, pad_token_id=0, eos_token_id=1)
-    with jax.set_mesh(explicit):  # the control: what is made on the way lies on the mesh
+    with jax.set_mesh(explicit):  # the control: intermediate arrays are on the mesh
         np.testing.assert_array_equal(write(on_it()), write(model))
     calls = (lambda: model(input_ids=rows), lambda: jax.jit(apply)(params, input_ids=rows),
              lambda: tj.features(model, rows, layer=1), lambda: on_it("data")(input_ids=ids),
