@@ -161,7 +161,7 @@ def test_layers_with_masks_of_their_own_compute_what_layers_of_two_models_do(tmp
     np.testing.assert_array_equal(states[1], first[1])
     # only the second layer, over the output of the first
     second = plain.with_mask(b).with_layers("list")
-    context = second.stack._context(*(_nodes(TAGS), None, None, None, None, frozenset()))
+    context = second.stack._context(*(_nodes(TAGS), None, {}, None, frozenset()))
     x = second.stack.blocks[1](first[1], context, None, None, None)[0]
     np.testing.assert_allclose(second.stack.norm(x), states[2], rtol=1e-5, atol=1e-5)
     other = plain.with_mask([b, a])(input_ids=IDS, tags=TAGS).logits
