@@ -228,10 +228,10 @@ def test_pairs_of_sentences_have_one_label_per_row(bert, family):
     steps = [tj.make_step(model, loss_function, optimizer, accumulate=n) for n in (1, 2, 4)]
     for wrong in (np.int32([1]), np.int32([0, 1]), np.zeros((4, 2), int), np.zeros((1, 4), int)):
         batch = {**masked(), "next_sentence_label": wrong}
-        own = {**masked(), model.head.asked: wrong}
+        own = {**masked(), model.head.label: wrong}
         with pytest.raises(ValueError, match=r"expected \(4,\) for 4 rows of input") as error:
             model(**own)
-        message = str(error.value).replace(model.head.asked, "next_sentence_label")
+        message = str(error.value).replace(model.head.label, "next_sentence_label")
         calls = [
             lambda b: loss_function(model, b, None),
             jax.jit(lambda b: loss_function(model, b, None)),
