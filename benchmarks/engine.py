@@ -52,8 +52,8 @@ def words() -> Any:
 
 def reading() -> dict[str, dict[str, float]]:
     """{"packed MaskedLM": {"tokens_per_second": ..., "fill": ...}, ...}, one thread."""
-    from transformers_jax.data.batches import fill
     from transformers_jax.data.config import Data
+    from transformers_jax.data.packing import fill
     from transformers_jax.data.stream import Part, Stream
     from transformers_jax.objectives import OBJECTIVES
 
@@ -80,9 +80,8 @@ def reading() -> dict[str, dict[str, float]]:
 
 def continuing() -> dict[str, float]:
     """Seconds until the first batch at step 0 and at a step far on."""
-    from transformers_jax.data.batches import prefetched
     from transformers_jax.data.config import Data
-    from transformers_jax.data.stream import Cursor, Part, Position, Stream
+    from transformers_jax.data.stream import Cursor, Part, Position, Stream, prefetched
     from transformers_jax.objectives import CausalLM
 
     data, tokens, vocabulary = Data(rows="packed", length=LENGTH, batch=BATCH), text(), words()

@@ -44,3 +44,12 @@ def test_rows_are_read_back_as_they_were_written():
 def test_a_few_steps_make_the_loss_smaller():
     _, losses = dates.train("attention", steps=25, rows=8)
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:2])
+
+
+def test_what_cannot_be_typed_is_one_line_with_what_can(capsys):
+    for arguments, message in (
+        (["attention", "transfomer"], "no model is called transfomer; there are bottleneck, "),
+        (["--stepz", "3"], "unknown flag --stepz; did you mean '--steps'?"),
+    ):
+        assert dates.main(arguments) == 2
+        assert message in capsys.readouterr().err

@@ -20,17 +20,19 @@ The story, and what was measured: docs/attention-history.md.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
+from tyro.conf import DisallowNone, Positional
 
 import transformers_jax as tj
+from transformers_jax.flags import parse
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.recurrent import RecurrentConfig
 from transformers_jax.nn.param import axes
@@ -189,20 +191,32 @@ def plot(models: dict[str, tj.Model], texts: Sequence[str], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+@dataclass(frozen=True)
+class Options:
+    """Trains the models, prints what they reached, and draws who attends to whom."""
+
+    models: Positional[tuple[str, ...]] = tuple(MODELS)
+    """which of them"""
+    steps: int = 1000
+    seed: int = 0
+    out: DisallowNone[Path | None] = None
+    """a directory for models and pictures"""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains the models, prints what they reached, and draws who attends to whom."""
-    parser = argparse.ArgumentParser(prog="python -m train.dates", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("names", nargs="*", default=[*MODELS], metavar="MODEL")
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="a directory for models and pictures")
-    options = parser.parse_args(arguments)
-    if unknown := set(options.names) - set(MODELS):
-        parser.error(f"no model is called {', '.join(sorted(unknown))}; there are {[*MODELS]}")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = parse(Options, arguments, "python -m train.dates", description=__doc__)
+        if unknown := set(options.models) - set(MODELS):
+            names = ", ".join(sorted(unknown))
+            raise ValueError(f"no model is called {names}; there are {', '.join(MODELS)}")
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     trained = {}
     print("model          parameters   loss     exact    seconds (CPU)")
-    for name in options.names:
+    for name in options.models:
         began, cpu = time.perf_counter(), time.process_time()
         model, losses = train(name, steps=options.steps, seed=options.seed)
         spent = f"{time.perf_counter() - began:.0f} ({time.process_time() - cpu:.0f})"

@@ -24,16 +24,17 @@ def override(config: Any, arguments: Sequence[str], program: str) -> Any:
     return _with_mappings(parse(type(config), arguments, program, default=config), config)
 
 
-def parse(record: type, arguments: Sequence[str], program: str, **default: Any) -> Any:
-    """A record of this type with the flags' values; raises as `override`."""
-    known = flags(default.get("default", record))
+def parse(record: type, arguments: Sequence[str], program: str, **options: Any) -> Any:
+    """A record of this type with the flags' values; `options` are tyro's, such as a `default` or a
+    `description`. Raises as `override`."""
+    known = flags(options.get("default", record))
     for argument in arguments:
         name = argument.split("=")[0].replace("_", "-")
         if argument in ("-h", "--help"):
             break
         if name.startswith("--") and name not in known:
             raise ValueError(f"unknown flag {name}{nearest(name, known)}")
-    return _run(record, arguments, prog=program, **default)
+    return _run(record, arguments, prog=program, **options)
 
 
 def parse_known(record: type, arguments: Sequence[str]) -> tuple[Any, list[str]]:

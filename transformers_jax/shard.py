@@ -21,6 +21,7 @@ import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from transformers_jax.explicit_axes import refuse_explicit_mesh
+from transformers_jax.sizes import nearest_divisors, nearest_multiples
 
 MESH_AXES = ("data", "fsdp", "experts", "tensor")
 
@@ -165,14 +166,14 @@ def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[Any] | No
         if len(devices) % rest:
             raise ValueError(
                 f"mesh {axes}: {free[0]}=-1 cannot be filled, because {len(devices)} devices are "
-                f"not a multiple of {rest}; {_nearest_divisors(rest, len(devices))} would be"
+                f"not a multiple of {rest}; {nearest_divisors(rest, len(devices))} would be"
             )
         sizes[free[0]] = len(devices) // rest
     count = math.prod(sizes.values())
     if count > len(devices):
         raise ValueError(
             f"mesh {axes} needs {count} devices and there are {len(devices)}; make the product of "
-            f"the axes {_nearest_divisors(count, len(devices))}, or give -1 for one axis"
+            f"the axes {nearest_divisors(count, len(devices))}, or give -1 for one axis"
         )
     grid = np.array(devices[:count]).reshape(tuple(sizes.values()))
     # Auto, not jax.make_mesh's default Explicit: the models leave the layout to the rules here.
@@ -197,7 +198,7 @@ def spec_of(
         if length % need:
             raise ValueError(
                 f"{axis} ({length}) must be a multiple of the mesh's {' x '.join(part)} ({need}); "
-                f"the nearest are {nearest(length, need)}"
+                f"the nearest are {nearest_multiples(length, need)}"
             )
     return PartitionSpec(*[_entry(part) for part in parts])
 
@@ -241,6 +242,15 @@ def batch_shards(mesh: Mesh) -> int:
     """Into how many parts the mesh cuts a batch."""
     parts = _assign(["batch"], _rules.value.activations, dict(mesh.shape))
     return math.prod(mesh.shape[name] for name in parts[0])
+
+
+def to_devices(batch: Any, mesh: Mesh | None) -> Any:
+    """The batch on the devices. Every process makes the whole batch and keeps its own rows."""
+    sharding = None if mesh is None else batch_sharding(mesh)
+    if sharding is None or jax.process_count() == 1:
+        return jax.device_put(batch, sharding)
+    put = lambda rows: jax.make_array_from_callback(rows.shape, sharding, rows.__getitem__)
+    return jax.tree.map(put, batch)
 
 
 @contextlib.contextmanager
@@ -316,12 +326,6 @@ def _varies(x: Any) -> frozenset[str]:
     return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
 
 
-def nearest(value: int, step: int) -> str:
-    """The multiples of `step` around `value`, as text: "4 and 8", or "8" if there is none below."""
-    below = value // step * step
-    return f"{below} and {below + step}" if below else str(step)
-
-
 def _assign(axes: Sequence[str], rules: Rules, sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
     """Mesh axes for each axis; an axis of the mesh of size 1 cuts nothing and is left out."""
     table = dict(reversed(rules))
@@ -341,10 +345,3 @@ def _tuple(axes: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 def _entry(part: tuple[str, ...]) -> str | tuple[str, ...] | None:
     return part[0] if len(part) == 1 else part or None
-
-
-def _nearest_divisors(value: int, total: int) -> str:
-    divisors = [d for d in range(1, total + 1) if total % d == 0]
-    below = max((d for d in divisors if d <= value), default=1)
-    above = min((d for d in divisors if d >= value), default=total)
-    return str(below) if below == above else f"{below} or {above}"

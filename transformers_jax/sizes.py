@@ -1,4 +1,4 @@
-"""Numbers from users: sizes of files and memory, and counts."""
+"""Numbers from users: sizes of files and memory, counts, and those that would fit."""
 
 from __future__ import annotations
 
@@ -32,3 +32,17 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
     on; truth values are none."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
+
+
+def nearest_multiples(value: int, step: int) -> str:
+    """The multiples of `step` beside `value`, as text: "4 and 8", or "8" when below it is none."""
+    below = value // step * step
+    return f"{below} and {below + step}" if below else str(step)
+
+
+def nearest_divisors(value: int, total: int) -> str:
+    """The divisors of `total` beside `value`, as text: "4 or 8", or "4" if it is one."""
+    divisors = [d for d in range(1, total + 1) if total % d == 0]
+    below = max((d for d in divisors if d <= value), default=1)
+    above = min((d for d in divisors if d >= value), default=total)
+    return str(below) if below == above else f"{below} or {above}"

@@ -6,10 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from transformers_jax.data.batches import evaluation_batches, fill, prefetched, shorten
 from transformers_jax.data.config import Data
-from transformers_jax.data.packing import NOBODY, first_fit
-from transformers_jax.data.stream import Part, Position, Stream
+from transformers_jax.data.packing import NOBODY, fill, first_fit, shorten
+from transformers_jax.data.stream import Part, Position, Stream, evaluation_batches, prefetched
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.objectives import CausalLM, MaskedLM, NextSentence, SpanCorruption, Vocabulary
 

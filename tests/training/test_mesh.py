@@ -10,8 +10,7 @@ PROGRAM = """
     from transformers_jax.nn.param import axes
     from transformers_jax.objectives.losses import Loss, causal_lm, objective
     from transformers_jax.optim import Adafactor, AdamW, Constant, Cosine, Muon, ScheduleFreeAdamW
-    from transformers_jax.shard import make_mesh
-    from transformers_jax.training.devices import to_devices
+    from transformers_jax.shard import make_mesh, to_devices
     from transformers_jax.training.state import init_state, make_step
 
     config = tj.GPT2Config(n_layer=1, n_head=8, n_embd=32, n_positions=16, vocab_size=64,

@@ -7,18 +7,21 @@ them and the tag `position` starts anew in each.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from transformers_jax.arrays import Int
+from transformers_jax.data.config import Data
+from transformers_jax.data.pieces import CUTS
 from transformers_jax.nn.loss import IGNORED
-from transformers_jax.objectives import Example
+from transformers_jax.objectives import Example, Vocabulary
 
 Row = list[Example]
 Batch = dict[str, Any]
 
+BUCKETS = 8  # widths that the rows of `bucketed` may have: multiples of an eighth
 NOBODY = -1  # the document of padding
 
 
@@ -38,6 +41,47 @@ class Layout:
     pad: int
     packed: bool
     masked: bool
+
+
+def layout_of(data: Data, objective: Any, words: Vocabulary) -> Layout:
+    """The shape of a batch.
+
+    Raises:
+        ValueError: rows that the objective cannot have.
+    """
+    documents = data.rows not in CUTS
+    if objective.single and (data.rows == "packed" or not documents):
+        raise ValueError(
+            f"{type(objective).__name__} answers one question per row: data.rows must be padded "
+            f"or bucketed, not {data.rows}"
+        )
+    if data.target_length is not None and objective.sides == 1:
+        raise ValueError(
+            f"data.target_length ({data.target_length}) is for objectives with two sides; "
+            f"{type(objective).__name__} has one"
+        )
+    target = objective.target_width(data.length) if objective.sides == 2 else 0
+    if data.target_length is not None:
+        target = data.target_length
+    return Layout(
+        width=objective.width(data.length),
+        target=target,
+        pad=words.special.get("pad", 0),
+        packed=data.rows == "packed",
+        masked=documents or objective.sides == 2 or objective.single,
+    )
+
+
+def bucket(rows: Sequence[Row], layout: Layout) -> Layout:
+    """The narrowest of a few widths that holds these rows: each width is compiled once."""
+    used = lengths_of([row[0] for row in rows]).max(axis=0) if rows else (1, 1)
+
+    def width(most: int, needed: int) -> int:
+        step = -(-most // BUCKETS)
+        return min(most, -(-max(int(needed), 1) // step) * step)
+
+    target = width(layout.target, used[1]) if layout.target else 0
+    return replace(layout, width=width(layout.width, used[0]), target=target)
 
 
 def first_fit(lengths: Int[np.ndarray, "N S"], capacity: Sequence[int]) -> list[list[int]]:
@@ -144,3 +188,34 @@ def _documents(lengths: list[list[int]], width: int) -> tuple[np.ndarray, np.nda
         starts = np.cumsum([0, *row])[:-1]
         position[number, :total] = np.arange(total) - np.repeat(starts, row)
     return document, position
+
+
+# ---------------------------------------------------------------- of a whole batch
+
+
+def shorten(batch: Batch, width: int, length: int) -> Batch:
+    """The same ids in shorter rows, and more of them: [B T] as [B k, T / k].
+
+    Args:
+        width: ids that a row predicts; what a row has beyond them (a first one, which is no target)
+            is repeated at each cut.
+        length: what a row is to predict.
+    """
+    count = width // length
+    extra = batch["input_ids"].shape[1] - width
+    columns = np.arange(count)[:, None] * length + np.arange(length + extra)
+    return {name: rows[:, columns].reshape(-1, length + extra) for name, rows in batch.items()}
+
+
+def fill(batch: Batch) -> float:
+    """The fraction of positions in a batch that hold tokens."""
+    masks = [batch[name] for name in ("attention_mask", "decoder_attention_mask") if name in batch]
+    if not masks:
+        return 1.0
+    return float(sum(mask.sum() for mask in masks) / sum(mask.size for mask in masks))
+
+
+def positions(batch: Batch, extra: int) -> int:
+    """Positions of a batch; the `extra` ones that a decoder's row has in addition do not count."""
+    sides = [batch[name] for name in ("input_ids", "decoder_input_ids") if name in batch]
+    return sum(side.size for side in sides) - len(batch["input_ids"]) * extra

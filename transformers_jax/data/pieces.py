@@ -86,3 +86,7 @@ class Documents(Windows):
             )
         drawn = int(generator.integers(self.count - own))
         return self.piece(drawn + own * (drawn >= first), generator)
+
+
+CUTS = {"stream": Windows, "crops": Crops}
+"""What cuts a text that is read as one row of ids, by `data.rows`; else documents are cut."""

@@ -4,13 +4,19 @@ A pass over a text is a permutation of its pieces, taken in windows. The pieces 
 examples, each by its own noise, and the examples become rows. A position is (pass, window, row) of
 every part of a mixture: a few numbers, which a checkpoint keeps. Continuing there takes one window,
 however far the run has come, and any number of processes reads the same rows.
+
+Of Grain this uses the shuffle alone: a permutation of which each element is computed by itself.
+What packs and batches in Grain is an iterator. It is continued by the nested state of all its
+stages, which the same pipeline alone can take back, and its batches have one size; here a position
+is readable, batches may grow from step to step, and any of them can be computed alone.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,14 +25,13 @@ import numpy as np
 
 from transformers_jax.data import packing
 from transformers_jax.data.config import Data
-from transformers_jax.data.packing import Batch, Layout, Row, lengths_of
-from transformers_jax.data.pieces import Crops, Documents, Windows
+from transformers_jax.data.packing import Batch, Row, lengths_of
+from transformers_jax.data.pieces import CUTS, Documents
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.objectives import Example, Vocabulary
 
-BUCKETS = 8  # widths that the rows of `bucketed` may have: multiples of an eighth
+AHEAD = 2  # batches that wait for the loop
 CACHED = 2  # windows that stay in memory: batches reach from one into the next
-CUTS = {"stream": Windows, "crops": Crops}
 GROUPED = ("packed", "bucketed")  # rows that are ordered by the lengths of their examples
 
 
@@ -83,7 +88,7 @@ class Part:
         self.pieces = CUTS.get(data.rows, Documents)(tokens, size, overlap)
         self.data, self.objective, self.words = data, objective, words
         self.seed, self.shuffle = seed, shuffle
-        self.layout = layout_of(data, objective, words)
+        self.layout = packing.layout_of(data, objective, words)
         window = data.window
         if data.rows == "bucketed":  # a window is whole batches
             window = -(-window // data.batch) * data.batch
@@ -165,35 +170,6 @@ class Part:
         )
 
 
-def layout_of(data: Data, objective: Any, words: Vocabulary) -> Layout:
-    """The shape of a batch.
-
-    Raises:
-        ValueError: rows that the objective cannot have.
-    """
-    documents = data.rows not in CUTS
-    if objective.single and (data.rows == "packed" or not documents):
-        raise ValueError(
-            f"{type(objective).__name__} answers one question per row: data.rows must be padded "
-            f"or bucketed, not {data.rows}"
-        )
-    if data.target_length is not None and objective.sides == 1:
-        raise ValueError(
-            f"data.target_length ({data.target_length}) is for objectives with two sides; "
-            f"{type(objective).__name__} has one"
-        )
-    target = objective.target_width(data.length) if objective.sides == 2 else 0
-    if data.target_length is not None:
-        target = data.target_length
-    return Layout(
-        width=objective.width(data.length),
-        target=target,
-        pad=words.special.get("pad", 0),
-        packed=data.rows == "packed",
-        masked=documents or objective.sides == 2 or objective.single,
-    )
-
-
 class Stream:
     """The batches of a mixture.
 
@@ -225,10 +201,19 @@ class Stream:
         rows, position = self._rows(position, left)
         layout = self.layout
         if self.data.rows == "bucketed":
-            layout = bucket(rows, layout)
+            layout = packing.bucket(rows, layout)
         like = rows[0] if rows else self.parts[0].take(Cursor(), 1)[0][0]
         batch = packing.assemble([*rows, *[[]] * (size - len(rows))], layout, like)
         return batch, position
+
+    def batches(
+        self, position: Position, size: Callable[[int], int], step: int, limit: int | None
+    ) -> Iterator[tuple[Batch, Position]]:
+        """(batch, position after it) from a position on; arguments as in `prefetched`."""
+        while limit is None or sum(position.rows) < limit:
+            batch, position = self.batch(position, size(step), limit)
+            yield batch, position
+            step += 1
 
     def _rows(self, position: Position, count: int) -> tuple[list[Row], Position]:
         counts, cursors = list(position.rows), list(position.parts)
@@ -290,13 +275,45 @@ class Stream:
                 )
 
 
-def bucket(rows: Sequence[Row], layout: Layout) -> Layout:
-    """The narrowest of a few widths that holds these rows: each width is compiled once."""
-    used = lengths_of([row[0] for row in rows]).max(axis=0) if rows else (1, 1)
+def prefetched(
+    stream: Stream,
+    position: Position,
+    size: Callable[[int], int],
+    *,
+    first: int = 0,
+    limit: int | None = None,
+) -> Iterator[tuple[Batch, Position]]:
+    """(batch, position after it) from a position on, made ahead of the loop by a thread.
 
-    def width(most: int, needed: int) -> int:
-        step = -(-most // BUCKETS)
-        return min(most, -(-max(int(needed), 1) // step) * step)
+    Args:
+        size: rows of the batch of a step.
+        first: the step that the position belongs to.
+        limit: rows of the whole stream.
+    """
+    batches = stream.batches(position, size, first, limit)
+    with ThreadPoolExecutor(1) as thread:
+        ahead = deque(thread.submit(next, batches, None) for _ in range(AHEAD))
+        while (item := ahead.popleft().result()) is not None:
+            ahead.append(thread.submit(next, batches, None))
+            yield item
 
-    target = width(layout.target, used[1]) if layout.target else 0
-    return dataclasses.replace(layout, width=width(layout.width, used[0]), target=target)
+
+def evaluation_batches(part: Part, where: str) -> list[Batch]:
+    """All of a held-out text, in order, with the same noise each time; the last batch is filled
+    with rows without labels.
+
+    Args:
+        part: the text, not shuffled.
+        where: its name, for the error.
+
+    Raises:
+        ValueError: there is not one row.
+    """
+    if not part.pieces.count:
+        raise ValueError(
+            f"{where}: {len(part.pieces.tokens.ids):,} evaluation ids are fewer than one row of "
+            f"{part.pieces.size}; raise --data.eval-fraction or lower --data.length"
+        )
+    stream = Stream([part], [1.0], part.data)
+    size, limit = lambda step: part.data.batch, part.rows_of_pass(0)
+    return [batch for batch, _ in stream.batches(stream.start, size, 0, limit)]

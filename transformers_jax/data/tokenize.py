@@ -230,7 +230,8 @@ def _tokenizer(request: Request, out: Path, texts: Iterable[str]) -> Tokenizer:
 
 @contextlib.contextmanager
 def _progress(split: str, say: Callable[[str], None]) -> Iterator[Callable[[int, int], None]]:
-    """A live line on a terminal, and plain lines now and then elsewhere."""
+    """A live line of rich on a terminal, and plain lines now and then elsewhere. No bar: how many
+    documents there are is known once all are read."""
     began = last = time.perf_counter()
     with contextlib.ExitStack() as stack:
         write, pause = say, PLAIN_EVERY

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from transformers_jax import shard, spec
+from transformers_jax import spec
 from transformers_jax.face import public
 from transformers_jax.hub.table import Tying
 from transformers_jax.models.fields import label_names, labelled, out_of_range, wrong_type
 from transformers_jax.models.frozen import Frozen, freeze, thaw
 from transformers_jax.publish import publish_json
+from transformers_jax.sizes import nearest_multiples
 from transformers_jax.spelling import nearest
 
 IGNORED = frozenset(
@@ -133,7 +134,7 @@ class FamilyConfig:
         if D % H:
             raise ValueError(
                 f"{type(self).__name__}: {width} ({D}) must be a multiple of {heads} ({H}); "
-                f"the nearest are {shard.nearest(D, H)}"
+                f"the nearest are {nearest_multiples(D, H)}"
             )
         return D // H
 

@@ -13,7 +13,6 @@ from transformers_jax import shard
 from transformers_jax.arrays import Params
 from transformers_jax.nn.param import merge, split
 from transformers_jax.objectives import CausalLM
-from transformers_jax.training.devices import to_devices
 from transformers_jax.training.prepare import Run
 from transformers_jax.training.stop import Stop
 
@@ -47,7 +46,7 @@ def evaluator(run: Run) -> Evaluate:
             for batch in batches if whole else batches[::stride][:count]:
                 if stop.by:
                     return {}
-                measured = measure(params, to_devices(batch, mesh))
+                measured = measure(params, shard.to_devices(batch, mesh))
                 sums = measured if sums is None else add(sums, measured)
             values |= _means(run, sums, name)
         return values

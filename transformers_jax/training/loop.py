@@ -12,13 +12,13 @@ from typing import Any
 
 import jax
 
-from transformers_jax.data.batches import fill, prefetched, shorten
-from transformers_jax.data.stream import Position
+from transformers_jax import shard
+from transformers_jax.data.packing import fill, positions, shorten
+from transformers_jax.data.stream import Position, prefetched
 from transformers_jax.training.checksums import names
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import at_stage
 from transformers_jax.training.console import Console
-from transformers_jax.training.devices import to_devices
 from transformers_jax.training.evaluate import evaluator
 from transformers_jax.training.finish import exportable, sample
 from transformers_jax.training.flops import utilisation
@@ -54,7 +54,7 @@ class Loop:
         """The state after the last step."""
         run, config = self.run, self.run.config
         batches = prefetched(
-            run.stream, self.position, run.rows_at, first=run.start, limit=run.limit
+            run.stream, self.position, self.rows_at, first=run.start, limit=run.limit
         )
         watchdog = Watchdog(run.folder.path, least=config.watchdog or 1e9)  # 0: nothing is late
         with watchdog, self.clock("steps"):
@@ -81,7 +81,7 @@ class Loop:
         with self.clock("input"):
             batch, position = next(batches)
         inputs = self.input_figures(batch, position, time.perf_counter() - began)
-        batch = to_devices(self.shortened(batch, number), self.run.mesh)
+        batch = shard.to_devices(self.shortened(batch, number), self.run.mesh)
         if number == self.run.start + 1:
             self.screen.status("compiling")
             with self.clock("compile"), self.stop.short_grace(START_GRACE):
@@ -173,6 +173,11 @@ class Loop:
 
     # ------------------------------------------------------------ batches
 
+    def rows_at(self, step: int) -> int:
+        """Rows of the batch of a step, counted from 0."""
+        config = self.run.config
+        return at_stage(config.batch_warmup, step, config.data.batch)
+
     def shortened(self, batch: dict[str, Any], number: int) -> dict[str, Any]:
         """The batch at the length of its stage."""
         whole = self.run.config.data.length
@@ -183,10 +188,12 @@ class Loop:
         self, batch: dict[str, Any], position: Position, waited: float
     ) -> dict[str, Any]:
         """The figures of a batch before it is used."""
-        positions, filled = self.run.positions(batch), fill(batch)
+        data, filled = self.run.config.data, fill(batch)
+        extra = self.run.config.objective.width(data.length) - data.length
+        count = positions(batch, extra)
         return {
-            "places": positions,  # the name that checkpoints have for them
-            "tokens": round(positions * filled),
+            "places": count,  # the name that checkpoints have for them
+            "tokens": round(count * filled),
             "fill": filled,
             "epoch": round(self.run.stream.epoch(position), 4),
             "waited": waited,

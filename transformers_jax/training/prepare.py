@@ -12,12 +12,12 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from transformers_jax import shard
 from transformers_jax.arrays import Params
 from transformers_jax.data import corpus as corpora
-from transformers_jax.data.batches import evaluation_batches
 from transformers_jax.data.corpus import Corpus
 from transformers_jax.data.packing import Batch
-from transformers_jax.data.stream import Part, Position, Stream
+from transformers_jax.data.stream import Part, Position, Stream, evaluation_batches
 from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.models.base import Model
@@ -27,11 +27,11 @@ from transformers_jax.nn.param import bind, params
 from transformers_jax.objectives import Example, Objective, Vocabulary, objective
 from transformers_jax.optim import Optimizer
 from transformers_jax.pretrained import from_config
+from transformers_jax.sizes import nearest_multiples
 from transformers_jax.training import disk, flops
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig, at_stage, to_dict
-from transformers_jax.training.devices import check_batch, make_mesh
 from transformers_jax.training.folder import RunFolder, check_same_run, record
 from transformers_jax.training.samples import POSITIONS
 from transformers_jax.training.state import Step, TrainState, init_state, make_step
@@ -81,13 +81,6 @@ class Run:
         """Positions of a batch, on both sides."""
         return self.config.data.batch * (self.config.data.length + self.stream.layout.target)
 
-    def positions(self, batch: Batch) -> int:
-        """Positions of a batch; the one that a decoder's row has in addition does not count."""
-        data, rows = self.config.data, len(batch["input_ids"])
-        extra = self.config.objective.width(data.length) - data.length
-        sides = [batch[name] for name in ("input_ids", "decoder_input_ids") if name in batch]
-        return sum(side.size for side in sides) - rows * extra
-
     @functools.cached_property
     def flops(self) -> float:
         """FLOPs of a step."""
@@ -114,10 +107,6 @@ class Run:
         """The first examples of the held-out text."""
         part = held_out(self.config, self.corpus.evaluation[""], self.vocabulary)
         return [part.example(0, number) for number in range(min(count, part.pieces.count))]
-
-    def rows_at(self, step: int) -> int:
-        """Rows of the batch of a step, counted from 0."""
-        return at_stage(self.config.batch_warmup, step, self.config.data.batch)
 
     def meta(self, position: Position) -> dict[str, Any]:
         """What a checkpoint records in addition to the state."""
@@ -182,6 +171,28 @@ def prepare(
         corpus.tokenizer.save(folder.path)
     _describe(run, say)
     return run
+
+
+def make_mesh(config: TrainConfig) -> Mesh | None:
+    """The mesh of a config; None for one device."""
+    mesh = shard.make_mesh(dataclasses.asdict(config.mesh))
+    return None if mesh.size == 1 else mesh
+
+
+def check_batch(batch: int, accumulate: int, mesh: Mesh | None) -> None:
+    """Checks that the batch divides into micro-batches and over the mesh.
+
+    Raises:
+        ValueError: it does not, with the nearest that would.
+    """
+    shards = 1 if mesh is None else shard.batch_shards(mesh)
+    need = shards * accumulate
+    if batch % need:
+        raise ValueError(
+            f"data.batch ({batch}) must be a multiple of data x fsdp x experts ({shards}) x "
+            f"accumulate ({accumulate}) = {need}; the nearest are {nearest_multiples(batch, need)};"
+            " or set the mesh, e.g. --mesh.data 1"
+        )
 
 
 def _restore(run: Run, say: Say) -> None:
