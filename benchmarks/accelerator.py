@@ -46,7 +46,8 @@ def ours(setting: dict[str, int], steps: int) -> float:
     from transformers_jax.nn.param import axes
     from transformers_jax.objectives import causal_lm
     from transformers_jax.optim import matrices
-    from transformers_jax.training.state import init_state, make_step
+    from transformers_jax.training.state import init_state
+    from transformers_jax.training.step import make_step
 
     with tempfile.TemporaryDirectory() as folder:
         training.prepare(setting, folder)

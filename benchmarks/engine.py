@@ -119,7 +119,8 @@ def guards() -> dict[str, float]:
 
     import transformers_jax as tj
     from benchmarks.cases import training
-    from transformers_jax.training.state import init_state, make_step
+    from transformers_jax.training.state import init_state
+    from transformers_jax.training.step import make_step
 
     ratios = {}
     for case, repeats in (("train nano", 20), ("train 6x384", 1)):

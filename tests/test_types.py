@@ -22,7 +22,7 @@ import transformers_jax as tj
 from transformers_jax import BertConfig, make_step
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.pretrained import Loaded
-from transformers_jax.training.state import Step
+from transformers_jax.training.step import Step
 
 config = BertConfig(hidden_size=24, num_hidden_layers=1)
 assert_type(config, tj.BertConfig)

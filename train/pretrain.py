@@ -12,7 +12,7 @@ The chapters, and where to read them:
     4. model      from the config, its parameters born where the mesh wants them
                       transformers_jax/pretrained.py
     5. step       gradient, clipping, the optimizer: one compiled program
-                      transformers_jax/training/state.py, transformers_jax/optim/
+                      transformers_jax/training/step.py, transformers_jax/optim/
     6. fit        steps, evaluations and checkpoints until the end, or until a signal
                       transformers_jax/runs/fit.py, transformers_jax/training/prepare.py, loop.py
     7. report     samples, the exported model, curves, report.md

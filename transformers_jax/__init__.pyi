@@ -121,10 +121,7 @@ from .saving import save_pretrained as save_pretrained
 from .scoring import score as score
 from .shard import make_mesh as make_mesh
 from .training.config import TrainConfig as TrainConfig
-from .training.state import (
-    TrainState as TrainState,
-    init_state as init_state,
-    make_step as make_step,
-)
+from .training.state import TrainState as TrainState, init_state as init_state
+from .training.step import make_step as make_step
 
 __version__: str

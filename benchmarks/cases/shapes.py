@@ -126,7 +126,8 @@ def ours(setting: dict[str, Any], folder: str, steps: int = STEPS) -> Side:
     from transformers_jax.nn.param import axes
     from transformers_jax.objectives import Loss, objective
     from transformers_jax.optim import matrices
-    from transformers_jax.training.state import init_state, make_step
+    from transformers_jax.training.state import init_state
+    from transformers_jax.training.step import make_step
 
     model = tj.from_pretrained(folder, head=HEADS[setting["loss"]])
     tx = optax.adamw(RATE, *BETAS, weight_decay=DECAY, mask=matrices(axes(model)))

@@ -15,7 +15,8 @@ from transformers_jax.nn.unembedding import Unembedding
 from transformers_jax.objectives.losses import LOSSES, Loss, causal_lm, objective
 from transformers_jax.objectives.metrics import means
 from transformers_jax.optim import AdamW, Constant
-from transformers_jax.training.state import init_state, make_step
+from transformers_jax.training.state import init_state
+from transformers_jax.training.step import make_step
 
 B, T, D, V = 2, 7, 5, 23
 

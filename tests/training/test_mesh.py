@@ -11,7 +11,8 @@ PROGRAM = """
     from transformers_jax.objectives.losses import Loss, causal_lm, objective
     from transformers_jax.optim import Adafactor, AdamW, Constant, Cosine, Muon, ScheduleFreeAdamW
     from transformers_jax.shard import make_mesh, to_devices
-    from transformers_jax.training.state import init_state, make_step
+    from transformers_jax.training.state import init_state
+    from transformers_jax.training.step import make_step
 
     config = tj.GPT2Config(n_layer=1, n_head=8, n_embd=32, n_positions=16, vocab_size=64,
                            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)

@@ -11,7 +11,8 @@ from transformers_jax.nn.param import axes, flatten, params
 from transformers_jax.objectives import causal_lm
 from transformers_jax.optim import AdamW, Constant, Cosine
 from transformers_jax.training.guard import guarded
-from transformers_jax.training.state import TrainState, init_state, make_step
+from transformers_jax.training.state import TrainState, init_state
+from transformers_jax.training.step import make_step
 
 IDS = np.arange(4 * 12).reshape(4, 12) * 7 % 37
 

@@ -34,7 +34,8 @@ from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig, at_stage, to_dict
 from transformers_jax.training.folder import RunFolder, check_same_run, record
 from transformers_jax.training.samples import POSITIONS
-from transformers_jax.training.state import Step, TrainState, init_state, make_step
+from transformers_jax.training.state import TrainState, init_state
+from transformers_jax.training.step import Step, make_step
 from transformers_jax.training.vocabulary import fit_vocabulary, vocabulary_of
 
 Say = Callable[[str], None]

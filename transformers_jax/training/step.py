@@ -1,0 +1,254 @@
+"""make_step: one step of training as one compiled program.
+
+A step differentiates the objective (over micro-batches, if there are several), clips the gradient
+by its global norm, lets the optimizer update, and returns the new state in the memory of the old
+one. If the loss, the gradient or what would be written is not finite, parameters and optimizer are
+returned bit for bit as they were.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jax.typing import ArrayLike
+
+from transformers_jax import shard
+from transformers_jax.arrays import Array, Float, Params, ordinary
+from transformers_jax.inputs.arguments import traceable
+from transformers_jax.models.base import Model, check_model, functional
+from transformers_jax.nn.param import axes as axes_of
+from transformers_jax.nn.param import merge, split
+from transformers_jax.objectives import Objective, means
+from transformers_jax.optim import Optimizer, without_frozen
+from transformers_jax.training import guard
+from transformers_jax.training.gradients import BatchLoss
+from transformers_jax.training.state import TrainState, as_optimizer, state_shardings
+
+Batch = Mapping[str, ArrayLike]
+Metrics = dict[str, Float[Array, ""]]
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainStep:
+    """`step(state, batch) -> (state, metrics)`, compiled; the memory of the passed state is reused.
+
+    Metrics are means over the batch: `loss` and whatever the objective reports, `gradient_norm`
+    (of all that is trained, before clipping), `finite` (whether the update was made: loss,
+    gradient, new parameters and optimizer state are all finite), `first_nonfinite` (the index, in
+    the order of `jax.tree.leaves(params)`, of the first gradient that is not finite, or of the
+    first parameter where only the update is not; -1 for none, or only the optimizer's state),
+    `skipped` (so far), and `learning_rate` if a schedule is known.
+
+    A batch of NumPy arrays is checked as a call of the model checks its arguments, before it is
+    sent off. Arrays on a device are not read, which would wait for all of the device's work: their
+    shapes are checked once, when the step is traced, and a label outside the classes then gives a
+    step that is not finite.
+
+    Attributes:
+        model_of: the model with these parameters, which the objective calls.
+        check: raises ValueError for a batch that the model cannot take.
+        skips: whether a step that is not finite is counted.
+    """
+
+    model_of: Callable[[Params], Callable[..., Any]]
+    objective: Objective
+    optimizer: Optimizer
+    check: Callable[[Batch], None]
+    mesh: Mesh | None
+    shardings: TrainState | None
+    accumulate: int
+    clip: float | None
+    skips: bool
+    nan_at: int | None
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        _check_types(state, batch)
+        if all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(batch)):
+            self.check(batch)
+        return self.program(state, batch)
+
+    def __getattr__(self, name: str) -> Any:
+        """The attributes of the compiled function: `lower`, `trace`, ..."""
+        return getattr(self.program, name)
+
+    @functools.cached_property
+    def program(self) -> Any:
+        """The compiled function. Its results' shardings are pinned: otherwise XLA gave gradients
+        and Adam's moments back without the fsdp cut."""
+        outs = None if self.mesh is None else (self.shardings, shard.replicated(self.mesh))
+        return jax.jit(self._traced, donate_argnums=0, out_shardings=outs)
+
+    def _traced(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        _check_types(state, batch)  # `lower` and `trace` come here directly
+        with shard.use(self.mesh), ordinary():
+            self.check(batch)  # the model may be called with micro-batches only
+            noise = jax.random.fold_in(state.key, state.step)
+            loss = BatchLoss(self.model_of, self.objective, batch, noise, self.accumulate)
+            grads, metrics = self._gradients(loss, state)
+            norm, bad_gradient = guard.measured(grads)
+            finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
+            update = self._update(loss, metrics["loss"], grads, norm)
+            old, on_cpu = (state.params, state.opt), jax.default_backend() == "cpu"
+            (params, opt), good, bad_update = guard.guarded(finite, update, old, branch=on_cpu)
+            left_out = 1 - good.astype(jnp.int32)
+            skipped = state.skipped + (left_out if self.skips else 0)
+            number = state.step + (1 if self.skips else 1 - left_out)
+            metrics |= {
+                "gradient_norm": norm,
+                "finite": good,
+                "first_nonfinite": jnp.where(finite, bad_update, bad_gradient),
+                "skipped": skipped,
+            }
+            if self.optimizer.schedule is not None:
+                metrics["learning_rate"] = self.optimizer.schedule(state.step - state.skipped)
+            return TrainState(number, params, opt, state.key, skipped), metrics
+
+    def _gradients(self, loss: BatchLoss, state: TrainState) -> tuple[Params, Metrics]:
+        """(the gradient of all that is trained, the means that the objective reports)."""
+        grads, sums = loss.gradients(state.params)
+        if self.nan_at is not None:
+            factor = jnp.where(state.step + 1 == self.nan_at, jnp.nan, 1.0)
+            grads = jax.tree.map(lambda g: g * factor.astype(g.dtype), grads)
+            sums = {**sums, "loss": jax.tree.map(lambda x: x * factor, sums["loss"])}
+        if self.optimizer.frozen is not None:
+            grads = without_frozen(grads, self.optimizer.frozen)
+        if self.shardings is not None:
+            grads = jax.lax.with_sharding_constraint(grads, self.shardings.params)
+        return grads, means(sums)
+
+    def _update(
+        self, loss: BatchLoss, value: Array, grads: Params, norm: Array
+    ) -> Callable[[guard.Written], guard.Written]:
+        """From parameters and optimizer's state to the next, by the gradient after clipping."""
+        optimizer: Any = self.optimizer.transformation
+        extras = _extras(optimizer, loss, value, grads)
+        if self.clip is not None:
+            scale = jnp.minimum(1.0, self.clip / jnp.maximum(norm, 1e-12))
+            grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
+
+        def update(old: guard.Written) -> guard.Written:
+            params, state = old
+            updates, state = optimizer.update(grads, state, params, **extras)
+            return optax.apply_updates(params, updates), state
+
+        return update
+
+
+def make_step(
+    model: Model | Callable[..., Any],
+    objective: Objective,
+    optimizer: Optimizer | optax.GradientTransformation,
+    *,
+    mesh: Mesh | None = None,
+    accumulate: int = 1,
+    clip: float | None = 1.0,
+    compute_dtype: str | None = None,
+    axes: Any = None,
+    params: Params | None = None,
+    schedule: Callable[[Array], Array] | None = None,
+    on_nonfinite: Literal["abort", "skip"] = "abort",
+    nan_at: int | None = None,
+) -> Step:
+    """The compiled `step(state, batch) -> (state, metrics)` that is described by `TrainStep`.
+
+    Args:
+        model: a Model, or `apply(params, **inputs)`; a mesh then needs `axes` and `params` too
+            (arrays or shapes).
+        objective: one of `transformers_jax.objectives`, or a function of yours (model, batch, key)
+            -> (mean loss, {name: (sum, weight)}), of which the entry "loss" is needed: its
+            sum / weight (of its parts, added up) is the mean loss.
+        optimizer: what a record of `transformers_jax.optim` builds, or any optax transformation;
+            those that take more arguments get `value`, `grad` (before clipping),
+            `value_fn`, `obj_fn` and `grad_fn`, of the whole batch.
+        accumulate: micro-batches per step, of the rows of one batch; loss and gradient are those
+            of the whole batch. Its arrays have as many rows each; `tags`, `pairs` and
+            `position_ids` may have one for all, and what has no axes is in every micro-batch.
+        compute_dtype: of the activations, e.g. "bfloat16"; parameters and optimizer keep theirs.
+        schedule: the learning rate of an update, for the metrics; by default the optimizer's.
+        on_nonfinite: of an update that would not be finite, "abort" returns the state as it was,
+            `step` included, and only the metric `finite` shows it; "skip" counts the step, also in
+            `skipped`, and changes neither parameters nor optimizer.
+        nan_at: for drills: the loss of the step that makes `state.step` this number is NaN.
+
+    Raises:
+        ValueError: parameters that the mesh does not divide; an unknown `on_nonfinite`; from a
+            step, a batch that the model cannot take or that micro-batches do not divide.
+        TypeError: from a step, an objective that returns something else.
+    """
+    _check_settings(objective, accumulate, clip, on_nonfinite)
+    check: Any = lambda batch: None
+    if isinstance(model, Model):
+        axes, params = axes_of(model), functional(model)[1]
+        if inputs_of := getattr(
+            objective, "inputs", None
+        ):  # without arrays, which would stay alive
+            check = functools.partial(_check_batch, model.abstract(), inputs_of)
+    model_of, optimizer = _model_of(model, compute_dtype), as_optimizer(optimizer, schedule)
+    shardings = None
+    if mesh is not None:
+        if axes is None or params is None:
+            raise ValueError("make_step(apply, ..., mesh=) needs axes= and params=")
+        shardings = state_shardings(axes, params, optimizer, mesh)
+    skips = on_nonfinite == "skip"
+    return TrainStep(
+        model_of, objective, optimizer, check, mesh, shardings, accumulate, clip, skips, nan_at
+    )
+
+
+def _check_types(state: Any, batch: Any) -> None:
+    names = "a dict of arrays by the names of the model's arguments"
+    expected = ((state, TrainState, "what tj.init_state gives"), (batch, Mapping, names))
+    for value, kind, description in expected:
+        if not isinstance(value, kind):
+            raise TypeError(f"step(state, batch): expected {description}; {type(value)} came")
+
+
+def _check_settings(objective: Any, accumulate: Any, clip: Any, on_nonfinite: Any) -> None:
+    if on_nonfinite not in ("abort", "skip"):
+        raise ValueError(f"on_nonfinite={on_nonfinite!r}: expected 'abort' or 'skip'")
+    if not isinstance(accumulate, int) or accumulate < 1:
+        raise ValueError(f"accumulate={accumulate!r}: expected a whole number, at least 1")
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip={clip!r}: expected a norm above 0, or None for no clipping")
+    if not callable(objective):
+        raise TypeError(f"objective is {objective!r}; expected one such as tj.supervised")
+
+
+def _model_of(model: Any, compute_dtype: str | None) -> Callable[[Params], Callable[..., Any]]:
+    """From parameters to what an objective calls, without parameters of its own."""
+    if isinstance(model, Model):
+        model = model if compute_dtype is None else model.abstract(compute=compute_dtype)
+        return functools.partial(merge, split(model)[0])
+    if not callable(model):
+        check_model(model, "make_step")
+    if compute_dtype is not None:
+        raise ValueError("compute_dtype needs the Model itself; a function has its own")
+    return lambda params: functools.partial(model, params)
+
+
+def _check_batch(model: Model, inputs_of: Callable[..., list[Mapping[str, Any]]], batch: Batch):
+    """Raises ValueError for a batch that the model cannot take: of tracers, by their shapes."""
+    for inputs in inputs_of(model, batch):
+        model.check({n: traceable(n, value) for n, value in inputs.items() if value is not None})
+
+
+def _extras(optimizer: Any, loss: BatchLoss, value: Array, grads: Params) -> dict[str, Any]:
+    """The extra arguments of transformations of optax, as far as this one takes them. A line search
+    passes all others on to its function."""
+    value_fn = lambda params, *, obj_fn=None, grad_fn=None: loss.value(params)
+    grad_fn = lambda params, number=0: loss.gradients(params)[0]
+    every = dict(value=value, grad=grads, value_fn=value_fn, obj_fn=value_fn, grad_fn=grad_fn)
+    parameters = inspect.signature(optimizer.update).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return every
+    return {name: x for name, x in every.items() if name in parameters}
