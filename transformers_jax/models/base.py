@@ -267,6 +267,11 @@ class Model(nnx.Module):
         """`transformers_jax.save_pretrained(model, directory)`."""
         return public("save_pretrained")(self, directory, **options)
 
+    def exports(self) -> dict[str, Model]:
+        """The models that a run writes, by the folder within its `model/` ("" is that folder
+        itself): this one, unless it was trained as several."""
+        return {"": self}
+
     def eval(self, **attributes: Any) -> Self:  # PyTorch's idiom, which nnx would answer with None
         """The model itself: a call without `key` has no noise."""
         return self

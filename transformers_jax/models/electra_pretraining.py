@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax import shard
-from transformers_jax.arrays import Array, Float, Int, Key, Params, to_dtype, wide
+from transformers_jax.arrays import Array, Float, Int, Key, to_dtype, wide
 from transformers_jax.graph import Mask
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.labels import per_token
@@ -257,20 +257,22 @@ class ReplacedTokenPair(Model):
 
     # ------------------------------------------------------------ each as a model of its own
 
-    def discriminator_model(self, params_of_pair: Params | None = None) -> Network:
+    def discriminator_model(self) -> Network:
         """The discriminator as a model of its own: ElectraForPreTraining in Hugging Face."""
-        values = params(self) if params_of_pair is None else params_of_pair
-        own = {name: x for name, x in values.items() if not name.startswith(GENERATOR)}
+        own = {name: x for name, x in params(self).items() if not name.startswith(GENERATOR)}
         return bind(self.plan.discriminator.build(), own)
 
-    def generator_model(self, params_of_pair: Params | None = None) -> Network:
+    def generator_model(self) -> Network:
         """The generator as a model of its own: ElectraForMaskedLM in Hugging Face."""
-        values = dict(params(self) if params_of_pair is None else params_of_pair)
+        values = dict(params(self))
         embed = {name: x for name, x in values["embed"].items() if name != "project"}
         if (project := values.pop(f"{GENERATOR}project", None)) is not None:
             embed["project"] = project
         own = {name: values[f"{GENERATOR}{name}"] for name in ("stack", "head")}
         return bind(self.plan.generator.build(), {**own, "embed": embed})
+
+    def exports(self):
+        return {"": self.discriminator_model(), "generator": self.generator_model()}
 
     def save_pretrained(self, directory: Any, **options: Any) -> None:
         """Writes both, as `discriminator` and `generator` in the directory."""
