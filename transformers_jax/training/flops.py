@@ -121,6 +121,8 @@ def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, floa
             keys = length if branch.source is None else source
             edges = functools.partial(_edges, length=length, keys=keys)
             projections, attention = branch.op.flops(stack.width, length, keys, edges)
+            if branch.residual is not None:
+                projections += branch.residual.flops(stack.width)
             dense, along_edges = dense + times * projections, along_edges + times * attention
     return dense, along_edges
 
