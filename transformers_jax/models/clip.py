@@ -12,6 +12,7 @@ from transformers_jax.models.dual import DualConfig, DualTower
 from transformers_jax.models.standard import ImageTower, TextTower
 from transformers_jax.models.weight_rows import PROJECTIONS, S, block_rows, norm
 from transformers_jax.nn.head import TokenPooler
+from transformers_jax.nn.pooling import FirstOf
 from transformers_jax.spec import Draw, Initial
 
 
@@ -76,9 +77,11 @@ embeddings.position_embedding.weight | embed.position
         return self.stack(given(mask, CAUSAL), final_norm=self.layer_norm, norm_hidden=False)
 
     def pooler(self, head):
+        if (end := self.eos_token_id) is None:
+            return TokenPooler(self.hidden_size)
         # the first files say 2, which is not the token that ends their texts
-        end = "largest" if self.eos_token_id == 2 else self.eos_token_id
-        return TokenPooler(self.hidden_size, end=end)
+        pooling = FirstOf("largest" if end == 2 else end)  # type: ignore[arg-type]  # one number
+        return TokenPooler(self.hidden_size, pooling=pooling)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from transformers_jax import spec
@@ -16,6 +15,7 @@ from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.loss import Mean, cross_entropy, sum_of_means
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.pooling import Name, Pooling, pool
 
 
 @dataclass(frozen=True)
@@ -133,32 +133,21 @@ class Pooler(Square):
     def __call__(
         self, x: Float[Array, "B T D"], ids: Int[Array, "B T"] | None = None
     ) -> Float[Array, "B D"]:
-        return super().__call__(x[:, 0])
+        return super().__call__(pool(x, "first"))
 
 
 class TokenPooler(nnx.Module):
-    """The vector of the first token of a row, normalised, or of the token that ends a text.
-
-    Args:
-        end: the id that ends a text (its first, where there are several); "largest" is the largest
-            id of a row (CLIP, whose configs name another token).
-    """
+    """The vector of one token of a row, normalised where there is a norm."""
 
     def __init__(
-        self, width: int, norm: spec.Norm | None = None, end: int | Literal["largest"] | None = None
+        self, width: int, norm: spec.Norm | None = None, pooling: Pooling | Name = "first"
     ):
-        self.norm, self.end = None if norm is None else Norm(norm, width), end
+        self.norm, self.pooling = None if norm is None else Norm(norm, width), pooling
 
     def __call__(
         self, x: Float[Array, "B T D"], ids: Int[Array, "B T"] | None = None
     ) -> Float[Array, "B D"]:
-        if self.end is None:
-            row = x[:, 0]
-        else:
-            if ids is None:
-                raise ValueError("the token that ends a text is found by input_ids: give them")
-            index = jnp.argmax(ids if self.end == "largest" else ids == self.end, axis=1)
-            row = jnp.take_along_axis(x, index[:, None, None], axis=1)[:, 0]
+        row = pool(x, self.pooling, ids=ids)
         return row if self.norm is None else self.norm(row)
 
 
