@@ -67,7 +67,10 @@ class Markov(nnx.Module):
 
     @property
     def reading(self):
-        return Reading(writes=True)
+        size = self.config.vocab_size
+        return Reading(
+            writes=True, vocabulary=size, source_vocabulary=size, source_raw=("pixel_values",)
+        )
 
     def begin(self, batch, length, source):
         count = jnp.zeros(batch, jnp.int32)

@@ -71,6 +71,10 @@ class TextTower(StandardTower):
     vocab_size: int = 30522
     max_position_embeddings: int = 512
 
+    @property
+    def stated_positions(self):
+        return self.max_position_embeddings
+
     def words_and_positions(self, **options: Any) -> EmbedSpec:
         """How ids become vectors; `options` are further fields of `EmbedSpec`."""
         vocab, width, positions = self.vocab_size, self.hidden_size, self.max_position_embeddings

@@ -116,6 +116,10 @@ class TransformerConfig(TorchTransformerConfig):
     pad_token_id: int | None = 0
     decoder_start_token_id: int | None = 1
 
+    @property
+    def stated_positions(self):
+        return self.max_position_embeddings
+
     def build(self, head, execution, mask=None) -> Translator:
         masks, initial = by_stack(mask), spec.InitialXavier()
         encoder = self.spec(False, given(masks.get("encoder"), FULL), FULL)

@@ -34,6 +34,7 @@ class Embedder(nnx.Module):
         raw: the arguments that hold the raw input, of which a call gives one.
         arguments: what it reads of a call, by Hugging Face's names, without the prefix of the tower
             ("decoder_").
+        vocabulary: how many ids there are; None where the raw input is no text.
         positions: how many tokens have a learned position; None without a table.
         offset: the number that position 0 has among `position_ids`.
         count_apart: the id that has no position of its own; None where every token has one.
@@ -44,6 +45,7 @@ class Embedder(nnx.Module):
 
     raw: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    vocabulary: int | None = None
     positions: int | None = None
     offset: int = 0
     count_apart: int | None = None

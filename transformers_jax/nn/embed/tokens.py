@@ -42,6 +42,7 @@ class TokenEmbedder(Embedder):
 
     def __init__(self, embed: EmbedSpec):
         self.spec = embed
+        self.vocabulary = embed.vocab
         self.offset, self.count_apart = embed.offset, embed.padding
         self.counted, self.blocks = embed.counted, embed.pad_to is not None
         self.tag_arguments = tuple(tag.argument for tag in embed.tags)
