@@ -285,6 +285,10 @@ class ReplacedTokenPair(Model):
         """How many tokens have a learned position."""
         return self.embed.positions
 
+    @property
+    def output_words(self):
+        return self.embed.table
+
     def check(self, inputs: Mapping[str, Any], method: str = "forward") -> None:
         ids, labels = inputs.get("input_ids"), inputs.get("labels")
         if ids is None or labels is None:

@@ -191,6 +191,9 @@ class TorchTransformer(Model):
     def __init__(self, encoder: Stack, decoder: Stack, batch_first: bool):
         self.encoder, self.decoder, self.batch_first = encoder, decoder, batch_first
 
+    def applied_to(self):
+        return {"encoder": "source", "decoder": "target"}
+
     def forward(
         self,
         src,

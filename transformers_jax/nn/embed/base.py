@@ -12,6 +12,7 @@ from flax import nnx
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import Nodes, sequence
 from transformers_jax.nn.cache import Cache
+from transformers_jax.nn.matrices import matrix_flops
 
 
 class Tokens(NamedTuple):
@@ -76,6 +77,14 @@ class Embedder(nnx.Module):
         """The tokens of checked inputs (without the prefix), or the next ones of a cache; `table`
         are the word embeddings of another embedder, for one that has none."""
         raise NotImplementedError
+
+    def describe(self) -> str:
+        """What it adds to the tokens about their positions, in a few words."""
+        raise NotImplementedError
+
+    def flops(self, tokens: int) -> float:
+        """FLOPs of a forward pass over a row of so many tokens."""
+        return tokens * matrix_flops(self)
 
 
 def nodes_of(

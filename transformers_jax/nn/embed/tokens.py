@@ -100,6 +100,12 @@ class TokenEmbedder(Embedder):
         x = self.embedded(words, nodes, per_token["token_type_ids"], key)
         return Tokens(x, nodes, length)
 
+    def describe(self):
+        count = self.spec.positions
+        if isinstance(count, int):
+            return f"a learned table of {count:,}"
+        return "sinusoids" if isinstance(count, Sinusoids) else "nothing at the input"
+
     def sharing(self, embed: EmbedSpec, project: Projection | None) -> TokenEmbedder:
         """An embedder of another description with the tables and norm of this one, and a
         projection of its own (ELECTRA's generator)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
@@ -13,6 +13,7 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.loss import Mean, cross_entropy, sum_of_means
+from transformers_jax.nn.matrices import matrix_flops
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import add, contract, param
 from transformers_jax.nn.pooling import Name, Pooling, pool
@@ -47,6 +48,13 @@ class HeadInputs:
         return self.arguments.get("input_ids")
 
 
+class HeadFlops(NamedTuple):
+    """FLOPs of a forward pass over a row."""
+
+    projections: float  # products of tokens and parameters
+    unembedding: float = 0.0  # beside them, logits over the vocabulary
+
+
 class Head(nnx.Module):
     """What turns tokens into the fields of the output. One that computes a loss says what it is a
     mean over: its fields begin with those of `loss_of`.
@@ -70,6 +78,16 @@ class Head(nnx.Module):
     ) -> None:
         """Raises ValueError for labels that do not fit tokens of this shape, [B T]; `like` is the
         name of the tokens."""
+
+    def check_towers(
+        self, arguments: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        """Raises ValueError for towers whose tokens, of these shapes [B T], do not go together."""
+
+    def flops(self, tokens: int, table: Any) -> HeadFlops:
+        """FLOPs of a forward pass over a row of so many tokens; `table` are the word embeddings
+        [V D] of a tied head, or None."""
+        return HeadFlops(tokens * matrix_flops(self))
 
     def __call__(
         self, x: Float[Array, "B T D"], inputs: HeadInputs, *args: Any, **labels: Any
