@@ -69,7 +69,11 @@ class Markov(nnx.Module):
     def reading(self):
         size = self.config.vocab_size
         return Reading(
-            writes=True, vocabulary=size, source_vocabulary=size, source_raw=("pixel_values",)
+            writes=True,
+            vocabulary=size,
+            source_vocabulary=size,
+            source_raw=("pixel_values",),
+            positions=self.config.max_position_embeddings,
         )
 
     def begin(self, batch, length, source):
