@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from transformers_jax.nn.norm import unit
-from transformers_jax.nn.pooling import MODES, Last, LastOf, Pooling, pool
+from transformers_jax.nn.pooling import MODES, FirstOf, Last, LastOf, Pooling, pool
 from transformers_jax.nn.sentence import Pool, SentenceSpec
 
 
@@ -87,6 +87,9 @@ NOTHING = jnp.full(3, jnp.nan)
         (Last(0), (X[0, 2], X[1, 0])),
         (LastOf(5), (X[0, 1], NOTHING)),
         (LastOf(7), (X[0, 2], NOTHING)),
+        (FirstOf(5), (X[0, 1], X[1, 0])),
+        (FirstOf(7), (X[0, 0], X[1, 0])),
+        (FirstOf("largest"), (X[0, 0], X[1, 0])),
     ],
 )
 def test_the_poolings_of_heads_choose_their_tokens(pooling, vectors):
@@ -101,3 +104,5 @@ def test_pooling_without_the_inputs_it_needs_is_refused():
         pool(X, Last(None), ids=IDS)
     with pytest.raises(ValueError, match="last token 5 of a row needs input_ids"):
         pool(X, LastOf(5))
+    with pytest.raises(ValueError, match="found by input_ids: give them"):
+        pool(X, FirstOf(5))

@@ -1,5 +1,7 @@
 """ELECTRA's pair: its losses are those of the two models computed apart, by hand."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,8 @@ from transformers_jax.models.electra_pretraining import (
     make_replaced_token_detection,
 )
 from transformers_jax.nn.param import axes, flatten
+from transformers_jax.objectives.masking import ReplacedToken
+from transformers_jax.training.finish import exportable
 
 CONFIG = tj.ElectraConfig(
     vocab_size=53,
@@ -134,6 +138,27 @@ def test_both_are_saved_and_read_as_models_of_their_own(pair, batch, tmp_path):
         )
         assert again.config.architectures == (kind,)
         np.testing.assert_array_equal(again(**inputs).logits, model(**inputs).logits)
+
+
+def test_a_run_exports_both_without_the_mask_of_packed_rows(pair, batch):
+    objective = ReplacedToken()
+    packed = pair.with_mask(objective.mask(packed=True))
+    run = SimpleNamespace(
+        model=packed,
+        config=SimpleNamespace(objective=objective),
+        averaged=lambda state: tj.functional(state)[1],
+    )
+    exported = exportable(run, packed).exports()
+    assert list(exported) == ["", "generator"]
+    ids = {"input_ids": batch["input_ids"]}
+    for name, part in ("", pair.discriminator_model()), ("generator", pair.generator_model()):
+        assert exported[name].stack.masks("self") == part.stack.masks("self")
+        np.testing.assert_array_equal(exported[name](**ids).logits, part(**ids).logits)
+        control = packed.exports()[name]  # reads a tag that no user of the model has
+        with pytest.raises(ValueError, match="document"):
+            control(**ids)
+    model = pair.generator_model()
+    assert model.exports() == {"": model}
 
 
 def test_every_parameter_has_its_axes_named(pair):

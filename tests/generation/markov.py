@@ -67,7 +67,14 @@ class Markov(nnx.Module):
 
     @property
     def reading(self):
-        return Reading(writes=True)
+        size = self.config.vocab_size
+        return Reading(
+            writes=True,
+            vocabulary=size,
+            source_vocabulary=size,
+            source_raw=("pixel_values",),
+            positions=self.config.max_position_embeddings,
+        )
 
     def begin(self, batch, length, source):
         count = jnp.zeros(batch, jnp.int32)

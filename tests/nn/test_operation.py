@@ -267,6 +267,21 @@ def test_a_condition_modulates_each_row_and_is_needed():
         layers_of(Branch("ffn", FEED))(x, nodes, condition=condition)
 
 
+@pytest.mark.parametrize(
+    ("residual", "flops"),
+    [(Gate(), 0), (LayerScale(1e-3), 0), (Modulate(condition=5), 3 * 2 * 5 * 3 * D)],
+)
+def test_the_products_of_a_residual_are_counted_once_a_row(residual, flops):
+    stack = layers_of(Branch("ffn", FEED, LayerNorm(), residual=residual), depth=3)
+    plain = layers_of(Branch("ffn", FEED, LayerNorm()), depth=3)
+    for length in (T, 3 * T):
+        counted, without = (flops_of(s.spec, length, length)[0] for s in (stack, plain))
+        assert counted - without == flops
+        assert without == 3 * FEED.flops(D, length, length, None).projections
+    weight = params(stack)["blocks"]["0"]["ffn_residual"].get("weight", jnp.zeros(0))
+    assert 2 * weight.size == flops  # each number is multiplied once
+
+
 def test_norms_on_both_sides_of_an_operation():
     both = layers_of(Branch("ffn", FEED, RMSNorm(1e-12), "both"), depth=1)
     block = params(both)["blocks"]["0"]

@@ -49,6 +49,21 @@ def test_bert_base_and_t5_base_by_hand():
     assert flops.attention == 12 * 4 * H * (S * S + T * (T + 1) / 2 + T * S)
 
 
+def test_each_part_is_applied_to_the_tokens_of_its_side():
+    S, T, V, narrow, wide = 64, 32, 30522, 384, 768
+    encoder, decoder = (
+        tj.BertConfig(hidden_size=narrow, num_attention_heads=6),
+        tj.BertConfig(is_decoder=True, add_cross_attention=True),
+    )
+    both = tj.EncoderDecoderConfig(encoder=encoder, decoder=decoder)
+    found = flops_per_row(abstract(both, "seq2seq_lm"), S, T)
+    pooler, project, transform = 2 * narrow**2, 2 * narrow * wide * S, 2 * wide**2 * T
+    assert found.others == pooler + project + transform  # a row, its source, its target
+    assert found.unembedding == 2 * V * wide * T
+    alone = flops_per_row(abstract(encoder, "none"), S)  # the control: a pooler, once a row
+    assert alone.others == pooler == flops_per_row(abstract(encoder, "none"), T).others
+
+
 def test_edges_are_those_of_the_mask():
     assert _edges(CAUSAL, 7, 7) == 28
     assert _edges(FULL, 5, 7) == 35

@@ -19,6 +19,7 @@ from tests.training.optim_cases import (
     unstacked_axes,
     with_state,
 )
+from transformers_jax.nn.matrices import is_matrix
 from transformers_jax.nn.param import axes, flatten, params, unflatten
 from transformers_jax.optim import (
     OPTIMIZERS,
@@ -33,7 +34,6 @@ from transformers_jax.optim import (
     Lion,
     Muon,
     ScheduleFreeAdamW,
-    is_matrix,
     matrices,
 )
 

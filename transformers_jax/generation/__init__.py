@@ -1,7 +1,7 @@
 """Text generation: `generate`, with Hugging Face's names and semantics.
 
 options.py     the options, their defaults, who decides
-padding.py     ids, their padding, and how many a model takes
+padding.py     ids and their padding
 source.py      the inputs of an encoder, or its outputs
 inputs.py      the whole request: checks on the host; widths in buckets
 tags.py        what masks compare of the prompt, and of the tokens to come
@@ -36,7 +36,7 @@ from transformers_jax.generation.options import (
     resolve,
     split_traced,
 )
-from transformers_jax.generation.padding import Call, vocabulary_of
+from transformers_jax.generation.padding import Call
 from transformers_jax.generation.search import search
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.causal import with_text_position_masks
@@ -67,8 +67,6 @@ def generate(
     attention_mask: Int[Array, "B T"] | None = None,
     decoder_input_ids: Int[Array, "B T"] | None = None,
     encoder_outputs: Any = None,
-    pixel_values: Array | None = None,
-    input_features: Array | None = None,
     tags: Mapping[str, Int[Array, "B T"]] | None = None,
     decoder_tags: Mapping[str, Int[Array, "B T"]] | None = None,
     key: Key | None = None,
@@ -81,9 +79,10 @@ def generate(
     """Continues a prompt (or answers a source) token by token.
 
     Every other option is a field of `Options` under Hugging Face's name (`max_new_tokens`,
-    `do_sample`, `temperature`, `top_k`, `top_p`, `num_beams`, ...), or an argument by which an
-    encoder marks its tokens (`global_attention_mask`). What is passed here wins over
-    `generation_config`, that over the model's own; an option that is passed as None is off.
+    `do_sample`, `temperature`, `top_k`, `top_p`, `num_beams`, ...), or an argument of an encoder: a
+    source that is no text (`input_features`), or marks of its tokens (`global_attention_mask`).
+    What is passed here wins over `generation_config`, that over the model's own; an option that is
+    passed as None is off.
 
     A decoder returns prompt and new tokens. Prompts of different lengths may be padded on either
     side; those returned are padded on the left, so that the new tokens of all rows begin in the
@@ -117,26 +116,23 @@ def generate(
     """
     check_model(model, "generate")
     check_head(model)
-    per_token = {n: options.pop(n) for n in model.reading.source_arguments if n in options}
+    reading = model.reading
+    of_source = (*reading.source_raw, *reading.source_arguments)
+    inputs = {name: options.pop(name) for name in of_source if name in options}
     generation_config = as_mapping(generation_config)
     _refuse_unknown([*options, *generation_config])
     chosen = resolve(
         options,
         generation_config,
         model.generation_config or {},
-        _special_tokens(model.config),
-        vocabulary_of(model),
+        model.config,
+        reading.vocabulary,
     )
     if chosen.do_sample and key is None:
         raise ValueError("do_sample=True draws at random: pass key=jax.random.key(seed)")
     if key is not None:
         check_key(key)
-    inputs = {
-        "encoder_outputs": encoder_outputs,
-        "pixel_values": pixel_values,
-        "input_features": input_features,
-        **per_token,
-    }
+    inputs = {"encoder_outputs": encoder_outputs, **inputs}
     inputs = {name: value for name, value in inputs.items() if value is not None}
     call = Call(
         model, chosen, input_ids, attention_mask, decoder_input_ids, inputs, tags, decoder_tags
@@ -213,10 +209,3 @@ def _refuse_unknown(names: Iterable[str]) -> None:
         if name not in (*NAMES, *UNSUPPORTED, *IRRELEVANT):
             hint = nearest(name, known, otherwise={"position_ids": positions})
             raise TypeError(f"generate() has no argument and no option {name!r}{hint}")
-
-
-def _special_tokens(config: Any) -> Any:
-    """The config that names the special tokens: the text model's, where there are several."""
-    inner = getattr(config, "text_config", None)
-    has_any = getattr(config, "eos_token_id", None) is not None
-    return config if inner is None or has_any else inner

@@ -51,7 +51,8 @@ def read(call: Call) -> Request:
     else:
         inputs, source = dict(call.inputs), None
         ids, start, order = padding.to_the_right(*_prompt(call))
-    columns, most = ids.shape[1], padding.positions(model, "decoder")
+    reading = model.reading
+    columns, most = ids.shape[1], reading.positions
     new = _new_tokens(options, columns, most)
     if not is_symbolic(new):
         check_length_penalty(options, new)
@@ -63,7 +64,6 @@ def read(call: Call) -> Request:
         )
     wide, width = _widths(model, columns, new, most)
     shift = wide - columns
-    reading = model.reading
     argument, passed = ("decoder_tags", call.decoder_tags) if paired else ("tags", call.tags)
     reader = TagReader(argument, [*reading.masks, *reading.cross], needed_tags(reading))
     order = jnp.broadcast_to(order, ids.shape)
@@ -119,7 +119,7 @@ def _prompt(call: Call) -> tuple[Int[HostOrTraced, "B T"], Bool[HostOrTraced, "B
     ids: Any = call.input_ids
     if ids is None:
         ids = _start(call, "bos_token_id", "input_ids", _batch(call.inputs))
-    ids = padding.check_ids("input_ids", ids, padding.vocabulary_of(call.model))
+    ids = padding.check_ids("input_ids", ids, call.model.reading.vocabulary)
     return ids, padding.text_mask("input_ids", ids, call.attention_mask, call.options)
 
 
@@ -129,7 +129,7 @@ def _decoder_prompt(call: Call, batch: int) -> Int[HostOrTraced, "B T"]:
     column = _start(call, "decoder_start_token_id", "decoder_input_ids", batch)
     if ids is None:
         return column
-    ids = padding.check_ids("decoder_input_ids", ids, padding.vocabulary_of(call.model))
+    ids = padding.check_ids("decoder_input_ids", ids, call.model.reading.vocabulary)
     if ids.shape[0] != batch:
         raise ValueError(f"decoder_input_ids have {ids.shape[0]} rows, the source {batch}")
     if is_traced(ids) or (ids[:, :1] == column).any():
@@ -138,8 +138,8 @@ def _decoder_prompt(call: Call, batch: int) -> Int[HostOrTraced, "B T"]:
 
 
 def _start(call: Call, option: str, argument: str, batch: int) -> Int[HostOrTraced, "B 1"]:
-    """The column with which a text begins where `argument` is not passed."""
-    token, vocabulary = getattr(call.options, option), padding.vocabulary_of(call.model)
+    """The column with which a text begins where `argument` says nothing of it."""
+    token, vocabulary = getattr(call.options, option), call.model.reading.vocabulary
     token = call.options.bos_token_id if token is None else token
     if token is None:
         raise ValueError(f"nothing to begin with: pass {argument} or {option}")

@@ -1,5 +1,4 @@
-"""The arguments of `generate`, and token ids in padded rows: checked, moved to one end of the row,
-and counted against the positions that the model has."""
+"""The arguments of `generate`, and token ids in padded rows: checked, and moved to one end."""
 
 from __future__ import annotations
 
@@ -18,8 +17,8 @@ HostOrTraced = np.ndarray | Array  # checked on the host, or traced inside a tra
 
 
 class Call(NamedTuple):
-    """The arguments of `generate`, with the options in force. `inputs` are the others by name, such
-    as `pixel_values`, `encoder_outputs` and the arguments by which an encoder marks its tokens."""
+    """The arguments of `generate`, with the options in force. `inputs` are the others by name:
+    `encoder_outputs`, and those of an encoder beside its ids (`input_features`)."""
 
     model: Any
     options: Options
@@ -105,32 +104,3 @@ def to_the_left(mask: Bool[HostOrTraced, "B T"]) -> Int[HostOrTraced, "B T"]:
     array = jnp if is_traced(mask) else np
     first = array.argmax(mask, axis=1)
     return (array.arange(mask.shape[1]) + first[:, None]) % mask.shape[1]
-
-
-def text_config(model: Any, side: str) -> Any:
-    """The part of a composite config that describes the text model of one side."""
-    parts = [getattr(model.config, name, None) for name in (side, "text_config")]
-    return next((part for part in parts if hasattr(part, "vocab_size")), model.config)
-
-
-def positions(model: Any, side: str) -> int | None:
-    """How many positions the text model of a side has (learned, or stated by its config); None: no
-    limit."""
-    config = text_config(model, side)
-    if model.positions is not None:
-        return int(model.positions)
-    if getattr(config, "alibi", False) or hasattr(config, "relative_attention_num_buckets"):
-        return None
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") == "dynamic":  # lower frequencies beyond the positions of training
-        return None
-    for name in ("max_target_positions", "max_position_embeddings", "n_positions"):
-        if getattr(config, name, None) is not None:
-            return int(getattr(config, name))
-    return None
-
-
-def vocabulary_of(model: Any) -> int | None:
-    """How many tokens the model scores."""
-    text = text_config(model, "decoder")
-    return getattr(text, "target_vocab", getattr(text, "vocab_size", None))

@@ -33,7 +33,8 @@ def read_source(call: Call) -> tuple[dict[str, Any], Ids | None]:
         return _ids(call)
     inputs = dict(call.inputs)
     if not inputs:
-        raise ValueError("an encoder needs input_ids (or pixel_values, input_features, ...)")
+        raw = call.model.reading.source_raw or ("input_ids",)
+        raise ValueError(f"an encoder needs {' or '.join(raw)}, or encoder_outputs")
     _need_no_ids(call, ", ".join(inputs), "turn it off: encoder_no_repeat_ngram_size=None")
     if call.attention_mask is not None:
         inputs["attention_mask"] = jnp.asarray(call.attention_mask)
@@ -81,7 +82,7 @@ def _ids(call: Call) -> tuple[dict[str, Any], Ids]:
     reading = call.model.reading
     ids, mask = _ids_and_mask(call)
     order, length = jnp.asarray(padding.to_the_left(mask)), ids.shape[1]
-    most = reading.source_positions or padding.positions(call.model, "encoder")
+    most = reading.source_positions
     # what computes in blocks depends on the width of its rows
     whole = is_symbolic(length) or reading.blocks
     wide = length if whole else padding.bucket(length, 16, 256)
@@ -98,8 +99,7 @@ def _ids(call: Call) -> tuple[dict[str, Any], Ids]:
 
 def _ids_and_mask(call: Call) -> tuple[Int[HostOrTraced, "B S"], Bool[HostOrTraced, "B S"]]:
     """The ids of the source, and which of them are text."""
-    text = padding.text_config(call.model, "encoder")
-    ids = padding.check_ids("input_ids", call.input_ids, getattr(text, "vocab_size", None))
+    ids = padding.check_ids("input_ids", call.input_ids, call.model.reading.source_vocabulary)
     return ids, padding.text_mask("input_ids", ids, call.attention_mask, call.options)
 
 

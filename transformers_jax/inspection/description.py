@@ -24,9 +24,8 @@ from transformers_jax.hub.table import Report
 from transformers_jax.inspection.words import Layers, describe_layers, drawings
 from transformers_jax.models.base import Model, Plan
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.nn.embed import Embedder, FrameEmbedder, PatchEmbedder
+from transformers_jax.nn.embed import Embedder
 from transformers_jax.nn.param import axes, flatten, params
-from transformers_jax.nn.sinusoidal import Sinusoids
 from transformers_jax.pretrained import load_config, resolve_ties
 
 
@@ -196,20 +195,8 @@ def positions(model: Model) -> str:
     """What is added to the tokens about their positions, before the first layer."""
     first = getattr(model, "embed", None)
     every = [part for part in vars(model).values() if isinstance(part, Embedder)]
-    each = map(_positions_of, every if first is None else [first])
-    return "; ".join(dict.fromkeys(each)) or "nothing at the input"
-
-
-def _positions_of(embed: Any) -> str:
-    if isinstance(embed, PatchEmbedder):
-        rows, columns = embed.spec.grid
-        return f"a learned table of {1 + rows * columns:,}, for {rows} x {columns} patches"
-    count = embed.spec.positions
-    if isinstance(embed, FrameEmbedder):
-        return f"sinusoids of {count:,} positions"
-    if isinstance(count, int):
-        return f"a learned table of {count:,}"
-    return "sinusoids" if isinstance(count, Sinusoids) else "nothing at the input"
+    each = every if first is None else [first]
+    return "; ".join(dict.fromkeys(embed.describe() for embed in each)) or "nothing at the input"
 
 
 def parts(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Part, ...]:

@@ -45,6 +45,9 @@ from transformers_jax.spelling import nearest
 
 T = TypeVar("T")
 
+AppliedTo = Literal["source", "target", "row"]
+"""The tokens of the source, those of the target (or of the only side), or a row as a whole."""
+
 
 def by_name(method: Callable[..., T]) -> Callable[..., T]:
     """The method itself. Each class chooses its arguments, which `Model.arguments` lists, so a type
@@ -58,6 +61,7 @@ class Model(nnx.Module):
     plan: Plan
     init_cache: Callable[..., Any]  # of those that decode: `init_cache` below
     is_encoder_decoder = False
+    has_separate_towers = False  # which have lengths of their own
     positions: int | None = None  # tokens that have a learned position; None without a table
     routing: Any = None  # what routers add to the loss (`nn.router_losses.RouterLosses`)
 
@@ -226,6 +230,15 @@ class Model(nnx.Module):
         """The stacks of the model by attribute name."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Stack)}
 
+    def applied_to(self) -> dict[str, AppliedTo]:
+        """What each part of the model (by attribute name) is applied to."""
+        return {n: "target" for n, part in vars(self).items() if isinstance(part, nnx.Module)}
+
+    @property
+    def output_words(self) -> Any:
+        """The parameter of the word embeddings [V D] that a tied output shares; None without."""
+        return None
+
     # ------------------------------------------------------------ the protocol of generation
 
     @property
@@ -266,6 +279,11 @@ class Model(nnx.Module):
     def save_pretrained(self, directory: Any, **options: Any) -> None:
         """`transformers_jax.save_pretrained(model, directory)`."""
         return public("save_pretrained")(self, directory, **options)
+
+    def exports(self) -> dict[str, Model]:
+        """The models that a run writes, by the folder within its `model/` ("" is that folder
+        itself): this one, unless it was trained as several."""
+        return {"": self}
 
     def eval(self, **attributes: Any) -> Self:  # PyTorch's idiom, which nnx would answer with None
         """The model itself: a call without `key` has no noise."""

@@ -4,7 +4,6 @@ each tower apart is "clip_text_model" and "clip_vision_model"."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from transformers_jax.graph import CAUSAL, with_own
 from transformers_jax.models.config import FamilyConfig
@@ -13,6 +12,7 @@ from transformers_jax.models.shared.dual import DualConfig, DualTower
 from transformers_jax.models.shared.standard import ImageTower, TextTower
 from transformers_jax.models.shared.weight_rows import PROJECTIONS, S, block_rows, norm
 from transformers_jax.nn.head import TokenPooler
+from transformers_jax.nn.pooling import FirstOf
 from transformers_jax.spec import Draw, Initial
 
 
@@ -78,15 +78,16 @@ embeddings.position_embedding.weight | embed.position
         return replace(stack, final_norm=self.layer_norm, norm_hidden=False)
 
     def pooler(self, head):
+        if (end := self.eos_token_id) is None:
+            return TokenPooler(self.hidden_size)
         # the first files say 2, which is not the token that ends their texts
-        end: int | Literal["largest"] | None
-        if isinstance(self.eos_token_id, tuple):
+        if isinstance(end, tuple):
             raise ValueError(
-                f"{type(self).__name__}: eos_token_id={self.eos_token_id!r}, but a text is read at "
-                "the one token that ends it; give one id"
+                f"{type(self).__name__}: eos_token_id={end!r}, but a text is read at the one token "
+                "that ends it; give one id"
             )
-        end = "largest" if self.eos_token_id == 2 else self.eos_token_id
-        return TokenPooler(self.hidden_size, end=end)
+        pooling = FirstOf("largest" if end == 2 else end)
+        return TokenPooler(self.hidden_size, pooling=pooling)
 
 
 @dataclass(frozen=True, kw_only=True)

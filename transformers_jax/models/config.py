@@ -292,6 +292,15 @@ class FamilyConfig:
         return self.vocab_size  # type: ignore[attr-defined]
 
     @property
+    def stated_positions(self) -> int | None:
+        """How many tokens a text may have where no table of positions says it; None: no limit."""
+        return None
+
+    def side(self, tower: str) -> FamilyConfig:
+        """The config of a tower ("encoder"); itself, if it describes them all."""
+        return self
+
+    @property
     def ties(self) -> tuple[Tying, ...]:
         """The names on disk that are one array where the tables are tied."""
         return self.TIES

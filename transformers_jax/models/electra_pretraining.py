@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax import shard
-from transformers_jax.arrays import Array, Float, Int, Key, Params, to_dtype, wide
+from transformers_jax.arrays import Array, Float, Int, Key, to_dtype, wide
 from transformers_jax.graph import Mask
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.labels import per_token
@@ -261,20 +261,22 @@ class ReplacedTokenDetection(Model):
 
     # ------------------------------------------------------------ each as a model of its own
 
-    def discriminator_model(self, all_params: Params | None = None) -> Network:
+    def discriminator_model(self) -> Network:
         """The discriminator as a model of its own: ElectraForPreTraining in Hugging Face."""
-        values = params(self) if all_params is None else all_params
-        own = {name: x for name, x in values.items() if not name.startswith(GENERATOR)}
+        own = {name: x for name, x in params(self).items() if not name.startswith(GENERATOR)}
         return bind(self.plan.discriminator.build(), own)
 
-    def generator_model(self, all_params: Params | None = None) -> Network:
+    def generator_model(self) -> Network:
         """The generator as a model of its own: ElectraForMaskedLM in Hugging Face."""
-        values = dict(params(self) if all_params is None else all_params)
+        values = dict(params(self))
         embed = {name: x for name, x in values["embed"].items() if name != "project"}
         if (project := values.pop(f"{GENERATOR}project", None)) is not None:
             embed["project"] = project
         own = {name: values[f"{GENERATOR}{name}"] for name in ("stack", "head")}
         return bind(self.plan.generator.build(), {**own, "embed": embed})
+
+    def exports(self):
+        return {"": self.discriminator_model(), "generator": self.generator_model()}
 
     def save_pretrained(self, directory: Any, **options: Any) -> None:
         """Writes both, as `discriminator` and `generator` in the directory."""
@@ -286,6 +288,10 @@ class ReplacedTokenDetection(Model):
     def positions(self) -> int | None:  # type: ignore[override]
         """How many tokens have a learned position."""
         return self.embed.positions
+
+    @property
+    def output_words(self):
+        return self.embed.table
 
     def check(self, inputs: Mapping[str, Any], method: str = "forward") -> None:
         ids, labels = inputs.get("input_ids"), inputs.get("labels")

@@ -75,6 +75,9 @@ class EncoderDecoderConfig(CompositeConfig):
         """How many words the decoder knows."""
         return self.decoder.target_vocab
 
+    def side(self, tower):
+        return {"encoder": self.encoder, "decoder": self.decoder}[tower]
+
     @property
     def writer(self) -> FamilyConfig:
         """The decoder's config, untied if its file is."""

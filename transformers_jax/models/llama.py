@@ -10,7 +10,7 @@ from transformers_jax.models.config import Frozen
 from transformers_jax.models.shared.blocks import BIASES, block
 from transformers_jax.models.shared.class_names import LABELLING, heads_of
 from transformers_jax.models.shared.decoder_heads import decoder_head, decoder_rows
-from transformers_jax.models.shared.rope import modern_rope, rotary
+from transformers_jax.models.shared.rope import modern_rope, most_positions, rotary
 from transformers_jax.models.shared.task_heads import first_of
 from transformers_jax.models.shared.weight_rows import S, attention, feed_forward, norm
 from transformers_jax.models.wiring import OneTower
@@ -54,6 +54,10 @@ class LlamaConfig(OneTower):
     @classmethod
     def modernise(cls, values):
         return modern_rope(super().modernise(values))
+
+    @property
+    def stated_positions(self):
+        return most_positions(self.rope_parameters, self.max_position_embeddings)
 
     @property
     def initial(self) -> Initial:

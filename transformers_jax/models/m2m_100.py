@@ -35,6 +35,10 @@ class M2M100Config(BartConfig):
     decoder_layerdrop: float = 0.05
     forced_eos_token_id: int | tuple[int, ...] | None = None
 
+    @property
+    def stated_positions(self):
+        return self.max_position_embeddings
+
     def embed(self, decoder):
         if self.pad_token_id is None:
             raise ValueError("M2M100Config: pad_token_id is None, but positions are counted by it")

@@ -158,6 +158,10 @@ embeddings.tok_embeddings.weight | embed.table
         return StackSpec(self.hidden_size, blocks, self.layer_norm, initial=self.initial)
 
     @property
+    def stated_positions(self):
+        return self.max_position_embeddings
+
+    @property
     def layer_norm(self) -> LayerNorm:
         """Every norm of the model."""
         return LayerNorm(self.norm_eps, self.norm_bias)

@@ -15,7 +15,7 @@ from transformers_jax.hub.table import Table, slots
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.config import Frozen
 from transformers_jax.models.shared.class_names import CHOOSING, heads_of
-from transformers_jax.models.shared.rope import modern_rope, rotary
+from transformers_jax.models.shared.rope import modern_rope, most_positions, rotary
 from transformers_jax.models.shared.weight_rows import (
     HEADS_IN,
     S,
@@ -123,6 +123,10 @@ embeddings.token_type_embeddings.weight | embed.type
         if "n_embd" in values:
             values = of_authors(values)
         return modern_rope(values, BASE)
+
+    @property
+    def stated_positions(self):
+        return most_positions(self.rope_parameters, self.max_position_embeddings)
 
     @property
     def width_of_head(self) -> int:

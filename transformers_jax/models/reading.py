@@ -27,8 +27,12 @@ class Reading:
         written: tags that the tower that writes gives its tokens itself.
         source_written: the same of the source's tower.
         layout: what gives the tokens these tags, before masks read them.
-        positions: how many tokens have a learned position; None without a table.
+        vocabulary: how many tokens the model scores; None: not known.
+        source_vocabulary: how many ids the source may hold; None where it is no text.
+        positions: how many tokens a row may have: with a learned position, or as the config states;
+            None: no limit.
         source_positions: the same of the source.
+        source_raw: the arguments that hold a source that is no text.
         source_arguments: arguments with one value per token of the source, except its ids.
         counted: what positions number: the "tokens" of a row, or its "columns", padding included.
         blocks: whether the source is computed in blocks, so that the width of its rows matters.
@@ -41,8 +45,11 @@ class Reading:
     written: frozenset[str] = frozenset()
     source_written: frozenset[str] = frozenset()
     layout: Layout | None = None
+    vocabulary: int | None = None
+    source_vocabulary: int | None = None
     positions: int | None = None
     source_positions: int | None = None
+    source_raw: tuple[str, ...] = ()
     source_arguments: tuple[str, ...] = ()
     counted: Literal["tokens", "columns"] = "tokens"
     blocks: bool = False

@@ -280,7 +280,12 @@ class RecurrentTranslator(Translates):
 
     @property
     def reading(self):
-        return Reading(writes=True, cross=(self.attention.spec.mask,))
+        return Reading(
+            writes=True,
+            cross=(self.attention.spec.mask,),
+            vocabulary=self.config.target_vocab,
+            source_vocabulary=self.embed.vocabulary,
+        )
 
     def arguments(self, method="forward"):
         return (*super().arguments(method), *(self.head.labels if method == "forward" else ()))

@@ -116,6 +116,10 @@ class TransformerConfig(TorchTransformerConfig):
     pad_token_id: int | None = 0
     decoder_start_token_id: int | None = 1
 
+    @property
+    def stated_positions(self):
+        return self.max_position_embeddings
+
     def build(self, head, execution, mask=None) -> Translator:
         masks, initial = by_stack(mask), spec.InitialXavier()
         encoder = self.spec(False, with_own(masks.get("encoder"), FULL), FULL)
@@ -186,6 +190,9 @@ class TorchTransformer(Model):
 
     def __init__(self, encoder: Stack, decoder: Stack, batch_first: bool):
         self.encoder, self.decoder, self.batch_first = encoder, decoder, batch_first
+
+    def applied_to(self):
+        return {"encoder": "source", "decoder": "target"}
 
     def forward(
         self,

@@ -73,6 +73,21 @@ class LastOf(Pooling):
         return ids == self.token
 
 
+@dataclass(frozen=True)
+class FirstOf(Pooling):
+    """The leftmost token whose id is `token`, or is the largest of its row ("largest"); the first
+    token without one (CLIP: the end of a text, which files of 2021 know by its size alone)."""
+
+    token: int | Literal["largest"]
+    mode: str = field(default="cls", kw_only=True)
+    empty: Any = field(default="first token", kw_only=True)
+
+    def counted(self, x, valid, ids):
+        if ids is None:
+            raise ValueError("the token that ends a text is found by input_ids: give them")
+        return ids == (ids.max(1, keepdims=True) if self.token == "largest" else self.token)
+
+
 Name = Literal["pooler", "first", "first valid", "end", "mean", "mean of all"]
 """The poolings of heads: the backbone's pooler, the first token (of all, or of those that are no
 padding), the last token of the row, the mean over the tokens that are no padding or over

@@ -17,6 +17,8 @@ from transformers_jax.arrays import Array, Float
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.param import add, contract, param
 
+PARTS = 3  # that a condition decides: shift, scale and gate
+
 
 @dataclass(frozen=True)
 class Gate(spec.ResidualSpec):
@@ -54,6 +56,9 @@ class Modulate(spec.ResidualSpec):
 
     def build(self, width, initial):
         return Modulated(self, width)
+
+    def flops(self, width):
+        return 2.0 * self.condition * PARTS * width
 
 
 class Residual(nnx.Module):
@@ -97,7 +102,7 @@ class Modulated(Residual):
 
     def __init__(self, modulate: Modulate, width: int):
         self.spec = modulate
-        sizes = {"condition": modulate.condition, "parts": 3, "embed": width}
+        sizes = {"condition": modulate.condition, "parts": PARTS, "embed": width}
         self.weight = param("condition parts embed", sizes, spec.ZEROS)
         self.bias = param("parts embed", sizes, spec.ZEROS)
 

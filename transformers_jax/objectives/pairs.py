@@ -107,7 +107,7 @@ class ImageText(ComparesRows):
         if "text_embeds" not in output or "image_embeds" not in output:
             raise ValueError("this model does not compare texts with images; load CLIP whole")
         text, image = output.text_embeds, output.image_embeds
-        check_pairs(text, image)
+        check_pairs(len(text), len(image))
         return [text, image, jnp.broadcast_to(model.head.factor(), (len(text), 1))]
 
     def of(self, vectors: Vectors) -> LossAndMetrics:

@@ -11,7 +11,6 @@ transform.py   decay, rates, averages and what is frozen, around a rule of optax
 
 from transformers_jax.optim.layers import per_layer as per_layer
 from transformers_jax.optim.layers import state_axes as state_axes
-from transformers_jax.optim.leaves import is_matrix as is_matrix
 from transformers_jax.optim.leaves import matrices as matrices
 from transformers_jax.optim.records import Adafactor as Adafactor
 from transformers_jax.optim.records import AdamW as AdamW

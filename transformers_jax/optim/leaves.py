@@ -19,16 +19,12 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
+from transformers_jax.nn.matrices import REPEATED, Sides, is_matrix, sides
 from transformers_jax.nn.param import Axes, Layers, flatten
 from transformers_jax.spelling import closest
 
 Value = TypeVar("Value", bool, float)
 
-Sides = tuple[tuple[int, ...], ...]
-"""Groups of the axes of an array, by number."""
-
-REPEATED = ("layers", "experts")
-"""Axes along which there are several parameters, one per layer or expert."""
 STORED = re.compile(r"(^|\.)blocks\.\d+\.")
 """The part of a path that says where a layer is stored, which is not its number."""
 
@@ -69,14 +65,7 @@ class Leaf:
 
         Heads and their width are one side: ("embed",), ("heads", "kv") of a projection.
         """
-        sides: list[tuple[int, ...]] = []
-        for axis in self.own:
-            before = self.axes[sides[-1][-1]] if sides else ""
-            if self.axes[axis] == "kv" and before in ("heads", "kv_heads"):
-                sides[-1] = (*sides[-1], axis)
-            else:
-                sides.append((axis,))
-        return tuple(sides)
+        return sides(self.axes)
 
     @property
     def rows_and_columns(self) -> Sides:
@@ -104,12 +93,6 @@ class Leaf:
     def block(self) -> bool:
         """Whether it belongs to the blocks of a stack, not to embeddings or heads."""
         return "blocks" in self.path.split(".") or "layers" in self.axes
-
-
-def is_matrix(axes: tuple[str, ...]) -> bool:
-    """Whether one layer's parameter is a matrix: biases over (heads, kv) are vectors, and so are
-    the scales of all layers together."""
-    return Leaf("", tuple(axes)).matrix
 
 
 def matrices(axes: Any) -> Any:

@@ -23,7 +23,7 @@ class OpFlops(NamedTuple):
 
 class ResidualSpec:
     """How the result of an operation joins the stream: a frozen record that builds its module
-    (`nn.residual.Residual`)."""
+    (`nn.residual.Residual`) and counts its FLOPs."""
 
     condition: int | None = None
     """The width of what it is conditioned on; None: of nothing."""
@@ -31,6 +31,11 @@ class ResidualSpec:
     def build(self, width: int, initial: Initial) -> Any:
         """The module over a stream of this width, D."""
         raise NotImplementedError
+
+    def flops(self, width: int) -> float:
+        """FLOPs of the products of its parameters in a forward pass over a row, however long; those
+        for each element of the stream are not counted, as those of norms."""
+        return 0.0
 
 
 class OpSpec:

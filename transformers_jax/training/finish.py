@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.models.base import Model, rebuilt
-from transformers_jax.models.electra_pretraining import ReplacedTokenDetection
 from transformers_jax.models.masks import masks_of
 from transformers_jax.nn.param import bind
 from transformers_jax.saving import save_pretrained
@@ -20,15 +19,10 @@ from transformers_jax.training.trackers import Composite
 
 
 def exportable(run: Run, state: TrainState) -> Model:
-    """The model that is evaluated, as it will be used: without the masks of packed rows.
-
-    A generator and a discriminator are separated only when they are written.
-    """
-    params = run.averaged(state)
-    if isinstance(run.model, ReplacedTokenDetection):
-        return bind(run.model, params)
+    """The model that is evaluated, as it will be used: without the masks of packed rows."""
     mask = masks_of(run.config.objective.mask(packed=False))
-    return rebuilt(bind(run.model, params), dataclasses.replace(run.model.plan, mask=mask))
+    trained = bind(run.model, run.averaged(state))
+    return rebuilt(trained, dataclasses.replace(run.model.plan, mask=mask))
 
 
 def sample(run: Run, model: Model, step: int, trackers: Composite) -> list[str]:
@@ -67,12 +61,8 @@ def finish(
     for text in sample(run, model, last, trackers):
         screen.say(f"--- sample ---\n{text}")
     folder = run.folder.path / "model"
-    if isinstance(model, ReplacedTokenDetection):
-        params = run.averaged(state)
-        save_pretrained(model.discriminator_model(params), folder)
-        save_pretrained(model.generator_model(params), folder / "generator")
-    else:
-        save_pretrained(model, folder)
+    for name, part in model.exports().items():
+        save_pretrained(part, folder / name)
     if run.corpus.tokenizer is not None:
         run.corpus.tokenizer.save(folder)
     return model, state

@@ -20,24 +20,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.graph import Mask, sequence
 from transformers_jax.models.base import Model
-from transformers_jax.models.wiring import DualEncoder, Network
-from transformers_jax.models.wiring.tower import paths
-from transformers_jax.nn.embed.frames import STRIDE
-from transformers_jax.nn.head import LanguageModel
-from transformers_jax.nn.param import axes, flatten, params
+from transformers_jax.nn.embed import Embedder
+from transformers_jax.nn.head import Head
+from transformers_jax.nn.matrices import matrix_flops
 from transformers_jax.nn.stack import Stack
-from transformers_jax.optim import is_matrix
-
-LOOKED_UP = ("vocab", "position", "type")
-"""Leading axes of tables that are looked up, or multiplied only as an unembedding."""
-
-FRAMES = {"embed.first": STRIDE}
-"""How many times for each token a matrix of an embedder is applied, where it is more than once."""
 
 
 @dataclass(frozen=True)
@@ -73,38 +63,29 @@ def flops_per_row(model: Model, length: int, target_length: int | None = None) -
     Raises:
         ValueError: a target length where there is one side, or none where there are two.
     """
-    if isinstance(model, DualEncoder):
-        raise ValueError(
-            f"{type(model).__name__} reads texts and images, which have lengths of their own: "
-            "count each tower by itself"
-        )
-    two = model.is_encoder_decoder
+    name, two = type(model).__name__, model.is_encoder_decoder
+    if model.has_separate_towers:
+        raise ValueError(f"{name} has towers with lengths of their own: count each tower by itself")
     if two != (target_length is not None):
         raise ValueError(
-            f"{type(model).__name__} has {'two sides' if two else 'one side'}: "
+            f"{name} has {'two sides' if two else 'one side'}: "
             f"{'give target_length as well' if two else 'target_length has no meaning'}"
         )
     target = length if target_length is None else target_length
-    modules = {".".join(map(str, path)): part for path, part in nnx.iter_modules(model)}
-    stacks = {path: part for path, part in modules.items() if isinstance(part, Stack)}
-    costs = [
-        _stack(stack.spec, target if two and "decoder" in path else length, length)
-        for path, stack in stacks.items()
-    ]
-    inside, sizes = tuple(f"{path}." for path in stacks), flatten(params(model))
-    others = 0.0
-    for path, names in flatten(axes(model)).items():
-        if not path.startswith(inside) and is_matrix(names) and names[0] not in LOOKED_UP:
-            tokens = FRAMES.get(path, 1) * length if path.startswith("embed.") else target
-            others += 2.0 * sizes[path].size * (1 if "pooler" in path else tokens)
-    unembedding = 0.0
-    for part in modules.values():
-        if isinstance(part, LanguageModel):
-            own = paths(model.output_of)["embed"] if isinstance(model, Network) else "embed"
-            shared = f"{own}.table" if f"{own}.table" in sizes else "embed.table"
-            table = sizes[shared] if part.table is None else part.table.get_value()
-            unembedding += 2.0 * table.shape[0] * table.shape[1] * target
-    projections, attention = (sum(cost[n] for cost in costs) for n in (0, 1))
+    times = {"source": length, "target": target, "row": 1}
+    projections = attention = unembedding = others = 0.0
+    for path, applied_to in model.applied_to().items():
+        part, tokens = getattr(model, path), times[applied_to]
+        if isinstance(part, Stack):
+            counted = _stack(part.spec, tokens, length)
+            projections, attention = projections + counted[0], attention + counted[1]
+        elif isinstance(part, Head):
+            dense, logits = part.flops(tokens, model.output_words)
+            others, unembedding = others + dense, unembedding + logits
+        elif isinstance(part, Embedder):
+            others += part.flops(tokens)
+        else:
+            others += tokens * matrix_flops(part)
     return Flops(projections, attention, unembedding, others)
 
 
@@ -121,6 +102,8 @@ def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, floa
             keys = length if branch.source is None else source
             edges = functools.partial(_edges, length=length, keys=keys)
             projections, attention = branch.op.flops(stack.width, length, keys, edges)
+            if branch.residual is not None:
+                projections += branch.residual.flops(stack.width)
             dense, along_edges = dense + times * projections, along_edges + times * attention
     return dense, along_edges
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from jax.sharding import Mesh
 
 from transformers_jax.data.corpus import Corpus
+from transformers_jax.models.config import FamilyConfig
 from transformers_jax.objectives import Vocabulary
 from transformers_jax.training.config import TrainConfig
 
@@ -48,12 +50,22 @@ def fit_vocabulary(
 
 def special_ids(config: TrainConfig, special: Mapping[str, int]) -> dict[str, int | None]:
     """The special tokens of a tokenizer under the names that the model has for them."""
-    t5 = config.model.model_type == "t5"  # its decoder starts with padding, others with an end
     names = {f"{role}_token_id": special.get(role) for role in ("pad", "bos", "eos")}
     if config.objective.sides == 2:
-        names["decoder_start_token_id"] = special.get("pad" if t5 else "eos")
-        names["forced_eos_token_id"] = special.get("eos")
+        start, eos = start_role(type(config.model)), special.get("eos")
+        names["decoder_start_token_id"] = special.get(start, eos)
+        names["forced_eos_token_id"] = eos
     return {name: value for name, value in names.items() if hasattr(config.model, name)}
+
+
+def start_role(family: type[FamilyConfig]) -> str:
+    """The role of the special token with which the family's decoder starts: the one that has the
+    same id in the defaults of its config (T5: padding, BlenderBot: bos); else the end of a text, by
+    far the most frequent."""
+    defaults = {field.name: field.default for field in dataclasses.fields(family)}
+    start = defaults["decoder_start_token_id"]
+    roles = [role for role in ("pad", "eos", "bos") if defaults[f"{role}_token_id"] == start]
+    return roles[0] if roles and start is not None else "eos"
 
 
 def _check_special(config: TrainConfig, names: dict[str, int | None]) -> None:

@@ -65,6 +65,12 @@ def rotary(rope: Mapping[str, Any], positions: int) -> spec.Rotary:
     return spec.Rotary(base, fraction, scaling)
 
 
+def most_positions(rope: Mapping[str, Any], positions: int) -> int | None:
+    """How many tokens a text may have under these `rope_parameters`; None: no limit."""
+    # a dynamic rotation turns more slowly beyond the positions of training
+    return None if rope.get("rope_type") == "dynamic" else positions
+
+
 def long_scaling(rope: dict[str, Any], positions: int, original: int) -> spec.LongScaling:
     """LongRoPE's settings; the attention factor grows with the extension of the trained length."""
     factor, attention_factor = rope.pop("factor", None), rope.pop("attention_factor", None)

@@ -69,6 +69,10 @@ class TextTower(StandardTower):
     vocab_size: int = 30522
     max_position_embeddings: int = 512
 
+    @property
+    def stated_positions(self):
+        return self.max_position_embeddings
+
     def embed(self) -> EmbedSpec:
         """Words + positions."""
         vocab, width, positions = self.vocab_size, self.hidden_size, self.max_position_embeddings

@@ -38,6 +38,8 @@ def check_call(network: Any, inputs: Mapping[str, Any], chosen: Sequence[str]) -
             _check_target(network, name, tower, inputs, shapes)
         else:
             _check_single(network, name, tower, inputs, shapes)
+    if network.head is not None and len(towers) == len(every):
+        network.head.check_towers(inputs, shapes)
 
 
 def _check_single(

@@ -12,6 +12,7 @@ import numpy as np
 from transformers_jax.arrays import Array
 from transformers_jax.inputs import checks
 from transformers_jax.models.base import Model, by_name
+from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.output import Output
 from transformers_jax.models.reading import WRITERS, Reading
 from transformers_jax.models.wiring.tower import Tower
@@ -35,14 +36,16 @@ class Decoding(Model):
 
     @property
     def reading(self):
-        own, before = self.last, self.source
+        own, before, config = self.last, self.source, self.plan.config
+        writes = self.plan.head in WRITERS
         reading = Reading(
-            writes=self.plan.head in WRITERS,
+            writes=writes,
             masks=tuple(own.stack.masks("self")),
             cross=tuple(own.stack.masks("cross")) if before else (),
             written=own.stack.spec.written_tags,
             layout=own.stack.spec.layout,
-            positions=own.embed.positions,
+            vocabulary=config.target_vocab if writes else None,
+            positions=positions_of(own, config.side("decoder")),
             counted=own.embed.counted,
         )
         if before is None:
@@ -51,7 +54,9 @@ class Decoding(Model):
             reading,
             source=tuple(before.stack.masks("self")),
             source_written=before.stack.spec.written_tags,
-            source_positions=before.embed.positions,
+            source_vocabulary=before.embed.vocabulary,
+            source_positions=positions_of(before, config.side("encoder")),
+            source_raw=() if before.embed.vocabulary else before.embed.raw,
             source_arguments=before.embed.tag_arguments,
             blocks=before.embed.blocks,
         )
@@ -104,6 +109,13 @@ class Decoding(Model):
         nodes = nodes_of(shape[1], attention_mask, tags)
         states = self.as_source(source, jnp.asarray(states))
         return stack.init_cache(batch, length, self.dtype, {source: Source(states, nodes)})
+
+
+def positions_of(tower: Tower, config: FamilyConfig) -> int | None:
+    """How many tokens a tower may read: those with a learned position, or as its config states;
+    None: no limit."""
+    learned = tower.embed.positions
+    return config.stated_positions if learned is None else learned
 
 
 def cache_of_source(

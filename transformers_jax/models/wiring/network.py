@@ -20,13 +20,12 @@ from transformers_jax.nn.operation import Source
 from transformers_jax.nn.router_losses import RouterLosses
 
 POSITIONAL = (
-    *("input_ids", "pixel_values", "input_features", "attention_mask"),
-    *("decoder_input_ids", "decoder_attention_mask", "encoder_outputs"),
+    *("attention_mask", "decoder_input_ids", "decoder_attention_mask", "encoder_outputs"),
     *("token_type_ids", "position_ids", "inputs_embeds", "decoder_inputs_embeds"),
     *("key", "tags", "decoder_tags", "pairs", "cache"),
     *("output_hidden_states", "output_attentions"),
 )
-"""The order of arguments without a name; others come behind."""
+"""The order of arguments without a name, behind the raw input; others come behind these."""
 
 
 class Network(Decoding):
@@ -106,11 +105,31 @@ class Network(Decoding):
 
     def token_table(self, name: str) -> Array | None:
         """The token embeddings [V D] that a tower reads; None where it reads no ids."""
-        tower = self.towers[name]
-        if getattr(tower.embed, "table", None) is None and tower.source is not None:
-            return self.token_table(tower.source)
-        table: Any = getattr(tower.embed, "table", None)
+        table = self._token_table(name)
         return None if table is None else table[...]
+
+    def _token_table(self, name: str) -> Any:
+        """The parameter with these token embeddings, which has a shape also without an array."""
+        tower = self.towers[name]
+        table = getattr(tower.embed, "table", None)
+        return self._token_table(tower.source) if table is None and tower.source else table
+
+    @property
+    def output_words(self):
+        return self._token_table(self.output_of)
+
+    @property
+    def has_separate_towers(self) -> bool:  # type: ignore[override]
+        """Whether there are several towers, of which none attends to another."""
+        return len(self.wires) > 1 and not self.is_encoder_decoder
+
+    def applied_to(self):
+        sources, applied = {source for _, source, _ in self.wires}, super().applied_to()
+        for name, *_ in self.wires:
+            parts = dict.fromkeys(paths(name).values(), "source" if name in sources else "target")
+            parts[paths(name)["pooler"]] = "row"
+            applied |= {path: parts[path] for path in parts if path in applied}
+        return applied
 
     # ------------------------------------------------------------ arguments
 
@@ -126,7 +145,8 @@ class Network(Decoding):
         branches = {b for t in chosen for block in t.stack.spec.blocks for b in block}
         if any("router" in branch.op.collects for branch in branches):
             names.append("output_router_logits")
-        first = [name for name in POSITIONAL if name in names]
+        raw = [tower.prefix + tower.embed.raw[0] for tower in chosen if tower.source is None]
+        first = [*raw, *(name for name in POSITIONAL if name in names)]
         return tuple(dict.fromkeys((*first, *names)))
 
     def _chosen(self, method: str) -> list[str]:

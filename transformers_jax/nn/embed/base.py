@@ -12,6 +12,7 @@ from flax import nnx
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import Nodes, sequence
 from transformers_jax.nn.cache import Cache
+from transformers_jax.nn.matrices import matrix_flops
 
 
 class Tokens(NamedTuple):
@@ -34,6 +35,7 @@ class Embedder(nnx.Module):
         raw: the arguments that hold the raw input, of which a call gives one.
         arguments: what it reads of a call, by Hugging Face's names, without the prefix of the tower
             ("decoder_").
+        vocabulary: how many ids there are; None where the raw input is no text.
         positions: how many tokens have a learned position; None without a table.
         offset: the number that position 0 has among `position_ids`.
         uncounted_id: the id that has no position of its own; None where every token has one.
@@ -44,6 +46,7 @@ class Embedder(nnx.Module):
 
     raw: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    vocabulary: int | None = None
     positions: int | None = None
     offset: int = 0
     uncounted_id: int | None = None
@@ -74,6 +77,14 @@ class Embedder(nnx.Module):
         """The tokens of checked inputs (without the prefix), or the next ones of a cache; `table`
         are the word embeddings of another embedder, for one that has none."""
         raise NotImplementedError
+
+    def describe(self) -> str:
+        """What it adds to the tokens about their positions, in a few words."""
+        raise NotImplementedError
+
+    def flops(self, tokens: int) -> float:
+        """FLOPs of a forward pass over a row of so many tokens."""
+        return tokens * matrix_flops(self)
 
 
 def nodes_of(

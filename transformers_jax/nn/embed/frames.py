@@ -81,6 +81,12 @@ class FrameEmbedder(Embedder):
         x = x + jax.lax.stop_gradient(self.position[...]).astype(dtype)
         return Tokens(dropout(x, self.spec.dropout, key), nodes_of(x.shape[1]), x.shape[1])
 
+    def describe(self):
+        return f"sinusoids of {self.spec.positions:,} positions"
+
+    def flops(self, tokens):
+        return 2.0 * tokens * (STRIDE * self.first.size + self.second.size)
+
 
 def convolve(x: Float[Array, "B T C"], weight, stride: int = 1) -> Float[Array, "B S D"]:
     """A convolution over time, padded such that without a stride it keeps the length."""

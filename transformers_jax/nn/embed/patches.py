@@ -112,6 +112,10 @@ class PatchEmbedder(Embedder):
         x = dropout(x if self.norm is None else self.norm(x), self.spec.dropout, key)
         return Tokens(x, nodes_of(x.shape[1]), x.shape[1])
 
+    def describe(self):
+        rows, columns = self.spec.grid
+        return f"a learned table of {1 + rows * columns:,}, for {rows} x {columns} patches"
+
     def _positions(self, grid: tuple[int, int]) -> Float[Array, "T D"]:
         """The learned positions of the class token and of the patches of a grid."""
         table = self.position[...]

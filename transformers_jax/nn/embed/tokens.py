@@ -42,6 +42,7 @@ class TokenEmbedder(Embedder):
 
     def __init__(self, embed: EmbedSpec):
         self.spec = embed
+        self.vocabulary = embed.vocab
         self.offset, self.uncounted_id = embed.offset, embed.padding
         self.counted, self.blocks = embed.counted, embed.pad_to is not None
         self.tag_arguments = tuple(tag.argument for tag in embed.tags)
@@ -98,6 +99,12 @@ class TokenEmbedder(Embedder):
         nodes = nodes_of(embeddings.shape[1], per_token["attention_mask"], tags, cache)
         x = self.embedded(embeddings, nodes, per_token["token_type_ids"], key)
         return Tokens(x, nodes, length)
+
+    def describe(self):
+        count = self.spec.positions
+        if isinstance(count, int):
+            return f"a learned table of {count:,}"
+        return "sinusoids" if isinstance(count, Sinusoids) else "nothing at the input"
 
     def sharing(self, embed: EmbedSpec, project: Projection | None) -> TokenEmbedder:
         """An embedder of another description with the tables and norm of this one, and a

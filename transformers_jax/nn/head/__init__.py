@@ -9,6 +9,7 @@ from __future__ import annotations
 from transformers_jax.nn.head.base import Activated as Activated
 from transformers_jax.nn.head.base import Dense as Dense
 from transformers_jax.nn.head.base import Head as Head
+from transformers_jax.nn.head.base import HeadFlops as HeadFlops
 from transformers_jax.nn.head.base import HeadInputs as HeadInputs
 from transformers_jax.nn.head.base import Pooler as Pooler
 from transformers_jax.nn.head.base import Square as Square

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.loss import Mean, cross_entropy, sum_of_means
+from transformers_jax.nn.matrices import matrix_flops
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.pooling import Name, Pooling, pool
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,13 @@ class HeadInputs:
         return self.arguments.get("input_ids")
 
 
+class HeadFlops(NamedTuple):
+    """FLOPs of a forward pass over a row."""
+
+    projections: float  # products of tokens and parameters
+    unembedding: float = 0.0  # beside them, logits over the vocabulary
+
+
 class Head(nnx.Module):
     """What turns tokens into the fields of the output. One that computes a loss says what it is a
     mean over: its fields begin with those of `loss_of`.
@@ -70,6 +78,16 @@ class Head(nnx.Module):
     ) -> None:
         """Raises ValueError for labels that do not fit tokens of this shape, [B T]; `like` is the
         name of the tokens."""
+
+    def check_towers(
+        self, arguments: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        """Raises ValueError for towers whose tokens, of these shapes [B T], do not go together."""
+
+    def flops(self, tokens: int, table: Any) -> HeadFlops:
+        """FLOPs of a forward pass over a row of so many tokens; `table` are the word embeddings
+        [V D] of a tied head, or None."""
+        return HeadFlops(tokens * matrix_flops(self))
 
     def __call__(
         self, x: Float[Array, "B T D"], inputs: HeadInputs, *args: Any, **labels: Any
@@ -133,32 +151,21 @@ class Pooler(Square):
     def __call__(
         self, x: Float[Array, "B T D"], ids: Int[Array, "B T"] | None = None
     ) -> Float[Array, "B D"]:
-        return super().__call__(x[:, 0])
+        return super().__call__(pool(x, "first"))
 
 
 class TokenPooler(nnx.Module):
-    """The vector of the first token of a row, normalised, or of the token that ends a text.
-
-    Args:
-        end: the id that ends a text (its first, where there are several); "largest" is the largest
-            id of a row (CLIP, whose configs name another token).
-    """
+    """The vector of one token of a row, normalised where there is a norm."""
 
     def __init__(
-        self, width: int, norm: spec.Norm | None = None, end: int | Literal["largest"] | None = None
+        self, width: int, norm: spec.Norm | None = None, pooling: Pooling | Name = "first"
     ):
-        self.norm, self.end = None if norm is None else Norm(norm, width), end
+        self.norm, self.pooling = None if norm is None else Norm(norm, width), pooling
 
     def __call__(
         self, x: Float[Array, "B T D"], ids: Int[Array, "B T"] | None = None
     ) -> Float[Array, "B D"]:
-        if self.end is None:
-            row = x[:, 0]
-        else:
-            if ids is None:
-                raise ValueError("the token that ends a text is found by input_ids: give them")
-            index = jnp.argmax(ids if self.end == "largest" else ids == self.end, axis=1)
-            row = jnp.take_along_axis(x, index[:, None, None], axis=1)[:, 0]
+        row = pool(x, self.pooling, ids=ids)
         return row if self.norm is None else self.norm(row)
 
 

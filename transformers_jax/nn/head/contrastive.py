@@ -51,10 +51,9 @@ class Contrastive(Head):
         projection: Dense = getattr(self, tower)
         return projection(pooled)
 
-    def check(self, arguments, shape, like="the input"):
+    def check_towers(self, arguments, shapes):
         if arguments.get("return_loss") is True:
-            texts = next(arguments[n] for n in ("input_ids", "inputs_embeds") if n in arguments)
-            check_pairs(texts, arguments["pixel_values"])
+            check_pairs(shapes["text"][0], shapes["vision"][0])
 
     def factor(self) -> Float[Array, ""]:
         """What multiplies the cosines."""
@@ -81,10 +80,10 @@ class Contrastive(Head):
         }
 
 
-def check_pairs(texts: Any, images: Any) -> None:
+def check_pairs(texts: int, images: int) -> None:
     """Raises ValueError unless there are as many texts as images."""
-    if len(texts) != len(images):
+    if texts != images:
         raise ValueError(
-            f"the loss compares pairs, but there are {len(texts)} texts and {len(images)} images; "
+            f"the loss compares pairs, but there are {texts} texts and {images} images; "
             "give as many, pair by pair"
         )

@@ -12,6 +12,7 @@ from transformers_jax.arrays import Array, Bool, Float, Int, wide
 from transformers_jax.inputs import labels as check
 from transformers_jax.nn.head.base import Dense, Head, Square, loss_of, scored
 from transformers_jax.nn.loss import IGNORED, Mean, shifted
+from transformers_jax.nn.matrices import matrix_flops
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.param import param
 from transformers_jax.nn.unembedding import Unembedding
@@ -70,6 +71,10 @@ class LanguageModel(Head):
     def logits(self, x: Float[Array, "B T D"], table: Float[Array, "V D"]) -> Float[Array, "B T V"]:
         """Scores of every word of the vocabulary, in the dtype of the stream."""
         return self.unembedding(x, table).logits()
+
+    def flops(self, tokens, table):
+        words = table if self.table is None else self.table
+        return super().flops(tokens, table)._replace(unembedding=2.0 * tokens * words.size)
 
     def __call__(self, x, inputs, *, labels=None, output_unembedding=False):
         if output_unembedding:
@@ -155,6 +160,9 @@ class Pretraining(Head):
     def check(self, arguments, shape, like="the input"):
         self.words.check(arguments, shape, like)
         self.sentence.check_label(self.label, arguments.get(self.label), shape[0])
+
+    def flops(self, tokens, table):
+        return self.words.flops(tokens, table)._replace(projections=tokens * matrix_flops(self))
 
     def __call__(self, x, inputs, *, labels=None, output_unembedding=False, **sentence_label):
         label = sentence_label.get(self.label)
