@@ -61,7 +61,8 @@ def features(
     below = LayersBelow(model, name)
     below.layers = tuple(int(n) % (depth + 1) for n in layers)
     below.pooling = None if pooling is None else Pooling(mode=pooling)
-    states = below.call("forward", input_ids=input_ids, **inputs).hidden_states
+    arguments = inputs if input_ids is None else {"input_ids": input_ids, **inputs}
+    states = below.call("forward", **arguments).hidden_states
     return states[0] if one else states
 
 
