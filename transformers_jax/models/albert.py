@@ -14,7 +14,6 @@ from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.shared.class_names import CHOOSING, heads_of
 from transformers_jax.models.shared.task_heads import first_of
 from transformers_jax.models.shared.weight_rows import S, block_rows, embeddings, layer
-from transformers_jax.nn import head as heads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +69,7 @@ class AlbertConfig(BertConfig):
         return replace(super().embed(), width=self.embedding_size, project=self.hidden_size)
 
     def sentence(self):
-        rate = self.classifier_rate
-        return heads.NextSentence(self.hidden_size, self.initial, self.num_labels, rate)
+        return super().sentence(self.num_labels, self.classifier_rate)
 
     def backbone(self):
         return BACKBONE.replace("{inner}", str(self.inner_group_num))

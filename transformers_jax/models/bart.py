@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from transformers_jax.hub.table import Table, rows
 from transformers_jax.models.shared.class_names import WRITING, heads_of
-from transformers_jax.models.shared.encoder_decoder_heads import TASK_ROWS, encoder_decoder_head
+from transformers_jax.models.shared.seq2seq_heads import TASK_ROWS, encoder_decoder_head
 from transformers_jax.models.shared.standard import StandardSides
 from transformers_jax.models.wiring import ShiftRight
 from transformers_jax.models.wiring.family import SIDES

@@ -93,7 +93,8 @@ class BertConfig(TextTower):
         """Post-norm blocks of self-attention, cross-attention if configured, and an MLP."""
         crosses = self.add_cross_attention
         other = with_own(cross, FULL) if crosses else None
-        return replace(self.stack(mask, "post", other), source_optional=crosses)
+        stack = self.stack(mask, "post", other)
+        return replace(stack, source_optional=crosses, norm_hidden=True)
 
     def embed(self):
         """Words + positions + types, normalised."""
@@ -135,9 +136,9 @@ class BertConfig(TextTower):
         inner = heads.Square(self.hidden_size, self.classifier_act, self.initial)
         return {"rate": rate, "pooling": "first", "inner": inner}
 
-    def sentence(self) -> heads.NextSentence:
+    def sentence(self, *settings: Any) -> heads.NextSentence:
         """The head that predicts whether the second sentence of a pair follows the first."""
-        return heads.NextSentence(self.hidden_size, self.initial)
+        return heads.NextSentence(self.hidden_size, self.initial, *settings)
 
     def head(self, head):
         if head in ("masked_lm", "causal_lm"):

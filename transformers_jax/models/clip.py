@@ -54,7 +54,6 @@ class CLIPTextConfig(CLIPTower, TextTower):
     """The fields of a CLIP text config.json; defaults are those of ViT-B/32 (63M)."""
 
     model_type = "clip_text_model"
-    SIDE = "text"
     HEADS = heads_of("CLIPText", "none", "projection")
     ROWS = f"""
 embeddings.token_embedding.weight    | embed.table
@@ -74,20 +73,11 @@ embeddings.position_embedding.weight | embed.position
 
     def spec(self, mask=None):
         """Each token attends to those before it."""
-        stack = self.stack(with_own(mask, CAUSAL))
-        return replace(stack, final_norm=self.layer_norm, norm_hidden=False)
+        return replace(self.stack(with_own(mask, CAUSAL)), final_norm=self.layer_norm)
 
     def pooler(self, head):
-        if (end := self.eos_token_id) is None:
-            return TokenPooler(self.hidden_size)
-        # the first files say 2, which is not the token that ends their texts
-        if isinstance(end, tuple):
-            raise ValueError(
-                f"{type(self).__name__}: eos_token_id={end!r}, but a text is read at the one token "
-                "that ends it; give one id"
-            )
-        pooling = FirstOf("largest" if end == 2 else end)
-        return TokenPooler(self.hidden_size, pooling=pooling)
+        end = self.eos_token_id  # the first files say 2, which does not end their texts
+        return TokenPooler(self.hidden_size, pooling=FirstOf("largest" if end == 2 else end))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +85,6 @@ class CLIPVisionConfig(CLIPTower, ImageTower):
     """The fields of a CLIP vision config.json; defaults are those of ViT-B/32 (88M)."""
 
     model_type = "clip_vision_model"
-    SIDE = "vision"
     HEADS = heads_of("CLIPVision", "none", "projection")
     ROWS = f"""
 embeddings.class_embedding           | embed.cls

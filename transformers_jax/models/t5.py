@@ -8,10 +8,7 @@ from typing import ClassVar
 from transformers_jax.graph import CAUSAL, FULL, Mask, with_own
 from transformers_jax.models.shared.blocks import block
 from transformers_jax.models.shared.class_names import LABELLING, heads_of
-from transformers_jax.models.shared.encoder_decoder_heads import (
-    LABELLING_ROWS,
-    encoder_decoder_head,
-)
+from transformers_jax.models.shared.seq2seq_heads import LABELLING_ROWS, encoder_decoder_head
 from transformers_jax.models.shared.task_heads import first_of
 from transformers_jax.models.shared.weight_rows import block_rows, norm
 from transformers_jax.models.wiring import EncoderDecoderFamily

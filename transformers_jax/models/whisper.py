@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from transformers_jax.models.shared.class_names import heads_of
-from transformers_jax.models.shared.encoder_decoder_heads import encoder_decoder_head
+from transformers_jax.models.shared.seq2seq_heads import encoder_decoder_head
 from transformers_jax.models.shared.standard import StandardSides
 from transformers_jax.nn.embed import FrameEmbedder, FrameSpec
 

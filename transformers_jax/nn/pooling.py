@@ -76,13 +76,28 @@ class LastOf(Pooling):
 @dataclass(frozen=True)
 class FirstOf(Pooling):
     """The leftmost token whose id is `token`, or is the largest of its row ("largest"); the first
-    token without one (CLIP: the end of a text, which files of 2021 know by its size alone)."""
+    token where no token has it, or it is None (CLIP: the end of a text, which files of 2021 know by
+    its size alone).
 
-    token: int | Literal["largest"]
+    Raises:
+        ValueError: several ids.
+    """
+
+    token: Any
     mode: str = field(default="cls", kw_only=True)
     empty: Any = field(default="first token", kw_only=True)
 
+    def __post_init__(self):
+        super().__post_init__()
+        if isinstance(self.token, tuple):
+            raise ValueError(
+                f"eos_token_id={self.token!r}, but a text is pooled at the one token that ends it; "
+                "give one id"
+            )
+
     def counted(self, x, valid, ids):
+        if self.token is None:
+            return None
         if ids is None:
             raise ValueError("the token that ends a text is found by input_ids: give them")
         return ids == (ids.max(1, keepdims=True) if self.token == "largest" else self.token)

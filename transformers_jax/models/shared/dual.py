@@ -32,13 +32,8 @@ SIDES = {
 
 @dataclass(frozen=True, kw_only=True)
 class DualTower(StandardTower):
-    """One of the two towers, as a family of its own; nothing but attention has dropout.
+    """One of the two towers, as a family of its own; nothing but attention has dropout."""
 
-    Class attributes:
-        SIDE: which of the two it is, "text" or "vision".
-    """
-
-    SIDE: ClassVar[str]
     FIXED = {"dropout": 0.0}
     # no fields here
     hidden_dropout_prob: ClassVar[float] = 0.0  # type: ignore[misc]
@@ -48,22 +43,27 @@ class DualTower(StandardTower):
     attention_dropout: float = 0.0
     initializer_factor: float = 1.0
 
+    @property
+    def modality(self) -> str:
+        """Which of the two it is: "text" or "vision", as in "clip_text_model"."""
+        return self.model_type.split("_")[-2]
+
     def attend(self, mask):
         return replace(super().attend(mask), dropout=self.attention_dropout)
 
     def head(self, head):
         size, initial = self.projection_dim, self.initial
-        return Projected(self.hidden_size, size, initial, SIDES[self.SIDE].field)
+        return Projected(self.hidden_size, size, initial, SIDES[self.modality].field)
 
     def prefix(self, head):
-        return f"{SIDES[self.SIDE].tower}."
+        return f"{SIDES[self.modality].tower}."
 
     def head_rows(self, head, tied):
-        row = f"{SIDES[self.SIDE].projection} | head.projection.weight | e d -> d e"
+        row = f"{SIDES[self.modality].projection} | head.projection.weight | e d -> d e"
         return row if head == "projection" else ""
 
     def table(self, head) -> Table:
-        others = [side for name, side in SIDES.items() if name != self.SIDE]
+        others = [side for name, side in SIDES.items() if name != self.modality]
         ignore = [name for side in others for name in (f"{side.tower}.*", side.projection)]
         return replace(super().table(head), ignore=("*.position_ids", *ignore, "logit_scale"))
 

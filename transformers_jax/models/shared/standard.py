@@ -59,7 +59,7 @@ class StandardTower(OneTower):
         own, rate = self.attend(mask), self.hidden_dropout_prob
         one = block(own, self.feed_forward(), self.layer_norm, placement, rate, cross)
         blocks = (one,) * self.num_hidden_layers
-        return StackSpec(self.hidden_size, blocks, initial=self.initial)
+        return StackSpec(self.hidden_size, blocks, norm_hidden=False, initial=self.initial)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ class ImageTower(StandardTower):
 
     def spec(self, mask=None):
         """Pre-norm blocks in which every patch attends to every patch."""
-        return replace(self.stack(mask), norm_hidden=False)
+        return self.stack(mask)
 
 
 @dataclass(frozen=True, kw_only=True)
