@@ -13,6 +13,7 @@ from transformers_jax.inputs import checks
 
 if TYPE_CHECKING:
     from transformers_jax.models.wiring.tower import Tower
+from transformers_jax.nn.cache import Cache
 
 Shapes = dict[str, tuple[int, ...]]
 """By the name of a tower, the shape of its tokens: [B T], or [B C T] of candidates."""
@@ -75,7 +76,7 @@ def _check_source(
         raise ValueError(f"give {raw} (or {name}_outputs, or a cache that has read them)")
     mask = f"{tower.prefix}attention_mask"
     checks.source_with_cache(cache, inputs, [a for a in tower.arguments if a != mask])
-    cached = getattr(cache, "source", None)
+    cached = cache.sources.get(name) if isinstance(cache, Cache) else None
     if cached is not None and mask in inputs:
         shape = (jax.tree.leaves(cache.nodes)[0].shape[0], cached.length)
         checks.mask(mask, inputs[mask], shape, "the source of the cache")
