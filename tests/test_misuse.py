@@ -28,7 +28,7 @@ def model():
         (lambda m, p: m(IDS, cache=p), "cache is dict; expected what tj.init_cache"),
         (lambda m, p: m(IDS, key=np.ones(3, int)), r"key is int64\[3\]; expected one key"),
         (lambda m, p: m(IDS, output_attentions="yes"), "is 'yes'; expected True or False"),
-        (lambda m, p: m(IDS, return_dict=True), "no argument 'return_dict'; what comes back is"),
+        (lambda m, p: m(IDS, return_dict=True), "no argument 'return_dict'; the output is always"),
         (lambda m, p: m.train(), "no training mode: a call with key="),
         (lambda m, p: jax.jit(tj.functional(m)[0])(p, input_ids=[[3, 4]]), "give an array"),
         (lambda m, p: tj.functional(p), "functional takes a model.*dict came; tj.bind"),
