@@ -31,6 +31,7 @@ def parse(record: type, arguments: Sequence[str], program: str, **options: Any) 
     for argument in arguments:
         name = argument.split("=")[0].replace("_", "-")
         if argument in ("-h", "--help"):
+            arguments = ["--help"]  # tyro leaves arguments that were given out of the usage
             break
         if name.startswith("--") and name not in known:
             raise ValueError(f"unknown flag {name}{nearest(name, known)}")
