@@ -261,11 +261,11 @@ def test_inspect_draws_graphs_and_maps_over_a_text(with_tokenizer, tmp_path, her
 
 
 def test_a_map_shows_weights_and_leaves_grey_what_has_no_edge():
-    from transformers_jax.inspection.pictures import FINE, NO_EDGE, mosaic
+    from transformers_jax.inspection.pictures import NO_EDGE, PIXELS, mosaic
 
     maps = np.array([[[[1.0, 0.0], [0.25, 0.75]]]])
     image = mosaic(maps)
-    assert image.shape == (2 * FINE, 2 * FINE, 3)
+    assert image.shape == (2 * PIXELS, 2 * PIXELS, 3)
     grey = np.array([int(NO_EDGE[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     np.testing.assert_allclose(image[0, -1], grey)
     dark = image[..., 0]
