@@ -31,6 +31,7 @@ def parse(record: type, arguments: Sequence[str], program: str, **options: Any) 
     for argument in arguments:
         name = argument.split("=")[0].replace("_", "-")
         if argument in ("-h", "--help"):
+            arguments = ["--help"]  # tyro leaves arguments that were given out of the usage
             break
         if name.startswith("--") and name not in known:
             raise ValueError(f"unknown flag {name}{nearest(name, known)}")
@@ -40,6 +41,25 @@ def parse(record: type, arguments: Sequence[str], program: str, **options: Any) 
 def parse_known(record: type, arguments: Sequence[str]) -> tuple[Any, list[str]]:
     """A record with the values of its own flags, and the arguments that are none of them."""
     return _run(record, arguments, return_unknown_args=True, add_help=False)
+
+
+def flag_of(record: Any, name: str, value: str) -> str:
+    """The flag that sets a field of a record, or of one in it ("optimizer.peak"), to the value that
+    a text means: `--x=value`, and for a boolean `--x` or `--no-x`.
+
+    Raises:
+        ValueError: another value of a boolean than True and False.
+    """
+    *path, last = name.replace("-", "_").split(".")
+    for part in path:
+        record = getattr(record, part, None)
+    fields = dataclasses.fields(record) if dataclasses.is_dataclass(record) else ()
+    spell = lambda last: "--" + ".".join([*path, last]).replace("_", "-")
+    if not any(field.name == last and field.type in (bool, "bool") for field in fields):
+        return f"{spell(last)}={value}"
+    if value not in ("True", "False"):
+        raise ValueError(f"{name} is a boolean; expected True or False, not {value!r}")
+    return spell(last if value == "True" else f"no_{last}")
 
 
 def _run(record: type, arguments: Sequence[str], **options: Any) -> Any:

@@ -96,6 +96,7 @@ def test_help_imports_nothing_heavy():
         (["generate", "x", "--max-new-token", "3"], "did you mean '--max-new-tokens'?"),
         (["generate"], "Missing from transformers-jax generate: MODEL"),
         (["inspect", "x", "more"], "Unrecognized options: more"),
+        (["--json", "generate", "x"], "--json comes before the command"),
     ],
 )
 def test_misuse_is_one_line_that_names_the_nearest(arguments, words):
@@ -121,6 +122,34 @@ def test_a_failure_is_one_line_and_a_status(arguments, words):
     assert words in err
     assert err.count("\n") == 1
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["generate", GPT2, "--ids", "5", "--prompt", "x"], "--ids and --prompt exclude"),
+        (["generate", GPT2, "--ids", "9" * 21], f"{'9' * 21} is no token id"),
+        (["generate", GPT2, "--ids", str(2**32 + 5)], "4294967301 is no token id"),
+        (["generate", GPT2, "--ids", "5", "--do-sample", "--seed", "9" * 20], f"--seed {'9' * 20}"),
+        (["generate", CASES / "whisper", "--ids", "5"], r"does not read text but input_features"),
+        (["inspect", CASES / "clip", "--ids", "5"], "clip reads pixel_values along with tokens"),
+        (["inspect", GPT2, "--ids", "5", "--target", "4"], "--target: gpt2 has no encoder"),
+        (["inspect", T5, "--target", "4"], "--target is what is decoded from"),
+        (["inspect", T5, "--ids", "4", "--text", "x"], "--text and --ids exclude each other"),
+    ],
+)
+def test_what_would_be_dropped_or_does_not_fit_is_refused(arguments, words, here):
+    with pytest.raises(ValueError, match=words):
+        here(*arguments)
+
+
+def test_help_behind_a_model_has_the_same_usage(capsys):
+    for words in (["-h"], ["model", "-h"], ["model", "--json", "--help"]):
+        with pytest.raises(SystemExit):
+            cli.run(["generate", *words])
+        assert capsys.readouterr().out.startswith(
+            "usage: transformers-jax generate [-h] [OPTIONS] MODEL\n"
+        )
 
 
 def test_the_fields_of_a_command_are_its_flags(capsys):
@@ -196,6 +225,15 @@ def test_inspect_of_a_config_needs_no_weights(tmp_path, here):
     assert "head.classify.weight" in out
 
 
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [("t5", "seq2seq_lm"), ("bert_mlm", "masked_lm"), ("electra", "replaced_token")],
+)
+def test_a_run_is_inspected_with_the_head_of_its_objective(name, head, here):
+    facts = json.loads(here("inspect", ROOT / f"configs/python_docs/{name}.py", "--json"))
+    assert facts["head"] == head
+
+
 def test_inspect_shows_what_does_not_fit(tmp_path):
     from safetensors.numpy import load_file, save_file
 
@@ -223,11 +261,11 @@ def test_inspect_draws_graphs_and_maps_over_a_text(with_tokenizer, tmp_path, her
 
 
 def test_a_map_shows_weights_and_leaves_grey_what_has_no_edge():
-    from transformers_jax.inspection.pictures import FINE, NO_EDGE, mosaic
+    from transformers_jax.inspection.pictures import NO_EDGE, PIXELS, mosaic
 
     maps = np.array([[[[1.0, 0.0], [0.25, 0.75]]]])
     image = mosaic(maps)
-    assert image.shape == (2 * FINE, 2 * FINE, 3)
+    assert image.shape == (2 * PIXELS, 2 * PIXELS, 3)
     grey = np.array([int(NO_EDGE[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     np.testing.assert_allclose(image[0, -1], grey)
     dark = image[..., 0]

@@ -74,6 +74,14 @@ def test_a_batch_depends_only_on_the_seed_and_the_position(rows):
     assert not all(same(a, b) for a, b in zip(first, other))
 
 
+def test_every_seed_has_a_noise_of_its_own():
+    noise = lambda seed: stream("padded", seed=seed).parts[0]._generator(0, 5).integers(2**62)
+    seeds = [-1, -2, -(2**40), 0, 1, 2**53, 2**53 + 1, 2**63, 2**64 - 3]
+    assert len({noise(seed) for seed in seeds}) == len(seeds)
+    ordinary = np.random.Philox(key=[3, 0], counter=[0, 0, 0, 5])
+    assert noise(3) == np.random.Generator(ordinary).integers(2**62)
+
+
 @pytest.mark.parametrize("rows", ["packed", "padded", "bucketed"])
 def test_an_epoch_predicts_every_token_but_the_first_of_each_document_once(rows):
     one = stream(rows)

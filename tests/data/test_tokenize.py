@@ -85,5 +85,8 @@ def test_folders_and_arguments_that_do_not_serve_are_refused(tmp_path):
         tokenize(Request(str(source), "byte"), tmp_path / "full")
     with pytest.raises(ValueError, match="at least 1"):
         tokenize(Request(str(source), "byte"), tmp_path / "new", processes=0)
+    with pytest.raises(ValueError, match=r"bpee/tokenizer\.json does not exist"):
+        tokenize(Request(str(source), "bpee"), tmp_path / "new")
+    assert not (tmp_path / "new").exists()  # it is free for the right tokenizer
     with pytest.raises(ValueError, match="must lie in"):
         Request("a", "byte", eval_fraction=1.0)

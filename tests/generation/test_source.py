@@ -1,11 +1,13 @@
 """encoder_outputs in place of a source: ids next to them mean what they mean by themselves."""
 
 import functools
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+import transformers_jax as tj
 from tests.generation.markov import Markov, MarkovConfig
 from transformers_jax.generation import generate
 
@@ -122,3 +124,11 @@ def test_a_source_without_ids_has_none_to_repeat():
     error = sentence(lambda: write(None, STATES, **REPEATS))
     assert "pass the input_ids that were encoded with them, or turn it off" in error
     write(None, STATES, encoder_no_repeat_ngram_size=None)  # as advised
+
+
+def test_features_may_be_lists():
+    model = tj.from_pretrained(Path(__file__).parents[1] / "conformance/cases/whisper")
+    shape = model.config.num_mel_bins, 2 * model.config.max_source_positions
+    features = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    write = lambda given: np.asarray(tj.generate(model, input_features=given, max_new_tokens=4))
+    np.testing.assert_array_equal(write(features.tolist()), write(features))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from transformers_jax.runs import sweep
+from transformers_jax.runs import pretrain, sweep
 from transformers_jax.runs.sweep import folder_name, make_points, run_sweep
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +110,8 @@ def test_a_signal_is_forwarded_and_the_same_command_resumes(tmp_path, fake_pretr
         ([], {"seed": ["1", "1"]}, r"seed has a value twice"),
         ([], {"seed": []}, r"seed has an empty value"),
         ([], {}, r"nothing is swept"),
+        ([], {"out": ["a", "b"]}, r"out is the folder of the sweep"),
+        ([], {"profile": ["1"]}, r"profile is a boolean; expected True or False, not '1'"),
         (["--stepz=3"], {"seed": ["1"]}, r"unknown flag --stepz"),
     ],
 )
@@ -138,6 +140,30 @@ def test_folders_have_names_that_a_folder_can_have(tmp_path):
     assert one != two != folder_name({"data.path": "a b.txt"})
     points = make_points(CONFIG, [], {"seed": ["1", "2"], "data.batch": ["8", "16"]}, tmp_path)
     assert [point.label for point in points][:2] == ["seed=1,data.batch=8", "seed=1,data.batch=16"]
+
+
+def test_booleans_are_swept(tmp_path):
+    name = "model.tie_word_embeddings"
+    points = make_points(CONFIG, [], {name: ["True", "False"], "seed": ["4"]}, tmp_path)
+    tied, apart = (point.flags for point in points)
+    assert tied == ("--model.tie-word-embeddings", "--seed=4")
+    assert apart == ("--model.no-tie-word-embeddings", "--seed=4")
+    assert points[0].fingerprint != points[1].fingerprint
+    assert points[1].label == "model.tie_word_embeddings=False,seed=4"
+
+
+def test_the_values_of_a_repeated_setting_are_joined(monkeypatch, tmp_path):
+    grids = []
+    monkeypatch.setattr(sweep, "run_sweep", lambda *arguments: grids.append(arguments[2]) or 0)
+    words = "--sweep seed=1,2 --sweep data.batch=8 --sweep seed=3".split()
+    assert pretrain.main([CONFIG, *words]) == 0
+    assert grids == [{"seed": ["1", "2", "3"], "data.batch": ["8"]}]
+
+
+def test_jobs_without_a_sweep_are_refused(capsys, tmp_path):
+    assert pretrain.main([CONFIG, "--sweep-jobs=2", f"--out={tmp_path / 'run'}"]) == 1
+    assert "give --sweep NAME=V1,V2 as well" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_real_run_is_swept(tmp_path, text_file):

@@ -94,6 +94,7 @@ def test_values_that_make_no_run_are_refused():
         {"length_warmup": ((10, 100),)},
         {"data": dict(eval_fraction=1.0)},
         {"data": dict(batch=0)},
+        {"seed": 2**63},
     ):
         with pytest.raises(ValueError, match=r"must|expected|divide"):
             TrainConfig(**{k: Data(**v) if k == "data" else v for k, v in change.items()})

@@ -72,7 +72,13 @@ def run(arguments: list[str]) -> int:
     name = next((word for word in arguments if not word.startswith("-")), None)
     if name is None:
         return show_help(arguments)
-    program, rest = f"{PROGRAM} {name}", arguments[arguments.index(name) + 1 :]
+    program, place = f"{PROGRAM} {name}", arguments.index(name)
+    before, rest = arguments[:place], arguments[place + 1 :]
+    if before:
+        raise Misuse(
+            f"{' '.join(before)} comes before the command, where only --debug may be; the flags of "
+            f"a command follow it ({PROGRAM} --help)"
+        )
     if name == "pretrain":
         return pretrain.main(rest, program)
     if name not in COMMANDS:

@@ -71,12 +71,14 @@ class Generate(Generation):
 
     def run(self) -> None:
         """Prints the prompts with what continues them, or the answers."""
-        import jax
         import jax.numpy as jnp
         import numpy as np
 
         import transformers_jax as tj
 
+        if self.ids and self.prompt:
+            raise ValueError("--ids and --prompt exclude each other; give all prompts as one kind")
+        key = texts.random_key(self.seed) if self.do_sample else None
         keep_compiled_programs()
         folder = texts.model_folder(self.model)
         tokenizer = None if self.ids else texts.read_tokenizer(folder)
@@ -84,6 +86,11 @@ class Generate(Generation):
         if not all(texts.encode(tokenizer, prompt) for prompt in prompts):
             raise ValueError("a prompt is empty; give at least one token")
         model = tj.from_pretrained(folder, dtype=self.dtype, ignore=self.ignore)
+        if raw := model.reading.source_raw:
+            raise ValueError(
+                f"{model.config.model_type} does not read text but {', '.join(raw)}, which no flag "
+                f"gives; call tj.generate(model, {raw[0]}=...) in Python"
+            )
         rows = [texts.read_by(model, tokenizer, prompt) for prompt in prompts]
         width, continues = max(map(len, rows)), not model.is_encoder_decoder
         fill = lambda row: (width - len(row), 0) if continues else (0, width - len(row))
@@ -92,7 +99,7 @@ class Generate(Generation):
             model,
             input_ids=jnp.array([np.pad(row, fill(row), constant_values=padding) for row in rows]),
             attention_mask=jnp.array([np.pad([1] * len(row), fill(row)) for row in rows]),
-            key=jax.random.key(self.seed) if self.do_sample else None,
+            key=key,
             **self.settings(),
         )
         copies, count = self.num_return_sequences or 1, len(generated)
@@ -137,6 +144,10 @@ class Inspect:
         from transformers_jax.inspection import tables
         from transformers_jax.inspection.description import describe, to_json
 
+        if self.text is not None and self.ids is not None:
+            raise ValueError("--text and --ids exclude each other; give one of them")
+        if self.target is not None and self.text is None and self.ids is None:
+            raise ValueError("--target is what is decoded from a --text or --ids; give one of them")
         source = texts.model_source(self.model)
         description = describe(source, head=self.head, name=self.model, ignore=self.ignore)
         if self.json:
@@ -175,6 +186,13 @@ class Inspect:
             model = tj.from_pretrained(weights, head=name, key=key, ignore=self.ignore)
         if "input_ids" not in model.arguments():
             raise ValueError(f"{config.model_type} reads no tokens; leave --text and --ids out")
+        if "pixel_values" in model.arguments():
+            raise ValueError(
+                f"{config.model_type} reads pixel_values along with tokens, which no flag gives; "
+                "leave --text and --ids out, or inspect its text tower alone"
+            )
+        if self.target is not None and not model.is_encoder_decoder:
+            raise ValueError(f"--target: {config.model_type} has no encoder; give all as the text")
         tokenizer = texts.read_tokenizer(source) if self.ids is None else None
         ids = texts.read_by(model, tokenizer, self.ids or self.text or "")
         spell = lambda row: [pictures.show_token(texts.decode(tokenizer, [token])) for token in row]
@@ -218,8 +236,6 @@ class Convert:
 
     def run(self) -> None:
         """Writes the checkpoint, and prints what changed."""
-        import jax
-
         from transformers_jax.inspection.conversion import convert
 
         done = convert(
@@ -228,7 +244,7 @@ class Convert:
             head=self.head,
             dtype=self.dtype,
             max_shard_size=self.max_shard_size,
-            key=None if self.seed is None else jax.random.key(self.seed),
+            key=None if self.seed is None else texts.random_key(self.seed),
             overwrite=self.overwrite,
             ignore=self.ignore,
         )

@@ -30,9 +30,12 @@ def model_source(path: str) -> Any:
     if file.suffix == ".py" or (file.suffix == ".json" and file.exists() and not is_model(file)):
         from transformers_jax.training.config import load
 
-        model = load(file).model
+        run = load(file)
+        model, head = run.model, run.objective.head
+        if head == "replaced_token_detection":  # two models, of which this one is exported
+            head = "replaced_token"
         print("note: a run takes its vocabulary from its tokenizer", file=sys.stderr)
-        return model.replace(architectures=(model.architecture("causal_lm"),))
+        return model.replace(architectures=(model.architecture(model.head_named(head)),))
     return model_folder(path)
 
 
@@ -56,9 +59,12 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     if tokenizer is not None:
         return [int(token) for token in tokenizer.encode(text)]
     try:
-        return [int(word) for word in text.replace(",", " ").split()]
+        ids = [int(word) for word in text.replace(",", " ").split()]
     except ValueError:
         raise ValueError(f"--ids {text!r}: expected numbers, as in --ids '5 17 3'") from None
+    if large := [token for token in ids if abs(token) >= 2**31]:
+        raise ValueError(f"--ids: {large[0]} is no token id; they have 31 bits at most")
+    return ids
 
 
 def read_by(model: Any, tokenizer: Any, text: str) -> list[int]:
@@ -87,6 +93,19 @@ def continued(tokenizer: Any, before: list[int], new: list[int]) -> str:
     """The text of new tokens after others; decoded by itself it would lose its first space."""
     head, whole = decode(tokenizer, before), decode(tokenizer, [*before, *new])
     return whole[len(head) :] if whole.startswith(head) else decode(tokenizer, new)
+
+
+def random_key(seed: int) -> Any:
+    """The key of a --seed.
+
+    Raises:
+        ValueError: a seed of more than 64 bits.
+    """
+    import jax
+
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"--seed {seed} is out of range: it must fit in a signed 64-bit integer")
+    return jax.random.key(seed)
 
 
 def read_prompts() -> list[str]:

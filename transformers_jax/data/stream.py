@@ -165,9 +165,9 @@ class Part:
 
     def _generator(self, epoch: int, number: int, kind: int = 0) -> np.random.Generator:
         """The noise of one piece (or window) in one pass: counters, so that none needs another."""
-        return np.random.Generator(
-            np.random.Philox(key=[self.seed % 2**64, kind], counter=[0, 0, epoch, number])
-        )
+        # of a list with a number of 64 bits, NumPy would make floats: one noise for many seeds
+        key = np.array([self.seed % 2**64, kind], np.uint64)
+        return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, epoch, number]))
 
 
 class Stream:

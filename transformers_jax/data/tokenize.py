@@ -90,6 +90,7 @@ def tokenize(
     source = open_documents(request.source, request.field, request.documents, fraction, request.eos)
     if source.ids:
         raise ValueError(f"{request.source} holds ids already; there is nothing to tokenize")
+    _check_tokenizer(request, out)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         arguments = as_json(asdict(request))
@@ -210,6 +211,19 @@ def _claim(out: Path, arguments: dict[str, Any]) -> None:
             f"{out} was begun otherwise ({changes}); give the same arguments to go on, or a new "
             "folder"
         )
+
+
+def _check_tokenizer(request: Request, out: Path) -> None:
+    """The tokenizer that is named can be read, before a folder is claimed for it.
+
+    Raises:
+        ValueError: there is none, or it lacks the token at the end of documents.
+    """
+    if request.tokenizer in KINDS or (out / LEARNED).is_file():
+        return
+    tokenizer = load_tokenizer(request.tokenizer)
+    if request.eos:
+        tokenizer.vocabulary().need("eos")
 
 
 def _tokenizer(request: Request, out: Path, texts: Iterable[str]) -> Tokenizer:

@@ -38,6 +38,7 @@ from transformers_jax.generation.options import (
 )
 from transformers_jax.generation.padding import Call
 from transformers_jax.generation.search import search
+from transformers_jax.inputs.arguments import narrow, traceable
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.causal import with_text_position_masks
 from transformers_jax.models.output import Output
@@ -118,7 +119,7 @@ def generate(
     check_head(model)
     reading = model.reading
     of_source = (*reading.source_raw, *reading.source_arguments)
-    inputs = {name: options.pop(name) for name in of_source if name in options}
+    inputs = {n: narrow(traceable(n, options.pop(n))) for n in of_source if n in options}
     generation_config = as_mapping(generation_config)
     _refuse_unknown([*options, *generation_config])
     chosen = resolve(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tyro.conf import UseAppendAction
+from tyro.conf import DisallowNone, UseAppendAction
 
 from transformers_jax import flags
 
@@ -47,8 +47,8 @@ class Sweeping:
 
     sweep: UseAppendAction[tuple[str, ...]] = ()
     """a setting and its values, such as optimizer.peak=1e-4,3e-4"""
-    sweep_jobs: int = 1
-    """runs at a time"""
+    sweep_jobs: DisallowNone[int | None] = None
+    """runs at a time; 1 if not given"""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,10 @@ def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
         from transformers_jax.runs.sweep import run_sweep
 
         _, shared = flags.parse_known(SweepingInto, arguments)
-        return run_sweep(path, shared, _grid(sweeping.sweep), run.out, sweeping.sweep_jobs)
+        jobs = 1 if sweeping.sweep_jobs is None else sweeping.sweep_jobs
+        return run_sweep(path, shared, _grid(sweeping.sweep), run.out, jobs)
+    if sweeping.sweep_jobs is not None:
+        raise ValueError("--sweep-jobs are runs of a sweep; give --sweep NAME=V1,V2 as well")
     keep_compiled_programs()
     from transformers_jax.runs.fit import fit
 
@@ -75,11 +78,12 @@ def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
 
 
 def _grid(sweeps: Sequence[str]) -> dict[str, list[str]]:
-    """{"data.batch": ["8", "16"]} of ["data.batch=8,16"]."""
-    grid = {}
+    """{"data.batch": ["8", "16"]} of ["data.batch=8,16"]; the values of a setting that is named
+    several times are joined."""
+    grid: dict[str, list[str]] = {}
     for sweep in sweeps:
         name, _, values = sweep.partition("=")
-        grid[name.removeprefix("--").replace("-", "_")] = values.split(",")
+        grid.setdefault(name.removeprefix("--").replace("-", "_"), []).extend(values.split(","))
     return grid
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from transformers_jax.flags import override
+from transformers_jax.flags import flag_of, override
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.publish import publish, publish_json
 from transformers_jax.runs import plots
@@ -49,6 +49,8 @@ class Point:
     """of the config"""
     fingerprint: str
     """of the config: what must be the same for a run to be this one"""
+    flags: tuple[str, ...]
+    """those that choose the settings"""
 
     @property
     def label(self) -> str:
@@ -94,6 +96,7 @@ def make_points(
     problems = [
         f"{name} has an empty value" for name, values in grid.items() if not all(values or [""])
     ]
+    problems += ["out is the folder of the sweep, in which each run has its own"] * ("out" in grid)
     problems += [
         f"{n} has a value twice" for n, values in grid.items() if len({*values}) < len(values)
     ]
@@ -104,11 +107,12 @@ def make_points(
     for values in itertools.product(*grid.values()):
         settings = dict(zip(grid, values))
         try:
-            chosen = override(base, [*arguments, *_flags(settings)], "pretrain")
+            flags = tuple(flag_of(base, name, value) for name, value in settings.items())
+            chosen = override(base, [*arguments, *flags], "pretrain")
         except ValueError as error:
             raise ValueError(f"--sweep {label_of(settings)}: {error}") from None
         folder = out / folder_name(settings)
-        points.append(Point(settings, folder, chosen.steps, config.fingerprint(chosen)))
+        points.append(Point(settings, folder, chosen.steps, config.fingerprint(chosen), flags))
     known = json_or_empty(out / "sweep.json").get("runs", {})
     changed = [p.label for p in points if known.get(p.folder.name, p.fingerprint) != p.fingerprint]
     if changed:
@@ -177,8 +181,8 @@ class Sweep:
         """(point, exit status, seconds) of its process; None if the sweep was stopped before."""
         if self.stopped_by is not None:
             return None
-        swept = [*_flags(point.settings), f"--out={point.folder}"]
-        command = [*PROGRAM, self.config_path, *self.arguments, *swept]
+        command = [*PROGRAM, self.config_path, *self.arguments, *point.flags]
+        command.append(f"--out={point.folder}")
         environment, began = dict(os.environ), time.perf_counter()
         with contextlib.ExitStack() as stack:
             streams: dict[str, Any] = {}
@@ -278,10 +282,6 @@ class Sweep:
         if lines:
             plots.plot_sweep(along, lines, self.out / "sweep.png")
         return bool(lines)
-
-
-def _flags(settings: Mapping[str, str]) -> list[str]:
-    return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
 
 
 def _passed_on(number: int) -> int:

@@ -143,6 +143,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} ({value}) must be at least 1")
+        if not -(2**63) <= self.seed < 2**63 - 1:  # seed + 1 draws the noise of the steps
+            raise ValueError(f"seed ({self.seed}) must fit in a signed 64-bit integer")
         for name in ("batch_warmup", "length_warmup"):
             _check_stages(name, getattr(self, name))
         if any(self.data.length % length for _, length in self.length_warmup):
