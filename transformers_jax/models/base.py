@@ -29,7 +29,7 @@ from transformers_jax.inputs.arguments import (
     narrow,
     traceable,
 )
-from transformers_jax.models.brief import brief
+from transformers_jax.models.brief import brief, class_and_head
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.masks import masks_of
 from transformers_jax.models.output import Output
@@ -143,7 +143,7 @@ class Model(nnx.Module):
             if name not in names:
                 hint = nearest(name, names, otherwise=OTHERWISE)
                 raise TypeError(
-                    f"{type(self).__name__} ({self.plan.head}) has no argument {name!r}"
+                    f"{class_and_head(self)} has no argument {name!r}"
                     f"{hint}; it takes {', '.join(names)}"
                 )
 

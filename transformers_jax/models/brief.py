@@ -26,6 +26,12 @@ def brief(model: Any) -> str:
     return "\n  ".join([title, *lines])
 
 
+def class_and_head(model: Any) -> str:
+    """The class of a model and, where it has a plan, its head."""
+    name = type(model).__name__
+    return f"{name} ({model.plan.head})" if "plan" in vars(model) else name
+
+
 def _stacks(model: Any) -> list[tuple[str, Any]]:
     """The stacks in the order in which they run, the decoder last."""
     return sorted(model.stacks().items(), key=lambda item: (item[0] == "decoder", item[0]))

@@ -27,6 +27,9 @@ from transformers_jax.nn.operation import Op, OpResult
 from transformers_jax.nn.param import add, contract, param
 from transformers_jax.nn.position import rotate, score_module
 from transformers_jax.shard import constrain
+from transformers_jax.spec.ranges import check_count, check_positive, check_rate
+
+PROJECTIONS = ("query", "key", "value", "out")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,23 @@ class AttentionSpec(spec.OpSpec):
     dropout: float = 0.0
 
     def __post_init__(self):
+        for name in ("heads", "kv", "kv_heads"):
+            if name != "kv_heads" or self.kv_heads is not None:
+                check_count(f"{name} of an attention", getattr(self, name))
+        check_rate("dropout of an attention", self.dropout)
+        if not isinstance(self.bias, tuple) or set(self.bias) - {*PROJECTIONS}:
+            known = ", ".join(map(repr, PROJECTIONS))
+            raise ValueError(
+                f"bias of an attention is {self.bias!r}; expected a tuple of the projections that "
+                f"have one, of {known}"
+            )
+        if self.softcap is not None:
+            check_positive("softcap of an attention", self.softcap)
+        if self.rotary is not None and int(self.kv * self.rotary.fraction) % 2:
+            raise ValueError(
+                f"a rotation turns pairs: kv ({self.kv}) times the fraction "
+                f"({self.rotary.fraction}) that is rotated must be an even number"
+            )
         if self.heads % self.groups:
             raise ValueError(
                 f"heads ({self.heads}) must be a multiple of kv_heads ({self.groups}): "

@@ -12,6 +12,7 @@ from transformers_jax.nn.noise import drop_path, dropout, numbered_key, split_ke
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Context, OpResult
 from transformers_jax.nn.residual import Residual
+from transformers_jax.spec.layers import PARTS
 
 
 class Block(nnx.Module):
@@ -19,6 +20,7 @@ class Block(nnx.Module):
 
     def __init__(self, branches: tuple[spec.Branch, ...], width: int, initial: spec.Initial):
         self.branches = branches
+        check_attributes(branches, {*dir(self)})
         for branch in branches:
             setattr(self, branch.name, branch.op.build(width, initial, branch.source))
             norms = ("_norm", "_norm_behind") if branch.placement == "both" else ("_norm",)
@@ -73,6 +75,17 @@ class Block(nnx.Module):
         if context.remat == ("attention" if attends else "ffn"):
             run = jax.checkpoint(run)
         return run(x, cache, key)
+
+
+def check_attributes(branches: tuple[spec.Branch, ...], taken: set[str]) -> None:
+    """Raises ValueError for a name of a branch that is no attribute of a block, or is `taken`."""
+    for branch in branches:
+        parts = [f"{branch.name}{part}" for part in PARTS]
+        if not str(branch.name).isidentifier() or taken.intersection(parts):
+            raise ValueError(
+                f"a branch is called {branch.name!r}; expected an identifier that is no attribute "
+                "of the block itself, since its parameters are kept under it"
+            )
 
 
 def split_at(key: Key | None, number: int) -> tuple[Key | None, Key | None]:

@@ -6,6 +6,7 @@ A residual is a value of a branch (`spec.Branch.residual`): a frozen record that
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import jax
@@ -17,6 +18,7 @@ from transformers_jax.arrays import Array, Float
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.param import add, contract, param
 
+GATES = {"tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "identity": lambda g: g}
 PARTS = 3  # that a condition decides: shift, scale and gate
 
 
@@ -26,6 +28,11 @@ class Gate(spec.ResidualSpec):
     first (Alayrac et al. 2022, Flamingo, section 2.2)."""
 
     activation: Literal["tanh", "sigmoid", "identity"] = "tanh"
+
+    def __post_init__(self):
+        if self.activation not in GATES:
+            known = ", ".join(map(repr, GATES))
+            raise ValueError(f"the activation of a gate is {self.activation!r}; not {known}")
 
     def build(self, width, initial):
         return Gated(self)
@@ -37,6 +44,13 @@ class LayerScale(spec.ResidualSpec):
     CaiT, section 2)."""
 
     value: float
+
+    def __post_init__(self):
+        if not isinstance(self.value, Real):
+            raise ValueError(
+                f"the value of LayerScale is {self.value!r}; expected the number with which every "
+                "channel begins"
+            )
 
     def build(self, width, initial):
         return Scaled(self, width)
@@ -83,8 +97,7 @@ class Gated(Residual):
         self.gate = param("", {}, spec.ZEROS)
 
     def __call__(self, x, y, context):
-        acts = {"tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "identity": lambda g: g}
-        return x + acts[self.spec.activation](self.gate[...]).astype(y.dtype) * y
+        return x + GATES[self.spec.activation](self.gate[...]).astype(y.dtype) * y
 
 
 class Scaled(Residual):

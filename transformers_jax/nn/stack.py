@@ -91,7 +91,7 @@ class Stack(nnx.Module):
             blocks = [stacked(make(stack.blocks[slot[0]]), layers(slot)) for slot in stack.slots]
         self.blocks = nnx.List(blocks)
         self.norm = Norm(stack.final_norm, stack.width) if stack.final_norm else None
-        op = next((branch.op for branch in self._attends(False)), None)
+        op = next((b.op for b in self._attends(False) if b.op.score is None), None)
         score: Any = stack.score
         self.score = score and score_module(score, op, stack.width, stack.initial)
 

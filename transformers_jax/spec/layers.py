@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, get_args
 
 from transformers_jax.spec.norm import Norm
 from transformers_jax.spec.operation import OpSpec, ResidualSpec
+from transformers_jax.spec.ranges import check_rate
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Branch:
             if (value := getattr(self, name)) not in get_args(kind):
                 choices = ", ".join(map(repr, get_args(kind)))
                 raise ValueError(f"{name} of the branch {self.name!r} is {value!r}; not {choices}")
+        check_rate(f"dropout of the branch {self.name!r}", self.dropout)
         if self.source is None:
             return
         if not self.op.masks:
@@ -76,11 +78,13 @@ class Branch:
 Block = tuple[Branch, ...]
 """What one layer does: branches, in order."""
 
+PARTS = ("", "_norm", "_norm_behind", "_residual")
+"""What is kept of a branch, behind its name."""
+
 
 def check_names(block: Block) -> None:
     """Raises ValueError for two branches of a name: they would share their parameters."""
-    own = ("", "_norm", "_norm_behind", "_residual")
-    parts = [branch.name + part for branch in block for part in own]
+    parts = [branch.name + part for branch in block for part in PARTS]
     if duplicates := {part for part in parts if parts.count(part) > 1}:
         raise ValueError(
             f"two branches of a block are called {min(duplicates)!r}, under which their parameters "

@@ -10,7 +10,15 @@ from transformers_jax.spec.initial import Initial
 from transformers_jax.spec.layers import Block, check_names
 from transformers_jax.spec.norm import Norm
 from transformers_jax.spec.operation import OpSpec
-from transformers_jax.spec.position import EdgeFeatures, ScoreSpec
+from transformers_jax.spec.position import (
+    Additive,
+    Alibi,
+    Counted,
+    EdgeFeatures,
+    RelativeTable,
+    ScoreSpec,
+)
+from transformers_jax.spec.ranges import check_probability, check_rate
 
 
 class Layout:
@@ -74,10 +82,33 @@ class StackSpec:
             raise ValueError("a stack has at least one layer")
         for block in dict.fromkeys(self.blocks):
             check_names(block)
-        if self.order and (len(set(self.blocks)) > 1 or max(self.order) >= len(self.blocks)):
+        layers = range(len(self.blocks))
+        if self.order and (len(set(self.blocks)) > 1 or any(n not in layers for n in self.order)):
             raise ValueError(
-                f"order {self.order} needs layers that are all alike, and no more than the "
-                f"{len(self.blocks)} there are"
+                f"order {self.order} needs layers that are all alike, and numbers of the "
+                f"{len(self.blocks)} there are, from 0"
+            )
+        check_rate("dropout of a stack", self.dropout)
+        check_probability("layerdrop of a stack", self.layerdrop)
+        self._check_score()
+
+    def _check_score(self) -> None:
+        """Raises ValueError for a score with parameters for each head, and not one number of heads
+        among the self-attention that reads it."""
+        if self.score is None or isinstance(self.score, RelativeTable | Alibi | Counted):
+            return
+        branches = dict.fromkeys(branch for block in self.blocks for branch in block)
+        ops = [
+            branch.op for branch in branches if branch.source is None and branch.op.score is None
+        ]
+        sizes = {(op.heads, op.kv) for op in ops if op.drawn and op.masks}
+        shaped_by = sizes if isinstance(self.score, Additive) else {heads for heads, _ in sizes}
+        if len(shaped_by) != 1:
+            number = ", ".join(sorted(f"{heads} heads of {kv}" for heads, kv in sizes))
+            raise ValueError(
+                f"the stack learns the score {type(self.score).__name__} for all layers, which "
+                f"needs self-attention of one size that reads it; these read it: "
+                f"{number or 'none'}; give each attention a score of its own"
             )
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers_jax.arrays import Array
 from transformers_jax.models.base import by_name
@@ -27,6 +27,12 @@ POSITIONAL = (
 )
 """The order of arguments without a name, behind the raw input; others come behind these."""
 
+OWN = ("head", "shift", "routing", "output_of", "wires", "plan")
+"""The attributes of a network beside those of its class and its towers."""
+
+FROM_CONFIG = ("plan", "config", "generation_config", "reading")
+"""The attributes that only a network from a config has."""
+
 
 class Network(Decoding):
     """Towers in their order, and a head.
@@ -34,6 +40,11 @@ class Network(Decoding):
     Each tower turns its arguments into tokens and runs its stack over them, which may attend to the
     tokens of an earlier tower, its source. The head reads the last one; one that compares towers
     reads them all (`HeadInputs.towers`).
+
+    One that is built by hand, not from a config, is called once its parameters are drawn
+    (`nn.param.initialise`), and is executed as its last stack says; saving, generation and other
+    layouts need a model from a config. The condition of `nn.residual.Modulate` is an argument of a
+    stack, and none of a network: a stack whose branches are modulated is called by itself.
 
     Args:
         towers: by name. That of a model with one tower is called "stack".
@@ -54,9 +65,7 @@ class Network(Decoding):
         routing: RouterLosses | None = None,
         output_of: str | None = None,
     ):
-        check_towers(
-            towers, taken=(*vars(Network), "head", "shift", "routing", "output_of", "wires")
-        )
+        check_towers(towers, taken=(*dir(type(self)), *OWN), output_of=output_of)
         self.wires = tuple((name, tower.source, tower.prefix) for name, tower in towers.items())
         embedders: list[Any] = []
         for name, tower in towers.items():
@@ -67,6 +76,21 @@ class Network(Decoding):
             embedders.append(tower.embed)
         self.head, self.shift, self.routing = head, shift, routing
         self.output_of = output_of or self.wires[-1][0]
+
+    if not TYPE_CHECKING:  # to which every attribute would be known
+
+        def __getattr__(self, name: str) -> Any:
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name in FROM_CONFIG:
+                text += (
+                    ": it was not built from a config; a model that saves, generates and changes "
+                    "its layout is made by tj.from_config or tj.from_pretrained"
+                )
+            raise AttributeError(text)
+
+    @property
+    def execution(self):
+        return self.plan.execution if "plan" in vars(self) else self.last.stack.execution
 
     # ------------------------------------------------------------ the towers
 

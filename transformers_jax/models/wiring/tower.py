@@ -114,15 +114,23 @@ def paths(name: str) -> dict[str, str]:
     return {"stack": name, **{part: prefix + part for part in parts}}
 
 
-def check_towers(towers: Mapping[str, Tower], taken: Iterable[str]) -> None:
+def check_towers(
+    towers: Mapping[str, Tower], taken: Iterable[str], output_of: str | None = None
+) -> None:
     """Whether a network can be made of towers; `taken` are the names of its other attributes.
 
     Raises:
-        ValueError: all that is wrong: a source that is no earlier tower, or to which no branch
-            attends; a branch that attends to something else; an embedder that is shared with
-            another tower than the source; parts that would have one name.
+        ValueError: all that is wrong: no towers; an `output_of` that is none of them; a source that
+            is no earlier tower, or to which no branch attends; a branch that attends to something
+            else; an embedder that is shared with another tower than the source; two towers that
+            would read the same arguments; parts that would have one name.
     """
+    if not towers:
+        raise ValueError("a network has at least one tower; none came")
     wrong: list[str] = []
+    if output_of is not None and output_of not in towers:
+        known = ", ".join(map(repr, towers))
+        wrong.append(f"output_of is {output_of!r}; the towers are {known}")
     owners = dict.fromkeys(taken, "the network")
     earlier: dict[str, Tower] = {}
     for name, tower in towers.items():
@@ -138,6 +146,11 @@ def check_towers(towers: Mapping[str, Tower], taken: Iterable[str]) -> None:
         for other in earlier:
             if earlier[other].embed is tower.embed and other != source:
                 wrong.append(f"{name!r} has the embedder of {other!r}, which is not its source")
+            if both := sorted({*earlier[other].arguments} & {*tower.arguments}):
+                wrong.append(
+                    f"{name!r} and {other!r} would both read the argument {both[0]!r}; give one a "
+                    "prefix of its own"
+                )
         for part, path in paths(name).items():
             if getattr(tower, part) is None or path not in owners:
                 owners.setdefault(path, f"the tower {name!r}")
