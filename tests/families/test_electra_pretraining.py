@@ -172,7 +172,7 @@ def test_invalid_generators_are_refused(batch):
         generator_config(CONFIG, 0.3)
     with pytest.raises(ValueError, match="more than 0 and at most 1"):
         generator_config(CONFIG, 1.5)
-    with pytest.raises(ValueError, match="made of an ElectraConfig"):
+    with pytest.raises(ValueError, match="expected an ElectraConfig"):
         make_replaced_token_detection(tj.BertConfig(), key=jax.random.key(0))
 
 
