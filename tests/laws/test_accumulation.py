@@ -13,6 +13,8 @@ import transformers_jax as tj
 from tests.laws.objective_cases import CASES, LENGTHS, batch, gradient, heads
 
 TOLERANCE = 1e-6  # of the gradient's norm, and of each figure: float32 sums in another order
+# CLIP multiplies its logits by 1 / 0.07: the rounding of unit vectors is 14 times as large in them
+ROUGHER = {"image_text": 3e-6}
 
 ON_A_MESH = """
     import json, sys
@@ -39,18 +41,19 @@ def whole(name):
     return gradient(name, 1)
 
 
-def same(actual, expected):
+def same(name, actual, expected):
+    tolerance = ROUGHER.get(name, TOLERANCE)
     (figures, grads), (right, whole) = actual, expected
     assert figures.keys() == right.keys()
-    for name, value in right.items():
-        assert abs(figures[name] - value) <= TOLERANCE * max(1, abs(value)), name
-    assert np.linalg.norm(grads - whole) <= TOLERANCE * np.linalg.norm(whole)
+    for figure, value in right.items():
+        assert abs(figures[figure] - value) <= tolerance * max(1, abs(value)), figure
+    assert np.linalg.norm(grads - whole) <= tolerance * np.linalg.norm(whole)
     assert np.linalg.norm(whole) > 1e-4
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_micro_batches_give_the_gradient_of_the_whole_batch(name):
-    same(gradient(name, 4), whole(name))
+    same(name, gradient(name, 4), whole(name))
 
 
 def refused(name, accumulate, inputs):
@@ -91,7 +94,7 @@ def on_a_mesh(on_eight_devices, tmp_path_factory):
 @pytest.mark.parametrize("name", MESHED)
 def test_two_micro_batches_on_eight_devices_give_the_gradient_of_one(name, on_a_mesh):
     figures, vectors = on_a_mesh
-    same((figures[name], vectors[name]), whole(name))
+    same(name, (figures[name], vectors[name]), whole(name))
 
 
 def test_every_head_is_among_the_cases():

@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m train
         return 0 if helped else 2
     try:
         return _train_or_sweep(arguments[0], arguments[1:], program)
+    except BrokenPipeError:  # the reader, say `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except Exception as error:
         if os.environ.get("TRANSFORMERS_JAX_TRACEBACK"):
             raise
