@@ -30,7 +30,7 @@ class AlbertConfig(BertConfig):
     POOLER = "pooler"
     WORDS = "predictions.dense predictions.LayerNorm predictions"
     SENTENCE = "sop_classifier.classifier"
-    QUESTION = ("sentence_order_label", "sop_logits")
+    SENTENCE_FIELDS = ("sentence_order_label", "sop_logits")
     HEADS = heads_of("Albert", "none", "masked_lm", "pretraining", *CHOOSING)
     # no fields here
     classifier_dropout: ClassVar[None] = None

@@ -38,7 +38,7 @@ class BertConfig(TextTower):
         WORDS_ACT: the activation of that layer, where it is not `hidden_act`.
         UNUSED_BIAS: whether files of untied words hold a second bias, which nothing reads.
         SENTENCE: the classifier of pairs of sentences in files.
-        QUESTION: the label and the logits of such a pair, and the labels that the loss needs.
+        SENTENCE_FIELDS: the label and the logits of such a pair, and the labels that the loss needs.
     """
 
     model_type = "bert"
@@ -58,7 +58,7 @@ class BertConfig(TextTower):
     WORDS_ACT: ClassVar[str | None] = None
     UNUSED_BIAS: ClassVar[bool] = True
     SENTENCE: ClassVar[str] = "cls.seq_relationship"
-    QUESTION: ClassVar[tuple[Any, ...]] = ("next_sentence_label", "seq_relationship_logits")
+    SENTENCE_FIELDS: ClassVar[tuple[Any, ...]] = ("next_sentence_label", "seq_relationship_logits")
     ROWS = f"""
 {embeddings("embeddings", "type")}
 {block_rows(L, S, "attention crossattention", PROJECTIONS, MLP, NORMS)}
@@ -144,7 +144,7 @@ class BertConfig(TextTower):
         if head in ("masked_lm", "causal_lm"):
             return self.language_model(shift=head == "causal_lm")
         if head == "pretraining":
-            return heads.Pretraining(self.language_model(), self.sentence(), *self.QUESTION)
+            return heads.Pretraining(self.language_model(), self.sentence(), *self.SENTENCE_FIELDS)
         if head == "next_sentence":
             return self.sentence()
         return task_head(self, head, self.hidden_size, self.initial, **self.task_options(head))

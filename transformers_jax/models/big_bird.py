@@ -39,7 +39,7 @@ class BigBirdConfig(BertConfig):
         *("none", "pretraining", "masked_lm", "causal_lm", "sequence_classification"),
         *("token_classification", "multiple_choice"),
     )
-    QUESTION_ANSWERING = (*BertConfig.QUESTION, ("labels",))
+    SENTENCE_FIELDS = (*BertConfig.SENTENCE_FIELDS, ("labels",))
     HEADS = heads_of("BigBird", "none", "masked_lm", "pretraining", "causal_lm", *CHOOSING)
 
     vocab_size: int = 50358
