@@ -38,7 +38,7 @@ class BertConfig(TextTower):
         WORDS_ACT: the activation of that layer, where it is not `hidden_act`.
         UNUSED_BIAS: whether files of untied words hold a second bias, which nothing reads.
         SENTENCE: the classifier of pairs of sentences in files.
-        SENTENCE_FIELDS: the label and the logits of such a pair, and the labels that the loss needs.
+        SENTENCE_FIELDS: the label and logits of such a pair, and the labels that the loss needs.
     """
 
     model_type = "bert"
