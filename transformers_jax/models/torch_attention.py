@@ -67,7 +67,7 @@ class AppendedAttention(Attention):
     def _append(self, x: Array, learned: nnx.Param | None) -> Array:
         """The keys or values with one more behind them: zeros where none is learned."""
         one = jnp.zeros(x.shape[2:]) if learned is None else learned[...]
-        one = jnp.broadcast_to(one.astype(x.dtype), (len(x), 1, *x.shape[2:]))
+        one = jnp.broadcast_to(one.astype(x.dtype), (x.shape[0], 1, *x.shape[2:]))
         return jnp.concatenate([x, one], 1)
 
 

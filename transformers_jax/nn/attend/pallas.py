@@ -38,7 +38,7 @@ def attend(
         name = type(weighting.score.rule).__name__
         raise Refused(f"the score rule {name} is not traced into the kernel")
     heads = heads or (q.shape[2], k.shape[2])
-    plan, graph = tiled.planned(edges, weighting, len(q), heads, first)
+    plan, graph = tiled.planned(edges, weighting, q.shape[0], heads, first)
     return _jitted(plan, q, k, v, weighting.sinks, graph)
 
 

@@ -53,7 +53,7 @@ def attend(
     if score is not None and score.rule.pairs:
         raise Refused(f"the score rule {type(score.rule).__name__} reads features of all edges")
     heads = heads or (q.shape[2], k.shape[2])
-    plan, graph = planned(edges, weighting, len(q), heads, first, size)
+    plan, graph = planned(edges, weighting, q.shape[0], heads, first, size)
     params = None if score is None else jax.tree.map(jnp.asarray, score.params)
     return _jitted(plan, q, k, v, params, weighting.sinks, graph)
 
