@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,28 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
     on; truth values are none."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real)
+
+
+def check_rate(where: str, value: Any) -> None:
+    """Raises ValueError for what is no rate of dropout: what remains is divided by 1 - rate."""
+    if not (_is_number(value) and 0 <= value < 1):
+        raise ValueError(f"{where} is {value!r}; expected a number in [0, 1)")
+
+
+def check_probability(where: str, value: Any) -> None:
+    """Raises ValueError for what is no probability."""
+    if not (_is_number(value) and 0 <= value <= 1):
+        raise ValueError(f"{where} is {value!r}; expected a number in [0, 1]")
+
+
+def check_positive(where: str, value: Any) -> None:
+    """Raises ValueError for what is no number above 0."""
+    if not (_is_number(value) and value > 0):
+        raise ValueError(f"{where} is {value!r}; expected a number above 0")
 
 
 def nearest_multiples(value: int, step: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from transformers_jax.arrays import Int
 from transformers_jax.data.tokenizer_settings import check_side
 from transformers_jax.data.wrapped import Wrapped, check_texts
+from transformers_jax.sizes import check_count
 from transformers_jax.spelling import nearest
 
 Padding = bool | Literal["longest", "max_length", "do_not_pad"]
@@ -181,8 +182,7 @@ def _one_of(name: str, value: Any, known: Mapping[Any, Any]) -> Any:
 
 
 def _integer(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
+    check_count(name, value, least)
     return int(value)
 
 

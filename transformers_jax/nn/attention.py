@@ -27,7 +27,7 @@ from transformers_jax.nn.operation import Op, OpResult
 from transformers_jax.nn.param import add, contract, param
 from transformers_jax.nn.position import rotate, score_module
 from transformers_jax.shard import constrain
-from transformers_jax.spec.ranges import check_count, check_positive, check_rate
+from transformers_jax.sizes import check_count, check_positive, check_rate
 
 PROJECTIONS = ("query", "key", "value", "out")
 
@@ -72,7 +72,7 @@ class AttentionSpec(spec.OpSpec):
     def __post_init__(self):
         for name in ("heads", "kv", "kv_heads"):
             if name != "kv_heads" or self.kv_heads is not None:
-                check_count(f"{name} of an attention", getattr(self, name))
+                check_count(f"AttentionSpec.{name}", getattr(self, name))
         check_rate("dropout of an attention", self.dropout)
         if not isinstance(self.bias, tuple) or set(self.bias) - {*PROJECTIONS}:
             known = ", ".join(map(repr, PROJECTIONS))

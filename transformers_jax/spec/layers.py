@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
+from transformers_jax.sizes import check_rate
 from transformers_jax.spec.norm import Norm
 from transformers_jax.spec.operation import OpSpec, ResidualSpec
-from transformers_jax.spec.ranges import check_rate
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass, field, replace
 
 from transformers_jax.graph import Nodes, PerLayer
+from transformers_jax.sizes import check_probability, check_rate
 from transformers_jax.spec.initial import Initial
 from transformers_jax.spec.layers import Block, check_names
 from transformers_jax.spec.norm import Norm
@@ -18,7 +19,6 @@ from transformers_jax.spec.position import (
     RelativeTable,
     ScoreSpec,
 )
-from transformers_jax.spec.ranges import check_probability, check_rate
 
 
 class Layout:

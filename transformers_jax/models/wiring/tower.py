@@ -135,12 +135,11 @@ def check_towers(
     earlier: dict[str, Tower] = {}
     for name, tower in towers.items():
         source, attended = tower.source, tower.stack.sources
+        left_out = source is None and tower.stack.spec.source_optional  # its cross-attention
         if source is not None and source not in earlier:
             known = ", ".join(map(repr, earlier)) or "none"
             wrong.append(f"the source of {name!r} is {source!r}; the towers before it are {known}")
-        elif source is None and tower.stack.spec.source_optional:
-            pass  # without a source its cross-attention is left out
-        elif attended != ([] if source is None else [source]):
+        elif not left_out and attended != ([] if source is None else [source]):
             branches = ", ".join(map(repr, attended)) or "only the stream"
             wrong.append(f"{name!r} has the source {source!r}, and its stack attends to {branches}")
         for other in earlier:
