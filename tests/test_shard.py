@@ -12,7 +12,6 @@ from transformers_jax.shard import (
     constrain,
     make_mesh,
     named,
-    nearest,
     shardings,
     spec_of,
     use,
@@ -71,11 +70,6 @@ def test_a_mesh_that_the_devices_cannot_fill_is_refused():
         make_mesh({"model": 2})
     with pytest.raises(ValueError, match="at most one"):
         make_mesh({"data": -1, "fsdp": -1})
-
-
-def test_nearest_multiples_are_suggested():
-    assert nearest(6, 4) == "4 and 8"
-    assert nearest(3, 4) == "4"
 
 
 def test_without_a_mesh_a_constraint_is_the_identity():

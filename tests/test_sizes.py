@@ -2,7 +2,7 @@
 
 import pytest
 
-from transformers_jax.sizes import check_count, parse_bytes
+from transformers_jax.sizes import check_count, nearest_divisors, nearest_multiples, parse_bytes
 
 
 def test_sizes_are_decimal_unless_they_say_otherwise():
@@ -25,3 +25,10 @@ def test_a_count_is_a_whole_number(value):
     check_count("batch_size", 0, least=0)
     with pytest.raises(ValueError, match=r"batch_size=.* must be a whole number, at least 1"):
         check_count("batch_size", value)
+
+
+def test_the_nearest_sizes_that_would_do_are_named():
+    assert nearest_multiples(6, 4) == "4 and 8"
+    assert nearest_multiples(3, 4) == "4"
+    assert nearest_divisors(5, 12) == "4 or 6"
+    assert nearest_divisors(4, 12) == "4"
