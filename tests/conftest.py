@@ -20,6 +20,19 @@ def pytest_addoption(parser):
         action="store_true",
         help="compile with all of XLA's optimisations, as users do (takes twice as long)",
     )
+    parser.addoption(
+        "--slow", action="store_true", help="also run the tests that are marked slow, as CI does"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Without --slow, the tests that are marked slow are deselected, unless named on the line."""
+    if config.getoption("--slow"):
+        return
+    named = [argument for argument in config.args if "::" in argument]
+    late = [item for item in items if item.get_closest_marker("slow") and not named]
+    config.hook.pytest_deselected(items=late)
+    items[:] = [item for item in items if item not in late]
 
 
 def pytest_configure(config):
