@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,3 +52,16 @@ def remove_drafts(folder: Path) -> None:
     """Removes the drafts of killed processes; for a folder that no other process writes."""
     for draft in folder.glob(".*.tmp"):
         draft.unlink()
+
+
+@contextlib.contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Within this, no other process holds the lock of this file; it waits for one that does.
+
+    The system frees the lock of a process that ends. A file system without locks has none.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,6 +1,9 @@
 """The Python documentation as a dataset: each text once, whole modules on one side of the split."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -39,6 +42,28 @@ def test_the_dataset_is_built_once_and_read_in_order(monkeypatch, tmp_path):
     sides = [{d.module for d in first[split]} for split in ("train", "validation")]
     assert all(sides)
     assert not sides[0] & sides[1]
+
+
+def test_two_processes_prepare_an_empty_cache_at_once_and_both_read_all(tmp_path):
+    program = """
+import time
+from transformers_jax.data import python_docs
+from transformers_jax.data.python_docs import Document, builder
+some = [Document(f"module{n}", "f", f"text number {n}") for n in range(60)]
+builder.documents = lambda: time.sleep(1) or iter(some)
+print(*(len(documents) for documents in python_docs.load().values()))
+"""
+    environment = {**os.environ, "TRANSFORMERS_JAX_CACHE": str(tmp_path), "PYTHONPATH": os.getcwd()}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    (one, error), (other, errors) = (process.communicate() for process in both)
+    assert one == other, error + errors
+    assert sum(map(int, one.split())) == 60
 
 
 def test_without_the_extra_the_remedy_is_named(monkeypatch):

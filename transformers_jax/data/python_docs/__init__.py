@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from transformers_jax.data.texts import need
+from transformers_jax.publish import waiting_lock
 
 SKIPPED = frozenset("test tests idlelib lib2to3 site-packages __pycache__ turtledemo".split())
 
@@ -96,9 +97,14 @@ def load() -> dict[str, list[Document]]:
     what = "python_docs (or pass --data.path FILE)"
     need("array_record", "train", what)
     builders = need("transformers_jax.data.python_docs.builder", "train", what)
-    builder = builders.PythonDocs(data_dir=str(cache_dir() / "datasets"), config=version())
-    if not Path(builder.data_path).exists():
-        builders.quietly(builder.download_and_prepare)
+    folder = cache_dir() / "datasets"
+    open_there = lambda: builders.PythonDocs(data_dir=str(folder), config=version())
+    if not Path(open_there().data_path).exists():
+        with waiting_lock(folder / f".{version()}.lock"):  # a second process finds it prepared
+            builder = open_there()
+            if not Path(builder.data_path).exists():
+                builders.quietly(builder.download_and_prepare)
+    builder = open_there()  # one that was opened before the data came knows of no splits
     by_split = {}
     for split in ("train", "validation"):
         rows = list(builder.as_data_source(split))
