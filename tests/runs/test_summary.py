@@ -20,6 +20,11 @@ def folders(tmp_path):
     make_run(root / "sweep" / "peak=1", level=1.5)
     make_run(root / "sweep" / "peak=2", level=1.75, state="failed")
     (root / "notes").mkdir()
+    for name in ("tokens/train/meta.json", "sweep/sweep.json", "waiting/sweep.json"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("{}")
+    (root / "model").mkdir()
+    (root / "model/config.json").write_text('{"model_type": "gpt2"}')
     (root / "broken").mkdir()
     (root / "broken/config.json").write_text("{")
     (root / "a.txt").write_text("a file")
@@ -29,7 +34,8 @@ def folders(tmp_path):
 
 def test_runs_are_found_in_nested_folders(folders):
     names = [path.relative_to(folders).as_posix() for path in find_runs([folders])]
-    assert names == ["broken", "good", "notes", "stopped", "sweep/peak=1", "sweep/peak=2"]
+    assert names == ["broken", "good", "stopped", "sweep/peak=1", "sweep/peak=2"]
+    assert find_runs(sorted((folders / "sweep").iterdir())) == find_runs([folders / "sweep"])  # sweep/*
     assert find_runs([folders / "good", folders / "good"]) == [folders / "good"]
     with pytest.raises(ValueError, match="is not a folder"):
         find_runs([folders / "nowhere"])
@@ -120,6 +126,11 @@ def test_the_commands_list_and_report(folders, capsys, monkeypatch):
     assert capsys.readouterr().out == "wrote runs/good/report.md\n"
     assert cli.main(["report", "runs/good", "runs/sweep", "--out", "both.md"]) == 0
     assert "| peak=1 |" in (folders.parent / "both.md").read_text()
+    in_sweep = map(str, (folders / "sweep").iterdir())  # as a shell writes runs/sweep/*
+    assert cli.main(["report", *in_sweep, "--out", "sweep.md"]) == 0
+    assert "# 2 runs" in (folders.parent / "sweep.md").read_text()
+    assert cli.main(["report", "runs/tokens"]) == 1
+    assert "there is none in these folders" in capsys.readouterr().err
     assert cli.main(["runs", "elsewhere"]) == 1
     assert "is not a folder" in capsys.readouterr().err
     os.chdir(folders / "notes")

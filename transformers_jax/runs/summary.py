@@ -21,7 +21,7 @@ from transformers_jax.training.metrics import SHOWN, newest, show_count
 from transformers_jax.training.provenance import read_run
 
 METRICS, CONFIG = "metrics.jsonl", "config.json"
-DEEPEST = 4  # levels below a folder in which runs are searched: sweeps of sweeps
+DEEPEST = 5  # levels below a folder in which runs are searched: sweeps of sweeps
 
 
 @dataclass(frozen=True)
@@ -52,25 +52,20 @@ class Summary:
     """of the end, or of the newest line: UTC"""
 
 
-def find_runs(folders: Iterable[str | Path]) -> list[Path]:
-    """The runs in these folders, or these folders, if they are runs; sorted, each once.
+def find_runs(paths: Iterable[str | Path]) -> list[Path]:
+    """The runs in these folders, or these folders, if they are runs; each once, sorted in each.
 
-    A folder directly inside of a named one that holds no run is in the list too: its summary says
-    what it is.
+    Folders that hold no run are not in the list, be they of tokens or models, and files are passed
+    over: a pattern of the shell, such as runs/*, may name any.
 
     Raises:
-        ValueError: a folder that does not exist.
+        ValueError: a path that does not exist.
     """
     runs: list[Path] = []
-    for folder in (Path(name).expanduser() for name in folders):
-        if not folder.is_dir():
-            raise ValueError(
-                f"{folder} is not a folder; give folders of runs, or one that has some"
-            )
-        if is_run(folder):
-            runs.append(folder)
-        else:
-            runs += [run for child in _children(folder) for run in _runs_in(child) or [child]]
+    for path in (Path(name).expanduser() for name in paths):
+        if not path.exists():
+            raise ValueError(f"{path} is not a folder; give folders of runs, or one that has some")
+        runs += _runs_in(path) if path.is_dir() else []
     return list(dict.fromkeys(runs))
 
 
