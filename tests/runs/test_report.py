@@ -110,6 +110,27 @@ def test_a_page_shows_several_runs_side_by_side(pair, tmp_path):
     assert differing([summarise(pair[0])] * 2, ["a", "b"]) == "Nothing but the folder."
 
 
+def test_runs_of_different_tokenizers_are_compared_by_bytes(tmp_path, monkeypatch):
+    runs = [make_run(tmp_path / name) for name in "abc"]
+    drawn = {}
+    monkeypatch.setattr(plots, "_save", lambda figure, file: drawn.update(figure=figure))
+
+    def axes(count):
+        write_page(runs[:count], tmp_path / "page.md")
+        return drawn["figure"].axes[0]
+
+    assert "nats per token" in axes(2).get_ylabel()
+    for run in runs:
+        (run / "tokenizer.json").write_text(run.name)
+    assert "bits per byte" in axes(2).get_ylabel()
+    held_out = axes(2).lines[2].get_ydata()
+    np.testing.assert_allclose(held_out, 1.5)
+    bare = (runs[2] / "metrics.jsonl").read_text().replace("bits_per_byte", "other")
+    (runs[2] / "metrics.jsonl").write_text(bare)
+    assert [len(line.get_ydata()) for line in axes(3).lines[6:]] == [0, 0, 0]
+    assert "left out: c" in (tmp_path / "page.md").read_text()
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_page_of_html_needs_no_other_file(pair, count, tmp_path):
     write_page(pair[:count], tmp_path / "page.html")

@@ -35,7 +35,9 @@ def folders(tmp_path):
 def test_runs_are_found_in_nested_folders(folders):
     names = [path.relative_to(folders).as_posix() for path in find_runs([folders])]
     assert names == ["broken", "good", "stopped", "sweep/peak=1", "sweep/peak=2"]
-    assert find_runs(sorted((folders / "sweep").iterdir())) == find_runs([folders / "sweep"])  # sweep/*
+    assert find_runs(sorted((folders / "sweep").iterdir())) == find_runs(
+        [folders / "sweep"]
+    )  # sweep/*
     assert find_runs([folders / "good", folders / "good"]) == [folders / "good"]
     with pytest.raises(ValueError, match="is not a folder"):
         find_runs([folders / "nowhere"])

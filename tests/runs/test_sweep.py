@@ -28,6 +28,9 @@ if seed == 13:
 done = (out / "half").exists() or seed != 77
 def write(state, step):
     line = {"step": step, "loss": 1.0 + seed, "eval_loss": 2.0 + seed}
+    if "data.tokenizer" in flags:
+        line["bits_per_byte"] = 9.0 - seed
+        (out / "tokenizer.json").write_text(flags["data.tokenizer"] * seed)
     (out / "metrics.jsonl").write_text(json.dumps(line) + "\\n")
     (out / "run.json").write_text(json.dumps({"state": state, "steps": steps}))
 if not done:
@@ -54,6 +57,13 @@ def order(out):
 
 
 FEW = ["--steps=3"]
+
+
+def test_runs_of_a_sweep_with_different_tokenizers_are_compared_by_bytes(fake_pretrain, tmp_path):
+    for shared, best in (([], "3.0000 (best)"), (["--data.tokenizer=x"], "7.000 (best)")):
+        out = tmp_path / f"sweep{len(shared)}"
+        assert run_sweep(CONFIG, [*FEW, *shared], {"seed": ["1", "2"]}, str(out), 1) == 0
+        assert best in (out / "sweep.md").read_text()
 
 
 def test_a_sweep_is_resumed_without_repeating_finished_runs(fake_pretrain, tmp_path, capsys):

@@ -11,7 +11,15 @@ from transformers_jax.nn.param import flatten
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import sections, table, to_html
 from transformers_jax.runs.report import describe, plot_run, samples
-from transformers_jax.runs.summary import COLUMNS, Summary, names, rows, summarise, tokens_per_step
+from transformers_jax.runs.summary import (
+    COLUMNS,
+    Summary,
+    compared_by,
+    names,
+    rows,
+    summarise,
+    tokens_per_step,
+)
 from transformers_jax.training.metrics import Line, read
 from transformers_jax.training.provenance import read_run
 
@@ -40,7 +48,7 @@ def write_page(folders: Sequence[Path], out: Path) -> Path:
         text = describe(folder, plot_run(folder), "" if where == "./" else where)
     else:
         lines = {label: with_tokens(Path(r.folder)) for label, r in zip(names(usable), usable)}
-        plots.plot_runs(lines, image)
+        plots.plot_runs(lines, image, compared_by(usable) == "bits_per_byte")
         text = compare(runs, image.name)
     if out.suffix == ".html":
         text = to_html(text, out.parent, text.split("\n", 1)[0].removeprefix("# "))
@@ -59,12 +67,21 @@ def compare(runs: Sequence[Summary], image: str) -> str:
             f"- {label}: {run.state}: {run.why}" for label, run in zip(labels, runs) if run.why
         ),
         "## What differs": differing(runs, labels),
-        "## Loss": f"![loss]({image})",
+        "## Loss": _without_bits(runs, labels) + f"![loss]({image})",
     }
     of_samples = {
         f"## Samples of {label}": samples(Path(r.folder)) for label, r in zip(labels, runs)
     }
     return sections(parts | of_samples)
+
+
+def _without_bits(runs: Sequence[Summary], labels: Sequence[str]) -> str:
+    """What is said of a picture in bits per byte."""
+    if compared_by(runs) == "eval_loss":
+        return ""
+    without = [label for label, run in zip(labels, runs) if run.bits_per_byte is None]
+    left_out = f" Without them, and left out: {', '.join(without)}." if without else ""
+    return f"The tokenizers differ, so losses are in bits per byte.{left_out}\n\n"
 
 
 def differing(runs: Sequence[Summary], labels: Sequence[str]) -> str:

@@ -100,6 +100,7 @@ def _recorded(run: Run, stop: Stop, screen: Console, command: str) -> Iterator[C
     config, folder, began = run.config, run.folder.path, time.perf_counter()
     names = ("tensorboard", *config.trackers)
     trackers = make_trackers(names, folder, run.start, config.log_every, screen.say)
+    tokenizer = run.corpus.tokenizer and run.corpus.tokenizer.fingerprint
     about = {
         "model_type": config.model.model_type,
         "objective": snake_case(type(config.objective).__name__),
@@ -107,7 +108,11 @@ def _recorded(run: Run, stop: Stop, screen: Console, command: str) -> Iterator[C
         "steps": config.steps,
         "tokens_per_step": run.tokens_per_step,
         "flops_per_step": run.flops,
-        "data": {"origin": run.corpus.origin, "fingerprint": run.corpus.fingerprint},
+        "data": {
+            "origin": run.corpus.origin,
+            "fingerprint": run.corpus.fingerprint,
+            "tokenizer": tokenizer,
+        },
     }
     record = start_run(folder, command, start=run.start, about=about)
     trackers.start({**record, "config": to_dict(config)})

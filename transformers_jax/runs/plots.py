@@ -24,6 +24,8 @@ LABELS = {
     "bits_per_byte": "held-out bits per byte",
 }
 LOSS = "loss (nats per token)"
+UNITS = {"eval_loss": LOSS, "bits_per_byte": "loss (bits per byte)"}
+"""What a figure by which runs are compared is measured in."""
 
 
 def curve(
@@ -80,8 +82,25 @@ def plot_curves(lines: Sequence[Line], file: Path) -> list[str]:
     return names
 
 
-def plot_runs(runs: Mapping[str, Sequence[Line]], file: Path) -> None:
-    """The losses of several runs over steps and, where they are known, over `tokens`."""
+def in_bits(lines: Sequence[Line]) -> list[Line]:
+    """The lines of a run with losses in bits per byte, the loss in training by the bytes that a
+    token of the held-out text has; without losses where that is not known."""
+    ratios = (
+        line["bits_per_byte"] / line["eval_loss"] for line in lines if "bits_per_byte" in line
+    )
+    ratio = next(ratios, math.nan)
+    loss = lambda line: {"loss": line["loss"] * ratio} if "loss" in line else {}
+    return [{**line, **loss(line), "eval_loss": line.get("bits_per_byte")} for line in lines]
+
+
+def plot_runs(runs: Mapping[str, Sequence[Line]], file: Path, by_bytes: bool = False) -> None:
+    """The losses of several runs over steps and, where they are known, over `tokens`.
+
+    Args:
+        by_bytes: in bits per byte, for runs whose tokens differ; those that have none are left out.
+    """
+    if by_bytes:
+        runs = {name: in_bits(lines) for name, lines in runs.items()}
     known = {name for lines in runs.values() for line in lines for name in line}
     over = ["step", *({"tokens"} & known)]
     figure, panels = _figure(5.5 * len(over), 4, 1, len(over))
@@ -90,17 +109,23 @@ def plot_runs(runs: Mapping[str, Sequence[Line]], file: Path) -> None:
             _draw_loss(axes, lines, by, f"C{n % 10}", name)
             points = curve(lines, "eval_loss", by)
             axes.plot(*points, "o", ms=3.5, color=f"C{n % 10}", markeredgecolor="black")
-        axes.set(xlabel=by, ylabel=LOSS)
+        axes.set(xlabel=by, ylabel=UNITS["bits_per_byte" if by_bytes else "eval_loss"])
     panels[0].set_title("lines: training, smoothed; points: held-out", fontsize=9)
     _save(figure, file)
 
 
-def plot_sweep(name: str, points: Mapping[str, Sequence[tuple[str, float]]], file: Path) -> None:
+def plot_sweep(
+    name: str,
+    points: Mapping[str, Sequence[tuple[str, float]]],
+    file: Path,
+    figure: str = "eval_loss",
+) -> None:
     """The held-out loss against the values of a setting: a line for each choice of the others.
 
+    `figure` is how it is measured, one of UNITS.
     Values that are numbers, over more than a factor of ten, have a logarithmic axis.
     """
-    figure, (axes,) = _figure(6, 4)
+    picture, (axes,) = _figure(6, 4)
     values = list(dict.fromkeys(value for line in points.values() for value, _ in line))
     try:
         x = {value: float(value) for value in values}
@@ -113,8 +138,8 @@ def plot_sweep(name: str, points: Mapping[str, Sequence[tuple[str, float]]], fil
         axes.plot(
             *zip(*sorted((x[value], loss) for value, loss in line)), "o-", label=label or None
         )
-    axes.set(xlabel=name, ylabel="held-out " + LOSS)
-    _save(figure, file)
+    axes.set(xlabel=name, ylabel="held-out " + UNITS[figure])
+    _save(picture, file)
 
 
 def plot_scaling(
@@ -124,6 +149,7 @@ def plot_scaling(
     frontier: Sequence[int],
     law: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]] | None,
     file: Path,
+    unit: str = LOSS,
 ) -> None:
     """Loss against compute: a run is a point, in the colour of its size; the frontier; its law."""
     from matplotlib.colors import LogNorm
@@ -136,7 +162,7 @@ def plot_scaling(
     axes.plot(compute[order], loss[order], "k--", lw=1, label="frontier")
     if law is not None:
         axes.plot(*law, "C3-", lw=1.5, label="E + a C^-b")
-    axes.set(xlabel="training compute (FLOPs)", ylabel=LOSS, xscale="log", yscale="log")
+    axes.set(xlabel="training compute (FLOPs)", ylabel=unit, xscale="log", yscale="log")
     _save(figure, file)
 
 

@@ -3,7 +3,8 @@
     L(C)    = E + a C^-b                     of the runs on the frontier
     L(N, D) = E + A / N^alpha + B / D^beta   of all runs
 
-N are parameters, D training tokens, C training FLOPs, L the held-out loss in nats per token.
+N are parameters, D training tokens, C training FLOPs, L the held-out loss in nats per token, or in
+bits per byte if the runs have different tokenizers.
 
 Source: Hoffmann et al. 2022 (arXiv:2203.15556), section 3.3 and appendix D.3: the Huber loss
 (delta 1e-3) of log L, from a grid of starts. Their optimiser had stopped early, as Besiroglu et al.
@@ -22,7 +23,7 @@ import numpy as np
 from transformers_jax.arrays import Float
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import sections, table
-from transformers_jax.runs.summary import Summary, summarise
+from transformers_jax.runs.summary import Summary, compared_by, summarise
 from transformers_jax.runs.summary import names as names_of
 from transformers_jax.training.metrics import show_count
 
@@ -207,12 +208,13 @@ def write_scaling(folders: Sequence[Path], out: Path) -> Path:
     if out.suffix != ".md":
         raise ValueError(f"--out {out}: expected a name that ends in .md")
     every = [summarise(folder) for folder in folders]
-    reasons = {run.folder: _why_left_out(run) for run in every}
+    figure = compared_by(run for run in every if run.state == "finished")
+    reasons = {run.folder: _why_left_out(run, figure) for run in every}
     left_out = {folder: reason for folder, reason in reasons.items() if reason}
     runs = [run for run in every if run.folder not in left_out]
     size, data, compute, loss = (
         np.array([getattr(run, name) for run in runs], np.float64)
-        for name in ("parameters", "tokens", "flops", "eval_loss")
+        for name in ("parameters", "tokens", "flops", figure)
     )
     edge = frontier(compute, loss)
     of_compute = _law_or_reason(lambda: fit_compute(compute[edge], loss[edge]))
@@ -228,14 +230,22 @@ def write_scaling(folders: Sequence[Path], out: Path) -> Path:
         x = np.geomspace(compute.min(), compute.max(), 200)
         line = x, of_compute(x)
     out.parent.mkdir(parents=True, exist_ok=True)
-    plots.plot_scaling(compute, loss, size, edge, line, image)
+    plots.plot_scaling(compute, loss, size, edge, line, image, plots.UNITS[figure])
     predicted = of_both(size, data) if isinstance(of_both, Law) else None
     rows = [
         [label, show_count(size[n]), show_count(data[n]), f"{compute[n]:.3g}", f"{loss[n]:.4f}",
          "-" if predicted is None else f"{predicted[n]:.4f}", "yes" if n in edge else ""]
         for n, label in enumerate(names_of(runs))
     ]  # fmt: skip
-    head = ["run", "parameters", "tokens", "FLOPs", "loss", "L(N, D)", "on the frontier"]
+    head = [
+        "run",
+        "parameters",
+        "tokens",
+        "FLOPs",
+        plots.UNITS[figure],
+        "L(N, D)",
+        "on the frontier",
+    ]
     parts = {
         f"# Scaling of {len(runs)} runs": f"![loss against compute]({image.name})",
         "## L(C) = E + a C^-b, on the frontier": _parameters(of_compute),
@@ -248,11 +258,11 @@ def write_scaling(folders: Sequence[Path], out: Path) -> Path:
     return out
 
 
-def _why_left_out(run: Summary) -> str:
+def _why_left_out(run: Summary, figure: str) -> str:
     """Why a run cannot be a point of a law; "" if it can."""
     if run.state != "finished":
         return f"{run.state}{': ' * bool(run.why)}{run.why}"
-    needed = ("parameters", "tokens", "flops", "eval_loss")
+    needed = ("parameters", "tokens", "flops", figure)
     missing = [name for name in needed if getattr(run, name) is None]
     return f"{', '.join(missing)} not known" if missing else ""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transformers_jax.data.texts import digest
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.spelling import nearest
 from transformers_jax.training.folder import LOCK
@@ -50,6 +51,8 @@ class Summary:
     """spent on training: as recorded, else 6 x parameters x tokens"""
     when: str | None = None
     """of the end, or of the newest line: UTC"""
+    tokenizer: str | None = None
+    """a fingerprint: losses per token are comparable where it is the same"""
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
@@ -135,6 +138,7 @@ def _summarise(folder: Path, name: str) -> Summary:
         tokens=tokens,
         flops=flops,
         when=run.get("ended") or _modified(folder),
+        tokenizer=_part(run, "data").get("tokenizer") or _tokenizer(folder),
     )
 
 
@@ -182,6 +186,12 @@ def _modified(folder: Path) -> str | None:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
 
 
+def _tokenizer(folder: Path) -> str | None:
+    """Of a run whose version did not record it."""
+    file = folder / "tokenizer.json"
+    return digest(file.read_bytes()) if file.is_file() else None
+
+
 def _part(config: dict[str, Any], name: str) -> dict[str, Any]:
     part = config.get(name)
     return part if isinstance(part, dict) else {}
@@ -208,6 +218,13 @@ LEAST = "tokens_per_second objective parameters bits_per_byte when model loss".s
 """Columns that a narrow screen does without, in this order."""
 
 COLOURS = {"running": "green", "failed": "red", "broken": "red", "not a run": "dim"}
+
+
+def compared_by(runs: Iterable[Summary]) -> str:
+    """The figure by which runs are compared: eval_loss, or bits_per_byte where tokenizers differ,
+    and with them what a token is."""
+    tokenizers = {run.tokenizer for run in runs} - {None}
+    return "bits_per_byte" if len(tokenizers) > 1 else "eval_loss"
 
 
 def sort_runs(runs: Sequence[Summary], by: str | None) -> list[Summary]:

@@ -29,7 +29,7 @@ from transformers_jax.json_files import json_or_empty
 from transformers_jax.publish import publish, publish_json
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import table
-from transformers_jax.runs.summary import COLUMNS, cells, summarise
+from transformers_jax.runs.summary import COLUMNS, cells, compared_by, summarise
 from transformers_jax.training import config
 from transformers_jax.training.metrics import show_time
 
@@ -254,9 +254,10 @@ class Sweep:
         publish(self.out / "sweep.md", text)
 
     def _table(self) -> str:
-        """A row for each run; the best is marked."""
+        """A row for each run; the best is marked, in bits per byte where tokenizers differ."""
         runs = [replace(summarise(point.folder), steps=point.steps) for point in self.points]
-        best = min((run.eval_loss for run in runs if run.eval_loss is not None), default=None)
+        figure = compared_by(runs)
+        known = [value for run in runs if (value := getattr(run, figure)) is not None]
         rows = []
         for point, run in zip(self.points, runs):
             texts = cells(run)
@@ -264,8 +265,8 @@ class Sweep:
                 texts["state"] = "failed"
             elif run.state == "not a run":
                 texts["state"] = "waiting"
-            if best is not None and run.eval_loss == best:
-                texts["eval_loss"] += " (best)"
+            if known and getattr(run, figure) == min(known):
+                texts[figure] += " (best)"
             rows.append([*point.settings.values()] + [texts[name] for name in SHOWN])
         return table([*self.points[0].settings, *(COLUMNS[name][0] for name in SHOWN)], rows)
 
@@ -274,13 +275,15 @@ class Sweep:
         count = lambda name: len({point.settings[name] for point in self.points})
         along = max(self.points[0].settings, key=count)
         lines: dict[str, list[tuple[str, float]]] = {}
-        for point in self.points:
-            loss = summarise(point.folder).eval_loss
+        runs = [summarise(point.folder) for point in self.points]
+        figure = compared_by(runs)
+        for point, run in zip(self.points, runs):
+            loss = getattr(run, figure)
             if loss is not None:
                 label = ", ".join(f"{n}={v}" for n, v in point.settings.items() if n != along)
                 lines.setdefault(label, []).append((point.settings[along], loss))
         if lines:
-            plots.plot_sweep(along, lines, self.out / "sweep.png")
+            plots.plot_sweep(along, lines, self.out / "sweep.png", figure)
         return bool(lines)
 
 
