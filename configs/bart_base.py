@@ -1,8 +1,8 @@
 """BART-base (139M): text infilling and permuted sentences.
 
 The text is not part of this project: pass --data.path with a folder that `transformers-jax tokenize
---sentences` has made (the paper: 160 GB as RoBERTa), and --data.tokenizer with a folder of
-vocab.json and merges.txt.
+--sentences` has made (the paper: 160 GB as RoBERTa) with a folder of vocab.json and merges.txt. It
+brings its tokenizer along.
 
 Source:    Lewis et al. 2019, sections 2.2 and 5.1: 30 % of the tokens in spans with Poisson(3)
            lengths, all sentences permuted, 8000 rows, 500,000 steps, dropout switched off for the
@@ -36,7 +36,7 @@ def config() -> TrainConfig:
             decoder_ffn_dim=3072,
         ),
         objective=Denoising(),
-        data=Data(path="tokens", tokenizer="tokenizer", length=512, batch=8000, rows="packed"),
+        data=Data(path="tokens", tokenizer="none", length=512, batch=8000, rows="packed"),
         optimizer=AdamW(
             peak=6e-4, schedule=Linear(warmup=24_000), b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.01
         ),

@@ -1,8 +1,8 @@
 """BERT-base (110M) with masked words and next sentences, as in the paper.
 
 The text is not part of this project: pass --data.path with a folder that `transformers-jax tokenize
---sentences` has made (the paper: English Wikipedia and BooksCorpus, 3.3 billion words), and
---data.tokenizer with a vocab.txt.
+--sentences` has made (the paper: English Wikipedia and BooksCorpus, 3.3 billion words) with a
+vocab.txt. It brings its tokenizer along.
 
 Source:    Devlin et al. 2018, sections 3.1 and A.2: 256 rows of 512, 1,000,000 steps, learning rate
            1e-4, 10,000 steps of warm-up, linear decay, weight decay 0.01, dropout 0.1. The first
@@ -28,7 +28,7 @@ def config() -> TrainConfig:
     return TrainConfig(
         model=BertConfig(),
         objective=NextSentence(),
-        data=Data(path="tokens", tokenizer="vocab.txt", length=512, batch=256, rows="padded"),
+        data=Data(path="tokens", tokenizer="none", length=512, batch=256, rows="padded"),
         optimizer=AdamW(
             peak=1e-4, schedule=Linear(warmup=10_000), b1=0.9, b2=0.999, eps=1e-6, weight_decay=0.01
         ),

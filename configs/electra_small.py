@@ -1,8 +1,8 @@
 """ELECTRA-small (14M): a generator of a quarter of its width, and a discriminator.
 
 The text is not part of this project: pass --data.path with a folder that `transformers-jax
-tokenize` has made (the paper: English Wikipedia and BooksCorpus), and --data.tokenizer with a
-vocab.txt.
+tokenize` has made (the paper: English Wikipedia and BooksCorpus) with a vocab.txt. It brings its
+tokenizer along.
 
 Source:    Clark et al. 2020, table 6: 12 layers of width 256 over embeddings of 128, rows of 128,
            batch 128, 1,000,000 steps, learning rate 5e-4, 10,000 steps of warm-up, linear decay,
@@ -31,7 +31,7 @@ def config() -> TrainConfig:
             num_attention_heads=4,
         ),
         objective=ReplacedToken(rate=0.15, fraction=0.25, weight=50.0),
-        data=Data(path="tokens", tokenizer="vocab.txt", length=128, batch=128, rows="packed"),
+        data=Data(path="tokens", tokenizer="none", length=128, batch=128, rows="packed"),
         optimizer=AdamW(
             peak=5e-4, schedule=Linear(warmup=10_000), b1=0.9, b2=0.999, eps=1e-6, weight_decay=0.01
         ),

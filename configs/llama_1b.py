@@ -1,8 +1,8 @@
 """A Llama of 1.1 billion parameters, as TinyLlama.
 
 The text is not part of this project: pass --data.path with a folder that `transformers-jax
-tokenize` has made (the source: SlimPajama and StarCoder data, about 1 trillion tokens), and
---data.tokenizer with Llama's tokenizer.
+tokenize` has made (the source: SlimPajama and StarCoder data, about 1 trillion tokens) with Llama's
+tokenizer. It brings its tokenizer along.
 
 Source:    Zhang et al. 2024 (TinyLlama), section 2: 22 layers of width 2048, 32 heads over 4 key
            and value heads, 2 million tokens a step in rows of 2048, learning rate 4e-4 to 4e-5 by a
@@ -32,7 +32,7 @@ def config() -> TrainConfig:
             num_key_value_heads=4,
             max_position_embeddings=2048,
         ),
-        data=Data(path="tokens", tokenizer="tokenizer", length=2048, batch=1024),
+        data=Data(path="tokens", tokenizer="none", length=2048, batch=1024),
         optimizer=AdamW(
             peak=4e-4, schedule=Cosine(warmup=2000, final=0.1), b1=0.9, b2=0.95, weight_decay=0.1
         ),

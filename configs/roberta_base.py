@@ -1,8 +1,8 @@
 """RoBERTa-base (125M).
 
 The text is not part of this project: pass --data.path with a folder that `transformers-jax
-tokenize` has made (the paper: 160 GB of books, Wikipedia, news, web pages and stories), and
---data.tokenizer with a folder of vocab.json and merges.txt.
+tokenize` has made (the paper: 160 GB of books, Wikipedia, news, web pages and stories) with a
+folder of vocab.json and merges.txt. It brings its tokenizer along.
 
 Source:    Liu et al. 2019, section 4 and table 9: full sentences in rows of 512, dynamic masks of
            15 %, 8192 rows, 500,000 steps, learning rate 6e-4, 24,000 steps of warm-up, linear
@@ -27,7 +27,7 @@ def config() -> TrainConfig:
     return TrainConfig(
         model=RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1),
         objective=MaskedLM(),
-        data=Data(path="tokens", tokenizer="tokenizer", length=512, batch=8192, rows="stream"),
+        data=Data(path="tokens", tokenizer="none", length=512, batch=8192, rows="stream"),
         optimizer=AdamW(
             peak=6e-4, schedule=Linear(warmup=24_000), b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.01
         ),

@@ -1,7 +1,7 @@
 """T5 v1.1 base (250M) on spans of C4.
 
 The text is not part of this project: pass --data.path with a folder that `transformers-jax tokenize
---eos` has made (the source: C4), and --data.tokenizer with T5's SentencePiece model.
+--eos` has made (the source: C4) with T5's SentencePiece model. It brings its tokenizer along.
 
 Source:    the released v1.1 checkpoints (notes of the text-to-text-transfer-transformer code):
            gated GELU, no dropout in pretraining, embeddings and logits untied, C4 only; batch,
@@ -34,7 +34,7 @@ def config() -> TrainConfig:
             scale_decoder_outputs=False,
         ),
         objective=SpanCorruption(rate=0.15, mean_span=3.0),
-        data=Data(path="tokens", tokenizer="spiece.model", length=512, batch=2048, rows="packed"),
+        data=Data(path="tokens", tokenizer="none", length=512, batch=2048, rows="packed"),
         optimizer=Adafactor(peak=0.01, schedule=InverseRoot(warmup=10_000)),
         steps=1_000_000,
         compute_dtype="bfloat16",

@@ -1,7 +1,7 @@
 """T5-small (60M) with span corruption, as the paper's baseline.
 
 The text is not part of this project: pass --data.path with a folder that `transformers-jax tokenize
---eos` has made (the paper: C4), and --data.tokenizer with T5's SentencePiece model.
+--eos` has made (the paper: C4) with T5's SentencePiece model. It brings its tokenizer along.
 
 Source:    Raffel et al. 2019, sections 3.1.2 to 3.1.4: 128 packed rows of 512, 2^19 steps,
            Adafactor with a learning rate of 0.01 for 10,000 steps and then falling with the inverse
@@ -25,7 +25,7 @@ def config() -> TrainConfig:
     return TrainConfig(
         model=T5Config(),
         objective=SpanCorruption(rate=0.15, mean_span=3.0),
-        data=Data(path="tokens", tokenizer="spiece.model", length=512, batch=128, rows="packed"),
+        data=Data(path="tokens", tokenizer="none", length=512, batch=128, rows="packed"),
         optimizer=Adafactor(peak=0.01, schedule=InverseRoot(warmup=10_000)),
         steps=2**19,
         compute_dtype="bfloat16",

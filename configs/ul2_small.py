@@ -1,8 +1,8 @@
 """UL2's mixture of denoisers on a T5 v1.1 of small size (77M).
 
 The text is not part of this project: pass --data.path with a folder that `transformers-jax tokenize
---eos` has made (the paper: C4), and --data.tokenizer with a SentencePiece model that has the mode
-tokens [R], [S] and [X].
+--eos` has made (the paper: C4) with a SentencePiece model that has the mode tokens [R], [S] and
+[X]. It brings its tokenizer along.
 
 Source:    Tay et al. 2022, section 3.1 and table 1 (seven denoisers), section 4 (128 rows of 512 in
            and 512 out, Adafactor with the inverse root, 500,000 steps, no dropout); the paper's
@@ -33,7 +33,7 @@ def config() -> TrainConfig:
             scale_decoder_outputs=False,
         ),
         objective=UL2(),
-        data=Data(path="tokens", tokenizer="spiece.model", length=512, batch=128, rows="packed"),
+        data=Data(path="tokens", tokenizer="none", length=512, batch=128, rows="packed"),
         optimizer=Adafactor(peak=0.01, schedule=InverseRoot(warmup=10_000)),
         steps=500_000,
         compute_dtype="bfloat16",

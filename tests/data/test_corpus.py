@@ -181,6 +181,16 @@ def test_a_folder_of_tokens_is_read_with_its_own_tokenizer(lines, tmp_path):
         load_corpus(Data(path=str(out)), sentences=True)
     with pytest.raises(ValueError, match="tokenize --eos"):
         load_corpus(Data(path=str(out)), eos=True)
+    for kind in ("none", "byte"):  # whatever a config says that names no other
+        own = load_corpus(Data(path=str(out), tokenizer=kind)).tokenizer
+        assert own.fingerprint == corpus.tokenizer.fingerprint
+    other = train_tokenizer("bpe", ["another text"], 270)
+    other.save(tmp_path / "other")
+    with pytest.raises(
+        ValueError, match=r"and this run has .* pass --data\.tokenizer none"
+    ) as error:
+        load_corpus(Data(path=str(out), tokenizer=str(tmp_path / "other")))
+    assert corpus.tokenizer.fingerprint in str(error.value)
     bare = load_corpus(Data(path=str(out / "train"), eval_fraction=0.2))
     assert bare.documents["train"] + bare.documents["validation"] == corpus.documents["train"]
     corpora.check_ids(bare, 300, "p")
@@ -190,11 +200,14 @@ def test_a_folder_of_tokens_is_read_with_its_own_tokenizer(lines, tmp_path):
 
 def test_settings_without_evaluation_text_are_refused(tmp_path, text):
     path = tmp_path / "few.txt"
-    path.write_text("one\ntwo\n")
+    path.write_text("one\n" * 2000)
     settings = Data(path=str(path), documents="line", tokenizer="byte", eval_fraction=1e-9)
     with pytest.raises(ValueError, match=r"no document is held out .* raise data\.eval_fraction"):
         load_corpus(settings)
-    assert load_corpus(dataclasses.replace(settings, eval_path=text)).documents["train"] == 2
+    assert load_corpus(dataclasses.replace(settings, eval_path=text)).documents["train"] == 2000
+    without = load_corpus(dataclasses.replace(settings, eval_fraction=0))  # as the error says
+    assert (without.documents, without.evaluation) == ({"train": 2000}, {})
+    assert "none to test" in without.origin
 
 
 def test_a_tokenizer_must_fit_the_dataset(text):

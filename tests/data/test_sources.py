@@ -8,6 +8,7 @@ import lzma
 import numpy as np
 import pytest
 
+from transformers_jax.data.config import Data
 from transformers_jax.data.sources import open_source
 
 TEXTS = ["first text, é", "second\n\ntext", "third 雪"]
@@ -57,6 +58,34 @@ def test_parquet_is_read_by_its_column(tmp_path):
         read(path)
 
 
+def test_tables_are_read_by_their_column(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'\xef\xbb\xbfid,text\r\n1,"first, ""a""\nb"\r\n\r\n2,second\r\n')
+    assert read(path) == ['first, "a"\nb', "second"]
+    assert read(path, field="id") == ["1", "2"]
+    assert open_source(str(path)).note == ""
+    path = tmp_path / "b.tsv.gz"
+    path.write_bytes(gzip.compress(f"review\n{'x' * 200_000}\n".encode()))
+    assert read(path) == ["x" * 200_000]  # the only column, which is said
+    assert open_source(str(path)).note == f"column 'review' of {path}"
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_an_encoding_can_be_given(tmp_path, name, encoding):
+    content = {"a.jsonl": '{"text": "é\\nb"}\n', "a.csv": 'text\n"é\nb"\n'}.get(name, "é\nb")
+    (tmp_path / name).write_bytes(content.encode(encoding))
+    with pytest.raises(ValueError, match=r"--data\.encoding"):
+        read(tmp_path / name)
+    assert read(tmp_path / name, encoding=encoding) == ["é\nb"]
+
+
+def test_unknown_encodings_are_refused():
+    for name in ("utf-9", "hex", ""):
+        with pytest.raises(ValueError, match=r"data\.encoding .* is unknown; Python's names"):
+            Data(encoding=name)
+
+
 def test_documents_of_a_text_are_files_paragraphs_or_lines(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"one\ntwo\n\n \nthree\r\n")
@@ -89,8 +118,28 @@ def test_folders_and_patterns_are_read_in_order_with_their_splits(tmp_path):
         ("a.json", b'[\n{"text": "a"}]\n', "a record is a line, not an array"),
         ("a.jsonl", b'{"text": "a"}\n{"body": "b"}\n', r"line 2 has no field 'text'.*\['body'\]"),
         ("a.jsonl", b'{"text": 5}\n', "line 1: 'text' holds int"),
-        ("a.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', "not UTF-8 text .* at 10 of line 2"),
-        ("a.txt", b"ab\xff", "not UTF-8 text .* at 2"),
+        (
+            "a.jsonl",
+            b'{"text": "a"}\n{"text": "\xff"}\n',
+            "not UTF-8 .* byte 24, in line 2.*--data.enc",
+        ),
+        ("a.jsonl", b'{"text": "a"}\n{"text": null}\n', "line 2: 'text' holds null, not text"),
+        ("a.txt", b"ab\xff", "not UTF-8 text .* at byte 2, in line 1.*--data.encoding NAME"),
+        (
+            "a.txt.gz",
+            gzip.compress(b"a\n" * 2**20 + b"\xff", mtime=0),
+            "byte 2097152, in line 1048577",
+        ),
+        (
+            "a.csv",
+            b"id,body\n1,a\n",
+            r"no column 'text'; .* \['id', 'body'\]: pass --data.field NAME",
+        ),
+        ("a.csv", b"id;body\n1;a\n", "no column 'text'.*part the columns with ','"),
+        ("a.csv", b"text,text\na,b\n", "2 column 'text'"),
+        ("a.csv", b'id,text\n1,"a\nb"\n2,c,d\n', "line 4 has 3 cells and the first line 2"),
+        ("a.csv", b'text\n"a" b\n', "line 2 is no row of a table"),
+        ("a.csv", b"id,text\n1,\n", "is empty"),
         ("a.jsonl", b"\n", "is empty"),
         ("a.txt", b"", "is empty"),
         ("a.txt.gz", b"plain", "cannot be unpacked"),

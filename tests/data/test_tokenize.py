@@ -41,6 +41,8 @@ def test_a_folder_holds_what_a_run_would_encode(tmp_path, capsys):
     memory = load_corpus(settings, eos=True, sentences=True)
     disk = load_corpus(Data(path=str(out)), eos=True, sentences=True)
     assert disk.fingerprint == memory.fingerprint
+    inner = load_corpus(Data(path=str(out / "train"), tokenizer="none", eval_fraction=0.1))
+    assert inner.tokenizer.fingerprint == memory.tokenizer.fingerprint
     assert disk.bytes_per_token == memory.bytes_per_token
     np.testing.assert_array_equal(*(np.asarray(c.parts[0].tokens.ids) for c in (disk, memory)))
     assert main(["tokenize", str(source), "--out", str(out), *flags]) == 0  # nothing left to do

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import transformers_jax as tj
 from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.runs.fit import fit
 from transformers_jax.runs.pretrain import main
-from transformers_jax.training.config import Sample, load, to_dict
+from transformers_jax.training.config import Sample, load, to_dict, to_file
 from transformers_jax.training.folder import RunFolder
 from transformers_jax.training.metrics import read
 
@@ -95,10 +96,29 @@ def test_another_seed_is_another_run(whole, small):
 
 def test_a_run_can_start_from_its_own_config(whole, small, tmp_path):
     config = load(whole.out)
-    assert to_dict(config) == json.loads((Path(whole.out) / "config.json").read_text())
-    again = config.replace(out=str(tmp_path / "again"), steps=1, sample=Sample(count=0))
-    assert fit(again).exit_code == 0
+    assert to_file(config) == json.loads((Path(whole.out) / "config.json").read_text())
+    (tmp_path / "again").mkdir()
+    shutil.copy(Path(whole.out) / "config.json", tmp_path / "again")
+    again = load(tmp_path / "again" / "config.json")  # trains where it lies
+    assert fit(again.replace(steps=1, sample=Sample(count=0))).exit_code == 0
     assert losses(tmp_path / "again")[1] == losses(whole.out)[1]
+
+
+def test_a_copy_of_a_run_is_trained_on_and_the_run_stays_as_it_is(whole, tmp_path, capsys):
+    copy, before = tmp_path / "copy", losses(whole.out)
+    shutil.copytree(whole.out, copy)
+    config = copy / "config.json"
+    for out in (None, whole.out):  # as earlier versions wrote it, too
+        if out:
+            config.write_text(json.dumps({**json.loads(config.read_text()), "out": out}))
+        assert load(config).out == str(copy)
+    assert main([str(config), "--steps", "7", "--sample.count", "0"]) == 0
+    assert "continuing from step 6" in capsys.readouterr().out
+    assert sorted(losses(copy)) == [1, 2, 3, 4, 5, 6, 7]
+    assert losses(whole.out) == before
+    mine = tmp_path / "mine.json"  # written by hand: what it says is done
+    mine.write_text(json.dumps({"out": "elsewhere", "steps": 3}))
+    assert (load(mine).out, load(mine).steps) == ("elsewhere", 3)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ class Tokenize:
     """
 
     source: Positional[str]
-    """a text, folder, pattern, .jsonl, .parquet, python_docs, tfds:NAME, hf:NAME"""
+    """a text, folder, pattern, .jsonl, .csv, .parquet, python_docs, tfds:NAME, hf:NAME"""
     tokenizer: str
     """a file or folder, or byte, character, bpe, wordpiece, unigram"""
     out: str
@@ -29,6 +29,8 @@ class Tokenize:
     """of a record that holds the text"""
     documents: Literal["file", "paragraph", "line"] = "file"
     """what a document of a plain text is"""
+    encoding: str = "utf-8"
+    """of text files, as Python names it, such as latin-1"""
     objective: DisallowNone[str | None] = None
     """such as MaskedLM: special tokens, sentences, ends that it needs"""
     eos: bool = False
@@ -58,7 +60,7 @@ class Tokenize:
                 known = ", ".join(OBJECTIVES)
                 raise ValueError(f"--objective {name!r} is unknown{hint}; there are {known}")
             objective = OBJECTIVES[name]()
-        settings = ("source", "tokenizer", "field", "documents", "eval_fraction", "vocab_size")
+        settings = """source tokenizer field documents encoding eval_fraction vocab_size""".split()
         request = tokenize.Request(
             **{name: getattr(self, name) for name in settings},
             eos=self.eos or (objective is not None and objective.ends(True)),

@@ -6,7 +6,8 @@ sources.py       texts of files and folders;  prepared.py  of TFDS and Hugging F
 tokenizers.py    tokenizers from files;  learned.py  from text;  wrapped.py,
                  tokenizer.py  what they are and do
 tokens.py        documents as ids;  token_folders.py  on a disk;  tokenize.py  made by a command
-documents.py     what is at a path, split and as ids;  corpus.py  all that a run reads
+documents.py     what is at a path, as ids;  held_out.py  how it is split;
+                 corpus.py  all that a run reads
 pieces.py        documents, cut into pieces;  packing.py  examples as the rows of a batch
 stream.py        which batch comes when;  batches.py  made ahead of the loop
 """

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from transformers_jax.data.texts import check_encoding
+
 Rows = Literal["stream", "crops", "packed", "padded", "bucketed"]
 
 
@@ -13,7 +15,7 @@ class Data:
     """Where text comes from and how it is cut."""
 
     path: str = "python_docs"
-    """python_docs, a file or folder of text, JSONL or Parquet, a folder of `transformers-jax
+    """python_docs, a file or folder of text, JSONL, CSV or Parquet, a folder of `transformers-jax
     tokenize`, a .bin / .npy file of token ids, tfds:NAME, or hf:NAME"""
     mixture: tuple[str, ...] = ()
     """several sources in place of path, each PATH=SHARE; shares sum to 1. Without shares, each
@@ -22,16 +24,19 @@ class Data:
     eval_path: str | None = None
     """a source of its own for evaluation; otherwise a part of `path`"""
     eval_fraction: float = 0.1
-    """how much of `path` is for evaluation: documents by their hash, or the end of a single one"""
+    """how much of `path` is held out for evaluation, where it has no validation split: documents by
+    their hash, of very few the end of each; 0: nothing is, and the run is not evaluated"""
     eval_sets: tuple[str, ...] = ()
     """further sets that are evaluated, each NAME=PATH"""
     field: str = "text"
-    """where the text of a record is, in JSONL, Parquet and datasets"""
+    """where the text of a record is, in JSONL, CSV, Parquet and datasets"""
+    encoding: str = "utf-8"
+    """of text files, as Python names it: latin-1, cp1252, utf-16, shift_jis, ..."""
     documents: Literal["file", "paragraph", "line"] = "file"
     """what a document of a plain text is"""
     tokenizer: str = "bpe"
     """byte, character, or bpe, wordpiece, unigram (learned in the run), none (token files), or the
-    path of a tokenizer"""
+    path of a tokenizer; unless it is a path, a folder of tokens brings its own"""
     vocab_size: int = 2048
     """tokens of a learned tokenizer"""
     length: int = 256
@@ -50,7 +55,8 @@ class Data:
     def __post_init__(self) -> None:
         if self.length < 1 or self.batch < 1 or self.window < 1:
             raise ValueError("data.length, data.batch and data.window must be at least 1")
-        if not 0 < self.eval_fraction < 1:
-            raise ValueError(f"data.eval_fraction ({self.eval_fraction}) must lie in (0, 1)")
+        if not 0 <= self.eval_fraction < 1:
+            raise ValueError(f"data.eval_fraction ({self.eval_fraction}) must lie in [0, 1)")
+        check_encoding(self.encoding)
         if self.temperature <= 0:
             raise ValueError(f"data.temperature ({self.temperature}) must be positive")

@@ -34,18 +34,26 @@ class Corpus:
 
     Attributes:
         parts: one for data.path, one for each source of data.mixture; shares sum to 1.
-        evaluation: by name; "" is what is held out, or data.eval_path.
+        evaluation: by name; "" is what is held out, or data.eval_path. Without either there is no
+            "".
         tokenizer: None for token files without one.
+        notes: what was chosen for the user, in a line each.
     """
 
     parts: tuple[Component, ...]
     evaluation: Mapping[str, Tokens]
     tokenizer: Tokenizer | None
+    notes: tuple[str, ...] = ()
 
     @property
     def trained_tokenizer(self) -> bool:
         """Whether the vocabulary comes from the run and not from elsewhere."""
         return self.tokenizer is not None and self.tokenizer.kind in KINDS
+
+    @property
+    def shown(self) -> Tokens:
+        """The text from which samples are prompted: held out, if any is."""
+        return next(iter(self.evaluation.values()), self.parts[0].tokens)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -79,7 +87,7 @@ class Corpus:
         held_out = ", ".join(f"{len(t.ids):,} {n}".strip() for n, t in self.evaluation.items())
         return (
             f"{names}: {size:,} tokens of {self.documents['train']:,} documents to train on, "
-            f"{held_out} to test"
+            f"{held_out or 'none'} to test"
         )
 
 
@@ -92,6 +100,7 @@ def load_corpus(
     sentences: bool = False,
     eos: bool = False,
     tokenizer: Tokenizer | None = None,
+    as_before: bool = False,
 ) -> Corpus:
     """Reads the sources and makes them ids.
 
@@ -101,6 +110,7 @@ def load_corpus(
         eos: puts the token `eos` behind every document; otherwise several documents of text have
             a blank line between them (a new line, where documents are lines).
         tokenizer: the one of the run that is continued.
+        as_before: sources are split and fingerprinted as earlier versions did it.
 
     Raises:
         ValueError: a source that is missing, empty or damaged, a text that its encoding does not
@@ -108,7 +118,8 @@ def load_corpus(
     """
     paths, shares = parse_mixture(data)
     fraction = data.eval_fraction if data.eval_path is None else None
-    open_at = partial(open_documents, field=data.field, documents=data.documents, eos=eos)
+    options = {name: getattr(data, name) for name in ("field", "documents", "encoding")}
+    open_at = partial(open_documents, **options, eos=eos, as_before=as_before)
     sources = [open_at(path, fraction=fraction) for path in paths]
     sets = {name: open_at(path, fraction=None) for name, path in _evaluation_paths(data).items()}
     if tokenizer is None:
@@ -125,14 +136,16 @@ def load_corpus(
     }
     if data.eval_path is None:
         held_out = [encode(one, "validation") for one in sources if "validation" in one.splits]
-        if not sum(map(len, held_out)):
+        if sum(map(len, held_out)):
+            evaluation = {"": join(held_out), **evaluation}
+        elif fraction:
             raise ValueError(
                 f"{', '.join(paths)}: no document is held out for evaluation; raise "
-                f"data.eval_fraction ({data.eval_fraction}) or give data.eval_path"
+                f"data.eval_fraction ({data.eval_fraction}) or give data.eval_path; 0 trains on all"
             )
-        evaluation = {"": join(held_out), **evaluation}
+    notes = tuple(one.note for one in (*sources, *sets.values()) if one.note)
     parts = tuple(map(Component, paths, trained, _shares(data, shares, trained)))
-    return Corpus(parts, evaluation, tokenizer)
+    return Corpus(parts, evaluation, tokenizer, notes)
 
 
 def parse_mixture(data: Data) -> tuple[list[str], list[float] | None]:
@@ -194,16 +207,14 @@ def _evaluation_paths(data: Data) -> dict[str, str]:
 def _tokenizer(
     data: Data, sources: list[Source], sets: list[Source], learn: Callable[..., Tokenizer]
 ) -> Tokenizer | None:
-    """The one that is named, that of a folder of tokens, or one that is learned."""
+    """The one that is named by its path, that of a folder of tokens, or one that is learned."""
     texts = [source.path for source in (*sources, *sets) if not source.ids]
-    if data.tokenizer == "none":
-        if texts:
-            raise ValueError(f"{texts[0]} is text, and data.tokenizer is none; name a tokenizer")
-        return None
-    if data.tokenizer not in KINDS:
+    if data.tokenizer not in (*KINDS, "none"):
         return load_tokenizer(data.tokenizer)
     if own := [source.tokenizer for source in (*sources, *sets) if source.tokenizer is not None]:
         return load_tokenizer(own[0])
+    if texts and data.tokenizer == "none":
+        raise ValueError(f"{texts[0]} is text, and data.tokenizer is none; name a tokenizer")
     if not texts:
         return None
     parts = [(source, "train") for source in sources]
@@ -227,10 +238,13 @@ def _check_folder(source: Source, tokenizer: Tokenizer | None, sentences: bool, 
     """
     if source.meta is not None:
         expected = source.meta.get("tokenizer")
+        if expected is None and source.tokenizer is not None:
+            expected = load_tokenizer(source.tokenizer).fingerprint
         if tokenizer is not None and expected not in (None, tokenizer.fingerprint):
             raise ValueError(
                 f"{source.path} was made with the tokenizer {expected}, and this run has "
-                f"{tokenizer.fingerprint}; leave data.tokenizer out, or tokenize it anew"
+                f"{tokenizer.fingerprint}; pass --data.tokenizer none, which takes that of the "
+                "folder, or tokenize it anew"
             )
         if eos and not source.meta.get("eos", False):
             raise ValueError(

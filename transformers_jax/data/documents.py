@@ -5,9 +5,6 @@ A document of text is marked with its sentences, and becomes ids together with o
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.arrays import Int
+from transformers_jax.data.held_out import hold_out
 from transformers_jax.data.sources import open_source
-from transformers_jax.data.texts import Source, Texts, digest
-from transformers_jax.data.token_folders import is_token_folder, load_tokens, read_meta
+from transformers_jax.data.texts import Source, digest
+from transformers_jax.data.token_folders import LEARNED, is_token_folder, load_tokens, read_meta
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokens import Encoded, Tokens, cut_documents
 
@@ -32,15 +30,23 @@ SENTENCE = re.compile(
 
 
 def open_documents(
-    path: str, field: str, documents: str, fraction: float | None, eos: bool
+    path: str,
+    *,
+    field: str,
+    documents: str,
+    encoding: str,
+    fraction: float | None,
+    eos: bool,
+    as_before: bool = False,
 ) -> Source:
     """What is at a path, split.
 
     Args:
-        field, documents: as in `open_source`.
-        fraction: of the documents that is held out, where the source holds none out itself; None:
+        field, documents, encoding: as in `open_source`.
+        fraction: of the text that is held out, where the source holds none out itself; None, or 0:
             nothing is.
         eos: whether a token will end each document, so that no text need part them.
+        as_before: as earlier versions did it, for their runs.
 
     Raises:
         ValueError: nothing is there, or it is damaged.
@@ -50,7 +56,8 @@ def open_documents(
         return _open_file(path, fraction)
     if is_token_folder(folder) or is_token_folder(folder / "train"):
         return _open_folder(path, folder, fraction)
-    return _split(open_source(path, field, documents), fraction, eos)
+    source = open_source(path, field, documents, encoding)
+    return hold_out(source, fraction, eos, by_hash=as_before)
 
 
 def _open_file(path: str, fraction: float | None) -> Source:
@@ -59,7 +66,7 @@ def _open_file(path: str, fraction: float | None) -> Source:
     edges = np.concatenate([ids[:4096], ids[-4096:]]).astype(np.int64)  # the file may be huge
     name = digest(f"{len(ids)}".encode() + edges.tobytes())
     splits = {"train": Tokens(ids, fingerprint=name)}
-    if fraction is not None:
+    if fraction:
         cut = int(len(ids) * (1 - fraction))
         splits = {
             "train": Tokens(ids[:cut], fingerprint=f"{name}[:{cut}]"),
@@ -75,12 +82,13 @@ def _open_folder(path: str, folder: Path, fraction: float | None) -> Source:
     splits = {"train": train}
     if inner != folder and is_token_folder(folder / "validation"):
         splits["validation"] = load_tokens(folder / "validation")
-    elif fraction is not None:
+    elif fraction:
         first = int(np.searchsorted(train.starts, len(train.ids) * (1 - fraction)))
         first = min(first, len(train))
         splits["train"] = cut_documents(train, 0, first)
         splits["validation"] = cut_documents(train, first, len(train))
-    own = next((f for f in (folder, inner) if (f / "tokenizer.json").is_file()), None)
+    beside = [folder, inner.parent] if (inner.parent / LEARNED).is_file() else [folder]
+    own = next((place for place in beside if (place / "tokenizer.json").is_file()), None)
     return Source(path, splits, ids=True, meta=read_meta(inner), tokenizer=own)
 
 
@@ -101,48 +109,6 @@ def _read_ids(path: str) -> Int[np.ndarray, " N"]:
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
         raise ValueError(f"{path} holds {ids.dtype}{list(ids.shape)}; expected one row of integers")
     return ids
-
-
-# ---------------------------------------------------------------- splits
-
-
-def is_held_out(text: str | bytes, fraction: float) -> bool:
-    """Whether a document is for evaluation: by its hash, so that duplicates are on one side."""
-    content = text.encode(errors="surrogatepass") if isinstance(text, str) else text
-    return int.from_bytes(hashlib.sha256(content).digest()[:8]) < fraction * 2**64
-
-
-def _split(source: Source, fraction: float | None, eos: bool) -> Source:
-    """The source with the splits train and validation.
-
-    Its own split is used; several documents are split by their hashes; a single one is cut near
-    its end, and nothing separates its halves. With no fraction all is to train on.
-    """
-    train, splits, single = source.splits["train"], dict(source.splits), False
-    if "validation" not in splits:
-        single = len(list(itertools.islice(iter(train), 2))) < 2
-        if fraction is not None:
-            splits = _halves(train, fraction) if single else _by_hash(source, fraction)
-    separator = "" if eos or single or source.ids else source.separator
-    return dataclasses.replace(source, splits=splits, separator=separator)
-
-
-def _by_hash(source: Source, fraction: float) -> dict[str, Texts]:
-    content = (lambda ids: np.asarray(ids).tobytes()) if source.ids else (lambda text: text)
-    documents = source.splits["train"]
-    select = lambda held_out: Texts(
-        lambda: (d for d in documents if is_held_out(content(d), fraction) is held_out)
-    )
-    return {"train": select(False), "validation": select(True)}
-
-
-def _halves(documents: Texts, fraction: float) -> dict[str, Texts]:
-    def half(first: bool) -> Iterator[Any]:
-        for text in documents:
-            cut = int(len(text) * (1 - fraction))
-            yield text[:cut] if first else text[cut:]
-
-    return {"train": Texts(lambda: half(True)), "validation": Texts(lambda: half(False))}
 
 
 # ---------------------------------------------------------------- ids

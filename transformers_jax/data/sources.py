@@ -7,6 +7,8 @@ is read into memory at once but the text that is looked at.
 from __future__ import annotations
 
 import bz2
+import codecs
+import csv
 import glob
 import gzip
 import io
@@ -14,38 +16,54 @@ import itertools
 import lzma
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
 from transformers_jax.data import prepared, python_docs
-from transformers_jax.data.texts import Source, Texts, digest, need, text_of
+from transformers_jax.data.texts import (
+    ENCODING,
+    FIELD,
+    Source,
+    Texts,
+    check_encoding,
+    digest,
+    need,
+    text_of,
+)
 from transformers_jax.json_files import MEND, parse_json
 
 BUILT_IN = ("python_docs",)
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 PACKED = (*OPENERS, ".zst")
 RECORDS = (".jsonl", ".ndjson", ".json")
+TABLES = {".csv": ",", ".tsv": "\t"}
+CHUNK = 1 << 20  # bytes that are decoded together, where a position is looked for
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
 ARRAY = "a record is a line, not an array of them"
 SEPARATORS = {"file": "\n\n", "paragraph": "\n\n", "line": "\n"}
 
 
-def open_source(path: str, field: str = "text", documents: str = "file") -> Source:
-    """A source by its name; only names and sizes of files are looked at.
+def open_source(
+    path: str, field: str = "text", documents: str = "file", encoding: str = "utf-8"
+) -> Source:
+    """A source by its name; only names and sizes of files are looked at, and columns of tables.
 
-    python_docs; a text file; .jsonl, .ndjson or .json (a record a line); .parquet; any of these as
-    .gz, .bz2, .xz or .zst; a folder or a glob pattern of such files, with the splits train and
-    validation if files or folders in it are called so; tfds:NAME, tfds:/folder/of/a/version;
-    hf:NAME, hf:/folder.
+    python_docs; a text file; .jsonl, .ndjson or .json (a record a line); .csv or .tsv, the first
+    line of which names its columns; .parquet; any of these as .gz, .bz2, .xz or .zst; a folder or a
+    glob pattern of such files, with the splits train and validation if files or folders in it are
+    called so; tfds:NAME, tfds:/folder/of/a/version; hf:NAME, hf:/folder.
 
     Args:
-        field: where the text of a record is.
+        field: where the text of a record is; "text" also means the only column of a table.
         documents: what a document of a plain text is: the file, a paragraph, or a line.
+        encoding: of texts, records and tables.
 
     Raises:
         ValueError: there is no such source, or an extra is missing. What is in the files is
             checked as they are read.
     """
+    check_encoding(encoding)
     if documents not in SEPARATORS:
         raise ValueError(f"data.documents {documents!r} is not one of {', '.join(SEPARATORS)}")
     if path.startswith(("tfds:", "hf:")):
@@ -56,10 +74,13 @@ def open_source(path: str, field: str = "text", documents: str = "file") -> Sour
         splits = {split: texts(split) for split in ("train", "validation")}
         return Source(path, splits, fingerprint=python_docs.version())
     files = find_files(path)
-    read = lambda some: Texts(lambda: _read_all(some, field, documents))
+    columns = {file: _column(file, field, encoding) for file in files if kind_of(file) in TABLES}
+    read = lambda some: Texts(partial(_read_all, some, field, documents, encoding, columns))
     splits = {split: read(some) for split, some in _by_split(files, path).items()}
     sizes = "".join(f"{file.name} {file.stat().st_size}\n" for file in files)
-    return Source(path, splits, SEPARATORS[documents], fingerprint=digest(sizes))
+    chosen = {column: file for file, column in columns.items() if column != field}
+    note = "; ".join(f"column {column!r} of {file}" for column, file in chosen.items())
+    return Source(path, splits, SEPARATORS[documents], fingerprint=digest(sizes), note=note)
 
 
 def find_files(path: str) -> list[Path]:
@@ -83,8 +104,8 @@ def find_files(path: str) -> list[Path]:
             return files
         raise ValueError(f"data.path {path!r} is a pattern that no file fits")
     raise ValueError(
-        f"data.path {path!r} is not a file; give a text, a folder, a pattern, .jsonl, .parquet, a "
-        f".bin or .npy file of token ids, {', '.join(BUILT_IN)}, tfds:NAME, or hf:NAME"
+        f"data.path {path!r} is not a file; give a text, a folder, a pattern, .jsonl, .csv, "
+        f".parquet, a .bin or .npy file of token ids, {', '.join(BUILT_IN)}, tfds:NAME, or hf:NAME"
     )
 
 
@@ -106,16 +127,25 @@ def _by_split(files: list[Path], path: str) -> dict[str, list[Path]]:
 # ---------------------------------------------------------------- reading files
 
 
-def _read_all(files: list[Path], field: str, documents: str) -> Iterator[str]:
+def kind_of(file: Path) -> str:
+    """The ending that says what a file holds: ".jsonl" of a.jsonl and of a.jsonl.gz."""
+    return file.with_suffix("").suffix if file.suffix in PACKED else file.suffix
+
+
+def _read_all(
+    files: list[Path], field: str, documents: str, encoding: str, columns: dict[Path, str]
+) -> Iterator[str]:
     empty = True
     for file in files:
-        kind = file.with_suffix("").suffix if file.suffix in PACKED else file.suffix
+        kind = kind_of(file)
         if kind == ".parquet":
             texts = _read_parquet(file, field)
         elif kind in RECORDS:
-            texts = _read_records(file, field)
+            texts = _read_records(file, field, encoding)
+        elif kind in TABLES:
+            texts = _read_table(file, columns[file], encoding)
         else:
-            texts = _read_plain(file, documents)
+            texts = _read_plain(file, documents, encoding)
         for text in texts:
             if text.strip():
                 empty = False
@@ -136,27 +166,49 @@ def open_file(file: Path) -> IO[bytes]:
     return cast(IO[bytes], OPENERS.get(file.suffix, open)(file, "rb"))
 
 
-def _lines(file: Path, whole: bool = False) -> Iterator[tuple[int, str]]:
-    """(number from 1, line), without the line's end; or the whole file at once.
+def _lines(file: Path, encoding: str, whole: bool = False) -> Iterator[str]:
+    """The lines of a file, with their ends; or the whole file at once.
 
     Raises:
-        ValueError: a damaged file, or bytes that are not UTF-8, with line and position.
+        ValueError: a damaged file, or bytes that are not of the encoding, with line and position.
     """
     try:
-        with open_file(file) as opened:
-            for number, line in enumerate([opened.read()] if whole else opened, 1):
-                text = line.decode()
-                yield number, text if whole else text.removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        where = f"at {error.start}" if whole else f"at {error.start} of line {number}"
-        raise ValueError(f"{file} is not UTF-8 text ({error.reason} {where})") from None
+        with io.TextIOWrapper(open_file(file), encoding, newline="\n") as opened:
+            yield from [opened.read()] if whole else opened
+    except UnicodeError:
+        raise ValueError(_undecodable(file, encoding)) from None
     except (EOFError, lzma.LZMAError, OSError, zlib.error) as error:
         raise ValueError(f"{file} cannot be unpacked ({error}); is it whole?") from None
 
 
-def _read_plain(file: Path, documents: str) -> Iterator[str]:
-    lines = (line for _, line in _lines(file, whole=documents == "file"))
-    if documents != "paragraph":
+def _undecodable(file: Path, encoding: str) -> str:
+    """What is wrong with a text, and where: found by reading again, so that the first is fast."""
+    decoder, read, line = codecs.getincrementaldecoder(encoding)(), 0, 1
+    with open_file(file) as opened:
+        while True:
+            some = opened.read(CHUNK)
+            read += len(some)
+            try:
+                line += decoder.decode(some, final=not some).count("\n")
+            except UnicodeDecodeError as error:
+                line += error.object[: error.start].decode(encoding, "ignore").count("\n")
+                at, why = read - len(error.object) + error.start, error.reason
+                break
+            except UnicodeError as error:  # such as UTF-16 without the mark of its byte order
+                at, why = read - len(some), str(error)
+                break
+    return (
+        f"{file} is not {encoding.upper()} text ({why} at byte {at}, in line {line}); name its "
+        f"encoding with {ENCODING}"
+    )
+
+
+def _read_plain(file: Path, documents: str, encoding: str) -> Iterator[str]:
+    if documents == "file":
+        yield from _lines(file, encoding, whole=True)
+        return
+    lines = (line.removesuffix("\n").removesuffix("\r") for line in _lines(file, encoding))
+    if documents == "line":
         yield from lines
         return
     for written, paragraph in itertools.groupby(lines, key=lambda line: bool(line.strip())):
@@ -164,13 +216,62 @@ def _read_plain(file: Path, documents: str) -> Iterator[str]:
             yield "\n".join(paragraph)
 
 
-def _read_records(file: Path, field: str) -> Iterator[str]:
-    for number, line in _lines(file):
+def _read_records(file: Path, field: str, encoding: str) -> Iterator[str]:
+    for number, line in enumerate(_without_mark(_lines(file, encoding)), 1):
         if not line.strip():
             continue
         where = f"{file}, line {number}"
         advice = ARRAY if line.lstrip().startswith("[") else MEND
         yield text_of(parse_json(line, where, advice=advice), field, where)
+
+
+def _without_mark(lines: Iterator[str]) -> Iterator[str]:
+    """Lines without the mark of the byte order, which some programs put before the first."""
+    first = next(lines, "")
+    return itertools.chain([first.removeprefix("\ufeff")], lines)
+
+
+def _rows(file: Path, encoding: str) -> Iterator[tuple[int, list[str]]]:
+    """(the line in which it ends, a row) of a table; rows without cells are left out."""
+    csv.field_size_limit(2**31 - 1)  # a document may be longer than the module's own limit
+    reader = csv.reader(
+        _without_mark(_lines(file, encoding)), delimiter=TABLES[kind_of(file)], strict=True
+    )
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise ValueError(f"{file}, line {reader.line_num} is no row of a table: {error}") from None
+
+
+def _column(file: Path, field: str, encoding: str) -> str:
+    """The column of a table that holds its texts.
+
+    Raises:
+        ValueError: no column is called so, and there are several.
+    """
+    _, names = next(_rows(file, encoding), (0, []))
+    if names.count(field) == 1 or not names:
+        return field
+    if field == "text" and len(names) == 1 and not any(mark in names[0] for mark in ";\t,"):
+        return names[0]
+    raise ValueError(
+        f"{file} has {names.count(field) or 'no'} column {field!r}; its first line names {names}: "
+        f"pass {FIELD}, or part the columns with {TABLES[kind_of(file)]!r}"
+    )
+
+
+def _read_table(file: Path, column: str, encoding: str) -> Iterator[str]:
+    rows = _rows(file, encoding)
+    _, names = next(rows, (0, []))
+    for line, row in rows:
+        if len(row) != len(names):
+            raise ValueError(
+                f"{file}, line {line} has {len(row)} cells and the first line {len(names)}; put "
+                "quotes around texts with commas, and double the quotes in them"
+            )
+        yield row[names.index(column)]
 
 
 def _read_parquet(file: Path, field: str) -> Iterator[str]:
@@ -181,7 +282,7 @@ def _read_parquet(file: Path, field: str) -> Iterator[str]:
         raise ValueError(f"{file} is no Parquet file: {error}") from None
     if field not in table.schema_arrow.names:
         raise ValueError(
-            f"{file} has no column {field!r}; it has {table.schema_arrow.names}: pass --data.field"
+            f"{file} has no column {field!r}; it has {table.schema_arrow.names}: pass {FIELD}"
         )
     number = 0
     for batch in table.iter_batches(batch_size=1024, columns=[field]):

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+FIELD = "--data.field NAME (tokenize: --field NAME)"
+ENCODING = "--data.encoding NAME (tokenize: --encoding NAME)"
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -32,6 +35,8 @@ class Source:
         fingerprint: of the files' names and sizes, or the data set's name and version.
         meta: what the meta.json of a folder of tokens says.
         tokenizer: the folder with the tokenizer of a folder of tokens.
+        held_out: by what documents were held out: hash, size, end; "" if by the source itself.
+        note: what was chosen for the user, such as a column.
     """
 
     path: str
@@ -41,12 +46,25 @@ class Source:
     fingerprint: str = ""
     meta: Mapping[str, Any] | None = None
     tokenizer: Path | None = None
+    held_out: str = ""
+    note: str = ""
 
 
 def digest(content: str | bytes) -> str:
     """A fingerprint of the contents: 16 hex digits."""
     data = content.encode() if isinstance(content, str) else content
     return hashlib.sha256(data).hexdigest()[:16]
+
+
+def check_encoding(name: str) -> None:
+    """Raises ValueError where Python has no encoding of text of this name."""
+    try:
+        " ".encode(name)
+    except (LookupError, ValueError):  # some that Python knows are none of text, or encode nothing
+        raise ValueError(
+            f"data.encoding {name!r} is unknown; Python's names are utf-8, latin-1, cp1252, "
+            "utf-16, shift_jis, gb18030, ..."
+        ) from None
 
 
 def text_of(record: Any, field: str, where: str) -> str:
@@ -59,11 +77,15 @@ def text_of(record: Any, field: str, where: str) -> str:
         raise ValueError(f"{where} is {type(record).__name__}, not a record with {field!r}")
     if field not in record:
         raise ValueError(
-            f"{where} has no field {field!r}; it has {sorted(map(str, record))}: pass --data.field"
+            f"{where} has no field {field!r}; it has {sorted(map(str, record))}: pass {FIELD}"
         )
     text = record[field]
     if isinstance(text, bytes):
         text = text.decode()
+    if text is None:
+        raise ValueError(
+            f"{where}: {field!r} holds null, not text; take the record out, or mend it"
+        )
     if not isinstance(text, str):
         raise ValueError(f"{where}: {field!r} holds {type(text).__name__}, not text")
     return text

@@ -28,6 +28,7 @@ from transformers_jax.publish import publish, publish_json, remove_drafts
 
 FORMAT, VERSION = "transformers_jax tokens", 1
 META = "meta.json"
+LEARNED = "tokenizer_fingerprint.json"  # written once the tokenizer is there, whole
 SHARD_SIZE = 256 * 2**20  # bytes of ids
 
 

@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.data.documents import batches, encode_batch, open_documents
-from transformers_jax.data.token_folders import META, SHARD_SIZE, Writer, check_tokens
+from transformers_jax.data.token_folders import LEARNED, META, SHARD_SIZE, Writer, check_tokens
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, smallest_dtype
 from transformers_jax.json_files import as_json, read_json
 from transformers_jax.publish import publish_json, remove_drafts
 
 ARGUMENTS = "arguments.json"
-LEARNED = "tokenizer_fingerprint.json"  # written once the tokenizer is there, whole
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
@@ -41,6 +40,7 @@ class Request:
     tokenizer: str
     field: str = "text"
     documents: str = "file"
+    encoding: str = "utf-8"
     eos: bool = False
     sentences: bool = False
     eval_fraction: float = 0.1
@@ -86,8 +86,8 @@ def tokenize(
     if processes < 1:
         raise ValueError(f"--processes ({processes}) must be at least 1")
     out = Path(out).expanduser()
-    fraction = request.eval_fraction or None
-    source = open_documents(request.source, request.field, request.documents, fraction, request.eos)
+    options = {name: getattr(request, name) for name in ("field", "documents", "encoding", "eos")}
+    source = open_documents(request.source, fraction=request.eval_fraction, **options)
     if source.ids:
         raise ValueError(f"{request.source} holds ids already; there is nothing to tokenize")
     _check_tokenizer(request, out)

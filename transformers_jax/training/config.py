@@ -116,7 +116,7 @@ class TrainConfig:
     evaluation: Evaluation = Evaluation()
     sample: Sample = Sample()
     out: str = "runs/pretrain"
-    """folder of the run"""
+    """folder of the run; of a config.json that a run has written, by default the folder it is in"""
     save_every: int = 500
     """steps between checkpoints; the last step is always saved"""
     keep: int = 3
@@ -191,8 +191,14 @@ KINDS = {**OBJECTIVES, **OPTIMIZERS, **SCHEDULES}
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
-    """The content of a run's config.json."""
+    """The settings as JSON has them."""
     return _plain(config)
+
+
+def to_file(config: TrainConfig) -> dict[str, Any]:
+    """The content of the config.json in a run's folder: without that folder, so that a copy trains
+    where it is."""
+    return {name: value for name, value in to_dict(config).items() if name != "out"}
 
 
 def _plain(value: Any) -> Any:
@@ -286,8 +292,18 @@ def load(path: str | Path) -> TrainConfig:
             "a Python file with config(), or the config.json of a run"
         )
     if file.suffix == ".json":
-        return from_dict(read_json(file), str(file))
+        return _read_file(file)
     return _run_file(file)
+
+
+def _read_file(file: Path) -> TrainConfig:
+    """A run's folder may have been copied since the config was written."""
+    values = read_json(file)
+    config = from_dict(values, str(file))
+    copied = file.name == "config.json" and (
+        "out" not in values or (file.parent / "run.json").is_file()
+    )
+    return config.replace(out=str(file.parent)) if copied else config
 
 
 def _run_file(file: Path) -> TrainConfig:

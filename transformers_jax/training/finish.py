@@ -33,7 +33,7 @@ def sample(run: Run, model: Model, step: int, trackers: Composite) -> list[str]:
         model,
         run.config.objective.head,
         settings,
-        prompt=np.asarray(prompt if len(prompt) else run.corpus.evaluation[""].ids[:1], np.int32),
+        prompt=np.asarray(prompt if len(prompt) else run.corpus.shown.ids[:1], np.int32),
         examples=run.examples(settings.count),
         tokenizer=tokenizer,
         seed=run.config.seed,

@@ -121,6 +121,6 @@ def record(config: TrainConfig, data: str, schedule_steps: int) -> dict[str, Any
 
 
 def _identity(config: TrainConfig) -> dict[str, Any]:
-    """Without paths: a text may move, and its fingerprint is compared instead."""
-    paths = ("data.path", "data.eval_path")
-    return {name: value for name, value in identity(config).items() if name not in paths}
+    """Without where and how a text is read: it may move, and its fingerprint is compared."""
+    source = ("data.path", "data.eval_path", "data.encoding")
+    return {name: value for name, value in identity(config).items() if name not in source}

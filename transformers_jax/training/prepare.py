@@ -31,7 +31,7 @@ from transformers_jax.sizes import nearest_multiples
 from transformers_jax.training import disk, flops
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
-from transformers_jax.training.config import TrainConfig, at_stage, to_dict
+from transformers_jax.training.config import TrainConfig, at_stage, to_file
 from transformers_jax.training.folder import RunFolder, check_same_run, record
 from transformers_jax.training.samples import POSITIONS
 from transformers_jax.training.state import TrainState, init_state
@@ -106,7 +106,7 @@ class Run:
 
     def examples(self, count: int) -> list[Example]:
         """The first examples of the held-out text."""
-        part = held_out(self.config, self.corpus.evaluation[""], self.vocabulary)
+        part = held_out(self.config, self.corpus.shown, self.vocabulary)
         return [part.example(0, number) for number in range(min(count, part.pieces.count))]
 
     def meta(self, position: Position) -> dict[str, Any]:
@@ -128,6 +128,7 @@ def prepare(
         check_batch(rows, config.accumulate, mesh)
     saved = _last_record(checkpoints)
     corpus = _corpus(config, folder, saved)
+    check_evaluation(config, corpus)
     config, known = fit_vocabulary(config, corpus, mesh, saved)
     size = config.model.vocab_size  # type: ignore[attr-defined]
     if known < size:
@@ -167,7 +168,7 @@ def prepare(
     )  # fmt: skip
     with clock("restoring"):
         _restore(run, say)
-    folder.write_json("config.json", to_dict(config))
+    folder.write_json("config.json", to_file(config))
     if corpus.tokenizer is not None:
         corpus.tokenizer.save(folder.path)
     _describe(run, say)
@@ -219,10 +220,22 @@ def _schedule_steps(config: TrainConfig, saved: dict[str, Any] | None, say: Say)
     return config.schedule_steps or config.steps
 
 
+def check_evaluation(config: TrainConfig, corpus: Corpus) -> None:
+    """Raises ValueError where the best evaluation is asked for, and nothing is held out."""
+    asked = {"keep_best": config.keep_best, "evaluation.patience": config.evaluation.patience}
+    if names := [name for name, value in asked.items() if value and "" not in corpus.evaluation]:
+        raise ValueError(
+            f"{' and '.join(names)} go by the loss on held-out text, and there is none: raise "
+            "data.eval_fraction above 0, or give data.eval_path"
+        )
+
+
 def _describe(run: Run, say: Say) -> None:
     config, mesh = run.config, run.mesh
     shape = "one device" if mesh is None else " x ".join(f"{k} {v}" for k, v in mesh.shape.items())
     say(f"{run.corpus.origin}; text {run.corpus.fingerprint}")
+    for note in run.corpus.notes:
+        say(note)
     say(
         f"{config.model.model_type}: {run.model.parameter_count:,} parameters, {config.dtype}, "
         f"{type(config.objective).__name__}, on {shape}"
@@ -238,10 +251,12 @@ def _describe(run: Run, say: Say) -> None:
 
 
 def _corpus(config: TrainConfig, folder: RunFolder, saved: dict[str, Any] | None) -> Corpus:
-    """The text; a run that is continued has its tokenizer already."""
+    """The text; a run that is continued has its tokenizer already, and its text as the version that
+    began it read it."""
     own = folder.path / "tokenizer.json"
     target, documents = config.objective, config.data.rows not in ("stream", "crops")
-    return corpora.load_corpus(
+    load = functools.partial(
+        corpora.load_corpus,
         config.data,
         roles=target.learned_roles(documents),
         sentinels=target.sentinels,
@@ -250,6 +265,11 @@ def _corpus(config: TrainConfig, folder: RunFolder, saved: dict[str, Any] | None
         eos=target.ends(documents),
         tokenizer=load_tokenizer(folder.path) if saved is not None and own.exists() else None,
     )
+    corpus = load()
+    if saved is not None and saved["data"] != corpus.fingerprint:
+        before = load(as_before=True)
+        corpus = before if saved["data"] == before.fingerprint else corpus
+    return corpus
 
 
 def make_stream(config: TrainConfig, corpus: Corpus, vocabulary: Vocabulary) -> Stream:
