@@ -66,7 +66,7 @@ def on_eight_devices():
             },
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,  # of a busy machine
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]

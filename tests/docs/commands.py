@@ -36,6 +36,8 @@ SMALLER = {
     "--kills 50": "--kills 1",
     "train.dates --out runs/dates": "train.dates --out runs/dates --steps 2",
     "--max-new-tokens 64": "--max-new-tokens 4",
+    "--vocab-size 32000": "--vocab-size 400",
+    "--vocab-size 8000": "--vocab-size 400",
 }
 """What stands in a page, and what is run in its place, to save time."""
 

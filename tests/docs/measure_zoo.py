@@ -33,7 +33,7 @@ def case_result(name: str) -> dict[str, Any]:
 
 
 def export_result(name: str) -> str:
-    """What becomes of a case that is loaded and saved: "same bytes" or "names of today"."""
+    """What becomes of a case that is loaded and saved: "same bytes" or "current names"."""
     case = zoo.CASES / name
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder) / "first", Path(folder) / "second"
@@ -46,7 +46,7 @@ def export_result(name: str) -> str:
             same = test_round_trip.tensors(second) == written
         except Exception as error:  # a failure is a result, not the end
             return f"{type(error).__name__}: {error}"[:200]
-    return "names of today" if same and name in test_round_trip.OLDER else "differs"
+    return "current names" if same and name in test_round_trip.OLDER else "differs"
 
 
 def step_result(name: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ FIXTURES = ROOT / "tests" / "families" / "fixtures"
 RESULTS = ROOT / "tests" / "conformance" / "results.json"
 MODELS = ROOT / "transformers_jax" / "models"
 
-SAVED = ("same bytes", "names of today")
+SAVED = ("same bytes", "current names")
 SPACE = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
     *(tokenize.ENCODING, tokenize.ENDMARKER),

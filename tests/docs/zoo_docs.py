@@ -16,12 +16,12 @@ follows was measured on checkpoints that PyTorch has written, with
 `python -m tests.docs.measure_zoo`, on a CPU in float32.
 
 - *cases*: checkpoints that are loaded and give PyTorch's hidden states, logits, losses and tokens.
-- *of tolerance*: the worst output of any case, as a share of its tolerance (three times what it
-  moves when all parameters are nudged by 1e-6); *error*: the same output, relative to its largest
-  number.
+- *error / tolerance*: the worst output of any case, as a share of its tolerance (three times what
+  it moves when all parameters are nudged by 1e-6); *error*: the same output, relative to its
+  largest number.
 - *gradient*: the worst relative error of the gradient of any parameter, in one step of training.
 - *export*: loaded and saved, a file has the same bytes; one of an older layout is written under the
-  names of today.
+  current names.
 - *generate*: how the cases generate, with the tokens that PyTorch generates.
 - *lines*: lines of code of the file, imports and tables of weights included, without comments,
   docstrings and blank lines. The median is {median:g}; a file of several families counts once.
@@ -43,11 +43,11 @@ WORDS = {"causal_lm": "causal LM", "masked_lm": "masked LM", "seq2seq_lm": "seq2
 
 def page(families: list[Family]) -> str:
     """The whole page."""
-    head = ["family", "`model_type`", "source", "cases", "of tolerance", "error", "gradient"]
+    head = ["family", "`model_type`", "source", "cases", "error / tolerance", "error", "gradient"]
     head += ["export", "generate", "lines"]
     parts = [HEAD.format(median=median(families)), table([head, *map(summary, families)])]
     parts += [PARTS, table([["`model_type`", "heads", "objectives"], *map(abilities, families)])]
-    head = ["case", "`model_type`", "class", "worst output", "of tolerance", "error", "export"]
+    head = ["case", "`model_type`", "class", "worst output", "error / tolerance", "error", "export"]
     parts += [CASES, table([head, *(row for f in families for row in cases(f))])]
     return "".join(parts)
 
@@ -149,7 +149,7 @@ def readme_table(families: list[Family]) -> str:
     count = sum(len(family.cases) for family in families)
     return table(rows) + (
         f"\nEach tick is a test: {count} checkpoints written by PyTorch, with its hidden states, "
-        "logits, losses, greedy and beam tokens, run in the default suite.\n"
+        "logits, losses and the tokens that it generates, run in the default suite.\n"
         "[docs/zoo.md](docs/zoo.md) has a row for every family, with what was measured.\n"
     )
 

@@ -24,7 +24,7 @@ H = "h.{i}"
 @dataclass(frozen=True, kw_only=True)
 class GPT2Config(OneTower):
     """The fields of a GPT-2 config.json; defaults are GPT-2 small (124M). With
-    `add_cross_attention` it can be the decoder of an encoder-decoder; `is_decoder` says nothing."""
+    `add_cross_attention` it can be the decoder of an encoder-decoder; `is_decoder` is ignored."""
 
     model_type = "gpt2"
     UNUSED = frozenset(

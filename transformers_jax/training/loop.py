@@ -104,7 +104,7 @@ class Loop:
         self.report_saved()
         if stop.by:
             what = f"saved step {self.saved}" if self.saved else "nothing to save"
-            self.screen.say(f"{stop.by.name}: {what}")
+            self.screen.say(f"{stop.by.name}: {what}; the same command continues the run")
         elif self.out_of_patience():
             patience = self.run.config.evaluation.patience
             self.screen.say(f"stopped after step {done}: no better evaluation in {patience}")
