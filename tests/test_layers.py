@@ -13,6 +13,7 @@ LAYERS = [
         "face",
         "flags",
         "json_files",
+        "processes",
         "publish",
         "shard",
         "sizes",

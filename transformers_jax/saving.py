@@ -9,6 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from transformers_jax import processes
 from transformers_jax.embedding.plan import EmbeddingPlan, copy_tokenizer, write_modules
 from transformers_jax.hub import files, transfer
 from transformers_jax.models.base import Model, check_model, rebuilt
@@ -45,13 +46,15 @@ def save_pretrained(
     Names, layouts and the order of bytes are those of transformers v5; parameters keep their dtype.
     A mask that is not the family's own is saved in config.json, under a key that PyTorch ignores;
     one line says so. A model of sentences is written as a directory of sentence-transformers.
+    If the devices of several processes hold the parameters, each of these calls this, and process 0
+    writes.
 
     Args:
         tokenizer: what `tj.load_tokenizer` gives, to be written with the model.
 
     Raises:
-        ValueError: parameters that are partly on other processes, or a tokenizer that does not
-            belong to the model (other special tokens, ids outside the vocabulary).
+        ValueError: a tokenizer that does not belong to the model (other special tokens, ids outside
+            the vocabulary), or a model of sentences on several processes.
     """
     check_model(model, "save_pretrained")
     if tokenizer is not None:
@@ -59,11 +62,18 @@ def save_pretrained(
     folder, config, head = Path(directory), model.config, model.plan.head
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; a model is saved in a directory")
-    folder.mkdir(parents=True, exist_ok=True)
     uniform, masks = model.plan.uniform, masks_to_save(model)
     whole = model if uniform is model.plan else rebuilt(model, uniform)
     values = flatten(params(whole.with_layers("stacked")))
     entries = transfer.export(model.plan.table, values, bare=head == "none")
+    shared = not all(getattr(leaf, "is_fully_addressable", True) for leaf in values.values())
+    if shared and isinstance(model.plan, EmbeddingPlan):
+        raise ValueError("a model of sentences is saved by one process, which has all of it")
+    if shared and not processes.is_first():
+        files.save(entries, folder, max_shard_size=max_shard_size, owner=False)
+        processes.wait_for_all("saved")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model.plan, EmbeddingPlan):
         entries, folder = write_modules(model, entries, folder)
     files.save(entries, folder, max_shard_size=max_shard_size)
@@ -83,3 +93,5 @@ def save_pretrained(
         tokenizer.save(folder)
     elif isinstance(model.plan, EmbeddingPlan):
         copy_tokenizer(model.plan.sentence, folder)
+    if shared:
+        processes.wait_for_all("saved")

@@ -244,15 +244,6 @@ def batch_shards(mesh: Mesh) -> int:
     return math.prod(mesh.shape[name] for name in parts[0])
 
 
-def to_devices(batch: Any, mesh: Mesh | None) -> Any:
-    """The batch on the devices. Every process makes the whole batch and keeps its own rows."""
-    sharding = None if mesh is None else batch_sharding(mesh)
-    if sharding is None or jax.process_count() == 1:
-        return jax.device_put(batch, sharding)
-    put = lambda rows: jax.make_array_from_callback(rows.shape, sharding, rows.__getitem__)
-    return jax.tree.map(put, batch)
-
-
 @contextlib.contextmanager
 def use(mesh: Mesh | None) -> Iterator[None]:
     """Makes `mesh` the current one, which `constrain` reads, in traced functions and outside."""

@@ -126,7 +126,7 @@ def test_a_batch_passes_the_files_that_are_listed(loop):
     files = traced(step)
     assert int(loop.state.step) == 1
     sides = ("data/", "training/", "objectives/")
-    assert {file for file in files if file.startswith(sides)} | {"shard.py"} == set(listed)
+    assert {file for file in files if file.startswith(sides)} | {"processes.py"} == set(listed)
     models = set(re.findall(r"models/[\w/]+\.py", of_call))
     assert {file for file in files if file.startswith("models/")} == models
-    assert "shard.py" in files
+    assert "processes.py" in files

@@ -199,7 +199,7 @@ class Quiet:
 
 def gradient(name: str, accumulate: int, mesh: Any = None, objective: Any = None):
     """({figure: value}, gradient as one vector) of a case."""
-    from transformers_jax import shard
+    from transformers_jax import processes, shard
     from transformers_jax.nn.param import merge, split
     from transformers_jax.objectives import means
     from transformers_jax.training.gradients import BatchLoss
@@ -222,6 +222,6 @@ def gradient(name: str, accumulate: int, mesh: Any = None, objective: Any = None
 
     if mesh is not None:
         values = jax.device_put(values, shard.replicated(mesh))
-    losses, grads = run(values, shard.to_devices(batch(case), mesh))
+    losses, grads = run(values, processes.to_devices(batch(case), mesh))
     flat = np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(grads)])
     return {name: float(x) for name, x in losses.items()}, flat

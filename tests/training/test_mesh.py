@@ -10,7 +10,8 @@ PROGRAM = """
     from transformers_jax.nn.param import axes
     from transformers_jax.objectives.losses import Loss, causal_lm, objective
     from transformers_jax.optim import Adafactor, AdamW, Constant, Cosine, Muon, ScheduleFreeAdamW
-    from transformers_jax.shard import make_mesh, to_devices
+    from transformers_jax.processes import to_devices
+    from transformers_jax.shard import make_mesh
     from transformers_jax.training.state import init_state
     from transformers_jax.training.step import make_step
 

@@ -8,7 +8,7 @@ from jax.sharding import AbstractMesh, AxisType
 import transformers_jax as tj
 from transformers_jax.objectives import MaskedLM, SpanCorruption
 from transformers_jax.runs.fit import fit, snake_case
-from transformers_jax.training.prepare import check_batch
+from transformers_jax.training.devices import check_batch
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_its_neighbours():

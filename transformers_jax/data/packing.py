@@ -209,10 +209,16 @@ def shorten(batch: Batch, width: int, length: int) -> Batch:
 
 def fill(batch: Batch) -> float:
     """The fraction of positions in a batch that hold tokens."""
+    count, size = held(batch)
+    return 1.0 if count is None else float(count) / size
+
+
+def held(batch: Batch) -> tuple[Any, int]:
+    """(how many positions in a batch hold tokens, None if all do; how many there are). Of arrays on
+    devices the former is one, too, which need not be computed yet."""
     masks = [batch[name] for name in ("attention_mask", "decoder_attention_mask") if name in batch]
-    if not masks:
-        return 1.0
-    return float(sum(mask.sum() for mask in masks) / sum(mask.size for mask in masks))
+    size = sum(mask.size for mask in masks)
+    return (sum(mask.sum() for mask in masks) if masks else None), size
 
 
 def positions(batch: Batch, extra: int) -> int:

@@ -109,14 +109,18 @@ class Part:
         packing.check_fits(example, self.layout)
         return example
 
-    def take(self, cursor: Cursor, count: int) -> tuple[list[Row], Cursor]:
-        """The next rows, and the position after them."""
-        taken: list[Row] = []
+    def row(self, epoch: int, indices: Sequence[int]) -> Row:
+        """The examples at these indices of a pass, which are those of one row."""
+        return [self.example(epoch, index) for index in indices]
+
+    def take(self, cursor: Cursor, count: int) -> tuple[list[tuple[int, list[int]]], Cursor]:
+        """(pass, indices) of the next rows, as `row` takes them, and the position after them."""
+        taken: list[tuple[int, list[int]]] = []
         epoch, window, row = cursor
         while len(taken) < count:
             rows = self.rows(epoch, window)
             more = rows[row : row + count - len(taken)]
-            taken += [[self.example(epoch, index) for index in indices] for indices in more]
+            taken += [(epoch, indices) for indices in more]
             row += len(more)
             if row == len(rows):
                 window, row = window + 1, 0
@@ -176,10 +180,18 @@ class Stream:
     Args:
         parts: the texts as rows.
         shares: how much of the rows each gives; they sum to 1.
+        own: from the rows of a batch to the numbers of those that are made, ascending; all of them
+            by default. A process of several makes those that its devices hold.
     """
 
-    def __init__(self, parts: Sequence[Part], shares: Sequence[float], data: Data):
-        self.parts, self.data = tuple(parts), data
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        shares: Sequence[float],
+        data: Data,
+        own: Callable[[int], Sequence[int]] = range,
+    ):
+        self.parts, self.data, self.own = tuple(parts), data, own
         self.shares = np.asarray(shares, np.float64)
         self.layout = self.parts[0].layout
 
@@ -191,20 +203,22 @@ class Stream:
     def batch(
         self, position: Position, size: int, limit: int | None = None
     ) -> tuple[Batch, Position]:
-        """The batch at a position, and the position after it.
+        """The batch at a position (of its rows, those that are this process's own), and the
+        position after it.
 
         Args:
             size: rows of the batch.
             limit: rows of the whole stream; a batch beyond them is filled with empty rows.
         """
         left = size if limit is None else min(size, max(limit - sum(position.rows), 0))
-        rows, position = self._rows(position, left)
+        taken, position = self._rows(position, left)
+        row = lambda part, epoch, indices: part.row(epoch, indices)
         layout = self.layout
         if self.data.rows == "bucketed":
-            layout = packing.bucket(rows, layout)
-        like = rows[0] if rows else self.parts[0].take(Cursor(), 1)[0][0]
-        batch = packing.assemble([*rows, *[[]] * (size - len(rows))], layout, like)
-        return batch, position
+            layout = packing.bucket([row(*one) for one in taken], layout)
+        rows = [row(*taken[number]) if number < len(taken) else [] for number in self.own(size)]
+        like = next(filter(None, rows), None) or row(self.parts[0], 0, self.parts[0].rows(0, 0)[0])
+        return packing.assemble(rows, layout, like), position
 
     def batches(
         self, position: Position, size: Callable[[int], int], step: int, limit: int | None
@@ -215,7 +229,10 @@ class Stream:
             yield batch, position
             step += 1
 
-    def _rows(self, position: Position, count: int) -> tuple[list[Row], Position]:
+    def _rows(
+        self, position: Position, count: int
+    ) -> tuple[list[tuple[Part, int, list[int]]], Position]:
+        """(part, pass, indices) of the next rows, and the position after them."""
         counts, cursors = list(position.rows), list(position.parts)
         numbers = self._parts_of(counts, count)
         taken = []
@@ -225,7 +242,7 @@ class Stream:
                 share = min(share, len(part.rows(cursor.epoch, cursor.window)) - cursor.row)
             rows, cursors[number] = part.take(cursor, share)
             counts[number] += len(rows)
-            taken.append(iter(rows))
+            taken.append(iter([(part, *row) for row in rows]))
         rows = [row for number in numbers if (row := next(taken[number], None)) is not None]
         return rows, Position(tuple(cursors), tuple(counts))
 
@@ -298,13 +315,16 @@ def prefetched(
             yield item
 
 
-def evaluation_batches(part: Part, where: str) -> list[Batch]:
+def evaluation_batches(
+    part: Part, where: str, own: Callable[[int], Sequence[int]] = range
+) -> list[Batch]:
     """All of a held-out text, in order, with the same noise each time; the last batch is filled
     with rows without labels.
 
     Args:
         part: the text, not shuffled.
         where: its name, for the error.
+        own: as of a `Stream`.
 
     Raises:
         ValueError: there is not one row.
@@ -314,6 +334,6 @@ def evaluation_batches(part: Part, where: str) -> list[Batch]:
             f"{where}: {len(part.pieces.tokens.ids):,} evaluation ids are fewer than one row of "
             f"{part.pieces.size}; raise --data.eval-fraction or lower --data.length"
         )
-    stream = Stream([part], [1.0], part.data)
+    stream = Stream([part], [1.0], part.data, own)
     size, limit = lambda step: part.data.batch, part.rows_of_pass(0)
     return [batch for batch, _ in stream.batches(stream.start, size, 0, limit)]

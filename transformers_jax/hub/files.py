@@ -164,12 +164,16 @@ def save(
     *,
     max_shard_size: int | str = "50GB",
     metadata: Mapping[str, str] | None = None,
+    owner: bool = True,
 ) -> list[Path]:
     """Writes tensors to `model.safetensors`, or to shards and an index; returns the files.
 
     One tensor at a time is in memory. Each file is written under a temporary name, flushed to disk,
     read back (the header) and renamed, so a reader finds the old checkpoint or the new one, whole.
     Files of an earlier save under these names are replaced or removed.
+
+    A process that is not the `owner` only reads the entries, in the order in which they are
+    written: tensors that lie on the devices of several processes are read by all of them at once.
 
     Units: `max_shard_size` is in bytes, or text like "5GB" (decimal).
 
@@ -184,7 +188,6 @@ def save(
         if np.dtype(entry.dtype) not in CODES:
             raise ValueError(f"tensor {name!r}: safetensors has no dtype {entry.dtype}")
     most = parse_bytes("max_shard_size", max_shard_size)
-    directory.mkdir(parents=True, exist_ok=True)
     notes = dict({"format": "pt"} if metadata is None else metadata)
     split = split_state_dict_into_shards_factory(
         dict(entries),
@@ -193,6 +196,12 @@ def save(
         max_shard_size=most,
     )
     shards = split.filename_to_tensors or {SINGLE: []}
+    if not owner:
+        for members in shards.values():
+            for name in _order({key: entries[key] for key in members}):
+                entries[name].read()
+        return []
+    directory.mkdir(parents=True, exist_ok=True)
     for name, members in shards.items():
         _write(directory / name, {key: entries[key] for key in members}, notes)
     names = [*shards]
@@ -260,8 +269,13 @@ def _inside(directory: Path, name: str, suffix: str, index: Path | None = None) 
     return confined(directory / name, directory)
 
 
+def _order(entries: Mapping[str, Entry]) -> list[str]:
+    """The names in the order of their bytes in a file."""
+    return sorted(entries, key=lambda name: (-RANK[np.dtype(entries[name].dtype)], name))
+
+
 def _write(path: Path, entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> None:
-    order = sorted(entries, key=lambda name: (-RANK[np.dtype(entries[name].dtype)], name))
+    order = _order(entries)
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
     for name in order:

@@ -25,6 +25,7 @@ from transformers_jax.hub.blocks import blocks, fill_host, host_zeros
 from transformers_jax.hub.files import Checkpoint, Entry
 from transformers_jax.hub.fill import Fill, Piece
 from transformers_jax.hub.table import Report, Table
+from transformers_jax.processes import on_host
 
 BLOCK = 8 * 2**20  # bytes of a file in flight
 SMALL = 2**20  # bytes of a parameter that is not worth a program
@@ -92,19 +93,17 @@ def export(
     """Their tensors {name: Entry} of the parameters {path: array}, for `files.save`.
 
     Nothing is fetched from a device until an entry is read. `bare` writes the backbone without its
-    prefix, as a model without a head is saved.
+    prefix, as a model without a head is saved. Arrays on the devices of several processes are
+    gathered when they are read: all of these read the same entries, in the same order.
 
     Raises:
-        ValueError: parameters that no row mentions, or that this process cannot read whole.
+        ValueError: parameters that no row mentions.
     """
     shapes = {path: np.shape(leaf) for path, leaf in params.items()}
     fills = table.fills(shapes, sizes)
     mentioned = {path for fill in fills.values() for path in fill.row.ours}
     if unknown := sorted(set(params) - mentioned):
         raise ValueError(f"no row of the table writes {', '.join(unknown)}")
-    for path, leaf in params.items():
-        if not getattr(leaf, "is_fully_addressable", True):
-            raise ValueError(f"{path} is partly on other processes; gather it before saving")
     entries = {}
     for name, fill in fills.items():
         written = table.bare(name, fill.row.group) if bare else name
@@ -268,8 +267,8 @@ def _gather(fill: Fill, params: Mapping[str, Any]) -> np.ndarray:
 
 def _at(leaf: Any, lead: tuple[int, ...]) -> np.ndarray:
     if not lead or isinstance(leaf, np.ndarray):
-        return np.asarray(leaf[lead] if lead else leaf)
-    return np.asarray(_index(leaf, np.array(lead, np.int32)))
+        return on_host(leaf[lead] if lead else leaf)
+    return on_host(_index(leaf, np.array(lead, np.int32)))
 
 
 @jax.jit

@@ -13,23 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-
+from transformers_jax import processes
 from transformers_jax.models.base import Model
+from transformers_jax.processes import PEER_TIMEOUT
 from transformers_jax.runs.report import write_card, write_report
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig, to_dict
-from transformers_jax.training.console import Console, console
+from transformers_jax.training.console import Console, Quiet, console
+from transformers_jax.training.devices import agree_on_config
 from transformers_jax.training.finish import exportable, finish
 from transformers_jax.training.folder import RunFolder
 from transformers_jax.training.loop import START_GRACE, Loop
 from transformers_jax.training.metrics import read
+from transformers_jax.training.peers import Peers
 from transformers_jax.training.prepare import Run, prepare
 from transformers_jax.training.provenance import State, end_run, start_run
 from transformers_jax.training.state import TrainState
 from transformers_jax.training.stop import Stop
-from transformers_jax.training.trackers import Composite, make_trackers
+from transformers_jax.training.trackers import Composite, Tracker, make_trackers
 
 
 @dataclass(frozen=True)
@@ -62,18 +64,28 @@ class Fitted:
         return f"Fitted({ended} after step {int(self.state.step)}{loss}; {first}; {self.folder})"
 
 
-def fit(config: TrainConfig, command: str = "") -> Fitted:
+def fit(config: TrainConfig, command: str = "", timeout: float = PEER_TIMEOUT) -> Fitted:
     """Trains as the config says, or continues the run in its folder.
+
+    Several processes each call it with the same config; process 0 writes for all.
+
+    Args:
+        command: for run.json.
+        timeout: seconds after which a process that does not answer, or does not come along, ends
+            the run; 0: never.
 
     Raises:
         ValueError: a config that cannot be run, before anything is compiled.
         FloatingPointError: a loss that is not finite; the state before it stays saved.
     """
     with contextlib.ExitStack() as stack:
-        folder = RunFolder(config.out, config.resume, owner=jax.process_index() == 0)
+        peers = stack.enter_context(Peers(Path(config.out).expanduser(), timeout))
+        agree_on_config(config)
+        folder = RunFolder(config.out, config.resume, owner=processes.is_first())
         stack.callback(folder.close)
-        clock, stop = Clock(folder.path), stack.enter_context(Stop())
-        say = Console(config.steps).say
+        clock, stop = Clock(folder.path, owner=folder.owner), stack.enter_context(Stop())
+        clock.announce = peers.at
+        say = (Console if folder.owner else Quiet)(config.steps).say
         checkpoints = Checkpoints(folder.checkpoints, config.keep, best=config.keep_best, say=say)
         stack.callback(checkpoints.close)
         with stop.short_grace(START_GRACE):
@@ -87,9 +99,10 @@ def fit(config: TrainConfig, command: str = "") -> Fitted:
                 if not stop.by:
                     model, state = finish(run, state, screen, trackers)
         clock.save()
-        if not stop.by:
+        if not stop.by and folder.owner:
             write_card(folder.path)
             screen.say(f"finished: {write_report(folder.path)}, {folder.path / 'model'}")
+        processes.wait_for_all("end")
         return Fitted(stop.exit_code, model, state, folder.path)
 
 
@@ -98,6 +111,9 @@ def _recorded(run: Run, stop: Stop, screen: Console, command: str) -> Iterator[C
     """The trackers of a run. At the end run.json says how it ended, and all figures are on disk,
     whatever happens."""
     config, folder, began = run.config, run.folder.path, time.perf_counter()
+    if not run.folder.owner:
+        yield Composite(Tracker(), (), config.log_every)
+        return
     names = ("tensorboard", *config.trackers)
     trackers = make_trackers(names, folder, run.start, config.log_every, screen.say)
     tokenizer = run.corpus.tokenizer and run.corpus.tokenizer.fingerprint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from transformers_jax import flags
 USAGE = (
     "usage: {program} CONFIG [--steps N] [--out DIR] [--data.path FILE] [--mesh.data N] ...\n"
     "       {program} CONFIG --sweep NAME=V1,V2 [--sweep ...] [--sweep-jobs N] [--out DIR] ...\n"
+    "       {program} CONFIG --distributed auto|HOST:PORT,N,I [--peer-timeout SECONDS] ...\n"
     "CONFIG is a Python file with config(), or the config.json of a run; "
     "{program} CONFIG --help lists every flag"
 )
@@ -27,6 +29,19 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m train
         helped = arguments[:1] in (["-h"], ["--help"])
         print(USAGE.format(program=program), file=sys.stdout if helped else sys.stderr)
         return 0 if helped else 2
+    code = 1
+    try:
+        code = _run(arguments, program)
+    except Exception:  # TRANSFORMERS_JAX_TRACEBACK
+        traceback.print_exc()
+    if "jax" in sys.modules:
+        from transformers_jax.processes import abandon
+
+        abandon(code)
+    return code
+
+
+def _run(arguments: list[str], program: str) -> int:
     try:
         return _train_or_sweep(arguments[0], arguments[1:], program)
     except BrokenPipeError:  # the reader, say `head`, has had enough
@@ -61,10 +76,30 @@ class SweepingInto(Sweeping):
     out: str | None = None
 
 
+@dataclass(frozen=True)
+class Joining:
+    """The flags of one process of several, in addition to those of the config."""
+
+    distributed: DisallowNone[str | None] = None
+    """several processes, each started with this: auto, or HOST:PORT,N,I, the address of process 0,
+    how many there are, and which this one is"""
+    peer_timeout: DisallowNone[float | None] = None
+    """seconds after which a process that does not answer, or does not come along, ends the run; 20
+    if not given, 0 never"""
+
+
 def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
+    joining, own = flags.parse_known(Joining, arguments)
+    sweeping, settings = flags.parse_known(Sweeping, own)
+    timeout = {} if joining.peer_timeout is None else {"timeout": joining.peer_timeout}
+    if joining.distributed is not None:
+        from transformers_jax.processes import connect, disconnect
+
+        if sweeping.sweep:
+            raise ValueError("--sweep starts runs of one process; start each run of several itself")
+        connect(joining.distributed, **timeout)
     from transformers_jax.training import config
 
-    sweeping, settings = flags.parse_known(Sweeping, arguments)
     run = flags.override(config.load(path), settings, program)
     if sweeping.sweep:
         from transformers_jax.runs.sweep import run_sweep
@@ -77,7 +112,11 @@ def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
     keep_compiled_programs()
     from transformers_jax.runs.fit import fit
 
-    return fit(run, shlex.join([*program.split(), path, *arguments])).exit_code
+    command = shlex.join([*program.split(), path, *arguments])
+    code = fit(run, command, **timeout).exit_code
+    if joining.distributed is not None:
+        disconnect()
+    return code
 
 
 def _grid(sweeps: Sequence[str]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 config.py        what a run is: frozen records, from a Python file or a config.json
 prepare.py       text, model and state of a run;  vocabulary.py;  devices.py
+peers.py         processes that watch each other
 state.py         TrainState, and make_step: one compiled step;  flops.py  what it costs
 gradients.py     of a whole batch, in micro-batches;  guard.py  what a step refuses to write
 loop.py          the steps of a run;  evaluate.py;  finish.py  samples and the exported model

@@ -36,6 +36,7 @@ from typing import Any
 
 import jax
 
+from transformers_jax import processes
 from transformers_jax.training import disk, snapshot
 from transformers_jax.training.checksums import checksums, measured
 from transformers_jax.training.recorded import FORMAT, LACKING, Damaged, is_step, read_record
@@ -82,7 +83,12 @@ class Checkpoints:
         self.saved: int | None = None
         """the last step that was written completely by this process"""
         self._args, self._ocp = ocp.args, ocp
-        self._handler = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+        self._first = processes.is_first()
+        alone = ocp.options.MultiprocessingOptions(  # each reads its own, and waits for nobody
+            primary_host=jax.process_index(), active_processes={jax.process_index()}
+        )
+        options = dict(multiprocessing_options=alone) if processes.several() else {}
+        self._handler = ocp.Checkpointer(ocp.CompositeCheckpointHandler(), **options)
         self._async_handler: Any = None  # of several processes
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -122,7 +128,7 @@ class Checkpoints:
         step, sums = int(state.step), measured(jax.tree.leaves(tree))
         record = {**meta, "format": FORMAT, "step": step, "arrays": snapshot.spelled(tree)}
         record |= {} if metric is None else {"metric": float(metric)}
-        if jax.process_count() == 1:
+        if not processes.several():
             copies = snapshot.on_host(tree)
             write = lambda: self._write(step, copies, snapshot.completed(record, sums))
         else:  # each process writes its own shards, and orbax synchronizes them
@@ -159,7 +165,7 @@ class Checkpoints:
         try:
             with self._save_failed(self.folder / str(step), size):
                 write()
-            if jax.process_index() == 0:
+            if self._first:
                 disk.sync(self.folder / str(step))
                 self._remove_older()
             self.saved = step
@@ -170,13 +176,8 @@ class Checkpoints:
 
     def _write(self, step: int, tree: Any, record: dict[str, Any]) -> None:
         path = self.folder / str(step)
-        if is_step(path):
-            with contextlib.suppress(ValueError):  # damaged: its content is another one
-                if self.meta(step)["checksums"] == record["checksums"]:
-                    return
-            raise SaveFailed(
-                f"checkpoint {path} holds another state of step {step}; choose another --out"
-            )
+        if self._holds(path, record):
+            return
 
         def attempt() -> None:
             self._remove(f"{step}{UNFINISHED}*")
@@ -187,12 +188,29 @@ class Checkpoints:
 
     def _begin_async(self, step: int, tree: Any, record: dict[str, Any]) -> Callable[[], None]:
         path = self.folder / str(step)
+        if self._holds(path, record):
+            return lambda: None
         if self._async_handler is None:
             handler = self._ocp.CompositeCheckpointHandler()
             self._async_handler = self._ocp.AsyncCheckpointer(handler)
         with self._save_failed(path, disk.size_of(tree)):
             self._async_handler.save(path, args=self._content(tree, record), force=True)
         return self._async_handler.wait_until_finished
+
+    def _holds(self, path: Path, record: dict[str, Any]) -> bool:
+        """Whether this state is saved there already.
+
+        Raises:
+            SaveFailed: another one is.
+        """
+        if not is_step(path):
+            return False
+        with contextlib.suppress(ValueError):  # damaged: its content is another one
+            if read_record(path)["checksums"] == record["checksums"]:
+                return True
+        raise SaveFailed(
+            f"checkpoint {path} holds another state of step {path.name}; choose another --out"
+        )
 
     def _content(self, tree: Any, record: dict[str, Any]) -> Any:
         args = self._args
@@ -206,7 +224,7 @@ class Checkpoints:
         except (SaveFailed, FloatingPointError):  # of what is to be saved
             raise
         except Exception as error:
-            if jax.process_count() == 1:  # else others may still be writing
+            if not processes.several():  # else others may still be writing
                 self._remove(f"{path.name}{UNFINISHED}*")
             steps = ", ".join(map(str, self.steps())) or "none"
             raise SaveFailed(
@@ -227,7 +245,7 @@ class Checkpoints:
     def _remove(self, pattern: str) -> list[str]:
         """Removes folders; returns their names."""
         paths = sorted(self.folder.glob(pattern))
-        for path in paths if jax.process_index() == 0 else ():
+        for path in paths if self._first else ():
             shutil.rmtree(path, ignore_errors=True)
         return [path.name for path in paths]
 
@@ -266,10 +284,14 @@ class Checkpoints:
         abstract = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
         what = args.Composite(state=args.StandardRestore(jax.tree.map(abstract, arrays)))
         read = lambda: self._handler.restore(path, args=what)["state"]
+        fields, problem = None, Damaged(f"checkpoint {path}: another process could not read it")
         try:
             fields = disk.retried(read, self.say, f"checkpoint {path}")
         except Exception as error:
-            raise Damaged(f"checkpoint {path}: cannot be read ({disk.cause(error)})") from error
+            problem = Damaged(f"checkpoint {path}: cannot be read ({disk.cause(error)})")
+            problem.__cause__ = error
+        if not processes.all_agree(fields is not None):
+            raise problem
         sums = checksums(fields)
         wrong = sorted(name for name, sum_ in record["checksums"].items() if sums[name] != sum_)
         if wrong:
@@ -298,7 +320,7 @@ class Checkpoints:
                 good = self.restore(step, like), self.meta(step)
             except Damaged as error:
                 problem = error
-            if snapshot.all_processes(good is not None):
+            if processes.all_agree(good is not None):
                 for bad in damaged:
                     self._put_aside(bad)
                 return good
@@ -316,6 +338,6 @@ class Checkpoints:
 
     def _put_aside(self, step: int) -> None:
         aside = self.folder / f"{step}{DAMAGED}"
-        if jax.process_index() == 0:
+        if self._first:
             shutil.rmtree(aside, ignore_errors=True)
             (self.folder / str(step)).rename(aside)

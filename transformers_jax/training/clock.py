@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,17 @@ class Clock:
 
     Seconds outside of any `with` are "other". goodput.json is written every `every` seconds, so
     that a killed process leaves a true record of all but its last ones.
+
+    Args:
+        owner: whether this process writes; of several only one does.
+
+    Attributes:
+        announce: called with (step, kind) where a kind begins.
     """
 
-    def __init__(self, folder: Path, every: float = 30.0):
-        self.file, self.every = folder / FILE, every
+    def __init__(self, folder: Path, every: float = 30.0, owner: bool = True):
+        self.file, self.every, self.owner = folder / FILE, every, owner
+        self.announce: Callable[[int, str], None] = lambda step, kind: None
         self._before = json_or_empty(self.file).get("sessions", [])
         self._seconds: Counter[str] = Counter()
         self._kind = "other"
@@ -53,10 +60,12 @@ class Clock:
         assert kind in {*KINDS} - {"lost"}, kind
         outer = self._kind
         self._switch(kind)
+        self.announce(self._to, kind)
         try:
             yield
         finally:
             self._switch(outer)
+            self.announce(self._to, outer)
 
     def _switch(self, kind: str) -> None:
         """Adds the time since the last switch to the kind until now."""
@@ -71,6 +80,7 @@ class Clock:
     def step(self, number: int) -> None:
         """A step has ended."""
         self._to = number
+        self.announce(number, self._kind)
         if time.perf_counter() - self._saved > self.every:
             self.save()
 
@@ -87,7 +97,8 @@ class Clock:
     def save(self) -> dict[str, Any]:
         """Writes goodput.json; returns its content."""
         summary = self.summary()
-        publish_json(self.file, summary)
+        if self.owner:
+            publish_json(self.file, summary)
         self._saved = time.perf_counter()
         return summary
 

@@ -9,15 +9,19 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
+from transformers_jax import processes
 from transformers_jax.training.metrics import Line, figures, measured, show_time, thin
 
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", ".:-=+*%#"
 
 
 def console(steps: int, start: int, every: int, title: str = "") -> Console:
-    """A live panel on a terminal, plain lines elsewhere."""
+    """A live panel on a terminal, plain lines elsewhere; of several processes, one has it."""
+    if not processes.is_first():
+        return Quiet(steps, every)
     if sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
         return Panel(steps, start, title=title)
     return Console(steps, every)
@@ -68,6 +72,15 @@ class Console:
         if done < 1 or step >= self.steps:
             return None
         return (self.steps - step) * (now - self._first[1]) / done
+
+
+class Quiet(Console):
+    """What a process that does not write for all has to say: warnings."""
+
+    def say(self, text: str) -> None:
+        """Prints a line that is a warning or an error."""
+        if text.startswith(("WARNING", "error")):
+            print(f"process {jax.process_index()}: {text}", flush=True)
 
 
 class Panel(Console):

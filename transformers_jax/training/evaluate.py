@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from transformers_jax import shard
+from transformers_jax import processes, shard
 from transformers_jax.arrays import Params
 from transformers_jax.nn.param import merge, split
 from transformers_jax.objectives import CausalLM
@@ -27,6 +27,7 @@ def evaluator(run: Run) -> Evaluate:
     evaluation that is stopped gives nothing.
     """
     mesh, model, count = run.mesh, run.model, run.config.evaluation.batches
+    rows = run.config.data.batch
     if run.config.compute_dtype is not None:
         model = model.abstract(compute=run.config.compute_dtype)
     definition = split(model)[0]
@@ -46,7 +47,7 @@ def evaluator(run: Run) -> Evaluate:
             for batch in batches if whole else batches[::stride][:count]:
                 if stop.by:
                     return {}
-                measured = measure(params, shard.to_devices(batch, mesh))
+                measured = measure(params, processes.to_devices(batch, mesh, rows))
                 sums = measured if sums is None else add(sums, measured)
             values |= _means(run, sums, name)
         return values

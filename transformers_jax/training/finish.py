@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from transformers_jax import processes
 from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.masks import masks_of
-from transformers_jax.nn.param import bind
+from transformers_jax.nn.param import bind, params
 from transformers_jax.saving import save_pretrained
 from transformers_jax.training import samples
 from transformers_jax.training.console import Console
@@ -26,7 +29,12 @@ def exportable(run: Run, state: TrainState) -> Model:
 
 
 def sample(run: Run, model: Model, step: int, trackers: Composite) -> list[str]:
-    """Texts that the model generates after a step; they are written to samples/ as well."""
+    """Texts that the model generates after a step; they are written to samples/ as well. Of several
+    processes, the one that writes has them, and the others wait."""
+    model = gathered(run, model)
+    if not run.folder.owner:
+        processes.wait_for_all("samples")
+        return []
     settings, tokenizer = run.config.sample, run.corpus.tokenizer
     prompt: Any = [] if tokenizer is None else tokenizer.encode(settings.prompt)
     texts = samples.draw_samples(
@@ -41,7 +49,18 @@ def sample(run: Run, model: Model, step: int, trackers: Composite) -> list[str]:
     samples.save_samples(texts, run.folder.path, step)
     for number, text in enumerate(texts):
         trackers.text(f"sample/{number}", step, text)
+    processes.wait_for_all("samples")
     return texts
+
+
+def gathered(run: Run, model: Model) -> Model:
+    """The model on a device of this process, if several hold it; only the one that writes keeps
+    what it gets, an array after the other."""
+    if not run.config.sample.count or not processes.several():
+        return model
+    keep = jnp.asarray if run.folder.owner else lambda array: jnp.zeros((), array.dtype)
+    own = jax.tree.map(lambda leaf: keep(processes.on_host(leaf)), params(model))
+    return bind(model, own) if run.folder.owner else model
 
 
 def finish(
@@ -63,6 +82,6 @@ def finish(
     folder = run.folder.path / "model"
     for name, part in model.exports().items():
         save_pretrained(part, folder / name)
-    if run.corpus.tokenizer is not None:
+    if run.corpus.tokenizer is not None and run.folder.owner:
         run.corpus.tokenizer.save(folder)
     return model, state

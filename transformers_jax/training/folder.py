@@ -70,6 +70,11 @@ class RunFolder:
         """The folder of the saved states."""
         return self.path / "checkpoints"
 
+    def holder(self) -> str:
+        """Which process of which machine holds the folder, for people; "" if none ever did."""
+        lock = self.path / LOCK
+        return lock.read_text() if lock.exists() else ""
+
     def write_json(self, name: str, values: dict[str, Any]) -> None:
         """Writes a file completely or not at all, and to the disk; only the owner does."""
         if self.owner:

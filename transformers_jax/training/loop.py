@@ -6,14 +6,16 @@ for the host; a thread makes the batches ahead.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 
-from transformers_jax import shard
-from transformers_jax.data.packing import fill, positions, shorten
+from transformers_jax import processes
+from transformers_jax.data.packing import held, positions, shorten
 from transformers_jax.data.stream import Position, prefetched
 from transformers_jax.training.checksums import names
 from transformers_jax.training.clock import Clock
@@ -27,7 +29,7 @@ from transformers_jax.training.prepare import Run
 from transformers_jax.training.state import TrainState
 from transformers_jax.training.stop import Stop
 from transformers_jax.training.trackers import Composite
-from transformers_jax.training.watchdog import Watchdog
+from transformers_jax.training.watchdog import STACKS, Watchdog
 
 OVER = 50  # steps over which speed is measured
 START_GRACE = 10.0  # seconds for a signal while nothing can be lost yet
@@ -48,6 +50,8 @@ class Loop:
         self.saved, self.checked, self.skipped_in_a_row = run.start, run.start, 0
         self.writing: int | None = None
         self.tracing = False
+        self.compiled: set[tuple[tuple[int, ...], ...]] = set()
+        """shapes of the batches so far: a step is compiled for each"""
         clock.resume(run.start)
 
     def train(self) -> TrainState:
@@ -56,8 +60,12 @@ class Loop:
         batches = prefetched(
             run.stream, self.position, self.rows_at, first=run.start, limit=run.limit
         )
-        watchdog = Watchdog(run.folder.path, least=config.watchdog or 1e9)  # 0: nothing is late
+        least = config.watchdog or 1e9  # 0: nothing is late
+        watchdog = Watchdog(run.folder.path, least=least, stacks=processes.mine(STACKS))
         with watchdog, self.clock("steps"):
+            with self.clock("compile"):
+                processes.wait_for_all("steps")  # a collective has less patience
+                self.stop.agreed()
             for number in range(run.start + 1, config.steps + 1):
                 if self.stop.agreed() or self.out_of_patience():
                     break
@@ -80,17 +88,28 @@ class Loop:
         began = time.perf_counter()
         with self.clock("input"):
             batch, position = next(batches)
-        inputs = self.input_figures(batch, position, time.perf_counter() - began)
-        batch = shard.to_devices(self.shortened(batch, number), self.run.mesh)
-        if number == self.run.start + 1:
-            self.screen.status("compiling")
-            with self.clock("compile"), self.stop.short_grace(START_GRACE):
-                self.state, metrics = self.run.step(self.state, batch)
-        else:
-            self.state, metrics = self.run.step(self.state, batch)
+        waited, rows = time.perf_counter() - began, self.rows_at(number - 1)
+        placed = self.to_devices(batch, number, rows)
+        with self.compiling(placed):
+            inputs = self.input_figures(batch, placed, position, rows, waited)
+            self.state, metrics = self.run.step(self.state, placed)
         self.record_pending()
         self.pending, self.position = (number, metrics, inputs), position
         self.run.checkpoints.check()
+
+    @contextlib.contextmanager
+    def compiling(self, batch: dict[str, Any]) -> Iterator[None]:
+        """Within this a step is made; of the first batch of its shapes, it is compiled first."""
+        shapes = tuple(array.shape for array in jax.tree.leaves(batch))
+        if shapes in self.compiled:
+            yield
+            return
+        self.screen.status("" if self.compiled else "compiling")
+        with self.clock("compile"), contextlib.ExitStack() as stack:
+            if not self.compiled:
+                stack.enter_context(self.stop.short_grace(START_GRACE))
+            self.compiled.add(shapes)
+            yield
 
     def end(self) -> None:
         """After the last step, or a signal: saves what is not saved, and says why it ended."""
@@ -159,15 +178,16 @@ class Loop:
 
     def profile(self, number: int | None) -> None:
         """Begins and ends the trace of a few steps; None: there are no more steps."""
-        if not self.run.config.profile:
+        if not (self.run.config.profile and self.run.folder.owner):
             return
         after = None if number is None else number - self.run.start
         if after == PROFILED.start:
             jax.profiler.start_trace(str(self.run.folder.path / "profile"))
             self.tracing = True
         elif self.tracing and (after is None or after >= PROFILED.stop):
-            jax.block_until_ready(self.state)
-            jax.profiler.stop_trace()
+            with self.clock("other"):
+                jax.block_until_ready(self.state)
+                jax.profiler.stop_trace()
             self.tracing = False
             self.screen.say(f"a trace of {len(PROFILED)} steps is in profile/ (TensorBoard)")
 
@@ -178,23 +198,33 @@ class Loop:
         config = self.run.config
         return at_stage(config.batch_warmup, step, config.data.batch)
 
-    def shortened(self, batch: dict[str, Any], number: int) -> dict[str, Any]:
-        """The batch at the length of its stage."""
+    def to_devices(self, batch: dict[str, Any], number: int, rows: int) -> dict[str, Any]:
+        """The batch on the devices, at the length of its stage; of so many rows if uncut, of which
+        this process has its own."""
         whole = self.run.config.data.length
         length = at_stage(self.run.config.length_warmup, number - 1, whole)
-        return batch if length == whole else shorten(batch, whole, length)
+        if length != whole:
+            batch, rows = shorten(batch, whole, length), rows * (whole // length)
+        return processes.to_devices(batch, self.run.mesh, rows)
 
     def input_figures(
-        self, batch: dict[str, Any], position: Position, waited: float
+        self,
+        batch: dict[str, Any],
+        placed: dict[str, Any],
+        position: Position,
+        rows: int,
+        waited: float,
     ) -> dict[str, Any]:
-        """The figures of a batch before it is used."""
-        data, filled = self.run.config.data, fill(batch)
+        """The figures of a batch of so many rows, of which this process has its own, before it is
+        used. `held` is the number of its tokens, or None if all positions hold one; counted on the
+        devices if no process has all rows."""
+        own, data = len(batch["input_ids"]), self.run.config.data
         extra = self.run.config.objective.width(data.length) - data.length
-        count = positions(batch, extra)
+        count, size = held(batch if own == rows else placed)
         return {
-            "places": count,  # the name that checkpoints have for them
-            "tokens": round(count * filled),
-            "fill": filled,
+            "places": positions(batch, extra) // own * rows,  # the name that checkpoints have
+            "held": count,
+            "size": size,
             "epoch": round(self.run.stream.epoch(position), 4),
             "waited": waited,
         }
@@ -278,16 +308,19 @@ class Pace:
     def tick(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Call when a step has ended; figures of speed are there once there are two."""
         run, progress = self.run, self.run.progress
-        for name in ("tokens", "places"):
-            progress[name] = progress.get(name, 0) + inputs[name]
+        places, count = inputs["places"], inputs["held"]
+        filled = 1.0 if count is None else float(count) / inputs["size"]
+        tokens = round(places * filled)
+        progress["tokens"] = progress.get("tokens", 0) + tokens
+        progress["places"] = progress.get("places", 0) + places
         flops = run.flops / run.tokens_per_step  # of a position
-        speed = self.speed.tick(inputs["waited"], inputs["tokens"])
+        speed = self.speed.tick(inputs["waited"], tokens)
         steps = speed.get("steps_per_second")
         figures = {
             **speed,
-            "mfu": steps and utilisation(flops * inputs["places"], 1 / steps, run.peak_flops),
+            "mfu": steps and utilisation(flops * places, 1 / steps, run.peak_flops),
             "epoch": inputs["epoch"],
-            "fill": round(inputs["fill"], 4) if inputs["fill"] < 1 else None,
+            "fill": round(filled, 4) if filled < 1 else None,
             "tokens": progress["tokens"],
             "flops": flops * progress["places"],
             "memory": memory(),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
-from transformers_jax import shard
+from transformers_jax import processes
 from transformers_jax.arrays import Params
 from transformers_jax.data import corpus as corpora
 from transformers_jax.data.corpus import Corpus
@@ -27,11 +29,11 @@ from transformers_jax.nn.param import bind, params
 from transformers_jax.objectives import Example, Objective, Vocabulary, objective
 from transformers_jax.optim import Optimizer
 from transformers_jax.pretrained import from_config
-from transformers_jax.sizes import nearest_multiples
 from transformers_jax.training import disk, flops
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig, at_stage, to_file
+from transformers_jax.training.devices import agree_on_folder, check_batch, make_mesh
 from transformers_jax.training.folder import RunFolder, check_same_run, record
 from transformers_jax.training.samples import POSITIONS
 from transformers_jax.training.state import TrainState, init_state
@@ -124,10 +126,12 @@ def prepare(
         ValueError: whatever makes the run impossible, before anything is compiled.
     """
     mesh = make_mesh(config)
+    agree_on_folder(folder, checkpoints.steps())
     for rows in {config.data.batch, *(rows for _, rows in config.batch_warmup)}:
         check_batch(rows, config.accumulate, mesh)
     saved = _last_record(checkpoints)
     corpus = _corpus(config, folder, saved)
+    processes.agree("data", {f"the text ({config.data.path})": corpus.fingerprint})
     check_evaluation(config, corpus)
     config, known = fit_vocabulary(config, corpus, mesh, saved)
     size = config.model.vocab_size  # type: ignore[attr-defined]
@@ -135,14 +139,17 @@ def prepare(
         say(f"the vocabulary of {known:,} is padded to {size:,}; what is added is never an answer")
     corpora.check_ids(corpus, known, config.data.path)
     vocabulary = vocabulary_of(corpus, size)
-    stream = make_stream(config, corpus, vocabulary)
+    own = functools.partial(processes.own_rows, mesh=mesh)
+    stream = make_stream(config, corpus, vocabulary, own)
     config, limit = _with_steps(config, stream)
     if saved is not None:
         check_same_run(config, corpus.fingerprint, saved)
     schedule_steps = _schedule_steps(config, saved, say)
     check_positions(config, stream)
     evaluation = {
-        name: evaluation_batches(held_out(config, tokens, vocabulary), name or config.data.path)
+        name: evaluation_batches(
+            held_out(config, tokens, vocabulary), name or config.data.path, own
+        )
         for name, tokens in corpus.evaluation.items()
     }
     model = make_model(config, mesh)
@@ -169,32 +176,10 @@ def prepare(
     with clock("restoring"):
         _restore(run, say)
     folder.write_json("config.json", to_file(config))
-    if corpus.tokenizer is not None:
+    if corpus.tokenizer is not None and folder.owner:
         corpus.tokenizer.save(folder.path)
     _describe(run, say)
     return run
-
-
-def make_mesh(config: TrainConfig) -> Mesh | None:
-    """The mesh of a config; None for one device."""
-    mesh = shard.make_mesh(dataclasses.asdict(config.mesh))
-    return None if mesh.size == 1 else mesh
-
-
-def check_batch(batch: int, accumulate: int, mesh: Mesh | None) -> None:
-    """Checks that the batch divides into micro-batches and over the mesh.
-
-    Raises:
-        ValueError: it does not, with the nearest that would.
-    """
-    shards = 1 if mesh is None else shard.batch_shards(mesh)
-    need = shards * accumulate
-    if batch % need:
-        raise ValueError(
-            f"data.batch ({batch}) must be a multiple of data x fsdp x experts ({shards}) x "
-            f"accumulate ({accumulate}) = {need}; the nearest are {nearest_multiples(batch, need)};"
-            " or set the mesh, e.g. --mesh.data 1"
-        )
 
 
 def _restore(run: Run, say: Say) -> None:
@@ -251,9 +236,32 @@ def _describe(run: Run, say: Say) -> None:
 
 
 def _corpus(config: TrainConfig, folder: RunFolder, saved: dict[str, Any] | None) -> Corpus:
-    """The text; a run that is continued has its tokenizer already, and its text as the version that
-    began it read it."""
-    own = folder.path / "tokenizer.json"
+    """The text; a run that is continued has its tokenizer already. Of several processes the first
+    prepares the text, and learns the tokenizer, before the others read both."""
+    known = folder.path if saved is not None and (folder.path / "tokenizer.json").exists() else None
+    if not processes.several():
+        return _read_corpus(config, known, saved)
+    shared = folder.path / ".tokenizer"
+    corpus = None
+    if folder.owner:
+        corpus = _read_corpus(config, known, saved)
+        if corpus.trained_tokenizer:
+            shared.mkdir(exist_ok=True)
+            corpus.tokenizer.save(shared)  # type: ignore[union-attr]
+    processes.wait_for_all("text")
+    if corpus is None:
+        corpus = _read_corpus(config, shared if shared.exists() else known, saved)
+    processes.wait_for_all("tokenizer")
+    if folder.owner:
+        shutil.rmtree(shared, ignore_errors=True)
+    return corpus
+
+
+def _read_corpus(
+    config: TrainConfig, tokenizer: Path | None, saved: dict[str, Any] | None
+) -> Corpus:
+    """The text, with the tokenizer of a folder or the config's; of a run that is continued, as the
+    version that began it read it."""
     target, documents = config.objective, config.data.rows not in ("stream", "crops")
     load = functools.partial(
         corpora.load_corpus,
@@ -263,7 +271,7 @@ def _corpus(config: TrainConfig, folder: RunFolder, saved: dict[str, Any] | None
         modes=target.modes,
         sentences=target.sentences,
         eos=target.ends(documents),
-        tokenizer=load_tokenizer(folder.path) if saved is not None and own.exists() else None,
+        tokenizer=None if tokenizer is None else load_tokenizer(tokenizer),
     )
     corpus = load()
     if saved is not None and saved["data"] != corpus.fingerprint:
@@ -272,14 +280,19 @@ def _corpus(config: TrainConfig, folder: RunFolder, saved: dict[str, Any] | None
     return corpus
 
 
-def make_stream(config: TrainConfig, corpus: Corpus, vocabulary: Vocabulary) -> Stream:
-    """The batches of a run."""
+def make_stream(
+    config: TrainConfig,
+    corpus: Corpus,
+    vocabulary: Vocabulary,
+    own: Callable[[int], Sequence[int]] = range,
+) -> Stream:
+    """The batches of a run; `own` as of a `Stream`."""
     data = config.data
     parts = [
         Part(part.tokens, data, config.objective, vocabulary, config.seed + PART_SEED * number)
         for number, part in enumerate(corpus.parts)
     ]
-    stream = Stream(parts, [part.share for part in corpus.parts], data)
+    stream = Stream(parts, [part.share for part in corpus.parts], data, own)
     stream.check(data.batch)
     return stream
 

@@ -76,12 +76,3 @@ def completed(record: dict[str, Any], measured: Any) -> dict[str, Any]:
             "the checkpoints before it are intact"
         )
     return with_digest({**record, "checksums": dict(zip(record["arrays"], map(int, sums)))})
-
-
-def all_processes(good: bool) -> bool:
-    """Whether it is so in every process of the run."""
-    if jax.process_count() == 1:
-        return good
-    from jax.experimental.multihost_utils import process_allgather
-
-    return bool(np.all(process_allgather(np.asarray(good))))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from transformers_jax import shard
+from transformers_jax import processes, shard
 from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced
 from transformers_jax.models.base import Model, functional
 from transformers_jax.nn.param import axes as axes_of
@@ -80,7 +80,8 @@ def init_state(
     if mesh is not None:
         shardings = state_shardings(axes_of(model), params, optimizer, mesh)
         params = jax.device_put(params, shardings.params)
-        key = jax.device_put(key, shard.replicated(mesh))
+        numbers = processes.replicate(jax.random.key_data(key), mesh)
+        key = jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(key))
 
     def fresh(params: Params, key: Key) -> TrainState:
         """Of copies: jit hands untouched inputs through, and the first step overwrites them."""

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from transformers_jax import processes
+
 GRACE = 60.0
 """Seconds that a run has to save and to end once it has received a signal."""
 
@@ -91,9 +93,7 @@ class Stop:
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
-            import jax
-
-            self._several = jax.distributed.is_initialized() and jax.process_count() > 1
+            self._several = processes.several()
             reading, writing = socket.socketpair()
             writing.setblocking(False)
             reader = threading.Thread(target=self._read, args=(reading,), daemon=True)

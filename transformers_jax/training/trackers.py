@@ -146,7 +146,7 @@ class Composite(Tracker):
 
     def __init__(
         self,
-        jsonl: Jsonl,
+        jsonl: Tracker,
         others: Sequence[Tracker],
         every: int,
         say: Callable[[str], None] | None = None,

@@ -33,10 +33,11 @@ class Watchdog:
     the first step, and within `allow`, only a limit of its own counts.
 
     Args:
-        folder: of the run; the stacks of all threads are added to stacks.txt in it.
+        folder: of the run; the stacks of all threads are added to a file in it.
         least: seconds.
         first: seconds until the first step is finished, compilation included.
         leave: ends the process with a code, `os._exit` by default.
+        stacks: the name of the file.
     """
 
     def __init__(
@@ -46,10 +47,11 @@ class Watchdog:
         least: float = 120.0,
         first: float = 3600.0,
         leave: Callable[[int], Any] | None = None,
+        stacks: str = STACKS,
     ):
         if least <= 0 or first <= 0:
             raise ValueError(f"least ({least}) and first ({first}) must be above 0 seconds")
-        self.folder, self.least = Path(folder), least
+        self.folder, self.least, self._stacks = Path(folder), least, stacks
         self._leave = leave or os._exit
         self._durations: collections.deque[float] = collections.deque(maxlen=REMEMBERED)
         self._step: int | None = None
@@ -113,15 +115,20 @@ class Watchdog:
         self._leave(EXIT_CODE)
 
     def _report(self, task: str, limit: float) -> None:
-        """Prints one line, and the stack of every thread."""
         last = "no step" if self._step is None else f"step {self._step}"
         line = (
             f"watchdog: {task} has not ended within {limit:.1f} s ({last} was the last to be "
-            f"finished); the process ends with {EXIT_CODE}, stacks in {self.folder / STACKS}"
+            f"finished)"
         )
-        with contextlib.suppress(OSError), (self.folder / STACKS).open("a") as file:
-            print(time.strftime("%Y-%m-%d %H:%M:%S"), line, file=file, flush=True)
-            faulthandler.dump_traceback(file, all_threads=True)
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # a stream without a file
-            faulthandler.dump_traceback(sys.stderr, all_threads=True)
-        print(line, file=sys.stderr, flush=True)
+        report(self.folder, line, self._stacks)
+
+
+def report(folder: Path, line: str, stacks: str = STACKS) -> None:
+    """Prints one line, and the stack of every thread; both are added to a file of the folder."""
+    line = f"{line}; the process ends with {EXIT_CODE}, stacks in {folder / stacks}"
+    with contextlib.suppress(OSError), (folder / stacks).open("a") as file:
+        print(time.strftime("%Y-%m-%d %H:%M:%S"), line, file=file, flush=True)
+        faulthandler.dump_traceback(file, all_threads=True)
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # a stream without a file
+        faulthandler.dump_traceback(sys.stderr, all_threads=True)
+    print(line, file=sys.stderr, flush=True)
