@@ -284,7 +284,8 @@ class Checkpoints:
         abstract = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
         what = args.Composite(state=args.StandardRestore(jax.tree.map(abstract, arrays)))
         read = lambda: self._handler.restore(path, args=what)["state"]
-        fields, problem = None, Damaged(f"checkpoint {path}: another process could not read it")
+        fields: Any = None
+        problem = Damaged(f"checkpoint {path}: another process could not read it")
         try:
             fields = disk.retried(read, self.say, f"checkpoint {path}")
         except Exception as error:
