@@ -1,11 +1,21 @@
 """JSON files: what is read, and the errors of those that cannot be read."""
 
+import json
+import math
 from pathlib import Path
 
 import pytest
 
 import transformers_jax
-from transformers_jax.json_files import as_json, json_or_empty, parse_json, read_json
+from transformers_jax.json_files import (
+    as_json,
+    finite_or_null,
+    json_or_empty,
+    json_text,
+    parse_json,
+    read_json,
+    with_nonfinite,
+)
 
 BROKEN = {
     "comma": (b'{"a": 1,\n"b" 2}', r"a\.json is not JSON \(Expecting ':'.*line 2.*download it"),
@@ -54,7 +64,29 @@ def test_values_are_given_back_as_json_holds_them():
     assert as_json({"a": (1, 2), 3: None}) == {"a": [1, 2], "3": None}
 
 
-def test_nothing_else_reads_json():
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_json_has_no_word_for_are_refused_by_their_entry(number):
+    with pytest.raises(ValueError, match=rf"no word for a\.b\.1 = {number}; give a finite"):
+        json_text({"a": {"b": [1.0, number]}, "c": 2.0})
+    assert json_text({"a": [1.0, None]}) == '{"a": [1.0, null]}'
+
+
+def test_figures_that_are_not_finite_are_null_and_come_back():
+    figures = {"step": 1, "a": math.inf, "b": -math.inf, "c": math.nan, "d": 2.5, "e": "text"}
+    written = finite_or_null(figures)
+    assert json.loads(json_text(written)) == {
+        "step": 1, "a": None, "a_hex": "inf", "b": None, "b_hex": "-inf", "c": None, "c_hex": "nan",
+        "d": 2.5, "e": "text",
+    }  # fmt: skip
+    read = with_nonfinite(written)
+    assert [read[name] for name in "abde"] == [math.inf, -math.inf, 2.5, "text"]
+    assert math.isnan(read["c"])
+    assert math.isnan(with_nonfinite({"loss": None})["loss"])
+
+
+def test_nothing_else_reads_or_writes_json():
     package = Path(transformers_jax.__file__).parent
     texts = {str(f.relative_to(package)): f.read_text() for f in package.rglob("*.py")}
     assert [name for name, text in texts.items() if "json.load" in text] == ["json_files.py"]
+    writers = sorted(name for name, text in texts.items() if "json.dump" in text)
+    assert writers == ["data/chat.py", "json_files.py"]  # the former gives templates a filter

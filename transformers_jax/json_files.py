@@ -1,11 +1,11 @@
-"""Files that others wrote: errors that name them, and the one reader of JSON, whose errors say the
-line and what to do."""
+"""The one reader and the one writer of JSON: errors name the file or the entry, and what to do."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,55 @@ def read_json(file: Path, *, optional: bool = False, advice: str = "") -> dict[s
     return values
 
 
+def json_text(values: Any, **options: Any) -> str:
+    """JSON that every reader takes; `options` are those of `json.dumps`.
+
+    Raises:
+        ValueError: numbers that are not finite, for which JSON has no word, by their entries.
+    """
+    try:
+        return json.dumps(values, allow_nan=False, **options)
+    except ValueError:
+        wrong = list(_nonfinite(values, ""))
+        if not wrong:
+            raise
+    raise ValueError(f"JSON has no word for {', '.join(wrong)}; give a finite number or null")
+
+
+def _nonfinite(values: Any, name: str) -> Iterator[str]:
+    """ "clip = inf" of each number that is not finite."""
+    if isinstance(values, float) and not math.isfinite(values):
+        yield f"{name or 'a number'} = {values}"
+    parts: Any = values.items() if isinstance(values, dict) else ()
+    parts = enumerate(values) if isinstance(values, (list, tuple)) else parts
+    for key, part in parts:
+        yield from _nonfinite(part, f"{name}.{key}" if name else str(key))
+
+
+def finite_or_null(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures as JSON can hold them: one that is not finite is null, and its `NAME_hex` says which
+    of nan, inf and -inf it is. `with_nonfinite` is the way back."""
+    written: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            written |= {name: None, f"{name}_hex": value.hex()}
+        else:
+            written[name] = value
+    return written
+
+
+def with_nonfinite(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures that `finite_or_null` wrote; a null without its word is NaN."""
+    values = dict(written)
+    for name in [name for name, value in written.items() if value is None]:
+        word = values.get(f"{name}_hex", "nan")
+        values[name] = float.fromhex(word)
+    return values
+
+
 def as_json(values: Any) -> Any:
     """Values as JSON gives them back: tuples are lists, keys are strings."""
-    return json.loads(json.dumps(values))
+    return json.loads(json_text(values))
 
 
 def json_or_empty(file: Path) -> dict[str, Any]:

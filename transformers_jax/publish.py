@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from transformers_jax.json_files import errors_of, json_text
 
 
 def publish(
@@ -43,8 +44,13 @@ def publish(
 
 
 def publish_json(path: Path, values: Any, *, sort_keys: bool = False, default: Any = None) -> None:
-    """`publish` of values as indented JSON; `default` as in `json.dumps`."""
-    text = json.dumps(values, indent=2, sort_keys=sort_keys, default=default)
+    """`publish` of values as indented JSON; `default` is called for what JSON does not know.
+
+    Raises:
+        ValueError: numbers that are not finite, by their entries.
+    """
+    with errors_of(path):
+        text = json_text(values, indent=2, sort_keys=sort_keys, default=default)
     publish(path, f"{text}\n")
 
 

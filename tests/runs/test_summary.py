@@ -1,12 +1,16 @@
 """The list of runs: correct for good folders, without errors for others."""
 
 import json
+import math
 import os
 
 import pytest
 
 from tests.runs.folders import make_run
 from transformers_jax import cli
+from transformers_jax.runs.compare import write_page
+from transformers_jax.runs.report import describe
+from transformers_jax.runs.scaling import _why_left_out
 from transformers_jax.runs.summary import find_runs, show, sort_runs, summarise
 from transformers_jax.training.folder import RunFolder
 
@@ -105,6 +109,24 @@ def test_runs_are_sorted_with_unknown_values_last(folders):
     assert names[:4] == ["good", "peak=1", "peak=2", "stopped"]
     with pytest.raises(ValueError, match="did you mean 'eval_loss'"):
         sort_runs(runs, "evalloss")
+
+
+@pytest.mark.parametrize("lost", [{"eval_loss": None}, {"eval_loss": math.nan}])
+def test_a_loss_that_is_no_number_is_read_everywhere(folders, lost, capsys):
+    """As null, and as the bare NaN of earlier versions."""
+    diverged = make_run(folders / "diverged", more={**lost, "loss": None, "loss_hex": "inf"})
+    run = summarise(diverged)
+    assert (run.loss, math.isnan(run.eval_loss), run.state) == (math.inf, True, "finished")
+    rows = sort_runs([run, summarise(folders / "good")], "eval_loss")
+    assert [row.name for row in rows] == ["good", "diverged"]
+    assert cli.main(["runs", str(folders), "--json"]) == 0
+    refuse = lambda word: pytest.fail(f"{word} is no JSON")
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out, parse_constant=refuse)}
+    assert (rows["diverged"]["loss"], rows["diverged"]["loss_hex"]) == (None, "inf")
+    assert "| nan |" in describe(diverged, [])
+    write_page([diverged, folders / "good"], folders.parent / "page.md")
+    assert "inf" in (folders.parent / "page.md").read_text()
+    assert _why_left_out(run) == "eval_loss is nan"
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import jax
@@ -115,8 +116,15 @@ def test_a_step_may_be_skipped(quiet, capsys):
     config = quiet.replace(debug=dataclasses.replace(quiet.debug, nan_at=2), on_nonfinite="skip")
     run = fit(config)
     assert [line.get("skipped", 0) for line in run.metrics] == [0, 1, 1, 1]
+    assert math.isnan(run.metrics[1]["loss"])
     assert "WARNING: the loss of step 2 is nan" in capsys.readouterr().out
     assert np.isfinite(run.metrics[-1]["eval_loss"])
+    refuse = lambda word: pytest.fail(f"{word} is no JSON")
+    texts = [line for f in Path(config.out).glob("*.jsonl") for line in f.read_text().splitlines()]
+    texts += [file.read_text() for file in Path(config.out).rglob("*.json")]
+    written = [json.loads(text, parse_constant=refuse) for text in texts]
+    assert (written[1]["loss"], written[1]["loss_hex"]) == (None, "nan")
+    assert written[1]["gradient_norm_hex"] == "nan"
 
 
 def test_samples_are_generated_during_training(quiet):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 from tyro.conf import DisallowNone, Positional, UseAppendAction, arg
 
 from transformers_jax.cli import texts
+from transformers_jax.json_files import json_text
 from transformers_jax.runs.pretrain import keep_compiled_programs
 
 Model = Annotated[Positional[str], arg(help="a directory, a run of pretraining, or a hub id")]
@@ -23,7 +23,7 @@ Ignored = Annotated[
 
 def print_json(values: Any) -> None:
     """Prints values for programs."""
-    print(json.dumps(values, indent=2))
+    print(json_text(values, indent=2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Generate(Generation):
             new = texts.until_end(model, row[width if continues else 1 :])
             text = texts.continued(tokenizer, before, new)
             if self.json:
-                print(json.dumps({"prompt": prompt, "text": text}))
+                print(json_text({"prompt": prompt, "text": text}))
             else:
                 heading = f"--- {number + 1}/{count}\n" if count > 1 else ""
                 print(f"{heading}{prompt if continues else ''}{text}")

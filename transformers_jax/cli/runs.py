@@ -10,6 +10,7 @@ from typing import Literal
 from tyro.conf import DisallowNone, Positional
 
 from transformers_jax.cli.models import print_json
+from transformers_jax.json_files import finite_or_null
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ class Runs:
         rows = [summary.summarise(folder) for folder in summary.find_runs(folders)]
         rows = summary.sort_runs(rows, self.sort)
         if self.json:
-            print_json([dataclasses.asdict(run) for run in rows])
+            print_json([finite_or_null(dataclasses.asdict(run)) for run in rows])
         elif rows:
             summary.show(rows)
         else:

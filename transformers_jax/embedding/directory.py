@@ -8,7 +8,6 @@ a directory is written back byte for byte, in whatever layout it came.
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from typing import Any
 from transformers_jax.embedding.modules import FLAGS, KEYS, check_keys, step_of
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Row, rows
-from transformers_jax.json_files import errors_of, parse_json, read_json
+from transformers_jax.json_files import errors_of, json_text, parse_json, read_json
 from transformers_jax.models.frozen import Frozen
 from transformers_jax.models.shared.weight_rows import layer, norm
 from transformers_jax.nn.sentence import Pool, Project, Standardise, Step
@@ -135,7 +134,7 @@ class Sentence:
             SETTINGS: dict(prompts={}, default_prompt_name=None, similarity_fn_name="cosine"),
             f"{self.folders[0]}/config.json": {"word_embedding_dimension": width, **flags},
         }
-        return {name: json.dumps(content, indent=2) for name, content in contents.items()}
+        return {name: json_text(content, indent=2) for name, content in contents.items()}
 
 
 def read(directory: Path, *, ignore: Iterable[str] = ()) -> Sentence:

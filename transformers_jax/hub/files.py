@@ -8,7 +8,6 @@ lays it out, byte for byte.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -32,7 +31,7 @@ from transformers_jax.hub.header import (
     parse_header,
     read_header,
 )
-from transformers_jax.json_files import errors_of
+from transformers_jax.json_files import errors_of, json_text
 from transformers_jax.publish import publish, publish_json
 from transformers_jax.sizes import parse_bytes
 
@@ -286,7 +285,7 @@ def _write(path: Path, entries: Mapping[str, Entry], metadata: Mapping[str, str]
             "shape": list(entry.shape),
             "data_offsets": [begin, end],
         }
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json_text(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
 
     def write(file: Any) -> None:

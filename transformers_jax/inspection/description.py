@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections import Counter
@@ -22,6 +21,7 @@ from transformers_jax.hub.fill import Fill
 from transformers_jax.hub.header import Tensor
 from transformers_jax.hub.table import Report
 from transformers_jax.inspection.words import Layers, describe_layers, drawings
+from transformers_jax.json_files import json_text
 from transformers_jax.models.base import Model, Plan
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.nn.embed import Embedder
@@ -267,4 +267,4 @@ def brace(names: list[str]) -> str:
 
 def to_json(description: Description) -> str:
     """The description as JSON text."""
-    return json.dumps(dataclasses.asdict(description), indent=2)
+    return json_text(dataclasses.asdict(description), indent=2)

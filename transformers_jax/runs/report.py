@@ -5,7 +5,6 @@ Needs no run: a report can be made again at any time, elsewhere, of any run.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +74,7 @@ def describe(folder: Path, images: list[str], where: str = "") -> str:
         "## Where the time went": goodput(folder),
         "## Samples": samples(folder),
         "## Go on from here": next_steps(folder, summary),
-        "## Config": f"```json\n{json.dumps(config, indent=2)}\n```" if config else "",
+        "## Config": _file(folder / "config.json") if config else "",
     }
     return sections(parts)
 
@@ -182,6 +181,10 @@ def next_steps(folder: Path, summary: Summary) -> str:
             f'model = tj.from_pretrained("{folder}/model")\n```'
         )
     return "```sh\n" + "\n".join(commands) + f"\n```{load}"
+
+
+def _file(path: Path) -> str:
+    return f"```json\n{path.read_text().strip()}\n```"
 
 
 def _fence(text: str) -> str:

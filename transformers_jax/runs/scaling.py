@@ -14,6 +14,7 @@ Source: Hoffmann et al. 2022 (arXiv:2203.15556), section 3.3 and appendix D.3: t
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,7 +265,10 @@ def _why_left_out(run: Summary, figure: str) -> str:
         return f"{run.state}{': ' * bool(run.why)}{run.why}"
     needed = ("parameters", "tokens", "flops", figure)
     missing = [name for name in needed if getattr(run, name) is None]
-    return f"{', '.join(missing)} not known" if missing else ""
+    if missing:
+        return f"{', '.join(missing)} not known"
+    wrong = [name for name in needed if not math.isfinite(getattr(run, name))]
+    return ", ".join(f"{name} is {getattr(run, name)}" for name in wrong)
 
 
 def _law_or_reason(fit: Callable[[], Law]) -> Law | str:

@@ -237,8 +237,10 @@ def sort_runs(runs: Sequence[Summary], by: str | None) -> list[Summary]:
     by = by or "when"
     if by not in names:
         raise ValueError(f"cannot sort by {by!r}{nearest(by, names)}; there are {', '.join(names)}")
-    known = [run for run in runs if getattr(run, by) is not None]
-    return sorted(known, key=lambda run: getattr(run, by)) + [r for r in runs if r not in known]
+    unknown = lambda value: value is None or value != value  # NaN
+    known = [run for run in runs if not unknown(getattr(run, by))]
+    rest = [run for run in runs if unknown(getattr(run, by))]
+    return sorted(known, key=lambda run: getattr(run, by)) + rest
 
 
 def cells(run: Summary) -> dict[str, str]:

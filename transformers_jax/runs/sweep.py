@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import math
 import os
 import re
 import shlex
@@ -257,7 +258,8 @@ class Sweep:
         """A row for each run; the best is marked, in bits per byte where tokenizers differ."""
         runs = [replace(summarise(point.folder), steps=point.steps) for point in self.points]
         figure = compared_by(runs)
-        known = [value for run in runs if (value := getattr(run, figure)) is not None]
+        figures = [value for run in runs if (value := getattr(run, figure)) is not None]
+        known = [value for value in figures if math.isfinite(value)]
         rows = []
         for point, run in zip(self.points, runs):
             texts = cells(run)
@@ -279,7 +281,7 @@ class Sweep:
         figure = compared_by(runs)
         for point, run in zip(self.points, runs):
             loss = getattr(run, figure)
-            if loss is not None:
+            if loss is not None and math.isfinite(loss):
                 label = ", ".join(f"{n}={v}" for n, v in point.settings.items() if n != along)
                 lines.setdefault(label, []).append((point.settings[along], loss))
         if lines:

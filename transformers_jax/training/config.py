@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from transformers_jax.data.config import Data
-from transformers_jax.json_files import as_json, read_json
+from transformers_jax.json_files import as_json, json_text, read_json
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.gpt2 import GPT2Config
 from transformers_jax.nn.param import flatten
@@ -92,8 +91,8 @@ class TrainConfig:
     """length of the learning-rate schedule; steps by default"""
     accumulate: int = 1
     """micro-batches per step"""
-    clip: float = 1.0
-    """largest global norm of the gradient"""
+    clip: float | None = 1.0
+    """largest global norm of the gradient; None: any"""
     batch_warmup: Stages = ()
     """(step, rows): up to this step batches have so many rows; afterwards data.batch"""
     length_warmup: Stages = ()
@@ -263,7 +262,7 @@ def _tuples(value: Any) -> Any:
 
 def fingerprint(config: TrainConfig) -> str:
     """A digest of all settings that decide what a step computes."""
-    text = json.dumps(identity(config), sort_keys=True)
+    text = json_text(identity(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.arrays import Float
-from transformers_jax.json_files import parse_json
+from transformers_jax.json_files import parse_json, with_nonfinite
 
 Line = Mapping[str, Any]
 
@@ -56,7 +56,9 @@ def figures(line: Line) -> list[tuple[str, str]]:
         if name in line and not (name == "skipped" and not line[name]):
             names.append(name)
         names += sets if name == "eval_loss" else []
-    names += [name for name in line if name not in (*SHOWN, *HIDDEN, *sets)]
+    names += [
+        name for name in line if name not in (*SHOWN, *HIDDEN, *sets) and not name.endswith("_hex")
+    ]
     shown = []
     for name in names:
         label, form = SHOWN.get(name, (name.replace("_", " "), show_value))
@@ -189,7 +191,8 @@ def parse(text: bytes) -> dict[str, Any] | None:
         line = parse_json(text, "a line")
     except ValueError:
         return None
-    return line if isinstance(line, dict) and isinstance(line.get("step"), int) else None
+    known = isinstance(line, dict) and isinstance(line.get("step"), int)
+    return with_nonfinite(line) if known else None
 
 
 def newest(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:

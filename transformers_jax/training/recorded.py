@@ -6,14 +6,13 @@ Nothing here needs a model, and nothing here writes: a run may be examined while
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from transformers_jax.json_files import as_json, parse_json
+from transformers_jax.json_files import as_json, json_text, parse_json
 from transformers_jax.training.checksums import checksum_on_host
 from transformers_jax.training.disk import cause, line_of
 
@@ -86,7 +85,7 @@ def with_digest(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _digest(record: dict[str, Any]) -> str:
-    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    text = json_text(record, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

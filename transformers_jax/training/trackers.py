@@ -7,7 +7,6 @@ resuming and reports are made from, is allowed to stop a run.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
+from transformers_jax.json_files import finite_or_null, json_text
 from transformers_jax.spelling import nearest
 from transformers_jax.training.metrics import Line, is_number, measured, parse
 
@@ -45,7 +45,7 @@ class Jsonl(Tracker):
         self._stream = self.file.open("a", buffering=1)
 
     def log(self, step: int, values: Line) -> None:
-        self._stream.write(json.dumps({"step": step, **values}) + "\n")
+        self._stream.write(json_text({"step": step, **finite_or_null(values)}) + "\n")
 
     def finish(self) -> None:
         self._stream.close()
@@ -60,7 +60,8 @@ class TensorBoard(Tracker):
         self._writer = writer(str(folder), purge_step=start + 1, write_to_disk=True)
 
     def start(self, run: dict[str, Any]) -> None:
-        self._writer.add_text("run", f"```json\n{json.dumps(run, indent=2, default=str)}\n```", 0)
+        text = json_text(run, indent=2, default=str)
+        self._writer.add_text("run", f"```json\n{text}\n```", 0)
 
     def log(self, step: int, values: Line) -> None:
         # One event for all figures of a step: add_scalar, one for each, takes ten times as long.

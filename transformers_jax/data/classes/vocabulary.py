@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from tokenizers import AddedToken, models
 
 from transformers_jax.data.classes.options import cached_json
 from transformers_jax.data.sentencepiece import CONTROL, PAIRS, UNIGRAM, USER, cuts, parse
+from transformers_jax.json_files import json_text
 
 Scored = list[tuple[str, float]]
 Merges = list[tuple[str, str]]
@@ -51,7 +51,7 @@ def from_json(file: Path) -> Vocab:
     whole = cached_json(file)
     model = whole["model"]
     small = {"type": "WordLevel", "vocab": {"<unk>": 0}, "unk_token": "<unk>"}  # fast to build
-    rest = json.dumps({**whole, "model": small, "added_tokens": []})
+    rest = json_text({**whole, "model": small, "added_tokens": []})
     inner = tokenizers.Tokenizer.from_str(rest)
     vocab = Vocab(post_processor=inner.post_processor, padding=inner.padding)
     vocabulary = model["vocab"]
