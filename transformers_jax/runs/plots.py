@@ -11,7 +11,7 @@ import numpy as np
 
 from transformers_jax.arrays import Float
 from transformers_jax.publish import publish
-from transformers_jax.training.metrics import HIDDEN, SHOWN, Line, is_loss, is_number, thin
+from transformers_jax.training.metrics import COUNTS, HIDDEN, SHOWN, Line, is_loss, is_number, thin
 
 POINTS = 2000  # of a curve in a picture: more are not visible
 LABELS = {
@@ -61,8 +61,7 @@ def plot_loss(lines: Sequence[Line], file: Path) -> None:
 def plot_curves(lines: Sequence[Line], file: Path) -> list[str]:
     """All other figures, a panel each; returns their names."""
     not_drawn = {*HIDDEN, "loss", "epoch", "tokens", "steps_per_second"}
-    if not any(line.get("skipped") for line in lines):
-        not_drawn.add("skipped")
+    not_drawn |= {name for name in COUNTS if not any(line.get(name) for line in lines)}
     names = [*SHOWN, *sorted({name for line in lines for name in line} - {*SHOWN})]
     names = [n for n in names if not (n in not_drawn or is_loss(n)) and len(curve(lines, n)[0])]
     if not names:

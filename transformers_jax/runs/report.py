@@ -93,6 +93,7 @@ def facts(folder: Path, summary: Summary) -> dict[str, str]:
     rows = {
         "state": f"{summary.state}: {summary.why}" if summary.why else summary.state,
         "steps": f"{summary.step:,}" + (f" of {summary.steps:,}" if summary.steps else ""),
+        "steps left out": left_out(lines),
         "objective": summary.objective,
         "parameters": form("{:,}", summary.parameters),
         "training loss (nats per token)": form("{:.4f}", summary.loss),
@@ -118,6 +119,13 @@ def facts(folder: Path, summary: Summary) -> dict[str, str]:
         "resumed": {0: None, 1: "once"}.get(resumed, f"{resumed} times"),
     }
     return {name: str(value) for name, value in rows.items() if value}
+
+
+def left_out(lines: Sequence[metrics.Line]) -> str | None:
+    """ "3, of which 2 were spikes": the steps whose update was not made; None if all were."""
+    most = lambda name: max((line.get(name, 0) for line in lines), default=0)
+    spikes = f", of which {most('spikes')} were spikes" if most("spikes") else ""
+    return f"{most('skipped')}{spikes}" if most("skipped") else None
 
 
 def evaluations(lines: Sequence[metrics.Line]) -> str:

@@ -15,7 +15,8 @@ changed like any other, and reads the metric of the best one from an item of its
 is in the record that the digest covers. Its preservation policies would take the place of the one
 line in `_remove_older` that says which steps are retained, and be longer.
 
-Format. 1: no digest of the record, no `skipped` in the state. 2: both, and the shapes of leaves.
+Format. 1: no digest of the record, no `skipped` in the state. 2: both, and the shapes of leaves;
+`window` where the run looks for spikes.
 Every older format is read: fields that TrainState has gained since keep their initial values. A
 later one is refused by name.
 """
@@ -39,7 +40,7 @@ import jax
 from transformers_jax import processes
 from transformers_jax.training import disk, snapshot
 from transformers_jax.training.checksums import checksums, measured
-from transformers_jax.training.recorded import FORMAT, LACKING, Damaged, is_step, read_record
+from transformers_jax.training.recorded import FORMAT, Damaged, is_step, read_record
 from transformers_jax.training.state import TrainState
 
 __all__ = ["FORMAT", "Checkpoints", "SaveFailed", "checksums"]
@@ -278,8 +279,7 @@ class Checkpoints:
             ValueError: it cannot be read, has other leaves, or some leaf has changed since.
         """
         path, record, args = self.folder / str(step), self.meta(step), self._args
-        lacking = LACKING[record["format"]]
-        arrays = {name: part for name, part in snapshot.plain(like).items() if name not in lacking}
+        arrays = snapshot.laid_out(like, record)
         snapshot.check_same_leaves(path, record, arrays)
         abstract = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
         what = args.Composite(state=args.StandardRestore(jax.tree.map(abstract, arrays)))
@@ -298,7 +298,7 @@ class Checkpoints:
         if wrong:
             raise Damaged(f"checkpoint {path}: damaged, {', '.join(wrong)} changed on disk")
         key = jax.random.wrap_key_data(fields.pop("key"), impl=jax.random.key_impl(like.key))
-        return dataclasses.replace(like, **fields, key=key)
+        return dataclasses.replace(like, **{"window": None, **fields}, key=key)
 
     def newest(
         self, like: TrainState, *, strict: bool, say: Callable[[str], None]

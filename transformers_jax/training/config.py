@@ -21,6 +21,7 @@ from transformers_jax.nn.param import flatten
 from transformers_jax.objectives import OBJECTIVES, CausalLM, Loss
 from transformers_jax.optim import OPTIMIZERS, SCHEDULES, AdamW
 from transformers_jax.spelling import nearest
+from transformers_jax.training.spikes import DEVIATIONS, OnSpike, Spikes
 
 Stages = tuple[tuple[int, int], ...]
 
@@ -67,6 +68,8 @@ class Debug:
 
     nan_at: int | None = None
     """the step whose loss is not a number"""
+    spike_at: int | None = None
+    """the step whose loss is a hundred times what it is"""
     stall_at: int | None = None
     """the step that never ends"""
 
@@ -101,8 +104,12 @@ class TrainConfig:
     """chance that the last layer is left out for a row; earlier ones less"""
     on_nonfinite: Literal["abort", "skip"] = "abort"
     """what becomes of a step whose loss or gradient is not finite"""
+    on_spike: OnSpike = "off"
+    """what becomes of a step whose loss or gradient norm is far above those before"""
+    spike_deviations: float = DEVIATIONS
+    """standard deviations above the mean of the last 128 updates that are far"""
     max_skipped: int = 5
-    """skipped steps in a row after which a run ends"""
+    """skipped steps in a row, not finite or spikes, after which a run ends"""
     seed: int = 0
     dtype: str = "float32"
     """of the parameters"""
@@ -146,6 +153,7 @@ class TrainConfig:
             raise ValueError(f"seed ({self.seed}) must fit in a signed 64-bit integer")
         for name in ("batch_warmup", "length_warmup"):
             _check_stages(name, getattr(self, name))
+        Spikes(self.on_spike, self.spike_deviations)  # which checks them
         if any(self.data.length % length for _, length in self.length_warmup):
             raise ValueError(f"lengths of length_warmup must divide data.length {self.data.length}")
         if self.length_warmup and (
@@ -177,7 +185,7 @@ def at_stage(stages: Stages, step: int, then: int) -> int:
 NOT_THE_RUN = frozenset(
     """steps epochs schedule_steps mesh evaluation sample out save_every keep keep_best log_every
     trackers profile watchdog resume allow_schedule_change allow_change debug
-    on_nonfinite max_skipped""".split()
+    on_nonfinite on_spike spike_deviations max_skipped""".split()
 )
 """Fields that may differ when a run is continued: they do not change what a step computes (the
 schedule does, and is checked by itself)."""

@@ -24,7 +24,8 @@ from transformers_jax.training.console import Console
 from transformers_jax.training.evaluate import evaluator
 from transformers_jax.training.finish import exportable, sample
 from transformers_jax.training.flops import utilisation
-from transformers_jax.training.metrics import Speed, memory
+from transformers_jax.training.left_out import LeftOut
+from transformers_jax.training.metrics import COUNTS, Speed, memory
 from transformers_jax.training.prepare import Run
 from transformers_jax.training.state import TrainState
 from transformers_jax.training.stop import Stop
@@ -34,7 +35,7 @@ from transformers_jax.training.watchdog import STACKS, Watchdog
 OVER = 50  # steps over which speed is measured
 START_GRACE = 10.0  # seconds for a signal while nothing can be lost yet
 PROFILED = range(10, 15)  # steps after the start that a profile shows
-NOT_RECORDED = ("loss", "finite", "first_nonfinite", "skipped")
+NOT_RECORDED = frozenset("loss finite first_nonfinite skipped spike spikes".split())
 
 
 class Loop:
@@ -47,7 +48,8 @@ class Loop:
         self.evaluate, self.pace = evaluator(run), Pace(run)
         self.pending: tuple[int, Any, dict[str, Any]] | None = None
         """(number, metrics, input figures) of the step whose metrics have not been read"""
-        self.saved, self.checked, self.skipped_in_a_row = run.start, run.start, 0
+        self.left_out = LeftOut(run.config, run.start, names(self.state.params), screen.say)
+        self.saved = run.start
         self.writing: int | None = None
         self.tracing = False
         self.compiled: set[tuple[tuple[int, ...], ...]] = set()
@@ -146,7 +148,7 @@ class Loop:
         """An evaluation, samples, a checkpoint: each if it is due."""
         due, clock, last = self.due(number), self.clock, number == self.run.config.steps
         assert self.pending is not None
-        self.check_finite(number, self.pending[1])
+        self.left_out.check(number, self.pending[1])
         evaluation: dict[str, float] = {}
         if "evaluation" in due:
             self.screen.status("evaluating")
@@ -237,50 +239,13 @@ class Loop:
             return
         (number, metrics, inputs), self.pending = self.pending, None
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        self.check_finite(number, values)
+        self.left_out.check(number, values)
         line: dict[str, Any] = {"loss": values["loss"], "loss_hex": values["loss"].hex()}
         line |= {name: value for name, value in values.items() if name not in NOT_RECORDED}
-        if values["skipped"]:
-            line["skipped"] = int(values["skipped"])
+        line |= {name: int(values[name]) for name in COUNTS if values.get(name)}
         line |= {**self.pace.tick(inputs), **(evaluation or {})}
         self.trackers.log(number, line)
         self.screen.step({"step": number, **line})
-
-    def check_finite(self, number: int, metrics: dict[str, Any]) -> None:
-        """Ends the run where a step was not finite, or where too many in a row were skipped.
-
-        Raises:
-            FloatingPointError: the step, and the first gradient that was not finite.
-        """
-        if number == self.checked:
-            return
-        self.checked = number
-        if bool(metrics["finite"]):
-            self.skipped_in_a_row = 0
-            return
-        config, loss = self.run.config, float(metrics["loss"])
-        first = int(metrics["first_nonfinite"])
-        leaf = names(self.state.params)[first] if first >= 0 else None
-        where = f", first in the gradient of {leaf}" if leaf else ""
-        if not math.isfinite(loss):
-            what = f"the loss of step {number} is {loss}{where}"
-        elif not math.isfinite(metrics["gradient_norm"]):
-            what = f"the gradient of step {number} is not finite{where}"
-        else:
-            where = f"first in {leaf}" if leaf else "in the optimizer's state"
-            what = f"the update of step {number} is not finite, {where}"
-        self.skipped_in_a_row += 1
-        if config.on_nonfinite == "abort":
-            raise FloatingPointError(
-                f"{what}; its update was not applied and the last checkpoint is intact. Lower "
-                "--optimizer.peak or --clip, or pass --on-nonfinite skip"
-            )
-        self.screen.say(f"WARNING: {what}; skipped")
-        if self.skipped_in_a_row > config.max_skipped:
-            raise FloatingPointError(
-                f"{what}; {self.skipped_in_a_row} steps in a row were skipped (--max-skipped "
-                f"{config.max_skipped}), the last checkpoint is intact"
-            )
 
     # ------------------------------------------------------------ early stopping
 

@@ -26,7 +26,10 @@ Line = Mapping[str, Any]
 
 # ---------------------------------------------------------------- names and forms
 
-HIDDEN = frozenset({"step", "loss_hex", "seconds", "flops", "finite", "first_nonfinite"})
+HIDDEN = frozenset(
+    """step loss_hex seconds flops finite first_nonfinite loss_deviation
+    gradient_norm_deviation""".split()
+)
 """Names that a person is not shown: they are for programs, or printed elsewhere."""
 
 SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -44,8 +47,13 @@ SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
     "epoch": ("epoch", "{:.2f}".format),
     "tokens": ("tokens", lambda value: show_count(value)),
     "skipped": ("skipped", "{:.0f}".format),
+    "spikes": ("spikes", "{:.0f}".format),
 }
 """name -> (label, how its value is written), in the order in which they are shown."""
+
+
+COUNTS = ("skipped", "spikes")
+"""Steps so far; a line has them once there are some."""
 
 
 def figures(line: Line) -> list[tuple[str, str]]:
@@ -53,7 +61,7 @@ def figures(line: Line) -> list[tuple[str, str]]:
     sets = [name for name in line if name.startswith("eval_loss/")]
     names: list[str] = []
     for name in SHOWN:
-        if name in line and not (name == "skipped" and not line[name]):
+        if name in line and not (name in COUNTS and not line[name]):
             names.append(name)
         names += sets if name == "eval_loss" else []
     names += [

@@ -167,7 +167,10 @@ def prepare(
         clip=config.clip,
         compute_dtype=config.compute_dtype,
         on_nonfinite=config.on_nonfinite,
+        on_spike=config.on_spike,
+        spike_deviations=config.spike_deviations,
         nan_at=config.debug.nan_at,
+        spike_at=config.debug.spike_at,
     )
     run = Run(
         config, folder, checkpoints, corpus, stream, evaluation, vocabulary, mesh, model.abstract(),

@@ -9,15 +9,27 @@ from typing import Any
 import jax
 import numpy as np
 
+from transformers_jax.training import spikes
 from transformers_jax.training.checksums import names
-from transformers_jax.training.recorded import spell, with_digest
+from transformers_jax.training.recorded import LACKING, spell, with_digest
 from transformers_jax.training.state import TrainState
 
 
 def plain(state: TrainState) -> dict[str, Any]:
-    """Plain containers and arrays only: named tuples by field, keys as their numbers."""
+    """Plain containers and arrays only: named tuples by field, keys as their numbers, no None."""
     fields = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
+    fields = {name: value for name, value in fields.items() if value is not None}
     return {**fields, "key": jax.random.key_data(state.key)}
+
+
+def laid_out(like: TrainState, record: dict[str, Any]) -> dict[str, Any]:
+    """What to read of a checkpoint, as `plain` gives it: the fields of `like` that its format has,
+    and a window if one was saved, whether or not this run looks for spikes."""
+    lacking = LACKING[record["format"]] | {"window"}
+    fields = {name: part for name, part in plain(like).items() if name not in lacking}
+    if any(name.startswith("window.") for name in record["checksums"]):
+        fields["window"] = jax.device_put(spikes.empty(), like.step.sharding)
+    return fields
 
 
 def spelled(tree: Any) -> dict[str, str]:

@@ -18,11 +18,12 @@ from transformers_jax.models.base import Model, functional
 from transformers_jax.nn.param import axes as axes_of
 from transformers_jax.nn.param import flatten
 from transformers_jax.optim import Optimizer, state_axes
+from transformers_jax.training.spikes import Window
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=("step", "params", "opt", "key", "skipped"),
+    data_fields=("step", "params", "opt", "key", "skipped", "window"),
     meta_fields=(),
 )
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class TrainState:
         params: nested dicts, as `functional(model)` returns them.
         opt: the optimizer's state.
         key: the noise of step n is drawn from `fold_in(key, n)`.
-        skipped: number of steps that were skipped because they were not finite.
+        skipped: number of steps that were skipped, because they were not finite or were spikes.
+        window: the last losses and gradient norms, of a run that looks for spikes; None otherwise.
     """
 
     step: Int[Array, ""]
@@ -42,6 +44,7 @@ class TrainState:
     opt: Any
     key: Key
     skipped: Int[Array, ""] = field(default_factory=lambda: jnp.zeros((), jnp.int32))
+    window: Window | None = None
 
     def __repr__(self) -> str:
         leaves = jax.tree.leaves(self.params)
@@ -117,7 +120,7 @@ def state_shardings(
     opt = jax.eval_shape(as_optimizer(optimizer).transformation.init, params)
     opt = jax.tree_util.tree_map_with_path(sharding, opt)
     of_params: Any = shard.shardings(axes, params, mesh)
-    return TrainState(everywhere, of_params, opt, everywhere, everywhere)  # type: ignore[arg-type]
+    return TrainState(everywhere, of_params, opt, everywhere, everywhere, everywhere)  # type: ignore[arg-type]
 
 
 def as_optimizer(

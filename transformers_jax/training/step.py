@@ -2,12 +2,13 @@
 
 A step differentiates the objective (over micro-batches, if there are several), clips the gradient
 by its global norm, lets the optimizer update, and returns the new state in the memory of the old
-one. If the loss, the gradient or what would be written is not finite, parameters and optimizer are
-returned bit for bit as they were.
+one. If the loss, the gradient or what would be written is not finite, or the step is a spike that
+is to be left out, parameters and optimizer are returned bit for bit as they were.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ from transformers_jax.objectives import Objective, means
 from transformers_jax.optim import Optimizer, without_frozen
 from transformers_jax.training import guard
 from transformers_jax.training.gradients import BatchLoss
+from transformers_jax.training.spikes import DEVIATIONS, OnSpike, Spikes, empty
 from transformers_jax.training.state import TrainState, as_optimizer, state_shardings
 
 Batch = Mapping[str, ArrayLike]
@@ -47,7 +49,9 @@ class TrainStep:
     gradient, new parameters and optimizer state are all finite), `first_nonfinite` (the index, in
     the order of `jax.tree.leaves(params)`, of the first gradient that is not finite, or of the
     first parameter where only the update is not; -1 for none, or only the optimizer's state),
-    `skipped` (so far), and `learning_rate` if a schedule is known.
+    `skipped` (so far), and `learning_rate` if a schedule is known. Where spikes are looked for,
+    `spike` (the update was left out as one), `spikes` (skipped so far), `loss_deviation` and
+    `gradient_norm_deviation` (standard deviations above the mean of the updates before).
 
     A batch of NumPy arrays is checked as a call of the model checks its arguments, before it is
     sent off. Arrays on a device are not read, which would wait for all of the device's work: their
@@ -58,6 +62,7 @@ class TrainStep:
         model_of: the model with these parameters, which the objective calls.
         check: raises ValueError for a batch that the model cannot take.
         skips: whether a step that is not finite is counted.
+        spikes: what is done about them.
     """
 
     model_of: Callable[[Params], Callable[..., Any]]
@@ -69,13 +74,24 @@ class TrainStep:
     accumulate: int
     clip: float | None
     skips: bool
+    spikes: Spikes
     nan_at: int | None
+    spike_at: int | None
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         _check_types(state, batch)
         if all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(batch)):
             self.check(batch)
-        return self.program(state, batch)
+        return self.program(self.adapted(state), batch)
+
+    def adapted(self, state: TrainState) -> TrainState:
+        """The state with a window if the step looks for spikes, and without one if it does not."""
+        if (state.window is None) == (self.spikes.then == "off"):
+            return state
+        window = empty() if state.window is None else None
+        if self.mesh is not None:
+            window = jax.device_put(window, shard.replicated(self.mesh))
+        return dataclasses.replace(state, window=window)
 
     def __getattr__(self, name: str) -> Any:
         """The attributes of the compiled function: `lower`, `trace`, ..."""
@@ -97,29 +113,45 @@ class TrainStep:
             grads, metrics = self._gradients(loss, state)
             norm, bad_gradient = guard.measured(grads)
             finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
+            figures = jnp.stack([metrics["loss"], norm]).astype(jnp.float32)
+            spike, above = self._spike(state, figures, finite)
             update = self._update(loss, metrics["loss"], grads, norm)
             old, on_cpu = (state.params, state.opt), jax.default_backend() == "cpu"
-            (params, opt), good, bad_update = guard.guarded(finite, update, old, branch=on_cpu)
-            left_out = 1 - good.astype(jnp.int32)
-            skipped = state.skipped + (left_out if self.skips else 0)
-            number = state.step + (1 if self.skips else 1 - left_out)
+            (params, opt), good, bad_update = guard.guarded(
+                finite & ~spike, update, old, branch=on_cpu
+            )
+            counted = ~good & jnp.where(spike, self.spikes.then == "skip", self.skips)
+            skipped = state.skipped + counted.astype(jnp.int32)
+            number = state.step + (good | counted).astype(jnp.int32)
             metrics |= {
                 "gradient_norm": norm,
-                "finite": good,
+                "finite": good | spike,
                 "first_nonfinite": jnp.where(finite, bad_update, bad_gradient),
                 "skipped": skipped,
             }
             if self.optimizer.schedule is not None:
                 metrics["learning_rate"] = self.optimizer.schedule(state.step - state.skipped)
-            return TrainState(number, params, opt, state.key, skipped), metrics
+            window = None
+            if state.window is not None:
+                window = self.spikes.after(state.window, figures, good, spike)
+                metrics |= {"spike": spike, "spikes": window.spikes}
+                metrics |= {"loss_deviation": above[0], "gradient_norm_deviation": above[1]}
+            return TrainState(number, params, opt, state.key, skipped, window), metrics
+
+    def _spike(self, state: TrainState, figures: Array, finite: Array) -> tuple[Array, Array]:
+        """(whether the step is a spike, its deviations); of a state without a window it is none."""
+        if state.window is None:
+            return jnp.zeros((), bool), jnp.zeros(2)
+        spike, above = self.spikes.above(state.window, figures)
+        return spike & finite, above
 
     def _gradients(self, loss: BatchLoss, state: TrainState) -> tuple[Params, Metrics]:
         """(the gradient of all that is trained, the means that the objective reports)."""
         grads, sums = loss.gradients(state.params)
-        if self.nan_at is not None:
-            factor = jnp.where(state.step + 1 == self.nan_at, jnp.nan, 1.0)
-            grads = jax.tree.map(lambda g: g * factor.astype(g.dtype), grads)
-            sums = {**sums, "loss": jax.tree.map(lambda x: x * factor, sums["loss"])}
+        for number, fault in ((self.nan_at, jnp.nan), (self.spike_at, 100.0)):
+            if number is not None:
+                factor = jnp.where(state.step + 1 == number, fault, 1.0)
+                grads, sums = _times(factor, grads), {**sums, "loss": _times(factor, sums["loss"])}
         if self.optimizer.frozen is not None:
             grads = without_frozen(grads, self.optimizer.frozen)
         if self.shardings is not None:
@@ -144,6 +176,10 @@ class TrainStep:
         return update
 
 
+def _times(factor: Array, tree: Any) -> Any:
+    return jax.tree.map(lambda x: x * factor.astype(x.dtype), tree)
+
+
 def make_step(
     model: Model | Callable[..., Any],
     objective: Objective,
@@ -157,7 +193,10 @@ def make_step(
     params: Params | None = None,
     schedule: Callable[[Array], Array] | None = None,
     on_nonfinite: Literal["abort", "skip"] = "abort",
+    on_spike: OnSpike = "off",
+    spike_deviations: float = DEVIATIONS,
     nan_at: int | None = None,
+    spike_at: int | None = None,
 ) -> Step:
     """The compiled `step(state, batch) -> (state, metrics)` that is described by `TrainStep`.
 
@@ -178,11 +217,15 @@ def make_step(
         on_nonfinite: of an update that would not be finite, "abort" returns the state as it was,
             `step` included, and only the metric `finite` shows it; "skip" counts the step, also in
             `skipped`, and changes neither parameters nor optimizer.
+        on_spike: of an update whose loss or gradient norm is more than `spike_deviations` standard
+            deviations above the mean of the 128 updates before it, "abort" and "skip" do what they
+            do for one that is not finite; only the metric `spike` shows it. "off" looks for none.
         nan_at: for drills: the loss of the step that makes `state.step` this number is NaN.
+        spike_at: likewise, a hundred times what it is.
 
     Raises:
-        ValueError: parameters that the mesh does not divide; an unknown `on_nonfinite`; from a
-            step, a batch that the model cannot take or that micro-batches do not divide.
+        ValueError: parameters that the mesh does not divide; settings out of range; from a step, a
+            batch that the model cannot take or that micro-batches do not divide.
         TypeError: from a step, an objective that returns something else.
     """
     _check_settings(objective, accumulate, clip, on_nonfinite)
@@ -201,8 +244,9 @@ def make_step(
         shardings = state_shardings(axes, params, optimizer, mesh)
     skips = on_nonfinite == "skip"
     return TrainStep(
-        model_of, objective, optimizer, check, mesh, shardings, accumulate, clip, skips, nan_at
-    )
+        model_of, objective, optimizer, check, mesh, shardings, accumulate, clip, skips,
+        Spikes(on_spike, spike_deviations), nan_at, spike_at,
+    )  # fmt: skip
 
 
 def _check_types(state: Any, batch: Any) -> None:
