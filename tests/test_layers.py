@@ -14,6 +14,7 @@ LAYERS = [
         "flags",
         "json_files",
         "processes",
+        "printing",
         "publish",
         "shard",
         "sizes",

@@ -23,7 +23,19 @@ The chapters, and where to read them:
 
 import sys
 
-from transformers_jax.runs.pretrain import main
+from transformers_jax.printing import until_interrupted
+
+
+def main() -> int:
+    """Runs the command; returns the exit status."""
+
+    def command() -> int:
+        from transformers_jax.runs.pretrain import main
+
+        return main()
+
+    return until_interrupted(command, "python -m train.pretrain")
+
 
 if __name__ == "__main__":
     sys.exit(main())

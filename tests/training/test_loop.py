@@ -127,6 +127,14 @@ def test_a_step_may_be_skipped(quiet, capsys):
     assert written[1]["gradient_norm_hex"] == "nan"
 
 
+def test_a_run_whose_output_cannot_be_written_goes_on(quiet, monkeypatch):
+    with open("/dev/full", "w") as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        run = fit(quiet)
+    assert [line["step"] for line in run.metrics] == [1, 2, 3, 4]
+    assert json.loads((Path(quiet.out) / "run.json").read_text())["state"] == "finished"
+
+
 def test_samples_are_generated_during_training(quiet):
     sample = dataclasses.replace(quiet.sample, count=1, tokens=4, every=2)
     config = quiet.replace(sample=sample)

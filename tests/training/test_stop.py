@@ -27,7 +27,9 @@ def left():
     return []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
 def test_a_signal_requests_a_stop_and_sets_the_exit_code(number, code, left):
     with Stop(leave=left.append) as stop:
         assert (stop.by, stop.agreed(), stop.exit_code) == (None, False, 0)
@@ -56,6 +58,30 @@ def test_the_second_sigint_ends_at_once_and_a_second_sigterm_does_not(left):
         assert left == []
         os.kill(os.getpid(), signal.SIGINT)
         assert until(lambda: left == [130])
+
+
+def test_sigquit_ends_at_once_with_one_line_and_the_stacks(left, tmp_path, capfd):
+    with Stop(leave=left.append, folder=tmp_path) as stop:
+        os.kill(os.getpid(), signal.SIGQUIT)
+        assert until(lambda: left == [131])
+        assert stop.by is None
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("SIGQUIT: ended at once")
+    assert line.endswith("stacks.txt")
+    stacks = (tmp_path / "stacks.txt").read_text()
+    assert "test_sigquit_ends_at_once_with_one_line_and_the_stacks" in stacks
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(left):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stop(leave=left.append) as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert until(lambda: stop.save)
+            assert stop.by is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_handlers_are_put_back():

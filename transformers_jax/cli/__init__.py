@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from transformers_jax import flags
 from transformers_jax.cli import models, runs
+from transformers_jax.printing import from_interrupt, print_line, to_nowhere
 from transformers_jax.runs import pretrain
 from transformers_jax.spelling import nearest
 
@@ -33,7 +34,7 @@ COMMANDS = {
     "env": runs.Env,
 }
 LONGEST = 1200  # characters of an error's one line
-FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
+FAILED, MISUSED, PIPE_CLOSED = 1, 2, 141
 
 
 class Misuse(ValueError):
@@ -41,7 +42,7 @@ class Misuse(ValueError):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit status."""
+    """Runs a command; returns the exit status. Ctrl-C is left to `__main__`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if debug := "--debug" in arguments:
         os.environ["TRANSFORMERS_JAX_TRACEBACK"] = "1"  # what pretrain reads
@@ -54,16 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(stop.code, file=sys.stderr)
             return FAILED
         return stop.code or 0
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:  # the reader, say `head`, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        to_nowhere(sys.stdout)
         return PIPE_CLOSED
     except BaseException as error:  # Rust's panics, from tokenizers, are no Exception
-        if debug:
+        if debug or from_interrupt(error):
             raise
-        print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)
+        print_line(f"{PROGRAM}: error: {one_line(error)}", error=True)
         return MISUSED if isinstance(error, Misuse) else FAILED
 
 

@@ -26,6 +26,7 @@ from transformers_jax.data.token_folders import LEARNED, META, SHARD_SIZE, Write
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, smallest_dtype
 from transformers_jax.json_files import as_json, read_json
+from transformers_jax.printing import print_line
 from transformers_jax.publish import publish_json, remove_drafts
 
 ARGUMENTS = "arguments.json"
@@ -70,7 +71,7 @@ def tokenize(
     out: str | Path,
     *,
     processes: int = 1,
-    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    say: Callable[[str], None] = functools.partial(print_line, error=True),
 ) -> Written:
     """Writes out/train and out/validation, with the tokenizer beside them, and checks them.
 

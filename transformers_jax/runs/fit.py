@@ -83,7 +83,8 @@ def fit(config: TrainConfig, command: str = "", timeout: float = PEER_TIMEOUT) -
         agree_on_config(config)
         folder = RunFolder(config.out, config.resume, owner=processes.is_first())
         stack.callback(folder.close)
-        clock, stop = Clock(folder.path, owner=folder.owner), stack.enter_context(Stop())
+        clock = Clock(folder.path, owner=folder.owner)
+        stop = stack.enter_context(Stop(folder=folder.path))
         clock.announce = peers.at
         say = (Console if folder.owner else Quiet)(config.steps).say
         checkpoints = Checkpoints(folder.checkpoints, config.keep, best=config.keep_best, say=say)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tyro.conf import DisallowNone, UseAppendAction
 
 from transformers_jax import flags
+from transformers_jax.printing import from_interrupt, print_line, to_nowhere
 
 USAGE = (
     "usage: {program} CONFIG [--steps N] [--out DIR] [--data.path FILE] [--mesh.data N] ...\n"
@@ -23,7 +24,11 @@ USAGE = (
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m train.pretrain") -> int:
-    """Runs the command; an error is one line. Returns the exit code."""
+    """Runs the command; an error is one line. Returns the exit code.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before the run itself takes care of it.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0].startswith("-"):
         helped = arguments[:1] in (["-h"], ["--help"])
@@ -45,7 +50,7 @@ def _run(arguments: list[str], program: str) -> int:
     try:
         return _train_or_sweep(arguments[0], arguments[1:], program)
     except BrokenPipeError:  # the reader, say `head`, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        to_nowhere(sys.stdout)
         return 141
     except Exception as error:
         if os.environ.get("TRANSFORMERS_JAX_TRACEBACK"):
@@ -53,10 +58,10 @@ def _run(arguments: list[str], program: str) -> int:
         expected = isinstance(error, (ValueError, FloatingPointError))
         kind = "" if expected else f"{type(error).__name__}: "
         more = "" if expected else " (TRANSFORMERS_JAX_TRACEBACK=1 shows where)"
-        print(f"error: {kind}{' '.join(str(error).split())[:2000]}{more}", file=sys.stderr)
+        if from_interrupt(error):
+            raise KeyboardInterrupt from error
+        print_line(f"error: {kind}{' '.join(str(error).split())[:2000]}{more}", error=True)
         return 1
-    except KeyboardInterrupt:
-        return 130
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from typing import Any
 
 from transformers_jax.flags import flag_of, override
 from transformers_jax.json_files import json_or_empty
+from transformers_jax.printing import print_line
 from transformers_jax.publish import publish, publish_json
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import table
@@ -158,7 +159,7 @@ class Sweep:
         waiting = [point for point in self.points if not self._is_done(point)]
         ended = len(self.points) - len(waiting)
         if ended:
-            print(f"{ended} of {len(self.points)} runs are finished already", flush=True)
+            print_line(f"{ended} of {len(self.points)} runs are finished already")
         with self._forward_signals(), ThreadPoolExecutor(self.jobs) as pool:
             try:
                 for future in as_completed(pool.submit(self._train, point) for point in waiting):
@@ -169,9 +170,9 @@ class Sweep:
                 self._send(signal.SIGTERM)
                 raise
         self._write()
-        print(f"{self._table()}\nwrote {self.out / 'sweep.md'}", flush=True)
+        print_line(f"{self._table()}\nwrote {self.out / 'sweep.md'}")
         for point, why in self.failed.items():
-            print(f"failed: {point.label}: {why}", file=sys.stderr, flush=True)
+            print_line(f"failed: {point.label}: {why}", error=True)
         return 128 + self.stopped_by if self.stopped_by is not None else int(bool(self.failed))
 
     def _is_done(self, point: Point) -> bool:
@@ -193,7 +194,7 @@ class Sweep:
                 # JAX takes three quarters of a GPU by default.
                 share = f"{0.9 / self.jobs:.3f}"
                 environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", share)
-            print(f"--- {point.label}: {shlex.join(command)}", flush=True)
+            print_line(f"--- {point.label}: {shlex.join(command)}")
             # A group of its own: Ctrl-C reaches this process, which passes it on, and once.
             process = subprocess.Popen(command, env=environment, process_group=0, **streams)
         self._processes[point] = process
@@ -212,7 +213,7 @@ class Sweep:
             self.failed[point] = how + "".join(f": {line[:300]}" for line in log.splitlines()[-1:])
         loss = "" if run.eval_loss is None else f", eval loss {run.eval_loss:.4f}"
         count = f"[{ended}/{len(self.points)}]"
-        print(f"{count} {point.label}: {how}{loss}, {show_time(seconds)}", flush=True)
+        print_line(f"{count} {point.label}: {how}{loss}, {show_time(seconds)}")
         self._write()
 
     def _log(self, point: Point) -> Path:

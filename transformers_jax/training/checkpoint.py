@@ -29,7 +29,6 @@ import functools
 import logging
 import math
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +37,7 @@ from typing import Any
 import jax
 
 from transformers_jax import processes
+from transformers_jax.printing import print_line
 from transformers_jax.training import disk, snapshot
 from transformers_jax.training.checksums import checksums, measured
 from transformers_jax.training.recorded import FORMAT, Damaged, is_step, read_record
@@ -69,7 +69,7 @@ class Checkpoints:
         keep: int = 3,
         *,
         best: bool = False,
-        say: Callable[[str], None] = functools.partial(print, file=sys.stderr, flush=True),
+        say: Callable[[str], None] = functools.partial(print_line, error=True),
     ):
         import orbax.checkpoint as ocp
 

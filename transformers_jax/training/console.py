@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from transformers_jax import processes
+from transformers_jax.printing import print_line, to_nowhere
 from transformers_jax.training.metrics import Line, figures, measured, show_time, thin
 
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", ".:-=+*%#"
@@ -37,7 +38,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """Prints one line."""
-        print(text, flush=True)
+        print_line(text)
 
     def step(self, line: Line) -> None:
         """Call when a step has ended."""
@@ -80,7 +81,7 @@ class Quiet(Console):
     def say(self, text: str) -> None:
         """Prints a line that is a warning or an error."""
         if text.startswith(("WARNING", "error")):
-            print(f"process {jax.process_index()}: {text}", flush=True)
+            print_line(f"process {jax.process_index()}: {text}")
 
 
 class Panel(Console):
@@ -119,7 +120,10 @@ class Panel(Console):
         self._live.start()
 
     def say(self, text: str) -> None:
-        self._screen.print(text, highlight=False, markup=False, soft_wrap=True)
+        try:
+            self._screen.print(text, highlight=False, markup=False, soft_wrap=True)
+        except OSError:  # the terminal is gone
+            to_nowhere(sys.stdout)
 
     def step(self, line: Line) -> None:
         self._line, self._status = line, ""

@@ -20,7 +20,6 @@ import itertools
 import json
 import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from transformers_jax import processes
+from transformers_jax.printing import print_line
 from transformers_jax.processes import PATIENCE, PEER_TIMEOUT
 from transformers_jax.training.clock import KINDS
 from transformers_jax.training.watchdog import EXIT_CODE, STACKS, report
@@ -223,7 +223,7 @@ class Peers:
             return
         line = f"process {self.index} of {self.count} ends: {self._verdict}"
         if " ended with " in self._verdict:
-            print(f"error: {line}", file=sys.stderr, flush=True)
+            print_line(f"error: {line}", error=True)
         else:
             report(self.folder, line, processes.mine(STACKS))
         self._write("read")

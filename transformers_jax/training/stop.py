@@ -1,4 +1,5 @@
-"""Signals: SIGTERM and SIGINT make a run save and end, SIGUSR1 makes it save and go on.
+"""Signals: SIGTERM, SIGINT and SIGHUP make a run save and end, SIGUSR1 makes it save and go on;
+SIGQUIT ends it at once and says where it was.
 
 Python runs signal handlers between two of its own instructions: not while XLA compiles, nor while a
 step is awaited. So the system writes the number of a signal into a pipe, and a thread that reads
@@ -11,41 +12,50 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from transformers_jax import processes
+from transformers_jax.printing import print_line
+from transformers_jax.training.watchdog import STACKS, write_stacks
 
 GRACE = 60.0
 """Seconds that a run has to save and to end once it has received a signal."""
 
-_CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT)
 
 
 class Stop:
     """What signals request; read between steps, between batches of evaluation, before a save.
 
-    A second SIGINT ends the process at once. Outside the main thread signals keep their handlers.
+    A second SIGINT ends the process at once. Outside the main thread signals keep their handlers,
+    and so does a SIGHUP that is ignored, as under `nohup`.
     Where there are several processes, the attributes are what all have agreed on, in `agreed`.
 
     Args:
         grace: seconds after which the process is ended by force.
         leave: ends the process with a code, `os._exit` by default.
+        folder: of the run, where SIGQUIT writes the stacks of all threads.
 
     Attributes:
         by: the signal that ends the run, or None.
         save: whether a save was requested; set it to False when it is begun.
     """
 
-    def __init__(self, grace: float = GRACE, leave: Callable[[int], Any] | None = None) -> None:
+    def __init__(
+        self,
+        grace: float = GRACE,
+        leave: Callable[[int], Any] | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self.by: signal.Signals | None = None
         self.save = False
-        self._grace, self._leave = grace, leave or os._exit
+        self._grace, self._leave, self._folder = grace, leave or os._exit, folder
         self._received: signal.Signals | None = None  # of this process only
         self._received_save = False
         self._several = False
@@ -104,6 +114,8 @@ class Stop:
             wakeup = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
             self._exit.callback(signal.set_wakeup_fd, wakeup)
             for number in _CAUGHT:
+                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue
                 self._exit.callback(signal.signal, number, signal.signal(number, _nothing))
         return self
 
@@ -122,6 +134,8 @@ class Stop:
         if number == signal.SIGUSR1:
             self._received_save = True
             self.save = self.save or not self._several
+        elif number == signal.SIGQUIT:
+            self._quit()
         elif number == signal.SIGINT and self._received == signal.SIGINT:
             self._leave(130)
         else:
@@ -137,12 +151,21 @@ class Stop:
         self._clock.daemon = True
         self._clock.start()
 
+    def _quit(self) -> None:
+        line = (
+            "SIGQUIT: ended at once, nothing more is saved; the last complete checkpoint is intact"
+        )
+        if self._folder is not None:
+            line += f", stacks in {self._folder / processes.mine(STACKS)}"
+            write_stacks(self._folder / processes.mine(STACKS), line)
+        print_line(line, error=True)
+        self._leave(128 + int(signal.SIGQUIT))
+
     def _end_by_force(self, number: signal.Signals, seconds: float) -> None:
-        print(
+        print_line(
             f"{number.name}: the run did not end within {seconds:g} s and is ended by force; the "
             "last complete checkpoint is intact",
-            file=sys.stderr,
-            flush=True,
+            error=True,
         )
         self._leave(128 + int(number))
 

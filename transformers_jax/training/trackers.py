@@ -6,15 +6,16 @@ resuming and reports are made from, is allowed to stop a run.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
-import sys
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
 from transformers_jax.json_files import finite_or_null, json_text
+from transformers_jax.printing import print_line
 from transformers_jax.spelling import nearest
 from transformers_jax.training.metrics import Line, is_number, measured, parse
 
@@ -153,7 +154,7 @@ class Composite(Tracker):
         say: Callable[[str], None] | None = None,
     ):
         self.jsonl, self.others, self.every = jsonl, list(others), every
-        self.say = say or (lambda text: print(text, file=sys.stderr, flush=True))
+        self.say = say or functools.partial(print_line, error=True)
         self._first = True
 
     def start(self, run: dict[str, Any]) -> None:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from transformers_jax.printing import print_line
+
 EXIT_CODE = 124
 """What `timeout` of coreutils gives, too."""
 
@@ -126,9 +128,14 @@ class Watchdog:
 def report(folder: Path, line: str, stacks: str = STACKS) -> None:
     """Prints one line, and the stack of every thread; both are added to a file of the folder."""
     line = f"{line}; the process ends with {EXIT_CODE}, stacks in {folder / stacks}"
-    with contextlib.suppress(OSError), (folder / stacks).open("a") as file:
-        print(time.strftime("%Y-%m-%d %H:%M:%S"), line, file=file, flush=True)
-        faulthandler.dump_traceback(file, all_threads=True)
+    write_stacks(folder / stacks, line)
     with contextlib.suppress(OSError, ValueError, AttributeError):  # a stream without a file
         faulthandler.dump_traceback(sys.stderr, all_threads=True)
-    print(line, file=sys.stderr, flush=True)
+    print_line(line, error=True)
+
+
+def write_stacks(path: Path, line: str) -> None:
+    """Adds the time, a line and the stacks of all threads to a file."""
+    with contextlib.suppress(OSError), path.open("a") as file:
+        print(time.strftime("%Y-%m-%d %H:%M:%S"), line, file=file, flush=True)
+        faulthandler.dump_traceback(file, all_threads=True)
