@@ -126,7 +126,7 @@ def test_a_loss_that_is_no_number_is_read_everywhere(folders, lost, capsys):
     assert "| nan |" in describe(diverged, [])
     write_page([diverged, folders / "good"], folders.parent / "page.md")
     assert "inf" in (folders.parent / "page.md").read_text()
-    assert _why_left_out(run) == "eval_loss is nan"
+    assert _why_left_out(run, "eval_loss") == "eval_loss is nan"
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
