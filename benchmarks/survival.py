@@ -67,7 +67,6 @@ class Survival:
     lives: list[Life] = field(default_factory=list)
     compared: int = 0
     wrong: list[int] = field(default_factory=list)
-    resumes: bool = False
     """whether the process that runs now found a checkpoint"""
 
     def live(
@@ -78,7 +77,6 @@ class Survival:
     ) -> Life:
         """Starts the command, does something to it once it runs, and waits for its end."""
         newest = self.newest()
-        self.resumes = newest > 0
         log = self.out.parent / f"{self.out.name}.log"
         command = [
             sys.executable, "-m", "train.pretrain", CONFIG,
@@ -165,7 +163,8 @@ def until_step(step: int, process: subprocess.Popen, run: Survival) -> None:
     log = run.out.parent / f"{run.out.name}.log"
     end = time.monotonic() + WAIT
     while process.poll() is None:
-        started = not run.resumes or "continuing from" in log.read_text()
+        # until then the losses in the folder are those of the process before
+        started = re.search(r"(starting in|continuing from) ", log.read_text())
         if started and max(run.losses(), default=0) >= step:
             return
         if time.monotonic() > end:

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -116,14 +115,14 @@ def write_files(folder: Path, page: str) -> None:
 
 def _write_model(folder: Path) -> None:
     config = tj.GPT2Config(vocab_size=256, n_positions=128, n_embd=16, n_layer=1, n_head=2)
-    tj.save_pretrained(tj.from_config(config, "causal_lm", key=jax.random.key(0)), folder)
+    tj.save_pretrained(tj.from_config(config, head="causal_lm", key=jax.random.key(0)), folder)
     train_tokenizer("byte", [], 256).save(folder)
 
 
 def _models(folder: Path) -> None:
+    make_run(folder / "runs/gpt")
     for name in ("gpt2", "old-checkpoint", "runs/gpt/model"):
         _write_model(folder / name)
-    shutil.copy(folder / "runs/gpt/model/config.json", folder / "runs/gpt/config.json")
 
 
 def _runs(folder: Path) -> None:
