@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import jax
-import numpy as np
 
 from transformers_jax import shard
 from transformers_jax.arrays import Key, check_key, to_dtype
@@ -280,7 +279,7 @@ def resolve_ties(config: FamilyConfig, checkpoint: Checkpoint) -> FamilyConfig:
         one, other = spelled(first), spelled(second)
         if one is None or other is None:
             return None
-        return np.array_equal(checkpoint.read(one), checkpoint.read(other))
+        return checkpoint.same(one, other)
 
     return config.resolved(equal)
 

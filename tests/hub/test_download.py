@@ -1,16 +1,19 @@
 """Where a model is found: locally, in the cache, or on a hub that may not be there."""
 
+import contextlib
 import fnmatch
+import json
 import os
 import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import huggingface_hub
 import pytest
-from huggingface_hub import errors
+from huggingface_hub import constants, errors
 
 from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
 from transformers_jax.hub import download
@@ -92,7 +95,7 @@ def test_flax_weights_are_fetched_only_where_there_are_no_safetensors(tmp_path, 
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    monkeypatch.setattr(download, "_reachable", lambda endpoint: True)
+    monkeypatch.setattr(download, "_without_answer", lambda url: "")
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     assert sorted(os.listdir(resolve("both/model"))) == sorted(WHOLE)
@@ -125,22 +128,106 @@ def test_an_unreachable_hub_says_so_at_once_in_one_line(tmp_path, closed):
         assert text in message
 
 
-def test_a_hub_that_never_answers_is_not_waited_for(tmp_path, monkeypatch, closed):
-    with socket.socket() as server:  # full backlog: connections are neither taken nor refused
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        address = server.getsockname()
-        crowd = [socket.socket() for _ in range(4)]
-        for one in crowd:
-            one.setblocking(False)
-            one.connect_ex(address)
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{address[1]}")
-        start = time.monotonic()
-        with pytest.raises(ConnectionError, match="cannot be reached"):
-            resolve("some/model", cache_dir=tmp_path)
-        assert time.monotonic() - start < 5
-        for one in crowd:
-            one.close()
+@pytest.fixture
+def served(monkeypatch, closed):
+    """served(answer): an endpoint each of whose connections `answer(connection)` handles."""
+    servers = []
+
+    def serve(answer):
+        server = socket.create_server(("127.0.0.1", 0))
+        servers.append(server)
+
+        def accept():
+            with contextlib.suppress(OSError):  # closed at the end of the test
+                while True:
+                    connection, _ = server.accept()
+                    threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        files = "{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)  # both are read at import
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{endpoint}/{files}")
+
+    yield serve
+    for server in servers:
+        server.close()
+
+
+def silence(connection):
+    connection.recv(2**16)
+    time.sleep(20)
+
+
+def trickle(connection):
+    connection.recv(2**16)
+    with contextlib.suppress(OSError):
+        for byte in b"HTTP/1.1 200 OK\r\n" * 9:
+            connection.send(bytes([byte]))
+            time.sleep(0.3)
+
+
+def garbage(connection):
+    connection.recv(2**16)
+    connection.sendall(b"what is this?\r\n\r\n")
+    connection.close()
+
+
+def portal(connection):
+    """What a hotel's network answers."""
+    connection.recv(2**16)
+    text = b"<html>Welcome</html>"
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (silence, "cannot be reached (no answer within 1 s); HF_HUB_OFFLINE=1"),
+        (trickle, "cannot be reached (no answer within 1 s); HF_HUB_OFFLINE=1"),
+        (garbage, "cannot be reached (RemoteProtocolError: "),
+        (portal, "some/model could not be downloaded (JSONDecodeError: "),
+    ],
+)
+def test_a_hub_that_does_not_answer_as_one_is_one_sentence(answer, message, served, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", 1.0)
+    served(answer)
+    start = time.monotonic()
+    with pytest.raises(ConnectionError) as caught:
+        resolve("some/model")
+    assert time.monotonic() - start < 5
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_download_that_is_slow_is_waited_for(served, monkeypatch, tmp_path):
+    monkeypatch.setattr(download, "TIMEOUT", 1.0)
+    files = {"config.json": b"{}", "model.safetensors": b"weights" * 8}
+    listed = [{"rfilename": name} for name in files]
+    about = json.dumps({"id": "some/model", "sha": REVISION, "siblings": listed}).encode()
+    tree = [{"type": "file", "path": n, "size": len(x), "oid": n} for n, x in files.items()]
+
+    def hub(connection):
+        while request := connection.recv(2**16):
+            method, path, *_ = request.decode().split()
+            name = path.split("?")[0].rsplit("/", 1)[1]
+            body = json.dumps(tree).encode() if "/tree/" in path else files.get(name, about)
+            head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nETag: "{name}"\r\n'
+            connection.sendall(f"{head}X-Repo-Commit: {REVISION}\r\n\r\n".encode())
+            if method == "GET":
+                for n in range(0, len(body), 14) if name in files else ():
+                    time.sleep(0.6)  # in all longer than the limit of the first answer
+                    connection.sendall(body[n : n + 14])
+                if name not in files:
+                    connection.sendall(body)
+
+    served(hub)
+    start = time.monotonic()
+    folder = resolve("some/model", cache_dir=tmp_path)
+    assert time.monotonic() - start > 1.5 * download.TIMEOUT
+    assert {name: (folder / name).read_bytes() for name in files} == files
 
 
 @pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from einops import rearrange
 
-from transformers_jax.hub import transfer
+from transformers_jax.hub import blocks, transfer
 from transformers_jax.hub.files import Entry, open_checkpoint, save
 from transformers_jax.hub.table import Table, rows
 from transformers_jax.hub.transfer import export, load
@@ -136,6 +136,44 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path):
         read(tmp_path)
 
 
+@pytest.mark.parametrize("by", ["NumPy", "programs"])
+def test_a_number_that_the_dtype_cannot_hold_is_refused_by_name(by, tmp_path, monkeypatch):
+    if by == "programs":
+        monkeypatch.setattr(transfer, "_on_host", lambda report, targets: set())
+    theirs = write(tmp_path)
+    theirs["m.l.1.out"][2, 3] = -1e30
+    theirs["scale"][...] = 65519  # rounds to the largest of float16
+    save({name: Entry.of(array) for name, array in theirs.items()}, tmp_path)
+    message = r"asked for\n  m\.l\.1\.out: 1e\+30, and float16 holds at most 65504\n\(dtype='auto'"
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, jnp.float16)
+    assert read(tmp_path, jnp.bfloat16)["out"].min() < -1e29
+    assert read(tmp_path, jnp.float32)["scale"] == 65519
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16, np.float64])
+def test_the_largest_magnitude_of_a_block_is_found(dtype):
+    block = RNG.normal(size=(3, 5)).astype(dtype)
+    block[1, 2] = -7
+    assert blocks.largest(block) == 7
+    assert blocks.largest(block.T) == 7
+    assert blocks.largest(block[:0]) == 0
+    block[0, 0] = np.inf
+    assert blocks.largest(block) == np.inf
+    block[2, 1] = -np.nan
+    assert np.isnan(blocks.largest(block))
+
+
+def test_tensors_are_compared_by_their_bytes(tmp_path):
+    one = RNG.normal(size=(5, 3)).astype(np.float32)
+    last = one.copy()
+    last[4, 2] += 1
+    tensors = {"one": one, "same": one.copy(), "last": last, "flat": one.reshape(-1)}
+    save({name: Entry.of(array) for name, array in tensors.items()}, tmp_path)
+    checkpoint = open_checkpoint(tmp_path)
+    assert [checkpoint.same("one", name) for name in tensors] == [True, True, False, False]
+
+
 def test_integers_for_a_real_parameter_are_refused_by_name(tmp_path):
     theirs = write(tmp_path)
     theirs["m.wte"] = theirs["m.wte"].astype(np.int32)
@@ -254,4 +292,4 @@ def test_loading_needs_less_than_one_tensor_on_top_of_the_parameters(run, device
     extra, loaded = run(MEMORY, tmp_path, devices, block)
     assert loaded == 192
     # The control reads whole tensors, and must exceed the limit.
-    assert (extra < 1.3 * 64) == (block == transfer.BLOCK), extra
+    assert (extra < 0.6 * 64) == (block == transfer.BLOCK), extra

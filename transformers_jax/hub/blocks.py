@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,9 @@ import numpy as np
 
 from transformers_jax.hub.files import Checkpoint
 from transformers_jax.hub.fill import Fill, Piece
-from transformers_jax.hub.header import ALIGNED, aligned_bytes
+from transformers_jax.hub.header import Tensor, aligned_bytes
+
+LOOKED_AT = 2**16  # numbers at a time
 
 
 def blocks(
@@ -43,50 +46,85 @@ def host_zeros(target: jax.ShapeDtypeStruct) -> np.ndarray:
     return aligned_bytes(size).view(dtype).reshape(target.shape)
 
 
+def largest(block: np.ndarray) -> Any:
+    """The largest magnitude in a block of floating-point numbers, of their dtype; NaN if there is
+    one, and 0 of an empty block or of integers.
+
+    Without their signs, floating-point numbers are in the order of their bits read as integers:
+    numbers, infinity, NaN. NumPy compares integers at once, and bfloat16 one by one.
+    """
+    if not jnp.issubdtype(block.dtype, jnp.floating):
+        return block.dtype.type(0)
+    plain = np.dtype(f"u{block.dtype.itemsize}")
+    bits = np.ascontiguousarray(block).reshape(-1).view(plain)
+    unsigned = plain.type(np.iinfo(plain).max >> 1)
+    runs = (bits[n : n + LOOKED_AT] for n in range(0, bits.size, LOOKED_AT))
+    most = max((int((run & unsigned).max()) for run in runs), default=0)
+    return np.array(most, plain).view(block.dtype)[()]
+
+
 def fill_host(
     checkpoint: Checkpoint,
     fill: Fill,
     piece: Piece,
     arrays: Mapping[str, np.ndarray],
     budget: int,
-) -> bool:
-    """Moves one piece of a tensor into NumPy arrays, `budget` bytes at a time; False if something
-    in it was not finite."""
-    axis, finite = piece.axis, True
-    for start, stop in blocks(piece, fill, checkpoint, piece.stop - piece.start, budget):
-        block = checkpoint.read(fill.name, start, stop)
-        first = (start - piece.start) // piece.unit
-        for path, values in zip(piece.paths, piece.ours(block)):
-            where: tuple[Any, ...] = (*fill.lead, ...)  # a view, of one number too
-            _copy(values, arrays[path][where], axis, first)
-        finite &= _is_finite(block)
-    return finite
+) -> Any:
+    """Moves one piece of a tensor into NumPy arrays, `budget` bytes at a time; returns the largest
+    magnitude in it."""
+    tensor, axis, most = checkpoint.tensors[fill.name], piece.axis, []
+    runs = blocks(piece, fill, checkpoint, piece.stop - piece.start, budget)
+    row = tensor.nbytes // max(1, tensor.shape[0] if tensor.shape else 1)
+    whole = _memory_of(fill, piece, tensor, arrays)
+    spare = aligned_bytes(0 if whole is not None else row * max(b - a for a, b in runs))
+    for start, stop in runs:
+        memory = spare
+        if whole is not None:
+            memory = whole[(start - piece.start) * row : (stop - piece.start) * row]
+        block = checkpoint.read(fill.name, start, stop, memory)
+        most.append(largest(block))
+        if whole is None:
+            first = (start - piece.start) // piece.unit
+            for path, values in zip(piece.paths, piece.ours(block)):
+                where: tuple[Any, ...] = (*fill.lead, ...)  # a view, of one number too
+                _copy(values, arrays[path][where], axis, first)
+    return largest(np.array(most, tensor.dtype))
+
+
+def _memory_of(
+    fill: Fill, piece: Piece, tensor: Tensor, arrays: Mapping[str, np.ndarray]
+) -> np.ndarray | None:
+    """The bytes of a parameter that are those of the file, so that they are read into their place;
+    None where they are in another order or dtype."""
+    ours = arrays[piece.paths[0]]
+    order = [[*itertools.chain(*side)] for side in (piece.left, piece.right)]
+    straight = len(piece.paths) == 1 and order[0] == order[1] and ours.dtype == tensor.dtype
+    if not straight or tensor.transposed or len(tensor.parts) != 1:
+        return None
+    where: tuple[Any, ...] = (*fill.lead, ...)
+    return ours[where].reshape(-1).view(np.uint8)
 
 
 def _copy(values: np.ndarray, ours: np.ndarray, axis: int | None, first: int) -> None:
     """Writes values into ours, behind the first few along an axis.
 
-    A transposed copy takes one line of the cache at a time of ours: whole, it is five times slower.
-    NumPy copies dtypes that it does not know one by one, so equal ones are copied as integers.
+    NumPy copies dtypes that it does not know one by one, so equal ones are copied as integers. What
+    a dtype cannot hold becomes infinity here, and is refused by the largest magnitude.
     """
     if values.dtype == ours.dtype and ours.dtype.kind == "V":
         plain = np.dtype(f"u{ours.dtype.itemsize}")
         values, ours = values.view(plain), ours.view(plain)
-    if axis is None:
-        ours[...] = values
-        return
-    count, before = values.shape[axis], (slice(None),) * axis
-    step = count
-    if not values.flags.c_contiguous:
-        behind = math.prod(ours.shape[axis + 1 :]) * ours.dtype.itemsize
-        step = max(1, ALIGNED // max(1, behind))
-    for start in range(0, count, step):
-        stop = min(start + step, count)
-        ours[(*before, slice(first + start, first + stop))] = values[(*before, slice(start, stop))]
+    if axis is not None:
+        before = (slice(None),) * axis
+        ours = ours[(*before, slice(first, first + values.shape[axis]))]
+    with np.errstate(over="ignore"):
+        ours[...] = _in_order(values)
 
 
-def _is_finite(block: np.ndarray) -> bool:
-    """Whether there is neither NaN nor infinity; bfloat16 and its like are not numbers to NumPy."""
-    if not jnp.issubdtype(block.dtype, jnp.inexact):
-        return True
-    return bool(np.isfinite(block.astype(np.float32) if block.dtype.kind == "V" else block).all())
+def _in_order(values: np.ndarray) -> np.ndarray:
+    """The same values, one behind another. XLA transposes in tiles, which is three times as fast as
+    NumPy's number by number; what its device does not hold (64 bits) is left to NumPy."""
+    if values.flags.c_contiguous or values.itemsize > 4 or jax.default_backend() != "cpu":
+        return np.ascontiguousarray(values)
+    plain = values.view(np.dtype(f"u{values.itemsize}"))
+    return np.asarray(jax.device_put(plain)).view(values.dtype)

@@ -6,13 +6,9 @@ a cached model needs no network at all, and that an unreachable hub says so with
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import socket
 import threading
-import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +16,7 @@ PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja")
 FLAX = ("flax_model*.msgpack",)  # fetched where there are no safetensors
 _Where = tuple[str | None, str | None]  # revision, cache directory
 
-TIMEOUT = 3.0  # seconds to reach the hub; its own client retries for more than twenty
+TIMEOUT = 3.0  # seconds until the hub's first answer; its own client waits and retries for minutes
 
 
 def resolve(
@@ -68,10 +64,10 @@ def resolve(
             f"not to be used (HF_HUB_OFFLINE or local_files_only); {remedy}"
         )
     endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    if not _reachable(endpoint):
+    if problem := _without_answer(f"{endpoint.rstrip('/')}/api/models/{text}"):
         raise ConnectionError(
-            f"{text} is not a local directory and {endpoint} cannot be reached; HF_HUB_OFFLINE=1 "
-            f"keeps to what is cached; {remedy}"
+            f"{text} is not a local directory and {endpoint} cannot be reached ({problem}); "
+            f"HF_HUB_OFFLINE=1 keeps to what is cached; {remedy}"
         )
     return _folder(_download(text, where, token), subfolder)
 
@@ -108,12 +104,16 @@ def _download(model: str, where: _Where, token: str | bool | None) -> Path:
             f"{model} is neither a local directory nor a model on the hub (if it is private, "
             "pass token=)"
         ) from None
-    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError) as error:
-        line = str(error).strip().splitlines()[0]
+    except Exception as error:  # of the network, or of answers that are none of a hub
         raise ConnectionError(
-            f"{model} could not be downloaded ({line}); HF_HUB_OFFLINE=1 keeps to what is cached "
-            f"in {_cache_path(where[1])}"
+            f"{model} could not be downloaded ({_line(error)}); HF_HUB_OFFLINE=1 keeps to what is "
+            f"cached in {_cache_path(where[1])}"
         ) from error
+
+
+def _line(error: BaseException) -> str:
+    """The kind of an error and the first line of its message."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
 def _cached(model: str, where: _Where, subfolder: str) -> Path | None:
@@ -167,22 +167,23 @@ def _cache_path(cache_dir: str | os.PathLike[str] | None) -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
-def _reachable(endpoint: str) -> bool:
-    """Whether the hub (or the proxy before it) accepts a connection; asks once, briefly."""
-    url = urllib.parse.urlsplit(endpoint)
-    proxy = urllib.request.getproxies().get(url.scheme)
-    if proxy and not urllib.request.proxy_bypass(url.hostname or ""):
-        url = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    port = url.port or (443 if url.scheme == "https" else 80)
-    connected: list[bool] = []
+def _without_answer(url: str) -> str:
+    """Why the hub (or the proxy before it) gives no answer to a request, whatever the answer; ""
+    where it does. Asks once, briefly, and reads no more than the answer's first lines."""
+    from huggingface_hub.utils import get_session
 
-    def connect() -> None:
-        with contextlib.suppress(OSError):
-            socket.create_connection((url.hostname, port), TIMEOUT).close()
-            connected.append(True)
+    problems = [f"no answer within {TIMEOUT:g} s"]
 
-    # In a thread, because looking up a name has no time limit of its own.
-    thread = threading.Thread(target=connect, daemon=True)
+    def ask() -> None:
+        try:
+            with get_session().stream("GET", url, timeout=TIMEOUT):
+                problems.append("")
+        except Exception as error:
+            if "Timeout" not in type(error).__name__:
+                problems.append(_line(error))
+
+    # In a thread, because looking up a name and an answer that trickles have no limit of their own.
+    thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(TIMEOUT + 0.5)
-    return bool(connected)
+    return problems[-1]

@@ -26,6 +26,7 @@ from transformers_jax.hub.header import (
     MAX_HEADER,
     RANK,
     Tensor,
+    aligned_bytes,
     check_name,
     open_regular,
     parse_header,
@@ -37,6 +38,7 @@ from transformers_jax.sizes import parse_bytes
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+COMPARED = 2**20  # bytes
 _SHARD = r"model-\d{5}-of-\d{5}\.safetensors"
 _SAFE, _FLAX = ".safetensors", ".msgpack"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5")
@@ -55,7 +57,13 @@ class Checkpoint:
         """{name: shape}, which `Table.check` compares."""
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
-    def read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+    def read(
+        self,
+        name: str,
+        start: int = 0,
+        stop: int | None = None,
+        memory: np.ndarray | None = None,
+    ) -> np.ndarray:
         """The tensor called `name`, or its rows `start` to `stop` along axis 0 (`Tensor.read`).
 
         Raises:
@@ -63,7 +71,23 @@ class Checkpoint:
         """
         if name not in self.tensors:
             raise ValueError(f"{self.path} has no tensor {name!r}")
-        return self.tensors[name].read(start, stop)
+        return self.tensors[name].read(start, stop, memory)
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two tensors hold the same bytes, of which some megabytes at a time are read."""
+        first, second = self.tensors[one], self.tensors[other]
+        if (first.shape, first.dtype) != (second.shape, second.dtype):
+            return False
+        count = first.shape[0] if first.shape else 1
+        run = count if first.transposed else max(1, count * COMPARED // max(1, first.nbytes))
+        memory = [aligned_bytes(run * first.nbytes // max(1, count)) for _ in range(2)]
+        return all(
+            np.array_equal(
+                first.read(n, min(n + run, count), memory[0]).reshape(-1).view(np.uint8),
+                second.read(n, min(n + run, count), memory[1]).reshape(-1).view(np.uint8),
+            )
+            for n in range(0, count, run)
+        )
 
 
 def confined(path: Path, origin: Path) -> Path:

@@ -70,31 +70,38 @@ class Tensor:
         """Its size in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows `start` to `stop` (all, of a scalar its number), in memory of their own, aligned for
-        use without a copy if they are of one part. Of a transpose the whole is read and cut.
+    def read(
+        self, start: int = 0, stop: int | None = None, memory: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Rows `start` to `stop` (all, of a scalar its number), aligned for use without a copy if
+        they are of one part. Of a transpose the whole is read and cut.
+
+        Args:
+            memory: bytes that may be overwritten; what fits is read into them, the rest into memory
+                of its own.
 
         Raises:
             ValueError: the file has become shorter.
         """
         if not self.shape:
-            return self._bytes(0, self.nbytes).view(self.dtype).reshape(())
+            return self._bytes(0, self.nbytes, memory).view(self.dtype).reshape(())
         stop = self.shape[0] if stop is None else stop
         assert 0 <= start <= stop <= self.shape[0], (start, stop, self.shape)
         if self.transposed:
             whole = self._bytes(0, self.nbytes).view(self.dtype).reshape(self.shape[::-1])
             return np.ascontiguousarray(whole.T[start:stop])
         row = math.prod(self.shape[1:]) * self.dtype.itemsize
-        rows = self._bytes(start * row, stop * row).view(self.dtype)
+        rows = self._bytes(start * row, stop * row, memory).view(self.dtype)
         return rows.reshape(stop - start, *self.shape[1:])
 
-    def _bytes(self, begin: int, end: int) -> np.ndarray:
+    def _bytes(self, begin: int, end: int, memory: np.ndarray | None = None) -> np.ndarray:
         """The bytes from `begin` to `end` of all parts together."""
         runs, before = [], 0
         for offset, size in self.parts:
             first, last = max(begin - before, 0), min(end - before, size)
             if first < last or len(self.parts) == 1:
-                runs.append(_read_bytes(self.path, offset + first, last - first))
+                mine = memory if len(self.parts) == 1 else None
+                runs.append(_read_bytes(self.path, offset + first, last - first, mine))
             before += size
         return runs[0] if len(runs) == 1 else np.concatenate([np.empty(0, np.uint8), *runs])
 
@@ -106,8 +113,8 @@ def aligned_bytes(size: int) -> np.ndarray:
     return memory[-memory.ctypes.data % ALIGNED :][:size]
 
 
-def _read_bytes(path: Path, offset: int, size: int) -> np.ndarray:
-    data = aligned_bytes(size)
+def _read_bytes(path: Path, offset: int, size: int, memory: np.ndarray | None) -> np.ndarray:
+    data = aligned_bytes(size) if memory is None or size > memory.size else memory[:size]
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
         done = 0

@@ -3,15 +3,17 @@
 A parameter is filled block by block: a donated buffer, allocated in its final sharding and dtype,
 takes some megabytes of the file at a time. Host memory, apart from the parameters, therefore does
 not grow with the model, nor with its largest tensor. Where no program is needed NumPy puts a
-parameter together, as many bytes at a time: on a CPU that is one device, which then takes over the
-memory as it is, and small ones on any device, whose programs would cost more than all their copies.
+parameter together, in a few threads: on a CPU that is one device, which then takes over the memory
+as it is, and small ones on any device, whose programs would cost more than all their copies.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +23,15 @@ import numpy as np
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from transformers_jax.hub.blocks import blocks, fill_host, host_zeros
+from transformers_jax.hub.blocks import blocks, fill_host, host_zeros, largest
 from transformers_jax.hub.files import Checkpoint, Entry
 from transformers_jax.hub.fill import Fill, Piece
 from transformers_jax.hub.table import Report, Table
 from transformers_jax.processes import on_host
 
 BLOCK = 8 * 2**20  # bytes of a file in flight
+CACHED = 2**20  # bytes that a thread on the host has in work: as many as stay in its core's cache
+THREADS = min(4, os.cpu_count() or 1)
 SMALL = 2**20  # bytes of a parameter that is not worth a program
 
 
@@ -40,8 +44,8 @@ def load(
     absent groups are left out.
 
     Raises:
-        ValueError: an integer tensor for a real parameter or the reverse, or weights that are not
-            finite: all of them in one error, by name.
+        ValueError: an integer tensor for a real parameter or the reverse, weights that are not
+            finite, or too large for the dtype that is asked for: all of them in one error, by name.
     """
     _check_kinds(checkpoint, report, targets)
     paths = dict.fromkeys(path for fill in report.fills for path in fill.row.ours)
@@ -51,18 +55,16 @@ def load(
         for path in paths
         if path not in on_host
     }
-    infinite = []
-    for fill in report.fills:
-        finite = True
-        for piece in fill.pieces:
-            if piece.paths[0] in on_host:
-                finite &= fill_host(checkpoint, fill, piece, on_host, BLOCK)
-            else:
-                finite &= _fill(checkpoint, fill, piece, arrays)
-        if not finite:
-            infinite.append(fill.name)
-    if infinite:
-        raise ValueError(f"{checkpoint.path}: NaN or infinity in {', '.join(infinite)}")
+    pieces = [(fill, piece) for fill in report.fills for piece in fill.pieces]
+    host = [(fill, piece) for fill, piece in pieces if piece.paths[0] in on_host]
+    most: list[tuple[Fill, Any]] = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        put = functools.partial(fill_host, checkpoint, arrays=on_host, budget=min(BLOCK, CACHED))
+        most += [(one[0], value) for one, value in zip(host, pool.map(lambda one: put(*one), host))]
+    for fill, piece in pieces:
+        if piece.paths[0] not in on_host:
+            most.append((fill, _fill(checkpoint, fill, piece, arrays)))
+    _check_magnitudes(checkpoint, most, targets)
     arrays |= {path: jax.device_put(a, targets[path].sharding) for path, a in on_host.items()}
     return {path: arrays[path] for path in paths}
 
@@ -154,16 +156,44 @@ def _check_kinds(
         raise ValueError(f"{checkpoint.path}: wrong dtypes\n  " + "\n  ".join(wrong))
 
 
+def _check_magnitudes(
+    checkpoint: Checkpoint,
+    most: Iterable[tuple[Fill, Any]],
+    targets: Mapping[str, jax.ShapeDtypeStruct],
+) -> None:
+    """Refuses tensors by their largest magnitudes: all of those that are wrong, in one error."""
+    infinite, large = dict[str, None](), dict[str, str]()
+    for fill, value in most:
+        dtype = np.dtype(targets[fill.row.ours[0]].dtype)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            continue
+        if not np.isfinite(np.asarray(value).astype(np.float64)):
+            infinite[fill.name] = None
+        else:
+            with np.errstate(over="ignore"):
+                cast = np.asarray(value).astype(dtype).astype(np.float64)
+            if not np.isfinite(cast):
+                most_of = float(jnp.finfo(dtype).max)
+                large[fill.name] = f"{float(value):.6g}, and {dtype} holds at most {most_of:.6g}"
+    if infinite:
+        raise ValueError(f"{checkpoint.path}: NaN or infinity in {', '.join(infinite)}")
+    if large:
+        lines = "".join(f"\n  {name}: {text}" for name, text in large.items())
+        raise ValueError(
+            f"{checkpoint.path}: numbers that are too large for the dtype that is asked for"
+            f"{lines}\n(dtype='auto' keeps what is stored)"
+        )
+
+
 # ---------------------------------------------------------------- from a file to parameters
 
 
-def _fill(checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, jax.Array]) -> bool:
-    """Moves one piece of a tensor into its parameters; False if something in it was not finite."""
+def _fill(checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, jax.Array]) -> Any:
+    """Moves one piece of a tensor into its parameters; returns the largest magnitude in it."""
     paths = piece.paths
     leaves = tuple(arrays.pop(path) for path in paths)
     sharding = leaves[0].sharding
-    lead = len(fill.lead)
-    finite = True
+    lead, most = len(fill.lead), []
     local = piece.stop - piece.start
     if piece.axis is not None:
         cuts = [leaf.sharding.shard_shape(leaf.shape)[lead + piece.axis] for leaf in leaves]
@@ -171,11 +201,12 @@ def _fill(checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, ja
     step = _Step(piece, lead, tuple(leaf.sharding for leaf in leaves))
     for start, stop in blocks(piece, fill, checkpoint, local, _budget(sharding)):
         where = np.array([*fill.lead, (start - piece.start) // piece.unit], np.int32)
-        block = _everywhere(checkpoint.read(fill.name, start, stop), sharding)
-        leaves, good = step.program()(leaves, block, where)
-        finite &= bool(good)  # waits, so that one block at a time is in memory
+        block = checkpoint.read(fill.name, start, stop)
+        leaves = step.program()(leaves, _everywhere(block, sharding), where)
+        most.append(largest(block))
+        jax.block_until_ready(leaves)  # so that one block at a time is in memory
     arrays.update(zip(paths, leaves))
-    return finite
+    return largest(np.array(most, checkpoint.tensors[fill.name].dtype))
 
 
 def _budget(sharding: Any) -> int:
@@ -203,11 +234,10 @@ class _Step:
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 - frozen and hashable: a cache of programs
     def program(self) -> Callable[..., Any]:
-        """(leaves, block, where) -> (leaves, whether all of the block is finite)."""
+        """(leaves, block, where) -> leaves."""
         first = self.shardings[0]
         if not isinstance(first, NamedSharding) or first.mesh.size == 1:
-            placed = (self.shardings, None)
-            return jax.jit(self._update, donate_argnums=0, out_shardings=placed)
+            return jax.jit(self._update, donate_argnums=0, out_shardings=self.shardings)
         specs = tuple(sharding.spec for sharding in self.shardings)
         none = PartitionSpec()
         # By hand, because a partitioner may gather a whole parameter to update a cut axis.
@@ -215,19 +245,18 @@ class _Step:
             functools.partial(self._update, cut=True),
             mesh=first.mesh,
             in_specs=(specs, none, none),
-            out_specs=(specs, none),
+            out_specs=specs,
             check_vma=False,
         )
         return jax.jit(update, donate_argnums=0)
 
     def _update(self, leaves: Any, block: Any, where: Any, cut: bool = False) -> Any:
-        finite = jnp.isfinite(block).all() if jnp.issubdtype(block.dtype, jnp.inexact) else True
         done = []
         each = self.piece.ours(block)
         for leaf, value, sharding in zip(leaves, each, self.shardings):
             value = value.astype(leaf.dtype).reshape((1,) * self.lead + value.shape)
             done.append(self._write(leaf, value, where, sharding if cut else None))
-        return tuple(done), jnp.asarray(finite)
+        return tuple(done)
 
     def _write(self, leaf: Any, value: Any, where: Any, sharding: Any) -> Any:
         """Writes `value` at `where`; with a sharding only the part in this device's shard."""
