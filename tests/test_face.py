@@ -185,7 +185,7 @@ def test_unknown_config_keys_name_the_nearest(copy):
     tj.from_pretrained(folder, ignore=("n_heads", "wormhole"))
     with pytest.raises(ValueError, match="unknown field 'n_lair'; did you mean 'n_layer'"):
         tj.from_config(tj.GPT2Config(), key=jax.random.key(0), n_lair=2)
-    with pytest.raises(ValueError, match="n_layer='two' should be of type int"):
+    with pytest.raises(ValueError, match="n_layer should be a whole number, not 'two'"):
         tj.from_config(tj.GPT2Config(), key=jax.random.key(0), n_layer="two")
     with pytest.raises(ValueError, match="'gpt-2' is not supported; did you mean 'gpt2'"):
         tj.from_config({"model_type": "gpt-2"}, key=jax.random.key(0))

@@ -51,7 +51,6 @@ def test_a_missing_file_is_an_error_unless_it_is_optional(tmp_path):
 
 def test_values_are_read_from_bytes_too():
     assert parse_json(b"[1, 2]", "the list") == [1, 2]
-    assert parse_json(b'{"a": 1, "a": 2}', "it", pairs_hook=len) == 2
 
 
 def test_a_line_of_text_is_read_with_advice_of_its_own():
@@ -62,6 +61,14 @@ def test_a_line_of_text_is_read_with_advice_of_its_own():
 
 def test_values_are_given_back_as_json_holds_them():
     assert as_json({"a": (1, 2), 3: None}) == {"a": [1, 2], "3": None}
+
+
+def test_a_key_may_come_twice_unless_keys_must_be_unique(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'{"a": [{"b": 1, "b": 1}]}')
+    assert read_json(tmp_path / "a.json") == {"a": [{"b": 1}]}
+    with pytest.raises(ValueError, match=r"a\.json has the key 'b' twice"):
+        read_json(tmp_path / "a.json", unique=True)
+    assert parse_json(b'{"a": {"b": 1}, "b": 2}', "it", unique=True) == {"a": {"b": 1}, "b": 2}
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])

@@ -16,6 +16,7 @@ LAYERS = [
         "processes",
         "printing",
         "publish",
+        "settings",
         "shard",
         "sizes",
         "spelling",

@@ -8,17 +8,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers_jax.spelling import nearest
 
 
+class Misuse(ValueError):
+    """The arguments are no command with its flags; commands exit with 2 then, not with 1."""
+
+
 def override(config: Any, arguments: Sequence[str], program: str) -> Any:
     """The config with the flags' values; `_` is `-`, and `--a=1` is `--a 1`.
 
     Raises:
-        ValueError: an unknown flag, with the nearest, or a value that its field cannot take.
+        Misuse: an unknown flag, with the nearest, or a value that its field cannot take.
         SystemExit: after --help.
     """
     return _with_mappings(parse(type(config), arguments, program, default=config), config)
@@ -34,7 +39,7 @@ def parse(record: type, arguments: Sequence[str], program: str, **options: Any) 
             arguments = ["--help"]  # tyro leaves arguments that were given out of the usage
             break
         if name.startswith("--") and name not in known:
-            raise ValueError(f"unknown flag {name}{nearest(name, known)}")
+            raise Misuse(f"unknown flag {name}{nearest(name, known)}")
     return _run(record, arguments, prog=program, **options)
 
 
@@ -48,7 +53,7 @@ def flag_of(record: Any, name: str, value: str) -> str:
     a text means: `--x=value`, and for a boolean `--x` or `--no-x`.
 
     Raises:
-        ValueError: another value of a boolean than True and False.
+        Misuse: another value of a boolean than True and False.
     """
     *path, last = name.replace("-", "_").split(".")
     for part in path:
@@ -58,7 +63,7 @@ def flag_of(record: Any, name: str, value: str) -> str:
     if not any(field.name == last and field.type in (bool, "bool") for field in fields):
         return f"{spell(last)}={value}"
     if value not in ("True", "False"):
-        raise ValueError(f"{name} is a boolean; expected True or False, not {value!r}")
+        raise Misuse(f"{name} is a boolean; expected True or False, not {value!r}")
     return spell(last if value == "True" else f"no_{last}")
 
 
@@ -76,7 +81,9 @@ def _run(record: type, arguments: Sequence[str], **options: Any) -> Any:
         lines = [line.strip(" │") for line in complaint.getvalue().splitlines()[1:]]  # a title
         text = " ".join(line for line in lines if line.strip("─-╰╯"))
         text = text.partition(" For full helptext")[0]
-        raise ValueError(text[:400]) from None
+        if choice := re.match(r"invalid choice '(.*)' for .* one of \('(.*)'\)", text):
+            text = text.rstrip(".") + nearest(choice[1], choice[2].split("', '"))
+        raise Misuse(text[:400]) from None
 
 
 def _with_mappings(chosen: Any, config: Any) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,37 +27,52 @@ def parse_json(
     text: str | bytes,
     source: Any,
     *,
-    pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+    unique: bool = False,
     advice: str = MEND,
 ) -> Any:
     """The value of JSON in UTF-8; `source` is what messages call it, such as a file or a line of
-    one, `advice` what they say to do, `pairs_hook` is json's.
+    one, `advice` what they say to do. Of a key that comes twice in an object the last value counts,
+    unless keys must be `unique`.
 
     Raises:
-        ValueError: it is not UTF-8, not JSON, or nested too deeply.
+        ValueError: it is not UTF-8, not JSON, or nested too deeply; a key twice.
     """
+    twice: list[str] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            twice.append(Counter(key for key, _ in pairs).most_common(1)[0][0])
+        return values
+
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
-        return json.loads(text, object_pairs_hook=pairs_hook)
+        value = json.loads(text, object_pairs_hook=once if unique else None)
     except UnicodeDecodeError as error:
         raise ValueError(f"{source} is not UTF-8 (at byte {error.start})") from None
     except RecursionError:
         raise ValueError(f"{source} is nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"{source} is not JSON ({error}); {advice}") from None
+    if twice:
+        raise ValueError(f"{source} has the key {twice[0][:100]!r} twice")
+    return value
 
 
-def read_json(file: Path, *, optional: bool = False, advice: str = "") -> dict[str, Any]:
-    """The object in a JSON file; {} where there is no file and it is `optional`.
+def read_json(
+    file: Path, *, optional: bool = False, unique: bool = False, advice: str = ""
+) -> dict[str, Any]:
+    """The object in a JSON file; {} where there is no file and it is `optional`; `unique` as in
+    `parse_json`.
 
     Raises:
         ValueError: the file is missing (`advice` says what to do then), cannot be read, or holds no
-            JSON object.
+            JSON object; a key twice.
     """
     if optional and not file.is_file():
         return {}
     try:
-        values = parse_json(file.read_bytes(), file)
+        values = parse_json(file.read_bytes(), file, unique=unique)
     except FileNotFoundError:
         raise ValueError(f"{file} does not exist{'; ' if advice else ''}{advice}") from None
     except OSError as error:

@@ -48,6 +48,16 @@ def test_an_unknown_key_is_reported_with_the_nearest_name(kind):
     assert "'wormhole'" in str(error.value), "all errors are reported at once"
 
 
+WORDS = {
+    "int": "a whole number",
+    "float": "a finite number",
+    "bool": "True or False",
+    "str": "a text",
+    "int | None": "a whole number or None",
+    "FamilyConfig": "FamilyConfig",
+}
+
+
 @pytest.mark.parametrize("kind", KNOWN)
 def test_a_wrong_type_is_reported_with_the_right_one(kind):
     wrong = {"int": "two", "float": "a tenth", "bool": "yes", "str": 3, "int | None": "none"}
@@ -56,9 +66,8 @@ def test_a_wrong_type_is_reported_with_the_right_one(kind):
     translated = {"tie_word_embeddings", "scale_decoder_outputs"}  # by T5, of each other
     tried = {field.type: field for field in fields if field.name not in translated}
     for kind_of, field in tried.items():
-        with pytest.raises(ValueError, match=f"{field.name}=.* should be of type") as error:
+        with pytest.raises(ValueError, match=f"{field.name} should be {WORDS[kind_of]}, not "):
             read(kind, **{field.name: wrong[kind_of]})
-        assert kind_of in str(error.value)
     assert tried.keys() & {"int", "FamilyConfig"}
 
 

@@ -138,7 +138,7 @@ def test_convert_copies_the_mask_and_inspect_shows_it(tmp_path):
         ({"mask": "[CAUSAL]"}, r"1 entries.*2 layers"),
         ({"masks": "CAUSAL"}, r"expected only the key 'mask', got \['masks'\]"),
         ({"mask": 3}, "3 came"),
-        ("CAUSAL", "transformers_jax='CAUSAL' should be of type"),
+        ("CAUSAL", "transformers_jax should be a dict or None, not 'CAUSAL'"),
     ],
 )
 def test_a_mask_that_cannot_be_read_is_one_clear_error(text, why, tmp_path):

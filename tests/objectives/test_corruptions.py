@@ -266,6 +266,7 @@ def test_masks_follow_from_the_record():
     [
         (lambda: MaskedLM(rate=0), "rate=0"),
         (lambda: MaskedLM(masked=0.95), "masked=0.95, random=0.1"),
+        (lambda: MaskedLM(masked=0.0, random=0.0), "to be copied"),
         (lambda: MaskedLM(random=-0.1), "random=-0.1"),
         (lambda: MaskedLM(ngram=0), "ngram=0"),
         (lambda: OBJECTIVES["ReplacedToken"](fraction=0), "fraction=0"),

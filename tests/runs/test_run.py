@@ -121,6 +121,11 @@ def test_a_copy_of_a_run_is_trained_on_and_the_run_stays_as_it_is(whole, tmp_pat
     assert (load(mine).out, load(mine).steps) == ("elsewhere", 3)
 
 
+def contents(folder):
+    """The bytes of all files below a folder, and its folders."""
+    return {p: p.read_bytes() if p.is_file() else None for p in sorted(Path(folder).rglob("*"))}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -128,11 +133,32 @@ def test_a_copy_of_a_run_is_trained_on_and_the_run_stays_as_it_is(whole, tmp_pat
         ({"seed": 5}, "another run: seed was 0 and is 5"),
         ({"clip": 2.0}, "clip was 1.0 and is 2.0"),
         ({"resume": "never"}, "is not empty"),
+        ({"allow_change": ("sead",)}, "'sead' is no setting that must stay; did you mean 'seed'"),
     ],
 )
-def test_a_folder_is_continued_by_its_own_run_only(whole, change, message):
+def test_a_folder_is_continued_by_its_own_run_only_and_else_stays_as_it_is(whole, change, message):
+    interrupted = Path(whole.out) / "checkpoints" / "8.orbax-checkpoint-tmp"
+    interrupted.mkdir()
+    before = contents(whole.out)
     with pytest.raises(ValueError, match=message):
         fit(whole.replace(**change))
+    assert contents(whole.out) == before
+    interrupted.rmdir()
+
+
+def test_the_run_of_a_later_release_is_left_to_it(whole):
+    file = Path(whole.out) / "config.json"
+    written = file.read_text()
+    file.write_text(json.dumps({**json.loads(written), "format": 99, "wings": 2}))
+    before = contents(whole.out)
+    for start in (lambda: fit(whole), lambda: load(file)):
+        with pytest.raises(
+            ValueError, match=r"config.json is of format 99.*go on with the release"
+        ):
+            start()
+    assert contents(whole.out) == before
+    file.write_text(written)
+    assert load(file).steps == whole.steps  # the control
 
 
 def test_steps_may_grow_and_a_schedule_may_change_by_name(small):
@@ -214,6 +240,8 @@ def test_a_signal_saves_the_step_and_the_run_continues_bit_by_bit(whole, small):
     [
         (["configs/nana.py"], "does not exist.*did you mean 'configs/nano.py'"),
         (["configs/nano.py", "--stepz=3"], "unknown flag --stepz; did you mean '--steps'"),
+        (["configs/nano.py", "--steps=0"], "steps .0. must be at least 1"),
+        (["configs/nano.py", "--data.rows=pack"], "'--data.rows'.*did you mean 'packed'"),
         (["configs/nano.py", "--data.path=none.txt"], "'none.txt' is not a file"),
         (["configs/nano.py", "--mesh.data=64"], "needs 64 devices and there are"),
         (
@@ -227,7 +255,8 @@ def test_a_signal_saves_the_step_and_the_run_continues_bit_by_bit(whole, small):
 def test_errors_are_reported_in_one_line(arguments, message, capsys, tmp_path):
     import re
 
-    assert main([*arguments, "--out", str(tmp_path / "run")]) == 1
+    misused = re.search("unknown flag|--data.rows|at least 1", message)
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == (2 if misused else 1)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("error: ")

@@ -4,11 +4,12 @@ import dataclasses
 import json
 from pathlib import Path
 
+import optax
 import pytest
 
 import transformers_jax as tj
 from transformers_jax.data.config import Data
-from transformers_jax.flags import override
+from transformers_jax.flags import Misuse, override
 from transformers_jax.objectives import OBJECTIVES, MaskedLM, NextSentence
 from transformers_jax.optim import OPTIMIZERS, SCHEDULES, AdamW
 from transformers_jax.spec import Execution
@@ -44,6 +45,82 @@ def test_unknown_keys_are_all_reported_with_the_nearest_name():
     with pytest.raises(ValueError, match="n_leyer") as caught:
         configs.from_dict({"stepz": 3, "model": {"model_type": "gpt2", "n_leyer": 3}})
     assert "stepz" in str(caught.value)
+
+
+DOORS = {  # the settings of a run, and what each of the three ways to say them is told
+    "data.rows": ("pack", "'stream', 'crops', 'packed', .*did you mean 'packed'"),
+    "resume": ("no", "'auto', 'strict'"),
+    "trackers": (["wandbb"], "did you mean 'wandb'"),
+    "steps": (True, ""),
+    "seed": (-1, "seed .-1. must be from 0"),
+    "clip": (-1.0, "clip .-1.0. must be above 0, or None"),
+    "dtype": ("float31", "dtype 'float31' is not a floating-point"),
+    "remat": ("al", "remat='al'"),
+    "compute_dtype": ("int8", "int8"),
+    "mesh.data": (0, "mesh.data .0. must be at least 1, or -1"),
+    "evaluation.every": (-1, "evaluation.every .-1. must be at least 0"),
+    "sample.temperature": (0.0, "sample.temperature .0.0. must be positive"),
+    "optimizer.schedule.warmup": ("x", ""),
+    "stochastic_depth": (1.0, "drop_path"),
+}
+
+
+def changed(record, path, value):
+    """A record with a field in it changed, which makes it and all around it anew."""
+    name, _, rest = path.partition(".")
+    new = changed(getattr(record, name), rest, value) if rest else value
+    return dataclasses.replace(record, **{name: new})
+
+
+@pytest.mark.parametrize("path", DOORS)
+def test_a_setting_is_refused_alike_in_python_in_json_and_as_a_flag(path, tmp_path):
+    value, message = DOORS[path]
+    last = path.split(".")[-1]
+    with pytest.raises(ValueError, match=message or last):
+        changed(TrainConfig(), path, value)
+    values = inner = configs.to_dict(TrainConfig())
+    *outer, name = path.split(".")
+    for part in outer:
+        inner = inner[part]
+    inner[name] = value
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=rf"config\.json: .*{message or last}"):
+        configs.load(tmp_path / "config.json")
+    text = value[0] if isinstance(value, list) else str(value)
+    with pytest.raises(Misuse, match=message or last.replace("_", "-")):
+        flagged(f"--{path.replace('_', '-')}={text}")
+
+
+def test_what_is_wrong_in_a_file_is_reported_at_once():
+    values = {"steps": True, "resume": "unknown", "data": {"rows": "pack"}, "optimizer": 3}
+    values |= {"objective": {"kind": "Cosine"}, "model": "gpt2", "loss": {"z": "a"}}
+    with pytest.raises(ValueError, match="rows should be") as caught:
+        configs.from_dict(values)
+    for part in ("optimizer must be an object", "'Cosine' is unknown", "model must be", "z should"):
+        assert part in str(caught.value)
+    with pytest.raises(ValueError, match=r"steps should be .* not True; resume should be"):
+        configs.from_dict({"steps": True, "resume": "unknown"})
+
+
+def test_a_key_that_comes_twice_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"steps": 3, "data": {"batch": 2, "batch": 4}}')
+    with pytest.raises(ValueError, match=r"config\.json has the key 'batch' twice"):
+        configs.load(tmp_path)
+    (tmp_path / "config.json").write_text('{"steps": 3, "data": {"batch": 2}}')
+    assert configs.load(tmp_path).data.batch == 2  # the control
+
+
+@pytest.mark.parametrize("written", [2**31, -1, "1", True, 1.0])
+def test_a_format_that_is_not_known_is_refused(written):
+    with pytest.raises(ValueError, match=rf"is of format {written!r}.*go on with the release"):
+        configs.from_dict({"format": written, "a_later_setting": 1})
+    assert configs.from_dict({"format": configs.FORMAT}) == configs.from_dict({}) == TrainConfig()
+
+
+def test_an_optimizer_of_optax_is_refused_with_what_takes_it(model):
+    with pytest.raises(ValueError, match=r"config\.json cannot record.*AdamW.*tj\.make_step"):
+        TrainConfig(optimizer=optax.adamw(1e-3))
+    tj.make_step(model, tj.causal_lm, optax.adamw(1e-3))  # as advised
 
 
 def test_flags_reach_every_record():
@@ -95,9 +172,15 @@ def test_values_that_make_no_run_are_refused():
         {"data": dict(eval_fraction=1.0)},
         {"data": dict(batch=0)},
         {"seed": 2**63},
+        {"seed": -1},
+        {"watchdog": -1.0},
     ):
         with pytest.raises(ValueError, match=r"must|expected|divide"):
             TrainConfig(**{k: Data(**v) if k == "data" else v for k, v in change.items()})
+
+
+BY_HAND = """from transformers_jax import TrainConfig
+def config(): return TrainConfig({})"""
 
 
 def test_files_without_a_config_are_refused(tmp_path):
@@ -105,6 +188,8 @@ def test_files_without_a_config_are_refused(tmp_path):
         ("a.py", "x = 1", "no function config"),
         ("b.py", "def config(): return 3", "returned int, not a TrainConfig"),
         ("c.json", "{", "not JSON"),
+        ("d.py", BY_HAND.format("optimizer=3"), r"d\.py: TrainConfig: optimizer should be"),
+        ("e.py", BY_HAND.format("steps=True"), r"e\.py: TrainConfig: steps should be"),
     ):
         (tmp_path / name).write_text(content)
         with pytest.raises(ValueError, match=message):

@@ -1,13 +1,18 @@
 """Errors in a config are reported before the first step."""
 
+import contextlib
 import dataclasses
+import pkgutil
+from pathlib import Path
 
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
 import transformers_jax as tj
 from transformers_jax.objectives import MaskedLM, SpanCorruption
+from transformers_jax.optim import AdamW
 from transformers_jax.runs.fit import fit, snake_case
+from transformers_jax.training.config import MeshShape
 from transformers_jax.training.devices import check_batch
 
 
@@ -24,6 +29,15 @@ def changed(config, **changes):
     return config.replace(data=dataclasses.replace(config.data, **changes))
 
 
+@contextlib.contextmanager
+def refused(config, message):
+    """Within this a run is refused, and leaves nothing: neither a folder nor the one around it."""
+    folder = Path(config.out).parent / "runs" / "a"
+    with pytest.raises(ValueError, match=message):
+        yield config.replace(out=str(folder))
+    assert not folder.parent.exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -37,8 +51,33 @@ def changed(config, **changes):
     ],
 )
 def test_invalid_settings_of_the_data_are_reported(small, changes, message):
-    with pytest.raises(ValueError, match=message):
-        fit(changed(small, **changes))
+    with refused(small, message) as config:
+        fit(changed(config, **changes))
+
+
+ABSENT = {"wandb", "trackio"} - {m.name for m in pkgutil.iter_modules()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mesh": MeshShape(data=64)}, "needs 64 devices"),
+        ({"model": tj.BertConfig(num_hidden_layers=1, vocab_size=256)}, "would learn to copy"),
+        ({"objective": SpanCorruption()}, "head 'seq2seq_lm'"),
+        ({"optimizer": AdamW(freeze=("nothing.*",))}, "nothing"),
+        ({"accumulate": 3}, "the nearest are 3 and 6"),
+        *(({"trackers": (name,)}, f"needs the package {name}") for name in sorted(ABSENT)),
+    ],
+)
+def test_a_start_that_is_refused_leaves_no_folder(small, changes, message):
+    with refused(small, message) as config:
+        fit(config.replace(**changes))
+
+
+def test_a_full_disk_is_found_before_anything_is_written(small, monkeypatch):
+    monkeypatch.setattr("transformers_jax.training.disk.free", lambda folder: 10)
+    with refused(small, "free") as config:
+        fit(config)
 
 
 def test_missing_special_tokens_of_an_objective_are_reported(small, tmp_path):

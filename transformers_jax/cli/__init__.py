@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from transformers_jax import flags
 from transformers_jax.cli import models, runs
+from transformers_jax.flags import Misuse
 from transformers_jax.printing import from_interrupt, print_line, to_nowhere
 from transformers_jax.runs import pretrain
 from transformers_jax.spelling import nearest
@@ -35,10 +36,6 @@ COMMANDS = {
 }
 LONGEST = 1200  # characters of an error's one line
 FAILED, MISUSED, PIPE_CLOSED = 1, 2, 141
-
-
-class Misuse(ValueError):
-    """The arguments are no command with its flags."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,7 +83,7 @@ def run(arguments: list[str]) -> int:
         )
     try:
         command = flags.parse(COMMANDS[name], rest, program)
-    except ValueError as error:
+    except Misuse as error:
         raise Misuse(f"{error} ({program} --help)") from None
     command.run()
     return 0

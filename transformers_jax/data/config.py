@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from transformers_jax.data.texts import check_encoding
+from transformers_jax.settings import Settings
 
 Rows = Literal["stream", "crops", "packed", "padded", "bucketed"]
 
 
 @dataclass(frozen=True)
-class Data:
+class Data(Settings):
     """Where text comes from and how it is cut."""
 
     path: str = "python_docs"
@@ -53,8 +54,9 @@ class Data:
     """documents that are packed together, or sorted into buckets"""
 
     def __post_init__(self) -> None:
-        if self.length < 1 or self.batch < 1 or self.window < 1:
-            raise ValueError("data.length, data.batch and data.window must be at least 1")
+        super().__post_init__()
+        least = dict.fromkeys(("length", "target_length", "batch", "window", "vocab_size"), 1)
+        self.at_least("data.", **least)
         if not 0 <= self.eval_fraction < 1:
             raise ValueError(f"data.eval_fraction ({self.eval_fraction}) must lie in [0, 1)")
         check_encoding(self.encoding)

@@ -14,7 +14,6 @@ import os
 import re
 import stat
 import struct
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,14 +179,7 @@ def parse_header(raw: bytes, what: str) -> Any:
         if raw.count(mark) > most * MAX_TENSORS + 1000:
             raise ValueError(f"{what} describes more than {MAX_TENSORS} tensors")
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-            raise ValueError(f"{what} has the key {twice[:100]!r} twice")
-        return values
-
-    return parse_json(raw, what, pairs_hook=unique)
+    return parse_json(raw, what, unique=True)
 
 
 def check_name(name: str) -> None:

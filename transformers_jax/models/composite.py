@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from transformers_jax.models import load_config
-from transformers_jax.models.config import FamilyConfig, thaw
+from transformers_jax.models.config import FamilyConfig
 
 
 class CompositeConfig(FamilyConfig):
@@ -21,10 +21,10 @@ class CompositeConfig(FamilyConfig):
         return super().from_dict({**values, **inner}, ignore=ignore)
 
     def __post_init__(self):
-        super().__post_init__()
         for name in self.PARTS:
             if isinstance(values := getattr(self, name), Mapping):
-                object.__setattr__(self, name, load_config(thaw(values)))
+                object.__setattr__(self, name, load_config(values))
+        super().__post_init__()
 
     def to_dict(self):
         return super().to_dict() | {name: getattr(self, name).to_dict() for name in self.PARTS}

@@ -19,6 +19,7 @@ from transformers_jax.hub.table import Tying
 from transformers_jax.models.fields import label_names, labelled, out_of_range, wrong_type
 from transformers_jax.models.frozen import Frozen, freeze, thaw
 from transformers_jax.publish import publish_json
+from transformers_jax.settings import hints_of
 from transformers_jax.sizes import nearest_multiples
 from transformers_jax.spelling import nearest
 
@@ -120,7 +121,8 @@ class FamilyConfig:
     def __post_init__(self):
         for field in dataclasses.fields(self):  # lists, dicts and numbers of NumPy
             object.__setattr__(self, field.name, freeze(getattr(self, field.name)))
-        wrong = [p for f in dataclasses.fields(self) for p in wrong_type(f, getattr(self, f.name))]
+        hints = hints_of(type(self)).items()
+        wrong = [p for name, hint in hints for p in wrong_type(name, hint, getattr(self, name))]
         if wrong := wrong or out_of_range(self):
             raise ValueError(f"{type(self).__name__}: " + "; ".join(wrong))
 
@@ -149,7 +151,7 @@ class FamilyConfig:
                 are not implemented, wrong types; all at once.
         """
         ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
-        known = {f.name: f for f in dataclasses.fields(cls)}
+        known = hints_of(cls)
         fixed = {**FIXED_EVERYWHERE, **cls.FIXED}
         fields: dict[str, Any] = {}
         problems: list[str] = []
@@ -161,7 +163,7 @@ class FamilyConfig:
                 continue
             if key in known:
                 fields[key] = freeze(value)
-                problems += wrong_type(known[key], value)
+                problems += wrong_type(key, known[key], value)
             elif key in fixed and key not in ignore:
                 if thaw(freeze(value)) != thaw(freeze(fixed[key])) and value is not None:
                     problems.append(

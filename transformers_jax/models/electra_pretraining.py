@@ -18,6 +18,7 @@ from transformers_jax.graph import Mask
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.labels import per_token
 from transformers_jax.models.base import Model
+from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.electra import ElectraConfig
 from transformers_jax.models.masks import Masks, masks_of
 from transformers_jax.models.output import Output
@@ -95,6 +96,30 @@ def generator_config(config: ElectraConfig, fraction: float) -> ElectraConfig:
     )
 
 
+def replaced_token_plan(
+    config: FamilyConfig,
+    fraction: float,
+    weight: float,
+    execution: Execution = Execution(),
+    mask: Masks = None,
+) -> ReplacedTokenDetectionPlan:
+    """The plan of a generator and a discriminator, of the discriminator's config.
+
+    Raises:
+        ValueError: another family's config, or a fraction of which no whole head comes.
+    """
+    # a subclass that has no such discriminator could not be saved
+    if not isinstance(config, ElectraConfig) or "replaced_token" not in config.HEADS.values():
+        raise ValueError(
+            f"config is {type(config).__name__}; expected an ElectraConfig: replaced-token "
+            "detection trains ELECTRA's generator and discriminator"
+        )
+    head = "replaced_token_detection"
+    return ReplacedTokenDetectionPlan(
+        config, head, execution, mask, fraction=fraction, weight=weight
+    )
+
+
 def make_replaced_token_detection(
     config: ElectraConfig,
     *,
@@ -121,13 +146,8 @@ def make_replaced_token_detection(
         ValueError: another family's config, a fraction of which no whole head comes, or sizes that
             the mesh does not divide.
     """
-    # a subclass that has no such discriminator could not be saved
-    if not isinstance(config, ElectraConfig) or "replaced_token" not in config.HEADS.values():
-        raise ValueError(f"config is {type(config).__name__}; expected an ElectraConfig")
     how = Execution(remat=remat, compute=compute_dtype, **execution)
-    model = ReplacedTokenDetectionPlan(
-        config, "replaced_token_detection", how, masks_of(mask), fraction=fraction, weight=weight
-    ).build()
+    model = replaced_token_plan(config, fraction, weight, how, masks_of(mask)).build()
     placed = None if mesh is None else shard.shardings(axes(model), params(model), mesh)
     return initialise(model, key, shardings=placed, dtype=to_dtype(dtype))
 

@@ -8,57 +8,27 @@ from typing import Any
 
 import numpy as np
 
+from transformers_jax.models.frozen import freeze
+from transformers_jax.settings import checked
+from transformers_jax.sizes import check_probability, check_rate
+
 PROBLEMS = ("regression", "single_label_classification", "multi_label_classification")
-KINDS: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "str": (str,),
-    "tuple": (list, tuple),
-    "Frozen": (Mapping,),
-    "FamilyConfig": (Mapping,),
-    "None": (type(None),),
-}
 
 
-def wrong_type(field: dataclasses.Field, value: Any) -> list[str]:
-    """What is wrong with a value that has none of the declared types of its field."""
-    names = [part.split("[")[0].strip() for part in _alternatives(str(field.type))]
-    if not set(names) <= set(KINDS):
-        return []
-    kinds = tuple(kind for name in names for kind in KINDS[name])
-    if "FamilyConfig" in names and hasattr(value, "model_type"):
-        return []
-    flag_for_number = isinstance(value, bool) and bool not in kinds
-    if isinstance(value, kinds) and not flag_for_number:
-        return []
-    declared = str(field.type).replace("Frozen", "dict")
-    return [f"{field.name}={value!r} should be of type {declared}"]
-
-
-def _alternatives(text: str) -> list[str]:
-    """["int", "tuple[int | str, ...]"] of "int | tuple[int | str, ...]"."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += {"[": 1, "]": -1}.get(letter, 0)
-        if letter == "|" and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
+def wrong_type(name: str, hint: Any, value: Any) -> list[str]:
+    """What is wrong with a value that is not of the declared type of its field."""
+    problems: list[str] = []
+    checked(freeze(value), hint, name, problems)
+    return problems
 
 
 def out_of_range(config: Any) -> list[str]:
-    """What is wrong with sizes below one, rates outside [0, 1], and an unknown problem type."""
+    """What is wrong with sizes below one, rates that are none, and an unknown problem type."""
     fields = [(f.name, f.type, getattr(config, f.name)) for f in dataclasses.fields(config)]
     numbers = [(name, value) for name, _, value in fields if isinstance(value, (int, float))]
     small = [f"{name}={value}" for name, kind, value in fields if kind == "int" and value < 1]
     problems = [", ".join(small) + ": sizes are at least 1"] if small else []
-    problems += [
-        f"{name}={value}: a rate of dropout lies in [0, 1]"
-        for name, value in numbers
-        if "drop" in name and not 0 <= value <= 1
-    ]
+    problems += [text for name, value in numbers if "drop" in name for text in _rate(name, value)]
     problems += [
         f"{name}={value}: a number that keeps from dividing by zero is not negative"
         for name, value in numbers
@@ -67,6 +37,15 @@ def out_of_range(config: Any) -> list[str]:
     if (problem := config.problem_type) is not None and problem not in PROBLEMS:
         problems += [f"problem_type={problem!r}: expected one of {', '.join(PROBLEMS)}"]
     return problems
+
+
+def _rate(name: str, value: float) -> list[str]:
+    """What is wrong with a rate of dropout, or with the probability of leaving a layer out."""
+    try:
+        (check_probability if "layerdrop" in name else check_rate)(name, value)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def label_names(count: Any) -> dict[str, str]:

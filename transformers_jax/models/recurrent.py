@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -76,10 +76,6 @@ class RecurrentConfig(ModuleConfig):
     module = "RecurrentTranslator"
     is_encoder_decoder = True
     HEADS = {"RecurrentTranslator": "seq2seq_lm"}
-    CHOICES: ClassVar[dict[str, tuple[str, str]]] = {
-        "context": ("attention", "last"),
-        "init": ("bahdanau", "torch"),
-    }
 
     vocab_size: int = 30000
     embedding_size: int = 620
@@ -90,18 +86,12 @@ class RecurrentConfig(ModuleConfig):
     pad_token_id: int | None = 0
     decoder_start_token_id: int | None = 1
 
-    def __post_init__(self):
-        super().__post_init__()
-        for name, known in self.CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"RecurrentConfig: {name}={getattr(self, name)!r}: not of {known}")
-
     def mask_names(self, head):
         return ("cross",)
 
     def to_dict(self):
         fields, cls = super().to_dict(), type(self)
-        optional = (*self.CHOICES, "pad_token_id", "decoder_start_token_id")
+        optional = ("context", "init", "pad_token_id", "decoder_start_token_id")
         return {k: v for k, v in fields.items() if k not in optional or v != getattr(cls, k)}
 
     def build(self, head, execution, mask=None) -> RecurrentTranslator:

@@ -47,6 +47,7 @@ class PrefixLM(Causal):
     """fewest tokens of a prefix"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expected = "a prefix of at least 1 token (without one it is CausalLM)"
         self.expect(self.minimum >= 1, expected, minimum=self.minimum)
 

@@ -18,6 +18,7 @@ from transformers_jax.arrays import Int
 from transformers_jax.graph import OWN, Mask, Same
 from transformers_jax.nn.loss import IGNORED as IGNORED
 from transformers_jax.objectives.vocabulary import Vocabulary
+from transformers_jax.settings import Settings
 
 
 class Piece(NamedTuple):
@@ -43,7 +44,7 @@ class Example:
     """one number per example, e.g. {"next_sentence_label": 0}: the row holds this example only"""
 
 
-class Corruption:
+class Corruption(Settings):
     """What becomes of a piece of text; each record of this package is one."""
 
     head: ClassVar[str]
@@ -66,6 +67,7 @@ class Corruption:
     """fields whose values lie between 0 and 1"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         values = {name: getattr(self, name) for name in self.fractions}
         wrong = {name: value for name, value in values.items() if not 0 <= value <= 1}
         self.expect(not wrong, "fractions between 0 and 1", **wrong)

@@ -44,10 +44,11 @@ from transformers_jax.nn.loss import (
 )
 from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Objective, require
 from transformers_jax.objectives.pairs import ComparesRows, contrastive, image_text
+from transformers_jax.settings import Settings
 
 
 @dataclass(frozen=True)
-class Loss:
+class Loss(Settings):
     """How a loss over a vocabulary is computed."""
 
     smoothing: float = 0.0
@@ -60,6 +61,7 @@ class Loss:
     """rows of the output embedding that are tokens, where it was padded; by default all"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.smoothing < 1 or self.z < 0:
             raise ValueError(
                 f"loss: smoothing ({self.smoothing}) must lie in [0, 1), z ({self.z}) be at least 0"

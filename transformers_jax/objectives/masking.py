@@ -63,6 +63,9 @@ class MaskedLM(Corruption):
         # 0.1 above 1 is an error; 1e-9 is how binary fractions add up.
         fits = self.masked + self.random <= 1 + 1e-9
         self.expect(fits, "masked + random <= 1", masked=self.masked, random=self.random)
+        changes = self.masked + self.random > 0
+        expected = "masked + random > 0 (all chosen tokens stay as they are, to be copied)"
+        self.expect(changes, expected, masked=self.masked, random=self.random)
         self.expect(self.ngram >= 1, "ngram >= 1", ngram=self.ngram)
 
     @property

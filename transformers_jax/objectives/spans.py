@@ -173,6 +173,7 @@ class SpanCorruption(_Spans):
     """mean length of a corrupted span, in tokens"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.check(self.rate, self.mean_span)
 
     def example(self, piece, rng, vocabulary, other) -> Example:
@@ -231,8 +232,7 @@ class UL2(_Spans):
     denoisers: tuple[Denoiser, ...] = TABLE_1
 
     def __post_init__(self) -> None:
-        # A run's config.json holds lists.
-        object.__setattr__(self, "denoisers", tuple(Denoiser(*d) for d in self.denoisers))
+        super().__post_init__()
         for d in self.denoisers:
             self.check(d.rate, d.mean_span)
             expected = "rate <= 0.5 of a suffix: its length is uniform up to twice its mean"

@@ -22,10 +22,11 @@ from transformers_jax.optim import transform
 from transformers_jax.optim.layers import muon_sides, orthogonal_rms, per_layer
 from transformers_jax.optim.leaves import Leaf, leaves
 from transformers_jax.optim.schedules import Constant, Cosine, InverseRoot, Rate, Schedule
+from transformers_jax.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimization:
+class Optimization(Settings):
     """What all optimizers share."""
 
     peak: float
@@ -50,6 +51,7 @@ class Optimization:
     """decay of a moving average of the parameters, e.g. 0.999; 0 for none"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         problems = [
             f"{name} ({value}) must be {words}"
             for name, value, good, words in self._checks()

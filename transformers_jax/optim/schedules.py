@@ -16,19 +16,21 @@ import jax.numpy as jnp
 import optax
 
 from transformers_jax.arrays import Array, Float, Int
+from transformers_jax.settings import Settings
 
 Rate = Callable[[Int[Array, ""]], Float[Array, ""]]
 """The learning rate of a step that is counted from 0."""
 
 
 @dataclass(frozen=True)
-class Warmed:
+class Warmed(Settings):
     """A linear warm-up, and what comes after it."""
 
     warmup: int = 100
     """steps of linear warm-up"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         problems = [] if self.warmup >= 0 else [f"warmup ({self.warmup}) must be at least 0 steps"]
         problems += [
             f"{field} ({getattr(self, field)}) is a fraction of the {whole}, from 0 to 1"
@@ -120,13 +122,6 @@ class InverseRoot(Warmed):
     start: Literal["linear", "peak"] = "linear"
     """how it gets there: linearly from 0, or at the peak from the first step (Raffel et al. 2019,
     3.1.2: 1 / sqrt(max(step, 10 000)))"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.start not in ("linear", "peak"):
-            raise ValueError(
-                f"optimizer.schedule, InverseRoot: start is {self.start!r}; 'linear' or 'peak'"
-            )
 
     def rate(self, peak: float, steps: int) -> Rate:
         """The learning rate of each step."""

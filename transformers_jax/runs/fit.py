@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from transformers_jax.processes import PEER_TIMEOUT
 from transformers_jax.runs.report import write_card, write_report
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
-from transformers_jax.training.config import TrainConfig, to_dict
+from transformers_jax.training.config import TrainConfig, to_dict, to_file
 from transformers_jax.training.console import Console, Quiet, console
 from transformers_jax.training.devices import agree_on_config
 from transformers_jax.training.finish import exportable, finish
@@ -31,7 +31,7 @@ from transformers_jax.training.prepare import Run, prepare
 from transformers_jax.training.provenance import State, end_run, start_run
 from transformers_jax.training.state import TrainState
 from transformers_jax.training.stop import Stop
-from transformers_jax.training.trackers import Composite, Tracker, make_trackers
+from transformers_jax.training.trackers import ALWAYS, Composite, Tracker, make_trackers
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,12 @@ def fit(config: TrainConfig, command: str = "", timeout: float = PEER_TIMEOUT) -
             the run; 0: never.
 
     Raises:
-        ValueError: a config that cannot be run, before anything is compiled.
+        ValueError: a config that cannot be run, before anything is compiled or written.
+        TypeError: no config.
         FloatingPointError: a loss that is not finite; the state before it stays saved.
     """
+    if not isinstance(config, TrainConfig):
+        raise TypeError(f"fit takes a TrainConfig, not {config!r:.80}")
     with contextlib.ExitStack() as stack:
         peers = stack.enter_context(Peers(Path(config.out).expanduser(), timeout))
         agree_on_config(config)
@@ -89,9 +92,10 @@ def fit(config: TrainConfig, command: str = "", timeout: float = PEER_TIMEOUT) -
         say = (Console if folder.owner else Quiet)(config.steps).say
         checkpoints = Checkpoints(folder.checkpoints, config.keep, best=config.keep_best, say=say)
         stack.callback(checkpoints.close)
-        with stop.short_grace(START_GRACE):
+        with stop.short_grace(START_GRACE), folder.untouched_on_error():
             run = prepare(config, folder, checkpoints, say, clock)
-        stack.callback(clock.save)  # a start that failed leaves nothing
+        _begin(run, say)
+        stack.callback(clock.save)
         screen = console(run.config.steps, run.start, run.config.log_every, title=folder.path.name)
         with _recorded(run, stop, screen, command) as trackers:
             state = Loop(run, screen, trackers, stop, clock).train()
@@ -107,6 +111,31 @@ def fit(config: TrainConfig, command: str = "", timeout: float = PEER_TIMEOUT) -
         return Fitted(stop.exit_code, model, state, folder.path)
 
 
+def _begin(run: Run, say: Callable[[str], None]) -> None:
+    """Writes into the folder what the run is: all that could be refused has not been."""
+    run.folder.write_json("config.json", to_file(run.config))
+    if run.corpus.tokenizer is not None and run.folder.owner:
+        run.corpus.tokenizer.save(run.folder.path)
+    _describe(run, say)
+
+
+def _describe(run: Run, say: Callable[[str], None]) -> None:
+    config, mesh = run.config, run.mesh
+    shape = "one device" if mesh is None else " x ".join(f"{k} {v}" for k, v in mesh.shape.items())
+    say(f"{run.corpus.origin}; text {run.corpus.fingerprint}")
+    for note in run.corpus.notes:
+        say(note)
+    say(
+        f"{config.model.model_type}: {run.model.parameter_count:,} parameters, {config.dtype}, "
+        f"{type(config.objective).__name__}, on {shape}"
+    )
+    if run.limit is not None:
+        short = -run.limit % config.data.batch
+        last = f"; the last batch is filled with {short} empty rows" if short else ""
+        say(f"{config.epochs} passes are {run.limit:,} rows, {config.steps:,} steps{last}")
+    say(f"continuing from step {run.start}" if run.start else f"starting in {run.folder.path}")
+
+
 @contextlib.contextmanager
 def _recorded(run: Run, stop: Stop, screen: Console, command: str) -> Iterator[Composite]:
     """The trackers of a run. At the end run.json says how it ended, and all figures are on disk,
@@ -115,7 +144,7 @@ def _recorded(run: Run, stop: Stop, screen: Console, command: str) -> Iterator[C
     if not run.folder.owner:
         yield Composite(Tracker(), (), config.log_every)
         return
-    names = ("tensorboard", *config.trackers)
+    names = (*ALWAYS, *config.trackers)
     trackers = make_trackers(names, folder, run.start, config.log_every, screen.say)
     tokenizer = run.corpus.tokenizer and run.corpus.tokenizer.fingerprint
     about = {

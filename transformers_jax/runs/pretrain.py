@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tyro.conf import DisallowNone, UseAppendAction
 
 from transformers_jax import flags
+from transformers_jax.flags import Misuse
 from transformers_jax.printing import from_interrupt, print_line, to_nowhere
 
 USAGE = (
@@ -24,7 +25,8 @@ USAGE = (
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m train.pretrain") -> int:
-    """Runs the command; an error is one line. Returns the exit code.
+    """Runs the command; an error is one line. Returns the exit code: 2 where the arguments are no
+    command, 1 where it failed.
 
     Raises:
         KeyboardInterrupt: Ctrl-C before the run itself takes care of it.
@@ -61,7 +63,7 @@ def _run(arguments: list[str], program: str) -> int:
         if from_interrupt(error):
             raise KeyboardInterrupt from error
         print_line(f"error: {kind}{' '.join(str(error).split())[:2000]}{more}", error=True)
-        return 1
+        return 2 if isinstance(error, Misuse) else 1
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
         jobs = 1 if sweeping.sweep_jobs is None else sweeping.sweep_jobs
         return run_sweep(path, shared, _grid(sweeping.sweep), run.out, jobs)
     if sweeping.sweep_jobs is not None:
-        raise ValueError("--sweep-jobs are runs of a sweep; give --sweep NAME=V1,V2 as well")
+        raise Misuse("--sweep-jobs are runs of a sweep; give --sweep NAME=V1,V2 as well")
     keep_compiled_programs()
     from transformers_jax.runs.fit import fit
 

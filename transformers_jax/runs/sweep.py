@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from transformers_jax.flags import flag_of, override
+from transformers_jax.flags import Misuse, flag_of, override
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.printing import print_line
 from transformers_jax.publish import publish, publish_json
@@ -77,11 +77,11 @@ def run_sweep(
     0: all finished. 1: some failed. 128 + n: signal n ended the sweep; the same command goes on.
 
     Raises:
-        ValueError: a setting or value that the config does not take, a grid without values, or a
-            folder that holds another sweep; before anything is run.
+        Misuse: a setting or value that the config does not take, a grid without values.
+        ValueError: a folder that holds another sweep. Either comes before anything is run.
     """
     if jobs < 1:
-        raise ValueError(f"--sweep-jobs ({jobs}) must be at least 1")
+        raise Misuse(f"--sweep-jobs ({jobs}) must be at least 1")
     folder = Path(out).expanduser()
     points = make_points(config_path, arguments, grid, folder)
     return Sweep(config_path, list(arguments), points, folder, jobs).run()
@@ -104,15 +104,15 @@ def make_points(
     ]
     if not grid or problems:
         problem = (problems or ["nothing is swept"])[0]
-        raise ValueError(f"--sweep: {problem}; expected NAME=V1,V2, as in optimizer.peak=1e-4,3e-4")
+        raise Misuse(f"--sweep: {problem}; expected NAME=V1,V2, as in optimizer.peak=1e-4,3e-4")
     base, points = config.load(config_path), []
     for values in itertools.product(*grid.values()):
         settings = dict(zip(grid, values))
         try:
             flags = tuple(flag_of(base, name, value) for name, value in settings.items())
             chosen = override(base, [*arguments, *flags], "pretrain")
-        except ValueError as error:
-            raise ValueError(f"--sweep {label_of(settings)}: {error}") from None
+        except Misuse as error:
+            raise Misuse(f"--sweep {label_of(settings)}: {error}") from None
         folder = out / folder_name(settings)
         points.append(Point(settings, folder, chosen.steps, config.fingerprint(chosen), flags))
     known = json_or_empty(out / "sweep.json").get("runs", {})

@@ -1,6 +1,7 @@
 """The engine: from a config to a trained model, in steps that can be repeated bit for bit.
 
 config.py        what a run is: frozen records, from a Python file or a config.json
+json_records.py  records of settings as JSON, and back
 prepare.py       text, model and state of a run;  vocabulary.py;  devices.py
 peers.py         processes that watch each other
 state.py         TrainState, and make_step: one compiled step;  flops.py  what it costs

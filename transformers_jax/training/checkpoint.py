@@ -76,7 +76,6 @@ class Checkpoints:
         for name in ("absl", "asyncio"):  # orbax logs each error several times
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.folder = Path(folder).absolute()
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.keep = max(keep, 2)  # a damaged newest one must not be the only one
         self.best, self.say = best, say
         self.saving: int | None = None
@@ -93,10 +92,11 @@ class Checkpoints:
         self._async_handler: Any = None  # of several processes
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self._remarks = self._remove_interrupted()
 
     def steps(self) -> list[int]:
         """The steps that are saved completely, the oldest first; one in writing is not."""
+        if not self.folder.is_dir():
+            return []
         return sorted(int(path.name) for path in self.folder.iterdir() if is_step(path))
 
     def best_step(self) -> int | None:
@@ -122,6 +122,8 @@ class Checkpoints:
                 already with another content, or (SaveFailed) the error of the save before.
         """
         self.wait()
+        if self.saved is None:  # later, a folder that is gone has been removed
+            self.folder.mkdir(parents=True, exist_ok=True)
         tree = snapshot.plain(state)
         snapshot.check_leaves(tree)
         if metric is not None and not math.isfinite(metric):
@@ -252,6 +254,8 @@ class Checkpoints:
 
     def _remove_interrupted(self) -> list[str]:
         """Removes what was interrupted; returns remarks about all that is no step."""
+        if not self.folder.is_dir():
+            return []
         removed = sorted(self._remove(f"*{UNFINISHED}*") + self._remove(f"*{REMOVED}"))
         others = [p.name for p in sorted(self.folder.iterdir()) if not is_step(p)]
         ignored = [name for name in others if not name.endswith(DAMAGED) and name not in removed]
@@ -305,15 +309,14 @@ class Checkpoints:
     ) -> tuple[TrainState, dict[str, Any]] | None:
         """The newest good step with what was recorded about it; None if nothing is saved.
 
-        A step that cannot be verified is passed over, said, and put aside so that it can be saved
-        again; with `strict` it raises instead.
+        What an interrupted save left is removed. A step that cannot be verified is passed over,
+        said, and put aside so that it can be saved again; with `strict` it raises instead.
 
         Raises:
             ValueError: no step is intact, or they are of another model or a later format.
         """
-        for remark in self._remarks:
+        for remark in self._remove_interrupted():
             say(remark)
-        self._remarks = []
         damaged: list[int] = []
         for step in reversed(self.steps()):
             good, problem = None, Damaged(f"checkpoint {step}: another process could not read it")

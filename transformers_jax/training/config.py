@@ -1,7 +1,4 @@
-"""What a run is: frozen records, from a Python file's `config()` or from a run's config.json.
-
-A field such as `optimizer` holds one of several records; in JSON its key `kind` says which.
-"""
+"""What a run is: frozen records, from a Python file's `config()` or from a run's config.json."""
 
 from __future__ import annotations
 
@@ -13,21 +10,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union
 
+import optax
+
+from transformers_jax.arrays import to_dtype
 from transformers_jax.data.config import Data
-from transformers_jax.json_files import as_json, json_text, read_json
+from transformers_jax.json_files import as_json, errors_of, json_text, read_json
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.gpt2 import GPT2Config
 from transformers_jax.nn.param import flatten
 from transformers_jax.objectives import OBJECTIVES, CausalLM, Loss
-from transformers_jax.optim import OPTIMIZERS, SCHEDULES, AdamW
+from transformers_jax.optim import OPTIMIZERS, AdamW
+from transformers_jax.settings import Settings
+from transformers_jax.spec import Execution
 from transformers_jax.spelling import nearest
+from transformers_jax.training.json_records import plain, read_record
 from transformers_jax.training.spikes import DEVIATIONS, OnSpike, Spikes
+from transformers_jax.training.trackers import TRACKERS
 
 Stages = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class MeshShape:
+class MeshShape(Settings):
     """How many devices each axis of the mesh has; -1 takes all that remain."""
 
     data: int = -1
@@ -35,9 +39,15 @@ class MeshShape:
     experts: int = 1
     tensor: int = 1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        wrong = [f"mesh.{name} ({n})" for name, n in vars(self).items() if n < 1 and n != -1]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)} must be at least 1, or -1 for all that remain")
+
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Settings):
     """When the loss on held-out text is measured; at the end it is measured on all of it."""
 
     every: int = 250
@@ -47,9 +57,13 @@ class Evaluation:
     patience: int = 0
     """evaluations without a better loss after which the run ends; 0 never"""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least("evaluation.", every=0, batches=1, patience=0)
+
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(Settings):
     """Text that the model writes: at the end, and on the way."""
 
     prompt: str = "\n"
@@ -61,9 +75,15 @@ class Sample:
     every: int = 0
     """steps between samples on the way; 0 for the end only"""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least("sample.", count=0, tokens=1, top_k=0, every=0)
+        if self.temperature <= 0:
+            raise ValueError(f"sample.temperature ({self.temperature}) must be positive")
+
 
 @dataclass(frozen=True)
-class Debug:
+class Debug(Settings):
     """Faults on purpose, to test that they are handled."""
 
     nan_at: int | None = None
@@ -79,7 +99,7 @@ AT_LEAST_ONE = """steps accumulate save_every log_every keep max_skipped schedul
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """A run of pretraining."""
 
     model: FamilyConfig = field(default_factory=GPT2Config)
@@ -130,7 +150,7 @@ class TrainConfig:
     keep_best: bool = False
     """the checkpoint with the lowest evaluation loss stays as well; it is what is exported"""
     log_every: int = 10
-    trackers: tuple[str, ...] = ()
+    trackers: tuple[Literal[tuple(TRACKERS)], ...] = ()  # type: ignore[valid-type]
     """wandb, trackio: beside metrics.jsonl and TensorBoard"""
     profile: bool = False
     """write a trace of a few steps into profile/"""
@@ -145,12 +165,20 @@ class TrainConfig:
     debug: Debug = Debug()
 
     def __post_init__(self) -> None:
-        for name in AT_LEAST_ONE:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} ({value}) must be at least 1")
-        if not -(2**63) <= self.seed < 2**63 - 1:  # seed + 1 draws the noise of the steps
-            raise ValueError(f"seed ({self.seed}) must fit in a signed 64-bit integer")
+        if isinstance(self.optimizer, optax.GradientTransformation):
+            raise ValueError(
+                "optimizer is a transformation of optax: two functions, which config.json cannot "
+                f"record, so that the run could not be continued from it; choose one of "
+                f"{', '.join(OPTIMIZERS)}, or give it to tj.make_step, in a loop of your own"
+            )
+        super().__post_init__()
+        self.at_least("", **dict.fromkeys(AT_LEAST_ONE, 1), watchdog=0)
+        if not 0 <= self.seed < 2**63 - 1:  # seed + 1 draws the noise of the steps
+            raise ValueError(f"seed ({self.seed}) must be from 0 to 2^63 - 2")
+        if self.clip is not None and self.clip <= 0:
+            raise ValueError(f"clip ({self.clip}) must be above 0, or None for no clipping")
+        to_dtype(self.dtype)
+        Execution(remat=self.remat, compute=self.compute_dtype, drop_path=self.stochastic_depth)
         for name in ("batch_warmup", "length_warmup"):
             _check_stages(name, getattr(self, name))
         Spikes(self.on_spike, self.spike_deviations)  # which checks them
@@ -190,82 +218,54 @@ NOT_THE_RUN = frozenset(
 """Fields that may differ when a run is continued: they do not change what a step computes (the
 schedule does, and is checked by itself)."""
 
-KINDS = {**OBJECTIVES, **OPTIMIZERS, **SCHEDULES}
-"""The classes of records that a field may hold, by name."""
-
-
 # ---------------------------------------------------------------- as JSON
+
+
+FORMAT = 1
+"""Of config.json, which says it; a file without one is of the releases before, and is read too.
+
+A setting that is added needs no new format: a run from before it goes on with the default, which
+must therefore be what was before. The number rises where that cannot be, with what is to be read
+otherwise in older files.
+"""
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
     """The settings as JSON has them."""
-    return _plain(config)
+    return plain(config)
 
 
 def to_file(config: TrainConfig) -> dict[str, Any]:
     """The content of the config.json in a run's folder: without that folder, so that a copy trains
     where it is."""
-    return {name: value for name, value in to_dict(config).items() if name != "out"}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, FamilyConfig):
-        return value.to_dict()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kind = type(value).__name__
-        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"kind": kind, **fields} if kind in KINDS else fields
-    return [_plain(part) for part in value] if isinstance(value, tuple) else value
+    settings = {name: value for name, value in to_dict(config).items() if name != "out"}
+    return {"format": FORMAT, **settings}
 
 
 def from_dict(values: Mapping[str, Any], where: str = "config.json") -> TrainConfig:
     """The config of a run's config.json.
 
     Raises:
-        ValueError: keys that no config has, with the nearest names, all at once.
+        ValueError: keys that no config has, with the nearest names, and values that no field takes,
+            all at once; a file of a later format.
     """
+    check_format(values, where)
     problems: list[str] = []
-    config = _read(TrainConfig, values, "", problems)
+    settings = {key: value for key, value in values.items() if key != "format"}
+    config = read_record(TrainConfig, settings, "", problems)
     if problems:
         raise ValueError(f"{where}: " + "; ".join(problems))
     return config
 
 
-def _read(record: Any, values: Any, prefix: str, problems: list[str]) -> Any:
-    """A record of values as JSON has them; what is wrong with them is added to the problems."""
-    if not isinstance(values, Mapping):
-        problems.append(f"{prefix.rstrip('.') or 'the file'} must be an object")
-        return None
-    before, kind = len(problems), values.get("kind", record.__name__)
-    if "kind" in values and kind not in KINDS:
-        problems.append(f"{prefix}kind {kind!r} is unknown{nearest(str(kind), KINDS)}")
-    record = KINDS.get(kind, record)
-    known = {field.name: field for field in dataclasses.fields(record)}
-    fields: dict[str, Any] = {}
-    for key, value in values.items():
-        if key in known and dataclasses.is_dataclass(default := known[key].default):
-            fields[key] = _read(type(default), value, f"{prefix}{key}.", problems)
-        elif key == "model" and record is TrainConfig:
-            fields[key] = _read_model(value, problems)
-        elif key in known:
-            fields[key] = _tuples(value)
-        elif key != "kind":
-            problems.append(f"unknown key {prefix + key!r}{nearest(key, known, prefix=prefix)}")
-    return record(**fields) if len(problems) == before else None
-
-
-def _read_model(values: Any, problems: list[str]) -> Any:
-    from transformers_jax.models import load_config
-
-    try:
-        return load_config(values)
-    except ValueError as error:
-        problems.append(str(error))
-        return None
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def check_format(values: Mapping[str, Any], where: Any) -> None:
+    """Raises ValueError for the content of a config.json that a later release has written."""
+    written = values.get("format", 0)
+    if type(written) is not int or not 0 <= written <= FORMAT:
+        raise ValueError(
+            f"{where} is of format {written!r}, and this release of transformers_jax knows those "
+            f"up to {FORMAT}; go on with the release that wrote it, or a later one"
+        )
 
 
 def fingerprint(config: TrainConfig) -> str:
@@ -305,7 +305,7 @@ def load(path: str | Path) -> TrainConfig:
 
 def _read_file(file: Path) -> TrainConfig:
     """A run's folder may have been copied since the config was written."""
-    values = read_json(file)
+    values = read_json(file, unique=True)
     config = from_dict(values, str(file))
     copied = file.name == "config.json" and (
         "out" not in values or (file.parent / "run.json").is_file()
@@ -319,7 +319,8 @@ def _run_file(file: Path) -> TrainConfig:
     make = runpy.run_path(str(file)).get("config")
     if not callable(make):
         raise ValueError(f"{file} has no function config()")
-    config = make()
+    with errors_of(file):
+        config = make()
     if not isinstance(config, TrainConfig):
         raise ValueError(f"{file}: config() returned {type(config).__name__}, not a TrainConfig")
     return config

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import fcntl
 import os
+import shutil
 import socket
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from transformers_jax.json_files import as_json, json_or_empty
+from transformers_jax.models.frozen import thaw
+from transformers_jax.nn.param import flatten
 from transformers_jax.publish import publish_json
-from transformers_jax.training.config import TrainConfig, identity
+from transformers_jax.spelling import nearest
+from transformers_jax.training.config import TrainConfig, check_format, identity
+from transformers_jax.training.json_records import plain
 
 LOCK = ".lock"
 
@@ -29,41 +38,77 @@ class RunFolder:
     def __init__(self, path: str | Path, resume: str, *, owner: bool = True):
         self.owner = owner
         self._lock: TextIO | None = None
+        self._holder = ""  # what the lock said before
         self.path = Path(path).expanduser()
+        self._made = [p for p in (self.path, *self.path.parents) if not p.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"cannot make the folder {self.path}: {error.strerror}") from None
         if not owner:
             return
-        # a start that failed leaves a lock and empty folders
+        # a start that was killed leaves a lock and empty folders
         files = [f for f in self.path.iterdir() if f.is_file() or any(f.iterdir())]
         if resume == "never" and any(file.name != LOCK for file in files):
             raise ValueError(
                 f"{self.path} is not empty; choose another --out, or --resume auto to continue it"
             )
-        self._acquire()
+        self._before = {file.name for file in self.path.iterdir()}
+        while not self._acquire():
+            self.path.mkdir(parents=True, exist_ok=True)
 
-    def _acquire(self) -> None:
+    def _acquire(self) -> bool:
+        """Locks the folder; whether it is still there, and not removed by the one before."""
+        file = self.path / LOCK
         try:
-            lock = (self.path / LOCK).open("a+")
+            lock = file.open("a+")
+        except FileNotFoundError:
+            return False
         except OSError as error:
             raise ValueError(
                 f"cannot write into {self.path}: {error.strerror}; choose another --out"
             ) from None
+        lock.seek(0)
+        self._holder = lock.read()
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "?"
             lock.close()
             raise ValueError(
-                f"{self.path} is in use by process {holder}; wait for it or choose another --out"
+                f"{self.path} is in use by process {self._holder.strip() or '?'}; wait for it or "
+                "choose another --out"
             ) from None
+        if not file.exists() or not os.path.samestat(os.fstat(lock.fileno()), file.stat()):
+            lock.close()
+            return False
         lock.truncate(0)
         lock.write(f"{os.getpid()} on {socket.gethostname()}")
         lock.flush()
         self._lock = lock
+        return True
+
+    @contextlib.contextmanager
+    def untouched_on_error(self) -> Iterator[None]:
+        """An error inside leaves the folder as it was before this process: a start that is refused
+        makes nothing. What is inside makes new files only."""
+        try:
+            yield
+        except BaseException:
+            self._undo()
+            raise
+
+    def _undo(self) -> None:
+        if self._lock is None:
+            return
+        if LOCK in self._before:
+            self._lock.truncate(0)
+            self._lock.write(self._holder)
+        for file in [f for f in self.path.iterdir() if f.name not in self._before]:
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+        for folder in self._made:
+            with contextlib.suppress(OSError):  # another run has begun beside this one
+                folder.rmdir()
+        self.close()
 
     @property
     def checkpoints(self) -> Path:
@@ -90,14 +135,23 @@ def check_same_run(config: TrainConfig, data: str, saved: dict[str, Any]) -> Non
     """A checkpoint is continued by the run that made it, or by none.
 
     Raises:
-        ValueError: another model, optimizer, text or schedule, with each difference.
+        ValueError: another model, optimizer, text or schedule, with each difference; a name in
+            `allow_change` that is none.
     """
-    before, now = saved["identity"], _identity(config)
+    now = _identity(config)
+    before = with_added(saved["identity"], config)
     allowed = [f"{name}." for name in config.allow_change if name != "data"]
+    names = sorted({*before, *now})
+    for start in allowed:
+        if not any(f"{name}.".startswith(start) for name in names):
+            name = start[:-1]
+            raise ValueError(
+                f"allow_change: {name!r} is no setting that must stay{nearest(name, names)}"
+            )
     allowed += ["optimizer.schedule."] if config.allow_schedule_change else []
     wrong = {
         name: f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
-        for name in sorted({*before, *now})
+        for name in names
         if before.get(name) != now.get(name) and not f"{name}.".startswith(tuple(allowed))
     }
     if saved["data"] != data and "data" not in config.allow_change:
@@ -113,6 +167,42 @@ def check_same_run(config: TrainConfig, data: str, saved: dict[str, Any]) -> Non
             f"the learning-rate schedule was {saved_steps} steps and is {steps}; keep "
             f"--schedule-steps {saved_steps}, or pass --allow-schedule-change"
         )
+
+
+def with_added(before: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
+    """The settings of a saved run, by name; one that was added since has its default, which is what
+    was before (training.config.FORMAT)."""
+    known, filled = {*before}, dict(before)
+    for name in before:
+        parts = name.split(".")
+        known |= {".".join(parts[:n]) for n in range(1, len(parts))}
+    for name in _identity(config).keys() - known:
+        record: Any = config
+        for number, part in enumerate(parts := name.split("."), 1):
+            if (path := ".".join(parts[:number])) not in known:
+                filled |= _default(record, part, path)
+                break
+            record = getattr(record, part, None)
+    return filled
+
+
+def _default(record: Any, field: str, path: str) -> dict[str, Any]:
+    """The default of a field by name; by the names of its own fields, where it is a record."""
+    declared = getattr(record, "__dataclass_fields__", {}).get(field)
+    if declared is None:
+        return {}
+    value = declared.default
+    if declared.default_factory is not dataclasses.MISSING:
+        value = declared.default_factory()
+    if value is dataclasses.MISSING:
+        return {}
+    inner = as_json(flatten({field: thaw(plain(value))}))
+    return {path + name.removeprefix(field): value for name, value in inner.items()}
+
+
+def check_release(folder: Path) -> None:
+    """Raises ValueError for the run of a later release, whose settings this one does not know."""
+    check_format(json_or_empty(folder / "config.json"), folder / "config.json")
 
 
 def record(config: TrainConfig, data: str, schedule_steps: int) -> dict[str, Any]:

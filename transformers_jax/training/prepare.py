@@ -32,12 +32,14 @@ from transformers_jax.pretrained import from_config
 from transformers_jax.training import disk, flops
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
-from transformers_jax.training.config import TrainConfig, at_stage, to_file
+from transformers_jax.training.compatible import check_objective
+from transformers_jax.training.config import TrainConfig, at_stage
 from transformers_jax.training.devices import agree_on_folder, check_batch, make_mesh
-from transformers_jax.training.folder import RunFolder, check_same_run, record
+from transformers_jax.training.folder import RunFolder, check_release, check_same_run, record
 from transformers_jax.training.samples import POSITIONS
 from transformers_jax.training.state import TrainState, init_state
 from transformers_jax.training.step import Step, make_step
+from transformers_jax.training.trackers import check_installed
 from transformers_jax.training.vocabulary import fit_vocabulary, vocabulary_of
 
 Say = Callable[[str], None]
@@ -125,6 +127,9 @@ def prepare(
     Raises:
         ValueError: whatever makes the run impossible, before anything is compiled.
     """
+    check_release(folder.path)
+    check_objective(config)
+    check_installed(config.trackers)
     mesh = make_mesh(config)
     agree_on_folder(folder, checkpoints.steps())
     for rows in {config.data.batch, *(rows for _, rows in config.batch_warmup)}:
@@ -176,12 +181,9 @@ def prepare(
         config, folder, checkpoints, corpus, stream, evaluation, vocabulary, mesh, model.abstract(),
         loss, optimizer, state, step, schedule_steps, stream.start, limit,
     )  # fmt: skip
+    step.check(stream.batch(stream.start, config.data.batch, limit)[0])
     with clock("restoring"):
         _restore(run, say)
-    folder.write_json("config.json", to_file(config))
-    if corpus.tokenizer is not None and folder.owner:
-        corpus.tokenizer.save(folder.path)
-    _describe(run, say)
     return run
 
 
@@ -216,23 +218,6 @@ def check_evaluation(config: TrainConfig, corpus: Corpus) -> None:
             f"{' and '.join(names)} go by the loss on held-out text, and there is none: raise "
             "data.eval_fraction above 0, or give data.eval_path"
         )
-
-
-def _describe(run: Run, say: Say) -> None:
-    config, mesh = run.config, run.mesh
-    shape = "one device" if mesh is None else " x ".join(f"{k} {v}" for k, v in mesh.shape.items())
-    say(f"{run.corpus.origin}; text {run.corpus.fingerprint}")
-    for note in run.corpus.notes:
-        say(note)
-    say(
-        f"{config.model.model_type}: {run.model.parameter_count:,} parameters, {config.dtype}, "
-        f"{type(config.objective).__name__}, on {shape}"
-    )
-    if run.limit is not None:
-        short = -run.limit % config.data.batch
-        last = f"; the last batch is filled with {short} empty rows" if short else ""
-        say(f"{config.epochs} passes are {run.limit:,} rows, {config.steps:,} steps{last}")
-    say(f"continuing from step {run.start}" if run.start else f"starting in {run.folder.path}")
 
 
 # ---------------------------------------------------------------- text

@@ -21,7 +21,13 @@ from transformers_jax.training.metrics import Line, is_number, measured, parse
 
 
 class Tracker:
-    """Where figures are written; anything with these methods is one."""
+    """Where figures are written; anything with these methods is one.
+
+    `package` is what it needs, and `extra` what brings that; "" for none.
+    """
+
+    package: ClassVar[str] = ""
+    extra: ClassVar[str] = ""
 
     def start(self, run: dict[str, Any]) -> None:
         """What the run is: the content of run.json, and the config under "config"."""
@@ -55,8 +61,10 @@ class Jsonl(Tracker):
 class TensorBoard(Tracker):
     """Event files in the folder of the run; what follows the step of a resume is purged."""
 
+    package, extra = "tensorboardX", "train"
+
     def __init__(self, folder: Path, start: int = 0):
-        writer = _import("tensorboardX", extra="train").SummaryWriter
+        writer = _import(self.package, self.extra).SummaryWriter
         self._summary = importlib.import_module("tensorboardX.proto.summary_pb2").Summary
         self._writer = writer(str(folder), purge_step=start + 1, write_to_disk=True)
 
@@ -81,10 +89,8 @@ class Service(Tracker):
     """A tracking service with the interface of W&B. The id of its run is written into the folder,
     so that a resumed run goes on there; the project is that of the environment."""
 
-    package: ClassVar[str]
-
     def __init__(self, folder: Path, start: int = 0):
-        self.module, self.folder = _import(self.package, extra=self.package), folder
+        self.module, self.folder = _import(self.package, self.extra), folder
 
     def start(self, run: dict[str, Any]) -> None:
         file = self.folder / f"{self.package}.id"
@@ -104,7 +110,7 @@ class Service(Tracker):
 class Wandb(Service):
     """Weights & Biases."""
 
-    package = "wandb"
+    package = extra = "wandb"
 
     def init(self, known: str | None, name: str, options: dict[str, Any]) -> str:
         run = self.module.init(id=known, name=name, dir=str(self.folder), **options)
@@ -124,7 +130,7 @@ class Wandb(Service):
 class Trackio(Service):
     """trackio, which writes to a local database."""
 
-    package = "trackio"
+    package = extra = "trackio"
 
     def init(self, known: str | None, name: str, options: dict[str, Any]) -> str:
         # trackio identifies a run only by its name, so that no other run may have it
@@ -186,12 +192,24 @@ class Composite(Tracker):
                 )
 
 
-TRACKERS: dict[str, type] = {
+TRACKERS: dict[str, Any] = {
     "jsonl": Jsonl,
     "tensorboard": TensorBoard,
     "wandb": Wandb,
     "trackio": Trackio,
 }
+
+
+ALWAYS = ("tensorboard",)
+"""The trackers of every run, beside metrics.jsonl."""
+
+
+def check_installed(names: Sequence[str]) -> None:
+    """Raises ValueError for trackers whose package is not installed, with the extra that brings
+    it."""
+    for tracker in (TRACKERS[name] for name in (*ALWAYS, *names)):
+        if tracker.package:
+            _import(tracker.package, tracker.extra)
 
 
 def make_trackers(

@@ -1,0 +1,148 @@
+"""Which objectives a model can be trained on: it has the head, takes what examples hold, and sees
+no token that it is to predict.
+
+The last is decided by the masks: a mask under which no token attends to a later one is safe for any
+text. Any other is drawn over a row that the objective itself has made, with its labels and tags:
+what those before a target attend to, in one layer or over several, must not be the target.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from transformers_jax.data import packing
+from transformers_jax.data.stream import Cursor, Part
+from transformers_jax.data.tokens import Tokens
+from transformers_jax.graph import attends_ahead
+from transformers_jax.models.causal import unattended
+from transformers_jax.models.electra_pretraining import replaced_token_plan
+from transformers_jax.models.masks import masks_of
+from transformers_jax.models.plan import Plan
+from transformers_jax.nn.embed import nodes_of
+from transformers_jax.nn.loss import IGNORED
+from transformers_jax.objectives import OBJECTIVES, Vocabulary, objective
+from transformers_jax.objectives.spans import SENTINELS
+from transformers_jax.objectives.vocabulary import ROLES
+from transformers_jax.training.config import TrainConfig
+
+LONGEST = 1024  # tokens of a row whose edges are drawn
+SIZE = 512  # ids of the vocabulary of such a row
+
+
+def check_objective(config: TrainConfig) -> None:
+    """Checks that the model of a config can be trained on its objective; nothing is computed.
+
+    Raises:
+        ValueError: a model without the head, one that does not take what the examples hold, or one
+            whose masks let it see what it is to predict (or, where text is to be predicted from
+            both of its sides, hide one).
+    """
+    target, family = config.objective, config.model.model_type
+    name = type(target).__name__
+    if not any(field.name == "vocab_size" for field in dataclasses.fields(config.model)):
+        raise ValueError(
+            f"{name} trains a model of text, whose vocab_size is that of the tokenizer; {family} "
+            "has no such setting"
+        )
+    model = plan_of(config).build()
+    batch = example_batch(config)
+    inputs = objective(target.loss).inputs(model, batch)[0]  # type: ignore[attr-defined]
+    if wrong := [argument for argument in inputs if argument not in model.arguments()]:
+        raise ValueError(
+            f"{name} gives a model the arguments {', '.join(wrong)}, which {family} does not take; "
+            "choose another model"
+        )
+    if target.loss in ("causal_lm", "seq2seq_lm"):
+        _check_unseen(config, model, inputs)
+    else:
+        _check_both_sides(config, model)
+
+
+def plan_of(config: TrainConfig) -> Any:
+    """The plan of the model that a config trains.
+
+    Raises:
+        ValueError: the family does not have the head of the objective.
+    """
+    target, model = config.objective, config.model
+    mask = masks_of(target.mask(config.data.rows == "packed"))
+    heads = {*model.HEADS.values()}
+    if target.head == "replaced_token_detection":
+        return replaced_token_plan(model, target.fraction, target.weight, mask=mask)
+    if target.head not in heads:
+        fitting = [name for name, record in OBJECTIVES.items() if record.head in heads]
+        raise ValueError(
+            f"{type(target).__name__} trains a model with the head {target.head!r}, and "
+            f"{model.model_type} has {', '.join(sorted(heads))}: choose another model, or of the "
+            f"objectives {', '.join(fitting) or 'none, as it has none'}"
+        )
+    return Plan(model, target.head, mask=mask)
+
+
+def example_batch(config: TrainConfig) -> packing.Batch:
+    """A batch of one row, as the objective makes it of a text that stands for any other: documents
+    of half a row's length, with sentences of five tokens."""
+    data, target = config.data, config.objective
+    length = min(data.length, LONGEST)
+    data = dataclasses.replace(data, length=length, target_length=None, batch=1)
+    special = {role: number for number, role in enumerate(ROLES)}
+    modes = {mode: len(ROLES) + number for number, mode in enumerate(target.modes)}
+    sentinels = tuple(range(SIZE - SENTINELS, SIZE))
+    words = Vocabulary(SIZE, special, sentinels, modes, np.zeros(SIZE, bool))
+    starts = np.arange(9) * max(length // 2, 2)
+    first, last = len(special) + len(modes), SIZE - SENTINELS
+    ids = first + np.arange(starts[-1]) % (last - first)
+    sentences = np.union1d(starts[:-1], np.arange(0, starts[-1], 5))
+    part = Part(Tokens(ids, starts, sentences), data, target, words, 0, shuffle=False)
+    rows, _ = part.take(Cursor(), 1)
+    return packing.assemble(rows, part.layout)
+
+
+def _check_unseen(config: TrainConfig, model: Any, inputs: Mapping[str, Any]) -> None:
+    """Raises ValueError where a token is to be predicted from one that attends to it."""
+    prefix = "decoder_" if config.objective.sides == 2 else ""
+    names = ("input_ids", "attention_mask", "tags")
+    read = {name: inputs[prefix + name] for name in names if prefix + name in inputs}
+    nodes = nodes_of(read["input_ids"].shape[1], read.get("attention_mask"), read.get("tags"))
+    nodes = nodes if model.reading.layout is None else model.reading.layout(nodes)
+    for mask in model.reading.masks:
+        mask.check(nodes, nodes, {})
+    free = unattended(model.reading, read)
+    if free is None:
+        return
+    # a label is the next token that is read
+    seen = (inputs["labels"][:, :-1] != IGNORED) & ~np.asarray(free)[:, 1:]
+    if not seen.any():
+        return
+    mask = next(m for m in model.reading.masks if attends_ahead(m, prefix=True))
+    number = int(np.argmax(seen[0])) + 1
+    raise ValueError(
+        f"{type(config.objective).__name__} predicts each token from those before it, but under "
+        f"the mask {mask} of {config.model.model_type} these see it (token {number + 1} is "
+        f"a target, and token {number} sees it), so that the model would learn to copy; "
+        f"{_advice(config)}"
+    )
+
+
+def _advice(config: TrainConfig) -> str:
+    """How a model of this family sees no later tokens."""
+    if config.model.transformers_jax is not None:
+        return "take the mask out of model.transformers_jax, or store one that is causal in it"
+    if getattr(config.model, "is_decoder", None) is False:
+        return "pass --model.is-decoder, or choose an objective of encoders such as MaskedLM"
+    return "choose another model, or store a causal mask in model.transformers_jax"
+
+
+def _check_both_sides(config: TrainConfig, model: Any) -> None:
+    """Raises ValueError where no token attends to a later one, and masked ones are predicted."""
+    masks = [mask for stack in model.stacks().values() for mask in stack.masks("self")]
+    if masks and not any(attends_ahead(mask, prefix=True) for mask in masks):
+        raise ValueError(
+            f"{type(config.objective).__name__} predicts masked tokens from both of their sides, "
+            f"but under the mask {masks[0]} of {config.model.model_type} no token attends to a "
+            "later one; choose CausalLM, or a model that is no decoder"
+        )
