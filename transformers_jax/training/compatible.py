@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.data import packing
-from transformers_jax.data.stream import Cursor, Part
+from transformers_jax.data.stream import Part, Stream
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.graph import attends_ahead
 from transformers_jax.models.causal import unattended
@@ -28,6 +28,7 @@ from transformers_jax.objectives import OBJECTIVES, Vocabulary, objective
 from transformers_jax.objectives.spans import SENTINELS
 from transformers_jax.objectives.vocabulary import ROLES
 from transformers_jax.training.config import TrainConfig
+from transformers_jax.training.samples import POSITIONS
 
 LONGEST = 1024  # tokens of a row whose edges are drawn
 SIZE = 512  # ids of the vocabulary of such a row
@@ -98,8 +99,26 @@ def example_batch(config: TrainConfig) -> packing.Batch:
     ids = first + np.arange(starts[-1]) % (last - first)
     sentences = np.union1d(starts[:-1], np.arange(0, starts[-1], 5))
     part = Part(Tokens(ids, starts, sentences), data, target, words, 0, shuffle=False)
-    rows, _ = part.take(Cursor(), 1)
-    return packing.assemble(rows, part.layout)
+    row = [part.example(0, number) for number in part.rows(0, 0)[0]]
+    return packing.assemble([row], part.layout)
+
+
+def check_positions(config: TrainConfig, stream: Stream) -> None:
+    """Rows are no longer than the model's table of positions.
+
+    Raises:
+        ValueError: they are.
+    """
+    data, target = config.data, stream.layout.target
+    length = stream.layout.width - (config.objective.width(data.length) - data.length)
+    for name in POSITIONS:
+        count, need = getattr(config.model, name, None), max(length, target)
+        if isinstance(count, int) and need > count:
+            setting = "data.length" if length > count else "data.target_length"
+            raise ValueError(
+                f"{setting}: rows of {need} are longer than model.{name} ({count}); "
+                f"pass --model.{name.replace('_', '-')} {need}, or shorter rows"
+            )
 
 
 def _check_unseen(config: TrainConfig, model: Any, inputs: Mapping[str, Any]) -> None:

@@ -32,13 +32,12 @@ from transformers_jax.pretrained import from_config
 from transformers_jax.training import disk, flops
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
-from transformers_jax.training.compatible import check_objective
+from transformers_jax.training.compatible import check_objective, check_positions
 from transformers_jax.training.config import TrainConfig, at_stage
 from transformers_jax.training.devices import agree_on_folder, check_batch, make_mesh
 from transformers_jax.training.folder import RunFolder, check_release, check_same_run, record
-from transformers_jax.training.samples import POSITIONS
 from transformers_jax.training.state import TrainState, init_state
-from transformers_jax.training.step import Step, make_step
+from transformers_jax.training.step import TrainStep, make_step
 from transformers_jax.training.trackers import check_installed
 from transformers_jax.training.vocabulary import fit_vocabulary, vocabulary_of
 
@@ -70,7 +69,7 @@ class Run:
     loss: Objective
     optimizer: Optimizer
     state: TrainState
-    step: Step
+    step: TrainStep
     schedule_steps: int
     position: Position
     limit: int | None
@@ -336,21 +335,3 @@ def make_model(config: TrainConfig, mesh: Mesh | None) -> Model:
     if not config.stochastic_depth:
         return model
     return bind(model.abstract(drop_path=config.stochastic_depth), params(model))
-
-
-def check_positions(config: TrainConfig, stream: Stream) -> None:
-    """Rows are no longer than the model's table of positions.
-
-    Raises:
-        ValueError: they are.
-    """
-    data, target = config.data, stream.layout.target
-    length = stream.layout.width - (config.objective.width(data.length) - data.length)
-    for name in POSITIONS:
-        count, need = getattr(config.model, name, None), max(length, target)
-        if isinstance(count, int) and need > count:
-            setting = "data.length" if length > count else "data.target_length"
-            raise ValueError(
-                f"{setting}: rows of {need} are longer than model.{name} ({count}); "
-                f"pass --model.{name.replace('_', '-')} {need}, or shorter rows"
-            )

@@ -197,7 +197,7 @@ def make_step(
     spike_deviations: float = DEVIATIONS,
     nan_at: int | None = None,
     spike_at: int | None = None,
-) -> Step:
+) -> TrainStep:
     """The compiled `step(state, batch) -> (state, metrics)` that is described by `TrainStep`.
 
     Args:
