@@ -29,7 +29,7 @@ def config() -> TrainConfig:
         data=Data(path="python_docs", tokenizer="bpe", vocab_size=2048, length=128, batch=16),
         optimizer=AdamW(peak=2e-3, schedule=Cosine(warmup=50, final=0.05), b2=0.98),
         steps=600,
-        evaluation=Evaluation(every=100, batches=6),
+        evaluation=Evaluation(every=100, batches=6, final_batches=1000),
         sample=Sample(prompt="Return ", tokens=120),
         save_every=200,
         out="runs/gpt_python_docs",

@@ -33,7 +33,7 @@ def config() -> TrainConfig:
         data=Data(tokenizer="byte", length=128, batch=16),
         optimizer=AdamW(peak=3e-3, schedule=Cosine(warmup=20, final=0.1), b2=0.98),
         steps=300,
-        evaluation=Evaluation(every=0),
+        evaluation=Evaluation(every=0, batches=1000),
         sample=Sample(count=0),
         save_every=1000,
         out="runs/scaling",

@@ -34,7 +34,7 @@ def config() -> TrainConfig:
         # its train_shakespeare_char.py: beta2 0.99 because a step has few tokens, warm-up 100
         optimizer=AdamW(peak=1e-3, schedule=Cosine(warmup=100), b2=0.99),
         steps=2000,
-        evaluation=Evaluation(every=250, batches=20),
+        evaluation=Evaluation(every=250, batches=20, final_batches=1000),
         sample=Sample(prompt="\n", tokens=63, count=3, top_k=200),
         save_every=1000,
         out="runs/tiny_shakespeare_char",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 from collections import Counter
@@ -80,6 +81,19 @@ def read_json(
     if not isinstance(values, dict):
         raise ValueError(f"{file} holds {type(values).__name__}, not a JSON object")
     return values
+
+
+def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record as JSON gives it back, with a digest of itself."""
+    record = as_json(record)
+    return {**record, "digest": digest_of(record)}
+
+
+def digest_of(record: Mapping[str, Any]) -> str:
+    """32 hex digits of a record, however it is written; its own digest is no part of it."""
+    rest = {name: value for name, value in record.items() if name != "digest"}
+    text = json_text(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def json_text(values: Any, **options: Any) -> str:

@@ -50,8 +50,13 @@ def publish_json(path: Path, values: Any, *, sort_keys: bool = False, default: A
         ValueError: numbers that are not finite, by their entries.
     """
     with errors_of(path):
-        text = json_text(values, indent=2, sort_keys=sort_keys, default=default)
-    publish(path, f"{text}\n")
+        text = as_text(values, sort_keys=sort_keys, default=default)
+    publish(path, text)
+
+
+def as_text(values: Any, **options: Any) -> str:
+    """Values as `publish_json` writes them."""
+    return f"{json_text(values, indent=2, **options)}\n"
 
 
 def remove_drafts(folder: Path) -> None:

@@ -34,7 +34,7 @@ def config() -> TrainConfig:
         data=Data(tokenizer="wordpiece", vocab_size=1024, length=128, batch=16, rows="packed"),
         optimizer=AdamW(peak=1e-3, schedule=Cosine(warmup=50, final=0.05), b2=0.98),
         steps=1000,
-        evaluation=Evaluation(every=125, batches=8),
+        evaluation=Evaluation(every=125, batches=8, final_batches=1000),
         sample=Sample(count=0),
         save_every=1000,
         out="runs/python_docs/electra",

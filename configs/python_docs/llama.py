@@ -31,7 +31,7 @@ def config() -> TrainConfig:
         data=Data(tokenizer="bpe", vocab_size=2048, length=128, batch=16, rows="packed"),
         optimizer=AdamW(peak=3e-3, schedule=Cosine(warmup=50, final=0.05), b2=0.98),
         steps=250,
-        evaluation=Evaluation(every=125, batches=8),
+        evaluation=Evaluation(every=125, batches=8, final_batches=1000),
         sample=Sample(prompt="Return ", tokens=80),
         save_every=250,
         out="runs/python_docs/llama",

@@ -31,7 +31,7 @@ def config() -> TrainConfig:
         data=Data(tokenizer="bpe", vocab_size=1024, length=128, batch=16, rows="stream"),
         optimizer=AdamW(peak=1e-3, schedule=Cosine(warmup=50, final=0.05), b2=0.98),
         steps=400,
-        evaluation=Evaluation(every=125, batches=8),
+        evaluation=Evaluation(every=125, batches=8, final_batches=1000),
         sample=Sample(count=0),
         save_every=400,
         out="runs/python_docs/roberta",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.data.token_writing import breaks, document, write_tokens
 from transformers_jax.data import token_folders as folders
 from transformers_jax.data.tokens import Encoded, Joined, Tokens, cut_documents, fingerprint, join
+from transformers_jax.json_files import with_digest
 
 
 def make(lengths, seed=0, sentences=True):
@@ -129,7 +130,7 @@ def test_damage_is_detected_and_named(tmp_path):
         ({"complete": False}, "whole folder"),
         ({"documents": 9}, "9 of 18"),
     ):
-        (other / "meta.json").write_text(json.dumps({**meta, **change}))
+        (other / "meta.json").write_text(json.dumps(with_digest({**meta, **change})))
         with pytest.raises(ValueError, match=message):
             folders.load_tokens(other)
     (other / "meta.json").write_text("{")

@@ -78,6 +78,12 @@ def test_every_metric_has_a_panel_even_an_unknown_one(run, tmp_path):
     assert not (tmp_path / "none.png").exists()
 
 
+def test_held_out_losses_on_other_batches_are_curves_of_their_own():
+    lines = [{"step": n, "eval_loss": 1.0, "eval_batches": 2 if n < 3 else 9} for n in range(5)]
+    parts = plots.on_the_same([*lines, {"step": 5, "loss": 1.0}], "eval_loss")
+    assert [[line["step"] for line in part] for part in parts] == [[0, 1, 2], [3, 4]]
+
+
 def test_smoothing_keeps_a_constant_and_thinning_keeps_the_mean():
     assert np.allclose(plots.smooth(np.full(100, 3.0)), 3.0)  # an average from zero would start low
     y = thin(np.arange(10_000.0), 100)

@@ -33,7 +33,8 @@ def whole(text_file, tmp_path_factory):
     from tests.training.conftest import small as make
 
     config = make.__wrapped__(text_file, tmp_path_factory.mktemp("whole"))
-    config = config.replace(sample=Sample(count=1, tokens=8))
+    evaluation = dataclasses.replace(config.evaluation, final_batches=10**6)
+    config = config.replace(sample=Sample(count=1, tokens=8), evaluation=evaluation)
     assert fit(config, "python -m train.pretrain somewhere").exit_code == 0
     return config
 
@@ -60,6 +61,8 @@ def test_every_step_is_recorded_exactly(whole):
         assert min(line["gradient_norm"], line["learning_rate"]) > 0
     measured = [line for line in lines if "eval_loss" in line]
     assert [line["step"] for line in measured] == [3, 6]
+    assert {line["eval_batches"] for line in measured} == {2}  # a curve of one set
+    assert ["eval_loss/final" in line for line in measured] == [False, True]
     for line in measured:  # a byte is a token here
         assert line["bits_per_byte"] == pytest.approx(line["eval_loss"] / math.log(2))
 
@@ -72,7 +75,9 @@ def test_the_exported_model_is_the_trained_one(whole):
     rows = [ids[n : n + 17] for n in range(0, len(ids) - 16, 16)]
     loss = float(model(input_ids=np.stack(rows), labels=np.stack(rows)).loss)
     last = read(os.path.join(whole.out, "metrics.jsonl"))[-1]
-    assert loss == pytest.approx(last["eval_loss"], abs=1e-4)
+    assert loss == pytest.approx(last["eval_loss/final"], abs=1e-4)
+    assert last["eval_batches/final"] == -(-len(rows) // 4)
+    assert last["eval_loss"] != last["eval_loss/final"]
 
 
 def test_a_stopped_and_resumed_run_changes_no_bit(whole, small):

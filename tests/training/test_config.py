@@ -14,7 +14,7 @@ from transformers_jax.objectives import OBJECTIVES, MaskedLM, NextSentence
 from transformers_jax.optim import OPTIMIZERS, SCHEDULES, AdamW
 from transformers_jax.spec import Execution
 from transformers_jax.training import config as configs
-from transformers_jax.training.config import TrainConfig
+from transformers_jax.training.config import Evaluation, TrainConfig
 
 
 def flagged(*arguments):
@@ -174,9 +174,13 @@ def test_values_that_make_no_run_are_refused():
         {"seed": 2**63},
         {"seed": -1},
         {"watchdog": -1.0},
+        {"evaluation": dict(batches=0)},
+        {"evaluation": dict(every=-1)},
+        {"evaluation": dict(final_batches=-1)},
     ):
+        records = {"data": Data, "evaluation": Evaluation}
         with pytest.raises(ValueError, match=r"must|expected|divide"):
-            TrainConfig(**{k: Data(**v) if k == "data" else v for k, v in change.items()})
+            TrainConfig(**{k: records[k](**v) if k in records else v for k, v in change.items()})
 
 
 BY_HAND = """from transformers_jax import TrainConfig

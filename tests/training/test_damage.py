@@ -11,9 +11,10 @@ import pytest
 
 from tests.training.states import damage, newest, same, state, write
 from transformers_jax import cli
+from transformers_jax.json_files import with_digest
 from transformers_jax.training import snapshot
 from transformers_jax.training.checkpoint import Checkpoints, checksums
-from transformers_jax.training.recorded import find_steps, verify_step, with_digest
+from transformers_jax.training.recorded import find_steps, verify_step
 
 
 @pytest.fixture

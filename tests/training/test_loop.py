@@ -3,12 +3,15 @@
 import dataclasses
 import json
 import math
+import time
+import types
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from transformers_jax.cli import main
 from transformers_jax.runs.fit import fit
 from transformers_jax.training.metrics import read
 
@@ -100,6 +103,50 @@ def test_further_sets_are_evaluated_by_name(quiet, text_file, tmp_path):
     last = fit(config).metrics[-1]
     assert last["eval_loss/other"] > last["eval_loss"]
     assert last["bits_per_byte/other"] == pytest.approx(last["eval_loss/other"] / np.log(2))
+
+
+def test_evaluation_takes_no_time_of_the_speed_and_can_be_off(quiet, monkeypatch, capsys):
+    from transformers_jax.training import evaluate
+
+    spent, means = [0.0], evaluate._means  # an evaluation takes an hour of the speed's clock
+    clock = types.SimpleNamespace(perf_counter=lambda: time.perf_counter() + sum(spent))
+    monkeypatch.setattr("transformers_jax.training.metrics.time", clock)
+    monkeypatch.setattr(evaluate, "_means", lambda *more: spent.append(3600.0) or means(*more))
+    monkeypatch.setattr("transformers_jax.training.console.PROGRESS_EVERY", -1)
+    every = dataclasses.replace(quiet.evaluation, every=2)
+    measured = [
+        line for line in fit(quiet.replace(evaluation=every)).metrics if "eval_loss" in line
+    ]
+    assert [line["eval_batches"] for line in measured] == [2, 2]
+    assert all(line["steps_per_second"] > 1 / 600 for line in measured)
+    assert len(spent) == 3
+    output = capsys.readouterr().out
+    assert "evaluated every 2 steps and at the end on 2 batches" in output
+    assert "evaluating: batch 2 of 2" in output
+    off = dataclasses.replace(quiet.evaluation, final_batches=0)
+    config = quiet.replace(evaluation=off, out=quiet.out + "-off", steps=1)
+    assert not any("eval_loss" in line for line in fit(config).metrics)
+    assert "no evaluation" in capsys.readouterr().out
+    nothing = data(config.replace(evaluation=every), eval_fraction=0)
+    assert "eval_loss" not in fit(nothing.replace(out=quiet.out + "-all")).metrics[-1]
+    with pytest.raises(ValueError, match=r"keep_best go by .* raise data\.eval_fraction"):
+        fit(nothing.replace(out=quiet.out + "-best", keep_best=True))
+
+
+def test_damaged_tokens_end_the_run_and_are_named(quiet, tmp_path, monkeypatch, text_file):
+    monkeypatch.setenv("TRANSFORMERS_JAX_CACHE", str(tmp_path / "cache"))
+    tokens = tmp_path / "tokens"
+    assert main(["tokenize", str(text_file), "--tokenizer", "byte", "--out", str(tokens)]) == 0
+    config = data(quiet, path=str(tokens), tokenizer="none").replace(steps=2)
+    assert fit(config).exit_code == 0
+    shard = tokens / "train" / "ids-00000.bin"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 8
+    shard.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=r"ids-00000\.bin differs .* after step 2 may have been"):
+        fit(config.replace(steps=4))
+    run = json.loads((Path(config.out) / "run.json").read_text())
+    assert (run["state"], "ids-00000.bin" in run["why"]) == ("failed", True)
 
 
 def test_a_nonfinite_loss_ends_the_run_before_the_update(quiet):

@@ -47,6 +47,7 @@ def refused(config, message):
         ({"mixture": ("python_docs=0.5", "README.md=0.4")}, "sum to 0.9"),
         ({"mixture": ("python_docs=0.5", "README.md")}, "1 of 2 sources a share"),
         ({"eval_sets": ("other",)}, "NAME=PATH"),
+        ({"eval_sets": ("final=README.md",)}, "'final' is what the batches of the end"),
         ({"target_length": 9}, "CausalLM has one"),
     ],
 )

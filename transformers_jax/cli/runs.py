@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tyro.conf import DisallowNone, Positional
 
@@ -17,12 +17,13 @@ from transformers_jax.json_files import finite_or_null
 class Tokenize:
     """Make a source token ids once, in a folder that data.path reads.
 
-    Stopped, it goes on where it was, with the same arguments.
+    Stopped, it goes on where it was, with the same arguments, or with --out alone, which makes anew
+    what is damaged, too.
     """
 
-    source: Positional[str]
+    source: Positional[DisallowNone[str | None]] = None
     """a text, folder, pattern, .jsonl, .csv, .parquet, python_docs, tfds:NAME, hf:NAME"""
-    tokenizer: str
+    tokenizer: DisallowNone[str | None] = None
     """a file or folder, or byte, character, bpe, wordpiece, unigram"""
     out: str
     """a new folder, or one that was begun"""
@@ -50,10 +51,30 @@ class Tokenize:
     def run(self) -> None:
         """Writes the token ids, and prints how many."""
         from transformers_jax.data import tokenize
+
+        request = tokenize.begun(self.out) if self.source is None else self.request()
+        if self.source is None and self != Tokenize(out=self.out, processes=self.processes):
+            raise ValueError("a source is missing; only --out alone goes on with that of before")
+        written = tokenize.tokenize(request, self.out, processes=self.processes)
+        for split, count in written.tokens.items():
+            print(f"{split}: {written.documents[split]:,} documents, {count:,} tokens")
+        if written.encoded:
+            speed = written.encoded / written.seconds
+            print(f"{speed:,.0f} tokens/s; train with --data.path {self.out}")
+
+    def request(self) -> Any:
+        """What the flags say.
+
+        Raises:
+            ValueError: a flag that is missing, or a value that makes no sense.
+        """
+        from transformers_jax.data.tokenize import Request
         from transformers_jax.objectives import OBJECTIVES
         from transformers_jax.sizes import parse_bytes
         from transformers_jax.spelling import nearest
 
+        if self.tokenizer is None:
+            raise ValueError("--tokenizer is missing: a file or folder, or bpe, or another kind")
         name, objective = self.objective, None
         if name is not None:
             if name not in OBJECTIVES:
@@ -61,8 +82,8 @@ class Tokenize:
                 known = ", ".join(OBJECTIVES)
                 raise ValueError(f"--objective {name!r} is unknown{hint}; there are {known}")
             objective = OBJECTIVES[name]()
-        settings = """source tokenizer field documents encoding eval_fraction vocab_size""".split()
-        request = tokenize.Request(
+        settings = "source tokenizer field documents encoding eval_fraction vocab_size".split()
+        return Request(
             **{name: getattr(self, name) for name in settings},
             eos=self.eos or (objective is not None and objective.ends(True)),
             sentences=self.sentences or (objective is not None and objective.sentences),
@@ -71,12 +92,6 @@ class Tokenize:
             sentinels=0 if objective is None else objective.sentinels,
             modes=() if objective is None else objective.modes,
         )
-        written = tokenize.tokenize(request, self.out, processes=self.processes)
-        for split, count in written.tokens.items():
-            print(f"{split}: {written.documents[split]:,} documents, {count:,} tokens")
-        if written.encoded:
-            speed = written.encoded / written.seconds
-            print(f"{speed:,.0f} tokens/s; train with --data.path {self.out}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from transformers_jax.data.documents import batches, encode_batch, open_document
 from transformers_jax.data.texts import Source, digest
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, Tokens, chunks, collect, join, smallest_dtype
+from transformers_jax.data.verification import Expected
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Corpus:
             "".
         tokenizer: None for token files without one.
         notes: what was chosen for the user, in a line each.
+        expected: the files of folders of tokens, to be held against their checksums.
     """
 
     parts: tuple[Component, ...]
     evaluation: Mapping[str, Tokens]
     tokenizer: Tokenizer | None
     notes: tuple[str, ...] = ()
+    expected: tuple[Expected, ...] = ()
 
     @property
     def trained_tokenizer(self) -> bool:
@@ -145,7 +148,8 @@ def load_corpus(
             )
     notes = tuple(one.note for one in (*sources, *sets.values()) if one.note)
     parts = tuple(map(Component, paths, trained, _shares(data, shares, trained)))
-    return Corpus(parts, evaluation, tokenizer, notes)
+    files = tuple(file for one in (*sources, *sets.values()) for file in one.expected)
+    return Corpus(parts, evaluation, tokenizer, notes, files)
 
 
 def parse_mixture(data: Data) -> tuple[list[str], list[float] | None]:

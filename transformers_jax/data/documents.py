@@ -13,10 +13,18 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.arrays import Int
+from transformers_jax.data.file_sums import file_sum
 from transformers_jax.data.held_out import hold_out
 from transformers_jax.data.sources import open_source
 from transformers_jax.data.texts import Source, digest
-from transformers_jax.data.token_folders import LEARNED, is_token_folder, load_tokens, read_meta
+from transformers_jax.data.token_folders import (
+    LEARNED,
+    check_tokenizer,
+    expected,
+    is_token_folder,
+    load_tokens,
+    read_meta,
+)
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokens import Encoded, Tokens, cut_documents
 
@@ -53,18 +61,21 @@ def open_documents(
     """
     folder = Path(path).expanduser()
     if folder.suffix in TOKEN_FILES:
-        return _open_file(path, fraction)
+        return _open_file(path, fraction, as_before)
     if is_token_folder(folder) or is_token_folder(folder / "train"):
         return _open_folder(path, folder, fraction)
     source = open_source(path, field, documents, encoding)
     return hold_out(source, fraction, eos, by_hash=as_before)
 
 
-def _open_file(path: str, fraction: float | None) -> Source:
+def _open_file(path: str, fraction: float | None, as_before: bool) -> Source:
     """One document, whose end is held out."""
     ids = _read_ids(path)
-    edges = np.concatenate([ids[:4096], ids[-4096:]]).astype(np.int64)  # the file may be huge
-    name = digest(f"{len(ids)}".encode() + edges.tobytes())
+    if as_before:
+        edges = np.concatenate([ids[:4096], ids[-4096:]]).astype(np.int64)
+        name = digest(f"{len(ids)}".encode() + edges.tobytes())
+    else:
+        name = file_sum(Path(path).expanduser())[:16]
     splits = {"train": Tokens(ids, fingerprint=name)}
     if fraction:
         cut = int(len(ids) * (1 - fraction))
@@ -80,7 +91,8 @@ def _open_folder(path: str, folder: Path, fraction: float | None) -> Source:
     inner = folder / "train" if is_token_folder(folder / "train") else folder
     train = load_tokens(inner)
     splits = {"train": train}
-    if inner != folder and is_token_folder(folder / "validation"):
+    validated = inner != folder and is_token_folder(folder / "validation")
+    if validated:
         splits["validation"] = load_tokens(folder / "validation")
     elif fraction:
         first = int(np.searchsorted(train.starts, len(train.ids) * (1 - fraction)))
@@ -89,7 +101,20 @@ def _open_folder(path: str, folder: Path, fraction: float | None) -> Source:
         splits["validation"] = cut_documents(train, first, len(train))
     beside = [folder, inner.parent] if (inner.parent / LEARNED).is_file() else [folder]
     own = next((place for place in beside if (place / "tokenizer.json").is_file()), None)
-    return Source(path, splits, ids=True, meta=read_meta(inner), tokenizer=own)
+    if own is not None:
+        check_tokenizer(own)
+    split_folders = [inner, *([folder / "validation"] if validated else [])]
+    files = [one for part in split_folders for one in expected(part, read_meta(part))]
+    note = "" if files else f"{path} has no checksums: its files are not verified"
+    return Source(
+        path,
+        splits,
+        ids=True,
+        meta=read_meta(inner),
+        tokenizer=own,
+        expected=tuple(files),
+        note=note,
+    )
 
 
 def _read_ids(path: str) -> Int[np.ndarray, " N"]:

@@ -52,7 +52,7 @@ def _split(
         return _sides(train, lambda number: number < fraction * LARGEST), "hash"
     if chosen := _nearest(few, fraction):
         return _sides(train, chosen.__contains__), "size"
-    return _ends(train, fraction), "end"
+    return _ends(train, fraction), "end" if len(few) < 2 else "ends"
 
 
 def number_of(document: Any) -> int:

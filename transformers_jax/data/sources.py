@@ -80,7 +80,14 @@ def open_source(
     sizes = "".join(f"{file.name} {file.stat().st_size}\n" for file in files)
     chosen = {column: file for file, column in columns.items() if column != field}
     note = "; ".join(f"column {column!r} of {file}" for column, file in chosen.items())
-    return Source(path, splits, SEPARATORS[documents], fingerprint=digest(sizes), note=note)
+    return Source(
+        path,
+        splits,
+        SEPARATORS[documents],
+        fingerprint=digest(sizes),
+        files=tuple(files),
+        note=note,
+    )
 
 
 def find_files(path: str) -> list[Path]:

@@ -35,7 +35,9 @@ class Source:
         fingerprint: of the files' names and sizes, or the data set's name and version.
         meta: what the meta.json of a folder of tokens says.
         tokenizer: the folder with the tokenizer of a folder of tokens.
-        held_out: by what documents were held out: hash, size, end; "" if by the source itself.
+        files: what the texts are read from, where they are files.
+        expected: the files of folders of tokens, with their checksums.
+        held_out: by what documents were held out: hash, size, end, ends; "": the source itself.
         note: what was chosen for the user, such as a column.
     """
 
@@ -46,6 +48,8 @@ class Source:
     fingerprint: str = ""
     meta: Mapping[str, Any] | None = None
     tokenizer: Path | None = None
+    files: tuple[Path, ...] = ()
+    expected: tuple[Any, ...] = ()
     held_out: str = ""
     note: str = ""
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +26,13 @@ from transformers_jax.data.tokens import (
     collect,
     fingerprint,
 )
-from transformers_jax.json_files import parse_json, read_json
-from transformers_jax.publish import publish, publish_json, remove_drafts
+from transformers_jax.data.verification import Expected, verify
+from transformers_jax.json_files import digest_of, parse_json, with_digest
+from transformers_jax.publish import as_text, publish, publish_json, remove_drafts
 
 FORMAT, VERSION = "transformers_jax tokens", 1
 META = "meta.json"
+ARGUMENTS = "arguments.json"  # of the command that made the folder, above its splits
 LEARNED = "tokenizer_fingerprint.json"  # written once the tokenizer is there, whole
 SHARD_SIZE = 256 * 2**20  # bytes of ids
 
@@ -61,8 +66,8 @@ class Writer:
         self.folder = Path(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_drafts(self.folder)
-        while (record := self.folder / f"shard-{len(self.shards):05d}.json").is_file():
-            self.shards.append(read_json(record))
+        while (record := record_of(self.folder, len(self.shards))).is_file():
+            self.shards.append(read_checked(record))
         for shard in self.shards:
             if (shard["dtype"], shard["with_sentences"]) != (self.dtype, self.sentences):
                 raise ValueError(
@@ -110,7 +115,8 @@ class Writer:
             "bytes": {name: len(content) for name, content in files.items()},
             "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
         }
-        publish_json(self.folder / f"shard-{number}.json", record)
+        record = with_digest(record)
+        publish_json(record_of(self.folder, len(self.shards)), record)
         self.shards.append(record)
         self._waiting, self._size = [], 0
 
@@ -133,14 +139,41 @@ class Writer:
             **more,
             "complete": True,
         }
-        publish_json(self.folder / META, meta)
+        publish_json(self.folder / META, with_digest(meta))
         return load_tokens(self.folder)
 
 
 def is_token_folder(folder: str | Path) -> bool:
     """Whether tokens were written here, or began to be."""
     folder = Path(folder)
-    return (folder / META).is_file() or (folder / "shard-00000.json").is_file()
+    return (folder / META).is_file() or record_of(folder, 0).is_file()
+
+
+def record_of(folder: Path, shard: int) -> Path:
+    """The file that says what is in a shard, written after it."""
+    return folder / f"shard-{shard:05d}.json"
+
+
+def mend(folder: Path) -> str:
+    """What makes a folder whole again."""
+    made = next((place for place in (folder, folder.parent) if (place / ARGUMENTS).is_file()), None)
+    if made is None:
+        return "make it anew"
+    return f"`transformers-jax tokenize --out {shlex.quote(str(made))}` makes it anew"
+
+
+def read_checked(file: Path) -> dict[str, Any]:
+    """The object in a JSON file of a folder of tokens.
+
+    Raises:
+        ValueError: it cannot be read, or differs from its digest; earlier versions wrote none.
+    """
+    known = file.name != ARGUMENTS  # without which the command knows nothing
+    anew = f"the folder is damaged: {mend(file.parent) if known else 'make a new one'}"
+    values = parse_json(file.read_bytes(), file, advice=anew)
+    if isinstance(values, dict) and values.get("digest") in (None, digest_of(values)):
+        return values
+    raise ValueError(f"{file} differs from its own digest; {anew}")
 
 
 def read_meta(folder: str | Path) -> dict[str, Any]:
@@ -155,22 +188,24 @@ def read_meta(folder: str | Path) -> dict[str, Any]:
         if is_token_folder(folder):
             hint = "it was not finished: run the same command again"
         raise ValueError(f"{folder} is no folder of tokens: {META} is missing; {hint}")
-    anew = "the folder is damaged, make it anew"
-    meta = parse_json(file.read_bytes(), file, advice=anew)
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT or not meta.get("complete"):
-        raise ValueError(f"{file} does not describe a whole folder of tokens; make it anew")
+    meta = read_checked(file)
+    if meta.get("format") != FORMAT or not meta.get("complete"):
+        raise ValueError(f"{file} does not describe a whole folder of tokens; {mend(file.parent)}")
     if meta.get("version") != VERSION:
         raise ValueError(f"{file} is of version {meta.get('version')}; this reads {VERSION}")
     return meta
 
 
 def load_tokens(folder: str | Path) -> Tokens:
-    """A folder of tokens, memory-mapped; sizes and counts are checked, contents are not.
+    """A folder of tokens, memory-mapped; sizes, counts and all but the ids are checked.
 
     Raises:
         ValueError: a file is missing, has another size, or counts do not agree.
     """
     folder, meta = Path(folder), read_meta(folder)
+    for one in expected(folder, meta):
+        if one.file.suffix == ".npy" and one.file.is_file():
+            verify(one)
     tokens = _read_shards(
         folder,
         *(meta[name] for name in ("shards", "dtype", "sentences")),
@@ -179,7 +214,7 @@ def load_tokens(folder: str | Path) -> Tokens:
     if (len(tokens), len(tokens.ids)) != (meta["documents"], meta["ids"]):
         raise ValueError(
             f"{folder} holds {len(tokens)} documents of {len(tokens.ids)} ids; {META} says "
-            f"{meta['documents']} of {meta['ids']}: make it anew"
+            f"{meta['documents']} of {meta['ids']}: {mend(folder)}"
         )
     return tokens
 
@@ -191,21 +226,59 @@ def check_tokens(folder: str | Path) -> Tokens:
         ValueError: naming all files that are missing or differ.
     """
     folder, meta, wrong = Path(folder), read_meta(folder), []
-    for shard in meta["shards"]:
-        for name, expected in shard["sha256"].items():
-            if not (folder / name).is_file():
-                wrong.append(f"{name} is missing")
-                continue
-            with open(folder / name, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if digest != expected:
-                wrong.append(f"{name} differs from its checksum")
+    for one in expected(folder, meta):
+        try:
+            verify(one)
+        except ValueError as error:
+            wrong.append(str(error))
     if wrong:
-        raise ValueError(f"{folder} is damaged: {'; '.join(wrong)}; make it anew")
+        raise ValueError(f"{folder} is damaged: {'; '.join(wrong)}")
     tokens = load_tokens(folder)
     if fingerprint(tokens.ids, tokens.starts, tokens.sentences) != meta["fingerprint"]:
-        raise ValueError(f"{folder} differs from the fingerprint in {META}; make it anew")
+        raise ValueError(f"{folder} differs from the fingerprint in {META}; {mend(folder)}")
     return tokens
+
+
+def expected(folder: Path, meta: Mapping[str, Any]) -> list[Expected]:
+    """The files of a whole folder with their checksums; none for shards of a version without."""
+    files, advice = [], mend(folder)
+    for number, shard in enumerate(meta["shards"]):
+        sums = dict(shard.get("sha256") or {})
+        if sums:
+            record = hashlib.sha256(as_text(shard).encode()).hexdigest()
+            sums[record_of(folder, number).name] = record
+        files += [Expected(folder / name, sha256, advice) for name, sha256 in sums.items()]
+    return files
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Holds the tokenizer that `tokenize` has saved in a folder against its checksums, and the
+    arguments against their digest; earlier versions wrote neither.
+
+    Raises:
+        ValueError: a file that differs.
+    """
+    if (folder / ARGUMENTS).is_file():
+        read_checked(folder / ARGUMENTS)
+    if (folder / LEARNED).is_file():
+        for name, sha256 in read_checked(folder / LEARNED).get("sha256", {}).items():
+            verify(Expected(folder / name, sha256, mend(folder)))
+
+
+def forget_damaged_shards(folder: Path) -> None:
+    """Makes a folder one that was not finished: what is whole before the first damage stays."""
+    (folder / META).unlink(missing_ok=True)
+    whole = True
+    for number in itertools.count():
+        if not (record := record_of(folder, number)).is_file():
+            return
+        try:
+            for name, sha256 in read_checked(record).get("sha256", {}).items():
+                verify(Expected(folder / name, sha256, ""))
+        except ValueError:
+            whole = False
+        if not whole:
+            record.unlink()
 
 
 def _read_shards(
@@ -220,7 +293,7 @@ def _read_shards(
         actual = (folder / name).stat().st_size if (folder / name).is_file() else None
         if actual != size:
             state = "is missing" if actual is None else f"has {actual} bytes"
-            raise ValueError(f"{folder / name} {state}; expected {size}: make it anew")
+            raise ValueError(f"{folder / name} {state}; expected {size}: {mend(folder)}")
     maps, starts, sentences, offset = [], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
     for number, shard in enumerate(shards):
         if shard["ids"]:

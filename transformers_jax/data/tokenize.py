@@ -1,7 +1,7 @@
 """`transformers-jax tokenize`: a source as a folder of tokens, on all cores, and again if stopped.
 
-The arguments are written into the folder first. Where a run was stopped, the same arguments go on
-behind the last whole shard; others are refused.
+The arguments are written into the folder first. Where a run was stopped, or a file is damaged, the
+same arguments go on behind the last whole shard; others are refused.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import collections
 import contextlib
 import fcntl
 import functools
+import hashlib
 import itertools
 import multiprocessing
 import os
@@ -17,19 +18,30 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from transformers_jax.data.documents import batches, encode_batch, open_documents
-from transformers_jax.data.token_folders import LEARNED, META, SHARD_SIZE, Writer, check_tokens
+from transformers_jax.data.file_sums import file_sum
+from transformers_jax.data.texts import Source
+from transformers_jax.data.token_folders import (
+    ARGUMENTS,
+    LEARNED,
+    META,
+    SHARD_SIZE,
+    Writer,
+    check_tokenizer,
+    check_tokens,
+    forget_damaged_shards,
+    read_checked,
+    read_meta,
+)
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, smallest_dtype
-from transformers_jax.json_files import as_json, read_json
+from transformers_jax.json_files import as_json, with_digest
 from transformers_jax.printing import print_line
 from transformers_jax.publish import publish_json, remove_drafts
 
-ARGUMENTS = "arguments.json"
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
@@ -94,9 +106,10 @@ def tokenize(
     _check_tokenizer(request, out)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
-        arguments = as_json(asdict(request))
-        _claim(out, {**arguments, "source_fingerprint": source.fingerprint})
         parts, separator = source.splits, source.separator
+        if source.note:
+            say(source.note)
+        _claim(out, request, source)
         tokenizer = _tokenizer(request, out, (text + separator for text in parts["train"]))
         end = tokenizer.vocabulary().need("eos") if request.eos else None
         work = functools.partial(
@@ -134,7 +147,7 @@ def _write(
 ) -> int:
     """Writes one split; how many tokens were encoded now."""
     split = folder.name
-    if (folder / META).is_file():
+    if (folder / META).is_file() and _is_done(folder, tokenizer, say):
         say(f"{split}: done before")
         return 0
     writer = Writer(folder, smallest_dtype(tokenizer.max_id), request.sentences, request.shard_size)
@@ -150,6 +163,26 @@ def _write(
             show(writer.documents, count)
     writer.close(tokenizer=tokenizer.fingerprint, eos=request.eos)
     return count
+
+
+def _is_done(folder: Path, tokenizer: Tokenizer, say: Callable[[str], None]) -> bool:
+    """Whether a split is whole; what is damaged of it is forgotten, and made anew.
+
+    Raises:
+        ValueError: it was made with another tokenizer.
+    """
+    try:
+        check_tokens(folder)
+    except ValueError as error:
+        say(f"{error} now")
+        forget_damaged_shards(folder)
+        return False
+    if (made := read_meta(folder).get("tokenizer")) != tokenizer.fingerprint:
+        raise ValueError(
+            f"{folder} was made with the tokenizer {made}, and that of the folder above is "
+            f"{tokenizer.fingerprint}; give a new folder"
+        )
+    return True
 
 
 def _encoded(some: Iterator[list[str]], work: Work, processes: int) -> Iterator[Encoded]:
@@ -196,15 +229,28 @@ def _locked(out: Path) -> Iterator[None]:
         yield
 
 
-def _claim(out: Path, arguments: dict[str, Any]) -> None:
-    """The folder is new, or was begun with the same arguments."""
+def _claim(out: Path, request: Request, source: Source) -> None:
+    """The folder is new, or was begun with the same arguments.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    arguments = as_json(asdict(request)) | {"source_fingerprint": source.fingerprint}
+    if source.held_out in ("size", "ends"):
+        arguments["held_out"] = source.held_out  # earlier versions went by the hash
+    if source.files:
+        content = "".join(map(file_sum, source.files))
+        arguments["source_sha256"] = hashlib.sha256(content.encode()).hexdigest()
     file = out / ARGUMENTS
     if not file.is_file():
         if others := sorted(p.name for p in out.iterdir() if p.name != ".lock"):
             raise ValueError(f"{out} holds {', '.join(others[:5])}; give a new folder")
-        publish_json(file, arguments)
+        publish_json(file, with_digest(arguments))
         return
-    before = read_json(file)
+    defaults = {f.name: f.default for f in fields(Request)}  # of arguments that are newer
+    before = defaults | {"source_sha256": arguments.get("source_sha256")} | read_checked(file)
+    if all((out / split / META).is_file() for split in source.splits):
+        before = {"held_out": arguments.get("held_out")} | before
     names = [name for name in arguments if before.get(name) != arguments[name]]
     if names:
         changes = ", ".join(f"{n}: {before.get(n)!r} -> {arguments[n]!r}" for n in names)
@@ -212,6 +258,20 @@ def _claim(out: Path, arguments: dict[str, Any]) -> None:
             f"{out} was begun otherwise ({changes}); give the same arguments to go on, or a new "
             "folder"
         )
+
+
+def begun(out: str | Path) -> Request:
+    """The arguments with which a folder was begun.
+
+    Raises:
+        ValueError: none was begun there.
+    """
+    file = Path(out).expanduser() / ARGUMENTS
+    if not file.is_file():
+        raise ValueError(f"{out} was not begun yet: name the source and --tokenizer")
+    known, values = {field.name for field in fields(Request)}, read_checked(file)
+    tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return Request(**{name: value for name, value in (values | tuples).items() if name in known})
 
 
 def _check_tokenizer(request: Request, out: Path) -> None:
@@ -229,7 +289,7 @@ def _check_tokenizer(request: Request, out: Path) -> None:
 
 def _tokenizer(request: Request, out: Path, texts: Iterable[str]) -> Tokenizer:
     """The one of the folder, once it is there; else the one that is named, or a learned one."""
-    if (out / LEARNED).is_file():
+    if (out / LEARNED).is_file() and _is_whole(out):
         return load_tokenizer(out)
     if request.tokenizer in KINDS:
         roles = tuple(dict.fromkeys([*request.roles, *(["eos"] if request.eos else [])]))
@@ -239,8 +299,20 @@ def _tokenizer(request: Request, out: Path, texts: Iterable[str]) -> Tokenizer:
         tokenizer = load_tokenizer(request.tokenizer)
     tokenizer.save(out)
     saved = load_tokenizer(out)
-    publish_json(out / LEARNED, {"fingerprint": saved.fingerprint})
+    others = (ARGUMENTS, LEARNED, ".lock")
+    files = sorted(file for file in out.iterdir() if file.is_file() and file.name not in others)
+    record = {"fingerprint": saved.fingerprint, "sha256": {f.name: file_sum(f) for f in files}}
+    publish_json(out / LEARNED, with_digest(record))
     return saved
+
+
+def _is_whole(out: Path) -> bool:
+    """Whether the tokenizer of a folder is what was saved."""
+    try:
+        check_tokenizer(out)
+    except ValueError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -22,10 +22,11 @@ from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig, to_dict, to_file
 from transformers_jax.training.console import Console, Quiet, console
 from transformers_jax.training.devices import agree_on_config
+from transformers_jax.training.evaluation_sets import describe_evaluation
 from transformers_jax.training.finish import exportable, finish
 from transformers_jax.training.folder import RunFolder
 from transformers_jax.training.loop import START_GRACE, Loop
-from transformers_jax.training.metrics import read
+from transformers_jax.training.metrics import read, show_bytes
 from transformers_jax.training.peers import Peers
 from transformers_jax.training.prepare import Run, prepare
 from transformers_jax.training.provenance import State, end_run, start_run
@@ -94,6 +95,7 @@ def fit(config: TrainConfig, command: str = "", timeout: float = PEER_TIMEOUT) -
         stack.callback(checkpoints.close)
         with stop.short_grace(START_GRACE), folder.untouched_on_error():
             run = prepare(config, folder, checkpoints, say, clock)
+        stack.callback(run.verification.close)
         _begin(run, say)
         stack.callback(clock.save)
         screen = console(run.config.steps, run.start, run.config.log_every, title=folder.path.name)
@@ -125,10 +127,13 @@ def _describe(run: Run, say: Callable[[str], None]) -> None:
     say(f"{run.corpus.origin}; text {run.corpus.fingerprint}")
     for note in run.corpus.notes:
         say(note)
+    if run.verification.size:
+        say(f"verifying {show_bytes(run.verification.size)} of tokens in the background")
     say(
         f"{config.model.model_type}: {run.model.parameter_count:,} parameters, {config.dtype}, "
         f"{type(config.objective).__name__}, on {shape}"
     )
+    say(describe_evaluation(config.evaluation, run.evaluation))
     if run.limit is not None:
         short = -run.limit % config.data.batch
         last = f"; the last batch is filled with {short} empty rows" if short else ""
@@ -154,6 +159,7 @@ def _recorded(run: Run, stop: Stop, screen: Console, command: str) -> Iterator[C
         "steps": config.steps,
         "tokens_per_step": run.tokens_per_step,
         "flops_per_step": run.flops,
+        "evaluation_batches": {name or "held-out": len(b) for name, b in run.evaluation.items()},
         "data": {
             "origin": run.corpus.origin,
             "fingerprint": run.corpus.fingerprint,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,15 @@ import numpy as np
 
 from transformers_jax.arrays import Float
 from transformers_jax.publish import publish
-from transformers_jax.training.metrics import COUNTS, HIDDEN, SHOWN, Line, is_loss, is_number, thin
+from transformers_jax.training.metrics import (
+    COUNTS,
+    SHOWN,
+    Line,
+    is_hidden,
+    is_loss,
+    is_number,
+    thin,
+)
 
 POINTS = 2000  # of a curve in a picture: more are not visible
 LABELS = {
@@ -38,6 +47,13 @@ def curve(
     return thin(x, POINTS), thin(y, POINTS)
 
 
+def on_the_same(lines: Sequence[Line], name: str) -> list[list[Line]]:
+    """The lines with a held-out loss, parted where it is measured on another number of batches."""
+    count = name.replace("eval_loss", "eval_batches", 1)
+    measured = (line for line in lines if name in line)
+    return [list(same) for _, same in itertools.groupby(measured, lambda line: line.get(count))]
+
+
 def smooth(y: Float[np.ndarray, " n"], share: float = 0.02) -> Float[np.ndarray, " n"]:
     """The exponential moving average over about `share` of a curve, without a bias to its start."""
     from scipy.signal import lfilter
@@ -52,18 +68,21 @@ def plot_loss(lines: Sequence[Line], file: Path) -> None:
     figure, (axes,) = _figure(8, 4.5)
     _draw_loss(axes, lines, "step", "C0", "training")
     for n, name in enumerate(sorted({name for line in lines for name in line if is_loss(name)})):
-        label = "held-out" if name == "eval_loss" else name.partition("/")[2]
-        axes.plot(*curve(lines, name), "o-", ms=3, lw=1, color=f"C{n + 1}", label=label)
+        label: str | None = "held-out" if name == "eval_loss" else name.partition("/")[2]
+        for same in on_the_same(lines, name):  # another set is another curve
+            axes.plot(*curve(same, name), "o-", ms=3, lw=1, color=f"C{n + 1}", label=label)
+            label = None
     axes.set(xlabel="step", ylabel=LOSS)
     _save(figure, file)
 
 
 def plot_curves(lines: Sequence[Line], file: Path) -> list[str]:
     """All other figures, a panel each; returns their names."""
-    not_drawn = {*HIDDEN, "loss", "epoch", "tokens", "steps_per_second"}
+    not_drawn = {"loss", "epoch", "tokens", "steps_per_second"}
     not_drawn |= {name for name in COUNTS if not any(line.get(name) for line in lines)}
     names = [*SHOWN, *sorted({name for line in lines for name in line} - {*SHOWN})]
-    names = [n for n in names if not (n in not_drawn or is_loss(n)) and len(curve(lines, n)[0])]
+    names = [n for n in names if not (n in not_drawn or is_hidden(n) or is_loss(n))]
+    names = [name for name in names if len(curve(lines, name)[0])]
     if not names:
         return []
     columns = min(3, len(names))

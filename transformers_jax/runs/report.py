@@ -32,7 +32,8 @@ PIPELINES = {
 """End of a class name -> the task under which a hub lists it."""
 
 CARD_FACTS = """objective, parameters, steps, tokens seen, training compute (FLOPs),
-    training loss (nats per token), held-out loss (nats per token), held-out bits per byte, text,
+    training loss (nats per token), held-out loss (nats per token), held-out bits per byte,
+    held-out loss at the end, held-out bits per byte at the end, held-out batches, text,
     text fingerprint, devices, started, ended, commit, versions"""
 """The rows of a report that the card of the exported model has too."""
 
@@ -84,12 +85,13 @@ def facts(folder: Path, summary: Summary) -> dict[str, str]:
     run, spent = read_run(folder), json_or_empty(folder / "goodput.json")
     lines, source = metrics.read(folder / "metrics.jsonl"), run.get("data") or {}
     column = lambda name: [line[name] for line in lines if name in line]
+    at_end = lambda name: (lines or [{}])[-1].get(name)
     form = lambda template, value: None if value is None else template.format(value)
     median = lambda template, name: form(
         template, np.median(values) if (values := column(name)) else None
     )
     memory = max(column("memory"), default=None)
-    resumed = run.get("resumed", 0)
+    resumed, sets = run.get("resumed", 0), run.get("evaluation_batches") or {}
     rows = {
         "state": f"{summary.state}: {summary.why}" if summary.why else summary.state,
         "steps": f"{summary.step:,}" + (f" of {summary.steps:,}" if summary.steps else ""),
@@ -99,6 +101,9 @@ def facts(folder: Path, summary: Summary) -> dict[str, str]:
         "training loss (nats per token)": form("{:.4f}", summary.loss),
         "held-out loss (nats per token)": form("{:.4f}", summary.eval_loss),
         "held-out bits per byte": form("{:.4f}", summary.bits_per_byte),
+        "held-out loss at the end": form("{:.4f}", at_end("eval_loss/final")),
+        "held-out bits per byte at the end": form("{:.4f}", at_end("bits_per_byte/final")),
+        "held-out batches": ", ".join(f"{count} ({name})" for name, count in sets.items()),
         "tokens seen": None if summary.tokens is None else metrics.show_count(summary.tokens),
         "training compute (FLOPs)": form("{:.3g}", summary.flops),
         "tokens per second (median)": median("{:,.0f}", "tokens_per_second"),

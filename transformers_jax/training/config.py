@@ -48,18 +48,26 @@ class MeshShape(Settings):
 
 @dataclass(frozen=True)
 class Evaluation(Settings):
-    """When the loss on held-out text is measured; at the end it is measured on all of it."""
+    """When the loss on held-out text is measured, and on how much of it."""
 
     every: int = 250
     """steps between evaluations; 0 for the end only"""
     batches: int = 20
-    """batches of an evaluation on the way, spread over the text"""
+    """most batches of an evaluation, always the same ones, spread over the text"""
+    final_batches: int | None = None
+    """most batches at the end; if they are not those of the other evaluations, theirs is a set of
+    its own, called final; 0 for no evaluation at the end, so that with every=0 there is none"""
     patience: int = 0
     """evaluations without a better loss after which the run ends; 0 never"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.at_least("evaluation.", every=0, batches=1, patience=0)
+        self.at_least("evaluation.", every=0, final_batches=0, patience=0)
+        if self.batches < 1:
+            raise ValueError(
+                f"evaluation.batches ({self.batches}) must be at least 1; --evaluation.every 0 "
+                "evaluates at the end only, and with --evaluation.final-batches 0 not there either"
+            )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from transformers_jax import processes
 from transformers_jax.printing import print_line, to_nowhere
 from transformers_jax.training.metrics import Line, figures, measured, show_time, thin
 
+PROGRESS_EVERY = 30.0  # seconds between lines of a log about something long
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", ".:-=+*%#"
 
 
@@ -35,10 +36,12 @@ class Console:
         self.steps, self.every = steps, every
         self._first: tuple[int, float] | None = None
         self._saving: dict[int, float] = {}
+        self._said = time.perf_counter()
 
     def say(self, text: str) -> None:
         """Prints one line."""
         print_line(text)
+        self._said = time.perf_counter()
 
     def step(self, line: Line) -> None:
         """Call when a step has ended."""
@@ -50,6 +53,11 @@ class Console:
     def status(self, text: str) -> None:
         """What the run does, if it is not a step: "compiling", "evaluating"; "" ends it. A log has
         no such lines."""
+
+    def progress(self, text: str) -> None:
+        """How far it is with something long that is no step; a log has a line now and then."""
+        if time.perf_counter() - self._said > PROGRESS_EVERY:
+            self.say(text)
 
     def saving(self, step: int) -> None:
         """A checkpoint has begun to be written."""
@@ -139,6 +147,8 @@ class Panel(Console):
 
     def status(self, text: str) -> None:
         self._status = text
+
+    progress = status
 
     def saving(self, step: int) -> None:
         self._saving[step] = time.perf_counter()

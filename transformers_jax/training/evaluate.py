@@ -1,4 +1,4 @@
-"""The loss on held-out text: of some of its batches during training, of all at the end."""
+"""The loss on held-out text: always on the same batches, and at the end perhaps on more."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from transformers_jax import processes, shard
 from transformers_jax.arrays import Params
 from transformers_jax.nn.param import merge, split
 from transformers_jax.objectives import CausalLM
+from transformers_jax.training.evaluation_sets import FINAL, is_final
 from transformers_jax.training.prepare import Run
 from transformers_jax.training.stop import Stop
 
-Evaluate = Callable[[Params, bool, Stop], dict[str, float]]
+Evaluate = Callable[[Params, bool, Stop, Callable[[str], None]], dict[str, float]]
 
 
 def evaluator(run: Run) -> Evaluate:
-    """A function of (parameters, all batches or some, stop) that evaluates every held-out set.
+    """A function of (parameters, whether it is the end, stop, show) that evaluates all held-out
+    sets, but what is measured only at the end.
 
-    It gives eval_loss, and eval_NAME for whatever else the objective reports; those of a further
-    set end in /SET. Bits per byte are given where every token of a text is predicted. An
-    evaluation that is stopped gives nothing.
+    It gives eval_loss, and eval_NAME for whatever else the objective reports, and eval_batches,
+    on how many; those of a further set end in /SET. Bits per byte are given where every token of a
+    text is predicted. An evaluation that is stopped gives nothing. `show` gets how far it is.
     """
-    mesh, model, count = run.mesh, run.model, run.config.evaluation.batches
-    rows = run.config.data.batch
+    mesh, model, rows = run.mesh, run.model, run.config.data.batch
     if run.config.compute_dtype is not None:
         model = model.abstract(compute=run.config.compute_dtype)
     definition = split(model)[0]
@@ -39,17 +40,23 @@ def evaluator(run: Run) -> Evaluate:
 
     add = jax.jit(lambda one, other: jax.tree.map(jnp.add, one, other))
 
-    def evaluate(params: Params, whole: bool, stop: Stop) -> dict[str, float]:
+    def evaluate(
+        params: Params, last: bool, stop: Stop, show: Callable[[str], None]
+    ) -> dict[str, float]:
         values: dict[str, float] = {}
-        for name, batches in run.evaluation.items():
-            stride = max(1, len(batches) // max(count, 1))
+        sets = {name: some for name, some in run.evaluation.items() if last or not is_final(name)}
+        done, total = 0, sum(map(len, sets.values()))
+        for name, batches in sets.items():
             sums: Any = None
-            for batch in batches if whole else batches[::stride][:count]:
+            for batch in batches:
                 if stop.by:
                     return {}
+                show(f"evaluating: batch {(done := done + 1)} of {total}")
+                jax.block_until_ready(sums)  # no more batches wait on the devices than one
                 measured = measure(params, processes.to_devices(batch, mesh, rows))
                 sums = measured if sums is None else add(sums, measured)
             values |= _means(run, sums, name)
+            values[f"eval_batches/{name}".rstrip("/")] = len(batches)
         return values
 
     return evaluate
@@ -64,7 +71,7 @@ def _means(run: Run, sums: Any, name: str) -> dict[str, float]:
         if each:  # a loss of several terms is their sum, and each is reported as well
             each[key] = sum(each.values())
         means |= {f"eval_{term}{end}": mean for term, mean in each.items()}
-    density = run.corpus.bytes_per_token.get(name)
+    density = run.corpus.bytes_per_token.get(name.removesuffix(FINAL).rstrip("/"))
     whole = run.config.data.rows in ("stream", "crops") and type(run.config.objective) is CausalLM
     if density and whole:
         means[f"bits_per_byte{end}"] = means[f"eval_loss{end}"] / math.log(2) / density

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -98,6 +98,18 @@ class Loop:
         self.record_pending()
         self.pending, self.position = (number, metrics, inputs), position
         self.run.checkpoints.check()
+        self.check_files()
+
+    def check_files(self, show: Callable[[str], None] | None = None) -> None:
+        """Ends the run once a file of its tokens is found damaged; with `show`, waits for it."""
+        try:
+            if show is None:
+                self.run.verification.check()
+            else:
+                self.run.verification.wait(show)
+        except ValueError as error:
+            since = f"checkpoints after step {self.run.start} may have been trained on it"
+            raise ValueError(f"{error}; {since}") from None
 
     @contextlib.contextmanager
     def compiling(self, batch: dict[str, Any]) -> Iterator[None]:
@@ -118,6 +130,8 @@ class Loop:
         self.profile(None)
         self.record_pending()
         done, stop = int(self.state.step), self.stop
+        if not stop.by:
+            self.check_files(self.screen.progress)
         if done > self.saved and (stop.by or self.out_of_patience()):
             self.save(done)
         with self.clock("saving"):
@@ -139,7 +153,10 @@ class Loop:
         every = dict(evaluation=config.evaluation.every, sample=config.sample.every)
         due = {what for what, steps in every.items() if steps and number % steps == 0}
         if last:
-            due = {"evaluation"}  # samples of the end are drawn from the exported model
+            due.discard("sample")  # samples of the end are drawn from the exported model
+            due |= set() if config.evaluation.final_batches == 0 else {"evaluation"}
+        if not self.run.evaluation:
+            due.discard("evaluation")
         if last or stop.by or stop.save or number % config.save_every == 0:
             due.add("save")
         return due
@@ -149,13 +166,13 @@ class Loop:
         due, clock, last = self.due(number), self.clock, number == self.run.config.steps
         assert self.pending is not None
         self.left_out.check(number, self.pending[1])
-        evaluation: dict[str, float] = {}
+        evaluation, pace = dict[str, float](), self.pace.tick(self.pending[2])
         if "evaluation" in due:
-            self.screen.status("evaluating")
             with clock("evaluation"):
-                evaluation = self.evaluate(self.run.averaged(self.state), last, self.stop)
+                params, show = self.run.averaged(self.state), self.screen.progress
+                evaluation = self.evaluate(params, last, self.stop, show)
             self.count_evaluation(evaluation)
-        self.record_pending(evaluation)
+        self.record_pending(evaluation, pace)
         self.screen.status("")
         if "sample" in due:
             with clock("sampling"):
@@ -233,8 +250,14 @@ class Loop:
 
     # ------------------------------------------------------------ metrics, a step late
 
-    def record_pending(self, evaluation: dict[str, float] | None = None) -> None:
-        """Records the step before; waits until it has been computed."""
+    def record_pending(
+        self, evaluation: dict[str, float] | None = None, pace: dict[str, Any] | None = None
+    ) -> None:
+        """Records the step before; waits until it has been computed.
+
+        Args:
+            pace: its speed, where other things have been done since it ended.
+        """
         if self.pending is None:
             return
         (number, metrics, inputs), self.pending = self.pending, None
@@ -243,7 +266,7 @@ class Loop:
         line: dict[str, Any] = {"loss": values["loss"], "loss_hex": values["loss"].hex()}
         line |= {name: value for name, value in values.items() if name not in NOT_RECORDED}
         line |= {name: int(values[name]) for name in COUNTS if values.get(name)}
-        line |= {**self.pace.tick(inputs), **(evaluation or {})}
+        line |= {**(self.pace.tick(inputs) if pace is None else pace), **(evaluation or {})}
         self.trackers.log(number, line)
         self.screen.step({"step": number, **line})
 

@@ -64,9 +64,7 @@ def figures(line: Line) -> list[tuple[str, str]]:
         if name in line and not (name in COUNTS and not line[name]):
             names.append(name)
         names += sets if name == "eval_loss" else []
-    names += [
-        name for name in line if name not in (*SHOWN, *HIDDEN, *sets) and not name.endswith("_hex")
-    ]
+    names += [name for name in line if not (name in (*SHOWN, *sets) or is_hidden(name))]
     shown = []
     for name in names:
         label, form = SHOWN.get(name, (name.replace("_", " "), show_value))
@@ -74,6 +72,11 @@ def figures(line: Line) -> list[tuple[str, str]]:
             label, form = f"eval loss {name.partition('/')[2]}", SHOWN["eval_loss"][1]
         shown.append((label, form(line[name])))
     return shown
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a figure is for programs only."""
+    return name in HIDDEN or name.endswith("_hex") or name.partition("/")[0] == "eval_batches"
 
 
 def is_loss(name: str) -> bool:

@@ -19,9 +19,9 @@ from transformers_jax.arrays import Params
 from transformers_jax.data import corpus as corpora
 from transformers_jax.data.corpus import Corpus
 from transformers_jax.data.packing import Batch
-from transformers_jax.data.stream import Part, Position, Stream, evaluation_batches
+from transformers_jax.data.stream import Part, Position, Stream
 from transformers_jax.data.tokenizers import load_tokenizer
-from transformers_jax.data.tokens import Tokens
+from transformers_jax.data.verification import Verification
 from transformers_jax.models.base import Model
 from transformers_jax.models.electra_pretraining import make_replaced_token_detection
 from transformers_jax.nn.param import axes as axes_of
@@ -35,6 +35,11 @@ from transformers_jax.training.clock import Clock
 from transformers_jax.training.compatible import check_objective, check_positions
 from transformers_jax.training.config import TrainConfig, at_stage
 from transformers_jax.training.devices import agree_on_folder, check_batch, make_mesh
+from transformers_jax.training.evaluation_sets import (
+    check_evaluation,
+    evaluation_sets,
+    held_out,
+)
 from transformers_jax.training.folder import RunFolder, check_release, check_same_run, record
 from transformers_jax.training.state import TrainState, init_state
 from transformers_jax.training.step import TrainStep, make_step
@@ -52,8 +57,10 @@ class Run:
     """A run that is ready for its next step.
 
     Attributes:
-        evaluation: the batches of each held-out set; "" is the main one.
+        evaluation: the batches of each held-out set; "" is the main one, and what is measured only
+            at the end is called `final`, or NAME/final.
         limit: rows of the whole run, where the config has `epochs`.
+        verification: of the files of tokens, which goes on while the run trains.
         progress: what else a checkpoint remembers: the best evaluation, and how many were worse.
     """
 
@@ -73,6 +80,7 @@ class Run:
     schedule_steps: int
     position: Position
     limit: int | None
+    verification: Verification
     progress: dict[str, Any] = field(default_factory=dict)
     start: int = 0
 
@@ -150,12 +158,7 @@ def prepare(
         check_same_run(config, corpus.fingerprint, saved)
     schedule_steps = _schedule_steps(config, saved, say)
     check_positions(config, stream)
-    evaluation = {
-        name: evaluation_batches(
-            held_out(config, tokens, vocabulary), name or config.data.path, own
-        )
-        for name, tokens in corpus.evaluation.items()
-    }
+    evaluation = evaluation_sets(config, corpus, vocabulary, own)
     model = make_model(config, mesh)
     optimizer = config.optimizer.build(axes_of(model), schedule_steps)
     state = init_state(model, optimizer, jax.random.key(config.seed + 1), mesh=mesh)
@@ -179,6 +182,7 @@ def prepare(
     run = Run(
         config, folder, checkpoints, corpus, stream, evaluation, vocabulary, mesh, model.abstract(),
         loss, optimizer, state, step, schedule_steps, stream.start, limit,
+        Verification(corpus.expected),
     )  # fmt: skip
     step.check(stream.batch(stream.start, config.data.batch, limit)[0])
     with clock("restoring"):
@@ -207,16 +211,6 @@ def _schedule_steps(config: TrainConfig, saved: dict[str, Any] | None, say: Say)
         say(f"the schedule stays {saved['schedule_steps']} steps; --schedule-steps N changes it")
         return saved["schedule_steps"]
     return config.schedule_steps or config.steps
-
-
-def check_evaluation(config: TrainConfig, corpus: Corpus) -> None:
-    """Raises ValueError where the best evaluation is asked for, and nothing is held out."""
-    asked = {"keep_best": config.keep_best, "evaluation.patience": config.evaluation.patience}
-    if names := [name for name, value in asked.items() if value and "" not in corpus.evaluation]:
-        raise ValueError(
-            f"{' and '.join(names)} go by the loss on held-out text, and there is none: raise "
-            "data.eval_fraction above 0, or give data.eval_path"
-        )
 
 
 # ---------------------------------------------------------------- text
@@ -282,14 +276,6 @@ def make_stream(
     stream = Stream(parts, [part.share for part in corpus.parts], data, own)
     stream.check(data.batch)
     return stream
-
-
-def held_out(config: TrainConfig, tokens: Tokens, vocabulary: Vocabulary) -> Part:
-    """A held-out text as rows, in order and always alike."""
-    data = config.data
-    if data.rows == "crops":
-        data = dataclasses.replace(data, rows="stream")
-    return Part(tokens, data, config.objective, vocabulary, 0, shuffle=False)
 
 
 def _with_steps(config: TrainConfig, stream: Stream) -> tuple[TrainConfig, int | None]:

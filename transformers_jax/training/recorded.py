@@ -5,14 +5,13 @@ Nothing here needs a model, and nothing here writes: a run may be examined while
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from transformers_jax.json_files import as_json, json_text, parse_json
+from transformers_jax.json_files import digest_of, parse_json
 from transformers_jax.training.checksums import checksum_on_host
 from transformers_jax.training.disk import cause, line_of
 
@@ -78,17 +77,6 @@ def spell(x: Any) -> str:
     return f"{x.dtype}[{','.join(map(str, x.shape))}]"
 
 
-def with_digest(record: dict[str, Any]) -> dict[str, Any]:
-    """The record as JSON gives it back, with a digest of itself."""
-    record = as_json(record)
-    return {**record, "digest": _digest(record)}
-
-
-def _digest(record: dict[str, Any]) -> str:
-    text = json_text(record, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 def read_record(path: Path) -> dict[str, Any]:
     """The record of the step at `path`.
 
@@ -103,7 +91,7 @@ def read_record(path: Path) -> dict[str, Any]:
     except Exception as error:
         message = f"checkpoint {path}: meta/metadata cannot be read ({cause(error)})"
         raise Damaged(message) from error
-    intact = digest == _digest(record)
+    intact = digest == digest_of(record)
     if version not in LACKING and intact:
         raise ValueError(
             f"checkpoint {path} is of format {version}, and this version reads "

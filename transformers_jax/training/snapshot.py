@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from transformers_jax.json_files import with_digest
 from transformers_jax.training import spikes
 from transformers_jax.training.checksums import names
-from transformers_jax.training.recorded import LACKING, spell, with_digest
+from transformers_jax.training.recorded import LACKING, spell
 from transformers_jax.training.state import TrainState
 
 

@@ -1,0 +1,78 @@
+"""The batches on which a run is evaluated: always the same ones, and at the end perhaps more."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+from transformers_jax.data.corpus import Corpus
+from transformers_jax.data.packing import Batch
+from transformers_jax.data.stream import Part, evaluation_batches
+from transformers_jax.data.tokens import Tokens
+from transformers_jax.objectives import Vocabulary
+from transformers_jax.training.config import Evaluation, TrainConfig
+
+FINAL = "final"
+
+
+def evaluation_sets(
+    config: TrainConfig, corpus: Corpus, vocabulary: Vocabulary, own: Callable[[int], Sequence[int]]
+) -> dict[str, list[Batch]]:
+    """The batches of each held-out set, as `Run.evaluation` has them; `own` is as of a `Stream`.
+
+    Raises:
+        ValueError: a set that makes no row, or that is called as those of the end are.
+    """
+    settings, sets = config.evaluation, dict[str, list[Batch]]()
+    if not settings.every and settings.final_batches == 0:
+        return sets
+    for name, tokens in corpus.evaluation.items():
+        if is_final(name):
+            raise ValueError(f"data.eval_sets: {name!r} is what the batches of the end are called")
+        part, where = held_out(config, tokens, vocabulary), name or config.data.path
+        batches = evaluation_batches(part, where, own)
+        counts = {name: settings.batches}
+        if settings.final_batches not in (None, 0, settings.batches):
+            counts[f"{name}/{FINAL}".lstrip("/")] = settings.final_batches
+        sets |= {key: spread(batches, count) for key, count in counts.items()}
+    return sets
+
+
+def spread(batches: list[Batch], count: int) -> list[Batch]:
+    """At most so many of the batches, at equal distances."""
+    return batches[:: max(1, len(batches) // count)][:count]
+
+
+def is_final(name: str) -> bool:
+    """Whether a set is measured only at the end."""
+    return name.rpartition("/")[2] == FINAL
+
+
+def held_out(config: TrainConfig, tokens: Tokens, vocabulary: Vocabulary) -> Part:
+    """A held-out text as rows, in order and always alike."""
+    data = config.data
+    if data.rows == "crops":
+        data = dataclasses.replace(data, rows="stream")
+    return Part(tokens, data, config.objective, vocabulary, 0, shuffle=False)
+
+
+def check_evaluation(config: TrainConfig, corpus: Corpus) -> None:
+    """Raises ValueError where the best evaluation is asked for, and there is none."""
+    settings = config.evaluation
+    asked = {"keep_best": config.keep_best, "evaluation.patience": settings.patience}
+    off = "" not in corpus.evaluation or (not settings.every and settings.final_batches == 0)
+    if names := [name for name, value in asked.items() if value and off]:
+        raise ValueError(
+            f"{' and '.join(names)} go by the loss on held-out text, and it is not measured: raise "
+            "data.eval_fraction above 0, give data.eval_path, or set --evaluation.every"
+        )
+
+
+def describe_evaluation(settings: Evaluation, sets: Mapping[str, list[Batch]]) -> str:
+    """When a run is evaluated, and on how much."""
+    if not sets:
+        return "no evaluation: nothing is held out, or it is switched off"
+    when = [f"every {settings.every} steps"] if settings.every else []
+    when += [] if settings.final_batches == 0 else ["at the end"]
+    counts = (f"{len(some)} batches{f' ({name})' * bool(name)}" for name, some in sets.items())
+    return f"evaluated {' and '.join(when)} on {', '.join(counts)}"
