@@ -152,6 +152,15 @@ def test_folders_have_names_that_a_folder_can_have(tmp_path):
     assert [point.label for point in points][:2] == ["seed=1,data.batch=8", "seed=1,data.batch=16"]
 
 
+def test_kinds_are_swept(tmp_path):
+    grid = {"optimizer": ["adamw", "muon"], "optimizer.peak": ["1e-3"]}
+    adamw, muon = make_points(CONFIG, ["--optimizer.schedule=WSD"], grid, tmp_path)
+    assert muon.flags == ("--optimizer=muon", "--optimizer.peak=1e-3")
+    assert adamw.fingerprint != muon.fingerprint
+    with pytest.raises(ValueError, match="--sweep optimizer=adm: --optimizer 'adm' is none of"):
+        make_points(CONFIG, [], {"optimizer": ["adm"]}, tmp_path)
+
+
 def test_booleans_are_swept(tmp_path):
     name = "model.tie_word_embeddings"
     points = make_points(CONFIG, [], {name: ["True", "False"], "seed": ["4"]}, tmp_path)

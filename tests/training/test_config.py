@@ -11,7 +11,7 @@ import transformers_jax as tj
 from transformers_jax.data.config import Data
 from transformers_jax.flags import Misuse, override
 from transformers_jax.objectives import OBJECTIVES, MaskedLM, NextSentence
-from transformers_jax.optim import OPTIMIZERS, SCHEDULES, AdamW
+from transformers_jax.optim import OPTIMIZERS, SCHEDULES, WSD, AdamW, Cosine, Muon
 from transformers_jax.spec import Execution
 from transformers_jax.training import config as configs
 from transformers_jax.training.config import Evaluation, TrainConfig
@@ -149,6 +149,11 @@ def test_flags_leave_what_they_cannot_say():
         (["--stepz", "3"], "unknown flag --stepz; did you mean '--steps'"),
         (["--data.pth=a"], "unknown flag --data.pth; did you mean '--data.path'"),
         (["--model.n_leyer=3"], "unknown flag --model.n-leyer; did you mean '--model.n-layer'"),
+        (["--optimizer", "adm"], "is none of AdamW, Adafactor, Lion, Muon"),
+        (["--optimizer=maskedlm"], "--optimizer 'maskedlm' is none of AdamW"),
+        (["--optimizer"], "--optimizer needs the name of a kind"),
+        (["--optimizr", "Muon"], "did you mean '--optimizer'"),
+        (["--optimizer.rounds=3"], "it is a setting of Muon (--optimizer Muon)"),
         (["--steps", "many"], "many"),
         (["--resume", "maybe"], "maybe"),
         (["--steps"], "--steps"),
@@ -159,6 +164,32 @@ def test_flags_that_mean_nothing_are_refused_in_one_line(arguments, message):
     with pytest.raises(ValueError, match=r"\A[^\n]*\Z") as caught:
         flagged(*arguments)
     assert message in str(caught.value)
+
+
+def test_flags_choose_kinds_with_settings_of_their_own():
+    base = TrainConfig(optimizer=AdamW(peak=1.0, schedule=Cosine(warmup=7)))
+    of = lambda *flags: override(base, flags, "pretrain")
+    chosen = of("--optimizer.schedule.decay=0.3", "--optimizer.schedule", "wsd", "--steps=9")
+    assert chosen.optimizer == AdamW(peak=1.0, schedule=WSD(decay=0.3))
+    assert of("--optimizer=Muon", "--optimizer.rounds=3").optimizer == Muon(rounds=3)
+    assert of("--optimizer", "adamw").optimizer == base.optimizer  # which it is already
+    assert of("--optimizer=lion", "--optimizer=Muon").optimizer == Muon()  # the last one counts
+    for name in ("MaskedLM", "masked_lm", "masked-lm"):
+        objective = of("--objective", name, "--objective.rate", "0.2").objective
+        assert objective == MaskedLM(rate=0.2)
+    names = {name: kind for kinds in (OBJECTIVES, OPTIMIZERS) for name, kind in kinds.items()}
+    for name, kind in names.items():  # as config.json names them
+        field = "objective" if name in OBJECTIVES else "optimizer"
+        assert type(getattr(of(f"--{field}={name}"), field)) is kind
+
+
+def test_help_shows_the_kinds_and_the_settings_of_the_chosen_one(capsys):
+    with pytest.raises(SystemExit):
+        flagged("--optimizer", "muon", "--help")
+    text = capsys.readouterr().out
+    for name in ("--objective KIND", "--optimizer KIND (now Muon)", *OBJECTIVES, *SCHEDULES):
+        assert name in text
+    assert "--optimizer.rounds" in text
 
 
 def test_values_that_make_no_run_are_refused():
