@@ -19,7 +19,7 @@ HOLE = "…"  # what a sentence fills in
 OTHER_PROGRAMS = re.compile(r"transformers-cli|tfds |pip install|python -c")
 OF_A_RUN = {  # flags of `pretrain` that are read before its config
     *("--resume", "--sweep", "--sweep-jobs", "--allow-change", "--allow-schedule-change"),
-    *("--steps", "--epochs", "--out", "--debug", "--help"),
+    *("--steps", "--epochs", "--out", "--debug", "--help", "--dry-run"),
 }
 
 

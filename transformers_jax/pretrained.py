@@ -252,7 +252,7 @@ def from_pretrained(
     key = jax.random.key(0) if key is None else key  # of constants
     for name in new:
         arrays[name] = param.draw(model, name, key, targets[name].sharding, targets[name].dtype)
-    announce(path, plan, report, new)
+    announce(path, plan, report, new, warn=bool(new) and not return_report)
     model = finished(param.bind(model, param.unflatten(arrays)), plan)
     return Loaded(model, report, new) if return_report else model
 
@@ -306,11 +306,12 @@ def older_settings(folder: Path) -> dict[str, Any]:
     return values
 
 
-def announce(path: Any, plan: Plan, report: Report, new: tuple[str, ...]) -> None:
-    """One log line: what was loaded, left out and drawn; a warning if anything was drawn."""
+def announce(path: Any, plan: Plan, report: Report, new: tuple[str, ...], *, warn: bool) -> None:
+    """One log line: what was loaded, left out and drawn; a warning if anything was drawn, unless
+    the caller gets the report."""
     text = f"loaded {plan.config.model_type} ({plan.head}) from {path}: {len(report.fills)} tensors"
     if report.left_out:
         text += f"; left out {len(report.left_out)} of other heads"
     if new:
         text += f"; drew {', '.join(new)}"
-    log.log(logging.WARNING if new else logging.INFO, text)
+    log.log(logging.WARNING if warn else logging.INFO, text)

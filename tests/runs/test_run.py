@@ -166,20 +166,27 @@ def test_the_run_of_a_later_release_is_left_to_it(whole):
     assert load(file).steps == whole.steps  # the control
 
 
-def test_steps_may_grow_and_a_schedule_may_change_by_name(small):
+def test_steps_may_grow_and_a_schedule_may_change_by_name(small, capsys):
     schedule = dataclasses.replace(small.optimizer.schedule, warmup=1)
     optimizer = dataclasses.replace(small.optimizer, schedule=schedule)
     config = small.replace(
         steps=2, schedule_steps=None, optimizer=optimizer, out=small.out + "-grow"
     )
     assert fit(config).exit_code == 0
+    capsys.readouterr()
     assert fit(config.replace(steps=3)).exit_code == 0
+    said = capsys.readouterr().out
+    assert "WARNING: the schedule of 2 steps is shorter than the run of 3: from step 3 on" in said
+    assert "the learning rate stays 0.0003 (its peak: 0.003)" in said
     final = config.optimizer.peak * config.optimizer.schedule.final
     assert read(os.path.join(config.out, "metrics.jsonl"))[2]["learning_rate"] == pytest.approx(
         final
     )
     changed = config.replace(steps=4, schedule_steps=100, allow_schedule_change=True)
     assert fit(changed).exit_code == 0
+    said = capsys.readouterr().out
+    assert "the schedule was Cosine(warmup=1, final=0.1) over 2 steps" in said
+    assert "the learning rate of step 4 is 0.003, and that of the step before was 0.0003" in said
     assert read(os.path.join(config.out, "metrics.jsonl"))[3]["learning_rate"] > 2 * final
 
 

@@ -1,7 +1,7 @@
 """The console script: `transformers-jax COMMAND ...`.
 
 models.py    generate, inspect, convert
-runs.py      tokenize, runs, report, check-checkpoint, env
+runs.py      tokenize, export, runs, report, check-checkpoint, env
 texts.py     prompts in, texts out
 
 A command is a record: its fields are its arguments and flags, and `run` does what it does;
@@ -29,6 +29,7 @@ COMMANDS = {
     "inspect": models.Inspect,
     "convert": models.Convert,
     "tokenize": runs.Tokenize,
+    "export": runs.Export,
     "runs": runs.Runs,
     "report": runs.Report,
     "check-checkpoint": runs.CheckCheckpoint,

@@ -13,6 +13,7 @@ from tyro.conf import DisallowNone, Positional, UseAppendAction, arg
 from transformers_jax.cli import texts
 from transformers_jax.json_files import json_text
 from transformers_jax.runs.pretrain import keep_compiled_programs
+from transformers_jax.training.exported import model_folder
 
 Model = Annotated[Positional[str], arg(help="a directory, a run of pretraining, or a hub id")]
 Ignored = Annotated[
@@ -80,7 +81,7 @@ class Generate(Generation):
             raise ValueError("--ids and --prompt exclude each other; give all prompts as one kind")
         key = texts.random_key(self.seed) if self.do_sample else None
         keep_compiled_programs()
-        folder = texts.model_folder(self.model)
+        folder = model_folder(self.model)
         tokenizer = None if self.ids else texts.read_tokenizer(folder)
         prompts = self.ids or self.prompt or texts.read_prompts()
         if not all(texts.encode(tokenizer, prompt) for prompt in prompts):
@@ -239,7 +240,7 @@ class Convert:
         from transformers_jax.inspection.conversion import convert
 
         done = convert(
-            texts.model_folder(self.source),
+            model_folder(self.source),
             self.target,
             head=self.head,
             dtype=self.dtype,

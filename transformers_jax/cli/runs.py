@@ -1,13 +1,14 @@
-"""The commands about data and runs: tokenize, runs, report, check-checkpoint, env."""
+"""The commands about data and runs: tokenize, export, runs, report, check-checkpoint, env."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from tyro.conf import DisallowNone, Positional
+from tyro.conf import DisallowNone, Positional, arg
 
 from transformers_jax.cli.models import print_json
 from transformers_jax.json_files import finite_or_null
@@ -92,6 +93,35 @@ class Tokenize:
             sentinels=0 if objective is None else objective.sentinels,
             modes=() if objective is None else objective.modes,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a saved step of a run, finished or not, as a model with its tokenizer and card.
+
+    The run is not touched, and may be going on.
+    """
+
+    folder: Annotated[Positional[str], arg(name="run")]
+    """the folder of a run"""
+    out: str
+    """a new directory"""
+    step: DisallowNone[int | None] = None
+    """a saved one; the newest that is intact if not given"""
+    overwrite: bool = False
+    """write into a directory that is not empty"""
+
+    def run(self) -> None:
+        """Writes the model, and prints of which step it is."""
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")  # an accelerator is for the run that goes on
+        from transformers_jax.runs.export import export
+
+        done = export(self.folder, self.out, step=self.step, overwrite=self.overwrite)
+        for message in done.damaged:
+            print(f"WARNING: {message}; passed over", file=sys.stderr)
+        print(f"wrote {done.folder}: step {done.step:,} of {self.folder}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,22 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.json_files import json_or_empty
 from transformers_jax.together import check_together
-
-
-def model_folder(path: str) -> Path:
-    """The folder of a model: the path itself, or the model that a run of pretraining exported."""
-    folder = Path(path).expanduser()
-    if not (folder / "metrics.jsonl").exists() or is_model(folder / "config.json"):
-        return Path(path)
-    exports = [file for file in folder.glob("*/config.json") if is_model(file)]
-    if not exports:
-        raise ValueError(
-            f"{path} is a run without an exported model, so it has not ended; continue it with "
-            f"transformers-jax pretrain {folder / 'config.json'} --out {path}"
-        )
-    return max(exports, key=lambda file: file.stat().st_mtime).parent
+from transformers_jax.training.exported import is_model, model_folder
 
 
 def model_source(path: str) -> Any:
@@ -37,11 +23,6 @@ def model_source(path: str) -> Any:
         print("note: a run takes its vocabulary from its tokenizer", file=sys.stderr)
         return model.replace(architectures=(model.architecture(model.head_named(head)),))
     return model_folder(path)
-
-
-def is_model(path: Path) -> bool:
-    """Whether a config.json is that of a model, not of a run."""
-    return not {"model_type", "module"}.isdisjoint(json_or_empty(path))
 
 
 def read_tokenizer(source: Any) -> Any:

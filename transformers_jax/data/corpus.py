@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
@@ -104,6 +105,7 @@ def load_corpus(
     eos: bool = False,
     tokenizer: Tokenizer | None = None,
     as_before: bool = False,
+    learns: bool = True,
 ) -> Corpus:
     """Reads the sources and makes them ids.
 
@@ -114,6 +116,7 @@ def load_corpus(
             a blank line between them (a new line, where documents are lines).
         tokenizer: the one of the run that is continued.
         as_before: sources are split and fingerprinted as earlier versions did it.
+        learns: whether a tokenizer may be learned here; bytes are what they are.
 
     Raises:
         ValueError: a source that is missing, empty or damaged, a text that its encoding does not
@@ -127,7 +130,10 @@ def load_corpus(
     sets = {name: open_at(path, fraction=None) for name, path in _evaluation_paths(data).items()}
     if tokenizer is None:
         roles = tuple(dict.fromkeys([*roles, "eos"] if eos else roles))
-        learn = partial(train_tokenizer, roles=roles, sentinels=sentinels, modes=modes)
+        if not learns and data.tokenizer != "byte":
+            learn: Callable[..., Tokenizer] = _refuse_to_learn
+        else:
+            learn = partial(train_tokenizer, roles=roles, sentinels=sentinels, modes=modes)
         tokenizer = _tokenizer(data, sources, [*sets.values()], learn)
     for source in (*sources, *sets.values()):
         _check_folder(source, tokenizer, sentences, eos)
@@ -214,7 +220,10 @@ def _tokenizer(
     """The one that is named by its path, that of a folder of tokens, or one that is learned."""
     texts = [source.path for source in (*sources, *sets) if not source.ids]
     if data.tokenizer not in (*KINDS, "none"):
-        return load_tokenizer(data.tokenizer)
+        try:
+            return load_tokenizer(data.tokenizer)
+        except ValueError as error:
+            raise ValueError(f"--data.tokenizer {data.tokenizer}: {error}") from None
     if own := [source.tokenizer for source in (*sources, *sets) if source.tokenizer is not None]:
         return load_tokenizer(own[0])
     if texts and data.tokenizer == "none":
@@ -232,6 +241,13 @@ def _tokenizer(
         for text in source.splits[split]
     )
     return learn(data.tokenizer, documents, data.vocab_size)
+
+
+def _refuse_to_learn(kind: str, *_: Any) -> Tokenizer:
+    raise ValueError(
+        f"data.tokenizer is {kind}, which is learned from this text: its ids are not those of the "
+        "weights that the run starts from; name their tokenizer, as in --data.tokenizer DIR"
+    )
 
 
 def _check_folder(source: Source, tokenizer: Tokenizer | None, sentences: bool, eos: bool) -> None:

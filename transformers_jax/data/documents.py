@@ -121,7 +121,9 @@ def _read_ids(path: str) -> Int[np.ndarray, " N"]:
     """A memory map, so that a corpus may be larger than the memory."""
     file = Path(path).expanduser()
     if not file.is_file():
-        raise ValueError(f"data.path {path!r} is not a file")
+        raise ValueError(
+            f"data.path {path!r} is not a file; pass --data.path with one of token ids"
+        )
     if file.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     try:

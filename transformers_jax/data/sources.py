@@ -112,7 +112,8 @@ def find_files(path: str) -> list[Path]:
         raise ValueError(f"data.path {path!r} is a pattern that no file fits")
     raise ValueError(
         f"data.path {path!r} is not a file; give a text, a folder, a pattern, .jsonl, .csv, "
-        f".parquet, a .bin or .npy file of token ids, {', '.join(BUILT_IN)}, tfds:NAME, or hf:NAME"
+        f".parquet, a .bin or .npy file of token ids, {', '.join(BUILT_IN)}, tfds:NAME, or hf:NAME "
+        "with --data.path"
     )
 
 

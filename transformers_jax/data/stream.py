@@ -220,6 +220,12 @@ class Stream:
         like = next(filter(None, rows), None) or row(self.parts[0], 0, self.parts[0].rows(0, 0)[0])
         return packing.assemble(rows, layout, like), position
 
+    def empty(self, size: int) -> Batch:
+        """A batch of so many rows without a token, of the widest that the stream has."""
+        first = self.parts[0]
+        like = first.row(0, first.rows(0, 0)[0])
+        return packing.assemble([[]] * size, self.layout, like)
+
     def batches(
         self, position: Position, size: Callable[[int], int], step: int, limit: int | None
     ) -> Iterator[tuple[Batch, Position]]:

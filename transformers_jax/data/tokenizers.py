@@ -103,6 +103,12 @@ def load_tokenizer(
         return of(loaded.inner, languages=loaded.languages, target=target, files=loaded.files)
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder has one of the files of a tokenizer."""
+    named = any((folder / name).is_file() for name in (JSON, "vocab.json", "vocab.txt"))
+    return named or any(folder.glob("*.model"))
+
+
 def _class_of(folder: Path, tokenizer_class: str | None) -> tuple[str | None, bool]:
     """The name of the class, without "Fast" (None where there is none), and whether the caller or
     a file names it, not only the model's type."""

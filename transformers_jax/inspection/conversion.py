@@ -67,10 +67,7 @@ def convert(
     origin = model_path if model_path.is_dir() else model_path.parent
     if folder.exists() and folder.resolve() == origin.resolve():
         raise ValueError(f"{target} is the source itself; give another directory")
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{target} is a file; give a directory")
-    if folder.exists() and any(folder.iterdir()) and not overwrite:
-        raise ValueError(f"{target} is not empty; give another directory, or --overwrite")
+    check_target(folder, overwrite)
     sentences = head == "embedding" or (head is None and (origin / MODULES).is_file())
     config = None if sentences else load_config(origin, ignore=ignore, reader=head)
     chosen = "embedding" if config is None else head_of(config, head)
@@ -101,6 +98,14 @@ def convert(
         drawn=loaded.initialised,
         config=tuple(_changed_keys(origin, written)),
     )
+
+
+def check_target(folder: Path, overwrite: bool) -> None:
+    """Raises ValueError for a directory that holds files already, or is none."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; give a directory")
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise ValueError(f"{folder} is not empty; give another directory, or --overwrite")
 
 
 def opened(path: Path, model: Any) -> Checkpoint:

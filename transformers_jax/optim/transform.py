@@ -33,12 +33,14 @@ class Optimizer(NamedTuple):
             exported: an average, if the optimizer keeps one.
         frozen: which parameters never change: a tree of booleans, or, where only some of a
             parameter's layers are frozen, of arrays that broadcast; None if none is frozen.
+        averages: whether it keeps an average, so that `averaged` reads the state.
     """
 
     transformation: optax.GradientTransformation
     schedule: Rate | None
     averaged: Evaluated = lambda state, params: params
     frozen: Any = None
+    averages: bool = False
 
 
 def optimizer(
@@ -87,6 +89,7 @@ def optimizer(
         rate,
         averaged,
         frozen if some else None,
+        evaluated is not None,
     )
 
 

@@ -21,7 +21,7 @@ from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig, to_dict, to_file
 from transformers_jax.training.console import Console, Quiet, console
-from transformers_jax.training.devices import agree_on_config
+from transformers_jax.training.devices import agree_on_config, devices_of
 from transformers_jax.training.evaluation_sets import describe_evaluation
 from transformers_jax.training.finish import exportable, finish
 from transformers_jax.training.folder import RunFolder
@@ -123,7 +123,7 @@ def _begin(run: Run, say: Callable[[str], None]) -> None:
 
 def _describe(run: Run, say: Callable[[str], None]) -> None:
     config, mesh = run.config, run.mesh
-    shape = "one device" if mesh is None else " x ".join(f"{k} {v}" for k, v in mesh.shape.items())
+    shape = devices_of(mesh)
     say(f"{run.corpus.origin}; text {run.corpus.fingerprint}")
     for note in run.corpus.notes:
         say(note)
@@ -160,6 +160,7 @@ def _recorded(run: Run, stop: Stop, screen: Console, command: str) -> Iterator[C
         "tokens_per_step": run.tokens_per_step,
         "flops_per_step": run.flops,
         "evaluation_batches": {name or "held-out": len(b) for name, b in run.evaluation.items()},
+        **({} if run.initial is None else {"init_from": run.initial}),
         "data": {
             "origin": run.corpus.origin,
             "fingerprint": run.corpus.fingerprint,

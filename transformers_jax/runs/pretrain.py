@@ -17,8 +17,10 @@ from transformers_jax.printing import from_interrupt, print_line, to_nowhere
 
 USAGE = (
     "usage: {program} CONFIG [--steps N] [--out DIR] [--data.path FILE] [--mesh.data N] ...\n"
+    "       {program} CONFIG --init-from DIR_OR_ID ...\n"
     "       {program} CONFIG --sweep NAME=V1,V2 [--sweep ...] [--sweep-jobs N] [--out DIR] ...\n"
     "       {program} CONFIG --distributed auto|HOST:PORT,N,I [--peer-timeout SECONDS] ...\n"
+    "       {program} CONFIG --dry-run ...\n"
     "CONFIG is a Python file with config(), or the config.json of a run; "
     "{program} CONFIG --help lists every flag"
 )
@@ -57,7 +59,7 @@ def _run(arguments: list[str], program: str) -> int:
     except Exception as error:
         if os.environ.get("TRANSFORMERS_JAX_TRACEBACK"):
             raise
-        expected = isinstance(error, (ValueError, FloatingPointError))
+        expected = isinstance(error, (ValueError, FloatingPointError, ConnectionError))
         kind = "" if expected else f"{type(error).__name__}: "
         more = "" if expected else " (TRANSFORMERS_JAX_TRACEBACK=1 shows where)"
         if from_interrupt(error):
@@ -68,12 +70,14 @@ def _run(arguments: list[str], program: str) -> int:
 
 @dataclass(frozen=True)
 class Sweeping:
-    """The flags of a sweep, in addition to those of the config."""
+    """The flags in addition to those of the config: of a sweep, and of a dry run."""
 
     sweep: UseAppendAction[tuple[str, ...]] = ()
     """a setting and its values, such as optimizer.peak=1e-4,3e-4"""
     sweep_jobs: DisallowNone[int | None] = None
     """runs at a time; 1 if not given"""
+    dry_run: bool = False
+    """say what the run would be and cost, and make nothing"""
 
 
 @dataclass(frozen=True)
@@ -104,18 +108,28 @@ def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
 
         if sweeping.sweep:
             raise ValueError("--sweep starts runs of one process; start each run of several itself")
+        if sweeping.dry_run:
+            raise ValueError("--dry-run is of one process: leave --distributed out")
         connect(joining.distributed, **timeout)
+    from transformers_jax.runs.configured import configured
     from transformers_jax.training import config
 
-    run = flags.override(config.load(path), settings, program)
+    run = configured(config.load(path), settings, program)
     if sweeping.sweep:
         from transformers_jax.runs.sweep import run_sweep
 
         _, shared = flags.parse_known(SweepingInto, arguments)
+        if sweeping.dry_run:
+            raise ValueError("--dry-run is of one run: leave --sweep out, and choose its values")
         jobs = 1 if sweeping.sweep_jobs is None else sweeping.sweep_jobs
         return run_sweep(path, shared, _grid(sweeping.sweep), run.out, jobs)
     if sweeping.sweep_jobs is not None:
         raise Misuse("--sweep-jobs are runs of a sweep; give --sweep NAME=V1,V2 as well")
+    if sweeping.dry_run:
+        from transformers_jax.runs.dry_run import dry_run
+
+        print(dry_run(run))
+        return 0
     keep_compiled_programs()
     from transformers_jax.runs.fit import fit
 

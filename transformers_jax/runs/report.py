@@ -6,8 +6,10 @@ Needs no run: a report can be made again at any time, elsewhere, of any run.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from transformers_jax.json_files import json_or_empty
 from transformers_jax.publish import publish
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import sections, table
-from transformers_jax.runs.summary import Summary, summarise
+from transformers_jax.runs.summary import Summary, at_step, summarise
 from transformers_jax.training import metrics
 from transformers_jax.training.clock import KINDS
 from transformers_jax.training.provenance import commit, read_run, versions
@@ -31,10 +33,10 @@ PIPELINES = {
 }
 """End of a class name -> the task under which a hub lists it."""
 
-CARD_FACTS = """objective, parameters, steps, tokens seen, training compute (FLOPs),
-    training loss (nats per token), held-out loss (nats per token), held-out bits per byte,
-    held-out loss at the end, held-out bits per byte at the end, held-out batches, text,
-    text fingerprint, devices, started, ended, commit, versions"""
+CARD_FACTS = """objective, started from, parameters, steps, exported, tokens seen,
+    training compute (FLOPs), training loss (nats per token), held-out loss (nats per token),
+    held-out bits per byte, held-out loss at the end, held-out bits per byte at the end,
+    held-out batches, text, text fingerprint, devices, started, ended, commit, versions"""
 """The rows of a report that the card of the exported model has too."""
 
 
@@ -96,7 +98,9 @@ def facts(folder: Path, summary: Summary) -> dict[str, str]:
         "state": f"{summary.state}: {summary.why}" if summary.why else summary.state,
         "steps": f"{summary.step:,}" + (f" of {summary.steps:,}" if summary.steps else ""),
         "steps left out": left_out(lines),
+        "exported": form(f"step {{:,}}, {summary.exported_why}", summary.exported),
         "objective": summary.objective,
+        "started from": started_from(run),
         "parameters": form("{:,}", summary.parameters),
         "training loss (nats per token)": form("{:.4f}", summary.loss),
         "held-out loss (nats per token)": form("{:.4f}", summary.eval_loss),
@@ -131,6 +135,15 @@ def left_out(lines: Sequence[metrics.Line]) -> str | None:
     most = lambda name: max((line.get(name, 0) for line in lines), default=0)
     spikes = f", of which {most('spikes')} were spikes" if most("spikes") else ""
     return f"{most('skipped')}{spikes}" if most("skipped") else None
+
+
+def started_from(run: Mapping[str, Any]) -> str | None:
+    """The checkpoint whose weights a run began with, and what was drawn; None: all was drawn."""
+    initial = run.get("init_from") or {}
+    if not initial.get("path"):
+        return None
+    drawn = initial.get("drawn") or []
+    return initial["path"] + (f"; drawn were {', '.join(drawn)}" if drawn else "")
 
 
 def evaluations(lines: Sequence[metrics.Line]) -> str:
@@ -177,13 +190,15 @@ def samples(folder: Path) -> str:
 
 
 def next_steps(folder: Path, summary: Summary) -> str:
-    """Commands that go on with a run: train on, generate, load."""
+    """Commands that go on with a run: train on, watch, generate, load."""
     path, steps = shlex.quote(str(folder)), summary.steps or summary.step
     if summary.state == "finished":
         steps = 2 * max(summary.step, 1)
     commands = [
         f"transformers-jax pretrain {path}/config.json --out {path} --steps {steps}  # train on"
     ]
+    if any(folder.glob("events.out.tfevents*")):
+        commands.append(f"tensorboard --logdir {path}  # all curves, in a browser")
     load = ""
     if (folder / "model").is_dir():
         if (task_of(folder / "model") or "").endswith("generation"):
@@ -208,15 +223,21 @@ def _fence(text: str) -> str:
 # ---------------------------------------------------------------- the exported model
 
 
-def write_card(run: Path) -> Path:
-    """Writes RUN/model/README.md, next to the exported model of a run; returns its path.
+def write_card(run: Path, model: Path | None = None, step: int | None = None) -> Path:
+    """Writes README.md next to a model that was exported from a run; returns its path. Figures are
+    those of the step that was exported.
 
-    No license and no language are stated: they are for the owner of the model and of its text.
+    `model` is by default RUN/model, of the step in run.json; otherwise of `step`. No license and no
+    language are stated: they are for the owner of the model and of its text.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    model = run / "model"
     summary = summarise(run)
+    if model is None:
+        model, step = run / "model", summary.exported
+    else:
+        summary = replace(summary, exported=step, exported_why="as it was saved")
+    summary = summary if step is None else at_step(summary, step)
     rows = facts(run, summary)
     data = ModelCardData(
         library_name="transformers",
@@ -226,10 +247,12 @@ def write_card(run: Path) -> Path:
     names = [name for name in " ".join(CARD_FACTS.split()).split(", ") if name in rows]
     class_name = (json_or_empty(model / "config.json").get("architectures") or ["AutoModel"])[0]
     with_tokenizer = (model / "tokenizer.json").exists()
+    origin = (read_run(run).get("init_from") or {}).get("path")
+    begun = "from scratch" if origin is None else f"from the weights of {origin}"
     reads = ", with its tokenizer" if with_tokenizer else ", without a tokenizer: it reads ids"
     text = (
         f"# {summary.name}\n\n"
-        f"A {summary.model or 'model'} trained from scratch with transformers_jax{reads}. No "
+        f"A {summary.model or 'model'} trained {begun} with transformers_jax{reads}. No "
         "license has been stated, and nothing is known here of the language of the text or of what "
         "the model should not be used for.\n\n"
         f"## Training\n\n{table(['', ''], [[name, rows[name]] for name in names])}\n\n"

@@ -18,7 +18,7 @@ from transformers_jax.data.texts import digest
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.spelling import nearest
 from transformers_jax.training.folder import LOCK
-from transformers_jax.training.metrics import SHOWN, newest, show_count
+from transformers_jax.training.metrics import SHOWN, newest, read, show_count
 from transformers_jax.training.provenance import read_run
 
 METRICS, CONFIG = "metrics.jsonl", "config.json"
@@ -53,6 +53,9 @@ class Summary:
     """of the end, or of the newest line: UTC"""
     tokenizer: str | None = None
     """a fingerprint: losses per token are comparable where it is the same"""
+    exported: int | None = None
+    """the step that the model in the folder is of"""
+    exported_why: str = ""
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
@@ -139,7 +142,18 @@ def _summarise(folder: Path, name: str) -> Summary:
         flops=flops,
         when=run.get("ended") or _modified(folder),
         tokenizer=_part(run, "data").get("tokenizer") or _tokenizer(folder),
+        exported=_part(run, "exported").get("step"),
+        exported_why=_part(run, "exported").get("why", ""),
     )
+
+
+def at_step(run: Summary, step: int) -> Summary:
+    """The row as it was after an earlier step."""
+    lines = [line for line in read(Path(run.folder) / METRICS) if line["step"] <= step]
+    of = lambda name: next((line[name] for line in reversed(lines) if name in line), None)
+    names = ("loss", "eval_loss", "bits_per_byte", "tokens", "flops")
+    then: dict[str, Any] = {name: of(name) for name in names}
+    return dataclasses.replace(run, step=step, **then)
 
 
 def tokens_per_step(run: dict[str, Any], config: dict[str, Any]) -> int | None:
@@ -289,5 +303,8 @@ def show(runs: Sequence[Summary], width: int | None = None) -> None:
     for run, row in zip(runs, texts):
         if run.why:
             screen.print(f"{row['name']}: {run.state}: {run.why}", markup=False)
+        if run.exported not in (None, run.step):
+            what = f"exported step {run.exported:,}, {run.exported_why}"
+            screen.print(f"{row['name']}: {what}", markup=False)
     if left_out:
         screen.print(f"no room for {', '.join(left_out)}; --json has all", style="dim")

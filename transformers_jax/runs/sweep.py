@@ -25,11 +25,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from transformers_jax.flags import Misuse, flag_of, override
+from transformers_jax.flags import Misuse, flag_of
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.printing import print_line
 from transformers_jax.publish import publish, publish_json
 from transformers_jax.runs import plots
+from transformers_jax.runs.configured import configured
 from transformers_jax.runs.page import table
 from transformers_jax.runs.summary import COLUMNS, cells, compared_by, summarise
 from transformers_jax.training import config
@@ -110,9 +111,10 @@ def make_points(
         settings = dict(zip(grid, values))
         try:
             flags = tuple(flag_of(base, name, value) for name, value in settings.items())
-            chosen = override(base, [*arguments, *flags], "pretrain")
-        except Misuse as error:
-            raise Misuse(f"--sweep {label_of(settings)}: {error}") from None
+            chosen = configured(base, [*arguments, *flags, f"--out={out}"], "pretrain")
+        except ValueError as error:
+            kind = Misuse if isinstance(error, Misuse) else ValueError
+            raise kind(f"--sweep {label_of(settings)}: {error}") from None
         folder = out / folder_name(settings)
         points.append(Point(settings, folder, chosen.steps, config.fingerprint(chosen), flags))
     known = json_or_empty(out / "sweep.json").get("runs", {})

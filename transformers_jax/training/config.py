@@ -110,6 +110,9 @@ AT_LEAST_ONE = """steps accumulate save_every log_every keep max_skipped schedul
 class TrainConfig(Settings):
     """A run of pretraining."""
 
+    init_from: str | None = None
+    """a checkpoint whose weights the run starts from: a directory, a run, or a hub id; model and
+    tokenizer are its own, unless their flags say otherwise"""
     model: FamilyConfig = field(default_factory=GPT2Config)
     objective: Union[tuple(OBJECTIVES.values())] = CausalLM()  # type: ignore[valid-type]  # noqa: UP007
     loss: Loss = Loss()

@@ -30,6 +30,13 @@ def make_mesh(config: TrainConfig) -> Mesh | None:
     return None if mesh.size == 1 else mesh
 
 
+def devices_of(mesh: Mesh | None) -> str:
+    """ "data 4 x fsdp 2 x experts 1 x tensor 1", or "one device"."""
+    if mesh is None:
+        return "one device"
+    return " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
+
+
 def agree_on_config(config: TrainConfig) -> None:
     """Every process of the run was started with the same settings and versions.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,27 +11,38 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax import processes
+from transformers_jax.arrays import Params
+from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.masks import masks_of
 from transformers_jax.nn.param import bind, params
 from transformers_jax.saving import save_pretrained
 from transformers_jax.training import samples
+from transformers_jax.training.config import TrainConfig
 from transformers_jax.training.console import Console
 from transformers_jax.training.prepare import Run
+from transformers_jax.training.provenance import note_export
 from transformers_jax.training.state import TrainState
 from transformers_jax.training.trackers import Composite
 
 
 def exportable(run: Run, state: TrainState) -> Model:
-    """The model that is evaluated, as it will be used: without the masks of packed rows."""
-    mask = masks_of(run.config.objective.mask(packed=False))
-    trained = bind(run.model, run.averaged(state))
-    return rebuilt(trained, dataclasses.replace(run.model.plan, mask=mask))
+    """The model that is evaluated, as it will be used."""
+    return as_used(run.config, run.model, run.averaged(state))
 
 
-def sample(run: Run, model: Model, step: int, trackers: Composite) -> list[str]:
+def as_used(config: TrainConfig, model: Model, values: Params) -> Model:
+    """A model of a run with these parameters, without the masks of packed rows."""
+    mask = masks_of(config.objective.mask(packed=False))
+    return rebuilt(bind(model, values), dataclasses.replace(model.plan, mask=mask))
+
+
+def sample(
+    run: Run, model: Model, step: int, trackers: Composite, now: int | None = None
+) -> list[str]:
     """Texts that the model generates after a step; they are written to samples/ as well. Of several
-    processes, the one that writes has them, and the others wait."""
+    processes, the one that writes has them, and the others wait. Trackers, which only go forward,
+    get them as of the step `now`."""
     model = gathered(run, model)
     if not run.folder.owner:
         processes.wait_for_all("samples")
@@ -48,7 +60,7 @@ def sample(run: Run, model: Model, step: int, trackers: Composite) -> list[str]:
     )
     samples.save_samples(texts, run.folder.path, step)
     for number, text in enumerate(texts):
-        trackers.text(f"sample/{number}", step, text)
+        trackers.text(f"sample/{number}", step if now is None else now, text)
     processes.wait_for_all("samples")
     return texts
 
@@ -66,22 +78,34 @@ def gathered(run: Run, model: Model) -> Model:
 def finish(
     run: Run, state: TrainState, screen: Console, trackers: Composite
 ) -> tuple[Model, TrainState]:
-    """Writes samples, and the model with its tokenizer; of the best step, if so configured.
+    """Writes samples, and the model with its tokenizer; of the best step, if so configured. What
+    was exported is in run.json.
 
     Returns:
         The model, and the state that it is from.
     """
     last = int(state.step)
     best = run.checkpoints.best_step() if run.config.keep_best else None
+    step, why = last, "the last"
     if best is not None and best != last:
-        screen.say(f"exporting step {best}, which has the lowest evaluation loss")
-        state = run.checkpoints.restore(best, state)
+        loss = run.checkpoints.meta(best)["metric"]
+        step, why = best, f"which has the lowest evaluation loss ({loss:.4f})"
+        screen.say(f"exporting step {step}, {why}")
+        state = run.checkpoints.restore(step, state)
     model = exportable(run, state)
-    for text in sample(run, model, last, trackers):
+    for text in sample(run, model, step, trackers, now=last):
         screen.say(f"--- sample ---\n{text}")
-    folder = run.folder.path / "model"
+    owner = run.folder.owner
+    write_model(model, run.corpus.tokenizer if owner else None, run.folder.path / "model")
+    if owner:
+        note_export(run.folder.path, step, why)
+    return model, state
+
+
+def write_model(model: Model, tokenizer: Tokenizer | None, folder: Path) -> None:
+    """Writes a model (ELECTRA's pair: the discriminator, and the generator in it) as
+    `save_pretrained` does, and its tokenizer."""
     for name, part in model.exports().items():
         save_pretrained(part, folder / name)
-    if run.corpus.tokenizer is not None and run.folder.owner:
-        run.corpus.tokenizer.save(folder)
-    return model, state
+    if tokenizer is not None:
+        tokenizer.save(folder)

@@ -23,13 +23,10 @@ from transformers_jax.data.stream import Part, Position, Stream
 from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.data.verification import Verification
 from transformers_jax.models.base import Model
-from transformers_jax.models.electra_pretraining import make_replaced_token_detection
 from transformers_jax.nn.param import axes as axes_of
-from transformers_jax.nn.param import bind, params
 from transformers_jax.objectives import Example, Objective, Vocabulary, objective
 from transformers_jax.optim import Optimizer
-from transformers_jax.pretrained import from_config
-from transformers_jax.training import disk, flops
+from transformers_jax.training import disk, flops, rates
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.compatible import check_objective, check_positions
@@ -41,6 +38,13 @@ from transformers_jax.training.evaluation_sets import (
     held_out,
 )
 from transformers_jax.training.folder import RunFolder, check_release, check_same_run, record
+from transformers_jax.training.initial import (
+    check_tokenizer,
+    draw_model,
+    start_model,
+    with_checkpoint,
+)
+from transformers_jax.training.recorded import read_record
 from transformers_jax.training.state import TrainState, init_state
 from transformers_jax.training.step import TrainStep, make_step
 from transformers_jax.training.trackers import check_installed
@@ -60,8 +64,10 @@ class Run:
         evaluation: the batches of each held-out set; "" is the main one, and what is measured only
             at the end is called `final`, or NAME/final.
         limit: rows of the whole run, where the config has `epochs`.
+        words: tokens of the vocabulary that can be answers.
         verification: of the files of tokens, which goes on while the run trains.
         progress: what else a checkpoint remembers: the best evaluation, and how many were worse.
+        initial: what run.json says of the weights that the run starts from, as it starts.
     """
 
     config: TrainConfig
@@ -80,9 +86,11 @@ class Run:
     schedule_steps: int
     position: Position
     limit: int | None
+    words: int
     verification: Verification
     progress: dict[str, Any] = field(default_factory=dict)
     start: int = 0
+    initial: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         first = repr(self.model).splitlines()[0]
@@ -91,13 +99,12 @@ class Run:
     @property
     def tokens_per_step(self) -> int:
         """Positions of a batch, on both sides."""
-        return self.config.data.batch * (self.config.data.length + self.stream.layout.target)
+        return tokens_per_row(self.config, self.stream) * self.config.data.batch
 
     @functools.cached_property
     def flops(self) -> float:
         """FLOPs of a step."""
-        data, target = self.config.data, self.stream.layout.target or None
-        return flops.flops_per_step(self.model, data.batch, data.length, target)
+        return flops_per_step(self.model, self.config, self.stream)
 
     @functools.cached_property
     def peak_flops(self) -> float | None:
@@ -123,26 +130,74 @@ class Run:
     def meta(self, position: Position) -> dict[str, Any]:
         """What a checkpoint records in addition to the state."""
         identity = record(self.config, self.corpus.fingerprint, self.schedule_steps)
-        return {**identity, "position": position.to_json(), "progress": self.progress}
+        where = {"position": position.to_json(), "progress": self.progress}
+        return {**identity, "words": self.words, **where}
 
 
-def prepare(
-    config: TrainConfig, folder: RunFolder, checkpoints: Checkpoints, say: Say, clock: Clock
-) -> Run:
-    """From a config to a run that is ready for its next step.
+@dataclass(frozen=True)
+class Settled:
+    """A config with what its text decides: vocabulary, rows, steps.
+
+    Attributes:
+        config: with the vocabulary of the tokenizer, and passes as steps.
+        words: tokens of the vocabulary that can be answers; beyond them it is padded.
+        limit: rows of the whole run, where the config has `epochs`.
+    """
+
+    config: TrainConfig
+    mesh: Mesh | None
+    corpus: Corpus
+    vocabulary: Vocabulary
+    words: int
+    stream: Stream
+    limit: int | None
+    schedule_steps: int
+
+    def training(self, model: Model) -> tuple[Objective, Optimizer, TrainStep]:
+        """What a step of the model needs: objective, optimizer, and the step itself."""
+        config = self.config
+        optimizer = config.optimizer.build(axes_of(model), self.schedule_steps)
+        whole = self.words == self.vocabulary.size
+        settings = config.loss if whole else dataclasses.replace(config.loss, vocab=self.words)
+        loss = objective(config.objective.loss, settings)
+        step = make_step(
+            model,
+            loss,
+            optimizer,
+            mesh=self.mesh,
+            accumulate=config.accumulate,
+            clip=config.clip,
+            compute_dtype=config.compute_dtype,
+            on_nonfinite=config.on_nonfinite,
+            on_spike=config.on_spike,
+            spike_deviations=config.spike_deviations,
+            nan_at=config.debug.nan_at,
+            spike_at=config.debug.spike_at,
+        )
+        return loss, optimizer, step
+
+
+def settle(
+    config: TrainConfig, run: Path, saved: dict[str, Any] | None, say: Say, *, owner: bool = True
+) -> Settled:
+    """Reads the text, and checks the config against it.
+
+    Args:
+        run: the folder of the run.
+        owner: whether this process writes into it.
+        saved: what its newest checkpoint records; None: it has none.
 
     Raises:
-        ValueError: whatever makes the run impossible, before anything is compiled.
+        ValueError: what does not fit.
     """
-    check_release(folder.path)
+    check_release(run)
+    config = with_checkpoint(config, run)
     check_objective(config)
     check_installed(config.trackers)
     mesh = make_mesh(config)
-    agree_on_folder(folder, checkpoints.steps())
     for rows in {config.data.batch, *(rows for _, rows in config.batch_warmup)}:
         check_batch(rows, config.accumulate, mesh)
-    saved = _last_record(checkpoints)
-    corpus = _corpus(config, folder, saved)
+    corpus = _corpus(config, run, owner, saved)
     processes.agree("data", {f"the text ({config.data.path})": corpus.fingerprint})
     check_evaluation(config, corpus)
     config, known = fit_vocabulary(config, corpus, mesh, saved)
@@ -158,36 +213,55 @@ def prepare(
         check_same_run(config, corpus.fingerprint, saved)
     schedule_steps = _schedule_steps(config, saved, say)
     check_positions(config, stream)
+    return Settled(config, mesh, corpus, vocabulary, known, stream, limit, schedule_steps)
+
+
+def prepare(
+    config: TrainConfig, folder: RunFolder, checkpoints: Checkpoints, say: Say, clock: Clock
+) -> Run:
+    """From a config to a run that is ready for its next step.
+
+    Raises:
+        ValueError: whatever makes the run impossible, before anything is compiled.
+    """
+    agree_on_folder(folder, checkpoints.steps())
+    steps = [checkpoints.folder / str(step) for step in checkpoints.steps()]
+    saved = newest_record(steps)
+    settled = settle(config, folder.path, saved, say, owner=folder.owner)
+    config, mesh, corpus = settled.config, settled.mesh, settled.corpus
+    vocabulary, stream = settled.vocabulary, settled.stream
+    own = functools.partial(processes.own_rows, mesh=mesh)
     evaluation = evaluation_sets(config, corpus, vocabulary, own)
-    model = make_model(config, mesh)
-    optimizer = config.optimizer.build(axes_of(model), schedule_steps)
+    initial: dict[str, Any] | None = None
+    if config.init_from is None or saved is not None:
+        model = draw_model(config, mesh)
+    else:
+        check_tokenizer(config, corpus, say)
+        model, initial = start_model(config, mesh, say)
+        config = config.replace(model=model.config)  # the checkpoint says what is tied
+    loss, optimizer, step = settled.training(model)
     state = init_state(model, optimizer, jax.random.key(config.seed + 1), mesh=mesh)
     disk.room(folder.path, disk.size_of(state))
-    settings = config.loss if known == size else dataclasses.replace(config.loss, vocab=known)
-    loss = objective(config.objective.loss, settings)
-    step = make_step(
-        model,
-        loss,
-        optimizer,
-        mesh=mesh,
-        accumulate=config.accumulate,
-        clip=config.clip,
-        compute_dtype=config.compute_dtype,
-        on_nonfinite=config.on_nonfinite,
-        on_spike=config.on_spike,
-        spike_deviations=config.spike_deviations,
-        nan_at=config.debug.nan_at,
-        spike_at=config.debug.spike_at,
-    )
     run = Run(
         config, folder, checkpoints, corpus, stream, evaluation, vocabulary, mesh, model.abstract(),
-        loss, optimizer, state, step, schedule_steps, stream.start, limit,
-        Verification(corpus.expected),
+        loss, optimizer, state, step, settled.schedule_steps, stream.start, settled.limit,
+        settled.words, Verification(corpus.expected), initial=initial,
     )  # fmt: skip
-    step.check(stream.batch(stream.start, config.data.batch, limit)[0])
+    step.check(stream.batch(stream.start, config.data.batch, settled.limit)[0])
     with clock("restoring"):
         _restore(run, say)
     return run
+
+
+def tokens_per_row(config: TrainConfig, stream: Stream) -> int:
+    """Positions of a row, on both sides."""
+    return config.data.length + stream.layout.target
+
+
+def flops_per_step(model: Model, config: TrainConfig, stream: Stream) -> float:
+    """FLOPs of a step of a whole batch."""
+    data, target = config.data, stream.layout.target or None
+    return flops.flops_per_step(model, data.batch, data.length, target)
 
 
 def _restore(run: Run, say: Say) -> None:
@@ -198,6 +272,9 @@ def _restore(run: Run, say: Say) -> None:
         return
     run.state, meta = newest
     run.start, run.progress = int(meta["step"]), dict(meta["progress"])
+    updates = run.start - int(run.state.skipped)
+    if warning := rates.going_on(run.config, run.schedule_steps, meta, updates):
+        say(f"WARNING: {warning}")
     check_same_run(run.config, fingerprint, meta)
     if meta["data"] == fingerprint:
         run.position = Position.from_json(meta["position"])
@@ -208,7 +285,8 @@ def _restore(run: Run, say: Say) -> None:
 def _schedule_steps(config: TrainConfig, saved: dict[str, Any] | None, say: Say) -> int:
     """The length of the learning-rate schedule: unless set, it stays that of the saved run."""
     if config.schedule_steps is None and saved and saved["schedule_steps"] != config.steps:
-        say(f"the schedule stays {saved['schedule_steps']} steps; --schedule-steps N changes it")
+        if config.steps < saved["schedule_steps"]:
+            say(f"the schedule stays {saved['schedule_steps']} steps")
         return saved["schedule_steps"]
     return config.schedule_steps or config.steps
 
@@ -216,15 +294,15 @@ def _schedule_steps(config: TrainConfig, saved: dict[str, Any] | None, say: Say)
 # ---------------------------------------------------------------- text
 
 
-def _corpus(config: TrainConfig, folder: RunFolder, saved: dict[str, Any] | None) -> Corpus:
+def _corpus(config: TrainConfig, run: Path, owner: bool, saved: dict[str, Any] | None) -> Corpus:
     """The text; a run that is continued has its tokenizer already. Of several processes the first
     prepares the text, and learns the tokenizer, before the others read both."""
-    known = folder.path if saved is not None and (folder.path / "tokenizer.json").exists() else None
+    known = run if saved is not None and (run / "tokenizer.json").exists() else None
     if not processes.several():
         return _read_corpus(config, known, saved)
-    shared = folder.path / ".tokenizer"
+    shared = run / ".tokenizer"
     corpus = None
-    if folder.owner:
+    if owner:
         corpus = _read_corpus(config, known, saved)
         if corpus.trained_tokenizer:
             shared.mkdir(exist_ok=True)
@@ -233,7 +311,7 @@ def _corpus(config: TrainConfig, folder: RunFolder, saved: dict[str, Any] | None
     if corpus is None:
         corpus = _read_corpus(config, shared if shared.exists() else known, saved)
     processes.wait_for_all("tokenizer")
-    if folder.owner:
+    if owner:
         shutil.rmtree(shared, ignore_errors=True)
     return corpus
 
@@ -253,6 +331,7 @@ def _read_corpus(
         sentences=target.sentences,
         eos=target.ends(documents),
         tokenizer=None if tokenizer is None else load_tokenizer(tokenizer),
+        learns=config.init_from is None,
     )
     corpus = load()
     if saved is not None and saved["data"] != corpus.fingerprint:
@@ -290,34 +369,9 @@ def _with_steps(config: TrainConfig, stream: Stream) -> tuple[TrainConfig, int |
     return config.replace(steps=steps), limit
 
 
-def _last_record(checkpoints: Checkpoints) -> dict[str, Any] | None:
-    """What the newest checkpoint that can still be read says about its run."""
-    for step in reversed(checkpoints.steps()):
+def newest_record(steps: Sequence[Path]) -> dict[str, Any] | None:
+    """What the newest of these saved steps that can still be read says about its run."""
+    for step in reversed(steps):
         with contextlib.suppress(ValueError):
-            return checkpoints.meta(step)
+            return read_record(step)
     return None
-
-
-# ---------------------------------------------------------------- model
-
-
-def make_model(config: TrainConfig, mesh: Mesh | None) -> Model:
-    """The model that the objective trains, drawn from the seed."""
-    target = config.objective
-    options: dict[str, Any] = dict(
-        key=jax.random.key(config.seed),
-        dtype=config.dtype,
-        mesh=mesh,
-        mask=target.mask(config.data.rows == "packed"),
-        remat=config.remat,
-    )
-    if target.head == "replaced_token_detection":
-        family: Any = config.model  # others than ELECTRA's are refused below
-        model = make_replaced_token_detection(
-            family, fraction=target.fraction, weight=target.weight, **options
-        )
-    else:
-        model = from_config(config.model, head=target.head, **options)
-    if not config.stochastic_depth:
-        return model
-    return bind(model.abstract(drop_path=config.stochastic_depth), params(model))

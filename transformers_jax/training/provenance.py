@@ -63,6 +63,12 @@ def end_run(folder: Path, state: State, step: int, why: str = "") -> dict[str, A
     return run
 
 
+def note_export(folder: Path, step: int, why: str) -> None:
+    """Notes in run.json of which step the model in the folder is."""
+    run = {**read_run(folder), "exported": {"step": step, "why": why}}
+    publish_json(folder / FILE, run, default=str)
+
+
 def read_run(folder: Path) -> dict[str, Any]:
     """The content of run.json; {} if there is none, or none that can be read."""
     return json_or_empty(folder / FILE)

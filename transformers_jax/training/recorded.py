@@ -103,13 +103,37 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
+def read_leaf(path: Path, record: dict[str, Any], name: str) -> np.ndarray:
+    """An array of the step at `path`, once it is what was saved.
+
+    Raises:
+        Damaged: it cannot be read, or has changed since.
+        ValueError: the step has no such array.
+    """
+    if name not in record["checksums"]:
+        raise ValueError(f"checkpoint {path} is of another model: it has no {name}")
+    try:
+        x = _read_array(path, name)
+    except Exception as error:
+        raise Damaged(f"checkpoint {path}: {name} cannot be read ({cause(error)})") from error
+    if checksum_on_host(x) != record["checksums"][name]:
+        raise Damaged(f"checkpoint {path}: damaged, {name} changed on disk")
+    return x
+
+
+def _read_array(path: Path, name: str) -> np.ndarray:
+    import tensorstore
+
+    base = {"driver": "ocdbt", "base": f"file://{path}/state/", "path": f"{name}/"}
+    stored = tensorstore.open({"driver": "zarr", "kvstore": base}, read=True, open=True)
+    return np.asarray(stored.result().read().result())
+
+
 def verify_step(path: Path) -> dict[str, Leaf]:
     """{name: leaf} of the step at `path`, each read and compared with its checksum.
 
     A record that cannot be read is a leaf "meta".
     """
-    import tensorstore
-
     try:
         record = read_record(path)
     except ValueError as error:
@@ -117,10 +141,8 @@ def verify_step(path: Path) -> dict[str, Leaf]:
     leaves = {}
     for name, expected in record["checksums"].items():
         shape = record.get("arrays", {}).get(name, "?")
-        base = {"driver": "ocdbt", "base": f"file://{path}/state/", "path": f"{name}/"}
         try:
-            stored = tensorstore.open({"driver": "zarr", "kvstore": base}, read=True, open=True)
-            x = np.asarray(stored.result().read().result())
+            x = _read_array(path, name)
         except Exception as error:
             leaves[name] = Leaf(shape, f"unreadable: {line_of(error)}")
         else:

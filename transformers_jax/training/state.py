@@ -97,6 +97,22 @@ def init_state(
     return jax.jit(fresh, out_shardings=shardings)(params, key)
 
 
+def abstract_state(
+    model: Model, optimizer: Optimizer, dtype: Any, *, mesh: Mesh | None = None
+) -> TrainState:
+    """The state of `init_state` as shapes (with shardings, on a mesh), of parameters of a dtype."""
+    shape = lambda x: jax.ShapeDtypeStruct(x.shape, dtype)
+    params = jax.tree.map(shape, functional(model)[1])
+    opt = jax.eval_shape(as_optimizer(optimizer).transformation.init, params)
+    key, number = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((), jnp.int32)
+    state = TrainState(number, params, opt, key, number)  # type: ignore[arg-type]
+    if mesh is None:
+        return state
+    placed = state_shardings(axes_of(model), params, optimizer, mesh)
+    put = lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at)
+    return jax.tree.map(put, state, placed)
+
+
 def state_shardings(
     axes: Any,
     params: Params,

@@ -26,8 +26,9 @@ def fit_vocabulary(
 ) -> tuple[TrainConfig, int]:
     """(the config with the size and special tokens of its vocabulary, the number of real tokens).
 
-    A tokenizer that is learned in the run decides the vocabulary and its special tokens. A size
-    that the mesh's tensor axis does not divide is padded.
+    A tokenizer that is learned in the run decides the vocabulary and its special tokens; weights
+    that it starts from have theirs already. A size that the mesh's tensor axis does not divide is
+    padded.
 
     Raises:
         ValueError: a tokenizer from elsewhere whose special tokens are not those of the model.
@@ -35,12 +36,13 @@ def fit_vocabulary(
     tokenizer, model = corpus.tokenizer, config.model
     special = {} if tokenizer is None else tokenizer.vocabulary().special
     names = special_ids(config, special)
-    if corpus.trained_tokenizer:
+    if corpus.trained_tokenizer and config.init_from is None:
         assert tokenizer is not None
         real = tokenizer.max_id + 1
     else:
         _check_special(config, names)
         real, names = model.vocab_size, {}  # type: ignore[attr-defined]
+        real = (saved or {}).get("words", real)  # its config.json has the padded size
     cut = 1 if mesh is None else mesh.shape["tensor"]
     size = -(-real // cut) * cut
     if saved is not None and saved.get("vocab_size"):

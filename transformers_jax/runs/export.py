@@ -1,0 +1,106 @@
+"""A saved step of a run, finished or not, as a model that anything can load.
+
+Nothing is written into the run, which may be going on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from transformers_jax.arrays import Params
+from transformers_jax.data.tokenizers import load_tokenizer
+from transformers_jax.inspection.conversion import check_target
+from transformers_jax.models.base import Model
+from transformers_jax.nn.param import axes, params
+from transformers_jax.runs.report import write_card
+from transformers_jax.training.checksums import names
+from transformers_jax.training.config import TrainConfig, load
+from transformers_jax.training.exported import is_model
+from transformers_jax.training.finish import as_used, write_model
+from transformers_jax.training.initial import abstract_model
+from transformers_jax.training.recorded import Damaged, find_steps, read_leaf, read_record
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export` wrote.
+
+    Attributes:
+        model: with the parameters that the run evaluates (averaged, if so configured).
+        damaged: messages about newer steps that were passed over.
+    """
+
+    folder: Path
+    step: int
+    model: Model
+    damaged: tuple[str, ...]
+
+
+def export(
+    run: str | Path, out: str | Path, *, step: int | None = None, overwrite: bool = False
+) -> Exported:
+    """Writes the model of a saved step to `out` as `save_pretrained` does, with the run's tokenizer
+    and a card.
+
+    Args:
+        step: a saved one; by default the newest that is intact.
+
+    Raises:
+        ValueError: no run, a step that is not saved or is damaged, with those that there are; `out`
+            holds files already (`overwrite=True` replaces them), or lies in the run.
+    """
+    path, folder = Path(run).expanduser(), Path(out).expanduser()
+    if not (path / "config.json").is_file() or is_model(path / "config.json"):
+        raise ValueError(f"{run} is not a run of pretraining: it has no config.json of one")
+    if folder.resolve().is_relative_to(path.resolve()):
+        raise ValueError(f"{out} lies in the run, which is not touched; give another directory")
+    check_target(folder, overwrite)
+    config = load(path)
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        taken, values, damaged = _newest_good(config, path, step)
+        model = as_used(config, abstract_model(config), values)
+        own = (path / "tokenizer.json").is_file()
+        write_model(model, load_tokenizer(path) if own else None, folder)
+    write_card(path, folder, taken)
+    return Exported(folder, taken, model, damaged)
+
+
+def _newest_good(
+    config: TrainConfig, run: Path, step: int | None
+) -> tuple[int, Params, tuple[str, ...]]:
+    """(step, its parameters, what was wrong with newer ones); of the step that is asked for, if one
+    is."""
+    steps = {int(folder.name): folder for folder in find_steps(run)}
+    if step is not None and step not in steps:
+        saved = ", ".join(map(str, steps))
+        raise ValueError(f"{run} has not saved step {step}; there are {saved}")
+    damaged: list[str] = []
+    for number in [step] if step is not None else sorted(steps, reverse=True):
+        try:
+            return number, evaluated(config, steps[number]), tuple(damaged)
+        except Damaged as error:
+            damaged.append(str(error))
+    more = f"; there are {', '.join(map(str, steps))}" if step is not None else ""
+    raise ValueError("; ".join(damaged) + more)
+
+
+def evaluated(config: TrainConfig, folder: Path) -> Params:
+    """The parameters of a saved step that the run would evaluate; each array is verified.
+
+    Raises:
+        ValueError: the step is damaged (`Damaged`), or of another model.
+    """
+    record, model = read_record(folder), abstract_model(config)
+    optimizer = config.optimizer.build(axes(model), record["schedule_steps"])
+    tree: dict[str, Any] = {"params": params(model)}
+    if optimizer.averages:
+        tree["opt"] = jax.eval_shape(optimizer.transformation.init, tree["params"])
+    leaves = [read_leaf(folder, record, name) for name in names(tree)]
+    saved = jax.tree.unflatten(jax.tree.structure(tree), leaves)
+    return (
+        optimizer.averaged(saved["opt"], saved["params"]) if optimizer.averages else saved["params"]
+    )

@@ -1,0 +1,339 @@
+"""The model that a run begins with: drawn from its seed, or with the weights of a checkpoint.
+
+`init_from` names a checkpoint of the config's family. `config.model` says what is trained, and
+must hold the weights: more words are added to them, any other size is theirs. Heads that the
+checkpoint lacks are drawn from the seed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from transformers_jax import shard
+from transformers_jax.arrays import to_dtype
+from transformers_jax.data.corpus import Corpus
+from transformers_jax.data.tokenizers import has_tokenizer, load_tokenizer
+from transformers_jax.hub.download import resolve
+from transformers_jax.hub.files import open_checkpoint
+from transformers_jax.json_files import json_or_empty
+from transformers_jax.models import load_config
+from transformers_jax.models.base import Model
+from transformers_jax.models.config import FamilyConfig
+from transformers_jax.models.electra_pretraining import (
+    GENERATOR,
+    ReplacedTokenDetectionPlan,
+    generator_config,
+    make_replaced_token_detection,
+)
+from transformers_jax.models.masks import masks_of
+from transformers_jax.models.plan import Plan
+from transformers_jax.nn.param import axes, bind, draw, flatten, params, unflatten
+from transformers_jax.pretrained import (
+    Loaded,
+    from_config,
+    from_pretrained,
+    head_of,
+    resolve_ties,
+)
+from transformers_jax.resize import resize_embeddings
+from transformers_jax.spec import Execution
+from transformers_jax.training.config import TrainConfig, from_dict
+from transformers_jax.training.exported import model_folder
+
+Say = Callable[[str], None]
+"""Prints a line."""
+
+PAIR = "replaced_token_detection"
+MAY_LACK = ("head", "pooler")  # parts of a model that a checkpoint of its family may lack
+OF_FILES = ("dtype", "architectures")  # fields of a checkpoint's config about its files
+
+
+def abstract_model(config: TrainConfig) -> Model:
+    """The model of a run without arrays."""
+    target = config.objective
+    mask = masks_of(target.mask(config.data.rows == "packed"))
+    execution = Execution(remat=config.remat, drop_path=config.stochastic_depth)
+    if target.head != PAIR:
+        return Plan(config.model, head_of(config.model, target.head), execution, mask).build()
+    model: Any = config.model
+    return ReplacedTokenDetectionPlan(
+        model, PAIR, execution, mask, fraction=target.fraction, weight=target.weight
+    ).build()
+
+
+def draw_model(config: TrainConfig, mesh: Mesh | None) -> Model:
+    """The model of a run, every parameter drawn from the seed, in its sharding."""
+    target = config.objective
+    options: dict[str, Any] = dict(key=jax.random.key(config.seed), mesh=mesh, **_options(config))
+    if target.head == PAIR:
+        family: Any = config.model  # others than ELECTRA's are refused there
+        model: Model = make_replaced_token_detection(
+            family, fraction=target.fraction, weight=target.weight, **options
+        )
+    else:
+        model = from_config(config.model, head=target.head, **options)
+    return _with_depth(model, config)
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    mask = config.objective.mask(config.data.rows == "packed")
+    return dict(dtype=config.dtype, mask=mask, remat=config.remat)
+
+
+def _with_depth(model: Model, config: TrainConfig) -> Model:
+    if not config.stochastic_depth:
+        return model
+    return bind(model.abstract(drop_path=config.stochastic_depth), params(model))
+
+
+# ---------------------------------------------------------------- from a checkpoint
+
+
+def with_checkpoint(config: TrainConfig, run: Path, *, always: bool = False) -> TrainConfig:
+    """The config with the model and the tokenizer of the checkpoint that it starts from.
+
+    That is for a config whose model is the default, and its tokenizer too if that is the default;
+    with `always`, whatever it has. A run that has begun in the folder `run` knows both from its
+    config.json: the checkpoint is not read again.
+
+    Raises:
+        ValueError: a checkpoint of another family, or none.
+    """
+    unnamed = config.model == TrainConfig().model
+    if config.init_from is None or not (always or unnamed):
+        return config
+    begun = json_or_empty(run / "config.json")
+    tokenizer: str | None
+    if begun.get("init_from") == config.init_from:
+        before = from_dict(begun, str(run / "config.json"))
+        model, tokenizer = before.model, before.data.tokenizer
+    else:
+        folder = weights_folder(config.init_from)
+        model = load_config(folder, reader=type(config.model))
+        tokenizer = config.init_from if has_tokenizer(folder) else None
+    if not unnamed:
+        _check_family(config.init_from, model, config.model)
+    data = config.data
+    if tokenizer is not None and (always or data.tokenizer == TrainConfig().data.tokenizer):
+        data = dataclasses.replace(data, tokenizer=tokenizer)
+    return config.replace(model=model, data=data)
+
+
+def _check_family(name: str, found: FamilyConfig, model: FamilyConfig) -> None:
+    if type(found) is not type(model):
+        raise ValueError(
+            f"init_from: {name} is of the family {found.model_type}, and the config's model of "
+            f"{model.model_type}; choose a config of {found.model_type}"
+        )
+
+
+def weights_folder(path: str) -> Path:
+    """The folder of a checkpoint: a directory, that of the model that a run has exported, or what
+    the hub has; of ELECTRA's pair, that of the discriminator."""
+    folder = resolve(model_folder(path))
+    inner = folder / "discriminator"
+    return folder if (folder / "config.json").is_file() or not inner.is_dir() else inner
+
+
+def check_tokenizer(config: TrainConfig, corpus: Corpus, say: Say) -> None:
+    """Says loudly that the text has other tokens than those that the weights were trained on."""
+    assert config.init_from is not None
+    folder = weights_folder(config.init_from)
+    if corpus.tokenizer is None or not has_tokenizer(folder):
+        return
+    if load_tokenizer(folder).fingerprint != corpus.tokenizer.fingerprint:
+        say(
+            f"WARNING: the tokenizer is not that of {config.init_from}, whose embeddings belong to "
+            "other tokens; leave --data.tokenizer out for its own"
+        )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights in a folder, and the model that is to hold them.
+
+    Attributes:
+        name: of the checkpoint, as the config has it.
+        model: its config, with as many words as the folder has.
+        changes: fields that the folder's own config has otherwise, and their values here.
+        words: how many the model of the run has, where some are added; otherwise None.
+    """
+
+    name: str
+    folder: Path
+    head: str
+    model: FamilyConfig
+    changes: Mapping[str, Any]
+    words: int | None
+
+    def check(self) -> None:
+        """Raises ValueError where the model cannot hold the weights, or they lack more than a head.
+        Only the header of the file is read."""
+        checkpoint = open_checkpoint(self.folder)
+        model = resolve_ties(self.model, checkpoint)
+        plan = Plan(model, head_of(model, self.head))
+        shapes = {name: leaf.shape for name, leaf in flatten(params(plan.build())).items()}
+        table = plan.table.fitting(checkpoint.shapes)
+        report = table.check(checkpoint.shapes, shapes, strict=False)
+        fills = table.fills(shapes)
+        lacking = {path for name in report.missing for path in fills[name].row.ours}
+        body = [path for path in lacking if path.split(".")[0] not in MAY_LACK]
+        if not (body or report.misshaped or report.unexpected):
+            return
+        differing = ", ".join(
+            f"model.{name} is {value!r} and {getattr(self.own, name)!r} there"
+            for name, value in self.changes.items()
+        )
+        raise ValueError(
+            f"init_from: the weights of {self.name} do not fit this run's model"
+            f"{f' ({differing})' if differing else ''}: {' '.join(str(report).split())}"
+        )
+
+    @property
+    def own(self) -> FamilyConfig:
+        """The folder's own config."""
+        return load_config(self.folder, reader=type(self.model))
+
+    def load(self, config: TrainConfig, mesh: Mesh | None) -> Loaded:
+        """The model with the weights, and more words if there are to be, on the mesh."""
+        self.check()
+        options: dict[str, Any] = dict(key=jax.random.key(config.seed), **_options(config))
+        options |= dict(head=self.model.architecture(self.head), strict=False, return_report=True)
+        if self.words is None:
+            return from_pretrained(self.folder, mesh=mesh, **options, **self.changes)
+        # the mesh may divide only the larger vocabulary
+        on_host = jax.default_device(jax.local_devices(backend="cpu")[0])
+        with contextlib.nullcontext() if mesh is None else on_host:
+            loaded = from_pretrained(self.folder, **options, **self.changes)
+            model = resize_embeddings(loaded.model, self.words, key=options["key"])
+        if mesh is not None:
+            placed = shard.shardings(axes(model), params(model), mesh)
+            model = bind(model, jax.device_put(params(model), placed))
+        return dataclasses.replace(loaded, model=model)
+
+
+def weights_of(name: str, folder: Path, head: str, model: FamilyConfig) -> Weights:
+    """The weights in a folder for a model with this config.
+
+    Raises:
+        ValueError: they are of another family.
+    """
+    found = load_config(folder, reader=type(model))
+    _check_family(name, found, model)
+    here, there = (getattr(each, "vocab_size", 0) for each in (model, found))
+    grows = here > there > 0
+    within = model.replace(vocab_size=there) if grows else model
+    changes = {
+        field: value
+        for field, value in vars(within).items()
+        if value != getattr(found, field) and field not in OF_FILES
+    }
+    return Weights(name, folder, head, within, changes, here if grows else None)
+
+
+def sources(config: TrainConfig) -> dict[str, Weights]:
+    """{"": the weights that a run starts from}; of ELECTRA's pair, those of the discriminator, and
+    "generator", if there is one in the folder or next to it.
+
+    Raises:
+        ValueError: another family, or a generator of another width than the objective's.
+    """
+    assert config.init_from is not None
+    name, folder = config.init_from, weights_folder(config.init_from)
+    target: Any = config.objective
+    model: Any = config.model
+    if target.head != PAIR:
+        return {"": weights_of(name, folder, target.head, model)}
+    found = {"": weights_of(name, folder, "replaced_token", model)}
+    beside = folder.parent if folder.name == "discriminator" else folder
+    if (beside / "generator" / "config.json").is_file():
+        small: Any = generator_config(model, target.fraction)
+        second = weights_of(name, beside / "generator", "masked_lm", small)
+        own: Any = second.own
+        if own.hidden_size != small.hidden_size:
+            raise ValueError(
+                f"init_from: the generator in {second.folder} is {own.hidden_size} wide, and "
+                f"--objective.fraction {target.fraction} makes it {small.hidden_size}; pass "
+                f"--objective.fraction {own.hidden_size / model.hidden_size:g}"
+            )
+        found["generator"] = second
+    return found
+
+
+def check_start(config: TrainConfig) -> None:
+    """Raises ValueError for a checkpoint that the run cannot start from; reads no weights."""
+    for weights in sources(config).values():
+        weights.check()
+
+
+def start_model(config: TrainConfig, mesh: Mesh | None, say: Say) -> tuple[Model, dict[str, Any]]:
+    """The model of a run with the weights of its checkpoint, and what run.json says about them.
+
+    Raises:
+        ValueError: weights that the config's model cannot hold.
+    """
+    found = sources(config)
+    loaded = {name: weights.load(config, mesh) for name, weights in found.items()}
+    first, generator = loaded[""], loaded.get("generator")
+    model, drawn = first.model, [*first.initialised]
+    if config.objective.head == PAIR:
+        model, more = _pair(config, mesh, model, generator)
+        drawn += more
+    tensors = sum(len(part.report.fills) for part in loaded.values())
+    left_out = sum(len(part.report.left_out) for part in loaded.values())
+    added = found[""].words
+    parts = [f"starting from {config.init_from}: {tensors} tensors"]
+    parts += [f"left out {left_out} of other heads"] if left_out else []
+    parts += [f"drew {', '.join(drawn)}"] if drawn else []
+    parts += [f"added rows for words up to {added:,}"] if added else []
+    say("; ".join(parts))
+    where = str(found[""].folder.resolve())  # of a model on the hub, its commit is in it
+    facts = {"path": config.init_from, "folder": where, "tensors": tensors, "drawn": drawn}
+    return _with_depth(model, config), facts
+
+
+def _pair(
+    config: TrainConfig, mesh: Mesh | None, discriminator: Model, loaded: Loaded | None
+) -> tuple[Model, list[str]]:
+    """ELECTRA's pair, and the paths of what is drawn: a generator, where none was loaded."""
+    whole, values = abstract_model(config), flatten(params(discriminator))
+    drawn = []
+    if loaded is not None:
+        values |= _of_generator(loaded.model, values)
+        drawn = [f"{GENERATOR}{path}" for path in loaded.initialised]
+    missing = [path for path in flatten(params(whole)) if path not in values]
+    placed = {} if mesh is None else flatten(shard.shardings(axes(whole), params(whole), mesh))
+    key, dtype = jax.random.key(config.seed), to_dtype(config.dtype)
+    for path in missing:
+        values[path] = draw(whole, path, key, placed.get(path), dtype)
+    return bind(whole, unflatten(values)), [*drawn, *missing]
+
+
+def _of_generator(generator: Model, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The generator's own parameters, by their paths in the pair; its embeddings are those of the
+    discriminator, `values`.
+
+    Raises:
+        ValueError: they are others.
+    """
+    ours = {}
+    for path, x in flatten(params(generator)).items():
+        if not path.startswith("embed."):
+            ours[f"{GENERATOR}{path}"] = x
+        elif path.startswith("embed.project."):
+            ours[f"{GENERATOR}{path.removeprefix('embed.')}"] = x
+        elif path not in values or not jnp.array_equal(x, values[path]):
+            raise ValueError(
+                f"init_from: {path} of the generator is not that of the discriminator, and the two "
+                "share their embeddings; leave the folder of the generator out to draw a new one"
+            )
+    return ours
