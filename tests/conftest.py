@@ -50,6 +50,15 @@ def pytest_configure(config):
         os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def checksums_of_the_tests(tmp_path_factory):
+    """What is remembered of their files is not kept in the user's cache."""
+    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("checksums")
+    patch.setattr("transformers_jax.data.file_sums.cache_dir", lambda: folder)
+    yield
+    patch.undo()
+
+
 @pytest.fixture(scope="session")
 def on_eight_devices():
     """on_eight_devices(program, *arguments): the process, run on a host of eight devices."""

@@ -12,14 +12,6 @@ from transformers_jax.data.file_sums import file_sum, known_sum
 from transformers_jax.data.verification import Verification
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TRANSFORMERS_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
-    patch.undo()
-
-
 @pytest.fixture
 def tokens(tmp_path):
     """A folder of tokens in four shards."""
@@ -89,6 +81,17 @@ def test_a_flipped_bit_in_any_file_is_noticed_and_mended(tokens):
             assert main(["tokenize", "--out", str(tokens)]) == 0
             assert (tokens / name).read_bytes() == whole[name]
         (tokens / name).write_bytes(whole[name])
+        read(tokens)
+
+
+def test_files_that_are_missing_are_named(tokens):
+    (tokens / "validation" / "shard-00000.json").unlink()  # nothing that a run reads
+    corpus = read(tokens)[0]
+    shard = tokens / "train" / "ids-00002.bin"
+    shard.unlink()
+    with pytest.raises(ValueError, match=r"ids-00002\.bin cannot be read \(No such file"):
+        Verification(corpus.expected).wait()
+    with pytest.raises(ValueError, match=r"ids-00002\.bin is missing; .*tokenize --out"):
         read(tokens)
 
 

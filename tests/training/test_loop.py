@@ -121,7 +121,7 @@ def test_evaluation_takes_no_time_of_the_speed_and_can_be_off(quiet, monkeypatch
     assert all(line["steps_per_second"] > 1 / 600 for line in measured)
     assert len(spent) == 3
     output = capsys.readouterr().out
-    assert "evaluated every 2 steps and at the end on 2 batches" in output
+    assert "evaluated every 2 steps and at the end; batches: 2" in output
     assert "evaluating: batch 2 of 2" in output
     off = dataclasses.replace(quiet.evaluation, final_batches=0)
     config = quiet.replace(evaluation=off, out=quiet.out + "-off", steps=1)
@@ -133,8 +133,7 @@ def test_evaluation_takes_no_time_of_the_speed_and_can_be_off(quiet, monkeypatch
         fit(nothing.replace(out=quiet.out + "-best", keep_best=True))
 
 
-def test_damaged_tokens_end_the_run_and_are_named(quiet, tmp_path, monkeypatch, text_file):
-    monkeypatch.setenv("TRANSFORMERS_JAX_CACHE", str(tmp_path / "cache"))
+def test_damaged_tokens_end_the_run_and_are_named(quiet, tmp_path, text_file):
     tokens = tmp_path / "tokens"
     assert main(["tokenize", str(text_file), "--tokenizer", "byte", "--out", str(tokens)]) == 0
     config = data(quiet, path=str(tokens), tokenizer="none").replace(steps=2)

@@ -24,7 +24,9 @@ CHUNK = 1 << 22  # bytes
 def known_sum(file: Path) -> str | None:
     """The SHA-256 that the file had when it was last read whole, if it has not been touched."""
     record = _records_of(file.parent).get(file.name, {})
-    return record.get("sha256") if record.get("state") == _state(file) else None
+    if not record or not file.is_file():
+        return None
+    return record["sha256"] if record["state"] == _state(file) else None
 
 
 def file_sum(file: Path, read: Callable[[int], None] = lambda count: None) -> str:

@@ -46,7 +46,8 @@ class Verification:
 
     def __init__(self, files: Sequence[Expected]):
         self._files = [one for one in files if known_sum(one.file) != one.sha256]
-        self.size, self.done = sum(one.file.stat().st_size for one in self._files), 0
+        there = [one.file for one in self._files if one.file.is_file()]
+        self.size, self.done = sum(file.stat().st_size for file in there), 0
         self._stop, self._wrong = threading.Event(), ""
         self._thread = threading.Thread(target=self._verify, name="verification", daemon=True)
         self._thread.start()

@@ -74,5 +74,5 @@ def describe_evaluation(settings: Evaluation, sets: Mapping[str, list[Batch]]) -
         return "no evaluation: nothing is held out, or it is switched off"
     when = [f"every {settings.every} steps"] if settings.every else []
     when += [] if settings.final_batches == 0 else ["at the end"]
-    counts = (f"{len(some)} batches{f' ({name})' * bool(name)}" for name, some in sets.items())
-    return f"evaluated {' and '.join(when)} on {', '.join(counts)}"
+    counts = (f"{len(some)}{f' ({name})' * bool(name)}" for name, some in sets.items())
+    return f"evaluated {' and '.join(when)}; batches: {', '.join(counts)}"
