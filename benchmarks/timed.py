@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,15 @@ class Result:
 class Worker:
     """One side in its process."""
 
-    def __init__(self, python: str, case: str, side: str, folder: str, cores: int | None = None):
+    def __init__(
+        self,
+        python: str,
+        case: str,
+        side: str,
+        folder: str,
+        cores: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ):
         self.side = side
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
         self.process = subprocess.Popen(
@@ -71,6 +80,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
+            env={**os.environ, **(environment or {})},
             preexec_fn=None if cores is None else lambda: limit(cores),
         )
 

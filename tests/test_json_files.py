@@ -21,6 +21,7 @@ BROKEN = {
     "comma": (b'{"a": 1,\n"b" 2}', r"a\.json is not JSON \(Expecting ':'.*line 2.*download it"),
     "latin": (b'{"a": "\xe9"}', r"a\.json is not UTF-8 \(at byte 7\)"),
     "deep": (b"[" * 100_000, r"a\.json is nested too deeply"),
+    "deeper than is walked": (b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}", "is nested too deeply"),
     "digits": (b"1" * 5000, r"a\.json is not JSON \(.*digits"),
     "list": (b"[1]", r"a\.json holds list, not a JSON object"),
 }
@@ -51,6 +52,13 @@ def test_a_missing_file_is_an_error_unless_it_is_optional(tmp_path):
 
 def test_values_are_read_from_bytes_too():
     assert parse_json(b"[1, 2]", "the list") == [1, 2]
+
+
+def test_what_is_nested_as_deeply_as_is_allowed_is_read():
+    deep = parse_json("[" * 100 + '"[[{"' + "]" * 100, "it")
+    for _ in range(100):
+        (deep,) = deep
+    assert deep == "[[{"
 
 
 def test_a_line_of_text_is_read_with_advice_of_its_own():
@@ -96,4 +104,7 @@ def test_nothing_else_reads_or_writes_json():
     texts = {str(f.relative_to(package)): f.read_text() for f in package.rglob("*.py")}
     assert [name for name, text in texts.items() if "json.load" in text] == ["json_files.py"]
     writers = sorted(name for name, text in texts.items() if "json.dump" in text)
-    assert writers == ["data/chat.py", "json_files.py"]  # the former gives templates a filter
+    assert writers == [
+        "data/chat_process.py",
+        "json_files.py",
+    ]  # the former imports nothing of ours

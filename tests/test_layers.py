@@ -8,6 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "transformers_jax"
 LAYERS = [
     (
+        "allocator",
         "arrays",
         "explicit_axes",
         "face",

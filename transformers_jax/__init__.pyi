@@ -1,6 +1,7 @@
 """The public names and where each is defined. Type checkers and editors read this file, and
 `__init__.py` imports from it a name that is used for the first time."""
 
+from .allocator import keep_freed_memory as keep_freed_memory
 from .auto import (
     AutoConfig as AutoConfig,
     AutoModel as AutoModel,

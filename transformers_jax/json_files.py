@@ -21,6 +21,7 @@ def errors_of(source: Any) -> Iterator[None]:
         raise ValueError(f"{source}: {error}") from None
 
 
+DEEPEST = 100  # levels of lists and objects; the files of models and runs have about ten
 MEND = "mend it there, or copy or download it anew"
 
 
@@ -57,7 +58,20 @@ def parse_json(
         raise ValueError(f"{source} is not JSON ({error}); {advice}") from None
     if twice:
         raise ValueError(f"{source} has the key {twice[0][:100]!r} twice")
+    if text.count("[") + text.count("{") > DEEPEST and _is_deeper(value, DEEPEST):
+        raise ValueError(f"{source} is nested too deeply")
     return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects in a value are nested in more than so many levels."""
+    inside = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(levels):
+        lists = [v.values() if isinstance(v, dict) else v for v in inside]
+        inside = [v for one in lists for v in one if isinstance(v, (dict, list))]
+        if not inside:
+            return False
+    return True
 
 
 def read_json(

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -192,6 +194,57 @@ def test_a_conversation_is_written_by_the_template(tmp_path):
 def test_templates_that_reach_out_or_fail_are_refused(tmp_path, template):
     with pytest.raises(ValueError, match="the chat template fails"):
         chat_tokenizer(tmp_path, template).chat([{"role": "user", "content": "hi"}])
+
+
+ENDLESS = "{% set n = namespace(a='x') %}" + "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        (ENDLESS, r"it takes more than 1 s"),
+        ("{{ 'x' * 10 ** 11 }}", "it takes too much memory"),
+        ("{{ 9 ** (9 ** 9) }}", r"it takes more than 1 s"),
+    ],
+)
+def test_templates_that_never_end_or_eat_memory_are_refused(
+    tmp_path, template, reason, monkeypatch
+):
+    monkeypatch.setattr(chats, "SECONDS", 1)
+    chats._process(os.getpid()).close()  # one with this bound
+    messages = [{"role": "user", "content": "hi"}]
+    with pytest.raises(ValueError, match=rf"the chat template fails on .* \({reason}\)"):
+        chat_tokenizer(tmp_path, template).chat(messages)
+    assert chat_tokenizer(tmp_path, TEMPLATE).chat(messages) == "<s><user>hi\n"
+
+
+def test_conversations_are_rendered_by_one_process(tmp_path):
+    tokenizer = chat_tokenizer(tmp_path, "{{ messages[0].content }}{{ number }}")
+    say = lambda text: tokenizer.chat([{"role": "user", "content": text}], number=(1, 2))
+    say("")
+    first = chats._process(os.getpid())._started.pid
+    texts = ["é" * n for n in range(1, 40)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(say, texts)) == [f"{text}(1, 2)" for text in texts]
+    assert chats._process(os.getpid())._started.pid == first
+    with pytest.raises(ValueError, match="are plain values: text, numbers"):
+        tokenizer.chat([{"role": "user", "content": lambda: 1}])
+
+
+@pytest.mark.parametrize("place", ["vocabulary", "frame"])
+def test_ids_that_no_array_holds_are_refused(tmp_path, place):
+    tokenizer = train_tokenizer("wordpiece", CORPUS, 300, roles=("cls", "sep", "unk"))
+    tokenizer.save(tmp_path)
+    content = json.loads((tmp_path / "tokenizer.json").read_text())
+    if place == "vocabulary":
+        content["model"]["vocab"]["cat"] = 2**31
+    else:
+        content["post_processor"] = {
+            "type": "BertProcessing", "sep": ["[SEP]", 2**31], "cls": ["[CLS]", 2]
+        }  # fmt: skip
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"tokenizer\.json is not a tokenizer: .*id 2147483648"):
+        load_tokenizer(tmp_path)
 
 
 def test_a_missing_template_or_jinja_is_reported(monkeypatch):

@@ -139,6 +139,9 @@ class Wrapped:
         if not vocabulary:
             raise ValueError("this tokenizer has no tokens")
         self.max_id = max(vocabulary.values())
+        largest = max([self.max_id, *self.inner.encode("", "").ids])  # a frame has ids of its own
+        if largest >= 2**31:
+            raise ValueError(f"it gives the id {largest}; ids are less than {2**31}")
         named = dict(self._named)
         for role, spellings in SPELLED.items():
             named.setdefault(role, next((s for s in spellings if s in vocabulary), ""))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from tyro.conf import DisallowNone, UseAppendAction
 
-from transformers_jax import flags
+from transformers_jax import allocator, flags
+from transformers_jax.allocator import keep_freed_memory
 from transformers_jax.flags import Misuse
 from transformers_jax.printing import from_interrupt, print_line, to_nowhere
 
@@ -100,6 +101,7 @@ class Joining:
 
 
 def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
+    kept = keep_freed_memory()  # before anything imports JAX
     joining, own = flags.parse_known(Joining, arguments)
     sweeping, settings = flags.parse_known(Sweeping, own)
     timeout = {} if joining.peer_timeout is None else {"timeout": joining.peer_timeout}
@@ -132,6 +134,9 @@ def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
         return 0
     keep_compiled_programs()
     from transformers_jax.runs.fit import fit
+
+    if kept:
+        print_line(f"freed memory is kept for the next step ({allocator.OFF}=0 gives it back)")
 
     command = shlex.join([*program.split(), path, *arguments])
     code = fit(run, command, **timeout).exit_code
