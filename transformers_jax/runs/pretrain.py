@@ -137,7 +137,6 @@ def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
 
     if kept:
         print_line(f"freed memory is kept for the next step ({allocator.OFF}=0 gives it back)")
-
     command = shlex.join([*program.split(), path, *arguments])
     code = fit(run, command, **timeout).exit_code
     if joining.distributed is not None:
