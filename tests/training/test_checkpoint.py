@@ -2,6 +2,8 @@
 
 import dataclasses
 import errno
+import re
+import shlex
 import shutil
 import threading
 import time
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.training.states import damage, newest, same, state, write
+from transformers_jax import cli
 from transformers_jax.training import disk
 from transformers_jax.training.checkpoint import Checkpoints, SaveFailed, checksums
 from transformers_jax.training.checksums import checksum_on_host
@@ -55,8 +58,17 @@ def test_a_truncated_step_falls_back_too(saved):
 def test_nothing_intact_is_an_error_and_nothing_saved_is_none(saved, tmp_path):
     damage(saved, 6)
     damage(saved, 4)
-    with pytest.raises(ValueError, match=r"none of the checkpoints .* is intact"):
+    (saved / "8.orbax-checkpoint-tmp" / "d").mkdir(parents=True)
+    (saved / "2.removed").mkdir()
+    before = sorted(path.relative_to(saved) for path in saved.rglob("*"))
+    with pytest.raises(ValueError, match=r"none of .* is intact, and all of them are left as") as e:
         newest(saved)
+    with pytest.raises(ValueError, match="6: damaged"):
+        newest(saved, strict=True)
+    assert sorted(path.relative_to(saved) for path in saved.rglob("*")) == before
+    command = re.search(r"`transformers-jax (.*?)`", str(e.value)).group(1)
+    with pytest.raises(ValueError, match="steps 4, 6 are damaged"):
+        cli.run(shlex.split(command))
     assert newest(tmp_path / "empty")[0] is None
 
 
@@ -166,7 +178,7 @@ def test_a_transient_disk_error_is_retried_three_times(tmp_path, monkeypatch):
     assert "Input/output error" in messages[0]
     attempts = failing(checkpoints, monkeypatch, 4, OSError(errno.EIO, "Input/output error"))
     checkpoints.save(state(3), {})
-    with pytest.raises(SaveFailed, match=r"cannot be written: OSError.*intact: 2$"):
+    with pytest.raises(SaveFailed, match=r"cannot be written: Input/output error\. .*intact: 2$"):
         checkpoints.wait()
     assert len(attempts) == 4
 
@@ -189,7 +201,10 @@ def test_a_full_disk_is_reported_at_once_with_path_and_bytes(saved, monkeypatch,
     checkpoints = Checkpoints(saved)
     attempts = failing(checkpoints, monkeypatch, 9, error)
     checkpoints.save(state(8), {})
-    with pytest.raises(SaveFailed, match=r"/8 cannot be written.*needs 33,\d+ bytes and .*4, 6$"):
+    with pytest.raises(
+        SaveFailed,
+        match=r"/8 cannot be written: No space left on device\. It needs 33,\d+ bytes and .*4, 6$",
+    ):
         poll(checkpoints)
     assert len(attempts) == 1
     checkpoints.check()  # reported once

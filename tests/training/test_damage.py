@@ -12,9 +12,9 @@ import pytest
 from tests.training.states import damage, newest, same, state, write
 from transformers_jax import cli
 from transformers_jax.json_files import with_digest
-from transformers_jax.training import snapshot
+from transformers_jax.training import recorded, snapshot
 from transformers_jax.training.checkpoint import Checkpoints, checksums
-from transformers_jax.training.recorded import find_steps, verify_step
+from transformers_jax.training.recorded import find_steps, read_record, verify_step
 
 
 @pytest.fixture
@@ -46,7 +46,10 @@ def two(tmp_path):
 
 def equal_or_refused(folder):
     """ "equal" or "refused" of what is read after damage; an assertion fails where it is silent."""
+    command = all(leaf.good for leaf in verify_step(folder / "6").values())
     (restored, meta), messages, _ = newest(folder)
+    assert command == (meta["step"] == 6)  # what the command calls ok is what a run continues from
+    assert not re.search(r"zarr|tensorstore|Error|Errno", "".join(messages)), messages
     if meta["step"] == 6:
         assert same(restored, state(6))
         assert meta["note"] == 6
@@ -109,6 +112,29 @@ def test_a_damaged_step_is_moved_aside_for_inspection(saved):
     checkpoints.save(state(6), {})
     checkpoints.wait()
     assert checkpoints.steps() == [4, 6]
+
+
+@pytest.mark.parametrize("name", ["[glob]*", "a%20b #1; c?", "back\\slash {~} ü"])
+def test_folders_of_any_name_are_written_and_read(name, tmp_path):
+    folder = write(tmp_path / name / "c", steps=(2, 4))
+    restored, messages, steps = newest(folder)
+    assert same(restored[0], state(4))
+    assert (messages, steps) == ([], [2, 4])
+    for step in steps:
+        assert set(verdicts(folder, step).values()) == {"ok"}
+    damage(folder, 4)
+    assert verdicts(folder, 4)["params.w"] == "changed"
+
+
+def test_a_step_that_is_written_or_removed_meanwhile_is_not_called_damaged(saved, monkeypatch):
+    step = saved / "8.orbax-checkpoint-tmp"
+    (step / "state").mkdir(parents=True)
+    assert [path.name for path in find_steps(saved)] == ["4", "6"]
+    with pytest.raises(ValueError, match="is being written, or its writing was interrupted"):
+        find_steps(step)
+    monkeypatch.setattr(recorded, "read_record", lambda path: (shutil.rmtree(path), read(path))[1])
+    read = read_record
+    assert verify_step(saved / "4") is None  # an older one, that the run has removed
 
 
 def verdicts(folder, step):

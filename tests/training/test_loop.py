@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from transformers_jax import cli
 from transformers_jax.cli import main
 from transformers_jax.runs.fit import fit
 from transformers_jax.training.metrics import read
@@ -179,6 +180,23 @@ def test_a_run_whose_output_cannot_be_written_goes_on(quiet, monkeypatch):
         run = fit(quiet)
     assert [line["step"] for line in run.metrics] == [1, 2, 3, 4]
     assert json.loads((Path(quiet.out) / "run.json").read_text())["state"] == "finished"
+
+
+def test_a_folder_of_any_name_is_a_run(quiet, tmp_path, capsys):
+    folder = tmp_path / "[glob]* a%20b #1; c?"
+    config = quiet.replace(out=str(folder), save_every=2)
+    fit(config)
+    capsys.readouterr()
+    fit(config.replace(steps=5, allow_schedule_change=True))
+    assert "continuing from step 4" in capsys.readouterr().out
+    for command in (
+        ["check-checkpoint", str(folder)],
+        ["report", str(folder)],
+        ["runs", str(tmp_path)],
+        ["generate", str(folder), "--prompt", "line", "--max-new-tokens", "2"],
+    ):
+        assert cli.main(command) == 0, capsys.readouterr().err
+    assert f"{folder}/checkpoints/5: ok" in capsys.readouterr().out
 
 
 def test_samples_are_generated_during_training(quiet):

@@ -201,6 +201,7 @@ class CheckCheckpoint:
         from transformers_jax.training.recorded import find_steps, verify_step
 
         steps = {path: verify_step(path) for path in find_steps(self.folder)}
+        steps = {path: leaves for path, leaves in steps.items() if leaves is not None}
         wrong = [path for path, leaves in steps.items() if not all(x.good for x in leaves.values())]
         if self.json:
             dicts = lambda leaves: {name: leaf.to_dict() for name, leaf in leaves.items()}

@@ -28,9 +28,10 @@ import dataclasses
 import functools
 import logging
 import math
+import shlex
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,19 @@ from transformers_jax import processes
 from transformers_jax.printing import print_line
 from transformers_jax.training import disk, snapshot
 from transformers_jax.training.checksums import checksums, measured
-from transformers_jax.training.recorded import FORMAT, Damaged, is_step, read_record
+from transformers_jax.training.recorded import (
+    FORMAT,
+    UNFINISHED,
+    Damaged,
+    is_step,
+    read_record,
+    read_verified,
+)
 from transformers_jax.training.state import TrainState
 
 __all__ = ["FORMAT", "Checkpoints", "SaveFailed", "checksums"]
 
-UNFINISHED, REMOVED, DAMAGED = ".orbax-checkpoint-tmp", ".removed", ".damaged"
+REMOVED, DAMAGED = ".removed", ".damaged"
 
 
 class SaveFailed(ValueError):
@@ -83,6 +91,7 @@ class Checkpoints:
         self.saved: int | None = None
         """the last step that was written completely by this process"""
         self._args, self._ocp = ocp.args, ocp
+        self._plain = disk.without_patterns(self.folder)
         self._first = processes.is_first()
         alone = ocp.options.MultiprocessingOptions(  # each reads its own, and waits for nobody
             primary_host=jax.process_index(), active_processes={jax.process_index()}
@@ -92,6 +101,10 @@ class Checkpoints:
         self._async_handler: Any = None  # of several processes
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        if self._plain != self.folder and processes.several():
+            raise ValueError(
+                f"{self.folder}: several processes need a folder without * ? [ ] and \\ in its name"
+            )
 
     def steps(self) -> list[int]:
         """The steps that are saved completely, the oldest first; one in writing is not."""
@@ -184,7 +197,9 @@ class Checkpoints:
 
         def attempt() -> None:
             self._remove(f"{step}{UNFINISHED}*")
-            self._handler.save(path, args=self._content(tree, record), force=True)
+            self._handler.save(
+                self._plain / str(step), args=self._content(tree, record), force=True
+            )
 
         with disk.quiet_threads("orbax"):
             disk.retried(attempt, self.say, f"checkpoint {path}")
@@ -231,7 +246,7 @@ class Checkpoints:
                 self._remove(f"{path.name}{UNFINISHED}*")
             steps = ", ".join(map(str, self.steps())) or "none"
             raise SaveFailed(
-                f"checkpoint {path} cannot be written: {disk.cause(error)}. It needs "
+                f"checkpoint {path} cannot be written: {disk.reason(error)}. It needs "
                 f"{size:,} bytes and {disk.free(self.folder):,} are free on that "
                 "disk; free some space, or lift the limit on the size of files. Steps that are "
                 f"intact: {steps}"
@@ -251,20 +266,6 @@ class Checkpoints:
         for path in paths if self._first else ():
             shutil.rmtree(path, ignore_errors=True)
         return [path.name for path in paths]
-
-    def _remove_interrupted(self) -> list[str]:
-        """Removes what was interrupted; returns remarks about all that is no step."""
-        if not self.folder.is_dir():
-            return []
-        removed = sorted(self._remove(f"*{UNFINISHED}*") + self._remove(f"*{REMOVED}"))
-        others = [p.name for p in sorted(self.folder.iterdir()) if not is_step(p)]
-        ignored = [name for name in others if not name.endswith(DAMAGED) and name not in removed]
-        remarks = []
-        if removed:
-            remarks.append(f"removed what an interrupted save left: {', '.join(removed)}")
-        if ignored:
-            remarks.append(f"ignored in {self.folder}, not checkpoints: {', '.join(ignored)}")
-        return remarks
 
     # ------------------------------------------------------------ reading
 
@@ -287,20 +288,20 @@ class Checkpoints:
         snapshot.check_same_leaves(path, record, arrays)
         abstract = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
         what = args.Composite(state=args.StandardRestore(jax.tree.map(abstract, arrays)))
-        read = lambda: self._handler.restore(path, args=what)["state"]
-        fields: Any = None
-        problem = Damaged(f"checkpoint {path}: another process could not read it")
-        try:
-            fields = disk.retried(read, self.say, f"checkpoint {path}")
-        except Exception as error:
-            problem = Damaged(f"checkpoint {path}: cannot be read ({disk.cause(error)})")
-            problem.__cause__ = error
-        if not processes.all_agree(fields is not None):
-            raise problem
-        sums = checksums(fields)
-        wrong = sorted(name for name, sum_ in record["checksums"].items() if sums[name] != sum_)
-        if wrong:
-            raise Damaged(f"checkpoint {path}: damaged, {', '.join(wrong)} changed on disk")
+
+        def read(path: Path) -> Any:
+            problem: Exception = Damaged(f"checkpoint {path}: another process could not read it")
+            fields = None
+            try:
+                restore = lambda: self._handler.restore(path, args=what)["state"]
+                fields = disk.retried(restore, self.say, f"checkpoint {path}")
+            except Exception as error:
+                problem = error
+            if not processes.all_agree(fields is not None):
+                raise problem
+            return fields
+
+        fields = read_verified(path, record, read, checksums)
         key = jax.random.wrap_key_data(fields.pop("key"), impl=jax.random.key_impl(like.key))
         return dataclasses.replace(like, **{"window": None, **fields}, key=key)
 
@@ -315,8 +316,6 @@ class Checkpoints:
         Raises:
             ValueError: no step is intact, or they are of another model or a later format.
         """
-        for remark in self._remove_interrupted():
-            say(remark)
         damaged: list[int] = []
         for step in reversed(self.steps()):
             good, problem = None, Damaged(f"checkpoint {step}: another process could not read it")
@@ -325,8 +324,7 @@ class Checkpoints:
             except Damaged as error:
                 problem = error
             if processes.all_agree(good is not None):
-                for bad in damaged:
-                    self._put_aside(bad)
+                self._tidy(damaged, say)
                 return good
             if strict:
                 message = f"{problem}; --resume auto would use an older one"
@@ -335,13 +333,26 @@ class Checkpoints:
             damaged.append(step)
         if damaged:
             raise ValueError(
-                f"none of the checkpoints in {self.folder} is intact; "
-                "start again in another folder (--out)"
+                f"none of the checkpoints in {self.folder} is intact, and all of them are left as "
+                f"they are; `transformers-jax check-checkpoint {shlex.quote(str(self.folder))}` "
+                "says what is damaged, copy a good one there or start again in another --out"
             )
+        self._tidy([], say)
         return None
 
-    def _put_aside(self, step: int) -> None:
-        aside = self.folder / f"{step}{DAMAGED}"
-        if self._first:
+    def _tidy(self, damaged: Sequence[int], say: Callable[[str], None]) -> None:
+        """Puts damaged steps aside and removes what was interrupted, once it is known where the run
+        goes on; says it, and what else is no step."""
+        for step in damaged if self._first else ():
+            aside = self.folder / f"{step}{DAMAGED}"
             shutil.rmtree(aside, ignore_errors=True)
             (self.folder / str(step)).rename(aside)
+        if not self.folder.is_dir():
+            return
+        removed = sorted(self._remove(f"*{UNFINISHED}*") + self._remove(f"*{REMOVED}"))
+        others = [p.name for p in sorted(self.folder.iterdir()) if not is_step(p)]
+        ignored = [name for name in others if not name.endswith(DAMAGED) and name not in removed]
+        if removed:
+            say(f"removed what an interrupted save left: {', '.join(removed)}")
+        if ignored:
+            say(f"ignored in {self.folder}, not checkpoints: {', '.join(ignored)}")

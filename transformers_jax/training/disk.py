@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
+import functools
 import itertools
 import os
 import random
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,16 +21,35 @@ import jax
 
 T = TypeVar("T")
 
+PATTERN = frozenset("*?[]\\")
+"""Characters that are taken for a pattern in the names of folders."""
+
 RETRIES = 3
 FIRST_PAUSE = 0.1  # seconds; each pause is three times the one before
 
 _PASSING = {
     errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE,
 }  # fmt: skip
+_NAMED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+"""Errors that TensorStore gives as the text of the system's error."""
+
 _PASSING_WORDS = (  # TensorStore raises ValueError with the text of the system's error
     "input/output error", "stale file handle", "timed out", "deadline", "unavailable", "aborted",
     "interrupted", "too many open files", "connection",
 )  # fmt: skip
+
+
+@functools.cache
+def without_patterns(folder: Path) -> Path:
+    """The folder under a name without the characters of patterns, if need be a link for the time of
+    this process: orbax searches folders by patterns that it makes of their names."""
+    if PATTERN.isdisjoint(str(folder)):
+        return folder
+    links = Path(tempfile.mkdtemp(prefix="transformers-jax-"))
+    atexit.register(shutil.rmtree, links, ignore_errors=True)
+    link = links / "folder"
+    link.symlink_to(folder)
+    return link
 
 
 def size_of(tree: object) -> int:
@@ -90,6 +112,22 @@ def line_of(error: BaseException) -> str:
     line = line.split(" [tensorstore_spec", 1)[0]  # a page of JSON
     # TensorStore begins with what was done, and ends with the text of the system's error
     return line if len(line) <= 400 else f"{line[:180]} ... {line[-200:]}"
+
+
+def reason(error: BaseException) -> str:
+    """What the system says, such as "No space left on device", of an error or of what caused it;
+    else its kind and its first words, without the paths and the JSON of libraries."""
+    chain = [error]
+    while (link := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(link)
+    for each in chain:
+        if isinstance(each, OSError) and each.strerror:
+            return each.strerror
+        for words in map(os.strerror, _NAMED):
+            if words in str(each):
+                return words
+    words = line_of(chain[-1])
+    return f"{type(chain[-1]).__name__}: {words if len(words) < 100 else f'{words[:100]} ...'}"
 
 
 def cause(error: BaseException) -> str:

@@ -5,19 +5,25 @@ Nothing here needs a model, and nothing here writes: a run may be examined while
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from transformers_jax.json_files import digest_of, parse_json
-from transformers_jax.training.checksums import checksum_on_host
-from transformers_jax.training.disk import cause, line_of
+from transformers_jax.training.checksums import checksum_on_host, names
+from transformers_jax.training.disk import line_of, without_patterns
 
 FORMAT = 2
 LACKING: dict[int, frozenset[str]] = {1: frozenset({"skipped"}), 2: frozenset()}
 """The fields of TrainState that checkpoints of a format do not have."""
+
+
+UNFINISHED = ".orbax-checkpoint-tmp"
+"""Part of the name of a step that is being written."""
 
 
 class Damaged(ValueError):
@@ -61,6 +67,8 @@ def find_steps(folder: str | Path) -> list[Path]:
     for parent in (path / "checkpoints", path):
         if parent.is_dir() and (steps := [step for step in parent.iterdir() if is_step(step)]):
             return sorted(steps, key=lambda step: int(step.name))
+    if UNFINISHED in path.name:
+        raise ValueError(f"{folder} is being written, or its writing was interrupted")
     kind = "holds no checkpoint" if path.is_dir() else "does not exist"
     raise ValueError(f"{folder} {kind}; expected a run, its checkpoints, or one step")
 
@@ -89,8 +97,8 @@ def read_record(path: Path) -> dict[str, Any]:
         digest = record.pop("digest", None)
         version, has_sums = record["format"], isinstance(record["checksums"], dict)
     except Exception as error:
-        message = f"checkpoint {path}: meta/metadata cannot be read ({cause(error)})"
-        raise Damaged(message) from error
+        what = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
+        raise Damaged(f"checkpoint {path}: damaged, meta/metadata {what}") from error
     intact = digest == digest_of(record)
     if version not in LACKING and intact:
         raise ValueError(
@@ -115,7 +123,7 @@ def read_leaf(path: Path, record: dict[str, Any], name: str) -> np.ndarray:
     try:
         x = _read_array(path, name)
     except Exception as error:
-        raise Damaged(f"checkpoint {path}: {name} cannot be read ({cause(error)})") from error
+        raise Damaged(f"checkpoint {path}: damaged, {name} cannot be read") from error
     if checksum_on_host(x) != record["checksums"][name]:
         raise Damaged(f"checkpoint {path}: damaged, {name} changed on disk")
     return x
@@ -124,28 +132,91 @@ def read_leaf(path: Path, record: dict[str, Any], name: str) -> np.ndarray:
 def _read_array(path: Path, name: str) -> np.ndarray:
     import tensorstore
 
-    base = {"driver": "ocdbt", "base": f"file://{path}/state/", "path": f"{name}/"}
-    stored = tensorstore.open({"driver": "zarr", "kvstore": base}, read=True, open=True)
+    plain = without_patterns(path.parent) / path.name
+    base = {"driver": "file", "path": f"{plain}/state/"}
+    store = {"driver": "ocdbt", "base": base, "path": f"{name}/"}
+    stored = tensorstore.open({"driver": "zarr", "kvstore": store}, read=True, open=True)
     return np.asarray(stored.result().read().result())
 
 
-def verify_step(path: Path) -> dict[str, Leaf]:
-    """{name: leaf} of the step at `path`, each read and compared with its checksum.
+def read_verified(
+    path: Path,
+    record: Mapping[str, Any],
+    read: Callable[[Path], Any],
+    checksums: Callable[[Any], Mapping[str, int]],
+) -> Any:
+    """What `read` gives of the step at a path, once every array is what was saved. A run continues
+    from what passes here, and this is what `check-checkpoint` calls ok.
 
-    A record that cannot be read is a leaf "meta".
+    Raises:
+        Damaged: it cannot be read, or an array has changed or is missing.
+    """
+    try:
+        tree = read(without_patterns(path.parent) / path.name)
+    except Damaged:
+        raise
+    except Exception as error:
+        raise Damaged(f"checkpoint {path}: damaged, its arrays cannot be read") from error
+    found = checksums(tree)
+    wrong = sorted(name for name, sum_ in record["checksums"].items() if found.get(name) != sum_)
+    if wrong:
+        raise Damaged(f"checkpoint {path}: damaged, {', '.join(wrong)} changed on disk")
+    return tree
+
+
+def verify_step(path: Path) -> dict[str, Leaf] | None:
+    """{name: leaf} of the step at `path`; None if the run has removed it meanwhile.
+
+    What is damaged beside the arrays is a leaf too: "meta", the record, or "state/_METADATA",
+    their list.
     """
     try:
         record = read_record(path)
+        shapes = record.get("arrays", {})
+        tree = read_verified(path, record, _on_host, lambda tree: tree[1])[0]
+        return {name: Leaf(tree[name], "ok") for name in record["checksums"]}
     except ValueError as error:
-        return {"meta": Leaf("?", f"unreadable: {line_of(error)}")}
-    leaves = {}
-    for name, expected in record["checksums"].items():
-        shape = record.get("arrays", {}).get(name, "?")
-        try:
-            x = _read_array(path, name)
-        except Exception as error:
-            leaves[name] = Leaf(shape, f"unreadable: {line_of(error)}")
-        else:
-            same = shape in ("?", spell(x)) and checksum_on_host(x) == expected
-            leaves[name] = Leaf(spell(x), "ok" if same else "changed")
+        if not path.exists():
+            return None
+        if not isinstance(error, Damaged) or "meta/metadata" in str(error):
+            return {"meta": Leaf("?", f"unreadable: {line_of(error)}")}
+    leaves = {
+        name: _verify(path, name, shapes.get(name, "?"), expected)
+        for name, expected in record["checksums"].items()
+    }
+    if all(leaf.good for leaf in leaves.values()):
+        leaves["state/_METADATA"] = Leaf("?", "unreadable: it does not list these arrays")
     return leaves
+
+
+def _listed(path: Path) -> Any:
+    """The arrays of a step as state/_METADATA lists them: a tree of their shapes."""
+    import orbax.checkpoint as ocp
+
+    return ocp.PyTreeCheckpointHandler().metadata(path / "state").tree
+
+
+def _on_host(path: Path) -> tuple[dict[str, str], dict[str, int]]:
+    """({name: "float32[64,128]"}, {name: checksum}) of the arrays of a step, read as a run does."""
+    import orbax.checkpoint as ocp
+
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _listed(path))
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        what = ocp.args.PyTreeRestore(restore_args=as_numpy)
+        tree = checkpointer.restore(path / "state", args=what)
+    arrays = dict(zip(names(tree), jax.tree.leaves(tree)))
+    return (
+        {name: spell(x) for name, x in arrays.items()},
+        {name: checksum_on_host(x) for name, x in arrays.items()},
+    )
+
+
+def _verify(path: Path, name: str, shape: str, expected: int) -> Leaf:
+    """One array of a damaged step."""
+    try:
+        x = _read_array(path, name)
+    except Exception as error:
+        missing = "NOT_FOUND" in str(error)
+        return Leaf(shape, f"unreadable: a file is {'missing' if missing else 'damaged'}")
+    same = shape in ("?", spell(x)) and checksum_on_host(x) == expected
+    return Leaf(spell(x), "ok" if same else "changed")
