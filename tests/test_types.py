@@ -22,7 +22,7 @@ import transformers_jax as tj
 from transformers_jax import BertConfig, make_step
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.pretrained import Loaded
-from transformers_jax.training.step import Step
+from transformers_jax.training.step import Step, TrainStep
 
 config = BertConfig(hidden_size=24, num_hidden_layers=1)
 assert_type(config, tj.BertConfig)
@@ -51,7 +51,8 @@ assert_type(apply(params, input_ids=ids), tj.Output)
 assert_type(tj.bind(model, params), tj.Model)
 
 step = make_step(model, tj.supervised, optax.adamw(1e-4))
-assert_type(step, Step)
+assert_type(step, TrainStep)
+called: Step = step
 state = tj.init_state(model, optax.adamw(1e-4), jax.random.key(1))
 state, metrics = step(state, {"input_ids": ids, "labels": ids})
 assert_type(state, tj.TrainState)
