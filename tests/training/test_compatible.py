@@ -19,8 +19,9 @@ from transformers_jax.objectives import (
     PrefixLM,
     objective,
 )
-from transformers_jax.training.compatible import check_objective, example_batch, plan_of
+from transformers_jax.training.compatible import check_objective, example_batch
 from transformers_jax.training.config import TrainConfig
+from transformers_jax.training.initial import abstract_model
 
 LAYERS = "num_hidden_layers n_layer n_layers encoder_layers decoder_layers num_layers".split()
 LAYERS += "num_decoder_layers num_encoder_layers layers".split()
@@ -57,7 +58,7 @@ def refusal(config):
 
 def traced(config):
     """The shape of the loss of a config's model on a row of its objective."""
-    model, loss = plan_of(config).build(), objective(config.objective.loss)
+    model, loss = abstract_model(config), objective(config.objective.loss)
     of = lambda values: loss(bind(model, values), example_batch(config), jax.random.key(0))[0]
     return jax.eval_shape(of, params(model)).shape
 

@@ -19,15 +19,13 @@ from transformers_jax.data.stream import Part, Stream
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.graph import attends_ahead
 from transformers_jax.models.causal import unattended
-from transformers_jax.models.electra_pretraining import replaced_token_plan
-from transformers_jax.models.masks import masks_of
-from transformers_jax.models.plan import Plan
 from transformers_jax.nn.embed import nodes_of
 from transformers_jax.nn.loss import IGNORED
 from transformers_jax.objectives import OBJECTIVES, Vocabulary, objective
 from transformers_jax.objectives.spans import SENTINELS
 from transformers_jax.objectives.vocabulary import ROLES
 from transformers_jax.training.config import TrainConfig
+from transformers_jax.training.initial import PAIR, abstract_model
 from transformers_jax.training.samples import POSITIONS
 
 LONGEST = 1024  # tokens of a row whose edges are drawn
@@ -49,7 +47,8 @@ def check_objective(config: TrainConfig) -> None:
             f"{name} trains a model of text, whose vocab_size is that of the tokenizer; {family} "
             "has no such setting"
         )
-    model = plan_of(config).build()
+    _check_head(config)
+    model = abstract_model(config)
     batch = example_batch(config)
     inputs = objective(target.loss).inputs(model, batch)[0]  # type: ignore[attr-defined]
     if wrong := [argument for argument in inputs if argument not in model.arguments()]:
@@ -63,25 +62,17 @@ def check_objective(config: TrainConfig) -> None:
         _check_both_sides(config, model)
 
 
-def plan_of(config: TrainConfig) -> Any:
-    """The plan of the model that a config trains.
-
-    Raises:
-        ValueError: the family does not have the head of the objective.
-    """
+def _check_head(config: TrainConfig) -> None:
+    """Raises ValueError where the family does not have the head of the objective."""
     target, model = config.objective, config.model
-    mask = masks_of(target.mask(config.data.rows == "packed"))
     heads = {*model.HEADS.values()}
-    if target.head == "replaced_token_detection":
-        return replaced_token_plan(model, target.fraction, target.weight, mask=mask)
-    if target.head not in heads:
+    if target.head not in {*heads, PAIR}:  # of the pair, its plan says what it is made of
         fitting = [name for name, record in OBJECTIVES.items() if record.head in heads]
         raise ValueError(
             f"{type(target).__name__} trains a model with the head {target.head!r}, and "
             f"{model.model_type} has {', '.join(sorted(heads))}: choose another model, or of the "
             f"objectives {', '.join(fitting) or 'none, as it has none'}"
         )
-    return Plan(model, target.head, mask=mask)
 
 
 def example_batch(config: TrainConfig) -> packing.Batch:

@@ -30,9 +30,9 @@ from transformers_jax.models.base import Model
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.electra_pretraining import (
     GENERATOR,
-    ReplacedTokenDetectionPlan,
     generator_config,
     make_replaced_token_detection,
+    replaced_token_plan,
 )
 from transformers_jax.models.masks import masks_of
 from transformers_jax.models.plan import Plan
@@ -64,9 +64,8 @@ def abstract_model(config: TrainConfig) -> Model:
     execution = Execution(remat=config.remat, drop_path=config.stochastic_depth)
     if target.head != PAIR:
         return Plan(config.model, head_of(config.model, target.head), execution, mask).build()
-    model: Any = config.model
-    return ReplacedTokenDetectionPlan(
-        model, PAIR, execution, mask, fraction=target.fraction, weight=target.weight
+    return replaced_token_plan(
+        config.model, target.fraction, target.weight, execution, mask
     ).build()
 
 
