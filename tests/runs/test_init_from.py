@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from transformers_jax.runs.fit import fit
 from transformers_jax.runs.report import write_card
 from transformers_jax.runs.sweep import make_points
 from transformers_jax.training.config import TrainConfig, load, to_dict
-from transformers_jax.training.initial import start_model, with_checkpoint
+from transformers_jax.training.initial import check_tokenizer, start_model, with_checkpoint
 from transformers_jax.training.metrics import read
 
 SIZES = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
@@ -68,6 +69,7 @@ def test_a_run_starts_from_weights_and_goes_on_without_them(
     and continues bit by bit when the checkpoint is gone."""
     source = tmp_path / "source"
     shutil.copytree(checkpoint, source)
+    (source / "generation_config.json").write_text('{"top_k": 7}')
     flags = ["--init-from", str(source), "--model.resid-pdrop=0.3"]
     run = lambda out, *more: configured(
         small, [*flags, f"--out={tmp_path / out}", *more], "pretrain"
@@ -80,6 +82,9 @@ def test_a_run_starts_from_weights_and_goes_on_without_them(
     shutil.rmtree(source)
     assert fit(run("halves")).exit_code == 0
     assert losses(tmp_path / "halves") == losses(tmp_path / "whole")
+    settings = [tmp_path / out / "model/generation_config.json" for out in ("whole", "halves")]
+    assert settings[0].read_text() == settings[1].read_text()
+    assert json.loads(settings[0].read_text())["top_k"] == 7
     record = json.loads((tmp_path / "halves/run.json").read_text())
     assert (record["resumed"], record["init_from"]["path"]) == (1, str(source))
     assert f"| started from | {source} |" in (tmp_path / "halves/report.md").read_text()
@@ -152,15 +157,23 @@ def test_another_family_and_a_tokenizer_of_other_ids_are_refused(checkpoint, sma
         fit(refused(out, f"--data.tokenizer={big}"))
 
 
-def test_another_tokenizer_that_fits_is_said(checkpoint, small, tmp_path, capsys, without_pictures):
-    other = tmp_path / "other"
-    train_tokenizer("byte", [], 0, roles=("pad",)).save(other)
-    flags = [f"--init-from={checkpoint}", f"--data.tokenizer={other}", "--steps=1"]
-    assert fit(configured(small, flags, "pretrain")).exit_code == 0
-    assert "WARNING: the tokenizer is not that of" in capsys.readouterr().out
+def test_another_tokenizer_that_fits_is_said(checkpoint, small):
+    said: list[str] = []
+    config = small.replace(init_from=str(checkpoint))
+    for special in ((), ("pad",)):
+        tokenizer = train_tokenizer("byte", [], 0, roles=special)
+        check_tokenizer(config, SimpleNamespace(tokenizer=tokenizer), said.append)
+    assert len(said) == 1
+    assert f"WARNING: the tokenizer is not that of {checkpoint}" in said[0]
 
 
-@pytest.mark.parametrize("layout", ["of a run", "side by side", "alone"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "of a run",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("side by side", "alone")),
+    ],
+)
 def test_the_pair_of_electra_is_started(tmp_path, layout):
     pair = make_replaced_token_detection(ELECTRA, key=jax.random.key(3), fraction=0.5)
     if layout == "side by side":
@@ -207,6 +220,7 @@ ON_A_MESH = """
 """
 
 
+@pytest.mark.slow
 def test_weights_are_read_into_the_shards_of_a_mesh(checkpoint, on_eight_devices):
     """Also where words are added, because the mesh divides only the padded vocabulary."""
     found = json.loads(on_eight_devices(ON_A_MESH, checkpoint).stdout.splitlines()[-1])

@@ -21,7 +21,7 @@ from transformers_jax.training.checksums import names
 from transformers_jax.training.config import TrainConfig, load
 from transformers_jax.training.exported import is_model
 from transformers_jax.training.finish import as_used, write_model
-from transformers_jax.training.initial import abstract_model
+from transformers_jax.training.initial import abstract_model, with_generation
 from transformers_jax.training.recorded import Damaged, find_steps, read_leaf, read_record
 
 
@@ -62,7 +62,7 @@ def export(
     config = load(path)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         taken, values, damaged = _newest_good(config, path, step)
-        model = as_used(config, abstract_model(config), values)
+        model = as_used(config, with_generation(abstract_model(config), path), values)
         own = (path / "tokenizer.json").is_file()
         write_model(model, load_tokenizer(path) if own else None, folder)
     write_card(path, folder, taken)

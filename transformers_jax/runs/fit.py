@@ -15,6 +15,7 @@ from typing import Any
 
 from transformers_jax import processes
 from transformers_jax.models.base import Model
+from transformers_jax.models.frozen import freeze, thaw
 from transformers_jax.processes import PEER_TIMEOUT
 from transformers_jax.runs.report import write_card, write_report
 from transformers_jax.training.checkpoint import Checkpoints
@@ -25,6 +26,7 @@ from transformers_jax.training.devices import agree_on_config, devices_of
 from transformers_jax.training.evaluation_sets import describe_evaluation
 from transformers_jax.training.finish import exportable, finish
 from transformers_jax.training.folder import RunFolder
+from transformers_jax.training.initial import GENERATION
 from transformers_jax.training.loop import START_GRACE, Loop
 from transformers_jax.training.metrics import read, show_bytes
 from transformers_jax.training.peers import Peers
@@ -116,6 +118,8 @@ def fit(config: TrainConfig, command: str = "", timeout: float = PEER_TIMEOUT) -
 def _begin(run: Run, say: Callable[[str], None]) -> None:
     """Writes into the folder what the run is: all that could be refused has not been."""
     run.folder.write_json("config.json", to_file(run.config))
+    if run.initial is not None and run.model.generation_config:
+        run.folder.write_json(GENERATION, thaw(freeze(run.model.generation_config)))
     if run.corpus.tokenizer is not None and run.folder.owner:
         run.corpus.tokenizer.save(run.folder.path)
     _describe(run, say)

@@ -41,6 +41,7 @@ from transformers_jax.pretrained import (
     Loaded,
     from_config,
     from_pretrained,
+    generation_settings,
     head_of,
     resolve_ties,
 )
@@ -53,6 +54,7 @@ Say = Callable[[str], None]
 """Prints a line."""
 
 PAIR = "replaced_token_detection"
+GENERATION = "generation_config.json"
 MAY_LACK = ("head", "pooler")  # parts of a model that a checkpoint of its family may lack
 OF_FILES = ("dtype", "architectures")  # fields of a checkpoint's config about its files
 
@@ -92,6 +94,14 @@ def _with_depth(model: Model, config: TrainConfig) -> Model:
     if not config.stochastic_depth:
         return model
     return bind(model.abstract(drop_path=config.stochastic_depth), params(model))
+
+
+def with_generation(model: Model, run: Path) -> Model:
+    """The model with the settings of generation of the checkpoint that a run began with."""
+    if not (run / GENERATION).is_file():
+        return model
+    plan = dataclasses.replace(model.plan, generation=generation_settings(run, model.config))
+    return bind(plan.build(), params(model))
 
 
 # ---------------------------------------------------------------- from a checkpoint

@@ -43,6 +43,7 @@ from transformers_jax.training.initial import (
     draw_model,
     start_model,
     with_checkpoint,
+    with_generation,
 )
 from transformers_jax.training.recorded import read_record
 from transformers_jax.training.state import TrainState, init_state
@@ -234,7 +235,7 @@ def prepare(
     evaluation = evaluation_sets(config, corpus, vocabulary, own)
     initial: dict[str, Any] | None = None
     if config.init_from is None or saved is not None:
-        model = draw_model(config, mesh)
+        model = with_generation(draw_model(config, mesh), folder.path)
     else:
         check_tokenizer(config, corpus, say)
         model, initial = start_model(config, mesh, say)
