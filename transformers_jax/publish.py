@@ -61,8 +61,13 @@ def as_text(values: Any, **options: Any) -> str:
 
 def remove_drafts(folder: Path) -> None:
     """Removes the drafts of killed processes; for a folder that no other process writes."""
-    for draft in folder.glob(".*.tmp"):
+    for draft in filter(is_draft, folder.iterdir()):
         draft.unlink()
+
+
+def is_draft(path: Path) -> bool:
+    """Whether a file is one that `publish` was writing."""
+    return path.name.startswith(".") and path.name.endswith(".tmp") and path.is_file()
 
 
 @contextlib.contextmanager

@@ -1,8 +1,11 @@
 """Options of a run besides steps: epochs, stages, patience, faults on purpose."""
 
 import dataclasses
+import io
 import json
 import math
+import os
+import shutil
 import time
 import types
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 from transformers_jax import cli
 from transformers_jax.cli import main
 from transformers_jax.runs.fit import fit
+from transformers_jax.training.loop import Loop
 from transformers_jax.training.metrics import read
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -197,6 +201,67 @@ def test_a_folder_of_any_name_is_a_run(quiet, tmp_path, capsys):
     ):
         assert cli.main(command) == 0, capsys.readouterr().err
     assert f"{folder}/checkpoints/5: ok" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how", ["removed", "moved"])
+def test_a_folder_that_disappears_ends_the_run(how, quiet, tmp_path, monkeypatch):
+    folder, finished = Path(quiet.out), Loop.report_saved
+
+    def disappear(loop):
+        if folder.exists() and int(loop.state.step) == 2:
+            shutil.rmtree(folder) if how == "removed" else folder.rename(tmp_path / "other")
+        finished(loop)
+
+    monkeypatch.setattr(Loop, "report_saved", disappear)
+    with pytest.raises(ValueError, match="run was removed or moved while the run wrote into it"):
+        fit(quiet)
+    assert not folder.exists()
+
+
+class Killed(BaseException):
+    """What no handler takes for an error."""
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "run.json"])
+def test_a_kill_while_a_file_is_written_leaves_a_folder_that_goes_on(name, quiet, monkeypatch):
+    def killed(draft, path):
+        if Path(path).name != name:
+            return replace(draft, path)
+        Path(draft).rename(Path(path).with_name(f".{name}.999999.tmp"))  # as a kill leaves it
+        raise Killed
+
+    replace = os.replace
+    monkeypatch.setattr("os.replace", killed)
+    with pytest.raises(Killed):
+        fit(quiet)
+    monkeypatch.setattr("os.replace", replace)
+    folder = Path(quiet.out)
+    assert not (folder / name).exists()
+    fit(quiet)
+    assert not list(folder.rglob(".*.tmp"))
+
+
+def test_every_file_of_a_run_is_written_under_another_name_first(quiet, monkeypatch):
+    """But those that grow, and those of Orbax, which renames a whole folder."""
+    opened, open_file = [], io.open
+
+    def spy(file, mode="r", *arguments, **options):
+        if set(mode) & set("wx+a") and isinstance(file, (str, Path)):
+            opened.append(Path(file))
+        return open_file(file, mode, *arguments, **options)
+
+    for name in ("builtins.open", "io.open"):
+        monkeypatch.setattr(name, spy)
+    sample = dataclasses.replace(quiet.sample, count=1, tokens=4, every=2)
+    fit(quiet.replace(sample=sample))
+    own = [p for p in opened if quiet.out in str(p) and "checkpoints" not in str(p)]
+    direct = {path.name for path in own if not is_draft_name(path.name)}
+    assert {n for n in direct if "tfevents" not in n} == {".lock", "metrics.jsonl"}
+    assert len(own) > 12  # the control: it does see what is written
+
+
+def is_draft_name(name):
+    return name.startswith(".") and name.endswith(".tmp")
 
 
 def test_samples_are_generated_during_training(quiet):

@@ -18,7 +18,7 @@ from transformers_jax.data import special as specials
 from transformers_jax.data.tokenizer_settings import NAMED
 from transformers_jax.data.wrapped import Wrapped, check_surrogates, check_texts, refusing
 from transformers_jax.objectives.vocabulary import Vocabulary
-from transformers_jax.publish import publish_json
+from transformers_jax.publish import publish, publish_json
 
 KINDS = ("byte", "character", "bpe", "wordpiece", "unigram")
 
@@ -236,9 +236,9 @@ class Tokenizer(Wrapped):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if not self.files:
-            self.inner.save(str(folder / "tokenizer.json"))
+            publish(folder / "tokenizer.json", self.inner.to_str(pretty=True))
         for name, content in self.files.items():
-            (folder / name).write_bytes(content)
+            publish(folder / name, content)
         config = tokenizer_settings.written(self)
         publish_json(folder / "tokenizer_config.json", config)
         roles = {name: config[name] for role in NAMED if (name := f"{role}_token") in config}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.nn.param import flatten
+from transformers_jax.publish import publish
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import sections, table, to_html
 from transformers_jax.runs.report import describe, plot_run, samples
@@ -53,7 +54,7 @@ def write_page(folders: Sequence[Path], out: Path) -> Path:
     if out.suffix == ".html":
         text = to_html(text, out.parent, text.split("\n", 1)[0].removeprefix("# "))
         image.unlink(missing_ok=True)  # it is in the page
-    out.write_text(text)
+    publish(out, text)
     return out
 
 

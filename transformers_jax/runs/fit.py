@@ -99,7 +99,7 @@ def fit(config: TrainConfig, command: str = "", timeout: float = PEER_TIMEOUT) -
             run = prepare(config, folder, checkpoints, say, clock)
         stack.callback(run.verification.close)
         _begin(run, say)
-        stack.callback(clock.save)
+        stack.callback(lambda: folder.is_own() and clock.save())
         screen = console(run.config.steps, run.start, run.config.log_every, title=folder.path.name)
         with _recorded(run, stop, screen, command) as trackers:
             state = Loop(run, screen, trackers, stop, clock).train()
@@ -107,6 +107,7 @@ def fit(config: TrainConfig, command: str = "", timeout: float = PEER_TIMEOUT) -
                 model = exportable(run, state)
                 if not stop.by:
                     model, state = finish(run, state, screen, trackers)
+        folder.check()
         clock.save()
         if not stop.by and folder.owner:
             write_card(folder.path)
@@ -184,8 +185,9 @@ def _recorded(run: Run, stop: Stop, screen: Console, command: str) -> Iterator[C
     finally:
         screen.close()
         trackers.finish()
-        lines = read(folder / "metrics.jsonl")
-        end_run(folder, state, lines[-1]["step"] if lines else run.start, why)
+        if run.folder.is_own():  # else there is nothing left to write to
+            lines = read(folder / "metrics.jsonl")
+            end_run(folder, state, lines[-1]["step"] if lines else run.start, why)
         if stop.by:
             screen.say(f"{stop.by.name}: stopped after {time.perf_counter() - began:.1f} s")
 

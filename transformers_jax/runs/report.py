@@ -263,5 +263,5 @@ def write_card(run: Path, model: Path | None = None, step: int | None = None) ->
         f'model = transformers.{class_name}.from_pretrained("path/to/this/folder")\n```\n'
     )
     file = model / "README.md"
-    ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}").save(file)
+    publish(file, str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")))
     return file

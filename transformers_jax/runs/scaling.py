@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from transformers_jax.arrays import Float
+from transformers_jax.publish import publish
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import sections, table
 from transformers_jax.runs.summary import Summary, compared_by, summarise
@@ -255,7 +256,7 @@ def write_scaling(folders: Sequence[Path], out: Path) -> Path:
         "## Runs": table(head, rows),
         "## Left out": "\n".join(f"- {folder}: {reason}" for folder, reason in left_out.items()),
     }
-    out.write_text(sections(parts))
+    publish(out, sections(parts))
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import os
 import shutil
@@ -15,7 +16,7 @@ from typing import Any, TextIO
 from transformers_jax.json_files import as_json, json_or_empty
 from transformers_jax.models.frozen import thaw
 from transformers_jax.nn.param import flatten
-from transformers_jax.publish import publish_json
+from transformers_jax.publish import is_draft, publish_json, remove_drafts
 from transformers_jax.spelling import nearest
 from transformers_jax.training.config import TrainConfig, check_format, identity
 from transformers_jax.training.json_records import plain
@@ -47,15 +48,18 @@ class RunFolder:
             raise ValueError(f"cannot make the folder {self.path}: {error.strerror}") from None
         if not owner:
             return
-        # a start that was killed leaves a lock and empty folders
+        # a start that was killed leaves a lock, drafts and empty folders
         files = [f for f in self.path.iterdir() if f.is_file() or any(f.iterdir())]
-        if resume == "never" and any(file.name != LOCK for file in files):
+        files = [f for f in files if f.name != LOCK and not is_draft(f)]
+        if resume == "never" and files:
             raise ValueError(
                 f"{self.path} is not empty; choose another --out, or --resume auto to continue it"
             )
         self._before = {file.name for file in self.path.iterdir()}
         while not self._acquire():
             self.path.mkdir(parents=True, exist_ok=True)
+        for folder in (self.path, *(f for f in self.path.iterdir() if f.is_dir())):
+            remove_drafts(folder)
 
     def _acquire(self) -> bool:
         """Locks the folder; whether it is still there, and not removed by the one before."""
@@ -86,6 +90,23 @@ class RunFolder:
         lock.flush()
         self._lock = lock
         return True
+
+    def is_own(self) -> bool:
+        """Whether the folder is still that which this process has locked; costs microseconds."""
+        if self._lock is None:
+            return True
+        try:
+            return os.path.samestat(os.fstat(self._lock.fileno()), (self.path / LOCK).stat())
+        except OSError as error:
+            return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
+
+    def check(self) -> None:
+        """Raises ValueError if the folder has been removed, moved or replaced meanwhile."""
+        if not self.is_own():
+            raise ValueError(
+                f"{self.path} was removed or moved while the run wrote into it: nothing more can "
+                "be saved there, and the run ends"
+            )
 
     @contextlib.contextmanager
     def untouched_on_error(self) -> Iterator[None]:

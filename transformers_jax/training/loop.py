@@ -136,6 +136,7 @@ class Loop:
             self.save(done)
         with self.clock("saving"):
             self.run.checkpoints.wait()
+        self.run.folder.check()
         self.report_saved()
         if stop.by:
             what = f"saved step {self.saved}" if self.saved else "nothing to save"
@@ -184,6 +185,7 @@ class Loop:
 
     def save(self, number: int, metric: float | None = None) -> None:
         """Begins to save the state, and the position in the data."""
+        self.run.folder.check()
         with self.clock("saving"):
             self.run.checkpoints.save(self.state, self.run.meta(self.position), metric)
         self.saved = self.writing = number
@@ -260,6 +262,7 @@ class Loop:
         """
         if self.pending is None:
             return
+        self.run.folder.check()
         (number, metrics, inputs), self.pending = self.pending, None
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self.left_out.check(number, values)

@@ -12,6 +12,7 @@ import numpy as np
 
 from transformers_jax.arrays import Int
 from transformers_jax.objectives.example import IGNORED, Example
+from transformers_jax.publish import publish
 from transformers_jax.training.config import Sample
 
 POSITIONS = ("n_positions", "max_position_embeddings")
@@ -118,7 +119,7 @@ def save_samples(texts: Sequence[str], folder: Path, step: int) -> Path | None:
     (folder / "samples").mkdir(exist_ok=True)
     file = folder / "samples" / f"{step:06d}.txt"
     for path in (file, folder / "samples.txt"):
-        path.write_text(BETWEEN.join(texts) + "\n")
+        publish(path, BETWEEN.join(texts) + "\n")
     return file
 
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from transformers_jax.json_files import finite_or_null, json_text
 from transformers_jax.printing import print_line
+from transformers_jax.publish import publish
 from transformers_jax.spelling import nearest
 from transformers_jax.training.metrics import Line, is_number, measured, parse
 
@@ -97,7 +98,7 @@ class Service(Tracker):
         known = file.read_text().strip() if file.exists() else None
         project = os.environ.get(f"{self.package.upper()}_PROJECT", "transformers-jax")
         options = dict(project=project, resume="allow", config=run)
-        file.write_text(f"{self.init(known, run.get('name', self.folder.name), options)}\n")
+        publish(file, f"{self.init(known, run.get('name', self.folder.name), options)}\n")
 
     def init(self, known: str | None, name: str, options: dict[str, Any]) -> str:
         """Begins the service's run, or goes on with the known one; returns its id."""
