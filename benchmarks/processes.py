@@ -61,26 +61,35 @@ class Runs:
     environment: dict[str, str] = field(default_factory=dict)
 
     def start(
-        self, name: str, count: int, *flags: str, extra: Sequence[Sequence[str]] = ()
+        self,
+        name: str,
+        count: int,
+        *flags: str,
+        extra: Sequence[Sequence[str]] = (),
+        slurm: bool = False,
     ) -> list[subprocess.Popen]:
-        """Starts the processes of a run; `extra` are flags of each of them alone."""
+        """Starts the processes of a run; `extra` are flags of each of them alone. With `slurm` they
+        find each other by the variables that srun sets."""
         text = self.root / "text.txt"
         if not text.exists():
             write_text(text)
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]
-        own = "--xla_force_host_platform_device_count"
+        devices = f"--xla_force_host_platform_device_count={DEVICES // count}"
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {own}={DEVICES // count}",
+            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {devices}",
             "JAX_COMPILATION_CACHE_DIR": str(self.root / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
             **self.environment,
         }
+        if slurm:
+            environment |= {"SLURM_JOB_ID": str(port), "SLURM_STEP_NODELIST": "localhost"}
+            environment["SLURM_NTASKS"] = str(count)
         processes = []
         for index in range(count):
             command = [
@@ -89,11 +98,17 @@ class Runs:
                 *(extra[index] if extra else ()),
             ]
             if count > 1:
-                command += ["--distributed", f"localhost:{port},{count},{index}"]
+                where = "auto" if slurm else f"localhost:{port},{count},{index}"
+                command += ["--distributed", where]
+            own = {"SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)} if slurm else {}
             with self.log(name, index).open("w") as log:
                 processes.append(
                     subprocess.Popen(
-                        command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+                        command,
+                        cwd=ROOT,
+                        env=environment | own,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
                     )
                 )
         return processes

@@ -28,7 +28,7 @@ PEER_TIMEOUT = 20.0
 """Seconds after which a process that gives no sign of life, or that all others wait for, is
 given up."""
 
-MARGIN = 8.0  # seconds more until JAX itself ends what is left of a run
+MARGIN = 16.0  # seconds more until JAX itself, a little early, ends what is left of a run
 PATIENCE = 3600.0  # seconds to wait for another process where it may have much to do
 FORM = "HOST:PORT,N,I (the address of process 0, how many there are, and which this one is from 0)"
 

@@ -12,7 +12,7 @@ from transformers_jax.json_files import as_json
 from transformers_jax.nn.param import flatten
 from transformers_jax.sizes import nearest_multiples
 from transformers_jax.training.config import TrainConfig, to_dict
-from transformers_jax.training.folder import RunFolder
+from transformers_jax.training.folder import SHARED, RunFolder
 
 
 def make_mesh(config: TrainConfig) -> Mesh | None:
@@ -72,6 +72,5 @@ def agree_on_folder(folder: RunFolder, steps: list[int]) -> None:
     Raises:
         ValueError: in every process, with what each of them sees.
     """
-    processes.wait_for_all("folder")  # process 0 holds it
     seen = {f"the holder of {folder.path}": folder.holder(), "its checkpoints": steps}
-    processes.agree("their disk", seen, "give an --out on a disk that all of them share")
+    processes.agree("their disk", seen, SHARED)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from transformers_jax import processes
 from transformers_jax.json_files import as_json, json_or_empty
 from transformers_jax.models.frozen import thaw
 from transformers_jax.nn.param import flatten
@@ -22,6 +23,7 @@ from transformers_jax.training.config import TrainConfig, check_format, identity
 from transformers_jax.training.json_records import plain
 
 LOCK = ".lock"
+SHARED = "give an --out on a disk that all processes share"
 
 
 class RunFolder:
@@ -30,10 +32,10 @@ class RunFolder:
     Args:
         resume: "never" refuses a folder in which there is something.
         owner: whether this process is the one; of a run of several processes it is the first, and
-            the others neither lock nor write.
+            the others wait until it has made the folder, and neither lock nor write.
 
     Raises:
-        ValueError: the folder cannot be made, is in use, or is not empty.
+        ValueError: the folder cannot be made, is in use, is not empty, or is not seen by all.
     """
 
     def __init__(self, path: str | Path, resume: str, *, owner: bool = True):
@@ -41,13 +43,16 @@ class RunFolder:
         self._lock: TextIO | None = None
         self._holder = ""  # what the lock said before
         self.path = Path(path).expanduser()
+        if not owner:
+            processes.wait_for_all("folder")
+            if not self.path.is_dir():
+                raise ValueError(f"{self.path} is not there; {SHARED}")
+            return
         self._made = [p for p in (self.path, *self.path.parents) if not p.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"cannot make the folder {self.path}: {error.strerror}") from None
-        if not owner:
-            return
         # a start that was killed leaves a lock, drafts and empty folders
         files = [f for f in self.path.iterdir() if f.is_file() or any(f.iterdir())]
         files = [f for f in files if f.name != LOCK and not is_draft(f)]
@@ -60,6 +65,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         for folder in (self.path, *(f for f in self.path.iterdir() if f.is_dir())):
             remove_drafts(folder)
+        processes.wait_for_all("folder")
 
     def _acquire(self) -> bool:
         """Locks the folder; whether it is still there, and not removed by the one before."""

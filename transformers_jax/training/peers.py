@@ -35,8 +35,9 @@ from transformers_jax.training.watchdog import EXIT_CODE, STACKS, report
 
 EVERY = 1.0  # seconds between signs of life
 FIRST = 300.0  # seconds until the first one
-GRACE = 5.0  # seconds to read the verdict
-WAITED_FOR = ("steps", "input")  # what all do at one pace; other kinds may take one of them long
+GRACE = 4.0  # seconds to read the verdict
+WAITED_FOR = {"steps": "step", "input": "the data of step"}
+"""What all do at one pace, and its name; other kinds may take one of them long."""
 
 _COMMUNICATION = re.compile(
     r"gloo|nccl|coordination|heartbeat|barrier|connection (closed|reset|refused)|broken pipe|"
@@ -137,8 +138,10 @@ class Peers:
         """This process spends its time, after a step, on a kind of `Clock` from now on."""
         (before, number), _, _ = self._now
         place = (step, number + 1 if step == before else 0)
-        limit = self.timeout if kind in WAITED_FOR else PATIENCE
-        self._now = place, f"{KINDS[kind]} after step {step}", limit
+        if kind in WAITED_FOR:
+            self._now = place, f"{WAITED_FOR[kind]} {step + 1}", self.timeout
+        else:
+            self._now = place, f"{KINDS[kind]} after step {step}", PATIENCE
 
     def __enter__(self) -> Peers:
         if self.active:
@@ -226,7 +229,8 @@ class Peers:
             print_line(f"error: {line}", error=True)
         else:
             report(self.folder, line, processes.mine(STACKS))
-        self._write("read")
-        if self.index == 0:  # which holds it; one that is dead or frozen does not read it
+        if self.index == 0:  # which holds the verdict; one that is dead does not read it
             self._read_by_all.wait(GRACE)
+        elif silent <= self.timeout:
+            self._write("read")
         self._leave(1 if " ended with " in self._verdict else EXIT_CODE)
