@@ -60,4 +60,4 @@ def test_a_record_that_was_added_is_its_default(start):
         "loss": SAVED["identity"],
         "optimizer.schedule": {**SAVED["identity"], "optimizer.schedule.warmup": 100},
     }
-    assert with_added(before, config) == default[start]
+    assert with_added(before, config).items() >= default[start].items()

@@ -180,7 +180,7 @@ def test_the_values_of_a_repeated_setting_are_joined(monkeypatch, tmp_path):
 
 
 def test_jobs_without_a_sweep_are_refused(capsys, tmp_path):
-    assert pretrain.main([CONFIG, "--sweep-jobs=2", f"--out={tmp_path / 'run'}"]) == 1
+    assert pretrain.main([CONFIG, "--sweep-jobs=2", f"--out={tmp_path / 'run'}"]) == 2
     assert "give --sweep NAME=V1,V2 as well" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import DisallowNone, Positional, arg
 
 from transformers_jax.cli.models import print_json
+from transformers_jax.flags import Misuse
 from transformers_jax.json_files import finite_or_null
 
 
@@ -55,7 +56,7 @@ class Tokenize:
 
         request = tokenize.begun(self.out) if self.source is None else self.request()
         if self.source is None and self != Tokenize(out=self.out, processes=self.processes):
-            raise ValueError("a source is missing; only --out alone goes on with that of before")
+            raise Misuse("a source is missing; only --out alone goes on with that of before")
         written = tokenize.tokenize(request, self.out, processes=self.processes)
         for split, count in written.tokens.items():
             print(f"{split}: {written.documents[split]:,} documents, {count:,} tokens")
@@ -75,7 +76,7 @@ class Tokenize:
         from transformers_jax.spelling import nearest
 
         if self.tokenizer is None:
-            raise ValueError("--tokenizer is missing: a file or folder, or bpe, or another kind")
+            raise Misuse("--tokenizer is missing: a file or folder, or bpe, or another kind")
         name, objective = self.objective, None
         if name is not None:
             if name not in OBJECTIVES:
