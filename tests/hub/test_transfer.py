@@ -120,6 +120,22 @@ def test_values_are_cast_as_they_are_placed(tmp_path):
     theirs = write(tmp_path)
     ours = read(tmp_path, jnp.bfloat16)
     np.testing.assert_array_equal(ours["embed"], theirs["m.wte"].astype(ml_dtypes.bfloat16))
+    theirs = write(tmp_path, ml_dtypes.bfloat16)
+    ours = read(tmp_path)
+    np.testing.assert_array_equal(ours["embed"], theirs["m.wte"].astype(np.float32))
+    assert ours["scale"] == theirs["scale"].astype(np.float32)
+
+
+def test_every_bfloat16_is_the_same_number_in_float32(tmp_path):
+    every = np.arange(2**16, dtype=np.uint16).view(ml_dtypes.bfloat16)
+    every = every[np.isfinite(every.astype(np.float32))].reshape(2, -1)
+    table, shapes = Table(rows("w | w | a b -> b a")), {"w": every.shape[::-1]}
+    save({"w": Entry.of(every)}, tmp_path)
+    checkpoint = open_checkpoint(tmp_path)
+    targets = {"w": jax.ShapeDtypeStruct(shapes["w"], jnp.float32)}
+    ours = load(checkpoint, table.check(checkpoint.shapes, shapes), targets)["w"]
+    bits = [np.ascontiguousarray(x).view(np.uint32) for x in (ours, every.astype(np.float32).T)]
+    np.testing.assert_array_equal(*bits)
 
 
 def test_an_absent_head_is_left_to_the_caller(tmp_path):

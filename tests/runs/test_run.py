@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
+from transformers_jax import allocator
 from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.runs.fit import fit
 from transformers_jax.runs.pretrain import main
@@ -240,6 +241,8 @@ def test_a_signal_saves_the_step_and_the_run_continues_bit_by_bit(whole, small):
     assert process.returncode == 143, output
     done = len(read(metrics))
     assert f"SIGTERM: saved step {done}" in output
+    kept = allocator.useful({**os.environ, "JAX_PLATFORMS": "cpu"})
+    assert ("freed memory is kept for the next step" in output) == kept
     assert 5 <= done < 2000
     few = dict(steps=done + 2, evaluation=dataclasses.replace(config.evaluation, every=0))
     assert fit(config.replace(**few)).exit_code == 0

@@ -108,8 +108,9 @@ def _memory_of(
 def _copy(values: np.ndarray, ours: np.ndarray, axis: int | None, first: int) -> None:
     """Writes values into ours, behind the first few along an axis.
 
-    NumPy copies dtypes that it does not know one by one, so equal ones are copied as integers. What
-    a dtype cannot hold becomes infinity here, and is refused by the largest magnitude.
+    NumPy copies dtypes that it does not know one by one, so equal ones are copied as integers, and
+    bfloat16, the first half of float32, is moved there. What a dtype cannot hold becomes infinity
+    here, and is refused by the largest magnitude.
     """
     if values.dtype == ours.dtype and ours.dtype.kind == "V":
         plain = np.dtype(f"u{ours.dtype.itemsize}")
@@ -117,14 +118,20 @@ def _copy(values: np.ndarray, ours: np.ndarray, axis: int | None, first: int) ->
     if axis is not None:
         before = (slice(None),) * axis
         ours = ours[(*before, slice(first, first + values.shape[axis]))]
+    values = _in_order(values)
+    if (values.dtype, ours.dtype) == (jnp.bfloat16, np.float32):
+        np.left_shift(values.view(np.uint16), np.uint32(16), out=ours.view(np.uint32))
+        return
     with np.errstate(over="ignore"):
-        ours[...] = _in_order(values)
+        ours[...] = values
 
 
 def _in_order(values: np.ndarray) -> np.ndarray:
     """The same values, one behind another. XLA transposes in tiles, which is three times as fast as
     NumPy's number by number; what its device does not hold (64 bits) is left to NumPy."""
-    if values.flags.c_contiguous or values.itemsize > 4 or jax.default_backend() != "cpu":
+    if values.flags.c_contiguous:
+        return values
+    if values.itemsize > 4 or jax.default_backend() != "cpu":
         return np.ascontiguousarray(values)
     plain = values.view(np.dtype(f"u{values.itemsize}"))
     return np.asarray(jax.device_put(plain)).view(values.dtype)
