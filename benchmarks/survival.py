@@ -67,7 +67,6 @@ class Survival:
     lives: list[Life] = field(default_factory=list)
     compared: int = 0
     wrong: list[int] = field(default_factory=list)
-    """whether the process that runs now found a checkpoint"""
 
     def live(
         self,
