@@ -264,9 +264,10 @@ def _column(file: Path, field: str, encoding: str) -> str:
         return field
     if field == "text" and len(names) == 1 and not any(mark in names[0] for mark in ";\t,"):
         return names[0]
+    parted = f", or part the columns with {TABLES[kind_of(file)]!r}" if len(names) == 1 else ""
     raise ValueError(
         f"{file} has {names.count(field) or 'no'} column {field!r}; its first line names {names}: "
-        f"pass {FIELD}, or part the columns with {TABLES[kind_of(file)]!r}"
+        f"pass {FIELD}{parted}"
     )
 
 

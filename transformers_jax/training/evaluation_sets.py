@@ -71,7 +71,8 @@ def check_evaluation(config: TrainConfig, corpus: Corpus) -> None:
 def describe_evaluation(settings: Evaluation, sets: Mapping[str, list[Batch]]) -> str:
     """When a run is evaluated, and on how much."""
     if not sets:
-        return "no evaluation: nothing is held out, or it is switched off"
+        off = not settings.every and settings.final_batches == 0
+        return f"no evaluation: {'it is switched off' if off else 'nothing is held out'}"
     when = [f"every {settings.every} steps"] if settings.every else []
     when += [] if settings.final_batches == 0 else ["at the end"]
     counts = (f"{len(some)}{f' ({name})' * bool(name)}" for name, some in sets.items())
