@@ -52,8 +52,10 @@ def evaluator(run: Run) -> Evaluate:
                 if stop.by:
                     return {}
                 show(f"evaluating: batch {(done := done + 1)} of {total}")
-                jax.block_until_ready(sums)  # no more batches wait on the devices than one
                 measured = measure(params, processes.to_devices(batch, mesh, rows))
+                # One batch at a time is on the devices. And on a CPU a small program that waits for
+                # a collective would hold a thread that the collective needs.
+                jax.block_until_ready(measured)
                 sums = measured if sums is None else add(sums, measured)
             values |= _means(run, sums, name)
             values[f"eval_batches/{name}".rstrip("/")] = len(batches)
