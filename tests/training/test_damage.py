@@ -243,14 +243,20 @@ def test_every_mesh_restores_what_every_mesh_saved_bit_by_bit(on_eight_devices, 
     assert done.stdout.split() == ["equal", "{'ok'}"]
 
 
-def test_the_command_prints_a_verdict_on_every_leaf_and_sets_its_status(saved, capsys):
+def test_the_command_prints_a_verdict_on_every_step_and_sets_its_status(saved, capsys):
     run = saved.parent
     saved.rename(run / "checkpoints")
     assert cli.run(["check-checkpoint", str(run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[2] for line in lines] == ["ok, 7 leaves compared"] * 2
+    assert cli.run(["check-checkpoint", str(run), "--all"]) == 0
     out = capsys.readouterr().out
-    assert len(re.findall(r" ok$", out, re.MULTILINE)) == 2 * (1 + 7)  # two steps of seven leaves
+    assert len(re.findall(r" ok$", out, re.MULTILINE)) == 2 * 7
     assert re.search(r"params\.w +float32\[64,128\] +ok", out)
     damage(run / "checkpoints", 6)
+    with pytest.raises(ValueError, match="step 6 is damaged"):
+        cli.run(["check-checkpoint", str(run)])
+    assert re.findall(r"^  (params\.w) .* changed$", capsys.readouterr().out, re.MULTILINE)
     with pytest.raises(ValueError, match="step 6 is damaged"):
         cli.run(["check-checkpoint", str(run), "--json"])
     printed = json.loads(capsys.readouterr().out)

@@ -194,11 +194,13 @@ class CheckCheckpoint:
 
     folder: Positional[str]
     """a run, its checkpoints, or one step"""
+    all: bool = False
+    """list every leaf, not only those that are damaged"""
     json: bool = False
     """as JSON: {step: {leaf: ...}}"""
 
     def run(self) -> None:
-        """Prints a verdict for every leaf."""
+        """Prints a verdict for every step, and for every leaf that is damaged."""
         from transformers_jax.training.recorded import find_steps, verify_step
 
         steps = {path: verify_step(path) for path in find_steps(self.folder)}
@@ -208,10 +210,11 @@ class CheckCheckpoint:
             dicts = lambda leaves: {name: leaf.to_dict() for name, leaf in leaves.items()}
             print_json({path.name: dicts(leaves) for path, leaves in steps.items()})
         for path, leaves in steps.items() if not self.json else ():
-            print(f"{path}: {'damaged' if path in wrong else 'ok'}")
-            width = max(map(len, leaves))
-            wide = max(len(leaf.array) for leaf in leaves.values())
-            for name, leaf in leaves.items():
+            print(f"{path}: {'damaged' if path in wrong else 'ok'}, {len(leaves)} leaves compared")
+            shown = {name: leaf for name, leaf in leaves.items() if self.all or not leaf.good}
+            width = max(map(len, shown), default=0)
+            wide = max((len(leaf.array) for leaf in shown.values()), default=0)
+            for name, leaf in shown.items():
                 print(f"  {name:<{width}}  {leaf.array:<{wide}}  {leaf.verdict}")
         if wrong:
             names = ", ".join(path.name for path in wrong)
