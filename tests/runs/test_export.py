@@ -27,7 +27,7 @@ def best(text_file, tmp_path_factory, without_pictures):
 
     config = make.__wrapped__(text_file, tmp_path_factory.mktemp("best"))
     worse = AdamW(peak=1.0, schedule=Constant(0), average=0.5)
-    evaluation = replace(config.evaluation, every=2)
+    evaluation = replace(config.evaluation, every=2, final_batches=4)
     config = config.replace(keep_best=True, optimizer=worse, evaluation=evaluation, keep=3)
     assert fit(config).exit_code == 0
     return Path(config.out)
@@ -58,6 +58,8 @@ def test_card_report_and_table_say_which_step_was_exported_and_why(best, capsys)
     assert f"| exported | {words} |" in card
     assert f"| held-out loss (nats per token) | {losses[chosen]:.4f} |" in card
     assert f"| steps | {chosen} of 6 |" in card
+    assert "| held-out loss at the end |" in (best / "report.md").read_text()
+    assert "at the end" not in card  # which is of another step
     show([run], width=200)
     assert f"run: exported {words}" in capsys.readouterr().out
 

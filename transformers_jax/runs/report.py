@@ -83,9 +83,11 @@ def describe(folder: Path, images: list[str], where: str = "") -> str:
 
 
 def facts(folder: Path, summary: Summary) -> dict[str, str]:
-    """The figures and the circumstances of a run; what is not known is left out."""
+    """The figures of a run after a step (that of the summary) and its circumstances; what is not
+    known is left out."""
     run, spent = read_run(folder), json_or_empty(folder / "goodput.json")
-    lines, source = metrics.read(folder / "metrics.jsonl"), run.get("data") or {}
+    source, every = run.get("data") or {}, metrics.read(folder / "metrics.jsonl")
+    lines = [line for line in every if line["step"] <= summary.step]
     column = lambda name: [line[name] for line in lines if name in line]
     at_end = lambda name: (lines or [{}])[-1].get(name)
     form = lambda template, value: None if value is None else template.format(value)

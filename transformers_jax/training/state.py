@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from dataclasses import dataclass, field
@@ -109,6 +110,7 @@ def abstract_state(
     if mesh is None:
         return state
     placed = state_shardings(axes_of(model), params, optimizer, mesh)
+    placed = dataclasses.replace(placed, window=None)
     put = lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at)
     return jax.tree.map(put, state, placed)
 
