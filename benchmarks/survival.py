@@ -151,7 +151,9 @@ class Survival:
     def checksums(self, step: int) -> dict[str, int]:
         """Those of a complete step, once every leaf was read and found to be what was saved."""
         path = self.out / "checkpoints" / str(step)
-        bad = {name: leaf.verdict for name, leaf in verify_step(path).items() if not leaf.good}
+        bad = {
+            name: leaf.verdict for name, leaf in (verify_step(path) or {}).items() if not leaf.good
+        }
         if bad:
             raise ValueError(f"{path}: {bad}")
         return read_record(path)["checksums"]
