@@ -12,14 +12,15 @@ import transformers_jax as tj
 from transformers_jax.cli import COMMANDS
 from transformers_jax.flags import flags
 from transformers_jax.objectives import OBJECTIVES
+from transformers_jax.runs.pretrain import Joining, Sweeping
 from transformers_jax.training.config import TrainConfig
 
 PACKAGE = Path(tj.__file__).parent
 HOLE = "…"  # what a sentence fills in
 OTHER_PROGRAMS = re.compile(r"transformers-cli|tfds |pip install|python -c")
 OF_A_RUN = {  # flags of `pretrain` that are read before its config
-    *("--resume", "--sweep", "--sweep-jobs", "--allow-change", "--allow-schedule-change"),
-    *("--steps", "--epochs", "--out", "--debug", "--help", "--dry-run"),
+    *(*flags(Joining), *flags(Sweeping), "--debug", "--help"),
+    *("--resume", "--allow-change", "--allow-schedule-change", "--steps", "--epochs", "--out"),
 }
 
 

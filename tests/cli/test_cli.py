@@ -160,7 +160,7 @@ def test_the_fields_of_a_command_are_its_flags(capsys):
     with pytest.raises(ValueError, match=r"'page'.*'file', 'paragraph', 'line'"):
         parse("tokenize", *"a.txt --tokenizer byte --out o --documents page".split())
     with pytest.raises(ValueError, match="--tokenizer"):
-        parse("tokenize", "a.txt", "--out", "o")
+        parse("tokenize", "a.txt", "--out", "o").request()
     generate = parse("generate", "m", "--ids", "5 6", "--ids", "7", "--top-p", "0.5", "--top_k=0")
     assert (generate.ids, generate.prompt) == (("5 6", "7"), ())
     assert generate.settings() == {"top_p": 0.5, "top_k": 0}
