@@ -124,7 +124,7 @@ def test_another_number_of_devices_reads_the_same_rows(config, whole):
     """Rows are decided before they are dealt out."""
     from transformers_jax.data.corpus import load_corpus
     from transformers_jax.data.tokenizers import load_tokenizer
-    from transformers_jax.training.prepare import make_stream
+    from transformers_jax.training.resolve import make_stream
     from transformers_jax.training.vocabulary import vocabulary_of
 
     corpus = load_corpus(config.data, tokenizer=load_tokenizer(config.out))

@@ -25,14 +25,14 @@ from transformers_jax.training.config import TrainConfig, at_stage, to_dict
 from transformers_jax.training.devices import devices_of
 from transformers_jax.training.initial import abstract_model, check_start
 from transformers_jax.training.metrics import show_bytes, show_count
-from transformers_jax.training.prepare import (
-    Settled,
+from transformers_jax.training.recorded import find_steps
+from transformers_jax.training.resolve import (
+    Resolved,
     flops_per_step,
     newest_record,
-    settle,
+    resolve,
     tokens_per_row,
 )
-from transformers_jax.training.recorded import find_steps
 from transformers_jax.training.state import TrainState, abstract_state
 
 
@@ -112,26 +112,26 @@ def dry_run(config: TrainConfig) -> DryRun:
     run, notes = Path(config.out).expanduser(), list[str]()
     with _cache_as_it_is():
         saved = newest_record(_saved_steps(run))
-        settled = settle(config, run, saved, notes.append)
-    config = settled.config
+        resolved = resolve(config, run, saved, notes.append)
+    config = resolved.config
     if saved is None and config.init_from is not None:
         check_start(config)
     model = abstract_model(config)
-    _, optimizer, step = settled.training(model)
-    state = abstract_state(model, optimizer, to_dtype(config.dtype), mesh=settled.mesh)
+    _, optimizer, step = resolved.training(model)
+    state = abstract_state(model, optimizer, to_dtype(config.dtype), mesh=resolved.mesh)
     rows = [at_stage(config.batch_warmup, n, config.data.batch) for n in range(config.steps)]
-    row = tokens_per_row(config, settled.stream)
-    per_step = flops_per_step(model, config, settled.stream)
+    row = tokens_per_row(config, resolved.stream)
+    per_step = flops_per_step(model, config, resolved.stream)
     return DryRun(
         config=config,
         model=model,
-        devices=devices_of(settled.mesh),
+        devices=devices_of(resolved.mesh),
         start=0 if saved is None else saved["step"],
         tokens_per_step=row * config.data.batch,
         tokens=row * sum(rows),
         flops_per_step=per_step,
         flops=per_step / config.data.batch * sum(rows),
-        memory=compiled_memory(step, state, settled, max(rows)),
+        memory=compiled_memory(step, state, resolved, max(rows)),
         checkpoint=sum(
             x.size * x.dtype.itemsize for x in jax.tree.leaves((state.params, state.opt))
         ),
@@ -139,11 +139,11 @@ def dry_run(config: TrainConfig) -> DryRun:
     )
 
 
-def compiled_memory(step: Any, state: TrainState, settled: Settled, rows: int) -> Memory:
+def compiled_memory(step: Any, state: TrainState, resolved: Resolved, rows: int) -> Memory:
     """The compiler's count for a step of a batch of so many rows."""
-    where = None if settled.mesh is None else shard.batch_sharding(settled.mesh)
+    where = None if resolved.mesh is None else shard.batch_sharding(resolved.mesh)
     shape = lambda x: jax.ShapeDtypeStruct(np.shape(x), np.asarray(x).dtype, sharding=where)
-    batch = jax.tree.map(shape, settled.stream.empty(rows))
+    batch = jax.tree.map(shape, resolved.stream.empty(rows))
     count = step.lower(step.adapted(state), batch).compile().memory_analysis()
     return Memory(
         state=count.argument_size_in_bytes,

@@ -7,18 +7,12 @@
         4.damaged/                      a damaged step, which is left for examination
 
 Orbax reads a flipped bit in a saved array back without an error. So each step records a checksum of
-every leaf, and one of the record itself.
+every leaf, and one of the record itself. Orbax writes and reads the arrays; which steps stay is decided here, not by its CheckpointManager,
+which removes old steps without a sync of the new one to the disk, and lists damaged ones.
 
-Orbax writes and reads the arrays; which steps stay is decided here, not by its CheckpointManager.
-That removes old steps without a sync of the new one to the disk, lists steps whose files have
-changed like any other, and reads the metric of the best one from an item of its own, where here it
-is in the record that the digest covers. Its preservation policies would take the place of the one
-line in `_remove_older` that says which steps are retained, and be longer.
-
-Format. 1: no digest of the record, no `skipped` in the state. 2: both, and the shapes of leaves;
-`window` where the run looks for spikes.
-Every older format is read: fields that TrainState has gained since keep their initial values. A
-later one is refused by name.
+Format. 1: no digest of the record, no `skipped` in the state. 2: both, and the shapes of leaves.
+Every older one is read: fields that TrainState has gained since keep their initial values. A later
+one is refused by name.
 """
 
 from __future__ import annotations
@@ -50,8 +44,6 @@ from transformers_jax.training.recorded import (
     read_verified,
 )
 from transformers_jax.training.state import TrainState
-
-__all__ = ["FORMAT", "Checkpoints", "SaveFailed", "checksums"]
 
 REMOVED, DAMAGED = ".removed", ".damaged"
 

@@ -1,0 +1,228 @@
+"""A config with what its text decides: tokenizer and vocabulary, rows, steps."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from transformers_jax import processes
+from transformers_jax.data import corpus as corpora
+from transformers_jax.data.corpus import Corpus
+from transformers_jax.data.stream import Part, Stream
+from transformers_jax.data.tokenizers import load_tokenizer
+from transformers_jax.models.base import Model
+from transformers_jax.nn.param import axes as axes_of
+from transformers_jax.objectives import Objective, Vocabulary, objective
+from transformers_jax.optim import Optimizer
+from transformers_jax.training import flops
+from transformers_jax.training.compatible import check_objective, check_positions
+from transformers_jax.training.config import TrainConfig, at_stage
+from transformers_jax.training.devices import check_batch, make_mesh
+from transformers_jax.training.evaluation_sets import check_evaluation
+from transformers_jax.training.folder import check_release, check_same_run
+from transformers_jax.training.initial import with_checkpoint
+from transformers_jax.training.recorded import read_record
+from transformers_jax.training.step import TrainStep, make_step
+from transformers_jax.training.trackers import check_installed
+from transformers_jax.training.vocabulary import fit_vocabulary, vocabulary_of
+
+Say = Callable[[str], None]
+"""Prints a line."""
+
+PART_SEED = 1_000_003  # parts of a mixture have noise of their own
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A config with what its text decides: vocabulary, rows, steps.
+
+    Attributes:
+        config: with the vocabulary of the tokenizer, and passes as steps.
+        words: tokens of the vocabulary that can be answers; beyond them it is padded.
+        limit: rows of the whole run, where the config has `epochs`.
+    """
+
+    config: TrainConfig
+    mesh: Mesh | None
+    corpus: Corpus
+    vocabulary: Vocabulary
+    words: int
+    stream: Stream
+    limit: int | None
+    schedule_steps: int
+
+    def training(self, model: Model) -> tuple[Objective, Optimizer, TrainStep]:
+        """What a step of the model needs: objective, optimizer, and the step itself."""
+        config = self.config
+        optimizer = config.optimizer.build(axes_of(model), self.schedule_steps)
+        whole = self.words == self.vocabulary.size
+        settings = config.loss if whole else dataclasses.replace(config.loss, vocab=self.words)
+        loss = objective(config.objective.loss, settings)
+        step = make_step(
+            model,
+            loss,
+            optimizer,
+            mesh=self.mesh,
+            accumulate=config.accumulate,
+            clip=config.clip,
+            compute_dtype=config.compute_dtype,
+            on_nonfinite=config.on_nonfinite,
+            on_spike=config.on_spike,
+            spike_deviations=config.spike_deviations,
+            nan_at=config.debug.nan_at,
+            spike_at=config.debug.spike_at,
+        )
+        return loss, optimizer, step
+
+
+def resolve(
+    config: TrainConfig, run: Path, saved: dict[str, Any] | None, say: Say, *, owner: bool = True
+) -> Resolved:
+    """Reads the text, and checks the config against it.
+
+    Args:
+        run: the folder of the run.
+        owner: whether this process writes into it.
+        saved: what its newest checkpoint records; None: it has none.
+
+    Raises:
+        ValueError: what does not fit.
+    """
+    check_release(run)
+    config = with_checkpoint(config, run)
+    check_objective(config)
+    check_installed(config.trackers)
+    mesh = make_mesh(config)
+    for rows in {config.data.batch, *(rows for _, rows in config.batch_warmup)}:
+        check_batch(rows, config.accumulate, mesh)
+    corpus = _corpus(config, run, owner, saved)
+    processes.agree("data", {f"the text ({config.data.path})": corpus.fingerprint})
+    check_evaluation(config, corpus)
+    config, known = fit_vocabulary(config, corpus, mesh, saved)
+    size = config.model.vocab_size  # type: ignore[attr-defined]
+    if known < size:
+        say(f"the vocabulary of {known:,} is padded to {size:,}; what is added is never an answer")
+    corpora.check_ids(corpus, known, config.data.path)
+    vocabulary = vocabulary_of(corpus, size)
+    own = functools.partial(processes.own_rows, mesh=mesh)
+    stream = make_stream(config, corpus, vocabulary, own)
+    config, limit = _with_steps(config, stream)
+    if saved is not None:
+        check_same_run(config, corpus.fingerprint, saved)
+    schedule_steps = _schedule_steps(config, saved, say)
+    check_positions(config, stream)
+    return Resolved(config, mesh, corpus, vocabulary, known, stream, limit, schedule_steps)
+
+
+def tokens_per_row(config: TrainConfig, stream: Stream) -> int:
+    """Positions of a row, on both sides."""
+    return config.data.length + stream.layout.target
+
+
+def flops_per_step(model: Model, config: TrainConfig, stream: Stream) -> float:
+    """FLOPs of a step of a whole batch."""
+    data, target = config.data, stream.layout.target or None
+    return flops.flops_per_step(model, data.batch, data.length, target)
+
+
+def _schedule_steps(config: TrainConfig, saved: dict[str, Any] | None, say: Say) -> int:
+    """The length of the learning-rate schedule: unless set, it stays that of the saved run."""
+    if config.schedule_steps is None and saved and saved["schedule_steps"] != config.steps:
+        if config.steps < saved["schedule_steps"]:
+            say(f"the schedule stays {saved['schedule_steps']} steps")
+        return saved["schedule_steps"]
+    return config.schedule_steps or config.steps
+
+
+# ---------------------------------------------------------------- text
+
+
+def _corpus(config: TrainConfig, run: Path, owner: bool, saved: dict[str, Any] | None) -> Corpus:
+    """The text; a run that is continued has its tokenizer already. Of several processes the first
+    prepares the text, and learns the tokenizer, before the others read both."""
+    known = run if saved is not None and (run / "tokenizer.json").exists() else None
+    if not processes.several():
+        return _read_corpus(config, known, saved)
+    shared = run / ".tokenizer"
+    corpus = None
+    if owner:
+        corpus = _read_corpus(config, known, saved)
+        if corpus.trained_tokenizer:
+            shared.mkdir(exist_ok=True)
+            corpus.tokenizer.save(shared)  # type: ignore[union-attr]
+    processes.wait_for_all("text")
+    if corpus is None:
+        corpus = _read_corpus(config, shared if shared.exists() else known, saved)
+    processes.wait_for_all("tokenizer")
+    if owner:
+        shutil.rmtree(shared, ignore_errors=True)
+    return corpus
+
+
+def _read_corpus(
+    config: TrainConfig, tokenizer: Path | None, saved: dict[str, Any] | None
+) -> Corpus:
+    """The text, with the tokenizer of a folder or the config's; of a run that is continued, as the
+    version that began it read it."""
+    target, documents = config.objective, config.data.rows not in ("stream", "crops")
+    load = functools.partial(
+        corpora.load_corpus,
+        config.data,
+        roles=target.learned_roles(documents),
+        sentinels=target.sentinels,
+        modes=target.modes,
+        sentences=target.sentences,
+        eos=target.ends(documents),
+        tokenizer=None if tokenizer is None else load_tokenizer(tokenizer),
+        learns=config.init_from is None,
+    )
+    corpus = load()
+    if saved is not None and saved["data"] != corpus.fingerprint:
+        before = load(as_before=True)
+        corpus = before if saved["data"] == before.fingerprint else corpus
+    return corpus
+
+
+def make_stream(
+    config: TrainConfig,
+    corpus: Corpus,
+    vocabulary: Vocabulary,
+    own: Callable[[int], Sequence[int]] = range,
+) -> Stream:
+    """The batches of a run; `own` as of a `Stream`."""
+    data = config.data
+    parts = [
+        Part(part.tokens, data, config.objective, vocabulary, config.seed + PART_SEED * number)
+        for number, part in enumerate(corpus.parts)
+    ]
+    stream = Stream(parts, [part.share for part in corpus.parts], data, own)
+    stream.check(data.batch)
+    return stream
+
+
+def _with_steps(config: TrainConfig, stream: Stream) -> tuple[TrainConfig, int | None]:
+    """The config with its passes as steps, and the rows of these passes."""
+    if config.epochs is None:
+        return config, None
+    limit = stream.rows_of(config.epochs)
+    rows = steps = 0
+    while rows < limit:
+        rows += at_stage(config.batch_warmup, steps, config.data.batch)
+        steps += 1
+    return config.replace(steps=steps), limit
+
+
+def newest_record(steps: Sequence[Path]) -> dict[str, Any] | None:
+    """What the newest of these saved steps that can still be read says about its run."""
+    for step in reversed(steps):
+        with contextlib.suppress(ValueError):
+            return read_record(step)
+    return None
