@@ -7,8 +7,8 @@
         4.damaged/                      a damaged step, which is left for examination
 
 Orbax reads a flipped bit in a saved array back without an error. So each step records a checksum of
-every leaf, and one of the record itself. Orbax writes and reads the arrays; which steps stay is decided here, not by its CheckpointManager,
-which removes old steps without a sync of the new one to the disk, and lists damaged ones.
+every leaf, and one of the record itself. Which steps stay is decided here, not by Orbax's
+CheckpointManager: it removes old steps before the new one is synced, and lists damaged ones.
 
 Format. 1: no digest of the record, no `skipped` in the state. 2: both, and the shapes of leaves.
 Every older one is read: fields that TrainState has gained since keep their initial values. A later
