@@ -1,6 +1,5 @@
 """Fixtures of several folders."""
 
-import ctypes
 import gc
 import os
 import subprocess
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import jax
 import pytest
+
+from transformers_jax import allocator
 
 PROGRAMS = 3 * 2**30  # bytes of a process, beyond which compiled programs are let go
 
@@ -93,6 +94,4 @@ def few_programs_at_a_time():
     if pages * os.sysconf("SC_PAGE_SIZE") > PROGRAMS:
         jax.clear_caches()
         gc.collect()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:  # glibc keeps freed memory unless asked to return it
-            trim(0)
+        allocator.give_back()

@@ -49,6 +49,21 @@ def test_what_was_freed_is_found_again_without_page_faults():
     assert faults["1"] < 100 < 2000 < faults["0"]
 
 
+@pytest.mark.skipif(not allocator.useful({"JAX_PLATFORMS": "cpu"}), reason="needs glibc")
+def test_memory_is_given_back_from_between_what_is_in_use():
+    blocks = [bytearray(b"1") * 60_000 for _ in range(2000)]  # 120 MB, below a mapping of its own
+    del blocks[::2], blocks[::2], blocks[::2]  # what is left lies on every eighth place
+    before = resident()
+    allocator.give_back()
+    assert resident() < before - 50e6
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 @pytest.mark.parametrize(
     "environment",
     [

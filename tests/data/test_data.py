@@ -60,7 +60,7 @@ def test_files_that_hold_no_text_are_refused(tmp_path):
     for content, name, message in (
         (b"", "a.txt", "is empty"),
         (b" \n", "a.txt", "is empty"),
-        (b"a\xff", "a.txt", "not UTF-8 text .* at 1"),
+        (b"a\xff", "a.txt", "not UTF-8 text .* at byte 1, in line 1"),
         (b"", "a.bin", "is empty"),
         (b"abc", "a.bin", "no file of token ids"),
         (b"abc", "a.npy", "no file of token ids"),

@@ -187,7 +187,7 @@ def test_an_error_about_inputs_names_the_wrong_element(model, inputs, words):
 
 
 def test_wrong_settings_are_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="context='first': not of"):
+    with pytest.raises(ValueError, match="context should be 'attention' or 'last'"):
         RecurrentConfig(**{**SIZES, "context": "first"})
     with pytest.raises(ValueError, match="mask has encoder"):
         tj.from_config(RecurrentConfig(**SIZES), mask={"encoder": tj.CAUSAL}, key=jax.random.key(0))

@@ -48,7 +48,10 @@ def equal_or_refused(folder):
     """ "equal" or "refused" of what is read after damage; an assertion fails where it is silent."""
     command = all(leaf.good for leaf in verify_step(folder / "6").values())
     (restored, meta), messages, _ = newest(folder)
-    assert command == (meta["step"] == 6)  # what the command calls ok is what a run continues from
+    if (
+        command
+    ):  # what the command calls ok, a run continues from; a run may not need what is damaged
+        assert meta["step"] == 6
     assert not re.search(r"zarr|tensorstore|Error|Errno", "".join(messages)), messages
     if meta["step"] == 6:
         assert same(restored, state(6))

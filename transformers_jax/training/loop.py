@@ -15,6 +15,7 @@ from typing import Any
 import jax
 
 from transformers_jax import processes
+from transformers_jax.allocator import give_back
 from transformers_jax.data.packing import held, positions, shorten
 from transformers_jax.data.stream import Position, prefetched
 from transformers_jax.training.checksums import names
@@ -192,10 +193,11 @@ class Loop:
         self.screen.saving(number)
 
     def report_saved(self) -> None:
-        """Says when a checkpoint is complete."""
+        """Says when a checkpoint is complete, and lets go of the memory that it took."""
         if self.writing is not None and self.run.checkpoints.saved == self.writing:
             self.screen.saved(self.writing)
             self.writing = None
+            give_back()
 
     def profile(self, number: int | None) -> None:
         """Begins and ends the trace of a few steps; None: there are no more steps."""

@@ -319,5 +319,6 @@ MESHES = """
 """
 
 
+@pytest.mark.slow  # that of texts is not
 def test_eight_devices_compute_what_one_computes(on_eight_devices):
     assert on_eight_devices(MESHES).stdout == "agrees\n"
