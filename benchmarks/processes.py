@@ -28,7 +28,7 @@ DEVICES = 8
 FAULTS = ("killed", "frozen", "stuck")
 WAIT = 600.0  # seconds for anything, on a machine that does much else
 
-START = """
+BY_LOCALHOST = """
 import functools, socket, sys
 try:
     socket.gethostbyname(socket.gethostname())
@@ -36,6 +36,10 @@ except OSError:  # processes on CPUs find each other by this name, which not all
     from jax._src.lib import _jax
     _jax.make_gloo_tcp_collectives = functools.partial(
         _jax.make_gloo_tcp_collectives, hostname="localhost")
+"""
+"""What a program begins with whose processes run on one machine."""
+
+START = f"""{BY_LOCALHOST}
 from transformers_jax.runs.pretrain import main
 sys.exit(main(sys.argv[1:]))
 """

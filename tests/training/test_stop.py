@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from benchmarks.processes import BY_LOCALHOST
 from transformers_jax.training.stop import Stop
 
 
@@ -142,14 +143,8 @@ def test_a_signal_during_a_blocking_native_call_is_handled():
 
 
 AGREE = """
-    import functools, os, signal, socket, sys, time
+    import os, signal, sys, time
     import jax
-    try:
-        socket.gethostbyname(socket.gethostname())
-    except OSError:  # processes on CPUs find each other by this name, which not all machines know
-        from jax._src.lib import _jax
-        _jax.make_gloo_tcp_collectives = functools.partial(
-            _jax.make_gloo_tcp_collectives, hostname="localhost")
     port, index = sys.argv[1], int(sys.argv[2])
     jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=index,
                                initialization_timeout=240)
@@ -183,7 +178,7 @@ def test_two_processes_stop_at_the_same_step_when_one_gets_the_signal():
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     both = [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(AGREE), str(port), str(index)],
+            [sys.executable, "-c", BY_LOCALHOST + textwrap.dedent(AGREE), str(port), str(index)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
