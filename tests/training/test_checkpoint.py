@@ -5,6 +5,8 @@ import errno
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import threading
 import time
 
@@ -250,3 +252,48 @@ def test_the_checksum_on_the_host_is_that_of_the_devices():
         for shape in ((), (7,), (3, 5, 11)):
             x = jnp.asarray(generator.integers(0, 2, shape), dtype)
             assert checksum_on_host(np.asarray(x), block=4) == int(checksums({"x": x})["x"])
+
+
+def test_what_a_failed_call_leaves_behind_is_not_printed(tmp_path, monkeypatch):
+    printed = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    Checkpoints(tmp_path / "a")
+    Checkpoints(tmp_path / "b")
+    abandoned = RuntimeError("abandoned")
+    abandoned.__cause__ = GeneratorExit()
+    for error in (RuntimeError("Event loop is closed"), abandoned, RuntimeError("something else")):
+        raise_when_deleted(error)
+    assert [str(each.exc_value) for each in printed] == ["something else"]
+
+
+def raise_when_deleted(error):
+    class Raises:
+        def __del__(self):
+            raise error
+
+    Raises()
+
+
+def test_where_files_may_not_grow_the_only_line_is_the_error(tmp_path):
+    code = """
+import resource, signal, sys
+from tests.training.states import state
+from transformers_jax.training.checkpoint import Checkpoints
+import jax.numpy as jnp
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+large = state(2)
+large.params.update({f"w{i}": jnp.arange(20_000.0) for i in range(20)})
+for _ in range(3):
+    checkpoints = Checkpoints(sys.argv[1])
+    checkpoints.save(large, {"step": 2})
+    try:
+        checkpoints.wait()
+    except ValueError as error:
+        print(error)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "c")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 3
+    assert done.stdout.count("cannot be written: File too large") == 3

@@ -75,6 +75,7 @@ class Checkpoints:
 
         for name in ("absl", "asyncio"):  # orbax logs each error several times
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        disk.drop_late_errors()
         self.folder = Path(folder).absolute()
         self.keep = max(keep, 2)  # a damaged newest one must not be the only one
         self.best, self.say = best, say

@@ -10,12 +10,14 @@ import itertools
 import os
 import random
 import shutil
+import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 
@@ -172,3 +174,25 @@ def quiet_threads(package: str) -> Iterator[None]:
         yield
     finally:
         threading.excepthook = report
+
+
+def drop_late_errors() -> None:
+    """From now on nothing is printed of what Orbax left behind in a call that failed.
+
+    A write that ends later wakes an event loop that is closed, and coroutines that nobody awaits
+    any more are collected: Python prints each with a traceback, to nobody's use, even behind the
+    line that tells why the call failed.
+    """
+    warnings.filterwarnings("ignore", "coroutine '.*Handler\\.", RuntimeWarning)
+    report = sys.unraisablehook
+    if getattr(report, "drops_late_errors", False):
+        return
+
+    def hook(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        abandoned = isinstance(getattr(error, "__cause__", None), GeneratorExit)
+        if not abandoned and str(error) != "Event loop is closed":
+            report(unraisable)
+
+    hook.drops_late_errors = True  # type: ignore[attr-defined]
+    sys.unraisablehook = hook
