@@ -14,9 +14,10 @@ import time
 import huggingface_hub
 import pytest
 from huggingface_hub import constants, errors
+from huggingface_hub.utils import get_session
 
 from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
-from transformers_jax.hub import download
+from transformers_jax.hub import download, silence
 from transformers_jax.hub.download import resolve
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -155,7 +156,7 @@ def served(monkeypatch, closed):
         server.close()
 
 
-def silence(connection):
+def nothing(connection):
     connection.recv(2**16)
     time.sleep(20)
 
@@ -185,7 +186,7 @@ def portal(connection):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (silence, "cannot be reached (no answer within 1 s); HF_HUB_OFFLINE=1"),
+        (nothing, "cannot be reached (no answer within 1 s); HF_HUB_OFFLINE=1"),
         (trickle, "cannot be reached (no answer within 1 s); HF_HUB_OFFLINE=1"),
         (garbage, "cannot be reached (RemoteProtocolError: "),
         (portal, "some/model could not be downloaded ("),
@@ -202,32 +203,89 @@ def test_a_hub_that_does_not_answer_as_one_is_one_sentence(answer, message, serv
     assert "\n" not in str(caught.value)
 
 
-def test_a_download_that_is_slow_is_waited_for(served, monkeypatch, tmp_path):
-    monkeypatch.setattr(download, "TIMEOUT", 1.0)
-    files = {"config.json": b"{}", "model.safetensors": b"weights" * 8}
-    listed = [{"rfilename": name} for name in files]
-    about = json.dumps({"id": "some/model", "sha": REVISION, "siblings": listed}).encode()
-    tree = [{"type": "file", "path": n, "size": len(x), "oid": n} for n, x in files.items()]
+FILES = {"config.json": b"{}", "model.safetensors": b"weights" * 8}
 
-    def hub(connection):
-        while request := connection.recv(2**16):
-            method, path, *_ = request.decode().split()
+
+def hub(speaks=lambda request, count: True, pause=0.0):
+    """What answers as the hub does, with a pause before each 14 bytes of a file. It falls silent
+    when `speaks(request, bytes sent of its answer)` says so; of a head 0 are sent."""
+    listed = [{"rfilename": name} for name in FILES]
+    about = json.dumps({"id": "some/model", "sha": REVISION, "siblings": listed}).encode()
+    tree = [{"type": "file", "path": n, "size": len(x), "oid": n} for n, x in FILES.items()]
+
+    def answer(connection):
+        while request := _received(connection):
+            method, path, *_ = request.split()
             name = path.split("?")[0].rsplit("/", 1)[1]
-            body = json.dumps(tree).encode() if "/tree/" in path else files.get(name, about)
+            body = json.dumps(tree).encode() if "/tree/" in path else FILES.get(name, about)
+            if not speaks(f"{method} {path}", 0):
+                time.sleep(60)
             head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nETag: "{name}"\r\n'
             connection.sendall(f"{head}X-Repo-Commit: {REVISION}\r\n\r\n".encode())
-            if method == "GET":
-                for n in range(0, len(body), 14) if name in files else ():
-                    time.sleep(0.6)  # in all longer than the limit of the first answer
+            for n in range(0, len(body), 14) if method == "GET" else ():
+                time.sleep(pause if name in FILES else 0)
+                if not speaks(f"{method} {path}", n + 14):
+                    time.sleep(60)
+                with contextlib.suppress(OSError):  # the client has closed it
                     connection.sendall(body[n : n + 14])
-                if name not in files:
-                    connection.sendall(body)
 
-    served(hub)
+    return answer
+
+
+def _received(connection):
+    with contextlib.suppress(OSError):
+        return connection.recv(2**16).decode()
+
+
+def test_a_download_that_is_slow_is_waited_for(served, monkeypatch, tmp_path):
+    monkeypatch.setattr(download, "TIMEOUT", 1.0)
+    monkeypatch.setattr(silence, "METADATA", 1.0)
+    monkeypatch.setattr(silence, "BODY", 1.0)
+    served(hub(pause=0.6))
     start = time.monotonic()
     folder = resolve("some/model", cache_dir=tmp_path)
-    assert time.monotonic() - start > 1.5 * download.TIMEOUT
-    assert {name: (folder / name).read_bytes() for name in files} == files
+    assert time.monotonic() - start > 1.5  # longer than each of the limits
+    assert {name: (folder / name).read_bytes() for name in FILES} == FILES
+    assert not any(get_session().event_hooks["response"])  # the client is as it was
+
+
+STALLS = {
+    "metadata": lambda request, count: not request.startswith("GET /api/models/some/model/rev"),
+    "half of metadata": lambda request, count: "/tree/" not in request or count < 20,
+    "head of a file": lambda request, count: not request.startswith("HEAD"),
+    "answer with a file": lambda request, count: "GET /some/model/resolve" not in request,
+    "half of a file": lambda request, count: "GET /some/model/resolve" not in request or count < 40,
+}
+
+
+@pytest.mark.parametrize("what", STALLS)
+def test_a_hub_that_falls_silent_is_one_sentence(what, served, monkeypatch, tmp_path, capfd):
+    body = "a file" in what and "head" not in what
+    monkeypatch.setattr(silence, "METADATA", 60.0 if body else 1.0)  # each has its own limit
+    monkeypatch.setattr(silence, "BODY", 1.0 if body else 60.0)
+    served(hub(STALLS[what]))
+    start = time.monotonic()
+    with pytest.raises(ConnectionError) as caught:
+        resolve("some/model", cache_dir=tmp_path)
+    assert 0.9 < time.monotonic() - start < 3
+    setting = "HF_HUB_DOWNLOAD_TIMEOUT" if body else "HF_HUB_ETAG_TIMEOUT"
+    part = "no more of" if "half" in what else "no answer to"
+    assert f"127.0.0.1 has sent {part} " in str(caught.value)
+    assert f" for 1 s ({setting} sets another limit)" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    for thread in threading.enumerate():  # Python waits for those of the client at its end
+        if thread is not threading.current_thread() and thread.name.startswith("ThreadPool"):
+            thread.join(3)
+            assert not thread.is_alive()
+    assert "Retrying" not in capfd.readouterr().err
+
+
+def test_the_client_s_own_settings_set_the_limits_of_silence(monkeypatch):
+    assert silence.METADATA < 5 <= silence.BODY <= 10
+    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "7")
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "90")
+    assert silence._limit_of(metadata=True) == (7.0, "HF_HUB_ETAG_TIMEOUT")
+    assert silence._limit_of(metadata=False) == (90.0, "HF_HUB_DOWNLOAD_TIMEOUT")
 
 
 @pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])

@@ -1,7 +1,8 @@
 """Finds the directory of a model: a local one, the hub's cache, or a download.
 
 The hub's own client does the work (cache layout, tokens, revisions, proxies); what is added is that
-a cached model needs no network at all, and that an unreachable hub says so within seconds.
+a cached model needs no network at all, and that a hub that is not reached or falls silent is one
+sentence within seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 import threading
 from pathlib import Path
 from typing import Any
+
+from transformers_jax.hub.silence import Silent, call_while_it_speaks
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja")
 FLAX = ("flax_model*.msgpack",)  # fetched where there are no safetensors
@@ -90,11 +93,20 @@ def _snapshot(model: str, where: _Where, patterns: tuple[str, ...], **options: A
 def _download(model: str, where: _Where, token: str | bool | None) -> Path:
     from huggingface_hub import errors
 
-    try:
-        snapshot = _snapshot(model, where, PATTERNS, token=token)
+    def fetch(headers: dict[str, str]) -> Path:
+        options = {"token": token, "headers": headers}
+        snapshot = _snapshot(model, where, PATTERNS, **options)
         if not _has_weights(snapshot):
-            snapshot = _snapshot(model, where, (*PATTERNS, *FLAX), token=token)
+            snapshot = _snapshot(model, where, (*PATTERNS, *FLAX), **options)
         return snapshot
+
+    try:
+        return call_while_it_speaks(fetch)
+    except Silent as error:
+        raise ConnectionError(
+            f"{model} could not be downloaded: {error}; files that are complete are kept, the "
+            f"same call fetches the others; HF_HUB_OFFLINE=1 keeps to {_cache_path(where[1])}"
+        ) from None
     except errors.GatedRepoError:
         raise ValueError(f"{model}: ask for access on the hub, then pass token=") from None
     except errors.RevisionNotFoundError:
