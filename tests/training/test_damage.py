@@ -48,10 +48,7 @@ def equal_or_refused(folder):
     """ "equal" or "refused" of what is read after damage; an assertion fails where it is silent."""
     command = all(leaf.good for leaf in verify_step(folder / "6").values())
     (restored, meta), messages, _ = newest(folder)
-    if (
-        command
-    ):  # what the command calls ok, a run continues from; a run may not need what is damaged
-        assert meta["step"] == 6
+    assert (meta["step"] == 6) == command  # what the command calls ok, and that alone, goes on
     assert not re.search(r"zarr|tensorstore|Error|Errno", "".join(messages)), messages
     if meta["step"] == 6:
         assert same(restored, state(6))
@@ -78,6 +75,21 @@ def test_no_flipped_bit_in_any_file_is_read_silently(two):
         outcomes.append(equal_or_refused(folder))
     assert outcomes.count("refused") >= 10  # the control: it is damage
     assert len(outcomes) == 50
+
+
+@pytest.mark.parametrize("word", ["np.ndarray", "value_type", "skip_deserialize", "params", "2"])
+def test_the_list_of_arrays_is_read_by_the_command_as_by_a_run(two, word):
+    """Of which neither needs the kinds of the leaves: a run says itself what it reads."""
+    folder, restore = two
+    file = folder / "6" / "state" / "_METADATA"
+    outcomes = []
+    for bit in range(0, 8 * len(word), 3):
+        restore()
+        content = bytearray(file.read_bytes())
+        content[content.index(word.encode()) + bit // 8] ^= 1 << bit % 8
+        file.write_bytes(content)
+        outcomes.append(equal_or_refused(folder))
+    assert ("equal" if word == "np.ndarray" else "refused") in outcomes
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of orbax
