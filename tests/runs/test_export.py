@@ -9,12 +9,15 @@ import pytest
 import transformers_jax as tj
 from transformers_jax.cli import main
 from transformers_jax.data.tokenizers import load_tokenizer
+from transformers_jax.json_files import with_digest
 from transformers_jax.nn.param import flatten, params
+from transformers_jax.runs import export as exporting
 from transformers_jax.runs.export import export
 from transformers_jax.runs.fit import fit
 from transformers_jax.runs.summary import show, summarise
 from transformers_jax.training.folder import RunFolder
 from transformers_jax.training.metrics import read
+from transformers_jax.training.recorded import find_steps, read_record
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +109,30 @@ def test_a_run_that_has_not_ended_can_be_exported_and_a_damaged_step_is_passed_o
         export(run, run / "model")
     with pytest.raises(ValueError, match="is not a run of pretraining"):
         export(tmp_path / "model", tmp_path / "again")
+
+
+def test_what_is_exported_is_verified_and_what_is_not_read_may_be_damaged(
+    best, tmp_path, monkeypatch, capsys
+):
+    """The parameters of a step from which a run would not go on can be had, and only whole."""
+    step = max(find_steps(best), key=lambda path: int(path.name))
+    record = read_record(step)
+    command = ["export", str(best), "--out", str(tmp_path / "model")]
+
+    def with_wrong(name):
+        sums = {**record["checksums"], name: record["checksums"][name] ^ 1}
+        changed = with_digest({**record, "checksums": sums})
+        monkeypatch.setattr(
+            exporting, "read_record", lambda path: changed if path == step else read_record(path)
+        )
+
+    with_wrong("key")
+    assert main(command) == 0
+    output = capsys.readouterr()
+    assert f"step {step.name} of {best}, every parameter as it was saved" in output.out
+    assert output.err == ""
+    with_wrong(next(name for name in record["checksums"] if name.startswith("params.")))
+    assert main([*command, "--overwrite"]) == 0
+    output = capsys.readouterr()
+    assert f"checkpoints/{step.name}: damaged, params." in output.err
+    assert f"step {step.name} of" not in output.out

@@ -100,7 +100,8 @@ class Tokenize:
 class Export:
     """Write a saved step of a run, finished or not, as a model with its tokenizer and card.
 
-    The run is not touched, and may be going on.
+    The run is not touched, and may be going on. Every parameter is compared with its checksum; all
+    else of a step is compared by check-checkpoint.
     """
 
     folder: Annotated[Positional[str], arg(name="run")]
@@ -108,7 +109,7 @@ class Export:
     out: str
     """a new directory"""
     step: DisallowNone[int | None] = None
-    """a saved one; the newest that is intact if not given"""
+    """a saved one; the newest whose parameters are intact if not given"""
     overwrite: bool = False
     """write into a directory that is not empty"""
 
@@ -122,7 +123,8 @@ class Export:
         done = export(self.folder, self.out, step=self.step, overwrite=self.overwrite)
         for message in done.damaged:
             print(f"WARNING: {message}; passed over", file=sys.stderr)
-        print(f"wrote {done.folder}: step {done.step:,} of {self.folder}")
+        what = f"step {done.step:,} of {self.folder}, every parameter as it was saved"
+        print(f"wrote {done.folder}: {what}")
 
 
 @dataclass(frozen=True, kw_only=True)

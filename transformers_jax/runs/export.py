@@ -46,8 +46,11 @@ def export(
     """Writes the model of a saved step to `out` as `save_pretrained` does, with the run's tokenizer
     and a card.
 
+    Each array is compared with its checksum. What no model needs is not read, such as the state of
+    an optimizer that averages no parameters: it may be damaged, though no run would go on there.
+
     Args:
-        step: a saved one; by default the newest that is intact.
+        step: a saved one; by default the newest whose parameters are intact.
 
     Raises:
         ValueError: no run, a step that is not saved or is damaged, with those that there are; `out`
