@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from transformers_jax.nn.param import unflatten
 from transformers_jax.runs import pretrain, sweep
 from transformers_jax.runs.sweep import folder_name, make_points, run_sweep
+from transformers_jax.training import config as configs
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs/nano.py")
@@ -138,9 +140,36 @@ def test_invalid_sweeps_are_refused_before_anything_runs(
 def test_another_sweep_is_not_taken_for_this_one(fake_pretrain, tmp_path):
     out = tmp_path / "sweep"
     assert run_sweep(CONFIG, FEW, {"seed": ["1"]}, str(out), 1) == 0
-    with pytest.raises(ValueError, match="holds a sweep of another config: seed=1"):
+    words = r"holds a sweep of another config: seed=1 data\.batch was \d+ and is 8; choose"
+    with pytest.raises(ValueError, match=words):
         run_sweep(CONFIG, [*FEW, "--data.batch=8"], {"seed": ["1"]}, str(out), 1)
     assert run_sweep(CONFIG, [*FEW, "--log-every=3"], {"seed": ["1"]}, str(out), 1) == 0
+
+
+ADDED = ("clip", "loss.z", "optimizer.eps", "data.encoding")
+
+
+@pytest.mark.parametrize("release", ["0.1.0", "later"])
+def test_a_sweep_goes_on_after_settings_were_added(fake_pretrain, tmp_path, capsys, release):
+    """As if a release ago there had been none of these settings; 0.1.0 recorded a digest."""
+    out, grid = tmp_path / "sweep", {"seed": ["1", "2"]}
+    assert run_sweep(CONFIG, FEW, {"seed": ["1"]}, str(out), 1) == 0
+    record = json.loads((out / "sweep.json").read_text())
+    known = {n: v for n, v in record["runs"]["seed=1"].items() if n not in ADDED}
+    assert len(known) == len(record["runs"]["seed=1"]) - len(ADDED)
+    record["runs"]["seed=1"] = known if release == "later" else configs.fingerprint(known)
+    (out / "sweep.json").write_text(json.dumps(record))
+    resolved = {**known, "model.vocab_size": 7}  # as a run writes it, whose model has a vocabulary
+    (out / "seed=1/config.json").write_text(json.dumps(unflatten(resolved)))
+    capsys.readouterr()
+    other = r"of another config: seed=1 clip was 1\.0 and is 2\.0"
+    with pytest.raises(ValueError, match=other):
+        run_sweep(CONFIG, [*FEW, "--clip=2"], grid, str(out), 1)
+    with pytest.raises(ValueError, match="of another config: seed=1 "):  # the control
+        run_sweep(CONFIG, [*FEW, "--data.batch=8"], grid, str(out), 1)
+    assert run_sweep(CONFIG, FEW, grid, str(out), 1) == 0
+    assert "1 of 2 runs are finished already" in capsys.readouterr().out
+    assert order(out) == ["seed=1", "seed=2"]
 
 
 def test_folders_have_names_that_a_folder_can_have(tmp_path):
@@ -156,7 +185,7 @@ def test_kinds_are_swept(tmp_path):
     grid = {"optimizer": ["adamw", "muon"], "optimizer.peak": ["1e-3"]}
     adamw, muon = make_points(CONFIG, ["--optimizer.schedule=WSD"], grid, tmp_path)
     assert muon.flags == ("--optimizer=muon", "--optimizer.peak=1e-3")
-    assert adamw.fingerprint != muon.fingerprint
+    assert adamw.identity != muon.identity
     with pytest.raises(ValueError, match="--sweep optimizer=adm: --optimizer 'adm' is none of"):
         make_points(CONFIG, [], {"optimizer": ["adm"]}, tmp_path)
 
@@ -167,7 +196,7 @@ def test_booleans_are_swept(tmp_path):
     tied, apart = (point.flags for point in points)
     assert tied == ("--model.tie-word-embeddings", "--seed=4")
     assert apart == ("--model.no-tie-word-embeddings", "--seed=4")
-    assert points[0].fingerprint != points[1].fingerprint
+    assert points[0].identity != points[1].identity
     assert points[1].label == "model.tie_word_embeddings=False,seed=4"
 
 

@@ -247,13 +247,13 @@ def test_nano_has_at_most_a_million_parameters():
     assert model.build("none", Execution()).parameter_count < 1_000_000
 
 
-def test_what_decides_a_step_is_in_the_fingerprint():
+def test_what_decides_a_step_is_in_the_identity_of_a_run():
     config = TrainConfig()
-    assert configs.fingerprint(config) == configs.fingerprint(config.replace(steps=5, out="b"))
+    assert configs.identity(config) == configs.identity(config.replace(steps=5, out="b"))
     for change in (
         {"seed": 1},
         {"model": tj.GPT2Config(n_layer=2)},
         {"data": dataclasses.replace(config.data, batch=8)},
         {"accumulate": 2},
     ):
-        assert configs.fingerprint(config) != configs.fingerprint(config.replace(**change))
+        assert configs.identity(config) != configs.identity(config.replace(**change))

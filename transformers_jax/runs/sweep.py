@@ -27,6 +27,7 @@ from typing import Any
 
 from transformers_jax.flags import Misuse, flag_of
 from transformers_jax.json_files import json_or_empty
+from transformers_jax.nn.param import flatten
 from transformers_jax.printing import print_line
 from transformers_jax.publish import publish, publish_json
 from transformers_jax.runs import plots
@@ -34,6 +35,8 @@ from transformers_jax.runs.configured import configured
 from transformers_jax.runs.page import table
 from transformers_jax.runs.summary import COLUMNS, cells, compared_by, summarise
 from transformers_jax.training import config
+from transformers_jax.training.config import TrainConfig
+from transformers_jax.training.folder import differing, with_added
 from transformers_jax.training.metrics import show_time
 
 PROGRAM = (sys.executable, "-m", "transformers_jax", "pretrain")
@@ -50,8 +53,8 @@ class Point:
     folder: Path
     steps: int
     """of the config"""
-    fingerprint: str
-    """of the config: what must be the same for a run to be this one"""
+    identity: dict[str, Any]
+    """what must be the same for a run to be this one: settings of the config by name"""
     flags: tuple[str, ...]
     """those that choose the settings"""
 
@@ -106,7 +109,8 @@ def make_points(
     if not grid or problems:
         problem = (problems or ["nothing is swept"])[0]
         raise Misuse(f"--sweep: {problem}; expected NAME=V1,V2, as in optimizer.peak=1e-4,3e-4")
-    base, points = config.load(config_path), []
+    base, points, changed = config.load(config_path), [], ""
+    known = json_or_empty(out / "sweep.json").get("runs", {})
     for values in itertools.product(*grid.values()):
         settings = dict(zip(grid, values))
         try:
@@ -115,16 +119,30 @@ def make_points(
         except ValueError as error:
             kind = Misuse if isinstance(error, Misuse) else ValueError
             raise kind(f"--sweep {label_of(settings)}: {error}") from None
-        folder = out / folder_name(settings)
-        points.append(Point(settings, folder, chosen.steps, config.fingerprint(chosen), flags))
-    known = json_or_empty(out / "sweep.json").get("runs", {})
-    changed = [p.label for p in points if known.get(p.folder.name, p.fingerprint) != p.fingerprint]
+        folder, identity = out / folder_name(settings), config.identity(chosen)
+        points.append(Point(settings, folder, chosen.steps, identity, flags))
+        others = _changed(known.get(folder.name), chosen, folder)
+        changed = changed or (f"{label_of(settings)} {others}" if others else "")
     if changed:
         raise ValueError(
-            f"{out} holds a sweep of another config: {changed[0]} was made with other settings; "
-            "choose another --out, or the settings it was made with"
+            f"{out} holds a sweep of another config: {changed}; choose another --out, or the "
+            "settings it was made with"
         )
     return points
+
+
+def _changed(recorded: Any, chosen: TrainConfig, folder: Path) -> str:
+    """By which settings a run of the sweep is another one than was recorded, "" where it is the
+    same. Settings that were added since have their default, as for a run that is continued."""
+    now = config.identity(chosen)
+    if isinstance(recorded, str):  # a digest, of the settings that the run's config.json has
+        written = flatten(json_or_empty(folder / "config.json"))
+        digest, recorded = recorded, {name: now[name] for name in now if name in written}
+        if written and config.fingerprint(recorded) != digest:
+            return "was made with other settings"
+    if not recorded:  # of this choice there is nothing yet
+        return ""
+    return ", ".join(differing(with_added(recorded, chosen, now), now).values())
 
 
 def label_of(settings: Mapping[str, str]) -> str:
@@ -156,7 +174,7 @@ class Sweep:
         """All of them; returns the exit status."""
         self.out.mkdir(parents=True, exist_ok=True)
         known = json_or_empty(self.out / "sweep.json").get("runs", {})
-        runs = known | {point.folder.name: point.fingerprint for point in self.points}
+        runs = known | {point.folder.name: point.identity for point in self.points}
         publish_json(self.out / "sweep.json", {"config": self.config_path, "runs": runs})
         waiting = [point for point in self.points if not self._is_done(point)]
         ended = len(self.points) - len(waiting)

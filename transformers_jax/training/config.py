@@ -279,10 +279,9 @@ def check_format(values: Mapping[str, Any], where: Any) -> None:
         )
 
 
-def fingerprint(config: TrainConfig) -> str:
-    """A digest of all settings that decide what a step computes."""
-    text = json_text(identity(config), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def fingerprint(identity: Mapping[str, Any]) -> str:
+    """A digest of the settings that decide what a step computes; sweeps of 0.1.0 recorded it."""
+    return hashlib.sha256(json_text(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def identity(config: TrainConfig) -> dict[str, Any]:

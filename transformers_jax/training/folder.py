@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -177,9 +177,9 @@ def check_same_run(config: TrainConfig, data: str, saved: dict[str, Any]) -> Non
             )
     allowed += ["optimizer.schedule."] if config.allow_schedule_change else []
     wrong = {
-        name: f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
-        for name in names
-        if before.get(name) != now.get(name) and not f"{name}.".startswith(tuple(allowed))
+        name: text
+        for name, text in differing(before, now).items()
+        if not f"{name}.".startswith(tuple(allowed))
     }
     if saved["data"] != data and "data" not in config.allow_change:
         wrong["data"] = f"the text was {saved['data']} and is {data} ({config.data.path})"
@@ -196,14 +196,29 @@ def check_same_run(config: TrainConfig, data: str, saved: dict[str, Any]) -> Non
         )
 
 
-def with_added(before: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """{"seed": "seed was 0 and is 1"} of settings by name."""
+    return {
+        name: f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    }
+
+
+def with_added(
+    before: Mapping[str, Any], config: TrainConfig, names: Iterable[str] | None = None
+) -> dict[str, Any]:
     """The settings of a saved run, by name; one that was added since has its default, which is what
-    was before (training.config.FORMAT)."""
+    was before (training.config.FORMAT).
+
+    Args:
+        names: those that are compared; by default all that must stay when a run is continued.
+    """
     known, filled = {*before}, dict(before)
     for name in before:
         parts = name.split(".")
         known |= {".".join(parts[:n]) for n in range(1, len(parts))}
-    for name in _identity(config).keys() - known:
+    for name in {*(_identity(config) if names is None else names)} - known:
         record: Any = config
         for number, part in enumerate(parts := name.split("."), 1):
             if (path := ".".join(parts[:number])) not in known:
