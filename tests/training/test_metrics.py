@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 import time
 import types
@@ -129,6 +130,7 @@ class Fake(types.ModuleType):
 
     def init(self, **options):
         self.calls.append(("init", options))
+        self.id = options.get("id") or self.id
         return self
 
     def log(self, values, step=None):
@@ -168,6 +170,37 @@ def test_a_tracking_service_resumes_the_same_run(name, tmp_path, monkeypatch):
     assert steps == [1, 2, 4, 5, 6, 8]  # the first of a process and every second
     assert len(fake.named("finish")) == 2
     assert "loss_hex" not in fake.named("log")[0][1]
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_a_copied_run_has_its_own_run_of_a_service_and_a_moved_one_keeps_it(
+    name, tmp_path, monkeypatch
+):
+    fake, messages = Fake(), []
+    monkeypatch.setitem(sys.modules, name, fake)
+
+    def started(folder, new):
+        """The id of the service's run; `new` is the one that it gives to a new run."""
+        fake.id = new
+        make_trackers([name], folder, 4, 1, messages.append).start({"name": "nano"})
+        return fake.id if name == "wandb" else fake.named("init")[-1][1]["name"]
+
+    first, moved, copy = tmp_path / "first", tmp_path / "moved", tmp_path / "copy"
+    first.mkdir()
+    own = started(first, "run7")
+    first.rename(moved)
+    assert started(moved, "run8") == own
+    assert messages == []
+    shutil.copytree(moved, copy)
+    other = started(copy, "run9")
+    assert other != own
+    assert len(messages) == 1
+    for part in (f"{copy} is a copy of {moved}", f"whose {name} run is {own}", "after step 4"):
+        assert part in messages[0]
+    assert started(copy, "run10") == other  # from now on its own
+    (copy / f"{name}.id").write_text(f"{own}\n")
+    assert started(copy, "run11") == own  # as the message says
+    assert len(messages) == 1
 
 
 @pytest.mark.parametrize("name", ["wandb", "trackio"])

@@ -14,7 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
-from transformers_jax.json_files import finite_or_null, json_text
+from transformers_jax.json_files import finite_or_null, json_or_empty, json_text
 from transformers_jax.printing import print_line
 from transformers_jax.publish import publish
 from transformers_jax.spelling import nearest
@@ -88,17 +88,37 @@ class TensorBoard(Tracker):
 
 class Service(Tracker):
     """A tracking service with the interface of W&B. The id of its run is written into the folder,
-    so that a resumed run goes on there; the project is that of the environment."""
+    so that a resumed run goes on there; the project is that of the environment.
+
+    Beside the id stands which folder it is of: by its path, and by its inode, which it keeps when
+    it is moved. In a copy it is that of another run, which must not be written over.
+    """
 
     def __init__(self, folder: Path, start: int = 0):
-        self.module, self.folder = _import(self.package, self.extra), folder
+        self.module, self.folder, self.begin = _import(self.package, self.extra), folder, start
+        self.file = folder / f"{self.package}.id"
+        self.say: Callable[[str], None] = functools.partial(print_line, error=True)
 
     def start(self, run: dict[str, Any]) -> None:
-        file = self.folder / f"{self.package}.id"
-        known = file.read_text().strip() if file.exists() else None
         project = os.environ.get(f"{self.package.upper()}_PROJECT", "transformers-jax")
         options = dict(project=project, resume="allow", config=run)
-        publish(file, f"{self.init(known, run.get('name', self.folder.name), options)}\n")
+        name = self.init(self._known(), run.get("name", self.folder.name), options)
+        publish(self.file, f"{json_text({'id': name, **_whose(self.folder)})}\n")
+
+    def _known(self) -> str | None:
+        """The id of this folder's run of the service; None if there is none yet."""
+        text = self.file.read_text().strip() if self.file.exists() else ""
+        if not text.startswith("{"):  # written before folders were noted, or by hand
+            return text or None
+        noted, own = json_or_empty(self.file), _whose(self.folder)
+        if any(noted.get(name) == own[name] for name in own):
+            return noted.get("id")
+        self.say(
+            f"WARNING: {self.folder} is a copy of {noted.get('folder')}, whose {self.package} run "
+            f"is {noted.get('id')}: a new one is begun, whose curves start after step {self.begin} "
+            f"(to go on in that one instead, write its id alone into {self.file.name})"
+        )
+        return None
 
     def init(self, known: str | None, name: str, options: dict[str, Any]) -> str:
         """Begins the service's run, or goes on with the known one; returns its id."""
@@ -163,6 +183,9 @@ class Composite(Tracker):
         self.jsonl, self.others, self.every = jsonl, list(others), every
         self.say = say or functools.partial(print_line, error=True)
         self._first = True
+        for tracker in self.others:
+            if isinstance(tracker, Service):
+                tracker.say = self.say
 
     def start(self, run: dict[str, Any]) -> None:
         self._each("start", run)
@@ -237,6 +260,11 @@ def make_trackers(
 def numbers(values: Line) -> dict[str, float]:
     """The figures that can be plotted: no texts, no truth values, not the step."""
     return {name: x for name, x in values.items() if name != "step" and is_number(x)}
+
+
+def _whose(folder: Path) -> dict[str, Any]:
+    """What tells a folder from its copies."""
+    return {"folder": str(folder.resolve()), "inode": folder.stat().st_ino}
 
 
 def _import(package: str, extra: str) -> Any:
