@@ -11,6 +11,7 @@ LAYERS = [
         "allocator",
         "arrays",
         "explicit_axes",
+        "extras",
         "face",
         "flags",
         "json_files",
@@ -133,7 +134,7 @@ BY_NAME = {  # imports of a computed name: those of families, by the table of th
     # packages that are not ours
     *(
         "models/__init__.py",
-        "data/texts.py",
+        "extras.py",
         "data/python_docs/__init__.py",
         "training/trackers.py",
     ),

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.data.texts import need
+from transformers_jax.extras import need
 from transformers_jax.json_files import parse_json
 
 PROGRAM = Path(__file__).with_name("chat_process.py")

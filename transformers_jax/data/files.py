@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from transformers_jax.data.texts import ENCODING, need
+from transformers_jax.data.texts import ENCODING
+from transformers_jax.extras import need
 
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 PACKED = (*OPENERS, ".zst")

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from transformers_jax.data.texts import Source, Texts, need, text_of
+from transformers_jax.data.texts import Source, Texts, text_of
+from transformers_jax.extras import need
 
 PLAIN_FEATURES = ("Text", "ClassLabel", "Scalar", "Tensor")
 SPLITS = ("train", "validation")

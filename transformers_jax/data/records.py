@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.data.files import kind_of, lines_of, without_mark
-from transformers_jax.data.texts import need
+from transformers_jax.extras import need
 from transformers_jax.json_files import MEND, parse_json
 
 Record = dict[str, Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,17 +92,3 @@ def text_of(record: Any, field: str, where: str) -> str:
     if not isinstance(text, str):
         raise ValueError(f"{where}: {field!r} holds {type(text).__name__}, not text")
     return text
-
-
-def need(module: str, extra: str, what: str) -> Any:
-    """A module of an extra of this package.
-
-    Raises:
-        ValueError: it is not installed; says what needs it, and how to install it.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ValueError(
-            f'{what} needs the extra `{extra}` ({error}): pip install "transformers-jax[{extra}]"'
-        ) from None

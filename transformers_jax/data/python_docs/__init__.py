@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transformers_jax.data.texts import need
+from transformers_jax.extras import need
 from transformers_jax.publish import waiting_lock
 
 SKIPPED = frozenset("test tests idlelib lib2to3 site-packages __pycache__ turtledemo".split())
