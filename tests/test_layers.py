@@ -23,7 +23,7 @@ LAYERS = [
         "sizes",
         "spelling",
     ),
-    ("graph",),
+    ("graph", "metrics"),
     ("inputs",),
     ("spec",),
     ("nn", "hub"),
