@@ -21,7 +21,6 @@ from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced, ordinary
 from transformers_jax.generation.beam import beam_search
@@ -43,6 +42,7 @@ from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.causal import with_text_position_masks
 from transformers_jax.models.output import Output
 from transformers_jax.nn.param import merge, split
+from transformers_jax.processes import on_host
 from transformers_jax.spelling import nearest
 
 __all__ = ["Options", "generate"]
@@ -187,7 +187,7 @@ def _finish(result: Result, request: Request, as_output: bool, fixed_width: bool
             raise ValueError("inside a transformation the width must be known: fixed_width=True")
         steps = int(result.steps)
         # sliced on the host: every other width would compile a slice of its own
-        ids = jnp.asarray(np.asarray(result.ids)[:, first : first + request.columns + steps])
+        ids = jnp.asarray(on_host(result.ids)[:, first : first + request.columns + steps])
     if not as_output:
         return ids
     fields: dict[str, Any] = {"sequences": ids}

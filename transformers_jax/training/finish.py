@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax import processes
@@ -41,15 +40,25 @@ def sample(
     run: Run, model: Model, step: int, trackers: Composite, now: int | None = None
 ) -> list[str]:
     """Texts that the model generates after a step; they are written to samples/ as well. Of several
-    processes, the one that writes has them, and the others wait. Trackers, which only go forward,
-    get them as of the step `now`."""
-    model = gathered(run, model)
-    if not run.folder.owner:
+    processes, the one that writes has them. Trackers, which only go forward, get them as of the
+    step `now`."""
+    if processes.several() and is_whole(model):
+        texts = _draw(run, own_copy(model)) if run.folder.owner else []
         processes.wait_for_all("samples")
+    else:  # parts of the model are elsewhere: all processes draw the same
+        texts = _draw(run, model)
+    if not run.folder.owner:
         return []
+    samples.save_samples(texts, run.folder.path, step)
+    for number, text in enumerate(texts):
+        trackers.text(f"sample/{number}", step if now is None else now, text)
+    return texts
+
+
+def _draw(run: Run, model: Model) -> list[str]:
     settings, tokenizer = run.config.sample, run.corpus.tokenizer
     prompt: Any = [] if tokenizer is None else tokenizer.encode(settings.prompt)
-    texts = samples.draw_samples(
+    return samples.draw_samples(
         model,
         run.config.objective.head,
         settings,
@@ -58,21 +67,16 @@ def sample(
         tokenizer=tokenizer,
         seed=run.config.seed,
     )
-    samples.save_samples(texts, run.folder.path, step)
-    for number, text in enumerate(texts):
-        trackers.text(f"sample/{number}", step if now is None else now, text)
-    processes.wait_for_all("samples")
-    return texts
 
 
-def gathered(run: Run, model: Model) -> Model:
-    """The model on a device of this process, if several hold it; only the one that writes keeps
-    what it gets, an array after the other."""
-    if not run.config.sample.count or not processes.several():
-        return model
-    keep = jnp.asarray if run.folder.owner else lambda array: jnp.zeros((), array.dtype)
-    own = jax.tree.map(lambda leaf: keep(processes.on_host(leaf)), params(model))
-    return bind(model, own) if run.folder.owner else model
+def is_whole(model: Model) -> bool:
+    """Whether every device holds all parameters."""
+    return all(leaf.is_fully_replicated for leaf in jax.tree.leaves(params(model)))
+
+
+def own_copy(model: Model) -> Model:
+    """The model on one device of this process, of parameters that each device holds whole."""
+    return bind(model, jax.tree.map(lambda leaf: leaf.addressable_data(0), params(model)))
 
 
 def finish(

@@ -12,6 +12,7 @@ import numpy as np
 
 from transformers_jax.arrays import Int
 from transformers_jax.objectives.example import IGNORED, Example
+from transformers_jax.processes import on_host
 from transformers_jax.publish import publish
 from transformers_jax.training.config import Sample
 
@@ -33,7 +34,8 @@ def draw_samples(
 ) -> list[str]:
     """`settings.count` texts: a decoder continues the prompt, other models answer the examples.
 
-    Without a tokenizer, texts are ids. Heads that give no text give no samples.
+    Without a tokenizer, texts are ids. Heads that give no text give no samples. Where the devices
+    of several processes hold the model, each of them calls it with the same arguments.
     """
     if settings.count < 1:
         return []
@@ -79,7 +81,7 @@ def fill_in(model: Any, example: Example, tokenizer: Any = None) -> str:
     out = model(**inputs, attention_mask=np.ones_like(ids)[None])
     logits = out["logits"] if "logits" in out else out["prediction_logits"]
     masked = labels != IGNORED
-    filled = np.where(masked, np.asarray(jnp.argmax(logits[0], axis=-1)), ids)
+    filled = np.where(masked, on_host(jnp.argmax(logits[0], axis=-1)), ids)
     correct = int((filled == labels)[masked].sum())
     return _lines(
         input=spell(tokenizer, ids),
