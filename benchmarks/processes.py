@@ -45,6 +45,25 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def environment_of(devices: int = 1) -> dict[str, str]:
+    """The variables of a process that runs this package on so many devices of a CPU."""
+    count = f"--xla_force_host_platform_device_count={devices}"
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {count}",
+    }
+
+
 @dataclass
 class Ended:
     """How a process ended."""
@@ -63,6 +82,7 @@ class Runs:
     flags: Sequence[str] = ()
     config: str = "configs/nano.py"
     environment: dict[str, str] = field(default_factory=dict)
+    devices: int = DEVICES
 
     def start(
         self,
@@ -77,16 +97,9 @@ class Runs:
         text = self.root / "text.txt"
         if not text.exists():
             write_text(text)
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            port = free.getsockname()[1]
-        devices = f"--xla_force_host_platform_device_count={DEVICES // count}"
+        port = free_port()
         environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {devices}",
+            **environment_of(self.devices // count),
             "JAX_COMPILATION_CACHE_DIR": str(self.root / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
             **self.environment,
@@ -192,7 +205,7 @@ def difference(one: dict[int, float], two: dict[int, float]) -> float:
 
 def named(ended: Ended) -> str:
     """The line in which a process says why it ended."""
-    found = re.findall(r"^.*(?:process \d+ of \d+ ends|leader task).*$", ended.output, re.MULTILINE)
+    found = re.findall(r"^.*(?:process \d+ of \d+ ends).*$", ended.output, re.MULTILINE)
     return found[-1][:200] if found else ended.output.strip().splitlines()[-1][:200]
 
 

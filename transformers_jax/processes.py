@@ -7,16 +7,20 @@ JAX's coordination service, which process 0 holds; arrays travel between the dev
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import faulthandler
 import functools
 import itertools
 import json
 import os
 import re
+import signal
+import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
@@ -31,6 +35,8 @@ given up."""
 MARGIN = 16.0  # seconds more until JAX itself, a little early, ends what is left of a run
 PATIENCE = 3600.0  # seconds to wait for another process where it may have much to do
 FORM = "HOST:PORT,N,I (the address of process 0, how many there are, and which this one is from 0)"
+
+T = TypeVar("T")
 
 _numbers = itertools.count()
 
@@ -106,6 +112,39 @@ def abandon(code: int) -> None:
     os._exit(code)
 
 
+def delay_abort() -> None:
+    """Gives other threads six seconds when a thread aborts the process.
+
+    JAX's client aborts within milliseconds after its connection to process 0 broke, before anything
+    could be said of it. The callback it has for this cannot be written in Python: jaxlib has no
+    Python type for the argument. But a thread that aborts first runs the handler of SIGABRT, with
+    the number of the signal, 6; the handler is made C's `sleep`. Where nobody ends the process
+    meanwhile it aborts as ever, with the stacks on standard error.
+    """
+    if os.name != "posix":
+        return
+    library = ctypes.CDLL(None)
+    library.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    library.signal.restype = ctypes.c_void_p
+    faulthandler.disable()  # its handler prints the stacks, and then calls the one before
+    library.signal(signal.SIGABRT, ctypes.cast(library.sleep, ctypes.c_void_p))
+    with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):  # no such stream
+        faulthandler.enable(all_threads=True)
+
+
+def is_closed(address: str, timeout: float = 1.0) -> bool:
+    """Whether the host of HOST:PORT says that nobody listens there. A host that does not answer,
+    and one that is not found, may do so later."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout).close()
+    except ConnectionRefusedError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
 def several() -> bool:
     """Whether the run has more than one process.
 
@@ -141,6 +180,13 @@ def store() -> Any:
     from jax._src import distributed
 
     return distributed.global_state.client
+
+
+def coordinator() -> str:
+    """The address of the coordination service, HOST:PORT, as JAX knows it."""
+    from jax._src import distributed
+
+    return distributed.global_state.coordinator_address or ""
 
 
 def fresh(what: str) -> str:
@@ -201,6 +247,28 @@ def _difference(records: list[dict[str, Any]]) -> str:
 def _listed(numbers: list[int]) -> str:
     shown = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
     return f"process{'es' if len(numbers) > 1 else ''} {shown}"
+
+
+def together(make: Callable[[], T]) -> T:
+    """What a function returns, once it has returned in every process.
+
+    Raises:
+        Exception: what it raises here.
+        ValueError: it failed in others only, with the number and the error of the first of them.
+    """
+    if not several():
+        return make()
+    try:
+        value, error = make(), None
+    except Exception as failure:
+        value, error = None, failure
+    texts = _to_first("" if error is None else " ".join(str(error).split())[:2000])
+    failed = from_first([f"process {n}: {text}" for n, text in enumerate(texts) if text][:1])
+    if error is not None:
+        raise error
+    if failed:
+        raise ValueError(failed[0])
+    return cast("T", value)
 
 
 def all_agree(good: bool) -> bool:

@@ -116,7 +116,13 @@ def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
     from transformers_jax.runs.configured import configured
     from transformers_jax.training import config
 
-    run = configured(config.load(path), settings, program)
+    make = lambda: configured(config.load(path), settings, program)
+    if joining.distributed is None:
+        run = make()
+    else:  # what one process cannot read is refused by all
+        from transformers_jax.processes import together
+
+        run = together(make)
     if sweeping.sweep:
         from transformers_jax.runs.sweep import run_sweep
 

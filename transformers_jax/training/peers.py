@@ -9,8 +9,9 @@ service: a count, and its place in the run. Process 0 reads them and gives up
   allowed: alive and stuck.
 
 A step that takes long takes long in all of them: none is behind, and only the watchdog counts. The
-others read the verdict; a process 0 that no longer answers is the verdict. Every process then adds
-the stacks of its threads to a file and ends, the stuck one too, whose stacks tell why.
+others read the verdict; a process 0 that does not answer, or whose port is closed, is the verdict.
+Every process then adds the stacks of its threads to a file and ends, the stuck one too, whose
+stacks tell why.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from transformers_jax.training.watchdog import EXIT_CODE, STACKS, report
 EVERY = 1.0  # seconds between signs of life
 FIRST = 300.0  # seconds until the first one
 GRACE = 4.0  # seconds to read the verdict
+FIRST_NAME = "process 0, which all others ask,"
 WAITED_FOR = {"steps": "step", "input": "the data of step"}
 """What all do at one pace, and its name; other kinds may take one of them long."""
 
@@ -133,6 +135,7 @@ class Peers:
         self._verdict = ""
         self._ended, self._read_by_all = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
+        self._can_look = False
 
     def at(self, step: int, kind: str) -> None:
         """This process spends its time, after a step, on a kind of `Clock` from now on."""
@@ -149,6 +152,9 @@ class Peers:
 
             self.index, self.count = jax.process_index(), jax.process_count()
             self._keys = processes.fresh("peers")
+            processes.delay_abort()
+            # behind a proxy the port may be closed to us, and not to JAX
+            self._can_look = self.index > 0 and not processes.is_closed(processes.coordinator())
             for target in (self._give_signs, self._watch):
                 thread = threading.Thread(target=target, name="peers", daemon=True)
                 thread.start()
@@ -209,17 +215,26 @@ class Peers:
         if fault and not self._verdict:
             processes.store().key_value_set(f"{self._keys}/verdict/0", fault)
             self._verdict = fault
-        if self._verdict and all(n == 0 or (s.sign and s.sign.end) for n, s in seen.items()):
+        if self._verdict and all(
+            n == 0 or now - s.alive > self.timeout or (s.sign and s.sign.end)
+            for n, s in seen.items()
+        ):  # who gives no sign does not read
             self._read_by_all.set()
+
+    def _fault_of_first(self, silent: float) -> str:
+        """Why process 0 is given up after so many seconds without an answer; "" if it is not."""
+        if silent > self.timeout:
+            return f"{FIRST_NAME} has not answered for {silent:.0f} s: it is dead or frozen"
+        address = processes.coordinator()
+        if self._can_look and silent > 2 * EVERY and processes.is_closed(address):
+            return f"{FIRST_NAME} is dead: nothing listens at {address} any more"
+        return ""
 
     def _watch(self) -> None:
         while not self._ended.wait(EVERY / 4):
             silent = time.monotonic() - self._answered
-            if self.index and silent > self.timeout:
-                self._verdict = (
-                    f"process 0, which all others ask, has not answered for {silent:.0f} s: it is "
-                    "dead or frozen"
-                )
+            if self.index and not self._verdict:
+                self._verdict = self._fault_of_first(silent)
             if self._verdict and not self._failed:
                 break
         else:
@@ -229,8 +244,8 @@ class Peers:
             print_line(f"error: {line}", error=True)
         else:
             report(self.folder, line, processes.mine(STACKS))
-        if self.index == 0:  # which holds the verdict; one that is dead does not read it
+        if self.index == 0:  # which holds the verdict
             self._read_by_all.wait(GRACE)
-        elif silent <= self.timeout:
+        elif not self._verdict.startswith(FIRST_NAME):
             self._write("read")
         self._leave(1 if " ended with " in self._verdict else EXIT_CODE)
