@@ -143,6 +143,24 @@ def test_only_models_with_experts_return_router_logits():
             assert ("output_router_logits" in model.arguments()) == has_experts
 
 
+@pytest.mark.parametrize(
+    ("layers", "steps", "balanced"),
+    [(2, (0, 0), False), (1, (2, 2), False), (2, (0, 2), True), (2, (1, 1), True)],
+)
+def test_experts_that_no_layer_has_need_no_balance(layers, steps, balanced):
+    """A step of 0 is never, and of one layer the second is not there."""
+    config = tj.SwitchTransformersConfig(
+        vocab_size=32, d_model=12, d_kv=6, d_ff=16, num_heads=2, num_experts=2, num_layers=layers,
+        num_decoder_layers=layers, encoder_sparse_step=steps[0], decoder_sparse_step=steps[1],
+    )  # fmt: skip
+    model = tj.from_config(config, head="seq2seq_lm", key=jax.random.key(0))
+    ids = np.ones((2, 5), np.int32)
+    loss, metrics = objective("seq2seq_lm")(model, {"input_ids": ids, "labels": ids}, None)
+    assert np.isfinite(loss)
+    assert ("cross_entropy" in metrics) == (model.routing is not None) == balanced
+    assert ("output_router_logits" in model.arguments()) == balanced
+
+
 def test_blocks_join_their_orphans_and_leave_padding_out():
     valid = np.array([[1] * 11, [1] * 7 + [0] * 4, [0] * 6 + [1] * 5, [1] * 3 + [0] * 8]) > 0
     blocks = SummaryBlocks(4)(sequence(11, valid=valid)).tag("block")

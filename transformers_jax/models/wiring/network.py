@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from transformers_jax.arrays import Array
@@ -74,7 +74,9 @@ class Network(Decoding):
                 shared = part == "embed" and any(module is other for other in embedders)
                 setattr(self, path, None if shared else module)
             embedders.append(tower.embed)
-        self.head, self.shift, self.routing = head, shift, routing
+        self.head, self.shift = head, shift
+        # A family of experts may be configured without any: then there is nothing to balance.
+        self.routing = routing if _have_routers(towers.values()) else None
         self.output_of = output_of or self.wires[-1][0]
 
     if not TYPE_CHECKING:  # to which every attribute would be known
@@ -166,9 +168,7 @@ class Network(Decoding):
             names += ["pairs", "cache", *(f"{source}_outputs" for source in sources)]
             names += () if self.head is None else self.head.labels
         names += ["output_hidden_states", "output_attentions"]
-        branches = {b for t in chosen for block in t.stack.spec.blocks for b in block}
-        if any("router" in branch.op.collects for branch in branches):
-            names.append("output_router_logits")
+        names += ["output_router_logits"] if _have_routers(chosen) else []
         raw = [tower.prefix + tower.embed.raw[0] for tower in chosen if tower.source is None]
         first = [*raw, *(name for name in POSITIONAL if name in names)]
         return tuple(dict.fromkeys((*first, *names)))
@@ -332,3 +332,9 @@ def collected(output_hidden_states: bool, output_attentions: bool) -> frozenset[
     """What a stack collects of every layer."""
     fields = (("hidden", output_hidden_states), ("weights", output_attentions))
     return frozenset(name for name, collect in fields if collect)
+
+
+def _have_routers(towers: Iterable[Tower]) -> bool:
+    """Whether any layer has experts, and scores by which they are chosen."""
+    branches = {b for tower in towers for block in tower.stack.spec.blocks for b in block}
+    return any("router" in branch.op.collects for branch in branches)
