@@ -90,10 +90,8 @@ class Runs:
         count: int,
         *flags: str,
         extra: Sequence[Sequence[str]] = (),
-        slurm: bool = False,
     ) -> list[subprocess.Popen]:
-        """Starts the processes of a run; `extra` are flags of each of them alone. With `slurm` they
-        find each other by the variables that srun sets."""
+        """Starts the processes of a run; `extra` are flags of each of them alone."""
         text = self.root / "text.txt"
         if not text.exists():
             write_text(text)
@@ -104,9 +102,6 @@ class Runs:
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
             **self.environment,
         }
-        if slurm:
-            environment |= {"SLURM_JOB_ID": str(port), "SLURM_STEP_NODELIST": "localhost"}
-            environment["SLURM_NTASKS"] = str(count)
         processes = []
         for index in range(count):
             command = [
@@ -115,15 +110,13 @@ class Runs:
                 *(extra[index] if extra else ()),
             ]
             if count > 1:
-                where = "auto" if slurm else f"localhost:{port},{count},{index}"
-                command += ["--distributed", where]
-            own = {"SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)} if slurm else {}
+                command += ["--distributed", f"localhost:{port},{count},{index}"]
             with self.log(name, index).open("w") as log:
                 processes.append(
                     subprocess.Popen(
                         command,
                         cwd=ROOT,
-                        env=environment | own,
+                        env=environment,
                         stdout=log,
                         stderr=subprocess.STDOUT,
                     )

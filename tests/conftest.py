@@ -60,6 +60,17 @@ def checksums_of_the_tests(tmp_path_factory):
     patch.undo()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_in_the_repository(request):
+    """What tests write lies in their own folders, not where they are started."""
+    root = request.config.rootpath
+    visible = lambda: {path.name for path in root.iterdir() if path.name[0] not in "._"}
+    before = visible()
+    yield
+    left = sorted(visible() - before)
+    assert not left, f"the tests have left {', '.join(left)} in {root}"
+
+
 @pytest.fixture(scope="session")
 def on_eight_devices():
     """on_eight_devices(program, *arguments): the process, run on a host of eight devices."""

@@ -14,10 +14,16 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 set -euo pipefail
+if (($# < 1)); then
+    echo "usage: sbatch $0 CONFIG [--flag value ...]" >&2
+    exit 2
+fi
 
 # --kill-on-bad-exit: where one process ends with an error, SLURM ends the others too
+# --cpus-per-task: srun does not take it from sbatch (since SLURM 22.05)
 code=0
-srun --kill-on-bad-exit=1 --label transformers-jax pretrain "$@" --distributed auto || code=$?
+srun --kill-on-bad-exit=1 --label ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} \
+    transformers-jax pretrain "$@" --distributed auto || code=$?
 if [[ $code == 143 ]]; then # stopped by SIGTERM, after it had saved
     scontrol requeue "$SLURM_JOB_ID"
 fi
