@@ -180,6 +180,16 @@ def test_the_largest_magnitude_of_a_block_is_found(dtype):
     assert np.isnan(blocks.largest(block))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16, np.float64])
+@pytest.mark.parametrize("signs", ["both", "plus", "minus"])
+def test_the_largest_magnitude_does_not_depend_on_signs(dtype, signs):
+    for _ in range(20):
+        block = RNG.normal(size=(3, 5)).astype(dtype)
+        if signs != "both":
+            block = np.abs(block) if signs == "plus" else -np.abs(block)
+        assert blocks.largest(block) == np.abs(block).max()
+
+
 def test_tensors_are_compared_by_their_bytes(tmp_path):
     one = RNG.normal(size=(5, 3)).astype(np.float32)
     last = one.copy()

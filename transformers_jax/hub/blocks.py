@@ -15,8 +15,6 @@ from transformers_jax.hub.files import Checkpoint
 from transformers_jax.hub.fill import Fill, Piece
 from transformers_jax.hub.header import Tensor, aligned_bytes
 
-LOOKED_AT = 2**16  # numbers at a time
-
 
 def blocks(
     piece: Piece, fill: Fill, checkpoint: Checkpoint, local: int, budget: int
@@ -51,15 +49,16 @@ def largest(block: np.ndarray) -> Any:
     one, and 0 of an empty block or of integers.
 
     Without their signs, floating-point numbers are in the order of their bits read as integers:
-    numbers, infinity, NaN. NumPy compares integers at once, and bfloat16 one by one.
+    numbers, infinity, NaN. NumPy compares integers at once, and bfloat16 one by one. The greatest
+    signed integer is the largest number that is not negative, and the greatest unsigned one the
+    largest magnitude of those that are, if there are any: so nothing is copied without its sign.
     """
     if not jnp.issubdtype(block.dtype, jnp.floating):
         return block.dtype.type(0)
-    plain = np.dtype(f"u{block.dtype.itemsize}")
+    plain, signed = (np.dtype(f"{kind}{block.dtype.itemsize}") for kind in "ui")
     bits = np.ascontiguousarray(block).reshape(-1).view(plain)
-    unsigned = plain.type(np.iinfo(plain).max >> 1)
-    runs = (bits[n : n + LOOKED_AT] for n in range(0, bits.size, LOOKED_AT))
-    most = max((int((run & unsigned).max()) for run in runs), default=0)
+    negative = int(bits.max(initial=0)) & int(np.iinfo(signed).max)
+    most = max(int(bits.view(signed).max(initial=0)), negative)
     return np.array(most, plain).view(block.dtype)[()]
 
 
@@ -68,15 +67,14 @@ def fill_host(
     fill: Fill,
     piece: Piece,
     arrays: Mapping[str, np.ndarray],
-    budget: int,
+    spare: np.ndarray,
 ) -> Any:
-    """Moves one piece of a tensor into NumPy arrays, `budget` bytes at a time; returns the largest
-    magnitude in it."""
+    """Moves one piece of a tensor into NumPy arrays, as many bytes at a time as `spare` has, which
+    are overwritten; returns the largest magnitude in it."""
     tensor, axis, most = checkpoint.tensors[fill.name], piece.axis, []
-    runs = blocks(piece, fill, checkpoint, piece.stop - piece.start, budget)
+    runs = blocks(piece, fill, checkpoint, piece.stop - piece.start, spare.size)
     row = tensor.nbytes // max(1, tensor.shape[0] if tensor.shape else 1)
     whole = _memory_of(fill, piece, tensor, arrays)
-    spare = aligned_bytes(0 if whole is not None else row * max(b - a for a, b in runs))
     for start, stop in runs:
         memory = spare
         if whole is not None:

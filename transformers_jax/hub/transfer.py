@@ -26,11 +26,15 @@ from jax.sharding import NamedSharding, PartitionSpec
 from transformers_jax.hub.blocks import blocks, fill_host, host_zeros, largest
 from transformers_jax.hub.files import Checkpoint, Entry
 from transformers_jax.hub.fill import Fill, Piece
+from transformers_jax.hub.header import aligned_bytes
 from transformers_jax.hub.table import Report, Table
 from transformers_jax.processes import on_host
 
 BLOCK = 8 * 2**20  # bytes of a file in flight
-CACHED = 2**20  # bytes that a thread on the host has in work: as many as stay in its core's cache
+CACHED = (
+    2 * 2**20
+)  # bytes that a thread on the host has in work: more than its cache holds are read
+# from memory again, and of fewer a transpose is written in shorter runs, by more calls
 THREADS = min(4, os.cpu_count() or 1)
 SMALL = 2**20  # bytes of a parameter that is not worth a program
 
@@ -58,9 +62,17 @@ def load(
     pieces = [(fill, piece) for fill in report.fills for piece in fill.pieces]
     host = [(fill, piece) for fill, piece in pieces if piece.paths[0] in on_host]
     most: list[tuple[Fill, Any]] = []
+    spare = [aligned_bytes(min(BLOCK, CACHED)) for _ in range(THREADS)]
+
+    def put(one: tuple[Fill, Piece]) -> tuple[Fill, Any]:
+        memory = spare.pop()
+        try:
+            return one[0], fill_host(checkpoint, *one, on_host, memory)
+        finally:
+            spare.append(memory)
+
     with ThreadPoolExecutor(THREADS) as pool:
-        put = functools.partial(fill_host, checkpoint, arrays=on_host, budget=min(BLOCK, CACHED))
-        most += [(one[0], value) for one, value in zip(host, pool.map(lambda one: put(*one), host))]
+        most += pool.map(put, host)
     for fill, piece in pieces:
         if piece.paths[0] not in on_host:
             most.append((fill, _fill(checkpoint, fill, piece, arrays)))
