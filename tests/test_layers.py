@@ -42,6 +42,7 @@ LAYERS = [
         *("resize", "together"),
     ),
     ("data",),
+    ("tasks",),
     ("training", "inspection"),
     ("runs",),
     ("cli", "__main__"),

@@ -117,7 +117,9 @@ from .pretrained import (
     from_pretrained as from_pretrained,
 )
 from .resize import resize_embeddings as resize_embeddings
+from .data.config import Table as Table
 from .runs.fit import fit as fit
+from .runs.recipe import finetune as finetune
 from .saving import save_pretrained as save_pretrained
 from .scoring import score as score
 from .shard import make_mesh as make_mesh

@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -14,10 +13,11 @@ from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
 from transformers_jax.models.electra_pretraining import make_replaced_token_detection
 from transformers_jax.nn.param import flatten, params
 from transformers_jax.objectives import MaskedLM, NextSentence, ReplacedToken, SpanCorruption
+from transformers_jax.runs import pretrain
 from transformers_jax.runs.configured import configured
 from transformers_jax.runs.fit import fit
 from transformers_jax.runs.report import write_card
-from transformers_jax.runs.sweep import make_points
+from transformers_jax.runs.sweep import Start, make_points
 from transformers_jax.training.config import TrainConfig, load, to_dict
 from transformers_jax.training.initial import check_tokenizer, start_model, with_checkpoint
 from transformers_jax.training.metrics import read
@@ -162,7 +162,7 @@ def test_another_tokenizer_that_fits_is_said(checkpoint, small):
     config = small.replace(init_from=str(checkpoint))
     for special in ((), ("pad",)):
         tokenizer = train_tokenizer("byte", [], 0, roles=special)
-        check_tokenizer(config, SimpleNamespace(tokenizer=tokenizer), said.append)
+        check_tokenizer(config, tokenizer, said.append)
     assert len(said) == 1
     assert f"WARNING: the tokenizer is not that of {checkpoint}" in said[0]
 
@@ -233,8 +233,9 @@ def test_checkpoints_are_swept(checkpoint, tmp_path):
     grid = {"init_from": [str(checkpoint), str(second)]}
     file = tmp_path / "config.json"
     file.write_text(json.dumps(to_dict(TrainConfig())))
-    one, two = make_points(str(file), ["--data.batch=4"], grid, tmp_path / "sweep")
-    assert one.fingerprint != two.fingerprint
+    start = Start("pretrain", (str(file), "--data.batch=4"), pretrain.configure)
+    one, two = make_points(start, grid, tmp_path / "sweep")
+    assert one.identity != two.identity
     assert one.flags == (f"--init-from={checkpoint}",)
 
 

@@ -58,37 +58,44 @@ def order(out):
     return (out / "order.txt").read_text().split() if (out / "order.txt").exists() else []
 
 
+def pretraining(config, arguments):
+    """What starts each run of a sweep of pretraining."""
+    return sweep.Start("pretrain", (config, *arguments), pretrain.configure)
+
+
 FEW = ["--steps=3"]
 
 
 def test_runs_of_a_sweep_with_different_tokenizers_are_compared_by_bytes(fake_pretrain, tmp_path):
     for shared, best in (([], "3.0000 (best)"), (["--data.tokenizer=x"], "7.000 (best)")):
         out = tmp_path / f"sweep{len(shared)}"
-        assert run_sweep(CONFIG, [*FEW, *shared], {"seed": ["1", "2"]}, str(out), 1) == 0
+        assert (
+            run_sweep(pretraining(CONFIG, [*FEW, *shared]), {"seed": ["1", "2"]}, str(out), 1) == 0
+        )
         assert best in (out / "sweep.md").read_text()
 
 
 def test_a_sweep_is_resumed_without_repeating_finished_runs(fake_pretrain, tmp_path, capsys):
     out = tmp_path / "sweep"
     grid = {"seed": ["1", "13", "2"]}
-    assert run_sweep(CONFIG, FEW, grid, str(out), 1) == 1
+    assert run_sweep(pretraining(CONFIG, FEW), grid, str(out), 1) == 1
     output = capsys.readouterr()
     assert order(out) == ["seed=1", "seed=13", "seed=2"]  # the rest continues
     assert "failed: seed=13: ended with status 1" in output.err
     assert "| 1 | finished | 3/3 | 2.0000 | 3.0000 (best) | - | - |" in output.out
-    assert run_sweep(CONFIG, FEW, {"seed": ["1", "2", "3"]}, str(out), 1) == 0
+    assert run_sweep(pretraining(CONFIG, FEW), {"seed": ["1", "2", "3"]}, str(out), 1) == 0
     assert order(out)[3:] == ["seed=3"]
     text = (out / "sweep.md").read_text()
     assert "--steps=3 --sweep seed=1,2,3 --out" in text
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
-    assert run_sweep(CONFIG, ["--steps=4"], {"seed": ["3"]}, str(out), 1) == 0
+    assert run_sweep(pretraining(CONFIG, ["--steps=4"]), {"seed": ["3"]}, str(out), 1) == 0
     assert order(out)[4:] == ["seed=3"]  # it has to go on to the fourth step
 
 
 def test_several_at_a_time_have_logs(fake_pretrain, tmp_path, capsys):
     out = tmp_path / "sweep"
     grid = {"seed": ["1", "13"], "data.batch": ["8", "16"]}
-    assert run_sweep(CONFIG, FEW, grid, str(out), 3) == 1
+    assert run_sweep(pretraining(CONFIG, FEW), grid, str(out), 3) == 1
     assert sorted(order(out)) == [f"seed={s},data.batch={b}" for s in (1, 13) for b in (16, 8)]
     assert capsys.readouterr().err.count("error: unlucky") == 2
     assert (out / "seed=13,data.batch=8.log").read_text() == "error: unlucky\n"
@@ -98,8 +105,10 @@ def test_a_signal_is_forwarded_and_the_same_command_resumes(tmp_path, fake_pretr
     out = tmp_path / "sweep"
     call = (
         "import sys; from transformers_jax.runs import sweep; "
+        "from tests.runs.test_sweep import pretraining; "
         f"sweep.PROGRAM = (sys.executable, {str(fake_pretrain)!r}); "
-        f"sys.exit(sweep.run_sweep({CONFIG!r}, {FEW}, {{'seed': ['77', '5']}}, {str(out)!r}, 1))"
+        f"start, grid = pretraining({CONFIG!r}, {FEW}), {{'seed': ['77', '5']}}; "
+        f"sys.exit(sweep.run_sweep(start, grid, {str(out)!r}, 1))"
     )
     process = subprocess.Popen([sys.executable, "-c", call], cwd=ROOT, stdout=subprocess.PIPE)
     until = time.time() + 60
@@ -110,7 +119,7 @@ def test_a_signal_is_forwarded_and_the_same_command_resumes(tmp_path, fake_pretr
     assert process.returncode == 143, output
     assert order(out) == ["seed=77"]  # none is begun after a signal
     assert "| 77 | stopped | 1/3 |" in output
-    assert run_sweep(CONFIG, FEW, {"seed": ["77", "5"]}, str(out), 1) == 0
+    assert run_sweep(pretraining(CONFIG, FEW), {"seed": ["77", "5"]}, str(out), 1) == 0
     assert order(out) == ["seed=77", "seed=77", "seed=5"]
 
 
@@ -131,19 +140,21 @@ def test_invalid_sweeps_are_refused_before_anything_runs(
     fake_pretrain, tmp_path, arguments, grid, message
 ):
     with pytest.raises(ValueError, match=message):
-        run_sweep(CONFIG, arguments, grid, str(tmp_path / "sweep"), 1)
+        run_sweep(pretraining(CONFIG, arguments), grid, str(tmp_path / "sweep"), 1)
     with pytest.raises(ValueError, match=r"--sweep-jobs \(0\)"):
-        run_sweep(CONFIG, [], {"seed": ["1"]}, str(tmp_path / "sweep"), 0)
+        run_sweep(pretraining(CONFIG, []), {"seed": ["1"]}, str(tmp_path / "sweep"), 0)
     assert not (tmp_path / "sweep").exists()
 
 
 def test_another_sweep_is_not_taken_for_this_one(fake_pretrain, tmp_path):
     out = tmp_path / "sweep"
-    assert run_sweep(CONFIG, FEW, {"seed": ["1"]}, str(out), 1) == 0
+    assert run_sweep(pretraining(CONFIG, FEW), {"seed": ["1"]}, str(out), 1) == 0
     words = r"holds a sweep of another config: seed=1 data\.batch was \d+ and is 8; choose"
     with pytest.raises(ValueError, match=words):
-        run_sweep(CONFIG, [*FEW, "--data.batch=8"], {"seed": ["1"]}, str(out), 1)
-    assert run_sweep(CONFIG, [*FEW, "--log-every=3"], {"seed": ["1"]}, str(out), 1) == 0
+        run_sweep(pretraining(CONFIG, [*FEW, "--data.batch=8"]), {"seed": ["1"]}, str(out), 1)
+    assert (
+        run_sweep(pretraining(CONFIG, [*FEW, "--log-every=3"]), {"seed": ["1"]}, str(out), 1) == 0
+    )
 
 
 ADDED = ("clip", "loss.z", "optimizer.eps", "data.encoding")
@@ -153,7 +164,7 @@ ADDED = ("clip", "loss.z", "optimizer.eps", "data.encoding")
 def test_a_sweep_goes_on_after_settings_were_added(fake_pretrain, tmp_path, capsys, release):
     """As if a release ago there had been none of these settings; 0.1.0 recorded a digest."""
     out, grid = tmp_path / "sweep", {"seed": ["1", "2"]}
-    assert run_sweep(CONFIG, FEW, {"seed": ["1"]}, str(out), 1) == 0
+    assert run_sweep(pretraining(CONFIG, FEW), {"seed": ["1"]}, str(out), 1) == 0
     record = json.loads((out / "sweep.json").read_text())
     known = {n: v for n, v in record["runs"]["seed=1"].items() if n not in ADDED}
     assert len(known) == len(record["runs"]["seed=1"]) - len(ADDED)
@@ -164,10 +175,10 @@ def test_a_sweep_goes_on_after_settings_were_added(fake_pretrain, tmp_path, caps
     capsys.readouterr()
     other = r"of another config: seed=1 clip was 1\.0 and is 2\.0"
     with pytest.raises(ValueError, match=other):
-        run_sweep(CONFIG, [*FEW, "--clip=2"], grid, str(out), 1)
+        run_sweep(pretraining(CONFIG, [*FEW, "--clip=2"]), grid, str(out), 1)
     with pytest.raises(ValueError, match="of another config: seed=1 "):  # the control
-        run_sweep(CONFIG, [*FEW, "--data.batch=8"], grid, str(out), 1)
-    assert run_sweep(CONFIG, FEW, grid, str(out), 1) == 0
+        run_sweep(pretraining(CONFIG, [*FEW, "--data.batch=8"]), grid, str(out), 1)
+    assert run_sweep(pretraining(CONFIG, FEW), grid, str(out), 1) == 0
     assert "1 of 2 runs are finished already" in capsys.readouterr().out
     assert order(out) == ["seed=1", "seed=2"]
 
@@ -177,22 +188,26 @@ def test_folders_have_names_that_a_folder_can_have(tmp_path):
     one, two = (folder_name({"data.path": path}) for path in ("a/b.txt", "a_b.txt"))
     assert "/" not in one
     assert one != two != folder_name({"data.path": "a b.txt"})
-    points = make_points(CONFIG, [], {"seed": ["1", "2"], "data.batch": ["8", "16"]}, tmp_path)
+    points = make_points(
+        pretraining(CONFIG, []), {"seed": ["1", "2"], "data.batch": ["8", "16"]}, tmp_path
+    )
     assert [point.label for point in points][:2] == ["seed=1,data.batch=8", "seed=1,data.batch=16"]
 
 
 def test_kinds_are_swept(tmp_path):
     grid = {"optimizer": ["adamw", "muon"], "optimizer.peak": ["1e-3"]}
-    adamw, muon = make_points(CONFIG, ["--optimizer.schedule=WSD"], grid, tmp_path)
+    adamw, muon = make_points(pretraining(CONFIG, ["--optimizer.schedule=WSD"]), grid, tmp_path)
     assert muon.flags == ("--optimizer=muon", "--optimizer.peak=1e-3")
     assert adamw.identity != muon.identity
     with pytest.raises(ValueError, match="--sweep optimizer=adm: --optimizer 'adm' is none of"):
-        make_points(CONFIG, [], {"optimizer": ["adm"]}, tmp_path)
+        make_points(pretraining(CONFIG, []), {"optimizer": ["adm"]}, tmp_path)
 
 
 def test_booleans_are_swept(tmp_path):
     name = "model.tie_word_embeddings"
-    points = make_points(CONFIG, [], {name: ["True", "False"], "seed": ["4"]}, tmp_path)
+    points = make_points(
+        pretraining(CONFIG, []), {name: ["True", "False"], "seed": ["4"]}, tmp_path
+    )
     tied, apart = (point.flags for point in points)
     assert tied == ("--model.tie-word-embeddings", "--seed=4")
     assert apart == ("--model.no-tie-word-embeddings", "--seed=4")
@@ -202,7 +217,7 @@ def test_booleans_are_swept(tmp_path):
 
 def test_the_values_of_a_repeated_setting_are_joined(monkeypatch, tmp_path):
     grids = []
-    monkeypatch.setattr(sweep, "run_sweep", lambda *arguments: grids.append(arguments[2]) or 0)
+    monkeypatch.setattr(sweep, "run_sweep", lambda *arguments: grids.append(arguments[1]) or 0)
     words = "--sweep seed=1,2 --sweep data.batch=8 --sweep seed=3".split()
     assert pretrain.main([CONFIG, *words]) == 0
     assert grids == [{"seed": ["1", "2", "3"], "data.batch": ["8"]}]
@@ -221,7 +236,9 @@ def test_a_real_run_is_swept(tmp_path, text_file):
     shared += ["--model.n-layer=1", "--data.batch=4", "--data.length=16"]
     call = (
         "import sys; from transformers_jax.runs.sweep import run_sweep; "
-        f"sys.exit(run_sweep({CONFIG!r}, {shared}, {{'seed': ['2']}}, {str(tmp_path)!r}, 1))"
+        "from tests.runs.test_sweep import pretraining; "
+        f"start, grid = pretraining({CONFIG!r}, {shared}), {{'seed': ['2']}}; "
+        f"sys.exit(run_sweep(start, grid, {str(tmp_path)!r}, 1))"
     )
     done = subprocess.run(
         [sys.executable, "-c", call], cwd=ROOT, env=environment, capture_output=True, text=True

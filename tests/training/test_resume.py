@@ -128,7 +128,7 @@ def test_another_number_of_devices_reads_the_same_rows(config, whole):
     from transformers_jax.training.vocabulary import vocabulary_of
 
     corpus = load_corpus(config.data, tokenizer=load_tokenizer(config.out))
-    one, two = (make_stream(config, corpus, vocabulary_of(corpus, 200)) for _ in range(2))
+    one, two = (make_stream(config, corpus, vocabulary_of(corpus.tokenizer, 200)) for _ in range(2))
     first, position = one.batch(one.start, 4)
     second, _ = one.batch(position, 4)
     both, _ = two.batch(two.start, 8)

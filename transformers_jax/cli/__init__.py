@@ -14,13 +14,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from transformers_jax import flags
 from transformers_jax.cli import models, runs
 from transformers_jax.flags import Misuse
 from transformers_jax.printing import from_interrupt, print_line, to_nowhere
-from transformers_jax.runs import pretrain
+from transformers_jax.runs import finetune, pretrain
 from transformers_jax.spelling import nearest
 
 PROGRAM = "transformers-jax"
@@ -35,6 +36,7 @@ COMMANDS = {
     "check-checkpoint": runs.CheckCheckpoint,
     "env": runs.Env,
 }
+TRAINING: Mapping[str, Any] = {"pretrain": pretrain, "finetune": finetune}
 LONGEST = 1200  # characters of an error's one line
 FAILED, MISUSED, PIPE_CLOSED = 1, 2, 141
 
@@ -75,10 +77,10 @@ def run(arguments: list[str]) -> int:
             f"{' '.join(before)} comes before the command, where only --debug may be; the flags of "
             f"a command follow it ({PROGRAM} --help)"
         )
-    if name == "pretrain":
-        return pretrain.main(rest, program)
+    if name in TRAINING:
+        return TRAINING[name].main(rest, program)
     if name not in COMMANDS:
-        known = ["pretrain", *COMMANDS]
+        known = [*TRAINING, *COMMANDS]
         raise Misuse(
             f"unknown command {name!r}{nearest(name, known)}; there are {', '.join(known)}"
         )
@@ -98,7 +100,10 @@ def show_help(arguments: list[str]) -> int:
         print(transformers_jax.__version__)
         return 0
     print(f"usage: {PROGRAM} [--debug] COMMAND ...\n\nTransformers in JAX: train, load, inspect.\n")
-    texts = {"pretrain": "Train a model from a config, as python -m train.pretrain does."}
+    texts = {
+        "pretrain": "Train a model from a config, as python -m train.pretrain does.",
+        "finetune": "Fine-tune a model on a task, as python -m train.finetune does.",
+    }
     texts |= {name: command.__doc__ or "" for name, command in COMMANDS.items()}
     for name, text in texts.items():
         print(f"  {name:<18}{text.splitlines()[0]}")

@@ -1,4 +1,4 @@
-"""What a run reads and how it is cut into rows: one frozen record."""
+"""What a run reads and how it is cut into rows: one frozen record for text, one for tables."""
 
 from __future__ import annotations
 
@@ -62,3 +62,55 @@ class Data(Settings):
         check_encoding(self.encoding)
         if self.temperature <= 0:
             raise ValueError(f"data.temperature ({self.temperature}) must be positive")
+
+
+@dataclass(frozen=True)
+class Table(Settings):
+    """Where the examples of a task come from, and the columns that hold their parts."""
+
+    train: str = ""
+    """a file, folder or pattern of CSV, TSV, JSONL or Parquet, tfds:NAME, or hf:NAME"""
+    validation: str | None = None
+    """a source of its own for evaluation; otherwise the validation split of `train`, if it has one,
+    or a part of it"""
+    validation_fraction: float = 0.1
+    """how much of `train` is held out, where nothing else is: records by their hash; 0: nothing"""
+    text: str | None = None
+    """the column of the text; by default that of the task's usual names which there is"""
+    text_pair: str | None = None
+    """the column of a second text, which the model reads behind the first"""
+    label: str | None = None
+    """the column of what is to be predicted"""
+    encoding: str = "utf-8"
+    """of text files, as Python names it"""
+    tokenizer: str = ""
+    """the path of a tokenizer; by default that of the model"""
+    length: int = 0
+    """most tokens of a row; 0: those of the longest, as far as the model can read"""
+    too_long: Literal["truncate", "stride", "error"] = "truncate"
+    """what becomes of texts that are longer: they are cut; or read in windows, each of which shares
+    `stride` tokens with the one before (question answering); or refused"""
+    stride: int = 128
+    target_length: int | None = None
+    """most tokens of a text that is to be written; by default those of the longest"""
+    batch: int = 32
+    """rows of a step, over all devices and micro-batches"""
+    rows: Literal["padded", "bucketed", "packed"] = "bucketed"
+    """padded: all rows are as wide as `length`; bucketed: rows of like length are in a batch;
+    packed: several texts in a row, which do not attend to each other"""
+    window: int = 1024
+    """records that are packed together, or sorted into buckets"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least("data.", target_length=1, batch=1, window=1, length=0, stride=0)
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(
+                f"data.validation_fraction ({self.validation_fraction}) must lie in [0, 1)"
+            )
+        check_encoding(self.encoding)
+
+    @property
+    def path(self) -> str:
+        """What is trained on."""
+        return self.train

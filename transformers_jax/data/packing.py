@@ -34,6 +34,7 @@ class Layout:
         pad: id of padding.
         packed: whether rows hold several documents.
         masked: whether some positions are padding.
+        unit: what the widths of `bucketed` rows are multiples of.
     """
 
     width: int
@@ -41,6 +42,7 @@ class Layout:
     pad: int
     packed: bool
     masked: bool
+    unit: int = 1
 
 
 def layout_of(data: Data, objective: Any, words: Vocabulary) -> Layout:
@@ -77,7 +79,7 @@ def bucket(rows: Sequence[Row], layout: Layout) -> Layout:
     used = lengths_of([row[0] for row in rows]).max(axis=0) if rows else (1, 1)
 
     def width(most: int, needed: int) -> int:
-        step = -(-most // BUCKETS)
+        step = -(-most // (BUCKETS * layout.unit)) * layout.unit
         return min(most, -(-max(int(needed), 1) // step) * step)
 
     target = width(layout.target, used[1]) if layout.target else 0
@@ -160,9 +162,11 @@ def assemble(rows: Sequence[Row], layout: Layout, like: Row | None = None) -> Ba
             tags |= {"document": document, "position": position}
         if tags:
             batch[f"{prefix}tags"] = tags
-    for name in example.once:
-        labels = [row[0].once[name] if row else IGNORED for row in rows]
-        batch[name] = np.array(labels, np.int32)
+    for name, value in example.once.items():
+        whole = isinstance(value, (int, np.integer))
+        none = IGNORED if whole else np.zeros_like(value)
+        values = [row[0].once[name] if row else none for row in rows]
+        batch[name] = np.array(values, np.int32 if whole else np.float32)
     return batch
 
 

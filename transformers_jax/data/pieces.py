@@ -30,6 +30,11 @@ class Windows:
         self.tokens, self.size, self.stride = tokens, size, size - overlap
         self.count = max(len(tokens.ids) - overlap, 0) // self.stride
 
+    @property
+    def what(self) -> str:
+        """How much there is, for people."""
+        return f"{len(self.tokens.ids):,} training ids"
+
     def piece(self, number: int, generator: np.random.Generator) -> Piece:
         """The piece of a number; `generator` decides what is not decided by the number."""
         return self._cut(number * self.stride, number * self.stride + self.size)

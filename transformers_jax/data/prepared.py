@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from transformers_jax.data.records import Placed
 from transformers_jax.data.texts import Source, Texts, text_of
 from transformers_jax.extras import need
 
 PLAIN_FEATURES = ("Text", "ClassLabel", "Scalar", "Tensor")
+NESTED_FEATURES = ("Sequence", "FeaturesDict", "Translation")
 SPLITS = ("train", "validation")
 
 
@@ -28,12 +30,7 @@ def open_tfds(name: str, field: str) -> Source:
     Raises:
         ValueError: it is not prepared there, or is in a form that needs TensorFlow.
     """
-    folder = _find_version(name)
-    tfds = need("tensorflow_datasets", "train", "tfds:")
-    try:
-        builder = tfds.builder_from_directory(str(folder))
-    except Exception as error:  # TFDS has many of its own
-        raise ValueError(f"{folder} is no prepared data set of TFDS: {error}") from None
+    folder, builder = _open_builder(name)
     ids = _holds_ids(builder, folder, field)
 
     def rows(split: str) -> Iterator[Any]:
@@ -45,6 +42,50 @@ def open_tfds(name: str, field: str) -> Source:
 
     splits = _texts_of(builder.info.splits, rows, str(folder))
     return Source(f"tfds:{name}", splits, ids=ids, fingerprint=str(builder.info.full_name))
+
+
+def _open_builder(name: str) -> tuple[Path, Any]:
+    folder = _find_version(name)
+    tfds = need("tensorflow_datasets", "train", "tfds:")
+    try:
+        return folder, tfds.builder_from_directory(str(folder))
+    except Exception as error:  # TFDS has many of its own
+        raise ValueError(f"{folder} is no prepared data set of TFDS: {error}") from None
+
+
+def tfds_records(name: str) -> dict[str, Iterator[Placed]]:
+    """The records of each split that is read, classes by their names.
+
+    Raises:
+        ValueError: as of `open_tfds`.
+    """
+    folder, builder = _open_builder(name)
+    _check_form(builder, folder, (*PLAIN_FEATURES, *NESTED_FEATURES))
+
+    def rows(split: str) -> Iterator[Placed]:
+        data = builder.as_data_source(split)
+        for number in range(len(data)):
+            values = _named_classes(data[number], builder.info.features)
+            yield f"{folder}, {split} {number}", values
+
+    return {
+        split: iter(texts)
+        for split, texts in _texts_of(builder.info.splits, rows, str(folder)).items()
+    }
+
+
+def _named_classes(value: Any, feature: Any) -> Any:
+    """A value of TFDS as plain Python: bytes as text, and a class by its name (-1: None)."""
+    if isinstance(value, Mapping):
+        features = getattr(feature, "feature", feature)  # of a sequence, those of its elements
+        return {str(name): _named_classes(value[name], features[name]) for name in value}
+    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value):
+        inner = getattr(feature, "feature", feature)
+        return [_named_classes(one, inner) for one in value]
+    value = value.item() if isinstance(value, (np.generic, np.ndarray)) else value
+    if names := getattr(feature, "names", None):
+        return names[value] if value >= 0 else None
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _texts_of(
@@ -89,24 +130,10 @@ def _holds_ids(builder: Any, folder: Path, field: str) -> bool:
     Raises:
         ValueError: it is neither, or the data set is stored in a form that needs TensorFlow.
     """
-    form = getattr(builder.info.file_format, "value", builder.info.file_format)
-    if form not in ("array_record", "parquet"):
-        raise ValueError(
-            f"{folder} is stored as {form}, which needs TensorFlow; convert it where TensorFlow "
-            f"is: tfds convert_format --dataset_dir={folder} --out_file_format=array_record "
-            "--out_dir=DIR"
-        )
+    kinds = _check_form(builder, folder, PLAIN_FEATURES)
     features = builder.info.features
     if field not in features:
         raise ValueError(f"{folder} has no feature {field!r}; it has {sorted(features)}")
-    kinds = {name: type(feature).__name__ for name, feature in features.items()}
-    for name, kind in kinds.items():
-        if kind not in PLAIN_FEATURES:
-            raise ValueError(
-                f"{folder}: feature {name!r} is {kind}, which is not read here "
-                f"({', '.join(PLAIN_FEATURES)} are); write its text where TensorFlow is, as a line "
-                "of JSON each, and pass the .jsonl"
-            )
     shape, dtype = features[field].shape, np.dtype(features[field].np_dtype)
     ids = kinds[field] == "Tensor" and len(shape) == 1 and dtype.kind in "iu"
     if not ids and kinds[field] != "Text":
@@ -117,21 +144,37 @@ def _holds_ids(builder: Any, folder: Path, field: str) -> bool:
     return ids
 
 
+def _check_form(builder: Any, folder: Path, known: Sequence[str]) -> dict[str, str]:
+    """The kinds of the features by name.
+
+    Raises:
+        ValueError: the data set is stored in a form, or has features, that need TensorFlow.
+    """
+    form = getattr(builder.info.file_format, "value", builder.info.file_format)
+    if form not in ("array_record", "parquet"):
+        raise ValueError(
+            f"{folder} is stored as {form}, which needs TensorFlow; convert it where TensorFlow "
+            f"is: tfds convert_format --dataset_dir={folder} --out_file_format=array_record "
+            "--out_dir=DIR"
+        )
+    kinds = {name: type(feature).__name__ for name, feature in builder.info.features.items()}
+    for name, kind in kinds.items():
+        if kind not in known:
+            raise ValueError(
+                f"{folder}: feature {name!r} is {kind}, which is not read here "
+                f"({', '.join(known)} are); write its text where TensorFlow is, as a line "
+                "of JSON each, and pass the .jsonl"
+            )
+    return kinds
+
+
 def open_hf(name: str, field: str) -> Source:
     """A folder of `save_to_disk`, or NAME[:CONFIG], which the library fetches or has.
 
     Raises:
         ValueError: the extra `data` is missing, or there is no such data set, split or field.
     """
-    datasets = need("datasets", "data", "hf:")
-    try:
-        if Path(name).expanduser().is_dir():
-            loaded = datasets.load_from_disk(str(Path(name).expanduser()))
-        else:
-            loaded = datasets.load_dataset(*name.split(":", 1))
-    except Exception as error:  # the library has many of its own
-        raise ValueError(f"hf:{name} cannot be loaded: {error}") from None
-    parts = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
+    parts = _load_hf(name)
 
     def rows(split: str) -> Iterator[str]:
         for number, row in enumerate(parts[split]):
@@ -140,3 +183,32 @@ def open_hf(name: str, field: str) -> Source:
     splits = _texts_of(parts, rows, f"hf:{name}")
     digest = "".join(str(getattr(parts[s], "_fingerprint", len(parts[s]))) for s in splits)
     return Source(f"hf:{name}", splits, fingerprint=digest)
+
+
+def hf_records(name: str) -> dict[str, Iterator[Placed]]:
+    """The records of each split that is read, classes by their names.
+
+    Raises:
+        ValueError: as of `open_hf`.
+    """
+    parts = _load_hf(name)
+
+    def rows(split: str) -> Iterator[Placed]:
+        features = parts[split].features
+        for number, row in enumerate(parts[split]):
+            yield f"hf:{name}, {split} {number}", _named_classes(row, features)
+
+    return {split: iter(texts) for split, texts in _texts_of(parts, rows, f"hf:{name}").items()}
+
+
+def _load_hf(name: str) -> dict[str, Any]:
+    """The splits of a data set, by name."""
+    datasets = need("datasets", "data", "hf:")
+    try:
+        if Path(name).expanduser().is_dir():
+            loaded = datasets.load_from_disk(str(Path(name).expanduser()))
+        else:
+            loaded = datasets.load_dataset(*name.split(":", 1))
+    except Exception as error:  # the library has many of its own
+        raise ValueError(f"hf:{name} cannot be loaded: {error}") from None
+    return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}

@@ -63,7 +63,7 @@ def open_source(
     files = find_files(path, "data.path", EXPECTED)
     columns = {file: _column(file, field, encoding) for file in files if kind_of(file) in TABLES}
     read = lambda some: Texts(partial(_read_all, some, field, documents, encoding, columns))
-    splits = {split: read(some) for split, some in _by_split(files, path).items()}
+    splits = {split: read(some) for split, some in by_split(files, path).items()}
     sizes = "".join(f"{file.name} {file.stat().st_size}\n" for file in files)
     chosen = {column: file for file, column in columns.items() if column != field}
     note = "; ".join(f"column {column!r} of {file}" for column, file in chosen.items())
@@ -77,7 +77,7 @@ def open_source(
     )
 
 
-def _by_split(files: list[Path], path: str) -> dict[str, list[Path]]:
+def by_split(files: list[Path], path: str) -> dict[str, list[Path]]:
     """Files by split, where the names in a folder are those of splits; else all are to train on."""
     root = Path(path).expanduser()
     if root.is_dir():

@@ -24,8 +24,8 @@ import grain
 import numpy as np
 
 from transformers_jax.data import packing
-from transformers_jax.data.config import Data
-from transformers_jax.data.packing import Batch, Row, lengths_of
+from transformers_jax.data.config import Data, Table
+from transformers_jax.data.packing import Batch, Layout, Row, lengths_of
 from transformers_jax.data.pieces import CUTS, Documents
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.objectives import Example, Vocabulary
@@ -85,10 +85,14 @@ class Part:
     ):
         overlap = objective.width(data.length) - data.length
         size = objective.room(data.length)
-        self.pieces = CUTS.get(data.rows, Documents)(tokens, size, overlap)
-        self.data, self.objective, self.words = data, objective, words
+        self.objective, self.words = objective, words
+        pieces = CUTS.get(data.rows, Documents)(tokens, size, overlap)
+        self._read(pieces, packing.layout_of(data, objective, words), data, seed, shuffle)
+
+    def _read(self, pieces: Any, layout: Layout, data: Any, seed: int, shuffle: bool) -> None:
+        """Sets what rows are made of, and how."""
+        self.pieces, self.layout, self.data = pieces, layout, data
         self.seed, self.shuffle = seed, shuffle
-        self.layout = packing.layout_of(data, objective, words)
         window = data.window
         if data.rows == "bucketed":  # a window is whole batches
             window = -(-window // data.batch) * data.batch
@@ -188,7 +192,7 @@ class Stream:
         self,
         parts: Sequence[Part],
         shares: Sequence[float],
-        data: Data,
+        data: Data | Table,
         own: Callable[[int], Sequence[int]] = range,
     ):
         self.parts, self.data, self.own = tuple(parts), data, own
@@ -288,11 +292,11 @@ class Stream:
         mixture = len(self.parts) > 1
         needed = 1 if mixture or self.data.rows == "packed" else batch
         for part in self.parts:
-            rows, ids = part.pieces.count, len(part.pieces.tokens.ids)
+            rows = part.pieces.count
             if rows < needed:
                 where = "a part of the mixture" if mixture else self.data.path
                 raise ValueError(
-                    f"{where}: {ids:,} training ids make {rows} rows of {part.pieces.size}, fewer "
+                    f"{where}: {part.pieces.what} make {rows} rows of {part.pieces.size}, fewer "
                     f"than one batch of {needed}; lower --data.batch or --data.length, or give "
                     "more text"
                 )

@@ -40,8 +40,9 @@ class Example:
     """second side, length m: "decoder_input_ids" and "labels"; {} where there is one side"""
     tags: dict[str, np.ndarray] = field(default_factory=dict)
     """tags of the first side for masks, length n: {"prefix": 0 or 1}"""
-    once: dict[str, int] = field(default_factory=dict)
-    """one number per example, e.g. {"next_sentence_label": 0}: the row holds this example only"""
+    once: dict[str, Any] = field(default_factory=dict)
+    """a whole number, or float32 numbers, per example, e.g. {"next_sentence_label": 0}: the row
+    holds this example only"""
 
 
 class Corruption(Settings):

@@ -26,12 +26,13 @@ Rate = Callable[[Int[Array, ""]], Float[Array, ""]]
 class Warmed(Settings):
     """A linear warm-up, and what comes after it."""
 
-    warmup: int = 100
-    """steps of linear warm-up"""
+    warmup: int | float = 100
+    """steps of linear warm-up; a number between 0 and 1 is a fraction of the schedule"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        problems = [] if self.warmup >= 0 else [f"warmup ({self.warmup}) must be at least 0 steps"]
+        good = self.warmup >= 0 and (self.warmup < 1 or self.warmup == int(self.warmup))
+        problems = [] if good else [f"warmup ({self.warmup}) is a number of steps, or a fraction"]
         problems += [
             f"{field} ({getattr(self, field)}) is a fraction of the {whole}, from 0 to 1"
             for field, whole in (("decay", "schedule"), ("final", "peak"))
@@ -47,7 +48,7 @@ class Warmed(Settings):
         Raises:
             ValueError: warm-up and decay that do not fit into the schedule (`WSD`).
         """
-        warmup = min(self.warmup, steps)
+        warmup = self.first(steps)
         after = self.after(peak, warmup, steps)
 
         def rate(step: Int[Array, ""]) -> Float[Array, ""]:
@@ -56,6 +57,10 @@ class Warmed(Settings):
             return jnp.where(step < warmup, rising, after(step - warmup))
 
         return rate
+
+    def first(self, steps: int) -> int:
+        """Steps of warm-up in a schedule of `steps`."""
+        return min(round(self.warmup * steps if self.warmup < 1 else self.warmup), steps)
 
     def after(self, peak: float, first: int, steps: int) -> Rate:
         """The learning rate of steps that are counted from the end of the warm-up, of `first`."""
@@ -96,9 +101,10 @@ class WSD(Warmed):
 
     def after(self, peak: float, first: int, steps: int) -> Rate:
         falls = round(self.decay * steps)
-        if self.warmup <= steps < self.warmup + falls:
+        whole = round(self.warmup) if self.warmup >= 1 else first
+        if whole <= steps < whole + falls:
             raise ValueError(
-                f"optimizer.schedule, WSD: {self.warmup} steps of warmup and {falls} of decay "
+                f"optimizer.schedule, WSD: {whole} steps of warmup and {falls} of decay "
                 f"({self.decay} of the schedule) do not fit into {steps} steps; lower one of them"
             )
         stable, low = max(steps - falls - first, 0), peak * self.final

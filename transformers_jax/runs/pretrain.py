@@ -1,4 +1,7 @@
-"""The command `pretrain CONFIG [--flag value ...]`: a config, flags over it, and `fit`."""
+"""The command `pretrain CONFIG [--flag value ...]`: a config, flags over it, and `fit`.
+
+What else trains (`finetune`) runs by the same function, from a config that it makes otherwise.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tyro.conf import DisallowNone, UseAppendAction
 
@@ -27,21 +31,47 @@ USAGE = (
 )
 
 
+Configure = Callable[[Sequence[str], str], Any]
+"""(arguments, program) -> the config that they mean."""
+
+
 def main(arguments: Sequence[str] | None = None, program: str = "python -m train.pretrain") -> int:
-    """Runs the command; an error is one line. Returns the exit code: 2 where the arguments are no
-    command, 1 where it failed.
+    """Runs the command; returns the exit code of `run_command`.
+
+    Raises:
+        KeyboardInterrupt: as of `run_command`.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0].startswith("-"):
+        return show_usage(USAGE, arguments, program)
+    return run_command(arguments, program, configure)
+
+
+def configure(arguments: Sequence[str], program: str) -> Any:
+    """The config of a file, the first of the arguments, with the flags over it."""
+    from transformers_jax.runs.configured import configured
+    from transformers_jax.training import config
+
+    return configured(config.load(arguments[0]), arguments[1:], program)
+
+
+def show_usage(usage: str, arguments: Sequence[str], program: str) -> int:
+    """Says how a command is used; an error, unless that was asked for."""
+    helped = list(arguments[:1]) in (["-h"], ["--help"])
+    print(usage.format(program=program), file=sys.stdout if helped else sys.stderr)
+    return 0 if helped else 2
+
+
+def run_command(arguments: list[str], program: str, configure: Configure) -> int:
+    """Trains as the arguments say; an error is one line. Returns the exit code: 2 where the
+    arguments are no command, 1 where it failed.
 
     Raises:
         KeyboardInterrupt: Ctrl-C before the run itself takes care of it.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0].startswith("-"):
-        helped = arguments[:1] in (["-h"], ["--help"])
-        print(USAGE.format(program=program), file=sys.stdout if helped else sys.stderr)
-        return 0 if helped else 2
     code = 1
     try:
-        code = _run(arguments, program)
+        code = _run(arguments, program, configure)
     except Exception:  # TRANSFORMERS_JAX_TRACEBACK
         traceback.print_exc()
     if "jax" in sys.modules:
@@ -51,9 +81,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m train
     return code
 
 
-def _run(arguments: list[str], program: str) -> int:
+def _run(arguments: list[str], program: str, configure: Configure) -> int:
     try:
-        return _train_or_sweep(arguments[0], arguments[1:], program)
+        return _train_or_sweep(arguments, program, configure)
     except BrokenPipeError:  # the reader, say `head`, has had enough
         to_nowhere(sys.stdout)
         return 141
@@ -100,7 +130,7 @@ class Joining:
     if not given, 0 never"""
 
 
-def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
+def _train_or_sweep(arguments: list[str], program: str, configure: Configure) -> int:
     kept = keep_freed_memory()  # before anything imports JAX
     joining, own = flags.parse_known(Joining, arguments)
     sweeping, settings = flags.parse_known(Sweeping, own)
@@ -113,24 +143,21 @@ def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
         if sweeping.dry_run:
             raise ValueError("--dry-run is of one process: leave --distributed out")
         connect(joining.distributed, **timeout)
-    from transformers_jax.runs.configured import configured
-    from transformers_jax.training import config
-
-    make = lambda: configured(config.load(path), settings, program)
     if joining.distributed is None:
-        run = make()
+        run = configure(settings, program)
     else:  # what one process cannot read is refused by all
         from transformers_jax.processes import together
 
-        run = together(make)
+        run = together(lambda: configure(settings, program))
     if sweeping.sweep:
-        from transformers_jax.runs.sweep import run_sweep
+        from transformers_jax.runs.sweep import Start, run_sweep
 
         _, shared = flags.parse_known(SweepingInto, arguments)
         if sweeping.dry_run:
             raise ValueError("--dry-run is of one run: leave --sweep out, and choose its values")
         jobs = 1 if sweeping.sweep_jobs is None else sweeping.sweep_jobs
-        return run_sweep(path, shared, _grid(sweeping.sweep), run.out, jobs)
+        start = Start(program.split()[-1].removeprefix("train."), tuple(shared), configure)
+        return run_sweep(start, _grid(sweeping.sweep), run.out, jobs)
     if sweeping.sweep_jobs is not None:
         raise Misuse("--sweep-jobs are runs of a sweep; give --sweep NAME=V1,V2 as well")
     if sweeping.dry_run:
@@ -143,7 +170,7 @@ def _train_or_sweep(path: str, arguments: list[str], program: str) -> int:
 
     if kept:
         print_line(f"freed memory is kept for the next step ({allocator.OFF}=0 gives it back)")
-    command = shlex.join([*program.split(), path, *arguments])
+    command = shlex.join([*program.split(), *arguments])
     code = fit(run, command, **timeout).exit_code
     if joining.distributed is not None:
         disconnect()

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +31,6 @@ from transformers_jax.nn.param import flatten
 from transformers_jax.printing import print_line
 from transformers_jax.publish import publish, publish_json
 from transformers_jax.runs import plots
-from transformers_jax.runs.configured import configured
 from transformers_jax.runs.page import table
 from transformers_jax.runs.summary import COLUMNS, cells, compared_by, summarise
 from transformers_jax.training import config
@@ -39,9 +38,28 @@ from transformers_jax.training.config import TrainConfig
 from transformers_jax.training.folder import differing, with_added
 from transformers_jax.training.metrics import show_time
 
-PROGRAM = (sys.executable, "-m", "transformers_jax", "pretrain")
+PROGRAM = (sys.executable, "-m", "transformers_jax")
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 SHOWN = ("state", "step", "loss", "eval_loss", "bits_per_byte", "tokens_per_second")
+
+
+@dataclass(frozen=True)
+class Start:
+    """The command that starts each run.
+
+    Attributes:
+        name: of the command: pretrain, finetune.
+        arguments: a config, and flags that all runs share.
+        configure: from arguments and the name of the program to a config.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    configure: Callable[[Sequence[str], str], TrainConfig]
+
+    def config(self, *flags: str) -> TrainConfig:
+        """The config of a run with further flags."""
+        return self.configure([*self.arguments, *flags], self.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +82,10 @@ class Point:
         return label_of(self.settings)
 
 
-def run_sweep(
-    config_path: str,
-    arguments: Sequence[str],
-    grid: Mapping[str, Sequence[str]],
-    out: str,
-    jobs: int = 1,
-) -> int:
+def run_sweep(start: Start, grid: Mapping[str, Sequence[str]], out: str, jobs: int = 1) -> int:
     """Runs a config with each choice of values, `jobs` at a time; returns the exit status.
 
-    `grid` is {"optimizer.peak": ["1e-4", "3e-4"], ...}; `arguments` are flags that all runs share.
+    `grid` is {"optimizer.peak": ["1e-4", "3e-4"], ...}.
     The run of a choice is in OUT/optimizer.peak=1e-4,...; OUT/sweep.md and sweep.png sum them up
     and are written anew whenever a run ends. With one job, the run has the terminal; with several,
     each writes OUT/NAME.log. Signals are passed on to the runs, which save and stop.
@@ -87,13 +99,10 @@ def run_sweep(
     if jobs < 1:
         raise Misuse(f"--sweep-jobs ({jobs}) must be at least 1")
     folder = Path(out).expanduser()
-    points = make_points(config_path, arguments, grid, folder)
-    return Sweep(config_path, list(arguments), points, folder, jobs).run()
+    return Sweep(start, make_points(start, grid, folder), folder, jobs).run()
 
 
-def make_points(
-    config_path: str, arguments: Sequence[str], grid: Mapping[str, Sequence[str]], out: Path
-) -> list[Point]:
+def make_points(start: Start, grid: Mapping[str, Sequence[str]], out: Path) -> list[Point]:
     """The runs of a sweep, the last setting changing fastest.
 
     Raises:
@@ -109,13 +118,13 @@ def make_points(
     if not grid or problems:
         problem = (problems or ["nothing is swept"])[0]
         raise Misuse(f"--sweep: {problem}; expected NAME=V1,V2, as in optimizer.peak=1e-4,3e-4")
-    base, points, changed = config.load(config_path), [], ""
+    base, points, changed = start.config(), [], ""
     known = json_or_empty(out / "sweep.json").get("runs", {})
     for values in itertools.product(*grid.values()):
         settings = dict(zip(grid, values))
         try:
             flags = tuple(flag_of(base, name, value) for name, value in settings.items())
-            chosen = configured(base, [*arguments, *flags, f"--out={out}"], "pretrain")
+            chosen = start.config(*flags, f"--out={out}")
         except ValueError as error:
             kind = Misuse if isinstance(error, Misuse) else ValueError
             raise kind(f"--sweep {label_of(settings)}: {error}") from None
@@ -161,11 +170,8 @@ def folder_name(settings: Mapping[str, str]) -> str:
 class Sweep:
     """The runs of a sweep and the processes in which they run."""
 
-    def __init__(
-        self, config_path: str, arguments: list[str], points: list[Point], out: Path, jobs: int
-    ):
-        self.config_path, self.arguments = config_path, arguments
-        self.points, self.out, self.jobs = points, out, jobs
+    def __init__(self, start: Start, points: list[Point], out: Path, jobs: int):
+        self.start, self.points, self.out, self.jobs = start, points, out, jobs
         self.failed: dict[Point, str] = {}
         self.stopped_by: signal.Signals | None = None
         self._processes: dict[Point, subprocess.Popen] = {}
@@ -175,7 +181,8 @@ class Sweep:
         self.out.mkdir(parents=True, exist_ok=True)
         known = json_or_empty(self.out / "sweep.json").get("runs", {})
         runs = known | {point.folder.name: point.identity for point in self.points}
-        publish_json(self.out / "sweep.json", {"config": self.config_path, "runs": runs})
+        about = {"command": self.start.name, "arguments": list(self.start.arguments)}
+        publish_json(self.out / "sweep.json", {**about, "runs": runs})
         waiting = [point for point in self.points if not self._is_done(point)]
         ended = len(self.points) - len(waiting)
         if ended:
@@ -203,7 +210,7 @@ class Sweep:
         """(point, exit status, seconds) of its process; None if the sweep was stopped before."""
         if self.stopped_by is not None:
             return None
-        command = [*PROGRAM, self.config_path, *self.arguments, *point.flags]
+        command = [*PROGRAM, self.start.name, *self.start.arguments, *point.flags]
         command.append(f"--out={point.folder}")
         environment, began = dict(os.environ), time.perf_counter()
         with contextlib.ExitStack() as stack:
@@ -267,7 +274,7 @@ class Sweep:
         """sweep.md and sweep.png, of the runs that have begun."""
         drawn = self._draw()
         names = list(self.points[0].settings)
-        command = shlex.join(["transformers-jax", "pretrain", self.config_path, *self.arguments])
+        command = shlex.join(["transformers-jax", self.start.name, *self.start.arguments])
         for name in names:
             values = dict.fromkeys(point.settings[name] for point in self.points)
             command += f" --sweep {shlex.quote(name + '=' + ','.join(values))}"

@@ -24,6 +24,7 @@ from transformers_jax.nn.loss import IGNORED
 from transformers_jax.objectives import OBJECTIVES, Vocabulary, objective
 from transformers_jax.objectives.spans import SENTINELS
 from transformers_jax.objectives.vocabulary import ROLES
+from transformers_jax.tasks import TASKS, Task
 from transformers_jax.training.config import TrainConfig
 from transformers_jax.training.initial import PAIR, abstract_model
 from transformers_jax.training.samples import POSITIONS
@@ -48,6 +49,8 @@ def check_objective(config: TrainConfig) -> None:
             "has no such setting"
         )
     _check_head(config)
+    if isinstance(target, Task):  # its labels are no tokens that the model reads
+        return
     model = abstract_model(config)
     batch = example_batch(config)
     inputs = objective(target.loss).inputs(model, batch)[0]  # type: ignore[attr-defined]
@@ -67,7 +70,8 @@ def _check_head(config: TrainConfig) -> None:
     target, model = config.objective, config.model
     heads = {*model.HEADS.values()}
     if target.head not in {*heads, PAIR}:  # of the pair, its plan says what it is made of
-        fitting = [name for name, record in OBJECTIVES.items() if record.head in heads]
+        known = TASKS if isinstance(target, Task) else OBJECTIVES
+        fitting = [name for name, record in known.items() if record.head in heads]
         raise ValueError(
             f"{type(target).__name__} trains a model with the head {target.head!r}, and "
             f"{model.model_type} has {', '.join(sorted(heads))}: choose another model, or of the "
@@ -78,7 +82,7 @@ def _check_head(config: TrainConfig) -> None:
 def example_batch(config: TrainConfig) -> packing.Batch:
     """A batch of one row, as the objective makes it of a text that stands for any other: documents
     of half a row's length, with sentences of five tokens."""
-    data, target = config.data, config.objective
+    data, target = config.text, config.objective
     length = min(data.length, LONGEST)
     data = dataclasses.replace(data, length=length, target_length=None, batch=1)
     special = {role: number for number, role in enumerate(ROLES)}

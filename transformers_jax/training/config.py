@@ -13,7 +13,7 @@ from typing import Any, Literal, Union
 import optax
 
 from transformers_jax.arrays import to_dtype
-from transformers_jax.data.config import Data
+from transformers_jax.data.config import Data, Table
 from transformers_jax.json_files import as_json, errors_of, json_text, read_json
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.gpt2 import GPT2Config
@@ -23,6 +23,7 @@ from transformers_jax.optim import OPTIMIZERS, AdamW
 from transformers_jax.settings import Settings
 from transformers_jax.spec import Execution
 from transformers_jax.spelling import nearest
+from transformers_jax.tasks import TASKS, Task
 from transformers_jax.training.json_records import plain, read_record
 from transformers_jax.training.spikes import DEVIATIONS, OnSpike, Spikes
 from transformers_jax.training.trackers import TRACKERS
@@ -52,6 +53,8 @@ class Evaluation(Settings):
 
     every: int = 250
     """steps between evaluations; 0 for the end only"""
+    per_epoch: int = 0
+    """evaluations in a pass over the data, in place of every; for runs with epochs"""
     batches: int = 20
     """most batches of an evaluation, always the same ones, spread over the text"""
     final_batches: int | None = None
@@ -62,7 +65,7 @@ class Evaluation(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.at_least("evaluation.", every=0, final_batches=0, patience=0)
+        self.at_least("evaluation.", every=0, per_epoch=0, final_batches=0, patience=0)
         if self.batches < 1:
             raise ValueError(
                 f"evaluation.batches ({self.batches}) must be at least 1; --evaluation.every 0 "
@@ -114,9 +117,10 @@ class TrainConfig(Settings):
     """a checkpoint whose weights the run starts from: a directory, a run, or a hub id; model and
     tokenizer are its own, unless their flags say otherwise"""
     model: FamilyConfig = field(default_factory=GPT2Config)
-    objective: Union[tuple(OBJECTIVES.values())] = CausalLM()  # type: ignore[valid-type]  # noqa: UP007
+    objective: Union[(*OBJECTIVES.values(), *TASKS.values())] = CausalLM()  # type: ignore[valid-type]
+    """what is learned: of texts, or a task, of the records of a table"""
     loss: Loss = Loss()
-    data: Data = Data()
+    data: Data | Table = Data()
     optimizer: Union[tuple(OPTIMIZERS.values())] = AdamW()  # type: ignore[valid-type]  # noqa: UP007
     steps: int = 1000
     epochs: int | None = None
@@ -193,6 +197,16 @@ class TrainConfig(Settings):
         for name in ("batch_warmup", "length_warmup"):
             _check_stages(name, getattr(self, name))
         Spikes(self.on_spike, self.spike_deviations)  # which checks them
+        if isinstance(self.data, Table) != isinstance(self.objective, Task):
+            wanted = "a Table" if isinstance(self.objective, Task) else "Data"
+            raise ValueError(
+                f"data is {type(self.data).__name__}, and the objective "
+                f"{type(self.objective).__name__} is learned from {wanted}"
+            )
+        if self.evaluation.per_epoch and self.epochs is None:
+            raise ValueError(
+                "evaluation.per_epoch counts in passes; give epochs, or evaluation.every"
+            )
         if any(self.data.length % length for _, length in self.length_warmup):
             raise ValueError(f"lengths of length_warmup must divide data.length {self.data.length}")
         if self.length_warmup and (
@@ -204,6 +218,12 @@ class TrainConfig(Settings):
             )
         if self.batch_warmup and self.data.rows == "bucketed":
             raise ValueError("batch_warmup and data.rows=bucketed exclude each other")
+
+    @property
+    def text(self) -> Data:
+        """What is read, of a run of text."""
+        assert isinstance(self.data, Data), "a run of text"
+        return self.data
 
     def replace(self, **changes: Any) -> TrainConfig:
         """This config with other values."""

@@ -8,11 +8,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from transformers_jax import processes, shard
-from transformers_jax.arrays import Params
+from transformers_jax.arrays import Array, Params
 from transformers_jax.nn.param import merge, split
 from transformers_jax.objectives import CausalLM
+from transformers_jax.tasks.base import TaskObjective, in_order
+from transformers_jax.tasks.corpus import TaskCorpus
 from transformers_jax.training.evaluation_sets import FINAL, is_final
 from transformers_jax.training.prepare import Run
 from transformers_jax.training.stop import Stop
@@ -31,12 +34,16 @@ def evaluator(run: Run) -> Evaluate:
     mesh, model, rows = run.mesh, run.model, run.config.data.batch
     if run.config.compute_dtype is not None:
         model = model.abstract(compute=run.config.compute_dtype)
-    definition = split(model)[0]
+    definition, loss = split(model)[0], run.loss
 
     @jax.jit
-    def measure(params: Params, batch: Any) -> Any:
+    def measure(params: Params, batch: Any) -> tuple[Any, dict[str, Array]]:
+        """(sums and weights, answers of a task)."""
         with shard.use(mesh):
-            return run.loss(merge(definition, params), batch, None)[1]
+            model = merge(definition, params)
+            if isinstance(loss, TaskObjective):
+                return loss.measure(model, batch)
+            return loss(model, batch, None)[1], {}
 
     add = jax.jit(lambda one, other: jax.tree.map(jnp.add, one, other))
 
@@ -48,16 +55,23 @@ def evaluator(run: Run) -> Evaluate:
         done, total = 0, sum(map(len, sets.values()))
         for name, batches in sets.items():
             sums: Any = None
+            answers: list[dict[str, np.ndarray]] = []
             for batch in batches:
                 if stop.by:
                     return {}
                 show(f"evaluating: batch {(done := done + 1)} of {total}")
-                measured = measure(params, processes.to_devices(batch, mesh, rows))
+                placed = processes.to_devices(batch, mesh, rows)
+                measured, answered = measure(params, placed)
                 # One batch at a time is on the devices. And on a CPU a small program that waits for
                 # a collective would hold a thread that the collective needs.
                 jax.block_until_ready(measured)
                 sums = measured if sums is None else add(sums, measured)
+                answers.append({key: processes.on_host(x) for key, x in answered.items()})
             values |= _means(run, sums, name)
+            if isinstance(loss, TaskObjective) and isinstance(run.corpus, TaskCorpus):
+                rows_of = run.corpus.evaluation[name]
+                figures = loss.task.metrics(*in_order(answers, rows_of))
+                values |= {f"eval_{key}{f'/{name}' * bool(name)}": x for key, x in figures.items()}
             values[f"eval_batches/{name}".rstrip("/")] = len(batches)
         return values
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from transformers_jax.data.corpus import Corpus
 from transformers_jax.data.packing import Batch
 from transformers_jax.data.stream import Part, evaluation_batches
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.objectives import Vocabulary
+from transformers_jax.tasks import Task
+from transformers_jax.tasks.corpus import TaskCorpus
 from transformers_jax.training.config import Evaluation, TrainConfig
 
 FINAL = "final"
 
 
 def evaluation_sets(
-    config: TrainConfig, corpus: Corpus, vocabulary: Vocabulary, own: Callable[[int], Sequence[int]]
+    config: TrainConfig,
+    corpus: Corpus | TaskCorpus,
+    vocabulary: Vocabulary,
+    own: Callable[[int], Sequence[int]],
 ) -> dict[str, list[Batch]]:
     """The batches of each held-out set, as `Run.evaluation` has them; `own` is as of a `Stream`.
 
@@ -26,10 +33,14 @@ def evaluation_sets(
     settings, sets = config.evaluation, dict[str, list[Batch]]()
     if not settings.every and settings.final_batches == 0:
         return sets
-    for name, tokens in corpus.evaluation.items():
+    for name in corpus.evaluation:
         if is_final(name):
             raise ValueError(f"data.eval_sets: {name!r} is what the batches of the end are called")
-        part, where = held_out(config, tokens, vocabulary), name or config.data.path
+        if isinstance(corpus, TaskCorpus):
+            part: Part = corpus.part(corpus.evaluation[name], 0, shuffle=False)
+        else:
+            part = held_out(config, corpus.evaluation[name], vocabulary)
+        where = name or config.data.path
         batches = evaluation_batches(part, where, own)
         counts = {name: settings.batches}
         if settings.final_batches not in (None, 0, settings.batches):
@@ -50,13 +61,13 @@ def is_final(name: str) -> bool:
 
 def held_out(config: TrainConfig, tokens: Tokens, vocabulary: Vocabulary) -> Part:
     """A held-out text as rows, in order and always alike."""
-    data = config.data
+    data = config.text
     if data.rows == "crops":
         data = dataclasses.replace(data, rows="stream")
     return Part(tokens, data, config.objective, vocabulary, 0, shuffle=False)
 
 
-def check_evaluation(config: TrainConfig, corpus: Corpus) -> None:
+def check_evaluation(config: TrainConfig, corpus: Corpus | TaskCorpus) -> None:
     """Raises ValueError where the best evaluation is asked for, and there is none."""
     settings = config.evaluation
     asked = {"keep_best": config.keep_best, "evaluation.patience": settings.patience}
@@ -66,6 +77,36 @@ def check_evaluation(config: TrainConfig, corpus: Corpus) -> None:
             f"{' and '.join(names)} go by the loss on held-out text, and it is not measured: raise "
             "data.eval_fraction above 0, give data.eval_path, or set --evaluation.every"
         )
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """The figure of an evaluation by which the best one is chosen.
+
+    Attributes:
+        name: in metrics.jsonl.
+        sign: 1 where less of it is better, -1 where more is.
+    """
+
+    name: str
+    sign: int
+
+    def loss(self, evaluation: Mapping[str, float]) -> float | None:
+        """A number of which less is better; None if it was not measured."""
+        value = evaluation.get(self.name)
+        return None if value is None else self.sign * value
+
+    def describe(self, loss: float) -> str:
+        """ "which has the lowest eval_loss (2.3456)"."""
+        best = "lowest" if self.sign > 0 else "highest"
+        return f"which has the {best} {self.name} ({self.sign * loss:.4f})"
+
+
+def criterion(target: Any) -> Criterion:
+    """That of an objective of texts, the loss; or that of a task, its metric."""
+    if isinstance(target, Task):
+        return Criterion(f"eval_{target.metric}", 1 if target.lower else -1)
+    return Criterion("eval_loss", 1)
 
 
 def describe_evaluation(settings: Evaluation, sets: Mapping[str, list[Batch]]) -> str:

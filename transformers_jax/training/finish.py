@@ -11,11 +11,13 @@ import numpy as np
 
 from transformers_jax import processes
 from transformers_jax.arrays import Params
+from transformers_jax.data.corpus import Corpus
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.masks import masks_of
 from transformers_jax.nn.param import bind, params
 from transformers_jax.saving import save_pretrained
+from transformers_jax.tasks.corpus import TaskCorpus
 from transformers_jax.training import samples
 from transformers_jax.training.config import TrainConfig
 from transformers_jax.training.console import Console
@@ -42,6 +44,8 @@ def sample(
     """Texts that the model generates after a step; they are written to samples/ as well. Of several
     processes, the one that writes has them. Trackers, which only go forward, get them as of the
     step `now`."""
+    if isinstance(run.corpus, TaskCorpus):  # what it writes is in its predictions
+        return []
     if processes.several() and is_whole(model):
         texts = _draw(run, own_copy(model)) if run.folder.owner else []
         processes.wait_for_all("samples")
@@ -56,6 +60,7 @@ def sample(
 
 
 def _draw(run: Run, model: Model) -> list[str]:
+    assert isinstance(run.corpus, Corpus)
     settings, tokenizer = run.config.sample, run.corpus.tokenizer
     prompt: Any = [] if tokenizer is None else tokenizer.encode(settings.prompt)
     return samples.draw_samples(
@@ -92,8 +97,7 @@ def finish(
     best = run.checkpoints.best_step() if run.config.keep_best else None
     step, why = last, "the last"
     if best is not None and best != last:
-        loss = run.checkpoints.meta(best)["metric"]
-        step, why = best, f"which has the lowest evaluation loss ({loss:.4f})"
+        step, why = best, run.criterion.describe(run.checkpoints.meta(best)["metric"])
         screen.say(f"exporting step {step}, {why}")
         state = run.checkpoints.restore(step, state)
     model = exportable(run, state)

@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 
 from transformers_jax import shard
 from transformers_jax.arrays import to_dtype
-from transformers_jax.data.corpus import Corpus
+from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokenizers import has_tokenizer, load_tokenizer
 from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import open_checkpoint
@@ -132,7 +132,7 @@ def with_checkpoint(config: TrainConfig, run: Path, *, always: bool = False) -> 
     if not unnamed:
         _check_family(config.init_from, model, config.model)
     data = config.data
-    if tokenizer is not None and (always or data.tokenizer == TrainConfig().data.tokenizer):
+    if tokenizer is not None and (always or data.tokenizer == type(data)().tokenizer):
         data = dataclasses.replace(data, tokenizer=tokenizer)
     return config.replace(model=model, data=data)
 
@@ -153,13 +153,13 @@ def weights_folder(path: str) -> Path:
     return folder if (folder / "config.json").is_file() or not inner.is_dir() else inner
 
 
-def check_tokenizer(config: TrainConfig, corpus: Corpus, say: Say) -> None:
+def check_tokenizer(config: TrainConfig, tokenizer: Tokenizer | None, say: Say) -> None:
     """Says loudly that the text has other tokens than those that the weights were trained on."""
     assert config.init_from is not None
     folder = weights_folder(config.init_from)
-    if corpus.tokenizer is None or not has_tokenizer(folder):
+    if tokenizer is None or not has_tokenizer(folder):
         return
-    if load_tokenizer(folder).fingerprint != corpus.tokenizer.fingerprint:
+    if load_tokenizer(folder).fingerprint != tokenizer.fingerprint:
         say(
             f"WARNING: the tokenizer is not that of {config.init_from}, whose embeddings belong to "
             "other tokens; leave --data.tokenizer out for its own"

@@ -9,14 +9,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from transformers_jax.data.config import Table
 from transformers_jax.models import load_config
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.objectives import OBJECTIVES
 from transformers_jax.optim import OPTIMIZERS, SCHEDULES
 from transformers_jax.settings import hints_of
 from transformers_jax.spelling import nearest
+from transformers_jax.tasks import TASKS
 
-KINDS = {**OBJECTIVES, **OPTIMIZERS, **SCHEDULES}
+KINDS: dict[str, Any] = {**OBJECTIVES, **OPTIMIZERS, **SCHEDULES, "Table": Table}
+KINDS |= {task.__name__: task for task in TASKS.values()}
 """The classes of records of which a field holds one, by the name that JSON has as `kind`."""
 
 

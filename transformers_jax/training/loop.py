@@ -180,7 +180,7 @@ class Loop:
             with clock("sampling"):
                 sample(self.run, exportable(self.run, self.state), number, self.trackers)
         if "save" in self.due(number):  # a signal may have come meanwhile
-            self.save(number, evaluation.get("eval_loss"))
+            self.save(number, self.run.criterion.loss(evaluation))
             self.stop.save = False
         self.pace.speed.pause()
 
@@ -279,7 +279,7 @@ class Loop:
 
     def count_evaluation(self, evaluation: dict[str, float]) -> None:
         """Counts evaluations that did not improve."""
-        progress, loss = self.run.progress, evaluation.get("eval_loss")
+        progress, loss = self.run.progress, self.run.criterion.loss(evaluation)
         if loss is not None and loss < progress.get("best", math.inf):
             progress |= {"best": loss, "worse": 0}
         elif loss is not None:

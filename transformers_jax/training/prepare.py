@@ -18,12 +18,15 @@ from transformers_jax.data.verification import Verification
 from transformers_jax.models.base import Model
 from transformers_jax.objectives import Example, Objective, Vocabulary
 from transformers_jax.optim import Optimizer
+from transformers_jax.tasks.corpus import TaskCorpus
 from transformers_jax.training import disk, flops, rates
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig
 from transformers_jax.training.devices import agree_on_folder
 from transformers_jax.training.evaluation_sets import (
+    Criterion,
+    criterion,
     evaluation_sets,
     held_out,
 )
@@ -62,7 +65,7 @@ class Run:
     config: TrainConfig
     folder: RunFolder
     checkpoints: Checkpoints
-    corpus: Corpus
+    corpus: Corpus | TaskCorpus
     stream: Stream
     evaluation: dict[str, list[Batch]]
     vocabulary: Vocabulary
@@ -113,8 +116,14 @@ class Run:
 
     def examples(self, count: int) -> list[Example]:
         """The first examples of the held-out text."""
+        assert isinstance(self.corpus, Corpus)
         part = held_out(self.config, self.corpus.shown, self.vocabulary)
         return [part.example(0, number) for number in range(min(count, part.pieces.count))]
+
+    @property
+    def criterion(self) -> Criterion:
+        """The figure by which the best evaluation is chosen."""
+        return criterion(self.config.objective)
 
     def meta(self, position: Position) -> dict[str, Any]:
         """What a checkpoint records in addition to the state."""
@@ -143,7 +152,7 @@ def prepare(
     if config.init_from is None or saved is not None:
         model = with_generation(draw_model(config, mesh), folder.path)
     else:
-        check_tokenizer(config, corpus, say)
+        check_tokenizer(config, corpus.tokenizer, say)
         model, initial = start_model(config, mesh, say)
         config = config.replace(model=model.config)  # the checkpoint says what is tied
     loss, optimizer, step = resolved.training(model)

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from transformers_jax import processes
 from transformers_jax.data import corpus as corpora
+from transformers_jax.data.config import Table
 from transformers_jax.data.corpus import Corpus
 from transformers_jax.data.stream import Part, Stream
 from transformers_jax.data.tokenizers import load_tokenizer
@@ -22,17 +23,25 @@ from transformers_jax.models.base import Model
 from transformers_jax.nn.param import axes as axes_of
 from transformers_jax.objectives import Objective, Vocabulary, objective
 from transformers_jax.optim import Optimizer
+from transformers_jax.tasks import Task
+from transformers_jax.tasks.base import TaskObjective
+from transformers_jax.tasks.corpus import TaskCorpus, read_task
 from transformers_jax.training import flops
 from transformers_jax.training.compatible import check_objective, check_positions
 from transformers_jax.training.config import TrainConfig, at_stage
 from transformers_jax.training.devices import check_batch, make_mesh
 from transformers_jax.training.evaluation_sets import check_evaluation
 from transformers_jax.training.folder import check_release, check_same_run
-from transformers_jax.training.initial import with_checkpoint
+from transformers_jax.training.initial import abstract_model, with_checkpoint
 from transformers_jax.training.recorded import read_record
 from transformers_jax.training.step import TrainStep, make_step
 from transformers_jax.training.trackers import check_installed
-from transformers_jax.training.vocabulary import fit_vocabulary, vocabulary_of
+from transformers_jax.training.vocabulary import (
+    fit_vocabulary,
+    tokenizer_of,
+    vocabulary_of,
+    with_padding,
+)
 
 Say = Callable[[str], None]
 """Prints a line."""
@@ -52,7 +61,7 @@ class Resolved:
 
     config: TrainConfig
     mesh: Mesh | None
-    corpus: Corpus
+    corpus: Corpus | TaskCorpus
     vocabulary: Vocabulary
     words: int
     stream: Stream
@@ -63,9 +72,7 @@ class Resolved:
         """What a step of the model needs: objective, optimizer, and the step itself."""
         config = self.config
         optimizer = config.optimizer.build(axes_of(model), self.schedule_steps)
-        whole = self.words == self.vocabulary.size
-        settings = config.loss if whole else dataclasses.replace(config.loss, vocab=self.words)
-        loss = objective(config.objective.loss, settings)
+        loss = self._loss()
         step = make_step(
             model,
             loss,
@@ -81,6 +88,13 @@ class Resolved:
             spike_at=config.debug.spike_at,
         )
         return loss, optimizer, step
+
+    def _loss(self) -> Objective:
+        if isinstance(self.config.objective, Task):
+            return TaskObjective(self.config.objective)
+        whole, settings = self.words == self.vocabulary.size, self.config.loss
+        settings = settings if whole else dataclasses.replace(settings, vocab=self.words)
+        return objective(self.config.objective.loss, settings)
 
 
 def resolve(
@@ -103,15 +117,23 @@ def resolve(
     mesh = make_mesh(config)
     for rows in {config.data.batch, *(rows for _, rows in config.batch_warmup)}:
         check_batch(rows, config.accumulate, mesh)
-    corpus = _corpus(config, run, owner, saved)
-    processes.agree("data", {f"the text ({config.data.path})": corpus.fingerprint})
+    if isinstance(config.objective, Task):
+        config, corpus = _table(config, run, saved)
+    else:
+        corpus = _corpus(config, run, owner, saved)
+    processes.agree("data", {f"the data ({config.data.path})": corpus.fingerprint})
     check_evaluation(config, corpus)
-    config, known = fit_vocabulary(config, corpus, mesh, saved)
-    size = config.model.vocab_size  # type: ignore[attr-defined]
-    if known < size:
-        say(f"the vocabulary of {known:,} is padded to {size:,}; what is added is never an answer")
-    corpora.check_ids(corpus, known, config.data.path)
-    vocabulary = vocabulary_of(corpus, size)
+    if isinstance(corpus, TaskCorpus):
+        size = known = config.model.vocab_size  # type: ignore[attr-defined]
+        corpus.check_ids(known)
+    else:
+        config, known = fit_vocabulary(config, corpus, mesh, saved)
+        size = config.model.vocab_size  # type: ignore[attr-defined]
+        if known < size:
+            padded = f"the vocabulary of {known:,} is padded to {size:,}"
+            say(f"{padded}; what is added is never an answer")
+        corpora.check_ids(corpus, known, config.data.path)
+    vocabulary = vocabulary_of(corpus.tokenizer, size)
     own = functools.partial(processes.own_rows, mesh=mesh)
     stream = make_stream(config, corpus, vocabulary, own)
     config, limit = _with_steps(config, stream)
@@ -140,6 +162,28 @@ def _schedule_steps(config: TrainConfig, saved: dict[str, Any] | None, say: Say)
             say(f"the schedule stays {saved['schedule_steps']} steps")
         return saved["schedule_steps"]
     return config.schedule_steps or config.steps
+
+
+# ---------------------------------------------------------------- tables
+
+
+def _table(
+    config: TrainConfig, run: Path, saved: dict[str, Any] | None
+) -> tuple[TrainConfig, TaskCorpus]:
+    """The tables of a task as rows, and the config with what they decide: the classes and weights
+    of the task, and the length of rows."""
+    task, data = config.objective, config.data
+    assert isinstance(task, Task)
+    assert isinstance(data, Table)
+    known = saved is not None and (run / "tokenizer.json").exists()
+    tokenizer = load_tokenizer(run if known else tokenizer_of(config))
+    config = config.replace(model=with_padding(config.model, tokenizer))
+    corpus = read_task(data, task, tokenizer, abstract_model(config))
+    form = corpus.form
+    target_length = form.target_length or None
+    data = dataclasses.replace(data, length=form.length, target_length=target_length)
+    model = corpus.task.fitted(config.model, form.classes)
+    return config.replace(objective=corpus.task, data=data, model=model), corpus
 
 
 # ---------------------------------------------------------------- text
@@ -175,7 +219,7 @@ def _read_corpus(
     target, documents = config.objective, config.data.rows not in ("stream", "crops")
     load = functools.partial(
         corpora.load_corpus,
-        config.data,
+        config.text,
         roles=target.learned_roles(documents),
         sentinels=target.sentinels,
         modes=target.modes,
@@ -193,12 +237,17 @@ def _read_corpus(
 
 def make_stream(
     config: TrainConfig,
-    corpus: Corpus,
+    corpus: Corpus | TaskCorpus,
     vocabulary: Vocabulary,
     own: Callable[[int], Sequence[int]] = range,
 ) -> Stream:
     """The batches of a run; `own` as of a `Stream`."""
     data = config.data
+    if isinstance(corpus, TaskCorpus):
+        stream = Stream([corpus.part(corpus.train, config.seed)], [1.0], data, own)
+        stream.check(data.batch)
+        return stream
+    data = config.text
     parts = [
         Part(part.tokens, data, config.objective, vocabulary, config.seed + PART_SEED * number)
         for number, part in enumerate(corpus.parts)
@@ -212,12 +261,18 @@ def _with_steps(config: TrainConfig, stream: Stream) -> tuple[TrainConfig, int |
     """The config with its passes as steps, and the rows of these passes."""
     if config.epochs is None:
         return config, None
-    limit = stream.rows_of(config.epochs)
+    passes = config.epochs
+    limit = stream.rows_of(passes)
     rows = steps = 0
     while rows < limit:
         rows += at_stage(config.batch_warmup, steps, config.data.batch)
         steps += 1
-    return config.replace(steps=steps), limit
+    config = config.replace(steps=steps)
+    if per_epoch := config.evaluation.per_epoch:
+        every = max(1, -(-steps // (passes * per_epoch)))
+        evaluation = dataclasses.replace(config.evaluation, every=every)
+        config = config.replace(evaluation=evaluation, save_every=every)
+    return config, limit
 
 
 def newest_record(steps: Sequence[Path]) -> dict[str, Any] | None:

@@ -9,16 +9,38 @@ from typing import Any
 from jax.sharding import Mesh
 
 from transformers_jax.data.corpus import Corpus
+from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.objectives import Vocabulary
 from transformers_jax.training.config import TrainConfig
 
 
-def vocabulary_of(corpus: Corpus, size: int) -> Vocabulary:
+def vocabulary_of(tokenizer: Tokenizer | None, size: int) -> Vocabulary:
     """The vocabulary of the tokenizer, as an objective sees it."""
-    if corpus.tokenizer is None:
+    if tokenizer is None:
         return Vocabulary(size=size, special={})
-    return corpus.tokenizer.vocabulary(size)
+    return tokenizer.vocabulary(size)
+
+
+def tokenizer_of(config: TrainConfig) -> str:
+    """The path of the tokenizer of a task: that of the config, which is the model's.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not config.data.tokenizer:
+        where = f"{config.init_from} has no tokenizer" if config.init_from else "no model is named"
+        raise ValueError(f"{where}: name the one that belongs to it, as in --data.tokenizer DIR")
+    return config.data.tokenizer
+
+
+def with_padding(model: FamilyConfig, tokenizer: Tokenizer) -> FamilyConfig:
+    """The config of a model with a token for padding: its own, the tokenizer's, or, of decoders
+    that have none, the end of a text."""
+    if model.pad_token_id is not None:
+        return model
+    roles = [role for role in ("pad", "eos") if role in tokenizer.special]
+    return model.replace(pad_token_id=tokenizer.special_id(roles[0]) if roles else 0)
 
 
 def fit_vocabulary(

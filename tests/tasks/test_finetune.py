@@ -1,0 +1,140 @@
+"""Fine-tuning from Python and by the command: one recipe, the engine's own guarantees."""
+
+import json
+
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from tests.tasks.conftest import reviews, write
+from transformers_jax.flags import Misuse
+from transformers_jax.runs import finetune as command
+from transformers_jax.runs.recipe import Recipe, configured, finetune
+from transformers_jax.tasks import Regression, SequenceClassification
+from transformers_jax.training.config import load
+
+RECORDS = reviews(160)
+QUICK = dict(learning_rate=1e-2, batch=32, rows="padded", length=16)
+
+
+@pytest.fixture(scope="module")
+def run(encoder, tmp_path_factory):
+    """A model that has learned the reviews."""
+    out = tmp_path_factory.mktemp("finetuned") / "run"
+    return finetune(encoder, "sequence_classification", RECORDS, out=str(out), epochs=8, **QUICK)
+
+
+def test_a_few_lines_give_a_model_its_figures_and_a_run(run):
+    assert run.metrics["accuracy"] > 0.8
+    assert {"loss", "f1", "matthews"} <= run.metrics.keys()
+    config = json.loads((run.folder / "model/config.json").read_text())
+    assert config["id2label"] == {"0": "neg", "1": "pos"}
+    assert config["architectures"] == ["BertForSequenceClassification"]
+    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    evaluated = [line for line in lines if "eval_accuracy" in line]
+    assert len(evaluated) == 8  # one after each pass
+    best = max(line["eval_accuracy"] for line in evaluated)
+    assert run.metrics["accuracy"] == best
+    assert "eval accuracy" in (run.folder / "report.md").read_text()
+
+
+def test_the_exported_directory_answers_as_the_run_measured(run):
+    model = tj.from_pretrained(run.folder / "model")
+    tokenizer = tj.load_tokenizer(run.folder / "model")
+    held_out = [r for r in RECORDS if r["sentence"]]
+    batch = tokenizer.batch([r["sentence"] for r in held_out])
+    predicted = [model.config.id2label[str(n)] for n in np.argmax(model(**batch).logits, -1)]
+    right = np.mean([p == r["label"] for p, r in zip(predicted, held_out)])
+    assert right > 0.8
+
+
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(encoder, tmp_path):
+    def losses(name, *steps):
+        for count in steps:
+            settings = dict(epochs=None, steps=count, schedule_steps=6, seed=3, **QUICK)
+            finetune(
+                encoder, "sequence_classification", RECORDS, out=str(tmp_path / name),
+                per_epoch=0, every=2, save_every=2, **settings,
+            )  # fmt: skip
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line)["loss_hex"] for line in lines]
+
+    whole = losses("whole", 6)
+    assert losses("parts", 2, 6) == whole
+    assert len(set(whole)) == 6
+
+
+def test_the_runs_config_is_whole_and_continues_it(run):
+    config = load(run.folder)
+    assert isinstance(config.objective, SequenceClassification)
+    assert (config.data.batch, config.data.length, config.optimizer.peak) == (32, 16, 1e-2)
+    again = configured([str(run.folder / "config.json"), "--epochs", "9"], "finetune")
+    assert again.epochs == 9
+    assert again.objective == config.objective
+
+
+def test_the_command_and_python_mean_the_same_run(encoder, tmp_path):
+    table = write(tmp_path / "train.jsonl", RECORDS)
+    arguments = ["--task", "sequence-classification", "--model", str(encoder)]
+    arguments += ["--data.train", table, "--learning-rate=3e-4", "--batch", "8", "--epochs", "2"]
+    arguments += ["--objective.balanced", "--optimizer.weight-decay", "0"]
+    config = configured(arguments, "finetune")
+    assert (config.epochs, config.data.batch, config.optimizer.peak) == (2, 8, 3e-4)
+    assert config.objective == SequenceClassification(balanced=True)
+    assert config.optimizer.schedule.first(200) == 20  # a tenth is warm-up
+    assert config.keep_best
+
+
+def test_tasks_of_text_read_the_same_flags(encoder, tmp_path):
+    text = tmp_path / "a.txt"
+    text.write_text("the good film was fine\n" * 50)
+    arguments = ["--task", "masked_lm", "--model", str(encoder), "--data.train", str(text)]
+    config = configured([*arguments, "--data.text=body"], "finetune")
+    assert (config.data.path, config.data.field) == (str(text), "body")
+    assert config.data.tokenizer == str(encoder)
+
+
+def test_the_label_of_a_pretrained_head_stays_where_all_are_known(run, tmp_path):
+    some = [dict(record, label="pos") for record in RECORDS[:40]] + RECORDS[40:60]
+    again = finetune(
+        run.folder, "sequence_classification", some, out=str(tmp_path / "run"), epochs=1, **QUICK
+    )
+    assert json.loads((again.folder / "config.json").read_text())["model"]["id2label"] == {
+        "0": "neg", "1": "pos",
+    }  # fmt: skip
+    assert "drawn" not in (again.folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "m"], "--task NAME is missing; tasks are sequence_classification"),
+        (["--task", "regression"], "--model DIR_OR_ID is missing"),
+        (["--task", "regresion", "--model", "m"], "did you mean 'regression'"),
+    ],
+)
+def test_what_a_command_lacks_is_named(arguments, words):
+    with pytest.raises(Misuse, match=words):
+        configured(arguments, "finetune")
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest(encoder):
+    with pytest.raises(TypeError, match="no setting 'learning_rat'; did you mean 'learning_rate'"):
+        finetune(encoder, "regression", RECORDS, learning_rat=1)
+    with pytest.raises(TypeError, match="takes the directory of a model, with its tokenizer"):
+        finetune(tj.from_pretrained(encoder), "regression", RECORDS)
+
+
+def test_nothing_is_left_of_a_run_that_is_refused(encoder, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(ValueError, match="'label' holds 'neg'; expected a number"):
+        finetune(encoder, Regression(), RECORDS, out=str(out))
+    assert not out.exists()
+
+
+def test_the_command_says_how_it_is_used(capsys):
+    assert command.main([]) == 2
+    assert "--task NAME --model DIR_OR_ID" in capsys.readouterr().err
+    assert command.main(["--help"]) == 0
+    assert "multi_label" in capsys.readouterr().out
+    assert Recipe().task is None

@@ -1,0 +1,194 @@
+"""Tables: records by split, of files, of prepared data sets, or of lists and frames of Python."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from transformers_jax.data import prepared
+from transformers_jax.data.config import Table
+from transformers_jax.data.files import find_files
+from transformers_jax.data.records import Record, holds_records, read_records
+from transformers_jax.data.sources import by_split
+from transformers_jax.json_files import json_text
+from transformers_jax.spelling import nearest
+
+EXPECTED = "a file, folder or pattern of .csv, .tsv, .jsonl or .parquet, tfds:NAME, or hf:NAME"
+LARGEST = 2**64
+SPLITS = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of a split.
+
+    Attributes:
+        name: of the source, for messages.
+        places: where each record is, which errors about it begin with.
+    """
+
+    name: str
+    records: Sequence[Record]
+    places: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns, in the order of the first record that has each."""
+        return list(dict.fromkeys(name for record in self.records for name in record))
+
+    def column(self, name: str, setting: str) -> list[Any]:
+        """The values of a column.
+
+        Raises:
+            ValueError: there is none of this name, or a record lacks it.
+        """
+        if name not in self.columns:
+            raise ValueError(
+                f"{self.name} has no column {name!r}{nearest(name, self.columns)}; it has "
+                f"{', '.join(map(repr, self.columns)) or 'none'}: pass --{setting} NAME"
+            )
+        for where, record in zip(self.places, self.records):
+            if name not in record:
+                raise ValueError(f"{where} has no {name!r}; it has {sorted(map(str, record))}")
+        return [record[name] for record in self.records]
+
+    def texts(self, name: str, setting: str) -> list[str]:
+        """The values of a column of texts.
+
+        Raises:
+            ValueError: as of `column`; a value that is no text.
+        """
+        values = self.column(name, setting)
+        for where, value in zip(self.places, values):
+            if not isinstance(value, str):
+                came = "null" if value is None else f"{type(value).__name__} ({value!r:.40})"
+                raise ValueError(f"{where}: {name!r} holds {came}, not text")
+        return values
+
+    def select(self, numbers: Iterable[int]) -> Records:
+        """Some of the records, by their numbers."""
+        chosen = list(numbers)
+        return Records(
+            self.name, [self.records[n] for n in chosen], [self.places[n] for n in chosen]
+        )
+
+
+def read_tables(data: Table) -> dict[str, Records]:
+    """{"train": records, "validation": records}: what a run is trained on and evaluated on.
+
+    Raises:
+        ValueError: a source that is missing, empty or damaged.
+    """
+    if not data.train:
+        raise ValueError(f"there is nothing to train on; give {EXPECTED} with --data.train")
+    splits = open_table(data.train, "data.train", data.encoding)
+    tables = {name: rows for name, rows in splits.items() if name in SPLITS}
+    if data.validation is not None:
+        other = open_table(data.validation, "data.validation", data.encoding)
+        tables["validation"] = other.get("validation", other["train"])
+    elif "validation" not in tables and data.validation_fraction:
+        tables |= hold_out(tables["train"], data.validation_fraction)
+    return tables
+
+
+def open_table(path: str, setting: str, encoding: str = "utf-8") -> dict[str, Records]:
+    """The records of a source by split; of a single one, as "train".
+
+    Raises:
+        ValueError: there is no such source, it is empty, or a file is damaged.
+    """
+    if path.startswith(("tfds:", "hf:")):
+        scheme, name = path.split(":", 1)
+        opened = (prepared.tfds_records if scheme == "tfds" else prepared.hf_records)(name)
+        return {split: _collected(f"{path}, {split}", rows) for split, rows in opened.items()}
+    files = find_files(path, setting, EXPECTED)
+    if wrong := [file for file in files if not holds_records(file)]:
+        raise ValueError(f"{setting}: {wrong[0]} is no table by its ending; give {EXPECTED}")
+    rows = lambda some: (placed for file in some for placed in read_records(file, encoding))
+    return {split: _collected(path, rows(some)) for split, some in by_split(files, path).items()}
+
+
+def of_python(name: str, value: Any) -> Records:
+    """The records of a list of dicts, a dict of columns, or a frame or data set of a library.
+
+    Raises:
+        ValueError: what is none of these; columns of unlike length.
+    """
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):  # pandas
+        value = value.to_dict("list")
+    elif hasattr(value, "column_names") and hasattr(value, "to_list"):  # datasets
+        value = value.to_list()
+    if isinstance(value, Mapping):
+        lengths = {column: len(values) for column, values in value.items()}
+        if len({*lengths.values()}) > 1:
+            raise ValueError(f"{name}: columns of unlike length: {lengths}")
+        names = list(value)
+        value = [dict(zip(names, row)) for row in zip(*value.values())]
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ValueError(
+            f"{name} is {type(value).__name__}; expected records (a list of dicts), columns (a "
+            f"dict of lists), a frame, or the path of {EXPECTED}"
+        )
+    return _collected(name, ((f"{name}[{n}]", record) for n, record in enumerate(value)))
+
+
+def _collected(name: str, rows: Iterator[tuple[str, Record]]) -> Records:
+    places, records = [], []
+    for where, record in rows:
+        if not isinstance(record, Mapping):
+            raise ValueError(f"{where} is {type(record).__name__}, not a record (an object)")
+        places.append(where)
+        records.append({str(key): _plain(value) for key, value in record.items()})
+    if not records:
+        raise ValueError(f"{name} is empty: it has no record")
+    return Records(name, records, places)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: of NumPy's, Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def hold_out(records: Records, fraction: float) -> dict[str, Records]:
+    """The records in two parts, by the hash of each: equal ones are on one side, and a record stays
+    on its side when others are added. Of few, at least one is held out.
+
+    Raises:
+        ValueError: there is a single record.
+    """
+    hashes = [number_of(record) for record in records.records]
+    if len({*hashes}) < 2:
+        raise ValueError(
+            f"{records.name}: nothing can be held out of {len(records)} record; give "
+            "--data.validation, or --data.validation-fraction 0"
+        )
+    held = {number for number in hashes if number < fraction * LARGEST} or {min(hashes)}
+    held = held if len(held) < len({*hashes}) else held - {max(held)}
+    train = records.select(n for n, number in enumerate(hashes) if number not in held)
+    return {
+        "train": train,
+        "validation": records.select(n for n, number in enumerate(hashes) if number in held),
+    }
+
+
+def number_of(record: Record) -> int:
+    """A number below 2^64 that the content of a record decides."""
+    content = json.dumps(record, sort_keys=True, default=str).encode()
+    return int.from_bytes(hashlib.sha256(content).digest()[:8])
+
+
+def json_lines(records: Sequence[Mapping[str, Any]]) -> str:
+    """Records as JSON, one a line."""
+    return "".join(json_text(record, ensure_ascii=False) + "\n" for record in records)

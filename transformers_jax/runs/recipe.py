@@ -1,0 +1,251 @@
+"""Fine-tuning: a task, a model and a table become a run of the engine that pretrains.
+
+    recipe (a few flags)  ->  TrainConfig  ->  any other flag over it  ->  fit
+
+The run's config.json is the whole TrainConfig: the same command, or the file, continues it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers_jax import flags
+from transformers_jax.data.config import Data, Table
+from transformers_jax.data.python_docs import cache_dir
+from transformers_jax.data.tables import json_lines, of_python
+from transformers_jax.data.texts import digest
+from transformers_jax.flags import Misuse
+from transformers_jax.models.base import Model
+from transformers_jax.objectives import CausalLM, MaskedLM, SpanCorruption
+from transformers_jax.optim import AdamW
+from transformers_jax.optim.schedules import Linear
+from transformers_jax.publish import publish
+from transformers_jax.runs.fit import Fitted, fit
+from transformers_jax.spelling import nearest
+from transformers_jax.tasks import TASKS
+from transformers_jax.training.config import Evaluation, Sample, TrainConfig, load
+from transformers_jax.training.initial import with_checkpoint
+
+OF_TEXT = {"masked_lm": MaskedLM, "causal_lm": CausalLM, "span_corruption": SpanCorruption}
+"""Tasks that go on with pretraining, on text of one's own."""
+WHOLE = 1_000_000  # batches: evaluations of a task are of all that is held out
+FOR_TEXT = {
+    "data.train": "data.path",
+    "data.validation": "data.eval_path",
+    "data.validation_fraction": "data.eval_fraction",
+    "data.text": "data.field",
+}
+"""The settings of a table, as those of text are called."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The few settings of fine-tuning; all others are those of a run."""
+
+    task: str | None = None
+    """what the model is to do: sequence_classification, regression, ..."""
+    model: str | None = None
+    """a directory, a run, or a hub id"""
+    learning_rate: float | None = None
+    """at the top of the schedule: optimizer.peak"""
+    batch: int | None = None
+    """rows of a step: data.batch"""
+    out: str | None = None
+    """folder of the run"""
+
+    def config(self) -> TrainConfig:
+        """The run that it stands for, with the settings of the papers: AdamW, 10 % of warm-up, a
+        straight line to 0, three passes, the best of an evaluation after each (Devlin et al. 2018,
+        appendix A.3).
+
+        Raises:
+            ValueError: no task or model, or an unknown task.
+        """
+        names = (*TASKS, *OF_TEXT)
+        if self.task is None or self.model is None:
+            lacking = "--task NAME" if self.task is None else "--model DIR_OR_ID"
+            raise Misuse(f"{lacking} is missing; tasks are {', '.join(names)}")
+        if (name := self.task.replace("-", "_")) not in names:
+            raise Misuse(
+                f"--task {self.task!r} is none of {', '.join(names)}{nearest(name, names)}"
+            )
+        text = name in OF_TEXT
+        config = TrainConfig(
+            init_from=self.model,
+            objective=OF_TEXT[name]() if text else TASKS[name](),
+            data=Data() if text else Table(),
+            optimizer=AdamW(
+                peak=self.learning_rate or 2e-5,
+                schedule=Linear(warmup=0.1),
+                weight_decay=0.01,
+                b2=0.999,
+            ),
+            epochs=3,
+            evaluation=Evaluation(batches=WHOLE, per_epoch=1),
+            sample=Sample(count=0),
+            keep_best=True,
+            out=self.out or "runs/finetune",
+        )
+        config = config.replace(data=dataclasses.replace(config.data, batch=self.batch or 32))
+        return with_checkpoint(config, Path(config.out), always=True)
+
+
+def configured(arguments: Sequence[str], program: str) -> TrainConfig:
+    """The config of a command: of a file if the first argument is one, else of a recipe; with the
+    flags over it.
+
+    Raises:
+        ValueError: no such file, task or model; a wrong flag.
+    """
+    recipe, rest = flags.parse_known(Recipe, arguments)
+    if arguments and not arguments[0].startswith("-"):
+        given = {name: value for name, value in vars(recipe).items() if value is not None}
+        if wrong := given.keys() & {"task", "model"}:
+            raise Misuse(f"--{min(wrong)} and a config exclude each other: the config has it")
+        config = with_settings(load(arguments[0]), given)
+        return flags.override(config, [one for one in rest if one != arguments[0]], program)
+    config = recipe.config()
+    return flags.override(config, _spelled_for(config, rest), program)
+
+
+def _spelled_for(config: TrainConfig, arguments: Sequence[str]) -> list[str]:
+    """The flags of a table, as text has them, where the task is one of text."""
+    if isinstance(config.data, Table):
+        return list(arguments)
+    spelled = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        setting = name.removeprefix("--").replace("-", "_")
+        other = FOR_TEXT.get(setting) if name.startswith("--") else None
+        spelled.append(argument if other is None else f"--{other}{equals}{value}")
+    return spelled
+
+
+# ---------------------------------------------------------------- from Python
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What `finetune` leaves.
+
+    Attributes:
+        model: with the best parameters.
+        metrics: of what was held out, by name: {"accuracy": 0.93, "loss": 0.21, ...}.
+        folder: of the run, with report.md and model/.
+    """
+
+    model: Model
+    metrics: Mapping[str, float]
+    folder: Path
+    fitted: Fitted = field(repr=False)
+
+
+def finetune(
+    model: str | Path,
+    task: Any,
+    train: Any = None,
+    validation: Any = None,
+    **settings: Any,
+) -> Finetuned:
+    """Fine-tunes a model on a task; the same as the command `train.finetune`.
+
+    Args:
+        model: a directory, a run, or a hub id.
+        task: its name, such as "sequence_classification", or its record with settings.
+        train, validation: the path of a table, records (a list of dicts), columns (a dict of
+            lists), or a frame. Without the second a part of the first is held out.
+        settings: of the run, by name: those of `Recipe`, of `Table` (text="sentence"), of the
+            task, and of `TrainConfig`; of records in it with a dot or two underscores
+            (`optimizer__weight_decay=0.1`).
+
+    Raises:
+        ValueError: whatever does not fit, before anything is compiled.
+        TypeError: an unknown setting, with the nearest.
+    """
+    if isinstance(model, Model):
+        raise TypeError(
+            "finetune takes the directory of a model, with its tokenizer: write it with "
+            "tj.save_pretrained(model, DIR) and tokenizer.save(DIR)"
+        )
+    named = (
+        task
+        if isinstance(task, str)
+        else next(
+            (name for name, record in TASKS.items() if type(task) is record), type(task).__name__
+        )
+    )
+    recipe = Recipe(task=named, model=str(model), out=settings.get("out"))
+    config = recipe.config()
+    if not isinstance(task, str):
+        config = config.replace(objective=task)
+    sources = {"train": train, "validation": validation}
+    tables = {name: _stored(name, one) for name, one in sources.items() if one is not None}
+    spelled = {_path_of(config, name): value for name, value in {**tables, **settings}.items()}
+    fitted = fit(with_settings(config, spelled))
+    return Finetuned(fitted.model, best_metrics(fitted.metrics, config), fitted.folder, fitted)
+
+
+def with_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
+    """The config with other values of settings, by their paths ("data.batch")."""
+    for path, value in settings.items():
+        names = {"learning_rate": "optimizer.peak", "batch": "data.batch"}
+        config = _replaced(config, names.get(path, path).split("."), value)
+    return config
+
+
+def _replaced(record: Any, path: Sequence[str], value: Any) -> Any:
+    first, *deeper = path
+    inner = _replaced(getattr(record, first), deeper, value) if deeper else value
+    return dataclasses.replace(record, **{first: inner})
+
+
+def _path_of(config: TrainConfig, name: str) -> str:
+    """Where a setting is, by its own name or by its path.
+
+    Raises:
+        TypeError: there is none of this name.
+    """
+    path = name.replace("__", ".")
+    if path in ("learning_rate", "batch"):
+        return path
+    records = {"": config, "data.": config.data, "objective.": config.objective}
+    records |= {"optimizer.": config.optimizer, "evaluation.": config.evaluation}
+    for prefix, record in records.items():
+        if path in {one.name for one in dataclasses.fields(record)}:
+            return prefix + path
+    whole = flags.flags(config)
+    if f"--{path.replace('_', '-')}" in whole:
+        return path
+    known = [one.removeprefix("--").replace("-", "_") for one in whole]
+    known += ["learning_rate", "batch", *(one.split(".")[-1] for one in known)]
+    raise TypeError(f"finetune has no setting {name!r}{nearest(path, known)}")
+
+
+def _stored(name: str, source: Any) -> str:
+    """The path of a table: that which came, or that of a file that holds what came."""
+    if isinstance(source, (str, Path)):
+        return str(source)
+    text = json_lines(of_python(name, source).records)
+    file = cache_dir() / "tables" / f"{digest(text)}.jsonl"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        publish(file, text)
+    return str(file)
+
+
+def best_metrics(lines: Sequence[Mapping[str, Any]], config: TrainConfig) -> dict[str, float]:
+    """The figures of the evaluation of the step that was exported."""
+    from transformers_jax.training.evaluation_sets import criterion
+
+    chosen: Mapping[str, Any] = {}
+    best: float | None = None
+    for line in lines:
+        loss = criterion(config.objective).loss(line)
+        if loss is not None and (best is None or loss < best):
+            chosen, best = line, loss
+    start = "eval_"
+    return {name.removeprefix(start): v for name, v in chosen.items() if name.startswith(start)}

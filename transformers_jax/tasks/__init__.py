@@ -1,0 +1,23 @@
+"""Tasks: what a fine-tuned model is asked of each record of a table, and how good its answers are.
+
+base.py         Task: its columns, loss, answers, metrics and predictions
+rows.py         records as the rows that a model reads
+classes.py      names of classes, and the numbers that they have in a model
+corpus.py       the tables of a run as rows, in place of a text
+sequences.py    SequenceClassification, MultiLabel, Regression: of texts and pairs of texts
+
+A task is an objective of the engine (training/), in place of those that make examples of bare text:
+its examples come from records, and its evaluation compares answers with references.
+"""
+
+from transformers_jax.tasks.base import Task as Task
+from transformers_jax.tasks.sequences import MultiLabel as MultiLabel
+from transformers_jax.tasks.sequences import Regression as Regression
+from transformers_jax.tasks.sequences import SequenceClassification as SequenceClassification
+
+TASKS: dict[str, type[Task]] = {
+    "sequence_classification": SequenceClassification,
+    "multi_label": MultiLabel,
+    "regression": Regression,
+}
+"""The records by the name that a command calls them."""

@@ -1,0 +1,174 @@
+"""Task: what a model is asked of each record, and how good its answers are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from transformers_jax.arrays import Array, Key
+from transformers_jax.data.config import Table
+from transformers_jax.data.tables import Records
+from transformers_jax.graph import Mask
+from transformers_jax.models.config import FamilyConfig
+from transformers_jax.objectives.losses import supervised
+from transformers_jax.objectives.metrics import Batch, LossAndMetrics
+from transformers_jax.settings import Settings
+from transformers_jax.tasks.rows import NUMBER, Form, Rows
+
+Answers = Mapping[str, np.ndarray]
+"""What a model says of each example, [N ...] by name."""
+
+
+class Task(Settings):
+    """What is asked; each record of this package is one.
+
+    Class attributes:
+        head: of the model.
+        metric: the figure by which the best checkpoint is chosen, and early stopping goes.
+        lower: whether less of it is better.
+        needed: roles of columns that the table must have.
+        usual: role -> usual names of its column, where the config names none.
+        answered: fields of the model's output that predictions are made of.
+    """
+
+    head: ClassVar[str]
+    metric: ClassVar[str]
+    lower: ClassVar[bool] = False
+    needed: ClassVar[tuple[str, ...]]
+    usual: ClassVar[Mapping[str, tuple[str, ...]]]
+    answered: ClassVar[tuple[str, ...]] = ("logits",)
+    loss: ClassVar[str] = "supervised"
+    sides: ClassVar[int] = 1
+    single: ClassVar[bool] = True
+
+    # ------------------------------------------------------------ data
+
+    def columns(self, data: Table, records: Records, *, answered: bool = True) -> dict[str, str]:
+        """role -> column: those that the config names, else the first of the usual names that the
+        table has.
+
+        Args:
+            answered: whether what is to be predicted must be there.
+
+        Raises:
+            ValueError: a column that is named is not there, or one that is needed is not found.
+        """
+        columns = {}
+        for role, names in self.usual.items():
+            named = getattr(data, role, None)
+            if named is not None:
+                columns[role] = named
+            elif found := [name for name in names if name in records.columns]:
+                columns[role] = found[0]
+            elif role in self.needed and (answered or role in ("text", "text_pair")):
+                flag = f"--data.{role.replace('_', '-')}"
+                raise ValueError(
+                    f"{records.name} has the columns {', '.join(map(repr, records.columns))}, and "
+                    f"none of {', '.join(map(repr, names))}: pass {flag} NAME"
+                )
+        return columns
+
+    def classes(self, form: Form, records: Records) -> tuple[str, ...]:
+        """The names of the classes, by number, of what is trained on; () where there are none."""
+        return ()
+
+    def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
+        """Records as rows.
+
+        Raises:
+            ValueError: a value that is none of its column, with the place of the record.
+        """
+        raise NotImplementedError
+
+    def learned(self, rows: Rows, form: Form) -> Task:
+        """This task with what it takes from the rows that are trained on."""
+        return self
+
+    def longest(self, form: Form, records: Records) -> tuple[int, int]:
+        """Tokens of the longest row, and of the longest text that is to be written (0: none)."""
+        raise NotImplementedError
+
+    def fitted(self, model: FamilyConfig, classes: Sequence[str]) -> FamilyConfig:
+        """The config of a model that answers with these classes."""
+        return model
+
+    # ------------------------------------------------------------ training
+
+    def mask(self, packed: bool) -> Mask | dict[str, Mask] | None:
+        """The mask to build the model with; None: the family's own."""
+        return None
+
+    def width(self, length: int) -> int:
+        """Columns of a row of at most so many tokens."""
+        return length
+
+    def inputs(self, batch: Batch) -> dict[str, Any]:
+        """The arguments of the model, its labels with them if its head computes the loss."""
+        return {name: value for name, value in batch.items() if name != NUMBER}
+
+    def compare(self, output: Any, batch: Batch) -> LossAndMetrics:
+        """(loss, what is reported) of an output of the model: by default its head's own loss."""
+        return supervised(lambda **_: output, {}, None)
+
+    def answers(self, output: Any) -> dict[str, Array]:
+        """What predictions are made of, [B ...] by name."""
+        return {name: output[name] for name in self.answered}
+
+    # ------------------------------------------------------------ answers
+
+    def metrics(self, answers: Answers, rows: Rows) -> dict[str, float]:
+        """How good the answers to all rows are, by the metrics of the task."""
+        raise NotImplementedError
+
+    def predictions(self, answers: Answers, rows: Rows, form: Form) -> list[dict[str, Any]]:
+        """A prediction for each record, as JSON has it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TaskObjective:
+    """The loss of a task, as an objective of a training step."""
+
+    task: Task
+
+    def __call__(self, model: Any, batch: Batch, key: Key | None) -> LossAndMetrics:
+        return self.task.compare(model(**self.task.inputs(batch), key=key), batch)
+
+    def inputs(self, model: Any, batch: Batch) -> list[Batch]:
+        """What the model is called with."""
+        return [self.task.inputs(batch)]
+
+    def measure(self, model: Any, batch: Batch) -> tuple[Any, dict[str, Array]]:
+        """(sums and weights of what is reported, answers with the number of each row's example) of
+        a batch, without noise."""
+        output = model(**self.task.inputs(batch), key=None)
+        sums = self.task.compare(output, batch)[1]
+        return sums, {**self.task.answers(output), NUMBER: batch[NUMBER]}
+
+
+def in_order(batches: Sequence[Answers], rows: Rows) -> tuple[Answers, Rows]:
+    """The answers of batches in the order of the examples, and the rows that they answer; batches
+    may be some of all that there are."""
+    numbers = np.concatenate([batch[NUMBER] for batch in batches])
+    order = np.argsort(numbers, kind="stable")[int((numbers < 0).sum()) :]
+    names = [name for name in batches[0] if name != NUMBER]
+    answers = {name: joined([batch[name] for batch in batches])[order] for name in names}
+    return answers, rows.some(numbers[order].tolist())
+
+
+def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays behind one another; those whose rows are of unlike width are filled up with the least
+    number, as scores of positions that are not there."""
+    widths = {array.shape[1:] for array in arrays}
+    if len(widths) == 1:
+        return np.concatenate(arrays)
+    widest = np.max([*widths], axis=0)
+    fill = np.finfo(arrays[0].dtype).min if arrays[0].dtype.kind == "f" else -1
+    wide = []
+    for array in arrays:
+        room = [(0, 0), *((0, int(most - own)) for most, own in zip(widest, array.shape[1:]))]
+        wide.append(np.pad(array, room, constant_values=fill))
+    return np.concatenate(wide)

@@ -1,0 +1,93 @@
+"""The names of classes, and the numbers that they have in a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from transformers_jax.models.config import FamilyConfig
+from transformers_jax.spelling import nearest
+
+MOST = 1000  # classes beyond which a column is more likely one of numbers or of texts
+
+
+def name_of(value: Any, where: str, column: str) -> str:
+    """The name of a class: a text, or a whole number as it is written.
+
+    Raises:
+        ValueError: no value, or one that names no class.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) or (isinstance(value, str) and value.strip()):
+        return str(value).strip()
+    came = "nothing" if value is None or value == "" else repr(value)[:60]
+    raise ValueError(f"{where}: {column!r} holds {came}; expected the name or number of a class")
+
+
+def learned(names: Iterable[str]) -> tuple[str, ...]:
+    """The classes of a table, in their order: of whole numbers by size, else of the alphabet.
+
+    Raises:
+        ValueError: a single one, or more than any model tells apart.
+    """
+    known = {*names}
+    numbers = all(name.lstrip("-").isdecimal() for name in known)
+    classes = tuple(sorted(known, key=int) if numbers else sorted(known))
+    if len(classes) < 2:
+        raise ValueError(f"there is one class alone, {classes[0]!r}: nothing can be learned")
+    if len(classes) > MOST:
+        raise ValueError(
+            f"there are {len(classes):,} different values, such as {', '.join(classes[:3])}; more "
+            f"than {MOST} classes are likely a mistake: is it the column of the labels, or is the "
+            "task a regression?"
+        )
+    return classes
+
+
+def stored(config: FamilyConfig) -> tuple[str, ...]:
+    """The classes that a model names, by number; () if they are LABEL_0 and so on, or none."""
+    if not config.id2label:
+        return ()
+    names = {int(number): str(name) for number, name in config.id2label.items()}
+    classes = tuple(names[number] for number in sorted(names))
+    return () if classes == tuple(f"LABEL_{n}" for n in range(len(classes))) else classes
+
+
+def chosen(config: FamilyConfig, names: Iterable[str]) -> tuple[str, ...]:
+    """The classes of a run: those of the model if it names all that the table has, else those of
+    the table."""
+    names = [*names]
+    known = stored(config)
+    return known if known and {*names} <= {*known} else learned(names)
+
+
+def number_of(name: str, classes: Sequence[str], where: str) -> int:
+    """The number of a class.
+
+    Raises:
+        ValueError: the class is unknown.
+    """
+    try:
+        return classes.index(name)
+    except ValueError:
+        some = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
+        raise ValueError(
+            f"{where}: the class {name!r} is unknown{nearest(name, classes)}; those to train on "
+            f"have {some}"
+        ) from None
+
+
+def counts(numbers: Iterable[int], classes: Sequence[str]) -> str:
+    """How often each class occurs, in a line, the most frequent first."""
+    found = Counter(numbers)
+    ordered = found.most_common()
+    total = sum(found.values())
+    parts = [f"{classes[number]} {count:,} ({count / total:.0%})" for number, count in ordered[:10]]
+    more = f", and {len(ordered) - 10} more" if len(ordered) > 10 else ""
+    absent = [name for number, name in enumerate(classes) if number not in found]
+    none = f"; none of {', '.join(absent[:5])}{' ...' * (len(absent) > 5)}" if absent else ""
+    return ", ".join(parts) + more + none

@@ -1,0 +1,176 @@
+"""The tables of a run as rows: what is trained on and what it is measured on, in place of text."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from transformers_jax.data import packing
+from transformers_jax.data.config import Table
+from transformers_jax.data.packing import Layout
+from transformers_jax.data.stream import Part
+from transformers_jax.data.tables import Records, read_tables
+from transformers_jax.data.texts import digest
+from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.models.base import Model
+from transformers_jax.objectives.example import Example
+from transformers_jax.tasks.base import Task
+from transformers_jax.tasks.rows import Form, Rows, length_of
+
+UNIT = 32  # tokens by which the widths of batches differ: a program is compiled for each
+TRAIN, VALIDATION = "train", "validation"
+
+
+@dataclass(frozen=True)
+class TaskCorpus:
+    """The rows of a task: what `data.corpus.Corpus` is of a text.
+
+    Attributes:
+        task: with what it takes from the data, such as the weights of classes.
+        form: how records became rows.
+        train: what is trained on.
+        evaluation: by name; "" is what is held out.
+    """
+
+    task: Task
+    form: Form
+    train: Rows
+    evaluation: Mapping[str, Rows]
+    expected: tuple[Any, ...] = ()
+    trained_tokenizer: bool = False
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """That of the model."""
+        return self.form.tokenizer
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is told before the first step: classes, lengths, what is cut."""
+        columns = ", ".join(f"{role} from {name!r}" for role, name in self.form.columns.items())
+        rows = (self.train, *self.evaluation.values())
+        return (f"columns: {columns}", *(note for some in rows for note in some.notes))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits: which rows these are."""
+        parts = [self.train.fingerprint]
+        parts += [f"{name} {rows.fingerprint}" for name, rows in self.evaluation.items()]
+        return digest("\n".join(parts))
+
+    @property
+    def origin(self) -> str:
+        """The sources and their sizes, for people."""
+        held_out = ", ".join(f"{len(rows.records):,}" for rows in self.evaluation.values())
+        return (
+            f"{self.train.records.name}: {len(self.train.records):,} records to train on, "
+            f"{held_out or 'none'} to test"
+        )
+
+    @property
+    def bytes_per_token(self) -> dict[str, float | None]:
+        """Not known: bits per byte are figures of texts."""
+        return {}
+
+    def part(self, rows: Rows, seed: int, *, shuffle: bool = True) -> TaskPart:
+        """Rows as a stream reads them."""
+        return TaskPart(rows, self.form.data, layout_of(self), seed, shuffle=shuffle)
+
+    def check_ids(self, size: int) -> None:
+        """Raises ValueError for ids that the model does not have."""
+        if self.tokenizer.max_id >= size:
+            raise ValueError(
+                f"the tokenizer's largest id ({self.tokenizer.max_id}) is not in the model's "
+                f"vocabulary of {size:,}; name the tokenizer that the model was trained with: "
+                "--data.tokenizer DIR"
+            )
+
+
+def read_task(data: Table, task: Task, tokenizer: Tokenizer, model: Model) -> TaskCorpus:
+    """Reads the tables, and makes their records rows.
+
+    Args:
+        model: without arrays.
+
+    Raises:
+        ValueError: a source, column or value that is none, with its place.
+    """
+    tables = read_tables(data)
+    train = tables[TRAIN]
+    form = Form(data, tokenizer, model, task.columns(data, train))
+    form = dataclasses.replace(form, classes=task.classes(form, train))
+    form = _with_lengths(task, form, list(tables.values()))
+    rows = {split: task.read(form, records) for split, records in tables.items()}
+    evaluation = {"": rows[VALIDATION]} if VALIDATION in rows else {}
+    return TaskCorpus(task.learned(rows[TRAIN], form), form, rows[TRAIN], evaluation)
+
+
+def _with_lengths(task: Task, form: Form, tables: list[Records]) -> Form:
+    """The form with the lengths of rows: those of the config, or of the longest that there are, as
+    far as the model allows.
+
+    Raises:
+        ValueError: a length beyond that.
+    """
+    length, target = form.data.length, form.data.target_length
+    limit = form.limit
+    if limit is not None and length > limit:
+        raise ValueError(
+            f"data.length ({length}) is more than this model reads ({limit}); lower --data.length"
+        )
+    if not length or (task.sides == 2 and target is None):
+        longest = [task.longest(form, records) for records in tables]
+        length = length or min(max(one[0] for one in longest), limit or 2**31)
+        target = target or max(one[1] for one in longest)
+    return dataclasses.replace(form, length=length, target_length=target or 0)
+
+
+class TaskPart(Part):
+    """The rows of a task, as a stream reads them."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        data: Table,
+        layout: Layout,
+        seed: int,
+        *,
+        shuffle: bool = True,
+    ):
+        self.source = rows
+        self._read(_Pieces(rows), layout, data, seed, shuffle)
+
+    def _make_example(self, epoch: int, index: int) -> Example:
+        return self.source.examples[self._shuffled(epoch, index)]
+
+
+class _Pieces:
+    """The examples of a split by number, as a part counts them."""
+
+    def __init__(self, rows: Rows):
+        self.rows, self.count = rows, len(rows)
+        self.size = max(map(length_of, rows.examples))
+
+    @property
+    def what(self) -> str:
+        """How much there is, for people."""
+        return f"{len(self.rows.records):,} records"
+
+
+def layout_of(corpus: TaskCorpus) -> Layout:
+    """The shape of a batch."""
+    model: Any = corpus.form.model.config
+    pad = model.pad_token_id
+    return packing.Layout(
+        width=corpus.task.width(corpus.form.length),
+        target=corpus.form.target_length if corpus.task.sides == 2 else 0,
+        pad=int(np.ravel([0 if pad is None else pad])[0]),
+        packed=corpus.form.data.rows == "packed",
+        masked=True,
+        unit=UNIT,
+    )

@@ -1,0 +1,205 @@
+"""Records as the rows that a model reads, and what is told about them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from transformers_jax.arrays import Int
+from transformers_jax.data.config import Table
+from transformers_jax.data.tables import Records
+from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.models.base import Model
+from transformers_jax.objectives.example import Example
+
+NUMBER = "number"
+"""The entry of a batch that says which example a row is; -100 where it is none."""
+TOGETHER = 10_000  # texts that are encoded together
+
+
+@dataclass(frozen=True)
+class Form:
+    """How records become rows: what all splits of a run share.
+
+    Attributes:
+        model: without arrays.
+        columns: role -> column of the table, of those that the task reads.
+        length: most tokens of a row; 0 until it is known.
+        classes: the names of classes, by number; () where there are none.
+    """
+
+    data: Table
+    tokenizer: Tokenizer
+    model: Model
+    columns: dict[str, str]
+    classes: tuple[str, ...] = ()
+    length: int = 0
+    target_length: int = 0
+
+    @property
+    def limit(self) -> int | None:
+        """The most tokens that the model, or its tokenizer, allows in a row."""
+        reading = self.model.reading
+        positions = reading.source_positions if reading.source_raw or reading.source else None
+        limits = (positions or reading.positions, self.tokenizer.model_max_length)
+        return min((one for one in limits if one is not None), default=None)
+
+    def texts(self, records: Records, role: str) -> list[str]:
+        """The texts of a column, by its role."""
+        return records.texts(self.columns[role], f"data.{role.replace('_', '-')}")
+
+    def values(self, records: Records, role: str) -> list[Any]:
+        """The values of a column, by its role."""
+        return records.column(self.columns[role], f"data.{role.replace('_', '-')}")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The examples of a split, in the order of its records.
+
+    Attributes:
+        records: what they were made of.
+        examples: what the model reads; several of one record where it is read in windows.
+        owners: the number of the record of each example.
+        references: what is to be answered, of each record; None where the table does not say it.
+        details: of each example, what its answer is made a prediction with (offsets, say).
+        notes: what is told of them, in a line each.
+    """
+
+    records: Records
+    examples: Sequence[Example]
+    owners: Int[np.ndarray, " N"]
+    references: Sequence[Any] | None
+    details: Sequence[Any] = ()
+    notes: tuple[str, ...] = ()
+    fingerprint: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fingerprint", fingerprint_of(self.examples))
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def some(self, numbers: Sequence[int]) -> Rows:
+        """The rows of some examples, and of the records that they are of."""
+        if len(numbers) == len(self):
+            return self
+        owners = self.owners[numbers]
+        kept, new = np.unique(owners, return_inverse=True)
+        references = self.references
+        return Rows(
+            self.records.select(kept.tolist()),
+            [self.examples[number] for number in numbers],
+            new,
+            None if references is None else [references[number] for number in kept],
+            [self.details[number] for number in numbers] if self.details else (),
+        )
+
+    @property
+    def tokens(self) -> int:
+        """How many there are, on both sides."""
+        return sum(length_of(example) for example in self.examples)
+
+
+def length_of(example: Example) -> int:
+    """Tokens of an example, on both sides."""
+    sides = (example.tokens, example.target)
+    return sum(len(next(iter(side.values()))) for side in sides if side)
+
+
+def fingerprint_of(examples: Iterable[Example]) -> str:
+    """16 hex digits: which tokens and labels these are."""
+    sums = hashlib.sha256()
+    for example in examples:
+        for part in (example.tokens, example.target, example.tags, example.once):
+            for name, value in part.items():
+                sums.update(name.encode())
+                sums.update(np.ascontiguousarray(value).tobytes())
+    return sums.hexdigest()[:16]
+
+
+def numbered(examples: Sequence[Example]) -> list[Example]:
+    """The examples, each with its number."""
+    return [
+        Example(one.tokens, one.target, one.tags, {**one.once, NUMBER: number})
+        for number, one in enumerate(examples)
+    ]
+
+
+# ---------------------------------------------------------------- texts
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Texts, or pairs of texts, as ids.
+
+    Attributes:
+        sides: of each, {"input_ids": Int[T]}, and "token_type_ids" where the model reads them.
+        cut: how many were cut.
+        longest: tokens of the longest, before it was cut.
+    """
+
+    sides: list[dict[str, np.ndarray]]
+    cut: int
+    longest: int
+
+    def note(self, what: str, length: int) -> str:
+        """What was cut, in a line."""
+        if not self.cut:
+            return f"{what}: the longest row has {self.longest:,} tokens; none is cut"
+        share = self.cut / len(self.sides)
+        return (
+            f"{what}: {self.cut:,} of {len(self.sides):,} rows ({share:.1%}) are cut to {length:,} "
+            f"tokens; the longest has {self.longest:,}"
+        )
+
+
+def encode(form: Form, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Encoded:
+    """Texts, or pairs of them, as rows, with the special tokens of the tokenizer.
+
+    Raises:
+        ValueError: a row that is longer than `form.length`, if it is not to be cut; a text without
+            a token.
+    """
+    options: dict[str, Any] = dict(padding=False)
+    if "token_type_ids" not in form.model.arguments():
+        options["return_token_type_ids"] = False
+    sides: list[dict[str, np.ndarray]] = []
+    for first in range(0, len(texts), TOGETHER):
+        part = slice(first, first + TOGETHER)
+        pair = None if pairs is None else pairs[part]
+        batch = form.tokenizer.batch(texts[part], pair, **options)
+        del batch["attention_mask"]
+        sides += [dict(zip(batch, row)) for row in zip(*batch.values())]
+    lengths = [len(side["input_ids"]) for side in sides]
+    long = [number for number, length in enumerate(lengths) if 0 < form.length < length]
+    if long and form.data.too_long == "error":
+        raise LongRow(long[0], lengths[long[0]], form.length)
+    if long:
+        some = [texts[number] for number in long]
+        others = None if pairs is None else [pairs[number] for number in long]
+        options |= dict(truncation=True, max_length=form.length)
+        batch = form.tokenizer.batch(some, others, **options)
+        del batch["attention_mask"]
+        for number, row in zip(long, zip(*batch.values())):
+            sides[number] = dict(zip(batch, row))
+    return Encoded(sides, len(long), max(lengths))
+
+
+class LongRow(ValueError):
+    """A row is longer than rows may be.
+
+    Attributes:
+        number: of the text.
+    """
+
+    def __init__(self, number: int, length: int, most: int):
+        super().__init__(
+            f"has {length} tokens, and rows have {most} at most (--data.length): raise it if the "
+            "model can read more, or pass --data.too-long truncate"
+        )
+        self.number = number
