@@ -1,5 +1,10 @@
 """Scaling laws are recovered from curves that were generated with them."""
 
+import functools
+import itertools
+import math
+import re
+
 import numpy as np
 import pytest
 
@@ -131,3 +136,38 @@ def test_runs_on_disk_give_a_page(tmp_path):
     assert (out.parent / "scaling.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match=r"no law can be fitted to 1 finished runs.*half: stopped"):
         write_scaling([runs / "10000-20", runs / "half"], out)
+
+
+@pytest.mark.parametrize("tokenizers", [("characters", "subwords"), ("characters", "characters")])
+def test_curves_of_different_tokenizers_are_fitted_in_bits_per_byte(
+    tokenizers, tmp_path, monkeypatch
+):
+    """A token of three bytes has three times the loss of one of a byte, at the same bits per
+    byte: the law is that of these, and one run that does not know them is left out."""
+    for name in ("fit_compute", "fit_size_and_data"):  # intervals are not what this is about
+        quick = functools.partial(getattr(scaling, name), resamples=0)
+        monkeypatch.setattr(scaling, name, quick)
+    runs, level = tmp_path / "runs", {}
+    for number, (size, steps) in enumerate(itertools.product((10**4, 10**5, 10**6), (9, 99, 999))):
+        bits = 1.0 + 30 / size**0.4 + 8 / (64 * steps) ** 0.3
+        nats = bits * math.log(2) * (1, 3)[number % 2]
+        folder = make_run(
+            runs / f"{size}-{steps}", steps, parameters=size,
+            more={"eval_loss": nats, "bits_per_byte": bits},
+        )  # fmt: skip
+        (folder / "tokenizer.json").write_text(tokenizers[number % 2])
+        level[folder.name] = bits, nats
+    bare = make_run(runs / "bare", 9, parameters=20_000, more={"bits_per_byte": None})
+    (bare / "tokenizer.json").write_text(tokenizers[0])
+    out = tmp_path / "scaling.md"
+    assert cli.main(["report", "--scaling", str(runs), "--out", str(out)]) == 0
+    text, by_bytes = out.read_text(), len({*tokenizers}) > 1
+    assert ("loss (bits per byte)" in text) == by_bytes
+    for name, figures in level.items():
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| {name} ")]
+        assert f"| {figures[not by_bytes]:.4f} |" in row
+    exponents = [
+        float(re.search(rf"\| {name} \| ([\d.e-]+)", text)[1]) for name in ("alpha", "beta")
+    ]
+    assert (exponents == pytest.approx([0.4, 0.3], rel=0.02)) == by_bytes
+    assert ("bare: bits_per_byte not known" in text) == by_bytes
