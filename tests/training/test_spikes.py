@@ -194,3 +194,46 @@ def test_spikes_in_a_row_end_a_run(small, monkeypatch):
         FloatingPointError, match=r"2 steps in a row were skipped \(--max-skipped 1"
     ):
         fit(config)
+
+
+COMPILES = """
+    import logging, sys, jax, numpy as np, optax
+    import transformers_jax as tj
+    from transformers_jax.objectives.losses import objective
+    from transformers_jax.training.checkpoint import Checkpoints
+
+    compiled = []
+    class Count(logging.Handler):
+        def emit(self, record):
+            compiled.append(record.getMessage().startswith("Compiling jit(_traced)"))
+    logging.getLogger("jax").addHandler(Count())
+    jax.config.update("jax_log_compiles", True)
+
+    config = tj.GPT2Config(vocab_size=32, n_positions=16, n_embd=16, n_layer=1, n_head=2)
+    batch = {"input_ids": np.ones((8, 8), np.int32)}
+    for shape in ((), (2, 4)):
+        for then in ("off", "skip"):
+            mesh = tj.make_mesh({"data": 2, "fsdp": 4}) if shape else None
+            model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
+            state = tj.init_state(model, optax.adam(1e-3), jax.random.key(0), mesh=mesh)
+            for run in ("begun", "restored"):
+                objective_ = objective("causal_lm")
+                step = tj.make_step(
+                    model, objective_, optax.adam(1e-3), mesh=mesh, on_spike=then
+                )
+                compiled.clear()
+                for _ in range(3):
+                    state, _ = step(state, batch)
+                print(len(shape), then, run, sum(compiled))
+                saved = Checkpoints(f"{sys.argv[1]}/{len(shape)}-{then}-{run}")
+                saved.save(state, {})
+                saved.close()
+                state = saved.restore(int(state.step), state)
+"""
+
+
+def test_a_step_is_compiled_once_with_a_window_as_without(on_eight_devices, tmp_path):
+    done = on_eight_devices(COMPILES, tmp_path)
+    lines = done.stdout.split("\n")[:-1]
+    assert len(lines) == 8, done.stderr[-2000:]
+    assert {line.split()[-1] for line in lines} == {"1"}, lines
