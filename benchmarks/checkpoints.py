@@ -2,9 +2,10 @@
 
     python -m benchmarks.checkpoints SIDE NAME FOLDER
 
-loads a checkpoint in a fresh process and prints what it took: from the call until every parameter
-has been read once, because a loader may map a file and read nothing. `measure` writes a checkpoint
-of random numbers and lets both sides load it in turns; the file is in the page cache for both.
+loads a checkpoint in a fresh process and prints what it took: until the call returns, and until
+every number of every parameter has been read, because a loader may map a file and read nothing.
+`measure` writes a checkpoint of random numbers and lets both sides load it in turns; the file is in
+the page cache for both.
 """
 
 from __future__ import annotations
@@ -50,8 +51,7 @@ LOADS: dict[str, dict[str, Any]] = {
         shards="1GB",
     ),
 }
-PAGE = 4096
-TIMES = ("wall", "cpu")
+TIMES = ("wall", "cpu", "returned wall", "returned cpu")
 
 
 def write(setting: dict[str, Any], folder: str) -> None:
@@ -81,16 +81,28 @@ def write(setting: dict[str, Any], folder: str) -> None:
 # ---------------------------------------------------------------- one load
 
 
-def read_once(arrays: Iterable[Any]) -> int:
-    """How many bytes arrays of bytes have, of which one a page is read."""
+def read_all(arrays: Iterable[Any]) -> int:
+    """How many bytes arrays of integers have, all of which are read."""
     size = 0
     for array in arrays:
-        array.reshape(-1)[::PAGE].sum()
+        array.max(initial=0)
         size += array.nbytes
     return size
 
 
-def ours(name: str, folder: str) -> Callable[[], int]:
+def touch(size: int) -> None:
+    """Writes to as much memory and gives it back. A virtual machine gets a page of its host when it
+    is first written, which takes seconds a gigabyte; which load paid for that would be chance."""
+    import numpy as np
+
+    np.ones(size, np.uint8)
+
+
+Loader = tuple[Callable[[str], Any], Callable[[Any], int]]
+"""Loads a folder's model; reads all numbers of a model and returns their bytes."""
+
+
+def ours(name: str, folder: str) -> Loader:
     """`tj.from_pretrained`, after it has loaded a small model."""
     import jax
     import numpy as np
@@ -100,18 +112,20 @@ def ours(name: str, folder: str) -> Callable[[], int]:
 
     setting = LOADS[name]
 
-    def load(folder: str) -> int:
+    def load(folder: str) -> Any:
         model = tj.from_pretrained(folder, head=setting["head"], dtype="auto")
-        leaves = jax.block_until_ready(jax.tree.leaves(params(model)))
-        return read_once(np.asarray(leaf).view(np.uint8) for leaf in leaves)
+        return jax.block_until_ready(jax.tree.leaves(params(model)))
+
+    def read(leaves: Any) -> int:
+        return read_all(np.asarray(leaf).view(f"u{leaf.dtype.itemsize}") for leaf in leaves)
 
     with tempfile.TemporaryDirectory() as small:  # the runtime is no cost of a checkpoint
         write(tiny(setting), small)
-        load(small)
-    return lambda: load(folder)
+        read(load(small))
+    return load, read
 
 
-def theirs(name: str, folder: str) -> Callable[[], int]:
+def theirs(name: str, folder: str) -> Loader:
     """transformers' `from_pretrained`, after it has loaded a small model."""
     import torch
     import transformers
@@ -119,13 +133,16 @@ def theirs(name: str, folder: str) -> Callable[[], int]:
     setting = LOADS[name]
     kind = getattr(transformers, setting["theirs"])
     dtype = getattr(torch, setting["dtype"])
+    plain = {2: torch.int16, 4: torch.int32}[dtype.itemsize]
 
-    def load(folder: str) -> int:
-        model = kind.from_pretrained(folder, dtype=dtype)
-        return read_once(p.detach().view(torch.uint8).numpy() for p in model.parameters())
+    def load(folder: str) -> Any:
+        return kind.from_pretrained(folder, dtype=dtype)
 
-    load(str(Path(folder) / "small"))
-    return lambda: load(folder)
+    def read(model: Any) -> int:
+        return read_all(p.detach().view(plain).numpy() for p in model.parameters())
+
+    read(load(str(Path(folder) / "small")))
+    return load, read
 
 
 def tiny(setting: dict[str, Any]) -> dict[str, Any]:
@@ -147,24 +164,28 @@ class Watch(threading.Thread):
         self.stopped, self.highest = threading.Event(), 0
 
     def run(self) -> None:
-        while not self.stopped.wait(0.002):
+        while not self.stopped.wait(0.01):
             self.highest = max(self.highest, status("RssAnon"))
 
 
 def load(side: str, name: str, folder: str) -> dict[str, float]:
     """Seconds, and bytes above those before the call."""
-    run = {"ours": ours, "PyTorch": theirs}[side](name, folder)
+    run, read = {"ours": ours, "PyTorch": theirs}[side](name, folder)
+    touch(sum(file.stat().st_size for file in Path(folder).glob("*.safetensors")))
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before, own = status("VmRSS"), status("RssAnon")
     watch = Watch()
     watch.start()
     began, used = time.perf_counter(), time.process_time()
-    size = run()
-    usage = dict(wall=time.perf_counter() - began, cpu=time.process_time() - used)
+    elapsed = lambda: (time.perf_counter() - began, time.process_time() - used)
+    model = run(folder)
+    returned = elapsed()
+    size = read(model)
+    times = dict(zip(TIMES, (*elapsed(), *returned)))
     watch.stopped.set()
     watch.join()
     memory = dict(peak=status("VmHWM") - before, own=watch.highest - own)
-    return usage | memory | dict(parameters=size)
+    return times | memory | dict(parameters=size)
 
 
 # ---------------------------------------------------------------- both sides

@@ -52,6 +52,7 @@ def test_unknown_case_is_refused_with_the_known_ones():
 
 def loads(**changes):
     usage = {"wall": 2.0, "cpu": 1.0, "peak": 3 * 2**20, "own": 2**20, "parameters": 7.0}
+    usage |= {"returned wall": 0.5, "returned cpu": 0.25}
     return {
         "ours": [usage] * 3,
         "PyTorch": [{**usage, "wall": wall} | changes for wall in (1, 2, 4)],
@@ -62,7 +63,8 @@ def test_loading_is_compared_round_by_round_and_only_of_the_same_bytes():
     figures = checkpoints.summary(loads()) | {"file": 5 * 2**20, "shards": 2}
     assert figures["ratios"]["wall"] == [0.5, 1.0, 2.0]
     text = report.text({"load t5-3b": {"all cores": {**entry(), "figures": figures}}}, [])
-    assert "| t5-3b | 5 MiB in 2 | 2.00 s (1.00 s CPU) | 2.00 s" in text
+    assert "| t5-3b | 5 MiB in 2 | all is read | 2.00 s (1.00 s CPU) | 2.00 s" in text
+    assert "| t5-3b | 5 MiB in 2 | it returns | 0.50 s (0.25 s CPU) | 0.50 s" in text
     assert "**1.00** (0.50-2.00)" in text
     with pytest.raises(RuntimeError, match="did not load the same"):
         checkpoints.summary(loads(parameters=8.0))
