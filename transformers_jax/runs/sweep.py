@@ -35,7 +35,7 @@ from transformers_jax.runs.page import table
 from transformers_jax.runs.summary import COLUMNS, cells, compared_by, summarise
 from transformers_jax.training import config
 from transformers_jax.training.config import TrainConfig
-from transformers_jax.training.folder import differing, with_added
+from transformers_jax.training.folder import check_out, differing, with_added
 from transformers_jax.training.metrics import show_time
 
 PROGRAM = (sys.executable, "-m", "transformers_jax")
@@ -98,7 +98,7 @@ def run_sweep(start: Start, grid: Mapping[str, Sequence[str]], out: str, jobs: i
     """
     if jobs < 1:
         raise Misuse(f"--sweep-jobs ({jobs}) must be at least 1")
-    folder = Path(out).expanduser()
+    folder = check_out(out, "auto")
     return Sweep(start, make_points(start, grid, folder), folder, jobs).run()
 
 

@@ -23,6 +23,9 @@ from transformers_jax.training.config import TrainConfig, check_format, identity
 from transformers_jax.training.json_records import plain
 
 LOCK = ".lock"
+TOKENIZER = ".tokenizer"
+"""The folder in which the first of several processes hands a learned tokenizer to the others."""
+
 SHARED = "give an --out on a disk that all processes share"
 
 
@@ -42,7 +45,7 @@ class RunFolder:
         self.owner = owner
         self._lock: TextIO | None = None
         self._holder = ""  # what the lock said before
-        self.path = Path(path).expanduser()
+        self.path = check_out(path, resume if owner else "auto")
         if not owner:
             processes.wait_for_all("folder")
             if not self.path.is_dir():
@@ -53,18 +56,12 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"cannot make the folder {self.path}: {error.strerror}") from None
-        # a start that was killed leaves a lock, drafts and empty folders
-        files = [f for f in self.path.iterdir() if f.is_file() or any(f.iterdir())]
-        files = [f for f in files if f.name != LOCK and not is_draft(f)]
-        if resume == "never" and files:
-            raise ValueError(
-                f"{self.path} is not empty; choose another --out, or --resume auto to continue it"
-            )
-        self._before = {file.name for file in self.path.iterdir()}
+        self._had_lock = (self.path / LOCK).exists()
         while not self._acquire():
             self.path.mkdir(parents=True, exist_ok=True)
         for folder in (self.path, *(f for f in self.path.iterdir() if f.is_dir())):
-            remove_drafts(folder)
+            if folder == self.path or not (folder / LOCK).exists():  # else a run of its own
+                remove_drafts(folder)
         processes.wait_for_all("folder")
 
     def _acquire(self) -> bool:
@@ -117,7 +114,8 @@ class RunFolder:
     @contextlib.contextmanager
     def untouched_on_error(self) -> Iterator[None]:
         """An error inside leaves the folder as it was before this process: a start that is refused
-        makes nothing. What is inside makes new files only."""
+        makes nothing. What is made inside is the lock and the tokenizer of several processes;
+        other files are somebody else's."""
         try:
             yield
         except BaseException:
@@ -127,13 +125,14 @@ class RunFolder:
     def _undo(self) -> None:
         if self._lock is None:
             return
-        if LOCK in self._before:
+        if self._had_lock:
             self._lock.truncate(0)
             self._lock.write(self._holder)
-        for file in [f for f in self.path.iterdir() if f.name not in self._before]:
-            shutil.rmtree(file) if file.is_dir() else file.unlink()
+        shutil.rmtree(self.path / TOKENIZER, ignore_errors=True)
+        if self.is_own() and not self._had_lock:
+            (self.path / LOCK).unlink()
         for folder in self._made:
-            with contextlib.suppress(OSError):  # another run has begun beside this one
+            with contextlib.suppress(OSError):  # another has put something there meanwhile
                 folder.rmdir()
         self.close()
 
@@ -156,6 +155,56 @@ class RunFolder:
         """Releases the folder for another process."""
         if self._lock is not None:
             self._lock.close()
+
+
+def check_out(out: str | Path, resume: str) -> Path:
+    """The folder that `out` names, if a run may be in it; nothing is made, and a dry run asks too.
+
+    Raises:
+        ValueError: no folder can have this name, or be made there; with resume="never", one in
+            which there is something.
+    """
+    text = os.fspath(out)
+    if not text.strip() or "\0" in text:
+        raise ValueError(
+            f"out is {text!r}, which is no folder; name one, as in --out runs/a (. is the folder "
+            "that you are in)"
+        )
+    try:
+        path = Path(text).expanduser()
+        above = next(folder for folder in (path, *path.parents) if is_there(folder))
+        if not above.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{above} is a file")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"{above} cannot be written into")
+        files = [] if above != path else [f for f in path.iterdir() if not _left_over(f)]
+    except OSError as error:
+        raise ValueError(
+            f"cannot make the folder {text[:100]}: {error.strerror}; choose another --out"
+        ) from None
+    except (RuntimeError, UnicodeError) as error:  # the home of nobody, half of a character
+        raise ValueError(f"out {text[:100]!r} names no folder: {error}") from None
+    if resume == "never" and files:
+        raise ValueError(
+            f"{path} is not empty; choose another --out, or --resume auto to continue it"
+        )
+    return path
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder of this name; unlike `exists`, raises where none can be."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _left_over(path: Path) -> bool:
+    """Whether this is what a start that was killed leaves: a lock, a draft, an empty folder."""
+    if path.is_dir():
+        return not any(path.iterdir())
+    return path.name == LOCK or is_draft(path)
 
 
 def check_same_run(config: TrainConfig, data: str, saved: dict[str, Any]) -> None:

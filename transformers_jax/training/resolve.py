@@ -31,7 +31,7 @@ from transformers_jax.training.compatible import check_objective, check_position
 from transformers_jax.training.config import TrainConfig, at_stage
 from transformers_jax.training.devices import check_batch, make_mesh
 from transformers_jax.training.evaluation_sets import check_evaluation
-from transformers_jax.training.folder import check_release, check_same_run
+from transformers_jax.training.folder import TOKENIZER, check_release, check_same_run
 from transformers_jax.training.initial import abstract_model, with_checkpoint
 from transformers_jax.training.recorded import read_record
 from transformers_jax.training.step import TrainStep, make_step
@@ -195,7 +195,7 @@ def _corpus(config: TrainConfig, run: Path, owner: bool, saved: dict[str, Any] |
     known = run if saved is not None and (run / "tokenizer.json").exists() else None
     if not processes.several():
         return _read_corpus(config, known, saved)
-    shared = run / ".tokenizer"
+    shared = run / TOKENIZER
     corpus = None
     if owner:
         corpus = _read_corpus(config, known, saved)
