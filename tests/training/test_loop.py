@@ -14,8 +14,10 @@ import jax
 import numpy as np
 import pytest
 
+from tests.training.states import damage
 from transformers_jax import cli
 from transformers_jax.cli import main
+from transformers_jax.runs.dry_run import dry_run
 from transformers_jax.runs.fit import fit
 from transformers_jax.training.loop import Loop
 from transformers_jax.training.metrics import read
@@ -99,6 +101,88 @@ def test_the_best_checkpoint_is_retained_and_exported(quiet, monkeypatch):
     again = fit(config.replace(keep_best=False, steps=2, out=config.out + "-2"))
     same = jax.tree.map(np.array_equal, run.state.params, again.state.params)
     assert all(jax.tree.leaves(same))
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Gives evaluations these losses, in turn."""
+    from transformers_jax.training import loop
+
+    def give(*values):
+        losses = iter(values)
+        evaluate = lambda *arguments: {"eval_loss": next(losses)}
+        monkeypatch.setattr(loop, "evaluator", lambda run: evaluate)
+
+    return give
+
+
+def saved_steps(config):
+    return sorted(int(p.name) for p in (Path(config.out) / "checkpoints").iterdir())
+
+
+def test_the_best_evaluation_is_saved_where_saves_do_not_fall_on_it(quiet, measured):
+    measured(3.0, 2.0, 4.0, float("nan"), 5.0)
+    evaluation = dataclasses.replace(quiet.evaluation, every=1)
+    config = quiet.replace(evaluation=evaluation, steps=5, schedule_steps=5, save_every=3, keep=2)
+    run = fit(config.replace(keep_best=True))
+    assert saved_steps(config) == [2, 3, 5]  # 1 was the best until 2
+    assert int(run.state.step) == 2
+    measured(3.0, 2.0, 4.0, 4.5, 5.0)
+    plain = config.replace(out=config.out + "-plain")  # the control
+    fit(plain)
+    assert saved_steps(plain) == [3, 5]
+    losses = [[line["loss_hex"] for line in lines(each)] for each in (config, plain)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("intact", [True, False])
+def test_a_damaged_best_checkpoint_costs_only_itself(quiet, measured, intact, capsys, monkeypatch):
+    """The next best is exported, or the last where none is left."""
+    from transformers_jax.training import prepare
+
+    measured(3.0, 2.0, 2.5, 4.0)
+    evaluation = dataclasses.replace(quiet.evaluation, every=1)
+    config = quiet.replace(evaluation=evaluation, save_every=1, keep=9, keep_best=True)
+
+    class Damaging(prepare.Checkpoints):
+        def best_steps(self):
+            steps = super().best_steps()
+            for step in steps if self.saved == 4 else ():
+                if step == 2 or (not intact and step != 4):
+                    damage(self.folder, step)
+            return [step for step in steps if intact or step != 4]
+
+    monkeypatch.setattr("transformers_jax.runs.fit.Checkpoints", Damaging)
+    run = fit(config)
+    output = capsys.readouterr().out
+    assert "WARNING: checkpoint" in output
+    assert "damaged" in output
+    exported = json.loads((Path(config.out) / "run.json").read_text())["exported"]
+    assert exported["step"] == int(run.state.step) == (3 if intact else 4)
+    assert ("of the steps that are intact" in exported["why"]) == intact
+    assert (Path(config.out) / "model" / "config.json").exists()
+
+
+def test_samples_that_fail_cost_neither_the_run_nor_the_model(quiet, monkeypatch, capsys):
+    from transformers_jax.training import samples
+
+    def fail(*arguments, **options):
+        raise RuntimeError("no memory is left")
+
+    monkeypatch.setattr(samples, "draw_samples", fail)
+    run = fit(quiet.replace(sample=dataclasses.replace(quiet.sample, count=1, every=2)))
+    assert run.exit_code == 0
+    assert (run.folder / "model" / "config.json").exists()
+    assert capsys.readouterr().out.count("no samples: RuntimeError: no memory is left") == 2
+
+
+@pytest.mark.parametrize("prompt", ["caf\udce9", "x" * 40])
+def test_a_prompt_that_cannot_be_continued_is_refused_before_the_first_step(quiet, prompt):
+    sample = dataclasses.replace(quiet.sample, count=1, prompt=prompt)
+    for ask in (fit, dry_run):
+        with pytest.raises(ValueError, match=r"sample\.prompt"):
+            ask(quiet.replace(sample=sample))
+    assert not Path(quiet.out).exists()
 
 
 def test_further_sets_are_evaluated_by_name(quiet, text_file, tmp_path):

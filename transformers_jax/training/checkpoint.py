@@ -105,14 +105,13 @@ class Checkpoints:
             return []
         return sorted(int(path.name) for path in self.folder.iterdir() if is_step(path))
 
-    def best_step(self) -> int | None:
-        """The saved step with the lowest metric, the later of equals; None if none has one."""
+    def best_steps(self) -> list[int]:
+        """The saved steps that have a metric, from the lowest on, the later of equals first."""
         metrics = {}
         for step in self.steps():
             with contextlib.suppress(ValueError):
                 metrics[step] = self.meta(step).get("metric")
-        known = [(metric, -step) for step, metric in metrics.items() if metric is not None]
-        return -min(known)[1] if known else None
+        return [-step for _, step in sorted((m, -n) for n, m in metrics.items() if m is not None)]
 
     # ------------------------------------------------------------ writing
 
@@ -247,7 +246,7 @@ class Checkpoints:
 
     def _remove_older(self) -> None:
         steps = self.steps()
-        retained = {*steps[-self.keep :], self.best_step() if self.best else None}
+        retained = {*steps[-self.keep :], *(self.best_steps()[:1] if self.best else ())}
         for step in {*steps} - retained:
             # renamed first: half a step must not look like one
             (self.folder / str(step)).rename(self.folder / f"{step}{REMOVED}")

@@ -163,7 +163,7 @@ class TrainConfig(Settings):
     keep: int = 3
     """the newest checkpoints that stay on disk, at least 2"""
     keep_best: bool = False
-    """the checkpoint with the lowest evaluation loss stays as well; it is what is exported"""
+    """an evaluation that is the best so far is saved, and the best stays; it is what is exported"""
     log_every: int = 10
     trackers: tuple[Literal[tuple(TRACKERS)], ...] = ()  # type: ignore[valid-type]
     """wandb, trackio: beside metrics.jsonl and TensorBoard"""

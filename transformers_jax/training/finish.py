@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
-import numpy as np
 
 from transformers_jax import processes
 from transformers_jax.arrays import Params
@@ -21,8 +20,11 @@ from transformers_jax.tasks.corpus import TaskCorpus
 from transformers_jax.training import samples
 from transformers_jax.training.config import TrainConfig
 from transformers_jax.training.console import Console
+from transformers_jax.training.disk import cause, line_of, reason
 from transformers_jax.training.prepare import Run
 from transformers_jax.training.provenance import note_export
+from transformers_jax.training.recorded import Damaged
+from transformers_jax.training.resolve import Say
 from transformers_jax.training.state import TrainState
 from transformers_jax.training.trackers import Composite
 
@@ -39,39 +41,45 @@ def as_used(config: TrainConfig, model: Model, values: Params) -> Model:
 
 
 def sample(
-    run: Run, model: Model, step: int, trackers: Composite, now: int | None = None
+    run: Run, model: Model, step: int, trackers: Composite, say: Say, now: int | None = None
 ) -> list[str]:
     """Texts that the model generates after a step; they are written to samples/ as well. Of several
     processes, the one that writes has them. Trackers, which only go forward, get them as of the
-    step `now`."""
+    step `now`. An error is said, and costs only the samples."""
     if isinstance(run.corpus, TaskCorpus):  # what it writes is in its predictions
         return []
     if processes.several() and is_whole(model):
-        texts = _draw(run, own_copy(model)) if run.folder.owner else []
+        texts = _draw(run, lambda: own_copy(model), say) if run.folder.owner else []
         processes.wait_for_all("samples")
     else:  # parts of the model are elsewhere: all processes draw the same
-        texts = _draw(run, model)
+        texts = _draw(run, lambda: model, say)
     if not run.folder.owner:
         return []
-    samples.save_samples(texts, run.folder.path, step)
+    try:
+        samples.save_samples(texts, run.folder.path, step)
+    except OSError as error:
+        say(f"WARNING: samples of step {step} are not written: {reason(error)}")
     for number, text in enumerate(texts):
         trackers.text(f"sample/{number}", step if now is None else now, text)
     return texts
 
 
-def _draw(run: Run, model: Model) -> list[str]:
+def _draw(run: Run, model: Callable[[], Model], say: Say) -> list[str]:
     assert isinstance(run.corpus, Corpus)
-    settings, tokenizer = run.config.sample, run.corpus.tokenizer
-    prompt: Any = [] if tokenizer is None else tokenizer.encode(settings.prompt)
-    return samples.draw_samples(
-        model,
-        run.config.objective.head,
-        settings,
-        prompt=np.asarray(prompt if len(prompt) else run.corpus.shown.ids[:1], np.int32),
-        examples=run.examples(settings.count),
-        tokenizer=tokenizer,
-        seed=run.config.seed,
-    )
+    settings = run.config.sample
+    try:
+        return samples.draw_samples(
+            model(),
+            run.config.objective.head,
+            settings,
+            prompt=samples.prompt_ids(settings, run.corpus.tokenizer, run.corpus.shown.ids),
+            examples=run.examples(settings.count),
+            tokenizer=run.corpus.tokenizer,
+            seed=run.config.seed,
+        )
+    except Exception as error:
+        say(f"WARNING: no samples: {cause(error)}")
+        return []
 
 
 def is_whole(model: Model) -> bool:
@@ -87,27 +95,45 @@ def own_copy(model: Model) -> Model:
 def finish(
     run: Run, state: TrainState, screen: Console, trackers: Composite
 ) -> tuple[Model, TrainState]:
-    """Writes samples, and the model with its tokenizer; of the best step, if so configured. What
-    was exported is in run.json.
+    """Writes the model with its tokenizer, and then samples; of the best step, if so configured.
+    What was exported is in run.json.
 
     Returns:
         The model, and the state that it is from.
     """
-    last = int(state.step)
-    best = run.checkpoints.best_step() if run.config.keep_best else None
+    last, owner = int(state.step), run.folder.owner
     step, why = last, "the last"
-    if best is not None and best != last:
-        step, why = best, run.criterion.describe(run.checkpoints.meta(best)["metric"])
-        screen.say(f"exporting step {step}, {why}")
-        state = run.checkpoints.restore(step, state)
+    if run.config.keep_best:
+        step, why, state = best_state(run, state, screen.say)
     model = exportable(run, state)
-    for text in sample(run, model, step, trackers, now=last):
-        screen.say(f"--- sample ---\n{text}")
-    owner = run.folder.owner
     write_model(model, run.corpus.tokenizer if owner else None, run.folder.path / "model")
     if owner:
         note_export(run.folder.path, step, why)
+    for text in sample(run, model, step, trackers, screen.say, now=last):
+        screen.say(f"--- sample ---\n{text}")
     return model, state
+
+
+def best_state(run: Run, state: TrainState, say: Say) -> tuple[int, str, TrainState]:
+    """(step, which it is in words, state) of the best evaluation that is saved intact; a damaged
+    checkpoint is said and passed over, and where none is left it is the last step."""
+    last, among = int(state.step), ""
+    for step in run.checkpoints.best_steps():
+        why = run.criterion.describe(run.checkpoints.meta(step)["metric"]) + among
+        if step == last:
+            return last, why if among else "the last", state
+        good, problem = None, Damaged(f"checkpoint {step}: another process could not read it")
+        try:
+            good = run.checkpoints.restore(step, state)
+        except Damaged as error:
+            problem = error
+        if processes.all_agree(good is not None):
+            assert good is not None
+            say(f"exporting step {step}, {why}")
+            return step, why, good
+        say(f"WARNING: {line_of(problem)}; the next best step is exported, or the last")
+        among = " of the steps that are intact"
+    return last, "the last", state
 
 
 def write_model(model: Model, tokenizer: Tokenizer | None, folder: Path) -> None:

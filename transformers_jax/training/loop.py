@@ -168,19 +168,23 @@ class Loop:
         due, clock, last = self.due(number), self.clock, number == self.run.config.steps
         assert self.pending is not None
         self.left_out.check(number, self.pending[1])
-        evaluation, pace = dict[str, float](), self.pace.tick(self.pending[2])
+        evaluation, pace, best = dict[str, float](), self.pace.tick(self.pending[2]), False
         if "evaluation" in due:
             with clock("evaluation"):
                 params, show = self.run.averaged(self.state), self.screen.progress
                 evaluation = self.evaluate(params, last, self.stop, show)
-            self.count_evaluation(evaluation)
+            best = self.count_evaluation(evaluation)
         self.record_pending(evaluation, pace)
         self.screen.status("")
         if "sample" in due:
             with clock("sampling"):
-                sample(self.run, exportable(self.run, self.state), number, self.trackers)
-        if "save" in self.due(number):  # a signal may have come meanwhile
-            self.save(number, self.run.criterion.loss(evaluation))
+                model = exportable(self.run, self.state)
+                sample(self.run, model, number, self.trackers, self.screen.say)
+        if best and self.run.config.keep_best:  # it is kept, wherever saves fall
+            due.add("save")
+        if "save" in due | self.due(number):  # a signal may have come meanwhile
+            loss = self.run.criterion.loss(evaluation)
+            self.save(number, loss if loss is None or math.isfinite(loss) else None)
             self.stop.save = False
         self.pace.speed.pause()
 
@@ -277,13 +281,15 @@ class Loop:
 
     # ------------------------------------------------------------ early stopping
 
-    def count_evaluation(self, evaluation: dict[str, float]) -> None:
-        """Counts evaluations that did not improve."""
+    def count_evaluation(self, evaluation: dict[str, float]) -> bool:
+        """Whether this evaluation is the best so far; counts those that did not improve."""
         progress, loss = self.run.progress, self.run.criterion.loss(evaluation)
         if loss is not None and loss < progress.get("best", math.inf):
             progress |= {"best": loss, "worse": 0}
-        elif loss is not None:
+            return True
+        if loss is not None:
             progress["worse"] = progress.get("worse", 0) + 1
+        return False
 
     def out_of_patience(self) -> bool:
         """Whether as many evaluations in a row as the config allows did not improve."""

@@ -34,6 +34,7 @@ from transformers_jax.training.evaluation_sets import check_evaluation
 from transformers_jax.training.folder import TOKENIZER, check_release, check_same_run
 from transformers_jax.training.initial import abstract_model, with_checkpoint
 from transformers_jax.training.recorded import read_record
+from transformers_jax.training.samples import check_prompt
 from transformers_jax.training.step import TrainStep, make_step
 from transformers_jax.training.trackers import check_installed
 from transformers_jax.training.vocabulary import (
@@ -133,6 +134,7 @@ def resolve(
             padded = f"the vocabulary of {known:,} is padded to {size:,}"
             say(f"{padded}; what is added is never an answer")
         corpora.check_ids(corpus, known, config.data.path)
+        check_prompt(config.sample, config.objective.head, config.model, corpus.tokenizer)
     vocabulary = vocabulary_of(corpus.tokenizer, size)
     own = functools.partial(processes.own_rows, mesh=mesh)
     stream = make_stream(config, corpus, vocabulary, own)

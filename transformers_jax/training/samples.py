@@ -49,6 +49,41 @@ def draw_samples(
     return []
 
 
+def prompt_ids(
+    settings: Sample, tokenizer: Any, text: Int[np.ndarray, " N"]
+) -> Int[np.ndarray, " T"]:
+    """The prompt as ids; where there is no tokenizer, or nothing to encode, the first of a text.
+
+    Raises:
+        ValueError: a prompt that the tokenizer cannot encode.
+    """
+    try:
+        ids = [] if tokenizer is None else tokenizer.encode(settings.prompt)
+    except Exception as error:  # half of a character; Rust's tokenizers raise a TypeError
+        raise ValueError(
+            f"sample.prompt {settings.prompt!r:.80} cannot be encoded: {error}"
+        ) from None
+    return np.asarray(ids if len(ids) else text[:1], np.int32)
+
+
+def check_prompt(settings: Sample, head: str, model: Any, tokenizer: Any) -> None:
+    """Raises ValueError for a prompt that cannot be encoded, or leaves no position for a token
+    behind it; before the first step, as samples come at the end."""
+    if settings.count < 1 or head != "causal_lm":
+        return
+    count, tables = len(prompt_ids(settings, tokenizer, np.zeros(1, np.int32))), _tables(model)
+    if tables and count >= min(tables):
+        raise ValueError(
+            f"sample.prompt has {count} tokens, and the model has {min(tables)} positions: none is "
+            "left to continue it; pass a shorter --sample.prompt, or --sample.count 0"
+        )
+
+
+def _tables(model: Any) -> list[int]:
+    """The lengths of the model's tables of positions, from its config."""
+    return [count for name in POSITIONS if (count := getattr(model, name, None))]
+
+
 def continuations(
     model: Any, settings: Sample, prompt: Int[np.ndarray, " T"], tokenizer: Any, seed: int
 ) -> list[str]:
@@ -58,8 +93,7 @@ def continuations(
 
     rows = jnp.tile(jnp.asarray(prompt, jnp.int32), (settings.count, 1))
     tags = needed_tags(model.reading)
-    tables = [getattr(model.config, name, None) for name in POSITIONS]
-    room = min([count for count in tables if count], default=len(prompt) + settings.tokens)
+    room = min(_tables(model.config), default=len(prompt) + settings.tokens)
     ids = generate(
         model,
         input_ids=rows,
