@@ -1,7 +1,8 @@
 """From text to batches, each a pure function of the seed and of a position in the stream.
 
 config.py        what is read, and how it is cut: one record
-sources.py       texts of files and folders;  prepared.py  of TFDS and Hugging Face;
+sources.py       texts of files and folders;  splits.py  which are trained on;
+                 prepared.py  texts of TFDS and Hugging Face;
                  python_docs/  a text that every machine has
 tokenizers.py    tokenizers from files;  learned.py  from text;  wrapped.py,
                  tokenizer.py  what they are and do

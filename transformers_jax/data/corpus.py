@@ -15,7 +15,8 @@ import numpy as np
 
 from transformers_jax.data.config import Data
 from transformers_jax.data.documents import batches, encode_batch, open_documents
-from transformers_jax.data.texts import Source, digest
+from transformers_jax.data.splits import check_trained, evaluated
+from transformers_jax.data.texts import RULES, Source, digest
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, Tokens, chunks, collect, join, smallest_dtype
 from transformers_jax.data.verification import Expected
@@ -104,7 +105,7 @@ def load_corpus(
     sentences: bool = False,
     eos: bool = False,
     tokenizer: Tokenizer | None = None,
-    as_before: bool = False,
+    rules: int = RULES,
     learns: bool = True,
 ) -> Corpus:
     """Reads the sources and makes them ids.
@@ -115,7 +116,7 @@ def load_corpus(
         eos: puts the token `eos` behind every document; otherwise several documents of text have
             a blank line between them (a new line, where documents are lines).
         tokenizer: the one of the run that is continued.
-        as_before: sources are split and fingerprinted as earlier versions did it.
+        rules: `texts.RULES`, or those of an earlier version, for its runs.
         learns: whether a tokenizer may be learned here; bytes are what they are.
 
     Raises:
@@ -125,8 +126,10 @@ def load_corpus(
     paths, shares = parse_mixture(data)
     fraction = data.eval_fraction if data.eval_path is None else None
     options = {name: getattr(data, name) for name in ("field", "documents", "encoding")}
-    open_at = partial(open_documents, **options, eos=eos, as_before=as_before)
+    open_at = partial(open_documents, **options, eos=eos, rules=rules)
     sources = [open_at(path, fraction=fraction) for path in paths]
+    for source in sources:
+        check_trained(source.path, source.splits, "data.eval-path")
     sets = {name: open_at(path, fraction=None) for name, path in _evaluation_paths(data).items()}
     if tokenizer is None:
         roles = tuple(dict.fromkeys([*roles, "eos"] if eos else roles))
@@ -139,10 +142,7 @@ def load_corpus(
         _check_folder(source, tokenizer, sentences, eos)
     encode = partial(_encode, tokenizer=tokenizer, sentences=sentences, eos=eos)
     trained = [encode(source, "train") for source in sources]
-    evaluation = {
-        name: encode(source, "validation" if "validation" in source.splits else "train")
-        for name, source in sets.items()
-    }
+    evaluation = {name: encode(source, evaluated(source.splits)) for name, source in sets.items()}
     if data.eval_path is None:
         held_out = [encode(one, "validation") for one in sources if "validation" in one.splits]
         if sum(map(len, held_out)):
@@ -233,7 +233,7 @@ def _tokenizer(
     parts = [(source, "train") for source in sources]
     if data.tokenizer == "character":  # a character that is not in the vocabulary has no id
         parts += [(source, "validation") for source in sources if "validation" in source.splits]
-        parts += [(source, "train") for source in sets]
+        parts += [(source, evaluated(source.splits)) for source in sets]
     documents = (
         text + source.separator
         for source, split in parts

@@ -16,7 +16,7 @@ from transformers_jax.arrays import Int
 from transformers_jax.data.file_sums import file_sum
 from transformers_jax.data.held_out import hold_out
 from transformers_jax.data.sources import open_source
-from transformers_jax.data.texts import Source, digest
+from transformers_jax.data.texts import RULES, Source, digest
 from transformers_jax.data.token_folders import (
     LEARNED,
     check_tokenizer,
@@ -45,7 +45,7 @@ def open_documents(
     encoding: str,
     fraction: float | None,
     eos: bool,
-    as_before: bool = False,
+    rules: int = RULES,
 ) -> Source:
     """What is at a path, split.
 
@@ -54,24 +54,24 @@ def open_documents(
         fraction: of the text that is held out, where the source holds none out itself; None, or 0:
             nothing is.
         eos: whether a token will end each document, so that no text need part them.
-        as_before: as earlier versions did it, for their runs.
+        rules: `texts.RULES`, or those of an earlier version, for its runs.
 
     Raises:
         ValueError: nothing is there, or it is damaged.
     """
     folder = Path(path).expanduser()
     if folder.suffix in TOKEN_FILES:
-        return _open_file(path, fraction, as_before)
+        return _open_file(path, fraction, rules)
     if is_token_folder(folder) or is_token_folder(folder / "train"):
         return _open_folder(path, folder, fraction)
-    source = open_source(path, field, documents, encoding)
-    return hold_out(source, fraction, eos, by_hash=as_before)
+    source = open_source(path, field, documents, encoding, rules)
+    return hold_out(source, fraction, eos, rules)
 
 
-def _open_file(path: str, fraction: float | None, as_before: bool) -> Source:
+def _open_file(path: str, fraction: float | None, rules: int) -> Source:
     """One document, whose end is held out."""
     ids = _read_ids(path)
-    if as_before:
+    if rules == 1:
         edges = np.concatenate([ids[:4096], ids[-4096:]]).astype(np.int64)
         name = digest(f"{len(ids)}".encode() + edges.tobytes())
     else:

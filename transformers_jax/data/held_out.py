@@ -15,40 +15,41 @@ from typing import Any
 
 import numpy as np
 
-from transformers_jax.data.texts import Source, Texts
+from transformers_jax.data.texts import RULES, Source, Texts
 
 FEW = 1000  # documents whose sizes are looked at; among more, chance comes near enough
 LARGEST = 2**64
 
 
-def hold_out(source: Source, fraction: float | None, eos: bool, *, by_hash: bool = False) -> Source:
+def hold_out(source: Source, fraction: float | None, eos: bool, rules: int = RULES) -> Source:
     """The source with the splits train and validation; its own split is used, if it has one.
 
     Args:
         fraction: of the text; None, or 0: nothing is held out.
         eos: whether a token will end each document, so that no text need part them.
-        by_hash: few documents are split as many are, which earlier versions did.
+        rules: `texts.RULES`, or those of an earlier version, for its runs.
     """
-    train, splits, how, single = source.splits["train"], dict(source.splits), "", False
-    if "validation" not in splits:
-        looked_at = itertools.islice(iter(train), FEW + 1 if fraction else 2)
+    splits, how, single = dict(source.splits), "", False
+    if len(splits) == 1:
+        (whole,) = splits.values()
+        looked_at = itertools.islice(iter(whole), FEW + 1 if fraction else 2)
         few = [(number_of(document), len(document)) for document in looked_at]
         single = len(few) < 2
-        if fraction:
-            splits, how = _split(train, few, fraction, by_hash)
+        if fraction and "train" in splits:
+            splits, how = _split(whole, few, fraction, rules)
     separator = "" if eos or single or source.ids else source.separator
     return dataclasses.replace(source, splits=splits, separator=separator, held_out=how)
 
 
 def _split(
-    train: Texts, few: Sequence[tuple[int, int]], fraction: float, by_hash: bool
+    train: Texts, few: Sequence[tuple[int, int]], fraction: float, rules: int
 ) -> tuple[dict[str, Texts], str]:
     """The two sides, and by what they were parted.
 
     Of many documents, those with the lowest numbers are held out. Of few, those with which the
     share comes nearest to the fraction; where none does, or there is a single one, the end of each.
     """
-    if len(few) > FEW or (by_hash and len(few) > 1):
+    if len(few) > FEW or (rules == 1 and len(few) > 1):
         return _sides(train, lambda number: number < fraction * LARGEST), "hash"
     if chosen := _nearest(few, fraction):
         return _sides(train, chosen.__contains__), "size"

@@ -20,10 +20,10 @@ from transformers_jax.data.records import (
     holds_records,
     read_records,
 )
-from transformers_jax.data.texts import FIELD, Source, Texts, check_encoding, digest, text_of
+from transformers_jax.data.splits import by_split, by_split_earlier
+from transformers_jax.data.texts import FIELD, RULES, Source, Texts, check_encoding, digest, text_of
 
 BUILT_IN = ("python_docs",)
-SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
 EXPECTED = (
     "a text, a folder, a pattern, .jsonl, .csv, .parquet, a .bin or .npy file of token ids, "
     f"{', '.join(BUILT_IN)}, tfds:NAME, or hf:NAME"
@@ -32,19 +32,24 @@ SEPARATORS = {"file": "\n\n", "paragraph": "\n\n", "line": "\n"}
 
 
 def open_source(
-    path: str, field: str = "text", documents: str = "file", encoding: str = "utf-8"
+    path: str,
+    field: str = "text",
+    documents: str = "file",
+    encoding: str = "utf-8",
+    rules: int = RULES,
 ) -> Source:
     """A source by its name; only names and sizes of files are looked at, and columns of tables.
 
     python_docs; a text file; .jsonl, .ndjson or .json (a record a line); .csv or .tsv, the first
     line of which names its columns; .parquet; any of these as .gz, .bz2, .xz or .zst; a folder or a
-    glob pattern of such files, with the splits train and validation if files or folders in it are
-    called so; tfds:NAME, tfds:/folder/of/a/version; hf:NAME, hf:/folder.
+    glob pattern of such files; files or folders in a folder that are called so are its splits
+    (splits.py); tfds:NAME, tfds:/folder/of/a/version; hf:NAME, hf:/folder.
 
     Args:
         field: where the text of a record is; "text" also means the only column of a table.
         documents: what a document of a plain text is: the file, a paragraph, or a line.
         encoding: of texts, records and tables.
+        rules: `texts.RULES`, or those of an earlier version, for its runs.
 
     Raises:
         ValueError: there is no such source, or an extra is missing. What is in the files is
@@ -61,35 +66,25 @@ def open_source(
         splits = {split: texts(split) for split in ("train", "validation")}
         return Source(path, splits, fingerprint=python_docs.version())
     files = find_files(path, "data.path", EXPECTED)
+    if rules < RULES:
+        parts, note = by_split_earlier(files, path), ""
+    else:
+        parts, note = by_split(files, path)
+        files = [file for some in parts.values() for file in some]
     columns = {file: _column(file, field, encoding) for file in files if kind_of(file) in TABLES}
     read = lambda some: Texts(partial(_read_all, some, field, documents, encoding, columns))
-    splits = {split: read(some) for split, some in by_split(files, path).items()}
+    splits = {split: read(some) for split, some in parts.items()}
     sizes = "".join(f"{file.name} {file.stat().st_size}\n" for file in files)
     chosen = {column: file for file, column in columns.items() if column != field}
-    note = "; ".join(f"column {column!r} of {file}" for column, file in chosen.items())
+    notes = [f"column {column!r} of {file}" for column, file in chosen.items()]
     return Source(
         path,
         splits,
         SEPARATORS[documents],
         fingerprint=digest(sizes),
         files=tuple(files),
-        note=note,
+        note="; ".join([*([note] if note else []), *notes]),
     )
-
-
-def by_split(files: list[Path], path: str) -> dict[str, list[Path]]:
-    """Files by split, where the names in a folder are those of splits; else all are to train on."""
-    root = Path(path).expanduser()
-    if root.is_dir():
-        first = [file.relative_to(root).parts[0] for file in files]
-        names = [SPLITS.get(name.split(".")[0].split("-")[0]) for name in first]
-        if all(names) and "train" in names:
-            return {
-                split: [file for file, name in zip(files, names) if name == split]
-                for split in dict.fromkeys(names)
-                if split
-            }
-    return {"train": files}
 
 
 # ---------------------------------------------------------------- reading files

@@ -14,7 +14,7 @@ from transformers_jax.data import prepared
 from transformers_jax.data.config import Table
 from transformers_jax.data.files import find_files
 from transformers_jax.data.records import Record, holds_records, read_records
-from transformers_jax.data.sources import by_split
+from transformers_jax.data.splits import by_split, check_trained, evaluated
 from transformers_jax.json_files import json_text
 from transformers_jax.spelling import nearest
 
@@ -30,11 +30,13 @@ class Records:
     Attributes:
         name: of the source, for messages.
         places: where each record is, which errors about it begin with.
+        note: what is said of the source, such as files that were left out.
     """
 
     name: str
     records: Sequence[Record]
     places: Sequence[str]
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -76,9 +78,8 @@ class Records:
     def select(self, numbers: Iterable[int]) -> Records:
         """Some of the records, by their numbers."""
         chosen = list(numbers)
-        return Records(
-            self.name, [self.records[n] for n in chosen], [self.places[n] for n in chosen]
-        )
+        records, places = [self.records[n] for n in chosen], [self.places[n] for n in chosen]
+        return Records(self.name, records, places, self.note)
 
 
 def read_tables(data: Table) -> dict[str, Records]:
@@ -90,10 +91,11 @@ def read_tables(data: Table) -> dict[str, Records]:
     if not data.train:
         raise ValueError(f"there is nothing to train on; give {EXPECTED} with --data.train")
     splits = open_table(data.train, "data.train", data.encoding)
+    check_trained(data.train, splits, "data.validation")
     tables = {name: rows for name, rows in splits.items() if name in SPLITS}
     if data.validation is not None:
         other = open_table(data.validation, "data.validation", data.encoding)
-        tables["validation"] = other.get("validation", other["train"])
+        tables["validation"] = other[evaluated(other)]
     elif "validation" not in tables and data.validation_fraction:
         tables |= hold_out(tables["train"], data.validation_fraction)
     return tables
@@ -110,10 +112,11 @@ def open_table(path: str, setting: str, encoding: str = "utf-8") -> dict[str, Re
         opened = (prepared.tfds_records if scheme == "tfds" else prepared.hf_records)(name)
         return {split: _collected(f"{path}, {split}", rows) for split, rows in opened.items()}
     files = find_files(path, setting, EXPECTED)
-    if wrong := [file for file in files if not holds_records(file)]:
+    parts, note = by_split(files, path)
+    if wrong := [file for some in parts.values() for file in some if not holds_records(file)]:
         raise ValueError(f"{setting}: {wrong[0]} is no table by its ending; give {EXPECTED}")
     rows = lambda some: (placed for file in some for placed in read_records(file, encoding))
-    return {split: _collected(path, rows(some)) for split, some in by_split(files, path).items()}
+    return {split: _collected(path, rows(some), note) for split, some in parts.items()}
 
 
 def of_python(name: str, value: Any) -> Records:
@@ -140,7 +143,7 @@ def of_python(name: str, value: Any) -> Records:
     return _collected(name, ((f"{name}[{n}]", record) for n, record in enumerate(value)))
 
 
-def _collected(name: str, rows: Iterator[tuple[str, Record]]) -> Records:
+def _collected(name: str, rows: Iterator[tuple[str, Record]], note: str = "") -> Records:
     places, records = [], []
     for where, record in rows:
         if not isinstance(record, Mapping):
@@ -149,7 +152,7 @@ def _collected(name: str, rows: Iterator[tuple[str, Record]]) -> Records:
         records.append({str(key): _plain(value) for key, value in record.items()})
     if not records:
         raise ValueError(f"{name} is empty: it has no record")
-    return Records(name, records, places)
+    return Records(name, records, places, note)
 
 
 def _plain(value: Any) -> Any:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from transformers_jax.data.documents import batches, encode_batch, open_documents
 from transformers_jax.data.file_sums import file_sum
+from transformers_jax.data.splits import check_trained
 from transformers_jax.data.texts import Source
 from transformers_jax.data.token_folders import (
     ARGUMENTS,
@@ -103,6 +104,7 @@ def tokenize(
     source = open_documents(request.source, fraction=request.eval_fraction, **options)
     if source.ids:
         raise ValueError(f"{request.source} holds ids already; there is nothing to tokenize")
+    check_trained(request.source, source.splits, "data.eval-path")
     _check_tokenizer(request, out)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):

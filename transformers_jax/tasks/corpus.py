@@ -54,7 +54,8 @@ class TaskCorpus:
         """What is told before the first step: classes, lengths, what is cut."""
         columns = ", ".join(f"{role} from {name!r}" for role, name in self.form.columns.items())
         rows = (self.train, *self.evaluation.values())
-        return (f"columns: {columns}", *(note for some in rows for note in some.notes))
+        sources = dict.fromkeys(some.records.note for some in rows if some.records.note)
+        return (*sources, f"columns: {columns}", *(note for some in rows for note in some.notes))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -18,6 +18,7 @@ from transformers_jax.data import corpus as corpora
 from transformers_jax.data.config import Table
 from transformers_jax.data.corpus import Corpus
 from transformers_jax.data.stream import Part, Stream
+from transformers_jax.data.texts import RULES
 from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.models.base import Model
 from transformers_jax.nn.param import axes as axes_of
@@ -230,11 +231,13 @@ def _read_corpus(
         tokenizer=None if tokenizer is None else load_tokenizer(tokenizer),
         learns=config.init_from is None,
     )
-    corpus = load()
-    if saved is not None and saved["data"] != corpus.fingerprint:
-        before = load(as_before=True)
-        corpus = before if saved["data"] == before.fingerprint else corpus
-    return corpus
+    read = functools.cache(lambda rules: load(rules=rules))
+    begun = None if saved is None else saved["data"]
+    for rules in range(RULES, 0, -1) if begun is not None else ():
+        with contextlib.suppress(ValueError):  # which is raised below, if no rules fit
+            if read(rules).fingerprint == begun:
+                return read(rules)
+    return read(RULES)
 
 
 def make_stream(
