@@ -147,6 +147,8 @@ def test_mixture_shares_are_explicit_or_follow_from_sizes(text, lines):
         (("a=0.5", "b=0.6"), "sum to 1.1"),
         (("a=0.5", "b"), "1 of 2 sources a share"),
         (("a=1.5", "b=-0.5"), "must be positive"),
+        (("a=nan", "b=1"), "must be positive and sum to 1"),
+        (("a=0.5", "b=inf"), "must be positive and sum to 1"),
         (("a=0.5", "a=0.5"), "twice"),
     ],
 )

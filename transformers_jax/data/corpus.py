@@ -177,7 +177,7 @@ def parse_mixture(data: Data) -> tuple[list[str], list[float] | None]:
             f"data.mixture gives {len(numbers)} of {len(shares)} sources a share; give one to each "
             "(PATH=SHARE), or to none"
         )
-    if any(share <= 0 for share in numbers) or abs(sum(numbers) - 1) > 1e-6:
+    if not (all(share > 0 for share in numbers) and abs(sum(numbers) - 1) <= 1e-6):  # nor NaN
         raise ValueError(
             f"the shares of data.mixture must be positive and sum to 1; {numbers} sum to "
             f"{sum(numbers):.6g}"
