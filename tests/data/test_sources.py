@@ -80,6 +80,70 @@ def test_an_encoding_can_be_given(tmp_path, name, encoding):
     assert read(tmp_path / name, encoding=encoding) == ["é\nb"]
 
 
+RECORDS = {
+    ".CSV": b"id,text\n1,a b\n", ".tab": b"id\ttext\n1\ta b\n", ".TSV": b"text\na b\n",
+    ".jsonlines": b'{"text": "a b"}\n', ".JSONL": b'{"text": "a b"}\n',
+    ".Json.GZ": gzip.compress(b'{"text": "a b"}'), ".ldjson.xz": lzma.compress(b'{"text": "a b"}'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", RECORDS)
+def test_the_kinds_of_records_have_several_endings_in_any_letters(tmp_path, ending):
+    (tmp_path / f"a{ending}").write_bytes(RECORDS[ending])
+    assert read(tmp_path / f"a{ending}") == ["a b"]
+    assert read(tmp_path) == ["a b"]
+
+
+def test_parquet_has_capitals_too(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table({"text": TEXTS}), tmp_path / "u.Parquet")
+    assert read(tmp_path / "u.Parquet") == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("ending", "advice"),
+    {
+        ".csv.zip": "unpack it", ".tar.gz": "unpack it", ".TGZ": "unpack it",
+        ".html": "make it plain text", ".HTM": "make it plain text", ".pdf": "make it plain text",
+        ".png": "make it plain text", ".arrow": "write its texts as .jsonl", ".pt": "are weights",
+    }.items(),
+)  # fmt: skip
+def test_what_is_no_text_is_refused_with_what_to_do(tmp_path, ending, advice):
+    (tmp_path / f"a{ending}").write_bytes(b"<b>text</b>")
+    (tmp_path / "a.txt").write_bytes(b"text")
+    for path in (tmp_path / f"a{ending}", tmp_path):
+        with pytest.raises(
+            ValueError, match=f"a{ending} is no plain text, by its ending.*{advice}"
+        ):
+            read(path)
+    assert read(tmp_path / "*.txt") == ["text"]  # as advised
+
+
+def test_token_ids_in_a_folder_are_no_text(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(9))
+    with pytest.raises(ValueError, match="token ids are given as a file"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.md", "a.py", "a.log", "a", "a.v2", "A.TXT", "a.xml.gz"])
+def test_plain_text_has_any_other_ending_and_no_nul(tmp_path, name):
+    pack = gzip.compress if name.endswith(".gz") else bytes
+    (tmp_path / name).write_bytes(pack(b"plain\n\ntext"))
+    assert read(tmp_path / name) == ["plain\n\ntext"]
+    (tmp_path / name).write_bytes(pack("plain text".encode("utf-16-le")))
+    for documents in ("file", "line"):
+        with pytest.raises(ValueError, match=r"holds NUL at character 1; .*--data\.encoding"):
+            read(tmp_path / name, documents=documents)
+    assert read(tmp_path / name, encoding="utf-16-le") == ["plain text"]
+
+
+@pytest.mark.parametrize("documents", ["file", "paragraph", "line"])
+def test_the_mark_of_the_byte_order_is_no_text(tmp_path, documents):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfplain text")
+    assert read(tmp_path / "a.txt", documents=documents) == ["plain text"]
+    assert read(tmp_path / "a.txt", rules=2) == ["\ufeffplain text"]  # of runs that had it
+
+
 def test_unknown_encodings_are_refused():
     for name in ("utf-9", "hex", ""):
         with pytest.raises(ValueError, match=r"data\.encoding .* is unknown; Python's names"):

@@ -60,7 +60,7 @@ def open_documents(
         ValueError: nothing is there, or it is damaged.
     """
     folder = Path(path).expanduser()
-    if folder.suffix in TOKEN_FILES:
+    if folder.suffix.lower() in TOKEN_FILES:
         return _open_file(path, fraction, rules)
     if is_token_folder(folder) or is_token_folder(folder / "train"):
         return _open_folder(path, folder, fraction)
@@ -127,7 +127,7 @@ def _read_ids(path: str) -> Int[np.ndarray, " N"]:
     if file.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     try:
-        if file.suffix == ".npy":
+        if file.suffix.lower() == ".npy":
             ids = np.load(file, mmap_mode="r", allow_pickle=False)
         else:
             ids = np.memmap(file, np.uint16, mode="r")

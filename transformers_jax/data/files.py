@@ -19,6 +19,26 @@ from transformers_jax.extras import need
 
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 PACKED = (*OPENERS, ".zst")
+SAME = {".jsonlines": ".jsonl", ".ldjson": ".jsonl", ".tab": ".tsv", ".pq": ".parquet"}
+"""Further endings of kinds that are read."""
+UNPACK = "unpack it, and give what is in it"
+AS_TEXT = "make it plain text, or records with their text in a field"
+NO_TEXT = {
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".tbz", ".txz", ".7z", ".rar", ".z", ".lz4"), UNPACK),
+    **dict.fromkeys(
+        ".html .htm .xhtml .pdf .doc .docx .odt .rtf .epub .xls .xlsx .ods .ppt .pptx "
+        ".png .jpg .jpeg .gif .webp .tif .tiff .bmp .mp3 .mp4 .wav .flac .ogg .avi .mov".split(),
+        AS_TEXT,
+    ),
+    **dict.fromkeys(
+        ".arrow .feather .orc .avro .sqlite .db .h5 .hdf5 .npz .pkl .pickle .tfrecord".split(),
+        "write its texts as .jsonl or .parquet",
+    ),
+    **dict.fromkeys((".bin", ".npy"), "token ids are given as a file, not in a folder of texts"),
+    **dict.fromkeys((".safetensors", ".pt", ".pth", ".msgpack"), "these are weights, not texts"),
+}
+"""Endings of what is no plain text, and what to do with it."""
+LOOKED_AT = 8192  # characters in which no text has a NUL
 CHUNK = 1 << 20  # bytes that are decoded together, where a position is looked for
 
 
@@ -50,8 +70,33 @@ def find_files(path: str, setting: str, expected: str) -> list[Path]:
 
 
 def kind_of(file: Path) -> str:
-    """The ending that says what a file holds: ".jsonl" of a.jsonl and of a.jsonl.gz."""
-    return file.with_suffix("").suffix if file.suffix in PACKED else file.suffix
+    """The ending that says what a file holds, in small letters: ".jsonl" of a.jsonl and of
+    a.JSONL.gz; one for all of those that mean the same."""
+    kind = Path(file.stem).suffix if _packing(file) in PACKED else file.suffix
+    return SAME.get(kind.lower(), kind.lower())
+
+
+def _packing(file: Path) -> str:
+    return file.suffix.lower()
+
+
+def check_plain(file: Path) -> None:
+    """Raises ValueError for a file that is no plain text, by its ending. Plain text may have any
+    other, or none."""
+    if kind_of(file) in NO_TEXT:
+        raise ValueError(
+            f"{file} is no plain text, by its ending {kind_of(file)!r}: {NO_TEXT[kind_of(file)]}; "
+            "if it is beside others, give a pattern that leaves it out, such as 'FOLDER/*.txt'"
+        )
+
+
+def check_characters(text: str, file: Path) -> None:
+    """Raises ValueError for the beginning of a file that is no text, by its characters."""
+    if "\0" in text[:LOOKED_AT]:
+        raise ValueError(
+            f"{file} is no plain text: it holds NUL at character {text.index(chr(0))}; if it is a "
+            f"text of another encoding, such as utf-16, name it with {ENCODING}"
+        )
 
 
 def open_file(file: Path) -> IO[bytes]:
@@ -60,10 +105,10 @@ def open_file(file: Path) -> IO[bytes]:
     Raises:
         ValueError: .zst and no pyarrow.
     """
-    if file.suffix == ".zst":
+    if _packing(file) == ".zst":
         arrow = need("pyarrow", "train", str(file))
         return io.BufferedReader(arrow.input_stream(str(file), compression="zstd"))
-    return cast(IO[bytes], OPENERS.get(file.suffix, open)(file, "rb"))
+    return cast(IO[bytes], OPENERS.get(_packing(file), open)(file, "rb"))
 
 
 def lines_of(file: Path, encoding: str, whole: bool = False) -> Iterator[str]:

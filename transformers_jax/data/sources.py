@@ -12,7 +12,14 @@ from functools import partial
 from pathlib import Path
 
 from transformers_jax.data import prepared, python_docs
-from transformers_jax.data.files import find_files, kind_of, lines_of
+from transformers_jax.data.files import (
+    check_characters,
+    check_plain,
+    find_files,
+    kind_of,
+    lines_of,
+    without_mark,
+)
 from transformers_jax.data.records import (
     PARQUET,
     TABLES,
@@ -40,10 +47,10 @@ def open_source(
 ) -> Source:
     """A source by its name; only names and sizes of files are looked at, and columns of tables.
 
-    python_docs; a text file; .jsonl, .ndjson or .json (a record a line); .csv or .tsv, the first
-    line of which names its columns; .parquet; any of these as .gz, .bz2, .xz or .zst; a folder or a
-    glob pattern of such files; files or folders in a folder that are called so are its splits
-    (splits.py); tfds:NAME, tfds:/folder/of/a/version; hf:NAME, hf:/folder.
+    python_docs; a text file; .jsonl (.jsonlines, .ndjson, .json; a record a line); .csv or .tsv
+    (.tab), the first line of which names its columns; .parquet; any of these as .gz, .bz2, .xz or
+    .zst; a folder or a glob pattern of such files; files or folders in a folder that are called so
+    are its splits (splits.py); tfds:NAME, tfds:/folder/of/a/version; hf:NAME, hf:/folder.
 
     Args:
         field: where the text of a record is; "text" also means the only column of a table.
@@ -71,8 +78,11 @@ def open_source(
     else:
         parts, note = by_split(files, path)
         files = [file for some in parts.values() for file in some]
+    for file in files:
+        if rules == RULES and not holds_records(file):
+            check_plain(file)
     columns = {file: _column(file, field, encoding) for file in files if kind_of(file) in TABLES}
-    read = lambda some: Texts(partial(_read_all, some, field, documents, encoding, columns))
+    read = lambda some: Texts(partial(_read_all, some, field, documents, encoding, columns, rules))
     splits = {split: read(some) for split, some in parts.items()}
     sizes = "".join(f"{file.name} {file.stat().st_size}\n" for file in files)
     chosen = {column: file for file, column in columns.items() if column != field}
@@ -91,14 +101,19 @@ def open_source(
 
 
 def _read_all(
-    files: list[Path], field: str, documents: str, encoding: str, columns: dict[Path, str]
+    files: list[Path],
+    field: str,
+    documents: str,
+    encoding: str,
+    columns: dict[Path, str],
+    rules: int,
 ) -> Iterator[str]:
     empty = True
     for file in files:
         if holds_records(file):
             texts = _texts_of_records(file, columns.get(file, field), encoding)
         else:
-            texts = _read_plain(file, documents, encoding)
+            texts = _read_plain(file, documents, encoding, rules)
         for text in texts:
             if text.strip():
                 empty = False
@@ -107,11 +122,17 @@ def _read_all(
         raise ValueError(f"{files[0] if len(files) == 1 else files[0].parent} is empty")
 
 
-def _read_plain(file: Path, documents: str, encoding: str) -> Iterator[str]:
+def _read_plain(file: Path, documents: str, encoding: str, rules: int) -> Iterator[str]:
+    read = lines_of(file, encoding, whole=documents == "file")
+    if rules == RULES:
+        read = without_mark(read)
+        first = next(read, "")
+        check_characters(first, file)
+        read = itertools.chain([first], read)
     if documents == "file":
-        yield from lines_of(file, encoding, whole=True)
+        yield from read
         return
-    lines = (line.removesuffix("\n").removesuffix("\r") for line in lines_of(file, encoding))
+    lines = (line.removesuffix("\n").removesuffix("\r") for line in read)
     if documents == "line":
         yield from lines
         return

@@ -85,11 +85,7 @@ def _names(files: list[Path], root: Path) -> dict[Path, str]:
     first = {file: split for file in files if (split := _split_of(file.relative_to(root)))}
     if "train" in first.values():
         return first
-    last = {
-        file: NAMES[match[1]]
-        for file in files
-        if file not in first and (match := LAST.match(_stem(file)))
-    }
+    last = {file: split for file in files if file not in first and (split := _at_end(file))}
     both = {**first, **last}
     return both if "train" in last.values() and len({*both.values()}) > 1 else first
 
@@ -100,10 +96,11 @@ def _split_of(file: Path) -> str:
     return next((NAMES[match[1]] for match in matches if match), "")
 
 
-def _stem(file: Path) -> str:
-    """The name in small letters, without the ending of its kind and of its packing."""
+def _at_end(file: Path) -> str:
+    """By the end of the name, with or without the endings of its kind and packing; or ""."""
     name = file.name.lower()
-    return name[: name.rindex(kind_of(file))] if kind_of(file) in name and kind_of(file) else name
+    matches = (LAST.match(name.rsplit(".", count)[0]) for count in range(3))
+    return next((NAMES[match[1]] for match in matches if match), "")
 
 
 def _listed(files: list[Path], root: Path) -> str:

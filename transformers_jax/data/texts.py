@@ -16,7 +16,8 @@ RULES = 3
 those of the version that began it:
 
 1   each document was held out by its hash, however few there were, and ids were known by their ends
-1-2 all files of a folder were trained on if one of them had not the name of a split
+1-2 all files of a folder were trained on if one of them had not the name of a split; and the mark
+    of the byte order at the start of a plain text
 """
 
 
