@@ -42,6 +42,27 @@ def test_the_share_is_that_of_the_text_however_documents_differ_in_size(count, l
         assert abs(held_out / (train + held_out) - 0.1) <= max(0.5 / count, 0.03)
 
 
+UNEQUAL = {
+    "20 small and one": [f"{n:04d}" * 250 for n in range(20)] + ["y" * 1_400_000],
+    "one of each": ["a" * 10_000, "b" * 100],
+    "doubling": [f"{n:02d}" * 2**n for n in range(15)],
+}
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("name", UNEQUAL)
+def test_where_few_documents_hold_most_of_the_text_the_share_is_kept(name, fraction):
+    documents = UNEQUAL[name]
+    sizes = [sum(map(len, side)) for side in split(documents, fraction)]
+    assert sum(sizes) == sum(map(len, documents))
+    assert fraction / 2 <= sizes[1] / sum(sizes) <= fraction * 2
+    assert (1 - fraction) / 2 <= sizes[0] / sum(sizes) <= (1 - fraction) * 2
+    before = [sum(map(len, side)) for side in split(documents, fraction, rules=2)]
+    assert sum(before) == sum(sizes)
+    if name != "doubling" and fraction == 0.1:  # as it was
+        assert before[1] / sum(before) < fraction / 2
+
+
 def test_of_many_documents_the_lowest_hashes_are_held_out():
     train, held_out = split(words(20 * FEW))
     assert abs(len(held_out) / (20 * FEW) - 0.1) < 0.01

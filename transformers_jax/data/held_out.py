@@ -19,6 +19,7 @@ from transformers_jax.data.texts import RULES, Source, Texts
 
 FEW = 1000  # documents whose sizes are looked at; among more, chance comes near enough
 LARGEST = 2**64
+WITHIN = 2  # times what was asked for, or as much less, a side of whole documents may be
 
 
 def hold_out(source: Source, fraction: float | None, eos: bool, rules: int = RULES) -> Source:
@@ -47,11 +48,13 @@ def _split(
     """The two sides, and by what they were parted.
 
     Of many documents, those with the lowest numbers are held out. Of few, those with which the
-    share comes nearest to the fraction; where none does, or there is a single one, the end of each.
+    share comes nearest to the fraction; where none comes near, because few hold most of the text,
+    the end of each.
     """
     if len(few) > FEW or (rules == 1 and len(few) > 1):
         return _sides(train, lambda number: number < fraction * LARGEST), "hash"
-    if chosen := _nearest(few, fraction):
+    chosen = _nearest(few, fraction)
+    if chosen and (rules == 2 or _is_near(chosen, few, fraction) or not _can_be_cut(few, fraction)):
         return _sides(train, chosen.__contains__), "size"
     return _ends(train, fraction), "end" if len(few) < 2 else "ends"
 
@@ -77,6 +80,21 @@ def _nearest(few: Sequence[tuple[int, int]], fraction: float) -> set[int]:
             held += size
             chosen.add(number)
     return chosen
+
+
+def _is_near(chosen: set[int], few: Sequence[tuple[int, int]], fraction: float) -> bool:
+    """Whether both sides are at most twice, and at least half, as large as they were to be."""
+    share = sum(size for number, size in few if number in chosen) / sum(size for _, size in few)
+    return all(
+        part / WITHIN <= actual <= part * WITHIN
+        for actual, part in ((share, fraction), (1 - share, 1 - fraction))
+    )
+
+
+def _can_be_cut(few: Sequence[tuple[int, int]], fraction: float) -> bool:
+    """Whether there is something on both sides if each document is cut."""
+    cuts = [(int(size * (1 - fraction)), size) for _, size in few]
+    return any(cut for cut, _ in cuts) and any(cut < size for cut, size in cuts)
 
 
 def _sides(documents: Texts, is_held_out: Callable[[int], bool]) -> dict[str, Texts]:

@@ -16,6 +16,7 @@ RULES = 3
 those of the version that began it:
 
 1   each document was held out by its hash, however few there were, and ids were known by their ends
+2   of few documents whole ones were held out, also where the share was far off
 1-2 all files of a folder were trained on if one of them had not the name of a split; and the mark
     of the byte order at the start of a plain text
 """

@@ -252,7 +252,7 @@ def _claim(out: Path, request: Request, source: Source) -> None:
     defaults = {f.name: f.default for f in fields(Request)}  # of arguments that are newer
     before = defaults | {"source_sha256": arguments.get("source_sha256")} | read_checked(file)
     if all((out / split / META).is_file() for split in source.splits):
-        before = {"held_out": arguments.get("held_out")} | before
+        before = before | {"held_out": arguments.get("held_out")}  # as whatever version did it
     names = [name for name in arguments if before.get(name) != arguments[name]]
     if names:
         changes = ", ".join(f"{n}: {before.get(n)!r} -> {arguments[n]!r}" for n in names)
