@@ -122,12 +122,12 @@ def test_predictions_name_classes_with_their_scores(encoder):
     found = task.predictions({"logits": logits}, corpus.train, corpus.form)
     assert [one["label"] for one in found] == ["a", "b", "a", "c"]
     assert found[1]["score"] == pytest.approx(np.e / (np.e + 2))
-    assert task.metrics({"logits": logits}, corpus.train)["accuracy"] == 0.25
+    assert task.metrics({"logits": logits}, corpus.train, corpus.form)["accuracy"] == 0.25
     many = MultiLabel(threshold=0.9)
     corpus = corpus_of(encoder, many, TABLES[MultiLabel()])
     found = many.predictions({"logits": logits}, corpus.train, corpus.form)
     assert [one["labels"] for one in found] == [[], [], [], ["c"]]
-    figures = MultiLabel(threshold=0.8).metrics({"logits": logits}, corpus.train)
+    figures = MultiLabel(threshold=0.8).metrics({"logits": logits}, corpus.train, corpus.form)
     assert figures["subset_accuracy"] == 0.5
 
 

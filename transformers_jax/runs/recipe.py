@@ -77,7 +77,7 @@ class Recipe:
         config = TrainConfig(
             init_from=self.model,
             objective=OF_TEXT[name]() if text else TASKS[name](),
-            data=Data() if text else Table(),
+            data=Data() if text else Table(too_long=TASKS[name].too_long),
             optimizer=AdamW(
                 peak=self.learning_rate or 2e-5,
                 schedule=Linear(warmup=0.1),

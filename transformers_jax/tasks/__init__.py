@@ -5,19 +5,25 @@ rows.py         records as the rows that a model reads
 classes.py      names of classes, and the numbers that they have in a model
 corpus.py       the tables of a run as rows, in place of a text
 sequences.py    SequenceClassification, MultiLabel, Regression: of texts and pairs of texts
+answers.py      QuestionAnswering: the part of a text that answers a question
+tokens.py       TokenClassification: named entities and the like
 
 A task is an objective of the engine (training/), in place of those that make examples of bare text:
 its examples come from records, and its evaluation compares answers with references.
 """
 
+from transformers_jax.tasks.answers import QuestionAnswering as QuestionAnswering
 from transformers_jax.tasks.base import Task as Task
 from transformers_jax.tasks.sequences import MultiLabel as MultiLabel
 from transformers_jax.tasks.sequences import Regression as Regression
 from transformers_jax.tasks.sequences import SequenceClassification as SequenceClassification
+from transformers_jax.tasks.tokens import TokenClassification as TokenClassification
 
 TASKS: dict[str, type[Task]] = {
     "sequence_classification": SequenceClassification,
     "multi_label": MultiLabel,
     "regression": Regression,
+    "token_classification": TokenClassification,
+    "question_answering": QuestionAnswering,
 }
 """The records by the name that a command calls them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Task(Settings):
         needed: roles of columns that the table must have.
         usual: role -> usual names of its column, where the config names none.
         answered: fields of the model's output that predictions are made of.
+        too_long: what becomes of long texts where the config does not say it.
     """
 
     head: ClassVar[str]
@@ -40,6 +41,7 @@ class Task(Settings):
     needed: ClassVar[tuple[str, ...]]
     usual: ClassVar[Mapping[str, tuple[str, ...]]]
     answered: ClassVar[tuple[str, ...]] = ("logits",)
+    too_long: ClassVar[Literal["truncate", "stride"]] = "truncate"
     loss: ClassVar[str] = "supervised"
     sides: ClassVar[int] = 1
     single: ClassVar[bool] = True
@@ -119,7 +121,7 @@ class Task(Settings):
 
     # ------------------------------------------------------------ answers
 
-    def metrics(self, answers: Answers, rows: Rows) -> dict[str, float]:
+    def metrics(self, answers: Answers, rows: Rows, form: Form) -> dict[str, float]:
         """How good the answers to all rows are, by the metrics of the task."""
         raise NotImplementedError
 

@@ -147,7 +147,7 @@ class SequenceClassification(OfSequences):
         loss = total / jnp.maximum(count, 1e-9)
         return loss, {"loss": (total, count), "accuracy": accuracy}
 
-    def metrics(self, answers, rows):
+    def metrics(self, answers, rows, form):
         logits = answers["logits"]
         return classification(logits.argmax(-1), np.asarray(rows.references), logits.shape[-1])
 
@@ -211,7 +211,7 @@ class MultiLabel(OfSequences):
         count = known.sum().astype(jnp.float32) * logits.shape[-1]
         return total / jnp.maximum(count, 1), {"loss": (total, count)}
 
-    def metrics(self, answers, rows):
+    def metrics(self, answers, rows, form):
         predicted = answers["logits"] > math.log(self.threshold / (1 - self.threshold))
         return multi_label(predicted, np.asarray(rows.references) > 0)
 
@@ -253,7 +253,7 @@ class Regression(OfSequences):
         count = known.sum().astype(jnp.float32)
         return total / jnp.maximum(count, 1), {"loss": (total, count)}
 
-    def metrics(self, answers, rows):
+    def metrics(self, answers, rows, form):
         return regression(answers["logits"][:, 0], np.asarray(rows.references))
 
     def predictions(self, answers, rows, form):

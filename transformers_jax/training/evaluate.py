@@ -70,7 +70,7 @@ def evaluator(run: Run) -> Evaluate:
             values |= _means(run, sums, name)
             if isinstance(loss, TaskObjective) and isinstance(run.corpus, TaskCorpus):
                 rows_of = run.corpus.evaluation[name]
-                figures = loss.task.metrics(*in_order(answers, rows_of))
+                figures = loss.task.metrics(*in_order(answers, rows_of), run.corpus.form)
                 values |= {f"eval_{key}{f'/{name}' * bool(name)}": x for key, x in figures.items()}
             values[f"eval_batches/{name}".rstrip("/")] = len(batches)
         return values
