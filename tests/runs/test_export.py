@@ -55,7 +55,7 @@ def test_card_report_and_table_say_which_step_was_exported_and_why(best, capsys)
     chosen = min(losses, key=lambda step: losses[step])
     assert (run.exported, run.step) == (chosen, 6)
     assert chosen != 6  # else this shows nothing
-    words = f"step {chosen}, which has the lowest evaluation loss ({losses[chosen]:.4f})"
+    words = f"step {chosen}, which has the lowest eval_loss ({losses[chosen]:.4f})"
     card = (best / "model" / "README.md").read_text()
     assert f"| exported | {words} |" in (best / "report.md").read_text()
     assert f"| exported | {words} |" in card

@@ -7,7 +7,9 @@ import pytest
 
 import transformers_jax as tj
 from tests.tasks.conftest import reviews, write
+from transformers_jax import cli
 from transformers_jax.flags import Misuse
+from transformers_jax.runs import evaluate
 from transformers_jax.runs import finetune as command
 from transformers_jax.runs.recipe import Recipe, configured, finetune
 from transformers_jax.tasks import Regression, SequenceClassification
@@ -46,6 +48,57 @@ def test_the_exported_directory_answers_as_the_run_measured(run):
     predicted = [model.config.id2label[str(n)] for n in np.argmax(model(**batch).logits, -1)]
     right = np.mean([p == r["label"] for p, r in zip(predicted, held_out)])
     assert right > 0.8
+
+
+def test_predictions_and_figures_come_from_the_run_its_model_and_the_command(run, tmp_path, capsys):
+    texts = [{"sentence": record["sentence"]} for record in RECORDS[:50]]
+    found = tj.predict(run.folder, texts)
+    assert found == tj.predict(str(run.folder / "model"), texts, batch=32, length=16)
+    assert np.mean([one["label"] == r["label"] for one, r in zip(found, RECORDS)]) > 0.8
+    assert [sum(one["scores"].values()) for one in found] == pytest.approx([1] * 50)
+    labels = [one["label"] for one in found]
+    figures = tj.evaluate(run.folder, RECORDS[:50])
+    assert figures["accuracy"] == np.mean([a == r["label"] for a, r in zip(labels, RECORDS)])
+
+    table, out = write(tmp_path / "some.jsonl", texts), tmp_path / "predicted.jsonl"
+    command_line = ["predict", str(run.folder), "--input", table, "--out", str(out)]
+    assert cli.main(command_line) == 0
+    whole = out.read_text()
+    assert [json.loads(line)["label"] for line in whole.splitlines()] == labels
+    cut = whole.splitlines(keepends=True)
+    out.write_text("".join(cut[:20]) + cut[20][:9])  # killed in the midst of a line
+    assert cli.main(command_line) == 0
+    assert [json.loads(line)["label"] for line in out.read_text().splitlines()] == labels
+    assert "20 of 50 predictions are in" in capsys.readouterr().out
+    measured = ["--model", str(run.folder), "--data", write(tmp_path / "b.jsonl", RECORDS[:50])]
+    assert evaluate.main([*measured, "--out", str(tmp_path / "metrics.json")]) == 0
+    assert json.loads((tmp_path / "metrics.json").read_text()) == figures
+
+
+def test_lines_of_a_text_are_predicted(run, tmp_path):
+    (tmp_path / "a.txt").write_text("the good film\n\nthe bad film\n")
+    out = tmp_path / "out.jsonl"
+    assert (
+        cli.main(
+            ["predict", str(run.folder / "model"), f"--input={tmp_path}/a.txt", f"--out={out}"]
+        )
+        == 0
+    )
+    assert len(out.read_text().splitlines()) == 2
+
+
+def test_what_cannot_be_predicted_is_refused(run, encoder, tmp_path, capsys):
+    with pytest.raises(ValueError, match="the head 'masked_lm' of this model is that of no task"):
+        tj.predict(encoder, ["a text"])
+    with pytest.raises(TypeError, match="no setting 'batc'; did you mean 'batch'"):
+        tj.predict(run.folder, ["a text"], batc=3)
+    with pytest.raises(ValueError, match="needs its tokenizer: pass tokenizer="):
+        tj.predict(run.model, ["a text"])
+    out = tmp_path / "out.jsonl"
+    out.write_text("{}\n" * 9)
+    table = write(tmp_path / "some.jsonl", RECORDS[:3])
+    assert cli.main(["predict", str(run.folder), "--input", table, "--out", str(out)]) == 1
+    assert "has 9 lines and" in capsys.readouterr().err
 
 
 def test_a_run_that_was_interrupted_ends_with_the_same_bits(encoder, tmp_path):

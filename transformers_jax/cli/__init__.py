@@ -21,7 +21,7 @@ from transformers_jax import flags
 from transformers_jax.cli import models, runs
 from transformers_jax.flags import Misuse
 from transformers_jax.printing import from_interrupt, print_line, to_nowhere
-from transformers_jax.runs import finetune, pretrain
+from transformers_jax.runs import evaluate, finetune, pretrain
 from transformers_jax.spelling import nearest
 
 PROGRAM = "transformers-jax"
@@ -29,6 +29,8 @@ COMMANDS = {
     "generate": models.Generate,
     "inspect": models.Inspect,
     "convert": models.Convert,
+    "evaluate": evaluate.Evaluate,
+    "predict": evaluate.Predict,
     "tokenize": runs.Tokenize,
     "export": runs.Export,
     "runs": runs.Runs,

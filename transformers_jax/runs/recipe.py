@@ -225,6 +225,23 @@ def _path_of(config: TrainConfig, name: str) -> str:
     raise TypeError(f"finetune has no setting {name!r}{nearest(path, known)}")
 
 
+def settings_of(records: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The records with other values of their settings, each by its own name.
+
+    Raises:
+        TypeError: a setting that none of them has, with the nearest.
+    """
+    changed, fields = dict(records), dict[str, str]()
+    for place, record in records.items():
+        fields |= {one.name: place for one in dataclasses.fields(record)}
+    for name, value in settings.items():
+        if name not in fields:
+            raise TypeError(f"there is no setting {name!r}{nearest(name, fields)}")
+        place = fields[name]
+        changed[place] = dataclasses.replace(changed[place], **{name: value})
+    return changed
+
+
 def _stored(name: str, source: Any) -> str:
     """The path of a table: that which came, or that of a file that holds what came."""
     if isinstance(source, (str, Path)):

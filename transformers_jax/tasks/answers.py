@@ -199,7 +199,7 @@ class QuestionAnswering(Task):
         references = [[text for text, _ in some] for some in rows.references]
         if all(references):
             return squad(texts, references)
-        none = [one["no_answer"] for one in predicted]
+        none = np.array([one["no_answer"] for one in predicted])
         return squad_v2(texts, references, none)
 
 

@@ -48,12 +48,15 @@ def learned(names: Iterable[str]) -> tuple[str, ...]:
     return classes
 
 
+def of(config: FamilyConfig) -> tuple[str, ...]:
+    """The classes of a model, by number; () where it has none."""
+    names = {int(number): str(name) for number, name in (config.id2label or {}).items()}
+    return tuple(names[number] for number in sorted(names))
+
+
 def stored(config: FamilyConfig) -> tuple[str, ...]:
     """The classes that a model names, by number; () if they are LABEL_0 and so on, or none."""
-    if not config.id2label:
-        return ()
-    names = {int(number): str(name) for number, name in config.id2label.items()}
-    classes = tuple(names[number] for number in sorted(names))
+    classes = of(config)
     return () if classes == tuple(f"LABEL_{n}" for n in range(len(classes))) else classes
 
 

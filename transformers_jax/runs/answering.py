@@ -1,0 +1,199 @@
+"""Predictions of a model for the records of a table, and how good they are.
+
+Records are read some thousands at a time; rows of like length are in a batch, and the order of the
+records is restored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from transformers_jax.data.config import Table
+from transformers_jax.data.stream import evaluation_batches
+from transformers_jax.data.tables import Records, of_python, open_table
+from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.data.tokenizers import load_tokenizer
+from transformers_jax.hub.download import resolve
+from transformers_jax.models.base import Model
+from transformers_jax.pretrained import from_pretrained
+from transformers_jax.runs.recipe import settings_of
+from transformers_jax.tasks import TASKS, Task
+from transformers_jax.tasks import classes as names
+from transformers_jax.tasks.base import Answers, in_order
+from transformers_jax.tasks.corpus import TaskCorpus
+from transformers_jax.tasks.rows import NUMBER, Form, Rows
+from transformers_jax.training.config import TrainConfig, load
+from transformers_jax.training.exported import model_folder
+
+TOGETHER = 4096  # records that are read and sorted together
+PROBLEMS = {"multi_label_classification": "multi_label", "regression": "regression"}
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A model with its task: what is needed to answer records."""
+
+    model: Model
+    task: Task
+    tokenizer: Tokenizer
+    data: Table
+
+    def form(self, records: Records, *, answered: bool) -> Form:
+        """How these records become rows."""
+        columns = self.task.columns(self.data, records, answered=answered)
+        classes = names.of(self.model.config)
+        form = Form(self.data, self.tokenizer, self.model.abstract(), columns, classes)
+        length = form.data.length or min(form.limit or 2**31, self.task.longest(form, records)[0])
+        return dataclasses.replace(form, length=length)
+
+    def answers(self, records: Records, *, answered: bool) -> tuple[Answers, Rows, Form]:
+        """(answers, the rows that they answer, how these were made) of some records."""
+        form = self.form(records, answered=answered)
+        rows = self.task.read(form, records, answered=answered)
+        part = TaskCorpus(self.task, form, rows, {}).part(rows, 0, shuffle=False)
+        found = []
+        for batch in evaluation_batches(part, records.name):
+            placed = {name: value for name, value in batch.items() if name != NUMBER}
+            output = self.model(**self.task.inputs(placed))
+            answer = jax.device_get(self.task.answers(output))
+            found.append({**answer, NUMBER: batch[NUMBER]})
+        return *in_order(found, rows), form
+
+
+def opened(
+    model: str | Path | Model, task: str | Task | None, tokenizer: Any, settings: Mapping[str, Any]
+) -> Answering:
+    """A model and its task: the one that is named, else that of the run, else that of its head.
+
+    Args:
+        model: a directory, a run, a hub id; or a model, with its tokenizer.
+        settings: of `Table` and of the task, by name.
+
+    Raises:
+        ValueError: a model of no task, or without a tokenizer.
+        TypeError: an unknown setting.
+    """
+    config = None if isinstance(model, Model) else _of_run(Path(model).expanduser())
+    if not isinstance(model, Model):
+        folder = resolve(model_folder(str(model)))
+        tokenizer = load_tokenizer(folder) if tokenizer is None else tokenizer
+        model = from_pretrained(folder)
+    if tokenizer is None:
+        raise ValueError("a model in memory needs its tokenizer: pass tokenizer=")
+    if isinstance(task, str):
+        if task not in TASKS:
+            raise ValueError(f"task {task!r} is none of {', '.join(TASKS)}")
+        task = TASKS[task]()
+    own = config.objective if config is not None and isinstance(config.objective, Task) else None
+    chosen: Any = task or own or _of_head(model)
+    data = config.data if config is not None and isinstance(config.data, Table) else Table()
+    data = dataclasses.replace(data, train="", too_long=data.too_long if own else chosen.too_long)
+    records = settings_of({"data": data, "task": chosen}, settings)
+    return Answering(model, records["task"], tokenizer, records["data"])
+
+
+def _of_run(folder: Path) -> TrainConfig | None:
+    """The config of a run's folder; None where it is none."""
+    return load(folder) if (folder / "run.json").is_file() else None
+
+
+def _of_head(model: Model) -> Task:
+    """The task of the head of a model.
+
+    Raises:
+        ValueError: there is none.
+    """
+    problem = PROBLEMS.get(model.config.problem_type or "")
+    for name, task in TASKS.items():
+        if model.plan.head == task.head and (problem is None or name == problem):
+            return task()
+    raise ValueError(
+        f"the head {model.plan.head!r} of this model is that of no task; name one of "
+        f"{', '.join(TASKS)}"
+    )
+
+
+def records_of(source: Any, name: str, encoding: str = "utf-8") -> Records:
+    """The records of a path, or of Python's lists and frames; of several splits, of the one that
+    is to be evaluated."""
+    if not isinstance(source, (str, Path)):
+        return of_python(name, source)
+    splits = open_table(str(source), name, encoding)
+    return next(splits[split] for split in ("test", "validation", "train") if split in splits)
+
+
+def predict(
+    model: str | Path | Model,
+    records: Any,
+    *,
+    task: str | Task | None = None,
+    tokenizer: Any = None,
+    show: Callable[[str], None] = lambda line: None,
+    **settings: Any,
+) -> list[dict[str, Any]]:
+    """A prediction for each record: {"label": "pos", "score": 0.98, ...}, by its task.
+
+    Args:
+        model: a directory, a run, or a hub id; or a model, with its `tokenizer`.
+        records: the path of a table, records (a list of dicts), columns, a frame, or texts.
+        task: its name or its record, where it is not that of the run or of the model's head.
+        settings: of `Table` and of the task, by name (text="sentence", batch=64).
+
+    Raises:
+        ValueError: a record that cannot be read, with its place; a model of no task.
+        TypeError: an unknown setting.
+    """
+    if isinstance(records, (list, tuple)) and records and isinstance(records[0], str):
+        records = [{"text": text} for text in records]
+    answering = opened(model, task, tokenizer, settings)
+    found = predictions(answering, records_of(records, "records", answering.data.encoding), show)
+    return [one for some in found for one in some]
+
+
+def predictions(
+    answering: Answering, records: Records, show: Callable[[str], None], first: int = 0
+) -> Iterator[list[dict[str, Any]]]:
+    """Those of some records at a time, from the `first` on."""
+    for start in range(first, len(records), TOGETHER):
+        some = records.select(range(start, min(start + TOGETHER, len(records))))
+        answers, rows, form = answering.answers(some, answered=False)
+        yield answering.task.predictions(answers, rows, form)
+        show(f"predicted {start + len(some):,} of {len(records):,} records")
+
+
+def evaluate(
+    model: str | Path | Model,
+    records: Any,
+    *,
+    task: str | Task | None = None,
+    tokenizer: Any = None,
+    **settings: Any,
+) -> dict[str, float]:
+    """How good the predictions for these records are, by the metrics of the task; arguments are
+    those of `predict`.
+
+    Raises:
+        ValueError: as of `predict`; a record without what is to be predicted.
+    """
+    answering = opened(model, task, tokenizer, settings)
+    table = records_of(records, "records", answering.data.encoding)
+    answers, rows, form = answering.answers(table, answered=True)
+    return answering.task.metrics(answers, rows, form)
+
+
+def lines_of(path: Path) -> int:
+    """The whole lines of a file that is there; what a killed process left of one is removed."""
+    if not path.is_file():
+        return 0
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return content.count(b"\n")

@@ -1,0 +1,131 @@
+"""The commands `evaluate` and `predict`: a model, a table, and figures or predictions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import DisallowNone, Positional, arg
+
+from transformers_jax import flags
+from transformers_jax.flags import Misuse
+from transformers_jax.json_files import json_text
+from transformers_jax.printing import print_line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the records of a table are read: as of fine-tuning, unless it says otherwise."""
+
+    task: DisallowNone[str | None] = None
+    """what the model does, where its run or its head does not say it"""
+    text: DisallowNone[str | None] = None
+    """the column of the text"""
+    text_pair: DisallowNone[str | None] = None
+    """the column of a second text"""
+    batch: DisallowNone[int | None] = None
+    """rows that are computed together"""
+    length: DisallowNone[int | None] = None
+    """most tokens of a row"""
+    encoding: DisallowNone[str | None] = None
+    """of text files, as Python names it"""
+
+    def settings(self) -> dict[str, Any]:
+        """Those that were typed."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if value is not None and name in {*Reading.__annotations__, "label"} - {"task"}
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Reading):
+    """Measure a model on the records of a table, by the metrics of its task."""
+
+    model: str
+    """a directory, a run of fine-tuning, or a hub id"""
+    data: str
+    """a file, folder or pattern of CSV, TSV, JSONL or Parquet, tfds:NAME, or hf:NAME"""
+    label: DisallowNone[str | None] = None
+    """the column of what is to be predicted"""
+    out: str = "metrics.json"
+    """the file of the figures"""
+
+    def run(self) -> None:
+        """Prints the figures, and writes them."""
+        from transformers_jax.publish import publish_json
+        from transformers_jax.runs.answering import evaluate
+        from transformers_jax.runs.pretrain import keep_compiled_programs
+
+        keep_compiled_programs()
+        figures = evaluate(self.model, self.data, task=self.task, **self.settings())
+        publish_json(Path(self.out), figures)
+        print_line(json_text(figures, indent=2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict(Reading):
+    """Predict for each record of a table, or for each line of a text; a JSON object a line.
+
+    What was interrupted goes on where it was, with the same command.
+    """
+
+    model: Annotated[Positional[str], arg(help="a directory, a run of fine-tuning, or a hub id")]
+    input: str
+    """CSV, TSV, JSONL, Parquet, tfds:NAME or hf:NAME; of other files, every line is a text"""
+    out: str
+    """the file of the predictions (.jsonl)"""
+
+    def run(self) -> None:
+        """Writes the predictions."""
+        from transformers_jax.runs.answering import lines_of, opened, predictions, records_of
+        from transformers_jax.runs.pretrain import keep_compiled_programs
+
+        keep_compiled_programs()
+        out = Path(self.out).expanduser()
+        answering = opened(self.model, self.task, None, self.settings())
+        records = records_of(read_input(self.input, answering.data.encoding), "--input")
+        done = lines_of(out)
+        if done > len(records):
+            raise ValueError(
+                f"{out} has {done:,} lines and {self.input} has {len(records):,} records: it is "
+                "of another table; choose another --out"
+            )
+        if done:
+            print_line(f"{done:,} of {len(records):,} predictions are in {out} already")
+        say = lambda line: print_line(line, error=True)
+        with out.open("a", encoding="utf-8") as file:
+            for some in predictions(answering, records, say, done):
+                file.write("".join(json_text(one, ensure_ascii=False) + "\n" for one in some))
+                file.flush()
+        print_line(f"wrote {out}")
+
+
+def read_input(path: str, encoding: str) -> Any:
+    """The path of a table; or, of a plain text, its lines as records."""
+    from transformers_jax.data.files import lines_of
+    from transformers_jax.data.records import holds_records
+
+    file = Path(path).expanduser()
+    if path.startswith(("tfds:", "hf:")) or not file.is_file() or holds_records(file):
+        return path
+    lines = (line.removesuffix("\n").removesuffix("\r") for line in lines_of(file, encoding))
+    return [{"text": line} for line in lines if line.strip()]
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "python -m train.evaluate") -> int:
+    """Evaluates; an error is one line. Returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        flags.parse(Evaluate, arguments, program).run()
+    except Misuse as error:
+        print_line(f"error: {error} ({program} --help)", error=True)
+        return 2
+    except (ValueError, OSError, TypeError) as error:
+        print_line(f"error: {' '.join(str(error).split())}", error=True)
+        return 1
+    return 0
