@@ -30,6 +30,7 @@ LAYERS = [
     ("models",),
     (
         *(
+            "adapting",
             "pretrained",
             "saving",
             "auto",

@@ -1,6 +1,15 @@
 """The public names and where each is defined. Type checkers and editors read this file, and
 `__init__.py` imports from it a name that is used for the first time."""
 
+from .adapting import (
+    adapt as adapt,
+    merge_adapter as merge_adapter,
+    without_adapter as without_adapter,
+)
+from .adapting.files import (
+    load_adapter as load_adapter,
+    save_adapter as save_adapter,
+)
 from .allocator import keep_freed_memory as keep_freed_memory
 from .auto import (
     AutoConfig as AutoConfig,
@@ -48,6 +57,13 @@ from .graph import (
     sequence as sequence,
 )
 from .inspection.summary import summary as summary
+from .models.adapters.records import (
+    BitFit as BitFit,
+    Freeze as Freeze,
+    IA3 as IA3,
+    LoRA as LoRA,
+    Train as Train,
+)
 from .models.albert import AlbertConfig as AlbertConfig
 from .models.bart import BartConfig as BartConfig
 from .models.base import (
@@ -100,6 +116,7 @@ from .nn.attention import Attention as Attention
 from .nn.param import (
     bind as bind,
     initialise as initialise,
+    partition as partition,
 )
 from .nn.attention import AttentionSpec as AttentionSpec
 from .objectives import (

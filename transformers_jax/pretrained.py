@@ -12,6 +12,7 @@ from typing import Any, Literal, overload
 import jax
 
 from transformers_jax import shard
+from transformers_jax.adapting import adapt
 from transformers_jax.arrays import Key, check_key, to_dtype
 from transformers_jax.embedding.plan import abstract, backbone, sentence_for, with_sentence
 from transformers_jax.generation.options import FORCED, FROM_CONFIG, NAMES, UNSUPPORTED
@@ -23,6 +24,7 @@ from transformers_jax.hub.table import Fill, Report
 from transformers_jax.inputs.arguments import check_options
 from transformers_jax.json_files import read_json
 from transformers_jax.models import load_config
+from transformers_jax.models.adapters.records import Adapter
 from transformers_jax.models.base import Model, Plan, rebuilt
 from transformers_jax.models.config import FamilyConfig, Frozen, freeze
 from transformers_jax.models.masks import masks_of
@@ -53,6 +55,7 @@ def from_config(
     unroll: bool | None = None,
     remat: str | None = None,
     pooling: str | None = None,
+    adapter: Adapter | None = None,
     ignore: Iterable[str] = (),
     **overrides: Any,
 ) -> Model:
@@ -65,6 +68,7 @@ def from_config(
             (a single mask is the decoder's). A list has one mask per layer. `OWN` stands for the
             model's own: its family's, or what its directory keeps of the mask it was saved with.
         pooling: see `from_pretrained`.
+        adapter: such as `LoRA(rank=8)`: what is added to the weights, and trained (`adapt`).
         overrides: fields of the config, by Hugging Face's names.
 
     Raises:
@@ -80,7 +84,9 @@ def from_config(
     plan = plan if sentence is None else with_sentence(plan, sentence)
     model = abstract(plan)
     placed = None if mesh is None else shard.shardings(param.axes(model), params(model), mesh)
-    return finished(param.initialise(model, key, shardings=placed, dtype=to_dtype(dtype)), plan)
+    new = param.initialise(model, key, shardings=placed, dtype=to_dtype(dtype))
+    new = finished(new, plan)
+    return new if adapter is None else adapt(new, adapter, key=key)
 
 
 def head_of(config: FamilyConfig, head: str | None) -> str:
@@ -128,6 +134,7 @@ def from_pretrained(
     unroll: bool | None = None,
     remat: str | None = None,
     pooling: str | None = None,
+    adapter: Adapter | None = None,
     ignore: Iterable[str] = (),
     revision: str | None = None,
     token: str | bool | None = None,
@@ -153,6 +160,7 @@ def from_pretrained(
     unroll: bool | None = None,
     remat: str | None = None,
     pooling: str | None = None,
+    adapter: Adapter | None = None,
     ignore: Iterable[str] = (),
     revision: str | None = None,
     token: str | bool | None = None,
@@ -180,6 +188,8 @@ def from_pretrained(
         pooling: of head="embedding", for a directory without modules.json: "mean" (the default),
             "cls", "max", "mean_sqrt_len_tokens", "weightedmean" or "lasttoken" (the default for
             causal language models).
+        adapter: such as `LoRA(rank=8)`: what is added to the weights, drawn from `key`, and
+            trained (`adapt`).
         ignore: unknown keys of config.json to accept, by name.
         return_report: return a `Loaded(model, report, initialised)`.
         overrides: fields of the config, by Hugging Face's names.
@@ -249,11 +259,14 @@ def from_pretrained(
         for name, shape in shapes.items()
     }
     arrays = transfer.load(checkpoint, report, targets)
-    key = jax.random.key(0) if key is None else key  # of constants
+    constants = jax.random.key(0) if key is None else key
     for name in new:
-        arrays[name] = param.draw(model, name, key, targets[name].sharding, targets[name].dtype)
+        arrays[name] = param.draw(
+            model, name, constants, targets[name].sharding, targets[name].dtype
+        )
     announce(path, plan, report, new, warn=bool(new) and not return_report)
     model = finished(param.bind(model, param.unflatten(arrays)), plan)
+    model = model if adapter is None else adapt(model, adapter, key=key)
     return Loaded(model, report, new) if return_report else model
 
 

@@ -57,6 +57,11 @@ def save_pretrained(
             the vocabulary), or a model of sentences on several processes.
     """
     check_model(model, "save_pretrained")
+    if model.plan.adapter is not None:
+        raise ValueError(
+            "this model has an adapter: tj.save_adapter(model, directory) writes it alone, and "
+            "tj.save_pretrained(tj.merge_adapter(model), directory) a model with it"
+        )
     if tokenizer is not None:
         check_together(model, tokenizer)
     folder, config, head = Path(directory), model.config, model.plan.head

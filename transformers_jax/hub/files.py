@@ -226,7 +226,7 @@ def save(
         return []
     directory.mkdir(parents=True, exist_ok=True)
     for name, members in shards.items():
-        _write(directory / name, {key: entries[key] for key in members}, notes)
+        write_file(directory / name, {key: entries[key] for key in members}, notes)
     names = [*shards]
     if len(shards) > 1:
         total = {
@@ -297,7 +297,8 @@ def _order(entries: Mapping[str, Entry]) -> list[str]:
     return sorted(entries, key=lambda name: (-RANK[np.dtype(entries[name].dtype)], name))
 
 
-def _write(path: Path, entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> None:
+def write_file(path: Path, entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> None:
+    """Writes one safetensors file, as `save` writes each of its own."""
     order = _order(entries)
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0

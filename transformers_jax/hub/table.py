@@ -270,6 +270,10 @@ class Table:
                 elif other not in fills:
                     stored[absent] = stored.pop(other)
 
+    def spelled(self, name: str, fills: Mapping[str, Fill]) -> str:
+        """The name among `fills` for a name that a file may have, or the name itself."""
+        return self._canonical(name, fills)
+
     def _canonical(self, name: str, fills: Mapping[str, Fill]) -> str:
         """The name as the rows spell it, or unchanged where none of the spellings is known."""
         alias = name

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from transformers_jax.hub.table import Table
+from transformers_jax.models.adapters.install import install
+from transformers_jax.models.adapters.records import Adapter
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.frozen import Frozen
 from transformers_jax.models.masks import Masks, by_layer, over, stored, without
@@ -24,6 +26,7 @@ class Plan:
     execution: Execution = Execution()
     mask: Masks = None
     generation: Frozen = field(default_factory=Frozen)
+    adapter: Adapter | None = None
 
     def __post_init__(self):
         names = self.config.mask_names(self.head)
@@ -58,7 +61,8 @@ class Plan:
     def prepared(self, model: Any) -> Any:
         """A model that knows its plan, and computes as it says."""
         model.plan = self
-        return mixed(model) if self.execution.compute == "mixed" else model
+        model = mixed(model) if self.execution.compute == "mixed" else model
+        return model if self.adapter is None else install(model, self.adapter)
 
 
 def rebuilt(model: Any, plan: Plan) -> Any:

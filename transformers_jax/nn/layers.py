@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Params
 from transformers_jax.spec import StackSpec
+
+STORED = re.compile(r"(^|\.)blocks\.\d+\.")
+"""The part of a path that says where a layer is stored, which is not its number."""
+
+
+def names_of(path: str, axes: Any) -> tuple[str, ...]:
+    """The names by which patterns choose a parameter: one for each layer that it holds, with the
+    number of the layer ("stack.layers.3.self.query")."""
+    layers = getattr(axes, "layers", None)
+    if layers is None:
+        return (path,)
+    return tuple(STORED.sub(rf"\1layers.{n}.", path, count=1) for n in layers.numbers)
 
 
 def layer_of(tree, index: int | Array):

@@ -11,7 +11,7 @@ import functools
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +20,15 @@ from flax import nnx
 from flax.traverse_util import unflatten_dict
 
 from transformers_jax.arrays import Array, Float, Key, Params, is_traced
-from transformers_jax.nn.derivative import both_ways
+from transformers_jax.nn.product import mixed_einsum as mixed_einsum
+from transformers_jax.nn.product import product
 from transformers_jax.nn.sinusoidal import Sinusoids
 from transformers_jax.spec import Draw, Sizes
 
 Module = TypeVar("Module", bound=nnx.Module)
+
+ADAPTER = "_adapter"
+"""What the name of an adapted parameter has behind it where its adapter is meant."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,22 @@ class Layers:
 
 class Axes(tuple[str, ...]):
     """The names of a parameter's axes; `layers` says which of a stack's layers it holds, or is None
-    outside of stacks; one that is not `learned` is stored and never changed by training."""
+    outside of stacks; one that is not `learned` is stored and never changed by training; one that
+    is `frozen` is no part of what is trained (`partition`)."""
 
     layers: Layers | None
     learned: bool
+    frozen: bool
 
     def __new__(
-        cls, names: Iterable[str], layers: Layers | None = None, learned: bool = True
+        cls,
+        names: Iterable[str],
+        layers: Layers | None = None,
+        learned: bool = True,
+        frozen: bool = False,
     ) -> Self:
         named = super().__new__(cls, tuple(names))
-        named.layers, named.learned = layers, learned
+        named.layers, named.learned, named.frozen = layers, learned, frozen
         return named
 
 
@@ -65,6 +75,31 @@ def param(axes: str, sizes: Sizes, draw: Draw, *, learned: bool = True) -> nnx.P
     return nnx.Param(
         jax.ShapeDtypeStruct(shape, jnp.float32), axes=names, draw=draw, learned=learned
     )
+
+
+def part(
+    base: nnx.Param,
+    axes: Iterable[str],
+    shape: Iterable[int],
+    value: float,
+    kind: Literal["constant", "uniform", "normal"] = "constant",
+    *,
+    frozen: bool = False,
+) -> nnx.Param:
+    """An abstract parameter that an adapter adds to another, `base`, of the same layers."""
+    made = nnx.Param(
+        jax.ShapeDtypeStruct(tuple(shape), jnp.float32),
+        axes=tuple(axes),
+        draw=Draw(kind, value),
+        learned=not frozen,
+        adapted="part",
+        frozen=frozen,
+    )
+    if getattr(base, "layers", None) is not None:
+        made.set_metadata(layers=base.layers)
+    if getattr(base, "mixed", False):
+        made.set_metadata(mixed=True)
+    return made
 
 
 def stacked(module: Module, layers: Layers) -> Module:
@@ -85,10 +120,12 @@ def numbered(module: Module, layers: Layers) -> Module:
 
 def contract(equation: str, x: Float[Array, "..."], weight: Any) -> Float[Array, "..."]:
     """An einsum of activations and a parameter, computed in the dtype of the activations, or from
-    bfloat16 operands if the model is `mixed`."""
-    if getattr(weight, "mixed", False):
-        return mixed_einsum(equation, x, weight[...]).astype(x.dtype)
-    return jnp.einsum(equation, x, weight[...].astype(x.dtype))
+    bfloat16 operands if the model is `mixed`. What stands in the place of a parameter
+    (`nn.adapted`) does it in its own way."""
+    if isinstance(weight, nnx.Module):
+        adapted: Any = weight
+        return adapted.contract(equation, x)
+    return product(equation, x, weight[...], getattr(weight, "mixed", False))
 
 
 def mixed(module: Module) -> Module:
@@ -102,46 +139,6 @@ def mixed(module: Module) -> Module:
         if hasattr(part, "mixed"):  # a tied unembedding has no parameter of its own
             part.mixed = True
     return module
-
-
-def mixed_einsum(
-    equation: str, x: Float[Array, "..."], y: Float[Array, "..."]
-) -> Float[Array, "..."]:
-    """An einsum of two arrays as bfloat16, its result float32; so are its gradients, whose
-    cotangent is rounded to bfloat16 as well.
-
-    only `preferred_element_type` would leave the backward products float32 times bfloat16, and
-    nothing would be gained: these are two thirds of the work.
-    """
-    if "..." in equation:
-        axes = "zyxwuq"[: x.ndim - len(equation.split(",")[0].replace("...", ""))]
-        equation = equation.replace("...", axes)
-    operands, out = equation.split("->")
-    return _mixed_einsum(*operands.split(","), out, x, y)
-
-
-def _mixed_forward(first: str, second: str, out: str, x: Array, y: Array) -> Array:
-    return _of_halves(f"{first},{second}->{out}", x, y)
-
-
-def _mixed_tangent(first: str, second: str, out: str, saved, tangents) -> Array:
-    (x, y), (of_x, of_y) = saved[0], tangents
-    equation = f"{first},{second}->{out}"
-    return _of_halves(equation, of_x, y) + _of_halves(equation, x, of_y)
-
-
-def _mixed_backward(first: str, second: str, out: str, saved, g: Array):
-    x, y = saved[0]
-    of_x, of_y = f"{out},{second}->{first}", f"{first},{out}->{second}"
-    return _of_halves(of_x, g, y).astype(x.dtype), _of_halves(of_y, x, g).astype(y.dtype)
-
-
-def _of_halves(equation: str, x: Array, y: Array) -> Float[Array, "..."]:
-    halves = x.astype(jnp.bfloat16), y.astype(jnp.bfloat16)
-    return jnp.einsum(equation, *halves, preferred_element_type=jnp.float32)
-
-
-_mixed_einsum = both_ways(_mixed_forward, _mixed_tangent, _mixed_backward, static=3, linear=2)
 
 
 def add(x: Float[Array, "..."], bias: Any) -> Float[Array, "..."]:
@@ -160,7 +157,7 @@ def split(module: nnx.Module) -> tuple[Any, Params]:
 
 def merge(definition: Any, params: Params) -> Any:
     """The module again; inside a trace this costs nothing at run time."""
-    return nnx.merge(definition, nnx.restore_int_paths(params))
+    return nnx.merge(definition, nnx.restore_int_paths(_as_modules(params)))
 
 
 def params(module: nnx.Module) -> Params:
@@ -169,7 +166,8 @@ def params(module: nnx.Module) -> Params:
 
 
 def bind(module: Module, values: Params) -> Module:
-    """The module with other parameters of the same names and shapes.
+    """The module with other parameters of the same names and shapes; or with other values of what
+    is trained (`partition`), and what is frozen as it is.
 
     Raises:
         ValueError: names or shapes of another model, all at once.
@@ -181,6 +179,11 @@ def bind(module: Module, values: Params) -> Module:
         )
     ours = {path: leaf.get_value().shape for path, leaf in _named(nnx.state(module))}
     theirs = {path: jnp.shape(leaf) for path, leaf in flatten(values).items()}
+    if theirs.keys() < ours.keys():
+        trained, frozen = partition(module)
+        if theirs.keys() == flatten(trained).keys():
+            values = combine(values, frozen)
+            theirs = {path: jnp.shape(leaf) for path, leaf in flatten(values).items()}
     wrong = [f"missing {path}" for path in ours.keys() - theirs.keys()]
     wrong += [f"unexpected {path}" for path in theirs.keys() - ours.keys()]
     for path in ours.keys() & theirs.keys():
@@ -195,10 +198,36 @@ def axes(module: nnx.Module) -> dict[str, Any]:
     """The names of each parameter's axes (`Axes`), in the structure of `params(module)`."""
     return unflatten(
         {
-            path: Axes(leaf.axes, getattr(leaf, "layers", None), leaf.learned)
+            path: Axes(leaf.axes, getattr(leaf, "layers", None), leaf.learned, _is_frozen(leaf))
             for path, leaf in _named(nnx.state(module))
         }
     )
+
+
+def partition(module: nnx.Module) -> tuple[Params, Params]:
+    """(what is trained, what is frozen) of the parameters of a module: all, and nothing, unless an
+    adapter says otherwise (`models.adapters`)."""
+    named = _named(nnx.state(module))
+    parts = [
+        {p: x.get_value() for p, x in named if _is_frozen(x) is kind} for kind in (False, True)
+    ]
+    return unflatten(parts[0]), unflatten(parts[1])
+
+
+def combine(trained: Params, frozen: Params) -> Params:
+    """The parameters whose `partition` these are."""
+    return unflatten({**flatten(frozen), **flatten(trained)}) if frozen else trained
+
+
+def trained_axes(module: nnx.Module) -> dict[str, Any]:
+    """The names of the axes of what is trained, in the structure of `partition(module)[0]`."""
+    return unflatten(
+        {path: each for path, each in flatten(axes(module)).items() if not each.frozen}
+    )
+
+
+def _is_frozen(leaf: nnx.Param) -> bool:
+    return bool(getattr(leaf, "frozen", False))
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -217,8 +246,27 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _named(state: Any) -> list[tuple[str, nnx.Param]]:
     """("stack.blocks.0.norm.scale", parameter) of each; nnx.List has integer keys, which jax.export
-    and orbax do not keep: here all are strings."""
-    return [(".".join(map(str, path)), leaf) for path, leaf in nnx.to_flat_state(state)]
+    and orbax do not keep: here all are strings. An adapted parameter keeps its path."""
+    return [(".".join(_path(path, leaf)), leaf) for path, leaf in nnx.to_flat_state(state)]
+
+
+def _path(path: tuple[Any, ...], leaf: nnx.Param) -> list[str]:
+    """The parts of a path: `query` of `query.base`, and `query_adapter.a` of `query.a`."""
+    parts, role = [*map(str, path)], getattr(leaf, "adapted", None)
+    if role == "base":
+        return parts[:-1]
+    return parts if role is None else [*parts[:-2], parts[-2] + ADAPTER, parts[-1]]
+
+
+def _as_modules(params: Params) -> Params:
+    """The inverse of `_path` for nested dicts: parameters where the modules have them."""
+    if not isinstance(params, Mapping):
+        return params
+    tree = {n: _as_modules(value) for n, value in params.items() if not n.endswith(ADAPTER)}
+    for name in params.keys() - tree.keys():
+        own = name.removesuffix(ADAPTER)
+        tree[own] = {"base": tree[own], **params[name]}
+    return tree
 
 
 # ---------------------------------------------------------------- initial values

@@ -19,14 +19,12 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
+from transformers_jax.nn.layers import STORED, names_of
 from transformers_jax.nn.matrices import REPEATED, Sides, is_matrix, sides
 from transformers_jax.nn.param import Axes, Layers, flatten
 from transformers_jax.spelling import closest
 
 Value = TypeVar("Value", bool, float)
-
-STORED = re.compile(r"(^|\.)blocks\.\d+\.")
-"""The part of a path that says where a layer is stored, which is not its number."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def matrices(axes: Any) -> Any:
 
 def leaves(axes: Mapping[str, Any], record: Any) -> dict[str, Leaf]:
     """{"stack.norm.scale": Leaf, ...} of parameters whose axis names are the tree `axes`, by the
-    record of an optimizer (`Optimization`) sets them.
+    record of an optimizer (`Optimization`) sets them. Those that an adapter freezes have no entry.
 
     Matrices decay by its `weight_decay`, vectors do not. `decay`, `rates` and `freeze` are glob
     patterns over the names of parameters ("embed.*", "*.layers.3.*", "*.ffn.*"; `*` crosses dots);
@@ -113,8 +111,8 @@ def leaves(axes: Mapping[str, Any], record: Any) -> dict[str, Leaf]:
         ValueError: patterns that match no parameter, with the nearest names; values that cannot be;
             a decay over layers that have no numbers, or that share their parameters.
     """
-    axes_of = flatten(axes)
-    named = {path: _names(path, each) for path, each in axes_of.items()}
+    axes_of = {p: each for p, each in flatten(axes).items() if not getattr(each, "frozen", False)}
+    named = {path: names_of(path, each) for path, each in axes_of.items()}
     _check(record, axes_of, [name for names in named.values() for name in names])
     counts = {
         STORED.split(path)[0]: each.layers.count
@@ -160,14 +158,6 @@ def _check(record: Any, axes_of: Mapping[str, Any], names: Sequence[str]) -> Non
         problems += ["layer_decay: the layers of this model share their parameters; use rates="]
     if problems:
         raise ValueError("optimizer." + "; optimizer.".join(problems))
-
-
-def _names(path: str, axes: Any) -> tuple[str, ...]:
-    """The names by which patterns choose a parameter: one for each layer that it holds."""
-    layers = getattr(axes, "layers", None)
-    if layers is None:
-        return (path,)
-    return tuple(STORED.sub(rf"\1layers.{n}.", path, count=1) for n in layers.numbers)
 
 
 def _depths(path: str, axes_of: Mapping[str, Any], counts: Mapping[str, int]) -> list[int]:

@@ -15,9 +15,8 @@ from jax.sharding import Mesh
 
 from transformers_jax import processes, shard
 from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced
-from transformers_jax.models.base import Model, functional
-from transformers_jax.nn.param import axes as axes_of
-from transformers_jax.nn.param import flatten
+from transformers_jax.models.base import Model, check_model
+from transformers_jax.nn.param import flatten, partition, trained_axes
 from transformers_jax.optim import Optimizer, state_axes
 from transformers_jax.training.spikes import Window
 
@@ -33,7 +32,8 @@ class TrainState:
 
     Attributes:
         step: number of batches that were trained on or skipped.
-        params: nested dicts, as `functional(model)` returns them.
+        params: what is trained of the parameters, as nested dicts: all, as `functional(model)`
+            returns them, unless an adapter freezes some (`tj.partition`).
         opt: the optimizer's state.
         key: the noise of step n is drawn from `fold_in(key, n)`.
         skipped: number of steps that were skipped, because they were not finite or were spikes.
@@ -74,15 +74,16 @@ def init_state(
     *,
     mesh: Mesh | None = None,
 ) -> TrainState:
-    """The state before the first step, with the parameters of the model.
+    """The state before the first step, with the parameters of the model, or with what is trained of
+    them if it has an adapter.
 
     The optimizer's arrays are created in the sharding of their parameters. The first step takes
     over the memory of the state, so the model's own arrays are copied.
     """
     check_key(key)
-    optimizer, params, shardings = as_optimizer(optimizer), functional(model)[1], None
+    optimizer, params, shardings = as_optimizer(optimizer), _trained(model), None
     if mesh is not None:
-        shardings = state_shardings(axes_of(model), params, optimizer, mesh)
+        shardings = state_shardings(trained_axes(model), params, optimizer, mesh)
         params = jax.device_put(params, shardings.params)
         numbers = processes.replicate(jax.random.key_data(key), mesh)
         key = jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(key))
@@ -98,18 +99,28 @@ def init_state(
     return jax.jit(fresh, out_shardings=shardings)(params, key)
 
 
+def _trained(model: Model) -> Params:
+    """What is trained of the parameters of a model.
+
+    Raises:
+        TypeError: what is no model.
+    """
+    check_model(model, "init_state")
+    return partition(model)[0]
+
+
 def abstract_state(
     model: Model, optimizer: Optimizer, dtype: Any, *, mesh: Mesh | None = None
 ) -> TrainState:
     """The state of `init_state` as shapes (with shardings, on a mesh), of parameters of a dtype."""
     shape = lambda x: jax.ShapeDtypeStruct(x.shape, dtype)
-    params = jax.tree.map(shape, functional(model)[1])
+    params = jax.tree.map(shape, _trained(model))
     opt = jax.eval_shape(as_optimizer(optimizer).transformation.init, params)
     key, number = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((), jnp.int32)
     state = TrainState(number, params, opt, key, number)  # type: ignore[arg-type]
     if mesh is None:
         return state
-    placed = state_shardings(axes_of(model), params, optimizer, mesh)
+    placed = state_shardings(trained_axes(model), params, optimizer, mesh)
     placed = dataclasses.replace(placed, window=None)
     put = lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at)
     return jax.tree.map(put, state, placed)

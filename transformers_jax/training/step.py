@@ -13,7 +13,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +25,17 @@ from jax.typing import ArrayLike
 from transformers_jax import shard
 from transformers_jax.arrays import Array, Float, Params, ordinary
 from transformers_jax.inputs.arguments import traceable
-from transformers_jax.models.base import Model, check_model, functional
+from transformers_jax.models.base import Model, check_model
 from transformers_jax.nn.param import axes as axes_of
-from transformers_jax.nn.param import merge, split
+from transformers_jax.nn.param import (
+    combine,
+    flatten,
+    merge,
+    partition,
+    split,
+    trained_axes,
+    unflatten,
+)
 from transformers_jax.objectives import Objective, means
 from transformers_jax.optim import Optimizer, without_frozen
 from transformers_jax.training import guard
@@ -59,13 +67,15 @@ class TrainStep:
     step that is not finite.
 
     Attributes:
-        model_of: the model with these parameters, which the objective calls.
+        model_of: (what is trained, what is frozen) -> the model that the objective calls.
         check: raises ValueError for a batch that the model cannot take.
         skips: whether a step that is not finite is counted.
         spikes: what is done about them.
+        frozen: the parameters that an adapter freezes, which are an argument of the compiled
+            function: neither copied nor differentiated nor donated, and in no state.
     """
 
-    model_of: Callable[[Params], Callable[..., Any]]
+    model_of: Callable[[Params, Params], Callable[..., Any]]
     objective: Objective
     optimizer: Optimizer
     check: Callable[[Batch], None]
@@ -77,12 +87,21 @@ class TrainStep:
     spikes: Spikes
     nan_at: int | None
     spike_at: int | None
+    frozen: Params
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         _check_types(state, batch)
         if all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(batch)):
             self.check(batch)
-        return self.program(self.adapted(state), batch)
+        return self.program(self.adapted(state), batch, self.frozen)
+
+    def lower(self, state: TrainState, batch: Batch, **options: Any) -> Any:
+        """`lower` of the compiled function."""
+        return self.program.lower(state, batch, self.frozen, **options)
+
+    def trace(self, state: TrainState, batch: Batch, **options: Any) -> Any:
+        """`trace` of the compiled function."""
+        return self.program.trace(state, batch, self.frozen, **options)
 
     def adapted(self, state: TrainState) -> TrainState:
         """The state with a window if the step looks for spikes, and without one if it does not."""
@@ -94,7 +113,7 @@ class TrainStep:
         return dataclasses.replace(state, window=window)
 
     def __getattr__(self, name: str) -> Any:
-        """The attributes of the compiled function: `lower`, `trace`, ..."""
+        """The further attributes of the compiled function."""
         return getattr(self.program, name)
 
     @functools.cached_property
@@ -104,12 +123,15 @@ class TrainStep:
         outs = None if self.mesh is None else (self.shardings, shard.replicated(self.mesh))
         return jax.jit(self._traced, donate_argnums=0, out_shardings=outs)
 
-    def _traced(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def _traced(
+        self, state: TrainState, batch: Batch, frozen: Params
+    ) -> tuple[TrainState, Metrics]:
         _check_types(state, batch)  # `lower` and `trace` come here directly
         with shard.use(self.mesh), ordinary():
             self.check(batch)  # the model may be called with micro-batches only
             noise = jax.random.fold_in(state.key, state.step)
-            loss = BatchLoss(self.model_of, self.objective, batch, noise, self.accumulate)
+            model_of = lambda params: self.model_of(params, frozen)
+            loss = BatchLoss(model_of, self.objective, batch, noise, self.accumulate)
             grads, metrics = self._gradients(loss, state)
             norm, bad_gradient = guard.measured(grads)
             finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
@@ -230,8 +252,9 @@ def make_step(
     """
     _check_settings(objective, accumulate, clip, on_nonfinite)
     check: Any = lambda batch: None
+    frozen: Params = {}
     if isinstance(model, Model):
-        axes, params = axes_of(model), functional(model)[1]
+        axes, (params, frozen) = trained_axes(model), partition(model)
         if inputs_of := getattr(
             objective, "inputs", None
         ):  # without arrays, which would stay alive
@@ -242,10 +265,14 @@ def make_step(
         if axes is None or params is None:
             raise ValueError("make_step(apply, ..., mesh=) needs axes= and params=")
         shardings = state_shardings(axes, params, optimizer, mesh)
+        if frozen:
+            named = flatten(axes_of(cast(Model, model)))
+            own = unflatten({path: named[path] for path in flatten(frozen)})
+            frozen = jax.device_put(frozen, shard.shardings(own, frozen, mesh))
     skips = on_nonfinite == "skip"
     return TrainStep(
         model_of, objective, optimizer, check, mesh, shardings, accumulate, clip, skips,
-        Spikes(on_spike, spike_deviations), nan_at, spike_at,
+        Spikes(on_spike, spike_deviations), nan_at, spike_at, frozen,
     )  # fmt: skip
 
 
@@ -268,16 +295,20 @@ def _check_settings(objective: Any, accumulate: Any, clip: Any, on_nonfinite: An
         raise TypeError(f"objective is {objective!r}; expected one such as tj.supervised")
 
 
-def _model_of(model: Any, compute_dtype: str | None) -> Callable[[Params], Callable[..., Any]]:
-    """From parameters to what an objective calls, without parameters of its own."""
+def _model_of(
+    model: Any, compute_dtype: str | None
+) -> Callable[[Params, Params], Callable[..., Any]]:
+    """From parameters, trained and frozen, to what an objective calls, without parameters of its
+    own."""
     if isinstance(model, Model):
         model = model if compute_dtype is None else model.abstract(compute=compute_dtype)
-        return functools.partial(merge, split(model)[0])
+        definition = split(model)[0]
+        return lambda params, frozen: merge(definition, combine(params, frozen))
     if not callable(model):
         check_model(model, "make_step")
     if compute_dtype is not None:
         raise ValueError("compute_dtype needs the Model itself; a function has its own")
-    return lambda params: functools.partial(model, params)
+    return lambda params, frozen: functools.partial(model, params)
 
 
 def _check_batch(model: Model, inputs_of: Callable[..., list[Mapping[str, Any]]], batch: Batch):

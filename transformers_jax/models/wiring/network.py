@@ -12,6 +12,7 @@ from transformers_jax.models.wiring.check import check_call
 from transformers_jax.models.wiring.decoding import Decoding
 from transformers_jax.models.wiring.shift import ShiftRight
 from transformers_jax.models.wiring.tower import Tower, TowerOutput, check_towers, paths
+from transformers_jax.nn.adapted import without_adapter
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import nodes_of
 from transformers_jax.nn.head import Head, HeadInputs, no_head
@@ -139,6 +140,12 @@ class Network(Decoding):
         tower = self.towers[name]
         table = getattr(tower.embed, "table", None)
         return self._token_table(tower.source) if table is None and tower.source else table
+
+    @property
+    def output_table(self) -> Array | None:
+        """The token embeddings as a tied output embedding: without an adapter of theirs."""
+        table = without_adapter(self._token_table(self.output_of))
+        return None if table is None else table[...]
 
     @property
     def output_words(self):
@@ -273,7 +280,7 @@ class Network(Decoding):
         name, source, _ = self.wires[-1]
         own: TowerOutput = outputs[name]
         inputs = HeadInputs(
-            arguments, self.token_table(self.output_of), own.pooled, key, own.valid,
+            arguments, self.output_table, own.pooled, key, own.valid,
             targets=self.shift is not None, towers=outputs,
         )  # fmt: skip
         head: Any = no_head if self.head is None else self.head
