@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
 from transformers_jax import shard
-from transformers_jax.arrays import Key, check_key
+from transformers_jax.arrays import Key, Params, check_key
 from transformers_jax.models.adapters.install import Parts, laid_out, scales, within_ranks
 from transformers_jax.models.adapters.records import Adapter
 from transformers_jax.models.adapters.resolve import Resolved, resolved
@@ -25,7 +26,9 @@ from transformers_jax.nn.param import (
     draw,
     flatten,
     is_constant,
+    merge,
     params,
+    split,
     unflatten,
 )
 
@@ -100,7 +103,8 @@ def with_parts(
     like: Any = next(iter(base.values())).sharding
     if isinstance(like, NamedSharding):
         named = {path: flatten(axes(target))[path] for path in values}
-        at = flatten(shard.shardings(unflatten(named), unflatten(values), like.mesh))
+        mesh: Any = like.mesh
+        at = flatten(shard.shardings(unflatten(named), unflatten(values), mesh))
         values = {path: jax.device_put(x, at[path]) for path, x in values.items()}
     else:
         values = {path: jnp.asarray(x) for path, x in values.items()}
@@ -110,12 +114,21 @@ def with_parts(
 def started(model: Model) -> Model:
     """The model, its magnitudes those of its weights (Liu et al. 2024, DoRA, section 4.1)."""
     values = flatten(params(model))
-    for path, module in adapted(model).items():
-        if isinstance(module, LowRank) and module.magnitude is not None:
-            where = f"{path}{ADAPTER}.magnitude"
-            norms = jax.jit(LowRank.norms)(module)
-            values[where] = jax.device_put(norms.astype(DTYPE), values[where].sharding)
+    if not any(path.endswith(f"{ADAPTER}.magnitude") for path in values):
+        return model
+    definition, tree = split(model)
+    for path, norms in _norms(definition, tree).items():
+        where = f"{path}{ADAPTER}.magnitude"
+        values[where] = jax.device_put(norms, values[where].sharding)
     return bind(model, unflatten(values))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _norms(definition: Any, values: Params) -> dict[str, Any]:
+    """The norms of adapted weights, by their paths."""
+    modules = adapted(merge(definition, values)).items()
+    norms = {path: each.norms() for path, each in modules if isinstance(each, LowRank)}
+    return {path: each.astype(DTYPE) for path, each in norms.items()}
 
 
 def adapted(model: Model) -> dict[str, Adapted]:
@@ -141,7 +154,8 @@ def merge_adapter(model: Model) -> Model:
     """
     check_model(model, "merge_adapter")
     plan = _bare_plan(model, "merge")
-    values = {p: x for p, x in flatten(params(model)).items() if ADAPTER not in p}
+    definition, tree = split(model)
+    values = {p: x for p, x in flatten(tree).items() if ADAPTER not in p}
     modules = adapted(model)
     if any(module is model.output_words for module in modules.values()) and _is_tied(model):
         raise ValueError(
@@ -149,14 +163,15 @@ def merge_adapter(model: Model) -> Model:
             "the adapter: merged it would change. Keep the adapter, or tie no embeddings "
             "(tie_word_embeddings=False)"
         )
-    for path, module in modules.items():
-        values[path] = _merged(module)
+    for path, merged in _merged(definition, tree).items():
+        values[path] = jax.device_put(merged, values[path].sharding)
     return bind(plan.build(), unflatten(values))
 
 
-@jax.jit
-def _merged(module: Adapted) -> Any:
-    return module.merged()
+@functools.partial(jax.jit, static_argnums=0)
+def _merged(definition: Any, values: Params) -> dict[str, Any]:
+    """The merged weights by their paths."""
+    return {p: each.merged() for p, each in adapted(merge(definition, values)).items()}
 
 
 def _is_tied(model: Model) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from transformers_jax.adapting import check_bare, stacked, with_parts
 from transformers_jax.adapting.config import record_of, values_of
-from transformers_jax.adapting.tensors import PREFIX, Cell, cells, shape_of
+from transformers_jax.adapting.tensors import PREFIX, Cell, cells, is_optional, shape_of
 from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, Entry, open_checkpoint, write_file
 from transformers_jax.json_files import errors_of, json_text, read_json
@@ -70,6 +70,8 @@ def load_adapter(
     names = _named(model, known, checkpoint, expected)
     arrays: dict[str, np.ndarray] = {}
     for name, each in expected.items():
+        if name not in names:
+            continue
         tensor = checkpoint.read(names[name])
         for cell in each:
             for where in cell.paths:
@@ -91,7 +93,8 @@ def _named(
         ValueError: tensors that are missing, unexpected or mis-shaped, all at once.
     """
     names = {_canonical(model, known, name, expected): name for name in checkpoint.shapes}
-    wrong = [f"missing {name}" for name in expected if name not in names]
+    needed = [name for name in expected if not is_optional(name)]
+    wrong = [f"missing {name}" for name in needed if name not in names]
     wrong += [f"unexpected {name}" for own, name in names.items() if own not in expected]
     for name, each in expected.items():
         if name in names and checkpoint.shapes[names[name]] != shape_of(each):
@@ -142,11 +145,12 @@ def save_adapter(model: Model, directory: str | Path) -> None:
     uniform = plan.uniform
     whole = model if uniform is plan else rebuilt(model, uniform)
     values = flatten(params(whole.with_layers("stacked")))
-    needed = {p: x for p, x in values.items() if ADAPTER in p or p in known.whole}
-    arrays = {path: on_host(x) for path, x in needed.items()}
+    tensors = cells(plan.adapter, known, {*values})
+    written = {path for each in tensors.values() for cell in each for path in cell.paths}
+    arrays = {path: on_host(values[path]) for path in sorted(written)}
     entries = {
         name: Entry.of(np.ascontiguousarray(_joined([cell.written(arrays) for cell in each])))
-        for name, each in cells(plan.adapter, known, {*values}).items()
+        for name, each in tensors.items()
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / WEIGHTS, entries, {"format": "pt"})

@@ -21,6 +21,8 @@ from transformers_jax.models.adapters.resolve import Resolved, Target, right_of
 from transformers_jax.nn.param import ADAPTER
 
 PREFIX = "base_model.model."
+SAVED = ("embed_tokens", "lm_head")
+"""Embeddings that PEFT writes beside their factors."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,19 @@ def cells(adapter: Adapter, known: Resolved, paths: set[str]) -> dict[str, list[
         of_target: Any = _factors if isinstance(adapter, LoRA) else _vectors
         for cell in of_target(target, adapter, paths):
             found.setdefault(cell.name, []).append(cell)
+    modules = {target.module for target in known.targets} if isinstance(adapter, LoRA) else set()
     for name, fill in known.fills.items():
-        if not known.whole.isdisjoint(fill.row.ours):
-            found[PREFIX + name] = [_whole(PREFIX + name, fill, piece) for piece in fill.pieces]
+        module, _, last = name.rpartition(".")
+        stored = module in modules and module.rpartition(".")[2] in SAVED and last == "weight"
+        if stored or not known.whole.isdisjoint(fill.row.ours):
+            inside = f"{module}.base_layer.{last}" if module in modules else name
+            found[PREFIX + inside] = [_whole(PREFIX + inside, fill, each) for each in fill.pieces]
     return found
+
+
+def is_optional(name: str) -> bool:
+    """Whether a file may lack a tensor: that of an embedding itself, which no adapter changes."""
+    return name.endswith(".base_layer.weight")
 
 
 def shape_of(parts: list[Cell]) -> tuple[int, ...]:
