@@ -40,7 +40,8 @@ _EXPORT = (
 )
 KINDS = {  # patterns of file names, and what is said of the first kind that is there
     f"{ADAPTER} adapter_model.*": (
-        "{folder} holds a PEFT adapter{of_base} ({names}), which is no model by itself; {merging}"
+        "{folder} holds a PEFT adapter{of_base} ({names}), which is no model by itself: load the "
+        "model, and tj.load_adapter(model, '{folder}') gives it the adapter; or {merging}"
     ),
     "openvino_model*.xml openvino_model*.bin": _EXPORT.format("OpenVINO"),
     "pytorch_model*.bin *.pt *.pth *.pkl": "{pickle}",
@@ -107,7 +108,7 @@ def merging(folder: Path) -> str:
     """How an adapter and its model become one directory."""
     adapted = TASKS.get(str(_small_json(folder / ADAPTER).get("task_type")), "AutoPeftModel")
     return (
-        "to merge the two, once, where PyTorch and PEFT are installed: python -c "
+        "merge the two, once, where PyTorch and PEFT are installed: python -c "
         f"\"import peft; peft.{adapted}.from_pretrained('{folder}').merge_and_unload()"
         f".save_pretrained('{_sibling(folder)}-merged')\""
     )
