@@ -49,8 +49,9 @@ class Answering:
         columns = self.task.columns(self.data, records, answered=answered)
         classes = names.of(self.model.config)
         form = Form(self.data, self.tokenizer, self.model.abstract(), columns, classes)
-        length = form.data.length or min(form.limit or 2**31, self.task.longest(form, records)[0])
-        return dataclasses.replace(form, length=length)
+        source, target = self.task.longest(form, records)
+        length = form.data.length or min(form.limit or 2**31, source)
+        return dataclasses.replace(form, length=length, target_length=target)
 
     def answers(self, records: Records, *, answered: bool) -> tuple[Answers, Rows, Form]:
         """(answers, the rows that they answer, how these were made) of some records."""
@@ -59,8 +60,10 @@ class Answering:
         part = TaskCorpus(self.task, form, rows, {}).part(rows, 0, shuffle=False)
         found = []
         for batch in evaluation_batches(part, records.name):
-            placed = {name: value for name, value in batch.items() if name != NUMBER}
-            output = self.model(**self.task.inputs(placed))
+            if self.task.writes:
+                found.append(self.task.write(self.model, batch))
+                continue
+            output = self.model(**self.task.inputs(batch))
             answer = jax.device_get(self.task.answers(output))
             found.append({**answer, NUMBER: batch[NUMBER]})
         return *in_order(found, rows), form

@@ -7,6 +7,7 @@ corpus.py       the tables of a run as rows, in place of a text
 sequences.py    SequenceClassification, MultiLabel, Regression: of texts and pairs of texts
 answers.py      QuestionAnswering: the part of a text that answers a question
 tokens.py       TokenClassification: named entities and the like
+writing.py      Summarization, Translation: texts that an encoder-decoder writes
 
 A task is an objective of the engine (training/), in place of those that make examples of bare text:
 its examples come from records, and its evaluation compares answers with references.
@@ -18,6 +19,8 @@ from transformers_jax.tasks.sequences import MultiLabel as MultiLabel
 from transformers_jax.tasks.sequences import Regression as Regression
 from transformers_jax.tasks.sequences import SequenceClassification as SequenceClassification
 from transformers_jax.tasks.tokens import TokenClassification as TokenClassification
+from transformers_jax.tasks.writing import Summarization as Summarization
+from transformers_jax.tasks.writing import Translation as Translation
 
 TASKS: dict[str, type[Task]] = {
     "sequence_classification": SequenceClassification,
@@ -25,5 +28,7 @@ TASKS: dict[str, type[Task]] = {
     "regression": Regression,
     "token_classification": TokenClassification,
     "question_answering": QuestionAnswering,
+    "summarization": Summarization,
+    "translation": Translation,
 }
 """The records by the name that a command calls them."""

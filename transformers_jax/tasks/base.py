@@ -33,6 +33,7 @@ class Task(Settings):
         usual: role -> usual names of its column, where the config names none.
         answered: fields of the model's output that predictions are made of.
         too_long: what becomes of long texts where the config does not say it.
+        writes: whether answers are texts that the model writes.
     """
 
     head: ClassVar[str]
@@ -42,6 +43,7 @@ class Task(Settings):
     usual: ClassVar[Mapping[str, tuple[str, ...]]]
     answered: ClassVar[tuple[str, ...]] = ("logits",)
     too_long: ClassVar[Literal["truncate", "stride"]] = "truncate"
+    writes: ClassVar[bool] = False
     loss: ClassVar[str] = "supervised"
     sides: ClassVar[int] = 1
     single: ClassVar[bool] = True
@@ -115,6 +117,20 @@ class Task(Settings):
         """(loss, what is reported) of an output of the model: by default its head's own loss."""
         return supervised(lambda **_: output, {}, None)
 
+    def minimise(self, model: Any, batch: Batch, key: Key | None) -> LossAndMetrics:
+        """(loss, what is reported) of a batch."""
+        return self.compare(model(**self.inputs(batch), key=key), batch)
+
+    def measure(self, model: Any, batch: Batch) -> tuple[Any, dict[str, Array]]:
+        """(sums and weights of what is reported, answers with the number of each row's example) of
+        a batch, without noise."""
+        output = model(**self.inputs(batch), key=None)
+        return self.compare(output, batch)[1], {**self.answers(output), NUMBER: batch[NUMBER]}
+
+    def write(self, model: Any, batch: Batch) -> dict[str, np.ndarray]:
+        """Answers that are written token by token, of a task that `writes`."""
+        raise NotImplementedError
+
     def answers(self, output: Any) -> dict[str, Array]:
         """What predictions are made of, [B ...] by name."""
         return {name: output[name] for name in self.answered}
@@ -137,18 +153,11 @@ class TaskObjective:
     task: Task
 
     def __call__(self, model: Any, batch: Batch, key: Key | None) -> LossAndMetrics:
-        return self.task.compare(model(**self.task.inputs(batch), key=key), batch)
+        return self.task.minimise(model, batch, key)
 
     def inputs(self, model: Any, batch: Batch) -> list[Batch]:
         """What the model is called with."""
         return [self.task.inputs(batch)]
-
-    def measure(self, model: Any, batch: Batch) -> tuple[Any, dict[str, Array]]:
-        """(sums and weights of what is reported, answers with the number of each row's example) of
-        a batch, without noise."""
-        output = model(**self.task.inputs(batch), key=None)
-        sums = self.task.compare(output, batch)[1]
-        return sums, {**self.task.answers(output), NUMBER: batch[NUMBER]}
 
 
 def in_order(batches: Sequence[Answers], rows: Rows) -> tuple[Answers, Rows]:

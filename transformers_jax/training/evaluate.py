@@ -12,7 +12,7 @@ import numpy as np
 
 from transformers_jax import processes, shard
 from transformers_jax.arrays import Array, Params
-from transformers_jax.nn.param import merge, split
+from transformers_jax.nn.param import bind, merge, split
 from transformers_jax.objectives import CausalLM
 from transformers_jax.tasks.base import TaskObjective, in_order
 from transformers_jax.tasks.corpus import TaskCorpus
@@ -42,7 +42,7 @@ def evaluator(run: Run) -> Evaluate:
         with shard.use(mesh):
             model = merge(definition, params)
             if isinstance(loss, TaskObjective):
-                return loss.measure(model, batch)
+                return loss.task.measure(model, batch)
             return loss(model, batch, None)[1], {}
 
     add = jax.jit(lambda one, other: jax.tree.map(jnp.add, one, other))
@@ -66,7 +66,10 @@ def evaluator(run: Run) -> Evaluate:
                 # a collective would hold a thread that the collective needs.
                 jax.block_until_ready(measured)
                 sums = measured if sums is None else add(sums, measured)
-                answers.append({key: processes.on_host(x) for key, x in answered.items()})
+                if isinstance(loss, TaskObjective) and loss.task.writes:
+                    answers.append(loss.task.write(bind(model, params), batch))
+                else:
+                    answers.append({key: processes.on_host(x) for key, x in answered.items()})
             values |= _means(run, sums, name)
             if isinstance(loss, TaskObjective) and isinstance(run.corpus, TaskCorpus):
                 rows_of = run.corpus.evaluation[name]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from transformers_jax import processes
 from transformers_jax.data.corpus import Corpus
 from transformers_jax.data.packing import Batch
 from transformers_jax.data.stream import Part, evaluation_batches
@@ -70,6 +71,11 @@ def held_out(config: TrainConfig, tokens: Tokens, vocabulary: Vocabulary) -> Par
 def check_evaluation(config: TrainConfig, corpus: Corpus | TaskCorpus) -> None:
     """Raises ValueError where the best evaluation is asked for, and there is none."""
     settings = config.evaluation
+    if isinstance(config.objective, Task) and config.objective.writes and processes.several():
+        raise ValueError(
+            "evaluations in which a model writes texts are of one process: start a single one, "
+            "with --mesh for its devices"
+        )
     asked = {"keep_best": config.keep_best, "evaluation.patience": settings.patience}
     off = "" not in corpus.evaluation or (not settings.every and settings.final_batches == 0)
     if names := [name for name, value in asked.items() if value and off]:
