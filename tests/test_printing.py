@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from transformers_jax.printing import print_line, until_interrupted
+from transformers_jax.printing import _importing, print_line, until_interrupted
 
 
 def test_a_full_disk_is_said_once(monkeypatch, capsys):
@@ -76,3 +76,68 @@ def test_ctrl_c_during_imports_is_one_line(module, arguments, delay):
     assert done.returncode == 130, done.stderr
     assert done.stderr.splitlines()[-1].endswith(": interrupted")
     assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+SLOW_IMPORT = """
+import os, signal, sys, threading, time, warnings
+
+class Loses:
+    def __del__(self):  # whose errors Python drops
+        os.kill(os.getpid(), signal.{name})
+        for _ in range(1000):
+            time.sleep(0.001)
+
+Loses()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "line"),
+    [("SIGINT", 130, "a command: interrupted"), ("SIGQUIT", 131, "SIGQUIT: ended at once")],
+)
+def test_a_signal_during_an_import_that_loses_exceptions_is_one_line(name, code, line, tmp_path):
+    (tmp_path / "slow_module.py").write_text(SLOW_IMPORT.format(name=name))
+    command = (
+        "import sys\n"
+        "from transformers_jax.printing import until_interrupted\n"
+        "def call():\n    import slow_module\n    return 7\n"
+        "sys.exit(until_interrupted(call, 'a command'))"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}:."}
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.strip().endswith(line)
+    assert len(done.stderr.splitlines()) == 1
+    assert not _importing(sys._getframe())  # the control: elsewhere it is a KeyboardInterrupt
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_the_null_device_and_no_file_gets_their_number(closed, tmp_path):
+    command = (
+        "import os, sys\n"
+        "from transformers_jax.printing import print_line, until_interrupted\n"
+        "def call():\n"
+        "    number = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)\n"
+        "    os.write(1, b'out'), os.write(2, b'err'), print('a'), print_line('b', error=True)\n"
+        "    return number > 2 and not sys.stdout.isatty() and not sys.stderr.isatty()\n"
+        "sys.exit(7 if until_interrupted(call, 'a command') else 1)"
+    )
+    file = tmp_path / "checkpoint"
+    shell = f'exec "$0" -c "$1" "$2" {closed}'
+    arguments = ["bash", "-c", shell, sys.executable, command, str(file)]
+    done = subprocess.run(arguments, capture_output=True, timeout=60)
+    assert done.returncode == 7, done.stderr
+    assert file.read_bytes() == b""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["env"]])
+def test_a_result_that_cannot_be_written_is_an_error_in_one_line(arguments):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "transformers_jax", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("transformers-jax: error: ")
+    assert done.stderr.endswith("No space left on device\n")

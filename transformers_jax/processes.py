@@ -105,8 +105,8 @@ def abandon(code: int) -> None:
     for."""
     if not jax.distributed.is_initialized():
         return
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: it was closed
+        stream.flush()
     if jax.process_index() == 0:
         time.sleep(2.0)  # the others, if they fail as well, are ended by JAX once this one is gone
     os._exit(code)

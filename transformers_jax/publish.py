@@ -34,6 +34,8 @@ def publish(
         if check is not None:
             check(draft)
         os.replace(draft, path)
+    except OSError as error:
+        raise with_path(error, path) from None
     finally:
         draft.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)  # where the name is
@@ -41,6 +43,13 @@ def publish(
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def with_path(error: OSError, path: Path) -> OSError:
+    """The error with the path of the file that it is of: one of a write has none."""
+    if error.errno is not None and error.filename is None:
+        error.filename = str(path)
+    return error
 
 
 def publish_json(path: Path, values: Any, *, sort_keys: bool = False, default: Any = None) -> None:

@@ -347,3 +347,25 @@ def test_units_follow_their_number():
     assert words({"step": 1, "loss": 2.0, "tokens_per_second": 1234.0}) == (
         "loss 2.0000  1,234 tokens/s"
     )
+
+
+def test_a_full_disk_names_the_file_of_figures(tmp_path, monkeypatch, capsys):
+    """And the command says what to do about it."""
+    import errno
+
+    from transformers_jax.runs import pretrain
+
+    full = Jsonl(tmp_path)
+    full._stream = open("/dev/full", "a", buffering=1)
+    with pytest.raises(OSError, match=r"No space left on device: .*metrics\.jsonl"):
+        full.log(1, {"loss": 1.0})
+    with pytest.raises(OSError, match=r"No space left on device: .*metrics\.jsonl"):
+        full.finish()
+    error = OSError(errno.ENOSPC, "No space left on device", "a/metrics.jsonl")
+    monkeypatch.setattr(pretrain, "_train_or_sweep", lambda *_: (_ for _ in ()).throw(error))
+    assert pretrain.main(["configs/nano.py"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "error: a/metrics.jsonl cannot be written: No space left on device; free"
+    )
+    assert "choose another --out" in said

@@ -20,7 +20,7 @@ from typing import Any
 from transformers_jax import flags
 from transformers_jax.cli import models, runs
 from transformers_jax.flags import Misuse
-from transformers_jax.printing import from_interrupt, print_line, to_nowhere
+from transformers_jax.printing import from_interrupt, print_line, print_result, to_nowhere
 from transformers_jax.runs import evaluate, finetune, pretrain
 from transformers_jax.spelling import nearest
 
@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # the library's warnings as one line each
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", force=True)
     try:
-        return run([argument for argument in arguments if argument != "--debug"])
+        status = run([argument for argument in arguments if argument != "--debug"])
+        print_result()
+        return status
     except SystemExit as stop:
         if isinstance(stop.code, str):
             print(stop.code, file=sys.stderr)

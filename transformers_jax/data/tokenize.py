@@ -324,7 +324,7 @@ def _progress(split: str, say: Callable[[str], None]) -> Iterator[Callable[[int,
     began = last = time.perf_counter()
     with contextlib.ExitStack() as stack:
         write, pause = say, PLAIN_EVERY
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console
 
             status = Console(stderr=True).status(f"{split} ...")

@@ -100,7 +100,11 @@ def encode(
         if not isinstance(text, str):
             raise ValueError(f"text {number} is {type(text).__name__}, not str")
     count = -(-len(strings) // batch_size)
-    show = count > 1 and sys.stderr.isatty() if show_progress is None else show_progress
+    show = (
+        count > 1 and bool(sys.stderr and sys.stderr.isatty())
+        if show_progress is None
+        else show_progress
+    )
     embedded = np.zeros((len(strings), size), wide(model.dtype))
     batches = _batches(model, tokenizer, [front + text for text in strings], batch_size, front)
     for numbers, vectors in track(

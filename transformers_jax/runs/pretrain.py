@@ -5,6 +5,7 @@ What else trains (`finetune`) runs by the same function, from a config that it m
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -18,7 +19,7 @@ from tyro.conf import DisallowNone, UseAppendAction
 from transformers_jax import allocator, flags
 from transformers_jax.allocator import keep_freed_memory
 from transformers_jax.flags import Misuse
-from transformers_jax.printing import from_interrupt, print_line, to_nowhere
+from transformers_jax.printing import from_interrupt, print_line, print_result, to_nowhere
 
 USAGE = (
     "usage: {program} CONFIG [--steps N] [--out DIR] [--data.path FILE] [--mesh.data N] ...\n"
@@ -30,6 +31,9 @@ USAGE = (
     "{program} CONFIG --help lists every flag"
 )
 
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+ROOM = "free some space on that disk, or choose another --out; the same command then goes on"
 
 Configure = Callable[[Sequence[str], str], Any]
 """(arguments, program) -> the config that they mean."""
@@ -90,6 +94,10 @@ def _run(arguments: list[str], program: str, configure: Configure) -> int:
     except Exception as error:
         if os.environ.get("TRANSFORMERS_JAX_TRACEBACK"):
             raise
+        if isinstance(error, OSError) and error.errno in FULL:
+            error = ValueError(
+                f"{error.filename or 'a file'} cannot be written: {error.strerror}; {ROOM}"
+            )
         expected = isinstance(error, (ValueError, FloatingPointError, ConnectionError))
         kind = "" if expected else f"{type(error).__name__}: "
         more = "" if expected else " (TRANSFORMERS_JAX_TRACEBACK=1 shows where)"
@@ -163,7 +171,7 @@ def _train_or_sweep(arguments: list[str], program: str, configure: Configure) ->
     if sweeping.dry_run:
         from transformers_jax.runs.dry_run import dry_run
 
-        print(dry_run(run))
+        print_result(str(dry_run(run)))
         return 0
     keep_compiled_programs()
     from transformers_jax.runs.fit import fit

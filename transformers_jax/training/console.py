@@ -24,7 +24,8 @@ def console(steps: int, start: int, every: int, title: str = "") -> Console:
     """A live panel on a terminal, plain lines elsewhere; of several processes, one has it."""
     if not processes.is_first():
         return Quiet(steps, every)
-    if sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: it is closed
+    if on_terminal and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
         return Panel(steps, start, title=title)
     return Console(steps, every)
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from transformers_jax.json_files import finite_or_null, json_or_empty, json_text
 from transformers_jax.printing import print_line
-from transformers_jax.publish import publish
+from transformers_jax.publish import publish, with_path
 from transformers_jax.spelling import nearest
 from transformers_jax.training.metrics import Line, is_number, measured, parse
 
@@ -53,10 +53,16 @@ class Jsonl(Tracker):
         self._stream = self.file.open("a", buffering=1)
 
     def log(self, step: int, values: Line) -> None:
-        self._stream.write(json_text({"step": step, **finite_or_null(values)}) + "\n")
+        try:
+            self._stream.write(json_text({"step": step, **finite_or_null(values)}) + "\n")
+        except OSError as error:
+            raise with_path(error, self.file) from None
 
     def finish(self) -> None:
-        self._stream.close()
+        try:
+            self._stream.close()
+        except OSError as error:
+            raise with_path(error, self.file) from None
 
 
 class TensorBoard(Tracker):

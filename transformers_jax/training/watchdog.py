@@ -129,7 +129,7 @@ def report(folder: Path, line: str, stacks: str = STACKS) -> None:
     """Prints one line, and the stack of every thread; both are added to a file of the folder."""
     line = f"{line}; the process ends with {EXIT_CODE}, stacks in {folder / stacks}"
     write_stacks(folder / stacks, line)
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # a stream without a file
+    with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):  # without a file
         faulthandler.dump_traceback(sys.stderr, all_threads=True)
     print_line(line, error=True)
 
