@@ -356,7 +356,7 @@ def test_a_full_disk_names_the_file_of_figures(tmp_path, monkeypatch, capsys):
     from transformers_jax.runs import pretrain
 
     full = Jsonl(tmp_path)
-    full._stream = open("/dev/full", "a", buffering=1)
+    full._stream = open("/dev/full", "a", buffering=1)  # noqa: SIM115
     with pytest.raises(OSError, match=r"No space left on device: .*metrics\.jsonl"):
         full.log(1, {"loss": 1.0})
     with pytest.raises(OSError, match=r"No space left on device: .*metrics\.jsonl"):

@@ -11,9 +11,11 @@ from jax.sharding import AbstractMesh, AxisType
 import transformers_jax as tj
 from transformers_jax.objectives import MaskedLM, SpanCorruption
 from transformers_jax.optim import AdamW
+from transformers_jax.runs.dry_run import dry_run
 from transformers_jax.runs.fit import fit, snake_case
-from transformers_jax.training.config import MeshShape
+from transformers_jax.training.config import MeshShape, at_stage
 from transformers_jax.training.devices import check_batch
+from transformers_jax.training.resolve import rows_of_steps, steps_of
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_its_neighbours():
@@ -98,3 +100,49 @@ def test_names_of_records_in_the_report():
     assert [snake_case(n) for n in ("MaskedLM", "UL2", "FillInTheMiddle")] == [
         "masked_lm", "ul2", "fill_in_the_middle"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": {"vocab": 0}}, r"loss.vocab \(0\) must be at least 1"),
+        ({"loss": {"vocab": -5}}, r"loss.vocab \(-5\) must be at least 1"),
+        ({"loss": {"chunk": -1}}, r"loss.chunk \(-1\) must be at least 0"),
+        ({"loss": {"vocab": 100}}, r"loss.vocab \(100\) must be from 256"),
+        ({"loss": {"vocab": 10**6}}, r"loss.vocab \(1,000,000\) must be from 256.* to 256"),
+        ({"data": {"eval_sets": ("final=README.md",)}}, "'final' is what the batches of the end"),
+        ({"data": {"eval_fraction": 0.0001}}, "evaluation ids are fewer than one row"),
+        ({"steps": 10**30}, r"steps \(10+\) must be at most 2\^31 - 1"),
+        ({"steps": 2**40}, r"must be at most 2\^31 - 1"),
+        ({"schedule_steps": 2**31}, r"schedule_steps \(2147483648\) must be at most 2\^31 - 1"),
+        ({"epochs": 10**18}, r"epochs \(10+\) are more steps than a run may have"),
+        ({"epochs": 2 * 10**7}, r"epochs \(20000000\) are [\d,]+ steps; at most"),
+    ],
+)
+@pytest.mark.parametrize("ask", [fit, dry_run])
+def test_a_start_and_a_dry_run_refuse_the_same_and_make_nothing(small, changes, message, ask):
+    with refused(small, message) as config:
+        records = {
+            name: dataclasses.replace(getattr(config, name), **value)
+            for name, value in changes.items()
+            if isinstance(value, dict)
+        }
+        ask(config.replace(**{**changes, **records}))
+
+
+@pytest.mark.parametrize("out", ["", "a\0b", "x" * 300, "README.md", "docs"])
+@pytest.mark.parametrize("ask", [fit, dry_run])
+def test_a_start_and_a_dry_run_refuse_the_same_folders(small, out, ask):
+    with pytest.raises(ValueError, match=r"no folder|cannot make the folder|is not empty"):
+        ask(small.replace(out=out, resume="never"))
+
+
+@pytest.mark.parametrize("stages", [(), ((2, 3),), ((2, 3), (5, 1)), ((1, 7), (2, 2))])
+def test_steps_and_rows_of_stages_are_those_of_a_loop(small, stages):
+    config = small.replace(batch_warmup=stages)
+    rows = [at_stage(stages, step, small.data.batch) for step in range(40)]
+    for steps in (1, 2, 3, 6, 40):
+        assert rows_of_steps(config.replace(steps=steps)) == sum(rows[:steps])
+    for limit in range(1, 60):
+        expected = next(n for n in range(41) if sum(rows[:n]) >= limit)
+        assert steps_of(config, limit) == expected

@@ -133,7 +133,7 @@ class Part:
         return taken, Cursor(epoch, window, row)
 
     def rows_of_pass(self, epoch: int) -> int:
-        """How many rows a pass has; with packing they are counted by packing them."""
+        """How many rows a pass has; packed ones are counted by packing them."""
         if self.data.rows == "packed":
             return sum(len(self._make_rows(epoch, window)) for window in range(self.windows))
         return self.pieces.count
@@ -276,7 +276,9 @@ class Stream:
         """
         if len(self.parts) > 1:
             raise ValueError("a mixture has no passes; give --steps instead of --epochs")
-        return sum(self.parts[0].rows_of_pass(epoch) for epoch in range(epochs))
+        if self.data.rows == "packed":  # else all passes have as many
+            return sum(self.parts[0].rows_of_pass(epoch) for epoch in range(epochs))
+        return epochs * self.parts[0].rows_of_pass(0)
 
     def epoch(self, position: Position) -> float:
         """Passes over the text so far, of the part that is read most often."""

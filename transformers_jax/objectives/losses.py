@@ -66,6 +66,7 @@ class Loss(Settings):
             raise ValueError(
                 f"loss: smoothing ({self.smoothing}) must lie in [0, 1), z ({self.z}) be at least 0"
             )
+        self.at_least("loss.", chunk=0, vocab=1)
 
     def of(self, unembedding: Any, labels: Array) -> LossAndMetrics:
         """(mean loss over the labels, what is reported of it), from the output embedding."""

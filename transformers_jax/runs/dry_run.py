@@ -21,8 +21,9 @@ from transformers_jax import shard
 from transformers_jax.arrays import to_dtype
 from transformers_jax.data.python_docs import cache_dir
 from transformers_jax.models.base import Model
-from transformers_jax.training.config import TrainConfig, at_stage, to_dict
+from transformers_jax.training.config import TrainConfig, to_dict
 from transformers_jax.training.devices import devices_of
+from transformers_jax.training.folder import check_out
 from transformers_jax.training.initial import abstract_model, check_start
 from transformers_jax.training.metrics import show_bytes, show_count
 from transformers_jax.training.recorded import find_steps
@@ -31,6 +32,7 @@ from transformers_jax.training.resolve import (
     flops_per_step,
     newest_record,
     resolve,
+    rows_of_steps,
     tokens_per_row,
 )
 from transformers_jax.training.state import TrainState, abstract_state
@@ -109,7 +111,7 @@ def dry_run(config: TrainConfig) -> DryRun:
     Raises:
         ValueError: whatever makes the run impossible.
     """
-    run, notes = Path(config.out).expanduser(), list[str]()
+    run, notes = check_out(config.out, config.resume), list[str]()
     with _cache_as_it_is():
         saved = newest_record(_saved_steps(run))
         resolved = resolve(config, run, saved, notes.append)
@@ -119,7 +121,10 @@ def dry_run(config: TrainConfig) -> DryRun:
     model = abstract_model(config)
     _, optimizer, step = resolved.training(model)
     state = abstract_state(model, optimizer, to_dtype(config.dtype), mesh=resolved.mesh)
-    rows = [at_stage(config.batch_warmup, n, config.data.batch) for n in range(config.steps)]
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves((state.params, state.opt)))
+    resolved.check(step, run, size)
+    rows = rows_of_steps(config)
+    largest = max([config.data.batch, *(batch for _, batch in config.batch_warmup)])
     row = tokens_per_row(config, resolved.stream)
     per_step = flops_per_step(model, config, resolved.stream)
     return DryRun(
@@ -128,13 +133,11 @@ def dry_run(config: TrainConfig) -> DryRun:
         devices=devices_of(resolved.mesh),
         start=0 if saved is None else saved["step"],
         tokens_per_step=row * config.data.batch,
-        tokens=row * sum(rows),
+        tokens=row * rows,
         flops_per_step=per_step,
-        flops=per_step / config.data.batch * sum(rows),
-        memory=compiled_memory(step, state, resolved, max(rows)),
-        checkpoint=sum(
-            x.size * x.dtype.itemsize for x in jax.tree.leaves((state.params, state.opt))
-        ),
+        flops=per_step / config.data.batch * rows,
+        memory=compiled_memory(step, state, resolved, largest),
+        checkpoint=size,
         notes=tuple(notes),
     )
 

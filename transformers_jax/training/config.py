@@ -107,6 +107,8 @@ class Debug(Settings):
 
 AT_LEAST_ONE = """steps accumulate save_every log_every keep max_skipped schedule_steps
     epochs""".split()
+MOST_STEPS = 2**31 - 1
+"""Steps are counted in int32 on the devices."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,9 @@ class TrainConfig(Settings):
             )
         super().__post_init__()
         self.at_least("", **dict.fromkeys(AT_LEAST_ONE, 1), watchdog=0)
+        for name in ("steps", "schedule_steps"):
+            if (getattr(self, name) or 0) > MOST_STEPS:
+                raise ValueError(f"{name} ({getattr(self, name)}) must be at most 2^31 - 1")
         if not 0 <= self.seed < 2**63 - 1:  # seed + 1 draws the noise of the steps
             raise ValueError(f"seed ({self.seed}) must be from 0 to 2^63 - 2")
         if self.clip is not None and self.clip <= 0:

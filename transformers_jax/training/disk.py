@@ -72,7 +72,8 @@ def room(folder: str | Path, size: int) -> None:
     Raises:
         ValueError: less than twice `size` is free.
     """
-    available = free(folder)
+    path = Path(folder).absolute()  # of a dry run it is not there
+    available = free(next(above for above in (path, *path.parents) if above.is_dir()))
     if available < 2 * size:
         raise ValueError(
             f"{folder}: two checkpoints of {size:,} bytes need {2 * size:,} bytes and "

@@ -32,11 +32,11 @@ def evaluation_sets(
         ValueError: a set that makes no row, or that is called as those of the end are.
     """
     settings, sets = config.evaluation, dict[str, list[Batch]]()
+    if wrong := [name for name in corpus.evaluation if is_final(name)]:
+        raise ValueError(f"data.eval_sets: {wrong[0]!r} is what the batches of the end are called")
     if not settings.every and settings.final_batches == 0:
         return sets
     for name in corpus.evaluation:
-        if is_final(name):
-            raise ValueError(f"data.eval_sets: {name!r} is what the batches of the end are called")
         if isinstance(corpus, TaskCorpus):
             part: Part = corpus.part(corpus.evaluation[name], 0, shuffle=False)
         else:

@@ -45,8 +45,9 @@ class LeftOut:
         if (config.on_spike if spike else config.on_nonfinite) == "abort":
             option = "--on-spike skip" if spike else "--on-nonfinite skip"
             raise FloatingPointError(
-                f"{what}; its update was not applied and the last checkpoint is intact. Lower "
-                f"--optimizer.peak or --clip, or pass {option}"
+                f"{what}; its update was not applied and the last checkpoint is intact. Go on "
+                "from it with a lower --optimizer.peak and --allow-change optimizer.peak, or a "
+                f"lower --clip and --allow-change clip, or pass {option}"
             )
         self.say(f"WARNING: {what}; skipped")
         if self._in_a_row > config.max_skipped:

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from transformers_jax import processes
 from transformers_jax.arrays import Params
 from transformers_jax.data.corpus import Corpus
 from transformers_jax.data.packing import Batch
@@ -27,7 +26,6 @@ from transformers_jax.training.devices import agree_on_folder
 from transformers_jax.training.evaluation_sets import (
     Criterion,
     criterion,
-    evaluation_sets,
     held_out,
 )
 from transformers_jax.training.folder import RunFolder, check_same_run, record
@@ -146,8 +144,6 @@ def prepare(
     resolved = resolve(config, folder.path, saved, say, owner=folder.owner)
     config, mesh, corpus = resolved.config, resolved.mesh, resolved.corpus
     vocabulary, stream = resolved.vocabulary, resolved.stream
-    own = functools.partial(processes.own_rows, mesh=mesh)
-    evaluation = evaluation_sets(config, corpus, vocabulary, own)
     initial: dict[str, Any] | None = None
     if config.init_from is None or saved is not None:
         model = with_generation(draw_model(config, mesh), folder.path)
@@ -157,13 +153,12 @@ def prepare(
         config = config.replace(model=model.config)  # the checkpoint says what is tied
     loss, optimizer, step = resolved.training(model)
     state = init_state(model, optimizer, jax.random.key(config.seed + 1), mesh=mesh)
-    disk.room(folder.path, disk.size_of(state))
     run = Run(
-        config, folder, checkpoints, corpus, stream, evaluation, vocabulary, mesh, model.abstract(),
-        loss, optimizer, state, step, resolved.schedule_steps, stream.start, resolved.limit,
-        resolved.words, Verification(corpus.expected), initial=initial,
+        config, folder, checkpoints, corpus, stream, resolved.evaluation, vocabulary, mesh,
+        model.abstract(), loss, optimizer, state, step, resolved.schedule_steps, stream.start,
+        resolved.limit, resolved.words, Verification(corpus.expected), initial=initial,
     )  # fmt: skip
-    step.check(stream.batch(stream.start, config.data.batch, resolved.limit)[0])
+    resolved.check(step, folder.path, disk.size_of(state))
     with clock("restoring"):
         _restore(run, say)
     return run

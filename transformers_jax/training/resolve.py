@@ -17,6 +17,7 @@ from transformers_jax import processes
 from transformers_jax.data import corpus as corpora
 from transformers_jax.data.config import Table
 from transformers_jax.data.corpus import Corpus
+from transformers_jax.data.packing import Batch
 from transformers_jax.data.stream import Part, Stream
 from transformers_jax.data.texts import RULES
 from transformers_jax.data.tokenizers import load_tokenizer
@@ -27,11 +28,11 @@ from transformers_jax.optim import Optimizer
 from transformers_jax.tasks import Task
 from transformers_jax.tasks.base import TaskObjective
 from transformers_jax.tasks.corpus import TaskCorpus, read_task
-from transformers_jax.training import flops
+from transformers_jax.training import disk, flops
 from transformers_jax.training.compatible import check_objective, check_positions
-from transformers_jax.training.config import TrainConfig, at_stage
+from transformers_jax.training.config import MOST_STEPS, TrainConfig
 from transformers_jax.training.devices import check_batch, make_mesh
-from transformers_jax.training.evaluation_sets import check_evaluation
+from transformers_jax.training.evaluation_sets import check_evaluation, evaluation_sets
 from transformers_jax.training.folder import TOKENIZER, check_release, check_same_run
 from transformers_jax.training.initial import abstract_model, with_checkpoint
 from transformers_jax.training.recorded import read_record
@@ -39,6 +40,7 @@ from transformers_jax.training.samples import check_prompt
 from transformers_jax.training.step import TrainStep, make_step
 from transformers_jax.training.trackers import check_installed
 from transformers_jax.training.vocabulary import (
+    check_loss,
     fit_vocabulary,
     tokenizer_of,
     vocabulary_of,
@@ -58,6 +60,7 @@ class Resolved:
     Attributes:
         config: with the vocabulary of the tokenizer, and passes as steps.
         words: tokens of the vocabulary that can be answers; beyond them it is padded.
+        evaluation: the batches of each held-out set, as `Run.evaluation`.
         limit: rows of the whole run, where the config has `epochs`.
     """
 
@@ -67,8 +70,19 @@ class Resolved:
     vocabulary: Vocabulary
     words: int
     stream: Stream
+    evaluation: dict[str, list[Batch]]
     limit: int | None
     schedule_steps: int
+
+    def check(self, step: TrainStep, run: Path, size: int) -> None:
+        """The last checks of a start, and of a dry run: the first batch fits the step, and two
+        checkpoints of `size` bytes the disk of the run.
+
+        Raises:
+            ValueError: they do not.
+        """
+        disk.room(run, size)
+        step.check(self.stream.batch(self.stream.start, self.config.data.batch, self.limit)[0])
 
     def training(self, model: Model) -> tuple[Objective, Optimizer, TrainStep]:
         """What a step of the model needs: objective, optimizer, and the step itself."""
@@ -135,6 +149,7 @@ def resolve(
             padded = f"the vocabulary of {known:,} is padded to {size:,}"
             say(f"{padded}; what is added is never an answer")
         corpora.check_ids(corpus, known, config.data.path)
+        check_loss(config, corpus, size)
         check_prompt(config.sample, config.objective.head, config.model, corpus.tokenizer)
     vocabulary = vocabulary_of(corpus.tokenizer, size)
     own = functools.partial(processes.own_rows, mesh=mesh)
@@ -144,7 +159,10 @@ def resolve(
         check_same_run(config, corpus.fingerprint, saved)
     schedule_steps = _schedule_steps(config, saved, say)
     check_positions(config, stream)
-    return Resolved(config, mesh, corpus, vocabulary, known, stream, limit, schedule_steps)
+    evaluation = evaluation_sets(config, corpus, vocabulary, own)
+    return Resolved(
+        config, mesh, corpus, vocabulary, known, stream, evaluation, limit, schedule_steps
+    )
 
 
 def tokens_per_row(config: TrainConfig, stream: Stream) -> int:
@@ -267,17 +285,37 @@ def _with_steps(config: TrainConfig, stream: Stream) -> tuple[TrainConfig, int |
     if config.epochs is None:
         return config, None
     passes = config.epochs
+    if stream.rows_of(1) * passes > 2 * MOST_STEPS * config.data.batch:  # passes are counted below
+        raise ValueError(f"epochs ({passes}) are more steps than a run may have ({MOST_STEPS:,})")
     limit = stream.rows_of(passes)
-    rows = steps = 0
-    while rows < limit:
-        rows += at_stage(config.batch_warmup, steps, config.data.batch)
-        steps += 1
+    steps = steps_of(config, limit)
+    if steps > MOST_STEPS:
+        raise ValueError(f"epochs ({passes}) are {steps:,} steps; at most {MOST_STEPS:,} are")
     config = config.replace(steps=steps)
     if per_epoch := config.evaluation.per_epoch:
         every = max(1, -(-steps // (passes * per_epoch)))
         evaluation = dataclasses.replace(config.evaluation, every=every)
         config = config.replace(evaluation=evaluation, save_every=every)
     return config, limit
+
+
+def steps_of(config: TrainConfig, rows: int) -> int:
+    """Steps after which so many rows have been read, by the stages of `batch_warmup`."""
+    steps = done = 0
+    for until, batch in config.batch_warmup:
+        if done + (until - steps) * batch >= rows:
+            return steps - (done - rows) // batch
+        done, steps = done + (until - steps) * batch, until
+    return steps - (done - rows) // config.data.batch
+
+
+def rows_of_steps(config: TrainConfig) -> int:
+    """Rows of all steps of a run, by the stages of `batch_warmup`."""
+    steps = rows = 0
+    for until, batch in (*config.batch_warmup, (config.steps, config.data.batch)):
+        rows += max(min(until, config.steps) - steps, 0) * batch
+        steps = max(steps, min(until, config.steps))
+    return rows
 
 
 def newest_record(steps: Sequence[Path]) -> dict[str, Any] | None:

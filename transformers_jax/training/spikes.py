@@ -1,8 +1,10 @@
 """Loss spikes: steps whose loss or gradient norm is far above that of the steps before.
 
-A spike is more than six standard deviations above the mean of the last 128 updates, as in the
-SkipStep optimizers of OLMo-core and Levanter. Unlike there a spike does not enter the window, in
-which one of a hundred times the mean would hide all smaller ones until it has left.
+A spike is more than 15 standard deviations above the mean of the last 128 updates. The SkipStep
+optimizers of OLMo-core and Levanter take six, for batches of millions of tokens; gradient norms of
+small batches come seven deviations, or twice their mean, above it by themselves. A deviation is at
+least 3% of the mean, so that a spike is half as much again. Unlike there a spike does not enter the
+window, in which one of a hundred times the mean would hide all smaller ones until it has left.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from transformers_jax.arrays import Array, Bool, Float, Int
 
 WINDOW = 128  # updates that a step is compared with
 LEAST = WINDOW // 2  # updates before the first comparison
-DEVIATIONS = 6.0
-FLAT = 1e-3  # of the mean: the least standard deviation, for a loss that is all but constant
+DEVIATIONS = 15.0
+FLAT = 0.03  # of the mean: the least standard deviation, for a loss that is all but constant
 
 OnSpike = Literal["off", "abort", "skip"]
 

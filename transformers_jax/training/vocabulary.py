@@ -8,7 +8,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from transformers_jax.data.corpus import Corpus
+from transformers_jax.data.corpus import Corpus, check_ids
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.objectives import Vocabulary
@@ -70,6 +70,21 @@ def fit_vocabulary(
     if saved is not None and saved.get("vocab_size"):
         size = max(size, saved["vocab_size"])
     return config.replace(model=model.replace(vocab_size=size, **names)), real
+
+
+def check_loss(config: TrainConfig, corpus: Corpus, size: int) -> None:
+    """Raises ValueError for a `loss.vocab` that leaves tokens of the text without a logit, whose
+    loss would not be finite, or that is more than the output embedding has."""
+    limit = config.loss.vocab
+    if limit is None:
+        return
+    least = 1 if corpus.tokenizer is None else corpus.tokenizer.max_id + 1
+    if not least <= limit <= size:
+        raise ValueError(
+            f"loss.vocab ({limit:,}) must be from {least:,}, the tokens of the tokenizer, to "
+            f"{size:,}, the rows of the output embedding; without it all rows are tokens"
+        )
+    check_ids(corpus, limit, config.data.path)
 
 
 def special_ids(config: TrainConfig, special: Mapping[str, int]) -> dict[str, int | None]:
