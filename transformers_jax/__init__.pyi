@@ -6,6 +6,7 @@ from .adapting import (
     merge_adapter as merge_adapter,
     without_adapter as without_adapter,
 )
+from .adapting.combine import combine_adapters as combine_adapters
 from .adapting.files import (
     load_adapter as load_adapter,
     save_adapter as save_adapter,

@@ -254,6 +254,36 @@ def test_a_mixed_model_multiplies_the_factors_as_bfloat16(base):
     assert 1e-5 < difference < 0.05
 
 
+def test_a_weighted_sum_of_adapters_adds_what_each_adds(base, tmp_path):
+    names = ("ranks", "rslora")
+    models = [
+        moved(tj.adapt(base, ADAPTERS[n], key=jax.random.key(1)), seed)
+        for seed, n in enumerate(names)
+    ]
+    both = tj.combine_adapters(models, (0.5, -0.3))
+    merged = [flatten(params(tj.merge_adapter(model))) for model in (*models, both)]
+    for path, weight in flatten(params(base)).items():
+        one, other, summed = (np.asarray(each[path] - weight) for each in merged)
+        np.testing.assert_allclose(summed, 0.5 * one - 0.3 * other, atol=1e-6, err_msg=path)
+    tj.save_adapter(both, tmp_path)
+    loaded = tj.load_adapter(base, tmp_path)
+    np.testing.assert_allclose(logits(loaded), logits(both), atol=1e-6)
+    with pytest.raises(ValueError, match="LoRA alone"):
+        tj.combine_adapters([tj.adapt(base, tj.IA3())], (1.0,))
+    with pytest.raises(ValueError, match="2 models and 1 weights"):
+        tj.combine_adapters(models, (1.0,))
+
+
+def test_a_model_in_bfloat16_keeps_its_dtype_and_its_factors_float32(base):
+    values = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params(base))
+    model = moved(tj.adapt(tj.bind(base, values), ADAPTERS["dora"], key=jax.random.key(1)))
+    assert model(input_ids=IDS).logits.dtype == jnp.bfloat16
+    assert flatten(params(model))[f"stack.blocks.0.ffn.up{ADAPTER}.a"].dtype == jnp.float32
+    merged = tj.merge_adapter(model)
+    assert {x.dtype for x in jax.tree.leaves(params(merged))} == {jnp.dtype("bfloat16")}
+    np.testing.assert_allclose(logits(merged), logits(model), atol=0.05)
+
+
 # ---------------------------------------------------------------- bad input
 
 
@@ -317,6 +347,7 @@ def test_files_that_do_not_fit_are_refused_with_all_that_is_wrong(base, tmp_path
 
 def test_the_record_of_a_plan_is_a_value(base):
     model = tj.adapt(base, ADAPTERS["lora"], key=jax.random.key(1))
+    assert "adapter: LoRA" in repr(model)
     assert hash(model.plan) == hash(dataclasses.replace(model.plan))
     assert tj.LoRA(targets={"b", "a"}) == tj.LoRA(targets=("a", "b"))
     assert tj.LoRA(rank_pattern={"a": 3}).rank_pattern == (("a", 3),)

@@ -142,20 +142,26 @@ def save_adapter(model: Model, directory: str | Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; an adapter is saved in a directory")
     known = resolved(plan, plan.adapter)
-    uniform = plan.uniform
-    whole = model if uniform is plan else rebuilt(model, uniform)
-    values = flatten(params(whole.with_layers("stacked")))
-    tensors = cells(plan.adapter, known, {*values})
-    written = {path for each in tensors.values() for cell in each for path in cell.paths}
-    arrays = {path: on_host(values[path]) for path in sorted(written)}
-    entries = {
-        name: Entry.of(np.ascontiguousarray(_joined([cell.written(arrays) for cell in each])))
-        for name, each in tensors.items()
-    }
+    entries = {name: Entry.of(tensor) for name, tensor in tensors_of(model).items()}
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / WEIGHTS, entries, {"format": "pt"})
     config: Any = values_of(plan.adapter, known, plan.head)
     publish(folder / CONFIG, json_text(config, indent=2, sort_keys=True))
+
+
+def tensors_of(model: Model) -> dict[str, np.ndarray]:
+    """The tensors of a model's adapter, by their names in a file."""
+    plan, uniform = model.plan, model.plan.uniform
+    assert plan.adapter is not None
+    whole = model if uniform is plan else rebuilt(model, uniform)
+    values = flatten(params(whole.with_layers("stacked")))
+    tensors = cells(plan.adapter, resolved(plan, plan.adapter), {*values})
+    read = {path for each in tensors.values() for cell in each for path in cell.paths}
+    arrays = {path: on_host(values[path]) for path in sorted(read)}
+    return {
+        name: np.ascontiguousarray(_joined([cell.written(arrays) for cell in each]))
+        for name, each in tensors.items()
+    }
 
 
 def _joined(rows: list[np.ndarray]) -> np.ndarray:

@@ -23,6 +23,8 @@ def brief(model: Any) -> str:
     lines += [f"dtype: {_dtypes(model, arrays)}", *_masks(model), f"arrays: {_devices(arrays)}"]
     lines = [text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..." for text in lines]
     title = f"{model.config.model_type} ({model.plan.head}), {count:,} parameters"
+    if model.plan.adapter is not None:
+        lines.append(f"adapter: {type(model.plan.adapter).__name__}")
     return "\n  ".join([title, *lines])
 
 
