@@ -23,7 +23,7 @@ from transformers_jax.graph import (
     connect,
     sequence,
 )
-from transformers_jax.graph.tiles import live, tiles
+from transformers_jax.graph.tiles import last_keys, live, tiles
 
 REACH = st.one_of(st.none(), st.integers(0, 9))
 LEAVES = st.one_of(
@@ -86,6 +86,15 @@ def test_empty_tiles_are_empty_and_full_tiles_are_full(mask, seed, ordered, rows
     assert (may | ~drawn.any((-1, -2))).all(), "a tile with an edge would be skipped"
     assert (~must | drawn.all((-1, -2))).all(), "a tile with a missing edge would not be masked"
     assert (may | ~must).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(MASKS.filter(lambda mask: not mask.pairs), st.integers(0, 2**31), st.booleans())
+def test_last_keys_are_those_of_the_matrix(mask, seed, ordered):
+    edges = connect(mask, nodes_of(np.random.default_rng(seed), 2, 13, ordered))
+    drawn = np.where(np.asarray(edges.allowed()), np.arange(13), -1).max(-1)
+    for size in (4, 16):
+        assert (last_keys(edges, size) == drawn).all()
 
 
 def test_an_unsound_tile_map_is_detected():

@@ -36,7 +36,7 @@ FEW = {  # a family of each head and loss; all families with --optimized
 
 def run_of(model, target, rows=None, **data):
     rows = rows or ("padded" if target.single else "stream")
-    return TrainConfig(model=model, objective=target, data=Data(rows=rows, length=32, **data))
+    return TrainConfig(model=model, objective=target, data=Data(rows=rows, **{"length": 32} | data))
 
 
 def shallow(kind):
@@ -125,6 +125,31 @@ def test_a_mask_that_shows_targets_is_refused_with_the_first(mask):
     with pytest.raises(ValueError, match=message):
         check_objective(config)
     return check_objective(run_of(GPT, CausalLM()))  # as advised
+
+
+@pytest.mark.parametrize(
+    ("mask", "length", "rows"),
+    [
+        ("CAUSAL | Strided(1500)", 2048, "stream"),
+        ("CAUSAL | (Strided(1100) & Near(1100, 1100))", 1200, "stream"),
+        ("CAUSAL | (Strided(1100) & Same('document'))", 1200, "packed"),  # of one that fills a row
+        ("CAUSAL | (Near(right=4000) & Strided(4000))", 4097, "padded"),
+    ],
+)
+def test_a_mask_is_checked_over_rows_of_the_length_of_the_run(mask, length, rows):
+    model = stored(mask).replace(n_positions=8192)
+    with pytest.raises(ValueError, match=r"is a target.* take the mask out"):
+        check_objective(run_of(model, CausalLM(), rows, length=length))
+    shorter = mask.replace("1500", "15").replace("1100", "11").replace("4000", "40")
+    with pytest.raises(ValueError, match="is a target"):
+        check_objective(run_of(stored(shorter), CausalLM(), rows, length=100))
+    beyond = mask.replace("1500", "2500").replace("1100", "1300").replace("4000", "5000")
+    check_objective(run_of(stored(beyond), CausalLM(), rows, length=length))  # which has no edge
+
+
+def test_long_rows_are_checked_without_their_square():
+    model = stored("Before('position') | Near(1, 0)").replace(n_positions=2**16)
+    check_objective(run_of(model, CausalLM(), length=2**16))  # whose square has 4 * 10^9 edges
 
 
 def test_masks_of_one_layer_and_of_a_decoder_are_read():

@@ -24,3 +24,4 @@ from transformers_jax.graph.primitives import Near as Near
 from transformers_jax.graph.primitives import Same as Same
 from transformers_jax.graph.primitives import Strided as Strided
 from transformers_jax.graph.primitives import Where as Where
+from transformers_jax.graph.tiles import last_keys as last_keys

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Bool
+from transformers_jax.arrays import Array, Bool, Int
 from transformers_jax.graph import mask as masks
 from transformers_jax.graph import primitives
 from transformers_jax.graph.blocks import Block, Scattered
@@ -200,6 +200,30 @@ def _tiles_of_array(array: Array, size: tuple[int, int]) -> Answer:
     b, T, S = array.shape
     square = array.reshape(b, T // size[0], size[0], S // size[1], size[1])
     return square.any((2, 4)), square.all((2, 4))
+
+
+def last_keys(edges: Edges, size: int = 512) -> Int[np.ndarray, "b T"]:
+    """The last key that each query attends to, -1 where there is none; of tags that
+    are known, and masks that read no `pairs`.
+
+    Only tiles that may hold an edge are drawn, one at a time and from the last key on, until all
+    queries of a tile have one: rows may be long.
+    """
+    may, parts = np.asarray(tiles(edges, (size, size))[0]), []
+    for row in range(may.shape[1]):
+        live_tiles = may[:, row].any(0)
+        q = edges.q[row * size : (row + 1) * size]
+        last = np.full((1, q.length), -1)
+        for start in size * np.flatnonzero(live_tiles)[::-1]:
+            k = edges.k[start : start + size]
+            drawn = np.asarray(Edges(q, k, edges.mask).allowed())
+            here = np.where(drawn, start + np.arange(k.length), -1).max(-1)
+            last = np.maximum(last, here)
+            if (last >= 0).all():
+                break
+        parts.append(last)
+    rows = max(map(len, parts))
+    return np.concatenate([np.broadcast_to(p, (rows, p.shape[1])) for p in parts], axis=1)
 
 
 @jax.tree_util.register_dataclass

@@ -10,12 +10,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Bool
-from transformers_jax.graph import TEXT_POSITION, Mask, attends_ahead, connect, from_first_token
+from transformers_jax.arrays import Array, Bool, Int
+from transformers_jax.graph import (
+    TEXT_POSITION,
+    Mask,
+    Nodes,
+    attends_ahead,
+    connect,
+    from_first_token,
+    last_keys,
+)
 from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.masks import without
 from transformers_jax.models.reading import Reading
 from transformers_jax.nn.embed import nodes_of
+
+DRAWN = 1024  # tokens of a row whose edges are drawn all at once
 
 
 def with_text_positions(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -57,11 +67,17 @@ def unattended(reading: Reading, inputs: Mapping[str, Any]) -> Bool[Array, "b T"
         return None
     nodes = nodes_of(inputs["input_ids"].shape[1], inputs.get("attention_mask"), inputs.get("tags"))
     nodes = nodes if reading.layout is None else reading.layout(nodes)
-    index = jnp.arange(nodes.length)
+    reached = [_last_keys(mask, nodes, inputs.get("pairs")) for mask in masks]
     # the last token that each attends to, and then that any up to it does
-    reached = [
-        jnp.max(jnp.where(connect(m, nodes, pairs=inputs.get("pairs")).allowed(), index, -1), -1)
-        for m in masks
-    ]
     last = jax.lax.cummax(functools.reduce(jnp.maximum, reached), axis=1)
+    index = jnp.arange(nodes.length)
     return jnp.pad(last[:, :-1], ((0, 0), (1, 0)), constant_values=-1) < index
+
+
+def _last_keys(mask: Mask, nodes: Nodes, pairs: Mapping[str, Any] | None) -> Int[Array, "b T"]:
+    """The last token that each attends to, -1 where there is none."""
+    edges = connect(mask, nodes, pairs=pairs)
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(nodes))
+    if nodes.length > DRAWN and not pairs and not traced:
+        return jnp.asarray(last_keys(edges))
+    return jnp.max(jnp.where(edges.allowed(), jnp.arange(nodes.length), -1), -1)

@@ -2,8 +2,9 @@
 no token that it is to predict.
 
 The last is decided by the masks: a mask under which no token attends to a later one is safe for any
-text. Any other is drawn over a row that the objective itself has made, with its labels and tags:
-what those before a target attend to, in one layer or over several, must not be the target.
+text. Any other is drawn over rows that are as long as those of the run and made by the objective
+itself, with labels and tags: what the tokens before a target attend to, in one layer or over
+several, must not be the target.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from transformers_jax.training.config import TrainConfig
 from transformers_jax.training.initial import PAIR, abstract_model
 from transformers_jax.training.samples import POSITIONS
 
-LONGEST = 1024  # tokens of a row whose edges are drawn
+LONGEST = 1024  # tokens of a row, where its length does not matter
 SIZE = 512  # ids of the vocabulary of such a row
 
 
@@ -60,7 +61,7 @@ def check_objective(config: TrainConfig) -> None:
             "choose another model"
         )
     if target.loss in ("causal_lm", "seq2seq_lm"):
-        _check_unseen(config, model, inputs)
+        _check_unseen(config, model)
     else:
         _check_both_sides(config, model)
 
@@ -79,17 +80,23 @@ def _check_head(config: TrainConfig) -> None:
         )
 
 
-def example_batch(config: TrainConfig) -> packing.Batch:
-    """A batch of one row, as the objective makes it of a text that stands for any other: documents
-    of half a row's length, with sentences of five tokens."""
+def example_batch(config: TrainConfig, *, whole: bool = False, documents: int = 2) -> packing.Batch:
+    """A batch of one row, as the objective makes it of a text that stands for any other, with
+    sentences of five tokens.
+
+    Args:
+        whole: the row is as long as those of the run, and not at most LONGEST.
+        documents: so many of them are as long as a row.
+    """
     data, target = config.text, config.objective
-    length = min(data.length, LONGEST)
-    data = dataclasses.replace(data, length=length, target_length=None, batch=1)
+    length = data.length if whole else min(data.length, LONGEST)
+    target_length = data.target_length if whole else None
+    data = dataclasses.replace(data, length=length, target_length=target_length, batch=1)
     special = {role: number for number, role in enumerate(ROLES)}
     modes = {mode: len(ROLES) + number for number, mode in enumerate(target.modes)}
     sentinels = tuple(range(SIZE - SENTINELS, SIZE))
     words = Vocabulary(SIZE, special, sentinels, modes, np.zeros(SIZE, bool))
-    starts = np.arange(9) * max(length // 2, 2)
+    starts = np.arange(9) * max(length // documents, 2)
     first, last = len(special) + len(modes), SIZE - SENTINELS
     ids = first + np.arange(starts[-1]) % (last - first)
     sentences = np.union1d(starts[:-1], np.arange(0, starts[-1], 5))
@@ -116,8 +123,18 @@ def check_positions(config: TrainConfig, stream: Stream) -> None:
             )
 
 
-def _check_unseen(config: TrainConfig, model: Any, inputs: Mapping[str, Any]) -> None:
+def _check_unseen(config: TrainConfig, model: Any) -> None:
     """Raises ValueError where a token is to be predicted from one that attends to it."""
+    free = not any(attends_ahead(mask, prefix=True) for mask in model.reading.masks)
+    for documents in (2,) if free else (2, 1):  # edges may be of documents as long as a row
+        batch = example_batch(config, whole=not free, documents=documents)
+        inputs = objective(config.objective.loss).inputs(model, batch)[0]  # type: ignore[attr-defined]
+        _check_row(config, model, inputs)
+
+
+def _check_row(config: TrainConfig, model: Any, inputs: Mapping[str, Any]) -> None:
+    """Raises ValueError where a token of these rows is to be predicted from one that attends to
+    it."""
     prefix = "decoder_" if config.objective.sides == 2 else ""
     names = ("input_ids", "attention_mask", "tags")
     read = {name: inputs[prefix + name] for name in names if prefix + name in inputs}
