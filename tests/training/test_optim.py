@@ -36,6 +36,7 @@ from transformers_jax.optim import (
     ScheduleFreeAdamW,
     matrices,
 )
+from transformers_jax.settings import hints_of
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -206,6 +207,37 @@ def test_a_pattern_that_matches_nothing_is_an_error_with_the_nearest_paths():
     ):
         with pytest.raises(ValueError, match=rf"{field}: 'embd.\*' matches .*embed.table"):
             AdamW(**{field: value}).build(tree(lambda a, s: a), 10)
+
+
+NUMBERS = [
+    (record, field.name)
+    for record in (*OPTIMIZERS.values(), *SCHEDULES.values())
+    for field in dataclasses.fields(record)
+    if hints_of(record)[field.name] in (int, float, int | float)
+]
+
+
+@pytest.mark.parametrize(("record", "field"), NUMBERS)
+def test_no_number_of_an_optimizer_or_schedule_is_negative(record, field):
+    with pytest.raises(ValueError, match=rf"{field} \(-1"):
+        record(**{field: -1})
+    default = getattr(record(), field)
+    assert getattr(record(**{field: default}), field) == default
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "value"),
+    [
+        *((record, "eps", 0.0) for record in (AdamW, Adafactor, Muon, ScheduleFreeAdamW)),
+        (AdamW, "eps", 1e-46),  # 0 in float32
+        (Adafactor, "clip", 0.0), (Adafactor, "floor", 0.0), (Adafactor, "exponent", 1.5),
+        (Adafactor, "smallest", 0), (Muon, "rounds", 0), (Muon, "rms", 0.0),
+        (Muon, "momentum", 1.0),
+    ],
+)  # fmt: skip
+def test_numbers_that_stop_or_spoil_a_step_are_refused(record, field, value):
+    with pytest.raises(ValueError, match=rf"{record.__name__}: {field} \("):
+        record(**{field: value})
 
 
 def test_invalid_values_are_reported_at_once():

@@ -10,10 +10,11 @@ parameters, which is then what is evaluated, sampled and exported.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optax
 from optax import contrib
 
@@ -23,6 +24,31 @@ from transformers_jax.optim.layers import muon_sides, orthogonal_rms, per_layer
 from transformers_jax.optim.leaves import Leaf, leaves
 from transformers_jax.optim.schedules import Constant, Cosine, InverseRoot, Rate, Schedule
 from transformers_jax.settings import Settings
+
+TINY = float(np.finfo(np.float32).tiny)  # devices take what is smaller for 0
+
+Range = tuple[Callable[[float], bool], str]
+POSITIVE: Range = (lambda value: value > 0, "positive")
+COUNT: Range = (lambda value: value >= 1, "at least 1")
+FRACTION: Range = (lambda value: 0 <= value < 1, "from 0 to below 1")
+PART: Range = (lambda value: 0 < value <= 1, "above 0, at most 1")
+PLAUSIBLE: dict[str, Range] = {
+    "peak": POSITIVE,
+    "weight_decay": (lambda value: value >= 0, "at least 0"),
+    "layer_decay": PART,
+    "average": FRACTION,
+    "b1": FRACTION,
+    "b2": FRACTION,
+    "momentum": FRACTION,
+    "eps": (lambda value: value >= TINY, f"positive, at least {TINY:.2g} (the least float32)"),
+    "exponent": PART,
+    "clip": POSITIVE,
+    "floor": POSITIVE,
+    "smallest": COUNT,
+    "rounds": COUNT,
+    "rms": POSITIVE,
+}
+"""What the numbers of optimizers must be, by the names of their fields."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +87,10 @@ class Optimization(Settings):
             raise ValueError(f"optimizer, {type(self).__name__}: " + "; ".join(problems))
 
     def _checks(self) -> list[tuple[str, Any, bool, str]]:
-        fractions = [name for name in ("b1", "b2", "momentum") if hasattr(self, name)]
+        ranges = [(name, *PLAUSIBLE[name]) for name in PLAUSIBLE if hasattr(self, name)]
         return [
-            ("peak", self.peak, self.peak > 0, "positive"),
-            ("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0"),
-            ("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0, at most 1"),
-            *(
-                (name, getattr(self, name), 0 <= getattr(self, name) < 1, "from 0 to below 1")
-                for name in ("average", *fractions)
-            ),
+            (name, getattr(self, name), good(getattr(self, name)), words)
+            for name, good, words in ranges
         ]
 
     def direction(self, known: Mapping[str, Leaf]) -> optax.GradientTransformation:
