@@ -95,6 +95,39 @@ def test_files_that_are_missing_are_named(tokens):
         read(tokens)
 
 
+@pytest.mark.parametrize("inside", ["", "train"])
+@pytest.mark.parametrize("checksums", [True, False])
+def test_a_tokenizer_that_is_gone_is_missed_and_made_anew(tokens, inside, checksums):
+    file, whole = tokens / "tokenizer.json", content(tokens)
+    if not checksums:  # as earlier versions wrote it
+        record = tokens / "tokenizer_fingerprint.json"
+        record.write_text(
+            json.dumps({"fingerprint": json.loads(record.read_text())["fingerprint"]})
+        )
+    file.unlink()
+    with pytest.raises(ValueError, match=r"tokenizer\.json (cannot|is missing).*tokenize --out"):
+        load_corpus(Data(path=str(tokens / inside)))
+    assert main(["tokenize", "--out", str(tokens)]) == 0  # as advised
+    assert content(tokens) == whole
+    load_corpus(Data(path=str(tokens / inside)))
+
+
+def test_tokens_without_the_tokenizer_that_they_name_are_refused(tokens, tmp_path):
+    alone = tmp_path / "alone"
+    (tokens / "train").rename(alone)
+    with pytest.raises(ValueError, match=r"which is not beside it; name it with --data.tokenizer"):
+        load_corpus(Data(path=str(alone)))
+    assert load_corpus(Data(path=str(alone), tokenizer=str(tokens))).tokenizer is not None
+    assert load_corpus(Data(path=str(alone), tokenizer="none")).tokenizer is None  # as asked for
+
+
+def test_splits_that_were_swapped_are_noticed(tokens):
+    for old, new in (("train", "x"), ("validation", "train"), ("x", "validation")):
+        (tokens / old).rename(tokens / new)
+    with pytest.raises(ValueError, match=r"train holds the split validation, as its meta\.json"):
+        read(tokens)
+
+
 def test_what_was_verified_is_not_read_again_until_it_is_touched(tokens):
     assert read(tokens)[1].size == 0  # `tokenize` has verified it
     shard = tokens / "train" / "ids-00000.bin"

@@ -18,12 +18,12 @@ from transformers_jax.data.held_out import hold_out
 from transformers_jax.data.sources import open_source
 from transformers_jax.data.texts import RULES, Source, digest
 from transformers_jax.data.token_folders import (
-    LEARNED,
-    check_tokenizer,
+    check_split,
     expected,
     is_token_folder,
     load_tokens,
     read_meta,
+    saved_tokenizer,
 )
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokens import Encoded, Tokens, cut_documents
@@ -99,11 +99,10 @@ def _open_folder(path: str, folder: Path, fraction: float | None) -> Source:
         first = min(first, len(train))
         splits["train"] = cut_documents(train, 0, first)
         splits["validation"] = cut_documents(train, first, len(train))
-    beside = [folder, inner.parent] if (inner.parent / LEARNED).is_file() else [folder]
-    own = next((place for place in beside if (place / "tokenizer.json").is_file()), None)
-    if own is not None:
-        check_tokenizer(own)
+    own = saved_tokenizer(folder, inner.parent)
     split_folders = [inner, *([folder / "validation"] if validated else [])]
+    for part in split_folders if inner != folder else ():
+        check_split(part)
     files = [one for part in split_folders for one in expected(part, read_meta(part))]
     note = "" if files else f"{path} has no checksums: its files are not verified"
     return Source(

@@ -33,6 +33,7 @@ from transformers_jax.publish import as_text, publish, publish_json, remove_draf
 FORMAT, VERSION = "transformers_jax tokens", 1
 META = "meta.json"
 ARGUMENTS = "arguments.json"  # of the command that made the folder, above its splits
+TOKENIZER = "tokenizer.json"
 LEARNED = "tokenizer_fingerprint.json"  # written once the tokenizer is there, whole
 SHARD_SIZE = 256 * 2**20  # bytes of ids
 
@@ -251,18 +252,45 @@ def expected(folder: Path, meta: Mapping[str, Any]) -> list[Expected]:
     return files
 
 
+def check_split(folder: Path) -> None:
+    """Raises ValueError where a folder holds the other split than its name says."""
+    written = read_meta(folder).get("split", folder.name)  # earlier versions did not say
+    if written != folder.name:
+        raise ValueError(
+            f"{folder} holds the split {written}, as its {META} says; were folders renamed? Give "
+            "them the names with which they were made"
+        )
+
+
+def saved_tokenizer(folder: Path, above: Path) -> Path | None:
+    """Which of them has the tokenizer with which the tokens in `folder` were made; None if none.
+
+    Raises:
+        ValueError: as of `check_tokenizer`.
+    """
+    for place in (folder, above):
+        saved = (place / LEARNED).is_file()
+        if saved or (place == folder and (place / TOKENIZER).is_file()):
+            check_tokenizer(place)
+            return place
+    return None
+
+
 def check_tokenizer(folder: Path) -> None:
     """Holds the tokenizer that `tokenize` has saved in a folder against its checksums, and the
     arguments against their digest; earlier versions wrote neither.
 
     Raises:
-        ValueError: a file that differs.
+        ValueError: a file that differs, or is missing.
     """
     if (folder / ARGUMENTS).is_file():
         read_checked(folder / ARGUMENTS)
     if (folder / LEARNED).is_file():
-        for name, sha256 in read_checked(folder / LEARNED).get("sha256", {}).items():
+        sums = read_checked(folder / LEARNED).get("sha256", {})
+        for name, sha256 in sums.items():
             verify(Expected(folder / name, sha256, mend(folder)))
+        if not sums and not (folder / TOKENIZER).is_file():
+            raise ValueError(f"{folder / TOKENIZER} is missing; {mend(folder)}")
 
 
 def forget_damaged_shards(folder: Path) -> None:

@@ -163,7 +163,7 @@ def _write(
             writer.add(one)
             count += len(one.ids)
             show(writer.documents, count)
-    writer.close(tokenizer=tokenizer.fingerprint, eos=request.eos)
+    writer.close(tokenizer=tokenizer.fingerprint, eos=request.eos, split=split)
     return count
 
 
