@@ -68,6 +68,8 @@ WRONG = {
         ({"size": 1}, "inner should be Inner, not {'size': 1}"),
         (Inner, r"not the class Inner itself: write Inner\(...\)"),
         (Derived(), r"not Derived\(size=1\)"),
+        ("Inner", r"not the text 'Inner': write Inner\(\), the record"),
+        ("iner", r"not the text 'iner': write Inner\(\), the record"),
     ],
     "either": [(3, r"Inner or Rate\(name, rate\), not 3")],
 }

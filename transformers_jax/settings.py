@@ -7,17 +7,19 @@ nearest word and cannot turn the lists of JSON into tuples.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
 import os
+import re
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from transformers_jax.spelling import nearest
+from transformers_jax.spelling import closest, nearest
 
 LONGEST = 80  # characters of a value in a message
 WORDS = {
@@ -56,6 +58,37 @@ class Settings:
         ]
         if wrong:
             raise ValueError("; ".join(wrong))
+
+
+@contextlib.contextmanager
+def unknown_fields(*kinds: type) -> Iterator[None]:
+    """A record, derived from one of these, that is made with a field that it does not have is a
+    ValueError with the nearest name, and not Python's TypeError."""
+    try:
+        yield
+    except TypeError as error:
+        match = re.search(
+            r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error)
+        )
+        records: dict[str, Any] = {}
+        for kind in kinds:
+            records |= _records(kind)
+        record = match and records.get(match[1])
+        if not (match and record):
+            raise
+        known = [field.name for field in dataclasses.fields(record)]
+        raise ValueError(
+            f"{match[1]} has no field {match[2]!r}{nearest(match[2], known)}; it has "
+            f"{', '.join(known)}"
+        ) from None
+
+
+def _records(kind: Any) -> dict[str, Any]:
+    """The dataclasses derived from a class, by name."""
+    records: dict[str, Any] = {}
+    for derived in kind.__subclasses__():
+        records |= {**_records(derived), derived.__name__: derived}
+    return records
 
 
 def hints_of(record: Any) -> dict[str, Any]:
@@ -168,9 +201,11 @@ def _came(value: Any, hint: Any) -> str:
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     words = [known for option in options for known in get_args(option) if option is not tuple]
     names = [word for word in words if isinstance(word, str)]
-    names += [o.__name__ for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)]
+    records = [o.__name__ for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)]
     if isinstance(value, type):
         return f"the class {value.__name__} itself: write {value.__name__}(...)"
     text = repr(value)
     came = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    if isinstance(value, str) and (record := closest(value, records)) and value not in names:
+        return f"the text {came}: write {record[0]}(), the record"
     return came + nearest(value, names) if isinstance(value, str) else came

@@ -47,6 +47,41 @@ def test_unknown_keys_are_all_reported_with_the_nearest_name():
     assert "stepz" in str(caught.value)
 
 
+def test_a_kind_that_is_none_is_refused_at_every_depth():
+    for values, message in (
+        ({"kind": "nonsense"}, "unknown key 'kind'"),
+        ({"mesh": {"kind": "nonsense"}}, "mesh.kind 'nonsense' is unknown"),
+        ({"optimizer": {"kind": "AdamV"}}, "optimizer.kind 'AdamV' is unknown; did you mean"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            configs.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ("Cosine(floor=2.0)", r"Cosine has no field 'floor'; it has warmup, final"),
+        ("AdamW(weight_deca=0.1)", "AdamW has no field 'weight_deca'; did you mean 'weight_decay'"),
+        ("TrainConfig(stepz=3)", "TrainConfig has no field 'stepz'; did you mean 'steps'"),
+        ("GPT2Config(n_leyer=2)", "GPT2Config has no field 'n_leyer'; did you mean 'n_layer'"),
+        ("TrainConfig(optimizer='AdamW')", r"not the text 'AdamW': write AdamW\(\), the record"),
+    ],
+)
+def test_a_field_that_a_record_does_not_have_is_named_with_the_file(tmp_path, made, message):
+    file = tmp_path / "a.py"
+    names = "AdamW, Cosine"
+    file.write_text(
+        f"from transformers_jax import GPT2Config\nfrom transformers_jax.optim import {names}\n"
+        "from transformers_jax.training.config import TrainConfig\n"
+        f"def config():\n    return {made}\n"
+    )
+    with pytest.raises(ValueError, match=f"a.py: .*{message}"):
+        configs.load(file)
+    file.write_text("def config():\n    return len(3)\n")  # what is no record's field stays
+    with pytest.raises(TypeError, match="object of type 'int'"):
+        configs.load(file)
+
+
 DOORS = {  # the settings of a run, and what each of the three ways to say them is told
     "data.rows": ("pack", "'stream', 'crops', 'packed', .*did you mean 'packed'"),
     "resume": ("no", "'auto', 'strict'"),

@@ -20,7 +20,7 @@ from transformers_jax.models.gpt2 import GPT2Config
 from transformers_jax.nn.param import flatten
 from transformers_jax.objectives import OBJECTIVES, CausalLM, Loss
 from transformers_jax.optim import OPTIMIZERS, AdamW
-from transformers_jax.settings import Settings
+from transformers_jax.settings import Settings, unknown_fields
 from transformers_jax.spec import Execution
 from transformers_jax.spelling import nearest
 from transformers_jax.tasks import TASKS, Task
@@ -351,10 +351,10 @@ def _read_file(file: Path) -> TrainConfig:
 def _run_file(file: Path) -> TrainConfig:
     if file.suffix != ".py":
         raise ValueError(f"{file} is not a Python file; a config is one with config()")
-    make = runpy.run_path(str(file)).get("config")
-    if not callable(make):
-        raise ValueError(f"{file} has no function config()")
-    with errors_of(file):
+    with errors_of(file), unknown_fields(Settings, FamilyConfig):
+        make = runpy.run_path(str(file)).get("config")
+        if not callable(make):
+            raise ValueError("there is no function config()")
         config = make()
     if not isinstance(config, TrainConfig):
         raise ValueError(f"{file}: config() returned {type(config).__name__}, not a TrainConfig")

@@ -45,7 +45,7 @@ def read_record(record: Any, values: Any, prefix: str, problems: list[str]) -> A
         if key in hints:
             default = getattr(record, key, None)
             fields[key] = _read_field(value, hints[key], default, prefix + key, problems)
-        elif key != "kind":
+        elif key != "kind" or value != record.__name__:
             problems.append(f"unknown key {prefix + key!r}{nearest(key, hints, prefix=prefix)}")
     if len(problems) > before:
         return None
