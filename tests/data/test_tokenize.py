@@ -14,6 +14,7 @@ from transformers_jax.data.config import Data
 from transformers_jax.data.corpus import load_corpus
 from transformers_jax.data.token_folders import check_tokens
 from transformers_jax.data.tokenize import Request, tokenize
+from transformers_jax.data.tokenizers import train_tokenizer
 
 OPTIONS = ["--tokenizer", "bpe", "--vocab-size", "300", "--documents", "line"]
 
@@ -92,3 +93,24 @@ def test_folders_and_arguments_that_do_not_serve_are_refused(tmp_path):
     assert not (tmp_path / "new").exists()  # it is free for the right tokenizer
     with pytest.raises(ValueError, match="must lie in"):
         Request("a", "byte", eval_fraction=1.0)
+
+
+def test_eos_of_a_tokenizer_without_one_is_told_as_the_flag(tmp_path, capsys):
+    source, out = tmp_path / "t.txt", tmp_path / "out"
+    source.write_text("some text")
+    bare = tmp_path / "bare"
+    train_tokenizer("byte", [], 256).save(bare)
+    flags = ["tokenize", str(source), "--tokenizer", str(bare), "--out", str(out)]
+    assert main([*flags, "--eos"]) == 1
+    assert "the tokenizer " + str(bare) + " has none; leave --eos out" in capsys.readouterr().err
+    assert main(flags) == 0
+
+
+def test_tokens_of_another_tokenizer_are_told_how_they_are_made(tmp_path):
+    source, out = tmp_path / "t.txt", tmp_path / "out"
+    source.write_text("some text")
+    assert main(["tokenize", str(source), "--tokenizer", "character", "--out", str(out)]) == 0
+    other = tmp_path / "run"
+    train_tokenizer("byte", [], 256).save(other)
+    with pytest.raises(ValueError, match=f"`transformers-jax tokenize --tokenizer {other}`"):
+        load_corpus(Data(path=str(out), tokenizer=str(other)))

@@ -162,7 +162,12 @@ def test_a_text_of_the_same_size_is_another_source(tokens, capsys):
     source = tokens.parent / "t.txt"
     source.write_text(source.read_text().replace("Document 300", "document 300"))
     assert main(["tokenize", "--out", str(tokens)]) == 1
-    assert "was begun otherwise (source_sha256" in capsys.readouterr().err
+    assert (
+        "(since then the files of the source, or what is in them, changed)"
+        in capsys.readouterr().err
+    )
+    assert main(["tokenize", str(source), "--tokenizer", "character", "--out", str(tokens)]) == 1
+    assert "begun otherwise (tokenizer: 'byte' -> 'character'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".npy"])

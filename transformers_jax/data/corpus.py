@@ -139,7 +139,7 @@ def load_corpus(
             learn = partial(train_tokenizer, roles=roles, sentinels=sentinels, modes=modes)
         tokenizer = _tokenizer(data, sources, [*sets.values()], learn)
     for source in (*sources, *sets.values()):
-        _check_folder(source, tokenizer, sentences, eos, bare=data.tokenizer == "none")
+        _check_folder(source, tokenizer, sentences, eos, data.tokenizer)
     encode = partial(_encode, tokenizer=tokenizer, sentences=sentences, eos=eos)
     trained = [encode(source, "train") for source in sources]
     evaluation = {name: encode(source, evaluated(source.splits)) for name, source in sets.items()}
@@ -251,10 +251,10 @@ def _refuse_to_learn(kind: str, *_: Any) -> Tokenizer:
 
 
 def _check_folder(
-    source: Source, tokenizer: Tokenizer | None, sentences: bool, eos: bool, bare: bool
+    source: Source, tokenizer: Tokenizer | None, sentences: bool, eos: bool, named: str
 ) -> None:
     """A folder of tokens is of the run's tokenizer, and has the ends and sentences that it needs;
-    `bare`: the ids do without a tokenizer.
+    `named`: data.tokenizer.
 
     Raises:
         ValueError: it is not, or has not.
@@ -263,17 +263,19 @@ def _check_folder(
         expected = source.meta.get("tokenizer")
         if expected is None and source.tokenizer is not None:
             expected = load_tokenizer(source.tokenizer).fingerprint
-        if tokenizer is None and expected is not None and not bare:
+        if tokenizer is None and expected is not None and named != "none":
             raise ValueError(
                 f"{source.path} was made with the tokenizer {expected}, which is not beside it; "
                 "name it with --data.tokenizer DIR, put its files there again, or make the folder "
                 "anew; --data.tokenizer none trains on the ids without it"
             )
         if tokenizer is not None and expected not in (None, tokenizer.fingerprint):
+            way = "pass --data.tokenizer none, which takes that of the folder"
+            if named not in (*KINDS, "none"):
+                way = f"make it anew with `transformers-jax tokenize --tokenizer {named}`"
             raise ValueError(
                 f"{source.path} was made with the tokenizer {expected}, and this run has "
-                f"{tokenizer.fingerprint}; pass --data.tokenizer none, which takes that of the "
-                "folder, or tokenize it anew"
+                f"{tokenizer.fingerprint} ({named}); {way}"
             )
         if eos and not source.meta.get("eos", False):
             raise ValueError(

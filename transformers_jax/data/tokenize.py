@@ -44,6 +44,10 @@ from transformers_jax.printing import print_line
 from transformers_jax.publish import publish_json, remove_drafts
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
+HASHES = (
+    "source_fingerprint",
+    "source_sha256",
+)  # of the arguments; they say that, not what changed
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def tokenize(
             say(source.note)
         _claim(out, request, source)
         tokenizer = _tokenizer(request, out, (text + separator for text in parts["train"]))
-        end = tokenizer.vocabulary().need("eos") if request.eos else None
+        end = _end(tokenizer, request.tokenizer) if request.eos else None
         work = functools.partial(
             encode_batch, tokenizer, separator=separator, eos=end, sentences=request.sentences
         )
@@ -253,12 +257,13 @@ def _claim(out: Path, request: Request, source: Source) -> None:
     before = defaults | {"source_sha256": arguments.get("source_sha256")} | read_checked(file)
     if all((out / split / META).is_file() for split in source.splits):
         before = before | {"held_out": arguments.get("held_out")}  # as whatever version did it
-    names = [name for name in arguments if before.get(name) != arguments[name]]
-    if names:
-        changes = ", ".join(f"{n}: {before.get(n)!r} -> {arguments[n]!r}" for n in names)
+    if names := [name for name in arguments if before.get(name) != arguments[name]]:
+        changes = [f"{n}: {before.get(n)!r} -> {arguments[n]!r}" for n in names if n not in HASHES]
+        why = (
+            ", ".join(changes) or "since then the files of the source, or what is in them, changed"
+        )
         raise ValueError(
-            f"{out} was begun otherwise ({changes}); give the same arguments to go on, or a new "
-            "folder"
+            f"{out} was begun otherwise ({why}); give the same to go on, or a new folder"
         )
 
 
@@ -286,7 +291,16 @@ def _check_tokenizer(request: Request, out: Path) -> None:
         return
     tokenizer = load_tokenizer(request.tokenizer)
     if request.eos:
-        tokenizer.vocabulary().need("eos")
+        _end(tokenizer, request.tokenizer)
+
+
+def _end(tokenizer: Tokenizer, name: str) -> int:
+    if (end := tokenizer.vocabulary().special.get("eos")) is None:
+        raise ValueError(
+            f"--eos puts the token at the end of a text behind each document, and the tokenizer "
+            f"{name} has none; leave --eos out, or take a tokenizer that has one"
+        )
+    return end
 
 
 def _tokenizer(request: Request, out: Path, texts: Iterable[str]) -> Tokenizer:
