@@ -19,7 +19,12 @@ from transformers_jax.runs.fit import fit
 from transformers_jax.runs.report import write_card
 from transformers_jax.runs.sweep import Start, make_points
 from transformers_jax.training.config import TrainConfig, load, to_dict
-from transformers_jax.training.initial import check_tokenizer, start_model, with_checkpoint
+from transformers_jax.training.initial import (
+    check_tokenizer,
+    start_model,
+    weights_folder,
+    with_checkpoint,
+)
 from transformers_jax.training.metrics import read
 
 SIZES = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
@@ -247,3 +252,9 @@ def test_a_runs_own_config_starts_the_same_run(checkpoint, small):
     file.write_text(json.dumps(to_dict(config)))
     assert with_checkpoint(load(file), Path("none")) == config
     assert load_tokenizer(checkpoint).max_id == 255
+
+
+def test_a_file_in_place_of_the_folder_is_told(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=rf"is a file; give the folder .* --init-from {tmp_path}"):
+        weights_folder(str(tmp_path / "config.json"))

@@ -147,7 +147,16 @@ def _check_family(name: str, found: FamilyConfig, model: FamilyConfig) -> None:
 
 def weights_folder(path: str) -> Path:
     """The folder of a checkpoint: a directory, that of the model that a run has exported, or what
-    the hub has; of ELECTRA's pair, that of the discriminator."""
+    the hub has; of ELECTRA's pair, that of the discriminator.
+
+    Raises:
+        ValueError: there is none, or a file is named.
+    """
+    if (file := Path(path).expanduser()).is_file():
+        raise ValueError(
+            f"init_from: {path} is a file; give the folder with the weights, --init-from "
+            f"{file.parent}"
+        )
     folder = resolve(model_folder(path))
     inner = folder / "discriminator"
     return folder if (folder / "config.json").is_file() or not inner.is_dir() else inner
