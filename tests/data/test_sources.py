@@ -1,6 +1,7 @@
 """Every file format of text, read twice, and every error in one."""
 
 import bz2
+import dataclasses
 import gzip
 import json
 import lzma
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from transformers_jax.data.config import Data
+from transformers_jax.data.corpus import load_corpus
 from transformers_jax.data.sources import open_source
+from transformers_jax.data.tables import open_table
 
 TEXTS = ["first text, é", "second\n\ntext", "third 雪"]
 PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
@@ -67,7 +70,7 @@ def test_tables_are_read_by_their_column(tmp_path):
     path = tmp_path / "b.tsv.gz"
     path.write_bytes(gzip.compress(f"review\n{'x' * 200_000}\n".encode()))
     assert read(path) == ["x" * 200_000]  # the only column, which is said
-    assert open_source(str(path)).note == f"column 'review' of {path}"
+    assert open_source(str(path)).note == f"texts are from column 'review' of {path}"
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
@@ -317,3 +320,14 @@ def test_other_features_of_tfds_are_refused_by_name(tmp_path, monkeypatch):
     for field, what in (("text", "Tensor of int32"), ("n", "Scalar of int32")):
         with pytest.raises(ValueError, match=rf"'{field}' is {what}.*, neither text nor one row"):
             open_source(folder, field=field)
+
+
+def test_an_empty_path_is_not_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("text")
+    monkeypatch.chdir(tmp_path)
+    for settings in (Data(path=""), Data(path=" "), Data(path="a.txt", eval_path="")):
+        with pytest.raises(ValueError, match=r"data\.path is empty; give a text"):
+            load_corpus(dataclasses.replace(settings, tokenizer="byte"))
+    with pytest.raises(ValueError, match=r"data\.validation is empty"):
+        open_table("", "data.validation")
+    assert load_corpus(Data(path=".", tokenizer="byte")).documents["train"] == 1

@@ -14,8 +14,9 @@ import numpy as np
 
 from transformers_jax.arrays import Int
 from transformers_jax.data.file_sums import file_sum
+from transformers_jax.data.files import check_given
 from transformers_jax.data.held_out import hold_out
-from transformers_jax.data.sources import open_source
+from transformers_jax.data.sources import EXPECTED, open_source
 from transformers_jax.data.texts import RULES, Source, digest
 from transformers_jax.data.token_folders import (
     check_split,
@@ -59,6 +60,7 @@ def open_documents(
     Raises:
         ValueError: nothing is there, or it is damaged.
     """
+    check_given(path, "data.path", EXPECTED)
     folder = Path(path).expanduser()
     if folder.suffix.lower() in TOKEN_FILES:
         return _open_file(path, fraction, rules)

@@ -52,6 +52,7 @@ def find_files(path: str, setting: str, expected: str) -> list[Path]:
     Raises:
         ValueError: there are none.
     """
+    check_given(path, setting, expected)
     root = Path(path).expanduser()
     if root.is_file():
         return [root]
@@ -67,6 +68,12 @@ def find_files(path: str, setting: str, expected: str) -> list[Path]:
             return files
         raise ValueError(f"{setting} {path!r} is a pattern that no file fits")
     raise ValueError(f"{setting} {path!r} is not a file; give {expected} with --{setting}")
+
+
+def check_given(path: str, setting: str, expected: str) -> None:
+    """Raises ValueError for an empty path, which would mean the working directory."""
+    if not path.strip():
+        raise ValueError(f"{setting} is empty; give {expected} with --{setting}")
 
 
 def kind_of(file: Path) -> str:

@@ -86,7 +86,7 @@ def open_source(
     splits = {split: read(some) for split, some in parts.items()}
     sizes = "".join(f"{file.name} {file.stat().st_size}\n" for file in files)
     chosen = {column: file for file, column in columns.items() if column != field}
-    notes = [f"column {column!r} of {file}" for column, file in chosen.items()]
+    notes = [f"texts are from column {column!r} of {file}" for column, file in chosen.items()]
     return Source(
         path,
         splits,
