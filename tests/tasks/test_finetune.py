@@ -185,6 +185,14 @@ def test_nothing_is_left_of_a_run_that_is_refused(encoder, tmp_path):
     assert not out.exists()
 
 
+def test_the_help_of_a_config_lists_the_flags_of_the_command_too(encoder, capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--task", "regression", "--model", str(encoder), "--help"])
+    shown = capsys.readouterr().out
+    for flag in ("--data.train", "--sweep ", "--sweep-jobs", "--dry-run", "--distributed"):
+        assert flag in shown, flag
+
+
 def test_the_command_says_how_it_is_used(capsys):
     assert command.main([]) == 2
     assert "--task NAME --model DIR_OR_ID" in capsys.readouterr().err

@@ -138,6 +138,11 @@ class Joining:
     if not given, 0 never"""
 
 
+@dataclass(frozen=True)
+class Command(Sweeping, Joining):
+    """The flags of the command itself, in addition to those of the config above."""
+
+
 def _train_or_sweep(arguments: list[str], program: str, configure: Configure) -> int:
     kept = keep_freed_memory()  # before anything imports JAX
     joining, own = flags.parse_known(Joining, arguments)
@@ -151,12 +156,16 @@ def _train_or_sweep(arguments: list[str], program: str, configure: Configure) ->
         if sweeping.dry_run:
             raise ValueError("--dry-run is of one process: leave --distributed out")
         connect(joining.distributed, **timeout)
-    if joining.distributed is None:
-        run = configure(settings, program)
-    else:  # what one process cannot read is refused by all
-        from transformers_jax.processes import together
+    try:
+        if joining.distributed is None:
+            run = configure(settings, program)
+        else:  # what one process cannot read is refused by all
+            from transformers_jax.processes import together
 
-        run = together(lambda: configure(settings, program))
+            run = together(lambda: configure(settings, program))
+    except SystemExit:  # after the help of the config
+        flags.parse(Command, ["--help"], f"{program} CONFIG")
+        raise
     if sweeping.sweep:
         from transformers_jax.runs.sweep import Start, run_sweep
 
