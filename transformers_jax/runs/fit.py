@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,12 @@ class Fitted:
         return f"Fitted({ended} after step {int(self.state.step)}{loss}; {first}; {self.folder})"
 
 
-def fit(config: TrainConfig, command: str = "", timeout: float = PEER_TIMEOUT) -> Fitted:
+def fit(
+    config: TrainConfig,
+    command: str = "",
+    timeout: float = PEER_TIMEOUT,
+    notes: Sequence[str] = (),
+) -> Fitted:
     """Trains as the config says, or continues the run in its folder.
 
     Several processes each call it with the same config; process 0 writes for all.
@@ -76,6 +81,7 @@ def fit(config: TrainConfig, command: str = "", timeout: float = PEER_TIMEOUT) -
         command: for run.json.
         timeout: seconds after which a process that does not answer, or does not come along, ends
             the run; 0: never.
+        notes: lines for the console, once all that could be refused has not been.
 
     Raises:
         ValueError: a config that cannot be run, before anything is compiled or written.
@@ -98,7 +104,7 @@ def fit(config: TrainConfig, command: str = "", timeout: float = PEER_TIMEOUT) -
         with stop.short_grace(START_GRACE), folder.untouched_on_error():
             run = prepare(config, folder, checkpoints, say, clock)
         stack.callback(run.verification.close)
-        _begin(run, say)
+        _begin(run, say, notes)
         stack.callback(lambda: folder.is_own() and clock.save())
         screen = console(run.config.steps, run.start, run.config.log_every, title=folder.path.name)
         with _recorded(run, stop, screen, command) as trackers:
@@ -116,21 +122,21 @@ def fit(config: TrainConfig, command: str = "", timeout: float = PEER_TIMEOUT) -
         return Fitted(stop.exit_code, model, state, folder.path)
 
 
-def _begin(run: Run, say: Callable[[str], None]) -> None:
+def _begin(run: Run, say: Callable[[str], None], notes: Sequence[str]) -> None:
     """Writes into the folder what the run is: all that could be refused has not been."""
     run.folder.write_json("config.json", to_file(run.config))
     if run.initial is not None and run.model.generation_config:
         run.folder.write_json(GENERATION, thaw(freeze(run.model.generation_config)))
     if run.corpus.tokenizer is not None and run.folder.owner:
         run.corpus.tokenizer.save(run.folder.path)
-    _describe(run, say)
+    _describe(run, say, notes)
 
 
-def _describe(run: Run, say: Callable[[str], None]) -> None:
+def _describe(run: Run, say: Callable[[str], None], notes: Sequence[str]) -> None:
     config, mesh = run.config, run.mesh
     shape = devices_of(mesh)
     say(f"{run.corpus.origin}; text {run.corpus.fingerprint}")
-    for note in run.corpus.notes:
+    for note in (*run.corpus.notes, *notes):
         say(note)
     if run.verification.size:
         say(f"verifying {show_bytes(run.verification.size)} of tokens in the background")

@@ -34,6 +34,10 @@ USAGE = (
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 ROOM = "free some space on that disk, or choose another --out; the same command then goes on"
+KEPT = (
+    "the memory that a step frees is kept for the next step, which is faster "
+    f"({allocator.OFF}=0: it goes back to the system)"
+)
 
 Configure = Callable[[Sequence[str], str], Any]
 """(arguments, program) -> the config that they mean."""
@@ -185,10 +189,8 @@ def _train_or_sweep(arguments: list[str], program: str, configure: Configure) ->
     keep_compiled_programs()
     from transformers_jax.runs.fit import fit
 
-    if kept:
-        print_line(f"freed memory is kept for the next step ({allocator.OFF}=0 gives it back)")
     command = shlex.join([*program.split(), *arguments])
-    code = fit(run, command, **timeout).exit_code
+    code = fit(run, command, notes=(KEPT,) * kept, **timeout).exit_code
     if joining.distributed is not None:
         disconnect()
     return code
