@@ -343,9 +343,14 @@ def test_a_curve_of_any_length_is_drawn_in_a_line():
     assert sparkline([1.0, 1.0], 8, ASCII_BLOCKS).isascii()
 
 
-def test_units_follow_their_number():
-    assert words({"step": 1, "loss": 2.0, "tokens_per_second": 1234.0}) == (
-        "loss 2.0000  1,234 tokens/s"
+def test_all_figures_are_written_alike_in_training_and_on_every_set():
+    line = {"step": 1, "loss": 2.0, "tokens_per_second": 1234.0, "eval_f1_macro/final": 0.5}
+    line |= {f"{name}/final": 0.25 for name in ("eval_loss", "bits_per_byte", "eval_accuracy")}
+    line |= {"accuracy": 0.125, "eval_accuracy": 0.5, "bits_per_byte": 2.0}
+    assert words(line) == (
+        "loss 2.0000  eval loss final 0.2500  bits/byte 2.000  bits/byte final 0.250  "
+        "accuracy 12.5%  eval accuracy 50.0%  eval accuracy final 25.0%  tokens/s 1,234  "
+        "eval f1 macro final 0.5"
     )
 
 

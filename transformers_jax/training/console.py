@@ -190,9 +190,5 @@ def sparkline(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:
 
 
 def words(line: Line) -> str:
-    """The figures of a line as text: "loss 2.3026  lr 1.00e-03  1,024 tokens/s  ..."."""
-    units = ("tokens/s", "steps/s", "bits/byte")  # which are read behind the number
-    return "  ".join(
-        f"{value} {label}" if label in units else f"{label} {value}"
-        for label, value in figures(line)
-    )
+    """The figures of a line as text: "loss 2.3026  lr 1.00e-03  tokens/s 1,024  ..."."""
+    return "  ".join(f"{label} {value}" for label, value in figures(line))

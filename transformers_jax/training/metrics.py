@@ -45,6 +45,7 @@ SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
     "input_wait": ("input wait", "{:.1%}".format),
     "memory": ("memory", lambda value: show_bytes(value)),
     "epoch": ("epoch", "{:.2f}".format),
+    "fill": ("fill", "{:.1%}".format),
     "tokens": ("tokens", lambda value: show_count(value)),
     "skipped": ("skipped", "{:.0f}".format),
     "spikes": ("spikes", "{:.0f}".format),
@@ -57,21 +58,30 @@ COUNTS = ("skipped", "spikes")
 
 
 def figures(line: Line) -> list[tuple[str, str]]:
-    """(label, value) of all figures of a line that a person is shown; unknown names come last."""
-    sets = [name for name in line if name.startswith("eval_loss/")]
-    names: list[str] = []
-    for name in SHOWN:
-        if name in line and not (name in COUNTS and not line[name]):
-            names.append(name)
-        names += sets if name == "eval_loss" else []
-    names += [name for name in line if not (name in (*SHOWN, *sets) or is_hidden(name))]
-    shown = []
-    for name in names:
-        label, form = SHOWN.get(name, (name.replace("_", " "), show_value))
-        if name in sets:
-            label, form = f"eval loss {name.partition('/')[2]}", SHOWN["eval_loss"][1]
-        shown.append((label, form(line[name])))
-    return shown
+    """(label, value) of all figures of a line that a person is shown; unknown names come last, and
+    those of one name, in training and on each held-out set, are side by side."""
+    names = [n for n in line if not (is_hidden(n) or (n in COUNTS and not line[n]))]
+    shown = list(SHOWN)
+    place = lambda name: shown.index(name) if name in SHOWN else len(shown)
+    order = lambda name: (place(of_training(name)), place(name.partition("/")[0]), "/" in name)
+    return [(label_of(name), form_of(name)(line[name])) for name in sorted(names, key=order)]
+
+
+def label_of(name: str) -> str:
+    """ "bits/byte final" of "bits_per_byte/final"."""
+    figure, _, held_out = name.partition("/")
+    label = SHOWN[figure][0] if figure in SHOWN else figure.replace("_", " ")
+    return f"{label} {held_out}".rstrip()
+
+
+def form_of(name: str) -> Callable[[Any], str]:
+    """How a figure is written: on a held-out set as in training."""
+    return SHOWN[of_training(name)][1] if of_training(name) in SHOWN else show_value
+
+
+def of_training(name: str) -> str:
+    """ "accuracy" of "eval_accuracy/final": the figure of training that is measured alike."""
+    return name.partition("/")[0].removeprefix("eval_")
 
 
 def is_hidden(name: str) -> bool:
