@@ -319,7 +319,7 @@ class Pace:
             **speed,
             "mfu": steps and utilisation(flops * places, 1 / steps, run.peak_flops),
             "epoch": inputs["epoch"],
-            "fill": round(filled, 4) if filled < 1 else None,
+            "fill": None if count is None else round(filled, 4),
             "tokens": progress["tokens"],
             "flops": flops * progress["places"],
             "memory": memory(),
