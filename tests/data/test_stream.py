@@ -95,6 +95,25 @@ def test_an_epoch_predicts_every_token_but_the_first_of_each_document_once(rows)
     assert label_ids(batches) == expected
 
 
+@pytest.mark.parametrize("rows", KINDS)
+def test_the_passes_so_far_rise_with_every_row(rows):
+    one = stream(rows)
+    limit, position, passes = one.rows_of(1), one.start, [0.0]
+    for _ in range(limit):
+        (_, position) = one.batch(position, 1)
+        passes.append(one.epoch(position))
+    assert passes[-1] == 1
+    steps = np.diff(passes)
+    assert steps.min() > 0
+    if rows == "packed":  # all rows of a window count alike
+        part, count = one.parts[0], one.parts[0].pieces.count
+        for window, first in enumerate(range(0, count, 5)):
+            of_window, rest = steps[: len(part.rows(0, window))], steps[len(part.rows(0, window)) :]
+            np.testing.assert_allclose(of_window, min(5, count - first) / count / len(of_window))
+            steps = rest
+        assert not len(steps)
+
+
 def test_a_stream_predicts_every_token_of_its_rows_once():
     one = stream("stream")
     limit = one.rows_of(1)

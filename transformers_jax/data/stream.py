@@ -6,9 +6,7 @@ every part of a mixture: a few numbers, which a checkpoint keeps. Continuing the
 however far the run has come, and any number of processes reads the same rows.
 
 Of Grain this uses the shuffle alone: a permutation of which each element is computed by itself.
-What packs and batches in Grain is an iterator. It is continued by the nested state of all its
-stages, which the same pipeline alone can take back, and its batches have one size; here a position
-is readable, batches may grow from step to step, and any of them can be computed alone.
+Its iterators are continued only by the state of a whole pipeline, and give batches of one size.
 """
 
 from __future__ import annotations
@@ -84,9 +82,8 @@ class Part:
         shuffle: bool = True,
     ):
         overlap = objective.width(data.length) - data.length
-        size = objective.room(data.length)
         self.objective, self.words = objective, words
-        pieces = CUTS.get(data.rows, Documents)(tokens, size, overlap)
+        pieces = CUTS.get(data.rows, Documents)(tokens, objective.room(data.length), overlap)
         self._read(pieces, packing.layout_of(data, objective, words), data, seed, shuffle)
 
     def _read(self, pieces: Any, layout: Layout, data: Any, seed: int, shuffle: bool) -> None:
@@ -101,6 +98,7 @@ class Part:
         cached = CACHED * self.size if data.rows in GROUPED else 0
         self.example = functools.lru_cache(cached)(self._make_example)
         self.rows = functools.lru_cache(CACHED)(self._make_rows)
+        self.rows_in = functools.lru_cache(1024)(lambda *window: len(self.rows(*window)))
 
     def _make_example(self, epoch: int, index: int) -> Example:
         """`example(epoch, index)`: the one at an index in the order of a pass."""
@@ -123,6 +121,7 @@ class Part:
         epoch, window, row = cursor
         while len(taken) < count:
             rows = self.rows(epoch, window)
+            self.rows_in(epoch, window)  # counted while they are here, for `done`
             more = rows[row : row + count - len(taken)]
             taken += [(epoch, indices) for indices in more]
             row += len(more)
@@ -140,8 +139,10 @@ class Part:
 
     def done(self, cursor: Cursor) -> float:
         """The fraction of a pass before a position."""
-        row = 0 if self.data.rows == "packed" else cursor.row
-        return min((cursor.window * self.size + row) / max(self.pieces.count, 1), 1.0)
+        first, count, done = cursor.window * self.size, self.pieces.count, float(cursor.row)
+        if done and self.data.rows == "packed":  # the share of the window's rows, in pieces
+            done *= min(self.size, count - first) / self.rows_in(cursor.epoch, cursor.window)
+        return min((first + done) / max(count, 1), 1.0)
 
     def _make_rows(self, epoch: int, window: int) -> list[list[int]]:
         """`rows(epoch, window)`: the indices of the examples of each row of a window, in order."""
