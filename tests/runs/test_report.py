@@ -12,13 +12,13 @@ import transformers_jax as tj
 from tests.runs.folders import make_run
 from transformers_jax.objectives.example import Example
 from transformers_jax.runs import plots
-from transformers_jax.runs.compare import differing, write_page
+from transformers_jax.runs.compare import differing, shown, write_page
 from transformers_jax.runs.page import to_html
 from transformers_jax.runs.report import evaluations, write_card, write_report
 from transformers_jax.runs.summary import summarise
 from transformers_jax.training.config import Sample
 from transformers_jax.training.metrics import thin
-from transformers_jax.training.samples import draw_samples, read_samples, save_samples
+from transformers_jax.training.samples import draw_samples, marked, read_samples, save_samples
 
 PNG = b"\x89PNG"
 
@@ -78,6 +78,12 @@ def test_every_metric_has_a_panel_even_an_unknown_one(run, tmp_path):
     assert not (tmp_path / "none.png").exists()
 
 
+def test_a_figure_that_was_measured_once_has_no_panel(tmp_path):
+    lines = [{"step": n, "loss": 1.0, "gradient_norm": n} for n in (1, 2)]
+    lines[-1]["bits_per_byte/final"] = 2.0
+    assert plots.plot_curves(lines, tmp_path / "c.png") == ["gradient_norm"]
+
+
 def test_held_out_losses_on_other_batches_are_curves_of_their_own():
     lines = [{"step": n, "eval_loss": 1.0, "eval_batches": 2 if n < 3 else 9} for n in range(5)]
     parts = plots.on_the_same([*lines, {"step": 5, "loss": 1.0}], "eval_loss")
@@ -114,6 +120,13 @@ def test_a_page_shows_several_runs_side_by_side(pair, tmp_path):
     assert "## Samples of high" in text
     assert (tmp_path / "page-loss.png").read_bytes().startswith(PNG)
     assert differing([summarise(pair[0])] * 2, ["a", "b"]) == "Nothing but the folder."
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("\n", '"\\n"'), ("Return ", '"Return "'), ("", '""'), ("a b", "a b"), (0.5, "0.5")]
+)
+def test_text_that_is_not_visible_is_escaped_in_a_table(value, text):
+    assert shown(value) == text
 
 
 def test_runs_of_different_tokenizers_are_compared_by_bytes(tmp_path, monkeypatch):
@@ -236,6 +249,12 @@ def test_samples_of_every_step_are_saved_and_the_newest_is_in_samples_txt(tmp_pa
     assert (tmp_path / "samples/000500.txt").exists()
     assert (tmp_path / "samples.txt").read_text() == "later\n"
     assert read_samples(tmp_path) == {500: ["one", "two\nlines"], 1000: ["later"]}
+
+
+def test_a_sample_on_a_screen_has_a_title_and_an_end():
+    assert marked("one\n\n  two", "sample 1 of 2, step 500").splitlines() == [
+        "sample 1 of 2, step 500", "| one", "|", "|   two",
+    ]  # fmt: skip
 
 
 def test_an_exported_model_has_a_model_card(tmp_path, model):

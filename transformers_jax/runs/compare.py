@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.nn.param import flatten
@@ -94,8 +96,15 @@ def differing(runs: Sequence[Summary], labels: Sequence[str]) -> str:
     differ = [k for k in keys if any(c.get(k, absent) != known[0].get(k, absent) for c in known)]
     if not differ:
         return "Nothing but the folder." if len(known) > 1 else "One config is known."
-    texts = [[key, *(str(config.get(key, "-")) for config in configs)] for key in differ]
+    texts = [[key, *(shown(config.get(key, "-")) for config in configs)] for key in differ]
     return table(["", *labels], texts)
+
+
+def shown(value: Any) -> str:
+    """A value of a config in a table: text that would not be seen, such as "\\n", is escaped."""
+    text = str(value)
+    visible = text and text.isprintable() and text == text.strip()
+    return text if visible else json.dumps(value, ensure_ascii=False)
 
 
 def with_tokens(folder: Path) -> list[Line]:

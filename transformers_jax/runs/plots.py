@@ -19,6 +19,7 @@ from transformers_jax.training.metrics import (
     is_hidden,
     is_loss,
     is_number,
+    label_of,
     thin,
 )
 
@@ -30,6 +31,7 @@ LABELS = {
     "mfu": "model FLOPs utilisation",
     "input_wait": "share of time waiting for data",
     "memory": "memory (GiB)",
+    "fill": "share of positions that hold a token",
     "bits_per_byte": "held-out bits per byte",
 }
 LOSS = "loss (nats per token)"
@@ -77,12 +79,13 @@ def plot_loss(lines: Sequence[Line], file: Path) -> None:
 
 
 def plot_curves(lines: Sequence[Line], file: Path) -> list[str]:
-    """All other figures, a panel each; returns their names."""
+    """All other figures, a panel each; returns their names. One that was measured once is a number
+    of the report and no curve."""
     not_drawn = {"loss", "epoch", "tokens", "steps_per_second"}
     not_drawn |= {name for name in COUNTS if not any(line.get(name) for line in lines)}
     names = [*SHOWN, *sorted({name for line in lines for name in line} - {*SHOWN})]
     names = [n for n in names if not (n in not_drawn or is_hidden(n) or is_loss(n))]
-    names = [name for name in names if len(curve(lines, name)[0])]
+    names = [name for name in names if len(curve(lines, name)[0]) > 1]
     if not names:
         return []
     columns = min(3, len(names))
@@ -90,8 +93,8 @@ def plot_curves(lines: Sequence[Line], file: Path) -> list[str]:
     figure, panels = _figure(4 * columns, 2.8 * rows, rows, columns)
     for axes, name in zip(panels, names):
         x, y = curve(lines, name)
-        axes.plot(x, y / 2**30 if name == "memory" else y, "." if len(x) == 1 else "-", lw=1)
-        axes.set_title(LABELS.get(name, name.replace("_", " ")), fontsize=10)
+        axes.plot(x, y / 2**30 if name == "memory" else y, lw=1)
+        axes.set_title(LABELS.get(name, label_of(name)), fontsize=10)
         if name == "gradient_norm" and y.min() > 0 and y.max() > 10 * y.min():
             axes.set_yscale("log")
     for axes in panels[len(names) :]:

@@ -200,7 +200,9 @@ def next_steps(folder: Path, summary: Summary) -> str:
         f"transformers-jax pretrain {path}/config.json --out {path} --steps {steps}  # train on"
     ]
     if any(folder.glob("events.out.tfevents*")):
-        commands.append(f"tensorboard --logdir {path}  # all curves, in a browser")
+        commands.append(
+            f"tensorboard --logdir {path}  # all curves, in a browser; pip install tensorboard"
+        )
     load = ""
     if (folder / "model").is_dir():
         if (task_of(folder / "model") or "").endswith("generation"):

@@ -109,8 +109,9 @@ def finish(
     write_model(model, run.corpus.tokenizer if owner else None, run.folder.path / "model")
     if owner:
         note_export(run.folder.path, step, why)
-    for text in sample(run, model, step, trackers, screen.say, now=last):
-        screen.say(f"--- sample ---\n{text}")
+    texts = sample(run, model, step, trackers, screen.say, now=last)
+    for number, text in enumerate(texts, 1):
+        screen.say(samples.marked(text, f"sample {number} of {len(texts)}, step {step:,}"))
     return model, state
 
 

@@ -148,6 +148,11 @@ def spell(tokenizer: Any, ids: Any) -> str:
     return " ".join(map(str, numbers)) if tokenizer is None else tokenizer.decode(numbers)
 
 
+def marked(text: str, title: str) -> str:
+    """A sample for a screen: each of its lines, also an empty one, behind a bar."""
+    return "\n".join([title, *(f"| {line}".rstrip() for line in text.split("\n"))])
+
+
 def save_samples(texts: Sequence[str], folder: Path, step: int) -> Path | None:
     """Writes samples/000500.txt of step 500, and samples.txt, the newest; returns the former."""
     if not texts:
