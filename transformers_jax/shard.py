@@ -174,10 +174,19 @@ def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[Any] | No
         raise ValueError(
             f"mesh {axes} needs {count} devices and there are {len(devices)}; make the product of "
             f"the axes {nearest_divisors(count, len(devices))}, or give -1 for one axis"
+            + _simulated(count) * all(device.platform == "cpu" for device in devices)
         )
     grid = np.array(devices[:count]).reshape(tuple(sizes.values()))
     # Auto, not jax.make_mesh's default Explicit: the models leave the layout to the rules here.
     return Mesh(grid, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def _simulated(count: int) -> str:
+    """What is said where a CPU is to be more devices than it is."""
+    return (
+        f"; a CPU simulates {count} devices, to try a mesh, in a command that is started with "
+        f"XLA_FLAGS=--xla_force_host_platform_device_count={count}"
+    )
 
 
 def spec_of(
