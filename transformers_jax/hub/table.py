@@ -94,6 +94,14 @@ class Report:
         listed = {kind: tuple(names) for kind, names in kinds.items()}
         return {kind: names for kind, names in listed.items() if names}
 
+    def brief(self, most: int = 3) -> str:
+        """The findings as one line, with so many names of each kind at most."""
+        texts = []
+        for kind, names in self.findings().items():
+            more = f" and {len(names) - most} more" if len(names) > most else ""
+            texts.append(f"{kind} ({len(names)}): {', '.join(names[:most])}{more}")
+        return "; ".join(texts)
+
     def __str__(self) -> str:
         lines = (
             line

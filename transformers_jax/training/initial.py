@@ -213,7 +213,7 @@ class Weights:
         )
         raise ValueError(
             f"init_from: the weights of {self.name} do not fit this run's model"
-            f"{f' ({differing})' if differing else ''}: {' '.join(str(report).split())}"
+            f"{f' ({differing})' if differing else ''}: {report.brief()}"
         )
 
     @property
