@@ -208,6 +208,8 @@ def test_inspect_summarises_a_checkpoint():
                   "encoder.block.{0-1}.layer.0.SelfAttention.q.weight", "(h k) d -> d h k",
                   "layers 2, embed 24, heads 4, kv 8", "every tensor has its place"):  # fmt: skip
         assert words in out
+    assert max(map(len, out.splitlines())) <= 120
+    assert not any(line.endswith(" ") for line in out.splitlines())
 
 
 def test_inspect_as_json_maps_every_weight(here):

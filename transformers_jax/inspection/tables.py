@@ -13,19 +13,28 @@ from rich.text import Text
 
 from transformers_jax.inspection.description import Description, Weight
 
-WIDE = 220  # columns of a line that goes to a file or a pipe
+WIDE = 120  # columns, at most, of a line that goes to a file or a pipe
 BAD = ("missing", "unexpected", "wrong shape", "several names for one tensor")
 SHOWN = 12  # names of a kind, beyond which they are only counted
 
 
 def console() -> Console:
-    """Colours and the width of the terminal; none, and wide lines, elsewhere."""
+    """Colours and the width of the terminal; none, and lines of a fixed width, elsewhere."""
     plain = Console()
     return plain if plain.is_terminal else Console(width=WIDE, no_color=True, highlight=False)
 
 
 def show(description: Description, out: Console) -> None:
-    """The whole description."""
+    """The whole description; in a file or a pipe, no line ends in spaces."""
+    if out.is_terminal:
+        return draw(description, out)
+    with out.capture() as text:
+        draw(description, out)
+    print("\n".join(line.rstrip() for line in text.get().splitlines()))
+
+
+def draw(description: Description, out: Console) -> None:
+    """The same, padded to the width of its tables."""
     tables = [overview(description), parameters(description)]
     if description.layers:
         tables += [layers(description), graphs(description)]
@@ -92,14 +101,8 @@ def graphs(d: Description) -> Any:
 
 def mapping(d: Description) -> Table:
     """Every tensor of theirs, and the parameters of ours that it fills."""
-    if not Console().is_terminal:
-        table = new_table("weights", "on disk", "shape", "dtype", "here", "layout", "shape here")
-        for w in d.weights:
-            ours, layout = Text(" ".join(w.ours)), Text(w.layout or "as it is")
-            table.add_row(Text(w.theirs), extent(w), w.dtype or "-", ours, layout, axes(w))
-        return table
     table = new_table("weights", "on disk, and here", "shape", "layout, and axes here")
-    for w in d.weights:  # two lines each, for the width of a terminal
+    for w in d.weights:  # two lines each, so that a terminal is wide enough
         names = Text(w.theirs)
         for path in w.ours:
             names.append(f"\n  {path}", style="cyan")
