@@ -64,7 +64,7 @@ def test_a_mesh_that_the_devices_cannot_fill_is_refused():
     devices = jax.devices() * 8
     with pytest.raises(ValueError, match=r"needs 12 devices and there are 8.*product.*8"):
         make_mesh({"data": 4, "tensor": 3}, devices)
-    with pytest.raises(ValueError, match="XLA_FLAGS=--xla_force_host_platform_device_count=12$"):
+    with pytest.raises(ValueError, match=r"XLA_FLAGS=--xla_force_host_platform_device_count=12$"):
         make_mesh({"data": 4, "tensor": 3}, devices)
     with pytest.raises(ValueError, match="8 devices are not a multiple of 3; 2 or 4"):
         make_mesh({"data": -1, "tensor": 3}, devices)

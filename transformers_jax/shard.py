@@ -171,10 +171,12 @@ def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[Any] | No
         sizes[free[0]] = len(devices) // rest
     count = math.prod(sizes.values())
     if count > len(devices):
+        on_cpu = all(device.platform == "cpu" for device in devices)
         raise ValueError(
             f"mesh {axes} needs {count} devices and there are {len(devices)}; make the product of "
             f"the axes {nearest_divisors(count, len(devices))}, or give -1 for one axis"
-            + _simulated(count) * all(device.platform == "cpu" for device in devices)
+            + _simulated(count)
+            * on_cpu
         )
     grid = np.array(devices[:count]).reshape(tuple(sizes.values()))
     # Auto, not jax.make_mesh's default Explicit: the models leave the layout to the rules here.

@@ -123,7 +123,8 @@ def test_a_page_shows_several_runs_side_by_side(pair, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [("\n", '"\\n"'), ("Return ", '"Return "'), ("", '""'), ("a b", "a b"), (0.5, "0.5")]
+    ("value", "text"),
+    [("\n", '"\\n"'), ("Return ", '"Return "'), ("", '""'), ("a b", "a b"), (0.5, "0.5")],
 )
 def test_text_that_is_not_visible_is_escaped_in_a_table(value, text):
     assert shown(value) == text
