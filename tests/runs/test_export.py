@@ -64,6 +64,7 @@ def test_card_report_and_table_say_which_step_was_exported_and_why(best, capsys)
     assert "| held-out loss at the end |" in (best / "report.md").read_text()
     assert "at the end" not in card  # which is of another step
     show([run], width=200)
+    words = words.replace(",", " of 6,", 1)
     assert f"run: exported {words}" in capsys.readouterr().out
 
 

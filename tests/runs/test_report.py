@@ -181,7 +181,7 @@ def test_a_broken_run_is_listed_with_the_good_ones(pair, tmp_path):
     (bad / "metrics.jsonl").write_bytes(b"\x00\xff\x00")
     (bad / "config.json").write_text("{")
     write_page([*pair, bad], tmp_path / "page.md")
-    assert "- bad: broken: config.json cannot be read" in (tmp_path / "page.md").read_text()
+    assert "bad: broken: config.json cannot be read" in (tmp_path / "page.md").read_text()
 
 
 # ---------------------------------------------------------------- samples and the exported model

@@ -12,6 +12,7 @@ from transformers_jax.runs.compare import write_page
 from transformers_jax.runs.report import describe
 from transformers_jax.runs.scaling import _why_left_out
 from transformers_jax.runs.summary import find_runs, show, sort_runs, summarise
+from transformers_jax.training.exported import exported_step
 from transformers_jax.training.folder import RunFolder
 
 
@@ -149,7 +150,7 @@ def test_the_commands_list_and_report(folders, capsys, monkeypatch):
     assert cli.main(["report", "runs/good"]) == 0
     assert capsys.readouterr().out == "wrote runs/good/report.md\n"
     assert cli.main(["report", "runs/good", "runs/sweep", "--out", "both.md"]) == 0
-    assert "| peak=1 |" in (folders.parent / "both.md").read_text()
+    assert "| sweep/peak=1 |" in (folders.parent / "both.md").read_text()
     in_sweep = map(str, (folders / "sweep").iterdir())  # as a shell writes runs/sweep/*
     assert cli.main(["report", *in_sweep, "--out", "sweep.md"]) == 0
     assert "# 2 runs" in (folders.parent / "sweep.md").read_text()
@@ -160,3 +161,38 @@ def test_the_commands_list_and_report(folders, capsys, monkeypatch):
     os.chdir(folders / "notes")
     assert cli.main(["runs"]) == 1
     assert "there is no folder runs here" in capsys.readouterr().err
+
+
+def test_runs_come_in_the_order_in_which_they_were_begun(folders, capsys):
+    """Whichever ended first; a run that an older version began has the time of its files."""
+    for name, began, ended in (("good", 1, 9), ("stopped", 2, 8), ("sweep/peak=1", 3, 7)):
+        file = folders / name / "run.json"
+        times = {"started": f"2026-01-0{began}T00:00:00", "ended": f"2026-01-0{ended}T00:00:00"}
+        file.write_text(json.dumps(json.loads(file.read_text()) | times))
+    runs = [summarise(folders / name) for name in ("sweep/peak=1", "stopped", "good")]
+    assert [run.name for run in sort_runs(runs, None)] == ["good", "stopped", "peak=1"]
+    assert [run.name for run in sort_runs(runs, "when")] == ["peak=1", "stopped", "good"]
+
+
+def test_a_run_of_a_sweep_is_called_by_its_path(folders, monkeypatch, capsys):
+    monkeypatch.chdir(folders.parent)
+    assert cli.main(["runs"]) == 0
+    words = capsys.readouterr().out
+    assert "sweep/peak=1 " in words
+    assert "names are paths in runs" in words
+    assert cli.main(["runs", "runs/sweep"]) == 0
+    words = capsys.readouterr().out
+    assert "sweep/peak=1" not in words
+    assert "names are paths in runs/sweep" in words
+
+
+def test_what_was_exported_is_of_how_many_steps(folders, capsys):
+    file = folders / "good" / "run.json"
+    run = json.loads(file.read_text()) | {"exported": {"step": 50, "why": "the last"}}
+    file.write_text(json.dumps(run))
+    show([summarise(folders / "good")])
+    assert "exported step 50 of 60\n" in capsys.readouterr().out
+    assert exported_step(str(folders / "good")) == f" (its model is step 50 of {run['step']})"
+    file.write_text(json.dumps(run | {"step": 50}))
+    assert exported_step(str(folders / "good")) == " (its model is step 50, the last)"
+    assert exported_step("an/id") == ""

@@ -82,6 +82,9 @@ def test_a_sweep_is_resumed_without_repeating_finished_runs(fake_pretrain, tmp_p
     output = capsys.readouterr()
     assert order(out) == ["seed=1", "seed=13", "seed=2"]  # the rest continues
     assert "failed: seed=13: ended with status 1" in output.err
+    said = [line for line in output.out.splitlines() if line.startswith(("---", "["))]
+    starts = [line.startswith("---") for line in said]
+    assert starts == [True, False] * 3  # each ends before the next begins
     assert "| 1 | finished | 3/3 | 2.0000 | 3.0000 (best) | - | - |" in output.out
     assert run_sweep(pretraining(CONFIG, FEW), {"seed": ["1", "2", "3"]}, str(out), 1) == 0
     assert order(out)[3:] == ["seed=3"]

@@ -11,6 +11,8 @@ import time
 import pytest
 
 from benchmarks.processes import BY_LOCALHOST
+from transformers_jax.runs.summary import summarise
+from transformers_jax.training.provenance import start_run
 from transformers_jax.training.stop import Stop
 
 
@@ -71,6 +73,21 @@ def test_sigquit_ends_at_once_with_one_line_and_the_stacks(left, tmp_path, capfd
     assert line.endswith("stacks.txt")
     stacks = (tmp_path / "stacks.txt").read_text()
     assert "test_sigquit_ends_at_once_with_one_line_and_the_stacks" in stacks
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_an_end_by_force_says_what_is_saved_and_is_noted(left, tmp_path, capfd, saved):
+    """Where nothing was saved, no checkpoint is called intact."""
+    start_run(tmp_path, "a command")
+    if saved:
+        (tmp_path / "checkpoints" / "6" / "state").mkdir(parents=True)
+    with Stop(leave=left.append, folder=tmp_path, grace=0.05):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert until(lambda: left == [130])
+    expected = "step 6 is saved and intact" if saved else "no step was saved"
+    assert capfd.readouterr().err.strip().endswith(expected)
+    run = summarise(tmp_path)
+    assert (run.state, run.why) == ("stopped", "SIGINT, ended at once")
 
 
 def test_a_hangup_that_is_ignored_stays_ignored(left):

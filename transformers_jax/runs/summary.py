@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import fcntl
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class Summary:
     state: str
     """running, finished, stopped, failed, broken, or "not a run" """
     why: str = ""
-    """of failed, broken and "not a run" """
+    """of failed, stopped, broken and "not a run" """
     model: str | None = None
     objective: str | None = None
     parameters: int | None = None
@@ -51,6 +52,8 @@ class Summary:
     """spent on training: as recorded, else 6 x parameters x tokens"""
     when: str | None = None
     """of the end, or of the newest line: UTC"""
+    began: str | None = None
+    """when its first process began: UTC; of an older version, as `when`"""
     tokenizer: str | None = None
     """a fingerprint: losses per token are comparable where it is the same"""
     exported: int | None = None
@@ -141,6 +144,7 @@ def _summarise(folder: Path, name: str) -> Summary:
         tokens=tokens,
         flops=flops,
         when=run.get("ended") or _modified(folder),
+        began=run.get("started") or _modified(folder),
         tokenizer=_part(run, "data").get("tokenizer") or _tokenizer(folder),
         exported=_part(run, "exported").get("step"),
         exported_why=_part(run, "exported").get("why", ""),
@@ -189,7 +193,7 @@ def _state(folder: Path, run: dict[str, Any]) -> tuple[str, str]:
         return state, str(run.get("why", ""))
     if state is None and (folder / "report.md").exists():  # the last file that a run writes
         return "finished", ""
-    return "stopped", "killed" if state == "running" else ""
+    return "stopped", "killed" if state == "running" else str(run.get("why", ""))
 
 
 def _modified(folder: Path) -> str | None:
@@ -242,13 +246,13 @@ def compared_by(runs: Iterable[Summary]) -> str:
 
 
 def sort_runs(runs: Sequence[Summary], by: str | None) -> list[Summary]:
-    """By a figure, the least first and what is not known last; without one, the oldest first.
+    """By a figure, the least first and what is not known last; without one, the first begun first.
 
     Raises:
         ValueError: no figure of this name.
     """
     names = [field.name for field in dataclasses.fields(Summary)]
-    by = by or "when"
+    by = by or "began"
     if by not in names:
         raise ValueError(f"cannot sort by {by!r}{nearest(by, names)}; there are {', '.join(names)}")
     unknown = lambda value: value is None or value != value  # NaN
@@ -267,9 +271,20 @@ def cells(run: Summary) -> dict[str, str]:
 
 
 def names(runs: Sequence[Summary]) -> list[str]:
-    """The names of runs; their folders, where names are not unique."""
-    short = [run.name for run in runs]
-    return [run.folder if short.count(run.name) > 1 else run.name for run in runs]
+    """What runs are called: their paths in `common_folder`, such as sweep/optimizer.peak=1e-3."""
+    folder = common_folder(runs)
+    if folder is None:
+        return [run.folder for run in runs]
+    return [Path(os.path.relpath(run.folder, folder)).as_posix() for run in runs]
+
+
+def common_folder(runs: Sequence[Summary]) -> str | None:
+    """The folder that all of the runs lie in, at some depth; None where there is none to name."""
+    parents = [str(Path(run.folder).parent) for run in runs]
+    try:
+        return os.path.commonpath(parents) or "."
+    except ValueError:  # no runs, or paths from here and from the root
+        return None
 
 
 def rows(runs: Sequence[Summary]) -> list[dict[str, str]]:
@@ -300,11 +315,16 @@ def show(runs: Sequence[Summary], width: int | None = None) -> None:
         table.add_row(*(row[name] for name in used), style=COLOURS.get(run.state, ""))
     screen.width = max(screen.width, sum(size[n] for n in used))
     screen.print(table)
+    if (folder := common_folder(runs)) not in (None, "."):
+        screen.print(f"names are paths in {folder}", style="dim", markup=False)
     for run, row in zip(runs, texts):
         if run.why:
             screen.print(f"{row['name']}: {run.state}: {run.why}", markup=False)
         if run.exported not in (None, run.step):
-            what = f"exported step {run.exported:,}, {run.exported_why}"
+            why = (
+                "" if run.exported_why == "the last" else f", {run.exported_why}"
+            )  # it has gone on
+            what = f"exported step {run.exported:,} of {run.step:,}{why}"
             screen.print(f"{row['name']}: {what}", markup=False)
     if left_out:
         screen.print(f"no room for {', '.join(left_out)}; --json has all", style="dim")

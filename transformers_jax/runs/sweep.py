@@ -175,6 +175,7 @@ class Sweep:
         self.failed: dict[Point, str] = {}
         self.stopped_by: signal.Signals | None = None
         self._processes: dict[Point, subprocess.Popen] = {}
+        self._ended, self._saying = 0, threading.Lock()
 
     def run(self) -> int:
         """All of them; returns the exit status."""
@@ -184,15 +185,14 @@ class Sweep:
         about = {"command": self.start.name, "arguments": list(self.start.arguments)}
         publish_json(self.out / "sweep.json", {**about, "runs": runs})
         waiting = [point for point in self.points if not self._is_done(point)]
-        ended = len(self.points) - len(waiting)
-        if ended:
-            print_line(f"{ended} of {len(self.points)} runs are finished already")
+        self._ended = len(self.points) - len(waiting)
+        if self._ended:
+            print_line(f"{self._ended} of {len(self.points)} runs are finished already")
         with self._forward_signals(), ThreadPoolExecutor(self.jobs) as pool:
             try:
                 for future in as_completed(pool.submit(self._train, point) for point in waiting):
-                    if (result := future.result()) is not None:
-                        ended += 1
-                        self._report(ended, *result)
+                    if future.result():
+                        self._write()
             except BaseException:  # of this loop itself: no run goes on without it
                 self._send(signal.SIGTERM)
                 raise
@@ -206,10 +206,11 @@ class Sweep:
         run = summarise(point.folder)
         return run.state == "finished" and run.step >= point.steps
 
-    def _train(self, point: Point) -> tuple[Point, int, float] | None:
-        """(point, exit status, seconds) of its process; None if the sweep was stopped before."""
+    def _train(self, point: Point) -> bool:
+        """Whether the process of a point was run; not if the sweep was stopped before. Its end is
+        said here, before the thread begins the next."""
         if self.stopped_by is not None:
-            return None
+            return False
         command = [*PROGRAM, self.start.name, *self.start.arguments, *point.flags]
         command.append(f"--out={point.folder}")
         environment, began = dict(os.environ), time.perf_counter()
@@ -229,19 +230,21 @@ class Sweep:
             process.send_signal(_passed_on(self.stopped_by))
         status = process.wait()
         del self._processes[point]
-        return point, status, time.perf_counter() - began
+        with self._saying:
+            self._say_end(point, status, time.perf_counter() - began)
+        return True
 
-    def _report(self, ended: int, point: Point, status: int, seconds: float) -> None:
-        """Prints how a run has ended, and writes the table anew."""
+    def _say_end(self, point: Point, status: int, seconds: float) -> None:
+        """Prints how a run has ended."""
+        self._ended += 1
         run = summarise(point.folder)
         how = "finished" if status == 0 else f"ended with status {status}"
         if status != 0 and not (self.stopped_by and status in _stops(self.stopped_by)):
             log = self._log(point).read_text(errors="replace") if self.jobs > 1 else ""
             self.failed[point] = how + "".join(f": {line[:300]}" for line in log.splitlines()[-1:])
         loss = "" if run.eval_loss is None else f", eval loss {run.eval_loss:.4f}"
-        count = f"[{ended}/{len(self.points)}]"
+        count = f"[{self._ended}/{len(self.points)}]"
         print_line(f"{count} {point.label}: {how}{loss}, {show_time(seconds)}")
-        self._write()
 
     def _log(self, point: Point) -> Path:
         return self.out / f"{point.folder.name}.log"

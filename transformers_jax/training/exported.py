@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from transformers_jax.json_files import json_or_empty
+from transformers_jax.training.provenance import read_run
 
 
 def model_folder(path: str) -> Path:
@@ -24,6 +25,17 @@ def model_folder(path: str) -> Path:
             f"saved with transformers-jax export {path} --out DIR"
         )
     return max(exports, key=lambda file: file.stat().st_mtime).parent
+
+
+def exported_step(path: str) -> str:
+    """ " (its model is step 600, the last)" of a run; "" of another folder, or an id of the hub."""
+    run = read_run(Path(path).expanduser())
+    exported = run.get("exported")
+    if not isinstance(exported, dict):
+        return ""
+    step, last = exported.get("step"), run.get("step")
+    more = f", {exported.get('why')}" if step == last else f" of {last}"
+    return f" (its model is step {step}{more})"
 
 
 def is_model(path: Path) -> bool:

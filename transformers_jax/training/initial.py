@@ -48,7 +48,7 @@ from transformers_jax.pretrained import (
 from transformers_jax.resize import resize_embeddings
 from transformers_jax.spec import Execution
 from transformers_jax.training.config import TrainConfig, from_dict
-from transformers_jax.training.exported import model_folder
+from transformers_jax.training.exported import exported_step, model_folder
 
 Say = Callable[[str], None]
 """Prints a line."""
@@ -309,7 +309,8 @@ def start_model(config: TrainConfig, mesh: Mesh | None, say: Say) -> tuple[Model
     tensors = sum(len(part.report.fills) for part in loaded.values())
     left_out = sum(len(part.report.left_out) for part in loaded.values())
     added = found[""].words
-    parts = [f"starting from {config.init_from}: {tensors} tensors"]
+    whose = exported_step(config.init_from or "")
+    parts = [f"starting from {config.init_from}{whose}: {tensors} tensors"]
     parts += [f"left out {left_out} of other heads"] if left_out else []
     parts += [f"drew {', '.join(drawn)}"] if drawn else []
     parts += [f"added rows for words up to {added:,}"] if added else []

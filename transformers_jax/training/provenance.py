@@ -63,6 +63,16 @@ def end_run(folder: Path, state: State, step: int, why: str = "") -> dict[str, A
     return run
 
 
+def note_end(folder: Path, signal: str) -> None:
+    """Notes in run.json that a signal ended the process before it could save, if it has begun."""
+    run = read_run(folder)
+    if run.get("state") == "running":
+        why = f"{signal}, ended at once"
+        publish_json(
+            folder / FILE, {**run, "state": "stopped", "why": why, "ended": now()}, default=str
+        )
+
+
 def note_export(folder: Path, step: int, why: str) -> None:
     """Notes in run.json of which step the model in the folder is."""
     run = {**read_run(folder), "exported": {"step": step, "why": why}}

@@ -73,6 +73,14 @@ def find_steps(folder: str | Path) -> list[Path]:
     raise ValueError(f"{folder} {kind}; expected a run, its checkpoints, or one step")
 
 
+def saved_steps(run: Path) -> list[int]:
+    """The steps that a run has saved completely, the oldest first; [] if none."""
+    try:
+        return [int(path.name) for path in find_steps(run)]
+    except (ValueError, OSError):
+        return []
+
+
 def is_step(path: Path) -> bool:
     """Whether this is the folder of a step, be it damaged; empty and foreign folders are not."""
     named = path.name.isascii() and path.name.isdigit() and str(int(path.name)) == path.name

@@ -22,6 +22,8 @@ import numpy as np
 
 from transformers_jax import processes
 from transformers_jax.printing import print_line
+from transformers_jax.training.provenance import note_end
+from transformers_jax.training.recorded import saved_steps
 from transformers_jax.training.watchdog import STACKS, write_stacks
 
 GRACE = 60.0
@@ -137,7 +139,7 @@ class Stop:
         elif number == signal.SIGQUIT:
             self._quit()
         elif number == signal.SIGINT and self._received == signal.SIGINT:
-            self._leave(130)
+            self._leave_at_once(number)
         else:
             first, self._received = self._received is None, number
             self.by = self.by if self._several else number
@@ -152,22 +154,33 @@ class Stop:
         self._clock.start()
 
     def _quit(self) -> None:
-        line = (
-            "SIGQUIT: ended at once, nothing more is saved; the last complete checkpoint is intact"
-        )
+        line = f"SIGQUIT: ended at once, nothing more is saved; {self._what_is_saved()}"
         if self._folder is not None:
             line += f", stacks in {self._folder / processes.mine(STACKS)}"
             write_stacks(self._folder / processes.mine(STACKS), line)
         print_line(line, error=True)
-        self._leave(128 + int(signal.SIGQUIT))
+        self._leave_at_once(signal.SIGQUIT)
 
     def _end_by_force(self, number: signal.Signals, seconds: float) -> None:
         print_line(
-            f"{number.name}: the run did not end within {seconds:g} s and is ended by force; the "
-            "last complete checkpoint is intact",
+            f"{number.name}: the run did not end within {seconds:g} s and is ended by force; "
+            f"{self._what_is_saved()}",
             error=True,
         )
+        self._leave_at_once(number)
+
+    def _leave_at_once(self, number: signal.Signals) -> None:
+        """Ends the process, and notes why in run.json, if the disk does not keep it waiting."""
+        if self._folder is not None and processes.is_first():
+            note = threading.Thread(target=note_end, args=(self._folder, number.name), daemon=True)
+            note.start()
+            note.join(timeout=1.0)
         self._leave(128 + int(number))
+
+    def _what_is_saved(self) -> str:
+        """For people: which checkpoint stays; the newest that is complete."""
+        steps = [] if self._folder is None else saved_steps(self._folder)
+        return f"step {steps[-1]} is saved and intact" if steps else "no step was saved"
 
     def _send(self) -> Any:
         """Gathers on the devices the greatest [signal, save] of all processes; does not wait."""
