@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -158,9 +159,46 @@ def test_the_label_of_a_pretrained_head_stays_where_all_are_known(run, tmp_path)
     assert "drawn" not in (again.folder / "report.md").read_text()
 
 
+def test_an_adapter_is_trained_saved_and_merged_and_continues_exactly(encoder, tmp_path):
+    def train(name, steps, **more):
+        settings = dict(epochs=None, steps=steps, schedule_steps=6, per_epoch=0, every=3, **QUICK)
+        return finetune(
+            encoder, "sequence_classification", RECORDS, out=str(tmp_path / name), save_every=3,
+            adapter="lora", adapter__rank=2, **settings, **more,
+        )  # fmt: skip
+
+    whole = train("whole", 6, merge=True)
+    train("parts", 3)
+    parts = train("parts", 6)
+    hexes = [
+        [line["loss_hex"] for line in one.fitted.metrics if "loss_hex" in line]
+        for one in (whole, parts)
+    ]
+    assert hexes[0] == hexes[1]
+    trained = sum(x.size for x in jax.tree.leaves(whole.fitted.state.params))
+    head = 16 * 16 + 16 + 16 * 2 + 2  # pooler and classifier, which the checkpoint lacks
+    layers = 2 * (4 * (16 + 16) + 2 * (16 + 32))
+    assert trained == head + layers
+    assert {p.name for p in (whole.folder / "adapter").iterdir()} >= {"adapter_config.json"}
+    saved = json.loads((whole.folder / "adapter/adapter_config.json").read_text())
+    assert saved["r"] == 2
+    texts = [{"sentence": record["sentence"]} for record in RECORDS[:20]]
+    merged, apart = tj.predict(whole.folder / "model", texts), tj.predict(whole.folder, texts)
+    scores = [[one["scores"]["pos"] for one in some] for some in (merged, apart)]
+    assert np.allclose(*scores, atol=1e-5)
+    before = tj.from_pretrained(encoder)
+    assert len({round(score, 6) for score in scores[0]}) > 1
+    kept = tj.functional(tj.without_adapter(whole.model))[1]["stack"]["blocks"]
+    for a, b in zip(
+        jax.tree.leaves(kept), jax.tree.leaves(tj.functional(before)[1]["stack"]["blocks"])
+    ):
+        assert np.array_equal(a, b)  # the weights that the run started from
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--task=regression", "--model=m", "--adapter=lara"], "none, lora.*did you mean 'lora'"),
         (["--model", "m"], "--task NAME is missing; tasks are sequence_classification"),
         (["--task", "regression"], "--model DIR_OR_ID is missing"),
         (["--task", "regresion", "--model", "m"], "did you mean 'regression'"),

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from transformers_jax.adapting.files import load_adapter
 from transformers_jax.data.config import Table
 from transformers_jax.data.stream import evaluation_batches
 from transformers_jax.data.tables import Records, of_python, open_table
@@ -30,6 +31,7 @@ from transformers_jax.tasks.corpus import TaskCorpus
 from transformers_jax.tasks.rows import NUMBER, Form, Rows
 from transformers_jax.training.config import TrainConfig, load
 from transformers_jax.training.exported import model_folder
+from transformers_jax.training.initial import start_model
 
 TOGETHER = 4096  # records that are read and sorted together
 PROBLEMS = {"multi_label_classification": "multi_label", "regression": "regression"}
@@ -84,9 +86,9 @@ def opened(
     """
     config = None if isinstance(model, Model) else _of_run(Path(model).expanduser())
     if not isinstance(model, Model):
-        folder = resolve(model_folder(str(model)))
-        tokenizer = load_tokenizer(folder) if tokenizer is None else tokenizer
-        model = from_pretrained(folder)
+        where, model = Path(model).expanduser(), _loaded(model, config)
+        if tokenizer is None:
+            tokenizer = load_tokenizer(where if config else resolve(model_folder(str(where))))
     if tokenizer is None:
         raise ValueError("a model in memory needs its tokenizer: pass tokenizer=")
     if isinstance(task, str):
@@ -99,6 +101,14 @@ def opened(
     data = dataclasses.replace(data, train="", too_long=data.too_long if own else chosen.too_long)
     records = settings_of({"data": data, "task": chosen}, settings)
     return Answering(model, records["task"], tokenizer, records["data"])
+
+
+def _loaded(path: str | Path, config: TrainConfig | None) -> Model:
+    """The model of a directory or a run; of one that trained an adapter, with it."""
+    adapter = Path(path).expanduser() / "adapter"
+    if config is None or config.adapter is None or not adapter.is_dir():
+        return from_pretrained(resolve(model_folder(str(path))))
+    return load_adapter(start_model(config, None, lambda line: None)[0], adapter)
 
 
 def _of_run(folder: Path) -> TrainConfig | None:

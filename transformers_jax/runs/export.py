@@ -63,6 +63,11 @@ def export(
         raise ValueError(f"{out} lies in the run, which is not touched; give another directory")
     check_target(folder, overwrite)
     config = load(path)
+    if config.adapter is not None:
+        raise ValueError(
+            f"{run} trains an adapter, which it writes to {path / 'adapter'} at its end; merge it "
+            "with tj.merge_adapter(tj.load_adapter(model, DIR))"
+        )
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         taken, values, damaged = _newest_good(config, path, step)
         model = as_used(config, with_generation(abstract_model(config), path), values)

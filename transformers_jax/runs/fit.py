@@ -116,8 +116,10 @@ def fit(
         folder.check()
         clock.save()
         if not stop.by and folder.owner:
-            write_card(folder.path)
-            screen.say(f"finished: {write_report(folder.path)}, {folder.path / 'model'}")
+            results = [folder.path / name for name in run.config.results]
+            for result in results:
+                write_card(folder.path, result)
+            screen.say(f"finished: {write_report(folder.path)}, {', '.join(map(str, results))}")
         processes.wait_for_all("end")
         return Fitted(stop.exit_code, model, state, folder.path)
 

@@ -19,7 +19,9 @@ from transformers_jax.data.python_docs import cache_dir
 from transformers_jax.data.tables import json_lines, of_python
 from transformers_jax.data.texts import digest
 from transformers_jax.flags import Misuse
+from transformers_jax.models.adapters.records import IA3, Adapter, BitFit, LoRA
 from transformers_jax.models.base import Model
+from transformers_jax.nn.param import unflatten
 from transformers_jax.objectives import CausalLM, MaskedLM, SpanCorruption
 from transformers_jax.optim import AdamW
 from transformers_jax.optim.schedules import Linear
@@ -32,6 +34,9 @@ from transformers_jax.training.initial import with_checkpoint
 
 OF_TEXT = {"masked_lm": MaskedLM, "causal_lm": CausalLM, "span_corruption": SpanCorruption}
 """Tasks that go on with pretraining, on text of one's own."""
+ADAPTERS: Mapping[str, Any] = {
+    "none": None, "lora": LoRA(), "dora": LoRA(dora=True), "ia3": IA3(), "bitfit": BitFit(),
+}  # fmt: skip
 WHOLE = 1_000_000  # batches: evaluations of a task are of all that is held out
 FOR_TEXT = {
     "data.train": "data.path",
@@ -54,6 +59,9 @@ class Recipe:
     """at the top of the schedule: optimizer.peak"""
     batch: int | None = None
     """rows of a step: data.batch"""
+    adapter: str | None = None
+    """what is trained: lora, dora, ia3, bitfit, or none for the whole model; its settings are
+    adapter.rank and so on"""
     out: str | None = None
     """folder of the run"""
 
@@ -89,9 +97,18 @@ class Recipe:
             sample=Sample(count=0),
             keep_best=True,
             out=self.out or "runs/finetune",
+            adapter=self._adapter(),
         )
         config = config.replace(data=dataclasses.replace(config.data, batch=self.batch or 32))
         return with_checkpoint(config, Path(config.out), always=True)
+
+    def _adapter(self) -> Any:
+        if self.adapter is not None and self.adapter not in ADAPTERS:
+            raise Misuse(
+                f"--adapter {self.adapter!r} is none of {', '.join(ADAPTERS)}"
+                f"{nearest(self.adapter, ADAPTERS)}"
+            )
+        return ADAPTERS[self.adapter or "none"]
 
 
 def configured(arguments: Sequence[str], program: str) -> TrainConfig:
@@ -104,7 +121,7 @@ def configured(arguments: Sequence[str], program: str) -> TrainConfig:
     recipe, rest = flags.parse_known(Recipe, arguments)
     if arguments and not arguments[0].startswith("-"):
         given = {name: value for name, value in vars(recipe).items() if value is not None}
-        if wrong := given.keys() & {"task", "model"}:
+        if wrong := given.keys() & {"task", "model", "adapter"}:
             raise Misuse(f"--{min(wrong)} and a config exclude each other: the config has it")
         config = with_settings(load(arguments[0]), given)
         return flags.override(config, [one for one in rest if one != arguments[0]], program)
@@ -178,8 +195,11 @@ def finetune(
             (name for name, record in TASKS.items() if type(task) is record), type(task).__name__
         )
     )
-    recipe = Recipe(task=named, model=str(model), out=settings.get("out"))
-    config = recipe.config()
+    adapter = settings.pop("adapter", None)
+    known = adapter if isinstance(adapter, str) else None
+    config = Recipe(named, str(model), out=settings.get("out"), adapter=known).config()
+    if isinstance(adapter, Adapter):
+        config = config.replace(adapter=adapter)
     if not isinstance(task, str):
         config = config.replace(objective=task)
     sources = {"train": train, "validation": validation}
@@ -190,17 +210,20 @@ def finetune(
 
 
 def with_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
-    """The config with other values of settings, by their paths ("data.batch")."""
-    for path, value in settings.items():
-        names = {"learning_rate": "optimizer.peak", "batch": "data.batch"}
-        config = _replaced(config, names.get(path, path).split("."), value)
-    return config
+    """The config with other values of settings, by their paths ("data.batch"), all at once: they
+    are checked against each other."""
+    names = {"learning_rate": "optimizer.peak", "batch": "data.batch"}
+    return _replaced(config, unflatten({names.get(p, p): value for p, value in settings.items()}))
 
 
-def _replaced(record: Any, path: Sequence[str], value: Any) -> Any:
-    first, *deeper = path
-    inner = _replaced(getattr(record, first), deeper, value) if deeper else value
-    return dataclasses.replace(record, **{first: inner})
+def _replaced(record: Any, changes: Mapping[str, Any]) -> Any:
+    values = {
+        name: _replaced(getattr(record, name), value)
+        if isinstance(value, dict) and dataclasses.is_dataclass(getattr(record, name))
+        else value
+        for name, value in changes.items()
+    }
+    return dataclasses.replace(record, **values)
 
 
 def _path_of(config: TrainConfig, name: str) -> str:

@@ -231,14 +231,15 @@ def write_card(run: Path, model: Path | None = None, step: int | None = None) ->
     """Writes README.md next to a model that was exported from a run; returns its path. Figures are
     those of the step that was exported.
 
-    `model` is by default RUN/model, of the step in run.json; otherwise of `step`. No license and no
+    `model` is by default RUN/model; it is of `step`, by default that in run.json. No license and no
     language are stated: they are for the owner of the model and of its text.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
     summary = summarise(run)
-    if model is None:
-        model, step = run / "model", summary.exported
+    model = run / "model" if model is None else model
+    if step is None:
+        step = summary.exported
     else:
         summary = replace(summary, exported=step, exported_why="as it was saved")
     summary = summary if step is None else at_step(summary, step)

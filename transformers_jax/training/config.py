@@ -15,6 +15,7 @@ import optax
 from transformers_jax.arrays import to_dtype
 from transformers_jax.data.config import Data, Table
 from transformers_jax.json_files import as_json, errors_of, json_text, read_json
+from transformers_jax.models.adapters.records import IA3, BitFit, Freeze, LoRA, Train
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.gpt2 import GPT2Config
 from transformers_jax.nn.param import flatten
@@ -121,6 +122,10 @@ class TrainConfig(Settings):
     model: FamilyConfig = field(default_factory=GPT2Config)
     objective: Union[(*OBJECTIVES.values(), *TASKS.values())] = CausalLM()  # type: ignore[valid-type]
     """what is learned: of texts, or a task, of the records of a table"""
+    adapter: LoRA | IA3 | BitFit | Freeze | Train | None = None
+    """what is trained in place of all parameters: of weights that the run starts from"""
+    merge: bool = False
+    """the model is exported with its adapter merged into it, beside adapter/"""
     loss: Loss = Loss()
     data: Data | Table = Data()
     optimizer: Union[tuple(OPTIMIZERS.values())] = AdamW()  # type: ignore[valid-type]  # noqa: UP007
@@ -208,6 +213,10 @@ class TrainConfig(Settings):
                 f"data is {type(self.data).__name__}, and the objective "
                 f"{type(self.objective).__name__} is learned from {wanted}"
             )
+        if self.adapter is not None and self.init_from is None:
+            raise ValueError("an adapter changes weights that there are: name them with init_from")
+        if self.merge and self.adapter is None:
+            raise ValueError("merge is of an adapter, and there is none")
         if self.evaluation.per_epoch and self.epochs is None:
             raise ValueError(
                 "evaluation.per_epoch counts in passes; give epochs, or evaluation.every"
@@ -230,6 +239,12 @@ class TrainConfig(Settings):
         assert isinstance(self.data, Data), "a run of text"
         return self.data
 
+    @property
+    def results(self) -> list[str]:
+        """The folders that the run writes at its end: of the model, of its adapter."""
+        whole = self.adapter is None or self.merge
+        return ["adapter"] * (self.adapter is not None) + ["model"] * whole
+
     def replace(self, **changes: Any) -> TrainConfig:
         """This config with other values."""
         return dataclasses.replace(self, **changes)
@@ -249,7 +264,7 @@ def at_stage(stages: Stages, step: int, then: int) -> int:
 NOT_THE_RUN = frozenset(
     """steps epochs schedule_steps mesh evaluation sample out save_every keep keep_best log_every
     trackers profile watchdog resume allow_schedule_change allow_change debug
-    on_nonfinite on_spike spike_deviations max_skipped""".split()
+    on_nonfinite on_spike spike_deviations max_skipped merge""".split()
 )
 """Fields that may differ when a run is continued: they do not change what a step computes (the
 schedule does, and is checked by itself)."""

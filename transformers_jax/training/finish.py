@@ -9,6 +9,8 @@ from pathlib import Path
 import jax
 
 from transformers_jax import processes
+from transformers_jax.adapting import merge_adapter
+from transformers_jax.adapting.files import save_adapter
 from transformers_jax.arrays import Params
 from transformers_jax.data.corpus import Corpus
 from transformers_jax.data.tokenizer import Tokenizer
@@ -106,7 +108,7 @@ def finish(
     if run.config.keep_best:
         step, why, state = best_state(run, state, screen.say)
     model = exportable(run, state)
-    write_model(model, run.corpus.tokenizer if owner else None, run.folder.path / "model")
+    write_result(run, model)
     if owner:
         note_export(run.folder.path, step, why)
     texts = sample(run, model, step, trackers, screen.say, now=last)
@@ -135,6 +137,19 @@ def best_state(run: Run, state: TrainState, say: Say) -> tuple[int, str, TrainSt
         say(f"WARNING: {line_of(problem)}; the next best step is exported, or the last")
         among = " of the steps that are intact"
     return last, "the last", state
+
+
+def write_result(run: Run, model: Model) -> None:
+    """Writes what a run was for: its model, or its adapter, and the model with it merged if so
+    configured."""
+    tokenizer, folder = run.corpus.tokenizer if run.folder.owner else None, run.folder.path
+    if model.plan.adapter is None:
+        write_model(model, tokenizer, folder / "model")
+        return
+    if run.folder.owner:
+        save_adapter(model, folder / "adapter")
+    if run.config.merge:
+        write_model(merge_adapter(model), tokenizer, folder / "model")
 
 
 def write_model(model: Model, tokenizer: Tokenizer | None, folder: Path) -> None:

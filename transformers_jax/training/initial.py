@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from transformers_jax import shard
+from transformers_jax.adapting import adapt
 from transformers_jax.arrays import to_dtype
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokenizers import has_tokenizer, load_tokenizer
@@ -318,6 +319,16 @@ def start_model(config: TrainConfig, mesh: Mesh | None, say: Say) -> tuple[Model
     where = str(found[""].folder.resolve())  # of a model on the hub, its commit is in it
     facts = {"path": config.init_from, "folder": where, "tensors": tensors, "drawn": drawn}
     return _with_depth(model, config), facts
+
+
+def with_adapter(config: TrainConfig, model: Model, drawn: Sequence[str]) -> Model:
+    """The model with the adapter of a run, which trains as a whole what the checkpoint lacked."""
+    adapter: Any = config.adapter
+    if drawn and not adapter.modules_to_save:
+        rows = [row for row in model.plan.table.rows if {*row.ours} & {*drawn}]
+        names = {row.theirs.rpartition(".")[0] for row in rows}
+        adapter = dataclasses.replace(adapter, modules_to_save=tuple(sorted(names)))
+    return adapt(model, adapter, key=jax.random.key(config.seed))
 
 
 def _pair(

@@ -11,7 +11,9 @@ from typing import Any, get_args
 
 from transformers_jax.data.config import Table
 from transformers_jax.models import load_config
+from transformers_jax.models.adapters.records import IA3, BitFit, Freeze, LoRA, Train
 from transformers_jax.models.config import FamilyConfig
+from transformers_jax.models.frozen import Frozen, freeze, thaw
 from transformers_jax.objectives import OBJECTIVES
 from transformers_jax.optim import OPTIMIZERS, SCHEDULES
 from transformers_jax.settings import hints_of
@@ -20,6 +22,7 @@ from transformers_jax.tasks import TASKS
 
 KINDS: dict[str, Any] = {**OBJECTIVES, **OPTIMIZERS, **SCHEDULES, "Table": Table}
 KINDS |= {task.__name__: task for task in TASKS.values()}
+KINDS |= {adapter.__name__: adapter for adapter in (LoRA, IA3, BitFit, Freeze, Train)}
 """The classes of records of which a field holds one, by the name that JSON has as `kind`."""
 
 
@@ -31,6 +34,8 @@ def plain(value: Any) -> Any:
         kind = type(value).__name__
         fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"kind": kind, **fields} if kind in KINDS else fields
+    if isinstance(value, Frozen):
+        return thaw(value)
     return [plain(part) for part in value] if isinstance(value, tuple) else value
 
 
@@ -58,6 +63,8 @@ def read_record(record: Any, values: Any, prefix: str, problems: list[str]) -> A
 
 def _read_field(value: Any, hint: Any, default: Any, where: str, problems: list[str]) -> Any:
     """The value of a field: a record where its type is one, or one of several, by its `kind`."""
+    if hint is Frozen:
+        return freeze(value)
     declared: tuple[Any, ...] = get_args(hint) or (hint,)
     records: list[Any] = [kind for kind in declared if dataclasses.is_dataclass(kind)]
     if not records or value is None:

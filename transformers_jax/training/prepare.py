@@ -15,6 +15,7 @@ from transformers_jax.data.packing import Batch
 from transformers_jax.data.stream import Position, Stream
 from transformers_jax.data.verification import Verification
 from transformers_jax.models.base import Model
+from transformers_jax.nn.param import combine, partition
 from transformers_jax.objectives import Example, Objective, Vocabulary
 from transformers_jax.optim import Optimizer
 from transformers_jax.tasks.corpus import TaskCorpus
@@ -33,6 +34,7 @@ from transformers_jax.training.initial import (
     check_tokenizer,
     draw_model,
     start_model,
+    with_adapter,
     with_generation,
 )
 from transformers_jax.training.resolve import (
@@ -55,6 +57,7 @@ class Run:
             at the end is called `final`, or NAME/final.
         limit: rows of the whole run, where the config has `epochs`.
         words: tokens of the vocabulary that can be answers.
+        frozen: the parameters that an adapter leaves as they are; {} without one.
         verification: of the files of tokens, which goes on while the run trains.
         progress: what else a checkpoint remembers: the best evaluation, and how many were worse.
         initial: what run.json says of the weights that the run starts from, as it starts.
@@ -78,6 +81,7 @@ class Run:
     limit: int | None
     words: int
     verification: Verification
+    frozen: Params
     progress: dict[str, Any] = field(default_factory=dict)
     start: int = 0
     initial: dict[str, Any] | None = None
@@ -110,7 +114,7 @@ class Run:
 
     def averaged(self, state: TrainState) -> Params:
         """The parameters that are evaluated, sampled and exported."""
-        return self.optimizer.averaged(state.opt, state.params)
+        return combine(self.optimizer.averaged(state.opt, state.params), self.frozen)
 
     def examples(self, count: int) -> list[Example]:
         """The first examples of the held-out text."""
@@ -145,18 +149,21 @@ def prepare(
     config, mesh, corpus = resolved.config, resolved.mesh, resolved.corpus
     vocabulary, stream = resolved.vocabulary, resolved.stream
     initial: dict[str, Any] | None = None
-    if config.init_from is None or saved is not None:
+    if config.init_from is None or (saved is not None and config.adapter is None):
         model = with_generation(draw_model(config, mesh), folder.path)
     else:
         check_tokenizer(config, corpus.tokenizer, say)
         model, initial = start_model(config, mesh, say)
         config = config.replace(model=model.config)  # the checkpoint says what is tied
+    if config.adapter is not None and initial is not None:
+        model = with_adapter(config, model, initial["drawn"])
     loss, optimizer, step = resolved.training(model)
     state = init_state(model, optimizer, jax.random.key(config.seed + 1), mesh=mesh)
     run = Run(
         config, folder, checkpoints, corpus, stream, resolved.evaluation, vocabulary, mesh,
         model.abstract(), loss, optimizer, state, step, resolved.schedule_steps, stream.start,
-        resolved.limit, resolved.words, Verification(corpus.expected), initial=initial,
+        resolved.limit, resolved.words, Verification(corpus.expected), partition(model)[1],
+        initial=initial if saved is None else None,
     )  # fmt: skip
     resolved.check(step, folder.path, disk.size_of(state))
     with clock("restoring"):

@@ -22,7 +22,7 @@ from transformers_jax.data.stream import Part, Stream
 from transformers_jax.data.texts import RULES
 from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.models.base import Model
-from transformers_jax.nn.param import axes as axes_of
+from transformers_jax.nn.param import trained_axes
 from transformers_jax.objectives import Objective, Vocabulary, objective
 from transformers_jax.optim import Optimizer
 from transformers_jax.tasks import Task
@@ -87,7 +87,7 @@ class Resolved:
     def training(self, model: Model) -> tuple[Objective, Optimizer, TrainStep]:
         """What a step of the model needs: objective, optimizer, and the step itself."""
         config = self.config
-        optimizer = config.optimizer.build(axes_of(model), self.schedule_steps)
+        optimizer = config.optimizer.build(trained_axes(model), self.schedule_steps)
         loss = self._loss()
         step = make_step(
             model,
