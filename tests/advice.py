@@ -10,6 +10,7 @@ from pathlib import Path
 
 import transformers_jax as tj
 from transformers_jax.cli import COMMANDS
+from transformers_jax.data.config import Table
 from transformers_jax.flags import flags
 from transformers_jax.objectives import OBJECTIVES
 from transformers_jax.runs.pretrain import Joining, Sweeping
@@ -19,7 +20,7 @@ PACKAGE = Path(tj.__file__).parent
 HOLE = "…"  # what a sentence fills in
 OTHER_PROGRAMS = re.compile(r"transformers-cli|tfds |pip install|python -c")
 OF_A_RUN = {  # flags of `pretrain` that are read before its config
-    *(*flags(Joining), *flags(Sweeping), "--debug", "--help"),
+    *(*flags(Joining), *flags(Sweeping), *flags(Table, "data."), "--debug", "--help"),
     *("--resume", "--allow-change", "--allow-schedule-change", "--steps", "--epochs", "--out"),
 }
 

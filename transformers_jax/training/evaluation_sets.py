@@ -74,7 +74,7 @@ def check_evaluation(config: TrainConfig, corpus: Corpus | TaskCorpus) -> None:
     if isinstance(config.objective, Task) and config.objective.writes and processes.several():
         raise ValueError(
             "evaluations in which a model writes texts are of one process: start a single one, "
-            "with --mesh for its devices"
+            "with --mesh.data N for its devices"
         )
     asked = {"keep_best": config.keep_best, "evaluation.patience": settings.patience}
     off = "" not in corpus.evaluation or (not settings.every and settings.final_batches == 0)
