@@ -7,11 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.runs.make_earlier_run import TEXT, make_config
+from transformers_jax.data.config import Data
+from transformers_jax.data.corpus import load_corpus
+from transformers_jax.data.texts import RULES
 from transformers_jax.runs.fit import fit
 from transformers_jax.training import config as configs
+from transformers_jax.training.config import TrainConfig
 from transformers_jax.training.folder import check_same_run, with_added
 from transformers_jax.training.metrics import read
 from transformers_jax.training.recorded import read_record
+from transformers_jax.training.resolve import _read_corpus
 
 EARLIER = sorted((Path(__file__).parent / "earlier").iterdir())
 
@@ -32,6 +37,25 @@ def test_the_run_of_an_earlier_release_goes_on(stored, tmp_path, monkeypatch):
     assert [line["step"] for line in lines] == [1, 2, 3]
     for name, value in json.loads((stored / "next.json").read_text()).items():
         assert lines[-1][name] == pytest.approx(value, rel=1e-4), name
+
+
+def test_a_run_reads_what_it_read_by_the_rules_of_its_version(tmp_path):
+    """A folder that is now split, or refused, and documents that are now cut."""
+    for name in ("train.txt", "validation.txt", "README.md"):
+        (tmp_path / name).write_text(f"text of {name} " * 20)
+    config = TrainConfig(data=Data(path=str(tmp_path), tokenizer="byte"))
+    roles = config.objective.learned_roles(False)
+    begun = {rules: load_corpus(config.text, roles=roles, rules=rules) for rules in (2, RULES)}
+    assert len({corpus.fingerprint for corpus in begun.values()}) == 2
+    for more in ("", "more.txt"):
+        if more:
+            (tmp_path / more).write_text("more text")
+            begun = {rules: load_corpus(config.text, roles=roles, rules=rules) for rules in (2,)}
+        for corpus in begun.values():
+            again = _read_corpus(config, None, {"data": corpus.fingerprint})
+            assert again.fingerprint == corpus.fingerprint
+    with pytest.raises(ValueError, match="holds splits"):  # which are none of the run's
+        _read_corpus(config, None, {"data": "another"})
 
 
 SAVED = read_record(EARLIER[-1] / "checkpoints" / "2")
