@@ -272,7 +272,7 @@ def _check_folder(
         if tokenizer is not None and expected not in (None, tokenizer.fingerprint):
             way = "pass --data.tokenizer none, which takes that of the folder"
             if named not in (*KINDS, "none"):
-                way = f"make it anew with `transformers-jax tokenize --tokenizer {named}`"
+                way = f"make it anew with `transformers-jax tokenize --tokenizer {named}`, or {way}"
             raise ValueError(
                 f"{source.path} was made with the tokenizer {expected}, and this run has "
                 f"{tokenizer.fingerprint} ({named}); {way}"
