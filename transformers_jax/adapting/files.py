@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from transformers_jax import processes
 from transformers_jax.adapting import check_bare, stacked, with_parts
 from transformers_jax.adapting.config import record_of, values_of
 from transformers_jax.adapting.tensors import PREFIX, Cell, cells, is_optional, shape_of
@@ -130,7 +132,8 @@ def save_adapter(model: Model, directory: str | Path) -> None:
     """Writes adapter_config.json and adapter_model.safetensors, which PEFT reads: what the adapter
     adds, and what it trains as a whole. One that was loaded is written as it was, byte for byte.
 
-    The files of `BitFit`, `Freeze` and `Train`, which PEFT does not have, are read here only.
+    If the devices of several processes hold the parameters, each of these calls this, and process 0
+    writes. PEFT has no `BitFit`, `Freeze` and `Train`: files of these are read here only.
 
     Raises:
         ValueError: a model without an adapter.
@@ -143,10 +146,14 @@ def save_adapter(model: Model, directory: str | Path) -> None:
         raise ValueError(f"{folder} is a file; an adapter is saved in a directory")
     known = resolved(plan, plan.adapter)
     entries = {name: Entry.of(tensor) for name, tensor in tensors_of(model).items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / WEIGHTS, entries, {"format": "pt"})
-    config: Any = values_of(plan.adapter, known, plan.head)
-    publish(folder / CONFIG, json_text(config, indent=2, sort_keys=True))
+    shared = not all(leaf.is_fully_addressable for leaf in jax.tree.leaves(params(model)))
+    if processes.is_first() or not shared:  # all of them have gathered the tensors
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(folder / WEIGHTS, entries, {"format": "pt"})
+        config: Any = values_of(plan.adapter, known, plan.head)
+        publish(folder / CONFIG, json_text(config, indent=2, sort_keys=True))
+    if shared:
+        processes.wait_for_all("saved")
 
 
 def tensors_of(model: Model) -> dict[str, np.ndarray]:

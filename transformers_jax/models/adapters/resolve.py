@@ -190,7 +190,20 @@ def _by_pattern(adapter: Freeze | Train, named: Mapping[str, Axes], learned: set
 
 
 def _paths(names: Iterable[str], fills: Mapping[str, Fill]) -> set[str]:
-    return {path for name in names for path in fills[name].row.ours}
+    """The parameters in these tensors.
+
+    Raises:
+        ValueError: tensors of some of the layers (or experts) that one parameter holds.
+    """
+    chosen = set(names)
+    paths = {path for name in chosen for path in fills[name].row.ours}
+    beside = [n for n, fill in fills.items() if n not in chosen and paths & {*fill.row.ours}]
+    if beside:
+        raise ValueError(
+            f"{min(chosen)} is trained as a whole and {beside[0]} is not, which are layers of one "
+            "array: train it in all layers"
+        )
+    return paths
 
 
 # ---------------------------------------------------------------- which weights are adapted
