@@ -176,3 +176,9 @@ def test_an_import_from_above_is_detected_wherever_it_is(text):
 def test_a_dynamic_import_is_detected(text):
     assert hidden(text)
     assert not hidden("importlib.import_module('tensorboardX.proto')\nimport jax\n")
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_a_file_is_read_in_one_sitting(path):
+    """At most 350 lines (CONTRIBUTING.md)."""
+    assert (PACKAGE / path).read_text().count("\n") <= 350

@@ -17,7 +17,8 @@ from einops import rearrange
 from transformers_jax.hub.fill import Fill, Piece
 from transformers_jax.hub.layout import show
 from transformers_jax.models.adapters.records import IA3, Adapter, LoRA
-from transformers_jax.models.adapters.resolve import Resolved, Target, right_of
+from transformers_jax.models.adapters.resolve import Resolved, Target
+from transformers_jax.models.adapters.sides import right_of
 from transformers_jax.nn.param import ADAPTER
 
 PREFIX = "base_model.model."

@@ -5,8 +5,8 @@ examples, each by its own noise, and the examples become rows. A position is (pa
 every part of a mixture: a few numbers, which a checkpoint keeps. Continuing there takes one window,
 however far the run has come, and any number of processes reads the same rows.
 
-Of Grain this uses the shuffle alone: a permutation of which each element is computed by itself.
-Its iterators are continued only by the state of a whole pipeline, and give batches of one size.
+Of Grain this uses the shuffle alone: its iterators are continued only by the state of a whole
+pipeline, and give batches of one size.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from transformers_jax.data.pieces import CUTS, Documents
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.objectives import Example, Vocabulary
 
-AHEAD = 2  # batches that wait for the loop
-CACHED = 2  # windows that stay in memory: batches reach from one into the next
+AHEAD, CACHED = 2, 2  # batches that wait for the loop; windows that stay in memory
 GROUPED = ("packed", "bucketed")  # rows that are ordered by the lengths of their examples
 
 
@@ -317,8 +316,7 @@ def prefetched(
 
     Args:
         size: rows of the batch of a step.
-        first: the step that the position belongs to.
-        limit: rows of the whole stream.
+        first: the step that the position belongs to; `limit` is in rows of the whole stream.
     """
     batches = stream.batches(position, size, first, limit)
     with ThreadPoolExecutor(1) as thread:

@@ -14,7 +14,6 @@ import hashlib
 import itertools
 import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from transformers_jax.data.documents import batches, encode_batch, open_documents
 from transformers_jax.data.file_sums import file_sum
+from transformers_jax.data.progress import progress
 from transformers_jax.data.splits import check_trained
 from transformers_jax.data.texts import Source
 from transformers_jax.data.token_folders import (
@@ -43,7 +43,6 @@ from transformers_jax.json_files import as_json, with_digest
 from transformers_jax.printing import print_line
 from transformers_jax.publish import publish_json, remove_drafts
 
-PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 HASHES = (
     "source_fingerprint",
     "source_sha256",
@@ -162,7 +161,7 @@ def _write(
         say(f"{split}: going on behind {before:,} documents")
     rest = itertools.islice(iter(texts), before, None)
     count = 0
-    with _progress(split, say) as show:
+    with progress(split, say) as show:
         for one in encode(batches(rest)):
             writer.add(one)
             count += len(one.ids)
@@ -329,27 +328,3 @@ def _is_whole(out: Path) -> bool:
     except ValueError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def _progress(split: str, say: Callable[[str], None]) -> Iterator[Callable[[int, int], None]]:
-    """A live line of rich on a terminal, and plain lines now and then elsewhere. No bar: how many
-    documents there are is known once all are read."""
-    began = last = time.perf_counter()
-    with contextlib.ExitStack() as stack:
-        write, pause = say, PLAIN_EVERY
-        if sys.stderr is not None and sys.stderr.isatty():
-            from rich.console import Console
-
-            status = Console(stderr=True).status(f"{split} ...")
-            write, pause = stack.enter_context(status).update, 0.2
-
-        def show(documents: int, tokens: int) -> None:
-            nonlocal last
-            now = time.perf_counter()
-            if now - last > pause:
-                rate = tokens / (now - began)
-                write(f"{split}: {documents:,} documents, {tokens:,} tokens, {rate:,.0f} tokens/s")
-                last = now
-
-        yield show

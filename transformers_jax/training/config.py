@@ -25,85 +25,15 @@ from transformers_jax.settings import Settings, unknown_fields
 from transformers_jax.spec import Execution
 from transformers_jax.spelling import nearest
 from transformers_jax.tasks import TASKS, Task
+from transformers_jax.training.config_parts import Debug as Debug
+from transformers_jax.training.config_parts import Evaluation as Evaluation
+from transformers_jax.training.config_parts import MeshShape as MeshShape
+from transformers_jax.training.config_parts import Sample as Sample
 from transformers_jax.training.json_records import plain, read_record
 from transformers_jax.training.spikes import DEVIATIONS, OnSpike, Spikes
 from transformers_jax.training.trackers import TRACKERS
 
 Stages = tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True)
-class MeshShape(Settings):
-    """How many devices each axis of the mesh has; -1 takes all that remain."""
-
-    data: int = -1
-    fsdp: int = 1
-    experts: int = 1
-    tensor: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        wrong = [f"mesh.{name} ({n})" for name, n in vars(self).items() if n < 1 and n != -1]
-        if wrong:
-            raise ValueError(f"{', '.join(wrong)} must be at least 1, or -1 for all that remain")
-
-
-@dataclass(frozen=True)
-class Evaluation(Settings):
-    """When the loss on held-out text is measured, and on how much of it."""
-
-    every: int = 250
-    """steps between evaluations; 0 for the end only"""
-    per_epoch: int = 0
-    """evaluations in a pass over the data, in place of every; for runs with epochs"""
-    batches: int = 20
-    """most batches of an evaluation, always the same ones, spread over the text"""
-    final_batches: int | None = None
-    """most batches at the end; if they are not those of the other evaluations, theirs is a set of
-    its own, called final; 0 for no evaluation at the end, so that with every=0 there is none"""
-    patience: int = 0
-    """evaluations without a better loss after which the run ends; 0 never"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least("evaluation.", every=0, per_epoch=0, final_batches=0, patience=0)
-        if self.batches < 1:
-            raise ValueError(
-                f"evaluation.batches ({self.batches}) must be at least 1; --evaluation.every 0 "
-                "evaluates at the end only, and with --evaluation.final-batches 0 not there either"
-            )
-
-
-@dataclass(frozen=True)
-class Sample(Settings):
-    """Text that the model writes: at the end, and on the way."""
-
-    prompt: str = "\n"
-    count: int = 3
-    """0 for none"""
-    tokens: int = 200
-    temperature: float = 0.8
-    top_k: int = 50
-    every: int = 0
-    """steps between samples on the way; 0 for the end only"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least("sample.", count=0, tokens=1, top_k=0, every=0)
-        if self.temperature <= 0:
-            raise ValueError(f"sample.temperature ({self.temperature}) must be positive")
-
-
-@dataclass(frozen=True)
-class Debug(Settings):
-    """Faults on purpose, to test that they are handled."""
-
-    nan_at: int | None = None
-    """the step whose loss is not a number"""
-    spike_at: int | None = None
-    """the step whose loss is a hundred times what it is"""
-    stall_at: int | None = None
-    """the step that never ends"""
 
 
 AT_LEAST_ONE = """steps accumulate save_every log_every keep max_skipped schedule_steps

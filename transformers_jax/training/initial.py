@@ -7,10 +7,8 @@ checkpoint lacks are drawn from the seed.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +22,9 @@ from transformers_jax.arrays import to_dtype
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokenizers import has_tokenizer, load_tokenizer
 from transformers_jax.hub.download import resolve
-from transformers_jax.hub.files import open_checkpoint
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.models import load_config
 from transformers_jax.models.base import Model
-from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.electra_pretraining import (
     GENERATOR,
     generator_config,
@@ -41,23 +37,19 @@ from transformers_jax.nn.param import axes, bind, draw, flatten, params, unflatt
 from transformers_jax.pretrained import (
     Loaded,
     from_config,
-    from_pretrained,
     generation_settings,
     head_of,
-    resolve_ties,
 )
-from transformers_jax.resize import resize_embeddings
 from transformers_jax.spec import Execution
 from transformers_jax.training.config import TrainConfig, from_dict
 from transformers_jax.training.exported import exported_step, model_folder
+from transformers_jax.training.weights import Weights, check_family, model_options, weights_of
 
 Say = Callable[[str], None]
 """Prints a line."""
 
 PAIR = "replaced_token_detection"
 GENERATION = "generation_config.json"
-MAY_LACK = ("head", "pooler")  # parts of a model that a checkpoint of its family may lack
-OF_FILES = ("dtype", "architectures")  # fields of a checkpoint's config about its files
 
 
 def abstract_model(config: TrainConfig) -> Model:
@@ -75,7 +67,9 @@ def abstract_model(config: TrainConfig) -> Model:
 def draw_model(config: TrainConfig, mesh: Mesh | None) -> Model:
     """The model of a run, every parameter drawn from the seed, in its sharding."""
     target = config.objective
-    options: dict[str, Any] = dict(key=jax.random.key(config.seed), mesh=mesh, **_options(config))
+    options: dict[str, Any] = dict(
+        key=jax.random.key(config.seed), mesh=mesh, **model_options(config)
+    )
     if target.head == PAIR:
         family: Any = config.model  # others than ELECTRA's are refused there
         model: Model = make_replaced_token_detection(
@@ -84,11 +78,6 @@ def draw_model(config: TrainConfig, mesh: Mesh | None) -> Model:
     else:
         model = from_config(config.model, head=target.head, **options)
     return _with_depth(model, config)
-
-
-def _options(config: TrainConfig) -> dict[str, Any]:
-    mask = config.objective.mask(config.data.rows == "packed")
-    return dict(dtype=config.dtype, mask=mask, remat=config.remat)
 
 
 def _with_depth(model: Model, config: TrainConfig) -> Model:
@@ -131,19 +120,11 @@ def with_checkpoint(config: TrainConfig, run: Path, *, always: bool = False) -> 
         model = load_config(folder, reader=type(config.model))
         tokenizer = config.init_from if has_tokenizer(folder) else None
     if not unnamed:
-        _check_family(config.init_from, model, config.model)
+        check_family(config.init_from, model, config.model)
     data = config.data
     if tokenizer is not None and (always or data.tokenizer == type(data)().tokenizer):
         data = dataclasses.replace(data, tokenizer=tokenizer)
     return config.replace(model=model, data=data)
-
-
-def _check_family(name: str, found: FamilyConfig, model: FamilyConfig) -> None:
-    if type(found) is not type(model):
-        raise ValueError(
-            f"init_from: {name} is of the family {found.model_type}, and the config's model of "
-            f"{model.model_type}; choose a config of {found.model_type}"
-        )
 
 
 def weights_folder(path: str) -> Path:
@@ -174,89 +155,6 @@ def check_tokenizer(config: TrainConfig, tokenizer: Tokenizer | None, say: Say) 
             f"WARNING: the tokenizer is not that of {config.init_from}, whose embeddings belong to "
             "other tokens; leave --data.tokenizer out for its own"
         )
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The weights in a folder, and the model that is to hold them.
-
-    Attributes:
-        name: of the checkpoint, as the config has it.
-        model: its config, with as many words as the folder has.
-        changes: fields that the folder's own config has otherwise, and their values here.
-        words: how many the model of the run has, where some are added; otherwise None.
-    """
-
-    name: str
-    folder: Path
-    head: str
-    model: FamilyConfig
-    changes: Mapping[str, Any]
-    words: int | None
-
-    def check(self) -> None:
-        """Raises ValueError where the model cannot hold the weights, or they lack more than a head.
-        Only the header of the file is read."""
-        checkpoint = open_checkpoint(self.folder)
-        model = resolve_ties(self.model, checkpoint)
-        plan = Plan(model, head_of(model, self.head))
-        shapes = {name: leaf.shape for name, leaf in flatten(params(plan.build())).items()}
-        table = plan.table.fitting(checkpoint.shapes)
-        report = table.check(checkpoint.shapes, shapes, strict=False)
-        fills = table.fills(shapes)
-        lacking = {path for name in report.missing for path in fills[name].row.ours}
-        body = [path for path in lacking if path.split(".")[0] not in MAY_LACK]
-        if not (body or report.misshaped or report.unexpected):
-            return
-        differing = ", ".join(
-            f"model.{name} is {value!r} and {getattr(self.own, name)!r} there"
-            for name, value in self.changes.items()
-        )
-        raise ValueError(
-            f"init_from: the weights of {self.name} do not fit this run's model"
-            f"{f' ({differing})' if differing else ''}: {report.brief()}"
-        )
-
-    @property
-    def own(self) -> FamilyConfig:
-        """The folder's own config."""
-        return load_config(self.folder, reader=type(self.model))
-
-    def load(self, config: TrainConfig, mesh: Mesh | None) -> Loaded:
-        """The model with the weights, and more words if there are to be, on the mesh."""
-        self.check()
-        options: dict[str, Any] = dict(key=jax.random.key(config.seed), **_options(config))
-        options |= dict(head=self.model.architecture(self.head), strict=False, return_report=True)
-        if self.words is None:
-            return from_pretrained(self.folder, mesh=mesh, **options, **self.changes)
-        # the mesh may divide only the larger vocabulary
-        on_host = jax.default_device(jax.local_devices(backend="cpu")[0])
-        with contextlib.nullcontext() if mesh is None else on_host:
-            loaded = from_pretrained(self.folder, **options, **self.changes)
-            model = resize_embeddings(loaded.model, self.words, key=options["key"])
-        if mesh is not None:
-            placed = shard.shardings(axes(model), params(model), mesh)
-            model = bind(model, jax.device_put(params(model), placed))
-        return dataclasses.replace(loaded, model=model)
-
-
-def weights_of(name: str, folder: Path, head: str, model: FamilyConfig) -> Weights:
-    """The weights in a folder for a model with this config.
-
-    Raises:
-        ValueError: they are of another family.
-    """
-    found = load_config(folder, reader=type(model))
-    _check_family(name, found, model)
-    here, there = (getattr(each, "vocab_size", 0) for each in (model, found))
-    grows = here > there > 0
-    within = model.replace(vocab_size=there) if grows else model
-    changes = {
-        field: value
-        for field, value in vars(within).items()
-        if value != getattr(found, field) and field not in OF_FILES
-    }
-    return Weights(name, folder, head, within, changes, here if grows else None)
 
 
 def sources(config: TrainConfig) -> dict[str, Weights]:

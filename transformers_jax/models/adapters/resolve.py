@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from transformers_jax.hub.fill import Fill, Piece
+from transformers_jax.hub.fill import Fill
 from transformers_jax.models.adapters.records import (
     ALL_LINEAR,
     IA3,
@@ -25,33 +25,15 @@ from transformers_jax.models.adapters.records import (
     Names,
     Train,
 )
+from transformers_jax.models.adapters.sides import (
+    Sides,
+    is_linear,
+    is_output,
+    sides_of,
+)
 from transformers_jax.nn.layers import names_of
-from transformers_jax.nn.matrices import LOOKED_UP
 from transformers_jax.nn.param import Axes, axes, flatten, params
 from transformers_jax.spelling import closest
-
-TABLES = (*LOOKED_UP, "buckets")
-"""Leading axes of tables whose rows are looked up."""
-
-
-@dataclass(frozen=True)
-class Sides:
-    """The sides of one tensor on disk, and the axes that they are of each parameter in it.
-
-    Attributes:
-        inputs: of the parameter, counted from its last axis.
-        transposed: the file has the inputs first (`fan_in_fan_out`).
-    """
-
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    transposed: bool
-    table: bool
-
-    @property
-    def own(self) -> int:
-        """How many axes a parameter has, without layers and experts."""
-        return len(self.inputs) + len(self.outputs)
 
 
 @dataclass(frozen=True)
@@ -257,7 +239,7 @@ def _is_target(adapter: LoRA | IA3, module: str, fill: Fill, named: Mapping[str,
     if any(re.match(rf"(^|.*\.){re.escape(part)}($|\..*)", module) for part in saved):
         return False
     if isinstance(adapter.targets, str) and adapter.targets.lower() == ALL_LINEAR:
-        return _is_linear(fill, named) and not _is_output(fill) and _in_layers(adapter, module)
+        return is_linear(fill, named) and not is_output(fill) and _in_layers(adapter, module)
     return _matches(adapter.targets, module, fill, named) and _in_layers(adapter, module)
 
 
@@ -346,54 +328,3 @@ def _check_tables(targets: Iterable[Target], model: Any, family: str) -> None:
                 "other names, of which PEFT would adapt one; train them as a whole "
                 f"(modules_to_save=({target.module.rpartition('.')[2]!r},))"
             )
-
-
-# ---------------------------------------------------------------- the sides of a tensor
-
-
-def _is_table(path: str, own: tuple[str, ...]) -> bool:
-    """Whether the rows of a parameter are looked up; those of an output embedding are not."""
-    part = path.split(".")[0]
-    return own[0] in TABLES and (part.endswith("embed") or ".score." in path)
-
-
-def _is_output(fill: Fill) -> bool:
-    return fill.row.ours[0].split(".")[-1] == "table" and fill.row.ours[0].startswith("head")
-
-
-def _is_linear(fill: Fill, named: Mapping[str, Axes]) -> bool:
-    """Whether a tensor is the weight of a linear layer."""
-    path, lead = fill.row.ours[0], len(fill.lead)
-    own = tuple(named[path][lead:])
-    return len(fill.shape) == 2 and len(own) > 1 and not _is_table(path, own)
-
-
-def sides_of(fill: Fill, named: Mapping[str, Axes]) -> Sides:
-    """Which axes of the parameters in a tensor are its inputs and its outputs.
-
-    Raises:
-        ValueError: a vector, a convolution over groups, or axes that belong to both sides.
-    """
-    path, lead = fill.row.ours[0], len(fill.lead)
-    own, piece = tuple(named[path][lead:]), fill.pieces[0]
-    if len(own) < 2 or len(piece.left) < 2:
-        raise ValueError(f"its shape {list(fill.shape)} has no inputs and outputs")
-    table = _is_table(path, own)
-    right = right_of(piece)
-    first = {*piece.left[0]}
-    of_first = [first.issuperset(axis) for axis in right]
-    if any(not whole and not first.isdisjoint(axis) for whole, axis in zip(of_first, right)):
-        raise ValueError("its axes belong to inputs and outputs")
-    # our parameters have their inputs first, but for output embeddings, whose rows are outputs
-    transposed = of_first[0] != (own[0] == "vocab" and not table)
-    if "groups" in own or len(piece.left) not in (2, 4) or (transposed and len(fill.pieces) > 1):
-        raise ValueError(f"a tensor of axes {' '.join(own)} is not adapted")
-    sides: dict[bool, list[int]] = {True: [], False: []}
-    for number, in_first in enumerate(of_first):
-        sides[in_first].append(number - len(right))
-    return Sides(tuple(sides[transposed]), tuple(sides[not transposed]), transposed, table)
-
-
-def right_of(piece: Piece) -> tuple[tuple[str, ...], ...]:
-    """The axes of one parameter in a piece, as its pattern writes them."""
-    return piece.right[1:] if len(piece.paths) > 1 else piece.right
