@@ -6,7 +6,7 @@ them and the tag `position` starts anew in each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,7 +115,7 @@ def lengths_of(examples: Sequence[Example]) -> Int[np.ndarray, "N 2"]:
 
 
 def _length(side: dict[str, np.ndarray]) -> int:
-    return len(next(iter(side.values()))) if side else 0
+    return next(iter(side.values())).shape[-1] if side else 0
 
 
 def check_fits(example: Example, layout: Layout) -> None:
@@ -153,7 +153,7 @@ def assemble(rows: Sequence[Row], layout: Layout, like: Row | None = None) -> Ba
         sides = [[getattr(e, side) for e in row] for row in rows]
         batch |= _fill(sides, getattr(example, side), width, layout.pad)
         document, position = _documents([[_length(one) for one in row] for row in sides], width)
-        if layout.masked:
+        if layout.masked and "attention_mask" not in getattr(example, side):
             batch[f"{prefix}attention_mask"] = (document != NOBODY).astype(np.int32)
         tags = (
             {} if prefix else _fill([[e.tags for e in row] for row in rows], example.tags, width, 0)
@@ -170,15 +170,17 @@ def assemble(rows: Sequence[Row], layout: Layout, like: Row | None = None) -> Ba
     return batch
 
 
-def _fill(sides: list[list[dict]], names: Iterable[str], width: int, pad: int) -> Batch:
-    """Arrays [B T] by name: the examples of a row behind each other, padded to one width."""
-    arrays = {}
-    for name in names:
-        fill = {"labels": IGNORED, "token_type_ids": 0}.get(name, pad)
-        arrays[name] = np.full((len(sides), width), fill, np.int32)
+def _fill(sides: list[list[dict]], names: Mapping[str, np.ndarray], width: int, pad: int) -> Batch:
+    """Arrays [B T] (of candidates, [B C T]) by name: the examples of a row behind one another,
+    padded to one width."""
+    arrays, fills = {}, {"labels": IGNORED, "token_type_ids": 0, "attention_mask": 0}
+    for name, value in names.items():
+        shape = value.shape[:-1]
+        arrays[name] = np.full((len(sides), *shape, width), fills.get(name, pad), np.int32)
         for array, row in zip(arrays[name], sides):
-            values = np.concatenate([np.zeros(0, np.int32), *(side[name] for side in row)])
-            array[: len(values)] = values
+            none = np.zeros((*shape, 0), np.int32)
+            values = np.concatenate([none, *(side[name] for side in row)], axis=-1)
+            array[..., : values.shape[-1]] = values
     return arrays
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from tyro.conf import DisallowNone
+
+from transformers_jax import flags
+from transformers_jax.printing import print_line
 from transformers_jax.runs.pretrain import run_command, show_usage
 
 USAGE = """\
 usage: {program} --task NAME --model DIR_OR_ID --data.train FILE [--data.validation FILE] ...
+       {program} --task NAME --model DIR_OR_ID --data.train FILE --seeds N ...
        {program} CONFIG [--out DIR] ...
 CONFIG is a Python file with config(), or the config.json of a run; tasks are
 TASKS;
@@ -28,7 +34,34 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m train
 
         usage = USAGE.replace("TASKS", ", ".join((*TASKS, *OF_TEXT)))
         return show_usage(usage, arguments, program)
-    return run_command(arguments, program, _configured)
+    seeds, rest = flags.parse_known(Seeds, arguments)
+    if seeds.seeds is None:
+        return run_command(arguments, program, _configured)
+    if seeds.seeds < 2:
+        print_line(f"error: --seeds ({seeds.seeds}) must be at least 2", error=True)
+        return 2
+    swept = ",".join(map(str, range(seeds.seeds)))
+    code = run_command([*rest, "--sweep", f"seed={swept}"], program, _configured)
+    if code == 0:
+        from transformers_jax.runs.seeds import report_seeds
+
+        print_line(report_seeds(flags.parse_known(Folder, rest)[0].out))
+    return code
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The flag that trains several times."""
+
+    seeds: DisallowNone[int | None] = None
+    """so many runs, with the seeds 0, 1, ..., and the mean and deviation of their figures"""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The folder of the runs."""
+
+    out: str = "runs/finetune"
 
 
 def _configured(arguments: Sequence[str], program: str) -> Any:

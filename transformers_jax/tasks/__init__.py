@@ -7,6 +7,8 @@ corpus.py       the tables of a run as rows, in place of a text
 sequences.py    SequenceClassification, MultiLabel, Regression: of texts and pairs of texts
 answers.py      QuestionAnswering: the part of a text that answers a question
 tokens.py       TokenClassification: named entities and the like
+choices.py      MultipleChoice: which of several texts fits another
+instructions.py Instruction: the answers of conversations
 writing.py      Summarization, Translation: texts that an encoder-decoder writes
 
 A task is an objective of the engine (training/), in place of those that make examples of bare text:
@@ -15,6 +17,8 @@ its examples come from records, and its evaluation compares answers with referen
 
 from transformers_jax.tasks.answers import QuestionAnswering as QuestionAnswering
 from transformers_jax.tasks.base import Task as Task
+from transformers_jax.tasks.choices import MultipleChoice as MultipleChoice
+from transformers_jax.tasks.instructions import Instruction as Instruction
 from transformers_jax.tasks.sequences import MultiLabel as MultiLabel
 from transformers_jax.tasks.sequences import Regression as Regression
 from transformers_jax.tasks.sequences import SequenceClassification as SequenceClassification
@@ -28,6 +32,8 @@ TASKS: dict[str, type[Task]] = {
     "regression": Regression,
     "token_classification": TokenClassification,
     "question_answering": QuestionAnswering,
+    "multiple_choice": MultipleChoice,
+    "instruction": Instruction,
     "summarization": Summarization,
     "translation": Translation,
 }

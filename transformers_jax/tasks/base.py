@@ -48,6 +48,11 @@ class Task(Settings):
     sides: ClassVar[int] = 1
     single: ClassVar[bool] = True
 
+    @property
+    def scored(self) -> bool:
+        """Whether answers are compared with references, beside the loss."""
+        return self.writes or bool(self.answered)
+
     # ------------------------------------------------------------ data
 
     def columns(self, data: Table, records: Records, *, answered: bool = True) -> dict[str, str]:

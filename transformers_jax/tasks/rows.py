@@ -108,7 +108,7 @@ class Rows:
 def length_of(example: Example) -> int:
     """Tokens of an example, on both sides."""
     sides = (example.tokens, example.target)
-    return sum(len(next(iter(side.values()))) for side in sides if side)
+    return sum(next(iter(side.values())).shape[-1] for side in sides if side)
 
 
 def fingerprint_of(examples: Iterable[Example]) -> str:

@@ -71,7 +71,8 @@ def evaluator(run: Run) -> Evaluate:
                 else:
                     answers.append({key: processes.on_host(x) for key, x in answered.items()})
             values |= _means(run, sums, name)
-            if isinstance(loss, TaskObjective) and isinstance(run.corpus, TaskCorpus):
+            scored = isinstance(loss, TaskObjective) and loss.task.scored
+            if scored and isinstance(run.corpus, TaskCorpus):
                 rows_of = run.corpus.evaluation[name]
                 figures = loss.task.metrics(*in_order(answers, rows_of), run.corpus.form)
                 values |= {f"eval_{key}{f'/{name}' * bool(name)}": x for key, x in figures.items()}

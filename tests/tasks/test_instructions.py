@@ -1,0 +1,110 @@
+"""Answers of conversations: which tokens are learned, and packed rows that do not mix."""
+
+import jax
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from tests.tasks.test_tokens import corpus_of
+from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
+from transformers_jax.nn.loss import IGNORED
+from transformers_jax.runs.recipe import finetune
+from transformers_jax.tasks import Instruction
+
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+TALK = [
+    {"role": "user", "content": "one?"}, {"role": "assistant", "content": "yes"},
+    {"role": "user", "content": "two?"}, {"role": "assistant", "content": "no"},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory):
+    """The directory of a tiny GPT-2 of bytes, with a chat template."""
+    folder = tmp_path_factory.mktemp("decoder")
+    tokenizer = train_tokenizer("byte", [], 260, roles=("eos",))
+    tokenizer.chat_template = TEMPLATE
+    config = tj.GPT2Config(
+        vocab_size=tokenizer.max_id + 1, n_positions=128, n_embd=16, n_layer=1, n_head=2,
+        eos_token_id=tokenizer.special_id("eos"), bos_token_id=None,
+    )  # fmt: skip
+    tj.save_pretrained(tj.from_config(config, head="causal_lm", key=jax.random.key(0)), folder)
+    tokenizer.save(folder)
+    return folder
+
+
+def learned(corpus, number=0):
+    """(the whole text, the text that is learned) of a conversation."""
+    tokens = corpus.train.examples[number].tokens
+    ids, labels = tokens["input_ids"], tokens["labels"]
+    assert (labels[labels != IGNORED] == ids[labels != IGNORED]).all()
+    decode = corpus.tokenizer.decode
+    return decode(ids), decode(ids[labels != IGNORED])
+
+
+def test_the_answers_of_messages_are_learned_and_nothing_else(decoder):
+    corpus = corpus_of(decoder, [{"messages": TALK}], Instruction())
+    whole, answers = learned(corpus)
+    assert whole == corpus.tokenizer.chat(TALK)
+    assert answers == "yes\nno\n"
+    shared = [{"from": "human", "value": "one?"}, {"from": "gpt", "value": "yes"}]
+    assert learned(corpus_of(decoder, [{"conversations": shared}], Instruction()))[1] == "yes\n"
+
+
+def test_a_prompt_and_a_response_are_written_by_the_template(decoder, tmp_path):
+    records = [{"instruction": "add", "output": "done"}]
+    whole, answers = learned(corpus_of(decoder, records, Instruction(system="Be short.")))
+    assert whole == "<system>Be short.\n<user>add\n<assistant>done\n"
+    assert answers == "done\n"
+    plain = load_tokenizer(decoder)
+    plain.chat_template = None
+    tj.save_pretrained(tj.from_pretrained(decoder), tmp_path / "m")
+    plain.save(tmp_path / "m")
+    whole, answers = learned(corpus_of(tmp_path / "m", records, Instruction()))
+    assert whole.startswith("add")
+    assert answers.startswith("done")
+    ids = corpus_of(tmp_path / "m", records, Instruction()).train.examples[0].tokens["labels"]
+    assert ids[-1] == plain.special_id("eos")
+
+
+def test_rows_are_cut_and_counted(decoder):
+    corpus = corpus_of(decoder, [{"messages": TALK}], Instruction(), length=30)
+    assert "1 of 1 conversations are cut to 30 tokens" in "\n".join(corpus.notes)
+    with pytest.raises(ValueError, match=r"t\[0\] has \d+ tokens, and rows have 30 at most"):
+        corpus_of(decoder, [{"messages": TALK}], Instruction(), length=30, too_long="error")
+    with pytest.raises(ValueError, match="no token is left of the answers"):
+        corpus_of(decoder, [{"messages": TALK}], Instruction(), length=5)
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({"messages": [{"role": "user", "content": "a"}]}, "no message is of the assistant"),
+        ({"messages": [{"role": "user"}]}, "expected messages"),
+        ({"messages": []}, "expected messages"),
+        ({"prompt": "a"}, "name the column of their answers with --data.label"),
+    ],
+)
+def test_a_record_that_is_no_conversation_is_refused(decoder, record, words):
+    with pytest.raises(ValueError, match=words):
+        corpus_of(decoder, [record], Instruction())
+
+
+def test_packed_and_padded_conversations_have_the_same_loss(decoder, tmp_path):
+    draw = np.random.default_rng(0)
+    records = [
+        {"prompt": f"{a}+{b}=", "response": str(a + b)}
+        for a, b in draw.integers(0, 50, (64, 2)).tolist()
+    ]
+    losses = {}
+    for rows in ("packed", "padded"):
+        run = finetune(
+            decoder, "instruction", records[:48], records[48:], out=str(tmp_path / rows),
+            epochs=1, learning_rate=1e-12, rows=rows, length=100, batch=2, every=1000, per_epoch=0,
+        )  # fmt: skip
+        losses[rows] = run.metrics["loss"]
+        assert run.model.plan.mask is None
+    assert losses["packed"] == pytest.approx(losses["padded"], rel=1e-5)

@@ -1,0 +1,172 @@
+"""Instruction tuning: a decoder learns the answers of conversations, not the questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from transformers_jax.data.tables import Records
+from transformers_jax.graph import OWN, Same
+from transformers_jax.objectives.example import IGNORED, Example
+from transformers_jax.objectives.losses import causal_lm
+from transformers_jax.tasks.base import Task
+from transformers_jax.tasks.rows import Form, Rows
+
+Turns = list[tuple[str, bool]]
+"""The text of each part of a conversation, and whether it is to be learned."""
+
+
+@dataclass(frozen=True)
+class Instruction(Task):
+    """The answers to instructions (Ouyang et al. 2022, section 3.5): every token is read, and those
+    of answers are predicted.
+
+    A record has a list of messages ({"role": "user" | "assistant" | "system", "content": "..."}),
+    which the chat template of the tokenizer writes; or a prompt and a response, which are written
+    one behind the other (by the template, if there is one), with the token that ends a text.
+    `data.rows="packed"` puts several conversations in a row, which do not attend to each other.
+    """
+
+    head: ClassVar[str] = "causal_lm"
+    loss: ClassVar[str] = "causal_lm"
+    metric: ClassVar[str] = "loss"
+    lower: ClassVar[bool] = True
+    single: ClassVar[bool] = False
+    needed: ClassVar[tuple[str, ...]] = ("text",)
+    usual: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "text": ("messages", "conversations", "conversation", "prompt", "instruction", "question"),
+        "label": ("response", "completion", "output", "answer"),
+    }
+    answered: ClassVar[tuple[str, ...]] = ()
+
+    system: str = ""
+    """a message that stands in front of every prompt, where the template has place for one"""
+
+    # ------------------------------------------------------------ data
+
+    def longest(self, form, records):
+        return max(len(ids) for ids, _ in self._encoded(form, records)), 0
+
+    def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
+        examples, cut, learned, total = [], 0, 0, 0
+        for where, (ids, targets) in zip(records.places, self._encoded(form, records)):
+            if form.length and len(ids) > form.length:
+                if form.data.too_long == "error":
+                    raise ValueError(
+                        f"{where} has {len(ids)} tokens, and rows have {form.length} at most "
+                        "(--data.length); pass --data.too-long truncate"
+                    )
+                ids, targets, cut = ids[: form.length], targets[: form.length], cut + 1
+            learned, total = learned + int((targets != IGNORED).sum()), total + len(ids)
+            examples.append(Example({"input_ids": ids, "labels": targets}))
+        notes = [
+            f"{records.name}: {cut:,} of {len(examples):,} conversations are cut to "
+            f"{form.length:,} tokens; {learned:,} of {total:,} tokens are learned"
+        ]
+        if answered and not learned:
+            raise ValueError(
+                f"{records.name}: no token is left of the answers; raise --data.length"
+            )
+        return Rows(records, examples, np.arange(len(examples)), None, notes=tuple(notes))
+
+    def _encoded(self, form: Form, records: Records):
+        """(ids, targets) of each conversation."""
+        for turns in self._turns(form, records):
+            rows = [form.tokenizer.encode(text) for text, _ in turns]
+            targets = [
+                ids if learned else np.full(len(ids), IGNORED, np.int32)
+                for ids, (_, learned) in zip(rows, turns)
+            ]
+            yield np.concatenate(rows, dtype=np.int32), np.concatenate(targets, dtype=np.int32)
+
+    def _turns(self, form: Form, records: Records) -> list[Turns]:
+        values = form.values(records, "text")
+        column, template = form.columns["text"], form.tokenizer.chat_template
+        if all(isinstance(value, str) for value in values):
+            if "label" not in form.columns:
+                raise ValueError(
+                    f"{records.name}: {column!r} holds texts: name the column of their answers "
+                    "with --data.label"
+                )
+            answers = form.texts(records, "label")
+            system = [{"role": "system", "content": self.system}] * bool(self.system)
+            if template is not None:
+                turns = [
+                    [*system, {"role": "user", "content": v}, {"role": "assistant", "content": a}]
+                    for v, a in zip(values, answers)
+                ]
+                return [
+                    self._of_messages(form, messages, where)
+                    for messages, where in zip(turns, records.places)
+                ]
+            end = form.tokenizer.special.get("eos", "")
+            return [[(self.system + v, False), (a + end, True)] for v, a in zip(values, answers)]
+        return [
+            self._of_messages(form, _messages(value, f"{where}: {column!r}"), where)
+            for value, where in zip(values, records.places)
+        ]
+
+    def _of_messages(self, form: Form, messages: Sequence[Mapping[str, str]], where: str) -> Turns:
+        """The parts of a conversation, as the template writes them: an answer is what stands behind
+        the text that asks for it.
+
+        Raises:
+            ValueError: no answer, or a template that writes the messages before otherwise once
+                others follow.
+        """
+        turns: Turns = []
+        done = ""
+        for number, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            asked = form.tokenizer.chat(messages[:number], add_generation_prompt=True)
+            whole = form.tokenizer.chat(messages[: number + 1])
+            if not (asked.startswith(done) and whole.startswith(asked)):
+                raise ValueError(
+                    f"{where}: the chat template writes earlier messages otherwise once others "
+                    "follow, so that answers cannot be told apart; give prompts and responses"
+                )
+            turns += [(asked[len(done) :], False), (whole[len(asked) :], True)]
+            done = whole
+        if not turns:
+            raise ValueError(f"{where}: no message is of the assistant: nothing can be learned")
+        return turns
+
+    # ------------------------------------------------------------ training
+
+    def mask(self, packed):
+        return OWN & Same("document") if packed else None
+
+    def inputs(self, batch):
+        return dict(batch)
+
+    def minimise(self, model, batch, key):
+        return causal_lm(model, batch, key)
+
+    def measure(self, model, batch):
+        return self.minimise(model, batch, None)[1], {}
+
+
+def _messages(value: Any, where: str) -> list[dict[str, str]]:
+    """Messages with a role and a content.
+
+    Raises:
+        ValueError: they are none.
+    """
+    roles = {"human": "user", "gpt": "assistant"}  # of ShareGPT
+    good = isinstance(value, (list, tuple)) and all(isinstance(one, Mapping) for one in value)
+    found = [
+        {
+            "role": str(one.get("role", one.get("from"))),
+            "content": one.get("content", one.get("value")),
+        }
+        for one in (value if good else ())
+    ]
+    if not found or not all(isinstance(one["content"], str) for one in found):
+        raise ValueError(
+            f'{where} holds {value!r:.80}; expected messages ({{"role": ..., "content": ...}})'
+        )
+    return [{**one, "role": roles.get(one["role"], one["role"])} for one in found]
