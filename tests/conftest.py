@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -37,12 +38,17 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_configure(config):
-    """Most programs of the tests run once or twice, so that compiling is what they cost.
+    """Signals are as in a terminal, also where the suite was started with `nohup` or `&`: tests
+    send them to processes that they start.
 
-    Without XLA's dearer optimisations the suite takes half the time. The variables are for the
+    Most programs of the tests run once or twice, so that compiling is what they cost. Without XLA's dearer optimisations the suite takes half the time. The variables are for the
     processes that tests start. `--optimized`, or XLA_FLAGS of one's own, leave all as users have
     it; the figures of docs/zoo.md are measured so.
     """
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--optimized") or "XLA_FLAGS" in os.environ:
         return
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"

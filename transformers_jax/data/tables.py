@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -188,7 +187,7 @@ def hold_out(records: Records, fraction: float) -> dict[str, Records]:
 
 def number_of(record: Record) -> int:
     """A number below 2^64 that the content of a record decides."""
-    content = json.dumps(record, sort_keys=True, default=str).encode()
+    content = json_text(record, sort_keys=True, default=str).encode()
     return int.from_bytes(hashlib.sha256(content).digest()[:8])
 
 

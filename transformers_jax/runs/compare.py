@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.json_files import json_or_empty
+from transformers_jax.json_files import json_or_empty, json_text
 from transformers_jax.nn.param import flatten
 from transformers_jax.publish import publish
 from transformers_jax.runs import plots
@@ -104,7 +103,7 @@ def shown(value: Any) -> str:
     """A value of a config in a table: text that would not be seen, such as "\\n", is escaped."""
     text = str(value)
     visible = text and text.isprintable() and text == text.strip()
-    return text if visible else json.dumps(value, ensure_ascii=False)
+    return text if visible else json_text(value, ensure_ascii=False)
 
 
 def with_tokens(folder: Path) -> list[Line]:
