@@ -41,8 +41,9 @@ def pytest_configure(config):
     """Signals are as in a terminal, also where the suite was started with `nohup` or `&`: tests
     send them to processes that they start.
 
-    Most programs of the tests run once or twice, so that compiling is what they cost. Without XLA's dearer optimisations the suite takes half the time. The variables are for the
-    processes that tests start. `--optimized`, or XLA_FLAGS of one's own, leave all as users have
+    Most programs of the tests run once or twice, so that compiling is what they cost. Without XLA's
+    dearer optimisations the suite takes half the time. The variables are for the processes that
+    tests start. `--optimized`, or XLA_FLAGS of one's own, leave all as users have
     it; the figures of docs/zoo.md are measured so.
     """
     for number in (signal.SIGHUP, signal.SIGQUIT):

@@ -14,7 +14,8 @@ from transformers_jax import processes, shard
 from transformers_jax.arrays import Array, Params
 from transformers_jax.nn.param import bind, merge, split
 from transformers_jax.objectives import CausalLM
-from transformers_jax.tasks.base import TaskObjective, in_order
+from transformers_jax.tasks import Task
+from transformers_jax.tasks.base import in_order
 from transformers_jax.tasks.corpus import TaskCorpus
 from transformers_jax.training.evaluation_sets import FINAL, is_final
 from transformers_jax.training.prepare import Run
@@ -34,15 +35,15 @@ def evaluator(run: Run) -> Evaluate:
     mesh, model, rows = run.mesh, run.model, run.config.data.batch
     if run.config.compute_dtype is not None:
         model = model.abstract(compute=run.config.compute_dtype)
-    definition, loss = split(model)[0], run.loss
+    definition, loss, task = split(model)[0], run.loss, run.config.objective
 
     @jax.jit
     def measure(params: Params, batch: Any) -> tuple[Any, dict[str, Array]]:
         """(sums and weights, answers of a task)."""
         with shard.use(mesh):
             model = merge(definition, params)
-            if isinstance(loss, TaskObjective):
-                return loss.task.measure(model, batch)
+            if isinstance(task, Task):
+                return task.measure(model, batch)
             return loss(model, batch, None)[1], {}
 
     add = jax.jit(lambda one, other: jax.tree.map(jnp.add, one, other))
@@ -66,15 +67,14 @@ def evaluator(run: Run) -> Evaluate:
                 # a collective would hold a thread that the collective needs.
                 jax.block_until_ready(measured)
                 sums = measured if sums is None else add(sums, measured)
-                if isinstance(loss, TaskObjective) and loss.task.writes:
-                    answers.append(loss.task.write(bind(model, params), batch))
+                if isinstance(task, Task) and task.writes:
+                    answers.append(task.write(bind(model, params), batch))
                 else:
                     answers.append({key: processes.on_host(x) for key, x in answered.items()})
             values |= _means(run, sums, name)
-            scored = isinstance(loss, TaskObjective) and loss.task.scored
-            if scored and isinstance(run.corpus, TaskCorpus):
+            if isinstance(run.corpus, TaskCorpus) and isinstance(task, Task) and task.scored:
                 rows_of = run.corpus.evaluation[name]
-                figures = loss.task.metrics(*in_order(answers, rows_of), run.corpus.form)
+                figures = task.metrics(*in_order(answers, rows_of), run.corpus.form)
                 values |= {f"eval_{key}{f'/{name}' * bool(name)}": x for key, x in figures.items()}
             values[f"eval_batches/{name}".rstrip("/")] = len(batches)
         return values
