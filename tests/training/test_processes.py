@@ -171,8 +171,10 @@ def test_each_fault_is_named_within_thirty_seconds(runs, kind, victim):
     assert ended.after < 30
     assert f"process {other} of 2 ends: process {victim}" in ended.output
     stacks = runs.root / name / ("stacks-1.txt" if other else "stacks.txt")
-    assert "loop.py" in ended.output
-    assert "loop.py" in stacks.read_text()
+    # where a collective broke with its process, this one is on its way out of the loop
+    where = "fit.py" if kind == "killed" else "loop.py"
+    assert where in ended.output
+    assert where in stacks.read_text()
 
 
 @pytest.mark.slow
