@@ -30,7 +30,9 @@ from transformers_jax import processes
 processes.connect(sys.argv[-1], 20)
 import jax
 processes.agree("arguments", dict(enumerate(sys.argv[1:-1])))
-print("JOINED", jax.process_index(), "of", jax.process_count(), flush=True)
+import os
+line = "JOINED %d of %d\\n" % (jax.process_index(), jax.process_count())
+os.write(1, line.encode())  # whole: processes share the stream
 processes.disconnect()
 """
 """What a run does first."""
@@ -101,7 +103,8 @@ def test_shellcheck_finds_nothing():
 
 @pytest.mark.parametrize("out", [["--out", "runs/a/"], ["--out=runs/a"], []])
 def test_local_starts_each_process_and_writes_its_log_beside_the_run(out, commands, tmp_path):
-    env = commands(transformers_jax=f'{ECHO}; [[ "$*" != *,0 ]] || exit 3')
+    late = '[[ "$*" != *,0 ]] || { sleep 1; exit 3; }'  # at its end the others are ended
+    env = commands(transformers_jax=f"{ECHO}; {late}")
     done = launch("local.sh", 3, "c.py", *out, "--note", "two words", env=env, cwd=tmp_path)
     logs = tmp_path / ("runs" if out else "")
     name = "a" if out else "local"
