@@ -101,6 +101,8 @@ def make(name):
     for path, parameter in model.named_parameters():
         if parameter.requires_grad:
             gradients[path.replace(".default", "").replace(".modules_to_save", "")] = parameter.grad
+    for config in model.peft_config.values():  # no path of the machine
+        config.base_model_name_or_path = f"tests/conformance/cases/{case}"
     model.save_pretrained(folder)
     (folder / "README.md").unlink()
     merged = model.merge_and_unload()(**inputs).logits

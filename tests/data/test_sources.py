@@ -7,7 +7,9 @@ import json
 import lzma
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from transformers_jax.data.config import Data
 from transformers_jax.data.corpus import load_corpus
@@ -39,8 +41,6 @@ def test_records_are_read_packed_or_not(tmp_path, suffix):
 
 
 def test_zstandard_is_read_through_arrow(tmp_path):
-    import pyarrow as pa
-
     path = tmp_path / "a.jsonl.zst"
     with pa.output_stream(str(path), compression="zstd") as file:
         file.write(jsonl())
@@ -48,9 +48,6 @@ def test_zstandard_is_read_through_arrow(tmp_path):
 
 
 def test_parquet_is_read_by_its_column(tmp_path):
-    import pyarrow as pa
-    from pyarrow import parquet
-
     path = tmp_path / "a.parquet"
     parquet.write_table(pa.table({"body": TEXTS, "n": [1, 2, 3]}), path)
     assert read(path, field="body") == TEXTS
@@ -98,8 +95,7 @@ def test_the_kinds_of_records_have_several_endings_in_any_letters(tmp_path, endi
 
 
 def test_parquet_has_capitals_too(tmp_path):
-    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    parquet.write_table(arrow.table({"text": TEXTS}), tmp_path / "u.Parquet")
+    parquet.write_table(pa.table({"text": TEXTS}), tmp_path / "u.Parquet")
     assert read(tmp_path / "u.Parquet") == TEXTS
 
 

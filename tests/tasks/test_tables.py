@@ -1,7 +1,9 @@
 """Tables by split: read from files and from Python, held out by the hash of records."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from tests.tasks.conftest import reviews, write
 from transformers_jax.data.config import Table
@@ -15,7 +17,6 @@ def columns(records, *names):
 
 
 def test_csv_tsv_jsonl_and_parquet_hold_the_same_records(tmp_path):
-    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     write(tmp_path / "a.jsonl", RECORDS)
     for ending, separator in ((".csv", ","), (".tsv", "\t")):
         lines = [
@@ -23,7 +24,7 @@ def test_csv_tsv_jsonl_and_parquet_hold_the_same_records(tmp_path):
             for record in ({"a": "sentence", "b": "label"}, *RECORDS)
         ]
         (tmp_path / f"a{ending}").write_text("\n".join(lines) + "\n")
-    parquet.write_table(arrow.Table.from_pylist(RECORDS), tmp_path / "a.parquet")
+    parquet.write_table(pa.Table.from_pylist(RECORDS), tmp_path / "a.parquet")
     for ending in (".jsonl", ".csv", ".tsv", ".parquet"):
         table = open_table(str(tmp_path / f"a{ending}"), "data.train")["train"]
         assert columns(table, "sentence", "label") == [list(r.values()) for r in RECORDS], ending

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Array, Key
@@ -13,6 +14,7 @@ from transformers_jax.data.config import Table
 from transformers_jax.data.tables import Records
 from transformers_jax.graph import Mask
 from transformers_jax.models.config import FamilyConfig
+from transformers_jax.nn.loss import cross_entropy
 from transformers_jax.objectives.losses import supervised
 from transformers_jax.objectives.metrics import Batch, LossAndMetrics
 from transformers_jax.settings import Settings
@@ -33,6 +35,7 @@ class Task(Settings):
         usual: role -> usual names of its column, where the config names none.
         answered: fields of the model's output that predictions are made of.
         too_long: what becomes of long texts where the config does not say it.
+        withheld: entries of a batch that the model does not read.
         writes: whether answers are texts that the model writes.
     """
 
@@ -44,6 +47,7 @@ class Task(Settings):
     answered: ClassVar[tuple[str, ...]] = ("logits",)
     too_long: ClassVar[Literal["truncate", "stride"]] = "truncate"
     writes: ClassVar[bool] = False
+    withheld: ClassVar[tuple[str, ...]] = (NUMBER,)
     loss: ClassVar[str] = "supervised"
     sides: ClassVar[int] = 1
     single: ClassVar[bool] = True
@@ -116,7 +120,7 @@ class Task(Settings):
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
         """The arguments of the model, its labels with them if its head computes the loss."""
-        return {name: value for name, value in batch.items() if name != NUMBER}
+        return {name: value for name, value in batch.items() if name not in self.withheld}
 
     def compare(self, output: Any, batch: Batch) -> LossAndMetrics:
         """(loss, what is reported) of an output of the model: by default its head's own loss."""
@@ -149,6 +153,19 @@ class Task(Settings):
     def predictions(self, answers: Answers, rows: Rows, form: Form) -> list[dict[str, Any]]:
         """A prediction for each record, as JSON has it."""
         raise NotImplementedError
+
+
+class OfClasses(Task):
+    """A task whose loss, over classes, is computed here and not by the head of the model."""
+
+    withheld: ClassVar[tuple[str, ...]] = (NUMBER, "labels")
+
+    def compare(self, output, batch):
+        """(mean cross-entropy over the labels, with the accuracy) of an output of the model."""
+        labels = batch["labels"]
+        total, count = cross_entropy(output.logits, labels)
+        right = (output.logits.argmax(-1) == labels).sum().astype(jnp.float32)
+        return total / jnp.maximum(count, 1), {"loss": (total, count), "accuracy": (right, count)}
 
 
 @dataclass(frozen=True)

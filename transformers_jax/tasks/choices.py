@@ -6,21 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Int
 from transformers_jax.data.tables import Records
 from transformers_jax.metrics import classification
-from transformers_jax.nn.loss import cross_entropy
 from transformers_jax.objectives.example import Example
-from transformers_jax.tasks.base import Task
+from transformers_jax.tasks.base import OfClasses
 from transformers_jax.tasks.rows import Form, LongRow, Rows, encode, numbered
 from transformers_jax.tasks.sequences import softmax
 
 
 @dataclass(frozen=True)
-class MultipleChoice(Task):
+class MultipleChoice(OfClasses):
     """Which of the candidates fits a text: each is read behind it, and the scores are compared
     (Devlin et al. 2018, section 4.4).
 
@@ -111,14 +109,6 @@ class MultipleChoice(Task):
         return found
 
     # ------------------------------------------------------------ answers
-
-    def inputs(self, batch):
-        return {name: value for name, value in super().inputs(batch).items() if name != "labels"}
-
-    def compare(self, output, batch):
-        total, count = cross_entropy(output.logits, batch["labels"])
-        right = (output.logits.argmax(-1) == batch["labels"]).sum().astype(jnp.float32)
-        return total / jnp.maximum(count, 1), {"loss": (total, count), "accuracy": (right, count)}
 
     def metrics(self, answers, rows, form):
         logits = answers["logits"]

@@ -16,10 +16,10 @@ from transformers_jax.arrays import wide
 from transformers_jax.data.tables import Records
 from transformers_jax.metrics import classification, multi_label, regression
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.nn.loss import IGNORED, cross_entropy
+from transformers_jax.nn.loss import IGNORED
 from transformers_jax.objectives.example import Example
 from transformers_jax.tasks import classes as names
-from transformers_jax.tasks.base import Task
+from transformers_jax.tasks.base import OfClasses
 from transformers_jax.tasks.rows import NUMBER, Form, LongRow, Rows, encode, numbered
 
 FIRST = ("text", "sentence", "sentence1", "premise", "question1", "question", "review", "content")
@@ -27,7 +27,7 @@ SECOND = ("text_pair", "sentence2", "hypothesis", "question2")
 LABEL = ("label", "labels", "class", "category", "target")
 
 
-class OfSequences(Task):
+class OfSequences(OfClasses):
     """What the three tasks share: a text or a pair of texts, and a head on the whole row."""
 
     head: ClassVar[str] = "sequence_classification"
@@ -72,9 +72,6 @@ class OfSequences(Task):
     def labels(self, form: Form, records: Records) -> tuple[list[Any], str]:
         """The label of each record, and what is told of them all."""
         raise NotImplementedError
-
-    def inputs(self, batch):
-        return {name: value for name, value in super().inputs(batch).items() if name != "labels"}
 
 
 @dataclass(frozen=True)
@@ -134,18 +131,16 @@ class SequenceClassification(OfSequences):
         return dataclasses.replace(self, resolved=tuple(weights))
 
     def compare(self, output, batch):
+        loss, figures = super().compare(output, batch)
+        if not self.resolved:
+            return loss, figures
         logits, labels = output.logits, batch["labels"]
-        right = (logits.argmax(-1) == labels).sum().astype(jnp.float32)
-        total, count = cross_entropy(logits, labels)
-        accuracy = (right, count)
-        if self.resolved:
-            known = labels != IGNORED
-            weights = jnp.asarray(self.resolved)[jnp.where(known, labels, 0)] * known
-            logs = jax.nn.log_softmax(logits.astype(wide(logits)))
-            picked = jnp.take_along_axis(logs, jnp.where(known, labels, 0)[:, None], 1)[:, 0]
-            total, count = -(weights * picked).sum(), weights.sum()
-        loss = total / jnp.maximum(count, 1e-9)
-        return loss, {"loss": (total, count), "accuracy": accuracy}
+        known = labels != IGNORED
+        weights = jnp.asarray(self.resolved)[jnp.where(known, labels, 0)] * known
+        logs = jax.nn.log_softmax(logits.astype(wide(logits)))
+        picked = jnp.take_along_axis(logs, jnp.where(known, labels, 0)[:, None], 1)[:, 0]
+        total, count = -(weights * picked).sum(), weights.sum()
+        return total / jnp.maximum(count, 1e-9), {**figures, "loss": (total, count)}
 
     def metrics(self, answers, rows, form):
         logits = answers["logits"]

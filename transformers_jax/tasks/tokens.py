@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Int
 from transformers_jax.data.tables import Records
 from transformers_jax.metrics import entities, spans, tags_of
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.nn.loss import IGNORED, cross_entropy
+from transformers_jax.nn.loss import IGNORED
 from transformers_jax.objectives.example import Example
 from transformers_jax.tasks import classes as names
-from transformers_jax.tasks.base import Task
+from transformers_jax.tasks.base import OfClasses
 from transformers_jax.tasks.rows import Form, Rows, numbered
 from transformers_jax.tasks.sequences import softmax
 
@@ -46,7 +45,7 @@ class Aligned(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TokenClassification(Task):
+class TokenClassification(OfClasses):
     """A class for each word, from the score of its first token (Devlin et al. 2018, section 5.3).
 
     A record has a list of words and a list of their tags (`B-PER`, `I-PER`, `O`; in CSV, texts of
@@ -162,14 +161,6 @@ class TokenClassification(Task):
         return labels
 
     # ------------------------------------------------------------ answers
-
-    def inputs(self, batch):
-        return {name: value for name, value in super().inputs(batch).items() if name != "labels"}
-
-    def compare(self, output, batch):
-        total, count = cross_entropy(output.logits, batch["labels"])
-        right = (output.logits.argmax(-1) == batch["labels"]).sum().astype(total.dtype)
-        return total / jnp.maximum(count, 1), {"loss": (total, count), "accuracy": (right, count)}
 
     def _found(self, answers, rows, classes) -> list[tuple[list[str], np.ndarray]]:
         """The tag of each word of each text, and its probability; O with 1 of words that were
