@@ -14,6 +14,8 @@ from benchmarks.survival import (
     write_text,
 )
 
+pytestmark = pytest.mark.slow  # tests of resuming within one process are in the default suite
+
 STEPS, EVERY, KILLS = 60, 5, 4
 
 
