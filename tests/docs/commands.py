@@ -138,15 +138,7 @@ def _runs(folder: Path) -> None:
             make_run(run, steps, parameters=size, level=level, config=config, more=more)
 
 
-def _packages(folder: Path) -> None:
-    (folder / "runs").mkdir()
-    records = [{"text": f"note {n}", "label": "ab"[n % 2]} for n in range(80)]
-    text = "".join(json.dumps(record) + "\n" for record in records)
-    (folder / "runs/packages.jsonl").write_text(text)
-
-
 FILES: dict[str, Callable[[Path], None]] = {
-    "README": _packages,
     "command-line": _models,
     "watching-runs": _runs,
 }

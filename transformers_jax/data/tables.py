@@ -1,4 +1,4 @@
-"""Tables: records by split, of files, of prepared data sets, or of lists and frames of Python."""
+"""Tables: records by split, of files, of prepared data sets, made on the spot, or of Python."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from transformers_jax.data import prepared
 from transformers_jax.data.config import Table
 from transformers_jax.data.files import find_files
+from transformers_jax.data.generated import generated_records
+from transformers_jax.data.prepared import hf_records, tfds_records
 from transformers_jax.data.records import Record, holds_records, read_records
 from transformers_jax.data.splits import by_split, check_trained, evaluated
 from transformers_jax.json_files import json_text
 from transformers_jax.spelling import nearest
 
-EXPECTED = "a file, folder or pattern of .csv, .tsv, .jsonl or .parquet, tfds:NAME, or hf:NAME"
+EXPECTED = (
+    "a file, folder or pattern of .csv, .tsv, .jsonl or .parquet, tfds:NAME, hf:NAME, or "
+    "generated:NAME"
+)
+SCHEMES = {"tfds": tfds_records, "hf": hf_records, "generated": generated_records}
+"""What reads the records of SCHEME:NAME, by split."""
 LARGEST = 2**64
 SPLITS = ("train", "validation")
 
@@ -106,9 +112,9 @@ def open_table(path: str, setting: str, encoding: str = "utf-8") -> dict[str, Re
     Raises:
         ValueError: there is no such source, it is empty, or a file is damaged.
     """
-    if path.startswith(("tfds:", "hf:")):
+    if has_scheme(path):
         scheme, name = path.split(":", 1)
-        opened = (prepared.tfds_records if scheme == "tfds" else prepared.hf_records)(name)
+        opened = SCHEMES[scheme](name)
         return {split: _collected(f"{path}, {split}", rows) for split, rows in opened.items()}
     files = find_files(path, setting, EXPECTED)
     parts, note = by_split(files, path)
@@ -116,6 +122,12 @@ def open_table(path: str, setting: str, encoding: str = "utf-8") -> dict[str, Re
         raise ValueError(f"{setting}: {wrong[0]} is no table by its ending; give {EXPECTED}")
     rows = lambda some: (placed for file in some for placed in read_records(file, encoding))
     return {split: _collected(path, rows(some), note) for split, some in parts.items()}
+
+
+def has_scheme(path: str) -> bool:
+    """Whether a source is named as SCHEME:NAME, and no file."""
+    scheme, colon, _ = path.partition(":")
+    return bool(colon) and scheme in SCHEMES
 
 
 def of_python(name: str, value: Any) -> Records:

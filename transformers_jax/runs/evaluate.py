@@ -49,7 +49,8 @@ class Evaluate(Reading):
     model: str
     """a directory, a run of fine-tuning, or a hub id"""
     data: str
-    """a file, folder or pattern of CSV, TSV, JSONL or Parquet, tfds:NAME, or hf:NAME"""
+    """a file, folder or pattern of CSV, TSV, JSONL or Parquet, tfds:NAME, hf:NAME, or
+    generated:NAME"""
     label: DisallowNone[str | None] = None
     """the column of what is to be predicted"""
     out: str = "metrics.json"
@@ -76,7 +77,8 @@ class Predict(Reading):
 
     model: Annotated[Positional[str], arg(help="a directory, a run of fine-tuning, or a hub id")]
     input: str
-    """CSV, TSV, JSONL, Parquet, tfds:NAME or hf:NAME; of other files, every line is a text"""
+    """CSV, TSV, JSONL, Parquet, tfds:NAME, hf:NAME or generated:NAME; of other files, every line is
+    a text"""
     out: str
     """the file of the predictions (.jsonl)"""
 
@@ -109,9 +111,10 @@ def read_input(path: str, encoding: str) -> Any:
     """The path of a table; or, of a plain text, its lines as records."""
     from transformers_jax.data.files import lines_of
     from transformers_jax.data.records import holds_records
+    from transformers_jax.data.tables import has_scheme
 
     file = Path(path).expanduser()
-    if path.startswith(("tfds:", "hf:")) or not file.is_file() or holds_records(file):
+    if has_scheme(path) or not file.is_file() or holds_records(file):
         return path
     lines = (line.removesuffix("\n").removesuffix("\r") for line in lines_of(file, encoding))
     return [{"text": line} for line in lines if line.strip()]
