@@ -214,6 +214,8 @@ def start_model(config: TrainConfig, mesh: Mesh | None, say: Say) -> tuple[Model
     parts += [f"drew {', '.join(drawn)}"] if drawn else []
     parts += [f"added rows for words up to {added:,}"] if added else []
     say("; ".join(parts))
+    if note := found[""].head_note:
+        say(note)
     where = str(found[""].folder.resolve())  # of a model on the hub, its commit is in it
     facts = {"path": config.init_from, "folder": where, "tensors": tensors, "drawn": drawn}
     return _with_depth(model, config), facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,18 @@ import jax
 from jax.sharding import Mesh
 
 from transformers_jax import shard
+from transformers_jax.arrays import Key
 from transformers_jax.hub.files import open_checkpoint
+from transformers_jax.hub.table import Report
 from transformers_jax.models import load_config
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.plan import Plan
 from transformers_jax.nn.param import axes, bind, flatten, params
 from transformers_jax.pretrained import Loaded, from_pretrained, head_of, resolve_ties
 from transformers_jax.resize import resize_embeddings
+from transformers_jax.tasks.classes import of, stored
 from transformers_jax.training.config import TrainConfig
+from transformers_jax.training.redrawn import of_classes, redrawn
 
 MAY_LACK = ("head", "pooler")  # parts of a model that a checkpoint of its family may lack
 OF_FILES = ("dtype", "architectures")  # fields of a checkpoint's config about its files
@@ -39,6 +43,21 @@ def check_family(name: str, found: FamilyConfig, model: FamilyConfig) -> None:
             f"init_from: {name} is of the family {found.model_type}, and the config's model of "
             f"{model.model_type}; choose a config of {found.model_type}"
         )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How weights fit the model of a run.
+
+    Attributes:
+        report: without the rows of classes that are drawn anew.
+        body: parameters that the weights lack, and that no run draws.
+        anew: parameters of a head whose classes are others than those of the run.
+    """
+
+    report: Report
+    body: set[str]
+    anew: set[str]
 
 
 @dataclass(frozen=True)
@@ -62,16 +81,8 @@ class Weights:
     def check(self) -> None:
         """Raises ValueError where the model cannot hold the weights, or they lack more than a head.
         Only the header of the file is read."""
-        checkpoint = open_checkpoint(self.folder)
-        model = resolve_ties(self.model, checkpoint)
-        plan = Plan(model, head_of(model, self.head))
-        shapes = {name: leaf.shape for name, leaf in flatten(params(plan.build())).items()}
-        table = plan.table.fitting(checkpoint.shapes)
-        report = table.check(checkpoint.shapes, shapes, strict=False)
-        fills = table.fills(shapes)
-        lacking = {path for name in report.missing for path in fills[name].row.ours}
-        body = [path for path in lacking if path.split(".")[0] not in MAY_LACK]
-        if not (body or report.misshaped or report.unexpected):
+        fit = self._fit()
+        if not (fit.body or fit.report.misshaped or fit.report.unexpected):
             return
         differing = ", ".join(
             f"model.{name} is {value!r} and {getattr(self.own, name)!r} there"
@@ -79,8 +90,28 @@ class Weights:
         )
         raise ValueError(
             f"init_from: the weights of {self.name} do not fit this run's model"
-            f"{f' ({differing})' if differing else ''}: {report.brief()}"
+            f"{f' ({differing})' if differing else ''}: {fit.report.brief()}"
         )
+
+    def _fit(self) -> Fit:
+        checkpoint = open_checkpoint(self.folder)
+        config = resolve_ties(self.model, checkpoint)
+        plan = Plan(config, head_of(config, self.head))
+        model = plan.build()
+        shapes = {name: leaf.shape for name, leaf in flatten(params(model)).items()}
+        table = plan.table.fitting(checkpoint.shapes)
+        report = table.check(checkpoint.shapes, shapes, strict=False)
+        fills = table.fills(shapes)
+        lacking = {path for name in report.missing for path in fills[name].row.ours}
+        body = {path for path in lacking if path.split(".")[0] not in MAY_LACK}
+        if "id2label" not in self.changes:
+            return Fit(report, body, set())
+        rows, here, there = of_classes(model), stored(self.model), stored(self.own)
+        held = {fill.name: {*fill.row.ours} for fill in report.fills if {*fill.row.ours} <= rows}
+        misshaped = tuple(one for one in report.misshaped if one[0] not in held)
+        other = len(misshaped) < len(report.misshaped) or (here and there and here != there)
+        anew = {path for paths in held.values() for path in paths} if other else set()
+        return Fit(dataclasses.replace(report, misshaped=misshaped), body, anew)
 
     @property
     def own(self) -> FamilyConfig:
@@ -90,10 +121,12 @@ class Weights:
     def load(self, config: TrainConfig, mesh: Mesh | None) -> Loaded:
         """The model with the weights, and more words if there are to be, on the mesh."""
         self.check()
+        anew = self._fit().anew
         options: dict[str, Any] = dict(key=jax.random.key(config.seed), **model_options(config))
         options |= dict(head=self.model.architecture(self.head), strict=False, return_report=True)
         if self.words is None:
-            return from_pretrained(self.folder, mesh=mesh, **options, **self.changes)
+            loaded = from_pretrained(self.folder, mesh=mesh, **options, **self.changes)
+            return _without(loaded, anew, options["key"])
         # the mesh may divide only the larger vocabulary
         on_host = jax.default_device(jax.local_devices(backend="cpu")[0])
         with contextlib.nullcontext() if mesh is None else on_host:
@@ -102,7 +135,31 @@ class Weights:
         if mesh is not None:
             placed = shard.shardings(axes(model), params(model), mesh)
             model = bind(model, jax.device_put(params(model), placed))
-        return dataclasses.replace(loaded, model=model)
+        return _without(dataclasses.replace(loaded, model=model), anew, options["key"])
+
+    @property
+    def head_note(self) -> str:
+        """What is said of a head whose classes are others than those of the run; "" of others."""
+        anew = sorted(self._fit().anew)
+        if not anew:
+            return ""
+        return (
+            f"the head of {self.name} is of {_counted(of(self.own))}, and the data has "
+            f"{_counted(of(self.model))}: {', '.join(anew)} are drawn anew"
+        )
+
+
+def _counted(classes: Sequence[str]) -> str:
+    """ "3 classes (entailment, neutral, contradiction)"."""
+    some = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
+    return f"{len(classes)} class{'es' * (len(classes) != 1)} ({some})"
+
+
+def _without(loaded: Loaded, anew: Iterable[str], key: Key) -> Loaded:
+    """What was loaded, with these parameters as drawn from the key."""
+    more = sorted({*anew} - {*loaded.initialised})
+    model = redrawn(loaded.model, dict.fromkeys(more), key)
+    return dataclasses.replace(loaded, model=model, initialised=(*loaded.initialised, *more))
 
 
 def weights_of(name: str, folder: Path, head: str, model: FamilyConfig) -> Weights:
