@@ -23,6 +23,9 @@ PLAIN_FEATURES = ("Text", "ClassLabel", "Scalar", "Tensor")
 NESTED_FEATURES = ("Sequence", "FeaturesDict", "Translation")
 SPLITS = ("train", "validation")
 
+Tables = tuple[dict[str, Iterator[Placed]], dict[str, tuple[str, ...]]]
+"""(records by split, classes by their names; the names of classes by number, of each column)."""
+
 
 def open_tfds(name: str, field: str) -> Source:
     """NAME[/CONFIG][:VERSION] under TFDS_DATA_DIR or ~/tensorflow_datasets, or a version's folder.
@@ -53,12 +56,13 @@ def _open_builder(name: str) -> tuple[Path, Any]:
         raise ValueError(f"{folder} is no prepared data set of TFDS: {error}") from None
 
 
-def tfds_records(name: str) -> dict[str, Iterator[Placed]]:
-    """The records of each split that is read, classes by their names.
+def tfds_records(name: str) -> Tables:
+    """The records of each split that is read, or of the one that is named: NAME[SPLIT].
 
     Raises:
-        ValueError: as of `open_tfds`.
+        ValueError: as of `open_tfds`; there is no such split.
     """
+    name, only = _named_split(name)
     folder, builder = _open_builder(name)
     _check_form(builder, folder, (*PLAIN_FEATURES, *NESTED_FEATURES))
 
@@ -68,10 +72,8 @@ def tfds_records(name: str) -> dict[str, Iterator[Placed]]:
             values = _named_classes(data[number], builder.info.features)
             yield f"{folder}, {split} {number}", values
 
-    return {
-        split: iter(texts)
-        for split, texts in _texts_of(builder.info.splits, rows, str(folder)).items()
-    }
+    features = builder.info.features
+    return _records_of(builder.info.splits, only, rows, str(folder)), _class_names(features)
 
 
 def _named_classes(value: Any, feature: Any) -> Any:
@@ -86,6 +88,33 @@ def _named_classes(value: Any, feature: Any) -> Any:
     if names := getattr(feature, "names", None):
         return names[value] if value >= 0 else None
     return value.decode() if isinstance(value, bytes) else value
+
+
+def _class_names(features: Any) -> dict[str, tuple[str, ...]]:
+    """The names of classes by their numbers, of each column that holds classes or lists of them."""
+    kinds = {name: getattr(features[name], "feature", features[name]) for name in features}
+    return {name: tuple(kind.names) for name, kind in kinds.items() if getattr(kind, "names", None)}
+
+
+def _named_split(name: str) -> tuple[str, str]:
+    """("glue/mnli", "validation_matched") of "glue/mnli[validation_matched]"."""
+    matched = re.fullmatch(r"(.+)\[([\w-]+)\]", name)
+    return (matched[1], matched[2]) if matched else (name, "")
+
+
+def _records_of(
+    splits: Collection[str], only: str, rows: Callable[[str], Iterator[Placed]], where: str
+) -> dict[str, Iterator[Placed]]:
+    """The records of the splits that are read; of one that is named, as "train".
+
+    Raises:
+        ValueError: there is no split of this name, or none to train on.
+    """
+    if not only:
+        return {split: iter(some) for split, some in _texts_of(splits, rows, where).items()}
+    if only not in splits:
+        raise ValueError(f"{where} has no split {only}; it has {sorted(splits)}")
+    return {"train": rows(only)}
 
 
 def _texts_of(
@@ -185,12 +214,13 @@ def open_hf(name: str, field: str) -> Source:
     return Source(f"hf:{name}", splits, fingerprint=digest)
 
 
-def hf_records(name: str) -> dict[str, Iterator[Placed]]:
-    """The records of each split that is read, classes by their names.
+def hf_records(name: str) -> Tables:
+    """The records of each split that is read, or of the one that is named: NAME[SPLIT].
 
     Raises:
-        ValueError: as of `open_hf`.
+        ValueError: as of `open_hf`; there is no such split.
     """
+    name, only = _named_split(name)
     parts = _load_hf(name)
 
     def rows(split: str) -> Iterator[Placed]:
@@ -198,7 +228,8 @@ def hf_records(name: str) -> dict[str, Iterator[Placed]]:
         for number, row in enumerate(parts[split]):
             yield f"hf:{name}, {split} {number}", _named_classes(row, features)
 
-    return {split: iter(texts) for split, texts in _texts_of(parts, rows, f"hf:{name}").items()}
+    features = next(iter(parts.values())).features
+    return _records_of(parts, only, rows, f"hf:{name}"), _class_names(features)
 
 
 def _load_hf(name: str) -> dict[str, Any]:

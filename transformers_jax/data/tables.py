@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,12 @@ EXPECTED = (
     "a file, folder or pattern of .csv, .tsv, .jsonl or .parquet, tfds:NAME, hf:NAME, or "
     "generated:NAME"
 )
-SCHEMES = {"tfds": tfds_records, "hf": hf_records, "generated": generated_records}
-"""What reads the records of SCHEME:NAME, by split."""
+SCHEMES = {
+    "tfds": tfds_records,
+    "hf": hf_records,
+    "generated": lambda name: (generated_records(name), {}),
+}
+"""What reads SCHEME:NAME: the records by split, and the names of classes by column."""
 LARGEST = 2**64
 SPLITS = ("train", "validation")
 
@@ -36,12 +40,14 @@ class Records:
         name: of the source, for messages.
         places: where each record is, which errors about it begin with.
         note: what is said of the source, such as files that were left out.
+        classes: the names of classes by number, of the columns whose source says them.
     """
 
     name: str
     records: Sequence[Record]
     places: Sequence[str]
     note: str = ""
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -84,7 +90,7 @@ class Records:
         """Some of the records, by their numbers."""
         chosen = list(numbers)
         records, places = [self.records[n] for n in chosen], [self.places[n] for n in chosen]
-        return Records(self.name, records, places, self.note)
+        return Records(self.name, records, places, self.note, self.classes)
 
 
 def read_tables(data: Table) -> dict[str, Records]:
@@ -114,8 +120,9 @@ def open_table(path: str, setting: str, encoding: str = "utf-8") -> dict[str, Re
     """
     if has_scheme(path):
         scheme, name = path.split(":", 1)
-        opened = SCHEMES[scheme](name)
-        return {split: _collected(f"{path}, {split}", rows) for split, rows in opened.items()}
+        opened, classes = SCHEMES[scheme](name)
+        found = {split: _collected(f"{path}, {split}", rows) for split, rows in opened.items()}
+        return {split: replace(records, classes=classes) for split, records in found.items()}
     files = find_files(path, setting, EXPECTED)
     parts, note = by_split(files, path)
     if wrong := [file for some in parts.values() for file in some if not holds_records(file)]:

@@ -60,12 +60,16 @@ def stored(config: FamilyConfig) -> tuple[str, ...]:
     return () if classes == tuple(f"LABEL_{n}" for n in range(len(classes))) else classes
 
 
-def chosen(config: FamilyConfig, names: Iterable[str]) -> tuple[str, ...]:
+def chosen(
+    config: FamilyConfig, names: Iterable[str], source: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The classes of a run: those of the model if it names all that the table has, else those of
-    the table."""
-    names = [*names]
-    known = stored(config)
-    return known if known and {*names} <= {*known} else learned(names)
+    the table, numbered as its source says."""
+    found = {*names}
+    for known in (stored(config), tuple(source)):
+        if known and found <= {*known}:
+            return known
+    return learned(found)
 
 
 def number_of(name: str, classes: Sequence[str], where: str) -> int:

@@ -104,7 +104,7 @@ class SequenceClassification(OfSequences):
         values = zip(records.places, form.values(records, "label"))
         column = form.columns["label"]
         found = [names.name_of(value, where, column) for where, value in values]
-        return names.chosen(form.model.config, found)
+        return names.chosen(form.model.config, found, records.classes.get(column, ()))
 
     def labels(self, form, records):
         values = zip(records.places, form.values(records, "label"))

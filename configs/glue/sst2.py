@@ -1,0 +1,36 @@
+"""SST-2: is a sentence of a film review positive (Socher et al. 2013)?
+
+Source:    transformers, examples/flax/text-classification/README.md (2021): BERT-base, cased.
+Command:   python -m train.finetune configs/glue/sst2.py
+Data:      tfds:glue/sst2, prepared where TensorFlow is:
+           tfds build glue/sst2 --file_format=array_record
+Published: 92.2 accuracy (deviation 0.6): the means of five seeds.
+Result:    not run here.
+"""
+
+from transformers_jax.data.config import Table
+from transformers_jax.optim import AdamW, Linear
+from transformers_jax.tasks import SequenceClassification
+from transformers_jax.training.config import Evaluation, Sample, TrainConfig
+
+
+def config() -> TrainConfig:
+    """The run."""
+    return TrainConfig(
+        init_from="google-bert/bert-base-cased",
+        objective=SequenceClassification(),
+        data=Table(
+            train="tfds:glue/sst2",
+            text="sentence",
+            label="label",
+            length=128,
+            batch=32,
+        ),
+        optimizer=AdamW(peak=2e-5, schedule=Linear(warmup=0), weight_decay=0.0, b2=0.999, eps=1e-6),
+        clip=None,
+        epochs=3,
+        evaluation=Evaluation(batches=1_000_000, per_epoch=1),
+        sample=Sample(count=0),
+        seed=3,
+        out="runs/glue/sst2",
+    )
