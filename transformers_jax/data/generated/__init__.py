@@ -6,6 +6,8 @@ is called. Splits share nothing: `splits.split_of` puts what a record is about o
 
 splits.py      on which side a record is
 packages.py    docstrings, and the package of the standard library that each is from
+entities.py    docstrings, and the names of modules, classes, functions and parameters in them
+facts.py       contexts about invented people, and questions
 """
 
 from __future__ import annotations
@@ -44,11 +46,27 @@ def _placed(where: str, records: list[dict[str, Any]]) -> Iterator[Placed]:
     return ((f"{where} {number}", record) for number, record in enumerate(records))
 
 
+def _entities(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import entities
+
+    return entities.records(split)
+
+
+def _facts(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import facts
+
+    return facts.records(split)
+
+
 def _packages(split: str) -> list[dict[str, Any]]:
     from transformers_jax.data.generated import packages
 
     return packages.records(split)
 
 
-TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {"packages": _packages}
+TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
+    "packages": _packages,
+    "entities": _entities,
+    "facts": _facts,
+}
 """The tables by name; the module of each is imported when it is made."""
