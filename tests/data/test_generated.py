@@ -39,11 +39,11 @@ def test_a_run_reads_two_splits_and_an_evaluation_one(monkeypatch):
         "validation": made("validation"),
     }
     assert tables["validation"].places[2] == "generated:some, validation 2"
-    assert open_table("generated:some:test", "data")["test"].records == made("test")
+    assert open_table("generated:some[test]", "data")["train"].records == made("test")
     with pytest.raises(ValueError, match="'soem'; did you mean 'some'"):
         open_table("generated:soem", "data")
-    with pytest.raises(ValueError, match=r"'tests' is no split; .*generated:some:test"):
-        open_table("generated:some:tests", "data")
+    with pytest.raises(ValueError, match=r"no split tests; did you mean 'test'.*some\[test\]"):
+        open_table("generated:some[tests]", "data")
 
 
 def test_texts_that_differ_in_spaces_and_case_alone_come_once(monkeypatch):

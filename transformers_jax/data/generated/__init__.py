@@ -16,30 +16,33 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from transformers_jax.data.generated.splits import SPLITS
+from transformers_jax.data.prepared import named_split
 from transformers_jax.data.records import Placed
 from transformers_jax.spelling import nearest
 
 
 def generated_records(name: str) -> dict[str, Iterator[Placed]]:
-    """NAME: what is trained on and what is held out; NAME:SPLIT: one split alone.
+    """NAME: what is trained on and what is held out; NAME[SPLIT]: one split alone, as "train".
 
     Raises:
         ValueError: there is no such table, or no such split.
     """
-    table, colon, split = name.partition(":")
+    table, only = named_split(name)
     if table not in TABLES:
         raise ValueError(
             f"generated:{name}: there is no table {table!r}{nearest(table, TABLES)}; those that "
             f"are made here are {', '.join(TABLES)}"
         )
-    if colon and split not in SPLITS:
+    if only and only not in SPLITS:
         raise ValueError(
-            f"generated:{name}: {split!r} is no split{nearest(split, SPLITS)}; give "
-            f"generated:{table}, or one of {', '.join(SPLITS)} behind it, as "
-            f"generated:{table}:test"
+            f"generated:{table} has no split {only}{nearest(only, SPLITS)}; it has "
+            f"{', '.join(SPLITS)}: give generated:{table}, or generated:{table}[test]"
         )
-    splits = (split,) if colon else SPLITS[:2]
-    return {one: _placed(f"generated:{table}, {one}", TABLES[table](one)) for one in splits}
+    chosen = {"train": only} if only else {split: split for split in SPLITS[:2]}
+    return {
+        split: _placed(f"generated:{table}, {one}", TABLES[table](one))
+        for split, one in chosen.items()
+    }
 
 
 def _placed(where: str, records: list[dict[str, Any]]) -> Iterator[Placed]:
