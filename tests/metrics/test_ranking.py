@@ -147,3 +147,70 @@ def test_importing_the_metrics_imports_nothing_heavy():
     code = f"import sys, transformers_jax.metrics; print({heavy!r} & sys.modules.keys())"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "set()\n"
+
+
+@st.composite
+def candidates(draw):
+    """(scores, grades, k) of several queries; scores are equal now and then."""
+    rows = []
+    for _ in range(draw(st.integers(1, 4))):
+        count = draw(st.integers(2, 13))
+        one = lambda most, count=count: st.lists(
+            st.integers(0, most), min_size=count, max_size=count
+        )
+        rows.append((draw(one(5)), draw(one(2))))
+    scores, grades = zip(*rows)
+    return scores, grades, draw(st.integers(1, 12))
+
+
+def of_sentence_transformers(scores, grades, k):
+    """As CrossEncoderRerankingEvaluator has them, without the model."""
+    rows = []
+    for score, grade in zip(map(np.array, scores), map(np.array, grades)):
+        if not grade.any():
+            rows.append((0, 0, 0))
+            continue
+        hits = np.flatnonzero(grade[np.argsort(score, kind="stable")[::-1]][:k])
+        reciprocal = 1 / (1 + hits[0]) if len(hits) else 0
+        ndcg = ndcg_score([grade], [score], k=k)
+        rows.append((ndcg, reciprocal, average_precision_score(grade > 0, score)))
+    return np.mean(rows, 0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(candidates())
+def test_reranking_is_measured_as_scikit_learn_and_sentence_transformers_do(sample):
+    scores, grades, k = sample
+    found = metrics.reranking(scores, grades, k)
+    assert list(found) == [f"ndcg@{k}", f"mrr@{k}", "map"]
+    assert list(found.values()) == pytest.approx(of_sentence_transformers(scores, grades, k))
+
+
+def test_reranking_of_unlike_scores_is_retrieval_of_the_ranking():
+    """And the control: with equal scores it is not."""
+    grades, scores = [[0, 2, 1, 0]], [[0.5, 0.1, 0.4, 0.9]]
+    ranked = metrics.retrieval(np.argsort(-np.array(scores)), [{1: 2, 2: 1}], k=4)
+    found = metrics.reranking(scores, grades, k=4)
+    assert found["ndcg@4"] == pytest.approx(ranked["ndcg@4"])
+    assert found["map"] == pytest.approx(ranked["map"])
+    assert found["mrr@4"] == ranked["mrr"]
+    assert metrics.reranking([[1, 1, 1, 1]], grades, k=4)["ndcg@4"] != pytest.approx(
+        ranked["ndcg@4"]
+    )
+    assert metrics.reranking([[1.0]], [[1]]) == {"ndcg@10": 1.0, "mrr@10": 1.0, "map": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("scores", "relevance", "words"),
+    [
+        ([], [], "there are 0 queries"),
+        ([[1.0]], [[1.0], [0.0]], "one prediction for each reference"),
+        ([[1.0, 2.0]], [[1.0]], "query 0 has 2 scores and 1 grades"),
+        ([[1.0, math.nan]], [[1, 0]], r"scores\[0\] is"),
+        ([[1.0]], ["x"], r"relevance\[0\] is 'x'"),
+        ([[1.0, 2.0]], [[1, -1]], r"relevance\[0\] has -1"),
+    ],
+)
+def test_scores_that_are_none_are_refused(scores, relevance, words):
+    with pytest.raises(ValueError, match=words):
+        metrics.reranking(scores, relevance)

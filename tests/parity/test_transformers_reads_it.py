@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
+from transformers_jax.tasks.reranking import SIGMOID, Reranking
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", exc_type=ImportError)
@@ -58,3 +59,19 @@ def test_transformers_reads_a_resized_vocabulary(family, tmp_path):
     theirs, report = getattr(transformers, name).from_pretrained(tmp_path, output_loading_info=True)
     assert not any(report.values()), report
     assert theirs.get_output_embeddings().weight.shape[0] == theirs.config.vocab_size == 60
+
+
+@pytest.mark.parametrize("family", [name for name in CONFIGS if name != "t5"])
+def test_transformers_reads_a_cross_encoder(family, tmp_path):
+    config = Reranking().fitted(CONFIGS[family](), ())
+    model = tj.from_config(config, head="sequence_classification", key=jax.random.key(0))
+    model.save_pretrained(tmp_path)
+    theirs, report = transformers.AutoModelForSequenceClassification.from_pretrained(
+        tmp_path, output_loading_info=True
+    )
+    assert not any(report.values()), report
+    assert theirs.config.num_labels == 1
+    assert theirs.config.sentence_transformers["activation_fn"] == SIGMOID
+    with torch.no_grad():
+        expected = theirs.eval()(input_ids=torch.tensor(IDS)).logits.numpy()
+    np.testing.assert_allclose(model(input_ids=IDS).logits, expected, atol=1e-5)

@@ -25,7 +25,7 @@ def corpus_of(encoder, records, task=TokenClassification(), **settings):
     data = Table(train="t", validation_fraction=0, **settings)
     with pytest.MonkeyPatch.context() as patch:
         table = {"train": of_python("t", records)}
-        patch.setattr("transformers_jax.tasks.corpus.read_tables", lambda _: table)
+        patch.setattr("transformers_jax.tasks.corpus.read_tables", lambda *_: table)
         return read_task(data, task, tokenizer, model)
 
 

@@ -93,8 +93,11 @@ class Records:
         return Records(self.name, records, places, self.note, self.classes)
 
 
-def read_tables(data: Table) -> dict[str, Records]:
+def read_tables(data: Table, together: Sequence[str] = ()) -> dict[str, Records]:
     """{"train": records, "validation": records}: what a run is trained on and evaluated on.
+
+    Args:
+        together: as of `hold_out`.
 
     Raises:
         ValueError: a source that is missing, empty or damaged.
@@ -108,7 +111,7 @@ def read_tables(data: Table) -> dict[str, Records]:
         other = open_table(data.validation, "data.validation", data.encoding)
         tables["validation"] = other[evaluated(other)]
     elif "validation" not in tables and data.validation_fraction:
-        tables |= hold_out(tables["train"], data.validation_fraction)
+        tables |= hold_out(tables["train"], data.validation_fraction, together)
     return tables
 
 
@@ -182,14 +185,19 @@ def _plain(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def hold_out(records: Records, fraction: float) -> dict[str, Records]:
+def hold_out(records: Records, fraction: float, together: Sequence[str] = ()) -> dict[str, Records]:
     """The records in two parts, by the hash of each: equal ones are on one side, and a record stays
     on its side when others are added. Of few, at least one is held out.
+
+    Args:
+        together: names of columns; those with the same value of the first that there is are on one
+            side.
 
     Raises:
         ValueError: there is a single record.
     """
-    hashes = [number_of(record) for record in records.records]
+    by = [name for name in together if name in records.columns][:1]
+    hashes = [number_of({by[0]: record.get(by[0])} if by else record) for record in records.records]
     if len({*hashes}) < 2:
         raise ValueError(
             f"{records.name}: nothing can be held out of {len(records)} record; give "

@@ -2,7 +2,7 @@
 
 from transformers_jax.metrics.answers import squad, squad_v2
 from transformers_jax.metrics.classes import classification, confusion, multi_label
-from transformers_jax.metrics.ranking import retrieval
+from transformers_jax.metrics.ranking import reranking, retrieval
 from transformers_jax.metrics.tags import Span, entities, scheme_of, spans, tags_of
 from transformers_jax.metrics.texts import (
     exact_match,
@@ -21,6 +21,7 @@ __all__ = [
     "mean_and_deviation",
     "multi_label",
     "regression",
+    "reranking",
     "retrieval",
     "rouge",
     "scheme_of",

@@ -1,4 +1,4 @@
-"""Retrieval: how early the relevant documents stand in a ranking."""
+"""Retrieval and reranking: how early the relevant documents stand in a ranking."""
 
 from __future__ import annotations
 
@@ -59,6 +59,72 @@ def retrieval(
     result["mrr"] = np.where(hits.any(1), 1 / (1 + np.argmax(hits, 1)), 0)
     result["map"] = (hits * found / ranks).sum(1) / total
     return {name: float(values.mean()) for name, values in result.items()}
+
+
+def reranking(scores: Sequence[Any], relevance: Sequence[Any], k: int = 10) -> dict[str, float]:
+    """nDCG and MRR of the first k candidates, and MAP, of candidates that a model has scored; means
+    over the queries.
+
+    Args:
+        scores: for each query those of its candidates, greater for better.
+        relevance: for each query the grade of each candidate, 0 for one that is not relevant.
+        k: how many candidates `ndcg` and `mrr` look at.
+    Returns:
+        `ndcg@k`, with the grade itself as the gain, and with candidates of equal scores sharing
+        their ranks; `mrr@k`, 1 / the rank of the first relevant one, 0 if it is beyond k, with the
+        later of equal ones in front; `map`, the mean of average precisions, in which candidates of
+        equal scores are found together. A query without a relevant candidate counts as 0.
+    Raises:
+        ValueError: lengths differ, there is no query or no candidate, k is below 1, or a score or a
+            grade is none.
+    Source:
+        scikit-learn's ndcg_score and average_precision_score, as CrossEncoderRerankingEvaluator of
+        sentence-transformers calls them.
+    """
+    of_what = "one list of numbers for each query"
+    scored = [_numbers("scores", at, row) for at, row in enumerate(scores)]
+    graded = [_numbers("relevance", at, row) for at, row in enumerate(relevance)]
+    same_length(scores=scored, relevance=graded)
+    if not scored or k < 1:
+        raise ValueError(f"there are {len(scored)} queries and k is {k}; expected {of_what}")
+    rows = []
+    for at, (score, grade) in enumerate(zip(scored, graded)):
+        if len(score) != len(grade) or not len(score):
+            raise ValueError(
+                f"query {at} has {len(score)} scores and {len(grade)} grades; expected one of each "
+                "for every candidate"
+            )
+        if grade.min() < 0:
+            raise ValueError(f"grades are not below 0: relevance[{at}] has {grade.min():g}")
+        rows.append(_of_query(score, grade, k) if grade.any() else (0.0, 0.0, 0.0))
+    return dict(zip((f"ndcg@{k}", f"mrr@{k}", "map"), map(float, np.mean(rows, 0))))
+
+
+def _numbers(name: str, at: int, row: Any) -> Float[np.ndarray, " C"]:
+    try:
+        numbers = np.asarray(row, np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array(np.nan)
+    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+        raise ValueError(f"{name}[{at}] is {row!r:.60}; expected finite numbers of the candidates")
+    return numbers
+
+
+def _of_query(
+    score: Float[np.ndarray, " C"], grade: Float[np.ndarray, " C"], k: int
+) -> tuple[float, float, float]:
+    """(nDCG, reciprocal rank, average precision) of a query that has something relevant."""
+    _, group, counts = np.unique(-score, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)  # candidates with scores as great as these
+    discounts = np.where(np.arange(len(score)) < k, 1 / np.log2(np.arange(2, len(score) + 2)), 0)
+    shares = np.diff(np.cumsum(discounts)[ends - 1], prepend=0) / counts
+    gain = (np.bincount(group, grade) * shares).sum()
+    best = (np.sort(grade)[::-1] * discounts).sum()
+    relevant = grade > 0
+    hits = relevant[np.argsort(score, kind="stable")[::-1]][:k]
+    found = np.bincount(group, relevant)
+    precision = (found * np.cumsum(found) / ends).sum() / relevant.sum()
+    return gain / best, 1 / (1 + np.argmax(hits)) if hits.any() else 0.0, precision
 
 
 def _dcg(gains: Float[np.ndarray, "Q K"]) -> Float[np.ndarray, "Q K"]:

@@ -33,7 +33,7 @@ IGNORED = frozenset(
     output_past eos_token_ids xla_device tf_legacy_loss
     """
     # notes of authors and of other libraries, and ids that only tokenizers read
-    """language name sentence_transformers sbert_ce_default_activation_function _commit_hash
+    """language name _commit_hash
     transformers.js_config mask_token_id cls_token_id unk_token_id
     """
     # generation settings, which v4 stored here and v5 stores in generation_config.json
@@ -101,6 +101,7 @@ class FamilyConfig:
     id2label: Frozen | None = None
     label2id: Frozen | None = None
     problem_type: str | None = None
+    sentence_transformers: Frozen | None = None
     transformers_jax: Frozen | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -196,6 +197,9 @@ class FamilyConfig:
         for name in ("num_labels", "_num_labels"):  # the second until 2020
             if (count := values.pop(name, None)) is not None and values.get("id2label") is None:
                 values["id2label"] = label_names(count)
+        activation = values.pop("sbert_ce_default_activation_function", None)  # until 2025
+        if activation is not None and values.get("sentence_transformers") is None:
+            values["sentence_transformers"] = {"activation_fn": activation}
         # in the releases of 2019 a number, a path or -1
         words = values.pop("vocab_size_or_config_json_file", None)
         if isinstance(words, int) and words > 0:
@@ -211,6 +215,7 @@ class FamilyConfig:
             "problem_type",
             "dtype",
             "decoder_start_token_id",
+            "sentence_transformers",
             OWN_KEY,
         )
         fields = {k: v for k, v in fields.items() if v is not None or k not in optional}

@@ -24,10 +24,11 @@ from transformers_jax.hub.download import resolve
 from transformers_jax.models.base import Model
 from transformers_jax.pretrained import from_pretrained
 from transformers_jax.runs.recipe import settings_of
-from transformers_jax.tasks import TASKS, Task
+from transformers_jax.tasks import TASKS, Reranking, Task
 from transformers_jax.tasks import classes as names
 from transformers_jax.tasks.base import Answers, in_order
 from transformers_jax.tasks.corpus import TaskCorpus
+from transformers_jax.tasks.reranking import is_reranker
 from transformers_jax.tasks.rows import NUMBER, Form, Rows
 from transformers_jax.training.config import TrainConfig, load
 from transformers_jax.training.exported import model_folder
@@ -65,7 +66,7 @@ class Answering:
             if self.task.writes:
                 found.append(self.task.write(self.model, batch))
                 continue
-            output = self.model(**self.task.inputs(batch))
+            output = self.task.output(self.model, batch, None)
             answer = jax.device_get(self.task.answers(output))
             found.append({**answer, NUMBER: batch[NUMBER]})
         return *in_order(found, rows), form
@@ -122,6 +123,8 @@ def _of_head(model: Model) -> Task:
     Raises:
         ValueError: there is none.
     """
+    if model.plan.head == Reranking.head and is_reranker(model.config):
+        return Reranking()
     problem = PROBLEMS.get(model.config.problem_type or "")
     for name, task in TASKS.items():
         if model.plan.head == task.head and (problem is None or name == problem):

@@ -9,6 +9,7 @@ answers.py      QuestionAnswering: the part of a text that answers a question
 tokens.py       TokenClassification: named entities and the like
 choices.py      MultipleChoice: which of several texts fits another
 instructions.py Instruction: the answers of conversations
+reranking.py    Reranking: how relevant documents are to a query
 writing.py      Summarization, Translation: texts that an encoder-decoder writes
 
 A task is an objective of the engine (training/), in place of those that make examples of bare text:
@@ -19,6 +20,7 @@ from transformers_jax.tasks.answers import QuestionAnswering as QuestionAnswerin
 from transformers_jax.tasks.base import Task as Task
 from transformers_jax.tasks.choices import MultipleChoice as MultipleChoice
 from transformers_jax.tasks.instructions import Instruction as Instruction
+from transformers_jax.tasks.reranking import Reranking as Reranking
 from transformers_jax.tasks.sequences import MultiLabel as MultiLabel
 from transformers_jax.tasks.sequences import Regression as Regression
 from transformers_jax.tasks.sequences import SequenceClassification as SequenceClassification
@@ -33,6 +35,7 @@ TASKS: dict[str, type[Task]] = {
     "token_classification": TokenClassification,
     "question_answering": QuestionAnswering,
     "multiple_choice": MultipleChoice,
+    "reranking": Reranking,
     "instruction": Instruction,
     "summarization": Summarization,
     "translation": Translation,

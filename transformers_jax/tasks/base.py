@@ -100,6 +100,11 @@ class Task(Settings):
         """This task with what it takes from the rows that are trained on."""
         return self
 
+    def held_together(self, data: Table) -> tuple[str, ...]:
+        """Names of columns, of which the first that there is keeps records on one side where a part
+        of them is held out: those with the same value; () if each is by itself."""
+        return ()
+
     def longest(self, form: Form, records: Records) -> tuple[int, int]:
         """Tokens of the longest row, and of the longest text that is to be written (0: none)."""
         raise NotImplementedError
@@ -126,14 +131,18 @@ class Task(Settings):
         """(loss, what is reported) of an output of the model: by default its head's own loss."""
         return supervised(lambda **_: output, {}, None)
 
+    def output(self, model: Any, batch: Batch, key: Key | None) -> Any:
+        """The output of the model for a batch."""
+        return model(**self.inputs(batch), key=key)
+
     def minimise(self, model: Any, batch: Batch, key: Key | None) -> LossAndMetrics:
         """(loss, what is reported) of a batch."""
-        return self.compare(model(**self.inputs(batch), key=key), batch)
+        return self.compare(self.output(model, batch, key), batch)
 
     def measure(self, model: Any, batch: Batch) -> tuple[Any, dict[str, Array]]:
         """(sums and weights of what is reported, answers with the number of each row's example) of
         a batch, without noise."""
-        output = model(**self.inputs(batch), key=None)
+        output = self.output(model, batch, None)
         return self.compare(output, batch)[1], {**self.answers(output), NUMBER: batch[NUMBER]}
 
     def write(self, model: Any, batch: Batch) -> dict[str, np.ndarray]:

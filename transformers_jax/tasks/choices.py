@@ -86,7 +86,7 @@ class MultipleChoice(OfClasses):
         once: list[dict[str, int]] = [{} for _ in some]
         if references is not None:
             once = [{"labels": number} for number in references]
-        examples = [Example(_together(sides), once=one) for sides, one in zip(some, once)]
+        examples = [Example(together(sides), once=one) for sides, one in zip(some, once)]
         owners = np.arange(len(examples))
         return Rows(records, numbered(examples), owners, references, notes=tuple(notes))
 
@@ -131,13 +131,18 @@ def _whole(value: Any) -> int:
         return -1
 
 
-def _together(sides: list[dict[str, Any]]) -> dict[str, Int[np.ndarray, "C T"]]:
+def together(sides: list[dict[str, Any]], pad: int = 0) -> dict[str, Int[np.ndarray, "C T"]]:
     """The rows of the candidates of a record as one, filled up to the longest; with their mask."""
     lengths = np.array([len(side["input_ids"]) for side in sides])
     width = int(lengths.max())
     filled = {
-        name: np.array([np.pad(side[name], (0, width - len(side[name]))) for side in sides])
-        for name in sides[0]
+        name: np.array(
+            [
+                np.pad(side[name], (0, width - len(side[name])), constant_values=fill)
+                for side in sides
+            ]
+        )
+        for name, fill in {**dict.fromkeys(sides[0], 0), "input_ids": pad}.items()
     }
     mask = (np.arange(width) < lengths[:, None]).astype(np.int32)
     return {**filled, "attention_mask": mask}

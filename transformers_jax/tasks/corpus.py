@@ -101,7 +101,8 @@ def read_task(data: Table, task: Task, tokenizer: Tokenizer, model: Model) -> Ta
     Raises:
         ValueError: a source, column or value that is none, with its place.
     """
-    tables = read_tables(data)
+    names = task.held_together(data)
+    tables = read_tables(data, names) if names else read_tables(data)
     train = tables[TRAIN]
     form = Form(data, tokenizer, model, task.columns(data, train))
     form = dataclasses.replace(form, classes=task.classes(form, train))

@@ -64,8 +64,7 @@ def _topics() -> Iterator[Document]:
         yield Document(f"topics.{name}", name, topics[name])
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    """(name, syntax tree) of the modules of the standard library, in the order of their paths."""
+def _docstrings() -> Iterator[Document]:
     root = Path(sysconfig.get_paths()["stdlib"])
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
@@ -75,11 +74,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
             tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError):
             continue
-        yield ".".join(parts).removesuffix(".__init__"), tree
-
-
-def _docstrings() -> Iterator[Document]:
-    for module, tree in modules():
+        module = ".".join(parts).removesuffix(".__init__")
         for node in ast.walk(tree):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
                 text = ast.get_docstring(node)
