@@ -6,7 +6,8 @@ import pytest
 
 from transformers_jax.data import generated, python_docs
 from transformers_jax.data.config import Table
-from transformers_jax.data.generated import TABLES, packages
+from transformers_jax.data.generated import TABLES, entities, facts, packages
+from transformers_jax.data.generated.entities import Documented, Namespace
 from transformers_jax.data.generated.splits import SPLITS, split_of
 from transformers_jax.data.python_docs import Document
 from transformers_jax.data.tables import open_table, read_tables
@@ -38,11 +39,11 @@ def test_a_run_reads_two_splits_and_an_evaluation_one(monkeypatch):
         "validation": made("validation"),
     }
     assert tables["validation"].places[2] == "generated:some, validation 2"
-    assert open_table("generated:some:test", "data")["test"].records == made("test")
+    assert open_table("generated:some[test]", "data")["train"].records == made("test")
     with pytest.raises(ValueError, match="'soem'; did you mean 'some'"):
         open_table("generated:soem", "data")
-    with pytest.raises(ValueError, match=r"'tests' is no split; .*generated:some:test"):
-        open_table("generated:some:tests", "data")
+    with pytest.raises(ValueError, match=r"no split tests; did you mean 'test'.*some\[test\]"):
+        open_table("generated:some[tests]", "data")
 
 
 def test_texts_that_differ_in_spaces_and_case_alone_come_once(monkeypatch):
@@ -58,3 +59,80 @@ def test_packages_are_those_of_the_standard_library():
     names = {record["label"] for record in records}
     assert len(names) == packages.CLASSES
     assert names <= {*sys.stdlib_module_names}
+
+
+# ---------------------------------------------------------------- entities
+
+NAMES = Namespace(
+    modules=frozenset({"json", "os.path", "socket"}),
+    classes=frozenset({"JSONDecoder", "Message", "UUID"}),
+    exceptions=frozenset({"ValueError", "JSONError"}),
+    functions=frozenset({"join", "raw_decode", "__exit__", "read"}),
+    english=frozenset("file message socket read module the a of error".split()),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Decode a JSONDecoder, or raise ValueError.", "JSONDecoder class, ValueError exception"),
+        ("Message of the file; a Message object", "Message class"),
+        ("the file, 'file', file -- a file", "file parameter, file parameter"),
+        ("whether fp and *fp* are", "fp parameter, fp parameter"),
+        ("read it with read(), or raw_decode", "read function, raw_decode function"),
+        ("os.path.join of self.join and join", "os.path module, join function, join function"),
+        ("the socket module, a socket, json", "socket module, json module"),
+        ("a UUID, UUID() and the __exit__", "UUID class, __exit__ function"),
+    ],
+)
+def test_names_are_found_by_the_namespace_and_by_how_they_are_written(text, expected):
+    one = Documented("some.module", text, frozenset({"file", "fp"}))
+    found = entities.entities(text, one, NAMES)
+    assert ", ".join(f"{text[a:b]} {label}" for a, b, label in found) == expected
+
+
+def test_a_module_is_no_name_of_itself_in_passing():
+    text = "a json, and the json module"
+    of = lambda module: [
+        a for a, *_ in entities.entities(text, Documented(module, text, frozenset()), NAMES)
+    ]
+    assert of("some") == [2, 16]
+    assert of("json") == [16]
+
+
+def test_entities_of_a_module_are_on_one_side():
+    sides = [{module for module, _ in entities._paragraphs() if split_of(module) == s}
+             for s in SPLITS]  # fmt: skip
+    assert all(len(side) > 10 for side in sides)
+    assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]
+    labels = {one["label"] for r in entities.records("test") for one in r["entities"]}
+    assert labels == {"module", "class", "exception", "function", "parameter"}
+
+
+# ---------------------------------------------------------------- facts
+
+
+def test_an_answer_is_where_the_record_says_and_tells_of_the_person():
+    records = facts.records("validation")
+    without = sum(not record["answers"]["text"] for record in records)
+    assert 0.2 < without / len(records) < 0.3
+    for record in records:
+        for text, start in zip(*record["answers"].values()):
+            assert record["context"][start : start + len(text)] == text
+            before = record["context"][:start].rpartition(". ")[2]
+            sentence = before + record["context"][start:].partition(".")[0]
+            who = [w for w in record["question"].rstrip("?").split() if w[0].isupper()]
+            assert " ".join(who[-2:]) in sentence, record
+
+
+def test_names_of_people_and_towns_are_of_one_split():
+    common = {
+        word for kind in facts.RELATIONS.values() for text in kind.told for word in text.split()
+    }
+    common |= {*facts.MONTHS, *facts.WORK}
+    names = []
+    for split in SPLITS[1:]:
+        words = {w for r in facts.records(split) for w in r["context"].replace(".", "").split()}
+        names.append({word for word in words - common if word[0].isupper()})
+        assert len(names[-1]) > 500
+    assert not names[0] & names[1]

@@ -7,7 +7,10 @@ import jax
 import pytest
 
 import transformers_jax as tj
+from tests.training.conftest import compiled_once, without_pictures
 from transformers_jax.data.tokenizers import train_tokenizer
+
+__all__ = ["compiled_once", "without_pictures"]
 
 GOOD, BAD = "good great fine nice lovely".split(), "bad poor awful sad ugly".split()
 OTHER = "the a film book was and it very really story plot".split()

@@ -62,7 +62,7 @@ def tfds_records(name: str) -> Tables:
     Raises:
         ValueError: as of `open_tfds`; there is no such split.
     """
-    name, only = _named_split(name)
+    name, only = named_split(name)
     folder, builder = _open_builder(name)
     _check_form(builder, folder, (*PLAIN_FEATURES, *NESTED_FEATURES))
 
@@ -96,7 +96,7 @@ def _class_names(features: Any) -> dict[str, tuple[str, ...]]:
     return {name: tuple(kind.names) for name, kind in kinds.items() if getattr(kind, "names", None)}
 
 
-def _named_split(name: str) -> tuple[str, str]:
+def named_split(name: str) -> tuple[str, str]:
     """("glue/mnli", "validation_matched") of "glue/mnli[validation_matched]"."""
     matched = re.fullmatch(r"(.+)\[([\w-]+)\]", name)
     return (matched[1], matched[2]) if matched else (name, "")
@@ -220,7 +220,7 @@ def hf_records(name: str) -> Tables:
     Raises:
         ValueError: as of `open_hf`; there is no such split.
     """
-    name, only = _named_split(name)
+    name, only = named_split(name)
     parts = _load_hf(name)
 
     def rows(split: str) -> Iterator[Placed]:

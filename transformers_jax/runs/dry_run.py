@@ -88,7 +88,7 @@ class DryRun:
         rows = {
             "model": f"{config.model.model_type}, {self.model.parameter_count:,} parameters in "
             f"{config.dtype}{compute}, on {self.devices}",
-            "weights": config.init_from or f"drawn from seed {config.seed}",
+            "weights": config.init_from if config.starts else f"drawn from seed {config.seed}",
             "objective": f"{config.objective}",
             "optimizer": f"{config.optimizer}",
             "steps": f"{config.steps:,}, " + (f"from {self.start:,} on" if self.start else "new"),
@@ -116,7 +116,7 @@ def dry_run(config: TrainConfig) -> DryRun:
         saved = newest_record(_saved_steps(run))
         resolved = resolve(config, run, saved, notes.append)
     config = resolved.config
-    if saved is None and config.init_from is not None:
+    if saved is None and config.starts:
         check_start(config)
     model = abstract_model(config)
     _, optimizer, step = resolved.training(model)

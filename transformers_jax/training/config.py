@@ -49,6 +49,11 @@ class TrainConfig(Settings):
     init_from: str | None = None
     """a checkpoint whose weights the run starts from: a directory, a run, or a hub id; model and
     tokenizer are its own, unless their flags say otherwise"""
+    from_scratch: bool = False
+    """only model and tokenizer are those of init_from: every weight is drawn from the seed"""
+    reinitialise_layers: int = 0
+    """so many layers at the top of every stack, and the pooler, are drawn from the seed in place of
+    the weights of init_from (Zhang et al. 2021, section 5)"""
     model: FamilyConfig = field(default_factory=GPT2Config)
     objective: Union[(*OBJECTIVES.values(), *TASKS.values())] = CausalLM()  # type: ignore[valid-type]
     """what is learned: of texts, or a task, of the records of a table"""
@@ -116,6 +121,11 @@ class TrainConfig(Settings):
     """settings that may differ from those of the run that is continued, by name, or data"""
     debug: Debug = Debug()
 
+    @property
+    def starts(self) -> bool:
+        """Whether the run starts from weights."""
+        return self.init_from is not None and not self.from_scratch
+
     def __post_init__(self) -> None:
         if isinstance(self.optimizer, optax.GradientTransformation):
             raise ValueError(
@@ -124,7 +134,7 @@ class TrainConfig(Settings):
                 f"{', '.join(OPTIMIZERS)}, or give it to tj.make_step, in a loop of your own"
             )
         super().__post_init__()
-        self.at_least("", **dict.fromkeys(AT_LEAST_ONE, 1), watchdog=0)
+        self.at_least("", **dict.fromkeys(AT_LEAST_ONE, 1), watchdog=0, reinitialise_layers=0)
         for name in ("steps", "schedule_steps"):
             if (getattr(self, name) or 0) > MOST_STEPS:
                 raise ValueError(f"{name} ({getattr(self, name)}) must be at most 2^31 - 1")
@@ -143,8 +153,7 @@ class TrainConfig(Settings):
                 f"data is {type(self.data).__name__}, and the objective "
                 f"{type(self.objective).__name__} is learned from {wanted}"
             )
-        if self.adapter is not None and self.init_from is None:
-            raise ValueError("an adapter changes weights that there are: name them with init_from")
+        _check_start(self)
         if self.merge and self.adapter is None:
             raise ValueError("merge is of an adapter, and there is none")
         if self.evaluation.per_epoch and self.epochs is None:
@@ -178,6 +187,25 @@ class TrainConfig(Settings):
     def replace(self, **changes: Any) -> TrainConfig:
         """This config with other values."""
         return dataclasses.replace(self, **changes)
+
+
+def _check_start(config: TrainConfig) -> None:
+    """Raises ValueError for weights to start from that are none, or are drawn twice."""
+    anew = {"from_scratch": config.from_scratch, "reinitialise_layers": config.reinitialise_layers}
+    named = [name for name, value in anew.items() if value]
+    if named and config.init_from is None:
+        raise ValueError(f"{named[0]} is of a checkpoint, and none is named: give init_from")
+    if len(named) > 1:
+        raise ValueError("from_scratch draws all layers: leave reinitialise_layers out")
+    if config.adapter is None:
+        return
+    if config.init_from is None:
+        raise ValueError("an adapter changes weights that there are: name them with init_from")
+    if named and isinstance(config.adapter, (LoRA, IA3, BitFit)):
+        raise ValueError(
+            f"{named[0]} draws weights that {type(config.adapter).__name__} would leave as they "
+            "are drawn: train the whole model, --adapter none"
+        )
 
 
 def _check_stages(name: str, stages: Stages) -> None:

@@ -43,6 +43,7 @@ from transformers_jax.pretrained import (
 from transformers_jax.spec import Execution
 from transformers_jax.training.config import TrainConfig, from_dict
 from transformers_jax.training.exported import exported_step, model_folder
+from transformers_jax.training.redrawn import of_top_layers, redrawn, stacks_of
 from transformers_jax.training.weights import Weights, check_family, model_options, weights_of
 
 Say = Callable[[str], None]
@@ -188,6 +189,8 @@ def sources(config: TrainConfig) -> dict[str, Weights]:
 
 def check_start(config: TrainConfig) -> None:
     """Raises ValueError for a checkpoint that the run cannot start from; reads no weights."""
+    if config.reinitialise_layers:
+        of_top_layers(abstract_model(config), config.reinitialise_layers)
     for weights in sources(config).values():
         weights.check()
 
@@ -198,6 +201,8 @@ def start_model(config: TrainConfig, mesh: Mesh | None, say: Say) -> tuple[Model
     Raises:
         ValueError: weights that the config's model cannot hold.
     """
+    top = config.reinitialise_layers
+    layers = of_top_layers(abstract_model(config), top) if top else {}
     found = sources(config)
     loaded = {name: weights.load(config, mesh) for name, weights in found.items()}
     first, generator = loaded[""], loaded.get("generator")
@@ -213,12 +218,30 @@ def start_model(config: TrainConfig, mesh: Mesh | None, say: Say) -> tuple[Model
     parts += [f"left out {left_out} of other heads"] if left_out else []
     parts += [f"drew {', '.join(drawn)}"] if drawn else []
     parts += [f"added rows for words up to {added:,}"] if added else []
+    if layers:
+        model = redrawn(model, layers, jax.random.key(config.seed))
+        stacks = " and ".join(stacks_of(layers))
+        parts += [f"drew the top {top} layer{'s' * (top > 1)} of {stacks} anew"]
+        drawn += [path for path in layers if path not in drawn]
     say("; ".join(parts))
     if note := found[""].head_note:
         say(note)
     where = str(found[""].folder.resolve())  # of a model on the hub, its commit is in it
     facts = {"path": config.init_from, "folder": where, "tensors": tensors, "drawn": drawn}
+    if top:
+        facts["reinitialised_layers"] = top
     return _with_depth(model, config), facts
+
+
+def new_model(config: TrainConfig, mesh: Mesh | None, run: Path, say: Say) -> Model:
+    """A model of which every weight is drawn; with `from_scratch` it is read from the checkpoint
+    what model that is. `run` is the folder of a run that goes on, or of a new one."""
+    model = draw_model(config, mesh)
+    if not config.from_scratch or (run / GENERATION).is_file():
+        return with_generation(model, run)
+    assert config.init_from is not None
+    say(f"from scratch: the model of {config.init_from}, its weights drawn from seed {config.seed}")
+    return with_generation(model, weights_folder(config.init_from))
 
 
 def with_adapter(config: TrainConfig, model: Model, drawn: Sequence[str]) -> Model:

@@ -32,10 +32,9 @@ from transformers_jax.training.evaluation_sets import (
 from transformers_jax.training.folder import RunFolder, check_same_run, record
 from transformers_jax.training.initial import (
     check_tokenizer,
-    draw_model,
+    new_model,
     start_model,
     with_adapter,
-    with_generation,
 )
 from transformers_jax.training.resolve import (
     Say,
@@ -149,8 +148,8 @@ def prepare(
     config, mesh, corpus = resolved.config, resolved.mesh, resolved.corpus
     vocabulary, stream = resolved.vocabulary, resolved.stream
     initial: dict[str, Any] | None = None
-    if config.init_from is None or (saved is not None and config.adapter is None):
-        model = with_generation(draw_model(config, mesh), folder.path)
+    if not config.starts or (saved is not None and config.adapter is None):
+        model = new_model(config, mesh, folder.path, say)
     else:
         check_tokenizer(config, corpus.tokenizer, say)
         model, initial = start_model(config, mesh, say)

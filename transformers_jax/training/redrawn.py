@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -19,6 +19,42 @@ def of_classes(model: Model) -> set[str]:
     """The paths of the parameters of a head that has a row for each class."""
     found = flatten(axes(model)).items()
     return {path for path, each in found if path.startswith("head.") and LABEL in each}
+
+
+def of_top_layers(model: Model, count: int) -> dict[str, list[int] | None]:
+    """The parameters of so many layers at the top of every stack, and of the pooler: their places
+    on the `layers` axis, or None for the whole.
+
+    Raises:
+        ValueError: a stack has fewer layers, or layers that share their parameters.
+    """
+    found: dict[str, list[int] | None] = {}
+    for path, each in flatten(axes(model)).items():
+        if path.split(".")[0].endswith("pooler"):
+            found[path] = None
+        if each.layers is None:
+            continue
+        if each.layers.shared:
+            raise ValueError(
+                "reinitialise_layers: the layers of this model share their parameters; pass "
+                "--from-scratch to draw all of them"
+            )
+        if count > each.layers.count:
+            raise ValueError(
+                f"reinitialise_layers ({count}) is more than the {each.layers.count} layers of "
+                f"{path.split('.')[0]}; lower it, or pass --from-scratch"
+            )
+        numbers = each.layers.numbers
+        places = [n for n, number in enumerate(numbers) if number >= each.layers.count - count]
+        if places:
+            found[path] = places if each[0] == "layers" else None
+    return found
+
+
+def stacks_of(paths: Iterable[str]) -> list[str]:
+    """The names of the stacks whose layers these are the paths of."""
+    names = {path.split(".")[0] for path in paths}
+    return sorted(name for name in names if not name.endswith("pooler"))
 
 
 def redrawn(model: Model, parts: Mapping[str, Sequence[int] | None], key: Key) -> Model:

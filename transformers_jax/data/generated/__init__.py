@@ -6,6 +6,8 @@ is called. Splits share nothing: `splits.split_of` puts what a record is about o
 
 splits.py      on which side a record is
 packages.py    docstrings, and the package of the standard library that each is from
+entities.py    docstrings, and the names of modules, classes, functions and parameters in them
+facts.py       contexts about invented people, and questions
 """
 
 from __future__ import annotations
@@ -14,34 +16,49 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from transformers_jax.data.generated.splits import SPLITS
+from transformers_jax.data.prepared import named_split
 from transformers_jax.data.records import Placed
 from transformers_jax.spelling import nearest
 
 
 def generated_records(name: str) -> dict[str, Iterator[Placed]]:
-    """NAME: what is trained on and what is held out; NAME:SPLIT: one split alone.
+    """NAME: what is trained on and what is held out; NAME[SPLIT]: one split alone, as "train".
 
     Raises:
         ValueError: there is no such table, or no such split.
     """
-    table, colon, split = name.partition(":")
+    table, only = named_split(name)
     if table not in TABLES:
         raise ValueError(
             f"generated:{name}: there is no table {table!r}{nearest(table, TABLES)}; those that "
             f"are made here are {', '.join(TABLES)}"
         )
-    if colon and split not in SPLITS:
+    if only and only not in SPLITS:
         raise ValueError(
-            f"generated:{name}: {split!r} is no split{nearest(split, SPLITS)}; give "
-            f"generated:{table}, or one of {', '.join(SPLITS)} behind it, as "
-            f"generated:{table}:test"
+            f"generated:{table} has no split {only}{nearest(only, SPLITS)}; it has "
+            f"{', '.join(SPLITS)}: give generated:{table}, or generated:{table}[test]"
         )
-    splits = (split,) if colon else SPLITS[:2]
-    return {one: _placed(f"generated:{table}, {one}", TABLES[table](one)) for one in splits}
+    chosen = {"train": only} if only else {split: split for split in SPLITS[:2]}
+    return {
+        split: _placed(f"generated:{table}, {one}", TABLES[table](one))
+        for split, one in chosen.items()
+    }
 
 
 def _placed(where: str, records: list[dict[str, Any]]) -> Iterator[Placed]:
     return ((f"{where} {number}", record) for number, record in enumerate(records))
+
+
+def _entities(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import entities
+
+    return entities.records(split)
+
+
+def _facts(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import facts
+
+    return facts.records(split)
 
 
 def _packages(split: str) -> list[dict[str, Any]]:
@@ -50,5 +67,9 @@ def _packages(split: str) -> list[dict[str, Any]]:
     return packages.records(split)
 
 
-TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {"packages": _packages}
+TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
+    "packages": _packages,
+    "entities": _entities,
+    "facts": _facts,
+}
 """The tables by name; the module of each is imported when it is made."""

@@ -64,7 +64,8 @@ def _topics() -> Iterator[Document]:
         yield Document(f"topics.{name}", name, topics[name])
 
 
-def _docstrings() -> Iterator[Document]:
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """(name, syntax tree) of the modules of the standard library, in the order of their paths."""
     root = Path(sysconfig.get_paths()["stdlib"])
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
@@ -74,7 +75,11 @@ def _docstrings() -> Iterator[Document]:
             tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError):
             continue
-        module = ".".join(parts).removesuffix(".__init__")
+        yield ".".join(parts).removesuffix(".__init__"), tree
+
+
+def _docstrings() -> Iterator[Document]:
+    for module, tree in modules():
         for node in ast.walk(tree):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
                 text = ast.get_docstring(node)
