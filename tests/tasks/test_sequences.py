@@ -9,6 +9,7 @@ import transformers_jax as tj
 from transformers_jax.data.config import Table
 from transformers_jax.data.packing import assemble
 from transformers_jax.data.tables import of_python
+from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.models.plan import Plan
 from transformers_jax.nn.loss import IGNORED
@@ -193,3 +194,25 @@ def test_the_gradient_of_an_empty_batch_is_zero(encoder):
     )[0]
     for leaf in jax.tree.leaves(jax.grad(loss)(params)):
         assert not jnp.any(leaf)
+
+
+def test_a_text_is_encoded_once_where_no_length_is_given(encoder, monkeypatch):
+    """Only one that is longer than the model reads is encoded again, to be cut."""
+    encoded: list[str] = []
+    batch = Tokenizer.batch
+
+    def counted(self, texts, *rest, **options):
+        encoded.extend(texts)
+        return batch(self, texts, *rest, **options)
+
+    monkeypatch.setattr(Tokenizer, "batch", counted)
+    task = SequenceClassification()
+    corpus = corpus_of(encoder, task, TABLES[task])
+    assert encoded == TEXTS
+    assert corpus.form.length == max(len(one.tokens["input_ids"]) for one in corpus.train.examples)
+    assert corpus.form.length == 10  # of the second text, with [CLS] and [SEP]
+    long = [*TEXTS[:3], "film " * 99]
+    corpus = corpus_of(encoder, task, TABLES[task], long)
+    assert encoded == [*TEXTS, *long, long[3]]
+    assert corpus.form.length == 48 == len(corpus.train.examples[3].tokens["input_ids"])
+    assert "1 of 4 rows (25.0%) are cut to 48 tokens; the longest has 101" in " ".join(corpus.notes)

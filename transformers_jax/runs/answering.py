@@ -27,7 +27,7 @@ from transformers_jax.runs.recipe import settings_of
 from transformers_jax.tasks import TASKS, Reranking, Task
 from transformers_jax.tasks import classes as names
 from transformers_jax.tasks.base import Answers, in_order
-from transformers_jax.tasks.corpus import TaskCorpus
+from transformers_jax.tasks.corpus import TaskCorpus, limited, with_lengths
 from transformers_jax.tasks.reranking import is_reranker
 from transformers_jax.tasks.rows import NUMBER, Form, Rows
 from transformers_jax.training.config import TrainConfig, load
@@ -47,19 +47,18 @@ class Answering:
     tokenizer: Tokenizer
     data: Table
 
-    def form(self, records: Records, *, answered: bool) -> Form:
-        """How these records become rows."""
+    def read(self, records: Records, *, answered: bool) -> tuple[Rows, Form]:
+        """(these records as rows, how they became that)."""
         columns = self.task.columns(self.data, records, answered=answered)
         classes = names.of(self.model.config)
         form = Form(self.data, self.tokenizer, self.model.abstract(), columns, classes)
-        source, target = self.task.longest(form, records)
-        length = form.data.length or min(form.limit or 2**31, source)
-        return dataclasses.replace(form, length=length, target_length=target)
+        form = limited(form)
+        rows = self.task.read(form, records, answered=answered)
+        return rows, with_lengths(form, [rows])
 
     def answers(self, records: Records, *, answered: bool) -> tuple[Answers, Rows, Form]:
         """(answers, the rows that they answer, how these were made) of some records."""
-        form = self.form(records, answered=answered)
-        rows = self.task.read(form, records, answered=answered)
+        rows, form = self.read(records, answered=answered)
         part = TaskCorpus(self.task, form, rows, {}).part(rows, 0, shuffle=False)
         found = []
         for batch in evaluation_batches(part, records.name):

@@ -70,12 +70,6 @@ class QuestionAnswering(Task):
 
     # ------------------------------------------------------------ data
 
-    def longest(self, form, records):
-        batch = form.tokenizer.batch(
-            form.texts(records, "text"), form.texts(records, "text_pair"), padding=False
-        )
-        return max(len(ids) for ids in batch["input_ids"]), 0
-
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
         questions, contexts = form.texts(records, "text"), form.texts(records, "text_pair")
         windows = self._windows(form, records, questions, contexts)

@@ -105,10 +105,6 @@ class Task(Settings):
         of them is held out: those with the same value; () if each is by itself."""
         return ()
 
-    def longest(self, form: Form, records: Records) -> tuple[int, int]:
-        """Tokens of the longest row, and of the longest text that is to be written (0: none)."""
-        raise NotImplementedError
-
     def fitted(self, model: FamilyConfig, classes: Sequence[str]) -> FamilyConfig:
         """The config of a model that answers with these classes."""
         return model

@@ -70,10 +70,6 @@ class MultipleChoice(OfClasses):
         texts = [text for text in form.texts(records, "text") for _ in range(count)]
         return texts, [one for some in candidates for one in some], count
 
-    def longest(self, form, records):
-        texts, candidates, _ = self._pairs(form, records)
-        return encode(form, texts, candidates).longest, 0
-
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
         texts, candidates, count = self._pairs(form, records)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ from transformers_jax.data import packing
 from transformers_jax.data.config import Table
 from transformers_jax.data.packing import Layout
 from transformers_jax.data.stream import Part
-from transformers_jax.data.tables import Records, read_tables
+from transformers_jax.data.tables import read_tables
 from transformers_jax.data.texts import digest
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.models.base import Model
@@ -106,30 +106,33 @@ def read_task(data: Table, task: Task, tokenizer: Tokenizer, model: Model) -> Ta
     train = tables[TRAIN]
     form = Form(data, tokenizer, model, task.columns(data, train))
     form = dataclasses.replace(form, classes=task.classes(form, train))
-    form = _with_lengths(task, form, list(tables.values()))
+    form = limited(form)
     rows = {split: task.read(form, records) for split, records in tables.items()}
+    form = with_lengths(form, rows.values())
     evaluation = {"": rows[VALIDATION]} if VALIDATION in rows else {}
     return TaskCorpus(task.learned(rows[TRAIN], form), form, rows[TRAIN], evaluation)
 
 
-def _with_lengths(task: Task, form: Form, tables: list[Records]) -> Form:
-    """The form with the lengths of rows: those of the config, or of the longest that there are, as
-    far as the model allows.
+def limited(form: Form) -> Form:
+    """The form with the lengths of the config; without one, rows have what the model allows.
 
     Raises:
         ValueError: a length beyond that.
     """
-    length, target = form.data.length, form.data.target_length
-    limit = form.limit
+    length, limit = form.data.length, form.limit
     if limit is not None and length > limit:
         raise ValueError(
             f"data.length ({length}) is more than this model reads ({limit}); lower --data.length"
         )
-    if not length or (task.sides == 2 and target is None):
-        longest = [task.longest(form, records) for records in tables]
-        length = length or min(max(one[0] for one in longest), limit or 2**31)
-        target = target or max(one[1] for one in longest)
-    return dataclasses.replace(form, length=length, target_length=target or 0)
+    most = form.data.target_length or 0
+    return dataclasses.replace(form, length=length or limit or 0, target_length=most)
+
+
+def with_lengths(form: Form, splits: Iterable[Rows]) -> Form:
+    """The form with the lengths of the longest of these rows, where the config has none."""
+    longest = np.max([packing.lengths_of(rows.examples).max(0) for rows in splits], 0).tolist()
+    length, target = form.data.length or longest[0], form.data.target_length or longest[1]
+    return dataclasses.replace(form, length=length, target_length=target)
 
 
 class TaskPart(Part):

@@ -47,9 +47,6 @@ class Instruction(Task):
 
     # ------------------------------------------------------------ data
 
-    def longest(self, form, records):
-        return max(len(ids) for ids, _ in self._encoded(form, records)), 0
-
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
         examples, cut, learned, total = [], 0, 0, 0
         for where, (ids, targets) in zip(records.places, self._encoded(form, records)):
@@ -63,8 +60,9 @@ class Instruction(Task):
             learned, total = learned + int((targets != IGNORED).sum()), total + len(ids)
             examples.append(Example({"input_ids": ids, "labels": targets}))
         notes = [
-            f"{records.name}: {cut:,} of {len(examples):,} conversations are cut to "
-            f"{form.length:,} tokens; {learned:,} of {total:,} tokens are learned"
+            f"{records.name}: {cut:,} of {len(examples):,} conversations are cut"
+            f"{f' to {form.length:,} tokens' * bool(cut)}; {learned:,} of {total:,} tokens are "
+            "learned"
         ]
         if answered and not learned:
             raise ValueError(

@@ -94,9 +94,6 @@ class Reranking(Task):
             )
         return columns
 
-    def longest(self, form, records):
-        return encode(form, *candidates(form, records, None).pairs).longest, 0
-
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
         some = candidates(form, records, self._most if answered else None)
         if answered and self.listwise and not some.listed:

@@ -13,6 +13,7 @@ from transformers_jax.arrays import Int
 from transformers_jax.data.config import Table
 from transformers_jax.data.tables import Records
 from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.embedding.plan import EmbeddingPlan
 from transformers_jax.models.base import Model
 from transformers_jax.objectives.example import Example
 
@@ -42,10 +43,12 @@ class Form:
 
     @property
     def limit(self) -> int | None:
-        """The most tokens that the model, or its tokenizer, allows in a row."""
-        reading = self.model.reading
+        """The most tokens that the model, its tokenizer, or the directory of a sentence embedding,
+        allows in a row."""
+        reading, plan = self.model.reading, self.model.plan
+        sentence = plan.sentence.longest if isinstance(plan, EmbeddingPlan) else None
         positions = reading.source_positions if reading.source_raw or reading.source else None
-        limits = (positions or reading.positions, self.tokenizer.model_max_length)
+        limits = (positions or reading.positions, self.tokenizer.model_max_length, sentence)
         return min((one for one in limits if one is not None), default=None)
 
     def texts(self, records: Records, role: str) -> list[str]:

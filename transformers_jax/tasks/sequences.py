@@ -42,9 +42,6 @@ class OfSequences(OfClasses):
         labels = dict(enumerate(classes)) if classes else {0: "LABEL_0"}
         return model.replace(id2label=labels, problem_type=self.problem)
 
-    def longest(self, form, records):
-        return encode(form, *self._texts(form, records)).longest, 0
-
     def _texts(self, form: Form, records: Records) -> tuple[list[str], list[str] | None]:
         second = form.texts(records, "text_pair") if "text_pair" in form.columns else None
         return form.texts(records, "text"), second

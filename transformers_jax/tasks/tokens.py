@@ -81,20 +81,14 @@ class TokenClassification(OfClasses):
             raise ValueError(f"{records.name}: no word has a tag other than {NONE}")
         return (*[NONE] * (NONE in found), *sorted(found - {NONE}))
 
-    def longest(self, form, records):
-        texts = [words.text for words in self._words(form, records)]
-        return max(len(ids) for ids in form.tokenizer.batch(texts, padding=False)["input_ids"]), 0
-
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
         words = self._words(form, records)
         ids, offsets = _encoded(form, [one.text for one in words])
         details = [Aligned(one, _first_tokens(one, some)) for one, some in zip(words, offsets)]
         cut = sum(bool((one.first < 0).any()) for one in details)
-        rows = f"{records.name}: {cut:,} of {len(words):,} texts"
-        notes, sides = (
-            [f"{rows} are cut to {form.length:,} tokens"],
-            [{"input_ids": x} for x in ids],
-        )
+        where = f" are cut to {form.length:,} tokens" if cut else " are cut"
+        notes = [f"{records.name}: {cut:,} of {len(words):,} texts{where}"]
+        sides = [{"input_ids": x} for x in ids]
         references = None
         if answered:
             references = self._tags(form, records, words)

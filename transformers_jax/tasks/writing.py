@@ -42,12 +42,6 @@ class Writing(Task):
     def _sources(self, form: Form, records: Records) -> list[str]:
         return [self.prefix + text for text in form.texts(records, "text")]
 
-    def longest(self, form, records):
-        source = encode(form, self._sources(form, records)).longest
-        if "label" not in form.columns:
-            return source, 1
-        return source, max(map(len, self._targets(form, records)))
-
     def _targets(self, form: Form, records: Records) -> list[np.ndarray]:
         tokenizer = form.tokenizer.target or form.tokenizer
         texts = form.texts(records, "label")
@@ -69,12 +63,10 @@ class Writing(Task):
         if answered:
             references = form.texts(records, "label")
             targets = [{"labels": ids} for ids in self._targets(form, records)]
-            full = sum(len(one["labels"]) >= form.target_length for one in targets)
-            longest = max(len(one["labels"]) for one in targets)
-            notes.append(
-                f"{records.name}, targets: the longest has {longest:,} tokens; {full:,} fill "
-                f"{form.target_length:,}"
-            )
+            longest, most = max(len(one["labels"]) for one in targets), form.target_length
+            full = sum(len(one["labels"]) >= most for one in targets)
+            filled = f"; {full:,} fill {most:,}" if most else ""
+            notes.append(f"{records.name}, targets: the longest has {longest:,} tokens{filled}")
         examples = [Example(side, target) for side, target in zip(encoded.sides, targets)]
         owners = np.arange(len(examples))
         return Rows(records, numbered(examples), owners, references, notes=tuple(notes))
