@@ -321,3 +321,7 @@ def test_every_schedule_rises_to_its_peak_and_falls_as_it_says():
         assert [float(cut(n)) for n in (0, 3, 4, 50)] == pytest.approx([0.5, 2.0, 2.0, 2.0])
     constant = Constant(4).rate(2.0, 10)
     assert [float(constant(n)) for n in (0, 3, 99)] == pytest.approx([0.5, 2.0, 2.0])
+    zero = Linear(warmup=4, from_zero=True).rate(2.0, 8)  # transformers' lambda, step by step
+    assert [float(zero(n)) for n in range(8)] == [0, 0.5, 1.0, 1.5, 2.0, 1.5, 1.0, 0.5]
+    root = InverseRoot(warmup=16, from_zero=True).rate(2.0, 0)
+    assert [float(root(n)) for n in (0, 8, 16, 64)] == pytest.approx([0.0, 1.0, 2.0, 1.0])

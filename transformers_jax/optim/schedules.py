@@ -1,15 +1,15 @@
 """Schedules: the learning rate of every step, as a fraction of its peak.
 
 A record says the shape, `rate(peak, steps)` makes the function. Steps count from 0; all shapes
-rise linearly from 0 (exclusive) to the peak in `warmup` steps (InverseRoot may start at it), a
-warm-up that is longer than the whole schedule ends with it, and the rate stays what it is at the
-end for steps after the end.
+rise linearly from 0 (exclusive, unless `from_zero`) to the peak in `warmup` steps (InverseRoot may
+start at it), a warm-up that is longer than the whole schedule ends with it, and the rate stays what
+it is at the end for steps after the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import jax.numpy as jnp
@@ -28,6 +28,9 @@ class Warmed(Settings):
 
     warmup: int | float = 100
     """steps of linear warm-up; a number between 0 and 1 is a fraction of the schedule"""
+    from_zero: bool = field(default=False, kw_only=True)
+    """the rate of the first step is 0, and the peak that of the first after the warm-up, as of
+    `get_linear_schedule_with_warmup` and its like in PyTorch's transformers"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,7 +56,7 @@ class Warmed(Settings):
 
         def rate(step: Int[Array, ""]) -> Float[Array, ""]:
             step = jnp.minimum(jnp.asarray(step, jnp.float32), steps)
-            rising = peak * (step + 1) / max(warmup, 1)
+            rising = peak * (step + (not self.from_zero)) / max(warmup, 1)
             return jnp.where(step < warmup, rising, after(step - warmup))
 
         return rate
@@ -134,7 +137,7 @@ class InverseRoot(Warmed):
         warmup = max(self.warmup, 1)
 
         def rate(step: Int[Array, ""]) -> Float[Array, ""]:
-            number = jnp.asarray(step, jnp.float32) + 1
+            number = jnp.asarray(step, jnp.float32) + (not self.from_zero)
             falling = peak * jnp.sqrt(warmup / jnp.maximum(number, warmup))
             return falling if self.start == "peak" else falling * jnp.minimum(number / warmup, 1)
 
