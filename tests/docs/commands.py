@@ -29,7 +29,7 @@ from transformers_jax.data.tokenizers import train_tokenizer
 from transformers_jax.training import config as run_config
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 SMALLER = {
     "--steps 4000": "--steps 8",
     "--kills 50": "--kills 1",

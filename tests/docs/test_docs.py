@@ -11,7 +11,9 @@ import transformers_jax as tj
 from transformers_jax.data.tokenizers import train_tokenizer
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
+PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")])
+QUICK = ("question-answering",)
+"""Pages of tasks that are run each time; each of them trains a model, and the others are slow."""
 
 
 def blocks(page: Path) -> list[tuple[int, str]]:
@@ -22,6 +24,12 @@ def blocks(page: Path) -> list[tuple[int, str]]:
 
 
 WITH_CODE = [page for page in PAGES if blocks(page)]
+MARKED = [
+    pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem not in QUICK))
+    if page.parent.name == "tasks"
+    else pytest.param(page, id=page.stem)
+    for page in WITH_CODE
+]
 
 
 def stand_in(folder: Path) -> None:
@@ -53,7 +61,7 @@ def stand_in(folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", MARKED)
 def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if page.name == "README.md":
@@ -67,13 +75,16 @@ def test_there_are_pages_with_code():
     assert len(WITH_CODE) >= 5
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_between_pages_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / link).exists(), f"{page.name} links to {link}"
 
 
 def test_every_page_is_in_the_table_of_contents():
-    toc = (ROOT / "docs/index.md").read_text()
-    for page in ROOT.glob("docs/*.md"):
-        assert page.stem == "index" or re.search(rf"^{page.stem}$", toc, re.MULTILINE), page.name
+    for folder in (ROOT / "docs", ROOT / "docs/tasks"):
+        toc = (folder / "index.md").read_text()
+        for page in folder.glob("*.md"):
+            listed = re.search(rf"^{page.stem}$", toc, re.MULTILINE)
+            assert page.stem == "index" or listed, page.name
+    assert re.search(r"^tasks/index$", (ROOT / "docs/index.md").read_text(), re.MULTILINE)

@@ -150,6 +150,19 @@ def test_tasks_of_text_read_the_same_flags(encoder, tmp_path):
     assert config.data.tokenizer == str(encoder)
 
 
+def test_tasks_of_text_are_called_from_python_as_those_of_tables(encoder, monkeypatch):
+    def fit(config):
+        assert (config.data.path, config.data.eval_path) == ("notes.txt", "more.txt")
+        assert (config.data.field, config.epochs) == ("body", 2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transformers_jax.runs.recipe.fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(encoder, "masked_lm", "notes.txt", "more.txt", text="body", epochs=2)
+    with pytest.raises(TypeError, match=r"no setting 'fielt'; did you mean 'field'"):
+        finetune(encoder, "masked_lm", "notes.txt", fielt="body")
+
+
 def test_the_label_of_a_pretrained_head_stays_where_all_are_known(run, tmp_path):
     some = [dict(record, label="pos") for record in RECORDS[:40]] + RECORDS[40:60]
     again = finetune(

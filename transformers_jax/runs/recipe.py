@@ -204,7 +204,11 @@ def finetune(
         config = config.replace(objective=task)
     sources = {"train": train, "validation": validation}
     tables = {name: _stored(name, one) for name, one in sources.items() if one is not None}
-    spelled = {_path_of(config, name): value for name, value in {**tables, **settings}.items()}
+    text = {} if isinstance(config.data, Table) else FOR_TEXT
+    named = {
+        text.get(f"data.{name}", name): value for name, value in {**tables, **settings}.items()
+    }
+    spelled = {_path_of(config, name): value for name, value in named.items()}
     fitted = fit(with_settings(config, spelled))
     return Finetuned(fitted.model, best_metrics(fitted.metrics, config), fitted.folder, fitted)
 
