@@ -14,9 +14,9 @@ from transformers_jax.models.electra_pretraining import make_replaced_token_dete
 from transformers_jax.nn.param import flatten, params
 from transformers_jax.objectives import MaskedLM, NextSentence, ReplacedToken, SpanCorruption
 from transformers_jax.runs import pretrain
+from transformers_jax.runs.card import write_card
 from transformers_jax.runs.configured import configured
 from transformers_jax.runs.fit import fit
-from transformers_jax.runs.report import write_card
 from transformers_jax.runs.sweep import Start, make_points
 from transformers_jax.training.config import TrainConfig, load, to_dict
 from transformers_jax.training.initial import (

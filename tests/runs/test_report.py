@@ -12,9 +12,10 @@ import transformers_jax as tj
 from tests.runs.folders import make_run
 from transformers_jax.objectives.example import Example
 from transformers_jax.runs import plots
+from transformers_jax.runs.card import write_card
 from transformers_jax.runs.compare import differing, shown, write_page
 from transformers_jax.runs.page import to_html
-from transformers_jax.runs.report import evaluations, write_card, write_report
+from transformers_jax.runs.report import evaluations, write_report
 from transformers_jax.runs.summary import summarise
 from transformers_jax.training.config import Sample
 from transformers_jax.training.metrics import thin

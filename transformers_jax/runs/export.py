@@ -16,7 +16,7 @@ from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.inspection.conversion import check_target
 from transformers_jax.models.base import Model
 from transformers_jax.nn.param import axes, params
-from transformers_jax.runs.report import write_card
+from transformers_jax.runs.card import write_card
 from transformers_jax.training.checksums import names
 from transformers_jax.training.config import TrainConfig, load
 from transformers_jax.training.exported import is_model

@@ -17,7 +17,9 @@ from transformers_jax import processes
 from transformers_jax.models.base import Model
 from transformers_jax.models.frozen import freeze, thaw
 from transformers_jax.processes import PEER_TIMEOUT
-from transformers_jax.runs.report import write_card, write_report
+from transformers_jax.runs.card import write_card
+from transformers_jax.runs.report import write_report
+from transformers_jax.tasks.corpus import TaskCorpus
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig, to_dict, to_file
@@ -164,7 +166,8 @@ def _recorded(run: Run, stop: Stop, screen: Console, command: str) -> Iterator[C
         return
     names = (*ALWAYS, *config.trackers)
     trackers = make_trackers(names, folder, run.start, config.log_every, screen.say)
-    tokenizer = run.corpus.tokenizer and run.corpus.tokenizer.fingerprint
+    corpus = run.corpus
+    tokenizer = corpus.tokenizer and corpus.tokenizer.fingerprint
     about = {
         "model_type": config.model.model_type,
         "objective": snake_case(type(config.objective).__name__),
@@ -175,9 +178,10 @@ def _recorded(run: Run, stop: Stop, screen: Console, command: str) -> Iterator[C
         "evaluation_batches": {name or "held-out": len(b) for name, b in run.evaluation.items()},
         **({} if run.initial is None else {"init_from": run.initial}),
         "data": {
-            "origin": run.corpus.origin,
-            "fingerprint": run.corpus.fingerprint,
+            "origin": corpus.origin,
+            "fingerprint": corpus.fingerprint,
             "tokenizer": tokenizer,
+            **({"columns": corpus.form.columns} if isinstance(corpus, TaskCorpus) else {}),
         },
     }
     record = start_run(folder, command, start=run.start, about=about)

@@ -1,4 +1,4 @@
-"""The report of a run, and the card of its model, made only from the files of its folder.
+"""The report of a run, made only from the files of its folder.
 
 Needs no run: a report can be made again at any time, elsewhere, of any run.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ from transformers_jax.json_files import json_or_empty
 from transformers_jax.publish import publish
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import sections, table
-from transformers_jax.runs.summary import Summary, at_step, summarise
+from transformers_jax.runs.pipelines import pipeline_of
+from transformers_jax.runs.summary import Summary, summarise
+from transformers_jax.tasks import TASKS
 from transformers_jax.training import metrics
 from transformers_jax.training.clock import KINDS
 from transformers_jax.training.provenance import commit, read_run, versions
@@ -25,25 +26,6 @@ from transformers_jax.training.samples import read_samples
 
 SHOWN_EVALUATIONS = 12  # rows of the table of evaluations: the last one, and every nth before it
 LONGEST = 1500  # characters of a sample in a report
-PIPELINES = {
-    "ForCausalLM": "text-generation",
-    "LMHeadModel": "text-generation",
-    "ForMaskedLM": "fill-mask",
-    "ForConditionalGeneration": "text2text-generation",
-}
-"""End of a class name -> the task under which a hub lists it."""
-
-CARD_FACTS = """objective, started from, parameters, steps, exported, tokens seen,
-    training compute (FLOPs), training loss (nats per token), held-out loss (nats per token),
-    held-out bits per byte, held-out loss at the end, held-out bits per byte at the end,
-    held-out batches, text, text fingerprint, devices, started, ended, commit, versions"""
-"""The rows of a report that the card of the exported model has too."""
-
-
-def task_of(model: Path) -> str | None:
-    """The task of an exported model, as a hub calls it; None where there is no name for it."""
-    architecture = (json_or_empty(model / "config.json").get("architectures") or [""])[0]
-    return next((task for end, task in PIPELINES.items() if architecture.endswith(end)), None)
 
 
 def plot_run(folder: Path) -> list[str]:
@@ -73,7 +55,7 @@ def describe(folder: Path, images: list[str], where: str = "") -> str:
     parts = {
         title: f"```sh\n{command}\n```\n\n{table(['', ''], rows)}",
         "## Curves": "\n\n".join(f"![{Path(name).stem}]({where}{name})" for name in images),
-        "## Held-out text": evaluations(metrics.read(folder / "metrics.jsonl")),
+        "## Evaluations": evaluations(metrics.read(folder / "metrics.jsonl")),
         "## Where the time went": goodput(folder),
         "## Samples": samples(folder),
         "## Go on from here": next_steps(folder, summary),
@@ -95,6 +77,7 @@ def facts(folder: Path, summary: Summary) -> dict[str, str]:
         template, np.median(values) if (values := column(name)) else None
     )
     memory = max(column("memory"), default=None)
+    per_token = "" if summary.objective in TASKS else " (nats per token)"
     resumed, sets = run.get("resumed", 0), run.get("evaluation_batches") or {}
     rows = {
         "state": f"{summary.state}: {summary.why}" if summary.why else summary.state,
@@ -104,8 +87,8 @@ def facts(folder: Path, summary: Summary) -> dict[str, str]:
         "objective": summary.objective,
         "started from": started_from(run),
         "parameters": form("{:,}", summary.parameters),
-        "training loss (nats per token)": form("{:.4f}", summary.loss),
-        "held-out loss (nats per token)": form("{:.4f}", summary.eval_loss),
+        f"training loss{per_token}": form("{:.4f}", summary.loss),
+        f"held-out loss{per_token}": form("{:.4f}", summary.eval_loss),
         "held-out bits per byte": form("{:.4f}", summary.bits_per_byte),
         "held-out loss at the end": form("{:.4f}", at_end("eval_loss/final")),
         "held-out bits per byte at the end": form("{:.4f}", at_end("bits_per_byte/final")),
@@ -205,7 +188,7 @@ def next_steps(folder: Path, summary: Summary) -> str:
         )
     load = ""
     if (folder / "model").is_dir():
-        if (task_of(folder / "model") or "").endswith("generation"):
+        if (pipeline_of(folder / "model") or "").endswith("generation"):
             commands.append(f'transformers-jax generate {path} --prompt "..." --do-sample')
         commands.append(f"transformers-jax inspect {path}")
         load = (
@@ -222,51 +205,3 @@ def _file(path: Path) -> str:
 def _fence(text: str) -> str:
     cut = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
     return f"```text\n{cut.rstrip().replace('```', chr(39) * 3)}\n```"
-
-
-# ---------------------------------------------------------------- the exported model
-
-
-def write_card(run: Path, model: Path | None = None, step: int | None = None) -> Path:
-    """Writes README.md next to a model that was exported from a run; returns its path. Figures are
-    those of the step that was exported.
-
-    `model` is by default RUN/model; it is of `step`, by default that in run.json. No license and no
-    language are stated: they are for the owner of the model and of its text.
-    """
-    from huggingface_hub import ModelCard, ModelCardData
-
-    summary = summarise(run)
-    model = run / "model" if model is None else model
-    if step is None:
-        step = summary.exported
-    else:
-        summary = replace(summary, exported=step, exported_why="as it was saved")
-    summary = summary if step is None else at_step(summary, step)
-    rows = facts(run, summary)
-    data = ModelCardData(
-        library_name="transformers",
-        pipeline_tag=task_of(model),
-        tags=[t for t in ("transformers_jax", "jax", summary.model, summary.objective) if t],
-    )
-    names = [name for name in " ".join(CARD_FACTS.split()).split(", ") if name in rows]
-    class_name = (json_or_empty(model / "config.json").get("architectures") or ["AutoModel"])[0]
-    with_tokenizer = (model / "tokenizer.json").exists()
-    origin = (read_run(run).get("init_from") or {}).get("path")
-    begun = "from scratch" if origin is None else f"from the weights of {origin}"
-    reads = ", with its tokenizer" if with_tokenizer else ", without a tokenizer: it reads ids"
-    text = (
-        f"# {summary.name}\n\n"
-        f"A {summary.model or 'model'} trained {begun} with transformers_jax{reads}. No "
-        "license has been stated, and nothing is known here of the language of the text or of what "
-        "the model should not be used for.\n\n"
-        f"## Training\n\n{table(['', ''], [[name, rows[name]] for name in names])}\n\n"
-        f"```sh\n{read_run(run).get('command') or 'not recorded'}\n```\n\n"
-        f"## Use\n\n```python\nimport transformers_jax as tj\n\n"
-        'model = tj.from_pretrained("path/to/this/folder")\n```\n\n'
-        f"```python\nimport transformers\n\n"
-        f'model = transformers.{class_name}.from_pretrained("path/to/this/folder")\n```\n'
-    )
-    file = model / "README.md"
-    publish(file, str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")))
-    return file
