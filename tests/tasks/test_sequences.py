@@ -106,14 +106,19 @@ def test_a_pair_has_token_types_and_the_longer_text_is_cut(encoder):
     ]
     tokenizer = load_tokenizer(encoder)
     config = tj.AutoConfig.from_pretrained(encoder)
-    model = Plan(config, head_of(config, "sequence_classification")).build()
-    with pytest.MonkeyPatch.context() as patch:
-        table = {"train": of_python("t", records)}
-        patch.setattr("transformers_jax.tasks.corpus.read_tables", lambda _: table)
-        corpus = read_task(Table(length=8), SequenceClassification(), tokenizer, model)
-    tokens = corpus.train.examples[0].tokens
-    assert tokens["token_type_ids"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
-    assert tokenizer.decode(tokens["input_ids"][1:3]) == "the film"
+    ids = {f"{role}_token_id": tokenizer.special_id(role) for role in ("pad", "cls", "sep")}
+    ids |= {"bos_token_id": 0, "eos_token_id": 1}
+    modern = tj.ModernBertConfig(vocab_size=config.vocab_size, num_hidden_layers=1, **ids)
+    found, table = [], {"train": of_python("t", records)}
+    for one in (config, modern):
+        model = Plan(one, head_of(one, "sequence_classification")).build()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("transformers_jax.tasks.corpus.read_tables", lambda _: table)
+            corpus = read_task(Table(length=8), SequenceClassification(), tokenizer, model)
+        found.append(corpus.train.examples[0].tokens)
+    assert found[0]["token_type_ids"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert tokenizer.decode(found[0]["input_ids"][1:3]) == "the film"
+    assert [*found[1]] == ["input_ids"]  # the tokenizer has types, this model has none
 
 
 def test_predictions_name_classes_with_their_scores(encoder):

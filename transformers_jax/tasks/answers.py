@@ -102,7 +102,7 @@ class QuestionAnswering(Task):
         """
         options: dict[str, Any] = dict(padding=False, return_offsets_mapping=True)
         options |= dict(return_sequence_ids=True, return_special_tokens_mask=True)
-        if "token_type_ids" not in form.model.arguments():
+        if not form.typed:
             options["return_token_type_ids"] = False
         if not form.length:
             batch = form.tokenizer.batch(questions, contexts, **options)

@@ -51,6 +51,13 @@ class Form:
         limits = (positions or reading.positions, self.tokenizer.model_max_length, sentence)
         return min((one for one in limits if one is not None), default=None)
 
+    @property
+    def typed(self) -> bool:
+        """Whether the model distinguishes the texts of a pair by token types; a tokenizer may give
+        them to a model that has none."""
+        towers: Any = getattr(self.model, "towers", {}).values()
+        return any(getattr(tower.embed.spec, "types", None) is not None for tower in towers)
+
     def texts(self, records: Records, role: str) -> list[str]:
         """The texts of a column, by its role."""
         return records.texts(self.columns[role], f"data.{role.replace('_', '-')}")
@@ -169,7 +176,7 @@ def encode(form: Form, texts: Sequence[str], pairs: Sequence[str] | None = None)
             a token.
     """
     options: dict[str, Any] = dict(padding=False)
-    if "token_type_ids" not in form.model.arguments():
+    if not form.typed:
         options["return_token_type_ids"] = False
     sides: list[dict[str, np.ndarray]] = []
     for first in range(0, len(texts), TOGETHER):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from transformers_jax.data.generated.splits import split_of
 
 COUNTS = {"train": 8000, "validation": 800, "test": 800}
-PEOPLE, FACTS = 3, 5
+PEOPLE, FACTS = 3, 4
 UNANSWERED = 0.25
 
 
@@ -73,11 +73,7 @@ MONTHS = """January February March April May June July August September October 
 December""".split()
 ONSETS = "b d f g k l m n p r s t v z br dr gr kr st tr".split()
 VOWELS = "a e i o u ai ei".split()
-ENDS = {
-    "given": ("a", "o", "in", "el", "is"),
-    "family": ("ter", "mann", "sen", "ov", "ski", "rich"),
-}
-ENDS |= {"town": ("burg", "ville", "stad", "mouth", "field", "grad")}
+ENDS = {"person": "a o in el is us".split(), "town": "burg ville stad ton field grad".split()}
 
 
 def records(split: str) -> list[dict[str, Any]]:
@@ -85,7 +81,7 @@ def records(split: str) -> list[dict[str, Any]]:
     whose names no other split has."""
     draw = random.Random(f"facts {split}")
     names = {kind: _names(kind, split, draw) for kind in ENDS}
-    person = lambda: f"{next(names['given'])} {next(names['family'])}"
+    person = lambda: next(names["person"])
     values = {
         "town": lambda: next(names["town"]),
         "home": lambda: next(names["town"]),
