@@ -7,6 +7,7 @@ records is restored.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.hub.download import resolve
 from transformers_jax.models.base import Model
+from transformers_jax.nn.param import merge, split
+from transformers_jax.objectives.reference import WithReference
 from transformers_jax.pretrained import from_pretrained
 from transformers_jax.runs.recipe import settings_of
 from transformers_jax.tasks import TASKS, Reranking, Task
@@ -33,6 +36,7 @@ from transformers_jax.tasks.rows import NUMBER, Form, Rows
 from transformers_jax.training.config import TrainConfig, load
 from transformers_jax.training.exported import model_folder
 from transformers_jax.training.initial import start_model
+from transformers_jax.training.reference import read_reference, reference_of_run
 
 TOGETHER = 4096  # records that are read and sorted together
 PROBLEMS = {"multi_label_classification": "multi_label", "regression": "regression"}
@@ -40,12 +44,17 @@ PROBLEMS = {"multi_label_classification": "multi_label", "regression": "regressi
 
 @dataclass(frozen=True)
 class Answering:
-    """A model with its task: what is needed to answer records."""
+    """A model with its task: what is needed to answer records.
+
+    Attributes:
+        reference: the second model that the answers of the task are made with; None without one.
+    """
 
     model: Model
     task: Task
     tokenizer: Tokenizer
     data: Table
+    reference: Model | None = None
 
     def read(self, records: Records, *, answered: bool) -> tuple[Rows, Form]:
         """(these records as rows, how they became that)."""
@@ -64,6 +73,11 @@ class Answering:
         for batch in evaluation_batches(part, records.name):
             if self.task.writes:
                 found.append(self.task.write(self.model, batch))
+                continue
+            if self.reference is not None:
+                definitions, values = zip(split(self.model), split(self.reference))  # of both
+                answer = _measured(self.task, *definitions, values, batch)
+                found.append(jax.device_get(answer))
                 continue
             output = self.task.output(self.model, batch, None)
             answer = jax.device_get(self.task.answers(output))
@@ -85,8 +99,9 @@ def opened(
         TypeError: an unknown setting.
     """
     config = None if isinstance(model, Model) else _of_run(Path(model).expanduser())
+    start: Model | None = None
     if not isinstance(model, Model):
-        where, model = Path(model).expanduser(), _loaded(model, config)
+        where, (model, start) = Path(model).expanduser(), _loaded(model, config)
         if tokenizer is None:
             tokenizer = load_tokenizer(where if config else resolve(model_folder(str(where))))
     if tokenizer is None:
@@ -100,15 +115,45 @@ def opened(
     data = config.data if config is not None and isinstance(config.data, Table) else Table()
     data = dataclasses.replace(data, train="", too_long=data.too_long if own else chosen.too_long)
     records = settings_of({"data": data, "task": chosen}, settings)
-    return Answering(model, records["task"], tokenizer, records["data"])
+    reference = _reference(records["task"], config, start)
+    return Answering(model, records["task"], tokenizer, records["data"], reference)
 
 
-def _loaded(path: str | Path, config: TrainConfig | None) -> Model:
-    """The model of a directory or a run; of one that trained an adapter, with it."""
+def _loaded(path: str | Path, config: TrainConfig | None) -> tuple[Model, Model | None]:
+    """(the model of a directory or a run, that which its adapter stands over, if it has one)."""
     adapter = Path(path).expanduser() / "adapter"
     if config is None or config.adapter is None or not adapter.is_dir():
-        return from_pretrained(resolve(model_folder(str(path))))
-    return load_adapter(start_model(config, None, lambda line: None)[0], adapter)
+        return from_pretrained(resolve(model_folder(str(path)))), None
+    start = start_model(config, None, lambda line: None)[0]
+    return load_adapter(start, adapter), start
+
+
+def _reference(task: Any, config: TrainConfig | None, start: Model | None) -> Model | None:
+    """The second model that the answers of a task are made with; None where it needs none.
+
+    Args:
+        start: the model that the run started from, if it has been read.
+
+    Raises:
+        ValueError: it is not known, or not what it was in the run.
+    """
+    if not isinstance(task, WithReference) or not task.answers_with:
+        return None
+    own: Any = None if config is None else config.objective
+    if config is not None and isinstance(own, WithReference) and task.second in ("", own.second):
+        return reference_of_run(config, start)
+    if not task.second:
+        raise ValueError(
+            f"the answers of {type(task).__name__} are compared with those of a second model: name "
+            f"its directory with {task.role}="
+        )
+    return read_reference(task)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _measured(task: Any, model: Any, reference: Any, values: Any, batch: Any) -> Any:
+    """The answers of a task to a batch, by the definitions of two models and their parameters."""
+    return task.measure(merge(model, values[0]), batch, merge(reference, values[1]))[1]
 
 
 def _of_run(folder: Path) -> TrainConfig | None:

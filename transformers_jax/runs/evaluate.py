@@ -32,6 +32,8 @@ class Reading:
     """most tokens of a row"""
     encoding: DisallowNone[str | None] = None
     """of text files, as Python names it"""
+    reference: DisallowNone[str | None] = None
+    """of dpo: the model that rewards are measured against, where no run says it"""
 
     def settings(self) -> dict[str, Any]:
         """Those that were typed."""

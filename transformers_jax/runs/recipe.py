@@ -28,7 +28,7 @@ from transformers_jax.optim.schedules import Linear
 from transformers_jax.publish import publish
 from transformers_jax.runs.fit import Fitted, fit
 from transformers_jax.spelling import nearest
-from transformers_jax.tasks import TASKS
+from transformers_jax.tasks import TASKS, Task
 from transformers_jax.training.config import Evaluation, Sample, TrainConfig, load
 from transformers_jax.training.initial import with_checkpoint
 
@@ -87,7 +87,7 @@ class Recipe:
             objective=OF_TEXT[name]() if text else TASKS[name](),
             data=Data() if text else Table(too_long=TASKS[name].too_long),
             optimizer=AdamW(
-                peak=self.learning_rate or 2e-5,
+                peak=self.learning_rate or (Task if text else TASKS[name]).peak,
                 schedule=Linear(warmup=0.1),
                 weight_decay=0.01,
                 b2=0.999,

@@ -10,6 +10,8 @@ tokens.py       TokenClassification: named entities and the like
 choices.py      MultipleChoice: which of several texts fits another
 instructions.py Instruction: the answers of conversations
 reranking.py    Reranking: how relevant documents are to a query
+preferences.py  a prompt with a preferred and a rejected answer, as texts
+dpo.py          DPO: which of two answers is preferred
 writing.py      Summarization, Translation: texts that an encoder-decoder writes
 
 A task is an objective of the engine (training/), in place of those that make examples of bare text:
@@ -19,6 +21,7 @@ its examples come from records, and its evaluation compares answers with referen
 from transformers_jax.tasks.answers import QuestionAnswering as QuestionAnswering
 from transformers_jax.tasks.base import Task as Task
 from transformers_jax.tasks.choices import MultipleChoice as MultipleChoice
+from transformers_jax.tasks.dpo import DPO as DPO
 from transformers_jax.tasks.instructions import Instruction as Instruction
 from transformers_jax.tasks.reranking import Reranking as Reranking
 from transformers_jax.tasks.sequences import MultiLabel as MultiLabel
@@ -37,6 +40,7 @@ TASKS: dict[str, type[Task]] = {
     "multiple_choice": MultipleChoice,
     "reranking": Reranking,
     "instruction": Instruction,
+    "dpo": DPO,
     "summarization": Summarization,
     "translation": Translation,
 }

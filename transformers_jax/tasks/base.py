@@ -37,6 +37,7 @@ class Task(Settings):
         too_long: what becomes of long texts where the config does not say it.
         withheld: entries of a batch that the model does not read.
         writes: whether answers are texts that the model writes.
+        peak: the learning rate at the top of the schedule where the config does not say it.
     """
 
     head: ClassVar[str]
@@ -47,6 +48,7 @@ class Task(Settings):
     answered: ClassVar[tuple[str, ...]] = ("logits",)
     too_long: ClassVar[Literal["truncate", "stride"]] = "truncate"
     writes: ClassVar[bool] = False
+    peak: ClassVar[float] = 2e-5
     withheld: ClassVar[tuple[str, ...]] = (NUMBER,)
     loss: ClassVar[str] = "supervised"
     sides: ClassVar[int] = 1
@@ -179,8 +181,10 @@ class TaskObjective:
 
     task: Task
 
-    def __call__(self, model: Any, batch: Batch, key: Key | None) -> LossAndMetrics:
-        return self.task.minimise(model, batch, key)
+    def __call__(
+        self, model: Any, batch: Batch, key: Key | None, *reference: Any
+    ) -> LossAndMetrics:
+        return self.task.minimise(model, batch, key, *reference)
 
     def inputs(self, model: Any, batch: Batch) -> list[Batch]:
         """What the model is called with."""

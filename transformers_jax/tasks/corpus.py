@@ -92,11 +92,13 @@ class TaskCorpus:
             )
 
 
-def read_task(data: Table, task: Task, tokenizer: Tokenizer, model: Model) -> TaskCorpus:
+def read_task(
+    data: Table, task: Task, tokenizer: Tokenizer, model: Model, reference: Model | None = None
+) -> TaskCorpus:
     """Reads the tables, and makes their records rows.
 
     Args:
-        model: without arrays.
+        model, reference: without arrays.
 
     Raises:
         ValueError: a source, column or value that is none, with its place.
@@ -104,7 +106,7 @@ def read_task(data: Table, task: Task, tokenizer: Tokenizer, model: Model) -> Ta
     names = task.held_together(data)
     tables = read_tables(data, names) if names else read_tables(data)
     train = tables[TRAIN]
-    form = Form(data, tokenizer, model, task.columns(data, train))
+    form = Form(data, tokenizer, model, task.columns(data, train), reference=reference)
     form = dataclasses.replace(form, classes=task.classes(form, train))
     form = limited(form)
     rows = {split: task.read(form, records) for split, records in tables.items()}

@@ -103,7 +103,7 @@ class Instruction(Task):
             end = form.tokenizer.special.get("eos", "")
             return [[(self.system + v, False), (a + end, True)] for v, a in zip(values, answers)]
         return [
-            self._of_messages(form, _messages(value, f"{where}: {column!r}"), where)
+            self._of_messages(form, messages_of(value, f"{where}: {column!r}"), where)
             for value, where in zip(values, records.places)
         ]
 
@@ -148,7 +148,7 @@ class Instruction(Task):
         return self.minimise(model, batch, None)[1], {}
 
 
-def _messages(value: Any, where: str) -> list[dict[str, str]]:
+def messages_of(value: Any, where: str) -> list[dict[str, str]]:
     """Messages with a role and a content.
 
     Raises:

@@ -31,6 +31,7 @@ class Form:
         columns: role -> column of the table, of those that the task reads.
         length: most tokens of a row; 0 until it is known.
         classes: the names of classes, by number; () where there are none.
+        reference: the second model that the task reads, without arrays; None where it reads none.
     """
 
     data: Table
@@ -40,15 +41,21 @@ class Form:
     classes: tuple[str, ...] = ()
     length: int = 0
     target_length: int = 0
+    reference: Model | None = None
 
     @property
     def limit(self) -> int | None:
-        """The most tokens that the model, its tokenizer, or the directory of a sentence embedding,
-        allows in a row."""
-        reading, plan = self.model.reading, self.model.plan
+        """The most tokens that the models, their tokenizer, or the directory of a sentence
+        embedding, allow in a row."""
+        plan = self.model.plan
         sentence = plan.sentence.longest if isinstance(plan, EmbeddingPlan) else None
-        positions = reading.source_positions if reading.source_raw or reading.source else None
-        limits = (positions or reading.positions, self.tokenizer.model_max_length, sentence)
+        limits = [self.tokenizer.model_max_length, sentence]
+        for model in (self.model, self.reference):
+            if model is not None:
+                reading = model.reading
+                source = reading.source_raw or reading.source
+                positions = reading.source_positions if source else None
+                limits.append(positions or reading.positions)
         return min((one for one in limits if one is not None), default=None)
 
     @property

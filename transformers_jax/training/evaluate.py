@@ -36,15 +36,16 @@ def evaluator(run: Run) -> Evaluate:
     if run.config.compute_dtype is not None:
         model = model.abstract(compute=run.config.compute_dtype)
     definition, loss, task = split(model)[0], run.loss, run.config.objective
+    second, reference_of = run.step.frozen[1], run.step.reference_of
 
     @jax.jit
-    def measure(params: Params, batch: Any) -> tuple[Any, dict[str, Array]]:
+    def measure(params: Params, second: Params, batch: Any) -> tuple[Any, dict[str, Array]]:
         """(sums and weights, answers of a task)."""
         with shard.use(mesh):
-            model = merge(definition, params)
+            model, beside = merge(definition, params), reference_of(second)
             if isinstance(task, Task):
-                return task.measure(model, batch)
-            return loss(model, batch, None)[1], {}
+                return task.measure(model, batch, *beside)
+            return loss(model, batch, None, *beside)[1], {}
 
     add = jax.jit(lambda one, other: jax.tree.map(jnp.add, one, other))
 
@@ -62,7 +63,7 @@ def evaluator(run: Run) -> Evaluate:
                     return {}
                 show(f"evaluating: batch {(done := done + 1)} of {total}")
                 placed = processes.to_devices(batch, mesh, rows)
-                measured, answered = measure(params, placed)
+                measured, answered = measure(params, second, placed)
                 # One batch at a time is on the devices. And on a CPU a small program that waits for
                 # a collective would hold a thread that the collective needs.
                 jax.block_until_ready(measured)

@@ -37,6 +37,7 @@ class BatchLoss:
         model_of: the model with these parameters, which the objective calls.
         noise: of the batch; each micro-batch has a key of its own.
         accumulate: the number of micro-batches.
+        beside: what the objective is called with behind the key: a second model, or nothing.
     """
 
     model_of: Callable[[Params], Callable[..., Any]]
@@ -44,6 +45,7 @@ class BatchLoss:
     batch: Mapping[str, Any]
     noise: Key
     accumulate: int
+    beside: tuple[Any, ...] = ()
 
     def gradients(self, params: Params) -> tuple[Params, Metrics]:
         """(gradient of the loss, {name: (sum, weight)} over all micro-batches).
@@ -71,7 +73,8 @@ class BatchLoss:
 
     def _of_part(self, params: Params, part: Any, key: Key) -> tuple[Array, Metrics]:
         """What the objective returns of a micro-batch."""
-        return checked(self.objective, self.objective(self.model_of(params), part, key))
+        model = self.model_of(params)
+        return checked(self.objective, self.objective(model, part, key, *self.beside))
 
     def _parts(self) -> tuple[dict[str, Any], Key]:
         """The micro-batches and their keys, stacked."""
@@ -112,7 +115,7 @@ class BatchLoss:
 
     def _vectors(self, params: Params) -> Any:
         """The vectors of the whole batch, in the order of its rows, computed part by part."""
-        of_part = lambda part: self.objective.vectors(self.model_of(params), *part)
+        of_part = lambda part: self.objective.vectors(self.model_of(params), *part, *self.beside)
         return jax.tree.map(_joined, jax.lax.map(of_part, self._parts()))
 
     def _through_vectors(self, params: Params) -> tuple[Params, Metrics]:
@@ -125,7 +128,8 @@ class BatchLoss:
 
         def add(grads, part_and_gradient):
             (part, key), by_part = part_and_gradient
-            _, back = jax.vjp(lambda p: self.objective.vectors(self.model_of(p), part, key), params)
+            vectors = lambda p: self.objective.vectors(self.model_of(p), part, key, *self.beside)
+            _, back = jax.vjp(vectors, params)
             return jax.tree.map(jnp.add, grads, back(by_part)[0]), None
 
         zeros = jax.tree.map(jnp.zeros_like, params)

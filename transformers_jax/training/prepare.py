@@ -36,6 +36,7 @@ from transformers_jax.training.initial import (
     start_model,
     with_adapter,
 )
+from transformers_jax.training.reference import load_reference, starts_as_reference
 from transformers_jax.training.resolve import (
     Say,
     flops_per_step,
@@ -57,6 +58,7 @@ class Run:
         limit: rows of the whole run, where the config has `epochs`.
         words: tokens of the vocabulary that can be answers.
         frozen: the parameters that an adapter leaves as they are; {} without one.
+        reference: the second model that the objective reads, which stays as it is; None without.
         verification: of the files of tokens, which goes on while the run trains.
         progress: what else a checkpoint remembers: the best evaluation, and how many were worse.
         initial: what run.json says of the weights that the run starts from, as it starts.
@@ -81,6 +83,7 @@ class Run:
     words: int
     verification: Verification
     frozen: Params
+    reference: Model | None = None
     progress: dict[str, Any] = field(default_factory=dict)
     start: int = 0
     initial: dict[str, Any] | None = None
@@ -148,21 +151,23 @@ def prepare(
     config, mesh, corpus = resolved.config, resolved.mesh, resolved.corpus
     vocabulary, stream = resolved.vocabulary, resolved.stream
     initial: dict[str, Any] | None = None
-    if not config.starts or (saved is not None and config.adapter is None):
+    anew = config.adapter is not None or starts_as_reference(config)  # also where it is continued
+    if not config.starts or (saved is not None and not anew):
         model = new_model(config, mesh, folder.path, say)
     else:
         check_tokenizer(config, corpus.tokenizer, say)
         model, initial = start_model(config, mesh, say)
         config = config.replace(model=model.config)  # the checkpoint says what is tied
+    reference = load_reference(config, model, mesh, say)
     if config.adapter is not None and initial is not None:
         model = with_adapter(config, model, initial["drawn"])
-    loss, optimizer, step = resolved.training(model)
+    loss, optimizer, step = resolved.training(model, reference)
     state = init_state(model, optimizer, jax.random.key(config.seed + 1), mesh=mesh)
     run = Run(
         config, folder, checkpoints, corpus, stream, resolved.evaluation, vocabulary, mesh,
         model.abstract(), loss, optimizer, state, step, resolved.schedule_steps, stream.start,
         resolved.limit, resolved.words, Verification(corpus.expected), partition(model)[1],
-        initial=initial if saved is None else None,
+        reference, initial=initial if saved is None else None,
     )  # fmt: skip
     resolved.check(step, folder.path, disk.size_of(state))
     with clock("restoring"):

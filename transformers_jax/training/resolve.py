@@ -36,6 +36,11 @@ from transformers_jax.training.evaluation_sets import check_evaluation, evaluati
 from transformers_jax.training.folder import TOKENIZER, check_release, check_same_run
 from transformers_jax.training.initial import abstract_model, with_checkpoint
 from transformers_jax.training.recorded import read_record
+from transformers_jax.training.reference import (
+    abstract_reference,
+    check_reference,
+    with_fingerprint,
+)
 from transformers_jax.training.samples import check_prompt
 from transformers_jax.training.step import TrainStep, make_step
 from transformers_jax.training.trackers import check_installed
@@ -62,6 +67,7 @@ class Resolved:
         words: tokens of the vocabulary that can be answers; beyond them it is padded.
         evaluation: the batches of each held-out set, as `Run.evaluation`.
         limit: rows of the whole run, where the config has `epochs`.
+        reference: the second model that the objective reads, without arrays; None without one.
     """
 
     config: TrainConfig
@@ -73,6 +79,7 @@ class Resolved:
     evaluation: dict[str, list[Batch]]
     limit: int | None
     schedule_steps: int
+    reference: Model | None
 
     def check(self, step: TrainStep, run: Path, size: int) -> None:
         """The last checks of a start, and of a dry run: the first batch fits the step, and two
@@ -84,8 +91,14 @@ class Resolved:
         disk.room(run, size)
         step.check(self.stream.batch(self.stream.start, self.config.data.batch, self.limit)[0])
 
-    def training(self, model: Model) -> tuple[Objective, Optimizer, TrainStep]:
-        """What a step of the model needs: objective, optimizer, and the step itself."""
+    def training(
+        self, model: Model, reference: Model | None = None
+    ) -> tuple[Objective, Optimizer, TrainStep]:
+        """What a step of the model needs: objective, optimizer, and the step itself.
+
+        Args:
+            reference: the second model that the objective reads; by default without arrays.
+        """
         config = self.config
         optimizer = config.optimizer.build(trained_axes(model), self.schedule_steps)
         loss = self._loss()
@@ -97,6 +110,7 @@ class Resolved:
             accumulate=config.accumulate,
             clip=config.clip,
             compute_dtype=config.compute_dtype,
+            reference=reference or self.reference,
             on_nonfinite=config.on_nonfinite,
             on_spike=config.on_spike,
             spike_deviations=config.spike_deviations,
@@ -130,11 +144,13 @@ def resolve(
     config = with_checkpoint(config, run)
     check_objective(config)
     check_installed(config.trackers)
+    config = with_fingerprint(config)
+    reference = abstract_reference(config)
     mesh = make_mesh(config)
     for rows in {config.data.batch, *(rows for _, rows in config.batch_warmup)}:
         check_batch(rows, config.accumulate, mesh)
     if isinstance(config.objective, Task):
-        config, corpus = _table(config, run, saved)
+        config, corpus = _table(config, run, saved, reference)
     else:
         corpus = _corpus(config, run, owner, saved)
     processes.agree("data", {f"the data ({config.data.path})": corpus.fingerprint})
@@ -151,6 +167,8 @@ def resolve(
         corpora.check_ids(corpus, known, config.data.path)
         check_loss(config, corpus, size)
         check_prompt(config.sample, config.objective.head, config.model, corpus.tokenizer)
+    if reference is not None:
+        check_reference(config, reference, corpus.tokenizer)
     vocabulary = vocabulary_of(corpus.tokenizer, size)
     own = functools.partial(processes.own_rows, mesh=mesh)
     stream = make_stream(config, corpus, vocabulary, own)
@@ -161,8 +179,9 @@ def resolve(
     check_positions(config, stream)
     evaluation = evaluation_sets(config, corpus, vocabulary, own)
     return Resolved(
-        config, mesh, corpus, vocabulary, known, stream, evaluation, limit, schedule_steps
-    )
+        config, mesh, corpus, vocabulary, known, stream, evaluation, limit, schedule_steps,
+        reference,
+    )  # fmt: skip
 
 
 def tokens_per_row(config: TrainConfig, stream: Stream) -> int:
@@ -189,7 +208,7 @@ def _schedule_steps(config: TrainConfig, saved: dict[str, Any] | None, say: Say)
 
 
 def _table(
-    config: TrainConfig, run: Path, saved: dict[str, Any] | None
+    config: TrainConfig, run: Path, saved: dict[str, Any] | None, reference: Model | None
 ) -> tuple[TrainConfig, TaskCorpus]:
     """The tables of a task as rows, and the config with what they decide: the classes and weights
     of the task, and the length of rows."""
@@ -199,7 +218,7 @@ def _table(
     known = saved is not None and (run / "tokenizer.json").exists()
     tokenizer = load_tokenizer(run if known else tokenizer_of(config))
     config = config.replace(model=with_padding(config.model, tokenizer))
-    corpus = read_task(data, task, tokenizer, abstract_model(config))
+    corpus = read_task(data, task, tokenizer, abstract_model(config), reference)
     form = corpus.form
     target_length = form.target_length or None
     data = dataclasses.replace(data, length=form.length, target_length=target_length)

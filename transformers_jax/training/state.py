@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from transformers_jax import processes, shard
 from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced
 from transformers_jax.models.base import Model, check_model
-from transformers_jax.nn.param import flatten, partition, trained_axes
+from transformers_jax.nn.param import axes, flatten, partition, trained_axes, unflatten
 from transformers_jax.optim import Optimizer, state_axes
 from transformers_jax.training.spikes import Window
 
@@ -150,6 +150,17 @@ def state_shardings(
     opt = jax.tree_util.tree_map_with_path(sharding, opt)
     of_params: Any = shard.shardings(axes, params, mesh)
     return TrainState(everywhere, of_params, opt, everywhere, everywhere, everywhere)  # type: ignore[arg-type]
+
+
+def placed(values: Params, model: Model, mesh: Mesh) -> Params:
+    """Parameters of a model, some or all, by their axes on the mesh: arrays, or shapes."""
+    named = flatten(axes(model))
+    own = unflatten({path: named[path] for path in flatten(values)})
+    where = shard.shardings(own, values, mesh)
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(values)):
+        put = lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at)
+        return jax.tree.map(put, values, where)
+    return jax.device_put(values, where)
 
 
 def as_optimizer(

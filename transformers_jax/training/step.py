@@ -26,22 +26,19 @@ from transformers_jax import shard
 from transformers_jax.arrays import Array, Float, Params, ordinary
 from transformers_jax.inputs.arguments import traceable
 from transformers_jax.models.base import Model, check_model
-from transformers_jax.nn.param import axes as axes_of
 from transformers_jax.nn.param import (
     combine,
-    flatten,
     merge,
     partition,
     split,
     trained_axes,
-    unflatten,
 )
 from transformers_jax.objectives import Objective, means
 from transformers_jax.optim import Optimizer, without_frozen
 from transformers_jax.training import guard
 from transformers_jax.training.gradients import BatchLoss
 from transformers_jax.training.spikes import DEVIATIONS, OnSpike, Spikes, empty
-from transformers_jax.training.state import TrainState, as_optimizer, state_shardings
+from transformers_jax.training.state import TrainState, as_optimizer, placed, state_shardings
 
 Batch = Mapping[str, ArrayLike]
 Metrics = dict[str, Float[Array, ""]]
@@ -71,8 +68,11 @@ class TrainStep:
         check: raises ValueError for a batch that the model cannot take.
         skips: whether a step that is not finite is counted.
         spikes: what is done about them.
-        frozen: the parameters that an adapter freezes, which are an argument of the compiled
-            function: neither copied nor differentiated nor donated, and in no state.
+        frozen: the parameters that an adapter freezes, and those of the second model that the
+            objective reads (`reference`), which are an argument of the compiled function: neither
+            copied nor differentiated nor donated, and in no state.
+        reference_of: (the second of these) -> the models that the objective is called with, behind
+            the key: one, or none.
     """
 
     model_of: Callable[[Params, Params], Callable[..., Any]]
@@ -87,7 +87,8 @@ class TrainStep:
     spikes: Spikes
     nan_at: int | None
     spike_at: int | None
-    frozen: Params
+    frozen: tuple[Params, Params]
+    reference_of: Callable[[Params], tuple[Any, ...]]
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         _check_types(state, batch)
@@ -124,14 +125,15 @@ class TrainStep:
         return jax.jit(self._traced, donate_argnums=0, out_shardings=outs)
 
     def _traced(
-        self, state: TrainState, batch: Batch, frozen: Params
+        self, state: TrainState, batch: Batch, frozen: tuple[Params, Params]
     ) -> tuple[TrainState, Metrics]:
         _check_types(state, batch)  # `lower` and `trace` come here directly
         with shard.use(self.mesh), ordinary():
             self.check(batch)  # the model may be called with micro-batches only
             noise = jax.random.fold_in(state.key, state.step)
-            model_of = lambda params: self.model_of(params, frozen)
-            loss = BatchLoss(model_of, self.objective, batch, noise, self.accumulate)
+            model_of, second = lambda params: self.model_of(params, frozen[0]), frozen[1]
+            beside = self.reference_of(second)
+            loss = BatchLoss(model_of, self.objective, batch, noise, self.accumulate, beside)
             grads, metrics = self._gradients(loss, state)
             norm, bad_gradient = guard.measured(grads)
             finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
@@ -213,6 +215,7 @@ def make_step(
     compute_dtype: str | None = None,
     axes: Any = None,
     params: Params | None = None,
+    reference: Model | None = None,
     schedule: Callable[[Array], Array] | None = None,
     on_nonfinite: Literal["abort", "skip"] = "abort",
     on_spike: OnSpike = "off",
@@ -235,6 +238,9 @@ def make_step(
             of the whole batch. Its arrays have as many rows each; `tags`, `pairs` and
             `position_ids` may have one for all, and what has no axes is in every micro-batch.
         compute_dtype: of the activations, e.g. "bfloat16"; parameters and optimizer keep theirs.
+        reference: a second model that stays as it is, which the objective is called with, behind
+            the key: the reference of DPO, the teacher of distillation. It is computed in the
+            `compute_dtype`, and placed on the mesh by its own axes.
         schedule: the learning rate of an update, for the metrics; by default the optimizer's.
         on_nonfinite: of an update that would not be finite, "abort" returns the state as it was,
             `step` included, and only the metric `finite` shows it; "skip" counts the step, also in
@@ -266,14 +272,24 @@ def make_step(
             raise ValueError("make_step(apply, ..., mesh=) needs axes= and params=")
         shardings = state_shardings(axes, params, optimizer, mesh)
         if frozen:
-            named = flatten(axes_of(cast(Model, model)))
-            own = unflatten({path: named[path] for path in flatten(frozen)})
-            frozen = jax.device_put(frozen, shard.shardings(own, frozen, mesh))
+            frozen = placed(frozen, cast(Model, model), mesh)
     skips = on_nonfinite == "skip"
+    second, reference_of = _second(reference, compute_dtype, mesh)
     return TrainStep(
         model_of, objective, optimizer, check, mesh, shardings, accumulate, clip, skips,
-        Spikes(on_spike, spike_deviations), nan_at, spike_at, frozen,
+        Spikes(on_spike, spike_deviations), nan_at, spike_at, (frozen, second), reference_of,
     )  # fmt: skip
+
+
+def _second(
+    reference: Model | None, compute_dtype: str | None, mesh: Mesh | None
+) -> tuple[Params, Callable[[Params], tuple[Any, ...]]]:
+    """The parameters of a second model, and from them what an objective is called with."""
+    if reference is None:
+        return {}, lambda params: ()
+    values, model_of = split(reference)[1], _model_of(reference, compute_dtype)
+    values = values if mesh is None else placed(values, reference, mesh)
+    return values, lambda params: (model_of(params, {}),)
 
 
 def _check_types(state: Any, batch: Any) -> None:
