@@ -41,6 +41,12 @@ def test_a_few_lines_give_a_model_its_figures_and_a_run(run):
     best = max(line["eval_accuracy"] for line in evaluated)
     assert run.metrics["accuracy"] == best
     assert "eval accuracy" in (run.folder / "report.md").read_text()
+    shown = json.loads((run.folder / "figure.json").read_text())
+    counts = np.array(shown["counts"])
+    assert shown["names"] == ["neg", "pos"]
+    assert np.trace(counts) / counts.sum() == best  # of the step that is exported
+    assert shown["step"] == json.loads((run.folder / "run.json").read_text())["exported"]["step"]
+    assert "![answers](figure.png)" in (run.folder / "report.md").read_text()
 
 
 def test_the_exported_directory_answers_as_the_run_measured(run):
@@ -76,6 +82,9 @@ def test_predictions_and_figures_come_from_the_run_its_model_and_the_command(run
     measured = ["--model", str(run.folder), "--data", write(tmp_path / "b.jsonl", RECORDS[:50])]
     assert evaluate.main([*measured, "--out", str(tmp_path / "metrics.json")]) == 0
     assert json.loads((tmp_path / "metrics.json").read_text()) == figures
+    shown = json.loads((tmp_path / "metrics.figure.json").read_text())
+    assert np.sum(shown["counts"]) == 50
+    assert (tmp_path / "metrics.figure.png").is_file()
 
 
 def test_lines_of_a_text_are_predicted(run, tmp_path):

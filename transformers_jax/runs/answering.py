@@ -31,6 +31,7 @@ from transformers_jax.tasks import TASKS, Reranking, Task
 from transformers_jax.tasks import classes as names
 from transformers_jax.tasks.base import Answers, in_order
 from transformers_jax.tasks.corpus import TaskCorpus, limited, with_lengths
+from transformers_jax.tasks.figures import Figure
 from transformers_jax.tasks.reranking import is_reranker
 from transformers_jax.tasks.rows import NUMBER, Form, Rows
 from transformers_jax.training.config import TrainConfig, load
@@ -241,10 +242,22 @@ def evaluate(
     Raises:
         ValueError: as of `predict`; a record without what is to be predicted.
     """
+    return measured(model, records, task=task, tokenizer=tokenizer, **settings)[0]
+
+
+def measured(
+    model: str | Path | Model,
+    records: Any,
+    *,
+    task: str | Task | None = None,
+    tokenizer: Any = None,
+    **settings: Any,
+) -> tuple[dict[str, float], Figure | None]:
+    """(what `evaluate` gives, what a report shows of the answers)."""
     answering = opened(model, task, tokenizer, settings)
     table = records_of(records, "records", answering.data.encoding)
-    answers, rows, form = answering.answers(table, answered=True)
-    return answering.task.metrics(answers, rows, form)
+    answered = answering.answers(table, answered=True)
+    return answering.task.metrics(*answered), answering.task.figure(*answered)
 
 
 def lines_of(path: Path) -> int:

@@ -59,14 +59,20 @@ class Evaluate(Reading):
     """the file of the figures"""
 
     def run(self) -> None:
-        """Prints the figures, and writes them."""
+        """Prints the figures, and writes them; beside them what a report shows of the answers."""
         from transformers_jax.publish import publish_json
-        from transformers_jax.runs.answering import evaluate
+        from transformers_jax.runs.answering import measured
+        from transformers_jax.runs.pictures import draw
         from transformers_jax.runs.pretrain import keep_compiled_programs
+        from transformers_jax.tasks.figures import Listing, to_json
 
         keep_compiled_programs()
-        figures = evaluate(self.model, self.data, task=self.task, **self.settings())
+        figures, shown = measured(self.model, self.data, task=self.task, **self.settings())
         publish_json(Path(self.out), figures)
+        if shown is not None:
+            publish_json(Path(self.out).with_suffix(".figure.json"), to_json(shown))
+            if not isinstance(shown, Listing):
+                draw(shown, Path(self.out).with_suffix(".figure.png"))
         print_line(json_text(figures, indent=2))
 
 

@@ -67,7 +67,7 @@ def smooth(y: Float[np.ndarray, " n"], share: float = 0.02) -> Float[np.ndarray,
 
 def plot_loss(lines: Sequence[Line], file: Path) -> None:
     """The training loss, raw and smoothed, and the loss on every held-out set, over the steps."""
-    figure, (axes,) = _figure(8, 4.5)
+    figure, (axes,) = new_figure(8, 4.5)
     _draw_loss(axes, lines, "step", "C0", "training")
     for n, name in enumerate(sorted({name for line in lines for name in line if is_loss(name)})):
         label: str | None = "held-out" if name == "eval_loss" else name.partition("/")[2]
@@ -75,7 +75,7 @@ def plot_loss(lines: Sequence[Line], file: Path) -> None:
             axes.plot(*curve(same, name), "o-", ms=3, lw=1, color=f"C{n + 1}", label=label)
             label = None
     axes.set(xlabel="step", ylabel=LOSS)
-    _save(figure, file)
+    save_figure(figure, file)
 
 
 def plot_curves(lines: Sequence[Line], file: Path) -> list[str]:
@@ -90,7 +90,7 @@ def plot_curves(lines: Sequence[Line], file: Path) -> list[str]:
         return []
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
-    figure, panels = _figure(4 * columns, 2.8 * rows, rows, columns)
+    figure, panels = new_figure(4 * columns, 2.8 * rows, rows, columns)
     for axes, name in zip(panels, names):
         x, y = curve(lines, name)
         axes.plot(x, y / 2**30 if name == "memory" else y, lw=1)
@@ -99,7 +99,7 @@ def plot_curves(lines: Sequence[Line], file: Path) -> list[str]:
             axes.set_yscale("log")
     for axes in panels[len(names) :]:
         axes.remove()
-    _save(figure, file)
+    save_figure(figure, file)
     return names
 
 
@@ -124,7 +124,7 @@ def plot_runs(runs: Mapping[str, Sequence[Line]], file: Path, by_bytes: bool = F
         runs = {name: in_bits(lines) for name, lines in runs.items()}
     known = {name for lines in runs.values() for line in lines for name in line}
     over = ["step", *({"tokens"} & known)]
-    figure, panels = _figure(5.5 * len(over), 4, 1, len(over))
+    figure, panels = new_figure(5.5 * len(over), 4, 1, len(over))
     for axes, by in zip(panels, over):
         for n, (name, lines) in enumerate(runs.items()):
             _draw_loss(axes, lines, by, f"C{n % 10}", name)
@@ -132,7 +132,7 @@ def plot_runs(runs: Mapping[str, Sequence[Line]], file: Path, by_bytes: bool = F
             axes.plot(*points, "o", ms=3.5, color=f"C{n % 10}", markeredgecolor="black")
         axes.set(xlabel=by, ylabel=UNITS["bits_per_byte" if by_bytes else "eval_loss"])
     panels[0].set_title("lines: training, smoothed; points: held-out", fontsize=9)
-    _save(figure, file)
+    save_figure(figure, file)
 
 
 def plot_sweep(
@@ -146,7 +146,7 @@ def plot_sweep(
     `figure` is how it is measured, one of UNITS.
     Values that are numbers, over more than a factor of ten, have a logarithmic axis.
     """
-    picture, (axes,) = _figure(6, 4)
+    picture, (axes,) = new_figure(6, 4)
     values = list(dict.fromkeys(value for line in points.values() for value, _ in line))
     try:
         x = {value: float(value) for value in values}
@@ -160,7 +160,7 @@ def plot_sweep(
             *zip(*sorted((x[value], loss) for value, loss in line)), "o-", label=label or None
         )
     axes.set(xlabel=name, ylabel="held-out " + UNITS[figure])
-    _save(picture, file)
+    save_figure(picture, file)
 
 
 def plot_scaling(
@@ -175,7 +175,7 @@ def plot_scaling(
     """Loss against compute: a run is a point, in the colour of its size; the frontier; its law."""
     from matplotlib.colors import LogNorm
 
-    figure, (axes,) = _figure(7, 4.5)
+    figure, (axes,) = new_figure(7, 4.5)
     norm = LogNorm(sizes.min(), sizes.max()) if sizes.max() > sizes.min() else None
     drawn = axes.scatter(compute, loss, c=sizes, norm=norm, cmap="viridis", zorder=3)
     figure.colorbar(drawn, ax=axes, label="parameters")
@@ -184,7 +184,7 @@ def plot_scaling(
     if law is not None:
         axes.plot(*law, "C3-", lw=1.5, label="E + a C^-b")
     axes.set(xlabel="training compute (FLOPs)", ylabel=unit, xscale="log", yscale="log")
-    _save(figure, file)
+    save_figure(figure, file)
 
 
 def _draw_loss(axes: Any, lines: Sequence[Line], over: str, color: str, label: str) -> None:
@@ -193,7 +193,9 @@ def _draw_loss(axes: Any, lines: Sequence[Line], over: str, color: str, label: s
     axes.plot(x, smooth(y), "." if len(x) == 1 else "-", lw=1.4, color=color, label=label)
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, list[Any]]:
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1
+) -> tuple[Any, list[Any]]:
     """A figure that no window shows, and its panels."""
     try:
         from matplotlib.figure import Figure
@@ -208,7 +210,8 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
     return figure, panels
 
 
-def _save(figure: Any, file: Path) -> None:
+def save_figure(figure: Any, file: Path) -> None:
+    """Writes a figure as PNG, with a legend where its first panel has labels."""
     first = figure.axes[0]
     if first.get_legend_handles_labels()[0]:
         first.legend(fontsize=8)

@@ -2,6 +2,7 @@
 
 base.py         Task: its columns, loss, answers, metrics and predictions
 rows.py         records as the rows that a model reads
+figures.py      what a report shows of the answers
 classes.py      names of classes, and the numbers that they have in a model
 corpus.py       the tables of a run as rows, in place of a text
 sequences.py    SequenceClassification, MultiLabel, Regression: of texts and pairs of texts

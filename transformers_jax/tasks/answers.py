@@ -12,8 +12,10 @@ import numpy as np
 from transformers_jax.arrays import Int
 from transformers_jax.data.tables import Records
 from transformers_jax.metrics import squad, squad_v2
+from transformers_jax.metrics.answers import normalized
 from transformers_jax.objectives.example import Example
 from transformers_jax.tasks.base import Task
+from transformers_jax.tasks.figures import MOST_ROWS, Listing, cell
 from transformers_jax.tasks.rows import Form, Rows, numbered
 from transformers_jax.tasks.sequences import softmax
 
@@ -195,6 +197,26 @@ class QuestionAnswering(Task):
             return squad(texts, references)
         none = np.array([one["no_answer"] for one in predicted])
         return squad_v2(texts, references, none)
+
+    def figure(self, answers, rows, form):
+        predicted, questions = (
+            self.predictions(answers, rows, form),
+            form.texts(rows.records, "text"),
+        )
+        references = [[text for text, _ in some] or [""] for some in rows.references]
+        wrong = [
+            n
+            for n, (one, some) in enumerate(zip(predicted, references))
+            if normalized(one["answer"]) not in {*map(normalized, some)}
+        ]
+        sure = lambda n: predicted[n]["score" if predicted[n]["answer"] else "no_answer"]
+        shown = [
+            [cell(questions[n]), cell(predicted[n]["answer"]), cell(references[n][0]),
+             f"{sure(n):.3f}"]
+            for n in sorted(wrong, key=sure, reverse=True)[:MOST_ROWS]
+        ]  # fmt: skip
+        title = f"The surest of {len(wrong):,} wrong answers to {len(predicted):,} questions"
+        return Listing(title, ["question", "answered", "expected", "probability"], shown)
 
 
 def _read_answers(value: Any, where: str) -> list[tuple[str, int]]:

@@ -18,6 +18,7 @@ from transformers_jax.nn.loss import cross_entropy
 from transformers_jax.objectives.losses import supervised
 from transformers_jax.objectives.metrics import Batch, LossAndMetrics
 from transformers_jax.settings import Settings
+from transformers_jax.tasks.figures import Figure
 from transformers_jax.tasks.rows import NUMBER, Form, Rows
 
 Answers = Mapping[str, np.ndarray]
@@ -160,6 +161,10 @@ class Task(Settings):
     def predictions(self, answers: Answers, rows: Rows, form: Form) -> list[dict[str, Any]]:
         """A prediction for each record, as JSON has it."""
         raise NotImplementedError
+
+    def figure(self, answers: Answers, rows: Rows, form: Form) -> Figure | None:
+        """What the report shows of the answers to all rows; None: nothing."""
+        return None
 
 
 class OfClasses(Task):

@@ -13,6 +13,7 @@ from transformers_jax.data.tables import Records
 from transformers_jax.metrics import classification
 from transformers_jax.objectives.example import Example
 from transformers_jax.tasks.base import OfClasses
+from transformers_jax.tasks.figures import histogram_of
 from transformers_jax.tasks.rows import Form, LongRow, Rows, encode, numbered
 from transformers_jax.tasks.sequences import softmax
 
@@ -110,6 +111,11 @@ class MultipleChoice(OfClasses):
         logits = answers["logits"]
         figures = classification(logits.argmax(-1), np.asarray(rows.references), logits.shape[-1])
         return {"accuracy": figures["accuracy"]}
+
+    def figure(self, answers, rows, form):
+        scores = softmax(answers["logits"])
+        right = scores[np.arange(len(scores)), np.asarray(rows.references)]
+        return histogram_of("probability of the right candidate", right, 0.0, 1.0)
 
     def predictions(self, answers, rows, form):
         candidates = self._candidates(form, rows.records)

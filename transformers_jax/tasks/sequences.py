@@ -20,6 +20,7 @@ from transformers_jax.nn.loss import IGNORED
 from transformers_jax.objectives.example import Example
 from transformers_jax.tasks import classes as names
 from transformers_jax.tasks.base import OfClasses
+from transformers_jax.tasks.figures import MOST_ROWS, Listing, confusion_of, scatter_of
 from transformers_jax.tasks.rows import NUMBER, Form, LongRow, Rows, encode, numbered
 
 FIRST = ("text", "sentence", "sentence1", "premise", "question1", "question", "review", "content")
@@ -143,6 +144,10 @@ class SequenceClassification(OfSequences):
         logits = answers["logits"]
         return classification(logits.argmax(-1), np.asarray(rows.references), logits.shape[-1])
 
+    def figure(self, answers, rows, form):
+        predicted = answers["logits"].argmax(-1)
+        return confusion_of(form.classes, predicted, np.asarray(rows.references))
+
     def predictions(self, answers, rows, form):
         scores = softmax(answers["logits"])
         return [
@@ -207,6 +212,18 @@ class MultiLabel(OfSequences):
         predicted = answers["logits"] > math.log(self.threshold / (1 - self.threshold))
         return multi_label(predicted, np.asarray(rows.references) > 0)
 
+    def figure(self, answers, rows, form):
+        predicted = answers["logits"] > math.log(self.threshold / (1 - self.threshold))
+        expected = np.asarray(rows.references) > 0
+        hits, chosen, support = (predicted & expected).sum(0), predicted.sum(0), expected.sum(0)
+        f1 = 2 * hits / np.maximum(chosen + support, 1)
+        order = np.argsort(f1, kind="stable")[:MOST_ROWS].tolist()
+        rates = hits / np.maximum(chosen, 1), hits / np.maximum(support, 1), f1
+        cells = [[f"{rate[n]:.3f}" for rate in rates] for n in order]
+        table = [[form.classes[n], *row, f"{support[n]:,}"] for n, row in zip(order, cells)]
+        head = ["label", "precision", "recall", "F1", "records"]
+        return Listing("The labels with the lowest F1", head, table)
+
     def predictions(self, answers, rows, form):
         scores = 1 / (1 + np.exp(-answers["logits"].astype(np.float64)))
         return [
@@ -247,6 +264,9 @@ class Regression(OfSequences):
 
     def metrics(self, answers, rows, form):
         return regression(answers["logits"][:, 0], np.asarray(rows.references))
+
+    def figure(self, answers, rows, form):
+        return scatter_of(rows.references, answers["logits"][:, 0])
 
     def predictions(self, answers, rows, form):
         return [{"score": float(value)} for value in answers["logits"][:, 0]]

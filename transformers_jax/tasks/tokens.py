@@ -17,6 +17,7 @@ from transformers_jax.nn.loss import IGNORED
 from transformers_jax.objectives.example import Example
 from transformers_jax.tasks import classes as names
 from transformers_jax.tasks.base import OfClasses
+from transformers_jax.tasks.figures import confusion_of
 from transformers_jax.tasks.rows import Form, Rows, numbered
 from transformers_jax.tasks.sequences import softmax
 
@@ -171,6 +172,14 @@ class TokenClassification(OfClasses):
         found = [tags for tags, _ in self._found(answers, rows, form.classes)]
         return entities(found, rows.references)
 
+    def figure(self, answers, rows, form):
+        found = [tags for tags, _ in self._found(answers, rows, form.classes)]
+        types = list(dict.fromkeys(_type(tag) for tag in form.classes))
+        numbers = lambda texts: np.array([types.index(_type(t)) for tags in texts for t in tags])
+        if len(types) < 2:
+            return None
+        return confusion_of(types, numbers(found), numbers(rows.references))
+
     def predictions(self, answers, rows, form):
         predicted = []
         for (tags, scores), one in zip(self._found(answers, rows, form.classes), rows.details):
@@ -182,6 +191,11 @@ class TokenClassification(OfClasses):
                 entries.append(dict(label=span.type, start=start, end=end, text=text, score=score))
             predicted.append({"tags": tags, "entities": entries})
         return predicted
+
+
+def _type(tag: str) -> str:
+    """The type of entity of a tag: PER of B-PER; other tags are their own."""
+    return tag[2:] if tag[:2] in ("B-", "I-", "E-", "S-") else tag
 
 
 def _has_tags(labels: Sequence[Any]) -> bool:

@@ -16,6 +16,7 @@ from transformers_jax.metrics import exact_match, rouge, translation
 from transformers_jax.objectives.example import Example
 from transformers_jax.objectives.losses import seq2seq_lm
 from transformers_jax.tasks.base import Task
+from transformers_jax.tasks.figures import worst_texts
 from transformers_jax.tasks.rows import NUMBER, Form, LongRow, Rows, encode, numbered
 
 
@@ -109,6 +110,10 @@ class Writing(Task):
         figures = {**self.figures(texts, references), **exact_match(texts, references)}
         tokens = (answers["sequences"] >= 0) & (answers["sequences"] != _padding(form))
         return {**figures, "written_tokens": float(tokens.sum(1).mean())}
+
+    def figure(self, answers, rows, form):
+        sources = form.texts(rows.records, "text")
+        return worst_texts(sources, self._texts(answers, form), rows.references)
 
     def figures(self, texts: list[str], references: list[str]) -> dict[str, float]:
         """The figures of the task."""

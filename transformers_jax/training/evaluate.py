@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -17,11 +18,23 @@ from transformers_jax.objectives import CausalLM
 from transformers_jax.tasks import Task
 from transformers_jax.tasks.base import in_order
 from transformers_jax.tasks.corpus import TaskCorpus
+from transformers_jax.tasks.figures import Figure
 from transformers_jax.training.evaluation_sets import FINAL, is_final
 from transformers_jax.training.prepare import Run
 from transformers_jax.training.stop import Stop
 
-Evaluate = Callable[[Params, bool, Stop, Callable[[str], None]], dict[str, float]]
+Evaluate = Callable[[Params, bool, Stop, Callable[[str], None]], "Measured"]
+
+FIGURE = "figure.json"
+"""In the folder of a run: the picture of the best evaluation, or of the last."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an evaluation found: its figures by name, and the picture of a task."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    figure: Figure | None = None
 
 
 def evaluator(run: Run) -> Evaluate:
@@ -49,10 +62,9 @@ def evaluator(run: Run) -> Evaluate:
 
     add = jax.jit(lambda one, other: jax.tree.map(jnp.add, one, other))
 
-    def evaluate(
-        params: Params, last: bool, stop: Stop, show: Callable[[str], None]
-    ) -> dict[str, float]:
+    def evaluate(params: Params, last: bool, stop: Stop, show: Callable[[str], None]) -> Measured:
         values: dict[str, float] = {}
+        figure: Figure | None = None
         sets = {name: some for name, some in run.evaluation.items() if last or not is_final(name)}
         done, total = 0, sum(map(len, sets.values()))
         for name, batches in sets.items():
@@ -60,7 +72,7 @@ def evaluator(run: Run) -> Evaluate:
             answers: list[dict[str, np.ndarray]] = []
             for batch in batches:
                 if stop.by:
-                    return {}
+                    return Measured()
                 show(f"evaluating: batch {(done := done + 1)} of {total}")
                 placed = processes.to_devices(batch, mesh, rows)
                 measured, answered = measure(params, second, placed)
@@ -75,10 +87,12 @@ def evaluator(run: Run) -> Evaluate:
             values |= _means(run, sums, name)
             if isinstance(run.corpus, TaskCorpus) and isinstance(task, Task) and task.scored:
                 rows_of = run.corpus.evaluation[name]
-                figures = task.metrics(*in_order(answers, rows_of), run.corpus.form)
+                answered_rows = (*in_order(answers, rows_of), run.corpus.form)
+                figures = task.metrics(*answered_rows)
+                figure = task.figure(*answered_rows) if not name else figure
                 values |= {f"eval_{key}{f'/{name}' * bool(name)}": x for key, x in figures.items()}
             values[f"eval_batches/{name}".rstrip("/")] = len(batches)
-        return values
+        return Measured(values, figure)
 
     return evaluate
 

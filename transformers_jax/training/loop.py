@@ -18,11 +18,12 @@ from transformers_jax import processes
 from transformers_jax.allocator import give_back
 from transformers_jax.data.packing import held, positions, shorten
 from transformers_jax.data.stream import Position, prefetched
+from transformers_jax.tasks.figures import to_json
 from transformers_jax.training.checksums import names
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import at_stage
 from transformers_jax.training.console import Console
-from transformers_jax.training.evaluate import evaluator
+from transformers_jax.training.evaluate import FIGURE, Measured, evaluator
 from transformers_jax.training.finish import exportable, sample
 from transformers_jax.training.flops import utilisation
 from transformers_jax.training.left_out import LeftOut
@@ -168,13 +169,14 @@ class Loop:
         due, clock, last = self.due(number), self.clock, number == self.run.config.steps
         assert self.pending is not None
         self.left_out.check(number, self.pending[1])
-        evaluation, pace, best = dict[str, float](), self.pace.tick(self.pending[2]), False
+        measured, pace, best = Measured(), self.pace.tick(self.pending[2]), False
         if "evaluation" in due:
             with clock("evaluation"):
                 params, show = self.run.averaged(self.state), self.screen.progress
-                evaluation = self.evaluate(params, last, self.stop, show)
-            best = self.count_evaluation(evaluation)
-        self.record_pending(evaluation, pace)
+                measured = self.evaluate(params, last, self.stop, show)
+            best = self.count_evaluation(measured.values)
+            self.keep_figure(number, measured, best, "save" in due)
+        self.record_pending(measured.values, pace)
         self.screen.status("")
         if "sample" in due:
             with clock("sampling"):
@@ -183,10 +185,18 @@ class Loop:
         if best and self.run.config.keep_best:  # it is kept, wherever saves fall
             due.add("save")
         if "save" in due | self.due(number):  # a signal may have come meanwhile
-            loss = self.run.criterion.loss(evaluation)
+            loss = self.run.criterion.loss(measured.values)
             self.save(number, loss if loss is None or math.isfinite(loss) else None)
             self.stop.save = False
         self.pace.speed.pause()
+
+    def keep_figure(self, number: int, measured: Measured, best: bool, saved: bool) -> None:
+        """Writes the picture of an evaluation, if its step may be the one that is exported: of
+        steps that are equally good the last one is."""
+        loss, least = self.run.criterion.loss(measured.values), self.run.progress.get("best")
+        equal = saved and loss is not None and least is not None and loss <= least
+        if measured.figure is not None and (best or equal or not self.run.config.keep_best):
+            self.run.folder.write_json(FIGURE, {"step": number, **to_json(measured.figure)})
 
     def save(self, number: int, metric: float | None = None) -> None:
         """Begins to save the state, and the position in the data."""

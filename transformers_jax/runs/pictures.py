@@ -1,0 +1,93 @@
+"""The picture of the answers to a task, or their table, for a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from transformers_jax.json_files import json_or_empty
+from transformers_jax.runs.page import table
+from transformers_jax.runs.plots import new_figure, save_figure
+from transformers_jax.tasks.figures import Confusion, Figure, Histogram, Listing, from_json
+from transformers_jax.training.evaluate import FIGURE
+
+WRITTEN_IN = 12  # classes up to which the cells of a matrix hold their numbers
+
+
+PICTURE = "figure.png"
+
+
+def plot_answers(folder: Path) -> list[str]:
+    """Draws the picture of a run's answers, if it has one; its name."""
+    figure = from_json(json_or_empty(folder / FIGURE))
+    if figure is None or isinstance(figure, Listing):
+        return []
+    draw(figure, folder / PICTURE)
+    return [PICTURE]
+
+
+def answers_of(folder: Path, images: Sequence[str], where: str = "") -> str:
+    """The section of a report about the answers of a run: its picture, if it is one of the images,
+    or its table. `where` is the path to the images."""
+    values = json_or_empty(folder / FIGURE)
+    figure, after = from_json(values), f"After step {values.get('step', 0):,}"
+    if isinstance(figure, Listing):
+        rows = table(figure.head, figure.rows) if figure.rows else "None."
+        return f"{after}. {figure.title}:\n\n{rows}"
+    if figure is None or PICTURE not in images:
+        return ""
+    return f"{after}, {caption(figure)}:\n\n![answers]({where}{PICTURE})"
+
+
+def caption(figure: Figure) -> str:
+    """What a picture shows."""
+    if isinstance(figure, Confusion):
+        return "how often each class is taken for each"
+    if isinstance(figure, Histogram):
+        return f"how many examples have which {figure.label}"
+    return "predicted against expected numbers"
+
+
+def draw(figure: Figure, file: Path) -> None:
+    """Draws a matrix, a scatter or a histogram.
+
+    Raises:
+        ValueError: matplotlib is missing.
+    """
+    if isinstance(figure, Confusion):
+        _draw_confusion(figure, file)
+        return
+    picture, (axes,) = new_figure(6, 4.5)
+    if isinstance(figure, Histogram):
+        edges = np.asarray(figure.edges)
+        axes.bar(edges[:-1], figure.counts, np.diff(edges), align="edge", edgecolor="white")
+        axes.set(xlabel=figure.label, ylabel="examples")
+    elif not isinstance(figure, Listing):
+        both = [*figure.expected, *figure.predicted]
+        axes.plot([min(both), max(both)], [min(both), max(both)], "k--", lw=0.8)
+        axes.scatter(figure.expected, figure.predicted, s=10, alpha=0.4)
+        axes.set(xlabel="expected", ylabel="predicted")
+    save_figure(picture, file)
+
+
+def _draw_confusion(figure: Confusion, file: Path) -> None:
+    """Each row is a share of its class; the numbers are counts."""
+    counts = np.asarray(figure.counts)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    size, few = len(counts), len(counts) <= WRITTEN_IN
+    picture, (axes,) = new_figure(3 + 0.35 * size, 2.5 + 0.33 * size)
+    drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    picture.colorbar(drawn, ax=axes, label="share of the class")
+    axes.grid(visible=False)
+    names = [name if len(name) <= 20 else f"{name[:19]}…" for name in figure.names]
+    axes.set_xticks(range(size), names, rotation=45 if few else 90, ha="right" if few else "center")
+    axes.set_yticks(range(size), names)
+    axes.tick_params(labelsize=9 if few else 7)
+    axes.set(xlabel="predicted", ylabel="expected")
+    for (row, column), count in np.ndenumerate(counts):
+        if few:
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=8)
+    save_figure(picture, file)
