@@ -23,7 +23,7 @@ from __future__ import annotations
 import datetime
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ import numpy as np
 from tyro.conf import DisallowNone, Positional
 
 import transformers_jax as tj
+from transformers_jax.data.generated.dates import DAYS, FIRST, WRITINGS
 from transformers_jax.flags import parse
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.recurrent import RecurrentConfig
@@ -41,34 +42,9 @@ from transformers_jax.optim import AdamW, Cosine
 
 # ---------------------------------------------------------------- 1. data
 
-FIRST, LAST = datetime.date(1950, 1, 1), datetime.date(2049, 12, 31)
-DAYS = (LAST - FIRST).days + 1
 HELD_OUT = 10
 """Every so many days one is held out for the score."""
 
-
-def ordinal(day: int) -> str:
-    """1st, 2nd, 3rd, 4th, ..., 11th, ..."""
-    teen = 10 < day % 100 < 14
-    return f"{day}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(day % 10, 'th')}"
-
-
-WRITINGS: tuple[Callable[[datetime.date], str], ...] = (
-    lambda d: f"{d.day} {d:%B} {d.year}",
-    lambda d: f"{d.day} {d:%b} {d.year}",
-    lambda d: f"{d:%B} {d.day}, {d.year}",
-    lambda d: f"{d:%B} {ordinal(d.day)}, {d.year}",
-    lambda d: f"{ordinal(d.day)} of {d:%B} {d.year}",
-    lambda d: f"{d:%A}, {d.day} {d:%B} {d.year}",
-    lambda d: f"{d:%a} {d:%b} {d.day} {d.year}",
-    lambda d: f"{d.day}-{d:%b}-{d:%y}",
-    lambda d: f"{d:%d.%m.%y}",
-    lambda d: f"{d.day}.{d.month}.{d.year}",
-    lambda d: f"{d.month}/{d.day}/{d.year}",
-    lambda d: f"{d:%Y/%m/%d}",
-)
-"""Dots mean day first, slashes month first (or year first, with four digits); two digits of a year
-are 1950 to 2049. So every text has one answer."""
 
 LETTERS = "".join(sorted({c for w in WRITINGS for n in range(366) for c in w(
     datetime.date(2000, 1, 1) + datetime.timedelta(n))} | set("-0123456789")))  # fmt: skip

@@ -85,7 +85,10 @@ class Table(Settings):
     encoding: str = "utf-8"
     """of text files, as Python names it"""
     tokenizer: str = ""
-    """the path of a tokenizer; by default that of the model"""
+    """the path of a tokenizer; by default that of the model. Where there is no model yet, byte,
+    character, bpe, wordpiece or unigram: learned from the table that is trained on"""
+    vocab_size: int = 2048
+    """tokens of a learned tokenizer"""
     length: int = 0
     """most tokens of a row; 0: those of the longest, as far as the model can read"""
     too_long: Literal["truncate", "stride", "error"] = "truncate"
@@ -104,7 +107,8 @@ class Table(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.at_least("data.", target_length=1, batch=1, window=1, length=0, stride=0)
+        least = dict.fromkeys(("target_length", "batch", "window", "vocab_size"), 1)
+        self.at_least("data.", **least, length=0, stride=0)
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(
                 f"data.validation_fraction ({self.validation_fraction}) must lie in [0, 1)"

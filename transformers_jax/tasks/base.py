@@ -62,6 +62,16 @@ class Task(Settings):
 
     # ------------------------------------------------------------ data
 
+    @property
+    def learns_labels(self) -> bool:
+        """Whether what is to be predicted is text, which a tokenizer has to know."""
+        return self.head in ("causal_lm", "seq2seq_lm")
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Special tokens of a tokenizer that is learned for the task."""
+        return ("pad", "eos") if self.learns_labels else ("pad", "cls", "sep", "mask")
+
     def columns(self, data: Table, records: Records, *, answered: bool = True) -> dict[str, str]:
         """role -> column: those that the config names, else the first of the usual names that the
         table has.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,9 @@ from transformers_jax.data import packing
 from transformers_jax.data.config import Table
 from transformers_jax.data.packing import Layout
 from transformers_jax.data.stream import Part
-from transformers_jax.data.tables import read_tables
+from transformers_jax.data.tables import Records, read_tables
 from transformers_jax.data.texts import digest
-from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.data.tokenizers import Tokenizer, train_tokenizer
 from transformers_jax.models.base import Model
 from transformers_jax.objectives.example import Example
 from transformers_jax.tasks.base import Task
@@ -92,19 +92,55 @@ class TaskCorpus:
             )
 
 
+def tables_of(data: Table, task: Task) -> dict[str, Records]:
+    """What a task is trained on and evaluated on, by split.
+
+    Raises:
+        ValueError: as of `read_tables`.
+    """
+    names = task.held_together(data)
+    return read_tables(data, names) if names else read_tables(data)
+
+
+def learn_tokenizer(data: Table, task: Task, train: Records) -> Tokenizer:
+    """A tokenizer of the kind `data.tokenizer`, from the texts that a task reads.
+
+    Raises:
+        ValueError: as of `train_tokenizer`; a column that is needed is not found.
+    """
+    columns = task.columns(data, train)
+    names = [name for role, name in columns.items() if role != "label" or task.learns_labels]
+    texts = [text for name in names for one in train.records for text in _texts(one.get(name))]
+    return train_tokenizer(data.tokenizer, texts, data.vocab_size, task.roles)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value of a column."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple, Mapping)):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(one)
+
+
 def read_task(
-    data: Table, task: Task, tokenizer: Tokenizer, model: Model, reference: Model | None = None
+    data: Table,
+    task: Task,
+    tokenizer: Tokenizer,
+    model: Model,
+    reference: Model | None = None,
+    tables: Mapping[str, Records] | None = None,
 ) -> TaskCorpus:
     """Reads the tables, and makes their records rows.
 
     Args:
         model, reference: without arrays.
+        tables: by split; None: they are read.
 
     Raises:
         ValueError: a source, column or value that is none, with its place.
     """
-    names = task.held_together(data)
-    tables = read_tables(data, names) if names else read_tables(data)
+    tables = tables_of(data, task) if tables is None else tables
     train = tables[TRAIN]
     form = Form(data, tokenizer, model, task.columns(data, train), reference=reference)
     form = dataclasses.replace(form, classes=task.classes(form, train))

@@ -19,7 +19,7 @@ from transformers_jax.tasks import Task
 from transformers_jax.tasks.base import in_order
 from transformers_jax.tasks.corpus import TaskCorpus
 from transformers_jax.tasks.figures import Figure
-from transformers_jax.training.evaluation_sets import FINAL, is_final
+from transformers_jax.training.evaluation_sets import held_out_name, is_final
 from transformers_jax.training.prepare import Run
 from transformers_jax.training.stop import Stop
 
@@ -86,7 +86,7 @@ def evaluator(run: Run) -> Evaluate:
                     answers.append({key: processes.on_host(x) for key, x in answered.items()})
             values |= _means(run, sums, name)
             if isinstance(run.corpus, TaskCorpus) and isinstance(task, Task) and task.scored:
-                rows_of = run.corpus.evaluation[name]
+                rows_of = run.corpus.evaluation[held_out_name(name)]
                 answered_rows = (*in_order(answers, rows_of), run.corpus.form)
                 figures = task.metrics(*answered_rows)
                 figure = task.figure(*answered_rows) if not name else figure
@@ -106,7 +106,7 @@ def _means(run: Run, sums: Any, name: str) -> dict[str, float]:
         if each:  # a loss of several terms is their sum, and each is reported as well
             each[key] = sum(each.values())
         means |= {f"eval_{term}{end}": mean for term, mean in each.items()}
-    density = run.corpus.bytes_per_token.get(name.removesuffix(FINAL).rstrip("/"))
+    density = run.corpus.bytes_per_token.get(held_out_name(name))
     whole = run.config.data.rows in ("stream", "crops") and type(run.config.objective) is CausalLM
     if density and whole:
         means[f"bits_per_byte{end}"] = means[f"eval_loss{end}"] / math.log(2) / density

@@ -60,6 +60,11 @@ def is_final(name: str) -> bool:
     return name.rpartition("/")[2] == FINAL
 
 
+def held_out_name(name: str) -> str:
+    """What a set is made of, by its name in the corpus."""
+    return name.removesuffix(FINAL).rstrip("/") if is_final(name) else name
+
+
 def held_out(config: TrainConfig, tokens: Tokens, vocabulary: Vocabulary) -> Part:
     """A held-out text as rows, in order and always alike."""
     data = config.text

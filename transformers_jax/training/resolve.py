@@ -27,7 +27,7 @@ from transformers_jax.objectives import Objective, Vocabulary, objective
 from transformers_jax.optim import Optimizer
 from transformers_jax.tasks import Task
 from transformers_jax.tasks.base import TaskObjective
-from transformers_jax.tasks.corpus import TaskCorpus, read_task
+from transformers_jax.tasks.corpus import TaskCorpus, read_task, tables_of
 from transformers_jax.training import disk, flops
 from transformers_jax.training.compatible import check_objective, check_positions
 from transformers_jax.training.config import MOST_STEPS, TrainConfig
@@ -47,9 +47,9 @@ from transformers_jax.training.trackers import check_installed
 from transformers_jax.training.vocabulary import (
     check_loss,
     fit_vocabulary,
-    tokenizer_of,
+    model_for,
+    task_tokenizer,
     vocabulary_of,
-    with_padding,
 )
 
 Say = Callable[[str], None]
@@ -215,10 +215,10 @@ def _table(
     task, data = config.objective, config.data
     assert isinstance(task, Task)
     assert isinstance(data, Table)
-    known = saved is not None and (run / "tokenizer.json").exists()
-    tokenizer = load_tokenizer(run if known else tokenizer_of(config))
-    config = config.replace(model=with_padding(config.model, tokenizer))
-    corpus = read_task(data, task, tokenizer, abstract_model(config), reference)
+    tables = tables_of(data, task)
+    tokenizer = task_tokenizer(config, None if saved is None else run, tables["train"])
+    config = config.replace(model=model_for(config, tokenizer))
+    corpus = read_task(data, task, tokenizer, abstract_model(config), reference, tables)
     form = corpus.form
     target_length = form.target_length or None
     data = dataclasses.replace(data, length=form.length, target_length=target_length)

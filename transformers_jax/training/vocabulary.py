@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jax.sharding import Mesh
 
+from transformers_jax.data.config import Table
 from transformers_jax.data.corpus import Corpus, check_ids
-from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.data.tables import Records
+from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.objectives import Vocabulary
+from transformers_jax.tasks import Task
+from transformers_jax.tasks.corpus import learn_tokenizer
 from transformers_jax.training.config import TrainConfig
 
 
@@ -28,13 +33,53 @@ def tokenizer_of(config: TrainConfig) -> str:
     Raises:
         ValueError: there is none.
     """
-    if not config.data.tokenizer:
+    named = config.data.tokenizer
+    if not named:
         where = f"{config.init_from} has no tokenizer" if config.init_from else "no model is named"
-        raise ValueError(f"{where}: name the one that belongs to it, as in --data.tokenizer DIR")
-    return config.data.tokenizer
+        learned = "" if config.init_from else ", or learn one from the table: --data.tokenizer bpe"
+        raise ValueError(
+            f"{where}: name the one that belongs to it, as in --data.tokenizer DIR{learned}"
+        )
+    if named in KINDS:
+        raise ValueError(
+            f"data.tokenizer: one that is learned ({named}) has other tokens than those of "
+            f"{config.init_from}; leave it out for the model's own"
+        )
+    return named
 
 
-def with_padding(model: FamilyConfig, tokenizer: Tokenizer) -> FamilyConfig:
+def task_tokenizer(config: TrainConfig, begun: Path | None, train: Records) -> Tokenizer:
+    """The tokenizer of a task: that of a run that is continued, in the folder `begun`; the one that
+    the config names; or one that is learned from the records to train on.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if begun is not None and (begun / "tokenizer.json").exists():
+        return load_tokenizer(begun)
+    if learns_tokenizer(config):
+        assert isinstance(config.data, Table)
+        assert isinstance(config.objective, Task)
+        return learn_tokenizer(config.data, config.objective, train)
+    return load_tokenizer(tokenizer_of(config))
+
+
+def learns_tokenizer(config: TrainConfig) -> bool:
+    """Whether the tokenizer of a task is learned from its table: of a model that begins anew."""
+    return config.init_from is None and config.data.tokenizer in KINDS
+
+
+def model_for(config: TrainConfig, tokenizer: Tokenizer) -> FamilyConfig:
+    """The config of a task's model with what its tokenizer decides: the token for padding, and of
+    one that is learned the vocabulary and all special tokens."""
+    model = config.model
+    if learns_tokenizer(config):
+        names = special_ids(config, tokenizer.vocabulary().special)
+        model = model.replace(vocab_size=tokenizer.max_id + 1, **names)
+    return _with_padding(model, tokenizer)
+
+
+def _with_padding(model: FamilyConfig, tokenizer: Tokenizer) -> FamilyConfig:
     """The config of a model with a token for padding: its own, the tokenizer's, or, of decoders
     that have none, the end of a text."""
     if model.pad_token_id is not None:

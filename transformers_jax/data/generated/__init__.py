@@ -8,6 +8,8 @@ splits.py      on which side a record is
 packages.py    docstrings, and the package of the standard library that each is from
 entities.py    docstrings, and the names of modules, classes, functions and parameters in them
 facts.py       contexts about invented people, and questions
+dates.py       dates as people write them, and as ISO 8601 does
+numbers.py     numbers in words and in digits
 """
 
 from __future__ import annotations
@@ -61,6 +63,18 @@ def _facts(split: str) -> list[dict[str, Any]]:
     return facts.records(split)
 
 
+def _dates(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import dates
+
+    return dates.records(split)
+
+
+def _numbers(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import numbers
+
+    return numbers.records(split)
+
+
 def _packages(split: str) -> list[dict[str, Any]]:
     from transformers_jax.data.generated import packages
 
@@ -71,5 +85,7 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "packages": _packages,
     "entities": _entities,
     "facts": _facts,
+    "dates": _dates,
+    "numbers": _numbers,
 }
 """The tables by name; the module of each is imported when it is made."""
