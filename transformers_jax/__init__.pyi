@@ -63,6 +63,7 @@ from .models.adapters.records import (
     Freeze as Freeze,
     IA3 as IA3,
     LoRA as LoRA,
+    Probe as Probe,
     Train as Train,
 )
 from .models.albert import AlbertConfig as AlbertConfig

@@ -12,6 +12,7 @@ from transformers_jax.models.adapters.records import (
     Freeze,
     LoRA,
     Names,
+    Probe,
     Train,
 )
 from transformers_jax.models.adapters.resolve import Resolved
@@ -43,8 +44,16 @@ READ = {  # PEFT's names of the fields of our records
     BitFit: {"modules_to_save": "modules_to_save"},
     Freeze: {"paths": "paths", "modules_to_save": "modules_to_save"},
     Train: {"paths": "paths", "modules_to_save": "modules_to_save"},
+    Probe: {name: name for name in ("paths", "solver", "penalty", "modules_to_save")},
 }
-TYPES = {"LORA": LoRA, "IA3": IA3, "BITFIT": BitFit, "FREEZE": Freeze, "TRAIN": Train}
+TYPES = {
+    "LORA": LoRA,
+    "IA3": IA3,
+    "BITFIT": BitFit,
+    "FREEZE": Freeze,
+    "TRAIN": Train,
+    "PROBE": Probe,
+}
 """The kinds by `peft_type`; PEFT has the first two."""
 
 OF_NO_USE = frozenset(

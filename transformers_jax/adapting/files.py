@@ -133,7 +133,7 @@ def save_adapter(model: Model, directory: str | Path) -> None:
     adds, and what it trains as a whole. One that was loaded is written as it was, byte for byte.
 
     If the devices of several processes hold the parameters, each of these calls this, and process 0
-    writes. PEFT has no `BitFit`, `Freeze` and `Train`: files of these are read here only.
+    writes. PEFT has no `BitFit`, `Freeze`, `Train` and `Probe`: files of these are read here only.
 
     Raises:
         ValueError: a model without an adapter.

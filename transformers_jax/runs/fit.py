@@ -33,7 +33,9 @@ from transformers_jax.training.loop import START_GRACE, Loop
 from transformers_jax.training.metrics import read, show_bytes
 from transformers_jax.training.peers import Peers
 from transformers_jax.training.prepare import Run, prepare
+from transformers_jax.training.probe import is_solved
 from transformers_jax.training.provenance import State, end_run, start_run
+from transformers_jax.training.solving import Solving
 from transformers_jax.training.state import TrainState
 from transformers_jax.training.stop import Stop
 from transformers_jax.training.trackers import ALWAYS, Composite, Tracker, make_trackers
@@ -110,7 +112,8 @@ def fit(
         stack.callback(lambda: folder.is_own() and clock.save())
         screen = console(run.config.steps, run.start, run.config.log_every, title=folder.path.name)
         with _recorded(run, stop, screen, command) as trackers:
-            state = Loop(run, screen, trackers, stop, clock).train()
+            loop = Solving if is_solved(run.config) else Loop
+            state = loop(run, screen, trackers, stop, clock).train()
             with clock("sampling"):
                 model = exportable(run, state)
                 if not stop.by:

@@ -28,6 +28,7 @@ from transformers_jax.objectives.vocabulary import ROLES
 from transformers_jax.tasks import TASKS, Task
 from transformers_jax.training.config import TrainConfig
 from transformers_jax.training.initial import PAIR, abstract_model
+from transformers_jax.training.probe import check_probe
 from transformers_jax.training.samples import POSITIONS
 
 LONGEST = 1024  # tokens of a row, where its length does not matter
@@ -50,6 +51,7 @@ def check_objective(config: TrainConfig) -> None:
             "has no such setting"
         )
     _check_head(config)
+    check_probe(config)
     if isinstance(target, Task):  # its labels are no tokens that the model reads
         return
     model = abstract_model(config)

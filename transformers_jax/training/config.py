@@ -15,7 +15,7 @@ import optax
 from transformers_jax.arrays import to_dtype
 from transformers_jax.data.config import Data, Table
 from transformers_jax.json_files import as_json, errors_of, json_text, read_json
-from transformers_jax.models.adapters.records import IA3, BitFit, Freeze, LoRA, Train
+from transformers_jax.models.adapters.records import IA3, BitFit, Freeze, LoRA, Probe, Train
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.gpt2 import GPT2Config
 from transformers_jax.nn.param import flatten
@@ -57,7 +57,7 @@ class TrainConfig(Settings):
     model: FamilyConfig = field(default_factory=GPT2Config)
     objective: Union[(*OBJECTIVES.values(), *TASKS.values())] = CausalLM()  # type: ignore[valid-type]
     """what is learned: of texts, or a task, of the records of a table"""
-    adapter: LoRA | IA3 | BitFit | Freeze | Train | None = None
+    adapter: LoRA | IA3 | BitFit | Freeze | Train | Probe | None = None
     """what is trained in place of all parameters: of weights that the run starts from"""
     merge: bool = False
     """the model is exported with its adapter merged into it, beside adapter/"""
@@ -181,8 +181,8 @@ class TrainConfig(Settings):
     @property
     def results(self) -> list[str]:
         """The folders that the run writes at its end: of the model, of its adapter."""
-        whole = self.adapter is None or self.merge
-        return ["adapter"] * (self.adapter is not None) + ["model"] * whole
+        apart = self.adapter is not None and not isinstance(self.adapter, Probe)
+        return ["adapter"] * apart + ["model"] * (self.merge or not apart)
 
     def replace(self, **changes: Any) -> TrainConfig:
         """This config with other values."""

@@ -146,9 +146,10 @@ def write_result(run: Run, model: Model) -> None:
     if model.plan.adapter is None:
         write_model(model, tokenizer, folder / "model")
         return
-    if run.folder.owner:
+    results = run.config.results
+    if run.folder.owner and "adapter" in results:
         save_adapter(model, folder / "adapter")
-    if run.config.merge:
+    if "model" in results:
         write_model(merge_adapter(model), tokenizer, folder / "model")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from transformers_jax.data.tokenizers import has_tokenizer, load_tokenizer
 from transformers_jax.hub.download import resolve
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.models import load_config
+from transformers_jax.models.adapters.records import Probe
 from transformers_jax.models.base import Model
 from transformers_jax.models.electra_pretraining import (
     GENERATOR,
@@ -247,11 +249,24 @@ def new_model(config: TrainConfig, mesh: Mesh | None, run: Path, say: Say) -> Mo
 def with_adapter(config: TrainConfig, model: Model, drawn: Sequence[str]) -> Model:
     """The model with the adapter of a run, which trains as a whole what the checkpoint lacked."""
     adapter: Any = config.adapter
-    if drawn and not adapter.modules_to_save:
+    if drawn and not adapter.modules_to_save and not isinstance(adapter, Probe):
         rows = [row for row in model.plan.table.rows if {*row.ours} & {*drawn}]
         names = {row.theirs.rpartition(".")[0] for row in rows}
         adapter = dataclasses.replace(adapter, modules_to_save=tuple(sorted(names)))
     return adapt(model, adapter, key=jax.random.key(config.seed))
+
+
+def random_features(config: TrainConfig, drawn: Sequence[str]) -> str:
+    """What is wrong with the features of a probe: layers that no one has trained; "" if nothing."""
+    if not isinstance(config.adapter, Probe):
+        return ""
+    inside = [p for p in drawn if not any(fnmatch(p, own) for own in config.adapter.paths)]
+    if not inside:
+        return ""
+    return (
+        f"the last layer reads what {', '.join(inside)} give, which the checkpoint lacks and the "
+        "seed draws: the probe is of random features of the hidden states"
+    )
 
 
 def _pair(

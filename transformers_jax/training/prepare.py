@@ -33,6 +33,7 @@ from transformers_jax.training.folder import RunFolder, check_same_run, record
 from transformers_jax.training.initial import (
     check_tokenizer,
     new_model,
+    random_features,
     start_model,
     with_adapter,
 )
@@ -161,6 +162,8 @@ def prepare(
     reference = load_reference(config, model, mesh, say)
     if config.adapter is not None and initial is not None:
         model = with_adapter(config, model, initial["drawn"])
+        if warning := random_features(config, initial["drawn"]):
+            say(f"WARNING: {warning}")
     loss, optimizer, step = resolved.training(model, reference)
     state = init_state(model, optimizer, jax.random.key(config.seed + 1), mesh=mesh)
     run = Run(

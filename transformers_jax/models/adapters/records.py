@@ -118,3 +118,31 @@ class Train(Adapter):
     """Only what these patterns fit is trained: `*` crosses dots, layers have numbers ("head.*")."""
 
     paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(Train):
+    """A linear probe: only the last layer of the head is trained, on what the frozen model says of
+    a row (Alain and Bengio 2017).
+
+    Raises:
+        ValueError: a penalty that is negative, or of training by gradients.
+    """
+
+    paths: tuple[str, ...] = ("head.classify.*",)
+    solver: Literal["exact", "gradient"] = "exact"
+    """exact: features are computed once, and scikit-learn solves the layer for all rows; gradient:
+    steps of the optimizer"""
+    penalty: float | None = None
+    """of the exact solution, which has the least mean loss + penalty / 2 * |W|^2; by default 1 over
+    the number of rows, scikit-learn's C = 1"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.penalty is not None and not 0 <= self.penalty < math.inf:
+            raise ValueError(f"Probe: penalty ({self.penalty}) must be at least 0")
+        if self.penalty is not None and self.solver == "gradient":
+            raise ValueError(
+                "Probe: penalty is of the exact solution; steps by gradients decay weights: "
+                "--optimizer.weight-decay"
+            )
