@@ -137,3 +137,9 @@ def test_what_is_exported_is_verified_and_what_is_not_read_may_be_damaged(
     output = capsys.readouterr()
     assert f"checkpoints/{step.name}: damaged, params." in output.err
     assert f"step {step.name} of" not in output.out
+
+
+def test_a_run_of_a_whole_model_has_no_adapter_to_merge(best, tmp_path):
+    with pytest.raises(ValueError, match="there is no adapter to merge"):
+        export(best, tmp_path / "out", merge=True)
+    assert not (tmp_path / "out").exists()

@@ -210,6 +210,18 @@ def test_an_adapter_is_trained_saved_and_merged_and_continues_exactly(encoder, t
     merged, apart = tj.predict(whole.folder / "model", texts), tj.predict(whole.folder, texts)
     scores = [[one["scores"]["pos"] for one in some] for some in (merged, apart)]
     assert np.allclose(*scores, atol=1e-5)
+    step = json.loads((whole.folder / "run.json").read_text())["exported"]["step"]
+    command_line = ["export", str(whole.folder), "--step", str(step), "--merge"]
+    assert cli.main([*command_line, "--out", str(tmp_path / "exported")]) == 0
+    for file in (
+        "adapter/adapter_model.safetensors", "adapter/adapter_config.json",
+        "model/model.safetensors", "model/config.json", "model/tokenizer.json",
+    ):  # fmt: skip
+        ours, theirs = ((f / file).read_bytes() for f in (tmp_path / "exported", whole.folder))
+        assert ours == theirs, file
+    assert "library_name: peft" in (tmp_path / "exported/adapter/README.md").read_text()
+    with pytest.raises(ValueError, match=r"no model of its own; write one with .* --merge --out"):
+        finetune(parts.folder, "sequence_classification", RECORDS, out=str(tmp_path / "next"))
     before = tj.from_pretrained(encoder)
     assert len({round(score, 6) for score in scores[0]}) > 1
     kept = tj.functional(tj.without_adapter(whole.model))[1]["stack"]["blocks"]

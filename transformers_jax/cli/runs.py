@@ -98,7 +98,8 @@ class Tokenize:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write a saved step of a run, finished or not, as a model with its tokenizer and card.
+    """Write a saved step of a run, finished or not, as a model with its tokenizer and card; of a
+    run that trains an adapter, as adapter/.
 
     The run is not touched, and may be going on. Every parameter is compared with its checksum; all
     else of a step is compared by check-checkpoint.
@@ -112,6 +113,8 @@ class Export:
     """a saved one; the newest whose parameters are intact if not given"""
     overwrite: bool = False
     """write into a directory that is not empty"""
+    merge: bool = False
+    """write the model with the adapter of the run merged into it, too, as model/"""
 
     def run(self) -> None:
         """Writes the model, and prints of which step it is."""
@@ -120,11 +123,13 @@ class Export:
         jax.config.update("jax_platforms", "cpu")  # an accelerator is for the run that goes on
         from transformers_jax.runs.export import export
 
-        done = export(self.folder, self.out, step=self.step, overwrite=self.overwrite)
+        done = export(
+            self.folder, self.out, step=self.step, overwrite=self.overwrite, merge=self.merge
+        )
         for message in done.damaged:
             print(f"WARNING: {message}; passed over", file=sys.stderr)
         what = f"step {done.step:,} of {self.folder}, every parameter as it was saved"
-        print(f"wrote {done.folder}: {what}")
+        print(f"wrote {', '.join(map(str, done.folders))}: {what}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,11 @@ def model_folder(path: str) -> Path:
     if not (folder / "metrics.jsonl").exists() or is_model(folder / "config.json"):
         return Path(path)
     exports = [file for file in folder.glob("*/config.json") if is_model(file)]
+    if not exports and (folder / "adapter").is_dir():
+        raise ValueError(
+            f"{path} is a run that has trained an adapter, and no model of its own; write one with "
+            f"transformers-jax export {path} --merge --out DIR, and name DIR/model"
+        )
     if not exports:
         raise ValueError(
             f"{path} is a run without an exported model, so it has not ended; continue it with "
