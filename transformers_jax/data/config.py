@@ -82,6 +82,8 @@ class Table(Settings):
     """the column of a second text, which the model reads behind the first"""
     label: str | None = None
     """the column of what is to be predicted"""
+    negatives: str | None = None
+    """columns, with commas between, of texts that do not belong to the text (embeddings)"""
     encoding: str = "utf-8"
     """of text files, as Python names it"""
     tokenizer: str = ""

@@ -7,7 +7,7 @@ them and the tag `position` starts anew in each.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class Layout:
         packed: whether rows hold several documents.
         masked: whether some positions are padding.
         unit: what the widths of `bucketed` rows are multiples of.
+        parts: the layouts of the parts of examples, by name; {} where they have none.
     """
 
     width: int
@@ -43,6 +44,7 @@ class Layout:
     packed: bool
     masked: bool
     unit: int = 1
+    parts: Mapping[str, Layout] = field(default_factory=dict)
 
 
 def layout_of(data: Data, objective: Any, words: Vocabulary) -> Layout:
@@ -75,7 +77,13 @@ def layout_of(data: Data, objective: Any, words: Vocabulary) -> Layout:
 
 
 def bucket(rows: Sequence[Row], layout: Layout) -> Layout:
-    """The narrowest of a few widths that holds these rows: each width is compiled once."""
+    """The narrowest of a few widths that holds these rows: each width is compiled once. Rows may be
+    empty."""
+    rows = [row for row in rows if row]
+    if layout.parts:
+        of_part = lambda name: [[row[0].parts[name]] for row in rows]
+        parts = {name: bucket(of_part(name), own) for name, own in layout.parts.items()}
+        return replace(layout, parts=parts)
     used = lengths_of([row[0] for row in rows]).max(axis=0) if rows else (1, 1)
 
     def width(most: int, needed: int) -> int:
@@ -108,10 +116,15 @@ def first_fit(lengths: Int[np.ndarray, "N S"], capacity: Sequence[int]) -> list[
 
 
 def lengths_of(examples: Sequence[Example]) -> Int[np.ndarray, "N 2"]:
-    """Tokens of each example on its two sides."""
-    return np.array(
-        [(_length(example.tokens), _length(example.target)) for example in examples], np.int64
-    ).reshape(-1, 2)
+    """Tokens of each example on its two sides; of one in parts, those of the longest."""
+    return np.array([_sides_of(example) for example in examples], np.int64).reshape(-1, 2)
+
+
+def _sides_of(example: Example) -> tuple[int, int]:
+    if example.parts:
+        first, second = zip(*map(_sides_of, example.parts.values()))
+        return max(first), max(second)
+    return _length(example.tokens), _length(example.target)
 
 
 def _length(side: dict[str, np.ndarray]) -> int:
@@ -136,7 +149,7 @@ def check_fits(example: Example, layout: Layout) -> None:
 
 
 def assemble(rows: Sequence[Row], layout: Layout, like: Row | None = None) -> Batch:
-    """The arrays of a batch; a row without examples has no labels.
+    """The arrays of a batch, those of parts in a dict each; a row without examples has no labels.
 
     Args:
         like: a row that shows which arrays there are, should all rows be empty.
@@ -144,6 +157,9 @@ def assemble(rows: Sequence[Row], layout: Layout, like: Row | None = None) -> Ba
     first = next((row for row in rows if row), like)
     assert first, "a batch without a row"
     example, batch = first[0], dict[str, Any]()
+    for name, part in example.parts.items():
+        of_part = [[one.parts[name] for one in row] for row in rows]
+        batch[name] = assemble(of_part, layout.parts[name], [part])
     for prefix, side, width in (
         ("", "tokens", layout.width),
         ("decoder_", "target", layout.target),
@@ -222,12 +238,32 @@ def fill(batch: Batch) -> float:
 def held(batch: Batch) -> tuple[Any, int]:
     """(how many positions in a batch hold tokens, None if all do; how many there are). Of arrays on
     devices the former is one, too, which need not be computed yet."""
-    masks = [batch[name] for name in ("attention_mask", "decoder_attention_mask") if name in batch]
+    masks = [
+        texts[name]
+        for texts in parts_of(batch)
+        for name in ("attention_mask", "decoder_attention_mask")
+        if name in texts
+    ]
     size = sum(mask.size for mask in masks)
     return (sum(mask.sum() for mask in masks) if masks else None), size
 
 
 def positions(batch: Batch, extra: int) -> int:
     """Positions of a batch; the `extra` ones that a decoder's row has in addition do not count."""
-    sides = [batch[name] for name in ("input_ids", "decoder_input_ids") if name in batch]
-    return sum(side.size for side in sides) - len(batch["input_ids"]) * extra
+    names = ("input_ids", "decoder_input_ids")
+    sides = [texts[name] for texts in parts_of(batch) for name in names if name in texts]
+    return sum(side.size for side in sides) - rows_of(batch) * extra
+
+
+def parts_of(batch: Batch) -> list[Batch]:
+    """The parts of a batch, or the batch itself where it has none."""
+    return [batch] if "input_ids" in batch else [one for one in batch.values() if _is_part(one)]
+
+
+def rows_of(batch: Batch) -> int:
+    """How many rows a batch has."""
+    return len(parts_of(batch)[0]["input_ids"])
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, Mapping) and "input_ids" in value

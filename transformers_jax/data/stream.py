@@ -88,7 +88,7 @@ class Part:
     def _read(self, pieces: Any, layout: Layout, data: Any, seed: int, shuffle: bool) -> None:
         """Sets what rows are made of, and how."""
         self.pieces, self.layout, self.data = pieces, layout, data
-        self.seed, self.shuffle = seed, shuffle
+        self.seed, self.shuffle, self.counted = seed, shuffle, data.rows == "packed"
         window = data.window
         if data.rows == "bucketed":  # a window is whole batches
             window = -(-window // data.batch) * data.batch
@@ -132,14 +132,14 @@ class Part:
 
     def rows_of_pass(self, epoch: int) -> int:
         """How many rows a pass has; packed ones are counted by packing them."""
-        if self.data.rows == "packed":
+        if self.counted:
             return sum(len(self._make_rows(epoch, window)) for window in range(self.windows))
         return self.pieces.count
 
     def done(self, cursor: Cursor) -> float:
         """The fraction of a pass before a position."""
         first, count, done = cursor.window * self.size, self.pieces.count, float(cursor.row)
-        if done and self.data.rows == "packed":  # the share of the window's rows, in pieces
+        if done and self.counted:  # the share of the window's rows, in pieces
             done *= min(self.size, count - first) / self.rows_in(cursor.epoch, cursor.window)
         return min((first + done) / max(count, 1), 1.0)
 
@@ -276,7 +276,7 @@ class Stream:
         """
         if len(self.parts) > 1:
             raise ValueError("a mixture has no passes; give --steps instead of --epochs")
-        if self.data.rows == "packed":  # else all passes have as many
+        if self.parts[0].counted:  # else all passes have as many
             return sum(self.parts[0].rows_of_pass(epoch) for epoch in range(epochs))
         return epochs * self.parts[0].rows_of_pass(0)
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from transformers_jax.embedding.modules import FLAGS, KEYS, check_keys, step_of
@@ -20,7 +21,7 @@ from transformers_jax.hub.table import Row, rows
 from transformers_jax.json_files import errors_of, json_text, parse_json, read_json
 from transformers_jax.models.frozen import Frozen
 from transformers_jax.models.shared.weight_rows import layer, norm
-from transformers_jax.nn.sentence import Pool, Project, Standardise, Step
+from transformers_jax.nn.sentence import Normalise, Pool, Project, Standardise, Step
 
 MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"
 TRANSFORMER = tuple(
@@ -121,20 +122,50 @@ class Sentence:
         spelled so that every release of sentence-transformers reads them."""
         if self.texts:
             return self.texts
-        (pool,) = self.steps
+        pool, *normalised = self.steps
         assert isinstance(pool, Pool), pool
+        assert all(isinstance(step, Normalise) for step in normalised), normalised
         flags = {name: mode in pool.modes for name, mode in FLAGS.items()}
-        kinds = (("", "Transformer"), (self.folders[0], "Pooling"))
-        modules = [
-            {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
-            for n, (path, kind) in enumerate(kinds)
-        ]
+        kinds = ["Transformer", "Pooling", *("Normalize" for _ in normalised)]
+        modules = [_entry(n, *one) for n, one in enumerate(zip(kinds, ("", *self.folders)))]
+        settings = dict(prompts=dict(self.prompts), default_prompt_name=self.default_prompt)
         contents: dict[str, Any] = {
             MODULES: modules,
-            SETTINGS: dict(prompts={}, default_prompt_name=None, similarity_fn_name="cosine"),
+            SETTINGS: {**settings, "similarity_fn_name": self.similarity},
             f"{self.folders[0]}/config.json": {"word_embedding_dimension": width, **flags},
         }
         return {name: json_text(content, indent=2) for name, content in contents.items()}
+
+    def changed(
+        self,
+        *,
+        normalised: bool = False,
+        prompts: Mapping[str, str] = MappingProxyType({}),
+        similarity: str | None = None,
+    ) -> Sentence:
+        """The record with vectors of length one, with further prompts, and with another similarity;
+        of its files, those change that say it."""
+        new, texts = self, dict(self.texts)
+        if normalised and not isinstance(self.steps[-1], Normalise):
+            folder = f"{len(self.steps) + 1}_Normalize"
+            new = replace(new, steps=(*new.steps, Normalise()), folders=(*new.folders, folder))
+            if texts:
+                modules = parse_json(texts[MODULES], MODULES)
+                modules.append(_entry(len(modules), "Normalize", folder))
+                texts[MODULES] = json_text(modules, indent=2)
+        similarity = similarity or self.similarity
+        new = replace(new, prompts=Frozen({**self.prompts, **prompts}), similarity=similarity)
+        if texts and (new.prompts, new.similarity) != (self.prompts, self.similarity):
+            settings = parse_json(texts.get(SETTINGS, "{}"), SETTINGS)
+            settings |= dict(prompts=dict(new.prompts), similarity_fn_name=similarity)
+            texts[SETTINGS] = json_text(settings, indent=2)
+        return replace(new, texts=Frozen(texts))
+
+
+def _entry(number: int, kind: str, folder: str) -> dict[str, Any]:
+    """A module as modules.json has it."""
+    kind = f"sentence_transformers.models.{kind}"
+    return {"idx": number, "name": str(number), "path": folder, "type": kind}
 
 
 def read(directory: Path, *, ignore: Iterable[str] = ()) -> Sentence:
@@ -143,19 +174,54 @@ def read(directory: Path, *, ignore: Iterable[str] = ()) -> Sentence:
     Raises:
         ValueError: a module, a pooling mode or a setting that is not known; the known are listed.
     """
-    accepted, texts = frozenset(ignore), dict[str, str]()
+    sentence = of_texts(texts_in(directory), directory, ignore)
+    return replace(sentence, source=str(directory / sentence.transformer))
+
+
+def texts_in(directory: Path) -> dict[str, str]:
+    """The JSON files of a directory with a modules.json, by their path in it.
+
+    Raises:
+        ValueError: one that is no JSON, or a module that is not known.
+    """
+    modules = (directory / MODULES).read_bytes()
+    listed = _modules(modules, directory / MODULES)
+    names = [f"{folder}/config.json" for _, folder in listed[1:]]
+    limits = _limit_files(listed[0][1] if listed else "")
+    names += [name for name in limits if (directory / name).is_file()][:1]
+    texts = {MODULES: modules.decode()}
+    for name in (*names, SETTINGS):
+        if (path := directory / name).is_file():
+            read_json(path)
+            texts[name] = path.read_text(encoding="utf-8")
+    return texts
+
+
+def _limit_files(transformer: str) -> list[str]:
+    """The names that sentence_bert_config.json may have."""
+    return [f"{transformer}/{name}" if transformer else name for name in TRANSFORMER]
+
+
+def of_texts(
+    texts: Mapping[str, str], directory: Path = Path(), ignore: Iterable[str] = ()
+) -> Sentence:
+    """The record of the JSON files of a directory, without where the tokenizer is.
+
+    Raises:
+        ValueError: as of `read`.
+    """
+    accepted = frozenset(ignore)
 
     def parsed(name: str, parse: Callable[..., Any], optional: bool = True) -> Any:
         """What a function makes of the JSON in a file, {} where there is none."""
         path = directory / name
-        values = read_json(path, optional=optional)
-        if path.is_file():
-            texts[name] = path.read_text(encoding="utf-8")
+        if name not in texts and not optional:
+            raise ValueError(f"{path} does not exist")
+        values = parse_json(texts.get(name, "{}"), path)
         with errors_of(path):
             return parse(values, accepted)
 
-    listed = _modules(directory / MODULES)
-    texts[MODULES] = (directory / MODULES).read_text(encoding="utf-8")
+    listed = _modules(texts[MODULES], directory / MODULES)
     (first, transformer), *modules = listed or [("nothing", "")]
     if first != "Transformer":
         raise ValueError(f"{directory / MODULES}: the first module is {first}, not a Transformer")
@@ -165,22 +231,21 @@ def read(directory: Path, *, ignore: Iterable[str] = ()) -> Sentence:
         parsed(f"{folder}/config.json", functools.partial(step_of, kind), kind == "Normalize")
         for kind, folder in modules
     )
-    names = [f"{transformer}/{name}" if transformer else name for name in TRANSFORMER]
-    limits = next((name for name in names if (directory / name).is_file()), names[0])
+    names = _limit_files(transformer)
+    limits = next((name for name in names if name in texts), names[0])
     settings = parsed(limits, _limits) | parsed(SETTINGS, _settings)
     return Sentence(
         steps=steps,
         folders=tuple(folder for _, folder in modules),
         transformer=transformer,
         texts=Frozen(texts),
-        source=str(directory / transformer),
         **settings,
     )
 
 
-def _modules(path: Path) -> list[tuple[str, str]]:
+def _modules(text: str | bytes, path: Path) -> list[tuple[str, str]]:
     """(kind, folder) of every module of modules.json."""
-    values = parse_json(path.read_bytes(), path)
+    values = parse_json(text, path)
     try:
         entries = [(str(one["type"]), str(one["path"])) for one in values]
     except (TypeError, KeyError) as error:

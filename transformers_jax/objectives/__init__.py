@@ -3,6 +3,7 @@
 losses.py       objective(model, batch, key) -> (loss, {name: (sum, weight)})
 metrics.py      the contract of an objective: Metrics, and their means
 pairs.py        contrastive losses, on the vectors of rows that belong together
+distances.py    losses of the distance of such vectors: cosine similarity, triplets
 example.py      Piece, Example, Corruption: the base of all records below
 vocabulary.py   Vocabulary: what a record must know of a tokenizer
 decoding.py     CausalLM, PrefixLM, FillInTheMiddle

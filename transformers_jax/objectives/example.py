@@ -8,7 +8,7 @@ generator and the vocabulary, in numpy; masks and lengths depend on the record o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -31,7 +31,8 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Example:
-    """What a piece becomes: one or two sides, before rows are filled. All arrays are int32."""
+    """What a piece becomes: one or two sides, before rows are filled; or several texts, each of
+    which is read by itself and an example of its own. All arrays are int32."""
 
     tokens: dict[str, np.ndarray]
     """first side, length n: "input_ids"; where it is predicted "labels" (-100: ignored);
@@ -43,6 +44,9 @@ class Example:
     once: dict[str, Any] = field(default_factory=dict)
     """a whole number, or float32 numbers, per example, e.g. {"next_sentence_label": 0}: the row
     holds this example only"""
+    parts: Mapping[str, Example] = field(default_factory=dict)
+    """texts that are compared with one another, by name: {"anchor": ..., "positive": ...}; the
+    example has no side of its own then"""
 
 
 class Corruption(Settings):

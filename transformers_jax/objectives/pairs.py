@@ -14,7 +14,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Float, Key, wide
+from transformers_jax.arrays import MASKED, Array, Bool, Float, Key, wide
 from transformers_jax.nn.head.contrastive import check_pairs
 from transformers_jax.nn.norm import unit
 from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Metrics, require
@@ -47,8 +47,18 @@ class ComparesRows:
             )
         return [output["sentence_embedding"] for output in outputs]
 
-    def of(self, vectors: Vectors) -> LossAndMetrics:
-        """(mean loss, what is reported of it)."""
+    def of(
+        self,
+        vectors: Vectors,
+        known: Bool[Array, " B"] | None = None,
+        labels: Float[Array, " B"] | None = None,
+    ) -> LossAndMetrics:
+        """(mean loss, what is reported of it).
+
+        Args:
+            known: which rows count; the others fill a batch up. None: all.
+            labels: how alike the texts of each row are, for losses that are told it.
+        """
         raise NotImplementedError
 
     def inputs(self, model: Any, batch: Batch) -> list[Batch]:
@@ -83,16 +93,14 @@ class Contrastive(ComparesRows):
                 "and a scale above 0"
             )
 
-    def of(self, vectors: Vectors) -> LossAndMetrics:
+    def of(self, vectors, known=None, labels=None):
         """(mean loss, what is reported of it) of anchors, positives and negatives."""
-        if len({v.shape for v in vectors}) > 1 or len(vectors) < 2:
-            shapes = ", ".join(str(v.shape) for v in vectors)
-            raise ValueError(f"vectors have shapes {shapes}; expected two or more of one shape")
+        check_shapes(vectors, least=2)
         cosine = self.similarity == "cosine"
-        anchor, *others = (unit(x) if cosine else x for x in _floats(vectors))
+        anchor, *others = (unit(x) if cosine else x for x in floats(vectors))
         scores = _scores(anchor, jnp.concatenate(others)) * self.scale
         back = _scores(others[0], anchor) * self.scale if self.symmetric else None
-        return _info_nce(scores, back)
+        return _info_nce(scores, back, known)
 
 
 @dataclass(frozen=True)
@@ -110,11 +118,11 @@ class ImageText(ComparesRows):
         check_pairs(len(text), len(image))
         return [text, image, jnp.broadcast_to(model.head.factor(), (len(text), 1))]
 
-    def of(self, vectors: Vectors) -> LossAndMetrics:
+    def of(self, vectors, known=None, labels=None):
         """(mean loss, what is reported of it) of texts, images and scales."""
-        text, image, scale = _floats(vectors)
+        text, image, scale = floats(vectors)
         scores = _scores(text, image) * scale.mean()
-        return _info_nce(scores, scores.T)
+        return _info_nce(scores, scores.T, known)
 
     def inputs(self, model: Any, batch: Batch) -> list[Batch]:
         """What the model is called with."""
@@ -129,7 +137,7 @@ class Matryoshka(ComparesRows):
     dims: tuple[int, ...]
     weights: tuple[float, ...]
 
-    def of(self, vectors: Vectors) -> LossAndMetrics:
+    def of(self, vectors, known=None, labels=None):
         """(weighted sum of the losses, what is reported of each)."""
         width = vectors[0].shape[-1]
         if max(self.dims) > width:
@@ -137,7 +145,8 @@ class Matryoshka(ComparesRows):
         total: Float[Array, ""] = jnp.zeros((), wide(*vectors))
         metrics: Metrics = {}
         for dim, weight in zip(self.dims, self.weights):
-            loss, figures = self.loss.of([unit(x[:, :dim]) for x in _floats(vectors)])
+            beginnings = [unit(x[:, :dim]) for x in floats(vectors)]
+            loss, figures = self.loss.of(beginnings, known, labels)
             total = total + weight * loss
             metrics |= {f"{name}_{dim}": figure for name, figure in figures.items()}
         count = metrics[f"loss_{self.dims[0]}"][1]
@@ -176,8 +185,17 @@ image_text = ImageText()
 """The loss of CLIP (see `ImageText`)."""
 
 
-def _floats(vectors: Vectors) -> list[Float[Array, "B E"]]:
+def floats(vectors: Vectors) -> list[Float[Array, "B E"]]:
+    """The vectors in float32, or float64 where they are."""
     return [x.astype(wide(x)) for x in vectors]
+
+
+def check_shapes(vectors: Vectors, least: int) -> None:
+    """Raises ValueError unless there are so many parts, of one shape."""
+    if len({v.shape for v in vectors}) > 1 or len(vectors) < least:
+        shapes = ", ".join(str(v.shape) for v in vectors)
+        number = {2: "two", 3: "three"}[least]
+        raise ValueError(f"vectors have shapes {shapes}; expected {number} or more of one shape")
 
 
 def _scores(a: Float[Array, "N E"], b: Float[Array, "M E"]) -> Float[Array, "N M"]:
@@ -185,19 +203,34 @@ def _scores(a: Float[Array, "N E"], b: Float[Array, "M E"]) -> Float[Array, "N M
 
 
 def _info_nce(
-    scores: Float[Array, "N M"], back: Float[Array, "N N"] | None = None
+    scores: Float[Array, "N M"],
+    back: Float[Array, "N N"] | None = None,
+    known: Bool[Array, " N"] | None = None,
 ) -> LossAndMetrics:
     """(mean of -log p of each row's own column, what is reported of it), the mean of both
-    directions where there are the scores of the way `back`."""
+    directions where there are the scores of the way `back`; over the rows that are known, which
+    alone are candidates."""
     own, count = jnp.arange(len(scores)), jnp.float32(len(scores))
-    loss = _misses(scores, own)
+    if known is not None:
+        count = jnp.maximum(known.sum(), 1).astype(jnp.float32)
+        scores = jnp.where(jnp.tile(known, scores.shape[1] // len(scores)), scores, MASKED)
+        back = None if back is None else jnp.where(known, back, MASKED)
+    loss = _misses(scores, own, known)
     if back is not None:
-        loss = (loss + _misses(back, own)) / 2
-    right = (scores.argmax(1) == own).sum().astype(jnp.float32)
+        loss = (loss + _misses(back, own, known)) / 2
+    right = sum_of_known(scores.argmax(1) == own, known)
     return loss / count, {"loss": (loss, count), "accuracy": (right, count)}
 
 
-def _misses(scores: Float[Array, "N M"], own: Array) -> Float[Array, ""]:
+def _misses(
+    scores: Float[Array, "N M"], own: Array, known: Bool[Array, " N"] | None
+) -> Float[Array, ""]:
     """The sum of -log p(own) of each row."""
     picked = jnp.take_along_axis(scores, own[:, None], axis=1)[:, 0]
-    return (jax.nn.logsumexp(scores, axis=1) - picked).sum()
+    return sum_of_known(jax.nn.logsumexp(scores, axis=1) - picked, known)
+
+
+def sum_of_known(values: Array, known: Bool[Array, " N"] | None) -> Float[Array, ""]:
+    """The sum over rows, of those that are known."""
+    values = values.astype(wide(values)) if values.dtype != bool else values.astype(jnp.float32)
+    return (values if known is None else jnp.where(known, values, 0.0)).sum()

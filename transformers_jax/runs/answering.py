@@ -21,6 +21,8 @@ from transformers_jax.data.stream import evaluation_batches
 from transformers_jax.data.tables import Records, of_python, open_table
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokenizers import load_tokenizer
+from transformers_jax.embedding.directory import MODULES
+from transformers_jax.embedding.plan import EmbeddingPlan
 from transformers_jax.hub.download import resolve
 from transformers_jax.models.base import Model
 from transformers_jax.nn.param import merge, split
@@ -33,7 +35,7 @@ from transformers_jax.tasks.base import Answers, in_order
 from transformers_jax.tasks.corpus import TaskCorpus, limited, with_lengths
 from transformers_jax.tasks.figures import Figure
 from transformers_jax.tasks.reranking import is_reranker
-from transformers_jax.tasks.rows import NUMBER, Form, Rows
+from transformers_jax.tasks.rows import Form, Rows
 from transformers_jax.training.config import TrainConfig, load
 from transformers_jax.training.exported import model_folder
 from transformers_jax.training.initial import start_model
@@ -72,17 +74,12 @@ class Answering:
         part = TaskCorpus(self.task, form, rows, {}).part(rows, 0, shuffle=False)
         found = []
         for batch in evaluation_batches(part, records.name):
-            if self.task.writes:
-                found.append(self.task.write(self.model, batch))
+            if self.reference is None:
+                found.append(self.task.respond(self.model, batch))
                 continue
-            if self.reference is not None:
-                definitions, values = zip(split(self.model), split(self.reference))  # of both
-                answer = _measured(self.task, *definitions, values, batch)
-                found.append(jax.device_get(answer))
-                continue
-            output = self.task.output(self.model, batch, None)
-            answer = jax.device_get(self.task.answers(output))
-            found.append({**answer, NUMBER: batch[NUMBER]})
+            definitions, values = zip(split(self.model), split(self.reference))  # of both
+            answer = _measured(self.task, *definitions, values, batch)
+            found.append(jax.device_get(answer))
         return *in_order(found, rows), form
 
 
@@ -102,7 +99,9 @@ def opened(
     config = None if isinstance(model, Model) else _of_run(Path(model).expanduser())
     start: Model | None = None
     if not isinstance(model, Model):
-        where, (model, start) = Path(model).expanduser(), _loaded(model, config)
+        named = task if isinstance(task, str) else getattr(task, "head", None)
+        where = Path(model).expanduser()
+        model, start = _loaded(model, config, named, settings)
         if tokenizer is None:
             tokenizer = load_tokenizer(where if config else resolve(model_folder(str(where))))
     if tokenizer is None:
@@ -117,14 +116,20 @@ def opened(
     data = dataclasses.replace(data, train="", too_long=data.too_long if own else chosen.too_long)
     records = settings_of({"data": data, "task": chosen}, settings)
     reference = _reference(records["task"], config, start)
+    model = records["task"].equipped(model)
     return Answering(model, records["task"], tokenizer, records["data"], reference)
 
 
-def _loaded(path: str | Path, config: TrainConfig | None) -> tuple[Model, Model | None]:
+def _loaded(
+    path: str | Path, config: TrainConfig | None, task: str | None, settings: Mapping[str, Any]
+) -> tuple[Model, Model | None]:
     """(the model of a directory or a run, that which its adapter stands over, if it has one)."""
     adapter = Path(path).expanduser() / "adapter"
     if config is None or config.adapter is None or not adapter.is_dir():
-        return from_pretrained(resolve(model_folder(str(path)))), None
+        folder = resolve(model_folder(str(path)))
+        if task != "embedding" and not (folder / MODULES).is_file():
+            return from_pretrained(folder), None
+        return from_pretrained(folder, head="embedding", pooling=settings.get("pooling")), None
     start = start_model(config, None, lambda line: None)[0]
     return load_adapter(start, adapter), start
 
@@ -171,12 +176,12 @@ def _of_head(model: Model) -> Task:
     if model.plan.head == Reranking.head and is_reranker(model.config):
         return Reranking()
     problem = PROBLEMS.get(model.config.problem_type or "")
+    head = "embedding" if isinstance(model.plan, EmbeddingPlan) else model.plan.head
     for name, task in TASKS.items():
-        if model.plan.head == task.head and (problem is None or name == problem):
+        if head == task.head and (problem is None or name == problem):
             return task()
     raise ValueError(
-        f"the head {model.plan.head!r} of this model is that of no task; name one of "
-        f"{', '.join(TASKS)}"
+        f"the head {head!r} of this model is that of no task; name one of {', '.join(TASKS)}"
     )
 
 

@@ -40,7 +40,8 @@ class Reading:
         return {
             name: value
             for name, value in vars(self).items()
-            if value is not None and name in {*Reading.__annotations__, "label"} - {"task"}
+            if value is not None
+            and name in {*Reading.__annotations__, "label", "negatives"} - {"task"}
         }
 
 
@@ -55,6 +56,8 @@ class Evaluate(Reading):
     generated:NAME"""
     label: DisallowNone[str | None] = None
     """the column of what is to be predicted"""
+    negatives: DisallowNone[str | None] = None
+    """columns of texts that do not belong to the text (embeddings)"""
     out: str = "metrics.json"
     """the file of the figures"""
 

@@ -20,6 +20,7 @@ from transformers_jax.processes import PEER_TIMEOUT
 from transformers_jax.runs.card import write_card
 from transformers_jax.runs.report import write_report
 from transformers_jax.tasks.corpus import TaskCorpus
+from transformers_jax.tasks.parts import ApartPart
 from transformers_jax.training.checkpoint import Checkpoints
 from transformers_jax.training.clock import Clock
 from transformers_jax.training.config import TrainConfig, to_dict, to_file
@@ -143,7 +144,8 @@ def _describe(run: Run, say: Callable[[str], None], notes: Sequence[str]) -> Non
     config, mesh = run.config, run.mesh
     shape = devices_of(mesh)
     say(f"{run.corpus.origin}; text {run.corpus.fingerprint}")
-    for note in (*run.corpus.notes, *notes):
+    moved = [part.note for part in run.stream.parts if isinstance(part, ApartPart) and part.note]
+    for note in (*run.corpus.notes, *moved, *notes):
         say(note)
     if run.verification.size:
         say(f"verifying {show_bytes(run.verification.size)} of tokens in the background")

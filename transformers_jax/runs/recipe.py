@@ -211,7 +211,8 @@ def finetune(
     }
     spelled = {_path_of(config, name): value for name, value in named.items()}
     fitted = fit(with_settings(config, spelled))
-    return Finetuned(fitted.model, best_metrics(fitted.metrics, config), fitted.folder, fitted)
+    whole = load(fitted.folder)  # with what the task took from its data
+    return Finetuned(fitted.model, best_metrics(fitted.metrics, whole), fitted.folder, fitted)
 
 
 def with_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
@@ -240,7 +241,8 @@ def _path_of(config: TrainConfig, name: str) -> str:
     path = name.replace("__", ".")
     if path in ("learning_rate", "batch"):
         return path
-    records = {"": config, "data.": config.data, "objective.": config.objective}
+    # the first that has it: `loss` is a task's own, where it has one, and not that of texts
+    records = {"objective.": config.objective, "": config, "data.": config.data}
     records |= {"optimizer.": config.optimizer, "evaluation.": config.evaluation}
     for prefix, record in records.items():
         if path in {one.name for one in dataclasses.fields(record)}:

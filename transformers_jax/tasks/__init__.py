@@ -5,10 +5,14 @@ rows.py         records as the rows that a model reads
 figures.py      what a report shows of the answers
 classes.py      names of classes, and the numbers that they have in a model
 corpus.py       the tables of a run as rows, in place of a text
+parts.py        these rows in the order of a pass, and in batches
 sequences.py    SequenceClassification, MultiLabel, Regression: of texts and pairs of texts
 answers.py      QuestionAnswering: the part of a text that answers a question
 tokens.py       TokenClassification: named entities and the like
 choices.py      MultipleChoice: which of several texts fits another
+embedding.py    Embedding: vectors, by which texts that belong together are found
+paired.py       the texts of a record that are compared with one another
+nearest.py      how early the right texts stand, ranked by their vectors
 instructions.py Instruction: the answers of conversations
 reranking.py    Reranking: how relevant documents are to a query
 preferences.py  a prompt with a preferred and a rejected answer, as texts
@@ -23,6 +27,7 @@ from transformers_jax.tasks.answers import QuestionAnswering as QuestionAnswerin
 from transformers_jax.tasks.base import Task as Task
 from transformers_jax.tasks.choices import MultipleChoice as MultipleChoice
 from transformers_jax.tasks.dpo import DPO as DPO
+from transformers_jax.tasks.embedding import Embedding as Embedding
 from transformers_jax.tasks.instructions import Instruction as Instruction
 from transformers_jax.tasks.reranking import Reranking as Reranking
 from transformers_jax.tasks.sequences import MultiLabel as MultiLabel
@@ -42,6 +47,7 @@ TASKS: dict[str, type[Task]] = {
     "reranking": Reranking,
     "instruction": Instruction,
     "dpo": DPO,
+    "embedding": Embedding,
     "summarization": Summarization,
     "translation": Translation,
 }

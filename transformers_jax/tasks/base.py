@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,10 +14,12 @@ from transformers_jax.arrays import Array, Key
 from transformers_jax.data.config import Table
 from transformers_jax.data.tables import Records
 from transformers_jax.graph import Mask
+from transformers_jax.models.base import Model
 from transformers_jax.models.config import FamilyConfig
+from transformers_jax.models.plan import Plan
 from transformers_jax.nn.loss import cross_entropy
 from transformers_jax.objectives.losses import supervised
-from transformers_jax.objectives.metrics import Batch, LossAndMetrics
+from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Objective
 from transformers_jax.settings import Settings
 from transformers_jax.tasks.figures import Figure
 from transformers_jax.tasks.rows import NUMBER, Form, Rows
@@ -59,6 +62,11 @@ class Task(Settings):
     def scored(self) -> bool:
         """Whether answers are compared with references, beside the loss."""
         return self.writes or bool(self.answered)
+
+    @property
+    def apart(self) -> bool:
+        """Whether no text may be twice in a batch, as its rows are compared with one another."""
+        return False
 
     # ------------------------------------------------------------ data
 
@@ -122,6 +130,14 @@ class Task(Settings):
         """The config of a model that answers with these classes."""
         return model
 
+    def planned(self, plan: Plan) -> Plan:
+        """The plan of a model of this task, from that of its family and head."""
+        return plan
+
+    def equipped(self, model: Model) -> Model:
+        """A model that was loaded, as the settings of the task have it."""
+        return model
+
     # ------------------------------------------------------------ training
 
     def mask(self, packed: bool) -> Mask | dict[str, Mask] | None:
@@ -131,6 +147,11 @@ class Task(Settings):
     def width(self, length: int) -> int:
         """Columns of a row of at most so many tokens."""
         return length
+
+    @property
+    def objective(self) -> Objective:
+        """The loss, as an objective of a training step."""
+        return TaskObjective(self)
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
         """The arguments of the model, its labels with them if its head computes the loss."""
@@ -153,6 +174,13 @@ class Task(Settings):
         a batch, without noise."""
         output = self.output(model, batch, None)
         return self.compare(output, batch)[1], {**self.answers(output), NUMBER: batch[NUMBER]}
+
+    def respond(self, model: Any, batch: Batch) -> Answers:
+        """What the model says of the rows of a batch."""
+        if self.writes:
+            return self.write(model, batch)
+        answers = jax.device_get(self.answers(self.output(model, batch, None)))
+        return {**answers, NUMBER: np.asarray(batch[NUMBER])}
 
     def write(self, model: Any, batch: Batch) -> dict[str, np.ndarray]:
         """Answers that are written token by token, of a task that `writes`."""

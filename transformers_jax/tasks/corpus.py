@@ -13,14 +13,13 @@ import numpy as np
 from transformers_jax.data import packing
 from transformers_jax.data.config import Table
 from transformers_jax.data.packing import Layout
-from transformers_jax.data.stream import Part
 from transformers_jax.data.tables import Records, read_tables
 from transformers_jax.data.texts import digest
 from transformers_jax.data.tokenizers import Tokenizer, train_tokenizer
 from transformers_jax.models.base import Model
-from transformers_jax.objectives.example import Example
 from transformers_jax.tasks.base import Task
-from transformers_jax.tasks.rows import Form, Rows, length_of
+from transformers_jax.tasks.parts import ApartPart, TaskPart
+from transformers_jax.tasks.rows import Form, Rows
 
 UNIT = 32  # tokens by which the widths of batches differ: a program is compiled for each
 TRAIN, VALIDATION = "train", "validation"
@@ -80,7 +79,8 @@ class TaskCorpus:
 
     def part(self, rows: Rows, seed: int, *, shuffle: bool = True) -> TaskPart:
         """Rows as a stream reads them."""
-        return TaskPart(rows, self.form.data, layout_of(self), seed, shuffle=shuffle)
+        kind = ApartPart if self.task.apart and rows.references is not None else TaskPart
+        return kind(rows, self.form.data, layout_of(self), seed, shuffle=shuffle)
 
     def check_ids(self, size: int) -> None:
         """Raises ValueError for ids that the model does not have."""
@@ -140,6 +140,11 @@ def read_task(
     Raises:
         ValueError: a source, column or value that is none, with its place.
     """
+    if task.single and data.rows == "packed":
+        raise ValueError(
+            f"{type(task).__name__} answers one question per row: data.rows must be padded or "
+            "bucketed, not packed"
+        )
     tables = tables_of(data, task) if tables is None else tables
     train = tables[TRAIN]
     form = Form(data, tokenizer, model, task.columns(data, train), reference=reference)
@@ -173,43 +178,11 @@ def with_lengths(form: Form, splits: Iterable[Rows]) -> Form:
     return dataclasses.replace(form, length=length, target_length=target)
 
 
-class TaskPart(Part):
-    """The rows of a task, as a stream reads them."""
-
-    def __init__(
-        self,
-        rows: Rows,
-        data: Table,
-        layout: Layout,
-        seed: int,
-        *,
-        shuffle: bool = True,
-    ):
-        self.source = rows
-        self._read(_Pieces(rows), layout, data, seed, shuffle)
-
-    def _make_example(self, epoch: int, index: int) -> Example:
-        return self.source.examples[self._shuffled(epoch, index)]
-
-
-class _Pieces:
-    """The examples of a split by number, as a part counts them."""
-
-    def __init__(self, rows: Rows):
-        self.rows, self.count = rows, len(rows)
-        self.size = max(map(length_of, rows.examples))
-
-    @property
-    def what(self) -> str:
-        """How much there is, for people."""
-        return f"{len(self.rows.records):,} records"
-
-
 def layout_of(corpus: TaskCorpus) -> Layout:
     """The shape of a batch."""
     model: Any = corpus.form.model.config
     pad = model.pad_token_id
-    return packing.Layout(
+    layout = packing.Layout(
         width=corpus.task.width(corpus.form.length),
         target=corpus.form.target_length if corpus.task.sides == 2 else 0,
         pad=int(np.ravel([0 if pad is None else pad])[0]),
@@ -217,3 +190,5 @@ def layout_of(corpus: TaskCorpus) -> Layout:
         masked=True,
         unit=UNIT,
     )
+    parts = corpus.train.examples[0].parts
+    return dataclasses.replace(layout, parts=dict.fromkeys(parts, layout))

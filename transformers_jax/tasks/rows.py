@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -123,7 +124,9 @@ class Rows:
 
 
 def length_of(example: Example) -> int:
-    """Tokens of an example, on both sides."""
+    """Tokens of an example, on both sides, or in all of its parts."""
+    if example.parts:
+        return sum(map(length_of, example.parts.values()))
     sides = (example.tokens, example.target)
     return sum(next(iter(side.values())).shape[-1] for side in sides if side)
 
@@ -132,17 +135,25 @@ def fingerprint_of(examples: Iterable[Example]) -> str:
     """16 hex digits: which tokens and labels these are."""
     sums = hashlib.sha256()
     for example in examples:
-        for part in (example.tokens, example.target, example.tags, example.once):
-            for name, value in part.items():
-                sums.update(name.encode())
-                sums.update(np.ascontiguousarray(value).tobytes())
+        _add(sums, example)
     return sums.hexdigest()[:16]
+
+
+def _add(sums: Any, example: Example) -> None:
+    """Adds an example to a checksum."""
+    for side in (example.tokens, example.target, example.tags, example.once):
+        for name, value in side.items():
+            sums.update(name.encode())
+            sums.update(np.ascontiguousarray(value).tobytes())
+    for name, part in example.parts.items():
+        sums.update(name.encode())
+        _add(sums, part)
 
 
 def numbered(examples: Sequence[Example]) -> list[Example]:
     """The examples, each with its number."""
     return [
-        Example(one.tokens, one.target, one.tags, {**one.once, NUMBER: number})
+        dataclasses.replace(one, once={**one.once, NUMBER: number})
         for number, one in enumerate(examples)
     ]
 

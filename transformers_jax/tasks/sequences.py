@@ -249,7 +249,7 @@ class Regression(OfSequences):
     def labels(self, form, records):
         column = form.columns["label"]
         values = zip(form.values(records, "label"), records.places)
-        numbers = [np.float32(_number(value, where, column)) for value, where in values]
+        numbers = [np.float32(number_in(value, where, column)) for value, where in values]
         mean, deviation = np.mean(numbers), np.std(numbers)
         low, high = min(numbers), max(numbers)
         note = f"numbers from {low:g} to {high:g}, mean {mean:.4g}, deviation {deviation:.4g}"
@@ -272,7 +272,7 @@ class Regression(OfSequences):
         return [{"score": float(value)} for value in answers["logits"][:, 0]]
 
 
-def _number(value: Any, where: str, column: str) -> float:
+def number_in(value: Any, where: str, column: str) -> float:
     """A finite number, or the text of one.
 
     Raises:

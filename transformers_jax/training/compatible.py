@@ -72,7 +72,7 @@ def _check_head(config: TrainConfig) -> None:
     """Raises ValueError where the family does not have the head of the objective."""
     target, model = config.objective, config.model
     heads = {*model.HEADS.values()}
-    if target.head not in {*heads, PAIR}:  # of the pair, its plan says what it is made of
+    if target.head not in {*heads, PAIR, "embedding"}:  # their plans say what they are made of
         known = TASKS if isinstance(target, Task) else OBJECTIVES
         fitting = [name for name, record in known.items() if record.head in heads]
         raise ValueError(

@@ -169,6 +169,11 @@ class TrainConfig(Settings):
                 "length_warmup cuts rows of one side: data.rows must be stream or crops, and the "
                 "objective one of decoders or encoders"
             )
+        if self.batch_warmup and isinstance(self.objective, Task) and self.objective.apart:
+            raise ValueError(
+                "batch_warmup changes the batches in which no text is to be twice: leave it out, "
+                "or pass --objective.no-no-duplicates"
+            )
         if self.batch_warmup and self.data.rows == "bucketed":
             raise ValueError("batch_warmup and data.rows=bucketed exclude each other")
 

@@ -14,6 +14,7 @@ from transformers_jax.adapting.files import save_adapter
 from transformers_jax.arrays import Params
 from transformers_jax.data.corpus import Corpus
 from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.embedding.plan import EmbeddingPlan
 from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.masks import masks_of
 from transformers_jax.nn.param import bind, params
@@ -109,6 +110,7 @@ def finish(
         step, why, state = best_state(run, state, screen.say)
     model = exportable(run, state)
     write_result(run, model)
+    model = _with_tokenizer(model, run.folder.path / "model")
     if owner:
         note_export(run.folder.path, step, why)
     texts = sample(run, model, step, trackers, screen.say, now=last)
@@ -151,6 +153,15 @@ def write_result(run: Run, model: Model) -> None:
         save_adapter(model, folder / "adapter")
     if "model" in results:
         write_model(merge_adapter(model), tokenizer, folder / "model")
+
+
+def _with_tokenizer(model: Model, folder: Path) -> Model:
+    """The model that was written into a folder; one of sentences finds its tokenizer there."""
+    plan = model.plan
+    if not isinstance(plan, EmbeddingPlan) or not folder.is_dir():
+        return model
+    sentence = dataclasses.replace(plan.sentence, source=str(folder))
+    return rebuilt(model, dataclasses.replace(plan, sentence=sentence))
 
 
 def write_model(model: Model, tokenizer: Tokenizer | None, folder: Path) -> None:

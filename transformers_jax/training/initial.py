@@ -35,7 +35,15 @@ from transformers_jax.models.electra_pretraining import (
 )
 from transformers_jax.models.masks import masks_of
 from transformers_jax.models.plan import Plan
-from transformers_jax.nn.param import axes, bind, draw, flatten, params, unflatten
+from transformers_jax.nn.param import (
+    axes,
+    bind,
+    draw,
+    flatten,
+    initialise,
+    params,
+    unflatten,
+)
 from transformers_jax.pretrained import (
     Loaded,
     from_config,
@@ -43,6 +51,7 @@ from transformers_jax.pretrained import (
     head_of,
 )
 from transformers_jax.spec import Execution
+from transformers_jax.tasks import Task
 from transformers_jax.training.config import TrainConfig, from_dict
 from transformers_jax.training.exported import exported_step, model_folder
 from transformers_jax.training.redrawn import of_top_layers, redrawn, stacks_of
@@ -51,7 +60,7 @@ from transformers_jax.training.weights import Weights, check_family, model_optio
 Say = Callable[[str], None]
 """Prints a line."""
 
-PAIR = "replaced_token_detection"
+PAIR, EMBEDDING = "replaced_token_detection", "embedding"
 GENERATION = "generation_config.json"
 
 
@@ -61,7 +70,8 @@ def abstract_model(config: TrainConfig) -> Model:
     mask = masks_of(target.mask(config.data.rows == "packed"))
     execution = Execution(remat=config.remat, drop_path=config.stochastic_depth)
     if target.head != PAIR:
-        return Plan(config.model, head_of(config.model, target.head), execution, mask).build()
+        plan = Plan(config.model, head_of(config.model, target.head), execution, mask)
+        return (target.planned(plan) if isinstance(target, Task) else plan).build()
     return replaced_token_plan(
         config.model, target.fraction, target.weight, execution, mask
     ).build()
@@ -78,6 +88,11 @@ def draw_model(config: TrainConfig, mesh: Mesh | None) -> Model:
         model: Model = make_replaced_token_detection(
             family, fraction=target.fraction, weight=target.weight, **options
         )
+    elif target.head == EMBEDDING:
+        model = abstract_model(config)
+        placed = None if mesh is None else shard.shardings(axes(model), params(model), mesh)
+        dtype = to_dtype(config.dtype)
+        model = initialise(model, options["key"], shardings=placed, dtype=dtype)
     else:
         model = from_config(config.model, head=target.head, **options)
     return _with_depth(model, config)
@@ -209,6 +224,9 @@ def start_model(config: TrainConfig, mesh: Mesh | None, say: Say) -> tuple[Model
     loaded = {name: weights.load(config, mesh) for name, weights in found.items()}
     first, generator = loaded[""], loaded.get("generator")
     model, drawn = first.model, [*first.initialised]
+    if config.objective.head == EMBEDDING:
+        model = _pooled(config, model)
+        drawn = [path for path in drawn if path in flatten(params(model))]
     if config.objective.head == PAIR:
         model, more = _pair(config, mesh, model, generator)
         drawn += more
@@ -244,6 +262,13 @@ def new_model(config: TrainConfig, mesh: Mesh | None, run: Path, say: Say) -> Mo
     assert config.init_from is not None
     say(f"from scratch: the model of {config.init_from}, its weights drawn from seed {config.seed}")
     return with_generation(model, weights_folder(config.init_from))
+
+
+def _pooled(config: TrainConfig, model: Model) -> Model:
+    """The model with the modules of its run, and without the pooler of its family, of which no
+    vector is made."""
+    whole, values = abstract_model(config.replace(model=model.config)), flatten(params(model))
+    return bind(whole, unflatten({path: values[path] for path in flatten(params(whole))}))
 
 
 def with_adapter(config: TrainConfig, model: Model, drawn: Sequence[str]) -> Model:

@@ -16,7 +16,7 @@ import jax
 
 from transformers_jax import processes
 from transformers_jax.allocator import give_back
-from transformers_jax.data.packing import held, positions, shorten
+from transformers_jax.data.packing import held, positions, rows_of, shorten
 from transformers_jax.data.stream import Position, prefetched
 from transformers_jax.tasks.figures import to_json
 from transformers_jax.training.checksums import names
@@ -255,7 +255,7 @@ class Loop:
         """The figures of a batch of so many rows, of which this process has its own, before it is
         used. `held` is the number of its tokens, or None if all positions hold one; counted on the
         devices if no process has all rows."""
-        own, data = len(batch["input_ids"]), self.run.config.data
+        own, data = rows_of(batch), self.run.config.data
         extra = self.run.config.objective.width(data.length) - data.length
         count, size = held(batch if own == rows else placed)
         return {

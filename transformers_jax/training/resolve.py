@@ -26,7 +26,6 @@ from transformers_jax.nn.param import trained_axes
 from transformers_jax.objectives import Objective, Vocabulary, objective
 from transformers_jax.optim import Optimizer
 from transformers_jax.tasks import Task
-from transformers_jax.tasks.base import TaskObjective
 from transformers_jax.tasks.corpus import TaskCorpus, read_task, tables_of
 from transformers_jax.training import disk, flops
 from transformers_jax.training.compatible import check_objective, check_positions
@@ -35,6 +34,7 @@ from transformers_jax.training.devices import check_batch, make_mesh
 from transformers_jax.training.evaluation_sets import check_evaluation, evaluation_sets
 from transformers_jax.training.folder import TOKENIZER, check_release, check_same_run
 from transformers_jax.training.initial import abstract_model, with_checkpoint
+from transformers_jax.training.modules import with_modules
 from transformers_jax.training.probe import is_solved, of_one_step
 from transformers_jax.training.recorded import read_record
 from transformers_jax.training.reference import (
@@ -122,7 +122,7 @@ class Resolved:
 
     def _loss(self) -> Objective:
         if isinstance(self.config.objective, Task):
-            return TaskObjective(self.config.objective)
+            return self.config.objective.objective
         whole, settings = self.words == self.vocabulary.size, self.config.loss
         settings = settings if whole else dataclasses.replace(settings, vocab=self.words)
         return objective(self.config.objective.loss, settings)
@@ -142,7 +142,7 @@ def resolve(
         ValueError: what does not fit.
     """
     check_release(run)
-    config = with_checkpoint(config, run)
+    config = with_modules(with_checkpoint(config, run), run)
     check_objective(config)
     check_installed(config.trackers)
     config = with_fingerprint(config)
@@ -186,14 +186,16 @@ def resolve(
 
 
 def tokens_per_row(config: TrainConfig, stream: Stream) -> int:
-    """Positions of a row, on both sides."""
-    return config.data.length + stream.layout.target
+    """Positions of a row, on both sides, or in all of its parts."""
+    parts = stream.layout.parts
+    return config.data.length * max(len(parts), 1) + stream.layout.target
 
 
 def flops_per_step(model: Model, config: TrainConfig, stream: Stream) -> float:
     """FLOPs of a step of a whole batch."""
     data, target = config.data, stream.layout.target or None
-    return flops.flops_per_step(model, data.batch, data.length, target)
+    rows = data.batch * max(len(stream.layout.parts), 1)
+    return flops.flops_per_step(model, rows, data.length, target)
 
 
 def _schedule_steps(config: TrainConfig, saved: dict[str, Any] | None, say: Say) -> int:

@@ -123,7 +123,8 @@ class Weights:
         self.check()
         anew = self._fit().anew
         options: dict[str, Any] = dict(key=jax.random.key(config.seed), **model_options(config))
-        options |= dict(head=self.model.architecture(self.head), strict=False, return_report=True)
+        head = self.head if self.head == "embedding" else self.model.architecture(self.head)
+        options |= dict(head=head, strict=False, return_report=True)
         if self.words is None:
             loaded = from_pretrained(self.folder, mesh=mesh, **options, **self.changes)
             return _without(loaded, anew, options["key"])
