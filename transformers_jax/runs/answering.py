@@ -20,7 +20,6 @@ from transformers_jax.data.config import Table
 from transformers_jax.data.stream import evaluation_batches
 from transformers_jax.data.tables import Records, of_python, open_table
 from transformers_jax.data.tokenizer import Tokenizer
-from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.embedding.directory import MODULES
 from transformers_jax.embedding.plan import EmbeddingPlan
 from transformers_jax.hub.download import resolve
@@ -38,8 +37,9 @@ from transformers_jax.tasks.reranking import is_reranker
 from transformers_jax.tasks.rows import Form, Rows
 from transformers_jax.training.config import TrainConfig, load
 from transformers_jax.training.exported import model_folder
-from transformers_jax.training.initial import start_model
+from transformers_jax.training.initial import start_model, with_task
 from transformers_jax.training.reference import read_reference, reference_of_run
+from transformers_jax.training.vocabulary import of_languages
 
 TOGETHER = 4096  # records that are read and sorted together
 PROBLEMS = {"multi_label_classification": "multi_label", "regression": "regression"}
@@ -98,13 +98,14 @@ def opened(
     """
     config = None if isinstance(model, Model) else _of_run(Path(model).expanduser())
     start: Model | None = None
+    source: Path | None = None
     if not isinstance(model, Model):
         named = task if isinstance(task, str) else getattr(task, "head", None)
         where = Path(model).expanduser()
         model, start = _loaded(model, config, named, settings)
         if tokenizer is None:
-            tokenizer = load_tokenizer(where if config else resolve(model_folder(str(where))))
-    if tokenizer is None:
+            source = where if config else resolve(model_folder(str(where)))
+    if tokenizer is None and source is None:
         raise ValueError("a model in memory needs its tokenizer: pass tokenizer=")
     if isinstance(task, str):
         if task not in TASKS:
@@ -116,7 +117,9 @@ def opened(
     data = dataclasses.replace(data, train="", too_long=data.too_long if own else chosen.too_long)
     records = settings_of({"data": data, "task": chosen}, settings)
     reference = _reference(records["task"], config, start)
-    model = records["task"].equipped(model)
+    if source is not None:
+        tokenizer = of_languages(source, records["task"])
+    model = with_task(records["task"].equipped(model), records["task"], tokenizer)
     return Answering(model, records["task"], tokenizer, records["data"], reference)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from transformers_jax.arrays import Array, Key
 from transformers_jax.data.config import Table
 from transformers_jax.data.tables import Records
+from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.graph import Mask
 from transformers_jax.models.base import Model
 from transformers_jax.models.config import FamilyConfig
@@ -125,6 +126,16 @@ class Task(Settings):
         """Names of columns, of which the first that there is keeps records on one side where a part
         of them is held out: those with the same value; () if each is by itself."""
         return ()
+
+    @property
+    def languages(self) -> dict[str, str]:
+        """The languages of the tokenizer, as `load_tokenizer` takes them; {} leaves them as the
+        files have them."""
+        return {}
+
+    def generation(self, tokenizer: Tokenizer) -> dict[str, int]:
+        """Settings of generation that the model of this task has; {} leaves its own."""
+        return {}
 
     def fitted(self, model: FamilyConfig, classes: Sequence[str]) -> FamilyConfig:
         """The config of a model that answers with these classes."""

@@ -123,7 +123,7 @@ class Writing(Task):
 def _ended(ids: Any, ends: list[int | None], most: int) -> Int[np.ndarray, " T"]:
     """A target with the token that ends a text, which some tokenizers leave to others."""
     row = np.asarray(ids, np.int32)
-    if ends[0] is None or (len(row) and row[-1] in ends):
+    if ends[0] is None or {*row[-2:].tolist()} & {*ends}:  # mBART's have the language behind it
         return row
     return np.append(row[: most - 1] if most else row, np.int32(ends[0]))
 
@@ -158,7 +158,12 @@ class Summarization(Writing):
 
 @dataclass(frozen=True)
 class Translation(Writing):
-    """The same text in another language; by the BLEU and chrF of what is written."""
+    """The same text in another language; by the BLEU and chrF of what is written.
+
+    Of models of many languages (mBART, mBART-50, M2M-100, NLLB) both languages are named by the
+    codes of their tokenizer: sources and targets get the tokens of theirs, and what is written
+    begins with that of the target (Liu et al. 2020, section 3.1; Fan et al. 2020, section 2).
+    """
 
     metric: ClassVar[str] = "bleu"
     usual: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -174,6 +179,38 @@ class Translation(Writing):
     """texts that beam search keeps; 1: greedy"""
     bleu_tokenizer: str = "13a"
     """of sacreBLEU: 13a, intl, char, zh, ja-mecab, ..."""
+    source_language: str = ""
+    """code of the language of sources, such as en_XX, en or eng_Latn"""
+    target_language: str = ""
+    """code of the language that is written"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.source_language) != bool(self.target_language):
+            raise ValueError(
+                "source_language and target_language belong together: name both, by the codes of "
+                "the tokenizer"
+            )
+
+    @property
+    def languages(self):
+        if not self.target_language:
+            return {}
+        return {"src_lang": self.source_language, "tgt_lang": self.target_language}
+
+    def generation(self, tokenizer):
+        """The token with which what is written begins: behind the start, where targets have it in
+        front, and as the start, where they have it at their end (mBART)."""
+        if not self.target_language:
+            return {}
+        known = tokenizer.languages
+        if self.target_language not in known or tokenizer.target is None:
+            raise ValueError(
+                f"target_language: the tokenizer has no language {self.target_language!r}"
+            )
+        number = known[self.target_language]
+        first = int(tokenizer.target.batch(["a"], padding=False)["input_ids"][0][0])
+        return {"forced_bos_token_id" if first == number else "decoder_start_token_id": number}
 
     def writing(self, most):
         return dataclasses.replace(self, max_new_tokens=most)

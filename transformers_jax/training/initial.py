@@ -21,18 +21,19 @@ from transformers_jax import shard
 from transformers_jax.adapting import adapt
 from transformers_jax.arrays import to_dtype
 from transformers_jax.data.tokenizer import Tokenizer
-from transformers_jax.data.tokenizers import has_tokenizer, load_tokenizer
+from transformers_jax.data.tokenizers import has_tokenizer
 from transformers_jax.hub.download import resolve
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.models import load_config
 from transformers_jax.models.adapters.records import Probe
-from transformers_jax.models.base import Model
+from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.electra_pretraining import (
     GENERATOR,
     generator_config,
     make_replaced_token_detection,
     replaced_token_plan,
 )
+from transformers_jax.models.frozen import freeze, thaw
 from transformers_jax.models.masks import masks_of
 from transformers_jax.models.plan import Plan
 from transformers_jax.nn.param import (
@@ -55,6 +56,7 @@ from transformers_jax.tasks import Task
 from transformers_jax.training.config import TrainConfig, from_dict
 from transformers_jax.training.exported import exported_step, model_folder
 from transformers_jax.training.redrawn import of_top_layers, redrawn, stacks_of
+from transformers_jax.training.vocabulary import of_languages
 from transformers_jax.training.weights import Weights, check_family, model_options, weights_of
 
 Say = Callable[[str], None]
@@ -102,6 +104,15 @@ def _with_depth(model: Model, config: TrainConfig) -> Model:
     if not config.stochastic_depth:
         return model
     return bind(model.abstract(drop_path=config.stochastic_depth), params(model))
+
+
+def with_task(model: Model, task: Any, tokenizer: Tokenizer | None) -> Model:
+    """The model with the settings of generation that a task has."""
+    settings = {} if tokenizer is None or not isinstance(task, Task) else task.generation(tokenizer)
+    if not settings:
+        return model
+    values = freeze({**thaw(model.plan.generation), **settings})
+    return rebuilt(model, dataclasses.replace(model.plan, generation=values))
 
 
 def with_generation(model: Model, run: Path) -> Model:
@@ -168,7 +179,7 @@ def check_tokenizer(config: TrainConfig, tokenizer: Tokenizer | None, say: Say) 
     folder = weights_folder(config.init_from)
     if tokenizer is None or not has_tokenizer(folder):
         return
-    if load_tokenizer(folder).fingerprint != tokenizer.fingerprint:
+    if of_languages(folder, config.objective).fingerprint != tokenizer.fingerprint:
         say(
             f"WARNING: the tokenizer is not that of {config.init_from}, whose embeddings belong to "
             "other tokens; leave --data.tokenizer out for its own"

@@ -36,6 +36,7 @@ from transformers_jax.training.initial import (
     random_features,
     start_model,
     with_adapter,
+    with_task,
 )
 from transformers_jax.training.reference import load_reference, starts_as_reference
 from transformers_jax.training.resolve import (
@@ -160,6 +161,7 @@ def prepare(
         model, initial = start_model(config, mesh, say)
         config = config.replace(model=model.config)  # the checkpoint says what is tied
     reference = load_reference(config, model, mesh, say)
+    model = with_task(model, config.objective, corpus.tokenizer)
     if config.adapter is not None and initial is not None:
         model = with_adapter(config, model, initial["drawn"])
         if warning := random_features(config, initial["drawn"]):

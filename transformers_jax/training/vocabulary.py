@@ -56,12 +56,30 @@ def task_tokenizer(config: TrainConfig, begun: Path | None, train: Records) -> T
         ValueError: there is none.
     """
     if begun is not None and (begun / "tokenizer.json").exists():
-        return load_tokenizer(begun)
+        return of_languages(begun, config.objective)
     if learns_tokenizer(config):
         assert isinstance(config.data, Table)
         assert isinstance(config.objective, Task)
         return learn_tokenizer(config.data, config.objective, train)
-    return load_tokenizer(tokenizer_of(config))
+    return of_languages(tokenizer_of(config), config.objective)
+
+
+def of_languages(path: str | Path, task: Any) -> Tokenizer:
+    """The tokenizer of a task, of the languages that it names.
+
+    Raises:
+        ValueError: it has none, or not these.
+    """
+    languages = task.languages if isinstance(task, Task) else {}
+    try:
+        return load_tokenizer(path, **languages)
+    except ValueError as error:
+        if not languages:
+            raise
+        raise ValueError(
+            f"objective.source_language, target_language: {error}; they are of mBART, mBART-50, "
+            "M2M-100 and NLLB; others are told by a prefix (T5), or know one pair"
+        ) from None
 
 
 def learns_tokenizer(config: TrainConfig) -> bool:
