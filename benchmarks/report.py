@@ -263,4 +263,27 @@ def engines(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-SECTIONS = {"start": starts, "loading": loads, "importing": imports, "engine": engines}
+def buckets(figures: dict[str, Any]) -> str:
+    """Evaluation and prediction by the lengths of rows."""
+    fill = figures["fill"]
+    lines = [
+        "\n## Evaluation and prediction, with rows of like length in a batch\n",
+        "Records of log-normal length through `tj.predict` and `tj.evaluate`, tokenization "
+        f"included; places that hold a token: {fill['bucketed']:.0%} with rows of like length in "
+        f"a batch, {fill['padded']:.0%} with all rows as wide as the longest.\n",
+        "| | of like length | padded to the longest | ratio |",
+        "|---|---|---|---|",
+    ]
+    for name in ("predict", "evaluate"):
+        found = figures[name]
+        pairs = found["ratios"]
+        spread = f"({min(pairs):.2f}-{max(pairs):.2f})"
+        rates = " | ".join(f"{number(found[way])} records/s" for way in ("bucketed", "padded"))
+        lines.append(f"| {name} | {rates} | **{statistics.median(pairs):.2f}** {spread} |")
+    return "\n".join(lines)
+
+
+SECTIONS = {
+    "start": starts, "loading": loads, "importing": imports, "engine": engines,
+    "bucketing": buckets,
+}  # fmt: skip

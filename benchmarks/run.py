@@ -21,11 +21,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import checkpoints, engine, importing, loading, report, start, timed
+from benchmarks import bucketing, checkpoints, engine, importing, loading, report, start, timed
 from benchmarks.cases import all_cases
 
 HERE = Path(__file__).parent
-WHOLE = ("start", "loading", *checkpoints.LOADS, "importing", "engine")
+WHOLE = ("start", "loading", *checkpoints.LOADS, "importing", "engine", "bucketing")
 OURS = ("jax", "jaxlib", "flax", "optax", "numpy")
 THEIRS = ("torch", "transformers")
 
@@ -58,6 +58,8 @@ def measured(case: str, options: argparse.Namespace) -> Any:
         return checkpoints.measure(case, options.torch_python, min(3, options.rounds))
     if case == "engine":
         return engine.measure()
+    if case == "bucketing":
+        return bucketing.measure(options.rounds)
     if case == "importing":
         return importing.measure(options.rounds)
     cores = 1 if options.one_core else None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-TIMED = ("training", "shapes", "forward", "decoding", "window", "long")
+TIMED = ("training", "shapes", "finetuning", "forward", "decoding", "window", "long")
 
 
 @dataclass(frozen=True)

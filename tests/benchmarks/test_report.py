@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import transformers_jax as tj
-from benchmarks import checkpoints, report, timed
+from benchmarks import bucketing, checkpoints, report, timed
 from benchmarks.cases import all_cases, module_of
 from transformers_jax.models import load_config
 from transformers_jax.models.base import Plan
@@ -93,3 +93,30 @@ def test_the_models_that_are_timed_can_be_built(case):
     assert Plan(config, head).build().parameter_count > 1e6
     length = setting["length"]
     assert length <= getattr(config, "max_position_embeddings", length)
+
+
+TINY = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
+
+
+@pytest.mark.parametrize("case", ["finetune bert-base", "finetune gpt2 lora"])
+def test_a_step_of_fine_tuning_lowers_the_loss_and_trains_what_it_says(case, tmp_path):
+    module = module_of(case)
+    setting = module.CASES[case]
+    sizes = TINY if "bert" in case else dict(n_embd=16, n_layer=1, n_head=2)
+    small = {**setting, "config": {**setting["config"], **sizes, "vocab_size": 40}, "length": 8}
+    module.prepare(small, str(tmp_path))
+    assert (tmp_path / "adapter").is_dir() == ("rank" in setting)
+    side = module.ours(small, str(tmp_path), steps=4)
+    assert len(side.answer) == 4
+    assert side.answer[0] == side.answer[1] > side.answer[3]  # the first step has a rate of 0
+
+
+def test_rows_of_like_length_answer_what_padded_ones_do():
+    sizes = {**TINY, "max_position_embeddings": 512}
+    figures = bucketing.measure(rounds=1, count=24, sizes=sizes, batch=8)
+    assert 0.2 < figures["fill"]["padded"] < figures["fill"]["bucketed"] <= 1
+    text = report.text({"bucketing": {"all cores": {**entry(), "figures": figures}}}, [])
+    assert "| evaluate |" in text
+    assert "padded to the longest" in text
+    with pytest.raises(RuntimeError, match="predict: rows of like length"):
+        bucketing.check("predict", {"bucketed": [{"score": 0.9}], "padded": [{"score": 0.8}]})
