@@ -108,3 +108,28 @@ def test_packed_and_padded_conversations_have_the_same_loss(decoder, tmp_path):
         losses[rows] = run.metrics["loss"]
         assert run.model.plan.mask is None
     assert losses["packed"] == pytest.approx(losses["padded"], rel=1e-5)
+
+
+def test_a_prediction_is_what_the_model_writes_behind_a_prompt(decoder, tmp_path):
+    model, tokenizer = tj.from_pretrained(decoder), load_tokenizer(decoder)
+    talk = [{"messages": TALK}, {"messages": TALK[:3]}, {"messages": TALK[:1]}]
+    found = tj.predict(decoder, talk, task="instruction", max_new_tokens=5)
+    for record, one in zip(talk, found):
+        asked = record["messages"][: 1 if len(record["messages"]) == 1 else 3]
+        ids = tokenizer.encode(tokenizer.chat(asked, add_generation_prompt=True))
+        written = np.asarray(tj.generate(model, [ids], max_new_tokens=5))[0, len(ids) :]
+        assert one == {"text": tokenizer.decode(written, skip_special_tokens=True).strip()}
+    assert found[0] == found[1]  # the last answer is not read
+    prompts = [{"prompt": "two?"}, {"prompt": "a longer one?"}]
+    assert len(tj.predict(decoder, prompts, task="instruction", max_new_tokens=2)) == 2
+
+
+def test_figures_of_a_table_are_those_of_the_answers(decoder):
+    records = [{"prompt": f"{n}+1=", "response": str(n + 1)} for n in range(5)]
+    figures = tj.evaluate(decoder, records, task="instruction", batch=2)
+    corpus = corpus_of(decoder, records, Instruction())
+    model, total, count = tj.from_pretrained(decoder), 0.0, 0
+    for example in corpus.train.examples:
+        sums = tj.causal_lm(model, {k: v[None] for k, v in example.tokens.items()}, None)[1]
+        total, count = total + float(sums["loss"][0]), count + float(sums["loss"][1])
+    assert figures["loss"] == pytest.approx(total / count, rel=1e-5)

@@ -82,6 +82,16 @@ class Answering:
             found.append(jax.device_get(answer))
         return *in_order(found, rows), form
 
+    def losses(self, records: Records) -> dict[str, float]:
+        """The means of what a task reports that compares no answers."""
+        rows, form = self.read(records, answered=True)
+        part = TaskCorpus(self.task, form, rows, {}).part(rows, 0, shuffle=False)
+        definition, values = split(self.model)
+        batches = evaluation_batches(part, records.name)
+        sums = [jax.device_get(_sums(self.task, definition, values, one)) for one in batches]
+        added = jax.tree.map(lambda *parts: float(sum(parts)), *sums)
+        return {name: total / max(count, 1) for name, (total, count) in added.items()}
+
 
 def opened(
     model: str | Path | Model, task: str | Task | None, tokenizer: Any, settings: Mapping[str, Any]
@@ -115,6 +125,8 @@ def opened(
     chosen: Any = task or own or _of_head(model)
     data = config.data if config is not None and isinstance(config.data, Table) else Table()
     data = dataclasses.replace(data, train="", too_long=data.too_long if own else chosen.too_long)
+    if not chosen.scored:  # what is written stands behind a row of its own
+        data = dataclasses.replace(data, rows="bucketed")
     records = settings_of({"data": data, "task": chosen}, settings)
     reference = _reference(records["task"], config, start)
     if source is not None:
@@ -157,6 +169,12 @@ def _reference(task: Any, config: TrainConfig | None, start: Model | None) -> Mo
             f"its directory with {task.role}="
         )
     return read_reference(task)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _sums(task: Any, model: Any, values: Any, batch: Any) -> Any:
+    """{name: (sum, weight)} of a batch, by the definition of a model and its parameters."""
+    return task.measure(merge(model, values), batch)[0]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -264,6 +282,8 @@ def measured(
     """(what `evaluate` gives, what a report shows of the answers)."""
     answering = opened(model, task, tokenizer, settings)
     table = records_of(records, "records", answering.data.encoding)
+    if not answering.task.scored:
+        return answering.losses(table), None
     answered = answering.answers(table, answered=True)
     return answering.task.metrics(*answered), answering.task.figure(*answered)
 

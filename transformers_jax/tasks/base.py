@@ -188,13 +188,14 @@ class Task(Settings):
 
     def respond(self, model: Any, batch: Batch) -> Answers:
         """What the model says of the rows of a batch."""
-        if self.writes:
+        if self.writes or not self.scored:
             return self.write(model, batch)
         answers = jax.device_get(self.answers(self.output(model, batch, None)))
         return {**answers, NUMBER: np.asarray(batch[NUMBER])}
 
     def write(self, model: Any, batch: Batch) -> dict[str, np.ndarray]:
-        """Answers that are written token by token, of a task that `writes`."""
+        """Answers that are written token by token: of a task that `writes`, and in predictions of
+        one that compares no answers."""
         raise NotImplementedError
 
     def answers(self, output: Any) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,11 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from transformers_jax.data.tables import Records
+from transformers_jax.generation import generate
 from transformers_jax.graph import OWN, Same
 from transformers_jax.objectives.example import IGNORED, Example
 from transformers_jax.objectives.losses import causal_lm
 from transformers_jax.tasks.base import Task
-from transformers_jax.tasks.rows import Form, Rows
+from transformers_jax.tasks.rows import NUMBER, Form, Rows, numbered
 
 Turns = list[tuple[str, bool]]
 """The text of each part of a conversation, and whether it is to be learned."""
@@ -44,10 +46,14 @@ class Instruction(Task):
 
     system: str = ""
     """a message that stands in front of every prompt, where the template has place for one"""
+    max_new_tokens: int = 64
+    """most tokens of an answer that is predicted"""
 
     # ------------------------------------------------------------ data
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
+        if not answered:
+            return self._read_prompts(form, records)
         examples, cut, learned, total = [], 0, 0, 0
         for where, (ids, targets) in zip(records.places, self._encoded(form, records)):
             if form.length and len(ids) > form.length:
@@ -64,11 +70,29 @@ class Instruction(Task):
             f"{f' to {form.length:,} tokens' * bool(cut)}; {learned:,} of {total:,} tokens are "
             "learned"
         ]
-        if answered and not learned:
+        if not learned:
             raise ValueError(
                 f"{records.name}: no token is left of the answers; raise --data.length"
             )
         return Rows(records, examples, np.arange(len(examples)), None, notes=tuple(notes))
+
+    def _read_prompts(self, form: Form, records: Records) -> Rows:
+        """What is to be answered: a prompt, or the messages before the last answer."""
+        values, column = form.values(records, "text"), form.columns["text"]
+        system = [{"role": "system", "content": self.system}] * bool(self.system)
+        prompts = []
+        for where, value in zip(records.places, values):
+            if isinstance(value, str) and form.tokenizer.chat_template is None:
+                prompts.append(self.system + value)
+                continue
+            messages = [*system, {"role": "user", "content": value}]
+            if not isinstance(value, str):
+                messages = messages_of(value, f"{where}: {column!r}")
+                messages = messages[: -1 if messages[-1]["role"] == "assistant" else None]
+            prompts.append(form.tokenizer.chat(messages, add_generation_prompt=True))
+        rows = [np.asarray(form.tokenizer.encode(text), np.int32) for text in prompts]
+        examples = numbered([Example({"input_ids": ids}) for ids in rows])
+        return Rows(records, examples, np.arange(len(examples)), None)
 
     def _encoded(self, form: Form, records: Records):
         """(ids, targets) of each conversation."""
@@ -143,6 +167,24 @@ class Instruction(Task):
 
     def minimise(self, model, batch, key):
         return causal_lm(model, batch, key)
+
+    # ------------------------------------------------------------ answers
+
+    def write(self, model: Any, batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The ids that the model writes behind each row of a batch."""
+        mask = np.array(batch["attention_mask"])
+        mask[~mask.any(1), 0] = 1  # a row without an example has to have a token
+        options: dict[str, Any] = {"max_new_tokens": self.max_new_tokens}
+        ids = generate(model, batch["input_ids"], attention_mask=mask, **options)
+        width = np.shape(batch["input_ids"])[1]
+        return {"sequences": np.asarray(ids)[:, width:], NUMBER: np.asarray(batch[NUMBER])}
+
+    def predictions(self, answers, rows, form):
+        ends = {*np.ravel([form.model.config.eos_token_id]).tolist(), -1}
+        written = [list(itertools.takewhile(lambda n: n not in ends, ids)) for ids in
+                   answers["sequences"].tolist()]  # fmt: skip
+        texts = form.tokenizer.batch_decode(written, skip_special_tokens=True)
+        return [{"text": text.strip()} for text in texts]
 
     def measure(self, model, batch):
         return self.minimise(model, batch, None)[1], {}

@@ -10,6 +10,7 @@ entities.py    docstrings, and the names of modules, classes, functions and para
 facts.py       contexts about invented people, and questions
 dates.py       dates as people write them, and as ISO 8601 does
 numbers.py     numbers in words and in digits
+docstrings.py  functions, and the first lines of their docstrings
 """
 
 from __future__ import annotations
@@ -69,6 +70,12 @@ def _dates(split: str) -> list[dict[str, Any]]:
     return dates.records(split)
 
 
+def _docstrings(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import docstrings
+
+    return docstrings.records(split)
+
+
 def _numbers(split: str) -> list[dict[str, Any]]:
     from transformers_jax.data.generated import numbers
 
@@ -87,5 +94,6 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "facts": _facts,
     "dates": _dates,
     "numbers": _numbers,
+    "docstrings": _docstrings,
 }
 """The tables by name; the module of each is imported when it is made."""

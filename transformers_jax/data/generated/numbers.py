@@ -1,7 +1,7 @@
 """`numbers`: a number in words and in digits: "three hundred and five" and "305".
 
-Numbers have one to six digits: of each length five thousand, or all that there are. Each comes
-once, with "and", as in Britain, or without, as in America, and is of one split.
+Numbers have one to six digits, the least is 1: of each length five thousand, or all that there are.
+Each comes once, with "and", as in Britain, or without, as in America, and is of one split.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def records(split: str) -> list[dict[str, Any]]:
     """The records of a split: `source` and `target`."""
     draw, found = random.Random(0), []
     for length in range(1, DIGITS + 1):
-        some = range(10 ** (length - 1) if length > 1 else 0, 10**length)
+        some = range(10 ** (length - 1), 10**length)
         for number in draw.sample(some, min(len(some), OF_A_LENGTH)):
             joint = draw.choice((" and ", " "))
             if split_of(str(number)) == split:
