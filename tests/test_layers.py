@@ -40,7 +40,7 @@ LAYERS = [
             "generation",
             "optim",
         ),
-        *("resize", "together"),
+        *("resize", "student", "together"),
     ),
     ("data",),
     ("tasks",),

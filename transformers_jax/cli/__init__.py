@@ -1,6 +1,6 @@
 """The console script: `transformers-jax COMMAND ...`.
 
-models.py    generate, inspect, convert
+models.py    generate, inspect, convert, student
 runs.py      tokenize, export, runs, report, check-checkpoint, env
 texts.py     prompts in, texts out
 
@@ -29,6 +29,7 @@ COMMANDS = {
     "generate": models.Generate,
     "inspect": models.Inspect,
     "convert": models.Convert,
+    "student": models.Student,
     "evaluate": evaluate.Evaluate,
     "predict": evaluate.Predict,
     "tokenize": runs.Tokenize,

@@ -1,4 +1,4 @@
-"""The commands about models: generate, inspect, convert."""
+"""The commands about models: generate, inspect, convert, student."""
 
 from __future__ import annotations
 
@@ -271,3 +271,31 @@ class Convert:
         if not any((done.renamed, done.retyped, done.dropped, done.drawn)):
             print("every tensor has the name and the dtype that it had")
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """Write a model of some layers of another, with its tokenizer, to be distilled into."""
+
+    teacher: Model
+    target: Positional[str]
+    """a new directory"""
+    layers: tuple[int, ...]
+    """of the teacher, counted from 0: 0 2 4"""
+
+    def run(self) -> None:
+        """Writes the student."""
+        from transformers_jax.data.tokenizers import has_tokenizer, load_tokenizer
+        from transformers_jax.hub.download import resolve
+        from transformers_jax.pretrained import from_pretrained
+        from transformers_jax.saving import save_pretrained
+        from transformers_jax.student import student_of
+
+        folder, target = resolve(model_folder(self.teacher)), Path(self.target).expanduser()
+        if target.exists() and any(target.iterdir()):
+            raise ValueError(f"{target} is not empty: choose another directory")
+        student = student_of(from_pretrained(folder), self.layers)
+        save_pretrained(student, target)
+        if has_tokenizer(folder):
+            load_tokenizer(folder).save(target)
+        print(f"wrote {target}: {student.parameter_count:,} parameters")

@@ -1,6 +1,8 @@
 """Objectives of training: losses, and the corruption of texts into inputs and targets.
 
 losses.py       objective(model, batch, key) -> (loss, {name: (sum, weight)})
+distillation.py DistilledMaskedLM, DistilledCausalLM, and the terms of all distillation
+reference.py    objectives that read a second, frozen model
 metrics.py      the contract of an objective: Metrics, and their means
 pairs.py        contrastive losses, on the vectors of rows that belong together
 distances.py    losses of the distance of such vectors: cosine similarity, triplets

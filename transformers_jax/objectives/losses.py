@@ -100,7 +100,7 @@ def _whole(model: Any, batch: Batch) -> list[Batch]:
 
 def _shifted(model: Any, batch: Batch) -> list[Batch]:
     require(batch, "input_ids")
-    return [{**_inputs_of(batch), "labels": batch.get("labels", batch["input_ids"])[:, 1:]}]
+    return [{**read_inputs(batch), "labels": batch.get("labels", batch["input_ids"])[:, 1:]}]
 
 
 def _without_pair_labels(model: Any, batch: Batch) -> list[Batch]:
@@ -137,15 +137,15 @@ def causal_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> 
     is no target.
     """
     require(batch, "input_ids")
-    targets = _next_tokens(batch)
+    targets = causal_targets(batch)
     model, placed = with_text_positions(model, dict(batch))
     if "labels" not in batch and (free := unattended(reading_of(model), placed)) is not None:
         targets = jnp.where(free[:, 1:], targets, IGNORED)
-    output = model(**_inputs_of(placed), key=key, output_unembedding=True)
+    output = model(**read_inputs(placed), key=key, output_unembedding=True)
     return loss.of(output.unembedding, targets)
 
 
-def _inputs_of(batch: Batch) -> dict[str, Any]:
+def read_inputs(batch: Batch) -> dict[str, Any]:
     """What a causal model reads: all columns but the last."""
     cut = jax.tree.map(lambda v: v[:, :-1] if jnp.ndim(v) > 1 else v, dict(batch))
     cut.pop("labels", None)
@@ -154,7 +154,7 @@ def _inputs_of(batch: Batch) -> dict[str, Any]:
     return cut
 
 
-def _next_tokens(batch: Batch) -> Array:
+def causal_targets(batch: Batch) -> Array:
     """The token that follows each position, or -100 where it is no target."""
     labels, mask = batch.get("labels"), batch.get("attention_mask")
     if labels is not None:

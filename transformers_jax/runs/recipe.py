@@ -23,6 +23,7 @@ from transformers_jax.models.adapters.records import IA3, Adapter, BitFit, LoRA,
 from transformers_jax.models.base import Model
 from transformers_jax.nn.param import unflatten
 from transformers_jax.objectives import CausalLM, MaskedLM, SpanCorruption
+from transformers_jax.objectives.distillation import DistilledCausalLM, DistilledMaskedLM
 from transformers_jax.optim import AdamW
 from transformers_jax.optim.schedules import Linear
 from transformers_jax.publish import publish
@@ -32,7 +33,13 @@ from transformers_jax.tasks import TASKS, Task
 from transformers_jax.training.config import Evaluation, Sample, TrainConfig, load
 from transformers_jax.training.initial import with_checkpoint
 
-OF_TEXT = {"masked_lm": MaskedLM, "causal_lm": CausalLM, "span_corruption": SpanCorruption}
+OF_TEXT: dict[str, Any] = {
+    "masked_lm": MaskedLM,
+    "causal_lm": CausalLM,
+    "span_corruption": SpanCorruption,
+    "masked_lm_distillation": DistilledMaskedLM,
+    "causal_lm_distillation": DistilledCausalLM,
+}
 """Tasks that go on with pretraining, on text of one's own."""
 ADAPTERS: Mapping[str, Any] = {
     "none": None, "lora": LoRA(), "dora": LoRA(dora=True), "ia3": IA3(), "bitfit": BitFit(),

@@ -16,6 +16,7 @@ nearest.py      how early the right texts stand, ranked by their vectors
 instructions.py Instruction: the answers of conversations
 reranking.py    Reranking: how relevant documents are to a query
 preferences.py  a prompt with a preferred and a rejected answer, as texts
+distillation.py Distillation: classes, learned from a teacher beside the labels
 dpo.py          DPO: which of two answers is preferred
 writing.py      Summarization, Translation: texts that an encoder-decoder writes
 
@@ -26,6 +27,7 @@ its examples come from records, and its evaluation compares answers with referen
 from transformers_jax.tasks.answers import QuestionAnswering as QuestionAnswering
 from transformers_jax.tasks.base import Task as Task
 from transformers_jax.tasks.choices import MultipleChoice as MultipleChoice
+from transformers_jax.tasks.distillation import Distillation as Distillation
 from transformers_jax.tasks.dpo import DPO as DPO
 from transformers_jax.tasks.embedding import Embedding as Embedding
 from transformers_jax.tasks.instructions import Instruction as Instruction
@@ -48,6 +50,7 @@ TASKS: dict[str, type[Task]] = {
     "instruction": Instruction,
     "dpo": DPO,
     "embedding": Embedding,
+    "distillation": Distillation,
     "summarization": Summarization,
     "translation": Translation,
 }

@@ -20,6 +20,7 @@ from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.gpt2 import GPT2Config
 from transformers_jax.nn.param import flatten
 from transformers_jax.objectives import OBJECTIVES, CausalLM, Loss
+from transformers_jax.objectives.distillation import DISTILLED
 from transformers_jax.optim import OPTIMIZERS, AdamW
 from transformers_jax.settings import Settings, unknown_fields
 from transformers_jax.spec import Execution
@@ -55,7 +56,7 @@ class TrainConfig(Settings):
     """so many layers at the top of every stack, and the pooler, are drawn from the seed in place of
     the weights of init_from (Zhang et al. 2021, section 5)"""
     model: FamilyConfig = field(default_factory=GPT2Config)
-    objective: Union[(*OBJECTIVES.values(), *TASKS.values())] = CausalLM()  # type: ignore[valid-type]
+    objective: Union[(*OBJECTIVES.values(), *DISTILLED.values(), *TASKS.values())] = CausalLM()  # type: ignore[valid-type]
     """what is learned: of texts, or a task, of the records of a table"""
     adapter: LoRA | IA3 | BitFit | Freeze | Train | Probe | None = None
     """what is trained in place of all parameters: of weights that the run starts from"""

@@ -15,12 +15,13 @@ from transformers_jax.models.adapters.records import IA3, BitFit, Freeze, LoRA, 
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.frozen import Frozen, freeze, thaw
 from transformers_jax.objectives import OBJECTIVES
+from transformers_jax.objectives.distillation import DISTILLED
 from transformers_jax.optim import OPTIMIZERS, SCHEDULES
 from transformers_jax.settings import hints_of
 from transformers_jax.spelling import nearest
 from transformers_jax.tasks import TASKS
 
-KINDS: dict[str, Any] = {**OBJECTIVES, **OPTIMIZERS, **SCHEDULES, "Table": Table}
+KINDS: dict[str, Any] = {**OBJECTIVES, **DISTILLED, **OPTIMIZERS, **SCHEDULES, "Table": Table}
 KINDS |= {task.__name__: task for task in TASKS.values()}
 KINDS |= {adapter.__name__: adapter for adapter in (LoRA, IA3, BitFit, Freeze, Train, Probe)}
 """The classes of records of which a field holds one, by the name that JSON has as `kind`."""

@@ -12,19 +12,22 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import jax
 from jax.sharding import Mesh
 
 from transformers_jax.data.file_sums import file_sum
 from transformers_jax.data.texts import digest
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokenizers import has_tokenizer, load_tokenizer
+from transformers_jax.hub.files import open_checkpoint
 from transformers_jax.models import load_config
 from transformers_jax.models.base import Model
 from transformers_jax.models.masks import masks_of
 from transformers_jax.models.plan import Plan
+from transformers_jax.nn.param import flatten, params
+from transformers_jax.objectives.distillation import DistilledText
+from transformers_jax.objectives.losses import Loss
 from transformers_jax.objectives.reference import WithReference
-from transformers_jax.pretrained import from_pretrained, head_of
+from transformers_jax.pretrained import from_pretrained, head_of, resolve_ties
 from transformers_jax.training.config import TrainConfig
 from transformers_jax.training.initial import Say, abstract_model, start_model, weights_folder
 
@@ -77,15 +80,30 @@ def _folder(config: TrainConfig) -> Path:
 
 
 def abstract_reference(config: TrainConfig) -> Model | None:
-    """The second model without arrays; None where the objective reads none."""
+    """The second model without arrays; None where the objective reads none.
+
+    Raises:
+        ValueError: its checkpoint lacks a part, such as the head.
+    """
     objective = _reading(config)
     if objective is None:
         return None
     if starts_as_reference(config):
         return abstract_model(config)
-    family = load_config(_folder(config), reader=objective.head)
+    folder = _folder(config)
+    family, checkpoint = load_config(folder, reader=objective.head), open_checkpoint(folder)
     mask = masks_of(objective.mask(config.data.rows == "packed"))
-    return Plan(family, head_of(family, objective.head), mask=mask).build()
+    family = resolve_ties(family, checkpoint)
+    plan = Plan(family, head_of(family, objective.head), mask=mask)
+    model = plan.build()
+    shapes = {path: leaf.shape for path, leaf in flatten(params(model)).items()}
+    report = plan.table.check(checkpoint.shapes, shapes, strict=False)
+    if lacking := [*report.missing, *(path for some in report.absent.values() for path in some)]:
+        raise ValueError(
+            f"the {objective.role} {objective.second} lacks {', '.join(sorted(lacking)[:4])}: it "
+            f"is to be a model that was trained with the head {objective.head!r}"
+        )
+    return model
 
 
 def load_reference(
@@ -95,9 +113,6 @@ def load_reference(
 
     Args:
         start: the model that the run starts from, without its adapter.
-
-    Raises:
-        ValueError: a model that lacks a part, such as the head.
     """
     objective = _reading(config)
     if objective is None:
@@ -113,21 +128,11 @@ def load_reference(
 
 
 def read_reference(objective: Any, **options: Any) -> Model:
-    """The second model that an objective names.
-
-    Raises:
-        ValueError: it lacks a part, such as the head.
-    """
-    folder, head = weights_folder(objective.second), objective.head
-    family = load_config(folder, reader=head)
-    options |= dict(head=family.architecture(head), key=jax.random.key(0), return_report=True)
-    loaded = from_pretrained(folder, **options)
-    if loaded.initialised:
-        raise ValueError(
-            f"the {objective.role} {objective.second} lacks {', '.join(loaded.initialised[:4])}: "
-            f"it is to be a model that was trained with the head {head!r}"
-        )
-    return loaded.model
+    """The second model that an objective names."""
+    folder = weights_folder(objective.second)
+    family = load_config(folder, reader=objective.head)
+    model: Model = from_pretrained(folder, head=family.architecture(objective.head), **options)
+    return model
 
 
 def reference_of_run(config: TrainConfig, start: Model | None) -> Model:
@@ -153,6 +158,8 @@ def reference_of_run(config: TrainConfig, start: Model | None) -> Model:
 def check_reference(config: TrainConfig, model: Model, tokenizer: Tokenizer | None) -> None:
     """Raises ValueError for a second model that reads other tokens than the one that is trained."""
     objective: Any = config.objective
+    if isinstance(objective, DistilledText) and config.loss != Loss():
+        raise ValueError("loss: smoothing and the like are not of distillation; leave them out")
     if starts_as_reference(config):
         return
     folder, own = _folder(config), getattr(model.config, "vocab_size", 0)

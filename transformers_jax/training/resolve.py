@@ -24,6 +24,7 @@ from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.models.base import Model
 from transformers_jax.nn.param import trained_axes
 from transformers_jax.objectives import Objective, Vocabulary, objective
+from transformers_jax.objectives.distillation import DistilledText
 from transformers_jax.optim import Optimizer
 from transformers_jax.tasks import Task
 from transformers_jax.tasks.corpus import TaskCorpus, read_task, tables_of
@@ -95,11 +96,8 @@ class Resolved:
     def training(
         self, model: Model, reference: Model | None = None
     ) -> tuple[Objective, Optimizer, TrainStep]:
-        """What a step of the model needs: objective, optimizer, and the step itself.
-
-        Args:
-            reference: the second model that the objective reads; by default without arrays.
-        """
+        """What a step of the model needs: objective, optimizer, and the step itself; `reference`,
+        which the objective reads, is by default without arrays."""
         config = self.config
         optimizer = config.optimizer.build(trained_axes(model), self.schedule_steps)
         loss = self._loss()
@@ -121,7 +119,7 @@ class Resolved:
         return loss, optimizer, step
 
     def _loss(self) -> Objective:
-        if isinstance(self.config.objective, Task):
+        if isinstance(self.config.objective, (Task, DistilledText)):
             return self.config.objective.objective
         whole, settings = self.words == self.vocabulary.size, self.config.loss
         settings = settings if whole else dataclasses.replace(settings, vocab=self.words)
