@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -9,12 +10,12 @@ import transformers_jax as tj
 from tests.tasks.conftest import reviews, write
 from transformers_jax.data.config import Table
 from transformers_jax.data.generated import dates, numbers
-from transformers_jax.data.tables import of_python
+from transformers_jax.data.tables import of_python, open_table
 from transformers_jax.optim import AdamW, Linear
 from transformers_jax.runs.fit import fit
 from transformers_jax.tasks import Instruction, SequenceClassification, Translation
 from transformers_jax.tasks.corpus import learn_tokenizer
-from transformers_jax.training.config import Evaluation, Sample, TrainConfig
+from transformers_jax.training.config import Evaluation, Sample, TrainConfig, load
 from transformers_jax.training.resolve import resolve
 from transformers_jax.training.vocabulary import tokenizer_of
 
@@ -79,6 +80,18 @@ def test_a_tokenizer_that_is_learned_is_not_that_of_a_checkpoint(encoder, tmp_pa
     resolved = resolve(config, tmp_path / "run", None, print).config.model
     assert resolved.vocab_size == 280
     assert resolved.pad_token_id == 0
+
+
+@pytest.mark.parametrize("name", ["dates", "numbers"])
+def test_no_token_of_the_configs_has_two_digits(name, tmp_path):
+    config = load(Path(__file__).parents[2] / f"configs/finetune/{name}.py")
+    table = open_table(config.data.train, "data.train")["train"]
+    words = learn_tokenizer(config.data, config.objective, table)
+    pieces = [piece.strip("#") for piece in words.inner.get_vocab()]
+    assert not [piece for piece in pieces if piece.isdecimal() and len(piece) > 1]
+    larger = dataclasses.replace(config.data, tokenizer="wordpiece", vocab_size=400)  # the control
+    words = learn_tokenizer(larger, config.objective, table)
+    assert [p for p in words.inner.get_vocab() if p.isdecimal() and len(p) > 1]
 
 
 @pytest.mark.parametrize(
