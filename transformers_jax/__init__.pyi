@@ -63,6 +63,8 @@ from .models.adapters.records import (
     Freeze as Freeze,
     IA3 as IA3,
     LoRA as LoRA,
+    PrefixTuning as PrefixTuning,
+    PromptTuning as PromptTuning,
     Probe as Probe,
     Train as Train,
 )

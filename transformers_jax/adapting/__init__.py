@@ -12,10 +12,12 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
 from transformers_jax import shard
+from transformers_jax.adapting.virtual import beginning
 from transformers_jax.arrays import Key, Params, check_key
 from transformers_jax.models.adapters.install import Parts, laid_out, scales, within_ranks
 from transformers_jax.models.adapters.records import Adapter
 from transformers_jax.models.adapters.resolve import Resolved, resolved
+from transformers_jax.models.adapters.virtual import Virtual
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.plan import Plan
 from transformers_jax.nn.adapted import Adapted, LowRank
@@ -37,17 +39,17 @@ DTYPE = "float32"  # of what an adapter adds, whatever its model is stored in
 
 def adapt(model: Model, adapter: Adapter, *, key: Key | None = None) -> Model:
     """The model with an adapter, which computes what it did before: factors begin at a product of
-    zero, scales at one. It has the arrays of the model, not copies.
+    zero, scales at one; but not with virtual tokens. It has the arrays of the model, not copies.
 
     Only the adapter is then trained and saved, and what it says is trained as a whole
     (`tj.partition`).
 
     Args:
-        key: from which factors are drawn.
+        key: from which factors, or virtual tokens, are drawn.
 
     Raises:
-        ValueError: targets that fit nothing, with the nearest names; no key where factors are
-            drawn; a model that has an adapter already.
+        ValueError: targets that fit nothing, with the nearest names; no key where something is
+            drawn; a model that has an adapter already, or no place for virtual tokens.
     """
     check_model(model, "adapt")
     if not isinstance(adapter, Adapter):
@@ -58,15 +60,17 @@ def adapt(model: Model, adapter: Adapter, *, key: Key | None = None) -> Model:
     plan = dataclasses.replace(model.plan, adapter=adapter)
     known, uniform = resolved(plan, adapter), stacked(plan)
     added = [path for path in flatten(params(uniform)) if ADAPTER in path]
-    if key is None and (random := [path for path in added if not is_constant(uniform, path)]):
+    first = beginning(model, adapter, key)
+    random = [path for path in added if path not in first and not is_constant(uniform, path)]
+    if key is None and random:
         raise ValueError(
-            f"the factors {', '.join(random[:3])}{', ...' if len(random) > 3 else ''} are drawn: "
+            f"the values of {', '.join(random[:3])}{', ...' if len(random) > 3 else ''} are drawn: "
             "give key=jax.random.key(seed)"
         )
     key = jax.random.key(0) if key is None else key  # of constants
     shapes = {path: leaf.shape for path, leaf in flatten(params(uniform)).items()}
-    parts: Parts = {path: draw(uniform, path, key, None, DTYPE) for path in added}
-    parts = within_ranks(known, parts) | scales(known, shapes)
+    parts: Parts = {p: draw(uniform, p, key, None, DTYPE) for p in added if p not in first}
+    parts = within_ranks(known, parts) | scales(known, shapes) | first
     return started(with_parts(model, plan, known, parts))
 
 
@@ -149,10 +153,15 @@ def merge_adapter(model: Model) -> Model:
     for generation at full speed.
 
     Raises:
-        ValueError: a model without an adapter; adapted embeddings that are the output embedding as
-            well, which stays as it was.
+        ValueError: a model without an adapter, or with virtual tokens; adapted embeddings that are
+            the output embedding as well, which stays as it was.
     """
     check_model(model, "merge_adapter")
+    if isinstance(model.plan.adapter, Virtual):
+        raise ValueError(
+            f"{type(model.plan.adapter).__name__} is no change of weights, so that no weights can "
+            "hold it: save it with tj.save_adapter, or leave it out with tj.without_adapter"
+        )
     plan = _bare_plan(model, "merge")
     definition, tree = split(model)
     values = {p: x for p, x in flatten(tree).items() if ADAPTER not in p}

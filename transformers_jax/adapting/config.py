@@ -12,7 +12,9 @@ from transformers_jax.models.adapters.records import (
     Freeze,
     LoRA,
     Names,
+    PrefixTuning,
     Probe,
+    PromptTuning,
     Train,
 )
 from transformers_jax.models.adapters.resolve import Resolved
@@ -41,6 +43,13 @@ READ = {  # PEFT's names of the fields of our records
         "exclude_modules": "exclude",
         "modules_to_save": "modules_to_save",
     },
+    PromptTuning: {"num_virtual_tokens": "tokens", "modules_to_save": "modules_to_save"},
+    PrefixTuning: {
+        "num_virtual_tokens": "tokens",
+        "prefix_projection": "projection",
+        "encoder_hidden_size": "hidden",
+        "modules_to_save": "modules_to_save",
+    },
     BitFit: {"modules_to_save": "modules_to_save"},
     Freeze: {"paths": "paths", "modules_to_save": "modules_to_save"},
     Train: {"paths": "paths", "modules_to_save": "modules_to_save"},
@@ -49,12 +58,14 @@ READ = {  # PEFT's names of the fields of our records
 TYPES = {
     "LORA": LoRA,
     "IA3": IA3,
+    "PROMPT_TUNING": PromptTuning,
+    "PREFIX_TUNING": PrefixTuning,
     "BITFIT": BitFit,
     "FREEZE": Freeze,
     "TRAIN": Train,
     "PROBE": Probe,
 }
-"""The kinds by `peft_type`; PEFT has the first two."""
+"""The kinds by `peft_type`; PEFT has the first four."""
 
 OF_NO_USE = frozenset(
     """auto_mapping base_model_name_or_path fan_in_fan_out inference_mode init_ia3_weights
@@ -66,11 +77,18 @@ OF_NO_USE = frozenset(
 BEGINNINGS = (None, True, False, "gaussian", "eva", "orthogonal")
 """`init_lora_weights` that leave the weights of the model as they are."""
 
-ELSEWHERE = {  # kinds of PEFT that are no change of weights
-    "PROMPT_TUNING": "virtual tokens in front of a text",
-    "PREFIX_TUNING": "keys and values in front of a text",
-    "P_TUNING": "virtual tokens in front of a text",
-}
+OF_VIRTUAL_TOKENS = frozenset(
+    """token_dim num_attention_heads num_layers num_transformer_submodules
+    init_weights prompt_tuning_init prompt_tuning_init_text tokenizer_name_or_path tokenizer_kwargs
+    """.split()
+)
+"""The sizes of virtual tokens, which their tensor has, and how they began."""
+
+ELSEWHERE = {"P_TUNING": "virtual tokens that a network computes"}
+"""Kinds of PEFT that are not read."""
+
+STARTS = {"random": "RANDOM", "vocabulary": "SAMPLE_VOCAB"}
+"""`prompt_tuning_init` by ours; a text is "TEXT"."""
 
 TASKS = {
     "causal_lm": "CAUSAL_LM",
@@ -106,6 +124,9 @@ def record_of(values: Mapping[str, Any]) -> Adapter:
             "path_initial_model_for_weight_conversion"
         )
     known = {*names, *OF_NO_USE, "init_lora_weights"}
+    if TYPES[kind] in (PromptTuning, PrefixTuning):
+        known |= OF_VIRTUAL_TOKENS
+        fields |= _start(values)
     used = {key: v for key, v in values.items() if key not in known and v not in (None, False, 0)}
     if wrong := [f"{key}={v!r}" for key, v in used.items() if v not in ({}, [], "none")]:
         raise ValueError(f"settings that are not computed here: {', '.join(wrong)}")
@@ -123,7 +144,7 @@ def _plain(name: str, value: Any) -> Any:
 def values_of(adapter: Adapter, known: Resolved, head: str) -> dict[str, Any]:
     """The values of adapter_config.json: those that were read, or what PEFT needs to know."""
     kind = next(name for name, record in TYPES.items() if record is type(adapter))
-    if adapter.file and record_of(adapter.file) == adapter:
+    if same_as_read(adapter):
         values: dict[str, Any] = thaw(adapter.file)
         return values
     names = READ[type(adapter)]
@@ -131,12 +152,15 @@ def values_of(adapter: Adapter, known: Resolved, head: str) -> dict[str, Any]:
     for key in ("rank_pattern", "alpha_pattern"):
         if key in values:
             values[key] = dict(map(tuple, values[key]))
-    for key in ("exclude_modules", "modules_to_save", "target_parameters"):
+    lists = ("exclude_modules", "modules_to_save", "target_parameters")
+    for key in lists[1:2] if isinstance(adapter, (PromptTuning, PrefixTuning)) else lists:
         values[key] = values.get(key) or None
     if kind in ("LORA", "IA3"):
         values["target_modules"] = _modules(adapter.targets, known)  # type: ignore[attr-defined]
         linear = [target.sides.transposed for target in known.targets if not target.sides.table]
         values["fan_in_fan_out"] = any(linear)
+    if isinstance(adapter, PromptTuning):
+        values |= _start_of(adapter)
     if kind == "IA3":
         inner = [target.module for target in known.targets if target.scaled == "inputs"]
         feedforward = adapter.feedforward  # type: ignore[attr-defined]
@@ -145,6 +169,30 @@ def values_of(adapter: Adapter, known: Resolved, head: str) -> dict[str, Any]:
     task = TASKS.get(head) if saved or head.endswith("_lm") or head == "none" else None
     values |= {"peft_type": kind, "task_type": task, "inference_mode": True}
     return {**values, "base_model_name_or_path": None}
+
+
+def same_as_read(adapter: Adapter) -> bool:
+    """Whether an adapter is as the file says that it was read from."""
+    return bool(adapter.file) and record_of(adapter.file) == adapter
+
+
+def _start(values: Mapping[str, Any]) -> dict[str, Any]:
+    """How a prompt began."""
+    start = values.get("prompt_tuning_init", "RANDOM")
+    if values["peft_type"] != "PROMPT_TUNING" or start == "RANDOM":
+        return {}
+    if start == "SAMPLE_VOCAB":
+        return {"init": "vocabulary"}
+    text = values.get("prompt_tuning_init_text")
+    return {"init": text, "tokenizer": values.get("tokenizer_name_or_path")}
+
+
+def _start_of(adapter: PromptTuning) -> dict[str, Any]:
+    """The same as PEFT has it; ids are of no text."""
+    text = {"prompt_tuning_init_text": adapter.init, "tokenizer_name_or_path": adapter.tokenizer}
+    if adapter.is_text:
+        return {"prompt_tuning_init": "TEXT", **text}
+    return {"prompt_tuning_init": STARTS.get(str(adapter.init), "RANDOM"), **dict.fromkeys(text)}
 
 
 def _modules(targets: Names, known: Resolved) -> Any:

@@ -13,13 +13,14 @@ import numpy as np
 
 from transformers_jax import processes
 from transformers_jax.adapting import check_bare, stacked, with_parts
-from transformers_jax.adapting.config import record_of, values_of
-from transformers_jax.adapting.tensors import PREFIX, Cell, cells, is_optional, shape_of
+from transformers_jax.adapting.config import record_of, same_as_read, values_of
+from transformers_jax.adapting.tensors import cells, is_optional, prefix_of, shape_of
+from transformers_jax.adapting.virtual import TENSOR, rows_of, sizes_of
 from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, Entry, open_checkpoint, write_file
 from transformers_jax.json_files import errors_of, json_text, read_json
 from transformers_jax.models.adapters.install import scales
-from transformers_jax.models.adapters.records import LoRA
+from transformers_jax.models.adapters.records import Adapter, LoRA
 from transformers_jax.models.adapters.resolve import Resolved, resolved
 from transformers_jax.models.base import Model, check_model, rebuilt
 from transformers_jax.nn.param import ADAPTER, flatten, params
@@ -68,7 +69,7 @@ def load_adapter(
         log.warning("%s: lora_dropout=%s is kept, and not computed", file, adapter.dropout)
     checkpoint = open_checkpoint(folder / WEIGHTS)
     shapes = {name: leaf.shape for name, leaf in flatten(params(stacked(plan))).items()}
-    expected = cells(adapter, known, {*shapes})
+    expected: dict[str, Any] = tensors(adapter, known, shapes)
     names = _named(model, known, checkpoint, expected)
     arrays: dict[str, np.ndarray] = {}
     for name, each in expected.items():
@@ -87,7 +88,7 @@ def load_adapter(
 
 
 def _named(
-    model: Model, known: Resolved, checkpoint: Checkpoint, expected: Mapping[str, list[Cell]]
+    model: Model, known: Resolved, checkpoint: Checkpoint, expected: Mapping[str, list[Any]]
 ) -> dict[str, str]:
     """{name that we would write: name in the file}.
 
@@ -110,16 +111,17 @@ def _named(
     return names
 
 
-def _canonical(model: Model, known: Resolved, name: str, expected: Mapping[str, list[Cell]]) -> str:
+def _canonical(model: Model, known: Resolved, name: str, expected: Mapping[str, list[Any]]) -> str:
     """A name in a file as we write it: its module by the family's other spellings, if need be."""
-    if name in expected or not name.startswith(PREFIX):
+    prefix = prefix_of(known)
+    if name in expected or not name.startswith(prefix):
         return name
     for part in (".lora_", ".ia3_l"):
-        module, found, rest = name.removeprefix(PREFIX).partition(part)
+        module, found, rest = name.removeprefix(prefix).partition(part)
         if found:
             spelled = model.plan.table.spelled(f"{module}.weight", known.fills)
-            return f"{PREFIX}{spelled.removesuffix('.weight')}{part}{rest}"
-    return PREFIX + model.plan.table.spelled(name.removeprefix(PREFIX), known.fills)
+            return f"{prefix}{spelled.removesuffix('.weight')}{part}{rest}"
+    return prefix + model.plan.table.spelled(name.removeprefix(prefix), known.fills)
 
 
 def _check_finite(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray]) -> None:
@@ -151,6 +153,8 @@ def save_adapter(model: Model, directory: str | Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_file(folder / WEIGHTS, entries, {"format": "pt"})
         config: Any = values_of(plan.adapter, known, plan.head)
+        if known.added and not same_as_read(plan.adapter):
+            config |= sizes_of(model, plan.adapter)
         publish(folder / CONFIG, json_text(config, indent=2, sort_keys=True))
     if shared:
         processes.wait_for_all("saved")
@@ -162,13 +166,22 @@ def tensors_of(model: Model) -> dict[str, np.ndarray]:
     assert plan.adapter is not None
     whole = model if uniform is plan else rebuilt(model, uniform)
     values = flatten(params(whole.with_layers("stacked")))
-    tensors = cells(plan.adapter, resolved(plan, plan.adapter), {*values})
-    read = {path for each in tensors.values() for cell in each for path in cell.paths}
+    shapes = {path: leaf.shape for path, leaf in values.items()}
+    parts = tensors(plan.adapter, resolved(plan, plan.adapter), shapes)
+    read = {path for each in parts.values() for cell in each for path in cell.paths}
     arrays = {path: on_host(values[path]) for path in sorted(read)}
     return {
         name: np.ascontiguousarray(_joined([cell.written(arrays) for cell in each]))
-        for name, each in tensors.items()
+        for name, each in parts.items()
     }
+
+
+def tensors(
+    adapter: Adapter, known: Resolved, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, list[Any]]:
+    """What every tensor of a file consists of (`Cell`s, or the `Rows` of virtual tokens)."""
+    parts: dict[str, list[Any]] = {**cells(adapter, known, {*shapes})}
+    return {TENSOR: [rows_of(known, shapes)], **parts} if known.added else parts
 
 
 def _joined(rows: list[np.ndarray]) -> np.ndarray:

@@ -22,6 +22,8 @@ from transformers_jax.models.adapters.sides import right_of
 from transformers_jax.nn.param import ADAPTER
 
 PREFIX = "base_model.model."
+BESIDE_VIRTUAL = "base_model."
+"""What names begin with beside virtual tokens, for which PEFT wraps no module."""
 SAVED = ("embed_tokens", "lm_head")
 """Embeddings that PEFT writes beside their factors."""
 
@@ -76,8 +78,14 @@ def cells(adapter: Adapter, known: Resolved, paths: set[str]) -> dict[str, list[
         stored = module in modules and module.rpartition(".")[2] in SAVED and last == "weight"
         if stored or not known.whole.isdisjoint(fill.row.ours):
             inside = f"{module}.base_layer.{last}" if module in modules else name
-            found[PREFIX + inside] = [_whole(PREFIX + inside, fill, each) for each in fill.pieces]
+            inside = prefix_of(known) + inside
+            found[inside] = [_whole(inside, fill, each) for each in fill.pieces]
     return found
+
+
+def prefix_of(known: Resolved) -> str:
+    """What the names of tensors begin with."""
+    return BESIDE_VIRTUAL if known.added else PREFIX
 
 
 def is_optional(name: str) -> bool:

@@ -80,7 +80,9 @@ def prefill(model: Any, job: Job, copies: int) -> tuple[Float[Array, "R V"] | No
     nobody reads. Where tokens may attend to later ones (a prefix), the prompt is read whole.
     """
     ids, inputs = job.prompt.ids, job.prompt.inputs
-    whole, batch = model.reading.looks_ahead, ids.shape[0]
+    reading, batch = model.reading, ids.shape[0]
+    # virtual tokens come with the first call, which is none of those of the loop
+    whole = reading.looks_ahead or (reading.virtual > 0 and ids.shape[1] == 1)
     before = ids if whole else ids[:, :-1]
     source, others = (inputs, {}) if model.is_encoder_decoder else ({}, inputs)
     cache = model.begin(batch, job.width, source)

@@ -57,10 +57,11 @@ def _states(call: Call) -> tuple[dict[str, Any], Ids | None]:
         raise ValueError(
             f"{states} has shape {shape}; expected 3 axes (batch, source length, width)"
         )
-    inputs, source = {like: outputs} | _tags(call, shape[:2], encodes=False), None
+    of_text = (shape[0], shape[1] - call.model.reading.source_virtual)
+    inputs, source = {like: outputs} | _tags(call, of_text, encodes=False), None
     if call.input_ids is not None:
         ids, mask = _ids_and_mask(call)
-        same_shape("input_ids", ids, shape[:2], f"{states} of {shape}")
+        same_shape("input_ids", ids, of_text, f"{states} of {shape}")
         source = jnp.asarray(ids), jnp.asarray(mask)
         inputs["attention_mask"] = source[1]
         return inputs, source
@@ -72,7 +73,7 @@ def _states(call: Call) -> tuple[dict[str, Any], Ids | None]:
     )
     if call.attention_mask is not None:
         inputs["attention_mask"] = jnp.asarray(
-            padding.read_mask(call.attention_mask, shape[:2], like)
+            padding.read_mask(call.attention_mask, of_text, like)
         )
     return inputs, None
 

@@ -36,6 +36,8 @@ class Reading:
         source_arguments: arguments with one value per token of the source, except its ids.
         counted: what positions number: the "tokens" of a row, or its "columns", padding included.
         blocks: whether the source is computed in blocks, so that the width of its rows matters.
+        virtual: how many tokens the model itself puts in front of every row of a new cache.
+        source_virtual: the same of rows of the source, among the states of its tower.
     """
 
     writes: bool = False
@@ -53,6 +55,8 @@ class Reading:
     source_arguments: tuple[str, ...] = ()
     counted: Literal["tokens", "columns"] = "tokens"
     blocks: bool = False
+    virtual: int = 0
+    source_virtual: int = 0
 
     @property
     def looks_ahead(self) -> bool:

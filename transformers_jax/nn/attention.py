@@ -20,6 +20,7 @@ from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import FULL, Edges, Mask, Nodes
 from transformers_jax.nn.attend import attend, reference
 from transformers_jax.nn.cache import KeyValues
+from transformers_jax.nn.embed.virtual import with_prefix
 from transformers_jax.nn.extend import Summaries
 from transformers_jax.nn.noise import numbered_key
 from transformers_jax.nn.norm import Norm
@@ -194,12 +195,13 @@ class Relation(Op):
         v = self._rotated(v, rotation) if self.spec.rotary and self.spec.rotary.values else v
         return constrain(v, "batch length kv_heads kv")
 
-    def keys(self, tokens, edges: Edges, cache: KeyValues | None, rotation):
+    def keys(self, tokens, edges: Edges, cache: KeyValues | None, rotation, prefix: Any = None):
         """(keys, values, cache) of all nodes that `edges` lead from: those of the tokens, behind
         those in the cache; those of a source that is cached are computed once."""
         if cache is not None and cache.kind == "cross":
             return cache.key, cache.value, cache
         k, v = self.project(tokens, rotation)
+        k, v = (k, v) if prefix is None else with_prefix(k, v, prefix, edges.q)
         if cache is None:
             return k, v, None
         k, v, cache = cache.extend(k, v, edges.q.tag("index")[0, 0])
@@ -246,6 +248,7 @@ class Attention(Relation):
         rotation: tuple[Array, Array] | None = None,
         score: Any = None,
         cache: KeyValues | None = None,
+        prefix: tuple[Array, Array] | None = None,
         key: Key | None = None,
         how: str = "auto",
         with_weights: bool = False,
@@ -259,6 +262,7 @@ class Attention(Relation):
             rotation: that of the tokens of `x` (`nn.position.rotation`).
             score: the stack's `Score`, or the stack's input of this layer's own score.
             cache: keys computed earlier; `edges` must lead from them as well.
+            prefix: learned keys and values of virtual tokens.
             with_weights: also return the weights, which forces the reference backend.
 
         Raises:
@@ -271,7 +275,7 @@ class Attention(Relation):
         weights: Any = None
         for number, (relation, graph) in enumerate(zip((self, *self.relations), (edges, *more))):
             q = relation.queries(x, rotation)
-            k, v, cache = relation.keys(tokens, graph, cache, rotation)
+            k, v, cache = relation.keys(tokens, graph, cache, rotation, prefix)
             own_key = numbered_key(key, number) if number else key
             message, own = self.messages(
                 q, k, v, graph, score=own_score, key=own_key, how=how, with_weights=with_weights
@@ -305,18 +309,10 @@ class Attention(Relation):
         """(output of each head Float[B T H U], the weights Float[B H T S] if requested, else None):
         a hook of families."""
         engine: Any = reference.attend_with_weights if with_weights else partial(attend, how=how)
-        result = engine(
-            q,
-            k,
-            v,
-            edges,
-            scale=self.spec.kv**-0.5 if self.spec.scale is None else self.spec.scale,
-            score=score,
-            softcap=self.spec.softcap,
-            sinks=None if self.sinks is None else self.sinks[...],
-            dropout=self.spec.dropout,
-            key=key,
-        )
+        scale = self.spec.kv**-0.5 if self.spec.scale is None else self.spec.scale
+        sinks = None if self.sinks is None else self.sinks[...]
+        options = dict(softcap=self.spec.softcap, sinks=sinks, dropout=self.spec.dropout, key=key)
+        result = engine(q, k, v, edges, scale=scale, score=score, **options)
         return result if with_weights else (result, None)
 
     def output(self, y: Float[Array, "B T H U"]) -> Float[Array, "B T D"]:
@@ -335,6 +331,7 @@ class Attention(Relation):
             rotation=None if op.rotary is None else context.rotations[op.rotary, op.kv],
             score=context.scores.get(source),
             cache=cache,
+            prefix=context.prefix if source is None else None,
             key=key,
             how=context.how,
             with_weights="weights" in context.collect,

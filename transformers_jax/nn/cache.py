@@ -75,6 +75,7 @@ class Cache:
         nodes: the nodes of `full` caches and of rings, by their number of slots.
         sources: the nodes that cross-attention attends to, by the name of what it attends to.
         length: tokens written so far, the same for all rows (prompts are padded on the left).
+        awaited: how many virtual tokens the next call writes in front of its own.
     """
 
     layers: tuple[dict[str, KeyValues], ...]
@@ -83,6 +84,7 @@ class Cache:
     length: Int[Array, ""]
     size: int = field(metadata={"static": True})
     stacked: bool = field(default=True, metadata={"static": True})
+    awaited: int = field(default=0, metadata={"static": True})
 
     def keys(self, mask: Mask, q: Nodes) -> Nodes:
         """The nodes that queries `q`, just being written, attend to under `mask`."""
@@ -99,7 +101,8 @@ class Cache:
             name: _written(old, q, self.length, ring=name != str(self.size))
             for name, old in self.nodes.items()
         }
-        return replace(self, layers=layers, nodes=nodes, length=self.length + q.length)
+        length = self.length + q.length
+        return replace(self, layers=layers, nodes=nodes, length=length, awaited=0)
 
     def gather(self, rows: Int[Array, " B"]) -> Cache:
         """The rows of the batch in another order, possibly repeated, for beam search."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from flax import nnx
@@ -38,6 +38,8 @@ class Context:
         how: the engine of attention.
         collect: what to hand out of every layer: "hidden", "weights", "router".
         remat: which branches the backward pass recomputes: "attention", "ffn", or neither.
+        prefix: learned keys [L P G K] and values of virtual tokens, in place of those that are
+            computed of them; in a layer, its own (`of_layer`).
     """
 
     nodes: Nodes
@@ -49,6 +51,14 @@ class Context:
     how: str = "auto"
     collect: frozenset[str] = frozenset()
     remat: str | None = None
+    prefix: tuple[Float[Array, "..."], Float[Array, "..."]] | None = None
+
+    def of_layer(self, number: int | Array) -> Context:
+        """The same for the layer of a number."""
+        if self.prefix is None:
+            return self
+        key, value = self.prefix
+        return replace(self, prefix=(key[number], value[number]))
 
     def reaches(self, source: str | None) -> bool:
         """Whether there is something of this name to attend to."""

@@ -78,7 +78,7 @@ def param(axes: str, sizes: Sizes, draw: Draw, *, learned: bool = True) -> nnx.P
 
 
 def part(
-    base: nnx.Param,
+    base: nnx.Param | None,
     axes: Iterable[str],
     shape: Iterable[int],
     value: float,
@@ -86,7 +86,7 @@ def part(
     *,
     frozen: bool = False,
 ) -> nnx.Param:
-    """An abstract parameter that an adapter adds to another, `base`, of the same layers."""
+    """An abstract parameter that an adapter adds, of the same layers as another, `base`."""
     made = nnx.Param(
         jax.ShapeDtypeStruct(tuple(shape), jnp.float32),
         axes=tuple(axes),
@@ -95,8 +95,8 @@ def part(
         adapted="part",
         frozen=frozen,
     )
-    if getattr(base, "layers", None) is not None:
-        made.set_metadata(layers=base.layers)
+    if (layers := getattr(base, "layers", None)) is not None:
+        made.set_metadata(layers=layers)
     if getattr(base, "mixed", False):
         made.set_metadata(mixed=True)
     return made
@@ -255,7 +255,9 @@ def _path(path: tuple[Any, ...], leaf: nnx.Param) -> list[str]:
     parts, role = [*map(str, path)], getattr(leaf, "adapted", None)
     if role == "base":
         return parts[:-1]
-    return parts if role is None else [*parts[:-2], parts[-2] + ADAPTER, parts[-1]]
+    if role is None or len(parts) == 1:  # of what an adapter adds, taken by itself
+        return parts
+    return [*parts[:-2], parts[-2] + ADAPTER, parts[-1]]
 
 
 def _as_modules(params: Params) -> Params:
@@ -265,7 +267,7 @@ def _as_modules(params: Params) -> Params:
     tree = {n: _as_modules(value) for n, value in params.items() if not n.endswith(ADAPTER)}
     for name in params.keys() - tree.keys():
         own = name.removesuffix(ADAPTER)
-        tree[own] = {"base": tree[own], **params[name]}
+        tree[own] = {**({"base": tree[own]} if own in tree else {}), **params[name]}
     return tree
 
 

@@ -104,6 +104,7 @@ class Stack(nnx.Module):
         sources: Mapping[str, Source] = NO_SOURCES,
         scores: Mapping[str, Score | None] | None = None,
         condition: Float[Array, "B E"] | None = None,
+        prefix: tuple[Array, Array] | None = None,
         cache: Cache | None = None,
         key: Key | None = None,
         collect: frozenset[str] = frozenset(),
@@ -112,7 +113,7 @@ class Stack(nnx.Module):
 
         With a cache the tokens are the next ones; keys of earlier tokens and of the sources are
         read from it. `scores` are those of "self" and of each source, instead of the stack's own.
-        `condition` is what residuals are modulated by (`nn.residual.Modulate`).
+        `condition` modulates residuals (`nn.residual`), `prefix` are keys and values by layer.
 
         Raises:
             ValueError: branches that are modulated, and no condition of their width; a source that
@@ -123,8 +124,8 @@ class Stack(nnx.Module):
             check_counted(nodes.length)
             noise: Any = np.full((1, nodes.length), key is not None, np.int32)
             nodes = self.spec.layout(nodes.with_tags(noise=noise))
-        context = self._context(nodes, pairs, sources, cache, collect)
-        context = replace(context, condition=condition)
+        shared = self._context(nodes, pairs, sources, cache, collect)
+        context = replace(shared, condition=condition, prefix=prefix)
         if scores:
             own = scores.get("self") or context.scores.get(None)
             named: dict[str | None, Any] = {name: scores.get(name) for name in self.sources}
@@ -167,9 +168,9 @@ class Stack(nnx.Module):
 
     def _run_list(self, x, context, caches, key):
         new_caches, collected = [], []
-        run = self._remat(lambda *arguments: self._layer(context, *arguments))
         for number, owner in enumerate(self.spec.order or range(len(self.blocks))):
             cache = None if caches is None else caches[number]
+            run = self._remat(functools.partial(self._layer, context.of_layer(number)))
             x, cache, results = run(self.blocks[owner], x, cache, *self._noise(key, number))
             new_caches.append(cache)
             collected.append(results)
@@ -201,7 +202,7 @@ class Stack(nnx.Module):
                 number = segment.first + step * period + slot
                 cache = None if caches is None else caches[slot]
                 block, noise = merge(definition, layers[slot]), self._noise(key, number)
-                x, cache, results = self._layer(context, block, x, cache, *noise)
+                x, cache, results = self._layer(context.of_layer(number), block, x, cache, *noise)
                 new_caches.append(cache)
                 collected.append(results)
             return x, (tuple(new_caches), tuple(collected))
@@ -231,8 +232,7 @@ class Stack(nnx.Module):
         return layer_key, rate * (jnp.asarray(number, jnp.float32) + 1)
 
     def _layer(self, context, block, x, cache, key, drop_rate):
-        """(stream, cache, what was collected) after a layer, or the stream before it where the
-        whole layer is left out."""
+        """(stream, cache, what was collected) after a layer; the stream before one left out."""
         y, cache, collected = block(x, context, cache, key, drop_rate)
         if key is not None and self.spec.layerdrop:
             own = jax.random.fold_in(key, LAYER)

@@ -19,7 +19,15 @@ from transformers_jax.data.python_docs import cache_dir
 from transformers_jax.data.tables import json_lines, of_python
 from transformers_jax.data.texts import digest
 from transformers_jax.flags import Misuse
-from transformers_jax.models.adapters.records import IA3, Adapter, BitFit, LoRA, Probe
+from transformers_jax.models.adapters.records import (
+    IA3,
+    Adapter,
+    BitFit,
+    LoRA,
+    PrefixTuning,
+    Probe,
+    PromptTuning,
+)
 from transformers_jax.models.base import Model
 from transformers_jax.nn.param import unflatten
 from transformers_jax.objectives import CausalLM, MaskedLM, SpanCorruption
@@ -43,7 +51,7 @@ OF_TEXT: dict[str, Any] = {
 """Tasks that go on with pretraining, on text of one's own."""
 ADAPTERS: Mapping[str, Any] = {
     "none": None, "lora": LoRA(), "dora": LoRA(dora=True), "ia3": IA3(), "bitfit": BitFit(),
-    "probe": Probe(),
+    "probe": Probe(), "prompt": PromptTuning(), "prefix": PrefixTuning(),
 }  # fmt: skip
 WHOLE = 1_000_000  # batches: evaluations of a task are of all that is held out
 FOR_TEXT = {
@@ -68,8 +76,8 @@ class Recipe:
     batch: int | None = None
     """rows of a step: data.batch"""
     adapter: str | None = None
-    """what is trained: lora, dora, ia3, bitfit, probe (the last layer alone), or none for the whole
-    model; its settings are adapter.rank and so on"""
+    """what is trained: lora, dora, ia3, bitfit, prompt, prefix, probe (the last layer alone), or
+    none for the whole model; its settings are adapter.rank and so on"""
     out: str | None = None
     """folder of the run"""
 

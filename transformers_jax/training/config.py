@@ -15,7 +15,15 @@ import optax
 from transformers_jax.arrays import to_dtype
 from transformers_jax.data.config import Data, Table
 from transformers_jax.json_files import as_json, errors_of, json_text, read_json
-from transformers_jax.models.adapters.records import IA3, BitFit, Freeze, LoRA, Probe, Train
+from transformers_jax.models.adapters.records import (
+    IA3,
+    AnyAdapter,
+    BitFit,
+    LoRA,
+    PrefixTuning,
+    Probe,
+    PromptTuning,
+)
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.gpt2 import GPT2Config
 from transformers_jax.nn.param import flatten
@@ -58,7 +66,7 @@ class TrainConfig(Settings):
     model: FamilyConfig = field(default_factory=GPT2Config)
     objective: Union[(*OBJECTIVES.values(), *DISTILLED.values(), *TASKS.values())] = CausalLM()  # type: ignore[valid-type]
     """what is learned: of texts, or a task, of the records of a table"""
-    adapter: LoRA | IA3 | BitFit | Freeze | Train | Probe | None = None
+    adapter: AnyAdapter | None = None
     """what is trained in place of all parameters: of weights that the run starts from"""
     merge: bool = False
     """the model is exported with its adapter merged into it, beside adapter/"""
@@ -157,6 +165,8 @@ class TrainConfig(Settings):
         _check_start(self)
         if self.merge and self.adapter is None:
             raise ValueError("merge is of an adapter, and there is none")
+        if self.merge and isinstance(self.adapter, (PromptTuning, PrefixTuning)):
+            raise ValueError("merge is of changed weights, and virtual tokens change none")
         if self.evaluation.per_epoch and self.epochs is None:
             raise ValueError(
                 "evaluation.per_epoch counts in passes; give epochs, or evaluation.every"
@@ -207,7 +217,7 @@ def _check_start(config: TrainConfig) -> None:
         return
     if config.init_from is None:
         raise ValueError("an adapter changes weights that there are: name them with init_from")
-    if named and isinstance(config.adapter, (LoRA, IA3, BitFit)):
+    if named and isinstance(config.adapter, (LoRA, IA3, BitFit, PromptTuning, PrefixTuning)):
         raise ValueError(
             f"{named[0]} draws weights that {type(config.adapter).__name__} would leave as they "
             "are drawn: train the whole model, --adapter none"

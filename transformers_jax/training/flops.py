@@ -72,6 +72,9 @@ def flops_per_row(model: Model, length: int, target_length: int | None = None) -
             f"{'give target_length as well' if two else 'target_length has no meaning'}"
         )
     target = length if target_length is None else target_length
+    reading = model.reading  # of virtual tokens as much is computed as of others
+    length, target = length + reading.source_virtual, target + reading.virtual
+    length = length if two else target
     times = {"source": length, "target": target, "row": 1}
     projections = attention = unembedding = others = 0.0
     for path, applied_to in model.applied_to().items():

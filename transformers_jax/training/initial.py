@@ -25,7 +25,7 @@ from transformers_jax.data.tokenizers import has_tokenizer
 from transformers_jax.hub.download import resolve
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.models import load_config
-from transformers_jax.models.adapters.records import Probe
+from transformers_jax.models.adapters.records import Probe, PromptTuning
 from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.electra_pretraining import (
     GENERATOR,
@@ -289,6 +289,9 @@ def with_adapter(config: TrainConfig, model: Model, drawn: Sequence[str]) -> Mod
         rows = [row for row in model.plan.table.rows if {*row.ours} & {*drawn}]
         names = {row.theirs.rpartition(".")[0] for row in rows}
         adapter = dataclasses.replace(adapter, modules_to_save=tuple(sorted(names)))
+    if isinstance(adapter, PromptTuning) and adapter.is_text and adapter.tokenizer is None:
+        tokenizer = str(weights_folder(str(config.init_from)))
+        adapter = dataclasses.replace(adapter, tokenizer=tokenizer)
     return adapt(model, adapter, key=jax.random.key(config.seed))
 
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from transformers_jax.data.config import Table
 from transformers_jax.models import load_config
-from transformers_jax.models.adapters.records import IA3, BitFit, Freeze, LoRA, Probe, Train
+from transformers_jax.models.adapters.records import ADAPTERS
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.frozen import Frozen, freeze, thaw
 from transformers_jax.objectives import OBJECTIVES
@@ -23,7 +23,7 @@ from transformers_jax.tasks import TASKS
 
 KINDS: dict[str, Any] = {**OBJECTIVES, **DISTILLED, **OPTIMIZERS, **SCHEDULES, "Table": Table}
 KINDS |= {task.__name__: task for task in TASKS.values()}
-KINDS |= {adapter.__name__: adapter for adapter in (LoRA, IA3, BitFit, Freeze, Train, Probe)}
+KINDS |= {adapter.__name__: adapter for adapter in ADAPTERS}
 """The classes of records of which a field holds one, by the name that JSON has as `kind`."""
 
 

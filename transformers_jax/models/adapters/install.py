@@ -11,6 +11,7 @@ from flax import nnx
 
 from transformers_jax.models.adapters.records import IA3, Adapter, LoRA
 from transformers_jax.models.adapters.resolve import Resolved, Target, resolved
+from transformers_jax.models.adapters.virtual import Virtual, put_in_front
 from transformers_jax.nn.adapted import Adapted, LowRank, Scaled
 from transformers_jax.nn.layers import names_of
 from transformers_jax.nn.param import ADAPTER, axes, flatten
@@ -21,7 +22,8 @@ Parts = dict[str, Any]
 
 def install(model: Any, adapter: Adapter) -> Any:
     """The abstract model of a plan with an adapter, in the layout that the plan says: parameters
-    that are adapted, in the place where they were, and the others frozen or trained."""
+    that are adapted, in the place where they were, and the others frozen or trained; and virtual
+    tokens in front of the rows of a tower."""
     known = resolved(model.plan, adapter)
     made, owners = dict[str, Adapted](), dict[str, Adapted]()
     for path, own in flatten(axes(model)).items():
@@ -34,6 +36,8 @@ def install(model: Any, adapter: Adapter) -> Any:
             made[path] = _adapted(adapter, leaf, targets, owners.get(tensor))
             owners.setdefault(tensor, made[path])
             setattr(parent, name, made[path])
+    if isinstance(adapter, Virtual):
+        put_in_front(model, adapter)
     if isinstance(adapter, IA3):
         _scale_biases(model, known, made)
     return model
@@ -167,5 +171,5 @@ def _indices(known: Resolved, path: str) -> list[tuple[str, int]]:
     """(name with the layer's number, index along `layers`) of a parameter, or of what an adapter
     adds to it."""
     base = path.partition(ADAPTER)[0]
-    own = known.axes[base]
+    own = known.added[base] if base in known.added else known.axes[base]
     return [(name + path[len(base) :], n) for n, name in enumerate(names_of(base, own))]

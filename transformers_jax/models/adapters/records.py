@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from transformers_jax.models.frozen import Frozen
 from transformers_jax.settings import Settings
+from transformers_jax.sizes import check_count
 
 ALL_LINEAR = "all-linear"
 
@@ -101,6 +102,62 @@ class IA3(Adapter):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromptTuning(Adapter):
+    """Trained vectors in front of those of every row (Lester et al. 2021, section 2). In an encoder
+    and a decoder they stand in front of the encoder's.
+
+    Raises:
+        ValueError: fewer than one token.
+    """
+
+    tokens: int = 20
+    """how many"""
+    init: str | tuple[int, ...] = "random"
+    """how they begin: "random" numbers, the vectors of words that are drawn from the "vocabulary",
+    or those of a text or of ids, cut or repeated to as many as there are"""
+    tokenizer: str | None = None
+    """what reads such a text: a directory, or a hub id; in a run, that of its data"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("PromptTuning.tokens", self.tokens)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the tokens begin as those of a text."""
+        return isinstance(self.init, str) and self.init not in ("random", "vocabulary")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefixTuning(Adapter):
+    """Trained keys and values in front of those of every row, in each layer (Li and Liang 2021,
+    section 4; of encoders Liu et al. 2022, P-tuning v2). In an encoder and a decoder they are the
+    decoder's.
+
+    Raises:
+        ValueError: fewer than one token, or a `hidden` width without a projection.
+    """
+
+    tokens: int = 20
+    """how many"""
+    projection: bool = False
+    """whether an MLP computes them while they are trained; files hold its result"""
+    hidden: int | None = None
+    """the width of that MLP; None: that of the keys of a layer"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("PrefixTuning.tokens", self.tokens)
+        if self.hidden is not None:
+            check_count("PrefixTuning.hidden", self.hidden)
+            if not self.projection and not self.file:
+                raise ValueError(
+                    f"PrefixTuning: hidden={self.hidden} is the width of an MLP, and there is "
+                    "none; set projection=True"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
 class BitFit(Adapter):
     """Only the biases are trained (Ben Zaken et al. 2022)."""
 
@@ -146,3 +203,8 @@ class Probe(Train):
                 "Probe: penalty is of the exact solution; steps by gradients decay weights: "
                 "--optimizer.weight-decay"
             )
+
+
+AnyAdapter = LoRA | IA3 | PromptTuning | PrefixTuning | BitFit | Freeze | Train | Probe
+ADAPTERS: tuple[Any, ...] = get_args(AnyAdapter)
+"""The kinds of adapters."""

@@ -31,6 +31,7 @@ from transformers_jax.models.adapters.sides import (
     is_output,
     sides_of,
 )
+from transformers_jax.models.adapters.virtual import Virtual, added_axes, check_fits
 from transformers_jax.nn.layers import names_of
 from transformers_jax.nn.param import Axes, axes, flatten, params
 from transformers_jax.spelling import closest
@@ -65,12 +66,14 @@ class Resolved:
         fills: every tensor on disk, by the name that PEFT has for it.
         axes: of every parameter, by its path.
         whole: the parameters that are trained as a whole.
+        added: the modules of virtual tokens, by their paths, and of which layers they are.
     """
 
     fills: Mapping[str, Fill]
     axes: Mapping[str, Axes]
     targets: tuple[Target, ...]
     whole: frozenset[str]
+    added: Mapping[str, Axes]
 
     @functools.cached_property
     def by_path(self) -> dict[str, list[Target]]:
@@ -87,7 +90,7 @@ class Resolved:
         layout."""
         return {
             name: (path, index)
-            for path, own in self.axes.items()
+            for path, own in {**self.axes, **self.added}.items()
             for index, name in enumerate(names_of(path, own))
         }
 
@@ -97,7 +100,7 @@ def resolved(plan: Any, adapter: Adapter) -> Resolved:
 
     Raises:
         ValueError: targets that fit nothing, with the nearest names; weights that have no two
-            sides; embeddings that several towers read.
+            sides; embeddings that several towers read; a model without room for virtual tokens.
     """
     execution = dataclasses.replace(plan.execution, layers="stacked")
     return _resolved(dataclasses.replace(plan.uniform, execution=execution, adapter=None), adapter)
@@ -114,6 +117,8 @@ def _resolved(plan: Any, adapter: Adapter) -> Resolved:
         for name, fill in plan.table.fills(shapes).items()
     }
     family = f"{plan.config.model_type} ({plan.head})"
+    if isinstance(adapter, Virtual):
+        check_fits(model, adapter, family)
     whole = _whole(adapter, fills, named, family)
     targets: tuple[Target, ...] = ()
     if isinstance(adapter, (LoRA, IA3)):
@@ -124,7 +129,7 @@ def _resolved(plan: Any, adapter: Adapter) -> Resolved:
         chosen = [n for n in fills if n.endswith(".bias")]
         chosen = [n for n in chosen if adapter.bias == "all" or n in modules]
         whole |= _paths(chosen, fills)
-    return Resolved(fills, named, targets, frozenset(whole))
+    return Resolved(fills, named, targets, frozenset(whole), added_axes(model, adapter))
 
 
 # ---------------------------------------------------------------- what is trained as a whole

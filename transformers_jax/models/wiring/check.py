@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from transformers_jax.inputs import checks
+from transformers_jax.inputs.arguments import readable
 
 if TYPE_CHECKING:
     from transformers_jax.models.wiring.tower import Tower
@@ -30,6 +31,7 @@ def check_call(network: Any, inputs: Mapping[str, Any], chosen: Sequence[str]) -
         shape = tower.embed.check(inputs, tower.prefix, rank)
         if shape is not None:
             shapes[name] = shape
+            _check_virtual(tower, inputs, shape)
     sources = {tower.source for tower in every.values()}
     for name, tower in towers.items():
         if name in sources:
@@ -43,6 +45,34 @@ def check_call(network: Any, inputs: Mapping[str, Any], chosen: Sequence[str]) -
         network.head.check_towers(inputs, shapes)
 
 
+def _check_virtual(tower: Tower, inputs: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+    """Of a tower with virtual tokens: there is room for them, and the call says nothing that would
+    have to say something about them."""
+    if tower.virtual is None:
+        return
+    count, prefix, longest = tower.in_front, tower.prefix, tower.embed.positions
+    raw = prefix + tower.embed.raw[0]
+    if inputs.get("pairs"):
+        raise ValueError(
+            f"pairs say nothing of the {count} virtual tokens in front of every row; leave them "
+            "out, or the adapter (tj.without_adapter)"
+        )
+    if longest is None or inputs.get("cache") is not None:
+        return
+    used: Any = shape[-1]
+    if (ids := inputs.get(raw)) is not None and tower.embed.uncounted_id is not None:
+        known = readable(ids)
+        used = 0 if known is None else (known != tower.embed.uncounted_id).sum(-1).max()
+    if (position_ids := inputs.get(f"{prefix}position_ids")) is not None:
+        known = readable(position_ids)
+        used = 0 if known is None else known.max() + 1 - tower.embed.offset
+    if checks.exceeds(used + count, longest):
+        raise ValueError(
+            f"{raw} takes {used} positions, and the {count} virtual tokens in front of every row "
+            f"{count} more, but the model has {longest}; truncate to {longest - count}"
+        )
+
+
 def _check_single(
     network: Any, name: str, tower: Tower, inputs: Mapping[str, Any], shapes: Shapes
 ) -> None:
@@ -53,7 +83,7 @@ def _check_single(
     shape, masks = shapes[name], tower.stack.masks("self")
     rows = (shape[0] * shape[1], shape[2]) if len(shape) == 3 else shape  # candidates are rows
     if "tags" in tower.embed.arguments:
-        checks.tags("tags", inputs.get("tags"), masks, rows, tower.embed.positions)
+        checks.tags("tags", inputs.get("tags"), masks, rows, tower.positions)
         checks.packed_documents(masks, inputs, tower.embed.offset)
     if name == network.wires[-1][0]:
         if pairs := inputs.get("pairs"):
@@ -78,18 +108,19 @@ def _check_source(
     checks.source_with_cache(cache, inputs, [a for a in tower.arguments if a != mask])
     cached = cache.sources.get(name) if isinstance(cache, Cache) else None
     if cached is not None and mask in inputs:
-        shape = (jax.tree.leaves(cache.nodes)[0].shape[0], cached.length)
+        shape = (jax.tree.leaves(cache.nodes)[0].shape[0], cached.length - tower.in_front)
         checks.mask(mask, inputs[mask], shape, "the source of the cache")
     if outputs is not None:
         checks.encoded(outputs, tower.stack.spec.width)
-        encoded = np.shape(outputs["last_hidden_state"])[:2]
+        rows, length = np.shape(outputs["last_hidden_state"])[:2]
+        encoded = (rows, length - tower.in_front)
         checks.encoded_from(inputs, shapes.setdefault(name, encoded), encoded, raw)
         if mask in inputs:
             checks.mask(mask, inputs[mask], encoded, f"{name}_outputs")
     if name in shapes:
         masks = tower.stack.masks("self") + [m for t in readers for m in t.stack.masks("cross")]
         tags = f"{tower.prefix}tags"
-        checks.tags(tags, inputs.get(tags), masks, shapes[name], tower.embed.positions)
+        checks.tags(tags, inputs.get(tags), masks, shapes[name], tower.positions)
         checks.packed_documents(masks, inputs, tower.embed.offset, tower.prefix)
 
 
@@ -108,7 +139,7 @@ def _check_target(
         checks.integers("labels", labels, 2)
         shape, like = np.shape(labels), "labels"
         if name not in shapes and embed.uncounted_id is None:
-            checks.length("labels", shape[1], embed.positions)
+            checks.length("labels", shape[1], tower.positions)
     mask = f"{prefix}attention_mask"
     if name in shapes:
         shape, like = shapes[name], raw
@@ -120,7 +151,7 @@ def _check_target(
         )
     own, cross = tower.stack.masks("self"), tower.stack.masks("cross")
     tags = f"{prefix}tags"
-    checks.tags(tags, inputs.get(tags), own + cross, shape, embed.positions)
+    checks.tags(tags, inputs.get(tags), own + cross, shape, tower.positions)
     checks.packed_documents(own + cross, inputs, embed.offset, prefix)
     queries = shape[1] if shape else None
     keys = queries if inputs.get("cache") is None else None

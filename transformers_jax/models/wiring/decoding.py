@@ -17,7 +17,6 @@ from transformers_jax.models.output import Output
 from transformers_jax.models.reading import WRITERS, Reading
 from transformers_jax.models.wiring.tower import Tower
 from transformers_jax.nn.cache import Cache
-from transformers_jax.nn.embed import nodes_of
 from transformers_jax.nn.operation import Source
 
 
@@ -47,6 +46,7 @@ class Decoding(Model):
             vocabulary=config.target_vocab if writes else None,
             positions=positions_of(own, config.side("decoder")),
             counted=own.embed.counted,
+            virtual=own.in_front,
         )
         if before is None:
             return reading
@@ -59,6 +59,7 @@ class Decoding(Model):
             source_raw=() if before.embed.vocabulary else before.embed.raw,
             source_arguments=before.embed.tag_arguments,
             blocks=before.embed.blocks,
+            source_virtual=before.in_front,
         )
 
     def begin(self, batch, length, source):
@@ -95,27 +96,33 @@ class Decoding(Model):
             raise ValueError(
                 f"{self.plan.config.model_type} reads no text, and keeps no cache of it"
             )
+        awaited = self.last.in_front
         if source is None:
-            return stack.init_cache(batch, length, self.dtype)
-        checks.encoded(encoder_outputs, self.towers[source].stack.spec.width)
+            cache = stack.init_cache(batch, length + awaited, self.dtype)
+            return replace(cache, awaited=awaited)
+        before = self.towers[source]
+        checks.encoded(encoder_outputs, before.stack.spec.width)
         assert encoder_outputs is not None
         states = encoder_outputs["last_hidden_state"]
         shape = np.shape(states)[:2]
         if shape[0] != batch:
             raise ValueError(f"encoder_outputs have {shape[0]} rows, but batch is {batch}")
+        of_input = (batch, shape[1] - before.in_front)
         if attention_mask is not None:
-            checks.mask("attention_mask", attention_mask, shape, "encoder_outputs")
-        checks.tags("tags", tags, stack.masks("cross"), shape)
-        nodes = nodes_of(shape[1], attention_mask, tags)
+            checks.mask("attention_mask", attention_mask, of_input, "encoder_outputs")
+        checks.tags("tags", tags, stack.masks("cross"), of_input)
+        nodes = before.nodes_of(shape[1], attention_mask, tags)
         states = self.as_source(source, jnp.asarray(states))
-        return stack.init_cache(batch, length, self.dtype, {source: Source(states, nodes)})
+        sources = {source: Source(states, nodes)}
+        cache = stack.init_cache(batch, length + awaited, self.dtype, sources)
+        return replace(cache, awaited=awaited)
 
 
 def positions_of(tower: Tower, config: FamilyConfig) -> int | None:
     """How many tokens a tower may read: those with a learned position, or as its config states;
     None: no limit."""
     learned = tower.embed.positions
-    return config.stated_positions if learned is None else learned
+    return tower.room(config.stated_positions if learned is None else learned)
 
 
 def cache_of_source(

@@ -11,10 +11,9 @@ from transformers_jax.models.output import Output
 from transformers_jax.models.wiring.check import check_call
 from transformers_jax.models.wiring.decoding import Decoding
 from transformers_jax.models.wiring.shift import ShiftRight
-from transformers_jax.models.wiring.tower import Tower, TowerOutput, check_towers, paths
+from transformers_jax.models.wiring.tower import Tower, TowerOutput, check_towers
 from transformers_jax.nn.adapted import without_adapter
 from transformers_jax.nn.cache import Cache
-from transformers_jax.nn.embed import nodes_of
 from transformers_jax.nn.head import Head, HeadInputs, no_head
 from transformers_jax.nn.noise import split_key
 from transformers_jax.nn.operation import Source
@@ -70,7 +69,7 @@ class Network(Decoding):
         self.wires = tuple((name, tower.source, tower.prefix) for name, tower in towers.items())
         embedders: list[Any] = []
         for name, tower in towers.items():
-            for part, path in paths(name).items():
+            for part, path in Tower.paths(name).items():
                 module = getattr(tower, part)
                 shared = part == "embed" and any(module is other for other in embedders)
                 setattr(self, path, None if shared else module)
@@ -103,7 +102,7 @@ class Network(Decoding):
         source's."""
         towers: dict[str, Tower] = {}
         for name, source, prefix in self.wires:
-            parts = {part: getattr(self, path) for part, path in paths(name).items()}
+            parts = {part: getattr(self, path) for part, path in Tower.paths(name).items()}
             if parts["embed"] is None and source is not None:
                 parts["embed"] = towers[source].embed
             towers[name] = Tower(source=source, prefix=prefix, **parts)
@@ -128,7 +127,7 @@ class Network(Decoding):
     @property
     def positions(self) -> int | None:  # type: ignore[override]
         """How many tokens of the last tower have a learned position; None without a table."""
-        return self.last.embed.positions
+        return self.last.positions
 
     def token_table(self, name: str) -> Array | None:
         """The token embeddings [V D] that a tower reads; None where it reads no ids."""
@@ -159,9 +158,12 @@ class Network(Decoding):
     def applied_to(self):
         sources, applied = {source for _, source, _ in self.wires}, super().applied_to()
         for name, *_ in self.wires:
-            parts = dict.fromkeys(paths(name).values(), "source" if name in sources else "target")
-            parts[paths(name)["pooler"]] = "row"
+            parts = dict.fromkeys(
+                Tower.paths(name).values(), "source" if name in sources else "target"
+            )
+            parts[Tower.paths(name)["pooler"]] = "row"
             applied |= {path: parts[path] for path in parts if path in applied}
+            applied.pop(Tower.paths(name)["virtual"], None)
         return applied
 
     # ------------------------------------------------------------ arguments
@@ -254,8 +256,9 @@ class Network(Decoding):
         tower, sources = self.towers[name], {}
         if tower.source is not None and tower.source in outputs:
             source = outputs[tower.source]["last_hidden_state"]
-            own = self.towers[tower.source].own(arguments)
-            nodes = nodes_of(source.shape[1], own.get("attention_mask"), own.get("tags"))
+            before = self.towers[tower.source]
+            own = before.own(arguments)
+            nodes = before.nodes_of(source.shape[1], own.get("attention_mask"), own.get("tags"))
             sources[tower.source] = Source(self.as_source(tower.source, source), nodes)
         return tower.run(
             arguments,
@@ -281,7 +284,7 @@ class Network(Decoding):
         own: TowerOutput = outputs[name]
         inputs = HeadInputs(
             arguments, self.output_table, own.pooled, key, own.valid,
-            targets=self.shift is not None, towers=outputs,
+            targets=self.shift is not None, towers=outputs, row=own.row,
         )  # fmt: skip
         head: Any = no_head if self.head is None else self.head
         fields: dict[str, Any] = dict(head(own.x, inputs, **labels))

@@ -7,17 +7,31 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from transformers_jax.arrays import Array, Bool, Float, Key
+from transformers_jax.arrays import Array, Bool, Float, Int, Key
+from transformers_jax.graph import Nodes
 from transformers_jax.models.output import Output
 from transformers_jax.nn.cache import Cache
-from transformers_jax.nn.embed import Embedder
+from transformers_jax.nn.embed import Embedder, Tokens, VirtualTokens, nodes_of
 from transformers_jax.nn.operation import Source
 from transformers_jax.nn.stack import NO_SOURCES, Stack, StackOutput
 
 PLAIN = ("stack", "encoder")
 """The towers whose embedder is called `embed`; that of another, `text`, is `text_embed`."""
+
+
+NO_ID = -1
+"""Stands for the id of a virtual token."""
+
+
+class Row(NamedTuple):
+    """The tokens of which the vector of a row is made."""
+
+    x: Float[Array, "B T D"]
+    valid: Bool[Array, "B T"] | None
+    ids: Int[Array, "B T"] | None
 
 
 class TowerOutput(NamedTuple):
@@ -28,12 +42,14 @@ class TowerOutput(NamedTuple):
         valid: where there are tokens; None if everywhere.
         pooled: the vector of a row, if there is a pooler.
         ran: what the stack collected, and its cache.
+        row: the tokens of which heads make the vector of a row, where these are others than `x`.
     """
 
     x: Float[Array, "B T D"]
     valid: Bool[Array, "B T"] | None
     pooled: Float[Array, "B D"] | None
     ran: StackOutput
+    row: Row | None = None
 
     def record(self, router_logits: bool = False) -> Output:
         """As the output of a model without a head."""
@@ -55,6 +71,7 @@ class Tower:
         prefix: of the names of its arguments ("decoder_").
         pooler: makes one vector of a row.
         project: brings its states to the width of the tower that attends to them.
+        virtual: tokens in front of every row, which no input holds.
     """
 
     embed: Embedder
@@ -63,11 +80,33 @@ class Tower:
     prefix: str = ""
     pooler: nnx.Module | None = None
     project: nnx.Module | None = None
+    virtual: VirtualTokens | None = None
+
+    @property
+    def positions(self) -> int | None:
+        """How many tokens of a row have a learned position; None without a table."""
+        return self.room(self.embed.positions)
+
+    def room(self, positions: int | None) -> int | None:
+        """How many of so many positions are left to the tokens of the input."""
+        return positions if positions is None else positions - self.in_front
+
+    @property
+    def in_front(self) -> int:
+        """How many virtual tokens stand in front of every row."""
+        return 0 if self.virtual is None else self.virtual.count
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """The arguments of a call that it reads."""
         return tuple(self.prefix + name for name in self.embed.arguments)
+
+    @staticmethod
+    def paths(name: str) -> dict[str, str]:
+        """The attributes of a network that are the parts of its tower of this name."""
+        parts = ("embed", "pooler", "project", "virtual")
+        prefix = "" if name in PLAIN else f"{name}_"
+        return {"stack": name, **{part: prefix + part for part in parts}}
 
     def own(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Its arguments among those of a call, without the prefix."""
@@ -89,29 +128,67 @@ class Tower:
         """Embeds its arguments and runs the stack over the tokens."""
         embed_key, stack_key = keys
         own = self.own(arguments)
-        x, nodes, length = self.embed(own, dtype=dtype, cache=cache, key=embed_key, table=table)
+        more: dict[str, Any] = {} if self.virtual is None else {"virtual": self.virtual}
+        tokens = self.embed(own, dtype=dtype, cache=cache, key=embed_key, table=table, **more)
+        x, nodes = tokens.x, tokens.nodes
         ran = self.stack(
             x,
             nodes,
             pairs=pairs,
             sources=sources,
+            prefix=None if self.virtual is None else self.virtual.keys(),
             cache=cache,
             key=stack_key,
             collect=collect,
         )
-        x = ran.x[:, :length]
+        if tokens.place is not None:
+            return self._without_virtual(tokens, ran, own)
+        x = tokens.of_input(ran.x)
         if ran.hidden and self.stack.spec.norm_hidden:
             ran = ran._replace(hidden=(*ran.hidden[:-1], x))
-        valid = None if nodes.valid is None else nodes.valid[:, :length]
+        valid = None if nodes.valid is None else tokens.of_input(nodes.valid)
         pooled = None if self.pooler is None else self.pooler(ran.x, own.get("input_ids"))
         return TowerOutput(x, valid, pooled, ran)
 
+    def _without_virtual(
+        self, tokens: Tokens, ran: StackOutput, arguments: Mapping[str, Any]
+    ) -> TowerOutput:
+        """The output of a tower with virtual tokens, of which there is no answer; but those who
+        attend to its tokens may attend to these, and the vector of a row may be made of them."""
+        virtual, place = self.virtual, tokens.place
+        assert virtual is not None
+        assert place is not None
+        ids = arguments.get("input_ids")
+        x, valid = tokens.of_input(ran.x), tokens.nodes.valid
+        row = Row(x, None if valid is None else tokens.of_input(valid), ids)
+        if virtual.pooled:
+            ids = (
+                None
+                if ids is None
+                else place.put(ids, np.full((1, virtual.count), NO_ID, np.int32))
+            )
+            row = Row(ran.x, valid, ids)
+        pooled = None if self.pooler is None else self.pooler(row.x, row.ids)
+        if virtual.shown:
+            return TowerOutput(ran.x, valid, pooled, ran, row)
+        hidden = tuple(tokens.of_input(states) for states in ran.hidden)
+        weights = ("weights", "cross_weights")  # of the queries; the keys are all
+        collected = {
+            name: tuple(tokens.of_input(each, 2) for each in values) if name in weights else values
+            for name, values in ran.collected.items()
+        }
+        ran = ran._replace(hidden=hidden, collected=collected)
+        valid = None if valid is None else tokens.of_input(valid)
+        return TowerOutput(x, valid, pooled, ran, row)
 
-def paths(name: str) -> dict[str, str]:
-    """The attributes of a network that are the parts of this tower."""
-    parts = ("embed", "pooler", "project")
-    prefix = "" if name in PLAIN else f"{name}_"
-    return {"stack": name, **{part: prefix + part for part in parts}}
+    def nodes_of(self, length: int, attention_mask: Any, tags: Any) -> Nodes:
+        """The nodes of its states, as those see them who attend to them: of arguments that are of
+        the tokens of the input."""
+        if self.virtual is not None and self.virtual.shown:
+            place = self.virtual.place(attention_mask)
+            tags = self.virtual.among(tags or {}, place)
+            attention_mask = place.valid(attention_mask)
+        return nodes_of(length, attention_mask, tags)
 
 
 def check_towers(
@@ -150,7 +227,7 @@ def check_towers(
                     f"{name!r} and {other!r} would both read the argument {both[0]!r}; give one a "
                     "prefix of its own"
                 )
-        for part, path in paths(name).items():
+        for part, path in Tower.paths(name).items():
             if getattr(tower, part) is None or path not in owners:
                 owners.setdefault(path, f"the tower {name!r}")
             else:

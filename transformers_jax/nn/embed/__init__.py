@@ -20,3 +20,4 @@ from transformers_jax.nn.embed.patches import pair as pair
 from transformers_jax.nn.embed.tokens import Projection as Projection
 from transformers_jax.nn.embed.tokens import TokenEmbedder as TokenEmbedder
 from transformers_jax.nn.embed.tokens import rows as rows
+from transformers_jax.nn.embed.virtual import VirtualTokens as VirtualTokens

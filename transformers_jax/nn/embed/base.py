@@ -12,6 +12,7 @@ from flax import nnx
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import Nodes, sequence
 from transformers_jax.nn.cache import Cache
+from transformers_jax.nn.embed.virtual import Place
 from transformers_jax.nn.matrices import matrix_flops
 
 
@@ -21,11 +22,19 @@ class Tokens(NamedTuple):
     Attributes:
         length: how many tokens of a row come from the input; those behind them only fill it up
             (`PadToMultiple`), and no answer is of them.
+        place: where virtual tokens stand, of which there is no answer either.
     """
 
     x: Float[Array, "B T D"]
     nodes: Nodes
     length: int
+    place: Place | None = None
+
+    def of_input(self, x: Array, axis: int = 1) -> Array:
+        """What is of the tokens of the input, of what is of all tokens, along an axis."""
+        if self.place is not None:
+            return self.place.without(x, axis)
+        return x[(slice(None),) * axis + (slice(self.length),)]
 
 
 class Embedder(nnx.Module):

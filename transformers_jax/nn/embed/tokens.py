@@ -77,7 +77,7 @@ class TokenEmbedder(Embedder):
         """How many tokens have a learned position; None without a table."""
         return self.spec.longest
 
-    def __call__(self, inputs, *, dtype, cache=None, key=None, table=None) -> Tokens:
+    def __call__(self, inputs, *, dtype, cache=None, key=None, table=None, virtual=None) -> Tokens:
         ids, vectors = inputs.get("input_ids"), inputs.get("inputs_embeds")
         raw = ids if vectors is None else vectors
         assert raw is not None  # `check` refuses a call without both
@@ -96,9 +96,19 @@ class TokenEmbedder(Embedder):
             embeddings = jnp.pad(self.scaled(vectors, dtype), ((0, 0), (0, missing), (0, 0)))
         tags = self._positioned(tags, per_token["position_ids"], ids, cache)
         tags = self._tagged(tags, per_token, (embeddings.shape[0], embeddings.shape[1]))
-        nodes = nodes_of(embeddings.shape[1], per_token["attention_mask"], tags, cache)
-        x = self.embedded(embeddings, nodes, per_token["token_type_ids"], key)
-        return Tokens(x, nodes, length)
+        mask, types, place = per_token["attention_mask"], per_token["token_type_ids"], None
+        if virtual is not None and (cache is None or cache.awaited):
+            place = virtual.place(mask)
+            embeddings = place.put(embeddings, self.scaled(virtual.read(embeddings), dtype))
+            tags = virtual.among(tags, place) | virtual.numbered(length, place)
+            mask, types = place.valid(mask), types if types is None else place.repeated(types)
+        elif virtual is not None:
+            given = {*(inputs.get("tags") or {})}
+            given |= {"position"} if inputs.get("position_ids") is not None else set()
+            tags = virtual.following(tags, given)
+        nodes = nodes_of(embeddings.shape[1], mask, tags, cache)
+        x = self.embedded(embeddings, nodes, types, key)
+        return Tokens(x, nodes, length, place)
 
     def describe(self):
         count = self.spec.positions

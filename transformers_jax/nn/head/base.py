@@ -31,6 +31,8 @@ class HeadInputs:
         targets: whether labels are those of the next token already (of a decoder whose inputs are
             its labels, shifted).
         towers: the output of each tower, by name (`models.wiring`).
+        row: (tokens, where there are any, their ids) of which the vector of a row is made, where
+            these are others than those of the stream.
     """
 
     arguments: Mapping[str, Any]
@@ -40,6 +42,12 @@ class HeadInputs:
     valid: Bool[Array, "B T"] | None = None
     targets: bool = False
     towers: Mapping[str, Any] = field(default_factory=dict)
+    row: tuple[Array, Array | None, Array | None] | None = None
+
+    def pool(self, x: Float[Array, "B T D"], pooling: Pooling | Name) -> Float[Array, "B D"]:
+        """The vector of each row of the stream."""
+        x, valid, ids = (x, self.valid, self.ids) if self.row is None else self.row
+        return pool(x, pooling, valid, ids=ids, pooled=self.pooled)
 
     @property
     def ids(self) -> Int[Array, "B T"] | None:

@@ -21,7 +21,7 @@ from transformers_jax.nn.head.base import (
 )
 from transformers_jax.nn.loss import IGNORED, check_labels, classification_loss
 from transformers_jax.nn.noise import dropout, numbered_key, split_key
-from transformers_jax.nn.pooling import LastOf, Name, Pooling, pool
+from transformers_jax.nn.pooling import LastOf, Name, Pooling
 
 
 class SequenceClassification(Head):
@@ -53,7 +53,7 @@ class SequenceClassification(Head):
 
     def __call__(self, x, inputs, *, labels=None):
         keys = split_key(inputs.key, 2)
-        pooled = pool(x, self.pooling, inputs.valid, ids=inputs.ids, pooled=inputs.pooled)
+        pooled = inputs.pool(x, self.pooling)
         pooled = dropout(pooled, self.pooled_rate, keys[0])
         if self.inner is not None:
             pooled = dropout(self.inner(pooled), self.rate, keys[1])
@@ -133,7 +133,7 @@ class MultipleChoice(Head):
             check.per_row("labels", labels, shape[0])
 
     def __call__(self, x, inputs, *, labels=None):
-        pooled = pool(x, self.pooling, inputs.valid, ids=inputs.ids, pooled=inputs.pooled)
+        pooled = inputs.pool(x, self.pooling)
         if self.pooled_rate and inputs.key is not None:
             pooled = dropout(pooled, self.pooled_rate, numbered_key(inputs.key, 1))
         pooled = pooled if self.inner is None else self.inner(pooled)
