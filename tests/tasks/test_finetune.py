@@ -87,6 +87,31 @@ def test_predictions_and_figures_come_from_the_run_its_model_and_the_command(run
     assert (tmp_path / "metrics.figure.png").is_file()
 
 
+def test_predictions_say_how_far_they_are_and_have_programs_of_a_few_widths(run, monkeypatch):
+    from transformers_jax.data import stream
+    from transformers_jax.runs import answering
+
+    monkeypatch.setattr(answering, "TOGETHER", 64)
+    widths, lines = set(), []
+    made = stream.evaluation_batches
+
+    def seen(part, where):
+        batches = made(part, where)
+        widths.update(batch["input_ids"].shape for batch in batches)
+        return batches
+
+    monkeypatch.setattr(answering, "evaluation_batches", seen)
+    texts = [{"text": " ".join(["the"] * (1 + n % 41))} for n in range(200)]
+    settings = dict(length=0, rows="bucketed", batch=16, text="text")
+    found = tj.predict(run.folder, texts, show=lines.append, **settings)
+    assert lines[0] == "predicted 0 of 200 records"
+    assert lines[1] == "predicted 16 of 200 records"
+    assert lines[-1] == "predicted 200 of 200 records"
+    assert widths == {(16, 32), (16, 48)}  # 48 is what the model reads
+    again = [one["score"] for one in found[41:82]]
+    assert [one["score"] for one in found[:41]] == pytest.approx(again, abs=1e-6)
+
+
 def test_lines_of_a_text_are_predicted(run, tmp_path):
     (tmp_path / "a.txt").write_text("the good film\n\nthe bad film\n")
     out = tmp_path / "out.jsonl"

@@ -31,7 +31,7 @@ from transformers_jax.runs.recipe import settings_of
 from transformers_jax.tasks import TASKS, Reranking, Task
 from transformers_jax.tasks import classes as names
 from transformers_jax.tasks.base import Answers, in_order
-from transformers_jax.tasks.corpus import TaskCorpus, limited, with_lengths
+from transformers_jax.tasks.corpus import UNIT, TaskCorpus, TaskPart, limited, with_lengths
 from transformers_jax.tasks.figures import Figure
 from transformers_jax.tasks.reranking import is_reranker
 from transformers_jax.tasks.rows import Form, Rows
@@ -41,7 +41,7 @@ from transformers_jax.training.initial import start_model, with_task
 from transformers_jax.training.reference import read_reference, reference_of_run
 from transformers_jax.training.vocabulary import of_languages
 
-TOGETHER = 4096  # records that are read and sorted together
+TOGETHER = 1024  # records that are read and sorted together, at least
 PROBLEMS = {"multi_label_classification": "multi_label", "regression": "regression"}
 
 
@@ -68,12 +68,28 @@ class Answering:
         rows = self.task.read(form, records, answered=answered)
         return rows, with_lengths(form, [rows])
 
-    def answers(self, records: Records, *, answered: bool) -> tuple[Answers, Rows, Form]:
-        """(answers, the rows that they answer, how these were made) of some records."""
+    def part(self, rows: Rows, form: Form) -> TaskPart:
+        """The rows as batches take them. Their widths are multiples of a few tokens whatever the
+        longest row is: for others, every thousand records would have a program of its own."""
+        if not form.data.length:
+            width = -(-form.length // UNIT) * UNIT
+            form = dataclasses.replace(form, length=min(width, form.limit or width))
+        return TaskCorpus(self.task, form, rows, {}).part(rows, 0, shuffle=False)
+
+    def answers(
+        self,
+        records: Records,
+        *,
+        answered: bool,
+        show: Callable[[float], None] = lambda share: None,
+    ) -> tuple[Answers, Rows, Form]:
+        """(answers, the rows that they answer, how these were made) of some records; `show` is told
+        which share of them is done."""
         rows, form = self.read(records, answered=answered)
-        part = TaskCorpus(self.task, form, rows, {}).part(rows, 0, shuffle=False)
-        found = []
-        for batch in evaluation_batches(part, records.name):
+        found: list[Any] = []
+        batches = evaluation_batches(self.part(rows, form), records.name)
+        for number, batch in enumerate(batches):
+            show(number / len(batches))
             if self.reference is None:
                 found.append(self.task.respond(self.model, batch))
                 continue
@@ -85,7 +101,7 @@ class Answering:
     def losses(self, records: Records) -> dict[str, float]:
         """The means of what a task reports that compares no answers."""
         rows, form = self.read(records, answered=True)
-        part = TaskCorpus(self.task, form, rows, {}).part(rows, 0, shuffle=False)
+        part = self.part(rows, form)
         definition, values = split(self.model)
         batches = evaluation_batches(part, records.name)
         sums = [jax.device_get(_sums(self.task, definition, values, one)) for one in batches]
@@ -246,12 +262,18 @@ def predict(
 def predictions(
     answering: Answering, records: Records, show: Callable[[str], None], first: int = 0
 ) -> Iterator[list[dict[str, Any]]]:
-    """Those of some records at a time, from the `first` on."""
-    for start in range(first, len(records), TOGETHER):
-        some = records.select(range(start, min(start + TOGETHER, len(records))))
-        answers, rows, form = answering.answers(some, answered=False)
+    """Those of some records at a time, whole batches of them, from the `first` on; `show` gets how
+    far it is, after each batch."""
+    total, batch = len(records), answering.data.batch
+    span = -(-TOGETHER // batch) * batch
+    for start in range(first, total, span):
+        some = records.select(range(start, min(start + span, total)))
+        said = lambda share: show(
+            f"predicted {start + int(share * len(some)):,} of {total:,} records"  # noqa: B023
+        )
+        answers, rows, form = answering.answers(some, answered=False, show=said)
         yield answering.task.predictions(answers, rows, form)
-        show(f"predicted {start + len(some):,} of {len(records):,} records")
+        said(1.0)
 
 
 def evaluate(

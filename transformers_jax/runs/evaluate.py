@@ -95,6 +95,7 @@ class Predict(Reading):
 
     def run(self) -> None:
         """Writes the predictions."""
+        from transformers_jax.data.progress import live
         from transformers_jax.runs.answering import lines_of, opened, predictions, records_of
         from transformers_jax.runs.pretrain import keep_compiled_programs
 
@@ -111,8 +112,8 @@ class Predict(Reading):
         if done:
             print_line(f"{done:,} of {len(records):,} predictions are in {out} already")
         say = lambda line: print_line(line, error=True)
-        with out.open("a", encoding="utf-8") as file:
-            for some in predictions(answering, records, say, done):
+        with out.open("a", encoding="utf-8") as file, live("predicting", say) as show:
+            for some in predictions(answering, records, show, done):
                 file.write("".join(json_text(one, ensure_ascii=False) + "\n" for one in some))
                 file.flush()
         print_line(f"wrote {out}")
