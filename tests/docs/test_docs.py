@@ -8,6 +8,7 @@ import jax
 import pytest
 
 import transformers_jax as tj
+from transformers_jax.data.generated import TABLES
 from transformers_jax.data.tokenizers import train_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def stand_in(folder: Path) -> None:
     )  # fmt: skip
     model = tj.from_config(config, head="masked_lm", key=jax.random.key(0))
     tj.save_pretrained(model, folder / "google-bert/bert-base-uncased")
-    config = tj.GPT2Config(vocab_size=256, n_positions=64, n_embd=8, n_layer=1, n_head=2)
+    config = tj.GPT2Config(vocab_size=256, n_positions=128, n_embd=8, n_layer=1, n_head=2)
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
     tj.save_pretrained(model, folder / "runs/gpt/model")
     train_tokenizer("byte", [], 256).save(folder / "runs/gpt/model")
@@ -66,6 +67,8 @@ def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if page.name == "README.md":
         stand_in(tmp_path)
+        few = [{"text": f"note {n}", "label": "ab"[n % 2]} for n in range(32)]
+        monkeypatch.setitem(TABLES, "packages", lambda split: few)
     names: dict = {"__name__": page.stem}
     for line, code in blocks(page):
         exec(compile("\n" * line + code, str(page), "exec"), names)

@@ -121,6 +121,26 @@ def test_a_pair_has_token_types_and_the_longer_text_is_cut(encoder):
     assert [*found[1]] == ["input_ids"]  # the tokenizer has types, this model has none
 
 
+def test_a_row_that_fills_up_a_batch_leaves_the_gradient_finite():
+    ids = dict(pad_token_id=0, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2)
+    size = dict(hidden_size=8, num_attention_heads=2, num_hidden_layers=1, intermediate_size=8)
+    config = tj.ModernBertConfig(vocab_size=16, classifier_pooling="mean", **size, **ids)
+    model = tj.from_config(config, head="sequence_classification", key=jax.random.key(0))
+    row = dict(input_ids=[[1, 5, 2]], attention_mask=[[1, 1, 1]], labels=[1], number=[0])
+    none = dict(input_ids=[[0, 0, 0]], attention_mask=[[0, 0, 0]], labels=[-100], number=[-100])
+    one = {name: np.array(value, np.int32) for name, value in row.items()}
+    two = {name: np.array(value + none[name], np.int32) for name, value in row.items()}
+    task, (apply, params) = SequenceClassification(), tj.functional(model)
+
+    def gradients(batch):
+        loss = lambda p: task.minimise(lambda key, **inputs: apply(p, **inputs), batch, None)[0]
+        return jax.grad(loss)(params)
+
+    assert task.inputs(two)["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    expected, found = jax.tree.leaves(gradients(one)), jax.tree.leaves(gradients(two))
+    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(expected, found))
+
+
 def test_predictions_name_classes_with_their_scores(encoder):
     logits = np.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [-1.0, 0.0, 3.0]])
     task = SequenceClassification()

@@ -166,7 +166,10 @@ class Task(Settings):
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
         """The arguments of the model, its labels with them if its head computes the loss."""
-        return {name: value for name, value in batch.items() if name not in self.withheld}
+        given = {name: value for name, value in batch.items() if name not in self.withheld}
+        if NUMBER in batch and "attention_mask" in given:
+            given["attention_mask"] = _with_a_token(given["attention_mask"], batch[NUMBER])
+        return given
 
     def compare(self, output: Any, batch: Batch) -> LossAndMetrics:
         """(loss, what is reported) of an output of the model: by default its head's own loss."""
@@ -215,6 +218,13 @@ class Task(Settings):
     def figure(self, answers: Answers, rows: Rows, form: Form) -> Figure | None:
         """What the report shows of the answers to all rows; None: nothing."""
         return None
+
+
+def _with_a_token(mask: Array, numbers: Array) -> Array:
+    """The mask, in which a row that fills up a batch has its first token: a mean over none is NaN,
+    and so would be the gradient, whatever the row's weight."""
+    none = (numbers < 0).reshape(-1, *[1] * (mask.ndim - 1))
+    return mask | (none & (np.arange(mask.shape[-1]) == 0))
 
 
 class OfClasses(Task):

@@ -94,10 +94,10 @@ def model_for(config: TrainConfig, tokenizer: Tokenizer) -> FamilyConfig:
     if learns_tokenizer(config):
         names = special_ids(config, tokenizer.vocabulary().special)
         model = model.replace(vocab_size=tokenizer.max_id + 1, **names)
-    return _with_padding(model, tokenizer)
+    return with_padding(model, tokenizer)
 
 
-def _with_padding(model: FamilyConfig, tokenizer: Tokenizer) -> FamilyConfig:
+def with_padding(model: FamilyConfig, tokenizer: Tokenizer) -> FamilyConfig:
     """The config of a model with a token for padding: its own, the tokenizer's, or, of decoders
     that have none, the end of a text."""
     if model.pad_token_id is not None:

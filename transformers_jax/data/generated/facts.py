@@ -1,8 +1,9 @@
 """`facts`: questions about invented people, in the format of SQuAD 2.0.
 
-A context states a few facts about three people in any order; a question asks for one of them, and a
-quarter of the questions for one that is not stated. Names of people and of towns are drawn from
-syllables, and a name is of one split alone: whoever answers has to find it in the context.
+A context states three facts of two kinds about two people, in any order. A question asks for one of
+them, or, a quarter of the questions, for the fourth, which is not stated. Whoever goes by the kind
+of the fact alone, and not by the name, is right about half of the time. Names of people and of
+towns are drawn from syllables, and a name is of one split alone.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any, NamedTuple
 
 from transformers_jax.data.generated.splits import split_of
 
-COUNTS = {"train": 8000, "validation": 800, "test": 800}
-PEOPLE, FACTS = 3, 4
+COUNTS = {"train": 6000, "validation": 800, "test": 800}
+PEOPLE, KINDS, FACTS = 2, 2, 3
 UNANSWERED = 0.25
 
 
@@ -55,16 +56,16 @@ RELATIONS = {
         ("Where does {who} live?", "In which town does {who} live?"),
     ),
     "date": Relation(
-        ("{who} married on {what}.", "On {what} the wedding of {who} was held."),
-        ("When did {who} marry?", "On which day was the wedding of {who}?"),
+        ("{who} married on {what}.", "On {what} {who} married."),
+        ("When did {who} marry?", "On which day did {who} marry?"),
     ),
     "work": Relation(
-        ("{who} works as a {what}.", "A {what} by trade, {who} is never idle."),
+        ("{who} works as a {what}.", "The trade of {who} is that of a {what}."),
         ("What does {who} work as?", "What is the trade of {who}?"),
     ),
     "teacher": Relation(
-        ("{who} was taught by {what}.", "{what} was the teacher of {who}."),
-        ("Who taught {who}?", "Who was the teacher of {who}?"),
+        ("{who} was taught by {what}.", "{what} taught {who}."),
+        ("Who taught {who}?", "By whom was {who} taught?"),
     ),
 }
 WORK = """baker miller smith weaver potter farmer painter teacher doctor lawyer sailor tailor
@@ -91,8 +92,11 @@ def records(split: str) -> list[dict[str, Any]]:
     }
     found = []
     for number in range(COUNTS[split]):
-        people = [person() for _ in range(PEOPLE)]
-        pairs = draw.sample([*itertools.product(people, RELATIONS)], FACTS + 1)
+        people: list[str] = []
+        while len(people) < PEOPLE:
+            people += [name for name in (person(),) if name not in people]
+        kinds = draw.sample([*RELATIONS], KINDS)
+        pairs = draw.sample([*itertools.product(people, kinds)], FACTS + 1)
         facts = [Fact(who, name, values[name](), draw.choice(RELATIONS[name].told))
                  for who, name in pairs[:FACTS]]  # fmt: skip
         chosen: int | None = draw.randrange(FACTS)
@@ -119,8 +123,7 @@ def _answers(facts: list[Fact], chosen: int | None) -> dict[str, list[Any]]:
 def _names(kind: str, split: str, draw: random.Random) -> Iterator[str]:
     """Names of a kind that are of this split."""
     while True:
-        middle = draw.choice(ONSETS) + draw.choice(VOWELS) if draw.random() < 0.5 else ""
-        name = draw.choice(ONSETS) + draw.choice(VOWELS) + middle + draw.choice(ONSETS)
-        name = (name + draw.choice(ENDS[kind])).capitalize()
+        parts = (draw.choice(some) for some in (ONSETS, VOWELS, ONSETS, ENDS[kind]))
+        name = "".join(parts).capitalize()
         if split_of(name) == split:
             yield name
