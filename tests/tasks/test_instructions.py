@@ -1,5 +1,7 @@
 """Answers of conversations: which tokens are learned, and packed rows that do not mix."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
 from transformers_jax.nn.loss import IGNORED
 from transformers_jax.runs.recipe import finetune
 from transformers_jax.tasks import Instruction
+from transformers_jax.tasks.figures import cell
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
@@ -121,7 +124,10 @@ def test_a_prediction_is_what_the_model_writes_behind_a_prompt(decoder, tmp_path
         assert one == {"text": tokenizer.decode(written, skip_special_tokens=True).strip()}
     assert found[0] == found[1]  # the last answer is not read
     prompts = [{"prompt": "two?"}, {"prompt": "a longer one?"}]
-    assert len(tj.predict(decoder, prompts, task="instruction", max_new_tokens=2)) == 2
+    found = tj.predict(decoder, prompts, task="instruction", max_new_tokens=2)
+    assert len(found) == 2
+    texts = [one["prompt"] for one in prompts]  # the task is that of the head
+    assert tj.predict(decoder, texts, max_new_tokens=2) == found
 
 
 def test_figures_of_a_table_are_those_of_the_answers(decoder):
@@ -133,3 +139,43 @@ def test_figures_of_a_table_are_those_of_the_answers(decoder):
         sums = tj.causal_lm(model, {k: v[None] for k, v in example.tokens.items()}, None)[1]
         total, count = total + float(sums["loss"][0]), count + float(sums["loss"][1])
     assert figures["loss"] == pytest.approx(total / count, rel=1e-5)
+
+
+ADDED = [{"prompt": f"{a}+{a}=", "response": str(2 * a)} for a in range(24)]
+
+
+def test_answers_of_evaluations_are_written_behind_the_prompts(decoder, tmp_path):
+    run = finetune(
+        decoder, "instruction", ADDED, ADDED[:12], out=str(tmp_path / "run"), epochs=None, steps=2,
+        per_epoch=0, every=2, batch=8, learning_rate=1e-3, written=5, max_new_tokens=6,
+    )  # fmt: skip
+    prompts = [{"prompt": record["prompt"]} for record in ADDED[:5]]
+    found = tj.predict(run.folder, prompts)
+    right = [one["text"] == record["response"] for one, record in zip(found, ADDED)]
+    assert run.metrics["exact_match"] == pytest.approx(np.mean(right))
+    assert {"rougeL", "loss"} <= run.metrics.keys()
+    shown = json.loads((run.folder / "figure.json").read_text())
+    assert {row[1] for row in shown["rows"]} == {cell(one["text"]) for one in found}
+    assert {row[2] for row in shown["rows"]} == {record["response"] for record in ADDED[:5]}
+    assert all("=" in row[0] for row in shown["rows"])
+    assert tj.evaluate(run.folder, ADDED[:12])["exact_match"] == run.metrics["exact_match"]
+
+
+def test_the_last_answer_of_a_conversation_is_the_one_that_is_written(decoder):
+    corpus = corpus_of(decoder, [{"messages": TALK}], Instruction(written=1))
+    assert corpus.train.references == ["no"]
+    assert Instruction().writes is False
+
+
+@pytest.mark.parametrize(
+    ("settings", "length", "words"),
+    [
+        (dict(written=1), dict(rows="packed"), "answers one prompt of a row"),
+        (dict(written=1, max_new_tokens=120), {}, "the prompt has .* reads 128 at most"),
+    ],
+)
+def test_prompts_that_cannot_be_answered_are_refused(decoder, settings, length, words):
+    records = [{"messages": TALK}]
+    with pytest.raises(ValueError, match=words):
+        corpus_of(decoder, records, Instruction(**settings), **length)
+    corpus_of(decoder, records * 2, Instruction(), **length)  # the control

@@ -113,9 +113,6 @@ class DPO(Task, WithReference):
             pairs.append(Pair(prompt[:shared], (whole[0][shared:], whole[1][shared:])))
         return pairs
 
-    def longest(self, form, records):
-        return max(_length(pair) for pair in self._pairs(form, records)), 0
-
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
         pairs, alike, examples = self._pairs(form, records), 0, []
         cut = {"prompts": 0, "answers": 0}

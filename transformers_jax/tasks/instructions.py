@@ -9,12 +9,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from transformers_jax.arrays import Int
 from transformers_jax.data.tables import Records
 from transformers_jax.generation import generate
 from transformers_jax.graph import OWN, Same
+from transformers_jax.metrics import exact_match, rouge
 from transformers_jax.objectives.example import IGNORED, Example
 from transformers_jax.objectives.losses import causal_lm
 from transformers_jax.tasks.base import Task
+from transformers_jax.tasks.corpus import UNIT
+from transformers_jax.tasks.figures import worst_texts
 from transformers_jax.tasks.rows import NUMBER, Form, Rows, numbered
 
 Turns = list[tuple[str, bool]]
@@ -39,7 +43,15 @@ class Instruction(Task):
     single: ClassVar[bool] = False
     needed: ClassVar[tuple[str, ...]] = ("text",)
     usual: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "text": ("messages", "conversations", "conversation", "prompt", "instruction", "question"),
+        "text": (
+            "messages",
+            "conversations",
+            "conversation",
+            "prompt",
+            "instruction",
+            "question",
+            "text",
+        ),
         "label": ("response", "completion", "output", "answer"),
     }
     answered: ClassVar[tuple[str, ...]] = ()
@@ -48,6 +60,13 @@ class Instruction(Task):
     """a message that stands in front of every prompt, where the template has place for one"""
     max_new_tokens: int = 64
     """most tokens of an answer that is predicted"""
+    written: int = 0
+    """held-out prompts that the model answers in evaluations, the first ones; 0: the loss alone"""
+
+    @property
+    def writes(self) -> bool:  # type: ignore[override]
+        """Whether evaluations write answers."""
+        return self.written > 0
 
     # ------------------------------------------------------------ data
 
@@ -74,7 +93,31 @@ class Instruction(Task):
             raise ValueError(
                 f"{records.name}: no token is left of the answers; raise --data.length"
             )
-        return Rows(records, examples, np.arange(len(examples)), None, notes=tuple(notes))
+        owners = np.arange(len(examples))
+        if not self.written:
+            return Rows(records, examples, owners, None, notes=tuple(notes))
+        self._check_room(form, records, examples)
+        answers = [one.tokens["input_ids"][_last(one.tokens["labels"])] for one in examples]
+        references = form.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        references = [text.strip() for text in references]
+        return Rows(records, numbered(examples), owners, references, notes=tuple(notes))
+
+    def _check_room(self, form: Form, records: Records, examples: Sequence[Example]) -> None:
+        """Raises ValueError where prompts that are to be answered share a row, or leave no room."""
+        if form.data.rows == "packed":
+            raise ValueError(
+                "objective.written answers one prompt of a row, and data.rows=packed has several: "
+                "pass --data.rows bucketed, or --objective.written 0"
+            )
+        limit = form.model.reading.positions
+        for where, one in zip(records.places, examples[: self.written]):
+            size = _last(one.tokens["labels"]).start
+            if limit is not None and size + self.max_new_tokens > limit:
+                raise ValueError(
+                    f"{where}: the prompt has {size} tokens, and with {self.max_new_tokens} of an "
+                    f"answer (--objective.max-new-tokens) the model reads {limit} at most: lower "
+                    "it, or --objective.written"
+                )
 
     def _read_prompts(self, form: Form, records: Records) -> Rows:
         """What is to be answered: a prompt, or the messages before the last answer."""
@@ -162,22 +205,42 @@ class Instruction(Task):
     def mask(self, packed):
         return OWN & Same("document") if packed else None
 
-    def inputs(self, batch):
-        return dict(batch)
-
     def minimise(self, model, batch, key):
-        return causal_lm(model, batch, key)
+        return causal_lm(model, self.inputs(batch), key)
 
     # ------------------------------------------------------------ answers
 
     def write(self, model: Any, batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """The ids that the model writes behind each row of a batch."""
-        mask = np.array(batch["attention_mask"])
+        """The ids that the model writes behind each row of a batch; of rows with their answers,
+        behind the prompts of those that are `written`."""
+        mask, numbers = np.array(batch["attention_mask"]), np.asarray(batch[NUMBER])
+        chosen, width = np.full(len(numbers), True), mask.shape[1]
+        if "labels" in batch:
+            starts = np.array([_last(row).start for row in np.asarray(batch["labels"])])
+            chosen = (numbers >= 0) & (numbers < self.written)
+            if not chosen.any():
+                nothing = np.zeros((0, self.max_new_tokens), np.int32)
+                return {"sequences": nothing, NUMBER: numbers[chosen]}
+            mask = mask * (np.arange(width) < starts[:, None]) * chosen[:, None]
+            room = width if model.reading.positions is None else model.reading.positions
+            needed = int(starts[chosen].max())
+            width = min(-(-needed // UNIT) * UNIT, max(needed, room - self.max_new_tokens), width)
+            mask = mask[:, :width]
         mask[~mask.any(1), 0] = 1  # a row without an example has to have a token
         options: dict[str, Any] = {"max_new_tokens": self.max_new_tokens}
-        ids = generate(model, batch["input_ids"], attention_mask=mask, **options)
-        width = np.shape(batch["input_ids"])[1]
-        return {"sequences": np.asarray(ids)[:, width:], NUMBER: np.asarray(batch[NUMBER])}
+        ids = generate(model, batch["input_ids"][:, :width], attention_mask=mask, **options)
+        return {"sequences": np.asarray(ids)[chosen, width:], NUMBER: numbers[chosen]}
+
+    def metrics(self, answers, rows, form):
+        texts = [one["text"] for one in self.predictions(answers, rows, form)]
+        return {**rouge(texts, rows.references), **exact_match(texts, rows.references)}
+
+    def figure(self, answers, rows, form):
+        texts = [one["text"] for one in self.predictions(answers, rows, form)]
+        tokens = [one.tokens for one in rows.examples]
+        prompts = [one["input_ids"][: _last(one["labels"]).start] for one in tokens]
+        asked = form.tokenizer.batch_decode(prompts, skip_special_tokens=True)
+        return worst_texts(asked, texts, rows.references)
 
     def predictions(self, answers, rows, form):
         ends = {*np.ravel([form.model.config.eos_token_id]).tolist(), -1}
@@ -188,6 +251,15 @@ class Instruction(Task):
 
     def measure(self, model, batch):
         return self.minimise(model, batch, None)[1], {}
+
+
+def _last(labels: Int[np.ndarray, " T"]) -> slice:
+    """Where the last answer of a conversation is; at its end, if there is none."""
+    learned = np.flatnonzero(labels != IGNORED)
+    if not len(learned):
+        return slice(len(labels), len(labels))
+    gaps = np.flatnonzero(np.diff(learned) > 1)
+    return slice(int(learned[gaps[-1] + 1 if len(gaps) else 0]), int(learned[-1]) + 1)
 
 
 def messages_of(value: Any, where: str) -> list[dict[str, str]]:
