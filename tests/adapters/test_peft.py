@@ -24,7 +24,9 @@ TIED = {"gpt2-table"}  # embeddings that are the output embedding as well
 
 GRADIENTS = ("gpt2-dora", "gpt2-ia3", "bart-lora", "switch-experts", "llama-tables")
 
-LATE = {"switch-parameters", "llama-dora", "bert-ia3"}
+LATE = {
+    "switch-parameters", "llama-dora", "bert-ia3", "gpt2-lora", "deberta-v2-lora", "vit-lora",
+}  # fmt: skip
 """A slow matrix: what others of the same kind, or of the same family, show as well."""
 
 _models = {}
