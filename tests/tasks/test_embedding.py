@@ -185,6 +185,8 @@ def test_examples_wait_only_for_a_text_of_their_own():
     texts = [frozenset({b"a", b"b"}), frozenset({b"a"}), frozenset({b"c"}), frozenset({b"d"})]
     assert apart(texts, 2) == ([[0, 2], [1, 3]], 1)
     assert apart(texts[2:] * 1, 2) == ([[0, 1]], 0)
+    twice = [frozenset({text}) for text in (b"a", b"b", b"c", b"c")]  # the last two exchange
+    assert apart(twice, 2) == ([[3, 1], [2, 0]], 1)
     assert apart([frozenset({b"a"})] * 3, 2) == ([[0], [1], [2]], 2)
 
 

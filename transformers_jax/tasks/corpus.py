@@ -109,7 +109,10 @@ def learn_tokenizer(data: Table, task: Task, train: Records) -> Tokenizer:
         ValueError: as of `train_tokenizer`; a column that is needed is not found.
     """
     columns = task.columns(data, train)
-    names = [name for role, name in columns.items() if role != "label" or task.learns_labels]
+    read = [name for role, name in columns.items() if role != "label" or task.learns_labels]
+    names = [
+        one for name in read for one in (name, *name.split(","))
+    ]  # several have commas between
     texts = [text for name in names for one in train.records for text in _texts(one.get(name))]
     return train_tokenizer(data.tokenizer, texts, data.vocab_size, task.roles)
 

@@ -39,7 +39,7 @@ class ApartPart(TaskPart):
     a negative of itself.
 
     A window is whole batches. Its examples come in their order, and each goes into the first batch
-    that has room and none of its texts; batches that are not full have empty rows.
+    that has room and none of its texts; batches that cannot be filled have empty rows.
     """
 
     def __init__(self, rows: Rows, data: Table, layout: Layout, seed: int, *, shuffle: bool = True):
@@ -107,7 +107,30 @@ def apart(texts: Sequence[frozenset[bytes]], size: int) -> tuple[list[list[int]]
         fitting[1].update(own)
         if len(fitting[0]) == size:
             waiting.remove(fitting)
+    while len(batches) > -(-len(texts) // size) and _exchanged(batches, texts, size):
+        pass
     return batches, moved
+
+
+def _exchanged(batches: list[list[int]], texts: Sequence[frozenset[bytes]], size: int) -> bool:
+    """Whether an example of the last batch has found room in another: in place of one that goes
+    into a batch which is not full. Without this, a single text that is twice in the last batch of a
+    window would make a batch of one row."""
+    *others, last = batches
+    own = texts[last[-1]]
+    for short in (batch for batch in others if len(batch) < size):
+        held = frozenset[bytes]().union(*(texts[n] for n in short))
+        for batch in others:
+            if batch is short or any(own & texts[n] for n in batch):
+                continue
+            for place, number in enumerate(batch):
+                if texts[number].isdisjoint(held):
+                    short.append(number)
+                    batch[place] = last.pop()
+                    if not last:
+                        batches.pop()
+                    return True
+    return False
 
 
 class _Pieces:

@@ -7,6 +7,7 @@ is called. Splits share nothing: `splits.split_of` puts what a record is about o
 splits.py      on which side a record is
 packages.py    docstrings, and the package of the standard library that each is from
 entities.py    docstrings, and the names of modules, classes, functions and parameters in them
+function_names.py  docstrings, and the names that they describe
 facts.py       contexts about invented people, and questions
 dates.py       dates as people write them, and as ISO 8601 does
 numbers.py     numbers in words and in digits
@@ -82,6 +83,12 @@ def _numbers(split: str) -> list[dict[str, Any]]:
     return numbers.records(split)
 
 
+def _function_names(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import function_names
+
+    return function_names.records(split)
+
+
 def _packages(split: str) -> list[dict[str, Any]]:
     from transformers_jax.data.generated import packages
 
@@ -92,6 +99,7 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "packages": _packages,
     "entities": _entities,
     "facts": _facts,
+    "function_names": _function_names,
     "dates": _dates,
     "numbers": _numbers,
     "docstrings": _docstrings,
