@@ -19,8 +19,9 @@ from transformers_jax.tasks import (
     TokenClassification,
 )
 from transformers_jax.tasks.base import TaskObjective
+from transformers_jax.tasks.linear import solve
 from transformers_jax.training.config import TrainConfig
-from transformers_jax.training.probe import BIAS, WEIGHT, check_probe, features, in_rows, solve
+from transformers_jax.training.probe import BIAS, WEIGHT, check_probe, features, in_rows
 
 MANY = [*TEXTS, "a nice plot", "the very awful film"]
 TABLES = {

@@ -33,6 +33,8 @@ ROWS = {  # of the weights of a step; rows of parameters that it does not have a
     + "\n{0}/residual.weight | {1}.residual.weight | e d -> d e",
     Standardise: norm("{0}/norm", "{1}.norm"),
 }
+CLASSIFIER = "classifier"
+"""The folder of a last module that makes scores of classes."""
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 
 # The keys of sentence_bert_config.json: those that are read, and those of one value only.
@@ -166,6 +168,20 @@ def _entry(number: int, kind: str, folder: str) -> dict[str, Any]:
     """A module as modules.json has it."""
     kind = f"sentence_transformers.models.{kind}"
     return {"idx": number, "name": str(number), "path": folder, "type": kind}
+
+
+def with_classifier(sentence: Sentence, width: int, shape: tuple[int, ...]) -> Sentence:
+    """The record with a linear layer of these inputs and outputs behind its modules, which makes
+    the vector of a text scores of classes; around a transformer of this width."""
+    texts, (inputs, outputs) = dict(sentence.written(width)), shape
+    modules = parse_json(texts[MODULES], MODULES)
+    modules.append(_entry(len(modules), "Dense", CLASSIFIER))
+    texts[MODULES] = json_text(modules, indent=2)
+    config: dict[str, Any] = dict(in_features=inputs, out_features=outputs, bias=True)
+    config["activation_function"] = "torch.nn.modules.linear.Identity"
+    texts[f"{CLASSIFIER}/config.json"] = json_text(config, indent=2)
+    new = of_texts(texts)
+    return replace(new, source=sentence.source, metadata=sentence.metadata)
 
 
 def read(directory: Path, *, ignore: Iterable[str] = ()) -> Sentence:

@@ -28,10 +28,11 @@ from transformers_jax.nn.param import merge, split
 from transformers_jax.objectives.reference import WithReference
 from transformers_jax.pretrained import from_pretrained
 from transformers_jax.runs.recipe import settings_of
-from transformers_jax.tasks import TASKS, Reranking, Task
+from transformers_jax.tasks import TASKS, FewShot, Reranking, Task
 from transformers_jax.tasks import classes as names
 from transformers_jax.tasks.base import Answers, in_order
 from transformers_jax.tasks.corpus import UNIT, TaskCorpus, TaskPart, limited, with_lengths
+from transformers_jax.tasks.few_shot import classifies
 from transformers_jax.tasks.figures import Figure
 from transformers_jax.tasks.reranking import is_reranker
 from transformers_jax.tasks.rows import Form, Rows
@@ -213,6 +214,8 @@ def _of_head(model: Model) -> Task:
     if model.plan.head == Reranking.head and is_reranker(model.config):
         return Reranking()
     problem = PROBLEMS.get(model.config.problem_type or "")
+    if classifies(model):
+        return FewShot()
     head = "embedding" if isinstance(model.plan, EmbeddingPlan) else model.plan.head
     for name, task in TASKS.items():
         if head == task.head and (problem is None or name == problem):

@@ -12,7 +12,9 @@ tokens.py       TokenClassification: named entities and the like
 choices.py      MultipleChoice: which of several texts fits another
 embedding.py    Embedding: vectors, by which texts that belong together are found
 paired.py       the texts of a record that are compared with one another
+linear.py       a linear layer on features, solved by scikit-learn
 nearest.py      how early the right texts stand, ranked by their vectors
+few_shot.py     FewShot: classes of texts from a few examples of each
 instructions.py Instruction: the answers of conversations
 reranking.py    Reranking: how relevant documents are to a query
 preferences.py  a prompt with a preferred and a rejected answer, as texts
@@ -30,6 +32,7 @@ from transformers_jax.tasks.choices import MultipleChoice as MultipleChoice
 from transformers_jax.tasks.distillation import Distillation as Distillation
 from transformers_jax.tasks.dpo import DPO as DPO
 from transformers_jax.tasks.embedding import Embedding as Embedding
+from transformers_jax.tasks.few_shot import FewShot as FewShot
 from transformers_jax.tasks.instructions import Instruction as Instruction
 from transformers_jax.tasks.reranking import Reranking as Reranking
 from transformers_jax.tasks.sequences import MultiLabel as MultiLabel
@@ -51,6 +54,7 @@ TASKS: dict[str, type[Task]] = {
     "dpo": DPO,
     "embedding": Embedding,
     "distillation": Distillation,
+    "few_shot": FewShot,
     "summarization": Summarization,
     "translation": Translation,
 }

@@ -122,6 +122,14 @@ class Task(Settings):
         """This task with what it takes from the rows that are trained on."""
         return self
 
+    def used(self, train: Rows, held_out: Rows | None) -> tuple[Rows, Rows | None]:
+        """What is trained on and what is evaluated on, of the rows of the two tables."""
+        return train, held_out
+
+    def finished(self, model: Model, corpus: Any) -> Model:
+        """The model that is exported, of one that was trained on a `TaskCorpus`."""
+        return model
+
     def held_together(self, data: Table) -> tuple[str, ...]:
         """Names of columns, of which the first that there is keeps records on one side where a part
         of them is held out: those with the same value; () if each is by itself."""

@@ -80,7 +80,7 @@ class TaskCorpus:
     def part(self, rows: Rows, seed: int, *, shuffle: bool = True) -> TaskPart:
         """Rows as a stream reads them."""
         kind = ApartPart if self.task.apart and rows.references is not None else TaskPart
-        return kind(rows, self.form.data, layout_of(self), seed, shuffle=shuffle)
+        return kind(rows, self.form.data, layout_of(self, rows), seed, shuffle=shuffle)
 
     def check_ids(self, size: int) -> None:
         """Raises ValueError for ids that the model does not have."""
@@ -155,8 +155,9 @@ def read_task(
     form = limited(form)
     rows = {split: task.read(form, records) for split, records in tables.items()}
     form = with_lengths(form, rows.values())
-    evaluation = {"": rows[VALIDATION]} if VALIDATION in rows else {}
-    return TaskCorpus(task.learned(rows[TRAIN], form), form, rows[TRAIN], evaluation)
+    train_rows, held_out = task.used(rows[TRAIN], rows.get(VALIDATION))
+    evaluation = {} if held_out is None else {"": held_out}
+    return TaskCorpus(task.learned(rows[TRAIN], form), form, train_rows, evaluation)
 
 
 def limited(form: Form) -> Form:
@@ -181,8 +182,8 @@ def with_lengths(form: Form, splits: Iterable[Rows]) -> Form:
     return dataclasses.replace(form, length=length, target_length=target)
 
 
-def layout_of(corpus: TaskCorpus) -> Layout:
-    """The shape of a batch."""
+def layout_of(corpus: TaskCorpus, rows: Rows | None = None) -> Layout:
+    """The shape of a batch of these rows, or of those that are trained on."""
     model: Any = corpus.form.model.config
     pad = model.pad_token_id
     layout = packing.Layout(
@@ -193,5 +194,5 @@ def layout_of(corpus: TaskCorpus) -> Layout:
         masked=True,
         unit=UNIT,
     )
-    parts = corpus.train.examples[0].parts
+    parts = (corpus.train if rows is None else rows).examples[0].parts
     return dataclasses.replace(layout, parts=dict.fromkeys(parts, layout))

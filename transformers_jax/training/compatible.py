@@ -25,7 +25,7 @@ from transformers_jax.nn.loss import IGNORED
 from transformers_jax.objectives import OBJECTIVES, Vocabulary, objective
 from transformers_jax.objectives.spans import SENTINELS
 from transformers_jax.objectives.vocabulary import ROLES
-from transformers_jax.tasks import TASKS, Task
+from transformers_jax.tasks import TASKS, FewShot, Task
 from transformers_jax.training.config import TrainConfig
 from transformers_jax.training.initial import PAIR, abstract_model
 from transformers_jax.training.probe import check_probe
@@ -52,6 +52,11 @@ def check_objective(config: TrainConfig) -> None:
         )
     _check_head(config)
     check_probe(config)
+    if isinstance(target, FewShot) and config.adapter is not None:
+        raise ValueError(
+            "few_shot exports the model with a regression on its vectors, so that it trains the "
+            "whole model: leave the adapter out"
+        )
     if isinstance(target, Task):  # its labels are no tokens that the model reads
         return
     model = abstract_model(config)

@@ -19,6 +19,7 @@ from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.masks import masks_of
 from transformers_jax.nn.param import bind, params
 from transformers_jax.saving import save_pretrained
+from transformers_jax.tasks import Task
 from transformers_jax.tasks.corpus import TaskCorpus
 from transformers_jax.training import samples
 from transformers_jax.training.config import TrainConfig
@@ -109,6 +110,8 @@ def finish(
     if run.config.keep_best:
         step, why, state = best_state(run, state, screen.say)
     model = exportable(run, state)
+    if isinstance(run.config.objective, Task):
+        model = run.config.objective.finished(model, run.corpus)
     write_result(run, model)
     model = _with_tokenizer(model, run.folder.path / "model")
     if owner:

@@ -15,8 +15,9 @@ from transformers_jax.data.packing import held, positions
 from transformers_jax.data.stream import evaluation_batches
 from transformers_jax.nn.param import flatten, unflatten
 from transformers_jax.tasks.corpus import TaskCorpus
+from transformers_jax.tasks.linear import Linear, solve
 from transformers_jax.training.loop import Loop
-from transformers_jax.training.probe import BIAS, WEIGHT, Linear, features, in_rows, solve
+from transformers_jax.training.probe import BIAS, WEIGHT, features, in_rows
 
 
 class Solving(Loop):
