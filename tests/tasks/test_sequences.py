@@ -17,7 +17,6 @@ from transformers_jax.pretrained import head_of
 from transformers_jax.tasks import MultiLabel, Regression, SequenceClassification
 from transformers_jax.tasks.base import TaskObjective, in_order
 from transformers_jax.tasks.corpus import TaskPart, layout_of, read_task
-from transformers_jax.training.vocabulary import with_padding
 
 TEXTS = ["the good film", "a bad book and a very sad plot", "it was fine", "awful story"]
 TABLES = {
@@ -31,7 +30,7 @@ def corpus_of(encoder, task, labels, texts=TEXTS, **settings):
     """The rows of a table, and an abstract model for them."""
     records = [{"text": text, "label": label} for text, label in zip(texts, labels)]
     tokenizer = load_tokenizer(encoder)
-    config = with_padding(tj.AutoConfig.from_pretrained(encoder), tokenizer)
+    config = tj.AutoConfig.from_pretrained(encoder)
     model = Plan(config, head_of(config, task.head)).build()
     data = Table(train="t", validation_fraction=0, batch=2, **settings)
     with pytest.MonkeyPatch.context() as patch:
