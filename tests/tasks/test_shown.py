@@ -17,7 +17,9 @@ from transformers_jax.training.config import load
 FOLDER = Path(__file__).parents[2] / "configs/finetune"
 SCORES = {
     "packages": "eval_accuracy",
+    "packages_lora": "eval_accuracy",
     "entities": "eval_f1",
+    "facts": "eval_f1",
 }
 
 
