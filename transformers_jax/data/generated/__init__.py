@@ -12,6 +12,7 @@ facts.py       contexts about invented people, and questions
 dates.py       dates as people write them, and as ISO 8601 does
 numbers.py     numbers in words and in digits
 docstrings.py  functions, and the first lines of their docstrings
+preferences.py the same, each with a line that is preferred and one that is not
 """
 
 from __future__ import annotations
@@ -95,6 +96,12 @@ def _packages(split: str) -> list[dict[str, Any]]:
     return packages.records(split)
 
 
+def _preferences(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import preferences
+
+    return preferences.records(split)
+
+
 TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "packages": _packages,
     "entities": _entities,
@@ -103,5 +110,6 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "dates": _dates,
     "numbers": _numbers,
     "docstrings": _docstrings,
+    "preferences": _preferences,
 }
 """The tables by name; the module of each is imported when it is made."""
