@@ -116,7 +116,7 @@ class PromptTuning(Adapter):
     """how they begin: "random" numbers, the vectors of words that are drawn from the "vocabulary",
     or those of a text or of ids, cut or repeated to as many as there are"""
     tokenizer: str | None = None
-    """what reads such a text: a directory, or a hub id; in a run, that of its data"""
+    """what reads such a text: a directory, or a hub id; in a run, that of its checkpoint"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
