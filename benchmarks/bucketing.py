@@ -3,7 +3,7 @@
     python -m benchmarks.run bucketing
 
 Texts are words of a list, in records of log-normal length (median 40 words, at most 250); the model
-is a BERT of 4 layers x 256. Both ways run in turns in one process, after a first time each in which
+is a BERT of 2 layers x 256. Both ways run in turns in one process, after a first time each in which
 programs are compiled; a ratio is taken within a round, and the median over rounds is reported.
 """
 
@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-RECORDS, BATCH = 384, 32
+RECORDS, BATCH = 256, 32
 WAYS = ("bucketed", "padded")
 SIZES = dict(
     hidden_size=256,
-    num_hidden_layers=4,
+    num_hidden_layers=2,
     num_attention_heads=4,
     intermediate_size=1024,
     max_position_embeddings=512,
