@@ -8,7 +8,7 @@ Time:      428 s from start to report, of which the run had 94 s of a core.
 Result:    recall@10 0.823, nDCG@10 0.679 on the 611 names of the validation split, where BM25 has a
            recall@10 of 0.655; 0.804 on the 587 of the test split (train.evaluate --data
            "generated:function_names[test]"), where BM25 has 0.584. BM25 is that of
-           tests/data/test_function_names.py. 2026-11-29, Python 3.11.7, text b4804553a250a123.
+           tests/data/test_function_names.py. 2026-11-29, Python 3.11.7, text 407ba7a3a852db56.
 """
 
 from transformers_jax.data.config import Table
