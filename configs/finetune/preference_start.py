@@ -15,7 +15,7 @@ from transformers_jax.training.config import Evaluation, Sample, TrainConfig
 def config() -> TrainConfig:
     """The run."""
     return TrainConfig(
-        model=GPT2Config(n_embd=64, n_layer=2, n_head=4, n_positions=128),
+        model=GPT2Config(n_embd=64, n_layer=2, n_head=4, n_positions=192),
         objective=Instruction(),
         data=Table(train="generated:docstrings", tokenizer="bpe", vocab_size=512, batch=32),
         optimizer=AdamW(peak=4e-3, schedule=Linear(warmup=0.05)),
