@@ -85,7 +85,7 @@ def test_every_seed_has_a_noise_of_its_own():
 @pytest.mark.parametrize("rows", ["packed", "padded", "bucketed"])
 def test_an_epoch_predicts_every_token_but_the_first_of_each_document_once(rows):
     one = stream(rows)
-    limit, position, batches = one.rows_of(1), one.start, []
+    limit, position, batches = sum(one.groups_of(1)), one.start, []
     while position.parts[0].epoch == 0:
         batch, position = one.batch(position, 4, limit)
         batches.append(batch)
@@ -98,7 +98,7 @@ def test_an_epoch_predicts_every_token_but_the_first_of_each_document_once(rows)
 @pytest.mark.parametrize("rows", KINDS)
 def test_the_passes_so_far_rise_with_every_row(rows):
     one = stream(rows)
-    limit, position, passes = one.rows_of(1), one.start, [0.0]
+    limit, position, passes = sum(one.groups_of(1)), one.start, [0.0]
     for _ in range(limit):
         (_, position) = one.batch(position, 1)
         passes.append(one.epoch(position))
@@ -116,7 +116,7 @@ def test_the_passes_so_far_rise_with_every_row(rows):
 
 def test_a_stream_predicts_every_token_of_its_rows_once():
     one = stream("stream")
-    limit = one.rows_of(1)
+    limit = sum(one.groups_of(1))
     batches, position = run(one, -(-limit // 4), limit=limit)
     assert position.parts[0].epoch == 1
     assert label_ids(batches) == text().ids[1 : limit * 16 + 1].tolist()
@@ -124,7 +124,7 @@ def test_a_stream_predicts_every_token_of_its_rows_once():
 
 def test_each_epoch_has_its_own_order():
     one = stream("padded")
-    limit = one.rows_of(1)
+    limit = sum(one.groups_of(1))
     (first,), position = run(one, 1, size=limit)
     (second,), _ = run(one, 1, position, size=limit)
     assert position.parts[0].epoch == 1
@@ -177,11 +177,12 @@ def test_both_sides_of_a_row_have_room():
 
 def test_buckets_hold_documents_of_like_length():
     one = stream("bucketed", window=16, batch=3)
-    limit, position, widths = one.rows_of(1), one.start, set()
+    groups, position, widths = one.groups_of(1), one.start, []
     while position.parts[0].epoch == 0:
-        batch, position = one.batch(position, 3, limit)
-        widths.add(batch["input_ids"].shape[1])
-    assert len(widths) > 2
+        batch, position = one.batch(position, 3, sum(groups))
+        widths.append(batch["input_ids"].shape[1])
+    assert len(widths) == sum(-(-rows // 3) for rows in groups)  # one ends with each window
+    assert len({*widths}) > 2
     assert all(width % 3 == 0 or width == 17 for width in widths)
 
 
@@ -205,7 +206,7 @@ def test_a_mixture_keeps_its_shares_after_every_row():
 
 def test_an_epoch_ends_with_rows_without_labels():
     one = stream("padded", tokens=text([6] * 103), batch=8, tokenizer="none")
-    limit = one.rows_of(1)
+    limit = sum(one.groups_of(1))
     assert limit == 103
     batches, _ = run(one, 13, size=8, limit=limit)
     empty = batches[-1]["attention_mask"].sum(axis=1) == 0
@@ -219,7 +220,7 @@ def test_a_mixture_has_no_epochs():
     one = stream("padded")
     two = Stream([*one.parts, *one.parts], [0.5, 0.5], one.data)
     with pytest.raises(ValueError, match="--steps instead of --epochs"):
-        two.rows_of(1)
+        two.groups_of(1)
 
 
 def test_too_little_text_is_refused_before_the_first_step():
@@ -261,7 +262,7 @@ def test_prefetched_batches_are_the_same_batches():
 
 def test_prefetching_ends_with_the_rows_and_raises_errors():
     one = stream("padded")
-    limit = one.rows_of(1)
+    limit = sum(one.groups_of(1))
     batches = list(prefetched(one, one.start, lambda step: 4, limit=limit))
     assert len(batches) == -(-limit // 4)
     assert batches[-1][1].parts[0].epoch == 1
@@ -280,7 +281,7 @@ def test_shorter_rows_predict_the_same_tokens():
 
 def test_text_is_masked_anew_in_every_epoch():
     one = stream("padded", MaskedLM())
-    limit = one.rows_of(1)
+    limit = sum(one.groups_of(1))
     (first,), position = run(one, 1, size=limit)
     (second,), _ = run(one, 1, position, size=limit)
     order = lambda batch: np.lexsort(np.where(batch["labels"] >= 0, 0, batch["input_ids"]).T)

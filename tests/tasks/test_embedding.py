@@ -155,7 +155,7 @@ def test_no_text_is_twice_in_a_batch_and_every_record_is_read_once(encoder, rows
     corpus = corpus_of(encoder, repeated(), batch=8, window=30, rows=rows)
     part = corpus.part(corpus.train, 5)
     stream = Stream([part], [1.0], part.data)
-    limit, size = stream.rows_of(2), lambda step: 8
+    limit, size = sum(stream.groups_of(2)), lambda step: 8
     found = list(stream.batches(stream.start, size, 0, limit))
     for batch, _ in found:
         texts = texts_in(batch)

@@ -9,6 +9,7 @@ from tests.tasks.test_tokens import corpus_of
 from transformers_jax.data.tokenizers import train_tokenizer
 from transformers_jax.runs.recipe import finetune
 from transformers_jax.tasks import Summarization, Translation
+from transformers_jax.training.evaluation_sets import criterion
 
 ONES = "zero one two three four five six seven eight nine".split()
 
@@ -82,3 +83,12 @@ def test_a_model_writes_in_evaluations_and_predictions(writer, tmp_path):
     figures = tj.evaluate(run.folder, records[:9])
     right = [one["text"] == record["target"] for one, record in zip(found, records)]
     assert figures["exact_match"] == pytest.approx(np.mean(right))
+
+
+def test_the_best_translation_is_chosen_by_another_figure_where_bleu_is_none():
+    lines = [{"eval_bleu": 0.0, "eval_exact_match": value} for value in (0.5, 0.9)]
+    of = lambda task: [criterion(task).loss(line) for line in lines]
+    assert of(Translation()) == [0, 0]  # the control
+    assert of(Translation(best="exact_match")) == [-0.5, -0.9]
+    with pytest.raises(ValueError, match="exact_match"):
+        Translation(best="rouge")

@@ -15,7 +15,7 @@ from transformers_jax.runs.dry_run import dry_run
 from transformers_jax.runs.fit import fit, snake_case
 from transformers_jax.training.config import MeshShape, at_stage
 from transformers_jax.training.devices import check_batch
-from transformers_jax.training.resolve import rows_of_steps, steps_of
+from transformers_jax.training.passes import rows_of_steps, steps_of
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_its_neighbours():
@@ -145,4 +145,17 @@ def test_steps_and_rows_of_stages_are_those_of_a_loop(small, stages):
         assert rows_of_steps(config.replace(steps=steps)) == sum(rows[:steps])
     for limit in range(1, 60):
         expected = next(n for n in range(41) if sum(rows[:n]) >= limit)
-        assert steps_of(config, limit) == expected
+        assert steps_of(config, [limit]) == expected
+
+
+@pytest.mark.parametrize("stages", [(), ((2, 3),), ((3, 7), (5, 2))])
+def test_batches_that_end_with_a_window_are_steps_of_their_own(small, stages):
+    """Rows in buckets: no batch holds rows of two windows, so that some are smaller."""
+    config = small.replace(batch_warmup=stages)
+    for groups in ([9], [9, 1], [8, 8, 3] * 2, [1] * 5):
+        steps, left = 0, list(groups)
+        while left:
+            left[0] -= at_stage(stages, steps, config.data.batch)
+            left, steps = (left if left[0] > 0 else left[1:]), steps + 1
+        assert steps_of(config, groups) == steps
+    assert steps_of(small, [1] * 5) > steps_of(small, [5])  # the control

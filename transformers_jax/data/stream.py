@@ -5,8 +5,7 @@ examples, each by its own noise, and the examples become rows. A position is (pa
 every part of a mixture: a few numbers, which a checkpoint keeps. Continuing there takes one window,
 however far the run has come, and any number of processes reads the same rows.
 
-Of Grain this uses the shuffle alone: its iterators are continued only by the state of a whole
-pipeline, and give batches of one size.
+Of Grain this uses the shuffle alone: its iterators resume only by the state of a whole pipeline.
 """
 
 from __future__ import annotations
@@ -268,17 +267,20 @@ class Stream:
             drawn[numbers[-1]] += 1
         return numbers
 
-    def rows_of(self, epochs: int) -> int:
-        """Rows of so many passes.
+    def groups_of(self, epochs: int) -> list[int]:
+        """Rows of so many passes, in groups that no batch crosses: all, or each bucketed window.
 
         Raises:
             ValueError: a mixture, whose parts end at different times.
         """
         if len(self.parts) > 1:
             raise ValueError("a mixture has no passes; give --steps instead of --epochs")
-        if self.parts[0].counted:  # else all passes have as many
-            return sum(self.parts[0].rows_of_pass(epoch) for epoch in range(epochs))
-        return epochs * self.parts[0].rows_of_pass(0)
+        if (part := self.parts[0]).counted:  # else all passes have as many
+            return [sum(part.rows_of_pass(epoch) for epoch in range(epochs))]
+        if self.data.rows == "bucketed":
+            ends = [*range(0, part.pieces.count, part.size), part.pieces.count]
+            return np.diff(ends).tolist() * epochs
+        return [epochs * part.rows_of_pass(0)]
 
     def epoch(self, position: Position) -> float:
         """Passes over the text so far, of the part that is read most often."""
@@ -291,16 +293,14 @@ class Stream:
         Raises:
             ValueError: there is not, with what there is.
         """
-        mixture = len(self.parts) > 1
-        needed = 1 if mixture or self.data.rows == "packed" else batch
+        one = len(self.parts) == 1
+        needed = batch if one and self.data.rows != "packed" else 1
         for part in self.parts:
-            rows = part.pieces.count
-            if rows < needed:
-                where = "a part of the mixture" if mixture else self.data.path
+            if part.pieces.count < needed:
                 raise ValueError(
-                    f"{where}: {part.pieces.what} make {rows} rows of {part.pieces.size}, fewer "
-                    f"than one batch of {needed}; lower --data.batch or --data.length, or give "
-                    "more text"
+                    f"{self.data.path if one else 'a part of the mixture'}: {part.pieces.what} "
+                    f"make {part.pieces.count} rows of {part.pieces.size}, fewer than one batch of "
+                    f"{needed}; lower --data.batch or --data.length, or give more text"
                 )
 
 

@@ -26,13 +26,13 @@ from transformers_jax.training.devices import devices_of
 from transformers_jax.training.folder import check_out
 from transformers_jax.training.initial import abstract_model, check_start
 from transformers_jax.training.metrics import show_bytes, show_count
+from transformers_jax.training.passes import rows_of_steps
 from transformers_jax.training.recorded import find_steps
 from transformers_jax.training.resolve import (
     Resolved,
     flops_per_step,
     newest_record,
     resolve,
-    rows_of_steps,
     tokens_per_row,
 )
 from transformers_jax.training.state import TrainState, abstract_state

@@ -34,7 +34,8 @@ class Task(Settings):
 
     Class attributes:
         head: of the model.
-        metric: the figure by which the best checkpoint is chosen, and early stopping goes.
+        metric: the figure by which the best checkpoint is chosen, and early stopping goes, where
+            settings say no other.
         lower: whether less of it is better.
         needed: roles of columns that the table must have.
         usual: role -> usual names of its column, where the config names none.
@@ -58,6 +59,11 @@ class Task(Settings):
     loss: ClassVar[str] = "supervised"
     sides: ClassVar[int] = 1
     single: ClassVar[bool] = True
+
+    @property
+    def criterion(self) -> str:
+        """The figure by which the best checkpoint is chosen."""
+        return self.metric
 
     @property
     def scored(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -179,6 +179,8 @@ class Translation(Writing):
     """texts that beam search keeps; 1: greedy"""
     bleu_tokenizer: str = "13a"
     """of sacreBLEU: 13a, intl, char, zh, ja-mecab, ..."""
+    best: Literal["bleu", "chrf", "exact_match"] = "bleu"
+    """the figure by which the best checkpoint is chosen; BLEU is 0 of texts below four words"""
     source_language: str = ""
     """code of the language of sources, such as en_XX, en or eng_Latn"""
     target_language: str = ""
@@ -191,6 +193,10 @@ class Translation(Writing):
                 "source_language and target_language belong together: name both, by the codes of "
                 "the tokenizer"
             )
+
+    @property
+    def criterion(self):
+        return self.best
 
     @property
     def languages(self):

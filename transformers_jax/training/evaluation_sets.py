@@ -116,7 +116,7 @@ class Criterion:
 def criterion(target: Any) -> Criterion:
     """That of an objective of texts, the loss; or that of a task, its metric."""
     if isinstance(target, Task):
-        return Criterion(f"eval_{target.metric}", 1 if target.lower else -1)
+        return Criterion(f"eval_{target.criterion}", 1 if target.lower else -1)
     return Criterion("eval_loss", 1)
 
 

@@ -30,13 +30,13 @@ from transformers_jax.tasks import Task
 from transformers_jax.tasks.corpus import TaskCorpus, read_task, tables_of
 from transformers_jax.training import disk, flops
 from transformers_jax.training.compatible import check_objective, check_positions
-from transformers_jax.training.config import MOST_STEPS, TrainConfig
+from transformers_jax.training.config import TrainConfig
 from transformers_jax.training.devices import check_batch, make_mesh
 from transformers_jax.training.evaluation_sets import check_evaluation, evaluation_sets
 from transformers_jax.training.folder import TOKENIZER, check_release, check_same_run
 from transformers_jax.training.initial import abstract_model, with_checkpoint
 from transformers_jax.training.modules import with_modules
-from transformers_jax.training.probe import is_solved, of_one_step
+from transformers_jax.training.passes import with_steps
 from transformers_jax.training.recorded import read_record
 from transformers_jax.training.reference import (
     abstract_reference,
@@ -171,7 +171,7 @@ def resolve(
     vocabulary = vocabulary_of(corpus.tokenizer, size)
     own = functools.partial(processes.own_rows, mesh=mesh)
     stream = make_stream(config, corpus, vocabulary, own)
-    config, limit = _with_steps(config, stream)
+    config, limit = with_steps(config, stream)
     if saved is not None:
         check_same_run(config, corpus.fingerprint, saved)
     schedule_steps = _schedule_steps(config, saved, say)
@@ -298,46 +298,6 @@ def make_stream(
     stream = Stream(parts, [part.share for part in corpus.parts], data, own)
     stream.check(data.batch)
     return stream
-
-
-def _with_steps(config: TrainConfig, stream: Stream) -> tuple[TrainConfig, int | None]:
-    """The config with its passes as steps, and the rows of these passes."""
-    if is_solved(config):
-        return of_one_step(config), None
-    if config.epochs is None:
-        return config, None
-    passes = config.epochs
-    if stream.rows_of(1) * passes > 2 * MOST_STEPS * config.data.batch:  # passes are counted below
-        raise ValueError(f"epochs ({passes}) are more steps than a run may have ({MOST_STEPS:,})")
-    limit = stream.rows_of(passes)
-    steps = steps_of(config, limit)
-    if steps > MOST_STEPS:
-        raise ValueError(f"epochs ({passes}) are {steps:,} steps; at most {MOST_STEPS:,} are")
-    config = config.replace(steps=steps)
-    if per_epoch := config.evaluation.per_epoch:
-        every = max(1, -(-steps // (passes * per_epoch)))
-        evaluation = dataclasses.replace(config.evaluation, every=every)
-        config = config.replace(evaluation=evaluation, save_every=every)
-    return config, limit
-
-
-def steps_of(config: TrainConfig, rows: int) -> int:
-    """Steps after which so many rows have been read, by the stages of `batch_warmup`."""
-    steps = done = 0
-    for until, batch in config.batch_warmup:
-        if done + (until - steps) * batch >= rows:
-            return steps - (done - rows) // batch
-        done, steps = done + (until - steps) * batch, until
-    return steps - (done - rows) // config.data.batch
-
-
-def rows_of_steps(config: TrainConfig) -> int:
-    """Rows of all steps of a run, by the stages of `batch_warmup`."""
-    steps = rows = 0
-    for until, batch in (*config.batch_warmup, (config.steps, config.data.batch)):
-        rows += max(min(until, config.steps) - steps, 0) * batch
-        steps = max(steps, min(until, config.steps))
-    return rows
 
 
 def newest_record(steps: Sequence[Path]) -> dict[str, Any] | None:
