@@ -9,14 +9,13 @@ import pytest
 import transformers_jax as tj
 from tests.tasks.conftest import reviews, write
 from transformers_jax import cli
-from transformers_jax.data.config import Table
 from transformers_jax.flags import Misuse
 from transformers_jax.runs import evaluate
 from transformers_jax.runs import finetune as command
 from transformers_jax.runs.recipe import Recipe, configured, finetune
 from transformers_jax.runs.seeds import report_seeds
 from transformers_jax.tasks import Regression, SequenceClassification
-from transformers_jax.training.config import TrainConfig, load, to_file
+from transformers_jax.training.config import load
 
 RECORDS = reviews(160)
 QUICK = dict(learning_rate=1e-2, batch=32, rows="padded", length=16)
@@ -296,15 +295,14 @@ def test_seeds_are_runs_whose_figures_have_a_mean_and_a_deviation(tmp_path):
     for seed, accuracy in enumerate((0.5, 0.7, 0.9)):
         folder = tmp_path / f"seed={seed}"
         folder.mkdir()
-        settings = to_file(TrainConfig(objective=SequenceClassification(), data=Table()))
-        (folder / "config.json").write_text(json.dumps(settings))
         lines = [{"step": 1, "eval_accuracy": 0.1}, {"step": 2, "eval_accuracy": accuracy}]
         write(folder / "metrics.jsonl", lines)
-    assert "| accuracy | 0.7000 | 0.2000 |" in report_seeds(tmp_path)
+        (folder / "run.json").write_text(json.dumps({"exported": {"step": 2, "why": "the best"}}))
+    assert "| accuracy | 0.7000 | 0.2000 |" in report_seeds(tmp_path, 3)
     saved = json.loads((tmp_path / "seeds.json").read_text())
     assert saved["figures"]["accuracy"]["mean"] == pytest.approx(0.7)
     with pytest.raises(ValueError, match="holds 0 runs that differ in their seed"):
-        report_seeds(tmp_path / "none")
+        report_seeds(tmp_path / "none", 2)
     assert command.main(["--task", "regression", "--seeds", "1"]) == 2
 
 

@@ -11,7 +11,7 @@ from tyro.conf import DisallowNone
 
 from transformers_jax import flags
 from transformers_jax.printing import print_line
-from transformers_jax.runs.pretrain import run_command, show_usage
+from transformers_jax.runs.pretrain import Sweeping, run_command, show_usage
 
 USAGE = """\
 usage: {program} --task NAME --model DIR_OR_ID --data.train FILE [--data.validation FILE] ...
@@ -40,12 +40,19 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m train
     if seeds.seeds < 2:
         print_line(f"error: --seeds ({seeds.seeds}) must be at least 2", error=True)
         return 2
+    if flags.parse_known(Sweeping, rest)[0].sweep:
+        print_line(
+            "error: --seeds is a sweep of its own: leave it out, and add seed=0,1 to --sweep",
+            error=True,
+        )
+        return 2
     swept = ",".join(map(str, range(seeds.seeds)))
     code = run_command([*rest, "--sweep", f"seed={swept}"], program, _configured)
     if code == 0:
         from transformers_jax.runs.seeds import report_seeds
 
-        print_line(report_seeds(flags.parse_known(Folder, rest)[0].out))
+        shared = flags.parse_known(Sweeping, rest)[1]
+        print_line(report_seeds(_configured(shared, program).out, seeds.seeds))
     return code
 
 
@@ -55,13 +62,6 @@ class Seeds:
 
     seeds: DisallowNone[int | None] = None
     """so many runs, with the seeds 0, 1, ..., and the mean and deviation of their figures"""
-
-
-@dataclass(frozen=True)
-class Folder:
-    """The folder of the runs."""
-
-    out: str = "runs/finetune"
 
 
 def _configured(arguments: Sequence[str], program: str) -> Any:

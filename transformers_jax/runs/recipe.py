@@ -40,6 +40,8 @@ from transformers_jax.spelling import nearest
 from transformers_jax.tasks import TASKS, Task
 from transformers_jax.training.config import Evaluation, Sample, TrainConfig, load
 from transformers_jax.training.initial import with_checkpoint
+from transformers_jax.training.metrics import read
+from transformers_jax.training.provenance import read_run
 
 OF_TEXT: dict[str, Any] = {
     "masked_lm": MaskedLM,
@@ -98,12 +100,13 @@ class Recipe:
                 f"--task {self.task!r} is none of {', '.join(names)}{nearest(name, names)}"
             )
         text = name in OF_TEXT
+        own = Task if text else TASKS[name]
         config = TrainConfig(
             init_from=self.model,
             objective=OF_TEXT[name]() if text else TASKS[name](),
-            data=Data() if text else Table(too_long=TASKS[name].too_long),
+            data=Data() if text else Table(too_long=own.too_long),
             optimizer=AdamW(
-                peak=self.learning_rate or (Task if text else TASKS[name]).peak,
+                peak=own.peak if self.learning_rate is None else self.learning_rate,
                 schedule=Linear(warmup=0.1),
                 weight_decay=0.01,
                 b2=0.999,
@@ -115,7 +118,8 @@ class Recipe:
             out=self.out or "runs/finetune",
             adapter=self._adapter(),
         )
-        config = config.replace(data=dataclasses.replace(config.data, batch=self.batch or 32))
+        batch = 32 if self.batch is None else self.batch
+        config = config.replace(data=dataclasses.replace(config.data, batch=batch))
         return with_checkpoint(config, Path(config.out), always=True)
 
     def _adapter(self) -> Any:
@@ -167,7 +171,8 @@ class Finetuned:
 
     Attributes:
         model: with the best parameters.
-        metrics: of what was held out, by name: {"accuracy": 0.93, "loss": 0.21, ...}.
+        metrics: of what was held out, by name: {"accuracy": 0.93, "loss": 0.21, ...}; of the step
+            that was exported.
         folder: of the run, with report.md and model/.
     """
 
@@ -212,6 +217,11 @@ def finetune(
         )
     )
     adapter = settings.pop("adapter", None)
+    if not isinstance(adapter, (str, Adapter, type(None))):
+        raise TypeError(
+            f"adapter is {adapter!r:.60}; expected a record, such as tj.LoRA(rank=8), or one of "
+            f"{', '.join(ADAPTERS)}"
+        )
     known = adapter if isinstance(adapter, str) else None
     config = Recipe(named, str(model), out=settings.get("out"), adapter=known).config()
     if isinstance(adapter, Adapter):
@@ -226,8 +236,7 @@ def finetune(
     }
     spelled = {_path_of(config, name): value for name, value in named.items()}
     fitted = fit(with_settings(config, spelled))
-    whole = load(fitted.folder)  # with what the task took from its data
-    return Finetuned(fitted.model, best_metrics(fitted.metrics, whole), fitted.folder, fitted)
+    return Finetuned(fitted.model, exported_metrics(fitted.folder), fitted.folder, fitted)
 
 
 def with_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
@@ -299,15 +308,12 @@ def _stored(name: str, source: Any) -> str:
     return str(file)
 
 
-def best_metrics(lines: Sequence[Mapping[str, Any]], config: TrainConfig) -> dict[str, float]:
-    """The figures of the evaluation of the step that was exported."""
-    from transformers_jax.training.evaluation_sets import criterion
-
-    chosen: Mapping[str, Any] = {}
-    best: float | None = None
-    for line in lines:
-        loss = criterion(config.objective).loss(line)
-        if loss is not None and (best is None or loss < best):
-            chosen, best = line, loss
-    start = "eval_"
-    return {name.removeprefix(start): v for name, v in chosen.items() if name.startswith(start)}
+def exported_metrics(folder: Path) -> dict[str, float]:
+    """The figures of the evaluation of the step that a run exported; {} if it was not evaluated, or
+    nothing is exported yet."""
+    step = (read_run(folder).get("exported") or {}).get("step")
+    start, found = "eval_", dict[str, float]()
+    for line in read(folder / "metrics.jsonl"):
+        if line["step"] == step:
+            found |= {n.removeprefix(start): v for n, v in line.items() if n.startswith(start)}
+    return found

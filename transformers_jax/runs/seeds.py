@@ -9,25 +9,24 @@ import numpy as np
 from transformers_jax.metrics import mean_and_deviation
 from transformers_jax.publish import publish_json
 from transformers_jax.runs.page import table
-from transformers_jax.runs.recipe import best_metrics
-from transformers_jax.training.config import load
-from transformers_jax.training.metrics import read
+from transformers_jax.runs.recipe import exported_metrics
 
 
-def report_seeds(out: str | Path) -> str:
+def report_seeds(out: str | Path, seeds: int) -> str:
     """A table of the mean and the standard deviation (n - 1) of each figure over the runs
-    OUT/seed=N, of the step that each exported; it is written to OUT/seeds.json as well.
+    OUT/seed=0, OUT/seed=1, ..., of the step that each exported; it is written to OUT/seeds.json as
+    well.
 
     Raises:
         ValueError: fewer than two runs.
     """
     folder = Path(out).expanduser()
-    runs = sorted(folder.glob("seed=*/config.json"))
+    runs = [one for n in range(seeds) if (one := folder / f"seed={n}").is_dir()]
     if len(runs) < 2:
         raise ValueError(
             f"{folder} holds {len(runs)} runs that differ in their seed; two are needed"
         )
-    figures = [best_metrics(read(one.parent / "metrics.jsonl"), load(one.parent)) for one in runs]
+    figures = [exported_metrics(one) for one in runs]
     names = [name for name in figures[0] if all(name in one for one in figures)]
     found = {name: mean_and_deviation(np.array([one[name] for one in figures])) for name in names}
     publish_json(folder / "seeds.json", {"runs": len(runs), "figures": found})

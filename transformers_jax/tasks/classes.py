@@ -35,8 +35,13 @@ def learned(names: Iterable[str]) -> tuple[str, ...]:
         ValueError: a single one, or more than any model tells apart.
     """
     known = {*names}
-    numbers = all(name.lstrip("-").isdecimal() for name in known)
+    numbers = all(name.removeprefix("-").isdecimal() for name in known)
     classes = tuple(sorted(known, key=int) if numbers else sorted(known))
+    if twice := _written_twice(classes):
+        raise ValueError(
+            f"the classes {twice[0]!r} and {twice[1]!r} are the same number: write it alike in all "
+            "records, or add a letter to names that only look like numbers"
+        )
     if len(classes) < 2:
         raise ValueError(f"there is one class alone, {classes[0]!r}: nothing can be learned")
     if len(classes) > MOST:
@@ -46,6 +51,19 @@ def learned(names: Iterable[str]) -> tuple[str, ...]:
             "task a regression?"
         )
     return classes
+
+
+def _written_twice(classes: Sequence[str]) -> tuple[str, str] | None:
+    """Two classes that are one number, such as "1" and "1.0", where all are numbers."""
+    try:
+        values = [float(name) for name in classes]
+    except ValueError:  # a name
+        return None
+    first: dict[float, str] = {}
+    for value, name in zip(values, classes):
+        if (other := first.setdefault(value, name)) != name:
+            return other, name
+    return None
 
 
 def of(config: FamilyConfig) -> tuple[str, ...]:

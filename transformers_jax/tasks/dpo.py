@@ -114,6 +114,8 @@ class DPO(Task, WithReference):
         return pairs
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
+        if form.length == 1:
+            raise ValueError("data.length (1) leaves no room for an answer; raise --data.length")
         pairs, alike, examples = self._pairs(form, records), 0, []
         cut = {"prompts": 0, "answers": 0}
         for where, pair in zip(records.places, pairs):
@@ -122,8 +124,8 @@ class DPO(Task, WithReference):
                     f"{where} has {_length(pair)} tokens, and rows have {form.length} at most "
                     "(--data.length); pass --data.too-long truncate"
                 )
-            alike += np.array_equal(*pair.answers)
             short = _cut(pair, form.length) if form.length else pair
+            alike += np.array_equal(*short.answers)
             cut["prompts"] += len(short.prompt) < len(pair.prompt)
             cut["answers"] += sum(len(a) < len(b) for a, b in zip(short.answers, pair.answers))
             examples.append(Example(_row(short)))

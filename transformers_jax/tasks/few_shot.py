@@ -19,7 +19,7 @@ from transformers_jax.objectives.example import Example
 from transformers_jax.tasks.base import Task, in_order
 from transformers_jax.tasks.corpus import TaskCorpus
 from transformers_jax.tasks.embedding import LABELS, Embedding
-from transformers_jax.tasks.linear import Linear, solve
+from transformers_jax.tasks.linear import Linear, solve, usual_penalty
 from transformers_jax.tasks.paired import ANCHOR, POSITIVE
 from transformers_jax.tasks.rows import Form, Rows, numbered
 from transformers_jax.tasks.sequences import FIRST, LABEL, SequenceClassification
@@ -48,8 +48,7 @@ class FewShot(Embedding):
     pairs_seed: int = 0
     """draws the examples and their pairs"""
     penalty: float | None = None
-    """of large weights of the regression; by default 1 over the number of examples, C = 1 of
-    scikit-learn"""
+    """of large weights of the regression; by default that of scikit-learn, C = 1"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -202,8 +201,9 @@ class FewShot(Embedding):
         return bind(plan.build(), unflatten(values))
 
     def _solved(self, vectors: np.ndarray, labels: Any, form: Form) -> Linear:
-        penalty = 1 / len(vectors) if self.penalty is None else self.penalty
         count = len(form.classes)
+        usual = usual_penalty(CLASSES, len(vectors), count)
+        penalty = usual if self.penalty is None else self.penalty
         return solve(CLASSES, vectors.astype(np.float64), labels, count, penalty, True)
 
     # ------------------------------------------------------------ training

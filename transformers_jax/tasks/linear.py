@@ -77,6 +77,16 @@ def solve(
     return Linear(one.weight * both, one.bias * both, one.loss)
 
 
+def usual_penalty(task: Task, rows: int, count: int) -> float:
+    """The penalty that scikit-learn has by default: C = 1, of a ridge regression alpha = 1. Two
+    classes and labels have one row of weights each there, whose squares count otherwise here."""
+    if isinstance(task, Regression):
+        return 2 / rows
+    if isinstance(task, MultiLabel):
+        return 1 / (rows * count)
+    return (2 if count == 2 else 1) / rows
+
+
 def _logistic(
     x: Float[np.ndarray, "N D"],
     y: Any,

@@ -211,7 +211,10 @@ def encode(form: Form, texts: Sequence[str], pairs: Sequence[str] | None = None)
         some = [texts[number] for number in long]
         others = None if pairs is None else [pairs[number] for number in long]
         options |= dict(truncation=True, max_length=form.length)
-        batch = form.tokenizer.batch(some, others, **options)
+        try:
+            batch = form.tokenizer.batch(some, others, **options)
+        except ValueError as error:
+            raise ValueError(f"data.length ({form.length}): {error}; raise --data.length") from None
         del batch["attention_mask"]
         for number, row in zip(long, zip(*batch.values())):
             sides[number] = dict(zip(batch, row))

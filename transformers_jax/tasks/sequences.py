@@ -171,7 +171,12 @@ class MultiLabel(OfSequences):
     separator: str = "|"
     """between the labels of a record, where they are one text"""
     threshold: float = 0.5
-    """probability from which a label is predicted"""
+    """probability above which a label is predicted"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold ({self.threshold}) lies between 0 and 1")
 
     def _names(self, value: Any, where: str, column: str) -> list[str]:
         if value is None or value == "":

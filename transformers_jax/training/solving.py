@@ -15,7 +15,7 @@ from transformers_jax.data.packing import held, positions
 from transformers_jax.data.stream import evaluation_batches
 from transformers_jax.nn.param import flatten, unflatten
 from transformers_jax.tasks.corpus import TaskCorpus
-from transformers_jax.tasks.linear import Linear, solve
+from transformers_jax.tasks.linear import Linear, solve, usual_penalty
 from transformers_jax.training.loop import Loop
 from transformers_jax.training.probe import BIAS, WEIGHT, features, in_rows
 
@@ -40,8 +40,9 @@ class Solving(Loop):
         )
         x, rows = in_rows(found, corpus.train)
         adapter: Any = run.config.adapter
-        penalty = 1 / len(x) if adapter.penalty is None else adapter.penalty
         bias, count = BIAS in flatten(self.state.params), run.model.config.num_labels
+        usual = usual_penalty(run.config.objective, len(x), count)
+        penalty = usual if adapter.penalty is None else adapter.penalty
         self.screen.status("solving")
         solved = solve(run.config.objective, x, rows.references, count, penalty, bias)
         self.screen.say(

@@ -191,8 +191,8 @@ class Probe(Train):
     """exact: features are computed once, and scikit-learn solves the layer for all rows; gradient:
     steps of the optimizer"""
     penalty: float | None = None
-    """of the exact solution, which has the least mean loss + penalty / 2 * |W|^2; by default 1 over
-    the number of rows, scikit-learn's C = 1"""
+    """of the exact solution, which has the least mean loss + penalty / 2 * |W|^2; by default that
+    of scikit-learn, C = 1"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
