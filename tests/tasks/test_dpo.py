@@ -188,6 +188,13 @@ def test_pairs_of_equal_answers_are_counted(plain):
     notes = "\n".join(corpus_of(plain, [PAIR, same], DPO()).notes)
     assert "of 1 pairs both answers are the same" in notes
     assert "none is cut" in notes
+    apart = {"prompt": "say", "chosen": " yes yes no", "rejected": " yes yes yes"}
+    notes = "\n".join(corpus_of(plain, [PAIR, apart], DPO()).notes)
+    assert "are the same" not in notes
+    notes = "\n".join(corpus_of(plain, [apart], DPO(), length=2).notes)  # as they are read
+    assert "of 1 pairs both answers are the same" in notes
+    with pytest.raises(ValueError, match=r"data.length \(1\) leaves no room for an answer"):
+        corpus_of(plain, [apart], DPO(), length=1)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,17 @@ def test_pairs_are_of_one_class_or_of_two_and_the_seed_draws_them(encoder):
     assert other.fingerprint != corpus.fingerprint
 
 
+def test_classes_are_those_of_the_examples_whatever_the_model_names(encoder, tmp_path):
+    """A class of the model without an example would end the run at its first evaluation."""
+    config = tj.AutoConfig.from_pretrained(encoder)
+    config = config.replace(id2label={0: "bad", 1: "good", 2: "other", 3: "none"})
+    data, tokenizer = Table(train="t", batch=4), load_tokenizer(encoder)
+    model = abstract_model(TrainConfig(model=config, objective=FewShot(), data=data))
+    tables = {"train": of_python("t", TRAIN), "validation": of_python("v", HELD_OUT)}
+    corpus = read_task(data, FewShot(), tokenizer, model, tables=tables)
+    assert corpus.form.classes == ("bad", "good", "other")
+
+
 def test_so_many_examples_of_each_class_are_drawn(encoder):
     corpus = corpus_of(encoder, FewShot(shots=2, iterations=1))
     assert sorted(corpus.train.references) == [0, 0, 1, 1, 2, 2]

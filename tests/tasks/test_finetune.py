@@ -12,6 +12,7 @@ from transformers_jax import cli
 from transformers_jax.flags import Misuse
 from transformers_jax.runs import evaluate
 from transformers_jax.runs import finetune as command
+from transformers_jax.runs.answering import predict
 from transformers_jax.runs.recipe import Recipe, configured, finetune
 from transformers_jax.runs.seeds import report_seeds
 from transformers_jax.tasks import Regression, SequenceClassification
@@ -121,6 +122,19 @@ def test_lines_of_a_text_are_predicted(run, tmp_path):
         == 0
     )
     assert len(out.read_text().splitlines()) == 2
+
+
+def test_texts_without_a_name_are_the_column_that_the_run_reads(run, tmp_path):
+    """Also where the run names it; with another column of the same text nothing changes."""
+    named = dict(text="review")
+    records = [{"review": "a great film"}, {"review": "the sad book"}]
+    found = predict(run.folder, [one["review"] for one in records], **named)
+    assert found == predict(run.folder, records, **named)
+    lines, out = tmp_path / "lines.txt", tmp_path / "out.jsonl"
+    lines.write_text("a great film\nthe sad book\n")
+    given = [str(run.folder), "--input", str(lines), "--out", str(out), "--text", "review"]
+    assert cli.main(["predict", *given]) == 0
+    assert [json.loads(line)["label"] for line in out.open()] == [one["label"] for one in found]
 
 
 def test_what_cannot_be_predicted_is_refused(run, encoder, tmp_path, capsys):

@@ -220,3 +220,38 @@ def test_a_command_trains_a_cross_encoder_that_ranks(encoder, tmp_path, capsys):
     )
     assert ranked[0]["ranking"][0]["number"] == 1
     assert tj.evaluate(out, records)["mrr@10"] > 0.8
+
+
+def test_negatives_have_the_columns_that_are_named(encoder):
+    named = [
+        {
+            "query": one["query"],
+            "positive": one["positive"],
+            "hard": one["negatives"],
+            "negative": "a",
+        }
+        for one in MARKED
+    ]
+    own = corpus_of(encoder, named, Reranking(), negatives="hard")
+    assert own.fingerprint == corpus_of(encoder, MARKED, Reranking()).fingerprint
+    usual = corpus_of(encoder, named, Reranking())  # the control
+    assert usual.fingerprint != own.fingerprint
+
+
+def test_empty_documents_are_told(encoder):
+    some = [{**LISTS[0], "documents": ["fine story", "", " "]}, LISTS[1]]
+    assert "2 documents are empty" in "\n".join(corpus_of(encoder, some, Reranking()).notes)
+    assert "are empty" not in "\n".join(corpus_of(encoder, LISTS, Reranking()).notes)
+
+
+def test_figures_of_some_batches_are_of_whole_queries(encoder):
+    task = Reranking()
+    corpus = corpus_of(encoder, LISTS, task)
+    logits = np.array([3.0, 1.0, 2.0, 0.0, 1.0])
+    rows = corpus.train.some([0, 1, 2, 3])  # the second query lacks a candidate
+    found = task.metrics({"logits": logits[:4]}, rows, corpus.form)
+    assert found == {"ndcg@10": 1.0, "mrr@10": 1.0, "map": 1.0}
+    every = task.metrics({"logits": logits}, corpus.train, corpus.form)
+    assert every["mrr@10"] == 0.75
+    with pytest.raises(ValueError, match="raise --evaluation"):
+        task.metrics({"logits": logits[:2]}, corpus.train.some([0, 1]), corpus.form)

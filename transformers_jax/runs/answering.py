@@ -60,6 +60,11 @@ class Answering:
     data: Table
     reference: Model | None = None
 
+    @property
+    def column(self) -> str:
+        """The column that a text without a name is taken for."""
+        return self.data.text or "text"
+
     def read(self, records: Records, *, answered: bool) -> tuple[Rows, Form]:
         """(these records as rows, how they became that)."""
         columns = self.task.columns(self.data, records, answered=answered)
@@ -255,9 +260,9 @@ def predict(
         ValueError: a record that cannot be read, with its place; a model of no task.
         TypeError: an unknown setting.
     """
-    if isinstance(records, (list, tuple)) and records and isinstance(records[0], str):
-        records = [{"text": text} for text in records]
     answering = opened(model, task, tokenizer, settings)
+    if isinstance(records, (list, tuple)) and records and isinstance(records[0], str):
+        records = [{answering.column: text} for text in records]
     found = predictions(answering, records_of(records, "records", answering.data.encoding), show)
     return [one for some in found for one in some]
 

@@ -102,7 +102,8 @@ class Predict(Reading):
         keep_compiled_programs()
         out = Path(self.out).expanduser()
         answering = opened(self.model, self.task, None, self.settings())
-        records = records_of(read_input(self.input, answering.data.encoding), "--input")
+        source = read_input(self.input, answering.data.encoding, answering.column)
+        records = records_of(source, "--input")
         done = lines_of(out)
         if done > len(records):
             raise ValueError(
@@ -119,8 +120,8 @@ class Predict(Reading):
         print_line(f"wrote {out}")
 
 
-def read_input(path: str, encoding: str) -> Any:
-    """The path of a table; or, of a plain text, its lines as records."""
+def read_input(path: str, encoding: str, column: str = "text") -> Any:
+    """The path of a table; or, of a plain text, its lines as records with one column."""
     from transformers_jax.data.files import lines_of
     from transformers_jax.data.records import holds_records
     from transformers_jax.data.tables import has_scheme
@@ -129,7 +130,7 @@ def read_input(path: str, encoding: str) -> Any:
     if has_scheme(path) or not file.is_file() or holds_records(file):
         return path
     lines = (line.removesuffix("\n").removesuffix("\r") for line in lines_of(file, encoding))
-    return [{"text": line} for line in lines if line.strip()]
+    return [{column: line} for line in lines if line.strip()]
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m train.evaluate") -> int:

@@ -57,7 +57,7 @@ def candidates(form: Form, records: Records, most: float | None) -> Candidates:
     queries = form.texts(records, "text")
     if "positive" in form.columns:
         positive = texts_of(records, form.columns["positive"])
-        columns = [texts_of(records, name) for name in form.columns["negatives"].split(",")]
+        columns = [texts_of(records, name.strip()) for name in form.columns["negatives"].split(",")]
         negative = [[one for some in row for one in some] for row in zip(*columns)]
         documents = [one + other for one, other in zip(positive, negative)]
         grades = [[1.0] * len(p) + [0.0] * len(n) for p, n in zip(positive, negative)]

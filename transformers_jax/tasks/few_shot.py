@@ -16,6 +16,7 @@ from transformers_jax.metrics import classification
 from transformers_jax.models.base import Model
 from transformers_jax.nn.param import bind, flatten, params, unflatten
 from transformers_jax.objectives.example import Example
+from transformers_jax.tasks import classes as names
 from transformers_jax.tasks.base import Task, in_order
 from transformers_jax.tasks.corpus import TaskCorpus
 from transformers_jax.tasks.embedding import LABELS, Embedding
@@ -73,7 +74,13 @@ class FewShot(Embedding):
         return {role: name for role, name in columns.items() if answered or role == "text"}
 
     def classes(self, form, records):
-        return CLASSES.classes(form, records)
+        """Those of the table: the head of the model, if it has one, is not used, and a regression
+        of classes without an example would not be determined."""
+        column = form.columns["label"]
+        values = zip(records.places, form.values(records, "label"))
+        found = {names.name_of(value, where, column) for where, value in values}
+        source = records.classes.get(column, ())
+        return source if found == {*source} else names.learned(found)
 
     def fitted(self, model, classes):
         return model.replace(id2label=dict(enumerate(classes)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,13 +22,13 @@ from transformers_jax.objectives.example import Example
 from transformers_jax.tasks.base import Task
 from transformers_jax.tasks.candidates import (
     FORMS,
-    NEGATIVES,
     Candidates,
     by_query,
     candidates,
     groups_of,
 )
 from transformers_jax.tasks.choices import together
+from transformers_jax.tasks.paired import negative_columns
 from transformers_jax.tasks.rows import NUMBER, Form, LongRow, Rows, encode, numbered
 
 COUNT = "candidates"
@@ -82,10 +81,10 @@ class Reranking(Task):
 
     def columns(self, data, records, *, answered=True):
         columns = super().columns(data, records, answered=answered)
-        negatives = [name for name in records.columns if NEGATIVES.fullmatch(name)]
+        negatives = negative_columns(data, records)
         if "text_pair" not in columns and "positive" in columns and negatives:
             columns.pop("label", None)
-            return {**columns, "negatives": ",".join(negatives)}
+            return {**columns, "negatives": negatives}
         columns.pop("positive", None)
         if "text_pair" not in columns or (answered and "label" not in columns):
             raise ValueError(
@@ -103,6 +102,8 @@ class Reranking(Task):
         except LongRow as error:
             raise ValueError(f"{records.places[some.owners[error.number]]} {error}") from None
         notes = [encoded.note(records.name, form.length)]
+        blank = sum(not one.strip() for documents in some.documents for one in documents)
+        notes += [f"{records.name}: {blank:,} documents are empty"] if blank else []
         if some.grades is not None:
             notes += [self._told(form, records, some)]
         pad = form.model.config.pad_token_id or 0
@@ -189,11 +190,22 @@ class Reranking(Task):
     # ------------------------------------------------------------ answers
 
     def metrics(self, answers, rows, form):
-        some = dataclasses.replace(
-            candidates(form, rows.records, None), grades=list(rows.references)
+        """The figures of all queries whose candidates are scored: evaluations of some batches may
+        end within a query."""
+        some = candidates(form, rows.records, None)
+        scored = _scores(answers["logits"], rows, some)
+        whole = [n for n, row in enumerate(scored) if len(row) == len(some.documents[n])]
+        if not whole:
+            raise ValueError(
+                "in so few batches no query has all of its candidates: raise --evaluation.batches"
+            )
+        some = Candidates(
+            [some.queries[n] for n in whole],
+            [some.documents[n] for n in whole],
+            [rows.references[n] for n in whole],
+            some.listed,
         )
-        scores, grades, _ = _of_queries(some, _scores(answers["logits"], rows, some))
-        return reranking(scores, grades)
+        return reranking(*_of_queries(some, [scored[n] for n in whole])[:2])
 
     def predictions(self, answers, rows, form):
         some = candidates(form, rows.records, None)
@@ -253,10 +265,11 @@ def _lists(some: Candidates, sides: list[dict[str, Any]], pad: int) -> list[Exam
 
 
 def _scores(logits: np.ndarray, rows: Rows, some: Candidates) -> list[np.ndarray]:
-    """The logits of the candidates of each record."""
+    """The logits of the candidates of each record: of those that are in the batches."""
     if logits.ndim == 2:
         return [row[: len(documents)] for row, documents in zip(logits, some.documents)]
-    return [logits[rows.owners == number] for number in range(len(some.documents))]
+    counts = np.bincount(rows.owners, minlength=len(some.documents))  # owners are in order
+    return np.split(logits, np.cumsum(counts)[:-1])
 
 
 def _of_queries(
