@@ -324,7 +324,7 @@ def announce(path: Any, plan: Plan, report: Report, new: tuple[str, ...], *, war
     the caller gets the report."""
     text = f"loaded {plan.config.model_type} ({plan.head}) from {path}: {len(report.fills)} tensors"
     if report.left_out:
-        text += f"; left out {len(report.left_out)} of other heads"
+        text += f"; {len(report.left_out)} of other heads left out"
     if new:
-        text += f"; drew {', '.join(new)}"
+        text += f"; newly initialised: {', '.join(new)}"
     log.log(logging.WARNING if warn else logging.INFO, text)

@@ -209,7 +209,7 @@ def test_settings_without_evaluation_text_are_refused(tmp_path, text):
     assert load_corpus(dataclasses.replace(settings, eval_path=text)).documents["train"] == 2000
     without = load_corpus(dataclasses.replace(settings, eval_fraction=0))  # as the error says
     assert (without.documents, without.evaluation) == ({"train": 2000}, {})
-    assert "none to test" in without.origin
+    assert "none held out" in without.origin
 
 
 def test_a_tokenizer_must_fit_the_dataset(text):

@@ -35,7 +35,7 @@ def run(tmp_path, monkeypatch):
         "objective": "sequence_classification",
         "model_type": "bert",
         "init_from": {"path": "org/bert"},
-        "data": {"origin": "r: 8 records to train on, 2 to test", "columns": {"text": "review"}},
+        "data": {"origin": "r: 8 records to train on, 2 held out", "columns": {"text": "review"}},
     }
     start_run(folder, "python -m train.finetune ...", about=about)
     note_export(folder, 20, "which has the highest eval_accuracy (0.7500)")
@@ -74,7 +74,7 @@ def test_it_tells_people_data_settings_results_and_the_command(run):
     for line in (
         "| accuracy | 0.7500 |",
         "| held out | tfds:imdb[test] |",
-        "| records | 8 records to train on, 2 to test |",
+        "| records | 8 records to train on, 2 held out |",
         "| text | review |",
         "| classes | no, yes |",
         "| batch | 16 |",

@@ -141,7 +141,7 @@ def test_heads_are_drawn_where_they_are_missing(tmp_path):
     config = TrainConfig(init_from=str(tmp_path), objective=NextSentence())
     model, facts, said = started(config)
     assert facts["drawn"]
-    assert said[0].endswith(f"drew {', '.join(facts['drawn'])}")
+    assert said[0].endswith(f"newly initialised: {', '.join(facts['drawn'])}")
     assert all(path.startswith(("pooler", "head")) for path in facts["drawn"])
     source = tj.from_pretrained(tmp_path)
     assert np.array_equal(*(flatten(params(m))["embed.table"] for m in (model, source)))

@@ -134,7 +134,7 @@ def test_text_that_is_not_visible_is_escaped_in_a_table(value, text):
 def test_runs_of_different_tokenizers_are_compared_by_bytes(tmp_path, monkeypatch):
     runs = [make_run(tmp_path / name) for name in "abc"]
     drawn = {}
-    monkeypatch.setattr(plots, "_save", lambda figure, file: drawn.update(figure=figure))
+    monkeypatch.setattr(plots, "save_figure", lambda figure, file: drawn.update(figure=figure))
 
     def axes(count):
         write_page(runs[:count], tmp_path / "page.md")

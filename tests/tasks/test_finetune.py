@@ -37,10 +37,19 @@ def test_a_few_lines_give_a_model_its_figures_and_a_run(run):
     assert config["architectures"] == ["BertForSequenceClassification"]
     lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     evaluated = [line for line in lines if "eval_accuracy" in line]
-    assert len(evaluated) == 8  # one after each pass
+    assert len(evaluated) == 8  # one after each epoch
     best = max(line["eval_accuracy"] for line in evaluated)
     assert run.metrics["accuracy"] == best
-    assert "eval accuracy" in (run.folder / "report.md").read_text()
+    report = (run.folder / "report.md").read_text()
+    assert "eval accuracy" in report
+    assert (
+        f"transformers-jax finetune {run.folder}/config.json --out {run.folder} --epochs 16"
+        in report
+    )
+    assert f"transformers-jax predict {run.folder} --input new.csv" in report
+    card = (run.folder / "model/README.md").read_text()
+    assert "| trained on | records in memory |" in card
+    assert "/tables/" not in card
     shown = json.loads((run.folder / "figure.json").read_text())
     counts = np.array(shown["counts"])
     assert shown["names"] == ["neg", "pos"]
@@ -324,5 +333,10 @@ def test_the_command_says_how_it_is_used(capsys):
     assert command.main([]) == 2
     assert "--task NAME --model DIR_OR_ID" in capsys.readouterr().err
     assert command.main(["--help"]) == 0
-    assert "multi_label" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "multi_label" in shown
+    for name in vars(Recipe()):
+        assert f"--{name.replace('_', '-')} " in shown, name
+    assert command.main(["--task", "regression", "--help"]) == 0
+    assert capsys.readouterr().out == shown
     assert Recipe().task is None

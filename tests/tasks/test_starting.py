@@ -108,7 +108,7 @@ def test_a_run_goes_on_from_a_run_of_other_classes(encoder, tmp_path):
     assert {*facts["drawn"]} == HEAD
     config = json.loads((run.folder / "model/config.json").read_text())
     assert config["id2label"] == {"0": "0", "1": "1", "2": "2", "3": "3"}
-    assert "drawn were head.classify" in (run.folder / "report.md").read_text()
+    assert "newly initialised: head.classify" in (run.folder / "report.md").read_text()
 
 
 # ---------------------------------------------------------------- drawn anew
@@ -135,7 +135,7 @@ def test_the_layers_at_the_top_are_drawn_anew_and_the_rest_is_the_checkpoints(en
         assert np.array_equal(found[path][1], new[path][1])
         assert not np.array_equal(found[path][1], own[path][1])
     assert all(np.array_equal(found[path], new[path]) for path in pooler)
-    assert said[0].endswith("; drew the top 1 layer of stack anew")
+    assert said[0].endswith("; re-initialised the top 1 layer of stack")
     assert facts["reinitialised_layers"] == 1
     assert not unlike(started(tmp_path, ("no", "yes"))[0], own)  # the control
 
@@ -160,7 +160,7 @@ def test_of_an_encoder_decoder_the_top_of_both_is_drawn(encoder, tmp_path):
     }
     assert changed == {"encoder": {1, 2}, "decoder": {0, 1}}
     assert all(".blocks." in path for path in unlike(found, own))
-    assert "drew the top 2 layers of decoder and encoder anew" in said[0]
+    assert "re-initialised the top 2 layers of decoder and encoder" in said[0]
 
 
 def test_from_scratch_only_the_sizes_are_the_checkpoints(encoder, tmp_path):

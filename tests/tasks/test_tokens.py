@@ -1,5 +1,7 @@
 """Classes of words: aligned with tokens, scored as seqeval does, predicted with characters."""
 
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -120,6 +122,12 @@ def test_texts_of_a_csv_have_words_and_tags_between_spaces(encoder):
 def test_a_record_that_is_none_is_refused_with_its_place(encoder, record, words):
     with pytest.raises(ValueError, match=words):
         corpus_of(encoder, [record])
+
+
+def test_the_library_of_the_metrics_is_needed_before_the_first_step(encoder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "seqeval.metrics", None)
+    with pytest.raises(ValueError, match=r'pip install "transformers-jax\[eval\]"'):
+        read_task(Table(train="none.csv"), TokenClassification(), None, None)
 
 
 def test_a_model_learns_the_tags_and_predicts_them_from_its_directory(encoder, tmp_path):

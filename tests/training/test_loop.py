@@ -60,7 +60,7 @@ def test_an_epoch_contains_every_record_once(quiet, records, tmp_path, capsys):
     assert len(metric_lines) == 13
     assert metric_lines[-1]["epoch"] == 1
     output = capsys.readouterr().out
-    assert "1 passes are 103 rows, 13 steps; the last batch is filled with 1 empty rows" in output
+    assert "1 epoch: 103 rows, 13 steps; the last batch is filled with 1 empty rows" in output
     assert json.loads((Path(config.out) / "config.json").read_text())["steps"] == 13
 
 

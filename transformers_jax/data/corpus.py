@@ -92,7 +92,7 @@ class Corpus:
         held_out = ", ".join(f"{len(t.ids):,} {n}".strip() for n, t in self.evaluation.items())
         return (
             f"{names}: {size:,} tokens of {self.documents['train']:,} documents to train on, "
-            f"{held_out or 'none'} to test"
+            f"{held_out or 'none'} held out"
         )
 
 

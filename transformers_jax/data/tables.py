@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,12 @@ from transformers_jax.data.config import Table
 from transformers_jax.data.files import find_files
 from transformers_jax.data.generated import generated_records
 from transformers_jax.data.prepared import hf_records, tfds_records
+from transformers_jax.data.python_docs import cache_dir
 from transformers_jax.data.records import Record, holds_records, read_records
 from transformers_jax.data.splits import by_split, check_trained, evaluated
+from transformers_jax.data.texts import digest
 from transformers_jax.json_files import json_text
+from transformers_jax.publish import publish
 from transformers_jax.spelling import nearest
 
 EXPECTED = (
@@ -126,12 +130,39 @@ def open_table(path: str, setting: str, encoding: str = "utf-8") -> dict[str, Re
         opened, classes = SCHEMES[scheme](name)
         found = {split: _collected(f"{path}, {split}", rows) for split, rows in opened.items()}
         return {split: replace(records, classes=classes) for split, records in found.items()}
+    if is_stored(path):
+        rows = (record for _, record in read_records(Path(path), encoding))
+        return {"train": of_python(setting.removeprefix("data."), list(rows))}
     files = find_files(path, setting, EXPECTED)
     parts, note = by_split(files, path)
     if wrong := [file for some in parts.values() for file in some if not holds_records(file)]:
         raise ValueError(f"{setting}: {wrong[0]} is no table by its ending; give {EXPECTED}")
     rows = lambda some: (placed for file in some for placed in read_records(file, encoding))
     return {split: _collected(path, rows(some), note) for split, some in parts.items()}
+
+
+def stored(name: str, value: Any) -> str:
+    """The path of a file with the records of Python, which a run can be continued from; its name
+    is the hash of its content.
+
+    Raises:
+        ValueError: as of `of_python`.
+    """
+    text = json_lines(of_python(name, value).records)
+    file = _stored_tables() / f"{digest(text)}.jsonl"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        publish(file, text)
+    return str(file)
+
+
+def is_stored(path: str) -> bool:
+    """Whether a source is a file that `stored` has written; messages do not show its path."""
+    return not has_scheme(path) and Path(path).parent == _stored_tables() and Path(path).is_file()
+
+
+def _stored_tables() -> Path:
+    return cache_dir() / "tables"
 
 
 def has_scheme(path: str) -> bool:
@@ -208,7 +239,10 @@ def hold_out(records: Records, fraction: float, together: Sequence[str] = ()) ->
     train = records.select(n for n, number in enumerate(hashes) if number not in held)
     return {
         "train": train,
-        "validation": records.select(n for n, number in enumerate(hashes) if number in held),
+        "validation": replace(
+            records.select(n for n, number in enumerate(hashes) if number in held),
+            name=f"{records.name}, held out",
+        ),
     }
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from transformers_jax.data.tables import is_stored
 from transformers_jax.hub.download import is_id
 from transformers_jax.json_files import json_or_empty, json_text
 from transformers_jax.publish import publish
@@ -133,7 +134,7 @@ def _results(
     from huggingface_hub import EvalResult
 
     kind, data = pipeline_of(model, task), config.get("data") or {}
-    source = data.get("validation") or data.get("train")
+    source = _source(data, "validation") or _source(data, "train")
     if task is None or kind is None or not source:
         return []
     name = str(source) if ":" in str(source) else Path(str(source)).name
@@ -180,14 +181,20 @@ def _shown(figures: Mapping[str, float]) -> str:
 
 def _data(run: Path, config: Mapping[str, Any]) -> str:
     data, about = config.get("data") or {}, read_run(run).get("data") or {}
-    held = data.get("validation") or f"{data.get('validation_fraction', 0):.0%} of it, by hash"
-    rows = [["trained on", str(data.get("train"))], ["held out", str(held)]]
+    held = _source(data, "validation") or f"{data.get('validation_fraction', 0):.0%} of it, by hash"
+    rows = [["trained on", _source(data, "train")], ["held out", str(held)]]
     rows += [["records", about["origin"].rpartition(": ")[2]]] if about.get("origin") else []
     rows += [[role.replace("_", " "), name] for role, name in (about.get("columns") or {}).items()]
     classes = (config.get("model") or {}).get("id2label") or {}
     named = [str(name) for name in classes.values()]
     rows += [["classes", ", ".join(named[:30]) + ", ..." * (len(named) > 30)]] if named else []
     return table(["", ""], rows)
+
+
+def _source(data: Mapping[str, Any], split: str) -> str:
+    """The source of a split for people; "" if there is none."""
+    path = str(data.get(split) or "")
+    return "records in memory" if path and is_stored(path) else path
 
 
 def _settings(config: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,19 @@ USAGE = """\
 usage: {program} --task NAME --model DIR_OR_ID --data.train FILE [--data.validation FILE] ...
        {program} --task NAME --model DIR_OR_ID --data.train FILE --seeds N ...
        {program} CONFIG [--out DIR] ...
-CONFIG is a Python file with config(), or the config.json of a run; tasks are
-TASKS;
+CONFIG is a Python file with config(), or the config.json of a run.
+
+--task NAME            TASKS
+--model DIR_OR_ID      a directory, a run, or a hub id
+--data.train FILE      a file, folder or pattern of CSV, TSV, JSONL or Parquet, tfds:NAME, hf:NAME,
+                       generated:NAME; columns: --data.text, --data.text-pair, --data.label
+--data.validation FILE by default a tenth of the records is held out
+--data.length TOKENS   the longest row; by default that of the longest record
+--epochs 3  --batch 32  --learning-rate 2e-5 (of most tasks)  --seed 0
+--adapter NAME         ADAPTERS; by default all parameters are trained
+--seeds N              N runs, and the mean and deviation of their metrics
+--out DIR              folder of the run (runs/finetune)
+
 {program} --task NAME --model DIR_OR_ID --help lists every flag"""
 
 
@@ -29,11 +41,15 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m train
         KeyboardInterrupt: as of `pretrain.run_command`.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        from transformers_jax.runs.recipe import OF_TEXT, TASKS
+    helped = not {"-h", "--help"}.isdisjoint(arguments)
+    named = any(one.partition("=")[0] == "--model" for one in arguments)
+    if not arguments or (helped and arguments[0].startswith("-") and not named):
+        from transformers_jax.runs.recipe import ADAPTERS, OF_TEXT, TASKS
 
-        usage = USAGE.replace("TASKS", ", ".join((*TASKS, *OF_TEXT)))
-        return show_usage(usage, arguments, program)
+        names = textwrap.fill(", ".join((*TASKS, *OF_TEXT)), 76).replace("\n", "\n" + " " * 23)
+        adapters = ", ".join(name for name in ADAPTERS if name != "none")
+        usage = USAGE.replace("TASKS", names).replace("ADAPTERS", adapters)
+        return show_usage(usage, ["--help"] if helped else [], program)
     seeds, rest = flags.parse_known(Seeds, arguments)
     if seeds.seeds is None:
         return run_command(arguments, program, _configured)

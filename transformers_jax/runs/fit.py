@@ -157,7 +157,8 @@ def _describe(run: Run, say: Callable[[str], None], notes: Sequence[str]) -> Non
     if run.limit is not None:
         short = -run.limit % config.data.batch
         last = f"; the last batch is filled with {short} empty rows" if short else ""
-        say(f"{config.epochs} passes are {run.limit:,} rows, {config.steps:,} steps{last}")
+        epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
+        say(f"{epochs}: {run.limit:,} rows, {config.steps:,} steps{last}")
     say(f"continuing from step {run.start}" if run.start else f"starting in {run.folder.path}")
 
 

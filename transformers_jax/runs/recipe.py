@@ -15,9 +15,7 @@ from typing import Any
 
 from transformers_jax import flags
 from transformers_jax.data.config import Data, Table
-from transformers_jax.data.python_docs import cache_dir
-from transformers_jax.data.tables import json_lines, of_python
-from transformers_jax.data.texts import digest
+from transformers_jax.data.tables import stored
 from transformers_jax.flags import Misuse
 from transformers_jax.models.adapters.records import (
     IA3,
@@ -34,13 +32,12 @@ from transformers_jax.objectives import CausalLM, MaskedLM, SpanCorruption
 from transformers_jax.objectives.distillation import DistilledCausalLM, DistilledMaskedLM
 from transformers_jax.optim import AdamW
 from transformers_jax.optim.schedules import Linear
-from transformers_jax.publish import publish
 from transformers_jax.runs.fit import Fitted, fit
 from transformers_jax.spelling import nearest
 from transformers_jax.tasks import TASKS, Task
 from transformers_jax.training.config import Evaluation, Sample, TrainConfig, load
 from transformers_jax.training.initial import with_checkpoint
-from transformers_jax.training.metrics import read
+from transformers_jax.training.metrics import is_hidden, read
 from transformers_jax.training.provenance import read_run
 
 OF_TEXT: dict[str, Any] = {
@@ -85,7 +82,7 @@ class Recipe:
 
     def config(self) -> TrainConfig:
         """The run that it stands for, with the settings of the papers: AdamW, 10 % of warm-up, a
-        straight line to 0, three passes, the best of an evaluation after each (Devlin et al. 2018,
+        straight line to 0, three epochs, the best of an evaluation after each (Devlin et al. 2018,
         appendix A.3).
 
         Raises:
@@ -297,15 +294,8 @@ def settings_of(records: Mapping[str, Any], settings: Mapping[str, Any]) -> dict
 
 
 def _stored(name: str, source: Any) -> str:
-    """The path of a table: that which came, or that of a file that holds what came."""
-    if isinstance(source, (str, Path)):
-        return str(source)
-    text = json_lines(of_python(name, source).records)
-    file = cache_dir() / "tables" / f"{digest(text)}.jsonl"
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        publish(file, text)
-    return str(file)
+    """The path of a table: the one given, or that of a file with the records given."""
+    return str(source) if isinstance(source, (str, Path)) else stored(name, source)
 
 
 def exported_metrics(folder: Path) -> dict[str, float]:
@@ -315,5 +305,9 @@ def exported_metrics(folder: Path) -> dict[str, float]:
     start, found = "eval_", dict[str, float]()
     for line in read(folder / "metrics.jsonl"):
         if line["step"] == step:
-            found |= {n.removeprefix(start): v for n, v in line.items() if n.startswith(start)}
+            found |= {
+                n.removeprefix(start): v
+                for n, v in line.items()
+                if n.startswith(start) and not is_hidden(n)
+            }
     return found

@@ -133,7 +133,7 @@ def started_from(run: Mapping[str, Any]) -> str | None:
     if not initial.get("path"):
         return None
     drawn = initial.get("drawn") or []
-    return initial["path"] + (f"; drawn were {', '.join(drawn)}" if drawn else "")
+    return initial["path"] + (f"; newly initialised: {', '.join(drawn)}" if drawn else "")
 
 
 def evaluations(lines: Sequence[metrics.Line]) -> str:
@@ -184,9 +184,16 @@ def next_steps(folder: Path, summary: Summary) -> str:
     path, steps = shlex.quote(str(folder)), summary.steps or summary.step
     if summary.state == "finished":
         steps = 2 * max(summary.step, 1)
-    commands = [
-        f"transformers-jax pretrain {path}/config.json --out {path} --steps {steps}  # train on"
-    ]
+    length, learns = f"--steps {steps}", summary.objective in TASKS
+    if epochs := json_or_empty(folder / "config.json").get("epochs"):  # they decide the steps
+        length = f"--epochs {epochs * (1 + (summary.state == 'finished'))}"
+    command = "finetune" if learns else "pretrain"
+    commands = [f"transformers-jax {command} {path}/config.json --out {path} {length}  # train on"]
+    if learns and summary.state == "finished":
+        commands += [
+            f"transformers-jax predict {path} --input new.csv --out predicted.jsonl",
+            f"transformers-jax evaluate {path} test.csv  # by the metrics of the task",
+        ]
     if any(folder.glob("events.out.tfevents*")):
         commands.append(
             f"tensorboard --logdir {path}  # all curves, in a browser; pip install tensorboard"

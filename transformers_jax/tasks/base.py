@@ -44,6 +44,7 @@ class Task(Settings):
         withheld: entries of a batch that the model does not read.
         writes: whether answers are texts that the model writes.
         peak: the learning rate at the top of the schedule where the config does not say it.
+        scorer: (module, what it computes) of the extra `eval`, if the metrics need one.
     """
 
     head: ClassVar[str]
@@ -55,6 +56,7 @@ class Task(Settings):
     too_long: ClassVar[Literal["truncate", "stride"]] = "truncate"
     writes: ClassVar[bool] = False
     peak: ClassVar[float] = 2e-5
+    scorer: ClassVar[tuple[str, str] | None] = None
     withheld: ClassVar[tuple[str, ...]] = (NUMBER,)
     loss: ClassVar[str] = "supervised"
     sides: ClassVar[int] = 1

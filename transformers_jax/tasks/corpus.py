@@ -16,6 +16,7 @@ from transformers_jax.data.packing import Layout
 from transformers_jax.data.tables import Records, read_tables
 from transformers_jax.data.texts import digest
 from transformers_jax.data.tokenizers import Tokenizer, train_tokenizer
+from transformers_jax.extras import need
 from transformers_jax.models.base import Model
 from transformers_jax.tasks.base import Task
 from transformers_jax.tasks.parts import ApartPart, TaskPart
@@ -69,7 +70,7 @@ class TaskCorpus:
         held_out = ", ".join(f"{len(rows.records):,}" for rows in self.evaluation.values())
         return (
             f"{self.train.records.name}: {len(self.train.records):,} records to train on, "
-            f"{held_out or 'none'} to test"
+            f"{held_out or 'none'} held out"
         )
 
     @property
@@ -141,13 +142,16 @@ def read_task(
         tables: by split; None: they are read.
 
     Raises:
-        ValueError: a source, column or value that is none, with its place.
+        ValueError: a source, column or value that is none, with its place; the library of the
+            task's metrics is not installed.
     """
     if task.single and data.rows == "packed":
         raise ValueError(
             f"{type(task).__name__} answers one question per row: data.rows must be padded or "
             "bucketed, not packed"
         )
+    if task.scorer is not None:  # before the first step, not at the first evaluation
+        need(task.scorer[0], "eval", task.scorer[1])
     tables = tables_of(data, task) if tables is None else tables
     train = tables[TRAIN]
     form = Form(data, tokenizer, model, task.columns(data, train), reference=reference)

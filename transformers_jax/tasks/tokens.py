@@ -56,6 +56,7 @@ class TokenClassification(OfClasses):
 
     head: ClassVar[str] = "token_classification"
     metric: ClassVar[str] = "f1"
+    scorer: ClassVar[tuple[str, str] | None] = ("seqeval.metrics", "the score of entities")
     needed: ClassVar[tuple[str, ...]] = ("text", "label")
     usual: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "text": ("tokens", "words", "text", "sentence"),

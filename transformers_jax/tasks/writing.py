@@ -137,6 +137,7 @@ class Summarization(Writing):
     """A summary of a text (Nallapati et al. 2016); by the ROUGE of what is written."""
 
     metric: ClassVar[str] = "rougeLsum"
+    scorer: ClassVar[tuple[str, str] | None] = ("rouge_score.rouge_scorer", "ROUGE")
     usual: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "text": ("document", "article", "text", "dialogue"),
         "label": ("summary", "highlights", "abstract", "title"),
@@ -166,6 +167,7 @@ class Translation(Writing):
     """
 
     metric: ClassVar[str] = "bleu"
+    scorer: ClassVar[tuple[str, str] | None] = ("sacrebleu.metrics", "BLEU")
     usual: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "text": ("source", "src", "text"),
         "label": ("target", "tgt", "translation", "label"),

@@ -53,7 +53,7 @@ MOST_STEPS = 2**31 - 1
 
 @dataclass(frozen=True)
 class TrainConfig(Settings):
-    """A run of pretraining."""
+    """A training run."""
 
     init_from: str | None = None
     """a checkpoint whose weights the run starts from: a directory, a run, or a hub id; model and

@@ -246,13 +246,13 @@ def start_model(config: TrainConfig, mesh: Mesh | None, say: Say) -> tuple[Model
     added = found[""].words
     whose = exported_step(config.init_from or "")
     parts = [f"starting from {config.init_from}{whose}: {tensors} tensors"]
-    parts += [f"left out {left_out} of other heads"] if left_out else []
-    parts += [f"drew {', '.join(drawn)}"] if drawn else []
+    parts += [f"{left_out} of other heads left out"] if left_out else []
+    parts += [f"newly initialised: {', '.join(drawn)}"] if drawn else []
     parts += [f"added rows for words up to {added:,}"] if added else []
     if layers:
         model = redrawn(model, layers, jax.random.key(config.seed))
         stacks = " and ".join(stacks_of(layers))
-        parts += [f"drew the top {top} layer{'s' * (top > 1)} of {stacks} anew"]
+        parts += [f"re-initialised the top {top} layer{'s' * (top > 1)} of {stacks}"]
         drawn += [path for path in layers if path not in drawn]
     say("; ".join(parts))
     if note := found[""].head_note:
