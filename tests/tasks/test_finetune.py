@@ -88,6 +88,13 @@ def test_predictions_and_figures_come_from_the_run_its_model_and_the_command(run
     assert cli.main(command_line) == 0
     assert [json.loads(line)["label"] for line in out.read_text().splitlines()] == labels
     assert "20 of 50 predictions are in" in capsys.readouterr().out
+    other = write(tmp_path / "some.jsonl", [*texts[:49], {"sentence": "another"}])
+    assert cli.main([*command_line[:3], other, *command_line[4:]]) == 1  # as many records
+    assert "has predictions of other records; choose another --out" in capsys.readouterr().err
+    write(tmp_path / "some.jsonl", texts)
+    assert cli.main([*command_line, "--length", "12"]) == 1
+    assert "of other settings" in capsys.readouterr().err
+    assert cli.main(["predict", str(run.folder / "model"), *command_line[2:]]) == 0  # its weights
     measured = ["--model", str(run.folder), "--data", write(tmp_path / "b.jsonl", RECORDS[:50])]
     assert evaluate.main([*measured, "--out", str(tmp_path / "metrics.json")]) == 0
     assert json.loads((tmp_path / "metrics.json").read_text()) == figures

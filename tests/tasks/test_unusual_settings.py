@@ -7,12 +7,15 @@ import pytest
 
 import transformers_jax as tj
 from tests.tasks.conftest import reviews
+from transformers_jax.runs import evaluate
 from transformers_jax.runs import finetune as command
+from transformers_jax.runs.export import export
 from transformers_jax.runs.recipe import Recipe, exported_metrics, finetune
 from transformers_jax.runs.seeds import report_seeds
 from transformers_jax.tasks import classes
 from transformers_jax.tasks.linear import solve, usual_penalty
 from transformers_jax.tasks.sequences import MultiLabel, Regression, SequenceClassification
+from transformers_jax.training.config import to_file
 
 
 def test_what_is_no_adapter_is_refused(encoder, tmp_path):
@@ -117,3 +120,28 @@ def test_the_usual_penalty_of_labels_and_numbers_is_that_of_scikit_learn():
     y = x.sum(1) + draw.normal(size=40)
     layer = solve(Regression(), x, y, 1, usual_penalty(Regression(), 40, 1), True)
     np.testing.assert_allclose(layer.weight[:, 0], linear.Ridge().fit(x, y).coef_, atol=1e-6)
+
+
+def test_a_figure_that_is_no_number_is_null(tmp_path, monkeypatch):
+    figures = {"pearson": float("nan"), "mean_squared_error": 3.5}
+    monkeypatch.setattr(
+        "transformers_jax.runs.answering.measured", lambda *_, **__: (figures, None)
+    )
+    out = tmp_path / "metrics.json"
+    assert evaluate.main(["--model", "m", "--data", "d", "--out", str(out)]) == 0
+    written = json.loads(out.read_text())
+    assert written["pearson"] is None
+    assert written["mean_squared_error"] == 3.5
+    for seed in range(2):
+        line = json.dumps({"step": 3, "eval_pearson": None, "eval_pearson_hex": "nan"})
+        (_run(tmp_path, seed, 3) / "metrics.jsonl").write_text(line + "\n")
+    assert "| pearson | nan |" in report_seeds(tmp_path, 2)
+    assert json.loads((tmp_path / "seeds.json").read_text())["figures"]["pearson"]["mean"] is None
+
+
+def test_a_saved_step_of_few_shot_is_no_classifier(encoder, tmp_path):
+    config = Recipe("few_shot", str(encoder), out=str(tmp_path / "run")).config()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.json").write_text(json.dumps(to_file(config)))
+    with pytest.raises(ValueError, match="the same command goes on to its end"):
+        export(tmp_path / "run", tmp_path / "out")

@@ -17,6 +17,7 @@ import jax
 
 from transformers_jax.adapting.files import load_adapter
 from transformers_jax.data.config import Table
+from transformers_jax.data.file_sums import file_sum
 from transformers_jax.data.stream import evaluation_batches
 from transformers_jax.data.tables import Records, of_python, open_table
 from transformers_jax.data.tokenizer import Tokenizer
@@ -39,7 +40,7 @@ from transformers_jax.tasks.rows import Form, Rows
 from transformers_jax.training.config import TrainConfig, load
 from transformers_jax.training.exported import model_folder
 from transformers_jax.training.initial import start_model, with_task
-from transformers_jax.training.reference import read_reference, reference_of_run
+from transformers_jax.training.reference import WEIGHTS, read_reference, reference_of_run
 from transformers_jax.training.vocabulary import of_languages
 
 TOGETHER = 1024  # records that are read and sorted together, at least
@@ -169,6 +170,15 @@ def _loaded(
         return from_pretrained(folder, head="embedding", pooling=settings.get("pooling")), None
     start = start_model(config, None, lambda line: None)[0]
     return load_adapter(start, adapter), start
+
+
+def weights_of(path: str) -> list[str]:
+    """The SHA-256 of each file of weights of a directory or a run: its model, or its adapter."""
+    where = Path(path).expanduser()
+    config = _of_run(where)
+    adapter = config is not None and config.adapter is not None and (where / "adapter").is_dir()
+    folder = where / "adapter" if adapter else resolve(model_folder(path))
+    return [file_sum(one) for pattern in WEIGHTS for one in sorted(folder.glob(pattern))]
 
 
 def _reference(task: Any, config: TrainConfig | None, start: Model | None) -> Model | None:

@@ -6,6 +6,7 @@ the owner of the model and of its text.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -148,6 +149,7 @@ def _results(
             metric_value=round(value, 6),
         )
         for metric, value in figures.items()
+        if math.isfinite(value)
     ]
 
 

@@ -12,7 +12,7 @@ from tyro.conf import DisallowNone, Positional, arg
 
 from transformers_jax import flags
 from transformers_jax.flags import Misuse
-from transformers_jax.json_files import json_text
+from transformers_jax.json_files import finite_or_null, json_or_empty, json_text
 from transformers_jax.printing import print_line
 
 
@@ -71,6 +71,7 @@ class Evaluate(Reading):
 
         keep_compiled_programs()
         figures, shown = measured(self.model, self.data, task=self.task, **self.settings())
+        figures = finite_or_null(figures)  # a correlation of equal predictions is NaN
         publish_json(Path(self.out), figures)
         if shown is not None:
             publish_json(Path(self.out).with_suffix(".figure.json"), to_json(shown))
@@ -83,7 +84,8 @@ class Evaluate(Reading):
 class Predict(Reading):
     """Predict for each record of a table, or for each line of a text; a JSON object a line.
 
-    What was interrupted goes on where it was, with the same command.
+    What was interrupted goes on where it was, with the same command: what the predictions in FILE
+    are of is in FILE.made.json beside them.
     """
 
     model: Annotated[Positional[str], arg(help="a directory, a run of fine-tuning, or a hub id")]
@@ -96,6 +98,7 @@ class Predict(Reading):
     def run(self) -> None:
         """Writes the predictions."""
         from transformers_jax.data.progress import live
+        from transformers_jax.publish import publish_json
         from transformers_jax.runs.answering import lines_of, opened, predictions, records_of
         from transformers_jax.runs.pretrain import keep_compiled_programs
 
@@ -110,6 +113,15 @@ class Predict(Reading):
                 f"{out} has {done:,} lines and {self.input} has {len(records):,} records: it is "
                 "of another table; choose another --out"
             )
+        made, now = out.with_name(f"{out.name}.made.json"), self._made(records, answering.task)
+        before = json_or_empty(made)
+        if done and before != now:
+            other = [name for name, value in now.items() if before.get(name) != value]
+            raise ValueError(
+                f"{out} has predictions of {' and '.join(f'other {name}' for name in other)}; "
+                "choose another --out, or remove it"
+            )
+        publish_json(made, now)
         if done:
             print_line(f"{done:,} of {len(records):,} predictions are in {out} already")
         say = lambda line: print_line(line, error=True)
@@ -118,6 +130,19 @@ class Predict(Reading):
                 file.write("".join(json_text(one, ensure_ascii=False) + "\n" for one in some))
                 file.flush()
         print_line(f"wrote {out}")
+
+    def _made(self, records: Any, task: Any) -> dict[str, str]:
+        """What the predictions are made of: files of weights, records, and settings."""
+        from transformers_jax.data.tables import json_lines
+        from transformers_jax.data.texts import digest
+        from transformers_jax.runs.answering import weights_of
+
+        settings = {**self.settings(), "task": f"{task}"}
+        return {
+            "weights": digest("\n".join(weights_of(self.model))),
+            "records": digest(json_lines(records.records)),
+            "settings": digest(json_text(settings, sort_keys=True)),
+        }
 
 
 def read_input(path: str, encoding: str, column: str = "text") -> Any:

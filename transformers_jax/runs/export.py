@@ -19,6 +19,7 @@ from transformers_jax.inspection.conversion import check_target
 from transformers_jax.models.base import Model
 from transformers_jax.nn.param import combine, partition, trained_axes
 from transformers_jax.runs.card import write_card
+from transformers_jax.tasks import FewShot
 from transformers_jax.training.checksums import names
 from transformers_jax.training.config import TrainConfig, load
 from transformers_jax.training.exported import is_model
@@ -68,9 +69,9 @@ def export(
         merge: the model with the adapter merged into it is written too, to `out`/model.
 
     Raises:
-        ValueError: no run; `merge` of a run without an adapter; a step that is not saved or is
-            damaged, with those that there are; `out` holds files already (`overwrite=True` replaces
-            them), or lies in the run.
+        ValueError: no run, or one of few_shot; `merge` of a run without an adapter; a step that is
+            not saved or is damaged, with those that there are; `out` holds files already
+            (`overwrite=True` replaces them), or lies in the run.
     """
     path, folder = Path(run).expanduser(), Path(out).expanduser()
     if not (path / "config.json").is_file() or is_model(path / "config.json"):
@@ -79,6 +80,11 @@ def export(
         raise ValueError(f"{out} lies in the run, which is not touched; give another directory")
     check_target(folder, overwrite)
     config = load(path)
+    if isinstance(config.objective, FewShot):
+        raise ValueError(
+            f"{run} ends with a regression on the vectors of its examples, and saved steps have "
+            "none: the same command goes on to its end, and writes model/"
+        )
     if merge and config.adapter is None:
         raise ValueError(f"{run} trains the whole model: there is no adapter to merge")
     with jax.default_device(jax.local_devices(backend="cpu")[0]):

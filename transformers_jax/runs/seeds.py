@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from transformers_jax.json_files import finite_or_null
 from transformers_jax.metrics import mean_and_deviation
 from transformers_jax.publish import publish_json
 from transformers_jax.runs.page import table
@@ -28,7 +31,15 @@ def report_seeds(out: str | Path, seeds: int) -> str:
         )
     figures = [exported_metrics(one) for one in runs]
     names = [name for name in figures[0] if all(name in one for one in figures)]
-    found = {name: mean_and_deviation(np.array([one[name] for one in figures])) for name in names}
-    publish_json(folder / "seeds.json", {"runs": len(runs), "figures": found})
+    found = {name: _over([one[name] for one in figures]) for name in names}
+    shown = {name: finite_or_null(one) for name, one in found.items()}
+    publish_json(folder / "seeds.json", {"runs": len(runs), "figures": shown})
     rows = [[n, f"{one['mean']:.4f}", f"{one['deviation']:.4f}"] for n, one in found.items()]
     return table([f"over {len(runs)} seeds", "mean", "deviation"], rows)
+
+
+def _over(values: Sequence[float]) -> dict[str, float]:
+    """The mean and the deviation; NaN where a run has no number, as of equal predictions."""
+    if not np.isfinite(values).all():
+        return {"mean": math.nan, "deviation": math.nan}
+    return mean_and_deviation(np.array(values))
