@@ -238,6 +238,8 @@ def test_a_classifier_is_distilled_by_the_command(encoder, teacher, tmp_path, ca
     for name in ("kl_loss", "label_loss", "cosine_loss", "agreement"):
         assert f"eval_{name}" in evaluated[-1]
     assert evaluated[-1]["eval_cosine_loss"] < evaluated[0]["eval_cosine_loss"]
+    shown = json.loads((tmp_path / "run/figure.json").read_text())
+    assert (shown["kind"], shown["names"]) == ("confusion", ["neg", "pos"])
     (one,) = tj.predict(tmp_path / "run", ["a lovely film"])
     assert one.keys() == {"label", "score", "scores"}
     best = max(line["eval_accuracy"] for line in evaluated)

@@ -133,6 +133,10 @@ def test_a_command_trains_and_exports_a_directory_that_classifies(encoder, tmp_p
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     best = max(line["eval_accuracy"] for line in lines if "eval_accuracy" in line)
     assert best > 0.9
+    shown = json.loads((out / "figure.json").read_text())
+    counts = np.asarray(shown["counts"])  # of what is held out, not of the examples
+    assert (shown["kind"], shown["names"]) == ("confusion", ["neg", "pos"])
+    assert (counts.sum(), counts.trace() / counts.sum()) == (len(held_out), best)
     assert tj.evaluate(out, held_out)["accuracy"] == best
     found = tj.predict(out / "model", ["a great film", "a sad film"])
     assert [one["label"] for one in found] == ["pos", "neg"]

@@ -1,6 +1,7 @@
 """What reports show of the answers to a task: matrices, scatters, histograms and tables."""
 
 import json
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 from transformers_jax.data.tables import of_python
 from transformers_jax.runs.pictures import answers_of, draw, plot_answers
 from transformers_jax.tasks import (
+    DPO,
+    Embedding,
     MultiLabel,
     MultipleChoice,
     QuestionAnswering,
     Regression,
+    Reranking,
     SequenceClassification,
     TokenClassification,
     Translation,
@@ -26,10 +30,12 @@ from transformers_jax.tasks.figures import (
     Scatter,
     confusion_of,
     from_json,
+    histogram_of_ranks,
     scatter_of,
     to_json,
     worst_texts,
 )
+from transformers_jax.tasks.nearest import rank_of, ranked, ranks
 from transformers_jax.tasks.rows import Form, Rows
 from transformers_jax.tasks.tokens import Aligned, Words
 
@@ -39,8 +45,14 @@ def rows_of(references, details=(), records=()):
     return Rows(table, [], np.arange(len(references)), references, details)
 
 
-def form_of(*classes, **columns):
-    return Form(None, None, None, columns, classes)
+def form_of(*classes, model=None, **columns):
+    return Form(None, None, model, columns, classes)
+
+
+def of_vectors(**columns):
+    """The form of a model of vectors whose directory cuts them to two numbers."""
+    sentence = SimpleNamespace(truncate=2, similarity="cosine")
+    return form_of(model=SimpleNamespace(plan=SimpleNamespace(sentence=sentence)), **columns)
 
 
 def logits(*best, count):
@@ -112,6 +124,63 @@ def test_choices_are_a_histogram_of_the_right_one():
     assert isinstance(figure, Histogram)
     assert figure.counts[5] == 5  # a quarter each
     assert (figure.edges[0], figure.edges[-1], sum(figure.counts)) == (0, 1, 5)
+
+
+def test_preferences_are_a_histogram_of_margins_around_0():
+    rewards = np.array([[3.0, 1], [0.5, 1], [1, 1.25], [4, 0]])
+    figure = DPO().figure({"rewards": rewards, "log_probs": rewards}, None, None)
+    assert (figure.edges[0], figure.edges[10], figure.edges[-1]) == (-4, 0, 4)
+    assert (sum(figure.counts[:10]), figure.counts[15], figure.counts[19]) == (2, 1, 1)
+    none = DPO().figure({"rewards": rewards * 0, "log_probs": rewards}, None, None)
+    assert (none.edges[-1], sum(none.counts)) == (1, 4)  # nothing is preferred
+    broken = np.array([[np.nan, 1], [2, 1]])
+    assert sum(DPO().figure({"rewards": broken, "log_probs": broken}, None, None).counts) == 1
+
+
+def test_pairs_with_numbers_are_a_scatter_of_cosines():
+    records = [{"a": "x", "b": "y", "score": 4}, {"a": "x", "b": "z", "score": 1}]
+    first, second = np.array([[3.0, 4, 9], [3, 4, 9]]), np.array([[6.0, 8, 0], [4, -3, 9]])
+    rows = rows_of([0.8, 0.2], records=records)
+    form = of_vectors(text="a", text_pair="b", label="score")
+    figure = Embedding().figure({"anchor": first, "positive": second}, rows, form)
+    assert figure == Scatter([0.8, 0.2], [1, 0])
+
+
+def test_retrieval_is_a_histogram_of_the_rank_of_the_text_that_belongs_to_a_query():
+    """A query that occurs twice counts once, by the nearest of the texts that belong to it."""
+    records = [{"a": a, "b": b} for a, b in (("q", "d0"), ("q", "d1"), ("r", "d2"))]
+    anchors = np.array([[1.0, 0], [1, 0], [1, 0]])
+    documents = np.array([[0.0, 1], [2, 1], [1, 0]])
+    rows, form = rows_of([None] * 3, records=records), of_vectors(text="a", text_pair="b")
+    figure = Embedding().figure({"anchor": anchors, "positive": documents}, rows, form)
+    assert figure.counts[:3] == [1, 1, 0]  # of r, and of q by d1
+    assert (figure.edges[:2], sum(figure.counts)) == ([0.5, 1.5], 2)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_ranks_are_those_of_the_ranking(similarity):
+    draw = np.random.default_rng(0)
+    queries, documents = draw.integers(-2, 3, (2, 30, 3)).astype(float)  # some are equally near
+    order = ranked(queries, documents, similarity, most=30)
+    texts = {"q": [f"q{n}" for n in range(30)], "d": [f"d{n}" for n in range(30)]}
+    found = ranks(texts, {"q": queries, "d": documents}, "q", "d", similarity)
+    assert found == [1 + row.tolist().index(n) for n, row in enumerate(order)]
+    assert len({*found}) > 10
+    assert rank_of(np.array([5.0, 7, 7, 1]), [2, 3]) == 2  # of several the best
+    assert histogram_of_ranks("it", [1, 19, 20, 21, 900]).counts == [1] + [0] * 17 + [1, 3]
+
+
+def test_candidates_are_a_histogram_of_the_rank_of_the_first_relevant_one():
+    """Of equal scores the relevant one is not in front, or a model that says nothing would seem
+    right; queries without a relevant candidate are left out."""
+    records = [
+        {"query": name, "documents": ["a", "b", "c"], "labels": []} for name in ("q", "r", "s")
+    ]
+    rows = rows_of([[0.0, 1, 1], [1, 0, 0], [0, 0, 0]], records=records)
+    form = form_of(text="query", text_pair="documents", label="labels")
+    logits = np.array([[1.0, 0, 3], [2, 2, 2], [1, 2, 3]])
+    figure = Reranking(ranking_loss="list_net").figure({"logits": logits}, rows, form)
+    assert (figure.counts[0], figure.counts[2], sum(figure.counts)) == (1, 1, 2)
 
 
 def test_the_worst_texts_are_listed():

@@ -1,5 +1,7 @@
 """A linear probe: the exact last layer, and one that is trained by gradients."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,6 +129,8 @@ def test_a_run_of_a_probe_exports_the_model_with_its_head(encoder, tmp_path, sol
         (1, 1) if solver == "exact" else (1, 5)
     )
     assert not (run.folder / "adapter").exists()
+    shown = json.loads((run.folder / "figure.json").read_text())
+    assert (shown["kind"], np.sum(shown["counts"])) == ("confusion", 40)
     model = tj.from_pretrained(run.folder / "model")
     assert model.plan.head == "sequence_classification"
     assert model.config.id2label["1"] == "pos"

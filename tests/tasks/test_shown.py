@@ -9,7 +9,7 @@ import pytest
 
 import transformers_jax as tj
 from transformers_jax.data import generated, python_docs
-from transformers_jax.data.generated import entities, facts, packages
+from transformers_jax.data.generated import docstrings, entities, facts, packages
 from transformers_jax.data.tokenizers import train_tokenizer
 from transformers_jax.runs import finetune as command
 from transformers_jax.training.config import load
@@ -20,12 +20,14 @@ SCORES = {
     "packages_lora": "eval_accuracy",
     "entities": "eval_f1",
     "facts": "eval_f1",
+    "preference": "eval_accuracy",
 }
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """The directories of a tiny GPT and a tiny ModernBERT, by the name of a run."""
+    """The directories of a tiny GPT and a tiny ModernBERT, by the name of a run; the run that
+    goes on from the README's GPT stands for it."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("gpt", "modernbert")}
     texts = ["Return the name of a module, or raise ValueError.", "Where was Vainis born?"]
     words = train_tokenizer("wordpiece", texts * 4, 128, roles=("pad", "cls", "sep", "mask"))
@@ -40,7 +42,7 @@ def models(tmp_path_factory):
     for name, config, head in (("gpt", gpt, "causal_lm"), ("modernbert", bert, "masked_lm")):
         model = tj.from_config(config, head=head, key=jax.random.key(0))
         tj.save_pretrained(model, folders[name])
-    return folders
+    return {**folders, "docstrings": folders["gpt"]}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,8 @@ def small_tables():
         patch.setattr(python_docs, "modules", lambda: iter(some))
         patch.setattr(python_docs, "documents", python_docs._docstrings)
         patch.setitem(facts.COUNTS, "train", 16)
-        for module, name in ((packages, "_docstrings"), (entities, "_paragraphs")):
+        cached = (packages, "_docstrings"), (entities, "_paragraphs"), (docstrings, "_functions")
+        for module, name in cached:
             found = getattr(module, name).__wrapped__()
             patch.setattr(module, name, lambda found=found: found)
         for name, table in generated.TABLES.items():
@@ -65,7 +68,9 @@ def small_tables():
 def test_a_config_runs_for_three_steps_by_its_command(name, models, small_tables, tmp_path):
     path = FOLDER / f"{name}.py"
     config = load(path)
-    start = next(folder for run, folder in models.items() if f"runs/{run}/" in config.init_from)
+    start = next(
+        folder for run, folder in models.items() if f"runs/{run}/" in f"{config.init_from}/"
+    )
     arguments = [str(path), "--init-from", str(start), "--epochs=1", "--data.batch=6"]
     arguments += ["--data.rows=padded"]
     assert command.main([*arguments, f"--out={tmp_path}/run"]) == 0

@@ -55,9 +55,6 @@ class Distillation(Distilled, SequenceClassification):
     def read(self, form, records, *, answered=True):
         return super().read(_with_types(form), records, answered=answered)
 
-    def longest(self, form, records):
-        return super().longest(_with_types(form), records)
-
     def learned(self, rows, form):
         alone = _with_types(form) is not form
         return dataclasses.replace(super().learned(rows, form), types_for_teacher=alone)  # type: ignore[type-var]

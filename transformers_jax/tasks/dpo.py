@@ -18,6 +18,7 @@ from transformers_jax.objectives.example import IGNORED, Example
 from transformers_jax.objectives.metrics import Batch, LossAndMetrics
 from transformers_jax.objectives.reference import WithReference
 from transformers_jax.tasks.base import Task
+from transformers_jax.tasks.figures import histogram_of
 from transformers_jax.tasks.preferences import Preference, preferences
 from transformers_jax.tasks.rows import NUMBER, Form, Rows, numbered
 
@@ -198,6 +199,12 @@ class DPO(Task, WithReference):
         figures = _figures(answers["rewards"], answers["log_probs"])
         means = {name: float(np.mean(x)) for name, x in zip(FIGURES, figures)}
         return {"accuracy": float(np.mean(figures[2] > 0)), **means}
+
+    def figure(self, answers, rows, form):
+        margins = _figures(answers["rewards"], answers["log_probs"])[2]
+        # As far on either side of 0, where the preference turns, so that no bin lies across it.
+        most = float(np.max(np.abs(margins), initial=0, where=np.isfinite(margins))) or 1.0
+        return histogram_of("margin of rewards", margins, -most, most)
 
     def predictions(self, answers, rows, form):
         figures = [x.tolist() for x in _figures(answers["rewards"], answers["log_probs"])]

@@ -26,7 +26,8 @@ from transformers_jax.objectives.example import Example
 from transformers_jax.objectives.metrics import Batch, LossAndMetrics
 from transformers_jax.objectives.pairs import ComparesRows, Contrastive, matryoshka
 from transformers_jax.tasks import nearest
-from transformers_jax.tasks.base import Answers, Task
+from transformers_jax.tasks.base import Task
+from transformers_jax.tasks.figures import histogram_of_ranks, scatter_of
 from transformers_jax.tasks.paired import ANCHOR, POSITIVE, labels_of, negative_columns, texts_of
 from transformers_jax.tasks.rows import NUMBER, Form, LongRow, Rows, encode, numbered
 
@@ -281,25 +282,34 @@ class Embedding(Task):
     # ------------------------------------------------------------ answers
 
     def metrics(self, answers, rows, form):
-        vectors = _cut(answers, form)
+        vectors = nearest.vectors_of(answers, form)
         if "label" in form.columns:
             labels = np.asarray(rows.references, np.float64)
             return sentence_similarity(vectors[ANCHOR], vectors[POSITIVE], labels)
         texts = texts_of(form, rows.records)
         return nearest.figures(texts, vectors, ANCHOR, POSITIVE, self._similarity(form))
 
+    def figure(self, answers, rows, form):
+        vectors = nearest.vectors_of(answers, form)
+        if "label" in form.columns:
+            cosines = nearest.cosines(vectors[ANCHOR], vectors[POSITIVE])
+            return scatter_of(rows.references, cosines.tolist())
+        texts = texts_of(form, rows.records)
+        found = nearest.ranks(texts, vectors, ANCHOR, POSITIVE, self._similarity(form))
+        return histogram_of_ranks("the text that belongs to it", found)
+
     def _similarity(self, form: Form) -> str:
         return self.similarity or form.model.plan.sentence.similarity  # type: ignore[attr-defined]
 
     def predictions(self, answers, rows, form):
-        vectors = _cut(answers, form)
+        vectors = nearest.vectors_of(answers, form)
         found = [{"embedding": row.tolist()} for row in vectors[ANCHOR]]
         if POSITIVE not in vectors:
             return found
-        pairs = zip(vectors[ANCHOR], vectors[POSITIVE], found)
+        cosines = nearest.cosines(vectors[ANCHOR], vectors[POSITIVE])
         return [
-            {**one, "embedding_pair": b.tolist(), "similarity": float(_cosine(a, b))}
-            for a, b, one in pairs
+            {**one, "embedding_pair": b.tolist(), "similarity": float(cosine)}
+            for one, b, cosine in zip(found, vectors[POSITIVE], cosines)
         ]
 
 
@@ -336,13 +346,3 @@ def in_order_of_loss(batch: Batch) -> list[str]:
 
 def _column(values: Array) -> Float[Array, "B 1"]:
     return jnp.asarray(values).astype(jnp.float32)[:, None]
-
-
-def _cut(answers: Answers, form: Form) -> dict[str, np.ndarray]:
-    """The vectors of all parts, cut to the length that the directory says, in float64."""
-    length = form.model.plan.sentence.truncate  # type: ignore[attr-defined]
-    return {name: x[:, :length].astype(np.float64) for name, x in answers.items()}
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return float(nearest.unit(a) @ nearest.unit(b))

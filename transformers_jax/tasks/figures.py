@@ -114,6 +114,11 @@ def histogram_of(label: str, values: Sequence[float], low: float, high: float) -
     return Histogram(label, edges.round(6).tolist(), counts.tolist())
 
 
+def histogram_of_ranks(what: str, ranks: Sequence[int]) -> Histogram:
+    """A bin for each of the ranks 1 to 19, and one for all that are later."""
+    return histogram_of(f"rank of {what} (20: or later)", ranks, 0.5, 20.5)
+
+
 def worst_texts(sources: Sequence[str], written: Sequence[str], expected: Sequence[str]) -> Listing:
     """The texts that have the fewest words in common with those that were expected (the F1 of
     SQuAD's words), of the first COMPARED."""

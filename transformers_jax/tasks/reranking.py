@@ -28,6 +28,8 @@ from transformers_jax.tasks.candidates import (
     groups_of,
 )
 from transformers_jax.tasks.choices import together
+from transformers_jax.tasks.figures import histogram_of_ranks
+from transformers_jax.tasks.nearest import rank_of
 from transformers_jax.tasks.paired import negative_columns
 from transformers_jax.tasks.rows import NUMBER, Form, LongRow, Rows, encode, numbered
 
@@ -190,22 +192,18 @@ class Reranking(Task):
     # ------------------------------------------------------------ answers
 
     def metrics(self, answers, rows, form):
-        """The figures of all queries whose candidates are scored: evaluations of some batches may
-        end within a query."""
-        some = candidates(form, rows.records, None)
-        scored = _scores(answers["logits"], rows, some)
-        whole = [n for n, row in enumerate(scored) if len(row) == len(some.documents[n])]
-        if not whole:
-            raise ValueError(
-                "in so few batches no query has all of its candidates: raise --evaluation.batches"
-            )
-        some = Candidates(
-            [some.queries[n] for n in whole],
-            [some.documents[n] for n in whole],
-            [rows.references[n] for n in whole],
-            some.listed,
-        )
-        return reranking(*_of_queries(some, [scored[n] for n in whole])[:2])
+        return reranking(*_scored(answers["logits"], rows, form))
+
+    def figure(self, answers, rows, form):
+        """Of the queries that have a relevant candidate; of equal scores the later is in front, as
+        MRR has it."""
+        queries = zip(*_scored(answers["logits"], rows, form))
+        ranks = [
+            rank_of(np.asarray(scores[::-1]), np.flatnonzero(grades[::-1]).tolist())
+            for scores, grades in queries
+            if any(grades)
+        ]
+        return histogram_of_ranks("the first relevant candidate", ranks)
 
     def predictions(self, answers, rows, form):
         some = candidates(form, rows.records, None)
@@ -270,6 +268,31 @@ def _scores(logits: np.ndarray, rows: Rows, some: Candidates) -> list[np.ndarray
         return [row[: len(documents)] for row, documents in zip(logits, some.documents)]
     counts = np.bincount(rows.owners, minlength=len(some.documents))  # owners are in order
     return np.split(logits, np.cumsum(counts)[:-1])
+
+
+def _scored(
+    logits: np.ndarray, rows: Rows, form: Form
+) -> tuple[list[list[float]], list[list[float]]]:
+    """(the scores, the grades) of the candidates of each query whose candidates are all scored:
+    evaluations of some batches may end within a query.
+
+    Raises:
+        ValueError: there is no such query.
+    """
+    some = candidates(form, rows.records, None)
+    scored = _scores(logits, rows, some)
+    whole = [n for n, row in enumerate(scored) if len(row) == len(some.documents[n])]
+    if not whole:
+        raise ValueError(
+            "in so few batches no query has all of its candidates: raise --evaluation.batches"
+        )
+    some = Candidates(
+        [some.queries[n] for n in whole],
+        [some.documents[n] for n in whole],
+        [(rows.references or ())[n] for n in whole],
+        some.listed,
+    )
+    return _of_queries(some, [scored[n] for n in whole])[:2]
 
 
 def _of_queries(
