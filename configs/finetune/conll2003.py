@@ -7,6 +7,8 @@ Data:      tfds:conll2003, prepared where TensorFlow is:
            tfds build conll2003 --file_format=array_record
 Published: 96.4 F1 on the development set and 92.4 on the test set (table 7), which BERT reads with
            the sentences around each; here every sentence is read alone.
+Hardware:  one GPU, or one TPU core.
+Time:      not measured.
 Result:    not run here.
 
 The test set is evaluated afterwards:

@@ -6,6 +6,8 @@ Data:      tfds:squad, prepared where TensorFlow is:
            tfds build squad --file_format=array_record
 Published: 81.2 exact match and 88.5 F1 on the development set (the paper of BERT, table 2: 80.8
            and 88.5).
+Hardware:  one GPU, or one TPU core.
+Time:      not measured.
 Result:    not run here.
 """
 

@@ -6,6 +6,8 @@ Data:      tfds:squad/v2.0, prepared where TensorFlow is:
            tfds build squad/v2.0 --file_format=array_record
 Published: 80.5 exact match on the development set (google-research/electra, README, "Expected
            Results"), the median of many seeds.
+Hardware:  one GPU, or one TPU core.
+Time:      not measured.
 Result:    not run here.
 
 The head scores first and last tokens by themselves, as BERT's does; ELECTRA's scores a last token

@@ -6,6 +6,8 @@ Command:   python -m train.finetune configs/finetune/wmt16_en_ro.py
 Data:      tfds:wmt16_translate/ro-en, prepared where TensorFlow is:
            tfds build wmt16_translate/ro-en --file_format=array_record
 Published: 28.0 BLEU on the test set (table 14), of sacreBLEU with the tokenizer `intl`.
+Hardware:  one GPU, or one TPU core.
+Time:      not measured.
 Result:    not run here.
 
 The paper goes on for 262,144 steps with 128 rows of 512 tokens each, in which sentences are packed;

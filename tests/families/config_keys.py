@@ -13,7 +13,7 @@ NOTHING = "no released code of the reference reads it"
 EVERYWHERE = {  # `models.config.IGNORED`
     **dict.fromkeys(
         """transformers_version _name_or_path name_or_path _from_model_config _commit_hash auto_map
-        language name sentence_transformers sbert_ce_default_activation_function
+        language name
         transformers.js_config finetuning_task""".split(),
         AUTHORS,
     ),
@@ -131,6 +131,7 @@ FAMILY["marian"] = FAMILY["pegasus"] = FAMILY["m2m_100"]
 
 # Fields of ours that are no key of the reference's class.
 FURTHER_FIELDS = {
+    "sentence_transformers": "of cross-encoders: the activation behind their scores",
     "transformers_jax": "ours: the mask that a model was trained with, which the reference ignores",
     "decoder_start_token_id": "begins what an encoder-decoder of two families writes",
     "own_words": "in no file: which tables of words are stored apart",

@@ -145,3 +145,13 @@ def test_a_saved_step_of_few_shot_is_no_classifier(encoder, tmp_path):
     (tmp_path / "run/config.json").write_text(json.dumps(to_file(config)))
     with pytest.raises(ValueError, match="the same command goes on to its end"):
         export(tmp_path / "run", tmp_path / "out")
+
+
+def test_a_table_may_be_smaller_than_a_batch(encoder, tmp_path):
+    few = reviews(5)
+    out = str(tmp_path / "few")
+    run = finetune(encoder, "sequence_classification", few, few, epochs=3, out=out, keep_best=False)
+    assert (
+        int(run.fitted.state.step) == 3
+    )  # each pass is a batch of five, filled up with empty rows
+    assert 0 <= run.metrics["accuracy"] <= 1

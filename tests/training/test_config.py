@@ -60,7 +60,7 @@ def test_a_kind_that_is_none_is_refused_at_every_depth():
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        ("Cosine(floor=2.0)", r"Cosine has no field 'floor'; it has warmup, final"),
+        ("Cosine(floor=2.0)", r"Cosine has no field 'floor'; it has warmup, from_zero, final"),
         ("AdamW(weight_deca=0.1)", "AdamW has no field 'weight_deca'; did you mean 'weight_decay'"),
         ("TrainConfig(stepz=3)", "TrainConfig has no field 'stepz'; did you mean 'steps'"),
         ("GPT2Config(n_leyer=2)", "GPT2Config has no field 'n_leyer'; did you mean 'n_layer'"),
