@@ -33,6 +33,7 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 SMALLER = {
     "--steps 4000": "--steps 8",
     "--kills 50": "--kills 1",
+    "--epochs 5": "--epochs 1",
     "train.dates --out runs/dates": "train.dates --out runs/dates --steps 2",
     "--max-new-tokens 64": "--max-new-tokens 4",
     "--vocab-size 32000": "--vocab-size 400",

@@ -19,6 +19,7 @@ from transformers_jax import cli
 from transformers_jax.cli import main
 from transformers_jax.runs.dry_run import dry_run
 from transformers_jax.runs.fit import fit
+from transformers_jax.training.evaluate import Measured
 from transformers_jax.training.loop import Loop
 from transformers_jax.training.metrics import read
 
@@ -89,9 +90,8 @@ def test_the_best_checkpoint_is_retained_and_exported(quiet, monkeypatch):
     from transformers_jax.training import loop
 
     losses = iter([3.0, 2.0, 4.0, 5.0, 6.0, 7.0, 3.0, 2.0])
-    monkeypatch.setattr(
-        loop, "evaluator", lambda run: lambda *arguments: {"eval_loss": next(losses)}
-    )
+    evaluate = lambda *arguments: Measured({"eval_loss": next(losses)})
+    monkeypatch.setattr(loop, "evaluator", lambda run: evaluate)
     evaluation = dataclasses.replace(quiet.evaluation, every=1)
     config = quiet.replace(evaluation=evaluation, steps=6, save_every=1, keep=2, keep_best=True)
     run = fit(config)
@@ -110,7 +110,7 @@ def measured(monkeypatch):
 
     def give(*values):
         losses = iter(values)
-        evaluate = lambda *arguments: {"eval_loss": next(losses)}
+        evaluate = lambda *arguments: Measured({"eval_loss": next(losses)})
         monkeypatch.setattr(loop, "evaluator", lambda run: evaluate)
 
     return give
