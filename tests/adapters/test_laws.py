@@ -347,7 +347,7 @@ def test_files_that_do_not_fit_are_refused_with_all_that_is_wrong(base, tmp_path
     config = tmp_path / "adapter_config.json"
     text = config.read_text()
     for old, new, words in (
-        ('"LORA"', '"PREFIX_TUNING"', "keys and values in front"),
+        ('"LORA"', '"PREFIX_TUNING"', "settings that are not computed here"),
         ('"r": 2', '"r": 2, "use_qalora": true', "use_qalora=True"),
         ('"r": 2', '"r": 2, "init_lora_weights": "pissa"', "may change the weights"),
         ('"r": 2', '"r": 3', r"has shape \[2, 24\], expected \[3, 24\]"),

@@ -186,7 +186,7 @@ def test_steps_may_grow_and_a_schedule_may_change_by_name(small, capsys):
     changed = config.replace(steps=4, schedule_steps=100, allow_schedule_change=True)
     assert fit(changed).exit_code == 0
     said = capsys.readouterr().out
-    assert "the schedule was Cosine(warmup=1, final=0.1) over 2 steps" in said
+    assert "the schedule was Cosine(warmup=1, from_zero=False, final=0.1) over 2 steps" in said
     assert "the learning rate of step 4 is 0.003, and that of the step before was 0.0003" in said
     assert read(os.path.join(config.out, "metrics.jsonl"))[3]["learning_rate"] > 2 * final
 
