@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ import transformers_jax as tj
 from transformers_jax.cli import COMMANDS
 from transformers_jax.data.config import Table
 from transformers_jax.flags import flags
+from transformers_jax.models.adapters.records import Probe
 from transformers_jax.objectives import OBJECTIVES
 from transformers_jax.runs.pretrain import Joining, Sweeping
+from transformers_jax.tasks import TASKS
 from transformers_jax.training.config import TrainConfig
 
 PACKAGE = Path(tj.__file__).parent
@@ -74,6 +77,11 @@ def known_flags() -> set[str]:
     """The flags of every command, those of a run's config included."""
     own = {flag for command in COMMANDS.values() for flag in flags(command)}
     settings = set(flags(TrainConfig()))
-    for record in OBJECTIVES.values():
-        settings |= {f"--objective.{name}" for name in vars(record())}
+    for record in (*OBJECTIVES.values(), *TASKS.values()):
+        names = (field.name for field in dataclasses.fields(record))
+        settings |= {f"--objective.{name.replace('_', '-')}" for name in names}
+    for place, record in (("data", Table), ("adapter", Probe)):
+        names = (field.name for field in dataclasses.fields(record))
+        settings |= {f"--{place}.{name.replace('_', '-')}" for name in names}
+    settings |= {"--objective.no-no-duplicates"}  # tyro's word for False
     return own | settings | OF_A_RUN
