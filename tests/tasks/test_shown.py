@@ -9,7 +9,7 @@ import pytest
 
 import transformers_jax as tj
 from transformers_jax.data import generated, python_docs
-from transformers_jax.data.generated import docstrings, entities, facts, packages
+from transformers_jax.data.generated import docstrings, entities, facts, function_names, packages
 from transformers_jax.data.tokenizers import train_tokenizer
 from transformers_jax.runs import finetune as command
 from transformers_jax.training.config import load
@@ -53,7 +53,8 @@ def small_tables():
         patch.setattr(python_docs, "modules", lambda: iter(some))
         patch.setattr(python_docs, "documents", python_docs._docstrings)
         patch.setitem(facts.COUNTS, "train", 16)
-        cached = (packages, "_docstrings"), (entities, "_paragraphs"), (docstrings, "_functions")
+        cached = [(packages, "_docstrings"), (entities, "_paragraphs")]
+        cached += [(docstrings, "_functions"), (function_names, "_named")]
         for module, name in cached:
             found = getattr(module, name).__wrapped__()
             patch.setattr(module, name, lambda found=found: found)
