@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn import linear_model as linear
 
 import transformers_jax as tj
 from tests.tasks.conftest import reviews
@@ -96,7 +97,6 @@ def test_seeds_and_a_sweep_exclude_each_other(capsys):
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_usual_penalty_of_classes_is_that_of_scikit_learn(count):
-    linear = pytest.importorskip("sklearn.linear_model")
     draw = np.random.default_rng(0)
     x, y = draw.normal(size=(40, 4)), np.arange(40) % count
     theirs = linear.LogisticRegression(tol=1e-9, max_iter=9999).fit(x, y).predict_proba(x)
@@ -111,7 +111,6 @@ def test_the_usual_penalty_of_classes_is_that_of_scikit_learn(count):
 
 
 def test_the_usual_penalty_of_labels_and_numbers_is_that_of_scikit_learn():
-    linear = pytest.importorskip("sklearn.linear_model")
     draw = np.random.default_rng(0)
     x, labels = draw.normal(size=(40, 4)), draw.random((40, 3)) > 0.5
     layer = solve(MultiLabel(), x, labels, 3, usual_penalty(MultiLabel(), 40, 3), True)
