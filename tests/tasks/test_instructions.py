@@ -1,6 +1,8 @@
 """Answers of conversations: which tokens are learned, and packed rows that do not mix."""
 
+import functools
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 import transformers_jax as tj
 from tests.tasks.test_tokens import corpus_of
+from transformers_jax import cli
 from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
 from transformers_jax.nn.loss import IGNORED
 from transformers_jax.runs.recipe import finetune
@@ -179,3 +182,71 @@ def test_prompts_that_cannot_be_answered_are_refused(decoder, settings, length, 
     with pytest.raises(ValueError, match=words):
         corpus_of(decoder, records, Instruction(**settings), **length)
     corpus_of(decoder, records * 2, Instruction(), **length)  # the control
+
+
+# ---------------------------------------------------------------- how answers are written
+
+ASKED = [{"prompt": f"{n}?"} for n in range(6)]
+
+
+def test_tokens_are_drawn_where_a_temperature_or_top_p_is_given(decoder):
+    of = functools.partial(tj.predict, decoder, ASKED, max_new_tokens=8, batch=2)
+    likeliest = of()
+    drawn = of(temperature=2.0)
+    assert drawn == of(temperature=2.0, seed=0) != likeliest
+    assert drawn != of(temperature=2.0, seed=1)
+    assert of(top_p=0.9) != likeliest
+    assert of(temperature=1e-6) == likeliest  # the control
+    assert len({one["text"] for one in of(temperature=2.0)[:4]}) == 4  # batches are drawn apart
+
+
+def test_a_model_whose_files_say_that_it_samples_takes_the_likeliest_tokens(decoder, tmp_path):
+    shutil.copytree(decoder, tmp_path / "m")
+    (tmp_path / "m/generation_config.json").write_text('{"do_sample": true, "temperature": 3.0}')
+    with pytest.raises(ValueError, match="do_sample=True draws at random"):  # the control
+        tj.generate(tj.from_pretrained(tmp_path / "m"), [[5]])
+    of = functools.partial(tj.predict, records=ASKED, max_new_tokens=8)
+    assert of(tmp_path / "m") == of(decoder)
+
+
+def test_the_command_says_how_answers_are_written_and_goes_on_where_it_was(
+    decoder, tmp_path, capsys
+):
+    table, out = tmp_path / "asked.jsonl", tmp_path / "answers.jsonl"
+    table.write_text("".join(json.dumps(one) + "\n" for one in ASKED))
+    line = ["predict", str(decoder), f"--input={table}", f"--out={out}", "--max-new-tokens=8"]
+    line += ["--temperature=2", "--top-p=0.95", "--batch=2"]
+    assert cli.main([*line, "--seed=3"]) == 0
+    written = out.read_text()
+    settings = dict(max_new_tokens=8, batch=2, temperature=2.0, top_p=0.95, seed=3)
+    assert [*map(json.loads, written.splitlines())] == tj.predict(decoder, ASKED, **settings)
+    out.write_text("".join(written.splitlines(keepends=True)[:3]))  # killed in the midst of it
+    assert cli.main([*line, "--seed=3"]) == 0
+    assert out.read_text() == written
+    assert cli.main([*line, "--seed=4"]) == 1
+    assert "has predictions of other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (dict(seed=1), r"seed \(1\) is of tokens that are drawn.*: give temperature or top_p"),
+        (dict(temperature=1.0, seed=2**63), "must fit in a signed 64-bit integer"),
+        (dict(temperature=-1.0), "temperature"),
+        (dict(top_p=1.5), "top_p"),
+        (dict(max_new_tokens=-1), "max_new_tokens"),
+        (
+            dict(task="token_classification", temperature=1.0, seed=1),
+            "temperature, seed: of texts that are written, and TokenClassification writes none; "
+            "those that do are instruction, summarization, translation",
+        ),
+    ],
+)
+def test_how_answers_are_written_is_checked(decoder, settings, words):
+    with pytest.raises(ValueError, match=words):
+        tj.predict(decoder, ASKED, **settings)
+
+
+def test_a_loss_is_of_no_tokens_that_are_drawn(decoder):
+    with pytest.raises(ValueError, match="temperature and top_p are of texts"):
+        tj.evaluate(decoder, ADDED[:2], temperature=1.0)

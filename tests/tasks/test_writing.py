@@ -1,5 +1,7 @@
 """Texts that an encoder-decoder writes: rows of two sides, and figures of what is written."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -92,3 +94,13 @@ def test_the_best_translation_is_chosen_by_another_figure_where_bleu_is_none():
     assert of(Translation(best="exact_match")) == [-0.5, -0.9]
     with pytest.raises(ValueError, match="exact_match"):
         Translation(best="rouge")
+
+
+def test_texts_are_drawn_where_a_temperature_is_given(writer):
+    of = functools.partial(tj.predict, writer, task="translation", max_new_tokens=6)
+    records = numbers(6)
+    drawn = of(records, temperature=9.0)
+    assert drawn == of(records, temperature=9.0) != of(records)
+    assert len("".join(one["text"] for one in of(records, temperature=9.0, max_new_tokens=1))) < (
+        len("".join(one["text"] for one in drawn))
+    )

@@ -29,6 +29,7 @@ from transformers_jax.nn.param import merge, split
 from transformers_jax.objectives.reference import WithReference
 from transformers_jax.pretrained import from_pretrained
 from transformers_jax.runs.recipe import settings_of
+from transformers_jax.runs.sampling import Sampling, check_written
 from transformers_jax.tasks import TASKS, FewShot, Reranking, Task
 from transformers_jax.tasks import classes as names
 from transformers_jax.tasks.base import Answers, in_order
@@ -53,6 +54,7 @@ class Answering:
 
     Attributes:
         reference: the second model that the answers of the task are made with; None without one.
+        sampling: how the tokens of a task that writes are drawn.
     """
 
     model: Model
@@ -60,6 +62,7 @@ class Answering:
     tokenizer: Tokenizer
     data: Table
     reference: Model | None = None
+    sampling: Sampling = Sampling()
 
     @property
     def column(self) -> str:
@@ -89,14 +92,18 @@ class Answering:
         *,
         answered: bool,
         show: Callable[[float], None] = lambda share: None,
+        first: int = 0,
     ) -> tuple[Answers, Rows, Form]:
         """(answers, the rows that they answer, how these were made) of some records; `show` is told
-        which share of them is done."""
+        which share of them is done, and tokens are drawn by the number of the `first`."""
         rows, form = self.read(records, answered=answered)
         found: list[Any] = []
         batches = evaluation_batches(self.part(rows, form), records.name)
         for number, batch in enumerate(batches):
             show(number / len(batches))
+            if options := self.sampling.options(first, number):
+                found.append(self.task.write(self.model, batch, **options))
+                continue
             if self.reference is None:
                 found.append(self.task.respond(self.model, batch))
                 continue
@@ -107,6 +114,8 @@ class Answering:
 
     def losses(self, records: Records) -> dict[str, float]:
         """The means of what a task reports that compares no answers."""
+        if self.sampling.draws:
+            raise ValueError("temperature and top_p are of texts, and the loss is of none")
         rows, form = self.read(records, answered=True)
         part = self.part(rows, form)
         definition, values = split(self.model)
@@ -123,10 +132,10 @@ def opened(
 
     Args:
         model: a directory, a run, a hub id; or a model, with its tokenizer.
-        settings: of `Table` and of the task, by name.
+        settings: of `Table`, of the task and of `Sampling`, by name.
 
     Raises:
-        ValueError: a model of no task, or without a tokenizer.
+        ValueError: a model of no task, or without a tokenizer; how texts are written, of another.
         TypeError: an unknown setting.
     """
     config = None if isinstance(model, Model) else _of_run(Path(model).expanduser())
@@ -150,12 +159,14 @@ def opened(
     data = dataclasses.replace(data, train="", too_long=data.too_long if own else chosen.too_long)
     if not chosen.scored:  # what is written stands behind a row of its own
         data = dataclasses.replace(data, rows="bucketed")
-    records = settings_of({"data": data, "task": chosen}, settings)
+    check_written(chosen, settings)
+    records = {"data": data, "task": chosen, "sampling": Sampling()}
+    records = settings_of(records, settings)
     reference = _reference(records["task"], config, start)
     if source is not None:
         tokenizer = of_languages(source, records["task"])
     model = with_task(records["task"].equipped(model), records["task"], tokenizer)
-    return Answering(model, records["task"], tokenizer, records["data"], reference)
+    return Answering(model, tokenizer=tokenizer, reference=reference, **records)
 
 
 def _loaded(
@@ -264,7 +275,7 @@ def predict(
         model: a directory, a run, or a hub id; or a model, with its `tokenizer`.
         records: the path of a table, records (a list of dicts), columns, a frame, or texts.
         task: its name or its record, where it is not that of the run or of the model's head.
-        settings: of `Table` and of the task, by name (text="sentence", batch=64).
+        settings: of `Table`, of the task and of `Sampling`, by name (text="sentence", batch=64).
 
     Raises:
         ValueError: a record that cannot be read, with its place; a model of no task.
@@ -284,13 +295,13 @@ def predictions(
     far it is, after each batch."""
     total, batch = len(records), answering.data.batch
     span = -(-TOGETHER // batch) * batch
-    for start in range(first, total, span):
+    for start in range(first // span * span, total, span):
         some = records.select(range(start, min(start + span, total)))
         said = lambda share: show(
             f"predicted {start + int(share * len(some)):,} of {total:,} records"  # noqa: B023
         )
-        answers, rows, form = answering.answers(some, answered=False, show=said)
-        yield answering.task.predictions(answers, rows, form)
+        answers, rows, form = answering.answers(some, answered=False, show=said, first=start)
+        yield answering.task.predictions(answers, rows, form)[max(first - start, 0) :]
         said(1.0)
 
 
@@ -326,15 +337,3 @@ def measured(
         return answering.losses(table), None
     answered = answering.answers(table, answered=True)
     return answering.task.metrics(*answered), answering.task.figure(*answered)
-
-
-def lines_of(path: Path) -> int:
-    """The whole lines of a file that is there; what a killed process left of one is removed."""
-    if not path.is_file():
-        return 0
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with path.open("r+b") as file:
-            file.truncate(whole)
-    return content.count(b"\n")

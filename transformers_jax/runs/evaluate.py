@@ -40,8 +40,7 @@ class Reading:
         return {
             name: value
             for name, value in vars(self).items()
-            if value is not None
-            and name in {*Reading.__annotations__, "label", "negatives"} - {"task"}
+            if value is not None and name not in ("task", "model", "data", "input", "out")
         }
 
 
@@ -94,12 +93,20 @@ class Predict(Reading):
     a text"""
     out: str
     """the file of the predictions (.jsonl)"""
+    max_new_tokens: DisallowNone[int | None] = None
+    """most tokens of a text that is written"""
+    temperature: DisallowNone[float | None] = None
+    """of texts that are written: tokens are drawn, from scores that are divided by this"""
+    top_p: DisallowNone[float | None] = None
+    """of texts that are written: tokens are drawn from the likeliest, with this probability"""
+    seed: DisallowNone[int | None] = None
+    """of what is drawn, 0 by default; same seed, same texts"""
 
     def run(self) -> None:
         """Writes the predictions."""
         from transformers_jax.data.progress import live
         from transformers_jax.publish import publish_json
-        from transformers_jax.runs.answering import lines_of, opened, predictions, records_of
+        from transformers_jax.runs.answering import opened, predictions, records_of
         from transformers_jax.runs.pretrain import keep_compiled_programs
 
         keep_compiled_programs()
@@ -107,7 +114,7 @@ class Predict(Reading):
         answering = opened(self.model, self.task, None, self.settings())
         source = read_input(self.input, answering.data.encoding, answering.column)
         records = records_of(source, "--input")
-        done = lines_of(out)
+        done = whole_lines(out)
         if done > len(records):
             raise ValueError(
                 f"{out} has {done:,} lines and {self.input} has {len(records):,} records: it is "
@@ -143,6 +150,18 @@ class Predict(Reading):
             "records": digest(json_lines(records.records)),
             "settings": digest(json_text(settings, sort_keys=True)),
         }
+
+
+def whole_lines(path: Path) -> int:
+    """The whole lines of a file that is there; what a killed process left of one is removed."""
+    if not path.is_file():
+        return 0
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return content.count(b"\n")
 
 
 def read_input(path: str, encoding: str, column: str = "text") -> Any:

@@ -205,16 +205,21 @@ class Task(Settings):
         output = self.output(model, batch, None)
         return self.compare(output, batch)[1], {**self.answers(output), NUMBER: batch[NUMBER]}
 
+    @property
+    def generates(self) -> bool:
+        """Whether predictions are texts that the model writes."""
+        return self.writes or not self.scored
+
     def respond(self, model: Any, batch: Batch) -> Answers:
         """What the model says of the rows of a batch."""
-        if self.writes or not self.scored:
+        if self.generates:
             return self.write(model, batch)
         answers = jax.device_get(self.answers(self.output(model, batch, None)))
         return {**answers, NUMBER: np.asarray(batch[NUMBER])}
 
-    def write(self, model: Any, batch: Batch) -> dict[str, np.ndarray]:
-        """Answers that are written token by token: of a task that `writes`, and in predictions of
-        one that compares no answers."""
+    def write(self, model: Any, batch: Batch, **options: Any) -> dict[str, np.ndarray]:
+        """Answers that are written token by token: of a task that `generates`. The likeliest tokens
+        are taken, unless the options, which are those of `generate`, say otherwise."""
         raise NotImplementedError
 
     def answers(self, output: Any) -> dict[str, Array]:

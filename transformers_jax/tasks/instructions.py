@@ -210,7 +210,7 @@ class Instruction(Task):
 
     # ------------------------------------------------------------ answers
 
-    def write(self, model: Any, batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def write(self, model: Any, batch: Mapping[str, Any], **options: Any) -> dict[str, np.ndarray]:
         """The ids that the model writes behind each row of a batch; of rows with their answers,
         behind the prompts of those that are `written`."""
         mask, numbers = np.array(batch["attention_mask"]), np.asarray(batch[NUMBER])
@@ -227,7 +227,7 @@ class Instruction(Task):
             width = min(-(-needed // UNIT) * UNIT, max(needed, room - self.max_new_tokens), width)
             mask = mask[:, :width]
         mask[~mask.any(1), 0] = 1  # a row without an example has to have a token
-        options: dict[str, Any] = {"max_new_tokens": self.max_new_tokens}
+        options = {"do_sample": False, "max_new_tokens": self.max_new_tokens, **options}
         ids = generate(model, batch["input_ids"][:, :width], attention_mask=mask, **options)
         return {"sequences": np.asarray(ids)[chosen, width:], NUMBER: numbers[chosen]}
 

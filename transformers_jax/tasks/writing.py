@@ -80,12 +80,12 @@ class Writing(Task):
     def measure(self, model, batch):
         return self.minimise(model, batch, None)[1], {}
 
-    def write(self, model: Any, batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def write(self, model: Any, batch: Mapping[str, Any], **options: Any) -> dict[str, np.ndarray]:
         """The ids that the model writes for each row of a batch."""
         mask = np.array(batch["attention_mask"])
         mask[~mask.any(1), 0] = 1  # a row without an example has to have a token
-        options: dict[str, Any] = {"num_beams": self.num_beams}
-        options["max_new_tokens"] = self.max_new_tokens
+        own = {"num_beams": self.num_beams, "max_new_tokens": self.max_new_tokens}
+        options = {"do_sample": False, **own, **options}
         ids = generate(model, batch["input_ids"], attention_mask=mask, **options)
         return {"sequences": np.asarray(ids), NUMBER: np.asarray(batch[NUMBER])}
 
