@@ -17,6 +17,7 @@ from .auto import (
     AutoModel as AutoModel,
     AutoModelForCausalLM as AutoModelForCausalLM,
     AutoModelForImageClassification as AutoModelForImageClassification,
+    AutoModelForImageTextToText as AutoModelForImageTextToText,
     AutoModelForMaskedLM as AutoModelForMaskedLM,
     AutoModelForMultipleChoice as AutoModelForMultipleChoice,
     AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction,
@@ -90,9 +91,11 @@ from .models.deberta_v2 import DebertaV2Config as DebertaV2Config
 from .models.distilbert import DistilBertConfig as DistilBertConfig
 from .models.electra import ElectraConfig as ElectraConfig
 from .models.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
+from .models.gemma import GemmaConfig as GemmaConfig
 from .models.gpt2 import GPT2Config as GPT2Config
 from .models.led import LEDConfig as LEDConfig
 from .models.llama import LlamaConfig as LlamaConfig
+from .models.llava import LlavaConfig as LlavaConfig
 from .models.longformer import LongformerConfig as LongformerConfig
 from .models.longt5 import LongT5Config as LongT5Config
 from .models.m2m_100 import M2M100Config as M2M100Config

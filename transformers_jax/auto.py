@@ -96,6 +96,7 @@ AutoModelForMultipleChoice = Auto("multiple_choice")
 AutoModelForQuestionAnswering = Auto("question_answering")
 AutoModelForTextEncoding = Auto("encoder", "none")
 AutoModelForImageClassification = Auto("image_classification")
+AutoModelForImageTextToText = Auto("causal_lm")
 AutoModelForSpeechSeq2Seq = Auto("seq2seq_lm")
 AutoModelForZeroShotImageClassification = Auto("contrastive")
 

@@ -31,6 +31,7 @@ CHOSEN = (
     *("mt5", "umt5", "switch", "longt5-tglobal"),
     *("led", "nomic-bert-mlm"),
     *("vit-classify", "clip-loss", "whisper"),
+    *("gemma", "llava"),
 )
 # eps is larger than usual, because key biases have no gradient but rounding, which must not count
 ADAMW = dict(lr=1e-3, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)
@@ -144,7 +145,8 @@ def main():
         learned = [  # what has no gradient and is not stored is a formula's (Marian's sinusoids)
             (path, parameter)
             for path, parameter in model.named_parameters()
-            if parameter.grad is not None or (parameter.requires_grad and path in stored)
+            if parameter.grad is not None
+            or (parameter.requires_grad and any(n in stored for n in on_disk(model, {path: parameter})))
         ]
         for _, parameter in learned:
             if parameter.grad is None:  # read by no loss (BigBird's pooler)

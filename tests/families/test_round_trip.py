@@ -27,6 +27,8 @@ OLDER = {  # and a case with the names of today
     "older-modernbert": "modernbert-mlm",
     "odd-tying": "llama",
     "older-clip": "clip",
+    "older-llava": "llava",
+    "older-llava-4.52": "llava",
     "older-clip-tower": "clip-vision-base",
     "runtime-nomic-bert": "nomic-bert-mlm",
     "runtime-vit": "vit-classify",

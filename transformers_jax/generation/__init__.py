@@ -37,6 +37,7 @@ from transformers_jax.generation.options import (
 )
 from transformers_jax.generation.padding import Call
 from transformers_jax.generation.search import search
+from transformers_jax.generation.tags import marked
 from transformers_jax.inputs.arguments import narrow, traceable
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.causal import with_text_position_masks
@@ -81,7 +82,8 @@ def generate(
 
     Every other option is a field of `Options` under Hugging Face's name (`max_new_tokens`,
     `do_sample`, `temperature`, `top_k`, `top_p`, `num_beams`, ...), or an argument of an encoder: a
-    source that is no text (`input_features`), or marks of its tokens (`global_attention_mask`).
+    source that is no text (`input_features`), or marks of its tokens (`global_attention_mask`), or
+    what is read together with a prompt (`pixel_values`, `token_type_ids`).
     What is passed here wins over `generation_config`, that over the model's own; an option that is
     passed as None is off.
 
@@ -118,8 +120,9 @@ def generate(
     check_model(model, "generate")
     check_head(model)
     reading = model.reading
-    of_source = (*reading.source_raw, *reading.source_arguments)
-    inputs = {n: narrow(traceable(n, options.pop(n))) for n in of_source if n in options}
+    beside = (*reading.source_raw, *reading.source_arguments, *reading.beside)
+    inputs = {n: narrow(traceable(n, options.pop(n))) for n in beside if n in options}
+    tags = marked(reading, options, tags)
     generation_config = as_mapping(generation_config)
     _refuse_unknown([*options, *generation_config])
     chosen = resolve(

@@ -50,6 +50,8 @@ def read(call: Call) -> Request:
         start, order = array.zeros(ids.shape[0], np.int32), array.arange(ids.shape[1])[None]
     else:
         inputs, source = dict(call.inputs), None
+        if call.model.reading.beside:  # values are read here, where they are known
+            call.model.check({"input_ids": call.input_ids, **inputs})
         ids, start, order = padding.to_the_right(*_prompt(call))
     reading = model.reading
     columns, most = ids.shape[1], reading.positions
@@ -65,7 +67,11 @@ def read(call: Call) -> Request:
     wide, width = _widths(model, columns, new, most)
     shift = wide - columns
     argument, passed = ("decoder_tags", call.decoder_tags) if paired else ("tags", call.tags)
-    reader = TagReader(argument, [*reading.masks, *reading.cross], needed_tags(reading))
+    needed, passed = needed_tags(reading), dict(passed or {})
+    for tag in reading.tag_arguments:
+        if tag.tag in needed and tag.tag not in passed:
+            passed[tag.tag] = jnp.broadcast_to(tag.default(jnp.asarray(ids), ids.shape), ids.shape)
+    reader = TagReader(argument, [*reading.masks, *reading.cross], needed)
     order = jnp.broadcast_to(order, ids.shape)
     tags = {
         name: reader.continued(name, tag, order, shift, width)
@@ -119,7 +125,8 @@ def _prompt(call: Call) -> tuple[Int[HostOrTraced, "B T"], Bool[HostOrTraced, "B
     ids: Any = call.input_ids
     if ids is None:
         ids = _start(call, "bos_token_id", "input_ids", _batch(call.inputs))
-    ids = padding.check_ids("input_ids", ids, call.model.reading.vocabulary)
+    reading = call.model.reading
+    ids = padding.check_ids("input_ids", ids, reading.vocabulary, reading.placeholder)
     return ids, padding.text_mask("input_ids", ids, call.attention_mask, call.options)
 
 

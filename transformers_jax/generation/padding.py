@@ -12,6 +12,8 @@ from transformers_jax.arrays import Array, Bool, Int, is_traced
 from transformers_jax.generation.options import Options
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import concrete
+from transformers_jax.nn.embed.description import Placeholder
+from transformers_jax.nn.embed.placed import of_vocabulary
 
 HostOrTraced = np.ndarray | Array  # checked on the host, or traced inside a transformation
 
@@ -40,11 +42,14 @@ def bucket(length: int, least: int, step: int) -> int:
     return size
 
 
-def check_ids(name: str, ids: Any, vocabulary: int | None) -> Int[HostOrTraced, "B T"]:
-    """The ids as an integer matrix inside the vocabulary."""
+def check_ids(
+    name: str, ids: Any, vocabulary: int | None, held: Placeholder | None = None
+) -> Int[HostOrTraced, "B T"]:
+    """The ids as an integer matrix inside the vocabulary, or of a placeholder."""
     array = concrete(name, ids)
     array = array if is_traced(array) else np.asarray(array)
-    checks.ids(name, array, vocabulary or np.iinfo(np.int32).max)
+    most = vocabulary or np.iinfo(np.int32).max
+    checks.ids(name, of_vocabulary(array, held, most), most)
     return array if is_traced(array) else array.astype(np.int32)
 
 

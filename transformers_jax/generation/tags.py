@@ -35,6 +35,27 @@ def needed_tags(reading: Reading) -> frozenset[str]:
     return own | tags_of(reading.cross, reading.written, "query")
 
 
+def marked(
+    reading: Reading, options: dict[str, Any], tags: Mapping[str, Any] | None
+) -> Mapping[str, Any] | None:
+    """The tags, with those that arguments of a call are (`TagArgument`), which are taken out of the
+    options."""
+    named = {tag.argument for tag in reading.tag_arguments} & options.keys()
+    given = {name: options.pop(name) for name in named}
+    made = {
+        tag.tag: tag.of(_array(given[tag.argument]))
+        for tag in reading.tag_arguments
+        if given.get(tag.argument) is not None
+    }
+    if both := sorted({*made} & {*(tags or {})}):
+        raise ValueError(f"give tags[{both[0]!r}] or the argument that says it, one of the two")
+    return {**(tags or {}), **made} if made else tags
+
+
+def _array(value: Any) -> Any:
+    return value if hasattr(value, "dtype") else np.asarray(value)
+
+
 class TagReader(NamedTuple):
     """Checks the tags of some tokens, and continues them for new tokens.
 

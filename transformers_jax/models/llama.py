@@ -64,9 +64,13 @@ class LlamaConfig(OneTower):
         """normal(initializer_range) everywhere, as transformers initialises it."""
         return Initial(self.initializer_range)
 
+    @property
+    def norm(self) -> RMSNorm:
+        """Every norm of the model."""
+        return RMSNorm(self.rms_norm_eps)
+
     def spec(self, mask=None):
         """Pre-norm blocks of causal rotary attention (grouped heads) and a gated MLP."""
-        norm = RMSNorm(self.rms_norm_eps)
         # transformers' Llama rotates whole heads, whatever the factor says
         rope = {k: v for k, v in self.rope_parameters.items() if k != "partial_rotary_factor"}
         own = AttentionSpec(
@@ -81,8 +85,8 @@ class LlamaConfig(OneTower):
         ffn = FeedForwardSpec(
             self.intermediate_size, self.hidden_act, gated=True, bias=self.mlp_bias
         )
-        blocks = (block(own, ffn, norm),) * self.num_hidden_layers
-        return StackSpec(self.hidden_size, blocks, norm, initial=self.initial)
+        blocks = (block(own, ffn, self.norm),) * self.num_hidden_layers
+        return StackSpec(self.hidden_size, blocks, self.norm, initial=self.initial)
 
     def embed(self):
         """Words without positions."""

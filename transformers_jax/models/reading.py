@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from transformers_jax.arrays import Array, Bool, Int
 from transformers_jax.graph import Mask, attends_ahead
+from transformers_jax.nn.embed.description import Placeholder, TagArgument
 from transformers_jax.spec import Layout
 
 WRITERS = ("causal_lm", "seq2seq_lm")
@@ -38,6 +39,9 @@ class Reading:
         blocks: whether the source is computed in blocks, so that the width of its rows matters.
         virtual: how many tokens the model itself puts in front of every row of a new cache.
         source_virtual: the same of rows of the source, among the states of its tower.
+        beside: the arguments that are read together with a prompt, such as its images.
+        placeholder: the token in whose place what is made of these stands.
+        tag_arguments: the arguments that are tags of the prompt's tokens.
     """
 
     writes: bool = False
@@ -57,6 +61,9 @@ class Reading:
     blocks: bool = False
     virtual: int = 0
     source_virtual: int = 0
+    beside: tuple[str, ...] = ()
+    placeholder: Placeholder | None = None
+    tag_arguments: tuple[TagArgument, ...] = ()
 
     @property
     def looks_ahead(self) -> bool:

@@ -15,9 +15,14 @@ class LayerNorm:
 
 @dataclass(frozen=True)
 class RMSNorm:
-    """x / sqrt(mean square + eps) * scale (Zhang and Sennrich 2019)."""
+    """x / sqrt(mean square + eps) * (offset + scale) (Zhang and Sennrich 2019).
+
+    Attributes:
+        offset: what the stored scale is a difference from; 1 in Gemma, whose scales begin at 0.
+    """
 
     eps: float = 1e-6
+    offset: float = 0.0
 
 
 Norm = LayerNorm | RMSNorm

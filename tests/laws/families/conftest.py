@@ -76,6 +76,7 @@ CONFIGS = {
         pad_token_id=0,
         decoder_start_token_id=1,
     ),
+    "gemma": lambda: tj.GemmaConfig(**LLAMA),
     "gpt2": lambda: tj.GPT2Config(
         vocab_size=53, n_embd=20, n_layer=2, n_head=4, n_positions=37, eos_token_id=1
     ),
@@ -133,6 +134,14 @@ OTHERS = {  # families of images and audio: (config, head); their laws are in te
     ),
     "clip_text_model": (lambda: tj.CLIPTextConfig(**TEXT), "projection"),
     "clip_vision_model": (lambda: tj.CLIPVisionConfig(**VISION), "projection"),
+    "llava": (
+        lambda: tj.LlavaConfig(
+            text_config=tj.LlamaConfig(**LLAMA | {"vocab_size": 54}),
+            vision_config=tj.CLIPVisionConfig(**VISION),
+            image_token_index=2,
+        ),
+        "causal_lm",
+    ),
     "vit": (lambda: tj.ViTConfig(**TOWER, **IMAGES), "image_classification"),
     "whisper": (
         lambda: tj.WhisperConfig(
@@ -165,6 +174,7 @@ HEADS = {
     "xlm_roberta_xl": "masked_lm",
     "electra": "replaced_token",
     "encoder_decoder": "seq2seq_lm",
+    "gemma": "causal_lm",
     "gpt2": "causal_lm",
     "led": "seq2seq_lm",
     "llama": "causal_lm",

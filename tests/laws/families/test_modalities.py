@@ -13,6 +13,7 @@ MODALITIES = {
     "clip": "images and texts",
     "clip_text_model": "texts to compare",
     "clip_vision_model": "images",
+    "llava": "images in texts",
     "vit": "images",
     "whisper": "audio",
 }
@@ -21,6 +22,7 @@ LAWS = {  # laws of ids (packing, a cache) are for models that generate text
     "images": EVERY | {"near"},
     "texts to compare": EVERY | {"padding"},
     "images and texts": EVERY | {"padding", "near"},
+    "images in texts": EVERY | {"padding", "places"},
     "audio": EVERY | {"near", "writing"},
 }
 tested = set()
@@ -45,6 +47,7 @@ DROPOUT = {
     ),
     "clip_text_model": lambda config: QUIET,
     "clip_vision_model": lambda config: QUIET,
+    "llava": lambda config: DROPOUT["clip"](config),
     "vit": lambda config: dict(hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2),
     "whisper": lambda config: dict(dropout=0.2, encoder_layerdrop=0.1, **QUIET),
 }
@@ -69,9 +72,25 @@ def inputs_of(model, rows=3, labels=True):
         "decoder_input_ids": ids,
     }
     inputs = {name: every[name] for name in every if name in model.arguments()}
+    if (held := model.reading.placeholder) is not None:
+        inputs |= with_images(inputs, held.id)
+        ids = inputs["input_ids"]
     if labels and "labels" in model.arguments():
-        inputs["labels"] = ids if model.is_encoder_decoder else jnp.arange(rows, dtype="int32") % 2
+        writes = model.is_encoder_decoder or model.plan.head == "causal_lm"
+        inputs["labels"] = ids if writes else jnp.arange(rows, dtype="int32") % 2
     return inputs
+
+
+PATCHES = 9  # of an image
+
+
+def with_images(inputs, image):
+    """The texts, each with the tokens of an image behind its first word, and its mask."""
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    at = lambda x, value: jnp.concatenate(
+        [x[:, :1], jnp.full((len(x), PATCHES), value, x.dtype), x[:, 1:]], axis=1
+    )
+    return {"input_ids": at(ids, image), "attention_mask": at(mask, 1)}
 
 
 def answers(out):
@@ -148,18 +167,37 @@ def test_noise_comes_from_a_key_and_from_nothing_else(family, noisy, tiny):
 @law("padding")
 def test_padding_contents_change_nothing(family, tiny):
     model = tiny(family)
-    inputs = inputs_of(model)
+    inputs = inputs_of(model, labels=False)
+    real = np.asarray(inputs["attention_mask"]) > 0
     clean, dirty = (
-        model(**{**inputs, "input_ids": inputs["input_ids"].at[0, 4:].set(word)}).text_embeds
+        answers(model(**{**inputs, "input_ids": jnp.where(real, inputs["input_ids"], word)}))
         for word in (5, 6)
     )
-    assert np.array_equal(clean, dirty)
+    of_texts = ("text_embeds", "logits") if family != "clip" else ("text_embeds",)
+    for name in (name for name in of_texts if name in clean):
+        rows = clean[name][real], dirty[name][real]
+        whole = clean[name].ndim == 2
+        assert np.array_equal(*((clean[name], dirty[name]) if whole else rows))
+
+
+@law("places")
+def test_an_image_is_read_from_its_places_on(family, tiny):
+    """An image of a row changes what stands at its places and behind, nothing else."""
+    model = tiny(family)
+    inputs = inputs_of(model, labels=False)
+    before = model(**inputs).logits
+    moved = {**inputs, "pixel_values": inputs["pixel_values"].at[1].add(1)}
+    changed = np.abs(model(**moved).logits - before).max(-1) > 1e-5
+    assert not changed[[0, 2]].any()
+    assert not changed[1, 0]
+    assert changed[1, 1:].all()
 
 
 MASKS = {  # what a family's own masks are
     "clip": {"text": tj.CAUSAL, "vision": FULL},
     "clip_text_model": tj.CAUSAL,
     "clip_vision_model": FULL,
+    "llava": tj.CAUSAL,
     "vit": FULL,
     "whisper": {"encoder": FULL, "decoder": tj.CAUSAL, "cross": FULL},
 }

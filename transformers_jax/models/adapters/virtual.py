@@ -21,7 +21,7 @@ Virtual = (PromptTuning, PrefixTuning)
 def tower_of(model: Any, adapter: Adapter) -> str:
     """The name of the tower whose rows begin with virtual tokens: the first one for a prompt, the
     one that writes for a prefix, as in PEFT."""
-    name, source, _ = model.wires[-1]
+    name, source = model.wires[-1].name, model.wires[-1].source
     return str(source if source is not None and isinstance(adapter, PromptTuning) else name)
 
 
@@ -40,7 +40,7 @@ def put_in_front(model: Any, adapter: PromptTuning | PrefixTuning) -> None:
     name, count = tower_of(model, adapter), adapter.tokens
     _check_whole_rows(model.towers[name].stack, adapter)
     if isinstance(adapter, PromptTuning):
-        shown = any(source == name for _, source, _ in model.wires)
+        shown = any(wire.source == name for wire in model.wires)
         rows = count * int(adapter.file.get("num_transformer_submodules") or 1)
         width = model.towers[name].embed.spec.width
         tokens = VirtualTokens(count, width, rows=rows, shown=shown)

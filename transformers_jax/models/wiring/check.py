@@ -14,7 +14,9 @@ from transformers_jax.inputs.arguments import readable
 
 if TYPE_CHECKING:
     from transformers_jax.models.wiring.tower import Tower
+from transformers_jax.models.wiring.wire import upstream
 from transformers_jax.nn.cache import Cache
+from transformers_jax.nn.embed import check_placed
 
 Shapes = dict[str, tuple[int, ...]]
 """By the name of a tower, the shape of its tokens: [B T], or [B C T] of candidates."""
@@ -28,15 +30,24 @@ def check_call(network: Any, inputs: Mapping[str, Any], chosen: Sequence[str]) -
     towers: dict[str, Tower] = {name: network.towers[name] for name in chosen}
     every = network.towers
     for name, tower in towers.items():
+        if not tower.embed.raw:  # latents, for each row of what they attend to
+            if (attended := shapes.get(str(tower.source))) is not None:
+                shapes[name] = (attended[0], tower.embed.tokens)
+            continue
         shape = tower.embed.check(inputs, tower.prefix, rank)
         if shape is not None:
             shapes[name] = shape
             _check_virtual(tower, inputs, shape)
     sources = {tower.source for tower in every.values()}
+    placed = {tower.placed for tower in every.values()}
     for name, tower in towers.items():
+        if tower.placed is not None:
+            _check_placed(network, tower, inputs, shapes)
+        if not tower.embed.raw or (name in placed and name not in shapes):
+            continue  # a call without images
         if name in sources:
             readers = [t for t in every.values() if t.source == name]
-            _check_source(name, tower, readers, inputs, shapes)
+            _check_source(network, name, tower, readers, inputs, shapes)
         elif tower.source is not None:
             _check_target(network, name, tower, inputs, shapes)
         else:
@@ -73,6 +84,17 @@ def _check_virtual(tower: Tower, inputs: Mapping[str, Any], shape: tuple[int, ..
         )
 
 
+def _check_placed(network: Any, tower: Tower, inputs: Mapping[str, Any], shapes: Shapes) -> None:
+    """A tower that places the states of another among its tokens: as many as have their place."""
+    name, every = str(tower.placed), network.towers
+    raw = [r for n in upstream(network.wires, name) for r in every[n].embed.raw]
+    shape, held = shapes.get(name), tower.embed.placeholder
+    if shape is not None:
+        shape = (shape[0], shape[1] - every[name].states.first)
+    assert held is not None  # or nothing could be placed
+    check_placed(held, inputs, tower.prefix, raw[0], shape)
+
+
 def _check_single(
     network: Any, name: str, tower: Tower, inputs: Mapping[str, Any], shapes: Shapes
 ) -> None:
@@ -85,7 +107,7 @@ def _check_single(
     if "tags" in tower.embed.arguments:
         checks.tags("tags", inputs.get("tags"), masks, rows, tower.positions)
         checks.packed_documents(masks, inputs, tower.embed.offset)
-    if name == network.wires[-1][0]:
+    if name == network.wires[-1].name:
         if pairs := inputs.get("pairs"):
             keys = rows[1] if inputs.get("cache") is None else None
             sides = dict.fromkeys(pairs, (rows[1], keys))
@@ -96,7 +118,12 @@ def _check_single(
 
 
 def _check_source(
-    name: str, tower: Tower, readers: list[Tower], inputs: Mapping[str, Any], shapes: Shapes
+    network: Any,
+    name: str,
+    tower: Tower,
+    readers: list[Tower],
+    inputs: Mapping[str, Any],
+    shapes: Shapes,
 ) -> None:
     """A tower to which another attends: its tokens, or its output."""
     outputs: Any = inputs.get(f"{name}_outputs")
@@ -105,7 +132,8 @@ def _check_source(
     if name not in shapes and outputs is None and cache is None:
         raise ValueError(f"give {raw} (or {name}_outputs, or a cache that has read them)")
     mask = f"{tower.prefix}attention_mask"
-    checks.source_with_cache(cache, inputs, [a for a in tower.arguments if a != mask])
+    if name in network.cached:
+        checks.source_with_cache(cache, inputs, [a for a in tower.arguments if a != mask])
     cached = cache.sources.get(name) if isinstance(cache, Cache) else None
     if cached is not None and mask in inputs:
         shape = (jax.tree.leaves(cache.nodes)[0].shape[0], cached.length - tower.in_front)
@@ -132,6 +160,8 @@ def _check_target(
     raw = prefix + embed.raw[0]
     if name in shapes:
         checks.room(inputs.get("cache"), shapes[name])
+    elif network.shift is None:
+        raise ValueError(f"give {' or '.join(prefix + argument for argument in embed.raw)}")
     shape, like = source, "the input"
     labels = inputs.get("labels")
     predicts_ids = network.head is not None and network.head.predicts_ids
@@ -145,6 +175,8 @@ def _check_target(
         shape, like = shapes[name], raw
     elif mask in inputs and shape:
         checks.mask(mask, inputs[mask], shape, like)
+    if tower.grouped is not None:
+        source = ()
     if shape and source and shape[0] != source[0]:
         raise ValueError(
             f"the source has {source[0]} rows and the decoder {shape[0]}; give as many"

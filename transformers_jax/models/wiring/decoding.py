@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.output import Output
 from transformers_jax.models.reading import WRITERS, Reading
 from transformers_jax.models.wiring.tower import Tower
+from transformers_jax.models.wiring.wire import Wire, side_by_side, upstream
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.operation import Source
 
@@ -24,14 +25,31 @@ class Decoding(Model):
     """A model of towers, of which the last writes."""
 
     towers: Mapping[str, Tower]
-    wires: tuple[tuple[str, str | None, str], ...]
+    wires: tuple[Wire, ...]
     last: Tower
     source: Tower | None
 
-    def as_source(self, name: str, states: Array) -> Array:
-        """The states of a tower as another attends to them."""
+    def states_of(self, name: str, output: Mapping[str, Any]) -> Array:
+        """The states of a tower as another reads them, of its output."""
         project: Any = self.towers[name].project
+        states = jnp.asarray(self.towers[name].states.of(output))
         return states if project is None else project(states)
+
+    def as_source(
+        self,
+        name: str,
+        output: Mapping[str, Any],
+        rows: int,
+        attention_mask: Any = None,
+        tags: Any = None,
+    ) -> Source:
+        """What another tower, with so many rows, attends to: the states of a tower, and their
+        nodes."""
+        reader = next(tower for tower in self.towers.values() if tower.source == name)
+        states = self.states_of(name, output)
+        if reader.grouped is not None:
+            return Source(*side_by_side(states, rows, reader.grouped))
+        return Source(states, self.towers[name].nodes_of(states.shape[1], attention_mask, tags))
 
     @property
     def reading(self):
@@ -47,6 +65,9 @@ class Decoding(Model):
             positions=positions_of(own, config.side("decoder")),
             counted=own.embed.counted,
             virtual=own.in_front,
+            beside=self._raw(upstream(self.wires, self.wires[-1].name)[:-1], without=self.cached),
+            placeholder=own.embed.placeholder,
+            tag_arguments=own.embed.marks,
         )
         if before is None:
             return reading
@@ -56,14 +77,24 @@ class Decoding(Model):
             source_written=before.stack.spec.written_tags,
             source_vocabulary=before.embed.vocabulary,
             source_positions=positions_of(before, config.side("encoder")),
-            source_raw=() if before.embed.vocabulary else before.embed.raw,
+            source_raw=self._raw(self.cached, without=self.texts),
             source_arguments=before.embed.tag_arguments,
             blocks=before.embed.blocks,
             source_virtual=before.in_front,
         )
 
+    def _raw(self, names: Sequence[str], without: Sequence[str]) -> tuple[str, ...]:
+        """The arguments that hold the raw input of some towers, but those of others."""
+        towers = (self.towers[name] for name in names if name not in without)
+        return tuple(tower.prefix + raw for tower in towers for raw in tower.embed.raw)
+
+    @property
+    def texts(self) -> list[str]:
+        """The towers whose raw input is text."""
+        return [name for name, tower in self.towers.items() if tower.embed.vocabulary]
+
     def begin(self, batch, length, source):
-        name = self.wires[-1][1]
+        name = self.wires[-1].source
         if name is None:
             return self.init_cache(batch, length)
         return cache_of_source(self, batch, length, source, f"{name}_outputs")
@@ -91,7 +122,7 @@ class Decoding(Model):
         tags: Mapping[str, Array] | None = None,
     ) -> Cache:
         """An empty cache for `length` tokens; the keys and values of a source are computed once."""
-        stack, source = self.last.stack, self.wires[-1][1]
+        stack, source = self.last.stack, self.wires[-1].source
         if "input_ids" not in self.last.embed.arguments:
             raise ValueError(
                 f"{self.plan.config.model_type} reads no text, and keeps no cache of it"
@@ -103,17 +134,14 @@ class Decoding(Model):
         before = self.towers[source]
         checks.encoded(encoder_outputs, before.stack.spec.width)
         assert encoder_outputs is not None
-        states = encoder_outputs["last_hidden_state"]
-        shape = np.shape(states)[:2]
-        if shape[0] != batch:
+        shape = np.shape(encoder_outputs["last_hidden_state"])[:2]
+        if shape[0] != batch and self.last.grouped is None:
             raise ValueError(f"encoder_outputs have {shape[0]} rows, but batch is {batch}")
         of_input = (batch, shape[1] - before.in_front)
         if attention_mask is not None:
             checks.mask("attention_mask", attention_mask, of_input, "encoder_outputs")
         checks.tags("tags", tags, stack.masks("cross"), of_input)
-        nodes = before.nodes_of(shape[1], attention_mask, tags)
-        states = self.as_source(source, jnp.asarray(states))
-        sources = {source: Source(states, nodes)}
+        sources = {source: self.as_source(source, encoder_outputs, batch, attention_mask, tags)}
         cache = stack.init_cache(batch, length + awaited, self.dtype, sources)
         return replace(cache, awaited=awaited)
 
@@ -133,5 +161,5 @@ def cache_of_source(
     inputs = dict(source)
     encoded = inputs.pop(outputs, None)
     shared = {name: inputs[name] for name in ("attention_mask", "tags") if name in inputs}
-    encoded = model.encode(**inputs) if encoded is None else encoded
+    encoded = model.call(f"{outputs.removesuffix('_outputs')}_forward", **inputs) if encoded is None else encoded
     return model.init_cache(batch, length, encoder_outputs=encoded, **shared)

@@ -5,27 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from transformers_jax.arrays import Array
 from transformers_jax.models.base import by_name
 from transformers_jax.models.output import Output
+from transformers_jax.models.wiring.answer import collected, fields_of_sides, fields_of_stack
+from transformers_jax.models.wiring.arguments import arguments_of
 from transformers_jax.models.wiring.check import check_call
 from transformers_jax.models.wiring.decoding import Decoding
 from transformers_jax.models.wiring.shift import ShiftRight
-from transformers_jax.models.wiring.tower import Tower, TowerOutput, check_towers
+from transformers_jax.models.wiring.tower import Tower, TowerOutput, check_towers, have_routers
+from transformers_jax.models.wiring.wire import upstream
 from transformers_jax.nn.adapted import without_adapter
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.head import Head, HeadInputs, no_head
 from transformers_jax.nn.noise import split_key
-from transformers_jax.nn.operation import Source
 from transformers_jax.nn.router_losses import RouterLosses
-
-POSITIONAL = (
-    *("attention_mask", "decoder_input_ids", "decoder_attention_mask", "encoder_outputs"),
-    *("token_type_ids", "position_ids", "inputs_embeds", "decoder_inputs_embeds"),
-    *("key", "tags", "decoder_tags", "pairs", "cache"),
-    *("output_hidden_states", "output_attentions"),
-)
-"""The order of arguments without a name, behind the raw input; others come behind these."""
 
 OWN = ("head", "shift", "routing", "output_of", "wires", "plan")
 """The attributes of a network beside those of its class and its towers."""
@@ -66,7 +62,7 @@ class Network(Decoding):
         output_of: str | None = None,
     ):
         check_towers(towers, taken=(*dir(type(self)), *OWN), output_of=output_of)
-        self.wires = tuple((name, tower.source, tower.prefix) for name, tower in towers.items())
+        self.wires = tuple(tower.wire(name) for name, tower in towers.items())
         embedders: list[Any] = []
         for name, tower in towers.items():
             for part, path in Tower.paths(name).items():
@@ -76,8 +72,8 @@ class Network(Decoding):
             embedders.append(tower.embed)
         self.head, self.shift = head, shift
         # A family of experts may be configured without any: then there is nothing to balance.
-        self.routing = routing if _have_routers(towers.values()) else None
-        self.output_of = output_of or self.wires[-1][0]
+        self.routing = routing if have_routers(towers.values()) else None
+        self.output_of = output_of or self.wires[-1].name
 
     if not TYPE_CHECKING:  # to which every attribute would be known
 
@@ -101,28 +97,29 @@ class Network(Decoding):
         """The towers by name, in their order. A tower without an embedder of its own uses its
         source's."""
         towers: dict[str, Tower] = {}
-        for name, source, prefix in self.wires:
-            parts = {part: getattr(self, path) for part, path in Tower.paths(name).items()}
-            if parts["embed"] is None and source is not None:
-                parts["embed"] = towers[source].embed
-            towers[name] = Tower(source=source, prefix=prefix, **parts)
+        for wire in self.wires:
+            parts = {part: getattr(self, path) for part, path in Tower.paths(wire.name).items()}
+            if parts["embed"] is None and wire.source is not None:
+                parts["embed"] = towers[wire.source].embed
+            towers[wire.name] = Tower.of(wire, **parts)
         return towers
 
     @property
     def last(self) -> Tower:  # type: ignore[override]
         """The tower that the head reads."""
-        return self.towers[self.wires[-1][0]]
+        return self.towers[self.wires[-1].name]
 
     @property
     def source(self) -> Tower | None:  # type: ignore[override]
         """The tower to whose tokens the last one attends; None where it has no such."""
-        name = self.wires[-1][1]
+        name = self.wires[-1].source
         return None if name is None else self.towers[name]
 
     @property
     def is_encoder_decoder(self) -> bool:  # type: ignore[override]
-        """Whether the last tower attends to the tokens of another."""
-        return self.wires[-1][1] is not None
+        """Whether the last tower attends to the tokens of another, and writes a text of its own,
+        whose arguments have names of their own ("decoder_input_ids")."""
+        return self.wires[-1].source is not None and bool(self.wires[-1].prefix)
 
     @property
     def positions(self) -> int | None:  # type: ignore[override]
@@ -152,12 +149,12 @@ class Network(Decoding):
 
     @property
     def has_separate_towers(self) -> bool:  # type: ignore[override]
-        """Whether there are several towers, of which none attends to another."""
-        return len(self.wires) > 1 and not self.is_encoder_decoder
+        """Whether there are several towers, of which none reads another."""
+        return len(self.wires) > 1 and not any(wire.reads for wire in self.wires)
 
     def applied_to(self):
-        sources, applied = {source for _, source, _ in self.wires}, super().applied_to()
-        for name, *_ in self.wires:
+        sources, applied = {wire.source for wire in self.wires}, super().applied_to()
+        for name in self.towers:
             parts = dict.fromkeys(
                 Tower.paths(name).values(), "source" if name in sources else "target"
             )
@@ -171,21 +168,13 @@ class Network(Decoding):
     def arguments(self, method="forward"):
         """The keyword arguments of a call, or of one tower ("encoder_forward"), in their order."""
         chosen = [self.towers[name] for name in self._chosen(method)]
-        names = ["key", *(name for tower in chosen for name in tower.arguments)]
-        if method == "forward":
-            sources = {tower.source for tower in chosen if tower.source is not None}
-            names += ["pairs", "cache", *(f"{source}_outputs" for source in sources)]
-            names += () if self.head is None else self.head.labels
-        names += ["output_hidden_states", "output_attentions"]
-        names += ["output_router_logits"] if _have_routers(chosen) else []
-        raw = [tower.prefix + tower.embed.raw[0] for tower in chosen if tower.source is None]
-        first = [*raw, *(name for name in POSITIONAL if name in names)]
-        return tuple(dict.fromkeys((*first, *names)))
+        return arguments_of(chosen, self.head, whole=method == "forward")
 
     def _chosen(self, method: str) -> list[str]:
-        """The names of the towers that a method runs: one ("encoder_forward"), or all."""
-        names, name = [name for name, *_ in self.wires], method.removesuffix("_forward")
-        return [name] if name in names else names
+        """The names of the towers that a method runs: one with those that it reads
+        ("encoder_forward"), or all."""
+        names, name = [wire.name for wire in self.wires], method.removesuffix("_forward")
+        return upstream(self.wires, name) if name in names else names
 
     def check(self, inputs: Mapping[str, Any], method: str = "forward") -> None:
         check_call(self, inputs, self._chosen(method))
@@ -214,21 +203,18 @@ class Network(Decoding):
         collect = collected(output_hidden_states, output_attentions)
         keys = split_key(key, len(towers)) if len(towers) > 1 else [key]
         outputs: dict[str, Any] = {}
+        read = {name for wire in self.wires for name in wire.reads}
         for name, tower_key in zip(towers, keys):
-            last = name == self.wires[-1][0]
+            last = name == self.wires[-1].name
             embed_key, stack_key, head_key = split_key(tower_key, 3)
             if (encoded := arguments.get(f"{name}_outputs")) is not None:
                 outputs[name] = dict(encoded)
-            elif last or cache is None:
+            elif last or self._has_input(name, arguments, outputs, cache):
                 ran = self._run(
                     name, arguments, outputs, collect, (embed_key, stack_key),
                     pairs if last else None, cache if last else None,
                 )  # fmt: skip
-                outputs[name] = (
-                    ran
-                    if last or not self.is_encoder_decoder
-                    else dict(ran.record(output_router_logits))
-                )
+                outputs[name] = dict(ran.record(output_router_logits)) if name in read else ran
         return self._answer_of(outputs, arguments, labels, head_key, output_router_logits)
 
     def _prepared(
@@ -242,6 +228,30 @@ class Network(Decoding):
         predicts_ids = self.head is not None and self.head.predicts_ids
         return self.shift(arguments, labels.get("labels") if predicts_ids else None)
 
+    @property
+    def cached(self) -> list[str]:
+        """The towers of whose states a cache holds keys: the source of the last, and what that
+        reads."""
+        source = self.wires[-1].source
+        return [] if source is None else upstream(self.wires, source)
+
+    def _has_input(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        outputs: Mapping[str, Any],
+        cache: Cache | None,
+    ) -> bool:
+        """Whether a call has something for a tower that others read: images are not in every
+        call."""
+        if cache is not None and name in self.cached:
+            return False
+        tower = self.towers[name]
+        if not tower.embed.raw:
+            return tower.source in outputs
+        raw = [arguments.get(tower.prefix + argument) for argument in tower.embed.raw]
+        return self.has_separate_towers or any(value is not None for value in raw)
+
     def _run(
         self,
         name: str,
@@ -253,13 +263,19 @@ class Network(Decoding):
         cache: Cache | None = None,
     ) -> TowerOutput:
         """A tower over its arguments, and over the output of its source."""
-        tower, sources = self.towers[name], {}
+        tower, sources, placed = self.towers[name], {}, None
+        own = tower.own(arguments)
         if tower.source is not None and tower.source in outputs:
-            source = outputs[tower.source]["last_hidden_state"]
             before = self.towers[tower.source]
-            own = before.own(arguments)
-            nodes = before.nodes_of(source.shape[1], own.get("attention_mask"), own.get("tags"))
-            sources[tower.source] = Source(self.as_source(tower.source, source), nodes)
+            given = before.own(arguments)
+            rows = next((np.shape(own[raw])[0] for raw in tower.embed.raw if raw in own), 0)
+            mask_and_tags = given.get("attention_mask"), given.get("tags")
+            states = outputs[tower.source]
+            sources[tower.source] = self.as_source(tower.source, states, rows, *mask_and_tags)
+        if tower.placed is not None and tower.placed in outputs:
+            placed = self.states_of(tower.placed, outputs[tower.placed])
+        if tower.states.layers is not None:
+            collect = collect | {"hidden"}
         return tower.run(
             arguments,
             dtype=self.dtype,
@@ -269,6 +285,7 @@ class Network(Decoding):
             sources=sources,
             cache=cache,
             table=self.token_table(name),
+            placed=placed,
         )
 
     def _answer_of(
@@ -280,47 +297,43 @@ class Network(Decoding):
         routers: bool,
     ) -> Output:
         """The fields of the head, and those of the towers."""
-        name, source, _ = self.wires[-1]
-        own: TowerOutput = outputs[name]
+        own: TowerOutput = outputs[self.wires[-1].name]
         inputs = HeadInputs(
             arguments, self.output_table, own.pooled, key, own.valid,
             targets=self.shift is not None, towers=outputs, row=own.row,
         )  # fmt: skip
         head: Any = no_head if self.head is None else self.head
         fields: dict[str, Any] = dict(head(own.x, inputs, **labels))
-        ran = own.ran
-        if source is None and len(outputs) > 1:  # the head has answered for each
+        if self.has_separate_towers:  # the head has answered for each
             return Output(**fields)
-        if source is None:
-            return Output(
-                **fields,
-                cache=ran.cache,
-                hidden_states=ran.hidden or None,
-                attentions=ran.weights or None,
-                router_logits=ran.routers or None if routers else None,
+        if self.is_encoder_decoder:
+            fields |= fields_of_sides(
+                self.wires[-1], own, outputs, fields.get("loss_terms"), self.routing, routers
             )
-        before = outputs.get(source, {})
-        scores = {source: before.get("router_logits", ()), name: ran.routers}
-        if routers and self.routing is not None:
-            fields |= self.routing.fields(scores, len(own.x), fields.get("loss_terms"))
-        fields["cache"] = ran.cache
-        fields[f"{name}_hidden_states"] = ran.hidden or None
-        fields[f"{name}_attentions"] = ran.weights or None
-        fields["cross_attentions"] = ran.cross_weights or None
-        for field in ("last_hidden_state", "hidden_states", "attentions"):
-            fields[f"{source}_{field}"] = before.get(field)
-        fields |= {f"{n}_router_logits": x or None for n, x in scores.items() if routers}
-        return Output(**fields)
+        else:
+            fields |= fields_of_stack(own.ran, routers)
+        return Output(**fields, **self.further_fields(outputs, arguments))
+
+    def further_fields(
+        self, outputs: Mapping[str, Any], arguments: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What else is answered, of the outputs of the towers: a hook of networks."""
+        return {}
 
     # ------------------------------------------------------------ one tower
 
     def tower_output(self, name: str, *, key=None, **arguments: Any) -> Output:
         """The output of one tower, without a head."""
         flags = [arguments.pop(f"output_{n}", False) for n in ("hidden_states", "attentions")]
-        routers = arguments.pop("output_router_logits", False)
-        embed_key, stack_key, _ = split_key(key, 3)
-        ran = self._run(name, arguments, {}, collected(*flags), (embed_key, stack_key))
-        return ran.record(routers)
+        routers, collect = arguments.pop("output_router_logits", False), collected(*flags)
+        needed, outputs = upstream(self.wires, name), {}
+        keys = split_key(key, len(needed)) if len(needed) > 1 else [key]
+        for each, own_key in zip(needed, keys):
+            embed_key, stack_key, _ = split_key(own_key, 3)
+            if each == name or self._has_input(each, arguments, outputs, None):
+                ran = self._run(each, arguments, outputs, collect, (embed_key, stack_key))
+                outputs[each] = ran.record(routers)
+        return outputs[name]
 
     @by_name
     def encoder_forward(self, **arguments: Any) -> Output:
@@ -336,15 +349,3 @@ class Network(Decoding):
         assert source is not None  # of an encoder-decoder
         raw = {} if input_ids is None else {source.embed.raw[0]: input_ids}
         return self.call("encoder_forward", **raw, **inputs)
-
-
-def collected(output_hidden_states: bool, output_attentions: bool) -> frozenset[str]:
-    """What a stack collects of every layer."""
-    fields = (("hidden", output_hidden_states), ("weights", output_attentions))
-    return frozenset(name for name, collect in fields if collect)
-
-
-def _have_routers(towers: Iterable[Tower]) -> bool:
-    """Whether any layer has experts, and scores by which they are chosen."""
-    branches = {b for tower in towers for block in tower.stack.spec.blocks for b in block}
-    return any("router" in branch.op.collects for branch in branches)

@@ -13,6 +13,7 @@ from flax import nnx
 from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.graph import Nodes
 from transformers_jax.models.output import Output
+from transformers_jax.models.wiring.wire import States, Wire
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import Embedder, Tokens, VirtualTokens, nodes_of
 from transformers_jax.nn.operation import Source
@@ -69,8 +70,12 @@ class Tower:
     Attributes:
         source: the name of the tower to whose tokens the stack attends.
         prefix: of the names of its arguments ("decoder_").
+        placed: the name of the tower whose states its embedder puts among its tokens.
+        grouped: the tag that numbers the rows of the source that belong to one row here, side by
+            side; None: a row of the source belongs to each row.
+        states: which of its states other towers read.
         pooler: makes one vector of a row.
-        project: brings its states to the width of the tower that attends to them.
+        project: brings its states to the width of the tower that reads them.
         virtual: tokens in front of every row, which no input holds.
     """
 
@@ -78,6 +83,9 @@ class Tower:
     stack: Stack
     source: str | None = None
     prefix: str = ""
+    placed: str | None = None
+    grouped: str | None = None
+    states: States = States()
     pooler: nnx.Module | None = None
     project: nnx.Module | None = None
     virtual: VirtualTokens | None = None
@@ -100,6 +108,22 @@ class Tower:
     def arguments(self) -> tuple[str, ...]:
         """The arguments of a call that it reads."""
         return tuple(self.prefix + name for name in self.embed.arguments)
+
+    @classmethod
+    def of(cls, wire: Wire, **parts: Any) -> Tower:
+        """A tower of its parts that is connected so."""
+        return cls(
+            source=wire.source,
+            prefix=wire.prefix,
+            placed=wire.placed,
+            grouped=wire.grouped,
+            states=wire.states,
+            **parts,
+        )
+
+    def wire(self, name: str) -> Wire:
+        """How it is connected under this name."""
+        return Wire(name, self.source, self.prefix, self.placed, self.grouped, self.states)
 
     @staticmethod
     def paths(name: str) -> dict[str, str]:
@@ -124,11 +148,16 @@ class Tower:
         sources: Mapping[str, Source] = NO_SOURCES,
         cache: Cache | None = None,
         table: Float[Array, "V D"] | None = None,
+        placed: Float[Array, "N P D"] | None = None,
     ) -> TowerOutput:
-        """Embeds its arguments and runs the stack over the tokens."""
+        """Embeds its arguments, with the vectors that are `placed` among them, and runs the stack
+        over the tokens."""
         embed_key, stack_key = keys
         own = self.own(arguments)
         more: dict[str, Any] = {} if self.virtual is None else {"virtual": self.virtual}
+        more |= {} if placed is None else {"placed": placed}
+        if not self.embed.raw:  # latents: as many rows as what they attend to
+            more["rows"] = sources[str(self.source)].x.shape[0]
         tokens = self.embed(own, dtype=dtype, cache=cache, key=embed_key, table=table, **more)
         x, nodes = tokens.x, tokens.nodes
         ran = self.stack(
@@ -191,15 +220,21 @@ class Tower:
         return nodes_of(length, attention_mask, tags)
 
 
+def have_routers(towers: Iterable[Tower]) -> bool:
+    """Whether any layer has experts, and scores by which they are chosen."""
+    branches = {b for tower in towers for block in tower.stack.spec.blocks for b in block}
+    return any("router" in branch.op.collects for branch in branches)
+
+
 def check_towers(
     towers: Mapping[str, Tower], taken: Iterable[str], output_of: str | None = None
 ) -> None:
     """Whether a network can be made of towers; `taken` are the names of its other attributes.
 
     Raises:
-        ValueError: all that is wrong: no towers; an `output_of` that is none of them; a source that
-            is no earlier tower, or to which no branch attends; a branch that attends to something
-            else; an embedder that is shared with another tower than the source; two towers that
+        ValueError: all that is wrong: no towers; an `output_of` that is none of them; a tower
+            to read that is no earlier one; a source to which no branch attends; a branch that
+            attends to something else; an embedder that is shared with another tower than the source; two towers that
             would read the same arguments; parts that would have one name.
     """
     if not towers:
@@ -213,6 +248,9 @@ def check_towers(
     for name, tower in towers.items():
         source, attended = tower.source, tower.stack.sources
         left_out = source is None and tower.stack.spec.source_optional  # its cross-attention
+        if tower.placed is not None and tower.placed not in earlier:
+            known = ", ".join(map(repr, earlier)) or "none"
+            wrong.append(f"{name!r} is to place {tower.placed!r}; the towers before it are {known}")
         if source is not None and source not in earlier:
             known = ", ".join(map(repr, earlier)) or "none"
             wrong.append(f"the source of {name!r} is {source!r}; the towers before it are {known}")

@@ -11,12 +11,14 @@ from transformers_jax.nn.embed.base import Tokens as Tokens
 from transformers_jax.nn.embed.base import nodes_of as nodes_of
 from transformers_jax.nn.embed.description import EmbedSpec as EmbedSpec
 from transformers_jax.nn.embed.description import PadToMultiple as PadToMultiple
+from transformers_jax.nn.embed.description import Placeholder as Placeholder
 from transformers_jax.nn.embed.description import TagArgument as TagArgument
 from transformers_jax.nn.embed.frames import FrameEmbedder as FrameEmbedder
 from transformers_jax.nn.embed.frames import FrameSpec as FrameSpec
 from transformers_jax.nn.embed.patches import PatchEmbedder as PatchEmbedder
 from transformers_jax.nn.embed.patches import PatchSpec as PatchSpec
 from transformers_jax.nn.embed.patches import pair as pair
+from transformers_jax.nn.embed.placed import check_placed as check_placed
 from transformers_jax.nn.embed.tokens import Projection as Projection
 from transformers_jax.nn.embed.tokens import TokenEmbedder as TokenEmbedder
 from transformers_jax.nn.embed.tokens import rows as rows

@@ -12,6 +12,7 @@ from flax import nnx
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import Nodes, sequence
 from transformers_jax.nn.cache import Cache
+from transformers_jax.nn.embed.description import Placeholder, TagArgument
 from transformers_jax.nn.embed.virtual import Place
 from transformers_jax.nn.matrices import matrix_flops
 
@@ -51,6 +52,8 @@ class Embedder(nnx.Module):
         counted: what generation numbers: the "tokens" of a row, or its "columns".
         tag_arguments: arguments with one value for each token, which are tags.
         blocks: whether it fills rows up to whole blocks, so that their width matters.
+        placeholder: the token in whose place vectors of another tower stand.
+        marks: what makes tags of `tag_arguments`.
     """
 
     raw: tuple[str, ...] = ()
@@ -62,6 +65,8 @@ class Embedder(nnx.Module):
     counted: Literal["tokens", "columns"] = "tokens"
     tag_arguments: tuple[str, ...] = ()
     blocks: bool = False
+    placeholder: Placeholder | None = None
+    marks: tuple[TagArgument, ...] = ()
 
     def check(
         self, inputs: Mapping[str, Any], prefix: str = "", rank: int = 2

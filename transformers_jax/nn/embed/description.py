@@ -20,16 +20,39 @@ class TagArgument:
 
     `default(ids, shape)` is the tag, Int[b T], where a call has none. It may have a method
     `check(ids)` that raises ValueError for ids from which the tag cannot be derived.
+
+    Attributes:
+        marks: the value of the argument where the tag is 1; it is 0 elsewhere. None: the tag is the
+            argument.
     """
 
     argument: str
     tag: str
     default: Callable[[Array | None, tuple[int, int]], Array | np.ndarray]
+    marks: int | None = None
+
+    def of(self, values: Array | np.ndarray) -> Array | np.ndarray:
+        """The tag of these values of the argument."""
+        return values if self.marks is None else (values == self.marks).astype(np.int32)
 
     def check(self, ids: Array | np.ndarray) -> None:
         """Raises ValueError if `default` cannot derive the tag from these ids."""
         if (check := getattr(self.default, "check", None)) is not None:
             check(ids)
+
+
+@dataclass(frozen=True)
+class Placeholder:
+    """An id in whose place stand vectors of another tower, such as those of an image, in their
+    order: the next one at the next placeholder, row after row.
+
+    Attributes:
+        id: of the token; it need not be in the vocabulary.
+        word: what errors call it.
+    """
+
+    id: int
+    word: str = "image token"
 
 
 @dataclass(frozen=True)
@@ -93,6 +116,7 @@ class EmbedSpec:
             bias or not (`project_bias`).
         zero_padding: whether padding is the zero vector (DeBERTa).
         tags: arguments of a call, [B T] each, that are tags of the tokens.
+        placeholder: the token in whose place vectors of another tower stand.
         pad_to: how rows are filled up to whole blocks.
         counted: what generation numbers where a call has no positions: the "tokens" of a
             row, or its "columns", padding included (decoders to which Hugging Face gives no
@@ -117,6 +141,7 @@ class EmbedSpec:
     project_bias: bool = True
     zero_padding: bool = False
     tags: tuple[TagArgument, ...] = ()
+    placeholder: Placeholder | None = None
     pad_to: PadToMultiple | None = None
     counted: Literal["tokens", "columns"] = "tokens"
     initial: spec.Initial = field(default_factory=spec.Initial)

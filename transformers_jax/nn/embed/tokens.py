@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import readable
 from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
 from transformers_jax.nn.embed.description import EmbedSpec
+from transformers_jax.nn.embed.placed import of_vocabulary, place
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import add, contract, param
@@ -45,7 +47,8 @@ class TokenEmbedder(Embedder):
         self.vocabulary = embed.vocab
         self.offset, self.uncounted_id = embed.offset, embed.padding
         self.counted, self.blocks = embed.counted, embed.pad_to is not None
-        self.tag_arguments = tuple(tag.argument for tag in embed.tags)
+        self.tag_arguments = tuple(dict.fromkeys(tag.argument for tag in embed.tags))
+        self.placeholder, self.marks = embed.placeholder, embed.tags
         sizes = {"embed": embed.width}
 
         def table(role: str, rows: int | None, axis: str) -> nnx.Param | None:
@@ -70,14 +73,16 @@ class TokenEmbedder(Embedder):
 
     @property
     def arguments(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (*ARGUMENTS, *self.tag_arguments)
+        return tuple(dict.fromkeys((*ARGUMENTS, *self.tag_arguments)))
 
     @property
     def positions(self) -> int | None:  # type: ignore[override]
         """How many tokens have a learned position; None without a table."""
         return self.spec.longest
 
-    def __call__(self, inputs, *, dtype, cache=None, key=None, table=None, virtual=None) -> Tokens:
+    def __call__(
+        self, inputs, *, dtype, cache=None, key=None, table=None, virtual=None, placed=None
+    ) -> Tokens:
         ids, vectors = inputs.get("input_ids"), inputs.get("inputs_embeds")
         raw = ids if vectors is None else vectors
         assert raw is not None  # `check` refuses a call without both
@@ -91,7 +96,7 @@ class TokenEmbedder(Embedder):
             per_token = pad_to(per_token, length, rows)
             tags = {n: jnp.pad(x, ((0, 0), (0, missing))) for n, x in tags.items()}
         if vectors is None:
-            embeddings = self.embed_ids(per_token["input_ids"], dtype, table)
+            embeddings = self.words(per_token["input_ids"], dtype, table, placed)
         else:
             embeddings = jnp.pad(self.scaled(vectors, dtype), ((0, 0), (0, missing), (0, 0)))
         tags = self._positioned(tags, per_token["position_ids"], ids, cache)
@@ -116,6 +121,10 @@ class TokenEmbedder(Embedder):
             return f"a learned table of {count:,}"
         return "sinusoids" if isinstance(count, Sinusoids) else "nothing at the input"
 
+    def changed(self, **changes: Any) -> TokenEmbedder:
+        """An abstract embedder of a description that differs in these fields."""
+        return type(self)(replace(self.spec, **changes))
+
     def sharing(self, embed: EmbedSpec, project: Projection | None) -> TokenEmbedder:
         """An embedder of another description with the tables and norm of this one, and a
         projection of its own (ELECTRA's generator)."""
@@ -126,6 +135,18 @@ class TokenEmbedder(Embedder):
         return other
 
     # ------------------------------------------------------------ vectors
+
+    def words(
+        self,
+        ids: Int[Array, "B T"],
+        dtype: jnp.dtype,
+        table: Float[Array, "V D"] | None = None,
+        placed: Float[Array, "N P D"] | None = None,
+    ) -> Float[Array, "B T D"]:
+        """The vectors of ids, and those that are `placed` where the placeholders are."""
+        held = self.spec.placeholder
+        x = self.embed_ids(of_vocabulary(ids, held, self.spec.vocab), dtype, table)
+        return x if held is None or placed is None else place(x, ids == held.id, placed)
 
     def embed_ids(
         self, ids: Int[Array, "B T"], dtype: jnp.dtype, table: Float[Array, "V D"] | None = None
@@ -220,6 +241,8 @@ class TokenEmbedder(Embedder):
                 raise ValueError(f"give {tag.argument} or tags[{tag.tag!r}], one of the two")
             if value is None and tag.tag not in every:
                 value = tag.default(per_token["input_ids"], shape)
+            elif value is not None:
+                value = tag.of(value)
             if value is not None:
                 every[tag.tag] = value
         return every
@@ -232,7 +255,8 @@ class TokenEmbedder(Embedder):
             raise ValueError(f"give {prefix}input_ids or {prefix}inputs_embeds, one of the two")
         if ids is not None:
             like, shape = f"{prefix}input_ids", np.shape(ids)
-            checks.ids(like, ids, self.spec.vocab, rank=rank)
+            words = of_vocabulary(ids, self.spec.placeholder, self.spec.vocab)
+            checks.ids(like, words, self.vocabulary, rank=rank)
         elif vectors is not None:
             like, shape = f"{prefix}inputs_embeds", np.shape(vectors)[:-1]
             checks.vectors(like, vectors, self.spec.width, rank + 1)
@@ -240,7 +264,8 @@ class TokenEmbedder(Embedder):
             return None
         if (name := f"{prefix}attention_mask") in inputs:
             checks.mask(name, inputs[name], shape, like)
-        self._check_types(inputs, f"{prefix}token_type_ids", shape, like)
+        if "token_type_ids" not in self.tag_arguments:
+            self._check_types(inputs, f"{prefix}token_type_ids", shape, like)
         self._check_positions(inputs, prefix, shape, like)
         tags = inputs.get(f"{prefix}tags") or {}
         known = None if ids is None else readable(ids)
