@@ -73,6 +73,10 @@ FAMILY = {  # {model_type: UNUSED}; a family that inherits has its parent's reas
     "gpt2": dict.fromkeys(
         "summary_type summary_use_proj summary_activation summary_proj_to_labels".split(), SUMMARY
     ),
+    "llava": {
+        "image_seq_length": "read only by processors",
+        "vocab_size": "the config of the text says it",
+    },
     "longformer": {"onnx_export": "how the window is cut when the graph is traced"},
     "m2m_100": {"extra_pos_embeddings": "positions are a formula, without a table's first rows"},
     "modernbert": {

@@ -146,7 +146,10 @@ def main():
             (path, parameter)
             for path, parameter in model.named_parameters()
             if parameter.grad is not None
-            or (parameter.requires_grad and any(n in stored for n in on_disk(model, {path: parameter})))
+            or (
+                parameter.requires_grad
+                and any(n in stored for n in on_disk(model, {path: parameter}))
+            )
         ]
         for _, parameter in learned:
             if parameter.grad is None:  # read by no loss (BigBird's pooler)

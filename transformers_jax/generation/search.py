@@ -83,9 +83,10 @@ def prefill(model: Any, job: Job, copies: int) -> tuple[Float[Array, "R V"] | No
     reading, batch = model.reading, ids.shape[0]
     # virtual tokens come with the first call, which is none of those of the loop
     whole = reading.looks_ahead or (reading.virtual > 0 and ids.shape[1] == 1)
-    # an image may be the end of a prompt
-    others = {} if model.is_encoder_decoder else {n: inputs[n] for n in reading.beside if n in inputs}
-    whole, source = whole or bool(others), {n: x for n, x in inputs.items() if n not in others}
+    read = () if model.is_encoder_decoder else reading.beside
+    others = {name: inputs[name] for name in read if name in inputs}
+    whole = whole or bool(others)  # an image may be the end of a prompt
+    source = {name: x for name, x in inputs.items() if name not in others}
     before = ids if whole else ids[:, :-1]
     cache = model.begin(batch, job.width, source)
     first = None

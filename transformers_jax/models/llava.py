@@ -5,6 +5,7 @@ a vision tower, an MLP, and a decoder that reads its patches as words. Hugging F
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from flax import nnx
 
@@ -18,7 +19,7 @@ from transformers_jax.models.shared.weight_rows import layer
 from transformers_jax.models.wiring import States
 from transformers_jax.nn.head import Dense, Square
 
-CLIP_LARGE = dict(
+CLIP_LARGE: dict[str, Any] = dict(
     hidden_size=1024,
     intermediate_size=4096,
     num_hidden_layers=24,
@@ -64,7 +65,8 @@ class LlavaConfig(ImageTextConfig):
                 f"LlavaConfig: vision_feature_select_strategy={strategy!r}; 'default' leaves out "
                 "the token of the class, 'full' does not"
             )
-        layers, depth = self.states().layers or (), self.vision_config.num_hidden_layers
+        layers, vision = self.states().layers or (), self.vision_config
+        depth: int = vision.num_hidden_layers  # type: ignore[attr-defined]
         if not layers or any(not -depth - 1 <= layer <= depth for layer in layers):
             raise ValueError(
                 f"LlavaConfig: vision_feature_layer={self.vision_feature_layer!r}; a vision tower "

@@ -28,6 +28,7 @@ class Decoding(Model):
     wires: tuple[Wire, ...]
     last: Tower
     source: Tower | None
+    cached: list[str]
 
     def states_of(self, name: str, output: Mapping[str, Any]) -> Array:
         """The states of a tower as another reads them, of its output."""
@@ -161,5 +162,6 @@ def cache_of_source(
     inputs = dict(source)
     encoded = inputs.pop(outputs, None)
     shared = {name: inputs[name] for name in ("attention_mask", "tags") if name in inputs}
-    encoded = model.call(f"{outputs.removesuffix('_outputs')}_forward", **inputs) if encoded is None else encoded
+    if encoded is None:
+        encoded = model.call(f"{outputs.removesuffix('_outputs')}_forward", **inputs)
     return model.init_cache(batch, length, encoder_outputs=encoded, **shared)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -229,7 +229,7 @@ class Network(Decoding):
         return self.shift(arguments, labels.get("labels") if predicts_ids else None)
 
     @property
-    def cached(self) -> list[str]:
+    def cached(self) -> list[str]:  # type: ignore[override]
         """The towers of whose states a cache holds keys: the source of the last, and what that
         reads."""
         source = self.wires[-1].source
@@ -326,7 +326,8 @@ class Network(Decoding):
         """The output of one tower, without a head."""
         flags = [arguments.pop(f"output_{n}", False) for n in ("hidden_states", "attentions")]
         routers, collect = arguments.pop("output_router_logits", False), collected(*flags)
-        needed, outputs = upstream(self.wires, name), {}
+        needed = upstream(self.wires, name)
+        outputs: dict[str, Any] = {}
         keys = split_key(key, len(needed)) if len(needed) > 1 else [key]
         for each, own_key in zip(needed, keys):
             embed_key, stack_key, _ = split_key(own_key, 3)

@@ -234,8 +234,8 @@ def check_towers(
     Raises:
         ValueError: all that is wrong: no towers; an `output_of` that is none of them; a tower
             to read that is no earlier one; a source to which no branch attends; a branch that
-            attends to something else; an embedder that is shared with another tower than the source; two towers that
-            would read the same arguments; parts that would have one name.
+            attends to something else; an embedder that is shared with another tower than the
+            source; two towers that would read the same arguments; parts that would have one name.
     """
     if not towers:
         raise ValueError("a network has at least one tower; none came")

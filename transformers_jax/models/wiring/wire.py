@@ -54,7 +54,7 @@ class Wire(NamedTuple):
 def side_by_side(x: Float[Array, "BN L E"], rows: int, tag: str) -> tuple[Array, Nodes]:
     """(the tokens of N rows each as one, [B N*L E]; their nodes, which a tag numbers from 0)."""
     joined = x.reshape(rows, -1, x.shape[-1])
-    number = np.arange(joined.shape[1], dtype=np.int32) // x.shape[1]
+    number: Any = np.arange(joined.shape[1], dtype=np.int32) // x.shape[1]
     return joined, sequence(joined.shape[1], tags={tag: number[None]})
 
 

@@ -52,6 +52,7 @@ class Embedder(nnx.Module):
         counted: what generation numbers: the "tokens" of a row, or its "columns".
         tag_arguments: arguments with one value for each token, which are tags.
         blocks: whether it fills rows up to whole blocks, so that their width matters.
+        tokens: how many there are of every row, where no input says it (latents).
         placeholder: the token in whose place vectors of another tower stand.
         marks: what makes tags of `tag_arguments`.
     """
@@ -65,6 +66,7 @@ class Embedder(nnx.Module):
     counted: Literal["tokens", "columns"] = "tokens"
     tag_arguments: tuple[str, ...] = ()
     blocks: bool = False
+    tokens: int = 0
     placeholder: Placeholder | None = None
     marks: tuple[TagArgument, ...] = ()
 

@@ -256,7 +256,7 @@ class TokenEmbedder(Embedder):
         if ids is not None:
             like, shape = f"{prefix}input_ids", np.shape(ids)
             words = of_vocabulary(ids, self.spec.placeholder, self.spec.vocab)
-            checks.ids(like, words, self.vocabulary, rank=rank)
+            checks.ids(like, words, self.vocabulary or 0, rank=rank)
         elif vectors is not None:
             like, shape = f"{prefix}inputs_embeds", np.shape(vectors)[:-1]
             checks.vectors(like, vectors, self.spec.width, rank + 1)
