@@ -28,7 +28,13 @@ class Decoding(Model):
     wires: tuple[Wire, ...]
     last: Tower
     source: Tower | None
-    cached: list[str]
+
+    @property
+    def cached(self) -> list[str]:
+        """The towers of whose states a cache holds keys: the source of the last, and what that
+        reads."""
+        source = self.wires[-1].source
+        return [] if source is None else upstream(self.wires, source)
 
     def states_of(self, name: str, output: Mapping[str, Any]) -> Array:
         """The states of a tower as another reads them, of its output."""

@@ -228,13 +228,6 @@ class Network(Decoding):
         predicts_ids = self.head is not None and self.head.predicts_ids
         return self.shift(arguments, labels.get("labels") if predicts_ids else None)
 
-    @property
-    def cached(self) -> list[str]:  # type: ignore[override]
-        """The towers of whose states a cache holds keys: the source of the last, and what that
-        reads."""
-        source = self.wires[-1].source
-        return [] if source is None else upstream(self.wires, source)
-
     def _has_input(
         self,
         name: str,
