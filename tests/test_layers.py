@@ -42,7 +42,7 @@ LAYERS = [
         ),
         *("resize", "student", "together"),
     ),
-    ("data",),
+    ("data", "processing"),
     ("tasks",),
     ("training", "inspection"),
     ("runs",),

@@ -19,6 +19,10 @@ _face.provide(_public)
 
 _OTHERWISE = {  # what Hugging Face's package has, and how it is said here
     "AutoTokenizer": "tj.load_tokenizer(path) reads a tokenizer",
+    **dict.fromkeys(
+        ("AutoProcessor", "AutoImageProcessor", "AutoFeatureExtractor"),
+        "tj.load_processor(path) reads what makes pictures and sound the arguments of a model",
+    ),
     "Trainer": "tj.make_step makes the step of a loop of yours, and tj.fit runs pretraining",
     "TrainingArguments": "tj.TrainConfig has the settings of tj.fit",
     "pipeline": "load a model with tj.from_pretrained and a tokenizer with tj.load_tokenizer",

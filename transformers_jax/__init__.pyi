@@ -140,6 +140,7 @@ from .pretrained import (
     from_config as from_config,
     from_pretrained as from_pretrained,
 )
+from .processing.processor import load_processor as load_processor
 from .resize import resize_embeddings as resize_embeddings
 from .data.config import Table as Table
 from .runs.answering import evaluate as evaluate, predict as predict

@@ -1,0 +1,312 @@
+"""Pictures: reading, three ways of resizing, and the steps of each processor."""
+
+import functools
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.processing import image_cases, pictures
+from transformers_jax.processing.image import sizes, steps
+from transformers_jax.processing.image.processor import image_processor
+from transformers_jax.processing.image.read import read_image
+from transformers_jax.processing.image.resize import resize
+
+HERE = Path(__file__).parent
+CLIP = {"image_processor_type": "CLIPImageProcessor"}
+VIT = {"image_processor_type": "ViTImageProcessor", "size": 12}
+
+
+@functools.cache
+def stored(name):
+    """The arrays of a file of fixtures."""
+    with np.load(HERE / f"{name}.npz") as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+# ---------------------------------------------------------------- resizing
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos", "nearest"])
+@pytest.mark.parametrize("backend", ["torchvision", "tf-smooth", "tf-sharp"])
+def test_resizing_equals_the_library_that_it_is_named_after(backend, mode):
+    """1e-5 in floats and one level in uint8; torchvision's levels are met exactly."""
+    wanted = stored("resized_torch" if backend == "torchvision" else "resized_tf")
+    cases = [key for key in wanted if key.startswith(f"{backend}/{mode}/")]
+    assert bool(cases) == (backend != "tf-sharp" or mode.startswith("bi"))
+    for case in cases:
+        name, kind = case.split("/")[2:]
+        shape, size = pictures.SHAPES[name]
+        image = pictures.floats(*shape) if kind == "float" else pictures.picture(*shape)
+        sharp = backend.endswith("sharp")
+        result = resize(image, size, mode, backend.split("-")[0], antialias=not sharp)
+        assert result.dtype == wanted[case].dtype
+        far = np.abs(result.astype(float) - wanted[case].astype(float)).max()
+        assert far <= (1e-5 if kind == "float" else 0 if backend == "torchvision" else 1), case
+
+
+def test_the_three_libraries_differ_where_nothing_is_smoothed():
+    """The control of the test above: the fixtures tell one library from the other."""
+    image = pictures.floats(31, 97)
+    smooth = resize(image, (10, 24), "bilinear", "torchvision")
+    sharp = resize(image, (10, 24), "bilinear", "tf", antialias=False)
+    assert np.abs(smooth - sharp).max() > 0.1
+    grown = [resize(pictures.floats(3, 2), (9, 7), "bicubic", b) for b in ("torchvision", "tf")]
+    assert np.abs(grown[0] - grown[1]).max() > 0
+
+
+@pytest.mark.parametrize("backend", ["pil", "torchvision", "tf"])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos"])
+def test_a_constant_picture_stays_constant(backend, mode):
+    image = np.full((3, 23, 57), 200, np.uint8)
+    assert np.abs(resize(image, (7, 91), mode, backend).astype(int) - 200).max() <= 1
+    assert resize(image.astype(np.float32), (7, 91), mode, backend) == pytest.approx(200, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (((4, 4), "bilinear", "cv2"), "expected one of pil, torchvision, tf"),
+        (((4, 4), "cubic", "pil"), "expected one of nearest"),
+        (((4, 4), "hamming", "tf"), "'pil' has"),
+        (((0, 4), "bilinear", "pil"), "cannot become"),
+    ],
+)
+def test_what_cannot_be_resized_says_why(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        resize(pictures.picture(5, 6), *arguments)
+
+
+@pytest.mark.parametrize(
+    ("rule", "size", "result"),
+    [
+        (sizes.ShortestEdge(224), (100, 333), (224, 745)),
+        (sizes.ShortestEdge(224), (333, 100), (745, 224)),
+        (sizes.EdgesWithin(224, 300), (100, 333), (90, 300)),
+        (sizes.EdgesWithin(10, 300), (10, 33), (10, 33)),
+        (sizes.Within(50, 50), (100, 200), (25, 50)),
+        (sizes.Within(200, 500), (100, 200), (200, 400)),
+        (sizes.PatchBudget(16, 256), (480, 640), (224, 288)),
+        (sizes.PatchBudget(16, 256), (16, 4000), (16, 4000)),
+    ],
+)
+def test_a_rule_gives_the_size_that_the_reference_gives(rule, size, result):
+    assert rule(*size) == result
+
+
+# ---------------------------------------------------------------- whole processors
+
+
+@pytest.mark.parametrize("case", image_cases.CASES)
+def test_pixel_values_equal_those_of_transformers(case):
+    keys = [key for key in stored("processed") if key.startswith(f"{case}/")]
+    assert keys
+    images = pictures.pillows()
+    for key in keys:
+        _, backend, name, argument = key.split("/")
+        kind = case.split("-")[0]
+        config = {"image_processor_type": f"{kind}ImageProcessor", **image_cases.CASES[case]}
+        out = image_processor(config, backend=backend)(images[name])
+        result = out[argument][(..., *[slice(None, None, 16)] * 2)]
+        result = result if case in image_cases.LARGE else out[argument]
+        assert result.dtype == stored("processed")[key].dtype
+        np.testing.assert_allclose(result, stored("processed")[key], atol=1e-5, err_msg=key)
+
+
+def test_settings_that_a_file_leaves_out_are_those_of_the_class():
+    assert image_processor(CLIP) == image_processor(
+        {"feature_extractor_type": "CLIPFeatureExtractor", "size": 224, "crop_size": 224}
+    )
+    assert image_processor({"image_mean": [0.5] * 3}, "swin").kind == "ViT"
+    assert image_processor(VIT) != image_processor({**VIT, "resample": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        ("ViTImageProcessor", "pil"),
+        ("ViTImageProcessorFast", "torchvision"),
+        ("ViTFeatureExtractor", "pil"),
+        ("DINOv3ViTImageProcessorFast", "torchvision"),
+        ("DINOv3ViTImageProcessor", "torchvision"),
+    ],
+)
+def test_the_class_says_the_library(name, backend):
+    assert image_processor({"image_processor_type": name}).backend == backend
+    assert image_processor({"image_processor_type": name}, backend="tf").backend == "tf"
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({**VIT, "do_resise": True}, "no 'do_resise'; did you mean 'do_resize'"),
+        ({**VIT, "size": {"height": 3}}, r"the edges \['height'\]"),
+        ({**VIT, "size": {"height": 3, "width": 0}}, "width=0"),
+        ({**VIT, "resample": 9}, "expected one of 0 nearest"),
+        ({**VIT, "data_format": "channels_last"}, "models take 'channels_first'"),
+        ({**CLIP, "crop_size": {"shortest_edge": 4}}, "expected 'height' and 'width'"),
+        ({"image_processor_type": "VideoMAEImageProcessor"}, "reads videos"),
+        ({"image_processor_type": "Qwen2VLImageProcessor"}, "no known image processor"),
+        (
+            {"image_processor_type": "ConvNextImageProcessor", "size": {"max_height": 3}},
+            "has 'short",
+        ),
+        ({"size": 12}, "no image_processor_type"),
+    ],
+)
+def test_a_config_that_means_nothing_is_refused_by_name(config, words):
+    with pytest.raises(ValueError, match=words):
+        image_processor(config)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def png(image):
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_picture_is_the_same_from_wherever_it_comes(tmp_path):
+    image = pictures.pillows()["rgb"]
+    content = png(image)
+    (tmp_path / "a.png").write_bytes(content)
+    array = np.asarray(image)
+    for source in (
+        image,
+        content,
+        tmp_path / "a.png",
+        str(tmp_path / "a.png"),
+        {"bytes": content, "path": None},
+        {"path": str(tmp_path / "a.png")},
+        array,
+        array.transpose(2, 0, 1),
+        array.astype(np.int64),
+    ):
+        assert np.array_equal(read_image(source), array.transpose(2, 0, 1))
+    batch = np.stack([array, array[::-1]])
+    two = image_processor(VIT)(batch)["pixel_values"]
+    assert np.array_equal(two, image_processor(VIT)([array, array[::-1]])["pixel_values"])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_files_are_turned_upright_and_pictures_of_pillow_are_not(orientation):
+    content = pictures.turned(orientation)
+    wanted = stored("processed")[f"turned/{orientation}"]
+    assert np.array_equal(read_image(content).transpose(1, 2, 0)[::6, ::6], wanted)
+    opened = Image.open(io.BytesIO(content))
+    assert np.array_equal(read_image(opened), pictures.picture(29, 41))
+
+
+def test_sixteen_bits_become_the_nearest_level():
+    deep = np.linspace(0, 65535, 35, dtype=np.uint16).reshape(5, 7)
+    levels = np.rint(deep / 257)
+    assert np.array_equal(read_image(png(Image.fromarray(deep)))[0], levels)
+    assert np.array_equal(read_image(Image.fromarray(deep), rgb=False)[0], levels)
+
+
+def test_transparency_is_laid_on_white():
+    clear = np.zeros((6, 5, 4), np.uint8)
+    assert (read_image(clear) == 255).all()
+    assert (read_image(clear.astype(np.float32)) == 1).all()
+    assert (read_image(Image.fromarray(clear, mode="RGBA")) == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (3.5, "is float; expected a path"),
+        (b"no picture", "image is no picture that can be read"),
+        ("nowhere.png", "nowhere.png does not exist"),
+        ({"image": 1}, "expected 'bytes' or 'path'"),
+        (np.zeros((3, 4, 3), np.uint8), "may both be channels"),
+        (np.zeros((5, 4, 2), np.uint8), "neither the first nor the last axis"),
+        (np.zeros((4, 5, 6, 7, 3), np.uint8), "has shape"),
+        (np.full((3, 8, 8), np.nan), "not finite"),
+        (np.full((3, 8, 8), 300), "levels from 0 to 255"),
+        (np.zeros((3, 8, 8), bool), "has dtype bool"),
+        (np.full((4, 8, 8), 200.0), "alpha channel lie between"),
+    ],
+)
+def test_what_is_no_picture_says_what_was_expected(source, words):
+    with pytest.raises(ValueError, match=words):
+        read_image(source)
+
+
+def test_the_order_of_channels_can_be_said():
+    narrow = pictures.picture(3, 4, 3)  # 3 x 3 x 4
+    first = image_processor(CLIP)(narrow, input_data_format="channels_first")["pixel_values"]
+    last = image_processor(CLIP)(narrow.transpose(1, 2, 0), input_data_format="channels_last")
+    assert np.array_equal(first, last["pixel_values"])
+    with pytest.raises(ValueError, match="expected one of channels_first"):
+        image_processor(CLIP)(narrow, input_data_format="CHW")
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    whole = png(pictures.pillows()["rgb"])
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"cut\.png is no picture"):
+        image_processor(VIT)([pictures.pillows()["rgb"], tmp_path / "cut.png"])
+
+
+@pytest.mark.parametrize(
+    ("config", "image", "words"),
+    [
+        (VIT, pictures.floats(8, 9, 3), "rescaled already; pass do_rescale=False"),
+        (VIT, pictures.picture(8, 9, 1), "1 channels and the model's mean 3"),
+        (CLIP, pictures.picture(1, 9).astype(float) * 300, "cannot be resized by Pillow"),
+        (
+            {**CLIP, "size": {"max_height": 3, "max_width": 3}},
+            pictures.picture(40, 5000),
+            "become 0",
+        ),
+    ],
+)
+def test_a_picture_that_does_not_fit_is_refused(config, image, words):
+    with pytest.raises(ValueError, match=f"image 0: .*{words}"):
+        image_processor(config)([image])
+
+
+def test_pictures_of_many_sizes_are_padded_where_the_file_says_so():
+    config = {**VIT, "size": {"shortest_edge": 6}, "do_normalize": False}
+    images = [pictures.picture(6, 9), pictures.picture(12, 6)]
+    with pytest.raises(ValueError, match="pass them one by one"):
+        image_processor(config)(images)
+    out = image_processor({**config, "do_pad": True})(images)["pixel_values"]
+    assert out.shape == (2, 3, 12, 9)
+    assert not out[0, :, 6:].any()
+    assert not out[1, :, :, 6:].any()
+    with pytest.raises(ValueError, match="larger pad_size"):
+        image_processor({**config, "do_pad": True, "pad_size": 7})(images)
+
+
+def test_patches_that_a_row_does_not_hold_are_refused():
+    config = {"image_processor_type": "Siglip2ImageProcessor", "patch_size": 4, "do_resize": False}
+    config |= {"max_num_patches": 6}
+    out = image_processor(config)([pictures.picture(8, 12), pictures.picture(4, 8)])
+    assert out["pixel_values"].shape == (2, 6, 48)
+    assert out["spatial_shapes"].tolist() == [[2, 3], [1, 2]]
+    assert out["pixel_attention_mask"].sum(1).tolist() == [6, 2]
+    for shape in ((3, 9), (8, 16), (8, 13)):
+        with pytest.raises(ValueError, match="not 1 to 6 whole patches of 4 x 4"):
+            image_processor(config)(pictures.picture(*shape))
+
+
+def test_the_odd_row_of_zeros_is_before_in_pillow_and_after_in_torchvision():
+    ones = np.ones((1, 2, 2), np.uint8)
+    before, after = (steps.CenterCrop(3, 3, more)(ones)[0] for more in ("before", "after"))
+    assert before.tolist() == [[0, 0, 0], [0, 1, 1], [0, 1, 1]]
+    assert after.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+
+
+def test_reading_pictures_imports_no_jax():
+    code = (
+        "import sys; import transformers_jax.processing.image.processor, "
+        "transformers_jax.processing.audio.processor; sys.exit('jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

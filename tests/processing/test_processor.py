@@ -1,0 +1,94 @@
+"""`load_processor`: what the files of a folder say, and the way back to them."""
+
+import json
+
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from tests.processing import pictures, sounds
+
+VIT = {"image_processor_type": "ViTImageProcessor", "size": {"height": 12, "width": 10}}
+WAVES = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000}
+
+
+def test_a_folder_of_pictures(folder):
+    processor = tj.load_processor(folder(VIT))
+    out = processor(images=[pictures.picture(29, 41), pictures.picture(9, 8)])
+    assert {name: array.shape for name, array in out.items()} == {"pixel_values": (2, 3, 12, 10)}
+    assert processor.image_processor.backend == "pil"
+    fast = tj.load_processor(folder(VIT), backend="torchvision")
+    assert fast.image_processor.backend == "torchvision"
+
+
+def test_a_folder_of_sound(folder):
+    processor = tj.load_processor(folder(WAVES))
+    assert processor.sampling_rate == 16000
+    out = processor(audio=sounds.sound("brief"), sampling_rate=16000)
+    assert out["input_values"].shape == (1, 777)
+    with pytest.raises(ValueError, match="takes no images"):
+        processor(images=pictures.picture(9, 8))
+    with pytest.raises(ValueError, match=r"texts need a tokenizer: .* has no tokenizer"):
+        processor(audio=sounds.sound("brief"), text="hm")
+
+
+def test_version_five_holds_them_in_one_file(folder):
+    nested = {"image_processor": VIT, "processor_class": "CLIPProcessor"}
+    processor = tj.load_processor(folder(processor_config=nested))
+    assert processor.image_processor.backend == "torchvision"
+    assert processor.processor_class == "CLIPProcessor"
+    sound = {"feature_extractor": WAVES, "processor_class": "Wav2Vec2Processor"}
+    assert tj.load_processor(folder(processor_config=sound)).sampling_rate == 16000
+
+
+@pytest.mark.parametrize("files", [{"config": VIT}, {"processor_config": {"image_processor": VIT}}])
+def test_saving_gives_the_same_processor(files, folder, tmp_path):
+    config = files.pop("config", None)
+    loaded = tj.load_processor(folder(config, **files), do_rescale=False)
+    loaded.save(tmp_path / "saved")
+    again = tj.load_processor(tmp_path / "saved")
+    assert again.image_processor == loaded.image_processor
+    assert not again.image_processor.rescales
+    plain = tj.load_processor(tmp_path)
+    plain.save(tmp_path / "plain")
+    for file in (tmp_path / "plain").iterdir():
+        assert json.loads(file.read_text()) == json.loads((tmp_path / file.name).read_text())
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "has neither preprocessor_config.json nor processor_config.json"),
+        ({"video_preprocessor_config": {}, "preprocessor_config": VIT}, "a processor of videos"),
+        ({"processor_config": {"video_processor": {}}}, "a processor of videos"),
+        ({"processor_config": {"patch_size": 14}}, "processor_config.json holds no processor"),
+        ({"preprocessor_config": {"padding": 3}}, "says what it is a processor of"),
+        ({"preprocessor_config": {**VIT, "siez": 3}}, "no 'siez'; did you mean 'size'"),
+    ],
+)
+def test_a_folder_that_says_nothing_is_refused(files, words, folder):
+    with pytest.raises(ValueError, match=words):
+        tj.load_processor(folder(**files))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        ({}, ValueError, "nothing to process"),
+        ({"audio": np.zeros(9)}, ValueError, "takes no audio"),
+        ({"images": [], "text": "a"}, ValueError, "holds no picture"),
+        ({"text": "a"}, ValueError, "has no tokenizer"),
+        ({"images": pictures.picture(9, 8), "padding": True}, TypeError, "an option of texts"),
+        ({"images": pictures.picture(9, 8), "sampling_rate": 8000}, ValueError, "of audio"),
+        ({"text": "a", "suffix": "b"}, ValueError, "suffix is of PaliGemma"),
+    ],
+)
+def test_a_call_that_means_nothing_is_refused(call, error, words, folder):
+    with pytest.raises(error, match=words):
+        tj.load_processor(folder(VIT))(**call)
+
+
+def test_loading_starts_no_backend_and_names_itself(folder):
+    assert "ImageProcessor(kind='ViT'" in repr(tj.load_processor(folder(VIT)))
+    with pytest.raises(AttributeError, match=r"tj.load_processor"):
+        tj.AutoProcessor  # noqa: B018

@@ -1,0 +1,1 @@
+"""Sound: reading, resampling, and the features that models take."""

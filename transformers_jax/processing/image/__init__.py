@@ -1,0 +1,1 @@
+"""Pictures: reading, resizing, and the steps that make pixel values of them."""
