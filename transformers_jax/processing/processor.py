@@ -23,6 +23,7 @@ from transformers_jax.publish import publish_json
 Rule = rules.Plain | rules.Repeated | rules.Prefix | rules.Queries | Interleaved
 OF_SOUND = (*OPTIONS, "resample")
 OF_PICTURES = ("input_data_format",)
+CLIP_TOWER = "clip_vision_model"  # LLaVA's, where its config names none
 
 
 def load_processor(
@@ -243,7 +244,7 @@ def _llava(described: Described, images: ImageProcessor | None) -> Rule:
         )
     more = own.get("num_additional_image_tokens")
     if more is None:  # a class token, which CLIP's tower has and SigLIP's has not
-        more = int(vision.get("model_type", "clip_vision_model") == "clip_vision_model")
+        more = int(bool(vision) and vision.get("model_type", CLIP_TOWER) == CLIP_TOWER)
     token = own.get("image_token") or rules.IMAGE
     return rules.Repeated(patch, more - (strategy == "default"), token)
 
