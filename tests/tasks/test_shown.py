@@ -17,17 +17,19 @@ from transformers_jax.training.config import load
 FOLDER = Path(__file__).parents[2] / "configs/finetune"
 SCORES = {
     "packages": "eval_accuracy",
+    "packages_modernbert": "eval_accuracy",
     "packages_lora": "eval_accuracy",
     "entities": "eval_f1",
     "facts": "eval_f1",
     "preference": "eval_accuracy",
+    "preference_lora": "eval_accuracy",
 }
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """The directories of a tiny GPT and a tiny ModernBERT, by the name of a run; the run that
-    goes on from the README's GPT stands for it."""
+    """The directories of a tiny GPT and a tiny ModernBERT, by the name of a run; those that
+    go on from the README's GPT, or train longer, stand for others."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("gpt", "modernbert")}
     texts = ["Return the name of a module, or raise ValueError.", "Where was Vainis born?"]
     words = train_tokenizer("wordpiece", texts * 4, 128, roles=("pad", "cls", "sep", "mask"))
@@ -42,7 +44,7 @@ def models(tmp_path_factory):
     for name, config, head in (("gpt", gpt, "causal_lm"), ("modernbert", bert, "masked_lm")):
         model = tj.from_config(config, head=head, key=jax.random.key(0))
         tj.save_pretrained(model, folders[name])
-    return {**folders, "docstrings": folders["gpt"]}
+    return {**folders, "docstrings": folders["gpt"], "modernbert_long": folders["modernbert"]}
 
 
 @pytest.fixture(scope="module")
