@@ -18,6 +18,8 @@ from .auto import (
     AutoModelForCausalLM as AutoModelForCausalLM,
     AutoModelForImageClassification as AutoModelForImageClassification,
     AutoModelForImageTextToText as AutoModelForImageTextToText,
+    AutoModelForImageTextRetrieval as AutoModelForImageTextRetrieval,
+    AutoModelForVision2Seq as AutoModelForVision2Seq,
     AutoModelForMaskedLM as AutoModelForMaskedLM,
     AutoModelForMultipleChoice as AutoModelForMultipleChoice,
     AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction,
@@ -30,6 +32,8 @@ from .auto import (
     AutoModelForTokenClassification as AutoModelForTokenClassification,
     AutoModelForZeroShotImageClassification as AutoModelForZeroShotImageClassification,
     EncoderDecoderModel as EncoderDecoderModel,
+    VisionEncoderDecoderModel as VisionEncoderDecoderModel,
+    VisionTextDualEncoderModel as VisionTextDualEncoderModel,
 )
 from .data.config import Data as Data
 from .data.tokenizers import load_tokenizer as load_tokenizer
@@ -38,6 +42,7 @@ from .embedding.encode import (
     similarity as similarity,
 )
 from .embedding.features import features as features
+from .embedding.zero_shot import zero_shot as zero_shot
 from .generation import generate as generate
 from .graph import (
     Before as Before,
@@ -80,6 +85,11 @@ from .models.bert import BertConfig as BertConfig
 from .models.big_bird import BigBirdConfig as BigBirdConfig
 from .models.blenderbot import BlenderbotConfig as BlenderbotConfig
 from .models.blenderbot_small import BlenderbotSmallConfig as BlenderbotSmallConfig
+from .models.blip import (
+    BlipConfig as BlipConfig,
+    BlipTextConfig as BlipTextConfig,
+    BlipVisionConfig as BlipVisionConfig,
+)
 from .models.camembert import CamembertConfig as CamembertConfig
 from .models.clip import (
     CLIPConfig as CLIPConfig,
@@ -110,10 +120,26 @@ from .models.pegasus import PegasusConfig as PegasusConfig
 from .models.recurrent import RecurrentConfig as RecurrentConfig
 from .models.roberta import RobertaConfig as RobertaConfig
 from .models.roformer import RoFormerConfig as RoFormerConfig
+from .models.siglip import (
+    SiglipConfig as SiglipConfig,
+    SiglipTextConfig as SiglipTextConfig,
+    SiglipVisionConfig as SiglipVisionConfig,
+)
+from .models.siglip2 import (
+    Siglip2Config as Siglip2Config,
+    Siglip2TextConfig as Siglip2TextConfig,
+    Siglip2VisionConfig as Siglip2VisionConfig,
+)
 from .models.switch_transformers import SwitchTransformersConfig as SwitchTransformersConfig
 from .models.t5 import T5Config as T5Config
 from .models.torch_modules import TransformerConfig as TransformerConfig
 from .models.umt5 import UMT5Config as UMT5Config
+from .models.vision_encoder_decoder import (
+    VisionEncoderDecoderConfig as VisionEncoderDecoderConfig,
+)
+from .models.vision_text_dual_encoder import (
+    VisionTextDualEncoderConfig as VisionTextDualEncoderConfig,
+)
 from .models.vit import ViTConfig as ViTConfig
 from .models.whisper import WhisperConfig as WhisperConfig
 from .models.xlm_roberta import XLMRobertaConfig as XLMRobertaConfig

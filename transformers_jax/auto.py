@@ -11,6 +11,8 @@ from transformers_jax.models import load_config
 from transformers_jax.models.base import Model, Plan, functional
 from transformers_jax.models.config import HUB, FamilyConfig
 from transformers_jax.models.encoder_decoder import READER, WRITER, EncoderDecoderConfig
+from transformers_jax.models.vision_encoder_decoder import VisionEncoderDecoderConfig
+from transformers_jax.models.vision_text_dual_encoder import VisionTextDualEncoderConfig
 from transformers_jax.nn.param import bind, draw, flatten, params, unflatten
 from transformers_jax.pretrained import Loaded, from_config, from_pretrained
 
@@ -98,6 +100,8 @@ AutoModelForTextEncoding = Auto("encoder", "none")
 AutoModelForImageClassification = Auto("image_classification")
 AutoModelForImageTextToText = Auto("causal_lm")
 AutoModelForSpeechSeq2Seq = Auto("seq2seq_lm")
+AutoModelForImageTextRetrieval = Auto("image_text_retrieval")
+AutoModelForVision2Seq = Auto("seq2seq_lm")
 AutoModelForZeroShotImageClassification = Auto("contrastive")
 
 
@@ -106,10 +110,17 @@ class EncoderDecoderModel:
 
     from_pretrained = staticmethod(from_pretrained)
     from_config = staticmethod(from_config)
+    config: type[EncoderDecoderConfig] = EncoderDecoderConfig
 
-    @staticmethod
+    @classmethod
     def from_encoder_decoder_pretrained(
-        encoder: str | Path, decoder: str | Path, *, key: Key, dtype: str = "float32", **fields: Any
+        cls,
+        encoder: str | Path,
+        decoder: str | Path,
+        *,
+        key: Key,
+        dtype: str = "float32",
+        **fields: Any,
     ) -> Model:
         """A model begun from two checkpoints (Rothe et al. 2020): the cross-attention,
         which the second lacks, is drawn from `key`.
@@ -131,11 +142,66 @@ class EncoderDecoderModel:
                 f"{decoder} does not fit a decoder: {', '.join(lacks) or 'nothing'} would have to "
                 f"be drawn\n{writer.report}"
             )
-        config = EncoderDecoderConfig(encoder=reader.config, decoder=writer.model.config, **fields)
-        model = Plan(config, "seq2seq_lm", reader.execution).build()
+        config = cls.config(encoder=reader.config, decoder=writer.model.config, **fields)
         sides = ((reader, READER), (writer.model, WRITER))
-        parts = {ours[n]: x for side, ours in sides for n, x in functional(side)[1].items()}
-        values = flatten(parts)
-        for path in flatten(params(model)).keys() - values.keys():  # the bridge between two widths
-            values[path] = draw(model, path, key, dtype=dtype)
-        return bind(model, unflatten(values))
+        return _joined(Plan(config, "seq2seq_lm", reader.execution).build(), sides, key, dtype)
+
+
+class VisionEncoderDecoderModel(EncoderDecoderModel):
+    """The same with an encoder of images."""
+
+    config = VisionEncoderDecoderConfig
+
+
+class VisionTextDualEncoderModel:
+    """Dual encoders made of two families."""
+
+    from_pretrained = staticmethod(from_pretrained)
+    from_config = staticmethod(from_config)
+
+    @staticmethod
+    def from_vision_text_pretrained(
+        vision: str | Path, text: str | Path, *, key: Key, dtype: str = "float32", **fields: Any
+    ) -> Model:
+        """A model begun from two checkpoints (Zhai et al. 2021, "LiT"): the projections are drawn
+        from `key`.
+
+        Args:
+            fields: of the `VisionTextDualEncoderConfig`, such as `projection_dim`.
+
+        Raises:
+            ValueError: a family that makes no vector of an image, or of a text.
+        """
+        parts = {"vision": vision, "text": text}
+        heads = {name: _tower_of(path, name) for name, path in parts.items()}
+        towers = {
+            name: from_pretrained(path, head=heads[name], key=key, dtype=dtype)
+            for name, path in parts.items()
+        }
+        configs: dict[str, Any] = {f"{name}_config": tower.config for name, tower in towers.items()}
+        config = VisionTextDualEncoderConfig(**configs, **fields)
+        sides = tuple(
+            (tower, {"embed": f"{name}_embed", "stack": name, "pooler": f"{name}_pooler"})
+            for name, tower in towers.items()
+        )
+        execution = towers["vision"].execution
+        return _joined(Plan(config, "contrastive", execution).build(), sides, key, dtype)
+
+
+def _tower_of(path: str | Path, name: str) -> str:
+    """The head that means the tower of a file: of a file of both towers, the class of its own."""
+    config = load_config(path)
+    inner = getattr(config, f"{name}_config", None)
+    return "none" if inner is None else next(n for n, h in inner.HEADS.items() if h == "none")
+
+
+def _joined(
+    model: Any, sides: Iterable[tuple[Any, Mapping[str, str]]], key: Key, dtype: str
+) -> Model:
+    """A model with the parameters of others, each with the names of its parts in the whole; what
+    none of them has is drawn."""
+    parts = {ours[n]: x for side, ours in sides for n, x in functional(side)[1].items()}
+    values = flatten(parts)
+    for path in flatten(params(model)).keys() - values.keys():  # such as the bridge of two widths
+        values[path] = draw(model, path, key, dtype=dtype)
+    return bind(model, unflatten(values))

@@ -32,6 +32,7 @@ CHOSEN = (
     *("led", "nomic-bert-mlm"),
     *("vit-classify", "clip-loss", "whisper"),
     *("gemma", "llava"),
+    *("siglip", "siglip2", "blip-caption", "vision-encoder-decoder", "vision-text-dual-encoder"),
 )
 # eps is larger than usual, because key biases have no gradient but rounding, which must not count
 ADAMW = dict(lr=1e-3, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)

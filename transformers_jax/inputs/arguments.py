@@ -20,6 +20,7 @@ FLAGS = (
     "output_unembedding",
     "interpolate_pos_encoding",
     "return_loss",
+    "use_itm_head",
 )
 BY_NAME = ("tags", "decoder_tags", "pairs")
 OTHERWISE = {  # arguments of Hugging Face's models, and what to pass here

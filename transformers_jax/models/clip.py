@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from transformers_jax.graph import CAUSAL, with_own
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.shared.class_names import heads_of
-from transformers_jax.models.shared.dual import DualConfig, DualTower
+from transformers_jax.models.shared.dual import SIDES, DualTower, ProjectedDualConfig
 from transformers_jax.models.shared.standard import ImageTower, TextTower
 from transformers_jax.models.shared.weight_rows import PROJECTIONS, S, block_rows, norm
-from transformers_jax.nn.head import TokenPooler
-from transformers_jax.nn.pooling import FirstOf
+from transformers_jax.nn.head import Projected, TokenPooler
+from transformers_jax.nn.pooling import Behind, FirstOf
 from transformers_jax.spec import Draw, Initial
 
 
@@ -37,12 +37,22 @@ class CLIPTower(DualTower):
 
     hidden_act: str = "quick_gelu"
     layer_norm_eps: float = 1e-5
+    projection_dim: int = 512
+    initializer_factor: float = 1.0
 
     @property
     def initial(self) -> InitialCLIP:
         """The rule of first weights."""
         std, depth = self.initializer_range, self.num_hidden_layers
         return InitialCLIP(std, depth=depth, factor=self.initializer_factor)
+
+    def head(self, head):
+        size, initial = self.projection_dim, self.initial
+        return Projected(self.hidden_size, size, initial, SIDES[self.modality].field)
+
+    def head_rows(self, head, tied):
+        row = f"{SIDES[self.modality].projection} | head.projection.weight | e d -> d e"
+        return row if head == "projection" else ""
 
 
 L = "encoder.layers.{i}"
@@ -105,14 +115,16 @@ embeddings.position_embedding.weight | embed.position
 
 
 @dataclass(frozen=True, kw_only=True)
-class CLIPConfig(DualConfig):
+class CLIPConfig(ProjectedDualConfig):
     """The configs of the towers, and what compares them."""
 
     model_type = "clip"
-    HEADS = {"CLIPModel": "contrastive"}
+    HEADS = {"CLIPModel": "contrastive", **heads_of("CLIP", "image_classification")}
+    POOLED = Behind(1)
 
     text_config: FamilyConfig = field(default_factory=CLIPTextConfig)
     vision_config: FamilyConfig = field(default_factory=CLIPVisionConfig)
+    initializer_factor: float = 1.0
 
     @property
     def initial(self):

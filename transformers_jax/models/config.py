@@ -264,13 +264,15 @@ class FamilyConfig:
 
     def head_named(self, head: str | None) -> str:
         """The head that a name means: a head, a Hugging Face class, or None for architectures[0].
+        Where the config has none: no head, or the first of a family that has no model without.
 
         Raises:
             ValueError: a head that the family does not have; those it has are listed.
         """
         if head is None:
-            only = next(iter(self.HEADS.values())) if len(self.HEADS) == 1 else "none"
-            head = self.architectures[0] if self.architectures else only
+            usual = list(self.HEADS.values())
+            usual = ["none"] if "none" in usual and len(usual) > 1 else usual
+            head = self.architectures[0] if self.architectures else usual[0]
         if not isinstance(head, str):
             raise ValueError(f"head={head!r}: expected the name of a head, such as 'causal_lm'")
         name = self.HEADS.get(head, head)

@@ -34,11 +34,16 @@ def bert_decoder() -> BertConfig:
 @dataclass(frozen=True, kw_only=True)
 class EncoderDecoderConfig(CompositeConfig):
     """Two configs, each of a family of its own (or the content of its config.json), and the ids
-    with which texts begin and end."""
+    with which texts begin and end.
+
+    Class attributes:
+        PADS_MASKED: whether pads among decoder inputs that are made of labels are padding.
+    """
 
     model_type = "encoder-decoder"
     is_encoder_decoder = True
     PARTS = ("encoder", "decoder")
+    PADS_MASKED: ClassVar[bool] = True
     UNUSED = frozenset({"vocab_size", "hidden_size", "num_beam_groups"})
     HEADS: ClassVar[Mapping[str, str]] = {"EncoderDecoderModel": "seq2seq_lm"}
 
@@ -105,7 +110,9 @@ class EncoderDecoderConfig(CompositeConfig):
             "encoder": replace(encoder, project=project),
             "decoder": replace(decoder, source="encoder", prefix="decoder_"),
         }
-        shift = ShiftRight(self.decoder_start_token_id, self.pad_token_id, pads_masked=True)
+        shift = ShiftRight(
+            self.decoder_start_token_id, self.pad_token_id, pads_masked=self.PADS_MASKED
+        )
         return Network(towers, writer.head, shift=shift)
 
     def table(self, head) -> Table:

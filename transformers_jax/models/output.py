@@ -51,6 +51,10 @@ class Output(Mapping[str, Any]):
     sentence_embedding: Float[Array, "B D"]
     token_embeddings: Float[Array, "B T D"]
 
+    # of images with texts
+    itm_score: Float[Array, "B ..."]
+    question_embeds: Float[Array, "B T D"]
+
     # of encoder-decoders
     encoder_last_hidden_state: Float[Array, "B S E"]
     encoder_hidden_states: tuple[Float[Array, "B S E"], ...]

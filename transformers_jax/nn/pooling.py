@@ -103,6 +103,17 @@ class FirstOf(Pooling):
         return ids == (ids.max(1, keepdims=True) if self.token == "largest" else self.token)
 
 
+@dataclass(frozen=True)
+class Behind(Pooling):
+    """The mean of the tokens behind the first `count` ones (the patches behind a class token)."""
+
+    count: int = 1
+
+    def counted(self, x, valid, ids):
+        behind = jnp.arange(x.shape[1]) >= self.count
+        return behind[None] if valid is None else behind & valid
+
+
 Name = Literal["pooler", "first", "first valid", "end", "mean", "mean of all"]
 """The poolings of heads: the backbone's pooler, the first token (of all, or of those that are no
 padding), the last token of the row, the mean over the tokens that are no padding or over

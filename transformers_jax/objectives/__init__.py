@@ -30,6 +30,7 @@ from transformers_jax.objectives.metrics import Metrics as Metrics
 from transformers_jax.objectives.metrics import Objective as Objective
 from transformers_jax.objectives.metrics import means as means
 from transformers_jax.objectives.pairs import Contrastive as Contrastive
+from transformers_jax.objectives.pairs import ImageText as ImageText
 from transformers_jax.objectives.pairs import contrastive as contrastive
 from transformers_jax.objectives.pairs import image_text as image_text
 from transformers_jax.objectives.pairs import matryoshka as matryoshka

@@ -14,9 +14,10 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import MASKED, Array, Bool, Float, Key, wide
+from transformers_jax.arrays import Array, Bool, Float, Key, wide
 from transformers_jax.nn.head.contrastive import check_pairs
 from transformers_jax.nn.norm import unit
+from transformers_jax.nn.pair_loss import Pairs, sigmoid_loss, softmax_loss
 from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Metrics, require
 
 Vectors = Sequence[Float[Array, "B E"]]
@@ -80,11 +81,13 @@ class Contrastive(ComparesRows):
         similarity: "cosine" or "dot".
         symmetric: whether each positive is to find its anchor as well; the loss is the mean of
             both directions (Radford et al. 2021).
+        chunk: how many rows of similarities are in memory at a time; None: all.
     """
 
     scale: float = 20.0
     similarity: Literal["cosine", "dot"] = "cosine"
     symmetric: bool = False
+    chunk: int | None = None
 
     def __post_init__(self):
         if self.similarity not in ("cosine", "dot") or self.scale <= 0:
@@ -98,31 +101,48 @@ class Contrastive(ComparesRows):
         check_shapes(vectors, least=2)
         cosine = self.similarity == "cosine"
         anchor, *others = (unit(x) if cosine else x for x in floats(vectors))
-        scores = _scores(anchor, jnp.concatenate(others)) * self.scale
-        back = _scores(others[0], anchor) * self.scale if self.symmetric else None
-        return _info_nce(scores, back, known)
+        pairs = Pairs(anchor, jnp.concatenate(others), self.scale, known=known)
+        back = Pairs(others[0], anchor, self.scale, known=known) if self.symmetric else None
+        return _info_nce(pairs, back, self.chunk)
 
 
 @dataclass(frozen=True)
 class ImageText(ComparesRows):
-    """The loss of a dual encoder (CLIP, Radford et al. 2021, section 2.3): each text is to find its
-    own image among those of the whole batch, and each image its text, by cosines times the scale
-    that the model learns. A batch holds the arguments of the model, pair by pair."""
+    """The loss of a dual encoder, whose rows are compared with those of the whole batch by cosines
+    times the scale that the model learns. A batch holds the arguments of the model, pair by pair.
+
+    Of CLIP each text is to find its own image, and each image its text (Radford et al. 2021,
+    section 2.3). Of SigLIP, which learns a bias as well, each pair is judged by itself (Zhai et al.
+    2023, section 3.2).
+
+    Attributes:
+        chunk: how many rows of scores are in memory at a time, so that it is linear in the batch;
+            None: all, which is quadratic.
+    """
+
+    chunk: int | None = None
 
     def vectors(self, model: Any, batch: Batch, key: Key | None) -> Vectors:
-        """Those of texts and images, and the scale in every row."""
+        """Those of texts and images, and in every row what the head learned: the scale, and the
+        bias where it has one."""
         output = model(**batch, key=key)
         if "text_embeds" not in output or "image_embeds" not in output:
             raise ValueError("this model does not compare texts with images; load CLIP whole")
         text, image = output.text_embeds, output.image_embeds
         check_pairs(len(text), len(image))
-        return [text, image, jnp.broadcast_to(model.head.factor(), (len(text), 1))]
+        learned = [x for x in (model.head.factor(), model.head.offset()) if x is not None]
+        return [text, image, jnp.broadcast_to(jnp.stack(learned), (len(text), len(learned)))]
 
     def of(self, vectors, known=None, labels=None):
-        """(mean loss, what is reported of it) of texts, images and scales."""
-        text, image, scale = floats(vectors)
-        scores = _scores(text, image) * scale.mean()
-        return _info_nce(scores, scores.T, known)
+        """(mean loss, what is reported of it) of texts, images and what the head learned."""
+        text, image, learned = floats(vectors)
+        scale, *bias = learned.mean(0)
+        if not bias:
+            pairs = (Pairs(text, image, scale, known=known), Pairs(image, text, scale, known=known))
+            return _info_nce(*pairs, self.chunk)
+        pair = Pairs(text, image, scale, bias[0], known)
+        (loss, right), count = sigmoid_loss(pair, self.chunk), _count(pair)
+        return loss / count, {"loss": (loss, count), "accuracy": (right, count)}
 
     def inputs(self, model: Any, batch: Batch) -> list[Batch]:
         """What the model is called with."""
@@ -182,7 +202,7 @@ contrastive = Contrastive()
 """InfoNCE at a temperature of 0.05 over cosines (see `Contrastive`)."""
 
 image_text = ImageText()
-"""The loss of CLIP (see `ImageText`)."""
+"""The loss of CLIP, or of SigLIP (see `ImageText`)."""
 
 
 def floats(vectors: Vectors) -> list[Float[Array, "B E"]]:
@@ -198,36 +218,21 @@ def check_shapes(vectors: Vectors, least: int) -> None:
         raise ValueError(f"vectors have shapes {shapes}; expected {number} or more of one shape")
 
 
-def _scores(a: Float[Array, "N E"], b: Float[Array, "M E"]) -> Float[Array, "N M"]:
-    return jnp.einsum("ne,me->nm", a, b, precision="highest")
-
-
-def _info_nce(
-    scores: Float[Array, "N M"],
-    back: Float[Array, "N N"] | None = None,
-    known: Bool[Array, " N"] | None = None,
-) -> LossAndMetrics:
-    """(mean of -log p of each row's own column, what is reported of it), the mean of both
-    directions where there are the scores of the way `back`; over the rows that are known, which
-    alone are candidates."""
-    own, count = jnp.arange(len(scores)), jnp.float32(len(scores))
-    if known is not None:
-        count = jnp.maximum(known.sum(), 1).astype(jnp.float32)
-        scores = jnp.where(jnp.tile(known, scores.shape[1] // len(scores)), scores, MASKED)
-        back = None if back is None else jnp.where(known, back, MASKED)
-    loss = _misses(scores, own, known)
+def _info_nce(pairs: Pairs, back: Pairs | None, chunk: int | None) -> LossAndMetrics:
+    """(mean of -log p of each row's own candidate, what is reported of it), the mean of both
+    directions where there are the pairs of the way `back`."""
+    loss, right = softmax_loss(pairs, chunk)
     if back is not None:
-        loss = (loss + _misses(back, own, known)) / 2
-    right = sum_of_known(scores.argmax(1) == own, known)
+        loss = (loss + softmax_loss(back, chunk)[0]) / 2
+    count = _count(pairs)
     return loss / count, {"loss": (loss, count), "accuracy": (right, count)}
 
 
-def _misses(
-    scores: Float[Array, "N M"], own: Array, known: Bool[Array, " N"] | None
-) -> Float[Array, ""]:
-    """The sum of -log p(own) of each row."""
-    picked = jnp.take_along_axis(scores, own[:, None], axis=1)[:, 0]
-    return sum_of_known(jax.nn.logsumexp(scores, axis=1) - picked, known)
+def _count(pairs: Pairs) -> Float[Array, ""]:
+    """How many rows count, at least one."""
+    if pairs.known is None:
+        return jnp.float32(len(pairs.rows))
+    return jnp.maximum(pairs.known.sum(), 1).astype(jnp.float32)
 
 
 def sum_of_known(values: Array, known: Bool[Array, " N"] | None) -> Float[Array, ""]:

@@ -121,8 +121,11 @@ CONFIGS = {
 }
 TOWER = dict(hidden_size=20, num_hidden_layers=2, num_attention_heads=4, intermediate_size=28)
 IMAGES = dict(image_size=12, patch_size=4)
-TEXT = dict(**TOWER, vocab_size=54, max_position_embeddings=9, projection_dim=6, eos_token_id=52)
-VISION = dict(**TOWER, **IMAGES, projection_dim=6)
+WORDS = dict(**TOWER, vocab_size=54, max_position_embeddings=9)
+PIXELS = dict(**TOWER, **IMAGES)
+FLAT = dict(**TOWER, num_channels=1, patch_size=2, num_patches=9)
+TEXT = dict(**WORDS, projection_dim=6, eos_token_id=52)
+VISION = dict(**PIXELS, projection_dim=6)
 OTHERS = {  # families of images and audio: (config, head); their laws are in test_modalities.py
     "clip": (
         lambda: tj.CLIPConfig(
@@ -141,6 +144,57 @@ OTHERS = {  # families of images and audio: (config, head); their laws are in te
             image_token_index=2,
         ),
         "causal_lm",
+    ),
+    "blip": (
+        lambda: tj.BlipConfig(
+            text_config=tj.BlipTextConfig(**WORDS),
+            vision_config=tj.BlipVisionConfig(**PIXELS),
+            projection_dim=6,
+        ),
+        "contrastive",
+    ),
+    "blip_text_model": (lambda: tj.BlipTextConfig(**WORDS, is_decoder=False), "none"),
+    "blip_vision_model": (lambda: tj.BlipVisionConfig(**PIXELS), "none"),
+    "siglip": (
+        lambda: tj.SiglipConfig(
+            text_config=tj.SiglipTextConfig(**WORDS), vision_config=tj.SiglipVisionConfig(**PIXELS)
+        ),
+        "contrastive",
+    ),
+    "siglip_text_model": (lambda: tj.SiglipTextConfig(**WORDS), "none"),
+    "siglip_vision_model": (lambda: tj.SiglipVisionConfig(**PIXELS), "none"),
+    "siglip2": (
+        lambda: tj.Siglip2Config(
+            text_config=tj.Siglip2TextConfig(**WORDS),
+            vision_config=tj.Siglip2VisionConfig(**FLAT),
+        ),
+        "contrastive",
+    ),
+    "siglip2_text_model": (lambda: tj.Siglip2TextConfig(**WORDS), "none"),
+    "siglip2_vision_model": (lambda: tj.Siglip2VisionConfig(**FLAT), "none"),
+    "vision-encoder-decoder": (
+        lambda: tj.VisionEncoderDecoderConfig(
+            encoder=tj.ViTConfig(**PIXELS),
+            decoder=tj.GPT2Config(
+                **dict(vocab_size=54, n_embd=16, n_layer=2, n_head=4, n_positions=16),
+                **dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0),
+                **CROSS_ATTENTION,
+            ),
+            pad_token_id=0,
+            eos_token_id=1,
+            decoder_start_token_id=2,
+        ),
+        "seq2seq_lm",
+    ),
+    "vision-text-dual-encoder": (
+        lambda: tj.VisionTextDualEncoderConfig(
+            text_config=tj.BertConfig(
+                **WORDS, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+            ),
+            vision_config=tj.ViTConfig(**PIXELS),
+            projection_dim=6,
+        ),
+        "contrastive",
     ),
     "vit": (lambda: tj.ViTConfig(**TOWER, **IMAGES), "image_classification"),
     "whisper": (

@@ -10,24 +10,36 @@ from transformers_jax.models.composite import CompositeConfig
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.masks import by_stack
 from transformers_jax.models.shared.standard import StandardTower
-from transformers_jax.models.shared.weight_rows import nested
-from transformers_jax.models.wiring import DualEncoder
-from transformers_jax.nn.head import Contrastive, Projected
+from transformers_jax.models.shared.weight_rows import layer, nested
+from transformers_jax.models.wiring import DualEncoder, Network
+from transformers_jax.nn.head import Contrastive, SequenceClassification
+from transformers_jax.nn.pooling import Name, Pooling
 from transformers_jax.spec import Initial
 
 
 class Side(NamedTuple):
-    """The names of a tower and of its projection in files, and of what is projected in outputs."""
+    """The names of a tower and of its projection in files, and of what is projected in outputs;
+    what the tower reads, and families that do."""
 
     tower: str
     projection: str
     field: str
+    raw: str
+    example: str
 
 
 SIDES = {
-    "text": Side("text_model", "text_projection.weight", "text_embeds"),
-    "vision": Side("vision_model", "visual_projection.weight", "image_embeds"),
+    "text": Side(
+        "text_model", "text_projection.weight", "text_embeds", "input_ids", "bert or roberta"
+    ),
+    "vision": Side(
+        "vision_model", "visual_projection.weight", "image_embeds", "pixel_values", "vit"
+    ),
 }
+COMPARED = ("logit_scale", "logit_bias", *(side.projection for side in SIDES.values()))
+"""The names in files of what compares the rows of two towers."""
+CLASSIFIER = "image_classification"
+"""The head for which there is the tower of images only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +51,7 @@ class DualTower(StandardTower):
     hidden_dropout_prob: ClassVar[float] = 0.0  # type: ignore[misc]
     attention_probs_dropout_prob: ClassVar[float] = 0.0  # type: ignore[misc]
 
-    projection_dim: int = 512
     attention_dropout: float = 0.0
-    initializer_factor: float = 1.0
 
     @property
     def modality(self) -> str:
@@ -51,34 +61,31 @@ class DualTower(StandardTower):
     def attend(self, mask):
         return replace(super().attend(mask), dropout=self.attention_dropout)
 
-    def head(self, head):
-        size, initial = self.projection_dim, self.initial
-        return Projected(self.hidden_size, size, initial, SIDES[self.modality].field)
-
     def prefix(self, head):
         return f"{SIDES[self.modality].tower}."
 
-    def head_rows(self, head, tied):
-        row = f"{SIDES[self.modality].projection} | head.projection.weight | e d -> d e"
-        return row if head == "projection" else ""
-
     def table(self, head) -> Table:
-        others = [side for name, side in SIDES.items() if name != self.modality]
-        ignore = [name for side in others for name in (f"{side.tower}.*", side.projection)]
-        return replace(super().table(head), ignore=("*.position_ids", *ignore, "logit_scale"))
+        others = [f"{side.tower}.*" for name, side in SIDES.items() if name != self.modality]
+        own = SIDES[self.modality].projection if head == "projection" else ""
+        beside = [name for name in COMPARED if name != own]
+        ignore = ("*.position_ids", "classifier.*", *others, *beside)
+        return replace(super().table(head), ignore=ignore)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DualConfig(CompositeConfig):
-    """The configs of the two towers, and of the head that compares them."""
+    """The configs of the two towers, and of the head that compares them. An image is classified by
+    the tower of images alone.
+
+    Class attributes:
+        POOLED: the vector of an image that is classified.
+    """
 
     PARTS = ("text_config", "vision_config")
+    POOLED: ClassVar[Pooling | Name] = "mean of all"
 
     text_config: FamilyConfig
     vision_config: FamilyConfig
-    projection_dim: int = 512
-    logit_scale_init_value: float = 2.6592
-    initializer_factor: float = 1.0
 
     @classmethod
     def from_dict(cls, values, *, ignore=()):
@@ -101,25 +108,68 @@ class DualConfig(CompositeConfig):
         """The configs of the towers by their names."""
         return {"text": self.text_config, "vision": self.vision_config}
 
-    def mask_names(self, head):
-        return tuple(self.towers)
+    def compare(self, text: int, vision: int) -> Contrastive:
+        """The head that compares rows of towers of these widths."""
+        raise NotImplementedError
 
-    def build(self, head, execution, mask=None) -> DualEncoder:
-        masks = by_stack(mask, "text")
+    def compare_rows(self) -> str:
+        """The rows of that head."""
+        raise NotImplementedError
+
+    def mask_names(self, head):
+        return ("vision",) if head == CLASSIFIER else tuple(self.towers)
+
+    def build(self, head, execution, mask=None) -> Network:
+        masks = by_stack(mask, "vision" if head == CLASSIFIER else "text")
+        if head == CLASSIFIER:
+            tower = self.vision_config.build("none", execution, masks.get("vision")).last
+            return Network({"stack": tower}, self.classifier(tower.stack.spec.width))
         towers = {
             name: inner.build("none", execution, masks.get(name)).last
             for name, inner in self.towers.items()
         }
-        text, vision = (tower.stack.spec.width for tower in towers.values())
-        scale = self.logit_scale_init_value
-        compare = Contrastive(text, vision, self.projection_dim, self.initial, scale)
-        return DualEncoder(towers, compare)
+        for name, tower in towers.items():
+            if tower.pooler is None or SIDES[name].raw not in tower.embed.arguments:
+                raise ValueError(
+                    f"{name}_config: {self.towers[name].model_type} makes no vector of "
+                    f"{SIDES[name].raw}; expected a family whose model without a head has a pooler "
+                    f"and reads {SIDES[name].raw}, such as {SIDES[name].example}"
+                )
+        return DualEncoder(towers, self.compare(*(t.stack.spec.width for t in towers.values())))
+
+    def classifier(self, width: int) -> SequenceClassification:
+        """The head of classes of an image."""
+        return SequenceClassification(
+            width, self.num_labels, self.initial, pooling=self.POOLED, problem=self.problem_type
+        )
 
     def table(self, head) -> Table:
-        every = rows("logit_scale | head.scale")
+        if head == CLASSIFIER:
+            own = self.vision_config.table("none")
+            every = (*own.rows, *rows(layer("classifier", "head.classify"), group=head))
+            ignore = (*own.ignore, *COMPARED)
+            return replace(own, rows=every, prefix="", prefixes=(), ignore=ignore)
+        every, aliases = rows(self.compare_rows()), ()
         for name, inner in self.towers.items():
             parts = {"embed": f"{name}_embed", "stack": name, "pooler": f"{name}_pooler"}
-            own = nested(inner.table("none"), "", parts).rows
-            every += rows(f"{SIDES[name].projection} | head.{name}.weight | e d -> d e")
-            every += tuple(row for row in own if row.group == BACKBONE)
-        return Table(every, ignore=("*.position_ids",))
+            own = nested(inner.table("none"), f"{SIDES[name].tower}.", parts, bare=True)
+            every += tuple(row for row in own.rows if row.group in (BACKBONE, "pooler"))
+            aliases += own.aliases
+        return Table(every, aliases=aliases, ignore=("*.position_ids", "classifier.*"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectedDualConfig(DualConfig):
+    """Two towers whose rows are projected into a space that they share (CLIP)."""
+
+    projection_dim: int = 512
+    logit_scale_init_value: float = 2.6592
+
+    def compare(self, text, vision):
+        scale = self.logit_scale_init_value
+        return Contrastive(text, vision, self.projection_dim, self.initial, scale)
+
+    def compare_rows(self):
+        return "logit_scale | head.scale" + "".join(
+            f"\n{side.projection} | head.{name}.weight | e d -> d e" for name, side in SIDES.items()
+        )

@@ -16,6 +16,7 @@ def words_head(
     out: int | None = None,
     unused_bias: bool = False,
     shift: bool = False,
+    smoothing: float = 0.0,
 ) -> heads.LanguageModel:
     """Logits of masked words (with `shift`, of the next ones): the stream is transformed by a layer
     with this activation and norm to the width `out` of the embeddings, and compared with them.
@@ -32,6 +33,7 @@ def words_head(
         bias=True,
         transform=square,
         unused_bias=unused_bias and not tied,
+        smoothing=smoothing,
     )
 
 

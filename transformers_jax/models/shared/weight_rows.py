@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -126,8 +127,16 @@ def nested(table: Table, theirs: str, ours: Mapping[str, str], bare: bool = Fals
 
     return Table(
         tuple(named(row) for row in table.rows),
-        aliases=table.aliases,
+        aliases=tuple((behind_prefix(old, theirs), new) for old, new in table.aliases),
         ignore=tuple(theirs + pattern for pattern in table.ignore),
         ties=tuple(tie.renamed(renamed) for tie in table.ties),
         computed=tuple(replace(one, name=renamed(one.name)) for one in table.computed),
+    )
+
+
+def behind_prefix(pattern: str, prefix: str) -> str:
+    """The regular expression for names that have this prefix in front: what was to match at the
+    beginning matches behind it."""
+    return (
+        f"(?<=^{re.escape(prefix)}){pattern[1:]}" if pattern.startswith("^") and prefix else pattern
     )

@@ -131,7 +131,8 @@ def _check_source(
     raw = tower.prefix + tower.embed.raw[0]
     if name not in shapes and outputs is None and cache is None:
         raise ValueError(f"give {raw} (or {name}_outputs, or a cache that has read them)")
-    mask = f"{tower.prefix}attention_mask"
+    # of a tower that reads images it would be that of the text beside them
+    mask = f"{tower.prefix}attention_mask" if "attention_mask" in tower.embed.arguments else ""
     if name in network.cached:
         checks.source_with_cache(cache, inputs, [a for a in tower.arguments if a != mask])
     cached = cache.sources.get(name) if isinstance(cache, Cache) else None

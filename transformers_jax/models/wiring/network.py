@@ -305,7 +305,7 @@ class Network(Decoding):
             )
         else:
             fields |= fields_of_stack(own.ran, routers)
-        return Output(**fields, **self.further_fields(outputs, arguments))
+        return Output(**{**fields, **self.further_fields(outputs, arguments)})
 
     def further_fields(
         self, outputs: Mapping[str, Any], arguments: Mapping[str, Any]

@@ -16,6 +16,7 @@ from transformers_jax.models.output import Output
 from transformers_jax.models.wiring.wire import States, Wire
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import Embedder, Tokens, VirtualTokens, nodes_of
+from transformers_jax.nn.head import Beside
 from transformers_jax.nn.operation import Source
 from transformers_jax.nn.stack import NO_SOURCES, Stack, StackOutput
 
@@ -176,7 +177,7 @@ class Tower:
         if ran.hidden and self.stack.spec.norm_hidden:
             ran = ran._replace(hidden=(*ran.hidden[:-1], x))
         valid = None if nodes.valid is None else tokens.of_input(nodes.valid)
-        pooled = None if self.pooler is None else self.pooler(ran.x, own.get("input_ids"))
+        pooled = self.pooled(ran.x, own.get("input_ids"), nodes.valid)
         return TowerOutput(x, valid, pooled, ran)
 
     def _without_virtual(
@@ -197,7 +198,7 @@ class Tower:
                 else place.put(ids, np.full((1, virtual.count), NO_ID, np.int32))
             )
             row = Row(ran.x, valid, ids)
-        pooled = None if self.pooler is None else self.pooler(row.x, row.ids)
+        pooled = self.pooled(row.x, row.ids, row.valid)
         if virtual.shown:
             return TowerOutput(ran.x, valid, pooled, ran, row)
         hidden = tuple(tokens.of_input(states) for states in ran.hidden)
@@ -209,6 +210,11 @@ class Tower:
         ran = ran._replace(hidden=hidden, collected=collected)
         valid = None if valid is None else tokens.of_input(valid)
         return TowerOutput(x, valid, pooled, ran, row)
+
+    def pooled(self, x: Array, ids: Any, valid: Any) -> Any:
+        """The vector of each row of these tokens; None without a pooler."""
+        beside = Beside(ids, valid, self.stack.norm)
+        return None if self.pooler is None else self.pooler(x, beside)
 
     def nodes_of(self, length: int, attention_mask: Any, tags: Any) -> Nodes:
         """The nodes of its states, as those see them who attend to them: of arguments that are of

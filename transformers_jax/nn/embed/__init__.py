@@ -13,6 +13,8 @@ from transformers_jax.nn.embed.description import EmbedSpec as EmbedSpec
 from transformers_jax.nn.embed.description import PadToMultiple as PadToMultiple
 from transformers_jax.nn.embed.description import Placeholder as Placeholder
 from transformers_jax.nn.embed.description import TagArgument as TagArgument
+from transformers_jax.nn.embed.flat_patches import FlatPatchEmbedder as FlatPatchEmbedder
+from transformers_jax.nn.embed.flat_patches import FlatPatchSpec as FlatPatchSpec
 from transformers_jax.nn.embed.frames import FrameEmbedder as FrameEmbedder
 from transformers_jax.nn.embed.frames import FrameSpec as FrameSpec
 from transformers_jax.nn.embed.patches import PatchEmbedder as PatchEmbedder

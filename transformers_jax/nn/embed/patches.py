@@ -36,6 +36,7 @@ class PatchSpec:
     patch: tuple[int, int]
     channels: int
     width: int
+    front: tuple[str, ...] = ("cls",)
     bias: bool = True
     norm: spec.Norm | None = None
     dropout: float = 0.0
@@ -62,12 +63,12 @@ class PatchEmbedder(Embedder):
             "patch_height": height,
             "patch_width": width,
             "embed": patches.width,
-            "position": 1 + math.prod(patches.grid),
+            "position": len(patches.front) + math.prod(patches.grid),
         }
         draw = lambda role: patches.initial.draw(role, sizes)
         self.patch = param("channels patch_height patch_width embed", sizes, draw("patch"))
         self.patch_bias = param("embed", sizes, spec.ZEROS) if patches.bias else None
-        self.cls = param("embed", sizes, draw("cls"))
+        self.cls = param("embed", sizes, draw("cls")) if patches.front else None
         self.position = param("position embed", sizes, draw("position"))
         self.norm = Norm(patches.norm, patches.width) if patches.norm else None
 
@@ -97,7 +98,7 @@ class PatchEmbedder(Embedder):
                     f"pixel_values are of {shape[2]} x {shape[3]} pixels, which patches of "
                     f"{patch[0]} x {patch[1]} do not fill; resize or crop them"
                 )
-        return shape[0], 1 + math.prod(whole)
+        return shape[0], len(self.spec.front) + math.prod(whole)
 
     def __call__(self, inputs, *, dtype, cache=None, key=None, table=None) -> Tokens:
         pixels: Array = inputs["pixel_values"]
@@ -107,8 +108,10 @@ class PatchEmbedder(Embedder):
         parts = pixels.reshape(images, -1, rows, height, columns, width)
         x = add(contract("bchpwq,cpqd->bhwd", parts, self.patch), self.patch_bias)
         x = x.reshape(images, rows * columns, -1)
-        cls = jnp.broadcast_to(self.cls[...].astype(dtype), (images, 1, x.shape[-1]))
-        x = jnp.concatenate([cls, x], axis=1) + self._positions((rows, columns)).astype(dtype)
+        if self.cls is not None:
+            cls = jnp.broadcast_to(self.cls[...].astype(dtype), (images, 1, x.shape[-1]))
+            x = jnp.concatenate([cls, x], axis=1)
+        x = x + self._positions((rows, columns)).astype(dtype)
         x = dropout(x if self.norm is None else self.norm(x), self.spec.dropout, key)
         return Tokens(x, nodes_of(x.shape[1]), x.shape[1])
 
@@ -121,13 +124,14 @@ class PatchEmbedder(Embedder):
         table = self.position[...]
         if grid == self.spec.grid:
             return table
-        patches = table[1:].reshape(*self.spec.grid, -1)
+        n = len(self.spec.front)
+        patches = table[n:].reshape(*self.spec.grid, -1)
         resized = jnp.einsum(
             "hp,wq,pqd->hwd",
             *(bicubic(old, new) for old, new in zip(self.spec.grid, grid)),
             patches,
         )
-        return jnp.concatenate([table[:1], resized.reshape(-1, table.shape[1])])
+        return jnp.concatenate([table[:n], resized.reshape(-1, table.shape[1])])
 
 
 def bicubic(old: int, new: int) -> np.ndarray:

@@ -6,7 +6,9 @@ the fields of the output under Hugging Face's names, the loss and what it is a m
 
 from __future__ import annotations
 
+from transformers_jax.nn.head.attention_pooler import AttentionPooler as AttentionPooler
 from transformers_jax.nn.head.base import Activated as Activated
+from transformers_jax.nn.head.base import Beside as Beside
 from transformers_jax.nn.head.base import Dense as Dense
 from transformers_jax.nn.head.base import Head as Head
 from transformers_jax.nn.head.base import HeadFlops as HeadFlops
@@ -21,7 +23,10 @@ from transformers_jax.nn.head.classify import QuestionAnswering as QuestionAnswe
 from transformers_jax.nn.head.classify import SequenceClassification as SequenceClassification
 from transformers_jax.nn.head.classify import TokenClassification as TokenClassification
 from transformers_jax.nn.head.contrastive import Contrastive as Contrastive
+from transformers_jax.nn.head.contrastive import PairScores as PairScores
 from transformers_jax.nn.head.contrastive import Projected as Projected
+from transformers_jax.nn.head.contrastive import SigmoidContrastive as SigmoidContrastive
+from transformers_jax.nn.head.matching import ImageTextMatching as ImageTextMatching
 from transformers_jax.nn.head.pretraining import LanguageModel as LanguageModel
 from transformers_jax.nn.head.pretraining import NextSentence as NextSentence
 from transformers_jax.nn.head.pretraining import Pretraining as Pretraining

@@ -103,6 +103,23 @@ class Head(nnx.Module):
         raise NotImplementedError
 
 
+class Beside(NamedTuple):
+    """What a pooler may read besides the stream.
+
+    Attributes:
+        ids: the input ids [B T]; None where the input is no text.
+        valid: where there are tokens [B T]; None if everywhere.
+        norm: the final norm of the stack, if it has one.
+    """
+
+    ids: Int[Array, "B T"] | None = None
+    valid: Bool[Array, "B T"] | None = None
+    norm: Any = None
+
+
+NOTHING = Beside()
+
+
 class Dense(nnx.Module):
     """x W + b, onto an axis called `axis`."""
 
@@ -156,25 +173,34 @@ class Pooler(Square):
     ):
         super().__init__(width, act, initial, out=out)
 
-    def __call__(
-        self, x: Float[Array, "B T D"], ids: Int[Array, "B T"] | None = None
-    ) -> Float[Array, "B D"]:
+    def __call__(self, x: Float[Array, "B T D"], beside: Beside = NOTHING) -> Float[Array, "B D"]:
         return super().__call__(pool(x, "first"))
 
 
 class TokenPooler(nnx.Module):
-    """The vector of one token of a row, normalised where there is a norm."""
+    """The vector of one token of a row, normalised where there is a norm, and projected where there
+    is a layer for it.
+
+    Args:
+        again: whether the final norm of the stack is applied once more (BLIP).
+    """
 
     def __init__(
-        self, width: int, norm: spec.Norm | None = None, pooling: Pooling | Name = "first"
+        self,
+        width: int,
+        norm: spec.Norm | None = None,
+        pooling: Pooling | Name = "first",
+        project: Dense | None = None,
+        again: bool = False,
     ):
         self.norm, self.pooling = None if norm is None else Norm(norm, width), pooling
+        self.project, self.again = project, again
 
-    def __call__(
-        self, x: Float[Array, "B T D"], ids: Int[Array, "B T"] | None = None
-    ) -> Float[Array, "B D"]:
-        row = pool(x, self.pooling, ids=ids)
-        return row if self.norm is None else self.norm(row)
+    def __call__(self, x: Float[Array, "B T D"], beside: Beside = NOTHING) -> Float[Array, "B D"]:
+        row = pool(x, self.pooling, ids=beside.ids)
+        row = beside.norm(row) if self.again else row
+        row = row if self.norm is None else self.norm(row)
+        return row if self.project is None else self.project(row)
 
 
 def loss_of(**terms: Mean) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Int, wide
 from transformers_jax.inputs import labels as check
 from transformers_jax.nn.head.base import Dense, Head, Square, loss_of, scored
-from transformers_jax.nn.loss import IGNORED, Mean, shifted
+from transformers_jax.nn.loss import IGNORED, Mean, shifted, vocabulary_loss
 from transformers_jax.nn.matrices import matrix_flops
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.param import param
@@ -26,6 +26,7 @@ class LanguageModel(Head):
         scale: multiplies the stream first (T5 v1.0: D^-0.5).
         softcap: logits become softcap * tanh(logits / softcap).
         bias: whether there is one; "fixed" is stored and added, but never learned (BART).
+        smoothing: of labels, in the loss of this head (Szegedy et al. 2015, section 7).
         unused_bias: untied BERT stores a second bias that nothing reads; it is there for export.
     """
 
@@ -45,8 +46,9 @@ class LanguageModel(Head):
         scale: float = 1.0,
         softcap: float | None = None,
         unused_bias: bool = False,
+        smoothing: float = 0.0,
     ):
-        self.vocab = vocab
+        self.vocab, self.smoothing = vocab, smoothing
         self.shift, self.scale, self.softcap, self.mixed = shift, scale, softcap, False
         sizes = {"vocab": vocab, "embed": width}
         self.transform = transform
@@ -81,7 +83,11 @@ class LanguageModel(Head):
             return {"unembedding": self.unembedding(x, inputs.table)}
         if labels is not None and self.shift and not inputs.targets:
             labels = shifted(labels)
-        return scored(self.logits(x, inputs.table), labels)
+        if labels is None or not self.smoothing:
+            return scored(self.logits(x, inputs.table), labels)
+        words = self.unembedding(x, inputs.table)
+        sums = vocabulary_loss(words, labels, smoothing=self.smoothing)
+        return {**loss_of(loss=(sums.total, sums.count)), "logits": words.logits()}
 
 
 class ReplacedTokens(Head):
