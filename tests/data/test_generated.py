@@ -115,7 +115,7 @@ def test_entities_of_a_module_are_on_one_side():
 def test_an_answer_is_where_the_record_says_and_tells_of_the_person():
     records = facts.records("validation")
     without = sum(not record["answers"]["text"] for record in records)
-    assert 0.2 < without / len(records) < 0.3
+    assert 0.12 < without / len(records) < 0.2
     for record in records:
         for text, start in zip(*record["answers"].values()):
             assert record["context"][start : start + len(text)] == text
@@ -125,14 +125,38 @@ def test_an_answer_is_where_the_record_says_and_tells_of_the_person():
             assert who[-1] in sentence.replace(".", "").split(), record
 
 
-def test_names_of_people_and_towns_are_of_one_split():
-    common = {
-        word for kind in facts.RELATIONS.values() for text in kind.told for word in text.split()
-    }
-    common |= {*facts.MONTHS, *facts.WORK}
-    names = []
-    for split in SPLITS[1:]:
-        words = {w for r in facts.records(split) for w in r["context"].replace(".", "").split()}
-        names.append({word for word in words - common if word[0].isupper()})
-        assert len(names[-1]) > 500
-    assert not names[0] & names[1]
+def test_what_is_told_of_whom_is_of_one_split_and_names_are_of_all():
+    told, names = [], []
+    for split in SPLITS:
+        sentences = {s for r in facts.records(split) for s in r["context"][:-1].split(". ")}
+        told.append({facts._told(sentence) for sentence in sentences})
+        names.append({who for who, *_ in told[-1]})
+    assert not told[0] & told[1] | told[0] & told[2] | told[1] & told[2]
+    assert min(map(len, told)) > 100
+    assert names[0] == names[1] == names[2] == {*facts.NAMES}
+
+
+def test_who_reads_less_than_the_question_is_often_wrong():
+    sentences = ["Ann lives in Rome.", "Bob lives in Oslo.", "Ann works as a cook."]
+    answers = {"Where does Ann live?": ["Rome"], "What does Bob work as?": []}
+    records = [
+        {"question": question, "context": " ".join(sentences), "answers": {"text": texts}}
+        for question, texts in answers.items()
+    ]
+    assert facts.baselines(records) == {"none": 1 / 2, "kind": 1 / 4, "person": 1 / 4}
+    found = facts.baselines(facts.records("test"))
+    assert found["kind"] < 0.45
+    assert found["person"] < 0.92
+
+
+@pytest.mark.parametrize("relation", facts.RELATIONS)
+def test_sentences_and_questions_are_read_as_they_are_written(relation):
+    for told in facts.RELATIONS[relation].told:
+        sentence = told.format(who="Ann", what="3 May")[:-1]
+        assert facts._told(sentence) == ("Ann", relation, "3 May")
+    for asked in facts.RELATIONS[relation].asked:
+        assert facts._asked(asked.format(who="Ann")) == ("Ann", relation)
+    with pytest.raises(ValueError, match="states no fact"):
+        facts._told("Ann is here")
+    with pytest.raises(ValueError, match="asks for no fact"):
+        facts._asked("Is Ann here?")

@@ -71,10 +71,12 @@ def small_tables():
 def test_a_config_runs_for_three_steps_by_its_command(name, models, small_tables, tmp_path):
     path = FOLDER / f"{name}.py"
     config = load(path)
-    start = next(
-        folder for run, folder in models.items() if f"runs/{run}/" in f"{config.init_from}/"
-    )
-    arguments = [str(path), "--init-from", str(start), "--epochs=1", "--data.batch=6"]
+    arguments = [str(path), "--epochs=1", "--data.batch=6"]
+    if config.init_from is not None:
+        start = next(
+            folder for run, folder in models.items() if f"runs/{run}/" in f"{config.init_from}/"
+        )
+        arguments += ["--init-from", str(start)]
     arguments += ["--data.rows=padded"]
     assert command.main([*arguments, f"--out={tmp_path}/run"]) == 0
     lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
