@@ -10,5 +10,7 @@ tokens.py        documents as ids;  token_folders.py  on a disk;  tokenize.py  m
 documents.py     what is at a path, as ids;  held_out.py  how it is split;
                  corpus.py  all that a run reads
 pieces.py        documents, cut into pieces;  packing.py  examples as the rows of a batch
+pictures.py      pictures in tables;  picture_files.py  folders and tar shards of them;
+                 damaged.py  those that cannot be read;  augment/  changes at random
 stream.py        which batch comes when;  batches.py  made ahead of the loop
 """

@@ -69,8 +69,8 @@ class Table(Settings):
     """Where the examples of a task come from, and the columns that hold their parts."""
 
     train: str = ""
-    """a file, folder or pattern of CSV, TSV, JSONL or Parquet, tfds:NAME, hf:NAME, or a table that
-    is made on the spot: generated:NAME"""
+    """a file, folder or pattern of CSV, TSV, JSONL or Parquet, of pictures or tar shards of them,
+    tfds:NAME, hf:NAME, or a table that is made on the spot: generated:NAME"""
     validation: str | None = None
     """a source of its own for evaluation; otherwise the validation split of `train`, if it has one,
     or a part of it"""

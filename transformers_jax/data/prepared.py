@@ -1,6 +1,7 @@
 """Data sets that are prepared on the disk: TensorFlow Datasets and Hugging Face datasets.
 
-Of TFDS only what needs no TensorFlow: array_record and Parquet, and features of text and numbers.
+Of TFDS only what needs no TensorFlow: array_record and Parquet, and features of text and numbers
+(in tables, also pictures).
 Nothing of TFDS is ever downloaded.
 """
 
@@ -20,6 +21,7 @@ from transformers_jax.data.texts import Source, Texts, text_of
 from transformers_jax.extras import need
 
 PLAIN_FEATURES = ("Text", "ClassLabel", "Scalar", "Tensor")
+PICTURE = "Image"  # which is read as other pictures of tables are, not by TFDS
 NESTED_FEATURES = ("Sequence", "FeaturesDict", "Translation")
 SPLITS = ("train", "validation")
 
@@ -64,10 +66,13 @@ def tfds_records(name: str) -> Tables:
     """
     name, only = named_split(name)
     folder, builder = _open_builder(name)
-    _check_form(builder, folder, (*PLAIN_FEATURES, *NESTED_FEATURES))
+    kinds = _check_form(builder, folder, (*PLAIN_FEATURES, *NESTED_FEATURES, PICTURE))
+    skip = need("tensorflow_datasets", "train", "tfds:").decode.SkipDecoding
+    encoded = {name: skip() for name, kind in kinds.items() if kind == PICTURE}
+    options = {"decoders": encoded} if encoded else {}
 
     def rows(split: str) -> Iterator[Placed]:
-        data = builder.as_data_source(split)
+        data = builder.as_data_source(split, **options)
         for number in range(len(data)):
             values = _named_classes(data[number], builder.info.features)
             yield f"{folder}, {split} {number}", values
@@ -77,7 +82,10 @@ def tfds_records(name: str) -> Tables:
 
 
 def _named_classes(value: Any, feature: Any) -> Any:
-    """A value of TFDS as plain Python: bytes as text, and a class by its name (-1: None)."""
+    """A value of TFDS as plain Python: bytes as text, a class by its name (-1: None), and a picture
+    as Hugging Face has it."""
+    if isinstance(value, Mapping) and type(feature).__name__ == PICTURE:
+        return value
     if isinstance(value, Mapping):
         features = getattr(feature, "feature", feature)  # of a sequence, those of its elements
         return {str(name): _named_classes(value[name], features[name]) for name in value}
@@ -87,6 +95,8 @@ def _named_classes(value: Any, feature: Any) -> Any:
     value = value.item() if isinstance(value, (np.generic, np.ndarray)) else value
     if names := getattr(feature, "names", None):
         return names[value] if value >= 0 else None
+    if isinstance(value, bytes) and type(feature).__name__ == PICTURE:
+        return {"bytes": value, "path": None}
     return value.decode() if isinstance(value, bytes) else value
 
 

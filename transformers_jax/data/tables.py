@@ -13,6 +13,14 @@ import numpy as np
 from transformers_jax.data.config import Table
 from transformers_jax.data.files import find_files
 from transformers_jax.data.generated import generated_records
+from transformers_jax.data.picture_files import (
+    folder_records,
+    folder_splits,
+    holds_pictures,
+    is_shard,
+    shard_records,
+)
+from transformers_jax.data.pictures import picture_of
 from transformers_jax.data.prepared import hf_records, tfds_records
 from transformers_jax.data.python_docs import cache_dir
 from transformers_jax.data.records import Record, holds_records, read_records
@@ -23,8 +31,8 @@ from transformers_jax.publish import publish
 from transformers_jax.spelling import nearest
 
 EXPECTED = (
-    "a file, folder or pattern of .csv, .tsv, .jsonl or .parquet, tfds:NAME, hf:NAME, or "
-    "generated:NAME"
+    "a file, folder or pattern of .csv, .tsv, .jsonl or .parquet, of pictures or of tar shards, "
+    "tfds:NAME, hf:NAME, or generated:NAME"
 )
 SCHEMES = {
     "tfds": tfds_records,
@@ -134,7 +142,17 @@ def open_table(path: str, setting: str, encoding: str = "utf-8") -> dict[str, Re
         rows = (record for _, record in read_records(Path(path), encoding))
         return {"train": of_python(setting.removeprefix("data."), list(rows))}
     files = find_files(path, setting, EXPECTED)
+    if any(holds_pictures(file) for file in files):
+        parts, note = folder_splits(files, path)
+        return {
+            split: _collected(path, folder_records(some, path), note)
+            for split, some in parts.items()
+        }
     parts, note = by_split(files, path)
+    if shards := [file for file in files if is_shard(file)]:
+        if len(shards) < len(files):
+            raise ValueError(f"{setting}: {path} holds tar shards and other files beside them")
+        return {s: _collected(path, shard_records(some), note) for s, some in parts.items()}
     if wrong := [file for some in parts.values() for file in some if not holds_records(file)]:
         raise ValueError(f"{setting}: {wrong[0]} is no table by its ending; give {EXPECTED}")
     rows = lambda some: (placed for file in some for placed in read_records(file, encoding))
@@ -201,19 +219,27 @@ def _collected(name: str, rows: Iterator[tuple[str, Record]], note: str = "") ->
         if not isinstance(record, Mapping):
             raise ValueError(f"{where} is {type(record).__name__}, not a record (an object)")
         places.append(where)
-        records.append({str(key): _plain(value) for key, value in record.items()})
+        plain = {str(key): _plain(value, f"{where}, {key}") for key, value in record.items()}
+        records.append(plain)
     if not records:
         raise ValueError(f"{name} is empty: it has no record")
     return Records(name, records, places, note)
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON has it: of NumPy's, Python's."""
+def _plain(value: Any, where: str) -> Any:
+    """A value as JSON has it: of NumPy's, Python's; or a picture."""
+    if (picture := picture_of(value, where)) is not None:
+        return picture
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
         return value.tolist()
-    return value.decode() if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"{where} holds bytes that are neither text nor a picture") from None
+    return value
 
 
 def hold_out(records: Records, fraction: float, together: Sequence[str] = ()) -> dict[str, Records]:

@@ -3,6 +3,7 @@ of one strength."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ def _posterize(image: Any, strength: float) -> Any:
 def _solarize(image: Any, strength: float) -> Any:
     from PIL import ImageOps
 
-    return ImageOps.solarize(image, strength)
+    return ImageOps.solarize(image, math.ceil(strength))
 
 
 def _auto_contrast(image: Any, strength: float) -> Any:

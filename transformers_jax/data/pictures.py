@@ -1,0 +1,88 @@
+"""Pictures in tables: a record holds where a picture is, and it is read when it is needed.
+
+A picture is a file, a part of a tar file, or bytes (of Parquet, of data sets). Records of tables
+that hold one have a `Picture` in its column.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from transformers_jax.processing.image.read import read_image
+
+BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that is not read yet. As text it is the hash of its content, so that equal ones are
+    on one side where a part of a table is held out.
+
+    Attributes:
+        name: where it is, for messages.
+        file: that it is in.
+        start, size: of a part of the file, its bytes.
+        content: the bytes, where they are in memory.
+    """
+
+    name: str
+    file: Path | None = None
+    start: int = 0
+    size: int | None = None
+    content: bytes | None = field(default=None, repr=False)
+
+    def encoded(self) -> bytes:
+        """The bytes of the picture as a file.
+
+        Raises:
+            ValueError: they are no longer there.
+        """
+        if self.content is not None:
+            return self.content
+        assert self.file is not None
+        try:
+            with open(self.file, "rb") as opened:
+                opened.seek(self.start)
+                return opened.read() if self.size is None else opened.read(self.size)
+        except OSError as error:
+            raise ValueError(f"{self.name} cannot be read ({error.strerror})") from None
+
+    def read(self) -> UInt8[np.ndarray, "3 H W"]:
+        """The picture, upright and in RGB.
+
+        Raises:
+            ValueError: it is damaged, by its name.
+        """
+        return read_image(self.encoded(), name=self.name)
+
+    def __str__(self) -> str:
+        return hashlib.sha256(self.encoded()).hexdigest()
+
+
+def picture_of(value: Any, where: str) -> Picture | None:
+    """The picture that a value of a table is: Hugging Face's {"bytes", "path"}, one of Pillow, or
+    the bytes of a file; None of anything else."""
+    if isinstance(value, Picture):
+        return value
+    if isinstance(value, Mapping) and set(value) == {"bytes", "path"}:
+        name = f"{where} ({value['path']})" if value["path"] else where
+        if isinstance(value["bytes"], bytes):
+            return Picture(name, content=value["bytes"])
+        return None if value["path"] is None else Picture(name, Path(value["path"]))
+    if hasattr(value, "getbands"):
+        file = io.BytesIO()
+        value.save(file, "PNG")
+        return Picture(where, content=file.getvalue())
+    if isinstance(value, bytes) and (
+        value.startswith(BEGINNINGS) or (value[:4] == b"RIFF" and value[8:12] == b"WEBP")
+    ):
+        return Picture(where, content=value)
+    return None
