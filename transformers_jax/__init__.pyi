@@ -15,6 +15,10 @@ from .allocator import keep_freed_memory as keep_freed_memory
 from .auto import (
     AutoConfig as AutoConfig,
     AutoModel as AutoModel,
+    AutoModelForAudioClassification as AutoModelForAudioClassification,
+    AutoModelForAudioFrameClassification as AutoModelForAudioFrameClassification,
+    AutoModelForAudioXVector as AutoModelForAudioXVector,
+    AutoModelForCTC as AutoModelForCTC,
     AutoModelForCausalLM as AutoModelForCausalLM,
     AutoModelForImageClassification as AutoModelForImageClassification,
     AutoModelForImageTextToText as AutoModelForImageTextToText,
@@ -75,6 +79,7 @@ from .models.adapters.records import (
     Train as Train,
 )
 from .models.albert import AlbertConfig as AlbertConfig
+from .models.audio_spectrogram_transformer import ASTConfig as ASTConfig
 from .models.bart import BartConfig as BartConfig
 from .models.base import (
     Model as Model,
@@ -103,6 +108,7 @@ from .models.electra import ElectraConfig as ElectraConfig
 from .models.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
 from .models.gemma import GemmaConfig as GemmaConfig
 from .models.gpt2 import GPT2Config as GPT2Config
+from .models.hubert import HubertConfig as HubertConfig
 from .models.led import LEDConfig as LEDConfig
 from .models.llama import LlamaConfig as LlamaConfig
 from .models.llava import LlavaConfig as LlavaConfig
@@ -130,6 +136,9 @@ from .models.siglip2 import (
     Siglip2TextConfig as Siglip2TextConfig,
     Siglip2VisionConfig as Siglip2VisionConfig,
 )
+from .models.speech_encoder_decoder import (
+    SpeechEncoderDecoderConfig as SpeechEncoderDecoderConfig,
+)
 from .models.switch_transformers import SwitchTransformersConfig as SwitchTransformersConfig
 from .models.t5 import T5Config as T5Config
 from .models.torch_modules import TransformerConfig as TransformerConfig
@@ -141,6 +150,7 @@ from .models.vision_text_dual_encoder import (
     VisionTextDualEncoderConfig as VisionTextDualEncoderConfig,
 )
 from .models.vit import ViTConfig as ViTConfig
+from .models.wav2vec2 import Wav2Vec2Config as Wav2Vec2Config
 from .models.whisper import WhisperConfig as WhisperConfig
 from .models.xlm_roberta import XLMRobertaConfig as XLMRobertaConfig
 from .models.xlm_roberta_xl import XLMRobertaXLConfig as XLMRobertaXLConfig

@@ -38,7 +38,105 @@ LED = dict(
     attention_window=[4, 4, 8],
 )
 NOMIC = {**BERT, "rope_parameters": {"rope_type": "default", "rope_theta": 50.0}}
+WAVES = dict(
+    vocab_size=20,
+    hidden_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    intermediate_size=48,
+    conv_dim=[12, 16, 10],
+    conv_kernel=[10, 3, 2],
+    conv_stride=[5, 2, 2],
+    num_conv_pos_embeddings=8,
+    num_conv_pos_embedding_groups=4,
+    classifier_proj_size=14,
+    mask_time_length=3,
+    ctc_loss_reduction="mean",
+)
+QUANTIZED = dict(num_codevectors_per_group=8, codevector_dim=16, proj_codevector_dim=12)
+STABLE = dict(do_stable_layer_norm=True, feat_extract_norm="layer", conv_bias=True)
+ADAPTED = dict(add_adapter=True, num_adapter_layers=2)
+SPECTROGRAMS = dict(
+    hidden_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    intermediate_size=48,
+    patch_size=4,
+    frequency_stride=3,
+    time_stride=2,
+    max_length=17,
+    num_mel_bins=10,
+)
+WRITER = dict(
+    model_type="bert", **BERT, is_decoder=True, add_cross_attention=True, hidden_act="relu"
+)
+SPEECH = dict(pad_token_id=0, decoder_start_token_id=1, eos_token_id=2)
 CHOSEN = {
+    "wav2vec2-adapted": (
+        "Wav2Vec2ForCTC",
+        {
+            **WAVES,
+            **STABLE,
+            **ADAPTED,
+            "output_hidden_size": 18,
+            "adapter_attn_dim": 6,
+            "num_conv_pos_embeddings": 5,
+            "hidden_act": "gelu_new",
+            "feat_extract_activation": "relu",
+            "ctc_loss_reduction": "sum",
+            "ctc_zero_infinity": True,
+        },
+    ),
+    "wav2vec2-stable": ("Wav2Vec2Model", {**WAVES, **STABLE}),
+    "wav2vec2-masked": ("Wav2Vec2Model", WAVES),
+    "wav2vec2-pretraining": ("Wav2Vec2ForPreTraining", {**WAVES, **QUANTIZED}),
+    "wav2vec2-sequence": (
+        "Wav2Vec2ForSequenceClassification",
+        {**WAVES, **STABLE, "num_labels": 5, "use_weighted_layer_sum": True},
+    ),
+    "wav2vec2-frames": ("Wav2Vec2ForAudioFrameClassification", {**WAVES, "num_labels": 5}),
+    "wav2vec2-xvector": (
+        "Wav2Vec2ForXVector",
+        {
+            **WAVES,
+            "num_labels": 5,
+            "tdnn_dim": [12, 14, 16],
+            "tdnn_kernel": [5, 3, 1],
+            "tdnn_dilation": [1, 2, 1],
+            "xvector_output_dim": 10,
+        },
+    ),
+    "hubert-base": ("HubertModel", {**WAVES, **STABLE, "feat_proj_layer_norm": False}),
+    "hubert-ctc": ("HubertForCTC", WAVES),
+    "hubert-sequence": (
+        "HubertForSequenceClassification",
+        {**WAVES, "num_labels": 5, "use_weighted_layer_sum": True},
+    ),
+    "ast-base": ("ASTModel", SPECTROGRAMS),
+    "ast-classify": (
+        "ASTForAudioClassification",
+        {**SPECTROGRAMS, "num_labels": 5, "qkv_bias": False, "hidden_act": "relu"},
+    ),
+    "runtime-ast": ("ASTForAudioClassification", {**SPECTROGRAMS, "num_labels": 5}),
+    "speech-encoder-decoder": (
+        "SpeechEncoderDecoderModel",
+        {"encoder": {"model_type": "wav2vec2", **WAVES, **STABLE}, "decoder": WRITER, **SPEECH},
+    ),
+    "speech-encoder-decoder-adapted": (
+        "SpeechEncoderDecoderModel",
+        {
+            "encoder": {
+                "model_type": "wav2vec2",
+                **WAVES,
+                "hidden_size": 32,
+                **STABLE,
+                **ADAPTED,
+                "output_hidden_size": 24,
+            },
+            "decoder": WRITER,
+            **SPEECH,
+        },
+    ),
     "camembert-tokens": ("CamembertForTokenClassification", {**BERT, "num_labels": 5}),
     "xlm-roberta-xl-tokens": ("XLMRobertaXLForTokenClassification", {**BERT, "num_labels": 5}),
     "albert-groups": (
@@ -82,8 +180,55 @@ def rows_of(rng, config, lengths, width):
     return np.where(mask, rng.integers(5, config.vocab_size, mask.shape), config.pad_token_id), mask
 
 
-def inputs_of(rng, architecture, config):
+def waves_of(rng, architecture, config, model):
+    """The arguments of a call of a model of waveforms, and where rows have audio."""
+    lengths = np.array((600, 390, 500))
+    samples = np.arange(600) < lengths[:, None]
+    values = np.where(samples, rng.normal(size=samples.shape), 0).astype(np.float32)
+    inputs = {"input_values": values, "attention_mask": samples.astype(np.int64)}
+    reader = getattr(config, "encoder", config)
+    frames = lengths
+    for kernel, stride in zip(reader.conv_kernel, reader.conv_stride):
+        frames = (frames - kernel) // stride + 1
+    masks = {frames[0]: np.arange(frames[0]) < frames[:, None]}
+    if getattr(reader, "add_adapter", False):
+        for _ in range(reader.num_adapter_layers):
+            frames = (frames - 1) // reader.adapter_stride + 1
+        masks[frames[0]] = np.arange(frames[0]) < frames[:, None]
+    first = max(masks)
+    if architecture.endswith("CTC"):
+        labels = rng.integers(1, config.vocab_size, (3, 6))
+        labels[1, 3:], labels[2, 0] = -100, -100
+        labels[0, 1] = labels[0, 0]
+        inputs["labels"] = labels
+    elif architecture.endswith("PreTraining"):
+        hidden = (rng.random((3, first)) < 0.4) & masks[first]
+        inputs["mask_time_indices"] = hidden
+        index = [rng.choice(np.flatnonzero(row), (first, 5)) + n * first
+                 for n, row in enumerate(hidden)]  # fmt: skip
+        inputs["sampled_negative_indices"] = np.stack(index)
+    elif architecture == "Wav2Vec2Model" and not config.do_stable_layer_norm:
+        inputs["mask_time_indices"] = rng.random((3, first)) < 0.4
+    elif "Frame" in architecture:
+        inputs["labels"] = np.eye(config.num_labels)[rng.integers(0, config.num_labels, (3, first))]
+    elif "Sequence" in architecture or "XVector" in architecture:
+        inputs["labels"] = rng.integers(0, config.num_labels, 3)
+    elif config.is_encoder_decoder:
+        words = rng.integers(5, config.decoder.vocab_size, (3, 7))
+        inputs["labels"] = np.where(np.arange(7) < np.array((7, 4, 6))[:, None], words, -100)
+    return inputs, masks
+
+
+def inputs_of(rng, architecture, config, model):
     """The arguments of the call, and where each length of row has words."""
+    if "audio" in model.input_modalities and hasattr(config, "max_length"):
+        shape = (3, config.max_length, config.num_mel_bins)
+        inputs = {"input_values": rng.normal(size=shape).astype(np.float32)}
+        if not architecture.endswith("Model"):
+            inputs["labels"] = rng.integers(0, config.num_labels, 3)
+        return inputs, {}
+    if "audio" in model.input_modalities:
+        return waves_of(rng, architecture, config, model)
     ids, mask = rows_of(rng, config, (14, 9, 11), 14)
     inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
     masks = {14: mask}
@@ -109,7 +254,8 @@ def generated(model, inputs):
     """The calls of `generate`, and what comes of them."""
     if not model.can_generate():
         return [], {}
-    names = [n for n in ("input_ids", "attention_mask", "global_attention_mask") if n in inputs]
+    read = ("input_ids", "input_values", "attention_mask", "global_attention_mask")
+    names = [name for name in read if name in inputs]
     tensors = {name: torch.tensor(inputs[name]) for name in names}
     calls, outputs = [], {}
     for key, options in GENERATED.items():
@@ -137,7 +283,7 @@ def make(name, architecture, settings):
                 parameter.add_(0.2 * torch.randn(parameter.shape))
     # "runtime": under the names within transformers, where files have others
     model.save_pretrained(folder, save_original_format=not name.startswith("runtime"))
-    inputs, masks = inputs_of(rng, architecture, config)
+    inputs, masks = inputs_of(rng, architecture, config, model)
     kwargs = {"output_hidden_states": True}
     result = model(**{key: torch.tensor(x) for key, x in inputs.items()}, **kwargs)
     outputs = {}
@@ -164,7 +310,7 @@ def make(name, architecture, settings):
         "calls": calls,
         "rtol": RTOL,
         "outputs": {key: {"atol": ATOL} for key in outputs},
-        "pad_token_id": config.pad_token_id,
+        "pad_token_id": getattr(config, "pad_token_id", None),
     }
     (folder / "case.json").write_text(json.dumps(case, indent=2) + "\n")
 

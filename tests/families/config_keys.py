@@ -48,7 +48,7 @@ EVERYWHERE = {  # `models.config.IGNORED`
     "pretraining_tp": "a product in slices, whose sum is the same",
     "reorder_and_upcast_attn": "scores in float32, which they always are here",
 }
-FAMILY = {  # {model_type: UNUSED}; a family that inherits has its parent's reasons
+FAMILY = {
     "albert": dict.fromkeys(
         "down_scale_factor gap_size layers_to_keep net_structure_type num_memory_blocks".split(),
         NOTHING,
@@ -131,6 +131,20 @@ FAMILY = {  # {model_type: UNUSED}; a family that inherits has its parent's reas
         "scale_embedding": NOTHING,
     },
 }
+OF_WAVES = {
+    "num_feat_extract_layers": "the length of conv_dim",
+    "feat_extract_dropout": "of an older release, which never read it",
+    "hidden_dropout_prob": "of BERT's config, beside hidden_dropout",
+    "attention_probs_dropout_prob": "of BERT's config, beside attention_dropout",
+    **dict.fromkeys(
+        """freeze_feat_extract_train mask_channel_length mask_channel_min_space mask_channel_other
+        mask_channel_prob mask_channel_selection mask_time_min_space mask_time_other
+        mask_time_selection no_mask_channel_overlap no_mask_time_overlap""".split(),
+        "of fairseq's training",
+    ),
+}
+FAMILY["hubert"] = FAMILY["wav2vec2"] = OF_WAVES
+FAMILY["speech-encoder-decoder"] = FAMILY["encoder-decoder"]
 FAMILY["marian"] = FAMILY["pegasus"] = FAMILY["m2m_100"]
 
 # Fields of ours that are no key of the reference's class.

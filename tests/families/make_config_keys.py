@@ -27,7 +27,7 @@ def keys(model_type):
     read = {name for pair in READ.findall(code) for name in pair}
     renamed = dict(cls.attribute_map)
     read |= {renamed[name] for name in read if name in renamed}
-    defaults = {} if model_type == "encoder-decoder" else cls().to_dict()
+    defaults = {} if model_type.endswith("encoder-decoder") else cls().to_dict()
     names = {*defaults, *getattr(cls, "__annotations__", {}), *renamed}
     return {name: name in read for name in sorted(names) if not name.startswith("_")}
 

@@ -196,6 +196,13 @@ SIZES = {  # name: (what config.json says, head, count)
         86_567_656,
     ),
     "clip-vit-base-patch32": ({"model_type": "clip"}, "contrastive", 151_277_313),
+    "wav2vec2-base": ({"model_type": "wav2vec2"}, "pretraining", 95_044_608),
+    "hubert-base-ls960": ({"model_type": "hubert"}, "none", 94_371_712),
+    "ast-finetuned-audioset": (
+        {"model_type": "audio-spectrogram-transformer", "num_labels": 527},
+        "audio_classification",
+        86_594_063,
+    ),
     "whisper-tiny": ({"model_type": "whisper"}, "seq2seq_lm", 37_760_640),
     "whisper-large-v3": (
         {

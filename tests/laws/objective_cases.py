@@ -52,7 +52,22 @@ CONFIGS["clip"] = tj.CLIPConfig(
     vision_config=tj.CLIPVisionConfig(**tower, **images, projection_dim=6),
     projection_dim=6,
 )
+CONFIGS["wav2vec2"] = tj.Wav2Vec2Config(
+    **tower, vocab_size=WORDS, conv_dim=(6,),
+    conv_kernel=(4,), conv_stride=(6,), num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
+    hidden_dropout=0.0, activation_dropout=0.0, attention_dropout=0.0, final_dropout=0.0,
+    layerdrop=0.0, apply_spec_augment=False, ctc_loss_reduction="mean", tdnn_dim=(6, 8),
+    tdnn_kernel=(3, 1), tdnn_dilation=(1, 1), xvector_output_dim=6, classifier_proj_size=5,
+)  # fmt: skip
+CONFIGS["audio-spectrogram-transformer"] = tj.ASTConfig(
+    **tower, patch_size=4, frequency_stride=3, time_stride=3, max_length=10, num_mel_bins=7
+)
+SAMPLES = 40  # seven frames
 FAMILY = {
+    "ctc": "wav2vec2",
+    "audio_frame_classification": "wav2vec2",
+    "xvector": "wav2vec2",
+    "audio_classification": "audio-spectrogram-transformer",
     "image_classification": "vit",
     "replaced_token": "electra",
     "causal_lm": "gpt2",
@@ -137,6 +152,16 @@ def row(kind: str, length: int, number: int) -> dict[str, Any]:
         return {"pixel_values": pixels, "labels": once}
     if kind == "image_text":
         return {**inputs, "pixel_values": pixels}
+    samples = rng.normal(size=SAMPLES).astype(np.float32)
+    audio: dict[str, Any] = {
+        "ctc": some(draw(9, 1 + number % 3)),
+        "audio_frame_classification": some(draw(9, 7) % 2),
+        "xvector": once,
+    }
+    if kind in audio:
+        return {"input_values": samples, "labels": audio[kind]}
+    if kind == "audio_classification":
+        return {"input_values": rng.normal(size=(10, 7)).astype(np.float32), "labels": once}
     if kind == "multiple_choice":
         inputs = {name: np.stack([x, x[::-1]]) for name, x in inputs.items()}
     more: dict[str, Any] = {

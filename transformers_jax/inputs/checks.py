@@ -72,6 +72,16 @@ def floats(name: str, value: Any) -> None:
         raise ValueError(f"{name} must hold floating-point numbers, not {dtype_of(value)}")
 
 
+def finite(name: str, value: Any) -> None:
+    """No number of the array is infinite or NaN, as far as they can be read."""
+    array = readable(value)
+    if array is not None and not np.isfinite(array).all():
+        raise ValueError(
+            f"{name}{at(array, ~np.isfinite(array))}; expected finite numbers: look for an empty "
+            "or damaged recording"
+        )
+
+
 def encoded(outputs: Any, width: int | None = None) -> None:
     """The output of an encoder is a record of states of its width."""
     if not isinstance(outputs, Mapping) or "last_hidden_state" not in outputs:

@@ -5,6 +5,7 @@ from transformers_jax.metrics.classes import classification, confusion, multi_la
 from transformers_jax.metrics.ranking import reranking, retrieval
 from transformers_jax.metrics.tags import Span, entities, scheme_of, spans, tags_of
 from transformers_jax.metrics.texts import (
+    character_error_rate,
     exact_match,
     rouge,
     translation,
@@ -14,6 +15,7 @@ from transformers_jax.metrics.values import mean_and_deviation, regression, sent
 
 __all__ = [
     "Span",
+    "character_error_rate",
     "classification",
     "confusion",
     "entities",

@@ -21,6 +21,30 @@ def exact_match(predicted: Sequence[str], expected: Sequence[str]) -> dict[str, 
     return {"exact_match": sum(p == e for p, e in pairs) / len(pairs)}
 
 
+def character_error_rate(predicted: Sequence[str], expected: Sequence[str]) -> dict[str, float]:
+    """How many characters must be inserted, left out or replaced (Levenshtein 1966) to make the
+    texts those that were expected, as a share of the characters of these.
+
+    Raises:
+        ValueError: lengths differ, there is no text, or something is no text.
+    """
+    pairs = _pairs(predicted, expected)
+    edits = sum(_edits(p, e) for p, e in pairs)
+    return {"character_error_rate": edits / max(sum(len(e) for _, e in pairs), 1)}
+
+
+def _edits(text: str, other: str) -> int:
+    """The least number of insertions, deletions and replacements between two texts."""
+    before = [*range(len(other) + 1)]
+    for number, character in enumerate(text, 1):
+        now = [number]
+        for place, own in enumerate(other):
+            least = min(before[place + 1], now[place]) + 1
+            now.append(min(least, before[place] + (character != own)))
+        before = now
+    return before[-1]
+
+
 def rouge(
     predicted: Sequence[str], expected: Sequence[str], stemmer: bool = True
 ) -> dict[str, float]:

@@ -21,7 +21,7 @@ from transformers_jax.models.shared.weight_rows import layer, nested
 from transformers_jax.models.wiring import Network, ShiftRight
 from transformers_jax.nn.embed import Projection
 
-READER = {"embed": "embed", "stack": "encoder", "pooler": "pooler"}
+READER = {"embed": "embed", "stack": "encoder", "pooler": "pooler", "reduce": "reduce"}
 WRITER = {"embed": "decoder_embed", "stack": "decoder", "head": "head"}
 """The paths of the parts of the two models in the whole."""
 
@@ -101,10 +101,7 @@ class EncoderDecoderConfig(CompositeConfig):
         own = {name: masks.get(name) for name in ("decoder", "cross")}
         writer = self.writer.build("causal_lm", execution, own)
         encoder, decoder = reader.last, writer.last
-        widths, initial = (
-            (encoder.stack.spec.width, decoder.stack.spec.width),
-            decoder.stack.spec.initial,
-        )
+        widths, initial = (encoder.width, decoder.width), decoder.stack.spec.initial
         project = Projection(*widths, initial) if len(set(widths)) > 1 else None
         towers = {
             "encoder": replace(encoder, project=project),

@@ -54,6 +54,14 @@ class Output(Mapping[str, Any]):
     # of images with texts
     itm_score: Float[Array, "B ..."]
     question_embeds: Float[Array, "B T D"]
+    # of waveforms
+    extract_features: Float[Array, "B T C"]
+    projected_states: Float[Array, "B T E"]
+    projected_quantized_states: Float[Array, "B T E"]
+    codevector_perplexity: Float[Array, ""]
+    contrastive_loss: Float[Array, ""]
+    diversity_loss: Float[Array, ""]
+    embeddings: Float[Array, "B E"]
 
     # of encoder-decoders
     encoder_last_hidden_state: Float[Array, "B S E"]

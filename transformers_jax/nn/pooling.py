@@ -114,6 +114,16 @@ class Behind(Pooling):
         return behind[None] if valid is None else behind & valid
 
 
+@dataclass(frozen=True)
+class FirstTokens(Pooling):
+    """The mean of the first `count` tokens of a row (AST: of its class and distillation tokens)."""
+
+    count: int
+
+    def counted(self, x, valid, ids):
+        return (jnp.arange(x.shape[1]) < self.count)[None]
+
+
 Name = Literal["pooler", "first", "first valid", "end", "mean", "mean of all"]
 """The poolings of heads: the backbone's pooler, the first token (of all, or of those that are no
 padding), the last token of the row, the mean over the tokens that are no padding or over

@@ -20,6 +20,7 @@ reranking.py    Reranking: how relevant documents are to a query
 preferences.py  a prompt with a preferred and a rejected answer, as texts
 distillation.py Distillation: classes, learned from a teacher beside the labels
 dpo.py          DPO: which of two answers is preferred
+speech.py       CTC: the text of recordings
 writing.py      Summarization, Translation: texts that an encoder-decoder writes
 
 A task is an objective of the engine (training/), in place of those that make examples of bare text:
@@ -38,6 +39,7 @@ from transformers_jax.tasks.reranking import Reranking as Reranking
 from transformers_jax.tasks.sequences import MultiLabel as MultiLabel
 from transformers_jax.tasks.sequences import Regression as Regression
 from transformers_jax.tasks.sequences import SequenceClassification as SequenceClassification
+from transformers_jax.tasks.speech import CTC as CTC
 from transformers_jax.tasks.tokens import TokenClassification as TokenClassification
 from transformers_jax.tasks.writing import Summarization as Summarization
 from transformers_jax.tasks.writing import Translation as Translation
@@ -57,5 +59,6 @@ TASKS: dict[str, type[Task]] = {
     "few_shot": FewShot,
     "summarization": Summarization,
     "translation": Translation,
+    "ctc": CTC,
 }
 """The records by the name that a command calls them."""

@@ -211,6 +211,52 @@ OTHERS = {  # families of images and audio: (config, head); their laws are in te
         "seq2seq_lm",
     ),
 }
+WAVES = dict(
+    **TOWER,
+    vocab_size=54,
+    conv_dim=(6, 8),
+    conv_kernel=(5, 3),
+    conv_stride=(3, 2),
+    num_conv_pos_embeddings=4,
+    num_conv_pos_embedding_groups=2,
+    hidden_dropout=0.0,
+    activation_dropout=0.0,
+    attention_dropout=0.0,
+    final_dropout=0.0,
+    layerdrop=0.0,
+    apply_spec_augment=False,
+    ctc_loss_reduction="mean",
+    mask_time_length=2,
+    mask_feature_prob=0.3,
+    mask_feature_length=2,
+    feat_extract_norm="layer",
+    do_stable_layer_norm=True,
+)
+OTHERS |= {
+    "audio-spectrogram-transformer": (
+        lambda: tj.ASTConfig(
+            **TOWER, patch_size=4, frequency_stride=3, time_stride=3, max_length=14, num_mel_bins=7
+        ),
+        "audio_classification",
+    ),
+    "hubert": (lambda: tj.HubertConfig(**WAVES, conv_bias=True), "sequence_classification"),
+    "speech-encoder-decoder": (
+        lambda: tj.SpeechEncoderDecoderConfig(
+            encoder=tj.Wav2Vec2Config(**WAVES, add_adapter=True, num_adapter_layers=1),
+            decoder=tj.BertConfig(
+                **{**BERT, "hidden_size": 16, "vocab_size": 54},
+                **CROSS_ATTENTION,
+                hidden_dropout_prob=0.0,
+                attention_probs_dropout_prob=0.0,
+            ),
+            pad_token_id=0,
+            eos_token_id=1,
+            decoder_start_token_id=2,
+        ),
+        "seq2seq_lm",
+    ),
+    "wav2vec2": (lambda: tj.Wav2Vec2Config(**WAVES), "ctc"),
+}
 KIN = {  # families whose networks are those of another, at other values (test_families.py)
     "camembert": "roberta",
     "mbart": "bart",

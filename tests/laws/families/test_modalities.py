@@ -10,9 +10,11 @@ from transformers_jax import FULL, Near
 
 CLOSE = dict(rtol=2e-5, atol=2e-5)  # float32, other orders of summation
 MODALITIES = {
+    "audio-spectrogram-transformer": "spectrograms",
     "clip": "images and texts",
     "clip_text_model": "texts to compare",
     "clip_vision_model": "images",
+    "hubert": "waveforms",
     "llava": "images in texts",
     "blip": "images and texts",
     "blip_text_model": "whole texts",
@@ -25,7 +27,9 @@ MODALITIES = {
     "siglip2_vision_model": "images of any size",
     "vision-encoder-decoder": "captions",
     "vision-text-dual-encoder": "images and texts",
+    "speech-encoder-decoder": "waveforms and texts",
     "vit": "images",
+    "wav2vec2": "waveforms",
     "whisper": "audio",
 }
 EVERY = {"layers", "recomputing", "rows", "noise", "masks", "strict", "widths", "export", "half"}
@@ -39,6 +43,9 @@ LAWS = {  # laws of ids (packing, a cache) are for models that generate text
     "captions": EVERY | {"near", "writing"},
     "images and whole texts": EVERY | {"near"},
     "audio": EVERY | {"near", "writing"},
+    "spectrograms": EVERY,
+    "waveforms": EVERY | {"silence"},
+    "waveforms and texts": EVERY | {"silence", "writing"},
 }
 tested = set()
 
@@ -59,8 +66,15 @@ QUIET_TOWERS = lambda config: dict(
     text_config=config.text_config.replace(**QUIET),
     vision_config=config.vision_config.replace(**QUIET),
 )
+HIDING = dict(apply_spec_augment=True, hidden_dropout=0.2, layerdrop=0.1)
 DROPOUT = {
     "clip": QUIET_TOWERS,
+    "audio-spectrogram-transformer": lambda config: dict(
+        hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2
+    ),
+    "hubert": lambda config: HIDING,
+    "speech-encoder-decoder": lambda config: dict(encoder=config.encoder.replace(**HIDING)),
+    "wav2vec2": lambda config: HIDING | dict(final_dropout=0.1),
     "clip_text_model": lambda config: QUIET,
     "clip_vision_model": lambda config: QUIET,
     "llava": lambda config: DROPOUT["clip"](config),
@@ -103,6 +117,7 @@ def inputs_of(model, rows=3, labels=True):
     every = {
         "pixel_values": draw(3, 12, 12),
         "input_features": draw(5, 16),
+        "input_values": draw(1),
         "input_ids": ids.at[:, 3].set(52),  # the end of a text
         "attention_mask": jnp.ones((rows, 6), jnp.int32).at[0, 4:].set(0),
         "decoder_input_ids": ids,
@@ -117,7 +132,16 @@ def inputs_of(model, rows=3, labels=True):
     if (held := model.reading.placeholder) is not None:
         inputs |= with_images(inputs, held.id)
         ids = inputs["input_ids"]
-    if labels and "labels" in model.arguments():
+    reader = next(iter(model.towers.values())).embed
+    if reader.masks_raw:  # seven frames, of which the first row has five
+        inputs["input_values"] = draw(44)
+        inputs["attention_mask"] = jnp.ones((rows, 44), jnp.int32).at[0, 34:].set(0)
+    elif "input_values" in inputs:
+        inputs["input_values"] = draw(14, 7)
+        inputs.pop("attention_mask")
+    if labels and model.plan.head == "ctc":
+        inputs["labels"] = ids[:, :2]
+    elif labels and "labels" in model.arguments():
         writes = model.is_encoder_decoder or model.plan.head == "causal_lm"
         inputs["labels"] = ids if writes else jnp.arange(rows, dtype="int32") % 2
     return inputs
@@ -235,7 +259,31 @@ def test_an_image_is_read_from_its_places_on(family, tiny):
     assert changed[1, 1:].all()
 
 
+@law("silence")
+def test_a_row_in_a_padded_batch_is_what_it_is_alone(family, tiny):
+    model = tiny(family)
+    inputs = inputs_of(model, labels=False)
+    lengths = np.asarray(inputs["attention_mask"].sum(-1))
+    whole = answers(model(**inputs))
+    for row, length in enumerate(lengths):
+        own = {name: x[row : row + 1] for name, x in inputs.items()}
+        own["input_values"] = own["input_values"][:, :length]
+        del own["attention_mask"]
+        for name, x in answers(model(**own)).items():
+            same(whole[name][row, : x.shape[1]] if x.ndim > 2 else whole[name][row], x[0])
+    # whatever stands in the padding; and (the control) without a mask it counts
+    loud = {**inputs, "input_values": inputs["input_values"].at[0, 36:].set(9)}
+    first = lambda inputs: next(iter(answers(model(**inputs)).values()))[0, :5]
+    assert np.array_equal(first(loud), first(inputs))
+    bare = {name: x for name, x in loud.items() if name != "attention_mask"}
+    assert not np.array_equal(first(bare), first(inputs))
+
+
 MASKS = {  # what a family's own masks are
+    "audio-spectrogram-transformer": FULL,
+    "hubert": FULL,
+    "speech-encoder-decoder": {"encoder": FULL, "decoder": tj.CAUSAL, "cross": FULL},
+    "wav2vec2": FULL,
     "clip": {"text": tj.CAUSAL, "vision": FULL},
     "clip_text_model": tj.CAUSAL,
     "clip_vision_model": FULL,
@@ -362,9 +410,10 @@ def test_generation_in_steps_equals_whole_forward_passes(family, options, tiny):
     model = tiny(family)
     inputs = inputs_of(model, labels=False)
     ids = inputs["decoder_input_ids"]
-    source = {n: inputs[n] for n in ("input_features", "pixel_values") if n in inputs}
+    source = {n: x for n, x in inputs.items() if not n.startswith("decoder_")}
+    masked = {name: x for name, x in source.items() if name == "attention_mask"}
     whole = model(**inputs).logits
-    cache, logits = tj.init_cache(model, 3, 8, encoder_outputs=model.encode(**source)), []
+    cache, logits = tj.init_cache(model, 3, 8, encoder_outputs=model.encode(**source), **masked), []
     for part in (slice(0, 3), slice(3, 4), slice(4, 6)):
         out = model(decoder_input_ids=ids[:, part], cache=cache)
         cache = out.cache

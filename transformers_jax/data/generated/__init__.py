@@ -12,6 +12,7 @@ facts.py       contexts about invented people, and questions
 dates.py       dates as people write them, and as ISO 8601 does
 numbers.py     numbers in words and in digits
 docstrings.py  functions, and the first lines of their docstrings
+tones.py       numbers as they are dialled and letters in Morse code, as sound in noise
 preferences.py the same, each with a line that is preferred and one that is not
 """
 
@@ -102,6 +103,18 @@ def _preferences(split: str) -> list[dict[str, Any]]:
     return preferences.records(split)
 
 
+def _dtmf(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import tones
+
+    return tones.dtmf(split)
+
+
+def _morse(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import tones
+
+    return tones.morse(split)
+
+
 TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "packages": _packages,
     "entities": _entities,
@@ -111,5 +124,7 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "numbers": _numbers,
     "docstrings": _docstrings,
     "preferences": _preferences,
+    "dtmf": _dtmf,
+    "morse": _morse,
 }
 """The tables by name; the module of each is imported when it is made."""

@@ -16,6 +16,10 @@ ENDINGS = {
     "question_answering": "ForQuestionAnswering",
     "image_classification": "ForImageClassification",
     "projection": "ModelWithProjection",
+    "ctc": "ForCTC",
+    "audio_classification": "ForAudioClassification",
+    "audio_frame_classification": "ForAudioFrameClassification",
+    "xvector": "ForXVector",
 }
 """How the name of a class ends, by its head."""
 

@@ -7,10 +7,11 @@ from typing import TypedDict, TypeVar
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.shared.weight_rows import layer
 from transformers_jax.nn import head as heads
+from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.pooling import Name, Pooling
 from transformers_jax.spec import Initial
 
-Inner = heads.Square | heads.Activated
+Inner = heads.Square | heads.Activated | Norm
 Value = TypeVar("Value")
 
 

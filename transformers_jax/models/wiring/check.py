@@ -138,14 +138,14 @@ def _check_source(
     cached = cache.sources.get(name) if isinstance(cache, Cache) else None
     if cached is not None and mask in inputs:
         shape = (jax.tree.leaves(cache.nodes)[0].shape[0], cached.length - tower.in_front)
-        checks.mask(mask, inputs[mask], shape, "the source of the cache")
+        tower.check_source_mask(mask, inputs[mask], shape, "the source of the cache")
     if outputs is not None:
-        checks.encoded(outputs, tower.stack.spec.width)
+        checks.encoded(outputs, tower.width)
         rows, length = np.shape(outputs["last_hidden_state"])[:2]
         encoded = (rows, length - tower.in_front)
         checks.encoded_from(inputs, shapes.setdefault(name, encoded), encoded, raw)
         if mask in inputs:
-            checks.mask(mask, inputs[mask], encoded, f"{name}_outputs")
+            tower.check_source_mask(mask, inputs[mask], encoded, f"{name}_outputs")
     if name in shapes:
         masks = tower.stack.masks("self") + [m for t in readers for m in t.stack.masks("cross")]
         tags = f"{tower.prefix}tags"

@@ -139,14 +139,14 @@ class Decoding(Model):
             cache = stack.init_cache(batch, length + awaited, self.dtype)
             return replace(cache, awaited=awaited)
         before = self.towers[source]
-        checks.encoded(encoder_outputs, before.stack.spec.width)
+        checks.encoded(encoder_outputs, before.width)
         assert encoder_outputs is not None
         shape = np.shape(encoder_outputs["last_hidden_state"])[:2]
         if shape[0] != batch and self.last.grouped is None:
             raise ValueError(f"encoder_outputs have {shape[0]} rows, but batch is {batch}")
         of_input = (batch, shape[1] - before.in_front)
         if attention_mask is not None:
-            checks.mask("attention_mask", attention_mask, of_input, "encoder_outputs")
+            before.check_source_mask("attention_mask", attention_mask, of_input, "encoder_outputs")
         checks.tags("tags", tags, stack.masks("cross"), of_input)
         sources = {source: self.as_source(source, encoder_outputs, batch, attention_mask, tags)}
         cache = stack.init_cache(batch, length + awaited, self.dtype, sources)

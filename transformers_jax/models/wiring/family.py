@@ -59,6 +59,10 @@ class OneTower(FamilyConfig):
         """What makes one vector of a row in front of this head."""
         return None
 
+    def reduce(self) -> Any:
+        """What makes fewer vectors of the states (`Tower.reduce`)."""
+        return None
+
     def head(self, head: str) -> Head:
         """The head of this name, which is not "none"."""
         raise NotImplementedError
@@ -67,7 +71,7 @@ class OneTower(FamilyConfig):
         masks = by_stack(mask)
         cross = {"cross": masks["cross"]} if masks.get("cross") else {}
         stack = Stack(self.spec(masks.get("decoder"), **cross), execution)
-        tower = Tower(self.embedder(head), stack, pooler=self.pooler(head))
+        tower = Tower(self.embedder(head), stack, pooler=self.pooler(head), reduce=self.reduce())
         return Network({"stack": tower}, None if head == "none" else self.head(head))
 
     # ------------------------------------------------------------ the table

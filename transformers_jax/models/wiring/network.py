@@ -201,6 +201,7 @@ class Network(Decoding):
         }
         arguments = self._prepared(arguments, labels)
         collect = collected(output_hidden_states, output_attentions)
+        collect |= frozenset() if self.head is None else self.head.collects
         keys = split_key(key, len(towers)) if len(towers) > 1 else [key]
         outputs: dict[str, Any] = {}
         read = {name for wire in self.wires for name in wire.reads}
@@ -215,7 +216,8 @@ class Network(Decoding):
                     pairs if last else None, cache if last else None,
                 )  # fmt: skip
                 outputs[name] = dict(ran.record(output_router_logits)) if name in read else ran
-        return self._answer_of(outputs, arguments, labels, head_key, output_router_logits)
+        show = dict(hidden=output_hidden_states, routers=output_router_logits)
+        return self._answer_of(outputs, arguments, labels, head_key, **show)
 
     def _prepared(
         self, arguments: Mapping[str, Any], labels: Mapping[str, Any]
@@ -287,16 +289,19 @@ class Network(Decoding):
         arguments: Mapping[str, Any],
         labels: Mapping[str, Any],
         key: Array | None,
+        hidden: bool,
         routers: bool,
     ) -> Output:
-        """The fields of the head, and those of the towers."""
+        """The fields of the head, and those of the towers that a call asks for."""
         own: TowerOutput = outputs[self.wires[-1].name]
         inputs = HeadInputs(
             arguments, self.output_table, own.pooled, key, own.valid,
-            targets=self.shift is not None, towers=outputs, row=own.row,
+            targets=self.shift is not None, towers=outputs, row=own.row, fields=own.fields,
+            hidden=own.ran.hidden,
         )  # fmt: skip
         head: Any = no_head if self.head is None else self.head
         fields: dict[str, Any] = dict(head(own.x, inputs, **labels))
+        own = own if hidden else own._replace(ran=own.ran._replace(hidden=()))
         if self.has_separate_towers:  # the head has answered for each
             return Output(**fields)
         if self.is_encoder_decoder:

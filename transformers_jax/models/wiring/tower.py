@@ -12,6 +12,7 @@ from flax import nnx
 
 from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.graph import Nodes
+from transformers_jax.inputs import checks
 from transformers_jax.models.output import Output
 from transformers_jax.models.wiring.wire import States, Wire
 from transformers_jax.nn.cache import Cache
@@ -19,6 +20,7 @@ from transformers_jax.nn.embed import Embedder, Tokens, VirtualTokens, nodes_of
 from transformers_jax.nn.head import Beside
 from transformers_jax.nn.operation import Source
 from transformers_jax.nn.stack import NO_SOURCES, Stack, StackOutput
+from transformers_jax.nn.wave_convolutions import ConvolutionalAdapter
 
 PLAIN = ("stack", "encoder")
 """The towers whose embedder is called `embed`; that of another, `text`, is `text_embed`."""
@@ -45,6 +47,7 @@ class TowerOutput(NamedTuple):
         pooled: the vector of a row, if there is a pooler.
         ran: what the stack collected, and its cache.
         row: the tokens of which heads make the vector of a row, where these are others than `x`.
+        fields: what its embedder gives beside the tokens (`Tokens.fields`).
     """
 
     x: Float[Array, "B T D"]
@@ -52,6 +55,7 @@ class TowerOutput(NamedTuple):
     pooled: Float[Array, "B D"] | None
     ran: StackOutput
     row: Row | None = None
+    fields: Mapping[str, Array] = {}
 
     def record(self, router_logits: bool = False) -> Output:
         """As the output of a model without a head."""
@@ -78,6 +82,7 @@ class Tower:
         pooler: makes one vector of a row.
         project: brings its states to the width of the tower that reads them.
         virtual: tokens in front of every row, which no input holds.
+        reduce: makes fewer vectors of its states, which are then its output.
     """
 
     embed: Embedder
@@ -90,6 +95,12 @@ class Tower:
     pooler: nnx.Module | None = None
     project: nnx.Module | None = None
     virtual: VirtualTokens | None = None
+    reduce: ConvolutionalAdapter | None = None
+
+    @property
+    def width(self) -> int:
+        """D of its output."""
+        return self.stack.spec.width if self.reduce is None else self.reduce.width
 
     @property
     def positions(self) -> int | None:
@@ -129,7 +140,7 @@ class Tower:
     @staticmethod
     def paths(name: str) -> dict[str, str]:
         """The attributes of a network that are the parts of its tower of this name."""
-        parts = ("embed", "pooler", "project", "virtual")
+        parts = ("embed", "pooler", "project", "virtual", "reduce")
         prefix = "" if name in PLAIN else f"{name}_"
         return {"stack": name, **{part: prefix + part for part in parts}}
 
@@ -177,8 +188,11 @@ class Tower:
         if ran.hidden and self.stack.spec.norm_hidden:
             ran = ran._replace(hidden=(*ran.hidden[:-1], x))
         valid = None if nodes.valid is None else tokens.of_input(nodes.valid)
+        if self.reduce is not None:
+            x = self.reduce(x)
+            valid = self.valid(own.get("attention_mask"), x.shape[1])
         pooled = self.pooled(ran.x, own.get("input_ids"), nodes.valid)
-        return TowerOutput(x, valid, pooled, ran)
+        return TowerOutput(x, valid, pooled, ran, fields=tokens.fields)
 
     def _without_virtual(
         self, tokens: Tokens, ran: StackOutput, arguments: Mapping[str, Any]
@@ -216,9 +230,37 @@ class Tower:
         beside = Beside(ids, valid, self.stack.norm)
         return None if self.pooler is None else self.pooler(x, beside)
 
+    def valid(self, attention_mask: Any, length: int) -> Any:
+        """Which of its `length` states are of input, by the mask of a call; None: all."""
+        if self.reduce is None or attention_mask is None:
+            return self.embed.valid(attention_mask, length)
+        tokens = self.embed.count(np.shape(attention_mask)[1])
+        lengths = self.reduce.lengths(self.embed.valid(attention_mask, tokens).sum(-1))
+        return jnp.arange(length) < lengths[:, None]
+
+    def check_source_mask(self, name: str, mask: Any, shape: tuple[int, ...], like: str) -> None:
+        """Raises ValueError for a mask that does not fit states [B S], which were computed before:
+        it is of the states, or of the raw input that they were computed of."""
+        if not self.embed.masks_raw:
+            checks.mask(name, mask, shape, like)
+            return
+        given = np.shape(mask)
+        states = None
+        if len(given) == 2:
+            states = self.embed.count(given[1])
+            states = states if self.reduce is None else self.reduce.steps(states)
+        if states != shape[1] or given[0] != shape[0]:
+            raise ValueError(
+                f"{name} has shape {given}, but {like} has {tuple(shape)}; give the mask of the "
+                "raw input that was encoded"
+            )
+        checks.mask(name, mask, given, like)
+
     def nodes_of(self, length: int, attention_mask: Any, tags: Any) -> Nodes:
         """The nodes of its states, as those see them who attend to them: of arguments that are of
         the tokens of the input."""
+        if self.embed.masks_raw:
+            attention_mask = self.valid(attention_mask, length)
         if self.virtual is not None and self.virtual.shown:
             place = self.virtual.place(attention_mask)
             tags = self.virtual.among(tags or {}, place)

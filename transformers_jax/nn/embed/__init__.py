@@ -21,7 +21,11 @@ from transformers_jax.nn.embed.patches import PatchEmbedder as PatchEmbedder
 from transformers_jax.nn.embed.patches import PatchSpec as PatchSpec
 from transformers_jax.nn.embed.patches import pair as pair
 from transformers_jax.nn.embed.placed import check_placed as check_placed
+from transformers_jax.nn.embed.spectrogram import SpectrogramEmbedder as SpectrogramEmbedder
+from transformers_jax.nn.embed.spectrogram import SpectrogramSpec as SpectrogramSpec
 from transformers_jax.nn.embed.tokens import Projection as Projection
 from transformers_jax.nn.embed.tokens import TokenEmbedder as TokenEmbedder
 from transformers_jax.nn.embed.tokens import rows as rows
 from transformers_jax.nn.embed.virtual import VirtualTokens as VirtualTokens
+from transformers_jax.nn.embed.waves import WaveEmbedder as WaveEmbedder
+from transformers_jax.nn.embed.waves import WaveSpec as WaveSpec

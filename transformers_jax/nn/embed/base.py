@@ -24,12 +24,15 @@ class Tokens(NamedTuple):
         length: how many tokens of a row come from the input; those behind them only fill it up
             (`PadToMultiple`), and no answer is of them.
         place: where virtual tokens stand, of which there is no answer either.
+        fields: what heads read of the embedder beside them, and a model without a head gives, by
+            the names of its output.
     """
 
     x: Float[Array, "B T D"]
     nodes: Nodes
     length: int
     place: Place | None = None
+    fields: Mapping[str, Array] = {}
 
     def of_input(self, x: Array, axis: int = 1) -> Array:
         """What is of the tokens of the input, of what is of all tokens, along an axis."""
@@ -55,6 +58,8 @@ class Embedder(nnx.Module):
         tokens: how many there are of every row, where no input says it (latents).
         placeholder: the token in whose place vectors of another tower stand.
         marks: what makes tags of `tag_arguments`.
+        masks_raw: whether `attention_mask` is of the raw input, such as the samples of audio, of
+            which there are more than tokens.
     """
 
     raw: tuple[str, ...] = ()
@@ -69,6 +74,7 @@ class Embedder(nnx.Module):
     tokens: int = 0
     placeholder: Placeholder | None = None
     marks: tuple[TagArgument, ...] = ()
+    masks_raw: bool = False
 
     def check(
         self, inputs: Mapping[str, Any], prefix: str = "", rank: int = 2
@@ -93,6 +99,14 @@ class Embedder(nnx.Module):
         """The tokens of checked inputs (without the prefix), or the next ones of a cache; `table`
         are the word embeddings of another embedder, for one that has none."""
         raise NotImplementedError
+
+    def valid(self, attention_mask: Any, length: int) -> Any:
+        """Which of a row's `length` tokens are of input, by the mask of a call; None: all."""
+        return attention_mask
+
+    def count(self, raw: Any) -> Any:
+        """How many tokens there are of so much raw input as an `attention_mask` has columns."""
+        return raw
 
     def describe(self) -> str:
         """What it adds to the tokens about their positions, in a few words."""

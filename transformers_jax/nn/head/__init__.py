@@ -7,6 +7,10 @@ the fields of the output under Hugging Face's names, the loss and what it is a m
 from __future__ import annotations
 
 from transformers_jax.nn.head.attention_pooler import AttentionPooler as AttentionPooler
+from transformers_jax.nn.head.audio import CTC as CTC
+from transformers_jax.nn.head.audio import FrameClassification as FrameClassification
+from transformers_jax.nn.head.audio import OfEveryLayer as OfEveryLayer
+from transformers_jax.nn.head.audio import XVector as XVector
 from transformers_jax.nn.head.base import Activated as Activated
 from transformers_jax.nn.head.base import Beside as Beside
 from transformers_jax.nn.head.base import Dense as Dense
@@ -32,3 +36,4 @@ from transformers_jax.nn.head.pretraining import NextSentence as NextSentence
 from transformers_jax.nn.head.pretraining import Pretraining as Pretraining
 from transformers_jax.nn.head.pretraining import ReplacedTokens as ReplacedTokens
 from transformers_jax.nn.head.pretraining import binary_cross_entropy as binary_cross_entropy
+from transformers_jax.nn.head.quantized import QuantizedPretraining as QuantizedPretraining

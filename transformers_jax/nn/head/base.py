@@ -33,6 +33,8 @@ class HeadInputs:
         towers: the output of each tower, by name (`models.wiring`).
         row: (tokens, where there are any, their ids) of which the vector of a row is made, where
             these are others than those of the stream.
+        fields: what the embedder of the stream gives beside its tokens (`Tokens.fields`).
+        hidden: the hidden states of the stream's tower, if the head `collects` them.
     """
 
     arguments: Mapping[str, Any]
@@ -43,6 +45,8 @@ class HeadInputs:
     targets: bool = False
     towers: Mapping[str, Any] = field(default_factory=dict)
     row: tuple[Array, Array | None, Array | None] | None = None
+    fields: Mapping[str, Array] = field(default_factory=dict)
+    hidden: tuple[Float[Array, "B T D"], ...] = ()
 
     def pool(self, x: Float[Array, "B T D"], pooling: Pooling | Name) -> Float[Array, "B D"]:
         """The vector of each row of the stream."""
@@ -71,11 +75,13 @@ class Head(nnx.Module):
         labels: the keyword arguments that it takes from the caller.
         rank: how many axes ids have: 3 where rows are candidates [B C T].
         predicts_ids: whether its labels are ids, of which a decoder's inputs can be made.
+        collects: what stacks are to hand out of every layer for it ("hidden").
     """
 
     labels: tuple[str, ...] = ("labels",)
     rank: int = 2
     predicts_ids: bool = False
+    collects: frozenset[str] = frozenset()
 
     def prepare(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """The arguments of a call as embedders are to read them."""
@@ -225,5 +231,5 @@ def scored(
 
 def no_head(x: Float[Array, "B T D"], inputs: HeadInputs) -> dict[str, jax.Array]:
     """The fields of a bare backbone."""
-    fields = {"last_hidden_state": x}
+    fields = {"last_hidden_state": x, **inputs.fields}
     return fields if inputs.pooled is None else {**fields, "pooler_output": inputs.pooled}

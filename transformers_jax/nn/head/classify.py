@@ -5,17 +5,16 @@ from __future__ import annotations
 from functools import partial
 
 import jax.numpy as jnp
+from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int
 from transformers_jax.inputs import checks
 from transformers_jax.inputs import labels as check
 from transformers_jax.nn.head.base import (
-    Activated,
     Dense,
     Head,
     HeadInputs,
-    Square,
     mean_loss_of,
     scored,
 )
@@ -39,7 +38,7 @@ class SequenceClassification(Head):
         initial: spec.Initial,
         *,
         pooling: Pooling | Name = "pooler",
-        inner: Square | Activated | None = None,
+        inner: nnx.Module | None = None,
         problem: str | None = None,
         bias: bool = True,
         rate: float = 0.0,
@@ -77,7 +76,7 @@ class TokenScores(Head):
         initial: spec.Initial,
         rate: float = 0.0,
         *,
-        inner: Square | Activated | None = None,
+        inner: nnx.Module | None = None,
     ):
         self.rate, self.inner, self.count = rate, inner, count
         self.classify = Dense(width, count, "label", initial)
@@ -113,7 +112,7 @@ class MultipleChoice(Head):
         rate: float = 0.0,
         *,
         pooling: Pooling | Name = "pooler",
-        inner: Square | Activated | None = None,
+        inner: nnx.Module | None = None,
         pooled_rate: float = 0.0,
     ):
         self.rate, self.pooling, self.inner = rate, pooling, inner
@@ -158,7 +157,7 @@ class QuestionAnswering(TokenScores):
         initial: spec.Initial,
         rate: float = 0.0,
         *,
-        inner: Square | Activated | None = None,
+        inner: nnx.Module | None = None,
     ):
         super().__init__(width, 2, initial, rate, inner=inner)
 
