@@ -48,6 +48,11 @@ from .embedding.encode import (
 from .embedding.features import features as features
 from .embedding.zero_shot import zero_shot as zero_shot
 from .generation import generate as generate
+from .generation.ctc import decode_ctc as decode_ctc
+from .generation.ctc_symbols import (
+    Symbols as Symbols,
+    read_symbols as read_symbols,
+)
 from .graph import (
     Before as Before,
     Block as Block,

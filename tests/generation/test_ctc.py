@@ -115,7 +115,7 @@ def test_symbols_are_read_from_a_folder(tmp_path):
     assert symbols.text([1, 5, 4, 5, 2]) == "e e"
     assert symbols.encode("e z") == [5, 4, 3]
     (tmp_path / "vocab.json").write_text(json.dumps({"eng": vocabulary}))
-    with pytest.raises(ValueError, match="target_lang=None; set it"):
+    with pytest.raises(ValueError, match="target_lang='None'; set it"):
         read_symbols(tmp_path)
     (tmp_path / "vocab.json").write_text(json.dumps({"a": 0}))
     with pytest.raises(ValueError, match="the blank"):

@@ -88,7 +88,7 @@ def decode_ctc(
     for row, count in zip(scores, counts):
         own = row[:count]
         if beams == 1:
-            path = own.argmax(1)
+            path: Any = own.argmax(1)
             ids, score = symbols.collapse(path), float(own.max(1).sum())
         else:
             search = _Search(symbols, beams, trie, scorer, weight)
@@ -137,7 +137,7 @@ class _Search:
         return list(text), float(total(text))
 
     def _total(self, prefix: tuple[int, ...], ends: Sequence[float]) -> float:
-        return float(np.logaddexp(*ends)) + self._added(prefix)
+        return float(np.logaddexp(ends[0], ends[1])) + self._added(prefix)
 
     def _added(self, prefix: tuple[int, ...], whole: bool = False) -> float:
         """What the scorer adds for the complete words of a prefix."""

@@ -137,7 +137,7 @@ def _of_language(
     """The symbols of one language, where a file has those of several (MMS)."""
     if not any(isinstance(value, Mapping) for value in vocabulary.values()):
         return dict(vocabulary)
-    language = settings.get("target_lang")
+    language = str(settings.get("target_lang"))
     if language not in vocabulary:
         known = ", ".join(sorted(vocabulary)[:8])
         raise ValueError(

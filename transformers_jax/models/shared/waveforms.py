@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -102,6 +103,10 @@ class WaveTower(StandardTower):
     def output_width(self) -> int:
         """D of what heads read."""
         return self.hidden_size
+
+    def seconds_per_frame(self, sampling_rate: int) -> float:
+        """How much audio of a sampling rate a frame stands for."""
+        return math.prod(self.conv_stride) / sampling_rate
 
     def augment(self) -> SpecAugment | None:
         """What a call with a key hides."""
