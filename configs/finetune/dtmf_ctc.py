@@ -40,7 +40,7 @@ def config() -> TrainConfig:
         optimizer=AdamW(
             peak=2e-3, schedule=Cosine(warmup=0.1, final=0.0), weight_decay=0.01, b2=0.98
         ),
-        epochs=10,
+        epochs=6,
         evaluation=Evaluation(batches=10, per_epoch=1, final_batches=1000),
         sample=Sample(count=0),
         out="runs/dtmf_ctc",

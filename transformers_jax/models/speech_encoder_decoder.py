@@ -12,7 +12,7 @@ from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.encoder_decoder import EncoderDecoderConfig
 from transformers_jax.models.output import Output
 from transformers_jax.models.wav2vec2 import Wav2Vec2Config
-from transformers_jax.models.wiring import Network, ShiftRight
+from transformers_jax.models.wiring import Network
 
 AUDIO = ("input_values", "input_features")
 
@@ -24,6 +24,7 @@ class SpeechEncoderDecoderConfig(EncoderDecoderConfig):
 
     model_type = "speech-encoder-decoder"
     HEADS: ClassVar[Mapping[str, str]] = {"SpeechEncoderDecoderModel": "seq2seq_lm"}
+    PADS_MASKED = False
 
     encoder: FamilyConfig = field(default_factory=Wav2Vec2Config)
 
@@ -36,9 +37,7 @@ class SpeechEncoderDecoderConfig(EncoderDecoderConfig):
                 f"{' or '.join(AUDIO)}, such as wav2vec2's, or is one of an encoder-decoder "
                 "(model_type 'encoder-decoder')"
             )
-        # padding of the labels is no padding to the decoder (as in the reference)
-        shift = ShiftRight(self.decoder_start_token_id, self.pad_token_id)
-        return SpeechNetwork(network.towers, network.head, shift=shift)
+        return SpeechNetwork(network.towers, network.head, shift=network.shift)
 
 
 class SpeechNetwork(Network):
