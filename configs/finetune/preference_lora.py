@@ -22,7 +22,7 @@ Result:    beside all parameters (preference.py), with 1.04 % of them:
 
 LoRA is within one point on the test split, and not on the validation split, whose standard error is
 one point. The peak is that of three with the best answers: with 4e-4 it is 0.916, and of the drawn
-answers 86.9 % begin so; with 1e-3 it is 0.969, but the chosen answers lose 18 nats each, and the
+answers 86.9 % begin so; with 1e-3 it is 0.969, but the chosen answers lose 10 nats each, and the
 model repeats the word ("ReturnReturn the").
 """
 
