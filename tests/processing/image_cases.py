@@ -36,3 +36,10 @@ def pictures_of(case):
     if case == "CLIP-plain":
         return ("rgb", "grey", "palette", "transparent", "alpha", "grey-alpha", "cmyk", "bits")
     return ("rgb", "grey", "small") if kind in RGB else ("rgb", "small")
+
+
+TIMM = {  # what pretrained_cfg says
+    "center": {"input_size": [3, 12, 12], "crop_pct": 0.9, "interpolation": "bilinear"},
+    "whole": {"input_size": [3, 15, 15], "crop_pct": 1.0, "mean": [0.5] * 3, "std": [0.5] * 3},
+    "squash": {"input_size": [3, 11, 14], "crop_mode": "squash", "interpolation": "bicubic"},
+}

@@ -1,7 +1,7 @@
-"""Writes what the image processors of transformers make of the pictures of `pictures.py`, by Pillow
-and by torchvision.
+"""Writes what the image processors of transformers (by Pillow and by torchvision) and the
+evaluation transforms of timm make of the pictures of `pictures.py`.
 
-    python tests/processing/make_processed.py      # torch, torchvision, Pillow and transformers
+    python tests/processing/make_processed.py   # torch, torchvision, timm, Pillow, transformers
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import image_cases
 import numpy as np
 import pictures
+import timm
 import transformers
 from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 
@@ -36,6 +37,13 @@ def main():
                     array = np.asarray(out[key])
                     cut = np.s_[..., ::16, ::16] if case in image_cases.LARGE else np.s_[...]
                     made[f"{case}/{backend}/{name}/{key}"] = array[cut]
+    for case, config in image_cases.TIMM.items():
+        data = timm.data.resolve_data_config({}, pretrained_cfg=config)
+        transform = timm.data.create_transform(**data, is_training=False)
+        for name in ("rgb", "small", "alpha", "grey"):
+            made[f"timm-{case}/pil/{name}/pixel_values"] = transform(
+                images[name].convert("RGB")
+            ).numpy()[None]
     for orientation in range(1, 9):
         file = HERE / f"turned_{orientation}.png"
         file.write_bytes(pictures.turned(orientation))

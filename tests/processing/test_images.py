@@ -18,6 +18,7 @@ from transformers_jax.processing.image.resize import resize
 
 HERE = Path(__file__).parent
 CLIP = {"image_processor_type": "CLIPImageProcessor"}
+TIMM = {"image_processor_type": "TimmWrapperImageProcessor"}
 VIT = {"image_processor_type": "ViTImageProcessor", "size": 12}
 
 
@@ -117,6 +118,17 @@ def test_pixel_values_equal_those_of_transformers(case):
         np.testing.assert_allclose(result, stored("processed")[key], atol=1e-5, err_msg=key)
 
 
+@pytest.mark.parametrize("case", image_cases.TIMM)
+def test_pixel_values_equal_those_of_timm(case):
+    config = {"image_processor_type": "TimmWrapperImageProcessor", **image_cases.TIMM[case]}
+    keys = [key for key in stored("processed") if key.startswith(f"timm-{case}/")]
+    assert keys
+    for key in keys:
+        image = pictures.pillows()[key.split("/")[2]].convert("RGB")
+        result = image_processor(config)(image)["pixel_values"]
+        np.testing.assert_allclose(result, stored("processed")[key], atol=1e-5, err_msg=key)
+
+
 def test_settings_that_a_file_leaves_out_are_those_of_the_class():
     assert image_processor(CLIP) == image_processor(
         {"feature_extractor_type": "CLIPFeatureExtractor", "size": 224, "crop_size": 224}
@@ -156,6 +168,11 @@ def test_the_class_says_the_library(name, backend):
             "has 'short",
         ),
         ({"size": 12}, "no image_processor_type"),
+        ({**TIMM, "crop_mode": "border"}, "'center' of a square and 'squash' are"),
+        ({**TIMM, "input_size": [3, 8, 9]}, "'center' of a square"),
+        ({**TIMM, "crop_pct": 1.5}, "a share above 0 and up to 1"),
+        ({**TIMM, "input_size": [1, 8, 8]}, "1 channels; pictures are read as RGB"),
+        ({**TIMM, "interpolation": "random"}, "expected one of nearest"),
     ],
 )
 def test_a_config_that_means_nothing_is_refused_by_name(config, words):

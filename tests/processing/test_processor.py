@@ -41,6 +41,17 @@ def test_version_five_holds_them_in_one_file(folder):
     assert tj.load_processor(folder(processor_config=sound)).sampling_rate == 16000
 
 
+def test_models_of_timm_say_it_in_their_config(tmp_path):
+    model = {"architecture": "vit_tiny_patch16_224", "pretrained_cfg": {"input_size": [3, 9, 9]}}
+    (tmp_path / "config.json").write_text(json.dumps(model))
+    loaded = tj.load_processor(tmp_path, crop_pct=1.0, crop_mode="squash")
+    assert loaded(images=pictures.picture(20, 30))["pixel_values"].shape == (1, 3, 9, 9)
+    loaded.save(tmp_path / "saved")
+    assert tj.load_processor(tmp_path / "saved").image_processor == loaded.image_processor
+    with pytest.raises(ValueError, match="by 'crop_pc'; did you mean 'crop_pct'"):
+        tj.load_processor(tmp_path, crop_pc=1.0)
+
+
 @pytest.mark.parametrize("files", [{"config": VIT}, {"processor_config": {"image_processor": VIT}}])
 def test_saving_gives_the_same_processor(files, folder, tmp_path):
     config = files.pop("config", None)

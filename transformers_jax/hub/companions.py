@@ -13,6 +13,7 @@ COMPANIONS = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
     *("tokenizer.model", "chat_template.jinja", "preprocessor_config.json", "spm.model"),
+    "processor_config.json",
     *("source.spm", "target.spm", "target_vocab.json", "*.model"),
 )
 

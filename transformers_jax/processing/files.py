@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 from transformers_jax.json_files import errors_of, read_json
 from transformers_jax.processing.audio.processor import OF_MODELS as SOUND
 from transformers_jax.processing.audio.processor import TYPES as SOUNDS
+from transformers_jax.processing.image.timm import KIND, check_names
 from transformers_jax.processing.image.types import OF_MODELS as PICTURES
 
 PREPROCESSOR, PROCESSOR, MODEL = "preprocessor_config.json", "processor_config.json", "config.json"
+TIMM = "pretrained_cfg"  # in config.json of models of timm
 VIDEO = "video_preprocessor_config.json"
 NESTED = {"image_processor": "image", "feature_extractor": "audio", "audio_processor": "audio"}
 
@@ -54,6 +56,13 @@ def read_files(folder: Path, overrides: Mapping[str, Any]) -> Described:
     """
     names = [name for name in (PREPROCESSOR, PROCESSOR) if (folder / name).is_file()]
     files = {name: read_json(folder / name) for name in names}
+    model = read_json(folder / MODEL, optional=True)
+    if not files and isinstance(model.get(TIMM), dict):
+        check_names(overrides)
+        part = {**model[TIMM], **overrides}
+        written = {MODEL: {**model, TIMM: part}}
+        part = {**part, "image_processor_type": f"{KIND}ImageProcessor"}
+        return Described(part, None, False, {}, None, model, written)
     if not files:
         raise ValueError(
             f"{folder} has neither {PREPROCESSOR} nor {PROCESSOR}, which say what a model takes; "
@@ -64,7 +73,6 @@ def read_files(folder: Path, overrides: Mapping[str, Any]) -> Described:
         raise ValueError(f"{folder} has a processor of videos, which are not supported")
     parts = {NESTED[name]: own.pop(name) for name in NESTED if isinstance(own.get(name), dict)}
     nested = bool(parts)
-    model = read_json(folder / MODEL, optional=True)
     plain = files.get(PREPROCESSOR, {})
     if not parts and plain:
         with errors_of(folder / PREPROCESSOR):

@@ -15,7 +15,7 @@ from transformers_jax.json_files import errors_of
 from transformers_jax.processing import placeholders as rules
 from transformers_jax.processing.audio.features import OPTIONS
 from transformers_jax.processing.audio.processor import AudioProcessor, audio_processor
-from transformers_jax.processing.files import PREPROCESSOR, PROCESSOR, Described, read_files
+from transformers_jax.processing.files import MODEL, PREPROCESSOR, PROCESSOR, Described, read_files
 from transformers_jax.processing.image.processor import ImageProcessor, image_processor, named
 from transformers_jax.processing.interleaved import Interleaved
 from transformers_jax.publish import publish_json
@@ -68,7 +68,7 @@ def load_processor(
         except ValueError as error:  # pictures and sound need none
             problem = str(error)
     written = dict(described.files)
-    if overrides:
+    if overrides and MODEL not in written:
         _replace(written, described)
     return Processor(images, sound, tokenizer, rule, described.processor, written, problem)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.json_files import errors_of
-from transformers_jax.processing.image import sizes, steps
+from transformers_jax.processing.image import sizes, steps, timm
 from transformers_jax.processing.image.read import ORDERS, Image, read_image
 from transformers_jax.processing.image.resize import BACKENDS, RESAMPLE
 from transformers_jax.processing.image.types import settings_of
@@ -135,6 +135,9 @@ def image_processor(
     Raises:
         ValueError: an unknown class, or settings that it does not have or that mean nothing.
     """
+    if config.get("image_processor_type") == f"{timm.KIND}ImageProcessor":
+        backend = backend or "pil"
+        return ImageProcessor(timm.KIND, backend, True, True, timm.timm_steps(config, backend))
     kind, found = settings_of(config, model_type)
     if backend is None:
         fast = str(config.get("image_processor_type", "")).endswith("Fast") or kind == "DINOv3ViT"

@@ -64,12 +64,14 @@ class CenterCrop:
     """The middle of a picture; where it is smaller, zeros around it.
 
     `more` is the side that gets the odd row or column of zeros: "before" in the PIL processors of
-    transformers, "after" in those of torchvision.
+    transformers, "after" in those of torchvision. Of an odd margin the smaller half is cut off
+    above and to the left, or what `round` makes of the half, as torchvision crops for timm.
     """
 
     height: int
     width: int
     more: str = "before"
+    rounds: bool = False
 
     def __call__(self, image: Image) -> Image:
         pads = []
@@ -79,8 +81,8 @@ class CenterCrop:
             pads.append((before, missing - before))
         if any(sum(pad) for pad in pads):
             image = np.pad(image, ((0, 0), *pads))
-        top = (image.shape[1] - self.height) // 2
-        left = (image.shape[2] - self.width) // 2
+        half = (lambda x: round(x / 2)) if self.rounds else (lambda x: x // 2)
+        top, left = half(image.shape[1] - self.height), half(image.shape[2] - self.width)
         return image[:, top : top + self.height, left : left + self.width]
 
 
