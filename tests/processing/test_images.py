@@ -327,3 +327,40 @@ def test_reading_pictures_imports_no_jax():
         "transformers_jax.processing.audio.processor; sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ---------------------------------------------------------------- maps of classes
+
+
+BEIT = {"image_processor_type": "BeitImageProcessor", "size": {"height": 8, "width": 6}}
+
+
+def test_a_map_of_classes_keeps_its_classes(tmp_path):
+    """Resized as its picture is, by the nearest: no class that was not there before."""
+    classes = np.kron([[1, 7], [0, 255]], np.ones((8, 12), int)).astype(np.uint8)
+    palette = Image.fromarray(classes, mode="P")
+    palette.putpalette([0] * 768)
+    palette.save(tmp_path / "a.png")
+    processor = image_processor(BEIT)
+    labels = processor.labels([classes, tmp_path / "a.png", palette])
+    wanted = np.kron([[1, 7], [0, 255]], np.ones((4, 3), int))
+    assert labels.dtype == np.int64
+    assert (labels == wanted).all()
+    reduced = image_processor({**BEIT, "do_reduce_labels": True}).labels(classes)
+    assert (reduced[0] == np.where(wanted % 255 == 0, 255, wanted - 1)).all()
+    crop = image_processor({**BEIT, "do_center_crop": True, "crop_size": 4}).labels(classes)
+    assert (crop[0] == wanted[2:6, 1:5]).all()
+
+
+@pytest.mark.parametrize(
+    ("config", "maps", "words"),
+    [
+        (VIT, np.zeros((4, 4), int), "takes no segmentation_maps"),
+        (BEIT, np.zeros((4, 4)), r"map 0: float64 \[4, 4\]; expected whole numbers"),
+        (BEIT, [b"no"], "map 0: no picture that can be read"),
+        ({**BEIT, "do_resize": False}, [np.zeros((4, n), int) for n in (3, 4)], "one by one"),
+    ],
+)
+def test_what_is_no_map_is_refused(config, maps, words):
+    with pytest.raises(ValueError, match=words):
+        image_processor(config).labels(maps)

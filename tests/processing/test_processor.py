@@ -103,3 +103,45 @@ def test_loading_starts_no_backend_and_names_itself(folder):
     assert "ImageProcessor(kind='ViT'" in repr(tj.load_processor(folder(VIT)))
     with pytest.raises(AttributeError, match=r"tj.load_processor"):
         tj.AutoProcessor  # noqa: B018
+
+
+def test_pictures_with_maps_have_labels(folder):
+    beit = {"image_processor_type": "BeitImageProcessor", "size": {"height": 8, "width": 6}}
+    processor = tj.load_processor(folder(beit))
+    image, classes = pictures.picture(16, 24), np.ones((16, 24), int)
+    out = processor(images=[image], segmentation_maps=[classes])
+    assert {name: a.shape for name, a in out.items()} == {
+        "pixel_values": (1, 3, 8, 6),
+        "labels": (1, 8, 6),
+    }
+    with pytest.raises(ValueError, match="1 images and 2 segmentation_maps"):
+        processor(images=[image], segmentation_maps=[classes, classes])
+
+
+def test_the_advice_of_messages_works(folder, tmp_path):
+    """What errors about channels, levels and rates say to do."""
+    waves = tj.load_processor(folder(WAVES))
+    stereo = np.stack([sounds.sound("brief")] * 2, 1)
+    with pytest.raises(ValueError, match=r"array\.mean\(1\)"):
+        waves(audio=stereo)
+    assert waves(audio=stereo.mean(1))["input_values"].shape == (1, 777)
+    whole = (sounds.sound("brief") * 32767).astype(np.int16)
+    with pytest.raises(ValueError, match="array / 32768"):
+        waves(audio=whole)
+    assert waves(audio=whole / 32768)["input_values"].shape == (1, 777)
+    assert (
+        waves(audio=whole / 32768, sampling_rate=8000, resample=True)["input_values"].size == 1554
+    )
+    vit = tj.load_processor(folder(VIT))
+    shares = pictures.floats(20, 30, 3)
+    with pytest.raises(ValueError, match="pass do_rescale=False"):
+        vit(images=shares)
+    scaled = tj.load_processor(folder(VIT), do_rescale=False)(images=shares)["pixel_values"]
+    assert np.abs(scaled).max() < 1.1
+    deep = np.full((20, 30), 65535, np.uint16)
+    with pytest.raises(ValueError, match=r"\(array // 257\)"):
+        vit(images=deep)
+    with pytest.raises(ValueError, match="pass do_convert_rgb=True"):
+        vit(images=(deep // 257).astype("uint8"))
+    grey = tj.load_processor(folder(VIT), do_convert_rgb=True)
+    assert grey(images=(deep // 257).astype("uint8"))["pixel_values"].max() == pytest.approx(1)

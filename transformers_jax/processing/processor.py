@@ -101,6 +101,7 @@ class Processor:
         sampling_rate: int | None = None,
         *,
         suffix: str | Sequence[str] | None = None,
+        segmentation_maps: Any = None,
         **options: Any,
     ) -> dict[str, Any]:
         """What the model takes: pixel_values, input_ids, attention_mask, input_features,
@@ -113,6 +114,7 @@ class Processor:
             audio: a sound or several: paths, bytes, arrays of one channel.
             sampling_rate: of arrays, in Hz. Another than the model's needs `resample=True`.
             suffix: the answers after the prompts, of PaliGemma.
+            segmentation_maps: of each picture the class of each pixel, of BEiT; they become labels.
             options: those of `Tokenizer.batch` for texts (`padding`, `max_length`, `truncation`,
                 ...), those of `AudioProcessor` for sound, and `input_data_format` of pictures.
 
@@ -125,6 +127,8 @@ class Processor:
         if suffix is not None and not isinstance(self.rule, rules.Prefix):
             raise ValueError(f"suffix is of PaliGemma's processor, not of {self._name}")
         if audio is not None:
+            if segmentation_maps is not None:
+                raise ValueError("segmentation_maps are of images, and audio was passed")
             return self._sound(audio, text, sampling_rate, images, options)
         if sampling_rate is not None:
             raise ValueError(f"sampling_rate={sampling_rate} is of audio, of which there is none")
@@ -133,6 +137,13 @@ class Processor:
             return self.rule(self._tokenizer(), prompts, self._pictures(), options)
         of_images = {name: options.pop(name) for name in OF_PICTURES if name in options}
         arrays = {} if images is None else self._pictures()(images, **of_images)
+        if segmentation_maps is not None:
+            arrays["labels"] = self._pictures().labels(segmentation_maps)
+            if len(arrays["labels"]) != len(arrays.get("pixel_values", ())):
+                raise ValueError(
+                    f"{len(arrays.get('pixel_values', ()))} images and {len(arrays['labels'])} "
+                    "segmentation_maps; pass one for each"
+                )
         if text is None:
             for name in options:
                 raise TypeError(f"{name!r} is an option of texts, and there is no text")

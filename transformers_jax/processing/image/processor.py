@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from transformers_jax.json_files import errors_of
 from transformers_jax.processing.image import sizes, steps, timm
+from transformers_jax.processing.image.labels import segmentation_labels
 from transformers_jax.processing.image.read import ORDERS, Image, read_image
 from transformers_jax.processing.image.resize import BACKENDS, RESAMPLE
 from transformers_jax.processing.image.types import settings_of
@@ -29,6 +31,7 @@ class ImageProcessor:
         pad_size: what all pictures are padded to in the end; (): the largest of a batch; None: no.
         naflex: (edge of a patch, patches of a row) where the result is patches, not pictures.
         sequence: how many tokens a picture is, where the file says it.
+        reduces: of maps of classes, whether 0 is none; None where the class takes no maps.
     """
 
     kind: str
@@ -39,6 +42,7 @@ class ImageProcessor:
     pad_size: tuple[int, ...] | None = None
     naflex: tuple[int, int] | None = None
     sequence: int | None = None
+    reduces: bool | None = None
 
     @property
     def fixed_size(self) -> tuple[int, int]:
@@ -79,6 +83,18 @@ class ImageProcessor:
             size = (self.pad_size[0], self.pad_size[1]) if self.pad_size else None
             done = steps.pad_to(done, size)
         return {"pixel_values": steps.stack(done)}
+
+    def labels(self, maps: Any) -> Int[np.ndarray, "B H W"]:
+        """Maps of classes in the size of the pictures that they are of; see `segmentation_labels`.
+
+        Raises:
+            ValueError: this class takes none; what is no map.
+        """
+        if self.reduces is None:
+            raise ValueError(f"{self.kind}ImageProcessor takes no segmentation_maps; Beit's does")
+        several = isinstance(maps, (list, tuple)) or np.ndim(maps) == 3
+        geometry = [s for s in self.steps if isinstance(s, (steps.Resize, steps.CenterCrop))]
+        return segmentation_labels(maps if several else [maps], geometry, self.reduces)
 
     def one(self, source: Any, *, order: str | None = None, name: str = "image") -> Image:
         """One picture after all steps, before it is padded or cut into patches."""
@@ -161,6 +177,7 @@ def image_processor(
         pad_size=((square["height"], square["width"]) if square else ()) if pads else None,
         naflex=(found["patch_size"], found["max_num_patches"]) if kind == "Siglip2" else None,
         sequence=config.get("image_seq_length"),
+        reduces=found.get("do_reduce_labels"),
     )
 
 
