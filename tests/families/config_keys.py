@@ -104,6 +104,12 @@ FAMILY = {
             "of GPT-2's config, from which theirs was made",
         ),
     },
+    "blip": {
+        "initializer_factor": NOTHING,
+        "label_smoothing": "read of text_config, as in the reference",
+    },
+    "blip_text_model": dict.fromkeys(("projection_dim", "initializer_factor"), NOTHING),
+    "blip_vision_model": dict.fromkeys(("projection_dim", "initializer_factor"), NOTHING),
     "roformer": {"pooler_activation": "it has no pooler"},
     "switch_transformers": {
         **dict.fromkeys(
