@@ -46,6 +46,7 @@ CAPTIONS = dict(
 CHOSEN = {
     "blip": ("BlipModel", BLIP),
     "blip-retrieval": ("BlipForImageTextRetrieval", BLIP),
+    "blip-question": ("BlipForQuestionAnswering", {**BLIP, "vision_config": IMAGES}),
     "vision-encoder-decoder-bert": ("VisionEncoderDecoderModel", CAPTIONS),
     "clip-classify": (
         "CLIPForImageClassification",
@@ -88,6 +89,9 @@ def inputs_of(rng, architecture, config):
     ids = rng.integers(5, words.vocab_size, (3, words.max_position_embeddings - 3))
     mask = np.arange(ids.shape[1]) < np.array([[9], [6], [7]])
     inputs |= {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+    if architecture.endswith("QuestionAnswering"):
+        labels = rng.integers(5, words.vocab_size, (3, 4))
+        return inputs | {"labels": labels}, {"output_hidden_states": True}
     if "Retrieval" in architecture:
         return inputs, {"output_hidden_states": True}
     return inputs, {"return_loss": True}

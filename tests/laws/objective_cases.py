@@ -22,6 +22,7 @@ from transformers_jax.objectives.losses import LOSSES, objective
 WORDS, KEY = 31, jax.random.key(0)
 WITHOUT_LOSS = {"none", "encoder", "projection", "image_text_retrieval"}
 WITHOUT_LOSS |= {"contrastive"}  # see image_text
+WITHOUT_LOSS |= {"visual_question_answering"}  # its labels are inputs too: see test_image_text.py
 LENGTHS = (3, 7, 5, 4, 7, 6, 2, 5, 7, 3, 6, 4, 2, 7, 5, 6)  # of the rows of a batch
 
 quiet = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)

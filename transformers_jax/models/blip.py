@@ -27,8 +27,16 @@ from transformers_jax.models.shared.weight_rows import (
     nested,
     norm,
 )
-from transformers_jax.models.wiring import Captioner, Network, Retrieval
+from transformers_jax.models.wiring import (
+    Answering,
+    AsLabels,
+    Captioner,
+    Network,
+    Retrieval,
+    Tower,
+)
 from transformers_jax.nn import head as heads
+from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Initial
 
 W = "cls.predictions"
@@ -76,12 +84,12 @@ class BlipTextConfig(TextTower):
         masks["decoder"] = with_own(masks.get("decoder"), CAUSAL if head == "causal_lm" else FULL)
         return super().build(head, execution, masks)
 
-    def spec(self, mask=None, cross=None):
-        """Post-norm blocks of self-attention, attention to an image, and an MLP."""
+    def spec(self, mask=None, cross=None, source="encoder"):
+        """Post-norm blocks of self-attention, attention to the tower `source`, and an MLP."""
         stack = self.stack(mask, "post", with_own(cross, FULL) if self.is_decoder else None)
         wide = lambda branch: replace(branch.op, source=self.encoder_hidden_size)
         blocks = tuple(
-            tuple(replace(b, op=wide(b)) if b.name == "cross" else b for b in block)
+            tuple(replace(b, op=wide(b), source=source) if b.source else b for b in block)
             for block in stack.blocks
         )
         optional = self.is_decoder
@@ -157,8 +165,9 @@ class BlipConfig(ProjectedDualConfig):
     model_type = "blip"
     UNUSED = frozenset({"initializer_factor", "label_smoothing"})  # of towers they are read
     HEADS = {
-        "BlipForConditionalGeneration": "seq2seq_lm",
+        "BlipForConditionalGeneration": "causal_lm",
         "BlipModel": "contrastive",
+        "BlipForQuestionAnswering": "visual_question_answering",
         "BlipForImageTextRetrieval": "image_text_retrieval",
     }
 
@@ -178,7 +187,7 @@ class BlipConfig(ProjectedDualConfig):
         return Initial(self.initializer_range)
 
     def side(self, tower):
-        return self.vision_config if tower in ("encoder", "vision") else self.text_config
+        return self.text_config if tower == "decoder" else self.vision_config
 
     @property
     def target_vocab(self):
@@ -196,13 +205,26 @@ class BlipConfig(ProjectedDualConfig):
             return super().build(head, execution, mask)
         masks = by_stack(mask)
         image = self.vision_config.build("none", execution, masks.get("encoder")).last
+        image = replace(image, pooler=None)
         own = {name: masks.get(name) for name in ("decoder", "cross")}
-        writes = head == "seq2seq_lm"
+        writes = head != "image_text_retrieval"
         text = self.writer.build("causal_lm" if writes else "none", execution, own)
-        towers = {
-            "encoder": replace(image, pooler=None),
-            "decoder": replace(text.last, source="encoder", pooler=None),
-        }
+        decoder = replace(text.last, source="encoder", pooler=None)
+        if head == "visual_question_answering":
+            text_config: Any = self.text_config
+            attends = Stack(text_config.spec(source="vision"), execution)
+            question = Tower(text_config.embedder("none"), attends, source="vision")
+            widths = image.stack.spec.width, attends.spec.width
+            if len(set(widths)) > 1:
+                raise ValueError(
+                    f"BlipConfig: an answer attends to its question with weights of the image's "
+                    f"width ({widths[0]}), and the question has {widths[1]}; give text_config and "
+                    "vision_config one hidden_size"
+                )
+            decoder = replace(decoder, prefix="decoder_")
+            three = {"vision": image, "encoder": question, "decoder": decoder}
+            return Answering(three, text.head, shift=AsLabels(None, self.text_config.pad_token_id))
+        towers = {"encoder": image, "decoder": decoder}
         if writes:
             return Captioner(towers, text.head)
         sizes = (text.last.stack.spec.width, image.stack.spec.width, self.image_text_hidden_size)
@@ -215,19 +237,24 @@ class BlipConfig(ProjectedDualConfig):
         return self.text_config.replace(tie_word_embeddings=tied)
 
     def table(self, head) -> Table:
-        parts = {
-            "seq2seq_lm": ("causal_lm", "text_decoder."),
+        kinds = {
+            "causal_lm": ("causal_lm", "text_decoder."),
             "image_text_retrieval": ("none", "text_encoder."),
+            "visual_question_answering": ("causal_lm", "text_decoder."),
         }
-        if head not in parts:
+        if head not in kinds:
             return super().table(head)
-        kind, name = parts[head]
+        kind, name = kinds[head]
         ours = {"embed": "decoder_embed", "stack": "decoder", "head": "head"}
         inner = self.writer.table(kind)
         text = nested(inner, name, ours, bare=kind == "none")
-        images = {"embed": "embed", "stack": "encoder"}
+        images, more = {"embed": "embed", "stack": "encoder"}, ()
+        if head == "visual_question_answering":
+            table = self.text_config.table("none")
+            more = nested(table, "text_encoder.", images, bare=True).rows
+            images = {"embed": "vision_embed", "stack": "vision"}
         image = nested(self.vision_config.table("none"), "vision_model.", images, bare=True)
-        every = (*image.rows, *text.rows)
+        every = (*image.rows, *more, *text.rows)
         if head == "image_text_retrieval":
             every += rows(MATCHING, group=head)
         ignore = ("*.position_ids", *image.ignore, *text.ignore)

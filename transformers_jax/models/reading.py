@@ -12,7 +12,7 @@ from transformers_jax.graph import Mask, attends_ahead
 from transformers_jax.nn.embed.description import Placeholder, TagArgument
 from transformers_jax.spec import Layout
 
-WRITERS = ("causal_lm", "seq2seq_lm")
+WRITERS = ("causal_lm", "seq2seq_lm", "visual_question_answering")
 """The heads whose scores are those of the next token."""
 
 

@@ -7,16 +7,18 @@ CLIP                    a tower for texts and one for images, which the head com
 LLaVA                   a tower for images; one for texts, whose embedder places its states
 """
 
-from transformers_jax.models.wiring.captioner import Captioner, Retrieval
+from transformers_jax.models.wiring.captioner import Answering, Captioner, Retrieval
 from transformers_jax.models.wiring.dual import DualEncoder
 from transformers_jax.models.wiring.family import EncoderDecoderFamily, OneTower
 from transformers_jax.models.wiring.image_text import ImageText
 from transformers_jax.models.wiring.network import Network
-from transformers_jax.models.wiring.shift import ShiftRight
+from transformers_jax.models.wiring.shift import AsLabels, ShiftRight
 from transformers_jax.models.wiring.tower import Tower, TowerOutput
 from transformers_jax.models.wiring.wire import States
 
 __all__ = [
+    "Answering",
+    "AsLabels",
     "Captioner",
     "DualEncoder",
     "EncoderDecoderFamily",

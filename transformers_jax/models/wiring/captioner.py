@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,23 +14,42 @@ from transformers_jax.models.wiring.network import Network
 
 
 class SeesImages(Network):
-    """Towers "encoder", of images, and "decoder", of texts. The fields without a prefix are those
-    of the image, as in Hugging Face's classes."""
+    """A tower of images, called `IMAGE`, and what reads it, last the tower "decoder". The fields
+    without a prefix are those of the image, as in Hugging Face's classes. A text that is written
+    begins with `bos_token_id` and ends with `sep_token_id`."""
+
+    IMAGE: ClassVar[str] = "encoder"
 
     def further_fields(self, outputs, arguments):
-        image = outputs.get("encoder", {})
+        image = outputs.get(self.IMAGE, {})
         fields = {n: image.get(n) for n in ("last_hidden_state", "hidden_states", "attentions")}
         return {**fields, "image_embeds": image.get("last_hidden_state")}
-
-
-class Captioner(SeesImages):
-    """Describes images: a text begins with `bos_token_id` and ends with `sep_token_id`."""
 
     @property
     def generation_config(self):
         text: Any = self.plan.config.side("decoder")
         ends = {"eos_token_id": text.sep_token_id, "pad_token_id": text.pad_token_id}
-        return {**super().generation_config, "bos_token_id": text.bos_token_id, **ends}
+        start = dict.fromkeys(("bos_token_id", "decoder_start_token_id"), text.bos_token_id)
+        return {**super().generation_config, **start, **ends}
+
+
+class Answering(SeesImages):
+    """Answers questions about images: the tower "encoder" reads the question, and attends to the
+    image; the answer attends to that. It attends to the padding of a question as well, as in the
+    reference, whose `generate` gives a mask of ones, and whose v5 drops that of a call."""
+
+    IMAGE = "vision"
+
+    def as_source(self, name, output, rows, attention_mask=None, tags=None):
+        return super().as_source(name, output, rows, None, tags)
+
+    @property
+    def reading(self):
+        return replace(super().reading, blocks=True)  # so that generation pads no question
+
+
+class Captioner(SeesImages):
+    """Describes images."""
 
     def generate(  # type: ignore[override]
         self, pixel_values=None, input_ids=None, attention_mask=None, **options: Any

@@ -296,8 +296,8 @@ class Network(Decoding):
         own: TowerOutput = outputs[self.wires[-1].name]
         inputs = HeadInputs(
             arguments, self.output_table, own.pooled, key, own.valid,
-            targets=self.shift is not None, towers=outputs, row=own.row, fields=own.fields,
-            hidden=own.ran.hidden,
+            targets=self.shift is not None and self.shift.aligned, towers=outputs, row=own.row,
+            fields=own.fields, hidden=own.ran.hidden,
         )  # fmt: skip
         head: Any = no_head if self.head is None else self.head
         fields: dict[str, Any] = dict(head(own.x, inputs, **labels))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 
@@ -22,7 +22,12 @@ class ShiftRight:
         pad: the id of padding.
         of_input_ids: whether they are the shifted input ids where there are no labels (BART).
         pads_masked: whether pads among them are padding.
+
+    Class attributes:
+        aligned: whether each label is that of the token behind its decoder input.
     """
+
+    aligned: ClassVar[bool] = True
 
     start: int | Literal["last"] | None
     pad: int | None
@@ -64,3 +69,15 @@ class ShiftRight:
         else:
             first = jnp.full_like(whole[:, :1], self.start)
         return jnp.concatenate([first, whole[:, :-1]], axis=1)
+
+
+class AsLabels(ShiftRight):
+    """The labels themselves, of which the head predicts each from those before it (BLIP); -100
+    becomes pad."""
+
+    aligned = False
+
+    def shifted(self, input_ids, labels):
+        if labels is None or self.pad is None:
+            raise ValueError("give decoder_input_ids (or labels, which are then read as well)")
+        return jnp.where(labels == IGNORED, self.pad, labels)
