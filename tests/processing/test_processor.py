@@ -91,6 +91,7 @@ def test_a_folder_that_says_nothing_is_refused(files, words, folder):
         ({"text": "a"}, ValueError, "has no tokenizer"),
         ({"images": pictures.picture(9, 8), "padding": True}, TypeError, "an option of texts"),
         ({"images": pictures.picture(9, 8), "sampling_rate": 8000}, ValueError, "of audio"),
+        ({"images": [], "return_tensors": "np"}, TypeError, "the arrays are NumPy's"),
         ({"text": "a", "suffix": "b"}, ValueError, "suffix is of PaliGemma"),
     ],
 )
@@ -145,3 +146,98 @@ def test_the_advice_of_messages_works(folder, tmp_path):
         vit(images=(deep // 257).astype("uint8"))
     grey = tj.load_processor(folder(VIT), do_convert_rgb=True)
     assert grey(images=(deep // 257).astype("uint8"))["pixel_values"].max() == pytest.approx(1)
+
+
+SQUARE = {"height": 224, "width": 224}
+CLIP_LEVELS = {"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28]}
+RELEASED = {  # what the files of released models hold: of version 4.20 on, by their model
+    "clip-vit-base-patch32": (
+        {"crop_size": 224, "do_center_crop": True, "do_normalize": True, "do_resize": True}
+        | {"feature_extractor_type": "CLIPFeatureExtractor", "resample": 3, "size": 224}
+        | CLIP_LEVELS,
+        (3, 224, 224),
+    ),
+    "vit-mae-base": (
+        {"do_normalize": True, "do_resize": True, "feature_extractor_type": "ViTFeatureExtractor"}
+        | {"resample": 2, "size": 224},
+        (3, 224, 224),
+    ),
+    "deit-base": (
+        {"crop_size": 224, "do_center_crop": True, "resample": 3, "size": 256}
+        | {"feature_extractor_type": "DeiTFeatureExtractor"},
+        (3, 224, 224),
+    ),
+    "beit-base": (
+        {"crop_size": 224, "do_center_crop": False, "reduce_labels": True, "size": 224}
+        | {"feature_extractor_type": "BeitFeatureExtractor", "resample": 2},
+        (3, 224, 224),
+    ),
+    "convnext-tiny-224": (
+        {"crop_pct": 0.875, "feature_extractor_type": "ConvNextFeatureExtractor", "size": 224},
+        (3, 224, 224),
+    ),
+    "dinov2-base": (
+        {"crop_size": SQUARE, "do_center_crop": True, "do_convert_rgb": True, "resample": 3}
+        | {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256}},
+        (3, 224, 224),
+    ),
+    "dinov3-vits16": (
+        {"crop_size": None, "data_format": "channels_first", "default_to_square": True}
+        | {"device": None, "disable_grouping": None, "do_center_crop": None, "do_pad": None}
+        | {"image_processor_type": "DINOv3ViTImageProcessorFast", "input_data_format": None}
+        | {"resample": 2, "return_tensors": None, "size": SQUARE},
+        (3, 224, 224),
+    ),
+    "blip-captioning": (
+        {"image_processor_type": "BlipImageProcessor", "do_pad": True, "size_divisor": 32}
+        | {"size": {"height": 384, "width": 384}, "processor_class": "BlipProcessor"},
+        (3, 384, 384),
+    ),
+    "idefics-9b": (
+        {"image_num_channels": 3, "image_size": 224, "processor_class": "IdeficsProcessor"}
+        | {"image_processor_type": "IdeficsImageProcessor"},
+        (3, 224, 224),
+    ),
+    "paligemma-3b": (
+        {"image_processor_type": "SiglipImageProcessor", "image_seq_length": 256}
+        | {"do_convert_rgb": None, "processor_class": "PaliGemmaProcessor", "size": SQUARE},
+        (3, 224, 224),
+    ),
+    "siglip2-naflex": (
+        {"image_processor_type": "Siglip2ImageProcessor", "max_num_patches": 256}
+        | {"do_convert_rgb": None, "patch_size": 16, "processor_class": "Siglip2Processor"},
+        (256, 768),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_files_of_released_models_are_read(name, folder):
+    config, shape = RELEASED[name]
+    processor = tj.load_processor(folder(config))
+    image = pictures.picture(60, 90).transpose(1, 2, 0)
+    assert processor(images=image)["pixel_values"].shape == (1, *shape)
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (
+            {"chunk_length": 30, "feature_extractor_type": "WhisperFeatureExtractor"}
+            | {"feature_size": 128, "hop_length": 160, "mel_filters": [[0.0]], "n_fft": 400}
+            | {"n_samples": 480000, "nb_max_frames": 3000, "padding_value": 0.0}
+            | {"processor_class": "WhisperProcessor", "sampling_rate": 16000},
+            (1, 128, 3000),
+        ),
+        ({"do_normalize": True, "feature_size": 1, "padding_value": 0, **WAVES}, (1, 777)),
+        (
+            {"feature_extractor_type": "ASTFeatureExtractor", "max_length": 1024, "mean": -4.27}
+            | {"num_mel_bins": 128, "sampling_rate": 16000, "std": 4.57},
+            (1, 1024, 128),
+        ),
+    ],
+    ids=["whisper-large-v3", "wav2vec2-base", "ast"],
+)
+def test_the_files_of_released_models_of_sound_are_read(config, shape, folder):
+    (array,) = tj.load_processor(folder(config))(audio=sounds.sound("brief")).values()
+    assert array.shape == shape

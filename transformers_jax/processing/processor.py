@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from transformers_jax.data.inputs import OTHERWISE
 from transformers_jax.data.tokenizers import has_tokenizer, load_tokenizer
 from transformers_jax.hub.download import resolve
 from transformers_jax.json_files import errors_of
@@ -124,6 +125,8 @@ class Processor:
         """
         if images is None and text is None and audio is None:
             raise ValueError("there is nothing to process; pass images, text or audio")
+        if "return_tensors" in options:
+            raise TypeError(f"there is no option 'return_tensors': {OTHERWISE['return_tensors']}")
         if suffix is not None and not isinstance(self.rule, rules.Prefix):
             raise ValueError(f"suffix is of PaliGemma's processor, not of {self._name}")
         if audio is not None:

@@ -70,6 +70,7 @@ OF_MODELS = {
 }
 """The type of a model -> its image processor, for files that name none."""
 
+RENAMED = {"reduce_labels": "do_reduce_labels"}  # settings of files before version 4.25
 IGNORED = {  # of the file, and of calls with other kinds of input or output
     *("image_processor_type", "feature_extractor_type", "processor_class", "auto_map"),
     *("device", "disable_grouping", "input_data_format", "return_tensors", "_valid_processor_keys"),
@@ -90,6 +91,9 @@ def settings_of(config: Mapping[str, Any], model_type: str | None) -> tuple[str,
         for name, value in config.items()
         if (name not in IGNORED or name in settings) and value is not None
     }
+    for earlier, name in RENAMED.items():
+        if earlier in given:
+            given.setdefault(name, given.pop(earlier))
     if given.pop("data_format", "channels_first") != "channels_first":
         raise ValueError(f"data_format={config['data_format']!r}: models take 'channels_first'")
     if unknown := sorted(given.keys() - settings.keys()):
