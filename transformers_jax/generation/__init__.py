@@ -68,6 +68,7 @@ def generate(
     *,
     attention_mask: Int[Array, "B T"] | None = None,
     decoder_input_ids: Int[Array, "B T"] | None = None,
+    decoder_attention_mask: Int[Array, "B T"] | None = None,
     encoder_outputs: Any = None,
     tags: Mapping[str, Int[Array, "B T"]] | None = None,
     decoder_tags: Mapping[str, Int[Array, "B T"]] | None = None,
@@ -75,6 +76,7 @@ def generate(
     generation_config: Any = None,
     return_dict_in_generate: bool = False,
     output_scores: bool = False,
+    output_log_probs: bool = False,
     fixed_width: bool = False,
     **options: Any,
 ) -> Int[Array, "B T"] | Output:
@@ -97,6 +99,8 @@ def generate(
     bucket, other numbers of new tokens, temperatures and penalties.
 
     Args:
+        decoder_attention_mask: where decoder_input_ids of different lengths are padded, on either
+            side; they are then the whole prompt, the start token included.
         encoder_outputs: what `model.encode` returned, in place of a source. `input_ids` passed with
             it are those that were encoded: their pad tokens are padding (where no `attention_mask`
             says so), and `encoder_no_repeat_ngram_size` compares them.
@@ -107,7 +111,9 @@ def generate(
         decoder_tags: the same of `decoder_input_ids`, the start token included.
         key: a `jax.random.key`, needed if and only if `do_sample`; same key, same text.
         return_dict_in_generate: return an `Output` with `sequences`, `sequences_scores` (beams)
-            and, with `output_scores`, `scores`: one array of processed scores a step.
+            and, with `output_scores`, `scores`: one array of processed scores a step; with
+            `output_log_probs`, `token_log_probs`: of each new token among the processed scores, as
+            they are before a temperature divides them.
         fixed_width: return prompt + max_new_tokens columns always, e.g. inside `jax.jit`;
             otherwise the result is as wide as its longest row.
 
@@ -138,20 +144,34 @@ def generate(
         check_key(key)
     inputs = {"encoder_outputs": encoder_outputs, **inputs}
     inputs = {name: value for name, value in inputs.items() if value is not None}
+    if output_log_probs and (chosen.num_beams > 1 or not return_dict_in_generate):
+        raise ValueError(
+            "output_log_probs=True needs return_dict_in_generate=True and num_beams=1; beams have "
+            "sequences_scores"
+        )
     call = Call(
-        model, chosen, input_ids, attention_mask, decoder_input_ids, inputs, tags, decoder_tags
+        model=model,
+        options=chosen,
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        decoder_input_ids=decoder_input_ids,
+        decoder_attention_mask=decoder_attention_mask,
+        inputs=inputs,
+        tags=tags,
+        decoder_tags=decoder_tags,
     )
     request = read(call)
     if request.new == 0:
         ids = request.prompt.ids[:, request.prompt.ids.shape[1] - request.columns :]
         ids = jnp.repeat(ids, chosen.num_return_sequences, axis=0)
         return Output(sequences=ids) if return_dict_in_generate else ids
-    job = _job(request, chosen, key, output_scores and return_dict_in_generate)
+    kept = {"with_scores": output_scores, "with_log_probs": output_log_probs}
+    job = _job(request, chosen, key, **{k: v and return_dict_in_generate for k, v in kept.items()})
     result = _run(*split(model), job)
     return _finish(result, request, return_dict_in_generate, fixed_width)
 
 
-def _job(request: Request, options: Options, key: Key | None, with_scores: bool) -> Job:
+def _job(request: Request, options: Options, key: Key | None, **kept: bool) -> Job:
     """The record of a search; the options that are numbers are arrays, the others static."""
     static, numbers = split_traced(options)
     return Job(
@@ -161,7 +181,7 @@ def _job(request: Request, options: Options, key: Key | None, with_scores: bool)
         key=key if options.do_sample else None,
         options=static,
         width=request.width,
-        with_scores=with_scores,
+        **kept,
     )
 
 
@@ -199,6 +219,8 @@ def _finish(result: Result, request: Request, as_output: bool, fixed_width: bool
     if result.scores is not None:
         banned = jnp.where(result.scores <= -1e29, -jnp.inf, result.scores)  # as transformers
         fields["scores"] = tuple(banned[step] for step in range(steps))
+    if result.log_probs is not None:
+        fields["token_log_probs"] = result.log_probs[:steps].T
     return Output(**fields)
 
 

@@ -48,6 +48,9 @@ def read(call: Call) -> Request:
         ids = _decoder_prompt(call, _batch(inputs))
         array = jnp if is_symbolic(*ids.shape) else np
         start, order = array.zeros(ids.shape[0], np.int32), array.arange(ids.shape[1])[None]
+        if call.decoder_attention_mask is not None:
+            mask = padding.read_mask(call.decoder_attention_mask, ids.shape, "decoder_input_ids")
+            ids, start, order = padding.to_the_right(ids, mask)
     else:
         inputs, source = dict(call.inputs), None
         if call.model.reading.beside:  # values are read here, where they are known
@@ -64,7 +67,8 @@ def read(call: Call) -> Request:
             f"prompt ({longest}) plus new tokens ({new}) = {longest + new}, but the model has "
             f"{most} positions; shorten the prompt or pass max_new_tokens={max(most - longest, 0)}"
         )
-    wide, width = _widths(model, columns, new, most)
+    uneven = not paired or call.decoder_attention_mask is not None
+    wide, width = _widths(uneven, columns, new, most)
     shift = wide - columns
     argument, passed = ("decoder_tags", call.decoder_tags) if paired else ("tags", call.tags)
     needed, passed = needed_tags(reading), dict(passed or {})
@@ -87,12 +91,12 @@ def read(call: Call) -> Request:
     return Request(prompt, columns, new, width)
 
 
-def _widths(model: Any, columns: int, new: int, most: int | None) -> tuple[int, int]:
+def _widths(uneven: bool, columns: int, new: int, most: int | None) -> tuple[int, int]:
     """(columns of the prompt, columns in all), of which there are few, so that prompts of many
     lengths share a compiled program; a symbolic length is its own."""
     if is_symbolic(columns):
         return columns, columns + new
-    wide = columns if model.is_encoder_decoder else padding.bucket(columns, 16, 256)
+    wide = padding.bucket(columns, 16, 256) if uneven else columns
     if most is not None and wide + new > most:
         wide = max(columns, most - new)
     width = padding.bucket(wide + new, 128, 1024)
@@ -118,7 +122,7 @@ def check_head(model: Any) -> None:
 
 def _prompt(call: Call) -> tuple[Int[HostOrTraced, "B T"], Bool[HostOrTraced, "B T"]]:
     """The ids of a decoder's prompt, and which of them are text."""
-    for name in ("decoder_input_ids", "decoder_tags"):
+    for name in ("decoder_input_ids", "decoder_attention_mask", "decoder_tags"):
         if getattr(call, name) is not None:
             instead = name.removeprefix("decoder_")
             raise ValueError(f"{name}: this model has no encoder; pass {instead}")
@@ -131,15 +135,18 @@ def _prompt(call: Call) -> tuple[Int[HostOrTraced, "B T"], Bool[HostOrTraced, "B
 
 
 def _decoder_prompt(call: Call, batch: int) -> Int[HostOrTraced, "B T"]:
-    """One column of decoder_start_token_id, then decoder_input_ids (which may include it)."""
+    """One column of decoder_start_token_id, then decoder_input_ids (which may include it); with a
+    mask of their own, whose padding may stand in front, they are the whole prompt."""
     ids: Any = call.decoder_input_ids
+    if ids is None and call.decoder_attention_mask is not None:
+        raise ValueError("decoder_attention_mask is that of decoder_input_ids; pass both, or none")
     column = _start(call, "decoder_start_token_id", "decoder_input_ids", batch)
     if ids is None:
         return column
     ids = padding.check_ids("decoder_input_ids", ids, call.model.reading.vocabulary)
     if ids.shape[0] != batch:
         raise ValueError(f"decoder_input_ids have {ids.shape[0]} rows, the source {batch}")
-    if is_traced(ids) or (ids[:, :1] == column).any():
+    if call.decoder_attention_mask is not None or is_traced(ids) or (ids[:, :1] == column).any():
         return ids
     return np.concatenate([column, ids], axis=1)
 

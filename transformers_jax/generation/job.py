@@ -92,6 +92,7 @@ class Job:
     options: Options = field(metadata={"static": True})
     width: int = field(metadata={"static": True})  # of cache and text: prompt and new tokens fit
     with_scores: bool = field(metadata={"static": True})
+    with_log_probs: bool = field(default=False, metadata={"static": True})
 
     @property
     def pad(self) -> int:
@@ -125,3 +126,4 @@ class Result(NamedTuple):
     steps: Int[Array, ""]  # the longest row's number of new tokens
     row_scores: Float[Array, " R"] | None = None
     scores: Float[Array, "width N V"] | None = None
+    log_probs: Float[Array, "width R"] | None = None  # of each new token, at temperature 1

@@ -55,6 +55,9 @@ class Options:
     begin_suppress_tokens: tuple[int, ...] = ()
     forced_bos_token_id: int | None = None
     forced_eos_token_id: tuple[int, ...] = ()
+    return_timestamps: bool = False  # times as tokens, by Whisper's rules
+    no_timestamps_token_id: int | None = None  # those of times are the ids after it
+    max_initial_timestamp_index: int | None = None  # the latest time at which a text may begin
     renormalize_logits: bool = False  # after all of the above, scores are log-probabilities again
 
     eos_token_id: tuple[int, ...] = ()
@@ -65,7 +68,7 @@ class Options:
 
 DEFAULTS: dict[str, Any] = vars(Options())
 NAMES = tuple(DEFAULTS)
-SINGLE_TOKENS = ("pad_token_id", "forced_bos_token_id")
+SINGLE_TOKENS = ("pad_token_id", "forced_bos_token_id", "no_timestamps_token_id")
 TOKENS = ("suppress_tokens", "begin_suppress_tokens", "forced_eos_token_id", "eos_token_id")
 FROM_CONFIG = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
 FORCED = ("forced_bos_token_id", "forced_eos_token_id")  # of a config without generation settings
@@ -313,6 +316,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("repetition_penalty", _is_scale, SCALE_RANGE),
     ("top_p", lambda value: 0 < value <= 1, "in (0, 1]"),
     ("top_k", _is_count, ">= 0 (0: off)"),
+    ("max_initial_timestamp_index", _is_count, ">= 0"),
     ("no_repeat_ngram_size", _is_count, ">= 0 (0: off)"),
     ("encoder_no_repeat_ngram_size", _is_count, ">= 0 (0: off)"),
 )
@@ -328,6 +332,14 @@ def _check(options: Options) -> None:
         ]
         if wrong:
             raise ValueError("; ".join(wrong))
+    if options.return_timestamps and (
+        options.no_timestamps_token_id is None or not options.eos_token_id
+    ):
+        raise ValueError(
+            "return_timestamps=True needs no_timestamps_token_id and eos_token_id, which are in "
+            "the generation_config.json of a model that was trained with times; pass them, or "
+            "return_timestamps=False"
+        )
     samples, beams = options.num_return_sequences, options.num_beams
     if samples > beams and (beams > 1 or not options.do_sample):
         raise ValueError(

@@ -27,6 +27,7 @@ class Call(NamedTuple):
     input_ids: Any = None
     attention_mask: Any = None
     decoder_input_ids: Any = None
+    decoder_attention_mask: Any = None
     inputs: Mapping[str, Any] = {}
     tags: Mapping[str, Any] | None = None
     decoder_tags: Mapping[str, Any] | None = None

@@ -64,6 +64,10 @@ def build(job: Job) -> tuple[Processor, ...]:
             return text.new == jnp.where(single, shift, 0)
 
         processors.append(ban_when(options.begin_suppress_tokens, at_the_beginning))
+    if options.return_timestamps:
+        assert options.no_timestamps_token_id is not None
+        first = options.no_timestamps_token_id + 1
+        processors.append(pair_timestamps(first, eos[0], options.max_initial_timestamp_index))
     return tuple(processors)
 
 
@@ -132,6 +136,38 @@ def force_when(tokens: tuple[int, ...], holds: Callable[[Text], Bool[Array, ""]]
     def process(text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
         forced = jnp.where(_among(tokens, scores.shape[1]), 0.0, BANNED)
         return jnp.where(holds(text), forced, scores)
+
+    return process
+
+
+def pair_timestamps(first: int, eos: int, latest: int | None) -> Processor:
+    """Whisper's rules of times (Radford et al. 2022, section 4.5, and the released code): a text
+    begins with one, at most `latest` after the first; they come in pairs around what is said and
+    never go back; and where all times together are likelier than any other token, it is a time.
+
+    Args:
+        first: the token of the time 0; those after it are later times.
+        eos: the end of a text, which may follow a time. All words have smaller ids.
+    """
+
+    def process(text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
+        token = jnp.arange(scores.shape[1])
+        is_time, column = token >= first, jnp.arange(text.ids.shape[1])
+        times = (text.ids >= first) & (column >= text.begin) & (column < text.end)
+        at = lambda index: jnp.take(times, jnp.maximum(index, 0), axis=1)[:, None]
+        last, before = at(text.end - 1), (text.new < 2) | at(text.end - 2)
+        opened = last & ~before  # a single time, behind what was said
+        newest = jnp.where(times, column, -1).max(axis=1)
+        time = jnp.take_along_axis(text.ids, jnp.maximum(newest, 0)[:, None], axis=1)
+        least = jnp.where(newest[:, None] < 0, first, jnp.where(opened, time, time + 1))
+        banned = (token == first - 1) | (last & before & is_time) | (opened & (token < eos))
+        banned |= is_time & (token < least)
+        at_first = ~is_time if latest is None else ~is_time | (token > first + latest)
+        banned |= (text.new == 0) & at_first
+        scores = jnp.where(banned, BANNED, scores)
+        among = lambda kind: jnp.where(kind, jax.nn.log_softmax(scores, axis=-1), BANNED)
+        likelier = jax.nn.logsumexp(among(is_time), -1) > among(~is_time).max(-1)
+        return jnp.where(likelier[:, None] & ~is_time, BANNED, scores)
 
     return process
 

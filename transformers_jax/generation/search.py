@@ -27,6 +27,7 @@ class _State(NamedTuple):
     ended: Bool[Array, " R"]
     cache: Any
     scores: Float[Array, "width R V"] | None
+    log_probs: Float[Array, "width R"] | None
 
 
 def search(model: Any, job: Job) -> Result:
@@ -46,7 +47,9 @@ def search(model: Any, job: Job) -> Result:
         ended = state.ended | jnp.isnan(chosen)  # of ids out of range: what follows is no text
         token = jnp.where(ended, job.pad, token).astype(text.ids.dtype)
         ended |= job.ends(token)
-        return _State(text.write(token), ended, cache, record(state.scores, scores, text.new))
+        made = record(state.scores, scores, text.new)
+        likely = record(state.log_probs, _log_prob(job, scores, token), text.new)
+        return _State(text.write(token), ended, cache, made, likely)
 
     def step(state: _State) -> _State:
         return choose(state, *advance(model, state.text, state.cache))
@@ -55,10 +58,19 @@ def search(model: Any, job: Job) -> Result:
         return (state.text.new < job.limit) & ~state.ended.all()
 
     empty = text.start >= text.begin  # a row without text stays so
-    state = _State(text, empty, cache, score_buffer(model, job, text, cache))
+    likely = jnp.zeros((job.width - text.begin, len(text.ids))) if job.with_log_probs else None
+    state = _State(text, empty, cache, score_buffer(model, job, text, cache), likely)
     state = state if first is None else choose(state, first, cache)
     state = loop(model, unfinished, step, state)
-    return Result(state.text.ids, state.text.new, scores=state.scores)
+    text = state.text
+    return Result(text.ids, text.new, scores=state.scores, log_probs=state.log_probs)
+
+
+def _log_prob(job: Job, scores: Float[Array, "R V"], token: Int[Array, " R"]) -> Float[Array, " R"]:
+    """The log-probability of each row's token among the processed scores, before they were divided
+    by a temperature."""
+    whole = scores * job.traced.get("temperature", 1.0)
+    return jnp.take_along_axis(jax.nn.log_softmax(whole, axis=-1), token[:, None], axis=1)[:, 0]
 
 
 # ---------------------------------------------------------------- shared with beam search
@@ -140,8 +152,8 @@ def score_buffer(model: Any, job: Job, text: Text, cache: Any) -> Float[Array, "
 
 
 def record(
-    buffer: Float[Array, "width R V"] | None, scores: Float[Array, "R V"], step: Int[Array, ""]
-) -> Float[Array, "width R V"] | None:
+    buffer: Float[Array, "width R ..."] | None, scores: Float[Array, "R ..."], step: Int[Array, ""]
+) -> Float[Array, "width R ..."] | None:
     """The buffer, if there is one, with the scores of this step."""
     if buffer is None:
         return None

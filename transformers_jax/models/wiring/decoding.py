@@ -108,12 +108,13 @@ class Decoding(Model):
 
     def advance(self, ids, columns, cache, **arguments):
         prefix, tags = self.last.prefix, dict(columns.tags)
-        if self.is_encoder_decoder:
-            named: dict[str, Any] = {}
-        elif self.last.embed.counted == "columns":
-            named, tags["position"] = {"attention_mask": columns.valid}, columns.columns
+        named: dict[str, Any] = {"attention_mask": columns.valid}
+        if self.last.embed.counted == "columns":
+            tags["position"] = columns.columns
+        elif self.is_encoder_decoder:  # whose decoders have no argument for them
+            tags["position"] = jnp.broadcast_to(columns.tokens, ids.shape)
         else:
-            named = {"attention_mask": columns.valid, "position_ids": columns.tokens}
+            named["position_ids"] = columns.tokens
         named |= {"input_ids": ids, **({"tags": tags} if tags else {})}
         named = {prefix + name: value for name, value in named.items() if value is not None}
         out = self(**named, **arguments, cache=cache)

@@ -1,0 +1,139 @@
+"""The commands about sound: transcribe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import DisallowNone, Positional, arg
+
+from transformers_jax.json_files import json_text, parse_json
+from transformers_jax.printing import print_line
+from transformers_jax.runs.pretrain import keep_compiled_programs
+
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".au")
+Files = Annotated[Positional[tuple[str, ...]], arg(help="files, or directories of them")]
+
+
+def found(files: Sequence[str], endings: Sequence[str]) -> list[Path]:
+    """The files that are named, and those with these endings in the directories that are.
+
+    Raises:
+        ValueError: none is named, one does not exist, or a directory has none.
+    """
+    if not files:
+        raise ValueError("name one or more files, or directories of them")
+    every: list[Path] = []
+    for name in files:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            inside = sorted(
+                p for p in path.rglob("*") if p.suffix.lower() in endings and p.is_file()
+            )
+            if not inside:
+                raise ValueError(f"{path} has no file that ends in {', '.join(endings)}")
+            every += inside
+        elif path.is_file():
+            every.append(path)
+        else:
+            raise ValueError(f"there is no file or directory {path}")
+    return every
+
+
+def already(out: Path, files: Sequence[Path]) -> int:
+    """How many of the files, from the first on, have a line in the output.
+
+    Raises:
+        ValueError: it has lines of other files.
+    """
+    from transformers_jax.runs.answering import lines_of
+
+    done = lines_of(out)
+    lines = out.read_text("utf-8").splitlines() if done else []
+    named = [parse_json(line)["file"] for line in lines]
+    if named != [str(file) for file in files[: len(named)]]:
+        raise ValueError(f"{out} has lines of other files; choose another --out, or remove it")
+    if done:
+        print_line(f"{done:,} of {len(files):,} files are in {out} already")
+    return done
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcribe:
+    """Write down what audio files say, of any length and sampling rate.
+
+    Prints each text; with --out a JSON object for each file, with segments and their times.
+    What was interrupted goes on where it was, with the same command.
+    """
+
+    files: Files
+    model: str
+    """a directory or a hub id"""
+    language: DisallowNone[str | None] = None
+    """an English name or a code; found by the model without it"""
+    task: DisallowNone[Literal["transcribe", "translate"] | None] = None
+    """translate: into English"""
+    timestamps: DisallowNone[Literal["none", "segments", "words"] | None] = None
+    method: DisallowNone[Literal["windows", "chunks"] | None] = None
+    """long audio window after window, or in chunks side by side"""
+    batch: int = 8
+    """windows that are decoded at once"""
+    prompt: DisallowNone[str | None] = None
+    """a text taken as said before, for names and spelling"""
+    condition_on_previous: bool = False
+    """tell each window what the one before said"""
+    num_beams: DisallowNone[int | None] = None
+    dtype: str = "float32"
+    """of the parameters: float32, bfloat16, auto, ..."""
+    out: DisallowNone[str | None] = None
+    """a .jsonl file"""
+    srt: bool = False
+    """subtitles beside each file, NAME.srt"""
+    vtt: bool = False
+    """subtitles beside each file, NAME.vtt"""
+
+    def run(self) -> None:
+        """Transcribes the files one after the other."""
+        import transformers_jax as tj
+        from transformers_jax.data.progress import live
+        from transformers_jax.publish import publish
+        from transformers_jax.speech import srt, vtt
+
+        keep_compiled_programs()
+        files = found(self.files, SOUNDS)
+        out = None if self.out is None else Path(self.out).expanduser()
+        done = 0 if out is None else already(out, files)
+        model: Any = tj.AutoModelForSpeechSeq2Seq.from_pretrained(self.model, dtype=self.dtype)
+        processor = tj.load_processor(self.model)
+        options = {} if self.num_beams is None else {"num_beams": self.num_beams}
+        say = lambda line: print_line(line, error=True)
+        for file in files[done:]:
+            with live(file.name, say) as show:
+                said = tj.transcribe(
+                    model,
+                    str(file),
+                    processor=processor,
+                    resample=True,
+                    language=self.language,
+                    task=self.task,
+                    timestamps=self.timestamps,
+                    method=self.method,
+                    batch=self.batch,
+                    prompt=self.prompt,
+                    condition_on_previous=self.condition_on_previous,
+                    show=show,
+                    **options,
+                )
+            if out is None:
+                print_line(said.text if len(files) == 1 else f"{file}: {said.text}")
+            else:
+                with out.open("a", encoding="utf-8") as lines:
+                    line = {"file": str(file), **said.to_dict()}
+                    lines.write(json_text(line, ensure_ascii=False) + "\n")
+            for wanted, ending, write in ((self.srt, ".srt", srt), (self.vtt, ".vtt", vtt)):
+                if wanted:
+                    publish(file.with_suffix(ending), write(said))
+        if out is not None:
+            print_line(f"wrote {out}")
