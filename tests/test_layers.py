@@ -43,7 +43,7 @@ LAYERS = [
         *("resize", "student", "together"),
     ),
     ("data", "processing"),
-    ("tasks",),
+    ("tasks", "speech"),
     ("training", "inspection"),
     ("runs",),
     ("cli", "__main__"),

@@ -190,6 +190,15 @@ from .runs.recipe import finetune as finetune
 from .saving import save_pretrained as save_pretrained
 from .scoring import score as score
 from .shard import make_mesh as make_mesh
+from .speech import (
+    Segment as Segment,
+    Transcript as Transcript,
+    Trust as Trust,
+    Word as Word,
+    srt as srt,
+    transcribe as transcribe,
+    vtt as vtt,
+)
 from .student import student_of as student_of
 from .training.config import TrainConfig as TrainConfig
 from .training.state import TrainState as TrainState, init_state as init_state

@@ -2,6 +2,7 @@
 
 models.py    generate, inspect, convert, student
 runs.py      tokenize, export, runs, report, check-checkpoint, env
+media.py     transcribe
 texts.py     prompts in, texts out
 
 A command is a record: its fields are its arguments and flags, and `run` does what it does;
@@ -18,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers_jax import flags
-from transformers_jax.cli import models, runs
+from transformers_jax.cli import media, models, runs
 from transformers_jax.flags import Misuse
 from transformers_jax.printing import from_interrupt, print_line, print_result, to_nowhere
 from transformers_jax.runs import evaluate, finetune, pretrain
@@ -30,6 +31,7 @@ COMMANDS = {
     "inspect": models.Inspect,
     "convert": models.Convert,
     "student": models.Student,
+    "transcribe": media.Transcribe,
     "evaluate": evaluate.Evaluate,
     "predict": evaluate.Predict,
     "tokenize": runs.Tokenize,

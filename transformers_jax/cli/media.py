@@ -48,9 +48,9 @@ def already(out: Path, files: Sequence[Path]) -> int:
     Raises:
         ValueError: it has lines of other files.
     """
-    from transformers_jax.runs.answering import lines_of
+    from transformers_jax.runs.evaluate import whole_lines
 
-    done = lines_of(out)
+    done = whole_lines(out)
     lines = out.read_text("utf-8").splitlines() if done else []
     named = [parse_json(line)["file"] for line in lines]
     if named != [str(file) for file in files[: len(named)]]:

@@ -31,7 +31,7 @@ def transcribe(
     task: Literal["transcribe", "translate"] | None = None,
     timestamps: Times | None = None,
     method: Method | None = None,
-    overlap: float = 10.0,
+    overlap: float | None = None,
     batch: int = 8,
     prompt: str | None = None,
     condition_on_previous: bool = False,
@@ -53,7 +53,7 @@ def transcribe(
         method: "windows" reads long audio window after window, each from the end of the last whole
             sentence (Radford et al. 2022, section 3.8); "chunks" reads overlapping chunks side by
             side and joins their texts. None is windows where the model writes times.
-        overlap: of chunks, in seconds.
+        overlap: of chunks, in seconds; None is a third of one.
         batch: how many windows are decoded at once.
         prompt: a text taken as said before, for names and spelling.
         condition_on_previous: whether a window is told what the one before said.
@@ -122,7 +122,8 @@ def transcribe(
         Sequential(decoder, steps, condition_on_previous, kept)(audios, show)
         found = [reader.segments(one, code) for one, code in zip(audios, languages)]
     else:
-        found = reader.chunked(samples, initial, overlap, show)
+        over = steps.seconds(steps.window) / 3 if overlap is None else overlap
+        found = reader.chunked(samples, initial, over, show)
     rate = processor.audio_processor.sampling_rate
     transcripts = [
         Transcript("".join(s.text for s in segments).strip(), segments, language, len(one) / rate)

@@ -102,12 +102,11 @@ def words_of(
     found: list[list[Any]] = []  # [text, start, end]
     for text, first, last in _characters(tokenizer, tokens):
         starts_word = (
-            not found
-            or language in UNSPACED
+            language in UNSPACED
             or text.startswith(" ")
-            or text.strip() in string.punctuation
+            or (text.strip() and text.strip() in string.punctuation)
         )
-        if starts_word:
+        if not found or (starts_word and found[-1][0].strip()):
             found.append([text, starts[first], ends[last]])
         else:
             found[-1][0] += text
