@@ -52,7 +52,7 @@ def already(out: Path, files: Sequence[Path]) -> int:
 
     done = whole_lines(out)
     lines = out.read_text("utf-8").splitlines() if done else []
-    named = [parse_json(line)["file"] for line in lines]
+    named = [parse_json(line, out)["file"] for line in lines]
     if named != [str(file) for file in files[: len(named)]]:
         raise ValueError(f"{out} has lines of other files; choose another --out, or remove it")
     if done:
