@@ -97,7 +97,6 @@ class Transcribe:
     def run(self) -> None:
         """Transcribes the files one after the other."""
         import transformers_jax as tj
-        from transformers_jax.data.progress import live
         from transformers_jax.publish import publish
         from transformers_jax.speech import srt, vtt
 
@@ -107,25 +106,8 @@ class Transcribe:
         done = 0 if out is None else already(out, files)
         model: Any = tj.AutoModelForSpeechSeq2Seq.from_pretrained(self.model, dtype=self.dtype)
         processor = tj.load_processor(self.model)
-        options = {} if self.num_beams is None else {"num_beams": self.num_beams}
-        say = lambda line: print_line(line, error=True)
         for file in files[done:]:
-            with live(file.name, say) as show:
-                said = tj.transcribe(
-                    model,
-                    str(file),
-                    processor=processor,
-                    resample=True,
-                    language=self.language,
-                    task=self.task,
-                    timestamps=self.timestamps,
-                    method=self.method,
-                    batch=self.batch,
-                    prompt=self.prompt,
-                    condition_on_previous=self.condition_on_previous,
-                    show=show,
-                    **options,
-                )
+            said = self._transcript(model, processor, file)
             if out is None:
                 print_line(said.text if len(files) == 1 else f"{file}: {said.text}")
             else:
@@ -137,3 +119,26 @@ class Transcribe:
                     publish(file.with_suffix(ending), write(said))
         if out is not None:
             print_line(f"wrote {out}")
+
+    def _transcript(self, model: Any, processor: Any, file: Path) -> Any:
+        """What one file says."""
+        import transformers_jax as tj
+        from transformers_jax.data.progress import live
+
+        options: dict[str, Any] = {} if self.num_beams is None else {"num_beams": self.num_beams}
+        with live(file.name, lambda line: print_line(line, error=True)) as show:
+            return tj.transcribe(
+                model,
+                str(file),
+                processor=processor,
+                resample=True,
+                language=self.language,
+                task=self.task,
+                timestamps=self.timestamps,
+                method=self.method,
+                batch=self.batch,
+                prompt=self.prompt,
+                condition_on_previous=self.condition_on_previous,
+                show=lambda share: show(f"{file.name}: {share:.0%}"),
+                **options,
+            )

@@ -132,7 +132,7 @@ class Reader:
             piece.frames // self.steps.per_time,
             positions,
         )
-        return self.steps.seconds(piece.begin + places * self.steps.per_time)
+        return (piece.begin + places * self.steps.per_time) * self.steps.frame
 
     def _words(
         self, piece: Piece, times: Float[np.ndarray, " T"], language: str | None

@@ -145,7 +145,7 @@ def _steps(model: Any, processor: Any) -> Steps:
             f"WhisperForConditionalGeneration; this is a {model.config.model_type} with the head "
             f"{model.plan.head!r}"
         )
-    extract = getattr(getattr(processor, "audio_processor", None), "features", None)
+    extract: Any = getattr(getattr(processor, "audio_processor", None), "features", None)
     if not hasattr(extract, "log_mel") or processor.tokenizer is None:
         raise ValueError(
             "transcribe needs the processor of the model, with log-mel features and a tokenizer: "
