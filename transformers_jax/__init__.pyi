@@ -62,6 +62,7 @@ from .graph import (
     FULL as FULL,
     Full as Full,
     Mask as Mask,
+    Holds as Holds,
     Near as Near,
     Nodes as Nodes,
     OWN as OWN,
@@ -100,6 +101,8 @@ from .models.blip import (
     BlipTextConfig as BlipTextConfig,
     BlipVisionConfig as BlipVisionConfig,
 )
+from .models.blip_2 import Blip2Config as Blip2Config
+from .models.blip_2 import Blip2QFormerConfig as Blip2QFormerConfig
 from .models.camembert import CamembertConfig as CamembertConfig
 from .models.clip import (
     CLIPConfig as CLIPConfig,
@@ -115,6 +118,7 @@ from .models.gemma import GemmaConfig as GemmaConfig
 from .models.gpt2 import GPT2Config as GPT2Config
 from .models.hubert import HubertConfig as HubertConfig
 from .models.led import LEDConfig as LEDConfig
+from .models.idefics import IdeficsConfig as IdeficsConfig
 from .models.llama import LlamaConfig as LlamaConfig
 from .models.llava import LlavaConfig as LlavaConfig
 from .models.longformer import LongformerConfig as LongformerConfig
@@ -127,6 +131,8 @@ from .models.mpnet import MPNetConfig as MPNetConfig
 from .models.mt5 import MT5Config as MT5Config
 from .models.nomic_bert import NomicBertConfig as NomicBertConfig
 from .models.output import Output as Output
+from .models.opt import OPTConfig as OPTConfig
+from .models.paligemma import PaliGemmaConfig as PaliGemmaConfig
 from .models.pegasus import PegasusConfig as PegasusConfig
 from .models.recurrent import RecurrentConfig as RecurrentConfig
 from .models.roberta import RobertaConfig as RobertaConfig

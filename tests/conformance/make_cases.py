@@ -37,6 +37,73 @@ LED = dict(
     max_decoder_position_embeddings=48,
     attention_window=[4, 4, 8],
 )
+VISION = dict(
+    hidden_size=24,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    intermediate_size=32,
+    image_size=12,
+    patch_size=4,
+)
+LLAMA = dict(
+    vocab_size=96,
+    hidden_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=40,
+    max_position_embeddings=64,
+    pad_token_id=0,
+)
+LLAVA = dict(
+    text_config={"model_type": "llama", **LLAMA},
+    vision_config={"model_type": "clip_vision_model", **VISION},
+    image_token_index=95,
+)
+IDEFICS = dict(
+    **{key: x for key, x in LLAMA.items() if key != "num_key_value_heads"},
+    alpha_initializer="ones",
+    freeze_text_layers=False,
+    freeze_vision_layers=False,
+    vision_config={
+        **{key: x for key, x in VISION.items() if key != "hidden_size"},
+        "embed_dim": 24,
+        "num_hidden_layers": 2,
+    },
+)
+PALIGEMMA = dict(
+    text_config={"model_type": "gemma", **LLAMA, "head_dim": 8, "pad_token_id": 0},
+    vision_config={"model_type": "siglip_vision_model", **VISION, "vision_use_head": False},
+    projection_dim=24,
+    hidden_size=24,
+)
+OPT = dict(
+    vocab_size=96,
+    hidden_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    ffn_dim=40,
+    max_position_embeddings=64,
+)
+QFORMER = dict(
+    vocab_size=96,
+    hidden_size=20,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    intermediate_size=28,
+    encoder_hidden_size=24,
+    cross_attention_frequency=2,
+)
+BLIP_2 = dict(
+    vision_config={**VISION, "num_hidden_layers": 2, "initializer_range": 0.02},
+    qformer_config=QFORMER,
+    num_query_tokens=5,
+    image_token_index=95,
+)
+T5 = dict(
+    model_type="t5", vocab_size=96, d_model=24, d_kv=6, d_ff=40, num_layers=2, num_heads=4,
+    decoder_start_token_id=0,
+)  # fmt: skip
 NOMIC = {**BERT, "rope_parameters": {"rope_type": "default", "rope_theta": 50.0}}
 WAVES = dict(
     vocab_size=20,
@@ -163,6 +230,34 @@ CHOSEN = {
     "nomic-bert-sequence": ("NomicBertForSequenceClassification", {**NOMIC, "num_labels": 4}),
     "nomic-bert-tokens": ("NomicBertForTokenClassification", {**NOMIC, "num_labels": 5}),
     "runtime-nomic-bert": ("NomicBertForMaskedLM", NOMIC),
+    "llava-layers": (
+        "LlavaForConditionalGeneration",
+        {
+            **LLAVA,
+            "vision_feature_layer": [-3, 1],
+            "vision_feature_select_strategy": "full",
+            "multimodal_projector_bias": False,
+            "projector_hidden_act": "silu",
+        },
+    ),
+    "llava-base": ("LlavaModel", LLAVA),
+    "idefics-intervals": (
+        "IdeficsForVisionText2Text",
+        {**IDEFICS, "num_hidden_layers": 4, "cross_layer_interval": 2, "alpha_type": "vector"},
+    ),
+    "opt-narrow": (
+        "OPTForCausalLM",
+        {**OPT, "word_embed_proj_dim": 16, "do_layer_norm_before": False, "enable_bias": False},
+    ),
+    "opt-sequence": ("OPTForSequenceClassification", {**OPT, "num_labels": 3}),
+    "paligemma": ("PaliGemmaForConditionalGeneration", {**PALIGEMMA, "image_token_index": 95}),
+    "paligemma-base": ("PaliGemmaModel", {**PALIGEMMA, "image_token_index": 100}),
+    "blip-2": (
+        "Blip2ForConditionalGeneration",
+        {**BLIP_2, "text_config": {"model_type": "opt", **OPT}},
+    ),
+    "blip-2-t5": ("Blip2ForConditionalGeneration", {**BLIP_2, "text_config": T5}),
+    "blip-2-qformer": ("Blip2QFormerModel", QFORMER),
     "deberta-v2-question": ("DebertaV2ForQuestionAnswering", {**DEBERTA, **CONVOLVED}),
 }
 ATOL, RTOL = 5e-5, 1e-5  # float32, other orders of summation
@@ -172,6 +267,11 @@ GENERATED = {  # generated tokens where the head is a language model
     "generated": {"num_beams": 1},
     "generated_beam": {"num_beams": 3, "length_penalty": 2.0, "early_stopping": True},
 }
+
+
+def text_of(config):
+    """The config that says what words there are."""
+    return getattr(config, "text_config", None) or config
 
 
 def rows_of(rng, config, lengths, width):
@@ -229,6 +329,7 @@ def inputs_of(rng, architecture, config, model):
         return inputs, {}
     if "audio" in model.input_modalities:
         return waves_of(rng, architecture, config, model)
+    whole, config = config, text_of(config)
     ids, mask = rows_of(rng, config, (14, 9, 11), 14)
     inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
     masks = {14: mask}
@@ -237,36 +338,83 @@ def inputs_of(rng, architecture, config, model):
     if architecture.endswith("QuestionAnswering"):
         ends = {"start_positions": np.array([2, 20, 5]), "end_positions": np.array([4, 8, 7])}
         return inputs | ends, masks
+    if architecture == "Blip2QFormerModel":
+        states = rng.normal(size=(3, 7, config.encoder_hidden_size)).astype(np.float32)
+        seen = np.arange(7) < np.array([7, 4, 5])[:, None]
+        latents = rng.normal(size=(3, 5, config.hidden_size)).astype(np.float32)
+        return {
+            "query_embeds": latents,
+            "encoder_hidden_states": states,
+            "encoder_attention_mask": seen.astype(np.int64),
+        }, {}
     if config.is_encoder_decoder:
         words, masks[8] = rows_of(rng, config, (8, 5, 7), 8)
         name = "decoder_input_ids" if architecture.endswith("Model") else "labels"
         pad = config.pad_token_id if name == "decoder_input_ids" else -100
         inputs[name] = np.where(masks[8], words, pad)
     elif not architecture.endswith("Model"):
-        count = config.vocab_size if "MaskedLM" in architecture else config.num_labels
+        writes = ("MaskedLM", "CausalLM", "Text2Text", "ConditionalGeneration")
+        of_words = any(name in architecture for name in writes)
+        count = text_of(config).vocab_size if of_words else config.num_labels
         labels = rng.integers(0, count, mask.shape)
         of_rows = "Sequence" in architecture
         inputs["labels"] = labels[:, 0] if of_rows else np.where(mask, labels, -100)
+    if hasattr(whole, "vision_config"):
+        inputs, mask = with_images(rng, whole, inputs)
+        masks[mask.shape[1]] = mask
     return inputs, masks
+
+
+def with_images(rng, config, inputs):
+    """The arguments with images: an image token for each of their vectors behind the first word, or
+    the images of its row to which each word attends; and where words are."""
+    vision, ids, mask = config.vision_config, inputs["input_ids"], inputs["attention_mask"]
+    image = getattr(config, "image_token_index", None)
+    ids = np.where(ids == image, 5, ids)
+    shape = (3, vision.image_size, vision.image_size)
+    draw = lambda *first: rng.normal(size=(*first, *shape)).astype(np.float32)
+    if config.model_type == "idefics":
+        seen = np.arange(ids.shape[1])[:, None] >= np.array([2, 6])
+        images = {"pixel_values": draw(3, 2), "image_attention_mask": (seen * mask[..., None]) * 1}
+        return {**inputs, **images}, mask > 0
+    patches = (vision.image_size // vision.patch_size) ** 2
+    patches += getattr(config, "vision_feature_select_strategy", None) == "full"
+    count = getattr(config, "num_query_tokens", patches)
+    at = lambda x, value: np.insert(x, [1] * count, value, axis=1)
+    inputs = {**inputs, "input_ids": at(ids, image), "attention_mask": at(mask, 1)}
+    if (labels := inputs.get("labels")) is not None and len(labels[0]) == len(ids[0]):
+        inputs["labels"] = at(labels, -100)
+    if config.model_type == "paligemma":  # image and prompt are a prefix, padding is none of it
+        inputs["token_type_ids"] = (np.arange(ids.shape[1] + count) >= count + 4) * at(mask, 1)
+    return {**inputs, "pixel_values": draw(3)}, at(mask, 1) > 0
 
 
 def generated(model, inputs):
     """The calls of `generate`, and what comes of them."""
     if not model.can_generate():
         return [], {}
-    read = ("input_ids", "input_values", "attention_mask", "global_attention_mask")
-    names = [name for name in read if name in inputs]
-    tensors = {name: torch.tensor(inputs[name]) for name in names}
+    texts = ("input_ids", "attention_mask", "global_attention_mask", "token_type_ids")
+    others = ("input_values", "pixel_values", "image_attention_mask")
+    names = [name for name in (*texts, *others) if name in inputs]
+    key = {name: name for name in names}
+    if (
+        not model.config.is_encoder_decoder and "input_ids" in names
+    ):  # padding of a prompt is on its left
+        key = {name: f"generate__{name}" for name in names if name != "pixel_values"}
+        empty = (inputs["attention_mask"] == 0).sum(1)
+        roll = lambda x: np.stack([np.roll(row, n, axis=0) for row, n in zip(x, empty)])
+        inputs.update({key[name]: roll(inputs[name]) for name in key})
+        key |= {"pixel_values": "pixel_values"} if "pixel_values" in names else {}
+    tensors = {name: torch.tensor(inputs[key[name]]) for name in names}
     calls, outputs = [], {}
-    for key, options in GENERATED.items():
+    for output, options in GENERATED.items():
         kwargs = {"max_new_tokens": 8, "do_sample": False, **options}
         kwargs |= {"return_dict_in_generate": True, "output_scores": True}
         result = model.generate(**tensors, **kwargs)
-        outputs[key] = result.sequences
+        outputs[output] = result.sequences
         if options["num_beams"] > 1:
-            outputs[f"{key}_scores"] = result.sequences_scores
-        arguments = {name: name for name in names}
-        calls += [{"output": key, "method": "generate", "inputs": arguments, "kwargs": kwargs}]
+            outputs[f"{output}_scores"] = result.sequences_scores
+        calls += [{"output": output, "method": "generate", "inputs": key, "kwargs": kwargs}]
     return calls, outputs
 
 
@@ -292,6 +440,7 @@ def make(name, architecture, settings):
             outputs |= {f"{key}_{n}": state for n, state in enumerate(value)}
         elif isinstance(value, torch.Tensor):
             outputs[key] = value
+    forward = list(inputs)
     calls, texts = generated(model, inputs)
     valid = {
         f"{key}__valid": masks[x.shape[1]]
@@ -306,11 +455,11 @@ def make(name, architecture, settings):
         "family": config.model_type,
         "architecture": architecture,
         "library": "transformers",
-        "forward": {"inputs": list(inputs), "kwargs": kwargs},
+        "forward": {"inputs": forward, "kwargs": kwargs},
         "calls": calls,
         "rtol": RTOL,
         "outputs": {key: {"atol": ATOL} for key in outputs},
-        "pad_token_id": getattr(config, "pad_token_id", None),
+        "pad_token_id": getattr(text_of(config), "pad_token_id", None),
     }
     (folder / "case.json").write_text(json.dumps(case, indent=2) + "\n")
 

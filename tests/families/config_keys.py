@@ -77,6 +77,28 @@ FAMILY = {
         "image_seq_length": "read only by processors",
         "vocab_size": "the config of the text says it",
     },
+    "blip-2": {
+        "image_text_hidden_size": "of Blip2ForImageTextRetrieval, which is no head here",
+        "initializer_factor": NOTHING,
+        "use_decoder_only_language_model": "what the text's config is says it",
+    },
+    "blip_2_qformer": {
+        **dict.fromkeys(
+            ("vocab_size", "max_position_embeddings"),
+            "of use_qformer_text_input, which is refused",
+        ),
+        "position_embedding_type": "of v4, whose one released value is absolute",
+    },
+    "idefics": dict.fromkeys(
+        """freeze_text_layers freeze_text_module_exceptions freeze_lm_head freeze_vision_layers
+        freeze_vision_module_exceptions""".split(),
+        "which parameters the reference trains",
+    ),
+    "paligemma": {
+        "vocab_size": "the config of the text says it",
+        "hidden_size": "the config of the text says it",
+        "num_image_tokens": "the sizes of images say it",
+    },
     "longformer": {"onnx_export": "how the window is cut when the graph is traced"},
     "m2m_100": {"extra_pos_embeddings": "positions are a formula, without a table's first rows"},
     "modernbert": {
@@ -158,6 +180,7 @@ FURTHER_FIELDS = {
     "sentence_transformers": "of cross-encoders: the activation behind their scores",
     "transformers_jax": "ours: the mask that a model was trained with, which the reference ignores",
     "decoder_start_token_id": "begins what an encoder-decoder of two families writes",
+    "_remove_final_layer_norm": "the list leaves out names that begin so",
     "own_words": "in no file: which tables of words are stored apart",
     "forced_bos_token_id": "of generation, in config.json until v4",
     "forced_eos_token_id": "of generation, in config.json until v4",

@@ -31,10 +31,10 @@ CHOSEN = (
     *("mt5", "umt5", "switch", "longt5-tglobal"),
     *("led", "nomic-bert-mlm"),
     *("vit-classify", "clip-loss", "whisper"),
-    *("gemma", "llava"),
     *("siglip", "siglip2", "blip-caption", "vision-encoder-decoder", "vision-text-dual-encoder"),
     *("wav2vec2-pretraining", "wav2vec2-adapted", "wav2vec2-xvector", "hubert-ctc"),
     *("ast-classify", "speech-encoder-decoder"),
+    *("gemma", "llava", "idefics-intervals", "opt", "paligemma", "blip-2"),
 )
 # eps is larger than usual, because key biases have no gradient but rounding, which must not count
 ADAMW = dict(lr=1e-3, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)

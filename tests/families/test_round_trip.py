@@ -31,6 +31,8 @@ OLDER = {  # and a case with the names of today
     "older-llava-4.52": "llava",
     "older-clip-tower": "clip-vision-base",
     "runtime-nomic-bert": "nomic-bert-mlm",
+    "older-opt": "opt",
+    "older-gemma": "gemma",
     "runtime-vit": "vit-classify",
 }
 

@@ -20,6 +20,7 @@ from transformers_jax.graph import (
     Block,
     Dense,
     Edges,
+    Holds,
     Mask,
     Near,
     Nodes,
@@ -83,6 +84,9 @@ CASES = [
         "neighbouring blocks and random ones (BigBird)",
         tags=("block", "blocks"),
     ),
+    Case(
+        "images", Holds("images", "image"), "words that attend to images", tags=("images", "image")
+    ),
     Case("adjacency", Dense("links") & CAUSAL, "any graph, as an array"),
     Case("complement", ~(CAUSAL & Same("document")) & Near(9), "complements", tags=("document",)),
 ]
@@ -112,6 +116,8 @@ def inputs(case: Case, width: int = U) -> dict[str, Any]:
     arrays["document"] = np.sort(rng.integers(0, 4, (B, keys)), 1).astype(np.int32)
     arrays["prefix"] = np.isin(np.arange(keys), [0, 1, 11]).astype(np.int32)[None]
     arrays["block"] = (np.arange(keys) // 4).astype(np.int32)[None]
+    arrays["image"] = (np.arange(keys) // 5).astype(np.int32)[None]
+    arrays["images"] = rng.integers(0, 2**8, (B, keys)).astype(np.int32)
     arrays["blocks"] = np.full((1, keys), -(-keys // 4), np.int32)
     arrays["links"] = rng.random((B, T, keys)) < 0.2
     arrays["valid"] = np.arange(keys) < np.array([[keys], [keys - 9]])

@@ -129,6 +129,9 @@ def generate(
     beside = (*reading.source_raw, *reading.source_arguments, *reading.beside)
     inputs = {n: narrow(traceable(n, options.pop(n))) for n in beside if n in options}
     tags = marked(reading, options, tags)
+    if input_ids is None and inputs and reading.prompt:
+        rows = next(iter(inputs.values())).shape[0]
+        input_ids = jnp.broadcast_to(jnp.array(reading.prompt), (rows, len(reading.prompt)))
     generation_config = as_mapping(generation_config)
     _refuse_unknown([*options, *generation_config])
     chosen = resolve(

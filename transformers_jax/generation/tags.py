@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Array, Int
-from transformers_jax.graph import Mask, Same, Where
+from transformers_jax.graph import Holds, Mask, Same, Where
 from transformers_jax.inputs.checks import shown
 from transformers_jax.models.reading import Reading
 
@@ -21,10 +21,7 @@ def tags_of(masks: Sequence[Mask], written: frozenset[str], side: str) -> frozen
     token has, and those that are `written` by the stack itself."""
     parts = [part for mask in masks for part in mask.parts()]
     read = {
-        tag
-        for part in parts
-        for tag in part.reads
-        if side == "both" or not isinstance(part, Where) or part.of == side
+        tag for part in parts for tag in (part.reads if side == "both" else part.reads_of(side))
     }
     return frozenset(read) - EVERYWHERE - written
 
@@ -122,8 +119,8 @@ class TagReader(NamedTuple):
         tokens are those of `order`.
 
         What the caller passes for new tokens is taken. Otherwise a tag that marks tokens (`Where`)
-        is 0 for new ones, and one that groups them (`Same`) goes on as it was for the last of the
-        prompt.
+        is 0 for new ones, and one that groups them (`Same`, `Holds`) goes on as it was for the last
+        of the prompt.
 
         Raises:
             ValueError: a tag that is compared otherwise (by order or distance), of the prompt only.
@@ -136,7 +133,7 @@ class TagReader(NamedTuple):
             after = tag[:, length:][:, :rest]
         elif kinds <= {Where}:
             after = prompt[:, :0]
-        elif kinds <= {Same}:
+        elif kinds <= {Same, Holds}:
             after = jnp.broadcast_to(prompt[:, -1:], (prompt.shape[0], rest))
         else:
             raise ValueError(

@@ -20,6 +20,7 @@ from transformers_jax.graph.primitives import FULL as FULL
 from transformers_jax.graph.primitives import Before as Before
 from transformers_jax.graph.primitives import Dense as Dense
 from transformers_jax.graph.primitives import Full as Full
+from transformers_jax.graph.primitives import Holds as Holds
 from transformers_jax.graph.primitives import Near as Near
 from transformers_jax.graph.primitives import Same as Same
 from transformers_jax.graph.primitives import Strided as Strided

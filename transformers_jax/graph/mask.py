@@ -93,6 +93,10 @@ class Mask:
         """Names of the tags that this part compares by itself."""
         return (self.tag,) if hasattr(self, "tag") else ()
 
+    def reads_of(self, side: str) -> tuple[str, ...]:
+        """Those of them that it compares of one side, "query" or "key"."""
+        return self.reads
+
     @property
     def reads_pairs(self) -> tuple[str, ...]:
         """Names of the pair arrays that this part reads by itself."""

@@ -21,7 +21,7 @@ MAKERS: dict[str, type[Mask]] = {
     kind.__name__: kind
     for kind in (
         *(primitives.Before, primitives.Dense, primitives.Full, primitives.Near, primitives.Same),
-        *(primitives.Strided, primitives.Where, Block, Scattered),
+        *(primitives.Holds, primitives.Strided, primitives.Where, Block, Scattered),
     )
 }
 LONGEST = 10_000  # letters: Python's parser is not safe for untrusted texts of any length

@@ -120,8 +120,45 @@ class Where(Mask):
             return (k.tag(self.tag) > 0)[:, None, :]
         return (q.tag(self.tag) > 0)[:, :, None]
 
+    def reads_of(self, side):
+        return self.reads if side == self.of else ()
+
     def check_tags(self, q, k):
         (k if self.of == "key" else q).tag(self.tag)  # of one side only
+
+
+BITS = 31
+"""How many numbers the bits of a tag can be."""
+
+
+@dataclass(frozen=True)
+class Holds(Mask):
+    """The query carries a set, as the bits of a tag, and the key a number in it, counted from
+    `first` on: the images to which a word attends.
+
+    Holds("images", "image") over images 1 3 2 and image 0 1 0:  1 . 1
+                                                                 1 1 1
+                                                                 . 1 .
+    """
+
+    bits: str
+    number: str
+    first: int = 0
+
+    @property
+    def reads(self):
+        return (self.bits, self.number)
+
+    def reads_of(self, side):
+        return (self.bits,) if side == "query" else (self.number,)
+
+    def edges(self, q, k, pairs=None):
+        number = k.tag(self.number)[:, None, :] - self.first
+        member = (q.tag(self.bits)[:, :, None] >> number.clip(0, BITS - 1)) & 1
+        return (number >= 0) & (number < BITS) & (member > 0)
+
+    def check_tags(self, q, k):
+        q.tag(self.bits), k.tag(self.number)
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,8 @@ class Model(nnx.Module):
             return self
         values, convert = params(self), unstack if layers == "list" else restack
         for name, stack in self.stacks().items():
-            values[name] = convert(values[name], stack.spec)
+            if stack.spec.blocks:  # or it has no parameters
+                values[name] = convert(values[name], stack.spec)
         return bind(self.abstract(layers=layers), values)
 
     def abstract(self, **execution: Any) -> Self:

@@ -301,6 +301,11 @@ class FamilyConfig:
         return self.vocab_size  # type: ignore[attr-defined]
 
     @property
+    def prompt(self) -> tuple[int, ...]:
+        """The ids with which a text begins where a call has images only; (): it has to say them."""
+        return ()
+
+    @property
     def stated_positions(self) -> int | None:
         """How many tokens a text may have where no table of positions says it; None: no limit."""
         return None

@@ -41,6 +41,7 @@ class Reading:
         source_virtual: the same of rows of the source, among the states of its tower.
         beside: the arguments that are read together with a prompt, such as its images.
         placeholder: the token in whose place what is made of these stands.
+        prompt: the ids of a prompt, where a call has none but something beside it.
         tag_arguments: the arguments that are tags of the prompt's tokens.
     """
 
@@ -63,6 +64,7 @@ class Reading:
     source_virtual: int = 0
     beside: tuple[str, ...] = ()
     placeholder: Placeholder | None = None
+    prompt: tuple[int, ...] = ()
     tag_arguments: tuple[TagArgument, ...] = ()
 
     @property

@@ -46,6 +46,8 @@ class Block(nnx.Module):
         for number, branch in enumerate(self.branches):
             if not context.reaches(branch.source):
                 continue
+            if f"before.{branch.name}" in context.collect:
+                collected["before"] = x
             op_key, key_behind = split_at(key, number)
             norm = getattr(self, f"{branch.name}_norm") or (lambda x: x)
             y = entered if branch.reads == "block" else x

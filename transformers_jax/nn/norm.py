@@ -18,7 +18,8 @@ class Norm(nnx.Module):
         self.norm = norm
         self.offset = norm.offset if isinstance(norm, spec.RMSNorm) else 0.0
         begins = spec.Draw("constant", 1.0 - self.offset)
-        self.scale = param(axis, {axis: size}, begins)
+        scaled = isinstance(norm, spec.RMSNorm) or norm.scale
+        self.scale = param(axis, {axis: size}, begins) if scaled else None
         shifted = isinstance(norm, spec.LayerNorm) and norm.shift
         self.shift = param(axis, {axis: size}, spec.ZEROS) if shifted else None
 
@@ -28,8 +29,9 @@ class Norm(nnx.Module):
         if isinstance(self.norm, spec.LayerNorm):
             y = y - y.mean(-1, keepdims=True)
         y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + self.norm.eps)
-        scale = self.scale[...].astype(dtype)
-        y = y * (scale + self.offset if self.offset else scale)
+        if self.scale is not None:
+            scale = self.scale[...].astype(dtype)
+            y = y * (scale + self.offset if self.offset else scale)
         if self.shift is not None:
             y = y + self.shift[...].astype(dtype)
         return y.astype(x.dtype)

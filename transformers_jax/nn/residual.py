@@ -25,9 +25,16 @@ PARTS = 3  # that a condition decides: shift, scale and gate
 @dataclass(frozen=True)
 class Gate(spec.ResidualSpec):
     """x + act(g) y, with a learned number g that begins at zero: a pretrained model is unchanged at
-    first (Alayrac et al. 2022, Flamingo, section 2.2)."""
+    first (Alayrac et al. 2022, Flamingo, section 2.2).
+
+    Attributes:
+        channels: whether there is a number for each channel.
+        begins: what g is drawn from.
+    """
 
     activation: Literal["tanh", "sigmoid", "identity"] = "tanh"
+    channels: bool = False
+    begins: spec.Draw = spec.ZEROS
 
     def __post_init__(self):
         if self.activation not in GATES:
@@ -35,7 +42,7 @@ class Gate(spec.ResidualSpec):
             raise ValueError(f"the activation of a gate is {self.activation!r}; not {known}")
 
     def build(self, width, initial):
-        return Gated(self)
+        return Gated(self, width)
 
 
 @dataclass(frozen=True)
@@ -92,9 +99,9 @@ class Residual(nnx.Module):
 class Gated(Residual):
     """See `Gate`."""
 
-    def __init__(self, gate: Gate):
+    def __init__(self, gate: Gate, width: int):
         self.spec = gate
-        self.gate = param("", {}, spec.ZEROS)
+        self.gate = param("embed" if gate.channels else "", {"embed": width}, gate.begins)
 
     def __call__(self, x, y, context):
         return x + GATES[self.spec.activation](self.gate[...]).astype(y.dtype) * y

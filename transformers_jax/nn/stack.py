@@ -41,7 +41,6 @@ BY_BRANCH = frozenset({"attention", "ffn"})
 LAYER = np.uint32(2**32 - 1)
 """What the key of a whole layer has folded in: no branch has this number."""
 
-
 NO_SOURCES: Mapping[str, Source] = MappingProxyType({})
 
 
@@ -140,7 +139,8 @@ class Stack(nnx.Module):
         x = dropout(x if self.norm is None else self.norm(x), self.spec.dropout, last_key)
         hidden = tuple(layer["hidden"] for layer in collected) if "hidden" in collect else ()
         if hidden:  # index 0 is what went in
-            hidden = (first, *hidden[:-1], x if self.spec.norm_hidden else hidden[-1])
+            last = x if self.spec.norm_hidden else hidden[-1]
+            hidden = (collected[0].get("before", first), *hidden[:-1], last)
         if cache is not None:
             cache = cache.advance(nodes, caches)
         return StackOutput(x, cache, hidden, self._by_name(collected))
@@ -299,7 +299,7 @@ class Stack(nnx.Module):
             scores={} if self.score is None else {None: self.score()},
             sources={name: source.x for name, source in sources.items()},
             how=how,
-            collect=collect,
+            collect=self.spec.collecting(collect),
             remat=self.execution.remat,
         )
 

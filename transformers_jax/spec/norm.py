@@ -7,10 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LayerNorm:
-    """(x - mean) / sqrt(variance + eps) * scale + shift (Ba et al. 2016)."""
+    """(x - mean) / sqrt(variance + eps) * scale + shift (Ba et al. 2016).
+
+    Attributes:
+        shift, scale: whether it is learned.
+    """
 
     eps: float = 1e-5
     shift: bool = True
+    scale: bool = True
 
 
 @dataclass(frozen=True)

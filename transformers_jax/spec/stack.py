@@ -58,6 +58,8 @@ class StackSpec:
             layers must be alike then (ALBERT applies one many times: (0, 0, 0, ...)).
         score: what positions add to the scores of every self-attention of the stack.
         layout: writes tags before the edges are drawn.
+        hidden_from: the branch of the first layer in front of which the first of the hidden states
+            is, as in the reference (Idefics); None: in front of the layer.
         norm_hidden: whether the last of the hidden states is behind the final norm (not in ViT).
         dropout: of what leaves the final norm.
         layerdrop: with a key, the probability that a layer is left out (Fan et al. 2019).
@@ -72,14 +74,19 @@ class StackSpec:
     score: ScoreSpec | None = None
     layout: Layout | None = None
     norm_hidden: bool = True
+    hidden_from: str | None = None
     dropout: float = 0.0
     layerdrop: float = 0.0
     source_optional: bool = False
     initial: Initial = field(default_factory=Initial)
 
+    def collecting(self, names: frozenset[str]) -> frozenset[str]:
+        """What layers are to collect where a caller wants these."""
+        if "hidden" not in names or self.hidden_from is None:
+            return names
+        return names | {f"before.{self.hidden_from}"}
+
     def __post_init__(self):
-        if not self.blocks:
-            raise ValueError("a stack has at least one layer")
         for block in dict.fromkeys(self.blocks):
             check_names(block)
         layers = range(len(self.blocks))

@@ -87,6 +87,14 @@ CONFIGS = {
         attention_window=6,
     ),
     "llama": lambda: tj.LlamaConfig(**LLAMA),
+    "opt": lambda: tj.OPTConfig(
+        vocab_size=53,
+        hidden_size=20,
+        ffn_dim=28,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=37,
+    ),
     "blenderbot": lambda: tj.BlenderbotConfig(**BART),
     "blenderbot_small": lambda: tj.BlenderbotSmallConfig(**BART),
     "m2m_100": lambda: tj.M2M100Config(**BART),
@@ -120,6 +128,7 @@ CONFIGS = {
     ),
 }
 TOWER = dict(hidden_size=20, num_hidden_layers=2, num_attention_heads=4, intermediate_size=28)
+STILL = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 IMAGES = dict(image_size=12, patch_size=4)
 WORDS = dict(**TOWER, vocab_size=54, max_position_embeddings=9)
 PIXELS = dict(**TOWER, **IMAGES)
@@ -144,6 +153,45 @@ OTHERS = {  # families of images and audio: (config, head); their laws are in te
             image_token_index=2,
         ),
         "causal_lm",
+    ),
+    "idefics": (
+        lambda: tj.IdeficsConfig(
+            **{n: x for n, x in LLAMA.items() if n not in ("num_key_value_heads", "head_dim")}
+            | {"vocab_size": 50, "num_attention_heads": 2},
+            additional_vocab_size=4,
+            qk_layer_norms=True,
+            use_resampler=True,
+            perceiver_config=dict(
+                resampler_n_latents=3,
+                resampler_depth=2,
+                resampler_n_heads=2,
+                resampler_head_dim=6,
+            ),
+            vision_config={**TOWER, **IMAGES},
+        ),
+        "causal_lm",
+    ),
+    "paligemma": (
+        lambda: tj.PaliGemmaConfig(
+            text_config=tj.GemmaConfig(**LLAMA | {"vocab_size": 54}),
+            vision_config=tj.SiglipVisionConfig(**TOWER, **IMAGES, vision_use_head=False),
+            image_token_index=60,
+        ),
+        "causal_lm",
+    ),
+    "blip-2": (
+        lambda: tj.Blip2Config(
+            text_config=CONFIGS["opt"]().replace(vocab_size=54, dropout=0.0),
+            vision_config={**TOWER, **IMAGES, "initializer_range": 0.02},
+            qformer_config=tj.Blip2QFormerConfig(**TOWER, **STILL),
+            num_query_tokens=9,
+            image_token_index=2,
+        ),
+        "causal_lm",
+    ),
+    "blip_2_qformer": (
+        lambda: tj.Blip2QFormerConfig(**TOWER, **STILL, encoder_hidden_size=16),
+        "none",
     ),
     "blip": (
         lambda: tj.BlipConfig(
@@ -278,6 +326,7 @@ HEADS = {
     "gpt2": "causal_lm",
     "led": "seq2seq_lm",
     "llama": "causal_lm",
+    "opt": "causal_lm",
     "blenderbot": "seq2seq_lm",
     "blenderbot_small": "seq2seq_lm",
     "marian": "seq2seq_lm",
@@ -312,8 +361,10 @@ def _tiny(family, head, mask, overrides):
 
     def draw(path, leaf):
         x = 0.25 * rng.normal(size=leaf.shape)
-        is_scale = jax.tree_util.keystr(path).endswith("['scale']")
-        return jnp.asarray(1 + x if is_scale else x, jnp.float32)
+        name = jax.tree_util.keystr(path)
+        # Gemma stores the difference of a scale from 1
+        apart = family in ("gemma", "paligemma") and "vision" not in name
+        return jnp.asarray(1 + x if name.endswith("['scale']") and not apart else x, jnp.float32)
 
     return bind(model, jax.tree_util.tree_map_with_path(draw, params(model)))
 

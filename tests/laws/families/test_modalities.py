@@ -16,6 +16,10 @@ MODALITIES = {
     "clip_vision_model": "images",
     "hubert": "waveforms",
     "llava": "images in texts",
+    "paligemma": "images in texts",
+    "blip-2": "images in texts",
+    "blip_2_qformer": "latents",
+    "idefics": "images beside texts",
     "blip": "images and texts",
     "blip_text_model": "whole texts",
     "blip_vision_model": "images",
@@ -38,6 +42,8 @@ LAWS = {  # laws of ids (packing, a cache) are for models that generate text
     "texts to compare": EVERY | {"padding"},
     "images and texts": EVERY | {"padding", "near"},
     "images in texts": EVERY | {"padding", "places"},
+    "images beside texts": EVERY | {"padding"},
+    "latents": EVERY,
     "whole texts": EVERY,  # a text is its last token, which may be padding
     "images of any size": EVERY,
     "captions": EVERY | {"near", "writing"},
@@ -77,7 +83,11 @@ DROPOUT = {
     "wav2vec2": lambda config: HIDING | dict(final_dropout=0.1),
     "clip_text_model": lambda config: QUIET,
     "clip_vision_model": lambda config: QUIET,
-    "llava": lambda config: DROPOUT["clip"](config),
+    "llava": QUIET_TOWERS,
+    "paligemma": QUIET_TOWERS,
+    "blip-2": lambda config: dict(text_config=config.text_config.replace(dropout=0.2)),
+    "blip_2_qformer": lambda config: dict(hidden_dropout_prob=0.2),
+    "idefics": lambda config: dict(dropout=0.2),
     "blip": lambda config: dict(
         text_config=config.text_config.replace(hidden_dropout_prob=0.2),
         vision_config=config.vision_config.replace(**QUIET),
@@ -128,10 +138,19 @@ def inputs_of(model, rows=3, labels=True):
         every["spatial_shapes"] = jnp.resize(shapes, (rows, 2))
         sizes = every["spatial_shapes"].prod(1, keepdims=True)
         every["pixel_attention_mask"] = (jnp.arange(12)[None] < sizes).astype(jnp.int32)
+    if "image_attention_mask" in model.arguments():  # two images a row
+        every["pixel_values"] = draw(2, 3, 12, 12)
+        seen = jnp.arange(6)[:, None] >= jnp.array([1, 3])
+        every["image_attention_mask"] = jnp.broadcast_to(seen, (rows, 6, 2)).astype(jnp.int32)
+    if "query_embeds" in model.arguments():
+        every = {"query_embeds": draw(5, 20), "encoder_hidden_states": draw(7, 16)}
     inputs = {name: every[name] for name in every if name in model.arguments()}
     if (held := model.reading.placeholder) is not None:
         inputs |= with_images(inputs, held.id)
         ids = inputs["input_ids"]
+    if model.config.model_type == "paligemma":
+        behind = jnp.arange(ids.shape[1]) >= PATCHES + 3
+        inputs["token_type_ids"] = jnp.broadcast_to(behind, ids.shape).astype(jnp.int32)
     reader = next(iter(model.towers.values())).embed
     if reader.masks_raw:  # seven frames, of which the first row has five
         inputs["input_values"] = draw(44)
@@ -143,6 +162,7 @@ def inputs_of(model, rows=3, labels=True):
         inputs["labels"] = ids[:, :2]
     elif labels and "labels" in model.arguments():
         writes = model.is_encoder_decoder or model.plan.head == "causal_lm"
+        ids = jnp.where(ids < 54, ids, -100)  # a placeholder may be in no vocabulary
         inputs["labels"] = ids if writes else jnp.arange(rows, dtype="int32") % 2
     return inputs
 
@@ -255,7 +275,7 @@ def test_an_image_is_read_from_its_places_on(family, tiny):
     moved = {**inputs, "pixel_values": inputs["pixel_values"].at[1].add(1)}
     changed = np.abs(model(**moved).logits - before).max(-1) > 1e-5
     assert not changed[[0, 2]].any()
-    assert not changed[1, 0]
+    assert changed[1, 0] == (MASKS[family] != tj.CAUSAL)  # a prefix attends ahead
     assert changed[1, 1:].all()
 
 
@@ -288,6 +308,10 @@ MASKS = {  # what a family's own masks are
     "clip_text_model": tj.CAUSAL,
     "clip_vision_model": FULL,
     "llava": tj.CAUSAL,
+    "paligemma": tj.CAUSAL | tj.Where("prefix", of="query") & tj.Where("prefix"),
+    "blip-2": tj.CAUSAL,
+    "blip_2_qformer": FULL,
+    "idefics": tj.CAUSAL,
     "blip": {"text": FULL, "vision": FULL},
     "blip_text_model": FULL,
     "blip_vision_model": FULL,

@@ -131,8 +131,8 @@ def _check_source(
     raw = tower.prefix + tower.embed.raw[0]
     if name not in shapes and outputs is None and cache is None:
         raise ValueError(f"give {raw} (or {name}_outputs, or a cache that has read them)")
-    # of a tower that reads images it would be that of the text beside them
-    mask = f"{tower.prefix}attention_mask" if "attention_mask" in tower.embed.arguments else ""
+    mask = f"{tower.prefix}{tower.embed.mask}"
+    inputs = {n: x for n, x in inputs.items() if n not in others(network, tower)}
     if name in network.cached:
         checks.source_with_cache(cache, inputs, [a for a in tower.arguments if a != mask])
     cached = cache.sources.get(name) if isinstance(cache, Cache) else None
@@ -151,6 +151,12 @@ def _check_source(
         tags = f"{tower.prefix}tags"
         checks.tags(tags, inputs.get(tags), masks, shapes[name], tower.positions)
         checks.packed_documents(masks, inputs, tower.embed.offset, tower.prefix)
+
+
+def others(network: Any, tower: Tower) -> set[str]:
+    """The arguments that are not of a tower, but of another: a vision tower reads no mask."""
+    names = {argument for each in network.towers.values() for argument in each.arguments}
+    return names - {*tower.arguments}
 
 
 def _check_target(

@@ -75,6 +75,7 @@ class Decoding(Model):
             beside=self._raw(upstream(self.wires, self.wires[-1].name)[:-1], without=self.cached),
             placeholder=own.embed.placeholder,
             tag_arguments=own.embed.marks,
+            prompt=config.prompt,
         )
         if before is None:
             return reading

@@ -264,7 +264,7 @@ class Network(Decoding):
             before = self.towers[tower.source]
             given = before.own(arguments)
             rows = next((np.shape(own[raw])[0] for raw in tower.embed.raw if raw in own), 0)
-            mask_and_tags = given.get("attention_mask"), given.get("tags")
+            mask_and_tags = given.get(before.embed.mask), given.get("tags")
             states = outputs[tower.source]
             sources[tower.source] = self.as_source(tower.source, states, rows, *mask_and_tags)
         if tower.placed is not None and tower.placed in outputs:

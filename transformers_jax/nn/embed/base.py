@@ -55,6 +55,7 @@ class Embedder(nnx.Module):
         counted: what generation numbers: the "tokens" of a row, or its "columns".
         tag_arguments: arguments with one value for each token, which are tags.
         blocks: whether it fills rows up to whole blocks, so that their width matters.
+        mask: the argument that says which of its tokens are there.
         tokens: how many there are of every row, where no input says it (latents).
         placeholder: the token in whose place vectors of another tower stand.
         marks: what makes tags of `tag_arguments`.
@@ -71,6 +72,7 @@ class Embedder(nnx.Module):
     counted: Literal["tokens", "columns"] = "tokens"
     tag_arguments: tuple[str, ...] = ()
     blocks: bool = False
+    mask: str = "attention_mask"
     tokens: int = 0
     placeholder: Placeholder | None = None
     marks: tuple[TagArgument, ...] = ()

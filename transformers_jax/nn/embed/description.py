@@ -11,6 +11,7 @@ import numpy as np
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array
+from transformers_jax.inputs import checks
 from transformers_jax.nn.sinusoidal import Sinusoids
 
 
@@ -22,18 +23,23 @@ class TagArgument:
     `check(ids)` that raises ValueError for ids from which the tag cannot be derived.
 
     Attributes:
-        marks: the value of the argument where the tag is 1; it is 0 elsewhere. None: the tag is the
-            argument.
+        made: makes the tag of the argument; None: it is the argument.
     """
 
     argument: str
     tag: str
     default: Callable[[Array | None, tuple[int, int]], Array | np.ndarray]
-    marks: int | None = None
+    made: Callable[[Array | np.ndarray], Array | np.ndarray] | None = None
 
     def of(self, values: Array | np.ndarray) -> Array | np.ndarray:
         """The tag of these values of the argument."""
-        return values if self.marks is None else (values == self.marks).astype(np.int32)
+        return values if self.made is None else self.made(values)
+
+    def check_values(self, name: str, values: Any, shape: tuple[int, ...], like: str) -> None:
+        """Raises ValueError for values of the argument that do not fit tokens of this shape; `like`
+        has it."""
+        checks.integers(name, values, None)
+        checks.same_shape(name, values, shape, like)
 
     def check(self, ids: Array | np.ndarray) -> None:
         """Raises ValueError if `default` cannot derive the tag from these ids."""
@@ -114,6 +120,10 @@ class EmbedSpec:
             of a call (`inputs_embeds`) where it `scales` "all" (Marian's decoder).
         project: width of the stream, where that of the embeddings is another (ELECTRA), with a
             bias or not (`project_bias`).
+        projects: what is brought to it: the "sum", or the "words" before all else (OPT).
+        rows_before: rows of the table of positions that `position_ids` do not count (OPT has two).
+        unpadded: whether positions count the tokens that `attention_mask` says are there; padding
+            is then at -1 (OPT).
         zero_padding: whether padding is the zero vector (DeBERTa).
         tags: arguments of a call, [B T] each, that are tags of the tokens.
         placeholder: the token in whose place vectors of another tower stand.
@@ -139,6 +149,9 @@ class EmbedSpec:
     dropout: float = 0.0
     project: int | None = None
     project_bias: bool = True
+    projects: Literal["sum", "words"] = "sum"
+    rows_before: int = 0
+    unpadded: bool = False
     zero_padding: bool = False
     tags: tuple[TagArgument, ...] = ()
     placeholder: Placeholder | None = None
@@ -151,4 +164,4 @@ class EmbedSpec:
         """How many tokens have a position; None where there is no table."""
         rows = self.positions
         rows = rows.rows if isinstance(rows, Sinusoids) else rows
-        return None if rows is None else rows - self.offset
+        return None if rows is None else rows - self.offset - self.rows_before

@@ -17,6 +17,7 @@ from transformers_jax.graph import Nodes
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import readable
 from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
+from transformers_jax.nn.embed.counting import unpadded
 from transformers_jax.nn.embed.description import EmbedSpec
 from transformers_jax.nn.embed.placed import of_vocabulary, place
 from transformers_jax.nn.noise import dropout
@@ -49,18 +50,20 @@ class TokenEmbedder(Embedder):
         self.counted, self.blocks = embed.counted, embed.pad_to is not None
         self.tag_arguments = tuple(dict.fromkeys(tag.argument for tag in embed.tags))
         self.placeholder, self.marks = embed.placeholder, embed.tags
-        sizes = {"embed": embed.width}
 
-        def table(role: str, rows: int | None, axis: str) -> nnx.Param | None:
+        def table(
+            role: str, rows: int | None, axis: str, width: int | None = None
+        ) -> nnx.Param | None:
             if rows is None:
                 return None
-            sized = {**sizes, axis: rows}
+            sized = {"embed": width or embed.width, axis: rows}
             return param(f"{axis} embed", sized, embed.initial.draw(role, sized))
 
         self.table = None if embed.shared else table("table", embed.vocab, "vocab")
         self.unused = table("table", embed.vocab, "vocab") if embed.unused else None
         learned = embed.positions if isinstance(embed.positions, int) else None
-        self.position = table("position", learned, "position")
+        first = embed.project if embed.projects == "words" else None
+        self.position = table("position", learned, "position", first)
         types = embed.types if isinstance(embed.types, int) and embed.types > 0 else None
         self.type = table("type", types, "type")
         normed = embed.project or embed.width if embed.normed == "stream" else embed.width
@@ -100,6 +103,8 @@ class TokenEmbedder(Embedder):
         else:
             embeddings = jnp.pad(self.scaled(vectors, dtype), ((0, 0), (0, missing), (0, 0)))
         tags = self._positioned(tags, per_token["position_ids"], ids, cache)
+        if self.spec.unpadded and "position" not in tags:
+            tags = {**tags, **unpadded(per_token["attention_mask"], raw.shape[:2], cache)}
         tags = self._tagged(tags, per_token, (embeddings.shape[0], embeddings.shape[1]))
         mask, types, place = per_token["attention_mask"], per_token["token_type_ids"], None
         if virtual is not None and (cache is None or cache.awaited):
@@ -177,12 +182,14 @@ class TokenEmbedder(Embedder):
         norm, project = self.norm or unchanged, self.project or unchanged
         normed, dtype = self.spec.normed, words.dtype
         x = norm(words) if normed == "words" else words
+        if self.spec.projects == "words":
+            x, project = project(x), unchanged
         if self.type is not None:
             type_ids = jnp.zeros((1, x.shape[1]), jnp.int32) if type_ids is None else type_ids
             x = x + rows(self.type[...], type_ids).astype(dtype)
         elif self.spec.types == "words" and type_ids is not None:
             x = x + self.embed_ids(type_ids, dtype)
-        row = nodes.position + self.spec.offset
+        row = nodes.position + self.spec.offset + self.spec.rows_before
         if self.position is not None:
             vectors = rows(self.position[...], row)
             if self.spec.padding is not None:  # torch: `padding_idx` of the table
@@ -271,8 +278,7 @@ class TokenEmbedder(Embedder):
         known = None if ids is None else readable(ids)
         for tag in self.spec.tags:
             if (name := prefix + tag.argument) in inputs:
-                checks.integers(name, inputs[name], None)
-                checks.same_shape(name, inputs[name], shape, like)
+                tag.check_values(name, inputs[name], shape, like)
             elif known is not None and tag.tag not in tags:
                 tag.check(known)
         return shape
@@ -299,7 +305,8 @@ class TokenEmbedder(Embedder):
             same = checks.shared_shape if len(shape) == 2 else checks.same_shape
             same(name, inputs[name], shape, like)
             if isinstance(self.spec.positions, int) and array is not None:
-                checks.ids(name, array, self.spec.positions, "positions", None)
+                rows = self.spec.positions - self.spec.rows_before
+                checks.ids(name, array, rows, "positions", None)
         elif inputs.get("cache") is None and "position" not in (inputs.get(f"{prefix}tags") or {}):
             count = self._count(inputs.get(f"{prefix}input_ids"), shape)
             checks.length(like, count, self.spec.longest)
