@@ -2,5 +2,5 @@
 
 `load_processor` reads what a model's folder says of its inputs. `image/` reads, resizes and
 normalises pictures, `audio/` reads sound and makes features of it, `placeholders.py` writes image
-tokens into texts. NumPy only: a processor needs no JAX.
+tokens into texts. NumPy only: what reads pictures and sound imports no JAX.
 """
