@@ -94,7 +94,10 @@ def resized(config: Any, size: int, side: str | None) -> tuple[FamilyConfig, int
     """
     parts: dict[str, Any] = {name: getattr(config, name, None) for name in ("encoder", "decoder")}
     if all(isinstance(part, FamilyConfig) for part in parts.values()):  # two families
+        parts = {n: part for n, part in parts.items() if getattr(part, "vocab_size", None)}
         old = {name: part.vocab_size for name, part in parts.items()}
+        if side is None and len(old) == 1:  # an encoder of images or sound has none
+            (side,) = old
         new = {name: {name: part.replace(vocab_size=size)} for name, part in parts.items()}
     elif getattr(config, "vocab_size", None) is None:
         raise ValueError(f"{config.model_type} has no vocabulary: there are no rows to add")
