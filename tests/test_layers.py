@@ -42,7 +42,7 @@ LAYERS = [
         ),
         *("resize", "student", "together"),
     ),
-    ("data", "processing"),
+    ("data", "processing", "vision"),
     ("tasks", "speech"),
     ("training", "inspection"),
     ("runs",),

@@ -209,5 +209,8 @@ from .student import student_of as student_of
 from .training.config import TrainConfig as TrainConfig
 from .training.state import TrainState as TrainState, init_state as init_state
 from .training.step import make_step as make_step
+from .vision.caption import caption as caption
+from .vision.classify import classify as classify
+from .vision.encode import encode_images as encode_images, encode_texts as encode_texts
 
 __version__: str

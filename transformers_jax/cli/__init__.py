@@ -1,9 +1,11 @@
 """The console script: `transformers-jax COMMAND ...`.
 
 models.py    generate, inspect, convert, student
+pictures.py  classify, embed, zero-shot, caption
 runs.py      tokenize, export, runs, report, check-checkpoint, env
 media.py     transcribe
 texts.py     prompts in, texts out
+files.py     files in, a line of JSON for each out; answers.py: of pictures
 
 A command is a record: its fields are its arguments and flags, and `run` does what it does;
 everything heavy is imported there. What commands share is here: a failure is one line on standard
@@ -19,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers_jax import flags
-from transformers_jax.cli import media, models, runs
+from transformers_jax.cli import media, models, pictures, runs
 from transformers_jax.flags import Misuse
 from transformers_jax.printing import from_interrupt, print_line, print_result, to_nowhere
 from transformers_jax.runs import evaluate, finetune, pretrain
@@ -34,6 +36,10 @@ COMMANDS = {
     "transcribe": media.Transcribe,
     "evaluate": evaluate.Evaluate,
     "predict": evaluate.Predict,
+    "classify": pictures.Classify,
+    "embed": pictures.Embed,
+    "zero-shot": pictures.ZeroShot,
+    "caption": pictures.Caption,
     "tokenize": runs.Tokenize,
     "export": runs.Export,
     "runs": runs.Runs,

@@ -2,62 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from tyro.conf import DisallowNone, Positional, arg
+from tyro.conf import DisallowNone
 
-from transformers_jax.json_files import json_text, parse_json
+from transformers_jax.cli.files import Files, already, found
+from transformers_jax.json_files import json_text
 from transformers_jax.printing import print_line
 from transformers_jax.runs.pretrain import keep_compiled_programs
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".au")
-Files = Annotated[Positional[tuple[str, ...]], arg(help="files, or directories of them")]
-
-
-def found(files: Sequence[str], endings: Sequence[str]) -> list[Path]:
-    """The files that are named, and those with these endings in the directories that are.
-
-    Raises:
-        ValueError: none is named, one does not exist, or a directory has none.
-    """
-    if not files:
-        raise ValueError("name one or more files, or directories of them")
-    every: list[Path] = []
-    for name in files:
-        path = Path(name).expanduser()
-        if path.is_dir():
-            inside = sorted(
-                p for p in path.rglob("*") if p.suffix.lower() in endings and p.is_file()
-            )
-            if not inside:
-                raise ValueError(f"{path} has no file that ends in {', '.join(endings)}")
-            every += inside
-        elif path.is_file():
-            every.append(path)
-        else:
-            raise ValueError(f"there is no file or directory {path}")
-    return every
-
-
-def already(out: Path, files: Sequence[Path]) -> int:
-    """How many of the files, from the first on, have a line in the output.
-
-    Raises:
-        ValueError: it has lines of other files.
-    """
-    from transformers_jax.runs.evaluate import whole_lines
-
-    done = whole_lines(out)
-    lines = out.read_text("utf-8").splitlines() if done else []
-    named = [parse_json(line, out)["file"] for line in lines]
-    if named != [str(file) for file in files[: len(named)]]:
-        raise ValueError(f"{out} has lines of other files; choose another --out, or remove it")
-    if done:
-        print_line(f"{done:,} of {len(files):,} files are in {out} already")
-    return done
 
 
 @dataclass(frozen=True, kw_only=True)

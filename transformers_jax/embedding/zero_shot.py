@@ -70,6 +70,19 @@ def zero_shot(
         model, labels, processor=processor, templates=templates, batch_size=batch_size
     )
     inputs = dict(images if isinstance(images, Mapping) else processor(images=images))
+    return nearest_classes(model, inputs, labels, texts, batch_size=batch_size)
+
+
+def nearest_classes(
+    model: Any,
+    inputs: Mapping[str, Any],
+    labels: Sequence[str],
+    texts: Float[Array, "labels E"],
+    *,
+    batch_size: int = 64,
+) -> ZeroShot:
+    """`zero_shot` by vectors of the classes that were made before; `inputs` are the arguments of
+    the model for the images."""
     vectors = _vectors(model.get_image_features, inputs, batch_size, "images")
     logits = model.head.scores(texts, vectors).T
     sure = jax.nn.softmax if model.head.offset() is None else jax.nn.sigmoid
@@ -85,11 +98,7 @@ def class_vectors(
     batch_size: int = 64,
 ) -> Float[Array, "labels E"]:
     """The vector of each class, of unit length: see `zero_shot`."""
-    if not isinstance(model, DualEncoder) or not isinstance(model.head, PairScores):
-        raise ValueError(
-            f"{type(model).__name__} does not compare images with texts; load a model such as "
-            "CLIP or SigLIP whole (head='contrastive')"
-        )
+    _check(model)
     labels = _named(labels)
     if isinstance(templates, str) or not templates or any("{}" not in t for t in templates):
         raise ValueError(
@@ -97,11 +106,31 @@ def class_vectors(
             f"templates={TEMPLATES!r}"
         )
     prompts = [template.replace("{}", label) for label in labels for template in templates]
-    texts = dict(processor(text=prompts, **_filled(model)))
-    if _last_token(model):  # trained on texts that were filled up, whose padding is read as well
-        texts.pop("attention_mask", None)
-    vectors = _vectors(model.get_text_features, texts, batch_size, "labels")
+    vectors = unit(text_vectors(model, prompts, processor=processor, batch_size=batch_size))
     return unit(vectors.reshape(len(labels), len(templates), -1).mean(1))
+
+
+def text_vectors(
+    model: Any, texts: Sequence[str], *, processor: Processor, batch_size: int = 64
+) -> Float[Array, "texts E"]:
+    """The vector of each text, before it has unit length, of texts as the model was trained on.
+
+    Raises:
+        ValueError: a model that compares no images with texts.
+    """
+    _check(model)
+    inputs = dict(processor(text=list(texts), **_filled(model)))
+    if _last_token(model):  # trained on texts that were filled up, whose padding is read as well
+        inputs.pop("attention_mask", None)
+    return _vectors(model.get_text_features, inputs, batch_size, "texts", raw=True)
+
+
+def _check(model: Any) -> None:
+    if not isinstance(model, DualEncoder) or not isinstance(model.head, PairScores):
+        raise ValueError(
+            f"{type(model).__name__} does not compare images with texts; load a model such as "
+            "CLIP or SigLIP whole (head='contrastive')"
+        )
 
 
 def _named(labels: Sequence[str]) -> tuple[str, ...]:
@@ -132,9 +161,14 @@ TO_LONGEST = {"padding": True}
 
 
 def _vectors(
-    features: Callable[..., Any], inputs: Mapping[str, Any], size: int, what: str
+    features: Callable[..., Any],
+    inputs: Mapping[str, Any],
+    size: int,
+    what: str,
+    *,
+    raw: bool = False,
 ) -> Float[Array, "N E"]:
-    """The vectors of rows, of unit length; a batch at a time, each of as many rows."""
+    """The vectors of rows, of unit length unless `raw`; a batch at a time, of as many rows each."""
     rows = min((len(x) for x in inputs.values() if np.ndim(x)), default=0)
     if not rows or size < 1:
         raise ValueError(f"{rows} {what} with batch_size={size}: expected at least 1 of both")
@@ -143,5 +177,6 @@ def _vectors(
     for start in range(0, rows, size):
         taken = np.minimum(np.arange(start, start + size), rows - 1)  # the last one fills it up
         batch = {name: x[taken] if np.ndim(x) else x for name, x in inputs.items()}
-        parts.append(unit(features(**batch).pooler_output))
+        found = features(**batch).pooler_output
+        parts.append(found if raw else unit(found))
     return jnp.concatenate(parts)[:rows]

@@ -1,0 +1,90 @@
+"""Tiny models in folders, with processor and tokenizer, and files of pictures."""
+
+import json
+
+import jax
+import numpy as np
+import tokenizers
+
+import transformers_jax as tj
+from tests.processing.pictures import picture
+
+SIZES = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
+IMAGE = dict(**SIZES, image_size=16, patch_size=8)
+WORDS = ("[PAD]", "[CLS]", "[SEP]", "<image>", "a", "photo", "of", "cat", "dog", "red", "fox", ".")
+IMAGES = {"do_resize": True, "size": {"height": 16, "width": 16}, "do_center_crop": False}
+KINDS = {"vit": "ViTImageProcessor", "clip": "CLIPImageProcessor", "blip": "BlipImageProcessor",
+         "described": "ViTImageProcessor", "llava": "CLIPImageProcessor"}  # fmt: skip
+
+
+def config_of(kind):
+    """A config of a kind of model."""
+    if kind == "vit":
+        names = dict(enumerate(("cat", "dog", "red fox")))
+        return tj.ViTConfig(**IMAGE).replace(id2label=names)
+    if kind == "clip":
+        text = dict(vocab_size=12, max_position_embeddings=16, eos_token_id=2, pad_token_id=0)
+        towers = tj.CLIPTextConfig(**SIZES, **text), tj.CLIPVisionConfig(**IMAGE)
+        return tj.CLIPConfig(text_config=towers[0], vision_config=towers[1], projection_dim=8)
+    if kind == "blip":
+        text = dict(vocab_size=12, max_position_embeddings=20, bos_token_id=1, sep_token_id=2)
+        towers = tj.BlipTextConfig(**SIZES, **text), tj.BlipVisionConfig(**IMAGE)
+        return tj.BlipConfig(text_config=towers[0], vision_config=towers[1])
+    if kind == "described":
+        options = dict(n_positions=20, n_embd=16, n_layer=1, n_head=2, add_cross_attention=True)
+        decoder = tj.GPT2Config(vocab_size=12, **options)
+        ends = dict(decoder_start_token_id=1, eos_token_id=2, pad_token_id=0)
+        return tj.VisionEncoderDecoderConfig(encoder=tj.ViTConfig(**IMAGE), decoder=decoder, **ends)
+    options = dict(vocab_size=12, num_key_value_heads=2, max_position_embeddings=32)
+    return tj.LlavaConfig(
+        vision_config=tj.CLIPVisionConfig(**IMAGE),
+        text_config=tj.LlamaConfig(**SIZES, **options, eos_token_id=2, pad_token_id=0),
+        image_token_index=3,
+        vision_feature_layer=-1,
+    )
+
+
+HEADS = {"vit": "image_classification", "clip": "contrastive", "blip": "seq2seq_lm",
+         "described": "seq2seq_lm", "llava": "causal_lm"}  # fmt: skip
+
+
+def make_model(folder, kind):
+    """Writes a model, its processor and, unless it is a ViT, its tokenizer."""
+    model = tj.from_config(config_of(kind), head=HEADS[kind], key=jax.random.key(3))
+    tj.save_pretrained(model, folder)
+    images = {**IMAGES, "image_processor_type": KINDS[kind]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(images))
+    if kind == "llava":
+        own = {"processor_class": "LlavaProcessor", "patch_size": 8, "image_token": "<image>"}
+        own |= {"vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
+        (folder / "processor_config.json").write_text(json.dumps(own))
+    if kind != "vit":
+        inner = tokenizers.models.WordLevel({w: n for n, w in enumerate(WORDS)}, unk_token=".")
+        tokenizer = tokenizers.Tokenizer(inner)
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+        tokenizer.add_special_tokens(list(WORDS[:4]))
+        if kind != "llava":
+            around = [("[CLS]", 1), ("[SEP]", 2)]
+            tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+                single="[CLS] $A [SEP]", special_tokens=around
+            )
+        tokenizer.save(str(folder / "tokenizer.json"))
+        said = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"}
+        (folder / "tokenizer_config.json").write_text(json.dumps(said))
+    return folder
+
+
+def write_pictures(folder, count=5):
+    """PNG files of different sizes, one in a folder below."""
+    from PIL import Image
+
+    (folder / "below").mkdir(parents=True)
+    files = [folder / f"{n}.png" for n in range(count - 1)] + [folder / "below" / "last.png"]
+    for n, file in enumerate(files):
+        Image.fromarray(picture(20 + n, 31 - n, seed=n).transpose(1, 2, 0)).save(file)
+    return sorted(files)
+
+
+def pixels(count):
+    """Pixel values of pictures."""
+    return np.stack([picture(16, 16, seed=n) for n in range(count)]).astype(np.float32) / 255

@@ -1,0 +1,84 @@
+"""Files that a command reads one after the other, and the lines that it writes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from transformers_jax.json_files import json_or_empty, json_text, parse_json
+from transformers_jax.printing import print_line
+from transformers_jax.publish import publish_json
+
+Files = Annotated[Positional[tuple[str, ...]], arg(help="files, or directories of them")]
+
+
+def found(files: Sequence[str], endings: Sequence[str]) -> list[Path]:
+    """The files that are named, and those with these endings in the directories that are.
+
+    Raises:
+        ValueError: none is named, one does not exist, or a directory has none.
+    """
+    if not files:
+        raise ValueError("name one or more files, or directories of them")
+    every: list[Path] = []
+    for name in files:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            inside = sorted(
+                p for p in path.rglob("*") if p.suffix.lower() in endings and p.is_file()
+            )
+            if not inside:
+                raise ValueError(f"{path} has no file that ends in {', '.join(endings)}")
+            every += inside
+        elif path.is_file():
+            every.append(path)
+        else:
+            raise ValueError(f"there is no file or directory {path}")
+    return every
+
+
+def already(out: Path, files: Sequence[Any]) -> int:
+    """How many of the files (or texts), from the first on, have a line in the output.
+
+    Raises:
+        ValueError: it has lines of other files.
+    """
+    from transformers_jax.runs.evaluate import whole_lines
+
+    done = whole_lines(out)
+    lines = out.read_text("utf-8").split("\n")[:done] if done else []
+    named = [_name(parse_json(line, f"{out}, line {n}")) for n, line in enumerate(lines, 1)]
+    if named != [str(file) for file in files[: len(named)]]:
+        raise ValueError(f"{out} has lines of other files; choose another --out, or remove it")
+    if done:
+        print_line(f"{done:,} of {len(files):,} files are in {out} already", error=True)
+    return done
+
+
+def _name(line: Any) -> Any:
+    return line.get("file", line.get("text")) if isinstance(line, Mapping) else None
+
+
+def check_made(out: Path, made: Mapping[str, Any], done: int) -> None:
+    """Compares what the lines that are there were made with, and writes it beside them
+    (OUT.made.json).
+
+    Args:
+        made: settings and what weights they are, by name.
+        done: how many lines are there.
+
+    Raises:
+        ValueError: they were made with something else.
+    """
+    file = out.with_name(f"{out.name}.made.json")
+    before, now = json_or_empty(file), parse_json(json_text(made), file)
+    if done and before != now:
+        other = [name for name in now if before.get(name) != now[name]]
+        raise ValueError(
+            f"{out} has lines that were made with other {', '.join(other) or 'settings'}; choose "
+            "another --out, or remove it"
+        )
+    publish_json(file, now)

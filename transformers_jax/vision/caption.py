@@ -1,0 +1,135 @@
+"""What pictures show, or an answer to a question about them, in words."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from transformers_jax.generation import generate
+from transformers_jax.models.base import Model, check_model
+from transformers_jax.models.wiring import Captioner
+from transformers_jax.vision.batches import Inputs, in_batches
+
+WRITES = ("seq2seq_lm", "causal_lm")
+
+
+def caption(
+    model: Model,
+    images: Any,
+    *,
+    processor: Any,
+    prompt: str | None = None,
+    batch_size: int = 8,
+    **options: Any,
+) -> list[str]:
+    """A text for each image.
+
+    Args:
+        model: one that writes of images: BLIP, an encoder of images with a decoder of texts, or a
+            language model that reads images among words (LLaVA).
+        images: one or several of what the processor takes, or what `arguments_of` made of them.
+        processor: of images, with the tokenizer (`tj.load_processor`).
+        prompt: how each text begins, which is part of it; of a language model what it is told,
+            which is not part of it, and has the token of the image where its processor needs that.
+        batch_size: how many images are computed at a time.
+        options: of `tj.generate`: `max_new_tokens`, `num_beams`, ...
+
+    Raises:
+        ValueError: a model that writes nothing, a language model without a prompt, a prompt for
+            arguments that are made already, a processor without a tokenizer; no image, or one that
+            cannot be read.
+    """
+    made = isinstance(images, Mapping) and "pixel_values" in images
+    if made and prompt is not None:
+        raise ValueError("images are arguments that were made already: pass prompt= when they are")
+    prepare = arguments_of(model, processor, "" if made else prompt)
+    begins = isinstance(model, Captioner) or model.is_encoder_decoder
+    texts = []
+    for inputs, count in in_batches(images, prepare, batch_size):
+        run: Any = model.generate if isinstance(model, Captioner) else None
+        run = run or functools.partial(generate, model)
+        rows = np.asarray(run(**inputs, **options))
+        copies = len(rows) // len(inputs["pixel_values"])  # num_return_sequences
+        first = _prompt_width(model, inputs)
+        for row in rows[: count * copies].tolist():
+            begin = row[:first] if begins else []
+            ids = [*begin, *_until_end(model, row[first:])]
+            texts.append(processor.tokenizer.decode(ids, skip_special_tokens=True).strip())
+    return texts
+
+
+def arguments_of(
+    model: Any, processor: Any, prompt: str | None = None
+) -> Callable[[list[Any]], Inputs]:
+    """What makes the arguments of `tj.generate` of a list of images.
+
+    Raises:
+        ValueError: as of `caption`.
+    """
+    check_model(model, "caption")
+    head = getattr(model.plan, "head", None)
+    if head not in WRITES or "pixel_values" not in model.arguments():
+        raise ValueError(
+            f"{model.config.model_type} with head {head!r} writes no texts about images; load "
+            "BLIP, a vision-encoder-decoder or LLaVA with the head that generates"
+        )
+    tokenizer = getattr(processor, "tokenizer", None)
+    if tokenizer is None:
+        raise ValueError("captions need the tokenizer of the model: the processor has none")
+    if isinstance(model, Captioner):  # replaces the first token and takes the last one off
+        return lambda some: _begun(processor(images=some), "input_ids", tokenizer, prompt)
+    if head == "seq2seq_lm" and "input_ids" not in model.arguments():
+        name, start = "decoder_input_ids", _start(model)
+        return lambda some: _begun(processor(images=some), name, tokenizer, prompt, start)
+    if prompt is None:
+        raise ValueError(
+            f"{model.config.model_type} reads a prompt with each image: give prompt=, such as "
+            "'<image>\\nWhat is shown?' (--prompt on the command line)"
+        )
+    return lambda some: processor(
+        images=some, text=[prompt] * len(some), padding=True, padding_side="left"
+    )
+
+
+def _begun(
+    inputs: Inputs, name: str, tokenizer: Any, prompt: str | None, start: int | None = None
+) -> dict[str, Any]:
+    """The arguments with the beginning of each text, if there is one."""
+    if prompt is None:
+        return dict(inputs)
+    if start is None:
+        ids = tokenizer.batch([prompt])["input_ids"][0]
+    else:
+        ids = [start, *tokenizer.batch([prompt], add_special_tokens=False)["input_ids"][0]]
+    return {**inputs, name: np.tile(np.asarray(ids), (len(inputs["pixel_values"]), 1))}
+
+
+def _start(model: Any) -> int:
+    """The token with which the decoder begins."""
+    start = model.generation_config.get("decoder_start_token_id")
+    start = model.generation_config.get("bos_token_id") if start is None else start
+    if start is None:
+        raise ValueError(
+            "this model names no decoder_start_token_id, with which a text begins; set it: "
+            "config.replace(decoder_start_token_id=...)"
+        )
+    return int(start)
+
+
+def _prompt_width(model: Any, inputs: Inputs) -> int:
+    """How many tokens of each row that `generate` returns it was given."""
+    if isinstance(model, Captioner):
+        return inputs["input_ids"].shape[1] - 1 if "input_ids" in inputs else 1
+    if model.is_encoder_decoder:
+        return inputs["decoder_input_ids"].shape[1] if "decoder_input_ids" in inputs else 1
+    return inputs["input_ids"].shape[1]
+
+
+def _until_end(model: Any, row: list[int]) -> list[int]:
+    """A row up to the first token that ends a text, or fills a row that has ended."""
+    said = model.generation_config
+    ends = {*np.ravel(said.get("eos_token_id") or []).tolist(), said.get("pad_token_id")}
+    return row[: next((n for n, token in enumerate(row) if token in ends), len(row))]
