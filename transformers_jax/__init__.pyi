@@ -109,6 +109,8 @@ from .models.clip import (
     CLIPTextConfig as CLIPTextConfig,
     CLIPVisionConfig as CLIPVisionConfig,
 )
+from .models.convnext import ConvNextConfig as ConvNextConfig
+from .models.convnextv2 import ConvNextV2Config as ConvNextV2Config
 from .models.deberta import DebertaConfig as DebertaConfig
 from .models.deberta_v2 import DebertaV2Config as DebertaV2Config
 from .models.distilbert import DistilBertConfig as DistilBertConfig
@@ -135,6 +137,7 @@ from .models.opt import OPTConfig as OPTConfig
 from .models.paligemma import PaliGemmaConfig as PaliGemmaConfig
 from .models.pegasus import PegasusConfig as PegasusConfig
 from .models.recurrent import RecurrentConfig as RecurrentConfig
+from .models.resnet import ResNetConfig as ResNetConfig
 from .models.roberta import RobertaConfig as RobertaConfig
 from .models.roformer import RoFormerConfig as RoFormerConfig
 from .models.siglip import (
@@ -151,6 +154,8 @@ from .models.speech_encoder_decoder import (
     SpeechEncoderDecoderConfig as SpeechEncoderDecoderConfig,
 )
 from .models.switch_transformers import SwitchTransformersConfig as SwitchTransformersConfig
+from .models.swin import SwinConfig as SwinConfig
+from .models.swinv2 import Swinv2Config as Swinv2Config
 from .models.t5 import T5Config as T5Config
 from .models.torch_modules import TransformerConfig as TransformerConfig
 from .models.umt5 import UMT5Config as UMT5Config

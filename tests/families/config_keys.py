@@ -10,6 +10,9 @@ TOKENIZERS = "read only by tokenizers"
 TRAINING = "how the reference was run"
 NOTHING = "no released code of the reference reads it"
 
+BACKBONE = ("stage_names", "out_features", "out_indices")
+A_BACKBONES = "of what hands its stages to a detector, which is no head here"
+
 EVERYWHERE = {  # `models.config.IGNORED`
     **dict.fromkeys(
         """transformers_version _name_or_path name_or_path _from_model_config _commit_hash auto_map
@@ -132,6 +135,14 @@ FAMILY = {
     },
     "blip_text_model": dict.fromkeys(("projection_dim", "initializer_factor"), NOTHING),
     "blip_vision_model": dict.fromkeys(("projection_dim", "initializer_factor"), NOTHING),
+    "convnext": dict.fromkeys(BACKBONE, A_BACKBONES),
+    "resnet": {**dict.fromkeys(BACKBONE, A_BACKBONES), "layer_types": "a constant of the class"},
+    "swin": {
+        **dict.fromkeys(BACKBONE, A_BACKBONES),
+        "num_layers": "the number of depths",
+        "num_hidden_layers": "the number of depths",
+        "hidden_size": "follows from embed_dim and depths",
+    },
     "roformer": {"pooler_activation": "it has no pooler"},
     "switch_transformers": {
         **dict.fromkeys(

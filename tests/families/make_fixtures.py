@@ -35,6 +35,13 @@ CHOSEN = (
     *("wav2vec2-pretraining", "wav2vec2-adapted", "wav2vec2-xvector", "hubert-ctc"),
     *("ast-classify", "speech-encoder-decoder"),
     *("gemma", "llava", "idefics-intervals", "opt", "paligemma", "blip-2"),
+    *(
+        "swin-classify",
+        "swinv2-classify",
+        "convnext-classify",
+        "convnextv2-classify",
+        "resnet-classify",
+    ),
 )
 # eps is larger than usual, because key biases have no gradient but rounding, which must not count
 ADAMW = dict(lr=1e-3, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)

@@ -33,6 +33,7 @@ OLDER = {  # and a case with the names of today
     "runtime-nomic-bert": "nomic-bert-mlm",
     "older-opt": "opt",
     "older-gemma": "gemma",
+    "runtime-swin": "swin-classify",
     "runtime-vit": "vit-classify",
 }
 

@@ -195,6 +195,28 @@ SIZES = {  # name: (what config.json says, head, count)
         "image_classification",
         86_567_656,
     ),
+    "swin-tiny": ({"model_type": "swin", "num_labels": 1000}, "image_classification", 28_288_354),
+    "swinv2-tiny": (
+        {"model_type": "swinv2", "num_labels": 1000, "image_size": 256, "window_size": 8},
+        "image_classification",
+        28_347_154,
+    ),
+    "convnext-tiny": (
+        {"model_type": "convnext", "num_labels": 1000},
+        "image_classification",
+        28_589_128,
+    ),
+    "convnextv2-tiny": (
+        {"model_type": "convnextv2", "num_labels": 1000},
+        "image_classification",
+        28_635_496,
+    ),
+    "resnet-50": (  # and the statistics of 53 batch norms
+        {"model_type": "resnet", "num_labels": 1000},
+        "image_classification",
+        25_557_032 + 53_120 + 53,
+    ),
+    "mixer-b16": ({"architecture": "mixer_b16_224"}, "image_classification", 59_880_472),
     "clip-vit-base-patch32": ({"model_type": "clip"}, "contrastive", 151_277_313),
     "wav2vec2-base": ({"model_type": "wav2vec2"}, "pretraining", 95_044_608),
     "hubert-base-ls960": ({"model_type": "hubert"}, "none", 94_371_712),

@@ -17,6 +17,7 @@ from transformers_jax.nn.layers import unstack
 from transformers_jax.nn.param import bind, mixed, params
 from transformers_jax.nn.pooling import Pooling, pool
 from transformers_jax.nn.stack import Stack
+from transformers_jax.nn.stages import Stages
 
 
 def features(
@@ -93,7 +94,10 @@ class LayersBelow(Network):
 
 
 def shallow(stack: Stack, count: int) -> Stack:
-    """The first `count` layers of a stack, as a list; its final norm only if these are all."""
+    """The first `count` layers of a stack, as a list, or stages; its final norm only if these are
+    all."""
+    if isinstance(stack, Stages):
+        return stack.first(count)
     own, execution = stack.spec, replace(stack.execution, layers="list")
     values = params(stack) if stack.execution.layers == "list" else unstack(params(stack), own)
     cut = Stack(own, execution)

@@ -21,7 +21,8 @@ class Row:
     `{i}` and `{e}` (any single letter) are indices in their name; our parameters then have one
     leading axis each, in the order of the letters. The first index of theirs is
     `start + step * n` for the n-th layer of ours. `{i//3}` and `{i%3}` are layers numbered by group
-    and within a group of three. Empty `ours`: ignored, and never written.
+    and within a group of three. Empty `ours`: ignored, and never written. `stored` is the dtype
+    that their tensor has whatever that of the parameters is (a count in int64).
     """
 
     theirs: str
@@ -30,6 +31,7 @@ class Row:
     group: str = BACKBONE
     start: int = 0
     step: int = 1
+    stored: str = ""
     parts: tuple[Part, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -121,7 +121,7 @@ def export(
     entries = {}
     for name, fill in fills.items():
         written = table.bare(name, fill.row.group) if bare else name
-        dtype = np.dtype(params[fill.row.ours[0]].dtype)
+        dtype = np.dtype(fill.row.stored or params[fill.row.ours[0]].dtype)
         entries[written] = Entry(fill.shape, dtype, functools.partial(_gather, fill, params))
     for each in table.computed:
         dtype = np.dtype(next(iter(params.values())).dtype)
@@ -159,6 +159,7 @@ def _check_kinds(
         (fill.name, checkpoint.tensors[fill.name].dtype, targets[path].dtype)
         for fill in report.fills
         for path in fill.row.ours
+        if not fill.row.stored
     ]
     if wrong := [
         f"{name}: stored as {stored}, expected a kind of {dtype}"
@@ -303,7 +304,8 @@ def _gather(fill: Fill, params: Mapping[str, Any]) -> np.ndarray:
         piece.theirs([_at(params[path], fill.lead) for path in piece.paths])
         for piece in fill.pieces
     ]
-    return np.ascontiguousarray(np.concatenate(rows) if len(rows) > 1 else rows[0])
+    whole = np.ascontiguousarray(np.concatenate(rows) if len(rows) > 1 else rows[0])
+    return whole.astype(fill.row.stored) if fill.row.stored else whole
 
 
 def _at(leaf: Any, lead: tuple[int, ...]) -> np.ndarray:

@@ -204,10 +204,13 @@ def parts(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Part, ...]:
     counts: Counter[str] = Counter()
     for path, shape in shapes.items():
         module, *inner = path.split(".")
+        if inner[0].startswith("stage_"):  # what all stages have of a kind is one part
+            inner = inner[1:]
         if inner[:1] == ["blocks"]:
             kind = "norms" if inner[2].endswith("norm") else BRANCHES.get(inner[2], inner[2])
         else:
             kind = "final norm" if inner[0] == "norm" and module != "embed" else inner[0]
+            kind = "between stages" if kind.startswith(("enter_", "leave_")) else kind
         counts[f"{module}: {kind}" if module in FIRST[:-1] else module] += math.prod(shape)
     order = lambda name: (*FIRST, name.split(":")[0]).index(name.split(":")[0])
     return tuple(Part(name, counts[name]) for name in sorted(counts, key=order))

@@ -42,7 +42,8 @@ def describe_layers(model: Model) -> Iterator[Layers]:
 
 def _layer_in_words(branches: tuple[spec.Branch, ...]):
     does = tuple(
-        (b.name, f"{b.op.describe()}, {b.placement}-{type(b.norm).__name__}") for b in branches
+        (b.name, b.op.describe() + (f", {b.placement}-{type(b.norm).__name__}" if b.norm else ""))
+        for b in branches
     )
     attends = [(b.name, b.op) for b in branches if b.op.drawn]
     masks = tuple((name, str(mask)) for name, op in attends for mask in op.masks)

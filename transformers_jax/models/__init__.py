@@ -27,6 +27,8 @@ FAMILIES = {
     "blip-2": "blip_2:Blip2Config",
     "blip_2_qformer": "blip_2:Blip2QFormerConfig",
     "camembert": "camembert:CamembertConfig",
+    "convnext": "convnext:ConvNextConfig",
+    "convnextv2": "convnextv2:ConvNextV2Config",
     "deberta": "deberta:DebertaConfig",
     "deberta-v2": "deberta_v2:DebertaV2Config",
     "clip": "clip:CLIPConfig",
@@ -52,6 +54,7 @@ FAMILIES = {
     "modernbert": "modernbert:ModernBertConfig",
     "mpnet": "mpnet:MPNetConfig",
     "nomic_bert": "nomic_bert:NomicBertConfig",
+    "resnet": "resnet:ResNetConfig",
     "roberta": "roberta:RobertaConfig",
     "roformer": "roformer:RoFormerConfig",
     "siglip": "siglip:SiglipConfig",
@@ -64,6 +67,8 @@ FAMILIES = {
     "longt5": "longt5:LongT5Config",
     "speech-encoder-decoder": "speech_encoder_decoder:SpeechEncoderDecoderConfig",
     "switch_transformers": "switch_transformers:SwitchTransformersConfig",
+    "swin": "swin:SwinConfig",
+    "swinv2": "swinv2:Swinv2Config",
     "t5": "t5:T5Config",
     "umt5": "umt5:UMT5Config",
     "vision-encoder-decoder": "vision_encoder_decoder:VisionEncoderDecoderConfig",
@@ -81,6 +86,11 @@ MODULES = {
     "torch.nn.MultiheadAttention": "torch_attention:TorchAttentionConfig",
 }
 
+TIMM = {
+    "mixer_": "timm_mixer:TimmMixerConfig",
+    "vit_": "timm_vit:TimmViTConfig",
+}
+"""Files of timm, by how the name of their architecture begins."""
 
 Reader = str | type[FamilyConfig] | None
 """What says a config's family beside the file: the name of a class of Hugging Face's (as in
@@ -95,6 +105,9 @@ def config_class(values: Mapping[str, Any], reader: Reader = None) -> type[Famil
         ValueError: none is named, or an unknown family; up to three that are spelled alike and all
             supported ones are named.
     """
+    architecture = values.get("architecture")
+    if architecture is not None and not values.keys() & {"model_type", "module"}:
+        return timm_class(str(architecture))
     known, key = (FAMILIES, "model_type") if "module" not in values else (MODULES, "module")
     family = values.get(key)
     if family is None:
@@ -115,6 +128,21 @@ def config_class(values: Mapping[str, Any], reader: Reader = None) -> type[Famil
             f"{', '.join(MODULES)}"
         )
     return import_class(known[name])
+
+
+def timm_class(architecture: str) -> type[FamilyConfig]:
+    """The config class of an architecture of timm.
+
+    Raises:
+        ValueError: one that is not supported.
+    """
+    for start, address in TIMM.items():
+        if architecture.startswith(start):
+            return import_class(address)
+    raise ValueError(
+        f"architecture {architecture!r} of timm is not supported; supported are those whose names "
+        f"begin with {' or '.join(map(repr, TIMM))}"
+    )
 
 
 def import_class(address: str) -> type[FamilyConfig]:

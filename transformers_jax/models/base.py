@@ -39,7 +39,7 @@ from transformers_jax.models.reading import Columns, Reading
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.layers import restack, unstack
 from transformers_jax.nn.param import bind, merge, params, split
-from transformers_jax.nn.stack import Stack
+from transformers_jax.nn.stages import Stack, parts, stacks_of
 from transformers_jax.spec import Execution
 from transformers_jax.spelling import nearest
 
@@ -202,7 +202,7 @@ class Model(nnx.Module):
         if layers == self.execution.layers:
             return self
         values, convert = params(self), unstack if layers == "list" else restack
-        for name, stack in self.stacks().items():
+        for name, stack in stacks_of(vars(self)).items():
             if stack.spec.blocks:  # or it has no parameters
                 values[name] = convert(values[name], stack.spec)
         return bind(self.abstract(layers=layers), values)
@@ -228,8 +228,8 @@ class Model(nnx.Module):
         return self.with_layers("list")
 
     def stacks(self) -> dict[str, Stack]:
-        """The stacks of the model by attribute name."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Stack)}
+        """The stacks of the model by their paths; those of stages one by one."""
+        return parts(stacks_of(vars(self)))
 
     def applied_to(self) -> dict[str, AppliedTo]:
         """What each part of the model (by attribute name) is applied to."""

@@ -38,6 +38,7 @@ class Output(Mapping[str, Any]):
     pooler_output: Float[Array, "B D"]
     hidden_states: tuple[Float[Array, "B T D"], ...]
     attentions: tuple[Float[Array, "B H T S"], ...]
+    reshaped_hidden_states: tuple[Float[Array, "B D h w"], ...]
     router_logits: tuple[Float[Array, "B T E"], ...]
     cache: Any
     unembedding: Unembedding
@@ -62,6 +63,9 @@ class Output(Mapping[str, Any]):
     contrastive_loss: Float[Array, ""]
     diversity_loss: Float[Array, ""]
     embeddings: Float[Array, "B E"]
+
+    # of images
+    reconstruction: Float[Array, "B C H W"]
 
     # of encoder-decoders
     encoder_last_hidden_state: Float[Array, "B S E"]

@@ -52,12 +52,13 @@ class Block(nnx.Module):
             norm = getattr(self, f"{branch.name}_norm") or (lambda x: x)
             y = entered if branch.reads == "block" else x
             join: Residual = getattr(self, f"{branch.name}_residual")
-            y = join.enter(y if branch.placement == "post" else norm(y), context)
+            y = join.enter(y if branch.placement in ("post", "behind") else norm(y), context)
             result = self._apply(branch, context, y, caches.get(branch.name), op_key)
             if result.cache is not None:
                 caches[branch.name] = result.cache
             collected |= {f"{branch.name}.{name}": z for name, z in result.collected.items()}
             y = dropout(result.delta, branch.dropout, key_behind)
+            y = norm(y) if branch.placement == "behind" else y
             if drop_rate is not None and key_behind is not None:
                 y = drop_path(y, drop_rate, numbered_key(key_behind, 1))
             if branch.placement == "both" and branch.norm:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Params
-from transformers_jax.spec import StackSpec
+from transformers_jax.spec import StackSpec, StagesSpec
 
 STORED = re.compile(r"(^|\.)blocks\.\d+\.")
 """The part of a path that says where a layer is stored, which is not its number."""
@@ -29,8 +30,10 @@ def layer_of(tree, index: int | Array):
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def unstack(params: Params, spec: StackSpec) -> Params:
+def unstack(params: Params, spec: StackSpec | StagesSpec) -> Params:
     """The parameters of a stack with one tree per layer, from those with a `layers` axis."""
+    if isinstance(spec, StagesSpec):
+        return _of_stages(unstack, params, spec)
     layers = {
         str(number): layer_of(params["blocks"][str(slot)], index)
         for slot, numbers in enumerate(spec.slots)
@@ -39,8 +42,10 @@ def unstack(params: Params, spec: StackSpec) -> Params:
     return {**params, "blocks": dict(sorted(layers.items(), key=lambda item: int(item[0])))}
 
 
-def restack(params: Params, spec: StackSpec) -> Params:
+def restack(params: Params, spec: StackSpec | StagesSpec) -> Params:
     """The inverse of `unstack`."""
+    if isinstance(spec, StagesSpec):
+        return _of_stages(restack, params, spec)
     slots = {
         str(slot): jax.tree.map(
             lambda *leaves: jnp.stack(leaves), *(params["blocks"][str(n)] for n in numbers)
@@ -48,3 +53,12 @@ def restack(params: Params, spec: StackSpec) -> Params:
         for slot, numbers in enumerate(spec.slots)
     }
     return {**params, "blocks": slots}
+
+
+def _of_stages(convert: Callable[..., Params], params: Params, spec: StagesSpec) -> Params:
+    """The parameters of stages, those of each stack converted."""
+    stacks = {f"stage_{n}": stage.stack for n, stage in enumerate(spec.stages)}
+    return {
+        name: value if (own := stacks.get(name)) is None else convert(value, own)
+        for name, value in params.items()
+    }

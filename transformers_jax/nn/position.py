@@ -249,6 +249,8 @@ def score_module(
     """The module of a score's parameters; `attention` is that of the layer, or of the stack's first
     layer, or None where there is none."""
     match score:
+        case spec.OwnScore():
+            return score.build(attention, initial)
         case spec.RelativeTable():
             return RelativeTable(score, width, initial)
         case spec.Alibi():

@@ -226,10 +226,10 @@ class Stack(nnx.Module):
         if key is None:
             return None, None
         layer_key = numbered_key(key, number)
-        if not self.execution.drop_path:
-            return layer_key, None
-        rate = np.float32(self.execution.drop_path / self.spec.depth)
-        return layer_key, rate * (jnp.asarray(number, jnp.float32) + 1)
+        rates, most = self.spec.drop_path, self.execution.drop_path
+        if most:
+            rates = most * np.arange(1, self.spec.depth + 1) / self.spec.depth
+        return layer_key, jnp.asarray(rates, jnp.float32)[number] if any(rates) else None
 
     def _layer(self, context, block, x, cache, key, drop_rate):
         """(stream, cache, what was collected) after a layer; the stream before one left out."""

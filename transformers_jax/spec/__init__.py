@@ -35,6 +35,7 @@ from transformers_jax.spec.position import EdgeFeatures as EdgeFeatures
 from transformers_jax.spec.position import LinearScaling as LinearScaling
 from transformers_jax.spec.position import Llama3Scaling as Llama3Scaling
 from transformers_jax.spec.position import LongScaling as LongScaling
+from transformers_jax.spec.position import OwnScore as OwnScore
 from transformers_jax.spec.position import RelativeTable as RelativeTable
 from transformers_jax.spec.position import Rotary as Rotary
 from transformers_jax.spec.position import Scaling as Scaling
@@ -45,3 +46,7 @@ from transformers_jax.spec.stack import Segment as Segment
 from transformers_jax.spec.stack import StackSpec as StackSpec
 from transformers_jax.spec.stack import masked_by_layer as masked_by_layer
 from transformers_jax.spec.stack import segments_of as segments_of
+from transformers_jax.spec.stages import GridOpSpec as GridOpSpec
+from transformers_jax.spec.stages import Stage as Stage
+from transformers_jax.spec.stages import StagesSpec as StagesSpec
+from transformers_jax.spec.stages import with_drop_path as with_drop_path

@@ -21,20 +21,21 @@ class Summaries:
     norm: Norm
 
 
-Placement = Literal["pre", "post", "both"]
+Placement = Literal["pre", "post", "both", "behind"]
 Reads = Literal["stream", "block"]
 
 
 @dataclass(frozen=True)
 class Branch:
     """One residual branch of a block: x + dropout(op(norm(x))), or norm(x + dropout(op(x))), or
-    x + norm(dropout(op(norm(x)))) with two norms.
+    x + norm(dropout(op(norm(x)))) with two norms, or x + norm(dropout(op(x))).
 
     Attributes:
         name: in the paths of parameters; no two branches of a block have the same.
         op: what it computes.
         placement: of the norm: in front of the operation ("pre"), behind the sum ("post"), or one
-            in front and one behind the operation ("both": Gemma 2).
+            in front and one behind the operation ("both": Gemma 2), or behind the operation alone
+            ("behind": Swin V2).
         residual: how its result joins the stream (`nn.residual`); None: it is added.
         source: what the operation attends to: None for the stream itself, or the name of other
             tokens, with which the stack is called ("encoder").

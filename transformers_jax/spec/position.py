@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from transformers_jax.spec.norm import Norm
 
@@ -165,6 +166,17 @@ class EdgeFeatures:
     categories: bool = False
 
 
-ScoreSpec = Buckets | Alibi | RelativeTable | Disentangled | Additive | Counted | EdgeFeatures
+class OwnScore:
+    """A score that builds its module itself: a frozen record of one kind of attention."""
+
+    def build(self, attention: Any, initial: Any) -> Any:
+        """The module of its parameters in a layer with this attention (`spec.OpSpec`): called, it
+        gives a `nn.attend.Score`."""
+        raise NotImplementedError
+
+
+ScoreSpec = (
+    Buckets | Alibi | RelativeTable | Disentangled | Additive | Counted | EdgeFeatures | OwnScore
+)
 """What is added to the scores or takes their place, learned by the stack for all layers or by each
 layer."""

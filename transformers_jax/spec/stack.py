@@ -63,6 +63,8 @@ class StackSpec:
         norm_hidden: whether the last of the hidden states is behind the final norm (not in ViT).
         dropout: of what leaves the final norm.
         layerdrop: with a key, the probability that a layer is left out (Fan et al. 2019).
+        drop_path: with a key, the probability with which the branches of each layer are left out,
+            row by row (Huang et al. 2016), unless the execution says another.
         source_optional: whether it may run without a source; its cross-attention is left out then
             (BART's decoder alone, whose files hold it all the same).
     """
@@ -77,6 +79,7 @@ class StackSpec:
     hidden_from: str | None = None
     dropout: float = 0.0
     layerdrop: float = 0.0
+    drop_path: tuple[float, ...] = ()
     source_optional: bool = False
     initial: Initial = field(default_factory=Initial)
 
@@ -97,6 +100,13 @@ class StackSpec:
             )
         check_rate("dropout of a stack", self.dropout)
         check_probability("layerdrop of a stack", self.layerdrop)
+        for rate in self.drop_path:
+            check_rate("drop_path of a stack", rate)
+        if self.drop_path and len(self.drop_path) != self.depth:
+            raise ValueError(
+                f"drop_path has {len(self.drop_path)} rates, but the stack applies {self.depth} "
+                "layers; give one for each"
+            )
         self._check_score()
 
     def _check_score(self) -> None:

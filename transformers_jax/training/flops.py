@@ -12,6 +12,7 @@ out, and what rematerialisation computes again is not counted: these are the FLO
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from transformers_jax.nn.embed import Embedder
 from transformers_jax.nn.head import Head
 from transformers_jax.nn.matrices import matrix_flops
 from transformers_jax.nn.stack import Stack
+from transformers_jax.nn.stages import Stages
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def flops_per_row(model: Model, length: int, target_length: int | None = None) -
     for path, applied_to in model.applied_to().items():
         part, tokens = getattr(model, path), times[applied_to]
         if isinstance(part, Stack):
-            counted = _stack(part.spec, tokens, length)
+            count: Any = _stages if isinstance(part, Stages) else _stack
+            counted = count(part.spec, tokens, length)
             projections, attention = projections + counted[0], attention + counted[1]
         elif isinstance(part, Head):
             dense, logits = part.flops(tokens, model.output_words)
@@ -108,6 +111,22 @@ def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, floa
             if branch.residual is not None:
                 projections += branch.residual.flops(stack.width)
             dense, along_edges = dense + times * projections, along_edges + times * attention
+    return dense, along_edges
+
+
+def _stages(stages: spec.StagesSpec, length: int, source: int) -> tuple[float, float]:
+    """The same of stages, over a grid of so many tokens that is as high as wide, or a single row
+    where there is no such grid."""
+    side = math.isqrt(length)
+    size = (side, side) if side**2 == length else (1, length)
+    dense = sum(op.flops(width, *on) for op, width, *on in stages.grid_ops(*size))
+    along_edges = 0.0
+    for stage in stages.stages:
+        size = size if stage.enter is None else stage.enter.size(*size)
+        if stage.stack is not None:
+            counted = _stack(stage.stack, math.prod(size), source)
+            dense, along_edges = dense + counted[0], along_edges + counted[1]
+        size = size if stage.leave is None else stage.leave.size(*size)
     return dense, along_edges
 
 

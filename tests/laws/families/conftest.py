@@ -135,6 +135,9 @@ PIXELS = dict(**TOWER, **IMAGES)
 FLAT = dict(**TOWER, num_channels=1, patch_size=2, num_patches=9)
 TEXT = dict(**WORDS, projection_dim=6, eos_token_id=52)
 VISION = dict(**PIXELS, projection_dim=6)
+STAGES = dict(image_size=12, patch_size=2, depths=(2, 1), drop_path_rate=0.0)
+WINDOWS = dict(embed_dim=8, num_heads=(2, 4), window_size=2, mlp_ratio=2.0)
+CONVOLVED = dict(hidden_sizes=(6, 10), num_stages=2)
 OTHERS = {  # families of images and audio: (config, head); their laws are in test_modalities.py
     "clip": (
         lambda: tj.CLIPConfig(
@@ -243,6 +246,14 @@ OTHERS = {  # families of images and audio: (config, head); their laws are in te
             projection_dim=6,
         ),
         "contrastive",
+    ),
+    "swin": (lambda: tj.SwinConfig(**STAGES, **WINDOWS), "image_classification"),
+    "swinv2": (lambda: tj.Swinv2Config(**STAGES, **WINDOWS), "image_classification"),
+    "convnext": (lambda: tj.ConvNextConfig(**STAGES, **CONVOLVED), "image_classification"),
+    "convnextv2": (lambda: tj.ConvNextV2Config(**STAGES, **CONVOLVED), "image_classification"),
+    "resnet": (
+        lambda: tj.ResNetConfig(embedding_size=6, hidden_sizes=(8, 12), depths=(2, 2)),
+        "image_classification",
     ),
     "vit": (lambda: tj.ViTConfig(**TOWER, **IMAGES), "image_classification"),
     "whisper": (
@@ -362,9 +373,10 @@ def _tiny(family, head, mask, overrides):
     def draw(path, leaf):
         x = 0.25 * rng.normal(size=leaf.shape)
         name = jax.tree_util.keystr(path)
+        is_scale = name.endswith(("['scale']", "['variance']"))
         # Gemma stores the difference of a scale from 1
         apart = family in ("gemma", "paligemma") and "vision" not in name
-        return jnp.asarray(1 + x if name.endswith("['scale']") and not apart else x, jnp.float32)
+        return jnp.asarray(1 + x if is_scale and not apart else x, jnp.float32)
 
     return bind(model, jax.tree_util.tree_map_with_path(draw, params(model)))
 

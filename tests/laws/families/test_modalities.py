@@ -32,6 +32,11 @@ MODALITIES = {
     "vision-encoder-decoder": "captions",
     "vision-text-dual-encoder": "images and texts",
     "speech-encoder-decoder": "waveforms and texts",
+    "convnext": "stages",
+    "convnextv2": "stages of kin",
+    "resnet": "stages without noise",
+    "swin": "stages",
+    "swinv2": "stages of kin",
     "vit": "images",
     "wav2vec2": "waveforms",
     "whisper": "audio",
@@ -52,6 +57,9 @@ LAWS = {  # laws of ids (packing, a cache) are for models that generate text
     "spectrograms": EVERY,
     "waveforms": EVERY | {"silence"},
     "waveforms and texts": EVERY | {"silence", "writing"},
+    "stages": EVERY - {"masks"},  # what a token reads is decided by windows and kernels
+    "stages of kin": {"layers", "rows", "noise"},
+    "stages without noise": EVERY - {"masks", "noise"},
 }
 tested = set()
 
@@ -73,6 +81,7 @@ QUIET_TOWERS = lambda config: dict(
     vision_config=config.vision_config.replace(**QUIET),
 )
 HIDING = dict(apply_spec_augment=True, hidden_dropout=0.2, layerdrop=0.1)
+WINDOWED = dict(hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2, drop_path_rate=0.3)
 DROPOUT = {
     "clip": QUIET_TOWERS,
     "audio-spectrogram-transformer": lambda config: dict(
@@ -108,6 +117,11 @@ DROPOUT = {
         text_config=config.text_config.replace(hidden_dropout_prob=0.2),
         vision_config=config.vision_config.replace(hidden_dropout_prob=0.2),
     ),
+    "convnext": lambda config: dict(drop_path_rate=0.4),
+    "convnextv2": lambda config: dict(drop_path_rate=0.4),
+    "resnet": lambda config: {},
+    "swin": lambda config: WINDOWED,
+    "swinv2": lambda config: WINDOWED,
     "vit": lambda config: dict(hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2),
     "whisper": lambda config: dict(dropout=0.2, encoder_layerdrop=0.1, **QUIET),
 }

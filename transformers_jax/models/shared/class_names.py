@@ -15,6 +15,7 @@ ENDINGS = {
     "multiple_choice": "ForMultipleChoice",
     "question_answering": "ForQuestionAnswering",
     "image_classification": "ForImageClassification",
+    "masked_image_modeling": "ForMaskedImageModeling",
     "projection": "ModelWithProjection",
     "ctc": "ForCTC",
     "audio_classification": "ForAudioClassification",

@@ -80,6 +80,10 @@ class OneTower(FamilyConfig):
         """The rows of tokens and stack, where they depend on the config."""
         return self.ROWS
 
+    def backbone_rows(self) -> tuple[Row, ...]:
+        """The same as rows of the table."""
+        return backbone(self.backbone(), self.spec().slots)
+
     def head_rows(self, head: str, tied: bool) -> str:
         """The rows of one head; `tied`: its output table is the embeddings."""
         return self.HEAD_ROWS.get(head, "")
@@ -91,7 +95,7 @@ class OneTower(FamilyConfig):
         pooler = f"{'' if head == 'none' else prefix}{self.POOLER}"
         return Table(
             (
-                *behind(prefix, backbone(self.backbone(), self.spec().slots)),
+                *behind(prefix, self.backbone_rows()),
                 *rows(layer(pooler, "pooler") if self.POOLER else "", group="pooler"),
                 *of_heads(texts, head),
             ),
