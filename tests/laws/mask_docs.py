@@ -69,6 +69,8 @@ def _picture(case: Case) -> str:
         "prefix": np.array([[1, 1, 0, 0, 0, 0, 0, 0]]),
         "block": np.arange(8)[None],
         "blocks": np.full((1, 8), 8),
+        "images": np.array([[1, 1, 3, 3, 2, 2, 2, 2]]),
+        "image": np.array([[0, 0, 0, 0, 1, 1, 1, 1]]),
     }
     links = (np.arange(8)[:, None] * 3 + np.arange(8) * 5) % 4 == 0
     valid = None
