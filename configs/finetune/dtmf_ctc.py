@@ -3,6 +3,10 @@
 Source:    our own: a Wav2Vec2 of two layers, drawn from the seed, that reads samples at 4 kHz.
 Command:   python -m train.finetune configs/finetune/dtmf_ctc.py
            python -m train.evaluate --model runs/dtmf_ctc --data 'generated:dtmf[test]'
+Hardware:  two CPU cores, shared with other processes.
+Time:      299 s from start to report, for 107 thousand parameters.
+Result:    98.25% of 400 held-out numbers at 10 dB without a mistake, and 98.25% of those of the
+           test split; 2026-11-29, Python 3.11.
 """
 
 from transformers_jax.data.config import Table

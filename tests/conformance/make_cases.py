@@ -184,7 +184,10 @@ CHOSEN = {
         "ASTForAudioClassification",
         {**SPECTROGRAMS, "num_labels": 5, "qkv_bias": False, "hidden_act": "relu"},
     ),
-    "runtime-ast": ("ASTForAudioClassification", {**SPECTROGRAMS, "num_labels": 5}),
+    "runtime-ast": (
+        "ASTForAudioClassification",
+        {**SPECTROGRAMS, "num_labels": 5, "qkv_bias": False},
+    ),
     "speech-encoder-decoder": (
         "SpeechEncoderDecoderModel",
         {"encoder": {"model_type": "wav2vec2", **WAVES, **STABLE}, "decoder": WRITER, **SPEECH},

@@ -30,10 +30,12 @@ OLDER = {  # and a case with the names of today
     "older-llava": "llava",
     "older-llava-4.52": "llava",
     "older-clip-tower": "clip-vision-base",
+    "older-wav2vec2": "wav2vec2-ctc",
     "runtime-nomic-bert": "nomic-bert-mlm",
     "older-opt": "opt",
     "older-gemma": "gemma",
     "runtime-swin": "swin-classify",
+    "runtime-ast": "ast-classify",
     "runtime-vit": "vit-classify",
 }
 

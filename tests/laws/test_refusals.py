@@ -165,7 +165,7 @@ def test_a_step_refuses_what_a_call_refuses():
         )
 
 
-KINDS = ("sequence_classification", "image_classification")
+KINDS = ("sequence_classification", "image_classification", "audio_classification")
 LABELS = {"labels", "next_sentence_label", "start_positions", "end_positions"}
 CLASSES = [  # all but those without labels, and those whose labels are real numbers
     name

@@ -21,6 +21,7 @@ preferences.py  a prompt with a preferred and a rejected answer, as texts
 distillation.py Distillation: classes, learned from a teacher beside the labels
 dpo.py          DPO: which of two answers is preferred
 speech.py       CTC: the text of recordings
+speech_pretraining.py  SpeechPretraining: hidden frames of recordings
 writing.py      Summarization, Translation: texts that an encoder-decoder writes
 
 A task is an objective of the engine (training/), in place of those that make examples of bare text:
@@ -40,6 +41,7 @@ from transformers_jax.tasks.sequences import MultiLabel as MultiLabel
 from transformers_jax.tasks.sequences import Regression as Regression
 from transformers_jax.tasks.sequences import SequenceClassification as SequenceClassification
 from transformers_jax.tasks.speech import CTC as CTC
+from transformers_jax.tasks.speech_pretraining import SpeechPretraining as SpeechPretraining
 from transformers_jax.tasks.tokens import TokenClassification as TokenClassification
 from transformers_jax.tasks.writing import Summarization as Summarization
 from transformers_jax.tasks.writing import Translation as Translation
@@ -60,5 +62,6 @@ TASKS: dict[str, type[Task]] = {
     "summarization": Summarization,
     "translation": Translation,
     "ctc": CTC,
+    "speech_pretraining": SpeechPretraining,
 }
 """The records by the name that a command calls them."""

@@ -226,6 +226,9 @@ class Task(Settings):
         """What predictions are made of, [B ...] by name."""
         return {name: output[name] for name in self.answered}
 
+    def watch(self, number: int, figures: Mapping[str, float], model: FamilyConfig) -> None:
+        """Raises FloatingPointError for figures of a step with which a run need not go on."""
+
     # ------------------------------------------------------------ answers
 
     def metrics(self, answers: Answers, rows: Rows, form: Form) -> dict[str, float]:

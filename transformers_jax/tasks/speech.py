@@ -50,10 +50,10 @@ class CTC(Task):
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
         sounds = [
-            _samples(value, where, form.columns["audio"])
+            samples_of(value, where, form.columns["audio"])
             for value, where in zip(form.values(records, "audio"), records.places)
         ]
-        longest, spec = max(map(len, sounds)), _reader(form.model)
+        longest, spec = max(map(len, sounds)), reader_of(form.model)
         frames = spec.frames(longest)
         texts = form.texts(records, "label") if answered else None
         ids = [form.tokenizer.encode(text) for text in texts or ()]
@@ -101,7 +101,7 @@ class CTC(Task):
 
     def _loss(self, model: Any, output: Any, batch: Any) -> Any:
         real = batch[NUMBER] >= 0
-        lengths = jnp.where(real, _reader(model).frames(batch[SAMPLES]), 0)
+        lengths = jnp.where(real, reader_of(model).frames(batch[SAMPLES]), 0)
         labels = jnp.where(real[:, None], batch["labels"].astype("int32"), -100)
         blank = model.config.pad_token_id
         losses, count = ctc_loss(output.logits, lengths, labels, blank)
@@ -113,7 +113,7 @@ class CTC(Task):
     def _path(self, model: Any, output: Any, batch: Any) -> Int[Any, "B T"]:
         """The likeliest class of each frame."""
         best = output.logits.argmax(-1).astype(jnp.int32)
-        lengths = _reader(model).frames(batch[SAMPLES])
+        lengths = reader_of(model).frames(batch[SAMPLES])
         return jnp.where(jnp.arange(best.shape[1]) < lengths[:, None], best, NO_FRAME)
 
     # ------------------------------------------------------------ answers
@@ -141,7 +141,7 @@ class CTC(Task):
         return texts
 
 
-def _samples(value: Any, where: str, column: str) -> Float[np.ndarray, " T"]:
+def samples_of(value: Any, where: str, column: str) -> Float[np.ndarray, " T"]:
     """The samples of a record.
 
     Raises:
@@ -164,7 +164,7 @@ def _needed(ids: Int[np.ndarray, " U"]) -> int:
     return len(ids) + int((ids[1:] == ids[:-1]).sum())
 
 
-def _reader(model: Any) -> Any:
+def reader_of(model: Any) -> Any:
     """How the model's embedder makes frames of samples.
 
     Raises:

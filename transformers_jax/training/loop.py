@@ -18,6 +18,7 @@ from transformers_jax import processes
 from transformers_jax.allocator import give_back
 from transformers_jax.data.packing import held, positions, rows_of, shorten
 from transformers_jax.data.stream import Position, prefetched
+from transformers_jax.tasks import Task
 from transformers_jax.tasks.figures import to_json
 from transformers_jax.training.checksums import names
 from transformers_jax.training.clock import Clock
@@ -282,6 +283,8 @@ class Loop:
         (number, metrics, inputs), self.pending = self.pending, None
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self.left_out.check(number, values)
+        if isinstance(task := self.run.config.objective, Task):
+            task.watch(number, values, self.run.config.model)
         line: dict[str, Any] = {"loss": values["loss"], "loss_hex": values["loss"].hex()}
         line |= {name: value for name, value in values.items() if name not in NOT_RECORDED}
         line |= {name: int(values[name]) for name in COUNTS if values.get(name)}

@@ -166,7 +166,7 @@ def inputs_of(model, rows=3, labels=True):
         behind = jnp.arange(ids.shape[1]) >= PATCHES + 3
         inputs["token_type_ids"] = jnp.broadcast_to(behind, ids.shape).astype(jnp.int32)
     reader = next(iter(model.towers.values())).embed
-    if reader.masks_raw:  # seven frames, of which the first row has five
+    if reader.masks_raw:  # six frames, of which the first row has four
         inputs["input_values"] = draw(44)
         inputs["attention_mask"] = jnp.ones((rows, 44), jnp.int32).at[0, 34:].set(0)
     elif "input_values" in inputs:
@@ -307,7 +307,7 @@ def test_a_row_in_a_padded_batch_is_what_it_is_alone(family, tiny):
             same(whole[name][row, : x.shape[1]] if x.ndim > 2 else whole[name][row], x[0])
     # whatever stands in the padding; and (the control) without a mask it counts
     loud = {**inputs, "input_values": inputs["input_values"].at[0, 36:].set(9)}
-    first = lambda inputs: next(iter(answers(model(**inputs)).values()))[0, :5]
+    first = lambda inputs: next(iter(answers(model(**inputs)).values()))[0, :4]
     assert np.array_equal(first(loud), first(inputs))
     bare = {name: x for name, x in loud.items() if name != "attention_mask"}
     assert not np.array_equal(first(bare), first(inputs))

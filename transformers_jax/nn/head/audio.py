@@ -55,10 +55,7 @@ class CTC(Head):
     def check(self, arguments, shape, like="the input"):
         if (labels := arguments.get("labels")) is not None:
             check.labels("labels", labels, self.vocab, 2)
-            if np.shape(labels)[0] != shape[0]:
-                raise ValueError(
-                    f"labels has {np.shape(labels)[0]} rows and the audio {shape[0]}; give as many"
-                )
+            check_rows(labels, shape[0])
 
     def __call__(self, x, inputs, *, labels=None):
         logits = self.classify(dropout(x, self.rate, inputs.key))
@@ -82,6 +79,8 @@ class FrameClassification(TokenClassification):
 
     def check(self, arguments, shape, like="the input"):
         labels = arguments.get("labels")
+        if labels is not None and np.ndim(labels) > 1:
+            check_rows(labels, shape[0])
         if labels is not None and np.ndim(labels) == 3:
             checks.same_shape("labels", labels, (*shape, self.count), like)
         else:
@@ -185,6 +184,14 @@ class TimeDelay(nnx.Module):
         first = [tap * self.dilation for tap in range(self.taps)]
         x = jnp.stack([x[:, start : start + steps] for start in first], axis=2)
         return jax.nn.relu(add(contract("btkc,kcd->btd", x, self.weight), self.bias))
+
+
+def check_rows(labels: Any, rows: int) -> None:
+    """Raises ValueError for labels of another number of rows."""
+    if np.shape(labels)[0] != rows:
+        raise ValueError(
+            f"labels has shape {np.shape(labels)}; expected {rows} rows for {rows} rows of input"
+        )
 
 
 def _mean_and_deviation(
