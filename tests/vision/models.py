@@ -44,7 +44,7 @@ def config_of(kind):
     )
 
 
-HEADS = {"vit": "image_classification", "clip": "contrastive", "blip": "seq2seq_lm",
+HEADS = {"vit": "image_classification", "clip": "contrastive", "blip": "causal_lm",
          "described": "seq2seq_lm", "llava": "causal_lm"}  # fmt: skip
 
 
